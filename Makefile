@@ -1,0 +1,75 @@
+# gridpact. `make help` lists the targets.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := build/stamps
+
+# The pinned compiler and test chains first.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+export SOLCX_BINARY_PATH := $(CURDIR)/.solcx
+
+SOURCES := $(shell find contracts -name '*.sol')
+NETWORK ?= development
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint contracts clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(STAMP)/package $(STAMP)/contracts ## install everything below this folder and compile the contracts
+
+demo: setup ## run a community's day on a local chain (ARGS="..." is passed on to gridpact run)
+	@$(VENV)/bin/gridpact run $(ARGS)
+
+test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
+	@echo "Testing the contracts on $(NETWORK)"
+	@deploy/brownie test tests/contracts --network $(NETWORK)
+	@echo "Testing the rest"
+	@$(PY) -m pytest -q -p no:pytest-brownie tests --ignore tests/contracts; \
+		status=$$?; if [ $$status -ne 0 ] && [ $$status -ne 5 ]; then exit $$status; fi
+	@echo "Comparing the shipped artifacts with the sources"
+	@$(PY) deploy/artifacts.py --check
+
+lint: $(STAMP)/python ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+contracts: $(STAMP)/contracts ## compile the contracts and refresh the artifacts of the Python package
+	@echo "Refreshing the artifacts of the Python package"
+	@$(PY) deploy/artifacts.py
+
+clean: ## remove everything that setup made
+	@rm -rf $(VENV) node_modules .solcx build clients/*.egg-info
+
+$(STAMP)/python: requirements.txt requirements.lock
+	@deploy/check-tools python "$(PYTHON)"
+	@echo "Installing Python packages into $(VENV)"
+	@mkdir -p $(STAMP)
+	@[ -x $(PY) ] || "$(PYTHON)" -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check wheel==0.47.0
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c requirements.lock
+	@touch $@
+
+$(STAMP)/package: pyproject.toml $(STAMP)/python
+	@echo "Installing gridpact itself"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMP)/node: package.json package-lock.json
+	@deploy/check-tools node
+	@echo "Installing the compiler and the test chains into node_modules"
+	@mkdir -p $(STAMP)
+	@npm ci --silent || { echo "npm ci failed; run it by hand to see why." >&2; exit 1; }
+	@touch $@
+
+$(STAMP)/contracts: $(STAMP)/python $(STAMP)/node $(SOURCES) brownie-config.yaml deploy/solc deploy/brownie
+	@echo "Compiling the contracts"
+# All of them: the order of functions in the bytecode depends on what is compiled together.
+	@mkdir -p .solcx && ln -sf ../deploy/solc .solcx/solc-v0.8.30
+	@deploy/brownie compile --all > build/compile.log 2>&1 || { cat build/compile.log >&2; exit 1; }
+	@touch $@

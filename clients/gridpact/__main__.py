@@ -1,0 +1,7 @@
+"""`python -m gridpact`."""
+
+import sys
+
+from gridpact.cli import main
+
+sys.exit(main())

@@ -1,0 +1,294 @@
+"""One account: signs at home, sends, waits for the receipt, and says in one sentence why one failed."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+from eth_account import Account
+from eth_typing import ChecksumAddress, HexStr
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.contract.contract import ContractConstructor, ContractFunction
+from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
+from web3.types import Nonce, TxParams, TxReceipt, Wei
+
+from gridpact.chain.reverts import Abi, contract_error, first_line, learn_errors, readable, revert_data
+from gridpact.chain.transport import meter_of
+from gridpact.errors import ChainError, InputError
+
+GWEI = 10**9
+TRANSFER_GAS = 21_000
+BLOCK_GAS = 30_000_000
+GANACHE_GAS = 15_000_000
+"""Instead of an estimate: Ganache 7.9.2 never answers some eth_estimateGas that arrive while it mines."""
+
+Call = ContractFunction | ContractConstructor
+
+
+@dataclass
+class Pending:
+    """A transaction that was sent: what it does, and every version of it (a later one pays more)."""
+
+    what: str
+    transaction: TxParams
+    hashes: list[HexBytes] = field(default_factory=list)
+
+
+def new_key() -> str:
+    """A fresh private key."""
+    return "0x" + bytes(Account.create().key).hex()
+
+
+def address_of(key: str) -> ChecksumAddress:
+    """The address of a private key."""
+    try:
+        address: ChecksumAddress = Account.from_key(key).address
+    except Exception as error:  # eth_account raises several kinds; none may show the key
+        raise InputError(
+            "A private key is not valid: give 32 bytes in hexadecimal."
+        ) from error.with_traceback(None)
+    return address
+
+
+class ChainAccount:
+    """A private key on a connection. Keeps the nonce, so only one process may use a key at a time.
+
+    A transaction costs two requests: send and receipt. The fee cap follows the base fee of the last receipt,
+    with headroom for some twelve full blocks; gas is estimated once a function.
+    """
+
+    def __init__(self, web3: Web3, key: str, patience: float = 180.0, replace_after: float = 60.0) -> None:
+        self.address = address_of(key)
+        self.web3 = web3
+        self.patience = patience
+        self.replace_after = replace_after
+        self._signer = Account.from_key(key)
+        self._meter = meter_of(web3)
+        self._nonce: int | None = None
+        self._chain_id: int | None = None
+        self._base_fee: int | None = None
+        self._tip: int | None = None
+        self._loses_estimates: bool | None = None
+        self._gas: dict[tuple[str, str], int] = {}
+
+    # ------------------------------------------------------------------ what it cost
+
+    @property
+    def gas_used(self) -> int:
+        return self._meter.gas[self.address]
+
+    @property
+    def transactions(self) -> int:
+        return self._meter.transactions[self.address]
+
+    # ------------------------------------------------------------------ sending
+
+    def send(self, call: Call, gas: int | None = None) -> TxReceipt:
+        """Calls a contract, or deploys one, and waits until it is done. Estimates the gas if none is"
+        " given."""
+        pending = self.post(call, gas)
+        key = _gas_key(pending.transaction)
+        try:
+            return self.settle(pending)
+        except OutOfGas:
+            self._gas.pop(key, None)
+        return self.settle(self.post(call))
+
+    def post(self, call: Call, gas: int | None = None) -> Pending:
+        """Sends without waiting. `settle` waits."""
+        what, transaction = self._draft(call)
+        transaction["gas"] = gas or self._gas_limit(what, transaction)
+        return self._post(what, transaction)
+
+    def transfer(self, to: str, wei: int) -> Pending:
+        """Sends ether without waiting."""
+        transaction: TxParams = {"to": Web3.to_checksum_address(to), "value": Wei(wei), "data": HexStr("0x")}
+        transaction["gas"] = TRANSFER_GAS
+        return self._post("a transfer", transaction)
+
+    def settle(self, pending: Pending) -> TxReceipt:
+        """Waits for the receipt; offers a higher fee when a block does not take the transaction in time."""
+        give_up = time.monotonic() + self.patience
+        replace = time.monotonic() + self.replace_after
+        for pause in itertools.chain((0.01, 0.02, 0.05, 0.1, 0.2, 0.5), itertools.repeat(1.0)):
+            receipt = self._receipt(pending)
+            if receipt is not None:
+                return self._judge(pending, receipt)
+            now = time.monotonic()
+            if now > give_up:
+                raise ChainError(
+                    f"The chain took {pending.what} but did not put it into a block within"
+                    f" {self.patience:.0f} s: check that it produces blocks."
+                )
+            if now > replace:
+                replace = now + self.replace_after
+                self._replace(pending)
+            time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def settle_all(self, pendings: Iterable[Pending]) -> list[TxReceipt]:
+        """Waits for several receipts, in order."""
+        return [self.settle(pending) for pending in pendings]
+
+    # ------------------------------------------------------------------ parts
+
+    def _draft(self, call: Call) -> tuple[str, TxParams]:
+        """The data of a call. Everything else is given, or web3 would ask the chain for it."""
+        learn_errors(cast(Abi, call.contract_abi if isinstance(call, ContractFunction) else call.abi))
+        what = f"`{call.fn_name}`" if isinstance(call, ContractFunction) else "a deployment"
+        built = call.build_transaction(
+            {
+                "gas": 0,
+                "maxFeePerGas": Wei(0),
+                "maxPriorityFeePerGas": Wei(0),
+                "nonce": Nonce(0),
+                "chainId": 0,
+            }
+        )
+        transaction: TxParams = {"data": built["data"], "value": Wei(0)}
+        if isinstance(call, ContractFunction):
+            transaction["to"] = call.address
+        return what, transaction
+
+    def _gas_limit(self, what: str, transaction: TxParams) -> int:
+        """Estimated once a function, with headroom: the cost of a call depends on who was there before."""
+        key = _gas_key(transaction)
+        if key not in self._gas or not key[0]:
+            with readable(what):
+                if self._loses_estimates is None:
+                    self._loses_estimates = "ganache" in self.web3.client_version.lower()
+                if self._loses_estimates:
+                    return GANACHE_GAS
+                estimate = self.web3.eth.estimate_gas({**transaction, "from": self.address})
+            self._gas[key] = min(estimate * 3 // 2 + 100_000, max(estimate, BLOCK_GAS))
+        return self._gas[key]
+
+    def _post(self, what: str, transaction: TxParams) -> Pending:
+        pending = Pending(what, transaction)
+        for _ in range(4):
+            self._complete(pending.transaction)
+            if self._submit(pending):
+                return pending
+        raise ChainError(
+            f"The chain does not take {what} of account {self.address}: check that no other program uses"
+            " its key."
+        )
+
+    def _complete(self, transaction: TxParams) -> None:
+        """Nonce and fees."""
+        with readable("a transaction"):
+            if self._chain_id is None:
+                self._chain_id = self.web3.eth.chain_id
+            if self._nonce is None:
+                self._nonce = self.web3.eth.get_transaction_count(self.address, "pending")
+            if self._tip is None:
+                self._tip = max(int(self.web3.eth.max_priority_fee), 1)
+            if self._base_fee is None:
+                self._base_fee = int(self.web3.eth.get_block("latest").get("baseFeePerGas", 0))
+        transaction["chainId"] = self._chain_id
+        transaction["nonce"] = Nonce(self._nonce)
+        transaction["maxPriorityFeePerGas"] = Wei(self._tip)
+        transaction["maxFeePerGas"] = Wei(4 * self._base_fee + self._tip)
+
+    def _submit(self, pending: Pending) -> bool:
+        """Sends the current version. False: build it anew (nonce or base fee had changed)."""
+        signed = self._signer.sign_transaction(pending.transaction)
+        pending.hashes.append(signed.hash)
+        try:
+            self.web3.eth.send_raw_transaction(signed.raw_transaction)
+        except (Web3Exception, ValueError) as error:
+            if not self._accepted_anyhow(pending, error):
+                pending.hashes.remove(signed.hash)
+                return False
+        self._nonce = pending.transaction["nonce"] + 1
+        return True
+
+    def _accepted_anyhow(self, pending: Pending, error: Exception) -> bool:
+        """An error may still mean that the chain has it: sent twice, or mined and reverted (Ganache)."""
+        message = first_line(error).lower()
+        if "already known" in message or "known transaction" in message or "already imported" in message:
+            return True
+        if self._receipt(pending) is not None:
+            return True
+        if "insufficient funds" in message or "cannot afford" in message:
+            raise ChainError(
+                f"Account {self.address} has not enough ether for {pending.what}: send it some (on a test"
+                " chain, `gridpact` does so when it deploys)."
+            ) from error
+        if "nonce" in message and len(pending.hashes) == 1:
+            self._nonce = None
+            return False
+        if "nonce" in message:  # an earlier version was taken; `settle` finds it
+            return True
+        if "fee" in message or "underpriced" in message:
+            if len(pending.hashes) > 1:
+                return True
+            self._base_fee = None
+            return False
+        data = revert_data(error)
+        if data is not None:
+            raise contract_error(pending.what, data) from error
+        raise ChainError(f"The chain refused {pending.what}: {first_line(error)}.") from error
+
+    def _replace(self, pending: Pending) -> None:
+        """The same transaction, same nonce, at a higher fee."""
+        before = pending.transaction
+        self._base_fee = self._tip = None
+        nonce, self._nonce = self._nonce, before["nonce"]
+        after: TxParams = {**before}
+        self._complete(after)
+        for fee in ("maxFeePerGas", "maxPriorityFeePerGas"):
+            after[fee] = Wei(max(int(after[fee]), int(before[fee]) * 5 // 4 + 1))
+        pending.transaction = after
+        self._submit(pending)
+        self._nonce = nonce
+
+    def _receipt(self, pending: Pending) -> TxReceipt | None:
+        for transaction_hash in reversed(pending.hashes):
+            try:
+                with_receipt = self.web3.eth.get_transaction_receipt(transaction_hash)
+            except TransactionNotFound:
+                continue
+            except Web3RPCError:  # some nodes answer so while they index
+                continue
+            if with_receipt is not None:
+                return with_receipt
+        return None
+
+    def _judge(self, pending: Pending, receipt: TxReceipt) -> TxReceipt:
+        self._meter.transactions[self.address] += 1
+        self._meter.gas[self.address] += receipt["gasUsed"]
+        tip = int(pending.transaction["maxPriorityFeePerGas"])
+        self._base_fee = max(int(receipt["effectiveGasPrice"]) - tip, 7)
+        if receipt["status"] == 1:
+            return receipt
+        if receipt["gasUsed"] >= 0.97 * int(pending.transaction["gas"]):
+            raise OutOfGas(f"{pending.what} ran out of gas at {pending.transaction['gas']}: allow it more.")
+        raise contract_error(pending.what, self._replay(pending, receipt))
+
+    def _replay(self, pending: Pending, receipt: TxReceipt) -> bytes:
+        """Why a mined transaction failed: the same call on the state before its block."""
+        transaction = pending.transaction
+        call: TxParams = {"from": self.address, "data": transaction["data"], "gas": transaction["gas"]}
+        if "to" in transaction:
+            call["to"] = transaction["to"]
+        for block in (receipt["blockNumber"] - 1, receipt["blockNumber"]):
+            try:
+                self.web3.eth.call(call, block)
+            except (Web3Exception, ValueError) as error:
+                data = revert_data(error)
+                if data is not None:
+                    return data
+        return b""
+
+
+class OutOfGas(ChainError):
+    """A transaction used all the gas it was allowed."""
+
+
+def _gas_key(transaction: TxParams) -> tuple[str, str]:
+    return str(transaction.get("to", "")), HexBytes(transaction["data"])[:4].hex()

@@ -1,0 +1,43 @@
+"""The compiled contracts that ship with the package."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from gridpact.chain.reverts import Abi
+from gridpact.errors import InputError
+
+AGGREGATOR = "VirtualAggregator"
+SETTLEMENT = "TradeSettlement"
+TOKEN = "TestEuro"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One compiled contract."""
+
+    name: str
+    abi: Abi
+    bytecode: str
+    compiler: str
+
+
+def load(name: str) -> Artifact:
+    """Reads `artifacts/<name>.json`."""
+    file = resources.files("gridpact.chain") / "artifacts" / f"{name}.json"
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        bytecode = str(content["bytecode"])
+        return Artifact(
+            name=name,
+            abi=content["abi"],
+            bytecode=bytecode if bytecode.startswith("0x") else "0x" + bytecode,
+            compiler=str(content.get("compiler", "")),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"The compiled contract {name} is missing or damaged: run `make contracts`."
+        ) from error

@@ -1,0 +1,71 @@
+"""Deploys the contracts and prepares a community on them: enrolment, ether and tokens, a round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+from web3 import Web3
+
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.artifacts import AGGREGATOR, SETTLEMENT, TOKEN, Artifact, load
+from gridpact.chain.contract import checked_address
+from gridpact.chain.record import Record
+from gridpact.chain.reverts import readable
+from gridpact.chain.values import Setting, Theta
+
+
+def deploy_contracts(
+    account: ChainAccount, theta: Theta, setting: Setting, network: str = "", token: str | None = None
+) -> Record:
+    """Deploys aggregator and settlement; and a test token, unless the address of a token is given."""
+    web3 = account.web3
+    with readable("its block number"):
+        block = int(web3.eth.block_number)
+        chain_id = int(web3.eth.chain_id)
+    aggregator, settlement, test_token = load(AGGREGATOR), load(SETTLEMENT), load(TOKEN)
+    transactions: dict[str, str] = {}
+
+    def deploy(artifact: Artifact, *arguments: object) -> str:
+        factory = web3.eth.contract(abi=cast(Any, artifact.abi), bytecode=cast(Any, artifact.bytecode))
+        with readable(f"the deployment of {artifact.name}"):  # arguments that do not fit the ABI
+            call = factory.constructor(*arguments)
+        receipt = account.send(call)
+        transactions[artifact.name] = Web3.to_hex(receipt["transactionHash"])
+        return checked_address(str(receipt["contractAddress"]))
+
+    token_address = deploy(test_token) if token is None else checked_address(token)
+    aggregator_address = deploy(aggregator, tuple(asdict(theta).values()), tuple(asdict(setting).values()))
+    settlement_address = deploy(settlement, aggregator_address, token_address)
+    return Record(
+        network=network,
+        chain_id=chain_id,
+        block=block,
+        manager=account.address,
+        aggregator=aggregator_address,
+        settlement=settlement_address,
+        token=token_address,
+        theta=asdict(theta),
+        setting=asdict(setting),
+        transactions=transactions,
+        compiler=aggregator.compiler,
+        aggregator_abi=aggregator.abi,
+        settlement_abi=settlement.abi,
+        token_abi=test_token.abi,
+    )
+
+
+def mint_tokens(account: ChainAccount, record: Record, addresses: Sequence[str], units: int) -> None:
+    """Gives each account test tokens: all transactions first, then all receipts."""
+    token = account.web3.eth.contract(Web3.to_checksum_address(record.token), abi=cast(Any, record.token_abi))
+    pendings = [account.post(token.functions.mint(checked_address(address), units)) for address in addresses]
+    account.settle_all(pendings)
+
+
+def enrol_households(account: ChainAccount, record: Record, accounts: Mapping[int, str]) -> Aggregator:
+    """Enrols accounts, by node number, in one transaction. Returns the manager's view of the aggregator."""
+    aggregator = Aggregator.of(record, account.web3, account)
+    aggregator.enrol(dict(accounts))
+    return aggregator

@@ -1,0 +1,264 @@
+"""The chains: started here (Ganache, Anvil), inside the process (eth-tester), or running already."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from web3 import Web3
+from web3.exceptions import Web3Exception
+from web3.types import TxParams, Wei
+
+from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.reverts import readable
+from gridpact.chain.transport import PATIENCE_SECONDS, EmbeddedTransport, connect
+from gridpact.errors import ChainError, InputError
+
+MANAGER_KEY = "GRIDPACT_MANAGER_KEY"
+"""Environment variable with the manager's private key, for networks that already run."""
+
+ETHER = 10**18
+BLOCK_GAS = 30_000_000
+START_SECONDS = 60.0
+END_SECONDS = 0.5
+
+NAMES = ("ganache", "anvil", "eth-tester")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A chain that answers."""
+
+    name: str
+    chain_id: int
+    rpc_url: str | None  # None: inside this process
+    _connect: Callable[[], Web3] = field(repr=False)
+
+    def connect(self) -> Web3:
+        """A connection for one thread of one process. Another process calls `transport.connect(rpc_url)`."""
+        return self._connect()
+
+    def manager(self, web3: Web3 | None = None) -> ChainAccount:
+        """The account that deploys: the key in GRIDPACT_MANAGER_KEY, or a fresh one with test ether."""
+        web3 = web3 or self.connect()
+        key = self._given_key()
+        if key is None:
+            account = ChainAccount(web3, new_key())
+            self.fund([account.address], 100 * ETHER, web3)
+            return account
+        return ChainAccount(web3, key)
+
+    def fund(self, addresses: Sequence[str], wei: int, web3: Web3 | None = None) -> None:
+        """Sends ether: from the manager's key where one is given, or from an account the chain unlocked."""
+        web3 = web3 or self.connect()
+        key = self._given_key()
+        if key is not None:
+            account = ChainAccount(web3, key)
+            account.settle_all([account.transfer(address, wei) for address in addresses])
+            return
+        with readable("a transfer of test ether"):
+            rich = _unlocked(web3)
+            if rich is None:
+                raise InputError(
+                    f"The network {self.name} has no unlocked account that could pay: set {MANAGER_KEY} to"
+                    " the private key of the community manager."
+                )
+            transfers: list[TxParams] = [
+                {"from": rich, "to": Web3.to_checksum_address(address), "value": Wei(wei), "gas": 21_000}
+                for address in addresses
+            ]
+            hashes = [web3.eth.send_transaction(transfer) for transfer in transfers]
+            for transaction_hash in hashes:
+                web3.eth.wait_for_transaction_receipt(transaction_hash, timeout=120, poll_latency=0.05)
+
+    def _given_key(self) -> str | None:
+        return None if self.name in NAMES else os.environ.get(MANAGER_KEY) or None
+
+
+@contextmanager
+def open_network(name_or_url: str, log: Path | None = None) -> Iterator[Network]:
+    """Opens a network and, where it was started here, ends it. `log` receives what the chain prints.
+
+    Names: ganache, anvil, eth-tester; or the http:// or ws:// address of a node that runs (and goes on).
+    """
+    if name_or_url in ("ganache", "anvil"):
+        with _started(name_or_url, log) as url:
+            yield _at(url, name_or_url, PATIENCE_SECONDS)
+    elif name_or_url == "eth-tester":
+        yield _embedded()
+    elif "://" in name_or_url:
+        yield _at(name_or_url, "external", 5.0)
+    else:
+        raise InputError(
+            f"'{name_or_url}' is no network: use {', '.join(NAMES)}, or the http:// or ws:// address of a"
+            " node."
+        )
+
+
+def _at(url: str, name: str, patience: float) -> Network:
+    web3 = connect(url, patience)
+    with readable("its chain id"):
+        chain_id = web3.eth.chain_id
+    return Network(name, chain_id, url, lambda: connect(url))
+
+
+def _unlocked(web3: Web3) -> str | None:
+    try:
+        accounts = web3.eth.accounts
+        return next((a for a in accounts[:3] if web3.eth.get_balance(a) > ETHER), None)
+    except (Web3Exception, ValueError):
+        return None  # many nodes do not offer accounts
+
+
+# ---------------------------------------------------------------------- inside the process
+
+
+def _embedded() -> Network:
+    try:
+        from eth.vm.forks.shanghai import ShanghaiVM
+        from eth_tester import EthereumTester, PyEVMBackend
+    except ImportError as error:
+        raise InputError("The network eth-tester is not installed: run `make setup`.") from error
+    backend = PyEVMBackend(
+        genesis_parameters=PyEVMBackend.generate_genesis_params(overrides={"gas_limit": BLOCK_GAS}),
+        vm_configuration=((0, ShanghaiVM),),
+    )
+    tester = EthereumTester(backend)
+    lock = threading.Lock()
+
+    def link() -> Web3:
+        return Web3(EmbeddedTransport(tester, lock), middleware=[])
+
+    return Network("eth-tester", link().eth.chain_id, None, link)
+
+
+# ---------------------------------------------------------------------- started here
+
+
+def _command(name: str, executable: str, port: int) -> list[str]:
+    if name == "ganache":
+        return [
+            executable,
+            *("--server.host", "127.0.0.1", "--server.port", str(port)),
+            *("--hardfork", "shanghai", "--chain.vmErrorsOnRPCResponse", "true"),
+            *("--miner.blockGasLimit", str(BLOCK_GAS), "--miner.callGasLimit", str(BLOCK_GAS)),
+            *("--wallet.totalAccounts", "3", "--wallet.defaultBalance", "1000000"),
+        ]
+    return [
+        executable,
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--hardfork", "shanghai", "--gas-limit", str(BLOCK_GAS)),
+        *("--accounts", "3", "--balance", "1000000"),
+    ]
+
+
+@contextmanager
+def _started(name: str, log: Path | None) -> Iterator[str]:
+    """Runs the chain on a free port of this machine for the length of the context."""
+    executable = find_executable(name)
+    with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
+        path = log or Path(folder) / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(3):
+            port = _free_port()
+            process = _launch(_command(name, executable, port), path)
+            try:
+                if not _answers(port, process):
+                    if _port_was_taken(path) and attempt < 2:
+                        continue
+                    raise ChainError(f"{name} did not start: {_last_words(path)}")
+                yield f"http://127.0.0.1:{port}"
+                return
+            finally:
+                _end(process)
+
+
+def find_executable(name: str) -> str:
+    """The chain's program: in the nearest node_modules above here or above the package, or on the PATH."""
+    for start in (Path.cwd(), Path(__file__).resolve().parent):
+        for folder in (start, *start.parents):
+            candidate = folder / "node_modules" / ".bin" / name
+            if os.access(candidate, os.X_OK):
+                return str(candidate)
+    found = shutil.which(name)
+    if found is None:
+        raise InputError(
+            f"The program `{name}` was not found: run `make setup`, or choose the network eth-tester."
+        )
+    return found
+
+
+def _launch(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """Starts a chain that cannot outlive this process.
+
+    It gets a session of its own, so that Ctrl-C in the terminal reaches us and not it. A shell in front of it
+    reads a pipe that we hold: when we end, in whatever way, the pipe closes and the shell ends the group.
+    """
+    guard = '{ "$@"; kill 0; } </dev/null & read -r _; kill 0'
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", guard, "gridpact-chain", *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the group: by request, then by force. Returns when nothing of it is left."""
+    group = process.pid
+    try:
+        os.killpg(group, signal.SIGTERM)
+        give_up = time.monotonic() + END_SECONDS
+        while time.monotonic() < give_up:
+            process.poll()
+            os.killpg(group, 0)
+            time.sleep(0.02)
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    if process.stdin is not None:
+        process.stdin.close()
+    process.wait()
+
+
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Waits until the port accepts connections; False when the process ended or time is up."""
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            return False
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process.poll() is None
+        time.sleep(0.05)
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _port_was_taken(log: Path) -> bool:
+    text = log.read_text(errors="replace").lower()
+    return "in use" in text or "eaddrinuse" in text
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    words = (errors or lines or ["it printed nothing"])[-1]
+    return f"{words.rstrip('.')[:200]}."

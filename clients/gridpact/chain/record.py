@@ -1,0 +1,100 @@
+"""The record of a deployment: a node connects with nothing but this file and its key."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gridpact.chain.contract import checked_address
+from gridpact.chain.reverts import Abi
+from gridpact.errors import InputError
+
+FORMAT = 1
+
+_ADDRESSES = ("manager", "aggregator", "settlement", "token")
+_ABIS = ("aggregator_abi", "settlement_abi", "token_abi")
+_MAPPINGS = ("theta", "setting", "transactions")
+_NUMBERS = ("chain_id", "block")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where the contracts are and how they were set up."""
+
+    network: str
+    chain_id: int
+    block: int  # of the first transaction: no event is older
+    manager: str
+    aggregator: str
+    settlement: str
+    token: str
+    theta: Mapping[str, int]
+    setting: Mapping[str, int]
+    transactions: Mapping[str, str]  # hash by contract
+    compiler: str
+    aggregator_abi: Abi
+    settlement_abi: Abi
+    token_abi: Abi
+
+    def write(self, path: Path) -> None:
+        """Writes the record in one go: a reader never sees half of it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"format": FORMAT, **values}, file, indent=1)
+                file.write("\n")
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Reads and checks a record."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"There is no record of a deployment at {path}: deploy first, or give its path."
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"The record {path} cannot be read ({error}): check the path.") from error
+        except ValueError as error:
+            raise InputError(f"The record {path} is not valid JSON ({error}): deploy again.") from error
+        return cls._checked(values, path)
+
+    @classmethod
+    def _checked(cls, values: Any, path: Path) -> Record:
+        if not isinstance(values, dict):
+            raise InputError(f"The record {path} is not a JSON object: deploy again.")
+        if values.get("format") != FORMAT:
+            raise InputError(
+                f"The record {path} has format {values.get('format')}, this version reads {FORMAT}: deploy"
+                " again."
+            )
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise InputError(f"The record {path} lacks '{missing[0]}': deploy again.")
+        for names_of_kind, kind, word in (
+            (_NUMBERS, int, "a whole number"),
+            (_MAPPINGS, dict, "an object"),
+            (_ABIS, list, "a list"),
+        ):
+            for name in names_of_kind:
+                if not isinstance(values[name], kind) or isinstance(values[name], bool):
+                    raise InputError(f"In the record {path} '{name}' must be {word}: deploy again.")
+        for name in _ADDRESSES:
+            try:
+                values[name] = checked_address(values[name])
+            except InputError as error:
+                raise InputError(f"In the record {path}, '{name}': {error}") from error
+        return cls(**{name: values[name] for name in names})

@@ -1,0 +1,157 @@
+"""What a node says when it refuses, in one sentence: custom errors by name and values, on all chains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
+from web3.exceptions import BadFunctionCallOutput, ContractLogicError, Web3Exception, Web3RPCError
+
+from gridpact.errors import ChainError, ContractError
+
+Abi = Sequence[Mapping[str, Any]]
+
+_KNOWN: dict[bytes, Mapping[str, Any]] = {}
+"""Custom errors of all ABIs seen, by selector: a call may revert with an error of another contract."""
+
+_HINTS = {
+    "NotEnrolled": "ask the community manager to enrol this account, or use the key of an enrolled one",
+    "EnrolmentIncomplete": "enrol the missing nodes first",
+    "EnrolmentFull": "expel a node first, or deploy for a larger n",
+    "WrongPhase": "look at the progress of the round before this step",
+    "WrongRound": "read the current round from the chain",
+    "WrongIteration": "read the current iteration from the chain",
+    "DeadlinePassed": "wait for the next iteration",
+    "DeadlineNotPassed": "wait for the deadline",
+    "TopologyMismatch": "make parent and children agree on the line between them",
+    "InsufficientDeposit": "deposit more tokens",
+    "ERC20InsufficientBalance": "get more tokens first",
+    "ERC20InsufficientAllowance": "approve the amount first",
+    "OwnableUnauthorizedAccount": "use the key of the community manager",
+    "AccessControlUnauthorizedAccount": "use the key of the community manager",
+    "NotConverged": "settle rounds that converged only",
+}
+
+_PANICS = {
+    0x01: "assertion",
+    0x11: "overflow",
+    0x12: "division by zero",
+    0x21: "enum",
+    0x32: "index out of bounds",
+}
+
+_PHASES = ("None", "Declaring", "Iterating", "Converged", "Exhausted", "Abandoned")
+
+
+def learn_errors(abi: Abi) -> None:
+    """Remembers the custom errors of a contract."""
+    for entry in abi:
+        if entry["type"] == "error":
+            _KNOWN[function_abi_to_4byte_selector(entry)] = entry  # type: ignore[arg-type]
+
+
+def contract_error(what: str, data: bytes) -> ContractError:
+    """The error that a revert with `data` means; `what` names the call."""
+    name, values, text = _read(data)
+    hint = f": {_HINTS[name]}." if name in _HINTS else "."
+    return ContractError(f"The contract refused {what} with {text}{hint}", name, values)
+
+
+def _read(data: bytes) -> tuple[str, tuple[object, ...], str]:
+    selector, body = data[:4], data[4:]
+    try:
+        if selector == bytes.fromhex("08c379a0"):
+            (reason,) = decode(["string"], body)
+            return "Error", (reason,), f"'{reason}'"
+        if selector == bytes.fromhex("4e487b71"):
+            (code,) = decode(["uint256"], body)
+            return "Panic", (code,), f"panic {code:#04x} ({_PANICS.get(code, 'see the Solidity manual')})"
+        if selector in _KNOWN:
+            entry = _KNOWN[selector]
+            inputs = entry.get("inputs", ())
+            values = decode([collapse_if_tuple(item) for item in inputs], body)
+            shown = ", ".join(
+                f"{item['name'] or 'value'} {_show(item, value)}"
+                for item, value in zip(inputs, values, strict=True)
+            )
+            return entry["name"], tuple(values), f"{entry['name']}({shown})"
+    except DecodingError:
+        pass
+    if not data:
+        return "", (), "no reason given"
+    return "", (), f"an error that is not in its ABI (0x{data[:36].hex()})"
+
+
+def _show(item: Mapping[str, Any], value: object) -> str:
+    if item.get("internalType", "").endswith("Phase") and isinstance(value, int) and value < len(_PHASES):
+        return _PHASES[value]
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def revert_data(error: BaseException) -> bytes | None:
+    """The bytes of the revert that an exception of web3 reports; None where it reports none."""
+    if isinstance(error, Web3RPCError):
+        response = error.rpc_response or {}
+        payload: Any = response.get("error") or {}
+        found = _find_hex(payload.get("data") if isinstance(payload, dict) else None)
+        if found is None and is_revert_message(str(error)):
+            return b""
+        return found
+    if isinstance(error, ContractLogicError):
+        return _find_hex(error.data) or b""
+    return None
+
+
+def _find_hex(data: Any) -> bytes | None:
+    """Most nodes put the bytes into `data`, some after a word; Ganache also into `data.result`."""
+    if isinstance(data, Mapping):
+        for key in ("result", "data", "return"):
+            found = _find_hex(data.get(key))
+            if found is not None:
+                return found
+        return None
+    if isinstance(data, str):
+        text = data.rpartition(" ")[2]
+        if text.startswith("0x"):
+            try:
+                return bytes.fromhex(text[2:])
+            except ValueError:
+                return None
+    return None
+
+
+def is_revert_message(message: str) -> bool:
+    """Whether a node's message tells of a revert."""
+    lowered = message.lower()
+    return "revert" in lowered
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turns what web3 raises during `what` into the error tree."""
+    try:
+        yield
+    except BadFunctionCallOutput as error:
+        raise ChainError(
+            f"The contract's answer to {what} does not fit its ABI: check the address, the ABI and the chain."
+        ) from error
+    except (Web3Exception, ValueError) as error:
+        data = revert_data(error)
+        if data is not None:
+            raise contract_error(what, data) from error
+        raise ChainError(f"The chain refused {what}: {first_line(error)}.") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The node's own words, short: its message without a stack."""
+    message = str(error)
+    if isinstance(error, Web3RPCError):
+        response: Any = error.rpc_response or {}
+        payload = response.get("error")
+        if isinstance(payload, dict) and payload.get("message"):
+            message = str(payload["message"])
+    return message.strip().split("\n")[0].rstrip(".")[:200]

@@ -1,0 +1,172 @@
+"""The command line. Every error that gridpact raises on purpose ends here, as one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from tqdm import tqdm
+
+from gridpact import __version__
+from gridpact.community.read import read_community, shipped_cases
+from gridpact.errors import GridpactError, InputError
+from gridpact.market.scenario import NetworkAgreement, Scenario
+
+DESCRIPTION = """\
+A local energy market without a central operator: every household plans its own day at home, a contract on an
+Ethereum chain leads all plans to an agreement, and a second contract records the trades and pays them.
+
+Begin with `gridpact run`: 16 real homes agree on one day."""
+
+SCENARIOS = """\
+what is agreed on: b nothing (every household with its supplier), t bilateral trades, g the use of the grid, paid in
+common, tg trades within the limits of the grid (default)"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complaints are errors like all others: one sentence, exit status 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise InputError(f"{message}; `{self.prog} --help` shows what can be given")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0 done, 1 failed, 2 bad input, 3 no feasible plan, 130 stopped."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        arguments = _parser().parse_args(argv)
+        status: int = arguments.command(arguments)
+        return status
+    except GridpactError as error:
+        print(f"gridpact: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("gridpact: stopped; all processes that it started are ended", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("gridpact", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"gridpact {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="one day of a community, from negotiation to payment, with a report")
+    run.add_argument("--case", default="fontana16", metavar="NAME|FILE",
+                     help="a shipped case (see `gridpact cases`) or a community file; default fontana16")
+    run.add_argument("--day", metavar="D", help="a day of the case; default its first")
+    run.add_argument("--scenario", default="tg", metavar="b|t|g|tg", help=SCENARIOS)
+    run.add_argument("--network-agreement", default="dso", metavar="dso|neighbours",
+                     help="how the grid is agreed on: with the grid operator's node, which holds where limits bind "
+                     "(default), or between neighbours on the feeder, as in the B-DER report")
+    run.add_argument("--chain", default="ganache", metavar="CHAIN",
+                     help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs")
+    run.add_argument("--out", type=Path, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO")
+    run.add_argument("--json", action="store_true", help="print result.json instead of the summary")
+    run.set_defaults(command=_run)
+
+    node = commands.add_parser("node", help="one household as a process of its own, for one round")
+    node.add_argument("--contracts", type=Path, required=True, metavar="FILE",
+                      help="record of the deployment: addresses and ABIs of the contracts")
+    node.add_argument("--household", type=Path, required=True, metavar="FILE", help="the household's own file")
+    node.add_argument("--key-file", type=Path, required=True, metavar="FILE", help="the household's private key")
+    node.add_argument("--rpc", required=True, metavar="URL", help="a node of the chain, http:// or ws://")
+    node.add_argument("--out", type=Path, default=Path("report.json"), metavar="FILE",
+                      help="where to write the agreed schedule and trades; default report.json")
+    node.set_defaults(command=_node)
+
+    cases = commands.add_parser("cases", help="the cases that are shipped, and their days")
+    cases.set_defaults(command=_cases)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    scenario = _choice("scenario", arguments.scenario.lower(), {s.value: s for s in Scenario})
+    agreement = _choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
+    community = read_community(arguments.case)
+    day = community.on(arguments.day or community.days[0])
+    folder = arguments.out or Path("runs") / f"{community.name}_{day.day}_{scenario.value}"
+
+    from gridpact.run import RunSettings, run  # imports web3 and CVXPY, which take a second
+    from gridpact.study.report import write_report
+    from gridpact.study.summary import summary
+
+    if not arguments.json:
+        print(f"gridpact: {community.title or community.name}, {day.day}, scenario {scenario.name}")
+    with _Progress() as progress:
+        settings = RunSettings(scenario=scenario, agreement=agreement, chain=arguments.chain)
+        result = run(day, settings, progress)
+    report = write_report(result, folder)
+    if arguments.json:
+        print((folder / "result.json").read_text(encoding="utf-8"), end="")
+    else:
+        print(summary(result))
+        print(f"Report: {report}")
+    return 0
+
+
+def _node(arguments: argparse.Namespace) -> int:
+    from gridpact.launch import run_node
+
+    run_node(arguments.contracts, arguments.household, arguments.key_file, arguments.out, arguments.rpc)
+    print(f"gridpact: the round is over; schedule and trades are in {arguments.out}")
+    return 0
+
+
+def _cases(arguments: argparse.Namespace) -> int:
+    for name in shipped_cases():
+        community = read_community(name)
+        days = community.days
+        print(f"{name}: {community.title}")
+        print(f"    days     {', '.join(days)}")
+        print(f"    source   {community.source or 'none given'}")
+        print(f"    licence  {community.licence or 'none given'}")
+        if community.notes:
+            print(f"    notes    {community.notes}")
+    return 0
+
+
+def _choice(what: str, given: str, known: dict[str, object]):  # type: ignore[no-untyped-def]
+    if given not in known:
+        raise InputError(f"there is no {what} '{given}'; choose one of {', '.join(known)}")
+    return known[given]
+
+
+class _Progress:
+    """Stages as lines and iterations as a bar, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_bar()
+
+    def stage(self, text: str) -> None:
+        self._end_bar()
+        print(f"{text} ...", file=sys.stderr, flush=True)
+
+    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
+        if self._bar is None:
+            self._bar = tqdm(desc="Negotiating", unit=" iterations", bar_format="{desc}: {n} iterations, {elapsed}{postfix}")
+        primal_grid, _, primal_trade, _ = rms_w
+        self._bar.set_postfix_str(f"still apart: grid {primal_grid:.1f} W, trades {primal_trade:.1f} W", refresh=False)
+        self._bar.update(number - self._bar.n)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

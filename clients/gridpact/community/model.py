@@ -1,0 +1,160 @@
+"""What exists: households with their assets, the feeder between them, and the prices of a day.
+
+Units at every boundary: kW, kvar, kWh, V, ohm, and the community's currency (EUR or USD) per kWh. Arrays over a day
+have shape (T,), one entry a time step of `step_hours`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+GRID_CONNECTION = 0
+"""Node number of the grid connection, run by the distribution system operator."""
+
+
+@dataclass(frozen=True)
+class Battery:
+    """Home battery, eqs. (6)-(7). The state of charge at the end of a day is at least the one at its start."""
+
+    capacity_kwh: float
+    power_kw: float
+    charge_efficiency: float
+    discharge_efficiency: float
+    start_kwh: float
+
+
+@dataclass(frozen=True)
+class ElectricCar:
+    """Electric car whose charging can be shifted within the steps it is plugged in, eqs. (4)-(5)."""
+
+    energy_kwh: float
+    power_kw: float
+    efficiency: float
+    plugged_in: NDArray[np.bool_]  # (T,), omega of eq. (5)
+
+
+@dataclass(frozen=True)
+class Household:
+    """One household on one day. It stays at home: only its own node reads it."""
+
+    node: int
+    name: str
+    load_kw: Array  # (T,)
+    load_kvar: Array  # (T,)
+    pv_kw: Array  # (T,), what the panels can give; the household may curtail
+    pv_kwp: float
+    inverter_kvar: float  # limit of the reactive power of its inverter, 0 without one
+    battery: Battery | None = None
+    car: ElectricCar | None = None
+
+    @property
+    def is_prosumer(self) -> bool:
+        return self.pv_kwp > 0
+
+    @property
+    def net_load_kw(self) -> Array:
+        """l - pv, the negative of P_net of eq. (26)."""
+        return self.load_kw - self.pv_kw
+
+
+@dataclass(frozen=True)
+class Line:
+    """Line i, between node i and its parent. Its flow is counted towards the root, at the parent's end."""
+
+    node: int
+    parent: int
+    resistance_ohm: float
+    reactance_ohm: float
+
+
+@dataclass(frozen=True)
+class Feeder:
+    """A radial low-voltage feeder, three-phase and balanced."""
+
+    nominal_voltage_v: float  # line to line
+    voltage_min_pu: float
+    voltage_max_pu: float
+    lines: tuple[Line, ...]  # in ascending order of node: line k belongs to node k + 1
+
+    base_kva: float = 100.0
+
+    @cached_property
+    def parent(self) -> dict[int, int]:
+        return {line.node: line.parent for line in self.lines}
+
+    @cached_property
+    def children(self) -> dict[int, tuple[int, ...]]:
+        """Children of every node, ascending."""
+        result: dict[int, list[int]] = {GRID_CONNECTION: []} | {line.node: [] for line in self.lines}
+        for line in self.lines:
+            result[line.parent].append(line.node)
+        return {node: tuple(sorted(children)) for node, children in result.items()}
+
+    @cached_property
+    def depth(self) -> dict[int, int]:
+        """Number of lines between a node and the grid connection."""
+        depth = {GRID_CONNECTION: 0}
+        todo = [GRID_CONNECTION]
+        while todo:
+            node = todo.pop()
+            for child in self.children[node]:
+                depth[child] = depth[node] + 1
+                todo.append(child)
+        return depth
+
+    @property
+    def base_ohm(self) -> float:
+        return self.nominal_voltage_v**2 / (1000 * self.base_kva)
+
+    def resistance_pu(self) -> Array:
+        """r of every line, per unit, shape (n,)."""
+        return np.array([line.resistance_ohm for line in self.lines]) / self.base_ohm
+
+    def reactance_pu(self) -> Array:
+        """x of every line, per unit, shape (n,)."""
+        return np.array([line.reactance_ohm for line in self.lines]) / self.base_ohm
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of a day, currency per kWh, shape (T,)."""
+
+    import_price: Array  # kappa
+    feed_in_share: float = 0.5
+
+    @property
+    def feed_in_price(self) -> Array:
+        """f = min(kappa, share * kappa): never above the import price, also where that is negative."""
+        return np.minimum(self.import_price, self.feed_in_share * self.import_price)
+
+    @property
+    def loss_price(self) -> Array:
+        """Price of the losses: max(kappa, 0) and a little more, so that the relaxation never gains by fake losses."""
+        return np.maximum(self.import_price, 0.0) + 1e-6
+
+
+@dataclass(frozen=True)
+class CommunityDay:
+    """A community on one day: all that a round needs to know, and no single node does."""
+
+    name: str
+    day: str
+    currency: str
+    step_hours: float
+    start_times: tuple[str, ...]  # (T,), "HH:MM"
+    households: tuple[Household, ...]  # node 1 first
+    feeder: Feeder
+    prices: Prices
+    trading_coefficient: float  # chi, currency/kWh
+    preferences: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Trading coefficients that users set themselves: (household, partner) -> currency/kWh."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.start_times)

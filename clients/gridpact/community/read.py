@@ -1,0 +1,347 @@
+"""Reading a community file: a TOML file and the CSV tables beside it. `docs/community-file.md` describes the format."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridpact.community.model import (
+    GRID_CONNECTION,
+    Battery,
+    CommunityDay,
+    ElectricCar,
+    Feeder,
+    Household,
+    Line,
+    Prices,
+)
+from gridpact.community.tables import Profile, Row, minutes, profile, rows
+from gridpact.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MOST_HOUSEHOLDS = 127  # node numbers 1 to 127, see `IVirtualAggregator`
+
+HOUSEHOLD_COLUMNS = (
+    "power_factor", "pv_kwp", "inverter_kvar",
+    "battery_kwh", "battery_kw", "battery_round_trip_efficiency", "battery_start_share",
+    "car_kwh", "car_kw", "car_efficiency", "car_from", "car_to",
+)  # fmt: skip
+FEEDER_COLUMNS = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")
+SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
+    # key: type, default (None: must be given)
+    "name": (str, None),
+    "title": (str, ""),
+    "currency": (str, None),
+    "source": (str, ""),
+    "licence": (str, ""),
+    "notes": (str, ""),
+    "step_minutes": (int, None),
+    "feed_in_share": ((int, float), 0.5),
+    "trading_coefficient": ((int, float), 0.10),
+    "feeder": (dict, None),
+    "files": (dict, {}),
+    "preference": (list, []),
+}
+FILES = {
+    "households": "households.csv",
+    "feeder": "feeder.csv",
+    "prices": "prices.csv",
+    "load": "load_kw.csv",
+    "pv": "pv_kw.csv",
+}
+LIMITS = {"nominal_voltage_v": 400.0, "voltage_min_pu": 0.95, "voltage_max_pu": 1.05}
+
+
+@dataclass(frozen=True)
+class Community:
+    """A community as its files describe it, checked; `on(day)` gives what holds on one day."""
+
+    name: str
+    title: str
+    currency: str
+    source: str
+    licence: str
+    notes: str
+    step_minutes: int
+    feed_in_share: float
+    trading_coefficient: float
+    preferences: dict[tuple[str, str], float]
+    rows: tuple[Row, ...]  # households, ascending by node
+    feeder: Feeder
+    prices: Profile
+    load: Profile
+    pv: Profile | None
+
+    @property
+    def days(self) -> tuple[str, ...]:
+        """Days for which there are prices, loads and PV output, in the order of the price file."""
+        profiles = [p for p in (self.load, self.pv) if p is not None]
+        return tuple(day for day in self.prices.times if all(day in p.times for p in profiles))
+
+    def on(self, day: str) -> CommunityDay:
+        """The community on one day.
+
+        Raises:
+            InputError: the day is not among `days`, or a car cannot be charged in its window.
+        """
+        if day not in self.days:
+            raise InputError(f"'{self.name}' has no day '{day}'; its days are {', '.join(self.days)}")
+        return CommunityDay(
+            name=self.name,
+            day=day,
+            currency=self.currency,
+            step_hours=self.step_minutes / 60,
+            start_times=self.prices.times[day],
+            households=tuple(self._household(row, day) for row in self.rows),
+            feeder=self.feeder,
+            prices=Prices(self.prices.values[day]["import_price"], self.feed_in_share),
+            trading_coefficient=self.trading_coefficient,
+            preferences=self.preferences,
+        )
+
+    def _household(self, row: Row, day: str) -> Household:
+        name = row.text("household")
+        load = self.load.values[day][name]
+        pv_kwp = row.number_in("pv_kwp", 0, default=0.0)
+        power_factor = row.number_in("power_factor", 0.1, 1, default=1.0)
+        pv = self.pv.values[day][name] if pv_kwp > 0 and self.pv is not None else np.zeros_like(load)
+        return Household(
+            node=row.integer("node", 1, MOST_HOUSEHOLDS),
+            name=name,
+            load_kw=load,
+            load_kvar=load * math.tan(math.acos(power_factor)),
+            pv_kw=pv,
+            pv_kwp=pv_kwp,
+            inverter_kvar=row.number_in("inverter_kvar", 0, default=0.0),
+            battery=_battery(row),
+            car=_car(row, self.step_minutes),
+        )
+
+
+def shipped_cases() -> dict[str, Path]:
+    """The cases inside the package: name -> community file."""
+    folder = Path(str(resources.files("gridpact.community"))) / "cases"
+    return {path.parent.name: path for path in sorted(folder.glob("*/community.toml"))}
+
+
+def read_community(name_or_path: str) -> Community:
+    """Reads and checks a shipped case by its name, or a community file (or its folder) by its path.
+
+    Raises:
+        InputError: says what is wrong, in which file, row and column.
+    """
+    cases = shipped_cases()
+    if name_or_path in cases:
+        return _read(cases[name_or_path])
+    path = Path(name_or_path)
+    if path.is_dir():
+        path = path / "community.toml"
+    if not path.is_file():
+        raise InputError(
+            f"there is no case and no community file '{name_or_path}'; the shipped cases are {', '.join(cases)}"
+        )
+    return _read(path)
+
+
+def _read(path: Path) -> Community:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"the community file '{path}' cannot be read: {error}") from None
+    settings = _settings(path, table)
+    files = FILES | settings["files"]
+    for key in settings["files"]:
+        if key not in FILES:
+            raise InputError(f"{path.name}, [files]: '{key}' is not known; known keys: {', '.join(FILES)}")
+    step_minutes = settings["step_minutes"]
+    if not 1 <= step_minutes <= 24 * 60 or 24 * 60 % step_minutes or 24 * 60 // step_minutes > 192:
+        raise InputError(f"{path.name}: step_minutes = {step_minutes} must divide a day into 1 to 192 steps")
+    _between(path, "feed_in_share", settings["feed_in_share"], 0, 1)
+    _between(path, "trading_coefficient", settings["trading_coefficient"], 0, math.inf)
+
+    households = _households(path.parent / files["households"])
+    names = [row.text("household") for row in households]
+    producers = [row.text("household") for row in households if row.number_in("pv_kwp", 0, default=0.0) > 0]
+    for row in households:
+        _battery(row)
+        _car(row, step_minutes)
+        row.number_in("power_factor", 0.1, 1, default=1.0)
+        row.number_in("inverter_kvar", 0, default=0.0)
+    community = Community(
+        name=settings["name"],
+        title=settings["title"],
+        currency=settings["currency"],
+        source=settings["source"],
+        licence=settings["licence"],
+        notes=settings["notes"],
+        step_minutes=step_minutes,
+        feed_in_share=float(settings["feed_in_share"]),
+        trading_coefficient=float(settings["trading_coefficient"]),
+        preferences=_preferences(path, settings["preference"], names),
+        rows=tuple(households),
+        feeder=_feeder(path, settings["feeder"], path.parent / files["feeder"], {row.integer("node", 1, 127): row for row in households}),
+        prices=profile(path.parent / files["prices"], ("import_price",), step_minutes, low=-math.inf),
+        load=profile(path.parent / files["load"], names, step_minutes, low=0.0),
+        pv=profile(path.parent / files["pv"], producers, step_minutes, low=0.0) if producers else None,
+    )
+    if not community.days:
+        raise InputError(
+            f"'{community.name}': no day has prices, loads and PV output; the first days are "
+            f"{next(iter(community.prices.times))} in {community.prices.file} and "
+            f"{next(iter(community.load.times))} in {community.load.file}"
+        )
+    return community
+
+
+def _settings(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    for key in table:
+        if key not in SETTINGS:
+            raise InputError(f"{path.name}: '{key}' is not known; known keys: {', '.join(SETTINGS)}")
+    settings = {}
+    for key, (kind, default) in SETTINGS.items():
+        value = table.get(key, default)
+        if value is None:
+            raise InputError(f"{path.name}: '{key}' is missing")
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InputError(f"{path.name}: '{key}' has the wrong type ({type(value).__name__})")
+        settings[key] = value
+    return settings
+
+
+def _between(path: Path, key: str, value: float, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InputError(f"{path.name}: '{key}' = {value:g} must be {'at least' if high == math.inf else 'between'} "
+                         f"{low:g}{'' if high == math.inf else f' and {high:g}'}")
+
+
+def _households(path: Path) -> list[Row]:
+    found: dict[int, Row] = {}
+    names: dict[str, Row] = {}
+    for row in rows(path, ("household", "node"), HOUSEHOLD_COLUMNS):
+        name, node = row.text("household"), row.integer("node", 1, MOST_HOUSEHOLDS)
+        if name in names:
+            raise row.error("household", f"'{name}' stands here a second time, first in row {names[name].number}")
+        if node in found:
+            raise row.error("node", f"node {node} is taken by '{found[node].text('household')}'; one household a node")
+        found[node] = names[name] = row
+    nodes = sorted(found)
+    if nodes != list(range(1, len(nodes) + 1)):
+        raise InputError(f"{path.name}: nodes must be numbered 1 to {len(nodes)} without gaps, found {nodes}")
+    return [found[node] for node in nodes]
+
+
+def _battery(row: Row) -> Battery | None:
+    capacity = row.number_in("battery_kwh", 0, default=0.0)
+    if capacity == 0:
+        return None
+    efficiency = row.number_in("battery_round_trip_efficiency", 0.1, 1, default=0.9)
+    return Battery(
+        capacity_kwh=capacity,
+        power_kw=row.number_in("battery_kw", 0),
+        charge_efficiency=math.sqrt(efficiency),
+        discharge_efficiency=math.sqrt(efficiency),
+        start_kwh=capacity * row.number_in("battery_start_share", 0, 1, default=0.5),
+    )
+
+
+def _car(row: Row, step_minutes: int) -> ElectricCar | None:
+    energy = row.number_in("car_kwh", 0, default=0.0)
+    if energy == 0:
+        return None
+    power = row.number_in("car_kw", 0)
+    efficiency = row.number_in("car_efficiency", 0.1, 1, default=1.0)
+    start, end = (_clock(row, column) for column in ("car_from", "car_to"))
+    begins = np.arange(0, 24 * 60, step_minutes)
+    ends = begins + step_minutes
+    plugged_in = (begins >= start) & (ends <= end) if start < end else (begins >= start) | (ends <= end)
+    most = power * efficiency * plugged_in.sum() * step_minutes / 60
+    if most < energy - 1e-9:
+        raise row.error(
+            "car_kwh", f"the car of '{row.text('household')}' needs {energy:g} kWh, but can charge only {most:g} kWh at "
+            f"{power:g} kW from {row.text('car_from')} to {row.text('car_to')}; widen the window or raise car_kw"
+        )
+    return ElectricCar(energy, power, efficiency, plugged_in)
+
+
+def _clock(row: Row, column: str) -> int:
+    if column not in row.cells:
+        raise row.error(column, "is missing; a car needs car_from and car_to, for example 18:00 and 07:00")
+    value = minutes(row.text(column))
+    if value is None:
+        raise row.error(column, f"'{row.text(column)}' is not a time HH:MM")
+    return value
+
+
+def _feeder(community: Path, limits: dict[str, Any], path: Path, households: dict[int, Row]) -> Feeder:
+    for key, value in limits.items():
+        if key not in LIMITS:
+            raise InputError(f"{community.name}, [feeder]: '{key}' is not known; known keys: {', '.join(LIMITS)}")
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise InputError(f"{community.name}, [feeder]: '{key}' must be a number")
+    values = {key: float(limits.get(key, default)) for key, default in LIMITS.items()}
+    _between(community, "nominal_voltage_v", values["nominal_voltage_v"], 1, math.inf)
+    _between(community, "voltage_min_pu", values["voltage_min_pu"], 0.5, 1)
+    _between(community, "voltage_max_pu", values["voltage_max_pu"], 1, 1.5)
+
+    lines: dict[int, Line] = {}
+    places: dict[int, Row] = {}
+    for row in rows(path, FEEDER_COLUMNS):
+        node, parent = row.integer("node", 0, MOST_HOUSEHOLDS), row.integer("parent", 0, MOST_HOUSEHOLDS)
+        if node == GRID_CONNECTION:
+            raise row.error("node", "node 0 is the grid connection, the one root; it has no line of its own")
+        if node not in households:
+            raise row.error("node", f"there is no household with node {node}; see households.csv")
+        if parent != GRID_CONNECTION and parent not in households:
+            raise row.error("parent", f"the line of node {node} goes to node {parent}, which does not exist")
+        if node in lines:
+            raise row.error("node", f"node {node} has a second line here, the first is in row {places[node].number}; "
+                            "a radial feeder has one line a node")
+        kilometres = row.number_in("length_m", 0) / 1000
+        lines[node] = Line(
+            node, parent,
+            kilometres * row.number_in("resistance_ohm_per_km", 0),
+            kilometres * row.number_in("reactance_ohm_per_km", 0),
+        )
+        places[node] = row
+    for node, household in households.items():
+        if node not in lines:
+            raise InputError(
+                f"{path.name}: household '{household.text('household')}' (node {node}) has no line, which would make it "
+                "a second root beside node 0; add one"
+            )
+    for node in lines:
+        seen = [node]
+        while (parent := lines[seen[-1]].parent) != GRID_CONNECTION:
+            if parent in seen:
+                loop = " - ".join(str(k) for k in [*seen[seen.index(parent) :], parent])
+                raise places[node].error("parent", f"the lines form a loop: {loop}; every node must lead to node 0")
+            seen.append(parent)
+    return Feeder(**values, lines=tuple(lines[node] for node in sorted(lines)))
+
+
+def _preferences(path: Path, entries: list[Any], names: list[str]) -> dict[tuple[str, str], float]:
+    result = {}
+    for number, entry in enumerate(entries, start=1):
+        where = f"{path.name}, [[preference]] {number}"
+        if not isinstance(entry, dict) or set(entry) != {"household", "partner", "coefficient"}:
+            raise InputError(f"{where}: needs exactly household, partner and coefficient")
+        for key in ("household", "partner"):
+            if entry[key] not in names:
+                raise InputError(f"{where}: there is no household '{entry[key]}'")
+        if entry["household"] == entry["partner"]:
+            raise InputError(f"{where}: '{entry['household']}' cannot be its own partner")
+        coefficient = entry["coefficient"]
+        if not isinstance(coefficient, (int, float)) or not 0 <= coefficient < math.inf:
+            raise InputError(f"{where}: coefficient must be a number of at least 0, currency per kWh")
+        result[entry["household"], entry["partner"]] = float(coefficient)
+    return result

@@ -1,0 +1,78 @@
+"""Bilateral trading coefficients, eqs. (26)-(29), and which trades can pay at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridpact.community.model import Array, CommunityDay
+
+
+@dataclass(frozen=True)
+class Partner:
+    """What a household knows of its trades with one partner: the steps worth a bid, and its own coefficient there."""
+
+    node: int
+    steps: tuple[int, ...]  # ascending
+    coefficient: Array  # (len(steps),), gamma_ij,t, currency/kWh
+
+
+def trading_coefficients(net_power_kw: Array, chi: float) -> Array:
+    """Trading coefficients gamma_ij,t from the expected net power of all households, eqs. (26)-(29).
+
+    Args:
+        net_power_kw: P_net = pv - load, shape (n, T), eq. (26).
+        chi: largest coefficient, currency/kWh.
+
+    Returns:
+        gamma, shape (n, n, T), symmetric in i and j, between 0 and chi. Where both buy or both sell it is chi; else
+        chi less the willingness of both, each row of which is scaled to chi/2 at its largest magnitude (eq. 28 with
+        the maximum taken of the magnitude).
+    """
+    buy = np.maximum(-net_power_kw, 0.0)  # (27a)
+    sell = np.maximum(net_power_kw, 0.0)  # (27b)
+
+    def willingness(power: Array) -> Array:  # (28)
+        largest = power.max(axis=1, keepdims=True)
+        return chi / 2 * np.divide(power, largest, out=np.zeros_like(power), where=largest > 0)
+
+    buying, selling = willingness(buy), willingness(sell)
+    total = buying + selling
+    gamma = chi - (total[:, None, :] + total[None, :, :])  # (29)
+    both_buy = (buying[:, None, :] > 0) & (buying[None, :, :] > 0)
+    both_sell = (selling[:, None, :] > 0) & (selling[None, :, :] > 0)
+    return np.where(both_buy | both_sell, chi, gamma)
+
+
+def community_coefficients(community: CommunityDay) -> Array:
+    """gamma_ij,t of a community on its day, shape (n, n, T), with the preferences that users set themselves."""
+    households = community.households
+    net = np.array([household.pv_kw - household.load_kw for household in households])
+    gamma = trading_coefficients(net, community.trading_coefficient)
+    index = {household.name: i for i, household in enumerate(households)}
+    for (name, partner), coefficient in community.preferences.items():
+        gamma[index[name], index[partner], :] = coefficient
+    return gamma
+
+
+def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
+    """The trades worth a bid, by node number: exact pruning.
+
+    A trade (i, j, t) is left out where gamma_ij + gamma_ji >= kappa_t - f_t: what it costs the two is at least what
+    they could gain, so it is zero in some optimum.
+    """
+    gamma = community_coefficients(community)
+    margin = community.prices.import_price - community.prices.feed_in_price
+    pays = gamma + gamma.transpose(1, 0, 2) < margin[None, None, :] - 1e-12
+    nodes: Sequence[int] = [household.node for household in community.households]
+    result: dict[int, tuple[Partner, ...]] = {}
+    for i, node in enumerate(nodes):
+        found = []
+        for j, other in enumerate(nodes):
+            steps = np.flatnonzero(pays[i, j]) if i != j else np.array([], dtype=int)
+            if len(steps):
+                found.append(Partner(other, tuple(int(t) for t in steps), gamma[i, j, steps]))
+        result[node] = tuple(found)
+    return result

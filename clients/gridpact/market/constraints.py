@@ -1,0 +1,164 @@
+"""The families of constraints, one function each: what stands behind a meter, and what the feeder asks.
+
+Used alike by a household's own problem, the grid operator's and the centralised reference, so that all three speak of
+the same community. Powers in kW and kvar; voltages as squared magnitudes per unit, counted from 1 (`v - 1`), squared
+currents per unit on the feeder's base.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+from gridpact.community.model import GRID_CONNECTION, Array, Feeder, Household, Prices
+
+
+@dataclass(frozen=True)
+class Devices:
+    """A household behind its meter: expressions of shape (T,) and the constraints that tie them."""
+
+    injection_kw: cp.Expression  # s = pv - curtailed - load - car + discharge - charge
+    injection_kvar: cp.Expression  # q = q_g - q_l
+    constraints: list[cp.Constraint]
+    schedule: dict[str, cp.Expression]  # what the household's energy manager is to do
+
+
+def devices(household: Household, step_hours: float) -> Devices:
+    """Net injection of a household's devices, eqs. (3)-(9) without the grid connection."""
+    steps = len(household.load_kw)
+    constraints: list[cp.Constraint] = []
+    schedule: dict[str, cp.Expression] = {}
+    injection = cp.Constant(household.pv_kw - household.load_kw)
+
+    if household.is_prosumer:
+        curtailed = cp.Variable(steps, nonneg=True)
+        constraints.append(curtailed <= household.pv_kw)
+        injection = injection - curtailed
+        schedule["curtailed_kw"] = curtailed
+
+    if (battery := household.battery) is not None:
+        charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
+        stored = cp.Variable(steps + 1)  # kWh, before the first step and after each
+        constraints += [
+            charge <= battery.power_kw,
+            discharge <= battery.power_kw,
+            stored >= 0,
+            stored <= battery.capacity_kwh,
+            stored[0] == battery.start_kwh,
+            stored[steps] >= battery.start_kwh,
+            cp.diff(stored)  # (7)
+            == step_hours * (battery.charge_efficiency * charge - discharge / battery.discharge_efficiency),
+        ]
+        injection = injection + discharge - charge  # (6)
+        schedule |= {"charge_kw": charge, "discharge_kw": discharge, "stored_kwh": stored[1:]}
+
+    if (car := household.car) is not None:
+        charging = cp.Variable(steps, nonneg=True)
+        constraints += [
+            charging <= car.power_kw * car.plugged_in,  # (5)
+            step_hours * car.efficiency * cp.sum(charging) == car.energy_kwh,  # (4)
+        ]
+        injection = injection - charging
+        schedule["car_kw"] = charging
+
+    reactive = -cp.Constant(household.load_kvar)
+    if household.inverter_kvar > 0:
+        generated = cp.Variable(steps)
+        constraints.append(cp.abs(generated) <= household.inverter_kvar)  # (3)
+        reactive = reactive + generated  # (9)
+        schedule["reactive_kvar"] = generated
+
+    schedule |= {"injection_kw": injection, "injection_kvar": reactive}
+    return Devices(injection, reactive, constraints, schedule)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Import g+ and feed-in g- with a supplier, both >= 0, shape (T,)."""
+
+    imported: cp.Variable
+    fed_in: cp.Variable
+    cost: cp.Expression  # sum of dt (kappa g+ - f g-)
+
+    @property
+    def net_import(self) -> cp.Expression:
+        return self.imported - self.fed_in
+
+
+def supply_contract(prices: Prices, step_hours: float) -> Contract:
+    """Contract with the supplier at import price kappa and feed-in price f (eq. 1 with a 50 % feed-in price)."""
+    steps = len(prices.import_price)
+    imported, fed_in = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
+    cost = step_hours * (prices.import_price @ imported - prices.feed_in_price @ fed_in)
+    return Contract(imported, fed_in, cost)
+
+
+def cone(flow_kw: cp.Expression, flow_kvar: cp.Expression, current: cp.Expression, v_parent: cp.Expression,
+         base_kva: float) -> cp.Constraint:
+    """P^2 + Q^2 <= psi v_parent, eq. (11), elementwise over expressions of one shape; v_parent not counted from 1."""
+    flat = [cp.vec(e, order="C") for e in (2 * flow_kw / base_kva, 2 * flow_kvar / base_kva, current - v_parent)]
+    return cp.SOC(cp.vec(current + v_parent, order="C"), cp.vstack(flat), axis=0)
+
+
+@dataclass(frozen=True)
+class BranchFlow:
+    """Branch-flow variables of a whole feeder, shape (n, T), line k - 1 in row of node k."""
+
+    flow_kw: cp.Variable
+    flow_kvar: cp.Variable
+    current: cp.Variable  # psi, per unit on the feeder's base
+    voltage: cp.Variable  # v - 1
+    root_kw: cp.Expression  # (T,), flow into the grid connection
+    losses_kw: cp.Expression  # (n, T)
+    constraints: list[cp.Constraint]
+
+
+def branch_flow(
+    feeder: Feeder,
+    injection_kw: cp.Expression,
+    injection_kvar: cp.Expression,
+    slack: cp.Expression | float = 0.0,
+) -> BranchFlow:
+    """The feeder's branch-flow equations, relaxed, eqs. (10a)-(11) in their consistent form.
+
+    Flows point to the root and are measured at the parent's end, so the loss of line i is upstream of its sending end:
+    s_i = P_i - sum of the children's P + r_i psi_i.
+
+    Args:
+        injection_kw, injection_kvar: s and q of the nodes 1..n, shape (n, T).
+        slack: by how much squared voltages may break their limits, (n, T).
+    """
+    n, steps = injection_kw.shape
+    base = feeder.base_kva
+    r, x = feeder.resistance_pu()[:, None], feeder.reactance_pu()[:, None]
+    above, first = _incidence(feeder)
+    flow_kw, flow_kvar = cp.Variable((n, steps)), cp.Variable((n, steps))
+    current, voltage = cp.Variable((n, steps), nonneg=True), cp.Variable((n, steps))
+    v_parent = above.T @ voltage
+    losses_kw, losses_kvar = base * cp.multiply(r, current), base * cp.multiply(x, current)
+    constraints = [
+        injection_kw == flow_kw - above @ flow_kw + losses_kw,
+        injection_kvar == flow_kvar - above @ flow_kvar + losses_kvar,
+        voltage
+        == v_parent
+        + 2 / base * (cp.multiply(r, flow_kw) + cp.multiply(x, flow_kvar))
+        + cp.multiply(r**2 + x**2, current),
+        voltage >= feeder.voltage_min_pu**2 - 1 - slack,
+        voltage <= feeder.voltage_max_pu**2 - 1 + slack,
+        cone(flow_kw, flow_kvar, current, 1 + v_parent, base),
+    ]
+    return BranchFlow(flow_kw, flow_kvar, current, voltage, first @ flow_kw, losses_kw, constraints)
+
+
+def _incidence(feeder: Feeder) -> tuple[Array, Array]:
+    """`above[i, k] = 1` where line k + 1 hangs below node i + 1, shape (n, n); `first[k] = 1` where below node 0."""
+    n = len(feeder.lines)
+    above, first = np.zeros((n, n)), np.zeros(n)
+    for line in feeder.lines:
+        if line.parent == GRID_CONNECTION:
+            first[line.node - 1] = 1
+        else:
+            above[line.parent - 1, line.node - 1] = 1
+    return above, first

@@ -1,0 +1,164 @@
+"""One node's own problem: the x-step of ADMM, eqs. (16a), (19), (20) and (22)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+from gridpact.community.model import GRID_CONNECTION, Array, Feeder
+from gridpact.errors import InfeasibleError
+from gridpact.market.blocks import Block, Kind, blocks
+from gridpact.market.constraints import branch_flow, cone, devices, supply_contract
+from gridpact.market.scenario import NetworkAgreement
+from gridpact.market.solving import solve
+from gridpact.market.view import NodeView
+
+
+@dataclass(frozen=True)
+class LocalSolution:
+    """Answer of one x-step."""
+
+    copies: Array  # (blocks, T): kW, kvar, p.u. squared less 1
+    bids_kw: Array  # (bids,), positive where this node sells; partners ascending, then steps
+    schedule: dict[str, Array]  # (T,) each
+
+
+class LocalProblem:
+    """The convex problem of one node, built once and re-solved with new linear terms.
+
+    minimise   cost(x) + a . x + 1/2 x . diag(rho) x + gamma |d| + b . d + phi/2 d . d
+
+    over the node's private variables, its copies x and its bids d. With a = y - rho z and b = -xi - phi z this is the
+    augmented Lagrangian of eqs. (15) and (22) up to a constant.
+
+    Args:
+        view: what the node knows.
+        penalties: rho of every block, shape (blocks,).
+        trade_penalty: phi.
+    """
+
+    def __init__(self, view: NodeView, penalties: Array, trade_penalty: float) -> None:
+        self.view = view
+        self.blocks = blocks(view.node, view.parent, view.children, view.depth)
+        self._schedule: dict[str, cp.Expression] = {}
+        cost, constraints = self._own_problem()
+
+        self._bids = cp.Variable(view.bid_count) if view.bid_count else None
+        if self._bids is not None:
+            gamma = view.step_hours * np.concatenate([p.coefficient for p in view.partners])
+            self._trade_linear = cp.Parameter(view.bid_count)
+            cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids))) + self._trade_linear @ self._bids
+            cost += trade_penalty / 2 * cp.sum_squares(self._bids)
+        if view.scenario.has_contracts and view.household is not None:
+            contract = supply_contract(view.prices, view.step_hours)
+            cost += contract.cost
+            constraints.append(contract.net_import + self._schedule["injection_kw"] == self._traded())
+            self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
+
+        if self.blocks:
+            self._linear = cp.Parameter((len(self.blocks), view.steps))
+            cost += cp.sum(cp.multiply(self._linear, self._copies))
+            cost += cp.sum(cp.multiply(penalties[:, None] / 2, cp.square(self._copies)))
+        self._problem = cp.Problem(cp.Minimize(cost), constraints)
+
+    def solve(self, linear: Array, trade_linear: Array) -> LocalSolution:
+        """Solves for a (blocks, T) and b (bids,).
+
+        Raises:
+            InfeasibleError: names the household and the constraint that cannot hold.
+            SolverError: the solver failed.
+        """
+        if self.blocks:
+            self._linear.value = linear
+        if self._bids is not None:
+            self._trade_linear.value = trade_linear
+        solve(self._problem, self._name)
+        steps = self.view.steps
+        copies = np.asarray(self._copies.value) if self.blocks else np.zeros((0, steps))
+        bids = np.asarray(self._bids.value) if self._bids is not None else np.zeros(0)
+        return LocalSolution(copies, bids, {k: np.asarray(e.value) for k, e in self._schedule.items()})
+
+    @property
+    def _name(self) -> str:
+        household = self.view.household
+        return f"household '{household.name}'" if household else "the grid connection (node 0)"
+
+    def _own_problem(self) -> tuple[cp.Expression, list[cp.Constraint]]:
+        """Sets the copies; returns the node's cost and constraints without contracts, trades and penalties."""
+        view = self.view
+        if view.household is None:
+            return self._grid_connection()
+        behind_meter = devices(view.household, view.step_hours)
+        self._schedule |= behind_meter.schedule
+        constraints = list(behind_meter.constraints)
+        if not view.scenario.has_network:
+            return cp.Constant(0.0), constraints
+        if view.agreement is NetworkAgreement.DSO:
+            self._copies: cp.Expression = cp.vstack([behind_meter.injection_kw, behind_meter.injection_kvar])
+            return cp.Constant(0.0), constraints
+        return self._own_line(behind_meter.injection_kw, behind_meter.injection_kvar, constraints)
+
+    def _own_line(
+        self, injection_kw: cp.Expression, injection_kvar: cp.Expression, constraints: list[cp.Constraint]
+    ) -> tuple[cp.Expression, list[cp.Constraint]]:
+        """The branch-flow equations of the node's own line, with copies of its neighbours' variables."""
+        view = self.view
+        assert view.line is not None
+        assert view.feeder is not None
+        base, base_ohm = view.feeder.base_kva, view.feeder.base_ohm
+        r, x = view.line.resistance_ohm / base_ohm, view.line.reactance_ohm / base_ohm
+        copies = cp.Variable((len(self.blocks), view.steps))
+        self._copies = copies
+        row = {block: copies[k] for k, block in enumerate(self.blocks)}
+        own_p, own_q = row[Block(Kind.P, view.node)], row[Block(Kind.Q, view.node)]
+        v = row.get(Block(Kind.V, view.node))
+        v = cp.Variable(view.steps) if v is None else v  # a leaf's voltage is nobody else's business
+        v_parent = row.get(Block(Kind.V, view.parent), cp.Constant(np.zeros(view.steps)))
+        current = cp.Variable(view.steps, nonneg=True)
+        constraints += [
+            injection_kw == own_p - sum(row[Block(Kind.P, k)] for k in view.children) + base * r * current,
+            injection_kvar == own_q - sum(row[Block(Kind.Q, k)] for k in view.children) + base * x * current,
+            v == v_parent + 2 / base * (r * own_p + x * own_q) + (r**2 + x**2) * current,
+            cone(own_p, own_q, current, 1 + v_parent, base),
+            v >= view.feeder.voltage_min_pu**2 - 1,
+            v <= view.feeder.voltage_max_pu**2 - 1,
+        ]
+        self._schedule["losses_kw"] = base * r * current
+        if view.scenario.has_contracts:
+            return view.step_hours * base * r * (view.prices.loss_price @ current), constraints
+        return cp.Constant(0.0), constraints
+
+    def _grid_connection(self) -> tuple[cp.Expression, list[cp.Constraint]]:
+        """Node 0: buys for all in G; as the grid operator's node it also solves the network."""
+        view = self.view
+        copies = cp.Variable((len(self.blocks), view.steps))
+        self._copies = copies
+        cost: cp.Expression = cp.Constant(0.0)
+        constraints: list[cp.Constraint] = []
+        if view.agreement is NetworkAgreement.DSO:
+            assert view.feeder is not None
+            flow = branch_flow(view.feeder, copies[0::2], copies[1::2])
+            constraints += flow.constraints
+            root_kw = flow.root_kw
+            if view.scenario.has_contracts:
+                cost = view.step_hours * (view.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
+        else:
+            root_kw = sum(copies[k] for k, block in enumerate(self.blocks) if block.kind is Kind.P)
+        if not view.scenario.has_contracts:
+            contract = supply_contract(view.prices, view.step_hours)
+            constraints.append(contract.net_import == -root_kw)
+            cost = cost + contract.cost
+            self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
+        return cost, constraints
+
+    def _traded(self) -> cp.Expression:
+        """sum_j d_ij, shape (T,)."""
+        view = self.view
+        if self._bids is None:
+            return cp.Constant(np.zeros(view.steps))
+        steps = np.concatenate([partner.steps for partner in view.partners])
+        place = np.zeros((view.steps, view.bid_count))
+        place[steps, np.arange(view.bid_count)] = 1
+        return place @ self._bids

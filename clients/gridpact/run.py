@@ -1,0 +1,278 @@
+"""The main job: one day of a community, agreed on a chain, settled, checked and reported."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.chain.account import address_of, new_key
+from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.networks import ETHER, Network, open_network
+from gridpact.chain.settlement import Settlement
+from gridpact.chain.values import Phase, Progress, Setting, Theta, TradeRecord
+from gridpact.community.model import Array, CommunityDay
+from gridpact.files import write_atomically
+from gridpact.launch import NodeFiles, Nodes, running_nodes
+from gridpact.market.baseline import baseline_net_kw
+from gridpact.market.centralised import CentralisedSolution, centralised_optimum
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.verification import implemented_cost
+from gridpact.market.view import NodeView, node_views
+from gridpact.node import NodeReport
+from gridpact.node_file import write_view
+from gridpact.study.result import Convergence, Household, RecordedTrade, RunResult
+
+NOT_A_DIGIT = re.compile(r"\D")
+TEST_TOKENS = 1000  # currency, minted to every household on a test chain
+TOKEN_DECIMALS = 6  # of the test token
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run does."""
+
+    scenario: Scenario = Scenario.TG
+    agreement: NetworkAgreement = NetworkAgreement.DSO
+    chain: str = "ganache"
+    most_iterations: int = 200
+    tolerances: Tolerances = Tolerances()
+    resolution: Resolution = Resolution()
+    phase_seconds: int = 300
+
+
+class Watcher(Protocol):
+    """Is told how a run gets on."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+
+    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
+        """An iteration was closed; `rms_w`: the four residuals of the iteration before, W a coupled scalar."""
+
+
+def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> RunResult:
+    """Runs a day of a community from deployment to settlement, and checks it.
+
+    Raises:
+        InfeasibleError: no plan keeps all limits on this day; raised before a chain is started.
+        GridpactError: a node or the chain failed; all processes are ended.
+    """
+    watcher.stage(f"Solving {community.name} on {community.day} in one place, to compare with")
+    reference = centralised_optimum(community, settings.scenario)
+    penalties = Penalties.of_community(community, baseline_net_kw(community))
+    views = node_views(community, settings.scenario, settings.agreement)
+
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
+        watcher.stage(f"Starting the chain ({settings.chain}) and deploying the contracts")
+        with open_network(settings.chain) as network:
+            office = _Office(network, community, settings)
+            office.deploy(views, penalties)
+            files = office.equip(views, Path(folder))
+            watcher.stage(f"Starting {len(views)} nodes, each a {'thread' if network.rpc_url is None else 'process'}")
+            office.open_round()
+            with running_nodes(files, network) as nodes:
+                office.follow(nodes, watcher)
+                watcher.stage("Settling the trades")
+                while nodes.running:
+                    nodes.check()
+                    time.sleep(0.05)
+                nodes.check()
+            reports = {view.node: NodeReport.read(item.report) for view, item in zip(views, files, strict=True)}
+            ledger = office.ledger()
+    return _result(community, settings, reference, views, reports, ledger, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Ledger:
+    """What the chain says after a round."""
+
+    phase: Phase
+    iterations: int
+    convergence: Convergence
+    records: list[TradeRecord]
+    token_unit: float  # currency
+    net_payments: dict[int, int]  # token units, received
+    gas: Counter[str]  # the manager's, by what it was used for
+    transactions: int
+
+
+class _Office:
+    """The community manager's side of a run: it deploys, enrols and opens the round, and has no say in it."""
+
+    def __init__(self, network: Network, community: CommunityDay, settings: RunSettings) -> None:
+        self._network = network
+        self._community = community
+        self._settings = settings
+        self._web3 = network.connect()
+        self._manager = network.manager(self._web3)
+        self._gas: Counter[str] = Counter()
+        self._round = 0
+
+    def deploy(self, views: Sequence[NodeView], penalties: Penalties) -> None:
+        settings = self._settings
+        eps = settings.tolerances.on_chain(settings.resolution)
+        theta = Theta(len(views), *penalties.on_chain(), *eps, settings.most_iterations)
+        steps, dt = self._community.steps, self._community.step_hours
+        setting = Setting(steps, round(3600 * dt), *settings.resolution.on_chain(), settings.phase_seconds)
+        self.record = deploy_contracts(self._manager, theta, setting, settings.chain)
+        self._spend("deploy")
+
+    def equip(self, views: Sequence[NodeView], folder: Path) -> list[NodeFiles]:
+        """Gives every node its folder with key and household file, ether and test tokens; enrols all."""
+        record = folder / "contracts.json"
+        self.record.write(record)
+        keys = {view.node: new_key() for view in views}
+        files = []
+        for view in views:
+            item = NodeFiles(folder / f"node-{view.node:02d}", record)
+            write_view(view, item.household)
+            write_atomically(item.key, keys[view.node] + "\n", mode=0o600)
+            files.append(item)
+        addresses = {node: str(address_of(key)) for node, key in keys.items()}
+        self._network.fund(list(addresses.values()), 10 * ETHER, self._web3)
+        self._aggregator = enrol_households(self._manager, self.record, addresses)
+        self._addresses = addresses
+        self._spend("enrol")
+        if self._settings.scenario.has_trades:
+            traders = [addresses[view.node] for view in views if view.partners]
+            mint_tokens(self._manager, self.record, traders, TEST_TOKENS * 10**TOKEN_DECIMALS)
+            self._spend("test tokens")
+        return files
+
+    def open_round(self) -> None:
+        day = int(NOT_A_DIGIT.sub("", self._community.day)[-8:] or 0)
+        self._round = self._aggregator.open_round(day)
+        self._spend("enrol")
+
+    def follow(self, nodes: Nodes, watcher: Watcher) -> None:
+        """Reports every closed iteration until the round ends."""
+        reported = 0
+        while True:
+            nodes.check()
+            progress = self._aggregator.wait_for(self._later_than(reported), seconds=2.0)
+            for closed in self._aggregator.closed_iterations(self._round)[reported:]:
+                watcher.iteration(closed.iteration, self._rms_w(closed.residuals))
+                reported = closed.iteration
+            if progress.phase.is_final:
+                return
+
+    def _later_than(self, iteration: int) -> Callable[[Progress], bool]:
+        return lambda now: now.phase.is_final or now.iteration > iteration + 1
+
+    def ledger(self) -> _Ledger:
+        settlement = Settlement.of(self.record, self._web3)
+        outcome = self._aggregator.outcome(self._round)
+        closed = self._aggregator.closed_iterations(self._round)
+        rms = np.array([self._rms_w(item.residuals) for item in closed[1:]]).reshape(-1, 4)
+        tolerances = self._settings.tolerances
+        self._aggregator.close()
+        return _Ledger(
+            phase=outcome.phase,
+            iterations=outcome.iterations,
+            convergence=Convergence(*rms.T, limits_w=(tolerances.grid_w, tolerances.grid_w, tolerances.trade_w, tolerances.trade_w)),
+            records=settlement.recorded(self._round),
+            token_unit=10.0 ** -settlement.token.decimals(),
+            net_payments={node: settlement.net_payment(self._round, node) for node in self._addresses},
+            gas=self._gas,
+            transactions=self._manager.transactions,
+        )
+
+    def _rms_w(self, squares: Sequence[int]) -> tuple[float, ...]:
+        """RMS residuals per coupled scalar, W, from the sums on the chain."""
+        grid, trade = (max(count, 1) for count in self._aggregator.scalars())
+        unit_w = 1000 * self._settings.resolution.power_kw
+        return tuple(unit_w * math.sqrt(s / n) for s, n in zip(squares, (grid, grid, trade, trade), strict=True))
+
+    def _spend(self, what: str) -> None:
+        self._gas[what] += self._manager.gas_used - self._gas.total()
+
+
+def _result(
+    community: CommunityDay,
+    settings: RunSettings,
+    reference: CentralisedSolution,
+    views: Sequence[NodeView],
+    reports: Mapping[int, NodeReport],
+    ledger: _Ledger,
+    wall_s: float,
+) -> RunResult:
+    """Puts together what the chain and the nodes say, and checks it by the exact power flow."""
+    households = []
+    for household in community.households:
+        report = reports[household.node]
+        households.append(
+            Household(
+                node=household.node,
+                name=household.name,
+                is_prosumer=household.is_prosumer,
+                schedule={name: np.array(values) for name, values in report.schedule.items()},
+                paid=-ledger.net_payments[household.node] * ledger.token_unit,
+                solve_s=report.solve_s,
+            )
+        )
+    trades = tuple(
+        RecordedTrade(
+            seller=record.lower if trade.energy_wh > 0 else record.higher,
+            buyer=record.higher if trade.energy_wh > 0 else record.lower,
+            step=trade.step,
+            energy_kwh=abs(trade.energy_wh) / 1000,
+            price_per_kwh=trade.price_micro / 1e6,
+        )
+        for record in ledger.records
+        for trade in record.trades
+    )
+    cost = implemented_cost(
+        community,
+        settings.scenario,
+        np.array([household.schedule["injection_kw"] for household in households]),
+        np.array([household.schedule["injection_kvar"] for household in households]),
+        {view.node: _recorded_kw(view, trades, community.step_hours) for view in views},
+    )
+    gas = ledger.gas + sum((report.gas for report in reports.values()), Counter())
+    solve_s = max(report.solve_s for report in reports.values())
+    return RunResult(
+        community=community,
+        scenario=settings.scenario,
+        agreement=settings.agreement,
+        chain=settings.chain,
+        converged=ledger.phase is Phase.CONVERGED,
+        iterations=ledger.iterations,
+        cost=cost,
+        centralised_cost=reference.cost,
+        relaxation_gap=reference.relaxation_gap,
+        households=tuple(households),
+        trades=trades,
+        convergence=ledger.convergence,
+        gas_total=gas.total(),
+        gas_by_step=dict(gas),
+        gas_per_household_iteration=gas["submit"] / (len(households) * max(ledger.iterations, 1)),
+        transactions=ledger.transactions + sum(report.transactions for report in reports.values()),
+        wall_s=wall_s,
+        solve_s=solve_s,
+        chain_s=max(report.wall_s for report in reports.values()) - solve_s,
+        paid_total=sum(abs(record.payment) for record in ledger.records) * ledger.token_unit,
+        settlement_sum_zero=sum(ledger.net_payments.values()) == 0,
+    )
+
+
+def _recorded_kw(view: NodeView, trades: Sequence[RecordedTrade], step_hours: float) -> Array:
+    """The recorded trades of a household in the order of its bids, kW, positive where it sells."""
+    sold = {(t.seller, t.buyer, t.step): t.energy_kwh / step_hours for t in trades}
+    return np.array(
+        [
+            sold.get((view.node, partner.node, step), 0.0) - sold.get((partner.node, view.node, step), 0.0)
+            for partner in view.partners
+            for step in partner.steps
+        ]
+    )

@@ -1,0 +1,186 @@
+"""How many iterations a day needs, and where the contract's test would stop: in memory, with the chain's integers.
+
+    python -m gridpact.study.convergence [--out FILE] [--cases NAME ...] [--scenarios t tg g] [--agreement dso]
+
+prints and writes the table of `docs/figures.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.admm.memory import negotiate
+from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import read_community
+from gridpact.errors import InfeasibleError
+from gridpact.files import write_atomically
+from gridpact.market.baseline import baseline_net_kw
+from gridpact.market.centralised import centralised_optimum
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.verification import implemented_cost
+from gridpact.market.view import node_views
+
+CASES = ("fontana16", "amsterdam16", "stress16")
+MOST_ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class Day:
+    """What to measure."""
+
+    case: str
+    day: str
+    scenario: Scenario
+    agreement: NetworkAgreement = NetworkAgreement.DSO
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One day in one scenario. Gaps are fractions; iterations are those after which the gap stays below a limit."""
+
+    of: Day
+    feasible: bool
+    to_0_8_percent: int = 0
+    to_0_1_percent: int = 0  # 0: not reached before the stop
+    stopped_at: int = 0
+    gap_at_stop: float = 0.0
+    relaxation_gap: float = 0.0
+    voltage_min_pu: float = 1.0
+    voltage_max_pu: float = 1.0
+
+
+def measure(day: Day) -> Measured:
+    """Negotiates until the contract's test would stop the round, and compares every iterate with the optimum."""
+    community = read_community(day.case).on(day.day)
+    try:
+        reference = centralised_optimum(community, day.scenario)
+    except InfeasibleError:
+        return Measured(day, feasible=False)
+    penalties = Penalties.of_community(community, baseline_net_kw(community))
+    views = node_views(community, day.scenario, day.agreement)
+    resolution, tolerances = Resolution(), Tolerances()
+    gaps: list[float] = []
+    voltage_min = voltage_max = 1.0
+    stop = False  # judged one iteration later, when the residuals have reached the chain
+    for iterate in negotiate(views, penalties, resolution):
+        gap, voltage_min, voltage_max = _compare(community, day.scenario, iterate.agents, reference.cost)
+        gaps.append(gap)
+        if stop or iterate.iteration == MOST_ITERATIONS:
+            break
+        stop = tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, resolution)
+    return Measured(
+        of=day,
+        feasible=True,
+        to_0_8_percent=_stays_below(gaps, 0.008),
+        to_0_1_percent=_stays_below(gaps, 0.001),
+        stopped_at=len(gaps),
+        gap_at_stop=gaps[-1],
+        relaxation_gap=reference.relaxation_gap,
+        voltage_min_pu=voltage_min,
+        voltage_max_pu=voltage_max,
+    )
+
+
+def _compare(community, scenario, agents, optimum):  # type: ignore[no-untyped-def]
+    nodes = [household.node for household in community.households]
+    schedules = [agents[node].solution.schedule for node in nodes]
+    cost = implemented_cost(
+        community,
+        scenario,
+        np.array([schedule["injection_kw"] for schedule in schedules]),
+        np.array([schedule["injection_kvar"] for schedule in schedules]),
+        {node: agents[node].trades.agreed / 2 * agents[node].trades.unit for node in nodes},
+    )
+    voltage = cost.flow.voltage_pu
+    return (cost.total - optimum) / abs(optimum), float(voltage.min()), float(voltage.max())
+
+
+def _stays_below(gaps: Sequence[float], limit: float) -> int:
+    """The first iteration after which the gap stays within the limit; 0 where the last one is not."""
+    above = np.flatnonzero(np.abs(gaps) > limit)
+    if len(above) == 0:
+        return 1
+    return 0 if above[-1] == len(gaps) - 1 else int(above[-1]) + 2
+
+
+def table(rows: Sequence[Measured]) -> str:
+    """All rows as Markdown, and a summary by case and scenario."""
+    lines = [
+        "| case | scenario | days | to 0.8 %: median, most | to 0.1 %: median, most | stopped at: median, most "
+        "| gap at stop, most | relaxation gap, most | voltage, p.u. |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for case in dict.fromkeys(row.of.case for row in rows):
+        for scenario in dict.fromkeys(row.of.scenario for row in rows):
+            some = [row for row in rows if row.of.case == case and row.of.scenario is scenario]
+            ran = [row for row in some if row.feasible]
+            if not ran:
+                continue
+            count = f"{len(ran)}" + (f" of {len(some)} feasible" if len(ran) < len(some) else "")
+            voltage = f"{min(r.voltage_min_pu for r in ran):.4f} to {max(r.voltage_max_pu for r in ran):.4f}"
+            lines.append(
+                f"| {case} | {scenario.name} | {count} | {_middle([r.to_0_8_percent for r in ran])} "
+                f"| {_middle([r.to_0_1_percent for r in ran])} | {_middle([r.stopped_at for r in ran])} "
+                f"| {max(abs(r.gap_at_stop) for r in ran):.3%} | {max(r.relaxation_gap for r in ran):.0e} | {voltage} |"
+            )
+    lines += ["", "| case | day | scenario | to 0.8 % | to 0.1 % | stopped at | gap at stop |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        where = f"| {row.of.case} | {row.of.day} | {row.of.scenario.name} "
+        if row.feasible:
+            to_0_1 = row.to_0_1_percent or "later"
+            lines.append(f"{where}| {row.to_0_8_percent} | {to_0_1} | {row.stopped_at} | {row.gap_at_stop:.3%} |")
+        else:
+            lines.append(f"{where}| no feasible plan | | | |")
+    return "\n".join(lines) + "\n"
+
+
+def _middle(values: Sequence[int]) -> str:
+    known = [value or MOST_ITERATIONS for value in values]
+    return f"{np.median(known):g}, {max(known)}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m gridpact.study.convergence", description=__doc__)
+    parser.add_argument("--cases", nargs="+", default=CASES)
+    parser.add_argument("--scenarios", nargs="+", default=["t", "tg", "g"])
+    parser.add_argument("--agreement", default="dso", choices=[a.value for a in NetworkAgreement])
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args(argv)
+    days = [
+        Day(case, day, Scenario(scenario), NetworkAgreement(arguments.agreement))
+        for case in arguments.cases
+        for scenario in arguments.scenarios
+        for day in read_community(case).days
+        if case != "stress16" or Scenario(scenario).has_network
+    ]
+    started = time.time()
+    rows: list[Measured] = []
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        for row in pool.imap(measure, days):
+            rows.append(row)
+            print(f"\r{len(rows)} of {len(days)} days", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    command = " ".join(["python -m gridpact.study.convergence", *(argv or sys.argv[1:])])
+    note = (
+        f"`{command}`, {time.strftime('%Y-%m-%d')}, {time.time() - started:.0f} s on {platform.machine()} with "
+        f"{multiprocessing.cpu_count()} cores, Python {platform.python_version()}.\n\n"
+    )
+    print(table(rows))
+    if arguments.out:
+        write_atomically(arguments.out, note + table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""TestEuro, the artifacts that the Python package ships, and the deployment script."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import brownie
+from helpers import low
+
+from gridpact.chain.record import Record
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_mint_isTheOwners(TestEuro, manager, outsider):
+    token = manager.deploy(TestEuro)
+    assert (token.name(), token.symbol(), token.decimals()) == ("Test Euro", "tEUR", 6)
+    token.mint(outsider, 5, {"from": manager})
+    assert token.balanceOf(outsider) == token.totalSupply() == 5
+    with brownie.reverts(f"OwnableUnauthorizedAccount: {low(outsider)}"):
+        token.mint(outsider, 5, {"from": outsider})
+
+
+def test_artifacts_areUpToDate():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy" / "artifacts.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_deploy_writesTheRecord(TestEuro, TradeSettlement, VirtualAggregator, manager, chain):
+    before = chain.height
+    brownie.run("deploy")
+    name = brownie.network.show_active()
+    record = Record.read(ROOT / "deploy" / "records" / f"{name}.json")
+    assert (record.network, record.chain_id, record.block) == (name, chain.id, before + 1)
+    assert record.manager == manager
+    assert VirtualAggregator.at(record.aggregator).owner() == manager
+    settlement = TradeSettlement.at(record.settlement)
+    assert settlement.aggregator() == record.aggregator
+    assert settlement.token() == record.token == TestEuro.at(record.token).address
+    assert set(record.transactions) == {"TestEuro", "TradeSettlement", "VirtualAggregator"}

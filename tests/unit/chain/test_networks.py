@@ -1,0 +1,149 @@
+"""Networks are opened, and what was started is ended, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from gridpact.chain import networks
+from gridpact.chain.account import address_of
+from gridpact.chain.networks import MANAGER_KEY, find_executable, open_network
+from gridpact.chain.transport import connect
+from gridpact.errors import ChainError, InputError
+
+STARTED = ["anvil", "ganache"]
+
+
+@pytest.fixture(params=STARTED)
+def name(request: pytest.FixtureRequest) -> str:
+    try:
+        find_executable(request.param)
+    except InputError:
+        pytest.skip(f"{request.param} is not installed")
+    return str(request.param)
+
+
+def answers(url: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(urlsplit(url).port or 0))) == 0
+
+
+def wait_for_silence(url: str, seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while answers(url) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not answers(url)
+
+
+def test_open_endsWhatItStarted(name: str, tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "chain.log"
+    with open_network(name, log) as network:
+        assert network.rpc_url is not None
+        assert network.connect().eth.chain_id == network.chain_id
+    assert not answers(network.rpc_url)
+    assert log.stat().st_size > 0
+
+
+def test_open_endsAfterAnException(name: str) -> None:
+    urls: list[str] = []
+
+    def interrupted() -> None:
+        with open_network(name) as network:
+            urls.append(str(network.rpc_url))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not answers(urls[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_open_leavesNoOrphan(name: str, number: signal.Signals) -> None:
+    code = (
+        "import time\n"
+        "from gridpact.chain.networks import open_network\n"
+        f"with open_network({name!r}) as network:\n"
+        "    print(network.rpc_url, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert answers(url)
+        process.send_signal(number)
+    wait_for_silence(url)
+
+
+def test_open_usesANodeThatRunsAndLeavesIt(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_network(name) as started:
+        assert started.rpc_url is not None
+        with open_network(started.rpc_url) as network:
+            manager = network.manager()  # paid by an unlocked account
+            key = "0x" + "42" * 32
+            network.fund([address_of(key)], 10**18)
+            monkeypatch.setenv(MANAGER_KEY, key)
+            assert network.manager().address == address_of(key) != manager.address
+            network.fund([manager.address], 10**16)
+        assert answers(started.rpc_url)
+
+
+def test_open_quotesAChainThatDoesNotStart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "node_modules" / ".bin" / "anvil"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho 'Error: out of luck'\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ChainError, match="anvil did not start: Error: out of luck"), open_network("anvil"):
+        pass
+
+
+def test_open_endsAChainThatNeverAnswers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "node_modules" / ".bin" / "anvil"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(networks, "START_SECONDS", 0.5)
+    with pytest.raises(ChainError, match="did not start"), open_network("anvil"):
+        pass
+    stat = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+def test_open_failsWithoutTheProgram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "__file__", str(tmp_path / "networks.py"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    with pytest.raises(InputError, match="run `make setup`"), open_network("ganache"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["mainnet", "ftp://localhost"])
+def test_open_failsOnUnknownNetwork(name: str) -> None:
+    with pytest.raises(InputError, match=r"http://"), open_network(name):
+        pass
+
+
+def test_connect_saysThatNobodyAnswers() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    web3 = connect(f"http://user:secret@127.0.0.1:{port}/key", patience=0.1)
+    with pytest.raises(ChainError, match=f"127.0.0.1:{port} does not answer") as caught:
+        web3.eth.chain_id  # noqa: B018
+    assert "secret" not in str(caught.value)
+    assert "key" not in str(caught.value)
+
+
+def test_manager_failsOnABadKey(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="private key is not valid") as caught:
+        address_of("0x1234")
+    assert "1234" not in str(caught.value)

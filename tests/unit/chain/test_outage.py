@@ -1,0 +1,130 @@
+"""Outages are waited out, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from web3 import Web3
+from websockets.sync.server import ServerConnection, serve
+
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.networks import find_executable, open_network
+from gridpact.chain.transport import Meter, WebSocketTransport
+from gridpact.errors import ChainError, InputError
+
+
+class Flaky:
+    """A node that drops the first connections without an answer."""
+
+    def __init__(self, drops: int, answer: str) -> None:
+        self.drops = drops
+        self.answer = answer
+
+    def __call__(self, connection: ServerConnection) -> None:
+        for message in connection:
+            if self.drops > 0:
+                self.drops -= 1
+                connection.close()
+                return
+            if self.answer:
+                connection.send(self.answer)
+                continue
+            number = json.loads(message)["id"]
+            connection.send(json.dumps({"jsonrpc": "2.0", "method": "eth_subscription", "params": {}}))
+            connection.send(json.dumps({"jsonrpc": "2.0", "id": number, "result": "0x5"}))
+
+
+def asked(drops: int, patience: float, answer: str = "") -> int:
+    """The chain id that a flaky node gives."""
+    with serve(Flaky(drops, answer), "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            port = server.socket.getsockname()[1]
+            transport = WebSocketTransport(f"ws://127.0.0.1:{port}", patience)
+            return int(Web3(transport, middleware=[]).eth.chain_id)
+        finally:
+            transport.close()
+            server.shutdown()
+            thread.join()
+
+
+def test_request_isRepeated() -> None:
+    assert asked(drops=2, patience=10) == 5
+
+
+def test_request_isGivenUp() -> None:
+    with pytest.raises(ChainError, match="does not answer"):
+        asked(drops=100, patience=0.3)
+
+
+def test_request_failsOnOtherLanguage() -> None:
+    with pytest.raises(ChainError, match="does not speak JSON-RPC"):
+        asked(drops=0, patience=1, answer="hello")
+
+
+def test_meter_addsUp() -> None:
+    total = Meter()
+    for _ in range(2):
+        one = Meter()
+        one.requests["eth_call"] += 3
+        one.gas["0x1"] += 21_000
+        total.add(one)
+    assert (total.rpc_calls, total.gas_used) == (6, 42_000)
+
+
+@pytest.fixture
+def slow() -> Iterator[Web3]:
+    """A chain that makes blocks on command only."""
+    try:
+        find_executable("anvil")
+    except InputError:
+        pytest.skip("anvil is not installed")
+    with open_network("anvil") as network:
+        yield network.connect()
+
+
+def rpc(web3: Web3, method: str, *parameters: Any) -> None:
+    web3.manager.request_blocking(method, list(parameters))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def sender(slow: Web3) -> ChainAccount:
+    key = "0x" + "42" * 32
+    account = ChainAccount(slow, key, patience=10, replace_after=0.3)
+    rpc(slow, "anvil_setBalance", account.address, hex(10**18))
+    account.settle(account.transfer(account.address, 1))
+    rpc(slow, "evm_setAutomine", False)
+    return account
+
+
+def test_send_twiceIsOnce(slow: Web3, sender: ChainAccount) -> None:
+    pending = sender.transfer(sender.address, 1)
+    assert sender._submit(pending)  # as after an outage: 'already known'
+    rpc(slow, "evm_mine")
+    assert sender._submit(pending)  # 'nonce too low', and mined
+    assert sender.settle(pending)["status"] == 1
+    assert slow.eth.get_transaction_count(sender.address) == 2
+
+
+def test_settle_offersMore(slow: Web3, sender: ChainAccount) -> None:
+    pending = sender.transfer(sender.address, 1)
+    timer = threading.Timer(0.8, lambda: rpc(slow, "evm_mine"))
+    timer.start()
+    receipt = sender.settle(pending)
+    timer.join()
+    assert receipt["status"] == 1
+    assert receipt["transactionHash"] in pending.hashes[1:]  # a later version, at a higher fee
+    rpc(slow, "evm_setAutomine", True)
+    sender.settle(sender.transfer(sender.address, 1))  # the nonce goes on
+    assert slow.eth.get_transaction_count(sender.address) == 3
+
+
+def test_settle_saysThatThereAreNoBlocks(slow: Web3, sender: ChainAccount) -> None:
+    sender.patience = 0.3
+    with pytest.raises(ChainError, match="check that it produces blocks"):
+        sender.settle(sender.transfer(sender.address, 1))
