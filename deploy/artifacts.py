@@ -39,9 +39,7 @@ def artifact(build: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare only")
     check = parser.parse_args().check
 
@@ -60,9 +58,7 @@ def main() -> int:
         if not check:
             target.write_text(text)
     if check and stale:
-        print(
-            f"Artifacts differ from the sources: {', '.join(stale)}. Run `make contracts`.", file=sys.stderr
-        )
+        print(f"Artifacts differ from the sources: {', '.join(stale)}. Run `make contracts`.", file=sys.stderr)
         return 1
     return 0
 

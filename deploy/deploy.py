@@ -40,9 +40,7 @@ def main() -> None:
         token = manager.deploy(TestEuro)
         token_address = token.address
         transactions[TOKEN] = token.tx.txid
-    aggregator = manager.deploy(
-        VirtualAggregator, tuple(asdict(theta).values()), tuple(asdict(setting).values())
-    )
+    aggregator = manager.deploy(VirtualAggregator, tuple(asdict(theta).values()), tuple(asdict(setting).values()))
     transactions[AGGREGATOR] = aggregator.tx.txid
     settlement = manager.deploy(TradeSettlement, aggregator, token_address)
     transactions[SETTLEMENT] = settlement.tx.txid

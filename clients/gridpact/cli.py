@@ -6,9 +6,10 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
 
@@ -28,10 +29,13 @@ what is agreed on: b nothing (every household with its supplier), t bilateral tr
 common, tg trades within the limits of the grid (default)"""
 
 
+Chosen = TypeVar("Chosen")
+
+
 class _Parser(argparse.ArgumentParser):
     """Complaints are errors like all others: one sentence, exit status 2."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; `{self.prog} --help` shows what can be given")
 
 
@@ -63,27 +67,49 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="one day of a community, from negotiation to payment, with a report")
-    run.add_argument("--case", default="fontana16", metavar="NAME|FILE",
-                     help="a shipped case (see `gridpact cases`) or a community file; default fontana16")
+    run.add_argument(
+        "--case",
+        default="fontana16",
+        metavar="NAME|FILE",
+        help="a shipped case (see `gridpact cases`) or a community file; default fontana16",
+    )
     run.add_argument("--day", metavar="D", help="a day of the case; default its first")
     run.add_argument("--scenario", default="tg", metavar="b|t|g|tg", help=SCENARIOS)
-    run.add_argument("--network-agreement", default="dso", metavar="dso|neighbours",
-                     help="how the grid is agreed on: with the grid operator's node, which holds where limits bind "
-                     "(default), or between neighbours on the feeder, as in the B-DER report")
-    run.add_argument("--chain", default="ganache", metavar="CHAIN",
-                     help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs")
+    run.add_argument(
+        "--network-agreement",
+        default="dso",
+        metavar="dso|neighbours",
+        help="how the grid is agreed on: with the grid operator's node, which holds where limits bind "
+        "(default), or between neighbours on the feeder, as in the B-DER report",
+    )
+    run.add_argument(
+        "--chain",
+        default="ganache",
+        metavar="CHAIN",
+        help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs",
+    )
     run.add_argument("--out", type=Path, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO")
     run.add_argument("--json", action="store_true", help="print result.json instead of the summary")
     run.set_defaults(command=_run)
 
     node = commands.add_parser("node", help="one household as a process of its own, for one round")
-    node.add_argument("--contracts", type=Path, required=True, metavar="FILE",
-                      help="record of the deployment: addresses and ABIs of the contracts")
+    node.add_argument(
+        "--contracts",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="record of the deployment: addresses and ABIs of the contracts",
+    )
     node.add_argument("--household", type=Path, required=True, metavar="FILE", help="the household's own file")
     node.add_argument("--key-file", type=Path, required=True, metavar="FILE", help="the household's private key")
     node.add_argument("--rpc", required=True, metavar="URL", help="a node of the chain, http:// or ws://")
-    node.add_argument("--out", type=Path, default=Path("report.json"), metavar="FILE",
-                      help="where to write the agreed schedule and trades; default report.json")
+    node.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report.json"),
+        metavar="FILE",
+        help="where to write the agreed schedule and trades; default report.json",
+    )
     node.set_defaults(command=_node)
 
     cases = commands.add_parser("cases", help="the cases that are shipped, and their days")
@@ -137,7 +163,7 @@ def _cases(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _choice(what: str, given: str, known: dict[str, object]):  # type: ignore[no-untyped-def]
+def _choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:
     if given not in known:
         raise InputError(f"there is no {what} '{given}'; choose one of {', '.join(known)}")
     return known[given]
@@ -161,7 +187,11 @@ class _Progress:
 
     def iteration(self, number: int, rms_w: Sequence[float]) -> None:
         if self._bar is None:
-            self._bar = tqdm(desc="Negotiating", unit=" iterations", bar_format="{desc}: {n} iterations, {elapsed}{postfix}")
+            self._bar = tqdm(
+                desc="Negotiating",
+                unit=" iterations",
+                bar_format="{desc}: {n} iterations, {elapsed}{postfix}",
+            )
         primal_grid, _, primal_trade, _ = rms_w
         self._bar.set_postfix_str(f"still apart: grid {primal_grid:.1f} W, trades {primal_trade:.1f} W", refresh=False)
         self._bar.update(number - self._bar.n)

@@ -134,7 +134,12 @@ class Node:
         self._count(
             "declare",
             lambda: self._aggregator.declare(
-                progress.round, view.parent, view.children, view.depth, view.bid_count, encode_book(book_of(view))
+                progress.round,
+                view.parent,
+                view.children,
+                view.depth,
+                view.bid_count,
+                encode_book(book_of(view)),
             ),
         )
         return progress.round
@@ -175,7 +180,8 @@ class Node:
         )
         progress = self._wait(lambda now: now.round == round_ and (now.iteration > iteration or now.phase.is_final))
 
-        counts = sums = np.zeros(0, dtype=np.int64)
+        counts: Integers = np.zeros(0, dtype=np.int64)
+        sums: Integers = counts
         if agent.blocks:
             coupling = self._aggregator.coupling(self.view.node)
             if coupling.iteration != iteration:
@@ -218,7 +224,8 @@ class Node:
         parents = {node: said.parent for node, said in self._declared.items()}
         children = {node: sorted(said.children) for node, said in self._declared.items()}
         return np.array(
-            [len(holders(block, parents, children) & coupling.present) for block in self._agent.blocks], dtype=np.int64
+            [len(holders(block, parents, children) & coupling.present) for block in self._agent.blocks],
+            dtype=np.int64,
         )
 
     def _settle(self, round_: int) -> dict[int, list[tuple[int, int, int]]]:

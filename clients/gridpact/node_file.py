@@ -21,7 +21,11 @@ FORMAT = 1
 
 def write_view(view: NodeView, path: Path) -> None:
     """Writes a household file, atomically."""
-    values = asdict(view) | {"scenario": view.scenario.value, "agreement": view.agreement.value, "format": FORMAT}
+    values = asdict(view) | {
+        "scenario": view.scenario.value,
+        "agreement": view.agreement.value,
+        "format": FORMAT,
+    }
     write_atomically(path, json.dumps(values, default=lambda array: array.tolist(), indent=1) + "\n")
 
 

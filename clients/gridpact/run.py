@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -45,8 +45,8 @@ class RunSettings:
     agreement: NetworkAgreement = NetworkAgreement.DSO
     chain: str = "ganache"
     most_iterations: int = 200
-    tolerances: Tolerances = Tolerances()
-    resolution: Resolution = Resolution()
+    tolerances: Tolerances = field(default_factory=Tolerances)
+    resolution: Resolution = field(default_factory=Resolution)
     phase_seconds: int = 300
 
 
@@ -180,7 +180,13 @@ class _Office:
         return _Ledger(
             phase=outcome.phase,
             iterations=outcome.iterations,
-            convergence=Convergence(*rms.T, limits_w=(tolerances.grid_w, tolerances.grid_w, tolerances.trade_w, tolerances.trade_w)),
+            convergence=Convergence(
+                rms[:, 0],
+                rms[:, 1],
+                rms[:, 2],
+                rms[:, 3],
+                limits_w=(tolerances.grid_w, tolerances.grid_w, tolerances.trade_w, tolerances.trade_w),
+            ),
             records=settlement.recorded(self._round),
             token_unit=10.0 ** -settlement.token.decimals(),
             net_payments={node: settlement.net_payment(self._round, node) for node in self._addresses},

@@ -75,9 +75,7 @@ def setting(steps: int = 24) -> tuple[int, ...]:
 class Community:
     """Accounts and their declarations on one aggregator, with the reference model beside it."""
 
-    def __init__(
-        self, aggregator: Any, tree: dict[int, Declared], accounts: dict[int, Any], seed: int = 1
-    ) -> None:
+    def __init__(self, aggregator: Any, tree: dict[int, Declared], accounts: dict[int, Any], seed: int = 1) -> None:
         self.aggregator = aggregator
         self.tree = tree
         self.accounts = accounts
@@ -139,9 +137,7 @@ class Community:
     def bids(self, node: int) -> bytes:
         return self.random.randbytes(2 * self.tree[node].bids)
 
-    def submit(
-        self, node: int, residuals: list[int] | None = None, largest: bool = False, **changes: Any
-    ) -> Any:
+    def submit(self, node: int, residuals: list[int] | None = None, largest: bool = False, **changes: Any) -> Any:
         """Submits random copies, to the contract and then to the model."""
         copies = self.copies(node, largest)
         residuals = residuals or [1 << 55] * 4

@@ -13,11 +13,7 @@ NODES = (1, 2, 3)
 
 def entry(step, energy, price):
     """One traded step: Wh, positive where the lower node sells, and 1e-6 currency/kWh."""
-    return (
-        step.to_bytes(1, "big")
-        + energy.to_bytes(4, "big", signed=True)
-        + price.to_bytes(4, "big", signed=True)
-    )
+    return step.to_bytes(1, "big") + energy.to_bytes(4, "big", signed=True) + price.to_bytes(4, "big", signed=True)
 
 
 # 1.5 kWh at 0.20 and 2 kWh at 0.10 tEUR/kWh: 0.5 tEUR from the higher node to the lower one.
@@ -389,9 +385,7 @@ def test_payment_equalsExactArithmetic(settlement, seed):
     assert settlement.payment(b"".join(entry(*one) for one in entries)) == expected_payment(entries)
 
 
-@pytest.mark.parametrize(
-    ("energy", "price", "amount"), [(1, 999, 0), (-1, 999, 0), (-1, 1999, -1), (1, 1999, 1)]
-)
+@pytest.mark.parametrize(("energy", "price", "amount"), [(1, 999, 0), (-1, 999, 0), (-1, 1999, -1), (1, 1999, 1)])
 def test_payment_truncatesTowardsZero(settlement, energy, price, amount):
     assert settlement.payment(entry(0, energy, price)) == amount
 

@@ -74,9 +74,7 @@ class Agent:
             self.consensus.to_integers(self.solution.copies), self.trades.to_integers(self.solution.bids_kw)
         )
 
-    def update(
-        self, own: Submission, sums: Integers, counts: Integers, theirs: Integers, relaxation: float
-    ) -> None:
+    def update(self, own: Submission, sums: Integers, counts: Integers, theirs: Integers, relaxation: float) -> None:
         """Dual updates and partial residuals from a closed iteration (steps 4 and 5).
 
         Args:
@@ -87,4 +85,3 @@ class Agent:
         """
         grid = self.consensus.update(own.copies, sums, counts)
         self.residuals = Residuals(*grid, *self.trades.update(own.bids, theirs, relaxation))
-

@@ -57,7 +57,8 @@ class Consensus:
 
     def to_integers(self, copies: Array) -> Integers:
         """Copies in resolution units, rounded to the nearest: what goes on the chain."""
-        return np.rint(copies / self.unit).astype(np.int64)
+        integers: Integers = np.rint(copies / self.unit).astype(np.int64)
+        return integers
 
     def update(self, own: Integers, sums: Integers, counts: Integers) -> tuple[int, int]:
         """Takes in the sums of a closed iteration.
@@ -154,6 +155,6 @@ class StarCentre(_Star):
         return self._take((sums - own) * self.unit, own * self.unit, counts[:, None] == 2)
 
 
-def squares(values: Array) -> int:
+def squares(values: Array | Integers) -> int:
     """Sum of squares, rounded up: no residual is reported smaller than it is."""
     return int(np.ceil(np.sum(np.asarray(values, dtype=float) ** 2)))

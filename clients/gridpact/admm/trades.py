@@ -1,8 +1,10 @@
 """Agreement on bilateral trades: consensus z_ij and price xi_ij of one household, eqs. (20), (21) and (24a).
 
-z_ij = (d_ij - d_ji)/2 and xi_ij <- xi_ij - phi/2 (d_ij + d_ji), over-relaxed until only rounding is left: there,
-over-relaxation would make of an error of one unit a circle of four, which never ends where all prices fit. Both partners compute them from the same
-public integers by the same operations, so their trades cancel and their prices are equal to the last bit.
+z_ij = (d_ij - d_ji)/2 and xi_ij <- xi_ij - phi/2 (d_ij + d_ji), over-relaxed until little more than rounding is left:
+where a household is indifferent, over-relaxation keeps a mismatch of four units going round for ever. Both partners
+compute z and xi from the same public integers by the same operations, so their trades cancel and their prices are
+equal to the last bit.
+
 Arrays over bids have shape (bids,): partners ascending, then steps.
 """
 

@@ -48,9 +48,7 @@ def address_of(key: str) -> ChecksumAddress:
     try:
         address: ChecksumAddress = Account.from_key(key).address
     except Exception as error:  # eth_account raises several kinds; none may show the key
-        raise InputError(
-            "A private key is not valid: give 32 bytes in hexadecimal."
-        ) from error.with_traceback(None)
+        raise InputError("A private key is not valid: give 32 bytes in hexadecimal.") from error.with_traceback(None)
     return address
 
 
@@ -174,8 +172,7 @@ class ChainAccount:
             if self._submit(pending):
                 return pending
         raise ChainError(
-            f"The chain does not take {what} of account {self.address}: check that no other program uses"
-            " its key."
+            f"The chain does not take {what} of account {self.address}: check that no other program uses its key."
         )
 
     def _complete(self, transaction: TxParams) -> None:

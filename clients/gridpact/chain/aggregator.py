@@ -70,8 +70,7 @@ class Aggregator(DeployedContract):
         theta = Theta(*self._read("theta"))
         if not 1 <= theta.n <= 128 or theta.mu < 1:
             raise InputError(
-                f"The contract at {self.address} is no aggregator (n = {theta.n}, mu = {theta.mu}): check"
-                " the address."
+                f"The contract at {self.address} is no aggregator (n = {theta.n}, mu = {theta.mu}): check the address."
             )
         return theta
 
@@ -102,9 +101,7 @@ class Aggregator(DeployedContract):
         """Step 2: declares participation."""
         return self._send("declare", round, parent, nodes_to_bitmap(children), depth, bids, book)
 
-    def submit(
-        self, round: int, iteration: int, copies: Sequence[int], bids: bytes, residuals: Residuals
-    ) -> TxReceipt:
+    def submit(self, round: int, iteration: int, copies: Sequence[int], bids: bytes, residuals: Residuals) -> TxReceipt:
         """Steps 3 and 5: copies, bids, and the partial residuals of the iteration before."""
         return self._send("submit", round, iteration, list(copies), bids, pack_residuals(residuals))
 

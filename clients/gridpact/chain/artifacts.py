@@ -38,6 +38,4 @@ def load(name: str) -> Artifact:
             compiler=str(content.get("compiler", "")),
         )
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"The compiled contract {name} is missing or damaged: run `make contracts`."
-        ) from error
+        raise InputError(f"The compiled contract {name} is missing or damaged: run `make contracts`.") from error

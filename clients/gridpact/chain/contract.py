@@ -41,8 +41,7 @@ class DeployedContract:
             )
         if not code:
             raise InputError(
-                f"There is no contract at {self.address} on chain {actual}: check the address, or deploy"
-                " first."
+                f"There is no contract at {self.address} on chain {actual}: check the address, or deploy first."
             )
 
     def _read(self, name: str, *arguments: Any) -> Any:

@@ -100,8 +100,7 @@ def open_network(name_or_url: str, log: Path | None = None) -> Iterator[Network]
         yield _at(name_or_url, "external", 5.0)
     else:
         raise InputError(
-            f"'{name_or_url}' is no network: use {', '.join(NAMES)}, or the http:// or ws:// address of a"
-            " node."
+            f"'{name_or_url}' is no network: use {', '.join(NAMES)}, or the http:// or ws:// address of a node."
         )
 
 
@@ -192,9 +191,7 @@ def find_executable(name: str) -> str:
                 return str(candidate)
     found = shutil.which(name)
     if found is None:
-        raise InputError(
-            f"The program `{name}` was not found: run `make setup`, or choose the network eth-tester."
-        )
+        raise InputError(f"The program `{name}` was not found: run `make setup`, or choose the network eth-tester.")
     return found
 
 

@@ -77,8 +77,7 @@ class Record:
             raise InputError(f"The record {path} is not a JSON object: deploy again.")
         if values.get("format") != FORMAT:
             raise InputError(
-                f"The record {path} has format {values.get('format')}, this version reads {FORMAT}: deploy"
-                " again."
+                f"The record {path} has format {values.get('format')}, this version reads {FORMAT}: deploy again."
             )
         names = [field.name for field in fields(cls)]
         missing = [name for name in names if name not in values]

@@ -75,8 +75,7 @@ def _read(data: bytes) -> tuple[str, tuple[object, ...], str]:
             inputs = entry.get("inputs", ())
             values = decode([collapse_if_tuple(item) for item in inputs], body)
             shown = ", ".join(
-                f"{item['name'] or 'value'} {_show(item, value)}"
-                for item, value in zip(inputs, values, strict=True)
+                f"{item['name'] or 'value'} {_show(item, value)}" for item, value in zip(inputs, values, strict=True)
             )
             return entry["name"], tuple(values), f"{entry['name']}({shown})"
     except DecodingError:

@@ -149,8 +149,7 @@ def _patiently(attempt: Callable[[], Result], url: str, patience: float) -> Resu
             last = error
         except ValueError as error:
             raise ChainError(
-                f"What answers at {_without_credentials(url)} does not speak JSON-RPC: check the address"
-                " of the node."
+                f"What answers at {_without_credentials(url)} does not speak JSON-RPC: check the address of the node."
             ) from error
         if time.monotonic() + pause > give_up:
             raise ChainError(

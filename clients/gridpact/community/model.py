@@ -91,7 +91,7 @@ class Feeder:
     @cached_property
     def children(self) -> dict[int, tuple[int, ...]]:
         """Children of every node, ascending."""
-        result: dict[int, list[int]] = {GRID_CONNECTION: []} | {line.node: [] for line in self.lines}
+        result: dict[int, list[int]] = {GRID_CONNECTION: [], **{line.node: [] for line in self.lines}}
         for line in self.lines:
             result[line.parent].append(line.node)
         return {node: tuple(sorted(children)) for node, children in result.items()}

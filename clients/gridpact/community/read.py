@@ -189,7 +189,12 @@ def _read(path: Path) -> Community:
         trading_coefficient=float(settings["trading_coefficient"]),
         preferences=_preferences(path, settings["preference"], names),
         rows=tuple(households),
-        feeder=_feeder(path, settings["feeder"], path.parent / files["feeder"], {row.integer("node", 1, 127): row for row in households}),
+        feeder=_feeder(
+            path,
+            settings["feeder"],
+            path.parent / files["feeder"],
+            {row.integer("node", 1, 127): row for row in households},
+        ),
         prices=profile(path.parent / files["prices"], ("import_price",), step_minutes, low=-math.inf),
         load=profile(path.parent / files["load"], names, step_minutes, low=0.0),
         pv=profile(path.parent / files["pv"], producers, step_minutes, low=0.0) if producers else None,
@@ -220,8 +225,10 @@ def _settings(path: Path, table: dict[str, Any]) -> dict[str, Any]:
 
 def _between(path: Path, key: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
-        raise InputError(f"{path.name}: '{key}' = {value:g} must be {'at least' if high == math.inf else 'between'} "
-                         f"{low:g}{'' if high == math.inf else f' and {high:g}'}")
+        raise InputError(
+            f"{path.name}: '{key}' = {value:g} must be {'at least' if high == math.inf else 'between'} "
+            f"{low:g}{'' if high == math.inf else f' and {high:g}'}"
+        )
 
 
 def _households(path: Path) -> list[Row]:
@@ -267,8 +274,9 @@ def _car(row: Row, step_minutes: int) -> ElectricCar | None:
     most = power * efficiency * plugged_in.sum() * step_minutes / 60
     if most < energy - 1e-9:
         raise row.error(
-            "car_kwh", f"the car of '{row.text('household')}' needs {energy:g} kWh, but can charge only {most:g} kWh at "
-            f"{power:g} kW from {row.text('car_from')} to {row.text('car_to')}; widen the window or raise car_kw"
+            "car_kwh",
+            f"the car of '{row.text('household')}' needs {energy:g} kWh, but can charge only {most:g} kWh at "
+            f"{power:g} kW from {row.text('car_from')} to {row.text('car_to')}; widen the window or raise car_kw",
         )
     return ElectricCar(energy, power, efficiency, plugged_in)
 
@@ -304,11 +312,15 @@ def _feeder(community: Path, limits: dict[str, Any], path: Path, households: dic
         if parent != GRID_CONNECTION and parent not in households:
             raise row.error("parent", f"the line of node {node} goes to node {parent}, which does not exist")
         if node in lines:
-            raise row.error("node", f"node {node} has a second line here, the first is in row {places[node].number}; "
-                            "a radial feeder has one line a node")
+            raise row.error(
+                "node",
+                f"node {node} has a second line here, the first is in row {places[node].number}; "
+                "a radial feeder has one line a node",
+            )
         kilometres = row.number_in("length_m", 0) / 1000
         lines[node] = Line(
-            node, parent,
+            node,
+            parent,
             kilometres * row.number_in("resistance_ohm_per_km", 0),
             kilometres * row.number_in("reactance_ohm_per_km", 0),
         )
@@ -316,7 +328,7 @@ def _feeder(community: Path, limits: dict[str, Any], path: Path, households: dic
     for node, household in households.items():
         if node not in lines:
             raise InputError(
-                f"{path.name}: household '{household.text('household')}' (node {node}) has no line, which would make it "
+                f"{path.name}: household '{household.text('household')}' (node {node}) has no line, which makes it "
                 "a second root beside node 0; add one"
             )
     for node in lines:

@@ -130,8 +130,9 @@ def profile(path: Path, columns: Sequence[str] | None, step_minutes: int, low: f
         expected = len(times.setdefault(day, [])) * step_minutes
         if minutes(clock) != expected:
             raise row.error(
-                "time", f"'{clock}' should be {expected // 60:02d}:{expected % 60:02d}: steps are {step_minutes} minutes"
-                " long, start at 00:00, and none may be missing"
+                "time",
+                f"'{clock}' should be {expected // 60:02d}:{expected % 60:02d}: steps are {step_minutes} minutes"
+                " long, start at 00:00, and none may be missing",
             )
         times[day].append(clock)
         for column in row.cells:
@@ -141,7 +142,9 @@ def profile(path: Path, columns: Sequence[str] | None, step_minutes: int, low: f
     whole = 24 * 60 // step_minutes
     for day, clocks in times.items():
         if len(clocks) != whole:
-            raise InputError(f"{path.name}, day {day}: has {len(clocks)} steps, must have {whole} of {step_minutes} minutes")
+            raise InputError(
+                f"{path.name}, day {day}: has {len(clocks)} steps, must have {whole} of {step_minutes} minutes"
+            )
     return Profile(
         path.name,
         {day: tuple(clocks) for day, clocks in times.items()},

@@ -9,8 +9,8 @@ import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import InexactRelaxationError, InfeasibleError
-from gridpact.market.coefficients import partners
-from gridpact.market.constraints import branch_flow, devices, supply_contract
+from gridpact.market.coefficients import Partner, partners
+from gridpact.market.constraints import branch_flow, devices, flat, supply_contract
 from gridpact.market.scenario import Scenario
 from gridpact.market.solving import solve
 
@@ -42,7 +42,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
     injections, reactive, balances = [], [], []
     for household in community.households:
         behind_meter = devices(household, dt)
-        constraints += behind_meter.constraints
+        constraints += flat(behind_meter.constraints)
         injections.append(behind_meter.injection_kw)
         reactive.append(behind_meter.injection_kvar)
         if scenario.has_contracts:
@@ -60,7 +60,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
     flow = None
     if scenario.has_network:
         flow = branch_flow(community.feeder, cp.vstack(injections), cp.vstack(reactive))
-        constraints += flow.constraints
+        constraints += flat(flow.constraints)
         if scenario.has_contracts:
             cost += dt * (community.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
         else:
@@ -75,9 +75,10 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
     gap, voltage = 0.0, None
     if flow is not None:
+        feeder = community.feeder
         voltage = np.sqrt(1 + flow.voltage.value)
-        v_parent = np.vstack([np.ones(steps), 1 + flow.voltage.value])[[line.parent for line in community.feeder.lines]]
-        apparent = (flow.flow_kw.value**2 + flow.flow_kvar.value**2) / community.feeder.base_kva**2
+        v_parent = np.vstack([np.ones(steps), 1 + flow.voltage.value])[[line.parent for line in feeder.lines]]
+        apparent = (flow.flow_kw.value**2 + flow.flow_kvar.value**2) / feeder.base_kva**2
         gap = float(np.max(flow.current.value * v_parent - apparent))
         if gap > EXACTNESS_LIMIT:
             raise InexactRelaxationError(
@@ -104,7 +105,7 @@ def _why_infeasible(community: CommunityDay) -> str:
         cp.vstack([d.injection_kvar for d in behind_meters]),
         slack,
     )
-    constraints = [*flow.constraints, *(c for d in behind_meters for c in d.constraints)]
+    constraints = flat(flow.constraints) + [c for d in behind_meters for c in flat(d.constraints)]
     # The losses keep the relaxation tight where the slack alone does not care.
     effort = 1000 * cp.sum(slack) + 1e-3 * cp.sum(flow.losses_kw)
     solve(cp.Problem(cp.Minimize(effort), constraints), f"the community '{community.name}' on {community.day}")
@@ -123,7 +124,12 @@ def _trades(community: CommunityDay) -> tuple[list[cp.Expression], cp.Expression
     """Net sales of every household, shape (T,) each, and the trading costs gamma |d| of both sides."""
     books = partners(community)
     pairs = [
-        (node, partner.node, np.array(partner.steps), partner.coefficient + _coefficient(books, partner.node, node))
+        (
+            node,
+            partner.node,
+            np.array(partner.steps),
+            partner.coefficient + _coefficient(books, partner.node, node),
+        )
         for node in sorted(books)
         for partner in books[node]
         if node < partner.node
@@ -145,5 +151,5 @@ def _trades(community: CommunityDay) -> tuple[list[cp.Expression], cp.Expression
     return [place[k] @ sold for k in range(len(books))], community.step_hours * (both @ cp.abs(sold))
 
 
-def _coefficient(books: dict[int, tuple], node: int, other: int) -> Array:  # type: ignore[type-arg]
+def _coefficient(books: dict[int, tuple[Partner, ...]], node: int, other: int) -> Array:
     return next(partner.coefficient for partner in books[node] if partner.node == other)

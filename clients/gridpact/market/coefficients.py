@@ -36,7 +36,8 @@ def trading_coefficients(net_power_kw: Array, chi: float) -> Array:
 
     def willingness(power: Array) -> Array:  # (28)
         largest = power.max(axis=1, keepdims=True)
-        return chi / 2 * np.divide(power, largest, out=np.zeros_like(power), where=largest > 0)
+        relative: Array = np.divide(power, largest, out=np.zeros_like(power), where=largest > 0)
+        return chi / 2 * relative
 
     buying, selling = willingness(buy), willingness(sell)
     total = buying + selling

@@ -14,6 +14,14 @@ import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array, Feeder, Household, Prices
 
+Constraints = dict[str, list[cp.Constraint]]
+"""Families of constraints by their names in words, for the case that one cannot hold."""
+
+
+def flat(constraints: Constraints) -> list[cp.Constraint]:
+    """All constraints of all families."""
+    return [constraint for family in constraints.values() for constraint in family]
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -21,52 +29,50 @@ class Devices:
 
     injection_kw: cp.Expression  # s = pv - curtailed - load - car + discharge - charge
     injection_kvar: cp.Expression  # q = q_g - q_l
-    constraints: list[cp.Constraint]
+    constraints: Constraints
     schedule: dict[str, cp.Expression]  # what the household's energy manager is to do
 
 
 def devices(household: Household, step_hours: float) -> Devices:
     """Net injection of a household's devices, eqs. (3)-(9) without the grid connection."""
     steps = len(household.load_kw)
-    constraints: list[cp.Constraint] = []
+    constraints: Constraints = {}
     schedule: dict[str, cp.Expression] = {}
     injection = cp.Constant(household.pv_kw - household.load_kw)
 
     if household.is_prosumer:
         curtailed = cp.Variable(steps, nonneg=True)
-        constraints.append(curtailed <= household.pv_kw)
+        constraints["curtailment within the PV output"] = [curtailed <= household.pv_kw]
         injection = injection - curtailed
         schedule["curtailed_kw"] = curtailed
 
     if (battery := household.battery) is not None:
         charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
         stored = cp.Variable(steps + 1)  # kWh, before the first step and after each
-        constraints += [
-            charge <= battery.power_kw,
-            discharge <= battery.power_kw,
-            stored >= 0,
-            stored <= battery.capacity_kwh,
-            stored[0] == battery.start_kwh,
-            stored[steps] >= battery.start_kwh,
-            cp.diff(stored)  # (7)
-            == step_hours * (battery.charge_efficiency * charge - discharge / battery.discharge_efficiency),
-        ]
+        gained = battery.charge_efficiency * charge - discharge / battery.discharge_efficiency
+        constraints |= {
+            "the battery's power limits": [charge <= battery.power_kw, discharge <= battery.power_kw],
+            "the battery's capacity": [stored >= 0, stored <= battery.capacity_kwh],
+            "the battery's charge at the start": [stored[0] == battery.start_kwh],
+            "the battery's charge at the end": [stored[steps] >= battery.start_kwh],
+            "the battery's energy balance": [cp.diff(stored) == step_hours * gained],  # (7)
+        }
         injection = injection + discharge - charge  # (6)
         schedule |= {"charge_kw": charge, "discharge_kw": discharge, "stored_kwh": stored[1:]}
 
     if (car := household.car) is not None:
         charging = cp.Variable(steps, nonneg=True)
-        constraints += [
-            charging <= car.power_kw * car.plugged_in,  # (5)
-            step_hours * car.efficiency * cp.sum(charging) == car.energy_kwh,  # (4)
-        ]
+        constraints |= {
+            "the car's charging power while it is plugged in": [charging <= car.power_kw * car.plugged_in],  # (5)
+            "the car's energy for the day": [step_hours * car.efficiency * cp.sum(charging) == car.energy_kwh],  # (4)
+        }
         injection = injection - charging
         schedule["car_kw"] = charging
 
     reactive = -cp.Constant(household.load_kvar)
     if household.inverter_kvar > 0:
         generated = cp.Variable(steps)
-        constraints.append(cp.abs(generated) <= household.inverter_kvar)  # (3)
+        constraints["the inverter's reactive power"] = [cp.abs(generated) <= household.inverter_kvar]  # (3)
         reactive = reactive + generated  # (9)
         schedule["reactive_kvar"] = generated
 
@@ -95,8 +101,13 @@ def supply_contract(prices: Prices, step_hours: float) -> Contract:
     return Contract(imported, fed_in, cost)
 
 
-def cone(flow_kw: cp.Expression, flow_kvar: cp.Expression, current: cp.Expression, v_parent: cp.Expression,
-         base_kva: float) -> cp.Constraint:
+def cone(
+    flow_kw: cp.Expression,
+    flow_kvar: cp.Expression,
+    current: cp.Expression,
+    v_parent: cp.Expression,
+    base_kva: float,
+) -> cp.Constraint:
     """P^2 + Q^2 <= psi v_parent, eq. (11), elementwise over expressions of one shape; v_parent not counted from 1."""
     flat = [cp.vec(e, order="C") for e in (2 * flow_kw / base_kva, 2 * flow_kvar / base_kva, current - v_parent)]
     return cp.SOC(cp.vec(current + v_parent, order="C"), cp.vstack(flat), axis=0)
@@ -112,7 +123,7 @@ class BranchFlow:
     voltage: cp.Variable  # v - 1
     root_kw: cp.Expression  # (T,), flow into the grid connection
     losses_kw: cp.Expression  # (n, T)
-    constraints: list[cp.Constraint]
+    constraints: Constraints
 
 
 def branch_flow(
@@ -138,17 +149,20 @@ def branch_flow(
     current, voltage = cp.Variable((n, steps), nonneg=True), cp.Variable((n, steps))
     v_parent = above.T @ voltage
     losses_kw, losses_kvar = base * cp.multiply(r, current), base * cp.multiply(x, current)
-    constraints = [
+    balances = [
         injection_kw == flow_kw - above @ flow_kw + losses_kw,
         injection_kvar == flow_kvar - above @ flow_kvar + losses_kvar,
         voltage
         == v_parent
         + 2 / base * (cp.multiply(r, flow_kw) + cp.multiply(x, flow_kvar))
         + cp.multiply(r**2 + x**2, current),
-        voltage >= feeder.voltage_min_pu**2 - 1 - slack,
-        voltage <= feeder.voltage_max_pu**2 - 1 + slack,
         cone(flow_kw, flow_kvar, current, 1 + v_parent, base),
     ]
+    limits = [
+        voltage >= feeder.voltage_min_pu**2 - 1 - slack,
+        voltage <= feeder.voltage_max_pu**2 - 1 + slack,
+    ]
+    constraints = {"the power flow of the feeder": balances, "the voltage limits": limits}
     return BranchFlow(flow_kw, flow_kvar, current, voltage, first @ flow_kw, losses_kw, constraints)
 
 

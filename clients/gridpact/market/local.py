@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cvxpy as cp
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, Feeder
+from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError
 from gridpact.market.blocks import Block, Kind, blocks
-from gridpact.market.constraints import branch_flow, cone, devices, supply_contract
+from gridpact.market.constraints import Constraints, branch_flow, cone, devices, flat, supply_contract
 from gridpact.market.scenario import NetworkAgreement
 from gridpact.market.solving import solve
 from gridpact.market.view import NodeView
@@ -54,14 +54,16 @@ class LocalProblem:
         if view.scenario.has_contracts and view.household is not None:
             contract = supply_contract(view.prices, view.step_hours)
             cost += contract.cost
-            constraints.append(contract.net_import + self._schedule["injection_kw"] == self._traded())
+            balance = contract.net_import + self._schedule["injection_kw"] == self._traded()
+            constraints["the balance of import, feed-in and trades"] = [balance]
             self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
 
         if self.blocks:
             self._linear = cp.Parameter((len(self.blocks), view.steps))
             cost += cp.sum(cp.multiply(self._linear, self._copies))
             cost += cp.sum(cp.multiply(penalties[:, None] / 2, cp.square(self._copies)))
-        self._problem = cp.Problem(cp.Minimize(cost), constraints)
+        self._constraints = constraints
+        self._problem = cp.Problem(cp.Minimize(cost), flat(constraints))
 
     def solve(self, linear: Array, trade_linear: Array) -> LocalSolution:
         """Solves for a (blocks, T) and b (bids,).
@@ -74,25 +76,42 @@ class LocalProblem:
             self._linear.value = linear
         if self._bids is not None:
             self._trade_linear.value = trade_linear
-        solve(self._problem, self._name)
+        try:
+            solve(self._problem, self._name)
+        except InfeasibleError:
+            raise InfeasibleError(
+                f"{self._name} has no feasible plan on {self.view.day}: {self._culprit()} cannot hold with the "
+                "rest; correct its household file"
+            ) from None
         steps = self.view.steps
         copies = np.asarray(self._copies.value) if self.blocks else np.zeros((0, steps))
         bids = np.asarray(self._bids.value) if self._bids is not None else np.zeros(0)
         return LocalSolution(copies, bids, {k: np.asarray(e.value) for k, e in self._schedule.items()})
+
+    def _culprit(self) -> str:
+        """The first family of constraints without which there is a plan."""
+        for name in self._constraints:
+            rest = flat({key: family for key, family in self._constraints.items() if key != name})
+            try:
+                solve(cp.Problem(cp.Minimize(0), rest), self._name)
+            except InfeasibleError:
+                continue
+            return name
+        return "more than one of its constraints"
 
     @property
     def _name(self) -> str:
         household = self.view.household
         return f"household '{household.name}'" if household else "the grid connection (node 0)"
 
-    def _own_problem(self) -> tuple[cp.Expression, list[cp.Constraint]]:
+    def _own_problem(self) -> tuple[cp.Expression, Constraints]:
         """Sets the copies; returns the node's cost and constraints without contracts, trades and penalties."""
         view = self.view
         if view.household is None:
             return self._grid_connection()
         behind_meter = devices(view.household, view.step_hours)
         self._schedule |= behind_meter.schedule
-        constraints = list(behind_meter.constraints)
+        constraints = dict(behind_meter.constraints)
         if not view.scenario.has_network:
             return cp.Constant(0.0), constraints
         if view.agreement is NetworkAgreement.DSO:
@@ -101,8 +120,8 @@ class LocalProblem:
         return self._own_line(behind_meter.injection_kw, behind_meter.injection_kvar, constraints)
 
     def _own_line(
-        self, injection_kw: cp.Expression, injection_kvar: cp.Expression, constraints: list[cp.Constraint]
-    ) -> tuple[cp.Expression, list[cp.Constraint]]:
+        self, injection_kw: cp.Expression, injection_kvar: cp.Expression, constraints: Constraints
+    ) -> tuple[cp.Expression, Constraints]:
         """The branch-flow equations of the node's own line, with copies of its neighbours' variables."""
         view = self.view
         assert view.line is not None
@@ -117,11 +136,13 @@ class LocalProblem:
         v = cp.Variable(view.steps) if v is None else v  # a leaf's voltage is nobody else's business
         v_parent = row.get(Block(Kind.V, view.parent), cp.Constant(np.zeros(view.steps)))
         current = cp.Variable(view.steps, nonneg=True)
-        constraints += [
+        constraints["the power flow of its line"] = [
             injection_kw == own_p - sum(row[Block(Kind.P, k)] for k in view.children) + base * r * current,
             injection_kvar == own_q - sum(row[Block(Kind.Q, k)] for k in view.children) + base * x * current,
             v == v_parent + 2 / base * (r * own_p + x * own_q) + (r**2 + x**2) * current,
             cone(own_p, own_q, current, 1 + v_parent, base),
+        ]
+        constraints["the voltage limits"] = [
             v >= view.feeder.voltage_min_pu**2 - 1,
             v <= view.feeder.voltage_max_pu**2 - 1,
         ]
@@ -130,17 +151,17 @@ class LocalProblem:
             return view.step_hours * base * r * (view.prices.loss_price @ current), constraints
         return cp.Constant(0.0), constraints
 
-    def _grid_connection(self) -> tuple[cp.Expression, list[cp.Constraint]]:
+    def _grid_connection(self) -> tuple[cp.Expression, Constraints]:
         """Node 0: buys for all in G; as the grid operator's node it also solves the network."""
         view = self.view
         copies = cp.Variable((len(self.blocks), view.steps))
         self._copies = copies
         cost: cp.Expression = cp.Constant(0.0)
-        constraints: list[cp.Constraint] = []
+        constraints: Constraints = {}
         if view.agreement is NetworkAgreement.DSO:
             assert view.feeder is not None
             flow = branch_flow(view.feeder, copies[0::2], copies[1::2])
-            constraints += flow.constraints
+            constraints |= flow.constraints
             root_kw = flow.root_kw
             if view.scenario.has_contracts:
                 cost = view.step_hours * (view.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
@@ -148,7 +169,7 @@ class LocalProblem:
             root_kw = sum(copies[k] for k, block in enumerate(self.blocks) if block.kind is Kind.P)
         if not view.scenario.has_contracts:
             contract = supply_contract(view.prices, view.step_hours)
-            constraints.append(contract.net_import == -root_kw)
+            constraints["the balance of the grid connection"] = [contract.net_import == -root_kw]
             cost = cost + contract.cost
             self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
         return cost, constraints

@@ -59,8 +59,7 @@ def _build(feeder: Feeder) -> None:
     dss.Basic.AllowForms(False)
     dss.Text.Command("clear")
     dss.Text.Command(
-        f"new circuit.feeder basekv={kv} pu=1.0 phases=3 bus1=b{GRID_CONNECTION} "
-        "Z1=[0, 1e-9] Z0=[0, 1e-9]"
+        f"new circuit.feeder basekv={kv} pu=1.0 phases=3 bus1=b{GRID_CONNECTION} Z1=[0, 1e-9] Z0=[0, 1e-9]"
     )
     for line in feeder.lines:
         r, x = line.resistance_ohm, line.reactance_ohm
@@ -69,8 +68,7 @@ def _build(feeder: Feeder) -> None:
             f"r1={r} x1={x} r0={r} x0={x} c1=0 c0=0"
         )
         dss.Text.Command(
-            f"new load.h{line.node} bus1=b{line.node} phases=3 conn=wye kv={kv} kw=0 kvar=0 model=1 "
-            "vminpu=0.1 vmaxpu=2"
+            f"new load.h{line.node} bus1=b{line.node} phases=3 conn=wye kv={kv} kw=0 kvar=0 model=1 vminpu=0.1 vmaxpu=2"
         )
     dss.Text.Command(f"set voltagebases=[{kv}]")
     dss.Text.Command("calcvoltagebases")

@@ -33,8 +33,7 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
         _move(staging, folder)
     except OSError as error:
         raise InputError(
-            f"the run cannot be written to '{folder}' ({error.strerror or error}); "
-            "choose another folder with --out"
+            f"the run cannot be written to '{folder}' ({error.strerror or error}); choose another folder with --out"
         ) from None
     finally:
         if staging is not None:
@@ -54,8 +53,7 @@ def _move(staging: Path, folder: Path) -> None:
     strangers = [name for name in names if (folder / name).exists()]
     if strangers and not (folder / MARKER).exists():
         raise InputError(
-            f"'{folder}' holds '{strangers[0]}', but no run that could be replaced; "
-            "choose another folder with --out"
+            f"'{folder}' holds '{strangers[0]}', but no run that could be replaced; choose another folder with --out"
         )
     for name in names:
         os.replace(staging / name, folder / name)

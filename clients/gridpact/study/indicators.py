@@ -179,9 +179,7 @@ class Indicators:
             p, e = price[steps == step], energy[steps == step]
             mean = float(np.average(p, weights=e)) if e.sum() > 0 else float(p.mean())
             found.append(
-                TradePrices(
-                    int(step), float(p.min()), float(np.median(p)), mean, float(p.max()), float(e.sum())
-                )
+                TradePrices(int(step), float(p.min()), float(np.median(p)), mean, float(p.max()), float(e.sum()))
             )
         return tuple(found)
 

@@ -112,9 +112,7 @@ def inline_svg(text: str, name: str, label: str) -> str:
 def _save(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.style.context(["default", STYLE]), mpl.rc_context(_SALT), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing"
-        )  # a browser has more letters than matplotlib
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a browser has more letters than matplotlib
         figure.savefig(buffer, format=kind, metadata=metadata, facecolor="white")
     return buffer.getvalue()
 
@@ -171,9 +169,7 @@ def convergence(result: RunResult) -> Figure:
                       va="center" if len(limits) == 1 else "bottom" if limit == limits[-1] else "top",
                       color=colour, fontsize=8.5, annotation_clip=False)  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
-    )
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y")
     _legend(figure, axes.get_legend_handles_labels(), columns=2)
@@ -212,9 +208,7 @@ def power(result: RunResult) -> Figure:
                 continue
             top = bottom + sign * np.maximum(values, 0)
             fill: dict[str, Any] = {"facecolor": colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
-            axes.fill_between(
-                edges, np.append(top, top[-1]), np.append(bottom, bottom[-1]), step="post", **fill
-            )
+            axes.fill_between(edges, np.append(top, top[-1]), np.append(bottom, bottom[-1]), step="post", **fill)
             handles.append(Patch(**fill))
             labels.append(f"{label}: {energy:,.1f} kWh")
             bottom = top
@@ -224,9 +218,7 @@ def power(result: RunResult) -> Figure:
     axes.set_ylabel("Power (kW)\nuse below zero, supply above")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
     axes.grid(axis="y")
-    legend = figure.legend(
-        handles[:-1], labels[:-1], loc="outside right upper", handlelength=1.6, labelspacing=0.6
-    )
+    legend = figure.legend(handles[:-1], labels[:-1], loc="outside right upper", handlelength=1.6, labelspacing=0.6)
     for text in legend.get_texts():
         text.set_fontweight("bold" if text.get_text().startswith("Where") else "normal")
     price = community.prices.import_price
@@ -255,9 +247,7 @@ def trades(result: RunResult) -> Figure:
     rows, columns = cells.shape
     crowded = max(rows, columns) > 24
     height, small, names_size = (0.17, 5.5, 6.0) if crowded else (0.28, 8.0, 8.5)
-    figure = Figure(
-        figsize=(max(_WIDTH, 2 + 0.17 * columns), 1.8 + height * (rows + 1)), layout="constrained"
-    )
+    figure = Figure(figsize=(max(_WIDTH, 2 + 0.17 * columns), 1.8 + height * (rows + 1)), layout="constrained")
     axes = figure.subplots()
     axes.set_title("Who traded with whom")
     shades = matplotlib.colormaps["Blues"]
@@ -320,9 +310,7 @@ def prices(result: RunResult) -> Figure:
     traded = indicators.trade_prices
     if traded:
         middle = np.array([prices.step + 0.5 for prices in traded])
-        axes.vlines(
-            middle, [p.low for p in traded], [p.high for p in traded], color=TRADE_COLOUR, linewidth=1.4
-        )
+        axes.vlines(middle, [p.low for p in traded], [p.high for p in traded], color=TRADE_COLOUR, linewidth=1.4)
         energy = np.array([prices.energy_kwh for prices in traded])
         largest = float(energy.max())
         axes.scatter(middle, [p.mean for p in traded], s=_area(energy, largest), color=TRADE_COLOUR,
@@ -333,9 +321,7 @@ def prices(result: RunResult) -> Figure:
             side = float(np.sqrt(_area(np.array(sample), largest)))
             handles.append(Line2D([], [], color=TRADE_COLOUR, marker="o", linestyle="", markersize=side,
                                   markeredgecolor="white", markeredgewidth=0.6))  # fmt: skip
-            labels.append(
-                f"Mean, {_short(sample)} kWh traded" if sample == largest else f"{_short(sample)} kWh"
-            )
+            labels.append(f"Mean, {_short(sample)} kWh traded" if sample == largest else f"{_short(sample)} kWh")
     else:
         handles.append(Patch(alpha=0))
         labels.append(nothing_traded(result))
@@ -390,15 +376,11 @@ def voltages(result: RunResult) -> Figure:
         axes.plot(distance[extreme.node], extreme.voltage_pu, marker, color=colour, markersize=9)
         clock = indicators.clock(extreme.step)
         name = plain(indicators.name(extreme.node), 18)
-        handles.append(
-            Line2D([], [], color=colour, linewidth=1.4, linestyle=dashes, marker=marker, markersize=7)
-        )
+        handles.append(Line2D([], [], color=colour, linewidth=1.4, linestyle=dashes, marker=marker, markersize=7))
         worst = f", {indicators.nearness}" if extreme == indicators.worst_voltage else ""
         labels.append(f"at {clock}: {word}{worst} ({extreme.voltage_pu:.3f}, {name})")
     axes.plot(0, 1, "s", color=INK, markersize=5)
-    axes.annotate(
-        "grid", (0, 1), xytext=(0, 6), textcoords="offset points", ha="center", va="bottom", fontsize=8
-    )
+    axes.annotate("grid", (0, 1), xytext=(0, 6), textcoords="offset points", ha="center", va="bottom", fontsize=8)
     limits = (feeder.voltage_min_pu, feeder.voltage_max_pu)
     bottom, top = min(limits[0], float(low.min())), max(limits[1], float(high.max()))
     axes.set_ylim(bottom - 0.09 * (top - bottom), top + 0.07 * (top - bottom))
@@ -441,9 +423,7 @@ def _empty(figure: Figure, axes: Axes, text: str) -> Figure:
 
 def _legend(figure: Figure, entries: tuple[Any, Any], columns: int) -> None:
     handles, labels = entries
-    figure.legend(
-        handles, labels, loc="outside lower left", ncols=columns, handlelength=2.2, columnspacing=1.5
-    )
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.2, columnspacing=1.5)
 
 
 def _time_axis(axes: Axes, result: RunResult) -> None:

@@ -78,9 +78,7 @@ def page(result: RunResult, drawings: Mapping[str, str]) -> str:
         cost_sentence=cost_sentence(result),
         checks_sentence=checks_sentence(result),
         checks=indicators.checks,
-        all_held=all(
-            check.held is not False and check.verdict != NOT_PROMISED for check in indicators.checks
-        ),
+        all_held=all(check.held is not False and check.verdict != NOT_PROMISED for check in indicators.checks),
         pictures=pictures,
         households=indicators.households,
         files=CSV_FILES,

@@ -48,8 +48,7 @@ def summary(result: RunResult, unicode: bool | None = None) -> str:
         "",
         checks_sentence(result),
         *(
-            f"  {marks[check.held]:<3}{check.name:<{width + 3}}{check.value:<{value_width}}"
-            f"limit: {check.limit}"
+            f"  {marks[check.held]:<3}{check.name:<{width + 3}}{check.value:<{value_width}}limit: {check.limit}"
             for check in indicators.checks
         ),
     ]

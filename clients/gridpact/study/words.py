@@ -37,9 +37,7 @@ NETWORK_AGREEMENT = {
 
 def plain(text: str, longest: int | None = None) -> str:
     """A name without line breaks and other control characters, cut where it is too long."""
-    clean = "".join(
-        " " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text
-    )
+    clean = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
     return clean if longest is None or len(clean) <= longest else clean[: longest - 1] + "…"
 
 
@@ -160,8 +158,7 @@ def _prices(result: RunResult) -> str:
     traded = indicators.trade_prices
     if not traded:
         return (
-            "The shaded band lies between what a kilowatt-hour costs and what feeding it in "
-            "earns; nobody traded in it."
+            "The shaded band lies between what a kilowatt-hour costs and what feeding it in earns; nobody traded in it."
         )
     mean = sum(p.mean * p.energy_kwh for p in traded) / max(sum(p.energy_kwh for p in traded), 1e-12)
     bought, fed_in = result.community.prices.import_price, result.community.prices.feed_in_price

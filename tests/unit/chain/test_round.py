@@ -169,9 +169,7 @@ def test_connect_failsOnTheWrongContract(record: Record, web3: Web3, what: str) 
     abi = record.token_abi if what == "other abi" else record.aggregator_abi
     address = {"no code": "0x" + "12" * 20, "other contract": record.token, "bad address": "0x12"}
     with pytest.raises((InputError, ChainError), match=r"address|chain|ABI|contract"):
-        Aggregator(
-            web3, address.get(what, record.aggregator), abi, chain_id=5 if what == "other chain" else None
-        )
+        Aggregator(web3, address.get(what, record.aggregator), abi, chain_id=5 if what == "other chain" else None)
 
 
 def test_send_needsAnEnrolledAccount(network: Network, record: Record, nodes: dict[int, Aggregator]) -> None:

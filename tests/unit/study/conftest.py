@@ -59,9 +59,7 @@ def community(names: tuple[str, str, str] = ("sun", "flat", "car"), name: str = 
     )
 
 
-def run(
-    scenario: Scenario = Scenario.TG, trades: tuple[RecordedTrade, ...] = TRADES, **changes: Any
-) -> RunResult:
+def run(scenario: Scenario = Scenario.TG, trades: tuple[RecordedTrade, ...] = TRADES, **changes: Any) -> RunResult:
     """A run whose numbers fit together: contracts, trades and the grid connection balance at every step."""
     day: model.CommunityDay = changes.pop("community", community())
     if not scenario.has_trades:

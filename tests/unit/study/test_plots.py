@@ -73,11 +73,7 @@ def test_png(result: RunResult) -> None:
 def test_unknown_and_zero_residuals_are_left_out() -> None:
     values, short, zeros = np.array([9.0, 0.0, np.nan]), np.array([4.0, 2.0]), np.zeros(3)
     figure = PLOTS["convergence"](run(convergence=Convergence(values, short, zeros, zeros, LIMITS)))
-    lines = [
-        line
-        for line in figure.axes[0].lines
-        if len(line.get_xdata()) in (2, 3) and line.get_label()[0] != "_"
-    ]
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) in (2, 3) and line.get_label()[0] != "_"]
     assert [line.get_label() for line in lines] == [
         "Network: disagreement",
         "Network: change since the last iteration",

@@ -93,9 +93,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 
 def test_what_failed_is_said(tmp_path: Path) -> None:
-    text = write_report(run(converged=False, centralised_cost=2.0), tmp_path / "run").read_text(
-        encoding="utf-8"
-    )
+    text = write_report(run(converged=False, centralised_cost=2.0), tmp_path / "run").read_text(encoding="utf-8")
     page = Page(text)
     assert "did not agree on trades and the use of the grid within 3 iterations" in page.text
     assert "Not every check held: agreement reached, cost above the optimum." in page.text

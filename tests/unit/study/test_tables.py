@@ -42,9 +42,7 @@ def test_result_json_has_every_field_with_its_type(result: RunResult, tmp_path: 
     assert fields["trades"] == 3
     assert fields["scenario"] == "tg"
     assert fields["implemented_gap"] == pytest.approx(0.001 / 2.999)
-    assert fields["cost"] == pytest.approx(
-        fields["cost_supply"] + fields["cost_trading"] + fields["cost_losses"]
-    )
+    assert fields["cost"] == pytest.approx(fields["cost_supply"] + fields["cost_trading"] + fields["cost_losses"])
 
 
 def test_result_json_has_null_where_there_is_no_number() -> None:
