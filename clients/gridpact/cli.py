@@ -125,6 +125,7 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / f"{community.name}_{day.day}_{scenario.value}"
 
     from gridpact.run import RunSettings, run  # imports web3 and CVXPY, which take a second
+    from gridpact.study.indicators import Indicators
     from gridpact.study.report import write_report
     from gridpact.study.summary import summary
 
@@ -139,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         print(summary(result))
         print(f"Report: {report}")
-    return 0
+    return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
 
 
 def _node(arguments: argparse.Namespace) -> int:

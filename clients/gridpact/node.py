@@ -45,6 +45,7 @@ class NodeReport:
     phase: Phase
     iterations: int
     schedule: Mapping[str, list[float]]  # kW, kvar or kWh, (T,) each
+    relaxation_gap_pu: list[float]  # of the part of the network that the node solved, (T,) or empty
     statements: Mapping[int, list[tuple[int, int, int]]]  # partner -> (step, energy Wh, price 1e-6 currency/kWh)
     solve_s: float
     wall_s: float
@@ -115,11 +116,13 @@ class Node:
         statements = self._settle(round_) if progress.phase is Phase.CONVERGED else {}
         assert self._aggregator.account is not None
         solution = self._agent.solution
+        schedule = {name: values.tolist() for name, values in solution.schedule.items()} if solution else {}
         return NodeReport(
             node=self.view.node,
             phase=progress.phase,
             iterations=progress.iteration,
-            schedule={k: v.tolist() for k, v in solution.schedule.items()} if solution else {},
+            schedule=schedule,
+            relaxation_gap_pu=schedule.pop("relaxation_gap_pu", []),
             statements=statements,
             solve_s=self._agent.solve_seconds,
             wall_s=time.perf_counter() - started,

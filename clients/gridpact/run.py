@@ -256,7 +256,9 @@ def _result(
         iterations=ledger.iterations,
         cost=cost,
         centralised_cost=reference.cost,
-        relaxation_gap=reference.relaxation_gap,
+        relaxation_gap=max(
+            [reference.relaxation_gap, *(gap for report in reports.values() for gap in report.relaxation_gap_pu)]
+        ),
         households=tuple(households),
         trades=trades,
         convergence=ledger.convergence,

@@ -18,7 +18,7 @@ PENALTY_UNIT = 1e-9
 OVER_RELAXATION = 1.6
 
 _TRADE = 1.0
-_STAR = {Kind.P: 0.7, Kind.Q: 0.23}
+_STAR = {Kind.P: 0.5, Kind.Q: 0.17}
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
 _VOLTAGE = 0.18
 
@@ -49,7 +49,7 @@ class Tolerances:
     Tighter ones cost iterations; with these the implemented gap was below 0.1 % on all days of the shipped cases.
     """
 
-    grid_w: float = 2.0
+    grid_w: float = 1.5
     trade_w: float = 1.0
 
     def on_chain(self, resolution: Resolution) -> tuple[int, int, int, int]:

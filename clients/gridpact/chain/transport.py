@@ -224,17 +224,23 @@ class EmbeddedTransport(EthereumTesterProvider):
         self.meter = Meter()
         self._tester = tester
         self._lock = lock
+        self._accounts: RPCResponse | None = None  # web3 asks for them before every call; they never change
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         from eth_tester.exceptions import TransactionFailed
         from eth_tester.exceptions import ValidationError as TesterValidationError
 
+        if method == "eth_accounts" and self._accounts is not None:
+            return self._accounts
         self.meter.requests[method] += 1
         try:
             with self._lock:
                 if method == "eth_sendRawTransaction":
                     self._follow_the_clock()
-                return super().make_request(method, params)
+                response = super().make_request(method, params)
+                if method == "eth_accounts":
+                    self._accounts = response
+                return response
         except TransactionFailed as error:
             return _refusal(3, "execution reverted", _revert_data(error))
         except ContractPanicError as error:

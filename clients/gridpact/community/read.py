@@ -163,6 +163,8 @@ def _read(path: Path) -> Community:
     for key in settings["files"]:
         if key not in FILES:
             raise InputError(f"{path.name}, [files]: '{key}' is not known; known keys: {', '.join(FILES)}")
+        if not isinstance(files[key], str):
+            raise InputError(f"{path.name}, [files]: '{key}' must be the name of a file")
     step_minutes = settings["step_minutes"]
     if not 1 <= step_minutes <= 24 * 60 or 24 * 60 % step_minutes or 24 * 60 // step_minutes > 192:
         raise InputError(f"{path.name}: step_minutes = {step_minutes} must divide a day into 1 to 192 steps")
@@ -236,6 +238,8 @@ def _households(path: Path) -> list[Row]:
     names: dict[str, Row] = {}
     for row in rows(path, ("household", "node"), HOUSEHOLD_COLUMNS):
         name, node = row.text("household"), row.integer("node", 1, MOST_HOUSEHOLDS)
+        if name == "time":
+            raise row.error("household", "'time' is the name of the column of times; call the household differently")
         if name in names:
             raise row.error("household", f"'{name}' stands here a second time, first in row {names[name].number}")
         if node in found:

@@ -74,7 +74,10 @@ def rows(path: Path, required: Sequence[str], optional: Sequence[str] | None = (
         raise InputError(f"the file '{path}' does not exist; the community file names it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the file '{path}' cannot be read as text: {error}") from None
-    lines = list(csv.reader(text.splitlines()))
+    try:
+        lines = list(csv.reader(text.splitlines()))
+    except csv.Error as error:
+        raise InputError(f"{path.name} is no CSV table: {error}; look for a quotation mark that is not closed") from None
     if not lines:
         raise InputError(f"{path.name} is empty; its first row must name the columns {', '.join(required)}")
     header = [name.strip() for name in lines[0]]
@@ -87,7 +90,7 @@ def rows(path: Path, required: Sequence[str], optional: Sequence[str] | None = (
         if optional is not None and column not in (*required, *optional):
             known = ", ".join((*required, *optional))
             raise InputError(f"{path.name}: column '{column}' is not known; known columns: {known}")
-    if len(lines) == 1:
+    if not any(cell.strip() for cells in lines[1:] for cell in cells):
         raise InputError(f"{path.name} has a header but no rows")
     for number, cells in enumerate(lines[1:], start=2):
         if not any(cell.strip() for cell in cells):
@@ -155,7 +158,7 @@ def profile(path: Path, columns: Sequence[str] | None, step_minutes: int, low: f
 def minutes(clock: str) -> int | None:
     """Minutes since midnight of "HH:MM", None where it is not one."""
     hour, _, minute = clock.partition(":")
-    if not (hour.isdigit() and minute.isdigit() and len(minute) == 2):
+    if not (hour.isdecimal() and minute.isdecimal() and len(minute) == 2):
         return None
     total = int(hour) * 60 + int(minute)
     return total if int(minute) < 60 and total <= 24 * 60 else None

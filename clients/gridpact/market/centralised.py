@@ -36,7 +36,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         InexactRelaxationError: the cone relaxation is not tight.
         SolverError: the solver failed.
     """
-    dt, steps = community.step_hours, community.steps
+    dt = community.step_hours
     cost: cp.Expression = cp.Constant(0.0)
     constraints: list[cp.Constraint] = []
     injections, reactive, balances = [], [], []
@@ -75,11 +75,8 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
     gap, voltage = 0.0, None
     if flow is not None:
-        feeder = community.feeder
         voltage = np.sqrt(1 + flow.voltage.value)
-        v_parent = np.vstack([np.ones(steps), 1 + flow.voltage.value])[[line.parent for line in feeder.lines]]
-        apparent = (flow.flow_kw.value**2 + flow.flow_kvar.value**2) / feeder.base_kva**2
-        gap = float(np.max(flow.current.value * v_parent - apparent))
+        gap = float(np.max(flow.relaxation_gap.value))
         if gap > EXACTNESS_LIMIT:
             raise InexactRelaxationError(
                 f"the cone relaxation of '{community.name}' on {community.day} is not tight: gap {gap:.1e} p.u., "

@@ -113,6 +113,17 @@ def cone(
     return cp.SOC(cp.vec(current + v_parent, order="C"), cp.vstack(flat), axis=0)
 
 
+def relaxation_gap(
+    flow_kw: cp.Expression,
+    flow_kvar: cp.Expression,
+    current: cp.Expression,
+    v_parent: cp.Expression,
+    base_kva: float,
+) -> cp.Expression:
+    """psi v_parent - P^2 - Q^2, per unit: zero where the relaxation (11) is exact. Not convex, for its value only."""
+    return cp.multiply(current, v_parent) - (cp.square(flow_kw) + cp.square(flow_kvar)) / base_kva**2
+
+
 @dataclass(frozen=True)
 class BranchFlow:
     """Branch-flow variables of a whole feeder, shape (n, T), line k - 1 in row of node k."""
@@ -123,6 +134,7 @@ class BranchFlow:
     voltage: cp.Variable  # v - 1
     root_kw: cp.Expression  # (T,), flow into the grid connection
     losses_kw: cp.Expression  # (n, T)
+    relaxation_gap: cp.Expression  # (T,), the largest psi v - P^2 - Q^2 of a line, per unit; for its value only
     constraints: Constraints
 
 
@@ -163,7 +175,8 @@ def branch_flow(
         voltage <= feeder.voltage_max_pu**2 - 1 + slack,
     ]
     constraints = {"the power flow of the feeder": balances, "the voltage limits": limits}
-    return BranchFlow(flow_kw, flow_kvar, current, voltage, first @ flow_kw, losses_kw, constraints)
+    gap = cp.max(relaxation_gap(flow_kw, flow_kvar, current, 1 + v_parent, base), axis=0)
+    return BranchFlow(flow_kw, flow_kvar, current, voltage, first @ flow_kw, losses_kw, gap, constraints)
 
 
 def _incidence(feeder: Feeder) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError
 from gridpact.market.blocks import Block, Kind, blocks
-from gridpact.market.constraints import Constraints, branch_flow, cone, devices, flat, supply_contract
+from gridpact.market.constraints import Constraints, branch_flow, cone, devices, flat, relaxation_gap, supply_contract
 from gridpact.market.scenario import NetworkAgreement
 from gridpact.market.solving import solve
 from gridpact.market.view import NodeView
@@ -147,6 +147,7 @@ class LocalProblem:
             v <= view.feeder.voltage_max_pu**2 - 1,
         ]
         self._schedule["losses_kw"] = base * r * current
+        self._schedule["relaxation_gap_pu"] = relaxation_gap(own_p, own_q, current, 1 + v_parent, base)
         if view.scenario.has_contracts:
             return view.step_hours * base * r * (view.prices.loss_price @ current), constraints
         return cp.Constant(0.0), constraints
@@ -163,6 +164,7 @@ class LocalProblem:
             flow = branch_flow(view.feeder, copies[0::2], copies[1::2])
             constraints |= flow.constraints
             root_kw = flow.root_kw
+            self._schedule["relaxation_gap_pu"] = flow.relaxation_gap
             if view.scenario.has_contracts:
                 cost = view.step_hours * (view.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
         else:

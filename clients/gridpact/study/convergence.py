@@ -2,7 +2,7 @@
 
     python -m gridpact.study.convergence [--out FILE] [--cases NAME ...] [--scenarios t tg g] [--agreement dso]
 
-prints and writes the table of `docs/figures.md`.
+prints the tables of `docs/convergence.md`, and writes them with --out.
 """
 
 from __future__ import annotations
@@ -72,10 +72,12 @@ def measure(day: Day) -> Measured:
     resolution, tolerances = Resolution(), Tolerances()
     gaps: list[float] = []
     voltage_min = voltage_max = 1.0
+    relaxation_gap = 0.0
     stop = False  # judged one iteration later, when the residuals have reached the chain
     for iterate in negotiate(views, penalties, resolution):
         gap, voltage_min, voltage_max = _compare(community, day.scenario, iterate.agents, reference.cost)
         gaps.append(gap)
+        relaxation_gap = _relaxation_gap(iterate.agents)
         if stop or iterate.iteration == MOST_ITERATIONS:
             break
         stop = tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, resolution)
@@ -86,7 +88,7 @@ def measure(day: Day) -> Measured:
         to_0_1_percent=_stays_below(gaps, 0.001),
         stopped_at=len(gaps),
         gap_at_stop=gaps[-1],
-        relaxation_gap=reference.relaxation_gap,
+        relaxation_gap=relaxation_gap,
         voltage_min_pu=voltage_min,
         voltage_max_pu=voltage_max,
     )
@@ -107,6 +109,12 @@ def _compare(
     )
     voltage = cost.flow.voltage_pu
     return (cost.total - optimum) / abs(optimum), float(voltage.min()), float(voltage.max())
+
+
+def _relaxation_gap(agents: Mapping[int, Agent]) -> float:
+    solutions = [agent.solution for agent in agents.values() if agent.solution]
+    gaps = [s.schedule["relaxation_gap_pu"].max() for s in solutions if "relaxation_gap_pu" in s.schedule]
+    return float(max(gaps, default=0.0))
 
 
 def _stays_below(gaps: Sequence[float], limit: float) -> int:
@@ -177,6 +185,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(file=sys.stderr)
     command = " ".join(["python -m gridpact.study.convergence", *(argv or sys.argv[1:])])
     note = (
+        "# Convergence\n\n"
+        "Every shipped day of the named cases, cold start, in memory with the integers of the chain (the tests show "
+        "that a round on a chain gives the same iterates). The gap is the implemented one: the households' schedules "
+        "as they are, an exact power flow, the trades as agreed, against the centralised optimum. `to 0.8 %`: the "
+        "iteration after which it stays below. `stopped at`: where the contract's test ends the round; `later`: the "
+        "gap at the stop is above the limit. Voltages by the power flow of the plan at the stop; T does not promise "
+        "them.\n\n"
         f"`{command}`, {time.strftime('%Y-%m-%d')}, {time.time() - started:.0f} s on {platform.machine()} with "
         f"{multiprocessing.cpu_count()} cores, Python {platform.python_version()}.\n\n"
     )

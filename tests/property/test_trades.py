@@ -1,0 +1,56 @@
+"""Two partners and what they hold, after any bids whatever: equal to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
+from gridpact.admm.trades import Trades
+from gridpact.community.model import Prices
+from gridpact.market.coefficients import Partner
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.view import NodeView
+
+BID = st.integers(-32767, 32767)
+STEPS = 3
+
+
+def trader(node: int, partner: int, prices: list[float]) -> NodeView:
+    return NodeView(
+        node, "1", Scenario.T, NetworkAgreement.DSO, 0.25, Prices(np.array(prices)), node, (), 0,
+        partners=(Partner(partner, tuple(range(STEPS)), np.zeros(STEPS)),),
+    )  # fmt: skip
+
+
+@given(
+    prices=st.lists(st.floats(0.01, 1.0), min_size=STEPS, max_size=STEPS),
+    phi=st.floats(1e-3, 10),
+    history=st.lists(
+        st.tuples(
+            st.lists(BID, min_size=STEPS, max_size=STEPS),
+            st.lists(BID, min_size=STEPS, max_size=STEPS),
+            st.sampled_from([1.0, OVER_RELAXATION]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+)
+def test_partners_holdTheSameBits(
+    prices: list[float], phi: float, history: list[tuple[list[int], list[int], float]]
+) -> None:
+    penalties, resolution = Penalties(1.0, phi), Resolution()
+    one, two = (Trades(trader(a, b, prices), penalties, resolution) for a, b in ((1, 2), (2, 1)))
+    for sold, bought, relaxation in history:
+        before = one.price.copy()
+        mine, theirs = np.array(sold), np.array(bought)
+        assert one.update(mine, theirs, relaxation) == two.update(theirs, mine, relaxation)
+        assert one.value.tolist() == (-two.value).tolist()
+        assert one.price.tolist() == two.price.tolist()
+        assert one.agreed.tolist() == (-two.agreed).tolist()
+        # More offered than wanted: never dearer; less: never cheaper. (A tiny change may be lost in rounding.)
+        surplus = mine + theirs
+        assert (one.price[surplus > 0] <= before[surplus > 0]).all()
+        assert (one.price[surplus < 0] >= before[surplus < 0]).all()
+        assert (one.price[surplus == 0] == before[surplus == 0]).all()

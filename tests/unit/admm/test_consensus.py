@@ -1,0 +1,161 @@
+"""Agreement on the network: what nodes must know alike is alike to the last bit, and duals balance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from admm.helpers import main_line, star, view
+
+from gridpact.admm.consensus import (
+    Integers,
+    NeighbourConsensus,
+    StarCentre,
+    StarMember,
+    consensus_of,
+    squares,
+)
+from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
+from gridpact.market.blocks import Block, Kind, holders
+from gridpact.market.scenario import NetworkAgreement, Scenario
+
+PENALTIES, RESOLUTION = Penalties(rho=0.37, phi=0.2), Resolution()
+
+
+def test_form_followsTheAgreement() -> None:
+    assert isinstance(consensus_of(star(2)[0], PENALTIES, RESOLUTION), StarCentre)
+    assert isinstance(consensus_of(star(2)[1], PENALTIES, RESOLUTION), StarMember)
+    for node in main_line(2).values():
+        assert isinstance(consensus_of(node, PENALTIES, RESOLUTION), NeighbourConsensus)
+    alone = view(1, scenario=Scenario.T, parent=1, depth=0)
+    assert consensus_of(alone, PENALTIES, RESOLUTION).blocks == ()
+
+
+@pytest.mark.parametrize("scenario", [Scenario.G, Scenario.TG])
+def test_star_holdsTheSameBits(scenario: Scenario) -> None:
+    """Random wishes and answers; sometimes a household is absent after the first iteration."""
+    views = star(3, scenario=scenario)
+    centre = StarCentre(views[0], PENALTIES, RESOLUTION)
+    members = {k: StarMember(views[k], PENALTIES, RESOLUTION) for k in (1, 2, 3)}
+    random = np.random.default_rng(3)
+    for iteration in range(30):
+        absent = {2} if iteration in (4, 5, 11) else set()
+        wishes = {k: random.integers(-9000, 9000, (2, 3)) for k in members}
+        heard = np.concatenate([np.zeros((2, 3), dtype=np.int64) if k in absent else wishes[k] for k in members])
+        present = np.repeat([k not in absent for k in members], 2)
+        centre.hear(heard, present)
+        asked = centre.linear()
+        answers = random.integers(-9000, 9000, (6, 3))
+        sums, counts = heard + answers, present.astype(np.int64) + 1
+        primal, dual = centre.update(answers, sums, counts)
+        total_primal = 0
+        for row, (k, member) in enumerate(members.items()):
+            own = slice(2 * row, 2 * row + 2)
+            if k in absent:
+                assert member.value.tolist() == centre.value[own].tolist()
+                continue
+            total_primal += member.update(wishes[k], sums[own], counts[own])[0]
+            assert member.value.tolist() == centre.value[own].tolist()
+            assert member.dual.tolist() == centre.dual[own].tolist()
+            assert member.value.tolist() == (answers[own] * member.unit).tolist()
+        # The operator feels the opposite of the households' duals: b(z) = -y z + rho/2 |x - z|^2.
+        asked_next = centre.linear()
+        centre_relaxed = OVER_RELAXATION * centre._wishes + (1 - OVER_RELAXATION) * centre.value
+        assert asked_next == pytest.approx(-centre.dual - centre.rho * centre_relaxed, rel=1e-12)
+        assert asked.shape == (6, 3)
+        if not absent:
+            # Sums of squares of integers, divided by a unit and back: rounded up, each once.
+            assert primal == pytest.approx(total_primal, abs=len(members))
+            assert primal == pytest.approx(float(np.sum((heard - answers) ** 2.0)), abs=2)
+        assert dual >= 0
+
+
+def test_star_firstDual_inG_isThePriceAtTheRoot() -> None:
+    """Who takes power is worth kappa dt a kW, who gives it f dt; in TG households have contracts of their own."""
+    steps = [0.2, 0.4]
+    member = StarMember(view(1, 2, scenario=Scenario.G, net_kw=[-1.0, 2.0], price=steps), PENALTIES, RESOLUTION)
+    assert member.dual[0] == pytest.approx([-0.25 * 0.2, -0.25 * 0.5 * 0.4], rel=1e-12)  # products
+    assert member.dual[1].tolist() == [0, 0]
+    # It starts from what it would do on its own.
+    assert member.value.tolist() == [[-1.0, 2.0], [-0.3, 0.0]]
+    contracted = StarMember(view(1, 2, net_kw=[-1.0, 2.0], price=steps), PENALTIES, RESOLUTION)
+    assert not contracted.dual.any()
+
+
+def play(nodes: dict[int, NeighbourConsensus], own: dict[int, Integers], absent: frozenset[int] = frozenset()) -> None:
+    """One iteration: adds up what the present nodes hold, the way the contract is said to, and tells everybody."""
+    sums: dict[Block, Integers] = {}
+    for node, consensus in nodes.items():
+        if node not in absent:
+            for block, lanes in zip(consensus.blocks, own[node], strict=True):
+                sums[block] = sums.get(block, np.zeros(lanes.shape, dtype=np.int64)) + lanes
+    parents = {k: c.view.parent for k, c in nodes.items()}
+    children = {k: c.view.children for k, c in nodes.items()}
+    for node, consensus in nodes.items():
+        if node in absent:
+            continue
+        counts = np.array([len(holders(block, parents, children) - absent) for block in consensus.blocks])
+        consensus.update(own[node], np.array([sums[block] for block in consensus.blocks]), counts)
+
+
+def test_neighbours_dualsOfAVariable_sumToZero() -> None:
+    views = main_line(4)
+    nodes = {k: NeighbourConsensus(v, PENALTIES, RESOLUTION) for k, v in views.items()}
+    random = np.random.default_rng(5)
+    for _ in range(25):
+        play(nodes, {k: random.integers(-5000, 5000, c.value.shape) for k, c in nodes.items()})
+        duals: dict[Block, list[np.ndarray]] = {}
+        values: dict[Block, list[list[float]]] = {}
+        for consensus in nodes.values():
+            for row, block in enumerate(consensus.blocks):
+                duals.setdefault(block, []).append(consensus.dual[row])
+                values.setdefault(block, []).append(consensus.value[row].tolist())
+        for block, found in duals.items():
+            assert len(found) >= 2
+            largest = max(np.abs(d).max() for d in found)
+            # 25 sums of floats, each rounded to 1e-16 of the largest
+            assert np.abs(sum(found)).max() <= 1e-13 * max(largest, 1.0) * 25
+            assert all(v == values[block][0] for v in values[block])  # z to the last bit
+
+
+def test_neighbours_averageByHand() -> None:
+    """Copies 1000 and 400 units of 0.5 W: the mean is 0.35 kW; over-relaxed from 0: z = 1.6 x 0.35, and
+    y = rho (1.6 x 0.5 - 1.6 x 0.35). Residuals in units: (1000 - 700)^2 each of three steps, and (1.6 x 700)^2."""
+    node = NeighbourConsensus(
+        view(1, agreement=NetworkAgreement.NEIGHBOURS, parent=0), PENALTIES, Resolution(power_kw=0.0005)
+    )
+    assert node.blocks == (Block(Kind.P, 1), Block(Kind.Q, 1))
+    own, sums = np.array([[1000] * 3, [0] * 3]), np.array([[1400] * 3, [0] * 3])
+    primal, dual = node.update(own, sums, np.array([2, 2]))
+    assert node.value[0] == pytest.approx([1.6 * 0.35] * 3, rel=1e-12)
+    assert node.dual[0] == pytest.approx(node.rho[0] * 1.6 * 0.15 * np.ones(3), rel=1e-12)
+    assert primal == 3 * 300**2
+    assert dual == pytest.approx(3 * (1.6 * 700) ** 2, abs=1)  # rounded up
+
+
+def test_neighbours_keepZ_whereNoCopyArrived() -> None:
+    node = NeighbourConsensus(view(1, agreement=NetworkAgreement.NEIGHBOURS), PENALTIES, RESOLUTION)
+    copies = np.full((2, 3), 100)
+    node.update(copies, 2 * copies, np.array([2, 2]))
+    value, dual = node.value.copy(), node.dual.copy()
+    node.update(copies, np.array([[0] * 3, [200] * 3]), np.array([0, 2]))
+    assert node.dual[0].tolist() == dual[0].tolist()
+    # z relaxes towards itself: (1.6 - 0.6) z, rounded
+    assert node.value[0] == pytest.approx(value[0], rel=1e-15)
+
+
+def test_linearTerm_isThatOfTheAugmentedLagrangian() -> None:
+    """y (x - z) + rho/2 (x - z)^2 = a x + rho/2 x^2 + constant with a = y - rho z."""
+    node = NeighbourConsensus(view(1, agreement=NetworkAgreement.NEIGHBOURS), PENALTIES, RESOLUTION)
+    random = np.random.default_rng(1)
+    node.value, node.dual = random.normal(size=(2, 3)), random.normal(size=(2, 3))
+    x = random.normal(size=(2, 3))
+    away = x - node.value
+    lagrangian = node.dual * away + node.rho / 2 * away**2
+    constant = -node.dual * node.value + node.rho / 2 * node.value**2
+    assert node.linear() * x + node.rho / 2 * x**2 + constant == pytest.approx(lagrangian, abs=1e-12)  # rounding
+
+
+def test_squares_roundUp() -> None:
+    assert squares(np.array([3, 4])) == 25
+    assert squares(np.array([0.1])) == 1
+    assert squares(np.zeros((2, 0))) == 0

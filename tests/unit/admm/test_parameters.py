@@ -1,0 +1,71 @@
+"""The parameter rule and the stopping test, against floats calculated beside them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from admm.helpers import view
+
+from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.community.model import CommunityDay
+from gridpact.market.blocks import Kind, blocks
+from gridpact.market.scenario import NetworkAgreement
+
+
+def test_resolution_onChain() -> None:
+    """0.5 W are 500 mW; 1e-5 p.u. squared are 10 millionths."""
+    assert Resolution().on_chain() == (500, 10)
+    assert Resolution.from_chain(500, 10) == Resolution()
+    assert Resolution(0.001, 1e-4).of(Kind.V) == 1e-4
+    assert Resolution(0.001, 1e-4).of(Kind.Q) == 0.001
+
+
+def test_penalties_ofTiny3(tiny3: CommunityDay) -> None:
+    """kappa_mean dt / p = 0.30 x 6 / p, with p the RMS of the baseline net power, here 2 kW for all."""
+    penalties = Penalties.of_community(tiny3, np.array([[2.0] * 4, [-2.0] * 4, [2.0] * 4]))
+    assert penalties.rho == pytest.approx(0.30 * 6 / 2, abs=1e-9)  # a multiple of 1e-9 on the chain
+    assert Penalties.from_chain(*penalties.on_chain()) == penalties  # all nodes read the same floats
+
+
+def test_penalties_ofBlocks_areOneFigureTimesTheirKind() -> None:
+    penalties = Penalties(rho=0.5, phi=0.3)
+    star = view(1)
+    assert penalties.of_blocks(star).shape == (2,)
+    neighbour = view(2, agreement=NetworkAgreement.NEIGHBOURS, parent=1, children=(3,), depth=2)
+    kinds = [b.kind for b in blocks(2, 1, (3,), 2)]
+    rho = penalties.of_blocks(neighbour)
+    assert kinds == [Kind.P, Kind.Q, Kind.V, Kind.P, Kind.Q, Kind.V]
+    assert rho[0] == rho[1] == rho[3] == rho[4]
+    # 0.18 kappa dt p / dv^2 with kappa_mean 0.3, dt 0.25, dv 0.1 and p = kappa dt / rho = 0.15 kW
+    assert rho[2] == pytest.approx(0.18 * 0.3 * 0.25 * 0.15 / 0.1**2, rel=1e-12)
+    assert rho[5] == rho[2]
+    assert penalties.of_blocks(view(5, parent=5, depth=0)).shape == (0,)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_tolerances_judgeLikeAFloat(seed: int) -> None:
+    """RMS in W against the limits in W; random sums around the limit, the exact limit left to the next test."""
+    random = np.random.default_rng(seed)
+    resolution, tolerances = Resolution(), Tolerances(grid_w=2.0, trade_w=1.0)
+    scalars = (int(random.integers(1, 5000)), int(random.integers(1, 5000)))
+    counts = (scalars[0], scalars[0], scalars[1], scalars[1])
+    limits = (2.0, 2.0, 1.0, 1.0)
+    unit_w = 1000 * resolution.power_kw
+    squares = [int(n * (limit / unit_w) ** 2 * random.uniform(0.5, 1.1)) for n, limit in zip(counts, limits, strict=True)]
+    rms = [unit_w * math.sqrt(s / n) for s, n in zip(squares, counts, strict=True)]
+    within = all(r <= limit for r, limit in zip(rms, limits, strict=True))
+    assert tolerances.hold(squares, scalars, resolution) == within
+
+
+def test_tolerances_includeTheLimit() -> None:
+    """2 W are 4 units of 0.5 W: 100 copies may have 1600 units squared, not one more. Nothing to agree on holds."""
+    tolerances = Tolerances(grid_w=2.0, trade_w=1.0)
+    assert tolerances.on_chain(Resolution()) == (4000, 4000, 2000, 2000)
+    assert tolerances.hold((1600, 1600, 0, 0), (100, 0), Resolution())
+    assert not tolerances.hold((1601, 1600, 0, 0), (100, 0), Resolution())
+    assert not tolerances.hold((1600, 1601, 0, 0), (100, 0), Resolution())
+    assert tolerances.hold((0, 0, 400, 400), (0, 100), Resolution())
+    assert not tolerances.hold((0, 0, 400, 401), (0, 100), Resolution())
+    assert tolerances.hold((0, 0, 0, 0), (0, 0), Resolution())
