@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gridpact.community.model import Battery, ElectricCar, Feeder, Household, Line, Prices
+from gridpact.community.model import Array, Battery, ElectricCar, Feeder, Household, Line, Prices
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
 from gridpact.market.coefficients import Partner
@@ -42,51 +43,78 @@ def read_view(path: Path) -> NodeView:
     try:
         if values["format"] != FORMAT:
             raise InputError(f"the household file '{path}' has format {values['format']}, this version reads {FORMAT}")
+        prices = values["prices"]
+        kappa = _array(prices["import_price"])
+        steps = len(kappa)
         return NodeView(
             node=int(values["node"]),
             day=str(values["day"]),
             scenario=Scenario(values["scenario"]),
             agreement=NetworkAgreement(values["agreement"]),
-            step_hours=float(values["step_hours"]),
-            prices=Prices(_array(values["prices"]["import_price"]), float(values["prices"]["feed_in_share"])),
+            step_hours=_number(values["step_hours"], above=0.0),
+            prices=Prices(kappa, _number(prices["feed_in_share"])),
             parent=int(values["parent"]),
             children=tuple(int(child) for child in values["children"]),
             depth=int(values["depth"]),
-            household=_household(values["household"]),
-            partners=tuple(
-                Partner(int(p["node"]), tuple(int(t) for t in p["steps"]), _array(p["coefficient"]))
-                for p in values["partners"]
-            ),
-            line=None if values["line"] is None else Line(**values["line"]),
+            household=_household(values["household"], steps),
+            partners=tuple(_partner(partner, steps) for partner in values["partners"]),
+            line=None if values["line"] is None else _line(values["line"]),
             feeder=_feeder(values["feeder"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the household file '{path}' is broken: {type(error).__name__} {error}") from None
 
 
-def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _number(value: Any, above: float = -math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < math.inf:
+        raise ValueError(f"{value!r} must be a finite number{f' above {above:g}' if above > -math.inf else ''}")
+    return float(value)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {key: _number(value) for key, value in values.items()}
+
+
+def _array(values: Any, length: int | None = None) -> Array:
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError("a series must be a list of finite numbers")
+    if length is not None and len(array) != length:
+        raise ValueError(f"a series has {len(array)} values instead of {length}")
     return array
 
 
-def _household(values: dict[str, Any] | None) -> Household | None:
+def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
     if values is None:
         return None
-    series = {key: _array(values[key]) for key in ("load_kw", "load_kvar", "pv_kw")}
     battery, car = values["battery"], values["car"]
     return Household(
         **values
-        | series
-        | {
-            "battery": battery and Battery(**battery),
-            "car": car and ElectricCar(**car | {"plugged_in": np.asarray(car["plugged_in"], dtype=bool)}),
-        }
+        | {key: _array(values[key], steps) for key in ("load_kw", "load_kvar", "pv_kw")}
+        | {key: _number(values[key]) for key in ("pv_kwp", "inverter_kvar")}
+        | {"battery": None if battery is None else Battery(**_numbers(battery))}
+        | {"car": None if car is None else _car(dict(car), steps)}
     )
+
+
+def _car(values: dict[str, Any], steps: int) -> ElectricCar:
+    plugged_in = _array(values.pop("plugged_in"), steps).astype(bool)
+    return ElectricCar(**_numbers(values), plugged_in=plugged_in)
+
+
+def _partner(values: dict[str, Any], steps: int) -> Partner:
+    own = tuple(int(step) for step in values["steps"])
+    if list(own) != sorted(set(own)) or not all(0 <= step < steps for step in own):
+        raise ValueError(f"the steps of partner {values['node']} must be ascending and below {steps}")
+    return Partner(int(values["node"]), own, _array(values["coefficient"], len(own)))
+
+
+def _line(values: dict[str, Any]) -> Line:
+    return Line(**_numbers(values) | {"node": int(values["node"]), "parent": int(values["parent"])})  # type: ignore[arg-type]
 
 
 def _feeder(values: dict[str, Any] | None) -> Feeder | None:
     if values is None:
         return None
-    return Feeder(**(values | {"lines": tuple(Line(**line) for line in values["lines"])}))
+    limits = _numbers({key: value for key, value in values.items() if key != "lines"})
+    return Feeder(**limits, lines=tuple(_line(line) for line in values["lines"]))

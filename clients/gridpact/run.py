@@ -45,9 +45,12 @@ class RunSettings:
     agreement: NetworkAgreement = NetworkAgreement.DSO
     chain: str = "ganache"
     most_iterations: int = 200
-    tolerances: Tolerances = field(default_factory=Tolerances)
     resolution: Resolution = field(default_factory=Resolution)
     phase_seconds: int = 300
+
+    @property
+    def tolerances(self) -> Tolerances:
+        return Tolerances.of(self.agreement)
 
 
 class Watcher(Protocol):

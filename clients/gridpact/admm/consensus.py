@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
 from gridpact.community.model import Array
-from gridpact.market.blocks import blocks
+from gridpact.market.blocks import Kind, blocks
 from gridpact.market.scenario import NetworkAgreement
 from gridpact.market.view import NodeView
 
@@ -76,7 +76,19 @@ class Consensus:
 
 
 class NeighbourConsensus(Consensus):
-    """General-form consensus between neighbours, over-relaxed. z stays as it was where no copy arrived."""
+    """General-form consensus between neighbours, over-relaxed. z stays as it was where no copy arrived.
+
+    In G, y of an active power starts at 0.75 kappa, between feed-in and import: minus at the line's own node, which
+    sends it, plus at the parent, which receives it.
+    """
+
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        super().__init__(view, penalties, resolution)
+        if not view.scenario.has_contracts:
+            worth = 0.75 * view.step_hours * view.prices.import_price
+            for row, block in enumerate(self.blocks):
+                if block.kind is Kind.P:
+                    self.dual[row] = -worth if block.node == view.node else worth
 
     def update(self, own: Integers, sums: Integers, counts: Integers) -> tuple[int, int]:
         before, some = self.value, counts[:, None] > 0

@@ -52,6 +52,11 @@ class Tolerances:
     grid_w: float = 1.5
     trade_w: float = 1.0
 
+    @staticmethod
+    def of(agreement: NetworkAgreement) -> Tolerances:
+        """Between neighbours rho is so small that copies of a flow stay some tens of W apart where that costs nothing."""
+        return Tolerances() if agreement is NetworkAgreement.DSO else Tolerances(grid_w=100.0)
+
     def on_chain(self, resolution: Resolution) -> tuple[int, int, int, int]:
         """eps_p^g, eps_d^g, eps_p^t, eps_d^t of theta, 1/1000 resolution unit."""
         grid, trade = (round(w / resolution.power_kw) for w in (self.grid_w, self.trade_w))

@@ -82,7 +82,7 @@ class Feeder:
     voltage_max_pu: float
     lines: tuple[Line, ...]  # in ascending order of node: line k belongs to node k + 1
 
-    base_kva: float = 100.0
+    base_kva: float = 10.0
 
     @cached_property
     def parent(self) -> dict[int, int]:

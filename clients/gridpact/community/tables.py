@@ -77,7 +77,7 @@ def rows(path: Path, required: Sequence[str], optional: Sequence[str] | None = (
     try:
         lines = list(csv.reader(text.splitlines()))
     except csv.Error as error:
-        raise InputError(f"{path.name} is no CSV table: {error}; look for a quotation mark that is not closed") from None
+        raise InputError(f"{path.name} is no CSV table: {error}; look for an open quotation mark") from None
     if not lines:
         raise InputError(f"{path.name} is empty; its first row must name the columns {', '.join(required)}")
     header = [name.strip() for name in lines[0]]

@@ -69,7 +69,7 @@ def measure(day: Day) -> Measured:
         return Measured(day, feasible=False)
     penalties = Penalties.of_community(community, baseline_net_kw(community))
     views = node_views(community, day.scenario, day.agreement)
-    resolution, tolerances = Resolution(), Tolerances()
+    resolution, tolerances = Resolution(), Tolerances.of(day.agreement)
     gaps: list[float] = []
     voltage_min = voltage_max = 1.0
     relaxation_gap = 0.0
