@@ -32,6 +32,8 @@ class InexactRelaxationError(GridpactError):
 class ChainError(GridpactError):
     """The chain does not answer, or not as it must."""
 
+    exit_status = 2
+
 
 class ContractError(ChainError):
     """A contract reverted with a custom error."""

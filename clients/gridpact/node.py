@@ -31,7 +31,7 @@ from gridpact.admm.trades import bid_steps, partner_bids, relaxation_at
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.settlement import Settlement, encode_trades
 from gridpact.chain.values import Coupling, Declaration, Phase, Progress
-from gridpact.errors import GridpactError, InputError
+from gridpact.errors import ContractError, GridpactError, InputError
 from gridpact.files import write_atomically
 from gridpact.market.blocks import holders
 from gridpact.market.view import NodeView
@@ -89,10 +89,19 @@ class Node:
                 f"contract {setting.steps} of {setting.step_seconds} s: take the file that belongs to this contract"
             )
         assert aggregator.account is not None
-        enrolled_as = aggregator.node_of(aggregator.account.address)
+        address = aggregator.account.address
+        try:
+            enrolled_as = aggregator.node_of(address)
+        except ContractError as error:
+            if error.name != "NotEnrolled":
+                raise
+            raise InputError(
+                f"the account {address} is not enrolled in the contract at {aggregator.address}: ask the community "
+                "manager to enrol it, or use the household's own key"
+            ) from None
         if enrolled_as != view.node:
             raise InputError(
-                f"the account {aggregator.account.address} is enrolled as node {enrolled_as}, the household file is of "
+                f"the account {address} is enrolled as node {enrolled_as}, the household file is of "
                 f"node {view.node}: use the key and the file of the same household"
             )
         penalties = Penalties.from_chain(theta.rho, theta.phi)

@@ -39,8 +39,9 @@ FORMS = {
     "TG": (Scenario.TG, DSO),
     "TG-neighbours": (Scenario.TG, NEIGHBOURS),
 }
-# Between neighbours 57 instead of 76 iterations, at half a second each on this chain; the gap is the same.
-TOLERANCES = {"TG-neighbours": Tolerances(grid_w=5.0, trade_w=5.0)}
+# Looser than the defaults, as an iteration takes half a second on this chain: 12 iterations instead of 60 in the star,
+# 31 instead of 83 between neighbours. The gap on tiny3 is below 0.1 % as well; the defaults run in `tests/e2e`.
+TOLERANCES = {"G": Tolerances(10.0, 10.0), "TG": Tolerances(10.0, 10.0), "TG-neighbours": Tolerances(20.0, 20.0)}
 
 
 class Listener:

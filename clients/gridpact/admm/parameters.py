@@ -54,7 +54,7 @@ class Tolerances:
 
     @staticmethod
     def of(agreement: NetworkAgreement) -> Tolerances:
-        """Between neighbours rho is so small that copies of a flow stay some tens of W apart where that costs nothing."""
+        """Between neighbours rho is small, copies of a flow stay some tens of W apart where that costs nothing."""
         return Tolerances() if agreement is NetworkAgreement.DSO else Tolerances(grid_w=100.0)
 
     def on_chain(self, resolution: Resolution) -> tuple[int, int, int, int]:

@@ -92,7 +92,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
 
 
 def _why_infeasible(community: CommunityDay) -> str:
-    """Names the voltage limit that no plan can keep: the one broken most by the plan that breaks them least."""
+    """Names the voltage limit that is broken most by the plan that breaks them least."""
     feeder = community.feeder
     behind_meters = [devices(household, community.step_hours) for household in community.households]
     slack = cp.Variable((len(behind_meters), community.steps), nonneg=True)
@@ -103,17 +103,17 @@ def _why_infeasible(community: CommunityDay) -> str:
         slack,
     )
     constraints = flat(flow.constraints) + [c for d in behind_meters for c in flat(d.constraints)]
-    # The losses keep the relaxation tight where the slack alone does not care.
-    effort = 1000 * cp.sum(slack) + 1e-3 * cp.sum(flow.losses_kw)
+    # First the worst violation, then all of them; the losses keep the relaxation tight where nothing else does.
+    effort = 1000 * cp.max(slack) + cp.sum(slack) + 1e-4 * cp.sum(flow.losses_kw)
     solve(cp.Problem(cp.Minimize(effort), constraints), f"the community '{community.name}' on {community.day}")
     row, step = np.unravel_index(int(np.argmax(slack.value)), slack.shape)
     voltage = float(np.sqrt(1 + flow.voltage.value[row, step]))
     low = voltage < 1
     return (
-        f"'{community.name}' has no feasible plan on {community.day}: the voltage at "
-        f"'{community.households[row].name}' (node {row + 1}) at {community.start_times[step]} cannot be "
-        f"{'raised above' if low else 'brought below'} {voltage:.3f} p.u., the limit is "
-        f"{feeder.voltage_min_pu if low else feeder.voltage_max_pu:.3f}; choose another day or a stronger feeder"
+        f"'{community.name}' has no feasible plan on {community.day}: at best the voltage at "
+        f"'{community.households[row].name}' (node {row + 1}) at {community.start_times[step]} is {voltage:.4f} p.u., "
+        f"{'below' if low else 'above'} the limit of {feeder.voltage_min_pu if low else feeder.voltage_max_pu:g}; "
+        "choose another day or a stronger feeder"
     )
 
 

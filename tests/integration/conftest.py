@@ -1,0 +1,86 @@
+"""A chain that runs by itself, and tiny3's contracts on it, for commands that connect from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.chain.account import address_of, new_key
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.networks import ETHER, Network, find_executable, open_network
+from gridpact.chain.record import Record
+from gridpact.chain.values import Setting, Theta
+from gridpact.community.model import CommunityDay
+from gridpact.errors import InputError
+from gridpact.market.baseline import baseline_net_kw
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.view import node_views
+from gridpact.node_file import write_view
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Three households in scenario T: who opens the round, and the folder with what each node is given."""
+
+    url: str
+    record: Record
+    aggregator: Aggregator
+    folder: Path
+
+    @property
+    def contracts(self) -> Path:
+        return self.folder / "contracts.json"
+
+    def household(self, node: int) -> Path:
+        return self.folder / f"household-{node}.json"
+
+    def key(self, node: int | str) -> Path:
+        return self.folder / f"key-{node}"
+
+    def changed_record(self, path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+        """A copy of the record with one thing changed."""
+        values = json.loads(self.contracts.read_text())
+        change(values)
+        path.write_text(json.dumps(values))
+        return path
+
+
+@pytest.fixture(scope="module")
+def anvil() -> Iterator[Network]:
+    try:
+        find_executable("anvil")
+    except InputError as error:
+        pytest.skip(f"needs Anvil from node_modules: {error}")
+    with open_network("anvil") as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def deployed(anvil: Network, tiny3: CommunityDay, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    folder = tmp_path_factory.mktemp("nodes")
+    web3 = anvil.connect()
+    manager = anvil.manager(web3)
+    resolution, views = Resolution(), node_views(tiny3, Scenario.T, NetworkAgreement.DSO)
+    penalties = Penalties.of_community(tiny3, baseline_net_kw(tiny3))
+    theta = Theta(len(views), *penalties.on_chain(), *Tolerances().on_chain(resolution), 100)
+    record = deploy_contracts(manager, theta, Setting(4, 6 * 3600, *resolution.on_chain(), 300), "anvil")
+    record.write(folder / "contracts.json")
+    keys = {view.node: new_key() for view in views}
+    addresses = {node: str(address_of(key)) for node, key in keys.items()}
+    stranger = new_key()
+    anvil.fund([*addresses.values(), str(address_of(stranger))], 10 * ETHER, web3)
+    aggregator = enrol_households(manager, record, addresses)
+    mint_tokens(manager, record, list(addresses.values()), 1000 * 10**6)
+    result = Deployed(str(anvil.rpc_url), record, aggregator, folder)
+    for view in views:
+        write_view(view, result.household(view.node))
+        result.key(view.node).write_text(keys[view.node] + "\n")
+    result.key("stranger").write_text(stranger + "\n")
+    return result
