@@ -29,6 +29,9 @@ what is agreed on: b nothing (every household with its supplier), t bilateral tr
 common, tg trades within the limits of the grid (default)"""
 
 
+DEBUG = "GRIDPACT_DEBUG"
+"""Environment variable that lets the traceback of an unexpected error through."""
+
 Chosen = TypeVar("Chosen")
 
 
@@ -54,6 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # whoever read our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        told = f"unexpected {type(error).__name__}: {error}"
+        print(f"gridpact: {told}; this is a mistake in gridpact, {DEBUG}=1 shows where", file=sys.stderr)
         return 1
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,5 +159,5 @@ def _guarded(files: NodeFiles, network: Network | str) -> None:
     except GridpactError as error:
         write_atomically(files.error, f"{error}\n")
     except Exception as error:
+        (files.folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         write_atomically(files.error, f"unexpected {type(error).__name__} in '{files.folder.name}': {error}\n")
-        raise

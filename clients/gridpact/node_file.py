@@ -61,8 +61,10 @@ def read_view(path: Path) -> NodeView:
             line=None if values["line"] is None else _line(values["line"]),
             feeder=_feeder(values["feeder"]),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"the household file '{path}' is broken: {type(error).__name__} {error}") from None
+    except KeyError as error:
+        raise InputError(f"the household file '{path}' is broken: {error} is missing; write it anew") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"the household file '{path}' is broken: {error}; write it anew") from None
 
 
 def _number(value: Any, above: float = -math.inf) -> float:

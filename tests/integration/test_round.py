@@ -66,6 +66,7 @@ class Ran:
     name: str
     day: CommunityDay
     settings: RunSettings
+    tolerances: Tolerances
     result: RunResult
     listener: Listener
     web3: Web3
@@ -79,9 +80,8 @@ class Ran:
 def ran(request: pytest.FixtureRequest) -> Iterator[Ran]:
     """The chain is opened here, so that it can still be asked when the run is over."""
     scenario, agreement = FORMS[request.param]
-    settings = RunSettings(
-        scenario, agreement, "eth-tester", tolerances=TOLERANCES.get(request.param, Tolerances())
-    )
+    settings = RunSettings(scenario, agreement, "eth-tester")
+    tolerances = TOLERANCES.get(request.param, Tolerances())
     day, listener = read_community("tiny3").on("1"), Listener()
     with open_network("eth-tester") as network, pytest.MonkeyPatch.context() as patch:
 
@@ -91,8 +91,9 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Ran]:
             yield network
 
         patch.setattr(gridpact.run, "open_network", opened)
+        patch.setattr(RunSettings, "tolerances", tolerances)
         result = gridpact.run.run(day, settings, listener)
-        yield Ran(request.param, day, settings, result, listener, network.connect())
+        yield Ran(request.param, day, settings, tolerances, result, listener, network.connect())
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_meters_balance(ran: Ran) -> None:
         left = home.schedule["import_kw"] - home.schedule["feed_in_kw"] + home.schedule["injection_kw"] - sold[row]
         # The RMS mismatch of a bid may be the tolerance, that of the largest of 8 bids sqrt(8) times as much, and
         # 1 Wh of 6 h is lost in rounding; a home has two partners.
-        room = 2 * (np.sqrt(8) * ran.settings.tolerances.trade_w / 1000 + 0.001 / 6)
+        room = 2 * (np.sqrt(8) * ran.tolerances.trade_w / 1000 + 0.001 / 6)
         assert np.abs(left).max() <= room
 
 
@@ -182,7 +183,7 @@ def test_meters_balance(ran: Ran) -> None:
 
 def test_chain_addsNothing(ran: Ran, iterates: list[Iterate]) -> None:
     """The same iteration count, and the same plans to the last bit: integers in, integers out."""
-    tolerances, resolution = ran.settings.tolerances, ran.settings.resolution
+    tolerances, resolution = ran.tolerances, ran.settings.resolution
     held = [
         k.iteration for k in iterates if tolerances.hold(k.residuals.as_tuple(), k.scalars, resolution)
     ]

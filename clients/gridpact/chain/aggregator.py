@@ -58,8 +58,11 @@ class Aggregator(DeployedContract):
         self._bids_seen: tuple[int, int, int, int] = (0, 0, 0, 0)  # round, iteration, first block, last block
         self._closed: tuple[int, list[ClosedIteration], int] = (0, [], 0)  # round, known, block of the last
         self._watches: dict[bool, Watch] = {}
-        self._theta = self._read_theta()
-        self._setting = Setting(*self._read("setting"))
+        try:
+            self._theta = self._read_theta()
+            self._setting = Setting(*self._read("setting"))
+        except TypeError as error:  # more or fewer values than there are fields
+            raise InputError(f"The ABI of {self.address} is of another version: use the ABI of the record.") from error
 
     @classmethod
     def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> Aggregator:

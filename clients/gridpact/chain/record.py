@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 from gridpact.chain.contract import checked_address
 from gridpact.chain.reverts import Abi
 from gridpact.errors import InputError
+from gridpact.files import write_atomically
 
 FORMAT = 1
 
@@ -44,17 +43,7 @@ class Record:
     def write(self, path: Path) -> None:
         """Writes the record in one go: a reader never sees half of it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"format": FORMAT, **values}, file, indent=1)
-                file.write("\n")
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_atomically(path, json.dumps({"format": FORMAT, **values}, indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Record:
@@ -91,6 +80,9 @@ class Record:
             for name in names_of_kind:
                 if not isinstance(values[name], kind) or isinstance(values[name], bool):
                     raise InputError(f"In the record {path} '{name}' must be {word}: deploy again.")
+        for name in _ABIS:
+            if not all(isinstance(entry, dict) and isinstance(entry.get("type"), str) for entry in values[name]):
+                raise InputError(f"In the record {path} '{name}' is no ABI: deploy again.")
         for name in _ADDRESSES:
             try:
                 values[name] = checked_address(values[name])

@@ -91,10 +91,11 @@ def test_stress16_isFontanaOnALongerFeeder(fontana: CommunityDay) -> None:
 
 
 def test_feeder_perUnit(tiny3: CommunityDay) -> None:
-    """400 V and 100 kVA make 1.6 ohm: 50 m of 0.641 + 0.08j ohm/km are 0.02003 + 0.0025j."""
-    assert tiny3.feeder.base_ohm == 1.6
-    assert tiny3.feeder.resistance_pu() == pytest.approx([0.02003125] * 3, rel=1e-12)  # rounding only
-    assert tiny3.feeder.reactance_pu() == pytest.approx([0.0025] * 3, rel=1e-12)
+    """50 m of 0.641 + 0.08j ohm/km are 0.03205 + 0.004j ohm; the base is V^2 / S, 160 ohm for 1 kVA at 400 V."""
+    feeder = tiny3.feeder
+    assert feeder.base_ohm * feeder.base_kva == pytest.approx(160, rel=1e-12)  # rounding only, as below
+    assert feeder.resistance_pu() * feeder.base_ohm == pytest.approx([0.03205] * 3, rel=1e-12)
+    assert feeder.reactance_pu() * feeder.base_ohm == pytest.approx([0.004] * 3, rel=1e-12)
     assert tiny3.feeder.children == {0: (1,), 1: (2, 3), 2: (), 3: ()}
     assert tiny3.feeder.depth == {0: 0, 1: 1, 2: 2, 3: 2}
 

@@ -154,7 +154,7 @@ def test_negativePrices_areExact_whereLossesCost(tiny3: CommunityDay) -> None:
 @pytest.mark.parametrize("scenario", [Scenario.G, Scenario.TG])
 def test_infeasibleDay_isNamed(scenario: Scenario) -> None:
     day = read_community("stress16").on("12-25")
-    with pytest.raises(InfeasibleError, match=r"'stress16'.*12-25.*voltage.*node 16.*raised above.*limit is 0\.950") as caught:
+    with pytest.raises(InfeasibleError, match=r"'stress16'.*12-25.*voltage.*node \d+.*limit.* 0\.95") as caught:
         centralised_optimum(day, scenario)
     assert caught.value.exit_status == 3
 
@@ -165,13 +165,14 @@ def test_infeasibleDay_isFeasibleWithoutNetwork(scenario: Scenario) -> None:
 
 
 def test_tooMuchSun_isCurtailed() -> None:
-    """40 kW of PV at the end of 0.2 ohm: without curtailment the voltage would pass 1.1 p.u.; with it there is a plan."""
-    day = community([household(1, [1.0] * 4, [0.0] * 4), household(2, [0.5] * 4, [0, 90, 90, 0])], [0.3] * 4)
-    free = power_flow(day.feeder, np.array([[-1.0], [89.5]]), np.zeros((2, 1)))
-    assert free.voltage_pu.max() > 1.1
+    """25 kW of PV at the end of 0.2 ohm raise the voltage by 3 %; where 2 % are allowed, the plan curtails."""
+    day = community([household(1, [1.0] * 4, [0.0] * 4), household(2, [0.5] * 4, [0, 25, 25, 0])], [0.3] * 4)
+    day = replace(day, feeder=replace(day.feeder, voltage_max_pu=1.02))
+    free = power_flow(day.feeder, np.array([[-1.0], [24.5]]), np.zeros((2, 1)))
+    assert free.voltage_pu.max() > 1.025
     solution = centralised_optimum(day, Scenario.G)
     flow = power_flow(day.feeder, solution.injection_kw, solution.injection_kvar)
-    assert flow.voltage_pu.max() == pytest.approx(1.1, abs=1e-5)  # the limit binds, to the solver's tolerance
+    assert flow.voltage_pu.max() == pytest.approx(1.02, abs=1e-5)  # the limit binds, to the solver's tolerance
 
 
 def test_localProblem_namesWhatCannotHold() -> None:
