@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ SCENARIOS = """\
 what is agreed on: b nothing (every household with its supplier), t bilateral trades, g the use of the grid, paid in
 common, tg trades within the limits of the grid (default)"""
 
+
+NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 DEBUG = "GRIDPACT_DEBUG"
 """Environment variable that lets the traceback of an unexpected error through."""
@@ -131,7 +134,8 @@ def _run(arguments: argparse.Namespace) -> int:
     agreement = _choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
     community = read_community(arguments.case)
     day = community.on(arguments.day or community.days[0])
-    folder = arguments.out or Path("runs") / f"{community.name}_{day.day}_{scenario.value}"
+    folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_{scenario.value}")
+    _check_folder(folder)
 
     from gridpact.run import RunSettings, run  # imports web3 and CVXPY, which take a second
     from gridpact.study.indicators import Indicators
@@ -152,10 +156,23 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
 
 
+def _check_folder(folder: Path) -> None:
+    """A run takes a minute: what cannot be written is better said before."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(
+            f"the results cannot be written to '{folder}': '{existing}' is no folder that can be written to"
+        )
+
+
 def _node(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.networks import open_network
     from gridpact.launch import run_node
 
-    run_node(arguments.contracts, arguments.household, arguments.key_file, arguments.out, arguments.rpc)
+    if "://" not in arguments.rpc:
+        raise InputError(f"--rpc needs the http:// or ws:// address of a node of the chain, not '{arguments.rpc}'")
+    with open_network(arguments.rpc) as network:
+        run_node(arguments.contracts, arguments.household, arguments.key_file, arguments.out, network)
     print(f"gridpact: the round is over; schedule and trades are in {arguments.out}")
     return 0
 

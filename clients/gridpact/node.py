@@ -67,11 +67,8 @@ class NodeReport:
 class Node:
     """A household's node (or the grid connection's), connected to the two contracts with its own account."""
 
-    def __init__(self, view: NodeView, aggregator: Aggregator, settlement: Settlement, patience: float = 600.0) -> None:
+    def __init__(self, view: NodeView, aggregator: Aggregator, settlement: Settlement) -> None:
         """Step 1: connects, reads theta and the setting, and sets up the local problem.
-
-        Args:
-            patience: seconds to wait for the others before giving up.
 
         Raises:
             InputError: the account is not enrolled as this node, or the file does not fit the contract.
@@ -79,8 +76,8 @@ class Node:
         self.view = view
         self._aggregator = aggregator
         self._settlement = settlement
-        self._patience = patience
         setting, theta = aggregator.setting(), aggregator.theta()
+        self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
         self._unit_milliwatt = setting.power_resolution_milliwatt
         self._step_seconds = setting.step_seconds
         if setting.steps != view.steps or setting.step_seconds != round(3600 * view.step_hours):
@@ -163,9 +160,12 @@ class Node:
         for partner in self.view.partners:
             declaration = self._declared.get(partner.node)
             try:
-                self._books[partner.node] = decode_book(declaration.book) if declaration else {}
+                book = decode_book(declaration.book) if declaration else {}
             except ValueError as error:
                 raise GridpactError(f"the book of node {partner.node} cannot be read: {error}") from None
+            if declaration and sum(len(steps) for steps in book.values()) != declaration.bids:
+                raise GridpactError(f"the book of node {partner.node} does not list the bids that it declared")
+            self._books[partner.node] = book
             if self._books[partner.node].get(self.view.node) != partner.steps:
                 raise GridpactError(
                     f"nodes {self.view.node} and {partner.node} do not bid for the same steps: their household files "
@@ -175,8 +175,9 @@ class Node:
     def _iterate(self, round_: int, iteration: int) -> Progress:
         """Steps 3 to 6."""
         agent = self._agent
+        heard = None
         if isinstance(agent.consensus, StarCentre):
-            self._hear_the_others(agent.consensus, round_, iteration)
+            heard = self._hear_the_others(agent.consensus, round_, iteration)
         submission = agent.solve()
         residuals = agent.residuals.as_tuple()
         words = encode_copies(agent.blocks, submission.copies)
@@ -190,11 +191,18 @@ class Node:
                 residuals,
             ),
         )
-        progress = self._wait(lambda now: now.round == round_ and (now.iteration > iteration or now.phase.is_final))
+        progress = self._aggregator.wait_until(
+            lambda now: now.round == round_ and (now.iteration > iteration or now.phase.is_final),
+            self._patience,
+            close_overdue=True,
+            look_first=False,
+        )
 
         counts: Integers = np.zeros(0, dtype=np.int64)
         sums: Integers = counts
-        if agent.blocks:
+        if heard is not None:  # with its own copies, the last ones, that makes the sums
+            counts, sums = np.full(len(agent.blocks), 2), heard + submission.copies
+        elif agent.blocks:
             coupling = self._aggregator.coupling(self.view.node)
             if coupling.iteration != iteration:
                 raise GridpactError(
@@ -204,21 +212,25 @@ class Node:
             counts = self._present_counts(coupling)
             sums = decode_sums(agent.blocks, coupling.sums, self.view.steps, counts)
         sums = sums.reshape(submission.copies.shape)
+        relaxation = OVER_RELAXATION
         if self.view.partners:
-            self._last_bids |= self._aggregator.bids(round_, iteration)
+            submissions = self._aggregator.submissions(round_, iteration)
+            self._last_bids |= {node: submission.bids for node, submission in submissions.items()}
+            primal_trade = sum(submission.residuals[2] for submission in submissions.values())
+            relaxation = relaxation_at(iteration, primal_trade, self._trade_scalars)
         theirs = {
             partner.node: bids_for(self._books[partner.node], self._last_bids.get(partner.node), self.view.node)
             for partner in self.view.partners
         }
-        relaxation = OVER_RELAXATION
-        if self.view.partners:
-            _, _, primal_trade, _ = self._aggregator.residuals()
-            relaxation = relaxation_at(iteration, primal_trade, self._trade_scalars)
         agent.update(submission, sums, counts, partner_bids(self.view, theirs), relaxation)
         return progress
 
-    def _hear_the_others(self, consensus: StarCentre, round_: int, iteration: int) -> None:
-        """The grid operator's node waits for the households' sums, and then answers them."""
+    def _hear_the_others(self, consensus: StarCentre, round_: int, iteration: int) -> Integers | None:
+        """The grid operator's node waits for the households' wishes before it answers them.
+
+        Returns:
+            The wishes, (blocks, T), where all households are present.
+        """
         others = self._aggregator.theta().n - 1
         self._aggregator.wait_until(
             lambda now: now.round != round_ or now.iteration > iteration or now.counter >= others,
@@ -231,6 +243,7 @@ class Node:
         counts = present.astype(np.int64)
         wishes = decode_sums(self._agent.blocks, running.sums, self.view.steps, counts)
         consensus.hear(wishes, present)
+        return wishes if present.all() else None
 
     def _present_counts(self, coupling: Coupling) -> Integers:
         parents = {node: said.parent for node, said in self._declared.items()}

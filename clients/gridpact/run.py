@@ -143,7 +143,7 @@ class _Office:
             write_atomically(item.key, keys[view.node] + "\n", mode=0o600)
             files.append(item)
         addresses = {node: str(address_of(key)) for node, key in keys.items()}
-        self._network.fund(list(addresses.values()), 10 * ETHER, self._web3)
+        self._network.fund(list(addresses.values()), ETHER, self._web3)
         self._aggregator = enrol_households(self._manager, self.record, addresses)
         self._addresses = addresses
         self._spend("enrol")

@@ -39,7 +39,8 @@ pragma solidity 0.8.30;
 ///   VA2  The sums of a closed iteration equal the sum of the accepted copies, lane by lane.
 ///   VA3  Rounds, iterations and phases never run backwards.
 ///   VA4  A finished round never changes: outcome and last bids stay as they are.
-///   VA5  Accounts that are not enrolled change nothing; the manager changes nothing while a round runs.
+///   VA5  Accounts that are not enrolled change nothing, but for closing an overdue phase; the manager changes nothing
+///        while a round runs.
 ///   VA6  A rejected call changes nothing.
 ///   VA7  The sums of a closed iteration stay readable until the next iteration is closed.
 interface IVirtualAggregator {

@@ -52,7 +52,10 @@ RUN: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "scenario": (["--case", "tiny3", "--scenario", "x"], ("scenario 'x'", "b, t, g, tg")),
     "agreement": (["--case", "tiny3", "--network-agreement", "none"], ("'none'", "neighbours, dso")),
     "chain name": (["--case", "tiny3", "--chain", "mainnet"], ("'mainnet'", "ganache, anvil, eth-tester")),
-    "chain scheme": (["--case", "tiny3", "--chain", "ftp://127.0.0.1"], ("ftp://127.0.0.1", "http:// or ws://")),
+    "chain scheme": (
+        ["--case", "tiny3", "--chain", "ftp://127.0.0.1"],
+        ("ftp://127.0.0.1", "http:// or ws://"),
+    ),
     "option": (["--cases", "tiny3"], ("--cases", "--help")),
     "option without value": (["--case"], ("--case", "expected one argument", "--help")),
 }
@@ -84,7 +87,17 @@ def test_run_ofABrokenCommunity(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_run_ofAnInfeasibleDay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["run", "--case", "stress16", "--day", "12-25", "--chain", "eth-tester", "--out", str(tmp_path / "out")]
+    arguments = [
+        "run",
+        "--case",
+        "stress16",
+        "--day",
+        "12-25",
+        "--chain",
+        "eth-tester",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     sentence = complaint(capsys, arguments, status=3)
     assert "12-25" in sentence
     assert "voltage" in sentence
@@ -107,7 +120,9 @@ def test_cases_listsAll(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{name}: " in said
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["node", "--help"], ["cases", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["node", "--help"], ["cases", "--help"], ["--version"]]
+)
 def test_help_isThere(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -47,7 +47,7 @@ def test_copies_comeBack(kinds: list[Kind], horizon: int, seed: int) -> None:
 
 @given(kind=st.sampled_from(Kind), horizon=steps, seed=seeds, data=st.data())
 def test_sums_ofSeveralCopies(kind: Kind, horizon: int, seed: int, data: st.DataObject) -> None:
-    """Words are added as whole numbers, as the contract does; the bias comes off once a copy; no lane touches another."""
+    """Words are added as whole numbers, as the contract does; no lane touches another."""
     count = data.draw(st.integers(1, MOST_COPIES[kind]))
     random, block = np.random.default_rng(seed), [Block(kind, 1)]
     several = [copies_of(block, horizon, random) for _ in range(count)]
@@ -76,7 +76,9 @@ def test_bids_comeBack(bids: list[int]) -> None:
 
 @given(
     st.dictionaries(
-        st.integers(1, 127), st.sets(st.integers(0, 191), min_size=1, max_size=192).map(sorted).map(tuple), max_size=6
+        st.integers(1, 127),
+        st.sets(st.integers(0, 191), min_size=1, max_size=192).map(sorted).map(tuple),
+        max_size=6,
     )
 )
 def test_book_comesBack(book: dict[int, tuple[int, ...]]) -> None:

@@ -38,7 +38,11 @@ def assert_same(one: Any, other: Any, where: str = "view") -> None:
 @pytest.mark.parametrize("agreement", NetworkAgreement)
 @pytest.mark.parametrize("scenario", Scenario)
 def test_views_comeBack(
-    tmp_path: Path, tiny3: CommunityDay, fontana: CommunityDay, scenario: Scenario, agreement: NetworkAgreement
+    tmp_path: Path,
+    tiny3: CommunityDay,
+    fontana: CommunityDay,
+    scenario: Scenario,
+    agreement: NetworkAgreement,
 ) -> None:
     for day in (tiny3, fontana):
         for view in node_views(day, scenario, agreement):
@@ -62,11 +66,22 @@ def household(tmp_path: Path, tiny3: CommunityDay) -> Path:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"garbage", b"\xff\xfe\x00", b"[]", b"null", b"3", b'"text"', b"{}", b'{"format": 1}', b'{"format": 2}'],
+    [
+        b"",
+        b"garbage",
+        b"\xff\xfe\x00",
+        b"[]",
+        b"null",
+        b"3",
+        b'"text"',
+        b"{}",
+        b'{"format": 1}',
+        b'{"format": 2}',
+    ],
 )
 def test_garbage_isRefused(household: Path, content: bytes) -> None:
     household.write_bytes(content)
-    with pytest.raises(InputError, match="household file '.*household.json'") as caught:
+    with pytest.raises(InputError, match=r"household file '.*household\.json'") as caught:
         read_view(household)
     assert "\n" not in str(caught.value)
 
@@ -136,7 +151,7 @@ def test_brokenValue_isRefused(household: Path, what: str) -> None:
     values = json.loads(household.read_text())
     into(*path)(values, new)
     household.write_text(json.dumps(values))
-    with pytest.raises(InputError, match="household file '.*household.json'") as caught:
+    with pytest.raises(InputError, match=r"household file '.*household\.json'") as caught:
         read_view(household)
     assert "\n" not in str(caught.value)
 

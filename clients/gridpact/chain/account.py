@@ -26,6 +26,9 @@ BLOCK_GAS = 30_000_000
 GANACHE_GAS = 15_000_000
 """Instead of an estimate: Ganache 7.9.2 never answers some eth_estimateGas that arrive while it mines."""
 
+ALREADY_TAKEN = ("already known", "known transaction", "already imported", "mining has already started")
+"""How chains say that they have a transaction: it was sent again after an outage."""
+
 Call = ContractFunction | ContractConstructor
 
 
@@ -207,7 +210,7 @@ class ChainAccount:
     def _accepted_anyhow(self, pending: Pending, error: Exception) -> bool:
         """An error may still mean that the chain has it: sent twice, or mined and reverted (Ganache)."""
         message = first_line(error).lower()
-        if "already known" in message or "known transaction" in message or "already imported" in message:
+        if any(words in message for words in ALREADY_TAKEN):
             return True
         if self._receipt(pending) is not None:
             return True

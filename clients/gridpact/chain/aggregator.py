@@ -24,6 +24,7 @@ from gridpact.chain.values import (
     Progress,
     Residuals,
     Setting,
+    Submission,
     Theta,
     bitmap_to_nodes,
     nodes_to_bitmap,
@@ -55,7 +56,7 @@ class Aggregator(DeployedContract):
         super().__init__(web3, address, abi, account, chain_id)
         self._first_block = first_block
         self._round_block: tuple[int, int] = (0, first_block)  # round, the block that opened it
-        self._bids_seen: tuple[int, int, int, int] = (0, 0, 0, 0)  # round, iteration, first block, last block
+        self._submissions_seen: tuple[int, int, int, int] = (0, 0, 0, 0)  # round, iteration, first block, last block
         self._closed: tuple[int, list[ClosedIteration], int] = (0, [], 0)  # round, known, block of the last
         self._watches: dict[bool, Watch] = {}
         try:
@@ -195,17 +196,20 @@ class Aggregator(DeployedContract):
             )
         return found
 
-    def bids(self, round: int, iteration: int) -> dict[int, bytes]:
-        """Step 4: the bids submitted in an iteration, by node. A silent node is missing."""
-        seen_round, seen_iteration, first, last = self._bids_seen
+    def submissions(self, round: int, iteration: int) -> dict[int, Submission]:
+        """Step 4: what was submitted in an iteration beside the copies, by node. A silent node is missing."""
+        seen_round, seen_iteration, first, last = self._submissions_seen
         if seen_round != round or seen_iteration > iteration:
             first = self._opened_at(round)
         elif seen_iteration < iteration:
             first = last  # the block that closed an earlier iteration
         events = self._events("Submitted", first, round=round, iteration=iteration)
         last = max((int(event["blockNumber"]) for event in events), default=first)
-        self._bids_seen = (round, iteration, first, last)
-        return {int(said["node"]): bytes(said["bids"]) for said in map(arguments_of, events)}
+        self._submissions_seen = (round, iteration, first, last)
+        return {
+            int(said["node"]): Submission(unpack_residuals(int(said["residuals"])), bytes(said["bids"]))
+            for said in map(arguments_of, events)
+        }
 
     def closed_iterations(self, round: int) -> list[ClosedIteration]:
         """The closed iterations of a round, in order. Asks the chain only for what it has not told yet."""
@@ -238,6 +242,7 @@ class Aggregator(DeployedContract):
         timeout: float,
         close_overdue: bool = False,
         each_submission: bool = False,
+        look_first: bool = True,
     ) -> Progress:
         """Waits until `reached` holds for the progress and returns it; `ChainError` after `timeout` seconds.
 
@@ -245,7 +250,7 @@ class Aggregator(DeployedContract):
         `each_submission`, else within two seconds. With `close_overdue` the account closes a phase whose
         deadline has passed, if no other node does it first.
         """
-        progress = self.wait_for(reached, timeout, close_overdue, each_submission)
+        progress = self.wait_for(reached, timeout, close_overdue, each_submission, look_first)
         if not reached(progress):
             raise ChainError(
                 f"Round {progress.round} did not get on within {timeout:.0f} s (phase"
@@ -261,12 +266,15 @@ class Aggregator(DeployedContract):
         seconds: float,
         close_overdue: bool = False,
         each_submission: bool = False,
+        look_first: bool = True,
     ) -> Progress:
         """The same, but returns the progress as it is after `seconds`, whether reached or not."""
         watch = self._watching(each_submission)
         now = time.monotonic()
         give_up, next_look = now + seconds, now + LOOK_SECONDS
         patience = random.uniform(0.0, LOOK_SECONDS)  # not all nodes at once
+        if not look_first:
+            watch.wait(min(seconds, LOOK_SECONDS))
         while True:
             progress = self.progress()
             now = time.monotonic()

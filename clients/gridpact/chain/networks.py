@@ -151,7 +151,7 @@ def _command(name: str, executable: str, port: int) -> list[str]:
             *("--server.host", "127.0.0.1", "--server.port", str(port)),
             *("--hardfork", "shanghai", "--chain.vmErrorsOnRPCResponse", "true"),
             *("--miner.blockGasLimit", str(BLOCK_GAS), "--miner.callGasLimit", str(BLOCK_GAS)),
-            *("--wallet.totalAccounts", "3", "--wallet.defaultBalance", "1000000"),
+            *("--wallet.totalAccounts", "3", "--wallet.defaultBalance", "1000000", "--logging.quiet", "true"),
         ]
     return [
         executable,

@@ -25,14 +25,12 @@ _HINTS = {
     "WrongPhase": "look at the progress of the round before this step",
     "WrongRound": "read the current round from the chain",
     "WrongIteration": "read the current iteration from the chain",
-    "DeadlinePassed": "wait for the next iteration",
     "DeadlineNotPassed": "wait for the deadline",
     "TopologyMismatch": "make parent and children agree on the line between them",
     "InsufficientDeposit": "deposit more tokens",
     "ERC20InsufficientBalance": "get more tokens first",
     "ERC20InsufficientAllowance": "approve the amount first",
     "OwnableUnauthorizedAccount": "use the key of the community manager",
-    "AccessControlUnauthorizedAccount": "use the key of the community manager",
     "NotConverged": "settle rounds that converged only",
 }
 

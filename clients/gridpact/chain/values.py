@@ -92,6 +92,14 @@ class Coupling:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """What a node submitted beside its copies. The residuals are those of the iteration before."""
+
+    residuals: Residuals
+    bids: bytes
+
+
+@dataclass(frozen=True)
 class ClosedIteration:
     """A closed iteration. The residuals are those of the iteration before."""
 

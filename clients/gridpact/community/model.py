@@ -135,8 +135,8 @@ class Prices:
 
     @property
     def loss_price(self) -> Array:
-        """Price of the losses: max(kappa, 0) and a little more, so that the relaxation never gains by fake losses."""
-        return np.maximum(self.import_price, 0.0) + 1e-6
+        """Price of the losses: kappa, but never so little that the relaxation could gain by fake losses."""
+        return np.maximum(self.import_price, 1e-3)
 
 
 @dataclass(frozen=True)

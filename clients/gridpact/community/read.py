@@ -321,11 +321,11 @@ def _feeder(community: Path, limits: dict[str, Any], path: Path, households: dic
                 f"node {node} has a second line here, the first is in row {places[node].number}; "
                 "a radial feeder has one line a node",
             )
-        kilometres = row.number_in("length_m", 0) / 1000
+        kilometres = row.number_in("length_m", 0.1) / 1000  # a line without resistance has no losses to optimise
         lines[node] = Line(
             node,
             parent,
-            kilometres * row.number_in("resistance_ohm_per_km", 0),
+            kilometres * row.number_in("resistance_ohm_per_km", 0.001),
             kilometres * row.number_in("reactance_ohm_per_km", 0),
         )
         places[node] = row
@@ -357,7 +357,10 @@ def _preferences(path: Path, entries: list[Any], names: list[str]) -> dict[tuple
         if entry["household"] == entry["partner"]:
             raise InputError(f"{where}: '{entry['household']}' cannot be its own partner")
         coefficient = entry["coefficient"]
-        if not isinstance(coefficient, (int, float)) or not 0 <= coefficient < math.inf:
+        number = isinstance(coefficient, (int, float)) and not isinstance(coefficient, bool)
+        if not number or not 0 <= coefficient < math.inf:
             raise InputError(f"{where}: coefficient must be a number of at least 0, currency per kWh")
+        if (entry["household"], entry["partner"]) in result:
+            raise InputError(f"{where}: '{entry['household']}' and '{entry['partner']}' stand here a second time")
         result[entry["household"], entry["partner"]] = float(coefficient)
     return result

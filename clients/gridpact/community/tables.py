@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 
 from gridpact.community.model import Array
 from gridpact.errors import InputError
+
+DAY_AND_CLOCK = re.compile(r"(?P<day>.*\S)(\s+|T)(?P<clock>\d{1,2}:\d{2})$")
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,9 @@ def profile(path: Path, columns: Sequence[str] | None, step_minutes: int, low: f
     values: dict[str, dict[str, list[float]]] = {}
     last_day = None
     for row in rows(path, ("time", *(columns or ())), () if columns is not None else None):
-        day, _, clock = row.text("time").replace("T", " ").rpartition(" ")
-        if not day or minutes(clock) is None:
+        time = DAY_AND_CLOCK.match(row.text("time"))
+        day, clock = (time["day"], time["clock"]) if time else ("", "")
+        if minutes(clock) is None:
             raise row.error("time", f"'{row.text('time')}' is not '<day> HH:MM', for example '2018-06-21 14:00'")
         if day != last_day and day in times:
             raise row.error("time", f"day {day} goes on here after another day; sort the rows by time")

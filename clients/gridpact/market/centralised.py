@@ -14,7 +14,7 @@ from gridpact.market.constraints import branch_flow, devices, flat, supply_contr
 from gridpact.market.scenario import Scenario
 from gridpact.market.solving import solve
 
-EXACTNESS_LIMIT = 1e-5
+EXACTNESS_LIMIT = 1e-5  # p.u. on 100 kVA
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CentralisedSolution:
     cost: float  # currency, the scenario's objective
     injection_kw: Array  # (n, T)
     injection_kvar: Array  # (n, T)
-    relaxation_gap: float  # max psi v - P^2 - Q^2, per unit; 0 without a network
+    relaxation_gap: float  # max psi v - P^2 - Q^2, per unit on 100 kVA; 0 without a network
     voltage_pu: Array | None  # (n, T)
 
 

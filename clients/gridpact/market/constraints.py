@@ -120,8 +120,12 @@ def relaxation_gap(
     v_parent: cp.Expression,
     base_kva: float,
 ) -> cp.Expression:
-    """psi v_parent - P^2 - Q^2, per unit: zero where the relaxation (11) is exact. Not convex, for its value only."""
-    return cp.multiply(current, v_parent) - (cp.square(flow_kw) + cp.square(flow_kvar)) / base_kva**2
+    """psi v_parent - P^2 - Q^2, per unit on 100 kVA: zero where the relaxation (11) is exact.
+
+    The expression is not convex: it is for its value only.
+    """
+    gap = cp.multiply(current, v_parent) - (cp.square(flow_kw) + cp.square(flow_kvar)) / base_kva**2
+    return gap * (base_kva / 100) ** 2
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class BranchFlow:
     voltage: cp.Variable  # v - 1
     root_kw: cp.Expression  # (T,), flow into the grid connection
     losses_kw: cp.Expression  # (n, T)
-    relaxation_gap: cp.Expression  # (T,), the largest psi v - P^2 - Q^2 of a line, per unit; for its value only
+    relaxation_gap: cp.Expression  # (T,), the largest of a line, see `relaxation_gap`
     constraints: Constraints
 
 

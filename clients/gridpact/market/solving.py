@@ -17,7 +17,7 @@ def solve(problem: cp.Problem, whose: str) -> None:
 
     Raises:
         InfeasibleError: no point satisfies the constraints.
-        SolverError: any other status than optimal.
+        SolverError: any other status than optimal, to Clarabel's full or reduced accuracy.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")

@@ -25,7 +25,7 @@ class RecordedTrade:
 class Convergence:
     """RMS residuals per coupled scalar, by iteration, shape (iterations,), and the limits they were judged by.
 
-    `primal_w`, `dual_w`: over the network's copies (W, var; V in 1e-5 p.u. squared) and over the bids (W).
+    `primal_w`, `dual_w`: over the network's copies (W, var; V in 2e-5 p.u. squared) and over the bids (W).
     A scenario without the one or the other has zeros there. The residuals of the last iteration are not on the chain.
     """
 

@@ -66,7 +66,7 @@ def test_bids_areTwoBytes() -> None:
 
 @pytest.mark.parametrize("bid", [32768, -32768])
 def test_bid_tooLarge(bid: int) -> None:
-    with pytest.raises(InputError, match="bid of 32768 .*32767.*coarser"):
+    with pytest.raises(InputError, match=r"bid of 32768 .*32767.*coarser"):
         encode_bids(np.array([0, bid]))
 
 
@@ -92,7 +92,7 @@ def test_book_cutShort(data: bytes) -> None:
 
 
 def test_blocks_ofTheTree() -> None:
-    """0 - 1 - (2, 3), read off the interface: own P, Q, own V with children, children's P, Q, the parent's V below 1."""
+    """0 - 1 - (2, 3), as the interface says: own P, Q, own V with children, children's P, Q, parent's V below 1."""
     P, Q, V = Kind.P, Kind.Q, Kind.V
     assert [tuple(b.__dict__.values()) for b in blocks(0, 0, (1,), 0)] == [(P, 1), (Q, 1)]
     assert [tuple(b.__dict__.values()) for b in blocks(1, 0, (3, 2), 1)] == [

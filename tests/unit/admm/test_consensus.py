@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from admm.helpers import main_line, star, view
 
+from admm.helpers import main_line, star, view
 from gridpact.admm.consensus import (
     Integers,
     NeighbourConsensus,

@@ -21,7 +21,9 @@ RESOLUTION, TOLERANCES = Resolution(), Tolerances()
 
 
 def start(day: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> Iterator[Iterate]:
-    return negotiate(node_views(day, scenario, agreement), Penalties.of_community(day, baseline_net_kw(day)), RESOLUTION)
+    return negotiate(
+        node_views(day, scenario, agreement), Penalties.of_community(day, baseline_net_kw(day)), RESOLUTION
+    )
 
 
 def gap(day: CommunityDay, scenario: Scenario, iterate: Iterate) -> float:
@@ -47,19 +49,20 @@ BOTH = [NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS]
 
 
 @pytest.mark.parametrize(
-    ("scenario", "agreement"), [(Scenario.T, NetworkAgreement.DSO), *((s, a) for s in (Scenario.G, Scenario.TG) for a in BOTH)]
+    ("scenario", "agreement"),
+    [(Scenario.T, NetworkAgreement.DSO), *((s, a) for s in (Scenario.G, Scenario.TG) for a in BOTH)],
 )
 def test_tiny3_endsAtTheOptimum(tiny3: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> None:
-    """0.1 % is what the issue asks for when convergence is declared. A plan cannot beat the optimum by more than the
-    solver's and the power flow's tolerance, 1e-5."""
+    """0.1 % is what the issue asks for when convergence is declared; 200 iterations are the default of a run. A plan
+    cannot beat the optimum by more than its devices and the reference are solved to: some 1e-5 with a cone."""
     last = None
-    for iterate in islice(start(tiny3, scenario, agreement), 150):
+    for iterate in islice(start(tiny3, scenario, agreement), 200):
         last = iterate
         if agreed(iterate, Tolerances.of(agreement)):
             break
     assert last is not None
     assert agreed(last, Tolerances.of(agreement))
-    assert -1e-5 <= gap(tiny3, scenario, last) <= 1e-3
+    assert -5e-5 <= gap(tiny3, scenario, last) <= 1e-3
 
 
 def test_tiny3_pricesLieBetweenFeedInAndImport(tiny3: CommunityDay) -> None:
@@ -82,7 +85,8 @@ def test_fontana16_isClose_afterTwentyIterations(fontana: CommunityDay, scenario
 
 
 def test_scalars_countWhatIsShared(tiny3: CommunityDay) -> None:
-    """Star: 3 homes x (P, Q) x 4 steps x 2 ends = 48. Main 0-1-(2,3): 2 + 7 + 3 + 3 blocks x 4 = 60. Bids: 4 pairs' ends x 2."""
+    """Star: 3 homes x (P, Q) x 4 steps x 2 ends = 48. Main 0-1-(2,3): 2 + 7 + 3 + 3 blocks x 4 steps = 60.
+    Bids: two pairs, both ends, two steps = 8."""
     assert next(start(tiny3, Scenario.TG, NetworkAgreement.DSO)).scalars == (48, 8)
     assert next(start(tiny3, Scenario.TG, NetworkAgreement.NEIGHBOURS)).scalars == (60, 8)
     assert next(start(tiny3, Scenario.T, NetworkAgreement.DSO)).scalars == (0, 8)

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from admm.helpers import view
 
+from admm.helpers import view
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.community.model import CommunityDay
 from gridpact.market.blocks import Kind, blocks
@@ -53,7 +53,9 @@ def test_tolerances_judgeLikeAFloat(seed: int) -> None:
     counts = (scalars[0], scalars[0], scalars[1], scalars[1])
     limits = (2.0, 2.0, 1.0, 1.0)
     unit_w = 1000 * resolution.power_kw
-    squares = [int(n * (limit / unit_w) ** 2 * random.uniform(0.5, 1.1)) for n, limit in zip(counts, limits, strict=True)]
+    squares = [
+        int(n * (limit / unit_w) ** 2 * random.uniform(0.5, 1.1)) for n, limit in zip(counts, limits, strict=True)
+    ]
     rms = [unit_w * math.sqrt(s / n) for s, n in zip(squares, counts, strict=True)]
     within = all(r <= limit for r, limit in zip(rms, limits, strict=True))
     assert tolerances.hold(squares, scalars, resolution) == within

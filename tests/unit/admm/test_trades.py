@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from admm.helpers import STEP_HOURS, view
 
+from admm.helpers import STEP_HOURS, view
 from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
 from gridpact.admm.trades import ROUNDING_UNITS, Trades, bid_steps, partner_bids, relaxation_at
 

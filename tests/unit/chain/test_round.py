@@ -78,7 +78,7 @@ def test_declarations_haveTheirBooks(nodes: dict[int, Aggregator], converged: in
 def test_bids_areThoseOfTheIteration(nodes: dict[int, Aggregator], converged: int) -> None:
     for iteration in (1, 2, 3, 1):  # forwards from remembered blocks, and back
         before = meter_of(nodes[1].web3).requests["eth_getLogs"]
-        assert nodes[1].bids(converged, iteration) == {
+        assert {n: said.bids for n, said in nodes[1].submissions(converged, iteration).items()} == {
             1: bytes([1, iteration, 0, 0]),
             2: bytes([2, iteration, 0, 0]),
         }

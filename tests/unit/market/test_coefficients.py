@@ -63,7 +63,11 @@ def test_partners_ofTiny3(tiny3: CommunityDay) -> None:
     """By hand: bob's PV makes all of his selling in steps 1 and 2, all loads are flat, so gamma is 0 to bob there and
     0.10 elsewhere; 2 x 0.10 is not below kappa - f = 0.20 or 0.10, so all else is pruned."""
     found = partners(tiny3)
-    assert {i: {p.node: p.steps for p in found[i]} for i in found} == {1: {2: (1, 2)}, 2: {1: (1, 2), 3: (1, 2)}, 3: {2: (1, 2)}}
+    assert {i: {p.node: p.steps for p in found[i]} for i in found} == {
+        1: {2: (1, 2)},
+        2: {1: (1, 2), 3: (1, 2)},
+        3: {2: (1, 2)},
+    }
     for book in found.values():
         for partner in book:
             assert partner.coefficient == pytest.approx([0.0, 0.0], abs=1e-15)  # chi - chi/2 - chi/2, rounded
@@ -94,9 +98,16 @@ def unpruned_optimum(day: CommunityDay) -> float:
         if home.battery:
             charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
             eta = home.battery.charge_efficiency
-            stored = home.battery.start_kwh + dt * cp.cumsum(eta * charge - discharge / home.battery.discharge_efficiency)
-            constraints += [charge <= home.battery.power_kw, discharge <= home.battery.power_kw, stored >= 0,
-                            stored <= home.battery.capacity_kwh, stored[steps - 1] >= home.battery.start_kwh]
+            stored = home.battery.start_kwh + dt * cp.cumsum(
+                eta * charge - discharge / home.battery.discharge_efficiency
+            )
+            constraints += [
+                charge <= home.battery.power_kw,
+                discharge <= home.battery.power_kw,
+                stored >= 0,
+                stored <= home.battery.capacity_kwh,
+                stored[steps - 1] >= home.battery.start_kwh,
+            ]
             own = own + discharge - charge
         constraints.append(bought - fed + own == sum(trade[i, j] for j in range(n) if j != i))
         cost += dt * (kappa @ bought - feed_in @ fed)
@@ -121,7 +132,9 @@ def test_pruning_isExact(seed: int) -> None:
         for k in range(1, 5)
     ]
     day = community(
-        homes, random.uniform(0.1, 0.5, 8).round(2), preferences={("home_1", "home_2"): 0.0, ("home_3", "home_4"): 0.2}
+        homes,
+        random.uniform(0.1, 0.5, 8).round(2),
+        preferences={("home_1", "home_2"): 0.0, ("home_3", "home_4"): 0.2},
     )
     kept = sum(len(p.steps) for book in partners(day).values() for p in book)
     assert 0 < kept < 4 * 3 * 8  # there is something to trade, and something pruned

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
-from market.helpers import sweep
 
 from gridpact.community.model import CommunityDay, Feeder, Line
 from gridpact.errors import SolverError
@@ -13,9 +12,13 @@ from gridpact.market.constraints import branch_flow, flat
 from gridpact.market.powerflow import power_flow
 from gridpact.market.scenario import Scenario
 from gridpact.market.verification import implemented_cost
+from market.helpers import sweep
 
 TREE = Feeder(
-    400.0, 0.8, 1.2, (Line(1, 0, 0.04, 0.005), Line(2, 1, 0.05, 0.01), Line(3, 1, 0.08, 0.006), Line(4, 3, 0.02, 0.02))
+    400.0,
+    0.8,
+    1.2,
+    (Line(1, 0, 0.04, 0.005), Line(2, 1, 0.05, 0.01), Line(3, 1, 0.08, 0.006), Line(4, 3, 0.02, 0.3)),
 )
 
 

@@ -28,7 +28,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from market.helpers import community, household, sweep
 
 from gridpact.community.model import CommunityDay, ElectricCar, Prices
 from gridpact.community.read import read_community
@@ -39,6 +38,7 @@ from gridpact.market.local import LocalProblem
 from gridpact.market.powerflow import power_flow
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import NodeView, node_views
+from market.helpers import community, household, sweep
 
 SOLVER = 1e-6
 """Relative: Clarabel stops at 1e-8 of the objective."""
@@ -205,6 +205,16 @@ def test_views_holdOnlyWhatTheirNodeMayKnow(tiny3: CommunityDay) -> None:
                     assert view.household is None
                 assert bool(view.partners) == (scenario.has_trades and view.node > 0)
     neighbours = node_views(tiny3, Scenario.G, NetworkAgreement.NEIGHBOURS)
-    assert [(v.parent, v.children, v.depth) for v in neighbours] == [(0, (1,), 0), (0, (2, 3), 1), (1, (), 2), (1, (), 2)]
+    assert [(v.parent, v.children, v.depth) for v in neighbours] == [
+        (0, (1,), 0),
+        (0, (2, 3), 1),
+        (1, (), 2),
+        (1, (), 2),
+    ]
     star = node_views(tiny3, Scenario.TG, NetworkAgreement.DSO)
-    assert [(v.parent, v.children, v.depth) for v in star] == [(0, (1, 2, 3), 0), (0, (), 1), (0, (), 1), (0, (), 1)]
+    assert [(v.parent, v.children, v.depth) for v in star] == [
+        (0, (1, 2, 3), 0),
+        (0, (), 1),
+        (0, (), 1),
+        (0, (), 1),
+    ]
