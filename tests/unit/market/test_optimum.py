@@ -140,11 +140,6 @@ def test_inexactRelaxation_isAnError(tiny3: CommunityDay) -> None:
     assert caught.value.exit_status == 1
 
 
-@pytest.mark.xfail(
-    raises=InexactRelaxationError,
-    strict=True,
-    reason="a loss price of 1e-6 per kWh is too small for the solver where kappa < 0: 1e-3 would do",
-)
 def test_negativePrices_areExact_whereLossesCost(tiny3: CommunityDay) -> None:
     """In TG the losses have a price of their own, which is never negative."""
     paid_to_burn = replace(tiny3, prices=Prices(np.full(4, -0.20)))
