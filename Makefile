@@ -34,7 +34,7 @@ test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@echo "Comparing the shipped artifacts with the sources"
 	@$(PY) deploy/artifacts.py --check
 
-figures: setup ## measure docs/convergence.md again (about ten minutes on two cores)
+figures: setup ## measure docs/convergence.md again (five to ten minutes on two cores)
 	@$(PY) -m gridpact.study.convergence --out docs/convergence.md
 
 lint: $(STAMP)/python ## ruff and mypy
