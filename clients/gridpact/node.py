@@ -27,7 +27,7 @@ from gridpact.admm.codec import (
 )
 from gridpact.admm.consensus import Integers, StarCentre
 from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
-from gridpact.admm.trades import bid_steps, partner_bids, relaxation_at
+from gridpact.admm.trades import partner_bids, relaxation_at
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.settlement import Settlement, encode_trades
 from gridpact.chain.values import Coupling, Declaration, Phase, Progress
@@ -78,8 +78,6 @@ class Node:
         self._settlement = settlement
         setting, theta = aggregator.setting(), aggregator.theta()
         self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
-        self._unit_milliwatt = setting.power_resolution_milliwatt
-        self._step_seconds = setting.step_seconds
         if setting.steps != view.steps or setting.step_seconds != round(3600 * view.step_hours):
             raise InputError(
                 f"the household file of node {view.node} has {view.steps} steps of {3600 * view.step_hours:g} s, the "
@@ -255,7 +253,7 @@ class Node:
 
     def _settle(self, round_: int) -> dict[int, list[tuple[int, int, int]]]:
         """States the agreed trades, after depositing what this household has to pay."""
-        statements = self._statements()
+        statements = self._agent.trades.statements()
         encoded = {partner: encode_trades(entries) for partner, entries in statements.items()}
         if not encoded:
             return {}
@@ -266,28 +264,6 @@ class Node:
         if owed:
             self._count("settle", lambda: self._settlement.deposit(owed))
         self._count("settle", lambda: self._settlement.state(round_, encoded))
-        return statements
-
-    def _statements(self) -> dict[int, list[tuple[int, int, int]]]:
-        """(step, energy in Wh, price in 1e-6 currency/kWh) of each trade by partner, as both partners compute it.
-
-        Energy is positive where the lower node sells, and truncated towards zero; trades of less than 1 Wh are not
-        worth recording.
-        """
-        trades, view = self._agent.trades, self.view
-        statements: dict[int, list[tuple[int, int, int]]] = {}
-        entries = zip(
-            [partner.node for partner in view.partners for _ in partner.steps],
-            bid_steps(view).tolist(),
-            trades.agreed.tolist(),
-            np.rint(trades.price / view.step_hours * 1e6).astype(int).tolist(),
-            strict=True,
-        )
-        for partner, step, twice, price in entries:
-            doubled_mws = twice * self._unit_milliwatt * self._step_seconds
-            energy = abs(doubled_mws) // 7_200_000 * (1 if doubled_mws > 0 else -1)
-            if energy:
-                statements.setdefault(partner, []).append((step, energy if view.node < partner else -energy, price))
         return statements
 
     def _wait(self, reached: Callable[[Progress], bool]) -> Progress:

@@ -66,6 +66,24 @@ class Trades:
         self.price = self.price - self.phi * relaxation / 2 * (mismatch * self.unit)  # (24a)
         return squares(mismatch), squares((self.value - before) / self.unit)
 
+    def statements(self) -> dict[int, list[tuple[int, int, int]]]:
+        """What to state about the agreed trades, by partner: (step, energy in Wh, price in 1e-6 currency/kWh).
+
+        Both partners get the same integers. Energy is positive where the lower node sells, and truncated towards zero;
+        trades of less than 1 Wh are not worth recording.
+        """
+        view = self.view
+        milliwatt_seconds = round(self.unit * 1e6) * round(view.step_hours * 3600)  # of one unit
+        prices = np.rint(self.price / view.step_hours * 1e6).astype(np.int64)
+        partners = [partner.node for partner in view.partners for _ in partner.steps]
+        steps = bid_steps(view).tolist()
+        result: dict[int, list[tuple[int, int, int]]] = {}
+        for partner, step, twice, price in zip(partners, steps, self.agreed.tolist(), prices.tolist(), strict=True):
+            energy = abs(twice) * milliwatt_seconds // 7_200_000 * (1 if twice > 0 else -1)
+            if energy:
+                result.setdefault(partner, []).append((step, energy if view.node < partner else -energy, price))
+        return result
+
 
 def relaxation_at(iteration: int, primal_trade: int, scalars: int) -> float:
     """alpha of the trades in an iteration, from public figures, so that it is the same at all households.

@@ -20,7 +20,6 @@ from gridpact.chain.reverts import Abi, contract_error, first_line, learn_errors
 from gridpact.chain.transport import meter_of
 from gridpact.errors import ChainError, InputError
 
-GWEI = 10**9
 TRANSFER_GAS = 21_000
 BLOCK_GAS = 30_000_000
 GANACHE_GAS = 15_000_000

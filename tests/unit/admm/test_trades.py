@@ -78,3 +78,23 @@ def test_partnerBids_areInTheOwnOrder() -> None:
     me = view(2, partners={1: (0, 1), 3: (2,)})
     assert partner_bids(me, {3: np.array([7]), 1: np.array([5, 6])}).tolist() == [5, 6, 7]
     assert partner_bids(view(2), {}).tolist() == []
+
+
+def test_statements_byHand_sameAtBothPartners() -> None:
+    """1.5 kW and 0.5 kW as in the test above, over one step each; the lower node sells, so energy is positive."""
+    seller, buyer = pair()
+    seller.update(np.array([2000, 500]), np.array([-1000, -500]), 1.0)
+    buyer.update(np.array([-1000, -500]), np.array([2000, 500]), 1.0)
+    first = round((0.75 * 0.1 * STEP_HOURS - 0.1) / STEP_HOURS * 1e6)
+    expected = [(0, round(1500 * STEP_HOURS), first), (2, round(500 * STEP_HOURS), round(0.75 * 0.5 * 1e6))]
+    assert seller.statements() == {2: expected}
+    assert buyer.statements() == {1: expected}
+
+
+def test_statements_truncateTowardsZero_andLeaveOutLessThanOneWattHour() -> None:
+    """A lower node that buys 1.5 W, and sells 0.5 W in the other step."""
+    one, _ = pair()
+    one.agreed = np.array([-3, 1])  # twice the trade, W
+    hours = STEP_HOURS
+    energies = {step: energy for step, energy, _ in one.statements().get(2, [])}
+    assert energies == {step: wh for step, wh in ((0, -int(1.5 * hours)), (2, int(0.5 * hours))) if wh}
