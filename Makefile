@@ -16,7 +16,7 @@ SOURCES := $(shell find contracts -name '*.sol')
 NETWORK ?= development
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test figures lint contracts clean
+.PHONY: help setup demo test coverage figures gas faults lint contracts clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -34,12 +34,22 @@ test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@echo "Comparing the shipped artifacts with the sources"
 	@$(PY) deploy/artifacts.py --check
 
+coverage: setup ## branches of the contracts that their tests take; fails below 100 %
+	@$(PY) deploy/coverage.py -q
+
 figures: setup ## measure docs/convergence.md again (five to ten minutes on two cores)
 	@$(PY) -m gridpact.study.convergence --out docs/convergence.md
 
-lint: $(STAMP)/python ## ruff and mypy
+gas: setup ## measure docs/gas.md and reports/gas.json again (a quarter of an hour on two cores)
+	@$(PY) -m gridpact.study.gas --out docs/gas.md --json reports/gas.json
+
+faults: setup ## play 200 rounds in which things go wrong, and write reports/faults.json (some fifteen minutes)
+	@$(PY) -m gridpact.study.faults --rounds 200 --json reports/faults.json
+
+lint: $(STAMP)/python $(STAMP)/node ## ruff, mypy and Slither
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
+	@$(PY) deploy/analyse.py
 
 contracts: $(STAMP)/contracts ## compile the contracts and refresh the artifacts of the Python package
 	@echo "Refreshing the artifacts of the Python package"

@@ -2,14 +2,17 @@
 pragma solidity 0.8.30;
 
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
 import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
 
 /// @title Who is which node
 /// @notice The manager's part of the virtual aggregator: account and node number belong together while enrolled, one to
-///         one, and change only while no round runs.
+///         one, and change only while no round runs. Who was who in earlier rounds stays known.
 abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
+    using Checkpoints for Checkpoints.Trace160;
+
     struct Seats {
         uint16 count;
         uint128 nodes; // set
@@ -20,8 +23,11 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
     Seats private _seats;
     address[MAX_NODES] private _accounts;
     mapping(address account => uint256 nodePlusOne) private _nodes;
+    // the same two, by the round from which they hold
+    Checkpoints.Trace160[MAX_NODES] private _accountsFrom;
+    mapping(address account => Checkpoints.Trace160 nodePlusOne) private _nodesFrom;
 
-    /// @param n accounts that can be enrolled, and must be for a round
+    /// @param n accounts that can be enrolled
     constructor(uint16 n) Ownable(msg.sender) {
         _n = n;
     }
@@ -30,7 +36,7 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
 
     /// @inheritdoc IVirtualAggregator
     function enrol(uint8[] calldata nodes, address[] calldata accounts) external onlyOwner {
-        _requireNoRound();
+        uint32 round = _nextRound();
         if (nodes.length != accounts.length) revert LengthMismatch(nodes.length, accounts.length);
         Seats memory seats = _seats;
         for (uint256 i = 0; i < nodes.length; ++i) {
@@ -45,6 +51,8 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
             seats.nodes |= Nodes.bit(node);
             _accounts[node] = account;
             _nodes[account] = uint256(node) + 1;
+            _accountsFrom[node].push(round, uint160(account));
+            _nodesFrom[account].push(round, uint160(node) + 1);
             emit Enrolled(node, account);
         }
         _seats = seats;
@@ -52,7 +60,7 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
 
     /// @inheritdoc IVirtualAggregator
     function expel(uint8[] calldata nodes) external onlyOwner {
-        _requireNoRound();
+        uint32 round = _nextRound();
         Seats memory seats = _seats;
         for (uint256 i = 0; i < nodes.length; ++i) {
             uint8 node = nodes[i];
@@ -63,6 +71,8 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
             seats.nodes &= ~Nodes.bit(node);
             delete _accounts[node];
             delete _nodes[account];
+            _accountsFrom[node].push(round, 0);
+            _nodesFrom[account].push(round, 0);
             emit Expelled(node, account);
         }
         _seats = seats;
@@ -86,15 +96,32 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
         return _seats.nodes;
     }
 
-    /// @dev Reverts while a round runs.
-    function _requireNoRound() internal view virtual;
+    /// @inheritdoc IVirtualAggregator
+    function nodeIn(uint32 round, address account) external view returns (uint8 node) {
+        node = _node(_nodesFrom[account].upperLookup(round), account);
+        if (!_declaredIn(round, node)) revert NotEnrolled(account);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function accountIn(uint32 round, uint8 node) external view returns (address) {
+        _requireNodeInRange(node);
+        return _declaredIn(round, node) ? address(_accountsFrom[node].upperLookup(round)) : address(0);
+    }
+
+    // ------------------------------------------------------------------ for the aggregator
+
+    /// @dev The number of the next round; reverts while a round runs.
+    function _nextRound() internal view virtual returns (uint32);
+
+    /// @dev Whether the node declared in the round.
+    function _declaredIn(uint32 round, uint8 node) internal view virtual returns (bool);
 
     /// @dev Accounts that are enrolled.
     function _enrolledCount() internal view returns (uint16) {
         return _seats.count;
     }
 
-    function _node(uint256 nodePlusOne, address account) internal pure returns (uint8) {
+    function _node(uint256 nodePlusOne, address account) private pure returns (uint8) {
         if (nodePlusOne == 0) revert NotEnrolled(account);
         return uint8(nodePlusOne - 1);
     }

@@ -2,189 +2,358 @@
 pragma solidity 0.8.30;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
+import {Deposits} from "./Deposits.sol";
+import {TypedData} from "./TypedData.sol";
 import {ITradeSettlement} from "./interfaces/ITradeSettlement.sol";
 import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
-import {MAX_NODES} from "./libraries/Nodes.sol";
+import {Books} from "./libraries/Books.sol";
+import {Commitments} from "./libraries/Commitments.sol";
+import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
+import {Trades} from "./libraries/Trades.sol";
 
-/// @title Settlement of bilateral trades
+/// @title Settlement of bilateral trades and of what is delivered
 /// @notice See ITradeSettlement for what it does, its units and its invariants. Nobody owns it.
 ///
 /// @dev Storage.
 ///
-/// | variable      | slots   | written                                                                           |
-/// |---------------|---------|-----------------------------------------------------------------------------------|
-/// | status        | 1       | ReentrancyGuard                                                                   |
-/// | totalDeposits | 1       | by deposit, withdraw                                                              |
-/// | free, locked  | mapping | 1 each an account                                                                 |
-/// | netPayment    | mapping | 1 a round and node, when a trade is recorded                                      |
-/// | _pairs        | mapping | 7 a round and pair: 1 for `recorded`, 3 for what each side states (hash; account  |
-/// |               |         | and deadline; lock). Emptied when the trade is recorded, but for `recorded`       |
+/// | variable        | slots         | written                                                                         |
+/// |-----------------|---------------|---------------------------------------------------------------------------------|
+/// | (Deposits)      | 1, 3 mappings | totalDeposits; free, locked and arrears of an account                           |
+/// | tariffHash      | mapping       | 1 a round, by the supplier                                                      |
+/// | supplierPayment | mapping       | 1 a round, by deliver                                                           |
+/// | _standings      | mapping       | 1 a round and node, when a trade is recorded, and by deliver                    |
+/// | _sides          | mapping       | 2 a round, node and partner: the hash of the statement, which stays when the    |
+/// |                 |               | pair is recorded; and the lock of the side that has to pay                      |
 ///
-/// Who speaks for a node is whoever declared as that node in the round, not who is enrolled now; so the manager cannot
-/// take a past round's trades from anybody.
-contract TradeSettlement is ITradeSettlement, ReentrancyGuard {
-    using SafeERC20 for IERC20Metadata;
-
-    /// @dev What one side states. `statement` is zero where it states nothing (or no longer).
+/// A pair is recorded where both sides hold the same statement. Who speaks for a node is whoever declared as that node
+/// in the round, not who is enrolled now; so the manager cannot take a past round's trades from anybody.
+contract TradeSettlement is Deposits, TypedData {
+    /// @dev What one side of a pair states.
     struct Side {
-        bytes32 statement; // keccak256 of the trades
-        address account;
-        uint40 deadline; //  of the lock
-        uint256 amount; //   locked, token units; zero on the side that is to receive
+        bytes32 statement; // keccak256 of the trades; zero where it states nothing
+        uint216 amount; //    locked, token units; zero on the side that is to receive. Payments are below 2^130
+        uint40 deadline; //   of the lock
     }
 
-    struct Pair {
-        bool recorded;
-        Side lower;
-        Side higher;
+    /// @dev What a round has come to for a node. One storage slot.
+    struct Standing {
+        int240 net; // token units; at most 127 payments below 2^130, and one below 2^138
+        uint8 positions;
+        bool delivered;
     }
 
-    uint256 private constant ENTRY = 9; // bytes
-    uint8 private constant MAX_DECIMALS = 18;
+    /// @dev Who states about whom, and how the round ended.
+    struct Stage {
+        IVirtualAggregator.Outcome outcome;
+        uint32 round;
+        uint8 node;
+        uint8 partner;
+        uint8 lower;
+        uint8 higher;
+        bool opened; // whether the node's own opening was checked
+    }
 
+    bytes32 private constant READING_TYPEHASH = keccak256("Reading(uint32 round,uint8 node,bytes energies)");
+    uint256 private constant READING = 4; // bytes a step
+    uint256 private constant TARIFF = 8; // bytes a step
+
+    /// @inheritdoc ITradeSettlement
     IVirtualAggregator public immutable aggregator;
-    IERC20Metadata public immutable token;
-    /// @notice How long a statement holds the payer's money: as long as the aggregator's phases.
+    /// @inheritdoc ITradeSettlement
+    address public immutable metering;
+    /// @inheritdoc ITradeSettlement
     uint32 public immutable lockSeconds;
     uint256 private immutable _steps;
-    int256 private immutable _unit; // 10^decimals
+    int256 private immutable _bidUnit; // of energy that a unit of a bid is, mW s
 
     /// @inheritdoc ITradeSettlement
-    uint256 public totalDeposits;
+    mapping(uint32 round => bytes32) public tariffHash;
     /// @inheritdoc ITradeSettlement
-    mapping(address account => uint256) public free;
-    /// @inheritdoc ITradeSettlement
-    mapping(address account => uint256) public locked;
-    /// @inheritdoc ITradeSettlement
-    mapping(uint32 round => mapping(uint8 node => int256)) public netPayment;
-    mapping(uint256 pairKey => Pair) private _pairs;
+    mapping(uint32 round => int256) public supplierPayment;
+    // Written through storage pointers.
+    // slither-disable-next-line uninitialized-state
+    mapping(uint256 roundAndNode => Standing) private _standings;
+    // slither-disable-next-line uninitialized-state
+    mapping(uint256 roundNodeAndPartner => Side) private _sides;
 
-    constructor(IVirtualAggregator aggregator_, IERC20Metadata token_) {
-        uint8 decimals = token_.decimals();
-        if (decimals > MAX_DECIMALS) revert TooManyDecimals(decimals);
+    constructor(IVirtualAggregator aggregator_, IERC20Metadata token_, address supplier_, address metering_)
+        Deposits(token_, supplier_)
+        TypedData("gridpact settlement", "1")
+    {
         aggregator = aggregator_;
-        token = token_;
+        // Zero where nobody meters: then nothing is delivered.
+        // slither-disable-next-line missing-zero-check
+        metering = metering_;
         IVirtualAggregator.Setting memory setting = aggregator_.setting();
         lockSeconds = setting.phaseSeconds;
         _steps = setting.steps;
-        _unit = int256(10 ** uint256(decimals));
-    }
-
-    // ------------------------------------------------------------------ deposits
-
-    /// @inheritdoc ITradeSettlement
-    function deposit(uint256 amount) external nonReentrant {
-        uint256 before = token.balanceOf(address(this));
-        token.safeTransferFrom(msg.sender, address(this), amount);
-        uint256 received = token.balanceOf(address(this)) - before;
-        if (received != amount) revert ReceivedOtherAmount(amount, received);
-        free[msg.sender] += amount;
-        totalDeposits += amount;
-        emit Deposited(msg.sender, amount);
-    }
-
-    /// @inheritdoc ITradeSettlement
-    function withdraw(uint256 amount) external nonReentrant {
-        _takeFree(msg.sender, amount);
-        totalDeposits -= amount;
-        emit Withdrawn(msg.sender, amount);
-        token.safeTransfer(msg.sender, amount);
+        _bidUnit = int256(uint256(setting.powerResolutionMilliwatt) * setting.stepSeconds);
     }
 
     // ------------------------------------------------------------------ trades
 
     /// @inheritdoc ITradeSettlement
-    function state(uint32 round, Statement[] calldata statements) external nonReentrant {
-        if (aggregator.outcome(round).phase != IVirtualAggregator.Phase.Converged) revert NotConverged(round);
-        uint8 node = aggregator.nodeIn(round, msg.sender);
+    function state(uint32 round, Statement[] calldata statements, Opening calldata own) external nonReentrant {
+        Stage memory stage;
+        stage.outcome = aggregator.outcome(round);
+        if (stage.outcome.phase != IVirtualAggregator.Phase.Converged) revert NotConverged(round);
+        stage.round = round;
+        stage.node = aggregator.nodeIn(round, msg.sender);
         for (uint256 i = 0; i < statements.length; ++i) {
-            _stateOne(round, node, statements[i].partner, statements[i].trades);
+            _stateOne(stage, statements[i], own);
         }
     }
 
-    function _stateOne(uint32 round, uint8 node, uint8 partner, bytes calldata trades) private {
-        // A node of the round has submitted bids, if only an empty list of them.
-        if (partner == node || partner >= MAX_NODES || aggregator.bidsHash(round, partner) == 0) {
+    /// @dev One statement: ends the lock of the last one, and then records the pair, or locks what it has to pay.
+    function _stateOne(Stage memory stage, Statement calldata said, Opening calldata own) private {
+        (uint8 node, uint8 partner) = (stage.node, said.partner);
+        uint128 both = Nodes.bit(node) | Nodes.bit(partner);
+        if (partner == node || partner >= MAX_NODES || stage.outcome.present & both != both) {
             revert InvalidPartner(node, partner);
         }
-        Pair storage pair = _pair(round, node, partner);
-        (uint8 lower, uint8 higher) = _ordered(node, partner);
-        if (pair.recorded) revert AlreadyRecorded(round, lower, higher);
-        int256 payment_ = _payment(partner, trades);
-        (Side storage own, Side storage other) = node == lower ? (pair.lower, pair.higher) : (pair.higher, pair.lower);
+        stage.partner = partner;
+        (stage.lower, stage.higher) = node < partner ? (node, partner) : (partner, node);
+        Side storage side = _side(stage.round, node, partner);
+        bytes32 other = _side(stage.round, partner, node).statement;
+        if (other != 0 && other == side.statement) revert AlreadyRecorded(stage.round, stage.lower, stage.higher);
+        _unlock(side);
+        if (said.trades.length == 0) {
+            delete side.statement;
+            emit Stated(stage.round, node, partner, 0, 0);
+            return;
+        }
 
+        if (_standing(stage.round, node).delivered) revert AlreadyDelivered(stage.round, node);
+        if (_standing(stage.round, partner).delivered) revert AlreadyDelivered(stage.round, partner);
+        int256 payment_ = _payment(partner, said.trades);
+        if (node == stage.lower) _requireFit(stage, said, own);
         // A positive payment is the higher node's to make.
-        bool pays = node == higher ? payment_ > 0 : payment_ < 0;
-        uint256 amount = pays ? _magnitude(payment_) : 0;
-        bytes32 statement = keccak256(trades);
-        _unlock(own);
-        _takeFree(msg.sender, amount);
-        locked[msg.sender] += amount;
-        own.statement = statement;
-        own.account = msg.sender;
-        own.deadline = uint40(block.timestamp) + lockSeconds;
-        own.amount = amount;
-        emit Stated(round, node, partner, statement, amount);
-
-        if (other.statement == statement) {
-            _record(round, lower, higher, pair, payment_);
-            emit TradeRecorded(round, lower, higher, payment_, trades);
-        } else if (other.statement != 0) {
-            emit StatementsDiffer(round, lower, higher);
+        uint256 due = (payment_ > 0) == (node == stage.higher) ? SignedMath.abs(payment_) : 0;
+        if (due != 0) _take(msg.sender, due);
+        bytes32 statement = keccak256(said.trades);
+        side.statement = statement;
+        if (other == statement) {
+            emit Stated(stage.round, node, partner, statement, 0);
+            _record(stage, payment_, due);
+            emit TradeRecorded(stage.round, stage.lower, stage.higher, payment_, said.trades);
+        } else {
+            _lock(side, due);
+            emit Stated(stage.round, node, partner, statement, due);
+            if (other != 0) emit StatementsDiffer(stage.round, stage.lower, stage.higher);
         }
     }
 
-    /// @dev Both sides have stated the same, so the payer's side holds exactly the payment.
-    function _record(uint32 round, uint8 lower, uint8 higher, Pair storage pair, int256 payment_) private {
-        (Side storage payer, Side storage receiver) =
-            payment_ > 0 ? (pair.higher, pair.lower) : (pair.lower, pair.higher);
-        uint256 amount = payer.amount;
-        locked[payer.account] -= amount;
-        free[receiver.account] += amount;
-        netPayment[round][lower] += payment_;
-        netPayment[round][higher] -= payment_;
-        pair.recorded = true;
-        delete pair.lower;
-        delete pair.higher;
+    /// @dev Pays for a trade that both sides have stated, and counts it: with what was due from the caller, which was
+    ///      taken from its free deposit; or with what the partner has locked.
+    function _record(Stage memory stage, int256 payment_, uint256 due) private {
+        // The aggregator is known, and calls nobody.
+        // slither-disable-next-line calls-loop
+        address partner = aggregator.accountIn(stage.round, stage.partner);
+        if (due != 0) {
+            _credit(partner, due);
+        } else if (payment_ != 0) {
+            uint256 amount = _takeLock(_side(stage.round, stage.partner, stage.node), partner);
+            _credit(msg.sender, amount);
+        }
+        _count(stage.round, stage.lower, payment_);
+        _count(stage.round, stage.higher, -payment_);
+    }
+
+    /// @dev Counts a recorded trade for one of its nodes.
+    function _count(uint32 round, uint8 node, int256 payment_) private {
+        Standing storage standing = _standing(round, node);
+        standing.net += int240(payment_);
+        ++standing.positions;
+    }
+
+    /// @dev Requires that the lower node's statement has the energies of the last bids.
+    function _requireFit(Stage memory stage, Statement calldata said, Opening calldata own) private view {
+        if (!stage.opened) _requireOpening(stage, stage.node, own);
+        stage.opened = true;
+        _requireOpening(stage, said.partner, said.opening);
+        (uint256 first, uint256 second, uint256 count, uint256 steps) =
+            Books.pair(own.book, stage.node, said.opening.book, said.partner);
+        int256[] memory twice = Books.differences(own.bids, first, said.opening.bids, second, count);
+        Trades.requireFit(said.trades, own.book[steps:steps + count], twice, _bidUnit, said.partner);
+    }
+
+    /// @dev Requires that the book and the bids of an opening are what the node committed to in the last iteration.
+    function _requireOpening(Stage memory stage, uint8 node, Opening calldata opening) private view {
+        // The aggregator is known, and calls nobody.
+        // slither-disable-next-line calls-loop
+        (bytes32 submissions, bytes32 book) = aggregator.commitment(stage.round, node);
+        bytes32 last = Commitments.submission(
+            stage.round,
+            stage.outcome.iterations,
+            node,
+            opening.copies,
+            keccak256(opening.bids),
+            opening.residuals
+        );
+        if (submissions != Commitments.extended(opening.before, last) || book != keccak256(opening.book)) {
+            revert WrongOpening(stage.round, node);
+        }
     }
 
     /// @inheritdoc ITradeSettlement
     function release(uint32 round, uint8 partner) external nonReentrant {
         uint8 node = aggregator.nodeIn(round, msg.sender);
-        Pair storage pair = _pair(round, node, partner);
-        Side storage own = node < partner ? pair.lower : pair.higher;
-        uint256 amount = own.amount;
+        Side storage side = _side(round, node, partner);
+        uint256 amount = side.amount;
         if (amount == 0) revert NothingLocked(round, node, partner);
-        if (block.timestamp <= own.deadline) revert LockedUntil(own.deadline);
-        _unlock(own);
+        if (block.timestamp <= side.deadline) revert LockedUntil(side.deadline);
+        _unlock(side);
+        delete side.statement;
         emit Released(round, node, partner, amount);
     }
 
-    /// @dev Takes the side's statement back, and frees its lock.
-    function _unlock(Side storage side) private {
-        uint256 amount = side.amount;
-        if (amount != 0) {
-            locked[side.account] -= amount;
-            free[side.account] += amount;
-        }
-        delete side.statement;
-        delete side.amount;
+    /// @dev Locks what was taken from the caller's free deposit.
+    function _lock(Side storage side, uint256 amount) private {
+        if (amount == 0) return;
+        locked[msg.sender] += amount;
+        side.amount = uint216(amount);
+        side.deadline = uint40(block.timestamp) + lockSeconds;
     }
 
-    function _takeFree(address account, uint256 amount) private {
-        uint256 available = free[account];
-        if (amount > available) revert InsufficientDeposit(account, available, amount);
-        free[account] = available - amount;
+    /// @dev Ends the lock of the caller's side.
+    function _unlock(Side storage side) private {
+        uint256 amount = _takeLock(side, msg.sender);
+        if (amount != 0) _credit(msg.sender, amount);
+    }
+
+    /// @dev Takes what a side has locked.
+    function _takeLock(Side storage side, address account) private returns (uint256 amount) {
+        amount = side.amount;
+        if (amount == 0) return 0;
+        (side.amount, side.deadline) = (0, 0);
+        locked[account] -= amount;
+    }
+
+    // ------------------------------------------------------------------ delivery
+
+    /// @inheritdoc ITradeSettlement
+    function publishTariff(uint32 round, bytes calldata tariff) external {
+        if (msg.sender != supplier) revert NotSupplier(msg.sender);
+        IVirtualAggregator.Progress memory progress = aggregator.progress();
+        bool open = round == progress.round && progress.phase == IVirtualAggregator.Phase.Declaring;
+        if (round <= progress.round && !(open && progress.present == 0)) revert TariffTooLate(round);
+        if (tariffHash[round] != 0) revert TariffPublishedAlready(round);
+        if (tariff.length != TARIFF * _steps) revert LengthMismatch(TARIFF * _steps, tariff.length);
+        tariffHash[round] = keccak256(tariff);
+        emit TariffPublished(round, tariff);
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function deliver(
+        uint32 round,
+        uint8 node,
+        bytes calldata energies,
+        bytes calldata tariff,
+        Position[] calldata positions_,
+        bytes32 r,
+        bytes32 vs
+    ) external nonReentrant {
+        _requireReading(round, node, energies, r, vs);
+        if (keccak256(tariff) != tariffHash[round]) revert WrongTariff(round);
+        int256[] memory traded = _traded(round, node, positions_);
+        int256 payment_ = _deviation(energies, tariff, traded);
+        uint256 owed = _deliver(round, node, payment_);
+        emit Delivered(round, node, payment_, owed, energies);
+    }
+
+    /// @dev Requires a signed reading of a finished round that was not settled before.
+    function _requireReading(uint32 round, uint8 node, bytes calldata energies, bytes32 r, bytes32 vs) private view {
+        if (aggregator.outcome(round).phase < IVirtualAggregator.Phase.Converged) revert NotFinished(round);
+        if (_standing(round, node).delivered) revert AlreadyDelivered(round, node);
+        if (energies.length != READING * _steps) revert LengthMismatch(READING * _steps, energies.length);
+        // The third value says more about the flaw.
+        // slither-disable-next-line unused-return
+        (address signer, ECDSA.RecoverError flaw,) = ECDSA.tryRecover(readingDigest(round, node, energies), r, vs);
+        if (flaw != ECDSA.RecoverError.NoError || signer != metering) revert WrongReading(round, node);
+    }
+
+    /// @dev The recorded trades of a node by step, Wh, energy sold positive.
+    function _traded(uint32 round, uint8 node, Position[] calldata positions_)
+        private
+        view
+        returns (int256[] memory energies)
+    {
+        if (positions_.length != _standing(round, node).positions) revert WrongPositions(round, node);
+        energies = new int256[](_steps);
+        uint256 next = 0; // the lowest partner that may follow
+        for (uint256 i = 0; i < positions_.length; ++i) {
+            (uint8 partner, bytes calldata trades) = (positions_[i].partner, positions_[i].trades);
+            if (partner < next || keccak256(trades) != recorded(round, node, partner)) {
+                revert WrongPositions(round, node);
+            }
+            next = uint256(partner) + 1;
+            Trades.addTo(energies, trades, node < partner ? int256(1) : -1);
+        }
+    }
+
+    /// @dev What the supplier pays for a reading beyond the traded energies, token units. A deviation is below 2^39, the
+    ///      sum below 2^78, times 10^18 below 2^138.
+    function _deviation(bytes calldata energies, bytes calldata tariff, int256[] memory traded)
+        private
+        view
+        returns (int256)
+    {
+        int256 sum = 0;
+        for (uint256 step = 0; step < traded.length; ++step) {
+            int256 deviation = _int32(energies, READING * step) - traded[step];
+            sum += deviation * _int32(tariff, TARIFF * step + (deviation > 0 ? 4 : 0));
+        }
+        return sum * _currency / 1e9;
+    }
+
+    /// @dev Pays for a delivery. Returns what the household could not pay.
+    function _deliver(uint32 round, uint8 node, int256 payment_) private returns (uint256 owed) {
+        address account = aggregator.accountIn(round, node);
+        if (account == address(0)) revert WrongReading(round, node);
+        Standing storage standing = _standing(round, node);
+        standing.delivered = true;
+        standing.net += int240(payment_);
+        supplierPayment[round] -= payment_;
+        uint256 amount = SignedMath.abs(payment_);
+        if (payment_ < 0) return _charge(account, amount);
+        _take(supplier, amount);
+        _credit(account, amount);
     }
 
     // ------------------------------------------------------------------ views
 
     /// @inheritdoc ITradeSettlement
-    function isRecorded(uint32 round, uint8 one, uint8 other) external view returns (bool) {
-        return _pair(round, one, other).recorded;
+    function recorded(uint32 round, uint8 one, uint8 other) public view returns (bytes32) {
+        bytes32 statement = _side(round, one, other).statement;
+        return statement == _side(round, other, one).statement ? statement : bytes32(0);
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function stated(uint32 round, uint8 node, uint8 partner)
+        external
+        view
+        returns (bytes32 statement, uint256 amount, uint40 deadline)
+    {
+        Side storage side = _side(round, node, partner);
+        return (side.statement, side.amount, side.deadline);
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function positions(uint32 round, uint8 node) external view returns (uint256) {
+        return _standing(round, node).positions;
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function delivered(uint32 round, uint8 node) external view returns (bool) {
+        return _standing(round, node).delivered;
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function netPayment(uint32 round, uint8 node) external view returns (int256) {
+        return _standing(round, node).net;
     }
 
     /// @inheritdoc ITradeSettlement
@@ -192,36 +361,25 @@ contract TradeSettlement is ITradeSettlement, ReentrancyGuard {
         return _payment(0, trades);
     }
 
-    /// @dev Reads and checks the entries; `partner` is for the error only.
+    /// @inheritdoc ITradeSettlement
+    function readingDigest(uint32 round, uint8 node, bytes calldata energies) public view returns (bytes32) {
+        return _digest(keccak256(abi.encode(READING_TYPEHASH, round, node, keccak256(energies))));
+    }
+
     function _payment(uint8 partner, bytes calldata trades) private view returns (int256) {
-        int256 sum = 0;
-        uint256 next = 0; // the lowest step that may follow
-        for (uint256 at = 0; at < trades.length; at += ENTRY) {
-            if (at + ENTRY > trades.length) revert InvalidTrades(partner, at / ENTRY);
-            bytes9 entry = bytes9(trades[at:at + ENTRY]);
-            uint256 step = uint8(entry[0]);
-            if (step < next || step >= _steps) revert InvalidTrades(partner, at / ENTRY);
-            next = step + 1;
-            int256 energy = int32(uint32(uint72(entry) >> 32)); // bytes 1-4
-            int256 price = int32(uint32(uint72(entry))); // bytes 5-8
-            // Cannot overflow: at most 192 products of two 32-bit numbers.
-            unchecked {
-                sum += energy * price;
-            }
-        }
-        return sum * _unit / 1e9;
+        return Trades.total(trades, _steps, partner) * _currency / 1e9;
     }
 
-    function _pair(uint32 round, uint8 one, uint8 other) private view returns (Pair storage) {
-        (uint8 lower, uint8 higher) = _ordered(one, other);
-        return _pairs[uint256(round) << 16 | uint256(lower) << 8 | higher];
+    function _standing(uint32 round, uint8 node) private view returns (Standing storage) {
+        return _standings[uint256(round) << 8 | node];
     }
 
-    function _ordered(uint8 one, uint8 other) private pure returns (uint8 lower, uint8 higher) {
-        return one < other ? (one, other) : (other, one);
+    function _side(uint32 round, uint8 node, uint8 partner) private view returns (Side storage) {
+        return _sides[uint256(round) << 16 | uint256(node) << 8 | partner];
     }
 
-    function _magnitude(int256 value) private pure returns (uint256) {
-        return uint256(value < 0 ? -value : value);
+    /// @dev Four bytes, big-endian.
+    function _int32(bytes calldata data, uint256 at) private pure returns (int256) {
+        return int32(uint32(bytes4(data[at:at + 4])));
     }
 }

@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from brownie import TestEuro, TradeSettlement, VirtualAggregator, accounts, chain, network
+from brownie import Referee, TestEuro, TradeSettlement, VirtualAggregator, accounts, chain, network
 from brownie._config import CONFIG  # `brownie.config` holds the settings only
 from eth_account import Account
 
-from gridpact.chain.artifacts import AGGREGATOR, SETTLEMENT, TOKEN, load
+from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, load
+from gridpact.chain.contract import checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.values import Setting, Theta
 from gridpact.errors import InputError
@@ -26,11 +27,14 @@ DEPLOY = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Token (unless one is given), aggregator, settlement, record."""
+    """Token (unless one is given), referee, aggregator, settlement, record."""
     name = network.show_active()
     parameters = _parameters(name)
-    theta = Theta(**parameters["theta"])
-    setting = Setting(**parameters["setting"])
+    try:
+        theta, setting = Theta(**parameters["theta"]), Setting(**parameters["setting"])
+    except TypeError as error:  # missing or unknown names
+        raise InputError(f"The parameters do not fit ({error}); see deploy/parameters/README.md.") from error
+    supplier, metering = _role(parameters, "supplier", 1), _role(parameters, "metering", 2)
     manager = _manager()
     first_block = chain.height + 1
 
@@ -40,9 +44,12 @@ def main() -> None:
         token = manager.deploy(TestEuro)
         token_address = token.address
         transactions[TOKEN] = token.tx.txid
-    aggregator = manager.deploy(VirtualAggregator, tuple(asdict(theta).values()), tuple(asdict(setting).values()))
+    referee = manager.deploy(Referee)
+    transactions[REFEREE] = referee.tx.txid
+    constants = tuple(asdict(theta).values()), tuple(asdict(setting).values())
+    aggregator = manager.deploy(VirtualAggregator, *constants, referee)
     transactions[AGGREGATOR] = aggregator.tx.txid
-    settlement = manager.deploy(TradeSettlement, aggregator, token_address)
+    settlement = manager.deploy(TradeSettlement, aggregator, token_address, supplier, metering)
     transactions[SETTLEMENT] = settlement.tx.txid
 
     path = DEPLOY / "records" / f"{name}.json"
@@ -51,6 +58,7 @@ def main() -> None:
         chain_id=chain.id,
         block=first_block,
         manager=str(manager),
+        referee=referee.address,
         aggregator=aggregator.address,
         settlement=settlement.address,
         token=token_address,
@@ -58,6 +66,7 @@ def main() -> None:
         setting=asdict(setting),
         transactions=transactions,
         compiler=load(AGGREGATOR).compiler,
+        referee_abi=load(REFEREE).abi,
         aggregator_abi=load(AGGREGATOR).abi,
         settlement_abi=load(SETTLEMENT).abi,
         token_abi=load(TOKEN).abi,
@@ -79,10 +88,23 @@ def _parameters(name: str) -> dict[str, Any]:
         raise InputError(f"There are no parameters for the network {name}: write {path}.") from error
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}.") from error
-    missing = {"theta", "setting", "token"} - parameters.keys()
+    missing = {"theta", "setting", "token", "supplier", "metering"} - parameters.keys()
     if missing:
         raise InputError(f"{path} lacks '{min(missing)}'; see deploy/parameters/README.md.")
     return parameters
+
+
+def _role(parameters: dict[str, Any], name: str, local: int) -> str:
+    """The address of an account with a role; null stands for an account of a local chain."""
+    address = parameters[name]
+    if address is None:
+        if not _local():
+            raise InputError(f"The parameters name no {name}: give the address of its account.")
+        return str(accounts[local])
+    try:
+        return checked_address(address)
+    except InputError as error:
+        raise InputError(f"In the parameters, '{name}': {error}") from error
 
 
 def _manager() -> Any:

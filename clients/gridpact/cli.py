@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from tqdm import tqdm
 
 from gridpact import __version__
 from gridpact.community.read import read_community, shipped_cases
 from gridpact.errors import GridpactError, InputError
+from gridpact.files import write_atomically
 from gridpact.market.scenario import NetworkAgreement, Scenario
+
+if TYPE_CHECKING:
+    from gridpact.chain.networks import Network
 
 DESCRIPTION = """\
 A local energy market without a central operator: every household plans its own day at home, a contract on an
@@ -100,21 +106,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CHAIN",
         help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs",
     )
+    run.add_argument(
+        "--relay",
+        action="store_true",
+        help="collect signed submissions and send them in one transaction an iteration, instead of one each",
+    )
     run.add_argument("--out", type=Path, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO")
     run.add_argument("--json", action="store_true", help="print result.json instead of the summary")
     run.set_defaults(command=_run)
 
     node = commands.add_parser("node", help="one household as a process of its own, for one round")
-    node.add_argument(
-        "--contracts",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="record of the deployment: addresses and ABIs of the contracts",
-    )
+    _add_chain(node)
     node.add_argument("--household", type=Path, required=True, metavar="FILE", help="the household's own file")
     node.add_argument("--key-file", type=Path, required=True, metavar="FILE", help="the household's private key")
-    node.add_argument("--rpc", required=True, metavar="URL", help="a node of the chain, http:// or ws://")
+    node.add_argument("--relay", metavar="URL", help="address of a relay, to leave signed submissions at")
     node.add_argument(
         "--out",
         type=Path,
@@ -124,9 +129,49 @@ def _parser() -> argparse.ArgumentParser:
     )
     node.set_defaults(command=_node)
 
+    relay = commands.add_parser("relay", help="a service that sends the signed submissions of all in one transaction")
+    _add_chain(relay)
+    relay.add_argument("--key-file", type=Path, required=True, metavar="FILE", help="private key of who pays the gas")
+    relay.add_argument("--port", type=int, default=8560, metavar="N", help="port on 127.0.0.1; default 8560")
+    relay.set_defaults(command=_relay)
+
+    audit = commands.add_parser("audit", help="check a round from the chain alone: sums, residuals, limits of the grid")
+    _add_chain(audit)
+    audit.add_argument("--round", type=int, metavar="N", help="default the newest")
+    audit.set_defaults(command=_audit)
+
+    account = commands.add_parser("account", help="what a household has, traded, paid and still waits for")
+    account.add_argument(
+        "--contracts",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="record of the deployment: addresses and ABIs of the contracts",
+    )
+    account.add_argument(
+        "--network", "--rpc", dest="rpc", required=True, metavar="URL", help="a node of the chain, http:// or ws://"
+    )
+    who = account.add_mutually_exclusive_group(required=True)
+    who.add_argument("--key", "--key-file", dest="key", type=Path, metavar="FILE", help="the household's private key")
+    who.add_argument("--address", metavar="0x...", help="or its address: everything is public")
+    account.add_argument("--rounds", type=int, default=10, metavar="N", help="look at the newest N; default 10")
+    account.add_argument("--json", type=Path, metavar="FILE", help="write it to a file, too")
+    account.set_defaults(command=_account)
+
     cases = commands.add_parser("cases", help="the cases that are shipped, and their days")
     cases.set_defaults(command=_cases)
     return parser
+
+
+def _add_chain(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--contracts",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="record of the deployment: addresses and ABIs of the contracts",
+    )
+    command.add_argument("--rpc", required=True, metavar="URL", help="a node of the chain, http:// or ws://")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -145,7 +190,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}, {day.day}, scenario {scenario.name}")
     with _Progress() as progress:
-        settings = RunSettings(scenario=scenario, agreement=agreement, chain=arguments.chain)
+        settings = RunSettings(scenario=scenario, agreement=agreement, chain=arguments.chain, relay=arguments.relay)
         result = run(day, settings, progress)
     report = write_report(result, folder)
     if arguments.json:
@@ -166,15 +211,82 @@ def _check_folder(folder: Path) -> None:
 
 
 def _node(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.networks import open_network
     from gridpact.launch import run_node
 
-    if "://" not in arguments.rpc:
-        raise InputError(f"--rpc needs the http:// or ws:// address of a node of the chain, not '{arguments.rpc}'")
-    with open_network(arguments.rpc) as network:
-        run_node(arguments.contracts, arguments.household, arguments.key_file, arguments.out, network)
+    with _network(arguments.rpc) as network:
+        run_node(arguments.contracts, arguments.household, arguments.key_file, arguments.out, network, arguments.relay)
     print(f"gridpact: the round is over; schedule and trades are in {arguments.out}")
     return 0
+
+
+def _relay(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.record import Record
+    from gridpact.launch import read_key
+    from gridpact.relay.server import RelayServer
+
+    record, key = Record.read(arguments.contracts), read_key(arguments.key_file)
+    with _network(arguments.rpc) as network:
+        web3 = network.connect()
+        with RelayServer(Aggregator.of(record, web3, ChainAccount(web3, key)), port=arguments.port) as relay:
+            print(f"gridpact: relaying at {relay.url}; Ctrl-C ends it", flush=True)
+            signal.pause()
+    return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from gridpact.audit import audit_round
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.record import Record
+
+    record = Record.read(arguments.contracts)
+    with _network(arguments.rpc) as network:
+        aggregator = Aggregator.of(record, network.connect())
+        number = arguments.round or aggregator.progress().round
+        if number < 1:
+            raise InputError("no round was opened on these contracts yet: there is nothing to check")
+        audit = audit_round(aggregator, number)
+    for problem in (*audit.contract_errors, *audit.false_claims, *audit.plan_errors):
+        print(f"gridpact: {problem}")
+    verdict = "all as it must be" if audit.clean else "see above"
+    print(f"gridpact: round {audit.round}, {audit.iterations} iterations checked from the chain alone: {verdict}")
+    return 0 if audit.clean else 1
+
+
+def _account(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.account import address_of
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.contract import chain_time, checked_address
+    from gridpact.chain.record import Record
+    from gridpact.chain.settlement import Settlement
+    from gridpact.launch import read_key
+    from gridpact.study.account import account_json, account_table, read_account
+
+    if arguments.rounds < 1:
+        raise InputError(f"--rounds needs a positive number, not {arguments.rounds}")
+    if arguments.json is not None:
+        _check_folder(arguments.json.absolute().parent)
+        if arguments.json.is_dir():
+            raise InputError(f"the account cannot be written to '{arguments.json}': it is a folder; name a file")
+    record = Record.read(arguments.contracts)
+    address = checked_address(arguments.address) if arguments.address else address_of(read_key(arguments.key))
+    with _network(arguments.rpc) as network:
+        web3 = network.connect()
+        aggregator, settlement = Aggregator.of(record, web3), Settlement.of(record, web3)
+        account = read_account(aggregator, settlement, address, arguments.rounds)
+        print(account_table(account, chain_time(web3)))
+    if arguments.json is not None:
+        write_atomically(arguments.json, json.dumps(account_json(account), indent=1) + "\n")
+    return 0
+
+
+def _network(url: str) -> AbstractContextManager[Network]:
+    from gridpact.chain.networks import open_network
+
+    if "://" not in url:
+        raise InputError(f"--rpc needs the http:// or ws:// address of a node of the chain, not '{url}'")
+    return open_network(url)
 
 
 def _cases(arguments: argparse.Namespace) -> int:

@@ -35,6 +35,10 @@ class ChainError(GridpactError):
     exit_status = 2
 
 
+class Reorganised(ChainError):
+    """The chain no longer has what it told before: it was taken back, and must be read again."""
+
+
 class ContractError(ChainError):
     """A contract reverted with a custom error."""
 

@@ -24,6 +24,7 @@ from gridpact.errors import GridpactError, InputError
 from gridpact.files import write_atomically
 from gridpact.node import Node
 from gridpact.node_file import read_view
+from gridpact.relay.client import RelayClient
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class NodeFiles:
 
     folder: Path
     record: Path  # address and ABI of the contracts
+    relay: str | None = None  # address of a relay, where one is used
 
     @property
     def household(self) -> Path:
@@ -50,7 +52,9 @@ class NodeFiles:
         return self.folder / "error.txt"
 
 
-def run_node(contracts: Path, household: Path, key_file: Path, out: Path, network: Network | str) -> None:
+def run_node(
+    contracts: Path, household: Path, key_file: Path, out: Path, network: Network | str, relay: str | None = None
+) -> None:
     """Runs one node to the end of a round and writes its report.
 
     Args:
@@ -59,23 +63,32 @@ def run_node(contracts: Path, household: Path, key_file: Path, out: Path, networ
         key_file: the household's private key.
         out: where to write the report.
         network: an open network, or the address of a chain's RPC endpoint.
+        relay: address of a relay to leave submissions at.
 
     Raises:
         GridpactError: what the user gave does not fit, the chain failed, or the household has no feasible plan.
     """
-    record = Record.read(contracts)
-    view = read_view(household)
-    try:
-        key = key_file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the key file '{key_file}' cannot be read: {error}") from None
+    record, view, key = Record.read(contracts), read_view(household), read_key(key_file)
     web3 = connect(network) if isinstance(network, str) else network.connect()
     account = ChainAccount(web3, key)
     aggregator = Aggregator.of(record, web3, account)
     try:
-        Node(view, aggregator, Settlement.of(record, web3, account)).run().write(out)
+        client = RelayClient(relay) if relay else None
+        Node(view, aggregator, Settlement.of(record, web3, account), client).run().write(out)
     finally:
         aggregator.close()
+
+
+def read_key(path: Path) -> str:
+    """A private key from a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the key file '{path}' cannot be read: {error}") from None
 
 
 class Worker(Protocol):
@@ -155,7 +168,7 @@ def _process(files: NodeFiles, rpc_url: str) -> None:
 
 def _guarded(files: NodeFiles, network: Network | str) -> None:
     try:
-        run_node(files.record, files.household, files.key, files.report, network)
+        run_node(files.record, files.household, files.key, files.report, network, files.relay)
     except GridpactError as error:
         write_atomically(files.error, f"{error}\n")
     except Exception as error:

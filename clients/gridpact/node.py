@@ -1,40 +1,71 @@
 """One household in a round: the six steps of the report (its Fig. 8), then settlement.
 
-The same code runs as a process of its own (`gridpact node`) and as a thread beside a chain inside the process.
+A node looks at the chain and does what is still to be done, again and again. It holds nothing that the chain does not
+hold too, so it comes back after a crash, an outage, or a re-organisation of the chain by replaying the round. The same
+code runs as a process of its own (`gridpact node`) and as a thread beside a chain inside the process.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from gridpact.admm.agent import Agent
+from gridpact.admm.assembly import Closing, Integers
 from gridpact.admm.codec import (
-    Book,
-    bids_for,
     book_of,
-    decode_book,
-    decode_sums,
+    decode_copies,
     encode_bids,
     encode_book,
     encode_copies,
+    encode_feeder,
 )
-from gridpact.admm.consensus import Integers, StarCentre
-from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
-from gridpact.admm.trades import partner_bids, relaxation_at
+from gridpact.admm.consensus import StarCentre
+from gridpact.admm.parameters import Penalties, Resolution
+from gridpact.audit import false_claims, plan_errors
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.settlement import Settlement, encode_trades
-from gridpact.chain.values import Coupling, Declaration, Phase, Progress
-from gridpact.errors import ContractError, GridpactError, InputError
+from gridpact.chain.commitments import START, head_with
+from gridpact.chain.evidence import residual_evidence
+from gridpact.chain.settlement import Opening, Settlement, encode_trades
+from gridpact.chain.values import (
+    ClosedIteration,
+    IterationLog,
+    Phase,
+    Progress,
+    SignedSubmission,
+    Submission,
+)
+from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.errors import ChainError, ContractError, InputError, Reorganised
 from gridpact.files import write_atomically
-from gridpact.market.blocks import holders
+from gridpact.market.baseline import fallback
+from gridpact.market.blocks import Block
 from gridpact.market.view import NodeView
+from gridpact.relay.client import RelayClient, RelayUnavailable
+from gridpact.round_log import assembly_of, closing_of
+
+log = logging.getLogger(__name__)
+
+MOVED_ON = frozenset(
+    {"WrongIteration", "WrongHistory", "WrongPhase", "WrongRound", "AlreadySubmitted", "AlreadyDeclared"}
+)
+"""What a contract says to a call that came too late, or twice: look again."""
+
+LAST_CALL = 0.5
+"""Part of a phase after which the grid operator's node answers those who are there, and a node whose relayed submission
+is not on the chain sends it directly."""
+
+
+CHECK_EVERY = 4
+"""Iterations from one check of another node's network residuals to the next."""
 
 
 @dataclass
@@ -44,6 +75,7 @@ class NodeReport:
     node: int
     phase: Phase
     iterations: int
+    agreed: bool  # else the schedule is what the household does with its supplier alone
     schedule: Mapping[str, list[float]]  # kW, kvar or kWh, (T,) each
     relaxation_gap_pu: list[float]  # of the part of the network that the node solved, (T,) or empty
     statements: Mapping[int, list[tuple[int, int, int]]]  # partner -> (step, energy Wh, price 1e-6 currency/kWh)
@@ -65,10 +97,23 @@ class NodeReport:
 
 
 class Node:
-    """A household's node (or the grid connection's), connected to the two contracts with its own account."""
+    """A household's node (or the grid connection's), connected to the two contracts with its own account.
 
-    def __init__(self, view: NodeView, aggregator: Aggregator, settlement: Settlement) -> None:
-        """Step 1: connects, reads theta and the setting, and sets up the local problem.
+    Args:
+        relay: where to leave signed submissions; without it the node sends its own transactions.
+        confirm_seconds: how long the end of the round must stand before it is believed, on chains that may be
+            re-organised.
+    """
+
+    def __init__(
+        self,
+        view: NodeView,
+        aggregator: Aggregator,
+        settlement: Settlement,
+        relay: RelayClient | None = None,
+        confirm_seconds: float = 0.0,
+    ) -> None:
+        """Step 1: connects, reads theta and the setting.
 
         Raises:
             InputError: the account is not enrolled as this node, or the file does not fit the contract.
@@ -76,201 +121,490 @@ class Node:
         self.view = view
         self._aggregator = aggregator
         self._settlement = settlement
+        self._relay = relay
+        self._confirm_seconds = confirm_seconds
         setting, theta = aggregator.setting(), aggregator.theta()
-        self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
         if setting.steps != view.steps or setting.step_seconds != round(3600 * view.step_hours):
             raise InputError(
                 f"the household file of node {view.node} has {view.steps} steps of {3600 * view.step_hours:g} s, the "
                 f"contract {setting.steps} of {setting.step_seconds} s: take the file that belongs to this contract"
             )
-        assert aggregator.account is not None
-        address = aggregator.account.address
+        self._check_account()
+        self._phase_seconds = setting.phase_seconds
+        self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
+        self._penalties = Penalties.from_chain(theta.rho, theta.phi)
+        self._resolution = Resolution.from_chain(setting.power_resolution_milliwatt, setting.voltage_resolution)
+        self._gas: Counter[str] = Counter()
+        self._solve_s = 0.0
+        self._memory: _Memory | None = None
+
+    def _check_account(self) -> None:
+        assert self._aggregator.account is not None
+        address = self._aggregator.account.address
         try:
-            enrolled_as = aggregator.node_of(address)
+            enrolled_as = self._aggregator.node_of(address)
         except ContractError as error:
             if error.name != "NotEnrolled":
                 raise
             raise InputError(
-                f"the account {address} is not enrolled in the contract at {aggregator.address}: ask the community "
-                "manager to enrol it, or use the household's own key"
+                f"the account {address} is not enrolled in the contract at {self._aggregator.address}: ask the "
+                "community manager to enrol it, or use the household's own key"
             ) from None
-        if enrolled_as != view.node:
+        if enrolled_as != self.view.node:
             raise InputError(
                 f"the account {address} is enrolled as node {enrolled_as}, the household file is of "
-                f"node {view.node}: use the key and the file of the same household"
+                f"node {self.view.node}: use the key and the file of the same household"
             )
-        penalties = Penalties.from_chain(theta.rho, theta.phi)
-        resolution = Resolution.from_chain(setting.power_resolution_milliwatt, setting.voltage_resolution)
-        self._agent = Agent(view, penalties, resolution)
-        self._gas: Counter[str] = Counter()
-        self._books: dict[int, Book] = {}
-        self._last_bids: dict[int, bytes] = {}
-        self._declared: dict[int, Declaration] = {}
-        self._trade_scalars = 0
+
+    # ------------------------------------------------------------------ a round
 
     def run(self) -> NodeReport:
         """Takes part in the round that is open, or the next one to open, until it ends and is settled."""
         started = time.perf_counter()
-        round_ = self._declare()
-        progress = self._wait(lambda now: now.round == round_ and now.phase is not Phase.DECLARING)
-        if progress.phase is Phase.ITERATING:
-            self._read_declarations(round_)
-        while progress.phase is Phase.ITERATING:
-            progress = self._iterate(round_, progress.iteration)
-        statements = self._settle(round_) if progress.phase is Phase.CONVERGED else {}
+        round_ = self._wait(self._concerns_me).round
+        while True:
+            progress = self._take_part(round_)
+            try:
+                schedule, statements = self._conclude(round_, progress)
+            except Reorganised as error:
+                log.warning("node %d goes back to the round: %s", self.view.node, error)
+                self._forget()
+                continue
+            if self._stands(progress):
+                break
+        memory = self._memory
         assert self._aggregator.account is not None
-        solution = self._agent.solution
-        schedule = {name: values.tolist() for name, values in solution.schedule.items()} if solution else {}
         return NodeReport(
             node=self.view.node,
             phase=progress.phase,
             iterations=progress.iteration,
-            schedule=schedule,
-            relaxation_gap_pu=schedule.pop("relaxation_gap_pu", []),
-            statements=statements,
-            solve_s=self._agent.solve_seconds,
+            agreed=statements is not None,
+            schedule={name: values.tolist() for name, values in schedule.items() if name != "relaxation_gap_pu"},
+            relaxation_gap_pu=schedule["relaxation_gap_pu"].tolist() if "relaxation_gap_pu" in schedule else [],
+            statements=statements or {},
+            solve_s=self._solve_s + (memory.agent.solve_seconds if memory else 0.0),
             wall_s=time.perf_counter() - started,
             gas=self._gas,
             transactions=self._aggregator.account.transactions,
         )
 
-    def _declare(self) -> int:
-        """Step 2: declares i, pi(i), delta(i), and what its bids refer to."""
-        view = self.view
-        progress = self._wait(lambda now: now.phase is Phase.DECLARING)
-        self._count(
-            "declare",
-            lambda: self._aggregator.declare(
-                progress.round,
-                view.parent,
-                view.children,
-                view.depth,
-                view.bid_count,
-                encode_book(book_of(view)),
-            ),
-        )
-        return progress.round
+    def _conclude(
+        self, round_: int, progress: Progress
+    ) -> tuple[Mapping[str, Array], dict[int, list[tuple[int, int, int]]] | None]:
+        """The schedule, and what was stated about trades; None where there is no agreement with this household.
 
-    def _read_declarations(self, round_: int) -> None:
-        """Learns the declared tree and the partners' books, which must mirror this household's own."""
-        self._declared = self._aggregator.declarations(round_)
-        self._trade_scalars = sum(declaration.bids for declaration in self._declared.values())
-        for partner in self.view.partners:
-            declaration = self._declared.get(partner.node)
+        Raises:
+            Reorganised: the end of the round was undone.
+        """
+        memory = self._memory
+        if progress.phase is not Phase.CONVERGED or memory is None or self.view.node in memory.gone:
+            return fallback(self.view), None
+        if broken := self._broken_limits(round_, memory):
+            log.error("node %d does not take the plan: %s", self.view.node, "; ".join(broken))
+            return fallback(self.view), None
+        schedule = self._plan(round_, memory, progress.iteration)
+        try:
+            return schedule, self._settle(round_, memory, schedule)
+        except ContractError as error:
+            if error.name not in ("NotConverged", "WrongOpening"):
+                raise
+            raise Reorganised(f"the end of round {round_} was undone ({error})") from None
+
+    def _stands(self, end: Progress) -> bool:
+        """Whether the end of the round is still there after some time."""
+
+        def undone(now: Progress) -> bool:
+            return now.round < end.round or (now.round == end.round and (now.phase, now.iteration) != ended)
+
+        ended = (end.phase, end.iteration)
+        return not undone(self._aggregator.wait_for(undone, self._confirm_seconds))
+
+    def _concerns_me(self, now: Progress) -> bool:
+        """A round that takes declarations, or one that this node is in already: it comes back to it."""
+        if now.phase is Phase.DECLARING:
+            return True
+        return now.phase is Phase.ITERATING and self.view.node in self._aggregator.roster().active
+
+    def _take_part(self, round_: int) -> Progress:
+        """Does what is to be done, until the round is over or goes on without this node."""
+        while True:
+            progress = self._wait(lambda now: now.round >= round_)  # lower where the chain was taken back
+            if progress.round > round_:
+                raise ChainError(f"round {round_} ended while node {self.view.node} was away")
             try:
-                book = decode_book(declaration.book) if declaration else {}
-            except ValueError as error:
-                raise GridpactError(f"the book of node {partner.node} cannot be read: {error}") from None
-            if declaration and sum(len(steps) for steps in book.values()) != declaration.bids:
-                raise GridpactError(f"the book of node {partner.node} does not list the bids that it declared")
-            self._books[partner.node] = book
-            if self._books[partner.node].get(self.view.node) != partner.steps:
-                raise GridpactError(
-                    f"nodes {self.view.node} and {partner.node} do not bid for the same steps: their household files "
-                    "are not of the same day and community"
-                )
+                if progress.phase.is_final:
+                    outcome = self._aggregator.outcome(round_)
+                    if outcome.phase is not progress.phase:
+                        raise Reorganised(f"the end of round {round_} was undone")
+                    self._catch_up(round_, outcome.iterations, outcome.head)
+                    return progress
+                self._act(round_, progress)
+            except Reorganised as error:
+                log.warning("node %d begins anew: %s", self.view.node, error)
+                self._forget()
+                continue
+            self._wait(self._after(progress))
 
-    def _iterate(self, round_: int, iteration: int) -> Progress:
-        """Steps 3 to 6."""
-        agent = self._agent
-        heard = None
-        if isinstance(agent.consensus, StarCentre):
-            heard = self._hear_the_others(agent.consensus, round_, iteration)
-        submission = agent.solve()
-        residuals = agent.residuals.as_tuple()
-        words = encode_copies(agent.blocks, submission.copies)
-        self._count(
-            "submit",
-            lambda: self._aggregator.submit(
-                round_,
-                iteration,
-                words,
-                encode_bids(submission.bids),
-                residuals,
-            ),
+    def _act(self, round_: int, progress: Progress) -> None:
+        """What is to be done now."""
+        node = self.view.node
+        if progress.phase is Phase.DECLARING and node not in progress.present:
+            self._declare(round_)
+        elif progress.phase is Phase.ITERATING:
+            memory = self._catch_up(round_, progress.iteration - 1, progress.history.to_bytes(2, "big"))
+            if memory is None or node in memory.gone:
+                log.warning("node %d is out of round %d", node, round_)
+                self._wait(lambda now: now.round > round_ or now.phase.is_final)
+            elif node not in progress.present:
+                self._submit(round_, progress, memory)
+
+    def _after(self, seen: Progress) -> Callable[[Progress], bool]:
+        """Whether there may be something to do since `seen` and what this node did then."""
+
+        def reached(now: Progress) -> bool:
+            same = (now.round, now.iteration, now.phase) == (seen.round, seen.iteration, seen.phase)
+            return not same or (now.phase.is_running and self.view.node not in now.present)
+
+        return reached
+
+    def _broken_limits(self, round_: int, memory: _Memory) -> tuple[str, ...]:
+        """Checks the grid operator's last answer at this household's share of the steps."""
+        if self.view.household is None or not (book := memory.books.get(GRID_CONNECTION)):
+            return ()
+        nodes = sorted(memory.agent.assembly.nodes - memory.gone)
+        share = range(nodes.index(self.view.node), self.view.steps, len(nodes))
+        return plan_errors(self._aggregator, round_, *memory.last[GRID_CONNECTION], book, share)
+
+    def _declare(self, round_: int) -> None:
+        """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""
+        view = self.view
+        publishes = view.household is None and view.feeder is not None and view.feeder.lines
+        book = encode_feeder(view.feeder) if publishes and view.feeder else encode_book(book_of(view))
+        self._try(
+            "declare",
+            lambda: self._aggregator.declare(round_, view.parent, view.children, view.depth, view.bid_count, book),
         )
-        progress = self._aggregator.wait_until(
-            lambda now: now.round == round_ and (now.iteration > iteration or now.phase.is_final),
-            self._patience,
-            close_overdue=True,
-            look_first=False,
-        )
 
-        counts: Integers = np.zeros(0, dtype=np.int64)
-        sums: Integers = counts
-        if heard is not None:  # with its own copies, the last ones, that makes the sums
-            counts, sums = np.full(len(agent.blocks), 2), heard + submission.copies
-        elif agent.blocks:
-            coupling = self._aggregator.coupling(self.view.node)
-            if coupling.iteration != iteration:
-                raise GridpactError(
-                    f"node {self.view.node} came too late to read iteration {iteration}: the chain shows "
-                    f"{coupling.iteration}"
-                )
-            counts = self._present_counts(coupling)
-            sums = decode_sums(agent.blocks, coupling.sums, self.view.steps, counts)
-        sums = sums.reshape(submission.copies.shape)
-        relaxation = OVER_RELAXATION
-        if self.view.partners:
-            submissions = self._aggregator.submissions(round_, iteration)
-            self._last_bids |= {node: submission.bids for node, submission in submissions.items()}
-            primal_trade = sum(submission.residuals[2] for submission in submissions.values())
-            relaxation = relaxation_at(iteration, primal_trade, self._trade_scalars)
-        theirs = {
-            partner.node: bids_for(self._books[partner.node], self._last_bids.get(partner.node), self.view.node)
-            for partner in self.view.partners
-        }
-        agent.update(submission, sums, counts, partner_bids(self.view, theirs), relaxation)
-        return progress
+    def _plan(self, round_: int, memory: _Memory, last: int) -> dict[str, Array]:
+        """The agreed schedule: that of the last x-step, which a node that came back since takes once more."""
+        agent = memory.agent
+        if agent.solved != last:
+            closing = memory.history[-1][1]
+            again = self._new_memory(round_)
+            assert again is not None
+            for entry in self._aggregator.history(round_)[: last - 1]:
+                self._take_in(again, entry)
+            running = None
+            if isinstance(agent.consensus, StarCentre):
+                words = self._aggregator.copies_of(memory.last[self.view.node][0])
+                own = decode_copies(agent.blocks, words, self.view.steps)
+                running = {
+                    block: closing.sums[block] - row
+                    for block, row in zip(agent.blocks, own, strict=True)
+                    if block.node in closing.present
+                }
+            agent = again.agent
+            agent.solve(running)
+            self._solve_s += agent.solve_seconds
+        assert agent.solution is not None
+        return agent.solution.schedule
 
-    def _hear_the_others(self, consensus: StarCentre, round_: int, iteration: int) -> Integers | None:
+    # ------------------------------------------------------------------ what the chain says
+
+    def _catch_up(self, round_: int, upto: int, head: bytes) -> _Memory | None:
+        """Takes in the iterations that were closed since. None: this node is not in the round.
+
+        Where the chain tells another history than before, it is read from its beginning.
+
+        Args:
+            head: the last bytes, or all, of the head that it must lead to.
+
+        Raises:
+            Reorganised: the chain changed while it was read.
+        """
+        memory = self._memory
+        if memory is not None and memory.agent.iteration <= upto:
+            for iteration in range(memory.agent.iteration + 1, upto + 1):
+                entry = self._aggregator.iteration(round_, iteration)
+                if entry.closed is None or not memory.follows(round_, entry.closed):
+                    break
+                self._take_in(memory, entry)
+                self._audit(round_, memory)
+            if memory.agent.iteration == upto and memory.head.endswith(head):
+                return memory
+            log.warning("node %d: the chain was re-organised", self.view.node)
+        self._forget()
+        self._memory = memory = self._new_memory(round_)
+        if memory is not None:
+            for entry in self._aggregator.history(round_)[:upto]:
+                self._take_in(memory, entry)
+            memory.doubtful = upto + 1
+            if memory.agent.iteration != upto or not memory.head.endswith(head):
+                raise Reorganised(f"the chain of round {round_} changed while node {self.view.node} read it")
+        return memory
+
+    def _forget(self) -> None:
+        if self._memory is not None:
+            self._solve_s += self._memory.agent.solve_seconds
+        self._memory = None
+
+    def _new_memory(self, round_: int) -> _Memory | None:
+        found = assembly_of(self._aggregator, round_)
+        if found is None and self._aggregator.roster().nodes:
+            raise Reorganised(f"the log does not tell yet that round {round_} started")
+        if found is None or self.view.node not in found[0].nodes:
+            return None
+        assembly, books = found
+        return _Memory(Agent(self.view, assembly, self._penalties, self._resolution), books)
+
+    def _take_in(self, memory: _Memory, entry: IterationLog) -> None:
+        """Step 4, from the logs; of its own submission the copies, which are not in the logs."""
+        assert entry.closed is not None
+        node, iteration = self.view.node, entry.closed.iteration
+        closing = closing_of(memory.agent.assembly, entry, memory.gone)
+        own: Integers | None = None
+        if node in closing.present:
+            own = memory.sent.get(iteration)
+            if own is None or iteration <= memory.doubtful:  # another run of this node may have sent something else
+                words = self._aggregator.copies_of(entry.submissions[node])
+                own = decode_copies(memory.agent.blocks, words, self.view.steps)
+        memory.take_in(entry, closing, own)
+
+    def _audit(self, round_: int, memory: _Memory) -> None:
+        """Checks what the others claimed in the newest iteration about the one before, and accuses who claims what is
+        false: at once where this node comes next after it, else if nobody else has done it by the next iteration."""
+        if len(memory.history) < 2:
+            return
+        entry, now = memory.history[-1][0], memory.history[-2][1]
+        before = memory.history[0][1] if len(memory.history) == 3 else None
+        me, assembly = self.view.node, memory.agent.assembly
+        if not (others := sorted(entry.submissions.keys() - {me})):
+            return
+        copies = self._copies_to_check(memory, others)
+        claims = {node: entry.submissions[node].residuals for node in others}
+        for node, what in false_claims(assembly, claims, now, before, copies).items():
+            log.warning("node %d %s", node, what)
+            memory.suspects.setdefault(node, now.iteration)
+        for node, iteration in memory.suspects.items():
+            honest = sorted(assembly.nodes - memory.gone - memory.suspects.keys())
+            first = next((other for other in honest if other > node), honest[0])
+            if node not in memory.gone and (me == first or iteration < now.iteration):
+                self._accuse(round_, node, iteration)
+
+    def _copies_to_check(self, memory: _Memory, others: Sequence[int]) -> dict[int, Integers]:
+        """What others submitted in the iteration before, as far as it is known: the grid operator's node heard all of
+        it; a household asks for that of one other now and then, since it takes a request."""
+        me, assembly = self.view.node, memory.agent.assembly
+        entry, now = memory.history[-2]
+        if isinstance(memory.agent.consensus, StarCentre):
+            if (own := memory.sent.get(now.iteration)) is None or now.iteration <= memory.doubtful:
+                return {}
+            answers = dict(zip(memory.agent.blocks, own, strict=True))
+            there = [node for node in others if node in now.present]
+            return {
+                node: np.array([now.sums[block] - answers[block] for block in assembly.blocks(node)]) for node in there
+            }
+        if not assembly.blocks(me) or (me + now.iteration) % CHECK_EVERY:
+            return {}
+        node = others[(me + now.iteration) // CHECK_EVERY % len(others)]
+        if (said := entry.submissions.get(node)) is None:
+            return {}
+        return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(said), self.view.steps)}
+
+    def _accuse(self, round_: int, node: int, iteration: int) -> None:
+        try:
+            evidence = residual_evidence(self._aggregator, round_, node, iteration)
+            self._try("accuse", lambda: self._aggregator.accuse(round_, node, evidence))
+        except ChainError as error:
+            log.warning("the accusation of node %d failed: %s", node, error)
+
+    # ------------------------------------------------------------------ steps 3 to 5
+
+    def _submit(self, round_: int, progress: Progress, memory: _Memory) -> None:
+        iteration, since = progress.iteration, time.monotonic()
+        running = None
+        if isinstance(memory.agent.consensus, StarCentre):
+            running = self._hear(round_, progress, memory, since)
+            if running is None:
+                return
+        submission = memory.agent.solve(running)
+        memory.sent[iteration] = submission.copies
+        words, bids = encode_copies(memory.agent.blocks, submission.copies), encode_bids(submission.bids)
+        residuals = memory.agent.residuals.as_tuple()
+        head = memory.head
+        if self._relay is not None:
+            signed = self._aggregator.sign(round_, iteration, head, self.view.node, words, bids, residuals)
+            if self._leave_at_relay(round_, progress, signed, since):
+                return
+        self._try("submit", lambda: self._aggregator.submit(round_, iteration, head, words, bids, residuals))
+
+    def _leave_at_relay(self, round_: int, progress: Progress, signed: SignedSubmission, since: float) -> bool:
+        """Whether the relay brought the submission to the chain in time."""
+        assert self._relay is not None
+        try:
+            self._relay.post(round_, progress.iteration, signed)
+        except RelayUnavailable as error:
+            log.warning("node %d sends directly: %s", self.view.node, error)
+            return False
+
+        def there(now: Progress) -> bool:
+            moved = (now.round, now.iteration, now.phase) != (round_, progress.iteration, Phase.ITERATING)
+            return moved or self.view.node in now.present
+
+        left = LAST_CALL * self._phase_seconds - (time.monotonic() - since)
+        return there(self._aggregator.wait_for(there, max(left, 0.0), look_first=False))
+
+    def _hear(self, round_: int, progress: Progress, memory: _Memory, since: float) -> dict[Block, Integers] | None:
         """The grid operator's node waits for the households' wishes before it answers them.
 
         Returns:
-            The wishes, (blocks, T), where all households are present.
+            The wishes that have arrived; None where the iteration ended meanwhile.
         """
-        others = self._aggregator.theta().n - 1
-        self._aggregator.wait_until(
-            lambda now: now.round != round_ or now.iteration > iteration or now.counter >= others,
-            self._patience,
-            close_overdue=True,
+        agent, iteration = memory.agent, progress.iteration
+        others = agent.assembly.nodes - memory.gone - {self.view.node}
+        last_call = since + LAST_CALL * self._phase_seconds
+        wishes: dict[int, Integers] = {}
+        if self._relay is not None:
+            wishes = self._wishes_at_relay(round_, progress, memory, others, last_call)
+
+        def moved(now: Progress) -> bool:
+            return (now.round, now.iteration, now.phase) != (round_, iteration, Phase.ITERATING)
+
+        now = self._aggregator.wait_for(
+            lambda now: moved(now) or others <= now.present | wishes.keys(),
+            max(last_call - time.monotonic(), 0.0),
+            close_overdue=False,
             each_submission=True,
         )
-        running = self._aggregator.running(self.view.node)
-        present = np.array([block.node in running.present for block in self._agent.blocks])
-        counts = present.astype(np.int64)
-        wishes = decode_sums(self._agent.blocks, running.sums, self.view.steps, counts)
-        consensus.hear(wishes, present)
-        return wishes if present.all() else None
+        if moved(now):
+            return None
+        heard = {
+            block: lanes
+            for node, copies in wishes.items()
+            for block, lanes in zip(agent.assembly.blocks(node), copies, strict=True)
+        }
+        if others & now.present:
+            running = self._aggregator.running(self.view.node)
+            if running.iteration != iteration:
+                return None
+            lanes = decode_copies(agent.blocks, running.sums, self.view.steps)
+            for block, row in zip(agent.blocks, lanes, strict=True):
+                if block.node in running.present:
+                    heard[block] = row
+        return heard
 
-    def _present_counts(self, coupling: Coupling) -> Integers:
-        parents = {node: said.parent for node, said in self._declared.items()}
-        children = {node: sorted(said.children) for node, said in self._declared.items()}
-        return np.array(
-            [len(holders(block, parents, children) & coupling.present) for block in self._agent.blocks],
-            dtype=np.int64,
-        )
+    def _wishes_at_relay(
+        self, round_: int, progress: Progress, memory: _Memory, others: frozenset[int], last_call: float
+    ) -> dict[int, Integers]:
+        """The copies of households whose signed submissions lie at the relay."""
+        assert self._relay is not None
+        if not memory.accounts:
+            memory.accounts = self._aggregator.accounts_in(round_, others)
+        missing = len(others - progress.present)
+        board: Sequence[SignedSubmission] = ()
+        try:
+            left = max(last_call - time.monotonic(), 0.0)
+            board = self._relay.board(round_, progress.iteration, missing, left)
+        except RelayUnavailable as error:
+            log.warning("node %d hears the chain only: %s", self.view.node, error)
+        assembly = memory.agent.assembly
+        return {
+            signed.node: decode_copies(assembly.blocks(signed.node), signed.copies, self.view.steps)
+            for signed in board
+            if signed.node in others
+            and self._aggregator.signer_of(round_, progress.iteration, memory.head, signed)
+            == memory.accounts[signed.node]
+        }
 
-    def _settle(self, round_: int) -> dict[int, list[tuple[int, int, int]]]:
+    # ------------------------------------------------------------------ settlement
+
+    def _settle(
+        self, round_: int, memory: _Memory, schedule: Mapping[str, Array]
+    ) -> dict[int, list[tuple[int, int, int]]]:
         """States the agreed trades, after depositing what this household has to pay."""
-        statements = self._agent.trades.statements()
-        encoded = {partner: encode_trades(entries) for partner, entries in statements.items()}
+        statements = memory.agent.trades.statements()
+        encoded = {
+            partner: encode_trades(entries)
+            for partner, entries in statements.items()
+            if not self._settlement.is_recorded(round_, self.view.node, partner)
+        }
         if not encoded:
-            return {}
-        owed = 0
+            return statements
+        owed = self._supplier_bill(schedule)
         for partner, trades in encoded.items():
             to_lower = self._settlement.payment(trades)
             owed += max(to_lower if self.view.node > partner else -to_lower, 0)
-        if owed:
-            self._count("settle", lambda: self._settlement.deposit(owed))
-        self._count("settle", lambda: self._settlement.state(round_, encoded))
+        assert self._aggregator.account is not None
+        address = self._aggregator.account.address
+        missing = owed + self._settlement.arrears(address) - self._settlement.free(address)
+        if missing > 0:
+            self._try("settle", lambda: self._settlement.deposit(missing))
+        # The lower node of a pair shows that the trades fit the bids.
+        opened = {node for partner in encoded if partner > self.view.node for node in (partner, self.view.node)}
+        openings = {node: self._opening(memory, node) for node in opened}
+        self._try("settle", lambda: self._settlement.state(round_, self.view.node, encoded, openings))
         return statements
+
+    def _supplier_bill(self, schedule: Mapping[str, Array]) -> int:
+        """What the household expects to pay its supplier on delivery, token units."""
+        prices = self.view.prices
+        if "import_kw" not in schedule:
+            return 0
+        bought = prices.import_price @ schedule["import_kw"]
+        sold = prices.feed_in_price @ schedule["feed_in_kw"]
+        bill: float = self.view.step_hours * (bought - sold) * 10 ** self._settlement.token.decimals()
+        return max(math.ceil(bill), 0)
+
+    def _opening(self, memory: _Memory, node: int) -> Opening:
+        """What the contract's commitment to a node's last submission was made from."""
+        last, before = memory.last[node]
+        copies = self._aggregator.copies_of(last)
+        return Opening.of(memory.books[node], last.bids, before, copies, last.residuals)
+
+    # ------------------------------------------------------------------ small things
 
     def _wait(self, reached: Callable[[Progress], bool]) -> Progress:
         return self._aggregator.wait_until(reached, self._patience, close_overdue=True)
 
-    def _count(self, what: str, send: Callable[[], object]) -> None:
+    def _try(self, what: str, send: Callable[[], object]) -> None:
+        """Sends, unless the round has moved on or has it already."""
         assert self._aggregator.account is not None
         before = self._aggregator.account.gas_used
-        send()
-        self._gas[what] += self._aggregator.account.gas_used - before
+        try:
+            send()
+        except ContractError as error:
+            if error.name not in MOVED_ON:
+                raise
+            log.info("node %d: %s", self.view.node, error)
+        finally:
+            self._gas[what] += self._aggregator.account.gas_used - before
+
+
+class _Memory:
+    """What a node makes of a round as it reads it: nothing here that the chain could not tell again."""
+
+    def __init__(self, agent: Agent, books: Mapping[int, bytes]) -> None:
+        self.agent = agent
+        self.books = books  # as declared
+        self.gone: frozenset[int] = frozenset()
+        self.sent: dict[int, Integers] = {}  # iteration -> copies that this node submitted
+        self.doubtful = 0  # up to this iteration, an earlier run of this node may have submitted others
+        self.last: dict[int, tuple[Submission, bytes]] = {}  # node -> last submission, commitment before it
+        self.accounts: dict[int, str] = {}  # of the others, where this node reads the relay's board
+        self.suspects: dict[int, int] = {}  # node -> iteration about which it claimed what is false
+        self.history: deque[tuple[IterationLog, Closing]] = deque(maxlen=3)  # newest last
+        self.head = START  # of the round, as it was read
+
+    def follows(self, round_: int, closed: ClosedIteration) -> bool:
+        """Whether an iteration continues the history that was read so far."""
+        return head_with(self.head, round_, closed) == closed.head
+
+    def take_in(self, entry: IterationLog, closing: Closing, own: Integers | None) -> None:
+        assert entry.closed is not None
+        self.head = entry.closed.head
+        self.gone = closing.gone
+        self.history.append((entry, closing))
+        for node, submission in entry.submissions.items():
+            before = self.last[node][0].commitment if node in self.last else START
+            self.last[node] = (submission, before)
+        self.agent.take_in(closing, own)

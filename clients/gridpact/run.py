@@ -7,7 +7,8 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,12 +16,13 @@ from typing import Protocol
 import numpy as np
 
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
-from gridpact.chain.account import address_of, new_key
+from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import ETHER, Network, open_network
-from gridpact.chain.settlement import Settlement
-from gridpact.chain.values import Phase, Progress, Setting, Theta, TradeRecord
-from gridpact.community.model import Array, CommunityDay
+from gridpact.chain.settlement import Settlement, encode_tariff
+from gridpact.chain.values import ClosedIteration, Phase, Progress, Setting, Theta, TradeRecord
+from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.files import write_atomically
 from gridpact.launch import NodeFiles, Nodes, running_nodes
 from gridpact.market.baseline import baseline_net_kw
@@ -30,6 +32,7 @@ from gridpact.market.verification import implemented_cost
 from gridpact.market.view import NodeView, node_views
 from gridpact.node import NodeReport
 from gridpact.node_file import write_view
+from gridpact.relay.server import RelayServer
 from gridpact.study.result import Convergence, Household, RecordedTrade, RunResult
 
 NOT_A_DIGIT = re.compile(r"\D")
@@ -47,6 +50,8 @@ class RunSettings:
     most_iterations: int = 200
     resolution: Resolution = field(default_factory=Resolution)
     phase_seconds: int = 300
+    max_misses: int = 2  # iterations that a silent node may miss before it is out
+    relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
 
     @property
     def tolerances(self) -> Tolerances:
@@ -81,17 +86,22 @@ def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Run
         with open_network(settings.chain) as network:
             office = _Office(network, community, settings)
             office.deploy(views, penalties)
-            files = office.equip(views, Path(folder))
-            watcher.stage(f"Starting {len(views)} nodes, each a {'thread' if network.rpc_url is None else 'process'}")
-            office.open_round()
-            with running_nodes(files, network) as nodes:
-                office.follow(nodes, watcher)
-                watcher.stage("Settling the trades")
-                while nodes.running:
+            with office.relaying() as relay:
+                files = office.equip(views, Path(folder), relay.url if relay else None)
+                kind = "thread" if network.rpc_url is None else "process"
+                watcher.stage(f"Starting {len(views)} nodes, each a {kind}")
+                office.open_round()
+                with running_nodes(files, network) as nodes:
+                    office.follow(nodes, watcher)
+                    watcher.stage("Settling the trades")
+                    while nodes.running:
+                        nodes.check()
+                        time.sleep(0.05)
                     nodes.check()
-                    time.sleep(0.05)
-                nodes.check()
             reports = {view.node: NodeReport.read(item.report) for view, item in zip(views, files, strict=True)}
+            if settings.scenario.has_trades:
+                watcher.stage("Settling deliveries, as planned, with the supplier")
+                office.deliver({node: report.schedule for node, report in reports.items()})
             ledger = office.ledger()
     return _result(community, settings, reference, views, reports, ledger, time.perf_counter() - started)
 
@@ -105,7 +115,8 @@ class _Ledger:
     convergence: Convergence
     records: list[TradeRecord]
     token_unit: float  # currency
-    net_payments: dict[int, int]  # token units, received
+    net_payments: dict[int, int]  # token units, received by households, from neighbours and the supplier
+    supplier_received: int  # token units
     gas: Counter[str]  # the manager's, by what it was used for
     transactions: int
 
@@ -120,25 +131,45 @@ class _Office:
         self._web3 = network.connect()
         self._manager = network.manager(self._web3)
         self._gas: Counter[str] = Counter()
+        self._spent = 0  # by the manager, gas
+        self._transactions = 0  # of the relay and the supplier
         self._round = 0
+        self._supplier_key, self._metering_key = new_key(), new_key()
 
     def deploy(self, views: Sequence[NodeView], penalties: Penalties) -> None:
         settings = self._settings
         eps = settings.tolerances.on_chain(settings.resolution)
         theta = Theta(len(views), *penalties.on_chain(), *eps, settings.most_iterations)
         steps, dt = self._community.steps, self._community.step_hours
-        setting = Setting(steps, round(3600 * dt), *settings.resolution.on_chain(), settings.phase_seconds)
-        self.record = deploy_contracts(self._manager, theta, setting, settings.chain)
+        setting = Setting(
+            steps, round(3600 * dt), *settings.resolution.on_chain(), settings.phase_seconds, settings.max_misses
+        )
+        supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
+        self.record = deploy_contracts(self._manager, theta, setting, settings.chain, supplier, metering)
         self._spend("deploy")
 
-    def equip(self, views: Sequence[NodeView], folder: Path) -> list[NodeFiles]:
+    @contextmanager
+    def relaying(self) -> Iterator[RelayServer | None]:
+        """A relay with an account of its own, where the settings ask for one."""
+        if not self._settings.relay:
+            yield None
+            return
+        web3 = self._network.connect()
+        self._relayer = ChainAccount(web3, new_key())
+        self._network.fund([self._relayer.address], ETHER, self._web3)
+        with RelayServer(Aggregator.of(self.record, web3, self._relayer)) as relay:
+            yield relay
+        self._gas["submit"] += self._relayer.gas_used
+        self._transactions += self._relayer.transactions
+
+    def equip(self, views: Sequence[NodeView], folder: Path, relay: str | None) -> list[NodeFiles]:
         """Gives every node its folder with key and household file, ether and test tokens; enrols all."""
         record = folder / "contracts.json"
         self.record.write(record)
         keys = {view.node: new_key() for view in views}
         files = []
         for view in views:
-            item = NodeFiles(folder / f"node-{view.node:02d}", record)
+            item = NodeFiles(folder / f"node-{view.node:02d}", record, relay)
             write_view(view, item.household)
             write_atomically(item.key, keys[view.node] + "\n", mode=0o600)
             files.append(item)
@@ -148,8 +179,10 @@ class _Office:
         self._addresses = addresses
         self._spend("enrol")
         if self._settings.scenario.has_trades:
-            traders = [addresses[view.node] for view in views if view.partners]
-            mint_tokens(self._manager, self.record, traders, TEST_TOKENS * 10**TOKEN_DECIMALS)
+            self._supplier = ChainAccount(self._web3, self._supplier_key)
+            self._network.fund([self._supplier.address], ETHER, self._web3)
+            owners = [self._supplier.address, *(addresses[view.node] for view in views if view.partners)]
+            mint_tokens(self._manager, self.record, owners, TEST_TOKENS * 10**TOKEN_DECIMALS)
             self._spend("test tokens")
         return files
 
@@ -157,6 +190,20 @@ class _Office:
         day = int(NOT_A_DIGIT.sub("", self._community.day)[-8:] or 0)
         self._round = self._aggregator.open_round(day)
         self._spend("enrol")
+        if self._settings.scenario.has_trades:
+            settlement = Settlement.of(self.record, self._web3, self._supplier)
+            settlement.deposit(TEST_TOKENS * 10**TOKEN_DECIMALS)
+            settlement.publish_tariff(self._round, tariff_of(self._community.prices))
+
+    def deliver(self, schedules: Mapping[int, Mapping[str, Sequence[float]]]) -> None:
+        """Meters that read what was planned, signed by the metering account; the supplier settles the rest."""
+        settlement = Settlement.of(self.record, self._web3, self._supplier)
+        dt = self._community.step_hours
+        for household in self._community.households:
+            energies = [round(1000 * dt * power) for power in schedules[household.node]["injection_kw"]]
+            settlement.deliver(self._round, household.node, energies, self._metering_key)
+        self._gas["deliver"] += self._supplier.gas_used
+        self._transactions += self._supplier.transactions
 
     def follow(self, nodes: Nodes, watcher: Watcher) -> None:
         """Reports every closed iteration until the round ends."""
@@ -164,7 +211,7 @@ class _Office:
         while True:
             nodes.check()
             progress = self._aggregator.wait_for(self._later_than(reported), seconds=2.0)
-            for closed in self._aggregator.closed_iterations(self._round)[reported:]:
+            for closed in self._closed(reported + 1):
                 watcher.iteration(closed.iteration, self._rms_w(closed.residuals))
                 reported = closed.iteration
             if progress.phase.is_final:
@@ -176,7 +223,7 @@ class _Office:
     def ledger(self) -> _Ledger:
         settlement = Settlement.of(self.record, self._web3)
         outcome = self._aggregator.outcome(self._round)
-        closed = self._aggregator.closed_iterations(self._round)
+        closed = self._closed()
         rms = np.array([self._rms_w(item.residuals) for item in closed[1:]]).reshape(-1, 4)
         tolerances = self._settings.tolerances
         self._aggregator.close()
@@ -194,8 +241,12 @@ class _Office:
             token_unit=10.0 ** -settlement.token.decimals(),
             net_payments={node: settlement.net_payment(self._round, node) for node in self._addresses},
             gas=self._gas,
-            transactions=self._manager.transactions,
+            supplier_received=settlement.supplier_payment(self._round),
+            transactions=self._manager.transactions + self._transactions,
         )
+
+    def _closed(self, first: int = 1) -> list[ClosedIteration]:
+        return [entry.closed for entry in self._aggregator.history(self._round, first) if entry.closed]
 
     def _rms_w(self, squares: Sequence[int]) -> tuple[float, ...]:
         """RMS residuals per coupled scalar, W, from the sums on the chain."""
@@ -204,7 +255,9 @@ class _Office:
         return tuple(unit_w * math.sqrt(s / n) for s, n in zip(squares, (grid, grid, trade, trade), strict=True))
 
     def _spend(self, what: str) -> None:
-        self._gas[what] += self._manager.gas_used - self._gas.total()
+        spent = self._manager.gas_used
+        self._gas[what] += spent - self._spent
+        self._spent = spent
 
 
 def _result(
@@ -226,7 +279,7 @@ def _result(
                 name=household.name,
                 is_prosumer=household.is_prosumer,
                 schedule={name: np.array(values) for name, values in report.schedule.items()},
-                paid=-ledger.net_payments[household.node] * ledger.token_unit,
+                paid=_paid(household.node, ledger.records) * ledger.token_unit,
                 solve_s=report.solve_s,
             )
         )
@@ -255,6 +308,7 @@ def _result(
         scenario=settings.scenario,
         agreement=settings.agreement,
         chain=settings.chain,
+        relayed=settings.relay,
         converged=ledger.phase is Phase.CONVERGED,
         iterations=ledger.iterations,
         cost=cost,
@@ -273,8 +327,21 @@ def _result(
         solve_s=solve_s,
         chain_s=max(report.wall_s for report in reports.values()) - solve_s,
         paid_total=sum(abs(record.payment) for record in ledger.records) * ledger.token_unit,
-        settlement_sum_zero=sum(ledger.net_payments.values()) == 0,
+        supplier_received=ledger.supplier_received * ledger.token_unit,
+        settlement_sum_zero=sum(ledger.net_payments.values()) + ledger.supplier_received == 0,
     )
+
+
+def tariff_of(prices: Prices) -> bytes:
+    """The supplier's prices as the settlement contract takes them."""
+    imported, fed_in = (np.rint(1e6 * p).astype(int).tolist() for p in (prices.import_price, prices.feed_in_price))
+    return encode_tariff(imported, fed_in)
+
+
+def _paid(node: int, records: Sequence[TradeRecord]) -> int:
+    """What a household paid its neighbours, token units."""
+    paid_by_higher = sum(record.payment for record in records if record.higher == node)
+    return paid_by_higher - sum(record.payment for record in records if record.lower == node)
 
 
 def _recorded_kw(view: NodeView, trades: Sequence[RecordedTrade], step_hours: float) -> Array:

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-/// @title Settlement of bilateral trades
-/// @notice Households hold deposits in an ERC-20 token. After a round of the virtual aggregator has converged, both
-///         sides of a pair state the trades they agreed on; a trade is recorded, and paid from deposits, when the two
-///         statements are identical, and never on one side's word.
+import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+
+import {IVirtualAggregator} from "./IVirtualAggregator.sol";
+
+/// @title Settlement of bilateral trades and of what is delivered
+/// @notice Households, and their supplier, hold deposits in an ERC-20 token. After a round of the virtual aggregator has
+///         converged, both sides of a pair state the trades they agreed on; a trade is recorded, and paid from deposits,
+///         when the two statements are identical and fit the last bids on the aggregator, and never on one side's word.
+///         After delivery, what a household's meter says beyond its trades is bought from or sold to the supplier, at
+///         the tariff that the supplier published before anybody declared.
 ///
 /// @dev A statement about the pair (lower, higher), two node numbers, is a byte string of one 9-byte entry a traded
 ///      step, steps ascending:
@@ -15,30 +21,68 @@ pragma solidity 0.8.30;
 ///      | 1-4   | energy   | int32, Wh, positive where the lower node sells                             |
 ///      | 5-8   | price    | int32, 1e-6 currency/kWh                                                   |
 ///
+///      It fits the last bids where its energies are, step by step, the agreed ones,
+///        (d_ij - d_ji) / 2 * powerResolutionMilliwatt * stepSeconds / 3,600,000, truncated towards zero, in Wh
+///      (i the lower node, j the higher), with an entry wherever that is not zero and nowhere else. Bids count where both
+///      books list the other with the same steps. The lower node opens the commitments of both, so that the contract
+///      can read the bids. An empty statement takes the side's statement back; it is never recorded.
+///
 ///      Payment = sum(energy * price) * 10^decimals / 10^9, truncated towards zero once a pair; positive from the
 ///      higher to the lower node. |sum| < 192 * 2^62 < 2^70, times 10^18 < 2^130.
 ///
 ///      The side that has to pay locks the payment with its statement, so recording never fails for want of money and
 ///      neither side can make the other's call fail. A lock ends with the record, with a new statement of the
-///      same side, or by `release` after its deadline.
+///      same side, or by `release` after its deadline. The side whose statement completes the record pays at once,
+///      without a lock.
+///
+///      A tariff has 8 bytes a step: import and feed-in price, each int32, 1e-6 currency/kWh. A reading has 4 bytes a
+///      step: int32, Wh that the household fed into the grid (negative: drew from it), signed by the metering account
+///      as EIP-712 data Reading(uint32 round,uint8 node,bytes energies) of domain ("gridpact settlement", "1").
+///      deviation = reading - sum of the recorded trades of the node, energy sold positive; payment from the supplier
+///      = sum(deviation * (feed-in price where the deviation is positive, else import price)) * 10^decimals / 10^9,
+///      truncated towards zero. What a household cannot pay is in arrears: it is taken from whatever comes into
+///      its free deposit, before it can withdraw. If the supplier's deposit is too small, the call fails, and can be
+///      made again. After a delivery the node's trades can no longer be recorded, so the metering account signs when
+///      the day is over, and not before.
 ///
 /// Invariants. Tests bear these numbers.
-///   TS1  Free and locked deposits of all households together equal the contract's token balance (tokens that somebody
+///   TS1  Free and locked deposits of all accounts together equal the contract's token balance (tokens that somebody
 ///        sends past `deposit` stay in the contract and belong to nobody).
-///   TS2  A trade is recorded at most once, and only where both sides stated the same.
-///   TS3  The payments of a round sum to zero.
-///   TS4  What is not locked can be withdrawn at any time.
+///   TS2  A trade is recorded at most once, and only where both sides stated the same and it fits the last bids.
+///   TS3  The payments of a round, the supplier's included, sum to zero.
+///   TS4  What is neither locked nor in arrears can be withdrawn at any time.
 ///   TS5  Every lock ends: by the record, a new statement, or release after the deadline.
-///   TS6  Trades are recorded only for rounds that converged.
+///   TS6  Trades are recorded only for rounds that converged, between nodes that were present at the end.
+///   TS7  A delivery is settled at most once a node and round, with all its recorded trades, at the tariff that stood
+///        before the round started.
+///   TS8  Nobody's deposit pays but for its own statement, its own reading, or as the supplier.
 interface ITradeSettlement {
+    /// @notice What the aggregator's commitment to a node's last submission of the round was made from.
+    struct Opening {
+        bytes book;
+        bytes bids;
+        bytes32 before; //    the node's commitment before that submission
+        bytes32 copies; //    keccak256 of the packed copies
+        uint256 residuals;
+    }
+
     /// @notice What one household states about its trades with one partner.
     struct Statement {
+        uint8 partner;
+        bytes trades;
+        Opening opening; // of the partner; unused where the caller is the higher node
+    }
+
+    /// @notice A recorded trade, opened again.
+    struct Position {
         uint8 partner;
         bytes trades;
     }
 
     event Deposited(address indexed account, uint256 amount);
     event Withdrawn(address indexed account, uint256 amount);
+    /// @param statement keccak256 of the trades; zero where it was taken back
+    /// @param locked    what the statement locks, token units; zero where it completes the record
     event Stated(uint32 indexed round, uint8 indexed node, uint8 indexed partner, bytes32 statement, uint256 locked);
     event StatementsDiffer(uint32 indexed round, uint8 indexed lower, uint8 indexed higher);
     /// @param payment token units, positive from the higher to the lower node
@@ -46,16 +90,32 @@ interface ITradeSettlement {
         uint32 indexed round, uint8 indexed lower, uint8 indexed higher, int256 payment, bytes trades
     );
     event Released(uint32 indexed round, uint8 indexed node, uint8 indexed partner, uint256 amount);
+    event TariffPublished(uint32 indexed round, bytes tariff);
+    /// @param payment  token units, positive from the supplier to the household
+    /// @param arrears  the part of a negative payment that the household could not pay yet
+    event Delivered(uint32 indexed round, uint8 indexed node, int256 payment, uint256 arrears, bytes energies);
+    event ArrearsPaid(address indexed account, uint256 amount);
 
     error TooManyDecimals(uint8 decimals);
     error NotConverged(uint32 round);
+    error NotFinished(uint32 round);
     error InvalidPartner(uint8 node, uint8 partner);
     error InvalidTrades(uint8 partner, uint256 position);
+    error WrongOpening(uint32 round, uint8 node);
+    error DoesNotFitBids(uint8 partner, uint256 step);
     error AlreadyRecorded(uint32 round, uint8 lower, uint8 higher);
+    error AlreadyDelivered(uint32 round, uint8 node);
     error InsufficientDeposit(address account, uint256 available, uint256 needed);
     error ReceivedOtherAmount(uint256 expected, uint256 received);
     error NothingLocked(uint32 round, uint8 node, uint8 partner);
     error LockedUntil(uint40 deadline);
+    error NotSupplier(address account);
+    error TariffTooLate(uint32 round);
+    error TariffPublishedAlready(uint32 round);
+    error WrongTariff(uint32 round);
+    error WrongReading(uint32 round, uint8 node);
+    error WrongPositions(uint32 round, uint8 node);
+    error LengthMismatch(uint256 expected, uint256 actual);
 
     /// @notice Moves tokens from the caller into its deposit. The token must deliver exactly that amount.
     function deposit(uint256 amount) external;
@@ -65,18 +125,62 @@ interface ITradeSettlement {
 
     /// @notice States the caller's trades of a converged round, one statement a partner. A pair whose two statements
     ///         are identical is recorded and paid at once.
-    function state(uint32 round, Statement[] calldata statements) external;
+    /// @param own opening of the caller's last submission; unused where it is the higher node of all its pairs
+    function state(uint32 round, Statement[] calldata statements, Opening calldata own) external;
 
     /// @notice Frees what the caller's account locked for a pair that was not recorded by the lock's deadline.
     function release(uint32 round, uint8 partner) external;
 
+    /// @notice The supplier's prices for a round: once, and before the first node declares (also before the round is
+    ///         opened), so that everybody who takes part knows them.
+    function publishTariff(uint32 round, bytes calldata tariff) external;
+
+    /// @notice Settles a household's delivery of a finished round with the supplier. Anybody may call.
+    /// @param tariff    as it was published
+    /// @param positions all recorded trades of the node, partners ascending
+    /// @param r, vs     the metering account's signature, EIP-2098 form
+    function deliver(
+        uint32 round,
+        uint8 node,
+        bytes calldata energies,
+        bytes calldata tariff,
+        Position[] calldata positions,
+        bytes32 r,
+        bytes32 vs
+    ) external;
+
+    function aggregator() external view returns (IVirtualAggregator);
+    function token() external view returns (IERC20Metadata);
+    function supplier() external view returns (address);
+    function metering() external view returns (address);
+    /// @notice How long a lock holds: as long as the aggregator's phases.
+    function lockSeconds() external view returns (uint32);
     function free(address account) external view returns (uint256);
     function locked(address account) external view returns (uint256);
+    function arrears(address account) external view returns (uint256);
     /// @notice Free and locked deposits of all accounts.
     function totalDeposits() external view returns (uint256);
-    function isRecorded(uint32 round, uint8 one, uint8 other) external view returns (bool);
-    /// @notice What the node received (negative: paid) in a round, token units.
+    /// @notice keccak256 of the recorded trades of a pair; zero where there are none.
+    function recorded(uint32 round, uint8 one, uint8 other) external view returns (bytes32);
+    /// @notice What a node states about a partner.
+    /// @return statement keccak256 of the trades; zero where it states nothing
+    /// @return amount    locked, token units
+    /// @return deadline  unix time after which `release` may be called; meaningless where nothing is locked
+    function stated(uint32 round, uint8 node, uint8 partner)
+        external
+        view
+        returns (bytes32 statement, uint256 amount, uint40 deadline);
+    /// @notice Number of recorded pairs of a node.
+    function positions(uint32 round, uint8 node) external view returns (uint256);
+    function delivered(uint32 round, uint8 node) external view returns (bool);
+    /// @notice keccak256 of the round's tariff; zero where none was published.
+    function tariffHash(uint32 round) external view returns (bytes32);
+    /// @notice What the node received (negative: paid or owes) in a round, token units: trades and delivery.
     function netPayment(uint32 round, uint8 node) external view returns (int256);
+    /// @notice What the supplier received in a round.
+    function supplierPayment(uint32 round) external view returns (int256);
     /// @notice The payment that a statement implies, token units, positive from the higher to the lower node.
     function payment(bytes calldata trades) external view returns (int256);
+    /// @notice The EIP-712 digest of a reading.
+    function readingDigest(uint32 round, uint8 node, bytes calldata energies) external view returns (bytes32);
 }

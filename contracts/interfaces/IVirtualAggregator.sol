@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IReferee} from "./IReferee.sol";
+
 /// @title The virtual aggregator: consensus ADMM between households, without an operator whom all must trust
 /// @notice Nodes (households 1, 2, ... and, where there is a network to agree on, the grid connection 0) solve their
 ///         own convex problems at home. Each iteration they submit integer copies of the variables they share with
@@ -12,7 +14,7 @@ pragma solidity 0.8.30;
 ///
 /// | symbol        | here                | unit, scale                            | largest magnitude             |
 /// |---------------|---------------------|----------------------------------------|-------------------------------|
-/// | n             | theta.n             | nodes that must declare                | 128                           |
+/// | n             | theta.n             | nodes that can be enrolled             | 128                           |
 /// | rho           | theta.rho           | 1e-9 currency/kW^2 (a base: the client | 2^64 - 1                      |
 /// |               |                     | scales it by class of variable)        |                               |
 /// | phi           | theta.phi           | 1e-9 currency/kW^2                     | 2^64 - 1                      |
@@ -26,23 +28,56 @@ pragma solidity 0.8.30;
 ///
 /// Declared tree. Every node names its parent, its children (a bitmap) and its depth; a root names itself as parent,
 /// depth 0. The tree may be the feeder itself (agreement between neighbours) or a star around node 0 (agreement with
-/// the grid operator's node); in a round without a network every node is a root without children. A node holds,
-/// in this order, one block (one lane a time step) for each of:
+/// the grid operator's node); in a round without a network every node is a root without children. When the round
+/// starts, the contract keeps what both ends of an edge agree on: a node stays where it is a root, or where its parent
+/// stays, lists it and is one less deep; of a node's children those stay that are in the round. Nobody can stop a
+/// round by a false declaration, and nobody gets into another's blocks. A node holds, in this order, one block (one
+/// lane a time step) for each of:
 ///   own P, own Q                 where the node is not a root
 ///   own V                        where the node is not a root and has children
 ///   P, Q of each child           children in ascending order
 ///   V of its parent              where the parent is not a root
 /// so P and Q of line i have two copies (i and its parent), V of node i has 1 + children(i).
 ///
+/// Sums of a closed iteration go out as log data, all blocks in this order, ceil(steps / 12) words each:
+///   P, Q of each line            nodes of the round that are not roots, ascending
+///   V of each inner node         those of them that have children, ascending
+/// A block of which no copy arrived is zero. With the bids in the logs, the copies in the calldata, and the hashes of
+/// both in storage, everybody can follow, check and replay a round from the chain alone.
+///
+/// Residuals of a node for iteration k, which travel with its submission for k + 1, are functions of public integers,
+/// so a false one can be proved (see `accuse`). x are the node's copies, S a block's sum without biases, c the number
+/// of its copies in the sum, d_ij the bid of the node to partner j, all of iteration k; ' marks iteration k - 1. A
+/// block counts where c >= 2 and the node was present, a bid where both partners were.
+///   r_grid    sum over blocks: ceil(sum over t of (c x - S)^2 / c^2)
+///   s_grid    sum over blocks: ceil(sum over t of (c' S - c S')^2 / (c c')^2); where the block did not count in
+///             k - 1, and for k = 1, with S' = 0 and c' = 1
+///   r_trade   sum over bids: (d_ij + d_ji)^2
+///   s_trade   ceil(sum over bids of (a - a')^2 / 4), a = d_ij - d_ji; where the bid did not count in k - 1, and for
+///             k = 1, with a' = 0
+/// Bids of a pair count only where the books of both list each other with the same steps (see Books for books and bids
+/// that are malformed). An iteration is judged by the residuals that come with it, unless a node was missing or excluded
+/// in it or in the one before: then they are not those of all nodes that are in the round, or not only of them.
+///
+/// Commitments. A submission is hashed as EIP-712 structured data, whether it is signed or sent directly:
+///   h = keccak256(abi.encode(SUBMISSION_TYPEHASH, round, iteration, node, keccak256(copies), keccak256(bids),
+///       residuals)), the copies as packed words
+/// and a node's commitment is the chain of its submissions in the round, c = keccak256(abi.encode(c, h)), from zero.
+/// The head of a round is the chain of its closed iterations, from zero:
+///   head = keccak256(abi.encode(head, round, iteration, present, residuals, keccak256(sums)))
+///
 /// Invariants. Tests bear these numbers.
 ///   VA1  A node counts once in an iteration.
-///   VA2  The sums of a closed iteration equal the sum of the accepted copies, lane by lane.
+///   VA2  The sums of a closed iteration equal the sum of the accepted copies, lane by lane, and head commits to them.
 ///   VA3  Rounds, iterations and phases never run backwards.
-///   VA4  A finished round never changes: outcome and last bids stay as they are.
-///   VA5  Accounts that are not enrolled change nothing, but for closing an overdue phase; the manager changes nothing
-///        while a round runs.
-///   VA6  A rejected call changes nothing.
-///   VA7  The sums of a closed iteration stay readable until the next iteration is closed.
+///   VA4  A finished round never changes: outcome, commitments and head stay as they are.
+///   VA5  Accounts that are not enrolled change nothing, but for relaying what others signed, closing an overdue
+///        phase, and accusing; the manager changes nothing while a round runs.
+///   VA6  A rejected call changes nothing, and a rejected part of a relayed batch changes nothing but the log.
+///   VA7  A relayed submission changes the state exactly as the same submission sent directly.
+///   VA8  A round ends: every iteration can be closed after its deadline, and a node that is missing maxMisses times
+///        is out.
+///   VA9  A node is excluded only for misses, or for what the referee finds proved.
 interface IVirtualAggregator {
     /// @notice Phases of a round. The last three are final.
     enum Phase {
@@ -51,12 +86,12 @@ interface IVirtualAggregator {
         Iterating, // nodes submit (steps 3 to 6)
         Converged, // all four residual tests held
         Exhausted, // mu iterations were not enough
-        Abandoned //  a deadline passed with nodes undeclared, or with nobody present
+        Abandoned //  no node was left: nobody declared, or all are out, or the root of a tree is
     }
 
     /// @notice theta of the report, in its order.
     struct Theta {
-        uint16 n; //               nodes that must declare before a round starts
+        uint16 n; //               nodes that can be enrolled, at most
         uint64 rho; //             penalty of the network agreement, 1e-9 currency/kW^2
         uint64 phi; //             penalty of the trades, 1e-9 currency/kW^2
         uint32 epsPrimalGrid; //   limits on the RMS residuals, 1/1000 resolution unit
@@ -73,6 +108,7 @@ interface IVirtualAggregator {
         uint32 powerResolutionMilliwatt; // unit of P, Q and bids, mW (mvar)
         uint32 voltageResolution; //  unit of V, 1e-6 p.u. squared
         uint32 phaseSeconds; //       time for declaring, and for each iteration
+        uint8 maxMisses; //           iterations that a node may miss before it is out of the round, at least 1
     }
 
     /// @notice Where a round stands. One storage slot.
@@ -81,17 +117,29 @@ interface IVirtualAggregator {
         uint16 iteration; //  the iteration that is open (or, once final, the last one); 0 while declaring
         Phase phase;
         uint40 deadline; //   unix time after which `closeOverdue` may be called
-        uint8 counter; //     nodes that have declared, or submitted in this iteration
-        uint128 present; //   the same as a bitmap, bit i for node i
+        uint8 counter; //     nodes that have declared, or submitted in this iteration and are not out
+        uint8 expected; //    the counter that completes: nodes enrolled, then nodes that are not out
+        uint16 history; //    the last two bytes of the head, see `submit`; 0 while declaring
+        uint128 present; //   nodes that have declared, or whose copies are in the running sums; bit i for node i
     }
 
-    /// @notice What a node declared for the round. One storage slot.
+    /// @notice What a node declared for the round, as far as it holds. One storage slot.
     struct Declaration {
         uint32 round; //      the round it was made for; 0: never
         uint8 parent;
         uint8 depth;
         uint16 bids; //       number of bid scalars in each of its submissions
-        uint128 children; //  bitmap
+        uint128 children; //  bitmap; from the start of the round, those that are in it
+        uint8 misses; //      iterations that were closed without it
+        bool out; //          not in the round (any longer)
+    }
+
+    /// @notice Who is in the current round, from its start. Two storage slots.
+    struct Roster {
+        uint128 nodes; //  all
+        uint128 active; // those that are not out
+        uint128 lines; //  those that are not roots: they have P and Q
+        uint128 inner; //  those of them that have children: they have V
     }
 
     /// @notice How a round ended. `phase` is None while it has not.
@@ -99,23 +147,59 @@ interface IVirtualAggregator {
         Phase phase;
         uint16 iterations; // closed iterations
         uint128 present; //   nodes present in the last of them
+        bytes32 head; //      see above
+    }
+
+    /// @notice A submission with its author's EIP-712 signature (EIP-2098 form), for a batch.
+    struct Signed {
+        uint8 node;
+        uint256[] copies;
+        bytes bids;
+        uint256 residuals;
+        bytes32 r;
+        bytes32 vs;
     }
 
     event Enrolled(uint8 indexed node, address indexed account);
     event Expelled(uint8 indexed node, address indexed account);
     event RoundOpened(uint32 indexed round, uint32 day, uint40 deadline);
-    /// @param book which partners and steps the node's bids refer to, in the clients' encoding; the contract only
-    ///             passes it on
+    /// @param book which partners and steps the node's bids refer to (see `Books`), or the limits that the grid
+    ///             operator's node publishes (see `Feeder`); the contract passes it on and keeps its hash
     event Declared(
         uint32 indexed round, uint8 indexed node, uint8 parent, uint8 depth, uint128 children, uint16 bids, bytes book
     );
+    /// @notice The nodes that are in the round, and the blocks there are (see Roster).
+    event RoundStarted(uint32 indexed round, uint128 nodes, uint128 lines, uint128 inner);
     event IterationOpened(uint32 indexed round, uint16 indexed iteration, uint40 deadline);
     /// @notice A node's accepted submission. Its copies stand in the calldata of the same transaction.
-    event Submitted(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, uint256 residuals, bytes bids);
+    /// @param commitment the node's commitment with this submission: readers open it without folding from the start
+    event Submitted(
+        uint32 indexed round,
+        uint16 indexed iteration,
+        uint8 indexed node,
+        uint256 residuals,
+        bytes32 commitment,
+        bytes bids
+    );
+    /// @notice A part of a relayed batch did not count. `reason`: the custom error that a direct submission would
+    ///         have met.
+    event Skipped(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, bytes reason);
     /// @param present   bitmap of the nodes whose copies are in the sums
     /// @param residuals the four sums of squares of the iteration before: r_grid, s_grid, r_trade, s_trade from the
     ///                  most significant 64-bit lane down
-    event IterationClosed(uint32 indexed round, uint16 indexed iteration, uint128 present, uint256 residuals);
+    /// @param head      the head with this iteration: a reader whose own fold differs has seen another history (the
+    ///                  chain was re-organised) and reads the round anew
+    /// @param sums      all blocks, see above
+    event IterationClosed(
+        uint32 indexed round,
+        uint16 indexed iteration,
+        uint128 present,
+        uint256 residuals,
+        bytes32 head,
+        uint256[] sums
+    );
+    /// @notice A node is out of the round: it missed too many iterations, or the referee found it false.
+    event Excluded(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, bool proved);
     event RoundEnded(uint32 indexed round, Phase phase, uint16 iterations);
 
     error InvalidTheta(string what, uint256 value);
@@ -125,13 +209,16 @@ interface IVirtualAggregator {
     error ZeroAccount(uint8 node);
     error NotEnrolled(address account);
     error EnrolmentFull(uint16 n);
-    error EnrolmentIncomplete(uint16 enrolled, uint16 n);
+    error NobodyEnrolled();
     error LengthMismatch(uint256 expected, uint256 actual);
     error WrongPhase(Phase phase);
     error WrongRound(uint32 current, uint32 given);
     error WrongIteration(uint16 current, uint16 given);
+    error WrongHistory(uint16 current, uint16 given);
     error AlreadyDeclared(uint8 node);
     error AlreadySubmitted(uint8 node, uint16 iteration);
+    error NotInRound(uint8 node, uint32 round);
+    error WrongSignature(uint8 node);
     error TopologyMismatch(uint8 parent, uint8 child);
     error TooManyChildren(uint8 node, uint256 children);
     error LaneOverflow(uint256 word, uint256 value);
@@ -146,18 +233,19 @@ interface IVirtualAggregator {
     /// @notice Ends the enrolment of nodes. Only the manager, only while no round runs.
     function expel(uint8[] calldata nodes) external;
 
-    /// @notice Opens the next round. Only the manager, only while no round runs and n nodes are enrolled.
+    /// @notice Opens the next round, of the nodes that are enrolled. Only the manager, only while no round runs.
     /// @param day a label, yyyymmdd
     function openRound(uint32 day) external returns (uint32 round);
 
     // ------------------------------------------------------------------ nodes
 
-    /// @notice Step 2: declares participation. The last of the n declarations starts the first iteration.
+    /// @notice Step 2: declares participation. The last of the enrolled nodes to declare starts the first iteration;
+    ///         so does `closeOverdue` after the deadline, with those that have declared.
     /// @param parent   pi(i); the node itself where it is a root
     /// @param children delta(i), bit k for node k; at most 31 where the node is not a root (a lane's width)
     /// @param depth    distance to the root: with it, agreeing parents and children cannot form a cycle
     /// @param bids     number of bid scalars in each of the node's submissions
-    /// @param book     what they refer to; passed on, not read
+    /// @param book     what they refer to
     function declare(
         uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
     ) external;
@@ -166,19 +254,37 @@ interface IVirtualAggregator {
     ///         The submission that completes the iteration closes it (the z-update and step 6).
     ///         After its deadline an iteration still takes submissions until somebody closes it: late copies are better
     ///         than none, and so a round does not hang on a call of closeOverdue.
+    /// @param history   the last two bytes of the head that the submission builds on. When a chain is re-organised, an
+    ///                  old transaction must not count in an iteration that followed others: its residuals would be
+    ///                  false there, and an honest node excluded
     /// @param copies    the blocks of this node, in the order given above, ceil(steps / 12) words each
     /// @param bids      2 bytes a declared bid scalar
     /// @param residuals four 64-bit lanes: r_grid, s_grid, r_trade, s_trade; ignored in the first iteration
     function submit(
-        uint32 round, uint16 iteration, uint256[] calldata copies, bytes calldata bids, uint256 residuals
+        uint32 round,
+        uint16 iteration,
+        uint16 history,
+        uint256[] calldata copies,
+        bytes calldata bids,
+        uint256 residuals
     ) external;
 
     // ------------------------------------------------------------------ anyone
 
-    /// @notice Ends a phase whose deadline has passed. Declaring: the round is abandoned. Iterating: the iteration is
-    ///         closed with the nodes that are present; the copies of the others are missing from the counts and
-    ///         their bids stay at the last ones. It is not judged, as their residuals are missing too.
+    /// @notice Submits for the authors of a batch. What is wrong with one part (not in the round, present already,
+    ///         lengths, lanes, signature) makes that part not count, and leaves a `Skipped` in the log; the others
+    ///         count. Reverts only where the round or iteration is not the open one.
+    function relay(uint32 round, uint16 iteration, Signed[] calldata batch) external;
+
+    /// @notice Ends a phase whose deadline has passed. Declaring: the round starts with those who have declared.
+    ///         Iterating: the iteration is closed with the nodes that are present; the copies of the others are
+    ///         missing from the counts and their bids stay at the last ones. It is not judged, as their residuals are
+    ///         missing too. Who is missing for the maxMisses-th time is out.
     function closeOverdue() external;
+
+    /// @notice Excludes a node from the running round, where the referee finds the evidence against it conclusive
+    ///         (see IReferee; it reverts where it does not).
+    function accuse(uint32 round, uint8 node, bytes calldata evidence) external;
 
     // ------------------------------------------------------------------ views
 
@@ -186,6 +292,7 @@ interface IVirtualAggregator {
     function setting() external view returns (Setting memory);
     function progress() external view returns (Progress memory);
     function outcome(uint32 round) external view returns (Outcome memory);
+    function roster() external view returns (Roster memory);
     function declaration(uint8 node) external view returns (Declaration memory);
     function nodeOf(address account) external view returns (uint8); // reverts with NotEnrolled
     function accountOf(uint8 node) external view returns (address); // zero where nobody is enrolled
@@ -193,22 +300,33 @@ interface IVirtualAggregator {
     /// @notice The node as which the account declared in that round, whoever is enrolled now: the manager cannot give
     ///         a past round's trades to somebody else. Reverts with NotEnrolled where the account did not declare.
     function nodeIn(uint32 round, address account) external view returns (uint8);
-    /// @notice keccak256 of the last bids that the node submitted in the round; zero before the first.
-    function bidsHash(uint32 round, uint8 node) external view returns (bytes32);
+    /// @notice The account that declared as that node in that round; zero where none did.
+    function accountIn(uint32 round, uint8 node) external view returns (address);
+    /// @notice The chain of the node's submissions in the round (see above; zero before the first), and keccak256 of
+    ///         the book that it declared.
+    function commitment(uint32 round, uint8 node) external view returns (bytes32 submissions, bytes32 book);
+    /// @notice The chain of the closed iterations of the current round, and how many there are.
+    function head() external view returns (uint16 iteration, bytes32 hash);
     /// @notice Number of words in a submission of the node, from its declaration.
     function copiesLength(uint8 node) external view returns (uint256);
-    /// @notice Number of coupled scalars (copies) of the network and of bids, over all nodes: what the RMS divides by.
+    /// @notice Number of coupled scalars (copies) of the network and of bids, over all nodes that are not out: what
+    ///         the RMS divides by.
     function scalars() external view returns (uint64 grid, uint64 trade);
-    /// @notice Step 4: the sums of the blocks of one node in the last closed iteration, in the order of its copies.
-    ///         While the next round is declared, they are still those of the round before.
-    /// @return iteration the closed iteration; 0 before the first
-    /// @return present   bitmap of the nodes whose copies are in the sums. A block none of whose holders was present
-    ///                   has a meaningless sum: the reader keeps its old value
-    /// @return sums      biased lanes: subtract the bias once for each holder that was present
-    function coupling(uint8 node) external view returns (uint16 iteration, uint128 present, uint256[] memory sums);
-    /// @notice The same of the iteration that is open, as far as it has come: a star's centre hears the others before
-    ///         it submits itself. A block none of whose holders is present yet has a meaningless sum.
+    /// @notice The sums of the blocks of one node in the open iteration, in the order of its copies, as far as it has
+    ///         come: a star's centre hears the others before it submits itself.
+    /// @return iteration the open iteration
+    /// @return present   bitmap of the nodes whose copies are in the sums. A block none of whose holders is present
+    ///                   yet has a meaningless sum
+    /// @return sums      biased lanes: subtract the bias once for each holder that is present
     function running(uint8 node) external view returns (uint16 iteration, uint128 present, uint256[] memory sums);
-    /// @notice Step 6: the four sums of squares that the last closed iteration was judged by.
-    function residuals() external view returns (uint256);
+    /// @notice The EIP-712 digest that the node signs for a relayed submission: nested structured data of domain
+    ///         ("gridpact", "1"),
+    ///           Relayed(Submission submission,bytes32 head)Submission(uint32 round,...,uint256 residuals)
+    ///         with h as the hash of the submission, and the current head, so that the signature holds for this history
+    ///         of the chain only (see `submit`).
+    function digest(
+        uint32 round, uint16 iteration, uint8 node, uint256[] calldata copies, bytes calldata bids, uint256 residuals
+    ) external view returns (bytes32);
+    /// @notice What decides on accusations.
+    function referee() external view returns (IReferee);
 }

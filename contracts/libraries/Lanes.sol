@@ -28,6 +28,8 @@ pragma solidity 0.8.30;
 ///      | 0-63    | s_trade, their dual residual                     | < 2^56   | < 2^63    |
 library Lanes {
     uint256 internal constant PER_WORD = 12;
+    uint256 internal constant BIAS_POWER = 2 ** 19; // of P and Q
+    uint256 internal constant BIAS_VOLTAGE = 2 ** 15; // of V
     /// @notice Children of a node whose V block others hold: with the node itself 32 holders.
     uint256 internal constant MAX_SHARERS = 31;
 
@@ -35,7 +37,7 @@ library Lanes {
     uint256 private constant ONES = (2 ** 252 - 1) / (2 ** 21 - 1);
     uint256 private constant TOP = 0xF << 252;
 
-    /// @notice Bits that no word of a P or Q block, and none of a V block, may have set.
+    /// @notice Bits above the payload, which no word of a P or Q block, and none of a V block, may have set.
     uint256 internal constant ABOVE_POWER = TOP | ONES << 20;
     uint256 internal constant ABOVE_VOLTAGE = TOP | ONES * 0x1F << 16;
 
@@ -47,11 +49,75 @@ library Lanes {
         return (steps + PER_WORD - 1) / PER_WORD;
     }
 
-    /// @notice Whether the sum of squares in one lane of a word of residuals, lane 0 the most significant, is within its
-    ///         limit: RMS <= eps / 1000, that is sum / count <= (eps / 1000)^2.
-    /// @dev Left < 2^64 * 2^20, right < 2^64 * 2^64.
-    function within(uint256 sums, uint256 lane, uint32 eps, uint64 count) internal pure returns (bool) {
-        uint256 sum = uint64(sums >> 64 * (3 - lane));
-        return sum * 1e6 <= uint256(eps) * eps * count;
+    /// @notice The first of the words `start` to `end - 1` that has one of some bits set; `end` where there is none.
+    /// @dev All words are looked at together first, as a rule there is none. Indices are not checked.
+    function overflow(uint256[] calldata copies, uint256 start, uint256 end, uint256 above)
+        internal
+        pure
+        returns (uint256 at)
+    {
+        uint256 bits = 0;
+        assembly ("memory-safe") {
+            let from := add(copies.offset, shl(5, start))
+            for { let to := add(copies.offset, shl(5, end)) } lt(from, to) { from := add(from, 32) } {
+                bits := or(bits, calldataload(from))
+            }
+        }
+        if (bits & above == 0) return end;
+        for (at = start; copies[at] & above == 0; ++at) {}
+    }
+
+    /// @notice The lane of a time step in its word.
+    function lane(uint256 word, uint256 step) internal pure returns (uint256) {
+        return word >> 21 * (step % PER_WORD) & (2 ** 21 - 1);
+    }
+
+    /// @notice keccak256 of the packed words.
+    function hash(uint256[] memory packed) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            result := keccak256(add(packed, 32), mul(32, mload(packed)))
+        }
+    }
+
+    /// @notice The same of words in the calldata.
+    function hashOf(uint256[] calldata packed) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            let size := shl(5, packed.length)
+            calldatacopy(free, packed.offset, size)
+            result := keccak256(free, size)
+        }
+    }
+
+    /// @notice keccak256 of bytes in the calldata.
+    function hashOf(bytes calldata data) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, data.offset, data.length)
+            result := keccak256(free, data.length)
+        }
+    }
+
+    /// @notice eps squared, four of them in the lanes of a word of residuals; eps in 1/1000 of a resolution unit.
+    function limits(uint32 primalGrid, uint32 dualGrid, uint32 primalTrade, uint32 dualTrade)
+        internal
+        pure
+        returns (uint256)
+    {
+        return uint256(primalGrid) ** 2 << 192 | uint256(dualGrid) ** 2 << 128 | uint256(primalTrade) ** 2 << 64
+            | uint256(dualTrade) ** 2;
+    }
+
+    /// @notice Whether the sums of squares are within their limits: RMS <= eps / 1000, that is sum / count <= (eps / 1000)^2.
+    /// @param grid  number of scalars that the upper two lanes are about
+    /// @param trade and the lower two
+    function within(uint256 residuals, uint256 limits_, uint256 grid, uint256 trade) internal pure returns (bool) {
+        return _within(residuals, limits_, 192, grid) && _within(residuals, limits_, 128, grid)
+            && _within(residuals, limits_, 64, trade) && _within(residuals, limits_, 0, trade);
+    }
+
+    /// @dev Left < 2^64 * 2^20, right < 2^64 * 2^32.
+    function _within(uint256 residuals, uint256 limits_, uint256 at, uint256 count) private pure returns (bool) {
+        return uint256(uint64(residuals >> at)) * 1e6 <= uint256(uint64(limits_ >> at)) * count;
     }
 }

@@ -9,6 +9,8 @@ uint8 constant MAX_NODES = 128;
 /// @title Sets of nodes
 /// @notice Node numbers 0 to 127 as bitmaps, bit i for node i.
 library Nodes {
+    uint256 private constant EACH_BYTE = (2 ** 128 - 1) / (2 ** 8 - 1); // one in each of 16 bytes
+
     function bit(uint8 node) internal pure returns (uint128) {
         return uint128(1) << node;
     }
@@ -23,7 +25,15 @@ library Nodes {
         return nodes & (nodes - 1);
     }
 
+    /// @notice Number of nodes in a set.
     function count(uint128 nodes) internal pure returns (uint256 number) {
-        for (; nodes != 0; nodes = withoutLowest(nodes)) ++number;
+        // Bits are counted in pairs, fours and bytes; the product adds up the bytes in the topmost. None overflows.
+        unchecked {
+            number = nodes;
+            number -= (number >> 1) & (EACH_BYTE * 0x55);
+            number = (number & (EACH_BYTE * 0x33)) + ((number >> 2) & (EACH_BYTE * 0x33));
+            number = (number + (number >> 4)) & (EACH_BYTE * 0x0F);
+            number = uint8(number * EACH_BYTE >> 120);
+        }
     }
 }

@@ -2,73 +2,142 @@
 pragma solidity 0.8.30;
 
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Blocks} from "./Blocks.sol";
 import {Lanes} from "./Lanes.sol";
 import {MAX_NODES, Nodes} from "./Nodes.sol";
 
 /// @title The tree that nodes declare
-/// @notice Checks one declaration against those that came before it, and counts a node's blocks.
+/// @notice A declaration is checked for itself when it is made, and against the others when the round starts: so nobody's
+///         declaration can make another's fail.
+/// @dev A member: one word, all that is needed of a leaf.
+///
+///      | bits    | holds                                       |
+///      |---------|---------------------------------------------|
+///      | 233     | whether it has children, which stand apart  |
+///      | 232     | whether it is out                           |
+///      | 224-231 | misses                                      |
+///      | 208-223 | bids                                        |
+///      | 200-207 | depth                                       |
+///      | 192-199 | parent                                      |
+///      | 160-191 | round                                       |
+///      | 0-159   | account                                     |
 library Tree {
-    /// @notice Edges of the tree as seen from above and from below, two sets of child nodes.
-    struct Edges {
-        uint128 listed; // by the parent
-        uint128 joined; // by the child, that is: declared nodes that are not roots
+    struct Store {
+        uint256[MAX_NODES] members;
+        uint128[MAX_NODES] children; // of those that are parents
     }
 
-    /// @notice Agreement of parents and children, each edge checked when the second of its two ends declares:
-    ///        - a node that is listed by a parent names that parent, and is one deeper;
-    ///        - a node lists no child that another lists, or that has declared with another parent or depth.
-    ///      What these leave, a child whose parent declares later without listing it, is in `joined` and never in
-    ///      `listed`; the aggregator finds it when the last node declares. Depths that grow by one exclude cycles.
-    function check(
-        IVirtualAggregator.Declaration[MAX_NODES] storage declarations,
-        Edges memory edges,
-        uint8 node,
-        IVirtualAggregator.Declaration memory declared,
-        uint128 present,
-        uint128 enrolled
-    ) internal view returns (Edges memory) {
-        uint8 parent = declared.parent;
-        uint128 children = declared.children;
-        uint128 bit = Nodes.bit(node);
+    uint256 private constant ONE_MISS = 1 << 224;
+    uint256 private constant OUT = 1 << 232;
+    uint256 private constant IS_PARENT = 1 << 233;
+
+    /// @notice Whether one declaration can be true.
+    function check(uint8 node, uint8 parent, uint8 depth, uint128 children, uint128 enrolled) internal pure {
         if (parent >= MAX_NODES) revert IVirtualAggregator.NodeOutOfRange(parent);
-        if (enrolled & Nodes.bit(parent) == 0) revert IVirtualAggregator.TopologyMismatch(parent, node);
-        if (children & ~enrolled != 0) revert IVirtualAggregator.TopologyMismatch(node, Nodes.lowest(children & ~enrolled));
         // A root, and only a root, has depth 0 and names itself.
-        if ((parent == node) != (declared.depth == 0)) revert IVirtualAggregator.TopologyMismatch(parent, node);
-
-        if (parent == node) {
-            if (edges.listed & bit != 0) revert IVirtualAggregator.TopologyMismatch(parent, node);
-        } else {
-            uint256 count = Nodes.count(children);
-            if (count > Lanes.MAX_SHARERS) revert IVirtualAggregator.TooManyChildren(node, count);
-            if (present & Nodes.bit(parent) != 0) {
-                IVirtualAggregator.Declaration memory above = declarations[parent];
-                if (above.children & bit == 0 || uint256(above.depth) + 1 != declared.depth) {
-                    revert IVirtualAggregator.TopologyMismatch(parent, node);
-                }
-            } else if (edges.listed & bit != 0) {
-                revert IVirtualAggregator.TopologyMismatch(parent, node);
-            }
-            edges.joined |= bit;
+        if (enrolled & Nodes.bit(parent) == 0 || (parent == node) != (depth == 0)) {
+            revert IVirtualAggregator.TopologyMismatch(parent, node);
         }
-
-        uint128 refused = children & (edges.listed | bit);
+        uint128 refused = children & (~enrolled | Nodes.bit(node));
         if (refused != 0) revert IVirtualAggregator.TopologyMismatch(node, Nodes.lowest(refused));
-        for (uint128 rest = children & present; rest != 0; rest = Nodes.withoutLowest(rest)) {
-            uint8 child = Nodes.lowest(rest);
-            IVirtualAggregator.Declaration memory below = declarations[child];
-            if (below.parent != node || uint256(declared.depth) + 1 != below.depth) {
-                revert IVirtualAggregator.TopologyMismatch(node, child);
-            }
-        }
-        edges.listed |= children;
-        return edges;
+        uint256 count = Nodes.count(children);
+        if (depth != 0 && count > Lanes.MAX_SHARERS) revert IVirtualAggregator.TooManyChildren(node, count);
     }
 
-    /// @notice Blocks in a submission of the node (see the interface).
-    function blocks(IVirtualAggregator.Declaration memory declared) internal pure returns (uint256 number) {
-        number = 2 * Nodes.count(declared.children);
-        if (declared.depth != 0) number += declared.children == 0 ? 2 : 3;
-        if (declared.depth > 1) ++number;
+    /// @notice Keeps a declaration: no misses, not out.
+    function write(
+        Store storage self, uint8 node, address account, IVirtualAggregator.Declaration memory declared
+    ) internal {
+        self.members[node] = uint160(account) | uint256(declared.round) << 160 | uint256(declared.parent) << 192
+            | uint256(declared.depth) << 200 | uint256(declared.bids) << 208;
+        if (declared.children == 0) return;
+        self.members[node] |= IS_PARENT;
+        self.children[node] = declared.children;
+    }
+
+    /// @notice Fills in what a node declared.
+    /// @return account its author
+    function read(Store storage self, uint8 node, IVirtualAggregator.Declaration memory declared)
+        internal
+        view
+        returns (address account)
+    {
+        uint256 member = self.members[node];
+        declared.round = uint32(member >> 160);
+        declared.parent = uint8(member >> 192);
+        declared.depth = uint8(member >> 200);
+        declared.bids = uint16(member >> 208);
+        declared.misses = uint8(member >> 224);
+        declared.out = member & OUT != 0;
+        declared.children = member & IS_PARENT == 0 ? 0 : self.children[node];
+        return address(uint160(member));
+    }
+
+    /// @return misses one more than before
+    function miss(Store storage self, uint8 node) internal returns (uint8 misses) {
+        uint256 member = self.members[node] + ONE_MISS;
+        self.members[node] = member;
+        return uint8(member >> 224);
+    }
+
+    function exclude(Store storage self, uint8 node) internal {
+        self.members[node] |= OUT;
+    }
+
+    /// @notice What a node has copies of, see Blocks.
+    function held(Store storage self, uint8 node, IVirtualAggregator.Declaration memory declared)
+        internal
+        view
+        returns (uint256[] memory)
+    {
+        return Blocks.held(node, declared, declared.depth > 1 ? self.children[declared.parent] : 0);
+    }
+
+    /// @notice Keeps what both ends of an edge agree on, from the roots down: a node stays where it is a root, or where
+    ///         its parent stays, lists it and is one less deep. Of a node's children those stay that do. Depths that
+    ///         grow by one exclude cycles.
+    /// @param  declared nodes that have declared
+    /// @return roster   the nodes that stay; the others are out
+    /// @return blocks   number of blocks in the submissions of all of them
+    /// @return bids     number of their bids
+    function settle(Store storage self, uint128 declared)
+        internal
+        returns (IVirtualAggregator.Roster memory roster, uint256 blocks, uint256 bids)
+    {
+        IVirtualAggregator.Declaration memory mine;
+        IVirtualAggregator.Declaration memory theirs;
+        uint128 reached = 0; // their children have not been looked at yet
+        for (uint128 rest = declared; rest != 0; rest = Nodes.withoutLowest(rest)) {
+            uint8 node = Nodes.lowest(rest);
+            read(self, node, mine);
+            if (mine.depth == 0) reached |= Nodes.bit(node);
+        }
+        uint128 waiting = declared & ~reached;
+
+        while (reached != 0) {
+            uint8 node = Nodes.lowest(reached);
+            read(self, node, mine);
+            uint128 children = 0;
+            for (uint128 rest = mine.children & waiting; rest != 0; rest = Nodes.withoutLowest(rest)) {
+                uint8 child = Nodes.lowest(rest);
+                read(self, child, theirs);
+                if (theirs.parent == node && theirs.depth == uint256(mine.depth) + 1) children |= Nodes.bit(child);
+            }
+            if (children != mine.children) {
+                mine.children = children;
+                self.children[node] = children;
+            }
+            waiting &= ~children;
+            reached = Nodes.withoutLowest(reached) | children;
+            roster.nodes |= Nodes.bit(node);
+            if (mine.depth != 0) {
+                roster.lines |= Nodes.bit(node);
+                if (children != 0) roster.inner |= Nodes.bit(node);
+            }
+            blocks += Blocks.count(mine);
+            bids += mine.bids;
+        }
+        for (; waiting != 0; waiting = Nodes.withoutLowest(waiting)) exclude(self, Nodes.lowest(waiting));
+        roster.active = roster.nodes;
     }
 }

@@ -8,12 +8,17 @@ import pytest
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS / "contracts")]
 
-from helpers import FEEDER, STAR, TRADERS, Community, setting, theta  # noqa: E402
+from helpers import FEEDER, MAX_MISSES, STAR, TRADERS, Community, setting, theta  # noqa: E402
+from link import rpc  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def isolation(fn_isolation):
-    """Every test starts from the same chain."""
+def isolation(module_isolation, history):
+    """Every test starts from the chain as the fixtures of its module left it."""
+    snapshot = rpc("evm_snapshot")
+    yield
+    rpc("evm_revert", snapshot)
+    history.clear()  # else brownie waits for nonces that are no more
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +38,6 @@ def nodes(accounts):
 
 
 @pytest.fixture(scope="session")
-def grid_operator(nodes):
-    """Node 0."""
-    return nodes[0]
-
-
-@pytest.fixture(scope="session")
 def household(nodes):
     """Node 1."""
     return nodes[1]
@@ -51,12 +50,31 @@ def neighbour(nodes):
 
 
 @pytest.fixture(scope="module")
-def community(VirtualAggregator, manager, nodes):
+def signers(module_isolation, accounts):
+    """Accounts of the nodes, with keys that sign: signers(n) are the nodes 0 to n - 1."""
+
+    def add(node):
+        account = accounts.add("0x" + f"{node + 1:02x}" * 32)
+        accounts[9].transfer(account, "2 ether")
+        return account
+
+    first = {node: add(node) for node in range(8)}
+    return lambda count: {node: first[node] if node in first else add(node) for node in range(count)}
+
+
+@pytest.fixture(scope="module")
+def referee(module_isolation, Referee, manager):
+    return manager.deploy(Referee)
+
+
+@pytest.fixture(scope="module")
+def community(VirtualAggregator, referee, manager, signers):
     """Makes a community, enrolled, no round open."""
 
-    def make(tree, mu=50, steps=24, seed=1, accounts=nodes):
-        aggregator = manager.deploy(VirtualAggregator, theta(len(tree), mu), setting(steps))
-        made = Community(aggregator, tree, accounts, seed)
+    def make(tree, mu=50, steps=24, seed=1, max_misses=MAX_MISSES, milliwatt=10):
+        chosen = setting(steps, max_misses, milliwatt)
+        aggregator = manager.deploy(VirtualAggregator, theta(len(tree), mu), chosen, referee)
+        made = Community(aggregator, tree, signers(max(tree) + 1), seed)
         made.enrol()
         return made
 

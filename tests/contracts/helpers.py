@@ -1,17 +1,35 @@
-"""What the contract tests share: packing, trees, and a community that plays beside the reference model."""
+"""What the contract tests share: trees, signatures, calls in batches, and a community beside the reference model."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reference.aggregator_model import AggregatorModel, Block, Declared
+from brownie import chain, web3
+from eth_abi import encode
+from eth_account import Account
+from eth_utils import keccak
+from link import Link, Receipt, grouped
+from reference.aggregator_model import (
+    PAYLOAD_BITS,
+    SUBMISSION,
+    AggregatorModel,
+    Block,
+    Declared,
+    Part,
+    bitmap,
+    hash_words,
+    pack,
+    submission_hash,
+    unpack,
+)
 
-PHASES = ["None", "Declaring", "Iterating", "Converged", "Exhausted", "Abandoned"]
-LANES, LANE_BITS = 12, 21
-PAYLOAD_BITS = {"P": 20, "Q": 20, "V": 16}
 PHASE_SECONDS = 600
+MAX_MISSES = 2
 EPS = (1000, 2000, 3000, 4000)  # 1/1000 resolution unit
+LARGE = [1 << 55] * 4  # residuals far beyond any limit
+NONE = [0] * 4
 
 STAR = {
     0: Declared(0, 0, (1, 2, 3, 4), 0),
@@ -43,24 +61,7 @@ def low(account: Any) -> str:
     return str(account).lower()
 
 
-def bitmap(nodes: Any) -> int:
-    return sum(1 << node for node in nodes)
-
-
-def pack(values: list[int]) -> list[int]:
-    """Lanes of a block to words."""
-    return [
-        sum(value << LANE_BITS * lane for lane, value in enumerate(values[start : start + LANES]))
-        for start in range(0, len(values), LANES)
-    ]
-
-
-def unpack(words: list[int], steps: int) -> list[int]:
-    """Words of a block to lanes."""
-    return [words[t // LANES] >> LANE_BITS * (t % LANES) & (1 << LANE_BITS) - 1 for t in range(steps)]
-
-
-def pack_residuals(values: list[int]) -> int:
+def pack_residuals(values: Sequence[int]) -> int:
     return sum(value << 64 * (3 - lane) for lane, value in enumerate(values))
 
 
@@ -68,57 +69,107 @@ def theta(n: int, mu: int = 50, eps: tuple[int, int, int, int] = EPS) -> tuple[i
     return (n, 10**9, 2 * 10**9, *eps, mu)
 
 
-def setting(steps: int = 24) -> tuple[int, ...]:
-    return (steps, 900, 10, 100, PHASE_SECONDS)
+def setting(steps: int = 24, max_misses: int = MAX_MISSES, milliwatt: int = 10) -> tuple[int, ...]:
+    return (steps, 900, milliwatt, 100, PHASE_SECONDS, max_misses)
+
+
+def overdue() -> None:
+    """Lets the deadline pass."""
+    chain.sleep(PHASE_SECONDS + 5)
+    chain.mine()
+
+
+# ---------------------------------------------------------------------- signatures
+
+
+RELAYED = f"Relayed(Submission submission,bytes32 head){SUBMISSION}"
+DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+
+
+def domain_separator(contract: str, chain_id: int) -> bytes:
+    types = ["bytes32", "bytes32", "bytes32", "uint256", "address"]
+    return keccak(encode(types, [keccak(text=DOMAIN), keccak(text="gridpact"), keccak(text="1"), chain_id, contract]))
+
+
+def relay_digest(contract: str, chain_id: int, h: bytes, head: bytes) -> bytes:
+    """What is signed: h in this history of this contract on this chain."""
+    return keccak(
+        b"\x19\x01"
+        + domain_separator(contract, chain_id)
+        + keccak(encode(["bytes32"] * 3, [keccak(text=RELAYED), h, head]))
+    )
+
+
+def signature(key: str, digest: bytes) -> tuple[bytes, bytes]:
+    """r and vs of EIP-2098."""
+    made = Account.unsafe_sign_hash(digest, key)
+    return made.r.to_bytes(32, "big"), (made.s | (made.v - 27) << 255).to_bytes(32, "big")
+
+
+# ---------------------------------------------------------------------- a community
 
 
 class Community:
     """Accounts and their declarations on one aggregator, with the reference model beside it."""
 
-    def __init__(self, aggregator: Any, tree: dict[int, Declared], accounts: dict[int, Any], seed: int = 1) -> None:
+    def __init__(
+        self, aggregator: Any, tree: Mapping[int, Declared], accounts: Mapping[int, Any], seed: int = 1
+    ) -> None:
         self.aggregator = aggregator
+        self.link = Link(aggregator)
+        self.manager = aggregator.owner()
         self.tree = tree
-        self.accounts = accounts
+        self.accounts = accounts  # local ones: their keys sign
         self.random = random.Random(seed)
-        self.steps = plain(aggregator.setting())[0]
-        self.round = 0
-        self.model = self._model()
+        limits, self.setting = plain(aggregator.theta()), plain(aggregator.setting())
+        self.steps = self.setting[0]
+        self.chain_id = web3.eth.chain_id
+        self.model = AggregatorModel(
+            set(tree), self.steps, mu=limits[7], eps=tuple(limits[3:7]), max_misses=self.setting[5]
+        )
 
     def again(self) -> Community:
-        """As this one was when its round started, to where the chain was taken back."""
+        """As this one was when its first round had just started, to where the chain was taken back."""
         other = Community(self.aggregator, self.tree, self.accounts)
-        other.round = self.round
+        other.model.open_round()
+        for node in self.tree:
+            other.model.declare(1, node, self.said(node))
         return other
 
-    def _model(self) -> AggregatorModel:
-        limits = plain(self.aggregator.theta())
-        return AggregatorModel(self.tree, self.steps, mu=limits[7], eps=tuple(limits[3:7]))
+    def send(self, sender: Any, name: str, *arguments: Any) -> Receipt:
+        return self.link.send(sender, name, *arguments)
 
-    def enrol(self) -> Any:
-        manager = self.aggregator.owner()
+    def view(self, name: str, *arguments: Any) -> Any:
+        return self.link.view(name, *arguments)
+
+    # -- what the manager and the nodes do
+
+    def enrol(self) -> Receipt:
         nodes = list(self.tree)
-        return self.aggregator.enrol(nodes, [self.accounts[node] for node in nodes], {"from": manager})
+        accounts = [self.accounts[node] for node in nodes]
+        return self.send(self.manager, "enrol", nodes, [str(account) for account in accounts])
 
-    def open(self) -> Any:
-        tx = self.aggregator.openRound(20260701, {"from": self.aggregator.owner()})
-        self.round += 1
-        self.model = self._model()
+    def open(self) -> Receipt:
+        tx = self.send(self.manager, "openRound", 20260701)
+        self.model.open_round()
         return tx
 
-    def declare(self, node: int, **changes: Any) -> Any:
+    def said(self, node: int, **changes: Any) -> Declared:
+        """What a node declares, by default what the tree has and a book of its own."""
         me = self.tree[node]
-        values = {
-            "round": self.round,
-            "parent": me.parent,
-            "children": bitmap(me.children),
-            "depth": me.depth,
-            "bids": me.bids,
-            "book": b"book of %d" % node,
-            **changes,
-        }
-        return self.aggregator.declare(*values.values(), {"from": self.accounts[node]})
+        book = me.book or b"book of %d" % node
+        values = {"parent": me.parent, "depth": me.depth, "children": me.children, "bids": me.bids, "book": book}
+        return Declared(**{**values, **changes})
 
-    def start(self, order: list[int] | None = None) -> Any:
+    def declare(self, node: int, round_: int | None = None, **changes: Any) -> Any:
+        said = self.said(node, **changes)
+        number = self.model.now.number if round_ is None else round_
+        values = (said.parent, bitmap(said.children), said.depth, said.bids, said.book)
+        tx = self.send(self.accounts[node], "declare", number, *values)
+        self.model.declare(number, node, said)
+        return tx
+
+    def start(self, order: Sequence[int] | None = None) -> Any:
         """Opens a round and declares; returns the last declaration."""
         self.open()
         for node in order or list(self.tree):
@@ -128,64 +179,127 @@ class Community:
     def copies(self, node: int, largest: bool = False) -> dict[Block, list[int]]:
         """Random copies of a node's blocks, sometimes at the ends of their range."""
         blocks = {}
-        for block in self.model.blocks(node):
+        for block in self.model.now.blocks(node):
             top = (1 << PAYLOAD_BITS[block[0]]) - 1
             pick = [top] if largest else [0, top, self.random.randint(0, top), self.random.randint(0, top)]
             blocks[block] = [self.random.choice(pick) for _ in range(self.steps)]
         return blocks
 
-    def bids(self, node: int) -> bytes:
-        return self.random.randbytes(2 * self.tree[node].bids)
-
-    def submit(self, node: int, residuals: list[int] | None = None, largest: bool = False, **changes: Any) -> Any:
-        """Submits random copies, to the contract and then to the model."""
-        copies = self.copies(node, largest)
-        residuals = residuals or [1 << 55] * 4
+    def part(
+        self, node: int, residuals: Sequence[int] = LARGE, largest: bool = False, **changes: Any
+    ) -> Part:
+        """A submission of random numbers."""
         values = {
-            "round": self.round,
-            "iteration": self.model.iteration,
-            "copies": [word for lanes in copies.values() for word in pack(lanes)],
-            "bids": self.bids(node),
+            "words": tuple(word for lanes in self.copies(node, largest).values() for word in pack(lanes)),
+            "bids": self.random.randbytes(2 * self.tree[node].bids),
             "residuals": pack_residuals(residuals),
             **changes,
         }
-        tx = self.aggregator.submit(*values.values(), {"from": self.accounts[node]})
-        self.model.submit(node, copies, residuals)
+        return Part(node, **values)
+
+    def submit(
+        self, node: int, residuals: Sequence[int] = LARGE, part: Part | None = None, **changes: Any
+    ) -> Receipt:
+        """Submits to the contract, and then to the model. Changes: round_, iteration, history, and those of a part."""
+        now = self.model.now
+        place = {
+            "round_": now.number,
+            "iteration": now.iteration,
+            "history": int.from_bytes(now.head[-2:], "big"),
+        }
+        place |= {key: changes.pop(key) for key in place if key in changes}
+        part = part or self.part(node, residuals, **changes)
+        tx = self.send(self.accounts[node], "submit", *place.values(), part.words, part.bids, part.residuals)
+        self.model.submit(*place.values(), part)
         return tx
 
-    def iterate(self, residuals: list[int] | None = None, order: list[int] | None = None) -> Any:
-        """One iteration of all nodes; returns the last submission."""
-        for node in order or self.random.sample(list(self.tree), len(self.tree)):
+    def iterate(self, residuals: Sequence[int] = LARGE, order: Sequence[int] | None = None) -> Any:
+        """One iteration of all nodes that are not out; returns the last submission."""
+        for node in order or self.random.sample(sorted(self.model.now.active), len(self.model.now.active)):
             tx = self.submit(node, residuals)
         return tx
 
+    def close(self, sender: Any) -> Receipt:
+        """Closes an overdue phase."""
+        overdue()
+        tx = self.send(sender, "closeOverdue")
+        self.model.close_overdue(True)
+        return tx
+
+    # -- relayed
+
+    def sign(self, part: Part, **changes: Any) -> tuple[Any, ...]:
+        """A part as `relay` takes it. Changes: round_, iteration, head, contract, chain_id, key, claimed (the node)."""
+        now = self.model.now
+        get = changes.get
+        h = submission_hash(
+            get("round_", now.number),
+            get("iteration", now.iteration),
+            part.node,
+            hash_words(part.words),
+            keccak(part.bids),
+            part.residuals,
+        )
+        digest = relay_digest(
+            str(get("contract", self.aggregator)), get("chain_id", self.chain_id), h, get("head", now.head)
+        )
+        key = get("key", self.accounts[part.node].private_key if part.node in self.accounts else None)
+        if key is None or not part.signed:
+            key = "0x" + "11" * 32
+        return (get("claimed", part.node), part.words, part.bids, part.residuals, *signature(key, digest))
+
+    def relay(self, parts: Sequence[Part], sender: Any) -> Any:
+        """Relays parts to the contract, and then to the model; the same ones are skipped."""
+        now = self.model.now
+        number, iteration = now.number, now.iteration
+        batch = [self.sign(part) for part in parts]
+        tx = self.send(sender, "relay", number, iteration, batch)
+        skipped = self.model.relay(number, iteration, parts)
+        assert [(event["node"], event["reason"]) for event in tx.all("Skipped")] == [
+            (node, self.link.error_data(why.name, *why.values)) for node, why in skipped
+        ]
+        return tx
+
+    # -- comparison
+
     def check(self) -> None:
         """Compares everything readable with the model."""
-        model, aggregator = self.model, self.aggregator
-        progress = plain(aggregator.progress())
-        assert progress[0] == self.round
-        assert PHASES[progress[2]] == model.phase
-        assert plain(aggregator.scalars()) == model.scalars()
-        if model.phase == "Iterating":
-            assert progress[1] == model.iteration
-            assert progress[4] == len(model.open.copies)
-            assert progress[5] == bitmap(model.open.copies)
-        else:
-            assert plain(aggregator.outcome(self.round)) == (
-                progress[2],
-                len(model.closed),
-                bitmap(model.present()),
-            )
-        if not model.closed:
-            return
-        assert aggregator.residuals() == pack_residuals(model.residuals())
-        for node in self.tree:
-            iteration, present, words = plain(aggregator.coupling(node))
-            assert iteration == len(model.closed)
-            assert present == bitmap(model.present())
-            expected = model.coupling(node)
-            per_block = -(-self.steps // LANES)
-            assert len(words) == per_block * len(expected) == aggregator.copiesLength(node)
-            for at, lanes in enumerate(expected.values()):
+        model, link = self.model, self.link
+        now = model.now
+        nodes = sorted(self.tree)
+        rounds = [one.number for one in model.rounds]
+        progress, roster, scalars, head, outcomes, commitments, declarations, running = grouped(
+            [(link, "progress")],
+            [(link, "roster")],
+            [(link, "scalars")],
+            [(link, "head")],
+            [(link, "outcome", round_) for round_ in rounds],
+            [(link, "commitment", round_, node) for round_ in rounds for node in nodes],
+            [(link, "declaration", node) for node in nodes],
+            [(link, "running", node) for node in now.nodes] if now.phase == "Iterating" else [],
+        )
+        expected = model.progress()
+        round_, iteration, phase, _, counter, wanted, history, present = progress[0]
+        assert (round_, iteration, phase) == (expected["round"], expected["iteration"], expected["phase"])
+        if now.running:
+            assert (counter, wanted, present) == (expected["counter"], expected["expected"], expected["present"])
+        assert history == expected["history"]
+        assert roster[0] == model.roster()
+        assert scalars[0] == model.scalars()
+        assert head[0] == (len(now.closed), now.head)
+        assert outcomes == [model.outcome(round_) for round_ in rounds]
+        assert commitments == [model.commitment(round_, node) for round_ in rounds for node in nodes]
+        for node, state in zip(nodes, declarations, strict=True):
+            if node in now.nodes:
+                me = now.nodes[node]
+                assert state == (
+                    *(now.number, me.parent, me.depth, me.bids, bitmap(me.children)),
+                    *(now.misses[node], node in now.out),
+                )
+            elif node in now.declared and now.phase != "Declaring":
+                assert state[6], "dropped nodes are out"
+        for node, (iteration, present, words) in zip(now.nodes, running, strict=False):
+            assert (iteration, present) == (now.iteration, bitmap(now.open))
+            for at, lanes in enumerate(model.running(node).values()):
                 if lanes is not None:
-                    assert unpack(words[at * per_block : (at + 1) * per_block], self.steps) == lanes
+                    assert unpack(words[at * model.width : (at + 1) * model.width], self.steps) == lanes

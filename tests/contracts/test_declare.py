@@ -1,11 +1,12 @@
-"""VirtualAggregator: declaring, and the agreement of parents and children."""
+"""VirtualAggregator: declaring, and the tree that is left when the round starts."""
 
 import itertools
+import random
 
-import brownie
 import pytest
-from helpers import FEEDER, PHASE_SECONDS, STAR, Community, bitmap, low, plain, setting, theta
-from reference.aggregator_model import Declared
+from helpers import FEEDER, PHASE_SECONDS, STAR, TRADERS, low, overdue, setting, theta
+from link import Link, refused
+from reference.aggregator_model import Declared, bitmap, keccak
 
 
 @pytest.fixture
@@ -24,31 +25,42 @@ def open_feeder(community):
 
 def test_declare_isStoredAndPassedOn(open_star):
     tx = open_star.declare(1, book=b"partners and steps")
-    assert dict(tx.events["Declared"]) == {
+    assert tx.one("Declared").values == {
         "round": 1,
         "node": 1,
         "parent": 0,
         "depth": 1,
         "children": 0,
         "bids": 100,
-        "book": "0x" + b"partners and steps".hex(),
+        "book": b"partners and steps",
     }
-    assert plain(open_star.aggregator.declaration(1)) == (1, 0, 1, 100, 0)
-    assert open_star.aggregator.copiesLength(1) == 4
-    assert plain(open_star.aggregator.scalars()) == (48, 100)
-    assert plain(open_star.aggregator.progress())[4:] == (1, 1 << 1)
-    assert open_star.aggregator.nodeIn(1, open_star.accounts[1]) == 1
-
-
-def test_declare_lastStartsTheFirstIteration(open_star, chain):
-    for node in (3, 1, 0, 4):
-        tx = open_star.declare(node)
-        assert "IterationOpened" not in tx.events
-    tx = open_star.declare(2)
-    deadline = chain[-1].timestamp + PHASE_SECONDS
-    assert dict(tx.events["IterationOpened"]) == {"round": 1, "iteration": 1, "deadline": deadline}
-    assert plain(open_star.aggregator.progress()) == (1, 1, 2, deadline, 0, 0)
+    assert open_star.view("declaration", 1) == (1, 0, 1, 100, 0, 0, False)
+    assert open_star.view("commitment", 1, 1) == (bytes(32), keccak(b"partners and steps"))
+    assert open_star.view("copiesLength", 1) == 4
+    assert open_star.view("progress")[4:] == (1, 5, 0, 1 << 1)
+    assert open_star.view("nodeIn", 1, str(open_star.accounts[1])) == 1
+    assert open_star.view("accountIn", 1, 1) == low(open_star.accounts[1])
     open_star.check()
+
+
+def test_declare_lastStartsTheFirstIteration(open_star):
+    for node in (3, 1, 0, 4):
+        assert open_star.declare(node).names == ["Declared"]
+    tx = open_star.declare(2)
+    deadline = tx.timestamp + PHASE_SECONDS
+    assert tx.one("RoundStarted").values == {"round": 1, "nodes": 0b11111, "lines": 0b11110, "inner": 0}
+    assert tx.one("IterationOpened").values == {"round": 1, "iteration": 1, "deadline": deadline}
+    assert tx.names == ["Declared", "RoundStarted", "IterationOpened"]
+    assert open_star.view("progress") == (1, 1, 2, deadline, 0, 5, 0, 0)
+    assert open_star.view("scalars") == ((4 + 4) * 2 * 24, 109)
+    open_star.check()
+
+
+def test_declare_ofAFeederHasVoltages(open_feeder):
+    for node in FEEDER:
+        tx = open_feeder.declare(node)
+    assert tx.one("RoundStarted").values == {"round": 1, "nodes": 0b111111, "lines": 0b111110, "inner": 0b110}
+    open_feeder.check()
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(6)))[::97])
@@ -61,48 +73,47 @@ def test_declare_takesAnyOrder(open_feeder, order):
 def test_declare_failsIfTwice(open_star):
     """VA1, VA6"""
     open_star.declare(1)
-    before = plain(open_star.aggregator.progress())
-    with brownie.reverts("AlreadyDeclared: 1"):
+    before = open_star.view("progress")
+    with refused("AlreadyDeclared: 1"):
         open_star.declare(1, bids=3)
-    assert plain(open_star.aggregator.progress()) == before
-    assert plain(open_star.aggregator.declaration(1))[3] == 100
+    assert open_star.view("progress") == before
+    assert open_star.view("declaration", 1)[3] == 100
 
 
 def test_declare_failsIfNotEnrolled(open_star, outsider):
     """VA5"""
-    with brownie.reverts(f"NotEnrolled: {low(outsider)}"):
-        open_star.aggregator.declare(1, 0, 0, 1, 0, b"", {"from": outsider})
-    with brownie.reverts(f"NotEnrolled: {low(outsider)}"):
-        open_star.aggregator.nodeIn(1, outsider)
+    with refused(f"NotEnrolled: {low(outsider)}"):
+        open_star.send(outsider, "declare", 1, 0, 0, 1, 0, b"")
 
 
-def test_declare_failsIfWrongRound(open_star):
-    with brownie.reverts("WrongRound: 1, 2"):
-        open_star.declare(1, round=2)
+@pytest.mark.parametrize("round_", [0, 2])
+def test_declare_failsIfWrongRound(open_star, round_):
+    with refused(f"WrongRound: 1, {round_}"):
+        open_star.declare(1, round_)
 
 
 def test_declare_failsIfIterating(star):
-    with brownie.reverts("WrongPhase: 2"):
+    with refused("WrongPhase: 2"):
         star.declare(1)
 
 
 def test_declare_failsBeforeTheFirstRound(community):
-    with brownie.reverts("WrongPhase: 0"):
-        community(STAR).declare(1, round=0)
+    with refused("WrongPhase: 0"):
+        community(STAR).declare(1, 0)
 
 
-def test_declare_countsAfterTheDeadline(open_star, chain):
-    """Late is better than never, as long as nobody has abandoned the round."""
-    chain.sleep(PHASE_SECONDS + 1)
+def test_declare_countsAfterTheDeadline(open_star):
+    """Late is better than never, as long as nobody has started the round."""
+    overdue()
     open_star.declare(1)
-    assert plain(open_star.aggregator.progress())[4] == 1
+    assert open_star.view("progress")[4] == 1
 
 
-# ---------------------------------------------------------------------- the tree
+# ---------------------------------------------------------------------- one declaration for itself
 
 
 def test_declare_failsIfParentOutOfRange(open_star):
-    with brownie.reverts("NodeOutOfRange: 128"):
+    with refused("NodeOutOfRange: 128"):
         open_star.declare(1, parent=128)
 
 
@@ -110,76 +121,132 @@ def test_declare_failsIfParentOutOfRange(open_star):
     ("node", "changes", "error"),
     [
         (1, {"parent": 7}, "7, 1"),  # parent not enrolled
-        (0, {"children": bitmap([1, 2, 3, 4, 9])}, "0, 9"),  # child not enrolled
+        (0, {"children": (1, 2, 3, 4, 9)}, "0, 9"),  # child not enrolled
         (1, {"depth": 0}, "0, 1"),  # not a root, yet depth 0
         (1, {"parent": 1}, "1, 1"),  # a root, yet depth 1
-        (0, {"children": bitmap([0, 1, 2, 3, 4])}, "0, 0"),  # its own child
+        (0, {"children": (0, 1, 2, 3, 4)}, "0, 0"),  # its own child
     ],
 )
 def test_declare_failsIfAloneInconsistent(open_star, node, changes, error):
-    with brownie.reverts(f"TopologyMismatch: {error}"):
-        open_star.declare(node, **changes)
-
-
-@pytest.mark.parametrize(
-    ("first", "node", "changes", "error"),
-    [
-        # the child comes second
-        ([(0, {"children": bitmap([2, 3, 4])})], 1, {}, "0, 1"),  # parent does not list it
-        ([(0, {})], 1, {"depth": 2}, "0, 1"),  # depth does not grow by one
-        ([(0, {})], 1, {"parent": 2}, "2, 1"),  # listed by 0, names 2, who has not declared
-        ([(0, {})], 1, {"parent": 1, "depth": 0}, "1, 1"),  # listed by 0, a root
-        # the parent comes second
-        ([(1, {"depth": 2})], 0, {}, "0, 1"),  # depth does not grow by one
-        ([(1, {"parent": 2})], 0, {}, "0, 1"),  # the child names another
-        ([(1, {"parent": 1, "depth": 0})], 0, {}, "0, 1"),  # the child is a root
-        ([(0, {})], 2, {"children": bitmap([3])}, "2, 3"),  # two parents list node 3
-    ],
-)
-def test_declare_failsIfItContradictsAnEarlierOne(open_star, first, node, changes, error):
     """VA6"""
-    for earlier, its_changes in first:
-        open_star.declare(earlier, **its_changes)
-    before = plain(open_star.aggregator.progress())
-    with brownie.reverts(f"TopologyMismatch: {error}"):
+    before = open_star.view("progress")
+    with refused(f"TopologyMismatch: {error}"):
         open_star.declare(node, **changes)
-    assert plain(open_star.aggregator.progress()) == before
-
-
-def test_declare_lastFailsIfAParentDoesNotListItsChild(open_star):
-    """Node 1 names 0; 0 declares later without it; when all have declared, nobody can list it any more."""
-    open_star.declare(1)
-    open_star.declare(0, children=bitmap([2, 3, 4]))
-    open_star.declare(2)
-    open_star.declare(3)
-    with brownie.reverts("TopologyMismatch: 0, 1"):
-        open_star.declare(4)
-
-
-def test_declare_failsOnACycle(VirtualAggregator, manager, nodes):
-    """1 - 2 - 3 - 1: some depth must break off."""
-    tree = {1: Declared(3, 1, (2,), 0), 2: Declared(1, 2, (3,), 0), 3: Declared(2, 3, (1,), 0)}
-    made = Community(manager.deploy(VirtualAggregator, theta(3), setting()), tree, nodes)
-    made.enrol()
-    made.open()
-    made.declare(1)
-    made.declare(2)
-    with brownie.reverts("TopologyMismatch: 3, 1"):
-        made.declare(3)
+    assert open_star.view("progress") == before
 
 
 @pytest.mark.parametrize(("parent", "depth"), [(0, 1), (1, 0)])
-def test_declare_failsIfTooManyChildren(VirtualAggregator, manager, nodes, parent, depth):
+def test_declare_failsIfTooManyChildren(VirtualAggregator, manager, referee, nodes, parent, depth):
     """33 holders of one voltage would overflow a lane; the root has none, so it may have any number."""
-    aggregator = manager.deploy(VirtualAggregator, theta(35), setting())
+    link = Link(manager.deploy(VirtualAggregator, theta(35), setting(), referee))
     # Addresses nobody has the key of: they need not declare here.
     others = ["0x" + f"{node:040x}" for node in range(2, 35)]
-    aggregator.enrol(list(range(35)), [nodes[0], nodes[1], *others], {"from": manager})
-    aggregator.openRound(1, {"from": manager})
+    link.send(manager, "enrol", list(range(35)), [str(nodes[0]), str(nodes[1]), *others])
+    link.send(manager, "openRound", 1)
     children = bitmap(range(2, 34))
     if depth:
-        with brownie.reverts("TooManyChildren: 1, 32"):
-            aggregator.declare(1, parent, children, depth, 0, b"", {"from": nodes[1]})
+        with refused("TooManyChildren: 1, 32"):
+            link.send(nodes[1], "declare", 1, parent, children, depth, 0, b"")
         children = bitmap(range(2, 33))
-    aggregator.declare(1, parent, children, depth, 0, b"", {"from": nodes[1]})
-    assert plain(aggregator.declaration(1))[4] == children
+    link.send(nodes[1], "declare", 1, parent, children, depth, 0, b"")
+    assert link.view("declaration", 1)[4] == children
+
+
+# ---------------------------------------------------------------------- declarations that do not agree
+
+STRAY = {  # node, what it declares falsely, who is left, and whose children
+    "the parent does not list the child": (0, {"children": (2, 3, 4)}, {0, 2, 3, 4}),
+    "the depth does not grow by one": (1, {"depth": 2}, {0, 2, 3, 4}),
+    "the child names another parent": (1, {"parent": 2}, {0, 2, 3, 4}),
+    "the child is a root": (1, {"parent": 1, "depth": 0}, {0, 1, 2, 3, 4}),
+    "a second parent lists the child": (2, {"children": (3,)}, {0, 1, 2, 3, 4}),
+    "the root lists nobody": (0, {"children": ()}, {0}),
+    "there is no root": (0, {"parent": 1, "depth": 2}, set()),
+}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", STRAY)
+def test_declarations_thatDoNotAgree(open_star, name, seed):
+    """What is false hurts its author and those below it, in any order; the round starts with the others."""
+    false, changes, left = STRAY[name]
+    for node in random.Random(seed).sample(sorted(STAR), len(STAR)):
+        tx = open_star.declare(node, **(changes if node == false else {}))
+    assert set(open_star.model.now.nodes) == left
+    assert ("RoundStarted" in tx.names) == bool(left)
+    assert ("RoundEnded" in tx.names) == (not left)
+    open_star.check()
+    if left:
+        open_star.iterate()
+        open_star.iterate()
+        open_star.check()
+        for dropped in set(STAR) - left:
+            with refused(f"NotInRound: {dropped}, 1"):
+                open_star.send(open_star.accounts[dropped], "submit", 1, 3, open_star.view("progress")[6], [], b"", 0)
+
+
+def test_declarations_ofACycleAreDropped(community):
+    """1 - 2 - 3 - 1: some depth must break off, and nobody reaches a root."""
+    tree = {1: Declared(3, 1, (2,), 0), 2: Declared(1, 2, (3,), 0), 3: Declared(2, 3, (1,), 0)}
+    made = community(tree)
+    tx = made.start()
+    assert tx.one("RoundEnded").values == {"round": 1, "phase": 5, "iterations": 0}
+    made.check()
+    made.open()
+    made.declare(1, parent=1, depth=0, children=())
+    made.check()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_declarations_fuzzed(community, seed):
+    """Any declarations that are consistent for themselves, in any order, against the plain model."""
+    chance = random.Random(seed)
+    everybody = list(range(8))
+    tree = {node: Declared(node, 0, (), node) for node in everybody}
+    made = community(tree, seed=seed)
+    for _ in range(2):
+        made.open()
+        for node in chance.sample(everybody, len(everybody)):
+            parent = chance.choice([node, 0, 0, 1, 2, node // 2])
+            depth = 0 if parent == node else chance.choice([1, 1, 2, 2, 3])
+            children = tuple(child for child in everybody if child != node and chance.random() < 0.6)
+            made.declare(node, parent=parent, depth=depth, children=children)
+        made.check()
+        if made.model.now.phase == "Iterating":
+            made.iterate()
+            made.check()
+            for _ in range(made.model.max_misses):
+                made.close(made.accounts[0])
+        made.check()
+
+
+# ---------------------------------------------------------------------- silence
+
+
+@pytest.mark.parametrize("tree", [STAR, FEEDER, TRADERS], ids=["star", "feeder", "traders"])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_closeOverdue_startsWithThoseWhoDeclared(community, outsider, tree, missing):
+    """A silent node stops nobody but those below it."""
+    made = community(tree)
+    made.open()
+    for node in tree:
+        if node != missing:
+            made.declare(node)
+    tx = made.close(outsider)
+    assert tx.one("RoundStarted")["nodes"] == bitmap(made.model.now.nodes)
+    made.check()
+    made.iterate()
+    made.iterate()
+    made.check()
+    with refused(f"NotInRound: {missing}, 1"):
+        made.send(made.accounts[missing], "submit", 1, 3, made.view("progress")[6], [], b"", 0)
+
+
+def test_closeOverdue_abandonsIfNobodyDeclared(community, outsider):
+    made = community(STAR)
+    made.open()
+    tx = made.close(outsider)
+    assert tx.one("RoundEnded").values == {"round": 1, "phase": 5, "iterations": 0}
+    made.check()
+    made.start()
+    assert made.view("progress")[:3] == (2, 1, 2)

@@ -2,15 +2,15 @@
 
 import brownie
 import pytest
-from helpers import PHASE_SECONDS, STAR, Community, low, plain, setting, theta
+from helpers import PHASE_SECONDS, STAR, TRADERS, low, overdue, plain, setting, theta
 
 ZERO = "0x" + "0" * 40
 
 
 @pytest.fixture
-def aggregator(VirtualAggregator, manager):
+def aggregator(VirtualAggregator, manager, referee):
     """For two nodes, nobody enrolled."""
-    return manager.deploy(VirtualAggregator, theta(2), setting())
+    return manager.deploy(VirtualAggregator, theta(2), setting(), referee)
 
 
 def test_enrol_bindsAccountsToNodes(aggregator, manager, nodes):
@@ -86,12 +86,13 @@ def test_expel_failsIfNobodyThere(aggregator, manager):
         aggregator.expel([200], {"from": manager})
 
 
-def test_openRound_starts(community, manager, chain):
+def test_openRound_starts(community):
     made = community(STAR)
     tx = made.open()
-    deadline = chain[-1].timestamp + PHASE_SECONDS
-    assert dict(tx.events["RoundOpened"]) == {"round": 1, "day": 20260701, "deadline": deadline}
-    assert plain(made.aggregator.progress()) == (1, 0, 1, deadline, 0, 0)
+    deadline = tx.timestamp + PHASE_SECONDS
+    assert tx.one("RoundOpened").values == {"round": 1, "day": 20260701, "deadline": deadline}
+    assert made.view("progress") == (1, 0, 1, deadline, 0, 5, 0, 0)
+    made.check()
 
 
 def test_openRound_failsIfNotManager(community, outsider):
@@ -101,12 +102,20 @@ def test_openRound_failsIfNotManager(community, outsider):
         aggregator.openRound(1, {"from": outsider})
 
 
-def test_openRound_failsIfEnrolmentIncomplete(VirtualAggregator, manager, nodes):
-    made = Community(manager.deploy(VirtualAggregator, theta(5), setting()), STAR, nodes)
-    made.enrol()
+def test_openRound_failsIfNobodyIsEnrolled(aggregator, manager, household):
+    with brownie.reverts("NobodyEnrolled: "):
+        aggregator.openRound(1, {"from": manager})
+    aggregator.enrol([1], [household], {"from": manager})
+    aggregator.openRound(1, {"from": manager})
+    assert plain(aggregator.progress())[5] == 1
+
+
+def test_openRound_takesFewerThanN(community, manager):
+    """A round is of those who are enrolled."""
+    made = community(STAR)
     made.aggregator.expel([4], {"from": manager})
-    with brownie.reverts("EnrolmentIncomplete: 4, 5"):
-        made.open()
+    made.aggregator.openRound(1, {"from": manager})
+    assert plain(made.aggregator.progress())[4:6] == (0, 4)
 
 
 @pytest.mark.parametrize("phase", ["Declaring", "Iterating"])
@@ -126,9 +135,37 @@ def test_manager_failsIfRoundRuns(community, manager, outsider, phase):
             call()
 
 
-@pytest.mark.parametrize("view", ["declaration", "accountOf", "copiesLength", "coupling"])
+def test_pastRounds_keepWhoWasWho(community, manager, signers, outsider, nodes):
+    """The manager cannot give a past round's node to another account, nor take it from its own."""
+    made = community(TRADERS, mu=1)
+    aggregator, people = made.aggregator, signers(8)
+    made.start()
+    made.iterate()
+    aggregator.expel([1, 2], {"from": manager})
+    aggregator.enrol([1, 2], [nodes[7], people[1]], {"from": manager})
+    assert aggregator.nodeOf(people[1]) == 2
+    assert (aggregator.nodeIn(1, people[1]), aggregator.nodeIn(1, people[2])) == (1, 2)
+    assert [aggregator.accountIn(1, node) for node in (1, 2, 3, 4)] == [people[1], people[2], people[3], ZERO]
+    with brownie.reverts(f"NotEnrolled: {low(nodes[7])}"):
+        aggregator.nodeIn(1, nodes[7])
+
+    aggregator.openRound(1, {"from": manager})
+    for account in (nodes[7], people[2]):  # has not declared yet; is not enrolled any more
+        with brownie.reverts(f"NotEnrolled: {low(account)}"):
+            aggregator.nodeIn(2, account)
+    aggregator.declare(2, 1, 0, 0, 0, b"", {"from": nodes[7]})
+    assert (aggregator.nodeIn(2, nodes[7]), aggregator.accountIn(2, 1)) == (1, nodes[7])
+    assert aggregator.accountIn(2, 2) == ZERO
+    assert (aggregator.nodeIn(1, people[1]), aggregator.accountIn(1, 1)) == (1, people[1])
+    overdue()
+    aggregator.closeOverdue({"from": outsider})
+    assert plain(aggregator.roster())[0] == 1 << 1
+
+
+@pytest.mark.parametrize("view", ["declaration", "accountOf", "copiesLength", "running"])
 def test_views_failIfNodeOutOfRange(aggregator, view):
     with brownie.reverts("NodeOutOfRange: 128"):
         getattr(aggregator, view)(128)
-    with brownie.reverts("NodeOutOfRange: 128"):
-        aggregator.bidsHash(1, 128)
+    for of_round in (aggregator.commitment, aggregator.accountIn):
+        with brownie.reverts("NodeOutOfRange: 128"):
+            of_round(1, 128)

@@ -2,26 +2,10 @@
 
 import random
 
-import brownie
 import pytest
-from brownie import web3
-from helpers import (
-    FEEDER,
-    PHASE_SECONDS,
-    PHASES,
-    STAR,
-    TRADERS,
-    Community,
-    bitmap,
-    pack_residuals,
-    plain,
-    setting,
-    theta,
-)
-from reference.aggregator_model import Declared
-
-LARGE = [1 << 55] * 4  # residuals far beyond any limit
-
+from helpers import FEEDER, LARGE, NONE, STAR, TRADERS, overdue, pack_residuals
+from link import Reverted, refused, rpc
+from reference.aggregator_model import PHASES, Declared, bitmap
 
 # ---------------------------------------------------------------------- sums
 
@@ -34,7 +18,8 @@ def test_sums_equalTheModel(community, tree, steps, seed):
     made = community(tree, steps=steps, seed=seed)
     made.start(made.random.sample(list(tree), len(tree)))
     for _ in range(3):
-        made.iterate([made.random.randrange(1 << 56) for _ in range(4)])
+        tx = made.iterate([made.random.randrange(1 << 56) for _ in range(4)])
+        assert tx.one("IterationClosed")["sums"] == made.model.now.closed[-1].words
         made.check()
 
 
@@ -42,83 +27,47 @@ def test_sums_holdTheLargestPayloads(feeder):
     """VA2: no lane carries into the next. Residuals as large as they may be, too."""
     for _ in range(3):
         for node in FEEDER:
-            feeder.submit(node, residuals=[(1 << 56) - 1] * 4, largest=True)
+            tx = feeder.submit(node, residuals=[(1 << 56) - 1] * 4, largest=True)
+        assert tx.one("IterationClosed")["sums"] == feeder.model.now.closed[-1].words
         feeder.check()
 
 
-def test_sums_holdTheLargestVoltage(VirtualAggregator, manager, accounts):
-    """VA2: 32 holders of one voltage, all at the end of their range."""
+def test_sums_holdTheLargestVoltage(community, outsider):
+    """VA2: 32 holders of one voltage, all at the end of their range; in storage, in memory, and in both."""
     tree = {0: Declared(0, 0, (1,), 0), 1: Declared(0, 1, tuple(range(2, 33)), 0)}
     tree |= {node: Declared(1, 2, (), 0) for node in range(2, 33)}
-    people = {}
-    for node in tree:
-        people[node] = accounts.add()
-        accounts[3].transfer(people[node], "1 ether")
-    aggregator = manager.deploy(VirtualAggregator, theta(33), setting(12))
-    made = Community(aggregator, tree, people)
-    made.enrol()
+    made = community(tree, steps=12)
     made.start()
-    for node in tree:
-        made.submit(node, largest=True)
-    made.check()
-    assert made.model.coupling(1)["V", 1] == [32 * 65535] * 12
-
-
-def test_coupling_staysReadableUntilTheNextClose(star):
-    """VA7: while all but one have submitted for the next iteration, everybody still reads the last one."""
-    star.iterate()
-    sums = {node: plain(star.aggregator.coupling(node)) for node in star.tree}
-    for iteration in (2, 3):
-        for node in (0, 1, 2, 3):
-            star.submit(node)
-            assert {i: plain(star.aggregator.coupling(i)) for i in star.tree} == sums
-            star.check()
-        star.submit(4)
-        star.check()
-        sums = {node: plain(star.aggregator.coupling(node)) for node in star.tree}
-        assert sums[1][0] == iteration
-
-
-def test_coupling_staysReadableWhileTheNextRoundIsDeclared(community):
-    """VA7: a manager in a hurry takes the last sums from nobody who has not declared yet."""
-    made = community(STAR, mu=1)
-    made.start()
-    made.iterate()
-    sums = {node: plain(made.aggregator.coupling(node)) for node in made.tree}
-    made.open()
-    assert {node: plain(made.aggregator.coupling(node)) for node in made.tree} == sums
-    for node in made.tree:
-        made.declare(node)
-    assert plain(made.aggregator.coupling(1)) == (0, 0, (0, 0, 0, 0))
-    assert made.aggregator.residuals() == 0
-    made.iterate()
-    made.check()
+    for direct in (33, 0, 20):
+        parts = [made.part(node, largest=True) for node in tree]
+        for part in parts[:direct]:
+            made.submit(part.node, part=part)
+        if direct < 33:
+            made.relay(parts[direct:], outsider)
+        made.check()
+        assert made.model.now.closed[-1].sums["V", 1] == [32 * 65535] * 12
 
 
 # ---------------------------------------------------------------------- the four tests
 
 
 def test_round_converges(star):
-    """VA4: the outcome and the last bids stay."""
-    star.iterate([0] * 4)  # no iterate came before: not judged
+    """VA4: outcome, commitments and head stay."""
+    star.iterate(NONE)  # no iterate came before: not judged
     star.iterate(LARGE)
-    tx = star.iterate([0] * 4)
-    assert dict(tx.events["RoundEnded"]) == {"round": 1, "phase": 3, "iterations": 3}
-    assert list(tx.events.keys()) == ["Submitted", "IterationClosed", "RoundEnded"]
+    tx = star.iterate(NONE)
+    assert tx.one("RoundEnded").values == {"round": 1, "phase": 3, "iterations": 3}
+    assert tx.names == ["Submitted", "IterationClosed", "RoundEnded"]
     star.check()
-    assert plain(star.aggregator.outcome(1)) == (3, 3, 0b11111)
-
-    hashes = [star.aggregator.bidsHash(1, node) for node in star.tree]
-    with brownie.reverts("WrongPhase: 3"):
-        star.aggregator.submit(1, 3, [0] * 4, b"\0" * 200, 0, {"from": star.accounts[1]})
-    with brownie.reverts("WrongPhase: 3"):
-        star.aggregator.closeOverdue({"from": star.accounts[1]})
+    with refused("WrongPhase: 3"):
+        star.send(star.accounts[1], "submit", 1, 3, 0, [0] * 4, b"\0" * 200, 0)
+    with refused("WrongPhase: 3"):
+        star.send(star.accounts[1], "closeOverdue")
     star.start()
     star.iterate(LARGE)
-    assert plain(star.aggregator.outcome(1)) == (3, 3, 0b11111)
-    assert [star.aggregator.bidsHash(1, node) for node in star.tree] == hashes
-    assert plain(star.aggregator.outcome(2)) == (0, 0, 0)
     star.check()
+    assert star.view("outcome", 1)[:3] == (3, 3, 0b11111)
+    assert star.view("outcome", 2) == (0, 0, 0, bytes(32))
 
 
 @pytest.mark.parametrize("lane", range(4))
@@ -128,24 +77,23 @@ def test_round_isJudgedByEachResidual(community, lane, excess):
     made = community(STAR)
     made.start()
     made.iterate(LARGE)
-    count = plain(made.aggregator.scalars())[lane // 2]
-    limit = (lane + 1) ** 2 * count
+    limit = (lane + 1) ** 2 * made.view("scalars")[lane // 2]
     for node in made.tree:
         mine = [0] * 4
         mine[lane] = limit // 5 + (limit % 5 + excess if node == 0 else 0)
-        made.submit(node, residuals=mine)
-    assert PHASES[plain(made.aggregator.progress())[2]] == ("Iterating" if excess else "Converged")
+        tx = made.submit(node, residuals=mine)
+    assert PHASES[made.view("progress")[2]] == ("Iterating" if excess else "Converged")
     expected = [0] * 4
     expected[lane] = limit + excess
-    assert made.aggregator.residuals() == pack_residuals(expected)
+    assert tx.one("IterationClosed")["residuals"] == pack_residuals(expected)
     made.check()
 
 
 def test_round_withoutANetworkConverges(traders):
-    assert plain(traders.aggregator.scalars()) == (0, 12)
+    assert traders.view("scalars") == (0, 12)
     traders.iterate()
-    traders.iterate([0] * 4)
-    assert plain(traders.aggregator.outcome(1))[0] == 3
+    traders.iterate(NONE)
+    assert traders.view("outcome", 1)[0] == 3
     traders.check()
 
 
@@ -154,18 +102,17 @@ def test_round_isExhausted(community):
     made.start()
     for _ in range(3):
         tx = made.iterate(LARGE)
-    assert dict(tx.events["RoundEnded"]) == {"round": 1, "phase": 4, "iterations": 3}
-    assert plain(made.aggregator.outcome(1)) == (4, 3, 0b11111)
+    assert tx.one("RoundEnded").values == {"round": 1, "phase": 4, "iterations": 3}
     made.check()
 
 
 def test_round_neverRunsBackwards(community):
     """VA3"""
     made = community(TRADERS, mu=2)
-    seen = [plain(made.aggregator.progress())[:3]]
+    seen = [made.view("progress")[:3]]
 
     def look():
-        seen.append(plain(made.aggregator.progress())[:3])
+        seen.append(made.view("progress")[:3])
 
     for _ in range(2):
         made.open()
@@ -184,106 +131,189 @@ def test_round_neverRunsBackwards(community):
 
 
 def test_closeOverdue_failsBeforeTheDeadline(star, outsider):
-    deadline = plain(star.aggregator.progress())[3]
-    with brownie.reverts(f"DeadlineNotPassed: {deadline}"):
-        star.aggregator.closeOverdue({"from": outsider})
+    deadline = star.view("progress")[3]
+    with refused(f"DeadlineNotPassed: {deadline}"):
+        star.send(outsider, "closeOverdue")
+    rpc("evm_setNextBlockTimestamp", deadline)
+    rpc("evm_mine")
+    with refused(f"DeadlineNotPassed: {deadline}"):
+        star.send(outsider, "closeOverdue")
 
 
 def test_closeOverdue_failsIfNoRoundRuns(community, outsider):
     made = community(STAR)
-    with brownie.reverts("WrongPhase: 0"):
-        made.aggregator.closeOverdue({"from": outsider})
-
-
-def test_closeOverdue_abandonsWhileDeclaring(community, outsider, chain):
-    made = community(STAR)
-    made.open()
-    made.declare(1)
-    chain.sleep(PHASE_SECONDS + 5)
-    tx = made.aggregator.closeOverdue({"from": outsider})
-    assert dict(tx.events["RoundEnded"]) == {"round": 1, "phase": 5, "iterations": 0}
-    assert plain(made.aggregator.outcome(1)) == (5, 0, 0)
-    made.start()
-    assert plain(made.aggregator.progress())[:3] == (2, 1, 2)
+    with refused("WrongPhase: 0"):
+        made.send(outsider, "closeOverdue")
 
 
 @pytest.mark.parametrize("tree", [STAR, FEEDER], ids=["star", "feeder"])
 @pytest.mark.parametrize("seed", range(4))
-def test_closeOverdue_closesWithThosePresent(community, outsider, chain, tree, seed):
+def test_closeOverdue_closesWithThosePresent(community, outsider, tree, seed):
     """VA2: copies of the silent are missing; the next iteration goes on from there."""
     made = community(tree, seed=seed)
     made.start()
     made.iterate(LARGE)
-    there = made.random.sample(list(tree), made.random.randint(1, len(tree) - 1))
+    there = made.random.sample(list(tree), made.random.randint(0, len(tree) - 1))
     for node in there:
-        made.submit(node, residuals=[0] * 4)
-    absent = next(node for node in tree if node not in there)
-    bids = made.aggregator.bidsHash(1, absent)
-    chain.sleep(PHASE_SECONDS + 5)
-    tx = made.aggregator.closeOverdue({"from": outsider})
-    made.model.close()
-    assert tx.events["IterationClosed"]["present"] == bitmap(there)
-    assert tx.events["IterationOpened"]["deadline"] == chain[-1].timestamp + PHASE_SECONDS
+        made.submit(node, NONE)
+    tx = made.close(outsider)
+    closed = tx.one("IterationClosed")
+    assert (closed["present"], closed["sums"]) == (bitmap(there), made.model.now.closed[-1].words)
+    assert tx.one("IterationOpened")["deadline"] == tx.timestamp + 600
     # All residuals are zero, but not all are known: not converged.
-    assert plain(made.aggregator.progress())[:3] == (1, 3, 2)
-    assert made.aggregator.bidsHash(1, absent) == bids
+    assert made.view("progress")[:3] == (1, 3, 2)
     made.check()
-    made.iterate(LARGE)
+    # All are there, but what they report is about an iteration in which some were missing.
+    made.iterate(NONE)
     made.check()
-    made.iterate([0] * 4)
+    assert made.view("progress")[:3] == (1, 4, 2)
+    made.iterate(NONE)
     made.check()
-    assert plain(made.aggregator.outcome(1))[:2] == (3, 4)
+    assert made.view("outcome", 1)[:2] == (3, 4)
 
 
-def test_closeOverdue_abandonsIfNobodyIsPresent(star, outsider, chain):
-    """VA4, VA7: the sums of the last closed iteration stay."""
+def test_closeOverdue_withNobody_isAnIteration(star, outsider):
+    """VA8: everybody misses one."""
     star.iterate()
-    sums = plain(star.aggregator.coupling(0))
-    chain.sleep(PHASE_SECONDS + 5)
-    tx = star.aggregator.closeOverdue({"from": outsider})
-    star.model.close()
-    assert dict(tx.events["RoundEnded"]) == {"round": 1, "phase": 5, "iterations": 1}
-    assert plain(star.aggregator.outcome(1)) == (5, 1, 0b11111)
-    assert plain(star.aggregator.coupling(0)) == sums
+    tx = star.close(outsider)
+    assert tx.one("IterationClosed")["present"] == 0
+    assert set(tx.one("IterationClosed")["sums"]) == {0}
+    star.check()
+    assert [star.view("declaration", node)[5] for node in STAR] == [1] * 5
+    star.iterate()
     star.check()
 
 
-def test_closeOverdue_exhausts(community, outsider, chain):
+@pytest.mark.parametrize("tree", [STAR, FEEDER, TRADERS], ids=["star", "feeder", "traders"])
+def test_closeOverdue_withNobody_endsTheRound(community, outsider, tree):
+    """VA8"""
+    made = community(tree, max_misses=3)
+    made.start()
+    for _ in range(3):
+        assert made.view("progress")[2] == 2
+        tx = made.close(outsider)
+        made.check()
+    assert tx.one("RoundEnded").values == {"round": 1, "phase": 5, "iterations": 3}
+    assert len(tx.all("Excluded")) == len(tree)
+    made.start()
+    made.iterate()
+    made.check()
+
+
+def test_closeOverdue_exhausts(community, outsider):
     made = community(STAR, mu=2)
     made.start()
     made.iterate()
     made.submit(2)
-    chain.sleep(PHASE_SECONDS + 5)
-    made.aggregator.closeOverdue({"from": outsider})
-    made.model.close()
-    assert plain(made.aggregator.outcome(1)) == (4, 2, 0b100)
+    made.close(outsider)
+    assert made.view("outcome", 1)[:3] == (4, 2, 0b100)
     made.check()
 
 
-def test_submit_countsAfterTheDeadline(star, chain):
-    chain.sleep(PHASE_SECONDS + 5)
+def test_aSilentNode_isOutAndTheOthersConverge(star, outsider):
+    """VA8, VA9: with maxMisses = 2; then nobody waits for it."""
     star.iterate()
-    assert plain(star.aggregator.progress())[:3] == (1, 2, 2)
+    others = [0, 1, 2, 3]
+    for missed in (1, 2):
+        star.iterate(NONE, order=others)
+        tx = star.close(outsider)
+        assert star.view("declaration", 4)[5:] == (missed, missed == 2)
+        star.check()
+    assert tx.one("Excluded").values == {"round": 1, "iteration": 3, "node": 4, "proved": False}
+    assert star.view("roster")[:2] == (0b11111, 0b01111)
+    assert star.view("scalars") == ((8 + 3 * 2) * 24, 107)
+    with refused("NotInRound: 4, 1"):
+        star.submit(4)
+    star.iterate(NONE, order=others)  # about the iteration in which 4 was missing: not judged
     star.check()
+    tx = star.iterate(NONE, order=others)
+    assert tx.one("RoundEnded")["phase"] == 3
+    assert star.view("outcome", 1)[:3] == (3, 5, 0b01111)
+    star.check()
+
+
+def test_aSilentNode_comesBack(star, outsider):
+    """Misses need not be in a row."""
+    star.iterate(order=[0, 1, 2, 3])
+    star.close(outsider)
+    star.iterate()
+    star.check()
+    assert star.view("declaration", 4)[5:] == (1, False)
+    star.iterate(order=[0, 1, 2, 3])
+    tx = star.close(outsider)
+    assert tx.one("Excluded")["node"] == 4
+    star.check()
+
+
+@pytest.mark.parametrize("tree", [STAR, FEEDER], ids=["star", "feeder"])
+def test_aSilentRoot_endsTheRound(community, outsider, tree):
+    """Without the grid operator's node there is nothing to agree with."""
+    made = community(tree, max_misses=1)
+    made.start()
+    made.iterate(order=[node for node in tree if node != 0])
+    tx = made.close(outsider)
+    assert tx.one("RoundEnded").values == {"round": 1, "phase": 5, "iterations": 1}
+    assert made.view("outcome", 1)[2] == bitmap(tree) - 1
+    made.check()
+
+
+def test_aSilentInnerNode_doesNotEndTheRound(community, outsider):
+    """Those below it go on, with single copies of what they shared with it."""
+    made = community(FEEDER, max_misses=1)
+    made.start()
+    made.iterate(order=[0, 1, 3, 4, 5])
+    made.close(outsider)
+    made.check()
+    for _ in range(2):
+        made.iterate(NONE, order=[0, 1, 3, 4, 5])
+        made.check()
+    assert made.view("outcome", 1)[:2] == (3, 3)
+
+
+def test_theLastNode_isOut(community, outsider):
+    made = community({3: Declared(3, 0, (), 2)}, max_misses=1)
+    made.start()
+    made.iterate()
+    made.close(outsider)
+    assert made.view("outcome", 1)[:3] == (5, 2, 0)
+    made.check()
 
 
 def test_outsiders_changeNothing(star, outsider):
     """VA5: whatever they call, with whatever arguments."""
     star.iterate()
-    slots = [web3.eth.get_storage_at(star.aggregator.address, slot) for slot in range(300)]
+    address = star.link.address
+    slots = [rpc("eth_getStorageAt", address, hex(slot), "latest") for slot in range(700)]
     chance = random.Random(7)
     for _ in range(5):
         words = [chance.getrandbits(250) for _ in range(4)]
         for call in (
-            lambda words=words: star.aggregator.submit(1, 2, words, b"\0" * 200, 0, {"from": outsider}),
-            lambda: star.aggregator.declare(1, 0, 0, 1, 0, b"", {"from": outsider}),
-            lambda: star.aggregator.openRound(1, {"from": outsider}),
-            lambda: star.aggregator.enrol([9], [outsider], {"from": outsider}),
-            lambda: star.aggregator.expel([1], {"from": outsider}),
-            lambda: star.aggregator.closeOverdue({"from": outsider}),
-            lambda: star.aggregator.transferOwnership(outsider, {"from": outsider}),
-            lambda: star.aggregator.acceptOwnership({"from": outsider}),
+            ("submit", 1, 2, star.view("progress")[6], words, b"\0" * 200, 0),
+            ("declare", 1, 0, 0, 1, 0, b""),
+            ("openRound", 1),
+            ("enrol", [9], [str(outsider)]),
+            ("expel", [1]),
+            ("closeOverdue",),
+            ("accuse", 1, 1, chance.randbytes(400)),
+            ("transferOwnership", str(outsider)),
+            ("acceptOwnership",),
         ):
-            with brownie.reverts():
-                call()
-    assert [web3.eth.get_storage_at(star.aggregator.address, slot) for slot in range(300)] == slots
+            with pytest.raises(Reverted):
+                star.send(outsider, *call)
+    star.relay([star.part(node, signed=False) for node in STAR], outsider)
+    assert [rpc("eth_getStorageAt", address, hex(slot), "latest") for slot in range(700)] == slots
+
+
+def test_manager_cannotStopARound(star, manager, outsider):
+    """VA5, VA8: the round goes on to its end, whatever the manager tries; even without an owner."""
+    for call in (("openRound", 1), ("enrol", [9], [str(outsider)]), ("expel", [0])):
+        with refused("WrongPhase: 2"):
+            star.send(manager, *call)
+    star.send(manager, "renounceOwnership")
+    star.iterate()
+    star.iterate(NONE)
+    assert star.view("outcome", 1)[0] == 3
+    star.check()
+    overdue()
+    with refused("WrongPhase: 3"):
+        star.send(manager, "closeOverdue")

@@ -5,50 +5,36 @@ import random
 import brownie
 import pytest
 from brownie import web3
-from helpers import PHASE_SECONDS, TRADERS, low
+from helpers import PHASE_SECONDS, low
+from reference.settlement_model import payment
+from settling import (
+    BIDS,
+    BOOKS,
+    BOUGHT,
+    DEARER,
+    DEPOSIT,
+    METER,
+    NODES,
+    OTHER,
+    PRICE,
+    SILENT,
+    SOLD,
+    START,
+    entry,
+    statement,
+)
 
-START = 1_000_000_000  # token units: 1000 tEUR
-NODES = (1, 2, 3)
-
-
-def entry(step, energy, price):
-    """One traded step: Wh, positive where the lower node sells, and 1e-6 currency/kWh."""
-    return step.to_bytes(1, "big") + energy.to_bytes(4, "big", signed=True) + price.to_bytes(4, "big", signed=True)
-
-
-# 1.5 kWh at 0.20 and 2 kWh at 0.10 tEUR/kWh: 0.5 tEUR from the higher node to the lower one.
-SOLD = entry(3, 1500, 200_000) + entry(7, 2000, 100_000)
-PRICE = 500_000
-BOUGHT = entry(3, -1500, 200_000) + entry(7, -2000, 100_000)
-OTHER = entry(3, 1500, 200_000)
-
-
-@pytest.fixture(scope="module")
-def token(TestEuro, manager, nodes):
-    made = manager.deploy(TestEuro)
-    for node in NODES:
-        made.mint(nodes[node], START, {"from": manager})
-    return made
+pytest_plugins = ["settling_fixtures"]
 
 
-@pytest.fixture(scope="module")
-def traded(community):
-    """A community of three traders whose first round has converged."""
-    made = community(TRADERS)
-    made.start()
-    made.iterate()
-    made.iterate([0] * 4)
-    return made
+@pytest.fixture(autouse=True)
+def isolation(fn_isolation):
+    """Every test starts from the same chain; brownie forgets the contracts that a test has deployed."""
 
 
-@pytest.fixture(scope="module")
-def settlement(TradeSettlement, manager, traded, token, nodes):
-    """With a deposit of 10 tEUR by each household."""
-    made = manager.deploy(TradeSettlement, traded.aggregator, token)
-    for node in NODES:
-        token.approve(made, START, {"from": nodes[node]})
-        made.deposit(10_000_000, {"from": nodes[node]})
-    return made
+@pytest.fixture
+def contract(settle):
+    return settle.contract
 
 
 @pytest.fixture
@@ -58,108 +44,102 @@ def gifts():
 
 
 @pytest.fixture(autouse=True)
-def books_balance(settlement, token, nodes, gifts):
+def books_balance(settle, nodes, supplier, gifts):
     """TS1 and TS3, after every test."""
     yield
-    check_books(settlement, token, nodes, sum(gifts))
+    settle.check([*nodes.values(), supplier], sum(gifts))
 
 
-def check_books(settlement, token, nodes, gifts=0):
-    held = sum(settlement.free(nodes[node]) + settlement.locked(nodes[node]) for node in NODES)
-    assert held == settlement.totalDeposits() == token.balanceOf(settlement) - gifts
-    assert sum(settlement.netPayment(1, node) for node in range(8)) == 0
+def keccak(data):
+    return "0x" + web3.keccak(data).hex().removeprefix("0x")
 
 
-def test_settlement_knowsItsPartners(settlement, traded, token):
-    assert settlement.aggregator() == traded.aggregator
-    assert settlement.token() == token
-    assert settlement.lockSeconds() == PHASE_SECONDS
+def test_settlement_knowsItsPartners(contract, market, token, supplier):
+    assert contract.aggregator() == market.aggregator
+    assert contract.token() == token
+    assert contract.supplier() == supplier
+    assert contract.metering() == METER.address
+    assert contract.lockSeconds() == PHASE_SECONDS
 
 
-def test_settlement_failsIfTooManyDecimals(TradeSettlement, OddToken, manager, traded):
-    manager.deploy(TradeSettlement, traded.aggregator, manager.deploy(OddToken, 18))
+def test_settlement_failsIfTooManyDecimals(TradeSettlement, OddToken, manager, market, supplier):
+    manager.deploy(TradeSettlement, market.aggregator, manager.deploy(OddToken, 18), supplier, supplier)
     with brownie.reverts("TooManyDecimals: 19"):
-        manager.deploy(TradeSettlement, traded.aggregator, manager.deploy(OddToken, 19))
+        manager.deploy(TradeSettlement, market.aggregator, manager.deploy(OddToken, 19), supplier, supplier)
 
 
 # ---------------------------------------------------------------------- deposits
 
 
-def test_deposit_isCredited(settlement, token, household):
+def test_deposit_isCredited(contract, token, household):
     """TS1"""
-    tx = settlement.deposit(5, {"from": household})
+    tx = contract.deposit(5, {"from": household})
     assert dict(tx.events["Deposited"]) == {"account": household, "amount": 5}
-    assert settlement.free(household) == 10_000_005
-    assert token.balanceOf(household) == START - 10_000_005
+    assert contract.free(household) == DEPOSIT + 5
+    assert token.balanceOf(household) == START - DEPOSIT - 5
 
 
-def test_deposit_failsIfNotApproved(settlement, outsider):
-    with brownie.reverts(f"ERC20InsufficientAllowance: {low(settlement)}, 0, 5"):
-        settlement.deposit(5, {"from": outsider})
+def test_deposit_failsIfNotApproved(contract, outsider):
+    with brownie.reverts(f"ERC20InsufficientAllowance: {low(contract)}, 0, 5"):
+        contract.deposit(5, {"from": outsider})
 
 
-def test_deposit_failsIfTheTokenTakesAFee(TradeSettlement, OddToken, manager, traded):
-    """TS1"""
-    odd = manager.deploy(OddToken, 6)
-    made = manager.deploy(TradeSettlement, traded.aggregator, odd)
-    odd.approve(made, 1000, {"from": manager})
-    with brownie.reverts("ReceivedOtherAmount: 1000, 900"):
-        made.deposit(1000, {"from": manager})
-    assert made.totalDeposits() == 0
-
-
-def test_withdraw_paysBack(settlement, token, household):
+def test_withdraw_paysBack(contract, token, household):
     """TS4"""
-    tx = settlement.withdraw(10_000_000, {"from": household})
-    assert dict(tx.events["Withdrawn"]) == {"account": household, "amount": 10_000_000}
-    assert settlement.free(household) == 0
+    tx = contract.withdraw(DEPOSIT, {"from": household})
+    assert dict(tx.events["Withdrawn"]) == {"account": household, "amount": DEPOSIT}
+    assert contract.free(household) == 0
     assert token.balanceOf(household) == START
 
 
-def test_withdraw_failsIfMoreThanFree(settlement, household):
-    with brownie.reverts(f"InsufficientDeposit: {low(household)}, 10000000, 10000001"):
-        settlement.withdraw(10_000_001, {"from": household})
+def test_withdraw_failsIfMoreThanFree(contract, household):
+    with brownie.reverts(f"InsufficientDeposit: {low(household)}, {DEPOSIT}, {DEPOSIT + 1}"):
+        contract.withdraw(DEPOSIT + 1, {"from": household})
 
 
-def test_withdraw_leavesTheLocked(settlement, household, neighbour):
+def test_withdraw_leavesTheLocked(settle, contract, neighbour):
     """TS4: all but the lock, at any time."""
-    settlement.state(1, [(1, SOLD)], {"from": neighbour})
-    with brownie.reverts(f"InsufficientDeposit: {low(neighbour)}, 9500000, 9500001"):
-        settlement.withdraw(9_500_001, {"from": neighbour})
-    settlement.withdraw(9_500_000, {"from": neighbour})
-    settlement.state(1, [(2, SOLD)], {"from": household})
-    settlement.withdraw(10_500_000, {"from": household})
+    settle.state(2, {1: SOLD})
+    with brownie.reverts(f"InsufficientDeposit: {low(neighbour)}, {DEPOSIT - PRICE}, {DEPOSIT - PRICE + 1}"):
+        contract.withdraw(DEPOSIT - PRICE + 1, {"from": neighbour})
+    contract.withdraw(DEPOSIT - PRICE, {"from": neighbour})
+    settle.state(1, {2: SOLD})
+    contract.withdraw(DEPOSIT + PRICE, {"from": settle.market.accounts[1]})
 
 
-def test_directTransfer_belongsToNobody(settlement, token, household, gifts):
+def test_directTransfer_belongsToNobody(contract, token, household, gifts):
     """TS1: what is sent past `deposit` is in no account."""
-    token.transfer(settlement, 77, {"from": household})
+    before = contract.totalDeposits()
+    token.transfer(contract, 77, {"from": household})
     gifts.append(77)
-    assert settlement.totalDeposits() == 30_000_000
-    settlement.deposit(1, {"from": household})
-    assert settlement.totalDeposits() == 30_000_001
+    assert contract.totalDeposits() == before
+    contract.deposit(1, {"from": household})
+    assert contract.totalDeposits() == before + 1
 
 
 # ---------------------------------------------------------------------- statements
 
 
 @pytest.mark.parametrize("first", [1, 2])
-def test_state_recordsWhatBothState(settlement, nodes, first):
+def test_state_recordsWhatBothState(settle, contract, nodes, first):
     """TS2, TS3: whoever comes first."""
     second = 3 - first
-    tx = settlement.state(1, [(second, SOLD)], {"from": nodes[first]})
-    locked = PRICE if first == 2 else 0
+    tx = settle.state(first, {second: SOLD})
+    held = PRICE if first == 2 else 0
     assert dict(tx.events["Stated"]) == {
         "round": 1,
         "node": first,
         "partner": second,
-        "statement": "0x" + web3.keccak(SOLD).hex().removeprefix("0x"),
-        "locked": locked,
+        "statement": keccak(SOLD),
+        "locked": held,
     }
-    assert settlement.locked(nodes[first]) == locked
-    assert not settlement.isRecorded(1, 1, 2)
+    assert contract.locked(nodes[first]) == held
+    deadline = tx.timestamp + PHASE_SECONDS if held else 0
+    assert [str(value) for value in contract.stated(1, first, second)] == [keccak(SOLD), str(held), str(deadline)]
+    assert int(str(contract.recorded(1, 1, 2)), 16) == 0
 
-    tx = settlement.state(1, [(first, SOLD)], {"from": nodes[second]})
+    tx = settle.state(second, {first: SOLD})
+    assert tx.events["Stated"]["locked"] == 0
     assert dict(tx.events["TradeRecorded"]) == {
         "round": 1,
         "lower": 1,
@@ -167,209 +147,251 @@ def test_state_recordsWhatBothState(settlement, nodes, first):
         "payment": PRICE,
         "trades": "0x" + SOLD.hex(),
     }
-    assert settlement.isRecorded(1, 1, 2)
-    assert settlement.isRecorded(1, 2, 1)
-    assert (settlement.free(nodes[1]), settlement.free(nodes[2])) == (10_000_000 + PRICE, 10_000_000 - PRICE)
-    assert settlement.locked(nodes[1]) == settlement.locked(nodes[2]) == 0
-    assert (settlement.netPayment(1, 1), settlement.netPayment(1, 2)) == (PRICE, -PRICE)
+    assert str(contract.recorded(1, 1, 2)) == str(contract.recorded(1, 2, 1)) == keccak(SOLD)
+    assert (contract.free(nodes[1]), contract.free(nodes[2])) == (DEPOSIT + PRICE, DEPOSIT - PRICE)
+    assert contract.locked(nodes[1]) == contract.locked(nodes[2]) == 0
+    assert (contract.netPayment(1, 1), contract.netPayment(1, 2)) == (PRICE, -PRICE)
+    assert contract.positions(1, 1) == contract.positions(1, 2) == 1
 
 
-def test_state_paysUpwards(settlement, nodes):
+@pytest.mark.parametrize("first", [1, 3])
+def test_state_paysUpwards(settle, contract, nodes, first):
     """The lower node buys."""
-    settlement.state(1, [(3, BOUGHT)], {"from": nodes[1]})
-    assert settlement.locked(nodes[1]) == PRICE
-    settlement.state(1, [(1, BOUGHT)], {"from": nodes[3]})
-    assert (settlement.netPayment(1, 1), settlement.netPayment(1, 3)) == (-PRICE, PRICE)
+    settle.state(first, {4 - first: BOUGHT})
+    assert contract.locked(nodes[1]) == (PRICE if first == 1 else 0)
+    settle.state(4 - first, {first: BOUGHT})
+    assert contract.locked(nodes[1]) == 0
+    assert (contract.netPayment(1, 1), contract.netPayment(1, 3)) == (-PRICE, PRICE)
 
 
-def test_state_takesSeveralPartners(settlement, nodes):
+def test_state_takesSeveralPartners(settle, contract, nodes):
     """What node 2 receives from 3 in the same call pays what it owes 1."""
-    settlement.withdraw(10_000_000, {"from": nodes[2]})
-    settlement.state(1, [(2, SOLD)], {"from": nodes[1]})
-    settlement.state(1, [(2, SOLD)], {"from": nodes[3]})
-    settlement.state(1, [(3, OTHER)], {"from": nodes[2]})
-    settlement.state(1, [(2, OTHER)], {"from": nodes[3]})
+    contract.withdraw(DEPOSIT, {"from": nodes[2]})
+    settle.state(1, {2: SOLD, 3: BOUGHT})
+    settle.state(3, {1: BOUGHT, 2: OTHER})
     with brownie.reverts(f"InsufficientDeposit: {low(nodes[2])}, 300000, 500000"):
-        settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
-    settlement.deposit(200_000, {"from": nodes[2]})
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
-    assert [settlement.netPayment(1, node) for node in NODES] == [500_000, -200_000, -300_000]
+        settle.state(2, {3: OTHER, 1: SOLD})
+    contract.deposit(200_000, {"from": nodes[2]})
+    settle.state(2, {3: OTHER, 1: SOLD})
+    assert [contract.netPayment(1, node) for node in NODES] == [0, -200_000, 200_000, 0]
+    assert [contract.positions(1, node) for node in NODES] == [2, 2, 2, 0]
 
 
-def test_state_saysIfStatementsDiffer(settlement, nodes):
+def test_state_withoutPayment_isRecorded(settle, contract):
+    """A trade may be a gift; nobody locks anything."""
+    given = entry(3, 1500, 0) + entry(7, 2000, 0)
+    tx = settle.record(1, 2, given)
+    assert tx.events["TradeRecorded"]["payment"] == 0
+    assert contract.positions(1, 2) == 1
+
+
+def test_state_saysIfStatementsDiffer(settle, contract):
     """TS2: nothing is paid on one side's word."""
-    settlement.state(1, [(2, SOLD)], {"from": nodes[1]})
-    tx = settlement.state(1, [(1, OTHER)], {"from": nodes[2]})
+    settle.state(1, {2: SOLD})
+    tx = settle.state(2, {1: DEARER})
     assert dict(tx.events["StatementsDiffer"]) == {"round": 1, "lower": 1, "higher": 2}
     assert "TradeRecorded" not in tx.events
-    assert not settlement.isRecorded(1, 1, 2)
+    assert int(str(contract.recorded(1, 1, 2)), 16) == 0
 
 
-def test_state_replacesTheLock(settlement, nodes):
+def test_state_replacesTheLock(settle, contract, nodes):
     """TS5: a new statement of the same side frees the old lock, and may agree now."""
-    settlement.state(1, [(2, SOLD)], {"from": nodes[1]})
-    settlement.state(1, [(1, OTHER)], {"from": nodes[2]})
-    assert settlement.locked(nodes[2]) == 300_000
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
-    assert settlement.locked(nodes[2]) == 0
-    assert settlement.isRecorded(1, 1, 2)
+    settle.state(1, {2: SOLD})
+    settle.state(2, {1: DEARER})
+    assert contract.locked(nodes[2]) == 650_000
+    settle.state(2, {1: SOLD})
+    assert contract.locked(nodes[2]) == 0
+    assert str(contract.recorded(1, 1, 2)) == keccak(SOLD)
 
 
-def test_state_failsIfRecorded(settlement, nodes):
+@pytest.mark.parametrize("side", [1, 2])
+def test_state_emptyTakesAStatementBack(settle, contract, nodes, side):
+    """TS5: and is never recorded."""
+    said = DEARER if side == 2 else BOUGHT
+    partner = 1 if side == 2 else 3
+    settle.state(side, {partner: said})
+    assert contract.locked(nodes[side]) > 0
+    tx = settle.state(side, {partner: b""})
+    assert tx.events["Stated"]["locked"] == 0
+    assert int(str(tx.events["Stated"]["statement"]), 16) == 0
+    assert contract.locked(nodes[side]) == 0
+    tx = settle.state(partner, {side: b""})
+    assert "TradeRecorded" not in tx.events
+    assert "StatementsDiffer" not in tx.events
+    assert int(str(contract.recorded(1, side, partner)), 16) == 0
+    settle.state(partner, {side: SOLD if side == 2 else said})
+    assert int(str(contract.recorded(1, side, partner)), 16) == 0
+
+
+@pytest.mark.parametrize("again", [SOLD, b""], ids=["the same", "nothing"])
+def test_state_failsIfRecorded(settle, again):
     """TS2"""
-    settlement.state(1, [(2, SOLD)], {"from": nodes[1]})
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
+    settle.record(1, 2, SOLD)
     for node, partner in ((1, 2), (2, 1)):
         with brownie.reverts("AlreadyRecorded: 1, 1, 2"):
-            settlement.state(1, [(partner, SOLD)], {"from": nodes[node]})
+            settle.state(node, {partner: again})
 
 
-def test_state_failsIfNotConverged(settlement, traded, household):
-    """TS6: a round that runs, and one that never was."""
-    with brownie.reverts("NotConverged: 2"):
-        settlement.state(2, [(2, SOLD)], {"from": household})
-    traded.start()
-    traded.iterate()
-    with brownie.reverts("NotConverged: 2"):
-        settlement.state(2, [(2, SOLD)], {"from": household})
+def test_state_failsIfNotConverged(settle, market):
+    """TS6: a round that never was, one that is declared, and one that iterates."""
+    for step in ("before", "declaring", "iterating"):
+        if step == "declaring":
+            market.open()
+        elif step == "iterating":
+            market.declare(2, BOOKS)
+        with brownie.reverts("NotConverged: 2"):
+            settle.state(1, {2: SOLD}, round_=2)
 
 
 @pytest.mark.parametrize("end", [4, 5])
-def test_state_failsIfExhaustedOrAbandoned(TradeSettlement, community, manager, token, household, chain, end):
+def test_state_failsIfExhaustedOrAbandoned(TradeSettlement, new_market, manager, token, supplier, nodes, chain, end):
     """TS6"""
-    made = community(TRADERS, mu=1)
+    books = {node: BOOKS[node] for node in NODES}
+    made = new_market(books, mu=1)
+    made.open()
     if end == 4:
-        made.start()
-        made.iterate()
+        made.declare(1, books)
+        made.iterate(1, 1, books, BIDS)
     else:
-        made.open()
         chain.sleep(PHASE_SECONDS + 5)
-        made.aggregator.closeOverdue({"from": household})
+        made.aggregator.closeOverdue({"from": nodes[1]})
     assert made.aggregator.outcome(1)[0] == end
+    other = manager.deploy(TradeSettlement, made.aggregator, token, supplier, supplier)
     with brownie.reverts("NotConverged: 1"):
-        manager.deploy(TradeSettlement, made.aggregator, token).state(1, [(2, SOLD)], {"from": household})
+        other.state(1, [], (b"", b"", bytes(32), bytes(32), 0), {"from": nodes[1]})
 
 
-def test_state_failsIfNotInTheRound(settlement, outsider, manager):
+def test_state_failsIfNotInTheRound(contract, outsider, manager):
     for account in (outsider, manager):
         with brownie.reverts(f"NotEnrolled: {low(account)}"):
-            settlement.state(1, [(2, SOLD)], {"from": account})
+            contract.state(1, [], (b"", b"", bytes(32), bytes(32), 0), {"from": account})
 
 
-def test_state_belongsToTheAccountOfTheRound(settlement, traded, manager, nodes):
-    """The manager cannot give a past round's trades to somebody else, nor take them from whom it expels."""
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
-    traded.aggregator.expel([1], {"from": manager})
-    traded.aggregator.enrol([1], [nodes[7]], {"from": manager})
-    with brownie.reverts(f"NotEnrolled: {low(nodes[7])}"):
-        settlement.state(1, [(2, SOLD)], {"from": nodes[7]})
-    settlement.state(1, [(2, SOLD)], {"from": nodes[1]})
-    assert settlement.netPayment(1, 1) == PRICE
-
-
-@pytest.mark.parametrize("partner", [1, 4, 127, 128, 255])
-def test_state_failsIfPartnerInvalid(settlement, household, partner):
-    """Itself, nodes that were not in the round, and no nodes at all."""
+@pytest.mark.parametrize("partner", [1, 0, 7, 127, 128, 255, SILENT])
+def test_state_failsIfPartnerInvalid(settle, partner):
+    """TS6: itself, nodes that were not in the round, no nodes at all, one that was silent at the end."""
     with brownie.reverts(f"InvalidPartner: 1, {partner}"):
-        settlement.state(1, [(partner, SOLD)], {"from": household})
+        settle.state(1, {partner: SOLD})
+
+
+def test_state_failsIfSilentAtTheEnd(settle):
+    """TS6: who was out cannot settle either."""
+    with brownie.reverts(f"InvalidPartner: {SILENT}, 1"):
+        settle.state(SILENT, {1: entry(3, 1, 1)})
 
 
 @pytest.mark.parametrize(
     ("trades", "position"),
     [
         (SOLD[:-1], 1),
+        (SOLD[:4], 0),
         (SOLD + b"\x08", 2),
         (entry(3, 1, 1) + entry(3, 1, 1), 1),
         (entry(3, 1, 1) + entry(2, 1, 1), 1),
         (entry(24, 1, 1), 0),
         (entry(0, 1, 1) + entry(255, 1, 1), 1),
     ],
-    ids=["cut", "excess", "twice", "descending", "beyond the horizon", "far beyond"],
+    ids=["cut", "no entry", "excess", "twice", "descending", "beyond the horizon", "far beyond"],
 )
-def test_state_failsIfTradesInvalid(settlement, household, trades, position):
+def test_state_failsIfTradesInvalid(settle, contract, trades, position):
     with brownie.reverts(f"InvalidTrades: 2, {position}"):
-        settlement.state(1, [(2, trades)], {"from": household})
+        settle.state(1, {2: trades})
     with brownie.reverts(f"InvalidTrades: 0, {position}"):
-        settlement.payment(trades)
+        contract.payment(trades)
 
 
-def test_state_failsIfDepositInsufficient(settlement, nodes):
+def test_state_failsIfDepositInsufficient(settle, contract, nodes):
     """And nothing of the call remains."""
-    dear = entry(0, 100_000, 200_000)  # 20 tEUR
-    with brownie.reverts(f"InsufficientDeposit: {low(nodes[2])}, 9500000, 20000000"):
-        settlement.state(1, [(1, SOLD), (3, entry(0, -100_000, 200_000))], {"from": nodes[2]})
-    settlement.state(1, [(1, BOUGHT), (3, dear)], {"from": nodes[2]})
-    assert settlement.locked(nodes[2]) == 0
+    dear = entry(3, 1500, 20_000_000)  # 30 tEUR
+    with brownie.reverts(f"InsufficientDeposit: {low(nodes[3])}, {DEPOSIT}, 30000000"):
+        settle.state(3, {1: BOUGHT, 2: dear})
+    assert int(str(contract.stated(1, 3, 1)[0]), 16) == 0
+    settle.state(2, {3: dear})
+    assert contract.locked(nodes[2]) == 0
 
 
-def test_state_emptyTakesAStatementBack(settlement, nodes):
-    """TS5"""
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
-    settlement.state(1, [(1, b"")], {"from": nodes[2]})
-    assert settlement.locked(nodes[2]) == 0
-    settlement.state(1, [(2, b"")], {"from": nodes[1]})
-    assert settlement.isRecorded(1, 1, 2)
-    assert settlement.netPayment(1, 1) == 0
+# ---------------------------------------------------------------------- bids
+
+
+def test_state_ofTheHigherNodeNeedsNoOpening(settle):
+    nothing = (b"", b"", bytes(32), bytes(32), 0)
+    settle.state(2, {1: SOLD}, own=nothing, partner=nothing)
+    assert "TradeRecorded" in settle.state(1, {2: SOLD}).events
+
+
+def test_state_fitsBidsAtTheEndsOfTheirRange(new_market, TradeSettlement, manager, token, supplier, nodes):
+    """TS2: all steps, largest and smallest bids; the quotient truncates towards zero."""
+    steps = tuple(range(24))
+    chance = random.Random(3)
+    ends = (32767, -32768, 0, 1, -1, 2, -2, 3, -3)
+    bids = {
+        (node, partner): tuple(chance.choice([*ends, chance.randint(-9000, 9000)]) for _ in steps)
+        for node, partner in ((1, 2), (2, 1))
+    }
+    books = {1: {2: steps}, 2: {1: steps}}
+    made = new_market(books)
+    made.converge(books, bids)
+    contract = manager.deploy(TradeSettlement, made.aggregator, token, supplier, supplier)
+    both = zip(steps, bids[1, 2], bids[2, 1], strict=True)
+    energies = [(step, int((own - other) / 4)) for step, own, other in both]  # int() truncates
+    assert any(energy == 0 for _, energy in energies)
+    said = statement((step, energy, 0) for step, energy in energies if energy)
+    contract.state(1, [(2, said, made.openings[1, 2])], made.openings[1, 1], {"from": nodes[1]})
+    contract.state(1, [(1, said, made.openings[1, 1])], made.openings[1, 2], {"from": nodes[2]})
+    assert str(contract.recorded(1, 1, 2)) == keccak(said)
 
 
 # ---------------------------------------------------------------------- locks
 
 
-def test_release_freesTheLock(settlement, nodes, chain):
+def test_release_freesTheLock(settle, contract, nodes, chain):
     """TS5: and the statement with it, so that a late partner finds nothing to agree with."""
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
-    deadline = chain[-1].timestamp + PHASE_SECONDS
-    with brownie.reverts(f"LockedUntil: {deadline}"):
-        settlement.release(1, 1, {"from": nodes[2]})
+    tx = settle.state(2, {1: SOLD})
+    with brownie.reverts(f"LockedUntil: {tx.timestamp + PHASE_SECONDS}"):
+        contract.release(1, 1, {"from": nodes[2]})
     chain.sleep(PHASE_SECONDS + 5)
-    tx = settlement.release(1, 1, {"from": nodes[2]})
+    tx = contract.release(1, 1, {"from": nodes[2]})
     assert dict(tx.events["Released"]) == {"round": 1, "node": 2, "partner": 1, "amount": PRICE}
-    assert (settlement.free(nodes[2]), settlement.locked(nodes[2])) == (10_000_000, 0)
-    tx = settlement.state(1, [(2, SOLD)], {"from": nodes[1]})
+    assert (contract.free(nodes[2]), contract.locked(nodes[2])) == (DEPOSIT, 0)
+    tx = settle.state(1, {2: SOLD})
     assert "TradeRecorded" not in tx.events
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
-    assert settlement.isRecorded(1, 1, 2)
+    settle.state(2, {1: SOLD})
+    assert str(contract.recorded(1, 1, 2)) == keccak(SOLD)
 
 
-def test_release_failsIfNothingLocked(settlement, nodes, chain):
-    """Never stated; stated as the receiver; recorded."""
+def test_release_failsIfNothingLocked(settle, contract, nodes, chain):
+    """Never stated; stated as the receiver; recorded; with itself."""
     with brownie.reverts("NothingLocked: 1, 2, 1"):
-        settlement.release(1, 1, {"from": nodes[2]})
-    settlement.state(1, [(2, SOLD)], {"from": nodes[1]})
+        contract.release(1, 1, {"from": nodes[2]})
+    settle.state(1, {2: SOLD})
     with brownie.reverts("NothingLocked: 1, 1, 2"):
-        settlement.release(1, 2, {"from": nodes[1]})
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
+        contract.release(1, 2, {"from": nodes[1]})
+    settle.state(2, {1: SOLD})
     chain.sleep(PHASE_SECONDS + 5)
     with brownie.reverts("NothingLocked: 1, 2, 1"):
-        settlement.release(1, 1, {"from": nodes[2]})
+        contract.release(1, 1, {"from": nodes[2]})
     with brownie.reverts("NothingLocked: 1, 2, 2"):
-        settlement.release(1, 2, {"from": nodes[2]})
+        contract.release(1, 2, {"from": nodes[2]})
 
 
-def test_release_failsIfNotInTheRound(settlement, outsider):
+def test_release_failsIfNotInTheRound(contract, outsider):
     with brownie.reverts(f"NotEnrolled: {low(outsider)}"):
-        settlement.release(1, 1, {"from": outsider})
+        contract.release(1, 1, {"from": outsider})
 
 
-def test_lateRecord_stillPaysFromTheLock(settlement, nodes, chain):
+def test_lateRecord_stillPaysFromTheLock(settle, contract, chain):
     """The deadline allows release; until then, the partner may still agree."""
-    settlement.state(1, [(1, SOLD)], {"from": nodes[2]})
+    settle.state(2, {1: SOLD})
     chain.sleep(10 * PHASE_SECONDS)
-    settlement.state(1, [(2, SOLD)], {"from": nodes[1]})
-    assert settlement.netPayment(1, 2) == -PRICE
+    settle.state(1, {2: SOLD})
+    assert contract.netPayment(1, 2) == -PRICE
 
 
 # ---------------------------------------------------------------------- amounts
 
 
-def expected_payment(entries, decimals=6):
-    total = sum(energy * price for _, energy, price in entries)  # 1e-9 currency
-    amount = abs(total) * 10**decimals // 10**9
-    return amount if total >= 0 else -amount
-
-
 @pytest.mark.parametrize("seed", range(6))
-def test_payment_equalsExactArithmetic(settlement, seed):
+def test_payment_equalsExactArithmetic(contract, seed):
     """Truncated towards zero, once a pair."""
     chance = random.Random(seed)
     ends = [-(2**31), 2**31 - 1, 0, 1, -1]
@@ -382,54 +404,9 @@ def test_payment_equalsExactArithmetic(settlement, seed):
         for step in range(24)
         if chance.random() < 0.7
     ]
-    assert settlement.payment(b"".join(entry(*one) for one in entries)) == expected_payment(entries)
+    assert contract.payment(statement(entries)) == payment(tuple(entries), 6)
 
 
 @pytest.mark.parametrize(("energy", "price", "amount"), [(1, 999, 0), (-1, 999, 0), (-1, 1999, -1), (1, 1999, 1)])
-def test_payment_truncatesTowardsZero(settlement, energy, price, amount):
-    assert settlement.payment(entry(0, energy, price)) == amount
-
-
-def test_books_balanceThroughRandomCalls(settlement, token, nodes, chain):
-    """TS1 to TS5 over a random sequence of calls, some of which fail."""
-    chance = random.Random(11)
-    choices = [SOLD, BOUGHT, OTHER, b""]
-    recorded = set()
-    for _ in range(40):
-        node, partner = chance.sample(NODES, 2)
-        call = chance.choice(["deposit", "withdraw", "state", "state", "state", "release", "sleep"])
-        pair = (min(node, partner), max(node, partner))
-        try:
-            if call == "deposit":
-                settlement.deposit(chance.randrange(10**6), {"from": nodes[node]})
-            elif call == "withdraw":
-                settlement.withdraw(chance.randrange(4 * 10**6), {"from": nodes[node]})
-            elif call == "state":
-                tx = settlement.state(1, [(partner, chance.choice(choices))], {"from": nodes[node]})
-                assert pair not in recorded
-                if "TradeRecorded" in tx.events:
-                    recorded.add(pair)
-            elif call == "release":
-                settlement.release(1, partner, {"from": nodes[node]})
-            else:
-                chain.sleep(PHASE_SECONDS // 3)
-        except brownie.exceptions.VirtualMachineError as error:
-            assert error.revert_msg.split(":")[0] in (  # noqa: PT017
-                "InsufficientDeposit",
-                "AlreadyRecorded",
-                "NothingLocked",
-                "LockedUntil",
-            )
-        check_books(settlement, token, nodes)
-    assert recorded
-    # TS5: nothing stays locked for ever.
-    chain.sleep(PHASE_SECONDS + 5)
-    for node in NODES:
-        for partner in NODES:
-            try:
-                settlement.release(1, partner, {"from": nodes[node]})
-            except brownie.exceptions.VirtualMachineError as error:
-                assert error.revert_msg.startswith("NothingLocked")  # noqa: PT017
-        assert settlement.locked(nodes[node]) == 0
-        settlement.withdraw(settlement.free(nodes[node]), {"from": nodes[node]})
-    assert token.balanceOf(settlement) == 0
+def test_payment_truncatesTowardsZero(contract, energy, price, amount):
+    assert contract.payment(entry(0, energy, price)) == amount

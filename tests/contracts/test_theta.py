@@ -5,29 +5,48 @@ import pytest
 from helpers import plain, setting, theta
 
 ZERO = "0x" + "0" * 40
+NO_HASH = bytes(32)
 
 
 def changed(values, position, value):
     return (*values[:position], value, *values[position + 1 :])
 
 
-def test_theta_isReadable(VirtualAggregator, manager):
-    aggregator = manager.deploy(VirtualAggregator, theta(5, 9, (1, 2, 3, 4)), setting(96))
+@pytest.fixture
+def deploy(VirtualAggregator, manager, referee):
+    """Deploys with these parameters."""
+    return lambda theta_, setting_: manager.deploy(VirtualAggregator, theta_, setting_, referee)
+
+
+def test_theta_isReadable(deploy, manager, referee):
+    aggregator = deploy(theta(5, 9, (1, 2, 3, 4)), setting(96, 7))
     assert plain(aggregator.theta()) == (5, 10**9, 2 * 10**9, 1, 2, 3, 4, 9)
-    assert plain(aggregator.setting()) == (96, 900, 10, 100, 600)
+    assert plain(aggregator.setting()) == (96, 900, 10, 100, 600, 7)
     assert aggregator.owner() == manager
-    assert plain(aggregator.progress()) == (0, 0, 0, 0, 0, 0)
+    assert aggregator.referee() == referee
+
+
+def test_before_theFirstRound_nothingIsThere(deploy):
+    aggregator = deploy(theta(5), setting())
+    assert plain(aggregator.progress()) == (0,) * 8
+    assert plain(aggregator.roster()) == (0,) * 4
+    assert plain(aggregator.scalars()) == (0, 0)
+    assert plain(aggregator.declaration(0)) == (0,) * 7
     assert aggregator.enrolled() == 0
     assert aggregator.accountOf(0) == ZERO
-    assert plain(aggregator.coupling(0)) == (0, 0, ())
-    assert aggregator.residuals() == 0
-    assert plain(aggregator.outcome(1)) == (0, 0, 0)
+    assert aggregator.accountIn(0, 0) == ZERO
+    assert aggregator.copiesLength(0) == 0
+    assert plain(aggregator.running(0)) == (0, 0, ())
+    assert [bytes(one) for one in aggregator.commitment(1, 0)] == [NO_HASH] * 2
+    assert (aggregator.head()[0], bytes(aggregator.head()[1])) == (0, NO_HASH)
+    *outcome, head = aggregator.outcome(1)
+    assert (outcome, bytes(head)) == ([0, 0, 0], NO_HASH)
 
 
 @pytest.mark.parametrize("n", [1, 128])
 @pytest.mark.parametrize("steps", [1, 192])
-def test_theta_takesTheEnds(VirtualAggregator, manager, n, steps):
-    aggregator = manager.deploy(VirtualAggregator, theta(n, 1), setting(steps))
+def test_theta_takesTheEnds(deploy, n, steps):
+    aggregator = deploy(theta(n, 1), setting(steps, 1))
     assert (plain(aggregator.theta())[0], plain(aggregator.setting())[0]) == (n, steps)
 
 
@@ -35,9 +54,9 @@ def test_theta_takesTheEnds(VirtualAggregator, manager, n, steps):
     ("position", "value", "what"),
     [(0, 0, "n"), (0, 129, "n"), (7, 0, "mu")],
 )
-def test_theta_failsIfOutOfRange(VirtualAggregator, manager, position, value, what):
+def test_theta_failsIfOutOfRange(deploy, position, value, what):
     with brownie.reverts(f"InvalidTheta: {what}, {value}"):
-        manager.deploy(VirtualAggregator, changed(theta(5), position, value), setting())
+        deploy(changed(theta(5), position, value), setting())
 
 
 @pytest.mark.parametrize(
@@ -49,15 +68,16 @@ def test_theta_failsIfOutOfRange(VirtualAggregator, manager, position, value, wh
         (2, 0, "powerResolutionMilliwatt"),
         (3, 0, "voltageResolution"),
         (4, 0, "phaseSeconds"),
+        (5, 0, "maxMisses"),
     ],
 )
-def test_setting_failsIfOutOfRange(VirtualAggregator, manager, position, value, what):
+def test_setting_failsIfOutOfRange(deploy, position, value, what):
     with brownie.reverts(f"InvalidTheta: {what}, {value}"):
-        manager.deploy(VirtualAggregator, theta(5), changed(setting(), position, value))
+        deploy(theta(5), changed(setting(), position, value))
 
 
-def test_owner_changesInTwoSteps(VirtualAggregator, manager, outsider):
-    aggregator = manager.deploy(VirtualAggregator, theta(5), setting())
+def test_owner_changesInTwoSteps(deploy, manager, outsider):
+    aggregator = deploy(theta(5), setting())
     aggregator.transferOwnership(outsider, {"from": manager})
     assert aggregator.owner() == manager
     aggregator.acceptOwnership({"from": outsider})

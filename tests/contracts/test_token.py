@@ -31,15 +31,17 @@ def test_artifacts_areUpToDate():
     assert done.returncode == 0, done.stderr
 
 
-def test_deploy_writesTheRecord(TestEuro, TradeSettlement, VirtualAggregator, manager, chain):
+def test_deploy_writesTheRecord(TestEuro, TradeSettlement, VirtualAggregator, accounts, manager, chain):
     before = chain.height
     brownie.run("deploy")
     name = brownie.network.show_active()
     record = Record.read(ROOT / "deploy" / "records" / f"{name}.json")
     assert (record.network, record.chain_id, record.block) == (name, chain.id, before + 1)
     assert record.manager == manager
-    assert VirtualAggregator.at(record.aggregator).owner() == manager
+    aggregator = VirtualAggregator.at(record.aggregator)
+    assert (aggregator.owner(), aggregator.referee()) == (manager, record.referee)
     settlement = TradeSettlement.at(record.settlement)
     assert settlement.aggregator() == record.aggregator
     assert settlement.token() == record.token == TestEuro.at(record.token).address
-    assert set(record.transactions) == {"TestEuro", "TradeSettlement", "VirtualAggregator"}
+    assert (settlement.supplier(), settlement.metering()) == (accounts[1], accounts[2])
+    assert set(record.transactions) == {"Referee", "TestEuro", "TradeSettlement", "VirtualAggregator"}

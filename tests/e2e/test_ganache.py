@@ -21,7 +21,8 @@ KEYS: dict[str, type | tuple[type, ...]] = {
     "iterations": int, "cost": float, "centralised_cost": float, "implemented_gap": float, "relaxation_gap": float,
     "voltage_min_pu": float, "voltage_max_pu": float, "voltage_ok": bool, "gas_total": int,
     "gas_per_household_iteration": (int, float), "transactions": int, "wall_s": float, "solve_s": float,
-    "chain_s": float, "trades": int, "traded_kwh": float, "paid_total": float, "settlement_sum_zero": bool,
+    "chain_s": float, "trades": int, "traded_kwh": float, "paid_total": float, "supplier_received": float,
+    "settlement_sum_zero": bool,
 }  # fmt: skip
 """The keys of the issue, and their types."""
 
@@ -42,9 +43,10 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
         raise
 
 
-def test_run_fromDeploymentToReport(shell: Shell, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--relay"]], ids=["direct", "relayed"])
+def test_run_fromDeploymentToReport(shell: Shell, tmp_path: Path, options: list[str]) -> None:
     out = tmp_path / "out"
-    process = shell.start("run", "--case", "tiny3", "--chain", "ganache", "--out", out, "--json")
+    process = shell.start("run", "--case", "tiny3", "--chain", "ganache", "--out", out, "--json", *options)
     seen: Counter[str] = Counter()
     assert process.stderr is not None
     while line := process.stderr.readline():
@@ -79,6 +81,8 @@ def test_run_fromDeploymentToReport(shell: Shell, tmp_path: Path) -> None:
     assert abs(result["relaxation_gap"]) <= 1e-5
     assert 3.60 * 0.999 <= result["cost"] <= 3.62 * 1.001  # by hand, see tests/unit/market/test_optimum.py
     assert result["trades"] > 0
+    # One of each node an iteration, or one for all but where a node was slow; and about 50 before and after.
+    assert (result["transactions"] > 4 * result["iterations"]) == (not options)
     assert result["wall_s"] >= result["chain_s"] > 0
 
     with (out / "trades.csv").open() as file:

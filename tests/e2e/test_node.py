@@ -1,8 +1,12 @@
-"""`gridpact node` by hand: three households in scenario T, a process each, on a chain that runs already."""
+"""Commands by hand, each a process, on a chain that runs already: `node` (three households in scenario T), `relay` and
+`audit`.
+"""
 
 from __future__ import annotations
 
 import json
+import signal
+import urllib.request
 
 import pytest
 from integration.conftest import Deployed, anvil, deployed  # noqa: F401  (fixtures)
@@ -49,4 +53,31 @@ def test_nodes_byHand(shell: Shell, deployed: Deployed) -> None:  # noqa: F811
     assert settlement.net_payment(number, 2) > 0
     # The plan is what the hand says of ann: 1 kW all day, to the solver's 1e-6.
     assert said[1]["schedule"]["injection_kw"] == pytest.approx([-1, -1, -1, -1], abs=1e-6)
+    assert shell.is_quiet_within(5), shell.names()
+
+    audit = shell.start("audit", "--contracts", deployed.contracts, "--rpc", deployed.url)
+    out, err = audit.communicate(timeout=60)
+    assert (audit.returncode, err) == (0, "")
+    assert out == (
+        f"gridpact: round {number}, {outcome.iterations} iterations checked from the chain alone: all as it must be\n"
+    )
+
+
+@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
+def test_relay_byHand(shell: Shell, deployed: Deployed, request_to_end: signal.Signals) -> None:  # noqa: F811
+    process = shell.start(
+        "relay", "--contracts", deployed.contracts, "--rpc", deployed.url,
+        "--key-file", deployed.key("stranger"), "--port", "0",
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    assert said.startswith("gridpact: relaying at http://127.0.0.1:")
+    url = said.split()[3].rstrip(";")
+    with urllib.request.urlopen(f"{url}/rounds/1/iterations/1", timeout=10) as answer:
+        assert json.load(answer) == {"submissions": []}
+    process.send_signal(request_to_end)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    assert err == "gridpact: stopped; all processes that it started are ended\n"
     assert shell.is_quiet_within(5), shell.names()

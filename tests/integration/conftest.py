@@ -70,7 +70,9 @@ def deployed(anvil: Network, tiny3: CommunityDay, tmp_path_factory: pytest.TempP
     resolution, views = Resolution(), node_views(tiny3, Scenario.T, NetworkAgreement.DSO)
     penalties = Penalties.of_community(tiny3, baseline_net_kw(tiny3))
     theta = Theta(len(views), *penalties.on_chain(), *Tolerances().on_chain(resolution), 100)
-    record = deploy_contracts(manager, theta, Setting(4, 6 * 3600, *resolution.on_chain(), 300), "anvil")
+    setting = Setting(4, 6 * 3600, *resolution.on_chain(), 300, 2)
+    supplier, metering = (str(address_of(new_key())) for _ in range(2))  # no delivery is settled here
+    record = deploy_contracts(manager, theta, setting, "anvil", supplier, metering)
     record.write(folder / "contracts.json")
     keys = {view.node: new_key() for view in views}
     addresses = {node: str(address_of(key)) for node, key in keys.items()}

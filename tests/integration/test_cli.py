@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,12 @@ def test_cases_listsAll(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["node", "--help"], ["cases", "--help"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        *([command, "--help"] for command in ("run", "node", "relay", "audit", "account", "cases")),
+        ["--version"],
+    ],
 )
 def test_help_isThere(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -229,5 +235,65 @@ def test_node_onAChainThatDoesNotAnswer(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1"])
+def test_node_relayWithoutAddress(
+    deployed: Deployed, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert f"'{url}'" in complaint(capsys, node_arguments(deployed, tmp_path / "out", relay=url))
+    assert not (tmp_path / "out").exists()
+
+
 def test_node_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--contracts" in complaint(capsys, ["node", "--rpc", NOBODY])
+
+
+# ---------------------------------------------------------------------- gridpact relay, gridpact audit
+
+
+def service_arguments(command: str, deployed: Deployed, **changes: Any) -> list[str]:
+    values = {"contracts": deployed.contracts, "rpc": deployed.url}
+    if command == "relay":
+        values |= {"key-file": deployed.key("stranger")}
+    values |= {name.replace("_", "-"): value for name, value in changes.items()}
+    return [command, *(str(part) for name, value in values.items() for part in (f"--{name}", value))]
+
+
+@pytest.mark.parametrize("command", ["relay", "audit"])
+def test_service_missingFiles(
+    deployed: Deployed, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    for option in ("contracts", "key_file") if command == "relay" else ("contracts",):
+        changes = {option: tmp_path / "nowhere"}
+        assert str(tmp_path / "nowhere") in complaint(capsys, service_arguments(command, deployed, **changes))
+
+
+@pytest.mark.parametrize("url", [NOBODY, "ws://127.0.0.1:1", "nonsense"])
+@pytest.mark.parametrize("command", ["relay", "audit"])
+def test_service_onAChainThatDoesNotAnswer(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str], command: str, url: str
+) -> None:
+    complaint(capsys, service_arguments(command, deployed, rpc=url))
+
+
+@pytest.mark.parametrize("what", ["another contract there", "another chain", "ABI of another contract"])
+@pytest.mark.parametrize("command", ["relay", "audit"])
+def test_service_wrongRecord(
+    deployed: Deployed, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, what: str
+) -> None:
+    record = deployed.changed_record(tmp_path / "record.json", WRONG_RECORDS[what])
+    complaint(capsys, service_arguments(command, deployed, contracts=record))
+
+
+def test_relay_portThatCannotBe(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert str(port) in complaint(capsys, service_arguments("relay", deployed, port=port))
+    assert "65536" in complaint(capsys, service_arguments("relay", deployed, port=65536))
+    assert "'http'" in complaint(capsys, service_arguments("relay", deployed, port="http"))
+
+
+def test_audit_ofNothing(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    """No round was opened here."""
+    assert "no round was opened" in complaint(capsys, service_arguments("audit", deployed))
+    assert "Round 7 was never opened" in complaint(capsys, service_arguments("audit", deployed, round=7))
+    assert "'one'" in complaint(capsys, service_arguments("audit", deployed, round="one"))

@@ -6,9 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridpact.admm.assembly import Assembly, Place
 from gridpact.admm.codec import (
     decode_bids,
     decode_book,
+    decode_copies,
     decode_sums,
     encode_bids,
     encode_book,
@@ -17,8 +19,7 @@ from gridpact.admm.codec import (
 )
 from gridpact.market.blocks import Block, Kind
 
-LIMITS = {Kind.P: 2**19, Kind.Q: 2**19, Kind.V: 2**15}
-MOST_COPIES = {Kind.P: 2, Kind.Q: 2, Kind.V: 32}
+from .rounds import LIMITS, iteration, places
 
 steps = st.integers(1, 192)
 kinds = st.lists(st.sampled_from(Kind), min_size=0, max_size=4)
@@ -42,18 +43,30 @@ def test_copies_comeBack(kinds: list[Kind], horizon: int, seed: int) -> None:
     words = encode_copies(blocks, copies)
     assert len(words) == len(blocks) * words_of_block(horizon)
     assert all(0 <= word < 2**256 for word in words)
-    assert np.array_equal(decode_sums(blocks, words, horizon, np.ones(len(blocks), dtype=np.int64)), copies)
+    assert np.array_equal(decode_copies(blocks, words, horizon), copies)
 
 
-@given(kind=st.sampled_from(Kind), horizon=steps, seed=seeds, data=st.data())
-def test_sums_ofSeveralCopies(kind: Kind, horizon: int, seed: int, data: st.DataObject) -> None:
-    """Words are added as whole numbers, as the contract does; no lane touches another."""
-    count = data.draw(st.integers(1, MOST_COPIES[kind]))
-    random, block = np.random.default_rng(seed), [Block(kind, 1)]
-    several = [copies_of(block, horizon, random) for _ in range(count)]
-    words = [sum(column) for column in zip(*(encode_copies(block, copies) for copies in several), strict=True)]
+@given(said=places(12), horizon=steps, seed=seeds, data=st.data())
+def test_sums_ofThePresent(said: dict[int, Place], horizon: int, seed: int, data: st.DataObject) -> None:
+    """Words are added as whole numbers, as the contract does; no lane touches another. Blocks of which no copy
+    arrived are zero."""
+    assembly = Assembly(frozenset(said), said, {}, horizon)
+    present = data.draw(st.sets(st.sampled_from(sorted(said))))
+    submitted = iteration(assembly, present, seed)
+    width = words_of_block(horizon)
+    words = [0] * (len(assembly.all_blocks) * width)
+    for node, copies in submitted.copies.items():
+        packed = encode_copies(assembly.blocks(node), copies)
+        for row, block in enumerate(assembly.blocks(node)):
+            start = assembly.all_blocks.index(block) * width
+            for k in range(width):
+                words[start + k] += packed[row * width + k]
     assert all(word < 2**256 for word in words)
-    assert np.array_equal(decode_sums(block, words, horizon, np.array([count])), sum(several))
+    sums = decode_sums(assembly, words, frozenset(present))
+    expected = submitted.closing(assembly, 1).sums
+    assert {block: lanes.tolist() for block, lanes in sums.items()} == {
+        block: lanes.tolist() for block, lanes in expected.items()
+    }
 
 
 @given(kind=st.sampled_from(Kind), horizon=steps, seed=seeds)

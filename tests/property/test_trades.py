@@ -32,25 +32,30 @@ def trader(node: int, partner: int, prices: list[float]) -> NodeView:
             st.lists(BID, min_size=STEPS, max_size=STEPS),
             st.lists(BID, min_size=STEPS, max_size=STEPS),
             st.sampled_from([1.0, OVER_RELAXATION]),
+            st.lists(st.booleans(), min_size=STEPS, max_size=STEPS),
         ),
         min_size=1,
         max_size=12,
     ),
 )
 def test_partners_holdTheSameBits(
-    prices: list[float], phi: float, history: list[tuple[list[int], list[int], float]]
+    prices: list[float], phi: float, history: list[tuple[list[int], list[int], float, list[bool]]]
 ) -> None:
     penalties, resolution = Penalties(1.0, phi), Resolution()
     one, two = (Trades(trader(a, b, prices), penalties, resolution) for a, b in ((1, 2), (2, 1)))
-    for sold, bought, relaxation in history:
-        before = one.price.copy()
-        mine, theirs = np.array(sold), np.array(bought)
-        assert one.update(mine, theirs, relaxation) == two.update(theirs, mine, relaxation)
+    for sold, bought, relaxation, there in history:
+        before, value, agreed = one.price.copy(), one.value.copy(), one.agreed.copy()
+        mine, theirs, counted = np.array(sold), np.array(bought), np.array(there)
+        one.update(mine, theirs, counted, relaxation)
+        two.update(theirs, mine, counted, relaxation)
         assert one.value.tolist() == (-two.value).tolist()
         assert one.price.tolist() == two.price.tolist()
         assert one.agreed.tolist() == (-two.agreed).tolist()
         # More offered than wanted: never dearer; less: never cheaper. (A tiny change may be lost in rounding.)
-        surplus = mine + theirs
+        surplus = np.where(counted, mine + theirs, 0)
         assert (one.price[surplus > 0] <= before[surplus > 0]).all()
         assert (one.price[surplus < 0] >= before[surplus < 0]).all()
         assert (one.price[surplus == 0] == before[surplus == 0]).all()
+        # What does not count changes nothing.
+        assert (one.value[~counted] == value[~counted]).all()
+        assert (one.agreed == np.where(counted, mine - theirs, agreed)).all()

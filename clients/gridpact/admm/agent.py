@@ -1,40 +1,26 @@
-"""One node's side of the negotiation, from its view to integers and back; no chain and no I/O."""
+"""One node's side of the negotiation, from its view to integers and back; no chain and no I/O.
+
+Apart from the x-step, all that happens here follows from public integers, so a node that has lost its memory replays
+the closed iterations, with its own submissions as the chain has them, and stands where it stood.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from gridpact.admm.consensus import Integers, consensus_of
-from gridpact.admm.parameters import Penalties, Resolution
+import numpy as np
+
+from gridpact.admm.assembly import Assembly, Closing, Integers, Mask
+from gridpact.admm.consensus import StarCentre, consensus_of
+from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution, relaxation_at
+from gridpact.admm.residuals import NO_RESIDUALS, residuals_of
 from gridpact.admm.trades import Trades
-from gridpact.market.blocks import Block
+from gridpact.community.model import Array
+from gridpact.market.blocks import Block, Kind
 from gridpact.market.local import LocalProblem, LocalSolution
 from gridpact.market.view import NodeView
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """Sums of squares in resolution units squared, of one node or of all: they add up."""
-
-    primal_grid: int  # sum (x - z)^2
-    dual_grid: int  # sum (z - z_prev)^2, once a copy
-    primal_trade: int  # sum (d_ij + d_ji)^2
-    dual_trade: int  # sum (z_ij - z_ij_prev)^2
-
-    def as_tuple(self) -> tuple[int, int, int, int]:
-        return self.primal_grid, self.dual_grid, self.primal_trade, self.dual_trade
-
-    def __add__(self, other: Residuals) -> Residuals:
-        return Residuals(
-            self.primal_grid + other.primal_grid,
-            self.dual_grid + other.dual_grid,
-            self.primal_trade + other.primal_trade,
-            self.dual_trade + other.dual_trade,
-        )
-
-
-NO_RESIDUALS = Residuals(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -46,42 +32,115 @@ class Submission:
 
 
 class Agent:
-    """A node that solves its own problem and takes in what the others submitted, iteration by iteration."""
+    """A node that solves its own problem and takes in what the others submitted, iteration by iteration.
 
-    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+    Args:
+        view: what the node knows.
+        assembly: who is in the round, this node among them.
+    """
+
+    def __init__(self, view: NodeView, assembly: Assembly, penalties: Penalties, resolution: Resolution) -> None:
         self.view = view
-        self.consensus = consensus_of(view, penalties, resolution)
+        self.assembly = assembly
+        in_round = replace(view, parent=assembly.parents[view.node], children=assembly.children[view.node])
+        self.consensus = consensus_of(in_round, penalties, resolution)
         self.trades = Trades(view, penalties, resolution)
         self.residuals = NO_RESIDUALS  # of the iteration taken in last
+        self.solution: LocalSolution | None = None  # of the x-step taken last,
+        self.solved = 0  # in this iteration
         self.solve_seconds = 0.0
-        self._problem = LocalProblem(view, penalties.of_blocks(view), penalties.phi)
-        self.solution: LocalSolution | None = None
+        self._in_round = in_round
+        self._penalties = penalties
+        self._gone: frozenset[int] = frozenset()
+        self._before: Closing | None = None
+        self._relaxation = (OVER_RELAXATION, OVER_RELAXATION)  # of the next iteration: network, trades
+        self._problem: LocalProblem | None = None  # built for the first x-step, and anew when somebody is gone
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         return self.consensus.blocks
 
-    def solve(self) -> Submission:
+    @property
+    def iteration(self) -> int:
+        """The closed iteration that was taken in last; 0 before the first."""
+        return self._before.iteration if self._before else 0
+
+    def solve(self, running: Mapping[Block, Integers] | None = None) -> Submission:
         """The x-step (step 3 of the report).
+
+        Args:
+            running: at the grid operator's node, the wishes that have arrived, (T,) each.
 
         Raises:
             InfeasibleError, SolverError: see `LocalProblem.solve`.
         """
+        if isinstance(self.consensus, StarCentre):
+            running = running or {}
+            there = np.array([block in running for block in self.blocks], dtype=bool)
+            nothing = np.zeros(self.view.steps, dtype=np.int64)
+            self.consensus.hear(np.array([running.get(block, nothing) for block in self.blocks]), there)
         started = time.perf_counter()
-        self.solution = self._problem.solve(self.consensus.linear(), self.trades.linear())
+        if self._problem is None:
+            self._problem = LocalProblem(
+                self._in_round,
+                self._penalties.of_blocks(self._in_round),
+                self._penalties.phi,
+                fixed=self._fixed(),
+                parted=self._parted(),
+            )
+        alpha, _ = self._relaxation
+        self.solution = self._problem.solve(self.consensus.linear(alpha), self.trades.linear())
+        self.solved = self.iteration + 1
         self.solve_seconds += time.perf_counter() - started
         return Submission(
             self.consensus.to_integers(self.solution.copies), self.trades.to_integers(self.solution.bids_kw)
         )
 
-    def update(self, own: Submission, sums: Integers, counts: Integers, theirs: Integers, relaxation: float) -> None:
+    def take_in(self, now: Closing, copies: Integers | None) -> None:
         """Dual updates and partial residuals from a closed iteration (steps 4 and 5).
 
         Args:
-            own: this node's submission.
-            sums, counts: sums of the copies of its blocks and how many are in each, see `Consensus.update`.
-            theirs: the partners' bids, and
-            relaxation: alpha of the trades, see `Trades.update`.
+            now: the iteration.
+            copies: this node's submission in it, (blocks, T); None where it was absent.
         """
-        grid = self.consensus.update(own.copies, sums, counts)
-        self.residuals = Residuals(*grid, *self.trades.update(own.bids, theirs, relaxation))
+        node, assembly = self.view.node, self.assembly
+        network, trades = self._relaxation
+        self.residuals = NO_RESIDUALS
+        if copies is not None:
+            counts = np.array([assembly.count(block, now.present) for block in self.blocks], dtype=np.int64)
+            sums = np.array([now.sums[block] for block in self.blocks], dtype=np.int64).reshape(copies.shape)
+            self.consensus.update(copies, sums, counts, network)
+            if self.view.partners:  # the operator's book is no book of partners, whatever it reads like
+                theirs, counted = assembly.bids_to(node, now.bids, now.present)
+                self.trades.update(now.bids[node], theirs, counted, trades)
+            self.residuals = residuals_of(assembly, node, copies, now, self._before)
+        self._before = now
+        scalars = assembly.scalars(self._gone)
+        self._relaxation = (
+            relaxation_at(now.iteration + 1, now.residuals[0], scalars[0]),
+            relaxation_at(now.iteration + 1, now.residuals[2], scalars[1]),
+        )
+        if now.gone != self._gone:
+            self._gone = now.gone
+            self._problem = None
+            self.trades.part(self._parted())
+
+    def _parted(self) -> Mask:
+        """Which bids are to partners that do not count (any longer), (bids,)."""
+        counts = {
+            partner.node: partner.node not in self._gone and self.assembly.mirrors(self.view.node, partner.node)
+            for partner in self.view.partners
+        }
+        return np.array([not counts[partner.node] for partner in self.view.partners for _ in partner.steps], dtype=bool)
+
+    def _fixed(self) -> dict[Block, Array]:
+        """Flows of nodes that are out, (T,) each. The grid operator's node expects what they do on their own; between
+        neighbours they stay as they were agreed last."""
+        missing = [block for block in self.blocks if block.kind is not Kind.V and block.node in self._gone]
+        centre = self.consensus
+        if not isinstance(centre, StarCentre):
+            return {block: centre.value[self.blocks.index(block)] for block in missing}
+        assert self.view.feeder is not None
+        outside = [Block(kind, line.node) for line in self.view.feeder.lines for kind in (Kind.P, Kind.Q)]
+        missing += [block for block in outside if block not in self.blocks]
+        return {block: centre.expected(block.node)[block.kind] for block in missing}

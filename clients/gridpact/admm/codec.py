@@ -7,11 +7,13 @@ P and Q copies take 20 bits (bias 2^19), V copies 16 bits (bias 2^15). A sum car
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Sequence
 
 import numpy as np
 
-from gridpact.admm.consensus import Integers
+from gridpact.admm.assembly import Assembly, Book, Integers
+from gridpact.community.model import Feeder
 from gridpact.errors import InputError
 from gridpact.market.blocks import Block, Kind
 from gridpact.market.view import NodeView
@@ -49,14 +51,26 @@ def encode_copies(blocks: Sequence[Block], copies: Integers) -> list[int]:
     return words
 
 
-def decode_sums(blocks: Sequence[Block], words: Sequence[int], steps: int, counts: Integers) -> Integers:
-    """Unpacks sums of copies, (blocks, T), taking the bias off once for each of the `counts` (blocks,) copies."""
+def decode_copies(blocks: Sequence[Block], words: Sequence[int], steps: int) -> Integers:
+    """Unpacks copies, (blocks, T), one of each block: the inverse of `encode_copies`."""
+    return _decode(blocks, words, steps, [1] * len(blocks))
+
+
+def decode_sums(assembly: Assembly, words: Sequence[int], present: frozenset[int]) -> dict[Block, Integers]:
+    """Unpacks the sums of a closed iteration, (T,) each; zero where no copy arrived."""
+    counts = [assembly.count(block, present) for block in assembly.all_blocks]
+    lanes = _decode(assembly.all_blocks, words, assembly.steps, counts)
+    return dict(zip(assembly.all_blocks, lanes, strict=True))
+
+
+def _decode(blocks: Sequence[Block], words: Sequence[int], steps: int, counts: Sequence[int]) -> Integers:
+    """Takes the bias off once for each copy that is in a block."""
     per_block = words_of_block(steps)
     result = np.zeros((len(blocks), steps), dtype=np.int64)
-    for row, block in enumerate(blocks):
+    for row, (block, count) in enumerate(zip(blocks, counts, strict=True)):
         own = words[row * per_block : (row + 1) * per_block]
         lanes = [own[t // LANES] >> LANE_BITS * (t % LANES) & _LANE_MASK for t in range(steps)]
-        result[row] = np.array(lanes, dtype=np.int64) - int(counts[row]) * _BIAS[block.kind]
+        result[row] = np.array(lanes, dtype=np.int64) - count * _BIAS[block.kind]
     return result
 
 
@@ -78,10 +92,6 @@ def decode_bids(data: bytes) -> Integers:
     return np.frombuffer(data, dtype=">i2").astype(np.int64)
 
 
-Book = Mapping[int, tuple[int, ...]]
-"""What a household's bids refer to: partner -> steps, both ascending."""
-
-
 def book_of(view: NodeView) -> Book:
     return {partner.node: partner.steps for partner in view.partners}
 
@@ -92,29 +102,41 @@ def encode_book(book: Book) -> bytes:
 
 
 def decode_book(data: bytes) -> Book:
-    """The inverse of `encode_book`.
-
-    Raises:
-        ValueError: the bytes are no book.
-    """
+    """The inverse of `encode_book`, whatever was declared: a book ends before the first entry that is not whole, or
+    whose partner is not above the one before. The contracts read it so, see `Books`."""
     book: dict[int, tuple[int, ...]] = {}
-    at = 0
-    while at < len(data):
-        node, count = data[at : at + 2] if at + 2 <= len(data) else (0, 256)
-        if at + 2 + count > len(data):
-            raise ValueError("the book ends in the middle of an entry")
+    at, last = 0, -1
+    while at + 2 <= len(data):
+        node, count = data[at], data[at + 1]
+        if node <= last or at + 2 + count > len(data):
+            break
         book[node] = tuple(data[at + 2 : at + 2 + count])
-        at += 2 + count
+        at, last = at + 2 + count, node
     return book
 
 
-def bids_for(book: Book, data: bytes | None, node: int) -> Integers:
-    """A partner's bids to `node`, from its book and its bids; zeros where it is silent (`None`)."""
-    start = 0
-    for partner, steps in book.items():
-        if partner == node:
-            if data is None:
-                return np.zeros(len(steps), dtype=np.int64)
-            return decode_bids(data)[start : start + len(steps)]
-        start += len(steps)
-    return np.zeros(0, dtype=np.int64)
+FEEDER_HEADER = struct.Struct(">III")
+"""Nominal voltage in mV, line to line; lowest and highest voltage, 1e-6 p.u."""
+
+FEEDER_LINE = struct.Struct(">BBII")
+"""Node, parent, resistance and reactance in micro-ohm."""
+
+
+def encode_feeder(feeder: Feeder) -> bytes:
+    """The limits that the grid operator's node publishes as its book; lines from the root outwards.
+
+    Raises:
+        InputError: a figure does not fit.
+    """
+    lines = sorted(feeder.lines, key=lambda line: feeder.depth[line.node])
+    try:
+        return FEEDER_HEADER.pack(
+            round(feeder.nominal_voltage_v * 1e3),
+            round(feeder.voltage_min_pu * 1e6),
+            round(feeder.voltage_max_pu * 1e6),
+        ) + b"".join(
+            FEEDER_LINE.pack(line.node, line.parent, round(line.resistance_ohm * 1e6), round(line.reactance_ohm * 1e6))
+            for line in lines
+        )
+    except struct.error as error:
+        raise InputError(f"the feeder does not fit the form in which it is published: {error}") from None

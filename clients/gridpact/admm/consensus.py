@@ -8,21 +8,20 @@ Two forms (see `NetworkAgreement`), one interface:
   the iterations of two blocks that are averaged, and z always keeps the network's limits.
 
 Whatever two nodes must know alike is computed from public integers by the same operations in the same order, so it is
-bit-identical at both. Arrays over coupling variables have shape (blocks, T).
+bit-identical at both, and after a restart. Where a node or its counterpart was absent, z and y stay as they were.
+Arrays over coupling variables have shape (blocks, T).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
+from gridpact.admm.assembly import Integers, Mask
+from gridpact.admm.parameters import Penalties, Resolution
 from gridpact.community.model import Array
 from gridpact.market.blocks import Kind, blocks
 from gridpact.market.scenario import NetworkAgreement
 from gridpact.market.view import NodeView
-
-Integers = NDArray[np.int64]
 
 
 def consensus_of(view: NodeView, penalties: Penalties, resolution: Resolution) -> Consensus:
@@ -51,8 +50,12 @@ class Consensus:
         self.value: Array = np.zeros((len(self.blocks), view.steps))
         self.dual: Array = np.zeros((len(self.blocks), view.steps))
 
-    def linear(self) -> Array:
-        """Linear term a of the x-step: a . x + rho/2 x . x is y . (x - z) + rho/2 |x - z|^2 up to a constant."""
+    def linear(self, relaxation: float) -> Array:
+        """Linear term a of the x-step: a . x + rho/2 x . x is y . (x - z) + rho/2 |x - z|^2 up to a constant.
+
+        Args:
+            relaxation: alpha of this iteration, see `relaxation_at`.
+        """
         return self.dual - self.rho * self.value
 
     def to_integers(self, copies: Array) -> Integers:
@@ -60,23 +63,20 @@ class Consensus:
         integers: Integers = np.rint(copies / self.unit).astype(np.int64)
         return integers
 
-    def update(self, own: Integers, sums: Integers, counts: Integers) -> tuple[int, int]:
-        """Takes in the sums of a closed iteration.
+    def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
+        """Takes in the sums of a closed iteration in which this node was present.
 
         Args:
             own: what this node submitted.
             sums: sums of all copies of its blocks, the node's own included.
             counts: how many copies are in each sum, (blocks,).
-
-        Returns:
-            The node's partial residuals, sums of squares in resolution units squared: primal sum (x - z)^2 and dual
-            sum (z - z_prev)^2 over its copies.
+            relaxation: alpha of the iteration.
         """
         raise NotImplementedError
 
 
 class NeighbourConsensus(Consensus):
-    """General-form consensus between neighbours, over-relaxed. z stays as it was where no copy arrived.
+    """General-form consensus between neighbours, over-relaxed.
 
     In G, y of an active power starts at 0.75 kappa, between feed-in and import: minus at the line's own node, which
     sends it, plus at the parent, which receives it.
@@ -90,13 +90,13 @@ class NeighbourConsensus(Consensus):
                 if block.kind is Kind.P:
                     self.dual[row] = -worth if block.node == view.node else worth
 
-    def update(self, own: Integers, sums: Integers, counts: Integers) -> tuple[int, int]:
-        before, some = self.value, counts[:, None] > 0
-        mean = np.where(some, sums / np.maximum(counts, 1)[:, None], before / self.unit)
-        relaxed = OVER_RELAXATION * (own * self.unit) + (1 - OVER_RELAXATION) * before
-        self.value = OVER_RELAXATION * (mean * self.unit) + (1 - OVER_RELAXATION) * before  # (23)
-        self.dual = self.dual + np.where(some, self.rho * (relaxed - self.value), 0.0)  # (24b)
-        return squares(own - mean), squares((self.value - before) / self.unit)
+    def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
+        before, counted = self.value, counts[:, None] >= 2
+        mean = sums / np.maximum(counts, 1)[:, None] * self.unit
+        relaxed = relaxation * (own * self.unit) + (1 - relaxation) * before
+        value = relaxation * mean + (1 - relaxation) * before  # (23)
+        self.dual = np.where(counted, self.dual + self.rho * (relaxed - value), self.dual)  # (24b)
+        self.value = np.where(counted, value, before)
 
 
 class _Star(Consensus):
@@ -106,8 +106,9 @@ class _Star(Consensus):
     negative. Before the first answer there is no z to relax towards, and y is set by `_first_dual` from x.
     """
 
-    heard = False
-    """Whether a first wish has been heard."""
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        super().__init__(view, penalties, resolution)
+        self.heard: Mask = np.zeros((len(self.blocks), 1), dtype=bool)  # blocks with a first wish and answer
 
     def _first_dual(self, wishes: Array) -> Array:
         """y to begin with: in G an injection is worth the price that it saves or earns at node 0, else nothing."""
@@ -118,17 +119,16 @@ class _Star(Consensus):
             dual[0::2] = -self.view.step_hours * worth
         return dual
 
-    def _relaxed(self, wishes: Array) -> Array:
-        return OVER_RELAXATION * wishes + (1 - OVER_RELAXATION) * self.value if self.heard else wishes
+    def _relaxed(self, wishes: Array, relaxation: float) -> Array:
+        return np.where(self.heard, relaxation * wishes + (1 - relaxation) * self.value, wishes)
 
-    def _take(self, wishes: Array, answers: Array, both: NDArray[np.bool_]) -> tuple[int, int]:
-        """Dual update where both the wish and the answer arrived, `both` (blocks, 1)."""
-        before, dual = self.value, self.dual if self.heard else self._first_dual(wishes)
-        relaxed = self._relaxed(wishes)
-        self.dual = np.where(both, dual + self.rho * (relaxed - answers), self.dual)
-        self.value = np.where(both, answers, before)
-        self.heard = True
-        return squares(np.where(both, wishes - answers, 0.0) / self.unit), squares((self.value - before) / self.unit)
+    def _take(self, wishes: Array, answers: Array, counted: Mask, relaxation: float) -> None:
+        """Dual update where both the wish and the answer arrived."""
+        dual = np.where(self.heard, self.dual, self._first_dual(wishes))
+        dual = dual + self.rho * (self._relaxed(wishes, relaxation) - answers)
+        self.dual = np.where(counted, dual, self.dual)
+        self.value = np.where(counted, answers, self.value)
+        self.heard = self.heard | counted
 
 
 class StarMember(_Star):
@@ -140,33 +140,52 @@ class StarMember(_Star):
         self.value = np.stack([-view.household.net_load_kw, -view.household.load_kvar])
         self.dual = self._first_dual(self.value)
 
-    def update(self, own: Integers, sums: Integers, counts: Integers) -> tuple[int, int]:
-        return self._take(own * self.unit, (sums - own) * self.unit, counts[:, None] == 2)
+    def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
+        self._take(own * self.unit, (sums - own) * self.unit, counts[:, None] == 2, relaxation)
 
 
 class StarCentre(_Star):
-    """The grid operator's node: hears all wishes, then answers."""
+    """The grid operator's node: hears the wishes, then answers."""
 
     answers_others = True
 
-    def hear(self, wishes: Integers, present: NDArray[np.bool_]) -> None:
-        """Takes the households' copies of the open iteration; those of absent ones stay at the last answer.
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        super().__init__(view, penalties, resolution)
+        self._alone: Array = np.zeros((len(self.blocks), view.steps))  # first wishes
+        self._known: Mask = np.zeros((len(self.blocks), 1), dtype=bool)
+
+    def hear(self, wishes: Integers, present: Mask) -> None:
+        """Takes the households' copies of the open iteration. Who is absent is taken to do what was answered to it
+        last.
 
         Args:
             wishes: sums before this node's own submission, (blocks, T).
             present: whether the copy is there, (blocks,).
         """
-        self._wishes = np.where(present[:, None], wishes * self.unit, self.value)
+        self.wishes = np.where(present[:, None], wishes * self.unit, self.value)
+        self._learn(wishes * self.unit, present[:, None])
 
-    def linear(self) -> Array:
+    def linear(self, relaxation: float) -> Array:
         """The operator minimises g(z) - y . z + rho/2 |x_relaxed - z|^2."""
-        dual = self.dual if self.heard else self._first_dual(self._wishes)
-        return -dual - self.rho * self._relaxed(self._wishes)
+        dual = np.where(self.heard, self.dual, self._first_dual(self.wishes))
+        return -dual - self.rho * self._relaxed(self.wishes, relaxation)
 
-    def update(self, own: Integers, sums: Integers, counts: Integers) -> tuple[int, int]:
-        return self._take((sums - own) * self.unit, own * self.unit, counts[:, None] == 2)
+    def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
+        wishes, both = (sums - own) * self.unit, counts[:, None] == 2
+        self._learn(wishes, both)
+        self._take(wishes, own * self.unit, both, relaxation)
 
+    def _learn(self, wishes: Array, present: Mask) -> None:
+        """Keeps the first wish of each household: what it would do on its own."""
+        self._alone = np.where(present & ~self._known, wishes, self._alone)
+        self._known = self._known | present
 
-def squares(values: Array | Integers) -> int:
-    """Sum of squares, rounded up: no residual is reported smaller than it is."""
-    return int(np.ceil(np.sum(np.asarray(values, dtype=float) ** 2)))
+    def expected(self, node: int | None) -> Array:
+        """P and Q, (2, T), that a household without agreement is taken to draw: its first wish, which it made on its
+        own; of one that was never heard, the average of the others'. It falls back on a plan that nobody else knows."""
+        first, known = self._alone.reshape(-1, 2, self.view.steps), self._known[0::2, 0]
+        for row, block in enumerate(self.blocks[0::2]):
+            if block.node == node and known[row]:
+                expected: Array = first[row]
+                return expected
+        return np.mean(first[known], axis=0) if known.any() else np.zeros((2, self.view.steps))

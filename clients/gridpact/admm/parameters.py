@@ -17,6 +17,9 @@ PENALTY_UNIT = 1e-9
 
 OVER_RELAXATION = 1.6
 
+ROUNDING_UNITS = 2
+"""RMS residual, in resolution units, below which rounding may be what is left."""
+
 _TRADE = 1.0
 _STAR = {Kind.P: 0.5, Kind.Q: 0.17}
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
@@ -117,3 +120,18 @@ class Penalties:
         scale = float(np.mean(np.abs(view.prices.import_price)) * view.step_hours)
         span = feeder.voltage_max_pu - feeder.voltage_min_pu
         return _VOLTAGE * scale**2 / (self.rho * span**2)
+
+
+def relaxation_at(iteration: int, squares: int, scalars: int) -> float:
+    """alpha of an iteration: over-relaxation until little more than rounding is left.
+
+    Where a household is indifferent, over-relaxation keeps a mismatch of four units going round for ever. The rule
+    takes public figures only, so alpha is the same at all nodes.
+
+    Args:
+        squares: sum of the squared primal residuals of all nodes in the newest iteration whose sum is public,
+            resolution units squared.
+        scalars: number of what was squared.
+    """
+    rounding = iteration > 2 and squares <= ROUNDING_UNITS**2 * scalars
+    return 1.0 if rounding else OVER_RELAXATION

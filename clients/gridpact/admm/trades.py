@@ -1,26 +1,20 @@
 """Agreement on bilateral trades: consensus z_ij and price xi_ij of one household, eqs. (20), (21) and (24a).
 
-z_ij = (d_ij - d_ji)/2 and xi_ij <- xi_ij - phi/2 (d_ij + d_ji), over-relaxed until little more than rounding is left:
-where a household is indifferent, over-relaxation keeps a mismatch of four units going round for ever. Both partners
-compute z and xi from the same public integers by the same operations, so their trades cancel and their prices are
-equal to the last bit.
+z_ij = (d_ij - d_ji)/2 and xi_ij <- xi_ij - phi/2 (d_ij + d_ji), over-relaxed. Both partners compute z and xi from the
+same public integers by the same operations, so their trades cancel and their prices are equal to the last bit. Where
+one of them was absent, z and xi stay as they were.
 
 Arrays over bids have shape (bids,): partners ascending, then steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from gridpact.admm.consensus import Integers, squares
-from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
+from gridpact.admm.assembly import Integers, Mask
+from gridpact.admm.parameters import Penalties, Resolution
 from gridpact.community.model import Array
 from gridpact.market.view import NodeView
-
-ROUNDING_UNITS = 5
-"""RMS mismatch, in resolution units, below which rounding may be what is left."""
 
 
 class Trades:
@@ -49,22 +43,30 @@ class Trades:
         """Bids in resolution units, rounded to the nearest: what goes on the chain."""
         return np.rint(bids_kw / self.unit).astype(np.int64)
 
-    def update(self, own: Integers, theirs: Integers, relaxation: float) -> tuple[int, int]:
-        """Takes in the partners' bids, d_ji for each own d_ij.
+    def update(self, own: Integers, theirs: Integers, counted: Mask, relaxation: float) -> None:
+        """Takes in the bids of a closed iteration in which this household was present.
 
         Args:
-            relaxation: alpha, the same for all households, see `relaxation_at`.
-
-        Returns:
-            The household's partial residuals: primal sum (d_ij + d_ji)^2 and dual sum (z_ij - z_ij_prev)^2, in
-            resolution units squared.
+            own: d_ij.
+            theirs: d_ji for each own d_ij.
+            counted: whether the partner was present, (bids,).
+            relaxation: alpha of the iteration, the same for all households, see `relaxation_at`.
         """
         before = self.value
-        mismatch = own + theirs
-        self.agreed = own - theirs
-        self.value = relaxation * (self.agreed / 2 * self.unit) + (1 - relaxation) * before
-        self.price = self.price - self.phi * relaxation / 2 * (mismatch * self.unit)  # (24a)
-        return squares(mismatch), squares((self.value - before) / self.unit)
+        self.agreed = np.where(counted, own - theirs, self.agreed).astype(np.int64)
+        value = relaxation * (self.agreed / 2 * self.unit) + (1 - relaxation) * before
+        self.value = np.where(counted, value, before)
+        step = self.phi * relaxation / 2 * ((own + theirs) * self.unit)
+        self.price = np.where(counted, self.price - step, self.price)  # (24a)
+
+    def part(self, gone: Mask) -> None:
+        """Ends the trades with partners that are out of the round.
+
+        Args:
+            gone: which bids are to them, (bids,).
+        """
+        self.agreed = np.where(gone, 0, self.agreed).astype(np.int64)
+        self.value = np.where(gone, 0.0, self.value)
 
     def statements(self) -> dict[int, list[tuple[int, int, int]]]:
         """What to state about the agreed trades, by partner: (step, energy in Wh, price in 1e-6 currency/kWh).
@@ -85,22 +87,6 @@ class Trades:
         return result
 
 
-def relaxation_at(iteration: int, primal_trade: int, scalars: int) -> float:
-    """alpha of the trades in an iteration, from public figures, so that it is the same at all households.
-
-    Args:
-        primal_trade: sum of (d_ij + d_ji)^2 over all bids of the iteration before, in resolution units squared.
-        scalars: number of bids of all households.
-    """
-    rounding = iteration > 1 and primal_trade <= ROUNDING_UNITS**2 * scalars
-    return 1.0 if rounding else OVER_RELAXATION
-
-
 def bid_steps(view: NodeView) -> Integers:
     """The time step of every bid, (bids,)."""
     return np.array([step for partner in view.partners for step in partner.steps], dtype=np.int64)
-
-
-def partner_bids(view: NodeView, bids_to_me: Mapping[int, Integers]) -> Integers:
-    """d_ji for each bid d_ij of a household, from the bids of each partner j to it."""
-    return np.concatenate([np.zeros(0, dtype=np.int64), *(bids_to_me[partner.node] for partner in view.partners)])

@@ -1,1 +1,1 @@
-"""The chain: networks, accounts, both contracts and their events. Web3 is imported only here; integers."""
+"""The chain: networks, accounts, the contracts and their events. Web3 is imported only here; integers."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from eth_account import Account
+from eth_keys.constants import SECPK1_N
+from eth_keys.datatypes import Signature
+from eth_keys.exceptions import BadSignature
 from eth_typing import ChecksumAddress, HexStr
+from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor, ContractFunction
@@ -24,6 +29,12 @@ TRANSFER_GAS = 21_000
 BLOCK_GAS = 30_000_000
 GANACHE_GAS = 15_000_000
 """Instead of an estimate: Ganache 7.9.2 never answers some eth_estimateGas that arrive while it mines."""
+
+NOBODY = "0x" + 40 * "0"
+"""The signer of what nobody has signed."""
+
+REMEMBERED = 64
+"""Nonces whose transactions an account can send again."""
 
 ALREADY_TAKEN = ("already known", "known transaction", "already imported", "mining has already started")
 """How chains say that they have a transaction: it was sent again after an outage."""
@@ -40,6 +51,14 @@ class Pending:
     hashes: list[HexBytes] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Version:
+    """A signed transaction as it was sent."""
+
+    hash: HexBytes
+    raw: HexBytes
+
+
 def new_key() -> str:
     """A fresh private key."""
     return "0x" + bytes(Account.create().key).hex()
@@ -54,18 +73,48 @@ def address_of(key: str) -> ChecksumAddress:
     return address
 
 
+def signer_of(digest: bytes, r: bytes, vs: bytes) -> str:
+    """Who signed a digest, by a signature in EIP-2098 form; `NOBODY` where the contract takes it for none."""
+    word = int.from_bytes(vs, "big")
+    v, s = word >> 255, word & ((1 << 255) - 1)
+    if s > SECPK1_N // 2:  # the second of the two signatures that anybody can make of one
+        return NOBODY
+    try:
+        signature = Signature(vrs=(v, int.from_bytes(r, "big"), s))
+        return str(signature.recover_public_key_from_msg_hash(digest).to_checksum_address())
+    except (BadSignature, ValidationError):
+        return NOBODY
+
+
+def sign_digest(key: str, digest: bytes) -> tuple[bytes, bytes]:
+    """Signs a digest. Returns r and vs of the EIP-2098 form."""
+    signed = Account.from_key(key).unsafe_sign_hash(digest)
+    return signed.r.to_bytes(32, "big"), (signed.s | (signed.v - 27) << 255).to_bytes(32, "big")
+
+
 class ChainAccount:
     """A private key on a connection. Keeps the nonce, so only one process may use a key at a time.
 
     A transaction costs two requests: send and receipt. The fee cap follows the base fee of the last receipt,
     with headroom for some twelve full blocks; gas is estimated once a function.
+
+    What is sent counts at most once. A transaction that the chain lost, from its mempool or by a re-organisation, is
+    sent again as the same bytes, even if its receipt was seen: its nonce would hold up those that follow.
     """
 
-    def __init__(self, web3: Web3, key: str, patience: float = 180.0, replace_after: float = 60.0) -> None:
+    def __init__(
+        self,
+        web3: Web3,
+        key: str,
+        patience: float = 180.0,
+        replace_after: float = 60.0,
+        remind_after: float = 3.0,
+    ) -> None:
         self.address = address_of(key)
         self.web3 = web3
         self.patience = patience
         self.replace_after = replace_after
+        self.remind_after = remind_after
         self._signer = Account.from_key(key)
         self._meter = meter_of(web3)
         self._nonce: int | None = None
@@ -74,6 +123,11 @@ class ChainAccount:
         self._tip: int | None = None
         self._loses_estimates: bool | None = None
         self._gas: dict[tuple[str, str], int] = {}
+        self._sent: dict[int, list[Version]] = {}  # by nonce, the newest last
+
+    def sign(self, digest: bytes) -> tuple[bytes, bytes]:
+        """Signs a digest. Returns r and vs of the EIP-2098 form."""
+        return sign_digest(self._signer.key.hex(), digest)
 
     # ------------------------------------------------------------------ what it cost
 
@@ -87,21 +141,24 @@ class ChainAccount:
 
     # ------------------------------------------------------------------ sending
 
-    def send(self, call: Call, gas: int | None = None) -> TxReceipt:
-        """Calls a contract, or deploys one, and waits until it is done. Estimates the gas if none is"
-        " given."""
-        pending = self.post(call, gas)
-        key = _gas_key(pending.transaction)
+    def send(self, call: Call, gas: int | None = None, spare: int = 0, afresh: bool = False) -> TxReceipt:
+        """Calls a contract, or deploys one, and waits until it is done.
+
+        Args:
+            gas: what it may use at most; estimated where none is given.
+            spare: gas that it may need beyond an estimate.
+            afresh: do not rely on an earlier estimate of the same function.
+        """
+        pending = self.post(call, gas, spare, afresh)
         try:
             return self.settle(pending)
         except OutOfGas:
-            self._gas.pop(key, None)
-        return self.settle(self.post(call))
+            return self.settle(self.post(call, spare=spare, afresh=True))
 
-    def post(self, call: Call, gas: int | None = None) -> Pending:
+    def post(self, call: Call, gas: int | None = None, spare: int = 0, afresh: bool = False) -> Pending:
         """Sends without waiting. `settle` waits."""
         what, transaction = self._draft(call)
-        transaction["gas"] = gas or self._gas_limit(what, transaction)
+        transaction["gas"] = gas or self._gas_limit(what, transaction, spare, afresh)
         return self._post(what, transaction)
 
     def transfer(self, to: str, wei: int) -> Pending:
@@ -111,11 +168,11 @@ class ChainAccount:
         return self._post("a transfer", transaction)
 
     def settle(self, pending: Pending) -> TxReceipt:
-        """Waits for the receipt; offers a higher fee when a block does not take the transaction in time."""
-        give_up = time.monotonic() + self.patience
-        replace = time.monotonic() + self.replace_after
+        """Waits for the receipt; sends again what the chain lost, and at a higher fee what no block takes in time."""
+        now = time.monotonic()
+        give_up, replace, remind = now + self.patience, now + self.replace_after, now + self.remind_after
         for pause in itertools.chain((0.01, 0.02, 0.05, 0.1, 0.2, 0.5), itertools.repeat(1.0)):
-            receipt = self._receipt(pending)
+            receipt = self._receipt(pending.hashes)
             if receipt is not None:
                 return self._judge(pending, receipt)
             now = time.monotonic()
@@ -127,12 +184,19 @@ class ChainAccount:
             if now > replace:
                 replace = now + self.replace_after
                 self._replace(pending)
-            time.sleep(pause)
+            if now > remind:
+                remind = now + self.remind_after
+                self._remind(pending)
+            time.sleep(min(pause, self.remind_after))
         raise AssertionError("unreachable")
 
     def settle_all(self, pendings: Iterable[Pending]) -> list[TxReceipt]:
         """Waits for several receipts, in order."""
         return [self.settle(pending) for pending in pendings]
+
+    def forget_nonce(self) -> None:
+        """The chain was taken back: the next transaction asks it for the nonce."""
+        self._nonce = None
 
     # ------------------------------------------------------------------ parts
 
@@ -154,18 +218,18 @@ class ChainAccount:
             transaction["to"] = call.address
         return what, transaction
 
-    def _gas_limit(self, what: str, transaction: TxParams) -> int:
+    def _gas_limit(self, what: str, transaction: TxParams, spare: int, afresh: bool) -> int:
         """Estimated once a function, with headroom: the cost of a call depends on who was there before."""
         key = _gas_key(transaction)
-        if key not in self._gas or not key[0]:
+        if afresh or key not in self._gas or not key[0]:
             with readable(what):
                 if self._loses_estimates is None:
                     self._loses_estimates = "ganache" in self.web3.client_version.lower()
                 if self._loses_estimates:
                     return GANACHE_GAS
-                estimate = self.web3.eth.estimate_gas({**transaction, "from": self.address})
-            self._gas[key] = min(estimate * 3 // 2 + 100_000, max(estimate, BLOCK_GAS))
-        return self._gas[key]
+                self._gas[key] = self.web3.eth.estimate_gas({**transaction, "from": self.address})
+        estimate = self._gas[key]
+        return max(estimate, min(estimate * 3 // 2 + 100_000 + spare, BLOCK_GAS))
 
     def _post(self, what: str, transaction: TxParams) -> Pending:
         pending = Pending(what, transaction)
@@ -197,13 +261,16 @@ class ChainAccount:
         """Sends the current version. False: build it anew (nonce or base fee had changed)."""
         signed = self._signer.sign_transaction(pending.transaction)
         pending.hashes.append(signed.hash)
+        nonce = int(pending.transaction["nonce"])
         try:
             self.web3.eth.send_raw_transaction(signed.raw_transaction)
         except (Web3Exception, ValueError) as error:
             if not self._accepted_anyhow(pending, error):
                 pending.hashes.remove(signed.hash)
                 return False
-        self._nonce = pending.transaction["nonce"] + 1
+        self._nonce = nonce + 1
+        self._sent.setdefault(nonce, []).append(Version(signed.hash, signed.raw_transaction))
+        self._sent.pop(nonce - REMEMBERED, None)
         return True
 
     def _accepted_anyhow(self, pending: Pending, error: Exception) -> bool:
@@ -211,7 +278,7 @@ class ChainAccount:
         message = first_line(error).lower()
         if any(words in message for words in ALREADY_TAKEN):
             return True
-        if self._receipt(pending) is not None:
+        if self._receipt(pending.hashes) is not None:
             return True
         if "insufficient funds" in message or "cannot afford" in message:
             raise ChainError(
@@ -226,7 +293,7 @@ class ChainAccount:
         if "fee" in message or "underpriced" in message:
             if len(pending.hashes) > 1:
                 return True
-            self._base_fee = None
+            self._base_fee = self._nonce = None  # or an earlier one with this nonce is on its way
             return False
         data = revert_data(error)
         if data is not None:
@@ -246,8 +313,27 @@ class ChainAccount:
         self._submit(pending)
         self._nonce = nonce
 
-    def _receipt(self, pending: Pending) -> TxReceipt | None:
-        for transaction_hash in reversed(pending.hashes):
+    def _remind(self, pending: Pending) -> None:
+        """Sends again what the chain may have lost, from the first nonce that it has not used.
+
+        Where a re-organisation brought back an older transaction with the same nonce, this one can never count, and
+        gets another nonce.
+        """
+        nonce = int(pending.transaction["nonce"])
+        older = [version.hash for version in self._sent.get(nonce, []) if version.hash not in pending.hashes]
+        if self._receipt(older) is not None:
+            self._nonce = None
+            pending.hashes = self._post(pending.what, pending.transaction).hashes
+            return
+        with readable("a transaction"):
+            first = self.web3.eth.get_transaction_count(self.address)
+        for lost in range(first, nonce + 1):
+            for version in self._sent.get(lost, [])[-1:]:
+                with contextlib.suppress(Web3Exception, ValueError):  # it has it
+                    self.web3.eth.send_raw_transaction(version.raw)
+
+    def _receipt(self, hashes: Sequence[HexBytes]) -> TxReceipt | None:
+        for transaction_hash in reversed(hashes):
             try:
                 with_receipt = self.web3.eth.get_transaction_receipt(transaction_hash)
             except TransactionNotFound:

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+from eth_typing import ChecksumAddress
+from eth_utils.crypto import keccak
+from hexbytes import HexBytes
 from web3 import Web3
-from web3.types import TxReceipt
+from web3.exceptions import TransactionNotFound
+from web3.logs import DISCARD
+from web3.types import EventData, RPCEndpoint, TxReceipt
 
-from gridpact.chain.account import ChainAccount
+from gridpact.chain.account import NOBODY, ChainAccount, signer_of
+from gridpact.chain.artifacts import REFEREE, load
+from gridpact.chain.commitments import domain_separator, relayed_digest, submission_hash, words_hash
 from gridpact.chain.contract import DeployedContract, arguments_of, chain_time, checked_address
 from gridpact.chain.record import Record
-from gridpact.chain.reverts import Abi
+from gridpact.chain.reverts import Abi, learn_errors, readable, reason
 from gridpact.chain.transport import url_of
 from gridpact.chain.values import (
     ClosedIteration,
     Coupling,
     Declaration,
+    DeclarationState,
+    IterationLog,
     Outcome,
     Phase,
     Progress,
     Residuals,
+    Roster,
     Setting,
+    SignedSubmission,
     Submission,
     Theta,
     bitmap_to_nodes,
@@ -32,17 +45,36 @@ from gridpact.chain.values import (
     unpack_residuals,
 )
 from gridpact.chain.watch import LOOK_SECONDS, Watch, watch_events
-from gridpact.errors import ChainError, ContractError, InputError
+from gridpact.errors import ChainError, ContractError, InputError, Reorganised
 
-CLOSE_GAS = 3_000_000
+CLOSE_GAS = 15_000_000
 """Closing is not estimated: nodes that have no new block yet would estimate at a time before the deadline."""
+
+START_GAS = 15_000
+"""What starting the round may cost the last declaration, a node that can be enrolled."""
+
+WORD_GAS = 3_000
+"""What closing an iteration may cost the last submission, a word of sums."""
+
+LANES = 12
+"""Time steps in a word."""
 
 MILESTONES = ("RoundOpened", "IterationOpened", "RoundEnded")
 """Events that tell a waiting node that the round has moved on."""
 
+OPENING = ("RoundOpened", "Declared", "RoundStarted")
+NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded")
+"""Events of the two phases of a round, and, the first of each, the event that all others follow."""
+
+DONE_ALREADY = ("AlreadySubmitted", "WrongIteration", "WrongPhase")
+"""What a submission is refused with that counted already, sent twice or relayed by somebody else."""
+
 
 class Aggregator(DeployedContract):
-    """The aggregator at an address. One object a thread; `account` is needed to send."""
+    """The aggregator at an address. One object a thread; `account` is needed to send and to sign.
+
+    Nothing that it remembers must hold: where the chain is taken back, it reads again.
+    """
 
     def __init__(
         self,
@@ -55,15 +87,17 @@ class Aggregator(DeployedContract):
     ) -> None:
         super().__init__(web3, address, abi, account, chain_id)
         self._first_block = first_block
-        self._round_block: tuple[int, int] = (0, first_block)  # round, the block that opened it
-        self._submissions_seen: tuple[int, int, int, int] = (0, 0, 0, 0)  # round, iteration, first block, last block
-        self._closed: tuple[int, list[ClosedIteration], int] = (0, [], 0)  # round, known, block of the last
+        self._blocks: dict[tuple[int, int], int] = {}  # where rounds (iteration 0) and iterations were opened
+        self._last: tuple[tuple[int, int, int], int, frozenset[int]] = (0, 0, 0), 0, frozenset()  # progress seen last
+        self._parts: tuple[bytes, list[Mapping[str, Any]]] = b"", []  # of the transaction that was read last
         self._watches: dict[bool, Watch] = {}
         try:
             self._theta = self._read_theta()
             self._setting = Setting(*self._read("setting"))
         except TypeError as error:  # more or fewer values than there are fields
             raise InputError(f"The ABI of {self.address} is of another version: use the ABI of the record.") from error
+        with readable("its chain id"):
+            self._domain = domain_separator(self.web3.eth.chain_id, self.address)
 
     @classmethod
     def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> Aggregator:
@@ -92,9 +126,9 @@ class Aggregator(DeployedContract):
     def open_round(self, day: int) -> int:
         """Opens the next round, labelled with a day (yyyymmdd). Returns its number."""
         receipt = self._send("openRound", day)
-        (event,) = self._contract.events.RoundOpened().process_receipt(receipt)
+        (event,) = self._contract.events.RoundOpened().process_receipt(receipt, errors=DISCARD)
         number = int(arguments_of(event)["round"])
-        self._round_block = (number, int(receipt["blockNumber"]))
+        self._blocks[number, 0] = int(receipt["blockNumber"])
         return number
 
     # ------------------------------------------------------------------ node
@@ -103,11 +137,81 @@ class Aggregator(DeployedContract):
         self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes
     ) -> TxReceipt:
         """Step 2: declares participation."""
-        return self._send("declare", round, parent, nodes_to_bitmap(children), depth, bids, book)
+        spare = START_GAS * self._theta.n
+        return self._send("declare", round, parent, nodes_to_bitmap(children), depth, bids, book, spare=spare)
 
-    def submit(self, round: int, iteration: int, copies: Sequence[int], bids: bytes, residuals: Residuals) -> TxReceipt:
-        """Steps 3 and 5: copies, bids, and the partial residuals of the iteration before."""
-        return self._send("submit", round, iteration, list(copies), bids, pack_residuals(residuals))
+    def submit(
+        self, round: int, iteration: int, head: bytes, copies: Sequence[int], bids: bytes, residuals: Residuals
+    ) -> TxReceipt:
+        """Steps 3 and 5: copies, bids, and the partial residuals of the iteration before.
+
+        It is no error if it counts already, in whatever transaction; then the receipt of that one is returned.
+
+        Args:
+            head: of the closed iterations that it builds on; if the chain was taken back and has others, it is refused.
+        """
+        history = int.from_bytes(head[-2:], "big")
+        arguments = round, iteration, history, list(copies), bids, pack_residuals(residuals)
+        try:
+            return self._send("submit", *arguments, spare=self._closing_gas())
+        except ContractError as error:
+            if error.name not in DONE_ALREADY:
+                raise
+            counted = self._counted(round, iteration)
+            if counted is None or (counted.bids, counted.residuals) != (bids, residuals):
+                raise
+            if self.copies_of(counted) != tuple(copies):
+                raise
+            return self.web3.eth.get_transaction_receipt(HexBytes(counted.transaction))
+
+    def _counted(self, round: int, iteration: int) -> Submission | None:
+        """The account's own submission in an iteration, as it stands on the chain."""
+        assert self.account is not None
+        return self.iteration(round, iteration).submissions.get(self.node_in(round, self.account.address))
+
+    def _closing_gas(self) -> int:
+        """What a submission costs more if it closes the iteration: it reads and emits the sums."""
+        return WORD_GAS * 3 * self._theta.n * -(-self._setting.steps // LANES)
+
+    # ------------------------------------------------------------------ relaying
+
+    def sign(
+        self,
+        round: int,
+        iteration: int,
+        head: bytes,
+        node: int,
+        copies: Sequence[int],
+        bids: bytes,
+        residuals: Residuals,
+    ) -> SignedSubmission:
+        """Signs a submission that builds on a head, for anybody to relay. No request."""
+        if self.account is None:
+            raise ChainError("A submission is signed by an account: this connection only reads.")
+        unsigned = SignedSubmission(node, tuple(copies), bids, residuals, b"", b"")
+        r, vs = self.account.sign(self._digest(round, iteration, head, unsigned))
+        return replace(unsigned, r=r, vs=vs)
+
+    def signer_of(self, round: int, iteration: int, head: bytes, signed: SignedSubmission) -> str:
+        """The account that signed a submission that builds on a head, `account.NOBODY` where none did. No request."""
+        return signer_of(self._digest(round, iteration, head, signed), signed.r, signed.vs)
+
+    def _digest(self, round: int, iteration: int, head: bytes, said: SignedSubmission) -> bytes:
+        copies, bids, residuals = words_hash(said.copies), keccak(said.bids), pack_residuals(said.residuals)
+        hashed = submission_hash(round, iteration, said.node, copies, bids, residuals)
+        return relayed_digest(self._domain, hashed, head)
+
+    def relay(self, round: int, iteration: int, batch: Sequence[SignedSubmission]) -> TxReceipt:
+        """Submits for the authors of a batch. What does not count is told by `skipped`."""
+        parts = [(one.node, list(one.copies), one.bids, pack_residuals(one.residuals), one.r, one.vs) for one in batch]
+        return self._send("relay", round, iteration, parts, spare=self._closing_gas(), afresh=True)
+
+    def skipped(self, receipt: TxReceipt) -> dict[int, str]:
+        """The nodes of which a part of a relayed batch did not count, and why."""
+        events = self._contract.events.Skipped().process_receipt(receipt, errors=DISCARD)
+        return {int(said["node"]): reason(bytes(said["reason"])) for said in map(arguments_of, events)}
+
+    # ------------------------------------------------------------------ anyone
 
     def close_overdue(self) -> bool:
         """Ends a phase whose deadline has passed. False: it was not overdue, or somebody else was first."""
@@ -118,6 +222,11 @@ class Aggregator(DeployedContract):
                 return False
             raise
         return True
+
+    def accuse(self, round: int, node: int, evidence: bytes) -> TxReceipt:
+        """Excludes a node, on evidence that `gridpact.chain.evidence` puts together."""
+        learn_errors(load(REFEREE).abi)
+        return self._send("accuse", round, node, evidence, spare=self._closing_gas(), afresh=True)
 
     # ------------------------------------------------------------------ views
 
@@ -131,13 +240,29 @@ class Aggregator(DeployedContract):
 
     def progress(self) -> Progress:
         """Where the current round stands."""
-        number, iteration, phase, deadline, counter, present = self._read("progress")
-        return Progress(number, iteration, Phase(phase), deadline, counter, bitmap_to_nodes(present))
+        number, iteration, phase, deadline, counter, expected, history, present = self._read("progress")
+        now = Progress(number, iteration, Phase(phase), deadline, counter, expected, history, bitmap_to_nodes(present))
+        place = (now.round, now.phase, now.iteration)
+        before, history, present = self._last
+        same = (place, now.history) == (before, history) and now.present >= present
+        if self.account is not None and (place < before or (place == before and not same)):
+            self.account.forget_nonce()  # the chain was taken back, perhaps with transactions of this account
+        self._last = place, now.history, now.present
+        return now
 
     def outcome(self, round: int) -> Outcome:
         """How a round ended."""
-        phase, iterations, present = self._read("outcome", round)
-        return Outcome(Phase(phase), iterations, bitmap_to_nodes(present))
+        phase, iterations, present, head = self._read("outcome", round)
+        return Outcome(Phase(phase), iterations, bitmap_to_nodes(present), bytes(head))
+
+    def roster(self) -> Roster:
+        """Who is in the current round, from its start."""
+        return Roster(*map(bitmap_to_nodes, self._read("roster")))
+
+    def declaration(self, node: int) -> DeclarationState:
+        """What holds of the node's last declaration."""
+        round, parent, depth, bids, children, misses, out = self._read("declaration", node)
+        return DeclarationState(round, parent, depth, bids, bitmap_to_nodes(children), misses, out)
 
     def node_of(self, address: str) -> int:
         """The node that an account is enrolled as; `ContractError` NotEnrolled where it is not."""
@@ -145,25 +270,32 @@ class Aggregator(DeployedContract):
 
     def account_of(self, node: int) -> str | None:
         """The account of a node; None where nobody is enrolled."""
-        address = str(self._read("accountOf", node))
-        return None if int(address, 16) == 0 else address
+        return _somebody(self._read("accountOf", node))
 
     def enrolled(self) -> frozenset[int]:
         """The enrolled nodes."""
         return bitmap_to_nodes(self._read("enrolled"))
+
+    def node_in(self, round: int, address: str) -> int:
+        """The node as which an account declared in a round; `ContractError` NotEnrolled where it did not."""
+        return int(self._read("nodeIn", round, checked_address(address)))
+
+    def account_in(self, round: int, node: int) -> str | None:
+        """The account that declared as the node in a round; None where none did."""
+        return _somebody(self._read("accountIn", round, node))
+
+    def accounts_in(self, round: int, nodes: Iterable[int]) -> dict[int, str]:
+        """The accounts of those of the nodes that declared in a round."""
+        accounts = {node: self.account_in(round, node) for node in sorted(nodes)}
+        return {node: account for node, account in accounts.items() if account is not None}
 
     def scalars(self) -> tuple[int, int]:
         """Number of coupled scalars of the network and of the bids: what the RMS divides by."""
         grid, trade = self._read("scalars")
         return int(grid), int(trade)
 
-    def coupling(self, node: int) -> Coupling:
-        """Step 4: the sums of a node's blocks in the last closed iteration."""
-        iteration, present, sums = self._read("coupling", node)
-        return Coupling(iteration, bitmap_to_nodes(present), tuple(sums))
-
     def running(self, node: int) -> Coupling:
-        """The same of the open iteration, as far as it has come."""
+        """The sums of a node's blocks in the open iteration, as far as it has come."""
         iteration, present, sums = self._read("running", node)
         return Coupling(iteration, bitmap_to_nodes(present), tuple(sums))
 
@@ -171,22 +303,26 @@ class Aggregator(DeployedContract):
         """Number of words in a submission of the node."""
         return int(self._read("copiesLength", node))
 
-    def bids_hash(self, round: int, node: int) -> bytes:
-        """keccak256 of the node's last bids in the round; zero before the first."""
-        return bytes(self._read("bidsHash", round, node))
+    def commitment(self, round: int, node: int) -> tuple[bytes, bytes]:
+        """The hash chain of the node's submissions in a round, and the hash of its book."""
+        submissions, book = self._read("commitment", round, node)
+        return bytes(submissions), bytes(book)
 
-    def residuals(self) -> Residuals:
-        """Step 6: the sums that the last closed iteration was judged by."""
-        return unpack_residuals(self._read("residuals"))
+    def head(self) -> tuple[int, bytes]:
+        """Number of closed iterations of the current round, and their hash chain."""
+        iteration, head = self._read("head")
+        return int(iteration), bytes(head)
 
-    # ------------------------------------------------------------------ events
+    def referee(self) -> str:
+        """The address of the contract that decides on accusations."""
+        return str(self._read("referee"))
+
+    # ------------------------------------------------------------------ log
 
     def declarations(self, round: int) -> dict[int, Declaration]:
         """What the nodes declared for a round, with their books."""
-        found = {}
-        for event in self._events("Declared", self._opened_at(round), round=round):
-            said = arguments_of(event)
-            found[int(said["node"])] = Declaration(
+        return {
+            int(said["node"]): Declaration(
                 node=said["node"],
                 parent=said["parent"],
                 children=bitmap_to_nodes(said["children"]),
@@ -194,45 +330,165 @@ class Aggregator(DeployedContract):
                 bids=said["bids"],
                 book=bytes(said["book"]),
             )
-        return found
-
-    def submissions(self, round: int, iteration: int) -> dict[int, Submission]:
-        """Step 4: what was submitted in an iteration beside the copies, by node. A silent node is missing."""
-        seen_round, seen_iteration, first, last = self._submissions_seen
-        if seen_round != round or seen_iteration > iteration:
-            first = self._opened_at(round)
-        elif seen_iteration < iteration:
-            first = last  # the block that closed an earlier iteration
-        events = self._events("Submitted", first, round=round, iteration=iteration)
-        last = max((int(event["blockNumber"]) for event in events), default=first)
-        self._submissions_seen = (round, iteration, first, last)
-        return {
-            int(said["node"]): Submission(unpack_residuals(int(said["residuals"])), bytes(said["bids"]))
-            for said in map(arguments_of, events)
+            for said in self._opening(round).get("Declared", ())
         }
 
-    def closed_iterations(self, round: int) -> list[ClosedIteration]:
-        """The closed iterations of a round, in order. Asks the chain only for what it has not told yet."""
-        known_round, known, last = self._closed
-        if known_round != round:
-            known, last = [], self._opened_at(round)
-        for event in self._events("IterationClosed", last, round=round):
-            said = arguments_of(event)
-            if int(said["iteration"]) > len(known):
-                present, residuals = int(said["present"]), unpack_residuals(int(said["residuals"]))
-                known.append(ClosedIteration(int(said["iteration"]), bitmap_to_nodes(present), residuals))
-                last = int(event["blockNumber"])
-        self._closed = (round, known, last)
-        return list(known)
+    def started(self, round: int) -> Roster | None:
+        """Who was in a round when it started; None where it did not start (yet)."""
+        for said in self._opening(round).get("RoundStarted", ()):
+            nodes, lines, inner = (bitmap_to_nodes(said[name]) for name in ("nodes", "lines", "inner"))
+            return Roster(nodes, nodes, lines, inner)
+        return None
 
-    def _opened_at(self, round: int) -> int:
-        """The block that opened a round."""
-        if self._round_block[0] != round:
-            events = self._events("RoundOpened", self._first_block, round=round)
-            if not events:
-                raise ChainError(f"Round {round} was never opened: read the current round from the chain.")
-            self._round_block = (round, int(events[0]["blockNumber"]))
-        return self._round_block[1]
+    def iteration(self, round: int, iteration: int) -> IterationLog:
+        """Step 4: what was submitted in an iteration, and what came of it. A silent node is missing. One request."""
+        events = self._since((round, iteration), NEGOTIATION, round, iteration)
+        return self._by_iteration(events).get(iteration, IterationLog(None, {}, frozenset()))
+
+    def history(self, round: int, first: int = 1) -> list[IterationLog]:
+        """The closed iterations of a round, in order, from the iteration `first` on. One request."""
+        found = self._by_iteration(self._since((round, first), NEGOTIATION, round))
+        return [found[number] for number in sorted(found) if number >= first and found[number].closed is not None]
+
+    def copies_of(self, submission: Submission) -> tuple[int, ...]:
+        """The copies of a node's submission, in words, from the calldata of its transaction.
+
+        In a batch the node may occur more than once, by the relayer's mistake or malice. Each part of a batch leaves
+        one event, so the part is the one at the place of `Submitted` among the events of the node.
+
+        Raises:
+            Reorganised: the transaction is not on the chain any longer, or did something else.
+            ChainError: it went through another contract, and this chain does not trace calls.
+        """
+        parts = [part for part in self._parts_of(submission) if part["node"] == submission.node]
+        place = self._place_of(submission) if len(parts) > 1 else 0
+        told = submission.bids, submission.residuals
+        for part in parts[place : place + 1]:
+            if (bytes(part["bids"]), unpack_residuals(int(part["residuals"]))) == told:
+                return tuple(part["copies"])
+        raise Reorganised(
+            f"The transaction 0x{submission.transaction.hex()} is not the submission of node {submission.node}: read"
+            " the iteration again."
+        )
+
+    def _parts_of(self, submission: Submission) -> list[Mapping[str, Any]]:
+        """What a transaction called `submit` and `relay` with, in order."""
+        if self._parts[0] == submission.transaction:
+            return self._parts[1]
+        transaction_hash = HexBytes(submission.transaction)
+        with _still_there(submission), readable("a submission's transaction"):
+            transaction = self.web3.eth.get_transaction(transaction_hash)
+        if transaction.get("to") == self.address:
+            calls = [(transaction["from"], transaction["input"])]
+        else:
+            calls = list(self._inner_calls(transaction_hash))
+        parts: list[Mapping[str, Any]] = []
+        for sender, data in calls:
+            with readable("a submission's calldata"):
+                function, arguments = self._contract.decode_function_input(data)
+            if function.fn_name == "relay":
+                parts += arguments["batch"]
+            elif function.fn_name == "submit":
+                node = submission.node if len(calls) == 1 else self.node_in(arguments["round"], sender)
+                parts.append({"node": node, **arguments})
+        self._parts = submission.transaction, parts
+        return parts
+
+    def _inner_calls(self, transaction_hash: HexBytes) -> Iterator[tuple[ChecksumAddress, HexBytes]]:
+        """Callers and calldata of the calls that other contracts made to the aggregator, in order."""
+        parameters = [transaction_hash.to_0x_hex(), {"tracer": "callTracer"}]
+        with readable("a trace of calls, which a submission through another contract needs"):
+            trace: Any = self.web3.manager.request_blocking(RPCEndpoint("debug_traceTransaction"), parameters)
+        if "from" not in trace:
+            raise ChainError(
+                f"The transaction {parameters[0]} submitted through another contract, and this chain does not trace"
+                " calls: its copies cannot be read."
+            )
+        frames = [trace]
+        while frames:
+            frame = frames.pop()
+            if "error" in frame:
+                continue  # undone, with all that it called
+            frames += reversed(frame.get("calls", []))
+            if frame["type"] == "CALL" and checked_address(frame["to"]) == self.address:
+                yield checked_address(frame["from"]), HexBytes(frame["input"])
+
+    def _place_of(self, submission: Submission) -> int:
+        """The place of a submission among the node's parts of a transaction."""
+        with _still_there(submission), readable("a submission's receipt"):
+            receipt = self.web3.eth.get_transaction_receipt(HexBytes(submission.transaction))
+        told = sorted(
+            (int(event["logIndex"]), kind)
+            for kind in ("Submitted", "Skipped")
+            for event in self._contract.events[kind]().process_receipt(receipt, errors=DISCARD)
+            if event["address"] == self.address and arguments_of(event)["node"] == submission.node
+        )
+        kinds = [kind for _, kind in told]
+        return kinds.index("Submitted") if "Submitted" in kinds else len(kinds)
+
+    def _opening(self, round: int) -> dict[str, list[Mapping[str, Any]]]:
+        """What happened while a round was opened and declared, by event."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for event in self._since((round, 0), OPENING, round):
+            found.setdefault(str(event["event"]), []).append(arguments_of(event))
+        if not found:
+            raise ChainError(f"Round {round} was never opened: read the current round from the chain.")
+        return found
+
+    def _by_iteration(self, events: Iterable[EventData]) -> dict[int, IterationLog]:
+        """Sorts the events of a negotiation."""
+        found: dict[int, IterationLog] = {}
+        for event in events:
+            said = arguments_of(event)
+            number = int(said["iteration"])
+            log = found.setdefault(number, IterationLog(None, {}, frozenset()))
+            if event["event"] == "Submitted":
+                submission = Submission(
+                    node=int(said["node"]),
+                    iteration=number,
+                    residuals=unpack_residuals(int(said["residuals"])),
+                    bids=bytes(said["bids"]),
+                    commitment=bytes(said["commitment"]),
+                    transaction=bytes(event["transactionHash"]),
+                )
+                log = replace(log, submissions={**log.submissions, submission.node: submission})
+            elif event["event"] == "Excluded":
+                log = replace(log, excluded=log.excluded | {int(said["node"])})
+            elif event["event"] == "IterationClosed":
+                closed = ClosedIteration(
+                    iteration=number,
+                    present=bitmap_to_nodes(said["present"]),
+                    residuals=unpack_residuals(int(said["residuals"])),
+                    sums=tuple(said["sums"]),
+                    head=bytes(said["head"]),
+                )
+                log = replace(log, closed=closed)
+            found[number] = log
+        return found
+
+    def _since(self, place: tuple[int, int], names: Sequence[str], *indexed: int) -> list[EventData]:
+        """The log from where a round or an iteration was opened, an event that is the first of `names`.
+
+        The search begins at the last block that is remembered from before. If the opening is not in what it finds, a
+        re-organisation has moved it, and the search begins anew where the contract was deployed.
+        """
+        hint = max((known for known in self._blocks if known <= place), default=None)
+        try:
+            events = self._log(names, self._first_block if hint is None else self._blocks[hint], *indexed)
+        except ChainError:
+            if hint is None:
+                raise
+            events = []  # the chain is shorter now
+        opened = {
+            (int(arguments_of(event)["round"]), int(arguments_of(event).get("iteration", 0))): int(event["blockNumber"])
+            for event in events
+            if event["event"] == names[0]
+        }
+        if place not in opened and hint is not None:
+            self._blocks.clear()
+            return self._since(place, names, *indexed)
+        self._blocks |= opened
+        return events
 
     # ------------------------------------------------------------------ waiting
 
@@ -255,7 +511,7 @@ class Aggregator(DeployedContract):
             raise ChainError(
                 f"Round {progress.round} did not get on within {timeout:.0f} s (phase"
                 f" {progress.phase.name.lower()},"
-                f" iteration {progress.iteration}, {progress.counter} of {self._theta.n} nodes): check"
+                f" iteration {progress.iteration}, {progress.counter} of {progress.expected} nodes): check"
                 " that all nodes run."
             )
         return progress
@@ -298,3 +554,20 @@ class Aggregator(DeployedContract):
         """Ends the subscriptions of `wait_until`."""
         while self._watches:
             self._watches.popitem()[1].close()
+
+
+@contextmanager
+def _still_there(submission: Submission) -> Iterator[None]:
+    """While something of the transaction of a submission is read that may have vanished."""
+    try:
+        yield
+    except ChainError as error:
+        if not isinstance(error.__cause__, TransactionNotFound):
+            raise
+        raise Reorganised(
+            f"The chain no longer has the transaction 0x{submission.transaction.hex()}: read the iteration again."
+        ) from error
+
+
+def _somebody(address: str) -> str | None:
+    return None if address == NOBODY else address

@@ -11,6 +11,7 @@ from gridpact.chain.reverts import Abi
 from gridpact.errors import InputError
 
 AGGREGATOR = "VirtualAggregator"
+REFEREE = "Referee"
 SETTLEMENT = "TradeSettlement"
 TOKEN = "TestEuro"
 

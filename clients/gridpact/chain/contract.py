@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from eth_typing import ChecksumAddress
@@ -12,7 +13,10 @@ from web3.types import EventData, TxReceipt
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.reverts import Abi, learn_errors, readable
-from gridpact.errors import ChainError, InputError
+from gridpact.errors import ChainError, InputError, Reorganised
+
+READ_ATTEMPTS, READ_PAUSE = 5, 0.1
+"""How often a view is asked for while the chain is taken back, and seconds in between."""
 
 
 class DeployedContract:
@@ -45,17 +49,22 @@ class DeployedContract:
             )
 
     def _read(self, name: str, *arguments: Any) -> Any:
-        """Calls a view."""
-        with readable(f"`{name}`"):
-            return self._function(name)(*arguments).call()
+        """Calls a view, at the newest block: anew where that was taken back in the same moment."""
+        for _ in range(READ_ATTEMPTS):
+            with suppress(Reorganised), readable(f"`{name}`"):
+                return self._function(name)(*arguments).call()
+            time.sleep(READ_PAUSE)
+        raise Reorganised(f"The chain is taken back again and again during `{name}`: look at its node.")
 
-    def _send(self, name: str, *arguments: Any, gas: int | None = None) -> TxReceipt:
-        """Sends a transaction and waits for it."""
+    def _send(
+        self, name: str, *arguments: Any, gas: int | None = None, spare: int = 0, afresh: bool = False
+    ) -> TxReceipt:
+        """Sends a transaction and waits for it; gas as for `ChainAccount.send`."""
         if self.account is None:
             raise ChainError(f"`{name}` needs an account: this connection only reads.")
         with readable(f"`{name}`"):  # arguments that do not fit the ABI
             call = self._function(name)(*arguments)
-        return self.account.send(call, gas)
+        return self.account.send(call, gas, spare, afresh)
 
     def _events(self, name: str, first_block: int, **indexed: Any) -> list[EventData]:
         """The events since a block with the given indexed arguments, in the chain's order: one request."""
@@ -63,6 +72,18 @@ class DeployedContract:
             event = getattr(self._contract.events, name)
             logs = event.get_logs(from_block=first_block, argument_filters=dict(indexed))
             return cast("list[EventData]", logs)
+
+    def _log(self, names: Sequence[str], first_block: int, *indexed: int) -> list[EventData]:
+        """Events of several kinds since a block, in the chain's order: one request.
+
+        Args:
+            indexed: their first indexed arguments, which all of them have.
+        """
+        with readable("the log"):
+            events = {event.topic: event for event in (self._contract.events[name]() for name in names)}
+            topics = [list(events), *("0x" + number.to_bytes(32, "big").hex() for number in indexed)]
+            logs = self.web3.eth.get_logs({"address": self.address, "fromBlock": first_block, "topics": topics})
+            return [events[Web3.to_hex(log["topics"][0])].process_log(log) for log in logs]
 
     def _function(self, name: str) -> Any:
         try:

@@ -10,7 +10,7 @@ from web3 import Web3
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.artifacts import AGGREGATOR, SETTLEMENT, TOKEN, Artifact, load
+from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, Artifact, load
 from gridpact.chain.contract import checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
@@ -18,14 +18,28 @@ from gridpact.chain.values import Setting, Theta
 
 
 def deploy_contracts(
-    account: ChainAccount, theta: Theta, setting: Setting, network: str = "", token: str | None = None
+    account: ChainAccount,
+    theta: Theta,
+    setting: Setting,
+    network: str,
+    supplier: str,
+    metering: str,
+    token: str | None = None,
 ) -> Record:
-    """Deploys aggregator and settlement; and a test token, unless the address of a token is given."""
+    """Deploys referee, aggregator and settlement; and a test token, unless the address of a token is given.
+
+    Args:
+        account: becomes the manager.
+        network: its name, for the record.
+        supplier: the account that buys and sells what was delivered beyond the trades.
+        metering: the account that signs meter readings.
+    """
     web3 = account.web3
     with readable("its block number"):
         block = int(web3.eth.block_number)
         chain_id = int(web3.eth.chain_id)
-    aggregator, settlement, test_token = load(AGGREGATOR), load(SETTLEMENT), load(TOKEN)
+    referee, aggregator, settlement, test_token = map(load, (REFEREE, AGGREGATOR, SETTLEMENT, TOKEN))
+    roles = checked_address(supplier), checked_address(metering)
     transactions: dict[str, str] = {}
 
     def deploy(artifact: Artifact, *arguments: object) -> str:
@@ -37,13 +51,16 @@ def deploy_contracts(
         return checked_address(str(receipt["contractAddress"]))
 
     token_address = deploy(test_token) if token is None else checked_address(token)
-    aggregator_address = deploy(aggregator, tuple(asdict(theta).values()), tuple(asdict(setting).values()))
-    settlement_address = deploy(settlement, aggregator_address, token_address)
+    referee_address = deploy(referee)
+    constants = tuple(asdict(theta).values()), tuple(asdict(setting).values())
+    aggregator_address = deploy(aggregator, *constants, referee_address)
+    settlement_address = deploy(settlement, aggregator_address, token_address, *roles)
     return Record(
         network=network,
         chain_id=chain_id,
         block=block,
         manager=account.address,
+        referee=referee_address,
         aggregator=aggregator_address,
         settlement=settlement_address,
         token=token_address,
@@ -51,6 +68,7 @@ def deploy_contracts(
         setting=asdict(setting),
         transactions=transactions,
         compiler=aggregator.compiler,
+        referee_abi=referee.abi,
         aggregator_abi=aggregator.abi,
         settlement_abi=settlement.abi,
         token_abi=test_token.abi,

@@ -13,10 +13,10 @@ from gridpact.chain.reverts import Abi
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 
-_ADDRESSES = ("manager", "aggregator", "settlement", "token")
-_ABIS = ("aggregator_abi", "settlement_abi", "token_abi")
+_ADDRESSES = ("manager", "referee", "aggregator", "settlement", "token")
+_ABIS = ("referee_abi", "aggregator_abi", "settlement_abi", "token_abi")
 _MAPPINGS = ("theta", "setting", "transactions")
 _NUMBERS = ("chain_id", "block")
 
@@ -29,6 +29,7 @@ class Record:
     chain_id: int
     block: int  # of the first transaction: no event is older
     manager: str
+    referee: str
     aggregator: str
     settlement: str
     token: str
@@ -36,6 +37,7 @@ class Record:
     setting: Mapping[str, int]
     transactions: Mapping[str, str]  # hash by contract
     compiler: str
+    referee_abi: Abi
     aggregator_abi: Abi
     settlement_abi: Abi
     token_abi: Abi

@@ -11,7 +11,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
 from web3.exceptions import BadFunctionCallOutput, ContractLogicError, Web3Exception, Web3RPCError
 
-from gridpact.errors import ChainError, ContractError
+from gridpact.errors import ChainError, ContractError, Reorganised
 
 Abi = Sequence[Mapping[str, Any]]
 
@@ -20,18 +20,38 @@ _KNOWN: dict[bytes, Mapping[str, Any]] = {}
 
 _HINTS = {
     "NotEnrolled": "ask the community manager to enrol this account, or use the key of an enrolled one",
-    "EnrolmentIncomplete": "enrol the missing nodes first",
+    "NobodyEnrolled": "enrol nodes first",
     "EnrolmentFull": "expel a node first, or deploy for a larger n",
     "WrongPhase": "look at the progress of the round before this step",
     "WrongRound": "read the current round from the chain",
     "WrongIteration": "read the current iteration from the chain",
+    "WrongHistory": "the chain was taken back, so read the round again",
+    "NotInRound": "wait for the next round",
+    "WrongSignature": "sign with the key of the account that declared as this node",
     "DeadlineNotPassed": "wait for the deadline",
+    "NotProved": "accuse only of what the evidence proves",
     "TopologyMismatch": "make parent and children agree on the line between them",
     "InsufficientDeposit": "deposit more tokens",
     "ERC20InsufficientBalance": "get more tokens first",
     "ERC20InsufficientAllowance": "approve the amount first",
     "OwnableUnauthorizedAccount": "use the key of the community manager",
     "NotConverged": "settle rounds that converged only",
+    "NotFinished": "wait for the end of the round",
+    "InvalidPartner": "settle with nodes that were in the round until its end",
+    "InvalidTrades": "give an entry of 9 bytes a step, steps ascending",
+    "DoesNotFitBids": "state the energies that follow from the last bids of both",
+    "WrongOpening": "open the node's last submission of the round, with its book",
+    "AlreadyRecorded": "nothing is left to do for this pair",
+    "AlreadyDelivered": "a node's round is over once its reading is settled",
+    "NothingLocked": "there is nothing to release",
+    "LockedUntil": "wait for the deadline, or take the statement back",
+    "ReceivedOtherAmount": "use a token that delivers exactly what is sent",
+    "NotSupplier": "use the key of the supplier",
+    "TariffTooLate": "publish the tariff before the first node declares",
+    "TariffPublishedAlready": "a round has one tariff",
+    "WrongTariff": "give the tariff that the supplier published for the round, if it did",
+    "WrongReading": "take a reading that the metering account signed for this round, node, contract and chain",
+    "WrongPositions": "give all recorded trades of the node, partners ascending",
 }
 
 _PANICS = {
@@ -41,6 +61,9 @@ _PANICS = {
     0x21: "enum",
     0x32: "index out of bounds",
 }
+
+_TAKEN_BACK = ("blockoutofrange", "block height is", "header not found", "unknown block")
+"""How chains say that the newest block, which a request is about, has gone meanwhile."""
 
 _PHASES = ("None", "Declaring", "Iterating", "Converged", "Exhausted", "Abandoned")
 
@@ -59,12 +82,18 @@ def contract_error(what: str, data: bytes) -> ContractError:
     return ContractError(f"The contract refused {what} with {text}{hint}", name, values)
 
 
+def reason(data: bytes) -> str:
+    """The error that a revert with `data` means, in short."""
+    _, _, text = _read(data)
+    return text
+
+
 def _read(data: bytes) -> tuple[str, tuple[object, ...], str]:
     selector, body = data[:4], data[4:]
     try:
         if selector == bytes.fromhex("08c379a0"):
-            (reason,) = decode(["string"], body)
-            return "Error", (reason,), f"'{reason}'"
+            (message,) = decode(["string"], body)
+            return "Error", (message,), f"'{message}'"
         if selector == bytes.fromhex("4e487b71"):
             (code,) = decode(["uint256"], body)
             return "Panic", (code,), f"panic {code:#04x} ({_PANICS.get(code, 'see the Solidity manual')})"
@@ -140,7 +169,10 @@ def readable(what: str) -> Iterator[None]:
         data = revert_data(error)
         if data is not None:
             raise contract_error(what, data) from error
-        raise ChainError(f"The chain refused {what}: {first_line(error)}.") from error
+        told = first_line(error)
+        if any(words in told.lower() for words in _TAKEN_BACK):
+            raise Reorganised(f"The chain was taken back during {what}: {told}.") from error
+        raise ChainError(f"The chain refused {what}: {told}.") from error
 
 
 def first_line(error: BaseException) -> str:

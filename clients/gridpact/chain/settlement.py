@@ -1,23 +1,39 @@
-"""The contract `TradeSettlement` and its token, typed: deposits, statements and recorded trades."""
+"""The contract `TradeSettlement` and its token, typed: deposits, statements, recorded trades and deliveries."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 
+from eth_account import Account
 from web3 import Web3
 from web3.types import TxReceipt
 
-from gridpact.chain.account import ChainAccount
-from gridpact.chain.contract import DeployedContract, arguments_of
+from gridpact.chain.account import ChainAccount, address_of
+from gridpact.chain.commitments import words_hash
+from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
 from gridpact.chain.record import Record
-from gridpact.chain.reverts import Abi
-from gridpact.chain.values import Trade, TradeRecord
+from gridpact.chain.reverts import Abi, readable
+from gridpact.chain.values import (
+    Balance,
+    Delivery,
+    Residuals,
+    SignedReading,
+    Stated,
+    Trade,
+    TradeRecord,
+    pack_residuals,
+)
+from gridpact.errors import ChainError
 
 ENTRY = struct.Struct(">Bii")
 """step uint8, energy int32 (Wh), price int32 (1e-6 currency/kWh): 9 bytes."""
 
 MOST_STEPS = 192
+
+RECORD_GAS = 60_000
+"""What a statement may cost more than an estimate, because the partner has stated the same since: it records."""
 
 
 def encode_trades(entries: Sequence[tuple[int, int, int]]) -> bytes:
@@ -42,12 +58,85 @@ def decode_trades(trades: bytes) -> tuple[Trade, ...]:
     return tuple(Trade(*entry) for entry in ENTRY.iter_unpack(trades))
 
 
+PRICES = struct.Struct(">ii")
+"""Of a step: import and feed-in price, 1e-6 currency/kWh."""
+
+
+def encode_tariff(import_micro: Sequence[int], feed_in_micro: Sequence[int]) -> bytes:
+    """The supplier's prices of a round, 1e-6 currency/kWh, one of each a step."""
+    return b"".join(PRICES.pack(*prices) for prices in zip(import_micro, feed_in_micro, strict=True))
+
+
+def decode_tariff(tariff: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The inverse of `encode_tariff`."""
+    prices = list(PRICES.iter_unpack(tariff))
+    return tuple(imported for imported, _ in prices), tuple(fed_in for _, fed_in in prices)
+
+
+def encode_energies(energies_wh: Sequence[int]) -> bytes:
+    """A meter reading: Wh that the household fed into the grid (negative: drew from it), one a step."""
+    return struct.pack(f">{len(energies_wh)}i", *energies_wh)
+
+
+def decode_energies(energies: bytes) -> tuple[int, ...]:
+    """The inverse of `encode_energies`."""
+    return struct.unpack(f">{len(energies) // 4}i", energies)
+
+
+READING = [
+    {"name": "round", "type": "uint32"},
+    {"name": "node", "type": "uint8"},
+    {"name": "energies", "type": "bytes"},
+]
+"""The EIP-712 type of a reading."""
+
+
+def sign_reading(
+    key: str, chain_id: int, settlement: str, round: int, node: int, energies_wh: Sequence[int]
+) -> SignedReading:
+    """Signs a reading for one settlement contract on one chain. No request.
+
+    Args:
+        key: of the metering account.
+        energies_wh: see `encode_energies`.
+    """
+    address_of(key)  # a key that is none is said so
+    made = Account.sign_typed_data(
+        key,
+        {"name": "gridpact settlement", "version": "1", "chainId": chain_id, "verifyingContract": settlement},
+        {"Reading": READING},
+        {"round": round, "node": node, "energies": encode_energies(energies_wh)},
+    )
+    vs = made.s | (made.v - 27) << 255
+    return SignedReading(round, node, tuple(energies_wh), made.r.to_bytes(32, "big"), vs.to_bytes(32, "big"))
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the aggregator's commitment to a node's last submission of a round was made from."""
+
+    book: bytes = b""
+    bids: bytes = b""
+    before: bytes = bytes(32)  # the commitment before that submission
+    copies: bytes = bytes(32)  # hash of the packed copies
+    residuals: int = 0  # packed
+
+    @staticmethod
+    def of(book: bytes, bids: bytes, before: bytes, copies: Sequence[int], residuals: Residuals) -> Opening:
+        """Opens a submission; `copies` in words."""
+        return Opening(book, bids, before, words_hash(copies), pack_residuals(residuals))
+
+
 class Token(DeployedContract):
     """The ERC-20 token that pays."""
 
     def balance(self, address: str) -> int:
         """Token units of an account, outside of the settlement contract."""
         return int(self._read("balanceOf", address))
+
+    def symbol(self) -> str:
+        """The token's short name."""
+        return str(self._read("symbol"))
 
     def decimals(self) -> int:
         """A currency unit has 10^decimals token units."""
@@ -106,13 +195,55 @@ class Settlement(DeployedContract):
         """Moves free deposit back to the account."""
         return self._send("withdraw", amount)
 
-    def state(self, round: int, statements: Mapping[int, bytes]) -> TxReceipt:
-        """States the trades of a converged round, encoded by `encode_trades`, by partner."""
-        return self._send("state", round, sorted(statements.items()))
+    def state(
+        self, round: int, node: int, statements: Mapping[int, bytes], openings: Mapping[int, Opening]
+    ) -> TxReceipt:
+        """States the trades of a converged round.
+
+        Args:
+            node: the caller's.
+            statements: encoded by `encode_trades`, by partner; an empty one takes back what was stated.
+            openings: of partners with a higher number, and then of the caller: the lower node of a pair shows that
+                the trades fit the last bids.
+        """
+        closed = Opening()
+        parts = [
+            (partner, trades, astuple(openings.get(partner, closed) if partner > node else closed))
+            for partner, trades in sorted(statements.items())
+        ]
+        own = astuple(openings.get(node, closed))
+        return self._send("state", round, parts, own, spare=RECORD_GAS * len(parts), afresh=True)
 
     def release(self, round: int, partner: int) -> TxReceipt:
         """Frees what was locked for a pair that was not recorded in time."""
         return self._send("release", round, partner)
+
+    # ------------------------------------------------------------------ supplier and metering
+
+    def publish_tariff(self, round: int, tariff: bytes) -> TxReceipt:
+        """The supplier's prices for a round, see `encode_tariff`: before the first node declares."""
+        return self._send("publishTariff", round, tariff)
+
+    def sign_reading(self, key: str, round: int, node: int, energies_wh: Sequence[int]) -> SignedReading:
+        """Signs a reading for this contract with the metering account's key."""
+        with readable("its chain id"):
+            chain_id = int(self.web3.eth.chain_id)
+        return sign_reading(key, chain_id, self.address, round, node, energies_wh)
+
+    def deliver(self, round: int, node: int, energies_wh: Sequence[int], metering_key: str) -> TxReceipt:
+        """Signs a reading and delivers it, where the supplier meters too."""
+        return self.deliver_reading(self.sign_reading(metering_key, round, node, energies_wh))
+
+    def deliver_reading(self, reading: SignedReading) -> TxReceipt:
+        """Settles a household's delivery of a finished round with the supplier; anybody may."""
+        round, node = reading.round, reading.node
+        positions = sorted(
+            (record.lower + record.higher - node, encode_trades([astuple(trade) for trade in record.trades]))
+            for record in self.recorded(round)
+            if node in (record.lower, record.higher)
+        )
+        energies, tariff = encode_energies(reading.energies_wh), self.tariff(round)
+        return self._send("deliver", round, node, energies, tariff, positions, reading.r, reading.vs, afresh=True)
 
     # ------------------------------------------------------------------ views
 
@@ -124,21 +255,41 @@ class Settlement(DeployedContract):
         """Deposit that statements hold, token units."""
         return int(self._read("locked", address))
 
+    def arrears(self, address: str) -> int:
+        """What the account owes the supplier, token units."""
+        return int(self._read("arrears", address))
+
+    def balance(self, address: str) -> Balance:
+        """All that an account has."""
+        address = checked_address(address)
+        return Balance(self.free(address), self.locked(address), self.arrears(address), self.token.balance(address))
+
     def total_deposits(self) -> int:
         """Free and locked deposits of all accounts."""
         return int(self._read("totalDeposits"))
 
     def is_recorded(self, round: int, one: int, other: int) -> bool:
         """Whether the trades of a pair are recorded."""
-        return bool(self._read("isRecorded", round, one, other))
+        return any(self._read("recorded", round, one, other))
+
+    def stated(self, round: int, node: int, partner: int) -> Stated:
+        """What a node states about a partner."""
+        statement, locked, deadline = self._read("stated", round, node, partner)
+        return Stated(round, node, partner, bytes(statement) if any(statement) else b"", int(locked), int(deadline))
 
     def net_payment(self, round: int, node: int) -> int:
         """What a node received (negative: paid) in a round, token units."""
         return int(self._read("netPayment", round, node))
 
+    def supplier_payment(self, round: int) -> int:
+        """What the supplier received (negative: paid) in a round, token units."""
+        return int(self._read("supplierPayment", round))
+
     def payment(self, trades: bytes) -> int:
         """The payment that a statement implies, token units, positive from the higher to the lower node."""
         return int(self._read("payment", trades))
+
+    # ------------------------------------------------------------------ log
 
     def recorded(self, round: int, first_block: int | None = None) -> list[TradeRecord]:
         """The trades recorded for a round, in the order they were recorded."""
@@ -153,3 +304,26 @@ class Settlement(DeployedContract):
             )
             for said in map(arguments_of, self._events("TradeRecorded", start, round=round))
         ]
+
+    def unrecorded(self, round: int, node: int) -> list[tuple[Stated, Stated]]:
+        """The pairs of a node of which a side states something and that are not recorded: its side, its partner's."""
+        events = [
+            *self._events("Stated", self._first_block, round=round, node=node),
+            *self._events("Stated", self._first_block, round=round, partner=node),
+        ]
+        partners = {int(said["node"]) + int(said["partner"]) - node for said in map(arguments_of, events)}
+        sides = [(self.stated(round, node, other), self.stated(round, other, node)) for other in sorted(partners)]
+        return [(own, theirs) for own, theirs in sides if own.statement != theirs.statement]
+
+    def tariff(self, round: int) -> bytes:
+        """The tariff of a round, as published; see `decode_tariff`."""
+        for said in map(arguments_of, self._events("TariffPublished", self._first_block, round=round)):
+            return bytes(said["tariff"])
+        raise ChainError(f"The supplier published no tariff for round {round}: deliveries of it cannot be settled.")
+
+    def delivery(self, round: int, node: int) -> Delivery | None:
+        """How a node's reading of a round was settled; None where it was not (yet)."""
+        for said in map(arguments_of, self._events("Delivered", self._first_block, round=round, node=node)):
+            energies = decode_energies(bytes(said["energies"]))
+            return Delivery(round, node, int(said["payment"]), int(said["arrears"]), energies)
+        return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 RESIDUAL_BITS = 64
 RESIDUAL_LIMIT = 2**56
 """A node's partial residual must stay below this (resolution units squared)."""
+
+RESIDUAL_LANE = 2**64
+"""What a lane can hold: the sum over 128 nodes, and what a node says in the first iteration, when nobody checks it."""
 
 Residuals = tuple[int, int, int, int]
 """r_grid, s_grid, r_trade, s_trade: sums of squares, resolution units squared."""
@@ -56,6 +59,7 @@ class Setting:
     power_resolution_milliwatt: int
     voltage_resolution: int  # 1e-6 p.u. squared
     phase_seconds: int
+    max_misses: int  # iterations that a node may miss before it is out
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Progress:
     phase: Phase
     deadline: int  # unix time
     counter: int
+    expected: int  # the counter that completes the phase
+    history: int  # the last two bytes of the head that the open iteration follows
     present: frozenset[int]
 
 
@@ -83,20 +89,59 @@ class Declaration:
 
 
 @dataclass(frozen=True)
+class DeclarationState:
+    """What the aggregator keeps of a node's declaration; `round` is 0 where it never declared."""
+
+    round: int
+    parent: int
+    depth: int
+    bids: int
+    children: frozenset[int]  # from the start of the round, those that are in it
+    misses: int  # iterations that were closed without the node
+    out: bool
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Who is in a round."""
+
+    nodes: frozenset[int]
+    active: frozenset[int]  # those that are not out
+    lines: frozenset[int]  # those that are not roots: they have P and Q
+    inner: frozenset[int]  # those of them that have children: they have V
+
+
+@dataclass(frozen=True)
 class Coupling:
-    """The sums of one node's blocks in the last closed iteration; `iteration` is 0 before the first."""
+    """The sums of one node's blocks in the open iteration, of the copies of those who are present."""
 
     iteration: int
     present: frozenset[int]
-    sums: tuple[int, ...]
+    sums: tuple[int, ...]  # words, in the order of the node's copies
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What a node submitted beside its copies. The residuals are those of the iteration before."""
+    """What a node submitted, but for its copies. The residuals are those of the iteration before."""
 
+    node: int
+    iteration: int
     residuals: Residuals
     bids: bytes
+    commitment: bytes  # of the node, with this submission
+    transaction: bytes  # hash: the copies stand in its calldata
+
+
+@dataclass(frozen=True)
+class SignedSubmission:
+    """A submission with its author's EIP-712 signature in EIP-2098 form: anybody may relay it."""
+
+    node: int
+    copies: tuple[int, ...]  # words
+    bids: bytes
+    residuals: Residuals
+    r: bytes  # 32 bytes
+    vs: bytes  # 32 bytes
 
 
 @dataclass(frozen=True)
@@ -106,6 +151,17 @@ class ClosedIteration:
     iteration: int
     present: frozenset[int]
     residuals: Residuals
+    sums: tuple[int, ...]  # words, all blocks in the order of `IVirtualAggregator`
+    head: bytes  # of the round, with this iteration
+
+
+@dataclass(frozen=True)
+class IterationLog:
+    """What the chain's log tells of an iteration."""
+
+    closed: ClosedIteration | None  # None while it is open
+    submissions: Mapping[int, Submission]  # by node
+    excluded: frozenset[int]  # nodes that went out in it
 
 
 @dataclass(frozen=True)
@@ -113,8 +169,9 @@ class Outcome:
     """How a round ended; `phase` is NONE while it has not."""
 
     phase: Phase
-    iterations: int
-    present: frozenset[int]
+    iterations: int  # closed ones
+    present: frozenset[int]  # in the last of them
+    head: bytes  # the chain of the closed iterations
 
 
 @dataclass(frozen=True)
@@ -137,6 +194,50 @@ class TradeRecord:
     trades: tuple[Trade, ...]
 
 
+@dataclass(frozen=True)
+class Balance:
+    """What an account has in the settlement contract, and outside of it; token units."""
+
+    free: int  # can be withdrawn
+    locked: int  # held by statements
+    arrears: int  # owed to the supplier
+    outside: int  # not deposited
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a node states about its trades with a partner."""
+
+    round: int
+    node: int
+    partner: int
+    statement: bytes  # hash of the trades; empty where it states nothing
+    locked: int  # token units
+    deadline: int  # unix time from which the lock can be released; 0 where nothing is locked
+
+
+@dataclass(frozen=True)
+class SignedReading:
+    """What a household's meter read in a round, with the metering account's signature in EIP-2098 form."""
+
+    round: int
+    node: int
+    energies_wh: tuple[int, ...]  # fed into the grid (negative: drawn from it), one a step
+    r: bytes  # 32 bytes
+    vs: bytes  # 32 bytes
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a reading was settled with the supplier; token units."""
+
+    round: int
+    node: int
+    payment: int  # positive from the supplier to the household
+    arrears: int  # the part of a negative payment that the household could not pay
+    energies_wh: tuple[int, ...]
+
+
 def nodes_to_bitmap(nodes: Iterable[int]) -> int:
     """Bit i is set for node i."""
     bitmap = 0
@@ -152,12 +253,12 @@ def bitmap_to_nodes(bitmap: int) -> frozenset[int]:
     return frozenset(node for node in range(bitmap.bit_length()) if bitmap >> node & 1)
 
 
-def pack_residuals(residuals: Residuals) -> int:
+def pack_residuals(residuals: Residuals, limit: int = RESIDUAL_LIMIT) -> int:
     """Four 64-bit lanes, the first in the most significant."""
     word = 0
     for value in residuals:
-        if not 0 <= value < RESIDUAL_LIMIT:
-            raise ValueError(f"residual {value} is outside 0 to 2^56 - 1")
+        if not 0 <= value < limit:
+            raise ValueError(f"residual {value} is outside 0 to 2^{limit.bit_length() - 1} - 1")
         word = word << RESIDUAL_BITS | value
     return word
 

@@ -154,6 +154,8 @@ class CommunityDay:
     trading_coefficient: float  # chi, currency/kWh
     preferences: dict[tuple[str, str], float] = field(default_factory=dict)
     """Trading coefficients that users set themselves: (household, partner) -> currency/kWh."""
+    most_partners: int | None = None
+    """With how many others a household trades at most; None: with all where that can pay."""
 
     @property
     def steps(self) -> int:

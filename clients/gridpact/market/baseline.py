@@ -1,13 +1,28 @@
-"""What every household would do on its own: scenario B."""
+"""What a household does on its own, with its supplier alone: scenario B, and what is left to it when a round fails."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.market.local import LocalProblem
 from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import node_views
+from gridpact.market.view import NodeView, node_views
+
+
+def fallback(view: NodeView) -> dict[str, Array]:
+    """The schedule of a household without agreement, (T,) each: kW, kvar, kWh. Empty for the grid connection.
+
+    Raises:
+        InfeasibleError: the household has no plan.
+    """
+    if view.household is None:
+        return {}
+    alone = replace(view, scenario=Scenario.B, parent=view.node, children=(), depth=0, partners=(), line=None)
+    nothing = np.zeros(0)
+    return LocalProblem(alone, nothing, 0.0).solve(np.zeros((0, view.steps)), nothing).schedule
 
 
 def baseline_net_kw(community: CommunityDay) -> Array:
@@ -16,10 +31,5 @@ def baseline_net_kw(community: CommunityDay) -> Array:
     Raises:
         InfeasibleError: names the household that has no plan.
     """
-    nothing = np.zeros(0)
-    return np.array(
-        [
-            LocalProblem(view, nothing, 0.0).solve(np.zeros((0, view.steps)), nothing).schedule["injection_kw"]
-            for view in node_views(community, Scenario.B, NetworkAgreement.DSO)
-        ]
-    )
+    views = node_views(community, Scenario.B, NetworkAgreement.DSO)
+    return np.array([fallback(view)["injection_kw"] for view in views])

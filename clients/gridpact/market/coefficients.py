@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridpact.community.model import Array, CommunityDay
 
@@ -59,14 +60,19 @@ def community_coefficients(community: CommunityDay) -> Array:
 
 
 def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
-    """The trades worth a bid, by node number: exact pruning.
+    """The trades worth a bid, by node number.
 
-    A trade (i, j, t) is left out where gamma_ij + gamma_ji >= kappa_t - f_t: what it costs the two is at least what
-    they could gain, so it is zero in some optimum.
+    Pruning is exact: a trade (i, j, t) is left out where gamma_ij + gamma_ji >= kappa_t - f_t, since what it costs the
+    two is at least what they could gain, so it is zero in some optimum. Where the community limits the number of
+    partners, the best pairs are kept (see `best_pairs`).
     """
     gamma = community_coefficients(community)
     margin = community.prices.import_price - community.prices.feed_in_price
-    pays = gamma + gamma.transpose(1, 0, 2) < margin[None, None, :] - 1e-12
+    gain = margin[None, None, :] - (gamma + gamma.transpose(1, 0, 2))
+    pays = gain > 1e-12
+    if community.most_partners is not None:
+        net = np.array([-household.net_load_kw for household in community.households])
+        pays &= best_pairs(np.where(pays, gain, 0.0), net, community.most_partners)[:, :, None]
     nodes: Sequence[int] = [household.node for household in community.households]
     result: dict[int, tuple[Partner, ...]] = {}
     for i, node in enumerate(nodes):
@@ -77,3 +83,29 @@ def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
                 found.append(Partner(other, tuple(int(t) for t in steps), gamma[i, j, steps]))
         result[node] = tuple(found)
     return result
+
+
+def best_pairs(gain: Array, net_power_kw: Array, most: int) -> NDArray[np.bool_]:
+    """The pairs that trade where a household has `most` partners at most, shape (n, n), symmetric.
+
+    Pairs are taken in the order of what they could gain, as long as neither side has its number: what the two would
+    gain by trading the smaller of what one has over and the other lacks at each step; those that gain nothing so, but
+    could with a battery or a car, come last, by what they would gain on 1 kW throughout. Lower nodes go first where
+    that is equal. All pairs that can gain are kept where `most` is n - 1 or more.
+
+    Args:
+        gain: of a trade, currency/kWh, 0 where it cannot pay, (n, n, T), symmetric.
+        net_power_kw: P_net of all households, (n, T).
+    """
+    n = len(net_power_kw)
+    over, lack = np.maximum(net_power_kw, 0.0), np.maximum(-net_power_kw, 0.0)
+    first, second = np.triu_indices(n, k=1)
+    traded = np.minimum(over[first], lack[second]) + np.minimum(lack[first], over[second])
+    of_pair = gain[first, second]
+    on_expected, on_any = np.sum(of_pair * traded, axis=1), np.sum(of_pair, axis=1)
+    kept = np.zeros((n, n), dtype=bool)
+    for pair in np.lexsort((-on_any, -on_expected)):
+        i, j = first[pair], second[pair]
+        if on_any[pair] > 0 and max(kept[i].sum(), kept[j].sum()) < most:
+            kept[i, j] = kept[j, i] = True
+    return kept

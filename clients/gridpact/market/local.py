@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
+from numpy.typing import NDArray
 
 from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError
@@ -37,10 +39,21 @@ class LocalProblem:
         view: what the node knows.
         penalties: rho of every block, shape (blocks,).
         trade_penalty: phi.
+        fixed: flows, (T,) each, that are given, since the node at their other end is absent. At the grid operator's
+            node also those of households that are no children of it.
+        parted: which bids are to partners that are absent, and so zero, (bids,).
     """
 
-    def __init__(self, view: NodeView, penalties: Array, trade_penalty: float) -> None:
+    def __init__(
+        self,
+        view: NodeView,
+        penalties: Array,
+        trade_penalty: float,
+        fixed: Mapping[Block, Array] | None = None,
+        parted: NDArray[np.bool_] | None = None,
+    ) -> None:
         self.view = view
+        self._fixed = fixed or {}
         self.blocks = blocks(view.node, view.parent, view.children, view.depth)
         self._schedule: dict[str, cp.Expression] = {}
         cost, constraints = self._own_problem()
@@ -51,6 +64,8 @@ class LocalProblem:
             self._trade_linear = cp.Parameter(view.bid_count)
             cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids))) + self._trade_linear @ self._bids
             cost += trade_penalty / 2 * cp.sum_squares(self._bids)
+            if parted is not None and parted.any():
+                constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == 0]
         if view.scenario.has_contracts and view.household is not None:
             contract = supply_contract(view.prices, view.step_hours)
             cost += contract.cost
@@ -58,6 +73,10 @@ class LocalProblem:
             constraints["the balance of import, feed-in and trades"] = [balance]
             self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
 
+        rows = [row for row, block in enumerate(self.blocks) if block in self._fixed]
+        if rows:
+            given = [self._copies[row] == self._fixed[self.blocks[row]] for row in rows]
+            constraints["the flows of absent nodes"] = given
         if self.blocks:
             self._linear = cp.Parameter((len(self.blocks), view.steps))
             cost += cp.sum(cp.multiply(self._linear, self._copies))
@@ -161,7 +180,7 @@ class LocalProblem:
         constraints: Constraints = {}
         if view.agreement is NetworkAgreement.DSO:
             assert view.feeder is not None
-            flow = branch_flow(view.feeder, copies[0::2], copies[1::2])
+            flow = branch_flow(view.feeder, self._injections(Kind.P), self._injections(Kind.Q))
             constraints |= flow.constraints
             root_kw = flow.root_kw
             self._schedule["relaxation_gap_pu"] = flow.relaxation_gap
@@ -175,6 +194,16 @@ class LocalProblem:
             cost = cost + contract.cost
             self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
         return cost, constraints
+
+    def _injections(self, kind: Kind) -> cp.Expression:
+        """Of all nodes of the feeder, (n, T): those that this node answers, and what absent ones are taken to do."""
+        view = self.view
+        assert view.feeder is not None
+        if len(view.children) == len(view.feeder.lines):
+            return self._copies[kind::2]
+        row = {block: k for k, block in enumerate(self.blocks)}
+        of = [Block(kind, line.node) for line in view.feeder.lines]
+        return cp.vstack([self._copies[row[block]] if block in row else self._fixed[block] for block in of])
 
     def _traded(self) -> cp.Expression:
         """sum_j d_ij, shape (T,)."""

@@ -75,7 +75,7 @@ def measure(day: Day) -> Measured:
     relaxation_gap = 0.0
     stop = False  # judged one iteration later, when the residuals have reached the chain
     for iterate in negotiate(views, penalties, resolution):
-        gap, voltage_min, voltage_max = _compare(community, day.scenario, iterate.agents, reference.cost)
+        gap, voltage_min, voltage_max = compare(community, day.scenario, iterate.agents, reference.cost)
         gaps.append(gap)
         relaxation_gap = _relaxation_gap(iterate.agents)
         if stop or iterate.iteration == MOST_ITERATIONS:
@@ -84,8 +84,8 @@ def measure(day: Day) -> Measured:
     return Measured(
         of=day,
         feasible=True,
-        to_0_8_percent=_stays_below(gaps, 0.008),
-        to_0_1_percent=_stays_below(gaps, 0.001),
+        to_0_8_percent=stays_below(gaps, 0.008),
+        to_0_1_percent=stays_below(gaps, 0.001),
         stopped_at=len(gaps),
         gap_at_stop=gaps[-1],
         relaxation_gap=relaxation_gap,
@@ -94,7 +94,7 @@ def measure(day: Day) -> Measured:
     )
 
 
-def _compare(
+def compare(
     community: CommunityDay, scenario: Scenario, agents: Mapping[int, Agent], optimum: float
 ) -> tuple[float, float, float]:
     """Implemented gap, lowest and highest voltage of an iterate."""
@@ -117,7 +117,7 @@ def _relaxation_gap(agents: Mapping[int, Agent]) -> float:
     return float(max(gaps, default=0.0))
 
 
-def _stays_below(gaps: Sequence[float], limit: float) -> int:
+def stays_below(gaps: Sequence[float], limit: float) -> int:
     """The first iteration after which the gap stays within the limit; 0 where the last one is not."""
     above = np.flatnonzero(np.abs(gaps) > limit)
     if len(above) == 0:

@@ -58,6 +58,7 @@ class RunResult:
     scenario: Scenario
     agreement: NetworkAgreement
     chain: str
+    relayed: bool  # one transaction an iteration for all signed submissions
     converged: bool
     iterations: int
     cost: ImplementedCost
@@ -67,13 +68,14 @@ class RunResult:
     trades: tuple[RecordedTrade, ...]
     convergence: Convergence
     gas_total: int
-    gas_by_step: dict[str, int]  # deploy, enrol, declare, submit, settle
+    gas_by_step: dict[str, int]  # deploy, enrol, declare, submit, settle, deliver
     gas_per_household_iteration: float  # of all submissions, by households and iterations
     transactions: int
     wall_s: float
     solve_s: float
     chain_s: float
-    paid_total: float  # currency that changed hands
+    paid_total: float  # currency that changed hands for trades
+    supplier_received: float  # currency, for what the meters read beyond the trades; owed parts included
     settlement_sum_zero: bool
 
     @property

@@ -62,7 +62,7 @@ def _traded(result: RunResult, unit: str) -> str:
     pairs = len({(trade.seller, trade.buyer) for trade in result.trades})
     return (
         f"{result.traded_kwh:,.1f} kWh in {len(result.trades):,} trades of {pairs:,} pairs, "
-        f"{result.paid_total:,.2f} {unit} paid"
+        f"{result.paid_total:,.2f} {unit} paid; {result.supplier_received:,.2f} {unit} to the supplier for the rest"
     )
 
 

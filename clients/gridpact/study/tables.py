@@ -94,6 +94,7 @@ def result_fields(result: RunResult) -> dict[str, Any]:
         "trades": len(result.trades),
         "traded_kwh": result.traded_kwh,
         "paid_total": result.paid_total,
+        "supplier_received": result.supplier_received,
         "settlement_sum_zero": result.settlement_sum_zero,
     }
     return {key: _plain(value) for key, value in fields.items()}

@@ -1,18 +1,26 @@
-"""Views made by hand, for agreements of a few numbers."""
+"""Views made by hand, for agreements of a few numbers, and whole negotiations with what is expected of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
-from gridpact.community.model import Feeder, Household, Prices
+from gridpact.admm.assembly import Assembly, Closing, Integers
+from gridpact.admm.memory import Absence, Iterate, negotiate
+from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.community.model import CommunityDay, Feeder, Household, Prices
+from gridpact.market.baseline import baseline_net_kw
+from gridpact.market.blocks import Block
 from gridpact.market.coefficients import Partner
 from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import NodeView
+from gridpact.market.view import NodeView, node_views
 
 STEP_HOURS = 0.25
 LIMITS = Feeder(400.0, 0.95, 1.05, ())
+RESOLUTION = Resolution()
+NOBODY: frozenset[int] = frozenset()
 
 
 def view(
@@ -72,3 +80,54 @@ def main_line(homes: int, steps: int = 3) -> dict[int, NodeView]:
         )
         for k in range(homes + 1)
     }  # fmt: skip
+
+
+def closing_of(
+    assembly: Assembly,
+    copies: Mapping[int, Integers],
+    bids: Mapping[int, Integers] | None = None,
+    iteration: int = 1,
+    gone: frozenset[int] = NOBODY,
+) -> Closing:
+    """A closed iteration of those who have copies: adds them up the way the contract is said to."""
+    sums = {block: np.zeros(assembly.steps, dtype=np.int64) for block in assembly.all_blocks}
+    for node, rows in copies.items():
+        for block, lanes in zip(assembly.blocks(node), rows, strict=True):
+            sums[block] = sums[block] + lanes
+    nothing = {node: np.zeros(assembly.bid_count(node), dtype=np.int64) for node in copies}
+    return Closing(iteration, frozenset(copies), (0, 0, 0, 0), sums, {**nothing, **(bids or {})}, gone)
+
+
+def start(
+    day: CommunityDay,
+    scenario: Scenario,
+    agreement: NetworkAgreement,
+    absent: Absence = lambda iteration: NOBODY,
+    most_misses: int = 2,
+) -> Iterator[Iterate]:
+    """A negotiation of a community, with the penalties that the rule gives it."""
+    penalties = Penalties.of_community(day, baseline_net_kw(day))
+    return negotiate(node_views(day, scenario, agreement), penalties, RESOLUTION, absent, most_misses)
+
+
+def last_of(iterates: Iterator[Iterate], agreement: NetworkAgreement, most: int = 200) -> Iterate:
+    """The first iterate in which nobody is missing and all residuals are within the limits: what the contract finds
+    when it closes the next."""
+    tolerances = Tolerances.of(agreement)
+    gone = NOBODY
+    for iterate in islice(iterates, most):
+        complete = iterate.closing.present | gone == frozenset(iterate.agents)
+        gone = iterate.closing.gone
+        if complete and tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, RESOLUTION):
+            return iterate
+    raise AssertionError(f"no agreement in {most} iterations")
+
+
+def running_of(assembly: Assembly, iterate: Iterate) -> dict[Block, Integers]:
+    """What the grid operator's node heard before it answered: in a star, each wish of those present."""
+    return {
+        block: lanes
+        for node, submission in iterate.submissions.items()
+        if assembly.depths[node] > 0
+        for block, lanes in zip(assembly.blocks(node), submission.copies, strict=True)
+    }

@@ -5,16 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from admm.helpers import view
+from gridpact.admm.assembly import Assembly, Place
 from gridpact.admm.codec import (
-    bids_for,
+    book_of,
     decode_bids,
     decode_book,
+    decode_copies,
     decode_sums,
     encode_bids,
     encode_book,
     encode_copies,
+    encode_feeder,
     words_of_block,
 )
+from gridpact.community.model import Feeder, Line
 from gridpact.errors import InputError
 from gridpact.market.blocks import Block, Kind, blocks, holders
 
@@ -46,21 +51,46 @@ def test_wordsOfBlock(steps: int, words: int) -> None:
 def test_overflow_namesStepAndNode(block: Block, value: int, fits: bool) -> None:
     copies = np.array([[0, value]])
     if fits:
-        assert decode_sums([block], encode_copies([block], copies), 2, np.array([1])).tolist() == copies.tolist()
+        assert decode_copies([block], encode_copies([block], copies), 2).tolist() == copies.tolist()
         return
     with pytest.raises(InputError, match=rf"{block.kind.name} of node 1 at step 1 is {value} .*coarser resolution"):
         encode_copies([block], copies)
 
 
+def test_sums_byHand() -> None:
+    """0 - 1 - 2 in two steps, node 1 is absent: P, Q of 1 and of 2 have one copy, V of 1 has one; the words of the
+    line to 1 are 3, 4 and -3, -4 above a bias of 2^19, those of the line to 2 are 5, 6 and zero, V of 1 is 7, 8."""
+    places = {0: Place(0, (1,), 0), 1: Place(0, (2,), 1), 2: Place(1, (), 2)}
+    assembly = Assembly(frozenset(places), places, {}, 2)
+    lane = 2**21
+    words = [
+        2**19 + 3 + (2**19 + 4) * lane, 2**19 - 3 + (2**19 - 4) * lane,
+        2**19 + 5 + (2**19 + 6) * lane, 2**19 + 2**19 * lane,
+        2**15 + 7 + (2**15 + 8) * lane,
+    ]  # fmt: skip
+    sums = decode_sums(assembly, words, frozenset({0, 2}))
+    assert {(block.kind.name, block.node): lanes.tolist() for block, lanes in sums.items()} == {
+        ("P", 1): [3, 4], ("Q", 1): [-3, -4], ("P", 2): [5, 6], ("Q", 2): [0, 0], ("V", 1): [7, 8],
+    }  # fmt: skip
+    nobody = decode_sums(assembly, [0] * 5, frozenset())
+    assert all(not lanes.any() for lanes in nobody.values())
+
+
 def test_mostCopies_ofAVoltage_fillTheirLane() -> None:
     """32 copies (a node with 31 children) of the largest value: 32 (2^16 - 1) < 2^21, so no lane spills over."""
-    (word,) = encode_copies([V1], np.array([[2**15 - 1, -(2**15)]]))
-    total = decode_sums([V1], [32 * word], 2, np.array([32]))
-    assert total.tolist() == [[32 * (2**15 - 1), -32 * 2**15]]
+    places = {0: Place(0, (1,), 0), 1: Place(0, tuple(range(2, 33)), 1)} | {k: Place(1, (), 2) for k in range(2, 33)}
+    assembly = Assembly(frozenset(places), places, {}, 2)
+    (voltage,) = encode_copies([V1], np.array([[2**15 - 1, -(2**15)]]))
+    (flow,) = encode_copies([P1], np.array([[0, 0]]))
+    words = [2 * flow] * 64 + [32 * voltage]
+    sums = decode_sums(assembly, words, assembly.nodes)
+    assert sums[V1].tolist() == [32 * (2**15 - 1), -32 * 2**15]
+    assert all(not lanes.any() for block, lanes in sums.items() if block != V1)
 
 
 def test_bids_areTwoBytes() -> None:
     assert encode_bids(np.array([1, -2, 256])) == bytes([0, 1, 255, 254, 1, 0])
+    assert decode_bids(bytes([0, 1, 255, 254, 1, 0])).tolist() == [1, -2, 256]
     assert encode_bids(np.zeros(0, dtype=np.int64)) == b""
 
 
@@ -70,25 +100,34 @@ def test_bid_tooLarge(bid: int) -> None:
         encode_bids(np.array([0, bid]))
 
 
-def test_bids_toOnePartner() -> None:
-    book = {2: (0, 5), 4: (1,), 9: (0, 1, 2)}
-    data = encode_bids(np.array([10, 11, 12, 13, 14, 15]))
-    assert bids_for(book, data, 4).tolist() == [12]
-    assert bids_for(book, data, 9).tolist() == [13, 14, 15]
-    assert bids_for(book, None, 9).tolist() == [0, 0, 0]  # silent
-    assert bids_for(book, data, 3).tolist() == []  # no partner
-    assert decode_bids(data).tolist() == [10, 11, 12, 13, 14, 15]
-
-
 def test_book_byHand() -> None:
     assert encode_book({2: (0, 5), 4: (191,)}) == bytes([2, 2, 0, 5, 4, 1, 191])
+    assert decode_book(bytes([2, 2, 0, 5, 4, 1, 191])) == {2: (0, 5), 4: (191,)}
     assert decode_book(b"") == {}
+    assert book_of(view(1, partners={3: (2,), 2: (0, 1)})) == {2: (0, 1), 3: (2,)}
 
 
-@pytest.mark.parametrize("data", [b"\x02", b"\x02\x02\x00", b"\x02\x01\x00\x04"])
-def test_book_cutShort(data: bytes) -> None:
-    with pytest.raises(ValueError, match="middle of an entry"):
-        decode_book(data)
+def test_book_endsBeforeAnEntryThatIsNotWhole() -> None:
+    """As the contracts read it."""
+    assert decode_book(bytes([2])) == decode_book(bytes([2, 2, 0])) == {}
+    assert decode_book(bytes([2, 1, 0, 4])) == {2: (0,)}
+    assert decode_book(bytes([2, 1, 0, 2, 1, 5, 3, 1, 7])) == {2: (0,)}  # partners ascend
+
+
+def test_feeder_byHand() -> None:
+    """400 V, 0.95 to 1.05 p.u.; then the lines as they follow from the root: 2, which hangs on 3, comes last."""
+    feeder = Feeder(400.0, 0.95, 1.05, (Line(1, 0, 0.1, 0.02), Line(2, 3, 0.25, 0.0), Line(3, 1, 0.000001, 4294.0)))
+    expected = [400_000, 950_000, 1_050_000]
+    data = b"".join(number.to_bytes(4, "big") for number in expected)
+    for node, parent, r, x in [(1, 0, 100_000, 20_000), (3, 1, 1, 4_294_000_000), (2, 3, 250_000, 0)]:
+        data += bytes([node, parent]) + r.to_bytes(4, "big") + x.to_bytes(4, "big")
+    assert encode_feeder(feeder) == data
+
+
+def test_feeder_tooLarge() -> None:
+    """2^32 micro-ohm are 4295 ohm."""
+    with pytest.raises(InputError, match="feeder does not fit"):
+        encode_feeder(Feeder(400.0, 0.95, 1.05, (Line(1, 0, 4295.0, 0.02),)))
 
 
 def test_blocks_ofTheTree() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from admm.helpers import view
-from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution, Tolerances, relaxation_at
 from gridpact.community.model import CommunityDay
 from gridpact.market.blocks import Kind, blocks
 from gridpact.market.scenario import NetworkAgreement
@@ -71,3 +71,20 @@ def test_tolerances_includeTheLimit() -> None:
     assert tolerances.hold((0, 0, 400, 400), (0, 100), Resolution())
     assert not tolerances.hold((0, 0, 400, 401), (0, 100), Resolution())
     assert tolerances.hold((0, 0, 0, 0), (0, 0), Resolution())
+
+
+@pytest.mark.parametrize(
+    ("iteration", "squares", "alpha"),
+    [(1, 0, OVER_RELAXATION), (2, 0, OVER_RELAXATION), (3, 32, 1.0), (3, 33, OVER_RELAXATION), (50, 0, 1.0),
+     (50, 10**9, OVER_RELAXATION)],
+)  # fmt: skip
+def test_relaxation_endsAtRounding(iteration: int, squares: int, alpha: float) -> None:
+    """An RMS of 2 units over 8 scalars is a sum of 32. Residuals of iteration 1 are public when 2 is closed: before
+    the third there is none, and its zero means nothing."""
+    assert relaxation_at(iteration, squares, 8) == alpha
+
+
+def test_tolerances_ofTheAgreement() -> None:
+    """1.5 W and 100 W are 3 and 200 units of 0.5 W; trades alike."""
+    assert Tolerances.of(NetworkAgreement.DSO).on_chain(Resolution()) == (3000, 3000, 2000, 2000)
+    assert Tolerances.of(NetworkAgreement.NEIGHBOURS).on_chain(Resolution()) == (200_000, 200_000, 2000, 2000)

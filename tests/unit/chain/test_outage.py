@@ -1,4 +1,4 @@
-"""Outages are waited out, and nothing is done twice."""
+"""Outages are waited out, lost answers asked for again, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from web3 import Web3
+from web3.types import RPCEndpoint, RPCResponse
 from websockets.sync.server import ServerConnection, serve
 
 from gridpact.chain.account import ChainAccount
@@ -128,3 +129,42 @@ def test_settle_saysThatThereAreNoBlocks(slow: Web3, sender: ChainAccount) -> No
     sender.patience = 0.3
     with pytest.raises(ChainError, match="check that it produces blocks"):
         sender.settle(sender.transfer(sender.address, 1))
+
+
+class Lossy(WebSocketTransport):
+    """A connection that breaks after the chain has done what was asked, before it says so."""
+
+    def __init__(self, url: str, methods: set[str]) -> None:
+        super().__init__(url)
+        self.methods = methods
+        self.lost: list[str] = []
+
+    def _exchange(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        answer = super()._exchange(method, params)
+        if method in self.methods and self.lost.count(method) < 2:
+            self.lost.append(method)
+            self.close()
+            raise OSError("gone")
+        return answer
+
+
+@pytest.mark.parametrize("automine", [True, False])
+def test_send_isOnceThoughAnswersAreLost(automine: bool) -> None:
+    try:
+        find_executable("anvil")
+    except InputError:
+        pytest.skip("anvil is not installed")
+    with open_network("anvil") as network:
+        web3 = network.connect()
+        transport = Lossy(str(network.rpc_url).replace("http", "ws"), {"eth_sendRawTransaction"})
+        account = ChainAccount(Web3(transport, middleware=[]), "0x" + "42" * 32, patience=10)
+        rpc(web3, "anvil_setBalance", account.address, hex(10**18))
+        rpc(web3, "evm_setAutomine", automine)
+        timer = threading.Timer(0.5, rpc, (web3, "evm_mine"))
+        timer.start()
+        receipt = account.settle(account.transfer("0x" + "12" * 20, 1))
+        timer.join()
+        transport.close()
+        assert receipt["status"] == 1
+        assert transport.lost.count("eth_sendRawTransaction") == 2
+        assert web3.eth.get_balance(Web3.to_checksum_address("0x" + "12" * 20)) == 1

@@ -18,6 +18,7 @@ RECORD = Record(
     chain_id=31337,
     block=4,
     manager=ADDRESS,
+    referee=ADDRESS,
     aggregator=ADDRESS,
     settlement=ADDRESS,
     token=ADDRESS,
@@ -25,6 +26,7 @@ RECORD = Record(
     setting={"steps": 24},
     transactions={"VirtualAggregator": "0x00"},
     compiler="0.8.30",
+    referee_abi=[],
     aggregator_abi=[],
     settlement_abi=[],
     token_abi=[],
@@ -50,6 +52,7 @@ def test_record_replacesAnOlderOne(tmp_path: Path) -> None:
     [
         ({"aggregator": None}, "no address"),
         ({"token": "0x12"}, "'token'"),
+        ({"referee": "0x12"}, "'referee'"),
         ({"block": "4"}, "whole number"),
         ({"theta": []}, "object"),
         ({"token_abi": {}}, "list"),

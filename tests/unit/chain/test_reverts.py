@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gridpact.chain.account import ChainAccount, new_key
-from gridpact.chain.networks import Network, find_executable, open_network
+from gridpact.chain.networks import Network
 from gridpact.chain.transport import meter_of
-from gridpact.errors import ChainError, ContractError, InputError
+from gridpact.errors import ChainError, ContractError
 
 GAS = 1_000_000
 """Given: the transaction is not estimated, so it fails in a block."""
-
-
-@pytest.fixture(scope="module", params=["eth-tester", "anvil", "ganache"])
-def network(request: pytest.FixtureRequest) -> Iterator[Network]:
-    if request.param != "eth-tester":
-        try:
-            find_executable(request.param)
-        except InputError:
-            pytest.skip(f"{request.param} is not installed")
-    with open_network(request.param) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -1,182 +1,436 @@
-"""A round of two nodes on the embedded chain, through the typed wrappers."""
+"""A round as nodes see it: declarations, submissions, the log, waiting. On every kind of chain."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 
 import pytest
-from web3 import Web3
+from eth_account import Account
+from eth_utils.crypto import keccak
 
-from gridpact.chain.account import ChainAccount, new_key
+from chain.synthetic import AT_ONCE, FEEDER, LANE_BITS, LANES, Played, played
+from gridpact.chain.account import NOBODY
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.deploy import mint_tokens
+from gridpact.chain.commitments import START, extended, head_with, submission_hash, words_hash
 from gridpact.chain.networks import Network
-from gridpact.chain.record import Record
-from gridpact.chain.settlement import Settlement, encode_trades
 from gridpact.chain.transport import meter_of
-from gridpact.chain.values import Phase, Progress, Residuals, Trade
+from gridpact.chain.values import (
+    ClosedIteration,
+    DeclarationState,
+    Phase,
+    Roster,
+    nodes_to_bitmap,
+    pack_residuals,
+)
 from gridpact.errors import ChainError, ContractError, InputError
 
-LARGE: Residuals = (10**9, 10**9, 10**9, 10**9)
-ZERO: Residuals = (0, 0, 0, 0)
+FORWARDER = "0x601a600a5f39601a5ff3602036038060205f375f5f825f5f5f355af16018575f5ffd5b00"
+"""Calls the address in the first word of its calldata with the rest."""
+
+STEPS = 15  # more than a word, and not all of the second
 
 
 @pytest.fixture(scope="module")
-def nodes(record: Record, households: dict[int, ChainAccount]) -> dict[int, Aggregator]:
-    return {node: Aggregator.of(record, account.web3, account) for node, account in households.items()}
+def play(network: Network) -> Iterator[Played]:
+    made = played(network, FEEDER, STEPS)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
-def converged(record: Record, manager: ChainAccount, nodes: dict[int, Aggregator]) -> int:
-    """A round without a network: both nodes are roots, with two bids each."""
-    number = Aggregator.of(record, manager.web3, manager).open_round(20240101)
-    for node, aggregator in nodes.items():
-        aggregator.declare(number, node, [], 0, 2, b"book of " + bytes([node]))
-    for iteration, residuals in ((1, ZERO), (2, LARGE), (3, ZERO)):
-        for node, aggregator in nodes.items():
-            aggregator.submit(number, iteration, [], bytes([node, iteration, 0, 0]), residuals)
+def round_(play: Played) -> int:
+    """Three closed iterations: submitted, relayed, both. Node 2 submits first in the fourth."""
+    number = play.open()
+    play.iterate(number, 1)
+    play.nodes[1].relay(number, 2, play.batch(number, 2))
+    play.submit(number, 3, 4)
+    play.nodes[2].relay(number, 3, play.batch(number, 3))
+    play.submit(number, 4, 2)
     return number
 
 
-def test_constants_areReadOnce(record: Record, nodes: dict[int, Aggregator]) -> None:
-    calls = meter_of(nodes[1].web3).rpc_calls
-    assert asdict(nodes[1].theta()) == record.theta
-    assert asdict(nodes[1].setting()) == record.setting
-    assert meter_of(nodes[1].web3).rpc_calls == calls
+def anybody(play: Played) -> Aggregator:
+    """A fresh connection that remembers nothing and sends nothing."""
+    return Aggregator.of(play.record, play.network.connect())
 
 
-def test_enrolment_isRead(
-    record: Record, web3: Web3, nodes: dict[int, Aggregator], households: dict[int, ChainAccount]
-) -> None:
-    assert nodes[1].enrolled() == {1, 2}
-    assert nodes[1].node_of(households[2].address) == 2
-    assert nodes[1].account_of(2) == households[2].address
-    assert nodes[1].account_of(5) is None
+# ---------------------------------------------------------------------- connecting
+
+
+def test_constants_areReadOnce(play: Played) -> None:
+    node = play.nodes[1]
+    calls = meter_of(node.web3).rpc_calls
+    assert asdict(node.theta()) == play.record.theta
+    assert asdict(node.setting()) == play.record.setting
+    assert meter_of(node.web3).rpc_calls == calls
+    assert node.referee() == play.record.referee
+
+
+def test_enrolment_isRead(play: Played) -> None:
+    node, other = play.nodes[1], play.nodes[2].account
+    assert other is not None
+    assert node.enrolled() == set(FEEDER)
+    assert node.node_of(other.address) == 2
+    assert node.account_of(2) == other.address
+    assert node.account_of(5) is None
     with pytest.raises(ContractError, match="ask the community manager") as caught:
-        nodes[1].node_of(record.token)
+        node.node_of(play.record.token)
     assert caught.value.name == "NotEnrolled"
 
 
-def test_round_converges(nodes: dict[int, Aggregator], converged: int) -> None:
-    progress = nodes[1].progress()
-    assert (progress.round, progress.phase, progress.iteration) == (converged, Phase.CONVERGED, 3)
-    outcome = nodes[1].outcome(converged)
-    assert (outcome.phase, outcome.iterations, outcome.present) == (Phase.CONVERGED, 3, {1, 2})
-    assert nodes[1].scalars() == (0, 4)
-    assert nodes[1].residuals() == ZERO
+@pytest.mark.parametrize("what", ["no code", "other contract", "other chain", "bad address", "other abi"])
+def test_connect_failsOnTheWrongContract(play: Played, what: str) -> None:
+    record = play.record
+    abi = record.token_abi if what == "other abi" else record.aggregator_abi
+    address = {"no code": "0x" + "12" * 20, "other contract": record.token, "bad address": "0x12"}
+    web3, chain_id = play.network.connect(), 5 if what == "other chain" else None
+    with pytest.raises((InputError, ChainError), match=r"address|chain|ABI|contract"):
+        Aggregator(web3, address.get(what, record.aggregator), abi, chain_id=chain_id)
 
 
-def test_declarations_haveTheirBooks(nodes: dict[int, Aggregator], converged: int) -> None:
-    found = nodes[1].declarations(converged)
-    assert {node: (said.parent, said.children, said.bids, said.book) for node, said in found.items()} == {
-        1: (1, frozenset(), 2, b"book of \x01"),
-        2: (2, frozenset(), 2, b"book of \x02"),
+def test_send_needsAnEnrolledAccount(play: Played, round_: int) -> None:
+    outsider = play.aggregator()
+    with pytest.raises(ContractError) as caught:
+        outsider.open_round(20240103)
+    assert caught.value.name == "OwnableUnauthorizedAccount"
+    with pytest.raises(ChainError, match="needs an account"):
+        anybody(play).open_round(20240103)
+    with pytest.raises(ChainError, match="signed by an account"):
+        anybody(play).sign(1, 1, START, 1, (), b"", (0, 0, 0, 0))
+
+
+# ---------------------------------------------------------------------- declarations
+
+
+def test_declarations_haveTheirBooks(play: Played, round_: int) -> None:
+    found = anybody(play).declarations(round_)
+    assert {node: (said.parent, said.depth, said.children, said.book) for node, said in found.items()} == {
+        node: (place.parent, place.depth, frozenset(place.children), play.community.book(node))
+        for node, place in FEEDER.items()
     }
 
 
-def test_bids_areThoseOfTheIteration(nodes: dict[int, Aggregator], converged: int) -> None:
-    for iteration in (1, 2, 3, 1):  # forwards from remembered blocks, and back
-        before = meter_of(nodes[1].web3).requests["eth_getLogs"]
-        assert {n: said.bids for n, said in nodes[1].submissions(converged, iteration).items()} == {
-            1: bytes([1, iteration, 0, 0]),
-            2: bytes([2, iteration, 0, 0]),
-        }
-        assert meter_of(nodes[1].web3).requests["eth_getLogs"] - before <= 2
-    assert nodes[1].bids_hash(converged, 2) == Web3.keccak(bytes([2, 3, 0, 0]))
+def test_started_tellsWhoIsInTheRound(play: Played, round_: int) -> None:
+    roster = Roster(frozenset(FEEDER), frozenset(FEEDER), frozenset({1, 2, 3}), frozenset({1}))
+    assert play.nodes[1].started(round_) == roster
+    assert play.nodes[1].roster() == roster
 
 
-def test_closedIterations_haveResidualsOfTheOneBefore(nodes: dict[int, Aggregator], converged: int) -> None:
-    closed = nodes[1].closed_iterations(converged)
-    assert [one.iteration for one in closed] == [1, 2, 3]
-    assert all(one.present == {1, 2} for one in closed)
-    assert closed[1].residuals == tuple(2 * value for value in LARGE)
+def test_declaration_isAsTheContractKeepsIt(play: Played, round_: int) -> None:
+    assert play.nodes[2].declaration(1) == DeclarationState(round_, 0, 1, 2, frozenset({2, 3}), 0, False)
+    assert play.nodes[2].copies_length(1) == 2 * (3 + 2 + 2)
+    assert play.nodes[2].commitment(round_, 1)[1] == keccak(play.community.book(1))
 
 
-def test_coupling_isEmptyWithoutANetwork(nodes: dict[int, Aggregator], converged: int) -> None:
-    coupling = nodes[1].coupling(1)
-    assert (coupling.iteration, coupling.present, coupling.sums) == (3, {1, 2}, ())
+def test_accounts_areThoseOfTheRound(play: Played, round_: int) -> None:
+    accounts = play.nodes[1].accounts_in(round_, [1, 2, 9])
+    assert accounts == {node: play.nodes[node].account.address for node in (1, 2)}  # type: ignore[union-attr]
+    assert play.nodes[1].account_in(round_ + 1, 1) is None
+    assert play.nodes[1].node_in(round_, accounts[2]) == 2
 
 
-def test_submit_failsAfterTheEnd(nodes: dict[int, Aggregator], converged: int) -> None:
+def test_declarations_failForAnUnknownRound(play: Played, round_: int) -> None:
+    with pytest.raises(ChainError, match="Round 9 was never opened"):
+        play.nodes[1].declarations(9)
+
+
+# ---------------------------------------------------------------------- the log
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 3])
+def test_iteration_isWhatWasSubmitted(play: Played, round_: int, iteration: int) -> None:
+    said, log = play.community.at(iteration), anybody(play).iteration(round_, iteration)
+    assert log.closed is not None
+    assert log.closed.present == set(said.copies) == set(log.submissions)
+    for node, submission in log.submissions.items():
+        assert submission.bids == play.community.bids(node, iteration)
+        assert submission.residuals == play.community.residuals(node, iteration - 1)
+    total = zip(*(submission.residuals for submission in log.submissions.values()), strict=True)
+    assert log.closed.residuals == tuple(map(sum, total))
+    blocks = [("P", 1), ("Q", 1), ("P", 2), ("Q", 2), ("P", 3), ("Q", 3), ("V", 1)]  # VA: lines, then inner nodes
+    expected: list[int] = []
+    for kind, node in blocks:
+        lanes = [0] * (-(-STEPS // LANES) * LANES)
+        for copies in said.copies.values():
+            for t, x in enumerate(copies.get((kind, node), ())):
+                lanes[t] += x + (1 << (15 if kind == "V" else 19))
+        for start in range(0, len(lanes), LANES):
+            expected.append(sum(lane << LANE_BITS * k for k, lane in enumerate(lanes[start : start + LANES])))
+    assert log.closed.sums == tuple(expected)
+
+
+def test_iteration_isOneRequest(play: Played, round_: int) -> None:
+    node = play.nodes[3]
+    for iteration in (1, 2, 3, 4, 2):  # forwards from remembered blocks, and back
+        before = meter_of(node.web3).rpc_calls
+        assert node.iteration(round_, iteration).submissions
+        assert meter_of(node.web3).rpc_calls - before == 1
+
+
+def test_iteration_thatIsOpenIsNotClosed(play: Played, round_: int) -> None:
+    log = anybody(play).iteration(round_, 4)
+    assert log.closed is None
+    assert set(log.submissions) == {2}
+    assert anybody(play).iteration(round_, 5).submissions == {}
+
+
+def test_history_hasAllClosedIterations(play: Played, round_: int) -> None:
+    reader = anybody(play)
+    history = reader.history(round_)
+    assert history == [reader.iteration(round_, iteration) for iteration in (1, 2, 3)]
+    assert reader.history(round_, 3) == history[2:]
+    assert reader.history(round_, 4) == []
+
+
+def test_commitmentsAndHeads_canBeRecomputed(play: Played, round_: int) -> None:
+    reader = anybody(play)
+    head, commitments = START, dict.fromkeys(FEEDER, START)
+    for log in [*reader.history(round_), reader.iteration(round_, 4)]:
+        if log.closed is not None:
+            head = head_with(head, round_, log.closed)
+            assert log.closed.head == head
+        for node, said in log.submissions.items():
+            iteration = log.closed.iteration if log.closed else 4
+            copies, residuals = words_hash(play.community.words(node, iteration)), pack_residuals(said.residuals)
+            hashed = submission_hash(round_, iteration, node, copies, keccak(said.bids), residuals)
+            commitments[node] = extended(commitments[node], hashed)
+            assert said.commitment == commitments[node]
+    assert reader.head() == (3, head)
+    assert {node: reader.commitment(round_, node)[0] for node in FEEDER} == commitments
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 3])
+def test_copies_areReadFromCalldata(play: Played, round_: int, iteration: int) -> None:
+    reader = anybody(play)
+    for node, said in reader.iteration(round_, iteration).submissions.items():
+        assert reader.copies_of(said) == play.community.words(node, iteration)
+
+
+def test_copies_failForAnotherTransaction(play: Played, round_: int) -> None:
+    reader = anybody(play)
+    said = reader.iteration(round_, 2).submissions[1]
+    with pytest.raises(ChainError, match="not the submission of node 0"):
+        reader.copies_of(replace(said, node=0))
+    with pytest.raises(ChainError):
+        reader.copies_of(replace(said, transaction=bytes(32)))
+    mint = play.manager.web3.eth.contract(play.record.token, abi=play.record.token_abi).functions.mint  # type: ignore
+    assert play.manager.account is not None
+    receipt = play.manager.account.send(mint(play.manager.account.address, 1))
+    with pytest.raises(ChainError, match=r"through another contract|not the submission"):
+        reader.copies_of(replace(said, transaction=bytes(receipt["transactionHash"])))
+
+
+def test_copies_areTracedThroughAnotherContract(play: Played, round_: int) -> None:
+    """Nobody can hide what it submitted, where the chain traces calls."""
+    account, reader = play.nodes[4].account, anybody(play)
+    assert account is not None
+    deployment = account._post("a deployment", {"data": FORWARDER, "value": 0, "gas": 200_000})  # type: ignore
+    forwarder = account.settle(deployment)["contractAddress"]
+    good = play.sign(round_, 4, 0)
+    false = replace(good, copies=(good.copies[0] ^ 1, *good.copies[1:]))
+    parts = [(one.node, one.copies, one.bids, pack_residuals(one.residuals), one.r, one.vs) for one in (false, good)]
+    call = reader._contract.encode_abi("relay", [round_, 4, parts])
+    data = "0x" + bytes(12).hex() + reader.address[2:] + call[2:]
+    account.settle(account._post("a call", {"to": forwarder, "data": data, "value": 0, "gas": 2_000_000}))  # type: ignore
+    said = reader.iteration(round_, 4).submissions[0]
+    if play.network.name == "anvil":
+        assert reader.copies_of(said) == good.copies
+    else:
+        with pytest.raises(ChainError, match=r"through another contract"):
+            reader.copies_of(said)
+
+
+def test_running_isWhatHasArrived(play: Played, round_: int) -> None:
+    coupling = play.nodes[1].running(2)
+    assert (coupling.iteration, coupling.present) == (4, {0, 2})
+    assert coupling.sums == play.community.words(2, 4)[:4] + play.community.words(2, 4)[4:]
+
+
+# ---------------------------------------------------------------------- submitting
+
+
+def test_submit_again_isNoError(play: Played, round_: int) -> None:
+    counted = anybody(play).iteration(round_, 4).submissions[2]
+    receipt = play.nodes[2].submit(round_, 4, play.head(), *play.submission(2, 4))
+    assert receipt["transactionHash"] == counted.transaction
+    closed = anybody(play).iteration(round_, 2).submissions[2]  # relayed by another
+    assert play.nodes[2].submit(round_, 2, START, *play.submission(2, 2))["transactionHash"] == closed.transaction
+
+
+@pytest.mark.parametrize("what", ["copies", "bids", "residuals"])
+def test_submit_somethingElse_isAnError(play: Played, round_: int, what: str) -> None:
+    copies, bids, residuals = play.submission(1, 3)
+    if what == "copies":
+        copies = (copies[0] + 1, *copies[1:])
+    elif what == "bids":
+        bids = bytes(len(bids))
+    else:
+        residuals = (1, 2, 3, 4)
+    with pytest.raises(ContractError, match="WrongIteration"):
+        play.nodes[1].submit(round_, 3, START, copies, bids, residuals)
+
+
+def test_submit_failsInAnotherHistory(play: Played, round_: int) -> None:
+    with pytest.raises(ContractError, match="the chain was taken back") as caught:
+        play.nodes[1].submit(round_, 4, START, *play.submission(1, 4))
+    assert caught.value.name == "WrongHistory"
+    assert play.nodes[1].progress().history == int.from_bytes(play.head()[-2:], "big")
+
+
+def test_digest_isTheContracts(play: Played, round_: int) -> None:
+    """And what a wallet makes of the same EIP-712 data."""
+    node, head = play.nodes[1], play.head()
+    copies, bids, residuals = play.submission(1, 4)
+    domain = {"name": "gridpact", "version": "1", "chainId": play.network.chain_id, "verifyingContract": node.address}
+    names = {"round": "uint32", "iteration": "uint16", "node": "uint8"}
+    names |= {"copies": "uint256[]", "bids": "bytes", "residuals": "uint256"}
+    types = {
+        "Relayed": [{"name": "submission", "type": "Submission"}, {"name": "head", "type": "bytes32"}],
+        "Submission": [{"name": name, "type": kind} for name, kind in names.items()],
+    }
+    values = (round_, 4, 1, list(copies), bids, pack_residuals(residuals))
+    message = {"submission": dict(zip(names, values, strict=True)), "head": head}
+    assert node.account is not None
+    wallet = Account.sign_typed_data(node.account._signer.key, domain, types, message)
+    said = node._read("digest", *values)
+    assert bytes(wallet.message_hash) == said
+    signed = node.sign(round_, 4, head, 1, copies, bids, residuals)
+    assert int.from_bytes(signed.r, "big") == wallet.r
+    assert int.from_bytes(signed.vs, "big") == wallet.s | (wallet.v - 27) << 255
+
+
+def test_signer_isWhoSigned(play: Played, round_: int) -> None:
+    node, reader, head = play.nodes[1], anybody(play), play.head()
+    signed = play.sign(round_, 4, 1)
+    assert node.account is not None
+    calls = meter_of(reader.web3).rpc_calls
+    assert reader.signer_of(round_, 4, head, signed) == node.account.address
+    for other in (replace(signed, node=2), replace(signed, bids=bytes(4)), replace(signed, copies=signed.copies[1:])):
+        assert reader.signer_of(round_, 4, head, other) != node.account.address
+    for place in ((round_, 5, head), (round_ + 1, 4, head), (round_, 4, START)):
+        assert reader.signer_of(*place, signed) != node.account.address
+    assert meter_of(reader.web3).rpc_calls == calls
+
+
+def test_signer_isNobodyForWhatIsNoSignature(play: Played, round_: int) -> None:
+    """As the contract sees it. Nearly all s of the upper half, which a second signature has, do not fit the form."""
+    order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+    upper_half = (order // 2 + 1).to_bytes(32, "big")
+    signed, reader = play.sign(round_, 4, 1), anybody(play)
+    for r, vs in (
+        (bytes(32), signed.vs),
+        (signed.r, bytes(32)),
+        (b"\xff" * 32, signed.vs),
+        (signed.r, b"\xff" * 32),
+        (signed.r, upper_half),
+    ):
+        assert reader.signer_of(round_, 4, play.head(), replace(signed, r=r, vs=vs)) == NOBODY
+
+
+def test_relay_skipsWhatIsWrong(play: Played, round_: int) -> None:
+    good = play.sign(round_, 4, 1)
+    forged = replace(play.sign(round_, 4, 3), residuals=(1, 2, 3, 4))
+    short = play.nodes[4].sign(round_, 4, play.head(), 4, (), b"", (0, 0, 0, 0))
+    receipt = play.nodes[4].relay(round_, 4, [play.sign(round_, 4, 2), forged, short, good])
+    assert play.nodes[4].skipped(receipt) == {
+        2: "AlreadySubmitted(node 2, iteration 4)",
+        3: "WrongSignature(node 3)",
+        4: "LengthMismatch(expected 2, actual 0)",
+    }
+    assert play.nodes[4].progress().present == {0, 1, 2}
+
+
+def test_copies_areThoseThatCounted(play: Played, round_: int) -> None:
+    """A relayer puts other copies with the same bids and residuals before and after those that the node signed."""
+    good, reader = play.sign(round_, 4, 3), anybody(play)
+    copies = (good.copies[0] ^ 1, *good.copies[1:])
+    play.nodes[4].relay(round_, 4, [replace(good, copies=copies), good, replace(good, copies=copies)])
+    assert reader.copies_of(reader.iteration(round_, 4).submissions[3]) == good.copies
+
+
+def test_progress_tellsWhoIsExpected(play: Played, round_: int) -> None:
+    progress = play.nodes[1].progress()
+    assert (progress.counter, progress.expected, progress.present) == (4, 5, {0, 1, 2, 3})
+    assert (progress.round, progress.iteration, progress.phase) == (round_, 4, Phase.ITERATING)
+
+
+# ---------------------------------------------------------------------- the end, silence, waiting
+
+
+@pytest.fixture(scope="module")
+def converging(network: Network) -> Iterator[Played]:
+    made = played(network, FEEDER, STEPS, eps=AT_ONCE)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def converged(converging: Played) -> int:
+    number = converging.open()
+    converging.iterate(number, 1)
+    converging.nodes[1].relay(number, 2, converging.batch(number, 2))
+    return number
+
+
+def test_outcome_hasTheHead(converging: Played, converged: int) -> None:
+    node = converging.nodes[1]
+    outcome, closed = node.outcome(converged), node.history(converged)[-1].closed
+    assert closed is not None
+    assert (outcome.phase, outcome.iterations, outcome.present) == (Phase.CONVERGED, 2, set(FEEDER))
+    assert outcome.head == closed.head
+    assert node.scalars() == (15 * STEPS, 6)
+
+
+def test_submit_again_isNoErrorAfterTheEnd(converging: Played, converged: int) -> None:
+    converging.submit(converged, 2, 3)
     with pytest.raises(ContractError, match=r"WrongPhase.*Converged") as caught:
-        nodes[1].submit(converged, 3, [], bytes(4), ZERO)
+        converging.submit(converged, 3, 3)
     assert caught.value.name == "WrongPhase"
 
 
-def test_closeOverdue_isNotNeeded(nodes: dict[int, Aggregator], converged: int) -> None:
-    assert nodes[1].close_overdue() is False
+def test_closeOverdue_isNotNeeded(converging: Played, converged: int) -> None:
+    assert converging.nodes[1].close_overdue() is False
 
 
-def test_declarations_failForAnUnknownRound(nodes: dict[int, Aggregator], converged: int) -> None:
-    with pytest.raises(ChainError, match="Round 9 was never opened"):
-        nodes[1].declarations(9)
-
-
-def test_settlement_recordsWhatBothState(
-    record: Record, manager: ChainAccount, households: dict[int, ChainAccount], converged: int
-) -> None:
-    mint_tokens(manager, record, [account.address for account in households.values()], 10_000_000)
-    sides = {node: Settlement.of(record, account.web3, account) for node, account in households.items()}
-    with pytest.raises(ContractError, match="get more tokens") as caught:
-        sides[2].deposit(20_000_000)
-    assert caught.value.name == "ERC20InsufficientBalance"  # an error of another contract
-    for side in sides.values():
-        side.deposit(5_000_000)
-    trades = encode_trades([(3, 1500, 200_000), (4, 500, 100_000)])  # 1.5 kWh at 0.20, 0.5 kWh at 0.10
-    sides[1].state(converged, {2: trades})
-    assert sides[1].recorded(converged) == []
-    sides[2].state(converged, {1: trades})
-    (trade,) = sides[1].recorded(converged)
-    assert (trade.lower, trade.higher, trade.payment) == (1, 2, 350_000)
-    assert trade.trades == (Trade(3, 1500, 200_000), Trade(4, 500, 100_000))
-    assert sides[1].net_payment(converged, 1) == 350_000 == -sides[1].net_payment(converged, 2)
-    assert sides[1].is_recorded(converged, 2, 1)
-    assert sides[1].payment(trades) == 350_000
-    seller = households[1].address
-    assert (sides[1].free(seller), sides[1].locked(seller)) == (5_350_000, 0)
-    sides[1].withdraw(5_350_000)
-    assert sides[1].token.balance(seller) == 10_350_000
-    assert sides[1].total_deposits() == 4_650_000
-
-
-def test_wait_seesANodeInAnotherThread(
-    record: Record, manager: ChainAccount, nodes: dict[int, Aggregator], converged: int
-) -> None:
-    office = Aggregator.of(record, manager.web3, manager)
-    waiting = threading.Thread(target=lambda: office.open_round(20240102))
+def test_wait_seesANodeInAnotherThread(converging: Played, converged: int) -> None:
+    waiting = threading.Thread(target=lambda: converging.manager.open_round(20240102))
     waiting.start()
-    progress = nodes[1].wait_until(lambda now: now.round == converged + 1, timeout=20)
+    progress = converging.nodes[1].wait_until(lambda now: now.round == converged + 1, timeout=20)
     waiting.join()
     assert progress.phase is Phase.DECLARING
-    with pytest.raises(ChainError, match="0 of 2 nodes"):
-        nodes[1].wait_until(lambda now: now.phase.is_final, timeout=0.2)
+    with pytest.raises(ChainError, match="0 of 5 nodes"):
+        converging.nodes[1].wait_until(lambda now: now.phase.is_final, timeout=0.2)
 
 
-def test_wait_closesWhatIsOverdue(
-    network: Network, nodes: dict[int, Aggregator], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: Progress = nodes[1].progress()
-    assert started.phase is Phase.DECLARING
-    nodes[1].web3.provider._tester.time_travel(started.deadline + 10)  # type: ignore[attr-defined]
+def test_wait_closesWhatIsOverdue(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round starts without node 4, which did not declare, and goes on without node 2 after two misses."""
     monkeypatch.setattr("gridpact.chain.aggregator.LOOK_SECONDS", 0.1)
-    ended = nodes[1].wait_until(lambda now: now.phase.is_final, timeout=20, close_overdue=True)
-    assert ended.phase is Phase.ABANDONED
+    play = played(network, FEEDER, STEPS, max_misses=2)
+    number, reader = play.manager.open_round(20240103), play.nodes[3]
+    for node in (0, 1, 2, 3):
+        play.declare(number, node)
+    assert reader.started(number) is None
+    play.pass_time(601)
+    assert reader.wait_until(lambda now: now.iteration == 1, timeout=20, close_overdue=True).expected == 4
+    assert reader.roster().nodes == {0, 1, 2, 3}
+    for iteration in (1, 2):
+        for node in (0, 1, 3):
+            play.submit(number, iteration, node)
+        play.pass_time(601)
+        reader.wait_until(lambda now, k=iteration: now.iteration > k, timeout=20, close_overdue=True)  # type: ignore[misc]
+    assert [log.excluded for log in reader.history(number)] == [frozenset(), frozenset({2})]
+    assert reader.history(number)[1].closed.present == {0, 1, 3}  # type: ignore[union-attr]
+    assert (reader.declaration(2).misses, reader.declaration(2).out) == (2, True)
+    assert reader.roster().active == {0, 1, 3}
+    with pytest.raises(ContractError, match="wait for the next round"):
+        play.submit(number, 3, 2)
+    play.close()
 
 
-@pytest.mark.parametrize("what", ["no code", "other contract", "other chain", "bad address", "other abi"])
-def test_connect_failsOnTheWrongContract(record: Record, web3: Web3, what: str) -> None:
-    abi = record.token_abi if what == "other abi" else record.aggregator_abi
-    address = {"no code": "0x" + "12" * 20, "other contract": record.token, "bad address": "0x12"}
-    with pytest.raises((InputError, ChainError), match=r"address|chain|ABI|contract"):
-        Aggregator(web3, address.get(what, record.aggregator), abi, chain_id=5 if what == "other chain" else None)
-
-
-def test_send_needsAnEnrolledAccount(network: Network, record: Record, nodes: dict[int, Aggregator]) -> None:
-    outsider = ChainAccount(network.connect(), new_key())
-    network.fund([outsider.address], 10**18)
-    with pytest.raises(ContractError) as caught:
-        Aggregator.of(record, outsider.web3, outsider).open_round(20240103)
-    assert caught.value.name == "OwnableUnauthorizedAccount"
-    with pytest.raises(ChainError, match="needs an account"):
-        Aggregator.of(record, outsider.web3).open_round(20240103)
+def test_heads_packResidualsOfAllNodes() -> None:
+    """The sum of 128 nodes does not fit into what one node may say."""
+    closed = ClosedIteration(1, frozenset({0}), (2**62, 0, 0, 1), (), b"")
+    assert len(head_with(START, 1, closed)) == 32
+    assert nodes_to_bitmap(closed.present) == 1

@@ -6,6 +6,7 @@ import pytest
 
 from gridpact.chain.settlement import decode_trades, encode_trades
 from gridpact.chain.values import (
+    RESIDUAL_LANE,
     Phase,
     Trade,
     bitmap_to_nodes,
@@ -30,6 +31,8 @@ def test_bitmap_failsOutOfRange(node: int) -> None:
 def test_residuals_firstLaneIsMostSignificant() -> None:
     assert pack_residuals((1, 2, 3, 4)) == (1 << 192) + (2 << 128) + (3 << 64) + 4
     assert unpack_residuals(pack_residuals((1, 2, 3, 2**56 - 1))) == (1, 2, 3, 2**56 - 1)
+    sums = (2**64 - 1, 0, 2**63, 1)
+    assert unpack_residuals(pack_residuals(sums, RESIDUAL_LANE)) == sums
 
 
 @pytest.mark.parametrize("value", [-1, 2**56])

@@ -8,7 +8,7 @@ import pytest
 
 from gridpact.community.model import Battery, CommunityDay
 from gridpact.market.centralised import centralised_optimum
-from gridpact.market.coefficients import community_coefficients, partners, trading_coefficients
+from gridpact.market.coefficients import best_pairs, community_coefficients, partners, trading_coefficients
 from gridpact.market.scenario import Scenario
 from market.helpers import community, household
 
@@ -80,6 +80,49 @@ def test_partners_mirrorEachOther(fontana: CommunityDay) -> None:
         for p in book:
             (mirror,) = [q for q in found[p.node] if q.node == i]
             assert mirror.steps == p.steps
+
+
+def test_bestPairs_byHand() -> None:
+    """Seller 0 and 1, buyers 2 and 3, one step, gain 1 a kWh but for 1 and 3: 0 and 2 could trade 5 kW, 1 and 2 two,
+    0 and 3 one, 1 and 3 one at half the gain. With one partner each, 0 and 2 find each other, and 1 is left with 3."""
+    net = np.array([[5.0], [2.0], [-5.0], [-1.0]])
+    gain = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5], [1, 1, 0, 0], [1, 0.5, 0, 0]])[:, :, None]
+
+    def pairs(most: int) -> set[tuple[int, int]]:
+        kept = best_pairs(gain, net, most)
+        assert np.array_equal(kept, kept.T)
+        return {(int(i), int(j)) for i, j in zip(*np.nonzero(kept), strict=True) if i < j}
+
+    assert pairs(0) == set()
+    assert pairs(1) == {(0, 2), (1, 3)}
+    assert pairs(2) == {(0, 2), (1, 2), (0, 3), (1, 3)}
+
+
+def test_bestPairs_thatGainOnlyWithDevices_comeLast() -> None:
+    """0 has more gain with 1, which buys as it does, but can expect to trade with 2."""
+    net = np.array([[-1.0], [-1.0], [1.0]])
+    gain = np.array([[0, 0.9, 0.1], [0.9, 0, 0], [0.1, 0, 0]])[:, :, None]
+    assert np.argwhere(best_pairs(gain, net, 1)).tolist() == [[0, 2], [2, 0]]
+    assert np.argwhere(best_pairs(gain, net, 2)).tolist() == [[0, 1], [0, 2], [1, 0], [2, 0]]
+
+
+def limited(day: CommunityDay, most: int | None) -> CommunityDay:
+    return CommunityDay(**vars(day) | {"most_partners": most})
+
+
+def test_partners_whereTheLimitIsLarge_areAll(fontana: CommunityDay) -> None:
+    assert str(partners(limited(fontana, 15))) == str(partners(fontana))
+
+
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_partners_areLimitedAlike(fontana: CommunityDay, most: int) -> None:
+    """Mutual, with the steps of the unlimited books, and no pair is left out that both sides have room for."""
+    all_books, books = partners(fontana), partners(limited(fontana, most))
+    steps = {(i, p.node): p.steps for i, book in all_books.items() for p in book}
+    kept = {(i, p.node): p.steps for i, book in books.items() for p in book}
+    assert all((j, i) in kept and steps[i, j] == kept[i, j] for i, j in kept)
+    assert all(len(book) <= most for book in books.values())
+    assert all(most in (len(books[i]), len(books[j])) for i, j in steps.keys() - kept.keys())
 
 
 def unpruned_optimum(day: CommunityDay) -> float:

@@ -93,6 +93,7 @@ def run(scenario: Scenario = Scenario.TG, trades: tuple[RecordedTrade, ...] = TR
         scenario=scenario,
         agreement=NetworkAgreement.DSO,
         chain="eth-tester",
+        relayed=False,
         converged=True,
         iterations=3 if agreed else 1,
         cost=ImplementedCost(2.5, 0.4, 0.1, flow),
@@ -109,6 +110,7 @@ def run(scenario: Scenario = Scenario.TG, trades: tuple[RecordedTrade, ...] = TR
         solve_s=0.3,
         chain_s=2.0,
         paid_total=sum(t.energy_kwh * t.price_per_kwh for t in trades),
+        supplier_received=2.54 if scenario.has_trades else 0.0,  # 0.14 by sun, 0.70 by flat, 1.70 by car
         settlement_sum_zero=True,
     )
     return replace(result, **changes)

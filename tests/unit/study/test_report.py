@@ -70,6 +70,7 @@ def test_the_page_has_all_its_parts(scenario: Scenario, tmp_path: Path) -> None:
         assert (tmp_path / "run" / link).is_file(), link
     for home in ("sun", "flat", "car"):
         assert home in page.text
+    assert ("2.54 EUR to the supplier" in page.text) == scenario.has_trades
 
 
 def test_the_page_works_by_itself(result: RunResult, tmp_path: Path) -> None:

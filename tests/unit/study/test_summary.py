@@ -25,6 +25,7 @@ def test_it_says_what_matters(result: RunResult) -> None:
         "3.00 EUR",
         "Every check held.",
         "2.5 kWh in 3 trades of 2 pairs",
+        "2.54 EUR to the supplier",
         "0.970 to 1.005 p.u.",
         "✓",
     ):

@@ -23,8 +23,8 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "implemented_gap": float, "relaxation_gap": float, "voltage_min_pu": float, "voltage_max_pu": float,
     "voltage_ok": bool, "gas_total": int, "transactions": int, "gas_per_household_iteration": float,
     "wall_s": float, "solve_s": float, "chain_s": float, "trades": int, "traded_kwh": (int, float),
-    "paid_total": (int, float), "settlement_sum_zero": bool, "currency": str, "network_agreement": str,
-    "cost_supply": float, "cost_trading": float, "cost_losses": float, "gas_by_step": dict,
+    "paid_total": (int, float), "supplier_received": (int, float), "settlement_sum_zero": bool, "currency": str,
+    "network_agreement": str, "cost_supply": float, "cost_trading": float, "cost_losses": float, "gas_by_step": dict,
 }  # fmt: skip
 
 
@@ -151,6 +151,12 @@ def test_household_totals_by_hand(result: RunResult) -> None:
     assert flat.assets == ()
     assert car.load_kwh == pytest.approx(7.5)
     assert sum(home.sold_kwh for home in (sun, flat, car)) == pytest.approx(sum(t.energy_kwh for t in TRADES))
+
+
+def test_the_supplier_receives_what_the_households_are_billed(result: RunResult) -> None:
+    bills = [home.supplier_bill for home in Indicators(result).households]
+    assert bills == pytest.approx([0.14, 0.70, 1.70])
+    assert result_fields(result)["supplier_received"] == pytest.approx(2.54)
 
 
 def test_voltages_are_promised_only_where_the_network_is_agreed_on() -> None:

@@ -1,0 +1,150 @@
+"""Who is in a round and how they hang together, and what everybody can read about a closed iteration.
+
+All of it is public, so every node has the same: the tree and the books that the nodes declared, as far as they hold
+(see `IVirtualAggregator`), and of each iteration the sums, who is in them, and the bids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridpact.market.blocks import Block, Kind, blocks, holders
+from gridpact.market.view import NodeView
+
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+Book = Mapping[int, tuple[int, ...]]
+"""What a household's bids refer to: partner -> steps, both ascending."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node's place in the declared tree."""
+
+    parent: int
+    children: tuple[int, ...]
+    depth: int
+
+
+@dataclass(frozen=True)
+class Closing:
+    """A closed iteration, decoded."""
+
+    iteration: int
+    present: frozenset[int]
+    residuals: tuple[int, int, int, int]  # of all nodes, about the iteration before
+    sums: Mapping[Block, Integers]  # (T,) each, without biases; zero where no copy arrived
+    bids: Mapping[int, Integers]  # by node, in the order of its book; of those present
+    gone: frozenset[int] = frozenset()  # nodes that are out from here on
+
+
+class Assembly:
+    """The nodes of a round.
+
+    Args:
+        nodes: those that are in the round when it starts.
+        places: what they declared, others may be in it.
+        books: their books, others may be in it.
+        steps: T.
+    """
+
+    def __init__(
+        self, nodes: frozenset[int], places: Mapping[int, Place], books: Mapping[int, Book], steps: int
+    ) -> None:
+        self.nodes = nodes
+        self.steps = steps
+        self.parents = {node: places[node].parent for node in nodes}
+        self.depths = {node: places[node].depth for node in nodes}
+        self.children = {
+            node: tuple(
+                child
+                for child in sorted(places[node].children)
+                if child in nodes and self.parents[child] == node and self.depths[child] == self.depths[node] + 1
+            )
+            for node in nodes
+        }
+        self._books = {node: books.get(node, {}) for node in nodes}
+
+    @staticmethod
+    def of_views(views: Sequence[NodeView]) -> Assembly:
+        """All nodes of a community, as they would declare."""
+        return Assembly(
+            nodes=frozenset(view.node for view in views),
+            places={view.node: Place(view.parent, view.children, view.depth) for view in views},
+            books={view.node: {partner.node: partner.steps for partner in view.partners} for view in views},
+            steps=views[0].steps,
+        )
+
+    def blocks(self, node: int) -> tuple[Block, ...]:
+        """The blocks of a node's submission, in its order."""
+        return blocks(node, self.parents[node], self.children[node], self.depths[node])
+
+    @cached_property
+    def all_blocks(self) -> tuple[Block, ...]:
+        """All blocks in the order in which the contract puts out their sums."""
+        lines = [node for node in sorted(self.nodes) if self.depths[node] > 0]
+        flows = [Block(kind, node) for node in lines for kind in (Kind.P, Kind.Q)]
+        return (*flows, *(Block(Kind.V, node) for node in lines if self.children[node]))
+
+    def count(self, block: Block, present: frozenset[int]) -> int:
+        """Number of copies in a block's sum."""
+        return len(holders(block, self.parents, self.children) & present)
+
+    def book(self, node: int) -> Book:
+        return self._books[node]
+
+    def bid_count(self, node: int) -> int:
+        return sum(len(steps) for steps in self._books[node].values())
+
+    def mirrors(self, one: int, other: int) -> bool:
+        """Whether two nodes bid to each other, for the same steps; else their bids to each other do not count."""
+        mine = self._books.get(one, {}).get(other)
+        return mine is not None and self._books.get(other, {}).get(one) == mine
+
+    def bids_to(self, node: int, bids: Mapping[int, Integers], present: frozenset[int]) -> tuple[Integers, Mask]:
+        """The partners' bids to a node.
+
+        Args:
+            bids: of an iteration, by node.
+
+        Returns:
+            d_ji for each of its own bids d_ij, and whether the pair counts: both present, with mirroring books. (bids,)
+        """
+        theirs = np.zeros(self.bid_count(node), dtype=np.int64)
+        counted = np.zeros(len(theirs), dtype=bool)
+        at = 0
+        for partner, steps in self._books[node].items():
+            if node in present and partner in present and self.mirrors(node, partner):
+                start = self._start(partner, node)
+                theirs[at : at + len(steps)] = self.bids_of(partner, bids)[start : start + len(steps)]
+                counted[at : at + len(steps)] = True
+            at += len(steps)
+        return theirs, counted
+
+    def bids_of(self, node: int, bids: Mapping[int, Integers]) -> Integers:
+        """A node's bids as its book has them: zero where it declared fewer, (bids of the book,)."""
+        result = np.zeros(self.bid_count(node), dtype=np.int64)
+        there = min(len(result), len(bids[node]))
+        result[:there] = bids[node][:there]
+        return result
+
+    def _start(self, node: int, partner: int) -> int:
+        """Where a node's bids to a partner begin."""
+        start = 0
+        for other, steps in self._books[node].items():
+            if other == partner:
+                return start
+            start += len(steps)
+        raise KeyError(partner)
+
+    def scalars(self, gone: frozenset[int] = frozenset()) -> tuple[int, int]:
+        """Number of copies of the network and of bids, of all nodes that are not out: what the RMS divides by."""
+        nodes = self.nodes - gone
+        copies = sum(len(self.blocks(node)) for node in nodes) * self.steps
+        return copies, sum(self.bid_count(node) for node in nodes)

@@ -1,0 +1,143 @@
+"""Communities of any size from a shipped day: synthetic, for measuring how cost grows with households and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder, Household, Line
+from gridpact.errors import InputError
+
+MOST_HOUSEHOLDS = 256
+PARTNERS = 8
+"""Each household's partners at most, so that its bids do not grow with the community."""
+
+SPREAD = 0.2
+"""How far a repeated household's load, PV and devices are from those of the household that it repeats."""
+
+
+def grown(
+    community: CommunityDay, households: int, steps: int, seed: int, most_partners: int | None = PARTNERS
+) -> CommunityDay:
+    """A community with a given number of households and steps, made from a day of a real one.
+
+    As shipped are: the first repetition of the households, their places on the feeder, and all prices. Synthetic are:
+
+    - *Fewer households*: those at the beginning of the feeder.
+    - *More households*: the households again, on a feeder of their own from the same node 0, as often as needed. Load,
+      PV, battery and car of each of these are scaled by factors between 0.8 and 1.2, and its lines have 1/1.2 of the
+      impedance. So, but for losses, no voltage is further from that of node 0 than it would be on the shipped feeder
+      with the same plan, and a plan that is feasible there is so here.
+    - *Shorter steps*: power runs linearly within a shipped step, towards its neighbours, with the same mean, so the
+      energy of every shipped step is kept, and nothing is negative. Prices and the hours of the cars are the same.
+
+    Args:
+        community: the day to grow.
+        households: 1 to 256.
+        steps: a multiple of the community's steps.
+        seed: of the factors.
+        most_partners: see `CommunityDay.most_partners`.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+    if not 1 <= households <= MOST_HOUSEHOLDS:
+        raise InputError(f"a grown community has 1 to {MOST_HOUSEHOLDS} households, not {households}")
+    if steps < community.steps or steps % community.steps:
+        raise InputError(f"'{community.name}' has {community.steps} steps: {steps} is no multiple of that")
+    parts = steps // community.steps
+    by_node = {household.node: household for household in community.households}
+    lines = {line.node: line for line in community.feeder.lines}
+    order = _from_the_root(community.feeder)
+    random = np.random.default_rng(seed)
+    grown_households, grown_lines = [], []
+    for k in range(households):
+        repetition, place = divmod(k, len(order))
+        node, source = k + 1, by_node[order[place]]
+        household = replace(_finer(source, parts), node=node)
+        if repetition:
+            household = _varied(household, f"{source.name}_{repetition + 1}", random)
+        grown_households.append(household)
+        thicker = 1.0 if repetition == 0 else 1 / (1 + SPREAD)
+        grown_lines.append(_moved(lines[source.node], order, repetition * len(order), thicker))
+    minutes = round(60 * community.step_hours) // parts
+    names = {household.name for household in grown_households}
+    return replace(
+        community,
+        name=f"{community.name} grown to {households} x {steps}",
+        step_hours=community.step_hours / parts,
+        start_times=tuple(f"{t * minutes // 60:02d}:{t * minutes % 60:02d}" for t in range(steps)),
+        households=tuple(grown_households),
+        feeder=replace(community.feeder, lines=tuple(grown_lines)),
+        prices=replace(community.prices, import_price=np.repeat(community.prices.import_price, parts)),
+        preferences={pair: value for pair, value in community.preferences.items() if names.issuperset(pair)},
+        most_partners=most_partners,
+    )
+
+
+def _from_the_root(feeder: Feeder) -> list[int]:
+    """All nodes, each after its parent, lower ones first."""
+    order: list[int] = []
+    ready = set(feeder.children[GRID_CONNECTION])
+    while ready:
+        node = min(ready)
+        ready |= set(feeder.children[node])
+        ready.remove(node)
+        order.append(node)
+    return order
+
+
+def _moved(line: Line, order: list[int], before: int, factor: float) -> Line:
+    """A line of a repetition, `before` nodes being in those before it."""
+    place: Mapping[int, int] = {node: before + k for k, node in enumerate(order, start=1)} | {GRID_CONNECTION: 0}
+    return Line(place[line.node], place[line.parent], factor * line.resistance_ohm, factor * line.reactance_ohm)
+
+
+def _finer(household: Household, parts: int) -> Household:
+    """A household with every step cut into parts."""
+    car = household.car
+    return replace(
+        household,
+        load_kw=finer(household.load_kw, parts),
+        load_kvar=finer(household.load_kvar, parts),
+        pv_kw=finer(household.pv_kw, parts),
+        car=replace(car, plugged_in=np.repeat(car.plugged_in, parts)) if car else None,
+    )
+
+
+def finer(power: Array, parts: int) -> Array:
+    """A series with every step cut into parts, (parts T,), whose means over the old steps are the old values.
+
+    Within a step the series is linear. Its rise is the smaller of those from the step before and to the step after, or
+    nothing at a peak or a low, so that no new extreme arises.
+    """
+    rise = np.diff(power, prepend=power[0], append=power[-1])
+    before, after = rise[:-1], rise[1:]
+    slope = np.where(before * after > 0, np.sign(before) * np.minimum(abs(before), abs(after)), 0.0)
+    where = (np.arange(parts) + 0.5) / parts - 0.5  # of a part's middle from the step's, in steps
+    return np.ravel(power[:, None] + slope[:, None] * where)
+
+
+def _varied(household: Household, name: str, random: np.random.Generator) -> Household:
+    """A household like another one."""
+    load, pv, battery, car = random.uniform(1 - SPREAD, 1 + SPREAD, 4)
+    own_battery, own_car = household.battery, household.car
+    return replace(
+        household,
+        name=name,
+        load_kw=load * household.load_kw,
+        load_kvar=load * household.load_kvar,
+        pv_kw=pv * household.pv_kw,
+        pv_kwp=pv * household.pv_kwp,
+        inverter_kvar=pv * household.inverter_kvar,
+        battery=own_battery
+        and replace(
+            own_battery,
+            capacity_kwh=battery * own_battery.capacity_kwh,
+            power_kw=battery * own_battery.power_kw,
+            start_kwh=battery * own_battery.start_kwh,
+        ),
+        car=own_car and replace(own_car, energy_kwh=car * own_car.energy_kwh, power_kw=car * own_car.power_kw),
+    )

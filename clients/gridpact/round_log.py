@@ -1,0 +1,38 @@
+"""A round as the chain tells it, decoded: for nodes that follow it, and for whoever checks it afterwards."""
+
+from __future__ import annotations
+
+from gridpact.admm.assembly import Assembly, Closing, Place
+from gridpact.admm.codec import decode_bids, decode_book, decode_sums
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.values import IterationLog
+
+
+def assembly_of(aggregator: Aggregator, round_: int) -> tuple[Assembly, dict[int, bytes]] | None:
+    """Who is in a round, and the books as declared, by node. None where the round has not started."""
+    roster = aggregator.started(round_)
+    if roster is None:
+        return None
+    declared = aggregator.declarations(round_)
+    places = {node: Place(said.parent, tuple(sorted(said.children)), said.depth) for node, said in declared.items()}
+    books = {node: decode_book(said.book) for node, said in declared.items()}
+    steps = aggregator.setting().steps
+    return Assembly(roster.nodes, places, books, steps), {node: said.book for node, said in declared.items()}
+
+
+def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) -> Closing:
+    """A closed iteration.
+
+    Args:
+        gone: nodes that were out before it was closed.
+    """
+    closed = entry.closed
+    assert closed is not None
+    return Closing(
+        closed.iteration,
+        closed.present,
+        closed.residuals,
+        decode_sums(assembly, closed.sums, closed.present),
+        {node: decode_bids(said.bids) for node, said in entry.submissions.items()},
+        gone | entry.excluded,
+    )

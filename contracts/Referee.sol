@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
+import {IReferee} from "./interfaces/IReferee.sol";
+import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
+import {Blocks} from "./libraries/Blocks.sol";
+import {Books} from "./libraries/Books.sol";
+import {Commitments} from "./libraries/Commitments.sol";
+import {Feeder} from "./libraries/Feeder.sol";
+import {Lanes} from "./libraries/Lanes.sol";
+import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
+
+/// @title The referee
+/// @notice See IReferee for what evidence has to hold, IVirtualAggregator for the residuals, Feeder for the power flow.
+///         Nothing in the evidence is taken on trust: every part is hashed, and the hashes lead to what the aggregator
+///         stores. What a node did not submit cannot be shown, what it did cannot be left out.
+contract Referee is IReferee {
+    /// @dev What a charge of false residuals is about.
+    struct Case {
+        IVirtualAggregator aggregator;
+        uint32 round;
+        uint8 node;
+        uint16 iteration; //      k
+        uint128 present; //       in k
+        uint128 presentBefore; // in k - 1; empty where k = 1
+        uint256 steps;
+        uint256[] copies; //      x
+        uint256[] sums; //        S of all blocks
+        uint256[] sumsBefore; //  S'
+    }
+
+    /// @dev A block of the accused.
+    struct Term {
+        uint256 copies; //      index of its first word among the copies
+        uint256 sums; //        and among the sums
+        int256 count; //        c
+        int256 countBefore; //  c', or 1
+        bool counted; //        whether it counted in k - 1
+        int256 none; //         a lane of S' where it did not: zero, with a bias
+    }
+
+    // ------------------------------------------------------------------ charges
+
+    /// @inheritdoc IReferee
+    function judge(IVirtualAggregator aggregator, uint32 round, uint8 node, bytes calldata evidence) external view {
+        if (abi.decode(evidence, (Charge)) == Charge.Residuals) {
+            Case memory case_;
+            (case_.aggregator, case_.round, case_.node) = (aggregator, round, node);
+            _judgeResiduals(case_, _residualEvidence(evidence));
+        } else {
+            _judgePlan(aggregator, round, node, _planEvidence(evidence));
+        }
+    }
+
+    function _judgeResiduals(Case memory case_, ResidualEvidence calldata evidence) private view {
+        _openHead(case_, evidence);
+        _openNode(case_, case_.node, evidence.book, evidence.accused);
+        uint256 claimed = _link(evidence.accused, uint256(case_.iteration) + 1).residuals;
+        uint256 computed = 0;
+        if (case_.present & Nodes.bit(case_.node) != 0) {
+            case_.copies = evidence.copies;
+            _require(Lanes.hash(case_.copies) == _link(evidence.accused, case_.iteration).copies, "copies");
+            _openBids(case_, case_.node, evidence.accused, evidence.bids, evidence.bidsBefore);
+            computed = _network(case_) | _trades(case_, evidence);
+        }
+        _require(claimed != computed, "residuals");
+    }
+
+    function _judgePlan(IVirtualAggregator aggregator, uint32 round, uint8 node, PlanEvidence calldata evidence)
+        private
+        view
+    {
+        (bytes32 submissions, bytes32 book) = aggregator.commitment(round, node);
+        _require(keccak256(evidence.book) == book, "book");
+        bytes32 newest = _submission(round, node, evidence.newest);
+        _require(Commitments.extended(evidence.before, newest) == submissions, "history");
+        _require(keccak256(abi.encodePacked(evidence.copies)) == evidence.newest.copies, "copies");
+        IVirtualAggregator.Declaration memory declared = aggregator.declaration(node);
+        _require(declared.round == round && declared.depth == 0, "presence");
+
+        (bool sound, Feeder.Limits memory limits, Feeder.Line[] memory lines) = Feeder.read(evidence.book, node);
+        _require(sound, "book");
+        (int256[] memory s, int256[] memory q) = _injections(aggregator.setting(), declared.children, evidence);
+        _require(Feeder.outside(limits, lines, s, q), "plan");
+    }
+
+    /// @dev What a root answered its children at a step, mW and mvar by node: its copies are P and Q of each of them.
+    function _injections(
+        IVirtualAggregator.Setting memory setting, uint128 children, PlanEvidence calldata evidence
+    ) private pure returns (int256[] memory s, int256[] memory q) {
+        uint256 step = evidence.step;
+        _require(step < setting.steps, "plan");
+        s = new int256[](MAX_NODES);
+        q = new int256[](MAX_NODES);
+        uint256 words = Lanes.words(setting.steps);
+        uint256 at = step / Lanes.PER_WORD;
+        for (; children != 0; children = Nodes.withoutLowest(children)) {
+            uint8 child = Nodes.lowest(children);
+            s[child] = _milliwatts(setting, evidence.copies[at], step);
+            q[child] = _milliwatts(setting, evidence.copies[at + words], step);
+            at += 2 * words;
+        }
+    }
+
+    function _milliwatts(IVirtualAggregator.Setting memory setting, uint256 word, uint256 step)
+        private
+        pure
+        returns (int256)
+    {
+        int256 units = int256(Lanes.lane(word, step)) - int256(Lanes.BIAS_POWER);
+        return units * int256(uint256(setting.powerResolutionMilliwatt));
+    }
+
+    // ------------------------------------------------------------------ residuals
+
+    /// @dev r_grid and s_grid, in the upper two lanes of a word.
+    function _network(Case memory case_) private view returns (uint256) {
+        IVirtualAggregator.Roster memory roster = case_.aggregator.roster();
+        case_.steps = case_.aggregator.setting().steps;
+        uint256 words = Lanes.words(case_.steps);
+        uint256[] memory entries = _held(case_.aggregator, case_.node);
+        (, uint256[] memory places) = Blocks.layout(roster.lines, roster.inner, words);
+        uint256 primal = 0;
+        uint256 dual = 0;
+        uint256 copies = 0;
+        for (uint256 i = 0; i < entries.length; ++i) {
+            Term memory term = _term(case_, entries[i]);
+            uint256 sums = places[Blocks.key(entries[i])];
+            for (uint256 end = copies + Blocks.width(entries[i]) * words; copies < end; copies += words) {
+                if (term.count < 2) continue;
+                (term.copies, term.sums) = (copies, sums);
+                sums += words;
+                (uint256 r, uint256 s) = _squares(case_, term);
+                primal += Math.ceilDiv(r, uint256(term.count) ** 2);
+                dual += Math.ceilDiv(s, uint256(term.count * term.countBefore) ** 2);
+            }
+        }
+        return primal << 192 | dual << 128;
+    }
+
+    function _held(IVirtualAggregator aggregator, uint8 node) private view returns (uint256[] memory) {
+        IVirtualAggregator.Declaration memory declared = aggregator.declaration(node);
+        uint128 siblings = declared.depth > 1 ? aggregator.declaration(declared.parent).children : 0;
+        return Blocks.held(node, declared, siblings);
+    }
+
+    /// @dev Who is in the sums of the blocks of an entry.
+    function _term(Case memory case_, uint256 entry) private pure returns (Term memory term) {
+        uint128 holders = Blocks.holders(entry);
+        term.count = int256(Nodes.count(holders & case_.present));
+        term.countBefore = int256(Nodes.count(holders & case_.presentBefore));
+        term.counted = term.countBefore > 1 && case_.presentBefore & Nodes.bit(case_.node) != 0;
+        if (!term.counted) {
+            term.countBefore = 1;
+            term.none = int256(Blocks.isVoltage(entry) ? Lanes.BIAS_VOLTAGE : Lanes.BIAS_POWER);
+        }
+    }
+
+    /// @dev Sums over time of (c x - S)^2 and (c' S - c S')^2. All biases cancel. Below 2^61 a step, so unchecked.
+    function _squares(Case memory case_, Term memory term) private pure returns (uint256 primal, uint256 dual) {
+        unchecked {
+            for (uint256 step = 0; step < case_.steps; ++step) {
+                uint256 word = step / Lanes.PER_WORD;
+                int256 sum = int256(Lanes.lane(case_.sums[term.sums + word], step));
+                int256 before = term.counted ? int256(Lanes.lane(case_.sumsBefore[term.sums + word], step)) : term.none;
+                int256 r = term.count * int256(Lanes.lane(case_.copies[term.copies + word], step)) - sum;
+                int256 s = term.countBefore * sum - term.count * before;
+                primal += uint256(r * r);
+                dual += uint256(s * s);
+            }
+        }
+    }
+
+    /// @dev r_trade and s_trade, in the lower two lanes of a word.
+    function _trades(Case memory case_, ResidualEvidence calldata evidence) private view returns (uint256) {
+        uint256 primal = 0;
+        uint256 dual = 0; // times 4
+        (bool there, uint8 partner, uint256 count, uint256 steps) = Books.entry(evidence.book, 0, 0);
+        for (uint256 i = 0; there; ++i) {
+            if (case_.present & Nodes.bit(partner) != 0) {
+                (uint256 r, uint256 s) = _pair(case_, evidence, evidence.partners[i], partner);
+                primal += r;
+                dual += s;
+            }
+            (there, partner, count, steps) = Books.entry(evidence.book, steps + count, uint256(partner) + 1);
+        }
+        return primal << 64 | Math.ceilDiv(dual, 4);
+    }
+
+    /// @dev Sums of (d_ij + d_ji)^2 and (a - a')^2 over the bids of a pair.
+    function _pair(Case memory case_, ResidualEvidence calldata evidence, Partner calldata theirs, uint8 partner)
+        private
+        view
+        returns (uint256 primal, uint256 dual)
+    {
+        _openNode(case_, partner, theirs.book, theirs.history);
+        _openBids(case_, partner, theirs.history, theirs.bids, theirs.bidsBefore);
+        uint128 both = Nodes.bit(case_.node) | Nodes.bit(partner);
+        bool counted = case_.presentBefore & both == both;
+        (uint256 one, uint256 other, uint256 count,) = Books.pair(evidence.book, case_.node, theirs.book, partner);
+        for (uint256 i = 0; i < count; ++i) {
+            (int256 mine, int256 its) = (Books.bidAt(evidence.bids, one + i), Books.bidAt(theirs.bids, other + i));
+            int256 change = mine - its;
+            if (counted) {
+                change -= Books.bidAt(evidence.bidsBefore, one + i) - Books.bidAt(theirs.bidsBefore, other + i);
+            }
+            primal += uint256((mine + its) ** 2);
+            dual += uint256(change ** 2);
+        }
+    }
+
+    // ------------------------------------------------------------------ opening what the aggregator stores
+
+    /// @dev The iterations k - 1 and k: who was present, and the sums.
+    function _openHead(Case memory case_, ResidualEvidence calldata evidence) private view {
+        case_.iteration = evidence.iteration;
+        uint256 at = evidence.iteration == 1 ? 0 : 1; // of k
+        bytes32 head = evidence.headBefore;
+        for (uint256 i = 0; i < evidence.closed.length; ++i) {
+            Closed calldata closed = evidence.closed[i];
+            head = Commitments.closed(
+                head, case_.round, closed.iteration, closed.present, closed.residuals, closed.sums
+            );
+        }
+        (, bytes32 newest) = case_.aggregator.head();
+        _require(head == newest && evidence.closed[at].iteration == evidence.iteration, "head");
+        case_.sums = evidence.sums;
+        _require(Lanes.hash(case_.sums) == evidence.closed[at].sums, "sums");
+        case_.present = evidence.closed[at].present;
+        if (at == 0) return;
+        case_.sumsBefore = evidence.sumsBefore;
+        _require(Lanes.hash(case_.sumsBefore) == evidence.closed[0].sums, "sums");
+        case_.presentBefore = evidence.closed[0].present;
+    }
+
+    /// @dev A node's book, and its submissions.
+    function _openNode(Case memory case_, uint8 node, bytes calldata book, History calldata history) private view {
+        (bytes32 submissions, bytes32 declared) = case_.aggregator.commitment(case_.round, node);
+        _require(keccak256(book) == declared, "book");
+        bytes32 commitment = history.before;
+        for (uint256 i = 0; i < history.links.length; ++i) {
+            commitment = Commitments.extended(commitment, _submission(case_.round, node, history.links[i]));
+        }
+        _require(commitment == submissions, "history");
+    }
+
+    /// @dev Bids of a node that was present in k; in k - 1 only where it was present then, too.
+    function _openBids(
+        Case memory case_, uint8 node, History calldata history, bytes calldata bids, bytes calldata bidsBefore
+    ) private pure {
+        _require(keccak256(bids) == _link(history, case_.iteration).bids, "bids");
+        if (case_.presentBefore & Nodes.bit(node) == 0) return;
+        _require(keccak256(bidsBefore) == _link(history, uint256(case_.iteration) - 1).bids, "bids");
+    }
+
+    /// @dev A node's submission for an iteration, which has to be there.
+    function _link(History calldata history, uint256 iteration) private pure returns (Link calldata) {
+        for (uint256 i = 0; i < history.links.length; ++i) {
+            if (history.links[i].iteration == iteration) return history.links[i];
+        }
+        revert NotProved("presence");
+    }
+
+    function _submission(uint32 round, uint8 node, Link calldata link) private pure returns (bytes32) {
+        return Commitments.submission(round, link.iteration, node, link.copies, link.bids, link.residuals);
+    }
+
+    function _require(bool fits, string memory why) private pure {
+        if (!fits) revert NotProved(why);
+    }
+
+    // ------------------------------------------------------------------ decoding
+
+    /// @dev The second part of abi.encode(Charge, abi.encode(ResidualEvidence)) begins after three words, with an offset.
+    ///      Wherever that points: what is read there is hashed.
+    function _residualEvidence(bytes calldata evidence) private pure returns (ResidualEvidence calldata content) {
+        assembly ("memory-safe") {
+            let start := add(evidence.offset, 96)
+            content := add(start, calldataload(start))
+        }
+    }
+
+    function _planEvidence(bytes calldata evidence) private pure returns (PlanEvidence calldata content) {
+        assembly ("memory-safe") {
+            let start := add(evidence.offset, 96)
+            content := add(start, calldataload(start))
+        }
+    }
+}

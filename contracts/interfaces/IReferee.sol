@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IVirtualAggregator} from "./IVirtualAggregator.sol";
+
+/// @title The referee: whether an accusation is proved by what stands on the chain
+/// @notice Holds nothing and rules over nothing. Evidence opens the hashes that the aggregator stores (commitments,
+///         head, books), so nobody needs to be believed: anybody can call `judge`, and the aggregator calls it before it
+///         excludes a node. A call that returns is a verdict of guilty; every other outcome is a revert.
+///
+/// @dev evidence = abi.encode(Charge, bytes), the bytes an abi.encode of ResidualEvidence or PlanEvidence.
+///
+///      Charge Residuals: the residuals that the node claimed for iteration k, in its submission for k + 1, are not
+///      those that follow from the public integers (see IVirtualAggregator).
+///
+///      Charge Plan: the node is a root that published a feeder (see the library Feeder) as its book, and with the
+///      injections P, Q of its newest submission, an exact power flow of that feeder has a voltage that is more than
+///      1e-4 p.u. outside the published limits, at one step.
+///
+/// Invariants. Tests bear these numbers.
+///   RF1  A node that computed its residuals as the interface defines them cannot be proved false, whatever the evidence.
+///   RF2  Any difference in any of the four residuals can be proved.
+///   RF3  A plan whose exact voltages are within the limits cannot be proved false; one that is outside by more than
+///        2e-4 p.u. can.
+interface IReferee {
+    enum Charge {
+        Residuals,
+        Plan
+    }
+
+    /// @notice A submission, as its node's commitment hashes it.
+    struct Link {
+        uint16 iteration;
+        bytes32 copies; // keccak256 of the packed words
+        bytes32 bids; //   keccak256
+        uint256 residuals;
+    }
+
+    /// @notice The newest part of a node's chain of submissions: folded from `before`, it gives the commitment.
+    struct History {
+        bytes32 before; // zero where `links` begins with the first submission of the round
+        Link[] links; //   ascending
+    }
+
+    /// @notice A closed iteration, as the head hashes it.
+    struct Closed {
+        uint16 iteration;
+        uint128 present;
+        uint256 residuals;
+        bytes32 sums; // keccak256 of the packed words
+    }
+
+    /// @notice Bids of a partner of the accused, in iterations k and k - 1; empty where it was not present in k.
+    struct Partner {
+        bytes book;
+        History history; // from k - 1, or from k where it was not present in k - 1
+        bytes bids;
+        bytes bidsBefore; // empty where not present in k - 1
+    }
+
+    struct ResidualEvidence {
+        uint16 iteration; //   k
+        bytes32 headBefore; // the head before the first of `closed`
+        Closed[] closed; //    from k - 1 (from k where k = 1) to the newest
+        uint256[] sums; //     of k, all blocks
+        uint256[] sumsBefore; // of k - 1; empty where k = 1
+        History accused; //    from k - 1, k or k + 1, whichever it was present in first
+        uint256[] copies; //   of the accused in k; these three are empty where it was not present
+        bytes bids;
+        bytes bidsBefore; //   in k - 1; empty where it was not present
+        bytes book; //         of the accused
+        Partner[] partners; // in the order of the book
+    }
+
+    struct PlanEvidence {
+        uint256 step;
+        bytes32 before; //     the node's commitment before its newest submission
+        Link newest;
+        uint256[] copies; //   of that submission
+        bytes book; //         the feeder
+    }
+
+    /// @param why what does not fit: "head", "history", "sums", "copies", "bids", "book", "presence", "residuals" (they
+    ///            are as they should be), "plan" (it is within the limits)
+    error NotProved(string why);
+
+    /// @notice Returns where the evidence proves the charge; reverts with NotProved, or on malformed evidence.
+    function judge(IVirtualAggregator aggregator, uint32 round, uint8 node, bytes calldata evidence) external view;
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Blocks} from "./Blocks.sol";
+import {Nodes} from "./Nodes.sol";
+import {Tree} from "./Tree.sol";
+
+/// @title Sums of the copies of an open iteration
+/// @notice They stand in storage while the iteration is open; nothing is ever zeroed. The first holder of a block to
+///         submit overwrites what stands there, the others add: which of the two follows from `before`, the nodes whose
+///         copies are in the sums, and the tree. Whoever closes the iteration adds in memory only, to the sums of all
+///         blocks in the order of a closed iteration; `places` says where the words of an entry begin (see Blocks).
+/// @dev `width` is the number of words of a block. No lane carries, by the number of a block's holders (see Lanes); and
+///      indices are small, and follow from lengths that were checked. So both go unchecked.
+library RunningSums {
+    struct Store {
+        uint256[2 * 16][256] words; // by key: P and Q, or V
+    }
+
+    /// @notice Adds a node's copies to the sums in storage.
+    /// @param entries what the node holds
+    function add(
+        Store storage self, uint128 before, uint256[] memory entries, uint256[] calldata copies, uint256 width
+    ) internal {
+        unchecked {
+            uint256 from = 0;
+            for (uint256 i = 0; i < entries.length; ++i) {
+                uint256[2 * 16] storage words = self.words[Blocks.key(entries[i])];
+                uint256 count = width * Blocks.width(entries[i]);
+                bool first = before & Blocks.holders(entries[i]) == 0;
+                assembly ("memory-safe") {
+                    let source := add(copies.offset, shl(5, from))
+                    for { let word := 0 } lt(word, count) { word := add(word, 1) } {
+                        let value := calldataload(add(source, shl(5, word)))
+                        if iszero(first) { value := add(value, sload(add(words.slot, word))) }
+                        sstore(add(words.slot, word), value)
+                    }
+                }
+                from += count;
+            }
+        }
+    }
+
+    /// @notice Adds a node's copies to the sums in memory.
+    function add(
+        uint256[] memory sums,
+        uint256[] memory places,
+        uint256[] memory entries,
+        uint256[] calldata copies,
+        uint256 width
+    ) internal pure {
+        unchecked {
+            uint256 from = 0;
+            for (uint256 i = 0; i < entries.length; ++i) {
+                uint256 place = places[Blocks.key(entries[i])];
+                uint256 count = width * Blocks.width(entries[i]);
+                assembly ("memory-safe") {
+                    let target := add(add(sums, 32), shl(5, place))
+                    let ahead := sub(add(copies.offset, shl(5, from)), target) // of the source
+                    for { let end := add(target, shl(5, count)) } lt(target, end) { target := add(target, 32) } {
+                        mstore(target, add(mload(target), calldataload(add(target, ahead))))
+                    }
+                }
+                from += count;
+            }
+        }
+    }
+
+    /// @notice The sums of what a node holds, from storage.
+    /// @param length words of a submission of the node
+    function read(Store storage self, uint256[] memory entries, uint256 length, uint256 width)
+        internal
+        view
+        returns (uint256[] memory sums)
+    {
+        sums = new uint256[](length);
+        uint256 at = 0;
+        for (uint256 i = 0; i < entries.length; ++i) at += _read(self, entries[i], sums, at, width);
+    }
+
+    /// @notice Reads the sums of all blocks of which a copy is there.
+    function readAll(
+        Store storage self,
+        uint128 before,
+        IVirtualAggregator.Roster storage roster,
+        Tree.Store storage tree,
+        uint256[] memory sums,
+        uint256[] memory places,
+        uint256 width
+    ) internal view {
+        IVirtualAggregator.Declaration memory declared;
+        uint128 parents = _parents(roster);
+        for (; parents != 0; parents = Nodes.withoutLowest(parents)) {
+            uint8 parent = Nodes.lowest(parents);
+            Tree.read(tree, parent, declared);
+            uint256[] memory entries = Blocks.below(parent, declared);
+            for (uint256 i = 0; i < entries.length; ++i) {
+                if (before & Blocks.holders(entries[i]) == 0) continue;
+                _read(self, entries[i], sums, places[Blocks.key(entries[i])], width);
+            }
+        }
+    }
+
+    /// @notice Writes back the sums of all blocks of which a copy has come since.
+    /// @param added nodes whose copies have come
+    function writeAll(
+        Store storage self,
+        uint128 added,
+        IVirtualAggregator.Roster storage roster,
+        Tree.Store storage tree,
+        uint256[] memory sums,
+        uint256[] memory places,
+        uint256 width
+    ) internal {
+        IVirtualAggregator.Declaration memory declared;
+        uint128 parents = _parents(roster);
+        for (; parents != 0; parents = Nodes.withoutLowest(parents)) {
+            uint8 parent = Nodes.lowest(parents);
+            Tree.read(tree, parent, declared);
+            uint256[] memory entries = Blocks.below(parent, declared);
+            for (uint256 i = 0; i < entries.length; ++i) {
+                if (added & Blocks.holders(entries[i]) == 0) continue;
+                uint256[2 * 16] storage words = self.words[Blocks.key(entries[i])];
+                uint256 place = places[Blocks.key(entries[i])];
+                uint256 count = width * Blocks.width(entries[i]);
+                for (uint256 word = 0; word < count; ++word) words[word] = sums[place + word];
+            }
+        }
+    }
+
+    /// @dev Nodes that hold something together with their children, or may: where there are no lines, nobody does.
+    function _parents(IVirtualAggregator.Roster storage roster) private view returns (uint128) {
+        uint128 lines = roster.lines;
+        return lines == 0 ? 0 : roster.nodes & ~lines | roster.inner;
+    }
+
+    /// @return count words that were read
+    function _read(Store storage self, uint256 entry, uint256[] memory sums, uint256 place, uint256 width)
+        private
+        view
+        returns (uint256 count)
+    {
+        unchecked {
+            uint256[2 * 16] storage words = self.words[Blocks.key(entry)];
+            count = width * Blocks.width(entry);
+            assembly ("memory-safe") {
+                let target := add(add(sums, 32), shl(5, place))
+                for { let word := 0 } lt(word, count) { word := add(word, 1) } {
+                    mstore(add(target, shl(5, word)), sload(add(words.slot, word)))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
+
+/// @title Statements about the trades of a pair
+/// @notice Reads and checks the byte strings that ITradeSettlement describes: 9 bytes an entry.
+library Trades {
+    uint256 private constant ENTRY = 9; // bytes
+    int256 private constant TWO_WATT_HOURS = 7_200_000; // mW s
+
+    /// @notice Number of whole entries.
+    function count(bytes calldata trades) internal pure returns (uint256) {
+        return trades.length / ENTRY;
+    }
+
+    /// @notice One entry; the caller sees to it that there is one.
+    /// @return step   time step
+    /// @return energy Wh, positive where the lower node sells
+    /// @return price  1e-6 currency/kWh
+    function at(bytes calldata trades, uint256 index) internal pure returns (uint256 step, int256 energy, int256 price) {
+        assembly ("memory-safe") {
+            let entry := calldataload(add(trades.offset, mul(ENTRY, index)))
+            step := byte(0, entry)
+            energy := signextend(3, shr(216, entry)) // bytes 1-4
+            price := signextend(3, shr(184, entry)) //  bytes 5-8
+        }
+    }
+
+    /// @notice sum(energy * price), 1e-9 currency. Reverts where the bytes are no statement.
+    /// @param horizon number of time steps
+    /// @param partner for the error
+    function total(bytes calldata trades, uint256 horizon, uint8 partner) internal pure returns (int256 sum) {
+        uint256 entries = count(trades);
+        if (trades.length != entries * ENTRY) revert ITradeSettlement.InvalidTrades(partner, entries);
+        uint256 next = 0; // the lowest step that may follow
+        // No overflow: at most 192 products of two 32-bit numbers.
+        unchecked {
+            for (uint256 i = 0; i < entries; ++i) {
+                (uint256 step, int256 energy, int256 price) = at(trades, i);
+                if (step < next || step >= horizon) revert ITradeSettlement.InvalidTrades(partner, i);
+                next = step + 1;
+                sum += energy * price;
+            }
+        }
+    }
+
+    /// @notice Adds the energies of a statement, times the sign, to those by step. The statement was checked before.
+    function addTo(int256[] memory energies, bytes calldata trades, int256 sign) internal pure {
+        uint256 entries = count(trades);
+        // No overflow: at most 127 statements of 32-bit numbers.
+        unchecked {
+            for (uint256 i = 0; i < entries; ++i) {
+                (uint256 step, int256 energy,) = at(trades, i);
+                energies[step] += sign * energy;
+            }
+        }
+    }
+
+    /// @notice Requires that a statement has the agreed energies: an entry wherever they are not zero, and no other.
+    /// @param steps   the steps of the pair's bids, uint8 each
+    /// @param twice   d_ij - d_ji at these steps, resolution units
+    /// @param unit    energy of a resolution unit in one step, mW s
+    /// @param partner for the error
+    function requireFit(bytes calldata trades, bytes calldata steps, int256[] memory twice, int256 unit, uint8 partner)
+        internal
+        pure
+    {
+        uint256 entries = count(trades);
+        uint256 next = 0; // the entry that must be about the next energy
+        // No overflow: 17 bits times 64.
+        unchecked {
+            for (uint256 i = 0; i < twice.length; ++i) {
+                int256 agreed = twice[i] * unit / TWO_WATT_HOURS;
+                if (agreed == 0) continue;
+                uint256 step = uint8(steps[i]);
+                if (next == entries) revert ITradeSettlement.DoesNotFitBids(partner, step);
+                (uint256 said, int256 energy,) = at(trades, next);
+                if (said != step || energy != agreed) revert ITradeSettlement.DoesNotFitBids(partner, step);
+                ++next;
+            }
+        }
+        if (next < entries) {
+            (uint256 step,,) = at(trades, next);
+            revert ITradeSettlement.DoesNotFitBids(partner, step);
+        }
+    }
+}

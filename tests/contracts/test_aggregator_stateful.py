@@ -1,0 +1,1 @@
+"""Stateful test of the aggregator (being written)."""

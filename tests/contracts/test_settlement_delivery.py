@@ -1,0 +1,383 @@
+"""TradeSettlement: tariffs, readings, deliveries and arrears."""
+
+import random
+
+import brownie
+import pytest
+from brownie import web3
+from helpers import low
+from reference.settlement_model import delivery_payment
+from settling import (
+    BOOKS,
+    BOUGHT,
+    DEPOSIT,
+    METER,
+    OTHER,
+    PRICE,
+    SILENT,
+    SOLD,
+    STEPS,
+    TARIFF,
+    encode_reading,
+    encode_tariff,
+    signed,
+)
+
+pytest_plugins = ["settling_fixtures"]
+
+
+@pytest.fixture(autouse=True)
+def isolation(fn_isolation):
+    """Every test starts from the same chain; brownie forgets the contracts that a test has deployed."""
+
+
+NOTHING = [0] * STEPS
+PLANNED = [1500 if step == 3 else 2000 if step == 7 else 0 for step in range(STEPS)]  # of node 1, where SOLD is all
+SURPLUS = [energy + 1000 for energy in PLANNED]
+SHORTFALL = [energy - 1000 for energy in PLANNED]
+# 1 kWh at each of 24 steps: 12 x 0.08 - 12 x 0.02 tEUR fed in, 12 x (0.30 + 0.25) tEUR drawn.
+FED_IN, DRAWN = 720_000, 6_600_000
+
+
+@pytest.fixture(scope="module")
+def priced(settle, supplier):
+    """Round 2 has converged, and its tariff was published before anybody declared."""
+    settle.contract.publishTariff(2, encode_tariff(), {"from": supplier})
+    assert settle.market.converge() == 2
+    return settle
+
+
+@pytest.fixture
+def contract(priced):
+    return priced.contract
+
+
+@pytest.fixture(autouse=True)
+def books_balance(priced, nodes, supplier):
+    """TS1 and TS3, after every test."""
+    yield
+    priced.check([*nodes.values(), supplier], rounds=(1, 2, 3))
+
+
+# ---------------------------------------------------------------------- tariff
+
+
+def test_tariff_isPublishedBeforeTheRound(contract, supplier):
+    """Also before it is opened."""
+    tx = contract.publishTariff(3, encode_tariff(), {"from": supplier})
+    assert dict(tx.events["TariffPublished"]) == {"round": 3, "tariff": "0x" + encode_tariff().hex()}
+    assert str(contract.tariffHash(3)) == "0x" + web3.keccak(encode_tariff()).hex().removeprefix("0x")
+    with brownie.reverts("TariffPublishedAlready: 3"):
+        contract.publishTariff(3, encode_tariff(), {"from": supplier})
+
+
+def test_tariff_isPublishedWhileNobodyHasDeclared(priced, contract, supplier):
+    priced.market.open()
+    contract.publishTariff(3, encode_tariff(), {"from": supplier})
+
+
+def test_tariff_failsOnceSomebodyHasDeclared(priced, contract, supplier):
+    """TS7: everybody who takes part has been able to read it."""
+    priced.market.open()
+    priced.market.declare(3, {1: BOOKS[1]})
+    with brownie.reverts("TariffTooLate: 3"):
+        contract.publishTariff(3, encode_tariff(), {"from": supplier})
+
+
+def test_attack_tariffAfterTheStart(priced, contract, supplier):
+    """TS7: neither while the round iterates nor when it is over."""
+    priced.market.open()
+    priced.market.declare(3, BOOKS)
+    for round_ in (3, 1, 0):
+        with brownie.reverts(f"TariffTooLate: {round_}"):
+            contract.publishTariff(round_, encode_tariff(), {"from": supplier})
+
+
+def test_tariff_isTheSuppliers(contract, household, manager):
+    for account in (household, manager):
+        with brownie.reverts(f"NotSupplier: {low(account)}"):
+            contract.publishTariff(3, encode_tariff(), {"from": account})
+
+
+@pytest.mark.parametrize("length", [0, 8 * STEPS - 1, 8 * STEPS + 8])
+def test_tariff_failsIfLengthWrong(contract, supplier, length):
+    with brownie.reverts(f"LengthMismatch: {8 * STEPS}, {length}"):
+        contract.publishTariff(3, bytes(length), {"from": supplier})
+
+
+# ---------------------------------------------------------------------- delivery
+
+
+@pytest.mark.parametrize(
+    ("energies", "amount"),
+    [(PLANNED, 0), (SURPLUS, FED_IN), (SHORTFALL, -DRAWN)],
+    ids=["as planned", "surplus", "shortfall"],
+)
+def test_deliver_settlesTheDeviation(priced, contract, supplier, nodes, energies, amount):
+    """TS3, TS7: after the recorded trades."""
+    priced.record(1, 2, SOLD, 2)
+    before = contract.free(nodes[1])
+    tx = priced.deliver(1, energies, 2, positions=[(2, SOLD)])
+    assert dict(tx.events["Delivered"]) == {
+        "round": 2,
+        "node": 1,
+        "payment": amount,
+        "arrears": 0,
+        "energies": "0x" + encode_reading(energies).hex(),
+    }
+    assert contract.delivered(2, 1)
+    assert contract.netPayment(2, 1) == PRICE + amount
+    assert contract.supplierPayment(2) == -amount
+    assert contract.free(nodes[1]) == before + amount
+    assert contract.free(supplier) == DEPOSIT - amount
+
+
+def test_deliver_countsTradesFromBothSides(priced, contract):
+    """Energy bought is expected at the meter as drawn; a higher node that sells as fed in."""
+    priced.record(1, 2, SOLD, 2)
+    priced.record(1, 3, BOUGHT, 2)
+    priced.record(2, 3, OTHER, 2)
+    for node, said, planned in (
+        (1, [(2, SOLD), (3, BOUGHT)], {}),
+        (2, [(1, SOLD), (3, OTHER)], {7: -2000}),
+        (3, [(1, BOUGHT), (2, OTHER)], {7: 2000}),
+    ):
+        energies = [planned.get(step, 0) for step in range(STEPS)]
+        tx = priced.deliver(node, energies, 2, positions=said)
+        assert tx.events["Delivered"]["payment"] == 0
+        assert contract.positions(2, node) == 2
+
+
+def test_deliver_withoutTrades(priced, contract):
+    """What was not traded is the supplier's, all of it."""
+    tx = priced.deliver(1, [-1000] * STEPS, 2)
+    assert tx.events["Delivered"]["payment"] == -DRAWN
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_deliver_equalsExactArithmetic(priced, contract, supplier, token, manager, nodes, seed):
+    """Truncated towards zero, once a delivery; the largest and smallest readings."""
+    chance = random.Random(seed)
+    ends = [-(2**31), 2**31 - 1, 0, 1, -1]
+    energies = [chance.choice([*ends, chance.randint(-1500, 1500)]) for _ in range(STEPS)]
+    riches = 2**31 * STEPS * 300_000
+    for account in (supplier, nodes[1]):
+        token.mint(account, riches, {"from": manager})
+        token.approve(contract, riches, {"from": account})
+        contract.deposit(riches, {"from": account})
+    tx = priced.deliver(1, energies, 2)
+    assert tx.events["Delivered"]["payment"] == delivery_payment(energies, TARIFF, 6)
+
+
+def test_deliver_ofARoundWithoutAgreement(TradeSettlement, new_market, manager, token, supplier, nodes, chain):
+    """TS7: a finished round is enough, and whoever declared has a meter."""
+    books = {1: BOOKS[1], 2: BOOKS[2]}
+    made = new_market(books, mu=1)
+    other = manager.deploy(TradeSettlement, made.aggregator, token, supplier, METER.address)
+    token.approve(other, DEPOSIT, {"from": supplier})
+    other.deposit(DEPOSIT, {"from": supplier})
+    other.publishTariff(1, encode_tariff(), {"from": supplier})
+    made.open()
+    made.declare(1, books)
+    reading = encode_reading([1000] * STEPS)
+    said = (1, 1, reading, encode_tariff(), [], *signed(other, 1, 1, reading))
+    with brownie.reverts("NotFinished: 1"):
+        other.deliver(*said, {"from": nodes[1]})
+    made.iterate(1, 1, books, {(1, 2): (0, 0, 0), (1, 3): (0, 0), (2, 1): (0, 0, 0), (2, 3): (0,), (2, 4): (0,)})
+    assert made.aggregator.outcome(1)[0] == 4
+    other.deliver(*said, {"from": nodes[1]})
+    assert other.netPayment(1, 1) == FED_IN == -other.supplierPayment(1)
+
+
+def test_deliver_ofWhoWasSilent(priced, contract, nodes):
+    """TS7: who was out of the round has a meter all the same."""
+    priced.deliver(SILENT, [-1000] * STEPS, 2)
+    assert contract.arrears(nodes[SILENT]) == DRAWN
+
+
+def test_deliver_failsIfNotFinished(priced, contract, supplier):
+    contract.publishTariff(3, encode_tariff(), {"from": supplier})
+    for step in ("before", "declaring", "iterating"):
+        if step == "declaring":
+            priced.market.open()
+        elif step == "iterating":
+            priced.market.declare(3, BOOKS)
+        with brownie.reverts("NotFinished: 3"):
+            priced.deliver(1, NOTHING, 3)
+
+
+def test_deliver_failsIfDelivered(priced):
+    """TS7"""
+    priced.deliver(1, SURPLUS, 2)
+    for energies in (SURPLUS, NOTHING):
+        with brownie.reverts("AlreadyDelivered: 2, 1"):
+            priced.deliver(1, energies, 2)
+
+
+@pytest.mark.parametrize("steps", [0, STEPS - 1, STEPS + 1])
+def test_deliver_failsIfLengthWrong(priced, steps):
+    with brownie.reverts(f"LengthMismatch: {4 * STEPS}, {4 * steps}"):
+        priced.deliver(1, [0] * steps, 2)
+
+
+def test_deliver_failsIfTariffWrong(priced):
+    """TS7: other prices, the bytes of none, and a round without a tariff."""
+    dearer = encode_tariff([(900_000, 0)] * STEPS)
+    for tariff in (dearer, b"", encode_tariff()[:-1]):
+        with brownie.reverts("WrongTariff: 2"):
+            priced.deliver(1, NOTHING, 2, tariff=tariff)
+    with brownie.reverts("WrongTariff: 1"):
+        priced.deliver(1, NOTHING, 1)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        [(2, SOLD)],
+        [(2, SOLD), (2, SOLD)],
+        [(3, BOUGHT), (2, SOLD)],
+        [(2, SOLD), (3, SOLD)],
+        [(2, SOLD), (4, b"")],
+        [(2, SOLD), (3, BOUGHT), (4, b"")],
+    ],
+    ids=["none", "one missing", "twice", "descending", "other trades", "not recorded", "one too many"],
+)
+def test_deliver_failsIfPositionsWrong(priced, said):
+    """TS7: all recorded trades, and nothing else."""
+    priced.record(1, 2, SOLD, 2)
+    priced.record(1, 3, BOUGHT, 2)
+    with brownie.reverts("WrongPositions: 2, 1"):
+        priced.deliver(1, NOTHING, 2, positions=said)
+
+
+def test_deliver_failsForStatementsOfOneSide(priced):
+    """TS2, TS8: what only one side states is no trade."""
+    priced.state(1, {2: SOLD}, 2)
+    for node, partner in ((1, 2), (2, 1)):
+        with brownie.reverts(f"WrongPositions: 2, {node}"):
+            priced.deliver(node, NOTHING, 2, positions=[(partner, SOLD)])
+
+
+def test_deliver_closesTheNodesTrades(priced, contract, nodes, chain):
+    """A pair cannot be recorded any more, whichever of the two was delivered; its locks end by all the ways but one."""
+    priced.state(2, {1: SOLD, 3: OTHER}, 2)
+    assert contract.locked(nodes[2]) == PRICE
+    priced.deliver(1, NOTHING, 2)
+    with brownie.reverts("AlreadyDelivered: 2, 1"):
+        priced.state(1, {2: SOLD}, 2)
+    with brownie.reverts("AlreadyDelivered: 2, 1"):
+        priced.state(2, {1: SOLD}, 2)
+    priced.state(2, {1: b""}, 2)
+    assert contract.locked(nodes[2]) == 0
+    priced.state(3, {2: OTHER}, 2)
+    assert contract.positions(2, 2) == contract.positions(2, 3) == 1
+
+
+def test_deliver_waitsForTheSuppliersMoney(priced, contract, supplier, nodes):
+    """Nothing is lost: it can be made again."""
+    contract.withdraw(DEPOSIT, {"from": supplier})
+    with brownie.reverts(f"InsufficientDeposit: {low(supplier)}, 0, {FED_IN}"):
+        priced.deliver(1, [1000] * STEPS, 2)
+    assert not contract.delivered(2, 1)
+    contract.deposit(FED_IN, {"from": supplier})
+    priced.deliver(1, [1000] * STEPS, 2)
+    assert contract.free(supplier) == 0
+
+
+def test_deliver_needsAMeteringAccount(TradeSettlement, priced, manager, token, supplier):
+    """Where nobody meters, no signature is good: not even one that recovers to nobody."""
+    nobody = "0x" + "00" * 20
+    other = manager.deploy(TradeSettlement, priced.market.aggregator, token, supplier, nobody)
+    for r, vs in ((bytes(32), bytes(32)), (b"\x01" * 32, b"\x00" * 32)):
+        with brownie.reverts("WrongReading: 2, 1"):
+            other.deliver(2, 1, encode_reading(NOTHING), encode_tariff(), [], r, vs, {"from": manager})
+
+
+# ---------------------------------------------------------------------- arrears
+
+
+@pytest.fixture
+def in_arrears(priced, contract, nodes):
+    """Node 1 has 1 tEUR and owes 6.6."""
+    contract.withdraw(DEPOSIT - 1_000_000, {"from": nodes[1]})
+    tx = priced.deliver(1, [-1000] * STEPS, 2)
+    assert tx.events["Delivered"]["payment"] == -DRAWN
+    assert tx.events["Delivered"]["arrears"] == DRAWN - 1_000_000
+    return DRAWN - 1_000_000
+
+
+def test_arrears_areWhatCannotBePaid(contract, supplier, nodes, in_arrears):
+    assert contract.arrears(nodes[1]) == in_arrears
+    assert contract.free(nodes[1]) == 0
+    assert contract.free(supplier) == DEPOSIT + 1_000_000
+    assert contract.netPayment(2, 1) == -DRAWN == -contract.supplierPayment(2)
+
+
+def test_arrears_arePaidByDeposits(contract, supplier, nodes, in_arrears):
+    """TS4: before anything can be withdrawn; what is more is free."""
+    tx = contract.deposit(2_000_000, {"from": nodes[1]})
+    assert dict(tx.events["ArrearsPaid"]) == {"account": nodes[1], "amount": 2_000_000}
+    assert contract.arrears(nodes[1]) == in_arrears - 2_000_000
+    with brownie.reverts(f"InsufficientDeposit: {low(nodes[1])}, 0, 1"):
+        contract.withdraw(1, {"from": nodes[1]})
+    contract.deposit(in_arrears, {"from": nodes[1]})
+    assert contract.arrears(nodes[1]) == 0
+    assert contract.free(nodes[1]) == 2_000_000
+    assert contract.free(supplier) == DEPOSIT + DRAWN
+    contract.withdraw(2_000_000, {"from": nodes[1]})
+
+
+def test_arrears_arePaidByTrades(priced, contract, nodes, in_arrears):
+    """Of another round; whether the payment comes from the partner's lock or in its own call."""
+    priced.state(1, {2: SOLD})
+    tx = priced.state(2, {1: SOLD})
+    assert tx.events["ArrearsPaid"]["amount"] == PRICE
+    assert contract.arrears(nodes[1]) == in_arrears - PRICE
+    assert contract.netPayment(1, 1) == PRICE
+
+
+def test_arrears_arePaidByLocks(priced, contract, nodes, chain):
+    """TS5: what was locked before they arose pays them when the lock ends."""
+    priced.state(1, {3: BOUGHT})
+    contract.withdraw(DEPOSIT - PRICE, {"from": nodes[1]})
+    priced.deliver(1, [-1000] * STEPS, 2)
+    assert contract.arrears(nodes[1]) == DRAWN
+    priced.state(1, {3: b""})
+    assert (contract.free(nodes[1]), contract.locked(nodes[1])) == (0, 0)
+    assert contract.arrears(nodes[1]) == DRAWN - PRICE
+
+
+def test_arrears_arePaidByDeliveries(priced, contract, supplier, nodes, in_arrears):
+    contract.publishTariff(3, encode_tariff(), {"from": supplier})
+    priced.market.converge()
+    tx = priced.deliver(1, [1000] * STEPS, 3)
+    assert tx.events["Delivered"]["payment"] == FED_IN
+    assert tx.events["ArrearsPaid"]["amount"] == FED_IN
+    assert contract.arrears(nodes[1]) == in_arrears - FED_IN
+    assert contract.free(supplier) == DEPOSIT + 1_000_000
+
+
+def test_arrears_addUp(priced, contract, supplier, nodes, in_arrears):
+    contract.publishTariff(3, encode_tariff(), {"from": supplier})
+    priced.market.converge()
+    priced.deliver(1, [-1000] * STEPS, 3)
+    assert contract.arrears(nodes[1]) == in_arrears + DRAWN
+
+
+def test_supplier_mayBeAHousehold(TradeSettlement, new_market, manager, token, supplier):
+    """What it owes, it owes to itself."""
+    people = {1: supplier, 2: manager}
+    books = {1: {2: (3,)}, 2: {1: (3,)}}
+    made = new_market(books, people=people)
+    other = manager.deploy(TradeSettlement, made.aggregator, token, supplier, METER.address)
+    token.approve(other, DEPOSIT, {"from": supplier})
+    other.deposit(1_000_000, {"from": supplier})
+    for round_, energies in ((1, [-1000] * STEPS), (2, [1000] * STEPS)):
+        other.publishTariff(round_, encode_tariff(), {"from": supplier})
+        made.converge(books, {(1, 2): (0,), (2, 1): (0,)})
+        reading = encode_reading(energies)
+        other.deliver(round_, 1, reading, encode_tariff(), [], *signed(other, round_, 1, reading), {"from": manager})
+        assert other.netPayment(round_, 1) == -other.supplierPayment(round_)
+        assert other.free(supplier) == other.totalDeposits() == 1_000_000
+    other.withdraw(1_000_000, {"from": supplier})

@@ -1,0 +1,542 @@
+"""Nodes to which things happen: tiny3 in TG on Anvil, a round a test, everything as it would be but for one fault.
+
+Nodes run as threads, each with a connection of its own. After every round deliveries are settled, the round is audited
+from the chain alone, and the money is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from web3 import Web3
+
+import gridpact.chain.aggregator
+from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.audit import Audit, audit_round
+from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.networks import ETHER, Network
+from gridpact.chain.settlement import Settlement
+from gridpact.chain.values import Outcome, Phase, Roster, Setting, Theta
+from gridpact.cli import main
+from gridpact.community.model import CommunityDay
+from gridpact.market.baseline import baseline_net_kw
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.view import NodeView, node_views
+from gridpact.node import Node, NodeReport
+from gridpact.relay.client import RelayClient
+from gridpact.relay.server import RelayServer
+from gridpact.run import tariff_of
+from gridpact.study import faults
+from gridpact.study.faults import WHO, WHOLE, Crash, Fault, Gone, TroubledSettlement, TroubledTransport
+
+ALL = frozenset({0, 1, 2, 3})
+TOKENS = 10**9
+ROUND_SECONDS = 90.0  # until a test gives up: ten times what a round takes
+
+PATIENT = 60  # seconds of a phase where nobody is silent: a busy machine is no fault
+SHORT = 4  # where somebody is; the others need a tenth of it
+CONFIRM_SECONDS = 0.3
+
+Event = Callable[["TroubledAggregator", int], None]
+"""What happens before a node declares (iteration 0) or submits."""
+
+
+class TroubledAggregator(faults.TroubledAggregator):
+    """As in a campaign, but what happens is told by the test."""
+
+    event: Event | None = None
+
+    def _before(self, iteration: int) -> None:
+        super()._before(iteration)
+        if self.event is not None:
+            self.event(self, iteration)
+
+
+@dataclass
+class Round:
+    """A round, and what became of the nodes."""
+
+    street: Street
+    number: int
+    reports: dict[int, NodeReport | Exception | None] = field(default_factory=dict)  # None: the household went away
+    nodes: dict[int, Node] = field(default_factory=dict)  # the last life of each
+    seconds: float = 0.0
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.street.manager.outcome(self.number)
+
+    def report(self, node: int) -> NodeReport:
+        report = self.reports[node]
+        assert isinstance(report, NodeReport), report
+        return report
+
+    def memory(self, node: int) -> Any:
+        """What a node holds when it has ended."""
+        memory = self.nodes[node]._memory
+        assert memory is not None
+        return memory
+
+    def misses(self) -> dict[int, int]:
+        """Of those who missed an iteration."""
+        misses = {node: self.street.manager.declaration(node).misses for node in ALL}
+        return {node: count for node, count in misses.items() if count}
+
+    def audit(self) -> Audit:
+        return audit_round(self.street.manager, self.number)
+
+    def recorded(self) -> dict[tuple[int, int], list[tuple[int, int, int]]]:
+        """The recorded trades by pair: step, energy, price."""
+        records = self.street.settlement.recorded(self.number)
+        return {(r.lower, r.higher): sorted((t.step, t.energy_wh, t.price_micro) for t in r.trades) for r in records}
+
+    def events(self, name: str) -> list[Any]:
+        """Events of the aggregator in this round."""
+        manager, record = self.street.manager, self.street.record
+        contract = manager.web3.eth.contract(manager.address, abi=record.aggregator_abi)  # type: ignore[call-overload]
+        found = contract.events[name]().get_logs(from_block=record.block)
+        return [event for event in found if event["args"]["round"] == self.number]
+
+
+class Street:
+    """Four nodes and their supplier, on contracts of their own."""
+
+    def __init__(self, network: Network, day: CommunityDay, phase_seconds: int, max_misses: int) -> None:
+        self.network, self.day = network, day
+        self.views = {view.node: view for view in node_views(day, Scenario.TG, NetworkAgreement.DSO)}
+        self.keys = {node: new_key() for node in self.views}
+        self.accounts = {node: str(address_of(key)) for node, key in self.keys.items()}
+        self.metering = new_key()
+        web3 = network.connect()
+        manager, self.supplier = network.manager(web3), ChainAccount(web3, new_key())
+        resolution, penalties = Resolution(), Penalties.of_community(day, baseline_net_kw(day))
+        eps = Tolerances(10.0, 10.0).on_chain(resolution)  # 12 iterations; nothing here depends on the last watt
+        theta = Theta(len(self.views), *penalties.on_chain(), *eps, 60)
+        setting = Setting(4, 6 * 3600, *resolution.on_chain(), phase_seconds, max_misses)
+        metering = str(address_of(self.metering))
+        self.record = deploy_contracts(manager, theta, setting, "anvil", self.supplier.address, metering)
+        self.owners = [*self.accounts.values(), self.supplier.address]
+        network.fund(self.owners, ETHER, web3)
+        self.manager = enrol_households(manager, self.record, self.accounts)
+        mint_tokens(manager, self.record, self.owners, TOKENS)
+        self.settlement = Settlement.of(self.record, web3, self.supplier)
+        self.settlement.deposit(TOKENS)
+
+    def rpc(self, method: str, *arguments: Any) -> Any:
+        return self.manager.web3.provider.make_request(method, list(arguments))["result"]  # type: ignore[arg-type]
+
+    def play(
+        self, events: Mapping[int, Event] | None = None, faults: Sequence[Fault] = (), relay: str | None = None
+    ) -> Round:
+        """A round from its opening until every node has ended.
+
+        Args:
+            events, faults: what happens to whom.
+            relay: address of a relay that all nodes use.
+        """
+        started = time.monotonic()
+        number = self.manager.open_round(20260701)
+        self.settlement.publish_tariff(number, tariff_of(self.day.prices))
+        played = Round(self, number)
+
+        def live(view: NodeView) -> None:
+            own = [fault for fault in faults if fault.node == view.node]
+            played.reports[view.node] = self._life(played, view, (events or {}).get(view.node), own, relay)
+
+        threads = [threading.Thread(target=live, args=(view,), daemon=True) for view in self.views.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(started + ROUND_SECONDS - time.monotonic(), 0.0))
+        assert not any(thread.is_alive() for thread in threads), "the round does not end"
+        played.seconds = time.monotonic() - started
+        return played
+
+    def _life(
+        self, played: Round, view: NodeView, event: Event | None, own: list[Fault], relay: str | None
+    ) -> NodeReport | Exception | None:
+        """A household's node, started again after a crash."""
+        while True:
+            with ExitStack() as stack:
+                transport = TroubledTransport(str(self.network.rpc_url).replace("http://", "ws://"))
+                stack.callback(transport.close)
+                account = ChainAccount(Web3(transport, middleware=[]), self.keys[view.node], remind_after=0.5)
+                aggregator = TroubledAggregator.of(self.record, account.web3, account)
+                assert isinstance(aggregator, TroubledAggregator)
+                stack.callback(aggregator.close)
+                aggregator.event = event
+                aggregator.trouble(own, transport, seed=1)
+                settlement = TroubledSettlement.of(self.record, account.web3, account)
+                settlement.faults = tuple(fault.kind for fault in own)  # type: ignore[attr-defined]
+                client = RelayClient(relay) if relay else None
+                node = played.nodes[view.node] = Node(view, aggregator, settlement, client, CONFIRM_SECONDS)
+                try:
+                    return node.run()
+                except Gone:
+                    return None
+                except Crash:
+                    own = aggregator.faults
+                except Exception as error:
+                    return error
+
+    def deliver(self, played: Round) -> None:
+        """Meters read what was planned; of those who went away, their load."""
+        for household in self.day.households:
+            if self.manager.account_in(played.number, household.node) is not None:
+                report = played.reports[household.node]
+                plan = report.schedule["injection_kw"] if isinstance(report, NodeReport) else -household.net_load_kw
+                energies = [round(6000 * power) for power in plan]
+                self.settlement.deliver(played.number, household.node, energies, self.metering)
+
+
+Build = Callable[..., Street]
+
+
+@pytest.fixture
+def street(anvil: Network, tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Builds a street. Nodes look around twice a second, so that a deadline is not overslept."""
+    monkeypatch.setattr(gridpact.chain.aggregator, "LOOK_SECONDS", 0.5)
+    return lambda phase_seconds=PATIENT, max_misses=2: Street(anvil, tiny3, phase_seconds, max_misses)
+
+
+def check_agreement(played: Round, among: frozenset[int]) -> None:
+    """Exactly these nodes agreed; both partners of each pair say the same, and that is recorded and paid."""
+    assert (played.outcome.phase, played.outcome.present) == (Phase.CONVERGED, among)
+    agreed = {node for node, report in played.reports.items() if isinstance(report, NodeReport) and report.agreed}
+    assert agreed == among
+    said = {
+        (min(node, partner), max(node, partner), node): sorted(entries)
+        for node in among
+        for partner, entries in played.report(node).statements.items()
+    }
+    recorded = played.recorded()
+    assert recorded
+    assert said == {(*pair, node): trades for pair, trades in recorded.items() for node in pair}
+
+
+def check_prices(played: Round) -> None:
+    """Both partners of a pair hold the same prices, to the last bit; all know the same history."""
+    prices = {}
+    for node in ALL:
+        memory, start = played.memory(node), 0
+        assert memory.head == played.outcome.head
+        for partner in memory.agent.view.partners:
+            prices[node, partner.node] = memory.agent.trades.price[start : start + len(partner.steps)].tolist()
+            start += len(partner.steps)
+    assert prices
+    for (node, partner), own in prices.items():
+        assert prices[partner, node] == own
+
+
+def check_fallback(played: Round, nodes: frozenset[int]) -> None:
+    """These households do what they would do without neighbours."""
+    alone = baseline_net_kw(played.street.day)
+    for node in nodes:
+        report = played.report(node)
+        assert not report.agreed
+        assert report.statements == {}
+        assert report.schedule["injection_kw"] == alone[node - 1].tolist()
+
+
+def check_clean(played: Round) -> None:
+    """The round is as it must be, and after the deliveries every token unit is where it must be."""
+    audit, street = played.audit(), played.street
+    assert audit.iterations == played.outcome.iterations
+    assert (audit.false_claims, audit.contract_errors, audit.plan_errors) == ((), (), ())
+    check_money(played, street)
+
+
+def check_money(played: Round, street: Street) -> None:
+    """Payments sum to zero, and the tokens are where the contract says."""
+    street.deliver(played)
+    settlement, owners = street.settlement, street.owners
+    paid = sum(settlement.net_payment(played.number, node) for node in ALL)
+    assert paid + settlement.supplier_payment(played.number) == 0
+    deposits = sum(settlement.free(owner) + settlement.locked(owner) for owner in owners)
+    assert deposits == settlement.total_deposits() == settlement.token.balance(settlement.address)
+    assert deposits + sum(settlement.token.balance(owner) for owner in owners) == TOKENS * len(owners)
+
+
+def at(iteration: int, happens: Callable[[TroubledAggregator], object]) -> Event:
+    """Once, the first time that the node is to submit in this iteration (0: to declare), or a later one."""
+    done = []
+
+    def event(aggregator: TroubledAggregator, now: int) -> None:
+        if now >= iteration and not done:
+            done.append(now)
+            happens(aggregator)
+
+    return event
+
+
+def leave(aggregator: TroubledAggregator) -> None:
+    raise Gone
+
+
+def crash(aggregator: TroubledAggregator) -> None:
+    raise Crash
+
+
+def oversleep(aggregator: TroubledAggregator) -> None:
+    """Until the others have gone on."""
+    now = aggregator.progress().iteration
+    aggregator.wait_until(lambda progress: progress.iteration > now, ROUND_SECONDS)
+
+
+def lose_endpoint(aggregator: TroubledAggregator) -> None:
+    """No request gets through for a second."""
+    aggregator.transport.down_until = time.monotonic() + 1.0
+
+
+def test_nothingHappens(street: Build) -> None:
+    played = street().play()
+    check_agreement(played, ALL)
+    check_prices(played)
+    assert played.misses() == {}
+    check_clean(played)
+
+
+# ---------------------------------------------------------------------- silence
+
+
+def test_household_neverDeclares(street: Build) -> None:
+    """The round begins without it, after one phase."""
+    played = street(SHORT).play({3: at(0, leave)})
+    check_agreement(played, ALL - {3})
+    assert played.street.manager.account_in(played.number, 3) is None
+    assert played.seconds < 3 * SHORT
+    check_clean(played)
+
+
+def test_household_leaves(street: Build) -> None:
+    """Two iterations are closed without it, then it is out; the others trade with each other."""
+    played = street(SHORT).play({3: at(4, leave)})
+    check_agreement(played, ALL - {3})
+    assert played.misses() == {3: 2}
+    (out,) = (event["args"] for event in played.events("Excluded"))
+    assert (out["node"], out["iteration"], out["proved"]) == (3, 5, False)
+    assert played.seconds < 4 * SHORT
+    check_clean(played)
+
+
+def test_household_isSlowAndReturns(street: Build) -> None:
+    played = street(SHORT).play({1: at(4, oversleep)})
+    check_agreement(played, ALL)
+    assert played.misses() == {1: 1}
+    assert played.events("Excluded") == []
+    check_clean(played)
+
+
+@pytest.mark.parametrize("iteration", [0, 4])
+def test_operatorsNode_isSilent(street: Build, iteration: int) -> None:
+    """Nothing can be agreed on without it: the round is abandoned, and everybody stays with its supplier."""
+    played = street(SHORT, max_misses=1).play({0: at(iteration, leave)})
+    assert (played.outcome.phase, played.outcome.iterations) == (Phase.ABANDONED, iteration)
+    assert played.seconds < 3 * SHORT
+    check_fallback(played, ALL - {0})
+    assert played.recorded() == {}
+    check_clean(played)
+
+
+# ---------------------------------------------------------------------- crashes, and lines that are cut
+
+
+def test_household_crashes(street: Build) -> None:
+    """One before it submits, another before it hears that its submission counts: both stand where they stood."""
+    played = street().play({1: at(4, crash)}, [Fault("crashes after sending", 2, 6)])
+    check_agreement(played, ALL)
+    check_prices(played)
+    assert played.misses() == {}
+    check_clean(played)
+
+
+def test_transaction_isLost(street: Build) -> None:
+    """Acknowledged, but in no block and in no mempool: it is sent again."""
+    played = street().play(faults=[Fault("loses a transaction", node, 4) for node in (1, 2, 3)])
+    check_agreement(played, ALL)
+    assert played.misses() == {}
+    assert played.seconds < PATIENT
+    check_clean(played)
+
+
+def test_answer_isLost(street: Build) -> None:
+    """The chain has the transaction, and the household sends it again: it counts once."""
+    played = street().play(faults=[Fault("loses an answer", node, 4) for node in ALL])
+    check_agreement(played, ALL)
+    assert played.misses() == {}
+    assert len(played.events("Submitted")) == len(ALL) * played.outcome.iterations
+    check_clean(played)
+
+
+def test_endpoint_isAway(street: Build) -> None:
+    """Of one household while it is to submit, and of the operator's node: they wait, and so do the others."""
+    played = street().play({0: at(6, lose_endpoint), 3: at(4, lose_endpoint)})
+    check_agreement(played, ALL)
+    assert played.misses() == {}
+    check_clean(played)
+
+
+def test_log_isBehindTheState(street: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes that see that the round has started before they find it in the log do not believe to be out of it."""
+    read, asked = Aggregator.started, Counter[Aggregator]()
+
+    def behind(self: Aggregator, round: int) -> Roster | None:
+        asked[self] += 1
+        return None if asked[self] < 3 else read(self, round)
+
+    monkeypatch.setattr(Aggregator, "started", behind)
+    played = street().play()
+    check_agreement(played, ALL)
+    assert played.misses() == {}
+
+
+# ---------------------------------------------------------------------- the relay
+
+
+def transactions(played: Round) -> list[int]:
+    """How many transactions submitted, by iteration."""
+    found: dict[int, set[bytes]] = defaultdict(set)
+    for event in played.events("Submitted"):
+        found[event["args"]["iteration"]].add(bytes(event["transactionHash"]))
+    return [len(found[iteration]) for iteration in sorted(found)]
+
+
+def test_relay_dies(street: Build, anvil: Network, tmp_path: Path) -> None:
+    """One transaction an iteration until it is killed; then the nodes send for themselves. Those whose submission died
+    with it notice after half a phase."""
+    built, key = street(2 * SHORT), new_key()
+    built.record.write(tmp_path / "contracts.json")
+    (tmp_path / "key").write_text(key)
+    anvil.fund([address_of(key)], ETHER)
+    command = ["relay", "--contracts", tmp_path / "contracts.json", "--key-file", tmp_path / "key", "--port", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gridpact", *map(str, command), "--rpc", str(anvil.rpc_url)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[3].rstrip(";")
+            played = built.play({1: at(5, lambda _: process.kill())}, relay=url)
+        finally:
+            process.kill()
+    check_agreement(played, ALL)
+    assert played.misses() == {}
+    assert transactions(played)[:4] == [1, 1, 1, 1]
+    assert set(transactions(played)[4:]) == {len(ALL)}
+    check_clean(played)
+
+
+def test_relay_withholds(street: Build, anvil: Network) -> None:
+    """It goes on taking submissions, but brings none to the chain: nodes wait for half a phase, no longer."""
+    built = street(SHORT)
+    account = ChainAccount(anvil.connect(), new_key())
+    anvil.fund([account.address], ETHER)
+    aggregator = Aggregator.of(built.record, account.web3, account)
+    with RelayServer(aggregator) as relay:
+        played = built.play({1: at(11, lambda _: relay.__exit__(None, None, None))}, relay=relay.url)
+    check_agreement(played, ALL)
+    assert played.misses() == {}
+    check_clean(played)
+
+
+# ---------------------------------------------------------------------- lies
+
+
+def test_liar_isExcluded(street: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another node proves it, at once: the others agree, the liar stays with its supplier. An audit tells it."""
+    played = street().play(faults=[Fault("lies about residuals", 3, 4)])
+    check_agreement(played, ALL - {3})
+    (out,) = (event["args"] for event in played.events("Excluded"))
+    assert (out["node"], out["proved"]) == (3, True)
+    # 5, unless submissions overtake the accusation, and the evidence has to be put together anew.
+    assert 5 <= out["iteration"] < played.outcome.iterations
+    check_fallback(played, frozenset({3}))
+    audit = played.audit()
+    assert [claim.split(" claims ")[0] for claim in audit.false_claims] == ["node 3"]
+    assert (audit.contract_errors, audit.plan_errors) == ((), ())
+    check_money(played, played.street)
+
+    played.street.record.write(tmp_path / "contracts.json")
+    url = str(played.street.network.rpc_url)
+    assert main(["audit", "--contracts", str(tmp_path / "contracts.json"), "--rpc", url]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("gridpact: node 3 claims residuals ")
+    assert "see above" in said
+
+
+def test_falsePlace_hurtsItsAuthorOnly(street: Build) -> None:
+    """It names a parent that does not know it: the round begins without it, and without delay."""
+    played = street().play(faults=[Fault("lies about the tree", 3, 0)])
+    check_agreement(played, ALL - {3})
+    assert played.street.manager.roster().nodes == ALL - {3}
+    assert played.seconds < PATIENT
+    check_fallback(played, frozenset({3}))
+    check_clean(played)
+
+
+@pytest.mark.parametrize(
+    ("kind", "without"), [("does not settle", {1, 3}), ("states other numbers", {1})], ids=["nothing", "other numbers"]
+)
+def test_seller_doesNotStateWhatWasAgreed(street: Build, kind: str, without: set[int]) -> None:
+    """Nothing of these trades is recorded or paid, and what the buyers locked comes back."""
+    built = street()
+    played = built.play(faults=[Fault(kind, 2, 0)])
+    assert played.outcome.phase is Phase.CONVERGED
+    assert {node for pair in played.recorded() for node in pair} - {2} == {1, 3} - without
+    for node in without:
+        account = ChainAccount(built.network.connect(), built.keys[node])
+        own = Settlement.of(built.record, account.web3, account)
+        assert own.net_payment(played.number, node) == 0
+        assert own.locked(account.address) > 0
+        built.rpc("evm_increaseTime", PATIENT + 1)
+        built.rpc("evm_mine")
+        own.release(played.number, 2)
+        assert own.locked(account.address) == 0
+    check_clean(played)
+
+
+# ---------------------------------------------------------------------- a chain that is taken back
+
+
+def test_chain_isTakenBack(street: Build) -> None:
+    """Three iterations never happened: everybody reads anew and goes on, the operator's node as well."""
+    built = street()
+    snapshots: list[str] = []
+
+    def keep(aggregator: TroubledAggregator) -> None:
+        snapshots.append(built.rpc("evm_snapshot"))
+
+    def revert(aggregator: TroubledAggregator) -> None:
+        assert built.rpc("evm_revert", snapshots[0])
+
+    played = built.play({2: at(4, keep), 3: at(7, revert)})
+    check_agreement(played, ALL)
+    check_prices(played)
+    assert played.misses() == {}
+    check_clean(played)
+
+
+# ---------------------------------------------------------------------- all of it at once
+
+
+def test_campaign_ofTwoRounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert faults.main(["--rounds", "2", "--shard", "1", "--seed", "3", "--json", str(tmp_path / "faults.json")]) == 0
+    told = json.loads((tmp_path / "faults.json").read_text())
+    assert (told["rounds"], told["rounds_finished"], told["money_lost"], told["problems"]) == (2, 2, 0, 0)
+    assert told["faults_injected"] == sum(told["faults"].values()) >= 2
+    assert set(told["faults"]) <= set(WHO | WHOLE)
+    assert "money lost       0" in capsys.readouterr().out

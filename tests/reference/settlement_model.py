@@ -1,0 +1,214 @@
+"""The settlement in plain Python: dictionaries of integers, no packing, no hashes, no gas.
+
+Written from the text of the interface, to compare the contract with. Money is in token units. A statement is a tuple
+of (step, energy in Wh, price in 1e-6 currency/kWh); accounts are names.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+Entries = tuple[tuple[int, int, int], ...]
+
+
+class Refused(Exception):
+    """What the contract refuses, by the name of its error."""
+
+
+def towards_zero(numerator: int, denominator: int) -> int:
+    quotient = abs(numerator) // denominator
+    return quotient if numerator >= 0 else -quotient
+
+
+def payment(entries: Entries, decimals: int) -> int:
+    """From the higher to the lower node, token units."""
+    return towards_zero(sum(energy * price for _, energy, price in entries) * 10**decimals, 10**9)
+
+
+def agreed(own: int, other: int, milliwatt: int, seconds: int) -> int:
+    """Energy that the lower node sells, Wh, from the two bids of a step."""
+    return towards_zero((own - other) * milliwatt * seconds, 2 * 3_600_000)
+
+
+def delivery_payment(deviations: Sequence[int], tariff: Sequence[tuple[int, int]], decimals: int) -> int:
+    """From the supplier to the household, token units. Tariff: import and feed-in price of each step."""
+    total = sum(
+        deviation * (fed_in if deviation > 0 else imported)
+        for deviation, (imported, fed_in) in zip(deviations, tariff, strict=True)
+    )
+    return towards_zero(total * 10**decimals, 10**9)
+
+
+@dataclass
+class Ended:
+    """A finished round, as far as the settlement knows it."""
+
+    converged: bool
+    accounts: Mapping[int, str]  # who declared
+    present: frozenset[int]  # at the end
+    bids: Mapping[tuple[int, int], Mapping[int, int]]  # (node, partner): bid by step
+    tariff: Sequence[tuple[int, int]] | None = None
+
+
+@dataclass
+class Stated:
+    entries: Entries
+    amount: int = 0
+    deadline: int = 0
+
+
+@dataclass
+class SettlementModel:
+    steps: int
+    milliwatt: int  # of a unit of a bid
+    seconds: int  # of a step
+    lock_seconds: int
+    decimals: int
+    supplier: str
+    rounds: dict[int, Ended] = field(default_factory=dict)
+    free: Counter[str] = field(default_factory=Counter)
+    locked: Counter[str] = field(default_factory=Counter)
+    arrears: Counter[str] = field(default_factory=Counter)
+    net: Counter[tuple[int, int]] = field(default_factory=Counter)  # round and node
+    supplier_net: Counter[int] = field(default_factory=Counter)
+    sides: dict[tuple[int, int, int], Stated] = field(default_factory=dict)  # round, node, partner
+    recorded: dict[tuple[int, int, int], Entries] = field(default_factory=dict)  # round, lower, higher
+    delivered: set[tuple[int, int]] = field(default_factory=set)
+
+    # ------------------------------------------------------------------ deposits
+
+    def deposit(self, account: str, amount: int) -> None:
+        self._credit(account, amount)
+
+    def withdraw(self, account: str, amount: int) -> None:
+        self._take(account, amount)
+
+    def _take(self, account: str, amount: int) -> None:
+        if self.free[account] < amount:
+            raise Refused("InsufficientDeposit")
+        self.free[account] -= amount
+
+    def _credit(self, account: str, amount: int) -> None:
+        paid = min(amount, self.arrears[account])
+        self.arrears[account] -= paid
+        self.free[self.supplier] += paid
+        self.free[account] += amount - paid
+
+    # ------------------------------------------------------------------ trades
+
+    def state(self, now: int, round_: int, account: str, partner: int, entries: Entries, opened: bool = True) -> None:
+        """One statement. `opened`: whether the openings are right, or not needed."""
+        ended = self.rounds[round_]
+        if not ended.converged:
+            raise Refused("NotConverged")
+        node = self.node_in(round_, account)
+        if partner == node or not {node, partner} <= ended.present:
+            raise Refused("InvalidPartner")
+        lower, higher = min(node, partner), max(node, partner)
+        if (round_, lower, higher) in self.recorded:
+            raise Refused("AlreadyRecorded")
+        if entries:
+            if {(round_, node), (round_, partner)} & self.delivered:
+                raise Refused("AlreadyDelivered")
+            if not all(first[0] < second[0] for first, second in itertools.pairwise(entries)):
+                raise Refused("InvalidTrades")
+            if not opened:
+                raise Refused("WrongOpening")
+            if node == lower and self.fitting(round_, lower, higher) != {step: energy for step, energy, _ in entries}:
+                raise Refused("DoesNotFitBids")
+        to_lower = payment(entries, self.decimals)
+        due = max(to_lower if node == higher else -to_lower, 0)
+        old = self.sides.get((round_, node, partner), Stated(()))
+        would_have = self.free[account] + max(old.amount - self.arrears[account], 0)
+        if would_have < due:
+            raise Refused("InsufficientDeposit")
+        self._end_lock((round_, node, partner), account)
+        if not entries:
+            return
+        self._take(account, due)
+        other = self.sides.get((round_, partner, node))
+        if other is not None and other.entries == entries:
+            receiver = ended.accounts[lower if to_lower > 0 else higher]
+            if not due:
+                payer = ended.accounts[partner]
+                self.locked[payer] -= other.amount
+                assert other.amount == abs(to_lower)
+            self._credit(receiver, abs(to_lower))
+            del self.sides[round_, partner, node]
+            self.recorded[round_, lower, higher] = entries
+            self.net[round_, lower] += to_lower
+            self.net[round_, higher] -= to_lower
+        else:
+            self.locked[account] += due
+            self.sides[round_, node, partner] = Stated(entries, due, now + self.lock_seconds if due else 0)
+
+    def fitting(self, round_: int, lower: int, higher: int) -> dict[int, int]:
+        """Agreed energy by step, Wh, where it is not zero."""
+        bids = self.rounds[round_].bids
+        own, other = bids.get((lower, higher), {}), bids.get((higher, lower), {})
+        if own.keys() != other.keys():
+            return {}
+        energies = {step: agreed(own[step], other[step], self.milliwatt, self.seconds) for step in sorted(own)}
+        return {step: energy for step, energy in energies.items() if energy}
+
+    def release(self, now: int, round_: int, account: str, partner: int) -> None:
+        side = (round_, self.node_in(round_, account), partner)
+        if side not in self.sides or self.sides[side].amount == 0:
+            raise Refused("NothingLocked")
+        if now <= self.sides[side].deadline:
+            raise Refused("LockedUntil")
+        self._end_lock(side, account)
+
+    def _end_lock(self, side: tuple[int, int, int], account: str) -> None:
+        old = self.sides.pop(side, Stated(()))
+        self.locked[account] -= old.amount
+        self._credit(account, old.amount)
+
+    # ------------------------------------------------------------------ delivery
+
+    def deliver(self, round_: int, node: int, energies: Sequence[int]) -> None:
+        """A reading with a good signature and all recorded positions."""
+        ended = self.rounds[round_]
+        if (round_, node) in self.delivered:
+            raise Refused("AlreadyDelivered")
+        if ended.tariff is None:
+            raise Refused("WrongTariff")
+        deviations = list(energies)
+        for (of, lower, higher), entries in self.recorded.items():
+            for step, energy, _ in entries if of == round_ and node in (lower, higher) else ():
+                deviations[step] -= energy if node == lower else -energy
+        amount = delivery_payment(deviations, ended.tariff, self.decimals)
+        if node not in ended.accounts:
+            raise Refused("WrongReading")
+        account = ended.accounts[node]
+        if amount >= 0:
+            self._take(self.supplier, amount)
+            self._credit(account, amount)
+        else:
+            paid = min(-amount, self.free[account])
+            self.free[account] -= paid
+            self.free[self.supplier] += paid
+            self.arrears[account] += -amount - paid
+        self.delivered.add((round_, node))
+        self.net[round_, node] += amount
+        self.supplier_net[round_] -= amount
+
+    # ------------------------------------------------------------------ views
+
+    def node_in(self, round_: int, account: str) -> int:
+        for node, who in self.rounds[round_].accounts.items():
+            if who == account:
+                return node
+        raise Refused("NotEnrolled")
+
+    def positions(self, round_: int, node: int) -> list[tuple[int, Entries]]:
+        """The recorded trades of a node, partners ascending."""
+        found = [
+            (higher if node == lower else lower, entries)
+            for (of, lower, higher), entries in self.recorded.items()
+            if of == round_ and node in (lower, higher)
+        ]
+        return sorted(found)
