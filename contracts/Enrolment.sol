@@ -51,7 +51,11 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
             seats.nodes |= Nodes.bit(node);
             _accounts[node] = account;
             _nodes[account] = uint256(node) + 1;
+            // It returns what stood there before.
+            // slither-disable-next-line unused-return
             _accountsFrom[node].push(round, uint160(account));
+            // It returns what stood there before.
+            // slither-disable-next-line unused-return
             _nodesFrom[account].push(round, uint160(node) + 1);
             emit Enrolled(node, account);
         }
@@ -71,7 +75,11 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
             seats.nodes &= ~Nodes.bit(node);
             delete _accounts[node];
             delete _nodes[account];
+            // It returns what stood there before.
+            // slither-disable-next-line unused-return
             _accountsFrom[node].push(round, 0);
+            // It returns what stood there before.
+            // slither-disable-next-line unused-return
             _nodesFrom[account].push(round, 0);
             emit Expelled(node, account);
         }

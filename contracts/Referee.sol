@@ -78,10 +78,13 @@ contract Referee is IReferee {
         _require(Commitments.extended(evidence.before, newest) == submissions, "history");
         _require(keccak256(abi.encodePacked(evidence.copies)) == evidence.newest.copies, "copies");
         IVirtualAggregator.Declaration memory declared = aggregator.declaration(node);
-        _require(declared.round == round && declared.depth == 0, "presence");
+        _require(declared.round == round && declared.depth == 0 && declared.children != 0, "presence");
 
         (bool sound, Feeder.Limits memory limits, Feeder.Line[] memory lines) = Feeder.read(evidence.book, node);
         _require(sound, "book");
+        // Households that the answer does not cover draw what nobody knows. Who is not enrolled draws nothing.
+        uint128 unknown = aggregator.enrolled() & ~declared.children;
+        for (uint256 i = 0; i < lines.length; ++i) _require(unknown & Nodes.bit(lines[i].node) == 0, "presence");
         (int256[] memory s, int256[] memory q) = _injections(aggregator.setting(), declared.children, evidence);
         _require(Feeder.outside(limits, lines, s, q), "plan");
     }
@@ -121,6 +124,8 @@ contract Referee is IReferee {
         case_.steps = case_.aggregator.setting().steps;
         uint256 words = Lanes.words(case_.steps);
         uint256[] memory entries = _held(case_.aggregator, case_.node);
+        // Only the places are needed.
+        // slither-disable-next-line unused-return
         (, uint256[] memory places) = Blocks.layout(roster.lines, roster.inner, words);
         uint256 primal = 0;
         uint256 dual = 0;
@@ -199,6 +204,8 @@ contract Referee is IReferee {
         _openBids(case_, partner, theirs.history, theirs.bids, theirs.bidsBefore);
         uint128 both = Nodes.bit(case_.node) | Nodes.bit(partner);
         bool counted = case_.presentBefore & both == both;
+        // The steps agree, which ones they are is not needed.
+        // slither-disable-next-line unused-return
         (uint256 one, uint256 other, uint256 count,) = Books.pair(evidence.book, case_.node, theirs.book, partner);
         for (uint256 i = 0; i < count; ++i) {
             (int256 mine, int256 its) = (Books.bidAt(evidence.bids, one + i), Books.bidAt(theirs.bids, other + i));
@@ -224,6 +231,8 @@ contract Referee is IReferee {
                 head, case_.round, closed.iteration, closed.present, closed.residuals, closed.sums
             );
         }
+        // The hash covers the iteration.
+        // slither-disable-next-line unused-return
         (, bytes32 newest) = case_.aggregator.head();
         _require(head == newest && evidence.closed[at].iteration == evidence.iteration, "head");
         case_.sums = evidence.sums;

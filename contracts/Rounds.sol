@@ -229,6 +229,8 @@ abstract contract Rounds is Enrolment {
     /// @inheritdoc IVirtualAggregator
     function declaration(uint8 node) public view returns (Declaration memory declared) {
         _requireNodeInRange(node);
+        // It fills in `declared`; the account is not needed.
+        // slither-disable-next-line unused-return
         _tree.read(node, declared);
     }
 

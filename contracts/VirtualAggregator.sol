@@ -52,6 +52,8 @@ contract VirtualAggregator is Rounds, TypedData {
 
     uint256 private _residuals;
     RunningSums.Store private _sums;
+    // Written through a storage reference.
+    // slither-disable-next-line uninitialized-state
     mapping(uint32 round => bytes32[MAX_NODES]) private _commitments;
 
     constructor(Theta memory theta_, Setting memory setting_, IReferee referee_)
@@ -77,6 +79,8 @@ contract VirtualAggregator is Rounds, TypedData {
         if (history != open.progress.history) revert WrongHistory(open.progress.history, history);
         uint8 node = nodeOf(msg.sender);
         Declaration memory declared;
+        // It fills in `declared`; the account is not needed.
+        // slither-disable-next-line unused-return
         _tree.read(node, declared);
         bytes memory flaw = _flaw(open.progress, node, declared, copies, bids, residuals);
         if (flaw.length != 0) _revert(flaw);
@@ -103,6 +107,8 @@ contract VirtualAggregator is Rounds, TypedData {
         bytes memory flaw = _flaw(open.progress, node, declared, copies, bids, residuals);
         if (flaw.length == 0) {
             bytes32 hash = _hash(open.progress, node, copies, bids, residuals);
+            // Where recovery fails the author is nobody.
+            // slither-disable-next-line unused-return
             (address author,,) = ECDSA.tryRecover(_relayed(hash, open.head), part.r, part.vs);
             if (author == account) {
                 _accept(open, node, hash, bids, residuals);

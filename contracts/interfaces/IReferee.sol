@@ -13,9 +13,11 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///      Charge Residuals: the residuals that the node claimed for iteration k, in its submission for k + 1, are not
 ///      those that follow from the public integers (see IVirtualAggregator).
 ///
-///      Charge Plan: the node is a root that published a feeder (see the library Feeder) as its book, and with the
-///      injections P, Q of its newest submission, an exact power flow of that feeder has a voltage that is more than
-///      1e-4 p.u. outside the published limits, at one step.
+///      Charge Plan: the node is a root with children that published a feeder (see the library Feeder) as its book, and
+///      with the injections P, Q of its newest submission, an exact power flow of that feeder has a voltage that is more
+///      than 1e-4 p.u. outside the published limits, at one step. A plan is not judged while a line belongs to a node
+///      that is enrolled, but no child of the root in this round: what it draws is not in the plan. Nodes on the
+///      feeder that are not enrolled inject nothing.
 ///
 /// Invariants. Tests bear these numbers.
 ///   RF1  A node that computed its residuals as the interface defines them cannot be proved false, whatever the evidence.

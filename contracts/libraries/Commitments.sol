@@ -16,9 +16,8 @@ library Commitments {
     /// @param bids   keccak256 of the bids
     function submission(
         uint32 round, uint16 iteration, uint8 node, bytes32 copies, bytes32 bids, uint256 residuals
-    ) internal pure returns (bytes32) {
+    ) internal pure returns (bytes32 hash) {
         bytes32 typeHash = SUBMISSION_TYPEHASH;
-        bytes32 result;
         // abi.encode, in memory that stays free.
         assembly ("memory-safe") {
             let free := mload(0x40)
@@ -29,9 +28,8 @@ library Commitments {
             mstore(add(free, 128), copies)
             mstore(add(free, 160), bids)
             mstore(add(free, 192), residuals)
-            result := keccak256(free, 224)
+            hash := keccak256(free, 224)
         }
-        return result;
     }
 
     /// @notice The commitment with one more submission.

@@ -34,14 +34,20 @@ library Lanes {
     uint256 internal constant MAX_SHARERS = 31;
 
     /// @dev One in each of the 12 lanes, and the four bits above them.
+    // An exact division: one bit every 21.
+    // slither-disable-next-line divide-before-multiply
     uint256 private constant ONES = (2 ** 252 - 1) / (2 ** 21 - 1);
     uint256 private constant TOP = 0xF << 252;
 
     /// @notice Bits above the payload, which no word of a P or Q block, and none of a V block, may have set.
     uint256 internal constant ABOVE_POWER = TOP | ONES << 20;
+    // See ONES.
+    // slither-disable-next-line divide-before-multiply
     uint256 internal constant ABOVE_VOLTAGE = TOP | ONES * 0x1F << 16;
 
     /// @notice Bits that no node's residuals may have set.
+    // An exact division: one bit every 64.
+    // slither-disable-next-line divide-before-multiply
     uint256 internal constant ABOVE_RESIDUAL = (2 ** 256 - 1) / (2 ** 64 - 1) * (0xFF << 56);
 
     /// @notice Words of a block of so many time steps.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-
 /// @dev Node numbers are 0 to 127. Of file level, since array lengths may not be a library's constants.
 uint8 constant MAX_NODES = 128;
 
@@ -17,7 +15,7 @@ library Nodes {
 
     /// @notice The lowest node of a set that is not empty.
     function lowest(uint128 nodes) internal pure returns (uint8) {
-        return uint8(Math.log2(nodes ^ withoutLowest(nodes)));
+        return uint8(count((nodes - 1) & ~nodes));
     }
 
     /// @notice The set, not empty, without its lowest node.
@@ -27,7 +25,7 @@ library Nodes {
 
     /// @notice Number of nodes in a set.
     function count(uint128 nodes) internal pure returns (uint256 number) {
-        // Bits are counted in pairs, fours and bytes; the product adds up the bytes in the topmost. None overflows.
+        // Bits are added up in pairs, fours and bytes; the product has the sum of the bytes in the sixteenth.
         unchecked {
             number = nodes;
             number -= (number >> 1) & (EACH_BYTE * 0x55);

@@ -93,6 +93,8 @@ library RunningSums {
         uint128 parents = _parents(roster);
         for (; parents != 0; parents = Nodes.withoutLowest(parents)) {
             uint8 parent = Nodes.lowest(parents);
+            // It fills in `declared`; the account is not needed.
+            // slither-disable-next-line unused-return
             Tree.read(tree, parent, declared);
             uint256[] memory entries = Blocks.below(parent, declared);
             for (uint256 i = 0; i < entries.length; ++i) {
@@ -117,6 +119,8 @@ library RunningSums {
         uint128 parents = _parents(roster);
         for (; parents != 0; parents = Nodes.withoutLowest(parents)) {
             uint8 parent = Nodes.lowest(parents);
+            // It fills in `declared`; the account is not needed.
+            // slither-disable-next-line unused-return
             Tree.read(tree, parent, declared);
             uint256[] memory entries = Blocks.below(parent, declared);
             for (uint256 i = 0; i < entries.length; ++i) {

@@ -25,9 +25,7 @@ LINK = "(uint16,bytes32,bytes32,uint256)"
 HISTORY = f"(bytes32,{LINK}[])"
 CLOSED = "(uint16,uint128,uint256,bytes32)"
 PARTNER = f"(bytes,{HISTORY},bytes,bytes)"
-RESIDUAL_EVIDENCE = (
-    f"(uint16,bytes32,{CLOSED}[],uint256[],uint256[],{HISTORY},uint256[],bytes,bytes,bytes,{PARTNER}[])"
-)
+RESIDUAL_EVIDENCE = f"(uint16,bytes32,{CLOSED}[],uint256[],uint256[],{HISTORY},uint256[],bytes,bytes,bytes,{PARTNER}[])"
 PLAN_EVIDENCE = f"(uint256,bytes32,{LINK},uint256[],bytes)"
 
 
@@ -135,8 +133,8 @@ def mutated(value: Any, chance: random.Random) -> Any:
     if isinstance(value, int):
         return value ^ 1 << chance.randrange(16)
     if isinstance(value, bytes):
-        at = chance.randrange(len(value) + 1)
-        flipped = value[:at] + bytes([value[at] ^ 1 << chance.randrange(8)]) + value[at + 1 :] if at < len(value) else b""
+        at = chance.randrange(len(value) or 1)
+        flipped = value[:at] + bytes(byte ^ 1 << chance.randrange(8) for byte in value[at : at + 1]) + value[at + 1 :]
         longer, shorter = value + chance.randbytes(1), value[: max(len(value) - 1, 0)]
         return flipped if len(value) == 32 else chance.choice([flipped, longer, shorter])
     items = list(value)
@@ -220,7 +218,9 @@ class Court:
 
     # -- what the referee says
 
-    def verdicts(self, cases: Sequence[tuple[int, bytes]], round_: int | None = None, aggregator: Any = None) -> list[str]:
+    def verdicts(
+        self, cases: Sequence[tuple[int, bytes]], round_: int | None = None, aggregator: Any = None
+    ) -> list[str]:
         """Of evidence against nodes: GUILTY, or what judge reverts with."""
         number = self.made.model.now.number if round_ is None else round_
         address = str(aggregator or self.made.aggregator)

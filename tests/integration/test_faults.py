@@ -22,6 +22,7 @@ import pytest
 from web3 import Web3
 
 import gridpact.chain.aggregator
+import gridpact.node
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.audit import Audit, audit_round
 from gridpact.chain.account import ChainAccount, address_of, new_key
@@ -440,9 +441,10 @@ def test_relay_dies(street: Build, anvil: Network, tmp_path: Path) -> None:
     check_clean(played)
 
 
-def test_relay_withholds(street: Build, anvil: Network) -> None:
-    """It goes on taking submissions, but brings none to the chain: nodes wait for half a phase, no longer."""
-    built = street(SHORT)
+def test_relay_withholds(street: Build, anvil: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on taking submissions, but brings none to the chain: nodes wait for a part of a phase, no longer."""
+    monkeypatch.setattr(gridpact.node, "LAST_CALL", 1.0 / PATIENT)
+    built = street()
     account = ChainAccount(anvil.connect(), new_key())
     anvil.fund([account.address], ETHER)
     aggregator = Aggregator.of(built.record, account.web3, account)

@@ -116,7 +116,7 @@ class Round:
     closed: list[Closed] = field(default_factory=list)
     commitments: dict[int, bytes] = field(default_factory=dict)
     disturbed: int = 0  # the last iteration in which somebody was missing or excluded
-    history: dict[int, list[tuple[int, Part, bytes]]] = field(default_factory=dict)  # iteration, part, commitment before
+    history: dict[int, list[tuple[int, Part, bytes]]] = field(default_factory=dict)  # iteration, part, commitment
 
     @property
     def running(self) -> bool:

@@ -88,7 +88,8 @@ class Iteration:
             their_steps, their_first = self._pairs(partner).get(node, (None, 0))
             if partner not in self.now.parts or their_steps != steps:
                 continue
-            for one, other in zip(range(first, first + len(steps)), range(their_first, their_first + len(steps)), strict=True):
+            for at in range(len(steps)):
+                one, other = first + at, their_first + at
                 d, d_back = self._both(self.now, node, one, partner, other)
                 agreed_before = 0
                 if self.before and node in self.before.parts and partner in self.before.parts:
