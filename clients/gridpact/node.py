@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,13 @@ is not on the chain sends it directly."""
 
 CHECK_EVERY = 4
 """Iterations from one check of another node's network residuals to the next."""
+
+
+BOARD_SECONDS = 1.0
+"""How long the grid operator's node waits at the relay before it looks at the chain."""
+
+ATTEMPTS = 3
+"""How often an accusation is made in an iteration."""
 
 
 @dataclass
@@ -412,11 +420,17 @@ class Node:
         return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(said), self.view.steps)}
 
     def _accuse(self, round_: int, node: int, iteration: int) -> None:
-        try:
-            evidence = residual_evidence(self._aggregator, round_, node, iteration)
-            self._try("accuse", lambda: self._aggregator.accuse(round_, node, evidence))
-        except ChainError as error:
-            log.warning("the accusation of node %d failed: %s", node, error)
+        """Submissions of the accused and its partners overtake the evidence; then it is put together once more. The
+        iteration stays open meanwhile, as this node has not submitted yet."""
+        for _ in range(ATTEMPTS):
+            try:
+                evidence = residual_evidence(self._aggregator, round_, node, iteration)
+                self._try("accuse", partial(self._aggregator.accuse, round_, node, evidence))
+                return
+            except ChainError as error:
+                log.warning("the accusation of node %d failed: %s", node, error)
+                if getattr(error, "name", "") != "NotProved":
+                    return
 
     # ------------------------------------------------------------------ steps 3 to 5
 
@@ -464,18 +478,19 @@ class Node:
         others = agent.assembly.nodes - memory.gone - {self.view.node}
         last_call = since + LAST_CALL * self._phase_seconds
         wishes: dict[int, Integers] = {}
-        if self._relay is not None:
-            wishes = self._wishes_at_relay(round_, progress, memory, others, last_call)
 
         def moved(now: Progress) -> bool:
             return (now.round, now.iteration, now.phase) != (round_, iteration, Phase.ITERATING)
 
-        now = self._aggregator.wait_for(
-            lambda now: moved(now) or others <= now.present | wishes.keys(),
-            max(last_call - time.monotonic(), 0.0),
-            close_overdue=False,
-            each_submission=True,
-        )
+        def complete(now: Progress) -> bool:
+            return moved(now) or others <= now.present | wishes.keys()
+
+        now = progress
+        while not complete(now) and (left := last_call - time.monotonic()) > 0:
+            if self._relay is not None:  # some may send directly, so the chain is looked at in between
+                left = min(left, BOARD_SECONDS)
+                wishes = self._wishes_at_relay(round_, iteration, memory, others - now.present, left)
+            now = self._aggregator.wait_for(complete, left, each_submission=True)
         if moved(now):
             return None
         heard = {
@@ -494,26 +509,23 @@ class Node:
         return heard
 
     def _wishes_at_relay(
-        self, round_: int, progress: Progress, memory: _Memory, others: frozenset[int], last_call: float
+        self, round_: int, iteration: int, memory: _Memory, missing: frozenset[int], seconds: float
     ) -> dict[int, Integers]:
-        """The copies of households whose signed submissions lie at the relay."""
+        """The copies of households whose signed submissions lie at the relay, once all are there or time is up."""
         assert self._relay is not None
         if not memory.accounts:
-            memory.accounts = self._aggregator.accounts_in(round_, others)
-        missing = len(others - progress.present)
+            memory.accounts = self._aggregator.accounts_in(round_, memory.agent.assembly.nodes)
         board: Sequence[SignedSubmission] = ()
         try:
-            left = max(last_call - time.monotonic(), 0.0)
-            board = self._relay.board(round_, progress.iteration, missing, left)
+            board = self._relay.board(round_, iteration, len(missing), seconds)
         except RelayUnavailable as error:
             log.warning("node %d hears the chain only: %s", self.view.node, error)
         assembly = memory.agent.assembly
         return {
             signed.node: decode_copies(assembly.blocks(signed.node), signed.copies, self.view.steps)
             for signed in board
-            if signed.node in others
-            and self._aggregator.signer_of(round_, progress.iteration, memory.head, signed)
-            == memory.accounts[signed.node]
+            if signed.node in missing
+            and self._aggregator.signer_of(round_, iteration, memory.head, signed) == memory.accounts[signed.node]
         }
 
     # ------------------------------------------------------------------ settlement

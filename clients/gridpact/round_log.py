@@ -16,8 +16,9 @@ def assembly_of(aggregator: Aggregator, round_: int) -> tuple[Assembly, dict[int
     declared = aggregator.declarations(round_)
     places = {node: Place(said.parent, tuple(sorted(said.children)), said.depth) for node, said in declared.items()}
     books = {node: decode_book(said.book) for node, said in declared.items()}
+    bids = {node: said.bids for node, said in declared.items()}
     steps = aggregator.setting().steps
-    return Assembly(roster.nodes, places, books, steps), {node: said.book for node, said in declared.items()}
+    return Assembly(roster.nodes, places, books, steps, bids), {node: said.book for node, said in declared.items()}
 
 
 def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) -> Closing:

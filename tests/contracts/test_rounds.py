@@ -130,12 +130,11 @@ def test_round_neverRunsBackwards(community):
 # ---------------------------------------------------------------------- silence
 
 
-def test_closeOverdue_failsBeforeTheDeadline(star, outsider):
+def test_closeOverdue_failsBeforeTheDeadline(star, outsider, chain):
     deadline = star.view("progress")[3]
     with refused(f"DeadlineNotPassed: {deadline}"):
         star.send(outsider, "closeOverdue")
-    rpc("evm_setNextBlockTimestamp", deadline)
-    rpc("evm_mine")
+    chain.mine(timestamp=deadline)
     with refused(f"DeadlineNotPassed: {deadline}"):
         star.send(outsider, "closeOverdue")
 

@@ -52,10 +52,16 @@ class Assembly:
         places: what they declared, others may be in it.
         books: their books, others may be in it.
         steps: T.
+        bids: how many bids they declared, where that is not what the books have.
     """
 
     def __init__(
-        self, nodes: frozenset[int], places: Mapping[int, Place], books: Mapping[int, Book], steps: int
+        self,
+        nodes: frozenset[int],
+        places: Mapping[int, Place],
+        books: Mapping[int, Book],
+        steps: int,
+        bids: Mapping[int, int] | None = None,
     ) -> None:
         self.nodes = nodes
         self.steps = steps
@@ -70,6 +76,7 @@ class Assembly:
             for node in nodes
         }
         self._books = {node: books.get(node, {}) for node in nodes}
+        self._declared = {node: self.bid_count(node) for node in nodes} | dict(bids or {})
 
     @staticmethod
     def of_views(views: Sequence[NodeView]) -> Assembly:
@@ -147,4 +154,4 @@ class Assembly:
         """Number of copies of the network and of bids, of all nodes that are not out: what the RMS divides by."""
         nodes = self.nodes - gone
         copies = sum(len(self.blocks(node)) for node in nodes) * self.steps
-        return copies, sum(self.bid_count(node) for node in nodes)
+        return copies, sum(self._declared[node] for node in nodes)

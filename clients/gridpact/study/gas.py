@@ -438,7 +438,8 @@ is closed with all nodes. No figure depends on the machine.
   here run Shanghai.
 - *Opening*: gas of opening the round and of all declarations, which every node sends itself in every mode.
 - *Iterations to 0.8 %*: after which the cost of the plan, as carried out, stays within 0.8 % of the centralised
-  optimum, see [convergence.md](convergence.md). *Gas of the round*: opening and so many iterations{extra}.
+  optimum, see [convergence.md](convergence.md). *Gas of the round*: opening and so many
+  iterations{extra}.
 - *Largest*: the largest transaction of these, by gas and by bytes.
 
 `{command}`, commit {commit}.
@@ -492,10 +493,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.out:
         extra = ""
         if "reference" in arguments.modes:
-            extra = "; those of the reference after the third are taken to cost as much as the third"
+            extra = "; those of the reference after the third are taken to cost as much as\n  the third"
         write_atomically(arguments.out, NOTE.format(**about, extra=extra) + table(rows))
     if arguments.json:
-        content = {**about, "targets": targets(rows), "rows": [asdict(row) for row in rows]}
+        content = [asdict(row) for row in rows]
         write_atomically(arguments.json, json.dumps(content, indent=1) + "\n")
     return 0
 

@@ -66,6 +66,7 @@ def result_fields(result: RunResult) -> dict[str, Any]:
         "day": community.day,
         "scenario": result.scenario.value,
         "network_agreement": result.agreement.value if result.scenario.has_network else None,
+        "relayed": result.relayed,
         "chain": chain_name(result),
         "households": len(result.households),
         "steps": community.steps,
