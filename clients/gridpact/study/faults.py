@@ -410,7 +410,7 @@ class Campaign:
     # ------------------------------------------------------------------ after a round
 
     def _check(self, round_: int, faults: Sequence[Fault], reports: dict[int, Any]) -> None:
-        tally, kinds = self._tally, {fault.node: fault.kind for fault in faults if fault.node is not None}
+        tally = self._tally
         outcome = self._manager.outcome(round_)
         failed = {node: report for node, report in reports.items() if isinstance(report, Exception)}
         for node, error in failed.items():
@@ -423,7 +423,7 @@ class Campaign:
         elif outcome.phase is Phase.ABANDONED:
             tally.problems.append("the round was abandoned")
         audit = audit_round(self._manager, round_)
-        liars = {node for node, kind in kinds.items() if kind == "lies about residuals"}
+        liars = {fault.node for fault in faults if fault.kind == "lies about residuals"}
         accused = {int(claim.split()[1]) for claim in audit.false_claims}
         tally.problems += [claim for claim in audit.false_claims if int(claim.split()[1]) not in liars]
         tally.problems += [*audit.contract_errors, *audit.plan_errors]
