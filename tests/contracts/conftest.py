@@ -1,5 +1,7 @@
 """Roles and communities for the contract tests. Run with `brownie test`."""
 
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +12,10 @@ sys.path[:0] = [str(TESTS), str(TESTS / "contracts")]
 
 from helpers import FEEDER, MAX_MISSES, STAR, TRADERS, Community, setting, theta  # noqa: E402
 from link import rpc  # noqa: E402
+
+GAS = TESTS / "contracts" / "gas.json"
+# Payloads and signatures have a few zero bytes more or less; anything else is a change of the contract.
+GAS_TOLERANCE = 0.01
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +119,19 @@ def feeder(started_feeder):
 def traders(community):
     """A round without a network, opened and declared."""
     return started(community, TRADERS)
+
+
+@pytest.fixture(scope="session")
+def measured():
+    """Compares gas with the snapshot; with GAS_SNAPSHOT=write, writes the figure to it instead."""
+    snapshot = json.loads(GAS.read_text())
+
+    def compare(name, gas):
+        print(f"\n  gas {name}: {gas:,}")
+        if os.environ.get("GAS_SNAPSHOT") == "write":
+            snapshot[name] = gas
+            GAS.write_text(json.dumps(snapshot, indent=1, sort_keys=True) + "\n")
+        assert name in snapshot, f"{GAS.name} has no figure for this call; run again with GAS_SNAPSHOT=write"
+        assert gas == pytest.approx(snapshot[name], rel=GAS_TOLERANCE)
+
+    return compare

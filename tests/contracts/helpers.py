@@ -185,9 +185,7 @@ class Community:
             blocks[block] = [self.random.choice(pick) for _ in range(self.steps)]
         return blocks
 
-    def part(
-        self, node: int, residuals: Sequence[int] = LARGE, largest: bool = False, **changes: Any
-    ) -> Part:
+    def part(self, node: int, residuals: Sequence[int] = LARGE, largest: bool = False, **changes: Any) -> Part:
         """A submission of random numbers."""
         values = {
             "words": tuple(word for lanes in self.copies(node, largest).values() for word in pack(lanes)),
@@ -197,9 +195,7 @@ class Community:
         }
         return Part(node, **values)
 
-    def submit(
-        self, node: int, residuals: Sequence[int] = LARGE, part: Part | None = None, **changes: Any
-    ) -> Receipt:
+    def submit(self, node: int, residuals: Sequence[int] = LARGE, part: Part | None = None, **changes: Any) -> Receipt:
         """Submits to the contract, and then to the model. Changes: round_, iteration, history, and those of a part."""
         now = self.model.now
         place = {

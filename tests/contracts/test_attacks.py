@@ -250,9 +250,7 @@ def test_attack_lanesThatOverflow(feeder, outsider, way):
             part = replace(feeder.part(node), words=tuple((1 << bit) * (at == word) for at in range(words)))
             if way == "direct":
                 with refused(f"LaneOverflow: {word}, {1 << bit}"):
-                    feeder.link.attempt(
-                        feeder.accounts[node], "submit", 1, 1, 0, part.words, part.bids, part.residuals
-                    )
+                    feeder.link.attempt(feeder.accounts[node], "submit", 1, 1, 0, part.words, part.bids, part.residuals)
             elif bit % 3 == 0:
                 assert relayed(feeder, outsider, [feeder.sign(part)]) == [node]
     assert state(feeder) == before

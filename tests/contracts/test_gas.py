@@ -1,34 +1,14 @@
 """What a round costs, against figures that are committed: a change must be deliberate."""
 
-import json
 import random
-from pathlib import Path
 
 import pytest
 from helpers import FEEDER, Community, setting, theta
 from link import Link
 from reference.aggregator_model import Declared, Part, pack
 
-SNAPSHOT = Path(__file__).with_name("gas.json")
-# Payloads and signatures have a few zero bytes more or less; anything else is a change of the contract.
-TOLERANCE = 0.01
 HOUSEHOLDS, STEPS, PARTNERS, BIDS = 16, 24, 4, 104
 BIAS = 1 << 19
-
-
-@pytest.fixture(scope="module")
-def measured():
-    """Compares with the snapshot; writes the figures to it where it has none."""
-    snapshot = json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else {}
-
-    def compare(name, gas):
-        print(f"\n  gas {name}: {gas:,}")
-        if name not in snapshot:
-            snapshot[name] = gas
-            SNAPSHOT.write_text(json.dumps(snapshot, indent=1, sort_keys=True) + "\n")
-        assert gas == pytest.approx(snapshot[name], rel=TOLERANCE)
-
-    return compare
 
 
 def book_of(node):

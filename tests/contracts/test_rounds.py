@@ -130,11 +130,11 @@ def test_round_neverRunsBackwards(community):
 # ---------------------------------------------------------------------- silence
 
 
-def test_closeOverdue_failsBeforeTheDeadline(star, outsider, chain):
+def test_closeOverdue_failsBeforeTheDeadline(star, outsider):
     deadline = star.view("progress")[3]
     with refused(f"DeadlineNotPassed: {deadline}"):
         star.send(outsider, "closeOverdue")
-    chain.mine(timestamp=deadline)
+    rpc("evm_mine", deadline)
     with refused(f"DeadlineNotPassed: {deadline}"):
         star.send(outsider, "closeOverdue")
 
