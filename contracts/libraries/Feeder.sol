@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import {MAX_NODES} from "./Nodes.sol";
 
 /// @title The feeder that the grid operator's node publishes, and its power flow
@@ -114,7 +116,7 @@ library Feeder {
             }
         }
 
-        uint256 lowest = limits.lowest > TOLERANCE ? limits.lowest - TOLERANCE : 0;
+        uint256 lowest = Math.saturatingSub(limits.lowest, TOLERANCE);
         uint256 highest = limits.highest + TOLERANCE;
         for (uint256 i = 1; i < v.length; ++i) {
             uint256 value = uint256(v[i]) * 1e12;
