@@ -100,7 +100,7 @@ def test_targets_areThoseOfTheShippedDays(rows: dict[str, Row]) -> None:
 def test_command_writesBothFiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, figures = tmp_path / "gas.md", tmp_path / "gas.json"
     assert main(["--sizes", "4x24", "--modes", "relayed", "--out", str(out), "--json", str(figures)]) == 0
-    (row,) = json.loads(figures.read_text())["rows"]
+    (row,) = json.loads(figures.read_text())
     assert (row["households"], row["steps"], row["mode"]) == (4, 24, "relayed")
     assert row["round_gas_to_0_8_percent"] > row["iterations_to_0_8_percent"] * 4 * row["calldata_floor"]
     assert f"{row['gas_per_household_iteration']:,.0f}" in out.read_text()

@@ -14,7 +14,7 @@ from gridpact.errors import InfeasibleError
 from gridpact.market.blocks import Block, Kind, blocks
 from gridpact.market.constraints import Constraints, branch_flow, cone, devices, flat, relaxation_gap, supply_contract
 from gridpact.market.scenario import NetworkAgreement
-from gridpact.market.solving import solve
+from gridpact.market.solving import Repeated, solve
 from gridpact.market.view import NodeView
 
 
@@ -82,7 +82,7 @@ class LocalProblem:
             cost += cp.sum(cp.multiply(self._linear, self._copies))
             cost += cp.sum(cp.multiply(penalties[:, None] / 2, cp.square(self._copies)))
         self._constraints = constraints
-        self._problem = cp.Problem(cp.Minimize(cost), flat(constraints))
+        self._problem = Repeated(cp.Problem(cp.Minimize(cost), flat(constraints)), self._name)
 
     def solve(self, linear: Array, trade_linear: Array) -> LocalSolution:
         """Solves for a (blocks, T) and b (bids,).
@@ -96,7 +96,7 @@ class LocalProblem:
         if self._bids is not None:
             self._trade_linear.value = trade_linear
         try:
-            solve(self._problem, self._name)
+            self._problem.solve()
         except InfeasibleError:
             raise InfeasibleError(
                 f"{self._name} has no feasible plan on {self.view.day}: {self._culprit()} cannot hold with the "
