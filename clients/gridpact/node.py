@@ -61,8 +61,8 @@ MOVED_ON = frozenset(
 """What a contract says to a call that came too late, or twice: look again."""
 
 LAST_CALL = 0.5
-"""Part of a phase after which the grid operator's node answers those who are there, and a node whose relayed submission
-is not on the chain sends it directly."""
+"""Part of a phase after which the grid operator's node answers those who are there; and of what is left of the phase,
+after which a node whose relayed submission is not on the chain sends it directly."""
 
 
 CHECK_EVERY = 4
@@ -403,9 +403,9 @@ class Node:
         """What others submitted in the iteration before, as far as it is known: the grid operator's node heard all of
         it; a household asks for that of one other now and then, since it takes a request."""
         me, assembly = self.view.node, memory.agent.assembly
-        entry, now = memory.history[-2]
+        entry, now, own = memory.history[-2]
         if isinstance(memory.agent.consensus, StarCentre):
-            if (own := memory.sent.get(now.iteration)) is None or now.iteration <= memory.doubtful:
+            if own is None:
                 return {}
             answers = dict(zip(memory.agent.blocks, own, strict=True))
             there = [node for node in others if node in now.present]
@@ -446,10 +446,11 @@ class Node:
         words, bids = encode_copies(memory.agent.blocks, submission.copies), encode_bids(submission.bids)
         residuals = memory.agent.residuals.as_tuple()
         head = memory.head
-        if self._relay is not None:
+        if self._relay is not None and not memory.relay_failed:
             signed = self._aggregator.sign(round_, iteration, head, self.view.node, words, bids, residuals)
             if self._leave_at_relay(round_, progress, signed, since):
                 return
+            memory.relay_failed = True
         self._try("submit", lambda: self._aggregator.submit(round_, iteration, head, words, bids, residuals))
 
     def _leave_at_relay(self, round_: int, progress: Progress, signed: SignedSubmission, since: float) -> bool:
@@ -465,8 +466,8 @@ class Node:
             moved = (now.round, now.iteration, now.phase) != (round_, progress.iteration, Phase.ITERATING)
             return moved or self.view.node in now.present
 
-        left = LAST_CALL * self._phase_seconds - (time.monotonic() - since)
-        return there(self._aggregator.wait_for(there, max(left, 0.0), look_first=False))
+        left = self._phase_seconds - (time.monotonic() - since)
+        return there(self._aggregator.wait_for(there, max(LAST_CALL * left, 0.0), look_first=False))
 
     def _hear(self, round_: int, progress: Progress, memory: _Memory, since: float) -> dict[Block, Integers] | None:
         """The grid operator's node waits for the households' wishes before it answers them.
@@ -487,7 +488,7 @@ class Node:
 
         now = progress
         while not complete(now) and (left := last_call - time.monotonic()) > 0:
-            if self._relay is not None:  # some may send directly, so the chain is looked at in between
+            if self._relay is not None and not memory.relay_failed:  # some may send directly, so the chain is looked at
                 left = min(left, BOARD_SECONDS)
                 wishes = self._wishes_at_relay(round_, iteration, memory, others - now.present, left)
             now = self._aggregator.wait_for(complete, left, each_submission=True)
@@ -604,7 +605,8 @@ class _Memory:
         self.last: dict[int, tuple[Submission, bytes]] = {}  # node -> last submission, commitment before it
         self.accounts: dict[int, str] = {}  # of the others, where this node reads the relay's board
         self.suspects: dict[int, int] = {}  # node -> iteration about which it claimed what is false
-        self.history: deque[tuple[IterationLog, Closing]] = deque(maxlen=3)  # newest last
+        self.relay_failed = False  # then this node sends directly for the rest of the round
+        self.history: deque[tuple[IterationLog, Closing, Integers | None]] = deque(maxlen=3)  # own copies; newest last
         self.head = START  # of the round, as it was read
 
     def follows(self, round_: int, closed: ClosedIteration) -> bool:
@@ -615,7 +617,7 @@ class _Memory:
         assert entry.closed is not None
         self.head = entry.closed.head
         self.gone = closing.gone
-        self.history.append((entry, closing))
+        self.history.append((entry, closing, own))
         for node, submission in entry.submissions.items():
             before = self.last[node][0].commitment if node in self.last else START
             self.last[node] = (submission, before)

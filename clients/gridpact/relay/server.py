@@ -56,14 +56,14 @@ class RelayServer:
         aggregator: on a connection of its own, with an account that pays.
         host: loopback, unless others are to reach it; it speaks plain HTTP.
         port: 0 for a free one.
-        patience: seconds that the first submission waits for the others; a quarter of a phase if none are given.
+        patience: seconds that the first submission waits for the others; a sixth of a phase if none are given.
     """
 
     def __init__(
         self, aggregator: Aggregator, host: str = "127.0.0.1", port: int = 0, patience: float | None = None
     ) -> None:
         self._aggregator = aggregator
-        self._patience = aggregator.setting().phase_seconds / 4 if patience is None else patience
+        self._patience = aggregator.setting().phase_seconds / 6 if patience is None else patience
         self._board = Board(aggregator.signer_of)
         self._standing: Standing | None = None
         self._ended = threading.Event()

@@ -267,7 +267,7 @@ class Campaign:
         assert network.rpc_url is not None
         self._network = network
         self._url = network.rpc_url.replace("http://", "ws://")
-        self._random = random.Random(seed)
+        self._seed, self._random = seed, random.Random(seed)
         self._web3 = network.connect()
         self._community: CommunityDay = (case := read_community(CASE)).on(case.days[0])
         self._views = {view.node: view for view in node_views(self._community, Scenario.TG, NetworkAgreement.DSO)}
@@ -305,16 +305,17 @@ class Campaign:
         with_relay = self._random.random() < 0.3
         faults = self._draw(with_relay)
         self._tally.faults.update(fault.kind for fault in faults)
-        settled = f"{', '.join(f'{f.kind} ({f.node}, {f.iteration})' for f in faults)}{', relayed' * with_relay}"
+        drawn = ", ".join(f"{fault.kind} ({fault.node}, {fault.iteration})" for fault in faults)
+        told = f"[seed {self._seed}, round {self._manager.progress().round + 1}: {drawn}{', relayed' * with_relay}]"
         try:
             round_ = self._manager.open_round(20260701)
             self._settlement.publish_tariff(round_, tariff_of(self._community.prices))
             reports = self._run_nodes(faults, with_relay)
             self._check(self._manager.progress().round, faults, reports)
         except Exception as error:
-            self._tally.problems.append(f"{type(error).__name__}: {error} [{settled}]")
+            self._tally.problems.append(f"{type(error).__name__}: {error}")
             self._end_round()
-        self._tally.problems = [f"{problem} [{settled}]" for problem in self._tally.problems]
+        self._tally.problems = [f"{problem} {told}" for problem in self._tally.problems]
         return self._tally
 
     def _draw(self, with_relay: bool) -> list[Fault]:
