@@ -294,8 +294,11 @@ class Node:
         )
 
     def _plan(self, round_: int, memory: _Memory, last: int) -> dict[str, Array]:
-        """The agreed schedule: that of the last x-step, which a node that came back since takes once more."""
+        """The agreed schedule. Without trades it is that of the last x-step, which a node that came back since takes
+        once more."""
         agent = memory.agent
+        if self.view.partners:
+            return agent.conclude().schedule
         if agent.solved != last:
             closing = memory.history[-1][1]
             again = self._new_memory(round_)

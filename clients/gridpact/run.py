@@ -53,10 +53,6 @@ class RunSettings:
     max_misses: int = 2  # iterations that a silent node may miss before it is out
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
 
-    @property
-    def tolerances(self) -> Tolerances:
-        return Tolerances.of(self.agreement)
-
 
 class Watcher(Protocol):
     """Is told how a run gets on."""
@@ -84,7 +80,7 @@ def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Run
     with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
         watcher.stage(f"Starting the chain ({settings.chain}) and deploying the contracts")
         with open_network(settings.chain) as network:
-            office = _Office(network, community, settings)
+            office = _Office(network, community, settings, Tolerances.of(views[0], penalties))
             office.deploy(views, penalties)
             with office.relaying() as relay:
                 files = office.equip(views, Path(folder), relay.url if relay else None)
@@ -124,10 +120,13 @@ class _Ledger:
 class _Office:
     """The community manager's side of a run: it deploys, enrols and opens the round, and has no say in it."""
 
-    def __init__(self, network: Network, community: CommunityDay, settings: RunSettings) -> None:
+    def __init__(
+        self, network: Network, community: CommunityDay, settings: RunSettings, tolerances: Tolerances
+    ) -> None:
         self._network = network
         self._community = community
         self._settings = settings
+        self._tolerances = tolerances
         self._web3 = network.connect()
         self._manager = network.manager(self._web3)
         self._gas: Counter[str] = Counter()
@@ -138,7 +137,7 @@ class _Office:
 
     def deploy(self, views: Sequence[NodeView], penalties: Penalties) -> None:
         settings = self._settings
-        eps = settings.tolerances.on_chain(settings.resolution)
+        eps = self._tolerances.on_chain(settings.resolution)
         theta = Theta(len(views), *penalties.on_chain(), *eps, settings.most_iterations)
         steps, dt = self._community.steps, self._community.step_hours
         setting = Setting(
@@ -225,7 +224,6 @@ class _Office:
         outcome = self._aggregator.outcome(self._round)
         closed = self._closed()
         rms = np.array([self._rms_w(item.residuals) for item in closed[1:]]).reshape(-1, 4)
-        tolerances = self._settings.tolerances
         self._aggregator.close()
         return _Ledger(
             phase=outcome.phase,
@@ -235,7 +233,7 @@ class _Office:
                 rms[:, 1],
                 rms[:, 2],
                 rms[:, 3],
-                limits_w=(tolerances.grid_w, tolerances.grid_w, tolerances.trade_w, tolerances.trade_w),
+                limits_w=self._tolerances.limits_w,
             ),
             records=settlement.recorded(self._round),
             token_unit=10.0 ** -settlement.token.decimals(),

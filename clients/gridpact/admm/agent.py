@@ -19,7 +19,7 @@ from gridpact.admm.residuals import NO_RESIDUALS, residuals_of
 from gridpact.admm.trades import Trades
 from gridpact.community.model import Array
 from gridpact.market.blocks import Block, Kind
-from gridpact.market.local import LocalProblem, LocalSolution
+from gridpact.market.local import LocalProblem, LocalSolution, Point
 from gridpact.market.view import NodeView
 
 
@@ -42,6 +42,7 @@ class Agent:
     def __init__(self, view: NodeView, assembly: Assembly, penalties: Penalties, resolution: Resolution) -> None:
         self.view = view
         self.assembly = assembly
+        self.penalties = penalties
         in_round = replace(view, parent=assembly.parents[view.node], children=assembly.children[view.node])
         self.consensus = consensus_of(in_round, penalties, resolution)
         self.trades = Trades(view, penalties, resolution)
@@ -50,11 +51,11 @@ class Agent:
         self.solved = 0  # in this iteration
         self.solve_seconds = 0.0
         self._in_round = in_round
-        self._penalties = penalties
         self._gone: frozenset[int] = frozenset()
         self._before: Closing | None = None
         self._relaxation = (OVER_RELAXATION, OVER_RELAXATION)  # of the next iteration: network, trades
         self._problem: LocalProblem | None = None  # built for the first x-step, and anew when somebody is gone
+        self._last_problem: LocalProblem | None = None  # the same with the trades as agreed
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -81,20 +82,44 @@ class Agent:
             self.consensus.hear(np.array([running.get(block, nothing) for block in self.blocks]), there)
         started = time.perf_counter()
         if self._problem is None:
-            self._problem = LocalProblem(
-                self._in_round,
-                self._penalties.of_blocks(self._in_round),
-                self._penalties.phi,
-                fixed=self._fixed(),
-                parted=self._parted(),
-            )
-        alpha, _ = self._relaxation
-        self.solution = self._problem.solve(self.consensus.linear(alpha), self.trades.linear())
+            self._problem = self._new_problem()
+        self.solution = self._problem.solve(self._point())
         self.solved = self.iteration + 1
         self.solve_seconds += time.perf_counter() - started
         return Submission(
             self.consensus.to_integers(self.solution.copies), self.trades.to_integers(self.solution.bids_kw)
         )
+
+    def conclude(self) -> LocalSolution:
+        """What a household with trades does after the last iteration: the best for itself with the trades as agreed,
+        near what the grid operator answered.
+
+        Raises:
+            InfeasibleError, SolverError: see `LocalProblem.solve`.
+        """
+        started = time.perf_counter()
+        if self._last_problem is None:
+            self._last_problem = self._new_problem(agreed=True)
+        solution = self._last_problem.solve(self._point())
+        self.solve_seconds += time.perf_counter() - started
+        return solution
+
+    def _new_problem(self, agreed: bool = False) -> LocalProblem:
+        return LocalProblem(
+            self._in_round,
+            self.trades.phi,
+            self.trades.pool_penalty,
+            fixed=self._fixed(),
+            parted=None if agreed else self._parted(),
+            agreed=agreed,
+        )
+
+    def _point(self) -> Point:
+        """Where the negotiation stands for this node."""
+        alpha, _ = self._relaxation
+        consensus, trades = self.consensus, self.trades
+        agreed = trades.agreed / 2 * trades.unit
+        return Point(consensus.linear(alpha), consensus.rho, trades.linear(), trades.pool_linear(), agreed)
 
     def take_in(self, now: Closing, copies: Integers | None) -> None:
         """Dual updates and partial residuals from a closed iteration (steps 4 and 5).
@@ -106,6 +131,7 @@ class Agent:
         node, assembly = self.view.node, self.assembly
         network, trades = self._relaxation
         self.residuals = NO_RESIDUALS
+        own_sum: Integers | None = None
         if copies is not None:
             counts = np.array([assembly.count(block, now.present) for block in self.blocks], dtype=np.int64)
             sums = np.array([now.sums[block] for block in self.blocks], dtype=np.int64).reshape(copies.shape)
@@ -113,7 +139,10 @@ class Agent:
             if self.view.partners:  # the operator's book is no book of partners, whatever it reads like
                 theirs, counted = assembly.bids_to(node, now.bids, now.present)
                 self.trades.update(now.bids[node], theirs, counted, trades)
+                own_sum, _ = assembly.by_step(node, now.bids[node], counted)
             self.residuals = residuals_of(assembly, node, copies, now, self._before)
+        if self.view.partners:
+            self.trades.balance(own_sum, *assembly.balance(now), trades)
         self._before = now
         scalars = assembly.scalars(self._gone)
         self._relaxation = (
@@ -122,7 +151,7 @@ class Agent:
         )
         if now.gone != self._gone:
             self._gone = now.gone
-            self._problem = None
+            self._problem = self._last_problem = None
             self.trades.part(self._parted())
 
     def _parted(self) -> Mask:

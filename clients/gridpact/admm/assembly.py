@@ -76,6 +76,7 @@ class Assembly:
             for node in nodes
         }
         self._books = {node: books.get(node, {}) for node in nodes}
+        self._balance: tuple[Closing, tuple[Integers, Integers]] | None = None
         self._declared = {node: self.bid_count(node) for node in nodes} | dict(bids or {})
 
     @staticmethod
@@ -133,6 +134,26 @@ class Assembly:
                 counted[at : at + len(steps)] = True
             at += len(steps)
         return theirs, counted
+
+    def balance(self, now: Closing) -> tuple[Integers, Integers]:
+        """What the bids that count add up to at every step, and how many households they are of, (T,) each."""
+        if self._balance is None or self._balance[0] is not now:  # all nodes in a process ask for the same
+            total, households = np.zeros(self.steps, dtype=np.int64), np.zeros(self.steps, dtype=np.int64)
+            for node in sorted(self.nodes & now.present):
+                _, counted = self.bids_to(node, now.bids, now.present)
+                own, count = self.by_step(node, self.bids_of(node, now.bids), counted)
+                total, households = total + own, households + (count > 0)
+            self._balance = now, (total, households)
+        return self._balance[1]
+
+    def by_step(self, node: int, values: Integers, counted: Mask) -> tuple[Integers, Integers]:
+        """Sum and number of what counts among a node's bids, (T,) each. A book may name steps that are none."""
+        steps = np.array([step for steps in self._books[node].values() for step in steps], dtype=np.int64)
+        counted = counted & (steps < self.steps)
+        total, count = np.zeros(self.steps, dtype=np.int64), np.zeros(self.steps, dtype=np.int64)
+        np.add.at(total, steps[counted], values[counted])
+        np.add.at(count, steps[counted], 1)
+        return total, count
 
     def bids_of(self, node: int, bids: Mapping[int, Integers]) -> Integers:
         """A node's bids as its book has them: zero where it declared fewer, (bids of the book,)."""

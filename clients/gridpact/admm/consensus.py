@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from gridpact.admm.assembly import Integers, Mask
-from gridpact.admm.parameters import Penalties, Resolution
+from gridpact.admm.parameters import Balancing, Penalties, Resolution
 from gridpact.community.model import Array
 from gridpact.market.blocks import Kind, blocks
 from gridpact.market.scenario import NetworkAgreement
@@ -37,6 +37,7 @@ class Consensus:
     Attributes:
         value: z, kW, kvar, or p.u. squared less 1.
         dual: y, currency per unit of z.
+        rho: its penalty, currency per unit of z squared.
     """
 
     answers_others = False
@@ -45,7 +46,7 @@ class Consensus:
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         self.view = view
         self.blocks = blocks(view.node, view.parent, view.children, view.depth)
-        self.rho = penalties.of_blocks(view)[:, None]
+        self.rho: Array = np.repeat(penalties.of_blocks(view)[:, None], view.steps, axis=1)
         self.unit = np.array([resolution.of(block.kind) for block in self.blocks])[:, None]
         self.value: Array = np.zeros((len(self.blocks), view.steps))
         self.dual: Array = np.zeros((len(self.blocks), view.steps))
@@ -104,11 +105,16 @@ class _Star(Consensus):
 
     x is the household's wish, z the operator's answer. The dual here is the household's; the operator's is its
     negative. Before the first answer there is no z to relax towards, and y is set by `_first_dual` from x.
+
+    Both balance rho, for each household and step, by the residuals of the two between them (see `Balancing`).
     """
 
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         super().__init__(view, penalties, resolution)
         self.heard: Mask = np.zeros((len(self.blocks), 1), dtype=bool)  # blocks with a first wish and answer
+        self._most = self.rho
+        self._balancing = Balancing.of(view)
+        self.rho = self._balancing.least * self._most
 
     def _first_dual(self, wishes: Array) -> Array:
         """y to begin with: in G an injection is worth the price that it saves or earns at node 0, else nothing."""
@@ -127,8 +133,24 @@ class _Star(Consensus):
         dual = np.where(self.heard, self.dual, self._first_dual(wishes))
         dual = dual + self.rho * (self._relaxed(wishes, relaxation) - answers)
         self.dual = np.where(counted, dual, self.dual)
+        self.rho = np.where(counted & self.heard, self._balanced(wishes, answers), self.rho)
         self.value = np.where(counted, answers, self.value)
         self.heard = self.heard | counted
+
+    def _balanced(self, wishes: Array, answers: Array) -> Array:
+        """rho for the next iteration, from x, z, and z of the iteration before."""
+        by, level = self._balancing, self.rho / self._most
+
+        def size(change: Array) -> Array:
+            """Of P and Q of a household together, resolution units, repeated for both."""
+            squares = ((change / self.unit) ** 2).reshape(-1, 2, change.shape[1]).sum(axis=1)
+            return np.repeat(np.sqrt(squares), 2, axis=0)
+
+        primal, dual = size(wishes - answers), size(answers - self.value)
+        more = (primal > by.apart * level * dual) & (primal > by.smallest)
+        less = (level * dual > by.apart * primal) & (dual >= by.smallest)
+        level = np.where(more, level * by.factor, np.where(less, level / by.factor, level))
+        return np.clip(level, by.least, by.most) * self._most
 
 
 class StarMember(_Star):

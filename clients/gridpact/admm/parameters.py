@@ -20,8 +20,12 @@ OVER_RELAXATION = 1.6
 ROUNDING_UNITS = 2
 """RMS residual, in resolution units, below which rounding may be what is left."""
 
-_TRADE = 1.0
-_STAR = {Kind.P: 0.5, Kind.Q: 0.17}
+POOL = 0.7
+"""Penalty on a household's trades of a step together, of phi."""
+
+_TRADE = 0.45
+_STAR = {Kind.P: 1.0, Kind.Q: 0.33}
+_PRIMAL, _DUAL, _DUAL_WITH_CONTRACTS, _NEIGHBOURS = 0.0011, 0.0022, 0.003, 0.07
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
 _VOLTAGE = 0.18
 
@@ -43,38 +47,6 @@ class Resolution:
 
     def of(self, kind: Kind) -> float:
         return self.voltage if kind is Kind.V else self.power_kw
-
-
-@dataclass(frozen=True)
-class Tolerances:
-    """When to stop: limits on the RMS residual per coupled scalar, W (for V in 2e-5 p.u. squared).
-
-    Tighter ones cost iterations; with these the implemented gap was below 0.1 % on all days of the shipped cases.
-    """
-
-    grid_w: float = 1.5
-    trade_w: float = 1.0
-
-    @staticmethod
-    def of(agreement: NetworkAgreement) -> Tolerances:
-        """Between neighbours rho is small, copies of a flow stay some tens of W apart where that costs nothing."""
-        return Tolerances() if agreement is NetworkAgreement.DSO else Tolerances(grid_w=100.0)
-
-    def on_chain(self, resolution: Resolution) -> tuple[int, int, int, int]:
-        """eps_p^g, eps_d^g, eps_p^t, eps_d^t of theta, 1/1000 resolution unit."""
-        grid, trade = (round(w / resolution.power_kw) for w in (self.grid_w, self.trade_w))
-        return grid, grid, trade, trade
-
-    def hold(self, squares: Sequence[int], scalars: tuple[int, int], resolution: Resolution) -> bool:
-        """The contract's test: whether four sums of squares, in resolution units squared, are within the limits.
-
-        Args:
-            squares: r_grid, s_grid, r_trade, s_trade.
-            scalars: number of copies of the network, and of bids.
-        """
-        counts = (scalars[0], scalars[0], scalars[1], scalars[1])
-        limits = self.on_chain(resolution)
-        return all(10**6 * s <= eps**2 * n for s, eps, n in zip(squares, limits, counts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -102,8 +74,13 @@ class Penalties:
     def from_chain(rho: int, phi: int) -> Penalties:
         return Penalties(rho * PENALTY_UNIT, phi * PENALTY_UNIT)
 
+    def power_kw(self, view: NodeView) -> float:
+        """p of the rule: kappa_mean dt / rho."""
+        return float(np.mean(np.abs(view.prices.import_price)) * view.step_hours / self.rho)
+
     def of_blocks(self, view: NodeView) -> Array:
-        """rho of every block of a node, shape (blocks,): currency/kW^2, for V currency/(p.u. squared)^2."""
+        """rho of every block of a node, in the star the most that it can be, shape (blocks,): currency/kW^2, for V
+        currency/(p.u. squared)^2."""
         star = view.agreement is NetworkAgreement.DSO
         multiples = _STAR if star else _LINE
         result = []
@@ -116,10 +93,74 @@ class Penalties:
         return np.array(result)
 
     def _voltage(self, view: NodeView, feeder: Feeder) -> float:
-        """0.18 kappa dt p / dv^2, with p = kappa dt / rho."""
-        scale = float(np.mean(np.abs(view.prices.import_price)) * view.step_hours)
+        """0.18 kappa dt p / dv^2."""
         span = feeder.voltage_max_pu - feeder.voltage_min_pu
-        return _VOLTAGE * scale**2 / (self.rho * span**2)
+        return _VOLTAGE * self.rho * (self.power_kw(view) / span) ** 2
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """When to stop: limits on the RMS residual per coupled scalar, W (for V in 2e-5 p.u. squared).
+
+    They are fractions of the households' power, so that what they leave open is a fraction of the cost. Tighter ones
+    cost iterations; with these the implemented gap was below 0.1 % on all days of the shipped cases.
+    """
+
+    primal_grid_w: float
+    dual_grid_w: float
+    trade_w: float
+
+    @staticmethod
+    def of(view: NodeView, penalties: Penalties) -> Tolerances:
+        """The rule, alike for all nodes of a community."""
+        watts = 1000 * penalties.power_kw(view)
+        if view.agreement is NetworkAgreement.NEIGHBOURS:
+            # rho is small, copies of a flow stay some tens of W apart where that costs nothing.
+            return Tolerances(_NEIGHBOURS * watts, _NEIGHBOURS * watts, _PRIMAL * watts)
+        dual = _DUAL_WITH_CONTRACTS if view.scenario.has_contracts else _DUAL
+        return Tolerances(_PRIMAL * watts, dual * watts, _PRIMAL * watts)
+
+    @property
+    def limits_w(self) -> tuple[float, float, float, float]:
+        """For r_grid, s_grid, r_trade, s_trade."""
+        return self.primal_grid_w, self.dual_grid_w, self.trade_w, self.trade_w
+
+    def on_chain(self, resolution: Resolution) -> tuple[int, int, int, int]:
+        """eps_p^g, eps_d^g, eps_p^t, eps_d^t of theta, 1/1000 resolution unit."""
+        primal, dual, trade, same = (round(w / resolution.power_kw) for w in self.limits_w)
+        return primal, dual, trade, same
+
+    def hold(self, squares: Sequence[int], scalars: tuple[int, int], resolution: Resolution) -> bool:
+        """The contract's test: whether four sums of squares, in resolution units squared, are within the limits.
+
+        Args:
+            squares: r_grid, s_grid, r_trade, s_trade.
+            scalars: number of copies of the network, and of bids.
+        """
+        counts = (scalars[0], scalars[0], scalars[1], scalars[1])
+        limits = self.on_chain(resolution)
+        return all(10**6 * s <= eps**2 * n for s, eps, n in zip(squares, limits, counts, strict=True))
+
+
+@dataclass(frozen=True)
+class Balancing:
+    """How the penalty of the star follows the residuals of a household at a step: it doubles where the wish stays away
+    from an answer that hardly moves, since a limit binds there, and halves where it is the other way round.
+
+    Attributes:
+        least, most: of the penalty, as fractions of what `Penalties.of_blocks` gives; it starts at the least.
+    """
+
+    least: float
+    most: float = 1.0
+    factor: float = 2.0
+    apart: float = 3.0  # how many times one residual exceeds the other
+    smallest: float = 4.0  # a residual below it is let alone, resolution units
+
+    @staticmethod
+    def of(view: NodeView) -> Balancing:
+        """In G the penalty alone holds a household back, which pays nothing itself; with trades it starts lower."""
+        return Balancing(least=0.125) if view.scenario.has_contracts else Balancing(least=0.25)
 
 
 def relaxation_at(iteration: int, squares: int, scalars: int) -> float:

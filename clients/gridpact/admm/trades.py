@@ -4,6 +4,12 @@ z_ij = (d_ij - d_ji)/2 and xi_ij <- xi_ij - phi/2 (d_ij + d_ji), over-relaxed. B
 same public integers by the same operations, so their trades cancel and their prices are equal to the last bit. Where
 one of them was absent, z and xi stay as they were.
 
+What is left of the mismatch after some iterations is common to all pairs of a step: more is offered than wanted there,
+and each pair sees only its small share of it. So all households also see the sum. That D_i = sum_j d_ij adds up to zero
+over the community follows from the pairs' agreements; as a constraint of its own, in the exchange form of ADMM, it
+moves the prices of all pairs together: lambda is its price, m_i is D_i less the average of all D. A trade is paid at
+xi - lambda.
+
 Arrays over bids have shape (bids,): partners ascending, then steps.
 """
 
@@ -12,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from gridpact.admm.assembly import Integers, Mask
-from gridpact.admm.parameters import Penalties, Resolution
+from gridpact.admm.parameters import POOL, Penalties, Resolution
 from gridpact.community.model import Array
 from gridpact.market.view import NodeView
 
@@ -25,19 +31,33 @@ class Trades:
         price: xi_ij, currency/kW over one step; the price per kWh is xi / dt. It starts at 0.75 kappa, between
             feed-in and import, which both partners know.
         agreed: d_ij - d_ji of the last iteration, twice the agreed trade in resolution units.
+        pool_price: lambda, currency/kW over one step, (T,): the same at all nodes.
+        pool_value: m, kW, (T,).
     """
 
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         self.view = view
         self.phi = penalties.phi
+        self.pool_penalty = POOL * penalties.phi
         self.unit = resolution.power_kw
         self.value: Array = np.zeros(view.bid_count)
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
         self.price: Array = 0.75 * view.step_hours * view.prices.import_price[bid_steps(view)]
+        self.pool_price: Array = np.zeros(view.steps)
+        self.pool_value: Array = np.zeros(view.steps)
+
+    @property
+    def paid_price(self) -> Array:
+        """xi - lambda, what a trade is paid at, currency/kW over one step, (bids,)."""
+        return self.price - self.pool_price[bid_steps(self.view)]
 
     def linear(self) -> Array:
         """b = -xi - phi z, the linear term of the x-step."""
         return -self.price - self.phi * self.value
+
+    def pool_linear(self) -> Array:
+        """c = lambda - pool m, that of the sums of trades, (T,)."""
+        return self.pool_price - self.pool_penalty * self.pool_value
 
     def to_integers(self, bids_kw: Array) -> Integers:
         """Bids in resolution units, rounded to the nearest: what goes on the chain."""
@@ -59,6 +79,20 @@ class Trades:
         step = self.phi * relaxation / 2 * ((own + theirs) * self.unit)
         self.price = np.where(counted, self.price - step, self.price)  # (24a)
 
+    def balance(self, own: Integers | None, total: Integers, households: Integers, relaxation: float) -> None:
+        """Takes in what the trades of a closed iteration add up to, by step, (T,) each.
+
+        Args:
+            own: sum of the bids of this household that counted; None where it was absent.
+            total: that of all households.
+            households: how many had a bid that counted.
+            relaxation: alpha of the iteration.
+        """
+        mean = total / np.maximum(households, 1) * self.unit
+        self.pool_price = self.pool_price + self.pool_penalty * relaxation * mean
+        if own is not None:
+            self.pool_value = relaxation * (own * self.unit - mean) + (1 - relaxation) * self.pool_value
+
     def part(self, gone: Mask) -> None:
         """Ends the trades with partners that are out of the round.
 
@@ -76,7 +110,7 @@ class Trades:
         """
         view = self.view
         milliwatt_seconds = round(self.unit * 1e6) * round(view.step_hours * 3600)  # of one unit
-        prices = np.rint(self.price / view.step_hours * 1e6).astype(np.int64)
+        prices = np.rint(self.paid_price / view.step_hours * 1e6).astype(np.int64)
         partners = [partner.node for partner in view.partners for _ in partner.steps]
         steps = bid_steps(view).tolist()
         result: dict[int, list[tuple[int, int, int]]] = {}

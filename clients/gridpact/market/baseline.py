@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
-from gridpact.market.local import LocalProblem
+from gridpact.market.local import LocalProblem, Point
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import NodeView, node_views
 
@@ -21,8 +21,7 @@ def fallback(view: NodeView) -> dict[str, Array]:
     if view.household is None:
         return {}
     alone = replace(view, scenario=Scenario.B, parent=view.node, children=(), depth=0, partners=(), line=None)
-    nothing = np.zeros(0)
-    return LocalProblem(alone, nothing, 0.0).solve(np.zeros((0, view.steps)), nothing).schedule
+    return LocalProblem(alone, 0.0).solve(Point.alone(view.steps)).schedule
 
 
 def baseline_net_kw(community: CommunityDay) -> Array:

@@ -27,30 +27,50 @@ class LocalSolution:
     schedule: dict[str, Array]  # (T,) each
 
 
+@dataclass(frozen=True)
+class Point:
+    """Where the negotiation stands for one node: the terms of its problem that change from iteration to iteration."""
+
+    linear: Array  # a, (blocks, T)
+    penalties: Array  # rho, (blocks, T)
+    trade_linear: Array  # b, (bids,)
+    pool_linear: Array  # c, (T,)
+    agreed: Array | None = None  # bids that are given, kW, (bids,)
+
+    @staticmethod
+    def alone(steps: int) -> Point:
+        """Of a node that negotiates about nothing."""
+        nothing = np.zeros((0, steps))
+        return Point(nothing, nothing, np.zeros(0), np.zeros(steps))
+
+
 class LocalProblem:
     """The convex problem of one node, built once and re-solved with new linear terms.
 
-    minimise   cost(x) + a . x + 1/2 x . diag(rho) x + gamma |d| + b . d + phi/2 d . d
+    minimise   cost(x) + a . x + 1/2 x . diag(rho) x + gamma |d| + b . d + phi/2 d . d + c . D + pool/2 D . D
 
-    over the node's private variables, its copies x and its bids d. With a = y - rho z and b = -xi - phi z this is the
-    augmented Lagrangian of eqs. (15) and (22) up to a constant.
+    over the node's private variables, its copies x, its bids d, and their sum D at every step. With a = y - rho z,
+    b = -xi - phi z and c = lambda - pool m this is the augmented Lagrangian of eqs. (15) and (22), with the balance of
+    all trades at every step, up to a constant.
 
     Args:
         view: what the node knows.
-        penalties: rho of every block, shape (blocks,).
         trade_penalty: phi.
+        pool_penalty: that of D.
         fixed: flows, (T,) each, that are given, since the node at their other end is absent. At the grid operator's
             node also those of households that are no children of it.
         parted: which bids are to partners that are absent, and so zero, (bids,).
+        agreed: whether the bids are given, by `solve`.
     """
 
     def __init__(
         self,
         view: NodeView,
-        penalties: Array,
         trade_penalty: float,
+        pool_penalty: float = 0.0,
         fixed: Mapping[Block, Array] | None = None,
         parted: NDArray[np.bool_] | None = None,
+        agreed: bool = False,
     ) -> None:
         self.view = view
         self._fixed = fixed or {}
@@ -58,18 +78,26 @@ class LocalProblem:
         self._schedule: dict[str, cp.Expression] = {}
         cost, constraints = self._own_problem()
 
+        self._traded: cp.Expression = cp.Constant(np.zeros(view.steps))  # sum_j d_ij
         self._bids = cp.Variable(view.bid_count) if view.bid_count else None
         if self._bids is not None:
             gamma = view.step_hours * np.concatenate([p.coefficient for p in view.partners])
             self._trade_linear = cp.Parameter(view.bid_count)
-            cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids))) + self._trade_linear @ self._bids
-            cost += trade_penalty / 2 * cp.sum_squares(self._bids)
+            self._pool_linear = cp.Parameter(view.steps)
+            self._agreed = cp.Parameter(view.bid_count) if agreed else None
+            traded = self._traded = cp.Variable(view.steps)
+            constraints["the sums of trades"] = [traded == self._sums() @ self._bids]
+            cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids)))
+            cost += self._trade_linear @ self._bids + trade_penalty / 2 * cp.sum_squares(self._bids)
+            cost += self._pool_linear @ traded + pool_penalty / 2 * cp.sum_squares(traded)
+            if self._agreed is not None:
+                constraints["the agreed trades"] = [self._bids == self._agreed]
             if parted is not None and parted.any():
                 constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == 0]
         if view.scenario.has_contracts and view.household is not None:
             contract = supply_contract(view.prices, view.step_hours)
             cost += contract.cost
-            balance = contract.net_import + self._schedule["injection_kw"] == self._traded()
+            balance = contract.net_import + self._schedule["injection_kw"] == self._traded
             constraints["the balance of import, feed-in and trades"] = [balance]
             self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
 
@@ -78,23 +106,26 @@ class LocalProblem:
             given = [self._copies[row] == self._fixed[self.blocks[row]] for row in rows]
             constraints["the flows of absent nodes"] = given
         if self.blocks:
-            self._linear = cp.Parameter((len(self.blocks), view.steps))
+            shape = (len(self.blocks), view.steps)
+            self._linear, self._penalties = cp.Parameter(shape), cp.Parameter(shape, nonneg=True)
             cost += cp.sum(cp.multiply(self._linear, self._copies))
-            cost += cp.sum(cp.multiply(penalties[:, None] / 2, cp.square(self._copies)))
+            cost += cp.sum(cp.multiply(self._penalties / 2, cp.square(self._copies)))
         self._constraints = constraints
         self._problem = Repeated(cp.Problem(cp.Minimize(cost), flat(constraints)), self._name)
 
-    def solve(self, linear: Array, trade_linear: Array) -> LocalSolution:
-        """Solves for a (blocks, T) and b (bids,).
+    def solve(self, at: Point) -> LocalSolution:
+        """Solves around a point of the negotiation.
 
         Raises:
             InfeasibleError: names the household and the constraint that cannot hold.
             SolverError: the solver failed.
         """
         if self.blocks:
-            self._linear.value = linear
+            self._linear.value, self._penalties.value = at.linear, at.penalties
         if self._bids is not None:
-            self._trade_linear.value = trade_linear
+            self._trade_linear.value, self._pool_linear.value = at.trade_linear, at.pool_linear
+            if self._agreed is not None:
+                self._agreed.value = at.agreed
         try:
             self._problem.solve()
         except InfeasibleError:
@@ -205,12 +236,10 @@ class LocalProblem:
         of = [Block(kind, line.node) for line in view.feeder.lines]
         return cp.vstack([self._copies[row[block]] if block in row else self._fixed[block] for block in of])
 
-    def _traded(self) -> cp.Expression:
-        """sum_j d_ij, shape (T,)."""
+    def _sums(self) -> Array:
+        """What adds the bids up by step, (T, bids)."""
         view = self.view
-        if self._bids is None:
-            return cp.Constant(np.zeros(view.steps))
         steps = np.concatenate([partner.steps for partner in view.partners])
         place = np.zeros((view.steps, view.bid_count))
         place[steps, np.arange(view.bid_count)] = 1
-        return place @ self._bids
+        return place

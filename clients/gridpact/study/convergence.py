@@ -1,20 +1,9 @@
-"""How many iterations a day needs, and where the contract's test would stop: in memory, with the chain's integers.
-
-    python -m gridpact.study.convergence [--out FILE] [--cases NAME ...] [--scenarios t tg g] [--agreement dso]
-
-prints the tables of `docs/convergence.md`, and writes them with --out.
-"""
+"""How many iterations a day needs, and where the contract's test would stop: in memory, with the chain's integers."""
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import platform
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -24,14 +13,13 @@ from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InfeasibleError
-from gridpact.files import write_atomically
 from gridpact.market.baseline import baseline_net_kw
 from gridpact.market.centralised import centralised_optimum
+from gridpact.market.local import LocalSolution
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.verification import implemented_cost
 from gridpact.market.view import node_views
 
-CASES = ("fontana16", "amsterdam16", "stress16")
 MOST_ITERATIONS = 200
 
 
@@ -69,7 +57,7 @@ def measure(day: Day) -> Measured:
         return Measured(day, feasible=False)
     penalties = Penalties.of_community(community, baseline_net_kw(community))
     views = node_views(community, day.scenario, day.agreement)
-    resolution, tolerances = Resolution(), Tolerances.of(day.agreement)
+    resolution, tolerances = Resolution(), Tolerances.of(views[0], penalties)
     gaps: list[float] = []
     voltage_min = voltage_max = 1.0
     relaxation_gap = 0.0
@@ -99,7 +87,7 @@ def compare(
 ) -> tuple[float, float, float]:
     """Implemented gap, lowest and highest voltage of an iterate."""
     nodes = [household.node for household in community.households]
-    schedules = [solution.schedule for node in nodes if (solution := agents[node].solution)]
+    schedules = [plan_of(agents[node]).schedule for node in nodes]
     cost = implemented_cost(
         community,
         scenario,
@@ -109,6 +97,13 @@ def compare(
     )
     voltage = cost.flow.voltage_pu
     return (cost.total - optimum) / abs(optimum), float(voltage.min()), float(voltage.max())
+
+
+def plan_of(agent: Agent) -> LocalSolution:
+    """What the household would do if the round ended here."""
+    if agent.view.partners or agent.solution is None:
+        return agent.conclude()
+    return agent.solution
 
 
 def _relaxation_gap(agents: Mapping[int, Agent]) -> float:
@@ -160,46 +155,3 @@ def table(rows: Sequence[Measured]) -> str:
 def _middle(values: Sequence[int]) -> str:
     known = [value or MOST_ITERATIONS for value in values]
     return f"{np.median(known):g}, {max(known)}"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gridpact.study.convergence", description=__doc__)
-    parser.add_argument("--cases", nargs="+", default=CASES)
-    parser.add_argument("--scenarios", nargs="+", default=["t", "tg", "g"])
-    parser.add_argument("--agreement", default="dso", choices=[a.value for a in NetworkAgreement])
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args(argv)
-    days = [
-        Day(case, day, Scenario(scenario), NetworkAgreement(arguments.agreement))
-        for case in arguments.cases
-        for scenario in arguments.scenarios
-        for day in read_community(case).days
-        if case != "stress16" or Scenario(scenario).has_network
-    ]
-    started = time.time()
-    rows: list[Measured] = []
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        for row in pool.imap(measure, days):
-            rows.append(row)
-            print(f"\r{len(rows)} of {len(days)} days", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    command = " ".join(["python -m gridpact.study.convergence", *(argv or sys.argv[1:])])
-    note = (
-        "# Convergence\n\n"
-        "Every shipped day of the named cases, cold start, in memory with the integers of the chain (the tests show "
-        "that a round on a chain gives the same iterates). The gap is the implemented one: the households' schedules "
-        "as they are, an exact power flow, the trades as agreed, against the centralised optimum. `to 0.8 %`: the "
-        "iteration after which it stays below. `stopped at`: where the contract's test ends the round; `later`: the "
-        "gap at the stop is above the limit. Voltages by the power flow of the plan at the stop; T does not promise "
-        "them.\n\n"
-        f"`{command}`, {time.strftime('%Y-%m-%d')}, {time.time() - started:.0f} s on {platform.machine()} with "
-        f"{multiprocessing.cpu_count()} cores, Python {platform.python_version()}.\n\n"
-    )
-    print(table(rows))
-    if arguments.out:
-        write_atomically(arguments.out, note + table(rows))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

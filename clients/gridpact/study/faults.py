@@ -55,7 +55,7 @@ CASE = "tiny3"
 PHASE_SECONDS = 3
 MAX_MISSES = 2
 MOST_ITERATIONS = 60
-TOLERANCES = Tolerances(grid_w=10.0, trade_w=10.0)  # the money and the feasibility do not depend on the last watt
+TOLERANCES = Tolerances(10.0, 10.0, 10.0)  # the money and the feasibility do not depend on the last watt
 TOKENS = 10**9
 REVERT_SECONDS = 0.6
 CONFIRM_SECONDS = 1.0

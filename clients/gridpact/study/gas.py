@@ -133,7 +133,7 @@ class Negotiation:
     def on_chain(self) -> tuple[Theta, Setting]:
         """With what the contract is deployed."""
         resolution, seconds = Resolution(), round(3600 * self.community.step_hours)
-        eps = Tolerances.of(AGREEMENT).on_chain(resolution)
+        eps = Tolerances.of(self.views[0], self.penalties).on_chain(resolution)
         return (
             Theta(len(self.views), *self.penalties.on_chain(), *eps, MOST_ITERATIONS),
             Setting(self.community.steps, seconds, *resolution.on_chain(), phase_seconds=10**6, max_misses=2),
@@ -146,7 +146,7 @@ def negotiated(community: CommunityDay, compared: bool = True) -> Negotiation:
     penalties = Penalties.of_community(community, baseline_net_kw(community))
     views = tuple(node_views(community, SCENARIO, AGREEMENT))
     optimum = centralised_optimum(community, SCENARIO).cost if compared else 0.0
-    resolution, tolerances = Resolution(), Tolerances.of(AGREEMENT)
+    resolution, tolerances = Resolution(), Tolerances.of(views[0], penalties)
     order = [*sorted(view.node for view in views if view.node), 0]
     residuals: dict[int, Residuals] = dict.fromkeys(order, (0, 0, 0, 0))
     iterations: list[tuple[Payload, ...]] = []

@@ -164,7 +164,7 @@ def convergence(result: RunResult) -> Figure:
         alone = len(limits) > 1 and len(of) == 1
         colour = next(colour for _, own, _, colour, _ in shown if own == limit) if alone else INK
         axes.axhline(limit, color=colour, linewidth=0.8)
-        axes.annotate(f"limit {limit:g} W" + (f",\n{of[0]}" if alone else ""), (1, limit),
+        axes.annotate(f"limit {limit:.3g} W" + (f",\n{of[0]}" if alone else ""), (1, limit),
                       xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
                       va="center" if len(limits) == 1 else "bottom" if limit == limits[-1] else "top",
                       color=colour, fontsize=8.5, annotation_clip=False)  # fmt: skip

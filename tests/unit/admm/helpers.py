@@ -110,12 +110,13 @@ def start(
     return negotiate(node_views(day, scenario, agreement), penalties, RESOLUTION, absent, most_misses)
 
 
-def last_of(iterates: Iterator[Iterate], agreement: NetworkAgreement, most: int = 200) -> Iterate:
+def last_of(iterates: Iterator[Iterate], most: int = 200) -> Iterate:
     """The first iterate in which nobody is missing and all residuals are within the limits: what the contract finds
     when it closes the next."""
-    tolerances = Tolerances.of(agreement)
     gone = NOBODY
     for iterate in islice(iterates, most):
+        agent = next(iter(iterate.agents.values()))
+        tolerances = Tolerances.of(agent.view, agent.penalties)
         complete = iterate.closing.present | gone == frozenset(iterate.agents)
         gone = iterate.closing.gone
         if complete and tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, RESOLUTION):

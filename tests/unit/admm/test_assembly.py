@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from admm.helpers import main_line, star, view
-from gridpact.admm.assembly import Assembly, Book, Place
+from gridpact.admm.assembly import Assembly, Book, Closing, Place
 from gridpact.market.blocks import Block, Kind
 from gridpact.market.scenario import Scenario
 
@@ -101,3 +102,19 @@ def test_assembly_ofViews() -> None:
     assert assembly.mirrors(1, 2)
     assert assembly.all_blocks == ()
     assert assembly.scalars() == (0, 4)
+
+
+def test_balance_addsUpWhatCounts() -> None:
+    """1 and 2 mirror each other at steps 0 and 2, 3's bids to 1 have no counterpart; books that name a step that is
+    none, or the node itself, break nothing."""
+    books = {1: {2: (0, 2), 3: (1,)}, 2: {1: (0, 2)}, 3: {1: (0,), 3: (7,)}, 4: {5: (1, 9)}, 5: {4: (1, 9)}}
+    assembly = Assembly(frozenset(books), {node: Place(node, (), 0) for node in books}, books, steps=3)
+    bids = {1: [5, 7, 100], 2: [-4, -9], 3: [50, 60], 4: [11, 70], 5: [-3, 80]}
+    closing = Closing(
+        1, frozenset({1, 2, 3, 4, 5}), (0, 0, 0, 0), {}, {node: np.array(own) for node, own in bids.items()}
+    )
+    total, households = assembly.balance(closing)
+    assert total.tolist() == [5 - 4, 11 - 3, 7 - 9]
+    assert households.tolist() == [2, 2, 2]
+    alone = replace(closing, present=frozenset({1, 3, 4, 5}), bids={k: v for k, v in closing.bids.items() if k != 2})
+    assert [part.tolist() for part in assembly.balance(alone)] == [[0, 8, 0], [0, 2, 0]]

@@ -58,6 +58,7 @@ def test_star_holdsTheSameBits(scenario: Scenario) -> None:
             if k in heard:
                 assert member.value.tolist() == centre.value[own].tolist()
                 assert member.dual.tolist() == centre.dual[own].tolist()
+                assert member.rho.tolist() == centre.rho[own].tolist()
             if k in absent or not answering:
                 assert (member.value.tolist(), member.dual.tolist()) == before[k]
             else:
@@ -178,3 +179,24 @@ def test_linearTerm_isThatOfTheAugmentedLagrangian() -> None:
     assert node.linear(OVER_RELAXATION) * x + node.rho / 2 * x**2 + constant == pytest.approx(
         lagrangian, abs=1e-12
     )  # rounding
+
+
+def test_star_balancesItsPenalty_byHand() -> None:
+    """Three steps, from the second answer on: in the first the wish stays 1 kW away from an answer that does not move,
+    and rho doubles up to its most; in the second both stay, and so does rho; in the third they agree while the answer
+    moves by 1 kW, and rho is as low as it can be."""
+    view = star(1, scenario=Scenario.G)[1]
+    member, most = StarMember(view, PENALTIES, RESOLUTION), PENALTIES.of_blocks(view)[:, None]
+    levels = []
+    for iteration in range(5):
+        wish = np.array([[2000, 500, 2000 * iteration]] * 2)
+        answer = np.array([[0, 500, 2000 * iteration]] * 2)
+        member.update(wish, wish + answer, np.array([2, 2]), 1.0)
+        levels.append((member.rho / most).tolist()[0])
+    assert levels == [[0.25] * 3, [0.5, 0.25, 0.25], [1, 0.25, 0.25], [1, 0.25, 0.25], [1, 0.25, 0.25]]
+    member.update(wish, wish, np.array([1, 1]), 1.0)  # the operator was absent
+    assert (member.rho / most).tolist()[0] == [1, 0.25, 0.25]
+    for level in (0.5, 0.25):
+        answer = answer + 2000
+        member.update(answer, 2 * answer, np.array([2, 2]), 1.0)
+        assert (member.rho / most).tolist()[1] == [level, 0.25, 0.25]

@@ -43,17 +43,18 @@ BOTH = [NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS]
 def test_tiny3_endsAtTheOptimum(tiny3: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> None:
     """0.1 % is what the issue asks for when convergence is declared; 200 iterations are the default of a run. A plan
     cannot beat the optimum by more than its devices and the reference are solved to: some 1e-5 with a cone."""
-    last = last_of(start(tiny3, scenario, agreement), agreement)
+    last = last_of(start(tiny3, scenario, agreement))
     assert -5e-5 <= gap(tiny3, scenario, last) <= 1e-3
 
 
 def test_tiny3_pricesLieBetweenFeedInAndImport(tiny3: CommunityDay) -> None:
     """bob sells in steps 1 and 2, gamma is nothing there: seller and buyer only agree between f and kappa."""
-    last = last_of(start(tiny3, Scenario.T, NetworkAgreement.DSO), NetworkAgreement.DSO)
-    prices = last.agents[2].trades.price / 6.0
+    last = last_of(start(tiny3, Scenario.T, NetworkAgreement.DSO))
+    prices = last.agents[2].trades.paid_price / 6.0
     kappa = np.array([0.40, 0.20, 0.40, 0.20])
-    # Offers and wishes are still up to 1 W apart, which moves a price by phi x 1 W a step of 6 h: 2e-4 EUR/kWh.
-    room = last.agents[2].trades.phi * Tolerances().trade_w / 1000 / 6.0
+    # What offers and wishes are still apart moves a price by phi for each kW in a step of 6 h.
+    trade_w = Tolerances.of(last.agents[2].view, last.agents[2].penalties).trade_w
+    room = last.agents[2].trades.phi * trade_w / 1000 / 6.0
     assert (prices >= kappa / 2 - room).all()
     assert (prices <= kappa + room).all()
 

@@ -11,7 +11,7 @@ from admm.helpers import view
 from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution, Tolerances, relaxation_at
 from gridpact.community.model import CommunityDay
 from gridpact.market.blocks import Kind, blocks
-from gridpact.market.scenario import NetworkAgreement
+from gridpact.market.scenario import NetworkAgreement, Scenario
 
 
 def test_resolution_onChain() -> None:
@@ -48,7 +48,7 @@ def test_penalties_ofBlocks_areOneFigureTimesTheirKind() -> None:
 def test_tolerances_judgeLikeAFloat(seed: int) -> None:
     """RMS in W against the limits in W; random sums around the limit, the exact limit left to the next test."""
     random = np.random.default_rng(seed)
-    resolution, tolerances = Resolution(), Tolerances(grid_w=2.0, trade_w=1.0)
+    resolution, tolerances = Resolution(), Tolerances(2.0, 2.0, 1.0)
     scalars = (int(random.integers(1, 5000)), int(random.integers(1, 5000)))
     counts = (scalars[0], scalars[0], scalars[1], scalars[1])
     limits = (2.0, 2.0, 1.0, 1.0)
@@ -63,7 +63,7 @@ def test_tolerances_judgeLikeAFloat(seed: int) -> None:
 
 def test_tolerances_includeTheLimit() -> None:
     """2 W are 4 units of 0.5 W: 100 copies may have 1600 units squared, not one more. Nothing to agree on holds."""
-    tolerances = Tolerances(grid_w=2.0, trade_w=1.0)
+    tolerances = Tolerances(2.0, 2.0, 1.0)
     assert tolerances.on_chain(Resolution()) == (4000, 4000, 2000, 2000)
     assert tolerances.hold((1600, 1600, 0, 0), (100, 0), Resolution())
     assert not tolerances.hold((1601, 1600, 0, 0), (100, 0), Resolution())
@@ -84,7 +84,15 @@ def test_relaxation_endsAtRounding(iteration: int, squares: int, alpha: float) -
     assert relaxation_at(iteration, squares, 8) == alpha
 
 
-def test_tolerances_ofTheAgreement() -> None:
-    """1.5 W and 100 W are 3 and 200 units of 0.5 W; trades alike."""
-    assert Tolerances.of(NetworkAgreement.DSO).on_chain(Resolution()) == (3000, 3000, 2000, 2000)
-    assert Tolerances.of(NetworkAgreement.NEIGHBOURS).on_chain(Resolution()) == (200_000, 200_000, 2000, 2000)
+def test_tolerances_areFractionsOfThePower() -> None:
+    """1 kW where kappa_mean 0.3 x dt 0.25 / rho is 1: 1.1 W and 3 W are 2.2 and 6 units of 0.5 W."""
+    penalties = Penalties(rho=0.3 * 0.25, phi=0.3)
+    star = view(1)
+    assert star.scenario.has_contracts
+    assert Tolerances.of(star, penalties).on_chain(Resolution()) == (2200, 6000, 2200, 2200)
+    in_g = view(1, scenario=Scenario.G)
+    assert Tolerances.of(in_g, penalties).on_chain(Resolution()) == (2200, 4400, 2200, 2200)
+    neighbour = view(1, agreement=NetworkAgreement.NEIGHBOURS)
+    assert Tolerances.of(neighbour, Penalties(rho=0.3 * 0.25 / 2, phi=0.3)).limits_w == pytest.approx(
+        (140, 140, 2.2, 2.2), rel=1e-12
+    )

@@ -101,3 +101,31 @@ def test_statements_truncateTowardsZero_andLeaveOutLessThanOneWattHour() -> None
     hours = STEP_HOURS
     energies = {step: energy for step, energy, _ in one.statements().get(2, [])}
     assert energies == {step: wh for step, wh in ((0, -int(1.5 * hours)), (2, int(0.5 * hours))) if wh}
+
+
+def test_balance_byHand() -> None:
+    """Four households offer 2 kW more than is wanted in step 0: 0.5 kW each, and lambda rises by pool x 0.5, for all
+    pairs of the step. This one sold 1.2 kW, 0.7 above the average."""
+    seller, _ = pair()
+    pool = 0.7 * PENALTIES.phi
+    total, households = np.array([2000, 0, 0]), np.array([4, 0, 2])
+    seller.balance(np.array([1200, 0, -300]), total, households, 1.0)
+    assert seller.pool_price == pytest.approx([pool * 0.5, 0, 0], rel=1e-12)
+    assert seller.pool_value == pytest.approx([0.7, 0, -0.3], rel=1e-12)
+    assert seller.pool_linear() == pytest.approx([pool * (0.5 - 0.7), 0, pool * 0.3], rel=1e-12)
+    seller.balance(None, total, households, OVER_RELAXATION)  # absent: the price is everybody's, the rest stays
+    assert seller.pool_price == pytest.approx([pool * 0.5 * (1 + OVER_RELAXATION), 0, 0], rel=1e-12)
+    assert seller.pool_value == pytest.approx([0.7, 0, -0.3], rel=1e-12)
+
+
+def test_statements_haveThePriceOfThePool() -> None:
+    """What is too much in a step is cheaper for both partners."""
+    seller, buyer = pair()
+    seller.update(np.array([2000, 500]), np.array([-1000, -500]), BOTH, 1.0)
+    buyer.update(np.array([-1000, -500]), np.array([2000, 500]), BOTH, 1.0)
+    before = seller.statements()[2]
+    for trades in (seller, buyer):
+        trades.balance(np.zeros(3, dtype=np.int64), np.array([1000, 0, 0]), np.array([2, 0, 0]), 1.0)
+    assert seller.statements()[2] == buyer.statements()[1]
+    fall = round(0.7 * PENALTIES.phi * 0.5 / STEP_HOURS * 1e6)
+    assert [entry[2] for entry in seller.statements()[2]] == [before[0][2] - fall, before[1][2]]

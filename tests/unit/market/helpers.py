@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.community.model import CommunityDay, Feeder, Household, Line, Prices
+from gridpact.market.local import LocalProblem, Point
 
 Array = NDArray[np.float64]
 
@@ -73,3 +74,10 @@ def sweep(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> tuple[A
     magnitude = np.array([abs(volts[k]) for k in range(1, n + 1)]) / source
     losses = np.array([3 * impedance[k].real * abs(current[k]) ** 2 for k in range(1, n + 1)]) / 1000
     return magnitude, losses
+
+
+def point(of: LocalProblem, rho: Array, linear: Array, trade_linear: Array, pool_linear: float = 0.0) -> Point:
+    """rho by block, as the parameters give it; the pool's term alike in all steps."""
+    steps = of.view.steps
+    penalties = np.repeat(rho[:, None], steps, axis=1)
+    return Point(linear, penalties, trade_linear, np.full(steps, pool_linear))

@@ -12,11 +12,11 @@ from gridpact.community.model import CommunityDay, Prices
 from gridpact.errors import InfeasibleError
 from gridpact.market.baseline import fallback
 from gridpact.market.blocks import Block, Kind
-from gridpact.market.local import LocalProblem, LocalSolution
+from gridpact.market.local import LocalProblem, LocalSolution, Point
 from gridpact.market.powerflow import power_flow
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import NodeView, node_views
-from market.helpers import Array, community, household
+from market.helpers import Array, community, household, point
 
 PENALTIES = Penalties(rho=0.4, phi=0.3)
 
@@ -31,14 +31,18 @@ DSO, NEIGHBOURS = NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS
 
 def problem(view: NodeView, fixed: dict[Block, Array] | None = None, parted: list[bool] | None = None) -> LocalProblem:
     gone = None if parted is None else np.array(parted, dtype=bool)
-    return LocalProblem(view, PENALTIES.of_blocks(view), PENALTIES.phi, fixed, gone)
+    return LocalProblem(view, PENALTIES.phi, fixed=fixed, parted=gone)
+
+
+def at(of: LocalProblem, linear: Array, trade_linear: Array) -> LocalSolution:
+    return of.solve(point(of, PENALTIES.of_blocks(of.view), linear, trade_linear))
 
 
 def solved(of: LocalProblem, seed: int = 0) -> LocalSolution:
     """With random linear terms, the same for the same seed."""
     random = np.random.default_rng(seed)
     linear = random.normal(scale=0.3, size=(len(of.blocks), of.view.steps))
-    return of.solve(linear, -random.uniform(0.5, 2.0, of.view.bid_count))
+    return at(of, linear, -random.uniform(0.5, 2.0, of.view.bid_count))
 
 
 def test_partedBids_areZero_andNoOther(tiny3: CommunityDay) -> None:
@@ -47,15 +51,15 @@ def test_partedBids_areZero_andNoOther(tiny3: CommunityDay) -> None:
     assert [(partner.node, partner.steps) for partner in view.partners] == [(1, (1, 2)), (3, (1, 2))]
     linear = np.zeros((0, 4))
     wanted = -np.array([1.7, 1.1, 1.9, 1.2])
-    free = problem(view).solve(linear, wanted)
+    free = at(problem(view), linear, wanted)
     assert np.abs(free.bids_kw).min() > 0.1
-    parted = problem(view, parted=[True, True, False, False]).solve(linear, wanted)
+    parted = at(problem(view, parted=[True, True, False, False]), linear, wanted)
     assert parted.bids_kw[:2] == pytest.approx([0, 0], abs=SOLVER)
-    alone = problem(replace(view, partners=view.partners[1:])).solve(linear, wanted[2:])
+    alone = at(problem(replace(view, partners=view.partners[1:])), linear, wanted[2:])
     assert parted.bids_kw[2:] == pytest.approx(alone.bids_kw, abs=SAME_OPTIMUM)
-    everybody = problem(view, parted=[False] * 4).solve(linear, wanted)
+    everybody = at(problem(view, parted=[False] * 4), linear, wanted)
     assert everybody.bids_kw.tolist() == free.bids_kw.tolist()
-    nobody = problem(view, parted=[True] * 4).solve(linear, wanted)
+    nobody = at(problem(view, parted=[True] * 4), linear, wanted)
     assert nobody.schedule["import_kw"] == pytest.approx(fallback(view)["import_kw"], abs=SAME_OPTIMUM)
 
 
@@ -84,13 +88,13 @@ def test_centre_withGivenInjections(tiny3: CommunityDay, scenario: Scenario) -> 
     given = {Block(Kind.P, 2): np.array([-1.0, 2.0, 3.0, -2.0]), Block(Kind.Q, 2): np.array([-0.3, 0.2, 0.1, -0.4])}
     random = np.random.default_rng(2)
     linear = random.normal(scale=0.3, size=(6, 4))
-    out = problem(view, given).solve(linear, np.zeros(0))
+    out = at(problem(view, given), linear, np.zeros(0))
     assert out.copies[2] == pytest.approx(given[Block(Kind.P, 2)], abs=SOLVER)
     assert out.copies[3] == pytest.approx(given[Block(Kind.Q, 2)], abs=SOLVER)
 
     never = problem(replace(view, children=(1, 3)), given)
     assert [block.node for block in never.blocks] == [1, 1, 3, 3]
-    answers = never.solve(linear[[0, 1, 4, 5]], np.zeros(0))
+    answers = at(never, linear[[0, 1, 4, 5]], np.zeros(0))
     assert answers.copies == pytest.approx(out.copies[[0, 1, 4, 5]], abs=SAME_OPTIMUM)
 
     flow = power_flow(tiny3.feeder, out.copies[0::2], out.copies[1::2])
@@ -110,7 +114,7 @@ def test_centre_leavesRoomForTheSilent() -> None:
     given = {Block(Kind.P, 1): np.array([12.0, 0.0]), Block(Kind.Q, 1): nothing, Block(Kind.Q, 2): nothing}
     linear = np.zeros((4, 2))
     linear[2] = -PENALTIES.of_blocks(view)[2] * 20.0  # the wish
-    answer = problem(view, given).solve(linear, np.zeros(0)).copies
+    answer = at(problem(view, given), linear, np.zeros(0)).copies
     assert answer[2][1] - answer[2][0] == pytest.approx(6.0, abs=0.5)  # losses and squares: some per cent
     flow = power_flow(day.feeder, answer[0::2], answer[1::2])
     assert flow.voltage_pu.max(axis=0) == pytest.approx([1.02, 1.02], abs=1e-5)  # binds, to the solver's tolerance
@@ -141,7 +145,7 @@ def test_fallback_isThePlanOfB(tiny3: CommunityDay, scenario: Scenario, agreemen
             assert plan == {}
             continue
         costs[view.node] = 6 * float(kappa @ plan["import_kw"] - kappa / 2 @ plan["feed_in_kw"])
-        of_b = LocalProblem(alone[view.node], np.zeros(0), 0.0).solve(np.zeros((0, 4)), np.zeros(0)).schedule
+        of_b = LocalProblem(alone[view.node], 0.0).solve(Point.alone(4)).schedule
         assert {name: row.tolist() for name, row in plan.items()} == {name: row.tolist() for name, row in of_b.items()}
     assert costs == pytest.approx({1: 7.20, 2: -4.50, 3: 3.60}, rel=1e-6)  # Clarabel stops at 1e-8
 
@@ -152,3 +156,28 @@ def test_fallback_followsThePrices(tiny3: CommunityDay) -> None:
     before, after = (fallback(node_views(day, Scenario.TG, DSO)[3]) for day in (tiny3, swapped))
     assert before["charge_kw"][2] > 0.4
     assert after["charge_kw"][1] > 0.4
+
+
+def test_pool_countsTheTradesOfAStepTogether(tiny3: CommunityDay) -> None:
+    """Its answer is also that of the problem without a pool whose bids have the pool's marginal price added."""
+    view = node_views(tiny3, Scenario.T, DSO)[1]
+    wanted = -np.array([1.7, 1.1, 1.9, 1.2])
+    pooled = LocalProblem(view, PENALTIES.phi, pool_penalty=0.8)
+    answer = pooled.solve(point(pooled, np.zeros(0), np.zeros((0, 4)), wanted, pool_linear=0.3)).bids_kw
+    free = problem(view)
+    sums = np.array([answer[0] + answer[2], answer[1] + answer[3]] * 2)
+    again = at(free, np.zeros((0, 4)), wanted + 0.3 + 0.8 * sums)  # the pool's terms, linear around the answer
+    assert again.bids_kw == pytest.approx(answer, abs=SAME_OPTIMUM)
+
+
+def test_agreedTrades_areKept(tiny3: CommunityDay) -> None:
+    """bob's bids are to ann in steps 1 and 2, then to cem; the supplier has the rest."""
+    view = node_views(tiny3, Scenario.T, DSO)[1]
+    given = np.array([1.0, -0.5, 0.25, 0.0])
+    last = LocalProblem(view, PENALTIES.phi, agreed=True)
+    nowhere = point(last, np.zeros(0), np.zeros((0, 4)), np.zeros(4))
+    for scale in (1.0, 2.0):
+        answer = last.solve(replace(nowhere, agreed=scale * given))
+        assert answer.bids_kw == pytest.approx(scale * given, abs=SOLVER)
+        net = answer.schedule["import_kw"] - answer.schedule["feed_in_kw"] + answer.schedule["injection_kw"]
+        assert net == pytest.approx(scale * np.array([0.0, 1.25, -0.5, 0.0]), abs=10 * SOLVER)

@@ -34,7 +34,7 @@ from gridpact.community.read import read_community
 from gridpact.errors import InexactRelaxationError, InfeasibleError
 from gridpact.market.baseline import baseline_net_kw
 from gridpact.market.centralised import centralised_optimum
-from gridpact.market.local import LocalProblem
+from gridpact.market.local import LocalProblem, Point
 from gridpact.market.powerflow import power_flow
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import NodeView, node_views
@@ -43,11 +43,9 @@ from market.helpers import community, household, sweep
 SOLVER = 1e-6
 """Relative: Clarabel stops at 1e-8 of the objective."""
 
-NOTHING = np.zeros(0)
-
 
 def solve_alone(view: NodeView) -> dict[str, np.ndarray]:
-    return LocalProblem(view, NOTHING, 0.0).solve(np.zeros((0, view.steps)), NOTHING).schedule
+    return LocalProblem(view, 0.0).solve(Point.alone(view.steps)).schedule
 
 
 def baseline_costs(day: CommunityDay) -> list[float]:

@@ -1,0 +1,339 @@
+"""How fast it is: iterations of all shipped days, waiting on chains beside the same without a chain, and growth.
+
+    python -m gridpact.study.bench [--out FILE] [--json FILE] [--cases NAME ...] [--chains NAME ...] [--sizes 16x24 ...]
+
+prints the tables of `docs/benchmarks.md`, and writes them with --out; --json writes the same figures for programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.admm.agent import Agent
+from gridpact.admm.memory import negotiate
+from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.community.grown import grown
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import read_community
+from gridpact.errors import GridpactError
+from gridpact.files import write_atomically
+from gridpact.market.baseline import baseline_net_kw
+from gridpact.market.centralised import centralised_optimum
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.view import node_views
+from gridpact.run import RunSettings, run
+from gridpact.study.convergence import MOST_ITERATIONS, Day, Measured, measure, table
+
+CASES = ("fontana16", "amsterdam16", "stress16")
+CHAINS = ("anvil", "ganache", "eth-tester")
+SIZES = ("16x24", "32x24", "64x24", "128x24", "256x24", "16x96", "32x96", "64x96")
+WAITING_DAY = ("fontana16", "12-22")
+GROWN_DAY = ("fontana16", "06-12")
+SCENARIO, AGREEMENT = Scenario.TG, NetworkAgreement.DSO
+
+
+# ---------------------------------------------------------------------- iterations
+
+
+def days_of(cases: Sequence[str]) -> list[Day]:
+    """All days and scenarios to measure; on the weak feeder of stress16 only those with a network."""
+    return [
+        Day(case, day, scenario)
+        for case in cases
+        for scenario in (Scenario.T, Scenario.TG, Scenario.G)
+        for day in read_community(case).days
+        if case != "stress16" or scenario.has_network
+    ]
+
+
+def iterations_of(cases: Sequence[str], say: Callable[[str], None]) -> list[Measured]:
+    """Measures all days, on all cores."""
+    days = days_of(cases)
+    rows: list[Measured] = []
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        for row in pool.imap(measure, days):
+            rows.append(row)
+            say(f"{len(rows)} of {len(days)} days")
+    return rows
+
+
+def summary(rows: Sequence[Measured]) -> str:
+    """What matters of the days, over all cases on feeders where a plan is always feasible, and over stress16."""
+    lines = [
+        "| days | scenario | to 0.8 %: median, 90 %, most | to 0.1 %: median, 90 %, most "
+        "| stop / needed for 0.1 %, median | gap at stop, most |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, of_stress in (("fontana16, amsterdam16", False), ("stress16", True)):
+        for scenario in (Scenario.T, Scenario.TG, Scenario.G):
+            some = [
+                row
+                for row in rows
+                if row.feasible and row.of.scenario is scenario and (row.of.case == "stress16") == of_stress
+            ]
+            if not some:
+                continue
+            coarse = [row.to_0_8_percent or MOST_ITERATIONS for row in some]
+            fine = [row.to_0_1_percent or row.stopped_at for row in some]
+            ratio = np.median([row.stopped_at / needed for row, needed in zip(some, fine, strict=True)])
+            figures = [f"{np.median(n):g}, {np.quantile(n, 0.9):.3g}, {max(n)}" for n in (coarse, fine)]
+            worst = max(abs(row.gap_at_stop) for row in some)
+            lines.append(
+                f"| {len(some)} of {name} | {scenario.name} | {figures[0]} | {figures[1]} | {ratio:.2f} | {worst:.3%} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+# ---------------------------------------------------------------------- waiting
+
+
+@dataclass(frozen=True)
+class Waited:
+    """A whole round on a chain, and the same iterations without one."""
+
+    chain: str
+    mode: str  # direct, relayed
+    iterations: int
+    startup_s: float  # from starting the nodes to the first closed iteration
+    round_s: float  # from starting the nodes to the end of the round
+    solving_s: float  # of the slowest node
+    in_memory_s: float
+    centralised_s: float
+
+
+class _StopWatch:
+    """Notes when a run starts its nodes, closes its first iteration, and ends its round."""
+
+    def __init__(self) -> None:
+        self.started = self.first = self.ended = 0.0
+
+    def stage(self, text: str) -> None:
+        now = time.perf_counter()
+        if text.startswith("Starting") and "nodes" in text:
+            self.started = now
+        elif text.startswith("Settling the trades"):
+            self.ended = now
+
+    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
+        self.first = self.first or time.perf_counter()
+
+
+def waited(community: CommunityDay, chain: str, relay: bool) -> Waited:
+    """Runs a day on a chain, then as many iterations in memory, then the centralised problem."""
+    watch = _StopWatch()
+    result = run(community, RunSettings(SCENARIO, AGREEMENT, chain, relay=relay), watch)
+    started = time.perf_counter()
+    views = node_views(community, SCENARIO, AGREEMENT)
+    penalties = Penalties.of_community(community, baseline_net_kw(community))
+    for iterate in negotiate(views, penalties):
+        if iterate.iteration == result.iterations:
+            break
+    in_memory = time.perf_counter() - started
+    started = time.perf_counter()
+    centralised_optimum(community, SCENARIO)
+    return Waited(
+        chain=chain,
+        mode="relayed" if relay else "direct",
+        iterations=result.iterations,
+        startup_s=watch.first - watch.started,
+        round_s=watch.ended - watch.started,
+        solving_s=result.solve_s,
+        in_memory_s=in_memory,
+        centralised_s=time.perf_counter() - started,
+    )
+
+
+def waiting_table(rows: Sequence[Waited]) -> str:
+    lines = [
+        "| chain | mode | iterations | to the first | round | an iteration | solving (slowest node) | in memory "
+        "| round / in memory | centralised |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row.chain} | {row.mode} | {row.iterations} | {row.startup_s:.1f} s | {row.round_s:.1f} s "
+        f"| {1000 * row.round_s / row.iterations:.0f} ms | {row.solving_s:.1f} s | {row.in_memory_s:.1f} s "
+        f"| {row.round_s / row.in_memory_s:.1f} | {row.centralised_s:.1f} s |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# ---------------------------------------------------------------------- growth
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A community of some size, negotiated in memory until the contract's test would stop it."""
+
+    households: int
+    steps: int
+    iterations: int
+    bytes_per_household: float  # of copies and bids that a household submits in an iteration
+    seconds_per_household: float  # solving, an iteration
+    operator_s: float  # node 0's answer, an iteration
+    memory_mb: float  # of the process that holds all nodes, at most
+
+
+def grown_to(size: tuple[int, int]) -> Grown:
+    households, steps = size
+    case, day = GROWN_DAY
+    community = grown(read_community(case).on(day), households, steps, seed=1)
+    views = node_views(community, SCENARIO, AGREEMENT)
+    penalties = Penalties.of_community(community, baseline_net_kw(community))
+    resolution, tolerances = Resolution(), Tolerances.of(views[0], penalties)
+    stop = False
+    for iterate in negotiate(views, penalties, resolution):
+        if stop or iterate.iteration == MOST_ITERATIONS:
+            break
+        stop = tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, resolution)
+    homes = [agent for node, agent in iterate.agents.items() if node]
+    return Grown(
+        households=households,
+        steps=steps,
+        iterations=iterate.iteration,
+        bytes_per_household=float(np.mean([_payload(agent, steps) for agent in homes])),
+        seconds_per_household=float(np.mean([agent.solve_seconds for agent in homes])) / iterate.iteration,
+        operator_s=iterate.agents[0].solve_seconds / iterate.iteration,
+        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _payload(agent: Agent, steps: int) -> int:
+    """Bytes: 12 lanes of 20 bits a word of 32 bytes, and 2 bytes a bid."""
+    return 32 * -(-steps // 12) * len(agent.blocks) + 2 * agent.view.bid_count
+
+
+def growth_table(rows: Sequence[Grown]) -> str:
+    lines = [
+        "| households x steps | iterations | bytes a household and iteration | solving, a household and iteration "
+        "| node 0, an iteration | memory of all nodes in one process |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row.households} x {row.steps} | {row.iterations} | {row.bytes_per_household:,.0f} "
+        f"| {1000 * row.seconds_per_household:.1f} ms | {1000 * row.operator_s:.0f} ms | {row.memory_mb:,.0f} MB |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# ---------------------------------------------------------------------- the program
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m gridpact.study.bench", description=__doc__)
+    parser.add_argument("--cases", nargs="*", default=CASES)
+    parser.add_argument("--chains", nargs="*", default=CHAINS)
+    parser.add_argument("--sizes", nargs="*", default=SIZES, help="households x steps")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args(argv)
+
+    def say(text: str) -> None:
+        print(f"\r{text:<60}", end="", file=sys.stderr, flush=True)
+
+    started = time.time()
+    days = iterations_of(arguments.cases, say)
+    rounds = []
+    case, day = WAITING_DAY
+    for chain in arguments.chains:
+        for relay in (False, True):
+            say(f"a round on {chain}{', relayed' * relay}")
+            rounds.append(waited(read_community(case).on(day), chain, relay))
+    sizes = []
+    for size in arguments.sizes:
+        say(f"growth: {size}")
+        households, steps = map(int, size.split("x"))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process each: memory is its own
+            sizes.append(pool.apply(grown_to, [(households, steps)]))
+    say("")
+    print(file=sys.stderr)
+    text = _document(days, rounds, sizes, ["python -m gridpact.study.bench", *(argv or sys.argv[1:])], started)
+    print(text)
+    if arguments.out:
+        write_atomically(arguments.out, text)
+    if arguments.json:
+        write_atomically(arguments.json, json.dumps(_figures(days, rounds, sizes), indent=1) + "\n")
+    return 0
+
+
+def _figures(days: Sequence[Measured], rounds: Sequence[Waited], sizes: Sequence[Grown]) -> dict[str, object]:
+    return {
+        "iterations": [
+            {
+                "case": row.of.case,
+                "season": "summer" if "-06-" in f"-{row.of.day}" else "winter",
+                "day": row.of.day,
+                "scenario": row.of.scenario.name,
+                "start": "cold",
+                "to_0_8_percent": row.to_0_8_percent or None,
+                "to_0_1_percent": row.to_0_1_percent or None,
+                "stopped_at": row.stopped_at,
+                "gap_at_stop": row.gap_at_stop,
+            }
+            for row in days
+            if row.feasible
+        ],
+        "waiting": [asdict(row) for row in rounds],
+        "growth": [asdict(row) for row in sizes],
+    }
+
+
+def _document(
+    days: Sequence[Measured], rounds: Sequence[Waited], sizes: Sequence[Grown], command: Sequence[str], started: float
+) -> str:
+    parts = [
+        "# Benchmarks",
+        f"`{' '.join(command)}`, {time.strftime('%Y-%m-%d')}, {time.time() - started:.0f} s on {platform.machine()} "
+        f"with {multiprocessing.cpu_count()} cores, Python {platform.python_version()}. Times are of a shared machine; "
+        "ratios, iterations and bytes are what to look at.",
+    ]
+    if days:
+        parts += [
+            "## Iterations",
+            "Every shipped day of the named cases, cold start, in memory with the integers of the chain (the tests "
+            "show that a round on a chain gives the same iterates). The gap is the implemented one: the households' "
+            "plans if the round ended there, an exact power flow, the trades as agreed, against the centralised "
+            "optimum. An iteration count means that the gap stays below from there to the stop. The last columns: "
+            "where the contract's test, which does not know the optimum, ends the round, and the gap there.",
+            summary(days),
+            "By case. Voltages are those of the power flow of the plan at the stop; T does not promise them. `later`: "
+            "the gap at the stop is above the limit.",
+            table(days),
+        ]
+    if rounds:
+        parts += [
+            "## Waiting",
+            f"{WAITING_DAY[0]}, {WAITING_DAY[1]}, scenario TG, whole rounds: 17 nodes as processes on all cores (on "
+            "eth-tester threads of one process), a chain that makes a block for every transaction. *To the first*: "
+            "from starting the nodes to the first closed iteration, problems built and declarations made. *In memory*: "
+            "the same iterations in one process without a chain. *Centralised*: one solver that knows everything.",
+            waiting_table(rounds),
+        ]
+    if sizes:
+        parts += [
+            "## Growth",
+            f"{GROWN_DAY[0]}, {GROWN_DAY[1]}, scenario TG, grown (see `community/grown.py`) with 8 partners at most, "
+            "in memory in one process. A contract takes up to 127 households; larger ones are"
+            " shown for the mathematics. Gas by size: [gas.md](gas.md).",
+            growth_table(sizes),
+        ]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except GridpactError as error:
+        sys.exit(f"gridpact: {error}")

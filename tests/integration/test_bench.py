@@ -1,0 +1,37 @@
+"""The benchmark program, small: its figures are there and fit together. No time is judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gridpact.community.read import read_community
+from gridpact.study.bench import main, waited
+
+
+def test_command_writesBothFiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, figures = tmp_path / "benchmarks.md", tmp_path / "bench.json"
+    assert main(["--cases", "tiny3", "--chains", "--sizes", "4x24", "--out", str(out), "--json", str(figures)]) == 0
+    written = json.loads(figures.read_text())
+    assert [row["scenario"] for row in written["iterations"]] == ["T", "TG", "G"]
+    for row in written["iterations"]:
+        assert row["to_0_8_percent"] <= row["to_0_1_percent"] <= row["stopped_at"]
+        assert abs(row["gap_at_stop"]) <= 1e-3
+    (size,) = written["growth"]
+    assert (size["households"], size["steps"]) == (4, 24)
+    # Two words of 12 steps for each of P and Q, and at most 3 partners x 24 steps x 2 bytes.
+    assert 128 <= size["bytes_per_household"] <= 128 + 144
+    assert written["waiting"] == []
+    assert out.read_text() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("relay", [False, True])
+def test_waited_isOfOneRound(relay: bool) -> None:
+    community = read_community("tiny3")
+    row = waited(community.on(community.days[0]), "eth-tester", relay)
+    assert (row.chain, row.mode) == ("eth-tester", "relayed" if relay else "direct")
+    assert 0 < row.startup_s < row.round_s
+    assert 0 < row.solving_s < row.round_s
+    assert row.iterations > 5
