@@ -16,7 +16,7 @@ SOURCES := $(shell find contracts -name '*.sol')
 NETWORK ?= development
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage figures gas faults lint contracts clean
+.PHONY: help setup demo test coverage bench gas faults lint contracts clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,8 +37,8 @@ test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 coverage: setup ## branches of the contracts that their tests take; fails below 100 %
 	@$(PY) deploy/coverage.py -q
 
-figures: setup ## measure docs/convergence.md again (five to ten minutes on two cores)
-	@$(PY) -m gridpact.study.convergence --out docs/convergence.md
+bench: setup ## measure docs/benchmarks.md and reports/bench.json again (half an hour on two cores)
+	@$(PY) -m gridpact.study.bench --out docs/benchmarks.md --json reports/bench.json
 
 gas: setup ## measure docs/gas.md and reports/gas.json again (a quarter of an hour on two cores)
 	@$(PY) -m gridpact.study.gas --out docs/gas.md --json reports/gas.json

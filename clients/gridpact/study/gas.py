@@ -438,7 +438,7 @@ is closed with all nodes. No figure depends on the machine.
   here run Shanghai.
 - *Opening*: gas of opening the round and of all declarations, which every node sends itself in every mode.
 - *Iterations to 0.8 %*: after which the cost of the plan, as carried out, stays within 0.8 % of the centralised
-  optimum, see [convergence.md](convergence.md). *Gas of the round*: opening and so many
+  optimum, see [benchmarks.md](benchmarks.md). *Gas of the round*: opening and so many
   iterations{extra}.
 - *Largest*: the largest transaction of these, by gas and by bytes.
 

@@ -160,7 +160,10 @@ def convergence(result: RunResult) -> Figure:
     axes.set_yscale("log")
     axes.set_xlim(1, max(2, result.iterations))
     for limit in limits:
-        of = sorted({label.split(":")[0].lower() for _, own, label, *_ in shown if own == limit})
+        owners = [
+            label.removesuffix(" since the last iteration").lower() for _, own, label, *_ in shown if own == limit
+        ]
+        of = owners if len(owners) == 1 else sorted({label.split(":")[0] for label in owners})
         alone = len(limits) > 1 and len(of) == 1
         colour = next(colour for _, own, _, colour, _ in shown if own == limit) if alone else INK
         axes.axhline(limit, color=colour, linewidth=0.8)
