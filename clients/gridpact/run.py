@@ -198,9 +198,13 @@ class _Office:
         """Meters that read what was planned, signed by the metering account; the supplier settles the rest."""
         settlement = Settlement.of(self.record, self._web3, self._supplier)
         dt = self._community.step_hours
-        for household in self._community.households:
-            energies = [round(1000 * dt * power) for power in schedules[household.node]["injection_kw"]]
-            settlement.deliver(self._round, household.node, energies, self._metering_key)
+        energies = {
+            household.node: [round(1000 * dt * power) for power in schedules[household.node]["injection_kw"]]
+            for household in self._community.households
+        }
+        settlement.deliver_readings(
+            [settlement.sign_reading(self._metering_key, self._round, node, wh) for node, wh in energies.items()]
+        )
         self._gas["deliver"] += self._supplier.gas_used
         self._transactions += self._supplier.transactions
 

@@ -236,13 +236,25 @@ class Settlement(DeployedContract):
 
     def deliver_reading(self, reading: SignedReading) -> TxReceipt:
         """Settles a household's delivery of a finished round with the supplier; anybody may."""
+        (receipt,) = self.deliver_readings([reading])
+        return receipt
+
+    def deliver_readings(self, readings: Sequence[SignedReading]) -> list[TxReceipt]:
+        """The same for readings of one round, whose records and tariff are looked up once."""
+        if not readings:
+            return []
+        round = readings[0].round
+        records, tariff = self.recorded(round), self.tariff(round)
+        return [self._deliver(reading, records, tariff) for reading in readings]
+
+    def _deliver(self, reading: SignedReading, records: Sequence[TradeRecord], tariff: bytes) -> TxReceipt:
         round, node = reading.round, reading.node
         positions = sorted(
             (record.lower + record.higher - node, encode_trades([astuple(trade) for trade in record.trades]))
-            for record in self.recorded(round)
+            for record in records
             if node in (record.lower, record.higher)
         )
-        energies, tariff = encode_energies(reading.energies_wh), self.tariff(round)
+        energies = encode_energies(reading.energies_wh)
         return self._send("deliver", round, node, energies, tariff, positions, reading.r, reading.vs, afresh=True)
 
     # ------------------------------------------------------------------ views
