@@ -86,6 +86,7 @@ def test_trades_areStatedRecordedAndDelivered(world: Settled) -> None:
     for step, energy, _ in entries:
         planned[step] = energy
     reading = [energy - 100 for energy in planned]  # 2.4 kWh less than was sold
+    assert world.supplier.deliver_readings([]) == []
     world.supplier.deliver(number, 1, reading, world.metering_key)
     bill = 24 * 100 * 300_000 // 1000
     assert seller.delivery(number, 1) == Delivery(number, 1, -bill, 0, tuple(reading))
