@@ -25,7 +25,7 @@ POOL = 0.7
 
 _TRADE = 0.45
 _STAR = {Kind.P: 1.0, Kind.Q: 0.33}
-_PRIMAL, _DUAL, _DUAL_WITH_CONTRACTS, _NEIGHBOURS = 0.0011, 0.0022, 0.003, 0.07
+_PRIMAL, _DUAL, _DUAL_WITH_CONTRACTS = 0.0011, 0.0022, 0.003
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
 _VOLTAGE = 0.18
 
@@ -102,8 +102,9 @@ class Penalties:
 class Tolerances:
     """When to stop: limits on the RMS residual per coupled scalar, W (for V in 2e-5 p.u. squared).
 
-    They are fractions of the households' power, so that what they leave open is a fraction of the cost. Tighter ones
-    cost iterations; with these the implemented gap was below 0.1 % on all days of the shipped cases.
+    In the star and without a network they are fractions of the households' power, so that what they leave open is a
+    fraction of the cost. Tighter ones cost iterations; with these the implemented gap was below 0.1 % on all days of
+    the shipped cases.
     """
 
     primal_grid_w: float
@@ -116,7 +117,7 @@ class Tolerances:
         watts = 1000 * penalties.power_kw(view)
         if view.agreement is NetworkAgreement.NEIGHBOURS:
             # rho is small, copies of a flow stay some tens of W apart where that costs nothing.
-            return Tolerances(_NEIGHBOURS * watts, _NEIGHBOURS * watts, _PRIMAL * watts)
+            return Tolerances(100.0, 100.0, 1.0)
         dual = _DUAL_WITH_CONTRACTS if view.scenario.has_contracts else _DUAL
         return Tolerances(_PRIMAL * watts, dual * watts, _PRIMAL * watts)
 

@@ -93,6 +93,4 @@ def test_tolerances_areFractionsOfThePower() -> None:
     in_g = view(1, scenario=Scenario.G)
     assert Tolerances.of(in_g, penalties).on_chain(Resolution()) == (2200, 4400, 2200, 2200)
     neighbour = view(1, agreement=NetworkAgreement.NEIGHBOURS)
-    assert Tolerances.of(neighbour, Penalties(rho=0.3 * 0.25 / 2, phi=0.3)).limits_w == pytest.approx(
-        (140, 140, 2.2, 2.2), rel=1e-12
-    )
+    assert Tolerances.of(neighbour, penalties).limits_w == (100.0, 100.0, 1.0, 1.0)
