@@ -1,0 +1,64 @@
+"""The command line, a module for each command. Every error that gridpact raises on purpose ends here, as a sentence."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from gridpact import __version__
+from gridpact.cli import account, audit, cases, node, relay, run
+from gridpact.cli.options import Parser
+from gridpact.errors import GridpactError
+
+DESCRIPTION = """\
+A local energy market without a central operator: every household plans its own day at home, a contract on an
+Ethereum chain leads all plans to an agreement, and a second contract records the trades and pays them.
+
+Begin with `gridpact run`: 16 real homes agree on one day."""
+
+COMMANDS = (run, node, relay, audit, account, cases)
+"""In the order of `gridpact --help`."""
+
+DEBUG = "GRIDPACT_DEBUG"
+"""Environment variable that lets the traceback of an unexpected error through."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0 done, 1 failed, 2 bad input, 3 no feasible plan, 130 stopped."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        arguments = _parser().parse_args(argv)
+        status: int = arguments.command(arguments)
+        return status
+    except GridpactError as error:
+        print(f"gridpact: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("gridpact: stopped; all processes that it started are ended", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        told = f"unexpected {type(error).__name__}: {error}"
+        print(f"gridpact: {told}; this is a mistake in gridpact, {DEBUG}=1 shows where", file=sys.stderr)
+        return 1
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("gridpact", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"gridpact {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    return parser

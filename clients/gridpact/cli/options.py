@@ -1,0 +1,63 @@
+"""What several commands are given, and how it is checked."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+
+from gridpact.errors import InputError
+
+if TYPE_CHECKING:
+    from gridpact.chain.networks import Network
+
+Commands: TypeAlias = "argparse._SubParsersAction[Any]"
+
+Chosen = TypeVar("Chosen")
+
+
+class Parser(argparse.ArgumentParser):
+    """Complaints are errors like all others: one sentence, exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; `{self.prog} --help` shows what can be given")
+
+
+def add_chain(command: argparse.ArgumentParser, *names: str) -> None:
+    """Adds the record of the contracts, and the chain as `--rpc` or by other names before it."""
+    command.add_argument(
+        "--contracts",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="record of the deployment: addresses and ABIs of the contracts",
+    )
+    command.add_argument(
+        *names, "--rpc", dest="rpc", required=True, metavar="URL", help="a node of the chain, http:// or ws://"
+    )
+
+
+def chain_at(url: str) -> AbstractContextManager[Network]:
+    from gridpact.chain.networks import open_network  # imports web3, which takes a second
+
+    if "://" not in url:
+        raise InputError(f"--rpc needs the http:// or ws:// address of a node of the chain, not '{url}'")
+    return open_network(url)
+
+
+def check_folder(folder: Path) -> None:
+    """A run takes a minute: what cannot be written is better said before."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(
+            f"the results cannot be written to '{folder}': '{existing}' is no folder that can be written to"
+        )
+
+
+def choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:
+    if given not in known:
+        raise InputError(f"there is no {what} '{given}'; choose one of {', '.join(known)}")
+    return known[given]

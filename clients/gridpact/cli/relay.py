@@ -1,0 +1,33 @@
+"""`gridpact relay`: signed submissions of all in one transaction."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+
+from gridpact.cli.options import Commands, add_chain, chain_at
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("relay", help="a service that sends the signed submissions of all in one transaction")
+    add_chain(command)
+    command.add_argument("--key-file", type=Path, required=True, metavar="FILE", help="private key of who pays the gas")
+    command.add_argument("--port", type=int, default=8560, metavar="N", help="port on 127.0.0.1; default 8560")
+    command.set_defaults(command=_relay)
+
+
+def _relay(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.record import Record
+    from gridpact.launch import read_key
+    from gridpact.relay.server import RelayServer
+
+    record, key = Record.read(arguments.contracts), read_key(arguments.key_file)
+    with chain_at(arguments.rpc) as network:
+        web3 = network.connect()
+        with RelayServer(Aggregator.of(record, web3, ChainAccount(web3, key)), port=arguments.port) as relay:
+            print(f"gridpact: relaying at {relay.url}; Ctrl-C ends it", flush=True)
+            signal.pause()
+    return 0

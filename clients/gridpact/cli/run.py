@@ -1,0 +1,80 @@
+"""`gridpact run`: one day of a community, from negotiation to payment."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.cli.progress import Progress
+from gridpact.community.read import read_community
+from gridpact.market.scenario import NetworkAgreement, Scenario
+
+SCENARIOS = """\
+what is agreed on: b nothing (every household with its supplier), t bilateral trades, g the use of the grid, paid in
+common, tg trades within the limits of the grid (default)"""
+
+NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("run", help="one day of a community, from negotiation to payment, with a report")
+    command.add_argument(
+        "--case",
+        default="fontana16",
+        metavar="NAME|FILE",
+        help="a shipped case (see `gridpact cases`) or a community file; default fontana16",
+    )
+    command.add_argument("--day", metavar="D", help="a day of the case; default its first")
+    command.add_argument("--scenario", default="tg", metavar="b|t|g|tg", help=SCENARIOS)
+    command.add_argument(
+        "--network-agreement",
+        default="dso",
+        metavar="dso|neighbours",
+        help="how the grid is agreed on: with the grid operator's node, which holds where limits bind "
+        "(default), or between neighbours on the feeder, as in the B-DER report",
+    )
+    command.add_argument(
+        "--chain",
+        default="ganache",
+        metavar="CHAIN",
+        help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs",
+    )
+    command.add_argument(
+        "--relay",
+        action="store_true",
+        help="collect signed submissions and send them in one transaction an iteration, instead of one each",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO"
+    )
+    command.add_argument("--json", action="store_true", help="print result.json instead of the summary")
+    command.set_defaults(command=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    scenario = choice("scenario", arguments.scenario.lower(), {s.value: s for s in Scenario})
+    agreement = choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
+    community = read_community(arguments.case)
+    day = community.on(arguments.day or community.days[0])
+    folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_{scenario.value}")
+    check_folder(folder)
+
+    from gridpact.run import RunSettings, run  # imports web3 and CVXPY, which take a second
+    from gridpact.study.indicators import Indicators
+    from gridpact.study.report import write_report
+    from gridpact.study.summary import summary
+
+    if not arguments.json:
+        print(f"gridpact: {community.title or community.name}, {day.day}, scenario {scenario.name}")
+    with Progress() as progress:
+        settings = RunSettings(scenario=scenario, agreement=agreement, chain=arguments.chain, relay=arguments.relay)
+        result = run(day, settings, progress)
+    report = write_report(result, folder)
+    if arguments.json:
+        print((folder / "result.json").read_text(encoding="utf-8"), end="")
+    else:
+        print(summary(result))
+        print(f"Report: {report}")
+    return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
