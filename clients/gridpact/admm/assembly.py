@@ -44,6 +44,15 @@ class Closing:
     gone: frozenset[int] = frozenset()  # nodes that are out from here on
 
 
+@dataclass(frozen=True)
+class _Mirror:
+    """Two nodes that bid to each other for the same steps, as one of them sees it."""
+
+    partner: int
+    own: slice  # of its bids
+    theirs: slice  # of the partner's
+
+
 class Assembly:
     """The nodes of a round.
 
@@ -77,6 +86,8 @@ class Assembly:
         }
         self._books = {node: books.get(node, {}) for node in nodes}
         self._balance: tuple[Closing, tuple[Integers, Integers]] | None = None
+        self._mirrors: dict[int, tuple[_Mirror, ...]] = {}
+        self._steps: dict[int, Integers] = {}
         self._declared = {node: self.bid_count(node) for node in nodes} | dict(bids or {})
 
     @staticmethod
@@ -108,7 +119,7 @@ class Assembly:
         return self._books[node]
 
     def bid_count(self, node: int) -> int:
-        return sum(len(steps) for steps in self._books[node].values())
+        return len(self._steps_of(node))
 
     def mirrors(self, one: int, other: int) -> bool:
         """Whether two nodes bid to each other, for the same steps; else their bids to each other do not count."""
@@ -126,14 +137,31 @@ class Assembly:
         """
         theirs = np.zeros(self.bid_count(node), dtype=np.int64)
         counted = np.zeros(len(theirs), dtype=bool)
-        at = 0
-        for partner, steps in self._books[node].items():
-            if node in present and partner in present and self.mirrors(node, partner):
-                start = self._start(partner, node)
-                theirs[at : at + len(steps)] = self.bids_of(partner, bids)[start : start + len(steps)]
-                counted[at : at + len(steps)] = True
-            at += len(steps)
+        for pair in self._mirrors_of(node) if node in present else ():
+            if pair.partner in present:
+                said = bids[pair.partner][pair.theirs]  # fewer where it declared fewer than its book has
+                theirs[pair.own][: len(said)] = said
+                counted[pair.own] = True
         return theirs, counted
+
+    def _mirrors_of(self, node: int) -> tuple[_Mirror, ...]:
+        """The partners whose bids count, and where in both nodes' bids those to each other are."""
+        if node not in self._mirrors:
+            pairs, at = [], 0
+            for partner, steps in self._books[node].items():
+                if self.mirrors(node, partner):
+                    start = self._start(partner, node)
+                    pairs.append(_Mirror(partner, slice(at, at + len(steps)), slice(start, start + len(steps))))
+                at += len(steps)
+            self._mirrors[node] = tuple(pairs)
+        return self._mirrors[node]
+
+    def _steps_of(self, node: int) -> Integers:
+        """The step of each of a node's bids, (bids,)."""
+        if node not in self._steps:
+            named = [step for steps in self._books[node].values() for step in steps]
+            self._steps[node] = np.array(named, dtype=np.int64)
+        return self._steps[node]
 
     def balance(self, now: Closing) -> tuple[Integers, Integers]:
         """What the bids that count add up to at every step, and how many households they are of, (T,) each."""
@@ -148,7 +176,7 @@ class Assembly:
 
     def by_step(self, node: int, values: Integers, counted: Mask) -> tuple[Integers, Integers]:
         """Sum and number of what counts among a node's bids, (T,) each. A book may name steps that are none."""
-        steps = np.array([step for steps in self._books[node].values() for step in steps], dtype=np.int64)
+        steps = self._steps_of(node)
         counted = counted & (steps < self.steps)
         total, count = np.zeros(self.steps, dtype=np.int64), np.zeros(self.steps, dtype=np.int64)
         np.add.at(total, steps[counted], values[counted])

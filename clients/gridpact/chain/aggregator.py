@@ -14,8 +14,7 @@ from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.exceptions import TransactionNotFound
-from web3.logs import DISCARD
-from web3.types import EventData, RPCEndpoint, TxReceipt
+from web3.types import EventData, TxReceipt
 
 from gridpact.chain.account import NOBODY, ChainAccount, signer_of
 from gridpact.chain.artifacts import REFEREE, load
@@ -126,7 +125,7 @@ class Aggregator(DeployedContract):
     def open_round(self, day: int) -> int:
         """Opens the next round, labelled with a day (yyyymmdd). Returns its number."""
         receipt = self._send("openRound", day)
-        (event,) = self._contract.events.RoundOpened().process_receipt(receipt, errors=DISCARD)
+        (event,) = (event for event in self._told(receipt["logs"]) if event["event"] == "RoundOpened")
         number = int(arguments_of(event)["round"])
         self._blocks[number, 0] = int(receipt["blockNumber"])
         return number
@@ -208,8 +207,8 @@ class Aggregator(DeployedContract):
 
     def skipped(self, receipt: TxReceipt) -> dict[int, str]:
         """The nodes of which a part of a relayed batch did not count, and why."""
-        events = self._contract.events.Skipped().process_receipt(receipt, errors=DISCARD)
-        return {int(said["node"]): reason(bytes(said["reason"])) for said in map(arguments_of, events)}
+        events = (arguments_of(event) for event in self._told(receipt["logs"]) if event["event"] == "Skipped")
+        return {int(said["node"]): reason(bytes(said["reason"])) for said in events}
 
     # ------------------------------------------------------------------ anyone
 
@@ -384,11 +383,10 @@ class Aggregator(DeployedContract):
             calls = list(self._inner_calls(transaction_hash))
         parts: list[Mapping[str, Any]] = []
         for sender, data in calls:
-            with readable("a submission's calldata"):
-                function, arguments = self._contract.decode_function_input(data)
-            if function.fn_name == "relay":
+            function, arguments = self._interface.called(bytes(data))
+            if function == "relay":
                 parts += arguments["batch"]
-            elif function.fn_name == "submit":
+            elif function == "submit":
                 node = submission.node if len(calls) == 1 else self.node_in(arguments["round"], sender)
                 parts.append({"node": node, **arguments})
         self._parts = submission.transaction, parts
@@ -398,7 +396,7 @@ class Aggregator(DeployedContract):
         """Callers and calldata of the calls that other contracts made to the aggregator, in order."""
         parameters = [transaction_hash.to_0x_hex(), {"tracer": "callTracer"}]
         with readable("a trace of calls, which a submission through another contract needs"):
-            trace: Any = self.web3.manager.request_blocking(RPCEndpoint("debug_traceTransaction"), parameters)
+            trace = self._ask("debug_traceTransaction", *parameters)
         if "from" not in trace:
             raise ChainError(
                 f"The transaction {parameters[0]} submitted through another contract, and this chain does not trace"
@@ -418,10 +416,9 @@ class Aggregator(DeployedContract):
         with _still_there(submission), readable("a submission's receipt"):
             receipt = self.web3.eth.get_transaction_receipt(HexBytes(submission.transaction))
         told = sorted(
-            (int(event["logIndex"]), kind)
-            for kind in ("Submitted", "Skipped")
-            for event in self._contract.events[kind]().process_receipt(receipt, errors=DISCARD)
-            if event["address"] == self.address and arguments_of(event)["node"] == submission.node
+            (event["logIndex"], event["event"])
+            for event in self._told(receipt["logs"])
+            if event["event"] in ("Submitted", "Skipped") and arguments_of(event)["node"] == submission.node
         )
         kinds = [kind for _, kind in told]
         return kinds.index("Submitted") if "Submitted" in kinds else len(kinds)
@@ -545,8 +542,7 @@ class Aggregator(DeployedContract):
     def _watching(self, each_submission: bool) -> Watch:
         if each_submission not in self._watches:
             names = (*MILESTONES, "Submitted") if each_submission else MILESTONES
-            events: Any = self._contract.events
-            topics = [str(getattr(events, name)().topic) for name in names]
+            topics = self._interface.topics(names)
             self._watches[each_submission] = watch_events(url_of(self.web3), self.address, topics)
         return self._watches[each_submission]
 

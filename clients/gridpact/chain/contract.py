@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 from eth_typing import ChecksumAddress
 from web3 import Web3
-from web3.types import EventData, TxReceipt
+from web3.types import EventData, RPCEndpoint, TxReceipt
 
 from gridpact.chain.account import ChainAccount
+from gridpact.chain.interface import Interface
 from gridpact.chain.reverts import Abi, learn_errors, readable
 from gridpact.errors import ChainError, InputError, Reorganised
 
@@ -35,6 +36,7 @@ class DeployedContract:
         self.account = account
         learn_errors(abi)
         self._contract = web3.eth.contract(self.address, abi=cast(Any, abi))
+        self._interface = Interface(abi)
         with readable("the first request"):
             actual = web3.eth.chain_id
             code = web3.eth.get_code(self.address)
@@ -50,11 +52,18 @@ class DeployedContract:
 
     def _read(self, name: str, *arguments: Any) -> Any:
         """Calls a view, at the newest block: anew where that was taken back in the same moment."""
+        if name not in self._interface.functions:
+            raise self._unknown(name)
+        call = {"to": self.address, "data": self._interface.call(name, arguments)}
         for _ in range(READ_ATTEMPTS):
             with suppress(Reorganised), readable(f"`{name}`"):
-                return self._function(name)(*arguments).call()
+                return self._interface.answer(name, self._ask("eth_call", call, "latest"))
             time.sleep(READ_PAUSE)
         raise Reorganised(f"The chain is taken back again and again during `{name}`: look at its node.")
+
+    def _ask(self, method: str, *parameters: Any) -> Any:
+        """A request whose answer is taken as it is."""
+        return self.web3.manager.request_blocking(RPCEndpoint(method), list(parameters))
 
     def _send(
         self, name: str, *arguments: Any, gas: int | None = None, spare: int = 0, afresh: bool = False
@@ -66,32 +75,36 @@ class DeployedContract:
             call = self._function(name)(*arguments)
         return self.account.send(call, gas, spare, afresh)
 
-    def _events(self, name: str, first_block: int, **indexed: Any) -> list[EventData]:
+    def _events(self, name: str, first_block: int, **indexed: int) -> list[EventData]:
         """The events since a block with the given indexed arguments, in the chain's order: one request."""
-        with readable(f"the events {name}"):
-            event = getattr(self._contract.events, name)
-            logs = event.get_logs(from_block=first_block, argument_filters=dict(indexed))
-            return cast("list[EventData]", logs)
+        wanted = [indexed.get(item["name"]) for item in self._interface.events[name].indexed]
+        return self._log([name], first_block, *wanted)
 
-    def _log(self, names: Sequence[str], first_block: int, *indexed: int) -> list[EventData]:
+    def _log(self, names: Sequence[str], first_block: int, *indexed: int | None) -> list[EventData]:
         """Events of several kinds since a block, in the chain's order: one request.
 
         Args:
-            indexed: their first indexed arguments, which all of them have.
+            indexed: their first indexed arguments, which all of them have; None where any will do.
         """
         with readable("the log"):
-            events = {event.topic: event for event in (self._contract.events[name]() for name in names)}
-            topics = [list(events), *("0x" + number.to_bytes(32, "big").hex() for number in indexed)]
-            logs = self.web3.eth.get_logs({"address": self.address, "fromBlock": first_block, "topics": topics})
-            return [events[Web3.to_hex(log["topics"][0])].process_log(log) for log in logs]
+            words = [None if number is None else "0x" + number.to_bytes(32, "big").hex() for number in indexed]
+            topics = [self._interface.topics(names), *words]
+            wanted = {"address": self.address, "fromBlock": hex(first_block), "topics": topics}
+            return self._told(self._ask("eth_getLogs", wanted))
+
+    def _told(self, logs: Iterable[Mapping[str, Any]]) -> list[EventData]:
+        """The contract's events among entries of a log."""
+        own = (log for log in logs if log["address"].lower() == self.address.lower())
+        return [event for event in map(self._interface.event, own) if event is not None]
 
     def _function(self, name: str) -> Any:
         try:
             return self._contract.functions[name]
         except Exception as error:  # web3 raises a kind of its own for each way not to have it
-            raise InputError(
-                f"The ABI of {self.address} has no function `{name}`: use the ABI of the record."
-            ) from error
+            raise self._unknown(name) from error
+
+    def _unknown(self, name: str) -> InputError:
+        return InputError(f"The ABI of {self.address} has no function `{name}`: use the ABI of the record.")
 
 
 def checked_address(address: str) -> ChecksumAddress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cvxpy as cp
 import numpy as np
@@ -35,7 +35,7 @@ class Point:
     penalties: Array  # rho, (blocks, T)
     trade_linear: Array  # b, (bids,)
     pool_linear: Array  # c, (T,)
-    agreed: Array | None = None  # bids that are given, kW, (bids,)
+    agreed: Array = field(default_factory=lambda: np.zeros(0))  # bids that are given, where they are, kW, (bids,)
 
     @staticmethod
     def alone(steps: int) -> Point:
@@ -60,7 +60,7 @@ class LocalProblem:
         fixed: flows, (T,) each, that are given, since the node at their other end is absent. At the grid operator's
             node also those of households that are no children of it.
         parted: which bids are to partners that are absent, and so zero, (bids,).
-        agreed: whether the bids are given, by `solve`.
+        agreed: whether the bids are given, by `solve`, and only the rest is decided.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class LocalProblem:
         cost, constraints = self._own_problem()
 
         self._traded: cp.Expression = cp.Constant(np.zeros(view.steps))  # sum_j d_ij
-        self._bids = cp.Variable(view.bid_count) if view.bid_count else None
+        self._bids = cp.Variable(view.bid_count) if view.bid_count and not agreed else None
+        self._agreed = cp.Parameter(view.steps) if view.bid_count and agreed else None
+        if self._agreed is not None:  # what they cost is settled, too
+            self._traded = self._agreed
         if self._bids is not None:
             gamma = view.step_hours * np.concatenate([p.coefficient for p in view.partners])
             self._trade_linear = cp.Parameter(view.bid_count)
             self._pool_linear = cp.Parameter(view.steps)
-            self._agreed = cp.Parameter(view.bid_count) if agreed else None
             traded = self._traded = cp.Variable(view.steps)
             constraints["the sums of trades"] = [traded == self._sums() @ self._bids]
             cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids)))
             cost += self._trade_linear @ self._bids + trade_penalty / 2 * cp.sum_squares(self._bids)
             cost += self._pool_linear @ traded + pool_penalty / 2 * cp.sum_squares(traded)
-            if self._agreed is not None:
-                constraints["the agreed trades"] = [self._bids == self._agreed]
             if parted is not None and parted.any():
                 constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == 0]
         if view.scenario.has_contracts and view.household is not None:
@@ -124,8 +124,8 @@ class LocalProblem:
             self._linear.value, self._penalties.value = at.linear, at.penalties
         if self._bids is not None:
             self._trade_linear.value, self._pool_linear.value = at.trade_linear, at.pool_linear
-            if self._agreed is not None:
-                self._agreed.value = at.agreed
+        if self._agreed is not None:
+            self._agreed.value = self._sums() @ at.agreed
         try:
             self._problem.solve()
         except InfeasibleError:
@@ -135,7 +135,7 @@ class LocalProblem:
             ) from None
         steps = self.view.steps
         copies = np.asarray(self._copies.value) if self.blocks else np.zeros((0, steps))
-        bids = np.asarray(self._bids.value) if self._bids is not None else np.zeros(0)
+        bids = at.agreed if self._bids is None else np.asarray(self._bids.value)
         return LocalSolution(copies, bids, {k: np.asarray(e.value) for k, e in self._schedule.items()})
 
     def _culprit(self) -> str:
