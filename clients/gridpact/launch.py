@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Protocol
 
@@ -123,6 +125,18 @@ class Nodes:
                 raise GridpactError(f"the node in '{files.folder.name}' died without a word: see the logs beside it")
 
 
+def warm_up() -> ForkServerContext:
+    """Starts the fork server, if it does not run yet, and goes on while it imports what nodes need.
+
+    It holds nothing else, and forks one clean process a node: they start fast and share the memory of the imports.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["gridpact.launch", "gridpact.warm"])
+    forkserver.ensure_running()
+    return context
+
+
 @contextmanager
 def running_nodes(files: Sequence[NodeFiles], network: Network) -> Iterator[Nodes]:
     """Starts all nodes: as processes, or as threads where the chain lives in this process. Ends them at the exit."""
@@ -132,11 +146,7 @@ def running_nodes(files: Sequence[NodeFiles], network: Network) -> Iterator[Node
             thread.start()
         yield Nodes(files, threads)
         return
-    # A fork server that has imported everything, and holds nothing else, forks one clean process a node: they start
-    # fast and share the memory of the imports.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["gridpact.launch"])
+    context = warm_up()
     processes = [
         context.Process(target=_process, args=(item, network.rpc_url), name=item.folder.name, daemon=True)
         for item in files

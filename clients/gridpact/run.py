@@ -19,12 +19,12 @@ from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
-from gridpact.chain.networks import ETHER, Network, open_network
+from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement, encode_tariff
 from gridpact.chain.values import ClosedIteration, Phase, Progress, Setting, Theta, TradeRecord
 from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.files import write_atomically
-from gridpact.launch import NodeFiles, Nodes, running_nodes
+from gridpact.launch import NodeFiles, Nodes, running_nodes, warm_up
 from gridpact.market.baseline import baseline_net_kw
 from gridpact.market.centralised import CentralisedSolution, centralised_optimum
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -71,6 +71,8 @@ def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Run
         InfeasibleError: no plan keeps all limits on this day; raised before a chain is started.
         GridpactError: a node or the chain failed; all processes are ended.
     """
+    if settings.chain != EMBEDDED:
+        warm_up()  # while this process solves
     watcher.stage(f"Solving {community.name} on {community.day} in one place, to compare with")
     reference = centralised_optimum(community, settings.scenario)
     penalties = Penalties.of_community(community, baseline_net_kw(community))

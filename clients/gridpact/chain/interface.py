@@ -123,8 +123,7 @@ class Interface:
         event = self._by_topic.get(bytes(first))
         if event is None:
             return None
-        indexed = [decode([item["type"]], topic)[0] for item, topic in zip(event.indexed, rest, strict=True)]
-        arguments = _named(event.indexed, indexed)
+        arguments = _named(event.indexed, [_of_word(*pair) for pair in zip(event.indexed, rest, strict=True)])
         arguments |= _named(event.data, decode(_types(event.data), HexBytes(log["data"])))
         said = {
             "event": event.name,
@@ -152,6 +151,11 @@ def _structured(item: Mapping[str, Any], value: Any) -> Any:
     if kind == "tuple[]":
         return [_named(item["components"], part) for part in value]
     return _value(item, value)
+
+
+def _of_word(item: Mapping[str, Any], word: bytes) -> Any:
+    """An indexed argument; most are unsigned numbers."""
+    return int.from_bytes(word, "big") if item["type"].startswith("uint") else decode([item["type"]], word)[0]
 
 
 def _value(item: Mapping[str, Any], value: Any) -> Any:

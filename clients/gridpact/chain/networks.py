@@ -32,7 +32,10 @@ BLOCK_GAS = 30_000_000
 START_SECONDS = 60.0
 END_SECONDS = 0.5
 
-NAMES = ("ganache", "anvil", "eth-tester")
+EMBEDDED = "eth-tester"
+"""The chain inside the process."""
+
+NAMES = ("ganache", "anvil", EMBEDDED)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def open_network(name_or_url: str, log: Path | None = None) -> Iterator[Network]
     if name_or_url in ("ganache", "anvil"):
         with _started(name_or_url, log) as url:
             yield _at(url, name_or_url, PATIENCE_SECONDS)
-    elif name_or_url == "eth-tester":
+    elif name_or_url == EMBEDDED:
         yield _embedded()
     elif "://" in name_or_url:
         yield _at(name_or_url, "external", 5.0)
@@ -138,7 +141,7 @@ def _embedded() -> Network:
     def link() -> Web3:
         return Web3(EmbeddedTransport(tester, lock), middleware=[])
 
-    return Network("eth-tester", link().eth.chain_id, None, link)
+    return Network(EMBEDDED, link().eth.chain_id, None, link)
 
 
 # ---------------------------------------------------------------------- started here
