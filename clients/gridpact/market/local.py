@@ -76,6 +76,8 @@ class LocalProblem:
         self._fixed = fixed or {}
         self.blocks = blocks(view.node, view.parent, view.children, view.depth)
         self._schedule: dict[str, cp.Expression] = {}
+        if self.blocks:
+            self._copies = cp.Variable((len(self.blocks), view.steps))
         cost, constraints = self._own_problem()
 
         self._traded: cp.Expression = cp.Constant(np.zeros(view.steps))  # sum_j d_ij
@@ -105,13 +107,15 @@ class LocalProblem:
         if rows:
             given = [self._copies[row] == self._fixed[self.blocks[row]] for row in rows]
             constraints["the flows of absent nodes"] = given
+        if self.blocks and view.household is not None and view.agreement is NetworkAgreement.DSO:
+            wishes = cp.vstack([self._schedule["injection_kw"], self._schedule["injection_kvar"]])
+            constraints["the wishes for its injections"] = [self._copies == wishes]
         if self.blocks:
-            shape = (len(self.blocks), view.steps)
-            self._linear, self._penalties = cp.Parameter(shape), cp.Parameter(shape, nonneg=True)
+            self._linear = cp.Parameter(self._copies.shape)
             cost += cp.sum(cp.multiply(self._linear, self._copies))
-            cost += cp.sum(cp.multiply(self._penalties / 2, cp.square(self._copies)))
         self._constraints = constraints
-        self._problem = Repeated(cp.Problem(cp.Minimize(cost), flat(constraints)), self._name)
+        problem = cp.Problem(cp.Minimize(cost), flat(constraints))
+        self._problem = Repeated(problem, self._name, weighted=self._copies if self.blocks else None)
 
     def solve(self, at: Point) -> LocalSolution:
         """Solves around a point of the negotiation.
@@ -121,20 +125,19 @@ class LocalProblem:
             SolverError: the solver failed.
         """
         if self.blocks:
-            self._linear.value, self._penalties.value = at.linear, at.penalties
+            self._linear.value = at.linear
         if self._bids is not None:
             self._trade_linear.value, self._pool_linear.value = at.trade_linear, at.pool_linear
         if self._agreed is not None:
             self._agreed.value = self._sums() @ at.agreed
         try:
-            self._problem.solve()
+            self._problem.solve(at.penalties)
         except InfeasibleError:
             raise InfeasibleError(
                 f"{self._name} has no feasible plan on {self.view.day}: {self._culprit()} cannot hold with the "
                 "rest; correct its household file"
             ) from None
-        steps = self.view.steps
-        copies = np.asarray(self._copies.value) if self.blocks else np.zeros((0, steps))
+        copies = np.asarray(self._copies.value) if self.blocks else np.zeros((0, self.view.steps))
         bids = at.agreed if self._bids is None else np.asarray(self._bids.value)
         return LocalSolution(copies, bids, {k: np.asarray(e.value) for k, e in self._schedule.items()})
 
@@ -165,7 +168,6 @@ class LocalProblem:
         if not view.scenario.has_network:
             return cp.Constant(0.0), constraints
         if view.agreement is NetworkAgreement.DSO:
-            self._copies: cp.Expression = cp.vstack([behind_meter.injection_kw, behind_meter.injection_kvar])
             return cp.Constant(0.0), constraints
         return self._own_line(behind_meter.injection_kw, behind_meter.injection_kvar, constraints)
 
@@ -178,8 +180,7 @@ class LocalProblem:
         assert view.feeder is not None
         base, base_ohm = view.feeder.base_kva, view.feeder.base_ohm
         r, x = view.line.resistance_ohm / base_ohm, view.line.reactance_ohm / base_ohm
-        copies = cp.Variable((len(self.blocks), view.steps))
-        self._copies = copies
+        copies = self._copies
         row = {block: copies[k] for k, block in enumerate(self.blocks)}
         own_p, own_q = row[Block(Kind.P, view.node)], row[Block(Kind.Q, view.node)]
         v = row.get(Block(Kind.V, view.node))
@@ -205,8 +206,7 @@ class LocalProblem:
     def _grid_connection(self) -> tuple[cp.Expression, Constraints]:
         """Node 0: buys for all in G; as the grid operator's node it also solves the network."""
         view = self.view
-        copies = cp.Variable((len(self.blocks), view.steps))
-        self._copies = copies
+        copies = self._copies
         cost: cp.Expression = cp.Constant(0.0)
         constraints: Constraints = {}
         if view.agreement is NetworkAgreement.DSO:
