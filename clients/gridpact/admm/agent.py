@@ -83,7 +83,7 @@ class Agent:
         started = time.perf_counter()
         if self._problem is None:
             self._problem = self._new_problem()
-        self.solution = self._problem.solve(self._point())
+        self.solution = self._problem.solve(self.point())
         self.solved = self.iteration + 1
         self.solve_seconds += time.perf_counter() - started
         return Submission(
@@ -100,7 +100,7 @@ class Agent:
         started = time.perf_counter()
         if self._last_problem is None:
             self._last_problem = self._new_problem(agreed=True)
-        solution = self._last_problem.solve(self._point())
+        solution = self._last_problem.solve(self.point())
         self.solve_seconds += time.perf_counter() - started
         return solution
 
@@ -114,7 +114,7 @@ class Agent:
             agreed=agreed,
         )
 
-    def _point(self) -> Point:
+    def point(self) -> Point:
         """Where the negotiation stands for this node."""
         alpha, _ = self._relaxation
         consensus, trades = self.consensus, self.trades

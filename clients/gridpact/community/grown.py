@@ -19,11 +19,17 @@ SPREAD = 0.2
 
 
 def grown(
-    community: CommunityDay, households: int, steps: int, seed: int, most_partners: int | None = PARTNERS
+    community: CommunityDay,
+    households: int,
+    steps: int,
+    seed: int,
+    most_partners: int | None = PARTNERS,
+    as_shipped: bool = True,
 ) -> CommunityDay:
     """A community with a given number of households and steps, made from a day of a real one.
 
-    As shipped are: the first repetition of the households, their places on the feeder, and all prices. Synthetic are:
+    As shipped are: the first repetition of the households (if it is to be), their places on the feeder, and all prices.
+    Synthetic are:
 
     - *Fewer households*: those at the beginning of the feeder.
     - *More households*: the households again, on a feeder of their own from the same node 0, as often as needed. Load,
@@ -39,6 +45,7 @@ def grown(
         steps: a multiple of the community's steps.
         seed: of the factors.
         most_partners: see `CommunityDay.most_partners`.
+        as_shipped: whether the first repetition is left as it is, or scaled like the others.
 
     Raises:
         InputError: a number is out of its range.
@@ -57,10 +64,10 @@ def grown(
         repetition, place = divmod(k, len(order))
         node, source = k + 1, by_node[order[place]]
         household = replace(_finer(source, parts), node=node)
-        if repetition:
+        if repetition or not as_shipped:
             household = _varied(household, f"{source.name}_{repetition + 1}", random)
         grown_households.append(household)
-        thicker = 1.0 if repetition == 0 else 1 / (1 + SPREAD)
+        thicker = 1.0 if repetition == 0 and as_shipped else 1 / (1 + SPREAD)
         grown_lines.append(_moved(lines[source.node], order, repetition * len(order), thicker))
     minutes = round(60 * community.step_hours) // parts
     names = {household.name for household in grown_households}
@@ -75,6 +82,12 @@ def grown(
         preferences={pair: value for pair, value in community.preferences.items() if names.issuperset(pair)},
         most_partners=most_partners,
     )
+
+
+def feeders(community: CommunityDay, count: int, households: int, steps: int, seed: int) -> tuple[CommunityDay, ...]:
+    """Several communities of the same size at the same prices, each on its own transformer: the first as `grown` makes
+    it, in the others all households scaled."""
+    return tuple(grown(community, households, steps, seed + k, as_shipped=k == 0) for k in range(count))
 
 
 def _from_the_root(feeder: Feeder) -> list[int]:

@@ -51,6 +51,24 @@ def trading_coefficients(net_power_kw: Array, chi: float) -> Array:
     return np.where(both_buy | both_sell, chi, gamma)
 
 
+def own_coefficients(net_power_kw: Array, chi: float) -> Array:
+    """gamma_i,t = chi - 2 w_i,t of one household, from its own row alone, shape (T,), between 0 and chi.
+
+    Eq. (29) gives both partners of a pair chi - w_i - w_j. Only the sum of both matters for the optimum, since
+    d_ij = -d_ji, and for a buyer and a seller it is the same here. For two who both buy or both sell it is less than
+    the 2 chi of the report: neither knows on which side the other is.
+
+    Args:
+        net_power_kw: P_net of the household, (T,).
+        chi: largest coefficient, currency/kWh.
+    """
+    willingness = np.zeros_like(net_power_kw)
+    for side in (np.maximum(-net_power_kw, 0.0), np.maximum(net_power_kw, 0.0)):  # (27a), (27b)
+        if (largest := side.max(initial=0.0)) > 0:
+            willingness += chi / 2 * side / largest  # (28)
+    return np.maximum(chi - 2 * willingness, 0.0)  # rounding must not make it negative
+
+
 def community_coefficients(community: CommunityDay) -> Array:
     """gamma_ij,t of a community on its day, shape (n, n, T), with the preferences that users set themselves."""
     households = community.households
