@@ -30,6 +30,7 @@ class Planned:
     what: str
     gas: int
     calldata_bytes: int
+    value_wei: int = 0  # that it hands over
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,19 @@ class Bill:
         return sum(one.gas for one in self.planned)
 
     @property
+    def value_wei(self) -> int:
+        return sum(one.value_wei for one in self.planned)
+
+    @property
     def expected_wei(self) -> int:
-        """At the fees of now."""
+        """At the fees of now, without what is handed over."""
         return self.gas * self.fees.now + sum(self.data_fees_wei)
 
     @property
     def most_wei(self) -> int:
         """What the account must have: all gas at the fee cap, and of one transaction its gas limit."""
         largest = max((one.gas for one in self.planned), default=0)
-        return round((self.gas + (LIMIT - 1) * largest) * self.fees.cap) + sum(self.data_fees_wei)
+        return round((self.gas + (LIMIT - 1) * largest) * self.fees.cap) + sum(self.data_fees_wei) + self.value_wei
 
     def check(self, purpose: str) -> None:
         """Raises InputError where the account has too little, and says how much is missing."""
@@ -75,8 +80,11 @@ class Bill:
             lines.append(
                 f"  {one.what:<22} {one.gas:>11,} gas  {ether_text(wei):>14}  {euro(wei, eth_price_eur):>9.2f} EUR"
             )
-        total = euro(self.expected_wei, eth_price_eur)
-        lines.append(f"  {'together':<22} {self.gas:>11,} gas  {ether_text(self.expected_wei):>14}  {total:>9.2f} EUR")
+        if len(self.planned) > 1:
+            wei, total = self.expected_wei, euro(self.expected_wei, eth_price_eur)
+            lines.append(f"  {'together':<22} {self.gas:>11,} gas  {ether_text(wei):>14}  {total:>9.2f} EUR")
+        if self.value_wei:
+            lines.append(f"  {'handed over':<22} {'':>15}  {ether_text(self.value_wei):>14}")
         data = f", data fees {ether_text(sum(self.data_fees_wei))}" if any(self.data_fees_wei) else ""
         lines.append(
             f"  at {gwei_text(self.fees.now)} gwei{data} and {eth_price_eur:,.0f} EUR/ETH; at most"

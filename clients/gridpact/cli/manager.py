@@ -59,7 +59,7 @@ def add_price(command: argparse.ArgumentParser) -> None:
     """Adds the price of ether."""
     command.add_argument(
         "--eth-price",
-        type=_positive,
+        type=positive,
         default=ETH_PRICE_EUR,
         metavar="EUR",
         help=f"price of one ETH, to show costs in euro; default {ETH_PRICE_EUR:g}",
@@ -76,16 +76,16 @@ def add_sender(command: argparse.ArgumentParser) -> None:
         help="its password; default $GRIDPACT_KEYSTORE_PASSWORD, or it is asked for",
     )
     command.add_argument(
-        "--max-fee-gwei", type=_positive, metavar="N", help="ceiling on what a unit of gas may cost, base fee and tip"
+        "--max-fee-gwei", type=positive, metavar="N", help="ceiling on what a unit of gas may cost, base fee and tip"
     )
     command.add_argument(
         "--wait-for-fee",
-        type=_positive,
+        type=positive,
         default=0.0,
         metavar="SECONDS",
         help="wait so long for gas below the ceiling; default not at all",
     )
-    command.add_argument("--confirmations", type=_count, metavar="N", help="blocks to wait for; default the network's")
+    command.add_argument("--confirmations", type=count, metavar="N", help="blocks to wait for; default the network's")
     command.add_argument("--yes", action="store_true", help="send without a question")
     add_price(command)
 
@@ -214,14 +214,16 @@ def send(
     agree(arguments, question)
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """An option's number above zero."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is no positive number")
     return value
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """An option's whole number of at least one."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of at least 1")

@@ -1,0 +1,81 @@
+"""`gridpact round`: opening a round, and where it stands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import date, datetime, timezone
+
+from gridpact.cli.manager import account_of, add_price, add_record, add_sender, place_of, send
+from gridpact.cli.options import Commands
+from gridpact.errors import InputError
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("round", help="open a round, or see where the newest one stands")
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    opening = actions.add_parser("open", help="open the round of a day")
+    opening.add_argument("--day", required=True, metavar="YYYY-MM-DD", help="the day that is planned")
+    add_record(opening)
+    add_sender(opening)
+    opening.set_defaults(command=_open)
+    status = actions.add_parser("status", help="where the newest round stands")
+    status.add_argument("--round", type=int, metavar="N", help="another one")
+    status.add_argument("--json", action="store_true", help="as a line of JSON")
+    add_record(status)
+    add_price(status)
+    status.set_defaults(command=_status)
+
+
+def day_number(text: str) -> int:
+    """A date as the contract labels rounds: yyyymmdd."""
+    try:
+        return int(date.fromisoformat(text).strftime("%Y%m%d"))
+    except ValueError:
+        raise InputError(f"'{text}' is no date: give the day as YYYY-MM-DD") from None
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import planned_call
+    from gridpact.cli.enrol import check_manager
+
+    day = day_number(arguments.day)
+    with place_of(arguments) as place:
+        assert place.record is not None
+        reader = Aggregator.of(place.record, place.web3)
+        progress = reader.progress()
+        if progress.phase.is_running:
+            raise InputError(
+                f"Round {progress.round} is still running (day {reader.day_of(progress.round)}, iteration"
+                f" {progress.iteration}): wait for its end, `gridpact watch` shows it."
+            )
+        if not reader.enrolled():
+            raise InputError("Nobody is enrolled yet: enrol the accounts of the nodes first (`gridpact enrol`).")
+        account = account_of(arguments, place)
+        check_manager(reader, account)
+        aggregator = Aggregator.of(place.record, place.web3, account)
+        planned = [planned_call(account, "open the round", aggregator.call("openRound", day))]
+        send(account, planned, arguments, "opening the round", f"Open the round of {arguments.day}?")
+        number = aggregator.open_round(day)
+        deadline = datetime.fromtimestamp(aggregator.progress().deadline, timezone.utc)
+        print(
+            f"gridpact: round {number} of {arguments.day} is open for {len(reader.enrolled())} nodes; they declare"
+            f" until {deadline:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.watching import Watcher, as_json, as_text
+
+    with place_of(arguments) as place:
+        assert place.record is not None
+        watcher = Watcher(Aggregator.of(place.record, place.web3), arguments.eth_price)
+        state = watcher.look(arguments.round)
+        if arguments.json:
+            print(json.dumps(as_json(state)))
+        else:
+            print(as_text(state, place.profile.name))
+    return 0
