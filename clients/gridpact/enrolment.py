@@ -31,8 +31,6 @@ def read_accounts(path: Path) -> dict[int, str]:
         if address in accounts.values():
             raise row.error("address", f"{address} is another node's already; give every account once")
         accounts[node] = address
-    if not accounts:
-        raise InputError(f"{path} names no account: give a row for each node.")
     return accounts
 
 
