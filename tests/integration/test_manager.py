@@ -23,6 +23,7 @@ from gridpact.chain.inspection import inspect_deployment
 from gridpact.chain.keystore import create_keystore
 from gridpact.chain.networks import Imitation, find_executable, open_imitation
 from gridpact.chain.record import Record
+from gridpact.chain.settlement import Settlement, decode_tariff
 from gridpact.cli import main
 from gridpact.cli.watch import View
 from gridpact.community.model import CommunityDay
@@ -85,10 +86,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     key = new_key()
     create_keystore(folder / "manager.json", key, PASSWORD, scrypt_n=2**4)
     create_keystore(folder / "poor.json", f"0x{103:064x}", PASSWORD, scrypt_n=2**4)
+    create_keystore(folder / "supplier.json", f"0x{101:064x}", PASSWORD, scrypt_n=2**4)
     (folder / "password").write_text(PASSWORD + "\n")
     with open_imitation(Imitation(SEPOLIA, block_seconds=1.0, base_fee_wei=2 * GWEI)) as network:
         web3 = network.connect()
-        web3.provider.make_request("anvil_setBalance", [address_of(key), hex(10 * ETHER)])  # type: ignore[arg-type]
+        for address in (address_of(key), SUPPLIER):
+            web3.provider.make_request("anvil_setBalance", [address, hex(10 * ETHER)])  # type: ignore[arg-type]
         yield Site(str(network.rpc_url), web3, folder)
 
 
@@ -152,6 +155,8 @@ def test_deploy_writesWhatANodeNeeds(site: Site, record: Record, capsys: pytest.
     receipts = [site.web3.eth.get_transaction_receipt(h) for h in record.transactions.values()]  # type: ignore[arg-type]
     assert all(receipt["effectiveGasPrice"] <= 20 * GWEI for receipt in receipts)
     assert min(receipt["blockNumber"] for receipt in receipts) >= record.block
+    assert main(["verify", *site.place, "--rpc", site.url]) == 0
+    assert "are what was compiled, with the values of the record" in capsys.readouterr().out
     # The record of a public network is not overwritten.
     assert "is recorded in" in complaint(capsys, site.deploy())
 
@@ -178,6 +183,13 @@ def test_round_isOpenedAndWatched(site: Site, enrolled: Record, capsys: pytest.C
     assert main(["round", "status", "--json", *site.place, "--rpc", site.url]) == 0
     before = json.loads(capsys.readouterr().out)
     assert (before["phase"], before["missing"], before["present"]) == ("declaring", [0, 1, 2, 3], 0)
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    tariff = ["round", "tariff", "--community", "tiny3", *site.place]
+    assert "The supplier is" in complaint(capsys, [*tariff, *site.sender])
+    assert main([*tariff, *supplier]) == 0
+    tariff_of_tiny3 = decode_tariff(Settlement.of(enrolled, web3).tariff(1))
+    assert tariff_of_tiny3[0] == tuple(round(1e6 * p) for p in _tiny3().on("1").prices.import_price)
+    capsys.readouterr()
 
     web3.provider.make_request("evm_setIntervalMining", [0])  # type: ignore[arg-type]
     web3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]

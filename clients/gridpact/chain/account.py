@@ -22,7 +22,7 @@ from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import Nonce, TxParams, TxReceipt, Wei
 
-from gridpact.chain.fees import FeePolicy, Fees, FeeTooHigh, capped, ether_text, gwei_text, read_fees
+from gridpact.chain.fees import FeePolicy, Fees, FeeTooHigh, capped, data_fee, ether_text, gwei_text, read_fees
 from gridpact.chain.reverts import Abi, contract_error, first_line, learn_errors, readable, revert_data
 from gridpact.chain.transport import meter_of
 from gridpact.errors import ChainError, InputError
@@ -419,6 +419,7 @@ class ChainAccount:
         """How much is missing."""
         transaction = pending.transaction
         needed = int(transaction["gas"]) * int(transaction["maxFeePerGas"]) + int(transaction["value"])
+        needed += data_fee(self.web3, len(HexBytes(transaction["data"])))
         with readable("the balance"):
             balance = int(self.web3.eth.get_balance(self.address))
         return ChainError(

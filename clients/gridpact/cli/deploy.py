@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ from gridpact.cli.manager import (
     priced,
 )
 from gridpact.cli.options import Commands
-from gridpact.errors import InputError
+from gridpact.cli.verify import add_explorer, verify_sources
+from gridpact.errors import GridpactError, InputError
 
 if TYPE_CHECKING:
     from gridpact.chain.account import ChainAccount
@@ -63,9 +65,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="do everything on a copy of the network on this machine (a fork where --rpc is given), and send nothing",
     )
-    command.add_argument(
-        "--explorer", metavar="URL", help="API of an explorer to verify the sources at, with $GRIDPACT_EXPLORER_KEY"
-    )
+    add_explorer(command)
     add_sender(command)
     command.set_defaults(command=_deploy)
 
@@ -95,7 +95,11 @@ def _deploy(arguments: argparse.Namespace) -> int:
         print(f"gridpact: deployed on {profile.name}, as compiled; the record is {out}")
         if profile.explorer is not None:
             print(f"gridpact: {profile.explorer}/address/{record.aggregator}")
-        _verify(arguments, place, record)
+        try:
+            verify_sources(arguments, place, record)
+        except GridpactError as error:  # the deployment stands
+            print(f"gridpact: {error}", file=sys.stderr)
+            print("gridpact: the deployment stands; `gridpact verify` shows the sources again", file=sys.stderr)
     return 0
 
 
@@ -183,19 +187,3 @@ def _copy_of(arguments: argparse.Namespace, profile: Profile) -> Iterator[tuple[
         web3 = network.connect()
         account = ChainAccount(web3, key, fees=policy_of(arguments))
         yield Place(profile, web3, str(network.rpc_url), None), account, origin
-
-
-# ---------------------------------------------------------------------- sources
-
-
-def _verify(arguments: argparse.Namespace, place: Place, record: Record) -> None:
-    """Where a key is given. The deployment stands, whatever comes of it."""
-    from gridpact.chain.explorer import EXPLORER_KEY, Explorer
-
-    key, api = os.environ.get(EXPLORER_KEY), arguments.explorer or place.profile.explorer_api
-    if not key or not api:
-        if arguments.explorer:
-            raise InputError(f"the sources were not verified, because {EXPLORER_KEY} is not set; the deployment stands")
-        return
-    for name, said in Explorer(api, record.chain_id, key).verify(place.web3, record).items():
-        print(f"gridpact: explorer: {name}: {said}")

@@ -6,9 +6,12 @@ import argparse
 import json
 from datetime import date, datetime, timezone
 
-from gridpact.cli.manager import account_of, add_price, add_record, add_sender, place_of, send
+from gridpact.cli.manager import account_of, add_price, add_record, add_sender, place_of, positive, send
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
+
+DEPOSIT_GAS = 150_000
+"""Of approving and depositing."""
 
 
 def add(commands: Commands) -> None:
@@ -19,6 +22,17 @@ def add(commands: Commands) -> None:
     add_record(opening)
     add_sender(opening)
     opening.set_defaults(command=_open)
+    tariff = actions.add_parser("tariff", help="the supplier's prices of the round that was opened, by the supplier")
+    tariff.add_argument(
+        "--community", required=True, metavar="NAME|FILE", help="whose prices of import and feed-in are published"
+    )
+    tariff.add_argument("--day", metavar="D", help="a day of the community; default its first")
+    tariff.add_argument(
+        "--deposit", type=positive, metavar="N", help="deposit N of the token, too, to pay feed-in with"
+    )
+    add_record(tariff)
+    add_sender(tariff)
+    tariff.set_defaults(command=_tariff)
     status = actions.add_parser("status", help="where the newest round stands")
     status.add_argument("--round", type=int, metavar="N", help="another one")
     status.add_argument("--json", action="store_true", help="as a line of JSON")
@@ -63,6 +77,44 @@ def _open(arguments: argparse.Namespace) -> int:
             f"gridpact: round {number} of {arguments.day} is open for {len(reader.enrolled())} nodes; they declare"
             f" until {deadline:%Y-%m-%d %H:%M:%S} UTC"
         )
+    return 0
+
+
+def _tariff(arguments: argparse.Namespace) -> int:
+    """The contract takes it while nodes declare, before the first has."""
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import Planned, planned_call
+    from gridpact.chain.settlement import Settlement
+    from gridpact.community.read import read_community
+    from gridpact.run import tariff_of
+
+    community = read_community(arguments.community)
+    prices = community.on(arguments.day or community.days[0]).prices
+    with place_of(arguments) as place:
+        assert place.record is not None
+        reader = Aggregator.of(place.record, place.web3)
+        steps = reader.setting().steps
+        if len(prices.import_price) != steps:
+            raise InputError(
+                f"The community has prices for {len(prices.import_price)} steps, the contracts are for {steps}: give a"
+                " community with their horizon."
+            )
+        account = account_of(arguments, place)
+        settlement = Settlement.of(place.record, place.web3, account)
+        supplier = place.record.supplier
+        if supplier and supplier != account.address:  # where the record does not tell, the contract refuses it
+            raise InputError(f"The supplier is {supplier}, the key given is of {account.address}: give the supplier's.")
+        number, tariff = reader.progress().round, tariff_of(prices)
+        planned = [planned_call(account, "publish the tariff", settlement.call("publishTariff", number, tariff))]
+        units = 0
+        if arguments.deposit is not None:
+            units = int(arguments.deposit * 10 ** settlement.token.decimals() + 0.5)
+            planned.append(Planned("deposit", DEPOSIT_GAS, 2 * 68))
+        send(account, planned, arguments, "publishing the tariff", f"Publish the tariff of round {number}?")
+        settlement.publish_tariff(number, tariff)
+        if units:
+            settlement.deposit(units)
+        print(f"gridpact: the tariff of round {number} is published for {steps} steps")
     return 0
 
 

@@ -267,8 +267,8 @@ Larger communities, opening and negotiation only:
 
 ASSUMPTIONS = """## Euro a household and day
 
-Assumed, not measured: one ETH is {price} EUR; the gas prices in the heads of the columns, base fee and tip together. The
-last column does without them: at that gas price a household's day costs {cents:g} cents.
+Assumed, not measured: one ETH is {price} EUR, and the gas prices in the heads of the columns, base fee and tip
+together. The last column does without them: at that gas price a household's day costs {cents:g} cents.
 
 - *Ethereum*: gas by gas price.
 - *Rollup*: an OP-stack chain such as Base. Gas by the gas price there, and the fee for its data on Ethereum
@@ -284,8 +284,9 @@ Euro on Ethereum. Contracts are deployed once, for all rounds of a community of 
 """
 
 CLOSING = """A household's day costs cents on a rollup in all columns, nothing on a network of its own, and on Ethereum
-what the market there asks: `gridpact round status` and `gridpact watch` show what a round has cost, and `--max-fee-gwei`
-sets a limit. The relayed mode is about half as dear, because one transaction carries what seventeen would.
+what the market there asks: `gridpact round status` and `gridpact watch` show what a round has cost, and
+`--max-fee-gwei` sets a limit. The relayed mode is about half as dear, because one transaction carries what seventeen
+would.
 """
 
 
