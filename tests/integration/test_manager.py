@@ -175,6 +175,12 @@ def test_enrol_givesWhatIsNeeded(site: Site, enrolled: Record, capsys: pytest.Ca
 def test_round_isOpenedAndWatched(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
     """A whole round of tiny3 in blocks of a second, with fewer iterations than it takes to agree."""
     web3 = site.web3
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    tariff = ["round", "tariff", "--community", "tiny3", *site.place]
+    assert "The supplier is" in complaint(capsys, [*tariff, *site.sender])
+    assert main([*tariff, *supplier]) == 0
+    published = decode_tariff(Settlement.of(enrolled, web3).tariff(1))
+    assert published[0] == tuple(round(1e6 * p) for p in _tiny3().on("1").prices.import_price)
     assert main(["round", "open", "--day", "2026-11-22", *site.place, *site.sender]) == 0
     assert "round 1 of 2026-11-22 is open for 4 nodes" in capsys.readouterr().out
     assert "still running" in complaint(capsys, ["round", "open", "--day", "2026-11-23", *site.place, *site.sender])
@@ -183,13 +189,6 @@ def test_round_isOpenedAndWatched(site: Site, enrolled: Record, capsys: pytest.C
     assert main(["round", "status", "--json", *site.place, "--rpc", site.url]) == 0
     before = json.loads(capsys.readouterr().out)
     assert (before["phase"], before["missing"], before["present"]) == ("declaring", [0, 1, 2, 3], 0)
-    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
-    tariff = ["round", "tariff", "--community", "tiny3", *site.place]
-    assert "The supplier is" in complaint(capsys, [*tariff, *site.sender])
-    assert main([*tariff, *supplier]) == 0
-    tariff_of_tiny3 = decode_tariff(Settlement.of(enrolled, web3).tariff(1))
-    assert tariff_of_tiny3[0] == tuple(round(1e6 * p) for p in _tiny3().on("1").prices.import_price)
-    capsys.readouterr()
 
     web3.provider.make_request("evm_setIntervalMining", [0])  # type: ignore[arg-type]
     web3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import argparse
 import json
 from datetime import date, datetime, timezone
 
+from gridpact.chain.values import Phase, Progress
 from gridpact.cli.manager import account_of, add_price, add_record, add_sender, place_of, positive, send
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
@@ -22,7 +23,10 @@ def add(commands: Commands) -> None:
     add_record(opening)
     add_sender(opening)
     opening.set_defaults(command=_open)
-    tariff = actions.add_parser("tariff", help="the supplier's prices of the round that was opened, by the supplier")
+    tariff = actions.add_parser(
+        "tariff",
+        help="publish the supplier's prices of the next round, or of the open one, before the first node declares",
+    )
     tariff.add_argument(
         "--community", required=True, metavar="NAME|FILE", help="whose prices of import and feed-in are published"
     )
@@ -81,7 +85,7 @@ def _open(arguments: argparse.Namespace) -> int:
 
 
 def _tariff(arguments: argparse.Namespace) -> int:
-    """The contract takes it while nodes declare, before the first has."""
+    """The contract takes it before the first node declares: best before the round is opened."""
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import Planned, planned_call
     from gridpact.chain.settlement import Settlement
@@ -104,7 +108,7 @@ def _tariff(arguments: argparse.Namespace) -> int:
         supplier = place.record.supplier
         if supplier and supplier != account.address:  # where the record does not tell, the contract refuses it
             raise InputError(f"The supplier is {supplier}, the key given is of {account.address}: give the supplier's.")
-        number, tariff = reader.progress().round, tariff_of(prices)
+        number, tariff = _round_without_declarations(reader.progress()), tariff_of(prices)
         planned = [planned_call(account, "publish the tariff", settlement.call("publishTariff", number, tariff))]
         units = 0
         if arguments.deposit is not None:
@@ -116,6 +120,12 @@ def _tariff(arguments: argparse.Namespace) -> int:
             settlement.deposit(units)
         print(f"gridpact: the tariff of round {number} is published for {steps} steps")
     return 0
+
+
+def _round_without_declarations(progress: Progress) -> int:
+    """The open round, as long as nobody has declared; else the next one, which its tariff may precede."""
+    fresh = progress.phase is Phase.DECLARING and not progress.present
+    return progress.round if fresh else progress.round + 1
 
 
 def _status(arguments: argparse.Namespace) -> int:
