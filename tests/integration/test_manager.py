@@ -4,11 +4,13 @@ regular blocks. What is wrong is said in one sentence, before anything is sent.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from gridpact.chain.keystore import create_keystore
 from gridpact.chain.networks import Imitation, find_executable, open_imitation
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement, decode_tariff
+from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.cli.watch import View
 from gridpact.community.model import CommunityDay
@@ -33,6 +36,7 @@ from gridpact.launch import NodeFiles, run_node
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import node_views
 from gridpact.node_file import write_view
+from gridpact.watching import Watcher
 
 SEPOLIA = 11155111
 PASSWORD = "correct horse"
@@ -172,60 +176,89 @@ def test_enrol_givesWhatIsNeeded(site: Site, enrolled: Record, capsys: pytest.Ca
     assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager)) == count
 
 
-def test_round_isOpenedAndWatched(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
-    """A whole round of tiny3 in blocks of a second, with fewer iterations than it takes to agree."""
-    web3 = site.web3
-    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
-    tariff = ["round", "tariff", "--community", "tiny3", *site.place]
-    assert "The supplier is" in complaint(capsys, [*tariff, *site.sender])
-    assert main([*tariff, *supplier]) == 0
-    published = decode_tariff(Settlement.of(enrolled, web3).tariff(1))
-    assert published[0] == tuple(round(1e6 * p) for p in _tiny3().on("1").prices.import_price)
-    assert main(["round", "open", "--day", "2026-11-22", *site.place, *site.sender]) == 0
-    assert "round 1 of 2026-11-22 is open for 4 nodes" in capsys.readouterr().out
-    assert "still running" in complaint(capsys, ["round", "open", "--day", "2026-11-23", *site.place, *site.sender])
-    aggregator = Aggregator.of(enrolled, web3)
-    assert (aggregator.progress().round, aggregator.day_of(1)) == (1, 20261122)
-    assert main(["round", "status", "--json", *site.place, "--rpc", site.url]) == 0
-    before = json.loads(capsys.readouterr().out)
-    assert (before["phase"], before["missing"], before["present"]) == ("declaring", [0, 1, 2, 3], 0)
+@dataclass(frozen=True)
+class Watched:
+    """A round of tiny3 as the commands told of it."""
 
-    web3.provider.make_request("evm_setIntervalMining", [0])  # type: ignore[arg-type]
-    web3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]
+    opened: str
+    before: dict[str, Any]  # anybody declared
+    states: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def watched(site: Site, enrolled: Record) -> Watched:
+    """Tariff, round, four nodes, and `gridpact watch` to the end. Blocks come with transactions meanwhile."""
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    assert main(["round", "tariff", "--community", "tiny3", *site.place, *supplier]) == 0
+    opened = printed(["round", "open", "--day", "2026-11-22", *site.place, *site.sender])
+    before = json.loads(printed(["round", "status", "--json", *site.place, "--rpc", site.url]))
+    for method, parameter in (("evm_setIntervalMining", 0), ("evm_setAutomine", True)):
+        site.web3.provider.make_request(method, [parameter])  # type: ignore[arg-type]
     threads = [threading.Thread(target=run_node, args=_node(site, node), daemon=True) for node in range(4)]
     for thread in threads:
         thread.start()
-    assert main(["watch", "--json", "--eth-price", "2000", *site.place, "--rpc", site.url]) == 0
+    lines = printed(["watch", "--json", "--eth-price", "2000", *site.place, "--rpc", site.url]).splitlines()
     for thread in threads:
-        thread.join(30)
-    states = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    last = states[-1]
+        thread.join(60)
+    for method, parameter in (("evm_setAutomine", False), ("evm_setIntervalMining", 1)):
+        site.web3.provider.make_request(method, [parameter])  # type: ignore[arg-type]
+    return Watched(opened, before, [json.loads(line) for line in lines])
+
+
+def printed(arguments: list[str]) -> str:
+    """What a command that goes well prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(arguments) == 0
+    return out.getvalue()
+
+
+def test_round_isOpenedWithItsTariff(site: Site, enrolled: Record, watched: Watched) -> None:
+    assert "round 1 of 2026-11-22 is open for 4 nodes" in watched.opened
+    assert Aggregator.of(enrolled, site.web3).day_of(1) == 20261122
+    imported, _ = decode_tariff(Settlement.of(enrolled, site.web3).tariff(1))
+    assert imported == tuple(round(1e6 * price) for price in _tiny3().on("1").prices.import_price)
+
+
+def test_watch_followsTheRound(site: Site, enrolled: Record, watched: Watched) -> None:
+    web3, last = site.web3, watched.states[-1]
+    before = watched.before
+    assert (before["phase"], before["missing"], before["present"]) == ("declaring", [0, 1, 2, 3], 0)
     assert last["phase"] == "converged"
-    assert [state["iteration"] for state in states] == sorted(state["iteration"] for state in states)
-    assert last["iteration"] == aggregator.outcome(1).iterations > len({s["iteration"] for s in states}) // 2
+    assert last["iteration"] == Aggregator.of(enrolled, web3).outcome(1).iterations
+    seen = [state["iteration"] for state in watched.states]
+    assert seen == sorted(seen)
     assert all(rms <= last["limits_w"][name] for name, rms in last["rms_w"].items())
-    # Every transaction of the round, counted by another way: those that any block sent to the aggregator.
+    # Every transaction of the round, counted by another way: those that any block brought to the aggregator.
     blocks = range(enrolled.block, web3.eth.block_number + 1)
-    sent = [t for n in blocks for t in web3.eth.get_block(n, True)["transactions"]]
-    receipts = [web3.eth.get_transaction_receipt(t["hash"]) for t in sent if t.get("to") == enrolled.aggregator]  # type: ignore[index,union-attr]
-    enrolling = 1
-    assert last["spent"]["transactions"] == len(receipts) - enrolling
-    wei = sum(receipt["gasUsed"] * receipt["effectiveGasPrice"] for receipt in receipts[enrolling:])
-    assert last["spent"]["wei"] == wei
-    assert last["cost_eur"] == pytest.approx(wei / ETHER * 2000, rel=1e-3)  # the average price is whole wei
+    sent = [one for number in blocks for one in web3.eth.get_block(number, True)["transactions"]]
+    receipts = [web3.eth.get_transaction_receipt(one["hash"]) for one in sent if one.get("to") == enrolled.aggregator]  # type: ignore[index,union-attr]
+    of_the_round = receipts[1:]  # the first enrolled the nodes
+    wei = sum(receipt["gasUsed"] * receipt["effectiveGasPrice"] for receipt in of_the_round)
+    gas = sum(receipt["gasUsed"] for receipt in of_the_round)
+    assert last["spent"] == {"gas": gas, "wei": wei, "transactions": len(of_the_round)}
+    assert last["cost_eur"] == pytest.approx(wei / ETHER * 2000, rel=1e-6)  # the average price is in whole wei
 
 
-def test_status_isForReaders(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_isForReaders(site: Site, watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
     """After the round; gas at a stated price."""
-    assert main(["round", "status", *site.place, "--rpc", site.url]) == 0
-    text = capsys.readouterr().out
+    text = printed(["round", "status", *site.place, "--rpc", site.url])
     assert "Round 1 of 2026-11-22 on sepolia: converged" in text
     assert text.count("✓") == 4
     assert "no round 2" in complaint(capsys, ["round", "status", "--round", "2", *site.place, "--rpc", site.url])
-    assert main(["watch", "--gas-price-gwei", "10", "--json", *site.place, "--rpc", site.url]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
+    (line,) = printed(["watch", "--gas-price-gwei", "10", "--json", *site.place, "--rpc", site.url]).splitlines()
     state = json.loads(line)
-    assert state["cost_wei"] == state["spent"]["gas"] * 10 * GWEI
+    assert state["cost_wei"] == state["spent"]["gas"] * 10 * GWEI == watched.states[-1]["spent"]["gas"] * 10 * GWEI
+
+
+@pytest.mark.usefixtures("watched")
+def test_openRound_refusesASecondOne(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """And a supplier's tariff from anybody else."""
+    opening = ["round", "open", "--day", "2026-11-23", *site.place, *site.sender]
+    tariff = ["round", "tariff", "--community", "tiny3", *site.place, *site.sender]
+    assert "The supplier is" in complaint(capsys, tariff)
+    assert main(opening) == 0
+    capsys.readouterr()
+    assert "Round 2 is still running (day 20261123" in complaint(capsys, opening)
 
 
 class Terminal(list[str]):
@@ -242,13 +275,8 @@ class Terminal(list[str]):
         """Nothing is held back."""
 
 
-def test_view_paintsOverWhatItShowed(site: Site, enrolled: Record) -> None:
-    from dataclasses import replace
-
-    from gridpact.chain.values import Phase
-    from gridpact.watching import Watcher
-
-    state = Watcher(Aggregator.of(enrolled, site.web3), 3000.0).look()
+def test_view_paintsOverWhatItShowed(site: Site, enrolled: Record, watched: Watched) -> None:
+    state = Watcher(Aggregator.of(enrolled, site.web3), 3000.0).look(1)
     running = replace(state, phase=Phase.ITERATING, missing=(3,), seconds_left=12)
     terminal: Any = Terminal()
     view = View(terminal, "sepolia", json_lines=False)
@@ -335,7 +363,8 @@ def test_commands_refuseWhatDoesNotBelongTogether(
         assert "is of base-sepolia (chain 84532)" in complaint(capsys, [*command, *place])
     stranger = replaced(site.sender, "--keystore", str(site.folder / "poor.json"))
     opening = ["round", "open", "--day", "2026-11-23", *site.place]
-    assert f"managed by {enrolled.manager}" in complaint(capsys, [*opening, *stranger])
+    enrolling = ["enrol", str(site.folder / "accounts.csv"), *site.place]
+    assert f"managed by {enrolled.manager}" in complaint(capsys, [*enrolling, *stranger])
     assert "no date" in complaint(capsys, replaced([*opening, *site.sender], "--day", "tomorrow"))
     assert "give --network NAME or --contracts FILE" in complaint(capsys, ["round", "status", "--rpc", site.url])
     assert "no positive number" in complaint(capsys, ["watch", "--every", "0", *site.place])

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 from gridpact.chain.profiles import ETH_PRICE_EUR
@@ -23,6 +24,7 @@ from gridpact.files import write_atomically
 
 REPORTS = Path(__file__).resolve().parents[3] / "reports"
 CASE, DAYS, SCENARIO = "fontana16", ("06-10", "12-22"), "TG"
+CASES = ("fontana16", "amsterdam16")
 MODES = ("direct", "relayed")
 
 GWEI_IN_ETH = 1e-9
@@ -58,7 +60,6 @@ class PlayedRound:
     case: str
     day: str
     scenario: str
-    mode: str
     households: int
     iterations: int
     transactions: int
@@ -99,12 +100,11 @@ class Daily:
         return (self.gas * gwei + data) * GWEI_IN_ETH * eth_price_eur
 
 
-def daily(name: str, row: Mapping[str, Any], iterations: int, played: PlayedRound | None) -> Daily:
-    """A day, from the gas of an iteration, the number of iterations, and a round that was settled."""
+def daily(name: str, row: Mapping[str, Any], iterations: int, settlement: float = 0.0, delivery: float = 0.0) -> Daily:
+    """A day, from the gas of an iteration and the number of iterations; settlement and delivery in gas a household."""
     n = int(row["households"])
     transactions = row["transactions"] / n
     tokens = (row["eip7623_floor"] - TRANSACTION_GAS * transactions) / FLOOR_GAS_A_TOKEN
-    settled = played.gas_by_step if played is not None else {}
     return Daily(
         name=name,
         mode=str(row["mode"]),
@@ -112,28 +112,35 @@ def daily(name: str, row: Mapping[str, Any], iterations: int, played: PlayedRoun
         iterations=iterations,
         opening=row["opening_gas"] / n,
         negotiation=iterations * row["gas_per_household_iteration"],
-        settlement=settled.get("settle", 0) / n,
-        delivery=settled.get("deliver", 0) / n,
+        settlement=settlement,
+        delivery=delivery,
         floor=iterations * row["eip7623_floor"],
         data_bytes=iterations * (tokens / TOKENS_A_BYTE + ENVELOPE_BYTES * transactions),
     )
 
 
 def days(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any], played: Sequence[PlayedRound]) -> list[Daily]:
-    """The shipped days of which a round was settled, in each mode."""
-    stops = {
-        one["day"]: one["stopped_at"]
-        for one in bench["iterations"]
-        if one["case"] == CASE and one["scenario"] == SCENARIO
-    }
-    settled = {(one.day, one.mode): one for one in played if one.case == CASE}
+    """The days that were played, with as many iterations as they took there; and one in the middle of all days."""
     rows = {(row["size"], row["mode"]): row for row in gas}
-    return [
-        daily(f"{CASE} {day}", rows[day, mode], stops[day], settled[day, mode])
-        for day in DAYS
+    parts = {one.day: [one.gas_by_step[step] / one.households for step in ("settle", "deliver")] for one in played}
+    found = [
+        daily(f"{one.case} {one.day}", rows[one.day, mode], one.iterations, *parts[one.day])
+        for one in played
         for mode in MODES
-        if (day, mode) in settled
     ]
+    stops = [one["stopped_at"] for one in shipped_days(bench)]
+    for mode in MODES:
+        alike = [rows[one.day, mode] for one in played]
+        figures = ("opening_gas", "gas_per_household_iteration", "eip7623_floor")
+        middle = {**alike[0], **{name: mean(row[name] for row in alike) for name in figures}}
+        settlement, delivery = (mean(values) for values in zip(*parts.values(), strict=True))
+        found.append(daily(f"median of {len(stops)} days", middle, round(median(stops)), settlement, delivery))
+    return found
+
+
+def shipped_days(bench: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The days of 16 households on feeders where a plan is always feasible."""
+    return [one for one in bench["iterations"] if one["case"] in CASES and one["scenario"] == SCENARIO]
 
 
 def sizes(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any]) -> list[Daily]:
@@ -143,7 +150,7 @@ def sizes(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any]) -> list[Da
         size = f"{grown['households']}x{grown['steps']}"
         for row in gas:
             if row["size"] == size and row["mode"] in MODES:
-                found.append(daily(size.replace("x", " x "), row, grown["iterations"], None))
+                found.append(daily(size.replace("x", " x "), row, grown["iterations"]))
     return found
 
 
@@ -158,10 +165,18 @@ def document(
 ) -> str:
     """`docs/costs.md`."""
     community_days = days(gas, bench, played)
+    stops = [one["stopped_at"] for one in shipped_days(bench)]
     scalars = f"{BASE_FEE_SCALAR:.6f} and {BLOB_FEE_SCALAR:.6f}"
     return "\n".join(
         [
-            INTRODUCTION.format(case=CASE, scenario=SCENARIO),
+            INTRODUCTION.format(
+                case=CASE,
+                scenario=SCENARIO,
+                cases=" and ".join(CASES),
+                days=len(stops),
+                least=min(stops),
+                most=max(stops),
+            ),
             _gas_table(community_days),
             "",
             SIZES,
@@ -227,7 +242,7 @@ def _euro_table(rows: Sequence[Daily], eth_price_eur: float) -> str:
 
 
 def _once_table(played: Sequence[PlayedRound], eth_price_eur: float) -> str:
-    one = next(one for one in played if one.mode == "direct")
+    one = played[0]
     lines = [
         "| what | gas | " + " | ".join(f"{gwei:g} gwei" for gwei in MAINNET_GWEI) + " |",
         "| --- | ---: " + len(MAINNET_GWEI) * "| ---: " + "|",
@@ -250,12 +265,17 @@ page from the reports; a test fails where it does not fit them.
 
 ## Gas a household and day
 
-{case}, 16 households and 24 steps, scenario {scenario}, star around node 0. *Opening*: opening the round, and all
-declarations. *Negotiation*: gas of an iteration ([gas.md](gas.md)) by the iterations after which the contract ends the
-round ([benchmarks.md](benchmarks.md)). *Trades* and *meter readings*: measured in a whole round with settlement
-(reports/rounds.json); how many pairs trade matters most there. Gas of all who send is shared among the households: node
-0's, the relay's and the supplier's included. *Direct*: every node sends its own submissions; *relayed*: one account
-sends those of all.
+16 households and 24 steps, scenario {scenario}, star around node 0. Two days of {case} were played to the end on
+Anvil (reports/rounds.json): one in summer with many trades, one in winter with few. *Median*: as many iterations as the
+median of all {days} days of {cases} took ([benchmarks.md](benchmarks.md): {least} to {most}), with the gas
+of the two days.
+
+- *Opening*: opening the round, and all declarations.
+- *Negotiation*: gas of an iteration ([gas.md](gas.md)) by iterations.
+- *Trades*, *meter readings*: settling them; how many pairs trade matters most there.
+- Gas of all who send is shared among the households: node 0's, the relay's and the supplier's included. *Direct*: every
+  node sends its own submissions. *Relayed*: one account sends those of all, in one transaction an iteration; where
+  nodes or relay are slow, some send their own.
 """
 
 SIZES = """Since Prague a transaction costs at least 21,000 gas and 10 gas a zero and 40 any other byte of its calldata
@@ -272,8 +292,9 @@ together. The last column does without them: at that gas price a household's day
 
 - *Ethereum*: gas by gas price.
 - *Rollup*: an OP-stack chain such as Base. Gas by the gas price there, and the fee for its data on Ethereum
-  (specification of the Fjord upgrade, with the scalars of Base, {scalars}): {fastlz} bytes for each byte of data, zeros
-  left out, as if the rest did not compress; blobs at 1/{share} of the base fee of Ethereum.
+  (specification of the Fjord upgrade, with the scalars of Base, {scalars}): {fastlz} bytes for each byte
+  of data, zeros left out, as if the rest did not compress; blobs at 1/{share} of the base fee of Ethereum. The data of
+  settlement are taken to be as many for their gas as those of the negotiation.
 - *Own network*: validators of the community take no fee. What it costs is machines: four small ones and somebody who
   looks after them.
 """
@@ -283,10 +304,11 @@ ONCE = """## Once
 Euro on Ethereum. Contracts are deployed once, for all rounds of a community of that size and horizon.
 """
 
-CLOSING = """A household's day costs cents on a rollup in all columns, nothing on a network of its own, and on Ethereum
-what the market there asks: `gridpact round status` and `gridpact watch` show what a round has cost, and
-`--max-fee-gwei` sets a limit. The relayed mode is about half as dear, because one transaction carries what seventeen
-would.
+CLOSING = """On Ethereum itself a household's day costs euros, on a rollup cents while gas is quiet there, and on a network
+of the community's own no fees at all. The relayed mode is about half as dear, because one transaction carries what
+seventeen would.
+
+`gridpact round status` and `gridpact watch` show what a round has cost, and `--max-fee-gwei` sets a limit.
 """
 
 
@@ -301,18 +323,17 @@ class _Quiet:
         """Nobody looks."""
 
 
-def play(day: str, mode: str) -> PlayedRound:
-    """A whole round of a shipped day on Anvil."""
+def play(day: str) -> PlayedRound:
+    """A whole round of a shipped day on Anvil, every node sending its own submissions."""
     from gridpact.community.read import read_community
     from gridpact.run import RunSettings, run
 
-    settings = RunSettings(chain="anvil", relay=mode == "relayed")
+    settings = RunSettings(chain="anvil")
     result = run(read_community(CASE).on(day), settings, _Quiet())
     return PlayedRound(
         case=CASE,
         day=day,
         scenario=settings.scenario.name,
-        mode=mode,
         households=len(result.households),
         iterations=result.iterations,
         transactions=result.transactions,
@@ -342,7 +363,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     rounds = REPORTS / "rounds.json"
     if arguments.measure:
-        rows = [asdict(play(day, mode)) for day in DAYS for mode in MODES]
+        rows = [asdict(play(day)) for day in DAYS]
         write_atomically(rounds, json.dumps(rows, indent=1) + "\n")
     played = [PlayedRound(**row) for row in read_report(rounds)]
     text = document(read_report(REPORTS / "gas.json"), read_report(REPORTS / "bench.json"), played, arguments.eth_price)
