@@ -59,13 +59,13 @@ class Site:
         return f"0x{node + 1:064x}"
 
     def deploy(self, *more: str) -> list[str]:
-        roles = ["--supplier", SUPPLIER, "--metering", METERING, "--community", "tiny3"]
+        roles = ["--supplier", SUPPLIER, "--metering", METERING, "--community", "tiny3", "--confirmations", "2"]
         return ["deploy", "--network", "sepolia", "--out", str(self.record), *roles, *self.sender, *more]
 
     @property
     def sender(self) -> list[str]:
         keystore = ["--keystore", str(self.folder / "manager.json"), "--password-file", str(self.folder / "password")]
-        return ["--rpc", self.url, *keystore, "--confirmations", "2", "--yes"]
+        return ["--rpc", self.url, *keystore, "--yes"]
 
     @property
     def place(self) -> list[str]:
@@ -317,6 +317,25 @@ def test_deploy_complains(site: Site, capsys: pytest.CaptureFixture[str], monkey
     roleless = [one for one in arguments if one not in ("--metering", METERING)]
     assert "name no metering account" in complaint(capsys, roleless)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("answer", "said"), [("n", "nothing was sent, as you wished"), ("", "nothing was sent")])
+def test_send_asksFirst(
+    site: Site,
+    enrolled: Record,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    said: str,
+) -> None:
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+    table = site.folder / "accounts.csv"
+    more = ["--ether", "0.6", *site.place, *[one for one in site.sender if one != "--yes"]]
+    assert said in complaint(capsys, ["enrol", str(table), *more])
+    assert asked == ["Send to sepolia? [y/N] "]
+    assert site.web3.eth.get_balance(address_of(site.key(0))) <= ETHER // 2
 
 
 def test_parameters_complain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

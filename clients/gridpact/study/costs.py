@@ -304,9 +304,9 @@ ONCE = """## Once
 Euro on Ethereum. Contracts are deployed once, for all rounds of a community of that size and horizon.
 """
 
-CLOSING = """On Ethereum itself a household's day costs euros, on a rollup cents while gas is quiet there, and on a network
-of the community's own no fees at all. The relayed mode is about half as dear, because one transaction carries what
-seventeen would.
+CLOSING = """On Ethereum itself a household's day costs euros, on a rollup cents while gas is quiet there, and on a
+network of the community's own no fees at all. The relayed mode is about half as dear, because one transaction carries
+what seventeen would.
 
 `gridpact round status` and `gridpact watch` show what a round has cost, and `--max-fee-gwei` sets a limit.
 """
