@@ -44,10 +44,8 @@ def _verify(arguments: argparse.Namespace) -> int:
                 " its constructor arguments cannot be checked."
             )
         for found in inspect_deployment(place.web3, place.record):
-            print(
-                f"  {found.name:<22} {found.address}  {found.code_bytes:,} bytes as compiled, but for"
-                f" {found.immutables} immutable values"
-            )
+            but = f", but for {found.immutables} places with immutable values" if found.immutables else ""
+            print(f"  {found.name:<22} {found.address}  {found.code_bytes:,} bytes as compiled{but}")
         print(f"gridpact: the contracts on {place.profile.name} are what was compiled, with the values of the record")
         verify_sources(arguments, place, place.record)
     return 0

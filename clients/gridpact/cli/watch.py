@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -72,7 +73,8 @@ class View:
         from gridpact.watching import as_json, as_text, headline
 
         if self._live:
-            text = as_text(state, self._network)
+            columns = shutil.get_terminal_size().columns
+            text = "\n".join(line[:columns] for line in as_text(state, self._network).splitlines())  # none wraps
             back = UP_AND_CLEAR.format(lines=self._painted) if self._painted else ""
             print(back + text, file=self._out, flush=True)
             self._painted = 0 if state.phase.is_final else text.count("\n") + 1
