@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.chain.explorer_stub import running_stub
 from web3 import Web3
 
+from gridpact.chain import explorer
 from gridpact.chain.account import address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import TOKEN
+from gridpact.chain.explorer import EXPLORER_KEY
 from gridpact.chain.fees import ETHER, GWEI
 from gridpact.chain.inspection import inspect_deployment
 from gridpact.chain.keystore import create_keystore
@@ -285,6 +288,20 @@ def test_view_paintsOverWhatItShowed(site: Site, enrolled: Record, watched: Watc
     assert "missing 3" in "".join(terminal)
     view.show(state)
     assert f"\x1b[{lines}F\x1b[J" in "".join(terminal)
+
+
+def test_verify_showsTheSourcesToAnExplorer(
+    site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EXPLORER_KEY, "a-key")
+    monkeypatch.setattr(explorer, "PAUSE_SECONDS", 0.01)
+    with running_stub() as stub:
+        verify = ["verify", "--explorer", stub.url, *site.place, "--rpc", site.url]
+        assert printed(verify).count("Pass - Verified") == 4
+        stub.answers = [("0", "Invalid API Key")]
+        assert "Invalid API Key" in complaint(capsys, verify)
+    monkeypatch.delenv(EXPLORER_KEY)
+    assert f"set {EXPLORER_KEY}" in complaint(capsys, verify)
 
 
 # ---------------------------------------------------------------------- what is wrong

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +24,9 @@ EXPLORER_KEY = "GRIDPACT_EXPLORER_KEY"
 """Environment variable with the key of an explorer's API."""
 
 REQUEST_SECONDS = 30.0
+PAUSE_SECONDS = 5.0
+"""Between requests: free keys allow a few a second."""
+
 PATIENCE_SECONDS = 300.0
 """How long a verification may take."""
 
@@ -44,7 +47,7 @@ class Explorer:
     api: str
     chain_id: int
     key: str
-    pause: float = 5.0  # between requests, s: the free keys allow a few a second
+    pause: float = field(default_factory=lambda: PAUSE_SECONDS)
 
     def verify(self, web3: Web3, record: Record) -> dict[str, str]:
         """Has the sources of all contracts of a deployment verified. Returns what the explorer says, by contract.

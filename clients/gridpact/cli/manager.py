@@ -29,6 +29,9 @@ KEYSTORE = "GRIDPACT_KEYSTORE"
 MANAGER_KEY = "GRIDPACT_MANAGER_KEY"
 """Environment variable with the manager's private key itself, for networks that are worth nothing."""
 
+HALF_WAY_PATIENCE = 900.0
+"""How long gas above the ceiling is waited out once something was sent, s: what is half done is no use."""
+
 RECORDS = Path("deploy/records")
 
 
@@ -135,12 +138,12 @@ def _profile_of_record(record: Record | None) -> Profile:
     return profile_of(record.network if record is not None and record.network in known else "remote")
 
 
-def policy_of(arguments: argparse.Namespace) -> FeePolicy:
-    """The limits on fees."""
+def policy_of(arguments: argparse.Namespace, least_patience: float = 0.0) -> FeePolicy:
+    """The limits on fees, waited for as long as the arguments say, or at least so many seconds."""
     from gridpact.chain.fees import GWEI, FeePolicy
 
     ceiling = None if arguments.max_fee_gwei is None else round(arguments.max_fee_gwei * GWEI)
-    return FeePolicy(ceiling, arguments.wait_for_fee)
+    return FeePolicy(ceiling, max(arguments.wait_for_fee, least_patience))
 
 
 def key_of(arguments: argparse.Namespace) -> str:
@@ -174,7 +177,7 @@ def account_of(arguments: argparse.Namespace, place: Place) -> ChainAccount:
         key_of(arguments),
         patience=place.profile.patience,
         replace_after=max(60.0, 5 * place.profile.block_seconds),
-        fees=policy_of(arguments),
+        fees=policy_of(arguments, HALF_WAY_PATIENCE),
         confirmations=arguments.confirmations or place.profile.confirmations,
     )
 
@@ -187,7 +190,7 @@ def priced(account: ChainAccount, planned: Sequence[Planned], arguments: argpars
     """
     from gridpact.chain.estimate import bill
 
-    costs = bill(account.web3, account.address, planned, account.fees)
+    costs = bill(account.web3, account.address, planned, policy_of(arguments))
     print(costs.table(arguments.eth_price), flush=True)
     return costs
 
