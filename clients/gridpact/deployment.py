@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from web3.types import TxReceipt
-
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.chain.contract import checked_address
-from gridpact.chain.deploy import Sender, deploy_contracts
+from gridpact.chain.deploy import Sender, Told, deploy_contracts
 from gridpact.chain.inspection import check_token, inspect_deployment
 from gridpact.chain.profiles import Profile
 from gridpact.chain.record import Record
@@ -124,7 +122,7 @@ def carry_out(
     account: Sender,
     parameters: Parameters,
     profile: Profile,
-    told: Callable[[str, TxReceipt], None] | None = None,
+    told: Told | None = None,
 ) -> Record:
     """Deploys the contracts, checks what then stands on the chain, and returns the record.
 

@@ -43,6 +43,9 @@ SENT_AT_MOST = 6
 RAISE = 1.5
 """By how much a fee is raised to take the place of a transaction of which only the nonce is known."""
 
+FRESH_SECONDS = 60.0
+"""How long a base fee is relied on."""
+
 REMEMBERED = 64
 """Nonces whose transactions an account can send again."""
 
@@ -144,6 +147,8 @@ class ChainAccount:
         self._chain_id: int | None = None
         self._base_fee: int | None = None
         self._tip: int | None = None
+        self._fees_at = 0.0  # when base fee and tip were read, monotonic
+        self._began: int | None = None  # the first nonce that this process used
         self._underpriced = False  # another transaction with this nonce is on its way, and pays more
         self._loses_estimates: bool | None = None
         self._gas: dict[tuple[str, str], int] = {}
@@ -218,7 +223,7 @@ class ChainAccount:
                 continue
             if now > replace:
                 replace = now + self.replace_after
-                self._clear_the_way(int(pending.transaction["nonce"]))
+                self._clear_the_way()
                 self._replace(pending)
             if now > remind:
                 remind = now + self.remind_after
@@ -293,14 +298,15 @@ class ChainAccount:
         transaction["maxFeePerGas"] = Wei(fees.cap)
 
     def _fees_now(self) -> Fees:
-        """From the base fee of the last receipt; where that is not known, or too much, from the chain."""
-        if self._base_fee is not None and self._tip is not None:
+        """From the base fee of the last receipt; where that is not known, too old, or too much, from the chain."""
+        fresh = time.monotonic() - self._fees_at < FRESH_SECONDS
+        if fresh and self._base_fee is not None and self._tip is not None:
             try:
                 return capped(self._base_fee, self._tip, self.fees)
             except FeeTooHigh:
                 pass  # perhaps no longer
         fees = read_fees(self.web3, self.fees)
-        self._base_fee, self._tip = fees.base, fees.tip
+        self._base_fee, self._tip, self._fees_at = fees.base, fees.tip, time.monotonic()
         return fees
 
     def _raise(self, transaction: TxParams, factor: float) -> None:
@@ -321,6 +327,7 @@ class ChainAccount:
                 pending.hashes.remove(signed.hash)
                 return False
         self._nonce = nonce + 1
+        self._began = nonce if self._began is None else min(self._began, nonce)
         self._underpriced = False
         self._sent.setdefault(nonce, []).append(Version(signed.hash, signed.raw_transaction))
         self._sent.pop(nonce - REMEMBERED, None)
@@ -371,17 +378,15 @@ class ChainAccount:
         self._submit(pending)
         self._nonce = nonce
 
-    def _clear_the_way(self, nonce: int) -> None:
-        """Takes the places of older transactions that are not of this process and that no block takes.
+    def _clear_the_way(self) -> None:
+        """Takes the places of what an earlier process sent and no block takes.
 
-        Only their nonces are known: a transfer of nothing replaces each, at a fee that rises until it is accepted.
+        Only the nonces are known: a transfer of nothing replaces each, at a fee that rises until it is accepted.
         """
         with readable("a transaction"):
             first = self.web3.eth.get_transaction_count(self.address)
-        following, self._nonce = self._nonce, None
-        for stuck in range(first, nonce):
-            if stuck in self._sent:
-                continue
+        following, began = self._nonce, self._began
+        for stuck in range(first, first if began is None else began):
             nothing: TxParams = {"to": self.address, "value": Wei(0), "data": HexStr("0x"), "gas": TRANSFER_GAS}
             for attempt in range(SENT_AT_MOST):
                 self._nonce = stuck
@@ -392,8 +397,7 @@ class ChainAccount:
                 self._raise(nothing, RAISE ** (attempt + 1))
                 if self._submit(Pending("a transfer of nothing", nothing)):
                     break
-        self._nonce = following
-        self._underpriced = False
+        self._nonce, self._began, self._underpriced = following, began, False
 
     def _confirmed(self, receipt: TxReceipt) -> bool:
         """Whether enough blocks stand on it."""
@@ -462,7 +466,7 @@ class ChainAccount:
         self._meter.transactions[self.address] += 1
         self._meter.gas[self.address] += receipt["gasUsed"]
         tip = int(pending.transaction["maxPriorityFeePerGas"])
-        self._base_fee = max(int(receipt["effectiveGasPrice"]) - tip, 7)
+        self._base_fee, self._fees_at = max(int(receipt["effectiveGasPrice"]) - tip, 7), time.monotonic()
         if receipt["status"] == 1:
             return receipt
         if receipt["gasUsed"] >= 0.97 * int(pending.transaction["gas"]):

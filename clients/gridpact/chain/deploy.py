@@ -22,6 +22,10 @@ from gridpact.files import source_commit
 UNLOCKED_GAS = 15_000_000
 
 
+Told = Callable[[str, TxReceipt], None]
+"""Is told of a contract that stands: its name, and the receipt."""
+
+
 class Sender(Protocol):
     """An account that deploys."""
 
@@ -59,7 +63,7 @@ def deploy_contracts(
     supplier: str,
     metering: str,
     token: str | None = None,
-    told: Callable[[str, TxReceipt], None] | None = None,
+    told: Told | None = None,
 ) -> Record:
     """Deploys referee, aggregator and settlement; and a test token, unless the address of a token is given.
 
@@ -68,7 +72,7 @@ def deploy_contracts(
         network: its name, for the record.
         supplier: the account that buys and sells what was delivered beyond the trades.
         metering: the account that signs meter readings.
-        told: is told of each contract that stands.
+        told: is told of each contract.
     """
     web3 = account.web3
     with readable("its block number"):

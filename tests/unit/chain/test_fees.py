@@ -11,7 +11,7 @@ import pytest
 from web3 import Web3
 
 from gridpact.chain import fees
-from gridpact.chain.account import ChainAccount, address_of
+from gridpact.chain.account import REMEMBERED, ChainAccount, address_of
 from gridpact.chain.estimate import Planned, bill
 from gridpact.chain.fees import (
     DATA_FEE_ORACLE,
@@ -153,6 +153,31 @@ def test_restart_takesAPlaceThatTheNodeDoesNotTellOf(sepolia: Web3) -> None:
     rpc(sepolia, "evm_mine")
     assert after.settle(pending)["status"] == 1
     assert sepolia.eth.get_balance(Web3.to_checksum_address(OTHER)) == 7
+
+
+def test_settle_replacesNothingOfItsOwn(sepolia: Web3) -> None:
+    """Many transactions under way for long: each is replaced by itself, none by a transfer of nothing."""
+    account = ChainAccount(sepolia, KEY, patience=30, replace_after=0.2)
+    pendings = [account.transfer(OTHER, 2) for _ in range(REMEMBERED + 6)]
+    thread = mining(sepolia, [10 * GWEI] * 3, seconds=1.0)
+    receipts = account.settle_all(pendings)
+    thread.join()
+    assert all(receipt["status"] == 1 for receipt in receipts)
+    assert sepolia.eth.get_balance(Web3.to_checksum_address(OTHER)) == 2 * len(pendings)
+
+
+def test_fees_areReadAgainAfterAWhile(sepolia: Web3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a transaction offers after a quiet hour follows the base fee of now."""
+    monkeypatch.setattr("gridpact.chain.account.FRESH_SECONDS", 0.2)
+    account = ChainAccount(sepolia, KEY)
+    first = account.transfer(OTHER, 6)
+    mine(sepolia, 10 * GWEI)
+    account.settle(first)
+    mine(sepolia, 50 * GWEI)
+    time.sleep(0.3)
+    assert (
+        account.transfer(OTHER, 6).transaction["maxFeePerGas"] == capped(50 * GWEI, account._tip or 0, FeePolicy()).cap
+    )
 
 
 # ---------------------------------------------------------------------- confirmations
