@@ -10,7 +10,7 @@ import pytest
 from web3 import Web3
 
 from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN
-from gridpact.chain.deploy import deploy_contracts
+from gridpact.chain.deploy import UnlockedAccount, deploy_contracts
 from gridpact.chain.inspection import check_token, inspect_deployment
 from gridpact.chain.networks import Network
 from gridpact.chain.record import Record
@@ -95,6 +95,14 @@ def test_inspect_findsAnotherValueInTheCode(web3: Web3, record: Record) -> None:
     rpc(web3, "anvil_setCode", address, "0x" + changed.hex())
     with pytest.raises(ChainError, match="another value for the supplier"):
         inspect_deployment(web3, record)
+
+
+def test_unlockedAccount_deploysTheSame(web3: Web3) -> None:
+    """As the brownie script does on chains of this machine."""
+    account = UnlockedAccount(web3)
+    made = deploy_contracts(account, THETA, SETTING, "anvil", SUPPLIER, METERING)
+    assert made.manager == account.address == web3.eth.accounts[0]
+    assert len(inspect_deployment(web3, made)) == 4
 
 
 def test_token_mustBeOne(web3: Web3, record: Record) -> None:
