@@ -62,13 +62,14 @@ class Site:
         return f"0x{node + 1:064x}"
 
     def deploy(self, *more: str) -> list[str]:
-        roles = ["--supplier", SUPPLIER, "--metering", METERING, "--community", "tiny3", "--confirmations", "2"]
-        return ["deploy", "--network", "sepolia", "--out", str(self.record), *roles, *self.sender, *more]
+        roles = ["--supplier", SUPPLIER, "--metering", METERING, "--community", "tiny3"]
+        blocks = ["--confirmations", "2"]
+        return ["deploy", "--network", "sepolia", "--out", str(self.record), *roles, *self.sender, *blocks, *more]
 
     @property
     def sender(self) -> list[str]:
         keystore = ["--keystore", str(self.folder / "manager.json"), "--password-file", str(self.folder / "password")]
-        return ["--rpc", self.url, *keystore, "--yes"]
+        return ["--rpc", self.url, *keystore, "--confirmations", "1", "--yes"]
 
     @property
     def place(self) -> list[str]:
@@ -176,7 +177,17 @@ def test_enrol_givesWhatIsNeeded(site: Site, enrolled: Record, capsys: pytest.Ca
     count = site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager))
     assert main(["enrol", str(site.folder / "accounts.csv"), "--ether", "0.5", *site.place, *site.sender]) == 0
     assert "enrolled already" in capsys.readouterr().out
+    assert "Node 7 is not enrolled: the enrolled ones are 0, 1, 2, 3" in complaint(capsys, expel(site, "7"))
     assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager)) == count
+    assert "expelled 3; 3 nodes are enrolled" in printed(expel(site, "3"))
+    assert aggregator.account_of(3) is None
+    again = printed(["enrol", str(site.folder / "accounts.csv"), *site.place, *site.sender])
+    assert "1 nodes enrolled, 3 were so before; 4 of 4 places are taken" in again
+    assert aggregator.account_of(3) == address_of(site.key(3))
+
+
+def expel(site: Site, node: str) -> list[str]:
+    return ["expel", node, *site.place, *site.sender]
 
 
 @dataclass(frozen=True)
@@ -233,9 +244,10 @@ def test_watch_followsTheRound(site: Site, enrolled: Record, watched: Watched) -
     assert all(rms <= last["limits_w"][name] for name, rms in last["rms_w"].items())
     # Every transaction of the round, counted by another way: those that any block brought to the aggregator.
     blocks = range(enrolled.block, web3.eth.block_number + 1)
-    sent = [one for number in blocks for one in web3.eth.get_block(number, True)["transactions"]]
-    receipts = [web3.eth.get_transaction_receipt(one["hash"]) for one in sent if one.get("to") == enrolled.aggregator]  # type: ignore[index,union-attr]
-    of_the_round = receipts[1:]  # the first enrolled the nodes
+    every = [one for number in blocks for one in web3.eth.get_block(number, True)["transactions"]]
+    sent: list[Any] = [one for one in every if one.get("to") == enrolled.aggregator]  # type: ignore[union-attr]
+    opening = [bytes(one["input"][:4]) for one in sent].index(bytes(web3.keccak(text="openRound(uint32)")[:4]))
+    of_the_round = [web3.eth.get_transaction_receipt(one["hash"]) for one in sent[opening:]]
     wei = sum(receipt["gasUsed"] * receipt["effectiveGasPrice"] for receipt in of_the_round)
     gas = sum(receipt["gasUsed"] for receipt in of_the_round)
     assert last["spent"] == {"gas": gas, "wei": wei, "transactions": len(of_the_round)}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from gridpact.chain.profiles import ETH_PRICE_EUR
 from gridpact.errors import InputError
@@ -121,7 +122,7 @@ def place_of(arguments: argparse.Namespace, with_record: bool = True) -> Iterato
             raise InputError("it is not said which contracts are meant: give --network NAME or --contracts FILE")
         path = path or RECORDS / f"{arguments.network}.json"
         record = Record.read(path)
-    profile = profile_of(arguments.network) if arguments.network else _profile_of_record(record)
+    profile = profile_of(arguments.network or _network_of(record, arguments.rpc))
     url = profile.url(arguments.rpc)
     with open_network(url) as network:
         profile.check(network.chain_id)
@@ -130,12 +131,14 @@ def place_of(arguments: argparse.Namespace, with_record: bool = True) -> Iterato
         yield Place(profile, network.connect(), url, record)
 
 
-def _profile_of_record(record: Record | None) -> Profile:
-    """Records of `gridpact run` and of others name networks that are none of ours."""
-    from gridpact.chain.profiles import PROFILES, profile_of
+def _network_of(record: Record | None, url: str | None) -> str:
+    """The name of the network of a record; those of `gridpact run` may be of networks that have none."""
+    from gridpact.chain.profiles import LOOPBACK, PROFILES, RPC_URL
 
-    known = {profile.name for profile in PROFILES}
-    return profile_of(record.network if record is not None and record.network in known else "remote")
+    if record is not None and record.network in {profile.name for profile in PROFILES}:
+        return record.network
+    host = urlsplit(url or os.environ.get(RPC_URL) or "").hostname
+    return "local" if host is None or host in LOOPBACK else "remote"
 
 
 def policy_of(arguments: argparse.Namespace, least_patience: float = 0.0) -> FeePolicy:

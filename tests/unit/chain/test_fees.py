@@ -130,7 +130,7 @@ def test_restart_replacesWhatNoBlockTakes(sepolia: Web3) -> None:
     after = ChainAccount(sepolia, KEY, patience=30, replace_after=0.3)
     pending = after.transfer(OTHER, 7)
     assert pending.transaction["nonce"] == 2  # behind them
-    thread = mining(sepolia, [10 * GWEI] * 3, seconds=1.5)
+    thread = mining(sepolia, [10 * GWEI] * 4, seconds=0.8)
     receipt = after.settle(pending)
     thread.join()
     assert receipt["status"] == 1
@@ -159,7 +159,7 @@ def test_settle_replacesNothingOfItsOwn(sepolia: Web3) -> None:
     """Many transactions under way for long: each is replaced by itself, none by a transfer of nothing."""
     account = ChainAccount(sepolia, KEY, patience=30, replace_after=0.2)
     pendings = [account.transfer(OTHER, 2) for _ in range(REMEMBERED + 6)]
-    thread = mining(sepolia, [10 * GWEI] * 3, seconds=1.0)
+    thread = mining(sepolia, [10 * GWEI] * 3, seconds=0.6)
     receipts = account.settle_all(pendings)
     thread.join()
     assert all(receipt["status"] == 1 for receipt in receipts)
