@@ -1,124 +1,84 @@
 """Deploys the contracts with brownie: `brownie run deploy --network <name>`.
 
-Reads deploy/parameters/<name>.json (development.json on a chain of this machine), writes
+The same as `gridpact deploy`, with brownie's network: reads deploy/parameters/<name>.json (development.json on a chain
+of this machine), shows the cost, deploys, checks what stands on the chain against what was compiled, and writes
 deploy/records/<name>.json, with which a node connects.
 """
 
 from __future__ import annotations
 
-import getpass
-import json
 import os
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from brownie import Referee, TestEuro, TradeSettlement, VirtualAggregator, accounts, chain, network
+from brownie import Referee, TestEuro, TradeSettlement, VirtualAggregator, network, web3
 from brownie._config import CONFIG  # `brownie.config` holds the settings only
-from eth_account import Account
 
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, load
-from gridpact.chain.contract import checked_address
-from gridpact.chain.record import Record
-from gridpact.chain.values import Setting, Theta
+from gridpact.chain.deploy import Sender, UnlockedAccount
+from gridpact.chain.estimate import bill, planned_deployment
+from gridpact.chain.fees import GWEI, FeePolicy
+from gridpact.chain.keystore import open_keystore, read_password
+from gridpact.chain.profiles import ETH_PRICE_EUR, Profile, profile_of
+from gridpact.chain.transport import connect
+from gridpact.deployment import Parameters, carry_out
 from gridpact.errors import InputError
 
 DEPLOY = Path(__file__).resolve().parent
+COMPILED = {TOKEN: TestEuro, REFEREE: Referee, AGGREGATOR: VirtualAggregator, SETTLEMENT: TradeSettlement}
 
 
 def main() -> None:
     """Token (unless one is given), referee, aggregator, settlement, record."""
     name = network.show_active()
-    parameters = _parameters(name)
-    try:
-        theta, setting = Theta(**parameters["theta"]), Setting(**parameters["setting"])
-    except TypeError as error:  # missing or unknown names
-        raise InputError(f"The parameters do not fit ({error}); see deploy/parameters/README.md.") from error
-    supplier, metering = _role(parameters, "supplier", 1), _role(parameters, "metering", 2)
-    manager = _manager()
-    first_block = chain.height + 1
-
-    token_address = parameters["token"]
-    transactions = {}
-    if token_address is None:
-        token = manager.deploy(TestEuro)
-        token_address = token.address
-        transactions[TOKEN] = token.tx.txid
-    referee = manager.deploy(Referee)
-    transactions[REFEREE] = referee.tx.txid
-    constants = tuple(asdict(theta).values()), tuple(asdict(setting).values())
-    aggregator = manager.deploy(VirtualAggregator, *constants, referee)
-    transactions[AGGREGATOR] = aggregator.tx.txid
-    settlement = manager.deploy(TradeSettlement, aggregator, token_address, supplier, metering)
-    transactions[SETTLEMENT] = settlement.tx.txid
-
+    profile = _profile(name)
+    parameters = Parameters.read(_parameters_file(name))
+    for contract, container in COMPILED.items():
+        if "0x" + container.bytecode.removeprefix("0x") != load(contract).bytecode:
+            raise InputError(f"The shipped {contract} is not what brownie compiled from the sources: make contracts.")
+    link = connect(str(web3.provider.endpoint_uri))
+    profile.check(link.eth.chain_id)
+    manager = _manager(link, profile)
+    if isinstance(manager, ChainAccount):
+        planned = planned_deployment(parameters.theta, parameters.setting, with_token=parameters.token is None)
+        costs = bill(link, manager.address, planned, manager.fees)
+        print(costs.table(ETH_PRICE_EUR))
+        costs.check("the deployment")
     path = DEPLOY / "records" / f"{name}.json"
-    Record(
-        network=name,
-        chain_id=chain.id,
-        block=first_block,
-        manager=str(manager),
-        referee=referee.address,
-        aggregator=aggregator.address,
-        settlement=settlement.address,
-        token=token_address,
-        theta=asdict(theta),
-        setting=asdict(setting),
-        transactions=transactions,
-        compiler=load(AGGREGATOR).compiler,
-        referee_abi=load(REFEREE).abi,
-        aggregator_abi=load(AGGREGATOR).abi,
-        settlement_abi=load(SETTLEMENT).abi,
-        token_abi=load(TOKEN).abi,
-    ).write(path)
-    print(f"Deployed on {name}; the record is {path.relative_to(DEPLOY.parent)}.")
+    if path.exists() and not profile.local:
+        raise InputError(f"A deployment on {name} is recorded in {path} already: move it away first.")
+    carry_out(manager, parameters, profile, _told).write(path)
+    print(f"Deployed on {name}, as compiled; the record is {path.relative_to(DEPLOY.parent)}.")
 
 
-def _local() -> bool:
-    return CONFIG.network_type == "development"
+def _told(name: str, receipt: Any) -> None:
+    print(f"  {name:<22} {receipt['gasUsed']:>11,} gas  {receipt['contractAddress']}")
 
 
-def _parameters(name: str) -> dict[str, Any]:
+def _profile(name: str) -> Profile:
+    """brownie's own test chains are chains of this machine; all others are known by their names."""
+    if CONFIG.network_type == "development":
+        return replace(profile_of("local"), name=name)
+    return profile_of(name)
+
+
+def _parameters_file(name: str) -> Path:
     path = DEPLOY / "parameters" / f"{name}.json"
-    if not path.is_file() and _local():
-        path = DEPLOY / "parameters" / "development.json"
-    try:
-        parameters: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"There are no parameters for the network {name}: write {path}.") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from error
-    missing = {"theta", "setting", "token", "supplier", "metering"} - parameters.keys()
-    if missing:
-        raise InputError(f"{path} lacks '{min(missing)}'; see deploy/parameters/README.md.")
-    return parameters
+    if not path.is_file() and CONFIG.network_type == "development":
+        return DEPLOY / "parameters" / "development.json"
+    return path
 
 
-def _role(parameters: dict[str, Any], name: str, local: int) -> str:
-    """The address of an account with a role; null stands for an account of a local chain."""
-    address = parameters[name]
-    if address is None:
-        if not _local():
-            raise InputError(f"The parameters name no {name}: give the address of its account.")
-        return str(accounts[local])
-    try:
-        return checked_address(address)
-    except InputError as error:
-        raise InputError(f"In the parameters, '{name}': {error}") from error
-
-
-def _manager() -> Any:
+def _manager(link: Any, profile: Profile) -> Sender:
     """The first account of a local chain; elsewhere the one in the keystore that GRIDPACT_KEYSTORE names."""
-    if _local():
-        return accounts[0]
+    if profile.local:
+        return UnlockedAccount(link)
     keystore = os.environ.get("GRIDPACT_KEYSTORE")
     if not keystore:
         raise InputError("GRIDPACT_KEYSTORE is not set: let it name the manager's encrypted keystore file.")
-    password = os.environ.get("GRIDPACT_KEYSTORE_PASSWORD") or getpass.getpass(f"Password of {keystore}: ")
-    try:
-        key = Account.decrypt(Path(keystore).read_text(encoding="utf-8"), password)
-    except OSError as error:
-        raise InputError(f"The keystore {keystore} cannot be read: {error}.") from error
-    except ValueError as error:
-        raise InputError(f"The keystore {keystore} does not open with this password.") from error
-    return accounts.add(key)
+    key = open_keystore(Path(keystore), read_password(Path(keystore)))
+    ceiling = os.environ.get("GRIDPACT_MAX_FEE_GWEI")
+    policy = FeePolicy(round(float(ceiling) * GWEI) if ceiling else None)
+    return ChainAccount(link, key, patience=profile.patience, fees=policy, confirmations=profile.confirmations)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,17 +22,29 @@ from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import Nonce, TxParams, TxReceipt, Wei
 
+from gridpact.chain.fees import FeePolicy, Fees, FeeTooHigh, capped, data_fee, ether_text, gwei_text, read_fees
 from gridpact.chain.reverts import Abi, contract_error, first_line, learn_errors, readable, revert_data
 from gridpact.chain.transport import meter_of
 from gridpact.errors import ChainError, InputError
 
 TRANSFER_GAS = 21_000
-BLOCK_GAS = 30_000_000
+MOST_GAS = 2**24
+"""A transaction may not ask for more since Osaka (EIP-7825)."""
+
 GANACHE_GAS = 15_000_000
 """Instead of an estimate: Ganache 7.9.2 never answers some eth_estimateGas that arrive while it mines."""
 
 NOBODY = "0x" + 40 * "0"
 """The signer of what nobody has signed."""
+
+SENT_AT_MOST = 6
+"""Attempts to send a transaction whose nonce or fee does not fit."""
+
+RAISE = 1.5
+"""By how much a fee is raised to take the place of a transaction of which only the nonce is known."""
+
+FRESH_SECONDS = 60.0
+"""How long a base fee is relied on."""
 
 REMEMBERED = 64
 """Nonces whose transactions an account can send again."""
@@ -96,10 +109,19 @@ class ChainAccount:
     """A private key on a connection. Keeps the nonce, so only one process may use a key at a time.
 
     A transaction costs two requests: send and receipt. The fee cap follows the base fee of the last receipt,
-    with headroom for some twelve full blocks; gas is estimated once a function.
+    with headroom for some twelve full blocks, under the ceiling of the policy; gas is estimated once a function.
 
     What is sent counts at most once. A transaction that the chain lost, from its mempool or by a re-organisation, is
-    sent again as the same bytes, even if its receipt was seen: its nonce would hold up those that follow.
+    sent again as the same bytes, even if its receipt was seen: its nonce would hold up those that follow. What no
+    block takes in time is sent again at a higher fee; the place of what an earlier process left behind is taken by a
+    transfer of nothing.
+
+    Args:
+        patience: how long a transaction may take to get into a block, s.
+        replace_after: when it offers a higher fee, s.
+        remind_after: when it sends the same bytes again, s.
+        fees: what it may cost.
+        confirmations: blocks that a transaction needs to count, its own included.
     """
 
     def __init__(
@@ -109,18 +131,25 @@ class ChainAccount:
         patience: float = 180.0,
         replace_after: float = 60.0,
         remind_after: float = 3.0,
+        fees: FeePolicy | None = None,
+        confirmations: int = 1,
     ) -> None:
         self.address = address_of(key)
         self.web3 = web3
         self.patience = patience
         self.replace_after = replace_after
         self.remind_after = remind_after
+        self.fees = fees or FeePolicy()
+        self.confirmations = confirmations
         self._signer = Account.from_key(key)
         self._meter = meter_of(web3)
         self._nonce: int | None = None
         self._chain_id: int | None = None
         self._base_fee: int | None = None
         self._tip: int | None = None
+        self._fees_at = 0.0  # when base fee and tip were read, monotonic
+        self._began: int | None = None  # the first nonce that this process used
+        self._underpriced = False  # another transaction with this nonce is on its way, and pays more
         self._loses_estimates: bool | None = None
         self._gas: dict[tuple[str, str], int] = {}
         self._sent: dict[int, list[Version]] = {}  # by nonce, the newest last
@@ -155,6 +184,17 @@ class ChainAccount:
         except OutOfGas:
             return self.settle(self.post(call, spare=spare, afresh=True))
 
+    def estimate(self, call: Call) -> tuple[int, int]:
+        """What a call needs now: gas, and bytes of calldata.
+
+        Raises:
+            ContractError: it would be refused.
+        """
+        what, transaction = self._draft(call)
+        with readable(what):
+            gas = int(self.web3.eth.estimate_gas({**transaction, "from": self.address}))
+        return gas, len(HexBytes(transaction["data"]))
+
     def post(self, call: Call, gas: int | None = None, spare: int = 0, afresh: bool = False) -> Pending:
         """Sends without waiting. `settle` waits."""
         what, transaction = self._draft(call)
@@ -173,16 +213,17 @@ class ChainAccount:
         give_up, replace, remind = now + self.patience, now + self.replace_after, now + self.remind_after
         for pause in itertools.chain((0.01, 0.02, 0.05, 0.1, 0.2, 0.5), itertools.repeat(1.0)):
             receipt = self._receipt(pending.hashes)
-            if receipt is not None:
+            if receipt is not None and self._confirmed(receipt):
                 return self._judge(pending, receipt)
             now = time.monotonic()
             if now > give_up:
-                raise ChainError(
-                    f"The chain took {pending.what} but did not put it into a block within"
-                    f" {self.patience:.0f} s: check that it produces blocks."
-                )
+                raise self._not_in_time(pending, receipt)
+            if receipt is not None:  # in a block already
+                time.sleep(min(pause, self.remind_after))
+                continue
             if now > replace:
                 replace = now + self.replace_after
+                self._clear_the_way()
                 self._replace(pending)
             if now > remind:
                 remind = now + self.remind_after
@@ -229,12 +270,14 @@ class ChainAccount:
                     return GANACHE_GAS
                 self._gas[key] = self.web3.eth.estimate_gas({**transaction, "from": self.address})
         estimate = self._gas[key]
-        return max(estimate, min(estimate * 3 // 2 + 100_000 + spare, BLOCK_GAS))
+        return max(estimate, min(estimate * 3 // 2 + 100_000 + spare, MOST_GAS))
 
     def _post(self, what: str, transaction: TxParams) -> Pending:
         pending = Pending(what, transaction)
-        for _ in range(4):
+        for attempt in range(SENT_AT_MOST):
             self._complete(pending.transaction)
+            if self._underpriced:
+                self._raise(pending.transaction, RAISE**attempt)
             if self._submit(pending):
                 return pending
         raise ChainError(
@@ -248,14 +291,29 @@ class ChainAccount:
                 self._chain_id = self.web3.eth.chain_id
             if self._nonce is None:
                 self._nonce = self.web3.eth.get_transaction_count(self.address, "pending")
-            if self._tip is None:
-                self._tip = max(int(self.web3.eth.max_priority_fee), 1)
-            if self._base_fee is None:
-                self._base_fee = int(self.web3.eth.get_block("latest").get("baseFeePerGas", 0))
+        fees = self._fees_now()
         transaction["chainId"] = self._chain_id
         transaction["nonce"] = Nonce(self._nonce)
-        transaction["maxPriorityFeePerGas"] = Wei(self._tip)
-        transaction["maxFeePerGas"] = Wei(4 * self._base_fee + self._tip)
+        transaction["maxPriorityFeePerGas"] = Wei(fees.tip)
+        transaction["maxFeePerGas"] = Wei(fees.cap)
+
+    def _fees_now(self) -> Fees:
+        """From the base fee of the last receipt; where that is not known, too old, or too much, from the chain."""
+        fresh = time.monotonic() - self._fees_at < FRESH_SECONDS
+        if fresh and self._base_fee is not None and self._tip is not None:
+            try:
+                return capped(self._base_fee, self._tip, self.fees)
+            except FeeTooHigh:
+                pass  # perhaps no longer
+        fees = read_fees(self.web3, self.fees)
+        self._base_fee, self._tip, self._fees_at = fees.base, fees.tip, time.monotonic()
+        return fees
+
+    def _raise(self, transaction: TxParams, factor: float) -> None:
+        """Multiplies the fees, as far as the ceiling lets them."""
+        for fee in ("maxFeePerGas", "maxPriorityFeePerGas"):
+            raised = math.ceil(int(transaction[fee]) * factor)
+            transaction[fee] = Wei(min(raised, self.fees.ceiling_wei or raised))
 
     def _submit(self, pending: Pending) -> bool:
         """Sends the current version. False: build it anew (nonce or base fee had changed)."""
@@ -269,6 +327,8 @@ class ChainAccount:
                 pending.hashes.remove(signed.hash)
                 return False
         self._nonce = nonce + 1
+        self._began = nonce if self._began is None else min(self._began, nonce)
+        self._underpriced = False
         self._sent.setdefault(nonce, []).append(Version(signed.hash, signed.raw_transaction))
         self._sent.pop(nonce - REMEMBERED, None)
         return True
@@ -281,10 +341,7 @@ class ChainAccount:
         if self._receipt(pending.hashes) is not None:
             return True
         if "insufficient funds" in message or "cannot afford" in message:
-            raise ChainError(
-                f"Account {self.address} has not enough ether for {pending.what}: send it some (on a test"
-                " chain, `gridpact` does so when it deploys)."
-            ) from error
+            raise self._too_poor(pending) from error
         if "nonce" in message and len(pending.hashes) == 1:
             self._nonce = None
             return False
@@ -294,6 +351,7 @@ class ChainAccount:
             if len(pending.hashes) > 1:
                 return True
             self._base_fee = self._nonce = None  # or an earlier one with this nonce is on its way
+            self._underpriced = "replace" in message or "underpriced" in message
             return False
         data = revert_data(error)
         if data is not None:
@@ -306,12 +364,72 @@ class ChainAccount:
         self._base_fee = self._tip = None
         nonce, self._nonce = self._nonce, before["nonce"]
         after: TxParams = {**before}
-        self._complete(after)
+        try:
+            self._complete(after)
+        except FeeTooHigh:  # it waits in the mempool for a lower base fee
+            return
+        finally:
+            self._nonce = nonce
         for fee in ("maxFeePerGas", "maxPriorityFeePerGas"):
             after[fee] = Wei(max(int(after[fee]), int(before[fee]) * 5 // 4 + 1))
+        if after["maxFeePerGas"] > (self.fees.ceiling_wei or after["maxFeePerGas"]):  # type: ignore[operator]
+            return
         pending.transaction = after
         self._submit(pending)
         self._nonce = nonce
+
+    def _clear_the_way(self) -> None:
+        """Takes the places of what an earlier process sent and no block takes.
+
+        Only the nonces are known: a transfer of nothing replaces each, at a fee that rises until it is accepted.
+        """
+        with readable("a transaction"):
+            first = self.web3.eth.get_transaction_count(self.address)
+        following, began = self._nonce, self._began
+        for stuck in range(first, first if began is None else began):
+            nothing: TxParams = {"to": self.address, "value": Wei(0), "data": HexStr("0x"), "gas": TRANSFER_GAS}
+            for attempt in range(SENT_AT_MOST):
+                self._nonce = stuck
+                try:
+                    self._complete(nothing)
+                except FeeTooHigh:
+                    break
+                self._raise(nothing, RAISE ** (attempt + 1))
+                if self._submit(Pending("a transfer of nothing", nothing)):
+                    break
+        self._nonce, self._began, self._underpriced = following, began, False
+
+    def _confirmed(self, receipt: TxReceipt) -> bool:
+        """Whether enough blocks stand on it."""
+        if self.confirmations <= 1:
+            return True
+        with readable("the block number"):
+            return self.web3.eth.block_number - receipt["blockNumber"] + 1 >= self.confirmations
+
+    def _not_in_time(self, pending: Pending, receipt: TxReceipt | None) -> ChainError:
+        if receipt is not None:
+            return ChainError(
+                f"The chain put {pending.what} into block {receipt['blockNumber']}, and has not confirmed it by"
+                f" {self.confirmations} blocks within {self.patience:.0f} s: check that it produces blocks."
+            )
+        ceiling = self.fees.ceiling_wei
+        hint = "" if ceiling is None else f", and that gas is below the ceiling of {gwei_text(ceiling)} gwei"
+        return ChainError(
+            f"The chain took {pending.what} but did not put it into a block within"
+            f" {self.patience:.0f} s: check that it produces blocks{hint}."
+        )
+
+    def _too_poor(self, pending: Pending) -> ChainError:
+        """How much is missing."""
+        transaction = pending.transaction
+        needed = int(transaction["gas"]) * int(transaction["maxFeePerGas"]) + int(transaction["value"])
+        needed += data_fee(self.web3, len(HexBytes(transaction["data"])))
+        with readable("the balance"):
+            balance = int(self.web3.eth.get_balance(self.address))
+        return ChainError(
+            f"Account {self.address} has not enough ether for {pending.what}: it has {ether_text(balance)} and may need"
+            f" {ether_text(needed)}, so send it {ether_text(max(needed - balance, 1))} more."
+        )
 
     def _remind(self, pending: Pending) -> None:
         """Sends again what the chain may have lost, from the first nonce that it has not used.
@@ -348,7 +466,7 @@ class ChainAccount:
         self._meter.transactions[self.address] += 1
         self._meter.gas[self.address] += receipt["gasUsed"]
         tip = int(pending.transaction["maxPriorityFeePerGas"])
-        self._base_fee = max(int(receipt["effectiveGasPrice"]) - tip, 7)
+        self._base_fee, self._fees_at = max(int(receipt["effectiveGasPrice"]) - tip, 7), time.monotonic()
         if receipt["status"] == 1:
             return receipt
         if receipt["gasUsed"] >= 0.97 * int(pending.transaction["gas"]):

@@ -312,6 +312,10 @@ class Aggregator(DeployedContract):
         iteration, head = self._read("head")
         return int(iteration), bytes(head)
 
+    def manager(self) -> str:
+        """The account of the community manager."""
+        return str(self._read("owner"))
+
     def referee(self) -> str:
         """The address of the contract that decides on accusations."""
         return str(self._read("referee"))
@@ -331,6 +335,19 @@ class Aggregator(DeployedContract):
             )
             for said in self._opening(round).get("Declared", ())
         }
+
+    def day_of(self, round: int) -> int:
+        """The day that a round was opened for (yyyymmdd)."""
+        return int(self._opening(round)["RoundOpened"][0]["day"])
+
+    def transactions(self, round: int, since: int = 0) -> dict[bytes, int]:
+        """The transactions that moved a round on: block by hash, in order. One request.
+
+        Args:
+            since: a block before which nothing is looked for.
+        """
+        events = self._log((*OPENING, *NEGOTIATION, "RoundEnded"), max(since, self._first_block), round)
+        return {bytes(event["transactionHash"]): int(event["blockNumber"]) for event in events}
 
     def started(self, round: int) -> Roster | None:
         """Who was in a round when it started; None where it did not start (yet)."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from eth_typing import ChecksumAddress
 from web3 import Web3
+from web3.contract.contract import ContractFunction
 from web3.types import EventData, RPCEndpoint, TxReceipt
 
 from gridpact.chain.account import ChainAccount
@@ -50,6 +51,11 @@ class DeployedContract:
                 f"There is no contract at {self.address} on chain {actual}: check the address, or deploy first."
             )
 
+    def call(self, name: str, *arguments: Any) -> ContractFunction:
+        """A call, to be estimated or sent by an account."""
+        with readable(f"`{name}`"):  # arguments that do not fit the ABI
+            return cast(ContractFunction, self._function(name)(*arguments))
+
     def _read(self, name: str, *arguments: Any) -> Any:
         """Calls a view, at the newest block: anew where that was taken back in the same moment."""
         if name not in self._interface.functions:
@@ -71,9 +77,7 @@ class DeployedContract:
         """Sends a transaction and waits for it; gas as for `ChainAccount.send`."""
         if self.account is None:
             raise ChainError(f"`{name}` needs an account: this connection only reads.")
-        with readable(f"`{name}`"):  # arguments that do not fit the ABI
-            call = self._function(name)(*arguments)
-        return self.account.send(call, gas, spare, afresh)
+        return self.account.send(self.call(name, *arguments), gas, spare, afresh)
 
     def _events(self, name: str, first_block: int, **indexed: int) -> list[EventData]:
         """The events since a block with the given indexed arguments, in the chain's order: one request."""

@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from web3 import Web3
+from web3.types import TxReceipt
 
-from gridpact.chain.account import ChainAccount
+from gridpact.chain.account import Call, ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, Artifact, load
 from gridpact.chain.contract import checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
 from gridpact.chain.values import Setting, Theta
+from gridpact.errors import InputError
+from gridpact.files import source_commit
+
+UNLOCKED_GAS = 15_000_000
+
+
+Told = Callable[[str, TxReceipt], None]
+"""Is told of a contract that stands: its name, and the receipt."""
+
+
+class Sender(Protocol):
+    """An account that deploys."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def web3(self) -> Web3: ...
+
+    def send(self, call: Call) -> TxReceipt: ...
+
+
+class UnlockedAccount:
+    """An account whose key a test chain keeps: its first one."""
+
+    def __init__(self, web3: Web3) -> None:
+        with readable("its accounts"):
+            accounts = web3.eth.accounts
+        if not accounts:
+            raise InputError("The chain keeps no accounts of its own: give the manager's keystore.")
+        self.web3 = web3
+        self.address = accounts[0]
+
+    def send(self, call: Call) -> TxReceipt:
+        with readable("a transaction of the chain's own account"):
+            sent = call.transact({"from": self.address, "gas": UNLOCKED_GAS})
+            return self.web3.eth.wait_for_transaction_receipt(sent, timeout=120, poll_latency=0.05)
 
 
 def deploy_contracts(
-    account: ChainAccount,
+    account: Sender,
     theta: Theta,
     setting: Setting,
     network: str,
     supplier: str,
     metering: str,
     token: str | None = None,
+    told: Told | None = None,
 ) -> Record:
     """Deploys referee, aggregator and settlement; and a test token, unless the address of a token is given.
 
@@ -33,6 +72,7 @@ def deploy_contracts(
         network: its name, for the record.
         supplier: the account that buys and sells what was delivered beyond the trades.
         metering: the account that signs meter readings.
+        told: is told of each contract.
     """
     web3 = account.web3
     with readable("its block number"):
@@ -48,6 +88,8 @@ def deploy_contracts(
             call = factory.constructor(*arguments)
         receipt = account.send(call)
         transactions[artifact.name] = Web3.to_hex(receipt["transactionHash"])
+        if told is not None:
+            told(artifact.name, receipt)
         return checked_address(str(receipt["contractAddress"]))
 
     token_address = deploy(test_token) if token is None else checked_address(token)
@@ -72,6 +114,9 @@ def deploy_contracts(
         aggregator_abi=aggregator.abi,
         settlement_abi=settlement.abi,
         token_abi=test_token.abi,
+        supplier=roles[0],
+        metering=roles[1],
+        commit=source_commit(),
     )
 
 

@@ -95,7 +95,7 @@ def open_network(name_or_url: str, log: Path | None = None) -> Iterator[Network]
     Names: ganache, anvil, eth-tester; or the http:// or ws:// address of a node that runs (and goes on).
     """
     if name_or_url in ("ganache", "anvil"):
-        with _started(name_or_url, log) as url:
+        with _started(name_or_url, COMMANDS[name_or_url], log) as url:
             yield _at(url, name_or_url, PATIENCE_SECONDS)
     elif name_or_url == EMBEDDED:
         yield _embedded()
@@ -105,6 +105,41 @@ def open_network(name_or_url: str, log: Path | None = None) -> Iterator[Network]
         raise InputError(
             f"'{name_or_url}' is no network: use {', '.join(NAMES)}, or the http:// or ws:// address of a node."
         )
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """An Anvil chain that is like another one as far as transactions go."""
+
+    chain_id: int
+    block_seconds: float | None = None  # None: a block for each transaction
+    base_fee_wei: int | None = None  # of the first block
+    fork_url: str | None = None  # goes on from the newest block there, with all that is on it
+    hardfork: str = "osaka"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """For Anvil's command line."""
+        options = ["--chain-id", str(self.chain_id), "--hardfork", self.hardfork, "--accounts", "3"]
+        options += ["--balance", "1000000", "--enable-tx-gas-limit"]
+        if self.block_seconds is not None:
+            options += ["--block-time", f"{self.block_seconds:g}"]
+        if self.base_fee_wei is not None:
+            options += ["--block-base-fee-per-gas", str(self.base_fee_wei)]
+        if self.fork_url is not None:
+            options += ["--fork-url", self.fork_url]
+        return tuple(options)
+
+
+@contextmanager
+def open_imitation(imitation: Imitation, log: Path | None = None) -> Iterator[Network]:
+    """Starts an imitation on this machine, and ends it."""
+
+    def command(executable: str, port: int) -> list[str]:
+        return [executable, "--host", "127.0.0.1", "--port", str(port), *imitation.options]
+
+    with _started("anvil", command, log) as url:
+        yield _at(url, "anvil", PATIENCE_SECONDS)
 
 
 def _at(url: str, name: str, patience: float) -> Network:
@@ -147,15 +182,17 @@ def _embedded() -> Network:
 # ---------------------------------------------------------------------- started here
 
 
-def _command(name: str, executable: str, port: int) -> list[str]:
-    if name == "ganache":
-        return [
-            executable,
-            *("--server.host", "127.0.0.1", "--server.port", str(port)),
-            *("--hardfork", "shanghai", "--chain.vmErrorsOnRPCResponse", "true"),
-            *("--miner.blockGasLimit", str(BLOCK_GAS), "--miner.callGasLimit", str(BLOCK_GAS)),
-            *("--wallet.totalAccounts", "3", "--wallet.defaultBalance", "1000000", "--logging.quiet", "true"),
-        ]
+def _ganache(executable: str, port: int) -> list[str]:
+    return [
+        executable,
+        *("--server.host", "127.0.0.1", "--server.port", str(port)),
+        *("--hardfork", "shanghai", "--chain.vmErrorsOnRPCResponse", "true"),
+        *("--miner.blockGasLimit", str(BLOCK_GAS), "--miner.callGasLimit", str(BLOCK_GAS)),
+        *("--wallet.totalAccounts", "3", "--wallet.defaultBalance", "1000000", "--logging.quiet", "true"),
+    ]
+
+
+def _anvil(executable: str, port: int) -> list[str]:
     return [
         executable,
         *("--host", "127.0.0.1", "--port", str(port)),
@@ -164,8 +201,14 @@ def _command(name: str, executable: str, port: int) -> list[str]:
     ]
 
 
+Command = Callable[[str, int], "list[str]"]
+"""The command line of a chain, from its program and a port."""
+
+COMMANDS: dict[str, Command] = {"ganache": _ganache, "anvil": _anvil}
+
+
 @contextmanager
-def _started(name: str, log: Path | None) -> Iterator[str]:
+def _started(name: str, command: Command, log: Path | None) -> Iterator[str]:
     """Runs the chain on a free port of this machine for the length of the context."""
     executable = find_executable(name)
     with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
@@ -173,7 +216,7 @@ def _started(name: str, log: Path | None) -> Iterator[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(3):
             port = _free_port()
-            process = _launch(_command(name, executable, port), path)
+            process = _launch(command(executable, port), path)
             try:
                 if not _answers(port, process):
                     if _port_was_taken(path) and attempt < 2:

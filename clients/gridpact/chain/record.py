@@ -19,6 +19,8 @@ _ADDRESSES = ("manager", "referee", "aggregator", "settlement", "token")
 _ABIS = ("referee_abi", "aggregator_abi", "settlement_abi", "token_abi")
 _MAPPINGS = ("theta", "setting", "transactions")
 _NUMBERS = ("chain_id", "block")
+_LATER = ("supplier", "metering", "commit")
+"""Fields that records of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Record:
     aggregator_abi: Abi
     settlement_abi: Abi
     token_abi: Abi
+    supplier: str = ""  # the account that buys and sells what is delivered beyond the trades
+    metering: str = ""  # the account that signs meter readings
+    commit: str = ""  # of the sources that it was deployed from, as far as git knows
 
     def write(self, path: Path) -> None:
         """Writes the record in one go: a reader never sees half of it."""
@@ -71,7 +76,7 @@ class Record:
                 f"The record {path} has format {values.get('format')}, this version reads {FORMAT}: deploy again."
             )
         names = [field.name for field in fields(cls)]
-        missing = [name for name in names if name not in values]
+        missing = [name for name in names if name not in values and name not in _LATER]
         if missing:
             raise InputError(f"The record {path} lacks '{missing[0]}': deploy again.")
         for names_of_kind, kind, word in (
@@ -90,4 +95,22 @@ class Record:
                 values[name] = checked_address(values[name])
             except InputError as error:
                 raise InputError(f"In the record {path}, '{name}': {error}") from error
+        for name in _LATER:
+            if not isinstance(values.setdefault(name, ""), str):
+                raise InputError(f"In the record {path} '{name}' must be text: deploy again.")
         return cls(**{name: values[name] for name in names})
+
+    @classmethod
+    def on_chain(cls, path: Path, network: str, chain_id: int) -> Record:
+        """Reads the record of a deployment that must be on a chain.
+
+        Raises:
+            InputError: it is of another one.
+        """
+        record = cls.read(path)
+        if record.chain_id != chain_id:
+            raise InputError(
+                f"The record {path} is of {record.network} (chain {record.chain_id}), but the node at --rpc is on chain"
+                f" {chain_id}: give the record of a deployment on {network}, or another node."
+            )
+        return record

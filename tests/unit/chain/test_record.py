@@ -57,6 +57,7 @@ def test_record_replacesAnOlderOne(tmp_path: Path) -> None:
         ({"theta": []}, "object"),
         ({"token_abi": {}}, "list"),
         ({"format": 9}, "format 9"),
+        ({"supplier": 5}, "'supplier' must be text"),
     ],
 )
 def test_read_failsOnWrongValue(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -65,6 +66,25 @@ def test_read_failsOnWrongValue(tmp_path: Path, change: dict[str, Any], message:
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(InputError, match=message):
         Record.read(path)
+
+
+def test_read_takesRecordsOfEarlierVersions(tmp_path: Path) -> None:
+    """They did not note supplier, metering account and commit."""
+    path = tmp_path / "record.json"
+    replace(RECORD, supplier=ADDRESS, metering=ADDRESS, commit="abc").write(path)
+    values = json.loads(path.read_text())
+    for name in ("supplier", "metering", "commit"):
+        del values[name]
+    path.write_text(json.dumps(values))
+    assert Record.read(path) == RECORD
+
+
+def test_onChain_refusesAnotherChain(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    RECORD.write(path)
+    assert Record.on_chain(path, "anvil", 31337) == RECORD
+    with pytest.raises(InputError, match=r"is of anvil \(chain 31337\), but the node at --rpc is on chain 1: give the"):
+        Record.on_chain(path, "mainnet", 1)
 
 
 def test_read_failsOnMissingKey(tmp_path: Path) -> None:

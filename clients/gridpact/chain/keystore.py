@@ -1,0 +1,106 @@
+"""Private keys in encrypted files: Web3 Secret Storage, version 3, as wallets and other nodes read and write it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_typing import ChecksumAddress, HexStr
+
+from gridpact.chain.account import address_of
+from gridpact.chain.contract import checked_address
+from gridpact.errors import InputError
+from gridpact.files import write_atomically
+
+PASSWORD = "GRIDPACT_KEYSTORE_PASSWORD"
+"""Environment variable with the password of a keystore."""
+
+SCRYPT_N = 2**17
+"""Work factor of scrypt with r = 8 and p = 1: 128 MB and some 0.3 s (OWASP, Password Storage Cheat Sheet)."""
+
+
+def create_keystore(path: Path, key: str, password: str, scrypt_n: int = SCRYPT_N) -> ChecksumAddress:
+    """Writes a private key, encrypted, to a file that only its owner may read. Returns the address.
+
+    Raises:
+        InputError: the file exists already, the key is not valid, or the password is empty.
+    """
+    address = address_of(key)
+    if not password:
+        raise InputError(f"The keystore {path} needs a password: an empty one protects nothing.")
+    if path.exists():
+        raise InputError(f"The keystore {path} exists already: choose another name, it is never overwritten.")
+    content = Account.encrypt(HexStr(key), password, kdf="scrypt", iterations=scrypt_n)
+    try:
+        write_atomically(path, json.dumps(content) + "\n", mode=0o600)
+    except OSError as error:
+        raise InputError(f"The keystore {path} cannot be written ({error.strerror}): choose another place.") from error
+    return address
+
+
+def keystore_address(path: Path) -> ChecksumAddress | None:
+    """The address that a keystore tells without its password; None where it keeps that to itself."""
+    address = _content(path).get("address")
+    if not isinstance(address, str):
+        return None
+    return checked_address("0x" + address.lower().removeprefix("0x"))
+
+
+def open_keystore(path: Path, password: str) -> str:
+    """The private key in a keystore.
+
+    Raises:
+        InputError: the file cannot be read, is no keystore, or does not open with this password.
+    """
+    content = _content(path)
+    try:
+        key = bytes(Account.decrypt(content, password))
+    except ValueError as error:
+        if "mac mismatch" in str(error).lower():
+            raise InputError(f"The keystore {path} does not open with this password: check it.") from None
+        raise InputError(f"The keystore {path} is damaged ({error}): restore it from your copy.") from None
+    except Exception as error:  # what a damaged file raises has many kinds
+        told = type(error).__name__
+        raise InputError(f"The keystore {path} is damaged ({told}): restore it from your copy.") from None
+    return "0x" + key.hex()
+
+
+def read_password(path: Path, password_file: Path | None = None) -> str:
+    """The password of the keystore at `path`: from a file, else GRIDPACT_KEYSTORE_PASSWORD, else asked for.
+
+    Raises:
+        InputError: the file cannot be read, or there is nobody to ask.
+    """
+    if password_file is not None:
+        try:
+            return password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"The password file {password_file} cannot be read ({error}): check the path.") from None
+    given = os.environ.get(PASSWORD)
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"The keystore {path} needs its password, and there is no terminal to ask at: give a password file, or set"
+            f" {PASSWORD}."
+        )
+    return getpass.getpass(f"Password of {path}: ")
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no keystore at {path}: check the path.") from None
+    except OSError as error:
+        raise InputError(f"The keystore {path} cannot be read ({error.strerror}): check its permissions.") from None
+    except ValueError:
+        raise InputError(f"{path} is no keystore: it is not valid JSON.") from None
+    if not isinstance(content, dict) or "crypto" not in {str(name).lower() for name in content}:
+        raise InputError(f"{path} is no keystore: it has no part 'crypto'.")
+    return content

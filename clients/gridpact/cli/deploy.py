@@ -1,0 +1,189 @@
+"""`gridpact deploy`: the contracts of a community on a network, checked and recorded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridpact.cli.manager import (
+    KEYSTORE,
+    MANAGER_KEY,
+    RECORDS,
+    Place,
+    account_of,
+    add_network,
+    add_sender,
+    agree,
+    key_of,
+    place_of,
+    policy_of,
+    priced,
+)
+from gridpact.cli.options import Commands
+from gridpact.cli.verify import add_explorer, verify_sources
+from gridpact.errors import GridpactError, InputError
+
+if TYPE_CHECKING:
+    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.estimate import Planned
+    from gridpact.chain.profiles import Profile
+    from gridpact.chain.record import Record
+    from gridpact.deployment import Parameters
+
+PARAMETERS = Path("deploy/parameters")
+DRY_BASE_FEE_WEI = 10**9
+DRY_CHAIN_ID = 31337
+DRY_BALANCE_WEI = 100 * 10**18
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("deploy", help="deploy a community's contracts, check them, and write the record")
+    add_network(command, required=True)
+    source = command.add_mutually_exclusive_group()
+    source.add_argument(
+        "--parameters",
+        type=Path,
+        metavar="FILE",
+        help=f"constants of the contracts; default {PARAMETERS}/NETWORK.json, on this machine development.json",
+    )
+    source.add_argument("--community", metavar="NAME|FILE", help="derive the constants from a community")
+    command.add_argument("--phase-seconds", type=int, metavar="N", help="with --community: time for an iteration")
+    command.add_argument(
+        "--token", metavar="0x...", help="ERC-20 that pays, or `standard`; default a test token is deployed"
+    )
+    command.add_argument("--supplier", metavar="0x...", help="account that buys and sells what is beyond the trades")
+    command.add_argument("--metering", metavar="0x...", help="account that signs meter readings")
+    command.add_argument("--out", type=Path, metavar="FILE", help=f"the record; default {RECORDS}/NETWORK.json")
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="do everything on a copy of the network on this machine (a fork where --rpc is given), and send nothing",
+    )
+    add_explorer(command)
+    add_sender(command)
+    command.set_defaults(command=_deploy)
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.profiles import profile_of
+    from gridpact.cli.options import check_folder
+
+    profile = profile_of(arguments.network)
+    out: Path = arguments.out or RECORDS / f"{profile.name}.json"
+    check_folder(out.absolute().parent)
+    if out.exists() and not profile.local and not arguments.dry_run:
+        raise InputError(
+            f"a deployment on {profile.name} is recorded in '{out}' already: move it, or name another --out"
+        )
+    parameters = _parameters(arguments, profile)
+    if arguments.dry_run:
+        return _dry_run(arguments, profile, parameters, out)
+    with place_of(arguments, with_record=False) as place:
+        account = account_of(arguments, place)
+        _check_roles(place, parameters)
+        costs = priced(account, _planned(parameters), arguments)
+        costs.check("the deployment")
+        agree(arguments, f"Deploy on {profile.name}?")
+        record = _carry_out(account, parameters, profile)
+        record.write(out)
+        print(f"gridpact: deployed on {profile.name}, as compiled; the record is {out}")
+        if profile.explorer is not None:
+            print(f"gridpact: {profile.explorer}/address/{record.aggregator}")
+        try:
+            verify_sources(arguments, place, record)
+        except GridpactError as error:  # the deployment stands
+            print(f"gridpact: {error}", file=sys.stderr)
+            print("gridpact: the deployment stands; `gridpact verify` shows the sources again", file=sys.stderr)
+    return 0
+
+
+def _parameters(arguments: argparse.Namespace, profile: Profile) -> Parameters:
+    from gridpact.community.read import read_community
+    from gridpact.deployment import Parameters
+
+    if arguments.community is not None:
+        seconds = arguments.phase_seconds or profile.phase_seconds
+        parameters = Parameters.of_community(read_community(arguments.community), seconds)
+    else:
+        path: Path = arguments.parameters or PARAMETERS / f"{profile.name}.json"
+        if profile.local and arguments.parameters is None and not path.exists():
+            path = PARAMETERS / "development.json"
+        parameters = Parameters.read(path)
+    return parameters.with_roles(arguments.token, arguments.supplier, arguments.metering)
+
+
+def _planned(parameters: Parameters) -> list[Planned]:
+    from gridpact.chain.estimate import planned_deployment
+
+    return planned_deployment(parameters.theta, parameters.setting, with_token=parameters.token is None)
+
+
+def _check_roles(place: Place, parameters: Parameters) -> None:
+    """Before anything is paid."""
+    from gridpact.chain.inspection import check_token
+    from gridpact.deployment import roles_of, token_of
+
+    roles_of(parameters, place.profile, "0x" + 40 * "0")
+    token = token_of(parameters, place.profile)
+    if token is not None:
+        check_token(place.web3, token)
+
+
+def _carry_out(account: ChainAccount, parameters: Parameters, profile: Profile) -> Record:
+    from gridpact.deployment import carry_out
+
+    def told(name: str, receipt: Any) -> None:
+        place = f"{receipt['contractAddress']}, block {receipt['blockNumber']}"
+        print(f"  {name:<22} {receipt['gasUsed']:>11,} gas  {place}", flush=True)
+
+    return carry_out(account, parameters, profile, told)
+
+
+# ---------------------------------------------------------------------- without sending
+
+
+def _dry_run(arguments: argparse.Namespace, profile: Profile, parameters: Parameters, out: Path) -> int:
+    """The whole on a chain of this machine that has the same chain id."""
+    with _copy_of(arguments, profile) as (place, account, origin):
+        print(f"gridpact: dry run on {origin}, chain {place.web3.eth.chain_id}: nothing leaves this machine")
+        _check_roles(place, parameters)
+        costs = priced(account, _planned(parameters), arguments)
+        missing = costs.most_wei - costs.balance_wei
+        if missing > 0:
+            from gridpact.chain.fees import ether_text
+
+            print(f"gridpact: the account would lack {ether_text(missing)}; the dry run goes on with test ether")
+            place.web3.provider.make_request("anvil_setBalance", [account.address, hex(DRY_BALANCE_WEI)])  # type: ignore[arg-type]
+        record = _carry_out(account, parameters, profile)
+        print(f"gridpact: all checks held, {len(record.transactions)} transactions; the record would be {out}")
+        print(json.dumps({"theta": dict(record.theta), "setting": dict(record.setting)}, indent=1))
+    return 0
+
+
+@contextmanager
+def _copy_of(arguments: argparse.Namespace, profile: Profile) -> Iterator[tuple[Place, ChainAccount, str]]:
+    from gridpact.chain.account import ChainAccount, new_key
+    from gridpact.chain.networks import Imitation, open_imitation
+    from gridpact.chain.profiles import RPC_URL
+
+    given = arguments.rpc or os.environ.get(RPC_URL)
+    if given:
+        with place_of(arguments, with_record=False) as original:
+            chain_id, block = original.web3.eth.chain_id, original.web3.eth.block_number
+        imitation = Imitation(chain_id, fork_url=original.url)
+        origin = f"a fork of {profile.name} at block {block}"
+    else:
+        imitation = Imitation(profile.chain_id or DRY_CHAIN_ID, base_fee_wei=DRY_BASE_FEE_WEI)
+        origin = f"an empty chain like {profile.name}"
+    has_key = arguments.keystore or os.environ.get(KEYSTORE) or os.environ.get(MANAGER_KEY)
+    key = key_of(arguments) if has_key else new_key()
+    with open_imitation(imitation) as network:
+        web3 = network.connect()
+        account = ChainAccount(web3, key, fees=policy_of(arguments))
+        yield Place(profile, web3, str(network.rpc_url), None), account, origin

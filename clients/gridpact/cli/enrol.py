@@ -1,0 +1,108 @@
+"""`gridpact enrol`: the accounts of a community, by node."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridpact.cli.manager import account_of, add_record, add_sender, place_of, positive, send
+from gridpact.cli.options import Commands
+from gridpact.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.record import Record
+
+MINT_GAS = 60_000
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("enrol", help="enrol accounts as nodes, and give them what they need to begin")
+    command.add_argument("accounts", type=Path, metavar="FILE", help="CSV with the columns node and address")
+    command.add_argument("--ether", type=positive, metavar="N", help="send each account ether, up to a balance of N")
+    command.add_argument("--test-tokens", type=positive, metavar="N", help="mint each account N of the test token")
+    add_record(command)
+    add_sender(command)
+    command.set_defaults(command=_enrol)
+
+
+def _enrol(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.account import TRANSFER_GAS
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import Planned, planned_call
+    from gridpact.chain.settlement import Token
+    from gridpact.enrolment import read_accounts, still_to_enrol
+
+    accounts = read_accounts(arguments.accounts)
+    with place_of(arguments) as place:
+        assert place.record is not None
+        reader = Aggregator.of(place.record, place.web3)
+        missing = still_to_enrol(reader, accounts)
+        account = account_of(arguments, place)
+        check_manager(reader, account)
+        aggregator = Aggregator.of(place.record, place.web3, account)
+        transfers = _transfers(account, accounts, arguments.ether)
+        token = Token(place.web3, place.record.token, place.record.token_abi, account)
+        units = _units(token, place.record, arguments.test_tokens)
+        planned = []
+        if missing:
+            nodes = sorted(missing)
+            call = aggregator.call("enrol", nodes, [missing[node] for node in nodes])
+            planned.append(planned_call(account, f"enrol {len(missing)} nodes", call))
+        if transfers:
+            handed = sum(transfers.values())
+            planned.append(Planned(f"{len(transfers)} transfers", TRANSFER_GAS * len(transfers), 0, handed))
+        if units:
+            planned.append(Planned(f"{len(accounts)} mintings", MINT_GAS * len(accounts), 68 * len(accounts)))
+        if not planned:
+            print(f"gridpact: all {len(accounts)} accounts are enrolled already, and have what they need")
+            return 0
+        send(account, planned, arguments, "enrolling", f"Send to {place.profile.name}?")
+        if missing:
+            aggregator.enrol(missing)
+        account.settle_all([account.transfer(address, wei) for address, wei in transfers.items()])
+        if units:
+            mints: list[Any] = [token.call("mint", address, units) for address in accounts.values()]
+            account.settle_all([account.post(call) for call in mints])
+        print(
+            f"gridpact: {len(missing)} nodes enrolled, {len(accounts) - len(missing)} were so before;"
+            f" {len(reader.enrolled())} of {reader.theta().n} places are taken"
+        )
+    return 0
+
+
+def check_manager(aggregator: Aggregator, account: ChainAccount) -> None:
+    """Raises InputError where the key is not the manager's."""
+    owner = aggregator.manager()
+    if owner != account.address:
+        raise InputError(
+            f"The contracts are managed by {owner}, and the key given is of {account.address}: give the manager's."
+        )
+
+
+def _transfers(account: ChainAccount, accounts: Mapping[int, str], ether: float | None) -> dict[str, int]:
+    """What each account lacks, wei."""
+    from gridpact.chain.contract import checked_address
+    from gridpact.chain.reverts import readable
+
+    if ether is None:
+        return {}
+    wanted = round(ether * 10**18)
+    with readable("the balances"):
+        lacks = {a: wanted - account.web3.eth.get_balance(checked_address(a)) for a in accounts.values()}
+    return {address: wei for address, wei in lacks.items() if wei > 0}
+
+
+def _units(token: Any, record: Record, amount: float | None) -> int:
+    from gridpact.chain.artifacts import TOKEN
+
+    if amount is None:
+        return 0
+    if TOKEN not in record.transactions:
+        raise InputError(f"The token {record.token} is no test token of this deployment: nobody here can mint it.")
+    decimals: int = token.decimals()
+    return int(amount * 10**decimals + 0.5)

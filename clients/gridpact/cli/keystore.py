@@ -1,0 +1,59 @@
+"""`gridpact keystore`: a private key in an encrypted file."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from pathlib import Path
+
+from gridpact.cli.options import Commands
+from gridpact.errors import InputError
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("keystore", help="make an encrypted keystore, or see whose key is in one")
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="make a keystore with a fresh key")
+    new.add_argument("file", type=Path, metavar="FILE", help="where; it must not exist")
+    new.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="default $GRIDPACT_KEYSTORE_PASSWORD, or it is asked for"
+    )
+    new.set_defaults(command=_new)
+    address = actions.add_parser("address", help="print the address of the key in a keystore")
+    address.add_argument("file", type=Path, metavar="FILE")
+    address.add_argument("--password-file", type=Path, metavar="FILE", help="for keystores that do not tell it")
+    address.set_defaults(command=_address)
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.account import new_key
+    from gridpact.chain.keystore import create_keystore, read_password
+
+    if arguments.file.exists():
+        raise InputError(f"the keystore '{arguments.file}' exists already: it is never overwritten")
+    password = read_password(arguments.file, arguments.password_file)
+    asked = arguments.password_file is None and not _from_environment()
+    if asked and sys.stdin.isatty() and getpass.getpass("The same again: ") != password:
+        raise InputError("the two passwords differ: nothing was written")
+    print(create_keystore(arguments.file, new_key(), password))
+    return 0
+
+
+def _from_environment() -> bool:
+    import os
+
+    from gridpact.chain.keystore import PASSWORD
+
+    return PASSWORD in os.environ
+
+
+def _address(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.account import address_of
+    from gridpact.chain.keystore import keystore_address, open_keystore, read_password
+
+    told = keystore_address(arguments.file)
+    if told is None:
+        told = address_of(open_keystore(arguments.file, read_password(arguments.file, arguments.password_file)))
+    print(told)
+    return 0

@@ -1,0 +1,143 @@
+"""`gridpact round`: opening a round, and where it stands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import date, datetime, timezone
+
+from gridpact.chain.values import Phase, Progress
+from gridpact.cli.manager import account_of, add_price, add_record, add_sender, place_of, positive, send
+from gridpact.cli.options import Commands
+from gridpact.errors import InputError
+
+DEPOSIT_GAS = 150_000
+"""Of approving and depositing."""
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("round", help="open a round, or see where the newest one stands")
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    opening = actions.add_parser("open", help="open the round of a day")
+    opening.add_argument("--day", required=True, metavar="YYYY-MM-DD", help="the day that is planned")
+    add_record(opening)
+    add_sender(opening)
+    opening.set_defaults(command=_open)
+    tariff = actions.add_parser(
+        "tariff",
+        help="publish the supplier's prices of the next round, or of the open one, before the first node declares",
+    )
+    tariff.add_argument(
+        "--community", required=True, metavar="NAME|FILE", help="whose prices of import and feed-in are published"
+    )
+    tariff.add_argument("--day", metavar="D", help="a day of the community; default its first")
+    tariff.add_argument(
+        "--deposit", type=positive, metavar="N", help="deposit N of the token, too, to pay feed-in with"
+    )
+    add_record(tariff)
+    add_sender(tariff)
+    tariff.set_defaults(command=_tariff)
+    status = actions.add_parser("status", help="where the newest round stands")
+    status.add_argument("--round", type=int, metavar="N", help="another one")
+    status.add_argument("--json", action="store_true", help="as a line of JSON")
+    add_record(status)
+    add_price(status)
+    status.set_defaults(command=_status)
+
+
+def day_number(text: str) -> int:
+    """A date as the contract labels rounds: yyyymmdd."""
+    try:
+        return int(date.fromisoformat(text).strftime("%Y%m%d"))
+    except ValueError:
+        raise InputError(f"'{text}' is no date: give the day as YYYY-MM-DD") from None
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import planned_call
+    from gridpact.cli.enrol import check_manager
+
+    day = day_number(arguments.day)
+    with place_of(arguments) as place:
+        assert place.record is not None
+        reader = Aggregator.of(place.record, place.web3)
+        progress = reader.progress()
+        if progress.phase.is_running:
+            raise InputError(
+                f"Round {progress.round} is still running (day {reader.day_of(progress.round)}, iteration"
+                f" {progress.iteration}): wait for its end, `gridpact watch` shows it."
+            )
+        if not reader.enrolled():
+            raise InputError("Nobody is enrolled yet: enrol the accounts of the nodes first (`gridpact enrol`).")
+        account = account_of(arguments, place)
+        check_manager(reader, account)
+        aggregator = Aggregator.of(place.record, place.web3, account)
+        planned = [planned_call(account, "open the round", aggregator.call("openRound", day))]
+        send(account, planned, arguments, "opening the round", f"Open the round of {arguments.day}?")
+        number = aggregator.open_round(day)
+        deadline = datetime.fromtimestamp(aggregator.progress().deadline, timezone.utc)
+        print(
+            f"gridpact: round {number} of {arguments.day} is open for {len(reader.enrolled())} nodes; they declare"
+            f" until {deadline:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    return 0
+
+
+def _tariff(arguments: argparse.Namespace) -> int:
+    """The contract takes it before the first node declares: best before the round is opened."""
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import Planned, planned_call
+    from gridpact.chain.settlement import Settlement
+    from gridpact.community.read import read_community
+    from gridpact.run import tariff_of
+
+    community = read_community(arguments.community)
+    prices = community.on(arguments.day or community.days[0]).prices
+    with place_of(arguments) as place:
+        assert place.record is not None
+        reader = Aggregator.of(place.record, place.web3)
+        steps = reader.setting().steps
+        if len(prices.import_price) != steps:
+            raise InputError(
+                f"The community has prices for {len(prices.import_price)} steps, the contracts are for {steps}: give a"
+                " community with their horizon."
+            )
+        account = account_of(arguments, place)
+        settlement = Settlement.of(place.record, place.web3, account)
+        supplier = place.record.supplier
+        if supplier and supplier != account.address:  # where the record does not tell, the contract refuses it
+            raise InputError(f"The supplier is {supplier}, the key given is of {account.address}: give the supplier's.")
+        number, tariff = _round_without_declarations(reader.progress()), tariff_of(prices)
+        planned = [planned_call(account, "publish the tariff", settlement.call("publishTariff", number, tariff))]
+        units = 0
+        if arguments.deposit is not None:
+            units = int(arguments.deposit * 10 ** settlement.token.decimals() + 0.5)
+            planned.append(Planned("deposit", DEPOSIT_GAS, 2 * 68))
+        send(account, planned, arguments, "publishing the tariff", f"Publish the tariff of round {number}?")
+        settlement.publish_tariff(number, tariff)
+        if units:
+            settlement.deposit(units)
+        print(f"gridpact: the tariff of round {number} is published for {steps} steps")
+    return 0
+
+
+def _round_without_declarations(progress: Progress) -> int:
+    """The open round, as long as nobody has declared; else the next one, which its tariff may precede."""
+    fresh = progress.phase is Phase.DECLARING and not progress.present
+    return progress.round if fresh else progress.round + 1
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.watching import Watcher, as_json, as_text
+
+    with place_of(arguments) as place:
+        assert place.record is not None
+        watcher = Watcher(Aggregator.of(place.record, place.web3), arguments.eth_price)
+        state = watcher.look(arguments.round)
+        if arguments.json:
+            print(json.dumps(as_json(state)))
+        else:
+            print(as_text(state, place.profile.name))
+    return 0

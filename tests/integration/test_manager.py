@@ -1,0 +1,438 @@
+"""The manager's commands, from nothing to a round that is agreed on: a chain with Sepolia's id, rules, base fee and
+regular blocks. What is wrong is said in one sentence, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.chain.explorer_stub import running_stub
+from web3 import Web3
+
+from gridpact.chain import explorer
+from gridpact.chain.account import address_of, new_key
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.artifacts import TOKEN
+from gridpact.chain.explorer import EXPLORER_KEY
+from gridpact.chain.fees import ETHER, GWEI
+from gridpact.chain.inspection import inspect_deployment
+from gridpact.chain.keystore import create_keystore
+from gridpact.chain.networks import Imitation, find_executable, open_imitation
+from gridpact.chain.record import Record
+from gridpact.chain.settlement import Settlement, decode_tariff
+from gridpact.chain.values import Phase
+from gridpact.cli import main
+from gridpact.cli.watch import View
+from gridpact.community.model import CommunityDay
+from gridpact.deployment import Parameters
+from gridpact.errors import InputError
+from gridpact.launch import NodeFiles, run_node
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.view import node_views
+from gridpact.node_file import write_view
+from gridpact.watching import Watcher
+
+SEPOLIA = 11155111
+PASSWORD = "correct horse"
+SUPPLIER, METERING, POOR = (str(address_of(f"0x{number:064x}")) for number in (101, 102, 103))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A chain that imitates Sepolia, and the manager's folder."""
+
+    url: str
+    web3: Web3
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "sepolia.json"
+
+    def key(self, node: int) -> str:
+        return f"0x{node + 1:064x}"
+
+    def deploy(self, *more: str) -> list[str]:
+        roles = ["--supplier", SUPPLIER, "--metering", METERING, "--community", "tiny3"]
+        blocks = ["--confirmations", "2"]
+        return ["deploy", "--network", "sepolia", "--out", str(self.record), *roles, *self.sender, *blocks, *more]
+
+    @property
+    def sender(self) -> list[str]:
+        keystore = ["--keystore", str(self.folder / "manager.json"), "--password-file", str(self.folder / "password")]
+        return ["--rpc", self.url, *keystore, "--confirmations", "1", "--yes"]
+
+    @property
+    def place(self) -> list[str]:
+        return ["--network", "sepolia", "--contracts", str(self.record)]
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """They stay as pytest wants them."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    try:
+        find_executable("anvil")
+    except InputError as error:
+        pytest.skip(f"needs Anvil from node_modules: {error}")
+    folder = tmp_path_factory.mktemp("manager")
+    key = new_key()
+    create_keystore(folder / "manager.json", key, PASSWORD, scrypt_n=2**4)
+    create_keystore(folder / "poor.json", f"0x{103:064x}", PASSWORD, scrypt_n=2**4)
+    create_keystore(folder / "supplier.json", f"0x{101:064x}", PASSWORD, scrypt_n=2**4)
+    (folder / "password").write_text(PASSWORD + "\n")
+    with open_imitation(Imitation(SEPOLIA, block_seconds=1.0, base_fee_wei=2 * GWEI)) as network:
+        web3 = network.connect()
+        for address in (address_of(key), SUPPLIER):
+            web3.provider.make_request("anvil_setBalance", [address, hex(10 * ETHER)])  # type: ignore[arg-type]
+        yield Site(str(network.rpc_url), web3, folder)
+
+
+@pytest.fixture(scope="module")
+def record(site: Site) -> Record:
+    """The contracts of tiny3, deployed by the command."""
+    assert main(site.deploy("--max-fee-gwei", "20")) == 0
+    return Record.read(site.record)
+
+
+@pytest.fixture(scope="module")
+def enrolled(site: Site, record: Record) -> Record:
+    """All four nodes."""
+    table = site.folder / "accounts.csv"
+    rows = [f"{node},{address_of(site.key(node))}" for node in range(4)]
+    table.write_text("\n".join(["node,address", *rows]) + "\n")
+    arguments = ["--ether", "0.5", "--test-tokens", "100", *site.place, *site.sender]
+    assert main(["enrol", str(table), *arguments]) == 0
+    return record
+
+
+def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    """Runs a command that must fail, and returns its one sentence."""
+    assert main(arguments) == 2
+    err = capsys.readouterr().err.strip()
+    assert err.startswith("gridpact: ")
+    assert "\n" not in err
+    assert "Traceback" not in err
+    return err.removeprefix("gridpact: ")
+
+
+def replaced(arguments: list[str], option: str, value: str) -> list[str]:
+    """The same arguments with another value of an option."""
+    place = arguments.index(option) + 1
+    return [*arguments[:place], value, *arguments[place + 1 :]]
+
+
+# ---------------------------------------------------------------------- the way to a round
+
+
+def test_dryRun_sendsNothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a fork: the deployment goes through there, and the network itself has not one transaction more."""
+    keystore = replaced(site.deploy("--dry-run"), "--keystore", str(site.folder / "poor.json"))
+    assert main(keystore) == 0
+    out = capsys.readouterr().out
+    assert "a fork of sepolia at block" in out
+    assert f"chain {SEPOLIA}" in out
+    assert "would lack" in out  # the account has nothing there
+    assert "all checks held, 4 transactions" in out
+    assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(POOR)) == 0
+    assert not site.record.exists()
+
+
+def test_deploy_writesWhatANodeNeeds(site: Site, record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (record.network, record.chain_id) == ("sepolia", SEPOLIA)
+    assert (record.supplier, record.metering) == (SUPPLIER, METERING)
+    assert TOKEN in record.transactions
+    assert len(inspect_deployment(site.web3, record)) == 4
+    expected = Parameters.of_community(_tiny3(), 300)
+    assert Aggregator.of(record, site.web3).theta() == expected.theta
+    receipts = [site.web3.eth.get_transaction_receipt(h) for h in record.transactions.values()]  # type: ignore[arg-type]
+    assert all(receipt["effectiveGasPrice"] <= 20 * GWEI for receipt in receipts)
+    assert min(receipt["blockNumber"] for receipt in receipts) >= record.block
+    assert main(["verify", *site.place, "--rpc", site.url]) == 0
+    assert "are what was compiled, with the values of the record" in capsys.readouterr().out
+    # The record of a public network is not overwritten.
+    assert "is recorded in" in complaint(capsys, site.deploy())
+
+
+def test_enrol_givesWhatIsNeeded(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    aggregator = Aggregator.of(enrolled, site.web3)
+    for node in range(4):
+        assert aggregator.account_of(node) == address_of(site.key(node))
+        assert site.web3.eth.get_balance(address_of(site.key(node))) == ETHER // 2
+    count = site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager))
+    assert main(["enrol", str(site.folder / "accounts.csv"), "--ether", "0.5", *site.place, *site.sender]) == 0
+    assert "enrolled already" in capsys.readouterr().out
+    assert "Node 7 is not enrolled: the enrolled ones are 0, 1, 2, 3" in complaint(capsys, expel(site, "7"))
+    assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager)) == count
+    assert "expelled 3; 3 nodes are enrolled" in printed(expel(site, "3"))
+    assert aggregator.account_of(3) is None
+    again = printed(["enrol", str(site.folder / "accounts.csv"), *site.place, *site.sender])
+    assert "1 nodes enrolled, 3 were so before; 4 of 4 places are taken" in again
+    assert aggregator.account_of(3) == address_of(site.key(3))
+
+
+def expel(site: Site, node: str) -> list[str]:
+    return ["expel", node, *site.place, *site.sender]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A round of tiny3 as the commands told of it."""
+
+    opened: str
+    before: dict[str, Any]  # anybody declared
+    states: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def watched(site: Site, enrolled: Record) -> Watched:
+    """Tariff, round, four nodes, and `gridpact watch` to the end. Blocks come with transactions meanwhile."""
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    assert main(["round", "tariff", "--community", "tiny3", *site.place, *supplier]) == 0
+    opened = printed(["round", "open", "--day", "2026-11-22", *site.place, *site.sender])
+    before = json.loads(printed(["round", "status", "--json", *site.place, "--rpc", site.url]))
+    for method, parameter in (("evm_setIntervalMining", 0), ("evm_setAutomine", True)):
+        site.web3.provider.make_request(method, [parameter])  # type: ignore[arg-type]
+    threads = [threading.Thread(target=run_node, args=_node(site, node), daemon=True) for node in range(4)]
+    for thread in threads:
+        thread.start()
+    lines = printed(["watch", "--json", "--eth-price", "2000", *site.place, "--rpc", site.url]).splitlines()
+    for thread in threads:
+        thread.join(60)
+    for method, parameter in (("evm_setAutomine", False), ("evm_setIntervalMining", 1)):
+        site.web3.provider.make_request(method, [parameter])  # type: ignore[arg-type]
+    return Watched(opened, before, [json.loads(line) for line in lines])
+
+
+def printed(arguments: list[str]) -> str:
+    """What a command that goes well prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(arguments) == 0
+    return out.getvalue()
+
+
+def test_round_isOpenedWithItsTariff(site: Site, enrolled: Record, watched: Watched) -> None:
+    assert "round 1 of 2026-11-22 is open for 4 nodes" in watched.opened
+    assert Aggregator.of(enrolled, site.web3).day_of(1) == 20261122
+    imported, _ = decode_tariff(Settlement.of(enrolled, site.web3).tariff(1))
+    assert imported == tuple(round(1e6 * price) for price in _tiny3().on("1").prices.import_price)
+
+
+def test_watch_followsTheRound(site: Site, enrolled: Record, watched: Watched) -> None:
+    web3, last = site.web3, watched.states[-1]
+    before = watched.before
+    assert (before["phase"], before["missing"], before["present"]) == ("declaring", [0, 1, 2, 3], 0)
+    assert last["phase"] == "converged"
+    assert last["iteration"] == Aggregator.of(enrolled, web3).outcome(1).iterations
+    seen = [state["iteration"] for state in watched.states]
+    assert seen == sorted(seen)
+    assert all(rms <= last["limits_w"][name] for name, rms in last["rms_w"].items())
+    # Every transaction of the round, counted by another way: those that any block brought to the aggregator.
+    blocks = range(enrolled.block, web3.eth.block_number + 1)
+    every = [one for number in blocks for one in web3.eth.get_block(number, True)["transactions"]]
+    sent: list[Any] = [one for one in every if one.get("to") == enrolled.aggregator]  # type: ignore[union-attr]
+    opening = [bytes(one["input"][:4]) for one in sent].index(bytes(web3.keccak(text="openRound(uint32)")[:4]))
+    of_the_round = [web3.eth.get_transaction_receipt(one["hash"]) for one in sent[opening:]]
+    wei = sum(receipt["gasUsed"] * receipt["effectiveGasPrice"] for receipt in of_the_round)
+    gas = sum(receipt["gasUsed"] for receipt in of_the_round)
+    assert last["spent"] == {"gas": gas, "wei": wei, "transactions": len(of_the_round)}
+    assert last["cost_eur"] == pytest.approx(wei / ETHER * 2000, rel=1e-6)  # the average price is in whole wei
+
+
+def test_status_isForReaders(site: Site, watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the round; gas at a stated price."""
+    text = printed(["round", "status", *site.place, "--rpc", site.url])
+    assert "Round 1 of 2026-11-22 on sepolia: converged" in text
+    assert text.count("✓") == 4
+    assert "no round 2" in complaint(capsys, ["round", "status", "--round", "2", *site.place, "--rpc", site.url])
+    (line,) = printed(["watch", "--gas-price-gwei", "10", "--json", *site.place, "--rpc", site.url]).splitlines()
+    state = json.loads(line)
+    assert state["cost_wei"] == state["spent"]["gas"] * 10 * GWEI == watched.states[-1]["spent"]["gas"] * 10 * GWEI
+
+
+@pytest.mark.usefixtures("watched")
+def test_openRound_refusesASecondOne(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """And a supplier's tariff from anybody else."""
+    opening = ["round", "open", "--day", "2026-11-23", *site.place, *site.sender]
+    tariff = ["round", "tariff", "--community", "tiny3", *site.place, *site.sender]
+    assert "The supplier is" in complaint(capsys, tariff)
+    assert main(opening) == 0
+    capsys.readouterr()
+    assert "Round 2 is still running (day 20261123" in complaint(capsys, opening)
+
+
+class Terminal(list[str]):
+    """What is written to a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def test_view_paintsOverWhatItShowed(site: Site, enrolled: Record, watched: Watched) -> None:
+    state = Watcher(Aggregator.of(enrolled, site.web3), 3000.0).look(1)
+    running = replace(state, phase=Phase.ITERATING, missing=(3,), seconds_left=12)
+    terminal: Any = Terminal()
+    view = View(terminal, "sepolia", json_lines=False)
+    view.show(running)
+    lines = "".join(terminal).count("\n")
+    assert "missing 3" in "".join(terminal)
+    view.show(state)
+    assert f"\x1b[{lines}F\x1b[J" in "".join(terminal)
+
+
+def test_verify_showsTheSourcesToAnExplorer(
+    site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EXPLORER_KEY, "a-key")
+    monkeypatch.setattr(explorer, "PAUSE_SECONDS", 0.01)
+    with running_stub() as stub:
+        verify = ["verify", "--explorer", stub.url, *site.place, "--rpc", site.url]
+        assert printed(verify).count("Pass - Verified") == 4
+        stub.answers = [("0", "Invalid API Key")]
+        assert "Invalid API Key" in complaint(capsys, verify)
+    monkeypatch.delenv(EXPLORER_KEY)
+    assert f"set {EXPLORER_KEY}" in complaint(capsys, verify)
+
+
+# ---------------------------------------------------------------------- what is wrong
+
+
+def test_deploy_complains(site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (site.folder / "wrong").write_text("battery staple")
+    poor = replaced(site.deploy(), "--keystore", str(site.folder / "poor.json"))
+    out = site.folder / "other.json"
+    cases = {
+        "base-sepolia is chain 84532, but the node at --rpc is on chain 11155111": ("--network", "base-sepolia"),
+        "does not open with this password": ("--password-file", str(site.folder / "wrong")),
+        "There is no keystore": ("--keystore", str(site.folder / "nothing.json")),
+        "The supplier of the deployment: '0x12' is no address": ("--supplier", "0x12"),
+    }
+    for sentence, (option, value) in cases.items():
+        assert sentence in complaint(capsys, replaced(replaced(site.deploy(), "--out", str(out)), option, value))
+    arguments = replaced(site.deploy(), "--out", str(out))
+    assert "no contract at the token's address" in complaint(capsys, [*arguments, "--token", SUPPLIER])
+    assert "no contract at the token's address" in complaint(capsys, [*arguments, "--token", "standard"])
+    assert "the ceiling is 0.1" in complaint(capsys, [*arguments, "--max-fee-gwei", "0.1"])
+    sentence = complaint(capsys, replaced(poor, "--out", str(out)))
+    assert f"Account {POOR} has 0.000000 ETH, and the deployment may need" in sentence
+    assert "more, or lower the ceiling" in sentence
+    assert "say --yes" in complaint(capsys, [one for one in arguments if one != "--yes"])
+    monkeypatch.delenv("GRIDPACT_MANAGER_KEY", raising=False)
+    monkeypatch.delenv("GRIDPACT_KEYSTORE", raising=False)
+    keyless = [one for one in arguments if one not in ("--keystore", str(site.folder / "manager.json"))]
+    assert "The manager's key is needed" in complaint(capsys, keyless)
+    roleless = [one for one in arguments if one not in ("--metering", METERING)]
+    assert "name no metering account" in complaint(capsys, roleless)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("answer", "said"), [("n", "nothing was sent, as you wished"), ("", "nothing was sent")])
+def test_send_asksFirst(
+    site: Site,
+    enrolled: Record,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    said: str,
+) -> None:
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+    table = site.folder / "accounts.csv"
+    more = ["--ether", "0.6", *site.place, *[one for one in site.sender if one != "--yes"]]
+    assert said in complaint(capsys, ["enrol", str(table), *more])
+    assert asked == ["Send to sepolia? [y/N] "]
+    assert site.web3.eth.get_balance(address_of(site.key(0))) <= ETHER // 2
+
+
+def test_parameters_complain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = json.loads((Path(__file__).parents[2] / "deploy" / "parameters" / "development.json").read_text())
+    path = tmp_path / "parameters.json"
+    broken: dict[str, dict[str, Any]] = {
+        "lacks 'token'": {key: value for key, value in good.items() if key != "token"},
+        "has 'tokens', which is no parameter": {**good, "tokens": None},
+        "'theta' lacks 'mu'": {**good, "theta": {k: v for k, v in good["theta"].items() if k != "mu"}},
+        "'setting' has the unknown 'step'": {**good, "setting": {**good["setting"], "step": 1}},
+        "'theta.rho' must be a whole number": {**good, "theta": {**good["theta"], "rho": 0.15}},
+    }
+    for sentence, values in broken.items():
+        path.write_text(json.dumps(values))
+        assert sentence in complaint(capsys, ["deploy", "--network", "anvil", "--parameters", str(path)])
+    path.write_text(json.dumps(good))
+    assert Parameters.read(path).as_json() == good
+
+
+def test_enrol_complains(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    table = site.folder / "table.csv"
+    first = address_of(site.key(0))
+    cases = {
+        "column 'address': '0x12' is no address": "node,address\n0,0x12\n",
+        "row 3, column 'node': node 0 has an account already": f"node,address\n0,{first}\n0,{SUPPLIER}\n",
+        "is another node's already": f"node,address\n0,{first}\n1,{first}\n",
+        "has a header but no rows": "node,address\n",
+        f"Node 0 is enrolled with account {first}": f"node,address\n0,{SUPPLIER}\n",
+        f"Account {first} is enrolled as node 0, not 5": f"node,address\n5,{first}\n",
+        "only 0 of 4 places are free": f"node,address\n5,{SUPPLIER}\n",
+    }
+    for sentence, text in cases.items():
+        table.write_text(text)
+        assert sentence in complaint(capsys, ["enrol", str(table), *site.place, *site.sender])
+
+
+def test_commands_refuseWhatDoesNotBelongTogether(
+    site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "mainnet.json"
+    other.write_text(json.dumps({**json.loads(site.record.read_text()), "network": "base-sepolia", "chain_id": 84532}))
+    place = ["--network", "sepolia", "--contracts", str(other), "--rpc", site.url]
+    for command in (["round", "status"], ["watch"]):
+        assert "is of base-sepolia (chain 84532)" in complaint(capsys, [*command, *place])
+    stranger = replaced(site.sender, "--keystore", str(site.folder / "poor.json"))
+    opening = ["round", "open", "--day", "2026-11-23", *site.place]
+    enrolling = ["enrol", str(site.folder / "accounts.csv"), *site.place]
+    assert f"managed by {enrolled.manager}" in complaint(capsys, [*enrolling, *stranger])
+    assert "no date" in complaint(capsys, replaced([*opening, *site.sender], "--day", "tomorrow"))
+    assert "give --network NAME or --contracts FILE" in complaint(capsys, ["round", "status", "--rpc", site.url])
+    assert "no positive number" in complaint(capsys, ["watch", "--every", "0", *site.place])
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def _tiny3() -> Any:
+    from gridpact.community.read import read_community
+
+    return read_community("tiny3")
+
+
+def _node(site: Site, node: int) -> tuple[Any, ...]:
+    """What `run_node` is given."""
+    day: CommunityDay = _tiny3().on("1")
+    (view,) = [one for one in node_views(day, Scenario.TG, NetworkAgreement.DSO) if one.node == node]
+    files = NodeFiles(site.folder / f"node-{node}", site.record)
+    files.folder.mkdir()
+    write_view(view, files.household)
+    files.key.write_text(site.key(node) + "\n")
+    return files.record, files.household, files.key, files.report, site.url

@@ -1,0 +1,105 @@
+"""Keys in encrypted files."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from gridpact.chain.account import address_of
+from gridpact.chain.keystore import PASSWORD, create_keystore, keystore_address, open_keystore, read_password
+from gridpact.errors import InputError
+
+KEY = "0x" + "42" * 32
+FAST = 2**4  # what the work factor protects is not tested here
+
+
+@pytest.fixture
+def keystore(tmp_path: Path) -> Path:
+    path = tmp_path / "manager.json"
+    assert create_keystore(path, KEY, "open sesame", FAST) == address_of(KEY)
+    return path
+
+
+def test_keystore_givesBackTheKeyToTheRightPasswordOnly(keystore: Path) -> None:
+    assert open_keystore(keystore, "open sesame") == KEY
+    with pytest.raises(InputError, match="does not open with this password"):
+        open_keystore(keystore, "open barley")
+
+
+def test_keystore_holdsNoKeyInClear(keystore: Path) -> None:
+    assert KEY[2:] not in keystore.read_text()
+    assert stat.S_IMODE(keystore.stat().st_mode) == 0o600
+    assert keystore_address(keystore) == address_of(KEY)
+
+
+def test_keystore_isTheOneOfTheStandard(tmp_path: Path) -> None:
+    """The test vector of the Web3 Secret Storage definition (scrypt): made by another program."""
+    path = tmp_path / "vector.json"
+    cipher = "d172bf743a674da9cdad04534d56926ef8358534d458fffccd4e6ad2fbde479c"
+    crypto = {
+        "cipher": "aes-128-ctr",
+        "cipherparams": {"iv": "83dbcc02d8ccb40e466191a123791e0e"},
+        "ciphertext": cipher,
+        "kdf": "scrypt",
+        "kdfparams": {
+            "dklen": 32,
+            "n": 262144,
+            "p": 8,
+            "r": 1,
+            "salt": "ab0c7876052600dd703518d6fc3fe8984592145b591fc8fb5c6d43190334ba19",
+        },
+        "mac": "2103ac29920d71da29f15d75b4a16dbe95cfd7ff8faea1056c33131d846e3097",
+    }
+    path.write_text(json.dumps({"crypto": crypto, "id": "3198bc9c-6672-5ab3-d995-4942343ae5b6", "version": 3}))
+    assert open_keystore(path, "testpassword") == "0x7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d"
+    assert keystore_address(path) is None
+
+
+def test_create_neverOverwrites(keystore: Path) -> None:
+    before = keystore.read_text()
+    with pytest.raises(InputError, match="exists already"):
+        create_keystore(keystore, KEY, "other", FAST)
+    assert keystore.read_text() == before
+
+
+def test_create_failsOnAnEmptyPassword(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs a password"):
+        create_keystore(tmp_path / "new.json", KEY, "", FAST)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "no part 'crypto'"),
+        ('{"version": 3}', "no part 'crypto'"),
+        ('{"version": 3, "crypto": {}}', "is damaged"),
+        ('{"version": 9, "crypto": {}}', "is damaged"),
+    ],
+)
+def test_open_failsOnAnotherFile(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "key.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_keystore(path, "")
+
+
+def test_open_failsWithoutFile(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no keystore"):
+        open_keystore(tmp_path / "key.json", "")
+
+
+def test_password_comesFromAFileOrTheEnvironment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, file = tmp_path / "key.json", tmp_path / "password"
+    file.write_text(" spaces count \n")
+    monkeypatch.setenv(PASSWORD, "from the environment")
+    assert read_password(path, file) == " spaces count "
+    assert read_password(path) == "from the environment"
+    monkeypatch.delenv(PASSWORD)
+    with pytest.raises(InputError, match="no terminal to ask at"):
+        read_password(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_password(path, tmp_path / "nothing")
