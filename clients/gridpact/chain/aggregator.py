@@ -61,7 +61,7 @@ LANES = 12
 MILESTONES = ("RoundOpened", "IterationOpened", "RoundEnded")
 """Events that tell a waiting node that the round has moved on."""
 
-OPENING = ("RoundOpened", "Declared", "RoundStarted")
+OPENING = ("RoundOpened", "Declared", "Abstained", "RoundStarted")
 NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded")
 """Events of the two phases of a round, and, the first of each, the event that all others follow."""
 
@@ -138,6 +138,10 @@ class Aggregator(DeployedContract):
         """Step 2: declares participation."""
         spare = START_GAS * self._theta.n
         return self._send("declare", round, parent, nodes_to_bitmap(children), depth, bids, book, spare=spare)
+
+    def abstain(self, round: int) -> TxReceipt:
+        """Instead of declaring: keeps out of the round, so that nobody waits."""
+        return self._send("abstain", round, spare=START_GAS * self._theta.n)
 
     def submit(
         self, round: int, iteration: int, head: bytes, copies: Sequence[int], bids: bytes, residuals: Residuals
@@ -317,6 +321,16 @@ class Aggregator(DeployedContract):
         return str(self._read("referee"))
 
     # ------------------------------------------------------------------ log
+
+    def day(self, round: int) -> int:
+        """The label with which a round was opened, yyyymmdd."""
+        for said in self._opening(round).get("RoundOpened", ()):
+            return int(said["day"])
+        raise Reorganised(f"The log does not tell how round {round} was opened: read it again.")
+
+    def abstained(self, round: int) -> frozenset[int]:
+        """The nodes that keep out of a round."""
+        return frozenset(int(said["node"]) for said in self._opening(round).get("Abstained", ()))
 
     def declarations(self, round: int) -> dict[int, Declaration]:
         """What the nodes declared for a round, with their books."""
