@@ -597,8 +597,9 @@ class Node:
         if (short := units - token.balance(address)) > 0:
             unit, symbol = 10.0 ** token.decimals(), token.symbol()
             raise InsufficientFunds(
-                f"the account {address} of node {self.view.node} lacks {short / unit:g} {symbol} of the {units / unit:g} "
-                f"{symbol} that it has to deposit for its trades and its supplier: send it {short / unit:g} {symbol}"
+                f"the account {address} of node {self.view.node} lacks {short / unit:g} {symbol} of the "
+                f"{units / unit:g} {symbol} that it has to deposit for its trades and its supplier: send it "
+                f"{short / unit:g} {symbol}"
             )
 
     def _supplier_bill(self, schedule: Mapping[str, Array]) -> int:

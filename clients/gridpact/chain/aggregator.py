@@ -58,6 +58,9 @@ WORD_GAS = 3_000
 LANES = 12
 """Time steps in a word."""
 
+REMEMBERED_BLOCKS = 512
+"""Of how many rounds and iterations it is remembered where they were opened."""
+
 MILESTONES = ("RoundOpened", "IterationOpened", "RoundEnded")
 """Events that tell a waiting node that the round has moved on."""
 
@@ -499,6 +502,8 @@ class Aggregator(DeployedContract):
             self._blocks.clear()
             return self._since(place, names, *indexed)
         self._blocks |= opened
+        for oldest in sorted(self._blocks)[:-REMEMBERED_BLOCKS]:
+            del self._blocks[oldest]
         return events
 
     # ------------------------------------------------------------------ waiting

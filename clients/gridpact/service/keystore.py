@@ -1,0 +1,107 @@
+"""A household's private key, encrypted in a file (Ethereum's JSON keystore, version 3), and its password."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from eth_account import Account
+from eth_typing import HexStr
+
+from gridpact.chain.account import address_of, new_key
+from gridpact.errors import InputError
+from gridpact.files import write_atomically
+
+SCRYPT_ROUNDS = 2**17
+"""n of scrypt: 0.7 s and 128 MB once at the start."""
+
+SHORTEST_PASSWORD = 8
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+
+
+def make_keystore(path: Path, password: str, rounds: int = SCRYPT_ROUNDS) -> str:
+    """Makes a key and writes it, encrypted. Returns its address.
+
+    Raises:
+        InputError: the password is too short, or the file exists.
+    """
+    if len(password) < SHORTEST_PASSWORD:
+        raise InputError(f"the password is shorter than {SHORTEST_PASSWORD} characters: choose a longer one")
+    if path.exists():
+        raise InputError(f"there is a keystore '{path}' already: keep it, or name another folder")
+    key = new_key()
+    content = Account.encrypt(HexStr(key), password, kdf="scrypt", iterations=rounds)
+    write_atomically(path, json.dumps(content) + "\n", FILE_MODE)
+    return str(address_of(key))
+
+
+def open_keystore(path: Path, password: str) -> str:
+    """The private key.
+
+    Raises:
+        InputError: there is no keystore, it is none, or the password is another.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"there is no keystore '{path}': name the right one in [key] keystore") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"the keystore '{path}' cannot be read: {error}") from None
+    try:
+        return "0x" + bytes(Account.decrypt(content, password)).hex()
+    except ValueError as error:
+        if "mac" not in str(error).lower():
+            raise InputError(f"the keystore '{path}' is broken: take it from the backup") from None
+        raise InputError(f"the password does not open the keystore '{path}': give the one it was made with") from None
+    except (KeyError, TypeError, AttributeError, NotImplementedError):
+        raise InputError(f"the file '{path}' is no keystore: take it from the backup") from None
+
+
+def address_in(path: Path) -> str:
+    """The address that a keystore names, without its password."""
+    try:
+        return "0x" + str(json.loads(path.read_text(encoding="utf-8"))["address"]).removeprefix("0x")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the keystore '{path}' cannot be read: {error}") from None
+
+
+def read_password(
+    file: str | None, variable: str | None, what: str, ask: Callable[[str], str] = getpass.getpass, twice: bool = False
+) -> str:
+    """A password from a file, from an environment variable, or, where neither is named, from the terminal.
+
+    Args:
+        file: its path; environment variables in it are replaced, as systemd's $CREDENTIALS_DIRECTORY.
+        what: what it opens, for the prompt.
+        twice: whether to ask again, for a new password.
+
+    Raises:
+        InputError: there is none.
+    """
+    if file is not None:
+        path = Path(os.path.expandvars(file)).expanduser()
+        try:
+            password = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"the password file '{path}' cannot be read: {error}") from None
+        if not password:
+            raise InputError(f"the password file '{path}' is empty: write the password into its first line")
+        return password
+    if variable is not None:
+        password = os.environ.get(variable, "")
+        if not password:
+            raise InputError(f"the environment variable {variable} holds no password: set it, or name a file")
+        return password
+    if not sys.stdin.isatty() and ask is getpass.getpass:
+        raise InputError(
+            f"nobody can be asked for the password of {what} here: name a password_file or password_env in [key], or "
+            "give --password-file or --password-env"
+        )
+    password = ask(f"Password of {what}: ")
+    if twice and ask("The same again: ") != password:
+        raise InputError("the two passwords differ: start again")
+    return password
