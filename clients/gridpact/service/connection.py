@@ -74,7 +74,7 @@ def read_record(settings: Settings) -> Record:
     if settings.chain.chain_id not in (None, record.chain_id):
         raise InputError(
             f"{settings.path.name}, [chain] chain_id: the record '{settings.chain.record}' is of chain "
-            f"{record.chain_id} ({record.network}), not of chain {settings.chain.chain_id}; take the record of that network"
+            f"{record.chain_id} ({record.network}), not of chain {settings.chain.chain_id}; take the record of that one"
         )
     return record
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class Health:
 
     def write(self, path: Path) -> None:
         self.at = time.time()
-        write_atomically(path, json.dumps(asdict(self)) + "\n", 0o600)
+        write_atomically(path, json.dumps(vars(self)) + "\n", 0o600)
 
     @staticmethod
     def read(path: Path) -> Health:
