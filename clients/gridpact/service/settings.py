@@ -17,6 +17,12 @@ DAY = "{day}"
 """What stands for the day, yyyy-mm-dd, in the name of a forecast file and in a command."""
 
 
+KEYS = (
+    *("name", "node", "chain", "key", "community", "tariff", "forecast", "service"),
+    *("load", "pv", "inverter", "battery", "car", "feeder"),  # those that are not of this kind of node are ignored
+)
+
+
 @dataclass(frozen=True)
 class ChainSettings:
     record: Path  # of the deployment, from the community manager
@@ -113,6 +119,7 @@ def read_settings(path: Path) -> Settings:
         InputError: says what is wrong, with file, table and key, and what to do.
     """
     top = Table.read(path)
+    top.only(KEYS)
     node = top.integer("node", 0, MOST_HOUSEHOLDS)
     is_household = node != GRID_CONNECTION
     name = top.text("name", None if is_household else "grid operator")
@@ -140,12 +147,9 @@ def read_settings(path: Path) -> Settings:
         home=_home(top) if is_household else None,
         feeder=None if is_household else _feeder(top.table("feeder")),
     )
-    for key in ("load", "pv", "inverter", "battery", "car", "forecast", "feeder"):
-        top.has(key)  # what other kinds of nodes have may stay in a file that was copied
     for key in ("partners", "trading_coefficient"):
         community.has(key)
     community.end()
-    top.end()
     return settings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,15 @@ class Table:
         """A path, seen from the folder of the TOML file."""
         return self.path.parent / self.text(key, default)
 
-    def end(self) -> None:
-        """Complains about a key that is not known."""
+    def only(self, keys: Sequence[str]) -> None:
+        """Complains about a key that is none of these."""
         for key in self._values:
-            if key not in self._known:
-                known = ", ".join(dict.fromkeys(self._known)) or "none"
-                raise self.error(key, f"is not known; known keys here: {known}")
+            if key not in keys:
+                raise self.error(key, f"is not known; known keys here: {', '.join(keys)}")
+
+    def end(self) -> None:
+        """Complains about a key that nobody asked for."""
+        self.only(tuple(dict.fromkeys(self._known)))
 
     def _get(self, key: str, default: Any) -> Any:
         self._known.append(key)

@@ -221,7 +221,7 @@ def soak(pilot: Pilot, rounds: int, idle_s: float) -> tuple[list[Track], list[st
                 pilot.deliver(round_, day)
             for track in tracks:
                 if running[track.node].poll() is not None:
-                    raise GridpactError(f"the service of node {track.node} ended: see its log")
+                    raise _ended(pilot, track.node)
                 track.memory_kb.append(memory_kb(running[track.node].pid))
                 track.files.append(open_files(running[track.node].pid))
             print(f"{day}: {phase.name.lower()}, MB {[round(t.memory_kb[-1] / 1024, 1) for t in tracks]}", flush=True)
@@ -234,6 +234,11 @@ def soak(pilot: Pilot, rounds: int, idle_s: float) -> tuple[list[Track], list[st
     return tracks, failed
 
 
+def _ended(pilot: Pilot, node: int) -> GridpactError:
+    last = (pilot.config(node).parent / "log").read_text(encoding="utf-8").splitlines()[-1:]
+    return GridpactError(f"the service of node {node} ended: {' '.join(last)}")
+
+
 def _all_settled(pilot: Pilot, running: dict[int, subprocess.Popen[bytes]], round_: int) -> bool:
     """Waits until every service has written down how the round ended; whether all agreed."""
     give_up = time.monotonic() + SETTLE_SECONDS
@@ -242,7 +247,7 @@ def _all_settled(pilot: Pilot, running: dict[int, subprocess.Popen[bytes]], roun
         path = state / f"round-{round_}.end.json"
         while not path.exists():
             if process.poll() is not None:
-                raise GridpactError(f"the service of node {node} ended: see the log beside its household.toml")
+                raise _ended(pilot, node)
             if time.monotonic() > give_up:
                 return False
             time.sleep(0.05)
