@@ -119,6 +119,7 @@ class Service:
             self._connection = open_connection(self._settings, self._record, self._key, self._link)
             self._health.symbol = self._connection.symbol
             self._look(self._connection)
+            self._said = time.monotonic()
             log.info("%s", self._health.line())
         connection = self._connection
         now = self._next_round(connection)

@@ -99,6 +99,9 @@ class Participation:
             raise
         except GridpactError as error:  # a solver that gave up
             return self._sit_out("failed", str(error))
+        except Exception as error:  # a mistake in gridpact must not cost the household tomorrow, too
+            log.exception("unexpected")
+            return self._sit_out("failed", f"unexpected {type(error).__name__}, see the log")
 
     # ------------------------------------------------------------------ before the negotiation
 

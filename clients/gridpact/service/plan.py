@@ -136,7 +136,7 @@ def own_coefficients(net_power_kw: Array, chi: float) -> Array:
     for side in (np.maximum(-net_power_kw, 0.0), np.maximum(net_power_kw, 0.0)):  # (27a), (27b)
         if (largest := side.max(initial=0.0)) > 0:
             willingness += chi / 2 * side / largest  # (28)
-    return chi - 2 * willingness
+    return np.maximum(chi - 2 * willingness, 0.0)  # rounding must not make it negative: the problem were not convex
 
 
 def published_prices(import_micro: Sequence[int], feed_in_micro: Sequence[int]) -> Prices:

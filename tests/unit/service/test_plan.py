@@ -30,7 +30,7 @@ def test_ownCoefficients_addUpToThoseOfTheReport(fontana: CommunityDay) -> None:
     chi = 0.1
     report = trading_coefficients(net, chi)
     own = np.array([own_coefficients(row, chi) for row in net])
-    assert own.min() >= -1e-12
+    assert own.min() >= 0, "else the household's problem is not convex"
     assert own.max() <= chi + 1e-12
     sums = own[:, None, :] + own[None, :, :]
     opposite = net[:, None, :] * net[None, :, :] < 0
