@@ -23,7 +23,7 @@ SHORTEST_PASSWORD = 8
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
-def make_keystore(path: Path, password: str, rounds: int = SCRYPT_ROUNDS) -> str:
+def make_keystore(path: Path, password: str, rounds: int | None = None) -> str:
     """Makes a key and writes it, encrypted. Returns its address.
 
     Raises:
@@ -34,7 +34,7 @@ def make_keystore(path: Path, password: str, rounds: int = SCRYPT_ROUNDS) -> str
     if path.exists():
         raise InputError(f"there is a keystore '{path}' already: keep it, or name another folder")
     key = new_key()
-    content = Account.encrypt(HexStr(key), password, kdf="scrypt", iterations=rounds)
+    content = Account.encrypt(HexStr(key), password, kdf="scrypt", iterations=rounds or SCRYPT_ROUNDS)
     write_atomically(path, json.dumps(content) + "\n", FILE_MODE)
     return str(address_of(key))
 
