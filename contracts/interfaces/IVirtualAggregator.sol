@@ -258,6 +258,7 @@ interface IVirtualAggregator {
     ///         abstain starts the first iteration, without those that abstained, and without the nodes below them in
     ///         the tree. It cannot be taken back. A node that abstained is in no blocks and no bids, but still one of
     ///         the round for `nodeIn` and `accountIn`, so that its delivery can be settled.
+    ///         Like a declaration it ends the time for the supplier's tariff: wait for that before.
     function abstain(uint32 round) external;
 
     /// @notice Steps 3 and 5 in one: the node's copies, bids, and its partial residuals of the iteration before.

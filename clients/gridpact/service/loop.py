@@ -100,7 +100,7 @@ class Service:
                     pause = min(2 * pause, LONGEST_PAUSE)
                     continue
                 pause = FIRST_PAUSE
-                if once:
+                if once and end is not None and end.outcome != "missed":
                     break
         finally:
             if self._connection is not None:
@@ -151,8 +151,8 @@ class Service:
                 self._idle(connection)
                 if not connection.tells:
                     self._stop.wait(POLL_SECONDS)
-            elif self._state.end(now.round) is not None:
-                self._done = now.round
+            elif self._state.end(now.round) is not None or (now.phase.is_final and self._state.last_view() is None):
+                self._done = now.round  # it has ended for this node, or was before its time
             else:
                 return now
         return None

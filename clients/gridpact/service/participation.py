@@ -25,7 +25,7 @@ from gridpact.market.view import NodeView
 from gridpact.node import MOVED_ON, Node, NodeReport
 from gridpact.relay.client import RelayClient
 from gridpact.service.connection import Connection, gas_of_a_round
-from gridpact.service.forecast import NoForecast, take_forecast
+from gridpact.service.forecast import Forecast, NoForecast, take_forecast
 from gridpact.service.health import Health
 from gridpact.service.plan import published_prices, view_of
 from gridpact.service.schedule import Schedule
@@ -117,14 +117,14 @@ class Participation:
         aggregator, setting = connection.aggregator, connection.setting
         self._set_day(self._day_of_round())
         log.info("round %d for %s is open", self._round, self._day)
+        # The tariff first: once somebody has declared, or abstained, the supplier cannot publish it any more.
+        published = self._published_prices() if settings.tariff.source == "published" else None
         connection.check_ether(gas_of_a_round(settings))
-        seconds = WAIT_SHARE * max(aggregator.progress().deadline - chain_time(aggregator.web3), 0)
-        give_up = time.monotonic() + seconds
         forecast = None
         if settings.forecast is not None:
-            late = min(settings.forecast.timeout_s, seconds)
+            late = min(settings.forecast.timeout_s, self._seconds())
             forecast = take_forecast(settings.forecast, self._day, setting.steps, late, self._stop)
-        prices = self._prices(forecast.series.get("import_price") if forecast else None, give_up)
+        prices = published or self._own_prices(forecast)
         hours = setting.step_seconds / 3600
         view = view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled())
         self._write(fallback(view), "provisional", self._day)
@@ -140,16 +140,21 @@ class Participation:
                 f"round {self._round} was opened for '{label}', which is no day yyyymmdd: ask the community manager"
             ) from None
 
-    def _prices(self, forecast: Array | None, give_up: float) -> Prices:
+    def _seconds(self) -> float:
+        """How long the node may wait for what it needs to declare."""
+        aggregator = self._connection.aggregator
+        return WAIT_SHARE * max(aggregator.progress().deadline - chain_time(aggregator.web3), 0)
+
+    def _own_prices(self, forecast: Forecast | None) -> Prices:
         tariff = self._settings.tariff
         if tariff.source == "fixed":
             return Prices(np.full(self._connection.setting.steps, tariff.import_price), tariff.feed_in_share)
-        if tariff.source == "forecast":
-            if forecast is None:
-                raise NoForecast(
-                    f"the forecast of {self._day} has no import_price: give it, or another [tariff] source"
-                )
-            return Prices(forecast, tariff.feed_in_share)
+        if forecast is None or "import_price" not in forecast.series:
+            raise NoForecast(f"the forecast of {self._day} has no import_price: give it, or another [tariff] source")
+        return Prices(forecast.series["import_price"], tariff.feed_in_share)
+
+    def _published_prices(self) -> Prices:
+        give_up = time.monotonic() + self._seconds()
         while (published := self._connection.settlement.published_tariff(self._round)) is None:
             if time.monotonic() > give_up or self._stop.is_set():
                 raise NoForecast(f"the supplier has published no tariff for round {self._round} in time: ask it why")

@@ -1,6 +1,6 @@
 """Day after day in compressed time: do services keep their size?
 
-    python -m gridpact.study.soak [--rounds 48] [--idle 60] [--json reports/soak.json]
+    python -m gridpact.study.soak [--case tiny3] [--rounds 48] [--idle 60] [--json FILE]
 
 Deploys a community on Anvil, makes a folder for each node as `gridpact household new` does, starts `gridpact node
 --config` for each, and plays rounds for one day after the other, each with its own forecasts, tariff and delivery.
@@ -61,10 +61,12 @@ MOST_GROWTH_KB = 4096
 class Pilot:
     """A community on a chain, as its manager, its supplier and its meters see it, and a folder for each node."""
 
-    def __init__(self, network: Network, folder: Path, scenario: Scenario = Scenario.TG, seed: int = 1) -> None:
+    def __init__(
+        self, network: Network, folder: Path, name: str = CASE, scenario: Scenario = Scenario.TG, seed: int = 1
+    ) -> None:
         self.folder = folder
         self.url = str(network.rpc_url)
-        self.community: CommunityDay = (case := read_community(CASE)).on(case.days[0])
+        self.community: CommunityDay = (case := read_community(name)).on(case.days[0])
         self.views: list[NodeView] = node_views(self.community, scenario, NetworkAgreement.DSO)
         self._random = random.Random(seed)
         self._scenario = scenario
@@ -106,7 +108,7 @@ class Pilot:
         write_atomically(folder / "household.toml", text + (_assets(view.household) if view.household else ""))
         if view.feeder is not None and view.household is None:
             rows = [(one.node, one.parent, 1000, one.resistance_ohm, one.reactance_ohm) for one in view.feeder.lines]
-            with (folder / "feeder.csv").open("w", newline="") as file:
+            with (folder / "feeder.csv").open("w", newline="", encoding="utf-8") as file:
                 columns = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")
                 csv.writer(file).writerows([columns, *rows])
         return make_keystore(folder / "keystore.json", PASSWORD, SCRYPT_ROUNDS)
@@ -118,6 +120,8 @@ class Pilot:
             values: dict[str, object] = {"day": day, "load_kw": (more * household.load_kw).tolist()}
             if household.is_prosumer:
                 values["pv_kw"] = (self._random.uniform(0.5, 1.0) * household.pv_kw).tolist()
+            if household.car is not None:
+                values["car_plugged_in"] = household.car.plugged_in.astype(int).tolist()
             write_atomically(self.forecast(household.node, day), json.dumps(values) + "\n")
 
     def open_round(self, day: str) -> int:
@@ -151,6 +155,7 @@ def _assets(household: Household) -> str:
         text += f"round_trip_efficiency = {battery.charge_efficiency * battery.discharge_efficiency:g}\n"
     if (car := household.car) is not None:
         text += f"\n[car]\nenergy_kwh = {car.energy_kwh:g}\npower_kw = {car.power_kw:g}\n"
+        text += f"efficiency = {car.efficiency:g}\n"
         text += 'from = "18:00"\nto = "06:00"\n'
     return text
 
@@ -276,13 +281,14 @@ def cpu_seconds(pid: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", default=CASE, metavar="NAME", help=f"a community; default {CASE}")
     parser.add_argument("--rounds", type=int, default=48, help="days to play; default 48")
     parser.add_argument("--idle", type=float, default=60.0, metavar="S", help="seconds to measure idle CPU over")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tracks to a file, too")
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="gridpact-soak-") as folder, open_network("anvil") as network:
-        tracks, failed = soak(Pilot(network, Path(folder)), arguments.rounds, arguments.idle)
+        tracks, failed = soak(Pilot(network, Path(folder), arguments.case), arguments.rounds, arguments.idle)
     print(f"\n{arguments.rounds} days in {time.perf_counter() - started:.0f} s; without agreement: {failed or 'none'}")
     print("node  memory MB: first   last   peak   growth kB   open files   idle CPU")
     for track in tracks:
@@ -292,7 +298,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             f" {track.files[0]:7d} -> {track.files[-1]} {100 * track.idle_cpu:9.2f} %"
         )
     if arguments.json is not None:
-        values = {"rounds": arguments.rounds, "case": CASE, "failed": failed, "services": [asdict(t) for t in tracks]}
+        values = {
+            "rounds": arguments.rounds,
+            "case": arguments.case,
+            "failed": failed,
+            "services": [asdict(t) for t in tracks],
+        }
         write_atomically(arguments.json, json.dumps(values) + "\n")
     grew = any(track.growth_kb > MOST_GROWTH_KB or track.more_files > 0 for track in tracks)
     return 1 if failed or grew else 0
