@@ -53,10 +53,7 @@ def _node(arguments: argparse.Namespace) -> int:
 
 
 def _service(arguments: argparse.Namespace) -> int:
-    from gridpact.service.health import Health, HealthServer
     from gridpact.service.keystore import open_keystore, read_password
-    from gridpact.service.logs import start_logging
-    from gridpact.service.loop import Service
     from gridpact.service.settings import read_settings
 
     settings = read_settings(arguments.config)
@@ -65,6 +62,11 @@ def _service(arguments: argparse.Namespace) -> int:
         file, variable = settings.key.password_file, settings.key.password_env
     keystore = settings.key.keystore
     key = open_keystore(keystore, read_password(file, variable, str(keystore)))
+
+    from gridpact.service.health import Health, HealthServer  # only now: opening the key takes 128 MB for a moment
+    from gridpact.service.logs import start_logging
+    from gridpact.service.loop import Service
+
     health = Health(settings.node, settings.name)
     service = Service(settings, key, health)
     start_logging(settings.service.log, health.context)

@@ -17,7 +17,7 @@ from gridpact.errors import InputError
 from gridpact.files import write_atomically
 
 SCRYPT_ROUNDS = 2**17
-"""n of scrypt: 0.7 s and 128 MB once at the start."""
+"""n of scrypt: it takes 0.7 s and 128 MB to open a keystore, once at the start."""
 
 SHORTEST_PASSWORD = 8
 FOLDER_MODE, FILE_MODE = 0o700, 0o600

@@ -62,7 +62,13 @@ class Pilot:
     """A community on a chain, as its manager, its supplier and its meters see it, and a folder for each node."""
 
     def __init__(
-        self, network: Network, folder: Path, name: str = CASE, scenario: Scenario = Scenario.TG, seed: int = 1
+        self,
+        network: Network,
+        folder: Path,
+        name: str = CASE,
+        scenario: Scenario = Scenario.TG,
+        seed: int = 1,
+        phase_seconds: int = PHASE_SECONDS,
     ) -> None:
         self.folder = folder
         self.url = str(network.rpc_url)
@@ -77,7 +83,7 @@ class Pilot:
         penalties = Penalties.of_community(community, baseline_net_kw(community))
         eps = Tolerances.of(self.views[0], penalties).on_chain(resolution)
         seconds = round(3600 * community.step_hours)
-        setting = Setting(community.steps, seconds, *resolution.on_chain(), PHASE_SECONDS, 2)
+        setting = Setting(community.steps, seconds, *resolution.on_chain(), phase_seconds, 2)
         theta = Theta(len(self.views), *penalties.on_chain(), *eps, 100)
         supplier, metering = self._supplier.address, str(address_of(self._metering))
         self.record = deploy_contracts(manager, theta, setting, network.name, supplier, metering)
@@ -283,12 +289,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", default=CASE, metavar="NAME", help=f"a community; default {CASE}")
     parser.add_argument("--rounds", type=int, default=48, help="days to play; default 48")
+    parser.add_argument(
+        "--phase", type=int, default=PHASE_SECONDS, metavar="S", help="time for an iteration; default 30"
+    )
     parser.add_argument("--idle", type=float, default=60.0, metavar="S", help="seconds to measure idle CPU over")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tracks to a file, too")
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="gridpact-soak-") as folder, open_network("anvil") as network:
-        tracks, failed = soak(Pilot(network, Path(folder), arguments.case), arguments.rounds, arguments.idle)
+        tracks, failed = soak(
+            Pilot(network, Path(folder), arguments.case, phase_seconds=arguments.phase),
+            arguments.rounds,
+            arguments.idle,
+        )
     print(f"\n{arguments.rounds} days in {time.perf_counter() - started:.0f} s; without agreement: {failed or 'none'}")
     print("node  memory MB: first   last   peak   growth kB   open files   idle CPU")
     for track in tracks:
