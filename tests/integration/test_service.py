@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from gridpact.audit import audit_round
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.networks import Network
 from gridpact.chain.transport import connect
@@ -132,6 +133,7 @@ def test_days_andOneWithoutAForecast(pilot: Pilot, caplog: pytest.LogCaptureFixt
         assert time.monotonic() - started < PHASE_SECONDS, "nobody waits for a deadline"
         assert pilot.aggregator.abstained(second) == {2}
         assert pilot.aggregator.outcome(second).present == {0, 1, 3}
+        assert audit_round(pilot.aggregator, second).clean
         told = outcome(pilot, 2, second)
         assert told["outcome"] == "abstained"
         assert "load_kw of the forecast" in str(told["why"])
