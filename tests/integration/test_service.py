@@ -22,6 +22,7 @@ from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.networks import Network
 from gridpact.chain.transport import connect
 from gridpact.chain.values import Phase
+from gridpact.cli import main
 from gridpact.errors import InputError
 from gridpact.service import loop
 from gridpact.service.health import Health
@@ -350,6 +351,29 @@ def test_account_isChecked(pilot: Pilot) -> None:
     assert "is enrolled as node 2, household.toml says node 1" in refused(
         pilot, settings_of(pilot, 1), key_of(pilot, 2)
     )
+
+
+def test_check_triesEverything(pilot: Pilot, capsys: pytest.CaptureFixture[str]) -> None:
+    """And sends nothing."""
+    pilot.write_forecasts(day := "2026-02-10")
+    before = pilot.aggregator.web3.eth.block_number
+    assert main(["household", "check", "--config", str(pilot.config(3)), "--day", day]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:5] for line in lines] == ["  ✓  "] * 5
+    assert "is enrolled as node 3 on chain 31337" in lines[0]
+    assert f"there is a forecast for {day}, 4 steps of 360 minutes: load " in lines[2]
+    assert "there is a plan for that day" in lines[3]
+    assert lines[4].endswith("it bids to the nodes [2], 4 bids an iteration")
+    assert main(["household", "check", "--config", str(pilot.config(0)), "--day", day]) == 0
+    assert capsys.readouterr().out.endswith(
+        "it answers the households on its feeder that are enrolled: nodes [1, 2, 3]\n"
+    )
+    pilot.forecast(3, day).write_text('{"load_kw": [1, 2]}')
+    assert main(["household", "check", "--config", str(pilot.config(3)), "--day", day]) == 2
+    assert "has 2 values of load_kw, the round has 4 steps" in capsys.readouterr().err
+    assert main(["household", "check", "--config", str(pilot.config(3)), "--day", "tomorrow"]) == 2
+    assert "--day 'tomorrow' must be a day as 20" in capsys.readouterr().err
+    assert pilot.aggregator.web3.eth.block_number == before
 
 
 def test_underfundedAccount_abstains(pilot: Pilot) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from gridpact.cli.options import Commands, choice
+from gridpact.cli.options import Commands, add_password, choice
 from gridpact.community.read import MOST_HOUSEHOLDS
 from gridpact.errors import InputError
 
@@ -24,10 +25,13 @@ def add(commands: Commands) -> None:
     new.add_argument("--scenario", default="tg", metavar="t|g|tg", help="what the community agrees on; default tg")
     new.add_argument("--partners", default="", metavar="2,3", help="nodes to trade with, from the manager's list")
     new.add_argument("--feeder", metavar="FILE", default="feeder.csv", help="of node 0: the table of lines")
-    secret = new.add_mutually_exclusive_group()
-    secret.add_argument("--password-file", metavar="FILE", help="file with the password of the keystore")
-    secret.add_argument("--password-env", metavar="NAME", help="environment variable with it; default: it is asked for")
+    add_password(new)
     new.set_defaults(command=_new)
+    check = actions.add_parser("check", help="try all that a node needs for a round, and send nothing")
+    check.add_argument("--config", type=Path, required=True, metavar="FILE", help="its household.toml")
+    check.add_argument("--day", metavar="D", help="ask for the forecast of this day, yyyy-mm-dd; default tomorrow")
+    add_password(check)
+    check.set_defaults(command=_check)
     health = actions.add_parser("health", help="one line about a running node; exit status 1 where it is not well")
     health.add_argument("--config", type=Path, required=True, metavar="FILE", help="its household.toml")
     health.set_defaults(command=_health)
@@ -86,6 +90,26 @@ def _plain(text: str, option: str) -> str:
     if not text.strip() or set(text) & set('"\\') or not text.isprintable():
         raise InputError(f"{option} {text!r} cannot stand in household.toml; give it without quotation marks")
     return text
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from gridpact.service.keystore import key_of
+    from gridpact.service.settings import read_settings
+
+    settings = read_settings(arguments.config)
+    tomorrow = datetime.now(settings.service.timezone).date() + timedelta(days=1)
+    try:
+        day = date.fromisoformat(arguments.day) if arguments.day else tomorrow
+    except ValueError:
+        raise InputError(f"--day '{arguments.day}' must be a day as {tomorrow.isoformat()}") from None
+    key = key_of(settings.key, arguments.password_file, arguments.password_env)
+
+    from gridpact.chain.transport import connect  # only now, see `gridpact node`
+    from gridpact.service.check import checks
+
+    for line in checks(settings, key, day.isoformat(), lambda: connect(settings.chain.rpc, patience=5.0)):
+        print(f"  ✓  {line}", flush=True)
+    return 0
 
 
 def _health(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from gridpact.cli.options import Commands, chain_at
+from gridpact.cli.options import Commands, add_password, chain_at
 from gridpact.errors import InputError
 
 ONE_ROUND = ("contracts", "household", "key_file", "rpc")
@@ -20,9 +20,7 @@ def add(commands: Commands) -> None:
     service = command.add_argument_group("as a service")
     service.add_argument("--config", type=Path, metavar="FILE", help="household.toml, see `gridpact household new`")
     service.add_argument("--once", action="store_true", help="take part in one round and end")
-    secret = service.add_mutually_exclusive_group()
-    secret.add_argument("--password-file", metavar="FILE", help="file with the keystore's password")
-    secret.add_argument("--password-env", metavar="NAME", help="environment variable with it")
+    add_password(command)
     one = command.add_argument_group("for one round, with a household file")
     one.add_argument("--contracts", type=Path, metavar="FILE", help="record of the deployment")
     one.add_argument("--rpc", metavar="URL", help="a node of the chain, http:// or ws://")
@@ -53,15 +51,11 @@ def _node(arguments: argparse.Namespace) -> int:
 
 
 def _service(arguments: argparse.Namespace) -> int:
-    from gridpact.service.keystore import open_keystore, read_password
+    from gridpact.service.keystore import key_of
     from gridpact.service.settings import read_settings
 
     settings = read_settings(arguments.config)
-    file, variable = arguments.password_file, arguments.password_env
-    if file is None and variable is None:
-        file, variable = settings.key.password_file, settings.key.password_env
-    keystore = settings.key.keystore
-    key = open_keystore(keystore, read_password(file, variable, str(keystore)))
+    key = key_of(settings.key, arguments.password_file, arguments.password_env)
 
     from gridpact.service.health import Health, HealthServer  # only now: opening the key takes 128 MB for a moment
     from gridpact.service.logs import start_logging

@@ -15,6 +15,7 @@ from eth_typing import HexStr
 from gridpact.chain.account import address_of, new_key
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
+from gridpact.service.settings import KeySettings
 
 SCRYPT_ROUNDS = 2**17
 """n of scrypt: it takes 0.7 s and 128 MB to open a keystore, once at the start."""
@@ -61,12 +62,18 @@ def open_keystore(path: Path, password: str) -> str:
         raise InputError(f"the file '{path}' is no keystore: take it from the backup") from None
 
 
-def address_in(path: Path) -> str:
-    """The address that a keystore names, without its password."""
-    try:
-        return "0x" + str(json.loads(path.read_text(encoding="utf-8"))["address"]).removeprefix("0x")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the keystore '{path}' cannot be read: {error}") from None
+def key_of(settings: KeySettings, file: str | None = None, variable: str | None = None) -> str:
+    """The private key of a node.
+
+    Args:
+        file, variable: where its password is, else where the settings say.
+
+    Raises:
+        InputError: see `open_keystore` and `read_password`.
+    """
+    if file is None and variable is None:
+        file, variable = settings.password_file, settings.password_env
+    return open_keystore(settings.keystore, read_password(file, variable, str(settings.keystore)))
 
 
 def read_password(

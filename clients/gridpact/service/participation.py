@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-import numpy as np
-
 from gridpact.chain.contract import chain_time
 from gridpact.chain.settlement import decode_tariff
 from gridpact.chain.values import Phase, Progress
@@ -25,9 +23,9 @@ from gridpact.market.view import NodeView
 from gridpact.node import MOVED_ON, Node, NodeReport
 from gridpact.relay.client import RelayClient
 from gridpact.service.connection import Connection, gas_of_a_round
-from gridpact.service.forecast import Forecast, NoForecast, take_forecast
+from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
-from gridpact.service.plan import published_prices, view_of
+from gridpact.service.plan import own_prices, published_prices, view_of
 from gridpact.service.schedule import Schedule
 from gridpact.service.settings import Settings
 from gridpact.service.state import RoundEnd, State
@@ -124,7 +122,7 @@ class Participation:
         if settings.forecast is not None:
             late = min(settings.forecast.timeout_s, self._seconds())
             forecast = take_forecast(settings.forecast, self._day, setting.steps, late, self._stop)
-        prices = published or self._own_prices(forecast)
+        prices = published or own_prices(settings.tariff, setting.steps, forecast)
         hours = setting.step_seconds / 3600
         view = view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled())
         self._write(fallback(view), "provisional", self._day)
@@ -144,14 +142,6 @@ class Participation:
         """How long the node may wait for what it needs to declare."""
         aggregator = self._connection.aggregator
         return WAIT_SHARE * max(aggregator.progress().deadline - chain_time(aggregator.web3), 0)
-
-    def _own_prices(self, forecast: Forecast | None) -> Prices:
-        tariff = self._settings.tariff
-        if tariff.source == "fixed":
-            return Prices(np.full(self._connection.setting.steps, tariff.import_price), tariff.feed_in_share)
-        if forecast is None or "import_price" not in forecast.series:
-            raise NoForecast(f"the forecast of {self._day} has no import_price: give it, or another [tariff] source")
-        return Prices(forecast.series["import_price"], tariff.feed_in_share)
 
     def _published_prices(self) -> Prices:
         give_up = time.monotonic() + self._seconds()

@@ -22,7 +22,7 @@ from gridpact.market.coefficients import Partner
 from gridpact.market.scenario import NetworkAgreement
 from gridpact.market.view import NodeView
 from gridpact.service.forecast import Forecast, NoForecast
-from gridpact.service.settings import BatterySettings, CarSettings, HomeSettings, Settings
+from gridpact.service.settings import BatterySettings, CarSettings, HomeSettings, Settings, TariffSettings
 
 LEAST_MARGIN = 1e-9
 """kappa - f above which a trade can pay, currency/kWh."""
@@ -137,6 +137,19 @@ def own_coefficients(net_power_kw: Array, chi: float) -> Array:
         if (largest := side.max(initial=0.0)) > 0:
             willingness += chi / 2 * side / largest  # (28)
     return np.maximum(chi - 2 * willingness, 0.0)  # rounding must not make it negative: the problem were not convex
+
+
+def own_prices(tariff: TariffSettings, steps: int, forecast: Forecast | None) -> Prices:
+    """The prices of a household that does not take the published ones.
+
+    Raises:
+        NoForecast: they are to come from the forecast, which has none.
+    """
+    if tariff.source == "fixed":
+        return Prices(np.full(steps, tariff.import_price), tariff.feed_in_share)
+    if forecast is None or "import_price" not in forecast.series:
+        raise NoForecast("the forecast has no import_price: give it, or another [tariff] source")
+    return Prices(forecast.series["import_price"], tariff.feed_in_share)
 
 
 def published_prices(import_micro: Sequence[int], feed_in_micro: Sequence[int]) -> Prices:
