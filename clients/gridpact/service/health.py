@@ -172,7 +172,7 @@ class HealthServer:
         self.port = int(self._server.server_address[1])
 
     def __enter__(self) -> HealthServer:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 1.0}, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.25}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

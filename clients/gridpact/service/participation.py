@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 
 from gridpact.chain.contract import chain_time
 from gridpact.chain.settlement import decode_tariff
@@ -111,22 +112,29 @@ class Participation:
             InfeasibleError: the household has no plan.
             InsufficientFunds: a round may cost more ether than the account has.
         """
-        settings, connection = self._settings, self._connection
-        aggregator, setting = connection.aggregator, connection.setting
         self._set_day(self._day_of_round())
         log.info("round %d for %s is open", self._round, self._day)
+        view = self._new_view(patient=True)
+        self._write(fallback(view), "provisional", self._day)
+        self._connection.check_ether(gas_of_a_round(self._settings))
+        return view
+
+    def _new_view(self, patient: bool) -> NodeView:
+        """From tariff and forecast, for which a patient node waits.
+
+        Raises:
+            NoForecast: see `_prepare`.
+        """
+        settings, setting = self._settings, self._connection.setting
         # The tariff first: once somebody has declared, or abstained, the supplier cannot publish it any more.
-        published = self._published_prices() if settings.tariff.source == "published" else None
-        connection.check_ether(gas_of_a_round(settings))
+        published = self._published_prices(patient) if settings.tariff.source == "published" else None
         forecast = None
         if settings.forecast is not None:
-            late = min(settings.forecast.timeout_s, self._seconds())
+            late = min(settings.forecast.timeout_s, self._seconds()) if patient else 0.0
             forecast = take_forecast(settings.forecast, self._day, setting.steps, late, self._stop)
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
-        hours = setting.step_seconds / 3600
-        view = view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled())
-        self._write(fallback(view), "provisional", self._day)
-        return view
+        enrolled = self._connection.aggregator.enrolled()
+        return view_of(settings, self._day, setting.step_seconds / 3600, forecast, prices, enrolled)
 
     def _day_of_round(self) -> str:
         """yyyy-mm-dd."""
@@ -143,8 +151,8 @@ class Participation:
         aggregator = self._connection.aggregator
         return WAIT_SHARE * max(aggregator.progress().deadline - chain_time(aggregator.web3), 0)
 
-    def _published_prices(self) -> Prices:
-        give_up = time.monotonic() + self._seconds()
+    def _published_prices(self, patient: bool) -> Prices:
+        give_up = time.monotonic() + (self._seconds() if patient else 0.0)
         while (published := self._connection.settlement.published_tariff(self._round)) is None:
             if time.monotonic() > give_up or self._stop.is_set():
                 raise NoForecast(f"the supplier has published no tariff for round {self._round} in time: ask it why")
@@ -216,20 +224,28 @@ class Participation:
         return self._ended(outcome, why)
 
     def _plan_alone(self) -> None:
-        """The day with the supplier alone: as planned before the negotiation, or by the newest forecast there was."""
+        """The day with the supplier alone: as planned before the negotiation, by a forecast that is there now, or else
+        by the newest that there was."""
         if self._settings.home is None:
             return
         if self._schedule is not None and self._schedule.status == "provisional":
             self._write(self._schedule.values, "alone", self._schedule.forecast)
             return
-        view = self._state.view(self._round) or self._state.last_view()
-        try:
-            self._set_day(self._day or self._day_of_round())
-            if view is None:
-                raise NoForecast("there has been no forecast yet to plan it with")
-            self._write(fallback(view), "alone", view.day)
-        except (InputError, InfeasibleError) as error:
-            log.warning("there is no schedule for %s: %s", self._day or f"round {self._round}", error)
+        why: GridpactError = NoForecast("there has been no forecast yet")
+        ways: tuple[Callable[[], NodeView | None], ...] = (
+            partial(self._state.view, self._round),
+            partial(self._new_view, patient=False),
+            self._state.last_view,
+        )
+        for way in ways:
+            try:
+                self._set_day(self._day or self._day_of_round())
+                if (view := way()) is not None:
+                    self._write(fallback(view), "alone", view.day)
+                    return
+            except (InputError, InfeasibleError) as error:
+                why = error
+        log.warning("there is no schedule for %s: %s", self._day or f"round {self._round}", why)
 
     # ------------------------------------------------------------------ small things
 
