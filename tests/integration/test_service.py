@@ -16,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from web3 import Web3
 
 from gridpact.audit import audit_round
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.networks import Network
-from gridpact.chain.transport import connect
+from gridpact.chain.transport import HttpTransport, connect
 from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.errors import InputError
@@ -44,11 +45,11 @@ def pilot(anvil: Network, tmp_path_factory: pytest.TempPathFactory) -> Pilot:  #
 class Running:
     """A service in a thread of this process."""
 
-    def __init__(self, settings: Settings, key: str) -> None:
+    def __init__(self, settings: Settings, key: str, link: Callable[[], Web3] | None = None) -> None:
         self.health = Health(settings.node, settings.name)
         self.stop = threading.Event()
         self.failed: BaseException | None = None
-        self._service = Service(settings, key, self.health, stop=self.stop)
+        self._service = Service(settings, key, self.health, link, self.stop)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -74,10 +75,15 @@ def key_of(pilot: Pilot, node: int) -> str:
 
 
 @contextmanager
-def running(pilot: Pilot, *nodes: int, **changed: Settings) -> Iterator[dict[int, Running]]:
+def running(
+    pilot: Pilot, *nodes: int, links: Mapping[int, Callable[[], Web3]] | None = None, **changed: Settings
+) -> Iterator[dict[int, Running]]:
     """Services of some nodes; settings other than on disk as node_1=..."""
     started = {
-        node: Running(changed.get(f"node_{node}", settings_of(pilot, node)), key_of(pilot, node)) for node in nodes
+        node: Running(
+            changed.get(f"node_{node}", settings_of(pilot, node)), key_of(pilot, node), (links or {}).get(node)
+        )
+        for node in nodes
     }
     try:
         yield started
@@ -113,8 +119,10 @@ def schedule(pilot: Pilot, node: int, day: str) -> dict[str, object]:
 
 def test_days_andOneWithoutAForecast(pilot: Pilot, caplog: pytest.LogCaptureFixture) -> None:
     """Day 1: all agree, and it is delivered as planned. Day 2: bob's forecast is full of NaN; he says so before the
-    others have to wait, they agree without him, and he follows his supplier. Day 3: he is back."""
-    with running(pilot, 0, 1, 2, 3) as services:
+    others have to wait, they agree without him, and he follows his supplier. Day 3: he is back. cem's endpoint has no
+    websocket."""
+    by_http = {3: lambda: Web3(HttpTransport(pilot.url), middleware=[])}
+    with running(pilot, 0, 1, 2, 3, links=by_http) as services:
         pilot.write_forecasts(day := "2026-02-01")
         first = pilot.open_round(day)
         assert pilot.end_of(first) is Phase.CONVERGED
