@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+FIRST_PORT = 9464
+
+
 @dataclass(frozen=True)
 class NewNode:
     """What is known of a node when its folder is made."""
@@ -16,7 +19,7 @@ class NewNode:
     scenario: str = "tg"
     partners: tuple[int, ...] = ()
     feeder: str = "feeder.csv"  # node 0
-    metrics_port: int = 9464
+    metrics_port: int | None = None  # default: FIRST_PORT and the node's number, so that nodes can share a machine
 
 
 _HEAD = """\
@@ -106,6 +109,7 @@ log = "text"                   # or "json": one object a line
 def household_toml(new: NewNode) -> str:
     """The text of a new `household.toml`."""
     parts = [_HEAD, _PARTNERS, _TARIFF] if new.node else [_HEAD, _FEEDER, _TARIFF]
-    values = vars(new) | {"partners": list(new.partners)}
+    port = FIRST_PORT + new.node if new.metrics_port is None else new.metrics_port
+    values = vars(new) | {"partners": list(new.partners), "metrics_port": port}
     text = "".join(part.format(**values) for part in parts)
     return text + (_FORECAST if new.node else "") + _SERVICE.format(**values)
