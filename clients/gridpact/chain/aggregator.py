@@ -325,7 +325,7 @@ class Aggregator(DeployedContract):
 
     # ------------------------------------------------------------------ log
 
-    def day(self, round: int) -> int:
+    def day_of(self, round: int) -> int:
         """The label with which a round was opened, yyyymmdd."""
         for said in self._opening(round).get("RoundOpened", ()):
             return int(said["day"])

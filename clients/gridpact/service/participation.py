@@ -138,7 +138,7 @@ class Participation:
 
     def _day_of_round(self) -> str:
         """yyyy-mm-dd."""
-        label = self._connection.aggregator.day(self._round)
+        label = self._connection.aggregator.day_of(self._round)
         try:
             return datetime.strptime(f"{label:08d}", "%Y%m%d").date().isoformat()
         except ValueError:

@@ -414,7 +414,7 @@ def test_abstain_isReadByAll(converging: Played, converged: int) -> None:
         converging.declare(number, 4)
     for node in (0, 1, 2, 3):
         converging.declare(number, node)
-    assert reader.day(number) == 20240102
+    assert reader.day_of(number) == 20240102
     assert reader.abstained(number) == {4}
     assert set(reader.declarations(number)) == {0, 1, 2, 3}
     started = reader.started(number)
@@ -422,7 +422,7 @@ def test_abstain_isReadByAll(converging: Played, converged: int) -> None:
     assert started.nodes == {0, 1, 2, 3}
     assert reader.account_in(number, 4) == converging.nodes[4].account.address  # type: ignore[union-attr]
     with pytest.raises(ChainError, match="was never opened"):
-        reader.day(number + 1)
+        reader.day_of(number + 1)
 
 
 def test_wait_closesWhatIsOverdue(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
