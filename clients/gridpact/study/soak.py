@@ -50,7 +50,7 @@ TOKENS = 10**10
 PASSWORD = "of a test chain only"
 SCRYPT_ROUNDS = 2**10  # of keys that are worth nothing
 PHASE_SECONDS = 30
-SETTLE_SECONDS = 30.0
+START_SECONDS, SETTLE_SECONDS = 120.0, 30.0
 WARM_UP = 8
 """Rounds after which a service has loaded all that it needs."""
 
@@ -221,6 +221,7 @@ def soak(pilot: Pilot, rounds: int, idle_s: float) -> tuple[list[Track], list[st
     failed = []
     with services(pilot) as running:
         tracks = [Track(node) for node in running]
+        _wait_for_all(pilot, running)
         for number in range(rounds):
             day = (FIRST_DAY + timedelta(days=number)).isoformat()
             pilot.write_forecasts(day)
@@ -248,6 +249,18 @@ def soak(pilot: Pilot, rounds: int, idle_s: float) -> tuple[list[Track], list[st
 def _ended(pilot: Pilot, node: int) -> GridpactError:
     last = (pilot.config(node).parent / "log").read_text(encoding="utf-8").splitlines()[-1:]
     return GridpactError(f"the service of node {node} ended: {' '.join(last)}")
+
+
+def _wait_for_all(pilot: Pilot, running: dict[int, subprocess.Popen[bytes]]) -> None:
+    """Until every service has reached the chain."""
+    give_up = time.monotonic() + START_SECONDS
+    for node, process in running.items():
+        while not (pilot.config(node).parent / "state" / "health.json").exists():
+            if process.poll() is not None:
+                raise _ended(pilot, node)
+            if time.monotonic() > give_up:
+                raise GridpactError(f"the service of node {node} did not start within {START_SECONDS:.0f} s")
+            time.sleep(0.1)
 
 
 def _all_settled(pilot: Pilot, running: dict[int, subprocess.Popen[bytes]], round_: int) -> bool:
