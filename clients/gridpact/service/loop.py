@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from web3 import Web3
 
@@ -133,7 +134,8 @@ class Service:
         self._done = end.round
         self._undelivered[end.round] = end
         self._undelivered.pop(end.round - METER_ROUNDS, None)
-        self._look(connection)
+        with suppress(ChainError):  # the round has ended, whether the chain answers now or later
+            self._look(connection)
         return end
 
     # ------------------------------------------------------------------ waiting
@@ -151,8 +153,10 @@ class Service:
                 self._idle(connection)
                 if not connection.tells:
                     self._stop.wait(POLL_SECONDS)
-            elif self._state.end(now.round) is not None or (now.phase.is_final and self._state.last_view() is None):
-                self._done = now.round  # it has ended for this node, or was before its time
+            elif (end := self._state.end(now.round)) is not None:  # before a restart
+                self._done, self._undelivered[end.round] = end.round, end
+            elif now.phase.is_final and self._state.last_view() is None:  # before this node's time
+                self._done = now.round
             else:
                 return now
         return None
