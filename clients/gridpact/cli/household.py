@@ -70,7 +70,8 @@ def _new(arguments: argparse.Namespace) -> int:
         raise InputError(f"the folder '{folder}' cannot be made: {error.strerror}; name another") from None
     print(f"gridpact: made '{folder}'")
     print(f"  account  {address}  (public: the community manager enrols it as node {node})")
-    print(f"  next     fill in {config}, have the account enrolled and funded, then `gridpact node --config {config}`")
+    print(f"  next     fill in {config}, have the account enrolled and funded; then try")
+    print(f"           `gridpact household check --config {config}`")
     print("  keep     a copy of keystore.json and its password apart from this machine; nobody can restore them")
     return 0
 
