@@ -19,12 +19,12 @@ import {Tree} from "./libraries/Tree.sol";
 /// |-----------|----------|--------------------------------------------------------------------------------------------|
 /// | _theta    | 2        | by the constructor                                                                         |
 /// | _setting  | 1        | by the constructor                                                                         |
-/// | _progress | 1        | by each declaration and submission                                                         |
+/// | _progress | 1        | by each declaration, abstention and submission                                             |
 /// | _roster   | 2        | when a round is opened and started, when a node goes out                                   |
 /// | _closed   | 1        | when a round is opened and started, when an iteration is closed, when a node goes out      |
 /// | _head     | 1        | when an iteration is closed                                                                |
-/// | _tree     | 128 + 64 | by the node's declaration, when the round starts, when the node misses or goes out         |
-/// | mappings  |          | _books: by each declaration; _outcomes: at the end of a round                              |
+/// | _tree     | 128 + 64 | by the node's declaration or abstention, when the round starts, when it misses or goes out |
+/// | mappings  |          | _books: by each declaration or abstention; _outcomes: at the end of a round                |
 abstract contract Rounds is Enrolment {
     using Tree for Tree.Store;
 
@@ -95,18 +95,38 @@ abstract contract Rounds is Enrolment {
     function declare(
         uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
     ) external {
-        Progress memory progress_ = _progress;
-        _requirePhase(progress_, round, Phase.Declaring);
-        uint8 node = nodeOf(msg.sender);
-        if (progress_.present & Nodes.bit(node) != 0) revert AlreadyDeclared(node);
+        (Progress memory progress_, uint8 node) = _heard(round);
         Tree.check(node, parent, depth, children, enrolled());
 
         _tree.write(node, msg.sender, Declaration(round, parent, depth, bids, children, 0, false));
         _books[round][node] = keccak256(book);
+        emit Declared(round, node, parent, depth, children, bids, book);
+        _startIfComplete(progress_);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function abstain(uint32 round) external {
+        (Progress memory progress_, uint8 node) = _heard(round);
+
+        // It is its own parent but no root, so it has no place in any tree.
+        _tree.write(node, msg.sender, Declaration(round, node, 1, 0, 0, 0, false));
+        _tree.exclude(node);
+        _books[round][node] = keccak256("");
+        emit Abstained(round, node);
+        _startIfComplete(progress_);
+    }
+
+    /// @dev Counts the caller as heard, once, while the round takes declarations.
+    function _heard(uint32 round) private view returns (Progress memory progress_, uint8 node) {
+        progress_ = _progress;
+        _requirePhase(progress_, round, Phase.Declaring);
+        node = nodeOf(msg.sender);
+        if (progress_.present & Nodes.bit(node) != 0) revert AlreadyDeclared(node);
         ++progress_.counter;
         progress_.present |= Nodes.bit(node);
-        emit Declared(round, node, parent, depth, children, bids, book);
+    }
 
+    function _startIfComplete(Progress memory progress_) private {
         if (progress_.counter == progress_.expected) _start(progress_);
         _progress = progress_;
     }

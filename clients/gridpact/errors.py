@@ -35,6 +35,10 @@ class ChainError(GridpactError):
     exit_status = 2
 
 
+class InsufficientFunds(ChainError):
+    """An account has less ether or fewer tokens than it needs. The message says how much is missing."""
+
+
 class Reorganised(ChainError):
     """The chain no longer has what it told before: it was taken back, and must be read again."""
 

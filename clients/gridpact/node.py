@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from gridpact.chain.values import (
     Submission,
 )
 from gridpact.community.model import GRID_CONNECTION, Array
-from gridpact.errors import ChainError, ContractError, InputError, Reorganised
+from gridpact.errors import ChainError, ContractError, InputError, InsufficientFunds, Reorganised
 from gridpact.files import write_atomically
 from gridpact.market.baseline import fallback
 from gridpact.market.blocks import Block
@@ -104,6 +105,16 @@ class NodeReport:
         )
 
 
+class Observer(Protocol):
+    """Is told how a node gets on in a round."""
+
+    def progress(self, now: Progress) -> None:
+        """Where the round stands."""
+
+    def planned(self, schedule: Mapping[str, Array], agreed: bool) -> None:
+        """The schedule is certain, (T,) each: before trades are settled, which may fail."""
+
+
 class Node:
     """A household's node (or the grid connection's), connected to the two contracts with its own account.
 
@@ -111,6 +122,7 @@ class Node:
         relay: where to leave signed submissions; without it the node sends its own transactions.
         confirm_seconds: how long the end of the round must stand before it is believed, on chains that may be
             re-organised.
+        observer: is told how the round gets on.
     """
 
     def __init__(
@@ -120,6 +132,7 @@ class Node:
         settlement: Settlement,
         relay: RelayClient | None = None,
         confirm_seconds: float = 0.0,
+        observer: Observer | None = None,
     ) -> None:
         """Step 1: connects, reads theta and the setting.
 
@@ -131,6 +144,7 @@ class Node:
         self._settlement = settlement
         self._relay = relay
         self._confirm_seconds = confirm_seconds
+        self._observer = observer
         setting, theta = aggregator.setting(), aggregator.theta()
         if setting.steps != view.steps or setting.step_seconds != round(3600 * view.step_hours):
             raise InputError(
@@ -166,10 +180,17 @@ class Node:
 
     # ------------------------------------------------------------------ a round
 
-    def run(self) -> NodeReport:
-        """Takes part in the round that is open, or the next one to open, until it ends and is settled."""
+    def run(self, round_: int | None = None) -> NodeReport:
+        """Takes part in a round until it ends and is settled: the one given, which is the current one, or else the one
+        that is open, or the next to open.
+
+        Raises:
+            ChainError: the chain failed, or another round is the current one.
+            InfeasibleError, SolverError: see `LocalProblem.solve`.
+        """
         started = time.perf_counter()
-        round_ = self._wait(self._concerns_me).round
+        if round_ is None:
+            round_ = self._wait(self._concerns_me).round
         while True:
             progress = self._take_part(round_)
             try:
@@ -206,17 +227,22 @@ class Node:
         """
         memory = self._memory
         if progress.phase is not Phase.CONVERGED or memory is None or self.view.node in memory.gone:
-            return fallback(self.view), None
+            return self._planned(fallback(self.view), False), None
         if broken := self._broken_limits(round_, memory):
             log.error("node %d does not take the plan: %s", self.view.node, "; ".join(broken))
-            return fallback(self.view), None
-        schedule = self._plan(round_, memory, progress.iteration)
+            return self._planned(fallback(self.view), False), None
+        schedule = self._planned(self._plan(round_, memory, progress.iteration), True)
         try:
             return schedule, self._settle(round_, memory, schedule)
         except ContractError as error:
             if error.name not in ("NotConverged", "WrongOpening"):
                 raise
             raise Reorganised(f"the end of round {round_} was undone ({error})") from None
+
+    def _planned(self, schedule: dict[str, Array], agreed: bool) -> dict[str, Array]:
+        if self._observer is not None:
+            self._observer.planned(schedule, agreed)
+        return schedule
 
     def _stands(self, end: Progress) -> bool:
         """Whether the end of the round is still there after some time."""
@@ -239,6 +265,8 @@ class Node:
             progress = self._wait(lambda now: now.round >= round_)  # lower where the chain was taken back
             if progress.round > round_:
                 raise ChainError(f"round {round_} ended while node {self.view.node} was away")
+            if self._observer is not None:
+                self._observer.progress(progress)
             try:
                 if progress.phase.is_final:
                     outcome = self._aggregator.outcome(round_)
@@ -554,12 +582,25 @@ class Node:
         address = self._aggregator.account.address
         missing = owed + self._settlement.arrears(address) - self._settlement.free(address)
         if missing > 0:
+            self._check_tokens(missing)
             self._try("settle", lambda: self._settlement.deposit(missing))
         # The lower node of a pair shows that the trades fit the bids.
         opened = {node for partner in encoded if partner > self.view.node for node in (partner, self.view.node)}
         openings = {node: self._opening(memory, node) for node in opened}
         self._try("settle", lambda: self._settlement.state(round_, self.view.node, encoded, openings))
         return statements
+
+    def _check_tokens(self, units: int) -> None:
+        """Raises InsufficientFunds where the account has not what it is to deposit."""
+        assert self._aggregator.account is not None
+        token, address = self._settlement.token, self._aggregator.account.address
+        if (short := units - token.balance(address)) > 0:
+            unit, symbol = 10.0 ** token.decimals(), token.symbol()
+            raise InsufficientFunds(
+                f"the account {address} of node {self.view.node} lacks {short / unit:g} {symbol} of the "
+                f"{units / unit:g} {symbol} that it has to deposit for its trades and its supplier: send it "
+                f"{short / unit:g} {symbol}"
+            )
 
     def _supplier_bill(self, schedule: Mapping[str, Array]) -> int:
         """What the household expects to pay its supplier on delivery, token units."""

@@ -20,14 +20,14 @@ from gridpact.market.view import NodeView
 FORMAT = 1
 
 
-def write_view(view: NodeView, path: Path) -> None:
-    """Writes a household file, atomically."""
+def write_view(view: NodeView, path: Path, mode: int = 0o644) -> None:
+    """Writes a household file, atomically, with the given permissions."""
     values = asdict(view) | {
         "scenario": view.scenario.value,
         "agreement": view.agreement.value,
         "format": FORMAT,
     }
-    write_atomically(path, json.dumps(values, default=lambda array: array.tolist(), indent=1) + "\n")
+    write_atomically(path, json.dumps(values, default=lambda array: array.tolist(), indent=1) + "\n", mode)
 
 
 def read_view(path: Path) -> NodeView:

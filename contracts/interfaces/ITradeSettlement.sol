@@ -131,8 +131,8 @@ interface ITradeSettlement {
     /// @notice Frees what the caller's account locked for a pair that was not recorded by the lock's deadline.
     function release(uint32 round, uint8 partner) external;
 
-    /// @notice The supplier's prices for a round: once, and before the first node declares (also before the round is
-    ///         opened), so that everybody who takes part knows them.
+    /// @notice The supplier's prices for a round: once, and before the first node declares or abstains (also before the
+    ///         round is opened), so that everybody who takes part knows them.
     function publishTariff(uint32 round, bytes calldata tariff) external;
 
     /// @notice Settles a household's delivery of a finished round with the supplier. Anybody may call.

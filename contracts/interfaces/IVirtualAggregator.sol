@@ -86,7 +86,7 @@ interface IVirtualAggregator {
         Iterating, // nodes submit (steps 3 to 6)
         Converged, // all four residual tests held
         Exhausted, // mu iterations were not enough
-        Abandoned //  no node was left: nobody declared, or all are out, or the root of a tree is
+        Abandoned //  no node was left: nobody declared (or all abstained), or all are out, or the root of a tree is
     }
 
     /// @notice theta of the report, in its order.
@@ -117,10 +117,11 @@ interface IVirtualAggregator {
         uint16 iteration; //  the iteration that is open (or, once final, the last one); 0 while declaring
         Phase phase;
         uint40 deadline; //   unix time after which `closeOverdue` may be called
-        uint8 counter; //     nodes that have declared, or submitted in this iteration and are not out
+        uint8 counter; //     nodes that have declared or abstained, or submitted in this iteration and are not out
         uint8 expected; //    the counter that completes: nodes enrolled, then nodes that are not out
         uint16 history; //    the last two bytes of the head, see `submit`; 0 while declaring
-        uint128 present; //   nodes that have declared, or whose copies are in the running sums; bit i for node i
+        uint128 present; //   nodes that have declared or abstained, or whose copies are in the running sums; bit i for
+        //                    node i
     }
 
     /// @notice What a node declared for the round, as far as it holds. One storage slot.
@@ -168,6 +169,8 @@ interface IVirtualAggregator {
     event Declared(
         uint32 indexed round, uint8 indexed node, uint8 parent, uint8 depth, uint128 children, uint16 bids, bytes book
     );
+    /// @notice A node has no plan for the day: it is not in the round.
+    event Abstained(uint32 indexed round, uint8 indexed node);
     /// @notice The nodes that are in the round, and the blocks there are (see Roster).
     event RoundStarted(uint32 indexed round, uint128 nodes, uint128 lines, uint128 inner);
     event IterationOpened(uint32 indexed round, uint16 indexed iteration, uint40 deadline);
@@ -239,8 +242,8 @@ interface IVirtualAggregator {
 
     // ------------------------------------------------------------------ nodes
 
-    /// @notice Step 2: declares participation. The last of the enrolled nodes to declare starts the first iteration;
-    ///         so does `closeOverdue` after the deadline, with those that have declared.
+    /// @notice Step 2: declares participation. The last of the enrolled nodes to declare (or abstain) starts the first
+    ///         iteration; so does `closeOverdue` after the deadline, with those that have declared.
     /// @param parent   pi(i); the node itself where it is a root
     /// @param children delta(i), bit k for node k; at most 31 where the node is not a root (a lane's width)
     /// @param depth    distance to the root: with it, agreeing parents and children cannot form a cycle
@@ -249,6 +252,14 @@ interface IVirtualAggregator {
     function declare(
         uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
     ) external;
+
+    /// @notice Instead of `declare`: the node has no plan for the day and keeps out of the round, so that the others need
+    ///         not wait for it until the deadline. It counts as heard: the last of the enrolled nodes to declare or to
+    ///         abstain starts the first iteration, without those that abstained, and without the nodes below them in
+    ///         the tree. It cannot be taken back. A node that abstained is in no blocks and no bids, but still one of
+    ///         the round for `nodeIn` and `accountIn`, so that its delivery can be settled.
+    ///         Like a declaration it ends the time for the supplier's tariff: wait for that before.
+    function abstain(uint32 round) external;
 
     /// @notice Steps 3 and 5 in one: the node's copies, bids, and its partial residuals of the iteration before.
     ///         The submission that completes the iteration closes it (the z-update and step 6).

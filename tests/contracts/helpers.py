@@ -169,6 +169,12 @@ class Community:
         self.model.declare(number, node, said)
         return tx
 
+    def abstain(self, node: int, round_: int | None = None) -> Any:
+        number = self.model.now.number if round_ is None else round_
+        tx = self.send(self.accounts[node], "abstain", number)
+        self.model.abstain(number, node)
+        return tx
+
     def start(self, order: Sequence[int] | None = None) -> Any:
         """Opens a round and declares; returns the last declaration."""
         self.open()

@@ -228,9 +228,9 @@ class Play:
         """One call, of those that fit the phase rather than of the others."""
         phase = self.machine.now.phase if self.machine.rounds else "None"
         weights = dict.fromkeys((self.enrol, self.expel, self.open, self.declare, self.submit), 1)
-        weights |= dict.fromkeys((self.relay, self.accuse, self.close, self.wait), 1)
+        weights |= dict.fromkeys((self.abstain, self.relay, self.accuse, self.close, self.wait), 1)
         if phase == "Declaring":
-            weights |= {self.declare: 30, self.relay: 0}
+            weights |= {self.declare: 30, self.abstain: 2, self.relay: 0}
         elif phase == "Iterating" and self.round_ % 3:
             weights |= {self.submit: 40, self.relay: 8}
         elif phase == "Iterating":  # a round of which nobody takes much care
@@ -273,10 +273,14 @@ class Play:
 
     # ------------------------------------------------------------------ declaring
 
-    def declare(self):
+    def unheard(self):
+        """As a rule somebody who has not declared yet."""
         machine = self.machine
         waiting = [node for node in machine.enrolled if not machine.rounds or node not in machine.now.declared]
-        sender = machine.accounts[self.pick(*waiting)] if waiting and self.maybe(0.9) else self.anybody()
+        return machine.accounts[self.pick(*waiting)] if waiting and self.maybe(0.9) else self.anybody()
+
+    def declare(self):
+        machine, sender = self.machine, self.unheard()
         node = next((node for node, account in machine.accounts.items() if account == sender), SPARE)
         said = self.truth(node)
         if self.maybe(0.08):
@@ -288,6 +292,10 @@ class Play:
         round_ = self.number(self.round_)
         values = (round_, said.parent, bitmap(said.children), said.depth, said.bids, said.book)
         self.call("declare", sender, values, lambda: machine.declare_by(sender, round_, said))
+
+    def abstain(self):
+        sender, round_ = self.unheard(), self.number(self.round_)
+        self.call("abstain", sender, (round_,), lambda: self.machine.abstain_by(sender, round_))
 
     def truth(self, node):
         """What fits with those who are enrolled."""

@@ -1,10 +1,10 @@
-"""VirtualAggregator: declaring, and the tree that is left when the round starts."""
+"""VirtualAggregator: declaring, abstaining, and the tree that is left when the round starts."""
 
 import itertools
 import random
 
 import pytest
-from helpers import FEEDER, PHASE_SECONDS, STAR, TRADERS, low, overdue, setting, theta
+from helpers import FEEDER, LARGE, NONE, PHASE_SECONDS, STAR, TRADERS, low, overdue, setting, theta
 from link import Link, refused
 from reference.aggregator_model import Declared, bitmap, keccak
 
@@ -218,6 +218,84 @@ def test_declarations_fuzzed(community, seed):
             for _ in range(made.model.max_misses):
                 made.close(made.accounts[0])
         made.check()
+
+
+# ---------------------------------------------------------------------- abstaining
+
+
+def test_abstain_isHeard(open_star):
+    """It counts as heard, and is one of the round for settlement, but has nothing to submit."""
+    tx = open_star.abstain(2)
+    assert tx.names == ["Abstained"]
+    assert tx.one("Abstained").values == {"round": 1, "node": 2}
+    assert open_star.view("progress")[4:] == (1, 5, 0, 1 << 2)
+    assert open_star.view("declaration", 2) == (1, 2, 1, 0, 0, 0, True)
+    assert open_star.view("nodeIn", 1, str(open_star.accounts[2])) == 2
+    assert open_star.view("accountIn", 1, 2) == low(open_star.accounts[2])
+    open_star.check()
+
+
+@pytest.mark.parametrize("last", [2, 4])
+def test_abstain_keepsNobodyWaiting(open_star, last):
+    """VA1: the round starts before the deadline with the others, whoever is the last to be heard, and converges."""
+    order = [node for node in STAR if node != last] + [last]
+    for node in order:
+        tx = open_star.abstain(node) if node == 2 else open_star.declare(node)
+    assert tx.one("RoundStarted").values == {"round": 1, "nodes": 0b11011, "lines": 0b11010, "inner": 0}
+    assert open_star.view("progress")[4:6] == (0, 4)
+    open_star.check()
+    with refused("NotInRound: 2, 1"):
+        open_star.send(open_star.accounts[2], "submit", 1, 1, 0, [], b"", 0)
+    for residuals in (LARGE, LARGE, NONE):
+        tx = open_star.iterate(residuals)
+    assert tx.one("RoundEnded").values == {"round": 1, "phase": 3, "iterations": 3}
+    open_star.check()
+    open_star.start()  # in the next round it is there again
+    assert open_star.view("roster")[0] == 0b11111
+    open_star.check()
+
+
+def test_abstain_takesThoseBelowAlong(open_feeder):
+    for node in (0, 1, 3, 4, 5):
+        open_feeder.declare(node)
+    open_feeder.abstain(2)
+    assert set(open_feeder.model.now.nodes) < set(FEEDER) - {2}
+    open_feeder.check()
+
+
+@pytest.mark.parametrize("first", ["declare", "abstain"])
+@pytest.mark.parametrize("second", ["declare", "abstain"])
+def test_abstain_isOneOfTwo(open_star, first, second):
+    """VA1, VA6: who was heard is not heard again."""
+    getattr(open_star, first)(1)
+    before = open_star.view("progress"), open_star.view("declaration", 1)
+    with refused("AlreadyDeclared: 1"):
+        getattr(open_star, second)(1)
+    assert before == (open_star.view("progress"), open_star.view("declaration", 1))
+
+
+def test_abstain_endsTheRoundIfAllDo(open_star):
+    for node in STAR:
+        tx = open_star.abstain(node)
+    assert tx.one("RoundEnded").values == {"round": 1, "phase": 5, "iterations": 0}
+    open_star.check()
+
+
+def test_abstain_failsIfNotEnrolled(open_star, outsider):
+    """VA5"""
+    with refused(f"NotEnrolled: {low(outsider)}"):
+        open_star.send(outsider, "abstain", 1)
+
+
+@pytest.mark.parametrize("round_", [0, 2])
+def test_abstain_failsIfWrongRound(open_star, round_):
+    with refused(f"WrongRound: 1, {round_}"):
+        open_star.abstain(1, round_)
+
+
+def test_abstain_failsIfIterating(star):
+    with refused("WrongPhase: 2"):
+        star.abstain(1)
 
 
 # ---------------------------------------------------------------------- silence

@@ -67,6 +67,10 @@ def test_gas_declare(star16, measured):
     measured("star16: declare, node 0, which starts the round", star16.declare(0).gas_used)
 
 
+def test_gas_abstain(star16, measured):
+    measured("star16: abstain", star16.abstain(1).gas_used)
+
+
 def test_gas_direct(star16, measured):
     """The target: at most 100,000 gas a household and iteration, node 0's included."""
     for node in star16.tree:

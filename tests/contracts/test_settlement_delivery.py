@@ -189,6 +189,32 @@ def test_deliver_ofARoundWithoutAgreement(TradeSettlement, new_market, manager, 
     assert other.netPayment(1, 1) == FED_IN == -other.supplierPayment(1)
 
 
+def test_deliver_ofWhoAbstained(TradeSettlement, new_market, manager, token, supplier, nodes):
+    """TS7: who kept out of the round has a meter all the same, but no trades."""
+    bids, books = {(1, 2): (0, 0, 0)}, {1: BOOKS[1], 2: BOOKS[2]}
+    made = new_market(books, mu=1)
+    other = manager.deploy(TradeSettlement, made.aggregator, token, supplier, METER.address)
+    token.approve(other, DEPOSIT, {"from": supplier})
+    other.deposit(DEPOSIT, {"from": supplier})
+    other.publishTariff(1, encode_tariff(), {"from": supplier})
+    made.open()
+    made.aggregator.abstain(1, {"from": nodes[2]})
+    made.declare(1, {1: books[1]}, bids)
+    made.iterate(1, 1, {1: books[1]}, bids)
+    assert made.aggregator.outcome(1)[0] == 4
+    assert made.aggregator.outcome(1)[2] == 1 << 1
+    reading = encode_reading([1000] * STEPS)
+    other.deliver(1, 2, reading, encode_tariff(), [], *signed(other, 1, 2, reading), {"from": nodes[1]})
+    assert other.netPayment(1, 2) == FED_IN
+
+
+def test_tariff_failsOnceSomebodyHasAbstained(priced, contract, supplier, nodes):
+    priced.market.open()
+    priced.market.aggregator.abstain(3, {"from": nodes[2]})
+    with brownie.reverts("TariffTooLate: 3"):
+        contract.publishTariff(3, encode_tariff(), {"from": supplier})
+
+
 def test_deliver_ofWhoWasSilent(priced, contract, nodes):
     """TS7: who was out of the round has a meter all the same."""
     priced.deliver(SILENT, [-1000] * STEPS, 2)

@@ -6,7 +6,7 @@ has to emit, each with its name and values in the order of the interface. Accoun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from reference.aggregator_model import (
@@ -110,14 +110,23 @@ class AggregatorMachine(AggregatorModel):
     def declare_by(self, sender: str, round_: int, said: Declared) -> None:
         self._require(round_, "Declaring")
         node = self.node_of(sender)
+        children = bitmap(said.children)
+        event = ("Declared", round_, node, said.parent, said.depth, children, said.bids, said.book)
+        self._hear(sender, round_, node, event, lambda: self.declare(round_, node, said))
+
+    def abstain_by(self, sender: str, round_: int) -> None:
+        self._require(round_, "Declaring")
+        node = self.node_of(sender)
+        self._hear(sender, round_, node, ("Abstained", round_, node), lambda: self.abstain(round_, node))
+
+    def _hear(self, sender: str, round_: int, node: int, event: tuple[Any, ...], say: Callable[[], None]) -> None:
         log, self.log = self.log, []  # of a start
         try:
-            self.declare(round_, node, said)
+            say()
         finally:
             log, self.log = self.log, log
         self.authors[round_][node] = sender
-        children = bitmap(said.children)
-        self.log.append(("Declared", round_, node, said.parent, said.depth, children, said.bids, said.book))
+        self.log.append(event)
         self.log += log
 
     def submit_by(

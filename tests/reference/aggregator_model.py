@@ -193,9 +193,7 @@ class AggregatorModel:
         return self.now
 
     def declare(self, round_: int, node: int, said: Declared) -> None:
-        now = self._require(round_, "Declaring")
-        if node in now.declared:
-            raise Refused("AlreadyDeclared", node)
+        now = self._require_unheard(round_, node)
         if said.parent >= MAX_NODES:
             raise Refused("NodeOutOfRange", said.parent)
         if said.parent not in self.enrolled or (said.parent == node) != (said.depth == 0):
@@ -206,7 +204,23 @@ class AggregatorModel:
         if said.depth > 0 and len(said.children) > MAX_SHARERS:
             raise Refused("TooManyChildren", node, len(said.children))
         now.declared[node] = said
-        if set(now.declared) == self.enrolled:
+        self._start_if_complete()
+
+    def abstain(self, round_: int, node: int) -> None:
+        """It names itself as its parent and yet is no root, which fits nowhere."""
+        now = self._require_unheard(round_, node)
+        now.declared[node] = Declared(parent=node, depth=1, children=(), bids=0)
+        now.out.add(node)
+        self._start_if_complete()
+
+    def _require_unheard(self, round_: int, node: int) -> Round:
+        now = self._require(round_, "Declaring")
+        if node in now.declared:
+            raise Refused("AlreadyDeclared", node)
+        return now
+
+    def _start_if_complete(self) -> None:
+        if set(self.now.declared) == self.enrolled:
             self._start()
 
     def _start(self) -> None:

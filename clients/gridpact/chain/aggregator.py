@@ -58,10 +58,13 @@ WORD_GAS = 3_000
 LANES = 12
 """Time steps in a word."""
 
+REMEMBERED_BLOCKS = 512
+"""Of how many rounds and iterations it is remembered where they were opened."""
+
 MILESTONES = ("RoundOpened", "IterationOpened", "RoundEnded")
 """Events that tell a waiting node that the round has moved on."""
 
-OPENING = ("RoundOpened", "Declared", "RoundStarted")
+OPENING = ("RoundOpened", "Declared", "Abstained", "RoundStarted")
 NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded")
 """Events of the two phases of a round, and, the first of each, the event that all others follow."""
 
@@ -138,6 +141,10 @@ class Aggregator(DeployedContract):
         """Step 2: declares participation."""
         spare = START_GAS * self._theta.n
         return self._send("declare", round, parent, nodes_to_bitmap(children), depth, bids, book, spare=spare)
+
+    def abstain(self, round: int) -> TxReceipt:
+        """Instead of declaring: keeps out of the round, so that nobody waits."""
+        return self._send("abstain", round, spare=START_GAS * self._theta.n)
 
     def submit(
         self, round: int, iteration: int, head: bytes, copies: Sequence[int], bids: bytes, residuals: Residuals
@@ -322,6 +329,16 @@ class Aggregator(DeployedContract):
 
     # ------------------------------------------------------------------ log
 
+    def day_of(self, round: int) -> int:
+        """The label with which a round was opened, yyyymmdd."""
+        for said in self._opening(round).get("RoundOpened", ()):
+            return int(said["day"])
+        raise Reorganised(f"The log does not tell how round {round} was opened: read it again.")
+
+    def abstained(self, round: int) -> frozenset[int]:
+        """The nodes that keep out of a round."""
+        return frozenset(int(said["node"]) for said in self._opening(round).get("Abstained", ()))
+
     def declarations(self, round: int) -> dict[int, Declaration]:
         """What the nodes declared for a round, with their books."""
         return {
@@ -335,10 +352,6 @@ class Aggregator(DeployedContract):
             )
             for said in self._opening(round).get("Declared", ())
         }
-
-    def day_of(self, round: int) -> int:
-        """The day that a round was opened for (yyyymmdd)."""
-        return int(self._opening(round)["RoundOpened"][0]["day"])
 
     def transactions(self, round: int, since: int = 0) -> dict[bytes, int]:
         """The transactions that moved a round on: block by hash, in order. One request.
@@ -502,6 +515,8 @@ class Aggregator(DeployedContract):
             self._blocks.clear()
             return self._since(place, names, *indexed)
         self._blocks |= opened
+        for oldest in sorted(self._blocks)[:-REMEMBERED_BLOCKS]:
+            del self._blocks[oldest]
         return events
 
     # ------------------------------------------------------------------ waiting

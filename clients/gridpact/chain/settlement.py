@@ -329,9 +329,15 @@ class Settlement(DeployedContract):
 
     def tariff(self, round: int) -> bytes:
         """The tariff of a round, as published; see `decode_tariff`."""
+        if (tariff := self.published_tariff(round)) is None:
+            raise ChainError(f"The supplier published no tariff for round {round}: deliveries of it cannot be settled.")
+        return tariff
+
+    def published_tariff(self, round: int) -> bytes | None:
+        """The same; None where the supplier has published none (yet)."""
         for said in map(arguments_of, self._events("TariffPublished", self._first_block, round=round)):
             return bytes(said["tariff"])
-        raise ChainError(f"The supplier published no tariff for round {round}: deliveries of it cannot be settled.")
+        return None
 
     def delivery(self, round: int, node: int) -> Delivery | None:
         """How a node's reading of a round was settled; None where it was not (yet)."""

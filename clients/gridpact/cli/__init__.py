@@ -10,7 +10,22 @@ from collections.abc import Sequence
 from types import FrameType
 
 from gridpact import __version__
-from gridpact.cli import account, audit, cases, deploy, enrol, expel, keystore, node, relay, round, run, verify, watch
+from gridpact.cli import (
+    account,
+    audit,
+    cases,
+    deploy,
+    enrol,
+    expel,
+    household,
+    keystore,
+    node,
+    relay,
+    round,
+    run,
+    verify,
+    watch,
+)
 from gridpact.cli.options import Parser
 from gridpact.errors import GridpactError
 
@@ -20,7 +35,12 @@ Ethereum chain leads all plans to an agreement, and a second contract records th
 
 Begin with `gridpact run`: 16 real homes agree on one day."""
 
-COMMANDS = (run, node, relay, audit, account, deploy, verify, enrol, expel, round, watch, keystore, cases)
+COMMANDS = (
+    *(run, cases),
+    *(household, node, account),
+    *(deploy, verify, enrol, expel, round, watch, keystore),
+    *(relay, audit),
+)
 """In the order of `gridpact --help`."""
 
 DEBUG = "GRIDPACT_DEBUG"

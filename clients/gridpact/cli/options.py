@@ -40,6 +40,13 @@ def add_chain(command: argparse.ArgumentParser, *names: str) -> None:
     )
 
 
+def add_password(command: argparse.ArgumentParser) -> None:
+    """Adds where the password of a keystore is, never the password itself."""
+    secret = command.add_mutually_exclusive_group()
+    secret.add_argument("--password-file", metavar="FILE", help="file with the password of the keystore")
+    secret.add_argument("--password-env", metavar="NAME", help="environment variable with it; default: it is asked for")
+
+
 def chain_at(url: str) -> AbstractContextManager[Network]:
     from gridpact.chain.networks import open_network  # imports web3, which takes a second
 

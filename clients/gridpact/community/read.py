@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,7 +22,7 @@ from gridpact.community.model import (
     Line,
     Prices,
 )
-from gridpact.community.tables import Profile, Row, minutes, profile, rows
+from gridpact.community.tables import Profile, Row, minutes, profile, rows, steps_within
 from gridpact.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -191,11 +192,11 @@ def _read(path: Path) -> Community:
         trading_coefficient=float(settings["trading_coefficient"]),
         preferences=_preferences(path, settings["preference"], names),
         rows=tuple(households),
-        feeder=_feeder(
+        feeder=read_feeder(
             path,
             settings["feeder"],
             path.parent / files["feeder"],
-            {row.integer("node", 1, 127): row for row in households},
+            {row.integer("node", 1, 127): row.text("household") for row in households},
         ),
         prices=profile(path.parent / files["prices"], ("import_price",), step_minutes, low=-math.inf),
         load=profile(path.parent / files["load"], names, step_minutes, low=0.0),
@@ -272,9 +273,7 @@ def _car(row: Row, step_minutes: int) -> ElectricCar | None:
     power = row.number_in("car_kw", 0)
     efficiency = row.number_in("car_efficiency", 0.1, 1, default=1.0)
     start, end = (_clock(row, column) for column in ("car_from", "car_to"))
-    begins = np.arange(0, 24 * 60, step_minutes)
-    ends = begins + step_minutes
-    plugged_in = (begins >= start) & (ends <= end) if start < end else (begins >= start) | (ends <= end)
+    plugged_in = steps_within(start, end, step_minutes)
     most = power * efficiency * plugged_in.sum() * step_minutes / 60
     if most < energy - 1e-9:
         raise row.error(
@@ -294,7 +293,18 @@ def _clock(row: Row, column: str) -> int:
     return value
 
 
-def _feeder(community: Path, limits: dict[str, Any], path: Path, households: dict[int, Row]) -> Feeder:
+def read_feeder(community: Path, limits: dict[str, Any], path: Path, households: Mapping[int, str]) -> Feeder:
+    """Reads and checks the lines of a feeder.
+
+    Args:
+        community: the file that has the limits, for complaints.
+        limits: its table `[feeder]`, see `LIMITS`.
+        path: the table of lines.
+        households: names by node; each must have a line.
+
+    Raises:
+        InputError: says what is wrong, in which file, row and column.
+    """
     for key, value in limits.items():
         if key not in LIMITS:
             raise InputError(f"{community.name}, [feeder]: '{key}' is not known; known keys: {', '.join(LIMITS)}")
@@ -332,7 +342,7 @@ def _feeder(community: Path, limits: dict[str, Any], path: Path, households: dic
     for node, household in households.items():
         if node not in lines:
             raise InputError(
-                f"{path.name}: household '{household.text('household')}' (node {node}) has no line, which makes it "
+                f"{path.name}: household '{household}' (node {node}) has no line, which makes it "
                 "a second root beside node 0; add one"
             )
     for node in lines:

@@ -404,6 +404,27 @@ def test_wait_seesANodeInAnotherThread(converging: Played, converged: int) -> No
         converging.nodes[1].wait_until(lambda now: now.phase.is_final, timeout=0.2)
 
 
+def test_abstain_isReadByAll(converging: Played, converged: int) -> None:
+    now = converging.manager.progress()
+    number = now.round if now.phase is Phase.DECLARING else converging.manager.open_round(20240102)
+    converging.nodes[4].abstain(number)
+    reader = anybody(converging)
+    assert reader.progress().present == {4}
+    with pytest.raises(ContractError, match="AlreadyDeclared"):
+        converging.declare(number, 4)
+    for node in (0, 1, 2, 3):
+        converging.declare(number, node)
+    assert reader.day_of(number) == 20240102
+    assert reader.abstained(number) == {4}
+    assert set(reader.declarations(number)) == {0, 1, 2, 3}
+    started = reader.started(number)
+    assert started is not None
+    assert started.nodes == {0, 1, 2, 3}
+    assert reader.account_in(number, 4) == converging.nodes[4].account.address  # type: ignore[union-attr]
+    with pytest.raises(ChainError, match="was never opened"):
+        reader.day_of(number + 1)
+
+
 def test_wait_closesWhatIsOverdue(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """The round starts without node 4, which did not declare, and goes on without node 2 after two misses."""
     monkeypatch.setattr("gridpact.chain.aggregator.LOOK_SECONDS", 0.1)

@@ -1,0 +1,68 @@
+"""Everything that a node needs, tried before its first round. Nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from web3 import Web3
+
+from gridpact.chain.settlement import decode_tariff
+from gridpact.community.model import Prices
+from gridpact.market.baseline import fallback
+from gridpact.service.connection import Connection, gas_of_a_round, open_connection, read_record
+from gridpact.service.forecast import Forecast, take_forecast
+from gridpact.service.plan import own_prices, published_prices, view_of
+from gridpact.service.settings import Settings
+
+ANY_PRICE = 0.3
+"""Currency/kWh, where no tariff was ever published: whether there is a plan does not depend on it."""
+
+
+def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> Iterator[str]:
+    """Goes through what a round needs, one sentence a step.
+
+    Args:
+        day: for which a forecast is asked, yyyy-mm-dd.
+        link: opens a connection to the chain.
+
+    Raises:
+        GridpactError: what is wrong, and what to do.
+    """
+    record = read_record(settings)
+    connection = open_connection(settings, record, key, link)
+    account, setting, symbol = connection.account, connection.setting, connection.symbol
+    yield f"the account {account.address} is enrolled as node {settings.node} on chain {record.chain_id}"
+    connection.check_ether(gas_of_a_round(settings))
+    tokens = connection.settlement.token.balance(account.address) * connection.unit
+    deposit = connection.deposit()
+    yield f"it has {connection.ether():.4f} ETH, {tokens:.2f} {symbol}, and {deposit:.2f} {symbol} deposited"
+
+    hours, forecast = setting.step_seconds / 3600, None
+    if settings.forecast is not None:
+        forecast = take_forecast(settings.forecast, day, setting.steps, settings.forecast.timeout_s)
+        series = {name: hours * forecast.series[name].sum() for name in ("load_kw", "pv_kw") if name in forecast.series}
+        energies = ", ".join(f"{name.removesuffix('_kw')} {energy:.1f} kWh" for name, energy in series.items())
+        yield f"there is a forecast for {day}, {setting.steps} steps of {60 * hours:g} minutes: {energies}"
+    prices, told = _prices(settings, connection, forecast)
+    view = view_of(settings, day, hours, forecast, prices, connection.aggregator.enrolled())
+    if view.household is None:
+        yield f"it answers the households on its feeder that are enrolled: nodes {list(view.children)}"
+        return
+    plan = fallback(view)
+    cost = hours * float(prices.import_price @ plan["import_kw"] - prices.feed_in_price @ plan["feed_in_kw"])
+    yield f"there is a plan for that day; with the supplier alone it costs {cost:.2f} {told}"
+    if view.scenario.has_trades:
+        yield f"it bids to the nodes {[partner.node for partner in view.partners]}, {view.bid_count} bids an iteration"
+
+
+def _prices(settings: Settings, connection: Connection, forecast: Forecast | None) -> tuple[Prices, str]:
+    """Prices to try with, and what they are."""
+    steps = connection.setting.steps
+    if settings.tariff.source != "published":
+        return own_prices(settings.tariff, steps, forecast), "at its own tariff"
+    newest = connection.aggregator.progress().round
+    for round_ in (newest + 1, newest):
+        if (published := connection.settlement.published_tariff(round_)) is not None:
+            return published_prices(*decode_tariff(published)), f"at the tariff of round {round_}"
+    return Prices(np.full(steps, ANY_PRICE)), f"at {ANY_PRICE:g} per kWh, as no tariff is published yet"

@@ -1,0 +1,131 @@
+"""A node's connection to the chain, checked when it is opened: what does not belong together is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from web3 import Web3
+
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.record import Record
+from gridpact.chain.reverts import readable
+from gridpact.chain.settlement import Settlement
+from gridpact.chain.transport import url_of
+from gridpact.chain.values import Setting
+from gridpact.errors import ContractError, InputError, InsufficientFunds
+from gridpact.service.settings import Settings
+
+ROUND_GAS, OPERATOR_GAS, RELAYED_GAS = 8_000_000, 25_000_000, 2_000_000
+"""What a round of 60 iterations and its settlement may use: of a household, of node 0, and of either with a relay."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The two contracts, and the account that speaks to them."""
+
+    account: ChainAccount
+    aggregator: Aggregator
+    settlement: Settlement
+    setting: Setting
+    symbol: str  # of the token
+    unit: float  # of the token, currency
+
+    @property
+    def tells(self) -> bool:
+        """Whether the endpoint tells by a websocket that something happened; else it must be asked."""
+        url = url_of(self.aggregator.web3)
+        return url is not None and url.startswith("ws")
+
+    def ether(self) -> float:
+        with readable("a balance"):
+            return int(self.account.web3.eth.get_balance(self.account.address)) / 1e18
+
+    def deposit(self) -> float:
+        """Free deposit, currency."""
+        return self.settlement.free(self.account.address) * self.unit
+
+    def check_ether(self, gas: int) -> None:
+        """Raises InsufficientFunds where so much gas costs more than there is."""
+        with readable("the gas price"):
+            need = gas * int(self.account.web3.eth.gas_price) / 1e18
+        if (short := need - (ether := self.ether())) > 0:
+            raise InsufficientFunds(
+                f"the account {self.account.address} has {ether:.6f} ETH and a round may cost {need:.6f}: send it "
+                f"{short:.6f} ETH more"
+            )
+
+
+def gas_of_a_round(settings: Settings) -> int:
+    """What a round may use at most, as a rule."""
+    if settings.chain.relay is not None:
+        return RELAYED_GAS
+    return OPERATOR_GAS if settings.home is None else ROUND_GAS
+
+
+def read_record(settings: Settings) -> Record:
+    """The record of the deployment.
+
+    Raises:
+        InputError: there is none, or it is of another chain than the settings say.
+    """
+    record = Record.read(settings.chain.record)
+    if settings.chain.chain_id not in (None, record.chain_id):
+        raise InputError(
+            f"{settings.path.name}, [chain] chain_id: the record '{settings.chain.record}' is of chain "
+            f"{record.chain_id} ({record.network}), not of chain {settings.chain.chain_id}; take the record of that one"
+        )
+    return record
+
+
+def open_connection(settings: Settings, record: Record, key: str, link: Callable[[], Web3]) -> Connection:
+    """Connects, and checks that chain, record, contracts, token, account and node belong together.
+
+    Raises:
+        InputError: says which of them does not.
+        ChainError: the chain does not answer.
+    """
+    web3 = link()
+    with readable("its chain id"):
+        chain_id = int(web3.eth.chain_id)
+    if chain_id != record.chain_id:
+        raise InputError(
+            f"what answers at [chain] rpc is a node of chain {chain_id}, the record '{settings.chain.record}' is of "
+            f"chain {record.chain_id} ({record.network}): give the address of a node of that chain, or its record"
+        )
+    for what, address in (
+        ("aggregator", record.aggregator),
+        ("settlement", record.settlement),
+        ("token", record.token),
+    ):
+        with readable(f"the code of the {what}"):
+            code = web3.eth.get_code(Web3.to_checksum_address(address))
+        if not code:
+            raise InputError(
+                f"there is no contract at {address}, which the record '{settings.chain.record}' has as the {what}: "
+                "take the record of the deployment on this network"
+            )
+    account = ChainAccount(web3, key)
+    aggregator = Aggregator.of(record, web3, account)
+    settlement = Settlement.of(record, web3, account)
+    _check_enrolment(settings, aggregator, account.address)
+    token = settlement.token
+    return Connection(account, aggregator, settlement, aggregator.setting(), token.symbol(), 10.0 ** -token.decimals())
+
+
+def _check_enrolment(settings: Settings, aggregator: Aggregator, address: str) -> None:
+    try:
+        enrolled_as = aggregator.node_of(address)
+    except ContractError as error:
+        if error.name != "NotEnrolled":
+            raise
+        raise InputError(
+            f"the account {address} is not enrolled in the contract at {aggregator.address}: ask the community manager "
+            f"to enrol it as node {settings.node}"
+        ) from None
+    if enrolled_as != settings.node:
+        raise InputError(
+            f"the account {address} is enrolled as node {enrolled_as}, {settings.path.name} says node {settings.node}: "
+            "use the keystore and the file of the same household"
+        )

@@ -1,0 +1,215 @@
+"""The loop of a node that runs day after day.
+
+What a round is about stands on the chain, so the loop may end anywhere and begin anew: only what the node declared with
+is on its disk (see `state`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from web3 import Web3
+
+from gridpact.chain.transport import connect
+from gridpact.chain.values import Phase, Progress
+from gridpact.errors import ChainError
+from gridpact.relay.client import RelayClient
+from gridpact.service.connection import Connection, open_connection, read_record
+from gridpact.service.health import Health
+from gridpact.service.participation import Participation
+from gridpact.service.settings import Settings
+from gridpact.service.state import RoundEnd, State
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 20.0
+"""How long an outage is waited out without a word."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Between attempts after an outage, seconds; the pause doubles."""
+
+POLL_SECONDS = 2.0
+"""Between looks for a new round where the endpoint has no websocket."""
+
+LOOK_SECONDS = 5.0
+"""How long a wait for a new round lasts where it has one."""
+
+BALANCE_SECONDS = 300.0
+"""Between looks at balance and meter while nothing happens."""
+
+LINE_SECONDS = 3600.0
+"""Between health lines in the log while nothing happens."""
+
+METER_ROUNDS = 4
+"""Newest rounds of which a delivery is looked for."""
+
+
+class Service:
+    """A node that takes part in every round.
+
+    Args:
+        key: the private key of its account.
+        link: opens a connection to the chain; by default to the address in the settings.
+        stop: ends the loop at the next opportunity.
+
+    Raises:
+        InputError: the record of the deployment or the folder of the state cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        key: str,
+        health: Health,
+        link: Callable[[], Web3] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._health = health
+        self._link = link or (lambda: connect(settings.chain.rpc, PATIENCE_SECONDS))
+        self._stop = stop or threading.Event()
+        self._record = read_record(settings)
+        self._state = State(settings.service.state / self._record.aggregator)
+        self._relay = RelayClient(settings.chain.relay) if settings.chain.relay else None
+        self._connection: Connection | None = None
+        self._done = 0  # the newest round that has ended for this node
+        self._undelivered: dict[int, RoundEnd] = {}
+        self._looked = self._said = float("-inf")  # at balance and meter; the health line
+
+    def run(self, once: bool = False) -> RoundEnd | None:
+        """Goes from round to round until it is told to stop, or through one round.
+
+        Returns:
+            how the last round ended.
+
+        Raises:
+            InputError: what the household gave does not fit the chain.
+        """
+        end, pause = None, FIRST_PAUSE
+        try:
+            while not self._stop.is_set():
+                try:
+                    end = self._turn() or end
+                except ChainError as error:
+                    self._outage(error)
+                    self._stop.wait(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    continue
+                pause = FIRST_PAUSE
+                if once and end is not None and end.outcome != "missed":
+                    break
+        finally:
+            if self._connection is not None:
+                self._connection.aggregator.close()
+            if self._relay is not None:
+                self._relay.close()
+        return end
+
+    def _turn(self) -> RoundEnd | None:
+        """Waits for a round and takes part in it. None: the loop is to stop.
+
+        Raises:
+            ChainError: the chain failed.
+        """
+        if self._connection is None:
+            self._connection = open_connection(self._settings, self._record, self._key, self._link)
+            self._health.symbol = self._connection.symbol
+            self._look(self._connection)
+            self._said = time.monotonic()
+            log.info("%s", self._health.line())
+        connection = self._connection
+        now = self._next_round(connection)
+        if now is None:
+            return None
+        self._look(connection)
+        participation = Participation(
+            self._settings, connection, self._relay, self._state, self._health, now.round, self._follow, self._stop
+        )
+        end = participation.run(now.phase)
+        self._done = end.round
+        self._undelivered[end.round] = end
+        self._undelivered.pop(end.round - METER_ROUNDS, None)
+        with suppress(ChainError):  # the round has ended, whether the chain answers now or later
+            self._look(connection)
+        return end
+
+    # ------------------------------------------------------------------ waiting
+
+    def _next_round(self, connection: Connection) -> Progress | None:
+        """Waits for a round that has not ended for this node; None where the loop is to stop."""
+
+        def new(now: Progress) -> bool:
+            return now.phase is not Phase.NONE and now.round > self._done
+
+        while not self._stop.is_set():
+            now = connection.aggregator.wait_for(new, LOOK_SECONDS if connection.tells else 0.0)
+            self._follow(now)
+            if not new(now):
+                self._idle(connection)
+                if not connection.tells:
+                    self._stop.wait(POLL_SECONDS)
+            elif (end := self._state.end(now.round)) is not None:  # before a restart
+                self._done, self._undelivered[end.round] = end.round, end
+            elif now.phase.is_final and self._state.last_view() is None:  # before this node's time
+                self._done = now.round
+            else:
+                return now
+        return None
+
+    def _idle(self, connection: Connection) -> None:
+        """What is to be done now and then."""
+        now = time.monotonic()
+        if now - self._looked > BALANCE_SECONDS:
+            self._look(connection)
+        if now - self._said > LINE_SECONDS:
+            self._said = now
+            log.info("%s", self._health.line())
+
+    def _follow(self, now: Progress) -> None:
+        """Where the round stands."""
+        health, phase = self._health, now.phase.name.lower()
+        changed = (health.round, health.phase, health.chain) != (now.round, phase, True)
+        if health.round != now.round:
+            health.day = ""
+        if not health.chain and health.last_error:
+            log.info("the chain answers again")
+        health.round, health.phase, health.iteration, health.chain = now.round, phase, now.iteration, True
+        if changed:
+            self._write_health()
+
+    def _outage(self, error: ChainError) -> None:
+        """One line when it begins."""
+        told, health = str(error).rstrip("."), self._health
+        if health.chain or not health.last_error:
+            log.warning("%s; it is tried again until it answers", told)
+            health.error(told)
+        health.chain = False
+        self._write_health()
+
+    def _look(self, connection: Connection) -> None:
+        """At the balance, and at deliveries that were settled, to compare them with what was planned."""
+        health = self._health
+        health.ether, health.deposit = connection.ether(), connection.deposit()
+        for round_, end in list(self._undelivered.items()):
+            delivery = connection.settlement.delivery(round_, self._settings.node)
+            if delivery is None:
+                continue
+            del self._undelivered[round_]
+            read, planned = sum(delivery.energies_wh) / 1000, sum(end.meter_wh) / 1000
+            health.meter_deviation_kwh = read - planned
+            log.info(
+                "round %d for %s is delivered: the meter read %.3f kWh fed in, planned were %.3f kWh, the supplier "
+                "paid %.2f %s",
+                *(round_, end.day, read, planned, delivery.payment * connection.unit, health.symbol),
+            )
+        health.chain = True
+        self._looked = time.monotonic()
+        self._write_health()
+
+    def _write_health(self) -> None:
+        self._health.write(self._settings.service.state / "health.json")

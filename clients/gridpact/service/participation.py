@@ -1,0 +1,294 @@
+"""One round as a household goes through it: forecast, plan, negotiation, schedule, settlement.
+
+Before anything is declared, the plan with the supplier alone is written as a provisional schedule: whatever happens,
+the home energy manager has one. What keeps the household from planning is said in one sentence, to the log and, by
+`abstain`, to the contract, so that the others need not wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+
+from gridpact.chain.contract import chain_time
+from gridpact.chain.settlement import decode_tariff
+from gridpact.chain.values import Phase, Progress
+from gridpact.community.model import Array, Prices
+from gridpact.errors import ChainError, ContractError, GridpactError, InfeasibleError, InputError, InsufficientFunds
+from gridpact.market.baseline import fallback
+from gridpact.market.view import NodeView
+from gridpact.node import MOVED_ON, Node, NodeReport
+from gridpact.relay.client import RelayClient
+from gridpact.service.connection import Connection, gas_of_a_round
+from gridpact.service.forecast import NoForecast, take_forecast
+from gridpact.service.health import Health
+from gridpact.service.plan import own_prices, published_prices, view_of
+from gridpact.service.schedule import Schedule
+from gridpact.service.settings import Settings
+from gridpact.service.state import RoundEnd, State
+
+log = logging.getLogger(__name__)
+
+WAIT_SHARE = 0.5
+"""Part of what is left of the time for declaring that a node waits for forecast and tariff."""
+
+TARIFF_SECONDS = 1.0
+"""Between looks for the tariff."""
+
+
+class Participation:
+    """A node in one round.
+
+    Args:
+        follow: is told where the round stands.
+        stop: ends waiting.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        relay: RelayClient | None,
+        state: State,
+        health: Health,
+        round_: int,
+        follow: Callable[[Progress], None],
+        stop: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._relay = relay
+        self._state = state
+        self._health = health
+        self._round = round_
+        self._follow = follow
+        self._stop = stop
+        self._day = ""  # yyyy-mm-dd
+        self._schedule: Schedule | None = None  # the newest
+
+    def run(self, phase: Phase) -> RoundEnd:
+        """Takes part, or takes part again after an interruption, until the round has ended for this node.
+
+        Args:
+            phase: of the round as it is now.
+
+        Raises:
+            ChainError: the chain failed; the round is to be taken up again.
+        """
+        view = self._state.view(self._round)
+        try:
+            if view is None:
+                if phase is not Phase.DECLARING:
+                    return self._sit_out("missed", "the node was away while it began")
+                view = self._prepare()
+                self._state.keep_view(self._round, view)
+            else:
+                self._set_day(view.day)
+                log.info("node %d goes on in round %d for %s", self._settings.node, self._round, self._day)
+            return self._negotiate(view)
+        except ContractError as error:
+            return self._sit_out("failed", str(error))
+        except (InputError, InfeasibleError, InsufficientFunds) as error:
+            return self._abstain(error)
+        except ChainError:
+            raise
+        except GridpactError as error:  # a solver that gave up
+            return self._sit_out("failed", str(error))
+        except Exception as error:  # a mistake in gridpact must not cost the household tomorrow, too
+            log.exception("unexpected")
+            return self._sit_out("failed", f"unexpected {type(error).__name__}, see the log")
+
+    # ------------------------------------------------------------------ before the negotiation
+
+    def _prepare(self) -> NodeView:
+        """What the node declares with. A provisional schedule is there when this returns.
+
+        Raises:
+            NoForecast: no forecast came, or no tariff, or one that no plan can be made with.
+            InfeasibleError: the household has no plan.
+            InsufficientFunds: a round may cost more ether than the account has.
+        """
+        self._set_day(self._day_of_round())
+        log.info("round %d for %s is open", self._round, self._day)
+        view = self._new_view(patient=True)
+        self._write(fallback(view), "provisional", self._day)
+        self._connection.check_ether(gas_of_a_round(self._settings))
+        return view
+
+    def _new_view(self, patient: bool) -> NodeView:
+        """From tariff and forecast, for which a patient node waits.
+
+        Raises:
+            NoForecast: see `_prepare`.
+        """
+        settings, setting = self._settings, self._connection.setting
+        # The tariff first: once somebody has declared, or abstained, the supplier cannot publish it any more.
+        published = self._published_prices(patient) if settings.tariff.source == "published" else None
+        forecast = None
+        if settings.forecast is not None:
+            late = min(settings.forecast.timeout_s, self._seconds()) if patient else 0.0
+            forecast = take_forecast(settings.forecast, self._day, setting.steps, late, self._stop)
+        prices = published or own_prices(settings.tariff, setting.steps, forecast)
+        enrolled = self._connection.aggregator.enrolled()
+        return view_of(settings, self._day, setting.step_seconds / 3600, forecast, prices, enrolled)
+
+    def _day_of_round(self) -> str:
+        """yyyy-mm-dd."""
+        label = self._connection.aggregator.day_of(self._round)
+        try:
+            return datetime.strptime(f"{label:08d}", "%Y%m%d").date().isoformat()
+        except ValueError:
+            raise NoForecast(
+                f"round {self._round} was opened for '{label}', which is no day yyyymmdd: ask the community manager"
+            ) from None
+
+    def _seconds(self) -> float:
+        """How long the node may wait for what it needs to declare."""
+        aggregator = self._connection.aggregator
+        return WAIT_SHARE * max(aggregator.progress().deadline - chain_time(aggregator.web3), 0)
+
+    def _published_prices(self, patient: bool) -> Prices:
+        give_up = time.monotonic() + (self._seconds() if patient else 0.0)
+        while (published := self._connection.settlement.published_tariff(self._round)) is None:
+            if time.monotonic() > give_up or self._stop.is_set():
+                raise NoForecast(f"the supplier has published no tariff for round {self._round} in time: ask it why")
+            self._stop.wait(TARIFF_SECONDS)
+        return published_prices(*decode_tariff(published))
+
+    # ------------------------------------------------------------------ negotiation and settlement
+
+    def _negotiate(self, view: NodeView) -> RoundEnd:
+        """From declaring to settlement.
+
+        Raises:
+            ChainError, InfeasibleError, SolverError: as `Node.run`.
+        """
+        connection, confirm_s = self._connection, self._settings.chain.confirm_s
+        node = Node(view, connection.aggregator, connection.settlement, self._relay, confirm_s, observer=self)
+        agreed = False
+        try:
+            report = node.run(self._round)
+            agreed = report.agreed
+        except (ContractError, InsufficientFunds) as error:
+            if self._schedule is None or self._schedule.status != "agreed":
+                raise
+            self._agreed()
+            self._complain(why := f"the trades of round {self._round} are not settled: {error}")
+            return self._ended("agreed", why)
+        if agreed:
+            self._agreed()
+            return self._ended("agreed", "", report)
+        phase = report.phase
+        why = "it converged without this household" if phase is Phase.CONVERGED else f"it was {phase.name.lower()}"
+        return self._ended("alone", why, report)
+
+    def progress(self, now: Progress) -> None:
+        """From the node."""
+        self._follow(now)
+
+    def planned(self, schedule: Mapping[str, Array], agreed: bool) -> None:
+        """From the node: written at once, as settlement may take its time, or fail."""
+        self._write(schedule, "agreed" if agreed else "alone", self._day)
+
+    def _agreed(self) -> None:
+        self._health.last_agreement, self._health.last_agreement_at = self._day, time.time()
+
+    # ------------------------------------------------------------------ without an agreement
+
+    def _abstain(self, reason: GridpactError) -> RoundEnd:
+        """Tells the others that they need not wait, and plans for the household alone."""
+        node, round_, why = self._settings.node, self._round, str(reason).rstrip(".")
+        try:
+            self._connection.aggregator.abstain(round_)
+            told = f"node {node} keeps out of round {round_}: {why}"
+        except ContractError as error:
+            if error.name not in MOVED_ON:
+                raise
+            told = f"node {node} is out of round {round_}: {why}"
+        except ChainError as error:
+            if not isinstance(reason, InsufficientFunds):
+                raise
+            told = f"node {node} is silent in round {round_}, since it cannot pay for abstaining either: {why}"
+            log.info("%s", error)
+        self._complain(told)
+        self._plan_alone()
+        return self._ended("abstained", why)
+
+    def _sit_out(self, outcome: str, why: str) -> RoundEnd:
+        self._complain(f"node {self._settings.node} has no part in round {self._round}: {why.rstrip('.')}")
+        self._plan_alone()
+        return self._ended(outcome, why)
+
+    def _plan_alone(self) -> None:
+        """The day with the supplier alone: as planned before the negotiation, by a forecast that is there now, or else
+        by the newest that there was."""
+        if self._settings.home is None:
+            return
+        if self._schedule is not None and self._schedule.status == "provisional":
+            self._write(self._schedule.values, "alone", self._schedule.forecast)
+            return
+        why: GridpactError = NoForecast("there has been no forecast yet")
+        ways: tuple[Callable[[], NodeView | None], ...] = (
+            partial(self._state.view, self._round),
+            partial(self._new_view, patient=False),
+            self._state.last_view,
+        )
+        for way in ways:
+            try:
+                self._set_day(self._day or self._day_of_round())
+                if (view := way()) is not None:
+                    self._write(fallback(view), "alone", view.day)
+                    return
+            except (InputError, InfeasibleError) as error:
+                why = error
+        log.warning("there is no schedule for %s: %s", self._day or f"round {self._round}", why)
+
+    # ------------------------------------------------------------------ small things
+
+    def _set_day(self, day: str) -> None:
+        self._day = self._health.day = day
+
+    def _complain(self, message: str) -> None:
+        log.error("%s", message)
+        self._health.error(message)
+
+    def _write(self, values: Mapping[str, Array], status: str, forecast: str) -> None:
+        """The schedule. Node 0 has one in G only."""
+        service, step_seconds = self._settings.service, self._connection.setting.step_seconds
+        public = {name: series for name, series in values.items() if name != "relaxation_gap_pu"}
+        made = Schedule(
+            self._settings.node, self._day, self._round, status, forecast, step_seconds, service.timezone, public
+        )
+        self._schedule = made
+        if not public:
+            return
+        try:
+            path = made.write(service.schedule)
+        except OSError as error:
+            self._complain(f"the schedule for {self._day} cannot be written: {error}")
+        else:
+            log.info("the schedule for %s is in '%s': %s", self._day, path, status)
+
+    def _ended(self, outcome: str, why: str, report: NodeReport | None = None) -> RoundEnd:
+        """Writes down how the round ended."""
+        health, schedule = self._health, self._schedule
+        meter = tuple(schedule.meter_wh) if schedule is not None else ()
+        gas, iterations = (report.gas.total(), report.iterations) if report is not None else (0, 0)
+        health.outcomes[outcome] += 1
+        health.gas += gas
+        health.iterations += iterations
+        if report is not None:
+            health.solve_s = report.solve_s
+            trades = sum(len(entries) for entries in report.statements.values())
+            log.info(
+                "round %d for %s: %s%s; %d iterations, %d trades with %d partners, %d gas, %.1f s solving",
+                *(self._round, self._day, outcome, f", {why}" if why else "", iterations, trades),
+                *(len(report.statements), gas, report.solve_s),
+            )
+        end = RoundEnd(self._round, self._day, outcome, why, meter, gas, iterations)
+        self._state.keep_end(end)
+        return end

@@ -1,0 +1,156 @@
+"""From what a household knows to what its node plans with: its own forecast, and what is public.
+
+Trading coefficients are made from the household's own row alone, see `own_coefficients`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from gridpact.community.model import GRID_CONNECTION, Array, Battery, ElectricCar, Household, Prices
+from gridpact.community.tables import steps_within
+from gridpact.market.coefficients import Partner, own_coefficients
+from gridpact.market.scenario import NetworkAgreement
+from gridpact.market.view import NodeView
+from gridpact.service.forecast import Forecast, NoForecast
+from gridpact.service.settings import BatterySettings, CarSettings, HomeSettings, Settings, TariffSettings
+
+LEAST_MARGIN = 1e-9
+"""kappa - f above which a trade can pay, currency/kWh."""
+
+
+def view_of(
+    settings: Settings, day: str, step_hours: float, forecast: Forecast | None, prices: Prices, enrolled: frozenset[int]
+) -> NodeView:
+    """What a node negotiates with on a day, in the form `dso` or, without a network, in scenario T.
+
+    Args:
+        enrolled: the nodes of the community, of which node 0 answers those on its feeder.
+
+    Raises:
+        NoForecast: the forecast does not fit the household.
+    """
+    scenario, node = settings.scenario, settings.node
+    place = {"parent": node, "children": (), "depth": 0}
+    if settings.feeder is not None:
+        lines = frozenset(line.node for line in settings.feeder.lines)
+        place["children"] = tuple(sorted(enrolled & lines - {GRID_CONNECTION}))
+    elif scenario.has_network:
+        place |= {"parent": GRID_CONNECTION, "depth": 1}
+    household = None
+    partners: tuple[Partner, ...] = ()
+    if settings.home is not None:
+        assert forecast is not None
+        household = household_of(settings, settings.home, step_hours, forecast)
+        partners = own_partners(settings.partners, -household.net_load_kw, prices, settings.coefficient)
+    return NodeView(
+        node=node,
+        day=day,
+        scenario=scenario,
+        agreement=NetworkAgreement.DSO,
+        step_hours=step_hours,
+        prices=prices,
+        **place,  # type: ignore[arg-type]
+        household=household,
+        partners=partners,
+        feeder=settings.feeder,
+    )
+
+
+def household_of(settings: Settings, home: HomeSettings, step_hours: float, forecast: Forecast) -> Household:
+    """The household on a day.
+
+    Raises:
+        NoForecast: there is PV and no forecast of it, or battery and car cannot do what the forecast says.
+    """
+    load = forecast.series["load_kw"]
+    if home.pv_kwp > 0 and "pv_kw" not in forecast.series:
+        raise NoForecast(f"the forecast of {forecast.day} has no pv_kw, and the household has panels: give it, too")
+    return Household(
+        node=settings.node,
+        name=settings.name,
+        load_kw=load,
+        load_kvar=load * math.tan(math.acos(home.power_factor)),
+        pv_kw=forecast.series["pv_kw"] if home.pv_kwp > 0 else np.zeros_like(load),
+        pv_kwp=home.pv_kwp,
+        inverter_kvar=home.inverter_kvar,
+        battery=None if home.battery is None else _battery(home.battery, forecast),
+        car=None if home.car is None else _car(home.car, step_hours, forecast),
+    )
+
+
+def _battery(settings: BatterySettings, forecast: Forecast) -> Battery:
+    efficiency = math.sqrt(settings.round_trip_efficiency)
+    start = forecast.numbers.get("battery_start_kwh", settings.start_share * settings.capacity_kwh)
+    if start > settings.capacity_kwh:
+        raise NoForecast(
+            f"the forecast of {forecast.day} has {start:g} kWh in a battery of {settings.capacity_kwh:g} kWh: correct "
+            "battery_start_kwh"
+        )
+    return Battery(settings.capacity_kwh, settings.power_kw, efficiency, efficiency, start)
+
+
+def _car(settings: CarSettings, step_hours: float, forecast: Forecast) -> ElectricCar | None:
+    energy = forecast.numbers.get("car_energy_kwh", settings.energy_kwh)
+    if energy == 0:
+        return None
+    plugged_in = forecast.series.get("car_plugged_in")
+    there = (
+        steps_within(settings.plugged_from, settings.plugged_to, round(60 * step_hours))
+        if plugged_in is None
+        else plugged_in > 0
+    )
+    most = settings.power_kw * settings.efficiency * float(there.sum()) * step_hours
+    if most < energy - 1e-9:
+        raise NoForecast(
+            f"the car wants {energy:g} kWh on {forecast.day}, but can charge only {most:g} kWh while it is plugged in: "
+            "correct the forecast, or power_kw, from and to in [car]"
+        )
+    return ElectricCar(energy, settings.power_kw, settings.efficiency, there)
+
+
+def own_partners(nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi: float) -> tuple[Partner, ...]:
+    """Bids to all partners at all steps at which a trade can pay at all: what partners name alike, as both know it.
+
+    Args:
+        net_power_kw: P_net = pv - load of this household, (T,), eq. (26).
+        chi: largest coefficient, currency/kWh.
+    """
+    steps = np.flatnonzero(prices.import_price - prices.feed_in_price > LEAST_MARGIN)
+    own = own_coefficients(net_power_kw, chi)[steps]
+    return tuple(Partner(node, tuple(steps.tolist()), own) for node in sorted(nodes) if len(steps))
+
+
+def own_prices(tariff: TariffSettings, steps: int, forecast: Forecast | None) -> Prices:
+    """The prices of a household that does not take the published ones.
+
+    Raises:
+        NoForecast: they are to come from the forecast, which has none.
+    """
+    if tariff.source == "fixed":
+        return Prices(np.full(steps, tariff.import_price), tariff.feed_in_share)
+    if forecast is None or "import_price" not in forecast.series:
+        raise NoForecast("the forecast has no import_price: give it, or another [tariff] source")
+    return Prices(forecast.series["import_price"], tariff.feed_in_share)
+
+
+def published_prices(import_micro: Sequence[int], feed_in_micro: Sequence[int]) -> Prices:
+    """The prices that a published tariff stands for, 1e-6 currency/kWh: the same at all nodes, to the last bit.
+
+    Raises:
+        NoForecast: the feed-in price is no fixed share of the import price.
+    """
+    kappa, feed_in = np.array(import_micro) / 1e6, np.array(feed_in_micro) / 1e6
+    above = kappa > 0
+    share = float(feed_in[above].sum() / kappa[above].sum()) if above.any() else 1.0
+    prices = Prices(kappa, share)
+    apart = np.abs(prices.feed_in_price - feed_in)
+    if not 0 <= share <= 1 or apart.max() > 2e-6:
+        raise NoForecast(
+            f"the published tariff pays {feed_in[apart.argmax()]:g} for feed-in at step {int(apart.argmax())}, which "
+            f"is no fixed share of the import price {kappa[apart.argmax()]:g}: ask the supplier for one with one share"
+        )
+    return prices

@@ -1,0 +1,269 @@
+"""What `household.toml` says, checked. `docs/node.md` describes the file; `template.py` writes a new one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from gridpact.community.model import GRID_CONNECTION, Feeder
+from gridpact.community.read import LIMITS, MOST_HOUSEHOLDS, read_feeder
+from gridpact.community.tables import rows
+from gridpact.market.scenario import Scenario
+from gridpact.service.table import Table
+
+DAY = "{day}"
+"""What stands for the day, yyyy-mm-dd, in the name of a forecast file and in a command."""
+
+
+KEYS = (
+    *("name", "node", "chain", "key", "community", "tariff", "forecast", "service"),
+    *("load", "pv", "inverter", "battery", "car", "feeder"),  # those that are not of this kind of node are ignored
+)
+
+
+@dataclass(frozen=True)
+class ChainSettings:
+    record: Path  # of the deployment, from the community manager
+    rpc: str
+    chain_id: int | None  # which it must be, besides what the record says
+    relay: str | None
+    confirm_s: float
+
+
+@dataclass(frozen=True)
+class KeySettings:
+    """Where the key is, and who knows its password: a file, an environment variable, or, without both, a prompt."""
+
+    keystore: Path
+    password_file: str | None  # with environment variables, as systemd's $CREDENTIALS_DIRECTORY
+    password_env: str | None
+
+
+@dataclass(frozen=True)
+class BatterySettings:
+    capacity_kwh: float
+    power_kw: float
+    round_trip_efficiency: float
+    start_share: float  # of the capacity, where the forecast does not tell
+
+
+@dataclass(frozen=True)
+class CarSettings:
+    energy_kwh: float  # where the forecast does not tell, as the two times
+    power_kw: float
+    efficiency: float
+    plugged_from: int  # minutes since midnight
+    plugged_to: int
+
+
+@dataclass(frozen=True)
+class HomeSettings:
+    power_factor: float
+    pv_kwp: float
+    inverter_kvar: float
+    battery: BatterySettings | None
+    car: CarSettings | None
+
+
+@dataclass(frozen=True)
+class TariffSettings:
+    """`published`: what the supplier published on the chain for the round; `forecast`: the column `import_price` of the
+    forecast; `fixed`: the same at all steps."""
+
+    source: str
+    import_price: float  # of `fixed`, currency/kWh
+    feed_in_share: float  # of `forecast` and `fixed`
+
+
+@dataclass(frozen=True)
+class ForecastSettings:
+    file: str | None  # one of the two is given; {day} stands for the day
+    command: tuple[str, ...] | None
+    timeout_s: float  # how long it may be late
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    schedule: Path  # folder that the home energy manager reads
+    state: Path
+    timezone: ZoneInfo
+    metrics_port: int | None
+    log: str  # text or json
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a node is told. `home` is None at the grid connection, `feeder` everywhere else."""
+
+    path: Path
+    name: str
+    node: int
+    scenario: Scenario
+    partners: tuple[int, ...]
+    coefficient: float  # chi of the household, currency/kWh
+    chain: ChainSettings
+    key: KeySettings
+    tariff: TariffSettings
+    forecast: ForecastSettings | None
+    service: ServiceSettings
+    home: HomeSettings | None
+    feeder: Feeder | None
+
+
+def read_settings(path: Path) -> Settings:
+    """Reads and checks a `household.toml`.
+
+    Raises:
+        InputError: says what is wrong, with file, table and key, and what to do.
+    """
+    top = Table.read(path)
+    top.only(KEYS)
+    node = top.integer("node", 0, MOST_HOUSEHOLDS)
+    is_household = node != GRID_CONNECTION
+    name = top.text("name", None if is_household else "grid operator")
+    community = top.table("community")
+    scenario = Scenario(community.one_of("scenario", ("t", "g", "tg"), "tg"))
+    partners = community.integers("partners", 1, MOST_HOUSEHOLDS) if scenario.has_trades and is_household else ()
+    if node in partners:
+        raise community.error("partners", f"{node} is this household itself; remove it")
+    coefficient = community.number("trading_coefficient", 0, default=0.0) if is_household else 0.0
+    if not is_household and not scenario.has_network:
+        raise community.error("scenario", "'t' has no network to agree on, so node 0 has nothing to do; stop it")
+    tariff = _tariff(top.table("tariff"))
+    settings = Settings(
+        path=path,
+        name=name,
+        node=node,
+        scenario=scenario,
+        partners=partners,
+        coefficient=coefficient,
+        chain=_chain(top.table("chain")),
+        key=_key(top.table("key")),
+        tariff=tariff,
+        forecast=_forecast(top.table("forecast")) if is_household or tariff.source == "forecast" else None,
+        service=_service(top.table("service")),
+        home=_home(top) if is_household else None,
+        feeder=None if is_household else _feeder(top.table("feeder")),
+    )
+    for key in ("partners", "trading_coefficient"):
+        community.has(key)
+    community.end()
+    return settings
+
+
+def _chain(table: Table) -> ChainSettings:
+    rpc = table.text("rpc")
+    if rpc.partition("://")[0] not in ("http", "https", "ws", "wss"):
+        raise table.error("rpc", "it is no address of a node of the chain; begin it with http:// or ws://")
+    relay = table.optional_text("relay")
+    if relay is not None and relay.partition("://")[0] not in ("http", "https"):
+        raise table.error("relay", f"'{relay}' is no address of a relay; begin it with http://")
+    chain_id = table.integer("chain_id", 1, 2**53) if table.has("chain_id") else None
+    found = ChainSettings(table.file("record"), rpc, chain_id, relay, table.number("confirm_s", 0, default=0.0))
+    table.end()
+    return found
+
+
+def _key(table: Table) -> KeySettings:
+    found = KeySettings(
+        table.file("keystore", "keystore.json"),
+        table.optional_text("password_file"),
+        table.optional_text("password_env"),
+    )
+    if found.password_file and found.password_env:
+        raise table.error("password_env", "there is a password_file, too; keep one of the two")
+    for key in ("key", "private_key", "password"):
+        if table.has(key):
+            raise table.error(
+                key, "a secret must not stand in this file; keep the key in a keystore and its password in a file"
+            )
+    table.end()
+    return found
+
+
+def _tariff(table: Table) -> TariffSettings:
+    source = table.one_of("source", ("published", "forecast", "fixed"), "published")
+    fixed = source == "fixed"
+    found = TariffSettings(
+        source,
+        table.number("import_price", -math.inf, default=None if fixed else 0.0),
+        table.number("feed_in_share", 0, 1, default=0.5),
+    )
+    table.end()
+    return found
+
+
+def _forecast(table: Table) -> ForecastSettings:
+    file = table.optional_text("file")
+    command = table.texts("command") if table.has("command") else None
+    if (file is None) == (command is None):
+        raise table.error("file", "give either a file or a command that tells the forecast")
+    if file is not None:
+        file = str(table.path.parent / file)
+    found = ForecastSettings(file, command, table.number("timeout_s", 0.1, 86_400, default=60.0))
+    table.end()
+    return found
+
+
+def _service(table: Table) -> ServiceSettings:
+    zone = table.text("timezone", "UTC")
+    try:
+        timezone = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise table.error("timezone", f"'{zone}' is not known; give one as \"Europe/Amsterdam\"") from None
+    found = ServiceSettings(
+        table.file("schedule", "schedule"),
+        table.file("state", "state"),
+        timezone,
+        table.integer("metrics_port", 0, 65_535) if table.has("metrics_port") else None,
+        table.one_of("log", ("text", "json"), "text"),
+    )
+    table.end()
+    return found
+
+
+def _home(top: Table) -> HomeSettings:
+    load, pv, inverter = top.table("load"), top.table("pv"), top.table("inverter")
+    home = HomeSettings(
+        power_factor=load.number("power_factor", 0.1, 1, default=1.0),
+        pv_kwp=pv.number("peak_kwp", 0, default=0.0),
+        inverter_kvar=inverter.number("reactive_kvar", 0, default=0.0),
+        battery=_battery(top.table("battery")) if top.has("battery") else None,
+        car=_car(top.table("car")) if top.has("car") else None,
+    )
+    for table in (load, pv, inverter):
+        table.end()
+    return home
+
+
+def _battery(table: Table) -> BatterySettings:
+    found = BatterySettings(
+        table.number("capacity_kwh", 0.001),
+        table.number("power_kw", 0),
+        table.number("round_trip_efficiency", 0.1, 1, default=0.9),
+        table.number("start_share", 0, 1, default=0.5),
+    )
+    table.end()
+    return found
+
+
+def _car(table: Table) -> CarSettings:
+    found = CarSettings(
+        table.number("energy_kwh", 0, default=0.0),
+        table.number("power_kw", 0),
+        table.number("efficiency", 0.1, 1, default=1.0),
+        table.clock("from"),
+        table.clock("to"),
+    )
+    table.end()
+    return found
+
+
+def _feeder(table: Table) -> Feeder:
+    path = table.file("file")
+    limits = {key: table.number(key, 0, default=value) for key, value in LIMITS.items()}
+    table.end()
+    nodes = [row.integer("node", 1, MOST_HOUSEHOLDS) for row in rows(path, ("node",), None)]
+    return read_feeder(table.path, limits, path, {node: str(node) for node in nodes})

@@ -1,0 +1,114 @@
+"""A new `household.toml`, with every key explained where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIRST_PORT = 9464
+
+
+@dataclass(frozen=True)
+class NewNode:
+    """What is known of a node when its folder is made."""
+
+    node: int
+    name: str
+    record: str
+    rpc: str
+    scenario: str = "tg"
+    partners: tuple[int, ...] = ()
+    feeder: str = "feeder.csv"  # node 0
+    metrics_port: int | None = None  # default: FIRST_PORT and the node's number, so that nodes can share a machine
+
+
+_HEAD = """\
+# A node of gridpact. docs/node.md explains it; `gridpact node --config household.toml` runs it.
+# Paths are seen from this folder. Powers in kW and kvar, energies in kWh, prices in currency per kWh.
+
+name = "{name}"
+node = {node}                       # the number under which the community manager enrols this account
+
+[chain]
+record = "{record}"    # record of the deployment, from the community manager
+rpc = "{rpc}"
+# chain_id = 1                 # refuse to run on any other chain than this one
+# relay = "http://..."         # leave signed submissions at a relay instead of sending each
+# confirm_s = 30               # on chains that may be re-organised: how long the end of a round must stand
+
+[key]
+keystore = "keystore.json"     # encrypted; its password comes from one of
+# password_file = "$CREDENTIALS_DIRECTORY/password"
+# password_env = "GRIDPACT_PASSWORD"
+# or, without both, is asked for
+
+[community]
+scenario = "{scenario}"                # t: trades, g: the use of the grid, tg: both; the same at all nodes
+"""
+
+_PARTNERS = """\
+partners = {partners}                  # with whom to trade, from the manager's list; both must name each other
+trading_coefficient = 0.10     # chi: what trading costs where this household hardly buys or sells
+
+[load]
+power_factor = 0.95            # of the load
+
+# [pv]
+# peak_kwp = 4.0               # then the forecast must have pv_kw
+
+# [inverter]
+# reactive_kvar = 2.0          # largest reactive power that it can give or take
+
+# [battery]
+# capacity_kwh = 6.0
+# power_kw = 3.0
+# round_trip_efficiency = 0.9
+# start_share = 0.5            # full at the start of the day, where the forecast has no battery_start_kwh
+
+# [car]
+# energy_kwh = 8.0             # a day, where the forecast has no car_energy_kwh
+# power_kw = 3.7
+# efficiency = 0.95
+# from = "18:00"               # plugged in, where the forecast has no car_plugged_in
+# to = "07:00"
+"""
+
+_FEEDER = """
+[feeder]                       # what this node publishes, and keeps within its limits
+file = "{feeder}"            # node,parent,length_m,resistance_ohm_per_km,reactance_ohm_per_km
+nominal_voltage_v = 400
+voltage_min_pu = 0.95
+voltage_max_pu = 1.05
+"""
+
+_TARIFF = """
+[tariff]
+source = "published"           # what the supplier publishes on the chain for the round; or
+                               # "forecast": the column import_price of the forecast; or "fixed":
+# import_price = 0.30          # of "fixed". Prices that are not the published ones must be alike at all partners
+# feed_in_share = 0.5          # of "forecast" and "fixed": what feeding in earns, as a share of the import price
+"""
+
+_FORECAST = """
+[forecast]                     # one of the two; {day} stands for the day, as 2026-11-22
+file = "forecasts/{day}.json"
+# command = ["/usr/local/bin/forecast", "--day", "{day}"]   # writes JSON or CSV to its standard output
+timeout_s = 60                 # how late it may be; after that the node keeps out of the round
+"""
+
+_SERVICE = """
+[service]
+schedule = "schedule"          # folder in which the home energy manager finds <day>.json and <day>.csv
+state = "state"                # what a restart needs
+timezone = "UTC"               # of the times in the schedule, as "Europe/Amsterdam"
+metrics_port = {metrics_port}            # /metrics (Prometheus) and /health on 127.0.0.1; leave out for none
+log = "text"                   # or "json": one object a line
+"""
+
+
+def household_toml(new: NewNode) -> str:
+    """The text of a new `household.toml`."""
+    parts = [_HEAD, _PARTNERS, _TARIFF] if new.node else [_HEAD, _FEEDER, _TARIFF]
+    port = FIRST_PORT + new.node if new.metrics_port is None else new.metrics_port
+    values = vars(new) | {"partners": list(new.partners), "metrics_port": port}
+    text = "".join(part.format(**values) for part in parts)
+    return text + (_FORECAST if new.node else "") + _SERVICE.format(**values)

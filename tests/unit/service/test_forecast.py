@@ -1,0 +1,151 @@
+"""Forecasts: read from a file or a command, and one sentence for each that no plan can be made with."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from gridpact.service.forecast import NoForecast, parse_forecast, take_forecast
+from gridpact.service.settings import ForecastSettings
+
+DAY, STEPS = "2026-11-22", 4
+GOOD = {"day": DAY, "load_kw": [1, 0.5, 1, 2], "pv_kw": [0, 4, 4, 0], "battery_start_kwh": 3}
+TABLE = f"""\
+time,load_kw,pv_kw,car_plugged_in
+2026-11-21 18:00,9,9,1
+{DAY} 00:00,1,0,1
+{DAY} 06:00,0.5,4,0
+{DAY} 12:00,1,4,0
+{DAY} 18:00,2,0,1
+2026-11-23 00:00,9,9,1
+"""
+
+
+def of_file(path: Path) -> ForecastSettings:
+    return ForecastSettings(str(path), None, 60.0)
+
+
+def of_command(*command: str) -> ForecastSettings:
+    return ForecastSettings(None, command, 60.0)
+
+
+def python(text: str) -> Sequence[str]:
+    return (sys.executable, "-c", text)
+
+
+def test_json_isRead(tmp_path: Path) -> None:
+    (tmp_path / f"{DAY}.json").write_text(json.dumps(GOOD))
+    found = take_forecast(of_file(tmp_path / "{day}.json"), DAY, STEPS, 1.0)
+    assert found.day == DAY
+    assert found.series["load_kw"].tolist() == [1, 0.5, 1, 2]
+    assert found.series["pv_kw"].tolist() == [0, 4, 4, 0]
+    assert found.numbers == {"battery_start_kwh": 3.0}
+
+
+def test_csv_isReadForItsDay(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text(TABLE)
+    found = take_forecast(of_file(tmp_path / "all.csv"), DAY, STEPS, 1.0)
+    assert found.series["load_kw"].tolist() == [1, 0.5, 1, 2]
+    assert found.series["car_plugged_in"].tolist() == [1, 0, 0, 1]
+
+
+def test_command_isAsked() -> None:
+    """With the day, and whatever it writes to standard error."""
+    told = (
+        f"import json, sys; print(sys.argv[1], file=sys.stderr); print(json.dumps({GOOD!r} | {{'day': sys.argv[1]}}))"
+    )
+    found = take_forecast(of_command(*python(told), "{day}"), DAY, STEPS, 20.0)
+    assert found.series["load_kw"].tolist() == [1, 0.5, 1, 2]
+
+
+def test_file_mayBeLate(tmp_path: Path) -> None:
+    path = tmp_path / "later.json"
+    threading.Timer(0.5, lambda: path.write_text(json.dumps(GOOD))).start()
+    assert take_forecast(of_file(path), DAY, STEPS, 10.0).series["load_kw"].tolist() == [1, 0.5, 1, 2]
+
+
+@pytest.mark.parametrize("there", [None, GOOD | {"day": "2026-11-21"}], ids=["nothing", "yesterday's"])
+def test_file_thatDoesNotCome_isGivenUp(tmp_path: Path, there: dict[str, object] | None) -> None:
+    path = tmp_path / "never.json"
+    if there:
+        path.write_text(json.dumps(there))
+    started = time.monotonic()
+    with pytest.raises(NoForecast, match=r"never\.json.*the round does not wait longer than 1 s"):
+        take_forecast(of_file(path), DAY, STEPS, 1.0)
+    assert time.monotonic() - started < 3
+
+
+def test_command_thatHangs_isEnded(tmp_path: Path) -> None:
+    """With all that it started."""
+    pid = tmp_path / "pid"
+    child = f"sleep 60 & echo $! > {pid}; wait"
+    with pytest.raises(NoForecast, match="forecast command 'sh' did not end within 1 s"):
+        take_forecast(of_command("sh", "-c", child), DAY, STEPS, 1.0)
+    for _ in range(50):
+        state = Path(f"/proc/{int(pid.read_text())}/stat")
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    os.kill(int(pid.read_text()), 9)
+    pytest.fail("what the command started runs on")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("/no/such/program",), "'/no/such/program' cannot be started: No such file or directory"),
+        (("sh", "-c", "echo no sun; echo model failed >&2; exit 3"), "'sh' ended with status 3: model failed"),
+        (("sh", "-c", "true"), "'sh' is empty"),
+        (("sh", "-c", "head -c 2000000 /dev/zero"), "more than 1 MB"),
+    ],
+    ids=["missing", "fails", "says nothing", "says too much"],
+)
+def test_command_thatFails_isNamed(command: Sequence[str], told: str) -> None:
+    with pytest.raises(NoForecast, match="forecast") as caught:
+        take_forecast(of_command(*command), DAY, STEPS, 20.0)
+    assert told in str(caught.value)
+
+
+WRONG = {
+    "no JSON": ("{", "is no JSON"),
+    "short": (GOOD | {"load_kw": [1, 2, 3]}, "has 3 values of load_kw, the round has 4 steps"),
+    "long": (GOOD | {"pv_kw": [1] * 5}, "has 5 values of pv_kw, the round has 4 steps"),
+    "full of NaN": (GOOD | {"load_kw": [float("nan")] * 4}, "load_kw of it at step 0 is nan, which is no finite"),
+    "one NaN": (GOOD | {"pv_kw": [0, 4, float("nan"), 0]}, "pv_kw of it at step 2 is nan"),
+    "infinite": (GOOD | {"load_kw": [1, float("inf"), 1, 1]}, "load_kw of it at step 1 is inf"),
+    "null": (GOOD | {"load_kw": [1, 1, 1, None]}, "load_kw of it at step 3 is missing"),
+    "text": (GOOD | {"load_kw": [1, 1, 1, "much"]}, "load_kw of it at step 3 is 'much', which is no number"),
+    "negative": (GOOD | {"load_kw": [1, 1, -1, 1]}, "load_kw is -1 at step 2, it must be at least 0"),
+    "no list": (GOOD | {"load_kw": 1}, "load_kw must be a list of 4 numbers"),
+    "no load": ({"day": DAY}, "has no load_kw"),
+    "unknown": (GOOD | {"laod_kw": [1] * 4}, "'laod_kw' is not known; known keys"),
+    "battery": (GOOD | {"battery_start_kwh": -1}, "battery_start_kwh is -1"),
+    "battery NaN": (GOOD | {"battery_start_kwh": float("nan")}, "battery_start_kwh of it is nan"),
+    "another day": (GOOD | {"day": "2026-11-23"}, "is for 2026-11-23, not for 2026-11-22"),
+    "csv short": (TABLE.replace(f"{DAY} 18:00,2,0,1\n", ""), "has 3 values of load_kw"),
+    "csv cells": (TABLE.replace("00:00,1,0,1", "00:00,1,0"), "row 3: has 3 cells, the header has 4"),
+    "csv NaN": (TABLE.replace("06:00,0.5", "06:00,nan"), "load_kw of it at step 1 is nan"),
+    "csv empty cell": (TABLE.replace("06:00,0.5", "06:00,"), "load_kw of it at step 1 is '', which is no number"),
+    "csv order": (TABLE.replace(f"{DAY} 06:00", f"{DAY} 13:00"), "do not ascend"),
+    "csv time": (TABLE.replace("time,", "when,"), "column 'when' is not known"),
+    "csv no time": ("load_kw\n1\n", "has no column 'time'"),
+    "csv other days": (TABLE.replace(DAY, "2026-11-20"), "has no rows of 2026-11-22"),
+    "empty": ("\n", "is empty"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrongForecast_isNamed(what: str) -> None:
+    content, told = WRONG[what]
+    text = content if isinstance(content, str) else json.dumps(content)
+    with pytest.raises(NoForecast) as caught:
+        parse_forecast(text, "it", DAY, STEPS)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,186 @@
+"""What a service leaves behind: schedules, state, health, metrics, log lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import stat
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gridpact.community.model import CommunityDay
+from gridpact.errors import InputError
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.view import node_views
+from gridpact.service.health import Health, HealthServer
+from gridpact.service.logs import start_logging
+from gridpact.service.schedule import Schedule
+from gridpact.service.state import KEPT_ROUNDS, RoundEnd, State
+
+AMSTERDAM = ZoneInfo("Europe/Amsterdam")
+
+
+def schedule(day: str = "2026-11-22", steps: int = 4) -> Schedule:
+    values = {"injection_kw": np.linspace(-1, 1, steps), "charge_kw": np.ones(steps)}
+    return Schedule(3, day, 7, "agreed", day, 86_400 // steps, AMSTERDAM, values)
+
+
+def test_schedule_asJsonAndCsv(tmp_path: Path) -> None:
+    path = schedule().write(tmp_path / "out")
+    assert sorted(one.name for one in path.parent.iterdir()) == ["2026-11-22.csv", "2026-11-22.json"]
+    said = json.loads(path.read_text())
+    assert (said["status"], said["round"], said["step_seconds"]) == ("agreed", 7, 21_600)
+    with path.with_suffix(".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["start"] for row in rows] == [step["start"] for step in said["steps"]]
+    assert [row["start"] for row in rows][:2] == ["2026-11-22T00:00:00+01:00", "2026-11-22T06:00:00+01:00"]
+    assert [float(row["injection_kw"]) for row in rows] == pytest.approx([-1, -1 / 3, 1 / 3, 1], abs=1e-6)
+    # kW over six hours
+    assert [int(row["meter_wh"]) for row in rows] == [-6000, -2000, 2000, 6000]
+
+
+def test_schedule_isReplaced(tmp_path: Path) -> None:
+    schedule().write(tmp_path)
+    path = schedule(steps=24).write(tmp_path)
+    assert len(json.loads(path.read_text())["steps"]) == 24
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("day", "first", "last"),
+    [
+        ("2026-03-29", "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00"),  # 23 hours long
+        ("2026-10-25", "2026-10-25T00:00:00+02:00", "2026-10-25T22:00:00+01:00"),  # 25 hours long
+    ],
+)
+def test_schedule_whenClocksChange(day: str, first: str, last: str) -> None:
+    """24 steps of one hour from midnight on, none twice."""
+    starts = schedule(day, 24).starts
+    assert (starts[0], starts[-1]) == (first, last)
+    assert len(set(starts)) == 24
+
+
+def test_state_keepsTheNewestRounds(tmp_path: Path, tiny3: CommunityDay) -> None:
+    state = State(tmp_path / "deep" / "state")
+    view = node_views(tiny3, Scenario.TG, NetworkAgreement.DSO)[3]
+    assert state.last_view() is None
+    for round_ in range(1, 20):
+        state.keep_view(round_, view)
+        state.keep_end(RoundEnd(round_, "2026-11-22", "agreed", "", (1, -2), 5, 6))
+    assert state.end(19) == RoundEnd(19, "2026-11-22", "agreed", "", (1, -2), 5, 6)
+    assert state.end(20) is None
+    assert state.view(5) is None
+    found = state.view(6), state.last_view()
+    assert all(one is not None and one.node == 3 and one.household is not None for one in found)
+    assert len(list((tmp_path / "deep" / "state").iterdir())) == 2 * KEPT_ROUNDS + 1
+    for path in (tmp_path / "deep" / "state").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "deep" / "state").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"round": 1}'])
+def test_state_withABrokenFile_isAsWithout(tmp_path: Path, content: str) -> None:
+    state = State(tmp_path)
+    (tmp_path / "round-3.end.json").write_text(content)
+    (tmp_path / "round-3.view.json").write_text(content)
+    assert state.end(3) is None
+    assert state.view(3) is None
+
+
+def test_state_withoutAFolder_isNamed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"\[service\] state"):
+        State(tmp_path / "file" / "state")
+
+
+@pytest.fixture
+def health() -> Health:
+    health = Health(3, "cem", 7, "2026-11-22", "iterating", 12, True, "2026-11-21", 2e9, 0.9871, 12.4, "tEUR")
+    health.outcomes["agreed"] += 5
+    return health
+
+
+def test_health_inOneLine(health: Health) -> None:
+    assert health.line() == (
+        "node 3 (cem); round 7 of 2026-11-22 iterating, iteration 12; last agreement 2026-11-21; 0.9871 ETH, "
+        "12.40 tEUR deposited; the chain answers; no error"
+    )
+    assert health.ok
+    health.last_agreement_at = 0.0
+    health.error("it rains")
+    assert health.line().endswith("last error: it rains")
+    assert not health.ok
+
+
+def test_health_comesBack(tmp_path: Path, health: Health) -> None:
+    health.write(tmp_path / "health.json")
+    assert Health.read(tmp_path / "health.json") == health
+    with pytest.raises(InputError, match="there is no health"):
+        Health.read(tmp_path / "nothing.json")
+
+
+@pytest.fixture
+def server(health: Health) -> Iterator[HealthServer]:
+    with HealthServer(health, 0) as server:
+        yield server
+
+
+def test_metrics(server: HealthServer) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    found = {(s.name, *s.labels.values()): s.value for f in text_string_to_metric_families(text) for s in f.samples}
+    assert found["gridpact_round",] == 7
+    assert found["gridpact_iteration",] == 12
+    assert found["gridpact_chain_up",] == 1
+    assert found["gridpact_phase", "iterating"] == 1
+    assert found["gridpact_phase", "declaring"] == 0
+    assert found["gridpact_rounds_total", "agreed"] == 5
+    assert found["gridpact_balance_ether",] == 0.9871
+    assert found["process_resident_memory_bytes",] > 1e6
+
+
+def test_healthPage_saysAlsoByStatus(server: HealthServer, health: Health) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health", timeout=5) as answer:
+        assert answer.read().decode() == health.line() + "\n"
+    health.chain = False
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health", timeout=5)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=5)
+
+
+def test_port_thatIsTaken_isNamed(server: HealthServer, health: Health) -> None:
+    with pytest.raises(InputError, match=rf"port {server.port}: Address already in use; give another \[service\]"):
+        HealthServer(health, server.port)
+
+
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_log_isOneLineAnEvent(kind: str) -> None:
+    stream = io.StringIO()
+    logger = logging.getLogger("gridpact")
+    before = logger.level, logger.propagate
+    handler = start_logging(kind, lambda: {"node": 3, "round": 7}, stream)
+    try:
+        logging.getLogger("gridpact.service.loop").warning('a "word"\nand %s', "more")
+        logging.getLogger("gridpact.node").info("plain")
+        logging.getLogger("gridpact.node").debug("nobody hears it")
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+    first, second = stream.getvalue().splitlines()
+    if kind == "json":
+        said = json.loads(first)
+        assert (said["level"], said["from"], said["node"], said["round"]) == ("warning", "service.loop", 3, 7)
+        assert said["message"] == 'a "word" and more'
+    else:
+        assert 'level=warning from=service.loop node=3 round=7 message="a \\"word\\" and more"' in first
+        assert second.endswith("from=node node=3 round=7 message=plain")

@@ -1,0 +1,128 @@
+"""household.toml: what it says, and one sentence with file, table and key for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from unit.service.helpers import FEEDER, HOUSEHOLD, OPERATOR, settings_of
+
+from gridpact.errors import InputError
+from gridpact.market.scenario import Scenario
+from gridpact.service.settings import read_settings
+from gridpact.service.template import NewNode, household_toml
+
+
+def test_household_isRead(tmp_path: Path) -> None:
+    found = settings_of(tmp_path)
+    assert (found.node, found.name, found.scenario, found.partners) == (3, "cem", Scenario.TG, (1, 2))
+    assert found.chain.record == tmp_path / "contracts.json"
+    assert found.key.password_env == "SECRET"
+    assert found.home is not None
+    assert found.home.battery is not None
+    assert found.home.battery.start_share == 0.5
+    assert found.home.car is not None
+    assert (found.home.car.plugged_from, found.home.car.plugged_to) == (18 * 60, 6 * 60)
+    assert found.forecast is not None
+    assert found.forecast.file == str(tmp_path / "forecasts/{day}.json")
+    assert found.service.timezone.key == "Europe/Amsterdam"
+    assert found.feeder is None
+
+
+def test_operator_isRead(tmp_path: Path) -> None:
+    found = settings_of(tmp_path, OPERATOR)
+    assert found.home is None
+    assert found.forecast is None
+    assert found.feeder is not None
+    assert found.feeder.parent == {1: 0, 2: 1, 3: 1}
+    assert (found.feeder.voltage_min_pu, found.feeder.voltage_max_pu) == (0.9, 1.05)
+
+
+@pytest.mark.parametrize(("node", "scenario"), [(0, "g"), (0, "tg"), (3, "t"), (3, "g"), (3, "tg")])
+def test_template_isReadable(tmp_path: Path, node: int, scenario: str) -> None:
+    """All of it, also what is commented out."""
+    new = NewNode(node, "a home", "../contracts.json", "http://127.0.0.1:8545", scenario, (1, 2), "feeder.csv")
+    text = household_toml(new)
+    found = settings_of(tmp_path, text)
+    assert (found.node, found.name, found.scenario.value) == (node, "a home", scenario)
+    assert found.partners == ((1, 2) if node and "t" in scenario else ())
+    lines = [line.removeprefix("# ") for line in text.splitlines()[2:]]
+    drop = ("password_env", "or, without", "command", '"forecast": the', "relay")
+    full = "\n".join(line for line in lines if not line.startswith(drop))
+    found = settings_of(tmp_path, full.replace('"published"', '"fixed"'))
+    assert found.chain.chain_id == 1
+    assert found.tariff.import_price == 0.3
+    if node:
+        assert found.home is not None
+        assert found.home.battery is not None
+        assert found.home.car is not None
+
+
+MISTAKES = {
+    "no table": ("[chain]", "[chian]", "chian: is not known; known keys here: name, node, chain"),
+    "no TOML": ("node = 3", "node =", "cannot be read"),
+    "unknown key": ("power_kw = 1", "power = 1", "[battery] power_kw: is missing"),
+    "unknown key at the top": ("node = 3", "node = 3\ncat = 1", "cat: is not known; known keys here: name, node"),
+    "node": ("node = 3", "node = 128", "node: 128 must be a whole number between 0 and 127"),
+    "node text": ("node = 3", 'node = "3"', "node: '3' must be a whole number"),
+    "own partner": ("[2, 1]", "[2, 3]", "[community] partners: 3 is this household itself"),
+    "partner twice": ("[2, 1]", "[2, 2]", "[community] partners: [2, 2] has a number twice"),
+    "partners text": ("[2, 1]", '"2"', "[community] partners: '2' must be a list"),
+    "scenario": ('"tg"', '"x"', "[community] scenario: 'x' is not known; choose one of t, g, tg"),
+    "rpc": ("http://127.0.0.1:8545", "127.0.0.1:8545", "[chain] rpc: it is no address of a node"),
+    "chain id": ("31337", "0", "[chain] chain_id: 0 must be a whole number"),
+    "key in clear": ("password_env = ", "private_key = ", "[key] private_key: a secret must not stand"),
+    "two passwords": ('= "SECRET"', '= "SECRET"\npassword_file = "x"', "keep one of the two"),
+    "negative": ("capacity_kwh = 6", "capacity_kwh = -6", "[battery] capacity_kwh: -6 must be at least"),
+    "nan": ("capacity_kwh = 6", "capacity_kwh = nan", "[battery] capacity_kwh: nan must be a number"),
+    "truth": ("capacity_kwh = 6", "capacity_kwh = true", "[battery] capacity_kwh: True must be a number"),
+    "efficiency": ("= 0.81", "= 1.1", "must be between 0.1 and 1"),
+    "time": ('"18:00"', '"six"', "[car] from: 'six' is not a time"),
+    "two forecasts": ("{day}.json\"", "{day}.json\"\ncommand = [\"x\"]", "[forecast] file: give either"),
+    "command text": ('file = "forecasts/{day}.json"', 'command = "run"', "must be a list of texts"),
+    "tariff": ("import_price = 0.3", "", "[tariff] import_price: is missing"),
+    "time zone": ("Europe/Amsterdam", "Europe/Nowhere", "[service] timezone: 'Europe/Nowhere' is not known"),
+    "port": ("9464", "99999", "[service] metrics_port: 99999 must be a whole number between 0 and 65535"),
+    "table as a value": ("[pv]\npeak_kwp = 4", "[x]\n", "x: is not known"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistake_isNamed(tmp_path: Path, what: str) -> None:
+    right, wrong, told = MISTAKES[what]
+    assert right in HOUSEHOLD
+    with pytest.raises(InputError) as caught:
+        settings_of(tmp_path, HOUSEHOLD.replace(right, wrong, 1))
+    assert told in str(caught.value)
+    assert "household.toml" in str(caught.value)
+    assert "\n" not in str(caught.value).strip() or what == "no TOML"
+
+
+def test_missingFile_isNamed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gridpact household new"):
+        read_settings(tmp_path / "household.toml")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("3,1,50", "3,4,50", "the line of node 3 goes to node 4, which does not exist"),
+        ("3,1,50", "3,1,long", "row 4, column 'length_m': 'long' is not a number"),
+        ("2,1,50", "2,3,50", None),
+        ("2,1,50", "1,1,50", "node 1 has a second line here"),
+    ],
+)
+def test_feeder_isChecked(tmp_path: Path, right: str, wrong: str, told: str | None) -> None:
+    (tmp_path / "household.toml").write_text(OPERATOR)
+    (tmp_path / "feeder.csv").write_text(FEEDER.replace(right, wrong))
+    if told is None:
+        assert read_settings(tmp_path / "household.toml").feeder is not None
+        return
+    with pytest.raises(InputError, match=r"feeder\.csv") as caught:
+        read_settings(tmp_path / "household.toml")
+    assert told in str(caught.value)
+
+
+def test_operator_hasNothingToDoInT(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="node 0 has nothing to do"):
+        settings_of(tmp_path, OPERATOR.replace('"tg"', '"t"'))
