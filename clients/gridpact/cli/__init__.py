@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from gridpact import __version__
-from gridpact.cli import account, audit, cases, node, relay, run
+from gridpact.cli import account, audit, cases, node, relay, run, study
 from gridpact.cli.options import Parser
 from gridpact.errors import GridpactError
 
@@ -20,7 +20,7 @@ Ethereum chain leads all plans to an agreement, and a second contract records th
 
 Begin with `gridpact run`: 16 real homes agree on one day."""
 
-COMMANDS = (run, node, relay, audit, account, cases)
+COMMANDS = (run, study, node, relay, audit, account, cases)
 """In the order of `gridpact --help`."""
 
 DEBUG = "GRIDPACT_DEBUG"

@@ -31,6 +31,7 @@ from gridpact.market.view import node_views
 from gridpact.study.convergence import Negotiation, plan_of, relaxation_gap
 from gridpact.study.indicators import Check, Indicators
 from gridpact.study.result import Convergence, Household, RecordedTrade, RunResult, recorded_kw
+from gridpact.study.words import chain_name, chain_text
 
 IN_MEMORY = "memory"
 """Where a day was negotiated that was on no chain."""
@@ -221,7 +222,7 @@ def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutc
         residuals.dual_trade_w,
     )
     return DayOutcome(
-        **_frame(community, scenario, result.agreement, result.chain),
+        **_frame(community, scenario, result.agreement, chain_name(result)),
         households=tuple(households),
         trades=result.trades,
         exchange_kw=cost.flow.import_kw,
@@ -247,7 +248,7 @@ def failed_day(
     community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement, chain: str, error: GridpactError
 ) -> DayOutcome:
     """A day on which there is no plan."""
-    frame = _frame(community, scenario, agreement, chain)
+    frame = _frame(community, scenario, agreement, chain_text(chain))
     return DayOutcome(**frame, failure=str(error), failure_status=error.exit_status, converged=False)
 
 

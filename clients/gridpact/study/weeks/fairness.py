@@ -10,6 +10,8 @@ from gridpact.community.model import Array
 from gridpact.market.scenario import Scenario
 from gridpact.study.weeks.totals import Period
 
+NODE_PRICES, EQUAL, BASELINE = "G, by node prices", "G, equal parts", "G, by the baseline"
+
 TOLERANCE = 0.005
 """Currency over a period below which nobody is said to pay more."""
 
@@ -54,14 +56,14 @@ def sharings(period: Period) -> tuple[Sharing, ...]:
         total = common.community.total
         rules = (
             (
-                "G, by node prices",
+                NODE_PRICES,
                 "everybody pays and gets the price of its node at every step; what that collects beyond the bill goes "
                 "back by the energy that passed each meter",
                 np.array([home.cost for home in common.households]),
             ),
-            ("G, equal parts", "the bill divided by the number of households", equal_parts(total, len(homes))),
+            (EQUAL, "the bill divided by the number of households", equal_parts(total, len(homes))),
             (
-                "G, by the baseline",
+                BASELINE,
                 "the saving divided in proportion to what each would have paid or earned on its own",
                 by_baseline(total, baseline),
             ),

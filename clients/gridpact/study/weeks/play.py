@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def play(
             found[order.name] = outcome
             tell(order, outcome)
     else:
-        with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
+        with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks)), _leave_stopping_to_us) as pool:
             for order, outcome in pool.imap_unordered(_solve_and_keep, tasks):
                 found[order.name] = outcome
                 tell(order, outcome)
@@ -70,6 +71,11 @@ def solve(order: Order) -> DayOutcome:
         return outcome_of_run(run(community, settings_of_run, _Silent()), reference)
     except (InfeasibleError, SolverError, InexactRelaxationError) as error:
         return failed_day(community, scenario, settings.agreement, settings.chain, error)
+
+
+def _leave_stopping_to_us() -> None:
+    """A worker is ended by the process that started it, not by the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _solve_and_keep(task: tuple[Order, Path]) -> tuple[Order, DayOutcome]:

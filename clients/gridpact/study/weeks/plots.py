@@ -31,8 +31,9 @@ from gridpact.study.plots import (
     WIDTH,
     styled,
 )
-from gridpact.study.weeks.fairness import sharings
+from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, sharings
 from gridpact.study.weeks.totals import HouseholdWeek, Study, passed_kw
+from gridpact.study.weeks.words import capital, currency
 from gridpact.study.words import SCENARIO, plain
 
 Plot = Callable[[Study], Figure]
@@ -40,6 +41,14 @@ Plot = Callable[[Study], Figure]
 COLOUR = {Scenario.B: GREY, Scenario.G: GREEN, Scenario.T: VERMILION, Scenario.TG: BLUE}
 DASHES: dict[Scenario, Any] = {Scenario.B: "-", Scenario.G: "--", Scenario.T: ":", Scenario.TG: "-"}
 MARKER = {Scenario.B: "o", Scenario.G: "s", Scenario.T: "^", Scenario.TG: "D"}
+
+SHARING: dict[str, dict[str, Any]] = {
+    NODE_PRICES: {"marker": "s", "color": GREEN},
+    EQUAL: {"marker": "x", "color": INK},
+    BASELINE: {"marker": "o", "color": PURPLE, "markerfacecolor": "white"},
+    "T, as traded": {"marker": "^", "color": VERMILION},
+    "TG, as traded": {"marker": "D", "color": BLUE},
+}
 
 
 @styled
@@ -51,23 +60,22 @@ def day(study: Study) -> Figure:
     handles: dict[str, Any] = {}
     for axes, period in zip(panels[:, 0], periods, strict=True):
         outcome = period.totals[study.after].days[0]
-        axes.set_title(f"{_capital(period.name)}, {plain(outcome.day, 20)}, scenario {study.after.name}")
+        axes.set_title(f"{capital(period.name)}, {plain(outcome.day, 20)}, scenario {study.after.name}")
+        edges = np.arange(len(outcome.start_times) + 1)
+        tops = {sign: np.zeros(len(outcome.start_times)) for sign in (1, -1)}
         for label, values, sign, fill in _balance(outcome):
             if outcome.energy_kwh(values) < 0.005:
                 continue
-            bottom = handles.setdefault(f"\0{period.name}{sign}", np.zeros(len(values)))
-            top = bottom + sign * np.maximum(values, 0)
-            edges = np.arange(len(values) + 1)
+            bottom = tops[sign]
+            top = tops[sign] = bottom + sign * np.maximum(values, 0)
             axes.fill_between(edges, np.append(top, top[-1]), np.append(bottom, bottom[-1]), step="post", **fill)
-            handles[f"\0{period.name}{sign}"] = top
             handles[label] = Patch(**fill)
         axes.axhline(0, color=INK, linewidth=1)
         axes.set_ylabel("Power (kW)\nuse below zero,\nsupply above")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
         axes.grid(axis="y")
     _clock_axis(panels[-1, 0], periods[-1].baseline.days[0])
-    shown = {label: patch for label, patch in handles.items() if not label.startswith("\0")}
-    figure.legend(shown.values(), shown.keys(), loc="outside lower left", ncols=5, handlelength=1.6)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=5, handlelength=1.6)
     return figure
 
 
@@ -117,7 +125,7 @@ def convergence(study: Study) -> Figure:
         axes.grid(axis="y")
     panels[0, 0].set_ylabel("Largest RMS residual\n(multiples of its limit)")
     handles = [Line2D([], [], color=look[k % 4][0], linestyle=look[k % 4][1]) for k in range(len(study.counted))]
-    labels = [f"{_capital(period.name)}, a line a day" for period in study.counted]
+    labels = [f"{capital(period.name)}, a line a day" for period in study.counted]
     handles.append(Line2D([], [], color=INK, linewidth=0.9))
     labels.append("limit: below it, all agree")
     figure.legend(handles, labels, loc="outside lower left", ncols=3)
@@ -149,7 +157,7 @@ def prices(study: Study) -> Figure:
         bought = np.concatenate([outcome.import_price for outcome in days])
         fed_in = np.concatenate([outcome.feed_in_price for outcome in days])
         edges = np.arange(len(bought) + 1, dtype=float)
-        axes.set_title(_capital(period.name))
+        axes.set_title(capital(period.name))
         axes.fill_between(edges, np.append(bought, bought[-1]), np.append(fed_in, fed_in[-1]), step="post",
                           color="#f2f2f2", linewidth=0)  # fmt: skip
         axes.stairs(bought, edges, color=IMPORT_COLOUR, linewidth=1.3, baseline=None)
@@ -168,7 +176,7 @@ def prices(study: Study) -> Figure:
                 handles[f"{scenario.name}: mean trade price"] = Line2D([], [], **look)
         top = float(bought.max())
         axes.set_ylim(min(0.0, float(fed_in.min())), 1.08 * top if top > 0 else 1.0)
-        axes.set_ylabel(f"Price ({_currency(study)}/kWh)")
+        axes.set_ylabel(f"Price ({currency(study)}/kWh)")
         axes.grid(axis="y")
         _days_axis(axes, days)
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=5)
@@ -199,7 +207,7 @@ def boxes(study: Study) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     panels = _panels(figure, 1, len(periods))
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(_capital(period.name))
+        axes.set_title(capital(period.name))
         place, ticks, labels = 0.0, [], []
         for scenario, totals in period.totals.items():
             for is_prosumer in (False, True):
@@ -216,7 +224,7 @@ def boxes(study: Study) -> Figure:
         axes.set_xticks(ticks, labels)
         axes.tick_params(axis="x", length=0)
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set_ylabel(f"Cost of a household ({_currency(study)})")
+        axes.set_ylabel(f"Cost of a household ({currency(study)})")
         axes.grid(axis="y")
     figure.legend(
         [Patch(facecolor=SKY, edgecolor=GREY, hatch="///"), Patch(facecolor=ORANGE, edgecolor=GREY),
@@ -253,8 +261,8 @@ def exchange(study: Study) -> Figure:
                     continue
                 axes.stairs(values, edges, baseline=None, color=colour, linestyle=dashes, linewidth=1.4)
                 handles[label] = Line2D([], [], color=colour, linestyle=dashes, linewidth=1.4)
-            axes.set_ylim(bottom=0)
             axes.grid(axis="y")
+        row[0].set_ylim(bottom=0)
         row[0].set_ylabel("Power (kW)")
     for axes in panels[-1]:
         _clock_axis(axes, periods[-1].baseline.days[0], most=4)
@@ -271,7 +279,7 @@ def network(study: Study) -> Figure:
     limits = periods[0].baseline.days[0].voltage_limits_pu
     for column, period in enumerate(periods):
         voltages, loads = panels[:, column]
-        voltages.set_title(_capital(period.name))
+        voltages.set_title(capital(period.name))
         for scenario, totals in period.totals.items():
             hours = np.concatenate([np.full(len(day.start_times), day.step_hours) for day in totals.days])
             low = np.concatenate([day.voltage_pu.min(axis=0) for day in totals.days])
@@ -286,13 +294,14 @@ def network(study: Study) -> Figure:
             voltages.axhline(limit, color=INK, linewidth=0.9)
             voltages.annotate(f"{name}: {limit:g}", (1, limit), xycoords=("axes fraction", "data"), xytext=(-4, 3),
                               textcoords="offset points", fontsize=8.5, ha="right", va="bottom")  # fmt: skip
-        voltages.set_ylim(min(limits[0], voltages.get_ylim()[0]) - 0.004, max(limits[1], voltages.get_ylim()[1]) + 0.01)
-        loads.set_ylim(bottom=0)
         for axes in (voltages, loads):
             axes.set_xlim(0, float(np.sum(hours)))
             axes.grid(axis="y")
         voltages.set_xlabel("Hours, sorted: lowest voltages rise, highest fall")
         loads.set_xlabel("Hours, sorted by loading")
+    bottom, top = panels[0, 0].get_ylim()
+    panels[0, 0].set_ylim(min(limits[0] - 0.004, bottom), max(limits[1] + 0.01, top))
+    panels[1, 0].set_ylim(bottom=0)
     panels[0, 0].set_ylabel("Lowest and highest voltage\nof all households (p.u.)")
     panels[1, 0].set_ylabel("Loading of the most\nloaded line (kVA)")
     figure.legend(*_scenario_legend(study), loc="outside lower left", ncols=4)
@@ -314,7 +323,7 @@ def trades(study: Study) -> Figure:
         for outcome in period.totals[scenario].days if scenario else ():
             for trade in outcome.trades:
                 energy[row[trade.seller], row[trade.buyer]] += trade.energy_kwh
-        axes.set_title(f"{_capital(period.name)}: {energy.sum():,.0f} kWh")
+        axes.set_title(f"{capital(period.name)}: {energy.sum():,.0f} kWh")
         image = axes.pcolormesh(np.ma.masked_less(energy, 0.005), cmap=matplotlib.colormaps["Blues"], vmin=0,
                                 vmax=max(float(energy.max()), 0.1), edgecolor="white", linewidth=0.5)  # fmt: skip
         axes.set_aspect("equal")
@@ -342,15 +351,15 @@ def households(study: Study) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.6 + 0.24 * len(homes)), layout="constrained")
     panels = _panels(figure, 1, len(periods), sharey=True)
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(_capital(period.name))
+        axes.set_title(capital(period.name))
         costs = {scenario: [home.cost for home in totals.households] for scenario, totals in period.totals.items()}
         places = np.arange(len(homes))
         everything = np.array(list(costs.values()))
         axes.hlines(places, everything.min(axis=0), everything.max(axis=0), color=PALE, linewidth=2.5)
-        for scenario, values in costs.items():
-            axes.plot(values, places, **_marks(scenario))
+        for scenario, values, beside in zip(costs, everything, _beside(len(costs)), strict=True):
+            axes.plot(values, places + beside, **_marks(scenario))
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_xlabel(f"Cost ({_currency(study)}); below zero: earns")
+        axes.set_xlabel(f"Cost ({currency(study)}); below zero: earns")
         axes.grid(axis="x")
     _names_axis(panels[0, 0], homes)
     handles = [Line2D([], [], **_marks(scenario)) for scenario in periods[0].totals]
@@ -367,19 +376,29 @@ def fairness(study: Study) -> Figure:
     homes = periods[0].baseline.households
     figure = Figure(figsize=(WIDTH, 1.8 + 0.24 * len(homes)), layout="constrained")
     panels = _panels(figure, 1, len(periods), sharey=True)
-    looks = [("s", GREEN, True), ("x", INK, True), ("o", PURPLE, False), ("^", VERMILION, True), ("D", BLUE, True)]
     handles: dict[str, Any] = {}
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(_capital(period.name))
-        places = np.arange(len(homes))
-        for sharing, (marker, colour, filled) in zip(sharings(period), looks, strict=False):
-            look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "", "markersize": 5}
-            look |= {} if filled else {"markerfacecolor": "white"}
-            axes.plot(sharing.saving, places, **look)
+        axes.set_title(capital(period.name))
+        shown = sharings(period)
+        edge = 1.15 * max((float(np.abs(s.saving).max()) for s in shown if s.name != EQUAL), default=1.0)
+        edge = max(edge, 0.01)
+        for sharing, beside in zip(shown, _beside(len(shown)), strict=True):
+            look: dict[str, Any] = {"linestyle": "", "markersize": 4.5} | SHARING[sharing.name]
             handles[sharing.name] = Line2D([], [], **look)
+            for place, saving in enumerate(sharing.saving):
+                if abs(saving) <= edge:
+                    axes.plot(saving, place + beside, **look)
+                else:  # beyond the axis: said in figures at its edge
+                    side = 1 if saving > 0 else -1
+                    text = f"{saving:+.0f} →" if saving > 0 else f"← {saving:+.0f}"
+                    axes.text(1.24 * side * edge, place + beside, text.replace("-", "−"), fontsize=6.5, color=INK,
+                              ha="right" if saving > 0 else "left", va="center")  # fmt: skip
+        axes.set_xlim(-1.25 * edge, 1.25 * edge)
         axes.axvline(0, color=INK, linewidth=0.9)
-        axes.set_xlabel(f"Saving against the baseline ({_currency(study)})")
-        axes.grid(axis="both")
+        axes.set_xlabel(f"Saving against the baseline ({currency(study)})")
+        axes.grid(axis="x")
+        for place in range(len(homes) - 1):
+            axes.axhline(place + 0.5, color="#f2f2f2", linewidth=0.8, zorder=0)
     _names_axis(panels[0, 0], homes)
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=5)
     return figure
@@ -399,9 +418,48 @@ PLOTS: dict[str, Plot] = {
 """All plots by the name of their file, in the order of the report."""
 
 
+def plots_of(study: Study) -> dict[str, Plot]:
+    """The plots of a study: all that its scenarios have something to show in."""
+    traded = any(scenario.has_trades for scenario in study.settings.scenarios)
+    return {name: plot for name, plot in PLOTS.items() if traded or name != "trades"}
+
+
+def household(study: Study, row: int) -> Figure:
+    """A household's mean power through its meter over the day, on its own and after, in each period."""
+    return _household((study, row))
+
+
+@styled
+def _household(of: tuple[Study, int]) -> Figure:
+    study, row = of
+    periods = study.counted
+    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    panels = _panels(figure, 1, len(periods), sharey=True)
+    for axes, period in zip(panels[0], periods, strict=True):
+        axes.set_title(capital(period.name), fontsize=10)
+        for scenario in (Scenario.B, study.after):
+            days = [day.households[row].schedule["injection_kw"] for day in period.totals[scenario].days]
+            mean = -np.mean(days, axis=0)
+            axes.stairs(mean, np.arange(len(mean) + 1), baseline=None, color=COLOUR[scenario], linewidth=1.5,
+                        linestyle="--" if scenario is Scenario.B else "-")  # fmt: skip
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.grid(axis="y")
+        _clock_axis(axes, period.baseline.days[0], most=7)
+    panels[0, 0].set_ylabel("Mean power (kW)\nbelow zero: gives")
+    shown: list[tuple[Scenario, Any]] = [(Scenario.B, "--"), (study.after, "-")]
+    handles = [Line2D([], [], color=COLOUR[s], linestyle=dashes, linewidth=1.5) for s, dashes in shown]
+    figure.legend(handles, [f"{s.name}: {SCENARIO[s]}" for s, _ in shown], loc="outside right upper")
+    return figure
+
+
 def _panels(figure: Figure, rows: int, columns: int, **share: Any) -> Any:
     """Axes as an array of shape (rows, columns)."""
     return figure.subplots(rows, columns, squeeze=False, **share)
+
+
+def _beside(count: int) -> Array:
+    """Where marks of one household stand beside its line, so that none hides another."""
+    return np.linspace(-0.25, 0.25, count) if count > 1 else np.zeros(1)
 
 
 def _marks(scenario: Scenario) -> dict[str, Any]:
@@ -440,11 +498,3 @@ def _names_axis(axes: Axes, homes: Sequence[HouseholdWeek]) -> None:
     axes.set_ylim(len(homes) - 0.4, -0.6)
     for label, home in zip(axes.get_yticklabels(), homes, strict=True):
         label.set_fontweight("bold" if home.is_prosumer else "normal")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _currency(study: Study) -> str:
-    return plain(study.community.currency, 8)

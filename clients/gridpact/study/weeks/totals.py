@@ -58,7 +58,9 @@ class HouseholdWeek:
     sold_kwh: float
     bought_kwh: float
     sales: float  # what neighbours paid it
+    sales_fed_in: float  # what the same energy would have earned as feed-in
     purchases: float  # what it paid them
+    purchases_imported: float  # what the same energy would have cost as imports
     alone: float  # what its meter's readings would cost with its supplier alone, without losses
     bill: Bill
 
@@ -205,7 +207,7 @@ class Totals:
     def _household(self, row: int) -> HouseholdWeek:
         first, days = self.days[0].households[row], [day.households[row] for day in self.days]
         nothing = np.zeros(len(self.days[0].start_times))
-        used = pv = alone = sales = purchases = 0.0
+        used = pv = alone = sales = sales_fed_in = purchases = purchases_imported = 0.0
         for day, home in zip(self.days, days, strict=True):
             schedule = home.schedule
             used += day.energy_kwh(schedule["load_kw"] + schedule.get("car_kw", nothing))
@@ -214,8 +216,13 @@ class Totals:
             alone += day.energy_kwh(
                 day.import_price * np.maximum(-injection, 0) - day.feed_in_price * np.maximum(injection, 0)
             )
-            sales += sum(t.energy_kwh * t.price_per_kwh for t in day.trades if t.seller == home.node)
-            purchases += sum(t.energy_kwh * t.price_per_kwh for t in day.trades if t.buyer == home.node)
+            for trade in day.trades:
+                if trade.seller == home.node:
+                    sales += trade.energy_kwh * trade.price_per_kwh
+                    sales_fed_in += trade.energy_kwh * float(day.feed_in_price[trade.step])
+                if trade.buyer == home.node:
+                    purchases += trade.energy_kwh * trade.price_per_kwh
+                    purchases_imported += trade.energy_kwh * float(day.import_price[trade.step])
         return HouseholdWeek(
             node=first.node,
             name=first.name,
@@ -228,7 +235,9 @@ class Totals:
             sold_kwh=sum(home.sold_kwh for home in days),
             bought_kwh=sum(home.bought_kwh for home in days),
             sales=sales,
+            sales_fed_in=sales_fed_in,
             purchases=purchases,
+            purchases_imported=purchases_imported,
             alone=alone,
             bill=Bill.of(days),
         )
@@ -303,7 +312,7 @@ class Study:
         failed = {outcome.day for outcome in failures}
         counted = [outcome for outcome in outcomes if outcome.day not in failed]
         kind = "week" if 5 <= len(row) <= 9 else "day" if len(row) == 1 else "days"
-        span = row[0] if len(row) == 1 else f"{row[0]} to {row[-1]}"
+        span = f"day {row[0]}" if len(row) == 1 else f"{row[0]} to {row[-1]}"
         return Period(
             name=f"{season} {kind}" if season else span,
             season=season,
