@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import Template
 from markupsafe import Markup, escape
 
 from gridpact.market.scenario import Scenario
@@ -63,37 +64,33 @@ def page(study: Study, drawings: dict[str, str]) -> str:
         {"name": name, "svg": Markup(inline_svg(drawing, name, str(escape(said[name])))), "caption": said[name]}
         for name, drawing in drawings.items()
     ]
-    return (
-        environment()
-        .get_template("study.html")
-        .render(
-            study=study,
-            currency=words.currency(study),
-            headline=words.headline(study),
-            answers=words.answers(study),
-            periods=[
-                {
-                    "it": period,
-                    "name": words.capital(period.name),
-                    "published": period.season in TABLES,
-                    "economic": rows(study, period, economic_lines(period)),
-                    "energy": rows(study, period, energy_lines()),
-                    "differences": words.differences(study, period),
-                    "sharings": sharings(period),
-                }
-                for period in study.counted
-            ],
-            left_out=[sentence for period in study.periods for sentence in words.left_out(period)],
-            pictures=pictures,
-            scenarios=[(scenario, SCENARIO[scenario]) for scenario in study.settings.scenarios],
-            agreement=NETWORK_AGREEMENT[study.settings.agreement],
-            network=any(scenario.has_network for scenario in study.settings.scenarios),
-            in_common=Scenario.G in study.settings.scenarios,
-            chain=chain_text(study.settings.chain),
-            source=SOURCE,
-            files=CSV_FILES,
-            days=[outcome for outcome in study.outcomes if outcome.feasible],
-        )
+    return _template("study.html").render(
+        study=study,
+        currency=words.currency(study),
+        headline=words.headline(study),
+        answers=words.answers(study),
+        periods=[
+            {
+                "it": period,
+                "name": words.capital(period.name),
+                "published": period.season in TABLES,
+                "economic": rows(study, period, economic_lines(period)),
+                "energy": rows(study, period, energy_lines()),
+                "differences": words.differences(study, period),
+                "sharings": sharings(period),
+            }
+            for period in study.counted
+        ],
+        left_out=[sentence for period in study.periods for sentence in words.left_out(period)],
+        pictures=pictures,
+        scenarios=[(scenario, SCENARIO[scenario]) for scenario in study.settings.scenarios],
+        agreement=NETWORK_AGREEMENT[study.settings.agreement],
+        network=any(scenario.has_network for scenario in study.settings.scenarios),
+        in_common=Scenario.G in study.settings.scenarios,
+        chain=chain_text(study.settings.chain),
+        source=SOURCE,
+        files=CSV_FILES,
+        days=[outcome for outcome in study.outcomes if outcome.feasible],
     )
 
 
@@ -121,11 +118,8 @@ def households_page(study: Study) -> str:
                 ],
             }
         )
-    return (
-        environment()
-        .get_template("study_households.html")
-        .render(study=study, currency=words.currency(study), sections=sections)
-    )
+    template = _template("study_households.html")
+    return template.render(study=study, currency=words.currency(study), sections=sections)
 
 
 def rows(study: Study, period: Period, lines: Sequence[Line]) -> list[Row]:
@@ -138,15 +132,22 @@ def rows(study: Study, period: Period, lines: Sequence[Line]) -> list[Row]:
             Row(
                 name=line.name,
                 unit=words.currency(study) if line.unit == "cost" else line.unit,
-                ours=tuple(_number(line.ours(totals), line.digits()) for totals in period.totals.values()),
-                theirs=tuple(_number(value, line.digits()) for value in theirs),
+                ours=tuple(number(line.ours(totals), line.digits()) for totals in period.totals.values()),
+                theirs=tuple(number(value, line.digits()) for value in theirs),
                 strong=line.strong,
             )
         )
     return found
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """A number with digits after the point and a true minus; what rounds to nothing has no sign."""
     if value is None:
         return "–"
-    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
+    return f"{round(float(value), digits) + 0.0:,.{digits}f}".replace("-", "−")
+
+
+def _template(name: str) -> Template:
+    found = environment()
+    found.filters["number"] = number
+    return found.get_template(name)

@@ -339,7 +339,9 @@ def trades(study: Study) -> Figure:
         axes.set_ylabel("Seller (node)")
         for spine in axes.spines.values():
             spine.set(visible=True, color=PALE)
-        figure.colorbar(image, ax=axes, shrink=0.75, aspect=22, pad=0.02).set_label("Energy (kWh)")
+        bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=22, pad=0.02)
+        bar.set_label("Energy (kWh)")
+        bar.solids.set(rasterized=False, edgecolor="face")  # two images alike would have one id in a page
     return figure
 
 
