@@ -28,14 +28,12 @@ def add(commands: Commands) -> None:
     )
     command.add_argument(
         "--case",
-        default="fontana16",
         metavar="NAME|FILE",
         help="a shipped case (see `gridpact cases`) or a community file; default fontana16",
     )
     command.add_argument("--days", metavar="D,D,...", help=DAYS)
     command.add_argument(
         "--scenarios",
-        default="b,t,g,tg",
         metavar="b,t,g,tg",
         help="what is compared with the baseline b, see `gridpact run --help`; default all",
     )
@@ -51,6 +49,11 @@ def add(commands: Commands) -> None:
         metavar="CHAIN",
         help="memory (default): the same negotiation in this process; or ganache, anvil, eth-tester, the URL of a node",
     )
+    command.add_argument(
+        "--year",
+        action="store_true",
+        help="all days of the case (default fontana16year) by season, in b, t and tg if --scenarios does not say else",
+    )
     command.add_argument("--relay", action="store_true", help="on a chain: signed submissions in one transaction")
     command.add_argument(
         "--jobs", type=int, metavar="N", help="days solved at a time; default as many as cores, one on a chain"
@@ -61,15 +64,16 @@ def add(commands: Commands) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> int:
-    scenarios = _scenarios(arguments.scenarios)
+    scenarios = _scenarios(arguments.scenarios or ("b,t,tg" if arguments.year else "b,t,g,tg"))
     agreement = choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
     jobs: int | None = arguments.jobs
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} must be at least 1")
     if arguments.relay and arguments.chain == "memory":
         raise InputError("--relay is for a chain; choose one with --chain, or leave --relay out")
-    community = read_community(arguments.case)
-    folder = arguments.out or Path("runs") / f"{NOT_IN_NAMES.sub('-', community.name)}_study"
+    community = read_community(arguments.case or ("fontana16year" if arguments.year else "fontana16"))
+    name = NOT_IN_NAMES.sub("-", community.name) + ("_year" if arguments.year else "_study")
+    folder = arguments.out or Path("runs") / name
     check_folder(folder)
 
     from gridpact.study.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
@@ -83,7 +87,7 @@ def _study(arguments: argparse.Namespace) -> int:
         raise InputError(f"'{folder}' holds an index.html that is of no study; choose another folder with --out")
     named = [day.strip() for day in arguments.days.split(",") if day.strip()] if arguments.days else None
     settings = Settings(scenarios, agreement, arguments.chain, arguments.relay)
-    planned = orders(community, chosen_days(community, named), settings)
+    planned = orders(community, chosen_days(community, named, arguments.year), settings)
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}: {len(planned)} days and scenarios")
     with tqdm(total=len(planned), desc="Days", unit="day", file=sys.stderr, smoothing=0.1) as bar:
@@ -92,7 +96,7 @@ def _study(arguments: argparse.Namespace) -> int:
             bar.update()
 
         outcomes = play(planned, folder, jobs, tell)
-    study = Study(community, settings, tuple(outcomes))
+    study = Study(community, settings, tuple(outcomes), arguments.year)
     if not study.counted:
         raise _nothing([(outcome.failure, outcome.failure_status) for outcome in outcomes if not outcome.feasible])
     report = write_study(study, folder)

@@ -10,6 +10,7 @@ from jinja2 import Template
 from markupsafe import Markup, escape
 
 from gridpact.market.scenario import Scenario
+from gridpact.study.day import DayOutcome
 from gridpact.study.folder import publish
 from gridpact.study.plots import inline_svg, png, svg
 from gridpact.study.report import environment
@@ -20,6 +21,9 @@ from gridpact.study.weeks.published import SOURCE, TABLES
 from gridpact.study.weeks.tables import CSV_FILES, MARKER, Line, economic_lines, energy_lines, put_tables
 from gridpact.study.weeks.totals import Period, Study
 from gridpact.study.words import NETWORK_AGREEMENT, SCENARIO, chain_text
+
+MOST_DAYS = 100
+"""With more plans than this the page shows only some of them."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def write_study(study: Study, folder: Path) -> Path:
 def page(study: Study, drawings: dict[str, str]) -> str:
     """The page's HTML. `drawings`: the plots as SVG, by name."""
     said = words.captions(study)
+    days = [outcome for outcome in study.outcomes if outcome.feasible]
     pictures = [
         {"name": name, "svg": Markup(inline_svg(drawing, name, str(escape(said[name])))), "caption": said[name]}
         for name, drawing in drawings.items()
@@ -90,7 +95,8 @@ def page(study: Study, drawings: dict[str, str]) -> str:
         chain=chain_text(study.settings.chain),
         source=SOURCE,
         files=CSV_FILES,
-        days=[outcome for outcome in study.outcomes if outcome.feasible],
+        days=days,
+        days_shown=days if len(days) <= MOST_DAYS else _telling(days),
     )
 
 
@@ -145,6 +151,15 @@ def number(value: float | None, digits: int) -> str:
     if value is None:
         return "–"
     return f"{round(float(value), digits) + 0.0:,.{digits}f}".replace("-", "−")
+
+
+def _telling(days: Sequence[DayOutcome]) -> list[DayOutcome]:
+    """Days with a failed check, and of each scenario the ten with the largest gaps."""
+    shown = {id(day) for day in days if not day.checks_held}
+    for scenario in Scenario:
+        some = sorted((day for day in days if day.scenario is scenario), key=lambda day: -abs(day.gap))
+        shown |= {id(day) for day in some[:10]}
+    return [day for day in days if id(day) in shown]
 
 
 def _template(name: str) -> Template:

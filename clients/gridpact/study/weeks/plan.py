@@ -28,6 +28,9 @@ DATE = re.compile(r"(?:(\d{4})-)?(\d{2})-(\d{2})")
 LONGEST = 31
 """With a longer row of days than this, a study takes the report's two weeks of it unless days are named."""
 
+SEASONS = {12: "December to February", 3: "March to May", 6: "June to August", 9: "September to November"}
+"""By the month in which they begin, for communities north and south."""
+
 REPORT_WEEKS = (6, 12), range(21, 29)
 """Months and days of the month of the report's two weeks."""
 
@@ -94,8 +97,11 @@ def orders(community: Community, days: Sequence[str], settings: Settings) -> lis
     return found
 
 
-def chosen_days(community: Community, named: Sequence[str] | None) -> tuple[str, ...]:
+def chosen_days(community: Community, named: Sequence[str] | None, year: bool = False) -> tuple[str, ...]:
     """The days of a study: those that are named, or all; of a long row of days the report's two weeks.
+
+    Args:
+        year: all days in any case, and they must be dates.
 
     Raises:
         InputError: the community has no such day.
@@ -103,8 +109,12 @@ def chosen_days(community: Community, named: Sequence[str] | None) -> tuple[str,
     if named:
         for day in named:
             if day not in community.days:
-                raise InputError(f"'{community.name}' has no day '{day}'; its days are {_few(community.days)}")
-        return tuple(day for day in community.days if day in named)
+                community.on(day)  # says so
+    days = tuple(day for day in community.days if not named or day in named)
+    if year and (undated := [day for day in days if date_of(day) is None]):
+        raise InputError(f"'{community.name}' has a day '{undated[0]}', which is no date and so has no season")
+    if named or year:
+        return days
     if max(len(row) for row in rows_of_days(community.days)) <= LONGEST:
         return community.days
     months, in_month = REPORT_WEEKS
@@ -127,20 +137,25 @@ def rows_of_days(days: Iterable[str]) -> list[list[str]]:
     return rows
 
 
+def by_season(days: Iterable[str]) -> dict[str, list[str]]:
+    """Days that are dates, by season of three months, in the order in which the seasons come up."""
+    found: dict[str, list[str]] = {}
+    for day in days:
+        if (this := date_of(day)) is not None:
+            found.setdefault(SEASONS[this.month // 3 * 3 or 12], []).append(day)
+    return found
+
+
 def date_of(day: str) -> date | None:
-    """A day's date (`2018-06-21`, or `06-21` of a year that is not told); None where it is none."""
+    """A day's date (`2018-06-21`, or `06-21` of a year that is not told, and no leap year); None where it is none."""
     match = DATE.fullmatch(day)
     if not match:
         return None
-    year, month, number = (int(part) if part else 2000 for part in match.groups())
+    year, month, number = (int(part) if part else 2001 for part in match.groups())
     try:
         return date(year, month, number)
     except ValueError:
         return None
-
-
-def _few(days: Sequence[str]) -> str:
-    return ", ".join(days) if len(days) <= 20 else f"{days[0]} to {days[-1]}"
 
 
 @cache

@@ -38,6 +38,12 @@ from gridpact.study.words import SCENARIO, plain
 
 Plot = Callable[[Study], Figure]
 
+FEW_DAYS = 5
+"""Fewer days than this have no spread."""
+
+FEW_PERIODS = 3
+"""More periods than this do not fit beside each other with all their steps."""
+
 COLOUR = {Scenario.B: GREY, Scenario.G: GREEN, Scenario.T: VERMILION, Scenario.TG: BLUE}
 DASHES: dict[Scenario, Any] = {Scenario.B: "-", Scenario.G: "--", Scenario.T: ":", Scenario.TG: "-"}
 MARKER = {Scenario.B: "o", Scenario.G: "s", Scenario.T: "^", Scenario.TG: "D"}
@@ -157,7 +163,7 @@ def prices(study: Study) -> Figure:
         bought = np.concatenate([outcome.import_price for outcome in days])
         fed_in = np.concatenate([outcome.feed_in_price for outcome in days])
         edges = np.arange(len(bought) + 1, dtype=float)
-        axes.set_title(capital(period.name))
+        axes.set_title(_narrow(capital(period.name), len(periods)))
         axes.fill_between(edges, np.append(bought, bought[-1]), np.append(fed_in, fed_in[-1]), step="post",
                           color="#f2f2f2", linewidth=0)  # fmt: skip
         axes.stairs(bought, edges, color=IMPORT_COLOUR, linewidth=1.3, baseline=None)
@@ -207,7 +213,7 @@ def boxes(study: Study) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     panels = _panels(figure, 1, len(periods))
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(capital(period.name))
+        axes.set_title(_narrow(capital(period.name), len(periods)))
         place, ticks, labels = 0.0, [], []
         for scenario, totals in period.totals.items():
             for is_prosumer in (False, True):
@@ -279,7 +285,7 @@ def network(study: Study) -> Figure:
     limits = periods[0].baseline.days[0].voltage_limits_pu
     for column, period in enumerate(periods):
         voltages, loads = panels[:, column]
-        voltages.set_title(capital(period.name))
+        voltages.set_title(_narrow(capital(period.name), len(periods)))
         for scenario, totals in period.totals.items():
             hours = np.concatenate([np.full(len(day.start_times), day.step_hours) for day in totals.days])
             low = np.concatenate([day.voltage_pu.min(axis=0) for day in totals.days])
@@ -341,7 +347,8 @@ def trades(study: Study) -> Figure:
             spine.set(visible=True, color=PALE)
         bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=22, pad=0.02)
         bar.set_label("Energy (kWh)")
-        bar.solids.set(rasterized=False, edgecolor="face")  # two images alike would have one id in a page
+        if bar.solids is not None:
+            bar.solids.set(rasterized=False, edgecolor="face")  # two images alike would have one id in a page
     return figure
 
 
@@ -353,7 +360,7 @@ def households(study: Study) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.6 + 0.24 * len(homes)), layout="constrained")
     panels = _panels(figure, 1, len(periods), sharey=True)
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(capital(period.name))
+        axes.set_title(_narrow(capital(period.name), len(periods)))
         costs = {scenario: [home.cost for home in totals.households] for scenario, totals in period.totals.items()}
         places = np.arange(len(homes))
         everything = np.array(list(costs.values()))
@@ -380,7 +387,7 @@ def fairness(study: Study) -> Figure:
     panels = _panels(figure, 1, len(periods), sharey=True)
     handles: dict[str, Any] = {}
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(capital(period.name))
+        axes.set_title(_narrow(capital(period.name), len(periods)))
         shown = sharings(period)
         edge = 1.15 * max((float(np.abs(s.saving).max()) for s in shown if s.name != EQUAL), default=1.0)
         edge = max(edge, 0.01)
@@ -406,6 +413,29 @@ def fairness(study: Study) -> Figure:
     return figure
 
 
+@styled
+def savings(study: Study) -> Figure:
+    """What every household saves on a day, and how that spreads over the days of each period."""
+    periods = study.counted
+    homes = periods[0].baseline.households
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.24 * len(homes)), layout="constrained")
+    panels = _panels(figure, 1, len(periods), sharey=True, sharex=True)
+    for axes, period in zip(panels[0], periods, strict=True):
+        axes.set_title(_narrow(capital(period.name), len(periods)), fontsize=10 if len(periods) > 2 else 11)
+        for place, (home, saved) in enumerate(zip(homes, period.savings(study.after), strict=True)):
+            box = axes.boxplot([saved], positions=[place], widths=0.6, vert=False, whis=(5, 95), patch_artist=True,
+                               showfliers=False, medianprops={"color": INK, "linewidth": 1.6})  # fmt: skip
+            box["boxes"][0].set(facecolor=ORANGE if home.is_prosumer else SKY, edgecolor=GREY,
+                                hatch="" if home.is_prosumer else "///")  # fmt: skip
+        axes.axvline(0, color=INK, linewidth=0.9)
+        axes.grid(axis="x")
+    panels[0, 0].set_xlabel(f"Saving a day against the baseline ({currency(study)})", loc="left")
+    _names_axis(panels[0, 0], homes)
+    patches = [Patch(facecolor=SKY, edgecolor=GREY, hatch="///"), Patch(facecolor=ORANGE, edgecolor=GREY)]
+    figure.legend(patches, ["consumers, without PV", "prosumers, with PV"], loc="outside lower left", ncols=2)
+    return figure
+
+
 PLOTS: dict[str, Plot] = {
     "day": day,
     "exchange": exchange,
@@ -415,6 +445,7 @@ PLOTS: dict[str, Plot] = {
     "households": households,
     "trades": trades,
     "network": network,
+    "savings": savings,
     "fairness": fairness,
 }
 """All plots by the name of their file, in the order of the report."""
@@ -422,8 +453,14 @@ PLOTS: dict[str, Plot] = {
 
 def plots_of(study: Study) -> dict[str, Plot]:
     """The plots of a study: all that its scenarios have something to show in."""
-    traded = any(scenario.has_trades for scenario in study.settings.scenarios)
-    return {name: plot for name, plot in PLOTS.items() if traded or name != "trades"}
+    left_out = set()
+    if not any(scenario.has_trades for scenario in study.settings.scenarios):
+        left_out |= {"trades"}
+    if max(len(period.counted) for period in study.counted) < FEW_DAYS:
+        left_out |= {"savings"}
+    if len(study.counted) > FEW_PERIODS or study.year:
+        left_out |= {"day", "exchange", "prices", "trades"}  # days, or tables, too many to be read
+    return {name: plot for name, plot in PLOTS.items() if name not in left_out}
 
 
 def household(study: Study, row: int) -> Figure:
@@ -438,7 +475,7 @@ def _household(of: tuple[Study, int]) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
     panels = _panels(figure, 1, len(periods), sharey=True)
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(capital(period.name), fontsize=10)
+        axes.set_title(_narrow(capital(period.name), len(periods)), fontsize=10)
         for scenario in (Scenario.B, study.after):
             days = [day.households[row].schedule["injection_kw"] for day in period.totals[scenario].days]
             mean = -np.mean(days, axis=0)
@@ -492,6 +529,11 @@ def _days_axis(axes: Axes, days: Sequence[DayOutcome]) -> None:
         axes.axvline(start, color=PALE, linewidth=0.8, zorder=0)
     axes.set_xlim(0, starts[-1])
     axes.set_xlabel("Day (each label stands at midnight)")
+
+
+def _narrow(text: str, panels: int) -> str:
+    """A title in two lines where there are many beside each other."""
+    return text.replace(" to ", "\nto ") if panels > 2 else text
 
 
 def _names_axis(axes: Axes, homes: Sequence[HouseholdWeek]) -> None:

@@ -15,7 +15,7 @@ from gridpact.community.read import Community
 from gridpact.market.scenario import Scenario
 from gridpact.study.day import DayOutcome, HouseholdDay
 from gridpact.study.indicators import VOLTAGE_TOLERANCE_PU
-from gridpact.study.weeks.plan import ORDER, Settings, rows_of_days
+from gridpact.study.weeks.plan import ORDER, Settings, by_season, rows_of_days
 from gridpact.study.weeks.published import SUMMER, WINTER
 
 PEAK_HOURS = (6, 7, 8, 17, 18, 19)
@@ -267,6 +267,16 @@ class Period:
     def baseline(self) -> Totals:
         return self.totals[Scenario.B]
 
+    def savings(self, scenario: Scenario) -> Array:
+        """What every household saves on every day against its baseline, currency, (n, days)."""
+        pairs = zip(self.baseline.days, self.totals[scenario].days, strict=True)
+        costs = [
+            [b.cost - a.cost for b, a in zip(before.households, after.households, strict=True)]
+            for before, after in pairs
+        ]
+        saved: Array = np.array(costs).T
+        return saved
+
     def relative(self, scenario: Scenario) -> float:
         """Cost of the community, as a fraction of the baseline's."""
         base = self.baseline.community.total
@@ -280,11 +290,15 @@ class Study:
     community: Community
     settings: Settings
     outcomes: tuple[DayOutcome, ...]
+    year: bool = False  # whether the periods are the seasons of a year
 
     @cached_property
     def periods(self) -> tuple[Period, ...]:
         """The rows of days, in the order of the days; rows without any day that counts are among them."""
-        rows = rows_of_days(dict.fromkeys(outcome.day for outcome in self.outcomes))
+        days = dict.fromkeys(outcome.day for outcome in self.outcomes)
+        if self.year:
+            return tuple(self._period(row, None, name) for name, row in by_season(days).items())
+        rows = rows_of_days(days)
         seasons = self._seasons(rows)
         return tuple(self._period(row, season) for row, season in zip(rows, seasons, strict=True))
 
@@ -306,7 +320,7 @@ class Study:
     def of_day(self, day: str, scenario: Scenario) -> DayOutcome:
         return next(o for o in self.outcomes if o.day == day and o.scenario is scenario)
 
-    def _period(self, row: Sequence[str], season: str | None) -> Period:
+    def _period(self, row: Sequence[str], season: str | None, name: str = "") -> Period:
         outcomes = [outcome for outcome in self.outcomes if outcome.day in row]
         failures = tuple(outcome for outcome in outcomes if not outcome.feasible)
         failed = {outcome.day for outcome in failures}
@@ -314,7 +328,7 @@ class Study:
         kind = "week" if 5 <= len(row) <= 9 else "day" if len(row) == 1 else "days"
         span = f"day {row[0]}" if len(row) == 1 else f"{row[0]} to {row[-1]}"
         return Period(
-            name=f"{season} {kind}" if season else span,
+            name=name or (f"{season} {kind}" if season else span),
             season=season,
             days=tuple(row),
             failures=failures,

@@ -182,11 +182,15 @@ def _per_kwh(period: Period, published: dict[Scenario, Published], unit: str) ->
         f"{price:.2f} EUR on average in B"
     )
     less = period.baseline.import_kwh - period.totals[Scenario.G].import_kwh
+    when = False  # whether here too most is saved by when the community imports, not by how much
     if less > 1:
         saved = period.baseline.community.total - period.totals[Scenario.G].community.total
         ours = period.baseline.community.total / period.baseline.import_kwh
         text += f"; here it is {saved / less:.2f} {unit} against {ours:.2f}"
-    if per_kwh > 1.5 * price:
+        when = saved / less > 1.5 * ours
+    if when and per_kwh > 1.5 * price:
+        text += ". In both more is saved by importing when it is cheap than by importing less"
+    elif per_kwh > 1.5 * price:
         text += (
             ". So fewer imports alone do not explain the report's saving. Its equations (10a, b), as printed, mix the "
             "two ends of a line, which would give energy for nothing; whether its program did is not known"
@@ -346,7 +350,9 @@ def currency(study: Study) -> str:
 
 
 def _start(period: Period) -> str:
-    return f"In the {period.name}" if period.season else f"On {period.name}"
+    if period.season:
+        return f"In the {period.name}"
+    return f"{'On' if len(period.days) == 1 else 'From'} {period.name}"
 
 
 def captions(study: Study) -> dict[str, str]:
@@ -386,6 +392,10 @@ def captions(study: Study) -> dict[str, str]:
         ),
         "boxes": "What households pay over a period, without and with PV. The report's Figure 12.",
         "households": f"What each household pays over a period; all together {', '.join(pays)}.",
+        "savings": (
+            f"How much each household saves on a day in {after.name}, over the days of a period: the box holds the "
+            "middle half of the days, the whiskers nine in ten, the line is the median."
+        ),
         "trades": "Energy sold over a period, by contract; some pass on what they bought at the same time.",
         "network": (
             "Every step of a period, sorted: the lowest and the highest voltage on the feeder, and the most loaded "

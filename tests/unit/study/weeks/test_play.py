@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from gridpact.errors import InputError
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.study.day import DayOutcome
 from gridpact.study.weeks import play as module
-from gridpact.study.weeks.plan import Order, Settings, chosen_days, orders, rows_of_days
+from gridpact.study.weeks.plan import Order, Settings, by_season, chosen_days, orders, rows_of_days
 from gridpact.study.weeks.play import play
 from gridpact.study.weeks.store import kept, to_fields
 from gridpact.study.weeks.totals import Study
@@ -30,11 +30,26 @@ def test_rows_of_days() -> None:
 
 def test_a_year_is_studied_by_the_reports_two_weeks() -> None:
     days = tuple(f"{month:02d}-{day:02d}" for month in range(1, 13) for day in range(1, 32 if month != 2 else 29))
-    year = cast(Community, SimpleNamespace(name="year", days=days))
+    year = read_community("fontana16year")
+    assert len(year.days) == 364
+    assert set(year.days) < set(days)
     assert chosen_days(year, None) == (*(f"06-{d}" for d in range(21, 29)), *(f"12-{d}" for d in range(21, 29)))
     assert chosen_days(year, ["03-02", "03-01"]) == ("03-01", "03-02")
-    with pytest.raises(InputError, match="'year' has no day '02-30'"):
+    with pytest.raises(InputError, match="'fontana16year' has no day '02-30'; its days are 364 from 01-01"):
         chosen_days(year, ["02-30"])
+
+
+def test_a_year_has_four_seasons() -> None:
+    year = read_community("fontana16year")
+    seasons = by_season(chosen_days(year, None, year=True))
+    assert {name: len(days) for name, days in seasons.items()} == {
+        "December to February": 31 + 31 + 28,
+        "March to May": 92,
+        "June to August": 91,  # the source ends an hour before 31 July does
+        "September to November": 91,
+    }
+    with pytest.raises(InputError, match="a day '1', which is no date"):
+        chosen_days(read_community("tiny3"), None, year=True)
 
 
 def test_what_is_kept_is_what_was_solved(study: Study, community: Community, days_folder: Path) -> None:
