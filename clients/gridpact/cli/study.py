@@ -81,7 +81,7 @@ def _study(arguments: argparse.Namespace) -> int:
     from gridpact.study.weeks.play import play
     from gridpact.study.weeks.tables import MARKER
     from gridpact.study.weeks.totals import Study
-    from gridpact.study.weeks.words import answers, headline
+    from gridpact.study.weeks.words import answers, headline, left_out
 
     if not (folder / MARKER).exists() and (folder / "index.html").exists():
         raise InputError(f"'{folder}' holds an index.html that is of no study; choose another folder with --out")
@@ -107,6 +107,10 @@ def _study(arguments: argparse.Namespace) -> int:
         for question, sentences in answers(study).items():
             print(f"\n{question}")
             for sentence in sentences:
+                print(f"  {_shown(sentence)}")
+        if missing := [sentence for period in study.periods for sentence in left_out(period)]:
+            print("\nLeft out")
+            for sentence in missing:
                 print(f"  {_shown(sentence)}")
         print(f"\nReport: {report}")
     return 0 if study.checks_held and all(o.failure_status in (0, InfeasibleError.exit_status) for o in outcomes) else 1

@@ -46,7 +46,11 @@ def answers(study: Study) -> dict[str, list[str]]:
 
 def _pays(study: Study, period: Period) -> str:
     base, unit = period.baseline, currency(study)
-    text = f"{_start(period)} all households together pay {base.community.total:,.2f} {unit} each on its own"
+    text = ""
+    if period.failures:
+        text = f"Of {count(len(period.days), 'day')} from {plain(period.days[0], 20)} to {plain(period.days[-1], 20)} "
+        text += f"{len(period.counted)} count: the others have no plan in some scenario. "
+    text += f"{_start(period)} all households together pay {base.community.total:,.2f} {unit} each on its own"
     others = [
         f"{totals.community.total:,.2f} in {scenario.name} ({change(period.relative(scenario) - 1)})"
         for scenario, totals in period.totals.items()
