@@ -418,13 +418,14 @@ def savings(study: Study) -> Figure:
     """What every household saves on a day, and how that spreads over the days of each period."""
     periods = study.counted
     homes = periods[0].baseline.households
+    median = {"color": INK, "linewidth": 1.6}
     figure = Figure(figsize=(WIDTH, 1.5 + 0.24 * len(homes)), layout="constrained")
     panels = _panels(figure, 1, len(periods), sharey=True, sharex=True)
     for axes, period in zip(panels[0], periods, strict=True):
         axes.set_title(_narrow(capital(period.name), len(periods)), fontsize=10 if len(periods) > 2 else 11)
         for place, (home, saved) in enumerate(zip(homes, period.savings(study.after), strict=True)):
-            box = axes.boxplot([saved], positions=[place], widths=0.6, vert=False, whis=(5, 95), patch_artist=True,
-                               showfliers=False, medianprops={"color": INK, "linewidth": 1.6})  # fmt: skip
+            box = axes.boxplot([saved], positions=[place], widths=0.6, orientation="horizontal", whis=(5, 95),
+                               patch_artist=True, showfliers=False, medianprops=median)  # fmt: skip
             box["boxes"][0].set(facecolor=ORANGE if home.is_prosumer else SKY, edgecolor=GREY,
                                 hatch="" if home.is_prosumer else "///")  # fmt: skip
         axes.axvline(0, color=INK, linewidth=0.9)

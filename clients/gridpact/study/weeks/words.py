@@ -18,12 +18,7 @@ def headline(study: Study) -> str:
     """What the community saves, in one sentence."""
     if not study.counted or study.after is Scenario.B:
         return f"{plain(study.community.name)}: {count(len(study.outcomes), 'day')} solved, nothing to compare"
-    parts = [
-        f"{change(period.relative(study.after) - 1)} in the {period.name}"
-        if period.season
-        else f"{change(period.relative(study.after) - 1)} ({period.name})"
-        for period in study.counted
-    ]
+    parts = [f"{change(period.relative(study.after) - 1)} {_in(period)}" for period in study.counted]
     return f"With {AGREED[study.after]} the community pays {', '.join(parts)}"
 
 
@@ -354,9 +349,15 @@ def currency(study: Study) -> str:
 
 
 def _start(period: Period) -> str:
+    return capital(_in(period))
+
+
+def _in(period: Period) -> str:
+    """`in the summer week`, `on day 1`, `from June to August`."""
+    one = len(period.days) == 1
     if period.season:
-        return f"In the {period.name}"
-    return f"{'On' if len(period.days) == 1 else 'From'} {period.name}"
+        return f"{'on' if one else 'in'} the {period.name}"
+    return f"{'on' if one else 'from'} {period.name}"
 
 
 def captions(study: Study) -> dict[str, str]:

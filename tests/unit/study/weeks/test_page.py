@@ -19,7 +19,7 @@ from gridpact.study.weeks.tables import CSV_FILES, put_tables
 from gridpact.study.weeks.totals import Study
 
 from ..test_report import HOSTILE, Page
-from .conftest import WINTER_DAY
+from .conftest import SUMMER_DAY, WINTER_DAY
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,12 @@ def written(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_study(study, tmp_path_factory.mktemp("written") / "study").parent
 
 
-def test_the_page_has_all_its_parts(written: Path) -> None:
+def test_the_page_has_all_its_parts(written: Path, study: Study) -> None:
     shown = Page((written / "index.html").read_text(encoding="utf-8"))
     parts = {"costs", "energy", "report", "pictures", "fair", "days", "how", "files", "trust"}
-    assert parts | set(PLOTS) <= set(shown.ids)
+    assert parts | set(plots_of(study)) <= set(shown.ids)
     assert len(shown.ids) == len(set(shown.ids))
-    assert shown.tags.count("svg") == len(PLOTS)
+    assert shown.tags.count("svg") == len(plots_of(study)) == len(PLOTS) - 1  # one day has no spread
     for link in shown.links:
         assert link.startswith("#") or (written / link).is_file(), link
     for figure in ("182.40", "65.1", "302", "B-DER"):  # of the report, beside ours
@@ -72,7 +72,7 @@ def test_names_are_harmless(study: Study) -> None:
 
 def test_the_same_study_gives_the_same_files(written: Path, study: Study, tmp_path: Path) -> None:
     put_tables(study, tmp_path)
-    drawings = {name: svg(plot(study)) for name, plot in PLOTS.items()}
+    drawings = {name: svg(plot(study)) for name, plot in plots_of(study).items()}
     (tmp_path / "index.html").write_text(page(study, drawings), encoding="utf-8")
     (tmp_path / "households.html").write_text(households_page(study), encoding="utf-8")
     for path in tmp_path.iterdir():
@@ -134,6 +134,33 @@ def test_plots_of_fewer_scenarios(study: Study) -> None:
     for plot in plots_of(fewer).values():
         assert svg(plot(fewer)).endswith("</svg>\n")
     assert "Costs" in Page(page(fewer, {})).text
+
+
+def test_a_year_is_told_by_season(study: Study) -> None:
+    """The same two days all over the year: five in each of two seasons, one in a third."""
+    days = [f"{month:02d}-{day:02d}" for month in (1, 6) for day in range(1, 6)] + ["09-30"]
+    known = {o.day: [p for p in study.outcomes if p.day == o.day] for o in study.outcomes}
+    outcomes = [replace(o, day=day) for day in days for o in known[WINTER_DAY if day.startswith("01") else SUMMER_DAY]]
+    year = Study(study.community, study.settings, tuple(outcomes), year=True)
+    assert [(period.name, len(period.counted)) for period in year.counted] == [
+        ("December to February", 5),
+        ("June to August", 5),
+        ("September to November", 1),
+    ]
+    assert "savings" in plots_of(year)
+    assert "prices" not in plots_of(year)
+    drawing = svg(plots_of(year)["savings"](year))
+    assert all(home in drawing for home in ("ann", "bob", "cem"))
+    text = Page(page(year, {})).text
+    assert "From June to August" in text
+    assert "B-DER report, EUR" not in text  # no season of ours is a week of the report's
+    summer = year.counted[1]
+    one = study.periods[0]
+    assert summer.totals[Scenario.TG].community.total == pytest.approx(5 * one.totals[Scenario.TG].community.total)
+    assert summer.savings(Scenario.TG).shape == (3, 5)
+    assert summer.savings(Scenario.TG)[0] == pytest.approx(
+        one.baseline.households[0].cost - one.totals[Scenario.TG].households[0].cost
+    )
 
 
 def test_numbers() -> None:
