@@ -227,10 +227,11 @@ def boxes(study: Study) -> Figure:
                     labels.append(f"{scenario.name}{'p' if is_prosumer else 'c'}")
                 place += 0.9
             place += 0.5
-        axes.set_xticks(ticks, labels)
+        axes.set_xticks(ticks, labels, fontsize=9 if len(periods) <= 2 else 7.5)
         axes.tick_params(axis="x", length=0)
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set_ylabel(f"Cost of a household ({currency(study)})")
+        if len(periods) <= 2 or axes is panels[0, 0]:
+            axes.set_ylabel(f"Cost of a household ({currency(study)})")
         axes.grid(axis="y")
     figure.legend(
         [Patch(facecolor=SKY, edgecolor=GREY, hatch="///"), Patch(facecolor=ORANGE, edgecolor=GREY),
@@ -297,14 +298,15 @@ def network(study: Study) -> Figure:
             voltages.stairs(np.sort(high)[::-1], edges, baseline=None, **look)
             loads.stairs(np.sort(loading)[::-1], edges, baseline=None, **look)
         for limit, name in zip(limits, ("lowest allowed", "highest allowed"), strict=True):
+            text = f"{name}: {limit:g}" if len(periods) <= 2 else f"{limit:g}"
             voltages.axhline(limit, color=INK, linewidth=0.9)
-            voltages.annotate(f"{name}: {limit:g}", (1, limit), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+            voltages.annotate(text, (1, limit), xycoords=("axes fraction", "data"), xytext=(-4, 3),
                               textcoords="offset points", fontsize=8.5, ha="right", va="bottom")  # fmt: skip
         for axes in (voltages, loads):
             axes.set_xlim(0, float(np.sum(hours)))
             axes.grid(axis="y")
-        voltages.set_xlabel("Hours, sorted: lowest voltages rise, highest fall")
-        loads.set_xlabel("Hours, sorted by loading")
+    _x_label(panels[0], "Hours, sorted: lowest voltages rise, highest fall")
+    _x_label(panels[1], "Hours, sorted by loading")
     bottom, top = panels[0, 0].get_ylim()
     panels[0, 0].set_ylim(min(limits[0] - 0.004, bottom), max(limits[1] + 0.01, top))
     panels[1, 0].set_ylim(bottom=0)
@@ -368,8 +370,8 @@ def households(study: Study) -> Figure:
         for scenario, values, beside in zip(costs, everything, _beside(len(costs)), strict=True):
             axes.plot(values, places + beside, **_marks(scenario))
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_xlabel(f"Cost ({currency(study)}); below zero: earns")
         axes.grid(axis="x")
+    _x_label(panels[0], f"Cost ({currency(study)}); below zero: earns")
     _names_axis(panels[0, 0], homes)
     handles = [Line2D([], [], **_marks(scenario)) for scenario in periods[0].totals]
     labels = [f"{scenario.name}: {SCENARIO[scenario]}" for scenario in periods[0].totals]
@@ -404,10 +406,10 @@ def fairness(study: Study) -> Figure:
                               ha="right" if saving > 0 else "left", va="center")  # fmt: skip
         axes.set_xlim(-1.25 * edge, 1.25 * edge)
         axes.axvline(0, color=INK, linewidth=0.9)
-        axes.set_xlabel(f"Saving against the baseline ({currency(study)})")
         axes.grid(axis="x")
         for place in range(len(homes) - 1):
             axes.axhline(place + 0.5, color="#f2f2f2", linewidth=0.8, zorder=0)
+    _x_label(panels[0], f"Saving against the baseline ({currency(study)})")
     _names_axis(panels[0, 0], homes)
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=5)
     return figure
@@ -430,7 +432,7 @@ def savings(study: Study) -> Figure:
                                 hatch="" if home.is_prosumer else "///")  # fmt: skip
         axes.axvline(0, color=INK, linewidth=0.9)
         axes.grid(axis="x")
-    panels[0, 0].set_xlabel(f"Saving a day against the baseline ({currency(study)})", loc="left")
+    _x_label(panels[0], f"Saving a day against the baseline ({currency(study)})")
     _names_axis(panels[0, 0], homes)
     patches = [Patch(facecolor=SKY, edgecolor=GREY, hatch="///"), Patch(facecolor=ORANGE, edgecolor=GREY)]
     figure.legend(patches, ["consumers, without PV", "prosumers, with PV"], loc="outside lower left", ncols=2)
@@ -530,6 +532,15 @@ def _days_axis(axes: Axes, days: Sequence[DayOutcome]) -> None:
         axes.axvline(start, color=PALE, linewidth=0.8, zorder=0)
     axes.set_xlim(0, starts[-1])
     axes.set_xlabel("Day (each label stands at midnight)")
+
+
+def _x_label(row: Sequence[Axes], text: str) -> None:
+    """The label of panels beside each other: under each, or under the first where they are narrow."""
+    if len(row) <= 2:
+        for axes in row:
+            axes.set_xlabel(text)
+    else:
+        row[0].set_xlabel(text, loc="left")
 
 
 def _narrow(text: str, panels: int) -> str:
