@@ -22,7 +22,7 @@ from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_token
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement, encode_tariff
 from gridpact.chain.values import ClosedIteration, Phase, Progress, Setting, Theta, TradeRecord
-from gridpact.community.model import Array, CommunityDay, Prices
+from gridpact.community.model import CommunityDay, Prices
 from gridpact.files import write_atomically
 from gridpact.launch import NodeFiles, Nodes, running_nodes, warm_up
 from gridpact.market.baseline import baseline_net_kw
@@ -33,7 +33,7 @@ from gridpact.market.view import NodeView, node_views
 from gridpact.node import NodeReport
 from gridpact.node_file import write_view
 from gridpact.relay.server import RelayServer
-from gridpact.study.result import Convergence, Household, RecordedTrade, RunResult
+from gridpact.study.result import Convergence, Household, RecordedTrade, RunResult, recorded_kw
 
 NOT_A_DIGIT = re.compile(r"\D")
 TEST_TOKENS = 1000  # currency, minted to every household on a test chain
@@ -303,7 +303,7 @@ def _result(
         settings.scenario,
         np.array([household.schedule["injection_kw"] for household in households]),
         np.array([household.schedule["injection_kvar"] for household in households]),
-        {view.node: _recorded_kw(view, trades, community.step_hours) for view in views},
+        {view.node: recorded_kw(view, trades, community.step_hours) for view in views},
     )
     gas = ledger.gas + sum((report.gas for report in reports.values()), Counter())
     solve_s = max(report.solve_s for report in reports.values())
@@ -346,15 +346,3 @@ def _paid(node: int, records: Sequence[TradeRecord]) -> int:
     """What a household paid its neighbours, token units."""
     paid_by_higher = sum(record.payment for record in records if record.higher == node)
     return paid_by_higher - sum(record.payment for record in records if record.lower == node)
-
-
-def _recorded_kw(view: NodeView, trades: Sequence[RecordedTrade], step_hours: float) -> Array:
-    """The recorded trades of a household in the order of its bids, kW, positive where it sells."""
-    sold = {(t.seller, t.buyer, t.step): t.energy_kwh / step_hours for t in trades}
-    return np.array(
-        [
-            sold.get((view.node, partner.node, step), 0.0) - sold.get((partner.node, view.node, step), 0.0)
-            for partner in view.partners
-            for step in partner.steps
-        ]
-    )

@@ -30,10 +30,12 @@ from gridpact.chain.values import Phase
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.market.baseline import baseline_net_kw
+from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import node_views
 from gridpact.run import RunSettings
 from gridpact.study.convergence import plan_of
+from gridpact.study.day import outcome_of_run, solve_day
 from gridpact.study.result import RunResult
 
 DSO, NEIGHBOURS = NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS
@@ -164,6 +166,21 @@ def chain(ran: Ran) -> Chain:
 
 
 # ---------------------------------------------------------------------- what the run came to
+
+
+def test_the_day_of_a_study_is_the_same_without_a_chain(ran: Ran) -> None:
+    """Bills too, but for tokens, which have six digits after the point."""
+    scenario = ran.settings.scenario
+    on_chain = outcome_of_run(ran.result, centralised_optimum(ran.day, scenario))
+    in_memory = solve_day(ran.day, scenario, ran.settings.agreement)
+    assert scenario is Scenario.B or on_chain.iterations == in_memory.iterations
+    assert set(on_chain.trades) == set(in_memory.trades)
+    for home, same in zip(on_chain.households, in_memory.households, strict=True):
+        assert {"load_kw", "injection_kw", "injection_kvar", "import_kw", "net_sold_kw"} <= home.schedule.keys()
+        for name, values in home.schedule.items():
+            assert values == pytest.approx(same.schedule[name], abs=1e-6), name
+        assert home.cost == pytest.approx(same.cost, abs=1e-5)
+    assert on_chain.cost == pytest.approx(in_memory.cost, abs=1e-6)
 
 
 def test_run_converges(ran: Ran) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridpact.admm.agent import Agent, Submission
-from gridpact.admm.memory import Iterate, Negotiation
+from gridpact.admm.memory import Iterate, Round
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.admm.trades import bid_steps
 from gridpact.community.model import Array, CommunityDay
@@ -167,8 +167,8 @@ class LevelsIterate:
 def negotiate_levels(levels: Levels, resolution: Resolution | None = None) -> Iterator[LevelsIterate]:
     """Runs all contracts in step, one iterate after the other, for as long as it is asked."""
     resolution = resolution or Resolution()
-    above = Negotiation(levels.above, levels.penalties, resolution)
-    feeders = [Negotiation(views, levels.penalties, resolution) for views in levels.feeders]
+    above = Round(levels.above, levels.penalties, resolution)
+    feeders = [Round(views, levels.penalties, resolution) for views in levels.feeders]
     nodes = [views[-1].node for views in levels.feeders]
     gateways = tuple(
         Gateway(feeder.agents[node], above.agents[view.node])

@@ -32,8 +32,8 @@ Absence = Callable[[int], frozenset[int]]
 """Who is absent in an iteration."""
 
 
-class Negotiation:
-    """One contract's negotiation, and all its nodes.
+class Round:
+    """A round of one contract in memory, with all its nodes.
 
     Args:
         most_misses: how often a node may be silent before it is out of the round, as the contract has it.
@@ -101,6 +101,6 @@ def negotiate(
         absent: who is silent in an iteration, and
         most_misses: for how often before it is out of the round, as the contract has it.
     """
-    negotiation = Negotiation(views, penalties, resolution or Resolution(), most_misses)
+    round_ = Round(views, penalties, resolution or Resolution(), most_misses)
     for iteration in itertools.count(1):
-        yield negotiation.iterate(absent(iteration))
+        yield round_.iterate(absent(iteration))

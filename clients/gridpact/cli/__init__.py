@@ -23,6 +23,7 @@ from gridpact.cli import (
     relay,
     round,
     run,
+    study,
     verify,
     watch,
 )
@@ -36,7 +37,7 @@ Ethereum chain leads all plans to an agreement, and a second contract records th
 Begin with `gridpact run`: 16 real homes agree on one day."""
 
 COMMANDS = (
-    *(run, cases),
+    *(run, study, cases),
     *(household, node, account),
     *(deploy, verify, enrol, expel, round, watch, keystore),
     *(relay, audit),

@@ -96,7 +96,7 @@ class Community:
             InputError: the day is not among `days`, or a car cannot be charged in its window.
         """
         if day not in self.days:
-            raise InputError(f"'{self.name}' has no day '{day}'; its days are {', '.join(self.days)}")
+            raise InputError(f"'{self.name}' has no day '{day}'; its days are {_few(self.days)}")
         return CommunityDay(
             name=self.name,
             day=day,
@@ -127,6 +127,10 @@ class Community:
             battery=_battery(row),
             car=_car(row, self.step_minutes),
         )
+
+
+def _few(days: tuple[str, ...]) -> str:
+    return ", ".join(days) if len(days) <= 31 else f"{len(days)} from {days[0]} to {days[-1]}"
 
 
 def shipped_cases() -> dict[str, Path]:

@@ -26,6 +26,9 @@ class CentralisedSolution:
     injection_kvar: Array  # (n, T)
     relaxation_gap: float  # max psi v - P^2 - Q^2, per unit on 100 kVA; 0 without a network
     voltage_pu: Array | None  # (n, T)
+    nodal_price: Array | None
+    """(n, T), currency/kWh, the duals of the power balances: what one kWh more at a node costs the community in G; in
+    TG what it costs beyond the household's contract. None without a network."""
 
 
 def centralised_optimum(community: CommunityDay, scenario: Scenario) -> CentralisedSolution:
@@ -73,8 +76,10 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         solve(problem, f"the community '{community.name}' on {community.day}")
     except InfeasibleError as error:
         raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
-    gap, voltage = 0.0, None
+    gap, voltage, nodal_price = 0.0, None, None
     if flow is not None:
+        balance, *_ = flow.constraints["the power flow of the feeder"]
+        nodal_price = -np.asarray(balance.dual_value) / dt
         voltage = np.sqrt(1 + flow.voltage.value)
         gap = float(np.max(flow.relaxation_gap.value))
         if gap > EXACTNESS_LIMIT:
@@ -88,6 +93,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         injection_kvar=np.array([e.value for e in reactive]),
         relaxation_gap=gap,
         voltage_pu=voltage,
+        nodal_price=nodal_price,
     )
 
 

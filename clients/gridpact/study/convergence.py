@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gridpact.admm.agent import Agent
-from gridpact.admm.memory import negotiate
+from gridpact.admm.memory import Iterate, negotiate
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
@@ -18,7 +19,7 @@ from gridpact.market.centralised import centralised_optimum
 from gridpact.market.local import LocalSolution
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.verification import implemented_cost
-from gridpact.market.view import node_views
+from gridpact.market.view import NodeView, node_views
 
 MOST_ITERATIONS = 200
 
@@ -48,6 +49,50 @@ class Measured:
     voltage_max_pu: float = 1.0
 
 
+@dataclass(frozen=True)
+class Negotiation:
+    """A round as it would be opened on a chain, to be played in memory with the same integers."""
+
+    views: Sequence[NodeView]
+    penalties: Penalties
+    resolution: Resolution
+    tolerances: Tolerances
+
+    @staticmethod
+    def of(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> Negotiation:
+        """The round of a community.
+
+        Raises:
+            InfeasibleError: names the household that has no plan.
+        """
+        penalties = Penalties.of_community(community, baseline_net_kw(community))
+        views = node_views(community, scenario, agreement)
+        return Negotiation(views, penalties, Resolution(), Tolerances.of(views[0], penalties))
+
+    def iterates(self) -> Iterator[Iterate]:
+        """All iterates until the contract's test stops the round, or there are too many.
+
+        The test is passed one iteration late: only then have the residuals reached the chain.
+        """
+        stop = False
+        for iterate in negotiate(self.views, self.penalties, self.resolution):
+            yield iterate
+            if stop or iterate.iteration == MOST_ITERATIONS:
+                return
+            stop = self.hold(iterate)
+
+    def hold(self, iterate: Iterate) -> bool:
+        """The contract's test of an iterate."""
+        return self.tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, self.resolution)
+
+    def rms_w(self, iterate: Iterate) -> tuple[float, ...]:
+        """The four residuals of an iterate, W a coupled scalar."""
+        grid, trade = (max(count, 1) for count in iterate.scalars)
+        unit_w = 1000 * self.resolution.power_kw
+        pairs = zip(iterate.residuals.as_tuple(), (grid, grid, trade, trade), strict=True)
+        return tuple(unit_w * math.sqrt(squares / count) for squares, count in pairs)
+
+
 def measure(day: Day) -> Measured:
     """Negotiates until the contract's test would stop the round, and compares every iterate with the optimum."""
     community = read_community(day.case).on(day.day)
@@ -55,20 +100,13 @@ def measure(day: Day) -> Measured:
         reference = centralised_optimum(community, day.scenario)
     except InfeasibleError:
         return Measured(day, feasible=False)
-    penalties = Penalties.of_community(community, baseline_net_kw(community))
-    views = node_views(community, day.scenario, day.agreement)
-    resolution, tolerances = Resolution(), Tolerances.of(views[0], penalties)
     gaps: list[float] = []
     voltage_min = voltage_max = 1.0
-    relaxation_gap = 0.0
-    stop = False  # judged one iteration later, when the residuals have reached the chain
-    for iterate in negotiate(views, penalties, resolution):
+    exactness = 0.0
+    for iterate in Negotiation.of(community, day.scenario, day.agreement).iterates():
         gap, voltage_min, voltage_max = compare(community, day.scenario, iterate.agents, reference.cost)
         gaps.append(gap)
-        relaxation_gap = _relaxation_gap(iterate.agents)
-        if stop or iterate.iteration == MOST_ITERATIONS:
-            break
-        stop = tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, resolution)
+        exactness = relaxation_gap(iterate.agents)
     return Measured(
         of=day,
         feasible=True,
@@ -76,7 +114,7 @@ def measure(day: Day) -> Measured:
         to_0_1_percent=stays_below(gaps, 0.001),
         stopped_at=len(gaps),
         gap_at_stop=gaps[-1],
-        relaxation_gap=relaxation_gap,
+        relaxation_gap=exactness,
         voltage_min_pu=voltage_min,
         voltage_max_pu=voltage_max,
     )
@@ -106,7 +144,8 @@ def plan_of(agent: Agent) -> LocalSolution:
     return agent.solution
 
 
-def _relaxation_gap(agents: Mapping[int, Agent]) -> float:
+def relaxation_gap(agents: Mapping[int, Agent]) -> float:
+    """The largest relaxation gap in what the nodes solved last, p.u. on 100 kVA; 0 without a network."""
     solutions = [agent.solution for agent in agents.values() if agent.solution]
     gaps = [s.schedule["relaxation_gap_pu"].max() for s in solutions if "relaxation_gap_pu" in s.schedule]
     return float(max(gaps, default=0.0))

@@ -14,8 +14,8 @@ MARKER = "result.json"
 """The file by which a folder is known to hold a run. It is the last to be replaced."""
 
 
-def publish(folder: Path, write: Callable[[Path], None]) -> None:
-    """Makes a run's files appear in `folder`.
+def publish(folder: Path, write: Callable[[Path], None], marker: str = MARKER) -> None:
+    """Makes a run's files appear in `folder`; those of a study, which has another marker, in the same way.
 
     `write` puts them into a temporary folder beside it, which is then renamed. Where `folder` exists already,
     each file takes the place of its namesake from an earlier run; all other files stay.
@@ -30,7 +30,7 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         write(staging)
-        _move(staging, folder)
+        _move(staging, folder, marker)
     except OSError as error:
         raise InputError(
             f"the run cannot be written to '{folder}' ({error.strerror or error}); choose another folder with --out"
@@ -40,8 +40,8 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _move(staging: Path, folder: Path) -> None:
-    names = sorted((path.name for path in staging.iterdir()), key=lambda name: (name == MARKER, name))
+def _move(staging: Path, folder: Path, marker: str) -> None:
+    names = sorted((path.name for path in staging.iterdir()), key=lambda name: (name == marker, name))
     if not folder.exists():
         umask = os.umask(0)
         os.umask(umask)
@@ -51,7 +51,7 @@ def _move(staging: Path, folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"'{folder}' is a file, not a folder; choose another one with --out")
     strangers = [name for name in names if (folder / name).exists()]
-    if strangers and not (folder / MARKER).exists():
+    if strangers and not (folder / marker).exists():
         raise InputError(
             f"'{folder}' holds '{strangers[0]}', but no run that could be replaced; choose another folder with --out"
         )

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 import matplotlib.style
@@ -64,20 +64,21 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
 }
 _SALT: dict[Any, Any] = {"svg.hashsalt": "gridpact"}
-_WIDTH = 8.0  # inches
+WIDTH = 8.0  # inches
 
+Subject = TypeVar("Subject")
 Plot = Callable[[RunResult], Figure]
 
 
-def _styled(plot: Plot) -> Plot:
+def styled(plot: Callable[[Subject], Figure]) -> Callable[[Subject], Figure]:
     """Draws in the house's style, whatever the user's own matplotlib settings are, and leaves those alone."""
 
     @wraps(plot)
-    def styled(result: RunResult) -> Figure:
+    def in_style(subject: Subject) -> Figure:
         with matplotlib.style.context(["default", STYLE]):
-            return plot(result)
+            return plot(subject)
 
-    return styled
+    return in_style
 
 
 def svg(figure: Figure) -> str:
@@ -117,7 +118,7 @@ def _save(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     return buffer.getvalue()
 
 
-@_styled
+@styled
 def convergence(result: RunResult) -> Figure:
     """RMS residuals by iteration, with the limits below which all must fall."""
     figure, axes = _figure("How agreement was reached", 3.6)
@@ -179,12 +180,12 @@ def convergence(result: RunResult) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def power(result: RunResult) -> Figure:
     """The community's power over the day: sources above zero, uses below; the import price underneath."""
     indicators, community = Indicators(result), result.community
     balance = indicators.balance
-    figure = Figure(figsize=(_WIDTH, 5.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
     axes, prices = figure.subplots(2, 1, sharex=True, height_ratios=[4.2, 1])
     axes.set_title("The community's power over the day")
     edges = np.arange(community.steps + 1, dtype=float)
@@ -235,7 +236,7 @@ def power(result: RunResult) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def trades(result: RunResult) -> Figure:
     """Who sold how much to whom, over the day."""
     indicators, community = Indicators(result), result.community
@@ -250,7 +251,7 @@ def trades(result: RunResult) -> Figure:
     rows, columns = cells.shape
     crowded = max(rows, columns) > 24
     height, small, names_size = (0.17, 5.5, 6.0) if crowded else (0.28, 8.0, 8.5)
-    figure = Figure(figsize=(max(_WIDTH, 2 + 0.17 * columns), 1.8 + height * (rows + 1)), layout="constrained")
+    figure = Figure(figsize=(max(WIDTH, 2 + 0.17 * columns), 1.8 + height * (rows + 1)), layout="constrained")
     axes = figure.subplots()
     axes.set_title("Who traded with whom")
     shades = matplotlib.colormaps["Blues"]
@@ -294,7 +295,7 @@ def trades(result: RunResult) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def prices(result: RunResult) -> Figure:
     """Import price, feed-in price, and the trades' prices between them."""
     indicators, community = Indicators(result), result.community
@@ -338,7 +339,7 @@ def prices(result: RunResult) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def voltages(result: RunResult) -> Figure:
     """Voltages along the feeder: each node's range, and the feeder at its lowest and highest moment."""
     indicators, feeder, voltage = Indicators(result), result.community.feeder, result.flow.voltage_pu
@@ -407,7 +408,7 @@ PLOTS: dict[str, Plot] = {
 
 
 def _figure(title: str, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title)
     return figure, axes

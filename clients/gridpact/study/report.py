@@ -59,27 +59,36 @@ def page(result: RunResult, drawings: Mapping[str, str]) -> str:
         }
         for name, drawing in drawings.items()
     ]
-    environment = Environment(
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            result=result,
+            community=result.community,
+            currency=plain(result.community.currency, 8),
+            scenario=SCENARIO[result.scenario],
+            agreement=NETWORK_AGREEMENT[result.agreement] if result.scenario.has_network else None,
+            chain=chain_name(result),
+            headline=headline(result),
+            cost_sentence=cost_sentence(result),
+            checks_sentence=checks_sentence(result),
+            checks=indicators.checks,
+            all_held=all(check.held is not False and check.verdict != NOT_PROMISED for check in indicators.checks),
+            pictures=pictures,
+            households=indicators.households,
+            files=CSV_FILES,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Where the templates of all pages come from; what users named is escaped."""
+    found = Environment(
         loader=PackageLoader("gridpact.study"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["plain"] = plain
-    return environment.get_template("report.html").render(
-        result=result,
-        community=result.community,
-        currency=plain(result.community.currency, 8),
-        scenario=SCENARIO[result.scenario],
-        agreement=NETWORK_AGREEMENT[result.agreement] if result.scenario.has_network else None,
-        chain=chain_name(result),
-        headline=headline(result),
-        cost_sentence=cost_sentence(result),
-        checks_sentence=checks_sentence(result),
-        checks=indicators.checks,
-        all_held=all(check.held is not False and check.verdict != NOT_PROMISED for check in indicators.checks),
-        pictures=pictures,
-        households=indicators.households,
-        files=CSV_FILES,
-    )
+    found.filters["plain"] = plain
+    return found

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.market.powerflow import PowerFlow
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.verification import ImplementedCost
+from gridpact.market.view import NodeView
 
 
 @dataclass(frozen=True)
@@ -96,3 +100,15 @@ class RunResult:
     @property
     def traded_kwh(self) -> float:
         return sum(trade.energy_kwh for trade in self.trades)
+
+
+def recorded_kw(view: NodeView, trades: Sequence[RecordedTrade], step_hours: float) -> Array:
+    """The recorded trades of a household in the order of its bids, kW, positive where it sells."""
+    sold = {(t.seller, t.buyer, t.step): t.energy_kwh / step_hours for t in trades}
+    return np.array(
+        [
+            sold.get((view.node, partner.node, step), 0.0) - sold.get((partner.node, view.node, step), 0.0)
+            for partner in view.partners
+            for step in partner.steps
+        ]
+    )

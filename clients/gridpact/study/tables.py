@@ -53,7 +53,7 @@ def put_tables(result: RunResult, folder: Path) -> None:
         ("voltages.csv", voltages(result)),
         ("residuals.csv", residuals(result)),
     ):
-        (folder / name).write_text(_csv(table), encoding="utf-8", newline="")
+        (folder / name).write_text(csv_text(table), encoding="utf-8", newline="")
     text = json.dumps(result_fields(result), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / MARKER).write_text(text + "\n", encoding="utf-8")
 
@@ -98,7 +98,7 @@ def result_fields(result: RunResult) -> dict[str, Any]:
         "supplier_received": result.supplier_received,
         "settlement_sum_zero": result.settlement_sum_zero,
     }
-    return {key: _plain(value) for key, value in fields.items()}
+    return {key: plain_fields(value) for key, value in fields.items()}
 
 
 def schedules(result: RunResult) -> Iterable[Sequence[Cell]]:
@@ -115,7 +115,7 @@ def schedules(result: RunResult) -> Iterable[Sequence[Cell]]:
         for step, time in enumerate(community.start_times):
             supply = indicators.supply_kw[row, step] if result.scenario.has_contracts else None
             yield (
-                _text(home.name), home.node, step, time, home.load_kw[step], home.pv_kw[step],
+                safe_text(home.name), home.node, step, time, home.load_kw[step], home.pv_kw[step],
                 *(outcome.schedule[name][step] if name in outcome.schedule else None for name in planned),
                 outcome.schedule["injection_kw"][step], outcome.schedule["injection_kvar"][step],
                 sold[row, step], bought[row, step],
@@ -129,7 +129,7 @@ def trades(result: RunResult) -> Iterable[Sequence[Cell]]:
     yield "seller", "buyer", "step", "time", "energy_kwh", "price_per_kwh", "amount"
     for trade in sorted(result.trades, key=lambda trade: (trade.step, trade.seller, trade.buyer)):
         yield (
-            _text(indicators.name(trade.seller)), _text(indicators.name(trade.buyer)), trade.step,
+            safe_text(indicators.name(trade.seller)), safe_text(indicators.name(trade.buyer)), trade.step,
             indicators.clock(trade.step), trade.energy_kwh, trade.price_per_kwh,
             trade.energy_kwh * trade.price_per_kwh,
         )  # fmt: skip
@@ -164,7 +164,7 @@ def voltages(result: RunResult) -> Iterable[Sequence[Cell]]:
         for step, time in enumerate(community.start_times):
             voltage = result.flow.voltage_pu[row, step]
             yield (
-                _text(indicators.name(line.node)), line.node, line.parent, step, time, voltage,
+                safe_text(indicators.name(line.node)), line.node, line.parent, step, time, voltage,
                 voltage * community.feeder.nominal_voltage_v, result.flow.loading_kva[row, step],
             )  # fmt: skip
 
@@ -193,7 +193,8 @@ def _traded_kw(result: RunResult) -> tuple[Array, Array]:
     return sold, bought
 
 
-def _csv(rows: Iterable[Sequence[Cell]]) -> str:
+def csv_text(rows: Iterable[Sequence[Cell]]) -> str:
+    """Rows as CSV, numbers with at most nine digits after the point."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([_cell(cell) for cell in row] for row in rows)
@@ -211,15 +212,15 @@ def _cell(value: Cell) -> str:
     return "0" if text == "-0" else text
 
 
-def _text(name: str) -> str:
+def safe_text(name: str) -> str:
     """A name that no spreadsheet takes for a formula."""
     return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
 
 
-def _plain(value: Any) -> Any:
+def plain_fields(value: Any) -> Any:
     """What JSON knows: no numpy types, no NaN, no infinity."""
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain_fields(entry) for key, entry in value.items()}
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, (int, np.integer)):

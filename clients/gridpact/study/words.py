@@ -84,8 +84,13 @@ def nothing_traded(result: RunResult) -> str:
 
 
 def chain_name(result: RunResult) -> str:
-    """The chain without what may be secret in its address: user, password, and a key in the path."""
-    chain = plain(result.chain, 120)
+    """Where a run was: see `chain_text`."""
+    return chain_text(result.chain)
+
+
+def chain_text(chain: str) -> str:
+    """A chain without what may be secret in its address: user, password, and a key in the path."""
+    chain = plain(chain, 120)
     if "://" not in chain:
         return chain
     scheme, rest = chain.split("://", 1)

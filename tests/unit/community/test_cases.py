@@ -11,11 +11,11 @@ from gridpact.community.read import read_community, shipped_cases
 FONTANA_DAYS = [f"06-{d}" for d in range(10, 17)] + [f"12-{d}" for d in range(21, 28)]
 
 
-def test_shippedCases_areFour() -> None:
-    assert sorted(shipped_cases()) == ["amsterdam16", "fontana16", "stress16", "tiny3"]
+def test_shippedCases_areFive() -> None:
+    assert sorted(shipped_cases()) == ["amsterdam16", "fontana16", "fontana16year", "stress16", "tiny3"]
 
 
-@pytest.mark.parametrize("name", ["amsterdam16", "fontana16", "stress16", "tiny3"])
+@pytest.mark.parametrize("name", ["amsterdam16", "fontana16", "fontana16year", "stress16", "tiny3"])
 def test_everyDay_hasWholeSeries(name: str) -> None:
     community = read_community(name)
     assert community.source
@@ -66,6 +66,17 @@ def test_fontana16_isAsDescribed() -> None:
             ]
     prices = np.concatenate([community.on(label).prices.import_price for label in community.days])
     assert (prices.min(), prices.max()) == (0.21, 0.54)
+
+
+def test_fontana16year_hasTheDaysOfFontana16() -> None:
+    year, weeks = read_community("fontana16year"), read_community("fontana16")
+    for label in FONTANA_DAYS:
+        mine, theirs = year.on(label), weeks.on(label)
+        assert mine.prices.import_price.tolist() == theirs.prices.import_price.tolist()
+        for one, other in zip(mine.households, theirs.households, strict=True):
+            assert one.load_kw == pytest.approx(other.load_kw, abs=1e-4)  # what a meter gives for nothing is 0 here
+            assert one.pv_kw.tolist() == other.pv_kw.tolist()
+            assert (one.battery, one.car is None) == (other.battery, other.car is None)
 
 
 def test_amsterdam16_isAsDescribed() -> None:

@@ -1,0 +1,140 @@
+"""`gridpact study`: four scenarios over a summer and a winter week, compared with each other and with the report."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.community.read import read_community
+from gridpact.errors import GridpactError, InfeasibleError, InputError
+from gridpact.market.scenario import NetworkAgreement, Scenario
+
+NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+DAYS = """\
+days of the case, with commas between them; default all, of a case with more than a month in a row 21 to 28 June and
+December, the report's two weeks"""
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser(
+        "study", help="four scenarios over a summer and a winter week, with tables and plots like the B-DER report's"
+    )
+    command.add_argument(
+        "--case",
+        metavar="NAME|FILE",
+        help="a shipped case (see `gridpact cases`) or a community file; default fontana16",
+    )
+    command.add_argument("--days", metavar="D,D,...", help=DAYS)
+    command.add_argument(
+        "--scenarios",
+        metavar="b,t,g,tg",
+        help="what is compared with the baseline b, see `gridpact run --help`; default all",
+    )
+    command.add_argument(
+        "--network-agreement",
+        default="dso",
+        metavar="dso|neighbours",
+        help="how the grid is agreed on: with the grid operator's node (default), or between neighbours on the feeder",
+    )
+    command.add_argument(
+        "--chain",
+        default="memory",
+        metavar="CHAIN",
+        help="memory (default): the same negotiation in this process; or ganache, anvil, eth-tester, the URL of a node",
+    )
+    command.add_argument(
+        "--year",
+        action="store_true",
+        help="all days of the case (default fontana16year) by season, in b, t and tg if --scenarios does not say else",
+    )
+    command.add_argument("--relay", action="store_true", help="on a chain: signed submissions in one transaction")
+    command.add_argument(
+        "--jobs", type=int, metavar="N", help="days solved at a time; default as many as cores, one on a chain"
+    )
+    command.add_argument("--out", type=Path, metavar="DIR", help="folder of the results; default runs/CASE_study")
+    command.add_argument("--json", action="store_true", help="print study.json instead of the answers")
+    command.set_defaults(command=_study)
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    scenarios = _scenarios(arguments.scenarios or ("b,t,tg" if arguments.year else "b,t,g,tg"))
+    agreement = choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
+    jobs: int | None = arguments.jobs
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs {jobs} must be at least 1")
+    if arguments.relay and arguments.chain == "memory":
+        raise InputError("--relay is for a chain; choose one with --chain, or leave --relay out")
+    community = read_community(arguments.case or ("fontana16year" if arguments.year else "fontana16"))
+    name = NOT_IN_NAMES.sub("-", community.name) + ("_year" if arguments.year else "_study")
+    folder = arguments.out or Path("runs") / name
+    check_folder(folder)
+
+    from gridpact.study.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
+    from gridpact.study.weeks.plan import Settings, chosen_days, orders
+    from gridpact.study.weeks.play import play
+    from gridpact.study.weeks.tables import MARKER
+    from gridpact.study.weeks.totals import Study
+    from gridpact.study.weeks.words import answers, headline, left_out
+
+    if not (folder / MARKER).exists() and (folder / "index.html").exists():
+        raise InputError(f"'{folder}' holds an index.html that is of no study; choose another folder with --out")
+    named = [day.strip() for day in arguments.days.split(",") if day.strip()] if arguments.days else None
+    settings = Settings(scenarios, agreement, arguments.chain, arguments.relay)
+    planned = orders(community, chosen_days(community, named, arguments.year), settings)
+    if not arguments.json:
+        print(f"gridpact: {community.title or community.name}: {len(planned)} days and scenarios")
+    with tqdm(total=len(planned), desc="Days", unit="day", file=sys.stderr, smoothing=0.1) as bar:
+
+        def tell(order: object, outcome: object) -> None:
+            bar.update()
+
+        outcomes = play(planned, folder, jobs, tell)
+    study = Study(community, settings, tuple(outcomes), arguments.year)
+    if not study.counted:
+        raise _nothing([(outcome.failure, outcome.failure_status) for outcome in outcomes if not outcome.feasible])
+    report = write_study(study, folder)
+    if arguments.json:
+        print((folder / MARKER).read_text(encoding="utf-8"), end="")
+    else:
+        print(f"\n{_shown(headline(study))}.")
+        for question, sentences in answers(study).items():
+            print(f"\n{question}")
+            for sentence in sentences:
+                print(f"  {_shown(sentence)}")
+        if missing := [sentence for period in study.periods for sentence in left_out(period)]:
+            print("\nLeft out")
+            for sentence in missing:
+                print(f"  {_shown(sentence)}")
+        print(f"\nReport: {report}")
+    return 0 if study.checks_held and all(o.failure_status in (0, InfeasibleError.exit_status) for o in outcomes) else 1
+
+
+def _scenarios(text: str) -> tuple[Scenario, ...]:
+    """The scenarios in the order of the report; the baseline is always among them."""
+    from gridpact.study.weeks.plan import ORDER
+
+    known = {scenario.value: scenario for scenario in Scenario}
+    named = {choice("scenario", name.strip().lower(), known) for name in text.split(",")}
+    if named <= {Scenario.B}:
+        raise InputError("a study compares with the baseline b; name at least one of t, g, tg with --scenarios")
+    return tuple(scenario for scenario in ORDER if scenario in named | {Scenario.B})
+
+
+def _nothing(failures: Sequence[tuple[str | None, int]]) -> GridpactError:
+    """What to say when no day has a plan in all scenarios."""
+    worst = next(((text, status) for text, status in failures if status == InfeasibleError.exit_status), failures[0])
+    error = InfeasibleError if worst[1] == InfeasibleError.exit_status else GridpactError
+    return error(f"no day has a plan in all scenarios; for example: {worst[0]}")
+
+
+def _shown(text: str) -> str:
+    """A sentence in what the terminal can show."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return text.encode(encoding, "replace").decode(encoding)

@@ -1,0 +1,180 @@
+"""What a study consists of: which days in which scenarios, and how a finished day is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import Community
+from gridpact.errors import InputError
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.study.day import IN_MEMORY
+
+ORDER = (Scenario.B, Scenario.G, Scenario.T, Scenario.TG)
+"""Scenarios in the order of the report's tables."""
+
+DATE = re.compile(r"(?:(\d{4})-)?(\d{2})-(\d{2})")
+LONGEST = 31
+"""With a longer row of days than this, a study takes the report's two weeks of it unless days are named."""
+
+SEASONS = {12: "December to February", 3: "March to May", 6: "June to August", 9: "September to November"}
+"""By the month in which they begin, for communities north and south."""
+
+REPORT_WEEKS = (6, 12), range(21, 29)
+"""Months and days of the month of the report's two weeks."""
+
+COMPUTED_BY = ("admm", "market", "study/convergence.py", "study/day.py", "study/result.py", "study/indicators.py")
+"""The sources that a day's outcome depends on, within the package."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the days of a study are solved."""
+
+    scenarios: tuple[Scenario, ...] = ORDER
+    agreement: NetworkAgreement = NetworkAgreement.DSO
+    chain: str = IN_MEMORY
+    relay: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """One day to be solved in one scenario."""
+
+    community: CommunityDay
+    scenario: Scenario
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Of its file: the day and the scenario."""
+        day = re.sub(r"[^\w.-]+", "-", self.community.day)
+        return f"{day}_{self.scenario.value}"
+
+    @property
+    def chain(self) -> str:
+        """Where it is negotiated; in B there is nothing to negotiate."""
+        return IN_MEMORY if self.scenario is Scenario.B else self.settings.chain
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that its outcome depends on: data, settings and the program itself."""
+        told = {
+            "community": asdict(self.community) | {"preferences": sorted(self.community.preferences.items())},
+            "scenario": self.scenario.value,
+            "agreement": self.settings.agreement.value,
+            "chain": self.chain,
+            "relay": self.settings.relay and self.chain != IN_MEMORY,
+            "program": _program(),
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=_told).encode()).hexdigest()
+
+
+def orders(community: Community, days: Sequence[str], settings: Settings) -> list[Order]:
+    """All days in all scenarios, day by day.
+
+    Raises:
+        InputError: the community has no such day, or two days would have the same file.
+    """
+    found = [Order(community.on(day), scenario, settings) for day in days for scenario in settings.scenarios]
+    names: dict[str, str] = {}
+    for order in found:
+        if names.setdefault(order.name, order.community.day) != order.community.day:
+            raise InputError(
+                f"days '{names[order.name]}' and '{order.community.day}' would share the file {order.name}"
+            )
+    return found
+
+
+def chosen_days(community: Community, named: Sequence[str] | None, year: bool = False) -> tuple[str, ...]:
+    """The days of a study: those that are named, or all; of a long row of days the report's two weeks.
+
+    Args:
+        year: all days in any case, and they must be dates.
+
+    Raises:
+        InputError: the community has no such day.
+    """
+    if named:
+        for day in named:
+            if day not in community.days:
+                community.on(day)  # says so
+    days = tuple(day for day in community.days if not named or day in named)
+    if year and (undated := [day for day in days if date_of(day) is None]):
+        raise InputError(f"'{community.name}' has a day '{undated[0]}', which is no date and so has no season")
+    if named or year:
+        return days
+    if max(len(row) for row in rows_of_days(community.days)) <= LONGEST:
+        return community.days
+    months, in_month = REPORT_WEEKS
+    weeks = [day for day in community.days if (d := date_of(day)) and d.month in months and d.day in in_month]
+    return tuple(weeks) or community.days
+
+
+def rows_of_days(days: Iterable[str]) -> list[list[str]]:
+    """Days in rows without gaps; days that are no dates are all in one row."""
+    rows: list[list[str]] = []
+    before: date | None = None
+    for day in days:
+        this = date_of(day)
+        follows = bool(rows) and ((this is None and before is None) or (before and this == before + timedelta(days=1)))
+        if follows:
+            rows[-1].append(day)
+        else:
+            rows.append([day])
+        before = this
+    return rows
+
+
+def by_season(days: Iterable[str]) -> dict[str, list[str]]:
+    """Days that are dates, by season of three months, in the order in which the seasons come up."""
+    found: dict[str, list[str]] = {}
+    for day in days:
+        if (this := date_of(day)) is not None:
+            found.setdefault(SEASONS[this.month // 3 * 3 or 12], []).append(day)
+    return found
+
+
+def date_of(day: str) -> date | None:
+    """A day's date (`2018-06-21`, or `06-21` of a year that is not told, and no leap year); None where it is none."""
+    match = DATE.fullmatch(day)
+    if not match:
+        return None
+    year, month, number = (int(part) if part else 2001 for part in match.groups())
+    try:
+        return date(year, month, number)
+    except ValueError:
+        return None
+
+
+@cache
+def _program() -> str:
+    """Of the sources that compute a day."""
+    package = Path(str(resources.files("gridpact")))
+    digest = hashlib.sha256()
+    for name in COMPUTED_BY:
+        path = package / name
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(source.relative_to(package).as_posix().encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _told(value: Any) -> Any:
+    """What JSON does not know of itself."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in a fingerprint")

@@ -1,0 +1,80 @@
+"""`gridpact study` as a user meets it: exit statuses, one-sentence errors, a second run that solves nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gridpact.cli import main
+from gridpact.market.scenario import Scenario
+from gridpact.study.weeks import page, play
+
+from .conftest import SUMMER_DAY, two_days
+
+
+@pytest.fixture(autouse=True)
+def without_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing them takes seconds; `test_page` has them."""
+    monkeypatch.setattr(page, "png", lambda figure: b"")
+
+
+def test_a_study_from_a_community_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, out = str(two_days(tmp_path)), str(tmp_path / "out")
+    command = ["study", "--case", case, "--days", SUMMER_DAY, "--scenarios", "t", "--jobs", "1", "--out", out]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "Every check of every day held." in told
+    assert (tmp_path / "out" / "index.html").is_file()
+    assert sorted(path.name for path in (tmp_path / "out" / "days").iterdir()) == [
+        f"{SUMMER_DAY}_b.json",
+        f"{SUMMER_DAY}_t.json",
+    ]
+    before = (tmp_path / "out" / "study.json").read_bytes()
+    monkeypatch.setattr(play, "solve", lambda order: pytest.fail(f"{order.name} was solved again"))
+    assert main([*command, "--json"]) == 0
+    assert (tmp_path / "out" / "study.json").read_bytes() == before
+    fields = json.loads(capsys.readouterr().out)
+    assert fields["scenarios"] == [Scenario.B.value, Scenario.T.value]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--days", "1,9"], "has no day '9'"),
+        (["--scenarios", "b"], "name at least one of t, g, tg"),
+        (["--scenarios", "t,x"], "there is no scenario 'x'"),
+        (["--jobs", "0"], "--jobs 0 must be at least 1"),
+        (["--relay"], "--relay is for a chain"),
+        (["--network-agreement", "star"], "there is no network agreement 'star'"),
+    ],
+)
+def test_what_cannot_be_used(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "--case", "tiny3", "--out", str(tmp_path / "out"), *options]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    assert main(["study", "--case", "tiny3", "--out", str(tmp_path)]) == 2
+    assert "of no study" in capsys.readouterr().err
+    assert (tmp_path / "index.html").read_text() == "mine"
+    assert not (tmp_path / "days").exists()
+
+
+def test_no_day_has_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = two_days(tmp_path)
+    feeder = case.parent / "feeder.csv"
+    feeder.write_text(feeder.read_text().replace(",50,", ",6000,"))
+    command = ["study", "--case", str(case), "--days", SUMMER_DAY, "--scenarios", "tg", "--jobs", "1"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 3
+    said = capsys.readouterr().err
+    assert "no day has a plan in all scenarios; for example: 'tiny3' has no feasible plan" in said
+    assert not (tmp_path / "out" / "index.html").exists()

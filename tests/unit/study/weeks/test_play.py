@@ -1,0 +1,128 @@
+"""Which days, how they are known again, and that finished ones are not solved a second time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gridpact.community.model import CommunityDay, Prices
+from gridpact.community.read import Community, read_community
+from gridpact.errors import InputError
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.study.day import DayOutcome
+from gridpact.study.weeks import play as module
+from gridpact.study.weeks.plan import Order, Settings, by_season, chosen_days, orders, rows_of_days
+from gridpact.study.weeks.play import play
+from gridpact.study.weeks.store import kept, to_fields
+from gridpact.study.weeks.totals import Study
+
+
+def test_rows_of_days() -> None:
+    assert rows_of_days(["06-30", "07-01", "12-21"]) == [["06-30", "07-01"], ["12-21"]]
+    assert rows_of_days(["1"]) == [["1"]]
+    assert rows_of_days(["mon", "tue"]) == [["mon", "tue"]]
+    assert rows_of_days(["2018-12-31", "2019-01-01"]) == [["2018-12-31", "2019-01-01"]]
+
+
+def test_a_year_is_studied_by_the_reports_two_weeks() -> None:
+    days = tuple(f"{month:02d}-{day:02d}" for month in range(1, 13) for day in range(1, 32 if month != 2 else 29))
+    year = read_community("fontana16year")
+    assert len(year.days) == 364
+    assert set(year.days) < set(days)
+    assert chosen_days(year, None) == (*(f"06-{d}" for d in range(21, 29)), *(f"12-{d}" for d in range(21, 29)))
+    assert chosen_days(year, ["03-02", "03-01"]) == ("03-01", "03-02")
+    with pytest.raises(InputError, match="'fontana16year' has no day '02-30'; its days are 364 from 01-01"):
+        chosen_days(year, ["02-30"])
+
+
+def test_a_year_has_four_seasons() -> None:
+    year = read_community("fontana16year")
+    seasons = by_season(chosen_days(year, None, year=True))
+    assert {name: len(days) for name, days in seasons.items()} == {
+        "December to February": 31 + 31 + 28,
+        "March to May": 92,
+        "June to August": 91,  # the source ends an hour before 31 July does
+        "September to November": 91,
+    }
+    with pytest.raises(InputError, match="a day '1', which is no date"):
+        chosen_days(read_community("tiny3"), None, year=True)
+
+
+def test_what_is_kept_is_what_was_solved(study: Study, community: Community, days_folder: Path) -> None:
+    for order, outcome in zip(orders(community, community.days, Settings()), study.outcomes, strict=True):
+        again = kept(order, days_folder)
+        assert again is not None
+        assert to_fields(again) == to_fields(outcome)
+        assert again.cost == outcome.cost
+        assert again.checks == outcome.checks
+
+
+def test_finished_days_are_not_solved_again(
+    study: Study, community: Community, days_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(module, "solve", lambda order: pytest.fail(f"{order.name} was solved again"))
+    again = play(
+        orders(community, community.days, Settings()), days_folder, 1, lambda order, _: told.append(order.name)
+    )
+    assert [to_fields(outcome) for outcome in again] == [to_fields(outcome) for outcome in study.outcomes]
+    assert len(told) == len(study.outcomes)
+
+
+def test_broken_and_foreign_files_are_solved_again(
+    study: Study, community: Community, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = orders(community, community.days[:1], Settings())
+    (tmp_path / "days").mkdir()
+    texts = ["", "{}", '{"fingerprint": 1}', '{"fingerprint": "' + planned[3].fingerprint + '", "outcome": {}}']
+    for order, text in zip(planned, texts, strict=True):
+        (tmp_path / "days" / f"{order.name}.json").write_text(text)
+    solved: list[str] = []
+
+    def solve(order: Order) -> DayOutcome:
+        solved.append(order.name)
+        return study.of_day(order.community.day, order.scenario)
+
+    monkeypatch.setattr(module, "solve", solve)
+    play(planned, tmp_path, 1)
+    assert sorted(solved) == sorted(order.name for order in planned)
+    solved.clear()
+    play(planned, tmp_path, 1)
+    assert solved == []
+
+
+def test_the_fingerprint_is_of_all_that_counts(tiny3: CommunityDay) -> None:
+    first = Order(tiny3, Scenario.TG, Settings())
+    dearer = replace(tiny3, prices=Prices(tiny3.prices.import_price * 1.01))
+    chosen = replace(tiny3, preferences={("ann", "bob"): 0.01})
+    others = [
+        Order(dearer, Scenario.TG, Settings()),
+        Order(chosen, Scenario.TG, Settings()),
+        Order(tiny3, Scenario.T, Settings()),
+        Order(tiny3, Scenario.TG, Settings(agreement=NetworkAgreement.NEIGHBOURS)),
+        Order(tiny3, Scenario.TG, Settings(chain="anvil")),
+        Order(tiny3, Scenario.TG, Settings(chain="anvil", relay=True)),
+    ]
+    assert len({order.fingerprint for order in [first, *others]}) == 7
+    assert Order(read_community("tiny3").on("1"), Scenario.TG, Settings()).fingerprint == first.fingerprint
+    # the baseline is on no chain, and which scenarios it is compared with changes nothing about it
+    alone = Order(tiny3, Scenario.B, Settings())
+    assert alone.fingerprint == Order(tiny3, Scenario.B, Settings((Scenario.B,), chain="anvil")).fingerprint
+
+
+def test_days_with_one_file_name_are_refused(tiny3: CommunityDay) -> None:
+    community: Any = SimpleNamespace(name="x", on=lambda day: replace(tiny3, day=day))
+    with pytest.raises(InputError, match="days 'a b' and 'a/b' would share"):
+        orders(community, ["a b", "a/b"], Settings())
+
+
+def test_processes_find_the_same(study: Study, community: Community, tmp_path: Path) -> None:
+    planned = orders(community, community.days[:1], Settings((Scenario.B,)))
+    planned += orders(community, community.days[1:], Settings((Scenario.B,)))
+    outcomes = play(planned, tmp_path, jobs=2)
+    expected = [study.of_day(order.community.day, Scenario.B) for order in planned]
+    assert [to_fields(outcome) for outcome in outcomes] == [to_fields(outcome) for outcome in expected]

@@ -1,0 +1,174 @@
+"""What days add up to, by hand; the report's tables as printed; who gets what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gridpact.market.scenario import Scenario
+from gridpact.study.result import RecordedTrade
+from gridpact.study.weeks.fairness import by_baseline, equal_parts, sharings
+from gridpact.study.weeks.published import SUMMER, TABLES, WINTER
+from gridpact.study.weeks.tables import economic_lines, energy_lines
+from gridpact.study.weeks.totals import Study, Totals, bought_kw, passed_kw, peak_steps
+from gridpact.study.weeks.words import answers, change, differences, why
+
+from .conftest import SUMMER_DAY, WINTER_DAY
+
+
+def test_the_sunny_days_are_summer(study: Study) -> None:
+    assert [(period.season, period.days) for period in study.periods] == [
+        (SUMMER, (SUMMER_DAY,)),
+        (WINTER, (WINTER_DAY,)),
+    ]
+
+
+def test_prosumers_and_consumers_make_the_community(study: Study) -> None:
+    for period in study.counted:
+        for totals in period.totals.values():
+            assert totals.prosumers.total + totals.consumers.total == pytest.approx(totals.community.total)
+            assert totals.community.trade == pytest.approx(0, abs=1e-9)
+            assert totals.community.total == pytest.approx(sum(home.cost for home in totals.households))
+            paid = sum(home.purchases for home in totals.households)
+            assert totals.transfers == pytest.approx(paid)
+            assert sum(home.sales for home in totals.households) == pytest.approx(paid)
+
+
+def test_baseline_by_hand(study: Study) -> None:
+    """ann and cem take 24 and 18 kWh of load and car; bob 6 kWh when there is no sun. Peak hours hold the step of 6 h
+    and that of 18 h: ann 12 kWh, bob 3 kWh at 18 h."""
+    summer = study.periods[0].baseline
+    assert summer.used_kwh == pytest.approx(24 + 12 + 18)
+    assert summer.pv_kwh == pytest.approx(48)
+    home = summer.days[0].households
+    assert home[0].import_kwh == pytest.approx(24)
+    assert home[1].import_kwh == pytest.approx(6)
+    assert list(peak_steps(summer.days[0])) == [False, True, False, True]
+    expected = sum(6 * h.schedule["import_kw"][[1, 3]].sum() for h in home)
+    assert summer.peak_kwh == pytest.approx(expected)
+    assert summer.exchange_kwh == 0
+    assert bought_kw(summer.days[0])[0] == pytest.approx(sum(h.schedule["import_kw"][0] for h in home))
+
+
+def test_what_passes_from_meter_to_meter(study: Study) -> None:
+    """At 6 h bob gives 3.5 kW, ann takes 1 and cem what it takes: the lesser of both."""
+    day = study.periods[0].baseline.days[0]
+    taken = 1 + max(-day.households[2].schedule["injection_kw"][1], 0)
+    assert passed_kw(day)[1] == pytest.approx(min(taken, 3.5))
+    assert passed_kw(day)[0] == 0
+
+
+def test_transfers_are_counted_once(study: Study) -> None:
+    day = study.of_day(SUMMER_DAY, Scenario.T)
+    trades = (RecordedTrade(2, 1, 1, 2.0, 0.3), RecordedTrade(2, 3, 1, 1.0, 0.2), RecordedTrade(1, 3, 1, 1.0, 0.25))
+    totals = Totals(Scenario.T, (replace(day, trades=trades),))
+    assert totals.transfers == pytest.approx(0.6 + 0.2 + 0.25)
+    assert totals.exchange_kwh == pytest.approx(4.0)
+    ann = totals.households[0]
+    assert (ann.sales, ann.purchases) == (pytest.approx(0.25), pytest.approx(0.6))
+    assert (ann.sales_fed_in, ann.purchases_imported) == (pytest.approx(0.2), pytest.approx(0.8))
+
+
+def test_voltages_outside_are_counted_in_hours(study: Study) -> None:
+    day = study.of_day(SUMMER_DAY, Scenario.B)
+    voltage = np.ones_like(day.voltage_pu)
+    voltage[:2, 1] = 0.94
+    voltage[0, 2] = 0.9495  # tolerated
+    voltage[2, 3] = 1.06
+    totals = Totals(Scenario.B, (replace(day, voltage_pu=voltage),))
+    assert totals.hours_outside == 12
+    assert totals.voltage_pu == (0.94, 1.06)
+
+
+def test_a_day_without_a_plan_counts_in_no_scenario(study: Study) -> None:
+    outcomes = tuple(
+        replace(o, failure="no plan", failure_status=3, households=()) if (o.day, o.scenario) == failed else o
+        for failed in [(WINTER_DAY, Scenario.G)]
+        for o in study.outcomes
+    )
+    broken = Study(study.community, study.settings, outcomes)
+    assert [period.counted for period in broken.periods] == [(SUMMER_DAY,), ()]
+    assert len(broken.counted) == 1
+    assert broken.periods[1].totals[Scenario.T].days == ()
+
+
+def test_the_reports_tables_as_printed() -> None:
+    """Its percentages follow from its costs, if transfers are counted once; but for GW, where it prints 80.1 %."""
+    relative = {
+        season: {s.name: 100 * column.total / columns[Scenario.B].total for s, column in columns.items()}
+        for season, columns in TABLES.items()
+    }
+    rounded = 0.06  # printed with one digit
+    assert relative[SUMMER] == pytest.approx({"B": 100, "G": 45.8, "T": 71.5, "TG": 65.1}, abs=rounded)
+    assert relative[WINTER] == pytest.approx({"B": 100, "G": 81.0, "T": 92.9, "TG": 93.8}, abs=rounded)
+    summer = TABLES[SUMMER]
+    assert summer[Scenario.TG].prosumer_total == pytest.approx(10.69)
+    assert summer[Scenario.T].printed_total == pytest.approx(167.83)
+    assert [round(column.peak_ratio, 2) for column in summer.values()] == [0.73, 0.35, 0.69, 0.35]
+
+
+def test_tables_stand_beside_the_reports(study: Study) -> None:
+    summer = study.periods[0]
+    lines = {(line.name, line.unit): line for line in (*economic_lines(summer), *energy_lines())}
+    total = lines["Total costs", "%"]
+    assert total.ours(summer.baseline) == 100
+    assert total.ours(summer.totals[Scenario.T]) == pytest.approx(100 * summer.relative(Scenario.T))
+    assert total.theirs(TABLES[SUMMER][Scenario.TG]) == pytest.approx(65.13, abs=0.01)
+    assert lines["Prosumers' trade costs", "cost"].ours(summer.totals[Scenario.G]) is None
+    assert lines["Imports in peak hours", "kWh"].theirs(TABLES[WINTER][Scenario.TG]) == 876
+
+
+def test_every_way_of_sharing_pays_the_bill(study: Study) -> None:
+    for period in study.counted:
+        shared = sharings(period)
+        assert len(shared) == 5
+        for sharing in shared:
+            assert sharing.cost.sum() == pytest.approx(period.totals[sharing.scenario].community.total)
+            assert sharing.to_prosumers + sharing.to_consumers == pytest.approx(sharing.saving.sum())
+
+
+def test_rules_of_sharing_by_hand() -> None:
+    assert equal_parts(9.0, 3) == pytest.approx([3, 3, 3])
+    # a saving of 4 by 6 : 2; the second, who earns, earns more
+    assert by_baseline(0.0, np.array([6.0, -2.0])) == pytest.approx([3.0, -3.0])
+    assert by_baseline(6.0, np.array([8.0, 4.0])) == pytest.approx([4.0, 2.0])
+    assert by_baseline(-1.0, np.zeros(2)) == pytest.approx([-0.5, -0.5])
+
+
+def test_equal_parts_make_somebody_pay_more(study: Study) -> None:
+    """bob earns on his own: a third of the bill is a loss to him, and the table says so."""
+    equal = next(sharing for sharing in sharings(study.periods[0]) if sharing.name == "G, equal parts")
+    assert equal.worse_off == 1
+    assert equal.to_prosumers < 0 < equal.to_consumers
+
+
+def test_words_say_what_the_figures_say(study: Study) -> None:
+    summer = study.periods[0]
+    pays = answers(study)["Does it pay?"][0]
+    assert f"{summer.baseline.community.total:,.2f} EUR each on its own" in pays
+    assert change(summer.relative(Scenario.TG) - 1) in pays
+    said = differences(study, summer)
+    assert len(said) == 7
+    assert "65.1 % there" in said[0]
+    ann = why(study, summer, 0)
+    assert ann[0].startswith("On its own it would have paid 7.20 EUR; in TG it pays 5.4")
+    assert any("from neighbours" in sentence for sentence in ann)
+    bob = why(study, summer, 1)
+    assert bob[0].startswith("On its own it would have earned 4.49 EUR")
+
+
+def test_words_admit_a_check_that_failed(study: Study) -> None:
+    first = study.outcomes[1]
+    failed = replace(first, checks=(replace(first.checks[0], held=False), *first.checks[1:]))
+    broken = Study(study.community, study.settings, (study.outcomes[0], failed, *study.outcomes[2:]))
+    assert not broken.checks_held
+    said = answers(broken)["Can one trust the answer?"]
+    assert said[-1] == f"Not every check held: {SUMMER_DAY} {first.scenario.name}; see the table of days."
+
+
+def test_change_in_words() -> None:
+    assert change(-0.165) == "16.5 % less"
+    assert change(0.002) == "0.2 % more"
+    assert change(1e-5) == "as much"
