@@ -12,7 +12,8 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,7 @@ class NodeReport:
     statements: Mapping[int, list[tuple[int, int, int]]]  # partner -> (step, energy Wh, price 1e-6 currency/kWh)
     solve_s: float
     wall_s: float
+    seconds: Mapping[str, float]  # of the round by what the node did: solving, reading, sending, waiting
     gas: Counter[str] = field(default_factory=Counter)  # by what it was used for
     transactions: int = 0
 
@@ -158,6 +160,7 @@ class Node:
         self._resolution = Resolution.from_chain(setting.power_resolution_milliwatt, setting.voltage_resolution)
         self._gas: Counter[str] = Counter()
         self._solve_s = 0.0
+        self._laps = _Laps()
         self._memory: _Memory | None = None
 
     def _check_account(self) -> None:
@@ -188,7 +191,7 @@ class Node:
             ChainError: the chain failed, or another round is the current one.
             InfeasibleError, SolverError: see `LocalProblem.solve`.
         """
-        started = time.perf_counter()
+        started, self._laps = time.perf_counter(), _Laps()
         if round_ is None:
             round_ = self._wait(self._concerns_me).round
         while True:
@@ -213,6 +216,7 @@ class Node:
             statements=statements or {},
             solve_s=self._solve_s + (memory.agent.solve_seconds if memory else 0.0),
             wall_s=time.perf_counter() - started,
+            seconds=self._laps.seconds,
             gas=self._gas,
             transactions=self._aggregator.account.transactions,
         )
@@ -287,7 +291,8 @@ class Node:
         if progress.phase is Phase.DECLARING and node not in progress.present:
             self._declare(round_)
         elif progress.phase is Phase.ITERATING:
-            memory = self._catch_up(round_, progress.iteration - 1, progress.history.to_bytes(2, "big"))
+            with self._laps.doing("reading"):
+                memory = self._catch_up(round_, progress.iteration - 1, progress.history.to_bytes(2, "big"))
             if memory is None or node in memory.gone:
                 log.warning("node %d is out of round %d", node, round_)
                 self._wait(lambda now: now.round > round_ or now.phase.is_final)
@@ -469,20 +474,23 @@ class Node:
         iteration, since = progress.iteration, time.monotonic()
         running = None
         if isinstance(memory.agent.consensus, StarCentre):
-            running = self._hear(round_, progress, memory, since)
+            with self._laps.doing("waiting"):
+                running = self._hear(round_, progress, memory, since)
             if running is None:
                 return
-        submission = memory.agent.solve(running)
+        with self._laps.doing("solving"):
+            submission = memory.agent.solve(running)
         memory.sent[iteration] = submission.copies
-        words, bids = encode_copies(memory.agent.blocks, submission.copies), encode_bids(submission.bids)
-        residuals = memory.agent.residuals.as_tuple()
-        head = memory.head
-        if self._relay is not None and not memory.relay_failed:
-            signed = self._aggregator.sign(round_, iteration, head, self.view.node, words, bids, residuals)
-            if self._leave_at_relay(round_, progress, signed, since):
-                return
-            memory.relay_failed = True
-        self._try("submit", lambda: self._aggregator.submit(round_, iteration, head, words, bids, residuals))
+        with self._laps.doing("sending"):
+            words, bids = encode_copies(memory.agent.blocks, submission.copies), encode_bids(submission.bids)
+            residuals = memory.agent.residuals.as_tuple()
+            head = memory.head
+            if self._relay is not None and not memory.relay_failed:
+                signed = self._aggregator.sign(round_, iteration, head, self.view.node, words, bids, residuals)
+                if self._leave_at_relay(round_, progress, signed, since):
+                    return
+                memory.relay_failed = True
+            self._try("submit", lambda: self._aggregator.submit(round_, iteration, head, words, bids, residuals))
 
     def _leave_at_relay(self, round_: int, progress: Progress, signed: SignedSubmission, since: float) -> bool:
         """Whether the relay brought the submission to the chain in time."""
@@ -498,7 +506,8 @@ class Node:
             return moved or self.view.node in now.present
 
         left = self._phase_seconds - (time.monotonic() - since)
-        return there(self._aggregator.wait_for(there, max(LAST_CALL * left, 0.0), look_first=False))
+        with self._laps.doing("waiting"):
+            return there(self._aggregator.wait_for(there, max(LAST_CALL * left, 0.0), look_first=False))
 
     def _hear(self, round_: int, progress: Progress, memory: _Memory, since: float) -> dict[Block, Integers] | None:
         """The grid operator's node waits for the households' wishes before it answers them.
@@ -621,7 +630,8 @@ class Node:
     # ------------------------------------------------------------------ small things
 
     def _wait(self, reached: Callable[[Progress], bool]) -> Progress:
-        return self._aggregator.wait_until(reached, self._patience, close_overdue=True)
+        with self._laps.doing("waiting"):
+            return self._aggregator.wait_until(reached, self._patience, close_overdue=True)
 
     def _try(self, what: str, send: Callable[[], object]) -> None:
         """Sends, unless the round has moved on or has it already."""
@@ -635,6 +645,29 @@ class Node:
             log.info("node %d: %s", self.view.node, error)
         finally:
             self._gas[what] += self._aggregator.account.gas_used - before
+
+
+class _Laps:
+    """How long a node did what; what is done within something else does not count for that."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._what, self._since = "", time.perf_counter()
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        before = self._switch(what)
+        try:
+            yield
+        finally:
+            self._switch(before)
+
+    def _switch(self, what: str) -> str:
+        now, before = time.perf_counter(), self._what
+        if before:
+            self.seconds[before] = self.seconds.get(before, 0.0) + now - self._since
+        self._what, self._since = what, now
+        return before
 
 
 class _Memory:

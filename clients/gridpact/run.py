@@ -333,6 +333,10 @@ def _result(
         paid_total=sum(abs(record.payment) for record in ledger.records) * ledger.token_unit,
         supplier_received=ledger.supplier_received * ledger.token_unit,
         settlement_sum_zero=sum(ledger.net_payments.values()) + ledger.supplier_received == 0,
+        node_s={
+            what: float(np.mean([reports[home.node].seconds.get(what, 0.0) for home in community.households]))
+            for what in ("solving", "reading", "sending", "waiting")
+        },
     )
 
 

@@ -1,6 +1,7 @@
 """How fast it is: iterations of all shipped days, waiting on chains beside the same without a chain, and growth.
 
-    python -m gridpact.study.bench [--out FILE] [--json FILE] [--cases NAME ...] [--chains NAME ...] [--sizes 16x24 ...]
+    python -m gridpact.study.bench [--out FILE] [--json FILE] [--cases NAME ...] [--chains NAME ...]
+        [--sizes 16x24 ...] [--splits 4x64x24 ...]
 
 prints the tables of `docs/benchmarks.md`, and writes them with --out; --json writes the same figures for programs.
 """
@@ -14,6 +15,7 @@ import platform
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.admm.agent import Agent
+from gridpact.admm.levels import Levels, negotiate_levels
 from gridpact.admm.memory import negotiate
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
-from gridpact.community.grown import grown
-from gridpact.community.model import CommunityDay
+from gridpact.community.grown import feeders, grown
+from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
@@ -33,13 +36,18 @@ from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import node_views
 from gridpact.run import RunSettings, run
-from gridpact.study.convergence import MOST_ITERATIONS, Day, Measured, measure, table
+from gridpact.study.convergence import MOST_ITERATIONS, Day, Measured, Negotiation, measure, plan_of, table
+from gridpact.study.gas import Size, measured, negotiated
 
 CASES = ("fontana16", "amsterdam16", "stress16")
 CHAINS = ("anvil", "ganache", "eth-tester")
 SIZES = ("16x24", "32x24", "64x24", "128x24", "256x24", "16x96", "32x96", "64x96")
+SPLITS = ("4x64x24", "16x64x24")
 WAITING_DAY = ("fontana16", "12-22")
 GROWN_DAY = ("fontana16", "06-12")
+MOST_NODES = 128
+"""That a contract takes, node 0 included."""
+
 SCENARIO, AGREEMENT = Scenario.TG, NetworkAgreement.DSO
 
 
@@ -107,7 +115,10 @@ class Waited:
     iterations: int
     startup_s: float  # from starting the nodes to the first closed iteration
     round_s: float  # from starting the nodes to the end of the round
-    solving_s: float  # of the slowest node
+    solving_s: float  # of a household's node, on average: in its problem,
+    reading_s: float  # in what the others submitted, decoding and checking included,
+    sending_s: float  # encoding, signing and handing over; without a relay until the transaction is in a block,
+    waiting_s: float  # and for the others
     in_memory_s: float
     centralised_s: float
 
@@ -148,7 +159,7 @@ def waited(community: CommunityDay, chain: str, relay: bool) -> Waited:
         iterations=result.iterations,
         startup_s=watch.first - watch.started,
         round_s=watch.ended - watch.started,
-        solving_s=result.solve_s,
+        **{f"{what}_s": seconds for what, seconds in result.node_s.items()},
         in_memory_s=in_memory,
         centralised_s=time.perf_counter() - started,
     )
@@ -156,13 +167,14 @@ def waited(community: CommunityDay, chain: str, relay: bool) -> Waited:
 
 def waiting_table(rows: Sequence[Waited]) -> str:
     lines = [
-        "| chain | mode | iterations | to the first | round | an iteration | solving (slowest node) | in memory "
-        "| round / in memory | centralised |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| chain | mode | iterations | to the first | round | an iteration | solving | reading | sending | waiting "
+        "| in memory | round / in memory | centralised |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {row.chain} | {row.mode} | {row.iterations} | {row.startup_s:.1f} s | {row.round_s:.1f} s "
-        f"| {1000 * row.round_s / row.iterations:.0f} ms | {row.solving_s:.1f} s | {row.in_memory_s:.1f} s "
+        f"| {1000 * row.round_s / row.iterations:.0f} ms | {row.solving_s:.1f} s | {row.reading_s:.1f} s "
+        f"| {row.sending_s:.1f} s | {row.waiting_s:.1f} s | {row.in_memory_s:.1f} s "
         f"| {row.round_s / row.in_memory_s:.1f} | {row.centralised_s:.1f} s |"
         for row in rows
     ]
@@ -180,32 +192,31 @@ class Grown:
     steps: int
     iterations: int
     bytes_per_household: float  # of copies and bids that a household submits in an iteration
+    gas_per_household: float | None  # an iteration, relayed; None where the nodes are more than a contract takes
     seconds_per_household: float  # solving, an iteration
     operator_s: float  # node 0's answer, an iteration
     memory_mb: float  # of the process that holds all nodes, at most
 
 
-def grown_to(size: tuple[int, int]) -> Grown:
-    households, steps = size
+def grown_to(households: int, steps: int) -> Grown:
     case, day = GROWN_DAY
     community = grown(read_community(case).on(day), households, steps, seed=1)
-    views = node_views(community, SCENARIO, AGREEMENT)
-    penalties = Penalties.of_community(community, baseline_net_kw(community))
-    resolution, tolerances = Resolution(), Tolerances.of(views[0], penalties)
-    stop = False
-    for iterate in negotiate(views, penalties, resolution):
-        if stop or iterate.iteration == MOST_ITERATIONS:
-            break
-        stop = tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, resolution)
+    (iterate,) = deque(Negotiation.of(community, SCENARIO, AGREEMENT).iterates(), maxlen=1)
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    gas = None
+    if households < MOST_NODES:
+        size = Size(day, households, steps)
+        gas = measured(negotiated(community, compared=False), size, "relayed").gas_per_household_iteration
     homes = [agent for node, agent in iterate.agents.items() if node]
     return Grown(
         households=households,
         steps=steps,
         iterations=iterate.iteration,
         bytes_per_household=float(np.mean([_payload(agent, steps) for agent in homes])),
+        gas_per_household=gas,
         seconds_per_household=float(np.mean([agent.solve_seconds for agent in homes])) / iterate.iteration,
         operator_s=iterate.agents[0].solve_seconds / iterate.iteration,
-        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        memory_mb=memory_mb,
     )
 
 
@@ -216,13 +227,100 @@ def _payload(agent: Agent, steps: int) -> int:
 
 def growth_table(rows: Sequence[Grown]) -> str:
     lines = [
-        "| households x steps | iterations | bytes a household and iteration | solving, a household and iteration "
+        "| households x steps | iterations | bytes a household and iteration | gas, relayed | solving "
         "| node 0, an iteration | memory of all nodes in one process |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {row.households} x {row.steps} | {row.iterations} | {row.bytes_per_household:,.0f} "
+        f"| {'-' if row.gas_per_household is None else f'{row.gas_per_household:,.0f}'} "
         f"| {1000 * row.seconds_per_household:.1f} ms | {1000 * row.operator_s:.0f} ms | {row.memory_mb:,.0f} MB |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Split:
+    """A community split by feeder, an aggregator for each and one above, negotiated in memory until all would stop."""
+
+    feeders: int
+    households: int  # in all
+    steps: int
+    iterations: int
+    bytes_per_household: float  # that a household submits in an iteration
+    gateway_bytes: float  # that a gateway submits, to both contracts
+    traded_kwh: float  # of households in all,
+    beyond_kwh: float  # and of that beyond their feeder
+    imbalance_kwh: float  # what the gateways are left with
+    paid: float  # currency: all households' suppliers' bills, losses and trading costs aside
+    paid_alone: float  # the same in scenario B
+    round_s: float  # in one process
+    memory_mb: float
+
+
+def split_into(count: int, households: int, steps: int) -> Split:
+    case, day = GROWN_DAY
+    communities = feeders(read_community(case).on(day), count, households, steps, seed=1)
+    started = time.perf_counter()
+    levels, resolution = Levels.of(communities), Resolution()
+    tolerances = Tolerances.of(levels.feeders[0][0], levels.penalties)
+    for iterate in negotiate_levels(levels, resolution):
+        if iterate.hold(tolerances, resolution) or iterate.above.iteration == MOST_ITERATIONS:
+            break
+    took = time.perf_counter() - started
+    dt, prices = communities[0].step_hours, communities[0].prices
+    bids = 2 * np.array([g.below.view.bid_count + g.above.view.bid_count for g in iterate.gateways])
+    paid = alone = traded = beyond = 0.0
+    homes: list[Agent] = []
+    for community, feeder in zip(communities, iterate.feeders, strict=True):
+        gateway = max(feeder.agents)
+        alone += _bill(baseline_net_kw(community), prices, dt)
+        for household in community.households:
+            agent = feeder.agents[household.node]
+            homes.append(agent)
+            schedule = plan_of(agent).schedule
+            paid += dt * float(
+                prices.import_price @ schedule["import_kw"] - prices.feed_in_price @ schedule["feed_in_kw"]
+            )
+            sold = np.maximum(agent.trades.agreed / 2 * agent.trades.unit, 0) * dt
+            partners = np.concatenate([np.full(len(p.steps), p.node) for p in agent.view.partners])
+            traded += float(sold.sum())
+            beyond += float(sold[partners == gateway].sum())
+    return Split(
+        feeders=count,
+        households=len(homes),
+        steps=steps,
+        iterations=iterate.above.iteration,
+        bytes_per_household=float(np.mean([_payload(agent, steps) for agent in homes])),
+        gateway_bytes=float(np.mean(bids)),
+        traded_kwh=traded,
+        beyond_kwh=beyond,
+        imbalance_kwh=dt * float(sum(np.abs(gateway.imbalance_kw).sum() for gateway in iterate.gateways)),
+        paid=paid,
+        paid_alone=alone,
+        round_s=took,
+        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _bill(net_kw: Array, prices: Prices, dt: float) -> float:
+    """What suppliers charge for what they are fed with, or deliver, (..., T)."""
+    delivered, fed_in = np.maximum(-net_kw, 0), np.maximum(net_kw, 0)
+    return float(dt * np.sum(prices.import_price * delivered - prices.feed_in_price * fed_in))
+
+
+def split_table(rows: Sequence[Split]) -> str:
+    lines = [
+        "| feeders x households x steps | iterations | bytes a household and iteration | bytes a gateway | traded "
+        "| of that beyond the feeder | left with gateways | suppliers' bills, of those in B | round | memory |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row.feeders} x {row.households // row.feeders} x {row.steps} | {row.iterations} "
+        f"| {row.bytes_per_household:,.0f} | {row.gateway_bytes:,.0f} | {row.traded_kwh:,.0f} kWh "
+        f"| {row.beyond_kwh / row.traded_kwh:.0%} | {row.imbalance_kwh:.2f} kWh | {row.paid / row.paid_alone:.1%} "
+        f"| {row.round_s:.0f} s | {row.memory_mb:,.0f} MB |"
         for row in rows
     ]
     return "\n".join(lines) + "\n"
@@ -236,6 +334,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", nargs="*", default=CASES)
     parser.add_argument("--chains", nargs="*", default=CHAINS)
     parser.add_argument("--sizes", nargs="*", default=SIZES, help="households x steps")
+    parser.add_argument("--splits", nargs="*", default=SPLITS, help="feeders x households on each x steps")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
@@ -256,19 +355,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"growth: {size}")
         households, steps = map(int, size.split("x"))
         with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process each: memory is its own
-            sizes.append(pool.apply(grown_to, [(households, steps)]))
+            sizes.append(pool.apply(grown_to, [households, steps]))
+    splits = []
+    for size in arguments.splits:
+        say(f"split by feeder: {size}")
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            splits.append(pool.apply(split_into, [int(number) for number in size.split("x")]))
     say("")
     print(file=sys.stderr)
-    text = _document(days, rounds, sizes, ["python -m gridpact.study.bench", *(argv or sys.argv[1:])], started)
+    text = _document(days, rounds, sizes, splits, ["python -m gridpact.study.bench", *(argv or sys.argv[1:])], started)
     print(text)
     if arguments.out:
         write_atomically(arguments.out, text)
     if arguments.json:
-        write_atomically(arguments.json, json.dumps(_figures(days, rounds, sizes), indent=1) + "\n")
+        write_atomically(arguments.json, json.dumps(_figures(days, rounds, sizes, splits), indent=1) + "\n")
     return 0
 
 
-def _figures(days: Sequence[Measured], rounds: Sequence[Waited], sizes: Sequence[Grown]) -> dict[str, object]:
+def _figures(
+    days: Sequence[Measured], rounds: Sequence[Waited], sizes: Sequence[Grown], splits: Sequence[Split]
+) -> dict[str, object]:
     return {
         "iterations": [
             {
@@ -287,11 +393,17 @@ def _figures(days: Sequence[Measured], rounds: Sequence[Waited], sizes: Sequence
         ],
         "waiting": [asdict(row) for row in rounds],
         "growth": [asdict(row) for row in sizes],
+        "split": [asdict(row) for row in splits],
     }
 
 
 def _document(
-    days: Sequence[Measured], rounds: Sequence[Waited], sizes: Sequence[Grown], command: Sequence[str], started: float
+    days: Sequence[Measured],
+    rounds: Sequence[Waited],
+    sizes: Sequence[Grown],
+    splits: Sequence[Split],
+    command: Sequence[str],
+    started: float,
 ) -> str:
     parts = [
         "# Benchmarks",
@@ -317,8 +429,11 @@ def _document(
             "## Waiting",
             f"{WAITING_DAY[0]}, {WAITING_DAY[1]}, scenario TG, whole rounds: 17 nodes as processes on all cores (on "
             "eth-tester threads of one process), a chain that makes a block for every transaction. *To the first*: "
-            "from starting the nodes to the first closed iteration, problems built and declarations made. *In memory*: "
-            "the same iterations in one process without a chain. *Centralised*: one solver that knows everything.",
+            "from starting the nodes to the first closed iteration, problems built and declarations made. *Solving*, "
+            "*reading* (with decoding and checking), *sending* (encoding, signing, and without a relay until the "
+            "transaction is in a block) and *waiting* are a household's node's seconds of the whole round, on average. "
+            "*In memory*: the same iterations in one process without a chain. *Centralised*: one solver that knows "
+            "everything.",
             waiting_table(rounds),
         ]
     if sizes:
@@ -328,6 +443,14 @@ def _document(
             "in memory in one process. A contract takes up to 127 households; larger ones are"
             " shown for the mathematics. Gas by size: [gas.md](gas.md).",
             growth_table(sizes),
+        ]
+    if splits:
+        parts += [
+            "## Split by feeder",
+            "Where a contract is too small: an aggregator for each feeder and one above, in which the feeders' "
+            "gateways trade (see `admm/levels.py`), all in one process, until the tests of all contracts hold at once. "
+            "The first feeder is grown as above, on the others all households are scaled.",
+            split_table(splits),
         ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 

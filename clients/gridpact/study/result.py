@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class RunResult:
     paid_total: float  # currency that changed hands for trades
     supplier_received: float  # currency, for what the meters read beyond the trades; owed parts included
     settlement_sum_zero: bool
+    node_s: Mapping[str, float] = field(default_factory=dict)  # of a household's node, on average, by what it did
 
     @property
     def implemented_gap(self) -> float:
