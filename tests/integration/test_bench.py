@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from gridpact.community.read import read_community
 from gridpact.study.bench import main, waited
 
