@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -139,7 +140,10 @@ def warm_up() -> ForkServerContext:
 
 @contextmanager
 def running_nodes(files: Sequence[NodeFiles], network: Network) -> Iterator[Nodes]:
-    """Starts all nodes: as processes, or as threads where the chain lives in this process. Ends them at the exit."""
+    """Starts all nodes: as processes, or as threads where the chain lives in this process. Ends them at the exit.
+
+    Where the network has several addresses, one node after the other is given the next.
+    """
     if network.rpc_url is None:
         threads = [threading.Thread(target=_guarded, args=(item, network), daemon=True) for item in files]
         for thread in threads:
@@ -148,8 +152,8 @@ def running_nodes(files: Sequence[NodeFiles], network: Network) -> Iterator[Node
         return
     context = warm_up()
     processes = [
-        context.Process(target=_process, args=(item, network.rpc_url), name=item.folder.name, daemon=True)
-        for item in files
+        context.Process(target=_process, args=(item, url), name=item.folder.name, daemon=True)
+        for item, url in zip(files, itertools.cycle(network.rpc_urls), strict=False)
     ]
     try:
         for process in processes:

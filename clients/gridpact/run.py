@@ -52,6 +52,7 @@ class RunSettings:
     phase_seconds: int = 300
     max_misses: int = 2  # iterations that a silent node may miss before it is out
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
+    record: Path | None = None  # where to leave the record of the deployment too, on a chain that goes on
 
 
 class Watcher(Protocol):
@@ -146,7 +147,7 @@ class _Office:
             steps, round(3600 * dt), *settings.resolution.on_chain(), settings.phase_seconds, settings.max_misses
         )
         supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
-        self.record = deploy_contracts(self._manager, theta, setting, settings.chain, supplier, metering)
+        self.record = deploy_contracts(self._manager, theta, setting, self._network.name, supplier, metering)
         self._spend("deploy")
 
     @contextmanager
@@ -167,6 +168,8 @@ class _Office:
         """Gives every node its folder with key and household file, ether and test tokens; enrols all."""
         record = folder / "contracts.json"
         self.record.write(record)
+        if self._settings.record is not None:
+            self.record.write(self._settings.record)
         keys = {view.node: new_key() for view in views}
         files = []
         for view in views:

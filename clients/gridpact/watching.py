@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hexbytes import HexBytes
+from web3 import Web3
+from web3.exceptions import Web3Exception
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.contract import chain_time
@@ -165,13 +169,22 @@ class Watcher:
         for transaction, block in self._aggregator.transactions(number, self._block - WAY_BACK).items():
             if transaction in self._costs:
                 continue
-            with readable("a receipt"):
-                receipt: Any = web3.eth.get_transaction_receipt(HexBytes(transaction))
+            receipt = _receipt(web3, transaction)
             wei = int(receipt["gasUsed"]) * int(receipt.get("effectiveGasPrice", 0)) + _data_fee(receipt)
             self._costs[transaction] = Spent(int(receipt["gasUsed"]), wei, 1)
             self._block = max(self._block, block)
         costs = self._costs.values()
         return Spent(sum(one.gas for one in costs), sum(one.wei for one in costs), len(costs))
+
+
+def _receipt(web3: Web3, transaction: str) -> Any:
+    """Some nodes know a receipt a moment after the logs of its block."""
+    for pause in (0.1, 0.2, 0.5, 1.0, 2.0):
+        with contextlib.suppress(Web3Exception):
+            return web3.eth.get_transaction_receipt(HexBytes(transaction))
+        time.sleep(pause)
+    with readable("a receipt"):
+        return web3.eth.get_transaction_receipt(HexBytes(transaction))
 
 
 def _data_fee(receipt: Any) -> int:

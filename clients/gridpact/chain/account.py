@@ -211,7 +211,7 @@ class ChainAccount:
         """Waits for the receipt; sends again what the chain lost, and at a higher fee what no block takes in time."""
         now = time.monotonic()
         give_up, replace, remind = now + self.patience, now + self.replace_after, now + self.remind_after
-        for pause in itertools.chain((0.01, 0.02, 0.05, 0.1, 0.2, 0.5), itertools.repeat(1.0)):
+        for pause in itertools.chain((0.01, 0.02, 0.05, 0.1), itertools.repeat(0.2, 50), itertools.repeat(1.0)):
             receipt = self._receipt(pending.hashes)
             if receipt is not None and self._confirmed(receipt):
                 return self._judge(pending, receipt)

@@ -45,6 +45,7 @@ class Network:
     name: str
     chain_id: int
     rpc_url: str | None  # None: inside this process
+    rpc_urls: tuple[str, ...]  # of one chain, for its nodes to share; the first is `rpc_url`
     _connect: Callable[[], Web3] = field(repr=False)
 
     def connect(self) -> Web3:
@@ -92,7 +93,8 @@ class Network:
 def open_network(name_or_url: str, log: Path | None = None) -> Iterator[Network]:
     """Opens a network and, where it was started here, ends it. `log` receives what the chain prints.
 
-    Names: ganache, anvil, eth-tester; or the http:// or ws:// address of a node that runs (and goes on).
+    Names: ganache, anvil, eth-tester; or the http:// or ws:// address of a node that runs (and goes on), or several
+    such addresses of one chain with commas between them.
     """
     if name_or_url in ("ganache", "anvil"):
         with _started(name_or_url, COMMANDS[name_or_url], log) as url:
@@ -143,10 +145,19 @@ def open_imitation(imitation: Imitation, log: Path | None = None) -> Iterator[Ne
 
 
 def _at(url: str, name: str, patience: float) -> Network:
-    web3 = connect(url, patience)
-    with readable("its chain id"):
-        chain_id = web3.eth.chain_id
-    return Network(name, chain_id, url, lambda: connect(url))
+    urls = tuple(one.strip() for one in url.split(","))
+    chain_ids = []
+    for one in urls:
+        web3 = connect(one, patience)
+        with readable("its chain id"):
+            chain_ids.append(int(web3.eth.chain_id))
+    for number, chain_id in enumerate(chain_ids, 1):
+        if chain_id != chain_ids[0]:
+            raise InputError(
+                f"Of the {len(urls)} nodes, number {number} is of chain {chain_id}, the first of chain {chain_ids[0]}:"
+                " give addresses of one chain."
+            )
+    return Network(name, chain_ids[0], urls[0], urls, lambda: connect(urls[0]))
 
 
 def _unlocked(web3: Web3) -> str | None:
@@ -176,7 +187,7 @@ def _embedded() -> Network:
     def link() -> Web3:
         return Web3(EmbeddedTransport(tester, lock), middleware=[])
 
-    return Network(EMBEDDED, link().eth.chain_id, None, link)
+    return Network(EMBEDDED, link().eth.chain_id, None, (), link)
 
 
 # ---------------------------------------------------------------------- started here

@@ -39,7 +39,8 @@ def add(commands: Commands) -> None:
         "--chain",
         default="ganache",
         metavar="CHAIN",
-        help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs",
+        help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs; of several"
+        " URLs with commas between them, each of the community's nodes uses one",
     )
     command.add_argument(
         "--relay",
@@ -69,7 +70,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}, {day.day}, scenario {scenario.name}")
     with Progress() as progress:
-        settings = RunSettings(scenario=scenario, agreement=agreement, chain=arguments.chain, relay=arguments.relay)
+        settings = RunSettings(
+            scenario=scenario,
+            agreement=agreement,
+            chain=arguments.chain,
+            relay=arguments.relay,
+            record=folder / "contracts.json" if "://" in arguments.chain else None,
+        )
         result = run(day, settings, progress)
     report = write_report(result, folder)
     if arguments.json:

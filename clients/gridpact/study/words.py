@@ -90,12 +90,14 @@ def chain_name(result: RunResult) -> str:
 
 def chain_text(chain: str) -> str:
     """A chain without what may be secret in its address: user, password, and a key in the path."""
-    chain = plain(chain, 120)
+    first, *others = chain.split(",")
+    chain = plain(first, 120)
     if "://" not in chain:
         return chain
     scheme, rest = chain.split("://", 1)
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    return f"{scheme}://{host.rsplit('@', 1)[-1]}"
+    more = f" and {len(others)} more" if others else ""
+    return f"{scheme}://{host.rsplit('@', 1)[-1]}{more}"
 
 
 def captions(result: RunResult) -> dict[str, str]:

@@ -95,6 +95,29 @@ def test_open_usesANodeThatRunsAndLeavesIt(name: str, monkeypatch: pytest.Monkey
         assert answers(started.rpc_url)
 
 
+def test_open_takesSeveralEndpointsOfOneChain(name: str) -> None:
+    with open_network(name) as started:
+        url = str(started.rpc_url)
+        again = url.replace("127.0.0.1", "localhost")
+        with open_network(f"{url}, {again}") as network:
+            assert network.rpc_urls == (url, again)
+            assert (network.rpc_url, network.chain_id) == (url, started.chain_id)
+
+
+def test_open_failsOnEndpointsOfDifferentChains(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Answering:
+        def __init__(self, url: str, patience: float) -> None:
+            self.eth = self
+            self.chain_id = int(url[-1])
+
+    monkeypatch.setattr(networks, "connect", Answering)
+    with (
+        pytest.raises(InputError, match=r"Of the 3 nodes, number 3 is of chain 2, the first of chain 1"),
+        open_network("ws://here:1,ws://here:1,ws://here:2"),
+    ):
+        pass
+
+
 def test_open_quotesAChainThatDoesNotStart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "node_modules" / ".bin" / "anvil"
     program.parent.mkdir(parents=True)

@@ -61,6 +61,8 @@ def test_without_a_network_no_agreement_is_named(scenario: Scenario) -> None:
 def test_a_key_in_the_address_of_a_chain_is_not_written() -> None:
     fields = result_fields(run(chain="https://me:secret@node.example:8545/v3/secret?key=secret"))
     assert fields["chain"] == "https://node.example:8545"
+    fields = result_fields(run(chain="https://node.example:8545/secret,https://me:secret@node.example:8546/secret"))
+    assert fields["chain"] == "https://node.example:8545 and 1 more"
 
 
 def test_trades_csv_agrees_with_the_result(result: RunResult, tmp_path: Path) -> None:
