@@ -142,7 +142,7 @@ def _new(arguments: argparse.Namespace) -> int:
         print(remark)
     _tell(community)
     print(f"\nWritten to {arguments.out}. What is not measured is in households.csv and feeder.csv: look at it.")
-    print(f"Then: gridpact run --case {arguments.out} --chain eth-tester")
+    print(f"Then: gridpact run --case {arguments.out}")
     return 0
 
 

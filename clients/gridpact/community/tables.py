@@ -135,7 +135,7 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"the file '{path}' does not exist; look at its name, or at who names it") from None
+        raise InputError(f"the file '{path}' does not exist; correct its name") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the file '{path}' cannot be read as text: {error}") from None
 
