@@ -9,8 +9,9 @@ each home's own. PV output never exceeds the size of the panels, or the forecast
 
 *Cars*: a Markov chain with a transition matrix for each step over three states: at home and plugged in, driving, and
 parked elsewhere. A car leaves around the end of its window and comes home around the start, both normally distributed
-about it; between 7 and 23 h it may make short trips besides. A drive ends at home in the half of the day about the start of the window,
-elsewhere in the half about its end. The chain runs through the day before, so that it begins the day as it would be.
+about it; between 7 and 23 h it may make short trips besides. A drive ends at home in the half of the day about the
+start of the window, elsewhere in the half about its end. The chain runs through the day before, so that it begins the
+day as it would be.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def draw(community: CommunityDay, model: ErrorModel, random: np.random.Generator
 
 def fading(correlation: float, step_hours: float, steps: int) -> Array:
     """What is left of an error after 1, 2, ... steps, (steps,): the best guess at each from the error of now."""
-    faded: Array = correlation ** (step_hours * np.arange(1, steps + 1))
+    faded: Array = np.power(correlation, step_hours * np.arange(1, steps + 1))
     return faded
 
 
