@@ -158,7 +158,7 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
                 <= feeder.voltage_max_pu + 1e-6
             ]
             sentence += f"alone, voltages leave their limits {_at(broken)}; "
-        sentence += f"no feasible plan in {after.name} {_at(without)}."
+        sentence += f"{after.name} has a feasible plan {f'everywhere but {_at(without)}' if without else 'everywhere'}."
         said.append(sentence)
     return said
 
@@ -560,7 +560,8 @@ def _recourse_table(outcome: Uncertainty, currency: str) -> Table:
         "What is left of the saving",
         [
             "Recourse", f"saving, {currency}: 5 %", "25 %", "median", "75 %", "95 %", "left of planned",
-            "draws that lose", f"adders, {currency}", "public charging, kWh", "days outside voltage limits", "the same in B",
+            "draws that lose", f"adders, {currency}", "public charging, kWh", "days outside voltage limits",
+            "the same in B",
         ],
         rows,
         f"Planned: {number(outcome.planned_cost)} {currency} instead of {number(outcome.baseline_cost)}, a saving of "

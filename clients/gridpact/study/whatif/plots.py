@@ -91,7 +91,7 @@ def penetration(outcome: Penetration) -> Figure:
     if no_plan:
         handles.append(Line2D([], [], marker="x", linestyle="", color=INK, markersize=6, markeredgewidth=1.6))
         labels.append("no feasible plan")
-    figure.legend(handles, labels, loc="outside lower left", ncols=5)
+    figure.legend(handles, labels, loc="outside lower left", ncols=3)
     return figure
 
 
@@ -144,7 +144,7 @@ def sensitivity(outcome: Sensitivity) -> Figure:
     if no_plan:
         handles.append(Line2D([], [], marker="x", linestyle="", color=INK, markersize=6, markeredgewidth=1.6))
         labels.append("no feasible plan")
-    figure.legend(handles, labels, loc="outside lower left", ncols=6)
+    figure.legend(handles, labels, loc="outside lower left", ncols=3)
     return figure
 
 
@@ -167,7 +167,7 @@ def adders(outcome: Sensitivity) -> Figure:
     axes.set_xlabel(f"Imbalance adder ({currency} per kWh of deviation from the plan)")
     axes.set_ylabel(f"Saving over B ({currency})\nmedian, and 5 to 95 % of draws")
     axes.grid(axis="y")
-    figure.legend(loc="outside lower left", ncols=4)
+    figure.legend(loc="outside lower left", ncols=3)
     return figure
 
 
@@ -322,7 +322,8 @@ def _lines(axes: Axes, x: Sequence[float], figures: Sequence[PointFigures], of: 
 def _mark_no_plan(axes: Axes, x: Sequence[float], points: Sequence[Sequence[PointFigures]]) -> bool:
     """A cross at the bottom where some scenario has no plan; whether there was one."""
     without = [value for value, figures in zip(x, points, strict=True) if not all(f.feasible for f in figures)]
-    axes.plot(without, np.full(len(without), 0.05), "x", color=INK, transform=axes.get_xaxis_transform(), markersize=6,
+    if without:
+        axes.plot(without, np.full(len(without), 0.05), "x", color=INK, transform=axes.get_xaxis_transform(), markersize=6,
               markeredgewidth=1.6, clip_on=False)  # fmt: skip
     return bool(without)
 
