@@ -154,7 +154,7 @@ def _replanned(home: Household, actual: Actual, terms: Terms, recourse: Recourse
     needed = home.car.energy_kwh if home.car else 0.0
     for now in [0] if once else range(steps):
         load, pv = actual.load_kw[now:].copy(), actual.pv_kw[now:].copy()
-        at_home = None if actual.at_home is None else np.asarray(actual.at_home[now:], dtype=float)
+        at_home = None if actual.at_home is None else np.array(actual.at_home[now:])
         if not once:
             load[1:], pv[1:] = actual.guess_load_kw[now, now + 1 :], actual.guess_pv_kw[now, now + 1 :]
             if home.car is not None and at_home is not None:
