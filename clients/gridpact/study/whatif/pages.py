@@ -296,7 +296,7 @@ def sensitivity_page(outcome: Sensitivity) -> Page:
                 {
                     "adder": point.adder,
                     **{
-                        r.value: {"savings": s, "mean": float(np.mean(s)), "adder_paid_mean": point.paid[r]}
+                        r.value: {"savings": s.tolist(), "mean": float(np.mean(s)), "adder_paid_mean": point.paid[r]}
                         for r, s in point.savings.items()
                     },
                 }
