@@ -16,7 +16,9 @@ SENSITIVITY = ["sensitivity", "--case", "tiny3", "--jobs", "1"]
 
 def test_penetration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "p"
-    assert main([*PENETRATION, "--shares", "0,100", "--devices", "battery", "--out", str(out)]) == 0
+    assert (
+        main([*PENETRATION, "--shares", "0,100", "--devices", "battery", "--scenarios", "b,t", "--out", str(out)]) == 0
+    )
     said = capsys.readouterr().out
     assert "of households with batteries" in said
     assert f"Report: {out / 'index.html'}" in said

@@ -50,6 +50,11 @@ def _start(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _share(share: float) -> str:
+    """A share of households: 50 %, 62.5 %."""
+    return f"{100 * share:.3g} %"
+
+
 def _figures(figures: Mapping[Scenario, PointFigures]) -> dict[str, Any]:
     """For the JSON file."""
     return {
@@ -123,7 +128,8 @@ def _penetration_headline(outcome: Penetration, after: Scenario, currency: str) 
     first, last = points[0], points[-1]
     costs = [point.figures[after].cost for point in (first, last)]
     return (
-        f"From {first.share:.0%} to {last.share:.0%} of households with {MIX_NAME[mix]}, the {_period(outcome.days)} "
+        f"From {_share(first.share)} to {_share(last.share)} of households with {MIX_NAME[mix]}, the "
+        f"{_period(outcome.days)} "
         f"{'cost' if len(outcome.days) > 1 else 'costs'} {number(costs[0])} to {number(costs[1])} {currency} in "
         f"{after.name}"
     )
@@ -145,7 +151,8 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
             if saved:
                 best = max(saved, key=lambda entry: entry[1])
                 sentence += (
-                    f"{after.name} saves most at {best[0]:.0%}, {number(best[1])} {plain(outcome.days[0].currency, 8)} "
+                    f"{after.name} saves most at {_share(best[0])}, {number(best[1])} "
+                    f"{plain(outcome.days[0].currency, 8)} "
                     "over everybody alone; "
                 )
             broken = [
@@ -164,7 +171,7 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
 
 
 def _at(shares: Sequence[float]) -> str:
-    return "at " + ", ".join(f"{share:.0%}" for share in shares) if shares else "nowhere"
+    return "at " + ", ".join(_share(share) for share in shares) if shares else "nowhere"
 
 
 def _penetration_table(outcome: Penetration, mix: Mix, currency: str) -> Table:
@@ -174,7 +181,7 @@ def _penetration_table(outcome: Penetration, mix: Mix, currency: str) -> Table:
         header += ["iterations a day"] if scenario is not Scenario.B else []
     rows = []
     for point in outcome.of(mix):
-        row = [f"{point.share:.0%} ({_owners(point)})"]
+        row = [f"{_share(point.share)} ({_owners(point)})"]
         for scenario, figures in point.figures.items():
             iterations = [number(figures.iterations, 0)] if scenario is not Scenario.B else []
             if figures.feasible:
@@ -201,7 +208,7 @@ def _penetration_method(outcome: Penetration) -> list[str]:
         if typical.pv_kw_per_kwp is not None
         else "no panels, since the case has none"
     )
-    own = ", ".join(f"{device.value} {outcome.own_share(device):.0%}" for device in Device)
+    own = ", ".join(f"{device.value} {_share(outcome.own_share(device))}" for device in Device)
     return [
         f"Households get devices in an order that is drawn once (seed {outcome.settings.seed}), those first that "
         "have one "
@@ -491,6 +498,7 @@ def _recourse_fields(outcome: Uncertainty, recourse: Recourse) -> dict[str, Any]
         "saving_mean": float(np.mean(savings)),
         "saving_quantiles": {str(q): value for q, value in quantiles(savings).items()},
         "left_of_planned_median": _left(outcome, recourse),
+        "saving_median_if_netted": float(np.median(outcome.savings_if_netted(recourse))),
         "draws_with_a_loss": float(np.mean(savings < 0)),
         "adder_mean": mean(lambda d: d.planned.adder),
         "deviation_kwh_mean": mean(lambda d: d.planned.deviation_kwh),
@@ -534,7 +542,8 @@ def _uncertainty_answers(outcome: Uncertainty, currency: str) -> list[str]:
             f"{_start(RECOURSE_NAME[recourse])}: median {number(q[0.5])} {currency}, 5 to 95 % of draws "
             f"{number(q[0.05])} to {number(q[0.95])}; {percent_text(float(np.mean(savings < 0)), 0)} of draws lose. "
             f"Households deviate by {number(deviation, 0)} kWh and pay {number(adder)} {currency} of adders for it; if "
-            f"neighbours' deviations were netted first, {number(netted, 0)} kWh would be left."
+            f"neighbours' deviations were netted first, {number(netted, 0)} kWh would be left, and a median saving of "
+            f"{number(float(np.median(outcome.savings_if_netted(recourse))))} {currency}."
         )
     return said
 
@@ -611,9 +620,10 @@ def _uncertainty_method(outcome: Uncertainty, currency: str) -> list[str]:
         f"the forecast times an error that is right on average (relative standard deviation {settings.model.load:g} "
         "for "
         f"loads, {settings.model.pv:g} for PV, correlation {settings.model.correlation:g} from hour to hour; "
-        f"{settings.model.common_sky:.0%} of the PV error's variance is common to all). Over all draws the mean "
+        f"{_share(settings.model.common_sky)} of the PV error's variance is common to all). Over all draws the mean "
         "error of "
-        f"a home and step is {outcome.load_error:.0%} of the load and {outcome.pv_error:.0%} of the PV output.",
+        f"a home and step is {percent_text(outcome.load_error, 0)} of the load and "
+        f"{percent_text(outcome.pv_error, 0)} of the PV output.",
         *(
             [
                 "Cars follow a Markov chain with a transition matrix for each step (at home, driving, elsewhere): they "

@@ -323,8 +323,9 @@ def _mark_no_plan(axes: Axes, x: Sequence[float], points: Sequence[Sequence[Poin
     """A cross at the bottom where some scenario has no plan; whether there was one."""
     without = [value for value, figures in zip(x, points, strict=True) if not all(f.feasible for f in figures)]
     if without:
-        axes.plot(without, np.full(len(without), 0.05), "x", color=INK, transform=axes.get_xaxis_transform(), markersize=6,
-              markeredgewidth=1.6, clip_on=False)  # fmt: skip
+        place = np.full(len(without), 0.05)
+        axes.plot(without, place, "x", color=INK, transform=axes.get_xaxis_transform(), markersize=6,
+                  markeredgewidth=1.6, clip_on=False)  # fmt: skip
     return bool(without)
 
 

@@ -115,6 +115,11 @@ class Uncertainty:
         """Of each draw, over all days, (draws,)."""
         return self.over_days(recourse, lambda d: d.saving)
 
+    def savings_if_netted(self, recourse: Recourse) -> Array:
+        """The same, had the adder been paid on the sum of all households' deviations only, (draws,)."""
+        netted = self.over_days(recourse, lambda d: d.planned.deviation_kwh - d.planned.netted_kwh)
+        return self.savings(recourse) + self.settings.adder * netted
+
     def over_days(self, recourse: Recourse, of: Callable[[Draw], float]) -> Array:
         """A sum over the days of each draw, (draws,)."""
         total = np.zeros(self.settings.draws)
