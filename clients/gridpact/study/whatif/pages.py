@@ -522,11 +522,16 @@ def _main_recourse(outcome: Uncertainty) -> Recourse:
 def _uncertainty_headline(outcome: Uncertainty, currency: str) -> str:
     recourse = _main_recourse(outcome)
     median = float(np.median(outcome.savings(recourse)))
+    if median < 0:
+        return (
+            f"A planned saving of {number(outcome.planned_saving)} {currency} becomes a loss of {number(-median)} when "
+            "forecasts err (median)"
+        )
     left = _left(outcome, recourse)
     share = f" ({percent_text(left, 0)})" if left is not None else ""
     return (
         f"Of a planned saving of {number(outcome.planned_saving)} {currency}, {number(median)}{share} is left when "
-        "forecasts err"
+        "forecasts err (median)"
     )
 
 
