@@ -75,6 +75,24 @@ def _figures(figures: Mapping[Scenario, PointFigures]) -> dict[str, Any]:
     }
 
 
+def _trust(points: Sequence[tuple[str, Mapping[Scenario, PointFigures]]]) -> str:
+    """How far the agreed plans are from the optimum of one optimiser that knows everything."""
+    agreed = [
+        (name, scenario, figures)
+        for name, by_scenario in points
+        for scenario, figures in by_scenario.items()
+        if scenario is not Scenario.B and figures.feasible
+    ]
+    if not agreed:
+        return "There is no agreed plan that could be checked."
+    name, scenario, worst = max(agreed, key=lambda entry: entry[2].gap)
+    text = f"The agreed plans lie at most {percent_text(worst.gap, 3)} above the optimum ({name}, {scenario.name})"
+    doubtful = [f"{name} in {s.name}" for name, s, figures in agreed if figures.verdict != "ok"]
+    if not doubtful:
+        return f"{text}, and every check of every point held."
+    return f"{text}. A check did not hold (the limit is 0.1 %) at {', '.join(doubtful)}: read these with care."
+
+
 # ---------------------------------------------------------------------- penetration
 
 
@@ -167,7 +185,7 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
             sentence += f"alone, voltages leave their limits {_at(broken)}; "
         sentence += f"{after.name} has a feasible plan {f'everywhere but {_at(without)}' if without else 'everywhere'}."
         said.append(sentence)
-    return said
+    return [*said, _trust([(f"{MIX_NAME[p.mix]} {_share(p.share)}", p.figures) for p in outcome.points])]
 
 
 def _at(shares: Sequence[float]) -> str:
@@ -178,17 +196,18 @@ def _penetration_table(outcome: Penetration, mix: Mix, currency: str) -> Table:
     header = ["Share"]
     for scenario in outcome.settings.scenarios:
         header += [f"{scenario.name}: cost, {currency}", "import, kW", "voltage, p.u."]
-        header += ["iterations a day"] if scenario is not Scenario.B else []
+        header += ["iterations a day", "above the optimum"] if scenario is not Scenario.B else []
     rows = []
     for point in outcome.of(mix):
         row = [f"{_share(point.share)} ({_owners(point)})"]
         for scenario, figures in point.figures.items():
-            iterations = [number(figures.iterations, 0)] if scenario is not Scenario.B else []
+            agreed = scenario is not Scenario.B
+            agreement = [number(figures.iterations, 0), percent_text(figures.gap, 3)] if agreed else []
             if figures.feasible:
                 voltages = f"{figures.voltage_min_pu:.3f} to {figures.voltage_max_pu:.3f}"
-                row += [number(figures.cost), number(figures.peak_kw, 1), voltages, *iterations]
+                row += [number(figures.cost), number(figures.peak_kw, 1), voltages, *agreement]
             else:
-                row += [figures.verdict, "–", "–", *(["–"] if iterations else [])]
+                row += [figures.verdict, *["–"] * (4 if agreed else 2)]
         rows.append(row)
     failures = [day.failure for p in outcome.of(mix) for f in p.figures.values() for day in f.failures if day.failure]
     note = f"For example: {failures[0]}." if failures else ""
@@ -366,6 +385,8 @@ def _sensitivity_answers(outcome: Sensitivity) -> list[str]:
             )
     if outcome.not_delivered:
         said.append(f"Nothing was delivered with adders: {outcome.not_delivered}.")
+    if outcome.points:
+        said.append(_trust([(f"{p.parameter.value} {p.value:g}", p.figures) for p in outcome.points]))
     return said
 
 
@@ -381,14 +402,14 @@ def _sensitivity_table(outcome: Sensitivity, parameter: Parameter, currency: str
         tg = point.figures[Scenario.TG]
         if tg.feasible:
             row += [number(tg.total(lambda d: d.traded_kwh), 1), number(tg.peak_kw, 1), f"{tg.voltage_min_pu:.3f}"]
-            row.append(number(tg.iterations, 0))
+            row += [number(tg.iterations, 0), percent_text(tg.gap, 3)]
         else:
-            row += ["–"] * 4
+            row += ["–"] * 5
         rows.append(row)
     header = [
         _start(PARAMETER_WORDS[parameter]).removeprefix("The ").capitalize(),
         *(f"{s.name}: cost, {currency}" for s in scenarios), "T: saving", "TG: saving", "TG: traded, kWh",
-        "import, kW", "lowest voltage, p.u.", "iterations a day",
+        "import, kW", "lowest voltage, p.u.", "iterations a day", "above the optimum",
     ]  # fmt: skip
     unit = {
         Parameter.CHI: f"Trading coefficient in {currency}/kWh.",

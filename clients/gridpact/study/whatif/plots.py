@@ -193,6 +193,7 @@ def spans(outcome: Sensitivity) -> Figure:
     names = [PARAMETER_NAME[parameter].format(currency=currency) for _, parameter, *_ in bars]
     axes.set_yticks(range(len(bars)), [name[:1].upper() + name[1:] for name in names])
     axes.tick_params(axis="y", length=0)
+    axes.use_sticky_edges = False  # bars do not begin at zero
     axes.margins(x=0.12)
     axes.set_xlabel("Saving over B with the same number (% of B); the ends name the parameter's value there")
     axes.grid(axis="x")
@@ -332,7 +333,7 @@ def _mark_no_plan(axes: Axes, x: Sequence[float], points: Sequence[Sequence[Poin
 def _limits(axes: Axes, day: CommunityDay) -> None:
     for limit in (day.feeder.voltage_min_pu, day.feeder.voltage_max_pu):
         axes.axhline(limit, color=INK, linewidth=0.8)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3f}"))
 
 
 def _scenario_legend(scenarios: Sequence[Scenario]) -> tuple[list[Any], list[str]]:

@@ -134,6 +134,11 @@ class PointFigures:
         return self.total(lambda day: day.iterations) / len(self.days)
 
     @property
+    def gap(self) -> float:
+        """The largest of a day, a fraction."""
+        return max((abs(day.gap) for day in self.days), default=0.0)
+
+    @property
     def verdict(self) -> str:
         """One word: ok, or what is wrong."""
         if not self.feasible:

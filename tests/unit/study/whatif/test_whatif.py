@@ -70,6 +70,7 @@ def test_points_without_a_plan_are_told() -> None:
     assert both.verdict == "no feasible plan"
     assert both.failures == (bad,)
     assert PointFigures((good,)).verdict == "ok"
+    assert PointFigures((replace(good, gap=-0.003), good)).gap == 0.003
     assert PointFigures((replace(good, checks_held=False),)).verdict == "a check failed"
     assert PointFigures((replace(good, converged=False),)).verdict == "not agreed"
 
