@@ -86,7 +86,7 @@ def _trust(points: Sequence[tuple[str, Mapping[Scenario, PointFigures]]]) -> str
     if not agreed:
         return "There is no agreed plan that could be checked."
     name, scenario, worst = max(agreed, key=lambda entry: entry[2].gap)
-    text = f"The agreed plans lie at most {percent_text(worst.gap, 3)} above the optimum ({name}, {scenario.name})"
+    text = f"The agreed plans lie at most {percent_text(worst.gap, 3)} from the optimum ({name}, {scenario.name})"
     doubtful = [f"{name} in {s.name}" for name, s, figures in agreed if figures.verdict != "ok"]
     if not doubtful:
         return f"{text}, and every check of every point held."
@@ -139,10 +139,11 @@ def penetration_page(outcome: Penetration) -> Page:
 
 
 def _penetration_headline(outcome: Penetration, after: Scenario, currency: str) -> str:
-    mix = Mix.ALL if Mix.ALL in outcome.settings.mixes else outcome.settings.mixes[0]
-    points = [point for point in outcome.of(mix) if point.figures[after].feasible]
+    feasible = {mix: [p for p in outcome.of(mix) if p.figures[after].feasible] for mix in outcome.settings.mixes}
+    mix = max(feasible, key=lambda m: (len(feasible[m]), m is Mix.ALL))
+    points = feasible[mix]
     if len(points) < 2:
-        return f"Hardly a share of {MIX_NAME[mix]} has a feasible plan in {after.name}"
+        return f"Hardly a share has a feasible plan in {after.name}"
     first, last = points[0], points[-1]
     costs = [point.figures[after].cost for point in (first, last)]
     return (
@@ -167,11 +168,12 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
                 if point.figures[after].feasible and point.figures[Scenario.B].feasible
             ]
             if saved:
-                best = max(saved, key=lambda entry: entry[1])
+                where, most = max(saved, key=lambda entry: entry[1])
+                currency = plain(outcome.days[0].currency, 8)
                 sentence += (
-                    f"{after.name} saves most at {_share(best[0])}, {number(best[1])} "
-                    f"{plain(outcome.days[0].currency, 8)} "
-                    "over everybody alone; "
+                    f"{after.name} saves most at {_share(where)}, {number(most)} {currency} over everybody alone; "
+                    if most >= 0
+                    else f"{after.name} costs at least {number(-most)} {currency} more than everybody alone; "
                 )
             broken = [
                 point.share
@@ -182,13 +184,18 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
                 <= point.figures[Scenario.B].voltage_max_pu
                 <= feeder.voltage_max_pu + 1e-6
             ]
-            sentence += f"alone, voltages leave their limits {_at(broken)}; "
-        sentence += f"{after.name} has a feasible plan {f'everywhere but {_at(without)}' if without else 'everywhere'}."
+            sentence += f"alone, voltages leave their limits {_at(broken, points)}; "
+        sentence += (
+            f"{after.name} has a feasible plan {_at([p.share for p in points if p.share not in without], points)}."
+        )
         said.append(sentence)
     return [*said, _trust([(f"{MIX_NAME[p.mix]} {_share(p.share)}", p.figures) for p in outcome.points])]
 
 
-def _at(shares: Sequence[float]) -> str:
+def _at(shares: Sequence[float], of: Sequence[Point]) -> str:
+    """Where among the points of a mix."""
+    if len(shares) == len(of):
+        return "everywhere"
     return "at " + ", ".join(_share(share) for share in shares) if shares else "nowhere"
 
 
@@ -196,7 +203,7 @@ def _penetration_table(outcome: Penetration, mix: Mix, currency: str) -> Table:
     header = ["Share"]
     for scenario in outcome.settings.scenarios:
         header += [f"{scenario.name}: cost, {currency}", "import, kW", "voltage, p.u."]
-        header += ["iterations a day", "above the optimum"] if scenario is not Scenario.B else []
+        header += ["iterations a day", "from the optimum"] if scenario is not Scenario.B else []
     rows = []
     for point in outcome.of(mix):
         row = [f"{_share(point.share)} ({_owners(point)})"]
@@ -409,7 +416,7 @@ def _sensitivity_table(outcome: Sensitivity, parameter: Parameter, currency: str
     header = [
         _start(PARAMETER_WORDS[parameter]).removeprefix("The ").capitalize(),
         *(f"{s.name}: cost, {currency}" for s in scenarios), "T: saving", "TG: saving", "TG: traded, kWh",
-        "import, kW", "lowest voltage, p.u.", "iterations a day", "above the optimum",
+        "import, kW", "lowest voltage, p.u.", "iterations a day", "from the optimum",
     ]  # fmt: skip
     unit = {
         Parameter.CHI: f"Trading coefficient in {currency}/kWh.",
