@@ -134,7 +134,7 @@ def penetration_page(outcome: Penetration) -> Page:
                 for point in outcome.points
             ],
         },
-        csv_files={"points.csv": ("every share, scenario and day", _penetration_rows(outcome))},
+        csv_files={"points.csv": ("every share, scenario and day", list(_penetration_rows(outcome)))},
     )
 
 
@@ -337,8 +337,10 @@ def sensitivity_page(outcome: Sensitivity) -> Page:
             ],
         },
         csv_files={
-            "points.csv": ("every value, scenario and day", _sensitivity_rows(outcome)),
-            **({"adders.csv": ("every adder, recourse and draw", _adder_rows(outcome))} if outcome.adders else {}),
+            "points.csv": ("every value, scenario and day", list(_sensitivity_rows(outcome))),
+            **(
+                {"adders.csv": ("every adder, recourse and draw", list(_adder_rows(outcome)))} if outcome.adders else {}
+            ),
         },
     )
 
@@ -510,8 +512,8 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             "recourse": {recourse.value: _recourse_fields(outcome, recourse) for recourse in settings.recourses},
         },
         csv_files={
-            "draws.csv": ("every draw of every day with every recourse", _draw_rows(outcome)),
-            "households.csv": ("savings of every household", _household_rows(outcome)),
+            "draws.csv": ("every draw of every day with every recourse", list(_draw_rows(outcome))),
+            "households.csv": ("savings of every household", list(_household_rows(outcome))),
         },
     )
 

@@ -81,7 +81,8 @@ def penetration(outcome: Penetration) -> Figure:
         panels[-1, column].set_xlabel("% of households")
     for axes in panels[2]:
         _limits(axes, day)
-    panels[3, 0].set_ylim(bottom=0)
+    iterations = [f.iterations for point in outcome.points for f in point.figures.values() if f.feasible]
+    panels[3, 0].set_ylim(0, 1.1 * max([*iterations, 1.0]))
     panels[3, 0].yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     handles, labels = _scenario_legend(scenarios)
     handles.append(Line2D([], [], color=INK, linestyle=":", linewidth=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -199,7 +199,7 @@ class Page:
     pictures: Sequence[Picture]
     method: Sequence[str]
     fields: Mapping[str, Any]  # of the JSON file
-    csv_files: Mapping[str, tuple[str, Iterable[Sequence[Cell]]]] = field(default_factory=dict)  # name: content, rows
+    csv_files: Mapping[str, tuple[str, Sequence[Sequence[Cell]]]] = field(default_factory=dict)  # name: content, rows
 
 
 def write_page(page: Page, folder: Path) -> Path:
