@@ -14,6 +14,7 @@ from gridpact.cli import (
     account,
     audit,
     cases,
+    community,
     deploy,
     enrol,
     expel,
@@ -26,6 +27,7 @@ from gridpact.cli import (
     study,
     verify,
     watch,
+    whatif,
 )
 from gridpact.cli.options import Parser
 from gridpact.errors import GridpactError
@@ -37,7 +39,7 @@ Ethereum chain leads all plans to an agreement, and a second contract records th
 Begin with `gridpact run`: 16 real homes agree on one day."""
 
 COMMANDS = (
-    *(run, study, cases),
+    *(run, study, whatif, cases, community),
     *(household, node, account),
     *(deploy, verify, enrol, expel, round, watch, keystore),
     *(relay, audit),

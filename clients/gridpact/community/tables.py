@@ -72,16 +72,7 @@ def rows(path: Path, required: Sequence[str], optional: Sequence[str] | None = (
     Raises:
         InputError: the file is missing or not text, a column is missing, unknown or twice, a row is too short or long.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"the file '{path}' does not exist; the community file names it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the file '{path}' cannot be read as text: {error}") from None
-    try:
-        lines = list(csv.reader(text.splitlines()))
-    except csv.Error as error:
-        raise InputError(f"{path.name} is no CSV table: {error}; look for an open quotation mark") from None
+    lines = _cells(path)
     if not lines:
         raise InputError(f"{path.name} is empty; its first row must name the columns {', '.join(required)}")
     header = [name.strip() for name in lines[0]]
@@ -96,12 +87,57 @@ def rows(path: Path, required: Sequence[str], optional: Sequence[str] | None = (
             raise InputError(f"{path.name}: column '{column}' is not known; known columns: {known}")
     if not any(cell.strip() for cells in lines[1:] for cell in cells):
         raise InputError(f"{path.name} has a header but no rows")
-    for number, cells in enumerate(lines[1:], start=2):
+    yield from _rows(path.name, 1, header, lines)
+
+
+def rows_below(path: Path, first: int, header: Sequence[str]) -> Iterator[Row]:
+    """The rows of a CSV file whose header was looked at before.
+
+    Args:
+        first: row in which the header stands, counted from 1.
+        header: what the columns are called here.
+
+    Raises:
+        InputError: the file is missing or not text, has no rows, or a row is too short or long.
+    """
+    lines = _cells(path)
+    if not any(cell.strip() for cells in lines[first:] for cell in cells):
+        raise InputError(f"{path.name} has a header but no rows")
+    yield from _rows(path.name, first, header, lines)
+
+
+def _rows(file: str, first: int, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[Row]:
+    for number, cells in enumerate(lines[first:], start=first + 1):
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
-            raise InputError(f"{path.name}, row {number}: has {len(cells)} cells, the header has {len(header)}")
-        yield Row(path.name, number, dict(zip(header, cells, strict=True)))
+            raise InputError(f"{file}, row {number}: has {len(cells)} cells, the header has {len(header)}")
+        yield Row(file, number, dict(zip(header, cells, strict=True)))
+
+
+def _cells(path: Path) -> list[list[str]]:
+    """All rows. A table with semicolons, as spreadsheets write it where the comma is the decimal sign, is read so."""
+    lines = text_of(path).splitlines()
+    semicolons = bool(lines) and ";" in lines[0] and "," not in lines[0]
+    try:
+        cells = list(csv.reader(lines, delimiter=";" if semicolons else ","))
+    except csv.Error as error:
+        raise InputError(f"{path.name} is no CSV table: {error}; look for an open quotation mark") from None
+    return [[cell.replace(",", ".") for cell in row] for row in cells] if semicolons else cells
+
+
+def text_of(path: Path) -> str:
+    """A file's text.
+
+    Raises:
+        InputError: it is missing, or not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"the file '{path}' does not exist; correct its name") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the file '{path}' cannot be read as text: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""The one place where CVXPY is asked to solve, and its answer is checked."""
+"""The one place where solvers are asked to solve, and their answers are checked."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import clarabel
 import cvxpy as cp
@@ -10,7 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from cvxpy.reductions.solvers.conic_solvers.clarabel_conif import dims_to_solver_cones
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 
+from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError, SolverError
 
 
@@ -117,6 +120,27 @@ class Repeated:
         if self._moves_b:
             _, constants = program.reduced_A.get_matrix_from_tensor(values, with_offset=True)
             solver.update(b=np.atleast_1d(constants))
+
+
+@dataclass(frozen=True)
+class LinearProgram:
+    """minimise c . x subject to A x = b and low <= x <= high, where only A stays the same from time to time."""
+
+    a: sp.csr_array  # (m, k)
+    whose: str
+
+    def solve(self, c: Array, b: Array, low: Array, high: Array) -> Array:
+        """x, (k,), by HiGHS: for small problems that are solved very often.
+
+        Raises:
+            InfeasibleError, SolverError: see `solve`.
+        """
+        result = linprog(c, A_eq=self.a, b_eq=b, bounds=np.column_stack([low, high]), method="highs")
+        if result.status == 2:
+            raise InfeasibleError(f"no plan of {self.whose} satisfies its constraints")
+        if result.status != 0:
+            raise SolverError(f"the problem of {self.whose} ended with: {result.message}")
+        return np.asarray(result.x)
 
 
 def _depends(tensor: sp.sparray) -> bool:

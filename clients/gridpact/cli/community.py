@@ -1,0 +1,238 @@
+"""`gridpact community`: a community from meter readings, and what is in one."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from gridpact.cli.options import Commands, choice
+from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
+from gridpact.community.meters import Gaps, MeterData
+from gridpact.community.new import Assets, FeederRule, NewCommunity, days_between, write_community
+from gridpact.community.read import Community, read_community
+from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zone
+from gridpact.community.tables import minutes, text_of
+from gridpact.community.tariff import by_time_of_day, from_table
+from gridpact.errors import InputError
+
+FORMATS = ("auto", "readings", "ausgrid")
+CLOCKS = re.compile(r"(\d{1,2}:\d{2})-(\d{1,2}:\d{2})")
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("community", help="make a community of your own meter readings, or look at one")
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    _add_new(actions)
+    show = actions.add_parser("show", help="check a community and say what is in it")
+    show.add_argument("case", metavar="NAME|FILE", help="a shipped case, a community folder or its file")
+    show.set_defaults(command=_show)
+
+
+def _add_new(actions: Commands) -> None:
+    new = actions.add_parser(
+        "new",
+        help="a community folder from meter readings",
+        description="Makes a community folder from meter readings. docs/own-data.md takes you through it.",
+    )
+    new.add_argument("--from", dest="files", nargs="+", type=Path, required=True, metavar="CSV", help="the readings")
+    new.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to make")
+    new.add_argument(
+        "--format", default="auto", metavar="|".join(FORMATS),
+        help="readings: a column for each household, or a row for each household and time; ausgrid: solar home data; "
+        "default: by the header",
+    )  # fmt: skip
+    reading = new.add_argument_group("how to read")
+    reading.add_argument("--pv", type=Path, metavar="CSV", help="PV output, a column for each household that has any")
+    reading.add_argument(
+        "--unit", default="kwh", metavar="|".join(UNITS), help="of columns named after households; default kwh a step"
+    )
+    reading.add_argument(
+        "--times",
+        default="start",
+        metavar="start|end",
+        help="what a time names, the start of its step (default) or its end",
+    )
+    reading.add_argument(
+        "--timezone", metavar="ZONE",
+        help="of the place, for example Europe/Amsterdam: for times with an offset, and to leave out the two days a "
+        "year on which the clock changes",
+    )  # fmt: skip
+    reading.add_argument(
+        "--gaps", default="refuse", metavar="refuse|skip|fill",
+        help="where readings are missing: complain (default), leave the day out, or fill up to two hours with a line",
+    )  # fmt: skip
+    chosen = new.add_argument_group("what to take")
+    chosen.add_argument("--only", metavar="NAMES", help="households, with commas between; default all")
+    chosen.add_argument("--most", type=int, metavar="N", help="the first N households")
+    chosen.add_argument(
+        "--days",
+        default="all",
+        metavar="DAYS",
+        help="2024-06-10..2024-06-16, or days with commas; default all whole ones",
+    )
+    chosen.add_argument("--step", type=int, metavar="MINUTES", help="length of a step; default that of the readings")
+    prices = new.add_argument_group("prices")
+    of_prices = prices.add_mutually_exclusive_group(required=True)
+    of_prices.add_argument(
+        "--price", metavar="TARIFF", help="import price per kWh: 0.30, or by time of day: 0.22,15:00-20:00=0.40"
+    )
+    of_prices.add_argument("--prices", type=Path, metavar="CSV", help="a table with the columns time and import_price")
+    prices.add_argument("--currency", default="EUR", metavar="NAME", help="default EUR")
+    prices.add_argument(
+        "--feed-in-share", type=float, default=0.5, metavar="X", help="of the import price; default 0.5"
+    )
+    prices.add_argument(
+        "--trading-coefficient", type=float, default=0.10, metavar="X", help="chi, per kWh; default 0.10"
+    )
+    assigned = new.add_argument_group("what is not measured")
+    assigned.add_argument("--batteries", metavar="NAMES|pv|all", help="households that get a battery")
+    assigned.add_argument("--battery-size", default="5/2.5", metavar="KWH/KW", help="default 5/2.5")
+    assigned.add_argument("--cars", metavar="NAMES|all", help="households that get an electric car")
+    assigned.add_argument("--car-size", default="7/3.7", metavar="KWH/KW", help="energy a day and power; default 7/3.7")
+    assigned.add_argument("--car-hours", default="18:00-07:00", metavar="FROM-TO", help="default 18:00-07:00")
+    assigned.add_argument(
+        "--line-length", default="45/75", metavar="M/M", help="shortest and longest line; default 45/75"
+    )
+    assigned.add_argument("--seed", type=int, default=1, metavar="N", help="of the lines' lengths; default 1")
+    about = new.add_argument_group("about")
+    about.add_argument("--name", metavar="NAME", help="default: that of the folder")
+    about.add_argument("--source", default="", metavar="TEXT", help="where the readings come from")
+    about.add_argument("--licence", default="", metavar="TEXT", help="what may be done with them")
+    new.set_defaults(command=_new)
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    data = _read(arguments)
+    if arguments.most is not None:
+        if arguments.most < 1:
+            raise InputError(f"--most needs a positive number, not {arguments.most}")
+        data = data.only([meter.name for meter in data.meters[: arguments.most]])
+    if not data.days:
+        spans = "; ".join(f"{m.name} {min(m.load_kw)} to {max(m.load_kw)}" for m in data.meters[:6])
+        raise InputError(f"there is no day that all {len(data.meters)} households have: {spans}; choose with --only")
+    days = days_between(data.days, arguments.days)
+    data = data.resampled(arguments.step or data.step_minutes)
+    if arguments.price is not None:
+        tariff = by_time_of_day(arguments.price, days, data.step_minutes)
+        words = f"{arguments.price} {arguments.currency}/kWh"
+    else:
+        tariff = from_table(arguments.prices, data.step_minutes, _zone(arguments))
+        words = f"{arguments.prices.name}, {arguments.currency}/kWh"
+        without = [day for day in days if day not in tariff]
+        days = [day for day in days if day in tariff]
+        if not days:
+            raise InputError(f"{arguments.prices.name} has no whole day of prices for {without[0]} to {without[-1]}")
+        if without:
+            print(f"Left out, since {arguments.prices.name} has no prices: {', '.join(without)}.")
+    new = NewCommunity(
+        name=arguments.name or arguments.out.resolve().name,
+        currency=arguments.currency,
+        source=arguments.source or ", ".join(path.name for path in arguments.files),
+        licence=arguments.licence,
+        tariff_in_words=words,
+        feed_in_share=arguments.feed_in_share,
+        trading_coefficient=arguments.trading_coefficient,
+        assets=_assets(arguments, data),
+        feeder=_feeder(arguments),
+    )
+    community = write_community(data, days, tariff, new, arguments.out)
+    for remark in data.remarks:
+        print(remark)
+    _tell(community)
+    print(f"\nWritten to {arguments.out}. What is not measured is in households.csv and feeder.csv: look at it.")
+    print(f"Then: gridpact run --case {arguments.out}")
+    return 0
+
+
+def _read(arguments: argparse.Namespace) -> MeterData:
+    gaps = choice("way with gaps", arguments.gaps, {g.value: g for g in Gaps})
+    only = [name.strip() for name in arguments.only.split(",")] if arguments.only else []
+    form = choice("format", arguments.format, {name: name for name in FORMATS})
+    if form == "auto":
+        top = text_of(arguments.files[0]).splitlines()[:2]
+        ausgrid = any(is_ausgrid([name.strip('" ') for name in line.split(",")]) for line in top)
+        form = "ausgrid" if ausgrid else "readings"
+    if form == "ausgrid":
+        if arguments.pv is not None:
+            raise InputError("--pv is for plain readings; Ausgrid's files have the PV output in them")
+        return read_ausgrid(arguments.files, gaps, only)
+    if len(arguments.files) > 1:
+        raise InputError("give one file of readings with --from; more than one are read in the Ausgrid format only")
+    ends = choice("meaning of times", arguments.times, {"start": False, "end": True})
+    how = HowToRead(arguments.unit.lower(), ends, _zone(arguments), gaps)
+    return read_readings(arguments.files[0], how, arguments.pv, only)
+
+
+def _zone(arguments: argparse.Namespace) -> ZoneInfo | None:
+    return time_zone(arguments.timezone) if arguments.timezone else None
+
+
+def _assets(arguments: argparse.Namespace, data: MeterData) -> Assets:
+    names = [meter.name for meter in data.meters]
+
+    def chosen(given: str | None) -> tuple[str, ...]:
+        if given == "pv":
+            return tuple(meter.name for meter in data.meters if meter.pv_kwp)
+        return tuple(names) if given == "all" else tuple(name.strip() for name in (given or "").split(",") if name)
+
+    battery_kwh, battery_kw = _pair("--battery-size", arguments.battery_size)
+    car_kwh, car_kw = _pair("--car-size", arguments.car_size)
+    hours = CLOCKS.fullmatch(arguments.car_hours)
+    if not hours or minutes(hours[1]) is None or minutes(hours[2]) is None:
+        raise InputError(f"--car-hours needs two times like 18:00-07:00, not '{arguments.car_hours}'")
+    batteries, cars = chosen(arguments.batteries), chosen(arguments.cars)
+    return Assets(batteries, battery_kwh, battery_kw, cars, car_kwh, car_kw, hours[1], hours[2])
+
+
+def _feeder(arguments: argparse.Namespace) -> FeederRule:
+    shortest, longest = _pair("--line-length", arguments.line_length)
+    if shortest > longest:
+        raise InputError(f"--line-length needs the shortest first, not '{arguments.line_length}'")
+    if arguments.seed < 0:
+        raise InputError(f"--seed needs a number of at least 0, not {arguments.seed}")
+    return FeederRule(shortest, longest, arguments.seed)
+
+
+def _pair(option: str, text: str) -> tuple[float, float]:
+    try:
+        first, second = (float(part) for part in text.split("/"))
+    except ValueError:
+        raise InputError(f"{option} needs two numbers like 5/2.5, not '{text}'") from None
+    if not (0 < first < 1e6 and 0 < second < 1e6):
+        raise InputError(f"{option} needs two positive numbers, not '{text}'")
+    return first, second
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    _tell(read_community(arguments.case))
+    return 0
+
+
+def _tell(community: Community) -> None:
+    """What is in a community, a line for each household."""
+    days = community.days
+    print(f"{community.name}: {len(community.rows)} households, {len(days)} days ({days[0]} to {days[-1]}), "
+          f"steps of {community.step_minutes} minutes")  # fmt: skip
+    hours = community.step_minutes / 60
+    producing = community.pv.values if community.pv is not None else {}
+    width = max(len(row.text("household")) for row in community.rows)
+    print(f"{'household':{max(width, 9)}}  {'kWh a day':>9}  {'most kW':>7}  {'PV kWh a day':>12}  has")
+    for row in community.rows:
+        name = row.text("household")
+        load = [community.load.values[day][name] for day in days]
+        pv = [producing[day][name] for day in days] if row.number_in("pv_kwp", 0, default=0.0) > 0 else []
+        has = [
+            f"{words} {row.text(column)} {unit}"
+            for column, words, unit in (
+                ("pv_kwp", "PV", "kWp"),
+                ("battery_kwh", "battery", "kWh"),
+                ("car_kwh", "car", "kWh"),
+            )
+            if row.number_in(column, 0, default=0.0) > 0
+        ]
+        energy = hours * sum(float(power.sum()) for power in load) / len(days)
+        of_pv = f"{hours * sum(float(power.sum()) for power in pv) / len(days):12.1f}" if pv else f"{'':12}"
+        most = max(float(power.max()) for power in load)
+        print(f"{name:{max(width, 9)}}  {energy:9.1f}  {most:7.2f}  {of_pv}  {', '.join(has)}".rstrip())

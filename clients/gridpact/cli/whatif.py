@@ -1,0 +1,282 @@
+"""`gridpact penetration`, `sensitivity` and `uncertainty`: what if?"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import read_community
+from gridpact.errors import InputError
+from gridpact.market.scenario import Scenario
+
+if TYPE_CHECKING:
+    from gridpact.study.whatif.forecast import ErrorModel
+    from gridpact.study.whatif.sweep import Page, Tell
+
+NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+
+def add(commands: Commands) -> None:
+    _add_penetration(commands)
+    _add_sensitivity(commands)
+    _add_uncertainty(commands)
+
+
+def _add_penetration(commands: Commands) -> None:
+    command = commands.add_parser(
+        "penetration", help="what PV, cars and batteries at 0 to 100 %% of the households do to cost, peak and voltage"
+    )
+    _add_common(command, "penetration")
+    command.add_argument(
+        "--shares", default="0,25,50,75,100", metavar="P,P,...", help="percentages; default 0,25,50,75,100"
+    )
+    command.add_argument(
+        "--devices", default="pv,car,battery,all", metavar="pv,car,battery,all",
+        help="what is varied: each on its own, and all three together; default all four",
+    )  # fmt: skip
+    command.add_argument("--scenarios", default="b,tg", metavar="b,t,g,tg", help="what is compared; default b,tg")
+    command.set_defaults(command=_penetration)
+
+
+def _add_sensitivity(commands: Commands) -> None:
+    command = commands.add_parser(
+        "sensitivity", help="what prices, batteries, lines and the imbalance adder do to the saving, one at a time"
+    )
+    _add_common(command, "sensitivity")
+    for option, default, what in (
+        ("chi", "0,0.05,0.1,0.15,0.2", "trading coefficients, currency/kWh"),
+        ("feed-in", "0,0.25,0.5,0.75,1", "feed-in prices as shares of the import price"),
+        ("battery", "0,0.5,1,2,4", "multiples of the batteries' size"),
+        ("lines", "0.25,0.5,1,1.5,2,3", "multiples of the lines' impedance"),
+        ("adders", "0,0.025,0.05,0.1,0.2", "imbalance adders, currency/kWh"),
+    ):
+        command.add_argument(
+            f"--{option}", default=default, metavar="X,X,...", help=f"{what}; '-' leaves them out; default {default}"
+        )
+    _add_model(command, draws=6)
+    command.set_defaults(command=_sensitivity)
+
+
+def _add_uncertainty(commands: Commands) -> None:
+    command = commands.add_parser(
+        "uncertainty", help="how much of the saving is left when load, PV and cars turn out otherwise than forecast"
+    )
+    _add_common(command, "uncertainty")
+    command.add_argument("--scenario", default="tg", metavar="t|tg", help="the plan that is delivered; default tg")
+    command.add_argument(
+        "--adder", default=0.05, type=float, metavar="X", help="price of a kWh of deviation from the plan; default 0.05"
+    )
+    command.add_argument(
+        "--recourse", default="none,rolling,hindsight", metavar="none,rolling,hindsight",
+        help="what households can do: devices as planned, the rest of the day planned anew at every step, or planned "
+        "anew knowing all of it; default all three",
+    )  # fmt: skip
+    _add_model(command, draws=20)
+    command.set_defaults(command=_uncertainty)
+
+
+def _add_common(command: argparse.ArgumentParser, kind: str) -> None:
+    command.add_argument(
+        "--case", default="fontana16", metavar="NAME|FILE", help="a shipped case or a community file; default fontana16"
+    )
+    command.add_argument("--days", metavar="D,D,...", help="days of the case; default its first")
+    command.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is drawn; default 1")
+    command.add_argument("--jobs", type=int, metavar="N", help="processes at a time; default as many as cores")
+    command.add_argument("--out", type=Path, metavar="DIR", help=f"folder of the results; default runs/CASE_{kind}")
+    command.add_argument("--json", action="store_true", help=f"print {kind}.json instead of the answers")
+
+
+def _add_model(command: argparse.ArgumentParser, draws: int) -> None:
+    model = command.add_argument_group("how the day turns out")
+    model.add_argument("--draws", type=int, default=draws, metavar="N", help=f"realities of each day; default {draws}")
+    for option, default, what in (
+        ("load-error", 0.3, "relative standard deviation of the error of a home's load"),
+        ("pv-error", 0.25, "the same of its PV output"),
+        ("correlation", 0.8, "of an hour's error with the next one's"),
+        ("car-hours", 1.0, "standard deviation of when cars leave and come home, hours"),
+        ("car-trips", 0.5, "short trips a day besides"),
+    ):
+        model.add_argument(f"--{option}", type=float, default=default, metavar="X", help=f"{what}; default {default:g}")
+    model.add_argument("--cars-as-expected", action="store_true", help="cars are at home when they are expected")
+    model.add_argument(
+        "--public-price", type=float, metavar="X",
+        help="of a kWh that a car takes elsewhere; default twice the day's mean import price",
+    )  # fmt: skip
+
+
+def _penetration(arguments: argparse.Namespace) -> int:
+    shares = tuple(value / 100 for value in _numbers("--shares", arguments.shares, 0, 100))
+    days, folder = _days(arguments), _folder(arguments, "penetration")
+
+    from gridpact.study.whatif.pages import penetration_page  # imports CVXPY and matplotlib, which take a second
+    from gridpact.study.whatif.penetration import Mix, Settings, penetrate
+
+    mixes = tuple(
+        dict.fromkeys(choice("device", name, {m.value: m for m in Mix}) for name in _names(arguments.devices))
+    )
+    scenarios = _scenarios(arguments.scenarios)
+    settings = Settings(mixes, shares, scenarios, arguments.seed)
+
+    def solve(tell: Tell) -> Page:
+        return penetration_page(penetrate(days, settings, arguments.jobs, tell))
+
+    return _solved(arguments, solve, folder)
+
+
+def _sensitivity(arguments: argparse.Namespace) -> int:
+    days, folder = _days(arguments), _folder(arguments, "sensitivity")
+    limits = {"chi": math.inf, "feed_in": 1.0, "battery": math.inf, "lines": math.inf, "adders": math.inf}
+    given: dict[str, tuple[float, ...]] = {}
+    for name, most in limits.items():
+        text = getattr(arguments, name)
+        option = f"--{name.replace('_', '-')}"
+        given[name] = () if text == "-" else _numbers(option, text, 1e-3 if name == "lines" else 0, most)
+    if not any(given.values()):
+        raise InputError("there is nothing left to vary; give values to at least one number")
+
+    from gridpact.study.whatif import uncertainty
+    from gridpact.study.whatif.pages import sensitivity_page
+    from gridpact.study.whatif.sensitivity import RECOURSES, Parameter, Settings, vary
+
+    delivery = uncertainty.Settings(
+        model=_model(arguments),
+        public_price=_public_price(arguments),
+        recourses=RECOURSES,
+        draws=arguments.draws,
+        seed=arguments.seed,
+    )
+    values = {p: given[p.value.replace("-", "_")] for p in Parameter if given[p.value.replace("-", "_")]}
+    settings = Settings(values, given["adders"], delivery)
+
+    def solve(tell: Tell) -> Page:
+        return sensitivity_page(vary(days, settings, arguments.jobs, tell))
+
+    return _solved(arguments, solve, folder)
+
+
+def _uncertainty(arguments: argparse.Namespace) -> int:
+    days, folder = _days(arguments), _folder(arguments, "uncertainty")
+    scenario = choice(
+        "scenario that can be delivered", arguments.scenario.lower(), {"t": Scenario.T, "tg": Scenario.TG}
+    )
+    if not (math.isfinite(arguments.adder) and arguments.adder >= 0):
+        raise InputError(f"--adder needs a price of at least 0, not {arguments.adder:g}")
+    model, public_price = _model(arguments), _public_price(arguments)
+
+    from gridpact.study.whatif.delivery import Recourse
+    from gridpact.study.whatif.pages import uncertainty_page
+    from gridpact.study.whatif.uncertainty import Settings, live_through, plan_days
+
+    known = {r.value: r for r in Recourse}
+    recourses = tuple(dict.fromkeys(choice("recourse", name, known) for name in _names(arguments.recourse)))
+    settings = Settings(scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed)
+
+    def solve(tell: Tell) -> Page:
+        count = 2 * len(days) + settings.draws * len(days)
+        plans = plan_days(days, scenario, arguments.jobs, lambda done, _: tell(done, count))
+        lived = live_through(plans, settings, arguments.jobs, lambda done, _: tell(2 * len(days) + done, count))
+        return uncertainty_page(lived)
+
+    return _solved(arguments, solve, folder)
+
+
+def _solved(arguments: argparse.Namespace, solve: Callable[[Tell], Page], folder: Path) -> int:
+    """Solves with a bar, writes the folder, and says what came out."""
+    from gridpact.study.whatif.sweep import write_page
+
+    with tqdm(desc="Points", unit="point", file=sys.stderr, smoothing=0.1) as bar:
+
+        def tell(done: int, count: int) -> None:
+            bar.total = count
+            bar.update(done - bar.n)
+
+        page = solve(tell)
+    report = write_page(page, folder)
+    if arguments.json:
+        print((folder / f"{page.kind}.json").read_text(encoding="utf-8"), end="")
+        return 0
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    for sentence in (f"{page.headline}.", *page.answers, f"Report: {report}"):
+        print(sentence.encode(encoding, "replace").decode(encoding))
+    return 0
+
+
+def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise InputError(f"--jobs {arguments.jobs} must be at least 1")
+    if arguments.seed < 0:
+        raise InputError(f"--seed needs a number of at least 0, not {arguments.seed}")
+    community = read_community(arguments.case)
+    named = _names(arguments.days) if arguments.days else [community.days[0]]
+    return [community.on(day) for day in dict.fromkeys(named)]
+
+
+def _folder(arguments: argparse.Namespace, kind: str) -> Path:
+    case = NOT_IN_NAMES.sub("-", Path(arguments.case).resolve().name if "/" in arguments.case else arguments.case)
+    folder: Path = arguments.out or Path("runs") / f"{case}_{kind}"
+    check_folder(folder)
+    if (folder / "index.html").exists() and not (folder / f"{kind}.json").exists():
+        raise InputError(f"'{folder}' holds an index.html that is of no {kind}; choose another folder with --out")
+    return folder
+
+
+def _model(arguments: argparse.Namespace) -> ErrorModel:
+    from gridpact.study.whatif.forecast import ErrorModel
+
+    if arguments.draws < 1:
+        raise InputError(f"--draws needs a positive number, not {arguments.draws}")
+    for option, most in (("load_error", 2.0), ("pv_error", 2.0), ("correlation", 0.999), ("car_hours", 4.0),
+                         ("car_trips", 24.0)):  # fmt: skip
+        value = getattr(arguments, option)
+        if not (math.isfinite(value) and 0 <= value <= most):
+            raise InputError(f"--{option.replace('_', '-')} {value:g} must be between 0 and {most:g}")
+    return ErrorModel(
+        load=arguments.load_error,
+        pv=arguments.pv_error,
+        correlation=arguments.correlation,
+        departure_hours=arguments.car_hours,
+        trips_a_day=arguments.car_trips,
+        cars=not arguments.cars_as_expected,
+    )
+
+
+def _public_price(arguments: argparse.Namespace) -> float | None:
+    price: float | None = arguments.public_price
+    if price is not None and not (math.isfinite(price) and price >= 0):
+        raise InputError(f"--public-price needs a price of at least 0, not {price:g}")
+    return price
+
+
+def _scenarios(text: str) -> tuple[Scenario, ...]:
+    known = {scenario.value: scenario for scenario in Scenario}
+    named = {choice("scenario", name.lower(), known) for name in _names(text)}
+    return tuple(scenario for scenario in Scenario if scenario in named)
+
+
+def _names(text: str) -> Sequence[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError("a list is empty; give names with commas between them")
+    return names
+
+
+def _numbers(option: str, text: str, low: float, high: float) -> tuple[float, ...]:
+    """Ascending, each once."""
+    try:
+        values = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        raise InputError(f"{option} needs numbers with commas between them, not '{text}'") from None
+    for value in values:
+        if not (math.isfinite(value) and low <= value <= high):
+            bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise InputError(f"{option}: {value:g} must be {bounds}")
+    return tuple(values)

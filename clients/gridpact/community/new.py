@@ -1,0 +1,262 @@
+"""A community folder from meter readings: households, prices and days as measured, feeder and devices as stated."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.community.meters import Meter, MeterData
+from gridpact.community.model import Array
+from gridpact.community.read import MOST_HOUSEHOLDS, Community, read_community
+from gridpact.community.tariff import Tariff
+from gridpact.errors import InputError
+
+RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM = 0.641, 0.08
+"""50 mm2 aluminium, as in the shipped cases."""
+
+HOMES_A_FEEDER = 16
+"""So many households hang on one cable from the grid connection, as in the shipped cases; more get further cables."""
+
+POWER_FACTOR = 0.95
+KVAR_PER_KWP = 0.44
+"""Limit of an inverter's reactive power: a power factor of 0.9 at full output, on the safe side, as shipped."""
+
+HOUSEHOLD_HEADER = (
+    "household", "node", "power_factor", "pv_kwp", "inverter_kvar", "battery_kwh", "battery_kw",
+    "battery_round_trip_efficiency", "car_kwh", "car_kw", "car_efficiency", "car_from", "car_to",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What is assigned to some households and was not measured."""
+
+    batteries: tuple[str, ...] = ()  # households
+    battery_kwh: float = 5.0
+    battery_kw: float = 2.5
+    cars: tuple[str, ...] = ()  # households
+    car_kwh: float = 7.0
+    car_kw: float = 3.7
+    car_from: str = "18:00"
+    car_to: str = "07:00"
+
+
+@dataclass(frozen=True)
+class FeederRule:
+    """How the synthetic feeder is laid: lengths are drawn between two limits, in steps of 5 m."""
+
+    shortest_m: float = 45.0
+    longest_m: float = 75.0
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class NewCommunity:
+    """What a community folder says beside the readings."""
+
+    name: str
+    currency: str
+    source: str
+    licence: str
+    tariff_in_words: str
+    feed_in_share: float = 0.5
+    trading_coefficient: float = 0.10
+    assets: Assets = Assets()
+    feeder: FeederRule = FeederRule()
+
+
+def days_between(days: Sequence[str], wanted: str) -> list[str]:
+    """Days of those given, in order: "all", "2012-07-01..2012-07-07", or a list with commas.
+
+    Raises:
+        InputError: a day is not there.
+    """
+    if wanted == "all":
+        return list(days)
+    if ".." in wanted:
+        first, _, last = wanted.partition("..")
+        chosen = [day for day in days if first <= day <= last]
+        if not chosen:
+            raise InputError(f"there are no whole days in '{wanted}'; the days are {days[0]} to {days[-1]}")
+        return chosen
+    chosen = [day.strip() for day in wanted.split(",")]
+    for day in chosen:
+        if day not in days:
+            raise InputError(f"'{day}' is no whole day of all households; the days are {days[0]} to {days[-1]}")
+    return chosen
+
+
+def write_community(data: MeterData, days: Sequence[str], tariff: Tariff, of: NewCommunity, folder: Path) -> Community:
+    """Writes a community folder, reads it back with all checks, and returns what was read.
+
+    Args:
+        days: of `data` and `tariff`, to be written.
+
+    Raises:
+        InputError: there are too many households, one that gets a device is not there, or the folder is taken.
+    """
+    names = [meter.name for meter in data.meters]
+    if len(names) > MOST_HOUSEHOLDS:
+        raise InputError(
+            f"there are {len(names)} households, a community has at most {MOST_HOUSEHOLDS}; choose some with --only "
+            "or --most"
+        )
+    for name in (*of.assets.batteries, *of.assets.cars):
+        if name not in names:
+            raise InputError(
+                f"there is no household '{name}' that could get a battery or a car; there are {', '.join(names)}"
+            )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"'{folder}' exists and is not empty; choose another folder with --out, or remove it")
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+    except OSError as error:
+        raise InputError(f"'{folder}' cannot be written: {error.strerror}; choose another folder with --out") from None
+    try:
+        tables = {
+            "households.csv": _households(data.meters, of.assets),
+            "feeder.csv": _feeder(len(names), of.feeder),
+            "prices.csv": _series(data.step_minutes, days, ["import_price"], lambda day, _: tariff[day]),
+            "load_kw.csv": _series(
+                data.step_minutes, days, names, lambda day, column: data.meters[column].load_kw[day]
+            ),
+        }
+        producers = [meter for meter in data.meters if meter.pv_kwp > 0]
+        if producers:
+            tables["pv_kw.csv"] = _series(
+                data.step_minutes, days, [m.name for m in producers], lambda day, column: producers[column].pv_kw[day]
+            )
+        for file, text in tables.items():
+            (staging / file).write_text(text, encoding="utf-8")
+        (staging / "community.toml").write_text(_toml(data, days, of), encoding="utf-8")
+        read_community(str(staging))
+        staging.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return read_community(str(folder))
+
+
+def synthetic_feeder(households: int, rule: FeederRule) -> list[tuple[int, int, float]]:
+    """(node, parent, length in m) of every line.
+
+    As in the shipped cases: of every cable's households five in eight, rounded up, stand along the main, one after the
+    other; the rest in laterals of two, spread evenly over the main.
+    """
+    random = np.random.default_rng(rule.seed)
+    lines: list[tuple[int, int, float]] = []
+    for first in range(0, households, HOMES_A_FEEDER):
+        count = min(HOMES_A_FEEDER, households - first)
+        main = count if count < 4 else math.ceil(5 * count / 8)
+        laterals = math.ceil((count - main) / 2)
+        for k in range(1, count + 1):
+            node = first + k
+            if k <= main:
+                parent = node - 1 if k > 1 else 0
+            elif (k - main) % 2 == 1:
+                lateral = (k - main + 1) // 2
+                parent = first + math.ceil(lateral * main / (laterals + 1))
+            else:
+                parent = node - 1
+            length = float(5 * round(random.uniform(rule.shortest_m, rule.longest_m) / 5))
+            lines.append((node, parent, length))
+    return lines
+
+
+# ---------------------------------------------------------------------- the files
+
+
+def _households(meters: Sequence[Meter], assets: Assets) -> str:
+    table: list[list[object]] = [list(HOUSEHOLD_HEADER)]
+    for node, meter in enumerate(meters, start=1):
+        pv = [meter.pv_kwp, round(KVAR_PER_KWP * meter.pv_kwp, 2)] if meter.pv_kwp else ["", ""]
+        battery = [assets.battery_kwh, assets.battery_kw, 0.9] if meter.name in assets.batteries else [""] * 3
+        car: list[object] = [""] * 5
+        if meter.name in assets.cars:
+            car = [assets.car_kwh, assets.car_kw, 0.9, assets.car_from, assets.car_to]
+        table.append([meter.name, node, POWER_FACTOR, *pv, *battery, *car])
+    return _csv(table)
+
+
+def _feeder(households: int, rule: FeederRule) -> str:
+    header: list[object] = ["node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km"]
+    lines = synthetic_feeder(households, rule)
+    return _csv([header, *([*line, RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM] for line in lines)])
+
+
+def _series(step_minutes: int, days: Sequence[str], columns: Sequence[str], of: Callable[[str, int], Array]) -> str:
+    table: list[list[object]] = [["time", *columns]]
+    for day in days:
+        values = [of(day, column) for column in range(len(columns))]
+        for step, minute in enumerate(range(0, 24 * 60, step_minutes)):
+            clock = f"{day} {minute // 60:02d}:{minute % 60:02d}"
+            table.append([clock, *(float(column[step]) for column in values)])
+    return _csv(table)
+
+
+def _csv(table: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in table)
+    return text.getvalue()
+
+
+def _toml(data: MeterData, days: Sequence[str], of: NewCommunity) -> str:
+    settings: dict[str, str | float | int] = {
+        "name": of.name,
+        "title": f"{len(data.meters)} households from meter readings, {days[0]} to {days[-1]}",
+        "currency": of.currency,
+        "step_minutes": data.step_minutes,
+        "feed_in_share": of.feed_in_share,
+        "trading_coefficient": of.trading_coefficient,
+        "source": of.source,
+        "licence": of.licence,
+        "notes": _notes(data, of),
+    }
+    lines = [f"{key} = {_toml_value(value)}" for key, value in settings.items()]
+    feeder = ["", "[feeder]", "nominal_voltage_v = 400", "voltage_min_pu = 0.95", "voltage_max_pu = 1.05", ""]
+    return "\n".join([*lines, *feeder])
+
+
+def _toml_value(value: str | float | int) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # a TOML string but for DEL
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _notes(data: MeterData, of: NewCommunity) -> str:
+    assets, rule = of.assets, of.feeder
+    assigned = []
+    if assets.batteries:
+        assigned.append(
+            f"batteries of {assets.battery_kwh:g} kWh / {assets.battery_kw:g} kW at {', '.join(assets.batteries)}"
+        )
+    if assets.cars:
+        assigned.append(
+            f"electric cars ({assets.car_kwh:g} kWh a day, {assets.car_kw:g} kW, {assets.car_from} to {assets.car_to}) "
+            f"at {', '.join(assets.cars)}"
+        )
+    assigned.append(f"a power factor of {POWER_FACTOR:g} and inverter limits of {KVAR_PER_KWP:g} kvar/kWp")
+    return " ".join(
+        [
+            "Measured: load" + (" and PV output." if any(m.pv_kwp for m in data.meters) else "."),
+            *data.remarks,
+            f"Prices: {of.tariff_in_words}.",
+            f"Assigned, not measured: {'; '.join(assigned)}.",
+            f"Synthetic: the feeder, 400 V three-phase, 50 mm2 aluminium, {rule.shortest_m:g} to {rule.longest_m:g} m "
+            f"between homes (seed {rule.seed}), households in the order of their readings, at most "
+            f"{HOMES_A_FEEDER} on a cable.",
+        ]
+    )

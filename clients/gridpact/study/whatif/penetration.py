@@ -1,0 +1,113 @@
+"""Penetration: what PV, electric cars and batteries at 0 to 100 % of the households do to cost, peak and voltage.
+
+Task 2.3 of the B-DER report. Each kind of device is varied on its own, the others as in the case, and all together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from gridpact.community.assigned import Device, Typical, has, with_share
+from gridpact.community.model import CommunityDay
+from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.study.day import solve_day
+from gridpact.study.whatif.sweep import DayFigures, PointFigures, Tell, in_parallel
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class Mix(Enum):
+    """Which devices are varied."""
+
+    PV = "pv"
+    CAR = "car"
+    BATTERY = "battery"
+    ALL = "all"
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        return tuple(Device) if self is Mix.ALL else (Device(self.value),)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is varied, and how."""
+
+    mixes: tuple[Mix, ...] = tuple(Mix)
+    shares: tuple[float, ...] = SHARES  # ascending, 0 to 1
+    scenarios: tuple[Scenario, ...] = (Scenario.B, Scenario.TG)
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Point:
+    """One share of one mix."""
+
+    mix: Mix
+    share: float
+    owners: Mapping[Device, int]
+    figures: Mapping[Scenario, PointFigures]
+
+
+@dataclass(frozen=True)
+class Penetration:
+    """The outcome."""
+
+    days: tuple[CommunityDay, ...]  # as in the case
+    settings: Settings
+    points: tuple[Point, ...]  # mix by mix, shares ascending
+
+    def of(self, mix: Mix) -> list[Point]:
+        return [point for point in self.points if point.mix is mix]
+
+    def own_share(self, device: Device) -> float:
+        """The share of households that have the device in the case."""
+        homes = self.days[0].households
+        return sum(has(home, device) for home in homes) / len(homes)
+
+    @property
+    def typical(self) -> Typical:
+        """What a household gets that had none."""
+        return Typical.of(self.days[0])
+
+
+def community_at(community: CommunityDay, mix: Mix, share: float, seed: int) -> CommunityDay:
+    """The community with the mix's devices at a share of its households.
+
+    Raises:
+        InputError: see `with_share`.
+    """
+    for device in mix.devices:
+        community = with_share(community, device, share, seed)
+    return community
+
+
+def penetrate(
+    days: Sequence[CommunityDay], settings: Settings, jobs: int | None = None, tell: Tell = lambda *_: None
+) -> Penetration:
+    """Solves all shares of all mixes in all scenarios on all days; those without a feasible plan are outcomes, too.
+
+    Raises:
+        InputError: see `with_share`.
+    """
+    places = [(mix, share) for mix in settings.mixes for share in settings.shares]
+    communities = {place: [community_at(day, *place, settings.seed) for day in days] for place in places}
+    tasks = [
+        (community, scenario) for place in places for scenario in settings.scenarios for community in communities[place]
+    ]
+    figures = iter(in_parallel(solve_point, tasks, jobs, tell))
+    points = []
+    for mix, share in places:
+        by_scenario = {s: PointFigures(tuple(next(figures) for _ in days)) for s in settings.scenarios}
+        homes = communities[mix, share][0].households
+        owners = {device: sum(has(home, device) for home in homes) for device in Device}
+        points.append(Point(mix, share, owners, by_scenario))
+    return Penetration(tuple(days), settings, tuple(points))
+
+
+def solve_point(task: tuple[CommunityDay, Scenario]) -> DayFigures:
+    """A day in a scenario, in memory, with the grid operator's node."""
+    community, scenario = task
+    return DayFigures.of(solve_day(community, scenario, NetworkAgreement.DSO))

@@ -1,0 +1,156 @@
+"""Sensitivity: one number of a community at a time, all else as it is.
+
+The trading coefficient chi, the feed-in price as a share of the import price, the size of all batteries and the
+impedance of all lines change the plan; the imbalance adder changes what is left of it on delivery (`uncertainty`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+
+from gridpact.community.assigned import with_battery_size, with_line_impedance
+from gridpact.community.model import Array, CommunityDay
+from gridpact.errors import InfeasibleError
+from gridpact.market.scenario import Scenario
+from gridpact.study.whatif import uncertainty
+from gridpact.study.whatif.delivery import Recourse
+from gridpact.study.whatif.penetration import solve_point
+from gridpact.study.whatif.sweep import DayFigures, PointFigures, Tell, in_parallel
+
+SCENARIOS = (Scenario.B, Scenario.T, Scenario.TG)
+
+
+class Parameter(Enum):
+    """What is varied in the plan."""
+
+    CHI = "chi"
+    FEED_IN = "feed-in"
+    BATTERY = "battery"
+    LINES = "lines"
+
+    def of(self, community: CommunityDay) -> float:
+        """Its value in a community; of batteries and lines a multiple of what is there."""
+        if self is Parameter.CHI:
+            return community.trading_coefficient
+        return community.prices.feed_in_share if self is Parameter.FEED_IN else 1.0
+
+    def at(self, community: CommunityDay, value: float) -> CommunityDay:
+        """The community with another value."""
+        if self is Parameter.CHI:
+            return replace(community, trading_coefficient=value)
+        if self is Parameter.FEED_IN:
+            return replace(community, prices=replace(community.prices, feed_in_share=value))
+        return (with_battery_size if self is Parameter.BATTERY else with_line_impedance)(community, value)
+
+
+VALUES: Mapping[Parameter, tuple[float, ...]] = {
+    Parameter.CHI: (0.0, 0.05, 0.10, 0.15, 0.20),
+    Parameter.FEED_IN: (0.0, 0.25, 0.5, 0.75, 1.0),
+    Parameter.BATTERY: (0.0, 0.5, 1.0, 2.0, 4.0),
+    Parameter.LINES: (0.25, 0.5, 1.0, 1.5, 2.0, 3.0),
+}
+RECOURSES = (Recourse.NONE, Recourse.ROLLING)
+ADDERS = (0.0, 0.025, 0.05, 0.10, 0.20)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is varied, and how."""
+
+    values: Mapping[Parameter, tuple[float, ...]]
+    adders: tuple[float, ...] = ADDERS
+    delivery: uncertainty.Settings = field(default_factory=lambda: uncertainty.Settings(recourses=RECOURSES, draws=6))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of one parameter."""
+
+    parameter: Parameter
+    value: float
+    figures: Mapping[Scenario, PointFigures]
+
+    def saving(self, scenario: Scenario) -> float | None:
+        """Of the community over the baseline with the same value, a fraction; None where there is no plan."""
+        base, other = self.figures[Scenario.B], self.figures[scenario]
+        if not (base.feasible and other.feasible) or base.cost == 0:
+            return None
+        return (base.cost - other.cost) / abs(base.cost)
+
+
+@dataclass(frozen=True)
+class AdderPoint:
+    """One adder: what was left of the saving, by recourse, (draws,)."""
+
+    adder: float
+    savings: Mapping[Recourse, Array]
+    paid: Mapping[Recourse, float]  # of adders, mean over the draws, currency
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The outcome."""
+
+    days: tuple[CommunityDay, ...]
+    settings: Settings
+    points: tuple[Point, ...]  # parameter by parameter, values ascending
+    adders: tuple[AdderPoint, ...]
+    planned_saving: float  # of the plan that is delivered with the adders, currency
+    not_delivered: str | None = None  # why there are no adder points
+
+    def of(self, parameter: Parameter) -> list[Point]:
+        return [point for point in self.points if point.parameter is parameter]
+
+
+def vary(
+    days: Sequence[CommunityDay], settings: Settings, jobs: int | None = None, tell: Tell = lambda *_: None
+) -> Sensitivity:
+    """Solves all values in B, T and TG on all days, and delivers the plan with all adders.
+
+    Raises:
+        InputError: see `uncertainty.plan_days`.
+    """
+    places = [(parameter, value) for parameter, values in settings.values.items() for value in values]
+    tasks = [(parameter.at(day, value), s) for parameter, value in places for s in SCENARIOS for day in days]
+    draws = settings.delivery.draws * len(days)
+    count = len(tasks) + (len(settings.adders) * draws + 2 * len(days) if settings.adders else 0)
+
+    def after(done: int) -> Tell:
+        return lambda more, _: tell(done + more, count)
+
+    figures = iter(in_parallel(solve_point, tasks, jobs, after(0)))
+    points = tuple(
+        Point(parameter, value, {s: _together([next(figures) for _ in days]) for s in SCENARIOS})
+        for parameter, value in places
+    )
+    if not settings.adders:
+        return Sensitivity(tuple(days), settings, points, (), 0.0)
+    done = len(tasks)
+    try:
+        plans = uncertainty.plan_days(days, settings.delivery.scenario, jobs, after(done))
+    except InfeasibleError as error:
+        tell(count, count)
+        return Sensitivity(tuple(days), settings, points, (), 0.0, str(error))
+    done += 2 * len(days)
+    adders = []
+    for adder in settings.adders:
+        delivery = replace(settings.delivery, adder=adder)
+        lived = uncertainty.live_through(plans, delivery, jobs, after(done))
+        done += draws
+        adders.append(
+            AdderPoint(
+                adder,
+                {r: lived.savings(r) for r in delivery.recourses},
+                {r: float(np.mean(lived.over_days(r, lambda d: d.planned.adder))) for r in delivery.recourses},
+            )
+        )
+    planned = sum(plan.baseline.cost - plan.planned.cost for plan in plans)
+    return Sensitivity(tuple(days), settings, points, tuple(adders), planned)
+
+
+def _together(days: Sequence[DayFigures]) -> PointFigures:
+    return PointFigures(tuple(days))

@@ -1,0 +1,82 @@
+"""The what-if commands as a user gives them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gridpact.cli import main
+
+PENETRATION = ["penetration", "--case", "tiny3", "--jobs", "1"]
+UNCERTAINTY = ["uncertainty", "--case", "tiny3", "--jobs", "1"]
+SENSITIVITY = ["sensitivity", "--case", "tiny3", "--jobs", "1"]
+
+
+def test_penetration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "p"
+    assert (
+        main([*PENETRATION, "--shares", "0,100", "--devices", "battery", "--scenarios", "b,t", "--out", str(out)]) == 0
+    )
+    said = capsys.readouterr().out
+    assert "of households with batteries" in said
+    assert f"Report: {out / 'index.html'}" in said
+    assert (out / "penetration.png").exists()
+
+
+def test_uncertainty_is_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for name in ("a", "b"):
+        options = ["--draws", "2", "--seed", "4", "--scenario", "t", "--recourse", "none", "--json"]
+        assert main([*UNCERTAINTY, *options, "--out", str(tmp_path / name)]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    fields = json.loads(told[0])
+    assert (fields["scenario"], fields["draws"], list(fields["recourse"])) == ("t", 2, ["none"])
+
+
+def test_sensitivity_of_one_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--chi", "0,0.2", "--feed-in", "-", "--battery", "-", "--lines", "-", "--adders", "-"]
+    assert main([*SENSITIVITY, *options, "--out", str(tmp_path / "s")]) == 0
+    assert "The trading coefficient moves the saving in TG most" in capsys.readouterr().out
+    assert not (tmp_path / "s" / "adders.csv").exists()
+
+
+WRONG: dict[str, tuple[list[str], str]] = {
+    "case": (["penetration", "--case", "tiny4"], "there is no case and no community file 'tiny4'"),
+    "day": ([*PENETRATION, "--days", "2"], "'tiny3' has no day '2'"),
+    "shares": ([*PENETRATION, "--shares", "0,half"], "--shares needs numbers with commas between them, not '0,half'"),
+    "share": ([*PENETRATION, "--shares", "120"], "--shares: 120 must be between 0 and 100"),
+    "device": ([*PENETRATION, "--devices", "heatpump"], "there is no device 'heatpump'"),
+    "scenario": ([*PENETRATION, "--scenarios", "x"], "there is no scenario 'x'"),
+    "jobs": ([*PENETRATION, "--jobs", "0"], "--jobs 0 must be at least 1"),
+    "seed": ([*PENETRATION, "--seed", "-1"], "--seed needs a number of at least 0"),
+    "g": ([*UNCERTAINTY, "--scenario", "g"], "there is no scenario that can be delivered 'g'; choose one of t, tg"),
+    "draws": ([*UNCERTAINTY, "--draws", "0"], "--draws needs a positive number"),
+    "error": ([*UNCERTAINTY, "--load-error", "3"], "--load-error 3 must be between 0 and 2"),
+    "adder": ([*UNCERTAINTY, "--adder", "-1"], "--adder needs a price of at least 0"),
+    "recourse": ([*UNCERTAINTY, "--recourse", "magic"], "there is no recourse 'magic'"),
+    "public": ([*UNCERTAINTY, "--public-price", "nan"], "--public-price needs a price of at least 0"),
+    "lines": ([*SENSITIVITY, "--lines", "0"], "--lines: 0 must be at least 0.001"),
+    "nothing": ([*SENSITIVITY, "--chi", "-", "--feed-in", "-", "--battery", "-", "--lines", "-", "--adders", "-"],
+                "there is nothing left to vary"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_complaints_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    given, complaint = WRONG[name]
+    out = tmp_path / "out"
+    assert main([*given, "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_foreign_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    assert main([*UNCERTAINTY, "--out", str(tmp_path)]) == 2
+    assert "holds an index.html that is of no uncertainty" in capsys.readouterr().err
+    assert (tmp_path / "index.html").read_text() == "mine"

@@ -1,0 +1,178 @@
+"""The what-ifs themselves, on tiny3: what must hold of their points."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gridpact.community.assigned import Device, has
+from gridpact.community.model import CommunityDay
+from gridpact.errors import InfeasibleError, InputError
+from gridpact.market.centralised import centralised_optimum
+from gridpact.market.scenario import Scenario
+from gridpact.study.day import solve_day
+from gridpact.study.whatif import uncertainty
+from gridpact.study.whatif.delivery import Recourse
+from gridpact.study.whatif.forecast import ErrorModel
+from gridpact.study.whatif.penetration import Mix, Penetration, community_at
+from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
+from gridpact.study.whatif.sweep import DayFigures, PointFigures, in_parallel
+from gridpact.study.whatif.uncertainty import DayPlan, Uncertainty
+
+CERTAIN = ErrorModel(load=0, pv=0, cars=False)
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_the_order_of_the_tasks(jobs: int) -> None:
+    told: list[tuple[int, int]] = []
+    assert in_parallel(double, list(range(5)), jobs, lambda *done: told.append(done)) == [0, 2, 4, 6, 8]
+    assert told == [(k, 5) for k in range(1, 6)]
+
+
+# ---------------------------------------------------------------------- penetration
+
+
+def test_own_share_is_the_day_itself(tiny: CommunityDay, shares: Penetration) -> None:
+    """One of three households has PV: that point is what `solve_day` says of the case."""
+    point = shares.of(Mix.PV)[1]
+    assert point.owners[Device.PV] == 1
+    for scenario, figures in point.figures.items():
+        assert figures.days == (DayFigures.of(solve_day(tiny, scenario)),)
+
+
+def test_points_are_near_the_optimum_of_their_community(tiny: CommunityDay, shares: Penetration) -> None:
+    """The costs of a point and the centralised optimum of the same community; gamma is in the latter only."""
+    for point in shares.points:
+        community = community_at(tiny, point.mix, point.share, shares.settings.seed)
+        for device in point.mix.devices:
+            assert sum(has(home, device) for home in community.households) == point.owners[device]
+        free = replace(community, trading_coefficient=0.0)
+        best = centralised_optimum(free, Scenario.TG).cost
+        assert point.figures[Scenario.TG].feasible
+        assert best - 0.01 <= point.figures[Scenario.TG].cost <= point.figures[Scenario.B].cost + 0.01
+
+
+def test_more_sun_costs_less(shares: Penetration) -> None:
+    costs = [point.figures[Scenario.TG].cost for point in shares.of(Mix.PV)]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_points_without_a_plan_are_told() -> None:
+    good, bad = DayFigures("1", Scenario.TG, cost=3.0), DayFigures("2", Scenario.TG, failure="no plan", converged=False)
+    both = PointFigures((good, bad))
+    assert not both.feasible
+    assert both.verdict == "no feasible plan"
+    assert both.failures == (bad,)
+    assert PointFigures((good,)).verdict == "ok"
+    assert PointFigures((replace(good, gap=-0.003), good)).gap == 0.003
+    assert PointFigures((replace(good, checks_held=False),)).verdict == "a check failed"
+    assert PointFigures((replace(good, converged=False),)).verdict == "not agreed"
+
+
+# ---------------------------------------------------------------------- sensitivity
+
+
+def test_values_change_what_they_name_and_nothing_else(tiny: CommunityDay) -> None:
+    assert Parameter.CHI.at(tiny, 0.3) == replace(tiny, trading_coefficient=0.3)
+    assert Parameter.FEED_IN.at(tiny, 0.9).prices.feed_in_share == 0.9
+    for parameter in Parameter:
+        same = parameter.at(tiny, parameter.of(tiny))
+        assert same.households == tiny.households
+        assert same.feeder == tiny.feeder
+        assert same.trading_coefficient == tiny.trading_coefficient
+
+
+def test_without_a_margin_nothing_is_traded(varied: Sensitivity) -> None:
+    half, full = varied.of(Parameter.FEED_IN)
+    assert half.figures[Scenario.T].days[0].traded_kwh > 1
+    assert full.figures[Scenario.T].days[0].traded_kwh == 0
+    assert (half.saving(Scenario.T) or 0) > 0.1
+    assert full.saving(Scenario.T) == pytest.approx(0, abs=1e-3)  # the losses of another plan that costs the same
+
+
+def test_lines_too_weak_have_no_plan(varied: Sensitivity) -> None:
+    (weak,) = varied.of(Parameter.LINES)
+    assert varied.of(Parameter.FEED_IN)[0].saving(Scenario.TG) is not None
+    assert weak.saving(Scenario.TG) is None
+    assert "voltage" in (weak.figures[Scenario.TG].failures[0].failure or "")
+
+
+def test_adders_eat_the_saving_of_the_same_draws(varied: Sensitivity) -> None:
+    free, dear = varied.adders
+    for recourse in varied.settings.delivery.recourses:
+        assert np.all(dear.savings[recourse] <= free.savings[recourse] + 1e-6)
+        assert free.paid[recourse] == 0
+        assert dear.paid[recourse] > 0
+    # devices as planned do not answer to prices: what is lost is what is paid, to the last digit but rounding
+    lost = float(np.mean(free.savings[Recourse.NONE] - dear.savings[Recourse.NONE]))
+    assert lost == pytest.approx(dear.paid[Recourse.NONE], abs=1e-9)
+
+
+# ---------------------------------------------------------------------- uncertainty
+
+
+def test_certain_forecasts_leave_the_whole_saving(plans: tuple[DayPlan, ...]) -> None:
+    """With devices as planned nothing at all is lost; planned anew the baseline may pick another of its optima."""
+    settings = uncertainty.Settings(model=CERTAIN, adder=0.5, draws=1)
+    lived = uncertainty.live_through(plans, settings, jobs=1)
+    assert (lived.load_error, lived.pv_error) == (0, 0)
+    assert lived.savings(Recourse.NONE)[0] == pytest.approx(lived.planned_saving, abs=1e-6)
+    for recourse in (Recourse.ROLLING, Recourse.HINDSIGHT):
+        assert lived.savings(recourse)[0] == pytest.approx(lived.planned_saving, abs=0.01)
+    for d in lived.draws:
+        assert d.planned.adder == pytest.approx(0, abs=1e-4)  # 0.5 EUR/kWh of what a solver leaves open
+
+
+def test_draws_differ_and_are_the_same_again(plans: tuple[DayPlan, ...], lived: Uncertainty) -> None:
+    again = uncertainty.live_through(plans, lived.settings, jobs=1)
+    for recourse in Recourse:
+        np.testing.assert_array_equal(lived.savings(recourse), again.savings(recourse))
+        assert len(set(lived.savings(recourse))) == lived.settings.draws
+    other = uncertainty.live_through(plans, replace(lived.settings, seed=9, draws=1), jobs=1)
+    assert other.savings(Recourse.NONE)[0] != lived.savings(Recourse.NONE)[0]
+
+
+def test_first_draws_do_not_depend_on_how_many_there_are(plans: tuple[DayPlan, ...], lived: Uncertainty) -> None:
+    fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), jobs=1)
+    np.testing.assert_array_equal(fewer.savings(Recourse.NONE), lived.savings(Recourse.NONE)[:2])
+
+
+def test_money_adds_up(lived: Uncertainty) -> None:
+    """What households pay is supply, adders, charging elsewhere and losses: trades cancel."""
+    prices, dt = lived.plans[0].community.prices, lived.plans[0].community.step_hours
+    for d in lived.draws:
+        assert d.baseline.adder == 0
+        assert d.planned.adder == pytest.approx(0.05 * d.planned.deviation_kwh)
+        assert d.planned.netted_kwh <= d.planned.deviation_kwh + 1e-9
+        rest = d.planned.cost - d.planned.adder - d.planned.public - d.planned.losses
+        # What the community takes at its meters is what passes the connection less the losses: no household can be
+        # billed for less than its part of it at the import price, or more than all at the import price.
+        exchange = d.planned.exchange_kw
+        assert (
+            rest >= dt * float(np.sum(np.where(exchange > 0, prices.feed_in_price, prices.import_price) * exchange)) - 1
+        )
+    total = lived.household_savings(Recourse.ROLLING).sum(axis=1)
+    np.testing.assert_allclose(total, lived.savings(Recourse.ROLLING), atol=1e-9)
+    assert lived.planned_household_savings.sum() == pytest.approx(lived.planned_saving)
+
+
+def test_errors_cost_something(lived: Uncertainty) -> None:
+    for recourse in Recourse:
+        assert np.median(lived.savings(recourse)) < lived.planned_saving
+    assert 0.1 < lived.load_error < 0.4  # a normal with 0.3 has a mean magnitude of 0.24
+
+
+def test_only_households_with_contracts_can_be_delivered(tiny: CommunityDay) -> None:
+    with pytest.raises(InputError, match="scenario g cannot be delivered: choose t or tg"):
+        uncertainty.plan_days([tiny], Scenario.G, 1, lambda *_: None)
+
+
+def test_day_without_a_plan_cannot_be_delivered(tiny: CommunityDay) -> None:
+    with pytest.raises(InfeasibleError, match=r"voltage .* without a plan nothing can be delivered"):
+        uncertainty.plan_days([Parameter.LINES.at(tiny, 150.0)], Scenario.TG, 1, lambda *_: None)
