@@ -16,7 +16,7 @@ SOURCES := $(shell find contracts -name '*.sol')
 NETWORK ?= development
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage bench gas faults lint contracts clean
+.PHONY: help setup demo study test coverage bench gas costs faults soak lint contracts clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -25,6 +25,9 @@ setup: $(STAMP)/package $(STAMP)/contracts ## install everything below this fold
 
 demo: setup ## run a community's day on a local chain (ARGS="..." is passed on to gridpact run)
 	@$(VENV)/bin/gridpact run $(ARGS)
+
+study: setup ## the four scenarios over a summer and a winter week, as the B-DER report has them (ARGS="..." as above)
+	@$(VENV)/bin/gridpact study $(ARGS)
 
 test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@echo "Testing the contracts on $(NETWORK)"
@@ -43,8 +46,14 @@ bench: setup ## measure docs/benchmarks.md and reports/bench.json again (half an
 gas: setup ## measure docs/gas.md and reports/gas.json again (a quarter of an hour on two cores)
 	@$(PY) -m gridpact.study.gas --out docs/gas.md --json reports/gas.json
 
+costs: setup ## make docs/costs.md again from the reports
+	@$(PY) -m gridpact.study.costs --out docs/costs.md
+
 faults: setup ## play 200 rounds in which things go wrong, and write reports/faults.json (some fifteen minutes)
 	@$(PY) -m gridpact.study.faults --rounds 200 --json reports/faults.json
+
+soak: setup ## run services through 48 days in compressed time, and check memory and open files
+	@$(PY) -m gridpact.study.soak --rounds 48
 
 lint: $(STAMP)/python $(STAMP)/node ## ruff, mypy and Slither
 	@$(VENV)/bin/ruff check .
