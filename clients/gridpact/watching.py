@@ -177,7 +177,7 @@ class Watcher:
         return Spent(sum(one.gas for one in costs), sum(one.wei for one in costs), len(costs))
 
 
-def _receipt(web3: Web3, transaction: str) -> Any:
+def _receipt(web3: Web3, transaction: bytes) -> Any:
     """Some nodes know a receipt a moment after the logs of its block."""
     for pause in (0.1, 0.2, 0.5, 1.0, 2.0):
         with contextlib.suppress(Web3Exception):
