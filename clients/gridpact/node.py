@@ -62,6 +62,9 @@ MOVED_ON = frozenset(
 )
 """What a contract says to a call that came too late, or twice: look again."""
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds before a node that found the chain taken back begins anew, doubled each time."""
+
 LAST_CALL = 0.5
 """Part of a phase after which the grid operator's node answers those who are there; and of what is left of the phase,
 after which a node whose relayed submission is not on the chain sends it directly."""
@@ -265,6 +268,7 @@ class Node:
 
     def _take_part(self, round_: int) -> Progress:
         """Does what is to be done, until the round is over or goes on without this node."""
+        pause = FIRST_PAUSE
         while True:
             progress = self._wait(lambda now: now.round >= round_)  # lower where the chain was taken back
             if progress.round > round_:
@@ -280,9 +284,13 @@ class Node:
                     return progress
                 self._act(round_, progress)
             except Reorganised as error:
-                log.warning("node %d begins anew: %s", self.view.node, error)
+                hint = "; if this goes on, the endpoint lacks data: give another" if pause == LONGEST_PAUSE else ""
+                log.warning("node %d begins anew: %s%s", self.view.node, error, hint)
                 self._forget()
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
                 continue
+            pause = FIRST_PAUSE
             self._wait(self._after(progress))
 
     def _act(self, round_: int, progress: Progress) -> None:
