@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
@@ -130,11 +131,22 @@ def warm_up() -> ForkServerContext:
     """Starts the fork server, if it does not run yet, and goes on while it imports what nodes need.
 
     It holds nothing else, and forks one clean process a node: they start fast and share the memory of the imports.
+
+    Raises:
+        InputError: the path of the folder for temporary files is too long for its socket.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["gridpact.launch", "gridpact.warm"])
-    forkserver.ensure_running()
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        if "too long" not in str(error):
+            raise
+        raise InputError(
+            f"the path of the folder for temporary files, '{tempfile.gettempdir()}', is too long for a socket: set "
+            "TMPDIR to a shorter one"
+        ) from None
     return context
 
 

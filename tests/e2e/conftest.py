@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -72,12 +73,12 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    (tmp_path / "tmp").mkdir()
-    shell = Shell(tmp_path / "tmp")
-    yield shell
-    for process in shell.survivors():  # only after a failure
-        process.kill()
+def shell() -> Iterator[Shell]:
+    with tempfile.TemporaryDirectory(prefix="gp-") as folder:  # short: sockets go there, too
+        shell = Shell(Path(folder))
+        yield shell
+        for process in shell.survivors():  # only after a failure
+            process.kill()
 
 
 def needs(program: str) -> pytest.MarkDecorator:

@@ -120,3 +120,13 @@ def test_interrupt_endsEverything(shell: Shell, tmp_path: Path, case: str, how: 
     assert shell.is_quiet_within(5), shell.names()
     assert list(shell.folder.iterdir()) == []
     assert not (tmp_path / "out").exists()
+
+
+def test_tooLongAPathForTemporaryFiles_isSaid(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    process = Shell(folder).start("run", "--case", "tiny3", "--chain", "anvil", "--out", str(tmp_path / "out"))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert said.startswith("gridpact: the path of the folder for temporary files")
+    assert "TMPDIR" in said
