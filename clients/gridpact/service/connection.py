@@ -9,6 +9,7 @@ from web3 import Web3
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.fees import GWEI, FeePolicy
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
 from gridpact.chain.settlement import Settlement
@@ -19,6 +20,10 @@ from gridpact.service.settings import Settings
 
 ROUND_GAS, OPERATOR_GAS, RELAYED_GAS = 8_000_000, 25_000_000, 2_000_000
 """What a round of 60 iterations and its settlement may use: of a household, of node 0, and of either with a relay."""
+
+
+FEE_PATIENCE = 30.0
+"""Seconds that a fee above the ceiling is waited out; then the node misses its turn."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,12 @@ def gas_of_a_round(settings: Settings) -> int:
     return OPERATOR_GAS if settings.home is None else ROUND_GAS
 
 
+def fee_policy(settings: Settings) -> FeePolicy:
+    """What the household pays for gas; a fee above that is waited out for a while."""
+    ceiling = settings.chain.max_fee_gwei
+    return FeePolicy() if ceiling is None else FeePolicy(round(ceiling * GWEI), FEE_PATIENCE)
+
+
 def read_record(settings: Settings) -> Record:
     """The record of the deployment.
 
@@ -106,7 +117,7 @@ def open_connection(settings: Settings, record: Record, key: str, link: Callable
                 f"there is no contract at {address}, which the record '{settings.chain.record}' has as the {what}: "
                 "take the record of the deployment on this network"
             )
-    account = ChainAccount(web3, key)
+    account = ChainAccount(web3, key, fees=fee_policy(settings))
     aggregator = Aggregator.of(record, web3, account)
     settlement = Settlement.of(record, web3, account)
     _check_enrolment(settings, aggregator, account.address)

@@ -30,6 +30,7 @@ class ChainSettings:
     chain_id: int | None  # which it must be, besides what the record says
     relay: str | None
     confirm_s: float
+    max_fee_gwei: float | None  # that a unit of gas may cost
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,10 @@ def _chain(table: Table) -> ChainSettings:
     if relay is not None and relay.partition("://")[0] not in ("http", "https"):
         raise table.error("relay", f"'{relay}' is no address of a relay; begin it with http://")
     chain_id = table.integer("chain_id", 1, 2**53) if table.has("chain_id") else None
-    found = ChainSettings(table.file("record"), rpc, chain_id, relay, table.number("confirm_s", 0, default=0.0))
+    max_fee = table.number("max_fee_gwei", 0) if table.has("max_fee_gwei") else None
+    found = ChainSettings(
+        table.file("record"), rpc, chain_id, relay, table.number("confirm_s", 0, default=0.0), max_fee
+    )
     table.end()
     return found
 

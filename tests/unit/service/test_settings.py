@@ -9,6 +9,7 @@ from unit.service.helpers import FEEDER, HOUSEHOLD, OPERATOR, settings_of
 
 from gridpact.errors import InputError
 from gridpact.market.scenario import Scenario
+from gridpact.service.connection import fee_policy
 from gridpact.service.settings import read_settings
 from gridpact.service.template import NewNode, household_toml
 
@@ -27,6 +28,7 @@ def test_household_isRead(tmp_path: Path) -> None:
     assert found.forecast.file == str(tmp_path / "forecasts/{day}.json")
     assert found.service.timezone.key == "Europe/Amsterdam"
     assert found.feeder is None
+    assert fee_policy(found).ceiling_wei is None
 
 
 def test_operator_isRead(tmp_path: Path) -> None:
@@ -51,6 +53,7 @@ def test_template_isReadable(tmp_path: Path, node: int, scenario: str) -> None:
     full = "\n".join(line for line in lines if not line.startswith(drop))
     found = settings_of(tmp_path, full.replace('"published"', '"fixed"'))
     assert found.chain.chain_id == 1
+    assert fee_policy(found).ceiling_wei == 5 * 10**9
     assert found.tariff.import_price == 0.3
     if node:
         assert found.home is not None
@@ -71,6 +74,7 @@ MISTAKES = {
     "scenario": ('"tg"', '"x"', "[community] scenario: 'x' is not known; choose one of t, g, tg"),
     "rpc": ("http://127.0.0.1:8545", "127.0.0.1:8545", "[chain] rpc: it is no address of a node"),
     "chain id": ("31337", "0", "[chain] chain_id: 0 must be a whole number"),
+    "fee": ("chain_id = 31337", "max_fee_gwei = -1", "[chain] max_fee_gwei: -1 must be at least"),
     "key in clear": ("password_env = ", "private_key = ", "[key] private_key: a secret must not stand"),
     "two passwords": ('= "SECRET"', '= "SECRET"\npassword_file = "x"', "keep one of the two"),
     "negative": ("capacity_kwh = 6", "capacity_kwh = -6", "[battery] capacity_kwh: -6 must be at least"),
