@@ -31,7 +31,7 @@ def test_artifacts_areUpToDate():
     assert done.returncode == 0, done.stderr
 
 
-def test_deploy_writesTheRecord(TestEuro, TradeSettlement, VirtualAggregator, accounts, manager, chain):
+def test_deploy_writesTheRecord(TestEuro, TradeSettlement, VirtualAggregator, manager, chain):
     before = chain.height
     brownie.run("deploy")
     name = brownie.network.show_active()
@@ -43,5 +43,5 @@ def test_deploy_writesTheRecord(TestEuro, TradeSettlement, VirtualAggregator, ac
     settlement = TradeSettlement.at(record.settlement)
     assert settlement.aggregator() == record.aggregator
     assert settlement.token() == record.token == TestEuro.at(record.token).address
-    assert (settlement.supplier(), settlement.metering()) == (accounts[1], accounts[2])
+    assert (settlement.supplier(), settlement.metering()) == (record.supplier, record.metering)
     assert set(record.transactions) == {"Referee", "TestEuro", "TradeSettlement", "VirtualAggregator"}

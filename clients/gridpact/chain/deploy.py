@@ -76,7 +76,7 @@ def deploy_contracts(
     """
     web3 = account.web3
     with readable("its block number"):
-        block = int(web3.eth.block_number)
+        block = int(web3.eth.block_number) + 1  # no transaction can be in an older one
         chain_id = int(web3.eth.chain_id)
     referee, aggregator, settlement, test_token = map(load, (REFEREE, AGGREGATOR, SETTLEMENT, TOKEN))
     roles = checked_address(supplier), checked_address(metering)
