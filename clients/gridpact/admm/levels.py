@@ -37,11 +37,13 @@ class Levels:
         penalties: of all contracts. Above, they are those of households, not of the gateways' larger power: a gateway
             is then as stiff on both sides (three feeders were 2 W apart above after 40 iterations; with penalties of
             the gateways' power, 54 W).
+        tolerances: of the feeders, and of the contract above, where they follow the gateways' power.
     """
 
     feeders: tuple[tuple[NodeView, ...], ...]
     above: tuple[NodeView, ...]
     penalties: Penalties
+    tolerances: tuple[Tolerances, Tolerances]
 
     @staticmethod
     def of(communities: Sequence[CommunityDay]) -> Levels:
@@ -51,10 +53,13 @@ class Levels:
         Beyond its feeder, a household's trading coefficient is that which it can know by itself (`own_coefficients`);
         gateways have none. As within a feeder, steps at which a trade cannot pay are left out.
         """
-        net_kw = np.concatenate([baseline_net_kw(community) for community in communities])
-        penalties = Penalties.of_community(communities[0], net_kw)
+        nets_kw = [baseline_net_kw(community) for community in communities]
         feeders = tuple(_with_gateway(community) for community in communities)
-        return Levels(feeders, _above(communities[0], len(communities)), penalties)
+        above = _above(communities[0], len(communities))
+        penalties = Penalties.of_community(communities[0], np.concatenate(nets_kw))
+        of_gateways = Penalties.of_community(communities[0], np.array([net_kw.sum(axis=0) for net_kw in nets_kw]))
+        tolerances = Tolerances.of(feeders[0][0], penalties), Tolerances.of(above[0], of_gateways)
+        return Levels(feeders, above, penalties, tolerances)
 
 
 def _with_gateway(community: CommunityDay) -> tuple[NodeView, ...]:
@@ -158,10 +163,11 @@ class LevelsIterate:
     above: Iterate
     gateways: tuple[Gateway, ...]
 
-    def hold(self, tolerances: Tolerances, resolution: Resolution) -> bool:
+    def hold(self, levels: Levels, resolution: Resolution) -> bool:
         """Whether the tests of all contracts would end the round."""
-        contracts = (*self.feeders, self.above)
-        return all(tolerances.hold(one.residuals.as_tuple(), one.scalars, resolution) for one in contracts)
+        of_feeders, of_above = levels.tolerances
+        pairs = [*((feeder, of_feeders) for feeder in self.feeders), (self.above, of_above)]
+        return all(limits.hold(one.residuals.as_tuple(), one.scalars, resolution) for one, limits in pairs)
 
 
 def negotiate_levels(levels: Levels, resolution: Resolution | None = None) -> Iterator[LevelsIterate]:

@@ -25,7 +25,7 @@ import numpy as np
 from gridpact.admm.agent import Agent
 from gridpact.admm.levels import Levels, negotiate_levels
 from gridpact.admm.memory import negotiate
-from gridpact.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.admm.parameters import Penalties, Resolution
 from gridpact.community.grown import feeders, grown
 from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.read import read_community
@@ -264,9 +264,8 @@ def split_into(count: int, households: int, steps: int) -> Split:
     communities = feeders(read_community(case).on(day), count, households, steps, seed=1)
     started = time.perf_counter()
     levels, resolution = Levels.of(communities), Resolution()
-    tolerances = Tolerances.of(levels.feeders[0][0], levels.penalties)
     for iterate in negotiate_levels(levels, resolution):
-        if iterate.hold(tolerances, resolution) or iterate.above.iteration == MOST_ITERATIONS:
+        if iterate.hold(levels, resolution) or iterate.above.iteration == MOST_ITERATIONS:
             break
     took = time.perf_counter() - started
     dt, prices = communities[0].step_hours, communities[0].prices

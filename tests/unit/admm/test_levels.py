@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -26,10 +28,11 @@ def agreed() -> Agreed:
     case = read_community("tiny3")
     communities = feeders(case.on(case.days[0]), 3, 3, 4, seed=1)
     levels, resolution = Levels.of(communities), Resolution(power_kw=5e-5, voltage=1e-6)
-    usual = Tolerances.of(levels.feeders[0][0], levels.penalties)
-    tolerances = Tolerances(usual.primal_grid_w / 10, usual.dual_grid_w / 10, usual.trade_w / 10)
+    usual, _ = levels.tolerances
+    strict = Tolerances(usual.primal_grid_w / 10, usual.dual_grid_w / 10, usual.trade_w / 10)
+    levels = replace(levels, tolerances=(strict, strict))
     for iterate in negotiate_levels(levels, resolution):
-        if iterate.hold(tolerances, resolution):
+        if iterate.hold(levels, resolution):
             return communities, iterate
         assert iterate.above.iteration < 200
     raise AssertionError("unreachable")
@@ -130,6 +133,12 @@ def test_pricesOnBothSidesOfAGateway_areTheSame(agreed: Agreed) -> None:
         below, above = sides
         both = ~np.isnan(below) & ~np.isnan(above)
         assert np.all(np.abs(below - above)[both] < 0.02 * kappa[both])
+
+
+def test_limitsAbove_followThePowerOfTheGateways(agreed: Agreed) -> None:
+    communities, _ = agreed
+    below, above = Levels.of(communities).tolerances
+    assert above.trade_w > below.trade_w
 
 
 def test_ownCoefficients_haveTheSumOfThePair() -> None:
