@@ -24,7 +24,9 @@ def add(commands: Commands) -> None:
     command = commands.add_parser("enrol", help="enrol accounts as nodes, and give them what they need to begin")
     command.add_argument("accounts", type=Path, metavar="FILE", help="CSV with the columns node and address")
     command.add_argument("--ether", type=positive, metavar="N", help="send each account ether, up to a balance of N")
-    command.add_argument("--test-tokens", type=positive, metavar="N", help="mint each account N of the test token")
+    command.add_argument(
+        "--test-tokens", type=positive, metavar="N", help="mint each account, and the supplier, N of the test token"
+    )
     add_record(command)
     add_sender(command)
     command.set_defaults(command=_enrol)
@@ -56,8 +58,9 @@ def _enrol(arguments: argparse.Namespace) -> int:
         if transfers:
             handed = sum(transfers.values())
             planned.append(Planned(f"{len(transfers)} transfers", TRANSFER_GAS * len(transfers), 0, handed))
+        owners = dict.fromkeys([*accounts.values(), *([place.record.supplier] if place.record.supplier else [])])
         if units:
-            planned.append(Planned(f"{len(accounts)} mintings", MINT_GAS * len(accounts), 68 * len(accounts)))
+            planned.append(Planned(f"{len(owners)} mintings", MINT_GAS * len(owners), 68 * len(owners)))
         if not planned:
             print(f"gridpact: all {len(accounts)} accounts are enrolled already, and have what they need")
             return 0
@@ -66,7 +69,7 @@ def _enrol(arguments: argparse.Namespace) -> int:
             aggregator.enrol(missing)
         account.settle_all([account.transfer(address, wei) for address, wei in transfers.items()])
         if units:
-            mints: list[Any] = [token.call("mint", address, units) for address in accounts.values()]
+            mints: list[Any] = [token.call("mint", address, units) for address in owners]
             account.settle_all([account.post(call) for call in mints])
         print(
             f"gridpact: {len(missing)} nodes enrolled, {len(accounts) - len(missing)} were so before;"
