@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 
 CATCH_UP_SECONDS = 2.0
-"""How long a submission waits for the relay to see the iteration or the history that its author has seen already."""
+"""How long a submission waits for the relay to see what its author has seen already: that an iteration is open, a
+history, or that the contract refused the submission before."""
 
 AGAIN_SECONDS = 5.0
 """A chain that took a submission may show it that much later; only then it is relayed again."""
@@ -56,6 +57,10 @@ class Notice:
     since: float  # monotonic
     relayed: float = -AGAIN_SECONDS  # when it was relayed last
     refused: bool = False  # by the contract: another may take its place
+
+    @property
+    def is_under_way(self) -> bool:
+        return time.monotonic() < self.relayed + AGAIN_SECONDS
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ class Board:
                 )
         with self._changed:
             place = standing.place
+            self._changed.wait_for(lambda: not self._is_pending(place, signed), CATCH_UP_SECONDS)
             if place is None or self._standing is None or place != self._standing.place:
                 raise ValueError(f"Iteration {iteration} of round {round} is not open any longer.")
             notices = self._notices.setdefault(place, {})
@@ -167,7 +173,7 @@ class Board:
             waiting = [
                 notice
                 for node, notice in sorted(self._notices.get(place, {}).items())
-                if node in active - present and not notice.refused and now >= notice.relayed + AGAIN_SECONDS
+                if node in active - present and not notice.refused and not notice.is_under_way
             ]
             complete = active <= present | {notice.signed.node for notice in waiting}
             late = any(now >= notice.since + patience for notice in waiting)
@@ -189,6 +195,7 @@ class Board:
             for node in nodes:
                 if node in notices:
                     notices[node].refused = True
+            self._changed.notify_all()
 
     def wait(self, seconds: float) -> None:
         """Waits for a reason to look at the chain."""
@@ -214,6 +221,13 @@ class Board:
                 self._tell_relay()
                 self._changed.wait_for(reached, CATCH_UP_SECONDS)
             return self._standing if reached() else None
+
+    def _is_pending(self, place: Place | None, signed: SignedSubmission) -> bool:
+        """Whether the contract has yet to say whether it takes another submission of the same node."""
+        if place is None or self._standing is None or place != self._standing.place:
+            return False
+        there = self._notices.get(place, {}).get(signed.node)
+        return there is not None and there.signed != signed and there.is_under_way and not there.refused
 
     def _tell_relay(self) -> None:
         self._news = True

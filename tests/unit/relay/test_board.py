@@ -91,6 +91,21 @@ def test_put_keepsTheFirst(board: Board) -> None:
     assert board.get(1, 5, 1, 0) == [signed(1, content=7)]
 
 
+def test_put_waitsForTheRelayToHearThatTheContractRefused(board: Board) -> None:
+    """The author read the chain before the relay had its receipt."""
+    place = (1, 5, HEAD)
+    board.put(1, 5, signed(1))
+    board.relaying(place, [signed(1)])
+    timer = threading.Timer(0.05, board.refuse, (place, [1]))
+    timer.start()
+    board.put(1, 5, signed(1, content=7))
+    timer.join()
+    board.relaying(place, [signed(1, content=7)])
+    with pytest.raises(ValueError, match="has signed another submission"):
+        board.put(1, 5, signed(1, content=8))
+    assert board.get(1, 5, 1, 0) == [signed(1, content=7)]
+
+
 def test_put_waitsForTheRelayToSeeTheIteration(board: Board) -> None:
     timer = threading.Timer(0.05, board.see, (standing(6), False))
     timer.start()
