@@ -269,8 +269,10 @@ class Node:
     def _take_part(self, round_: int) -> Progress:
         """Does what is to be done, until the round is over or goes on without this node."""
         pause = FIRST_PAUSE
+        progress: Progress | None = None
         while True:
-            progress = self._wait(lambda now: now.round >= round_)  # lower where the chain was taken back
+            if progress is None or progress.round < round_:  # lower where the chain was taken back
+                progress = self._wait(lambda now: now.round >= round_)
             if progress.round > round_:
                 raise ChainError(f"round {round_} ended while node {self.view.node} was away")
             if self._observer is not None:
@@ -288,10 +290,10 @@ class Node:
                 log.warning("node %d begins anew: %s%s", self.view.node, error, hint)
                 self._forget()
                 time.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause, progress = min(2 * pause, LONGEST_PAUSE), None
                 continue
             pause = FIRST_PAUSE
-            self._wait(self._after(progress))
+            progress = self._wait(self._after(progress))
 
     def _act(self, round_: int, progress: Progress) -> None:
         """What is to be done now."""

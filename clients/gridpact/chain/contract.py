@@ -9,10 +9,9 @@ from typing import Any, cast
 
 from eth_typing import ChecksumAddress
 from web3 import Web3
-from web3.contract.contract import ContractFunction
 from web3.types import EventData, RPCEndpoint, TxReceipt
 
-from gridpact.chain.account import ChainAccount
+from gridpact.chain.account import ChainAccount, ContractCall
 from gridpact.chain.interface import Interface
 from gridpact.chain.reverts import Abi, learn_errors, readable
 from gridpact.errors import ChainError, InputError, Reorganised
@@ -36,7 +35,6 @@ class DeployedContract:
         self.address = checked_address(address)
         self.account = account
         learn_errors(abi)
-        self._contract = web3.eth.contract(self.address, abi=cast(Any, abi))
         self._interface = Interface(abi)
         with readable("the first request"):
             actual = web3.eth.chain_id
@@ -51,16 +49,18 @@ class DeployedContract:
                 f"There is no contract at {self.address} on chain {actual}: check the address, or deploy first."
             )
 
-    def call(self, name: str, *arguments: Any) -> ContractFunction:
-        """A call, to be estimated or sent by an account."""
-        with readable(f"`{name}`"):  # arguments that do not fit the ABI
-            return cast(ContractFunction, self._function(name)(*arguments))
+    def call(self, name: str, *arguments: Any) -> ContractCall:
+        """A call, to be estimated or sent by an account.
+
+        Raises:
+            InputError: the ABI has no such function.
+            ChainError: the arguments do not fit the ABI.
+        """
+        return ContractCall(name, self.address, self._calldata(name, arguments))
 
     def _read(self, name: str, *arguments: Any) -> Any:
         """Calls a view, at the newest block: anew where that was taken back in the same moment."""
-        if name not in self._interface.functions:
-            raise self._unknown(name)
-        call = {"to": self.address, "data": self._interface.call(name, arguments)}
+        call = {"to": self.address, "data": self._calldata(name, arguments)}
         for _ in range(READ_ATTEMPTS):
             with suppress(Reorganised), readable(f"`{name}`"):
                 return self._interface.answer(name, self._ask("eth_call", call, "latest"))
@@ -81,7 +81,7 @@ class DeployedContract:
 
     def _events(self, name: str, first_block: int, **indexed: int) -> list[EventData]:
         """The events since a block with the given indexed arguments, in the chain's order: one request."""
-        wanted = [indexed.get(item["name"]) for item in self._interface.events[name].indexed]
+        wanted = [indexed.get(item["name"]) for item in self._interface.events[name].indexed.items]
         return self._log([name], first_block, *wanted)
 
     def _log(self, names: Sequence[str], first_block: int, *indexed: int | None) -> list[EventData]:
@@ -101,14 +101,10 @@ class DeployedContract:
         own = (log for log in logs if log["address"].lower() == self.address.lower())
         return [event for event in map(self._interface.event, own) if event is not None]
 
-    def _function(self, name: str) -> Any:
-        try:
-            return self._contract.functions[name]
-        except Exception as error:  # web3 raises a kind of its own for each way not to have it
-            raise self._unknown(name) from error
-
-    def _unknown(self, name: str) -> InputError:
-        return InputError(f"The ABI of {self.address} has no function `{name}`: use the ABI of the record.")
+    def _calldata(self, name: str, arguments: Sequence[Any]) -> str:
+        if name not in self._interface.functions:
+            raise InputError(f"The ABI of {self.address} has no function `{name}`: use the ABI of the record.")
+        return self._interface.call(name, arguments)
 
 
 def checked_address(address: str) -> ChecksumAddress:

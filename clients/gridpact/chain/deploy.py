@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import Any, Protocol, cast
 
 from web3 import Web3
+from web3.contract.contract import ContractConstructor
 from web3.types import TxReceipt
 
-from gridpact.chain.account import Call, ChainAccount
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, Artifact, load
-from gridpact.chain.contract import checked_address
+from gridpact.chain.contract import DeployedContract, checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
 from gridpact.chain.values import Setting, Theta
@@ -35,7 +36,7 @@ class Sender(Protocol):
     @property
     def web3(self) -> Web3: ...
 
-    def send(self, call: Call) -> TxReceipt: ...
+    def send(self, call: ContractConstructor) -> TxReceipt: ...
 
 
 class UnlockedAccount:
@@ -49,7 +50,7 @@ class UnlockedAccount:
         self.web3 = web3
         self.address = accounts[0]
 
-    def send(self, call: Call) -> TxReceipt:
+    def send(self, call: ContractConstructor) -> TxReceipt:
         with readable("a transaction of the chain's own account"):
             sent = call.transact({"from": self.address, "gas": UNLOCKED_GAS})
             return self.web3.eth.wait_for_transaction_receipt(sent, timeout=120, poll_latency=0.05)
@@ -122,8 +123,8 @@ def deploy_contracts(
 
 def mint_tokens(account: ChainAccount, record: Record, addresses: Sequence[str], units: int) -> None:
     """Gives each account test tokens: all transactions first, then all receipts."""
-    token = account.web3.eth.contract(Web3.to_checksum_address(record.token), abi=cast(Any, record.token_abi))
-    pendings = [account.post(token.functions.mint(checked_address(address), units)) for address in addresses]
+    token = DeployedContract(account.web3, record.token, record.token_abi)
+    pendings = [account.post(token.call("mint", checked_address(address), units)) for address in addresses]
     account.settle_all(pendings)
 
 

@@ -5,36 +5,54 @@ web3 works out selectors, topics and types anew for every request, some 10 ms of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
 from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
+from eth_abi.exceptions import DecodingError, EncodingError
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 from web3.types import EventData
 
-from gridpact.chain.reverts import Abi
+from gridpact.chain.reverts import Abi, first_line
 from gridpact.errors import ChainError
+
+
+class _Items:
+    """Arguments or values as the ABI has them."""
+
+    def __init__(self, items: Iterable[Mapping[str, Any]]) -> None:
+        self.items = tuple(items)
+        self._types = [collapse_if_tuple(cast(Any, item)) for item in self.items]
+
+    def encode(self, values: Sequence[Any]) -> bytes:
+        return encode(self._types, values)
+
+    def decode(self, data: bytes) -> tuple[Any, ...]:
+        return decode(self._types, data)
+
+    def named(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Values by name, structs as mappings."""
+        return _named(self.items, values)
 
 
 @dataclass(frozen=True)
 class _Function:
     name: str
     selector: bytes
-    inputs: tuple[Mapping[str, Any], ...]
-    outputs: tuple[Mapping[str, Any], ...]
+    inputs: _Items
+    outputs: _Items
 
 
 @dataclass(frozen=True)
 class _Event:
     name: str
     topic: bytes
-    indexed: tuple[Mapping[str, Any], ...]
-    data: tuple[Mapping[str, Any], ...]
+    indexed: _Items
+    data: _Items
 
 
 class Interface:
@@ -49,8 +67,8 @@ class Interface:
             entry["name"]: _Function(
                 entry["name"],
                 function_abi_to_4byte_selector(cast(Any, entry)),
-                tuple(entry.get("inputs", ())),
-                tuple(entry.get("outputs", ())),
+                _Items(entry.get("inputs", ())),
+                _Items(entry.get("outputs", ())),
             )
             for entry in self._abi
             if entry["type"] == "function"
@@ -66,8 +84,8 @@ class Interface:
             entry["name"]: _Event(
                 entry["name"],
                 event_abi_to_log_topic(cast(Any, entry)),
-                tuple(item for item in entry["inputs"] if item["indexed"]),
-                tuple(item for item in entry["inputs"] if not item["indexed"]),
+                _Items(item for item in entry["inputs"] if item["indexed"]),
+                _Items(item for item in entry["inputs"] if not item["indexed"]),
             )
             for entry in self._abi
             if entry["type"] == "event"
@@ -78,9 +96,16 @@ class Interface:
         return {event.topic: event for event in self.events.values()}
 
     def call(self, name: str, arguments: Sequence[Any]) -> str:
-        """Calldata, 0x and hexadecimal digits."""
+        """Calldata, 0x and hexadecimal digits.
+
+        Raises:
+            ChainError: the arguments do not fit the ABI.
+        """
         function = self.functions[name]
-        return "0x" + (function.selector + encode(_types(function.inputs), arguments)).hex()
+        try:
+            return "0x" + (function.selector + function.inputs.encode(arguments)).hex()
+        except EncodingError as error:
+            raise ChainError(f"The arguments of `{name}` do not fit the ABI: {first_line(error)}.") from error
 
     def answer(self, name: str, data: str | bytes) -> Any:
         """What a view returned: the value, or a tuple of several.
@@ -90,7 +115,7 @@ class Interface:
         """
         try:
             outputs = self.functions[name].outputs
-            values = tuple(map(_value, outputs, decode(_types(outputs), HexBytes(data))))
+            values = tuple(map(_value, outputs.items, outputs.decode(HexBytes(data))))
         except DecodingError as error:
             raise ChainError(
                 f"The contract's answer to `{name}` does not fit its ABI: check the address, the ABI and the chain."
@@ -107,7 +132,7 @@ class Interface:
         try:
             if function is None:
                 raise DecodingError("no such function")
-            return function.name, _named(function.inputs, decode(_types(function.inputs), data[4:]))
+            return function.name, function.inputs.named(function.inputs.decode(data[4:]))
         except DecodingError as error:
             raise ChainError(
                 f"Calldata 0x{data[:36].hex()}… does not fit the ABI: use the ABI of the record."
@@ -123,8 +148,8 @@ class Interface:
         event = self._by_topic.get(bytes(first))
         if event is None:
             return None
-        arguments = _named(event.indexed, [_of_word(*pair) for pair in zip(event.indexed, rest, strict=True)])
-        arguments |= _named(event.data, decode(_types(event.data), HexBytes(log["data"])))
+        words = [_of_word(*pair) for pair in zip(event.indexed.items, rest, strict=True)]
+        arguments = event.indexed.named(words) | event.data.named(event.data.decode(HexBytes(log["data"])))
         said = {
             "event": event.name,
             "args": arguments,
@@ -134,10 +159,6 @@ class Interface:
             "transactionHash": HexBytes(log["transactionHash"]),
         }
         return cast(EventData, said)
-
-
-def _types(items: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [collapse_if_tuple(cast(Any, item)) for item in items]
 
 
 def _named(items: Sequence[Mapping[str, Any]], values: Sequence[Any]) -> dict[str, Any]:

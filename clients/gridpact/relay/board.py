@@ -128,7 +128,10 @@ class Board:
                     raise ValueError(f"Node {signed.node} has signed another submission for this iteration.")
                 return
             notices[signed.node] = Notice(signed, time.monotonic())
-            self._tell_relay()
+            if len(notices) == 1 or self._standing.active <= self._standing.progress.present | notices.keys():
+                self._tell_relay()
+            else:
+                self._changed.notify_all()
 
     def get(self, round: int, iteration: int, count: int, seconds: float) -> list[SignedSubmission]:
         """What is on the board for an iteration: once `count` are, or it is over, or `seconds` have passed."""

@@ -231,7 +231,7 @@ def test_copies_areTracedThroughAnotherContract(play: Played, round_: int) -> No
     good = play.sign(round_, 4, 0)
     false = replace(good, copies=(good.copies[0] ^ 1, *good.copies[1:]))
     parts = [(one.node, one.copies, one.bids, pack_residuals(one.residuals), one.r, one.vs) for one in (false, good)]
-    call = reader._contract.encode_abi("relay", [round_, 4, parts])
+    call = reader.call("relay", round_, 4, parts).data
     data = "0x" + bytes(12).hex() + reader.address[2:] + call[2:]
     account.settle(account._post("a call", {"to": forwarder, "data": data, "value": 0, "gas": 2_000_000}))  # type: ignore
     said = reader.iteration(round_, 4).submissions[0]
