@@ -58,14 +58,15 @@ def test_daily_paysTheFloorWhereItIsMore() -> None:
 
 
 def test_days_areThoseOfWholeRounds(gas: list[dict[str, Any]], played: list[PlayedRound]) -> None:
-    """Gas of an iteration by iterations is what a whole round used: 3 %, for the first iterations, which cost more."""
+    """Gas of an iteration by iterations is what a whole round used: 4 %, for the first iterations cost more, and later bids have
+    fewer bytes that are zero than those of the third iteration."""
     bench = read_report(REPORTS / "bench.json")
     for one in played:
         (day,) = (
             day for day in days(gas, bench, played) if (day.name, day.mode) == (f"{one.case} {one.day}", "direct")
         )
         assert day.iterations == one.iterations
-        assert day.negotiation == pytest.approx(one.gas_by_step["submit"] / one.households, rel=0.03)
+        assert day.negotiation == pytest.approx(one.gas_by_step["submit"] / one.households, rel=0.04)
         opening = one.gas_by_step["declare"] / one.households
         assert opening < day.opening < opening + 100_000 / one.households  # with opening the round itself
 
