@@ -58,7 +58,7 @@ from gridpact.round_log import assembly_of, closing_of
 log = logging.getLogger(__name__)
 
 MOVED_ON = frozenset(
-    {"WrongIteration", "WrongHistory", "WrongPhase", "WrongRound", "AlreadySubmitted", "AlreadyDeclared"}
+    {"WrongIteration", "WrongHistory", "WrongPhase", "WrongRound", "AlreadySubmitted", "AlreadyDeclared", "NotInRound"}
 )
 """What a contract says to a call that came too late, or twice: look again."""
 

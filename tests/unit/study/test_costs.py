@@ -58,8 +58,8 @@ def test_daily_paysTheFloorWhereItIsMore() -> None:
 
 
 def test_days_areThoseOfWholeRounds(gas: list[dict[str, Any]], played: list[PlayedRound]) -> None:
-    """Gas of an iteration by iterations is what a whole round used: 4 %, for the first iterations cost more, and later bids have
-    fewer bytes that are zero than those of the third iteration."""
+    """Gas of an iteration by iterations is what a whole round used: 4 %, for the first iterations cost more, and later
+    bids have fewer bytes that are zero than those of the third iteration."""
     bench = read_report(REPORTS / "bench.json")
     for one in played:
         (day,) = (
