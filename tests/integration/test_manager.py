@@ -9,7 +9,7 @@ import io
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     create_keystore(folder / "manager.json", key, PASSWORD, scrypt_n=2**4)
     create_keystore(folder / "poor.json", f"0x{103:064x}", PASSWORD, scrypt_n=2**4)
     create_keystore(folder / "supplier.json", f"0x{101:064x}", PASSWORD, scrypt_n=2**4)
+    create_keystore(folder / "metering.json", f"0x{102:064x}", PASSWORD, scrypt_n=2**4)
     (folder / "password").write_text(PASSWORD + "\n")
     with open_imitation(Imitation(SEPOLIA, block_seconds=1.0, base_fee_wei=2 * GWEI)) as network:
         web3 = network.connect()
-        for address in (address_of(key), SUPPLIER):
+        for address in (address_of(key), SUPPLIER, METERING):
             web3.provider.make_request("anvil_setBalance", [address, hex(10 * ETHER)])  # type: ignore[arg-type]
         yield Site(str(network.rpc_url), web3, folder)
 
@@ -204,7 +205,7 @@ def watched(site: Site, enrolled: Record) -> Watched:
     """Tariff, round, four nodes, and `gridpact watch` to the end. Blocks come with transactions meanwhile."""
     supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
     assert main(["round", "tariff", "--community", "tiny3", *site.place, *supplier]) == 0
-    opened = printed(["round", "open", "--day", "2026-11-22", *site.place, *site.sender])
+    opened = printed(["round", "open", "--day", "2025-11-22", *site.place, *site.sender])
     before = json.loads(printed(["round", "status", "--json", *site.place, "--rpc", site.url]))
     for method, parameter in (("evm_setIntervalMining", 0), ("evm_setAutomine", True)):
         site.web3.provider.make_request(method, [parameter])  # type: ignore[arg-type]
@@ -227,8 +228,8 @@ def printed(arguments: list[str]) -> str:
 
 
 def test_round_isOpenedWithItsTariff(site: Site, enrolled: Record, watched: Watched) -> None:
-    assert "round 1 of 2026-11-22 is open for 4 nodes" in watched.opened
-    assert Aggregator.of(enrolled, site.web3).day_of(1) == 20261122
+    assert "round 1 of 2025-11-22 is open for 4 nodes" in watched.opened
+    assert Aggregator.of(enrolled, site.web3).day_of(1) == 20251122
     imported, _ = decode_tariff(Settlement.of(enrolled, site.web3).tariff(1))
     assert imported == tuple(round(1e6 * price) for price in _tiny3().on("1").prices.import_price)
 
@@ -257,7 +258,7 @@ def test_watch_followsTheRound(site: Site, enrolled: Record, watched: Watched) -
 def test_status_isForReaders(site: Site, watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
     """After the round; gas at a stated price."""
     text = printed(["round", "status", *site.place, "--rpc", site.url])
-    assert "Round 1 of 2026-11-22 on sepolia: converged" in text
+    assert "Round 1 of 2025-11-22 on sepolia: converged" in text
     assert text.count("✓") == 4
     assert "no round 2" in complaint(capsys, ["round", "status", "--round", "2", *site.place, "--rpc", site.url])
     (line,) = printed(["watch", "--gas-price-gwei", "10", "--json", *site.place, "--rpc", site.url]).splitlines()
@@ -265,15 +266,128 @@ def test_status_isForReaders(site: Site, watched: Watched, capsys: pytest.Captur
     assert state["cost_wei"] == state["spent"]["gas"] * 10 * GWEI == watched.states[-1]["spent"]["gas"] * 10 * GWEI
 
 
+def meters(watched: Watched, site: Site) -> dict[int, list[int]]:
+    """What the nodes' reports plan at their meters, Wh a step; node 3 draws 1 kWh more in the first."""
+    found = {}
+    for node in (1, 2, 3):
+        report = json.loads((site.folder / f"node-{node}" / "report.json").read_text())
+        found[node] = [round(6000 * kw) for kw in report["schedule"]["injection_kw"]]
+    found[3][0] -= 1000
+    return found
+
+
+def table(folder: Path, energies: Mapping[int, Sequence[float]], header: str = "time,node,meter_wh") -> Path:
+    """The readings of one day, in steps of six hours."""
+    path = folder / "readings.csv"
+    rows = [
+        f"2025-11-22 {6 * k:02d}:00,{node},{wh}" for node, series in energies.items() for k, wh in enumerate(series)
+    ]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def settling(site: Site, path: Path, *more: str) -> list[str]:
+    sender = replaced(site.sender, "--keystore", str(site.folder / "metering.json"))
+    return ["readings", "settle", str(path), "--day", "2025-11-22", *site.place, *sender, *more]
+
+
+def test_readings_areSettled(
+    site: Site, enrolled: Record, watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Meters of two, then of the third; what is moved is what the contract itself says, and sums to zero."""
+    settlement, energies = Settlement.of(enrolled, site.web3), meters(watched, site)
+    sold = {node: wh for node, wh in energies.items() if sum(wh) > 0}
+    assert sold  # somebody feeds in, so the supplier has to pay
+    needed = complaint(capsys, settling(site, table(tmp_path, energies)))
+    assert f"The supplier {SUPPLIER} pays " in needed
+    assert "free deposit is 0 tEUR: let it deposit " in needed
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    printed(["deposit", "add", "50", *site.place, *supplier])
+
+    stranger = replaced(settling(site, table(tmp_path, energies)), "--keystore", str(site.folder / "manager.json"))
+    assert f"The metering account is {METERING}, the key given is of" in complaint(capsys, stranger)
+
+    two = table(tmp_path, {node: energies[node] for node in (1, 2)})
+    before = site.web3.eth.block_number, settlement.deliveries(1)
+    dry = printed(settling(site, two, "--dry-run"))
+    assert "lacks the readings of nodes 3" in dry
+    assert "settle node 2" in dry
+    assert "nothing was sent" in dry
+    assert settlement.deliveries(1) == before[1] == {}
+    told = printed(settling(site, two))
+    assert "the readings of 2 households in round 1 of 2025-11-22 are settled" in told
+    assert settlement.deliveries(1).keys() == {1, 2}
+    whole = table(tmp_path, energies)
+    told = printed(settling(site, whole))
+    assert "the readings of 1 households in round 1" in told
+    assert "all 3 readings of 2025-11-22 are settled already" in printed(settling(site, whole))
+
+    moved = json.loads(printed(["readings", "show", "--day", "2025-11-22", "--json", *site.place, "--rpc", site.url]))
+    assert moved["round"] == 1
+    nets = {row["node"]: row["net"] for row in moved["households"]}
+    assert nets == {node: f"{settlement.net_payment(1, node) / 1e6:.6f}" for node in (1, 2, 3)}
+    assert sum(settlement.net_payment(1, node) for node in (1, 2, 3)) == -settlement.supplier_payment(1) != 0
+    for row in moved["households"]:
+        wh = energies[row["node"]]
+        assert (row["fed_in_wh"], row["drawn_wh"]) == (sum(max(e, 0) for e in wh), sum(max(-e, 0) for e in wh))
+        beyond = row["surplus_wh"] - row["shortage_wh"]
+        assert beyond + row["sold_wh"] - row["bought_wh"] == sum(wh)
+    assert sum(row["sold_wh"] for row in moved["households"]) == sum(r["bought_wh"] for r in moved["households"]) > 0
+    shown = printed(["readings", "show", "--day", "2025-11-22", *site.place, "--rpc", site.url])
+    assert len(shown.splitlines()) == 4
+
+    # What counts once cannot be said otherwise.
+    energies[2][1] -= 500
+    assert "The day of node 2 in round 1 is settled with other readings" in complaint(
+        capsys, settling(site, table(tmp_path, energies))
+    )
+
+
+def test_readings_complain(site: Site, watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is sent; what is in the file is in the tests of `metering`."""
+    good = table(tmp_path, meters(watched, site))
+    for sentence, arguments in {
+        "is not over before": replaced(settling(site, good), "--day", "2099-01-01"),
+        "No round was opened for 2025-11-21": replaced(settling(site, good), "--day", "2025-11-21"),
+        "'yesterday' is no date": replaced(settling(site, good), "--day", "yesterday"),
+        "Round 7 was not opened for 2025-11-22": settling(site, good, "--round", "7"),
+        "there is no unit 'MWh'": settling(site, good, "--unit", "MWh"),
+        "there is no time zone 'Utopia'": settling(site, good, "--timezone", "Utopia"),
+    }.items():
+        assert sentence in complaint(capsys, arguments)
+    other = table(tmp_path, {**meters(watched, site), 9: [0, 0, 0, 0]})
+    assert "Node 9 was not in round 1, in which were 1, 2, 3" in complaint(capsys, settling(site, other))
+
+
+@pytest.mark.usefixtures("watched")
+def test_deposit_comesAndGoes(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says what is missing, in the tariff's command too."""
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    settlement = Settlement.of(enrolled, site.web3)
+    outside, free = settlement.token.balance(SUPPLIER), settlement.free(SUPPLIER)
+    printed(["deposit", "add", "2.5", *site.place, *supplier])
+    assert (settlement.token.balance(SUPPLIER), settlement.free(SUPPLIER)) == (outside - 2500000, free + 2500000)
+    printed(["deposit", "withdraw", "1.5", *site.place, *supplier])
+    assert (settlement.token.balance(SUPPLIER), settlement.free(SUPPLIER)) == (outside - 1000000, free + 1000000)
+    assert "less than 1e+06: withdraw no more" in complaint(
+        capsys, ["deposit", "withdraw", "1000000", *site.place, *supplier]
+    )
+    tariff = ["round", "tariff", "--community", "tiny3", "--deposit", "1000", *site.place, *supplier]
+    said = complaint(capsys, tariff)
+    assert f"Account {SUPPLIER} holds {(outside - 1000000) / 1e6:g} tEUR and is to deposit 1000: send it" in said
+
+
 @pytest.mark.usefixtures("watched")
 def test_openRound_refusesASecondOne(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """And a supplier's tariff from anybody else."""
-    opening = ["round", "open", "--day", "2026-11-23", *site.place, *site.sender]
+    opening = ["round", "open", "--day", "2025-11-23", *site.place, *site.sender]
     tariff = ["round", "tariff", "--community", "tiny3", *site.place, *site.sender]
     assert "The supplier is" in complaint(capsys, tariff)
     assert main(opening) == 0
     capsys.readouterr()
-    assert "Round 2 is still running (day 20261123" in complaint(capsys, opening)
+    assert "Round 2 is still running (day 20251123" in complaint(capsys, opening)
+    early = replaced(settling(site, site.folder / "none.csv"), "--day", "2025-11-23")
+    assert "Round 2 of 2025-11-23 still runs" in complaint(capsys, early)
 
 
 class Terminal(list[str]):
@@ -410,7 +524,7 @@ def test_commands_refuseWhatDoesNotBelongTogether(
     for command in (["round", "status"], ["watch"]):
         assert "is of base-sepolia (chain 84532)" in complaint(capsys, [*command, *place])
     stranger = replaced(site.sender, "--keystore", str(site.folder / "poor.json"))
-    opening = ["round", "open", "--day", "2026-11-23", *site.place]
+    opening = ["round", "open", "--day", "2025-11-23", *site.place]
     enrolling = ["enrol", str(site.folder / "accounts.csv"), *site.place]
     assert f"managed by {enrolled.manager}" in complaint(capsys, [*enrolling, *stranger])
     assert "no date" in complaint(capsys, replaced([*opening, *site.sender], "--day", "tomorrow"))

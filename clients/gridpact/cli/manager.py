@@ -72,7 +72,7 @@ def add_price(command: argparse.ArgumentParser) -> None:
 
 def add_sender(command: argparse.ArgumentParser) -> None:
     """Adds what sending needs: a key, limits on fees, and consent."""
-    command.add_argument("--keystore", type=Path, metavar="FILE", help=f"the manager's keystore; default ${KEYSTORE}")
+    command.add_argument("--keystore", type=Path, metavar="FILE", help=f"keystore of who sends; default ${KEYSTORE}")
     command.add_argument(
         "--password-file",
         type=Path,
@@ -171,13 +171,13 @@ def key_of(arguments: argparse.Namespace) -> str:
     )
 
 
-def account_of(arguments: argparse.Namespace, place: Place) -> ChainAccount:
-    """The manager's account on the network, which sends as the arguments say."""
+def account_of(arguments: argparse.Namespace, place: Place, key: str | None = None) -> ChainAccount:
+    """The account of the key that the arguments name, or of another one; it sends as the arguments say."""
     from gridpact.chain.account import ChainAccount
 
     return ChainAccount(
         place.web3,
-        key_of(arguments),
+        key or key_of(arguments),
         patience=place.profile.patience,
         replace_after=max(60.0, 5 * place.profile.block_seconds),
         fees=policy_of(arguments, HALF_WAY_PATIENCE),

@@ -11,9 +11,6 @@ from gridpact.cli.manager import account_of, add_price, add_record, add_sender, 
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
 
-DEPOSIT_GAS = 150_000
-"""Of approving and depositing."""
-
 
 def add(commands: Commands) -> None:
     command = commands.add_parser("round", help="open a round, or see where the newest one stands")
@@ -87,8 +84,9 @@ def _open(arguments: argparse.Namespace) -> int:
 def _tariff(arguments: argparse.Namespace) -> int:
     """The contract takes it before the first node declares: best before the round is opened."""
     from gridpact.chain.aggregator import Aggregator
-    from gridpact.chain.estimate import Planned, planned_call
+    from gridpact.chain.estimate import planned_call
     from gridpact.chain.settlement import Settlement
+    from gridpact.cli.deposit import planned_deposit, token_units
     from gridpact.community.read import read_community
     from gridpact.run import tariff_of
 
@@ -112,8 +110,8 @@ def _tariff(arguments: argparse.Namespace) -> int:
         planned = [planned_call(account, "publish the tariff", settlement.call("publishTariff", number, tariff))]
         units = 0
         if arguments.deposit is not None:
-            units = int(arguments.deposit * 10 ** settlement.token.decimals() + 0.5)
-            planned.append(Planned("deposit", DEPOSIT_GAS, 2 * 68))
+            units = token_units(settlement, arguments.deposit)
+            planned.append(planned_deposit(settlement, account.address, units))
         send(account, planned, arguments, "publishing the tariff", f"Publish the tariff of round {number}?")
         settlement.publish_tariff(number, tariff)
         if units:
