@@ -49,7 +49,7 @@ def main() -> None:
     path = DEPLOY / "records" / f"{name}.json"
     if path.exists() and not profile.local:
         raise InputError(f"A deployment on {name} is recorded in {path} already: move it away first.")
-    carry_out(manager, parameters, profile, _told).write(path)
+    carry_out(manager, parameters, profile, _told, path)
     print(f"Deployed on {name}, as compiled; the record is {path.relative_to(DEPLOY.parent)}.")
 
 

@@ -19,7 +19,7 @@ from unit.chain.explorer_stub import running_stub
 from web3 import Web3
 
 from gridpact.chain import explorer
-from gridpact.chain.account import address_of, new_key
+from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import TOKEN
 from gridpact.chain.explorer import EXPLORER_KEY
@@ -170,14 +170,66 @@ def test_deploy_writesWhatANodeNeeds(site: Site, record: Record, capsys: pytest.
     assert "is recorded in" in complaint(capsys, site.deploy())
 
 
+@pytest.mark.usefixtures("record")
+@pytest.mark.parametrize("point", ["before sending", "after sending", "before the record"])
+def test_deploy_goesOnWhereItStopped(
+    site: Site, point: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted at the second contract, or with all of them deployed: in the end there are four transactions."""
+    out = tmp_path / "sepolia.json"
+    again = replaced(site.deploy(), "--out", str(out))
+    manager = Web3.to_checksum_address(Record.read(site.record).manager)
+    before = site.web3.eth.get_transaction_count(manager)
+
+    def stopped(*arguments: Any, **named: Any) -> Any:
+        if target is Record or arguments[0].address == manager:  # the estimate has a chain and an account of its own
+            calls.append(arguments)
+        if len(calls) == (1 if target is Record else 2):
+            raise KeyboardInterrupt
+        return method(*arguments, **named)
+
+    calls: list[Any] = []
+    target: Any = Record if point == "before the record" else ChainAccount
+    name = {"before sending": "post", "after sending": "settle", "before the record": "write"}[point]
+    method = getattr(target, name)
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, stopped)
+        assert main(again) == 130
+    assert not out.exists()
+    unfinished = tmp_path / "sepolia.json.unfinished"
+    noted = json.loads(unfinished.read_text())
+    assert len(noted["sent"]) == (4 if target is Record else 2)
+
+    capsys.readouterr()
+    assert f"begun with another supplier, and not finished: go on with that one, or remove {unfinished}" in complaint(
+        capsys, replaced(again, "--supplier", METERING)
+    )
+    noted["sent"] = {TOKEN: noted["sent"][TOKEN]}  # another version compiled another token
+    patched = tmp_path / "other.json.unfinished"
+    noted["sent"][TOKEN]["nonce"] += 1
+    del noted["sent"][TOKEN]["hash"]
+    if point != "before sending":
+        patched.write_text(json.dumps(noted))
+        assert "was deployed by another version of gridpact" in complaint(
+            capsys, replaced(again, "--out", str(tmp_path / "other.json"))
+        )
+    told = printed(again)
+    assert "going on with the deployment that stopped; TestEuro" in told
+    assert site.web3.eth.get_transaction_count(manager) == before + 4
+    assert not unfinished.exists()
+    record = Record.read(out)
+    assert len(record.transactions) == len(inspect_deployment(site.web3, record)) == 4
+    assert record.block == noted["block"]
+
+
 def test_enrol_givesWhatIsNeeded(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
     aggregator = Aggregator.of(enrolled, site.web3)
     for node in range(4):
         assert aggregator.account_of(node) == address_of(site.key(node))
         assert site.web3.eth.get_balance(address_of(site.key(node))) == ETHER // 2
     count = site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager))
-    assert main(["enrol", str(site.folder / "accounts.csv"), "--ether", "0.5", *site.place, *site.sender]) == 0
-    assert "enrolled already" in capsys.readouterr().out
+    again = ["enrol", str(site.folder / "accounts.csv"), "--ether", "0.5", *site.place, *site.sender]
+    assert "enrolled already" in printed([*again, "--test-tokens", "100"])
     assert "Node 7 is not enrolled: the enrolled ones are 0, 1, 2, 3" in complaint(capsys, expel(site, "7"))
     assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager)) == count
     assert "expelled 3; 3 nodes are enrolled" in printed(expel(site, "3"))
@@ -185,6 +237,27 @@ def test_enrol_givesWhatIsNeeded(site: Site, enrolled: Record, capsys: pytest.Ca
     again = printed(["enrol", str(site.folder / "accounts.csv"), *site.place, *site.sender])
     assert "1 nodes enrolled, 3 were so before; 4 of 4 places are taken" in again
     assert aggregator.account_of(3) == address_of(site.key(3))
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_enrol_goesOnWhereItStopped(site: Site, enrolled: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted when the third of five accounts was to get its tokens: in the end each has what it must have."""
+    token = Settlement.of(enrolled, site.web3).token
+    owners = [*(str(address_of(site.key(node))) for node in range(4)), SUPPLIER]
+    command = ["enrol", str(site.folder / "accounts.csv"), "--test-tokens", "120", *site.place, *site.sender]
+    post, calls = ChainAccount.post, []
+
+    def stopped(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return post(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChainAccount, "post", stopped)
+        assert main(command) == 130
+    assert "gridpact: 0 nodes enrolled, 4 were so before" in printed(command)
+    assert [token.balance(owner) for owner in owners] == [120 * 10**6] * 5
 
 
 def expel(site: Site, node: str) -> list[str]:

@@ -33,6 +33,9 @@ MANAGER_KEY = "GRIDPACT_MANAGER_KEY"
 HALF_WAY_PATIENCE = 900.0
 """How long gas above the ceiling is waited out once something was sent, s: what is half done is no use."""
 
+EARLIER_SECONDS, EARLIER_BLOCKS = 10.0, 5
+"""How long what was sent before is waited for; then what is stuck is replaced."""
+
 RECORDS = Path("deploy/records")
 
 
@@ -172,10 +175,14 @@ def key_of(arguments: argparse.Namespace) -> str:
 
 
 def account_of(arguments: argparse.Namespace, place: Place, key: str | None = None) -> ChainAccount:
-    """The account of the key that the arguments name, or of another one; it sends as the arguments say."""
-    from gridpact.chain.account import ChainAccount
+    """The account of the key that the arguments name, or of another one; it sends as the arguments say.
 
-    return ChainAccount(
+    What an interrupted command sent with it is waited for, so that it is seen before it is decided what is still to do.
+    """
+    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.unfinished import wait_for_sent
+
+    account = ChainAccount(
         place.web3,
         key or key_of(arguments),
         patience=place.profile.patience,
@@ -183,6 +190,8 @@ def account_of(arguments: argparse.Namespace, place: Place, key: str | None = No
         fees=policy_of(arguments, HALF_WAY_PATIENCE),
         confirmations=arguments.confirmations or place.profile.confirmations,
     )
+    wait_for_sent(place.web3, account.address, max(EARLIER_SECONDS, EARLIER_BLOCKS * place.profile.block_seconds))
+    return account
 
 
 def priced(account: ChainAccount, planned: Sequence[Planned], arguments: argparse.Namespace) -> Bill:

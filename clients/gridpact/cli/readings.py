@@ -67,13 +67,6 @@ def _settle(arguments: argparse.Namespace) -> int:
         delivered = _delivered(arguments, aggregator, day)
         number = round_of(aggregator, day, arguments.round)
         energies = read_meters(arguments.file, delivered, unit, ends)
-        accounts, silent = still_to_settle(aggregator, settlement, number, energies)
-        if silent:
-            print(f"gridpact: round {number} lacks the readings of nodes {', '.join(map(str, silent))}")
-        if not accounts:
-            print(f"gridpact: all {len(energies)} readings of {day} are settled already")
-            return 0
-        comes_to = to_settle(settlement, number, {node: energies[node] for node in accounts}, accounts)
         key = key_of(arguments)
         account = account_of(arguments, place, key)
         if settlement.metering() != account.address:
@@ -81,6 +74,13 @@ def _settle(arguments: argparse.Namespace) -> int:
                 f"The metering account is {settlement.metering()}, the key given is of {account.address}: give the"
                 " metering account's."
             )
+        accounts, silent = still_to_settle(aggregator, settlement, number, energies)
+        if silent:
+            print(f"gridpact: round {number} lacks the readings of nodes {', '.join(map(str, silent))}")
+        if not accounts:
+            print(f"gridpact: all {len(energies)} readings of {day} are settled already")
+            return 0
+        comes_to = to_settle(settlement, number, {node: energies[node] for node in accounts}, accounts)
         settlement = Settlement.of(place.record, place.web3, account)
         signed = [settlement.sign_reading(key, number, node, energies[node]) for node in accounts]
         calls = settlement.delivery_calls(signed)
