@@ -78,7 +78,7 @@ def _manager(link: Any, profile: Profile) -> Sender:
     keystore = os.environ.get("GRIDPACT_KEYSTORE")
     if not keystore:
         raise InputError("GRIDPACT_KEYSTORE is not set: let it name the manager's encrypted keystore file.")
-    key = open_keystore(Path(keystore), read_password(Path(keystore)))
+    key = open_keystore(Path(keystore), read_password(keystore))
     ceiling = os.environ.get("GRIDPACT_MAX_FEE_GWEI")
     policy = FeePolicy(round(float(ceiling) * GWEI) if ceiling else None)
     return ChainAccount(link, key, patience=profile.patience, fees=policy, confirmations=profile.confirmations)

@@ -334,6 +334,9 @@ def test_status_isForReaders(site: Site, watched: Watched, capsys: pytest.Captur
     assert "Round 1 of 2025-11-22 on sepolia: converged" in text
     assert text.count("✓") == 4
     assert "no round 2" in complaint(capsys, ["round", "status", "--round", "2", *site.place, "--rpc", site.url])
+    for number in ("-1", "0", "99"):
+        audit = ["audit", "--contracts", str(site.record), "--rpc", site.url, "--round", number]
+        assert f"there is no round {number}: rounds 1 to " in complaint(capsys, audit)
     (line,) = printed(["watch", "--gas-price-gwei", "10", "--json", *site.place, "--rpc", site.url]).splitlines()
     state = json.loads(line)
     assert state["cost_wei"] == state["spent"]["gas"] * 10 * GWEI == watched.states[-1]["spent"]["gas"] * 10 * GWEI

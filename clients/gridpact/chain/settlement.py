@@ -8,10 +8,9 @@ from dataclasses import astuple, dataclass
 
 from eth_account import Account
 from web3 import Web3
-from web3.contract.contract import ContractFunction
 from web3.types import TxReceipt
 
-from gridpact.chain.account import ChainAccount, address_of
+from gridpact.chain.account import ChainAccount, ContractCall, address_of
 from gridpact.chain.commitments import words_hash
 from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
 from gridpact.chain.record import Record
@@ -247,7 +246,7 @@ class Settlement(DeployedContract):
         account = self.account
         return account.settle_all([account.post(call, afresh=True) for call in self.delivery_calls(readings)])
 
-    def delivery_calls(self, readings: Sequence[SignedReading]) -> list[ContractFunction]:
+    def delivery_calls(self, readings: Sequence[SignedReading]) -> list[ContractCall]:
         """What `deliver_readings` sends. Records and tariff of the round are looked up once."""
         if not readings:
             return []
@@ -255,7 +254,7 @@ class Settlement(DeployedContract):
         records, tariff = self.recorded(round), self.tariff(round)
         return [self._delivery(reading, records, tariff) for reading in readings]
 
-    def _delivery(self, reading: SignedReading, records: Sequence[TradeRecord], tariff: bytes) -> ContractFunction:
+    def _delivery(self, reading: SignedReading, records: Sequence[TradeRecord], tariff: bytes) -> ContractCall:
         round, node = reading.round, reading.node
         positions = sorted(
             (record.lower + record.higher - node, encode_trades([astuple(trade) for trade in record.trades]))

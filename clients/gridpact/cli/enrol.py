@@ -13,9 +13,7 @@ from gridpact.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from web3.contract.contract import ContractFunction
-
-    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.account import ChainAccount, ContractCall
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.record import Record
     from gridpact.chain.settlement import Settlement
@@ -104,7 +102,7 @@ def _transfers(account: ChainAccount, accounts: Mapping[int, str], ether: float 
 
 def _mints(
     settlement: Settlement, record: Record, accounts: Mapping[int, str], amount: float | None
-) -> list[ContractFunction]:
+) -> list[ContractCall]:
     """What gives each account, and the supplier, the tokens that it lacks."""
     from gridpact.chain.artifacts import TOKEN
     from gridpact.cli.deposit import token_units

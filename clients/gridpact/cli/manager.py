@@ -164,7 +164,7 @@ def key_of(arguments: argparse.Namespace) -> str:
     if given is None and os.environ.get(KEYSTORE):
         given = Path(os.environ[KEYSTORE])
     if given is not None:
-        return open_keystore(given, read_password(given, arguments.password_file))
+        return open_keystore(given, read_password(str(given), arguments.password_file))
     key = os.environ.get(MANAGER_KEY)
     if key:
         return key
