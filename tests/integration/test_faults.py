@@ -322,6 +322,17 @@ def test_household_neverDeclares(street: Build) -> None:
     check_clean(played)
 
 
+def test_household_abstains(street: Build) -> None:
+    """The round begins without it, at once; its meter is settled all the same."""
+    played = street().play(faults=[Fault("abstains", 3, 0)])
+    check_agreement(played, ALL - {3})
+    assert played.street.manager.abstained(played.number) == {3}
+    assert played.street.manager.account_in(played.number, 3) is not None
+    assert played.seconds < PATIENT
+    check_clean(played)
+    assert played.street.settlement.delivery(played.number, 3) is not None
+
+
 def test_household_leaves(street: Build) -> None:
     """Two iterations are closed without it, then it is out; the others trade with each other."""
     played = street(SHORT).play({3: at(4, leave)})

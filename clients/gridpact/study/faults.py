@@ -2,10 +2,10 @@
 
     python -m gridpact.study.faults [--rounds 200] [--seed 1] [--json reports/faults.json]
 
-Every round draws who does what to whom from the seed: households that are silent, slow, crash and come back, send
-twice, or again, or garbage, lie about their residuals or their place, or do not settle; endpoints that lose requests,
-answers or transactions; a relay that dies; a chain that is taken back. After the round everything is checked from the
-chain alone (see `gridpact.audit`), the plan by a power flow, and the money to the last token unit.
+Every round draws who does what to whom from the seed: households that are silent, abstain, are slow, crash and come
+back, send twice, or again, or garbage, lie about their residuals or their place, or do not settle; endpoints that lose
+requests, answers or transactions; a relay that dies; a chain that is taken back. After the round everything is checked
+from the chain alone (see `gridpact.audit`), the plan by a power flow, and the money to the last token unit.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ ROUND_SECONDS = 120.0
 
 WHO = {
     "silent": "never declares",
+    "abstains": "has no plan for the day and keeps out",
     "leaves": "stops in mid-round and does not come back",
     "slow": "sleeps through a phase",
     "crashes": "loses its memory and is started again",
@@ -145,6 +146,9 @@ class TroubledAggregator(Aggregator):
     def declare(self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes) -> Any:
         self._before(0)
         if self._happens("silent", 10**6):
+            raise Gone
+        if self._happens("abstains", 10**6):
+            self.abstain(round)
             raise Gone
         if self._happens("lies about the tree", 10**6):
             others = [node for node in (1, 2, 3) if node != self.node_of(str(self.account and self.account.address))]
