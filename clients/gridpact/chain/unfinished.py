@@ -64,7 +64,10 @@ class Unfinished:
             told = json.loads(path.read_text(encoding="utf-8"))
             found = cls(path, web3, manager, told["about"], int(told["block"]), dict(told["sent"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"What {path} says of an unfinished deployment cannot be read ({error}).") from None
+            raise InputError(
+                f"What {path} says of an unfinished deployment cannot be read ({error}): restore it, or remove it to"
+                " begin anew."
+            ) from None
         names = {"genesis": "on another chain", "manager": f"by account {found.about.get('manager')}"}
         for name, value in about.items():
             if found.about.get(name) != value:
