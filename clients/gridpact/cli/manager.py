@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -227,6 +228,18 @@ def send(
     """Shows the price, checks that the account can pay it, and asks."""
     priced(account, planned, arguments).check(purpose)
     agree(arguments, question)
+
+
+def date_of(text: str) -> date:
+    """A day as it is given.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"'{text}' is no date: give the day as YYYY-MM-DD") from None
 
 
 def positive(text: str) -> float:

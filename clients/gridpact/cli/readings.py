@@ -9,7 +9,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gridpact.cli.manager import account_of, add_record, add_sender, agree, key_of, place_of, priced
+from gridpact.cli.manager import account_of, add_record, add_sender, agree, date_of, key_of, place_of, priced
 from gridpact.cli.options import Commands, choice
 from gridpact.errors import InputError
 
@@ -59,7 +59,7 @@ def _settle(arguments: argparse.Namespace) -> int:
 
     unit = choice("unit", arguments.unit, {unit: unit for unit in UNITS})
     ends = choice("meaning of times", arguments.times, {"start": False, "end": True})
-    day = _day(arguments.day)
+    day = date_of(arguments.day)
     with place_of(arguments) as place:
         assert place.record is not None
         aggregator = Aggregator.of(place.record, place.web3)
@@ -107,7 +107,7 @@ def _show(arguments: argparse.Namespace) -> int:
     from gridpact.chain.settlement import Settlement
     from gridpact.metering import round_of, settled
 
-    day = _day(arguments.day)
+    day = date_of(arguments.day)
     with place_of(arguments) as place:
         assert place.record is not None
         settlement = Settlement.of(place.record, place.web3)
@@ -120,13 +120,6 @@ def _show(arguments: argparse.Namespace) -> int:
         else:
             print(f"gridpact: no reading of round {number} of {day} is settled yet")
     return 0
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"'{text}' is no date: give the day as YYYY-MM-DD") from None
 
 
 def _delivered(arguments: argparse.Namespace, aggregator: Aggregator, day: date) -> MeterDay:

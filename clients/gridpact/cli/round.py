@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 
 from gridpact.chain.values import Phase, Progress
-from gridpact.cli.manager import account_of, add_price, add_record, add_sender, place_of, positive, send
+from gridpact.cli.manager import account_of, add_price, add_record, add_sender, date_of, place_of, positive, send
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
 
@@ -42,20 +42,12 @@ def add(commands: Commands) -> None:
     status.set_defaults(command=_status)
 
 
-def day_number(text: str) -> int:
-    """A date as the contract labels rounds: yyyymmdd."""
-    try:
-        return int(date.fromisoformat(text).strftime("%Y%m%d"))
-    except ValueError:
-        raise InputError(f"'{text}' is no date: give the day as YYYY-MM-DD") from None
-
-
 def _open(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import planned_call
     from gridpact.cli.enrol import check_manager
 
-    day = day_number(arguments.day)
+    day = int(date_of(arguments.day).strftime("%Y%m%d"))  # as the contract labels rounds
     with place_of(arguments) as place:
         assert place.record is not None
         reader = Aggregator.of(place.record, place.web3)
