@@ -314,7 +314,7 @@ class Campaign:
         try:
             round_ = self._manager.open_round(20260701)
             self._settlement.publish_tariff(round_, tariff_of(self._community.prices))
-            reports = self._run_nodes(faults, with_relay)
+            reports = self._run_nodes(round_, faults, with_relay)
             self._check(self._manager.progress().round, faults, reports)
         except Exception as error:
             self._tally.problems.append(f"{type(error).__name__}: {error}")
@@ -333,7 +333,9 @@ class Campaign:
             faults.append(Fault(kind, node, self._random.randint(1, 8)))
         return faults
 
-    def _run_nodes(self, faults: Sequence[Fault], with_relay: bool) -> dict[int, NodeReport | Exception | None]:
+    def _run_nodes(
+        self, round_: int, faults: Sequence[Fault], with_relay: bool
+    ) -> dict[int, NodeReport | Exception | None]:
         """Starts all nodes as threads and lets the faults happen. None: a household that went away by a fault."""
         reports: dict[int, NodeReport | Exception | None] = {}
         with ExitStack() as stack:
@@ -345,7 +347,7 @@ class Campaign:
                 url = relaying.enter_context(RelayServer(Aggregator.of(self._record, web3, account))).url
 
             def life(view: NodeView) -> None:
-                reports[view.node] = self._life(view, [f for f in faults if f.node == view.node], url)
+                reports[view.node] = self._life(view, round_, [f for f in faults if f.node == view.node], url)
 
             threads = [threading.Thread(target=life, args=(view,), daemon=True) for view in self._views.values()]
             for thread in threads:
@@ -359,8 +361,10 @@ class Campaign:
                 raise TimeoutError(f"nodes still run after {ROUND_SECONDS:g} s")
         return reports
 
-    def _life(self, view: NodeView, faults: Sequence[Fault], relay: str | None) -> NodeReport | Exception | None:
-        """A household's node, started again after a crash."""
+    def _life(
+        self, view: NodeView, round_: int, faults: Sequence[Fault], relay: str | None
+    ) -> NodeReport | Exception | None:
+        """A household's node, started again after a crash, perhaps when the round is over."""
         left, seed = list(faults), self._random.randrange(2**32)
         aggregator: TroubledAggregator | None = None
         while True:
@@ -374,7 +378,7 @@ class Campaign:
                 settlement = TroubledSettlement.of(self._record, web3, account)
                 settlement.faults = tuple(fault.kind for fault in faults)  # type: ignore[attr-defined]
                 client = RelayClient(relay) if relay else None
-                return Node(view, aggregator, settlement, client, CONFIRM_SECONDS).run()
+                return Node(view, aggregator, settlement, client, CONFIRM_SECONDS).run(round_)
             except Gone:
                 return None
             except Crash:
