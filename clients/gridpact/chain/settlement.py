@@ -25,7 +25,7 @@ from gridpact.chain.values import (
     TradeRecord,
     pack_residuals,
 )
-from gridpact.errors import ChainError
+from gridpact.errors import ChainError, ContractError
 
 ENTRY = struct.Struct(">Bii")
 """step uint8, energy int32 (Wh), price int32 (1e-6 currency/kWh): 9 bytes."""
@@ -187,9 +187,18 @@ class Settlement(DeployedContract):
 
     def deposit(self, amount: int) -> TxReceipt:
         """Approves where needed, and moves token units into the account's deposit."""
+        self._approve(amount)
+        try:
+            return self._send("deposit", amount)
+        except ContractError as error:
+            if error.name != "ERC20InsufficientAllowance":
+                raise
+            self._approve(amount)  # the chain was taken back, and the approval with it
+            return self._send("deposit", amount)
+
+    def _approve(self, amount: int) -> None:
         if self.account is not None and self.token.allowance(self.account.address, self.address) < amount:
             self.token.approve(self.address, amount)
-        return self._send("deposit", amount)
 
     def withdraw(self, amount: int) -> TxReceipt:
         """Moves free deposit back to the account."""
