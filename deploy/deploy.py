@@ -49,7 +49,7 @@ def main() -> None:
     path = DEPLOY / "records" / f"{name}.json"
     if path.exists() and not profile.local:
         raise InputError(f"A deployment on {name} is recorded in {path} already: move it away first.")
-    carry_out(manager, parameters, profile, _told).write(path)
+    carry_out(manager, parameters, profile, _told, path)
     print(f"Deployed on {name}, as compiled; the record is {path.relative_to(DEPLOY.parent)}.")
 
 
@@ -78,7 +78,7 @@ def _manager(link: Any, profile: Profile) -> Sender:
     keystore = os.environ.get("GRIDPACT_KEYSTORE")
     if not keystore:
         raise InputError("GRIDPACT_KEYSTORE is not set: let it name the manager's encrypted keystore file.")
-    key = open_keystore(Path(keystore), read_password(Path(keystore)))
+    key = open_keystore(Path(keystore), read_password(keystore))
     ceiling = os.environ.get("GRIDPACT_MAX_FEE_GWEI")
     policy = FeePolicy(round(float(ceiling) * GWEI) if ceiling else None)
     return ChainAccount(link, key, patience=profile.patience, fees=policy, confirmations=profile.confirmations)

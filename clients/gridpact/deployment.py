@@ -14,6 +14,7 @@ from gridpact.chain.deploy import Sender, Told, deploy_contracts
 from gridpact.chain.inspection import check_token, inspect_deployment
 from gridpact.chain.profiles import Profile
 from gridpact.chain.record import Record
+from gridpact.chain.unfinished import Unfinished
 from gridpact.chain.values import Setting, Theta
 from gridpact.community.read import Community
 from gridpact.errors import InputError
@@ -123,22 +124,40 @@ def carry_out(
     parameters: Parameters,
     profile: Profile,
     told: Told | None = None,
+    out: Path | None = None,
 ) -> Record:
     """Deploys the contracts, checks what then stands on the chain, and returns the record.
 
+    Args:
+        out: where the record is written. Until it is, the deployment is noted beside it, and gone on with when it is
+            carried out again with the same account and parameters.
+
     Raises:
-        InputError: a role or the token is missing.
+        InputError: a role or the token is missing, or another deployment was begun for this record.
         ChainError: the chain failed, or has something else than was compiled.
     """
     supplier, metering = roles_of(parameters, profile, account.address)
     token = token_of(parameters, profile)
     if token is not None:
         check_token(account.web3, token)
+    unfinished = None if out is None else unfinished_at(out, account, parameters, profile)
     record = deploy_contracts(
-        account, parameters.theta, parameters.setting, profile.name, supplier, metering, token, told
+        account, parameters.theta, parameters.setting, profile.name, supplier, metering, token, told, unfinished
     )
     inspect_deployment(account.web3, record)
+    if out is not None and unfinished is not None:
+        record.write(out)
+        unfinished.forget()
     return record
+
+
+def unfinished_at(out: Path, account: Sender, parameters: Parameters, profile: Profile) -> Unfinished:
+    """What was sent of the deployment whose record is going to be written, before it was interrupted.
+
+    Raises:
+        InputError: another deployment was begun for this record.
+    """
+    return Unfinished.of(out, account.web3, account.address, parameters.as_json(), lasting=not profile.local)
 
 
 def roles_of(parameters: Parameters, profile: Profile, manager: str) -> tuple[str, str]:

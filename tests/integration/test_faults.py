@@ -322,6 +322,17 @@ def test_household_neverDeclares(street: Build) -> None:
     check_clean(played)
 
 
+def test_household_abstains(street: Build) -> None:
+    """The round begins without it, at once; its meter is settled all the same."""
+    played = street().play(faults=[Fault("abstains", 3, 0)])
+    check_agreement(played, ALL - {3})
+    assert played.street.manager.abstained(played.number) == {3}
+    assert played.street.manager.account_in(played.number, 3) is not None
+    assert played.seconds < PATIENT
+    check_clean(played)
+    assert played.street.settlement.delivery(played.number, 3) is not None
+
+
 def test_household_leaves(street: Build) -> None:
     """Two iterations are closed without it, then it is out; the others trade with each other."""
     played = street(SHORT).play({3: at(4, leave)})
@@ -493,21 +504,38 @@ def test_falsePlace_hurtsItsAuthorOnly(street: Build) -> None:
 @pytest.mark.parametrize(
     ("kind", "without"), [("does not settle", {1, 3}), ("states other numbers", {1})], ids=["nothing", "other numbers"]
 )
-def test_seller_doesNotStateWhatWasAgreed(street: Build, kind: str, without: set[int]) -> None:
+def test_seller_doesNotStateWhatWasAgreed(
+    street: Build,
+    kind: str,
+    without: set[int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Nothing of these trades is recorded or paid, and what the buyers locked comes back."""
     built = street()
     played = built.play(faults=[Fault(kind, 2, 0)])
     assert played.outcome.phase is Phase.CONVERGED
     assert {node for pair in played.recorded() for node in pair} - {2} == {1, 3} - without
+    built.record.write(tmp_path / "contracts.json")
+    place = ["--contracts", str(tmp_path / "contracts.json"), "--rpc", str(built.network.rpc_url)]
     for node in without:
         account = ChainAccount(built.network.connect(), built.keys[node])
         own = Settlement.of(built.record, account.web3, account)
         assert own.net_payment(played.number, node) == 0
         assert own.locked(account.address) > 0
+        monkeypatch.setenv("GRIDPACT_MANAGER_KEY", built.keys[node])
+        release = ["deposit", "release", "--round", str(played.number), "--yes", *place]
+        if node == min(without):
+            assert main(release) == 2
+            assert f"The partners of node {node} may still state their trades" in capsys.readouterr().err
         built.rpc("evm_increaseTime", PATIENT + 1)
         built.rpc("evm_mine")
-        own.release(played.number, 2)
+        assert main(release) == 0
+        assert "0.0000 locked" in capsys.readouterr().out
         assert own.locked(account.address) == 0
+        assert main(release) == 2
+        assert f"Nothing of node {node} is locked in round {played.number}" in capsys.readouterr().err
     check_clean(played)
 
 

@@ -9,7 +9,7 @@ import io
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from unit.chain.explorer_stub import running_stub
 from web3 import Web3
 
 from gridpact.chain import explorer
-from gridpact.chain.account import address_of, new_key
+from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import TOKEN
 from gridpact.chain.explorer import EXPLORER_KEY
@@ -95,10 +95,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     create_keystore(folder / "manager.json", key, PASSWORD, scrypt_n=2**4)
     create_keystore(folder / "poor.json", f"0x{103:064x}", PASSWORD, scrypt_n=2**4)
     create_keystore(folder / "supplier.json", f"0x{101:064x}", PASSWORD, scrypt_n=2**4)
+    create_keystore(folder / "metering.json", f"0x{102:064x}", PASSWORD, scrypt_n=2**4)
     (folder / "password").write_text(PASSWORD + "\n")
     with open_imitation(Imitation(SEPOLIA, block_seconds=1.0, base_fee_wei=2 * GWEI)) as network:
         web3 = network.connect()
-        for address in (address_of(key), SUPPLIER):
+        for address in (address_of(key), SUPPLIER, METERING):
             web3.provider.make_request("anvil_setBalance", [address, hex(10 * ETHER)])  # type: ignore[arg-type]
         yield Site(str(network.rpc_url), web3, folder)
 
@@ -169,14 +170,66 @@ def test_deploy_writesWhatANodeNeeds(site: Site, record: Record, capsys: pytest.
     assert "is recorded in" in complaint(capsys, site.deploy())
 
 
+@pytest.mark.usefixtures("record")
+@pytest.mark.parametrize("point", ["before sending", "after sending", "before the record"])
+def test_deploy_goesOnWhereItStopped(
+    site: Site, point: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted at the second contract, or with all of them deployed: in the end there are four transactions."""
+    out = tmp_path / "sepolia.json"
+    again = replaced(site.deploy(), "--out", str(out))
+    manager = Web3.to_checksum_address(Record.read(site.record).manager)
+    before = site.web3.eth.get_transaction_count(manager)
+
+    def stopped(*arguments: Any, **named: Any) -> Any:
+        if target is Record or arguments[0].address == manager:  # the estimate has a chain and an account of its own
+            calls.append(arguments)
+        if len(calls) == (1 if target is Record else 2):
+            raise KeyboardInterrupt
+        return method(*arguments, **named)
+
+    calls: list[Any] = []
+    target: Any = Record if point == "before the record" else ChainAccount
+    name = {"before sending": "post", "after sending": "settle", "before the record": "write"}[point]
+    method = getattr(target, name)
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, stopped)
+        assert main(again) == 130
+    assert not out.exists()
+    unfinished = tmp_path / "sepolia.json.unfinished"
+    noted = json.loads(unfinished.read_text())
+    assert len(noted["sent"]) == (4 if target is Record else 2)
+
+    capsys.readouterr()
+    assert f"begun with another supplier, and not finished: go on with that one, or remove {unfinished}" in complaint(
+        capsys, replaced(again, "--supplier", METERING)
+    )
+    noted["sent"] = {TOKEN: noted["sent"][TOKEN]}  # another version compiled another token
+    patched = tmp_path / "other.json.unfinished"
+    noted["sent"][TOKEN]["nonce"] += 1
+    del noted["sent"][TOKEN]["hash"]
+    if point != "before sending":
+        patched.write_text(json.dumps(noted))
+        assert "was deployed by another version of gridpact" in complaint(
+            capsys, replaced(again, "--out", str(tmp_path / "other.json"))
+        )
+    told = printed(again)
+    assert "going on with the deployment that stopped; TestEuro" in told
+    assert site.web3.eth.get_transaction_count(manager) == before + 4
+    assert not unfinished.exists()
+    record = Record.read(out)
+    assert len(record.transactions) == len(inspect_deployment(site.web3, record)) == 4
+    assert record.block == noted["block"]
+
+
 def test_enrol_givesWhatIsNeeded(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
     aggregator = Aggregator.of(enrolled, site.web3)
     for node in range(4):
         assert aggregator.account_of(node) == address_of(site.key(node))
         assert site.web3.eth.get_balance(address_of(site.key(node))) == ETHER // 2
     count = site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager))
-    assert main(["enrol", str(site.folder / "accounts.csv"), "--ether", "0.5", *site.place, *site.sender]) == 0
-    assert "enrolled already" in capsys.readouterr().out
+    again = ["enrol", str(site.folder / "accounts.csv"), "--ether", "0.5", *site.place, *site.sender]
+    assert "enrolled already" in printed([*again, "--test-tokens", "100"])
     assert "Node 7 is not enrolled: the enrolled ones are 0, 1, 2, 3" in complaint(capsys, expel(site, "7"))
     assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(enrolled.manager)) == count
     assert "expelled 3; 3 nodes are enrolled" in printed(expel(site, "3"))
@@ -184,6 +237,27 @@ def test_enrol_givesWhatIsNeeded(site: Site, enrolled: Record, capsys: pytest.Ca
     again = printed(["enrol", str(site.folder / "accounts.csv"), *site.place, *site.sender])
     assert "1 nodes enrolled, 3 were so before; 4 of 4 places are taken" in again
     assert aggregator.account_of(3) == address_of(site.key(3))
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_enrol_goesOnWhereItStopped(site: Site, enrolled: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted when the third of five accounts was to get its tokens: in the end each has what it must have."""
+    token = Settlement.of(enrolled, site.web3).token
+    owners = [*(str(address_of(site.key(node))) for node in range(4)), SUPPLIER]
+    command = ["enrol", str(site.folder / "accounts.csv"), "--test-tokens", "120", *site.place, *site.sender]
+    post, calls = ChainAccount.post, []
+
+    def stopped(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return post(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChainAccount, "post", stopped)
+        assert main(command) == 130
+    assert "gridpact: 0 nodes enrolled, 4 were so before" in printed(command)
+    assert [token.balance(owner) for owner in owners] == [120 * 10**6] * 5
 
 
 def expel(site: Site, node: str) -> list[str]:
@@ -204,7 +278,7 @@ def watched(site: Site, enrolled: Record) -> Watched:
     """Tariff, round, four nodes, and `gridpact watch` to the end. Blocks come with transactions meanwhile."""
     supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
     assert main(["round", "tariff", "--community", "tiny3", *site.place, *supplier]) == 0
-    opened = printed(["round", "open", "--day", "2026-11-22", *site.place, *site.sender])
+    opened = printed(["round", "open", "--day", "2025-11-22", *site.place, *site.sender])
     before = json.loads(printed(["round", "status", "--json", *site.place, "--rpc", site.url]))
     for method, parameter in (("evm_setIntervalMining", 0), ("evm_setAutomine", True)):
         site.web3.provider.make_request(method, [parameter])  # type: ignore[arg-type]
@@ -227,8 +301,8 @@ def printed(arguments: list[str]) -> str:
 
 
 def test_round_isOpenedWithItsTariff(site: Site, enrolled: Record, watched: Watched) -> None:
-    assert "round 1 of 2026-11-22 is open for 4 nodes" in watched.opened
-    assert Aggregator.of(enrolled, site.web3).day_of(1) == 20261122
+    assert "round 1 of 2025-11-22 is open for 4 nodes" in watched.opened
+    assert Aggregator.of(enrolled, site.web3).day_of(1) == 20251122
     imported, _ = decode_tariff(Settlement.of(enrolled, site.web3).tariff(1))
     assert imported == tuple(round(1e6 * price) for price in _tiny3().on("1").prices.import_price)
 
@@ -257,23 +331,139 @@ def test_watch_followsTheRound(site: Site, enrolled: Record, watched: Watched) -
 def test_status_isForReaders(site: Site, watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
     """After the round; gas at a stated price."""
     text = printed(["round", "status", *site.place, "--rpc", site.url])
-    assert "Round 1 of 2026-11-22 on sepolia: converged" in text
+    assert "Round 1 of 2025-11-22 on sepolia: converged" in text
     assert text.count("✓") == 4
     assert "no round 2" in complaint(capsys, ["round", "status", "--round", "2", *site.place, "--rpc", site.url])
+    for number in ("-1", "0", "99"):
+        audit = ["audit", "--contracts", str(site.record), "--rpc", site.url, "--round", number]
+        assert f"there is no round {number}: rounds 1 to " in complaint(capsys, audit)
     (line,) = printed(["watch", "--gas-price-gwei", "10", "--json", *site.place, "--rpc", site.url]).splitlines()
     state = json.loads(line)
     assert state["cost_wei"] == state["spent"]["gas"] * 10 * GWEI == watched.states[-1]["spent"]["gas"] * 10 * GWEI
 
 
+def meters(watched: Watched, site: Site) -> dict[int, list[int]]:
+    """What the nodes' reports plan at their meters, Wh a step; node 3 draws 1 kWh more in the first."""
+    found = {}
+    for node in (1, 2, 3):
+        report = json.loads((site.folder / f"node-{node}" / "report.json").read_text())
+        found[node] = [round(6000 * kw) for kw in report["schedule"]["injection_kw"]]
+    found[3][0] -= 1000
+    return found
+
+
+def table(folder: Path, energies: Mapping[int, Sequence[float]], header: str = "time,node,meter_wh") -> Path:
+    """The readings of one day, in steps of six hours."""
+    path = folder / "readings.csv"
+    rows = [
+        f"2025-11-22 {6 * k:02d}:00,{node},{wh}" for node, series in energies.items() for k, wh in enumerate(series)
+    ]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def settling(site: Site, path: Path, *more: str) -> list[str]:
+    sender = replaced(site.sender, "--keystore", str(site.folder / "metering.json"))
+    return ["readings", "settle", str(path), "--day", "2025-11-22", *site.place, *sender, *more]
+
+
+def test_readings_areSettled(
+    site: Site, enrolled: Record, watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Meters of two, then of the third; what is moved is what the contract itself says, and sums to zero."""
+    settlement, energies = Settlement.of(enrolled, site.web3), meters(watched, site)
+    sold = {node: wh for node, wh in energies.items() if sum(wh) > 0}
+    assert sold  # somebody feeds in, so the supplier has to pay
+    needed = complaint(capsys, settling(site, table(tmp_path, energies)))
+    assert f"The supplier {SUPPLIER} pays " in needed
+    assert "free deposit is 0 tEUR: let it deposit " in needed
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    printed(["deposit", "add", "50", *site.place, *supplier])
+
+    stranger = replaced(settling(site, table(tmp_path, energies)), "--keystore", str(site.folder / "manager.json"))
+    assert f"The metering account is {METERING}, the key given is of" in complaint(capsys, stranger)
+
+    two = table(tmp_path, {node: energies[node] for node in (1, 2)})
+    before = site.web3.eth.block_number, settlement.deliveries(1)
+    dry = printed(settling(site, two, "--dry-run"))
+    assert "lacks the readings of nodes 3" in dry
+    assert "settle node 2" in dry
+    assert "nothing was sent" in dry
+    assert settlement.deliveries(1) == before[1] == {}
+    told = printed(settling(site, two))
+    assert "the readings of 2 households in round 1 of 2025-11-22 are settled" in told
+    assert settlement.deliveries(1).keys() == {1, 2}
+    whole = table(tmp_path, energies)
+    told = printed(settling(site, whole))
+    assert "the readings of 1 households in round 1" in told
+    assert "all 3 readings of 2025-11-22 are settled already" in printed(settling(site, whole))
+
+    moved = json.loads(printed(["readings", "show", "--day", "2025-11-22", "--json", *site.place, "--rpc", site.url]))
+    assert moved["round"] == 1
+    nets = {row["node"]: row["net"] for row in moved["households"]}
+    assert nets == {node: f"{settlement.net_payment(1, node) / 1e6:.6f}" for node in (1, 2, 3)}
+    assert sum(settlement.net_payment(1, node) for node in (1, 2, 3)) == -settlement.supplier_payment(1) != 0
+    for row in moved["households"]:
+        wh = energies[row["node"]]
+        assert (row["fed_in_wh"], row["drawn_wh"]) == (sum(max(e, 0) for e in wh), sum(max(-e, 0) for e in wh))
+        beyond = row["surplus_wh"] - row["shortage_wh"]
+        assert beyond + row["sold_wh"] - row["bought_wh"] == sum(wh)
+    assert sum(row["sold_wh"] for row in moved["households"]) == sum(r["bought_wh"] for r in moved["households"]) > 0
+    shown = printed(["readings", "show", "--day", "2025-11-22", *site.place, "--rpc", site.url])
+    assert len(shown.splitlines()) == 4
+
+    # What counts once cannot be said otherwise.
+    energies[2][1] -= 500
+    assert "The day of node 2 in round 1 is settled with other readings" in complaint(
+        capsys, settling(site, table(tmp_path, energies))
+    )
+
+
+def test_readings_complain(site: Site, watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is sent; what is in the file is in the tests of `metering`."""
+    good = table(tmp_path, meters(watched, site))
+    for sentence, arguments in {
+        "is not over before": replaced(settling(site, good), "--day", "2099-01-01"),
+        "No round was opened for 2025-11-21": replaced(settling(site, good), "--day", "2025-11-21"),
+        "'yesterday' is no date": replaced(settling(site, good), "--day", "yesterday"),
+        "Round 7 was not opened for 2025-11-22": settling(site, good, "--round", "7"),
+        "there is no unit 'MWh'": settling(site, good, "--unit", "MWh"),
+        "there is no time zone 'Utopia'": settling(site, good, "--timezone", "Utopia"),
+    }.items():
+        assert sentence in complaint(capsys, arguments)
+    other = table(tmp_path, {**meters(watched, site), 9: [0, 0, 0, 0]})
+    assert "Node 9 was not in round 1, in which were 1, 2, 3" in complaint(capsys, settling(site, other))
+
+
+@pytest.mark.usefixtures("watched")
+def test_deposit_comesAndGoes(site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says what is missing, in the tariff's command too."""
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    settlement = Settlement.of(enrolled, site.web3)
+    outside, free = settlement.token.balance(SUPPLIER), settlement.free(SUPPLIER)
+    printed(["deposit", "add", "2.5", *site.place, *supplier])
+    assert (settlement.token.balance(SUPPLIER), settlement.free(SUPPLIER)) == (outside - 2500000, free + 2500000)
+    printed(["deposit", "withdraw", "1.5", *site.place, *supplier])
+    assert (settlement.token.balance(SUPPLIER), settlement.free(SUPPLIER)) == (outside - 1000000, free + 1000000)
+    assert "less than 1e+06: withdraw no more" in complaint(
+        capsys, ["deposit", "withdraw", "1000000", *site.place, *supplier]
+    )
+    tariff = ["round", "tariff", "--community", "tiny3", "--deposit", "1000", *site.place, *supplier]
+    said = complaint(capsys, tariff)
+    assert f"Account {SUPPLIER} holds {(outside - 1000000) / 1e6:g} tEUR and is to deposit 1000: send it" in said
+
+
 @pytest.mark.usefixtures("watched")
 def test_openRound_refusesASecondOne(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """And a supplier's tariff from anybody else."""
-    opening = ["round", "open", "--day", "2026-11-23", *site.place, *site.sender]
+    opening = ["round", "open", "--day", "2025-11-23", *site.place, *site.sender]
     tariff = ["round", "tariff", "--community", "tiny3", *site.place, *site.sender]
     assert "The supplier is" in complaint(capsys, tariff)
     assert main(opening) == 0
     capsys.readouterr()
-    assert "Round 2 is still running (day 20261123" in complaint(capsys, opening)
+    assert "Round 2 is still running (day 20251123" in complaint(capsys, opening)
+    early = replaced(settling(site, site.folder / "none.csv"), "--day", "2025-11-23")
+    assert "Round 2 of 2025-11-23 still runs" in complaint(capsys, early)
 
 
 class Terminal(list[str]):
@@ -410,7 +600,7 @@ def test_commands_refuseWhatDoesNotBelongTogether(
     for command in (["round", "status"], ["watch"]):
         assert "is of base-sepolia (chain 84532)" in complaint(capsys, [*command, *place])
     stranger = replaced(site.sender, "--keystore", str(site.folder / "poor.json"))
-    opening = ["round", "open", "--day", "2026-11-23", *site.place]
+    opening = ["round", "open", "--day", "2025-11-23", *site.place]
     enrolling = ["enrol", str(site.folder / "accounts.csv"), *site.place]
     assert f"managed by {enrolled.manager}" in complaint(capsys, [*enrolling, *stranger])
     assert "no date" in complaint(capsys, replaced([*opening, *site.sender], "--day", "tomorrow"))

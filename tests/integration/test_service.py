@@ -414,7 +414,7 @@ def test_missingTokens_areSaid(pilot: Pilot) -> None:
         settlement = Settlement.of(pilot.record, account.web3, account)
         settlement.withdraw(settlement.free(account.address))
         balance = settlement.token.balance(account.address)
-        account.send(settlement.token._function("transfer")(pilot.record.manager, balance))
+        account.send(settlement.token.call("transfer", pilot.record.manager, balance))
         pilot.write_forecasts(day := "2026-02-09")
         round_ = pilot.open_round(day)
         assert pilot.end_of(round_) is Phase.CONVERGED

@@ -92,6 +92,8 @@ def new_key() -> str:
 def address_of(key: str) -> ChecksumAddress:
     """The address of a private key."""
     try:
+        if len(key.removeprefix("0x")) != 64:  # what is shorter would be taken for a number
+            raise ValueError("length")
         address: ChecksumAddress = Account.from_key(key).address
     except Exception as error:  # eth_account raises several kinds; none may show the key
         raise InputError("A private key is not valid: give 32 bytes in hexadecimal.") from error.with_traceback(None)

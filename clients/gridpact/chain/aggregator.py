@@ -335,6 +335,11 @@ class Aggregator(DeployedContract):
             return int(said["day"])
         raise Reorganised(f"The log does not tell how round {round} was opened: read it again.")
 
+    def days(self) -> dict[int, int]:
+        """The labels of all rounds, yyyymmdd, by round."""
+        opened = map(arguments_of, self._events("RoundOpened", self._first_block))
+        return {int(said["round"]): int(said["day"]) for said in opened}
+
     def abstained(self, round: int) -> frozenset[int]:
         """The nodes that keep out of a round."""
         return frozenset(int(said["node"]) for said in self._opening(round).get("Abstained", ()))

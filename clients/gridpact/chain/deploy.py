@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, cast
 
+from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor
 from web3.types import TxReceipt
@@ -16,11 +17,15 @@ from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, Art
 from gridpact.chain.contract import DeployedContract, checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
+from gridpact.chain.unfinished import Unfinished
 from gridpact.chain.values import Setting, Theta
 from gridpact.errors import InputError
 from gridpact.files import source_commit
 
 UNLOCKED_GAS = 15_000_000
+
+STANDING_PATIENCE = 180.0
+"""How long a creation that was sent before an interruption is waited for, s."""
 
 
 Told = Callable[[str, TxReceipt], None]
@@ -65,6 +70,7 @@ def deploy_contracts(
     metering: str,
     token: str | None = None,
     told: Told | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Record:
     """Deploys referee, aggregator and settlement; and a test token, unless the address of a token is given.
 
@@ -74,10 +80,12 @@ def deploy_contracts(
         supplier: the account that buys and sells what was delivered beyond the trades.
         metering: the account that signs meter readings.
         told: is told of each contract.
+        unfinished: what stands already, of a deployment that is gone on with; and where it is noted what is sent.
     """
     web3 = account.web3
     with readable("its block number"):
-        block = int(web3.eth.block_number) + 1  # no transaction can be in an older one
+        # No transaction can be in an older block.
+        block = unfinished.block if unfinished is not None else int(web3.eth.block_number) + 1
         chain_id = int(web3.eth.chain_id)
     referee, aggregator, settlement, test_token = map(load, (REFEREE, AGGREGATOR, SETTLEMENT, TOKEN))
     roles = checked_address(supplier), checked_address(metering)
@@ -87,7 +95,15 @@ def deploy_contracts(
         factory = web3.eth.contract(abi=cast(Any, artifact.abi), bytecode=cast(Any, artifact.bytecode))
         with readable(f"the deployment of {artifact.name}"):  # arguments that do not fit the ABI
             call = factory.constructor(*arguments)
-        receipt = account.send(call)
+        receipt = None
+        if unfinished is not None:
+            receipt = unfinished.receipt(artifact.name, bytes(HexBytes(call.data_in_transaction)), STANDING_PATIENCE)
+        if receipt is None:
+            if unfinished is not None:
+                unfinished.before(artifact.name)
+            receipt = account.send(call)
+        if unfinished is not None:
+            unfinished.after(artifact.name, receipt)
         transactions[artifact.name] = Web3.to_hex(receipt["transactionHash"])
         if told is not None:
             told(artifact.name, receipt)

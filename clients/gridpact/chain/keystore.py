@@ -6,19 +6,22 @@ import getpass
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from eth_account import Account
 from eth_typing import ChecksumAddress, HexStr
 
-from gridpact.chain.account import address_of
+from gridpact.chain.account import address_of, new_key
 from gridpact.chain.contract import checked_address
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
 
 PASSWORD = "GRIDPACT_KEYSTORE_PASSWORD"
 """Environment variable with the password of a keystore."""
+
+SHORTEST_PASSWORD = 8
 
 SCRYPT_N = 2**17
 """Work factor of scrypt with r = 8 and p = 1: 128 MB and some 0.3 s (OWASP, Password Storage Cheat Sheet)."""
@@ -51,6 +54,17 @@ def keystore_address(path: Path) -> ChecksumAddress | None:
     return checked_address("0x" + address.lower().removeprefix("0x"))
 
 
+def make_keystore(path: Path, password: str, scrypt_n: int | None = None) -> str:
+    """Makes a key and writes it as `create_keystore` does. Returns its address.
+
+    Raises:
+        InputError: the password is too short, or the file exists.
+    """
+    if len(password) < SHORTEST_PASSWORD:
+        raise InputError(f"The password is shorter than {SHORTEST_PASSWORD} characters: choose a longer one.")
+    return str(create_keystore(path, new_key(), password, scrypt_n or SCRYPT_N))
+
+
 def open_keystore(path: Path, password: str) -> str:
     """The private key in a keystore.
 
@@ -70,26 +84,47 @@ def open_keystore(path: Path, password: str) -> str:
     return "0x" + key.hex()
 
 
-def read_password(path: Path, password_file: Path | None = None) -> str:
-    """The password of the keystore at `path`: from a file, else GRIDPACT_KEYSTORE_PASSWORD, else asked for.
+def read_password(
+    what: str,
+    file: str | Path | None = None,
+    variable: str | None = None,
+    ask: Callable[[str], str] = getpass.getpass,
+    twice: bool = False,
+) -> str:
+    """A password: from a file, else from an environment variable, else from GRIDPACT_KEYSTORE_PASSWORD, else asked for.
+
+    Args:
+        what: what it opens, for the prompt.
+        file: its path; environment variables in it are replaced, as systemd's $CREDENTIALS_DIRECTORY.
+        variable: which environment variable, instead of the usual one.
+        twice: whether to ask again, for a new password.
 
     Raises:
-        InputError: the file cannot be read, or there is nobody to ask.
+        InputError: there is none.
     """
-    if password_file is not None:
+    if file is not None:
+        path = Path(os.path.expandvars(file)).expanduser()
         try:
-            return password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            password = path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The password file {password_file} cannot be read ({error}): check the path.") from None
-    given = os.environ.get(PASSWORD)
-    if given is not None:
+            raise InputError(f"The password file {path} cannot be read ({error}): check the path.") from None
+        if not password:
+            raise InputError(f"The password file {path} is empty: write the password into its first line.")
+        return password
+    given = os.environ.get(variable or PASSWORD, "")
+    if given:
         return given
-    if not sys.stdin.isatty():
+    if variable is not None:
+        raise InputError(f"The environment variable {variable} holds no password: set it, or name a file.")
+    if not sys.stdin.isatty() and ask is getpass.getpass:
         raise InputError(
-            f"The keystore {path} needs its password, and there is no terminal to ask at: give a password file, or set"
+            f"The password of {what} is needed, and there is no terminal to ask at: give a password file, or set"
             f" {PASSWORD}."
         )
-    return getpass.getpass(f"Password of {path}: ")
+    password = ask(f"Password of {what}: ")
+    if twice and ask("The same again: ") != password:
+        raise InputError("The two passwords differ: start again.")
+    return password
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from eth_account import Account
 from web3 import Web3
 from web3.types import TxReceipt
 
-from gridpact.chain.account import ChainAccount, address_of
+from gridpact.chain.account import ChainAccount, ContractCall, address_of
 from gridpact.chain.commitments import words_hash
 from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
 from gridpact.chain.record import Record
@@ -25,7 +25,7 @@ from gridpact.chain.values import (
     TradeRecord,
     pack_residuals,
 )
-from gridpact.errors import ChainError
+from gridpact.errors import ChainError, ContractError
 
 ENTRY = struct.Struct(">Bii")
 """step uint8, energy int32 (Wh), price int32 (1e-6 currency/kWh): 9 bytes."""
@@ -187,9 +187,18 @@ class Settlement(DeployedContract):
 
     def deposit(self, amount: int) -> TxReceipt:
         """Approves where needed, and moves token units into the account's deposit."""
+        self._approve(amount)
+        try:
+            return self._send("deposit", amount)
+        except ContractError as error:
+            if error.name != "ERC20InsufficientAllowance":
+                raise
+            self._approve(amount)  # the chain was taken back, and the approval with it
+            return self._send("deposit", amount)
+
+    def _approve(self, amount: int) -> None:
         if self.account is not None and self.token.allowance(self.account.address, self.address) < amount:
             self.token.approve(self.address, amount)
-        return self._send("deposit", amount)
 
     def withdraw(self, amount: int) -> TxReceipt:
         """Moves free deposit back to the account."""
@@ -240,14 +249,21 @@ class Settlement(DeployedContract):
         return receipt
 
     def deliver_readings(self, readings: Sequence[SignedReading]) -> list[TxReceipt]:
-        """The same for readings of one round, whose records and tariff are looked up once."""
+        """The same for readings of one round: all transactions first, then all receipts."""
+        if self.account is None:
+            raise ChainError("`deliver` needs an account: this connection only reads.")
+        account = self.account
+        return account.settle_all([account.post(call, afresh=True) for call in self.delivery_calls(readings)])
+
+    def delivery_calls(self, readings: Sequence[SignedReading]) -> list[ContractCall]:
+        """What `deliver_readings` sends. Records and tariff of the round are looked up once."""
         if not readings:
             return []
         round = readings[0].round
         records, tariff = self.recorded(round), self.tariff(round)
-        return [self._deliver(reading, records, tariff) for reading in readings]
+        return [self._delivery(reading, records, tariff) for reading in readings]
 
-    def _deliver(self, reading: SignedReading, records: Sequence[TradeRecord], tariff: bytes) -> TxReceipt:
+    def _delivery(self, reading: SignedReading, records: Sequence[TradeRecord], tariff: bytes) -> ContractCall:
         round, node = reading.round, reading.node
         positions = sorted(
             (record.lower + record.higher - node, encode_trades([astuple(trade) for trade in record.trades]))
@@ -255,9 +271,17 @@ class Settlement(DeployedContract):
             if node in (record.lower, record.higher)
         )
         energies = encode_energies(reading.energies_wh)
-        return self._send("deliver", round, node, energies, tariff, positions, reading.r, reading.vs, afresh=True)
+        return self.call("deliver", round, node, energies, tariff, positions, reading.r, reading.vs)
 
     # ------------------------------------------------------------------ views
+
+    def supplier(self) -> str:
+        """The account that buys and sells what is beyond the trades."""
+        return str(self._read("supplier"))
+
+    def metering(self) -> str:
+        """The account that signs meter readings."""
+        return str(self._read("metering"))
 
     def free(self, address: str) -> int:
         """Deposit that can be withdrawn, token units."""
@@ -341,7 +365,15 @@ class Settlement(DeployedContract):
 
     def delivery(self, round: int, node: int) -> Delivery | None:
         """How a node's reading of a round was settled; None where it was not (yet)."""
-        for said in map(arguments_of, self._events("Delivered", self._first_block, round=round, node=node)):
-            energies = decode_energies(bytes(said["energies"]))
-            return Delivery(round, node, int(said["payment"]), int(said["arrears"]), energies)
-        return None
+        return self._deliveries(round=round, node=node).get(node)
+
+    def deliveries(self, round: int) -> dict[int, Delivery]:
+        """How the readings of a round were settled, by node, as far as they are."""
+        return self._deliveries(round=round)
+
+    def _deliveries(self, **indexed: int) -> dict[int, Delivery]:
+        found = {}
+        for said in map(arguments_of, self._events("Delivered", self._first_block, **indexed)):
+            node, energies = int(said["node"]), decode_energies(bytes(said["energies"]))
+            found[node] = Delivery(int(said["round"]), node, int(said["payment"]), int(said["arrears"]), energies)
+        return found

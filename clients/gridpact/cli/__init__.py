@@ -16,11 +16,13 @@ from gridpact.cli import (
     cases,
     community,
     deploy,
+    deposit,
     enrol,
     expel,
     household,
     keystore,
     node,
+    readings,
     relay,
     round,
     run,
@@ -41,7 +43,7 @@ Begin with `gridpact run`: 16 real homes agree on one day."""
 COMMANDS = (
     *(run, study, whatif, cases, community),
     *(household, node, account),
-    *(deploy, verify, enrol, expel, round, watch, keystore),
+    *(deploy, verify, enrol, expel, round, watch, readings, deposit, keystore),
     *(relay, audit),
 )
 """In the order of `gridpact --help`."""

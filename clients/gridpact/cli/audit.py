@@ -25,9 +25,12 @@ def _audit(arguments: argparse.Namespace) -> int:
     record = Record.read(arguments.contracts)
     with chain_at(arguments.rpc) as network:
         aggregator = Aggregator.of(record, network.connect())
-        number = arguments.round or aggregator.progress().round
-        if number < 1:
+        newest = aggregator.progress().round
+        if newest < 1:
             raise InputError("no round was opened on these contracts yet: there is nothing to check")
+        number = newest if arguments.round is None else arguments.round
+        if not 1 <= number <= newest:
+            raise InputError(f"there is no round {number}: rounds 1 to {newest} were opened")
         audit = audit_round(aggregator, number)
     for problem in (*audit.contract_errors, *audit.false_claims, *audit.plan_errors):
         print(f"gridpact: {problem}")

@@ -73,6 +73,7 @@ def add(commands: Commands) -> None:
 def _deploy(arguments: argparse.Namespace) -> int:
     from gridpact.chain.profiles import profile_of
     from gridpact.cli.options import check_folder
+    from gridpact.deployment import unfinished_at
 
     profile = profile_of(arguments.network)
     out: Path = arguments.out or RECORDS / f"{profile.name}.json"
@@ -87,11 +88,15 @@ def _deploy(arguments: argparse.Namespace) -> int:
     with place_of(arguments, with_record=False) as place:
         account = account_of(arguments, place)
         _check_roles(place, parameters)
-        costs = priced(account, _planned(parameters), arguments)
+        sent = unfinished_at(out, account, parameters, profile).sent
+        standing = [name for name, noted in sent.items() if "hash" in noted]
+        if sent:
+            print(f"gridpact: going on with the deployment that stopped; {', '.join(standing) or 'nothing'} stands")
+        left = [one for one in _planned(parameters) if one.what not in standing]
+        costs = priced(account, left, arguments)
         costs.check("the deployment")
         agree(arguments, f"Deploy on {profile.name}?")
-        record = _carry_out(account, parameters, profile)
-        record.write(out)
+        record = _carry_out(account, parameters, profile, out)
         print(f"gridpact: deployed on {profile.name}, as compiled; the record is {out}")
         if profile.explorer is not None:
             print(f"gridpact: {profile.explorer}/address/{record.aggregator}")
@@ -135,14 +140,14 @@ def _check_roles(place: Place, parameters: Parameters) -> None:
         check_token(place.web3, token)
 
 
-def _carry_out(account: ChainAccount, parameters: Parameters, profile: Profile) -> Record:
+def _carry_out(account: ChainAccount, parameters: Parameters, profile: Profile, out: Path | None = None) -> Record:
     from gridpact.deployment import carry_out
 
     def told(name: str, receipt: Any) -> None:
         place = f"{receipt['contractAddress']}, block {receipt['blockNumber']}"
         print(f"  {name:<22} {receipt['gasUsed']:>11,} gas  {place}", flush=True)
 
-    return carry_out(account, parameters, profile, told)
+    return carry_out(account, parameters, profile, told, out)
 
 
 # ---------------------------------------------------------------------- without sending

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gridpact.cli.manager import account_of, add_record, add_sender, place_of, positive, send
 from gridpact.cli.options import Commands
@@ -13,9 +13,10 @@ from gridpact.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.account import ChainAccount, ContractCall
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.record import Record
+    from gridpact.chain.settlement import Settlement
 
 MINT_GAS = 60_000
 
@@ -25,7 +26,10 @@ def add(commands: Commands) -> None:
     command.add_argument("accounts", type=Path, metavar="FILE", help="CSV with the columns node and address")
     command.add_argument("--ether", type=positive, metavar="N", help="send each account ether, up to a balance of N")
     command.add_argument(
-        "--test-tokens", type=positive, metavar="N", help="mint each account, and the supplier, N of the test token"
+        "--test-tokens",
+        type=positive,
+        metavar="N",
+        help="mint test tokens, so that each account and the supplier have N, deposits included",
     )
     add_record(command)
     add_sender(command)
@@ -36,20 +40,19 @@ def _enrol(arguments: argparse.Namespace) -> int:
     from gridpact.chain.account import TRANSFER_GAS
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import Planned, planned_call
-    from gridpact.chain.settlement import Token
+    from gridpact.chain.settlement import Settlement
     from gridpact.enrolment import read_accounts, still_to_enrol
 
     accounts = read_accounts(arguments.accounts)
     with place_of(arguments) as place:
         assert place.record is not None
         reader = Aggregator.of(place.record, place.web3)
-        missing = still_to_enrol(reader, accounts)
         account = account_of(arguments, place)
         check_manager(reader, account)
+        missing = still_to_enrol(reader, accounts)
         aggregator = Aggregator.of(place.record, place.web3, account)
         transfers = _transfers(account, accounts, arguments.ether)
-        token = Token(place.web3, place.record.token, place.record.token_abi, account)
-        units = _units(token, place.record, arguments.test_tokens)
+        mints = _mints(Settlement.of(place.record, place.web3, account), place.record, accounts, arguments.test_tokens)
         planned = []
         if missing:
             nodes = sorted(missing)
@@ -58,9 +61,8 @@ def _enrol(arguments: argparse.Namespace) -> int:
         if transfers:
             handed = sum(transfers.values())
             planned.append(Planned(f"{len(transfers)} transfers", TRANSFER_GAS * len(transfers), 0, handed))
-        owners = dict.fromkeys([*accounts.values(), *([place.record.supplier] if place.record.supplier else [])])
-        if units:
-            planned.append(Planned(f"{len(owners)} mintings", MINT_GAS * len(owners), 68 * len(owners)))
+        if mints:
+            planned.append(Planned(f"{len(mints)} mintings", MINT_GAS * len(mints), 68 * len(mints)))
         if not planned:
             print(f"gridpact: all {len(accounts)} accounts are enrolled already, and have what they need")
             return 0
@@ -68,9 +70,7 @@ def _enrol(arguments: argparse.Namespace) -> int:
         if missing:
             aggregator.enrol(missing)
         account.settle_all([account.transfer(address, wei) for address, wei in transfers.items()])
-        if units:
-            mints: list[Any] = [token.call("mint", address, units) for address in owners]
-            account.settle_all([account.post(call) for call in mints])
+        account.settle_all([account.post(call) for call in mints])
         print(
             f"gridpact: {len(missing)} nodes enrolled, {len(accounts) - len(missing)} were so before;"
             f" {len(reader.enrolled())} of {reader.theta().n} places are taken"
@@ -100,12 +100,21 @@ def _transfers(account: ChainAccount, accounts: Mapping[int, str], ether: float 
     return {address: wei for address, wei in lacks.items() if wei > 0}
 
 
-def _units(token: Any, record: Record, amount: float | None) -> int:
+def _mints(
+    settlement: Settlement, record: Record, accounts: Mapping[int, str], amount: float | None
+) -> list[ContractCall]:
+    """What gives each account, and the supplier, the tokens that it lacks."""
     from gridpact.chain.artifacts import TOKEN
+    from gridpact.cli.deposit import token_units
 
     if amount is None:
-        return 0
+        return []
     if TOKEN not in record.transactions:
         raise InputError(f"The token {record.token} is no test token of this deployment: nobody here can mint it.")
-    decimals: int = token.decimals()
-    return int(amount * 10**decimals + 0.5)
+    wanted, calls = token_units(settlement, amount), []
+    for address in dict.fromkeys([*accounts.values(), settlement.supplier()]):
+        balance = settlement.balance(address)
+        lacks = wanted - balance.free - balance.locked - balance.outside
+        if lacks > 0:
+            calls.append(settlement.token.call("mint", address, lacks))
+    return calls

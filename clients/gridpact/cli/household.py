@@ -38,8 +38,9 @@ def add(commands: Commands) -> None:
 
 
 def _new(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.keystore import make_keystore, read_password
     from gridpact.files import write_atomically
-    from gridpact.service.keystore import FILE_MODE, FOLDER_MODE, make_keystore, read_password
+    from gridpact.service.keystore import FILE_MODE, FOLDER_MODE
     from gridpact.service.template import NewNode, household_toml
 
     node, folder = arguments.node, arguments.out
@@ -58,7 +59,7 @@ def _new(arguments: argparse.Namespace) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"'{folder}' is there already and not empty: name a folder that is new")
     password = read_password(
-        arguments.password_file, arguments.password_env, f"the new keystore of node {node}", twice=True
+        f"the new keystore of node {node}", arguments.password_file, arguments.password_env, twice=True
     )
     try:
         folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)

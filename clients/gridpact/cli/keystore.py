@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import sys
 from pathlib import Path
 
 from gridpact.cli.options import Commands
@@ -27,25 +25,13 @@ def add(commands: Commands) -> None:
 
 
 def _new(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.account import new_key
-    from gridpact.chain.keystore import create_keystore, read_password
+    from gridpact.chain.keystore import make_keystore, read_password
 
     if arguments.file.exists():
         raise InputError(f"the keystore '{arguments.file}' exists already: it is never overwritten")
-    password = read_password(arguments.file, arguments.password_file)
-    asked = arguments.password_file is None and not _from_environment()
-    if asked and sys.stdin.isatty() and getpass.getpass("The same again: ") != password:
-        raise InputError("the two passwords differ: nothing was written")
-    print(create_keystore(arguments.file, new_key(), password))
+    password = read_password(f"the new keystore {arguments.file}", arguments.password_file, twice=True)
+    print(make_keystore(arguments.file, password))
     return 0
-
-
-def _from_environment() -> bool:
-    import os
-
-    from gridpact.chain.keystore import PASSWORD
-
-    return PASSWORD in os.environ
 
 
 def _address(arguments: argparse.Namespace) -> int:
@@ -54,6 +40,6 @@ def _address(arguments: argparse.Namespace) -> int:
 
     told = keystore_address(arguments.file)
     if told is None:
-        told = address_of(open_keystore(arguments.file, read_password(arguments.file, arguments.password_file)))
+        told = address_of(open_keystore(arguments.file, read_password(str(arguments.file), arguments.password_file)))
     print(told)
     return 0

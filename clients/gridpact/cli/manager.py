@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -32,6 +33,9 @@ MANAGER_KEY = "GRIDPACT_MANAGER_KEY"
 
 HALF_WAY_PATIENCE = 900.0
 """How long gas above the ceiling is waited out once something was sent, s: what is half done is no use."""
+
+EARLIER_SECONDS, EARLIER_BLOCKS = 10.0, 5
+"""How long what was sent before is waited for; then what is stuck is replaced."""
 
 RECORDS = Path("deploy/records")
 
@@ -72,7 +76,7 @@ def add_price(command: argparse.ArgumentParser) -> None:
 
 def add_sender(command: argparse.ArgumentParser) -> None:
     """Adds what sending needs: a key, limits on fees, and consent."""
-    command.add_argument("--keystore", type=Path, metavar="FILE", help=f"the manager's keystore; default ${KEYSTORE}")
+    command.add_argument("--keystore", type=Path, metavar="FILE", help=f"keystore of who sends; default ${KEYSTORE}")
     command.add_argument(
         "--password-file",
         type=Path,
@@ -161,7 +165,7 @@ def key_of(arguments: argparse.Namespace) -> str:
     if given is None and os.environ.get(KEYSTORE):
         given = Path(os.environ[KEYSTORE])
     if given is not None:
-        return open_keystore(given, read_password(given, arguments.password_file))
+        return open_keystore(given, read_password(str(given), arguments.password_file))
     key = os.environ.get(MANAGER_KEY)
     if key:
         return key
@@ -171,18 +175,24 @@ def key_of(arguments: argparse.Namespace) -> str:
     )
 
 
-def account_of(arguments: argparse.Namespace, place: Place) -> ChainAccount:
-    """The manager's account on the network, which sends as the arguments say."""
-    from gridpact.chain.account import ChainAccount
+def account_of(arguments: argparse.Namespace, place: Place, key: str | None = None) -> ChainAccount:
+    """The account of the key that the arguments name, or of another one; it sends as the arguments say.
 
-    return ChainAccount(
+    What an interrupted command sent with it is waited for, so that it is seen before it is decided what is still to do.
+    """
+    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.unfinished import wait_for_sent
+
+    account = ChainAccount(
         place.web3,
-        key_of(arguments),
+        key or key_of(arguments),
         patience=place.profile.patience,
         replace_after=max(60.0, 5 * place.profile.block_seconds),
         fees=policy_of(arguments, HALF_WAY_PATIENCE),
         confirmations=arguments.confirmations or place.profile.confirmations,
     )
+    wait_for_sent(place.web3, account.address, max(EARLIER_SECONDS, EARLIER_BLOCKS * place.profile.block_seconds))
+    return account
 
 
 def priced(account: ChainAccount, planned: Sequence[Planned], arguments: argparse.Namespace) -> Bill:
@@ -218,6 +228,18 @@ def send(
     """Shows the price, checks that the account can pay it, and asks."""
     priced(account, planned, arguments).check(purpose)
     agree(arguments, question)
+
+
+def date_of(text: str) -> date:
+    """A day as it is given.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"'{text}' is no date: give the day as YYYY-MM-DD") from None
 
 
 def positive(text: str) -> float:

@@ -13,8 +13,15 @@ def add(commands: Commands) -> None:
     command = commands.add_parser("relay", help="a service that sends the signed submissions of all in one transaction")
     add_chain(command)
     command.add_argument("--key-file", type=Path, required=True, metavar="FILE", help="private key of who pays the gas")
-    command.add_argument("--port", type=int, default=8560, metavar="N", help="port on 127.0.0.1; default 8560")
+    command.add_argument("--port", type=port, default=8560, metavar="N", help="port on 127.0.0.1; default 8560")
     command.set_defaults(command=_relay)
+
+
+def port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**16:
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: give a number from 0 (any free one) to 65535")
+    return number
 
 
 def _relay(arguments: argparse.Namespace) -> int:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 
 from gridpact.chain.values import Phase, Progress
-from gridpact.cli.manager import account_of, add_price, add_record, add_sender, place_of, positive, send
+from gridpact.cli.manager import account_of, add_price, add_record, add_sender, date_of, place_of, positive, send
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
-
-DEPOSIT_GAS = 150_000
-"""Of approving and depositing."""
 
 
 def add(commands: Commands) -> None:
@@ -45,20 +42,12 @@ def add(commands: Commands) -> None:
     status.set_defaults(command=_status)
 
 
-def day_number(text: str) -> int:
-    """A date as the contract labels rounds: yyyymmdd."""
-    try:
-        return int(date.fromisoformat(text).strftime("%Y%m%d"))
-    except ValueError:
-        raise InputError(f"'{text}' is no date: give the day as YYYY-MM-DD") from None
-
-
 def _open(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import planned_call
     from gridpact.cli.enrol import check_manager
 
-    day = day_number(arguments.day)
+    day = int(date_of(arguments.day).strftime("%Y%m%d"))  # as the contract labels rounds
     with place_of(arguments) as place:
         assert place.record is not None
         reader = Aggregator.of(place.record, place.web3)
@@ -87,8 +76,9 @@ def _open(arguments: argparse.Namespace) -> int:
 def _tariff(arguments: argparse.Namespace) -> int:
     """The contract takes it before the first node declares: best before the round is opened."""
     from gridpact.chain.aggregator import Aggregator
-    from gridpact.chain.estimate import Planned, planned_call
+    from gridpact.chain.estimate import planned_call
     from gridpact.chain.settlement import Settlement
+    from gridpact.cli.deposit import planned_deposit, token_units
     from gridpact.community.read import read_community
     from gridpact.run import tariff_of
 
@@ -112,8 +102,8 @@ def _tariff(arguments: argparse.Namespace) -> int:
         planned = [planned_call(account, "publish the tariff", settlement.call("publishTariff", number, tariff))]
         units = 0
         if arguments.deposit is not None:
-            units = int(arguments.deposit * 10 ** settlement.token.decimals() + 0.5)
-            planned.append(Planned("deposit", DEPOSIT_GAS, 2 * 68))
+            units = token_units(settlement, arguments.deposit)
+            planned.append(planned_deposit(settlement, account.address, units))
         send(account, planned, arguments, "publishing the tariff", f"Publish the tariff of round {number}?")
         settlement.publish_tariff(number, tariff)
         if units:

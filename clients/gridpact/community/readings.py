@@ -26,6 +26,7 @@ COLUMN = re.compile(rf"^({'|'.join(QUANTITIES)})_({'|'.join(UNITS)})$", re.IGNOR
 METER_TOLERANCE_KW = 0.1
 """By how much pv - export + import may lie below zero: two meters round, and do not tick together."""
 
+TIME_FORM = "a time like 2024-06-21 14:00, 21-06-2024 14:00 or 2024-06-21T14:00Z"
 TIME_FORMATS = ("%d-%m-%Y %H:%M", "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M")
 
 
@@ -263,7 +264,7 @@ def _starts(table: Sequence[Row], how: HowToRead) -> list[datetime]:
 def _moment(row: Row, text: str, how: HowToRead) -> datetime:
     moment = parsed(text)
     if moment is None:
-        raise row.error("time", f"'{text}' is not a time like 2024-06-21 14:00, 21-06-2024 14:00 or 2024-06-21T14:00Z")
+        raise row.error("time", f"'{text}' is not {TIME_FORM}")
     if moment.second or moment.microsecond:
         raise row.error("time", f"'{text}' is not a whole minute")
     if moment.tzinfo is not None and how.zone is None:

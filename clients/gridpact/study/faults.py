@@ -2,10 +2,10 @@
 
     python -m gridpact.study.faults [--rounds 200] [--seed 1] [--json reports/faults.json]
 
-Every round draws who does what to whom from the seed: households that are silent, slow, crash and come back, send
-twice, or again, or garbage, lie about their residuals or their place, or do not settle; endpoints that lose requests,
-answers or transactions; a relay that dies; a chain that is taken back. After the round everything is checked from the
-chain alone (see `gridpact.audit`), the plan by a power flow, and the money to the last token unit.
+Every round draws who does what to whom from the seed: households that are silent, abstain, are slow, crash and come
+back, send twice, or again, or garbage, lie about their residuals or their place, or do not settle; endpoints that lose
+requests, answers or transactions; a relay that dies; a chain that is taken back. After the round everything is checked
+from the chain alone (see `gridpact.audit`), the plan by a power flow, and the money to the last token unit.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ ROUND_SECONDS = 120.0
 
 WHO = {
     "silent": "never declares",
+    "abstains": "has no plan for the day and keeps out",
     "leaves": "stops in mid-round and does not come back",
     "slow": "sleeps through a phase",
     "crashes": "loses its memory and is started again",
@@ -145,6 +146,9 @@ class TroubledAggregator(Aggregator):
     def declare(self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes) -> Any:
         self._before(0)
         if self._happens("silent", 10**6):
+            raise Gone
+        if self._happens("abstains", 10**6):
+            self.abstain(round)
             raise Gone
         if self._happens("lies about the tree", 10**6):
             others = [node for node in (1, 2, 3) if node != self.node_of(str(self.account and self.account.address))]
@@ -310,7 +314,7 @@ class Campaign:
         try:
             round_ = self._manager.open_round(20260701)
             self._settlement.publish_tariff(round_, tariff_of(self._community.prices))
-            reports = self._run_nodes(faults, with_relay)
+            reports = self._run_nodes(round_, faults, with_relay)
             self._check(self._manager.progress().round, faults, reports)
         except Exception as error:
             self._tally.problems.append(f"{type(error).__name__}: {error}")
@@ -329,7 +333,9 @@ class Campaign:
             faults.append(Fault(kind, node, self._random.randint(1, 8)))
         return faults
 
-    def _run_nodes(self, faults: Sequence[Fault], with_relay: bool) -> dict[int, NodeReport | Exception | None]:
+    def _run_nodes(
+        self, round_: int, faults: Sequence[Fault], with_relay: bool
+    ) -> dict[int, NodeReport | Exception | None]:
         """Starts all nodes as threads and lets the faults happen. None: a household that went away by a fault."""
         reports: dict[int, NodeReport | Exception | None] = {}
         with ExitStack() as stack:
@@ -341,7 +347,7 @@ class Campaign:
                 url = relaying.enter_context(RelayServer(Aggregator.of(self._record, web3, account))).url
 
             def life(view: NodeView) -> None:
-                reports[view.node] = self._life(view, [f for f in faults if f.node == view.node], url)
+                reports[view.node] = self._life(view, round_, [f for f in faults if f.node == view.node], url)
 
             threads = [threading.Thread(target=life, args=(view,), daemon=True) for view in self._views.values()]
             for thread in threads:
@@ -355,8 +361,10 @@ class Campaign:
                 raise TimeoutError(f"nodes still run after {ROUND_SECONDS:g} s")
         return reports
 
-    def _life(self, view: NodeView, faults: Sequence[Fault], relay: str | None) -> NodeReport | Exception | None:
-        """A household's node, started again after a crash."""
+    def _life(
+        self, view: NodeView, round_: int, faults: Sequence[Fault], relay: str | None
+    ) -> NodeReport | Exception | None:
+        """A household's node, started again after a crash, perhaps when the round is over."""
         left, seed = list(faults), self._random.randrange(2**32)
         aggregator: TroubledAggregator | None = None
         while True:
@@ -370,7 +378,7 @@ class Campaign:
                 settlement = TroubledSettlement.of(self._record, web3, account)
                 settlement.faults = tuple(fault.kind for fault in faults)  # type: ignore[attr-defined]
                 client = RelayClient(relay) if relay else None
-                return Node(view, aggregator, settlement, client, CONFIRM_SECONDS).run()
+                return Node(view, aggregator, settlement, client, CONFIRM_SECONDS).run(round_)
             except Gone:
                 return None
             except Crash:

@@ -30,6 +30,7 @@ import numpy as np
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.keystore import make_keystore
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Phase, Setting, Theta
@@ -41,7 +42,6 @@ from gridpact.market.baseline import baseline_net_kw
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import NodeView, node_views
 from gridpact.run import tariff_of
-from gridpact.service.keystore import make_keystore
 from gridpact.service.template import NewNode, household_toml
 
 CASE = "tiny3"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gridpact.chain.account import address_of
-from gridpact.chain.keystore import PASSWORD, create_keystore, keystore_address, open_keystore, read_password
+from gridpact.chain.keystore import create_keystore, keystore_address, open_keystore
 from gridpact.errors import InputError
 
 KEY = "0x" + "42" * 32
@@ -92,14 +92,9 @@ def test_open_failsWithoutFile(tmp_path: Path) -> None:
         open_keystore(tmp_path / "key.json", "")
 
 
-def test_password_comesFromAFileOrTheEnvironment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, file = tmp_path / "key.json", tmp_path / "password"
-    file.write_text(" spaces count \n")
-    monkeypatch.setenv(PASSWORD, "from the environment")
-    assert read_password(path, file) == " spaces count "
-    assert read_password(path) == "from the environment"
-    monkeypatch.delenv(PASSWORD)
-    with pytest.raises(InputError, match="no terminal to ask at"):
-        read_password(path)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_password(path, tmp_path / "nothing")
+@pytest.mark.parametrize("key", [KEY[:-1], KEY + "0", KEY[:-2], "", "0x", "0x" + "g" * 64, "0x" + "0" * 64])
+def test_key_hasAllItsDigits(tmp_path: Path, key: str) -> None:
+    """What is a digit short would be the key of another account."""
+    with pytest.raises(InputError, match="give 32 bytes in hexadecimal") as error:
+        create_keystore(tmp_path / "key.json", key, "open sesame", FAST)
+    assert "424242" not in str(error.value)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from web3.types import TxReceipt
 
 from chain.settled import FEED_IN, IMPORT, STEPS, Settled, settled
 from gridpact.chain.account import new_key, signer_of
@@ -153,3 +154,24 @@ def test_refusals_haveHints(world: Settled) -> None:
         assert caught.value.name == name
     with pytest.raises(ChainError, match="published no tariff"):
         supplier.deliver(number, 1, [0] * STEPS, key)
+
+
+def test_deposit_survivesALostApproval(world: Settled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain is taken back between the approval and the deposit: it is approved once more, and deposited once."""
+    side, web3 = world.sides[2], world.sides[2].web3
+    approve, calls = side.token.approve, []
+
+    def taken_back(spender: str, amount: int) -> TxReceipt:
+        calls.append(amount)
+        snapshot = web3.provider.make_request("evm_snapshot", [])["result"]  # type: ignore[arg-type]
+        receipt = approve(spender, amount)
+        if len(calls) == 1:
+            web3.provider.make_request("evm_revert", [snapshot])  # type: ignore[arg-type]
+        return receipt
+
+    monkeypatch.setattr(side.token, "approve", taken_back)
+    monkeypatch.setattr(side.account, "_gas", {})  # as in a new process: the deposit is estimated, and refused
+    before, outside = side.free(world.address(2)), side.token.balance(world.address(2))
+    side.deposit(TENTH)
+    assert len(calls) == 2
+    assert (side.free(world.address(2)), side.token.balance(world.address(2))) == (before + TENTH, outside - TENTH)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gridpact.chain import keystore
 from gridpact.chain.account import address_of
 from gridpact.chain.keystore import open_keystore
 from gridpact.cli import main
-from gridpact.service import keystore
 from gridpact.service.health import STALE_SECONDS, Health
 from gridpact.service.settings import read_settings
 
@@ -83,8 +83,8 @@ def test_new_forTheOperator(tmp_path: Path, run: Run) -> None:
         (("--node", "1", "--partners", "1,2"), "--partners: 1 is no other household"),
         (("--node", "1", "--name", 'x"y'), "cannot stand in household.toml"),
         (("--node", "1", "--scenario", "b"), "there is no scenario 'b'"),
-        (("--node", "1", "--password-env", "NOTHING"), "the environment variable NOTHING holds no password"),
-        (("--node", "1"), "nobody can be asked for the password"),
+        (("--node", "1", "--password-env", "NOTHING"), "The environment variable NOTHING holds no password"),
+        (("--node", "1"), "there is no terminal to ask at"),
     ],
 )
 def test_new_refuses(tmp_path: Path, run: Run, arguments: tuple[str, ...], told: str) -> None:

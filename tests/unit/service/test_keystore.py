@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gridpact.chain.account import address_of
+from gridpact.chain.keystore import PASSWORD as USUAL
+from gridpact.chain.keystore import make_keystore, open_keystore, read_password
 from gridpact.errors import InputError
-from gridpact.service.keystore import make_keystore, open_keystore, read_password
 
 ROUNDS = 2**10  # of scrypt: a test need not be safe
 PASSWORD = "correct horse"
@@ -45,32 +46,37 @@ def test_shortPassword_isRefused(tmp_path: Path) -> None:
 
 def test_password_fromAFile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "password").write_text("with a space \n")
-    assert read_password(str(tmp_path / "password"), None, "it") == "with a space "
+    assert read_password("it", str(tmp_path / "password")) == "with a space "
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert read_password("$CREDENTIALS_DIRECTORY/password", None, "it") == "with a space "
+    assert read_password("it", "$CREDENTIALS_DIRECTORY/password") == "with a space "
     (tmp_path / "password").write_text("\n")
     with pytest.raises(InputError, match="is empty"):
-        read_password(str(tmp_path / "password"), None, "it")
+        read_password("it", str(tmp_path / "password"))
     with pytest.raises(InputError, match="cannot be read"):
-        read_password(str(tmp_path / "nobody"), None, "it")
+        read_password("it", str(tmp_path / "nobody"))
 
 
 def test_password_fromTheEnvironment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", PASSWORD)
-    assert read_password(None, "SECRET", "it") == PASSWORD
+    assert read_password("it", variable="SECRET") == PASSWORD
+    monkeypatch.setenv(USUAL, "the usual one")
+    assert read_password("it", variable="SECRET") == PASSWORD
+    assert read_password("it") == "the usual one"
     monkeypatch.delenv("SECRET")
     with pytest.raises(InputError, match="SECRET holds no password"):
-        read_password(None, "SECRET", "it")
+        read_password("it", variable="SECRET")
 
 
-def test_password_fromThePrompt() -> None:
-    assert read_password(None, None, "it", ask=lambda prompt: PASSWORD, twice=True) == PASSWORD
+def test_password_fromThePrompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(USUAL, raising=False)
+    assert read_password("it", ask=lambda prompt: PASSWORD, twice=True) == PASSWORD
     answers = iter(["one password", "another one"])
     with pytest.raises(InputError, match="differ"):
-        read_password(None, None, "it", ask=lambda prompt: next(answers), twice=True)
+        read_password("it", ask=lambda prompt: next(answers), twice=True)
 
 
-def test_password_withoutATerminal() -> None:
+def test_password_withoutATerminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """pytest has no terminal on its standard input: nobody can be asked."""
-    with pytest.raises(InputError, match="nobody can be asked"):
-        read_password(None, None, "it")
+    monkeypatch.delenv(USUAL, raising=False)
+    with pytest.raises(InputError, match="no terminal to ask at"):
+        read_password("it")

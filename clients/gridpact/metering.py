@@ -1,0 +1,351 @@
+"""The metering operator's side: the readings of a delivered day, checked, and what they come to on the chain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.settlement import Settlement, decode_tariff
+from gridpact.chain.values import Delivery, TradeRecord
+from gridpact.community.meters import MOST_KW
+from gridpact.community.readings import TIME_FORM, parsed
+from gridpact.community.tables import Row, rows
+from gridpact.errors import InputError
+
+UNITS = {"wh": 1, "kwh": 1000}
+"""Unit: what it is in Wh."""
+
+COLUMN = re.compile(rf"^(meter|import|export)_({'|'.join(UNITS)})$")
+LAST_HOUSEHOLD = 127
+
+DOUBTFUL_KW = 0.1
+"""Readings in Wh that are below this at all times and are not whole numbers are taken to be in kWh."""
+
+
+@dataclass(frozen=True)
+class MeterDay:
+    """The day that a round was about: its steps begin at local midnight."""
+
+    day: date
+    steps: int
+    step_seconds: int
+    zone: ZoneInfo | None = None  # None: this machine's
+
+    @property
+    def midnight(self) -> datetime:
+        """When it begins, with its offset from UTC."""
+        return self._local(self.day)
+
+    @property
+    def end(self) -> datetime:
+        """When its last step ends."""
+        return self.at(self.steps * self.step_seconds)
+
+    @property
+    def changes_clocks(self) -> bool:
+        """Whether local time jumps on this day."""
+        return self._local(self.day + timedelta(days=1)).utcoffset() != self.midnight.utcoffset()
+
+    def at(self, seconds: float) -> datetime:
+        """The local time so long after midnight."""
+        return datetime.fromtimestamp(self.midnight.timestamp() + seconds, self.zone).astimezone(self.zone)
+
+    def seconds(self, moment: datetime) -> float:
+        """How long after midnight a moment is, s. Without an offset from UTC it is local time."""
+        if moment.tzinfo is None:
+            return (moment - datetime.combine(self.day, time())).total_seconds()
+        return (moment - self.midnight).total_seconds()
+
+    def _local(self, day: date) -> datetime:
+        midnight = datetime.combine(day, time(), self.zone)
+        return midnight if self.zone else midnight.astimezone()
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One reading of one household."""
+
+    row: Row
+    node: int
+    column: str
+    wh: float  # fed into the grid
+    seconds: float  # after midnight: when its time begins
+
+
+def read_meters(path: Path, day: MeterDay, unit: str = "wh", times_are_ends: bool = False) -> dict[int, list[int]]:
+    """Reads what meters counted on a day, and adds it up to the round's steps.
+
+    The table has a row for each household and time, with the columns `time`, `node` and either `meter_wh` (fed into the
+    grid; negative: drawn from it) or `import_wh` and `export_wh`, or the same in kwh; or a column for each household,
+    named by its node, with what `meter_wh` says, in `unit`. Rows of other days are left out. Readings may be more
+    frequent than steps.
+
+    Returns:
+        Wh fed into the grid (negative: drawn from it) by node, (T,) each.
+
+    Raises:
+        InputError: says what is wrong in which row: a node that is none, a value that is no number, readings that are
+            missing or there twice, none of this day, or presumably in another unit.
+    """
+    table = list(rows(path, ("time",), None))
+    moments = [_moment(row, day) for row in table]
+    if times_are_ends:
+        differences = [later - earlier for earlier, later in pairwise(sorted(set(moments)))]
+        moments = [moment - min(differences, default=0.0) for moment in moments]
+    end = day.steps * day.step_seconds
+    of_day = [(row, moment) for row, moment in zip(table, moments, strict=True) if 0 <= moment < end]
+    if not of_day:
+        first, last = (table[at].text("time") for at in (0, -1))
+        raise InputError(
+            f"{path.name} has no readings of {day.day}, its times are from {first} to {last}: give the file of that day"
+        )
+    by_node: dict[int, list[_Cell]] = {}
+    for cell in _cells(path, of_day, unit):
+        by_node.setdefault(cell.node, []).append(cell)
+    step = day.step_seconds
+    interval = min((later - earlier for earlier, later in pairwise(sorted({m for _, m in of_day}))), default=step)
+    if interval >= step:
+        interval = step
+    elif step % interval:
+        raise InputError(
+            f"{path.name}: readings {interval / 60:g} minutes apart do not add up to the round's steps of"
+            f" {step / 60:g} minutes"
+        )
+    energies = {node: _steps_of(path, day, cells, int(interval)) for node, cells in sorted(by_node.items())}
+    _check_unit(path, day, energies)
+    return {node: [round(wh) for wh in series] for node, series in energies.items()}
+
+
+def _moment(row: Row, day: MeterDay) -> float:
+    text = row.text("time")
+    moment = parsed(text)
+    if moment is None:
+        raise row.error("time", f"'{text}' is not {TIME_FORM}")
+    if moment.tzinfo is None and day.changes_clocks and moment.date() == day.day:
+        raise row.error("time", f"the clock changes on {day.day}: give all times with their offset from UTC")
+    return day.seconds(moment)
+
+
+def _cells(path: Path, table: Sequence[tuple[Row, float]], unit: str) -> Iterable[_Cell]:
+    columns = [column for column in table[0][0].cells if column != "time"]
+    if "node" not in columns:
+        nodes = {column: _node_of(path, column) for column in columns}
+        if len(set(nodes.values())) < len(nodes):
+            raise InputError(f"{path.name}: a node has two columns; remove one")
+        for row, seconds in table:
+            for column, node in nodes.items():
+                yield _Cell(row, node, column, row.number_in(column) * UNITS[unit], seconds)
+        return
+    quantities = _quantities(path, [column for column in columns if column != "node"])
+    for row, seconds in table:
+        node, wh = row.integer("node", 1, LAST_HOUSEHOLD), 0.0
+        for column, factor in quantities.items():
+            wh += factor * (row.number_in(column) if column.startswith("meter") else row.number_in(column, 0))
+        yield _Cell(row, node, "time", wh, seconds)
+
+
+def _node_of(path: Path, column: str) -> int:
+    if not (column.isdecimal() and 1 <= int(column) <= LAST_HOUSEHOLD):
+        raise InputError(
+            f"{path.name}: column '{column}' is no household's node (1 to {LAST_HOUSEHOLD}): name columns after nodes,"
+            " or give the columns node and meter_wh"
+        )
+    return int(column)
+
+
+def _quantities(path: Path, columns: Sequence[str]) -> dict[str, int]:
+    """What is fed into the grid, from the columns: what each is multiplied by."""
+    found = {column: match for column in columns if (match := COLUMN.match(column.lower()))}
+    for column in columns:
+        if column not in found:
+            raise InputError(
+                f"{path.name}: column '{column}' is not known; besides time and node there are meter_wh, or import_wh"
+                " and export_wh, or these in kwh"
+            )
+    if sorted(match[1] for match in found.values()) not in (["meter"], ["export", "import"]):
+        raise InputError(
+            f"{path.name}: give meter_wh alone (fed into the grid, negative where drawn), or import_wh and export_wh"
+        )
+    return {column: UNITS[match[2]] * (-1 if match[1] == "import" else 1) for column, match in found.items()}
+
+
+def _steps_of(path: Path, day: MeterDay, cells: Sequence[_Cell], interval: int) -> list[float]:
+    """Readings of one household, added up to steps."""
+    there: dict[int, int] = {}  # row by place
+    steps = [0.0] * day.steps
+    for cell in cells:
+        place, off = divmod(cell.seconds, interval)
+        if off:
+            raise cell.row.error(
+                "time", f"'{cell.row.text('time')}' is not on the grid of {interval / 60:g} minutes from midnight"
+            )
+        before = there.setdefault(int(place), cell.row.number)
+        if before != cell.row.number:
+            raise cell.row.error(cell.column, f"node {cell.node} has a reading of that time in row {before} already")
+        steps[int(cell.seconds) // day.step_seconds] += cell.wh
+    places = range(day.steps * day.step_seconds // interval)
+    if missing := [place for place in places if place not in there]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(
+            f"{path.name}: node {cells[0].node} has no reading at {day.at(missing[0] * interval):%Y-%m-%d %H:%M}{more}:"
+            " every step of the day needs one"
+        )
+    return steps
+
+
+def _check_unit(path: Path, day: MeterDay, energies: Mapping[int, Sequence[float]]) -> None:
+    kw = 3.6 / day.step_seconds  # of a Wh a step
+    for node, series in energies.items():
+        if (largest := max(map(abs, series)) * kw) > MOST_KW:
+            raise InputError(
+                f"{path.name}: node {node} has {largest:,.0f} kW on {day.day}, more than {MOST_KW:g} kW; are the"
+                " readings in another unit (kWh, Wh)?"
+            )
+    every = [wh for series in energies.values() for wh in series]
+    if max(map(abs, every)) * kw < DOUBTFUL_KW and any(abs(wh - round(wh)) > 1e-6 for wh in every):
+        raise InputError(
+            f"{path.name}: no reading is above {max(map(abs, every)):g} Wh, and they are no whole numbers; are they in"
+            " kWh? Then name the column meter_kwh, or say --unit kwh"
+        )
+
+
+# ---------------------------------------------------------------------- on the chain
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a household's delivered day comes to. Token units are what it received; negative: paid, or owes."""
+
+    delivery: Delivery
+    traded_wh: tuple[int, ...]  # sold to neighbours (negative: bought), one a step
+    from_neighbours: int
+
+    @property
+    def beyond_wh(self) -> tuple[int, ...]:
+        """What the supplier bought (negative: sold), one a step."""
+        return tuple(wh - traded for wh, traded in zip(self.delivery.energies_wh, self.traded_wh, strict=True))
+
+    @property
+    def net(self) -> int:
+        """From neighbours and supplier together, token units."""
+        return self.from_neighbours + self.delivery.payment
+
+
+def settled(settlement: Settlement, round_: int) -> list[Settled]:
+    """What the readings of a round that are settled came to, by node."""
+    records = settlement.recorded(round_)
+    return [_with_trades(one, records) for _, one in sorted(settlement.deliveries(round_).items())]
+
+
+def to_settle(
+    settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]], accounts: Mapping[int, str]
+) -> list[Settled]:
+    """What readings of a round will come to, with the deposits of now.
+
+    Args:
+        energies_wh: as `read_meters` returns them.
+        accounts: of the nodes in the round.
+
+    Raises:
+        InputError: the supplier's deposit does not pay for what is fed in; it says how much is missing.
+        ChainError: the round has no tariff.
+    """
+    records, decimals = settlement.recorded(round_), settlement.token.decimals()
+    imported, fed_in = decode_tariff(settlement.tariff(round_))
+    found = []
+    for node, energies in sorted(energies_wh.items()):
+        unpaid = _with_trades(Delivery(round_, node, 0, 0, tuple(energies)), records)
+        prices = zip(unpaid.beyond_wh, imported, fed_in, strict=True)
+        value = sum(wh * (selling if wh > 0 else buying) for wh, buying, selling in prices) * 10**decimals
+        payment = abs(value) // 10**9 * (1 if value > 0 else -1)  # truncated towards zero, as the contract does
+        arrears = max(-payment - settlement.free(accounts[node]), 0)
+        delivery = Delivery(round_, node, payment, arrears, tuple(energies))
+        found.append(Settled(delivery, unpaid.traded_wh, unpaid.from_neighbours))
+    due = sum(max(one.delivery.payment, 0) for one in found)
+    supplier = settlement.supplier()
+    if (missing := due - settlement.free(supplier)) > 0:
+        unit, symbol = 10.0**decimals, settlement.token.symbol()
+        raise InputError(
+            f"The supplier {supplier} pays {due / unit:g} {symbol} for what was fed in, and its free deposit is"
+            f" {(due - missing) / unit:g} {symbol}: let it deposit {missing / unit:g} {symbol} more (`gridpact deposit"
+            " add`)."
+        )
+    return found
+
+
+def _with_trades(delivery: Delivery, records: Sequence[TradeRecord]) -> Settled:
+    node, traded, received = delivery.node, [0] * len(delivery.energies_wh), 0
+    for record in records:
+        if node in (record.lower, record.higher):
+            sign = 1 if node == record.lower else -1
+            received += sign * record.payment
+            for trade in record.trades:
+                traded[trade.step] += sign * trade.energy_wh
+    return Settled(delivery, tuple(traded), received)
+
+
+def round_of(aggregator: Aggregator, day: date, number: int | None = None) -> int:
+    """The round that was about a day, once it has ended.
+
+    Args:
+        number: which one, where there are several.
+
+    Raises:
+        InputError: there is none, there are several, it is of another day, or it still runs.
+    """
+    label, days = int(day.strftime("%Y%m%d")), aggregator.days()
+    of_day = [round_ for round_, labelled in days.items() if labelled == label]
+    if number is None:
+        if not of_day:
+            raise InputError(f"No round was opened for {day}: check --day, `gridpact round status` shows the newest.")
+        if len(of_day) > 1:
+            raise InputError(
+                f"The rounds {_listed(of_day)} were opened for {day}: say by --round which of them was delivered."
+            )
+        (number,) = of_day
+    elif number not in of_day:
+        raise InputError(f"Round {number} was not opened for {day}: check --round and --day.")
+    if not aggregator.outcome(number).phase.is_final:
+        raise InputError(f"Round {number} of {day} still runs: its readings can be settled once it has ended.")
+    return number
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def still_to_settle(
+    aggregator: Aggregator, settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]]
+) -> tuple[dict[int, str], list[int]]:
+    """Which of the readings are to be settled.
+
+    Returns:
+        The accounts of the nodes whose readings are not settled yet; the households of the round that have neither a
+        reading nor a settled one.
+
+    Raises:
+        InputError: a node was not in the round, or its reading is settled with other energies.
+    """
+    done = settlement.deliveries(round_)
+    households = (aggregator.enrolled() | energies_wh.keys() | done.keys()) - {0}
+    accounts = aggregator.accounts_in(round_, households)
+    for node in sorted(energies_wh):
+        if node not in accounts:
+            raise InputError(
+                f"Node {node} was not in round {round_}, in which were {_listed(accounts) or 'none'}: take it out of"
+                " the file, its supplier settles its day without the chain."
+            )
+        if node in done and done[node].energies_wh != tuple(energies_wh[node]):
+            raise InputError(
+                f"The day of node {node} in round {round_} is settled with other readings"
+                f" ({sum(done[node].energies_wh) / 1000:,.3f} kWh fed in, not {sum(energies_wh[node]) / 1000:,.3f}):"
+                " that cannot be changed, so take the node out of the file."
+            )
+    todo = {node: accounts[node] for node in sorted(energies_wh) if node not in done}
+    return todo, sorted(accounts.keys() - energies_wh.keys() - done.keys())
