@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from gridpact.community.model import Array
 from gridpact.market.scenario import Scenario
 from gridpact.study.day import DayOutcome
+from gridpact.study.indicators import GAP_LIMIT
 from gridpact.study.plots import (
     BLUE,
     FEED_IN_COLOUR,
@@ -32,6 +33,7 @@ from gridpact.study.plots import (
     styled,
 )
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, sharings
+from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS
 from gridpact.study.weeks.totals import HouseholdWeek, Study, passed_kw
 from gridpact.study.weeks.words import capital, currency
 from gridpact.study.words import SCENARIO, plain
@@ -40,6 +42,9 @@ Plot = Callable[[Study], Figure]
 
 FEW_DAYS = 5
 """Fewer days than this have no spread."""
+
+SMALLEST_GAP_PERCENT = 1e-3
+"""Smaller gaps are drawn as large as this: they are what the chain's integers leave open."""
 
 FEW_PERIODS = 3
 """More periods than this do not fit beside each other with all their steps."""
@@ -110,31 +115,56 @@ def _balance(outcome: DayOutcome) -> list[tuple[str, Array, int, dict[str, Any]]
 
 @styled
 def convergence(study: Study) -> Figure:
-    """How agreement was reached on every day: the largest residual as a multiple of its limit."""
+    """How agreement was reached: on every day the largest residual as a multiple of its limit, and on the days that are
+    traced how far the plan as carried out is from the optimum; Figure 10b."""
     scenarios = [scenario for scenario in study.settings.scenarios if scenario is not Scenario.B]
-    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-    panels = _panels(figure, 1, max(len(scenarios), 1), sharey=True)
+    rows = 2 if study.gaps else 1
+    figure = Figure(figsize=(WIDTH, 1.0 + 2.3 * rows), layout="constrained")
+    panels = _panels(figure, rows, max(len(scenarios), 1), sharey="row", sharex="col")
     look: list[tuple[str, Any]] = [(BLUE, "-"), (VERMILION, "--"), (GREEN, ":"), (PURPLE, "-.")]
-    for axes, scenario in zip(panels[0], scenarios, strict=False):
-        axes.set_title(f"{scenario.name}: {SCENARIO[scenario]}")
+    traced: dict[int, str] = {}
+    for column, scenario in enumerate(scenarios):
+        panels[0, column].set_title(f"{scenario.name}: {SCENARIO[scenario]}")
+        panels[0, column].axhline(1, color=INK, linewidth=0.9)
         for k, period in enumerate(study.counted):
             colour, dashes = look[k % len(look)]
             for outcome in period.totals[scenario].days:
                 worst = _residual_in_limits(outcome)
-                axes.plot(np.arange(1, len(worst) + 1), worst, dashes, color=colour, linewidth=1, alpha=0.75)
-        axes.axhline(1, color=INK, linewidth=0.9)
-        axes.set_yscale("log")
-        axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_xlabel("Iteration")
-        axes.grid(axis="y")
+                panels[0, column].plot(
+                    np.arange(1, len(worst) + 1), worst, dashes, color=colour, linewidth=1, alpha=0.75
+                )
+                if (gaps := study.gaps.get((outcome.day, scenario))) is not None:
+                    percent = np.maximum(100 * np.abs(gaps), SMALLEST_GAP_PERCENT)
+                    panels[1, column].plot(np.arange(1, len(gaps) + 1), percent, dashes, color=colour, linewidth=1.4)
+                    panels[1, column].plot(len(gaps), percent[-1], "o", color=colour, markersize=6)
+                    traced[k] = plain(outcome.day, 12)
+        if study.gaps:
+            panels[1, column].axhline(100 * REPORT_GAP, color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
+            panels[1, column].axhline(100 * GAP_LIMIT, color=INK, linewidth=0.9)
+        for axes in panels[:, column]:
+            axes.set_yscale("log")
+            axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.grid(axis="y")
+        panels[-1, column].set_xlabel("Iteration")
     panels[0, 0].set_ylabel("Largest RMS residual\n(multiples of its limit)")
     handles = [Line2D([], [], color=look[k % 4][0], linestyle=look[k % 4][1]) for k in range(len(study.counted))]
-    labels = [f"{capital(period.name)}, a line a day" for period in study.counted]
+    labels = [
+        f"{capital(period.name)}, a line a day" + (f"; gap: {traced[k]}" if k in traced else "")
+        for k, period in enumerate(study.counted)
+    ]
     handles.append(Line2D([], [], color=INK, linewidth=0.9))
-    labels.append("limit: below it, all agree")
-    figure.legend(handles, labels, loc="outside lower left", ncols=3)
+    labels.append(
+        f"limit of the residuals, and of the gap: {100 * GAP_LIMIT:g} %" if study.gaps else "limit: below it, all agree"
+    )
+    if study.gaps:
+        panels[1, 0].set_ylabel("Gap to the optimum\n(%, as carried out)")
+        handles.append(Line2D([], [], color=INK, linewidth=1, linestyle=(0, (1, 1.5))))
+        labels.append(f"the report's gap after {REPORT_ITERATIONS} iterations: {100 * REPORT_GAP:g} %")
+        handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=6))
+        labels.append("here the contract ends the round")
+    figure.legend(handles, labels, loc="outside lower left", ncols=2 if study.gaps else 3)
     return figure
 
 

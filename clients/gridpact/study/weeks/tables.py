@@ -27,6 +27,7 @@ CSV_FILES = {
     "days.csv": "every day in every scenario: cost, optimum, iterations, checks",
     "households.csv": "every household in every period and scenario: energy and costs",
     "fairness.csv": "what every household pays by each way of sharing",
+    "gaps.csv": "the days that are traced: gap to the optimum after every iteration",
     "steps.csv": "every step of every day: prices, exchange with the grid, trades, losses, voltages",
 }
 """The CSV files and what is in them."""
@@ -109,6 +110,7 @@ def put_tables(study: Study, folder: Path) -> None:
         ("days.csv", days(study)),
         ("households.csv", households(study)),
         ("fairness.csv", fairness(study)),
+        ("gaps.csv", gaps(study)),
         ("steps.csv", steps(study)),
     ):
         (folder / name).write_text(csv_text(table), encoding="utf-8", newline="")
@@ -174,6 +176,14 @@ def fairness(study: Study) -> Iterable[Sequence[Cell]]:
                     safe_text(period.name), sharing.name, safe_text(home.name), home.node, _truth(home.is_prosumer),
                     float(sharing.cost[k]), float(sharing.saving[k]),
                 )  # fmt: skip
+
+
+def gaps(study: Study) -> Iterable[Sequence[Cell]]:
+    """day x scenario x iteration: (implemented cost - optimum) / |optimum|, had the round ended there."""
+    yield "day", "scenario", "iteration", "gap"
+    for (day, scenario), found in study.gaps.items():
+        for k, gap in enumerate(found, start=1):
+            yield safe_text(day), scenario.name, k, float(gap)
 
 
 def steps(study: Study) -> Iterable[Sequence[Cell]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -291,6 +291,8 @@ class Study:
     settings: Settings
     outcomes: tuple[DayOutcome, ...]
     year: bool = False  # whether the periods are the seasons of a year
+    gaps: Mapping[tuple[str, Scenario], Array] = field(default_factory=dict)
+    """By day and scenario, of some days: gap to the optimum of every iterate, fraction, (iterations,); see `Trace`."""
 
     @cached_property
     def periods(self) -> tuple[Period, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gridpact.market.scenario import Scenario
+from gridpact.study.convergence import stays_below
 from gridpact.study.weeks.fairness import TOLERANCE
-from gridpact.study.weeks.published import TABLES, Published
+from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS, TABLES, Published
 from gridpact.study.weeks.totals import HouseholdWeek, Period, Study, peak_steps
 from gridpact.study.words import count, plain
 
@@ -360,6 +361,22 @@ def _in(period: Period) -> str:
     return f"{'on' if one else 'from'} {period.name}"
 
 
+def _gaps(study: Study) -> str:
+    """After how many iterations the days that are traced stay near the optimum, which the contract does not know."""
+    if not study.gaps:
+        return ""
+    near = [stays_below(list(gaps), REPORT_GAP) for gaps in study.gaps.values()]
+    ends = [abs(float(gaps[-1])) for gaps in study.gaps.values()]
+    days = list(dict.fromkeys(plain(day, 20) for day, _ in study.gaps))
+    text = f" Of {' and '.join(days)} the gap to the optimum is shown as it would be if the round ended there: "
+    text += (
+        f"it stays within {100 * REPORT_GAP:g} % after {min(near)} to {max(near)} iterations"
+        if all(near)
+        else f"it does not stay within {100 * REPORT_GAP:g} % everywhere"
+    )
+    return f"{text}, and is at most {100 * max(ends):.3f} % where the contract ends the round."
+
+
 def captions(study: Study) -> dict[str, str]:
     """One sentence or two under each plot; by the name of the plot."""
     periods, after = study.counted, study.after
@@ -393,7 +410,8 @@ def captions(study: Study) -> dict[str, str]:
         ),
         "convergence": (
             "A round ends when all residuals are below their limits; each line is a day. "
-            f"At most {max(iterations)} iterations were needed; the report's Figure 10b has 300."
+            f"At most {max(iterations)} iterations were needed; the report's Figure 10b has {REPORT_ITERATIONS}."
+            + _gaps(study)
         ),
         "boxes": "What households pay over a period, without and with PV. The report's Figure 12.",
         "households": f"What each household pays over a period; all together {', '.join(pays)}.",

@@ -100,6 +100,9 @@ def test_csv_and_json_say_the_same(written: Path, study: Study) -> None:
     assert len(table["households.csv"]) == 24
     assert len(table["fairness.csv"]) == 30
     assert len(table["steps.csv"]) == 32
+    assert len(table["gaps.csv"]) == sum(len(gaps) for gaps in study.gaps.values())
+    last = [row for row in table["gaps.csv"] if (row["day"], row["scenario"]) == (summer.days[0], "TG")][-1]
+    assert float(last["gap"]) == pytest.approx(study.gaps[summer.days[0], Scenario.TG][-1])
     assert fields["checks_held"] is True
     assert {row["checks_held"] for row in table["days.csv"]} == {"yes"}
 
@@ -125,6 +128,19 @@ def test_a_day_without_a_plan_is_told(study: Study, tmp_path: Path) -> None:
         "fairness": {},
     }
     assert reason in (tmp_path / "days.csv").read_text()
+
+
+def test_convergence_shows_the_gap_where_a_day_was_traced(study: Study) -> None:
+    """Two rows: residuals of every day, and gaps with the report's 0.8 % and the stop, a line and a mark a period."""
+    traced, untraced = (PLOTS["convergence"](s) for s in (study, replace(study, gaps={})))
+    assert (len(traced.axes), len(untraced.axes)) == (6, 3)
+    for axes in traced.axes[3:]:
+        levels = [
+            line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1 and line.get_marker() != "o"
+        ]
+        assert {0.8, 0.1} <= {round(float(level), 6) for level in levels}
+        assert sum(line.get_marker() == "o" for line in axes.lines) == len(study.counted)
+        assert axes.get_yscale() == "log"
 
 
 def test_plots_of_fewer_scenarios(study: Study) -> None:
