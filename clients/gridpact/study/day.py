@@ -63,7 +63,7 @@ class HouseholdDay:
     bought_kwh: float
     import_cost: float  # to the supplier, less feed-in; in G its part of the community's bill, losses included
     trade_cost: float  # to neighbours, less what it got from them
-    loss_cost: float  # its part of the losses, see `loss_shares`; 0 in G
+    loss_cost: float  # its part of the losses, see `by_magnitude`; 0 in G
 
     @property
     def cost(self) -> float:
@@ -192,7 +192,7 @@ def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutc
         losses = np.zeros(len(bills))
     else:
         bills = np.array([home.supplier_bill or 0.0 for home in indicators.households])
-        losses = community.step_hours * (loss_shares(injection) @ loss_price)
+        losses = community.step_hours * (by_magnitude(injection) @ loss_price)
     households = []
     for row, (home, totals) in enumerate(zip(community.households, indicators.households, strict=True)):
         bought, fed_in = np.maximum(own[row], 0), np.maximum(-own[row], 0)
@@ -266,17 +266,16 @@ def at_node_prices(node_price: Array, injection_kw: Array, bill: float, step_hou
     """
     paid = -step_hours * np.sum(node_price * injection_kw, axis=1)
     passed = np.sum(np.abs(injection_kw), axis=1)
-    total = passed.sum()
-    part = passed / total if total > 0 else np.full(len(passed), 1 / len(passed))
-    shared: Array = paid - (paid.sum() - bill) * part
+    shared: Array = paid - (paid.sum() - bill) * by_magnitude(passed)
     return shared
 
 
-def loss_shares(injection_kw: Array) -> Array:
-    """Who stands for which part of a step's losses, (n, T): in proportion to the power that passes each meter."""
-    passed = np.abs(injection_kw)
-    total = passed.sum(axis=0)
-    shares: Array = np.divide(passed, total, out=np.full_like(passed, 1 / len(passed)), where=total > 0)
+def by_magnitude(power_kw: Array) -> Array:
+    """Who stands for which part of what a step costs, (n, T): in proportion to the size of each one's power. Of losses
+    that is the power that passes each meter. Without steps, (n,): of a sum."""
+    size = np.abs(power_kw)
+    total = size.sum(axis=0)
+    shares: Array = np.divide(size, total, out=np.full_like(size, 1 / len(size)), where=total > 0)
     return shares
 
 
