@@ -93,7 +93,8 @@ class DayOutcome:
     exchange_kw: Array = field(default_factory=_nothing)  # (T,) at the grid connection; negative: into the grid
     losses_kw: Array = field(default_factory=_nothing)  # (T,)
     voltage_pu: Array = field(default_factory=_nothing)  # (n, T)
-    loading_kva: Array = field(default_factory=_nothing)  # (n, T), of the line from each node to its parent
+    current_a: Array = field(default_factory=_nothing)  # (n, T), of the line from each node to its parent
+    rating_a: Array = field(default_factory=_nothing)  # (n,), of the same lines; NaN where it is not known
     node_price: Array = field(default_factory=_nothing)  # (n, T), currency/kWh; in G only
     objective: float = 0.0  # the scenario's, trading coefficients included
     optimum: float = 0.0  # the same of one optimiser that knows everything
@@ -156,6 +157,15 @@ class DayOutcome:
     @property
     def voltage_max_pu(self) -> float:
         return float(self.voltage_pu.max(initial=1.0))
+
+    @property
+    def loading(self) -> Array | None:
+        """Of the most loaded line at every step, a fraction of its rating, (T,); None where no line has one."""
+        rated = np.isfinite(self.rating_a)
+        if not rated.any():
+            return None
+        highest: Array = np.max(self.current_a[rated] / self.rating_a[rated, None], axis=0)
+        return highest
 
     def energy_kwh(self, power_kw: Array) -> float:
         """Energy of a power over the day, or over some of its steps."""
@@ -228,7 +238,7 @@ def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutc
         exchange_kw=cost.flow.import_kw,
         losses_kw=cost.flow.losses_kw,
         voltage_pu=cost.flow.voltage_pu,
-        loading_kva=cost.flow.loading_kva,
+        current_a=cost.flow.current_a,
         node_price=node_price,
         objective=cost.total,
         optimum=reference.cost,
@@ -414,5 +424,6 @@ def _frame(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreem
         "start_times": community.start_times,
         "import_price": community.prices.import_price,
         "feed_in_price": community.prices.feed_in_price,
+        "rating_a": np.array([np.nan if line.rating_a is None else line.rating_a for line in community.feeder.lines]),
         "voltage_limits_pu": (community.feeder.voltage_min_pu, community.feeder.voltage_max_pu),
     }

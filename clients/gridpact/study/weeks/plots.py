@@ -309,8 +309,10 @@ def exchange(study: Study) -> Figure:
 
 @styled
 def network(study: Study) -> Figure:
-    """Voltages and line loading against their limits: sorted over all steps of each period."""
+    """Voltages and line loading against their limits: sorted over all steps of each period. Without ratings of lines,
+    their currents."""
     periods = study.counted
+    rated = periods[0].baseline.loading is not None
     figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
     panels = _panels(figure, 2, len(periods), sharey="row")
     limits = periods[0].baseline.days[0].voltage_limits_pu
@@ -321,7 +323,9 @@ def network(study: Study) -> Figure:
             hours = np.concatenate([np.full(len(day.start_times), day.step_hours) for day in totals.days])
             low = np.concatenate([day.voltage_pu.min(axis=0) for day in totals.days])
             high = np.concatenate([day.voltage_pu.max(axis=0) for day in totals.days])
-            loading = np.concatenate([day.loading_kva.max(axis=0) for day in totals.days])
+            loading = np.concatenate(
+                [day.current_a.max(axis=0) if day.loading is None else 100 * day.loading for day in totals.days]
+            )
             look: dict[str, Any] = {"color": COLOUR[scenario], "linestyle": DASHES[scenario], "linewidth": 1.4}
             edges = np.concatenate([[0.0], np.cumsum(hours)])
             voltages.stairs(np.sort(low), edges, baseline=None, **look)
@@ -332,6 +336,10 @@ def network(study: Study) -> Figure:
             voltages.axhline(limit, color=INK, linewidth=0.9)
             voltages.annotate(text, (1, limit), xycoords=("axes fraction", "data"), xytext=(-4, 3),
                               textcoords="offset points", fontsize=8.5, ha="right", va="bottom")  # fmt: skip
+        if rated:
+            loads.axhline(100, color=INK, linewidth=0.9)
+            loads.annotate(_rating(study), (1, 100), xycoords=("axes fraction", "data"), xytext=(-4, -3),
+                           textcoords="offset points", fontsize=8.5, ha="right", va="top")  # fmt: skip
         for axes in (voltages, loads):
             axes.set_xlim(0, float(np.sum(hours)))
             axes.grid(axis="y")
@@ -341,9 +349,16 @@ def network(study: Study) -> Figure:
     panels[0, 0].set_ylim(min(limits[0] - 0.004, bottom), max(limits[1] + 0.01, top))
     panels[1, 0].set_ylim(bottom=0)
     panels[0, 0].set_ylabel("Lowest and highest voltage\nof all households (p.u.)")
-    panels[1, 0].set_ylabel("Loading of the most\nloaded line (kVA)")
+    panels[1, 0].set_ylabel(f"Most loaded line\n({'% of its rating' if rated else 'current, A'})")
     figure.legend(*_scenario_legend(study), loc="outside lower left", ncols=4)
     return figure
+
+
+def _rating(study: Study) -> str:
+    """What the limit of the lines is called: with the current where all that have a rating have the same."""
+    ratings = study.outcomes[0].rating_a
+    known = set(ratings[np.isfinite(ratings)])
+    return f"rating: {known.pop():g} A" if len(known) == 1 else "rating"
 
 
 @styled

@@ -77,6 +77,9 @@ def _spares(period: Period) -> str:
     else:
         low = ", ".join(f"{totals.voltage_pu[0]:.3f} p.u. in {s.name}" for s, totals in period.totals.items())
         text += f"Voltages stay within their limits in all scenarios; the lowest is {low}"
+    if base.loading is not None:
+        loads = [f"{100 * (totals.loading or 0.0):.0f} % in {s.name}" for s, totals in period.totals.items()]
+        text += f". Of its rating the most loaded line carries at most {', '.join(loads)}"
     return text + "."
 
 
@@ -422,7 +425,12 @@ def captions(study: Study) -> dict[str, str]:
         "trades": "Energy sold over a period, by contract; some pass on what they bought at the same time.",
         "network": (
             "Every step of a period, sorted: the lowest and the highest voltage on the feeder, and the most loaded "
-            "line, by OpenDSS. The feeder's data have limits for voltages, none for lines."
+            "line, by OpenDSS. "
+            + (
+                "The feeder's data have limits for voltages, none for lines."
+                if periods[0].baseline.loading is None
+                else "No scenario looks after the ratings of lines; G and TG keep the voltages."
+            )
         ),
         "fairness": (
             "What each household saves against its baseline, by the rule that shares the community's bill in G, and as "
