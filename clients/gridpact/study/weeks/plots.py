@@ -467,7 +467,7 @@ def savings(study: Study) -> Figure:
     homes = periods[0].baseline.households
     median = {"color": INK, "linewidth": 1.6}
     figure = Figure(figsize=(WIDTH, 1.5 + 0.24 * len(homes)), layout="constrained")
-    panels = _panels(figure, 1, len(periods), sharey=True, sharex=True)
+    panels = _panels(figure, 1, len(periods), sharey=True, sharex=len(periods) > 2)  # a winter's savings are small
     for axes, period in zip(panels[0], periods, strict=True):
         axes.set_title(_narrow(capital(period.name), len(periods)), fontsize=10 if len(periods) > 2 else 11)
         for place, (home, saved) in enumerate(zip(homes, period.savings(study.after), strict=True)):

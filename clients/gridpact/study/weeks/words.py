@@ -361,7 +361,7 @@ def _in(period: Period) -> str:
     one = len(period.days) == 1
     if period.season:
         return f"{'on' if one else 'in'} the {period.name}"
-    return f"{'on' if one else 'from'} {period.name}"
+    return f"{'on' if period.name.startswith('day ') else 'from'} {period.name}"  # a season of one day is one, too
 
 
 def _gaps(study: Study) -> str:
