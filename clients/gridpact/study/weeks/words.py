@@ -421,6 +421,7 @@ def captions(study: Study) -> dict[str, str]:
         "savings": (
             f"How much each household saves on a day in {after.name}, over the days of a period: the box holds the "
             "middle half of the days, the whiskers nine in ten, the line is the median."
+            + (" Each period has an axis of its own." if len(periods) == 2 else "")
         ),
         "trades": "Energy sold over a period, by contract; some pass on what they bought at the same time.",
         "network": (
