@@ -112,7 +112,8 @@ def _partner(values: dict[str, Any], steps: int) -> Partner:
 
 
 def _line(values: dict[str, Any]) -> Line:
-    return Line(**_numbers(values) | {"node": int(values["node"]), "parent": int(values["parent"])})  # type: ignore[arg-type]
+    known = _numbers({key: value for key, value in values.items() if value is not None})
+    return Line(**known | {"node": int(values["node"]), "parent": int(values["parent"])})  # type: ignore[arg-type]
 
 
 def _feeder(values: dict[str, Any] | None) -> Feeder | None:

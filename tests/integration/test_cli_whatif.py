@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gridpact.cli import main
+from gridpact.market.scenario import Scenario
+from gridpact.study.day import DayOutcome
+from gridpact.study.whatif.sweep import Point
+from gridpact.study.whatif.uncertainty import Delivery, Lived
 
 PENETRATION = ["penetration", "--case", "tiny3", "--jobs", "1"]
 UNCERTAINTY = ["uncertainty", "--case", "tiny3", "--jobs", "1"]
@@ -36,6 +41,59 @@ def test_uncertainty_is_the_same_again(tmp_path: Path, capsys: pytest.CaptureFix
     assert (fields["scenario"], fields["draws"], list(fields["recourse"])) == ("t", 2, ["none"])
 
 
+def test_uncertainty_in_g(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--draws", "2", "--scenario", "g", "--recourse", "none,rolling"]
+    assert main([*UNCERTAINTY, *options, "--out", str(tmp_path / "g")]) == 0
+    assert "the community at the grid connection by" in capsys.readouterr().out
+    page = (tmp_path / "g" / "index.html").read_text()
+    assert "Who keeps what is left" in page
+    assert "G, by the baseline" in page
+    assert "Every check of every point held." in page
+
+
+def test_an_interrupted_what_if_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [*UNCERTAINTY, "--draws", "3", "--scenario", "t", "--recourse", "none", "--json"]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    whole = capsys.readouterr().out
+    solve, delivered = Delivery.solve, []
+
+    def interrupted(self: Delivery) -> Lived:
+        delivered.append(self.number)
+        if len(delivered) == 2:
+            raise KeyboardInterrupt
+        return solve(self)
+
+    monkeypatch.setattr(Delivery, "solve", interrupted)
+    assert main([*command, "--out", str(tmp_path / "parts")]) != 0
+    capsys.readouterr()
+    monkeypatch.setattr(Point, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
+    assert main([*command, "--out", str(tmp_path / "parts")]) == 0
+    assert capsys.readouterr().out == whole
+    assert delivered == [0, 1, 1, 2]
+
+
+def test_a_check_that_fails_is_told_by_the_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of `gridpact study`: 1, and the point is named."""
+    options = ["--chi", "0.1,0.2", "--feed-in", "-", "--battery", "-", "--lines", "-", "--adders", "-"]
+    good = Point.solve
+
+    def far_off(self: Point) -> DayOutcome:
+        outcome = good(self)
+        if (self.scenario, self.community.trading_coefficient) != (Scenario.TG, 0.2):
+            return outcome
+        return replace(outcome, checks=(replace(outcome.checks[0], held=False), *outcome.checks[1:]))
+
+    monkeypatch.setattr(Point, "solve", far_off)
+    assert main([*SENSITIVITY, *options, "--out", str(tmp_path / "s")]) == 1
+    assert "Not every check held (the limit is 0.1 % from the optimum): chi 0.2 in TG;" in capsys.readouterr().out
+    assert main([*SENSITIVITY, *options, "--json", "--out", str(tmp_path / "s")]) == 1
+    assert json.loads(capsys.readouterr().out)["checks_held"] is False
+
+
 def test_sensitivity_of_one_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--chi", "0,0.2", "--feed-in", "-", "--battery", "-", "--lines", "-", "--adders", "-"]
     assert main([*SENSITIVITY, *options, "--out", str(tmp_path / "s")]) == 0
@@ -52,7 +110,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "scenario": ([*PENETRATION, "--scenarios", "x"], "there is no scenario 'x'"),
     "jobs": ([*PENETRATION, "--jobs", "0"], "--jobs 0 must be at least 1"),
     "seed": ([*PENETRATION, "--seed", "-1"], "--seed needs a number of at least 0"),
-    "g": ([*UNCERTAINTY, "--scenario", "g"], "there is no scenario that can be delivered 'g'; choose one of t, tg"),
+    "b": ([*UNCERTAINTY, "--scenario", "b"], "there is no scenario that can be delivered 'b'; choose one of t, g, tg"),
     "draws": ([*UNCERTAINTY, "--draws", "0"], "--draws needs a positive number"),
     "error": ([*UNCERTAINTY, "--load-error", "3"], "--load-error 3 must be between 0 and 2"),
     "adder": ([*UNCERTAINTY, "--adder", "-1"], "--adder needs a price of at least 0"),

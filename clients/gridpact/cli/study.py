@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -77,7 +78,7 @@ def _study(arguments: argparse.Namespace) -> int:
     check_folder(folder)
 
     from gridpact.study.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
-    from gridpact.study.weeks.plan import Settings, chosen_days, orders
+    from gridpact.study.weeks.plan import Settings, chosen_days, orders, traces
     from gridpact.study.weeks.play import play
     from gridpact.study.weeks.tables import MARKER
     from gridpact.study.weeks.totals import Study
@@ -90,15 +91,22 @@ def _study(arguments: argparse.Namespace) -> int:
     planned = orders(community, chosen_days(community, named, arguments.year), settings)
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}: {len(planned)} days and scenarios")
-    with tqdm(total=len(planned), desc="Days", unit="day", file=sys.stderr, smoothing=0.1) as bar:
+    if arguments.chain != "memory":
+        jobs = jobs or 1  # its nodes are processes themselves
+    with tqdm(desc="Days", unit="day", file=sys.stderr, smoothing=0.1) as bar:
 
-        def tell(order: object, outcome: object) -> None:
-            bar.update()
+        def tell(done: int, count: int) -> None:
+            bar.total = count
+            bar.update(done - bar.n)
 
         outcomes = play(planned, folder, jobs, tell)
     study = Study(community, settings, tuple(outcomes), arguments.year)
     if not study.counted:
         raise _nothing([(outcome.failure, outcome.failure_status) for outcome in outcomes if not outcome.feasible])
+    drawn = traces(planned, [period.counted[0] for period in study.counted])
+    with tqdm(desc="Gaps", unit="day", file=sys.stderr) as bar:
+        gaps = play(drawn, folder, jobs, tell)
+    study = replace(study, gaps={(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, gaps, strict=True)})
     report = write_study(study, folder)
     if arguments.json:
         print((folder / MARKER).read_text(encoding="utf-8"), end="")

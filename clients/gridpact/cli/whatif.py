@@ -19,8 +19,9 @@ from gridpact.errors import InputError
 from gridpact.market.scenario import Scenario
 
 if TYPE_CHECKING:
+    from gridpact.study.weeks.play import Tell
     from gridpact.study.whatif.forecast import ErrorModel
-    from gridpact.study.whatif.sweep import Page, Tell
+    from gridpact.study.whatif.sweep import Page
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -71,7 +72,7 @@ def _add_uncertainty(commands: Commands) -> None:
         "uncertainty", help="how much of the saving is left when load, PV and cars turn out otherwise than forecast"
     )
     _add_common(command, "uncertainty")
-    command.add_argument("--scenario", default="tg", metavar="t|tg", help="the plan that is delivered; default tg")
+    command.add_argument("--scenario", default="tg", metavar="t|g|tg", help="the plan that is delivered; default tg")
     command.add_argument(
         "--adder", default=0.05, type=float, metavar="X", help="price of a kWh of deviation from the plan; default 0.05"
     )
@@ -127,7 +128,7 @@ def _penetration(arguments: argparse.Namespace) -> int:
     settings = Settings(mixes, shares, scenarios, arguments.seed)
 
     def solve(tell: Tell) -> Page:
-        return penetration_page(penetrate(days, settings, arguments.jobs, tell))
+        return penetration_page(penetrate(days, settings, folder, arguments.jobs, tell))
 
     return _solved(arguments, solve, folder)
 
@@ -158,39 +159,39 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
     settings = Settings(values, given["adders"], delivery)
 
     def solve(tell: Tell) -> Page:
-        return sensitivity_page(vary(days, settings, arguments.jobs, tell))
+        return sensitivity_page(vary(days, settings, folder, arguments.jobs, tell))
 
     return _solved(arguments, solve, folder)
 
 
 def _uncertainty(arguments: argparse.Namespace) -> int:
     days, folder = _days(arguments), _folder(arguments, "uncertainty")
-    scenario = choice(
-        "scenario that can be delivered", arguments.scenario.lower(), {"t": Scenario.T, "tg": Scenario.TG}
-    )
+    known = {scenario.value: scenario for scenario in Scenario if scenario is not Scenario.B}
+    scenario = choice("scenario that can be delivered", arguments.scenario.lower(), known)
     if not (math.isfinite(arguments.adder) and arguments.adder >= 0):
         raise InputError(f"--adder needs a price of at least 0, not {arguments.adder:g}")
     model, public_price = _model(arguments), _public_price(arguments)
 
     from gridpact.study.whatif.delivery import Recourse
     from gridpact.study.whatif.pages import uncertainty_page
+    from gridpact.study.whatif.sweep import after
     from gridpact.study.whatif.uncertainty import Settings, live_through, plan_days
 
-    known = {r.value: r for r in Recourse}
-    recourses = tuple(dict.fromkeys(choice("recourse", name, known) for name in _names(arguments.recourse)))
+    ways = {r.value: r for r in Recourse}
+    recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in _names(arguments.recourse)))
     settings = Settings(scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed)
 
     def solve(tell: Tell) -> Page:
         count = 2 * len(days) + settings.draws * len(days)
-        plans = plan_days(days, scenario, arguments.jobs, lambda done, _: tell(done, count))
-        lived = live_through(plans, settings, arguments.jobs, lambda done, _: tell(2 * len(days) + done, count))
+        plans = plan_days(days, scenario, folder, arguments.jobs, after(0, count, tell))
+        lived = live_through(plans, settings, folder, arguments.jobs, after(2 * len(days), count, tell))
         return uncertainty_page(lived)
 
     return _solved(arguments, solve, folder)
 
 
 def _solved(arguments: argparse.Namespace, solve: Callable[[Tell], Page], folder: Path) -> int:
-    """Solves with a bar, writes the folder, and says what came out."""
+    """Solves with a bar, writes the folder, and says what came out; 1 where a check did not hold."""
     from gridpact.study.whatif.sweep import write_page
 
     with tqdm(desc="Points", unit="point", file=sys.stderr, smoothing=0.1) as bar:
@@ -201,13 +202,14 @@ def _solved(arguments: argparse.Namespace, solve: Callable[[Tell], Page], folder
 
         page = solve(tell)
     report = write_page(page, folder)
+    status = 0 if page.checks_held else 1
     if arguments.json:
         print((folder / f"{page.kind}.json").read_text(encoding="utf-8"), end="")
-        return 0
+        return status
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     for sentence in (f"{page.headline}.", *page.answers, f"Report: {report}"):
         print(sentence.encode(encoding, "replace").decode(encoding))
-    return 0
+    return status
 
 
 def _days(arguments: argparse.Namespace) -> list[CommunityDay]:

@@ -105,7 +105,13 @@ def _from_the_root(feeder: Feeder) -> list[int]:
 def _moved(line: Line, order: list[int], before: int, factor: float) -> Line:
     """A line of a repetition, `before` nodes being in those before it."""
     place: Mapping[int, int] = {node: before + k for k, node in enumerate(order, start=1)} | {GRID_CONNECTION: 0}
-    return Line(place[line.node], place[line.parent], factor * line.resistance_ohm, factor * line.reactance_ohm)
+    return replace(
+        line,
+        node=place[line.node],
+        parent=place[line.parent],
+        resistance_ohm=factor * line.resistance_ohm,
+        reactance_ohm=factor * line.reactance_ohm,
+    )
 
 
 def _finer(household: Household, parts: int) -> Household:

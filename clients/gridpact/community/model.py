@@ -71,6 +71,7 @@ class Line:
     parent: int
     resistance_ohm: float
     reactance_ohm: float
+    rating_a: float | None = None  # what it may carry continuously, if that is known
 
 
 @dataclass(frozen=True)

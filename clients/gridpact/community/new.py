@@ -20,8 +20,8 @@ from gridpact.community.read import MOST_HOUSEHOLDS, Community, read_community
 from gridpact.community.tariff import Tariff
 from gridpact.errors import InputError
 
-RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM = 0.641, 0.08
-"""50 mm2 aluminium, as in the shipped cases."""
+RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM, RATING_A = 0.641, 0.08, 142
+"""50 mm2 aluminium, as in the shipped cases; the rating is that of the cable NAYY 4x50 in pandapower's library."""
 
 HOMES_A_FEEDER = 16
 """So many households hang on one cable from the grid connection, as in the shipped cases; more get further cables."""
@@ -191,9 +191,9 @@ def _households(meters: Sequence[Meter], assets: Assets) -> str:
 
 
 def _feeder(households: int, rule: FeederRule) -> str:
-    header: list[object] = ["node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km"]
+    header: list[object] = ["node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km", "rating_a"]
     lines = synthetic_feeder(households, rule)
-    return _csv([header, *([*line, RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM] for line in lines)])
+    return _csv([header, *([*line, RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM, RATING_A] for line in lines)])
 
 
 def _series(step_minutes: int, days: Sequence[str], columns: Sequence[str], of: Callable[[str, int], Array]) -> str:
@@ -255,8 +255,8 @@ def _notes(data: MeterData, of: NewCommunity) -> str:
             *data.remarks,
             f"Prices: {of.tariff_in_words}.",
             f"Assigned, not measured: {'; '.join(assigned)}.",
-            f"Synthetic: the feeder, 400 V three-phase, 50 mm2 aluminium, {rule.shortest_m:g} to {rule.longest_m:g} m "
-            f"between homes (seed {rule.seed}), households in the order of their readings, at most "
-            f"{HOMES_A_FEEDER} on a cable.",
+            f"Synthetic: the feeder, 400 V three-phase, 50 mm2 aluminium rated {RATING_A} A (NAYY 4x50 in "
+            f"pandapower's library), {rule.shortest_m:g} to {rule.longest_m:g} m between homes (seed {rule.seed}), "
+            f"households in the order of their readings, at most {HOMES_A_FEEDER} on a cable.",
         ]
     )

@@ -38,6 +38,7 @@ HOUSEHOLD_COLUMNS = (
     "car_kwh", "car_kw", "car_efficiency", "car_from", "car_to",
 )  # fmt: skip
 FEEDER_COLUMNS = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")
+OPTIONAL_FEEDER_COLUMNS = ("rating_a",)
 SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
     # key: type, default (None: must be given)
     "name": (str, None),
@@ -321,7 +322,7 @@ def read_feeder(community: Path, limits: dict[str, Any], path: Path, households:
 
     lines: dict[int, Line] = {}
     places: dict[int, Row] = {}
-    for row in rows(path, FEEDER_COLUMNS):
+    for row in rows(path, FEEDER_COLUMNS, OPTIONAL_FEEDER_COLUMNS):
         node, parent = row.integer("node", 0, MOST_HOUSEHOLDS), row.integer("parent", 0, MOST_HOUSEHOLDS)
         if node == GRID_CONNECTION:
             raise row.error("node", "node 0 is the grid connection, the one root; it has no line of its own")
@@ -341,6 +342,7 @@ def read_feeder(community: Path, limits: dict[str, Any], path: Path, households:
             parent,
             kilometres * row.number_in("resistance_ohm_per_km", 0.001),
             kilometres * row.number_in("reactance_ohm_per_km", 0),
+            row.number_in("rating_a", 0.1) if row.cells.get("rating_a", "").strip() else None,
         )
         places[node] = row
     for node, household in households.items():

@@ -18,7 +18,7 @@ class PowerFlow:
     voltage_pu: Array  # (n, T)
     losses_kw: Array  # (T,)
     import_kw: Array  # (T,), at the grid connection; negative where the feeder feeds in
-    loading_kva: Array  # (n, T), apparent power of each line at its parent's end
+    current_a: Array  # (n, T), of each line, in one of its three phases
 
 
 def power_flow(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> PowerFlow:
@@ -32,7 +32,7 @@ def power_flow(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> Po
     """
     _build(feeder)
     n, steps = injection_kw.shape
-    voltage, loading = np.empty((n, steps)), np.empty((n, steps))
+    voltage, current = np.empty((n, steps)), np.empty((n, steps))
     losses, imported = np.empty(steps), np.empty(steps)
     for t in range(steps):
         for k in range(n):
@@ -49,9 +49,8 @@ def power_flow(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> Po
             voltage[k, t] = dss.Bus.puVmagAngle()[0]
             dss.Lines.Name(f"l{line.node}")
             dss.Circuit.SetActiveElement(f"line.l{line.node}")
-            powers = np.array(dss.CktElement.Powers()[:6])
-            loading[k, t] = np.hypot(powers[0::2].sum(), powers[1::2].sum())
-    return PowerFlow(voltage, losses, imported, loading)
+            current[k, t] = dss.CktElement.CurrentsMagAng()[0]
+    return PowerFlow(voltage, losses, imported, current)
 
 
 def _build(feeder: Feeder) -> None:

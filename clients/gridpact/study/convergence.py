@@ -11,7 +11,7 @@ import numpy as np
 from gridpact.admm.agent import Agent
 from gridpact.admm.memory import Iterate, negotiate
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import Array, CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InfeasibleError
 from gridpact.market.baseline import baseline_net_kw
@@ -120,10 +120,23 @@ def measure(day: Day) -> Measured:
     )
 
 
+def implemented_gaps(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> Array:
+    """How far the plan as carried out would be from the optimum if the round ended there, after every iteration until
+    the contract's test stops it: (implemented cost - optimum) / |optimum|, (iterations,).
+
+    Raises:
+        InfeasibleError: no plan keeps the limits.
+        SolverError: a solver or the power flow failed.
+    """
+    optimum = centralised_optimum(community, scenario).cost
+    iterates = Negotiation.of(community, scenario, agreement).iterates()
+    return np.array([compare(community, scenario, iterate.agents, optimum)[0] for iterate in iterates])
+
+
 def compare(
     community: CommunityDay, scenario: Scenario, agents: Mapping[int, Agent], optimum: float
 ) -> tuple[float, float, float]:
-    """Implemented gap, lowest and highest voltage of an iterate."""
+    """Implemented gap (0 where the optimum costs nothing), lowest and highest voltage of an iterate."""
     nodes = [household.node for household in community.households]
     schedules = [plan_of(agents[node]).schedule for node in nodes]
     cost = implemented_cost(
@@ -134,7 +147,8 @@ def compare(
         {node: agents[node].trades.agreed / 2 * agents[node].trades.unit for node in nodes},
     )
     voltage = cost.flow.voltage_pu
-    return (cost.total - optimum) / abs(optimum), float(voltage.min()), float(voltage.max())
+    gap = (cost.total - optimum) / abs(optimum) if optimum else 0.0
+    return gap, float(voltage.min()), float(voltage.max())
 
 
 def plan_of(agent: Agent) -> LocalSolution:

@@ -63,7 +63,7 @@ class HouseholdDay:
     bought_kwh: float
     import_cost: float  # to the supplier, less feed-in; in G its part of the community's bill, losses included
     trade_cost: float  # to neighbours, less what it got from them
-    loss_cost: float  # its part of the losses, see `loss_shares`; 0 in G
+    loss_cost: float  # its part of the losses, see `by_magnitude`; 0 in G
 
     @property
     def cost(self) -> float:
@@ -93,7 +93,8 @@ class DayOutcome:
     exchange_kw: Array = field(default_factory=_nothing)  # (T,) at the grid connection; negative: into the grid
     losses_kw: Array = field(default_factory=_nothing)  # (T,)
     voltage_pu: Array = field(default_factory=_nothing)  # (n, T)
-    loading_kva: Array = field(default_factory=_nothing)  # (n, T), of the line from each node to its parent
+    current_a: Array = field(default_factory=_nothing)  # (n, T), of the line from each node to its parent
+    rating_a: Array = field(default_factory=_nothing)  # (n,), of the same lines; NaN where it is not known
     node_price: Array = field(default_factory=_nothing)  # (n, T), currency/kWh; in G only
     objective: float = 0.0  # the scenario's, trading coefficients included
     optimum: float = 0.0  # the same of one optimiser that knows everything
@@ -157,6 +158,15 @@ class DayOutcome:
     def voltage_max_pu(self) -> float:
         return float(self.voltage_pu.max(initial=1.0))
 
+    @property
+    def loading(self) -> Array | None:
+        """Of the most loaded line at every step, a fraction of its rating, (T,); None where no line has one."""
+        rated = np.isfinite(self.rating_a)
+        if not rated.any():
+            return None
+        highest: Array = np.max(self.current_a[rated] / self.rating_a[rated, None], axis=0)
+        return highest
+
     def energy_kwh(self, power_kw: Array) -> float:
         """Energy of a power over the day, or over some of its steps."""
         return float(np.sum(power_kw) * self.step_hours)
@@ -192,7 +202,7 @@ def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutc
         losses = np.zeros(len(bills))
     else:
         bills = np.array([home.supplier_bill or 0.0 for home in indicators.households])
-        losses = community.step_hours * (loss_shares(injection) @ loss_price)
+        losses = community.step_hours * (by_magnitude(injection) @ loss_price)
     households = []
     for row, (home, totals) in enumerate(zip(community.households, indicators.households, strict=True)):
         bought, fed_in = np.maximum(own[row], 0), np.maximum(-own[row], 0)
@@ -228,7 +238,7 @@ def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutc
         exchange_kw=cost.flow.import_kw,
         losses_kw=cost.flow.losses_kw,
         voltage_pu=cost.flow.voltage_pu,
-        loading_kva=cost.flow.loading_kva,
+        current_a=cost.flow.current_a,
         node_price=node_price,
         objective=cost.total,
         optimum=reference.cost,
@@ -266,17 +276,16 @@ def at_node_prices(node_price: Array, injection_kw: Array, bill: float, step_hou
     """
     paid = -step_hours * np.sum(node_price * injection_kw, axis=1)
     passed = np.sum(np.abs(injection_kw), axis=1)
-    total = passed.sum()
-    part = passed / total if total > 0 else np.full(len(passed), 1 / len(passed))
-    shared: Array = paid - (paid.sum() - bill) * part
+    shared: Array = paid - (paid.sum() - bill) * by_magnitude(passed)
     return shared
 
 
-def loss_shares(injection_kw: Array) -> Array:
-    """Who stands for which part of a step's losses, (n, T): in proportion to the power that passes each meter."""
-    passed = np.abs(injection_kw)
-    total = passed.sum(axis=0)
-    shares: Array = np.divide(passed, total, out=np.full_like(passed, 1 / len(passed)), where=total > 0)
+def by_magnitude(power_kw: Array) -> Array:
+    """Who stands for which part of what a step costs, (n, T): in proportion to the size of each one's power. Of losses
+    that is the power that passes each meter. Without steps, (n,): of a sum."""
+    size = np.abs(power_kw)
+    total = size.sum(axis=0)
+    shares: Array = np.divide(size, total, out=np.full_like(size, 1 / len(size)), where=total > 0)
     return shares
 
 
@@ -415,5 +424,6 @@ def _frame(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreem
         "start_times": community.start_times,
         "import_price": community.prices.import_price,
         "feed_in_price": community.prices.feed_in_price,
+        "rating_a": np.array([np.nan if line.rating_a is None else line.rating_a for line in community.feeder.lines]),
         "voltage_limits_pu": (community.feeder.voltage_min_pu, community.feeder.voltage_max_pu),
     }

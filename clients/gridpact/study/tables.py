@@ -26,7 +26,7 @@ CSV_FILES = {
     "schedules.csv": "what every household does at every step: load, PV, battery, car, trades, supply",
     "trades.csv": "every recorded trade: who, when, how much, at what price",
     "prices.csv": "import, feed-in and trade prices of every step",
-    "voltages.csv": "voltages and line loadings of the independent power flow",
+    "voltages.csv": "voltages and currents of the independent power flow",
     "residuals.csv": "residuals of every iteration",
 }
 """The CSV files and what is in them."""
@@ -159,13 +159,13 @@ def prices(result: RunResult) -> Iterable[Sequence[Cell]]:
 def voltages(result: RunResult) -> Iterable[Sequence[Cell]]:
     """node x step, from the independent power flow; the line is the one from the node to its parent."""
     indicators, community = Indicators(result), result.community
-    yield "household", "node", "parent", "step", "time", "voltage_pu", "voltage_v", "line_loading_kva"
+    yield "household", "node", "parent", "step", "time", "voltage_pu", "voltage_v", "line_current_a"
     for row, line in enumerate(community.feeder.lines):
         for step, time in enumerate(community.start_times):
             voltage = result.flow.voltage_pu[row, step]
             yield (
                 safe_text(indicators.name(line.node)), line.node, line.parent, step, time, voltage,
-                voltage * community.feeder.nominal_voltage_v, result.flow.loading_kva[row, step],
+                voltage * community.feeder.nominal_voltage_v, result.flow.current_a[row, step],
             )  # fmt: skip
 
 

@@ -110,6 +110,7 @@ def test_feeder16_isAMainWithThreeLaterals(fontana: CommunityDay) -> None:
     resistances = [line.resistance_ohm for line in fontana.feeder.lines]
     assert min(resistances) >= 0.045 * 0.641 - 1e-12
     assert max(resistances) <= 0.075 * 0.641 + 1e-12
+    assert {line.rating_a for line in fontana.feeder.lines} == {142.0}
 
 
 def test_stress16_isFontanaOnALongerFeeder(fontana: CommunityDay) -> None:

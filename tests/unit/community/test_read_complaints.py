@@ -54,6 +54,7 @@ def both(*changes: Break) -> Break:
 
 TOML, HOMES, FEEDER = "community.toml", "households.csv", "feeder.csv"
 LOAD, PRICES, PV = "load_kw.csv", "prices.csv", "pv_kw.csv"
+RATED = "node,parent,length_m,resistance_ohm_per_km,reactance_ohm_per_km,rating_a\n"
 
 # what is broken: how, and what the sentence must contain: where (file, row, column or key) and what is wrong.
 COMPLAINTS: dict[str, tuple[Break, tuple[str, ...]]] = {
@@ -193,6 +194,10 @@ COMPLAINTS: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "reactance empty": (
         swap(FEEDER, "3,1,50,0.641,0.08", "3,1,50,0.641,"), (FEEDER, "row 4", "'reactance_ohm_per_km'", "is empty"),
+    ),
+    "rating of nothing": (
+        put(FEEDER, f"{RATED}1,0,50,0.641,0.08,142\n2,1,50,0.641,0.08,\n3,1,50,0.641,0.08,0\n"),
+        (FEEDER, "row 4", "'rating_a'", "at least 0.1"),
     ),
     # ---------------------------------------------------------------- time series
     "load negative": (swap(LOAD, "1 06:00,1,", "1 06:00,-1,"), (LOAD, "row 3", "'ann'", "-1 must be at least 0")),

@@ -63,7 +63,8 @@ def test_oneLine_closedForm() -> None:
     assert flow.losses_kw[0] == pytest.approx(losses, rel=1e-6)
     assert flow.import_kw[0] == pytest.approx(p + losses, rel=1e-6)
     # At the parent's end flows p plus the active and q plus the reactive losses.
-    assert flow.loading_kva[0, 0] == pytest.approx(np.hypot(p + losses, q + losses * x / r), rel=1e-6)
+    apparent = np.hypot(p + losses, q + losses * x / r)
+    assert flow.current_a[0, 0] == pytest.approx(1000 * apparent / (np.sqrt(3) * 400), rel=1e-6)
 
 
 def test_idleFeeder_isFlat() -> None:

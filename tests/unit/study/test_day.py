@@ -11,7 +11,7 @@ import pytest
 from gridpact.community.model import CommunityDay, Prices
 from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.study.day import DayOutcome, at_node_prices, loss_shares, solve_day
+from gridpact.study.day import DayOutcome, at_node_prices, by_magnitude, solve_day
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_sharing_by_node_prices_gives_back_what_is_over() -> None:
 
 
 def test_nobody_stands_for_more_losses_than_there_are() -> None:
-    shares = loss_shares(np.array([[1.0, 0.0], [-3.0, 0.0]]))
+    shares = by_magnitude(np.array([[1.0, 0.0], [-3.0, 0.0]]))
     assert shares == pytest.approx(np.array([[0.25, 0.5], [0.75, 0.5]]))
 
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import Array, CommunityDay
 from gridpact.community.read import Community
-from gridpact.errors import InputError
+from gridpact.errors import InexactRelaxationError, InfeasibleError, InputError, SolverError
+from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.study.day import IN_MEMORY
+from gridpact.study.convergence import implemented_gaps
+from gridpact.study.day import IN_MEMORY, DayOutcome, failed_day, outcome_of_run, solve_day
+from gridpact.study.weeks.store import outcome_of
 
 ORDER = (Scenario.B, Scenario.G, Scenario.T, Scenario.TG)
 """Scenarios in the order of the report's tables."""
@@ -48,9 +51,13 @@ class Settings:
     relay: bool = False
 
 
+EFFORT = {Scenario.B: 0, Scenario.T: 1, Scenario.G: 2, Scenario.TG: 3}
+"""Which scenarios take longer."""
+
+
 @dataclass(frozen=True)
 class Order:
-    """One day to be solved in one scenario."""
+    """One day to be solved in one scenario; a `store.Task`."""
 
     community: CommunityDay
     scenario: Scenario
@@ -68,17 +75,78 @@ class Order:
         return IN_MEMORY if self.scenario is Scenario.B else self.settings.chain
 
     @property
+    def effort(self) -> int:
+        return EFFORT[self.scenario]
+
+    @cached_property
     def fingerprint(self) -> str:
         """Of all that its outcome depends on: data, settings and the program itself."""
-        told = {
-            "community": asdict(self.community) | {"preferences": sorted(self.community.preferences.items())},
-            "scenario": self.scenario.value,
-            "agreement": self.settings.agreement.value,
-            "chain": self.chain,
-            "relay": self.settings.relay and self.chain != IN_MEMORY,
-            "program": _program(),
-        }
-        return hashlib.sha256(json.dumps(told, sort_keys=True, default=_told).encode()).hexdigest()
+        return fingerprint(
+            self.community,
+            {
+                "scenario": self.scenario.value,
+                "agreement": self.settings.agreement.value,
+                "chain": self.chain,
+                "relay": self.settings.relay and self.chain != IN_MEMORY,
+            },
+        )
+
+    def solve(self) -> DayOutcome:
+        """The day, in memory or on a chain.
+
+        Raises:
+            GridpactError: the chain or a node failed.
+        """
+        settings = self.settings
+        if self.chain == IN_MEMORY:
+            return solve_day(self.community, self.scenario, settings.agreement)
+        from gridpact.run import RunSettings, run  # imports web3, which takes a second
+
+        try:
+            reference = centralised_optimum(self.community, self.scenario)
+            settings_of_run = RunSettings(self.scenario, settings.agreement, settings.chain, relay=settings.relay)
+            return outcome_of_run(run(self.community, settings_of_run, _Silent()), reference)
+        except (InfeasibleError, SolverError, InexactRelaxationError) as error:
+            return failed_day(self.community, self.scenario, settings.agreement, settings.chain, error)
+
+    def read(self, fields: Mapping[str, Any]) -> DayOutcome:
+        return outcome_of(fields)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How a day's negotiation comes closer to the optimum, to be measured in memory; a `store.Task`."""
+
+    of: Order
+
+    @property
+    def name(self) -> str:
+        return f"{self.of.name}_gaps"
+
+    @property
+    def effort(self) -> int:
+        return self.of.effort
+
+    @property
+    def fingerprint(self) -> str:
+        return self.of.fingerprint
+
+    def solve(self) -> Array:
+        """Gap of every iterate to the centralised optimum, a fraction, (iterations,); see `implemented_gaps`."""
+        return implemented_gaps(self.of.community, self.of.scenario, self.of.settings.agreement)
+
+    def read(self, fields: Sequence[float]) -> Array:
+        return np.array(fields, dtype=float)
+
+
+class _Silent:
+    """A watcher that says nothing: the study shows days, not iterations."""
+
+    def stage(self, text: str) -> None:
+        pass
+
+    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
+        pass
 
 
 def orders(community: Community, days: Sequence[str], settings: Settings) -> list[Order]:
@@ -95,6 +163,11 @@ def orders(community: Community, days: Sequence[str], settings: Settings) -> lis
                 f"days '{names[order.name]}' and '{order.community.day}' would share the file {order.name}"
             )
     return found
+
+
+def traces(orders: Sequence[Order], days: Sequence[str]) -> list[Trace]:
+    """Of some days, in all scenarios in which there is something to agree on."""
+    return [Trace(order) for order in orders if order.community.day in days and order.scenario is not Scenario.B]
 
 
 def chosen_days(community: Community, named: Sequence[str] | None, year: bool = False) -> tuple[str, ...]:
@@ -158,12 +231,23 @@ def date_of(day: str) -> date | None:
         return None
 
 
+def fingerprint(community: CommunityDay, told: Mapping[str, Any], *sources: str) -> str:
+    """Of a community's day, of what else a result depends on, and of the sources that compute it.
+
+    Args:
+        sources: within the package, besides `COMPUTED_BY`.
+    """
+    of = asdict(community) | {"preferences": sorted(community.preferences.items())}
+    everything = {"community": of, "program": _program(*COMPUTED_BY, *sources), **told}
+    return hashlib.sha256(json.dumps(everything, sort_keys=True, default=_told).encode()).hexdigest()
+
+
 @cache
-def _program() -> str:
-    """Of the sources that compute a day."""
+def _program(*sources: str) -> str:
+    """Of some of the package's sources."""
     package = Path(str(resources.files("gridpact")))
     digest = hashlib.sha256()
-    for name in COMPUTED_BY:
+    for name in sources:
         path = package / name
         for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(source.relative_to(package).as_posix().encode())

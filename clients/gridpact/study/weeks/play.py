@@ -1,4 +1,4 @@
-"""Solving the days of a study, in processes over the cores or one after the other on a chain, and keeping them."""
+"""Solving the days of a study and the points of a what-if, in processes over the cores, and keeping them."""
 
 from __future__ import annotations
 
@@ -7,70 +7,57 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
-from gridpact.errors import InexactRelaxationError, InfeasibleError, SolverError
-from gridpact.market.centralised import centralised_optimum
-from gridpact.study.day import IN_MEMORY, DayOutcome, failed_day, outcome_of_run, solve_day
-from gridpact.study.weeks.plan import Order
-from gridpact.study.weeks.store import keep, kept
+from gridpact.study.weeks.store import Task, keep, kept
 
-Tell = Callable[[Order, DayOutcome], None]
-"""Is told of each day as it is finished."""
+Result = TypeVar("Result")
+
+Tell = Callable[[int, int], None]
+"""Is told how many tasks are finished, of how many."""
 
 
 def play(
-    orders: Sequence[Order], folder: Path, jobs: int | None = None, tell: Tell = lambda *_: None
-) -> list[DayOutcome]:
-    """Solves all days that the folder does not hold already, and keeps each in it as soon as it is finished.
+    tasks: Sequence[Task[Result]], folder: Path, jobs: int | None = None, tell: Tell = lambda *_: None
+) -> list[Result]:
+    """Solves all tasks that the folder does not hold already, and keeps each result in it as soon as it is finished.
 
     Args:
-        jobs: processes at a time; by default as many as there are cores, and one where there is a chain, whose
-            nodes are processes themselves.
+        jobs: processes at a time; by default as many as there are cores. With 1 all is done in this process.
 
     Returns:
-        All outcomes in the order of `orders`, whoever finished first.
+        All results in the order of the tasks, whichever was finished first.
 
     Raises:
-        GridpactError: the chain or a node failed; days that are finished stay in the folder.
+        GridpactError: the chain or a node failed; what is finished stays in the folder.
     """
-    found: dict[str, DayOutcome] = {}
-    missing: list[Order] = []
-    for order in orders:
-        outcome = kept(order, folder)
-        if outcome is None:
-            missing.append(order)
+    found: dict[str, Result] = {}
+    missing: dict[str, Task[Result]] = {}
+    for task in tasks:
+        if task.name in found or task.name in missing:
+            continue
+        result = kept(task, folder)
+        if result is None:
+            missing[task.name] = task
         else:
-            found[order.name] = outcome
-            tell(order, outcome)
-    on_chain = any(order.chain != IN_MEMORY for order in missing)
-    jobs = jobs or (1 if on_chain else os.cpu_count() or 1)
-    tasks = [(order, folder) for order in _longest_first(missing)]
-    if jobs == 1 or len(tasks) <= 1:
-        for task in tasks:
-            order, outcome = _solve_and_keep(task)
-            found[order.name] = outcome
-            tell(order, outcome)
+            found[task.name] = result
+
+    def finished() -> None:
+        tell(sum(task.name in found for task in tasks), len(tasks))
+
+    finished()
+    todo = [(task, folder) for task in sorted(missing.values(), key=lambda task: -task.effort)]
+    if jobs == 1 or len(todo) <= 1:
+        for task, _ in todo:
+            found[task.name] = _solve_and_keep((task, folder))[1]
+            finished()
     else:
-        with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks)), _leave_stopping_to_us) as pool:
-            for order, outcome in pool.imap_unordered(_solve_and_keep, tasks):
-                found[order.name] = outcome
-                tell(order, outcome)
-    return [found[order.name] for order in orders]
-
-
-def solve(order: Order) -> DayOutcome:
-    """One day, in memory or on a chain."""
-    community, scenario, settings = order.community, order.scenario, order.settings
-    if order.chain == IN_MEMORY:
-        return solve_day(community, scenario, settings.agreement)
-    from gridpact.run import RunSettings, run  # imports web3, which takes a second
-
-    try:
-        reference = centralised_optimum(community, scenario)
-        settings_of_run = RunSettings(scenario, settings.agreement, settings.chain, relay=settings.relay)
-        return outcome_of_run(run(community, settings_of_run, _Silent()), reference)
-    except (InfeasibleError, SolverError, InexactRelaxationError) as error:
-        return failed_day(community, scenario, settings.agreement, settings.chain, error)
+        processes = min(jobs or os.cpu_count() or 1, len(todo))
+        with multiprocessing.get_context("spawn").Pool(processes, _leave_stopping_to_us) as pool:
+            for name, result in pool.imap_unordered(_solve_and_keep, todo):
+                found[name] = result
+                finished()
+    return [found[task.name] for task in tasks]
 
 
 def _leave_stopping_to_us() -> None:
@@ -78,24 +65,8 @@ def _leave_stopping_to_us() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _solve_and_keep(task: tuple[Order, Path]) -> tuple[Order, DayOutcome]:
-    order, folder = task
-    outcome = solve(order)
-    keep(order, outcome, folder)
-    return order, outcome
-
-
-def _longest_first(orders: Sequence[Order]) -> list[Order]:
-    """So that no core waits for a long day at the end; in each kind in the given order."""
-    effort = {"tg": 0, "g": 1, "t": 2, "b": 3}
-    return sorted(orders, key=lambda order: effort[order.scenario.value])
-
-
-class _Silent:
-    """A watcher that says nothing: the study shows days, not iterations."""
-
-    def stage(self, text: str) -> None:
-        pass
-
-    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
-        pass
+def _solve_and_keep(of: tuple[Task[Any], Path]) -> tuple[str, Any]:
+    task, folder = of
+    result = task.solve()
+    keep(task, result, folder)
+    return task.name, result

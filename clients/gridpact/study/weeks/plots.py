@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from gridpact.community.model import Array
 from gridpact.market.scenario import Scenario
 from gridpact.study.day import DayOutcome
+from gridpact.study.indicators import GAP_LIMIT
 from gridpact.study.plots import (
     BLUE,
     FEED_IN_COLOUR,
@@ -32,6 +33,7 @@ from gridpact.study.plots import (
     styled,
 )
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, sharings
+from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS
 from gridpact.study.weeks.totals import HouseholdWeek, Study, passed_kw
 from gridpact.study.weeks.words import capital, currency
 from gridpact.study.words import SCENARIO, plain
@@ -40,6 +42,9 @@ Plot = Callable[[Study], Figure]
 
 FEW_DAYS = 5
 """Fewer days than this have no spread."""
+
+SMALLEST_GAP_PERCENT = 1e-3
+"""Smaller gaps are drawn as large as this: they are what the chain's integers leave open."""
 
 FEW_PERIODS = 3
 """More periods than this do not fit beside each other with all their steps."""
@@ -110,31 +115,56 @@ def _balance(outcome: DayOutcome) -> list[tuple[str, Array, int, dict[str, Any]]
 
 @styled
 def convergence(study: Study) -> Figure:
-    """How agreement was reached on every day: the largest residual as a multiple of its limit."""
+    """How agreement was reached: on every day the largest residual as a multiple of its limit, and on the days that are
+    traced how far the plan as carried out is from the optimum; Figure 10b."""
     scenarios = [scenario for scenario in study.settings.scenarios if scenario is not Scenario.B]
-    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-    panels = _panels(figure, 1, max(len(scenarios), 1), sharey=True)
+    rows = 2 if study.gaps else 1
+    figure = Figure(figsize=(WIDTH, 1.0 + 2.3 * rows), layout="constrained")
+    panels = _panels(figure, rows, max(len(scenarios), 1), sharey="row", sharex="col")
     look: list[tuple[str, Any]] = [(BLUE, "-"), (VERMILION, "--"), (GREEN, ":"), (PURPLE, "-.")]
-    for axes, scenario in zip(panels[0], scenarios, strict=False):
-        axes.set_title(f"{scenario.name}: {SCENARIO[scenario]}")
+    traced: dict[int, str] = {}
+    for column, scenario in enumerate(scenarios):
+        panels[0, column].set_title(f"{scenario.name}: {SCENARIO[scenario]}")
+        panels[0, column].axhline(1, color=INK, linewidth=0.9)
         for k, period in enumerate(study.counted):
             colour, dashes = look[k % len(look)]
             for outcome in period.totals[scenario].days:
                 worst = _residual_in_limits(outcome)
-                axes.plot(np.arange(1, len(worst) + 1), worst, dashes, color=colour, linewidth=1, alpha=0.75)
-        axes.axhline(1, color=INK, linewidth=0.9)
-        axes.set_yscale("log")
-        axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_xlabel("Iteration")
-        axes.grid(axis="y")
+                panels[0, column].plot(
+                    np.arange(1, len(worst) + 1), worst, dashes, color=colour, linewidth=1, alpha=0.75
+                )
+                if (gaps := study.gaps.get((outcome.day, scenario))) is not None:
+                    percent = np.maximum(100 * np.abs(gaps), SMALLEST_GAP_PERCENT)
+                    panels[1, column].plot(np.arange(1, len(gaps) + 1), percent, dashes, color=colour, linewidth=1.4)
+                    panels[1, column].plot(len(gaps), percent[-1], "o", color=colour, markersize=6)
+                    traced[k] = plain(outcome.day, 12)
+        if study.gaps:
+            panels[1, column].axhline(100 * REPORT_GAP, color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
+            panels[1, column].axhline(100 * GAP_LIMIT, color=INK, linewidth=0.9)
+        for axes in panels[:, column]:
+            axes.set_yscale("log")
+            axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.grid(axis="y")
+        panels[-1, column].set_xlabel("Iteration")
     panels[0, 0].set_ylabel("Largest RMS residual\n(multiples of its limit)")
     handles = [Line2D([], [], color=look[k % 4][0], linestyle=look[k % 4][1]) for k in range(len(study.counted))]
-    labels = [f"{capital(period.name)}, a line a day" for period in study.counted]
+    labels = [
+        f"{capital(period.name)}, a line a day" + (f"; gap: {traced[k]}" if k in traced else "")
+        for k, period in enumerate(study.counted)
+    ]
     handles.append(Line2D([], [], color=INK, linewidth=0.9))
-    labels.append("limit: below it, all agree")
-    figure.legend(handles, labels, loc="outside lower left", ncols=3)
+    labels.append(
+        f"limit of the residuals, and of the gap: {100 * GAP_LIMIT:g} %" if study.gaps else "limit: below it, all agree"
+    )
+    if study.gaps:
+        panels[1, 0].set_ylabel("Gap to the optimum\n(%, as carried out)")
+        handles.append(Line2D([], [], color=INK, linewidth=1, linestyle=(0, (1, 1.5))))
+        labels.append(f"the report's gap after {REPORT_ITERATIONS} iterations: {100 * REPORT_GAP:g} %")
+        handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=6))
+        labels.append("here the contract ends the round")
+    figure.legend(handles, labels, loc="outside lower left", ncols=2 if study.gaps else 3)
     return figure
 
 
@@ -279,8 +309,10 @@ def exchange(study: Study) -> Figure:
 
 @styled
 def network(study: Study) -> Figure:
-    """Voltages and line loading against their limits: sorted over all steps of each period."""
+    """Voltages and line loading against their limits: sorted over all steps of each period. Without ratings of lines,
+    their currents."""
     periods = study.counted
+    rated = periods[0].baseline.loading is not None
     figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
     panels = _panels(figure, 2, len(periods), sharey="row")
     limits = periods[0].baseline.days[0].voltage_limits_pu
@@ -291,7 +323,9 @@ def network(study: Study) -> Figure:
             hours = np.concatenate([np.full(len(day.start_times), day.step_hours) for day in totals.days])
             low = np.concatenate([day.voltage_pu.min(axis=0) for day in totals.days])
             high = np.concatenate([day.voltage_pu.max(axis=0) for day in totals.days])
-            loading = np.concatenate([day.loading_kva.max(axis=0) for day in totals.days])
+            loading = np.concatenate(
+                [day.current_a.max(axis=0) if day.loading is None else 100 * day.loading for day in totals.days]
+            )
             look: dict[str, Any] = {"color": COLOUR[scenario], "linestyle": DASHES[scenario], "linewidth": 1.4}
             edges = np.concatenate([[0.0], np.cumsum(hours)])
             voltages.stairs(np.sort(low), edges, baseline=None, **look)
@@ -302,6 +336,10 @@ def network(study: Study) -> Figure:
             voltages.axhline(limit, color=INK, linewidth=0.9)
             voltages.annotate(text, (1, limit), xycoords=("axes fraction", "data"), xytext=(-4, 3),
                               textcoords="offset points", fontsize=8.5, ha="right", va="bottom")  # fmt: skip
+        if rated:
+            loads.axhline(100, color=INK, linewidth=0.9)
+            loads.annotate(_rating(study), (1, 100), xycoords=("axes fraction", "data"), xytext=(-4, -3),
+                           textcoords="offset points", fontsize=8.5, ha="right", va="top")  # fmt: skip
         for axes in (voltages, loads):
             axes.set_xlim(0, float(np.sum(hours)))
             axes.grid(axis="y")
@@ -311,9 +349,16 @@ def network(study: Study) -> Figure:
     panels[0, 0].set_ylim(min(limits[0] - 0.004, bottom), max(limits[1] + 0.01, top))
     panels[1, 0].set_ylim(bottom=0)
     panels[0, 0].set_ylabel("Lowest and highest voltage\nof all households (p.u.)")
-    panels[1, 0].set_ylabel("Loading of the most\nloaded line (kVA)")
+    panels[1, 0].set_ylabel(f"Most loaded line\n({'% of its rating' if rated else 'current, A'})")
     figure.legend(*_scenario_legend(study), loc="outside lower left", ncols=4)
     return figure
+
+
+def _rating(study: Study) -> str:
+    """What the limit of the lines is called: with the current where all that have a rating have the same."""
+    ratings = study.outcomes[0].rating_a
+    known = set(ratings[np.isfinite(ratings)])
+    return f"rating: {known.pop():g} A" if len(known) == 1 else "rating"
 
 
 @styled
@@ -422,7 +467,7 @@ def savings(study: Study) -> Figure:
     homes = periods[0].baseline.households
     median = {"color": INK, "linewidth": 1.6}
     figure = Figure(figsize=(WIDTH, 1.5 + 0.24 * len(homes)), layout="constrained")
-    panels = _panels(figure, 1, len(periods), sharey=True, sharex=True)
+    panels = _panels(figure, 1, len(periods), sharey=True, sharex=len(periods) > 2)  # a winter's savings are small
     for axes, period in zip(panels[0], periods, strict=True):
         axes.set_title(_narrow(capital(period.name), len(periods)), fontsize=10 if len(periods) > 2 else 11)
         for place, (home, saved) in enumerate(zip(homes, period.savings(study.after), strict=True)):

@@ -13,6 +13,9 @@ from gridpact.market.scenario import Scenario
 
 SOURCE = "B-DER final report 2020, Tables 4 and 5"
 
+REPORT_ITERATIONS, REPORT_GAP = 300, 0.008
+"""Of its Figure 10b: iterations, and the gap to the optimum after them, a fraction."""
+
 
 @dataclass(frozen=True)
 class Published:

@@ -1,4 +1,4 @@
-"""Finished days as files: JSON with every digit, so that what is read back is what was written."""
+"""What is solved as files: JSON with every digit, so that what is read back is what was written."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,34 +17,76 @@ from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.study.day import DayOutcome, HouseholdDay
 from gridpact.study.indicators import Check
 from gridpact.study.result import RecordedTrade
-from gridpact.study.weeks.plan import Order
 
 FOLDER = "days"
-"""Where a study keeps its finished days, within its folder."""
+"""Where a study or a what-if keeps what is finished, within its folder."""
+
+Result = TypeVar("Result", covariant=True)
 
 
-def kept(order: Order, folder: Path) -> DayOutcome | None:
-    """The outcome of a day that was finished before, if it was one of the same data, settings and program."""
+class Task(Protocol[Result]):
+    """Something to be solved whose result is kept."""
+
+    @property
+    def name(self) -> str:
+        """Of its file; tasks of one name are one task."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that its result depends on."""
+
+    @property
+    def effort(self) -> int:
+        """Tasks with more go first, so that no core waits for a long one at the end."""
+
+    def solve(self) -> Result:
+        """The result."""
+
+    def read(self, fields: Any) -> Result:
+        """The result that `to_fields` was given.
+
+        Raises:
+            KeyError, TypeError, ValueError: the fields are of something else.
+        """
+
+
+def kept(task: Task[Result], folder: Path) -> Result | None:
+    """The result of a task that was finished before, if it was one of the same data, settings and program."""
     try:
-        table = json.loads(_path(order, folder).read_text(encoding="utf-8"))
-        return from_fields(table["outcome"]) if table["fingerprint"] == order.fingerprint else None
+        table = json.loads(_path(task, folder).read_text(encoding="utf-8"))
+        return task.read(table["outcome"]) if table["fingerprint"] == task.fingerprint else None
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not there, or no day of ours: it is solved again
+        return None  # not there, or nothing of ours: it is solved again
 
 
-def keep(order: Order, outcome: DayOutcome, folder: Path) -> None:
-    """Writes a finished day."""
-    table = {"fingerprint": order.fingerprint, "outcome": to_fields(outcome)}
-    write_atomically(_path(order, folder), json.dumps(table, allow_nan=False, separators=(",", ":")) + "\n")
+def keep(task: Task[Any], result: Any, folder: Path) -> None:
+    """Writes a finished result."""
+    table = {"fingerprint": task.fingerprint, "outcome": to_fields(result)}
+    write_atomically(_path(task, folder), json.dumps(table, allow_nan=False, separators=(",", ":")) + "\n")
 
 
-def to_fields(outcome: DayOutcome) -> dict[str, Any]:
-    """An outcome in what JSON knows; numbers that are not finite become null."""
-    table: dict[str, Any] = _plain(outcome)
-    return table
+def to_fields(value: Any) -> Any:
+    """A result in what JSON knows; numbers that are not finite become null."""
+    if isinstance(value, RecordedTrade):  # thousands of them: as rows
+        return [to_fields(getattr(value, field.name)) for field in fields(value)]
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "__dataclass_fields__"):
+        return {field.name: to_fields(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, np.ndarray):
+        return to_fields(value.tolist())
+    if isinstance(value, np.generic):
+        return to_fields(value.item())
+    if isinstance(value, Mapping):
+        return {str(key): to_fields(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_fields(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
-def from_fields(table: Mapping[str, Any]) -> DayOutcome:
+def outcome_of(table: Mapping[str, Any]) -> DayOutcome:
     """The outcome that `to_fields` was given.
 
     Raises:
@@ -74,29 +117,9 @@ def from_fields(table: Mapping[str, Any]) -> DayOutcome:
 ARRAYS = tuple(field.name for field in fields(DayOutcome) if field.type == "Array")
 
 
-def _path(order: Order, folder: Path) -> Path:
-    return folder / FOLDER / f"{order.name}.json"
+def _path(task: Task[Any], folder: Path) -> Path:
+    return folder / FOLDER / f"{task.name}.json"
 
 
 def _array(values: Any) -> Any:
     return np.array(values, dtype=float)  # null becomes NaN
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, RecordedTrade):  # thousands of them: as rows
-        return [_plain(getattr(value, field.name)) for field in fields(value)]
-    if isinstance(value, (Scenario, NetworkAgreement)):
-        return value.value
-    if hasattr(value, "__dataclass_fields__"):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

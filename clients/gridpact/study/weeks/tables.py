@@ -27,6 +27,7 @@ CSV_FILES = {
     "days.csv": "every day in every scenario: cost, optimum, iterations, checks",
     "households.csv": "every household in every period and scenario: energy and costs",
     "fairness.csv": "what every household pays by each way of sharing",
+    "gaps.csv": "the days that are traced: gap to the optimum after every iteration",
     "steps.csv": "every step of every day: prices, exchange with the grid, trades, losses, voltages",
 }
 """The CSV files and what is in them."""
@@ -37,13 +38,13 @@ class Line:
     """One line of a table: what it says of a scenario, and what the report has there."""
 
     name: str
-    unit: str  # "cost", "kWh", "%", "", "kW", "h", "p.u."
+    unit: str  # "cost", "kWh", "%", "", "kW", "h", "p.u.", "A", "% of rating"
     ours: Callable[[Totals], float | None]
     theirs: Callable[[Published], float | None] = lambda _: None
     strong: bool = False  # a sum
 
     def digits(self) -> int:
-        return {"cost": 2, "%": 1, "kWh": 0, "": 2, "kW": 1, "h": 0, "p.u.": 3, "kVA": 1}[self.unit]
+        return {"cost": 2, "%": 1, "kWh": 0, "": 2, "kW": 1, "h": 0, "p.u.": 3, "A": 1, "% of rating": 1}[self.unit]
 
 
 def economic_lines(period: Period) -> tuple[Line, ...]:
@@ -94,7 +95,8 @@ def energy_lines() -> tuple[Line, ...]:
         Line("Through the grid connection, out", "kWh", lambda t: t.grid_feed_in_kwh),
         Line("Lost in the lines", "kWh", lambda t: t.losses_kwh),
         Line("Highest import of the feeder", "kW", lambda t: t.peak_kw),
-        Line("Highest loading of a line", "kVA", lambda t: t.loading_kva),
+        Line("Highest current of a line", "A", lambda t: t.current_a),
+        Line("Highest loading of a line", "% of rating", lambda t: None if t.loading is None else 100 * t.loading),
         Line("Lowest voltage", "p.u.", lambda t: t.voltage_pu[0]),
         Line("Highest voltage", "p.u.", lambda t: t.voltage_pu[1]),
         Line("Time with a voltage outside its limits", "h", lambda t: t.hours_outside),
@@ -109,6 +111,7 @@ def put_tables(study: Study, folder: Path) -> None:
         ("days.csv", days(study)),
         ("households.csv", households(study)),
         ("fairness.csv", fairness(study)),
+        ("gaps.csv", gaps(study)),
         ("steps.csv", steps(study)),
     ):
         (folder / name).write_text(csv_text(table), encoding="utf-8", newline="")
@@ -176,11 +179,20 @@ def fairness(study: Study) -> Iterable[Sequence[Cell]]:
                 )  # fmt: skip
 
 
+def gaps(study: Study) -> Iterable[Sequence[Cell]]:
+    """day x scenario x iteration: (implemented cost - optimum) / |optimum|, had the round ended there."""
+    yield "day", "scenario", "iteration", "gap"
+    for (day, scenario), found in study.gaps.items():
+        for k, gap in enumerate(found, start=1):
+            yield safe_text(day), scenario.name, k, float(gap)
+
+
 def steps(study: Study) -> Iterable[Sequence[Cell]]:
     """day x scenario x step; the trade price is the mean weighted by energy."""
     yield (
         "day", "scenario", "step", "time", "import_price", "feed_in_price", "trade_price", "node_price_mean",
-        "exchange_kw", "traded_kw", "losses_kw", "voltage_min_pu", "voltage_max_pu", "loading_max_kva",
+        "exchange_kw", "traded_kw", "losses_kw", "voltage_min_pu", "voltage_max_pu", "current_max_a",
+        "loading_max_percent",
     )  # fmt: skip
     for o in study.outcomes:
         if not o.feasible:
@@ -195,7 +207,8 @@ def steps(study: Study) -> Iterable[Sequence[Cell]]:
                 float(paid[t] / energy[t]) if energy[t] > 0 else None,
                 float(o.node_price[:, t].mean()) if o.node_price.size else None,
                 float(o.exchange_kw[t]), float(energy[t] / o.step_hours), float(o.losses_kw[t]),
-                float(o.voltage_pu[:, t].min()), float(o.voltage_pu[:, t].max()), float(o.loading_kva[:, t].max()),
+                float(o.voltage_pu[:, t].min()), float(o.voltage_pu[:, t].max()), float(o.current_a[:, t].max()),
+                None if o.loading is None else 100 * float(o.loading[t]),
             )  # fmt: skip
 
 
@@ -262,7 +275,9 @@ def _period_fields(period: Period) -> dict[str, Any]:
 
 def _key(line: Line) -> str:
     """`Imports in peak hours`, kWh: `imports_in_peak_hours_kwh`; in per cent of the baseline: `..._percent_of_b`."""
-    suffix = {"cost": "", "": "", "%": "_percent_of_b", "p.u.": "_pu"}.get(line.unit, f"_{line.unit.lower()}")
+    suffix = {"cost": "", "": "", "%": "_percent_of_b", "p.u.": "_pu", "% of rating": "_percent"}.get(
+        line.unit, f"_{line.unit.lower()}"
+    )
     words = "".join(c if c.isalnum() else " " for c in line.name.replace("'", "").lower()).split()
     return "_".join(words) + suffix
 

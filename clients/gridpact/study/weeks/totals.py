@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -179,9 +179,15 @@ class Totals:
         return sum(day.energy_kwh(outside(day).any(axis=0).astype(float)) for day in self.days)
 
     @property
-    def loading_kva(self) -> float:
+    def current_a(self) -> float:
         """The highest of any line."""
-        return max((float(day.loading_kva.max(initial=0.0)) for day in self.days), default=0.0)
+        return max((float(day.current_a.max(initial=0.0)) for day in self.days), default=0.0)
+
+    @property
+    def loading(self) -> float | None:
+        """The highest of any line, a fraction of its rating; None where none is known."""
+        found = [float(loading.max()) for day in self.days if (loading := day.loading) is not None]
+        return max(found, default=None)
 
     # ------------------------------------------------------------------ trust
 
@@ -291,6 +297,8 @@ class Study:
     settings: Settings
     outcomes: tuple[DayOutcome, ...]
     year: bool = False  # whether the periods are the seasons of a year
+    gaps: Mapping[tuple[str, Scenario], Array] = field(default_factory=dict)
+    """By day and scenario, of some days: gap to the optimum of every iterate, fraction, (iterations,); see `Trace`."""
 
     @cached_property
     def periods(self) -> tuple[Period, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gridpact.market.scenario import Scenario
+from gridpact.study.convergence import stays_below
 from gridpact.study.weeks.fairness import TOLERANCE
-from gridpact.study.weeks.published import TABLES, Published
+from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS, TABLES, Published
 from gridpact.study.weeks.totals import HouseholdWeek, Period, Study, peak_steps
 from gridpact.study.words import count, plain
 
@@ -76,6 +77,9 @@ def _spares(period: Period) -> str:
     else:
         low = ", ".join(f"{totals.voltage_pu[0]:.3f} p.u. in {s.name}" for s, totals in period.totals.items())
         text += f"Voltages stay within their limits in all scenarios; the lowest is {low}"
+    if base.loading is not None:
+        loads = [f"{100 * (totals.loading or 0.0):.0f} % in {s.name}" for s, totals in period.totals.items()]
+        text += f". Of its rating the most loaded line carries at most {', '.join(loads)}"
     return text + "."
 
 
@@ -357,7 +361,23 @@ def _in(period: Period) -> str:
     one = len(period.days) == 1
     if period.season:
         return f"{'on' if one else 'in'} the {period.name}"
-    return f"{'on' if one else 'from'} {period.name}"
+    return f"{'on' if period.name.startswith('day ') else 'from'} {period.name}"  # a season of one day is one, too
+
+
+def _gaps(study: Study) -> str:
+    """After how many iterations the days that are traced stay near the optimum, which the contract does not know."""
+    if not study.gaps:
+        return ""
+    near = [stays_below(list(gaps), REPORT_GAP) for gaps in study.gaps.values()]
+    ends = [abs(float(gaps[-1])) for gaps in study.gaps.values()]
+    days = list(dict.fromkeys(plain(day, 20) for day, _ in study.gaps))
+    text = f" Of {' and '.join(days)} the gap to the optimum is shown as it would be if the round ended there: "
+    text += (
+        f"it stays within {100 * REPORT_GAP:g} % after {min(near)} to {max(near)} iterations"
+        if all(near)
+        else f"it does not stay within {100 * REPORT_GAP:g} % everywhere"
+    )
+    return f"{text}, and is at most {100 * max(ends):.3f} % where the contract ends the round."
 
 
 def captions(study: Study) -> dict[str, str]:
@@ -393,18 +413,25 @@ def captions(study: Study) -> dict[str, str]:
         ),
         "convergence": (
             "A round ends when all residuals are below their limits; each line is a day. "
-            f"At most {max(iterations)} iterations were needed; the report's Figure 10b has 300."
+            f"At most {max(iterations)} iterations were needed; the report's Figure 10b has {REPORT_ITERATIONS}."
+            + _gaps(study)
         ),
         "boxes": "What households pay over a period, without and with PV. The report's Figure 12.",
         "households": f"What each household pays over a period; all together {', '.join(pays)}.",
         "savings": (
             f"How much each household saves on a day in {after.name}, over the days of a period: the box holds the "
             "middle half of the days, the whiskers nine in ten, the line is the median."
+            + (" Each period has an axis of its own." if len(periods) == 2 else "")
         ),
         "trades": "Energy sold over a period, by contract; some pass on what they bought at the same time.",
         "network": (
             "Every step of a period, sorted: the lowest and the highest voltage on the feeder, and the most loaded "
-            "line, by OpenDSS. The feeder's data have limits for voltages, none for lines."
+            "line, by OpenDSS. "
+            + (
+                "The feeder's data have limits for voltages, none for lines."
+                if periods[0].baseline.loading is None
+                else "No scenario looks after the ratings of lines; G and TG keep the voltages."
+            )
         ),
         "fairness": (
             "What each household saves against its baseline, by the rule that shares the community's bill in G, and as "

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from gridpact.community.assigned import Device, Typical, has, with_share
 from gridpact.community.model import CommunityDay
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.study.day import solve_day
-from gridpact.study.whatif.sweep import DayFigures, PointFigures, Tell, in_parallel
+from gridpact.market.scenario import Scenario
+from gridpact.study.weeks.play import Tell, play
+from gridpact.study.whatif import sweep
+from gridpact.study.whatif.sweep import DayFigures, PointFigures
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -62,6 +64,10 @@ class Penetration:
     def of(self, mix: Mix) -> list[Point]:
         return [point for point in self.points if point.mix is mix]
 
+    @property
+    def checks_held(self) -> bool:
+        return all(figures.checks_held for point in self.points for figures in point.figures.values())
+
     def own_share(self, device: Device) -> float:
         """The share of households that have the device in the case."""
         homes = self.days[0].households
@@ -85,9 +91,16 @@ def community_at(community: CommunityDay, mix: Mix, share: float, seed: int) -> 
 
 
 def penetrate(
-    days: Sequence[CommunityDay], settings: Settings, jobs: int | None = None, tell: Tell = lambda *_: None
+    days: Sequence[CommunityDay],
+    settings: Settings,
+    folder: Path,
+    jobs: int | None = None,
+    tell: Tell = lambda *_: None,
 ) -> Penetration:
     """Solves all shares of all mixes in all scenarios on all days; those without a feasible plan are outcomes, too.
+
+    Args:
+        folder: where finished points are kept, and found again; see `play`.
 
     Raises:
         InputError: see `with_share`.
@@ -95,9 +108,12 @@ def penetrate(
     places = [(mix, share) for mix in settings.mixes for share in settings.shares]
     communities = {place: [community_at(day, *place, settings.seed) for day in days] for place in places}
     tasks = [
-        (community, scenario) for place in places for scenario in settings.scenarios for community in communities[place]
+        sweep.Point.of(community, scenario)
+        for place in places
+        for scenario in settings.scenarios
+        for community in communities[place]
     ]
-    figures = iter(in_parallel(solve_point, tasks, jobs, tell))
+    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, tell))
     points = []
     for mix, share in places:
         by_scenario = {s: PointFigures(tuple(next(figures) for _ in days)) for s in settings.scenarios}
@@ -105,9 +121,3 @@ def penetrate(
         owners = {device: sum(has(home, device) for home in homes) for device in Device}
         points.append(Point(mix, share, owners, by_scenario))
     return Penetration(tuple(days), settings, tuple(points))
-
-
-def solve_point(task: tuple[CommunityDay, Scenario]) -> DayFigures:
-    """A day in a scenario, in memory, with the grid operator's node."""
-    community, scenario = task
-    return DayFigures.of(solve_day(community, scenario, NetworkAgreement.DSO))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from pathlib import Path
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from gridpact.community.assigned import with_battery_size, with_line_impedance
 from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import InfeasibleError
 from gridpact.market.scenario import Scenario
-from gridpact.study.whatif import uncertainty
+from gridpact.study.weeks.play import Tell, play
+from gridpact.study.whatif import sweep, uncertainty
 from gridpact.study.whatif.delivery import Recourse
-from gridpact.study.whatif.penetration import solve_point
-from gridpact.study.whatif.sweep import DayFigures, PointFigures, Tell, in_parallel
+from gridpact.study.whatif.sweep import DayFigures, PointFigures, after
 
 SCENARIOS = (Scenario.B, Scenario.T, Scenario.TG)
 
@@ -100,46 +101,56 @@ class Sensitivity:
     points: tuple[Point, ...]  # parameter by parameter, values ascending
     adders: tuple[AdderPoint, ...]
     planned_saving: float  # of the plan that is delivered with the adders, currency
+    plan_held: bool = True  # whether its checks held
     not_delivered: str | None = None  # why there are no adder points
 
     def of(self, parameter: Parameter) -> list[Point]:
         return [point for point in self.points if point.parameter is parameter]
 
+    @property
+    def checks_held(self) -> bool:
+        return self.plan_held and all(f.checks_held for point in self.points for f in point.figures.values())
+
 
 def vary(
-    days: Sequence[CommunityDay], settings: Settings, jobs: int | None = None, tell: Tell = lambda *_: None
+    days: Sequence[CommunityDay],
+    settings: Settings,
+    folder: Path,
+    jobs: int | None = None,
+    tell: Tell = lambda *_: None,
 ) -> Sensitivity:
     """Solves all values in B, T and TG on all days, and delivers the plan with all adders.
 
+    Args:
+        folder: where finished points and deliveries are kept, and found again; see `play`.
+
     Raises:
-        InputError: see `uncertainty.plan_days`.
+        GridpactError: see `uncertainty.plan_days`.
     """
     places = [(parameter, value) for parameter, values in settings.values.items() for value in values]
-    tasks = [(parameter.at(day, value), s) for parameter, value in places for s in SCENARIOS for day in days]
+    tasks = [
+        sweep.Point.of(parameter.at(day, value), s) for parameter, value in places for s in SCENARIOS for day in days
+    ]
     draws = settings.delivery.draws * len(days)
     count = len(tasks) + (len(settings.adders) * draws + 2 * len(days) if settings.adders else 0)
-
-    def after(done: int) -> Tell:
-        return lambda more, _: tell(done + more, count)
-
-    figures = iter(in_parallel(solve_point, tasks, jobs, after(0)))
+    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, after(0, count, tell)))
     points = tuple(
-        Point(parameter, value, {s: _together([next(figures) for _ in days]) for s in SCENARIOS})
+        Point(parameter, value, {s: PointFigures(tuple(next(figures) for _ in days)) for s in SCENARIOS})
         for parameter, value in places
     )
     if not settings.adders:
         return Sensitivity(tuple(days), settings, points, (), 0.0)
     done = len(tasks)
     try:
-        plans = uncertainty.plan_days(days, settings.delivery.scenario, jobs, after(done))
+        plans = uncertainty.plan_days(days, settings.delivery.scenario, folder, jobs, after(done, count, tell))
     except InfeasibleError as error:
         tell(count, count)
-        return Sensitivity(tuple(days), settings, points, (), 0.0, str(error))
+        return Sensitivity(tuple(days), settings, points, (), 0.0, not_delivered=str(error))
     done += 2 * len(days)
     adders = []
     for adder in settings.adders:
         delivery = replace(settings.delivery, adder=adder)
-        lived = uncertainty.live_through(plans, delivery, jobs, after(done))
+        lived = uncertainty.live_through(plans, delivery, folder, jobs, after(done, count, tell))
         done += draws
         adders.append(
             AdderPoint(
@@ -148,9 +159,5 @@ def vary(
                 {r: float(np.mean(lived.over_days(r, lambda d: d.planned.adder))) for r in delivery.recourses},
             )
         )
-    planned = sum(plan.baseline.cost - plan.planned.cost for plan in plans)
-    return Sensitivity(tuple(days), settings, points, tuple(adders), planned)
-
-
-def _together(days: Sequence[DayFigures]) -> PointFigures:
-    return PointFigures(tuple(days))
+    held = all(plan.checks_held for plan in plans)
+    return Sensitivity(tuple(days), settings, points, tuple(adders), sum(plan.saving for plan in plans), held)

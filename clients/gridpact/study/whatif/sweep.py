@@ -1,52 +1,45 @@
-"""What all what-ifs share: points over the cores with progress, and a folder with tables, plots and one page."""
+"""What all what-ifs share: points that are solved and kept as the days of a study are, and a folder with one page."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from gridpact.community.model import CommunityDay
+from gridpact.errors import InfeasibleError
 from gridpact.market.scenario import Scenario
 from gridpact.study.day import DayOutcome
 from gridpact.study.folder import publish
 from gridpact.study.plots import inline_svg, png, svg
 from gridpact.study.report import environment
 from gridpact.study.tables import Cell, csv_text, plain_fields
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
-Tell = Callable[[int, int], None]
-"""Is told how many points are finished, of how many."""
+from gridpact.study.weeks.plan import Order, Settings
+from gridpact.study.weeks.play import Tell
 
 
-def in_parallel(
-    solve: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | None = None, tell: Tell = lambda *_: None
-) -> list[Result]:
-    """Solves all tasks, each in a process, and returns their results in the order of the tasks.
+@dataclass(frozen=True)
+class Point(Order):
+    """A day of a community as it would be, in memory. Many of a what-if's communities share a day, so its file is named
+    after all that it is of; two that are alike are solved once."""
 
-    Args:
-        jobs: processes at a time; by default as many as there are cores. With 1 all is done in this process.
-    """
-    jobs = min(jobs or os.cpu_count() or 1, len(tasks))
-    results: list[Result] = []
-    if jobs <= 1:
-        for task in tasks:
-            results.append(solve(task))
-            tell(len(results), len(tasks))
-        return results
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for result in pool.imap(solve, tasks):
-            results.append(result)
-            tell(len(results), len(tasks))
-    return results
+    @staticmethod
+    def of(community: CommunityDay, scenario: Scenario) -> Point:
+        return Point(community, scenario, Settings())
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}_{self.fingerprint[:16]}"
+
+
+def after(done: int, count: int, tell: Tell) -> Tell:
+    """Tells of tasks that come after others that are done, of a count of all."""
+    return lambda more, _: tell(done + more, count)
 
 
 # ---------------------------------------------------------------------- what is kept of the days of a point
@@ -59,6 +52,7 @@ class DayFigures:
     day: str
     scenario: Scenario
     failure: str | None = None
+    failure_status: int = 0  # 3 where no plan keeps the limits, 1 where a solver failed
     cost: float = 0.0  # all bills, losses included
     peak_kw: float = 0.0  # highest import of the feeder
     import_kwh: float = 0.0  # through the grid connection
@@ -75,7 +69,7 @@ class DayFigures:
     @staticmethod
     def of(outcome: DayOutcome) -> DayFigures:
         if not outcome.feasible:
-            return DayFigures(outcome.day, outcome.scenario, outcome.failure, converged=False)
+            return DayFigures(outcome.day, outcome.scenario, outcome.failure, outcome.failure_status, converged=False)
         return DayFigures(
             day=outcome.day,
             scenario=outcome.scenario,
@@ -139,6 +133,16 @@ class PointFigures:
         return max((abs(day.gap) for day in self.days), default=0.0)
 
     @property
+    def checks_held(self) -> bool:
+        """Whether no check and no solver failed; a day that no plan is feasible on is an answer, too."""
+        return all(
+            day.converged and day.checks_held
+            if day.failure is None
+            else day.failure_status == InfeasibleError.exit_status
+            for day in self.days
+        )
+
+    @property
     def verdict(self) -> str:
         """One word: ok, or what is wrong."""
         if not self.feasible:
@@ -198,6 +202,7 @@ class Page:
     tables: Sequence[Table]
     pictures: Sequence[Picture]
     method: Sequence[str]
+    checks_held: bool  # of all points
     fields: Mapping[str, Any]  # of the JSON file
     csv_files: Mapping[str, tuple[str, Sequence[Sequence[Cell]]]] = field(default_factory=dict)  # name: content, rows
 
@@ -220,7 +225,12 @@ def write_page(page: Page, folder: Path) -> Path:
             (staging / f"{picture.name}.png").write_bytes(png(picture.figure))
         for name, (_, rows) in page.csv_files.items():
             (staging / name).write_text(csv_text(rows), encoding="utf-8", newline="")
-        text = json.dumps(plain_fields(dict(page.fields)), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(
+            plain_fields({**page.fields, "checks_held": page.checks_held}),
+            indent=2,
+            ensure_ascii=False,
+            allow_nan=False,
+        )
         (staging / marker).write_text(text + "\n", encoding="utf-8")
         pictures = [
             {

@@ -1,26 +1,46 @@
 """Uncertainty: how much of a plan's saving is left when load, PV and cars turn out otherwise than forecast.
 
 Task 4.3 of the B-DER report. The day of the community file is the forecast, and the plan is made on it; realities are
-drawn around it (`forecast`) and delivered (`delivery`): trades stand as agreed, each household does what its recourse
-allows, and the rest is settled with its supplier. The baseline lives through the same realities with the same recourse,
-but has no plan that it could deviate from. What is compared is the difference of the two on each draw.
+drawn around it (`forecast`) and delivered (`delivery`). The baseline lives through the same realities with the same
+recourse, but has no plan that it could deviate from. What is compared is the difference of the two on each draw.
+
+In T and TG trades stand as agreed, each household does what its recourse allows, and the rest is settled with its
+supplier, deviations included. In G the community buys at the grid connection and has one plan there:
+
+    cost = sum dt (kappa g0+ - f g0- + adder |g0 - planned g0|), g0 = g0+ - g0-
+
+so that what neighbours deviate in opposite directions costs nothing. To the community a household has promised the
+injection of its plan, as a partner in T. It pays its part of the plan's bill (`at_node_prices`), kappa for what it
+lacks of the promise, gets f for what it has beyond, and bears the adders by how much it deviates. That collects more
+than the community pays; what is over goes back by the energy that passed each meter. Since a household does not know
+what the others do, it plans anew as if its deviation were the community's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
-from gridpact.errors import InfeasibleError, InputError
+from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.market.powerflow import power_flow
 from gridpact.market.scenario import Scenario
-from gridpact.study.day import DayOutcome, loss_shares, solve_day
+from gridpact.study.day import DayOutcome, by_magnitude
+from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, by_baseline, equal_parts
+from gridpact.study.weeks.plan import fingerprint
+from gridpact.study.weeks.play import Tell, play
+from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, Reality, draw, fading
-from gridpact.study.whatif.sweep import Tell, in_parallel
+from gridpact.study.whatif.sweep import Point
+
+DELIVERED_BY = tuple(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast"))
+"""The sources that a delivery depends on besides those of its plan, within the package."""
 
 PUBLIC_PRICE = 2.0
 """A public charger's price as a multiple of the day's mean import price, where none is given."""
@@ -53,7 +73,9 @@ class Side:
     public: float  # currency
     losses: float  # currency
     deviation_kwh: float  # sum over households and steps of the magnitude
-    netted_kwh: float  # the same of the community's sum: what is left if neighbours' deviations cancel
+    netted_kwh: (
+        float  # the same of the community's sum: what is left if neighbours' deviations cancel; in G with losses
+    )
     public_kwh: float
     exchange_kw: Array  # (T,)
     voltage_min_pu: float
@@ -87,6 +109,14 @@ class DayPlan:
     planned: DayOutcome
     baseline: DayOutcome
 
+    @property
+    def saving(self) -> float:
+        return self.baseline.cost - self.planned.cost
+
+    @property
+    def checks_held(self) -> bool:
+        return all(outcome.checks_held and outcome.converged for outcome in (self.planned, self.baseline))
+
 
 @dataclass(frozen=True)
 class Uncertainty:
@@ -101,7 +131,7 @@ class Uncertainty:
     @property
     def planned_saving(self) -> float:
         """Over all days, if everything turned out as forecast."""
-        return sum(plan.baseline.cost - plan.planned.cost for plan in self.plans)
+        return sum(plan.saving for plan in self.plans)
 
     @property
     def planned_cost(self) -> float:
@@ -116,7 +146,9 @@ class Uncertainty:
         return self.over_days(recourse, lambda d: d.saving)
 
     def savings_if_netted(self, recourse: Recourse) -> Array:
-        """The same, had the adder been paid on the sum of all households' deviations only, (draws,)."""
+        """The same, had the adder been paid on the sum of all households' deviations only, as it is in G; (draws,)."""
+        if not self.settings.scenario.has_contracts:
+            return self.savings(recourse)
         netted = self.over_days(recourse, lambda d: d.planned.deviation_kwh - d.planned.netted_kwh)
         return self.savings(recourse) + self.settings.adder * netted
 
@@ -130,11 +162,32 @@ class Uncertainty:
 
     def household_savings(self, recourse: Recourse) -> Array:
         """Of each draw and household, over all days, (draws, n)."""
+        alone, together = (self._household_costs(recourse, s) for s in (lambda d: d.baseline, lambda d: d.planned))
+        return alone - together
+
+    def shared(self, recourse: Recourse) -> Mapping[str, Array]:
+        """In G, what each household saves by each rule that shares what the community pays, (draws, n)."""
+        alone = self._household_costs(recourse, lambda d: d.baseline)
+        total = self._household_costs(recourse, lambda d: d.planned).sum(axis=1)
+        pairs = list(zip(total, alone, strict=True))
+        return {
+            NODE_PRICES: self.household_savings(recourse),
+            EQUAL: alone - np.array([equal_parts(cost, len(homes)) for cost, homes in pairs]),
+            BASELINE: alone - np.array([by_baseline(cost, homes) for cost, homes in pairs]),
+        }
+
+    def _household_costs(self, recourse: Recourse, side: Callable[[Draw], Side]) -> Array:
+        """Over all days, (draws, n)."""
         total = np.zeros((self.settings.draws, len(self.plans[0].community.households)))
         for d in self.draws:
             if d.recourse is recourse:
-                total[d.number] += d.baseline.household_cost - d.planned.household_cost
+                total[d.number] += side(d).household_cost
         return total
+
+    @property
+    def checks_held(self) -> bool:
+        """Of the plans."""
+        return all(plan.checks_held for plan in self.plans)
 
     @property
     def planned_household_savings(self) -> Array:
@@ -146,59 +199,116 @@ class Uncertainty:
         return saved
 
 
-def plan_days(days: Sequence[CommunityDay], scenario: Scenario, jobs: int | None, tell: Tell) -> tuple[DayPlan, ...]:
+def plan_days(
+    days: Sequence[CommunityDay],
+    scenario: Scenario,
+    folder: Path,
+    jobs: int | None = None,
+    tell: Tell = lambda *_: None,
+) -> tuple[DayPlan, ...]:
     """Plans all days in a scenario and in the baseline.
 
+    Args:
+        folder: where finished plans are kept, and found again; see `play`.
+
     Raises:
-        InputError: the scenario has no contracts or nothing to deviate from.
+        InputError: the scenario has no plan that others were told of.
         InfeasibleError: a day has no feasible plan.
+        SolverError: a solver failed, or the relaxation is not tight, on some day.
     """
-    if not scenario.has_trades:
-        raise InputError(
-            f"scenario {scenario.value} cannot be delivered: choose t or tg, in which every household has a contract"
-        )
-    tasks = [(day, s) for day in days for s in (scenario, Scenario.B)]
-    outcomes = in_parallel(_plan, tasks, jobs, tell)
+    if scenario is Scenario.B:
+        raise InputError("scenario b cannot be delivered: nobody is told a plan; choose t, g or tg")
+    tasks = [Point.of(day, s) for day in days for s in (scenario, Scenario.B)]
+    outcomes = play(tasks, folder, jobs, tell)
     for outcome in outcomes:
         if outcome.failure is not None:
-            raise InfeasibleError(f"{outcome.failure}; without a plan nothing can be delivered")
+            error = InfeasibleError if outcome.failure_status == InfeasibleError.exit_status else SolverError
+            raise error(f"{outcome.failure}; without a plan nothing can be delivered")
     return tuple(DayPlan(day, outcomes[2 * k], outcomes[2 * k + 1]) for k, day in enumerate(days))
 
 
-def _plan(task: tuple[CommunityDay, Scenario]) -> DayOutcome:
-    return solve_day(*task)
-
-
 def live_through(
-    plans: Sequence[DayPlan], settings: Settings, jobs: int | None = None, tell: Tell = lambda *_: None
+    plans: Sequence[DayPlan],
+    settings: Settings,
+    folder: Path,
+    jobs: int | None = None,
+    tell: Tell = lambda *_: None,
 ) -> Uncertainty:
-    """Draws realities of planned days and delivers them."""
-    tasks = [(plan, settings, k, number) for k, plan in enumerate(plans) for number in range(settings.draws)]
-    results = in_parallel(deliver_draw, tasks, jobs, tell)
-    load, pv = (np.mean([errors[k] for _, errors in results]) for k in (0, 1))
-    draws = tuple(d for found, _ in results for d in found)
-    return Uncertainty(tuple(plans), settings, draws, float(load), float(pv))
+    """Draws realities of planned days and delivers them.
 
-
-def deliver_draw(task: tuple[DayPlan, Settings, int, int]) -> tuple[list[Draw], tuple[float, float]]:
-    """One reality of a day with all recourses, and its mean relative errors of load and PV."""
-    plan, settings, place, number = task
-    community = plan.community
-    reality = draw(community, settings.model, np.random.default_rng([settings.seed, place, number]))
-    found = []
-    for recourse in settings.recourses:
-        planned = _side(plan.community, plan.planned, reality, settings, recourse, settings.adder)
-        baseline = _side(plan.community, plan.baseline, reality, settings, recourse, 0.0)
-        found.append(Draw(community.day, number, recourse, planned, baseline))
-    forecast_load = sum(float(home.load_kw.sum()) for home in community.households)
-    forecast_pv = sum(float(home.pv_kw.sum()) for home in community.households)
-    load = np.array([home.load_kw for home in community.households])
-    pv = np.array([home.pv_kw for home in community.households])
-    errors = (
-        float(np.abs(reality.load_kw - load).sum()) / forecast_load if forecast_load else 0.0,
-        float(np.abs(reality.pv_kw - pv).sum()) / forecast_pv if forecast_pv else 0.0,
+    Args:
+        folder: where what is delivered is kept, and found again; see `play`.
+    """
+    tasks = [Delivery(plan, settings, k, number) for k, plan in enumerate(plans) for number in range(settings.draws)]
+    lived = play(tasks, folder, jobs, tell)
+    return Uncertainty(
+        tuple(plans),
+        settings,
+        draws=tuple(d for one in lived for d in one.draws),
+        load_error=float(np.mean([one.load_error for one in lived])),
+        pv_error=float(np.mean([one.pv_error for one in lived])),
     )
-    return found, errors
+
+
+@dataclass(frozen=True)
+class Lived:
+    """One reality of a day, delivered with all recourses."""
+
+    draws: tuple[Draw, ...]  # one for each recourse
+    load_error: float  # mean magnitude, relative to the load
+    pv_error: float
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One reality of a planned day that is to be delivered with all recourses; a `store.Task`."""
+
+    plan: DayPlan
+    settings: Settings
+    place: int  # of the day among the days
+    number: int
+
+    @property
+    def name(self) -> str:
+        planned = self.plan.planned
+        return f"{Point.of(self.plan.community, planned.scenario).name}_draw{self.number}_{self.fingerprint[:16]}"
+
+    @property
+    def effort(self) -> int:
+        return 0  # all alike
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the day, how it is planned and how it turns out; not of how many draws there are besides."""
+        told = {"settings": to_fields(replace(self.settings, draws=0)), "place": self.place, "number": self.number}
+        return fingerprint(self.plan.community, told, *DELIVERED_BY)
+
+    def solve(self) -> Lived:
+        community, settings = self.plan.community, self.settings
+        reality = draw(community, settings.model, np.random.default_rng([settings.seed, self.place, self.number]))
+        found = []
+        for recourse in settings.recourses:
+            planned = _side(community, self.plan.planned, reality, settings, recourse, settings.adder)
+            baseline = _side(community, self.plan.baseline, reality, settings, recourse, 0.0)
+            found.append(Draw(community.day, self.number, recourse, planned, baseline))
+        load = np.array([home.load_kw for home in community.households])
+        pv = np.array([home.pv_kw for home in community.households])
+        return Lived(
+            tuple(found),
+            float(np.abs(reality.load_kw - load).sum() / load.sum()) if load.any() else 0.0,
+            float(np.abs(reality.pv_kw - pv).sum() / pv.sum()) if pv.any() else 0.0,
+        )
+
+    def read(self, fields: Mapping[str, Any]) -> Lived:
+        draws = tuple(
+            Draw(**row | {"recourse": Recourse(row["recourse"])} | {s: _read(row[s]) for s in ("planned", "baseline")})
+            for row in fields["draws"]
+        )
+        return Lived(draws, float(fields["load_error"]), float(fields["pv_error"]))
+
+
+def _read(side: Mapping[str, Any]) -> Side:
+    return Side(**{**side, **{name: np.array(side[name], dtype=float) for name in ("household_cost", "exchange_kw")}})
 
 
 def _side(
@@ -210,32 +320,45 @@ def _side(
     adder: float,
 ) -> Side:
     dt, prices = community.step_hours, community.prices
-    public_price = settings.public_price_on(community)
+    in_common = not outcome.scenario.has_contracts
     delivered: list[Delivered] = []
     for row, home in enumerate(community.households):
         schedule = outcome.households[row].schedule
+        planned_import = schedule["import_kw"] - schedule["feed_in_kw"]
         terms = Terms(
             prices=prices,
-            net_sold_kw=schedule["net_sold_kw"],
-            planned_import_kw=schedule["import_kw"] - schedule["feed_in_kw"],
+            net_sold_kw=schedule["injection_kw"] if in_common else schedule["net_sold_kw"],
+            planned_import_kw=np.zeros_like(planned_import) if in_common else planned_import,
             adder=adder,
-            public_price=public_price,
+            public_price=settings.public_price_on(community),
         )
         actual = _actual(community, row, reality, settings.model)
         delivered.append(deliver(home, schedule, actual, terms, recourse, dt))
     injection = np.array([d.injection_kw for d in delivered])
     flow = power_flow(community.feeder, injection, _reactive(community, outcome, reality))
-    loss_cost = dt * prices.import_price * flow.losses_kw
-    trades = np.array([home.trade_cost for home in outcome.households])
-    own = np.array([d.cost for d in delivered])
     deviations = np.array([d.deviation_kw for d in delivered])
+    supply = np.array([d.supply for d in delivered])
+    public = np.array([d.public for d in delivered])
+    loss_cost = dt * prices.import_price * flow.losses_kw
+    if in_common:
+        netted = np.abs(flow.import_kw - outcome.exchange_kw)
+        adders = dt * adder * (by_magnitude(deviations) @ netted)
+        bought, fed_in = np.maximum(flow.import_kw, 0), np.maximum(-flow.import_kw, 0)
+        bill = float(dt * np.sum(prices.import_price * bought - prices.feed_in_price * fed_in))
+        asked = supply + np.array([home.import_cost for home in outcome.households])
+        bills = asked - (asked.sum() - bill) * by_magnitude(np.abs(injection).sum(axis=1))
+    else:
+        netted = np.abs(deviations.sum(axis=0))
+        adders = np.array([d.adder for d in delivered])
+        trades = np.array([home.trade_cost for home in outcome.households])
+        bills = supply + trades + by_magnitude(injection) @ loss_cost
     return Side(
-        household_cost=own + trades + loss_shares(injection) @ loss_cost,
-        adder=sum(d.adder for d in delivered),
-        public=sum(d.public for d in delivered),
+        household_cost=bills + adders + public,
+        adder=float(adders.sum()),
+        public=float(public.sum()),
         losses=float(loss_cost.sum()),
         deviation_kwh=float(dt * np.abs(deviations).sum()),
-        netted_kwh=float(dt * np.abs(deviations.sum(axis=0)).sum()),
+        netted_kwh=float(dt * netted.sum()),
         public_kwh=sum(d.public_kwh for d in delivered),
         exchange_kw=flow.import_kw,
         voltage_min_pu=float(flow.voltage_pu.min()),

@@ -9,7 +9,8 @@ import pytest
 
 from gridpact.cli import main
 from gridpact.market.scenario import Scenario
-from gridpact.study.weeks import page, play
+from gridpact.study.weeks import page
+from gridpact.study.weeks.plan import Order, Trace
 
 from .conftest import SUMMER_DAY, two_days
 
@@ -32,9 +33,11 @@ def test_a_study_from_a_community_file(
     assert sorted(path.name for path in (tmp_path / "out" / "days").iterdir()) == [
         f"{SUMMER_DAY}_b.json",
         f"{SUMMER_DAY}_t.json",
+        f"{SUMMER_DAY}_t_gaps.json",
     ]
     before = (tmp_path / "out" / "study.json").read_bytes()
-    monkeypatch.setattr(play, "solve", lambda order: pytest.fail(f"{order.name} was solved again"))
+    for task in (Order, Trace):
+        monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     assert main([*command, "--json"]) == 0
     assert (tmp_path / "out" / "study.json").read_bytes() == before
     fields = json.loads(capsys.readouterr().out)

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gridpact.market.scenario import Scenario
@@ -17,6 +18,7 @@ from gridpact.study.weeks.plan import Settings
 from gridpact.study.weeks.plots import PLOTS, plots_of
 from gridpact.study.weeks.tables import CSV_FILES, put_tables
 from gridpact.study.weeks.totals import Study
+from gridpact.study.weeks.words import answers, captions
 
 from ..test_report import HOSTILE, Page
 from .conftest import SUMMER_DAY, WINTER_DAY
@@ -100,6 +102,9 @@ def test_csv_and_json_say_the_same(written: Path, study: Study) -> None:
     assert len(table["households.csv"]) == 24
     assert len(table["fairness.csv"]) == 30
     assert len(table["steps.csv"]) == 32
+    assert len(table["gaps.csv"]) == sum(len(gaps) for gaps in study.gaps.values())
+    last = [row for row in table["gaps.csv"] if (row["day"], row["scenario"]) == (summer.days[0], "TG")][-1]
+    assert float(last["gap"]) == pytest.approx(study.gaps[summer.days[0], Scenario.TG][-1])
     assert fields["checks_held"] is True
     assert {row["checks_held"] for row in table["days.csv"]} == {"yes"}
 
@@ -125,6 +130,34 @@ def test_a_day_without_a_plan_is_told(study: Study, tmp_path: Path) -> None:
         "fairness": {},
     }
     assert reason in (tmp_path / "days.csv").read_text()
+
+
+def test_convergence_shows_the_gap_where_a_day_was_traced(study: Study) -> None:
+    """Two rows: residuals of every day, and gaps with the report's 0.8 % and the stop, a line and a mark a period."""
+    traced, untraced = (PLOTS["convergence"](s) for s in (study, replace(study, gaps={})))
+    assert (len(traced.axes), len(untraced.axes)) == (6, 3)
+    for axes in traced.axes[3:]:
+        levels = [
+            line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1 and line.get_marker() != "o"
+        ]
+        assert {0.8, 0.1} <= {round(float(level), 6) for level in levels}
+        assert sum(line.get_marker() == "o" for line in axes.lines) == len(study.counted)
+        assert axes.get_yscale() == "log"
+
+
+def test_loading_is_shown_against_the_rating_where_there_is_one(study: Study) -> None:
+    rating = np.full(len(study.outcomes[0].current_a), 142.0)
+    rated = replace(study, outcomes=tuple(replace(o, rating_a=rating) for o in study.outcomes))
+    for shown, label, said in (
+        (study, "current, A", "none for lines"),
+        (rated, "% of its rating", "the ratings of lines"),
+    ):
+        figure = PLOTS["network"](shown)
+        assert label in figure.axes[2].get_ylabel()
+        assert said in captions(shown)["network"]
+    assert [text.get_text() for text in figure.axes[2].texts] == ["rating: 142 A"]
+    highest = max(float(o.current_a.max()) for o in study.outcomes if o.scenario is Scenario.B)
+    assert f"{100 * highest / 142:.0f} % in B" in " ".join(answers(rated)["Does it spare the grid?"])
 
 
 def test_plots_of_fewer_scenarios(study: Study) -> None:

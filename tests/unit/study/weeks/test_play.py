@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gridpact.community.model import CommunityDay, Prices
@@ -14,8 +15,7 @@ from gridpact.community.read import Community, read_community
 from gridpact.errors import InputError
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.study.day import DayOutcome
-from gridpact.study.weeks import play as module
-from gridpact.study.weeks.plan import Order, Settings, by_season, chosen_days, orders, rows_of_days
+from gridpact.study.weeks.plan import Order, Settings, Trace, by_season, chosen_days, orders, rows_of_days, traces
 from gridpact.study.weeks.play import play
 from gridpact.study.weeks.store import kept, to_fields
 from gridpact.study.weeks.totals import Study
@@ -64,13 +64,26 @@ def test_what_is_kept_is_what_was_solved(study: Study, community: Community, day
 def test_finished_days_are_not_solved_again(
     study: Study, community: Community, days_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(module, "solve", lambda order: pytest.fail(f"{order.name} was solved again"))
-    again = play(
-        orders(community, community.days, Settings()), days_folder, 1, lambda order, _: told.append(order.name)
-    )
+    told: list[tuple[int, int]] = []
+    for task in (Order, Trace):
+        monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
+    planned = orders(community, community.days, Settings())
+    again = play(planned, days_folder, 1, lambda *done: told.append(done))
     assert [to_fields(outcome) for outcome in again] == [to_fields(outcome) for outcome in study.outcomes]
-    assert len(told) == len(study.outcomes)
+    assert told == [(len(planned), len(planned))]
+    drawn = traces(planned, community.days)
+    for trace, gaps in zip(drawn, play(drawn, days_folder, 1), strict=True):
+        np.testing.assert_array_equal(gaps, study.gaps[trace.of.community.day, trace.of.scenario])
+
+
+def test_gaps_end_where_the_day_ends(study: Study) -> None:
+    """A trace negotiates anew, and its last iterate is the plan that the day carried out."""
+    assert {scenario for _, scenario in study.gaps} == {Scenario.G, Scenario.T, Scenario.TG}
+    for (day, scenario), gaps in study.gaps.items():
+        outcome = study.of_day(day, scenario)
+        assert len(gaps) == outcome.iterations
+        # a household that trades states whole Wh, and solves its day once more for them
+        assert gaps[-1] == pytest.approx(outcome.gap, abs=1e-5)
 
 
 def test_broken_and_foreign_files_are_solved_again(
@@ -83,11 +96,11 @@ def test_broken_and_foreign_files_are_solved_again(
         (tmp_path / "days" / f"{order.name}.json").write_text(text)
     solved: list[str] = []
 
-    def solve(order: Order) -> DayOutcome:
-        solved.append(order.name)
-        return study.of_day(order.community.day, order.scenario)
+    def solve(self: Order) -> DayOutcome:
+        solved.append(self.name)
+        return study.of_day(self.community.day, self.scenario)
 
-    monkeypatch.setattr(module, "solve", solve)
+    monkeypatch.setattr(Order, "solve", solve)
     play(planned, tmp_path, 1)
     assert sorted(solved) == sorted(order.name for order in planned)
     solved.clear()
@@ -112,6 +125,30 @@ def test_the_fingerprint_is_of_all_that_counts(tiny3: CommunityDay) -> None:
     # the baseline is on no chain, and which scenarios it is compared with changes nothing about it
     alone = Order(tiny3, Scenario.B, Settings())
     assert alone.fingerprint == Order(tiny3, Scenario.B, Settings((Scenario.B,), chain="anvil")).fingerprint
+
+
+def test_a_year_that_was_interrupted_goes_on(
+    study: Study, community: Community, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As --year plans it: all days in B, T and TG. What was finished before the interruption is not solved again."""
+    settings = Settings((Scenario.B, Scenario.T, Scenario.TG))
+    planned = orders(community, chosen_days(community, None, year=True), settings)
+    solved: list[str] = []
+
+    def solve(self: Order) -> DayOutcome:
+        if len(solved) == 3:
+            raise KeyboardInterrupt
+        solved.append(self.name)
+        return study.of_day(self.community.day, self.scenario)
+
+    monkeypatch.setattr(Order, "solve", solve)
+    with pytest.raises(KeyboardInterrupt):
+        play(planned, tmp_path, 1)
+    before = list(solved)
+    solved.clear()
+    play(planned, tmp_path, 1)
+    assert len(before) == len(solved) == 3
+    assert sorted(before + solved) == sorted(order.name for order in planned)
 
 
 def test_days_with_one_file_name_are_refused(tiny3: CommunityDay) -> None:

@@ -82,6 +82,23 @@ def test_voltages_outside_are_counted_in_hours(study: Study) -> None:
     assert totals.voltage_pu == (0.94, 1.06)
 
 
+def test_loading_is_of_the_lines_that_have_a_rating(study: Study) -> None:
+    """tiny3's lines have none. With 20 A on the first and none on the second, 15 A there are 75 %, 30 A here none."""
+    day = study.of_day(SUMMER_DAY, Scenario.B)
+    assert day.loading is None
+    assert Totals(Scenario.B, (day,)).loading is None
+    current = np.ones_like(day.current_a)
+    current[0, 1], current[1, 2], current[2, 3] = 15.0, 30.0, 24.0
+    rated = replace(day, current_a=current, rating_a=np.array([20.0, np.nan, 40.0]))
+    assert rated.loading is not None
+    np.testing.assert_allclose(rated.loading, [0.05, 0.75, 0.05, 0.6])
+    totals = Totals(Scenario.B, (rated,))
+    assert (totals.current_a, totals.loading) == (30.0, 0.75)
+    lines = {line.name: line for line in energy_lines()}
+    assert lines["Highest loading of a line"].ours(totals) == pytest.approx(75)
+    assert lines["Highest current of a line"].ours(totals) == 30
+
+
 def test_a_day_without_a_plan_counts_in_no_scenario(study: Study) -> None:
     outcomes = tuple(
         replace(o, failure="no plan", failure_status=3, households=()) if (o.day, o.scenario) == failed else o

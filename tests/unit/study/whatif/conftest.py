@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gridpact.community.model import CommunityDay
@@ -19,25 +21,37 @@ def tiny() -> CommunityDay:
 
 
 @pytest.fixture(scope="session")
-def shares(tiny: CommunityDay) -> Penetration:
-    return penetration.penetrate(
-        [tiny], penetration.Settings(mixes=(Mix.PV,), shares=(0.0, 1 / 3, 1.0), seed=2), jobs=1
-    )
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all of them keep what is finished."""
+    return tmp_path_factory.mktemp("finished")
 
 
 @pytest.fixture(scope="session")
-def plans(tiny: CommunityDay) -> tuple[DayPlan, ...]:
-    return uncertainty.plan_days([tiny], Scenario.TG, 1, lambda *_: None)
+def shares(tiny: CommunityDay, finished: Path) -> Penetration:
+    settings = penetration.Settings(mixes=(Mix.PV,), shares=(0.0, 1 / 3, 1.0), seed=2)
+    return penetration.penetrate([tiny], settings, finished, jobs=1)
 
 
 @pytest.fixture(scope="session")
-def lived(plans: tuple[DayPlan, ...]) -> Uncertainty:
-    return uncertainty.live_through(plans, uncertainty.Settings(draws=3), jobs=1)
+def plans(tiny: CommunityDay, finished: Path) -> tuple[DayPlan, ...]:
+    return uncertainty.plan_days([tiny], Scenario.TG, finished, jobs=1)
 
 
 @pytest.fixture(scope="session")
-def varied(tiny: CommunityDay) -> Sensitivity:
+def lived(plans: tuple[DayPlan, ...], finished: Path) -> Uncertainty:
+    return uncertainty.live_through(plans, uncertainty.Settings(draws=3), finished, jobs=1)
+
+
+@pytest.fixture(scope="session")
+def common(tiny: CommunityDay, finished: Path) -> Uncertainty:
+    """G, in which the community has one plan at the grid connection."""
+    plans = uncertainty.plan_days([tiny], Scenario.G, finished, jobs=1)
+    return uncertainty.live_through(plans, uncertainty.Settings(Scenario.G, draws=3), finished, jobs=1)
+
+
+@pytest.fixture(scope="session")
+def varied(tiny: CommunityDay, finished: Path) -> Sensitivity:
     """On lines of 150 times the impedance, tiny3 has no plan."""
     delivery = uncertainty.Settings(recourses=sensitivity.RECOURSES, draws=2)
     values = {Parameter.FEED_IN: (0.5, 1.0), Parameter.LINES: (150.0,)}
-    return sensitivity.vary([tiny], sensitivity.Settings(values, (0.0, 0.1), delivery), jobs=1)
+    return sensitivity.vary([tiny], sensitivity.Settings(values, (0.0, 0.1), delivery), finished, jobs=1)

@@ -79,6 +79,18 @@ def test_uncertainty(lived: Uncertainty, tmp_path: Path) -> None:
     assert saved == pytest.approx(lived.savings(Recourse.ROLLING), abs=1e-8)
 
 
+def test_uncertainty_in_g(common: Uncertainty, tmp_path: Path) -> None:
+    text = check(uncertainty_page(common), tmp_path / "out")
+    assert "Who keeps what is left" in text
+    assert "Trades stand as agreed" not in text
+    table = rows(tmp_path / "out" / "households.csv")
+    rules = list(common.shared(Recourse.ROLLING))
+    assert [row["sharing"] for row in table if row["household"] == "ann"] == rules * len(Recourse)
+    for rule in rules:
+        told = [float(r["saving_mean"]) for r in table if (r["sharing"], r["recourse"]) == (rule, "rolling")]
+        assert sum(told) == pytest.approx(np.mean(common.savings(Recourse.ROLLING)), abs=1e-6)
+
+
 def test_folder_is_replaced_by_its_like_only(lived: Uncertainty, shares: Penetration, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     page = replace(uncertainty_page(lived), pictures=())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,26 +14,60 @@ from gridpact.errors import InfeasibleError, InputError
 from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import Scenario
 from gridpact.study.day import solve_day
-from gridpact.study.whatif import uncertainty
+from gridpact.study.weeks.play import play
+from gridpact.study.weeks.store import to_fields
+from gridpact.study.whatif import penetration, sensitivity, uncertainty
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.forecast import ErrorModel
 from gridpact.study.whatif.penetration import Mix, Penetration, community_at
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
-from gridpact.study.whatif.sweep import DayFigures, PointFigures, in_parallel
-from gridpact.study.whatif.uncertainty import DayPlan, Uncertainty
+from gridpact.study.whatif.sweep import DayFigures, Point, PointFigures
+from gridpact.study.whatif.uncertainty import DayPlan, Delivery, Uncertainty
 
 CERTAIN = ErrorModel(load=0, pv=0, cars=False)
 
 
-def double(number: int) -> int:
-    return 2 * number
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_results_come_in_the_order_of_the_tasks(jobs: int) -> None:
+def test_finished_points_and_draws_are_not_solved_again(
+    tiny: CommunityDay,
+    shares: Penetration,
+    varied: Sensitivity,
+    lived: Uncertainty,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for task in (Point, Delivery):
+        monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     told: list[tuple[int, int]] = []
-    assert in_parallel(double, list(range(5)), jobs, lambda *done: told.append(done)) == [0, 2, 4, 6, 8]
-    assert told == [(k, 5) for k in range(1, 6)]
+    again = penetration.penetrate([tiny], shares.settings, finished, 1, lambda *done: told.append(done))
+    assert again.points == shares.points
+    assert told == [(6, 6)]
+    anew = sensitivity.vary([tiny], varied.settings, finished, 1)
+    assert [p.figures for p in anew.points] == [p.figures for p in varied.points]
+    plans = uncertainty.plan_days([tiny], Scenario.TG, finished, 1)
+    fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), finished, 1)
+    assert to_fields(fewer.draws) == to_fields([d for d in lived.draws if d.number < 2])
+
+
+def test_draws_are_kept_by_all_that_they_depend_on(plans: tuple[DayPlan, ...], lived: Uncertainty) -> None:
+    first = Delivery(plans[0], lived.settings, 0, 0)
+    assert Delivery(plans[0], replace(lived.settings, draws=99), 0, 0).name == first.name
+    others = [
+        Delivery(plans[0], replace(lived.settings, adder=0.06), 0, 0),
+        Delivery(plans[0], replace(lived.settings, seed=2), 0, 0),
+        Delivery(plans[0], replace(lived.settings, model=CERTAIN), 0, 0),
+        Delivery(plans[0], replace(lived.settings, recourses=(Recourse.NONE,)), 0, 0),
+        Delivery(plans[0], replace(lived.settings, scenario=Scenario.T), 0, 0),
+        Delivery(plans[0], lived.settings, 1, 0),
+        Delivery(plans[0], lived.settings, 0, 1),
+    ]
+    assert len({task.fingerprint for task in (first, *others)}) == 8
+    assert len({task.name for task in (first, *others)}) == 8
+
+
+def test_communities_that_are_alike_are_solved_once(tiny: CommunityDay, tmp_path: Path) -> None:
+    same = [Parameter.CHI.at(tiny, tiny.trading_coefficient), Parameter.LINES.at(tiny, 1.0)]
+    play([Point.of(community, Scenario.B) for community in (tiny, *same)], tmp_path, 1)
+    assert len(list((tmp_path / "days").iterdir())) == 1
 
 
 # ---------------------------------------------------------------------- penetration
@@ -73,6 +108,14 @@ def test_points_without_a_plan_are_told() -> None:
     assert PointFigures((replace(good, gap=-0.003), good)).gap == 0.003
     assert PointFigures((replace(good, checks_held=False),)).verdict == "a check failed"
     assert PointFigures((replace(good, converged=False),)).verdict == "not agreed"
+
+
+def test_what_is_no_answer_is_told_from_what_has_none() -> None:
+    """No feasible plan is an answer; a failed check, a round without agreement and a failed solver are none."""
+    good, none = DayFigures("1", Scenario.TG), DayFigures("1", Scenario.TG, failure="no plan", failure_status=3)
+    assert PointFigures((good, none)).checks_held
+    for bad in (replace(good, checks_held=False), replace(good, converged=False), replace(none, failure_status=1)):
+        assert not PointFigures((good, bad)).checks_held
 
 
 # ---------------------------------------------------------------------- sensitivity
@@ -117,10 +160,13 @@ def test_adders_eat_the_saving_of_the_same_draws(varied: Sensitivity) -> None:
 # ---------------------------------------------------------------------- uncertainty
 
 
-def test_certain_forecasts_leave_the_whole_saving(plans: tuple[DayPlan, ...]) -> None:
+@pytest.mark.parametrize("scenario", [Scenario.TG, Scenario.G])
+def test_certain_forecasts_leave_the_whole_saving(tiny: CommunityDay, finished: Path, scenario: Scenario) -> None:
     """With devices as planned nothing at all is lost; planned anew the baseline may pick another of its optima."""
-    settings = uncertainty.Settings(model=CERTAIN, adder=0.5, draws=1)
-    lived = uncertainty.live_through(plans, settings, jobs=1)
+    settings = uncertainty.Settings(scenario, model=CERTAIN, adder=0.5, draws=1)
+    plans = uncertainty.plan_days([tiny], scenario, finished, 1)
+    lived = uncertainty.live_through(plans, settings, finished, jobs=1)
+    np.testing.assert_allclose(lived.household_savings(Recourse.NONE)[0], lived.planned_household_savings, atol=1e-6)
     assert (lived.load_error, lived.pv_error) == (0, 0)
     assert lived.savings(Recourse.NONE)[0] == pytest.approx(lived.planned_saving, abs=1e-6)
     for recourse in (Recourse.ROLLING, Recourse.HINDSIGHT):
@@ -129,17 +175,19 @@ def test_certain_forecasts_leave_the_whole_saving(plans: tuple[DayPlan, ...]) ->
         assert d.planned.adder == pytest.approx(0, abs=1e-4)  # 0.5 EUR/kWh of what a solver leaves open
 
 
-def test_draws_differ_and_are_the_same_again(plans: tuple[DayPlan, ...], lived: Uncertainty) -> None:
-    again = uncertainty.live_through(plans, lived.settings, jobs=1)
+def test_draws_differ_and_are_the_same_again(plans: tuple[DayPlan, ...], lived: Uncertainty, tmp_path: Path) -> None:
+    again = uncertainty.live_through(plans, lived.settings, tmp_path, jobs=1)
     for recourse in Recourse:
         np.testing.assert_array_equal(lived.savings(recourse), again.savings(recourse))
         assert len(set(lived.savings(recourse))) == lived.settings.draws
-    other = uncertainty.live_through(plans, replace(lived.settings, seed=9, draws=1), jobs=1)
+    other = uncertainty.live_through(plans, replace(lived.settings, seed=9, draws=1), tmp_path, jobs=1)
     assert other.savings(Recourse.NONE)[0] != lived.savings(Recourse.NONE)[0]
 
 
-def test_first_draws_do_not_depend_on_how_many_there_are(plans: tuple[DayPlan, ...], lived: Uncertainty) -> None:
-    fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), jobs=1)
+def test_first_draws_do_not_depend_on_how_many_there_are(
+    plans: tuple[DayPlan, ...], lived: Uncertainty, tmp_path: Path
+) -> None:
+    fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), tmp_path, jobs=1)
     np.testing.assert_array_equal(fewer.savings(Recourse.NONE), lived.savings(Recourse.NONE)[:2])
 
 
@@ -168,11 +216,36 @@ def test_errors_cost_something(lived: Uncertainty) -> None:
     assert 0.1 < lived.load_error < 0.4  # a normal with 0.3 has a mean magnitude of 0.24
 
 
-def test_only_households_with_contracts_can_be_delivered(tiny: CommunityDay) -> None:
-    with pytest.raises(InputError, match="scenario g cannot be delivered: choose t or tg"):
-        uncertainty.plan_days([tiny], Scenario.G, 1, lambda *_: None)
+def test_in_g_the_community_pays_for_what_passes_the_connection(common: Uncertainty) -> None:
+    """Worked out here from the power flow's exchange alone: tariff, and the adder on its distance from the plan."""
+    plan = common.plans[0]
+    prices, dt = plan.community.prices, plan.community.step_hours
+    for d in common.draws:
+        exchange = d.planned.exchange_kw
+        tariff = np.where(exchange > 0, prices.import_price, prices.feed_in_price)
+        away = dt * float(np.abs(exchange - plan.planned.exchange_kw).sum())
+        assert d.planned.netted_kwh == pytest.approx(away)
+        assert d.planned.adder == pytest.approx(0.05 * away)
+        assert d.planned.cost == pytest.approx(dt * float(np.sum(tariff * exchange)) + 0.05 * away + d.planned.public)
+    for recourse in Recourse:
+        assert np.array_equal(common.savings_if_netted(recourse), common.savings(recourse))
+        np.testing.assert_allclose(common.household_savings(recourse).sum(axis=1), common.savings(recourse), atol=1e-9)
 
 
-def test_day_without_a_plan_cannot_be_delivered(tiny: CommunityDay) -> None:
+def test_in_g_every_rule_shares_the_same_saving(common: Uncertainty) -> None:
+    for recourse in Recourse:
+        shared = common.shared(recourse)
+        assert list(shared) == ["G, by node prices", "G, equal parts", "G, by the baseline"]
+        for saved in shared.values():
+            assert saved.shape == (3, 3)  # draws, households
+            np.testing.assert_allclose(saved.sum(axis=1), common.savings(recourse), atol=1e-9)
+
+
+def test_nobody_can_deviate_from_the_baseline(tiny: CommunityDay, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="scenario b cannot be delivered: nobody is told a plan"):
+        uncertainty.plan_days([tiny], Scenario.B, tmp_path)
+
+
+def test_day_without_a_plan_cannot_be_delivered(tiny: CommunityDay, tmp_path: Path) -> None:
     with pytest.raises(InfeasibleError, match=r"voltage .* without a plan nothing can be delivered"):
-        uncertainty.plan_days([Parameter.LINES.at(tiny, 150.0)], Scenario.TG, 1, lambda *_: None)
+        uncertainty.plan_days([Parameter.LINES.at(tiny, 150.0)], Scenario.TG, tmp_path, 1)
