@@ -11,10 +11,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from chains import skip_without
 
-from e2e.conftest import Shell, needs
+from e2e.conftest import Shell
 
-pytestmark = needs("ganache")
+skip_without("ganache")
 
 KEYS: dict[str, type | tuple[type, ...]] = {
     "case": str, "day": str, "scenario": str, "chain": str, "households": int, "steps": int, "converged": bool,

@@ -9,13 +9,14 @@ import signal
 import urllib.request
 
 import pytest
+from chains import skip_without
 from integration.conftest import Deployed, anvil, deployed  # noqa: F401  (fixtures)
 
-from e2e.conftest import Shell, needs
+from e2e.conftest import Shell
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Phase
 
-pytestmark = needs("anvil")
+skip_without("anvil")
 
 
 def test_nodes_byHand(shell: Shell, deployed: Deployed) -> None:  # noqa: F811

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chains import skip_without
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError
 
-from gridpact.chain.networks import find_executable, open_network
-from gridpact.errors import InputError
+from gridpact.chain.networks import open_network
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = "contracts/Sample.sol"
@@ -125,10 +125,7 @@ def test_marks_keepTheSource(marked: tuple[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def printed(coverage: dict[str, Any], marked: tuple[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Makes a call, or sends a transaction, on Anvil; returns the branches that it printed."""
-    try:
-        find_executable("anvil")
-    except InputError as error:
-        pytest.skip(f"needs Anvil from node_modules: {error}")
+    skip_without("anvil")
     log = tmp_path_factory.mktemp("coverage") / "anvil.log"
     with open_network("anvil", log) as network:
         web3 = network.connect()

@@ -31,14 +31,13 @@ from gridpact.service.health import Health
 from gridpact.service.loop import Service
 from gridpact.service.settings import Settings, read_settings
 from gridpact.study.soak import PASSWORD, PHASE_SECONDS, Pilot
-from integration.conftest import anvil  # noqa: F401  (fixture)
 
 SECONDS = 60.0
 """To wait before something hangs."""
 
 
 @pytest.fixture(scope="module")
-def pilot(anvil: Network, tmp_path_factory: pytest.TempPathFactory) -> Pilot:  # noqa: F811
+def pilot(anvil: Network, tmp_path_factory: pytest.TempPathFactory) -> Pilot:
     return Pilot(anvil, tmp_path_factory.mktemp("pilot"))
 
 

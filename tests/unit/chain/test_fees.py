@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from chains import skip_without
 from web3 import Web3
 
 from gridpact.chain import fees
@@ -25,7 +26,7 @@ from gridpact.chain.fees import (
     gwei_text,
     read_fees,
 )
-from gridpact.chain.networks import Imitation, find_executable, open_imitation
+from gridpact.chain.networks import Imitation, open_imitation
 from gridpact.errors import ChainError, InputError
 
 SEPOLIA = 11155111
@@ -36,10 +37,7 @@ OTHER = "0x" + "12" * 20
 @pytest.fixture(scope="module")
 def chain() -> Iterator[Web3]:
     """A chain with Sepolia's id and rules."""
-    try:
-        find_executable("anvil")
-    except InputError:
-        pytest.skip("anvil is not installed")
+    skip_without("anvil")
     with open_imitation(Imitation(SEPOLIA)) as network:
         yield network.connect()
 

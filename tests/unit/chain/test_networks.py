@@ -12,10 +12,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from chains import skip_without
 
 from gridpact.chain import networks
 from gridpact.chain.account import address_of
-from gridpact.chain.networks import MANAGER_KEY, find_executable, open_network
+from gridpact.chain.networks import MANAGER_KEY, open_network
 from gridpact.chain.transport import connect
 from gridpact.errors import ChainError, InputError
 
@@ -24,10 +25,7 @@ STARTED = ["anvil", "ganache"]
 
 @pytest.fixture(params=STARTED)
 def name(request: pytest.FixtureRequest) -> str:
-    try:
-        find_executable(request.param)
-    except InputError:
-        pytest.skip(f"{request.param} is not installed")
+    skip_without(request.param)
     return str(request.param)
 
 

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from chains import skip_without
 from web3 import Web3
 from web3.types import RPCEndpoint, RPCResponse
 from websockets.sync.server import ServerConnection, serve
 
 from gridpact.chain.account import ChainAccount
-from gridpact.chain.networks import find_executable, open_network
+from gridpact.chain.networks import open_network
 from gridpact.chain.transport import Meter, WebSocketTransport
-from gridpact.errors import ChainError, InputError
+from gridpact.errors import ChainError
 
 
 class Flaky:
@@ -81,10 +82,7 @@ def test_meter_addsUp() -> None:
 @pytest.fixture
 def slow() -> Iterator[Web3]:
     """A chain that makes blocks on command only."""
-    try:
-        find_executable("anvil")
-    except InputError:
-        pytest.skip("anvil is not installed")
+    skip_without("anvil")
     with open_network("anvil") as network:
         yield network.connect()
 
@@ -150,10 +148,7 @@ class Lossy(WebSocketTransport):
 
 @pytest.mark.parametrize("automine", [True, False])
 def test_send_isOnceThoughAnswersAreLost(automine: bool) -> None:
-    try:
-        find_executable("anvil")
-    except InputError:
-        pytest.skip("anvil is not installed")
+    skip_without("anvil")
     with open_network("anvil") as network:
         web3 = network.connect()
         transport = Lossy(str(network.rpc_url).replace("http", "ws"), {"eth_sendRawTransaction"})
