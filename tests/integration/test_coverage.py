@@ -7,12 +7,12 @@ import json
 import re
 import runpy
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chains import skip_without
+from waiting import until
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError
 
@@ -134,7 +134,8 @@ def printed(coverage: dict[str, Any], marked: tuple[str, Any], tmp_path_factory:
         def new_lines(act: Any) -> set[tuple[int, bool]]:
             before = len(log.read_text())
             act()
-            time.sleep(0.2)
+            assert web3.client_version  # prints its name behind all that was printed before
+            until(lambda: "web3_clientVersion" in log.read_text()[before:])
             lines = log.read_text()[before:].splitlines()
             numbers = [int(line) - coverage["FIRST"] for line in lines if re.fullmatch("1[0-9]{30}", line)]
             return {(number // 2, number % 2 == 1) for number in numbers}

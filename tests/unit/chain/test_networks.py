@@ -7,12 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from chains import skip_without
+from waiting import until
 
 from gridpact.chain import networks
 from gridpact.chain.account import address_of
@@ -34,11 +34,8 @@ def answers(url: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(urlsplit(url).port or 0))) == 0
 
 
-def wait_for_silence(url: str, seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while answers(url) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not answers(url)
+def wait_for_silence(url: str) -> None:
+    until(lambda: not answers(url), f"{url} still answers")
 
 
 def test_open_endsWhatItStarted(name: str, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from chains import skip_without
+from chains import rpc, skip_without
+from waiting import until
 from web3 import Web3
 from web3.types import RPCEndpoint, RPCResponse
 from websockets.sync.server import ServerConnection, serve
@@ -87,10 +88,6 @@ def slow() -> Iterator[Web3]:
         yield network.connect()
 
 
-def rpc(web3: Web3, method: str, *parameters: Any) -> None:
-    web3.manager.request_blocking(method, list(parameters))  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def sender(slow: Web3) -> ChainAccount:
     key = "0x" + "42" * 32
@@ -112,10 +109,16 @@ def test_send_twiceIsOnce(slow: Web3, sender: ChainAccount) -> None:
 
 def test_settle_offersMore(slow: Web3, sender: ChainAccount) -> None:
     pending = sender.transfer(sender.address, 1)
-    timer = threading.Timer(0.8, lambda: rpc(slow, "evm_mine"))
-    timer.start()
+
+    def mine_a_later_version() -> None:
+        first = pending.hashes[0].to_0x_hex()
+        until(lambda: rpc(slow, "eth_getTransactionByHash", first) is None)  # another took its place
+        rpc(slow, "evm_mine")
+
+    miner = threading.Thread(target=mine_a_later_version)
+    miner.start()
     receipt = sender.settle(pending)
-    timer.join()
+    miner.join()
     assert receipt["status"] == 1
     assert receipt["transactionHash"] in pending.hashes[1:]  # a later version, at a higher fee
     rpc(slow, "evm_setAutomine", True)
