@@ -69,7 +69,7 @@ clean: ## remove everything that setup made
 
 $(STAMP)/python: requirements.txt requirements.lock
 	@deploy/check-tools python "$(PYTHON)"
-	@echo "Installing Python packages into $(VENV)"
+	@echo "Installing Python packages into $(VENV) (a few minutes)"
 	@mkdir -p $(STAMP)
 	@[ -x $(PY) ] || "$(PYTHON)" -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check wheel==0.47.0
@@ -89,7 +89,7 @@ $(STAMP)/node: package.json package-lock.json
 	@touch $@
 
 $(STAMP)/contracts: $(STAMP)/python $(STAMP)/node $(SOURCES) brownie-config.yaml deploy/solc deploy/brownie
-	@echo "Compiling the contracts"
+	@echo "Compiling the contracts (up to a minute)"
 # All of them: the order of functions in the bytecode depends on what is compiled together.
 	@mkdir -p .solcx && ln -sf ../deploy/solc .solcx/solc-v0.8.30
 	@deploy/brownie compile --all > build/compile.log 2>&1 || { cat build/compile.log >&2; exit 1; }

@@ -15,9 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gridpact.chain.networks import find_executable
-from gridpact.errors import InputError
-
 MARK = "GRIDPACT_TEST_MARK"
 
 
@@ -79,13 +76,3 @@ def shell() -> Iterator[Shell]:
         yield shell
         for process in shell.survivors():  # only after a failure
             process.kill()
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    """Skips where the chain's program is not installed."""
-    try:
-        find_executable(program)
-        missing = False
-    except InputError:
-        missing = True
-    return pytest.mark.skipif(missing, reason=f"{program} is not in node_modules: run `make setup`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.chain.account import address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
-from gridpact.chain.networks import ETHER, Network, find_executable, open_network
+from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.values import Setting, Theta
 from gridpact.community.model import CommunityDay
-from gridpact.errors import InputError
 from gridpact.market.baseline import baseline_net_kw
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import node_views
@@ -50,16 +49,6 @@ class Deployed:
         change(values)
         path.write_text(json.dumps(values))
         return path
-
-
-@pytest.fixture(scope="module")
-def anvil() -> Iterator[Network]:
-    try:
-        find_executable("anvil")
-    except InputError as error:
-        pytest.skip(f"needs Anvil from node_modules: {error}")
-    with open_network("anvil") as network:
-        yield network
 
 
 @pytest.fixture(scope="module")

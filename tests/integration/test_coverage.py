@@ -7,16 +7,16 @@ import json
 import re
 import runpy
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chains import skip_without
+from waiting import until
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError
 
-from gridpact.chain.networks import find_executable, open_network
-from gridpact.errors import InputError
+from gridpact.chain.networks import open_network
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = "contracts/Sample.sol"
@@ -125,10 +125,7 @@ def test_marks_keepTheSource(marked: tuple[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def printed(coverage: dict[str, Any], marked: tuple[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Makes a call, or sends a transaction, on Anvil; returns the branches that it printed."""
-    try:
-        find_executable("anvil")
-    except InputError as error:
-        pytest.skip(f"needs Anvil from node_modules: {error}")
+    skip_without("anvil")
     log = tmp_path_factory.mktemp("coverage") / "anvil.log"
     with open_network("anvil", log) as network:
         web3 = network.connect()
@@ -137,7 +134,8 @@ def printed(coverage: dict[str, Any], marked: tuple[str, Any], tmp_path_factory:
         def new_lines(act: Any) -> set[tuple[int, bool]]:
             before = len(log.read_text())
             act()
-            time.sleep(0.2)
+            assert web3.client_version  # prints its name behind all that was printed before
+            until(lambda: "web3_clientVersion" in log.read_text()[before:])
             lines = log.read_text()[before:].splitlines()
             numbers = [int(line) - coverage["FIRST"] for line in lines if re.fullmatch("1[0-9]{30}", line)]
             return {(number // 2, number % 2 == 1) for number in numbers}

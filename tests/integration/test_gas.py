@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from chains import skip_without
 
-from gridpact.chain.networks import find_executable
-from gridpact.errors import InputError
 from gridpact.study.gas import REFERENCE, Charge, Negotiation, Row, Size, main, measured, negotiated, targets
 from gridpact.study.gas import table as gas_table
 
@@ -18,10 +17,7 @@ SMALL = Size.of("4x24")
 
 @pytest.fixture(scope="module")
 def negotiation() -> Negotiation:
-    try:
-        find_executable("anvil")
-    except InputError as error:
-        pytest.skip(f"needs Anvil from node_modules: {error}")
+    skip_without("anvil")
     return negotiated(SMALL.community(), compared=False)
 
 

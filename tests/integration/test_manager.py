@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chains import skip_without
 from unit.chain.explorer_stub import running_stub
 from web3 import Web3
 
@@ -26,7 +27,7 @@ from gridpact.chain.explorer import EXPLORER_KEY
 from gridpact.chain.fees import ETHER, GWEI
 from gridpact.chain.inspection import inspect_deployment
 from gridpact.chain.keystore import create_keystore
-from gridpact.chain.networks import Imitation, find_executable, open_imitation
+from gridpact.chain.networks import Imitation, open_imitation
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement, decode_tariff
 from gridpact.chain.values import Phase
@@ -34,7 +35,6 @@ from gridpact.cli import main
 from gridpact.cli.watch import View
 from gridpact.community.model import CommunityDay
 from gridpact.deployment import Parameters
-from gridpact.errors import InputError
 from gridpact.launch import NodeFiles, run_node
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.view import node_views
@@ -86,10 +86,7 @@ def signals() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    try:
-        find_executable("anvil")
-    except InputError as error:
-        pytest.skip(f"needs Anvil from node_modules: {error}")
+    skip_without("anvil")
     folder = tmp_path_factory.mktemp("manager")
     key = new_key()
     create_keystore(folder / "manager.json", key, PASSWORD, scrypt_n=2**4)

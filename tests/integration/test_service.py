@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from waiting import SECONDS, until
 from web3 import Web3
 
 from gridpact.audit import audit_round
@@ -31,14 +32,10 @@ from gridpact.service.health import Health
 from gridpact.service.loop import Service
 from gridpact.service.settings import Settings, read_settings
 from gridpact.study.soak import PASSWORD, PHASE_SECONDS, Pilot
-from integration.conftest import anvil  # noqa: F401  (fixture)
-
-SECONDS = 60.0
-"""To wait before something hangs."""
 
 
 @pytest.fixture(scope="module")
-def pilot(anvil: Network, tmp_path_factory: pytest.TempPathFactory) -> Pilot:  # noqa: F811
+def pilot(anvil: Network, tmp_path_factory: pytest.TempPathFactory) -> Pilot:
     return Pilot(anvil, tmp_path_factory.mktemp("pilot"))
 
 
@@ -100,13 +97,6 @@ def outcome(pilot: Pilot, node: int, round_: int) -> dict[str, object]:
     until(path.exists, f"node {node} has not ended round {round_}")
     found: dict[str, object] = json.loads(path.read_text())
     return found
-
-
-def until(reached: Callable[[], bool], otherwise: str) -> None:
-    give_up = time.monotonic() + SECONDS
-    while not reached():
-        assert time.monotonic() < give_up, otherwise
-        time.sleep(0.02)
 
 
 def schedule(pilot: Pilot, node: int, day: str) -> dict[str, object]:
@@ -304,7 +294,7 @@ def test_service_thatWasAway_plansAlone(pilot: Pilot) -> None:
         pilot.write_forecasts(day := "2026-02-07")
         round_ = pilot.open_round(day)
         until(lambda: pilot.aggregator.progress().counter == 3, "they never declared")
-        assert services[1].health.phase == "declaring"
+        until(lambda: services[1].health.phase == "declaring", "its health does not say so")
         # Nobody waits in a test: node 3 is away, so the deadline is moved here.
         pilot.aggregator.web3.provider.make_request("evm_increaseTime", [PHASE_SECONDS + 1])  # type: ignore[arg-type]
         pilot.aggregator.web3.provider.make_request("evm_mine", [])  # type: ignore[arg-type]

@@ -141,7 +141,7 @@ def _new(arguments: argparse.Namespace) -> int:
     for remark in data.remarks:
         print(remark)
     _tell(community)
-    print(f"\nWritten to {arguments.out}. What is not measured is in households.csv and feeder.csv: look at it.")
+    print(f"\nWritten to {arguments.out}. What is not measured is in households.csv and feeder.csv: look at them.")
     print(f"Then: gridpact run --case {arguments.out}")
     return 0
 

@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from gridpact.study.summary import summary
 
     if not arguments.json:
-        print(f"gridpact: {community.title or community.name}, {day.day}, scenario {scenario.name}")
+        print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")
     with Progress() as progress:
         settings = RunSettings(
             scenario=scenario,

@@ -83,23 +83,30 @@ def _study(arguments: argparse.Namespace) -> int:
     from gridpact.study.weeks.tables import MARKER
     from gridpact.study.weeks.totals import Study
     from gridpact.study.weeks.words import answers, headline, left_out
+    from gridpact.study.words import count
 
     if not (folder / MARKER).exists() and (folder / "index.html").exists():
         raise InputError(f"'{folder}' holds an index.html that is of no study; choose another folder with --out")
     named = [day.strip() for day in arguments.days.split(",") if day.strip()] if arguments.days else None
     settings = Settings(scenarios, agreement, arguments.chain, arguments.relay)
-    planned = orders(community, chosen_days(community, named, arguments.year), settings)
+    days = chosen_days(community, named, arguments.year)
+    planned = orders(community, days, settings)
     if not arguments.json:
-        print(f"gridpact: {community.title or community.name}: {len(planned)} days and scenarios")
+        what = f"{count(len(days), 'day')} in {count(len(scenarios), 'scenario')}"
+        print(f"gridpact: {community.title or community.name}; {what}")
     if arguments.chain != "memory":
         jobs = jobs or 1  # its nodes are processes themselves
-    with tqdm(desc="Days", unit="day", file=sys.stderr, smoothing=0.1) as bar:
+    try:
+        with tqdm(desc="Plans", unit="plan", file=sys.stderr, smoothing=0.1) as bar:
 
-        def tell(done: int, count: int) -> None:
-            bar.total = count
-            bar.update(done - bar.n)
+            def tell(done: int, of: int) -> None:
+                bar.total = of
+                bar.update(done - bar.n)
 
-        outcomes = play(planned, folder, jobs, tell)
+            outcomes = play(planned, folder, jobs, tell)
+    except KeyboardInterrupt:
+        print(f"What is finished stays in {folder}; the same command goes on from there.", file=sys.stderr)
+        raise
     study = Study(community, settings, tuple(outcomes), arguments.year)
     if not study.counted:
         raise _nothing([(outcome.failure, outcome.failure_status) for outcome in outcomes if not outcome.feasible])

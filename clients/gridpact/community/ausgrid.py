@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from gridpact.community.meters import Gaps, Meter, MeterData, Readings, check_power, clock_changes, rounded_up
+from gridpact.community.meters import Gaps, Meter, MeterData, Readings, check_power, clock_changes, rounded_up, united
 from gridpact.community.model import Array
 from gridpact.community.tables import Row, rows_below, text_of
 from gridpact.errors import InputError
@@ -78,7 +78,7 @@ def read_ausgrid(paths: Sequence[Path], gaps: Gaps = Gaps.REFUSE, customers: Seq
         if names.count(name) > 1:
             files = ", ".join(path.name for path in paths)
             raise InputError(f"'{name}' is in more than one of {files}; give each customer's readings once")
-    data = MeterData(STEP_MINUTES, tuple(meters), tuple(dict.fromkeys(remarks)))
+    data = MeterData(STEP_MINUTES, tuple(meters), united(remarks))
     if customers:
         data = data.only(customers)
     if not meters:
@@ -186,7 +186,7 @@ def _meter(path: Path, customer: _Customer, gaps: Gaps, zone: ZoneInfo) -> tuple
             raise InputError(f"{path.name}: customer {number} has no row of {category} ({CATEGORIES[category]})")
     has = [category for category in CATEGORIES if energy[category]]
     everything = sorted({day for category in has for day in energy[category]})
-    remarks = []
+    remarks: list[str] = []
     left_out = []
     for k, day in enumerate(everything):
         lacking = [category for category in has if day not in energy[category]]
@@ -206,8 +206,7 @@ def _meter(path: Path, customer: _Customer, gaps: Gaps, zone: ZoneInfo) -> tuple
         if lacking:
             left_out.append(day)
     changed = [day for day in everything if clock_changes(day, zone)]
-    if changed:
-        remarks.append(f"Left out, since the clock changed: {', '.join(day.isoformat() for day in changed)}.")
+    remarks += [f"Left out, since the clock changed: {day.isoformat()}." for day in changed]
     if left_out:
         shown = ", ".join(day.isoformat() for day in left_out[:6])
         remarks.append(f"Left out, since customer {number} lacks a category: {shown}.")

@@ -185,8 +185,7 @@ class Readings:
         if changed:
             keep = ~np.isin(minutes // DAY_MINUTES, list(changed))
             minutes, rows, values = minutes[keep], rows[keep], values[keep]
-            days = ", ".join(_day(day) for day in sorted(changed))
-            remarks.append(f"Left out, since the clock changed: {days}.")
+            remarks += [f"Left out, since the clock changed: {_day(day)}." for day in sorted(changed)]
             if len(minutes) < 2:
                 raise InputError(f"{where}: has no day but that on which the clock changed")
         self._no_duplicates(minutes, rows, zone)
@@ -205,7 +204,8 @@ class Readings:
 
         minutes, values, filled = self._without_gaps(minutes, rows, values, step, changed, gaps)
         if filled:
-            remarks.append(f"Filled with a line between their neighbours: {filled} readings of '{self.household}'.")
+            readings = "1 reading" if filled == 1 else f"{filled} readings"
+            remarks.append(f"Filled with a line between their neighbours: {readings} of '{self.household}'.")
         whole = DAY_MINUTES // step
         day_of = minutes // DAY_MINUTES
         result: dict[str, Array] = {}
@@ -217,7 +217,7 @@ class Readings:
                 partial.append(_day(int(day)))
         if partial:
             shown = ", ".join(partial[:6]) + (f" and {len(partial) - 6} more" if len(partial) > 6 else "")
-            remarks.append(f"Left out, since not all readings of '{self.household}' are there: {shown}.")
+            remarks.append(f"Left out, since not all readings are there: {shown} of '{self.household}'.")
         if not result:
             raise InputError(f"{where}: has no day with all its {whole} readings of {step} minutes")
         return step, result, remarks
@@ -265,6 +265,15 @@ class Readings:
         minutes, values = np.concatenate([minutes, missing]), np.concatenate([values, lines])
         order = np.argsort(minutes)
         return minutes[order], values[order], len(missing)
+
+
+def united(remarks: Sequence[str]) -> tuple[str, ...]:
+    """Remarks of all households, each once; those alike up to a colon as one."""
+    said: dict[str, dict[str, None]] = {}
+    for remark in remarks:
+        what, colon, of = remark.removesuffix(".").partition(": ")
+        said.setdefault(what + colon, {})[of] = None
+    return tuple(f"{what}{', '.join(of)}." for what, of in said.items())
 
 
 def check_power(file: str, household: str, power_kw: dict[str, Array]) -> None:

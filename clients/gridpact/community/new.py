@@ -116,7 +116,7 @@ def write_community(data: MeterData, days: Sequence[str], tariff: Tariff, of: Ne
                 f"there is no household '{name}' that could get a battery or a car; there are {', '.join(names)}"
             )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"'{folder}' exists and is not empty; choose another folder with --out, or remove it")
+        raise InputError(f"'{folder}' is there already; choose another folder with --out, or remove it")
     try:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))

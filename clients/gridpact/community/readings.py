@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from gridpact.community.meters import Gaps, Meter, MeterData, Readings, check_power, rounded_up
+from gridpact.community.meters import Gaps, Meter, MeterData, Readings, check_power, rounded_up, united
 from gridpact.community.model import Array
 from gridpact.community.tables import Row, rows
 from gridpact.errors import InputError
@@ -98,7 +98,7 @@ def _read_wide(path: Path, how: HowToRead, pv: Path | None) -> MeterData:
             raise InputError(f"'{name}' has no day with readings in both {path.name} and {pv.name if pv else ''}")
         meters.append(_meter(name, {day: by_day[day] for day in days}, {day: of_pv[day] for day in days if of_pv}))
     remarks += _sizes(meters)
-    return MeterData(step, tuple(meters), tuple(dict.fromkeys(remarks)))
+    return MeterData(step, tuple(meters), united(remarks))
 
 
 def _columns(path: Path, how: HowToRead, what: str) -> tuple[int, dict[str, dict[str, Array]], list[str]]:
@@ -185,7 +185,7 @@ def _read_long(path: Path, how: HowToRead) -> MeterData:
         meters.append(_meter(name, load, pv))
     assert step is not None
     remarks += _sizes(meters)
-    return MeterData(step, tuple(meters), tuple(dict.fromkeys(remarks)))
+    return MeterData(step, tuple(meters), united(remarks))
 
 
 def _units(path: Path, columns: Sequence[str]) -> list[tuple[str, str]]:

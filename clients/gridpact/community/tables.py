@@ -74,7 +74,7 @@ def rows(path: Path, required: Sequence[str], optional: Sequence[str] | None = (
     """
     lines = _cells(path)
     if not lines:
-        raise InputError(f"{path.name} is empty; its first row must name the columns {', '.join(required)}")
+        raise InputError(f"{path.name} is empty; its first row must name the columns, among them {', '.join(required)}")
     header = [name.strip() for name in lines[0]]
     for column in required:
         if column not in header:
@@ -111,7 +111,10 @@ def _rows(file: str, first: int, header: Sequence[str], lines: Sequence[Sequence
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
-            raise InputError(f"{file}, row {number}: has {len(cells)} cells, the header has {len(header)}")
+            hint = (
+                "; if its decimals are commas, columns need semicolons between them" if len(cells) > len(header) else ""
+            )
+            raise InputError(f"{file}, row {number}: has {len(cells)} cells, the header has {len(header)}{hint}")
         yield Row(file, number, dict(zip(header, cells, strict=True)))
 
 
@@ -136,8 +139,10 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"the file '{path}' does not exist; correct its name") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the file '{path}' cannot be read as text: {error}") from None
+    except OSError as error:
+        raise InputError(f"the file '{path}' cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"the file '{path}' is no text in UTF-8; save it as such") from None
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ import numpy as np
 
 from gridpact.admm.agent import Agent
 from gridpact.admm.levels import Levels, negotiate_levels
-from gridpact.admm.memory import negotiate
-from gridpact.admm.parameters import Penalties, Resolution
+from gridpact.admm.parameters import Resolution
 from gridpact.community.grown import feeders, grown
 from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.read import read_community
@@ -34,10 +33,10 @@ from gridpact.files import write_atomically
 from gridpact.market.baseline import baseline_net_kw
 from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import node_views
 from gridpact.run import RunSettings, run
 from gridpact.study.convergence import MOST_ITERATIONS, Day, Measured, Negotiation, measure, plan_of, table
 from gridpact.study.gas import Size, measured, negotiated
+from gridpact.study.markdown import markdown
 
 CASES = ("fontana16", "amsterdam16", "stress16")
 CHAINS = ("anvil", "ganache", "eth-tester")
@@ -78,11 +77,7 @@ def iterations_of(cases: Sequence[str], say: Callable[[str], None]) -> list[Meas
 
 def summary(rows: Sequence[Measured]) -> str:
     """What matters of the days, over all cases on feeders where a plan is always feasible, and over stress16."""
-    lines = [
-        "| days | scenario | to 0.8 %: median, 90 %, most | to 0.1 %: median, 90 %, most "
-        "| stop / needed for 0.1 %, median | gap at stop, most |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     for name, of_stress in (("fontana16, amsterdam16", False), ("stress16", True)):
         for scenario in (Scenario.T, Scenario.TG, Scenario.G):
             some = [
@@ -98,9 +93,13 @@ def summary(rows: Sequence[Measured]) -> str:
             figures = [f"{np.median(n):g}, {np.quantile(n, 0.9):.3g}, {max(n)}" for n in (coarse, fine)]
             worst = max(abs(row.gap_at_stop) for row in some)
             lines.append(
-                f"| {len(some)} of {name} | {scenario.name} | {figures[0]} | {figures[1]} | {ratio:.2f} | {worst:.3%} |"
+                f"{len(some)} of {name} | {scenario.name} | {figures[0]} | {figures[1]} | {ratio:.2f} | {worst:.3%}"
             )
-    return "\n".join(lines) + "\n"
+    return markdown(
+        "days | scenario | to 0.8 %: median, 90 %, most | to 0.1 %: median, 90 %, most "
+        "| stop / needed for 0.1 %, median | gap at stop, most",
+        lines,
+    )
 
 
 # ---------------------------------------------------------------------- waiting
@@ -145,9 +144,7 @@ def waited(community: CommunityDay, chain: str, relay: bool) -> Waited:
     watch = _StopWatch()
     result = run(community, RunSettings(SCENARIO, AGREEMENT, chain, relay=relay), watch)
     started = time.perf_counter()
-    views = node_views(community, SCENARIO, AGREEMENT)
-    penalties = Penalties.of_community(community, baseline_net_kw(community))
-    for iterate in negotiate(views, penalties):
+    for iterate in Negotiation.of(community, SCENARIO, AGREEMENT).iterates():
         if iterate.iteration == result.iterations:
             break
     in_memory = time.perf_counter() - started
@@ -166,19 +163,17 @@ def waited(community: CommunityDay, chain: str, relay: bool) -> Waited:
 
 
 def waiting_table(rows: Sequence[Waited]) -> str:
-    lines = [
-        "| chain | mode | iterations | to the first | round | an iteration | solving | reading | sending | waiting "
-        "| in memory | round / in memory | centralised |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row.chain} | {row.mode} | {row.iterations} | {row.startup_s:.1f} s | {row.round_s:.1f} s "
-        f"| {1000 * row.round_s / row.iterations:.0f} ms | {row.solving_s:.1f} s | {row.reading_s:.1f} s "
-        f"| {row.sending_s:.1f} s | {row.waiting_s:.1f} s | {row.in_memory_s:.1f} s "
-        f"| {row.round_s / row.in_memory_s:.1f} | {row.centralised_s:.1f} s |"
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
+    return markdown(
+        "chain | mode | iterations | to the first | round | an iteration | solving | reading | sending | waiting "
+        "| in memory | round / in memory | centralised",
+        (
+            f"{row.chain} | {row.mode} | {row.iterations} | {row.startup_s:.1f} s | {row.round_s:.1f} s "
+            f"| {1000 * row.round_s / row.iterations:.0f} ms | {row.solving_s:.1f} s | {row.reading_s:.1f} s "
+            f"| {row.sending_s:.1f} s | {row.waiting_s:.1f} s | {row.in_memory_s:.1f} s "
+            f"| {row.round_s / row.in_memory_s:.1f} | {row.centralised_s:.1f} s"
+            for row in rows
+        ),
+    )
 
 
 # ---------------------------------------------------------------------- growth
@@ -226,18 +221,16 @@ def _payload(agent: Agent, steps: int) -> int:
 
 
 def growth_table(rows: Sequence[Grown]) -> str:
-    lines = [
-        "| households x steps | iterations | bytes a household and iteration | gas, relayed | solving "
-        "| node 0, an iteration | memory of all nodes in one process |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row.households} x {row.steps} | {row.iterations} | {row.bytes_per_household:,.0f} "
-        f"| {'-' if row.gas_per_household is None else f'{row.gas_per_household:,.0f}'} "
-        f"| {1000 * row.seconds_per_household:.1f} ms | {1000 * row.operator_s:.0f} ms | {row.memory_mb:,.0f} MB |"
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
+    return markdown(
+        "households x steps | iterations | bytes a household and iteration | gas, relayed | solving "
+        "| node 0, an iteration | memory of all nodes in one process",
+        (
+            f"{row.households} x {row.steps} | {row.iterations} | {row.bytes_per_household:,.0f} "
+            f"| {'-' if row.gas_per_household is None else f'{row.gas_per_household:,.0f}'} "
+            f"| {1000 * row.seconds_per_household:.1f} ms | {1000 * row.operator_s:.0f} ms | {row.memory_mb:,.0f} MB"
+            for row in rows
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -310,19 +303,17 @@ def _bill(net_kw: Array, prices: Prices, dt: float) -> float:
 
 
 def split_table(rows: Sequence[Split]) -> str:
-    lines = [
-        "| feeders x households x steps | iterations | bytes a household and iteration | bytes a gateway | traded "
-        "| of that beyond the feeder | left with gateways | suppliers' bills, of those in B | round | memory |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row.feeders} x {row.households // row.feeders} x {row.steps} | {row.iterations} "
-        f"| {row.bytes_per_household:,.0f} | {row.gateway_bytes:,.0f} | {row.traded_kwh:,.0f} kWh "
-        f"| {row.beyond_kwh / row.traded_kwh:.0%} | {row.imbalance_kwh:.2f} kWh | {row.paid / row.paid_alone:.1%} "
-        f"| {row.round_s:.0f} s | {row.memory_mb:,.0f} MB |"
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
+    return markdown(
+        "feeders x households x steps | iterations | bytes a household and iteration | bytes a gateway | traded "
+        "| of that beyond the feeder | left with gateways | suppliers' bills, of those in B | round | memory",
+        (
+            f"{row.feeders} x {row.households // row.feeders} x {row.steps} | {row.iterations} "
+            f"| {row.bytes_per_household:,.0f} | {row.gateway_bytes:,.0f} | {row.traded_kwh:,.0f} kWh "
+            f"| {row.beyond_kwh / row.traded_kwh:.0%} | {row.imbalance_kwh:.2f} kWh | {row.paid / row.paid_alone:.1%} "
+            f"| {row.round_s:.0f} s | {row.memory_mb:,.0f} MB"
+            for row in rows
+        ),
+    )
 
 
 # ---------------------------------------------------------------------- the program
@@ -451,7 +442,7 @@ def _document(
             "The first feeder is grown as above, on the others all households are scaled.",
             split_table(splits),
         ]
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

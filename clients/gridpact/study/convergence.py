@@ -20,6 +20,7 @@ from gridpact.market.local import LocalSolution
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.market.verification import implemented_cost
 from gridpact.market.view import NodeView, node_views
+from gridpact.study.markdown import markdown
 
 MOST_ITERATIONS = 200
 
@@ -175,11 +176,7 @@ def stays_below(gaps: Sequence[float], limit: float) -> int:
 
 def table(rows: Sequence[Measured]) -> str:
     """All rows as Markdown, and a summary by case and scenario."""
-    lines = [
-        "| case | scenario | days | to 0.8 %: median, most | to 0.1 %: median, most | stopped at: median, most "
-        "| gap at stop, most | relaxation gap, most | voltage, p.u. |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    cases, days = [], []
     for case in dict.fromkeys(row.of.case for row in rows):
         for scenario in dict.fromkeys(row.of.scenario for row in rows):
             some = [row for row in rows if row.of.case == case and row.of.scenario is scenario]
@@ -188,21 +185,25 @@ def table(rows: Sequence[Measured]) -> str:
                 continue
             count = f"{len(ran)}" + (f" of {len(some)} feasible" if len(ran) < len(some) else "")
             voltage = f"{min(r.voltage_min_pu for r in ran):.4f} to {max(r.voltage_max_pu for r in ran):.4f}"
-            lines.append(
-                f"| {case} | {scenario.name} | {count} | {_middle([r.to_0_8_percent for r in ran])} "
+            cases.append(
+                f"{case} | {scenario.name} | {count} | {_middle([r.to_0_8_percent for r in ran])} "
                 f"| {_middle([r.to_0_1_percent for r in ran])} | {_middle([r.stopped_at for r in ran])} "
-                f"| {max(abs(r.gap_at_stop) for r in ran):.3%} | {max(r.relaxation_gap for r in ran):.0e} | {voltage} |"
+                f"| {max(abs(r.gap_at_stop) for r in ran):.3%} | {max(r.relaxation_gap for r in ran):.0e} | {voltage}"
             )
-    lines += ["", "| case | day | scenario | to 0.8 % | to 0.1 % | stopped at | gap at stop |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        where = f"| {row.of.case} | {row.of.day} | {row.of.scenario.name} "
+        where = f"{row.of.case} | {row.of.day} | {row.of.scenario.name} "
         if row.feasible:
             to_0_1 = row.to_0_1_percent or "later"
-            lines.append(f"{where}| {row.to_0_8_percent} | {to_0_1} | {row.stopped_at} | {row.gap_at_stop:.3%} |")
+            days.append(f"{where}| {row.to_0_8_percent} | {to_0_1} | {row.stopped_at} | {row.gap_at_stop:.3%}")
         else:
-            lines.append(f"{where}| no feasible plan | | | |")
-    return "\n".join(lines) + "\n"
+            days.append(f"{where}| no feasible plan | | |")
+    by_case = markdown(
+        "case | scenario | days | to 0.8 %: median, most | to 0.1 %: median, most | stopped at: median, most "
+        "| gap at stop, most | relaxation gap, most | voltage, p.u.",
+        cases,
+    )
+    by_day = markdown("case | day | scenario | to 0.8 % | to 0.1 % | stopped at | gap at stop", days)
+    return f"{by_case}\n\n{by_day}"
 
 
 def _middle(values: Sequence[int]) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 from gridpact.chain.profiles import ETH_PRICE_EUR
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
+from gridpact.study.markdown import markdown
 
 REPORTS = Path(__file__).resolve().parents[3] / "reports"
 CASE, DAYS, SCENARIO = "fontana16", ("06-10", "12-22"), "TG"
@@ -196,30 +197,28 @@ def document(
 
 
 def _gas_table(rows: Sequence[Daily]) -> str:
-    lines = [
-        "| day | mode | iterations | opening | negotiation | trades | meter readings | **together** "
-        "| EIP-7623 floor of the negotiation | of the gas |",
-        "| --- | --- " + 8 * "| ---: " + "|",
-    ]
-    lines += [
-        f"| {row.name} | {row.mode} | {row.iterations} | {row.opening:,.0f} | {row.negotiation:,.0f} "
-        f"| {row.settlement:,.0f} | {row.delivery:,.0f} | **{row.gas:,.0f}** | {row.floor:,.0f} "
-        f"| {row.floor / row.negotiation:.0%} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return markdown(
+        "day | mode | iterations | opening | negotiation | trades | meter readings | **together** "
+        "| EIP-7623 floor of the negotiation | of the gas",
+        (
+            f"{row.name} | {row.mode} | {row.iterations} | {row.opening:,.0f} | {row.negotiation:,.0f} "
+            f"| {row.settlement:,.0f} | {row.delivery:,.0f} | **{row.gas:,.0f}** | {row.floor:,.0f} "
+            f"| {row.floor / row.negotiation:.0%}"
+            for row in rows
+        ),
+        words=2,
+    )
 
 
 def _size_table(rows: Sequence[Daily]) -> str:
-    lines = [
-        "| households x steps | mode | iterations | opening and negotiation | EIP-7623 floor of the negotiation |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
-    lines += [
-        f"| {row.name} | {row.mode} | {row.iterations} | {row.opening + row.negotiation:,.0f} | {row.floor:,.0f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return markdown(
+        "households x steps | mode | iterations | opening and negotiation | EIP-7623 floor of the negotiation",
+        (
+            f"{row.name} | {row.mode} | {row.iterations} | {row.opening + row.negotiation:,.0f} | {row.floor:,.0f}"
+            for row in rows
+        ),
+        words=2,
+    )
 
 
 def _euro_table(rows: Sequence[Daily], eth_price_eur: float) -> str:
@@ -229,7 +228,7 @@ def _euro_table(rows: Sequence[Daily], eth_price_eur: float) -> str:
         "own network",
         f"gas price for {CENTS:g} cents",
     ]
-    lines = ["| day | mode | " + " | ".join(names) + " |", "| --- | --- " + len(names) * "| ---: " + "|"]
+    lines = []
     for row in rows:
         cells = [
             *(row.mainnet_eur(gwei, eth_price_eur) for gwei in MAINNET_GWEI),
@@ -237,21 +236,18 @@ def _euro_table(rows: Sequence[Daily], eth_price_eur: float) -> str:
         ]
         shown = [_eur(value) for value in cells]
         enough = CENTS / 100 / row.mainnet_eur(1.0, eth_price_eur)
-        lines.append(f"| {row.name} | {row.mode} | " + " | ".join([*shown, "0", f"{enough:.3g} gwei"]) + " |")
-    return "\n".join(lines)
+        lines.append(" | ".join([row.name, row.mode, *shown, "0", f"{enough:.3g} gwei"]))
+    return markdown(" | ".join(["day", "mode", *names]), lines, words=2)
 
 
 def _once_table(played: Sequence[PlayedRound], eth_price_eur: float) -> str:
     one = played[0]
-    lines = [
-        "| what | gas | " + " | ".join(f"{gwei:g} gwei" for gwei in MAINNET_GWEI) + " |",
-        "| --- | ---: " + len(MAINNET_GWEI) * "| ---: " + "|",
-    ]
+    lines = []
     for step, what in (("deploy", "deploying"), ("enrol", f"enrolling {one.households} households and node 0")):
         gas = one.gas_by_step[step]
         cells = [_eur(gas * gwei * GWEI_IN_ETH * eth_price_eur) for gwei in MAINNET_GWEI]
-        lines.append(f"| {what} | {gas:,} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(" | ".join([what, f"{gas:,}", *cells]))
+    return markdown(" | ".join(["what", "gas", *(f"{gwei:g} gwei" for gwei in MAINNET_GWEI)]), lines, words=1)
 
 
 def _eur(value: float) -> str:

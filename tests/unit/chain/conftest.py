@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chains import skip_without
 
-from gridpact.chain.networks import Network, find_executable, open_network
-from gridpact.errors import InputError
+from gridpact.chain.networks import Network, open_network
 
 
 @pytest.fixture(scope="session")
@@ -22,20 +22,7 @@ def probe() -> dict[str, object]:
 @pytest.fixture(scope="module", params=["eth-tester", "anvil", "ganache"])
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """Each kind of chain in turn."""
-    yield from _opened(request.param)
-
-
-@pytest.fixture(scope="module")
-def anvil() -> Iterator[Network]:
-    """The chain that can be taken back."""
-    yield from _opened("anvil")
-
-
-def _opened(name: str) -> Iterator[Network]:
-    if name != "eth-tester":
-        try:
-            find_executable(name)
-        except InputError:
-            pytest.skip(f"{name} is not installed")
-    with open_network(name) as opened:
+    if request.param != "eth-tester":
+        skip_without(request.param)
+    with open_network(request.param) as opened:
         yield opened

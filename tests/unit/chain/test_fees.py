@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
+from chains import rpc, skip_without
 from web3 import Web3
 
 from gridpact.chain import fees
-from gridpact.chain.account import REMEMBERED, ChainAccount, address_of
+from gridpact.chain.account import REMEMBERED, ChainAccount, Pending, address_of
 from gridpact.chain.estimate import Planned, bill
 from gridpact.chain.fees import (
     DATA_FEE_ORACLE,
@@ -25,7 +27,7 @@ from gridpact.chain.fees import (
     gwei_text,
     read_fees,
 )
-from gridpact.chain.networks import Imitation, find_executable, open_imitation
+from gridpact.chain.networks import Imitation, open_imitation
 from gridpact.errors import ChainError, InputError
 
 SEPOLIA = 11155111
@@ -36,10 +38,7 @@ OTHER = "0x" + "12" * 20
 @pytest.fixture(scope="module")
 def chain() -> Iterator[Web3]:
     """A chain with Sepolia's id and rules."""
-    try:
-        find_executable("anvil")
-    except InputError:
-        pytest.skip("anvil is not installed")
+    skip_without("anvil")
     with open_imitation(Imitation(SEPOLIA)) as network:
         yield network.connect()
 
@@ -57,26 +56,40 @@ def sepolia(chain: Web3) -> Iterator[Web3]:
     rpc(chain, "evm_revert", snapshot)
 
 
-def rpc(web3: Web3, method: str, *parameters: Any) -> Any:
-    return web3.manager.request_blocking(method, list(parameters))  # type: ignore[arg-type]
-
-
 def mine(web3: Web3, base_fee_wei: int) -> None:
     rpc(web3, "anvil_setNextBlockBaseFeePerGas", hex(base_fee_wei))
     rpc(web3, "evm_mine")
 
 
-def mining(web3: Web3, base_fees_wei: Sequence[int], seconds: float = 0.2) -> threading.Thread:
-    """Mines a block for each base fee, in the background."""
+def knows(web3: Web3, pending: Pending) -> bool:
+    """Whether the chain has a version of a transaction, in a block or waiting."""
+    return any(rpc(web3, "eth_getTransactionByHash", version.to_0x_hex()) is not None for version in pending.hashes)
+
+
+@contextmanager
+def mining(
+    web3: Web3, base_fees_wei: Sequence[int], seconds: float = 0.2, when: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
+    """Mines in the background: a block for each base fee, and on at the last one while the test goes on.
+
+    Args:
+        when: what is waited for before the first.
+    """
+    done = threading.Event()
 
     def work() -> None:
-        for fee in base_fees_wei:
-            time.sleep(seconds)
+        while not when() and not done.wait(0.05):
+            pass
+        for fee in itertools.chain(base_fees_wei, itertools.repeat(base_fees_wei[-1])):
+            if done.wait(seconds):
+                return
             mine(web3, fee)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    return thread
+    yield
+    done.set()
+    thread.join()
 
 
 # ---------------------------------------------------------------------- the ceiling
@@ -112,9 +125,8 @@ def test_send_paysNoMoreThanTheCeiling(sepolia: Web3) -> None:
     ceiling = 15 * GWEI
     account = ChainAccount(sepolia, KEY, patience=20, replace_after=0.3, remind_after=0.2, fees=FeePolicy(ceiling))
     pending = account.transfer(OTHER, 5)
-    thread = mining(sepolia, [40 * GWEI] * 4 + [12 * GWEI] * 4)  # Anvil throws away what a block cannot take
-    receipt = account.settle(pending)
-    thread.join()
+    with mining(sepolia, [40 * GWEI] * 4 + [12 * GWEI]):  # Anvil throws away what a block cannot take
+        receipt = account.settle(pending)
     assert sepolia.eth.get_block(receipt["blockNumber"])["baseFeePerGas"] == 12 * GWEI
     assert receipt["status"] == 1
     assert receipt["effectiveGasPrice"] <= ceiling
@@ -130,9 +142,8 @@ def test_restart_replacesWhatNoBlockTakes(sepolia: Web3) -> None:
     after = ChainAccount(sepolia, KEY, patience=30, replace_after=0.3)
     pending = after.transfer(OTHER, 7)
     assert pending.transaction["nonce"] == 2  # behind them
-    thread = mining(sepolia, [10 * GWEI] * 4, seconds=0.8)
-    receipt = after.settle(pending)
-    thread.join()
+    with mining(sepolia, [10 * GWEI], when=lambda: not any(knows(sepolia, one) for one in left)):
+        receipt = after.settle(pending)
     assert receipt["status"] == 1
     assert sepolia.eth.get_transaction_count(after.address) == 3
     assert sepolia.eth.get_balance(Web3.to_checksum_address(OTHER)) == 7  # what was left behind never counts
@@ -159,9 +170,8 @@ def test_settle_replacesNothingOfItsOwn(sepolia: Web3) -> None:
     """Many transactions under way for long: each is replaced by itself, none by a transfer of nothing."""
     account = ChainAccount(sepolia, KEY, patience=30, replace_after=0.2)
     pendings = [account.transfer(OTHER, 2) for _ in range(REMEMBERED + 6)]
-    thread = mining(sepolia, [10 * GWEI] * 3, seconds=0.6)
-    receipts = account.settle_all(pendings)
-    thread.join()
+    with mining(sepolia, [10 * GWEI], seconds=0.6):
+        receipts = account.settle_all(pendings)
     assert all(receipt["status"] == 1 for receipt in receipts)
     assert sepolia.eth.get_balance(Web3.to_checksum_address(OTHER)) == 2 * len(pendings)
 
@@ -186,10 +196,9 @@ def test_fees_areReadAgainAfterAWhile(sepolia: Web3, monkeypatch: pytest.MonkeyP
 def test_settle_waitsForConfirmations(sepolia: Web3) -> None:
     account = ChainAccount(sepolia, KEY, patience=20, confirmations=4)
     pending = account.transfer(OTHER, 4)  # Anvil remembers receipts of what it reverted: each test sends its own
-    thread = mining(sepolia, [10 * GWEI] * 6)
-    receipt = account.settle(pending)
-    assert sepolia.eth.block_number >= receipt["blockNumber"] + 3
-    thread.join()
+    with mining(sepolia, [10 * GWEI]):
+        receipt = account.settle(pending)
+        assert sepolia.eth.block_number >= receipt["blockNumber"] + 3
 
 
 def test_settle_saysThatNothingConfirms(sepolia: Web3) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any
 
 import pytest
+from chains import rpc
 from web3 import Web3
 
 from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN
@@ -38,10 +38,6 @@ def untouched(web3: Web3) -> Iterator[None]:
     snapshot = rpc(web3, "evm_snapshot")
     yield
     rpc(web3, "evm_revert", snapshot)
-
-
-def rpc(web3: Web3, method: str, *parameters: Any) -> Any:
-    return web3.manager.request_blocking(method, list(parameters))  # type: ignore[arg-type]
 
 
 def test_inspect_passesWhatWasCompiled(web3: Web3, record: Record) -> None:

@@ -7,15 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from chains import skip_without
+from waiting import until
 
 from gridpact.chain import networks
 from gridpact.chain.account import address_of
-from gridpact.chain.networks import MANAGER_KEY, find_executable, open_network
+from gridpact.chain.networks import MANAGER_KEY, open_network
 from gridpact.chain.transport import connect
 from gridpact.errors import ChainError, InputError
 
@@ -24,10 +25,7 @@ STARTED = ["anvil", "ganache"]
 
 @pytest.fixture(params=STARTED)
 def name(request: pytest.FixtureRequest) -> str:
-    try:
-        find_executable(request.param)
-    except InputError:
-        pytest.skip(f"{request.param} is not installed")
+    skip_without(request.param)
     return str(request.param)
 
 
@@ -36,11 +34,8 @@ def answers(url: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(urlsplit(url).port or 0))) == 0
 
 
-def wait_for_silence(url: str, seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while answers(url) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not answers(url)
+def wait_for_silence(url: str) -> None:
+    until(lambda: not answers(url), f"{url} still answers")
 
 
 def test_open_endsWhatItStarted(name: str, tmp_path: Path) -> None:

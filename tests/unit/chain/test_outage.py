@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from chains import rpc, skip_without
+from waiting import until
 from web3 import Web3
 from web3.types import RPCEndpoint, RPCResponse
 from websockets.sync.server import ServerConnection, serve
 
 from gridpact.chain.account import ChainAccount
-from gridpact.chain.networks import find_executable, open_network
+from gridpact.chain.networks import open_network
 from gridpact.chain.transport import Meter, WebSocketTransport
-from gridpact.errors import ChainError, InputError
+from gridpact.errors import ChainError
 
 
 class Flaky:
@@ -81,16 +83,9 @@ def test_meter_addsUp() -> None:
 @pytest.fixture
 def slow() -> Iterator[Web3]:
     """A chain that makes blocks on command only."""
-    try:
-        find_executable("anvil")
-    except InputError:
-        pytest.skip("anvil is not installed")
+    skip_without("anvil")
     with open_network("anvil") as network:
         yield network.connect()
-
-
-def rpc(web3: Web3, method: str, *parameters: Any) -> None:
-    web3.manager.request_blocking(method, list(parameters))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -114,10 +109,16 @@ def test_send_twiceIsOnce(slow: Web3, sender: ChainAccount) -> None:
 
 def test_settle_offersMore(slow: Web3, sender: ChainAccount) -> None:
     pending = sender.transfer(sender.address, 1)
-    timer = threading.Timer(0.8, lambda: rpc(slow, "evm_mine"))
-    timer.start()
+
+    def mine_a_later_version() -> None:
+        first = pending.hashes[0].to_0x_hex()
+        until(lambda: rpc(slow, "eth_getTransactionByHash", first) is None)  # another took its place
+        rpc(slow, "evm_mine")
+
+    miner = threading.Thread(target=mine_a_later_version)
+    miner.start()
     receipt = sender.settle(pending)
-    timer.join()
+    miner.join()
     assert receipt["status"] == 1
     assert receipt["transactionHash"] in pending.hashes[1:]  # a later version, at a higher fee
     rpc(slow, "evm_setAutomine", True)
@@ -150,10 +151,7 @@ class Lossy(WebSocketTransport):
 
 @pytest.mark.parametrize("automine", [True, False])
 def test_send_isOnceThoughAnswersAreLost(automine: bool) -> None:
-    try:
-        find_executable("anvil")
-    except InputError:
-        pytest.skip("anvil is not installed")
+    skip_without("anvil")
     with open_network("anvil") as network:
         web3 = network.connect()
         transport = Lossy(str(network.rpc_url).replace("http", "ws"), {"eth_sendRawTransaction"})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from chains import rpc
 from web3 import Web3
 
 from chain.synthetic import Community, Played, played, star
@@ -17,10 +17,6 @@ from gridpact.chain.values import Phase
 
 STEPS = 4
 WAIT = 20.0
-
-
-def rpc(web3: Web3, method: str, *parameters: Any) -> Any:
-    return web3.manager.request_blocking(method, list(parameters))  # type: ignore[arg-type]
 
 
 class Fork:

@@ -134,7 +134,7 @@ def test_folder_that_is_taken_is_left_alone(tmp_path: Path, readings: Path, caps
     out.mkdir()
     (out / "diary.txt").write_text("mine")
     assert main(["community", "new", "--from", str(readings), "--out", str(out), "--price", "1"]) == 2
-    assert "exists and is not empty" in capsys.readouterr().err
+    assert "is there already" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["diary.txt"]
 
 

@@ -121,7 +121,7 @@ COMPLAINTS: dict[str, tuple[Break, tuple[str, ...]]] = {
     "header only": (put(PRICES, "time,import_price\n"), (PRICES, "no rows")),
     "header and blank lines": (put(PRICES, "time,import_price\n\n,\n"), (PRICES, "no rows")),
     "households blank": (put(HOMES, "household,node\n\n"), (HOMES, "no rows")),
-    "not text": (put(PRICES, b"\xff\xfe\x00t"), (PRICES, "cannot be read as text")),
+    "not text": (put(PRICES, b"\xff\xfe\x00t"), (PRICES, "is no text in UTF-8")),
     "a folder": (both(lose(PV), lambda folder: (folder / PV).mkdir()), (PV, "cannot be read")),
     "header twice": (swap(PRICES, "import_price", "import_price,import_price"), (PRICES, "'import_price'", "twice")),
     "column unknown": (swap(HOMES, "battery_kw,", "batery_kw,"), (HOMES, "'batery_kw' is not known", "battery_kw")),

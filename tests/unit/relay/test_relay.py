@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from chain.synthetic import Community, Played, played, star
+from waiting import until
 from web3.types import RPCEndpoint, TxReceipt
 
 from gridpact.chain.aggregator import Aggregator
@@ -65,13 +65,6 @@ def relayed(relay: Aggregator) -> int:
 
 def iteration_opens(play: Played, iteration: int) -> None:
     play.nodes[1].wait_until(lambda now: now.iteration == iteration, WAIT)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 # ---------------------------------------------------------------------- as it should be
@@ -255,10 +248,12 @@ def test_reorganisation_endsWhatWasSignedForAnotherHistory(
 ) -> None:
     """Iteration 1 is closed otherwise than before: nothing of the old iteration 2 counts after it."""
     number, snapshot = play.open(), rpc(play, "evm_snapshot")
-    looks, look = threading.Event(), paid.progress
+    looks, held, look = threading.Event(), threading.Event(), paid.progress
     looks.set()
 
     def held_up() -> Progress:
+        if not looks.is_set():
+            held.set()
         looks.wait(WAIT)
         return look()
 
@@ -270,7 +265,7 @@ def test_reorganisation_endsWhatWasSignedForAnotherHistory(
     for signed in stale[1:]:
         client.post(number, 2, signed)
     looks.clear()  # or the relay would post the old iteration 1 before anybody else
-    time.sleep(0.3)
+    assert held.wait(WAIT)
     assert rpc(play, "evm_revert", snapshot)
     again = Played(Community(play.tree, 4, seed=2), play.network, play.manager, play.nodes, play.record)
     play.aggregator().relay(number, 1, again.batch(number, 1))

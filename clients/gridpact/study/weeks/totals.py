@@ -15,11 +15,14 @@ from gridpact.community.read import Community
 from gridpact.market.scenario import Scenario
 from gridpact.study.day import DayOutcome, HouseholdDay
 from gridpact.study.indicators import VOLTAGE_TOLERANCE_PU
-from gridpact.study.weeks.plan import ORDER, Settings, by_season, rows_of_days
+from gridpact.study.weeks.plan import ORDER, Settings, by_season, date_of, rows_of_days
 from gridpact.study.weeks.published import SUMMER, WINTER
 
 PEAK_HOURS = (6, 7, 8, 17, 18, 19)
 """Hours of the day in which imports count as peak imports: 6 to 9 and 17 to 20 h, as in the report's Table 5."""
+
+SEASONS_APART = range(90, 276)
+"""Days of the year that a summer and a winter may lie apart."""
 
 
 @dataclass(frozen=True)
@@ -348,8 +351,9 @@ class Study:
         )
 
     def _seasons(self, rows: Sequence[Sequence[str]]) -> list[str | None]:
-        """Of two rows of days the one with more sun a day is summer."""
-        if len(rows) != 2:
+        """Of two rows of days in other parts of the year the one with more sun a day is summer."""
+        starts = [start for row in rows if (start := date_of(row[0]))]
+        if len(rows) != 2 or len(starts) != 2 or abs((starts[0] - starts[1]).days) % 365 not in SEASONS_APART:
             return [None] * len(rows)
         sun = []
         for row in rows:

@@ -119,8 +119,13 @@ def trust(study: Study) -> list[str]:
             else f"The relaxation gap of G and TG is at most {max(relaxed):.0e} p.u. (limit 1e-05)."
         )
     if bad:
-        which = ", ".join(f"{plain(o.day, 12)} {o.scenario.name}" for o in bad)
-        text.append(f"Not every check held: {which}; see the table of days.")
+        which: dict[str, list[str]] = {}
+        for outcome in bad:
+            for check in outcome.checks:
+                if check.held is False:
+                    which.setdefault(check.name.lower(), []).append(f"{plain(outcome.day, 12)} {outcome.scenario.name}")
+        told = "; ".join(f"{check} ({', '.join(days)})" for check, days in which.items())
+        text.append(f"Not every check held: {told}; see the table of days.")
     else:
         text.append("Every check of every day held.")
     return text

@@ -25,6 +25,17 @@ def test_the_sunny_days_are_summer(study: Study) -> None:
     ]
 
 
+def test_neighbouring_days_are_of_no_season(study: Study) -> None:
+    """As where a day between them was left out."""
+    days = {SUMMER_DAY: "2018-06-21", WINTER_DAY: "2018-06-23"}
+    outcomes = tuple(replace(outcome, day=days[outcome.day]) for outcome in study.outcomes)
+    close = Study(study.community, study.settings, outcomes)
+    assert [(period.season, period.name) for period in close.periods] == [
+        (None, "day 2018-06-21"),
+        (None, "day 2018-06-23"),
+    ]
+
+
 def test_prosumers_and_consumers_make_the_community(study: Study) -> None:
     for period in study.counted:
         for totals in period.totals.values():
@@ -182,7 +193,8 @@ def test_words_admit_a_check_that_failed(study: Study) -> None:
     broken = Study(study.community, study.settings, (study.outcomes[0], failed, *study.outcomes[2:]))
     assert not broken.checks_held
     said = answers(broken)["Can one trust the answer?"]
-    assert said[-1] == f"Not every check held: {SUMMER_DAY} {first.scenario.name}; see the table of days."
+    which = f"{first.checks[0].name.lower()} ({SUMMER_DAY} {first.scenario.name})"
+    assert said[-1] == f"Not every check held: {which}; see the table of days."
 
 
 def test_change_in_words() -> None:

@@ -1,0 +1,24 @@
+"""Programs of chains that tests start, and what only tests ask of a chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from web3 import Web3
+
+from gridpact.chain.networks import find_executable
+from gridpact.errors import InputError
+
+
+def skip_without(program: str) -> None:
+    """Skips the test, or the module that is being imported, where a chain's program is not installed."""
+    try:
+        find_executable(program)
+    except InputError as error:
+        pytest.skip(str(error), allow_module_level=True)
+
+
+def rpc(web3: Web3, method: str, *parameters: Any) -> Any:
+    """A request in the chain's own words, its answer as it came."""
+    return web3.manager.request_blocking(method, list(parameters))  # type: ignore[arg-type]
