@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,13 @@ class Parameters:
         candidates = []
         for name in community.days:
             day = community.on(name)
-            penalties = Penalties.of_community(day, baseline_net_kw(day))
-            candidates.append((penalties.rho, name, penalties))
-        _, middle, penalties = sorted(candidates)[len(candidates) // 2]
+            net_kw = baseline_net_kw(day)
+            penalties = Penalties.of_community(day, net_kw)
+            candidates.append((penalties.rho, name, penalties, net_kw))
+        _, middle, penalties, net_kw = sorted(candidates, key=itemgetter(0, 1))[len(candidates) // 2]
         day = community.on(middle)
         views = node_views(day, scenario, agreement)
-        eps = Tolerances.of(views[0], penalties).on_chain(resolution)
+        eps = Tolerances.of(views, net_kw).on_chain(resolution)
         theta = Theta(len(views), *penalties.on_chain(), *eps, MOST_ITERATIONS)
         step_seconds = round(3600 * day.step_hours)
         setting = Setting(day.steps, step_seconds, *resolution.on_chain(), phase_seconds, max_misses)

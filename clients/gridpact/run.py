@@ -76,14 +76,15 @@ def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Run
         warm_up()  # while this process solves
     watcher.stage(f"Solving {community.name} on {community.day} in one place, to compare with")
     reference = centralised_optimum(community, settings.scenario)
-    penalties = Penalties.of_community(community, baseline_net_kw(community))
+    net_kw = baseline_net_kw(community)
+    penalties = Penalties.of_community(community, net_kw)
     views = node_views(community, settings.scenario, settings.agreement)
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
         watcher.stage(f"Starting the chain ({settings.chain}) and deploying the contracts")
         with open_network(settings.chain) as network:
-            office = _Office(network, community, settings, Tolerances.of(views[0], penalties))
+            office = _Office(network, community, settings, Tolerances.of(views, net_kw))
             office.deploy(views, penalties)
             with office.relaying() as relay:
                 files = office.equip(views, Path(folder), relay.url if relay else None)

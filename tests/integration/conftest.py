@@ -57,8 +57,9 @@ def deployed(anvil: Network, tiny3: CommunityDay, tmp_path_factory: pytest.TempP
     web3 = anvil.connect()
     manager = anvil.manager(web3)
     resolution, views = Resolution(), node_views(tiny3, Scenario.T, NetworkAgreement.DSO)
-    penalties = Penalties.of_community(tiny3, baseline_net_kw(tiny3))
-    theta = Theta(len(views), *penalties.on_chain(), *Tolerances.of(views[0], penalties).on_chain(resolution), 100)
+    net_kw = baseline_net_kw(tiny3)
+    penalties, tolerances = Penalties.of_community(tiny3, net_kw), Tolerances.of(views, net_kw)
+    theta = Theta(len(views), *penalties.on_chain(), *tolerances.on_chain(resolution), 100)
     setting = Setting(4, 6 * 3600, *resolution.on_chain(), 300, 2)
     supplier, metering = (str(address_of(new_key())) for _ in range(2))  # no delivery is settled here
     record = deploy_contracts(manager, theta, setting, "anvil", supplier, metering)

@@ -124,7 +124,8 @@ class Street:
         web3 = network.connect()
         manager, self.supplier = network.manager(web3), ChainAccount(web3, new_key())
         resolution, penalties = Resolution(), Penalties.of_community(day, baseline_net_kw(day))
-        eps = Tolerances(10.0, 10.0, 10.0).on_chain(resolution)  # 12 iterations; nothing here depends on the last watt
+        # 12 iterations; nothing here depends on the last watt.
+        eps = Tolerances(10.0, 10.0, 10.0, 10.0).on_chain(resolution)
         theta = Theta(len(self.views), *penalties.on_chain(), *eps, 60)
         setting = Setting(4, 6 * 3600, *resolution.on_chain(), phase_seconds, max_misses)
         metering = str(address_of(self.metering))

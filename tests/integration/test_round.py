@@ -240,8 +240,7 @@ def test_meters_balance(ran: Ran) -> None:
 
 def test_chain_addsNothing(ran: Ran, iterates: list[Iterate]) -> None:
     """The same iteration count, and the same plans to the last bit: integers in, integers out."""
-    anybody = iterates[0].agents[1]
-    tolerances, resolution = Tolerances.of(anybody.view, anybody.penalties), ran.settings.resolution
+    tolerances, resolution = Tolerances.of(ran.views, baseline_net_kw(ran.day)), ran.settings.resolution
     held = [k.iteration for k in iterates if tolerances.hold(k.residuals.as_tuple(), k.scalars, resolution)]
     # Residuals are submitted with the next iteration, which is the one that ends the round.
     assert ran.result.iterations == held[0] + 1

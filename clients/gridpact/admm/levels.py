@@ -37,7 +37,7 @@ class Levels:
         penalties: of all contracts. Above, they are those of households, not of the gateways' larger power: a gateway
             is then as stiff on both sides (three feeders were 2 W apart above after 40 iterations; with penalties of
             the gateways' power, 54 W).
-        tolerances: of the feeders, and of the contract above, where they follow the gateways' power.
+        tolerances: of the feeders, and of the contract above, where they follow the gateways' power and bill.
     """
 
     feeders: tuple[tuple[NodeView, ...], ...]
@@ -57,8 +57,10 @@ class Levels:
         feeders = tuple(_with_gateway(community) for community in communities)
         above = _above(communities[0], len(communities))
         penalties = Penalties.of_community(communities[0], np.concatenate(nets_kw))
-        of_gateways = Penalties.of_community(communities[0], np.array([net_kw.sum(axis=0) for net_kw in nets_kw]))
-        tolerances = Tolerances.of(feeders[0][0], penalties), Tolerances.of(above[0], of_gateways)
+        tolerances = (
+            Tolerances.of([view for feeder in feeders for view in feeder], np.concatenate(nets_kw)),
+            Tolerances.of(above, np.array([net_kw.sum(axis=0) for net_kw in nets_kw])),
+        )
         return Levels(feeders, above, penalties, tolerances)
 
 

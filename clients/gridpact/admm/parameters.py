@@ -25,7 +25,10 @@ POOL = 0.7
 
 _TRADE = 0.45
 _STAR = {Kind.P: 1.0, Kind.Q: 0.33}
-_PRIMAL, _DUAL, _DUAL_WITH_CONTRACTS = 0.0011, 0.0022, 0.003
+_PRIMAL, _DUAL = 0.0011, 0.0022  # of the power
+_PRIMAL_WITH_CONTRACTS, _DUAL_WITH_CONTRACTS = 0.0022, 0.012  # of the power
+_PRIMAL_TRADE, _DUAL_TRADE = 0.0096, 0.024  # of the bill, in W, by the bids of a household in a step
+_LEAST_BILL, _FEWEST_BIDS = 0.1, 0.1  # of the power; where neighbours hardly pay anything, or hardly bid
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
 _VOLTAGE = 0.18
 
@@ -102,34 +105,46 @@ class Penalties:
 class Tolerances:
     """When to stop: limits on the RMS residual per coupled scalar, W (for V in 2e-5 p.u. squared).
 
-    In the star and without a network they are fractions of the households' power, so that what they leave open is a
-    fraction of the cost. Tighter ones cost iterations; with these the implemented gap was below 0.1 % on all days of
-    the shipped cases.
+    What a residual leaves open costs a part of the bill. So in the star and without a network the limits on trades
+    follow the bill, and are the lower, the more bids a household has in a step, since all its bids may be off to the
+    same side; those on the network follow the households' power. Tighter ones cost iterations; with these the
+    implemented gap was below 0.1 % on all days of the shipped cases.
     """
 
     primal_grid_w: float
     dual_grid_w: float
-    trade_w: float
+    primal_trade_w: float
+    dual_trade_w: float
 
     @staticmethod
-    def of(view: NodeView, penalties: Penalties) -> Tolerances:
-        """The rule, alike for all nodes of a community."""
-        watts = 1000 * penalties.power_kw(view)
+    def of(views: Sequence[NodeView], baseline_net_kw: Array) -> Tolerances:
+        """The rule.
+
+        Args:
+            views: of all nodes of a contract.
+            baseline_net_kw: net power of every household on its own, kW into the feeder, shape (n, T).
+        """
+        view = views[0]
         if view.agreement is NetworkAgreement.NEIGHBOURS:
             # rho is small, copies of a flow stay some tens of W apart where that costs nothing.
-            return Tolerances(100.0, 100.0, 1.0)
-        dual = _DUAL_WITH_CONTRACTS if view.scenario.has_contracts else _DUAL
-        return Tolerances(_PRIMAL * watts, dual * watts, _PRIMAL * watts)
+            return Tolerances(100.0, 100.0, 1.0, 1.0)
+        power_w = 1000 * float(np.sqrt(np.mean(baseline_net_kw**2)))
+        if not view.scenario.has_contracts:
+            return Tolerances(_PRIMAL * power_w, _DUAL * power_w, 0.0, 0.0)
+        bids = sum(view.bid_count for view in views) / baseline_net_kw.size  # of a household in a step
+        trade_w = _bill_w(view, baseline_net_kw, power_w) / max(bids, _FEWEST_BIDS)
+        grid_w = _PRIMAL_WITH_CONTRACTS * power_w, _DUAL_WITH_CONTRACTS * power_w
+        return Tolerances(*grid_w, _PRIMAL_TRADE * trade_w, _DUAL_TRADE * trade_w)
 
     @property
     def limits_w(self) -> tuple[float, float, float, float]:
         """For r_grid, s_grid, r_trade, s_trade."""
-        return self.primal_grid_w, self.dual_grid_w, self.trade_w, self.trade_w
+        return self.primal_grid_w, self.dual_grid_w, self.primal_trade_w, self.dual_trade_w
 
     def on_chain(self, resolution: Resolution) -> tuple[int, int, int, int]:
         """eps_p^g, eps_d^g, eps_p^t, eps_d^t of theta, 1/1000 resolution unit."""
-        primal, dual, trade, same = (round(w / resolution.power_kw) for w in self.limits_w)
-        return primal, dual, trade, same
+        r_grid, s_grid, r_trade, s_trade = (round(w / resolution.power_kw) for w in self.limits_w)
+        return r_grid, s_grid, r_trade, s_trade
 
     def hold(self, squares: Sequence[int], scalars: tuple[int, int], resolution: Resolution) -> bool:
         """The contract's test: whether four sums of squares, in resolution units squared, are within the limits.
@@ -141,6 +156,15 @@ class Tolerances:
         counts = (scalars[0], scalars[0], scalars[1], scalars[1])
         limits = self.on_chain(resolution)
         return all(10**6 * s <= eps**2 * n for s, eps, n in zip(squares, limits, counts, strict=True))
+
+
+def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
+    """The power that costs at the mean import price what households pay on their own, W a household on average."""
+    prices = view.prices
+    price = float(np.mean(np.abs(prices.import_price)))
+    imported, fed_in = np.maximum(-baseline_net_kw, 0.0), np.maximum(baseline_net_kw, 0.0)
+    paid = float(np.mean(imported * prices.import_price - fed_in * prices.feed_in_price))
+    return max(1000 * paid / price if price > 0.0 else 0.0, _LEAST_BILL * power_w)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -96,23 +97,26 @@ def _study(arguments: argparse.Namespace) -> int:
         print(f"gridpact: {community.title or community.name}; {what}")
     if arguments.chain != "memory":
         jobs = jobs or 1  # its nodes are processes themselves
-    try:
-        with tqdm(desc="Plans", unit="plan", file=sys.stderr, smoothing=0.1) as bar:
 
-            def tell(done: int, of: int) -> None:
-                bar.total = of
-                bar.update(done - bar.n)
+    def played(tasks: Sequence[Any], what: str) -> list[Any]:
+        try:
+            with tqdm(desc=what, unit="plan", file=sys.stderr, smoothing=0.1) as bar:
 
-            outcomes = play(planned, folder, jobs, tell)
-    except KeyboardInterrupt:
-        print(f"What is finished stays in {folder}; the same command goes on from there.", file=sys.stderr)
-        raise
+                def tell(done: int, of: int) -> None:
+                    bar.total = of
+                    bar.update(done - bar.n)
+
+                return play(tasks, folder, jobs, tell)
+        except KeyboardInterrupt:
+            print(f"What is finished stays in {folder}; the same command goes on from there.", file=sys.stderr)
+            raise
+
+    outcomes = played(planned, "Plans")
     study = Study(community, settings, tuple(outcomes), arguments.year)
     if not study.counted:
         raise _nothing([(outcome.failure, outcome.failure_status) for outcome in outcomes if not outcome.feasible])
     drawn = traces(planned, [period.counted[0] for period in study.counted])
-    with tqdm(desc="Gaps", unit="day", file=sys.stderr) as bar:
-        gaps = play(drawn, folder, jobs, tell)
+    gaps = played(drawn, "Gaps")
     study = replace(study, gaps={(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, gaps, strict=True)})
     report = write_study(study, folder)
     if arguments.json:

@@ -66,9 +66,10 @@ class Negotiation:
         Raises:
             InfeasibleError: names the household that has no plan.
         """
-        penalties = Penalties.of_community(community, baseline_net_kw(community))
+        net_kw = baseline_net_kw(community)
         views = node_views(community, scenario, agreement)
-        return Negotiation(views, penalties, Resolution(), Tolerances.of(views[0], penalties))
+        penalties = Penalties.of_community(community, net_kw)
+        return Negotiation(views, penalties, Resolution(), Tolerances.of(views, net_kw))
 
     def iterates(self) -> Iterator[Iterate]:
         """All iterates until the contract's test stops the round, or there are too many.

@@ -122,6 +122,7 @@ class Negotiation:
     community: CommunityDay
     views: tuple[NodeView, ...]
     penalties: Penalties
+    tolerances: Tolerances
     iterations: tuple[tuple[Payload, ...], ...]  # the grid operator's node last
     to_0_8_percent: int | None  # iterations after which the gap stays below; None: not known
 
@@ -133,7 +134,7 @@ class Negotiation:
     def on_chain(self) -> tuple[Theta, Setting]:
         """With what the contract is deployed."""
         resolution, seconds = Resolution(), round(3600 * self.community.step_hours)
-        eps = Tolerances.of(self.views[0], self.penalties).on_chain(resolution)
+        eps = self.tolerances.on_chain(resolution)
         return (
             Theta(len(self.views), *self.penalties.on_chain(), *eps, MOST_ITERATIONS),
             Setting(self.community.steps, seconds, *resolution.on_chain(), phase_seconds=10**6, max_misses=2),
@@ -143,10 +144,11 @@ class Negotiation:
 def negotiated(community: CommunityDay, compared: bool = True) -> Negotiation:
     """Negotiates until the contract's test would stop the round; where the cost is not to be compared with the
     optimum, as long as the steady figures need."""
-    penalties = Penalties.of_community(community, baseline_net_kw(community))
+    net_kw = baseline_net_kw(community)
+    penalties = Penalties.of_community(community, net_kw)
     views = tuple(node_views(community, SCENARIO, AGREEMENT))
     optimum = centralised_optimum(community, SCENARIO).cost if compared else 0.0
-    resolution, tolerances = Resolution(), Tolerances.of(views[0], penalties)
+    resolution, tolerances = Resolution(), Tolerances.of(views, net_kw)
     order = [*sorted(view.node for view in views if view.node), 0]
     residuals: dict[int, Residuals] = dict.fromkeys(order, (0, 0, 0, 0))
     iterations: list[tuple[Payload, ...]] = []
@@ -162,7 +164,7 @@ def negotiated(community: CommunityDay, compared: bool = True) -> Negotiation:
             break
         stop = tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, resolution)
     to_gap = stays_below(gaps, GAP) if gaps else 0
-    return Negotiation(community, views, penalties, tuple(iterations), to_gap or None)
+    return Negotiation(community, views, penalties, tolerances, tuple(iterations), to_gap or None)
 
 
 # ---------------------------------------------------------------------- what it costs

@@ -322,7 +322,7 @@ class Indicators:
     @property
     def _residual_limits(self) -> str:
         limits = sorted({limit for limit in self.result.convergence.limits_w if limit > 0})
-        return " and ".join(f"{limit:.3g}" for limit in limits) + " W RMS" if limits else "-"
+        return ", ".join(f"{limit:.3g}" for limit in limits) + " W RMS" if limits else "-"
 
     @property
     def failed_checks(self) -> tuple[Check, ...]:

@@ -80,8 +80,9 @@ class Pilot:
         manager, self._metering = network.manager(web3), new_key()
         self._supplier = ChainAccount(web3, new_key())
         resolution, community = Resolution(), self.community
-        penalties = Penalties.of_community(community, baseline_net_kw(community))
-        eps = Tolerances.of(self.views[0], penalties).on_chain(resolution)
+        net_kw = baseline_net_kw(community)
+        penalties = Penalties.of_community(community, net_kw)
+        eps = Tolerances.of(self.views, net_kw).on_chain(resolution)
         seconds = round(3600 * community.step_hours)
         setting = Setting(community.steps, seconds, *resolution.on_chain(), phase_seconds, 2)
         theta = Theta(len(self.views), *penalties.on_chain(), *eps, 100)

@@ -11,7 +11,7 @@ from gridpact.admm.assembly import Assembly, Closing, Integers
 from gridpact.admm.memory import Absence, Iterate, negotiate
 from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.community.model import CommunityDay, Feeder, Household, Prices
-from gridpact.market.baseline import baseline_net_kw
+from gridpact.market.baseline import baseline_net_kw, fallback
 from gridpact.market.blocks import Block
 from gridpact.market.coefficients import Partner
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -110,13 +110,18 @@ def start(
     return negotiate(node_views(day, scenario, agreement), penalties, RESOLUTION, absent, most_misses)
 
 
+def tolerances_of(iterate: Iterate) -> Tolerances:
+    """When the contract of these agents ends the round."""
+    views = [agent.view for agent in iterate.agents.values()]
+    return Tolerances.of(views, np.array([fallback(view)["injection_kw"] for view in views if view.household]))
+
+
 def last_of(iterates: Iterator[Iterate], most: int = 200) -> Iterate:
     """The first iterate in which nobody is missing and all residuals are within the limits: what the contract finds
     when it closes the next."""
-    gone = NOBODY
+    gone, tolerances = NOBODY, None
     for iterate in islice(iterates, most):
-        agent = next(iter(iterate.agents.values()))
-        tolerances = Tolerances.of(agent.view, agent.penalties)
+        tolerances = tolerances or tolerances_of(iterate)
         complete = iterate.closing.present | gone == frozenset(iterate.agents)
         gone = iterate.closing.gone
         if complete and tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, RESOLUTION):

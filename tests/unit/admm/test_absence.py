@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from admm.helpers import NOBODY, RESOLUTION, last_of, start
+from admm.helpers import NOBODY, RESOLUTION, last_of, start, tolerances_of
 from gridpact.admm.memory import Absence, Iterate
-from gridpact.admm.parameters import Tolerances
 from gridpact.community.model import Array, CommunityDay, Household
 from gridpact.community.read import read_community
 from gridpact.market.baseline import fallback
@@ -258,6 +257,4 @@ def test_tolerances_judgeThoseWhoAreLeft(tiny3: CommunityDay) -> None:
     """After 2 is out the RMS divides by the others' scalars: 40 copies of 48, and 4 bids of 8."""
     last = last_of(start(tiny3, Scenario.TG, DSO, leaving(node_2=6)))
     assert last.scalars == (40, 4)
-    assert Tolerances.of(last.agents[1].view, last.agents[1].penalties).hold(
-        last.residuals.as_tuple(), (40, 4), RESOLUTION
-    )
+    assert tolerances_of(last).hold(last.residuals.as_tuple(), (40, 4), RESOLUTION)

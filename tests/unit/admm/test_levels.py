@@ -23,13 +23,13 @@ Agreed = tuple[tuple[CommunityDay, ...], LevelsIterate]
 
 @pytest.fixture(scope="module")
 def agreed() -> Agreed:
-    """Three feeders of three households, two of them scaled, until all contracts would end the round at a tenth of
+    """Three feeders of three households, two of them scaled, until all contracts would end the round at a quarter of
     their usual limits, in finer units."""
     case = read_community("tiny3")
     communities = feeders(case.on(case.days[0]), 3, 3, 4, seed=1)
     levels, resolution = Levels.of(communities), Resolution(power_kw=5e-5, voltage=1e-6)
     usual, _ = levels.tolerances
-    strict = Tolerances(usual.primal_grid_w / 10, usual.dual_grid_w / 10, usual.trade_w / 10)
+    strict = Tolerances(*(limit / 4 for limit in usual.limits_w))
     levels = replace(levels, tolerances=(strict, strict))
     for iterate in negotiate_levels(levels, resolution):
         if iterate.hold(levels, resolution):
@@ -138,7 +138,7 @@ def test_pricesOnBothSidesOfAGateway_areTheSame(agreed: Agreed) -> None:
 def test_limitsAbove_followThePowerOfTheGateways(agreed: Agreed) -> None:
     communities, _ = agreed
     below, above = Levels.of(communities).tolerances
-    assert above.trade_w > below.trade_w
+    assert above.primal_trade_w > below.primal_trade_w
 
 
 def test_ownCoefficients_haveTheSumOfThePair() -> None:

@@ -7,10 +7,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from admm.helpers import RESOLUTION, last_of, running_of, start
+from admm.helpers import RESOLUTION, last_of, running_of, start, tolerances_of
 from gridpact.admm.assembly import Assembly
 from gridpact.admm.memory import Iterate
-from gridpact.admm.parameters import OVER_RELAXATION, Tolerances, relaxation_at
+from gridpact.admm.parameters import OVER_RELAXATION, relaxation_at
 from gridpact.community.model import CommunityDay
 from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -53,7 +53,7 @@ def test_tiny3_pricesLieBetweenFeedInAndImport(tiny3: CommunityDay) -> None:
     prices = last.agents[2].trades.paid_price / 6.0
     kappa = np.array([0.40, 0.20, 0.40, 0.20])
     # What offers and wishes are still apart moves a price by phi for each kW in a step of 6 h.
-    trade_w = Tolerances.of(last.agents[2].view, last.agents[2].penalties).trade_w
+    trade_w = tolerances_of(last).primal_trade_w
     room = last.agents[2].trades.phi * trade_w / 1000 / 6.0
     assert (prices >= kappa / 2 - room).all()
     assert (prices <= kappa + room).all()

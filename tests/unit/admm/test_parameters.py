@@ -48,7 +48,7 @@ def test_penalties_ofBlocks_areOneFigureTimesTheirKind() -> None:
 def test_tolerances_judgeLikeAFloat(seed: int) -> None:
     """RMS in W against the limits in W; random sums around the limit, the exact limit left to the next test."""
     random = np.random.default_rng(seed)
-    resolution, tolerances = Resolution(), Tolerances(2.0, 2.0, 1.0)
+    resolution, tolerances = Resolution(), Tolerances(2.0, 2.0, 1.0, 1.0)
     scalars = (int(random.integers(1, 5000)), int(random.integers(1, 5000)))
     counts = (scalars[0], scalars[0], scalars[1], scalars[1])
     limits = (2.0, 2.0, 1.0, 1.0)
@@ -63,7 +63,7 @@ def test_tolerances_judgeLikeAFloat(seed: int) -> None:
 
 def test_tolerances_includeTheLimit() -> None:
     """2 W are 4 units of 0.5 W: 100 copies may have 1600 units squared, not one more. Nothing to agree on holds."""
-    tolerances = Tolerances(2.0, 2.0, 1.0)
+    tolerances = Tolerances(2.0, 2.0, 1.0, 1.0)
     assert tolerances.on_chain(Resolution()) == (4000, 4000, 2000, 2000)
     assert tolerances.hold((1600, 1600, 0, 0), (100, 0), Resolution())
     assert not tolerances.hold((1601, 1600, 0, 0), (100, 0), Resolution())
@@ -84,13 +84,26 @@ def test_relaxation_endsAtRounding(iteration: int, squares: int, alpha: float) -
     assert relaxation_at(iteration, squares, 8) == alpha
 
 
-def test_tolerances_areFractionsOfThePower() -> None:
-    """1 kW where kappa_mean 0.3 x dt 0.25 / rho is 1: 1.1 W and 3 W are 2.2 and 6 units of 0.5 W."""
-    penalties = Penalties(rho=0.3 * 0.25, phi=0.3)
-    star = view(1)
-    assert star.scenario.has_contracts
-    assert Tolerances.of(star, penalties).on_chain(Resolution()) == (2200, 6000, 2200, 2200)
-    in_g = view(1, scenario=Scenario.G)
-    assert Tolerances.of(in_g, penalties).on_chain(Resolution()) == (2200, 4400, 2200, 2200)
-    neighbour = view(1, agreement=NetworkAgreement.NEIGHBOURS)
-    assert Tolerances.of(neighbour, penalties).limits_w == (100.0, 100.0, 1.0, 1.0)
+def test_tolerances_followPowerAndBill() -> None:
+    """Two households draw 1 kW at a constant price: the power is 1 kW, and so is what their bill would buy. With bids
+    in half of the steps, 2 kW come on one bid; one that feeds in 1 kW is paid, so a tenth of the power counts."""
+    one, other = (view(node, 4, price=[0.3] * 4, partners={3 - node: [0, 1]}) for node in (1, 2))
+    drawn = np.full((2, 4), -1.0)
+    assert Tolerances.of([one, other], drawn).limits_w == pytest.approx((2.2, 12, 19.2, 48))
+    assert Tolerances.of([one, other], drawn).on_chain(Resolution()) == (4400, 24000, 38400, 96000)
+    assert Tolerances.of([one, other], 3 * drawn).limits_w == pytest.approx((6.6, 36, 57.6, 144))
+    assert Tolerances.of([one, other], -drawn).limits_w == pytest.approx((2.2, 12, 1.92, 4.8))
+    mixed = np.array([[-1.0] * 4, [0.5] * 4])  # pays 0.3, is paid 0.5 x 0.15
+    assert Tolerances.of([one, other], mixed).primal_trade_w == pytest.approx(19.2 * (1 - 0.25) / 2)
+
+
+def test_tolerances_withoutBids() -> None:
+    drawn = np.full((2, 4), -1.0)
+    in_g = [view(node, 4, scenario=Scenario.G) for node in (1, 2)]
+    assert Tolerances.of(in_g, drawn).limits_w == pytest.approx((1.1, 2.2, 0, 0))
+    alone = [view(node, 4, price=[0.3] * 4) for node in (1, 2)]
+    assert Tolerances.of(alone, drawn).limits_w == pytest.approx((2.2, 12, 96, 240))
+    free = [view(node, 4, price=[0.0] * 4) for node in (1, 2)]
+    assert Tolerances.of(free, drawn).limits_w == pytest.approx((2.2, 12, 9.6, 24))
+    neighbours = [view(node, 4, agreement=NetworkAgreement.NEIGHBOURS) for node in (1, 2)]
+    assert Tolerances.of(neighbours, drawn).limits_w == (100.0, 100.0, 1.0, 1.0)
