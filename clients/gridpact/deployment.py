@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from gridpact.chain.profiles import Profile
 from gridpact.chain.record import Record
 from gridpact.chain.unfinished import Unfinished
 from gridpact.chain.values import Setting, Theta
+from gridpact.community.model import CommunityDay
 from gridpact.community.read import Community
 from gridpact.errors import InputError
 from gridpact.market.baseline import baseline_net_kw
 from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import node_views
+from gridpact.market.view import NodeView, node_views
+from gridpact.service.plan import own_partners
 
 MOST_ITERATIONS = 200
 MAX_MISSES = 3
@@ -97,21 +98,19 @@ class Parameters:
         agreement: NetworkAgreement = NetworkAgreement.DSO,
         max_misses: int = MAX_MISSES,
     ) -> Parameters:
-        """Derived by the rules of `admm.parameters`. theta holds for ever, so it is that of the day in the middle:
-        the one whose rho is the median of all days of the community.
+        """Derived by the rules of `admm.parameters`. theta holds for ever: rho and phi are those of the day whose rho
+        is the median, and the limits are the lowest of all days of the community.
         """
         resolution = Resolution()
-        candidates = []
+        penalties, limits = [], []
         for name in community.days:
             day = community.on(name)
-            net_kw = baseline_net_kw(day)
-            penalties = Penalties.of_community(day, net_kw)
-            candidates.append((penalties.rho, name, penalties, net_kw))
-        _, middle, penalties, net_kw = sorted(candidates, key=itemgetter(0, 1))[len(candidates) // 2]
-        day = community.on(middle)
-        views = node_views(day, scenario, agreement)
-        eps = Tolerances.of(views, net_kw).on_chain(resolution)
-        theta = Theta(len(views), *penalties.on_chain(), *eps, MOST_ITERATIONS)
+            net_kw, views = baseline_net_kw(day), node_views(day, scenario, agreement)
+            penalties.append(Penalties.of_community(day, net_kw))
+            limits.append(Tolerances.of([_as_service(view, day) for view in views], net_kw).limits_w)
+        middle = sorted(penalties, key=lambda item: item.rho)[len(penalties) // 2]
+        eps = Tolerances(*map(min, zip(*limits, strict=True))).on_chain(resolution)
+        theta = Theta(len(views), *middle.on_chain(), *eps, MOST_ITERATIONS)
         step_seconds = round(3600 * day.step_hours)
         setting = Setting(day.steps, step_seconds, *resolution.on_chain(), phase_seconds, max_misses)
         return cls(theta, setting)
@@ -119,6 +118,16 @@ class Parameters:
     def as_json(self) -> dict[str, Any]:
         """As `read` takes it."""
         return asdict(self)
+
+
+def _as_service(view: NodeView, community: CommunityDay) -> NodeView:
+    """The bids of a household's service to the partners that it has in the community. It does not know at which steps
+    the others can use a trade, so it has more of them, and the limits are the lower."""
+    if view.household is None or not view.partners:
+        return view
+    nodes = [partner.node for partner in view.partners]
+    bids = own_partners(nodes, -view.household.net_load_kw, community.prices, community.trading_coefficient)
+    return replace(view, partners=bids)
 
 
 def carry_out(
