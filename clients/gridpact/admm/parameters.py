@@ -27,8 +27,8 @@ _TRADE = 0.45
 _STAR = {Kind.P: 1.0, Kind.Q: 0.33}
 _PRIMAL, _DUAL = 0.0011, 0.0022  # of the power
 _PRIMAL_WITH_CONTRACTS, _DUAL_WITH_CONTRACTS = 0.0022, 0.012  # of the power
-_PRIMAL_TRADE, _DUAL_TRADE = 0.0096, 0.024  # of the bill, in W, by the bids of a household in a step
-_LEAST_BILL, _FEWEST_BIDS = 0.1, 1.0  # of the power, for neighbours who hardly pay; of a household in a step
+_PRIMAL_TRADE, _DUAL_TRADE = 0.0144, 0.018  # of the bill, in W, by the bids of a household in a step
+_LEAST_BILL, _FEWEST_BIDS = 0.1, 3.0  # of the power, for neighbours who hardly pay; of a household in a step
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
 _VOLTAGE = 0.18
 

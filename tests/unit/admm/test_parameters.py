@@ -85,16 +85,16 @@ def test_relaxation_endsAtRounding(iteration: int, squares: int, alpha: float) -
 
 
 def test_tolerances_followPowerAndBill() -> None:
-    """Two households draw 1 kW at a constant price: the power is 1 kW, and so is what their bill would buy. With two
-    bids a step, half of it comes on one; who feeds in 1 kW is paid, so a tenth of the power counts."""
-    views = [view(node, 4, price=[0.3] * 4, partners={3 - node: range(4), 3: range(4)}) for node in (1, 2)]
+    """Two households draw 1 kW at a constant price: the power is 1 kW, and so is what their bill would buy. With four
+    bids a step, a quarter of it comes on one; who feeds in 1 kW is paid, so a tenth of the power counts."""
+    views = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys((3, 4, 5, 6), range(4))) for node in (1, 2)]
     drawn = np.full((2, 4), -1.0)
-    assert Tolerances.of(views, drawn).limits_w == pytest.approx((2.2, 12, 4.8, 12))
-    assert Tolerances.of(views, drawn).on_chain(Resolution()) == (4400, 24000, 9600, 24000)
-    assert Tolerances.of(views, 3 * drawn).limits_w == pytest.approx((6.6, 36, 14.4, 36))
-    assert Tolerances.of(views, -drawn).limits_w == pytest.approx((2.2, 12, 0.48, 1.2))
+    assert Tolerances.of(views, drawn).limits_w == pytest.approx((2.2, 12, 3.6, 4.5))
+    assert Tolerances.of(views, drawn).on_chain(Resolution()) == (4400, 24000, 7200, 9000)
+    assert Tolerances.of(views, 3 * drawn).limits_w == pytest.approx((6.6, 36, 10.8, 13.5))
+    assert Tolerances.of(views, -drawn).limits_w == pytest.approx((2.2, 12, 0.36, 0.45))
     mixed = np.array([[-1.0] * 4, [0.5] * 4])  # pays 0.3, is paid 0.5 x 0.15
-    assert Tolerances.of(views, mixed).primal_trade_w == pytest.approx(4.8 * (1 - 0.25) / 2)
+    assert Tolerances.of(views, mixed).primal_trade_w == pytest.approx(3.6 * (1 - 0.25) / 2)
 
 
 def test_tolerances_withFewBidsOrNone() -> None:
@@ -102,8 +102,8 @@ def test_tolerances_withFewBidsOrNone() -> None:
     in_g = [view(node, 4, scenario=Scenario.G) for node in (1, 2)]
     assert Tolerances.of(in_g, drawn).limits_w == pytest.approx((1.1, 2.2, 0, 0))
     now_and_then = [view(node, 4, price=[0.3] * 4, partners={3 - node: [0]}) for node in (1, 2)]
-    assert Tolerances.of(now_and_then, drawn).limits_w == pytest.approx((2.2, 12, 9.6, 24))
+    assert Tolerances.of(now_and_then, drawn).limits_w == pytest.approx((2.2, 12, 4.8, 6))
     free = [view(node, 4, price=[0.0] * 4) for node in (1, 2)]
-    assert Tolerances.of(free, drawn).limits_w == pytest.approx((2.2, 12, 0.96, 2.4))
+    assert Tolerances.of(free, drawn).limits_w == pytest.approx((2.2, 12, 0.48, 0.6))
     neighbours = [view(node, 4, agreement=NetworkAgreement.NEIGHBOURS) for node in (1, 2)]
     assert Tolerances.of(neighbours, drawn).limits_w == (100.0, 100.0, 1.0, 1.0)
