@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 
-CATCH_UP_SECONDS = 2.0
+CATCH_UP_SECONDS = 4.0
 """How long a submission waits for the relay to see what its author has seen already: that an iteration is open, a
 history, or that the contract refused the submission before."""
 

@@ -112,7 +112,7 @@ def daily(name: str, row: Mapping[str, Any], iterations: int, settlement: float 
         households=n,
         iterations=iterations,
         opening=row["opening_gas"] / n,
-        negotiation=iterations * row["gas_per_household_iteration"],
+        negotiation=iterations * row["gas_per_household_iteration"] + row["first_gas"],
         settlement=settlement,
         delivery=delivery,
         floor=iterations * row["eip7623_floor"],
@@ -120,9 +120,18 @@ def daily(name: str, row: Mapping[str, Any], iterations: int, settlement: float 
     )
 
 
+def with_first_gas(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of gas.json with `first_gas`: what the first iterations, which fill new storage, cost a household more than
+    later ones do; from the round to 0.8 %."""
+    iterations, steady = row["iterations_to_0_8_percent"], row["gas_per_household_iteration"]
+    negotiation = (row["round_gas_to_0_8_percent"] - row["opening_gas"]) / row["households"]
+    return {**row, "first_gas": negotiation - iterations * steady}
+
+
 def days(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any], played: Sequence[PlayedRound]) -> list[Daily]:
     """The days that were played, with as many iterations as they took there; and one in the middle of all days."""
-    rows = {(row["size"], row["mode"]): row for row in gas}
+    played_days = {one.day for one in played}
+    rows = {(row["size"], row["mode"]): with_first_gas(row) for row in gas if row["size"] in played_days}
     parts = {one.day: [one.gas_by_step[step] / one.households for step in ("settle", "deliver")] for one in played}
     found = [
         daily(f"{one.case} {one.day}", rows[one.day, mode], one.iterations, *parts[one.day])
@@ -132,7 +141,7 @@ def days(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any], played: Seq
     stops = [one["stopped_at"] for one in shipped_days(bench)]
     for mode in MODES:
         alike = [rows[one.day, mode] for one in played]
-        figures = ("opening_gas", "gas_per_household_iteration", "eip7623_floor")
+        figures = ("opening_gas", "gas_per_household_iteration", "first_gas", "eip7623_floor")
         middle = {**alike[0], **{name: mean(row[name] for row in alike) for name in figures}}
         settlement, delivery = (mean(values) for values in zip(*parts.values(), strict=True))
         found.append(daily(f"median of {len(stops)} days", middle, round(median(stops)), settlement, delivery))
@@ -151,7 +160,7 @@ def sizes(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any]) -> list[Da
         size = f"{grown['households']}x{grown['steps']}"
         for row in gas:
             if row["size"] == size and row["mode"] in MODES:
-                found.append(daily(size.replace("x", " x "), row, grown["iterations"]))
+                found.append(daily(size.replace("x", " x "), with_first_gas(row), grown["iterations"]))
     return found
 
 
@@ -267,7 +276,8 @@ median of all {days} days of {cases} took ([benchmarks.md](benchmarks.md): {leas
 of the two days.
 
 - *Opening*: opening the round, and all declarations.
-- *Negotiation*: gas of an iteration ([gas.md](gas.md)) by iterations.
+- *Negotiation*: gas of an iteration ([gas.md](gas.md)) by iterations, and what the first ones, which fill new storage,
+  cost more.
 - *Trades*, *meter readings*: settling them; how many pairs trade matters most there.
 - Gas of all who send is shared among the households: node 0's, the relay's and the supplier's included. *Direct*: every
   node sends its own submissions. *Relayed*: one account sends those of all, in one transaction an iteration; where
