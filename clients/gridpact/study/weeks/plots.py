@@ -368,7 +368,8 @@ def trades(study: Study) -> Figure:
     scenario = next((s for s in (Scenario.TG, Scenario.T) if s in study.settings.scenarios), None)
     homes = periods[0].baseline.households
     side = 1.3 + min(0.2 * len(homes), 6.0)
-    figure = Figure(figsize=(WIDTH, side if len(periods) > 1 else min(side + 1.5, 6.5)), layout="constrained")
+    height = min(side + 1.5, 6.5) if len(periods) == 1 else min(side, 1.0 + 5.6 / len(periods))  # panels are square
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panels = _panels(figure, 1, len(periods))
     for axes, period in zip(panels[0], periods, strict=True):
         energy = np.zeros((len(homes), len(homes)))
