@@ -219,7 +219,8 @@ def savings(outcome: Uncertainty) -> Figure:
         axes.barh(k, third - first, left=first, height=0.42, color=RECOURSE_COLOUR[recourse], alpha=0.55, linewidth=0)
         axes.plot([middle, middle], [k - 0.21, k + 0.21], color=INK, linewidth=1.8)
         axes.plot(drawn, np.full(len(drawn), k - 0.33), "|", color=INK, markersize=6, markeredgewidth=0.8)
-        axes.annotate(f"median {middle:.2f}", (middle, k + 0.23), ha="center", va="bottom", fontsize=8.5)
+        axes.annotate(f"median {middle:.2f}", (middle, k + 0.23), ha="center", va="bottom", fontsize=8.5,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     axes.axvline(outcome.planned_saving, color=VERMILION, linestyle="--", linewidth=1.4)
     axes.annotate(f"planned\n{outcome.planned_saving:.2f}", (outcome.planned_saving, 1), color=VERMILION, fontsize=8.5,
                   xycoords=("data", "axes fraction"), xytext=(-4, -3), textcoords="offset points", va="top",
