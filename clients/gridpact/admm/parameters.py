@@ -28,6 +28,7 @@ _STAR = {Kind.P: 1.0, Kind.Q: 0.33}
 _PRIMAL, _DUAL = 0.0011, 0.0022  # of the power
 _PRIMAL_WITH_CONTRACTS, _DUAL_WITH_CONTRACTS = 0.0022, 0.012  # of the power
 _PRIMAL_TRADE, _DUAL_TRADE = 0.0144, 0.018  # of the bill, in W, by the bids of a household in a step
+_LEAST_TRADE_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
 _LEAST_BILL, _FEWEST_BIDS = 0.1, 3.0  # of the power, for neighbours who hardly pay; of a household in a step
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
 _VOLTAGE = 0.18
@@ -134,7 +135,8 @@ class Tolerances:
         bids = sum(view.bid_count for view in views) / baseline_net_kw.size  # of a household in a step
         trade_w = _bill_w(view, baseline_net_kw, power_w) / max(bids, _FEWEST_BIDS)
         grid_w = _PRIMAL_WITH_CONTRACTS * power_w, _DUAL_WITH_CONTRACTS * power_w
-        return Tolerances(*grid_w, _PRIMAL_TRADE * trade_w, _DUAL_TRADE * trade_w)
+        trades_w = (max(factor * trade_w, _LEAST_TRADE_W) for factor in (_PRIMAL_TRADE, _DUAL_TRADE))
+        return Tolerances(*grid_w, *trades_w)
 
     @property
     def limits_w(self) -> tuple[float, float, float, float]:

@@ -103,6 +103,8 @@ def test_tolerances_withFewBidsOrNone() -> None:
     assert Tolerances.of(in_g, drawn).limits_w == pytest.approx((1.1, 2.2, 0, 0))
     now_and_then = [view(node, 4, price=[0.3] * 4, partners={3 - node: [0]}) for node in (1, 2)]
     assert Tolerances.of(now_and_then, drawn).limits_w == pytest.approx((2.2, 12, 4.8, 6))
+    many = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys(range(3, 63), range(4))) for node in (1, 2)]
+    assert Tolerances.of(many, drawn).limits_w == pytest.approx((2.2, 12, 0.25, 0.3))
     free = [view(node, 4, price=[0.0] * 4) for node in (1, 2)]
     assert Tolerances.of(free, drawn).limits_w == pytest.approx((2.2, 12, 0.48, 0.6))
     neighbours = [view(node, 4, agreement=NetworkAgreement.NEIGHBOURS) for node in (1, 2)]
