@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,8 @@ class Shell:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """`gridpact ...` in a session of its own, as in a terminal of its own."""
+        """`gridpact ...` in a session of its own, as in a terminal of its own. Ctrl-C works there, also where the tests
+        run in the background of a script, which leaves all that it starts deaf to it."""
         return subprocess.Popen(
             [sys.executable, "-m", "gridpact", *map(str, arguments)],
             cwd=Path(__file__).parents[2],
@@ -36,6 +38,7 @@ class Shell:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def survivors(self) -> list[psutil.Process]:
