@@ -120,58 +120,36 @@ def _save(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
 
 @styled
 def convergence(result: RunResult) -> Figure:
-    """RMS residuals by iteration, with the limits below which all must fall."""
+    """RMS residuals by iteration, each as a multiple of its limit, below which all must fall."""
     figure, axes = _figure("How agreement was reached", 3.6)
-    curves = [
-        (values, limit, label, colour, dashes)
-        for (values, label, colour, dashes), limit in zip(
-            (
-                (result.convergence.primal_grid_w, "Network: disagreement", NETWORK_COLOUR, "-"),
-                (
-                    result.convergence.dual_grid_w,
-                    "Network: change since the last iteration",
-                    NETWORK_COLOUR,
-                    "--",
-                ),
-                (result.convergence.primal_trade_w, "Trades: disagreement", TRADE_COLOUR, "-"),
-                (
-                    result.convergence.dual_trade_w,
-                    "Trades: change since the last iteration",
-                    TRADE_COLOUR,
-                    "--",
-                ),
-            ),
-            result.convergence.limits_w,
-            strict=True,
-        )
+    told = result.convergence
+    curves = (
+        (told.primal_grid_w, "Network: disagreement", NETWORK_COLOUR, "-"),
+        (told.dual_grid_w, "Network: change since the last iteration", NETWORK_COLOUR, "--"),
+        (told.primal_trade_w, "Trades: disagreement", TRADE_COLOUR, "-"),
+        (told.dual_trade_w, "Trades: change since the last iteration", TRADE_COLOUR, "--"),
+    )
+    shown = [
+        (values / limit, f"{label} (limit {limit:.3g} W)", colour, dashes)
+        for (values, label, colour, dashes), limit in zip(curves, told.limits_w, strict=True)
+        if np.any(np.nan_to_num(values) > 0)
     ]
-    shown = [curve for curve in curves if np.any(np.nan_to_num(curve[0]) > 0)]
     axes.set_xlabel("Iteration")
-    axes.set_ylabel("RMS residual\n(W per coupled value)")
+    axes.set_ylabel("RMS residual per coupled value,\nas a multiple of its limit")
     if not shown:
         axes.set_xlim(0, max(1, result.iterations))
         axes.set_ylim(0, 1)
         return _empty(figure, axes, "There was nothing to agree on: every household planned on its own.")
-    for values, _, label, colour, dashes in shown:
+    for values, label, colour, dashes in shown:
         iteration = np.arange(1, len(values) + 1)
         positive = np.where(np.nan_to_num(values) > 0, values, np.nan)
         axes.plot(iteration, positive, dashes, color=colour, linewidth=1.6, label=label,
                   marker="o" if len(values) < 8 else None, markersize=3)  # fmt: skip
-    limits = sorted({limit for _, limit, *_ in shown if limit > 0})
     axes.set_yscale("log")
     axes.set_xlim(1, max(2, result.iterations))
-    for limit in limits:
-        owners = [
-            label.removesuffix(" since the last iteration").lower() for _, own, label, *_ in shown if own == limit
-        ]
-        of = owners if len(owners) == 1 else sorted({label.split(":")[0] for label in owners})
-        alone = len(limits) > 1 and len(of) == 1
-        colour = next(colour for _, own, _, colour, _ in shown if own == limit) if alone else INK
-        axes.axhline(limit, color=colour, linewidth=0.8)
-        axes.annotate(f"limit {limit:.3g} W" + (f",\n{of[0]}" if alone else ""), (1, limit),
-                      xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-                      va="center" if len(limits) == 1 else "bottom" if limit == limits[-1] else "top",
-                      color=colour, fontsize=8.5, annotation_clip=False)  # fmt: skip
+    axes.axhline(1.0, color=INK, linewidth=0.8)
+    axes.annotate("limit", (1, 1), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+                  va="center", color=INK, fontsize=8.5, annotation_clip=False)  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -16,7 +16,7 @@ from gridpact.study.result import Convergence, RunResult
 from .conftest import LIMITS, community, run
 
 UNITS = {
-    "convergence": ("Iteration", "(W per coupled value)"),
+    "convergence": ("Iteration", "as a multiple of its limit"),
     "power": ("(hh:mm)", "(kW)", "(EUR/kWh)"),
     "trades": ("Buyer", "Seller", "kWh"),
     "prices": ("(hh:mm)", "(EUR/kWh)"),
@@ -75,9 +75,11 @@ def test_unknown_and_zero_residuals_are_left_out() -> None:
     figure = PLOTS["convergence"](run(convergence=Convergence(values, short, zeros, zeros, LIMITS)))
     lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) in (2, 3) and line.get_label()[0] != "_"]
     assert [line.get_label() for line in lines] == [
-        "Network: disagreement",
-        "Network: change since the last iteration",
+        "Network: disagreement (limit 2 W)",
+        "Network: change since the last iteration (limit 2 W)",
     ]
+    assert lines[0].get_ydata()[0] == 4.5  # 9 W
+    assert list(lines[1].get_ydata()) == [2.0, 1.0]
     svg(figure)
 
 
