@@ -7,7 +7,7 @@ import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
 /// @notice Reads and checks the byte strings that ITradeSettlement describes: 9 bytes an entry.
 library Trades {
     uint256 private constant ENTRY = 9; // bytes
-    int256 private constant TWO_WATT_HOURS = 7_200_000; // mW s
+    int256 private constant WATT_HOUR = 3_600_000; // mW s
 
     /// @notice Number of whole entries.
     function count(bytes calldata trades) internal pure returns (uint256) {
@@ -57,7 +57,8 @@ library Trades {
         }
     }
 
-    /// @notice Requires that a statement has the agreed energies: an entry wherever they are not zero, and no other.
+    /// @notice Requires that a statement has the agreed energies, rounded to the nearest Wh: an entry wherever they are
+    ///         not zero, and no other.
     /// @param steps   the steps of the pair's bids, uint8 each
     /// @param twice   d_ij - d_ji at these steps, resolution units
     /// @param unit    energy of a resolution unit in one step, mW s
@@ -71,7 +72,8 @@ library Trades {
         // No overflow: 17 bits times 64.
         unchecked {
             for (uint256 i = 0; i < twice.length; ++i) {
-                int256 agreed = twice[i] * unit / TWO_WATT_HOURS;
+                int256 both = twice[i] * unit;
+                int256 agreed = (both < 0 ? both - WATT_HOUR : both + WATT_HOUR) / (2 * WATT_HOUR);
                 if (agreed == 0) continue;
                 uint256 step = uint8(steps[i]);
                 if (next == entries) revert ITradeSettlement.DoesNotFitBids(partner, step);

@@ -23,7 +23,7 @@ Books = Mapping[int, Any]  # node -> partner -> steps; or the bytes of a book
 Bids = Mapping[tuple[int, int], tuple[int, ...]]  # node and partner -> a bid a step of the book
 
 # 1 sells to 2 and buys from 3, 2 sells to 3; 4 would trade with 1, which does not list it. In step 11 the agreed
-# energy of 1 and 2 is half a watt-hour, which is none; elsewhere the two bids differ by a little.
+# energy of 1 and 2 is a quarter of a watt-hour, which is none; elsewhere the two bids differ by a little.
 BOOKS: Books = {
     1: {2: (3, 7, 11), 3: (3, 7)},
     2: {1: (3, 7, 11), 3: (3,), 4: (5,)},
@@ -33,7 +33,7 @@ BOOKS: Books = {
 }
 BIDS: Bids = {
     (1, 2): (3001, 4000, 1),
-    (2, 1): (-3000, -4001, -1),
+    (2, 1): (-3000, -4001, 0),
     (1, 3): (-3000, -4000),
     (3, 1): (3001, 4001),
     (2, 3): (3000,),

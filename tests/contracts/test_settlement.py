@@ -1,6 +1,8 @@
 """TradeSettlement: deposits, statements, locks and payments."""
 
+import math
 import random
+from fractions import Fraction
 
 import brownie
 import pytest
@@ -320,7 +322,7 @@ def test_state_ofTheHigherNodeNeedsNoOpening(settle):
 
 
 def test_state_fitsBidsAtTheEndsOfTheirRange(new_market, TradeSettlement, manager, token, supplier, nodes):
-    """TS2: all steps, largest and smallest bids; the quotient truncates towards zero."""
+    """TS2: all steps, largest and smallest bids; energies are the nearest, halves away from zero."""
     steps = tuple(range(24))
     chance = random.Random(3)
     ends = (32767, -32768, 0, 1, -1, 2, -2, 3, -3)
@@ -333,12 +335,22 @@ def test_state_fitsBidsAtTheEndsOfTheirRange(new_market, TradeSettlement, manage
     made.converge(books, bids)
     contract = manager.deploy(TradeSettlement, made.aggregator, token, supplier, supplier)
     both = zip(steps, bids[1, 2], bids[2, 1], strict=True)
-    energies = [(step, int((own - other) / 4)) for step, own, other in both]  # int() truncates
+    energies = [(step, _nearest(Fraction(own - other, 4))) for step, own, other in both]
     assert any(energy == 0 for _, energy in energies)
     said = statement((step, energy, 0) for step, energy in energies if energy)
     contract.state(1, [(2, said, made.openings[1, 2])], made.openings[1, 1], {"from": nodes[1]})
     contract.state(1, [(1, said, made.openings[1, 1])], made.openings[1, 2], {"from": nodes[2]})
     assert str(contract.recorded(1, 1, 2)) == keccak(said)
+
+
+@pytest.mark.parametrize(("units", "energy"), [(1, 0), (2, 1), (5, 1), (6, 2), (-1, 0), (-2, -1), (-6, -2)])
+def test_nearest_byHand(units, energy):
+    """Of quarters of a watt-hour."""
+    assert _nearest(Fraction(units, 4)) == energy
+
+
+def _nearest(energy):
+    return (1 if energy > 0 else -1) * math.floor(abs(energy) + Fraction(1, 2))
 
 
 # ---------------------------------------------------------------------- locks

@@ -6,6 +6,7 @@ are computed here from the transactions.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -251,7 +252,7 @@ def test_chain_addsNothing(ran: Ran, iterates: list[Iterate]) -> None:
 
 
 def test_recordedTrades_areThoseWithoutAChain(ran: Ran, iterates: list[Iterate]) -> None:
-    """Energy in Wh, truncated; price in 1e-6; from z, xi and lambda of the negotiation in memory."""
+    """Energy to the nearest Wh; price in 1e-6; from z, xi and lambda of the negotiation in memory."""
     if not ran.settings.scenario.has_trades:
         return
     expected = set()
@@ -261,8 +262,9 @@ def test_recordedTrades_areThoseWithoutAChain(ran: Ran, iterates: list[Iterate])
             for step in partner.steps:
                 kwh = agent.trades.agreed[place] / 2 * ran.settings.resolution.power_kw * 6
                 price = agent.trades.paid_price[place] / 6
-                if kwh > 0 and int(kwh * 1000 + 1e-9):  # 1e-9: a whole number of Wh, written as a float
-                    expected.add((node, partner.node, step, int(kwh * 1000 + 1e-9), round(price * 1e6)))
+                energy = math.floor(kwh * 1000 + 0.5 + 1e-9)  # 1e-9: a half, written as a float
+                if energy > 0:
+                    expected.add((node, partner.node, step, energy, round(price * 1e6)))
                 place += 1
     recorded = {
         (t.seller, t.buyer, t.step, round(t.energy_kwh * 1000), round(t.price_per_kwh * 1e6)) for t in ran.result.trades

@@ -91,8 +91,8 @@ class Agent:
         )
 
     def conclude(self) -> LocalSolution:
-        """What a household with trades does after the last iteration: the best for itself with the trades as agreed,
-        near what the grid operator answered.
+        """What a household with trades does after the last iteration: the best for itself with the trades as
+        they are recorded, near what the grid operator answered.
 
         Raises:
             InfeasibleError, SolverError: see `LocalProblem.solve`.
@@ -118,8 +118,7 @@ class Agent:
         """Where the negotiation stands for this node."""
         alpha, _ = self._relaxation
         consensus, trades = self.consensus, self.trades
-        agreed = trades.agreed / 2 * trades.unit
-        return Point(consensus.linear(alpha), consensus.rho, trades.linear(), trades.pool_linear(), agreed)
+        return Point(consensus.linear(alpha), consensus.rho, trades.linear(), trades.pool_linear(), trades.recorded_kw)
 
     def take_in(self, now: Closing, copies: Integers | None) -> None:
         """Dual updates and partial residuals from a closed iteration (steps 4 and 5).

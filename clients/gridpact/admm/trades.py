@@ -22,6 +22,8 @@ from gridpact.admm.parameters import POOL, Penalties, Resolution
 from gridpact.community.model import Array
 from gridpact.market.view import NodeView
 
+WATT_HOUR = 3_600_000  # mW s
+
 
 class Trades:
     """State of a household's trades in a round.
@@ -50,6 +52,17 @@ class Trades:
     def paid_price(self) -> Array:
         """xi - lambda, what a trade is paid at, currency/kW over one step, (bids,)."""
         return self.price - self.pool_price[bid_steps(self.view)]
+
+    @property
+    def energies_wh(self) -> Integers:
+        """The agreed trades as they are recorded, to the nearest Wh, halves away from zero, (bids,)."""
+        twice = self.agreed * (round(self.unit * 1e6) * round(self.view.step_hours * 3600))  # mW s
+        return np.sign(twice) * ((np.abs(twice) + WATT_HOUR) // (2 * WATT_HOUR))
+
+    @property
+    def recorded_kw(self) -> Array:
+        """The power of these trades, kW, (bids,)."""
+        return self.energies_wh / (1000 * self.view.step_hours)
 
     def linear(self) -> Array:
         """b = -xi - phi z, the linear term of the x-step."""
@@ -105,17 +118,16 @@ class Trades:
     def statements(self) -> dict[int, list[tuple[int, int, int]]]:
         """What to state about the agreed trades, by partner: (step, energy in Wh, price in 1e-6 currency/kWh).
 
-        Both partners get the same integers. Energy is positive where the lower node sells, and truncated towards zero;
-        trades of less than 1 Wh are not worth recording.
+        Both partners get the same integers. Energy is positive where the lower node sells; there is no entry where it
+        is zero.
         """
         view = self.view
-        milliwatt_seconds = round(self.unit * 1e6) * round(view.step_hours * 3600)  # of one unit
         prices = np.rint(self.paid_price / view.step_hours * 1e6).astype(np.int64)
         partners = [partner.node for partner in view.partners for _ in partner.steps]
         steps = bid_steps(view).tolist()
         result: dict[int, list[tuple[int, int, int]]] = {}
-        for partner, step, twice, price in zip(partners, steps, self.agreed.tolist(), prices.tolist(), strict=True):
-            energy = abs(twice) * milliwatt_seconds // 7_200_000 * (1 if twice > 0 else -1)
+        energies = self.energies_wh.tolist()
+        for partner, step, energy, price in zip(partners, steps, energies, prices.tolist(), strict=True):
             if energy:
                 result.setdefault(partner, []).append((step, energy if view.node < partner else -energy, price))
         return result

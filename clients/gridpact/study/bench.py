@@ -275,7 +275,7 @@ def split_into(count: int, households: int, steps: int) -> Split:
             paid += dt * float(
                 prices.import_price @ schedule["import_kw"] - prices.feed_in_price @ schedule["feed_in_kw"]
             )
-            sold = np.maximum(agent.trades.agreed / 2 * agent.trades.unit, 0) * dt
+            sold = np.maximum(agent.trades.recorded_kw, 0) * dt
             partners = np.concatenate([np.full(len(p.steps), p.node) for p in agent.view.partners])
             traded += float(sold.sum())
             beyond += float(sold[partners == gateway].sum())

@@ -146,7 +146,7 @@ def compare(
         scenario,
         np.array([schedule["injection_kw"] for schedule in schedules]),
         np.array([schedule["injection_kvar"] for schedule in schedules]),
-        {node: agents[node].trades.agreed / 2 * agents[node].trades.unit for node in nodes},
+        {node: agents[node].trades.recorded_kw for node in nodes},
     )
     voltage = cost.flow.voltage_pu
     gap = (cost.total - optimum) / abs(optimum) if optimum else 0.0

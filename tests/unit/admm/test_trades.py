@@ -94,13 +94,17 @@ def test_statements_byHand_sameAtBothPartners() -> None:
     assert buyer.statements() == {1: expected}
 
 
-def test_statements_truncateTowardsZero_andLeaveOutLessThanOneWattHour() -> None:
-    """A lower node that buys 1.5 W, and sells 0.5 W in the other step."""
+@pytest.mark.parametrize(
+    ("quarters", "energies"), [((-6, 2), (-2, 1)), ((-5, 1), (-1, 0)), ((7, -3), (2, -1)), ((0, -1), (0, 0))]
+)
+def test_statements_nearestWattHour_halvesAwayFromZero(quarters: tuple[int, int], energies: tuple[int, int]) -> None:
+    """Trades in quarters of a watt-hour; an energy of zero is not stated."""
     one, _ = pair()
-    one.agreed = np.array([-3, 1])  # twice the trade, W
-    hours = STEP_HOURS
-    energies = {step: energy for step, energy, _ in one.statements().get(2, [])}
-    assert energies == {step: wh for step, wh in ((0, -int(1.5 * hours)), (2, int(0.5 * hours))) if wh}
+    one.agreed = np.array(quarters) * round(0.5 / STEP_HOURS)  # twice the trade, W
+    assert {step: energy for step, energy, _ in one.statements().get(2, [])} == {
+        step: energy for step, energy in zip((0, 2), energies, strict=True) if energy
+    }
+    assert one.recorded_kw == pytest.approx(np.array(energies) / (1000 * STEP_HOURS), rel=1e-12)
 
 
 def test_balance_byHand() -> None:
