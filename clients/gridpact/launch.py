@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 from gridpact.chain.account import ChainAccount
@@ -127,6 +128,17 @@ class Nodes:
                 raise GridpactError(f"the node in '{files.folder.name}' died without a word: see the logs beside it")
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the main program, which every new process would import once more, though nodes need nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def warm_up() -> ForkServerContext:
     """Starts the fork server, if it does not run yet, and goes on while it imports what nodes need.
 
@@ -168,8 +180,9 @@ def running_nodes(files: Sequence[NodeFiles], network: Network) -> Iterator[Node
         for item, url in zip(files, itertools.cycle(network.rpc_urls), strict=False)
     ]
     try:
-        for process in processes:
-            process.start()
+        with _without_main():
+            for process in processes:
+                process.start()
         yield Nodes(files, processes)
     finally:
         for process in processes:
