@@ -57,7 +57,8 @@ class Trades:
     def energies_wh(self) -> Integers:
         """The agreed trades as they are recorded, to the nearest Wh, halves away from zero, (bids,)."""
         twice = self.agreed * (round(self.unit * 1e6) * round(self.view.step_hours * 3600))  # mW s
-        return np.sign(twice) * ((np.abs(twice) + WATT_HOUR) // (2 * WATT_HOUR))
+        nearest: Integers = np.sign(twice) * ((np.abs(twice) + WATT_HOUR) // (2 * WATT_HOUR))
+        return nearest
 
     @property
     def recorded_kw(self) -> Array:
