@@ -77,19 +77,25 @@ def test_an_interrupted_what_if_goes_on(
 def test_a_check_that_fails_is_told_by_the_exit_status(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As of `gridpact study`: 1, and the point is named."""
+    """As of `gridpact study`: 1, and point and check are named."""
     options = ["--chi", "0.1,0.2", "--feed-in", "-", "--battery", "-", "--lines", "-", "--adders", "-"]
     good = Point.solve
 
-    def far_off(self: Point) -> DayOutcome:
+    def not_agreed(self: Point) -> DayOutcome:
         outcome = good(self)
         if (self.scenario, self.community.trading_coefficient) != (Scenario.TG, 0.2):
             return outcome
-        return replace(outcome, checks=(replace(outcome.checks[0], held=False), *outcome.checks[1:]))
+        limits = tuple(float(residual) / 1.5 for residual in outcome.residuals_w[:, -1])
+        checks = (replace(outcome.checks[0], held=False, value="200 iterations"), *outcome.checks[1:])
+        return replace(outcome, converged=False, residual_limits_w=limits, checks=checks)
 
-    monkeypatch.setattr(Point, "solve", far_off)
+    monkeypatch.setattr(Point, "solve", not_agreed)
     assert main([*SENSITIVITY, *options, "--out", str(tmp_path / "s")]) == 1
-    assert "Not every check held (the limit is 0.1 % from the optimum): chi 0.2 in TG;" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Not every check held; read these points with care:\n" in said
+    which = "agreement reached (not after 200 iterations, residuals up to 1.50 times their limits)"
+    assert f"\nChi 0.2 in TG on 1: {which}.\n" in said
+    assert f"<p>Chi 0.2 in TG on 1: {which}.</p>" in (tmp_path / "s" / "index.html").read_text()
     assert main([*SENSITIVITY, *options, "--json", "--out", str(tmp_path / "s")]) == 1
     assert json.loads(capsys.readouterr().out)["checks_held"] is False
 

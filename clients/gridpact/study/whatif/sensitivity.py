@@ -101,7 +101,7 @@ class Sensitivity:
     points: tuple[Point, ...]  # parameter by parameter, values ascending
     adders: tuple[AdderPoint, ...]
     planned_saving: float  # of the plan that is delivered with the adders, currency
-    plan_held: bool = True  # whether its checks held
+    plans: tuple[uncertainty.DayPlan, ...] = ()  # that are delivered with the adders
     not_delivered: str | None = None  # why there are no adder points
 
     def of(self, parameter: Parameter) -> list[Point]:
@@ -109,7 +109,8 @@ class Sensitivity:
 
     @property
     def checks_held(self) -> bool:
-        return self.plan_held and all(f.checks_held for point in self.points for f in point.figures.values())
+        varied = all(f.checks_held for point in self.points for f in point.figures.values())
+        return varied and all(plan.checks_held for plan in self.plans)
 
 
 def vary(
@@ -159,5 +160,4 @@ def vary(
                 {r: float(np.mean(lived.over_days(r, lambda d: d.planned.adder))) for r in delivery.recourses},
             )
         )
-    held = all(plan.checks_held for plan in plans)
-    return Sensitivity(tuple(days), settings, points, tuple(adders), sum(plan.saving for plan in plans), held)
+    return Sensitivity(tuple(days), settings, points, tuple(adders), sum(plan.saving for plan in plans), plans)

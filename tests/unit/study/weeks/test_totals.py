@@ -13,7 +13,7 @@ from gridpact.study.weeks.fairness import by_baseline, equal_parts, sharings
 from gridpact.study.weeks.published import SUMMER, TABLES, WINTER
 from gridpact.study.weeks.tables import economic_lines, energy_lines
 from gridpact.study.weeks.totals import Study, Totals, bought_kw, passed_kw, peak_steps
-from gridpact.study.weeks.words import answers, change, differences, why
+from gridpact.study.weeks.words import answers, change, differences, failed_checks, why
 
 from .conftest import SUMMER_DAY, WINTER_DAY
 
@@ -195,6 +195,27 @@ def test_words_admit_a_check_that_failed(study: Study) -> None:
     said = answers(broken)["Can one trust the answer?"]
     which = f"{first.checks[0].name.lower()} ({SUMMER_DAY} {first.scenario.name})"
     assert said[-1] == f"Not every check held: {which}; see the table of days."
+
+
+def test_words_say_by_how_much_a_check_failed(study: Study) -> None:
+    """Of every check, by hand: residuals 1.3 times their limit, a voltage 0.004 p.u. below its limit of 0.95."""
+    day = study.of_day(SUMMER_DAY, Scenario.TG)
+    assert failed_checks(day) == {}
+    broken = replace(
+        day,
+        checks=tuple(replace(check, held=False) for check in day.checks),
+        residuals_w=np.array([[9.0, 1.3], [9.0, 0.5], [9.0, 9.0], [9.0, 0.0]]),
+        residual_limits_w=(1.0, 1.0, 0.0, 0.0),
+        voltage_pu=np.array([[1.0, 0.946]]),
+    )
+    value = {check.name: check.value for check in day.checks}
+    assert failed_checks(broken) == {
+        "agreement reached": f"not after {day.iterations} iterations, residuals up to 1.30 times their limits",
+        "cost above the optimum": f"{value['Cost above the optimum']}, limit 0.1 %",
+        "relaxation gap": f"{value['Relaxation gap']}, limit 1e-05 p.u.",
+        "voltages": f"{value['Voltages']}, limit 0.95 to 1.05 p.u., 0.00400 p.u. beyond it where 0.001 are tolerated",
+        "payments sum to zero": "buyer and seller do not state every trade alike",
+    }
 
 
 def test_change_in_words() -> None:

@@ -106,7 +106,7 @@ def test_points_without_a_plan_are_told() -> None:
     assert both.failures == (bad,)
     assert PointFigures((good,)).verdict == "ok"
     assert PointFigures((replace(good, gap=-0.003), good)).gap == 0.003
-    assert PointFigures((replace(good, checks_held=False),)).verdict == "a check failed"
+    assert PointFigures((replace(good, failed_checks={"voltages": "0.9"}),)).verdict == "a check failed"
     assert PointFigures((replace(good, converged=False),)).verdict == "not agreed"
 
 
@@ -114,7 +114,8 @@ def test_what_is_no_answer_is_told_from_what_has_none() -> None:
     """No feasible plan is an answer; a failed check, a round without agreement and a failed solver are none."""
     good, none = DayFigures("1", Scenario.TG), DayFigures("1", Scenario.TG, failure="no plan", failure_status=3)
     assert PointFigures((good, none)).checks_held
-    for bad in (replace(good, checks_held=False), replace(good, converged=False), replace(none, failure_status=1)):
+    failed = replace(good, failed_checks={"voltages": "0.9"})
+    for bad in (failed, replace(good, converged=False), replace(none, failure_status=1)):
         assert not PointFigures((good, bad)).checks_held
 
 
