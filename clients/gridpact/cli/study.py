@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.cli.options import Commands, check_folder, check_ours, choice
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError, InfeasibleError, InputError
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -86,8 +86,7 @@ def _study(arguments: argparse.Namespace) -> int:
     from gridpact.study.weeks.words import answers, headline, left_out
     from gridpact.study.words import count
 
-    if not (folder / MARKER).exists() and (folder / "index.html").exists():
-        raise InputError(f"'{folder}' holds an index.html that is of no study; choose another folder with --out")
+    check_ours(folder, "study", MARKER)
     named = [day.strip() for day in arguments.days.split(",") if day.strip()] if arguments.days else None
     settings = Settings(scenarios, agreement, arguments.chain, arguments.relay)
     days = chosen_days(community, named, arguments.year)

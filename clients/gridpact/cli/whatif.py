@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.cli.options import Commands, check_folder, check_ours, choice
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InputError
@@ -226,8 +226,7 @@ def _folder(arguments: argparse.Namespace, kind: str) -> Path:
     case = NOT_IN_NAMES.sub("-", Path(arguments.case).resolve().name if "/" in arguments.case else arguments.case)
     folder: Path = arguments.out or Path("runs") / f"{case}_{kind}"
     check_folder(folder)
-    if (folder / "index.html").exists() and not (folder / f"{kind}.json").exists():
-        raise InputError(f"'{folder}' holds an index.html that is of no {kind}; choose another folder with --out")
+    check_ours(folder, kind, f"{kind}.json")
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from gridpact.cli import main
 from gridpact.market.scenario import Scenario
-from gridpact.study.weeks import page
+from gridpact.study.weeks import page, store
 from gridpact.study.weeks.plan import Order, Trace
 
 from .conftest import SUMMER_DAY, two_days
@@ -70,6 +71,31 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest
     assert "of no study" in capsys.readouterr().err
     assert (tmp_path / "index.html").read_text() == "mine"
     assert not (tmp_path / "days").exists()
+
+
+def test_a_disk_that_runs_full_loses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room again the same command goes on from the first plan."""
+    out, write, solve = tmp_path / "out", store.write_atomically, Order.solve
+    command = ["study", "--case", "tiny3", "--scenarios", "t", "--jobs", "1", "--out", str(out)]
+
+    def until_full(path: Path, text: str) -> None:
+        if list(path.parent.glob("*.json")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, text)
+
+    monkeypatch.setattr(store, "write_atomically", until_full)
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"gridpact: '{out / 'days'}' takes no more files (No space left on device); make room")
+    assert [path.name for path in (out / "days").iterdir()] == ["1_t.json"]
+
+    solved: list[str] = []
+    monkeypatch.setattr(store, "write_atomically", write)
+    monkeypatch.setattr(Order, "solve", lambda self: (solved.append(self.name), solve(self))[1])
+    assert main(command) == 0
+    assert solved == ["1_b"]
 
 
 def test_no_day_has_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
