@@ -16,6 +16,7 @@ import pytest
 
 import gridpact.chain.networks
 import gridpact.launch
+import gridpact.run
 from gridpact.chain.transport import connect
 from gridpact.cli import main
 from gridpact.community.read import shipped_cases
@@ -65,7 +66,11 @@ RUN: dict[str, tuple[list[str], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", RUN)
-def test_run_complains(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
+def test_run_complains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Before anything is solved."""
+    monkeypatch.setattr(gridpact.run, "centralised_optimum", lambda *_: pytest.fail("a day was solved"))
     arguments, said = RUN[what]
     sentence = complaint(capsys, ["run", "--out", str(tmp_path / "out"), *arguments])
     for part in said:

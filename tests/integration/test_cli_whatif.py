@@ -110,6 +110,8 @@ def test_sensitivity_of_one_number(tmp_path: Path, capsys: pytest.CaptureFixture
 WRONG: dict[str, tuple[list[str], str]] = {
     "case": (["penetration", "--case", "tiny4"], "there is no case and no community file 'tiny4'"),
     "day": ([*PENETRATION, "--days", "2"], "'tiny3' has no day '2'"),
+    "days": ([*PENETRATION, "--days", ""], "--days is empty; give names with commas between them"),
+    "devices": ([*PENETRATION, "--devices", ","], "--devices is empty"),
     "shares": ([*PENETRATION, "--shares", "0,half"], "--shares needs numbers with commas between them, not '0,half'"),
     "share": ([*PENETRATION, "--shares", "120"], "--shares: 120 must be between 0 and 100"),
     "device": ([*PENETRATION, "--devices", "heatpump"], "there is no device 'heatpump'"),
@@ -129,7 +131,11 @@ WRONG: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_complaints_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_complaints_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Before anything is solved."""
+    monkeypatch.setattr(Point, "solve", lambda self: pytest.fail(f"{self.name} was solved"))
     given, complaint = WRONG[name]
     out = tmp_path / "out"
     assert main([*given, "--out", str(out)]) == 2

@@ -59,6 +59,28 @@ def chain_at(url: str) -> AbstractContextManager[Network]:
     return open_network(url)
 
 
+def check_chain(chain: str, *besides: str) -> None:
+    """A chain that is not there is better told before the first day is solved.
+
+    Args:
+        besides: what may be given, too, and is no chain.
+    """
+    if chain in besides:
+        return
+    from gridpact.chain.networks import COMMANDS, NAMES, find_executable, open_network
+
+    if "://" in chain:
+        with open_network(chain):
+            pass  # it answers
+    elif chain not in NAMES:
+        raise InputError(
+            f"there is no chain '{chain}'; choose one of {', '.join((*besides, *NAMES))}, or give the http:// or ws:// "
+            "address of a node"
+        )
+    elif chain in COMMANDS:
+        find_executable(chain)
+
+
 def check_folder(folder: Path) -> None:
     """A run takes a minute: what cannot be written is better said before.
 
@@ -89,6 +111,14 @@ def check_ours(folder: Path, kind: str, marker: str) -> None:
     """Results take the place of their like only; `marker` is the file that tells."""
     if (folder / "index.html").exists() and not (folder / marker).exists():
         raise InputError(f"'{folder}' holds an index.html that is of no {kind}; choose another folder with --out")
+
+
+def names(option: str, text: str) -> list[str]:
+    """What a list with commas has."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise InputError(f"{option} is empty; give names with commas between them")
+    return found
 
 
 def choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:

@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from gridpact.cli.options import Commands, check_folder, check_ours, choice
+from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice
 from gridpact.cli.progress import Progress
 from gridpact.community.read import read_community
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -63,6 +63,7 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_{scenario.value}")
     check_folder(folder)
     check_ours(folder, "run", MARKER)
+    check_chain(arguments.chain)
 
     from gridpact.run import RunSettings, run  # imports web3 and CVXPY, which take a second
     from gridpact.study.indicators import Indicators

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gridpact.cli.options import Commands, check_folder, check_ours, choice
+from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice, names
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError, InfeasibleError, InputError
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -66,7 +66,8 @@ def add(commands: Commands) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> int:
-    scenarios = _scenarios(arguments.scenarios or ("b,t,tg" if arguments.year else "b,t,g,tg"))
+    default = "b,t,tg" if arguments.year else "b,t,g,tg"
+    scenarios = _scenarios(default if arguments.scenarios is None else arguments.scenarios)
     agreement = choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
     jobs: int | None = arguments.jobs
     if jobs is not None and jobs < 1:
@@ -78,6 +79,7 @@ def _study(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / name
     check_folder(folder)
 
+    from gridpact.study.day import IN_MEMORY
     from gridpact.study.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
     from gridpact.study.weeks.plan import Settings, chosen_days, orders, traces
     from gridpact.study.weeks.play import play
@@ -87,14 +89,15 @@ def _study(arguments: argparse.Namespace) -> int:
     from gridpact.study.words import count
 
     check_ours(folder, "study", MARKER)
-    named = [day.strip() for day in arguments.days.split(",") if day.strip()] if arguments.days else None
+    named = None if arguments.days is None else names("--days", arguments.days)
     settings = Settings(scenarios, agreement, arguments.chain, arguments.relay)
     days = chosen_days(community, named, arguments.year)
     planned = orders(community, days, settings)
+    check_chain(arguments.chain, IN_MEMORY)
     if not arguments.json:
         what = f"{count(len(days), 'day')} in {count(len(scenarios), 'scenario')}"
         print(f"gridpact: {community.title or community.name}; {what}")
-    if arguments.chain != "memory":
+    if arguments.chain != IN_MEMORY:
         jobs = jobs or 1  # its nodes are processes themselves
 
     def played(tasks: Sequence[Any], what: str) -> list[Any]:
@@ -139,7 +142,7 @@ def _scenarios(text: str) -> tuple[Scenario, ...]:
     from gridpact.study.weeks.plan import ORDER
 
     known = {scenario.value: scenario for scenario in Scenario}
-    named = {choice("scenario", name.strip().lower(), known) for name in text.split(",")}
+    named = {choice("scenario", name.lower(), known) for name in names("--scenarios", text)}
     if named <= {Scenario.B}:
         raise InputError("a study compares with the baseline b; name at least one of t, g, tg with --scenarios")
     return tuple(scenario for scenario in ORDER if scenario in named | {Scenario.B})

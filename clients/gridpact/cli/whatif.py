@@ -6,13 +6,13 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from gridpact.cli.options import Commands, check_folder, check_ours, choice
+from gridpact.cli.options import Commands, check_folder, check_ours, choice, names
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InputError
@@ -121,9 +121,8 @@ def _penetration(arguments: argparse.Namespace) -> int:
     from gridpact.study.whatif.pages import penetration_page  # imports CVXPY and matplotlib, which take a second
     from gridpact.study.whatif.penetration import Mix, Settings, penetrate
 
-    mixes = tuple(
-        dict.fromkeys(choice("device", name, {m.value: m for m in Mix}) for name in _names(arguments.devices))
-    )
+    known = {mix.value: mix for mix in Mix}
+    mixes = tuple(dict.fromkeys(choice("device", name, known) for name in names("--devices", arguments.devices)))
     scenarios = _scenarios(arguments.scenarios)
     settings = Settings(mixes, shares, scenarios, arguments.seed)
 
@@ -178,7 +177,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
     from gridpact.study.whatif.uncertainty import Settings, live_through, plan_days
 
     ways = {r.value: r for r in Recourse}
-    recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in _names(arguments.recourse)))
+    recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in names("--recourse", arguments.recourse)))
     settings = Settings(scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed)
 
     def solve(tell: Tell) -> Page:
@@ -218,7 +217,7 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
     if arguments.seed < 0:
         raise InputError(f"--seed needs a number of at least 0, not {arguments.seed}")
     community = read_community(arguments.case)
-    named = _names(arguments.days) if arguments.days else [community.days[0]]
+    named = [community.days[0]] if arguments.days is None else names("--days", arguments.days)
     return [community.on(day) for day in dict.fromkeys(named)]
 
 
@@ -259,15 +258,8 @@ def _public_price(arguments: argparse.Namespace) -> float | None:
 
 def _scenarios(text: str) -> tuple[Scenario, ...]:
     known = {scenario.value: scenario for scenario in Scenario}
-    named = {choice("scenario", name.lower(), known) for name in _names(text)}
+    named = {choice("scenario", name.lower(), known) for name in names("--scenarios", text)}
     return tuple(scenario for scenario in Scenario if scenario in named)
-
-
-def _names(text: str) -> Sequence[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise InputError("a list is empty; give names with commas between them")
-    return names
 
 
 def _numbers(option: str, text: str, low: float, high: float) -> tuple[float, ...]:

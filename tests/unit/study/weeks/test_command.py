@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gridpact.chain import networks
+from gridpact.chain.transport import connect
 from gridpact.cli import main
 from gridpact.market.scenario import Scenario
 from gridpact.study.weeks import page, store
@@ -54,11 +56,28 @@ def test_a_study_from_a_community_file(
         (["--jobs", "0"], "--jobs 0 must be at least 1"),
         (["--relay"], "--relay is for a chain"),
         (["--network-agreement", "star"], "there is no network agreement 'star'"),
+        (["--case", "tiny4"], "there is no case and no community file 'tiny4'"),
+        (["--days", ","], "--days is empty; give names with commas between them"),
+        (["--scenarios", ""], "--scenarios is empty"),
+        (["--year"], "has a day '1', which is no date"),
+        (["--chain", "foo"], "there is no chain 'foo'; choose one of memory, ganache, anvil, eth-tester, or give"),
+        (["--chain", "anvil"], "The program `anvil` was not found"),
+        (["--chain", "ftp://127.0.0.1"], "begin it with http:// or ws://"),
+        (["--chain", "ws://127.0.0.1:1"], "127.0.0.1:1"),
     ],
 )
 def test_what_cannot_be_used(
-    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Refused before anything is solved, and before there is a bar."""
+    monkeypatch.setattr(Order, "solve", lambda self: pytest.fail(f"{self.name} was solved"))
+    monkeypatch.setattr(networks.shutil, "which", lambda name: None)
+    monkeypatch.setattr(networks.os, "access", lambda *_: False)
+    monkeypatch.setattr(networks, "connect", lambda url, patience=0.1: connect(url, 0.1))
     assert main(["study", "--case", "tiny3", "--out", str(tmp_path / "out"), *options]) == 2
     said = capsys.readouterr().err
     assert message in said
