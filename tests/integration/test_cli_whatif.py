@@ -56,7 +56,8 @@ def test_an_interrupted_what_if_goes_on(
 ) -> None:
     command = [*UNCERTAINTY, "--draws", "3", "--scenario", "t", "--recourse", "none", "--json"]
     assert main([*command, "--out", str(tmp_path / "whole")]) == 0
-    whole = capsys.readouterr().out
+    whole, said = capsys.readouterr()
+    assert "taken over" not in said
     solve, delivered = Delivery.solve, []
 
     def interrupted(self: Delivery) -> Lived:
@@ -70,7 +71,9 @@ def test_an_interrupted_what_if_goes_on(
     capsys.readouterr()
     monkeypatch.setattr(Point, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     assert main([*command, "--out", str(tmp_path / "parts")]) == 0
-    assert capsys.readouterr().out == whole
+    out, said = capsys.readouterr()
+    assert out == whole
+    assert f"\n3 of 5 points taken over from {tmp_path / 'parts'}\n" in said  # two plans and a draw
     assert delivered == [0, 1, 1, 2]
 
 
@@ -98,6 +101,18 @@ def test_a_check_that_fails_is_told_by_the_exit_status(
     assert f"<p>Chi 0.2 in TG on 1: {which}.</p>" in (tmp_path / "s" / "index.html").read_text()
     assert main([*SENSITIVITY, *options, "--json", "--out", str(tmp_path / "s")]) == 1
     assert json.loads(capsys.readouterr().out)["checks_held"] is False
+
+
+def test_a_plan_that_two_things_need_is_not_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The case's own point is the plan that is delivered, too: found in the folder, but solved by this command."""
+    only = ["--feed-in", "-", "--battery", "-", "--lines", "-", "--draws", "1"]
+    command = [*SENSITIVITY, *only, "--adders", "0", "--out", str(tmp_path / "s"), "--chi"]
+    assert main([*command, "0.1"]) == 0
+    assert "taken over" not in capsys.readouterr().err
+    assert main([*command, "0.1,0.2"]) == 0
+    said = capsys.readouterr().err
+    assert f"\n6 of 9 points taken over from {tmp_path / 's'}\n" in said  # 3 of 6, the plan in 2 scenarios, its draw
+    assert said.count("taken over") == 1
 
 
 def test_sensitivity_of_one_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

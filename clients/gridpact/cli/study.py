@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice, names
+from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError, InfeasibleError, InputError
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -82,7 +81,7 @@ def _study(arguments: argparse.Namespace) -> int:
     from gridpact.study.day import IN_MEMORY
     from gridpact.study.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
     from gridpact.study.weeks.plan import Settings, chosen_days, orders, traces
-    from gridpact.study.weeks.play import play
+    from gridpact.study.weeks.play import Tally, play
     from gridpact.study.weeks.tables import MARKER
     from gridpact.study.weeks.totals import Study
     from gridpact.study.weeks.words import answers, headline, left_out
@@ -100,25 +99,21 @@ def _study(arguments: argparse.Namespace) -> int:
     if arguments.chain != IN_MEMORY:
         jobs = jobs or 1  # its nodes are processes themselves
 
-    def played(tasks: Sequence[Any], what: str) -> list[Any]:
+    def played(tasks: Sequence[Any], what: str) -> tuple[list[Any], Tally]:
         try:
-            with tqdm(desc=what, unit="plan", file=sys.stderr, smoothing=0.1) as bar:
-
-                def tell(done: int, of: int) -> None:
-                    bar.total = of
-                    bar.update(done - bar.n)
-
-                return play(tasks, folder, jobs, tell)
+            with bar(what, "plan") as tally:
+                return play(tasks, folder, jobs, tally), tally
         except KeyboardInterrupt:
             print(f"What is finished stays in {folder}; the same command goes on from there.", file=sys.stderr)
             raise
 
-    outcomes = played(planned, "Plans")
+    outcomes, tally = played(planned, "Plans")
+    tell_taken_over(tally, "plan", folder)
     study = Study(community, settings, tuple(outcomes), arguments.year)
     if not study.counted:
         raise _nothing([(outcome.failure, outcome.failure_status) for outcome in outcomes if not outcome.feasible])
     drawn = traces(planned, [period.counted[0] for period in study.counted])
-    gaps = played(drawn, "Gaps")
+    gaps, _ = played(drawn, "Gaps")
     study = replace(study, gaps={(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, gaps, strict=True)})
     report = write_study(study, folder)
     if arguments.json:

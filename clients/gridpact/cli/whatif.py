@@ -10,16 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from gridpact.cli.options import Commands, check_folder, check_ours, choice, names
+from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InputError
 from gridpact.market.scenario import Scenario
 
 if TYPE_CHECKING:
-    from gridpact.study.weeks.play import Tell
+    from gridpact.study.weeks.play import Tally
     from gridpact.study.whatif.forecast import ErrorModel
     from gridpact.study.whatif.sweep import Page
 
@@ -126,8 +125,8 @@ def _penetration(arguments: argparse.Namespace) -> int:
     scenarios = _scenarios(arguments.scenarios)
     settings = Settings(mixes, shares, scenarios, arguments.seed)
 
-    def solve(tell: Tell) -> Page:
-        return penetration_page(penetrate(days, settings, folder, arguments.jobs, tell))
+    def solve(tally: Tally) -> Page:
+        return penetration_page(penetrate(days, settings, folder, arguments.jobs, tally))
 
     return _solved(arguments, solve, folder)
 
@@ -157,8 +156,8 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
     values = {p: given[p.value.replace("-", "_")] for p in Parameter if given[p.value.replace("-", "_")]}
     settings = Settings(values, given["adders"], delivery)
 
-    def solve(tell: Tell) -> Page:
-        return sensitivity_page(vary(days, settings, folder, arguments.jobs, tell))
+    def solve(tally: Tally) -> Page:
+        return sensitivity_page(vary(days, settings, folder, arguments.jobs, tally))
 
     return _solved(arguments, solve, folder)
 
@@ -173,33 +172,27 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
 
     from gridpact.study.whatif.delivery import Recourse
     from gridpact.study.whatif.pages import uncertainty_page
-    from gridpact.study.whatif.sweep import after
     from gridpact.study.whatif.uncertainty import Settings, live_through, plan_days
 
     ways = {r.value: r for r in Recourse}
     recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in names("--recourse", arguments.recourse)))
     settings = Settings(scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed)
 
-    def solve(tell: Tell) -> Page:
-        count = 2 * len(days) + settings.draws * len(days)
-        plans = plan_days(days, scenario, folder, arguments.jobs, after(0, count, tell))
-        lived = live_through(plans, settings, folder, arguments.jobs, after(2 * len(days), count, tell))
-        return uncertainty_page(lived)
+    def solve(tally: Tally) -> Page:
+        tally.of = 2 * len(days) + settings.draws * len(days)
+        plans = plan_days(days, scenario, folder, arguments.jobs, tally)
+        return uncertainty_page(live_through(plans, settings, folder, arguments.jobs, tally))
 
     return _solved(arguments, solve, folder)
 
 
-def _solved(arguments: argparse.Namespace, solve: Callable[[Tell], Page], folder: Path) -> int:
+def _solved(arguments: argparse.Namespace, solve: Callable[[Tally], Page], folder: Path) -> int:
     """Solves with a bar, writes the folder, and says what came out; 1 where a check did not hold."""
     from gridpact.study.whatif.sweep import write_page
 
-    with tqdm(desc="Points", unit="point", file=sys.stderr, smoothing=0.1) as bar:
-
-        def tell(done: int, count: int) -> None:
-            bar.total = count
-            bar.update(done - bar.n)
-
-        page = solve(tell)
+    with bar("Points", "point") as tally:
+        page = solve(tally)
+    tell_taken_over(tally, "point", folder)
     report = write_page(page, folder)
     status = 0 if page.checks_held else 1
     if arguments.json:

@@ -20,7 +20,6 @@ from gridpact.study.plots import inline_svg, png, svg
 from gridpact.study.report import environment
 from gridpact.study.tables import Cell, csv_text, plain_fields
 from gridpact.study.weeks.plan import Order, Settings
-from gridpact.study.weeks.play import Tell
 from gridpact.study.weeks.words import failed_checks
 
 
@@ -36,11 +35,6 @@ class Point(Order):
     @property
     def name(self) -> str:
         return f"{super().name}_{self.fingerprint[:16]}"
-
-
-def after(done: int, count: int, tell: Tell) -> Tell:
-    """Tells of tasks that come after others that are done, of a count of all."""
-    return lambda more, _: tell(done + more, count)
 
 
 # ---------------------------------------------------------------------- what is kept of the days of a point

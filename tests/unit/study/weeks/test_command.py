@@ -30,8 +30,9 @@ def test_a_study_from_a_community_file(
     case, out = str(two_days(tmp_path)), str(tmp_path / "out")
     command = ["study", "--case", case, "--days", SUMMER_DAY, "--scenarios", "t", "--jobs", "1", "--out", out]
     assert main(command) == 0
-    told = capsys.readouterr().out
+    told, said = capsys.readouterr()
     assert "Every check of every day held." in told
+    assert "taken over" not in said
     assert (tmp_path / "out" / "index.html").is_file()
     assert sorted(path.name for path in (tmp_path / "out" / "days").iterdir()) == [
         f"{SUMMER_DAY}_b.json",
@@ -43,7 +44,9 @@ def test_a_study_from_a_community_file(
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     assert main([*command, "--json"]) == 0
     assert (tmp_path / "out" / "study.json").read_bytes() == before
-    fields = json.loads(capsys.readouterr().out)
+    told, said = capsys.readouterr()
+    assert said.count(f"\n2 of 2 plans taken over from {out}\n") == said.count("taken over") == 1
+    fields = json.loads(told)
     assert fields["scenarios"] == [Scenario.B.value, Scenario.T.value]
 
 

@@ -16,7 +16,7 @@ from gridpact.errors import InputError
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.study.day import DayOutcome
 from gridpact.study.weeks.plan import Order, Settings, Trace, by_season, chosen_days, orders, rows_of_days, traces
-from gridpact.study.weeks.play import play
+from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import kept, to_fields
 from gridpact.study.weeks.totals import Study
 
@@ -64,16 +64,31 @@ def test_what_is_kept_is_what_was_solved(study: Study, community: Community, day
 def test_finished_days_are_not_solved_again(
     study: Study, community: Community, days_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int, int]] = []
     for task in (Order, Trace):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     planned = orders(community, community.days, Settings())
-    again = play(planned, days_folder, 1, lambda *done: told.append(done))
+    again = play(planned, days_folder, 1, Tally(lambda tally: told.append((tally.done, tally.taken_over, tally.of))))
     assert [to_fields(outcome) for outcome in again] == [to_fields(outcome) for outcome in study.outcomes]
-    assert told == [(len(planned), len(planned))]
+    assert told == [(len(planned), len(planned), len(planned))]
     drawn = traces(planned, community.days)
     for trace, gaps in zip(drawn, play(drawn, days_folder, 1), strict=True):
         np.testing.assert_array_equal(gaps, study.gaps[trace.of.community.day, trace.of.scenario])
+
+
+def test_what_this_command_solved_is_not_taken_over(
+    study: Study, community: Community, days_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of four is there; the other three are solved, and found by a second call with the same tally."""
+    monkeypatch.setattr(Order, "solve", lambda self: study.of_day(self.community.day, self.scenario))
+    planned = orders(community, community.days[:1], Settings())
+    play(planned[:1], tmp_path, 1)
+    told: list[tuple[int, int]] = []
+    tally = Tally(lambda tally: told.append((tally.done, tally.taken_over)), of=8)
+    play(planned, tmp_path, 1, tally)
+    assert told == [(1, 1), (2, 1), (3, 1), (4, 1)]
+    play(planned[1:], tmp_path, 1, tally)
+    assert (tally.done, tally.taken_over, tally.of) == (7, 1, 8)
 
 
 def test_gaps_end_where_the_day_ends(study: Study) -> None:

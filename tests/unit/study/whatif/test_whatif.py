@@ -14,7 +14,7 @@ from gridpact.errors import InfeasibleError, InputError
 from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import Scenario
 from gridpact.study.day import solve_day
-from gridpact.study.weeks.play import play
+from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
 from gridpact.study.whatif.delivery import Recourse
@@ -37,11 +37,14 @@ def test_finished_points_and_draws_are_not_solved_again(
 ) -> None:
     for task in (Point, Delivery):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
-    told: list[tuple[int, int]] = []
-    again = penetration.penetrate([tiny], shares.settings, finished, 1, lambda *done: told.append(done))
+    tally = Tally()
+    again = penetration.penetrate([tiny], shares.settings, finished, 1, tally)
     assert again.points == shares.points
-    assert told == [(6, 6)]
-    anew = sensitivity.vary([tiny], varied.settings, finished, 1)
+    assert (tally.done, tally.taken_over, tally.of) == (6, 6, 6)
+    tally = Tally()
+    anew = sensitivity.vary([tiny], varied.settings, finished, 1, tally)
+    all_of_them = 3 * 3 + 2 + 2 * 2  # values in three scenarios, the plan in two, draws at two adders
+    assert (tally.done, tally.taken_over, tally.of) == (all_of_them, all_of_them, all_of_them)
     assert [p.figures for p in anew.points] == [p.figures for p in varied.points]
     plans = uncertainty.plan_days([tiny], Scenario.TG, finished, 1)
     fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), finished, 1)
