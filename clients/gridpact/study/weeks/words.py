@@ -45,8 +45,11 @@ def answers(study: Study) -> dict[str, list[str]]:
 def _pays(study: Study, period: Period) -> str:
     base, unit = period.baseline, currency(study)
     text = ""
+    if period.missing:
+        text = f"Between {plain(period.days[0], 20)} and {plain(period.days[-1], 20)} {count(period.missing, 'day')} "
+        text += f"{'is' if period.missing == 1 else 'are'} left out. "
     if period.failures:
-        text = f"Of {count(len(period.days), 'day')} from {plain(period.days[0], 20)} to {plain(period.days[-1], 20)} "
+        text += f"Of {count(len(period.days), 'day')} from {plain(period.days[0], 20)} to {plain(period.days[-1], 20)} "
         text += f"{len(period.counted)} count: the others have no plan in some scenario. "
     text += f"{_start(period)} all households together pay {base.community.total:,.2f} {unit} each on its own"
     others = [

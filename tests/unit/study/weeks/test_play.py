@@ -26,6 +26,18 @@ def test_rows_of_days() -> None:
     assert rows_of_days(["1"]) == [["1"]]
     assert rows_of_days(["mon", "tue"]) == [["mon", "tue"]]
     assert rows_of_days(["2018-12-31", "2019-01-01"]) == [["2018-12-31", "2019-01-01"]]
+    assert rows_of_days(["06-02", "06-01"]) == [["06-02"], ["06-01"]]
+    assert rows_of_days(["mon", "06-01", "06-02", "tue"]) == [["mon"], ["06-01", "06-02"], ["tue"]]
+
+
+def test_days_that_are_left_out_end_no_row() -> None:
+    """Up to six in a row; the shipped weeks are half a year apart."""
+    assert rows_of_days(["06-10", "06-12", "06-19"]) == [["06-10", "06-12", "06-19"]]
+    assert rows_of_days(["06-10", "06-18"]) == [["06-10"], ["06-18"]]
+    for case in ("fontana16", "amsterdam16"):
+        days = read_community(case).days
+        half = len(days) // 2
+        assert rows_of_days(days) == [list(days[:half]), list(days[half:])]
 
 
 def test_a_year_is_studied_by_the_reports_two_weeks() -> None:
@@ -37,6 +49,15 @@ def test_a_year_is_studied_by_the_reports_two_weeks() -> None:
     assert chosen_days(year, ["03-02", "03-01"]) == ("03-01", "03-02")
     with pytest.raises(InputError, match="'fontana16year' has no day '02-30'; its days are 364 from 01-01"):
         chosen_days(year, ["02-30"])
+
+
+def test_a_year_with_gaps_is_a_year() -> None:
+    """Own data without the 4th, the 14th and the 24th of each month: what there is of the report's weeks, not all."""
+    year = read_community("fontana16year")
+    times = {day: times for day, times in year.load.times.items() if not day.endswith("4")}
+    chosen = chosen_days(replace(year, load=replace(year.load, times=times)), None)
+    weeks = [[f"{month}-{day}" for day in (21, 22, 23, 25, 26, 27, 28)] for month in ("06", "12")]
+    assert rows_of_days(chosen) == weeks
 
 
 def test_a_year_has_four_seasons() -> None:
