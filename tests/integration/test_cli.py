@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +16,7 @@ import pytest
 
 import gridpact.chain.networks
 import gridpact.launch
+import gridpact.run
 from gridpact.chain.transport import connect
 from gridpact.cli import main
 from gridpact.community.read import shipped_cases
@@ -63,7 +66,11 @@ RUN: dict[str, tuple[list[str], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", RUN)
-def test_run_complains(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
+def test_run_complains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Before anything is solved."""
+    monkeypatch.setattr(gridpact.run, "centralised_optimum", lambda *_: pytest.fail("a day was solved"))
     arguments, said = RUN[what]
     sentence = complaint(capsys, ["run", "--out", str(tmp_path / "out"), *arguments])
     for part in said:
@@ -104,6 +111,51 @@ def test_run_ofAnInfeasibleDay(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "voltage" in sentence
     assert "0.95" in sentence
     assert list(tmp_path.iterdir()) == []
+
+
+WRITING: dict[str, list[str]] = {
+    "run": ["--case", "tiny3", "--chain", "eth-tester"],
+    "study": ["--case", "tiny3"],
+    "penetration": ["--case", "tiny3"],
+    "sensitivity": ["--case", "tiny3"],
+    "uncertainty": ["--case", "tiny3"],
+    "community new": ["--from", "nowhere", "--price", "0.2"],
+    "household new": ["--node", "1"],
+    "deploy": ["--network", "local"],
+    "node": ["--contracts", "c", "--household", "h", "--key-file", "k", "--rpc", NOBODY],
+}
+
+
+@pytest.mark.parametrize("command", WRITING)
+@pytest.mark.parametrize(
+    "where", ["/proc/x/out", "file/x/out", f"{300 * 'x'}/out", "full/out"], ids=["proc", "file", "long", "full"]
+)
+def test_out_whereNothingCanBeWritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, where: str
+) -> None:
+    """Before anything is read or solved: not even the bar is drawn."""
+
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if where.startswith("full"):
+        monkeypatch.setattr(Path, "write_bytes", full)
+    (tmp_path / "file").write_text("")
+    assert main([*command.split(), *WRITING[command], "--out", str(tmp_path / where)]) == 2
+    out, err = capsys.readouterr()
+    assert re.fullmatch(
+        r"gridpact: the results cannot be written to '.*': '.*' is no folder that can be written to \(.+\); "
+        r"choose another place\n",
+        err,
+    )
+    assert out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_run_leavesAForeignFolderAlone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    sentence = complaint(capsys, ["run", "--case", "tiny3", "--chain", "eth-tester", "--out", str(tmp_path)])
+    assert sentence == f"'{tmp_path}' holds an index.html that is of no run; choose another folder with --out"
 
 
 def test_noCommand(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,8 @@ def test_an_interrupted_what_if_goes_on(
 ) -> None:
     command = [*UNCERTAINTY, "--draws", "3", "--scenario", "t", "--recourse", "none", "--json"]
     assert main([*command, "--out", str(tmp_path / "whole")]) == 0
-    whole = capsys.readouterr().out
+    whole, said = capsys.readouterr()
+    assert "taken over" not in said
     solve, delivered = Delivery.solve, []
 
     def interrupted(self: Delivery) -> Lived:
@@ -70,28 +71,48 @@ def test_an_interrupted_what_if_goes_on(
     capsys.readouterr()
     monkeypatch.setattr(Point, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     assert main([*command, "--out", str(tmp_path / "parts")]) == 0
-    assert capsys.readouterr().out == whole
+    out, said = capsys.readouterr()
+    assert out == whole
+    assert f"\n3 of 5 points taken over from {tmp_path / 'parts'}\n" in said  # two plans and a draw
     assert delivered == [0, 1, 1, 2]
 
 
 def test_a_check_that_fails_is_told_by_the_exit_status(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As of `gridpact study`: 1, and the point is named."""
+    """As of `gridpact study`: 1, and point and check are named."""
     options = ["--chi", "0.1,0.2", "--feed-in", "-", "--battery", "-", "--lines", "-", "--adders", "-"]
     good = Point.solve
 
-    def far_off(self: Point) -> DayOutcome:
+    def not_agreed(self: Point) -> DayOutcome:
         outcome = good(self)
         if (self.scenario, self.community.trading_coefficient) != (Scenario.TG, 0.2):
             return outcome
-        return replace(outcome, checks=(replace(outcome.checks[0], held=False), *outcome.checks[1:]))
+        limits = tuple(float(residual) / 1.5 for residual in outcome.residuals_w[:, -1])
+        checks = (replace(outcome.checks[0], held=False, value="200 iterations"), *outcome.checks[1:])
+        return replace(outcome, converged=False, residual_limits_w=limits, checks=checks)
 
-    monkeypatch.setattr(Point, "solve", far_off)
+    monkeypatch.setattr(Point, "solve", not_agreed)
     assert main([*SENSITIVITY, *options, "--out", str(tmp_path / "s")]) == 1
-    assert "Not every check held (the limit is 0.1 % from the optimum): chi 0.2 in TG;" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Not every check held; read these points with care:\n" in said
+    which = "agreement reached (not after 200 iterations, residuals up to 1.50 times their limits)"
+    assert f"\nChi 0.2 in TG on 1: {which}.\n" in said
+    assert f"<p>Chi 0.2 in TG on 1: {which}.</p>" in (tmp_path / "s" / "index.html").read_text()
     assert main([*SENSITIVITY, *options, "--json", "--out", str(tmp_path / "s")]) == 1
     assert json.loads(capsys.readouterr().out)["checks_held"] is False
+
+
+def test_a_plan_that_two_things_need_is_not_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The case's own point is the plan that is delivered, too: found in the folder, but solved by this command."""
+    only = ["--feed-in", "-", "--battery", "-", "--lines", "-", "--draws", "1"]
+    command = [*SENSITIVITY, *only, "--adders", "0", "--out", str(tmp_path / "s"), "--chi"]
+    assert main([*command, "0.1"]) == 0
+    assert "taken over" not in capsys.readouterr().err
+    assert main([*command, "0.1,0.2"]) == 0
+    said = capsys.readouterr().err
+    assert f"\n6 of 9 points taken over from {tmp_path / 's'}\n" in said  # 3 of 6, the plan in 2 scenarios, its draw
+    assert said.count("taken over") == 1
 
 
 def test_sensitivity_of_one_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +125,8 @@ def test_sensitivity_of_one_number(tmp_path: Path, capsys: pytest.CaptureFixture
 WRONG: dict[str, tuple[list[str], str]] = {
     "case": (["penetration", "--case", "tiny4"], "there is no case and no community file 'tiny4'"),
     "day": ([*PENETRATION, "--days", "2"], "'tiny3' has no day '2'"),
+    "days": ([*PENETRATION, "--days", ""], "--days is empty; give names with commas between them"),
+    "devices": ([*PENETRATION, "--devices", ","], "--devices is empty"),
     "shares": ([*PENETRATION, "--shares", "0,half"], "--shares needs numbers with commas between them, not '0,half'"),
     "share": ([*PENETRATION, "--shares", "120"], "--shares: 120 must be between 0 and 100"),
     "device": ([*PENETRATION, "--devices", "heatpump"], "there is no device 'heatpump'"),
@@ -123,7 +146,11 @@ WRONG: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_complaints_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_complaints_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Before anything is solved."""
+    monkeypatch.setattr(Point, "solve", lambda self: pytest.fail(f"{self.name} was solved"))
     given, complaint = WRONG[name]
     out = tmp_path / "out"
     assert main([*given, "--out", str(out)]) == 2

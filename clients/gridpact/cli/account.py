@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from gridpact.cli.options import Commands, add_chain, chain_at, check_folder
+from gridpact.cli.options import Commands, add_chain, chain_at, check_file
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
 
@@ -34,9 +34,7 @@ def _account(arguments: argparse.Namespace) -> int:
     if arguments.rounds < 1:
         raise InputError(f"--rounds needs a positive number, not {arguments.rounds}")
     if arguments.json is not None:
-        check_folder(arguments.json.absolute().parent)
-        if arguments.json.is_dir():
-            raise InputError(f"the account cannot be written to '{arguments.json}': it is a folder; name a file")
+        check_file(arguments.json, "the account")
     record = Record.read(arguments.contracts)
     address = checked_address(arguments.address) if arguments.address else address_of(read_key(arguments.key))
     with chain_at(arguments.rpc) as network:

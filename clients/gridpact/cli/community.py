@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gridpact.cli.options import Commands, choice
+from gridpact.cli.options import Commands, check_folder, choice
 from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
 from gridpact.community.meters import Gaps, MeterData
-from gridpact.community.new import Assets, FeederRule, NewCommunity, days_between, write_community
+from gridpact.community.new import Assets, FeederRule, NewCommunity, check_free, days_between, write_community
 from gridpact.community.read import Community, read_community
 from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zone
 from gridpact.community.tables import minutes, text_of
@@ -104,6 +104,8 @@ def _add_new(actions: Commands) -> None:
 
 
 def _new(arguments: argparse.Namespace) -> int:
+    check_folder(arguments.out)
+    check_free(arguments.out)
     data = _read(arguments)
     if arguments.most is not None:
         if arguments.most < 1:

@@ -25,7 +25,7 @@ from gridpact.cli.manager import (
     policy_of,
     priced,
 )
-from gridpact.cli.options import Commands
+from gridpact.cli.options import Commands, check_file
 from gridpact.cli.verify import add_explorer, verify_sources
 from gridpact.errors import GridpactError, InputError
 
@@ -72,12 +72,11 @@ def add(commands: Commands) -> None:
 
 def _deploy(arguments: argparse.Namespace) -> int:
     from gridpact.chain.profiles import profile_of
-    from gridpact.cli.options import check_folder
     from gridpact.deployment import unfinished_at
 
     profile = profile_of(arguments.network)
     out: Path = arguments.out or RECORDS / f"{profile.name}.json"
-    check_folder(out.absolute().parent)
+    check_file(out, "the record")
     if out.exists() and not profile.local and not arguments.dry_run:
         raise InputError(
             f"a deployment on {profile.name} is recorded in '{out}' already: move it, or name another --out"

@@ -8,7 +8,7 @@ import time
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from gridpact.cli.options import Commands, add_password, choice
+from gridpact.cli.options import Commands, add_password, check_folder, choice
 from gridpact.community.read import MOST_HOUSEHOLDS
 from gridpact.errors import InputError
 
@@ -56,6 +56,7 @@ def _new(arguments: argparse.Namespace) -> int:
         partners=_partners(arguments.partners, node),
         feeder=_plain(os.path.abspath(arguments.feeder), "--feeder"),
     )
+    check_folder(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"'{folder}' is there already and not empty: name a folder that is new")
     password = read_password(

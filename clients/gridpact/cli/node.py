@@ -6,7 +6,7 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from gridpact.cli.options import Commands, add_password, chain_at
+from gridpact.cli.options import Commands, add_password, chain_at, check_file
 from gridpact.errors import InputError
 
 ONE_ROUND = ("contracts", "household", "key_file", "rpc")
@@ -78,6 +78,7 @@ def _one_round(arguments: argparse.Namespace) -> int:
     from gridpact.launch import run_node
 
     out = arguments.out or Path("report.json")
+    check_file(out, "the report")
     with chain_at(arguments.rpc) as network:
         run_node(arguments.contracts, arguments.household, arguments.key_file, out, network, arguments.relay)
     print(f"gridpact: the round is over; schedule and trades are in {out}")

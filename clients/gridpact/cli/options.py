@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from gridpact.errors import InputError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
 Chosen = TypeVar("Chosen")
+
+TRIAL_BYTES = 2**20
+"""Less than this a report does not take."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,13 +59,66 @@ def chain_at(url: str) -> AbstractContextManager[Network]:
     return open_network(url)
 
 
-def check_folder(folder: Path) -> None:
-    """A run takes a minute: what cannot be written is better said before."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
+def check_chain(chain: str, *besides: str) -> None:
+    """A chain that is not there is better told before the first day is solved.
+
+    Args:
+        besides: what may be given, too, and is no chain.
+    """
+    if chain in besides:
+        return
+    from gridpact.chain.networks import COMMANDS, NAMES, find_executable, open_network
+
+    if "://" in chain:
+        with open_network(chain):
+            pass  # it answers
+    elif chain not in NAMES:
         raise InputError(
-            f"the results cannot be written to '{folder}': '{existing}' is no folder that can be written to"
+            f"there is no chain '{chain}'; choose one of {', '.join((*besides, *NAMES))}, or give the http:// or ws:// "
+            "address of a node"
         )
+    elif chain in COMMANDS:
+        find_executable(chain)
+
+
+def check_folder(folder: Path) -> None:
+    """A run takes a minute: what cannot be written is better said before.
+
+    Makes the folder for a moment, with a file in it, in the part of its path that exists: permissions do not tell what
+    a file system takes.
+    """
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    try:
+        with TemporaryDirectory(prefix=".gridpact-", dir=existing) as name:
+            trial = Path(name) / folder.absolute().relative_to(existing)
+            trial.mkdir(parents=True, exist_ok=True)
+            (trial / "trial").write_bytes(bytes(TRIAL_BYTES))
+    except OSError as error:
+        raise InputError(
+            f"the results cannot be written to '{folder}': '{existing}' is no folder that can be written to "
+            f"({error.strerror}); choose another place"
+        ) from None
+
+
+def check_file(path: Path, what: str) -> None:
+    """The same of a single file."""
+    check_folder(path.absolute().parent)
+    if path.is_dir():
+        raise InputError(f"{what} cannot be written to '{path}': it is a folder; name a file")
+
+
+def check_ours(folder: Path, kind: str, marker: str) -> None:
+    """Results take the place of their like only; `marker` is the file that tells."""
+    if (folder / "index.html").exists() and not (folder / marker).exists():
+        raise InputError(f"'{folder}' holds an index.html that is of no {kind}; choose another folder with --out")
+
+
+def names(option: str, text: str) -> list[str]:
+    """What a list with commas has."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise InputError(f"{option} is empty; give names with commas between them")
+    return found
 
 
 def choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from gridpact.study.weeks.play import Tally
+
+
+@contextmanager
+def bar(what: str, unit: str) -> Iterator[Tally]:
+    """A bar of what is solved, to be played with."""
+    from gridpact.study.weeks.play import Tally  # imports CVXPY, which takes a second
+
+    with tqdm(desc=what, unit=unit, file=sys.stderr, smoothing=0.1) as shown:
+
+        def told(tally: Tally) -> None:
+            shown.total = tally.of
+            shown.update(tally.done - shown.n)
+
+        yield Tally(told)
+
+
+def tell_taken_over(tally: Tally, unit: str, folder: Path) -> None:
+    """Says what an earlier run had finished already, if there is any."""
+    if tally.taken_over:
+        of = f"{tally.of:,} {unit if tally.of == 1 else f'{unit}s'}"
+        print(f"{tally.taken_over:,} of {of} taken over from {folder}", file=sys.stderr)
 
 
 class Progress:

@@ -6,10 +6,11 @@ import argparse
 import re
 from pathlib import Path
 
-from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice
 from gridpact.cli.progress import Progress
 from gridpact.community.read import read_community
 from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.study.folder import MARKER
 
 SCENARIOS = """\
 what is agreed on: b nothing (every household with its supplier), t bilateral trades, g the use of the grid, paid in
@@ -61,6 +62,8 @@ def _run(arguments: argparse.Namespace) -> int:
     day = community.on(arguments.day or community.days[0])
     folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_{scenario.value}")
     check_folder(folder)
+    check_ours(folder, "run", MARKER)
+    check_chain(arguments.chain)
 
     from gridpact.run import RunSettings, run  # imports web3 and CVXPY, which take a second
     from gridpact.study.indicators import Indicators

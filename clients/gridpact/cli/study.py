@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice, names
+from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError, InfeasibleError, InputError
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -66,7 +65,8 @@ def add(commands: Commands) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> int:
-    scenarios = _scenarios(arguments.scenarios or ("b,t,tg" if arguments.year else "b,t,g,tg"))
+    default = "b,t,tg" if arguments.year else "b,t,g,tg"
+    scenarios = _scenarios(default if arguments.scenarios is None else arguments.scenarios)
     agreement = choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
     jobs: int | None = arguments.jobs
     if jobs is not None and jobs < 1:
@@ -78,45 +78,42 @@ def _study(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / name
     check_folder(folder)
 
+    from gridpact.study.day import IN_MEMORY
     from gridpact.study.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
     from gridpact.study.weeks.plan import Settings, chosen_days, orders, traces
-    from gridpact.study.weeks.play import play
+    from gridpact.study.weeks.play import Tally, play
     from gridpact.study.weeks.tables import MARKER
     from gridpact.study.weeks.totals import Study
     from gridpact.study.weeks.words import answers, headline, left_out
     from gridpact.study.words import count
 
-    if not (folder / MARKER).exists() and (folder / "index.html").exists():
-        raise InputError(f"'{folder}' holds an index.html that is of no study; choose another folder with --out")
-    named = [day.strip() for day in arguments.days.split(",") if day.strip()] if arguments.days else None
+    check_ours(folder, "study", MARKER)
+    named = None if arguments.days is None else names("--days", arguments.days)
     settings = Settings(scenarios, agreement, arguments.chain, arguments.relay)
     days = chosen_days(community, named, arguments.year)
     planned = orders(community, days, settings)
+    check_chain(arguments.chain, IN_MEMORY)
     if not arguments.json:
         what = f"{count(len(days), 'day')} in {count(len(scenarios), 'scenario')}"
         print(f"gridpact: {community.title or community.name}; {what}")
-    if arguments.chain != "memory":
+    if arguments.chain != IN_MEMORY:
         jobs = jobs or 1  # its nodes are processes themselves
 
-    def played(tasks: Sequence[Any], what: str) -> list[Any]:
+    def played(tasks: Sequence[Any], what: str) -> tuple[list[Any], Tally]:
         try:
-            with tqdm(desc=what, unit="plan", file=sys.stderr, smoothing=0.1) as bar:
-
-                def tell(done: int, of: int) -> None:
-                    bar.total = of
-                    bar.update(done - bar.n)
-
-                return play(tasks, folder, jobs, tell)
+            with bar(what, "plan") as tally:
+                return play(tasks, folder, jobs, tally), tally
         except KeyboardInterrupt:
             print(f"What is finished stays in {folder}; the same command goes on from there.", file=sys.stderr)
             raise
 
-    outcomes = played(planned, "Plans")
+    outcomes, tally = played(planned, "Plans")
+    tell_taken_over(tally, "plan", folder)
     study = Study(community, settings, tuple(outcomes), arguments.year)
     if not study.counted:
         raise _nothing([(outcome.failure, outcome.failure_status) for outcome in outcomes if not outcome.feasible])
     drawn = traces(planned, [period.counted[0] for period in study.counted])
-    gaps = played(drawn, "Gaps")
+    gaps, _ = played(drawn, "Gaps")
     study = replace(study, gaps={(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, gaps, strict=True)})
     report = write_study(study, folder)
     if arguments.json:
@@ -140,7 +137,7 @@ def _scenarios(text: str) -> tuple[Scenario, ...]:
     from gridpact.study.weeks.plan import ORDER
 
     known = {scenario.value: scenario for scenario in Scenario}
-    named = {choice("scenario", name.strip().lower(), known) for name in text.split(",")}
+    named = {choice("scenario", name.lower(), known) for name in names("--scenarios", text)}
     if named <= {Scenario.B}:
         raise InputError("a study compares with the baseline b; name at least one of t, g, tg with --scenarios")
     return tuple(scenario for scenario in ORDER if scenario in named | {Scenario.B})

@@ -6,20 +6,19 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.cli.options import Commands, check_folder, check_ours, choice, names
+from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InputError
 from gridpact.market.scenario import Scenario
 
 if TYPE_CHECKING:
-    from gridpact.study.weeks.play import Tell
+    from gridpact.study.weeks.play import Tally
     from gridpact.study.whatif.forecast import ErrorModel
     from gridpact.study.whatif.sweep import Page
 
@@ -121,14 +120,13 @@ def _penetration(arguments: argparse.Namespace) -> int:
     from gridpact.study.whatif.pages import penetration_page  # imports CVXPY and matplotlib, which take a second
     from gridpact.study.whatif.penetration import Mix, Settings, penetrate
 
-    mixes = tuple(
-        dict.fromkeys(choice("device", name, {m.value: m for m in Mix}) for name in _names(arguments.devices))
-    )
+    known = {mix.value: mix for mix in Mix}
+    mixes = tuple(dict.fromkeys(choice("device", name, known) for name in names("--devices", arguments.devices)))
     scenarios = _scenarios(arguments.scenarios)
     settings = Settings(mixes, shares, scenarios, arguments.seed)
 
-    def solve(tell: Tell) -> Page:
-        return penetration_page(penetrate(days, settings, folder, arguments.jobs, tell))
+    def solve(tally: Tally) -> Page:
+        return penetration_page(penetrate(days, settings, folder, arguments.jobs, tally))
 
     return _solved(arguments, solve, folder)
 
@@ -158,8 +156,8 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
     values = {p: given[p.value.replace("-", "_")] for p in Parameter if given[p.value.replace("-", "_")]}
     settings = Settings(values, given["adders"], delivery)
 
-    def solve(tell: Tell) -> Page:
-        return sensitivity_page(vary(days, settings, folder, arguments.jobs, tell))
+    def solve(tally: Tally) -> Page:
+        return sensitivity_page(vary(days, settings, folder, arguments.jobs, tally))
 
     return _solved(arguments, solve, folder)
 
@@ -174,33 +172,27 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
 
     from gridpact.study.whatif.delivery import Recourse
     from gridpact.study.whatif.pages import uncertainty_page
-    from gridpact.study.whatif.sweep import after
     from gridpact.study.whatif.uncertainty import Settings, live_through, plan_days
 
     ways = {r.value: r for r in Recourse}
-    recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in _names(arguments.recourse)))
+    recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in names("--recourse", arguments.recourse)))
     settings = Settings(scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed)
 
-    def solve(tell: Tell) -> Page:
-        count = 2 * len(days) + settings.draws * len(days)
-        plans = plan_days(days, scenario, folder, arguments.jobs, after(0, count, tell))
-        lived = live_through(plans, settings, folder, arguments.jobs, after(2 * len(days), count, tell))
-        return uncertainty_page(lived)
+    def solve(tally: Tally) -> Page:
+        tally.of = 2 * len(days) + settings.draws * len(days)
+        plans = plan_days(days, scenario, folder, arguments.jobs, tally)
+        return uncertainty_page(live_through(plans, settings, folder, arguments.jobs, tally))
 
     return _solved(arguments, solve, folder)
 
 
-def _solved(arguments: argparse.Namespace, solve: Callable[[Tell], Page], folder: Path) -> int:
+def _solved(arguments: argparse.Namespace, solve: Callable[[Tally], Page], folder: Path) -> int:
     """Solves with a bar, writes the folder, and says what came out; 1 where a check did not hold."""
     from gridpact.study.whatif.sweep import write_page
 
-    with tqdm(desc="Points", unit="point", file=sys.stderr, smoothing=0.1) as bar:
-
-        def tell(done: int, count: int) -> None:
-            bar.total = count
-            bar.update(done - bar.n)
-
-        page = solve(tell)
+    with bar("Points", "point") as tally:
+        page = solve(tally)
+    tell_taken_over(tally, "point", folder)
     report = write_page(page, folder)
     status = 0 if page.checks_held else 1
     if arguments.json:
@@ -218,7 +210,7 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
     if arguments.seed < 0:
         raise InputError(f"--seed needs a number of at least 0, not {arguments.seed}")
     community = read_community(arguments.case)
-    named = _names(arguments.days) if arguments.days else [community.days[0]]
+    named = [community.days[0]] if arguments.days is None else names("--days", arguments.days)
     return [community.on(day) for day in dict.fromkeys(named)]
 
 
@@ -226,8 +218,7 @@ def _folder(arguments: argparse.Namespace, kind: str) -> Path:
     case = NOT_IN_NAMES.sub("-", Path(arguments.case).resolve().name if "/" in arguments.case else arguments.case)
     folder: Path = arguments.out or Path("runs") / f"{case}_{kind}"
     check_folder(folder)
-    if (folder / "index.html").exists() and not (folder / f"{kind}.json").exists():
-        raise InputError(f"'{folder}' holds an index.html that is of no {kind}; choose another folder with --out")
+    check_ours(folder, kind, f"{kind}.json")
     return folder
 
 
@@ -260,15 +251,8 @@ def _public_price(arguments: argparse.Namespace) -> float | None:
 
 def _scenarios(text: str) -> tuple[Scenario, ...]:
     known = {scenario.value: scenario for scenario in Scenario}
-    named = {choice("scenario", name.lower(), known) for name in _names(text)}
+    named = {choice("scenario", name.lower(), known) for name in names("--scenarios", text)}
     return tuple(scenario for scenario in Scenario if scenario in named)
-
-
-def _names(text: str) -> Sequence[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise InputError("a list is empty; give names with commas between them")
-    return names
 
 
 def _numbers(option: str, text: str, low: float, high: float) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,38 +115,55 @@ def write_community(data: MeterData, days: Sequence[str], tariff: Tariff, of: Ne
             raise InputError(
                 f"there is no household '{name}' that could get a battery or a car; there are {', '.join(names)}"
             )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"'{folder}' is there already; choose another folder with --out, or remove it")
+    check_free(folder)
+    tables = {
+        "community.toml": _toml(data, days, of),
+        "households.csv": _households(data.meters, of.assets),
+        "feeder.csv": _feeder(len(names), of.feeder),
+        "prices.csv": _series(data.step_minutes, days, ["import_price"], lambda day, _: tariff[day]),
+        "load_kw.csv": _series(data.step_minutes, days, names, lambda day, column: data.meters[column].load_kw[day]),
+    }
+    producers = [meter for meter in data.meters if meter.pv_kwp > 0]
+    if producers:
+        tables["pv_kw.csv"] = _series(
+            data.step_minutes, days, [m.name for m in producers], lambda day, column: producers[column].pv_kw[day]
+        )
     try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+        _put(tables, folder)
     except OSError as error:
         raise InputError(f"'{folder}' cannot be written: {error.strerror}; choose another folder with --out") from None
+    return read_community(str(folder))
+
+
+def check_free(folder: Path) -> None:
+    """
+    Raises:
+        InputError: there is something in the folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"'{folder}' is there already; choose another folder with --out, or remove it")
+
+
+def _put(files: Mapping[str, str], folder: Path) -> None:
+    """Makes the folder, if what is in it can be read as a community. An empty one that is there is filled: it may be a
+    volume of its own."""
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    there = folder.exists()
+    staging = Path(
+        tempfile.mkdtemp(prefix=f".{folder.absolute().name}-", dir=folder if there else folder.absolute().parent)
+    )
     try:
-        tables = {
-            "households.csv": _households(data.meters, of.assets),
-            "feeder.csv": _feeder(len(names), of.feeder),
-            "prices.csv": _series(data.step_minutes, days, ["import_price"], lambda day, _: tariff[day]),
-            "load_kw.csv": _series(
-                data.step_minutes, days, names, lambda day, column: data.meters[column].load_kw[day]
-            ),
-        }
-        producers = [meter for meter in data.meters if meter.pv_kwp > 0]
-        if producers:
-            tables["pv_kw.csv"] = _series(
-                data.step_minutes, days, [m.name for m in producers], lambda day, column: producers[column].pv_kw[day]
-            )
-        for file, text in tables.items():
+        for file, text in files.items():
             (staging / file).write_text(text, encoding="utf-8")
-        (staging / "community.toml").write_text(_toml(data, days, of), encoding="utf-8")
         read_community(str(staging))
-        staging.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        staging.rename(folder)
+        if there:
+            for path in staging.iterdir():
+                path.rename(folder / path.name)
+        else:
+            staging.chmod(0o755)
+            staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return read_community(str(folder))
 
 
 def synthetic_feeder(households: int, rule: FeederRule) -> list[tuple[int, int, float]]:

@@ -17,8 +17,9 @@ MARKER = "result.json"
 def publish(folder: Path, write: Callable[[Path], None], marker: str = MARKER) -> None:
     """Makes a run's files appear in `folder`; those of a study, which has another marker, in the same way.
 
-    `write` puts them into a temporary folder beside it, which is then renamed. Where `folder` exists already,
-    each file takes the place of its namesake from an earlier run; all other files stay.
+    `write` puts them into a temporary folder beside it, which is then renamed. Where `folder` exists already, perhaps
+    as a volume of its own, the temporary folder is within it, and each file takes the place of its namesake from an
+    earlier run; all other files stay.
 
     Raises:
         InputError: the folder cannot be written, or a file in it has a run's name without being of a run.
@@ -28,12 +29,13 @@ def publish(folder: Path, write: Callable[[Path], None], marker: str = MARKER) -
     try:
         target = folder.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target if target.is_dir() else target.parent))
         write(staging)
         _move(staging, folder, marker)
     except OSError as error:
         raise InputError(
-            f"the run cannot be written to '{folder}' ({error.strerror or error}); choose another folder with --out"
+            f"the run cannot be written to '{folder}' ({error.strerror or error}); make room, or choose another folder "
+            "with --out"
         ) from None
     finally:
         if staging is not None:

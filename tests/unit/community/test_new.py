@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -84,6 +85,37 @@ def test_ausgrid_is_known_by_its_header(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["community", "new", "--from", str(path), "--out", str(out), "--price", "0.3"]) == 0
     assert read_community(str(out)).on("2011-07-01").households[0].name == "customer_12"
     assert "largest output" in capsys.readouterr().out
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path, readings: Path) -> None:
+    """It may be a volume, which no other folder can take the place of."""
+    out = tmp_path / "street"
+    out.mkdir()
+    before = out.stat().st_ino
+    assert main(["community", "new", "--from", str(readings), "--out", str(out), "--price", "0.2"]) == 0
+    assert out.stat().st_ino == before
+    files = {path.name for path in out.iterdir()}
+    assert files == {"community.toml", "households.csv", "feeder.csv", "prices.csv", "load_kw.csv", "pv_kw.csv"}
+
+
+def test_a_folder_is_refused_before_anything_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").write_text("")
+    nowhere = ["community", "new", "--from", str(tmp_path / "nowhere"), "--price", "0.2", "--out"]
+    for out, complaint in ((tmp_path, "is there already"), (tmp_path / "mine" / "x", "cannot be written to")):
+        assert main([*nowhere, str(out)]) == 2
+        assert complaint in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_is_told(
+    tmp_path: Path, readings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert main(["community", "new", "--from", str(readings), "--out", str(tmp_path / "x"), "--price", "0.2"]) == 2
+    assert "cannot be written: No space left on device; choose another folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [readings.name]
 
 
 WRONG: dict[str, tuple[list[str], str]] = {

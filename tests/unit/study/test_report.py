@@ -156,6 +156,15 @@ def test_folders_are_made_and_can_be_read_by_others(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_a_folder_that_is_there_may_be_a_volume(tmp_path: Path) -> None:
+    """Files are moved within it only: from one volume to another nothing can be renamed."""
+    staged: list[Path] = []
+    for _ in range(2):
+        publish(tmp_path, lambda staging: (staged.append(staging), write_all(staging))[1])
+    assert {staging.parent for staging in staged} == {tmp_path}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "result.json"]
+
+
 def write_all(staging: Path) -> None:
     (staging / "index.html").write_text("page")
     (staging / "result.json").write_text("{}")

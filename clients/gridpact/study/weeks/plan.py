@@ -31,6 +31,9 @@ DATE = re.compile(r"(?:(\d{4})-)?(\d{2})-(\d{2})")
 LONGEST = 31
 """With a longer row of days than this, a study takes the report's two weeks of it unless days are named."""
 
+LONGEST_STEP = timedelta(days=7)
+"""From a day to the next of the same period: a day that was left out, or a few, do not end it."""
+
 SEASONS = {12: "December to February", 3: "March to May", 6: "June to August", 9: "September to November"}
 """By the month in which they begin, for communities north and south."""
 
@@ -196,12 +199,15 @@ def chosen_days(community: Community, named: Sequence[str] | None, year: bool = 
 
 
 def rows_of_days(days: Iterable[str]) -> list[list[str]]:
-    """Days in rows without gaps; days that are no dates are all in one row."""
+    """Days in rows, each at most `LONGEST_STEP` after the one before; days that are no dates are all in one row."""
     rows: list[list[str]] = []
     before: date | None = None
     for day in days:
         this = date_of(day)
-        follows = bool(rows) and ((this is None and before is None) or (before and this == before + timedelta(days=1)))
+        if this is None or before is None:
+            follows = this is before and bool(rows)
+        else:
+            follows = timedelta(0) < this - before <= LONGEST_STEP
         if follows:
             rows[-1].append(day)
         else:

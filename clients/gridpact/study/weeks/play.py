@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,17 +14,30 @@ from gridpact.study.weeks.store import Task, keep, kept
 
 Result = TypeVar("Result")
 
-Tell = Callable[[int, int], None]
-"""Is told how many tasks are finished, of how many."""
+
+@dataclass
+class Tally:
+    """What is finished of the tasks of a command, which may `play` some after others."""
+
+    told: Callable[[Tally], None] = lambda _: None
+    of: int = 0  # tasks; as many as are known of, or as the command says before
+    done: int = 0
+    taken_over: int = 0  # of those that are done: from an earlier run
+    solved: set[str] = field(default_factory=set)  # names of those that are not
+
+    def tell(self, done: int) -> None:
+        self.done = done
+        self.told(self)
 
 
 def play(
-    tasks: Sequence[Task[Result]], folder: Path, jobs: int | None = None, tell: Tell = lambda *_: None
+    tasks: Sequence[Task[Result]], folder: Path, jobs: int | None = None, tally: Tally | None = None
 ) -> list[Result]:
     """Solves all tasks that the folder does not hold already, and keeps each result in it as soon as it is finished.
 
     Args:
         jobs: processes at a time; by default as many as there are cores. With 1 all is done in this process.
+        tally: is told what is finished.
 
     Returns:
         All results in the order of the tasks, whichever was finished first.
@@ -42,8 +56,14 @@ def play(
         else:
             found[task.name] = result
 
+    tally = tally or Tally()
+    before = tally.done
+    tally.of = max(tally.of, before + len(tasks))
+    tally.taken_over += sum(task.name in found and task.name not in tally.solved for task in tasks)
+    tally.solved |= missing.keys()
+
     def finished() -> None:
-        tell(sum(task.name in found for task in tasks), len(tasks))
+        tally.tell(before + sum(task.name in found for task in tasks))
 
     finished()
     todo = [(task, folder) for task in sorted(missing.values(), key=lambda task: -task.effort)]

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from gridpact.errors import InputError
 from gridpact.files import write_atomically
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.study.day import DayOutcome, HouseholdDay
@@ -60,9 +61,20 @@ def kept(task: Task[Result], folder: Path) -> Result | None:
 
 
 def keep(task: Task[Any], result: Any, folder: Path) -> None:
-    """Writes a finished result."""
+    """Writes a finished result.
+
+    Raises:
+        InputError: the folder takes no more files.
+    """
     table = {"fingerprint": task.fingerprint, "outcome": to_fields(result)}
-    write_atomically(_path(task, folder), json.dumps(table, allow_nan=False, separators=(",", ":")) + "\n")
+    text = json.dumps(table, allow_nan=False, separators=(",", ":")) + "\n"
+    try:
+        write_atomically(_path(task, folder), text)
+    except OSError as error:
+        raise InputError(
+            f"'{folder / FOLDER}' takes no more files ({error.strerror}); make room and give the same command again, "
+            "which goes on from what is there, or choose another folder with --out"
+        ) from None
 
 
 def to_fields(value: Any) -> Any:

@@ -254,11 +254,12 @@ class Totals:
 
 @dataclass(frozen=True)
 class Period:
-    """A row of days in all scenarios."""
+    """A row of days, see `rows_of_days`, or a season of a year, in all scenarios."""
 
     name: str  # "summer week", or the days
     season: str | None  # SUMMER or WINTER, where there are two rows of days and one has more sun
     days: tuple[str, ...]
+    missing: int  # days between the first and the last that are not of the study
     failures: tuple[DayOutcome, ...]  # days without a plan in some scenario
     totals: dict[Scenario, Totals]
 
@@ -336,12 +337,13 @@ class Study:
         failures = tuple(outcome for outcome in outcomes if not outcome.feasible)
         failed = {outcome.day for outcome in failures}
         counted = [outcome for outcome in outcomes if outcome.day not in failed]
-        kind = "week" if 5 <= len(row) <= 9 else "day" if len(row) == 1 else "days"
+        kind = "week" if len(row) >= 5 and _span(row) <= 9 else "day" if len(row) == 1 else "days"
         span = f"day {row[0]}" if len(row) == 1 else f"{row[0]} to {row[-1]}"
         return Period(
             name=name or (f"{season} {kind}" if season else span),
             season=season,
             days=tuple(row),
+            missing=0 if self.year else _span(row) - len(row),
             failures=failures,
             totals={
                 scenario: Totals(scenario, tuple(o for o in counted if o.scenario is scenario))
@@ -363,6 +365,12 @@ class Study:
         if sun[0] == sun[1]:
             return [None, None]
         return [SUMMER, WINTER] if sun[0] > sun[1] else [WINTER, SUMMER]
+
+
+def _span(days: Sequence[str]) -> int:
+    """How many days there are from the first to the last; of days that are no dates as many as they are."""
+    first, last = date_of(days[0]), date_of(days[-1])
+    return (last - first).days + 1 if first and last else len(days)
 
 
 def bought_kw(day: DayOutcome) -> Array:

@@ -6,6 +6,8 @@ import numpy as np
 
 from gridpact.market.scenario import Scenario
 from gridpact.study.convergence import stays_below
+from gridpact.study.day import DayOutcome
+from gridpact.study.indicators import VOLTAGE_TOLERANCE_PU, Check
 from gridpact.study.weeks.fairness import TOLERANCE
 from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS, TABLES, Published
 from gridpact.study.weeks.totals import HouseholdWeek, Period, Study, peak_steps
@@ -43,8 +45,11 @@ def answers(study: Study) -> dict[str, list[str]]:
 def _pays(study: Study, period: Period) -> str:
     base, unit = period.baseline, currency(study)
     text = ""
+    if period.missing:
+        text = f"Between {plain(period.days[0], 20)} and {plain(period.days[-1], 20)} {count(period.missing, 'day')} "
+        text += f"{'is' if period.missing == 1 else 'are'} left out. "
     if period.failures:
-        text = f"Of {count(len(period.days), 'day')} from {plain(period.days[0], 20)} to {plain(period.days[-1], 20)} "
+        text += f"Of {count(len(period.days), 'day')} from {plain(period.days[0], 20)} to {plain(period.days[-1], 20)} "
         text += f"{len(period.counted)} count: the others have no plan in some scenario. "
     text += f"{_start(period)} all households together pay {base.community.total:,.2f} {unit} each on its own"
     others = [
@@ -121,14 +126,37 @@ def trust(study: Study) -> list[str]:
     if bad:
         which: dict[str, list[str]] = {}
         for outcome in bad:
-            for check in outcome.checks:
-                if check.held is False:
-                    which.setdefault(check.name.lower(), []).append(f"{plain(outcome.day, 12)} {outcome.scenario.name}")
+            for check in failed_checks(outcome):
+                which.setdefault(check, []).append(f"{plain(outcome.day, 12)} {outcome.scenario.name}")
         told = "; ".join(f"{check} ({', '.join(days)})" for check, days in which.items())
         text.append(f"Not every check held: {told}; see the table of days.")
     else:
         text.append("Every check of every day held.")
     return text
+
+
+def failed_checks(outcome: DayOutcome) -> dict[str, str]:
+    """The checks of a day that did not hold, and by how much."""
+    return {check.name.lower(): _by_how_much(outcome, check) for check in outcome.checks if check.held is False}
+
+
+def _by_how_much(outcome: DayOutcome, check: Check) -> str:
+    if check.name == "Agreement reached":
+        return f"not after {check.value}, residuals up to {_residuals(outcome):.2f} times their limits"
+    if check.name == "Payments sum to zero":
+        return "buyer and seller do not state every trade alike"
+    text = f"{check.value}, limit {check.limit}"
+    if check.name == "Voltages":
+        low, high = outcome.voltage_limits_pu
+        beyond = max(low - outcome.voltage_min_pu, outcome.voltage_max_pu - high)
+        text += f", {beyond:.5f} p.u. beyond it where {VOLTAGE_TOLERANCE_PU:g} are tolerated"
+    return text
+
+
+def _residuals(outcome: DayOutcome) -> float:
+    """The last that the contract judges, as a multiple of its limit: the largest of the four."""
+    limits = np.array(outcome.residual_limits_w)
+    return float(np.max(outcome.residuals_w[limits > 0, -1] / limits[limits > 0], initial=0.0))
 
 
 def differences(study: Study, period: Period) -> list[str]:

@@ -11,7 +11,6 @@ import numpy as np
 from gridpact.community.assigned import Device
 from gridpact.community.model import CommunityDay
 from gridpact.market.scenario import Scenario
-from gridpact.study.indicators import GAP_LIMIT
 from gridpact.study.tables import Cell, safe_text
 from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
 from gridpact.study.whatif import plots
@@ -30,7 +29,7 @@ from gridpact.study.whatif.sweep import (
     number,
     percent_text,
 )
-from gridpact.study.whatif.uncertainty import Draw, Side, Uncertainty, quantiles
+from gridpact.study.whatif.uncertainty import DayPlan, Draw, Side, Uncertainty, quantiles
 from gridpact.study.words import count, plain
 
 IN_MEMORY = (
@@ -69,30 +68,39 @@ def _figures(figures: Mapping[Scenario, PointFigures]) -> dict[str, Any]:
             "voltage_max_pu": point.voltage_max_pu if point.feasible else None,
             "iterations_a_day": point.iterations if point.feasible else None,
             "failures": [f"{day.day}: {day.failure}" for day in point.failures],
-            "days": [
-                {key: value.value if isinstance(value, Scenario) else value for key, value in asdict(day).items()}
-                for day in point.days
-            ],
+            "days": [{**asdict(day), "scenario": scenario.value, "checks_held": day.checks_held} for day in point.days],
         }
         for scenario, point in figures.items()
     }
 
 
-def _trust(points: Sequence[tuple[str, Mapping[Scenario, PointFigures]]]) -> str:
+Points = Sequence[tuple[str, Mapping[Scenario, PointFigures]]]
+"""Points by what they are called."""
+
+
+def _trust(points: Points) -> list[str]:
     """How far the agreed plans are from the optimum of one optimiser that knows everything, and which to doubt."""
-    each = [(name, scenario, figures) for name, of in points for scenario, figures in of.items()]
-    agreed = [entry for entry in each if entry[1] is not Scenario.B and entry[2].feasible]
+    days = [
+        (f"{name} in {scenario.name} on {plain(day.day, 20)}", day)
+        for name, of in points
+        for scenario, figures in of.items()
+        for day in figures.days
+    ]
+    agreed = [(name, day) for name, day in days if day.scenario is not Scenario.B and day.failure is None]
     text = "There is no agreed plan that could be checked"
     if agreed:
-        name, scenario, worst = max(agreed, key=lambda entry: entry[2].gap)
-        text = f"The agreed plans lie at most {percent_text(worst.gap, 3)} from the optimum ({name}, {scenario.name})"
-    doubtful = [f"{name} in {scenario.name}" for name, scenario, figures in each if not figures.checks_held]
+        name, worst = max(agreed, key=lambda entry: abs(entry[1].gap))
+        text = f"The agreed plans lie at most {percent_text(abs(worst.gap), 3)} from the optimum ({name})"
+    doubtful = [f"{_start(name)}: {day.complaint}." for name, day in days if not day.checks_held]
     if doubtful:
-        return (
-            f"{text}. Not every check held (the limit is {percent_text(GAP_LIMIT)} from the optimum): "
-            f"{', '.join(doubtful)}; read these with care."
-        )
-    return f"{text}, and every check of every point held." if agreed else f"{text}."
+        return [f"{text}. Not every check held; read these points with care:", *doubtful]
+    return [f"{text}, and every check of every point held." if agreed else f"{text}."]
+
+
+def _as_points(name: str, plans: Sequence[DayPlan]) -> Points:
+    """Plans that are delivered, as points."""
+    outcomes = [(plan.planned, plan.baseline) for plan in plans]
+    return [(name, {o.scenario: PointFigures((DayFigures.of(o),)) for o in both}) for both in outcomes]
 
 
 # ---------------------------------------------------------------------- penetration
@@ -192,7 +200,7 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
             f"{after.name} has a feasible plan {_at([p.share for p in points if p.share not in without], points)}."
         )
         said.append(sentence)
-    return [*said, _trust([(f"{MIX_NAME[p.mix]} {_share(p.share)}", p.figures) for p in outcome.points])]
+    return [*said, *_trust([(f"{MIX_NAME[p.mix]} {_share(p.share)}", p.figures) for p in outcome.points])]
 
 
 def _at(shares: Sequence[float], of: Sequence[Point]) -> str:
@@ -398,11 +406,8 @@ def _sensitivity_answers(outcome: Sensitivity) -> list[str]:
             )
     if outcome.not_delivered:
         said.append(f"Nothing was delivered with adders: {outcome.not_delivered}.")
-    if not outcome.plan_held:
-        said.append("A check of the plan that is delivered with adders did not hold: read them with care.")
-    if outcome.points:
-        said.append(_trust([(f"{p.parameter.value} {p.value:g}", p.figures) for p in outcome.points]))
-    return said
+    varied = [(f"{p.parameter.value} {p.value:g}", p.figures) for p in outcome.points]
+    return [*said, *_trust([*varied, *_as_points("the plan delivered with adders", outcome.plans)])]
 
 
 def _sensitivity_table(outcome: Sensitivity, parameter: Parameter, currency: str) -> Table:
@@ -601,16 +606,7 @@ def _uncertainty_answers(outcome: Uncertainty, currency: str) -> list[str]:
                 f"{number(adder)} {currency} of adders."
             )
         said.append(text)
-    plans = [(plan.community.day, plan) for plan in outcome.plans]
-    said.append(
-        _trust(
-            [
-                (day, {o.scenario: PointFigures((DayFigures.of(o),)) for o in (plan.planned, plan.baseline)})
-                for day, plan in plans
-            ]
-        )
-    )
-    return said
+    return [*said, *_trust(_as_points("the plan", outcome.plans))]
 
 
 def _recourse_table(outcome: Uncertainty, currency: str) -> Table:

@@ -13,7 +13,7 @@ from pathlib import Path
 from gridpact.community.assigned import Device, Typical, has, with_share
 from gridpact.community.model import CommunityDay
 from gridpact.market.scenario import Scenario
-from gridpact.study.weeks.play import Tell, play
+from gridpact.study.weeks.play import Tally, play
 from gridpact.study.whatif import sweep
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
 
@@ -95,7 +95,7 @@ def penetrate(
     settings: Settings,
     folder: Path,
     jobs: int | None = None,
-    tell: Tell = lambda *_: None,
+    tally: Tally | None = None,
 ) -> Penetration:
     """Solves all shares of all mixes in all scenarios on all days; those without a feasible plan are outcomes, too.
 
@@ -113,7 +113,7 @@ def penetrate(
         for scenario in settings.scenarios
         for community in communities[place]
     ]
-    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, tell))
+    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, tally))
     points = []
     for mix, share in places:
         by_scenario = {s: PointFigures(tuple(next(figures) for _ in days)) for s in settings.scenarios}

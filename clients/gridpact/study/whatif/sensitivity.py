@@ -17,10 +17,10 @@ from gridpact.community.assigned import with_battery_size, with_line_impedance
 from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import InfeasibleError
 from gridpact.market.scenario import Scenario
-from gridpact.study.weeks.play import Tell, play
+from gridpact.study.weeks.play import Tally, play
 from gridpact.study.whatif import sweep, uncertainty
 from gridpact.study.whatif.delivery import Recourse
-from gridpact.study.whatif.sweep import DayFigures, PointFigures, after
+from gridpact.study.whatif.sweep import DayFigures, PointFigures
 
 SCENARIOS = (Scenario.B, Scenario.T, Scenario.TG)
 
@@ -101,7 +101,7 @@ class Sensitivity:
     points: tuple[Point, ...]  # parameter by parameter, values ascending
     adders: tuple[AdderPoint, ...]
     planned_saving: float  # of the plan that is delivered with the adders, currency
-    plan_held: bool = True  # whether its checks held
+    plans: tuple[uncertainty.DayPlan, ...] = ()  # that are delivered with the adders
     not_delivered: str | None = None  # why there are no adder points
 
     def of(self, parameter: Parameter) -> list[Point]:
@@ -109,7 +109,8 @@ class Sensitivity:
 
     @property
     def checks_held(self) -> bool:
-        return self.plan_held and all(f.checks_held for point in self.points for f in point.figures.values())
+        varied = all(f.checks_held for point in self.points for f in point.figures.values())
+        return varied and all(plan.checks_held for plan in self.plans)
 
 
 def vary(
@@ -117,7 +118,7 @@ def vary(
     settings: Settings,
     folder: Path,
     jobs: int | None = None,
-    tell: Tell = lambda *_: None,
+    tally: Tally | None = None,
 ) -> Sensitivity:
     """Solves all values in B, T and TG on all days, and delivers the plan with all adders.
 
@@ -132,26 +133,24 @@ def vary(
         sweep.Point.of(parameter.at(day, value), s) for parameter, value in places for s in SCENARIOS for day in days
     ]
     draws = settings.delivery.draws * len(days)
-    count = len(tasks) + (len(settings.adders) * draws + 2 * len(days) if settings.adders else 0)
-    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, after(0, count, tell)))
+    tally = tally or Tally()
+    tally.of = len(tasks) + (len(settings.adders) * draws + 2 * len(days) if settings.adders else 0)
+    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, tally))
     points = tuple(
         Point(parameter, value, {s: PointFigures(tuple(next(figures) for _ in days)) for s in SCENARIOS})
         for parameter, value in places
     )
     if not settings.adders:
         return Sensitivity(tuple(days), settings, points, (), 0.0)
-    done = len(tasks)
     try:
-        plans = uncertainty.plan_days(days, settings.delivery.scenario, folder, jobs, after(done, count, tell))
+        plans = uncertainty.plan_days(days, settings.delivery.scenario, folder, jobs, tally)
     except InfeasibleError as error:
-        tell(count, count)
+        tally.tell(tally.of)
         return Sensitivity(tuple(days), settings, points, (), 0.0, not_delivered=str(error))
-    done += 2 * len(days)
     adders = []
     for adder in settings.adders:
         delivery = replace(settings.delivery, adder=adder)
-        lived = uncertainty.live_through(plans, delivery, folder, jobs, after(done, count, tell))
-        done += draws
+        lived = uncertainty.live_through(plans, delivery, folder, jobs, tally)
         adders.append(
             AdderPoint(
                 adder,
@@ -159,5 +158,4 @@ def vary(
                 {r: float(np.mean(lived.over_days(r, lambda d: d.planned.adder))) for r in delivery.recourses},
             )
         )
-    held = all(plan.checks_held for plan in plans)
-    return Sensitivity(tuple(days), settings, points, tuple(adders), sum(plan.saving for plan in plans), held)
+    return Sensitivity(tuple(days), settings, points, tuple(adders), sum(plan.saving for plan in plans), plans)

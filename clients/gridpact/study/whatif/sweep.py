@@ -20,7 +20,7 @@ from gridpact.study.plots import inline_svg, png, svg
 from gridpact.study.report import environment
 from gridpact.study.tables import Cell, csv_text, plain_fields
 from gridpact.study.weeks.plan import Order, Settings
-from gridpact.study.weeks.play import Tell
+from gridpact.study.weeks.words import failed_checks
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,6 @@ class Point(Order):
     @property
     def name(self) -> str:
         return f"{super().name}_{self.fingerprint[:16]}"
-
-
-def after(done: int, count: int, tell: Tell) -> Tell:
-    """Tells of tasks that come after others that are done, of a count of all."""
-    return lambda more, _: tell(done + more, count)
 
 
 # ---------------------------------------------------------------------- what is kept of the days of a point
@@ -63,8 +58,20 @@ class DayFigures:
     voltage_max_pu: float = 1.0
     iterations: int = 0
     converged: bool = True
-    checks_held: bool = True
+    failed_checks: Mapping[str, str] = field(default_factory=dict)  # by how much, see `words.failed_checks`
     gap: float = 0.0  # of the objective, from the centralised optimum
+
+    @property
+    def checks_held(self) -> bool:
+        """Whether no check and no solver failed; a day that no plan is feasible on is an answer, too."""
+        if self.failure is not None:
+            return self.failure_status == InfeasibleError.exit_status
+        return self.converged and not self.failed_checks
+
+    @property
+    def complaint(self) -> str:
+        """What failed, and by how much."""
+        return self.failure or "; ".join(f"{check} ({how_much})" for check, how_much in self.failed_checks.items())
 
     @staticmethod
     def of(outcome: DayOutcome) -> DayFigures:
@@ -83,7 +90,7 @@ class DayFigures:
             voltage_max_pu=outcome.voltage_max_pu,
             iterations=outcome.iterations,
             converged=outcome.converged,
-            checks_held=outcome.checks_held,
+            failed_checks=failed_checks(outcome),
             gap=outcome.gap,
         )
 
@@ -134,13 +141,7 @@ class PointFigures:
 
     @property
     def checks_held(self) -> bool:
-        """Whether no check and no solver failed; a day that no plan is feasible on is an answer, too."""
-        return all(
-            day.converged and day.checks_held
-            if day.failure is None
-            else day.failure_status == InfeasibleError.exit_status
-            for day in self.days
-        )
+        return all(day.checks_held for day in self.days)
 
     @property
     def verdict(self) -> str:

@@ -33,7 +33,7 @@ from gridpact.market.scenario import Scenario
 from gridpact.study.day import DayOutcome, by_magnitude
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, by_baseline, equal_parts
 from gridpact.study.weeks.plan import fingerprint
-from gridpact.study.weeks.play import Tell, play
+from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, Reality, draw, fading
@@ -204,7 +204,7 @@ def plan_days(
     scenario: Scenario,
     folder: Path,
     jobs: int | None = None,
-    tell: Tell = lambda *_: None,
+    tally: Tally | None = None,
 ) -> tuple[DayPlan, ...]:
     """Plans all days in a scenario and in the baseline.
 
@@ -219,7 +219,7 @@ def plan_days(
     if scenario is Scenario.B:
         raise InputError("scenario b cannot be delivered: nobody is told a plan; choose t, g or tg")
     tasks = [Point.of(day, s) for day in days for s in (scenario, Scenario.B)]
-    outcomes = play(tasks, folder, jobs, tell)
+    outcomes = play(tasks, folder, jobs, tally)
     for outcome in outcomes:
         if outcome.failure is not None:
             error = InfeasibleError if outcome.failure_status == InfeasibleError.exit_status else SolverError
@@ -232,7 +232,7 @@ def live_through(
     settings: Settings,
     folder: Path,
     jobs: int | None = None,
-    tell: Tell = lambda *_: None,
+    tally: Tally | None = None,
 ) -> Uncertainty:
     """Draws realities of planned days and delivers them.
 
@@ -240,7 +240,7 @@ def live_through(
         folder: where what is delivered is kept, and found again; see `play`.
     """
     tasks = [Delivery(plan, settings, k, number) for k, plan in enumerate(plans) for number in range(settings.draws)]
-    lived = play(tasks, folder, jobs, tell)
+    lived = play(tasks, folder, jobs, tally)
     return Uncertainty(
         tuple(plans),
         settings,

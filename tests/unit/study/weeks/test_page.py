@@ -180,6 +180,7 @@ def test_a_year_is_told_by_season(study: Study) -> None:
         ("June to August", 5),
         ("September to November", 1),
     ]
+    assert [period.missing for period in year.counted] == [0, 0, 0]
     assert "savings" in plots_of(year)
     assert "prices" not in plots_of(year)
     drawing = svg(plots_of(year)["savings"](year))

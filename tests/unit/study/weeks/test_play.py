@@ -16,7 +16,7 @@ from gridpact.errors import InputError
 from gridpact.market.scenario import NetworkAgreement, Scenario
 from gridpact.study.day import DayOutcome
 from gridpact.study.weeks.plan import Order, Settings, Trace, by_season, chosen_days, orders, rows_of_days, traces
-from gridpact.study.weeks.play import play
+from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import kept, to_fields
 from gridpact.study.weeks.totals import Study
 
@@ -26,6 +26,18 @@ def test_rows_of_days() -> None:
     assert rows_of_days(["1"]) == [["1"]]
     assert rows_of_days(["mon", "tue"]) == [["mon", "tue"]]
     assert rows_of_days(["2018-12-31", "2019-01-01"]) == [["2018-12-31", "2019-01-01"]]
+    assert rows_of_days(["06-02", "06-01"]) == [["06-02"], ["06-01"]]
+    assert rows_of_days(["mon", "06-01", "06-02", "tue"]) == [["mon"], ["06-01", "06-02"], ["tue"]]
+
+
+def test_days_that_are_left_out_end_no_row() -> None:
+    """Up to six in a row; the shipped weeks are half a year apart."""
+    assert rows_of_days(["06-10", "06-12", "06-19"]) == [["06-10", "06-12", "06-19"]]
+    assert rows_of_days(["06-10", "06-18"]) == [["06-10"], ["06-18"]]
+    for case in ("fontana16", "amsterdam16"):
+        days = read_community(case).days
+        half = len(days) // 2
+        assert rows_of_days(days) == [list(days[:half]), list(days[half:])]
 
 
 def test_a_year_is_studied_by_the_reports_two_weeks() -> None:
@@ -37,6 +49,15 @@ def test_a_year_is_studied_by_the_reports_two_weeks() -> None:
     assert chosen_days(year, ["03-02", "03-01"]) == ("03-01", "03-02")
     with pytest.raises(InputError, match="'fontana16year' has no day '02-30'; its days are 364 from 01-01"):
         chosen_days(year, ["02-30"])
+
+
+def test_a_year_with_gaps_is_a_year() -> None:
+    """Own data without the 4th, the 14th and the 24th of each month: what there is of the report's weeks, not all."""
+    year = read_community("fontana16year")
+    times = {day: times for day, times in year.load.times.items() if not day.endswith("4")}
+    chosen = chosen_days(replace(year, load=replace(year.load, times=times)), None)
+    weeks = [[f"{month}-{day}" for day in (21, 22, 23, 25, 26, 27, 28)] for month in ("06", "12")]
+    assert rows_of_days(chosen) == weeks
 
 
 def test_a_year_has_four_seasons() -> None:
@@ -64,16 +85,31 @@ def test_what_is_kept_is_what_was_solved(study: Study, community: Community, day
 def test_finished_days_are_not_solved_again(
     study: Study, community: Community, days_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int, int]] = []
     for task in (Order, Trace):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     planned = orders(community, community.days, Settings())
-    again = play(planned, days_folder, 1, lambda *done: told.append(done))
+    again = play(planned, days_folder, 1, Tally(lambda tally: told.append((tally.done, tally.taken_over, tally.of))))
     assert [to_fields(outcome) for outcome in again] == [to_fields(outcome) for outcome in study.outcomes]
-    assert told == [(len(planned), len(planned))]
+    assert told == [(len(planned), len(planned), len(planned))]
     drawn = traces(planned, community.days)
     for trace, gaps in zip(drawn, play(drawn, days_folder, 1), strict=True):
         np.testing.assert_array_equal(gaps, study.gaps[trace.of.community.day, trace.of.scenario])
+
+
+def test_what_this_command_solved_is_not_taken_over(
+    study: Study, community: Community, days_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of four is there; the other three are solved, and found by a second call with the same tally."""
+    monkeypatch.setattr(Order, "solve", lambda self: study.of_day(self.community.day, self.scenario))
+    planned = orders(community, community.days[:1], Settings())
+    play(planned[:1], tmp_path, 1)
+    told: list[tuple[int, int]] = []
+    tally = Tally(lambda tally: told.append((tally.done, tally.taken_over)), of=8)
+    play(planned, tmp_path, 1, tally)
+    assert told == [(1, 1), (2, 1), (3, 1), (4, 1)]
+    play(planned[1:], tmp_path, 1, tally)
+    assert (tally.done, tally.taken_over, tally.of) == (7, 1, 8)
 
 
 def test_gaps_end_where_the_day_ends(study: Study) -> None:

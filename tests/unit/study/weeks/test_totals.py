@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from gridpact.study.weeks.fairness import by_baseline, equal_parts, sharings
 from gridpact.study.weeks.published import SUMMER, TABLES, WINTER
 from gridpact.study.weeks.tables import economic_lines, energy_lines
 from gridpact.study.weeks.totals import Study, Totals, bought_kw, passed_kw, peak_steps
-from gridpact.study.weeks.words import answers, change, differences, why
+from gridpact.study.weeks.words import answers, change, differences, failed_checks, why
 
 from .conftest import SUMMER_DAY, WINTER_DAY
 
@@ -25,15 +26,36 @@ def test_the_sunny_days_are_summer(study: Study) -> None:
     ]
 
 
-def test_neighbouring_days_are_of_no_season(study: Study) -> None:
-    """As where a day between them was left out."""
-    days = {SUMMER_DAY: "2018-06-21", WINTER_DAY: "2018-06-23"}
-    outcomes = tuple(replace(outcome, day=days[outcome.day]) for outcome in study.outcomes)
-    close = Study(study.community, study.settings, outcomes)
+def on_days(study: Study, summer: Sequence[str], winter: Sequence[str]) -> Study:
+    """The summer day and the winter day, each again on other days."""
+    days = [(day, like) for like, all_of in ((SUMMER_DAY, summer), (WINTER_DAY, winter)) for day in all_of]
+    outcomes = [replace(o, day=day) for day, like in days for o in study.outcomes if o.day == like]
+    return Study(study.community, study.settings, tuple(outcomes))
+
+
+def test_rows_of_days_in_one_part_of_the_year_are_of_no_season(study: Study) -> None:
+    close = on_days(study, ["2018-06-21"], ["2018-07-21"])
     assert [(period.season, period.name) for period in close.periods] == [
         (None, "day 2018-06-21"),
-        (None, "day 2018-06-23"),
+        (None, "day 2018-07-21"),
     ]
+
+
+def test_a_day_that_is_left_out_ends_no_period(study: Study) -> None:
+    close = on_days(study, ["2018-06-21"], ["2018-06-23"])
+    assert [(period.name, period.missing) for period in close.periods] == [("2018-06-21 to 2018-06-23", 1)]
+    assert answers(close)["Does it pay?"][0].startswith(
+        "Between 2018-06-21 and 2018-06-23 1 day is left out. From 2018-06-21 to 2018-06-23 all households"
+    )
+
+
+def test_a_week_may_lack_days(study: Study) -> None:
+    """Seven days of which five are there; five days that are a week apart are no week."""
+    week = [f"2018-06-{day}" for day in (21, 22, 24, 26, 27)]
+    mondays = ["2018-12-03", "2018-12-10", "2018-12-17", "2018-12-24", "2018-12-31"]
+    told = on_days(study, week, mondays)
+    assert [(period.name, period.missing) for period in told.periods] == [("summer week", 2), ("winter days", 24)]
+    assert "2 days are left out. In the summer week" in answers(told)["Does it pay?"][0]
 
 
 def test_prosumers_and_consumers_make_the_community(study: Study) -> None:
@@ -195,6 +217,27 @@ def test_words_admit_a_check_that_failed(study: Study) -> None:
     said = answers(broken)["Can one trust the answer?"]
     which = f"{first.checks[0].name.lower()} ({SUMMER_DAY} {first.scenario.name})"
     assert said[-1] == f"Not every check held: {which}; see the table of days."
+
+
+def test_words_say_by_how_much_a_check_failed(study: Study) -> None:
+    """Of every check, by hand: residuals 1.3 times their limit, a voltage 0.004 p.u. below its limit of 0.95."""
+    day = study.of_day(SUMMER_DAY, Scenario.TG)
+    assert failed_checks(day) == {}
+    broken = replace(
+        day,
+        checks=tuple(replace(check, held=False) for check in day.checks),
+        residuals_w=np.array([[9.0, 1.3], [9.0, 0.5], [9.0, 9.0], [9.0, 0.0]]),
+        residual_limits_w=(1.0, 1.0, 0.0, 0.0),
+        voltage_pu=np.array([[1.0, 0.946]]),
+    )
+    value = {check.name: check.value for check in day.checks}
+    assert failed_checks(broken) == {
+        "agreement reached": f"not after {day.iterations} iterations, residuals up to 1.30 times their limits",
+        "cost above the optimum": f"{value['Cost above the optimum']}, limit 0.1 %",
+        "relaxation gap": f"{value['Relaxation gap']}, limit 1e-05 p.u.",
+        "voltages": f"{value['Voltages']}, limit 0.95 to 1.05 p.u., 0.00400 p.u. beyond it where 0.001 are tolerated",
+        "payments sum to zero": "buyer and seller do not state every trade alike",
+    }
 
 
 def test_change_in_words() -> None:

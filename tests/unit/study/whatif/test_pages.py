@@ -17,7 +17,7 @@ from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.pages import penetration_page, sensitivity_page, uncertainty_page
 from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Sensitivity
-from gridpact.study.whatif.sweep import Page, number, percent_text, write_page
+from gridpact.study.whatif.sweep import Page, PointFigures, number, percent_text, write_page
 from gridpact.study.whatif.uncertainty import Uncertainty
 
 
@@ -100,6 +100,29 @@ def test_folder_is_replaced_by_its_like_only(lived: Uncertainty, shares: Penetra
     assert (folder / "draws.csv").read_text() == first
     with pytest.raises(InputError, match=r"'index\.html', but no run that could be replaced"):
         write_page(replace(penetration_page(shares), pictures=()), folder)
+
+
+def test_the_page_names_checks_that_failed(shares: Penetration, varied: Sensitivity, lived: Uncertainty) -> None:
+    """Where, which, and by how much: of points, of points that a solver failed at, and of plans that are delivered."""
+    first, *others = shares.points
+    b, tg = (first.figures[scenario].days[0] for scenario in (Scenario.B, Scenario.TG))
+    bad = replace(tg, failed_checks={"voltages": "0.94 p.u.", "relaxation gap": "1e-4 p.u."})
+    unsolved = replace(b, failure="the solver gave up", failure_status=1)
+    figures = {Scenario.B: PointFigures((unsolved,)), Scenario.TG: PointFigures((bad,))}
+    told = penetration_page(replace(shares, points=(replace(first, figures=figures), *others))).answers
+    assert told[-3].endswith(". Not every check held; read these points with care:")
+    assert told[-2:] == [
+        "PV 0 % in B on 1: the solver gave up.",
+        "PV 0 % in TG on 1: voltages (0.94 p.u.); relaxation gap (1e-4 p.u.).",
+    ]
+
+    plan = lived.plans[0]
+    checks = tuple(replace(c, held=c.name != "Payments sum to zero" and c.held) for c in plan.planned.checks)
+    unpaid = (replace(plan, planned=replace(plan.planned, checks=checks)),)
+    which = "payments sum to zero (buyer and seller do not state every trade alike)"
+    assert uncertainty_page(replace(lived, plans=unpaid)).answers[-1] == f"The plan in TG on 1: {which}."
+    said = sensitivity_page(replace(varied, plans=unpaid)).answers
+    assert said[-1] == f"The plan delivered with adders in TG on 1: {which}."
 
 
 def test_numbers_as_text() -> None:

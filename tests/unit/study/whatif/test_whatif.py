@@ -14,7 +14,7 @@ from gridpact.errors import InfeasibleError, InputError
 from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import Scenario
 from gridpact.study.day import solve_day
-from gridpact.study.weeks.play import play
+from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
 from gridpact.study.whatif.delivery import Recourse
@@ -37,11 +37,14 @@ def test_finished_points_and_draws_are_not_solved_again(
 ) -> None:
     for task in (Point, Delivery):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
-    told: list[tuple[int, int]] = []
-    again = penetration.penetrate([tiny], shares.settings, finished, 1, lambda *done: told.append(done))
+    tally = Tally()
+    again = penetration.penetrate([tiny], shares.settings, finished, 1, tally)
     assert again.points == shares.points
-    assert told == [(6, 6)]
-    anew = sensitivity.vary([tiny], varied.settings, finished, 1)
+    assert (tally.done, tally.taken_over, tally.of) == (6, 6, 6)
+    tally = Tally()
+    anew = sensitivity.vary([tiny], varied.settings, finished, 1, tally)
+    all_of_them = 3 * 3 + 2 + 2 * 2  # values in three scenarios, the plan in two, draws at two adders
+    assert (tally.done, tally.taken_over, tally.of) == (all_of_them, all_of_them, all_of_them)
     assert [p.figures for p in anew.points] == [p.figures for p in varied.points]
     plans = uncertainty.plan_days([tiny], Scenario.TG, finished, 1)
     fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), finished, 1)
@@ -106,7 +109,7 @@ def test_points_without_a_plan_are_told() -> None:
     assert both.failures == (bad,)
     assert PointFigures((good,)).verdict == "ok"
     assert PointFigures((replace(good, gap=-0.003), good)).gap == 0.003
-    assert PointFigures((replace(good, checks_held=False),)).verdict == "a check failed"
+    assert PointFigures((replace(good, failed_checks={"voltages": "0.9"}),)).verdict == "a check failed"
     assert PointFigures((replace(good, converged=False),)).verdict == "not agreed"
 
 
@@ -114,7 +117,8 @@ def test_what_is_no_answer_is_told_from_what_has_none() -> None:
     """No feasible plan is an answer; a failed check, a round without agreement and a failed solver are none."""
     good, none = DayFigures("1", Scenario.TG), DayFigures("1", Scenario.TG, failure="no plan", failure_status=3)
     assert PointFigures((good, none)).checks_held
-    for bad in (replace(good, checks_held=False), replace(good, converged=False), replace(none, failure_status=1)):
+    failed = replace(good, failed_checks={"voltages": "0.9"})
+    for bad in (failed, replace(good, converged=False), replace(none, failure_status=1)):
         assert not PointFigures((good, bad)).checks_held
 
 
