@@ -92,6 +92,7 @@ class Aggregator(DeployedContract):
         self._blocks: dict[tuple[int, int], int] = {}  # where rounds (iteration 0) and iterations were opened
         self._last: tuple[tuple[int, int, int], int, frozenset[int]] = (0, 0, 0), 0, frozenset()  # progress seen last
         self._parts: tuple[bytes, list[Mapping[str, Any]]] = b"", []  # of the transaction that was read last
+        self._estimated: tuple[int, frozenset[int]] | None = None  # round and nodes of the batch whose gas is known
         self._watches: dict[bool, Watch] = {}
         try:
             self._theta = self._read_theta()
@@ -207,10 +208,18 @@ class Aggregator(DeployedContract):
         hashed = submission_hash(round, iteration, said.node, copies, bids, residuals)
         return relayed_digest(self._domain, hashed, head)
 
-    def relay(self, round: int, iteration: int, batch: Sequence[SignedSubmission]) -> TxReceipt:
-        """Submits for the authors of a batch. What does not count is told by `skipped`."""
+    def relay(self, round: int, iteration: int, batch: Sequence[SignedSubmission], of_all: bool = False) -> TxReceipt:
+        """Submits for the authors of a batch. What does not count is told by `skipped`.
+
+        Args:
+            of_all: whether the batch has all nodes that are not out, so that it costs about what the last such batch of
+                the round did: its gas is not estimated anew.
+        """
+        nodes = frozenset(one.node for one in batch)
+        known, self._estimated = self._estimated, (round, nodes) if of_all else None
+        afresh = known is None or known != self._estimated
         parts = [(one.node, list(one.copies), one.bids, pack_residuals(one.residuals), one.r, one.vs) for one in batch]
-        return self._send("relay", round, iteration, parts, spare=self._closing_gas(), afresh=True)
+        return self._send("relay", round, iteration, parts, spare=self._closing_gas(), afresh=afresh)
 
     def skipped(self, receipt: TxReceipt) -> dict[int, str]:
         """The nodes of which a part of a relayed batch did not count, and why."""

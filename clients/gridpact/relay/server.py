@@ -150,11 +150,12 @@ class RelayServer:
         }
 
     def _relay(self, waiting: Waiting) -> None:
-        place = waiting.place
+        assert self._standing is not None
+        place, active = waiting.place, self._standing.active
         round, iteration, _ = place
         for batch in batches(waiting.submissions, waiting.complete):
             self._board.relaying(place, batch)
-            receipt = self._aggregator.relay(round, iteration, batch)
+            receipt = self._aggregator.relay(round, iteration, batch, of_all=len(batch) == len(active))
             skipped = self._aggregator.skipped(receipt)
             self._board.refuse(place, [node for node, why in skipped.items() if not why.startswith("AlreadySubmitted")])
             log.debug(

@@ -17,6 +17,7 @@ from web3.types import RPCEndpoint, TxReceipt
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START
 from gridpact.chain.networks import Network
+from gridpact.chain.transport import meter_of
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.errors import ChainError
 from gridpact.relay.client import RelayClient, RelayUnavailable
@@ -103,6 +104,24 @@ def account_of(play: Played, signed: SignedSubmission) -> str:
     return account.address
 
 
+def test_gasOfABatchOfAll_isEstimatedOnceARound(play: Played, paid: Aggregator) -> None:
+    """A smaller one stores copies, or is the rest of an iteration: it costs something else."""
+
+    def estimates(iteration: int, *parts: list[int]) -> int:
+        before = meter_of(paid.web3).requests[RPCEndpoint("eth_estimateGas")]
+        for part in parts:
+            paid.relay(number, iteration, play.batch(number, iteration, part), of_all=len(part) == 4)
+        iteration_opens(play, iteration + 1)
+        return meter_of(paid.web3).requests[RPCEndpoint("eth_estimateGas")] - before
+
+    number = play.open()
+    assert estimates(1, [0, 1, 2, 3]) == 1
+    assert estimates(2, [0, 1, 2, 3]) == 0
+    assert estimates(3, [1, 2], [0, 3]) == 2
+    assert estimates(4, [0, 1, 2, 3]) == 1
+    assert estimates(5, [0, 1, 2, 3]) == 0
+
+
 def test_nodes_maySubmitDirectly(play: Played, paid: Aggregator, client: RelayClient) -> None:
     number = play.open()
     client.post(number, 1, play.sign(number, 1, 1))
@@ -163,9 +182,9 @@ def test_frontRunner_isNoHarm(
     """Somebody takes a part of the batch, or all of it, and is first."""
     number, thief, honest = play.open(), play.aggregator(), paid.relay
 
-    def overtaken(round: int, iteration: int, batch: list[SignedSubmission]) -> TxReceipt:
+    def overtaken(round: int, iteration: int, batch: list[SignedSubmission], of_all: bool) -> TxReceipt:
         thief.relay(round, iteration, batch[:2] if iteration == 1 else batch)
-        return honest(round, iteration, batch)
+        return honest(round, iteration, batch, of_all)
 
     monkeypatch.setattr(paid, "relay", overtaken)
     for iteration in (1, 2):
@@ -294,10 +313,10 @@ def test_relay_goesOnAfterAFailure(
     monkeypatch.setattr("gridpact.relay.board.AGAIN_SECONDS", 0.5)
     number, works, failures = play.open(), getattr(paid, method), [error, error]
 
-    def sometimes(*arguments: object) -> object:
+    def sometimes(*arguments: object, **named: object) -> object:
         if failures:
             raise failures.pop()
-        return works(*arguments)
+        return works(*arguments, **named)
 
     monkeypatch.setattr(paid, method, sometimes)
     with RelayServer(paid, patience=LONG) as relay, client_of(relay) as client:
