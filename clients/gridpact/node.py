@@ -284,7 +284,7 @@ class Node:
                         raise Reorganised(f"the end of round {round_} was undone")
                     self._catch_up(round_, outcome.iterations, outcome.head)
                     return progress
-                self._act(round_, progress)
+                seen = self._act(round_, progress)
             except Reorganised as error:
                 hint = "; if this goes on, the endpoint lacks data: give another" if pause == LONGEST_PAUSE else ""
                 log.warning("node %d begins anew: %s%s", self.view.node, error, hint)
@@ -292,11 +292,11 @@ class Node:
                 time.sleep(pause)
                 pause, progress = min(2 * pause, LONGEST_PAUSE), None
                 continue
-            pause = FIRST_PAUSE
-            progress = self._wait(self._after(progress))
+            pause, reached = FIRST_PAUSE, self._after(progress)
+            progress = seen if seen is not None and reached(seen) else self._wait(reached)
 
-    def _act(self, round_: int, progress: Progress) -> None:
-        """What is to be done now."""
+    def _act(self, round_: int, progress: Progress) -> Progress | None:
+        """Does what is to be done now. Returns the progress that it saw last, if it waited for any."""
         node = self.view.node
         if progress.phase is Phase.DECLARING and node not in progress.present:
             self._declare(round_)
@@ -307,7 +307,8 @@ class Node:
                 log.warning("node %d is out of round %d", node, round_)
                 self._wait(lambda now: now.round > round_ or now.phase.is_final)
             elif node not in progress.present:
-                self._submit(round_, progress, memory)
+                return self._submit(round_, progress, memory)
+        return None
 
     def _after(self, seen: Progress) -> Callable[[Progress], bool]:
         """Whether there may be something to do since `seen` and what this node did then."""
@@ -480,14 +481,15 @@ class Node:
 
     # ------------------------------------------------------------------ steps 3 to 5
 
-    def _submit(self, round_: int, progress: Progress, memory: _Memory) -> None:
+    def _submit(self, round_: int, progress: Progress, memory: _Memory) -> Progress | None:
+        """Returns what `_act` does."""
         iteration, since = progress.iteration, time.monotonic()
         running = None
         if isinstance(memory.agent.consensus, StarCentre):
             with self._laps.doing("waiting"):
                 running = self._hear(round_, progress, memory, since)
             if running is None:
-                return
+                return None
         with self._laps.doing("solving"):
             submission = memory.agent.solve(running)
         memory.sent[iteration] = submission.copies
@@ -497,19 +499,22 @@ class Node:
             head = memory.head
             if self._relay is not None and not memory.relay_failed:
                 signed = self._aggregator.sign(round_, iteration, head, self.view.node, words, bids, residuals)
-                if self._leave_at_relay(round_, progress, signed, since):
-                    return
+                if seen := self._leave_at_relay(round_, progress, signed, since):
+                    return seen
                 memory.relay_failed = True
             self._try("submit", lambda: self._aggregator.submit(round_, iteration, head, words, bids, residuals))
+        return None
 
-    def _leave_at_relay(self, round_: int, progress: Progress, signed: SignedSubmission, since: float) -> bool:
-        """Whether the relay brought the submission to the chain in time."""
+    def _leave_at_relay(
+        self, round_: int, progress: Progress, signed: SignedSubmission, since: float
+    ) -> Progress | None:
+        """The progress once the relay brought the submission to the chain; None where it did not in time."""
         assert self._relay is not None
         try:
             self._relay.post(round_, progress.iteration, signed)
         except RelayUnavailable as error:
             log.warning("node %d sends directly: %s", self.view.node, error)
-            return False
+            return None
 
         def there(now: Progress) -> bool:
             moved = (now.round, now.iteration, now.phase) != (round_, progress.iteration, Phase.ITERATING)
@@ -517,7 +522,8 @@ class Node:
 
         left = self._phase_seconds - (time.monotonic() - since)
         with self._laps.doing("waiting"):
-            return there(self._aggregator.wait_for(there, max(LAST_CALL * left, 0.0), look_first=False))
+            now = self._aggregator.wait_for(there, max(LAST_CALL * left, 0.0), look_first=False)
+        return now if there(now) else None
 
     def _hear(self, round_: int, progress: Progress, memory: _Memory, since: float) -> dict[Block, Integers] | None:
         """The grid operator's node waits for the households' wishes before it answers them.

@@ -96,12 +96,14 @@ class RelayServer:
     # ------------------------------------------------------------------ the thread of the chain
 
     def _work(self) -> None:
-        """Looks at the chain and relays what is due, whatever happens."""
+        """Relays what is due, and looks at the chain where nothing is, whatever happens."""
         while not self._ended.is_set():
             waiting = None
             try:
-                self._look()
                 waiting = self._board.waiting(self._patience)
+                if not (waiting and waiting.due):
+                    self._look()
+                    waiting = self._board.waiting(self._patience)
                 if waiting and waiting.due:
                     self._relay(waiting)
                     continue

@@ -69,7 +69,8 @@ class Settled:
             for at, step in enumerate(book[partner]):
                 energies[step] = energies.get(step, 0) + sign * bids[node][first + at]
         # A resolution unit of half a watt, for an hour, from both sides: a quarter of a watt-hour.
-        return [(step, int(twice / 4), price) for step, twice in sorted(energies.items()) if int(twice / 4)]
+        nearest = {step: (abs(twice) + 2) // 4 * (1 if twice > 0 else -1) for step, twice in sorted(energies.items())}
+        return [(step, energy, price) for step, energy in nearest.items() if energy]
 
     def state(self, round_: int, node: int, said: Mapping[int, int]) -> None:
         """States what fits, at a price for each partner."""
