@@ -22,8 +22,8 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///      | 5-8   | price    | int32, 1e-6 currency/kWh                                                   |
 ///
 ///      It fits the last bids where its energies are, step by step, the agreed ones,
-///        (d_ij - d_ji) / 2 * powerResolutionMilliwatt * stepSeconds / 3,600,000, in Wh, rounded to the nearest (halves
-///      away from zero; i the lower node, j the higher), with an entry wherever that is not zero and nowhere else. Bids count where both
+///        (d_ij - d_ji) / 2 * powerResolutionMilliwatt * stepSeconds / 3,600,000, to the nearest Wh, halves away from 0
+///      (i the lower node, j the higher), with an entry wherever that is not zero and nowhere else. Bids count where both
 ///      books list the other with the same steps. The lower node opens the commitments of both, so that the contract
 ///      can read the bids. An empty statement takes the side's statement back; it is never recorded.
 ///

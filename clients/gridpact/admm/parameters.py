@@ -163,8 +163,8 @@ class Tolerances:
 def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
     """What households pay on their own over what a kWh loses that is fed in and imported again, W a household.
 
-    Both are at least a tenth of what they usually are: for neighbours who hardly pay, and where feeding in is paid like
-    import.
+    The first is at least what a tenth of the power costs, for neighbours who hardly pay; the second a tenth of the
+    import price, where feeding in is paid like import.
     """
     prices = view.prices
     price = float(np.mean(np.abs(prices.import_price)))

@@ -215,11 +215,12 @@ class Aggregator(DeployedContract):
             of_all: whether the batch has all nodes that are not out, so that it costs about what the last such batch of
                 the round did: its gas is not estimated anew.
         """
-        nodes = frozenset(one.node for one in batch)
-        known, self._estimated = self._estimated, (round, nodes) if of_all else None
-        afresh = known is None or known != self._estimated
+        known = (round, frozenset(one.node for one in batch)) if of_all else None
+        afresh, self._estimated = known is None or known != self._estimated, None
         parts = [(one.node, list(one.copies), one.bids, pack_residuals(one.residuals), one.r, one.vs) for one in batch]
-        return self._send("relay", round, iteration, parts, spare=self._closing_gas(), afresh=afresh)
+        receipt = self._send("relay", round, iteration, parts, spare=self._closing_gas(), afresh=afresh)
+        self._estimated = known
+        return receipt
 
     def skipped(self, receipt: TxReceipt) -> dict[int, str]:
         """The nodes of which a part of a relayed batch did not count, and why."""

@@ -19,7 +19,7 @@ from gridpact.chain.commitments import START
 from gridpact.chain.networks import Network
 from gridpact.chain.transport import meter_of
 from gridpact.chain.values import Phase, Progress, SignedSubmission
-from gridpact.errors import ChainError
+from gridpact.errors import ChainError, ContractError
 from gridpact.relay.client import RelayClient, RelayUnavailable
 from gridpact.relay.server import RelayServer
 
@@ -120,6 +120,9 @@ def test_gasOfABatchOfAll_isEstimatedOnceARound(play: Played, paid: Aggregator) 
     assert estimates(3, [1, 2], [0, 3]) == 2
     assert estimates(4, [0, 1, 2, 3]) == 1
     assert estimates(5, [0, 1, 2, 3]) == 0
+    with pytest.raises(ContractError, match="iteration"):
+        paid.relay(number, 5, play.batch(number, 5), of_all=True)
+    assert estimates(6, [0, 1, 2, 3]) == 1
 
 
 def test_nodes_maySubmitDirectly(play: Played, paid: Aggregator, client: RelayClient) -> None:
