@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from eth_typing import ChecksumAddress
 from eth_utils.crypto import keccak
@@ -19,7 +19,14 @@ from web3.types import EventData, TxReceipt
 from gridpact.chain.account import NOBODY, ChainAccount, signer_of
 from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.commitments import domain_separator, relayed_digest, submission_hash, words_hash
-from gridpact.chain.contract import DeployedContract, arguments_of, chain_time, checked_address
+from gridpact.chain.contract import (
+    READ_ATTEMPTS,
+    READ_PAUSE,
+    DeployedContract,
+    arguments_of,
+    chain_time,
+    checked_address,
+)
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import Abi, learn_errors, readable, reason
 from gridpact.chain.transport import url_of
@@ -70,6 +77,8 @@ NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded")
 
 DONE_ALREADY = ("AlreadySubmitted", "WrongIteration", "WrongPhase")
 """What a submission is refused with that counted already, sent twice or relayed by somebody else."""
+
+Told = TypeVar("Told")
 
 
 class Aggregator(DeployedContract):
@@ -386,12 +395,12 @@ class Aggregator(DeployedContract):
 
     def iteration(self, round: int, iteration: int) -> IterationLog:
         """Step 4: what was submitted in an iteration, and what came of it. A silent node is missing. One request."""
-        events = self._since((round, iteration), NEGOTIATION, round, iteration)
-        return self._by_iteration(events).get(iteration, IterationLog(None, {}, frozenset()))
+        found = self._negotiated(round, iteration, 1 if iteration <= self._closed_in(round) else 0, iteration)
+        return found.get(iteration, IterationLog(None, {}, frozenset()))
 
     def history(self, round: int, first: int = 1) -> list[IterationLog]:
         """The closed iterations of a round, in order, from the iteration `first` on. One request."""
-        found = self._by_iteration(self._since((round, first), NEGOTIATION, round))
+        found = self._negotiated(round, first, self._closed_in(round) - first + 1)
         return [found[number] for number in sorted(found) if number >= first and found[number].closed is not None]
 
     def copies_of(self, submission: Submission) -> tuple[int, ...]:
@@ -470,9 +479,18 @@ class Aggregator(DeployedContract):
 
     def _opening(self, round: int) -> dict[str, list[Mapping[str, Any]]]:
         """What happened while a round was opened and declared, by event."""
-        found: dict[str, list[Mapping[str, Any]]] = {}
-        for event in self._since((round, 0), OPENING, round):
-            found.setdefault(str(event["event"]), []).append(arguments_of(event))
+        (number, phase, _), *_ = self._last
+        expected = {"RoundOpened"} if round <= number else set()
+        if round == number and phase in (Phase.ITERATING, Phase.CONVERGED, Phase.EXHAUSTED):
+            expected.add("RoundStarted")
+
+        def read() -> dict[str, list[Mapping[str, Any]]]:
+            found: dict[str, list[Mapping[str, Any]]] = {}
+            for event in self._since((round, 0), OPENING, round):
+                found.setdefault(str(event["event"]), []).append(arguments_of(event))
+            return found
+
+        found = _in_time(read, lambda found: found.keys() >= expected)
         if not found:
             raise ChainError(f"Round {round} was never opened: read the current round from the chain.")
         return found
@@ -507,6 +525,24 @@ class Aggregator(DeployedContract):
                 log = replace(log, closed=closed)
             found[number] = log
         return found
+
+    def _negotiated(self, round: int, first: int, closed: int, *indexed: int) -> dict[int, IterationLog]:
+        """The log of a negotiation from the iteration `first` on.
+
+        Args:
+            closed: how many of its iterations are closed at least, by what the contract said.
+        """
+        return _in_time(
+            lambda: self._by_iteration(self._since((round, first), NEGOTIATION, round, *indexed)),
+            lambda found: sum(log.closed is not None for number, log in found.items() if number >= first) >= closed,
+        )
+
+    def _closed_in(self, round: int) -> int:
+        """How many iterations of a round were closed when the contract was last asked where it stands."""
+        (number, phase, iteration), *_ = self._last
+        if number != round:
+            return 0
+        return iteration if phase in (Phase.CONVERGED, Phase.EXHAUSTED) else max(iteration - 1, 0)
 
     def _since(self, place: tuple[int, int], names: Sequence[str], *indexed: int) -> list[EventData]:
         """The log from where a round or an iteration was opened, an event that is the first of `names`.
@@ -597,6 +633,19 @@ class Aggregator(DeployedContract):
         """Ends the subscriptions of `wait_until`."""
         while self._watches:
             self._watches.popitem()[1].close()
+
+
+def _in_time(read: Callable[[], Told], complete: Callable[[Told], bool]) -> Told:
+    """What is read of the log, once it is complete, or as it is after a moment.
+
+    A chain may answer of the state after a block before it finds the block's log.
+    """
+    for _ in range(READ_ATTEMPTS - 1):
+        found = read()
+        if complete(found):
+            return found
+        time.sleep(READ_PAUSE)
+    return read()
 
 
 @contextmanager

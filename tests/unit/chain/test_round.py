@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from eth_account import Account
@@ -182,6 +183,30 @@ def test_history_hasAllClosedIterations(play: Played, round_: int) -> None:
     assert history == [reader.iteration(round_, iteration) for iteration in (1, 2, 3)]
     assert reader.history(round_, 3) == history[2:]
     assert reader.history(round_, 4) == []
+
+
+def test_logThatLags_isAskedAgain(play: Played, round_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain may answer of the state after a block before it finds the block's log."""
+    reader, whole = anybody(play), anybody(play)
+    reader.progress()
+    ask, closing, late = reader._ask, reader._interface.topics(["IterationClosed"])[0], [2]
+
+    def lags(method: str, *parameters: Any) -> Any:
+        answer = ask(method, *parameters)
+        if method != "eth_getLogs" or not late[0]:
+            return answer
+        late[0] -= 1
+        last = max((n for n, log in enumerate(answer) if log["topics"][0] == closing), default=0)
+        return answer[:last]
+
+    monkeypatch.setattr(reader, "_ask", lags)
+    assert reader.history(round_) == whole.history(round_)
+    late[0] = 2
+    assert reader.iteration(round_, 3) == whole.iteration(round_, 3)
+    late[0] = 2
+    assert reader.started(round_) == whole.started(round_)
+    late[0] = 1000
+    assert len(reader.history(round_)) == 2  # as it is, so that whoever reads sees that it does not fit
 
 
 def test_commitmentsAndHeads_canBeRecomputed(play: Played, round_: int) -> None:
