@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 
 from eth_account import Account
@@ -16,6 +17,7 @@ from eth_keys.constants import SECPK1_N
 from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
 from eth_typing import ChecksumAddress, Hash32, HexStr
+from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 from web3 import Web3
@@ -108,9 +110,15 @@ def signer_of(digest: bytes, r: bytes, vs: bytes) -> str:
         return NOBODY
     try:
         signature = Signature(vrs=(v, int.from_bytes(r, "big"), s))
-        return str(signature.recover_public_key_from_msg_hash(digest).to_checksum_address())
+        return _checksummed(signature.recover_public_key_from_msg_hash(digest).to_canonical_address())
     except (BadSignature, ValidationError):
         return NOBODY
+
+
+@lru_cache(maxsize=1024)
+def _checksummed(address: bytes) -> str:
+    """For the same few accounts, again and again."""
+    return str(to_checksum_address(address))
 
 
 def sign_digest(key: str, digest: bytes) -> tuple[bytes, bytes]:
