@@ -17,7 +17,7 @@ from gridpact.chain.reverts import Abi, learn_errors, readable
 from gridpact.errors import ChainError, InputError, Reorganised
 
 READ_ATTEMPTS, READ_PAUSE = 5, 0.1
-"""How often a view is asked for while the chain is taken back, and seconds in between."""
+"""How often a view is asked for while the chain is taken back, a log while it lags behind; and seconds in between."""
 
 
 class DeployedContract:
