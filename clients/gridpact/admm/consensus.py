@@ -115,6 +115,8 @@ class _Star(Consensus):
         self._most = self.rho
         self._balancing = Balancing.of(view)
         self.rho = self._balancing.least * self._most
+        self._apart: Array = np.zeros_like(self.value)  # x - z, and the change of z, of the iteration before
+        self._moved: Array = np.zeros_like(self.value)
 
     def _first_dual(self, wishes: Array) -> Array:
         """y to begin with: in G an injection is worth the price that it saves or earns at node 0, else nothing."""
@@ -133,12 +135,16 @@ class _Star(Consensus):
         dual = np.where(self.heard, self.dual, self._first_dual(wishes))
         dual = dual + self.rho * (self._relaxed(wishes, relaxation) - answers)
         self.dual = np.where(counted, dual, self.dual)
-        self.rho = np.where(counted & self.heard, self._balanced(wishes, answers), self.rho)
+        apart, moved = wishes - answers, answers - self.value
+        balanced = self._balanced((apart + self._apart) / 2, (moved + self._moved) / 2)
+        self.rho = np.where(counted & self.heard, balanced, self.rho)
+        self._apart = np.where(counted & self.heard, apart, self._apart)
+        self._moved = np.where(counted & self.heard, moved, self._moved)
         self.value = np.where(counted, answers, self.value)
         self.heard = self.heard | counted
 
-    def _balanced(self, wishes: Array, answers: Array) -> Array:
-        """rho for the next iteration, from x, z, and z of the iteration before."""
+    def _balanced(self, apart: Array, moved: Array) -> Array:
+        """rho for the next iteration, from x - z and the change of z."""
         by, level = self._balancing, self.rho / self._most
 
         def size(change: Array) -> Array:
@@ -146,7 +152,7 @@ class _Star(Consensus):
             squares = ((change / self.unit) ** 2).reshape(-1, 2, change.shape[1]).sum(axis=1)
             return np.repeat(np.sqrt(squares), 2, axis=0)
 
-        primal, dual = size(wishes - answers), size(answers - self.value)
+        primal, dual = size(apart), size(moved)
         more = (primal > by.apart * level * dual) & (primal > by.smallest)
         less = (level * dual > by.apart * primal) & (dual >= by.smallest)
         level = np.where(more, level * by.factor, np.where(less, level / by.factor, level))

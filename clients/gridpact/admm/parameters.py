@@ -20,14 +20,15 @@ OVER_RELAXATION = 1.6
 ROUNDING_UNITS = 2
 """RMS residual, in resolution units, below which rounding may be what is left."""
 
-POOL = 0.7
+POOL = 0.5
 """Penalty on a household's trades of a step together, of phi."""
 
-_TRADE = 0.45
+_TRADE = 0.5
 _STAR = {Kind.P: 1.0, Kind.Q: 0.33}
-_PRIMAL, _DUAL, _DUAL_WITH_CONTRACTS = 0.0011, 0.0022, 0.0044  # of the power
-_PRIMAL_TRADE, _DUAL_TRADE = 0.0066, 0.011  # of the bill, in W, by the bids of a household in a step
-_LEAST_TRADE_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
+_PRIMAL, _DUAL = 0.0011, 0.0044  # in TG, of the power
+_PRIMAL_TOGETHER, _DUAL_TOGETHER = 0.00065, 0.0055  # in G, of the bill, in W
+_PRIMAL_TRADE, _DUAL_TRADE = 0.007, 0.0117  # of the bill, in W, by the bids of a household in a step
+_LEAST_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
 _LEAST_BILL, _LEAST_LOSS = 0.1, 0.1  # of the power at the mean import price; of that price
 _FEWEST_BIDS = 3.0  # of a household in a step
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
@@ -130,13 +131,14 @@ class Tolerances:
             # rho is small, copies of a flow stay some tens of W apart where that costs nothing.
             return Tolerances(100.0, 100.0, 1.0, 1.0)
         power_w = 1000 * float(np.sqrt(np.mean(baseline_net_kw**2)))
+        bill_w = _bill_w(view, baseline_net_kw, power_w)
         if not view.scenario.has_contracts:
-            return Tolerances(_PRIMAL * power_w, _DUAL * power_w, 0.0, 0.0)
+            together_w = (max(factor * bill_w, _LEAST_W) for factor in (_PRIMAL_TOGETHER, _DUAL_TOGETHER))
+            return Tolerances(*together_w, 0.0, 0.0)
         bids = sum(view.bid_count for view in views) / baseline_net_kw.size  # of a household in a step
-        trade_w = _bill_w(view, baseline_net_kw, power_w) / max(bids, _FEWEST_BIDS)
-        grid_w = _PRIMAL * power_w, _DUAL_WITH_CONTRACTS * power_w
-        trades_w = (max(factor * trade_w, _LEAST_TRADE_W) for factor in (_PRIMAL_TRADE, _DUAL_TRADE))
-        return Tolerances(*grid_w, *trades_w)
+        trade_w = bill_w / max(bids, _FEWEST_BIDS)
+        trades_w = (max(factor * trade_w, _LEAST_W) for factor in (_PRIMAL_TRADE, _DUAL_TRADE))
+        return Tolerances(_PRIMAL * power_w, _DUAL * power_w, *trades_w)
 
     @property
     def limits_w(self) -> tuple[float, float, float, float]:
@@ -181,6 +183,9 @@ class Balancing:
     """How the penalty of the star follows the residuals of a household at a step: it doubles where the wish stays away
     from an answer that hardly moves, since a limit binds there, and halves where it is the other way round.
 
+    Residuals are averages of two iterations. Where node 0 looks for one price for all, the answers swing to and fro
+    from one iteration to the next while the price crawls; without the average the swing would hide the crawl.
+
     Attributes:
         least, most: of the penalty, as fractions of what `Penalties.of_blocks` gives; it starts at the least.
     """
@@ -188,7 +193,7 @@ class Balancing:
     least: float
     most: float = 1.0
     factor: float = 2.0
-    apart: float = 3.0  # how many times one residual exceeds the other
+    apart: float = 5.0  # how many times one residual exceeds the other
     smallest: float = 4.0  # a residual below it is let alone, resolution units
 
     @staticmethod
