@@ -196,7 +196,18 @@ def test_star_balancesItsPenalty_byHand() -> None:
     assert levels == [[0.25] * 3, [0.5, 0.25, 0.25], [1, 0.25, 0.25], [1, 0.25, 0.25], [1, 0.25, 0.25]]
     member.update(wish, wish, np.array([1, 1]), 1.0)  # the operator was absent
     assert (member.rho / most).tolist()[0] == [1, 0.25, 0.25]
-    for level in (0.5, 0.25):
+    for level in (1, 0.5, 0.25):  # the first time, on average with the one before, they are as far apart as z moves
         answer = answer + 2000
         member.update(answer, 2 * answer, np.array([2, 2]), 1.0)
         assert (member.rho / most).tolist()[1] == [level, 0.25, 0.25]
+
+
+def test_star_balancesItsPenalty_alsoWhereAnswersSwing() -> None:
+    """The answer stays 1 kW away on average, and swings by 1.6 kW from one iteration to the next."""
+    view = star(1, scenario=Scenario.G)[1]
+    member, most = StarMember(view, PENALTIES, RESOLUTION), PENALTIES.of_blocks(view)[:, None]
+    wish = np.zeros((2, 3), dtype=np.int64)
+    for iteration in range(4):
+        answer = wish + 2000 + 1600 * (-1) ** iteration
+        member.update(wish, wish + answer, np.array([2, 2]), 1.0)
+    assert (member.rho / most).tolist() == [[1.0] * 3] * 2

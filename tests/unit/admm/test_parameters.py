@@ -91,30 +91,37 @@ def test_tolerances_followPowerAndBill() -> None:
     tenth of the power counts."""
     views = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys((3, 4, 5, 6), range(4))) for node in (1, 2)]
     drawn = np.full((2, 4), -1.0)
-    assert Tolerances.of(views, drawn).limits_w == pytest.approx((1.1, 4.4, 3.3, 5.5))
-    assert Tolerances.of(views, drawn).on_chain(Resolution()) == (2200, 8800, 6600, 11000)
-    assert Tolerances.of(views, 3 * drawn).limits_w == pytest.approx((3.3, 13.2, 9.9, 16.5))
-    assert Tolerances.of(views, -drawn).limits_w == pytest.approx((1.1, 4.4, 0.33, 0.55))
+    assert Tolerances.of(views, drawn).limits_w == pytest.approx((1.1, 4.4, 3.5, 5.85))
+    assert Tolerances.of(views, drawn).on_chain(Resolution()) == (2200, 8800, 7000, 11700)
+    assert Tolerances.of(views, 3 * drawn).limits_w == pytest.approx((3.3, 13.2, 10.5, 17.55))
+    assert Tolerances.of(views, -drawn).limits_w == pytest.approx((1.1, 4.4, 0.35, 0.585))
     mixed = np.array([[-1.0] * 4, [0.5] * 4])  # pays 0.3, is paid 0.5 x 0.15
-    assert Tolerances.of(views, mixed).primal_trade_w == pytest.approx(3.3 * (1 - 0.25) / 2)
+    assert Tolerances.of(views, mixed).primal_trade_w == pytest.approx(3.5 * (1 - 0.25) / 2)
 
 
-@pytest.mark.parametrize(("share", "primal_w"), [(0.0, 1.65), (0.5, 3.3), (0.75, 6.6), (0.9, 16.5), (1.0, 16.5)])
+@pytest.mark.parametrize(("share", "primal_w"), [(0.0, 1.75), (0.5, 3.5), (0.75, 7.0), (0.9, 17.5), (1.0, 17.5)])
 def test_tolerances_followWhatFeedingInLoses(share: float, primal_w: float) -> None:
     views = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys((3, 4, 5, 6), range(4))) for node in (1, 2)]
     views = [replace(one, prices=replace(one.prices, feed_in_share=share)) for one in views]
     assert Tolerances.of(views, np.full((2, 4), -1.0)).primal_trade_w == pytest.approx(primal_w)
 
 
+@pytest.mark.parametrize(("share", "primal_w"), [(0.0, 0.65), (0.5, 1.3), (0.9, 1.3), (1.0, 1.3)])
+def test_tolerances_inG(share: float, primal_w: float) -> None:
+    """They follow the same figure, up to twice the power."""
+    views = [view(node, 4, scenario=Scenario.G, price=[0.3] * 4) for node in (1, 2)]
+    views = [replace(one, prices=replace(one.prices, feed_in_share=share)) for one in views]
+    limits_w = Tolerances.of(views, np.full((2, 4), -1.0)).limits_w
+    assert limits_w == pytest.approx((primal_w, primal_w * 0.0055 / 0.00065, 0, 0))
+
+
 def test_tolerances_withFewBidsOrNone() -> None:
     drawn = np.full((2, 4), -1.0)
-    in_g = [view(node, 4, scenario=Scenario.G) for node in (1, 2)]
-    assert Tolerances.of(in_g, drawn).limits_w == pytest.approx((1.1, 2.2, 0, 0))
     now_and_then = [view(node, 4, price=[0.3] * 4, partners={3 - node: [0]}) for node in (1, 2)]
-    assert Tolerances.of(now_and_then, drawn).limits_w == pytest.approx((1.1, 4.4, 4.4, 7.333), rel=1e-3)
+    assert Tolerances.of(now_and_then, drawn).limits_w == pytest.approx((1.1, 4.4, 4.667, 7.8), rel=1e-3)
     many = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys(range(3, 63), range(4))) for node in (1, 2)]
-    assert Tolerances.of(many, drawn).limits_w == pytest.approx((1.1, 4.4, 0.25, 0.367), rel=1e-3)
+    assert Tolerances.of(many, drawn).limits_w == pytest.approx((1.1, 4.4, 0.25, 0.39), rel=1e-3)
     free = [view(node, 4, price=[0.0] * 4) for node in (1, 2)]
-    assert Tolerances.of(free, drawn).limits_w == pytest.approx((1.1, 4.4, 0.25, 0.367), rel=1e-3)
+    assert Tolerances.of(free, drawn).limits_w == pytest.approx((1.1, 4.4, 0.25, 0.39), rel=1e-3)
     neighbours = [view(node, 4, agreement=NetworkAgreement.NEIGHBOURS) for node in (1, 2)]
     assert Tolerances.of(neighbours, drawn).limits_w == (100.0, 100.0, 1.0, 1.0)

@@ -111,7 +111,7 @@ def test_balance_byHand() -> None:
     """Four households offer 2 kW more than is wanted in step 0: 0.5 kW each, and lambda rises by pool x 0.5, for all
     pairs of the step. This one sold 1.2 kW, 0.7 above the average."""
     seller, _ = pair()
-    pool = 0.7 * PENALTIES.phi
+    pool = 0.5 * PENALTIES.phi
     total, households = np.array([2000, 0, 0]), np.array([4, 0, 2])
     seller.balance(np.array([1200, 0, -300]), total, households, 1.0)
     assert seller.pool_price == pytest.approx([pool * 0.5, 0, 0], rel=1e-12)
@@ -131,5 +131,5 @@ def test_statements_haveThePriceOfThePool() -> None:
     for trades in (seller, buyer):
         trades.balance(np.zeros(3, dtype=np.int64), np.array([1000, 0, 0]), np.array([2, 0, 0]), 1.0)
     assert seller.statements()[2] == buyer.statements()[1]
-    fall = round(0.7 * PENALTIES.phi * 0.5 / STEP_HOURS * 1e6)
+    fall = round(0.5 * PENALTIES.phi * 0.5 / STEP_HOURS * 1e6)
     assert [entry[2] for entry in seller.statements()[2]] == [before[0][2] - fall, before[1][2]]
