@@ -33,7 +33,7 @@ test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@echo "Testing the contracts on $(NETWORK)"
 	@deploy/brownie test tests/contracts --network $(NETWORK)
 	@echo "Testing the rest"
-	@$(PY) -m pytest -q -n 2 --dist loadfile -p no:pytest-brownie tests --ignore tests/contracts
+	@$(PY) -m pytest -q -n 2 --dist loadfile -p no:pytest-brownie -p no:cacheprovider tests --ignore tests/contracts
 	@echo "Comparing the shipped artifacts with the sources"
 	@$(PY) deploy/artifacts.py --check
 

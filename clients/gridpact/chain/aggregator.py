@@ -638,7 +638,7 @@ class Aggregator(DeployedContract):
 def _in_time(read: Callable[[], Told], complete: Callable[[Told], bool]) -> Told:
     """What is read of the log, once it is complete, or as it is after a moment.
 
-    A chain may answer of the state after a block before it finds the block's log.
+    A chain may answer of the state after a block before it finds the block's log. As a rule it is one request.
     """
     for _ in range(READ_ATTEMPTS - 1):
         found = read()

@@ -138,7 +138,7 @@ def open_imitation(imitation: Imitation, log: Path | None = None) -> Iterator[Ne
     """Starts an imitation on this machine, and ends it."""
 
     def command(executable: str, port: int) -> list[str]:
-        return [executable, "--host", "127.0.0.1", "--port", str(port), *imitation.options]
+        return [*_any_anvil(executable, port), *imitation.options]
 
     with _started("anvil", command, log) as url:
         yield _at(url, "anvil", PATIENCE_SECONDS)
@@ -205,11 +205,16 @@ def _ganache(executable: str, port: int) -> list[str]:
 
 def _anvil(executable: str, port: int) -> list[str]:
     return [
-        executable,
-        *("--host", "127.0.0.1", "--port", str(port)),
+        *_any_anvil(executable, port),
         *("--hardfork", "shanghai", "--gas-limit", str(BLOCK_GAS)),
         *("--accounts", "3", "--balance", "1000000"),
     ]
+
+
+def _any_anvil(executable: str, port: int) -> list[str]:
+    # Without the last option it writes the state after each block into the home directory, gigabytes in a long run, and
+    # leaves them there. Geth keeps that many states, too.
+    return [executable, "--host", "127.0.0.1", "--port", str(port), "--prune-history", "128"]
 
 
 Command = Callable[[str, int], "list[str]"]

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +18,7 @@ from waiting import until
 
 from gridpact.chain import networks
 from gridpact.chain.account import address_of
-from gridpact.chain.networks import MANAGER_KEY, open_network
+from gridpact.chain.networks import MANAGER_KEY, Imitation, Network, open_imitation, open_network
 from gridpact.chain.transport import connect
 from gridpact.errors import ChainError, InputError
 
@@ -45,6 +47,20 @@ def test_open_endsWhatItStarted(name: str, tmp_path: Path) -> None:
         assert network.connect().eth.chain_id == network.chain_id
     assert not answers(network.rpc_url)
     assert log.stat().st_size > 0
+
+
+@pytest.mark.parametrize("start", [lambda: open_network("anvil"), lambda: open_imitation(Imitation(31337))])
+def test_anvil_writesNothingHome(
+    start: Callable[[], AbstractContextManager[Network]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would write the state after each block, gigabytes in a long run, and leave them there."""
+    skip_without("anvil")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with start() as network:
+        web3 = network.connect()
+        web3.provider.make_request("anvil_mine", [hex(600)])  # type: ignore[arg-type]
+        assert web3.eth.block_number == 600
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_open_endsAfterAnException(name: str) -> None:
