@@ -85,43 +85,64 @@ def test_relaxation_endsAtRounding(iteration: int, squares: int, alpha: float) -
     assert relaxation_at(iteration, squares, 8) == alpha
 
 
+LEAST_LOCAL = 0.004 ** (1 / 3)
+"""What limits are divided by where nobody feeds in."""
+
+
 def test_tolerances_followPowerAndBill() -> None:
     """Two households draw 1 kW at a constant price: the power is 1 kW, and their bill that of 2 kW, at half the price,
     which is what feeding in loses. With four bids a step, a quarter of it comes on one; who feeds in 1 kW is paid, so a
     tenth of the power counts."""
     views = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys((3, 4, 5, 6), range(4))) for node in (1, 2)]
     drawn = np.full((2, 4), -1.0)
-    assert Tolerances.of(views, drawn).limits_w == pytest.approx((1.1, 4.4, 3.5, 5.85))
-    assert Tolerances.of(views, drawn).on_chain(Resolution()) == (2200, 8800, 7000, 11700)
-    assert Tolerances.of(views, 3 * drawn).limits_w == pytest.approx((3.3, 13.2, 10.5, 17.55))
-    assert Tolerances.of(views, -drawn).limits_w == pytest.approx((1.1, 4.4, 0.35, 0.585))
-    mixed = np.array([[-1.0] * 4, [0.5] * 4])  # pays 0.3, is paid 0.5 x 0.15
-    assert Tolerances.of(views, mixed).primal_trade_w == pytest.approx(3.5 * (1 - 0.25) / 2)
+    trades = np.array([3.7 * 2 / 4, 7.4 * 2 / 4]) / LEAST_LOCAL
+    assert Tolerances.of(views, drawn).limits_w == pytest.approx((1.1, 4.4, *trades))
+    assert Tolerances.of(views, drawn).on_chain(Resolution()) == (2200, 8800, *(round(2000 * w) for w in trades))
+    assert Tolerances.of(views, 3 * drawn).limits_w == pytest.approx((3.3, 13.2, *(3 * trades)))
+    assert Tolerances.of(views, -drawn).limits_w == pytest.approx((1.1, 4.4, *(trades / 10 * 2 / 2)))
 
 
-@pytest.mark.parametrize(("share", "primal_w"), [(0.0, 1.75), (0.5, 3.5), (0.75, 7.0), (0.9, 17.5), (1.0, 17.5)])
-def test_tolerances_followWhatFeedingInLoses(share: float, primal_w: float) -> None:
+def test_tolerances_areLowerWhereNeighboursCanTrade() -> None:
+    """One draws 1 kW, the other feeds in half of that: at the same time, in two of the steps, or at other steps."""
+    views = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys((3, 4, 5, 6), range(4))) for node in (1, 2)]
+
+    def of(*net_kw: list[float]) -> float:
+        return Tolerances.of(views, np.array(net_kw)).primal_trade_w
+
+    # pays 0.3, is paid 0.5 x 0.15
+    assert of([-1.0] * 4, [0.5] * 4) == pytest.approx(3.7 * (1 - 0.25) / 4 / 0.5 ** (1 / 3))
+    assert of([-1.0] * 4, [0.5, 0.5, 0.0, 0.0]) == pytest.approx(3.7 * (1 - 0.125) / 4 / 0.25 ** (1 / 3))
+    assert of([-1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]) == pytest.approx(3.7 * 0.375 / 4 / LEAST_LOCAL)
+
+
+@pytest.mark.parametrize(("share", "bill_kw"), [(0.0, 1.0), (0.5, 2.0), (0.75, 4.0), (0.9, 10.0), (1.0, 10.0)])
+def test_tolerances_followWhatFeedingInLoses(share: float, bill_kw: float) -> None:
     views = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys((3, 4, 5, 6), range(4))) for node in (1, 2)]
     views = [replace(one, prices=replace(one.prices, feed_in_share=share)) for one in views]
-    assert Tolerances.of(views, np.full((2, 4), -1.0)).primal_trade_w == pytest.approx(primal_w)
+    primal_w = Tolerances.of(views, np.full((2, 4), -1.0)).primal_trade_w
+    assert primal_w == pytest.approx(3.7 * bill_kw / 4 / LEAST_LOCAL)
 
 
-@pytest.mark.parametrize(("share", "primal_w"), [(0.0, 0.65), (0.5, 1.3), (0.9, 1.3), (1.0, 1.3)])
-def test_tolerances_inG(share: float, primal_w: float) -> None:
+@pytest.mark.parametrize(("share", "bill_kw"), [(0.0, 1.0), (0.5, 2.0), (0.9, 2.0), (1.0, 2.0)])
+def test_tolerances_inG(share: float, bill_kw: float) -> None:
     """They follow the same figure, up to twice the power."""
     views = [view(node, 4, scenario=Scenario.G, price=[0.3] * 4) for node in (1, 2)]
     views = [replace(one, prices=replace(one.prices, feed_in_share=share)) for one in views]
     limits_w = Tolerances.of(views, np.full((2, 4), -1.0)).limits_w
-    assert limits_w == pytest.approx((primal_w, primal_w * 0.0055 / 0.00065, 0, 0))
+    assert limits_w == pytest.approx((0.44 * bill_kw / LEAST_LOCAL, 3.4 * bill_kw / LEAST_LOCAL, 0, 0))
 
 
 def test_tolerances_withFewBidsOrNone() -> None:
     drawn = np.full((2, 4), -1.0)
     now_and_then = [view(node, 4, price=[0.3] * 4, partners={3 - node: [0]}) for node in (1, 2)]
-    assert Tolerances.of(now_and_then, drawn).limits_w == pytest.approx((1.1, 4.4, 4.667, 7.8), rel=1e-3)
+    assert Tolerances.of(now_and_then, drawn).limits_w == pytest.approx(
+        (1.1, 4.4, 3.7 * 2 / 3 / LEAST_LOCAL, 7.4 * 2 / 3 / LEAST_LOCAL)
+    )
     many = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys(range(3, 63), range(4))) for node in (1, 2)]
-    assert Tolerances.of(many, drawn).limits_w == pytest.approx((1.1, 4.4, 0.25, 0.39), rel=1e-3)
+    weak = Tolerances.of(many, drawn / 4)
+    assert weak.limits_w == pytest.approx((0.275, 1.1, 0.25, 7.4 * 0.5 / 60 / LEAST_LOCAL))  # as rounding leaves 0.21 W
     free = [view(node, 4, price=[0.0] * 4) for node in (1, 2)]
-    assert Tolerances.of(free, drawn).limits_w == pytest.approx((1.1, 4.4, 0.25, 0.39), rel=1e-3)
+    trades = np.array([3.7 * 0.1 / 3, 7.4 * 0.1 / 3]) / LEAST_LOCAL
+    assert Tolerances.of(free, drawn).limits_w == pytest.approx((1.1, 4.4, *trades))
     neighbours = [view(node, 4, agreement=NetworkAgreement.NEIGHBOURS) for node in (1, 2)]
     assert Tolerances.of(neighbours, drawn).limits_w == (100.0, 100.0, 1.0, 1.0)
