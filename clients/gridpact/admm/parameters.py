@@ -30,7 +30,7 @@ _PRIMAL_TOGETHER, _DUAL_TOGETHER = 0.00044, 0.0034  # in G, of the bill, in W
 _PRIMAL_TRADE, _DUAL_TRADE = 0.0037, 0.0074  # of the bill, in W, by the bids of a household in a step
 _LEAST_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
 _LEAST_BILL, _LEAST_LOSS = 0.1, 0.1  # of the power at the mean import price; of that price
-_LEAST_LOCAL = 0.004  # of what is imported, fed in next door at the same step
+_LEAST_LOCAL = 0.004  # of what is imported, given by neighbours
 _FEWEST_BIDS = 3.0  # of a household in a step
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
 _VOLTAGE = 0.18
@@ -184,10 +184,13 @@ def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
 
 
 def _local(baseline_net_kw: Array) -> float:
-    """Which part of what households import on their own others feed in at the same step, 0 to 1."""
+    """Which part of what households import on their own neighbours could give, 0 to 1: what others feed in at the same
+    step, and at least half of what is fed in all day, since cars and batteries can wait for it.
+    """
     imported = np.maximum(-baseline_net_kw, 0.0).sum(axis=0)
     fed_in = np.maximum(baseline_net_kw, 0.0).sum(axis=0)
-    return float(np.minimum(imported, fed_in).sum() / imported.sum()) if imported.any() else 0.0
+    given = max(float(np.minimum(imported, fed_in).sum()), float(fed_in.sum()) / 2)
+    return min(given / float(imported.sum()), 1.0) if imported.any() else 0.0
 
 
 @dataclass(frozen=True)

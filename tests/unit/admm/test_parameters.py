@@ -102,17 +102,23 @@ def test_tolerances_followPowerAndBill() -> None:
     assert Tolerances.of(views, -drawn).limits_w == pytest.approx((1.1, 4.4, *(trades / 10 * 2 / 2)))
 
 
-def test_tolerances_areLowerWhereNeighboursCanTrade() -> None:
-    """One draws 1 kW, the other feeds in half of that: at the same time, in two of the steps, or at other steps."""
+@pytest.mark.parametrize(
+    ("fed_in_kw", "local"),
+    [
+        ([0.5, 0.5, 0.5, 0.5], 0.5),
+        ([0.5, 0.5, 0.0, 0.0], 0.25),
+        ([2.0, 2.0, 0.0, 0.0], 0.5),  # two of four kWh at the same step, and half of four
+        ([3.0, 3.0, 0.0, 0.0], 0.75),  # half of six, where a car or a battery can wait for it
+        ([9.0, 0.0, 0.0, 0.0], 1.0),
+        ([0.0, 0.0, 0.0, 0.0], 0.004),
+    ],
+)
+def test_tolerances_areLowerWhereNeighboursCanTrade(fed_in_kw: list[float], local: float) -> None:
+    """One draws 1 kW in four steps, the other feeds in, where that is worth nothing: what they pay stays the same."""
     views = [view(node, 4, price=[0.3] * 4, partners=dict.fromkeys((3, 4, 5, 6), range(4))) for node in (1, 2)]
-
-    def of(*net_kw: list[float]) -> float:
-        return Tolerances.of(views, np.array(net_kw)).primal_trade_w
-
-    # pays 0.3, is paid 0.5 x 0.15
-    assert of([-1.0] * 4, [0.5] * 4) == pytest.approx(3.7 * (1 - 0.25) / 4 / 0.5 ** (1 / 3))
-    assert of([-1.0] * 4, [0.5, 0.5, 0.0, 0.0]) == pytest.approx(3.7 * (1 - 0.125) / 4 / 0.25 ** (1 / 3))
-    assert of([-1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]) == pytest.approx(3.7 * 0.375 / 4 / LEAST_LOCAL)
+    views = [replace(one, prices=replace(one.prices, feed_in_share=0.0)) for one in views]
+    limits = Tolerances.of(views, np.array([[-1.0] * 4, fed_in_kw]))
+    assert limits.primal_trade_w == pytest.approx(3.7 * 0.5 / 4 / local ** (1 / 3))
 
 
 @pytest.mark.parametrize(("share", "bill_kw"), [(0.0, 1.0), (0.5, 2.0), (0.75, 4.0), (0.9, 10.0), (1.0, 10.0)])
