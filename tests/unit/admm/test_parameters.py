@@ -99,7 +99,7 @@ def test_tolerances_followPowerAndBill() -> None:
     assert Tolerances.of(views, drawn).limits_w == pytest.approx((1.1, 4.4, *trades))
     assert Tolerances.of(views, drawn).on_chain(Resolution()) == (2200, 8800, *(round(2000 * w) for w in trades))
     assert Tolerances.of(views, 3 * drawn).limits_w == pytest.approx((3.3, 13.2, *(3 * trades)))
-    assert Tolerances.of(views, -drawn).limits_w == pytest.approx((1.1, 4.4, *(trades / 10 * 2 / 2)))
+    assert Tolerances.of(views, -drawn).limits_w == pytest.approx((1.1, 4.4, *(trades / 10)))
 
 
 @pytest.mark.parametrize(
