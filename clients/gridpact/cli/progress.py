@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from gridpact.study.weeks.play import Tally
 
 
+class _Bar(tqdm):  # type: ignore[misc]  # has no types
+    """A bar that only its maker closes: tqdm's finalizer fails, aloud, on a bar that an interrupt left half made."""
+
+    def __del__(self) -> None:
+        pass
+
+
 @contextmanager
 def bar(what: str, unit: str) -> Iterator[Tally]:
     """A bar of what is solved, to be played with."""
     from gridpact.study.weeks.play import Tally  # imports CVXPY, which takes a second
 
-    with tqdm(desc=what, unit=unit, file=sys.stderr, smoothing=0.1) as shown:
+    with _Bar(desc=what, unit=unit, file=sys.stderr, smoothing=0.1) as shown:
 
         def told(tally: Tally) -> None:
             shown.total = tally.of
@@ -39,7 +46,7 @@ class Progress:
     """Stages as lines and iterations as a bar, on standard error."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[None] | None = None
+        self._bar: _Bar | None = None
 
     def __enter__(self) -> Progress:
         return self
@@ -53,7 +60,7 @@ class Progress:
 
     def iteration(self, number: int, rms_w: Sequence[float]) -> None:
         if self._bar is None:
-            self._bar = tqdm(
+            self._bar = _Bar(
                 desc="Negotiating",
                 unit=" iterations",
                 bar_format="{desc}: {n} iterations, {elapsed}{postfix}",
