@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridpact.community.model import Array, CommunityDay, Feeder
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder
 from gridpact.market.blocks import Kind, blocks
 from gridpact.market.scenario import NetworkAgreement
 from gridpact.market.view import NodeView
@@ -29,11 +29,12 @@ POOL = 0.5
 _TRADE = 0.5
 _STAR = {Kind.P: 1.0, Kind.Q: 0.33}
 _PRIMAL, _DUAL = 0.0011, 0.0044  # in TG, of the power
-_PRIMAL_TOGETHER, _DUAL_TOGETHER = 0.00065, 0.0055  # in G, of the bill, in W
+_PRIMAL_TOGETHER, _DUAL_TOGETHER = 0.00046, 0.00345  # in G, of the bill, in W
 _PRIMAL_TRADE, _DUAL_TRADE = 0.0037, 0.0074  # of the bill, in W, by the bids of a household in a step
 _LEAST_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
 _LEAST_BILL, _LEAST_LOSS = 0.1, 0.1  # of the power at the mean import price; of that price
 _LEAST_LOCAL = 0.004  # of what is imported, given by neighbours
+_STRAIN = 7.0  # where voltages are beyond their limits, what counts like the root of what neighbours could give
 _FEWEST_BIDS = 3.0  # of a household in a step
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
 _VOLTAGE = 0.18
@@ -114,8 +115,9 @@ class Tolerances:
     What a residual leaves open costs a part of the bill. So in the star and without a network the limits on trades
     follow the bill, over what a kWh loses that is fed in and imported again. They are the lower, the more neighbours
     can do for each other, since there is more that may be off; and the more bids a household has in a step, since all
-    of them may be off to the same side. Those on the network follow the bill in G, the power where there are trades.
-    Tighter ones cost iterations; with these the implemented gap was below 0.1 % on all days of the shipped cases.
+    of them may be off to the same side. Those on the network follow the power where there are trades, in G the bill;
+    there they are the lower, too, the further voltages are beyond their limits without an agreement. Tighter ones cost
+    iterations; with these the implemented gap was below 0.1 % on all days of the shipped cases.
     """
 
     primal_grid_w: float
@@ -137,12 +139,13 @@ class Tolerances:
             return Tolerances(100.0, 100.0, 1.0, 1.0)
         power_w = 1000 * float(np.sqrt(np.mean(baseline_net_kw**2)))
         bill_w = _bill_w(view, baseline_net_kw, power_w)
+        local = max(_local(baseline_net_kw), _LEAST_LOCAL)
         if not view.scenario.has_contracts:
             bill_w = min(bill_w, 2 * power_w)  # whatever a tariff makes of it, voltages want to be kept
-            primal_w, dual_w = (factor * bill_w for factor in (_PRIMAL_TOGETHER, _DUAL_TOGETHER))
+            together_w = bill_w / max(local, (_STRAIN * _strain(views, baseline_net_kw)) ** 2) ** (1 / 3)
+            primal_w, dual_w = (factor * together_w for factor in (_PRIMAL_TOGETHER, _DUAL_TOGETHER))
             return Tolerances(max(primal_w, _LEAST_W), max(dual_w, _LEAST_W), 0.0, 0.0)
         bids = sum(view.bid_count for view in views) / baseline_net_kw.size  # of a household in a step
-        local = max(_local(baseline_net_kw), _LEAST_LOCAL)
         trade_w = bill_w / local ** (1 / 3) / max(bids, _FEWEST_BIDS)
         primal_w, dual_w = (factor * trade_w for factor in (_PRIMAL_TRADE, _DUAL_TRADE))
         return Tolerances(_PRIMAL * power_w, _DUAL * power_w, max(primal_w, _LEAST_W), max(dual_w, _LEAST_W))
@@ -193,6 +196,28 @@ def _local(baseline_net_kw: Array) -> float:
     fed_in = np.maximum(baseline_net_kw, 0.0).sum(axis=0)
     given = max(float(np.minimum(imported, fed_in).sum()), float(fed_in.sum()) / 2)
     return min(given / float(imported.sum()), 1.0) if imported.any() else 0.0
+
+
+def _strain(views: Sequence[NodeView], baseline_net_kw: Array) -> float:
+    """How far voltages are beyond their limits if every household does what is best for it alone: that of the worst
+    node, on average over the steps, as a part of half the band that the limits leave. 0 where nobody knows the lines.
+
+    By the power flow without losses (LinDistFlow), which has a solution whatever the injections.
+    """
+    feeder = next((view.feeder for view in views if view.feeder is not None and view.feeder.lines), None)
+    if feeder is None:
+        return 0.0
+    paths = np.eye(len(feeder.lines))  # row k: the lines from node k + 1 to the grid connection
+    for line in sorted(feeder.lines, key=lambda line: feeder.depth[line.node]):
+        if line.parent != GRID_CONNECTION:
+            paths[line.node - 1] += paths[line.parent - 1]
+    drawn_kvar = np.array([view.household.load_kvar for view in views if view.household is not None])
+    resistance, reactance = feeder.resistance_pu()[:, None], feeder.reactance_pu()[:, None]
+    rise = paths @ (resistance * (paths.T @ baseline_net_kw) - reactance * (paths.T @ drawn_kvar)) / feeder.base_kva
+    voltage = np.sqrt(np.maximum(1 + 2 * rise, 0.0))
+    beyond = np.maximum(feeder.voltage_min_pu - voltage, voltage - feeder.voltage_max_pu).max(axis=0)
+    half_band = (feeder.voltage_max_pu - feeder.voltage_min_pu) / 2
+    return float(np.mean(np.maximum(beyond, 0.0))) / half_band
 
 
 @dataclass(frozen=True)

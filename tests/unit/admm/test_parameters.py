@@ -12,7 +12,9 @@ from admm.helpers import view
 from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution, Tolerances, relaxation_at
 from gridpact.community.model import CommunityDay
 from gridpact.market.blocks import Kind, blocks
+from gridpact.market.powerflow import power_flow
 from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.market.view import node_views
 
 
 def test_resolution_onChain() -> None:
@@ -131,11 +133,32 @@ def test_tolerances_followWhatFeedingInLoses(share: float, bill_kw: float) -> No
 
 @pytest.mark.parametrize(("share", "bill_kw"), [(0.0, 1.0), (0.5, 2.0), (0.9, 2.0), (1.0, 2.0)])
 def test_tolerances_inG(share: float, bill_kw: float) -> None:
-    """They follow the bill, up to that of twice the power."""
+    """They follow the bill, up to that of twice the power, and are lower where neighbours can give each other power."""
     views = [view(node, 4, scenario=Scenario.G, price=[0.3] * 4) for node in (1, 2)]
     views = [replace(one, prices=replace(one.prices, feed_in_share=share)) for one in views]
     limits_w = Tolerances.of(views, np.full((2, 4), -1.0)).limits_w
-    assert limits_w == pytest.approx((0.65 * bill_kw, 5.5 * bill_kw, 0, 0))
+    bill_w = 1000 * bill_kw / LEAST_LOCAL
+    assert limits_w == pytest.approx((0.00046 * bill_w, 0.00345 * bill_w, 0, 0))
+    if share == 0.0:
+        shared_w = Tolerances.of(views, np.array([[-1.0] * 4, [0.5, 0.5, 0.0, 0.0]])).limits_w
+        assert shared_w == pytest.approx((0.23 / 0.25 ** (1 / 3), 1.725 / 0.25 ** (1 / 3), 0, 0))
+
+
+@pytest.mark.parametrize("net_kw", [-120.0, -90.0, -40.0, 40.0, 150.0])
+def test_tolerances_inG_areLowerWhereVoltagesAreBeyondLimits(tiny3: CommunityDay, net_kw: float) -> None:
+    """At two of four steps. Against the exact power flow by OpenDSS, from which the one without losses is not far."""
+    views = node_views(tiny3, Scenario.G, NetworkAgreement.DSO)
+    drawn = np.repeat([[net_kw, net_kw, -0.1, -0.1]], 3, axis=0)
+    blind = Tolerances.of([replace(one, feeder=None) for one in views], drawn)
+    seen = Tolerances.of(views, drawn)
+    feeder = tiny3.feeder
+    flow = power_flow(feeder, drawn, -np.array([home.load_kvar for home in tiny3.households]))
+    beyond = np.maximum(feeder.voltage_min_pu - flow.voltage_pu, flow.voltage_pu - feeder.voltage_max_pu).max(axis=0)
+    strain = np.maximum(beyond, 0.0).mean() / 0.05
+    local = 1.0 if net_kw > 0 else 0.004  # half of what is fed in is more than all that is drawn
+    by = (max(local, (7 * strain) ** 2) / local) ** (1 / 3)
+    assert blind.primal_grid_w / seen.primal_grid_w == pytest.approx(by, rel=0.1)
+    assert blind.dual_grid_w / seen.dual_grid_w == pytest.approx(by, rel=0.1)
 
 
 def test_tolerances_withFewBidsOrNone() -> None:
