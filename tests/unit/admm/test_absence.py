@@ -238,7 +238,6 @@ def test_stress16_withTheSilentAtItsOwnPlan(stressed: tuple[CommunityDay, Iterat
     day, last = stressed
     alone = fallback(next(view for view in node_views(day, Scenario.G, DSO) if view.node == 9))
     flow = power_flow(day.feeder, *injections(last, day, {9: (alone["injection_kw"], alone["injection_kvar"])}))
-    print(flow.voltage_pu.min())
     assert within(day, flow, 1e-3)
 
 
