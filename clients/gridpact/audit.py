@@ -44,11 +44,12 @@ def false_claims(
     Returns:
         By node, what it claims and what is true.
     """
-    found = {}
+    found, trades = {}, trade_residuals(assembly, now, before)
     for node, claim in claims.items():
-        trade = trade_residuals(assembly, node, now, before)
-        if claim[2:] != trade:
-            found[node] = f"claims residuals of trades {claim[2:]} in iteration {now.iteration}, true are {trade}"
+        if claim[2:] != trades[node]:
+            found[node] = (
+                f"claims residuals of trades {claim[2:]} in iteration {now.iteration}, true are {trades[node]}"
+            )
         elif node in copies or node not in now.present:
             grid = grid_residuals(assembly, node, copies[node], now, before) if node in copies else (0, 0)
             if claim[:2] != grid:

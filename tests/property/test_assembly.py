@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridpact.admm.assembly import Assembly, Place
+from gridpact.admm.assembly import Assembly, Closing, Place
 
 from .rounds import books, declarations
 
@@ -80,9 +80,10 @@ def test_bids_reachThoseWhoseBooksMirror(said: dict[int, Place], data: st.DataOb
         return [10_000 + 1000 * node + 10 * other + step for other, steps in listed[node].items() for step in steps]
 
     bids = {node: np.array(marks(node), dtype=np.int64) for node in present}
+    now = Closing(1, present, (0, 0, 0, 0), {}, bids)
     for node in nodes:
         assert assembly.bid_count(node) == len(marks(node))
-        theirs, counted = assembly.bids_to(node, bids, present)
+        found = assembly.bids(now, node)
         expected = [
             10_000 + 1000 * other + 10 * node + step
             if {node, other} <= present and listed[other].get(node) == steps
@@ -90,5 +91,6 @@ def test_bids_reachThoseWhoseBooksMirror(said: dict[int, Place], data: st.DataOb
             for other, steps in listed[node].items()
             for step in steps
         ]
-        assert theirs.tolist() == expected
-        assert counted.tolist() == [mark > 0 for mark in expected]
+        assert found.own.tolist() == (marks(node) if node in present else [0] * len(expected))
+        assert found.theirs.tolist() == expected
+        assert found.counted.tolist() == [mark > 0 for mark in expected]

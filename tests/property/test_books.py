@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gridpact.admm.assembly import Assembly, Place
+from gridpact.admm.assembly import Assembly, Closing, Place
 from gridpact.admm.codec import decode_bids, decode_book
 
 MINE = {2: (0, 3)}
@@ -59,9 +59,9 @@ def test_bids_areReadAsTheContractReadsThem(book: list[int], bids: list[int]) ->
     places = {1: Place(1, (), 0), 2: Place(2, (), 0)}
     assembly = Assembly(frozenset(places), places, {1: MINE, 2: theirs}, 10)
     both = {1: np.array([11, 12]), 2: decode_bids(sent)}
-    received, counted = assembly.bids_to(1, both, frozenset({1, 2}))
-    assert counted.tolist() == [expected is not None] * 2
-    assert received.tolist() == (expected or [0, 0])
+    received = assembly.bids(Closing(1, frozenset({1, 2}), (0, 0, 0, 0), {}, both), 1)
+    assert received.counted.tolist() == [expected is not None] * 2
+    assert received.theirs.tolist() == (expected or [0, 0])
 
 
 def test_bookInOrder_isTheSameForBoth() -> None:

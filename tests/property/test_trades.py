@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridpact.admm.assembly import Bids
 from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
 from gridpact.admm.trades import Trades
 from gridpact.community.model import Prices
@@ -46,8 +47,8 @@ def test_partners_holdTheSameBits(
     for sold, bought, relaxation, there in history:
         before, value, agreed = one.price.copy(), one.value.copy(), one.agreed.copy()
         mine, theirs, counted = np.array(sold), np.array(bought), np.array(there)
-        one.update(mine, theirs, counted, relaxation)
-        two.update(theirs, mine, counted, relaxation)
+        one.update(Bids(mine, theirs, counted), relaxation)
+        two.update(Bids(theirs, mine, counted), relaxation)
         assert one.value.tolist() == (-two.value).tolist()
         assert one.price.tolist() == two.price.tolist()
         assert one.agreed.tolist() == (-two.agreed).tolist()

@@ -136,9 +136,8 @@ class Agent:
             sums = np.array([now.sums[block] for block in self.blocks], dtype=np.int64).reshape(copies.shape)
             self.consensus.update(copies, sums, counts, network)
             if self.view.partners:  # the operator's book is no book of partners, whatever it reads like
-                theirs, counted = assembly.bids_to(node, now.bids, now.present)
-                self.trades.update(now.bids[node], theirs, counted, trades)
-                own_sum, _ = assembly.by_step(node, now.bids[node], counted)
+                self.trades.update(assembly.bids(now, node), trades)
+                own_sum = assembly.sold_by_step(now, node)
             self.residuals = residuals_of(assembly, node, copies, now, self._before)
         if self.view.partners:
             self.trades.balance(own_sum, *assembly.balance(now), trades)

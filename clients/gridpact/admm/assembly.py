@@ -6,6 +6,7 @@ All of it is public, so every node has the same: the tree and the books that the
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,12 +46,27 @@ class Closing:
 
 
 @dataclass(frozen=True)
-class _Mirror:
-    """Two nodes that bid to each other for the same steps, as one of them sees it."""
+class Bids:
+    """The bids of an iteration as the books have them: of all nodes, or of one, (bids,) each."""
 
-    partner: int
-    own: slice  # of its bids
-    theirs: slice  # of the partner's
+    own: Integers  # d_ij; zero where the node declared fewer bids than its book has, or is absent
+    theirs: Integers  # d_ji
+    counted: Mask  # both are present, with books that mirror each other
+
+    @cached_property
+    def agreed(self) -> Integers:
+        """d_ij - d_ji, twice the trade; zero where the bid does not count."""
+        agreed: Integers = np.where(self.counted, self.own - self.theirs, 0)
+        return agreed
+
+    @cached_property
+    def mismatch(self) -> Integers:
+        """d_ij + d_ji; zero where the bid does not count."""
+        mismatch: Integers = np.where(self.counted, self.own + self.theirs, 0)
+        return mismatch
+
+    def __getitem__(self, part: slice) -> Bids:
+        return Bids(self.own[part], self.theirs[part], self.counted[part])
 
 
 class Assembly:
@@ -85,9 +101,7 @@ class Assembly:
             for node in nodes
         }
         self._books = {node: books.get(node, {}) for node in nodes}
-        self._balance: tuple[Closing, tuple[Integers, Integers]] | None = None
-        self._mirrors: dict[int, tuple[_Mirror, ...]] = {}
-        self._steps: dict[int, Integers] = {}
+        self._bids: deque[tuple[Closing, Bids]] = deque(maxlen=3)
         self._declared = {node: self.bid_count(node) for node in nodes} | dict(bids or {})
 
     @staticmethod
@@ -119,85 +133,88 @@ class Assembly:
         return self._books[node]
 
     def bid_count(self, node: int) -> int:
-        return len(self._steps_of(node))
+        part = self._parts[node]
+        return int(part.stop - part.start)
 
     def mirrors(self, one: int, other: int) -> bool:
         """Whether two nodes bid to each other, for the same steps; else their bids to each other do not count."""
         mine = self._books.get(one, {}).get(other)
         return mine is not None and self._books.get(other, {}).get(one) == mine
 
-    def bids_to(self, node: int, bids: Mapping[int, Integers], present: frozenset[int]) -> tuple[Integers, Mask]:
-        """The partners' bids to a node.
-
-        Args:
-            bids: of an iteration, by node.
-
-        Returns:
-            d_ji for each of its own bids d_ij, and whether the pair counts: both present, with mirroring books. (bids,)
-        """
-        theirs = np.zeros(self.bid_count(node), dtype=np.int64)
-        counted = np.zeros(len(theirs), dtype=bool)
-        for pair in self._mirrors_of(node) if node in present else ():
-            if pair.partner in present:
-                said = bids[pair.partner][pair.theirs]  # fewer where it declared fewer than its book has
-                theirs[pair.own][: len(said)] = said
-                counted[pair.own] = True
-        return theirs, counted
-
-    def _mirrors_of(self, node: int) -> tuple[_Mirror, ...]:
-        """The partners whose bids count, and where in both nodes' bids those to each other are."""
-        if node not in self._mirrors:
-            pairs, at = [], 0
-            for partner, steps in self._books[node].items():
-                if self.mirrors(node, partner):
-                    start = self._start(partner, node)
-                    pairs.append(_Mirror(partner, slice(at, at + len(steps)), slice(start, start + len(steps))))
-                at += len(steps)
-            self._mirrors[node] = tuple(pairs)
-        return self._mirrors[node]
-
-    def _steps_of(self, node: int) -> Integers:
-        """The step of each of a node's bids, (bids,)."""
-        if node not in self._steps:
-            named = [step for steps in self._books[node].values() for step in steps]
-            self._steps[node] = np.array(named, dtype=np.int64)
-        return self._steps[node]
+    def bids(self, now: Closing, node: int | None = None) -> Bids:
+        """The bids of an iteration and the partners' to them: of one node, or of all, ascending."""
+        known = next((bids for closing, bids in self._bids if closing is now), None)
+        if known is None:  # all nodes in a process ask for the same, and some again in the iterations after it
+            own = np.zeros(len(self._steps), dtype=np.int64)
+            present = np.zeros(len(self._steps) + 1, dtype=bool)  # the last is what no bid mirrors
+            for one in self.nodes & now.present:
+                part, said = self._parts[one], now.bids[one]
+                own[part][: len(said)] = said[: self.bid_count(one)]
+                present[part] = True
+            counted = present[:-1] & present[self._mirrored]
+            theirs = np.where(counted, np.append(own, 0)[self._mirrored], 0)
+            known = Bids(own, theirs, counted)
+            self._bids.append((now, known))
+        return known if node is None else known[self._parts[node]]
 
     def balance(self, now: Closing) -> tuple[Integers, Integers]:
-        """What the bids that count add up to at every step, and how many households they are of, (T,) each."""
-        if self._balance is None or self._balance[0] is not now:  # all nodes in a process ask for the same
-            total, households = np.zeros(self.steps, dtype=np.int64), np.zeros(self.steps, dtype=np.int64)
-            for node in sorted(self.nodes & now.present):
-                _, counted = self.bids_to(node, now.bids, now.present)
-                own, count = self.by_step(node, self.bids_of(node, now.bids), counted)
-                total, households = total + own, households + (count > 0)
-            self._balance = now, (total, households)
-        return self._balance[1]
+        """What the bids that count add up to at every step, and how many households they are of, (T,) each. A book may
+        name steps that are none."""
+        bids = self.bids(now)
+        counted = bids.counted & (self._steps < self.steps)
+        total, trades = np.zeros(self.steps, dtype=np.int64), np.zeros((len(self._parts), self.steps), dtype=bool)
+        np.add.at(total, self._steps[counted], bids.own[counted])
+        trades[self._rows[counted], self._steps[counted]] = True
+        return total, trades.sum(axis=0)
 
-    def by_step(self, node: int, values: Integers, counted: Mask) -> tuple[Integers, Integers]:
-        """Sum and number of what counts among a node's bids, (T,) each. A book may name steps that are none."""
-        steps = self._steps_of(node)
-        counted = counted & (steps < self.steps)
-        total, count = np.zeros(self.steps, dtype=np.int64), np.zeros(self.steps, dtype=np.int64)
-        np.add.at(total, steps[counted], values[counted])
-        np.add.at(count, steps[counted], 1)
-        return total, count
+    def sold_by_step(self, now: Closing, node: int) -> Integers:
+        """What the bids of a node that count add up to at every step, (T,)."""
+        bids, steps = self.bids(now, node), self._steps[self._parts[node]]
+        counted, total = bids.counted & (steps < self.steps), np.zeros(self.steps, dtype=np.int64)
+        np.add.at(total, steps[counted], bids.own[counted])
+        return total
 
-    def bids_of(self, node: int, bids: Mapping[int, Integers]) -> Integers:
-        """A node's bids as its book has them: zero where it declared fewer, (bids of the book,)."""
-        result = np.zeros(self.bid_count(node), dtype=np.int64)
-        there = min(len(result), len(bids[node]))
-        result[:there] = bids[node][:there]
-        return result
+    def by_node(self, values: Integers) -> dict[int, int]:
+        """Sums over the bids of each node of one value a bid, (bids of all,)."""
+        upto = [0, *np.cumsum(values).tolist()]
+        return {node: upto[part.stop] - upto[part.start] for node, part in self._parts.items()}
 
-    def _start(self, node: int, partner: int) -> int:
-        """Where a node's bids to a partner begin."""
-        start = 0
-        for other, steps in self._books[node].items():
-            if other == partner:
-                return start
-            start += len(steps)
-        raise KeyError(partner)
+    @cached_property
+    def _parts(self) -> dict[int, slice]:
+        """Where the bids of each node are among those of all."""
+        parts, start = {}, 0
+        for node in sorted(self.nodes):
+            end = start + sum(map(len, self._books[node].values()))
+            parts[node], start = slice(start, end), end
+        return parts
+
+    @cached_property
+    def _steps(self) -> Integers:
+        """The step of each bid, (bids of all,)."""
+        books = (self._books[node] for node in self._parts)
+        return np.array([step for book in books for steps in book.values() for step in steps], dtype=np.int64)
+
+    @cached_property
+    def _rows(self) -> Integers:
+        """Whose each bid is, by the place of its node, (bids of all,)."""
+        return np.repeat(np.arange(len(self._parts)), [self.bid_count(node) for node in self._parts])
+
+    @cached_property
+    def _mirrored(self) -> Integers:
+        """Where the partner's bid to each bid is, (bids of all,); behind the last where it has none."""
+        first = {}
+        for node, part in self._parts.items():
+            at = part.start
+            for partner, steps in self._books[node].items():
+                first[node, partner] = at
+                at += len(steps)
+        found = [
+            first[partner, node] + k if self.mirrors(node, partner) else len(self._steps)
+            for node in self._parts
+            for partner, steps in self._books[node].items()
+            for k in range(len(steps))
+        ]
+        return np.array(found, dtype=np.int64)
 
     def scalars(self, gone: frozenset[int] = frozenset()) -> tuple[int, int]:
         """Number of copies of the network and of bids, of all nodes that are not out: what the RMS divides by."""

@@ -47,7 +47,7 @@ def residuals_of(assembly: Assembly, node: int, copies: Integers, now: Closing, 
         now, before: the iteration and the one before it; None where there is none.
     """
     return Residuals(
-        *grid_residuals(assembly, node, copies, now, before), *trade_residuals(assembly, node, now, before)
+        *grid_residuals(assembly, node, copies, now, before), *trade_residuals(assembly, now, before)[node]
     )
 
 
@@ -70,18 +70,13 @@ def grid_residuals(
     return primal, dual
 
 
-def trade_residuals(assembly: Assembly, node: int, now: Closing, before: Closing | None) -> tuple[int, int]:
-    """Primal and dual residual of the trades, see `residuals_of`: from the bids alone."""
-    if node not in now.present:
-        return 0, 0
-    theirs, counted = assembly.bids_to(node, now.bids, now.present)
-    own = assembly.bids_of(node, now.bids)
-    agreed_before = np.zeros_like(own)
-    if before is not None and node in before.present:
-        theirs_before, counted_before = assembly.bids_to(node, before.bids, before.present)
-        agreed_before = np.where(counted_before, assembly.bids_of(node, before.bids) - theirs_before, 0)
-    change = np.where(counted, own - theirs - agreed_before, 0)
-    return _squares(np.where(counted, own + theirs, 0)), _divided_up(_squares(change), 4)
+def trade_residuals(assembly: Assembly, now: Closing, before: Closing | None) -> dict[int, tuple[int, int]]:
+    """Primal and dual residual of the trades, see `residuals_of`, of all nodes: from the bids alone."""
+    bids = assembly.bids(now)
+    change = bids.agreed if before is None else bids.agreed - assembly.bids(before).agreed
+    primal = assembly.by_node(bids.mismatch**2)
+    dual = assembly.by_node(np.where(bids.counted, change, 0) ** 2)
+    return {node: (primal[node], _divided_up(dual[node], 4)) for node in primal}
 
 
 def _squares(values: Integers) -> int:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridpact.admm.assembly import Integers, Mask
+from gridpact.admm.assembly import Bids, Integers, Mask
 from gridpact.admm.parameters import POOL, Penalties, Resolution
 from gridpact.community.model import Array
 from gridpact.market.view import NodeView
@@ -77,21 +77,18 @@ class Trades:
         """Bids in resolution units, rounded to the nearest: what goes on the chain."""
         return np.rint(bids_kw / self.unit).astype(np.int64)
 
-    def update(self, own: Integers, theirs: Integers, counted: Mask, relaxation: float) -> None:
+    def update(self, bids: Bids, relaxation: float) -> None:
         """Takes in the bids of a closed iteration in which this household was present.
 
         Args:
-            own: d_ij.
-            theirs: d_ji for each own d_ij.
-            counted: whether the partner was present, (bids,).
+            bids: its own and the partners' to it.
             relaxation: alpha of the iteration, the same for all households, see `relaxation_at`.
         """
         before = self.value
-        self.agreed = np.where(counted, own - theirs, self.agreed).astype(np.int64)
+        self.agreed = np.where(bids.counted, bids.agreed, self.agreed)
         value = relaxation * (self.agreed / 2 * self.unit) + (1 - relaxation) * before
-        self.value = np.where(counted, value, before)
-        step = self.phi * relaxation / 2 * ((own + theirs) * self.unit)
-        self.price = np.where(counted, self.price - step, self.price)  # (24a)
+        self.value = np.where(bids.counted, value, before)
+        self.price = self.price - self.phi * relaxation / 2 * (bids.mismatch * self.unit)  # (24a)
 
     def balance(self, own: Integers | None, total: Integers, households: Integers, relaxation: float) -> None:
         """Takes in what the trades of a closed iteration add up to, by step, (T,) each.

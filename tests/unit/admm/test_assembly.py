@@ -67,16 +67,21 @@ def test_books_countWhereTheyMirror() -> None:
 
 def test_bidsToANode_byHand() -> None:
     """Bids of 1: to 2 in steps 0 and 2, to 3 in step 1; of 2 to 1 the same steps, then to 3; of 3 to 1, then to 2."""
-    bids = {1: np.array([10, 11, 12]), 2: np.array([20, 21, 22]), 3: np.array([30, 31])}
-    everybody = frozenset({0, 1, 2, 3})
+    said = {1: np.array([10, 11, 12]), 2: np.array([20, 21, 22]), 3: np.array([30, 31])}
+    all_there = Closing(1, frozenset({0, 1, 2, 3}), (0, 0, 0, 0), {}, {0: np.array([], dtype=np.int64)} | said)
     for node, expected in {0: [], 1: [20, 21, 30], 2: [10, 11, 31], 3: [12, 22]}.items():
-        theirs, counted = tree().bids_to(node, bids, everybody)
-        assert theirs.tolist() == expected
-        assert counted.all()
-    theirs, counted = tree().bids_to(1, bids, frozenset({1, 3}))
-    assert (theirs.tolist(), counted.tolist()) == ([0, 0, 30], [False, False, True])
-    _, counted = tree().bids_to(1, bids, frozenset({2, 3}))
-    assert not counted.any()  # it was not there itself
+        bids = tree().bids(all_there, node)
+        assert bids.own.tolist() == all_there.bids[node].tolist()
+        assert bids.theirs.tolist() == expected
+        assert bids.counted.all()
+        assert bids.agreed.tolist() == (bids.own - bids.theirs).tolist()
+        assert bids.mismatch.tolist() == (bids.own + bids.theirs).tolist()
+    bids = tree().bids(replace(all_there, present=frozenset({1, 3})), 1)
+    assert (bids.theirs.tolist(), bids.counted.tolist()) == ([0, 0, 30], [False, False, True])
+    assert (bids.agreed.tolist(), bids.mismatch.tolist()) == ([0, 0, 12 - 30], [0, 0, 12 + 30])
+    bids = tree().bids(replace(all_there, present=frozenset({2, 3})), 1)
+    assert not bids.counted.any()  # it was not there itself
+    assert not bids.own.any()
 
 
 def test_scalars_ofThoseWhoAreNotOut() -> None:
@@ -115,6 +120,8 @@ def test_balance_addsUpWhatCounts() -> None:
     )
     total, households = assembly.balance(closing)
     assert total.tolist() == [5 - 4, 11 - 3, 7 - 9]
+    sold = {node: assembly.sold_by_step(closing, node).tolist() for node in books}
+    assert sold == {1: [5, 0, 7], 2: [-4, 0, -9], 3: [0, 0, 0], 4: [0, 11, 0], 5: [0, -3, 0]}
     assert households.tolist() == [2, 2, 2]
     alone = replace(closing, present=frozenset({1, 3, 4, 5}), bids={k: v for k, v in closing.bids.items() if k != 2})
     assert [part.tolist() for part in assembly.balance(alone)] == [[0, 8, 0], [0, 2, 0]]

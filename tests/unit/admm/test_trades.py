@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from admm.helpers import STEP_HOURS, view
+from gridpact.admm.assembly import Bids
 from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
 from gridpact.admm.trades import Trades, bid_steps
 
@@ -32,11 +33,11 @@ def test_update_byHand() -> None:
     """
     seller, buyer = pair()
     before = seller.price.copy()
-    seller.update(np.array([2000, 500]), np.array([-1000, -500]), BOTH, 1.0)
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
     assert seller.value == pytest.approx([1.5, 0.5], rel=1e-12)
     assert seller.price == pytest.approx(before - [0.1, 0.0], rel=1e-12)
     assert seller.agreed.tolist() == [3000, 1000]
-    buyer.update(np.array([-1000, -500]), np.array([2000, 500]), BOTH, 1.0)
+    buyer.update(Bids(np.array([-1000, -500]), np.array([2000, 500]), BOTH), 1.0)
     assert buyer.value.tolist() == (-seller.value).tolist()
     assert buyer.price.tolist() == seller.price.tolist()
 
@@ -44,7 +45,7 @@ def test_update_byHand() -> None:
 def test_price_rises_whereDemandExceeds() -> None:
     seller, _ = pair()
     before = seller.price.copy()
-    seller.update(np.array([500, 2000]), np.array([-1000, -1000]), BOTH, OVER_RELAXATION)
+    seller.update(Bids(np.array([500, 2000]), np.array([-1000, -1000]), BOTH), OVER_RELAXATION)
     assert seller.price[0] > before[0]
     assert seller.price[1] < before[1]
 
@@ -52,7 +53,7 @@ def test_price_rises_whereDemandExceeds() -> None:
 def test_linearTerm_isThatOfTheAugmentedLagrangian() -> None:
     """-xi d + phi/2 (d - z)^2 = b d + phi/2 d^2 + constant with b = -xi - phi z."""
     seller, _ = pair()
-    seller.update(np.array([2000, 500]), np.array([-1000, -700]), BOTH, OVER_RELAXATION)
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -700]), BOTH), OVER_RELAXATION)
     d = np.array([0.3, -1.7])
     lagrangian = -seller.price * d + 0.1 * (d - seller.value) ** 2
     assert lagrangian - 0.1 * seller.value**2 == pytest.approx(seller.linear() * d + 0.1 * d**2, rel=1e-12)
@@ -66,9 +67,9 @@ def test_rounding_isToTheNearest() -> None:
 def test_absentPartner_leavesAllAsItWas() -> None:
     """2 speaks to nobody in the second iteration; whatever stands in its place, z, xi and the trade stay."""
     seller, _ = pair()
-    seller.update(np.array([2000, 500]), np.array([-1000, -500]), BOTH, 1.0)
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
     value, price = seller.value.tolist(), seller.price.tolist()
-    seller.update(np.array([1700, 300]), np.array([0, -200]), np.array([False, True]), OVER_RELAXATION)
+    seller.update(Bids(np.array([1700, 300]), np.array([0, -200]), np.array([False, True])), OVER_RELAXATION)
     assert (seller.value[0], seller.price[0], seller.agreed[0]) == (value[0], price[0], 3000)
     assert seller.agreed[1] == 500
     assert seller.price[1] < price[1]
@@ -76,7 +77,7 @@ def test_absentPartner_leavesAllAsItWas() -> None:
 
 def test_partedPartner_hasNoTradesAnyMore() -> None:
     seller, _ = pair()
-    seller.update(np.array([2000, 500]), np.array([-1000, -500]), BOTH, 1.0)
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
     seller.part(np.array([True, False]))
     assert seller.agreed.tolist() == [0, 1000]
     assert seller.value == pytest.approx([0.0, 0.5], rel=1e-12)
@@ -86,8 +87,8 @@ def test_partedPartner_hasNoTradesAnyMore() -> None:
 def test_statements_byHand_sameAtBothPartners() -> None:
     """1.5 kW and 0.5 kW as in the test above, over one step each; the lower node sells, so energy is positive."""
     seller, buyer = pair()
-    seller.update(np.array([2000, 500]), np.array([-1000, -500]), BOTH, 1.0)
-    buyer.update(np.array([-1000, -500]), np.array([2000, 500]), BOTH, 1.0)
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
+    buyer.update(Bids(np.array([-1000, -500]), np.array([2000, 500]), BOTH), 1.0)
     first = round((0.75 * 0.1 * STEP_HOURS - 0.1) / STEP_HOURS * 1e6)
     expected = [(0, round(1500 * STEP_HOURS), first), (2, round(500 * STEP_HOURS), round(0.75 * 0.5 * 1e6))]
     assert seller.statements() == {2: expected}
@@ -125,8 +126,8 @@ def test_balance_byHand() -> None:
 def test_statements_haveThePriceOfThePool() -> None:
     """What is too much in a step is cheaper for both partners."""
     seller, buyer = pair()
-    seller.update(np.array([2000, 500]), np.array([-1000, -500]), BOTH, 1.0)
-    buyer.update(np.array([-1000, -500]), np.array([2000, 500]), BOTH, 1.0)
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
+    buyer.update(Bids(np.array([-1000, -500]), np.array([2000, 500]), BOTH), 1.0)
     before = seller.statements()[2]
     for trades in (seller, buyer):
         trades.balance(np.zeros(3, dtype=np.int64), np.array([1000, 0, 0]), np.array([2, 0, 0]), 1.0)
