@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridpact.admm.assembly import Assembly, Closing, Integers
+from gridpact.admm.assembly import Assembly, Bids, Closing, Integers
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ def residuals_of(assembly: Assembly, node: int, copies: Integers, now: Closing, 
         copies: the node's submission, (blocks, T); not read where it was not present.
         now, before: the iteration and the one before it; None where there is none.
     """
+    primal, dual = _trade_squares(assembly.bids(now, node), None if before is None else assembly.bids(before, node))
     return Residuals(
-        *grid_residuals(assembly, node, copies, now, before), *trade_residuals(assembly, now, before)[node]
+        *grid_residuals(assembly, node, copies, now, before), int(np.sum(primal)), _divided_up(int(np.sum(dual)), 4)
     )
 
 
@@ -72,11 +73,15 @@ def grid_residuals(
 
 def trade_residuals(assembly: Assembly, now: Closing, before: Closing | None) -> dict[int, tuple[int, int]]:
     """Primal and dual residual of the trades, see `residuals_of`, of all nodes: from the bids alone."""
-    bids = assembly.bids(now)
-    change = bids.agreed if before is None else bids.agreed - assembly.bids(before).agreed
-    primal = assembly.by_node(bids.mismatch**2)
-    dual = assembly.by_node(np.where(bids.counted, change, 0) ** 2)
+    squares = _trade_squares(assembly.bids(now), None if before is None else assembly.bids(before))
+    primal, dual = map(assembly.by_node, squares)
     return {node: (primal[node], _divided_up(dual[node], 4)) for node in primal}
+
+
+def _trade_squares(now: Bids, before: Bids | None) -> tuple[Integers, Integers]:
+    """What the primal residual adds up, and four times what the dual does, (bids,) each."""
+    change = now.agreed if before is None else now.agreed - before.agreed
+    return now.mismatch**2, np.where(now.counted, change, 0) ** 2
 
 
 def _squares(values: Integers) -> int:
