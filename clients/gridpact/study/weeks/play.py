@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gridpact.errors import InputError
 from gridpact.study.weeks.store import Task, keep, kept
 
 Result = TypeVar("Result")
@@ -43,7 +44,8 @@ def play(
         All results in the order of the tasks, whichever was finished first.
 
     Raises:
-        GridpactError: the chain or a node failed; what is finished stays in the folder.
+        GridpactError: the chain or a node failed, or the program is another than at the start; what is finished stays
+            in the folder.
     """
     found: dict[str, Result] = {}
     missing: dict[str, Task[Result]] = {}
@@ -66,10 +68,10 @@ def play(
         tally.tell(before + sum(task.name in found for task in tasks))
 
     finished()
-    todo = [(task, folder) for task in sorted(missing.values(), key=lambda task: -task.effort)]
+    todo = [(task, task.fingerprint, folder) for task in sorted(missing.values(), key=lambda task: -task.effort)]
     if jobs == 1 or len(todo) <= 1:
-        for task, _ in todo:
-            found[task.name] = _solve_and_keep((task, folder))[1]
+        for job in todo:
+            found[job[0].name] = _solve_and_keep(job)[1]
             finished()
     else:
         processes = min(jobs or os.cpu_count() or 1, len(todo))
@@ -85,8 +87,11 @@ def _leave_stopping_to_us() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _solve_and_keep(of: tuple[Task[Any], Path]) -> tuple[str, Any]:
-    task, folder = of
+def _solve_and_keep(job: tuple[Task[Any], str, Path]) -> tuple[str, Any]:
+    """Solves a task, if this process has the program of the one that fingerprinted it."""
+    task, fingerprint, folder = job
+    if task.fingerprint != fingerprint:
+        raise InputError("gridpact was changed while it worked: give the command again")
     result = task.solve()
     keep(task, result, folder)
     return task.name, result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,32 @@ def test_what_is_kept_is_what_was_solved(study: Study, community: Community, day
         assert to_fields(again) == to_fields(outcome)
         assert again.cost == outcome.cost
         assert again.checks == outcome.checks
+
+
+@dataclass(frozen=True)
+class OfAProgram:
+    """A task whose fingerprint each process finds another, as after an upgrade."""
+
+    name: str
+    effort: int = 1
+
+    @property
+    def fingerprint(self) -> str:
+        return str(os.getpid())
+
+    def solve(self) -> str:
+        return self.name
+
+    def read(self, fields: Any) -> str:
+        return str(fields)
+
+
+def test_a_program_that_was_changed_solves_nothing(tmp_path: Path) -> None:
+    tasks = [OfAProgram("one"), OfAProgram("two")]
+    with pytest.raises(InputError, match="gridpact was changed while it worked"):
+        play(tasks, tmp_path, jobs=2)
+    assert not any(tmp_path.rglob("*.json"))
+    assert play(tasks, tmp_path, jobs=1) == ["one", "two"]
 
 
 def test_finished_days_are_not_solved_again(
