@@ -158,20 +158,18 @@ class Assembly:
         return known if node is None else known[self._parts[node]]
 
     def balance(self, now: Closing) -> tuple[Integers, Integers]:
-        """What the bids that count add up to at every step, and how many households they are of, (T,) each. A book may
-        name steps that are none."""
-        bids = self.bids(now)
-        counted = bids.counted & (self._steps < self.steps)
-        total, trades = np.zeros(self.steps, dtype=np.int64), np.zeros((len(self._parts), self.steps), dtype=bool)
-        np.add.at(total, self._steps[counted], bids.own[counted])
+        """What the bids that count add up to at every step, and how many households they are of, (T,) each."""
+        counted = self.bids(now).counted & self._in_the_day
+        trades = np.zeros((len(self._parts), self.steps), dtype=bool)
         trades[self._rows[counted], self._steps[counted]] = True
-        return total, trades.sum(axis=0)
+        return self.sold_by_step(now), trades.sum(axis=0)
 
-    def sold_by_step(self, now: Closing, node: int) -> Integers:
-        """What the bids of a node that count add up to at every step, (T,)."""
-        bids, steps = self.bids(now, node), self._steps[self._parts[node]]
-        counted, total = bids.counted & (steps < self.steps), np.zeros(self.steps, dtype=np.int64)
-        np.add.at(total, steps[counted], bids.own[counted])
+    def sold_by_step(self, now: Closing, node: int | None = None) -> Integers:
+        """What the bids that count add up to at every step, of one node or of all, (T,)."""
+        part = slice(None) if node is None else self._parts[node]
+        bids, total = self.bids(now, node), np.zeros(self.steps, dtype=np.int64)
+        counted = bids.counted & self._in_the_day[part]
+        np.add.at(total, self._steps[part][counted], bids.own[counted])
         return total
 
     def by_node(self, values: Integers) -> dict[int, int]:
@@ -193,6 +191,12 @@ class Assembly:
         """The step of each bid, (bids of all,)."""
         books = (self._books[node] for node in self._parts)
         return np.array([step for book in books for steps in book.values() for step in steps], dtype=np.int64)
+
+    @cached_property
+    def _in_the_day(self) -> Mask:
+        """Whether a bid is for a step of the day: a book may name others, (bids of all,)."""
+        within: Mask = self._steps < self.steps
+        return within
 
     @cached_property
     def _rows(self) -> Integers:
