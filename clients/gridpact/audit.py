@@ -46,10 +46,9 @@ def false_claims(
     """
     found, trades = {}, trade_residuals(assembly, now, before)
     for node, claim in claims.items():
-        if claim[2:] != trades[node]:
-            found[node] = (
-                f"claims residuals of trades {claim[2:]} in iteration {now.iteration}, true are {trades[node]}"
-            )
+        trade = trades[node]
+        if claim[2:] != trade:
+            found[node] = f"claims residuals of trades {claim[2:]} in iteration {now.iteration}, true are {trade}"
         elif node in copies or node not in now.present:
             grid = grid_residuals(assembly, node, copies[node], now, before) if node in copies else (0, 0)
             if claim[:2] != grid:

@@ -416,8 +416,6 @@ class Node:
         """Step 4, from the logs; of its own submission the copies, which are not in the logs."""
         assert entry.closed is not None
         node, iteration = self.view.node, entry.closed.iteration
-        if not entry.closed.present <= entry.submissions.keys():
-            raise Reorganised(f"the log lacks submissions of iteration {iteration}, which the contract counted")
         closing = closing_of(memory.agent.assembly, entry, memory.gone)
         own: Integers | None = None
         if node in closing.present:

@@ -6,6 +6,7 @@ from gridpact.admm.assembly import Assembly, Closing, Place
 from gridpact.admm.codec import decode_bids, decode_book, decode_sums
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.values import IterationLog
+from gridpact.errors import Reorganised
 
 
 def assembly_of(aggregator: Aggregator, round_: int) -> tuple[Assembly, dict[int, bytes]] | None:
@@ -26,9 +27,18 @@ def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) ->
 
     Args:
         gone: nodes that were out before it was closed.
+
+    Raises:
+        Reorganised: the log lacks a submission that the contract counted.
     """
     closed = entry.closed
     assert closed is not None
+    if not entry.is_whole:
+        lacking = ", ".join(map(str, sorted(closed.present - entry.submissions.keys())))
+        raise Reorganised(
+            f"The log of iteration {closed.iteration} lacks what node {lacking} submitted, which the contract counted:"
+            " read it again, or give another endpoint."
+        )
     return Closing(
         closed.iteration,
         closed.present,

@@ -534,7 +534,7 @@ class Aggregator(DeployedContract):
         """
         return _in_time(
             lambda: self._by_iteration(self._since((round, first), NEGOTIATION, round, *indexed)),
-            lambda found: sum(log.closed is not None for number, log in found.items() if number >= first) >= closed,
+            lambda found: sum(log.is_whole for number, log in found.items() if number >= first) >= closed,
         )
 
     def _closed_in(self, round: int) -> int:

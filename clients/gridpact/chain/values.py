@@ -163,6 +163,11 @@ class IterationLog:
     submissions: Mapping[int, Submission]  # by node
     excluded: frozenset[int]  # nodes that went out in it
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is closed, and all is there that the contract counted."""
+        return self.closed is not None and self.closed.present <= self.submissions.keys()
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from chains import rpc
 from web3 import Web3
+from web3.types import EventData
 
 from chain.synthetic import Community, Played, played, star
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.contract import READ_ATTEMPTS
 from gridpact.chain.networks import Network
 from gridpact.chain.values import Phase
+from gridpact.errors import Reorganised
+from gridpact.round_log import assembly_of, closing_of
 
 STEPS = 4
 WAIT = 20.0
@@ -90,6 +95,37 @@ def test_log_isReadAnew(play: Played, web3: Web3, blocks: int) -> None:
     again.iterate(number, 3)
     assert_same(reader, number, again, 3)
     assert set(reader.declarations(number)) == set(play.tree)
+
+
+def forgets(reader: Aggregator, monkeypatch: pytest.MonkeyPatch, node: int, times: int) -> None:
+    """The reader's chain answers that often with a log that lacks what the node submitted."""
+    whole, left = reader._told, iter(range(times))
+
+    def told(logs: Any) -> list[EventData]:
+        lacks = next(left, None) is not None
+        return [
+            event
+            for event in whole(logs)
+            if not (lacks and event["event"] == "Submitted" and event["args"]["node"] == node)
+        ]
+
+    monkeypatch.setattr(reader, "_told", told)
+
+
+def test_logThatLacksASubmission_isReadAgain(play: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = play.open()
+    for iteration in (1, 2):
+        play.iterate(number, iteration)
+    reader = Aggregator.of(play.record, play.network.connect())
+    reader.progress()
+    found = assembly_of(reader, number)
+    assert found is not None
+    forgets(reader, monkeypatch, node=1, times=2)
+    assert_same(reader, number, play, 2)
+    forgets(reader, monkeypatch, node=1, times=READ_ATTEMPTS)
+    entry = reader.iteration(number, 2)
+    with pytest.raises(Reorganised, match=r"iteration 2 lacks what node 1 submitted.* give another endpoint"):
+        closing_of(found[0], entry, frozenset())
 
 
 def test_wait_followsTheChainBack(play: Played, web3: Web3) -> None:
