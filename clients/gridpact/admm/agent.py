@@ -14,7 +14,7 @@ import numpy as np
 
 from gridpact.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.admm.consensus import StarCentre, consensus_of
-from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution, relaxation_at
+from gridpact.admm.parameters import Penalties, Resolution, relaxation_at
 from gridpact.admm.residuals import NO_RESIDUALS, residuals_of
 from gridpact.admm.trades import Trades
 from gridpact.community.model import Array
@@ -53,7 +53,7 @@ class Agent:
         self._in_round = in_round
         self._gone: frozenset[int] = frozenset()
         self._before: Closing | None = None
-        self._relaxation = (OVER_RELAXATION, OVER_RELAXATION)  # of the next iteration: network, trades
+        self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._problem: LocalProblem | None = None  # built for the first x-step, and anew when somebody is gone
         self._last_problem: LocalProblem | None = None  # the same with the trades as agreed
 
@@ -142,15 +142,18 @@ class Agent:
         if self.view.partners:
             self.trades.balance(own_sum, *assembly.balance(now), trades)
         self._before = now
-        scalars = assembly.scalars(self._gone)
-        self._relaxation = (
-            relaxation_at(now.iteration + 1, now.residuals[0], scalars[0]),
-            relaxation_at(now.iteration + 1, now.residuals[2], scalars[1]),
-        )
+        self._relaxation = self._relaxation_at(now.iteration + 1, now.residuals)
         if now.gone != self._gone:
             self._gone = now.gone
             self._problem = self._last_problem = None
             self.trades.part(self._parted())
+
+    def _relaxation_at(self, iteration: int, squares: tuple[int, int, int, int]) -> tuple[float, float]:
+        copies, bids = self.assembly.scalars(self._gone)
+        return (
+            relaxation_at(iteration, squares[0], copies),
+            relaxation_at(iteration, squares[2], bids, of_trades=True),
+        )
 
     def _parted(self) -> Mask:
         """Which bids are to partners that do not count (any longer), (bids,)."""

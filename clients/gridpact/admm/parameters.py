@@ -16,6 +16,9 @@ PENALTY_UNIT = 1e-9
 """rho and phi stand on the chain as multiples of this, currency/kW^2."""
 
 OVER_RELAXATION = 1.6
+EARLY_OVER_RELAXATION = 1.8
+"""Of trades, in the first iterations: up to `LAST_EARLY`."""
+LAST_EARLY = 10
 
 ROUNDING_UNITS = 2
 """RMS residual, in resolution units, below which rounding may be what is left."""
@@ -26,7 +29,7 @@ LAST_OVER_RELAXED = 100
 POOL = 0.5
 """Penalty on a household's trades of a step together, of phi."""
 
-_TRADE = 0.5
+_TRADE = 0.54
 _STAR = {Kind.P: 1.0, Kind.Q: 0.33}
 _PRIMAL, _DUAL = 0.0011, 0.0044  # in TG, of the power
 _PRIMAL_TOGETHER, _DUAL_TOGETHER = 0.00046, 0.00345  # in G, of the bill, in W
@@ -244,8 +247,8 @@ class Balancing:
         return Balancing(least=0.125) if view.scenario.has_contracts else Balancing(least=0.25)
 
 
-def relaxation_at(iteration: int, squares: int, scalars: int) -> float:
-    """alpha of an iteration: over-relaxation until little more than rounding is left.
+def relaxation_at(iteration: int, squares: int, scalars: int, of_trades: bool = False) -> float:
+    """alpha of an iteration: over-relaxation until little more than rounding is left, of trades more in the beginning.
 
     Where a household is indifferent, over-relaxation keeps a mismatch of four units going round for ever. Few bids may
     all do so at a time: then it ends late, but it ends. The rule takes public figures only, so alpha is the same at all
@@ -255,6 +258,9 @@ def relaxation_at(iteration: int, squares: int, scalars: int) -> float:
         squares: sum of the squared primal residuals of all nodes in the newest iteration whose sum is public,
             resolution units squared.
         scalars: number of what was squared.
+        of_trades: alpha of the trades, not of the network.
     """
     rounding = iteration > 2 and squares <= ROUNDING_UNITS**2 * scalars
-    return 1.0 if rounding or iteration > LAST_OVER_RELAXED else OVER_RELAXATION
+    if rounding or iteration > LAST_OVER_RELAXED:
+        return 1.0
+    return EARLY_OVER_RELAXATION if of_trades and iteration <= LAST_EARLY else OVER_RELAXATION

@@ -33,7 +33,7 @@ def agreed() -> Agreed:
     for iterate in negotiate_levels(levels, resolution):
         if iterate.hold(levels, resolution):
             return communities, iterate
-        assert iterate.above.iteration < 200
+        assert iterate.above.iteration < 300
     raise AssertionError("unreachable")
 
 

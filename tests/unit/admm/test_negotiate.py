@@ -10,7 +10,7 @@ import pytest
 from admm.helpers import RESOLUTION, last_of, running_of, start, tolerances_of
 from gridpact.admm.assembly import Assembly
 from gridpact.admm.memory import Iterate
-from gridpact.admm.parameters import OVER_RELAXATION, relaxation_at
+from gridpact.admm.parameters import EARLY_OVER_RELAXATION, OVER_RELAXATION, relaxation_at
 from gridpact.community.model import CommunityDay
 from gridpact.market.centralised import centralised_optimum
 from gridpact.market.scenario import NetworkAgreement, Scenario
@@ -110,11 +110,11 @@ def test_relaxation_followsThePublicResiduals(
         closing, (copies, bids) = iterate.closing, iterate.scalars
         expected = (
             relaxation_at(iterate.iteration + 1, closing.residuals[0], copies),
-            relaxation_at(iterate.iteration + 1, closing.residuals[2], bids),
+            relaxation_at(iterate.iteration + 1, closing.residuals[2], bids, of_trades=True),
         )
         assert {agent._relaxation for agent in iterate.agents.values()} == {expected}
         used.add(expected[1])
-    assert used == {1.0, OVER_RELAXATION}
+    assert used == {1.0, OVER_RELAXATION, EARLY_OVER_RELAXATION}
 
 
 def test_negotiation_repeats(tiny3: CommunityDay) -> None:

@@ -87,6 +87,14 @@ def test_relaxation_endsAtRounding(iteration: int, squares: int, alpha: float) -
     assert relaxation_at(iteration, squares, 8) == alpha
 
 
+@pytest.mark.parametrize(
+    ("iteration", "squares", "alpha"),
+    [(1, 0, 1.8), (2, 0, 1.8), (3, 32, 1.0), (3, 33, 1.8), (10, 33, 1.8), (11, 33, 1.6), (101, 33, 1.0)],
+)
+def test_relaxationOfTrades_isStrongerInTheBeginning(iteration: int, squares: int, alpha: float) -> None:
+    assert relaxation_at(iteration, squares, 8, of_trades=True) == alpha
+
+
 LEAST_LOCAL = 0.004 ** (1 / 3)
 """What limits are divided by where nobody feeds in."""
 
