@@ -6,6 +6,7 @@ from gridpact.admm.assembly import Assembly, Closing, Place
 from gridpact.admm.codec import decode_bids, decode_book, decode_sums
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.values import IterationLog
+from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import Reorganised
 
 
@@ -16,7 +17,8 @@ def assembly_of(aggregator: Aggregator, round_: int) -> tuple[Assembly, dict[int
         return None
     declared = aggregator.declarations(round_)
     places = {node: Place(said.parent, tuple(sorted(said.children)), said.depth) for node, said in declared.items()}
-    books = {node: decode_book(said.book) for node, said in declared.items()}
+    # The grid operator's node publishes the feeder there, which may read like a book.
+    books = {node: decode_book(said.book) for node, said in declared.items() if node != GRID_CONNECTION}
     bids = {node: said.bids for node, said in declared.items()}
     steps = aggregator.setting().steps
     return Assembly(roster.nodes, places, books, steps, bids), {node: said.book for node, said in declared.items()}
