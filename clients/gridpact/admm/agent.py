@@ -135,7 +135,7 @@ class Agent:
             counts = np.array([assembly.count(block, now.present) for block in self.blocks], dtype=np.int64)
             sums = np.array([now.sums[block] for block in self.blocks], dtype=np.int64).reshape(copies.shape)
             self.consensus.update(copies, sums, counts, network)
-            if self.view.partners:  # the operator's book is no book of partners, whatever it reads like
+            if self.view.partners:
                 self.trades.update(assembly.bids(now, node), trades)
                 own_sum = assembly.sold_by_step(now, node)
             self.residuals = residuals_of(assembly, node, copies, now, self._before)

@@ -403,7 +403,7 @@ class Campaign:
         kept = self._web3.eth.block_number
         time.sleep(self._random.uniform(0.05, REVERT_SECONDS))
         # Not a snapshot: one taken while a block is mined may hold the block's state without its log.
-        self._rpc("anvil_rollback", self._web3.eth.block_number - kept)
+        self._rpc("anvil_rollback", max(self._web3.eth.block_number - kept, 1))
 
     def _rpc(self, method: str, *arguments: Any) -> Any:
         return self._web3.provider.make_request(method, list(arguments))["result"]  # type: ignore[arg-type]
