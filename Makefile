@@ -41,19 +41,19 @@ coverage: setup ## branches of the contracts that their tests take; fails below 
 	@$(PY) deploy/coverage.py -q
 
 bench: setup ## measure docs/benchmarks.md and reports/bench.json again (half an hour on two cores)
-	@$(PY) -m gridpact.study.bench --out docs/benchmarks.md --json reports/bench.json
+	@$(PY) -m measure.bench --out docs/benchmarks.md --json reports/bench.json
 
 gas: setup ## measure docs/gas.md and reports/gas.json again (a quarter of an hour on two cores)
-	@$(PY) -m gridpact.study.gas --out docs/gas.md --json reports/gas.json
+	@$(PY) -m measure.gas --out docs/gas.md --json reports/gas.json
 
 costs: setup ## make docs/costs.md again from the reports
-	@$(PY) -m gridpact.study.costs --out docs/costs.md
+	@$(PY) -m measure.costs --out docs/costs.md
 
 faults: setup ## play 200 rounds in which things go wrong, and write reports/faults.json (some fifteen minutes)
-	@$(PY) -m gridpact.study.faults --rounds 200 --json reports/faults.json
+	@$(PY) -m measure.faults --rounds 200 --json reports/faults.json
 
 soak: setup ## run services through 48 days in compressed time, and check memory and open files
-	@$(PY) -m gridpact.study.soak --rounds 48
+	@$(PY) -m measure.soak --rounds 48
 
 lint: $(STAMP)/python $(STAMP)/node ## ruff, mypy and Slither
 	@$(VENV)/bin/ruff check .

@@ -23,8 +23,8 @@ from gridpact.chain.fees import GWEI, FeePolicy
 from gridpact.chain.keystore import open_keystore, read_password
 from gridpact.chain.profiles import ETH_PRICE_EUR, Profile, profile_of
 from gridpact.chain.transport import connect
-from gridpact.deployment import Parameters, carry_out
 from gridpact.errors import InputError
+from gridpact.manage.deployment import Parameters, carry_out
 
 DEPLOY = Path(__file__).resolve().parent
 COMPILED = {TOKEN: TestEuro, REFEREE: Referee, AGGREGATOR: VirtualAggregator, SETTLEMENT: TradeSettlement}

@@ -32,15 +32,15 @@ from plan import ConsortiumError, Engine, Started, Validator
 
 sys.path.insert(0, str(consortium.ROOT / "clients"))
 
-from gridpact.audit import audit_round
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.record import Record
 from gridpact.chain.transport import connect
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
-from gridpact.market.scenario import Scenario
-from gridpact.run import RunSettings, run
-from gridpact.study.indicators import Indicators
+from gridpact.node.audit import audit_round
+from gridpact.outcome.indicators import Indicators
+from gridpact.problem.scenario import Scenario
+from gridpact.run.onchain import RunSettings, run
 
 PLAYS = ("quiet", "restart", "halt")
 FAULT_AFTER = 8

@@ -35,7 +35,7 @@ from reference.referee_model import read_book, voltage_of_two
 
 from gridpact.community.model import Feeder, Line
 from gridpact.errors import SolverError
-from gridpact.market.powerflow import power_flow
+from gridpact.grid.powerflow import power_flow
 
 BOOKS = {
     1: book({2: [0, 3, 5], 3: [1]}),

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gridpact.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.chain.account import address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
@@ -18,10 +17,11 @@ from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.values import Setting, Theta
 from gridpact.community.model import CommunityDay
-from gridpact.market.baseline import baseline_net_kw
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import node_views
-from gridpact.node_file import write_view
+from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.node.household_file import write_view
+from gridpact.problem.baseline import baseline_net_kw
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import node_views
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gridpact.community.read import read_community
-from gridpact.study.bench import main, waited
+from measure.bench import main, waited
 
 
 def test_command_writesBothFiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import gridpact.chain.networks
-import gridpact.launch
-import gridpact.run
+import gridpact.run.launch
+import gridpact.run.onchain
 from gridpact.chain.transport import connect
 from gridpact.cli import main
 from gridpact.community.read import shipped_cases
@@ -29,7 +29,7 @@ NOBODY = "http://127.0.0.1:1"  # a port that nothing may listen on
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A chain that does not answer is not waited for; signals stay as pytest wants them."""
     monkeypatch.setattr(gridpact.chain.networks, "connect", lambda url, patience=0.1: connect(url, 0.1))
-    monkeypatch.setattr(gridpact.launch, "connect", lambda url: connect(url, 0.1))
+    monkeypatch.setattr(gridpact.run.launch, "connect", lambda url: connect(url, 0.1))
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -70,7 +70,7 @@ def test_run_complains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Before anything is solved."""
-    monkeypatch.setattr(gridpact.run, "centralised_optimum", lambda *_: pytest.fail("a day was solved"))
+    monkeypatch.setattr(gridpact.run.onchain, "centralised_optimum", lambda *_: pytest.fail("a day was solved"))
     arguments, said = RUN[what]
     sentence = complaint(capsys, ["run", "--out", str(tmp_path / "out"), *arguments])
     for part in said:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gridpact.cli import main
-from gridpact.market.scenario import Scenario
-from gridpact.study.day import DayOutcome
+from gridpact.outcome.day import DayOutcome
+from gridpact.problem.scenario import Scenario
 from gridpact.study.whatif.sweep import Point
 from gridpact.study.whatif.uncertainty import Delivery, Lived
 

@@ -22,9 +22,7 @@ import pytest
 from web3 import Web3
 
 import gridpact.chain.aggregator
-import gridpact.node
-from gridpact.admm.parameters import Penalties, Resolution, Tolerances
-from gridpact.audit import Audit, audit_round
+import gridpact.node.node
 from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
@@ -33,15 +31,17 @@ from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Outcome, Phase, Roster, Setting, Theta
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
-from gridpact.market.baseline import baseline_net_kw
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import NodeView, node_views
-from gridpact.node import Node, NodeReport
+from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.node.audit import Audit, audit_round
+from gridpact.node.node import Node, NodeReport
+from gridpact.problem.baseline import baseline_net_kw
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import NodeView, node_views
 from gridpact.relay.client import RelayClient
 from gridpact.relay.server import RelayServer
-from gridpact.run import tariff_of
-from gridpact.study import faults
-from gridpact.study.faults import WHO, WHOLE, Crash, Fault, Gone, TroubledSettlement, TroubledTransport
+from gridpact.run.onchain import tariff_of
+from measure import faults
+from measure.faults import WHO, WHOLE, Crash, Fault, Gone, TroubledSettlement, TroubledTransport
 
 ALL = frozenset({0, 1, 2, 3})
 TOKENS = 10**9
@@ -455,7 +455,7 @@ def test_relay_dies(street: Build, anvil: Network, tmp_path: Path) -> None:
 
 def test_relay_withholds(street: Build, anvil: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on taking submissions, but brings none to the chain: nodes wait for a part of a phase, no longer."""
-    monkeypatch.setattr(gridpact.node, "LAST_CALL", 1.0 / PATIENT)
+    monkeypatch.setattr(gridpact.node.node, "LAST_CALL", 1.0 / PATIENT)
     built = street()
     account = ChainAccount(anvil.connect(), new_key())
     anvil.fund([account.address], ETHER)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from chains import skip_without
 
-from gridpact.study.gas import REFERENCE, Charge, Negotiation, Row, Size, main, measured, negotiated, targets
-from gridpact.study.gas import table as gas_table
+from measure.gas import REFERENCE, Charge, Negotiation, Row, Size, main, measured, negotiated, targets
+from measure.gas import table as gas_table
 
 SMALL = Size.of("4x24")
 

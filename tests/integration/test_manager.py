@@ -34,12 +34,12 @@ from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.cli.watch import View
 from gridpact.community.model import CommunityDay
-from gridpact.deployment import Parameters
-from gridpact.launch import NodeFiles, run_node
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import node_views
-from gridpact.node_file import write_view
-from gridpact.watching import Watcher
+from gridpact.manage.deployment import Parameters
+from gridpact.manage.watching import Watcher
+from gridpact.node.household_file import write_view
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import node_views
+from gridpact.run.launch import NodeFiles, run_node
 
 SEPOLIA = 11155111
 PASSWORD = "correct horse"

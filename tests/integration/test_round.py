@@ -20,24 +20,24 @@ from eth_abi.abi import encode
 from web3 import Web3
 from web3.logs import DISCARD
 
-import gridpact.run
-from gridpact.admm.memory import Iterate, negotiate
-from gridpact.admm.parameters import Penalties, Tolerances
-from gridpact.audit import audit_round
+import gridpact.run.onchain
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import AGGREGATOR, SETTLEMENT, load
 from gridpact.chain.networks import Network, open_network
 from gridpact.chain.values import Phase
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
-from gridpact.market.baseline import baseline_net_kw
-from gridpact.market.centralised import centralised_optimum
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import node_views
-from gridpact.run import RunSettings
-from gridpact.study.convergence import plan_of
-from gridpact.study.day import outcome_of_run, solve_day
-from gridpact.study.result import RunResult
+from gridpact.market.admm.memory import Iterate, negotiate
+from gridpact.market.admm.parameters import Penalties, Tolerances
+from gridpact.node.audit import audit_round
+from gridpact.outcome.day import outcome_of_run, solve_day
+from gridpact.outcome.result import RunResult
+from gridpact.problem.baseline import baseline_net_kw
+from gridpact.problem.centralised import centralised_optimum
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import node_views
+from gridpact.run.inmemory import plan_of
+from gridpact.run.onchain import RunSettings
 
 DSO, NEIGHBOURS = NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS
 FORMS = {
@@ -92,8 +92,8 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Ran]:
             assert name == "eth-tester"
             yield network
 
-        patch.setattr(gridpact.run, "open_network", opened)
-        result = gridpact.run.run(day, settings, listener)
+        patch.setattr(gridpact.run.onchain, "open_network", opened)
+        result = gridpact.run.onchain.run(day, settings, listener)
         yield Ran(day, settings, result, listener, network.connect())
 
 

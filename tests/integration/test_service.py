@@ -19,7 +19,6 @@ import pytest
 from waiting import SECONDS, until
 from web3 import Web3
 
-from gridpact.audit import audit_round
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.keystore import open_keystore
 from gridpact.chain.networks import Network
@@ -27,11 +26,12 @@ from gridpact.chain.transport import HttpTransport, connect
 from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.errors import InputError
+from gridpact.node.audit import audit_round
 from gridpact.service import loop
 from gridpact.service.health import Health
 from gridpact.service.loop import Service
 from gridpact.service.settings import Settings, read_settings
-from gridpact.study.soak import PASSWORD, PHASE_SECONDS, Pilot
+from measure.soak import PASSWORD, PHASE_SECONDS, Pilot
 
 
 @pytest.fixture(scope="module")

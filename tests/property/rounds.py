@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gridpact.admm.assembly import Assembly, Book, Closing, Place
-from gridpact.market.blocks import Kind
+from gridpact.market.admm.assembly import Assembly, Book, Closing, Place
+from gridpact.problem.blocks import Kind
 
 Integers = NDArray[np.int64]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridpact.admm.assembly import Assembly, Closing, Place
+from gridpact.market.admm.assembly import Assembly, Closing, Place
 
 from .rounds import books, declarations
 

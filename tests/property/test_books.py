@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gridpact.admm.assembly import Assembly, Closing, Place
-from gridpact.admm.codec import decode_bids, decode_book
+from gridpact.market.admm.assembly import Assembly, Closing, Place
+from gridpact.market.admm.codec import decode_bids, decode_book
 
 MINE = {2: (0, 3)}
 """The book of node 1, which is in order. Its bids are 11 and 12."""

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridpact.admm.assembly import Assembly, Place
-from gridpact.admm.codec import (
+from gridpact.market.admm.assembly import Assembly, Place
+from gridpact.market.admm.codec import (
     decode_bids,
     decode_book,
     decode_copies,
@@ -17,7 +17,7 @@ from gridpact.admm.codec import (
     encode_copies,
     words_of_block,
 )
-from gridpact.market.blocks import Block, Kind
+from gridpact.problem.blocks import Block, Kind
 
 from .rounds import LIMITS, iteration, places
 

@@ -9,8 +9,8 @@ from math import ceil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridpact.admm.assembly import Assembly, Book, Place
-from gridpact.admm.residuals import Residuals, residuals_of
+from gridpact.market.admm.assembly import Assembly, Book, Place
+from gridpact.market.admm.residuals import Residuals, residuals_of
 
 from .rounds import Iteration, books, iteration, places
 

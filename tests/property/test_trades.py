@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridpact.admm.assembly import Bids
-from gridpact.admm.parameters import OVER_RELAXATION, Penalties, Resolution
-from gridpact.admm.trades import Trades
 from gridpact.community.model import Prices
-from gridpact.market.coefficients import Partner
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import NodeView
+from gridpact.market.admm.assembly import Bids
+from gridpact.market.admm.parameters import OVER_RELAXATION, Penalties, Resolution
+from gridpact.market.admm.trades import Trades
+from gridpact.problem.coefficients import Partner
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import NodeView
 
 BID = st.integers(-32767, 32767)
 STEPS = 3

@@ -28,8 +28,8 @@ def _account(arguments: argparse.Namespace) -> int:
     from gridpact.chain.contract import chain_time, checked_address
     from gridpact.chain.record import Record
     from gridpact.chain.settlement import Settlement
-    from gridpact.launch import read_key
-    from gridpact.study.account import account_json, account_table, read_account
+    from gridpact.outcome.account import account_json, account_table, read_account
+    from gridpact.run.launch import read_key
 
     if arguments.rounds < 1:
         raise InputError(f"--rounds needs a positive number, not {arguments.rounds}")

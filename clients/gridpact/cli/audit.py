@@ -18,9 +18,9 @@ def add(commands: Commands) -> None:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from gridpact.audit import audit_round
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.record import Record
+    from gridpact.node.audit import audit_round
 
     record = Record.read(arguments.contracts)
     with chain_at(arguments.rpc) as network:

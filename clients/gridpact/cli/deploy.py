@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gridpact.chain.estimate import Planned
     from gridpact.chain.profiles import Profile
     from gridpact.chain.record import Record
-    from gridpact.deployment import Parameters
+    from gridpact.manage.deployment import Parameters
 
 PARAMETERS = Path("deploy/parameters")
 DRY_BASE_FEE_WEI = 10**9
@@ -72,7 +72,7 @@ def add(commands: Commands) -> None:
 
 def _deploy(arguments: argparse.Namespace) -> int:
     from gridpact.chain.profiles import profile_of
-    from gridpact.deployment import unfinished_at
+    from gridpact.manage.deployment import unfinished_at
 
     profile = profile_of(arguments.network)
     out: Path = arguments.out or RECORDS / f"{profile.name}.json"
@@ -109,7 +109,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
 
 def _parameters(arguments: argparse.Namespace, profile: Profile) -> Parameters:
     from gridpact.community.read import read_community
-    from gridpact.deployment import Parameters
+    from gridpact.manage.deployment import Parameters
 
     if arguments.community is not None:
         seconds = arguments.phase_seconds or profile.phase_seconds
@@ -131,7 +131,7 @@ def _planned(parameters: Parameters) -> list[Planned]:
 def _check_roles(place: Place, parameters: Parameters) -> None:
     """Before anything is paid."""
     from gridpact.chain.inspection import check_token
-    from gridpact.deployment import roles_of, token_of
+    from gridpact.manage.deployment import roles_of, token_of
 
     roles_of(parameters, place.profile, "0x" + 40 * "0")
     token = token_of(parameters, place.profile)
@@ -140,7 +140,7 @@ def _check_roles(place: Place, parameters: Parameters) -> None:
 
 
 def _carry_out(account: ChainAccount, parameters: Parameters, profile: Profile, out: Path | None = None) -> Record:
-    from gridpact.deployment import carry_out
+    from gridpact.manage.deployment import carry_out
 
     def told(name: str, receipt: Any) -> None:
         place = f"{receipt['contractAddress']}, block {receipt['blockNumber']}"

@@ -41,7 +41,7 @@ def _enrol(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import Planned, planned_call
     from gridpact.chain.settlement import Settlement
-    from gridpact.enrolment import read_accounts, still_to_enrol
+    from gridpact.manage.enrolment import read_accounts, still_to_enrol
 
     accounts = read_accounts(arguments.accounts)
     with place_of(arguments) as place:

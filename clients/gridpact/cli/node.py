@@ -75,7 +75,7 @@ def _service(arguments: argparse.Namespace) -> int:
 
 
 def _one_round(arguments: argparse.Namespace) -> int:
-    from gridpact.launch import run_node
+    from gridpact.run.launch import run_node
 
     out = arguments.out or Path("report.json")
     check_file(out, "the report")

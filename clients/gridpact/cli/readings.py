@@ -16,7 +16,7 @@ from gridpact.errors import InputError
 if TYPE_CHECKING:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.settlement import Token
-    from gridpact.metering import MeterDay, Settled
+    from gridpact.manage.metering import MeterDay, Settled
 
 
 def add(commands: Commands) -> None:
@@ -55,7 +55,7 @@ def _settle(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import planned_call
     from gridpact.chain.settlement import Settlement
-    from gridpact.metering import UNITS, read_meters, round_of, settled, still_to_settle, to_settle
+    from gridpact.manage.metering import UNITS, read_meters, round_of, settled, still_to_settle, to_settle
 
     unit = choice("unit", arguments.unit, {unit: unit for unit in UNITS})
     ends = choice("meaning of times", arguments.times, {"start": False, "end": True})
@@ -105,7 +105,7 @@ def _settle(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.settlement import Settlement
-    from gridpact.metering import round_of, settled
+    from gridpact.manage.metering import round_of, settled
 
     day = date_of(arguments.day)
     with place_of(arguments) as place:
@@ -129,7 +129,7 @@ def _delivered(arguments: argparse.Namespace, aggregator: Aggregator, day: date)
         InputError: it is not over yet. The contract does not look at the clock, so nobody else would say so.
     """
     from gridpact.community.readings import time_zone
-    from gridpact.metering import MeterDay
+    from gridpact.manage.metering import MeterDay
 
     zone = time_zone(arguments.timezone) if arguments.timezone else None
     setting = aggregator.setting()
@@ -147,7 +147,7 @@ def _delivered(arguments: argparse.Namespace, aggregator: Aggregator, day: date)
 
 def _table(rows: Sequence[Settled], token: Token) -> str:
     """A line for each household: energies in kWh, and what it received (negative: paid, or owes)."""
-    from gridpact.study.words import plain
+    from gridpact.report.words import plain
 
     unit = 10.0 ** token.decimals()
     names = ("node", *ENERGIES, "from neighbours", "from supplier", f"net {plain(token.symbol(), 8)}", "in arrears")

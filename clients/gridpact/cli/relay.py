@@ -28,8 +28,8 @@ def _relay(arguments: argparse.Namespace) -> int:
     from gridpact.chain.account import ChainAccount
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.record import Record
-    from gridpact.launch import read_key
     from gridpact.relay.server import RelayServer
+    from gridpact.run.launch import read_key
 
     record, key = Record.read(arguments.contracts), read_key(arguments.key_file)
     with chain_at(arguments.rpc) as network:

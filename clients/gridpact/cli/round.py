@@ -80,7 +80,7 @@ def _tariff(arguments: argparse.Namespace) -> int:
     from gridpact.chain.settlement import Settlement
     from gridpact.cli.deposit import planned_deposit, token_units
     from gridpact.community.read import read_community
-    from gridpact.run import tariff_of
+    from gridpact.run.onchain import tariff_of
 
     community = read_community(arguments.community)
     prices = community.on(arguments.day or community.days[0]).prices
@@ -120,7 +120,7 @@ def _round_without_declarations(progress: Progress) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
-    from gridpact.watching import Watcher, as_json, as_text
+    from gridpact.manage.watching import Watcher, as_json, as_text
 
     with place_of(arguments) as place:
         assert place.record is not None

@@ -9,8 +9,8 @@ from pathlib import Path
 from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice
 from gridpact.cli.progress import Progress
 from gridpact.community.read import read_community
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.study.folder import MARKER
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.report.folder import MARKER
 
 SCENARIOS = """\
 what is agreed on: b nothing (every household with its supplier), t bilateral trades, g the use of the grid, paid in
@@ -65,10 +65,10 @@ def _run(arguments: argparse.Namespace) -> int:
     check_ours(folder, "run", MARKER)
     check_chain(arguments.chain)
 
-    from gridpact.run import RunSettings, run  # imports web3 and CVXPY, which take a second
-    from gridpact.study.indicators import Indicators
-    from gridpact.study.report import write_report
-    from gridpact.study.summary import summary
+    from gridpact.outcome.indicators import Indicators
+    from gridpact.report.report import write_report
+    from gridpact.report.summary import summary
+    from gridpact.run.onchain import RunSettings, run  # imports web3 and CVXPY, which take a second
 
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")

@@ -14,7 +14,7 @@ from gridpact.cli.options import Commands, check_chain, check_folder, check_ours
 from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError, InfeasibleError, InputError
-from gridpact.market.scenario import NetworkAgreement, Scenario
+from gridpact.problem.scenario import NetworkAgreement, Scenario
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -78,14 +78,14 @@ def _study(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / name
     check_folder(folder)
 
-    from gridpact.study.day import IN_MEMORY
-    from gridpact.study.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
+    from gridpact.outcome.day import IN_MEMORY
+    from gridpact.report.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
+    from gridpact.report.weeks.tables import MARKER
+    from gridpact.report.weeks.words import answers, headline, left_out
+    from gridpact.report.words import count
     from gridpact.study.weeks.plan import Settings, chosen_days, orders, traces
     from gridpact.study.weeks.play import Tally, play
-    from gridpact.study.weeks.tables import MARKER
     from gridpact.study.weeks.totals import Study
-    from gridpact.study.weeks.words import answers, headline, left_out
-    from gridpact.study.words import count
 
     check_ours(folder, "study", MARKER)
     named = None if arguments.days is None else names("--days", arguments.days)

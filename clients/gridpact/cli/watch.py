@@ -12,7 +12,7 @@ from gridpact.cli.manager import add_price, add_record, place_of, positive
 from gridpact.cli.options import Commands
 
 if TYPE_CHECKING:
-    from gridpact.watching import RoundState
+    from gridpact.manage.watching import RoundState
 
 UP_AND_CLEAR = "\x1b[{lines}F\x1b[J"
 """Terminal control (ECMA-48): to the beginning of the line so many lines above, and clear from there."""
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
 
 def _watch(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
-    from gridpact.watching import Watcher
+    from gridpact.manage.watching import Watcher
 
     with place_of(arguments) as place:
         assert place.record is not None
@@ -70,7 +70,7 @@ class View:
         self._last: dict[str, object] = {}
 
     def show(self, state: RoundState) -> None:
-        from gridpact.watching import as_json, as_text, headline
+        from gridpact.manage.watching import as_json, as_text, headline
 
         if self._live:
             columns = shutil.get_terminal_size().columns

@@ -15,7 +15,7 @@ from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InputError
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
 
 if TYPE_CHECKING:
     from gridpact.study.weeks.play import Tally
@@ -117,7 +117,7 @@ def _penetration(arguments: argparse.Namespace) -> int:
     shares = tuple(value / 100 for value in _numbers("--shares", arguments.shares, 0, 100))
     days, folder = _days(arguments), _folder(arguments, "penetration")
 
-    from gridpact.study.whatif.pages import penetration_page  # imports CVXPY and matplotlib, which take a second
+    from gridpact.report.whatif.pages import penetration_page  # imports CVXPY and matplotlib, which take a second
     from gridpact.study.whatif.penetration import Mix, Settings, penetrate
 
     known = {mix.value: mix for mix in Mix}
@@ -142,8 +142,8 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
     if not any(given.values()):
         raise InputError("there is nothing left to vary; give values to at least one number")
 
+    from gridpact.report.whatif.pages import sensitivity_page
     from gridpact.study.whatif import uncertainty
-    from gridpact.study.whatif.pages import sensitivity_page
     from gridpact.study.whatif.sensitivity import RECOURSES, Parameter, Settings, vary
 
     delivery = uncertainty.Settings(
@@ -170,8 +170,8 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
         raise InputError(f"--adder needs a price of at least 0, not {arguments.adder:g}")
     model, public_price = _model(arguments), _public_price(arguments)
 
+    from gridpact.report.whatif.pages import uncertainty_page
     from gridpact.study.whatif.delivery import Recourse
-    from gridpact.study.whatif.pages import uncertainty_page
     from gridpact.study.whatif.uncertainty import Settings, live_through, plan_days
 
     ways = {r.value: r for r in Recourse}

@@ -1,0 +1,1 @@
+"""Mechanisms: how agreement is reached."""

@@ -9,7 +9,7 @@ from web3 import Web3
 
 from gridpact.chain.settlement import decode_tariff
 from gridpact.community.model import Prices
-from gridpact.market.baseline import fallback
+from gridpact.problem.baseline import fallback
 from gridpact.service.connection import Connection, gas_of_a_round, open_connection, read_record
 from gridpact.service.forecast import Forecast, take_forecast
 from gridpact.service.plan import own_prices, published_prices, view_of

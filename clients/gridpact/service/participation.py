@@ -19,9 +19,9 @@ from gridpact.chain.settlement import decode_tariff
 from gridpact.chain.values import Phase, Progress
 from gridpact.community.model import Array, Prices
 from gridpact.errors import ChainError, ContractError, GridpactError, InfeasibleError, InputError, InsufficientFunds
-from gridpact.market.baseline import fallback
-from gridpact.market.view import NodeView
-from gridpact.node import MOVED_ON, Node, NodeReport
+from gridpact.node.node import MOVED_ON, Node, NodeReport
+from gridpact.problem.baseline import fallback
+from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from gridpact.service.connection import Connection, gas_of_a_round
 from gridpact.service.forecast import NoForecast, take_forecast

@@ -12,9 +12,9 @@ import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array, Battery, ElectricCar, Household, Prices
 from gridpact.community.tables import steps_within
-from gridpact.market.coefficients import Partner, own_coefficients
-from gridpact.market.scenario import NetworkAgreement
-from gridpact.market.view import NodeView
+from gridpact.problem.coefficients import Partner, own_coefficients
+from gridpact.problem.scenario import NetworkAgreement
+from gridpact.problem.view import NodeView
 from gridpact.service.forecast import Forecast, NoForecast
 from gridpact.service.settings import BatterySettings, CarSettings, HomeSettings, Settings, TariffSettings
 

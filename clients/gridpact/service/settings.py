@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gridpact.community.model import GRID_CONNECTION, Feeder
 from gridpact.community.read import LIMITS, MOST_HOUSEHOLDS, read_feeder
 from gridpact.community.tables import rows
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
 from gridpact.service.table import Table
 
 DAY = "{day}"

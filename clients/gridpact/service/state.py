@@ -13,8 +13,8 @@ from pathlib import Path
 
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
-from gridpact.market.view import NodeView
-from gridpact.node_file import read_view, write_view
+from gridpact.node.household_file import read_view, write_view
+from gridpact.problem.view import NodeView
 from gridpact.service.keystore import FILE_MODE, FOLDER_MODE
 
 KEPT_ROUNDS = 14

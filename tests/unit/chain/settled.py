@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from chain.synthetic import AT_ONCE, Place, Played, played
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.artifacts import SETTLEMENT, load
 from gridpact.chain.deploy import mint_tokens
@@ -15,6 +14,7 @@ from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Opening, Settlement, encode_tariff, encode_trades
 from gridpact.chain.values import Phase
+from unit.chain.synthetic import AT_ONCE, Place, Played, played
 
 STEPS = 24
 TREE = {

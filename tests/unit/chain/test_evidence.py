@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from chain.synthetic import FEEDER, Place, Played, played, star
 from gridpact.chain.evidence import judge, partners_in, plan_evidence, residual_evidence
 from gridpact.chain.networks import Network
 from gridpact.chain.values import Phase, Residuals
 from gridpact.errors import ChainError, ContractError
+from unit.chain.synthetic import FEEDER, Place, Played, played, star
 
 STEPS = 15
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 from eth_abi.abi import decode
-from unit.chain.explorer_stub import Stub, running_stub
 
 from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN
 from gridpact.chain.deploy import deploy_contracts
@@ -19,6 +18,7 @@ from gridpact.chain.record import Record
 from gridpact.chain.sources import ROOT, SETTINGS, standard_json
 from gridpact.chain.values import Setting, Theta
 from gridpact.errors import ChainError, InputError
+from unit.chain.explorer_stub import Stub, running_stub
 
 THETA = Theta(5, 150_000_000, 150_000_000, 4000, 4000, 2000, 2000, 100)
 SETTING = Setting(24, 3600, 500, 10, 300, 2)

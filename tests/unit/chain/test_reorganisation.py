@@ -11,14 +11,14 @@ from chains import rpc
 from web3 import Web3
 from web3.types import EventData
 
-from chain.synthetic import Community, Played, played, star
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.contract import READ_ATTEMPTS
 from gridpact.chain.networks import Network
 from gridpact.chain.values import Phase
 from gridpact.errors import Reorganised
-from gridpact.round_log import assembly_of, closing_of
+from gridpact.node.round_log import assembly_of, closing_of
+from unit.chain.synthetic import Community, Played, played, star
 
 STEPS = 4
 WAIT = 20.0

@@ -11,7 +11,6 @@ import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from chain.synthetic import AT_ONCE, FEEDER, LANE_BITS, LANES, Played, played
 from gridpact.chain.account import NOBODY
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START, extended, head_with, submission_hash, words_hash
@@ -26,6 +25,7 @@ from gridpact.chain.values import (
     pack_residuals,
 )
 from gridpact.errors import ChainError, ContractError, InputError
+from unit.chain.synthetic import AT_ONCE, FEEDER, LANE_BITS, LANES, Played, played
 
 FORWARDER = "0x601a600a5f39601a5ff3602036038060205f375f5f825f5f5f355af16018575f5ffd5b00"
 """Calls the address in the first word of its calldata with the rest."""

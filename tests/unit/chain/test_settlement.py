@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from web3.types import TxReceipt
 
-from chain.settled import FEED_IN, IMPORT, STEPS, Settled, settled
 from gridpact.chain.account import new_key, signer_of
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import (
@@ -21,6 +20,7 @@ from gridpact.chain.settlement import (
 )
 from gridpact.chain.values import Balance, Delivery, Stated
 from gridpact.errors import ChainError, ContractError, InputError
+from unit.chain.settled import FEED_IN, IMPORT, STEPS, Settled, settled
 
 TENTH = 10_000_000  # what everybody has deposited, token units
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from chain.settled import STEPS, Settled, settled
 from gridpact.chain.account import new_key
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import encode_trades
 from gridpact.chain.values import Balance, Delivery, Phase, Stated, Trade, TradeRecord
 from gridpact.cli import main
-from gridpact.study.account import (
+from gridpact.outcome.account import (
     HouseholdAccount,
     OpenPair,
     PairTrades,
@@ -25,6 +24,7 @@ from gridpact.study.account import (
     account_table,
     read_account,
 )
+from unit.chain.settled import STEPS, Settled, settled
 
 ADDRESS = "0x" + "12" * 20
 NOON = 1_800_000_000  # 2027-01-15 08:00:00 UTC

@@ -10,10 +10,10 @@ import pytest
 from gridpact.community.grown import SPREAD, finer, grown
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError
-from gridpact.market.centralised import centralised_optimum
-from gridpact.market.coefficients import partners
-from gridpact.market.powerflow import power_flow
-from gridpact.market.scenario import Scenario
+from gridpact.grid.powerflow import power_flow
+from gridpact.problem.centralised import centralised_optimum
+from gridpact.problem.coefficients import partners
+from gridpact.problem.scenario import Scenario
 
 
 def test_grown_toItsOwnSize_isAsShipped(fontana: CommunityDay) -> None:

@@ -16,8 +16,8 @@ from gridpact.community.new import FeederRule, NewCommunity, days_between, synth
 from gridpact.community.read import read_community
 from gridpact.community.tariff import by_time_of_day, from_table
 from gridpact.errors import InputError
-from gridpact.market.centralised import centralised_optimum
-from gridpact.market.scenario import Scenario
+from gridpact.problem.centralised import centralised_optimum
+from gridpact.problem.scenario import Scenario
 
 
 @pytest.fixture

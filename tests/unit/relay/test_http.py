@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 
 import pytest
-from chain.synthetic import Played, played, star
 
 from gridpact.chain.networks import Network
 from gridpact.chain.values import SignedSubmission
@@ -19,6 +18,7 @@ from gridpact.errors import InputError
 from gridpact.relay.client import RelayClient, RelayUnavailable
 from gridpact.relay.server import RelayServer
 from gridpact.relay.wire import MOST_BYTES
+from unit.chain.synthetic import Played, played, star
 
 SIGNED = SignedSubmission(1, (1,), b"", (0, 0, 0, 0), bytes(32), bytes(32))
 

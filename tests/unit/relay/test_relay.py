@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from chain.synthetic import Community, Played, played, star
 from waiting import until
 from web3.types import RPCEndpoint, TxReceipt
 
@@ -22,6 +21,7 @@ from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.errors import ChainError, ContractError
 from gridpact.relay.client import RelayClient, RelayUnavailable
 from gridpact.relay.server import RelayServer
+from unit.chain.synthetic import Community, Played, played, star
 
 WAIT = 20.0
 LONG = 1000.0

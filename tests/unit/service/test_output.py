@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import node_views
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import node_views
 from gridpact.service.health import Health, HealthServer
 from gridpact.service.logs import start_logging
 from gridpact.service.schedule import Schedule
@@ -171,8 +171,8 @@ def test_log_isOneLineAnEvent(kind: str) -> None:
     handler = start_logging(kind, lambda: {"node": 3, "round": 7}, stream)
     try:
         logging.getLogger("gridpact.service.loop").warning('a "word"\nand %s', "more")
-        logging.getLogger("gridpact.node").info("plain")
-        logging.getLogger("gridpact.node").debug("nobody hears it")
+        logging.getLogger("gridpact.node.node").info("plain")
+        logging.getLogger("gridpact.node.node").debug("nobody hears it")
     finally:
         logger.removeHandler(handler)
         logger.level, logger.propagate = before
@@ -183,4 +183,4 @@ def test_log_isOneLineAnEvent(kind: str) -> None:
         assert said["message"] == 'a "word" and more'
     else:
         assert 'level=warning from=service.loop node=3 round=7 message="a \\"word\\" and more"' in first
-        assert second.endswith("from=node node=3 round=7 message=plain")
+        assert second.endswith("from=node.node node=3 round=7 message=plain")

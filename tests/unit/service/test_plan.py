@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.admm.helpers import last_of
-from unit.service.helpers import HOUSEHOLD, OPERATOR, settings_of
 
-from gridpact.admm.memory import negotiate
-from gridpact.admm.parameters import Penalties
 from gridpact.community.model import CommunityDay, Prices
-from gridpact.market.baseline import baseline_net_kw
-from gridpact.market.coefficients import own_coefficients, trading_coefficients
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.market.view import node_views
+from gridpact.market.admm.memory import negotiate
+from gridpact.market.admm.parameters import Penalties
+from gridpact.problem.baseline import baseline_net_kw
+from gridpact.problem.coefficients import own_coefficients, trading_coefficients
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import node_views
 from gridpact.service.forecast import Forecast, NoForecast
 from gridpact.service.plan import own_partners, published_prices, view_of
+from unit.market.admm.helpers import last_of
+from unit.service.helpers import HOUSEHOLD, OPERATOR, settings_of
 
 DAY = "2026-11-22"
 LOAD = Forecast(DAY, {"load_kw": np.full(4, 0.5), "pv_kw": np.zeros(4)}, {})

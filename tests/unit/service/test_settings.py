@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from unit.service.helpers import FEEDER, HOUSEHOLD, OPERATOR, settings_of
 
 from gridpact.errors import InputError
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
 from gridpact.service.connection import fee_policy
 from gridpact.service.settings import read_settings
 from gridpact.service.template import NewNode, household_toml
+from unit.service.helpers import FEEDER, HOUSEHOLD, OPERATOR, settings_of
 
 
 def test_household_isRead(tmp_path: Path) -> None:

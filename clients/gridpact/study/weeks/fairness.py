@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridpact.community.model import Array
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.totals import Period
 
 NODE_PRICES, EQUAL, BASELINE = "G, by node prices", "G, equal parts", "G, by the baseline"

@@ -18,10 +18,10 @@ import numpy as np
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.read import Community
 from gridpact.errors import InexactRelaxationError, InfeasibleError, InputError, SolverError
-from gridpact.market.centralised import centralised_optimum
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.study.convergence import implemented_gaps
-from gridpact.study.day import IN_MEMORY, DayOutcome, failed_day, outcome_of_run, solve_day
+from gridpact.outcome.day import IN_MEMORY, DayOutcome, failed_day, outcome_of_run, solve_day
+from gridpact.problem.centralised import centralised_optimum
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.run.inmemory import implemented_gaps
 from gridpact.study.weeks.store import outcome_of
 
 ORDER = (Scenario.B, Scenario.G, Scenario.T, Scenario.TG)
@@ -40,7 +40,10 @@ SEASONS = {12: "December to February", 3: "March to May", 6: "June to August", 9
 REPORT_WEEKS = (6, 12), range(21, 29)
 """Months and days of the month of the report's two weeks."""
 
-COMPUTED_BY = ("admm", "market", "study/convergence.py", "study/day.py", "study/result.py", "study/indicators.py")
+COMPUTED_BY = (
+    *("grid", "market", "problem", "run/inmemory.py"),
+    *(f"outcome/{name}.py" for name in ("day", "result", "indicators")),
+)
 """The sources that a day's outcome depends on, within the package."""
 
 
@@ -103,7 +106,7 @@ class Order:
         settings = self.settings
         if self.chain == IN_MEMORY:
             return solve_day(self.community, self.scenario, settings.agreement)
-        from gridpact.run import RunSettings, run  # imports web3, which takes a second
+        from gridpact.run.onchain import RunSettings, run  # imports web3, which takes a second
 
         try:
             reference = centralised_optimum(self.community, self.scenario)

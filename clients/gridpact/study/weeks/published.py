@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
 
 SOURCE = "B-DER final report 2020, Tables 4 and 5"
 

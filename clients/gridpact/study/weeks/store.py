@@ -14,10 +14,10 @@ import numpy as np
 
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.study.day import DayOutcome, HouseholdDay
-from gridpact.study.indicators import Check
-from gridpact.study.result import RecordedTrade
+from gridpact.outcome.day import DayOutcome, HouseholdDay
+from gridpact.outcome.indicators import Check
+from gridpact.outcome.result import RecordedTrade
+from gridpact.problem.scenario import NetworkAgreement, Scenario
 
 FOLDER = "days"
 """Where a study or a what-if keeps what is finished, within its folder."""

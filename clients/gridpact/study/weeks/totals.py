@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gridpact.community.model import Array
 from gridpact.community.read import Community
-from gridpact.market.scenario import Scenario
-from gridpact.study.day import DayOutcome, HouseholdDay
-from gridpact.study.indicators import VOLTAGE_TOLERANCE_PU
+from gridpact.outcome.day import DayOutcome, HouseholdDay
+from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU
+from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.plan import ORDER, Settings, by_season, date_of, rows_of_days
 from gridpact.study.weeks.published import SUMMER, WINTER
 

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gridpact.community.model import Array, Household, Prices
-from gridpact.market.solving import LinearProgram
+from gridpact.problem.solving import LinearProgram
 
 
 class Recourse(Enum):

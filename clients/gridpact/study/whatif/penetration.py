@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gridpact.community.assigned import Device, Typical, has, with_share
 from gridpact.community.model import CommunityDay
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.whatif import sweep
 from gridpact.study.whatif.sweep import DayFigures, PointFigures

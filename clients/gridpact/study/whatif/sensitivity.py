@@ -16,7 +16,7 @@ import numpy as np
 from gridpact.community.assigned import with_battery_size, with_line_impedance
 from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import InfeasibleError
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.whatif import sweep, uncertainty
 from gridpact.study.whatif.delivery import Recourse

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InfeasibleError
-from gridpact.market.scenario import Scenario
-from gridpact.study.day import DayOutcome
-from gridpact.study.folder import publish
-from gridpact.study.plots import inline_svg, png, svg
-from gridpact.study.report import environment
-from gridpact.study.tables import Cell, csv_text, plain_fields
+from gridpact.outcome.day import DayOutcome
+from gridpact.problem.scenario import Scenario
+from gridpact.report.folder import publish
+from gridpact.report.plots import inline_svg, png, svg
+from gridpact.report.report import environment
+from gridpact.report.tables import Cell, csv_text, plain_fields
+from gridpact.report.weeks.words import failed_checks
 from gridpact.study.weeks.plan import Order, Settings
-from gridpact.study.weeks.words import failed_checks
 
 
 @dataclass(frozen=True)

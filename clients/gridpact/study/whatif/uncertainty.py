@@ -28,9 +28,9 @@ import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import InfeasibleError, InputError, SolverError
-from gridpact.market.powerflow import power_flow
-from gridpact.market.scenario import Scenario
-from gridpact.study.day import DayOutcome, by_magnitude
+from gridpact.grid.powerflow import power_flow
+from gridpact.outcome.day import DayOutcome, by_magnitude
+from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, by_baseline, equal_parts
 from gridpact.study.weeks.plan import fingerprint
 from gridpact.study.weeks.play import Tally, play

@@ -11,8 +11,9 @@ import pytest
 from gridpact.chain import networks
 from gridpact.chain.transport import connect
 from gridpact.cli import main
-from gridpact.market.scenario import Scenario
-from gridpact.study.weeks import page, store
+from gridpact.problem.scenario import Scenario
+from gridpact.report.weeks import page
+from gridpact.study.weeks import store
 from gridpact.study.weeks.plan import Order, Trace
 
 from .conftest import SUMMER_DAY, two_days

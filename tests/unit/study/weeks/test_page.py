@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridpact.market.scenario import Scenario
-from gridpact.study.plots import svg
-from gridpact.study.weeks.page import households_page, number, page, write_study
+from gridpact.problem.scenario import Scenario
+from gridpact.report.plots import svg
+from gridpact.report.weeks.page import households_page, number, page, write_study
+from gridpact.report.weeks.plots import PLOTS, plots_of
+from gridpact.report.weeks.tables import CSV_FILES, put_tables
+from gridpact.report.weeks.words import answers, captions
 from gridpact.study.weeks.plan import Settings
-from gridpact.study.weeks.plots import PLOTS, plots_of
-from gridpact.study.weeks.tables import CSV_FILES, put_tables
 from gridpact.study.weeks.totals import Study
-from gridpact.study.weeks.words import answers, captions
+from unit.report.test_report import HOSTILE, Page
 
-from ..test_report import HOSTILE, Page
 from .conftest import SUMMER_DAY, WINTER_DAY
 
 

@@ -14,8 +14,8 @@ import pytest
 from gridpact.community.model import CommunityDay, Prices
 from gridpact.community.read import Community, read_community
 from gridpact.errors import InputError
-from gridpact.market.scenario import NetworkAgreement, Scenario
-from gridpact.study.day import DayOutcome
+from gridpact.outcome.day import DayOutcome
+from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.study.weeks.plan import Order, Settings, Trace, by_season, chosen_days, orders, rows_of_days, traces
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import kept, to_fields

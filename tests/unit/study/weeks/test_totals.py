@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gridpact.market.scenario import Scenario
-from gridpact.study.result import RecordedTrade
+from gridpact.outcome.result import RecordedTrade
+from gridpact.problem.scenario import Scenario
+from gridpact.report.weeks.tables import economic_lines, energy_lines
+from gridpact.report.weeks.words import answers, change, differences, failed_checks, why
 from gridpact.study.weeks.fairness import by_baseline, equal_parts, sharings
 from gridpact.study.weeks.published import SUMMER, TABLES, WINTER
-from gridpact.study.weeks.tables import economic_lines, energy_lines
 from gridpact.study.weeks.totals import Study, Totals, bought_kw, passed_kw, peak_steps
-from gridpact.study.weeks.words import answers, change, differences, failed_checks, why
 
 from .conftest import SUMMER_DAY, WINTER_DAY
 

@@ -8,7 +8,7 @@ import pytest
 
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
 from gridpact.study.whatif.penetration import Mix, Penetration
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity

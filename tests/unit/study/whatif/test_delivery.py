@@ -8,9 +8,9 @@ import pytest
 
 from gridpact.community.model import Array, Battery, CommunityDay, ElectricCar, Household, Prices
 from gridpact.community.read import read_community
-from gridpact.market.constraints import devices, flat, supply_contract
-from gridpact.market.scenario import Scenario
-from gridpact.study.day import DayOutcome, solve_day
+from gridpact.outcome.day import DayOutcome, solve_day
+from gridpact.problem.constraints import devices, flat, supply_contract
+from gridpact.problem.scenario import Scenario
 from gridpact.study.whatif.delivery import Actual, Recourse, Terms, deliver
 
 PRICES = Prices(np.array([0.2, 0.4, 0.2, 0.4]), 0.5)

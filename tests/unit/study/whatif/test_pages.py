@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from gridpact.errors import InputError
-from gridpact.market.scenario import Scenario
+from gridpact.problem.scenario import Scenario
+from gridpact.report.whatif.pages import penetration_page, sensitivity_page, uncertainty_page
 from gridpact.study.whatif.delivery import Recourse
-from gridpact.study.whatif.pages import penetration_page, sensitivity_page, uncertainty_page
 from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Sensitivity
 from gridpact.study.whatif.sweep import Page, PointFigures, number, percent_text, write_page

@@ -11,9 +11,9 @@ import pytest
 from gridpact.community.assigned import Device, has
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InfeasibleError, InputError
-from gridpact.market.centralised import centralised_optimum
-from gridpact.market.scenario import Scenario
-from gridpact.study.day import solve_day
+from gridpact.outcome.day import solve_day
+from gridpact.problem.centralised import centralised_optimum
+from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif import penetration, sensitivity, uncertainty

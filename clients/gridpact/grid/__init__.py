@@ -1,0 +1,1 @@
+"""The network: how currents flow, and what it allows."""

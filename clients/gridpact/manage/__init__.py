@@ -1,0 +1,1 @@
+"""The manager's, the supplier's and the metering account's side."""

@@ -1,0 +1,206 @@
+"""What the contracts of a community are deployed with: from a file of parameters, or derived from the community."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from gridpact.chain.contract import checked_address
+from gridpact.chain.deploy import Sender, Told, deploy_contracts
+from gridpact.chain.inspection import check_token, inspect_deployment
+from gridpact.chain.profiles import Profile
+from gridpact.chain.record import Record
+from gridpact.chain.unfinished import Unfinished
+from gridpact.chain.values import Setting, Theta
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import Community
+from gridpact.errors import InputError
+from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.problem.baseline import baseline_net_kw
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import NodeView, node_views
+from gridpact.service.plan import own_partners
+
+MOST_ITERATIONS = 200
+MAX_MISSES = 3
+
+STANDARD = "standard"
+"""Stands for the network's own test stablecoin."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The constants of a deployment. Roles that are None are the manager's, or a test token."""
+
+    theta: Theta
+    setting: Setting
+    token: str | None = None  # address, or STANDARD
+    supplier: str | None = None
+    metering: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("token", "supplier", "metering"):
+            value = getattr(self, name)
+            if value is None or (name == "token" and value == STANDARD):
+                continue
+            try:
+                object.__setattr__(self, name, checked_address(value))
+            except InputError as error:
+                raise InputError(f"The {name} of the deployment: {error}") from error
+
+    def with_roles(self, token: str | None, supplier: str | None, metering: str | None) -> Parameters:
+        """The same with other roles, where they are given."""
+        return replace(
+            self,
+            token=token or self.token,
+            supplier=supplier or self.supplier,
+            metering=metering or self.metering,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Parameters:
+        """Reads `deploy/parameters/<name>.json`.
+
+        Raises:
+            InputError: it says what is wrong with it.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"There are no parameters at {path}: write them (deploy/parameters/README.md), or derive them from a"
+                " community file with --community."
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"The parameters {path} cannot be read ({error}): check the path.") from error
+        except ValueError as error:
+            raise InputError(f"The parameters {path} are not valid JSON ({error}): correct the file.") from error
+        if not isinstance(values, dict):
+            raise InputError(f"The parameters {path} are not a JSON object: see deploy/parameters/README.md.")
+        known = {field.name for field in fields(cls)}
+        for name in sorted(known - values.keys()):
+            raise InputError(f"{path} lacks '{name}': see deploy/parameters/README.md.")
+        for name in sorted(values.keys() - known):
+            raise InputError(f"{path} has '{name}', which is no parameter: see deploy/parameters/README.md.")
+        theta = Theta(**_numbers(values["theta"], Theta, path, "theta"))
+        setting = Setting(**_numbers(values["setting"], Setting, path, "setting"))
+        return cls(theta, setting, *(values[name] for name in ("token", "supplier", "metering")))
+
+    @classmethod
+    def of_community(
+        cls,
+        community: Community,
+        phase_seconds: int,
+        scenario: Scenario = Scenario.TG,
+        agreement: NetworkAgreement = NetworkAgreement.DSO,
+        max_misses: int = MAX_MISSES,
+    ) -> Parameters:
+        """Derived by the rules of `admm.parameters`. theta holds for ever: rho and phi are those of the day whose rho
+        is the median, and the limits are the lowest of all days of the community.
+        """
+        resolution = Resolution()
+        penalties, limits = [], []
+        for name in community.days:
+            day = community.on(name)
+            net_kw, views = baseline_net_kw(day), node_views(day, scenario, agreement)
+            penalties.append(Penalties.of_community(day, net_kw))
+            limits.append(Tolerances.of([_as_service(view, day) for view in views], net_kw).limits_w)
+        middle = sorted(penalties, key=lambda item: item.rho)[len(penalties) // 2]
+        eps = Tolerances(*map(min, zip(*limits, strict=True))).on_chain(resolution)
+        theta = Theta(len(views), *middle.on_chain(), *eps, MOST_ITERATIONS)
+        step_seconds = round(3600 * day.step_hours)
+        setting = Setting(day.steps, step_seconds, *resolution.on_chain(), phase_seconds, max_misses)
+        return cls(theta, setting)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `read` takes it."""
+        return asdict(self)
+
+
+def _as_service(view: NodeView, community: CommunityDay) -> NodeView:
+    """The bids of a household's service to the partners that it has in the community. It does not know at which steps
+    the others can use a trade, so it has more of them, and the limits are the lower."""
+    if view.household is None or not view.partners:
+        return view
+    nodes = [partner.node for partner in view.partners]
+    bids = own_partners(nodes, -view.household.net_load_kw, community.prices, community.trading_coefficient)
+    return replace(view, partners=bids)
+
+
+def carry_out(
+    account: Sender,
+    parameters: Parameters,
+    profile: Profile,
+    told: Told | None = None,
+    out: Path | None = None,
+) -> Record:
+    """Deploys the contracts, checks what then stands on the chain, and returns the record.
+
+    Args:
+        out: where the record is written. Until it is, the deployment is noted beside it, and gone on with when it is
+            carried out again with the same account and parameters.
+
+    Raises:
+        InputError: a role or the token is missing, or another deployment was begun for this record.
+        ChainError: the chain failed, or has something else than was compiled.
+    """
+    supplier, metering = roles_of(parameters, profile, account.address)
+    token = token_of(parameters, profile)
+    if token is not None:
+        check_token(account.web3, token)
+    unfinished = None if out is None else unfinished_at(out, account, parameters, profile)
+    record = deploy_contracts(
+        account, parameters.theta, parameters.setting, profile.name, supplier, metering, token, told, unfinished
+    )
+    inspect_deployment(account.web3, record)
+    if out is not None and unfinished is not None:
+        record.write(out)
+        unfinished.forget()
+    return record
+
+
+def unfinished_at(out: Path, account: Sender, parameters: Parameters, profile: Profile) -> Unfinished:
+    """What was sent of the deployment whose record is going to be written, before it was interrupted.
+
+    Raises:
+        InputError: another deployment was begun for this record.
+    """
+    return Unfinished.of(out, account.web3, account.address, parameters.as_json(), lasting=not profile.local)
+
+
+def roles_of(parameters: Parameters, profile: Profile, manager: str) -> tuple[str, str]:
+    """Supplier and metering account; on this machine the manager's account, where none is given."""
+    for name in ("supplier", "metering"):
+        if getattr(parameters, name) is None and not profile.local:
+            raise InputError(
+                f"The parameters name no {name} account, which the network {profile.name} needs: give --{name} ADDRESS."
+            )
+    return parameters.supplier or manager, parameters.metering or manager
+
+
+def token_of(parameters: Parameters, profile: Profile) -> str | None:
+    """The address of the token that pays; None: a test token is deployed."""
+    if parameters.token != STANDARD:
+        return parameters.token
+    if profile.token is None:
+        raise InputError(
+            f"No euro test stablecoin of the network {profile.name} is known: give the address of a token, or none,"
+            " which deploys a test token."
+        )
+    return profile.token
+
+
+def _numbers(given: Any, kind: type[Theta] | type[Setting], path: Path, name: str) -> Mapping[str, int]:
+    known = [field.name for field in fields(kind)]
+    if not isinstance(given, dict):
+        raise InputError(f"In {path} '{name}' must be an object: see deploy/parameters/README.md.")
+    for wrong in sorted(set(known) ^ given.keys()):
+        verb = "lacks" if wrong in known else "has the unknown"
+        raise InputError(f"In {path} '{name}' {verb} '{wrong}': see deploy/parameters/README.md.")
+    for key, value in given.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise InputError(f"In {path} '{name}.{key}' must be a whole number of at least 0, not {value!r}.")
+    return {key: given[key] for key in known}

@@ -1,0 +1,1 @@
+"""Consensus ADMM: agents, what they hold together, integers on the chain."""

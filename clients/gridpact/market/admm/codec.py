@@ -1,0 +1,142 @@
+"""Integers on the chain: copies packed into lanes, bids, and the books that say what bids refer to.
+
+Layout of `IVirtualAggregator` and `Lanes.sol`: a block of T scalars takes ceil(T / 12) words; lane t stands in word
+t // 12 at bit 21 (t % 12). A copy is stored with a bias, so that words add up as whole numbers without borrowing:
+P and Q copies take 20 bits (bias 2^19), V copies 16 bits (bias 2^15). A sum carries the bias once for every copy in it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from gridpact.community.model import Feeder
+from gridpact.errors import InputError
+from gridpact.market.admm.assembly import Assembly, Book, Integers
+from gridpact.problem.blocks import Block, Kind
+from gridpact.problem.view import NodeView
+
+LANES = 12
+LANE_BITS = 21
+_LANE_MASK = (1 << LANE_BITS) - 1
+_BIAS = {Kind.P: 1 << 19, Kind.Q: 1 << 19, Kind.V: 1 << 15}
+BID_LIMIT = 2**15 - 1
+
+
+def words_of_block(steps: int) -> int:
+    """Number of 256-bit words of one block."""
+    return -(-steps // LANES)
+
+
+def encode_copies(blocks: Sequence[Block], copies: Integers) -> list[int]:
+    """Packs copies, (blocks, T) in resolution units, into words.
+
+    Raises:
+        InputError: a copy does not fit its lane; a coarser resolution is needed.
+    """
+    words: list[int] = []
+    for block, lanes in zip(blocks, copies, strict=True):
+        bias = _BIAS[block.kind]
+        biased = [int(lane) + bias for lane in lanes]
+        for t, lane in enumerate(biased):
+            if not 0 <= lane < 2 * bias:
+                raise InputError(
+                    f"{block.kind.name} of node {block.node} at step {t} is {lane - bias} resolution units, more than "
+                    f"the {bias - 1} that fit on the chain: deploy with a coarser resolution"
+                )
+        for start in range(0, len(biased), LANES):
+            words.append(sum(lane << LANE_BITS * k for k, lane in enumerate(biased[start : start + LANES])))
+    return words
+
+
+def decode_copies(blocks: Sequence[Block], words: Sequence[int], steps: int) -> Integers:
+    """Unpacks copies, (blocks, T), one of each block: the inverse of `encode_copies`."""
+    return _decode(blocks, words, steps, [1] * len(blocks))
+
+
+def decode_sums(assembly: Assembly, words: Sequence[int], present: frozenset[int]) -> dict[Block, Integers]:
+    """Unpacks the sums of a closed iteration, (T,) each; zero where no copy arrived."""
+    counts = [assembly.count(block, present) for block in assembly.all_blocks]
+    lanes = _decode(assembly.all_blocks, words, assembly.steps, counts)
+    return dict(zip(assembly.all_blocks, lanes, strict=True))
+
+
+def _decode(blocks: Sequence[Block], words: Sequence[int], steps: int, counts: Sequence[int]) -> Integers:
+    """Takes the bias off once for each copy that is in a block."""
+    per_block = words_of_block(steps)
+    result = np.zeros((len(blocks), steps), dtype=np.int64)
+    for row, (block, count) in enumerate(zip(blocks, counts, strict=True)):
+        own = words[row * per_block : (row + 1) * per_block]
+        lanes = [own[t // LANES] >> LANE_BITS * (t % LANES) & _LANE_MASK for t in range(steps)]
+        result[row] = np.array(lanes, dtype=np.int64) - count * _BIAS[block.kind]
+    return result
+
+
+def encode_bids(bids: Integers) -> bytes:
+    """Two bytes a bid, signed, big-endian.
+
+    Raises:
+        InputError: a bid does not fit.
+    """
+    if len(bids) and np.abs(bids).max() > BID_LIMIT:
+        raise InputError(
+            f"a bid of {int(np.abs(bids).max())} resolution units is more than the {BID_LIMIT} that fit on the chain: "
+            "deploy with a coarser power resolution"
+        )
+    return bids.astype(">i2").tobytes()
+
+
+def decode_bids(data: bytes) -> Integers:
+    return np.frombuffer(data, dtype=">i2").astype(np.int64)
+
+
+def book_of(view: NodeView) -> Book:
+    return {partner.node: partner.steps for partner in view.partners}
+
+
+def encode_book(book: Book) -> bytes:
+    """For each partner: its node, the number of steps, the steps; one byte each."""
+    return b"".join(bytes((node, len(steps), *steps)) for node, steps in book.items())
+
+
+def decode_book(data: bytes) -> Book:
+    """The inverse of `encode_book`, whatever was declared: a book ends before the first entry that is not whole, or
+    whose partner is not above the one before. The contracts read it so, see `Books`."""
+    book: dict[int, tuple[int, ...]] = {}
+    at, last = 0, -1
+    while at + 2 <= len(data):
+        node, count = data[at], data[at + 1]
+        if node <= last or at + 2 + count > len(data):
+            break
+        book[node] = tuple(data[at + 2 : at + 2 + count])
+        at, last = at + 2 + count, node
+    return book
+
+
+FEEDER_HEADER = struct.Struct(">III")
+"""Nominal voltage in mV, line to line; lowest and highest voltage, 1e-6 p.u."""
+
+FEEDER_LINE = struct.Struct(">BBII")
+"""Node, parent, resistance and reactance in micro-ohm."""
+
+
+def encode_feeder(feeder: Feeder) -> bytes:
+    """The limits that the grid operator's node publishes as its book; lines from the root outwards.
+
+    Raises:
+        InputError: a figure does not fit.
+    """
+    lines = sorted(feeder.lines, key=lambda line: feeder.depth[line.node])
+    try:
+        return FEEDER_HEADER.pack(
+            round(feeder.nominal_voltage_v * 1e3),
+            round(feeder.voltage_min_pu * 1e6),
+            round(feeder.voltage_max_pu * 1e6),
+        ) + b"".join(
+            FEEDER_LINE.pack(line.node, line.parent, round(line.resistance_ohm * 1e6), round(line.reactance_ohm * 1e6))
+            for line in lines
+        )
+    except struct.error as error:
+        raise InputError(f"the feeder does not fit the form in which it is published: {error}") from None

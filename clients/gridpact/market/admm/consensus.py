@@ -1,0 +1,219 @@
+"""Agreement on the network: consensus z and duals y of one node, eqs. (16b), (16c), (23) and (24b).
+
+Two forms (see `NetworkAgreement`), one interface:
+
+- `NeighbourConsensus`, the report's: z is the average of the copies, all nodes solve at the same time.
+- `StarMember` and `StarCentre`: the households solve, the grid operator's node hears their sums and answers with the
+  nearest injections that the network can carry, and its answer is z. Two blocks that take turns converge in about half
+  the iterations of two blocks that are averaged, and z always keeps the network's limits.
+
+Whatever two nodes must know alike is computed from public integers by the same operations in the same order, so it is
+bit-identical at both, and after a restart. Where a node or its counterpart was absent, z and y stay as they were.
+Arrays over coupling variables have shape (blocks, T).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gridpact.community.model import Array
+from gridpact.market.admm.assembly import Integers, Mask
+from gridpact.market.admm.parameters import Balancing, Penalties, Resolution
+from gridpact.problem.blocks import Kind, blocks
+from gridpact.problem.scenario import NetworkAgreement
+from gridpact.problem.view import NodeView
+
+
+def consensus_of(view: NodeView, penalties: Penalties, resolution: Resolution) -> Consensus:
+    """The form of consensus that a node takes part in."""
+    if not view.scenario.has_network or view.agreement is NetworkAgreement.NEIGHBOURS:
+        return NeighbourConsensus(view, penalties, resolution)
+    return (StarCentre if view.is_root else StarMember)(view, penalties, resolution)
+
+
+class Consensus:
+    """What a node and those it shares variables with have agreed on so far.
+
+    Attributes:
+        value: z, kW, kvar, or p.u. squared less 1.
+        dual: y, currency per unit of z.
+        rho: its penalty, currency per unit of z squared.
+    """
+
+    answers_others = False
+    """Whether this node waits for the sums of all others before it solves."""
+
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        self.view = view
+        self.blocks = blocks(view.node, view.parent, view.children, view.depth)
+        self.rho: Array = np.repeat(penalties.of_blocks(view)[:, None], view.steps, axis=1)
+        self.unit = np.array([resolution.of(block.kind) for block in self.blocks])[:, None]
+        self.value: Array = np.zeros((len(self.blocks), view.steps))
+        self.dual: Array = np.zeros((len(self.blocks), view.steps))
+
+    def linear(self, relaxation: float) -> Array:
+        """Linear term a of the x-step: a . x + rho/2 x . x is y . (x - z) + rho/2 |x - z|^2 up to a constant.
+
+        Args:
+            relaxation: alpha of this iteration, see `relaxation_at`.
+        """
+        return self.dual - self.rho * self.value
+
+    def to_integers(self, copies: Array) -> Integers:
+        """Copies in resolution units, rounded to the nearest: what goes on the chain."""
+        integers: Integers = np.rint(copies / self.unit).astype(np.int64)
+        return integers
+
+    def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
+        """Takes in the sums of a closed iteration in which this node was present.
+
+        Args:
+            own: what this node submitted.
+            sums: sums of all copies of its blocks, the node's own included.
+            counts: how many copies are in each sum, (blocks,).
+            relaxation: alpha of the iteration.
+        """
+        raise NotImplementedError
+
+
+class NeighbourConsensus(Consensus):
+    """General-form consensus between neighbours, over-relaxed.
+
+    In G, y of an active power starts at 0.75 kappa, between feed-in and import: minus at the line's own node, which
+    sends it, plus at the parent, which receives it.
+    """
+
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        super().__init__(view, penalties, resolution)
+        if not view.scenario.has_contracts:
+            worth = 0.75 * view.step_hours * view.prices.import_price
+            for row, block in enumerate(self.blocks):
+                if block.kind is Kind.P:
+                    self.dual[row] = -worth if block.node == view.node else worth
+
+    def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
+        before, counted = self.value, counts[:, None] >= 2
+        mean = sums / np.maximum(counts, 1)[:, None] * self.unit
+        relaxed = relaxation * (own * self.unit) + (1 - relaxation) * before
+        value = relaxation * mean + (1 - relaxation) * before  # (23)
+        self.dual = np.where(counted, self.dual + self.rho * (relaxed - value), self.dual)  # (24b)
+        self.value = np.where(counted, value, before)
+
+
+class _Star(Consensus):
+    """What a household and the grid operator's node do alike: y <- y + rho (x_relaxed - z).
+
+    x is the household's wish, z the operator's answer. The dual here is the household's; the operator's is its
+    negative. Before the first answer there is no z to relax towards, and y is set by `_first_dual` from x.
+
+    Both balance rho, for each household and step, by the residuals of the two between them (see `Balancing`).
+    """
+
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        super().__init__(view, penalties, resolution)
+        self.heard: Mask = np.zeros((len(self.blocks), 1), dtype=bool)  # blocks with a first wish and answer
+        self._most = self.rho
+        self._balancing = Balancing.of(view)
+        self.rho = self._balancing.least * self._most
+        self._apart: Array = np.zeros_like(self.value)  # x - z, and the change of z, of the iteration before
+        self._moved: Array = np.zeros_like(self.value)
+
+    def _first_dual(self, wishes: Array) -> Array:
+        """y to begin with: in G an injection is worth the price that it saves or earns at node 0, else nothing."""
+        dual = np.zeros_like(wishes)
+        if not self.view.scenario.has_contracts:
+            prices = self.view.prices
+            worth = np.where(wishes[0::2] < 0, prices.import_price, prices.feed_in_price)
+            dual[0::2] = -self.view.step_hours * worth
+        return dual
+
+    def _relaxed(self, wishes: Array, relaxation: float) -> Array:
+        return np.where(self.heard, relaxation * wishes + (1 - relaxation) * self.value, wishes)
+
+    def _take(self, wishes: Array, answers: Array, counted: Mask, relaxation: float) -> None:
+        """Dual update where both the wish and the answer arrived."""
+        dual = np.where(self.heard, self.dual, self._first_dual(wishes))
+        dual = dual + self.rho * (self._relaxed(wishes, relaxation) - answers)
+        self.dual = np.where(counted, dual, self.dual)
+        apart, moved = wishes - answers, answers - self.value
+        balanced = self._balanced((apart + self._apart) / 2, (moved + self._moved) / 2)
+        self.rho = np.where(counted & self.heard, balanced, self.rho)
+        self._apart = np.where(counted & self.heard, apart, self._apart)
+        self._moved = np.where(counted & self.heard, moved, self._moved)
+        self.value = np.where(counted, answers, self.value)
+        self.heard = self.heard | counted
+
+    def _balanced(self, apart: Array, moved: Array) -> Array:
+        """rho for the next iteration, from x - z and the change of z."""
+        by, level = self._balancing, self.rho / self._most
+
+        def size(change: Array) -> Array:
+            """Of P and Q of a household together, resolution units, repeated for both."""
+            squares = ((change / self.unit) ** 2).reshape(-1, 2, change.shape[1]).sum(axis=1)
+            return np.repeat(np.sqrt(squares), 2, axis=0)
+
+        primal, dual = size(apart), size(moved)
+        more = (primal > by.apart * level * dual) & (primal > by.smallest)
+        less = (level * dual > by.apart * primal) & (dual >= by.smallest)
+        level = np.where(more, level * by.factor, np.where(less, level / by.factor, level))
+        return np.clip(level, by.least, by.most) * self._most
+
+
+class StarMember(_Star):
+    """A household in the star. It starts from what it would do on its own."""
+
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        super().__init__(view, penalties, resolution)
+        assert view.household is not None
+        self.value = np.stack([-view.household.net_load_kw, -view.household.load_kvar])
+        self.dual = self._first_dual(self.value)
+
+    def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
+        self._take(own * self.unit, (sums - own) * self.unit, counts[:, None] == 2, relaxation)
+
+
+class StarCentre(_Star):
+    """The grid operator's node: hears the wishes, then answers."""
+
+    answers_others = True
+
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        super().__init__(view, penalties, resolution)
+        self._alone: Array = np.zeros((len(self.blocks), view.steps))  # first wishes
+        self._known: Mask = np.zeros((len(self.blocks), 1), dtype=bool)
+
+    def hear(self, wishes: Integers, present: Mask) -> None:
+        """Takes the households' copies of the open iteration. Who is absent is taken to do what was answered to it
+        last.
+
+        Args:
+            wishes: sums before this node's own submission, (blocks, T).
+            present: whether the copy is there, (blocks,).
+        """
+        self.wishes = np.where(present[:, None], wishes * self.unit, self.value)
+        self._learn(wishes * self.unit, present[:, None])
+
+    def linear(self, relaxation: float) -> Array:
+        """The operator minimises g(z) - y . z + rho/2 |x_relaxed - z|^2."""
+        dual = np.where(self.heard, self.dual, self._first_dual(self.wishes))
+        return -dual - self.rho * self._relaxed(self.wishes, relaxation)
+
+    def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
+        wishes, both = (sums - own) * self.unit, counts[:, None] == 2
+        self._learn(wishes, both)
+        self._take(wishes, own * self.unit, both, relaxation)
+
+    def _learn(self, wishes: Array, present: Mask) -> None:
+        """Keeps the first wish of each household: what it would do on its own."""
+        self._alone = np.where(present & ~self._known, wishes, self._alone)
+        self._known = self._known | present
+
+    def expected(self, node: int | None) -> Array:
+        """P and Q, (2, T), that a household without agreement is taken to draw: its first wish, which it made on its
+        own; of one that was never heard, the average of the others'. It falls back on a plan that nobody else knows."""
+        first, known = self._alone.reshape(-1, 2, self.view.steps), self._known[0::2, 0]
+        for row, block in enumerate(self.blocks[0::2]):
+            if block.node == node and known[row]:
+                expected: Array = first[row]
+                return expected
+        return np.mean(first[known], axis=0) if known.any() else np.zeros((2, self.view.steps))

@@ -1,0 +1,106 @@
+"""The same negotiation in one process and without a chain: for studies, for tests, and as the chain's counterpart."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridpact.market.admm.agent import Agent, Submission
+from gridpact.market.admm.assembly import Assembly, Closing, Integers
+from gridpact.market.admm.parameters import Penalties, Resolution
+from gridpact.market.admm.residuals import NO_RESIDUALS, Residuals
+from gridpact.problem.blocks import Block
+from gridpact.problem.view import NodeView
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """Where all nodes stand after an iteration."""
+
+    iteration: int
+    agents: dict[int, Agent]  # by node
+    submissions: dict[int, Submission]  # by node, of those that were present
+    closing: Closing
+    residuals: Residuals  # of this iteration, all nodes that are not out
+    scalars: tuple[int, int]  # number of copies of the network, and of bids: what the RMS divides by
+
+
+Absence = Callable[[int], frozenset[int]]
+"""Who is absent in an iteration."""
+
+
+class Round:
+    """A round of one contract in memory, with all its nodes.
+
+    Args:
+        most_misses: how often a node may be silent before it is out of the round, as the contract has it.
+    """
+
+    def __init__(
+        self, views: Sequence[NodeView], penalties: Penalties, resolution: Resolution, most_misses: int = 2
+    ) -> None:
+        self.assembly = Assembly.of_views(views)
+        self.agents = {view.node: Agent(view, self.assembly, penalties, resolution) for view in views}
+        self._in_turn = sorted(self.agents.values(), key=lambda agent: agent.consensus.answers_others)  # operator last
+        self._most_misses = most_misses
+        self._misses = dict.fromkeys(self.agents, 0)
+        self._gone: frozenset[int] = frozenset()
+        self._claimed = dict.fromkeys(self.agents, NO_RESIDUALS)  # about the iteration before
+        self._iteration = 0
+
+    def iterate(self, missing: frozenset[int] = frozenset(), given: Mapping[int, Submission] | None = None) -> Iterate:
+        """Runs the six steps once.
+
+        Args:
+            missing: who is silent.
+            given: submissions of nodes that solve elsewhere.
+        """
+        self._iteration += 1
+        missing -= self._gone
+        sums: dict[Block, Integers] = {}
+        submissions: dict[int, Submission] = {}
+        for agent in self._in_turn:
+            node = agent.view.node
+            if node in self._gone | missing:
+                continue
+            submission = submissions[node] = given[node] if given and node in given else agent.solve(sums)
+            for block, lanes in zip(agent.blocks, submission.copies, strict=True):
+                sums[block] = sums[block] + lanes if block in sums else lanes
+        for node in missing:
+            self._misses[node] += 1
+        self._gone |= {node for node in missing if self._misses[node] >= self._most_misses}
+        nothing = np.zeros(self.assembly.steps, dtype=np.int64)
+        closing = Closing(
+            self._iteration,
+            frozenset(submissions),
+            sum((self._claimed[node] for node in submissions), NO_RESIDUALS).as_tuple(),
+            {block: sums.get(block, nothing) for block in self.assembly.all_blocks},
+            {node: submission.bids for node, submission in submissions.items()},
+            self._gone,
+        )
+        for node, agent in self.agents.items():
+            agent.take_in(closing, submissions[node].copies if node in submissions else None)
+        claimed = self._claimed = {node: agent.residuals for node, agent in self.agents.items()}
+        total = sum((claimed[node] for node in self.agents.keys() - self._gone), NO_RESIDUALS)
+        return Iterate(self._iteration, self.agents, submissions, closing, total, self.assembly.scalars(self._gone))
+
+
+def negotiate(
+    views: Sequence[NodeView],
+    penalties: Penalties,
+    resolution: Resolution | None = None,
+    absent: Absence = lambda iteration: frozenset(),
+    most_misses: int = 2,
+) -> Iterator[Iterate]:
+    """Runs the six steps for all nodes, one iterate after the other, for as long as it is asked.
+
+    Args:
+        absent: who is silent in an iteration, and
+        most_misses: for how often before it is out of the round, as the contract has it.
+    """
+    round_ = Round(views, penalties, resolution or Resolution(), most_misses)
+    for iteration in itertools.count(1):
+        yield round_.iterate(absent(iteration))

@@ -1,0 +1,93 @@
+"""Residuals of one node in an iteration, eq. (17) a node: functions of public integers, as `IVirtualAggregator` has it.
+
+Whoever reads the chain can compute everybody's, so a node that lies about its own can be proved false.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridpact.market.admm.assembly import Assembly, Bids, Closing, Integers
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Sums of squares in resolution units squared, of one node or of all: they add up."""
+
+    primal_grid: int  # sum (x - z)^2
+    dual_grid: int  # sum (z - z')^2, once a copy
+    primal_trade: int  # sum (d_ij + d_ji)^2
+    dual_trade: int  # sum (z_ij - z_ij')^2
+
+    def as_tuple(self) -> tuple[int, int, int, int]:
+        return self.primal_grid, self.dual_grid, self.primal_trade, self.dual_trade
+
+    def __add__(self, other: Residuals) -> Residuals:
+        return Residuals(
+            self.primal_grid + other.primal_grid,
+            self.dual_grid + other.dual_grid,
+            self.primal_trade + other.primal_trade,
+            self.dual_trade + other.dual_trade,
+        )
+
+
+NO_RESIDUALS = Residuals(0, 0, 0, 0)
+
+
+def residuals_of(assembly: Assembly, node: int, copies: Integers, now: Closing, before: Closing | None) -> Residuals:
+    """Residuals of a node for an iteration.
+
+    z of a block is the average of its copies, z_ij = (d_ij - d_ji)/2; each counts where both sides were present, and
+    the change is from zero where it did not count in the iteration before.
+
+    Args:
+        copies: the node's submission, (blocks, T); not read where it was not present.
+        now, before: the iteration and the one before it; None where there is none.
+    """
+    primal, dual = _trade_squares(assembly.bids(now, node), None if before is None else assembly.bids(before, node))
+    return Residuals(
+        *grid_residuals(assembly, node, copies, now, before), int(np.sum(primal)), _divided_up(int(np.sum(dual)), 4)
+    )
+
+
+def grid_residuals(
+    assembly: Assembly, node: int, copies: Integers, now: Closing, before: Closing | None
+) -> tuple[int, int]:
+    """Primal and dual residual of the network agreement, see `residuals_of`."""
+    primal = dual = 0
+    if node not in now.present:
+        return primal, dual
+    for block, x in zip(assembly.blocks(node), copies, strict=True):
+        count, s = assembly.count(block, now.present), now.sums[block]
+        if count < 2:
+            continue
+        count_before, s_before = 1, np.zeros_like(s)
+        if before is not None and node in before.present and assembly.count(block, before.present) >= 2:
+            count_before, s_before = assembly.count(block, before.present), before.sums[block]
+        primal += _divided_up(_squares(count * x - s), count**2)
+        dual += _divided_up(_squares(count_before * s - count * s_before), (count * count_before) ** 2)
+    return primal, dual
+
+
+def trade_residuals(assembly: Assembly, now: Closing, before: Closing | None) -> dict[int, tuple[int, int]]:
+    """Primal and dual residual of the trades, see `residuals_of`, of all nodes: from the bids alone."""
+    squares = _trade_squares(assembly.bids(now), None if before is None else assembly.bids(before))
+    primal, dual = map(assembly.by_node, squares)
+    return {node: (primal[node], _divided_up(dual[node], 4)) for node in primal}
+
+
+def _trade_squares(now: Bids, before: Bids | None) -> tuple[Integers, Integers]:
+    """What the primal residual adds up, and four times what the dual does, (bids,) each."""
+    change = now.agreed if before is None else now.agreed - before.agreed
+    return now.mismatch**2, np.where(now.counted, change, 0) ** 2
+
+
+def _squares(values: Integers) -> int:
+    return int(np.sum(values**2))
+
+
+def _divided_up(numerator: int, denominator: int) -> int:
+    """Rounded up: no residual is reported smaller than it is."""
+    return -(-numerator // denominator)

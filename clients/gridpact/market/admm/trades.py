@@ -1,0 +1,136 @@
+"""Agreement on bilateral trades: consensus z_ij and price xi_ij of one household, eqs. (20), (21) and (24a).
+
+z_ij = (d_ij - d_ji)/2 and xi_ij <- xi_ij - phi/2 (d_ij + d_ji), over-relaxed. Both partners compute z and xi from the
+same public integers by the same operations, so their trades cancel and their prices are equal to the last bit. Where
+one of them was absent, z and xi stay as they were.
+
+What is left of the mismatch after some iterations is common to all pairs of a step: more is offered than wanted there,
+and each pair sees only its small share of it. So all households also see the sum. That D_i = sum_j d_ij adds up to zero
+over the community follows from the pairs' agreements; as a constraint of its own, in the exchange form of ADMM, it
+moves the prices of all pairs together: lambda is its price, m_i is D_i less the average of all D. A trade is paid at
+xi - lambda.
+
+Arrays over bids have shape (bids,): partners ascending, then steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gridpact.community.model import Array
+from gridpact.market.admm.assembly import Bids, Integers, Mask
+from gridpact.market.admm.parameters import POOL, Penalties, Resolution
+from gridpact.problem.view import NodeView
+
+WATT_HOUR = 3_600_000  # mW s
+
+
+class Trades:
+    """State of a household's trades in a round.
+
+    Attributes:
+        value: consensus z_ij, kW, positive where this household sells.
+        price: xi_ij, currency/kW over one step; the price per kWh is xi / dt. It starts at 0.75 kappa, between
+            feed-in and import, which both partners know.
+        agreed: d_ij - d_ji of the last iteration, twice the agreed trade in resolution units.
+        pool_price: lambda, currency/kW over one step, (T,): the same at all nodes.
+        pool_value: m, kW, (T,).
+    """
+
+    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+        self.view = view
+        self.phi = penalties.phi
+        self.pool_penalty = POOL * penalties.phi
+        self.unit = resolution.power_kw
+        self.value: Array = np.zeros(view.bid_count)
+        self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
+        self.price: Array = 0.75 * view.step_hours * view.prices.import_price[bid_steps(view)]
+        self.pool_price: Array = np.zeros(view.steps)
+        self.pool_value: Array = np.zeros(view.steps)
+
+    @property
+    def paid_price(self) -> Array:
+        """xi - lambda, what a trade is paid at, currency/kW over one step, (bids,)."""
+        return self.price - self.pool_price[bid_steps(self.view)]
+
+    @property
+    def energies_wh(self) -> Integers:
+        """The agreed trades as they are recorded, to the nearest Wh, halves away from zero, (bids,)."""
+        twice = self.agreed * (round(self.unit * 1e6) * round(self.view.step_hours * 3600))  # mW s
+        nearest: Integers = np.sign(twice) * ((np.abs(twice) + WATT_HOUR) // (2 * WATT_HOUR))
+        return nearest
+
+    @property
+    def recorded_kw(self) -> Array:
+        """The power of these trades, kW, (bids,)."""
+        return self.energies_wh / (1000 * self.view.step_hours)
+
+    def linear(self) -> Array:
+        """b = -xi - phi z, the linear term of the x-step."""
+        return -self.price - self.phi * self.value
+
+    def pool_linear(self) -> Array:
+        """c = lambda - pool m, that of the sums of trades, (T,)."""
+        return self.pool_price - self.pool_penalty * self.pool_value
+
+    def to_integers(self, bids_kw: Array) -> Integers:
+        """Bids in resolution units, rounded to the nearest: what goes on the chain."""
+        return np.rint(bids_kw / self.unit).astype(np.int64)
+
+    def update(self, bids: Bids, relaxation: float) -> None:
+        """Takes in the bids of a closed iteration in which this household was present.
+
+        Args:
+            bids: its own and the partners' to it.
+            relaxation: alpha of the iteration, the same for all households, see `relaxation_at`.
+        """
+        before = self.value
+        self.agreed = np.where(bids.counted, bids.agreed, self.agreed)
+        value = relaxation * (self.agreed / 2 * self.unit) + (1 - relaxation) * before
+        self.value = np.where(bids.counted, value, before)
+        self.price = self.price - self.phi * relaxation / 2 * (bids.mismatch * self.unit)  # (24a)
+
+    def balance(self, own: Integers | None, total: Integers, households: Integers, relaxation: float) -> None:
+        """Takes in what the trades of a closed iteration add up to, by step, (T,) each.
+
+        Args:
+            own: sum of the bids of this household that counted; None where it was absent.
+            total: that of all households.
+            households: how many had a bid that counted.
+            relaxation: alpha of the iteration.
+        """
+        mean = total / np.maximum(households, 1) * self.unit
+        self.pool_price = self.pool_price + self.pool_penalty * relaxation * mean
+        if own is not None:
+            self.pool_value = relaxation * (own * self.unit - mean) + (1 - relaxation) * self.pool_value
+
+    def part(self, gone: Mask) -> None:
+        """Ends the trades with partners that are out of the round.
+
+        Args:
+            gone: which bids are to them, (bids,).
+        """
+        self.agreed = np.where(gone, 0, self.agreed).astype(np.int64)
+        self.value = np.where(gone, 0.0, self.value)
+
+    def statements(self) -> dict[int, list[tuple[int, int, int]]]:
+        """What to state about the agreed trades, by partner: (step, energy in Wh, price in 1e-6 currency/kWh).
+
+        Both partners get the same integers. Energy is positive where the lower node sells; there is no entry where it
+        is zero.
+        """
+        view = self.view
+        prices = np.rint(self.paid_price / view.step_hours * 1e6).astype(np.int64)
+        partners = [partner.node for partner in view.partners for _ in partner.steps]
+        steps = bid_steps(view).tolist()
+        result: dict[int, list[tuple[int, int, int]]] = {}
+        energies = self.energies_wh.tolist()
+        for partner, step, energy, price in zip(partners, steps, energies, prices.tolist(), strict=True):
+            if energy:
+                result.setdefault(partner, []).append((step, energy if view.node < partner else -energy, price))
+        return result
+
+
+def bid_steps(view: NodeView) -> Integers:
+    """The time step of every bid, (bids,)."""
+    return np.array([step for partner in view.partners for step in partner.steps], dtype=np.int64)

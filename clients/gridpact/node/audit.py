@@ -1,0 +1,154 @@
+"""Checking a round from public data: what nodes claim, what the contract made of it, and the grid operator's plan.
+
+Any node checks the others as it goes along, and anybody can check all of it afterwards, from the chain alone. A false
+claim can be proved to the contract, see `gridpact.chain.evidence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.commitments import START, head_with
+from gridpact.chain.evidence import judge, plan_evidence
+from gridpact.chain.values import IterationLog, Submission
+from gridpact.community.model import GRID_CONNECTION
+from gridpact.market.admm.assembly import Assembly, Closing, Integers
+from gridpact.market.admm.codec import decode_copies
+from gridpact.market.admm.residuals import grid_residuals, trade_residuals
+from gridpact.node.round_log import assembly_of, closing_of
+from gridpact.problem.blocks import Block
+
+Claim = tuple[int, int, int, int]
+"""r_grid, s_grid, r_trade, s_trade."""
+
+
+def false_claims(
+    assembly: Assembly,
+    claims: Mapping[int, Claim],
+    now: Closing,
+    before: Closing | None,
+    copies: Mapping[int, Integers],
+) -> dict[int, str]:
+    """Who claims other residuals than those that follow from the public integers.
+
+    Args:
+        claims: by node, about iteration `now`, as submitted in the next one.
+        before: the iteration before `now`; None where there is none.
+        copies: what nodes submitted in `now`, (blocks, T), as far as it is known: the residuals of the network are
+            checked of these nodes only, those of the trades of all.
+
+    Returns:
+        By node, what it claims and what is true.
+    """
+    found, trades = {}, trade_residuals(assembly, now, before)
+    for node, claim in claims.items():
+        trade = trades[node]
+        if claim[2:] != trade:
+            found[node] = f"claims residuals of trades {claim[2:]} in iteration {now.iteration}, true are {trade}"
+        elif node in copies or node not in now.present:
+            grid = grid_residuals(assembly, node, copies[node], now, before) if node in copies else (0, 0)
+            if claim[:2] != grid:
+                found[node] = f"claims residuals of the grid {claim[:2]} in iteration {now.iteration}, true are {grid}"
+    return found
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a check of a whole round found."""
+
+    round: int
+    iterations: int
+    false_claims: tuple[str, ...]
+    contract_errors: tuple[str, ...]  # what the contract should have done otherwise
+    plan_errors: tuple[str, ...]  # steps at which the grid operator's last answer breaks the limits that it published
+
+    @property
+    def clean(self) -> bool:
+        return not (self.false_claims or self.contract_errors or self.plan_errors)
+
+
+def audit_round(aggregator: Aggregator, round_: int) -> Audit:
+    """Replays a round from logs and calldata: every sum, head and residual, and the operator's last answer.
+
+    Raises:
+        ChainError: the chain does not tell the round (any longer).
+    """
+    found = assembly_of(aggregator, round_)
+    if found is None:
+        return Audit(round_, 0, (), (), ())
+    assembly, books = found
+    false: list[str] = []
+    wrong: list[str] = []
+    gone: frozenset[int] = frozenset()
+    head, total = START, np.zeros(4, dtype=object)
+    before: Closing | None = None
+    now: Closing | None = None
+    copies: dict[int, Integers] = {}
+    history = aggregator.history(round_)
+    for number, entry in enumerate(history, start=1):
+        assert entry.closed is not None
+        where = f"iteration {number}"
+        claims = {node: said.residuals for node, said in entry.submissions.items()}
+        if now is not None:
+            told = false_claims(assembly, claims, now, before, copies)
+            false += [f"node {node} {what}" for node, what in told.items()]
+            total = np.sum([np.array(claim, dtype=object) for claim in claims.values()] or [np.zeros(4)], axis=0)
+        before, now = now, closing_of(assembly, entry, gone)
+        gone = now.gone
+        copies = {
+            node: decode_copies(assembly.blocks(node), aggregator.copies_of(said), assembly.steps)
+            for node, said in entry.submissions.items()
+        }
+        head = head_with(head, round_, entry.closed)
+        if entry.closed.iteration != number or head != entry.closed.head:
+            wrong.append(f"{where} does not continue the one before")
+        if entry.closed.present != entry.submissions.keys():
+            wrong.append(f"{where} counts other nodes than those that submitted")
+        if number > 1 and entry.closed.residuals != tuple(total):
+            wrong.append(f"{where} has other sums of residuals than the nodes claimed")
+        for block, lanes in _sums(assembly, copies).items():
+            if not np.array_equal(lanes, now.sums[block]):
+                wrong.append(f"{where} has other sums of {block.kind.name} of node {block.node} than the copies")
+    if history and aggregator.outcome(round_).phase.is_final and aggregator.outcome(round_).head != head:
+        wrong.append("the outcome commits to another history")
+    plan: tuple[str, ...] = ()
+    if (answers := _answers(history)) and books.get(GRID_CONNECTION):
+        plan = plan_errors(aggregator, round_, *answers, books[GRID_CONNECTION], range(assembly.steps))
+    return Audit(round_, len(history), tuple(false), tuple(wrong), plan)
+
+
+def plan_errors(
+    aggregator: Aggregator, round_: int, newest: Submission, before: bytes, book: bytes, steps: Iterable[int]
+) -> tuple[str, ...]:
+    """At which of some steps the newest answer of the grid operator's node breaks the limits that it published.
+
+    The referee's own power flow decides, in a call that costs nothing.
+
+    Args:
+        newest, before: the answer, and the node's commitment before it.
+        book: the feeder that the node published.
+    """
+    copies = aggregator.copies_of(newest)
+    evidence = {step: plan_evidence(step, newest, before, copies, book) for step in steps}
+    broken = [step for step, proof in evidence.items() if judge(aggregator, round_, newest.node, proof) is None]
+    return tuple(f"the operator's plan breaks the voltage limits at step {step}" for step in broken)
+
+
+def _answers(history: Sequence[IterationLog]) -> tuple[Submission, bytes] | None:
+    """The newest submission of the grid operator's node, and its commitment before; None where there is none."""
+    answers = [entry.submissions[GRID_CONNECTION] for entry in history if GRID_CONNECTION in entry.submissions]
+    if not answers:
+        return None
+    return answers[-1], answers[-2].commitment if len(answers) > 1 else START
+
+
+def _sums(assembly: Assembly, copies: Mapping[int, Integers]) -> dict[Block, Integers]:
+    sums = {block: np.zeros(assembly.steps, dtype=np.int64) for block in assembly.all_blocks}
+    for node, lanes in copies.items():
+        for block, row in zip(assembly.blocks(node), lanes, strict=True):
+            sums[block] = sums[block] + row
+    return sums

@@ -1,0 +1,123 @@
+"""The household file: what one node knows before it connects, as JSON. It stays at the household."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridpact.community.model import Array, Battery, ElectricCar, Feeder, Household, Line, Prices
+from gridpact.errors import InputError
+from gridpact.files import write_atomically
+from gridpact.problem.coefficients import Partner
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import NodeView
+
+FORMAT = 1
+
+
+def write_view(view: NodeView, path: Path, mode: int = 0o644) -> None:
+    """Writes a household file, atomically, with the given permissions."""
+    values = asdict(view) | {
+        "scenario": view.scenario.value,
+        "agreement": view.agreement.value,
+        "format": FORMAT,
+    }
+    write_atomically(path, json.dumps(values, default=lambda array: array.tolist(), indent=1) + "\n", mode)
+
+
+def read_view(path: Path) -> NodeView:
+    """Reads a household file.
+
+    Raises:
+        InputError: it does not exist, is no JSON, or a value is missing or of the wrong kind.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"the household file '{path}' cannot be read: {error}") from None
+    try:
+        if values["format"] != FORMAT:
+            raise InputError(f"the household file '{path}' has format {values['format']}, this version reads {FORMAT}")
+        prices = values["prices"]
+        kappa = _array(prices["import_price"])
+        steps = len(kappa)
+        return NodeView(
+            node=int(values["node"]),
+            day=str(values["day"]),
+            scenario=Scenario(values["scenario"]),
+            agreement=NetworkAgreement(values["agreement"]),
+            step_hours=_number(values["step_hours"], above=0.0),
+            prices=Prices(kappa, _number(prices["feed_in_share"])),
+            parent=int(values["parent"]),
+            children=tuple(int(child) for child in values["children"]),
+            depth=int(values["depth"]),
+            household=_household(values["household"], steps),
+            partners=tuple(_partner(partner, steps) for partner in values["partners"]),
+            line=None if values["line"] is None else _line(values["line"]),
+            feeder=_feeder(values["feeder"]),
+        )
+    except KeyError as error:
+        raise InputError(f"the household file '{path}' is broken: {error} is missing; write it anew") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"the household file '{path}' is broken: {error}; write it anew") from None
+
+
+def _number(value: Any, above: float = -math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < math.inf:
+        raise ValueError(f"{value!r} must be a finite number{f' above {above:g}' if above > -math.inf else ''}")
+    return float(value)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {key: _number(value) for key, value in values.items()}
+
+
+def _array(values: Any, length: int | None = None) -> Array:
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError("a series must be a list of finite numbers")
+    if length is not None and len(array) != length:
+        raise ValueError(f"a series has {len(array)} values instead of {length}")
+    return array
+
+
+def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
+    if values is None:
+        return None
+    battery, car = values["battery"], values["car"]
+    return Household(
+        **values
+        | {key: _array(values[key], steps) for key in ("load_kw", "load_kvar", "pv_kw")}
+        | {key: _number(values[key]) for key in ("pv_kwp", "inverter_kvar")}
+        | {"battery": None if battery is None else Battery(**_numbers(battery))}
+        | {"car": None if car is None else _car(dict(car), steps)}
+    )
+
+
+def _car(values: dict[str, Any], steps: int) -> ElectricCar:
+    plugged_in = _array(values.pop("plugged_in"), steps).astype(bool)
+    return ElectricCar(**_numbers(values), plugged_in=plugged_in)
+
+
+def _partner(values: dict[str, Any], steps: int) -> Partner:
+    own = tuple(int(step) for step in values["steps"])
+    if list(own) != sorted(set(own)) or not all(0 <= step < steps for step in own):
+        raise ValueError(f"the steps of partner {values['node']} must be ascending and below {steps}")
+    return Partner(int(values["node"]), own, _array(values["coefficient"], len(own)))
+
+
+def _line(values: dict[str, Any]) -> Line:
+    known = _numbers({key: value for key, value in values.items() if value is not None})
+    return Line(**known | {"node": int(values["node"]), "parent": int(values["parent"])})  # type: ignore[arg-type]
+
+
+def _feeder(values: dict[str, Any] | None) -> Feeder | None:
+    if values is None:
+        return None
+    limits = _numbers({key: value for key, value in values.items() if key != "lines"})
+    return Feeder(**limits, lines=tuple(_line(line) for line in values["lines"]))

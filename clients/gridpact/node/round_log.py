@@ -1,0 +1,51 @@
+"""A round as the chain tells it, decoded: for nodes that follow it, and for whoever checks it afterwards."""
+
+from __future__ import annotations
+
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.values import IterationLog
+from gridpact.community.model import GRID_CONNECTION
+from gridpact.errors import Reorganised
+from gridpact.market.admm.assembly import Assembly, Closing, Place
+from gridpact.market.admm.codec import decode_bids, decode_book, decode_sums
+
+
+def assembly_of(aggregator: Aggregator, round_: int) -> tuple[Assembly, dict[int, bytes]] | None:
+    """Who is in a round, and the books as declared, by node. None where the round has not started."""
+    roster = aggregator.started(round_)
+    if roster is None:
+        return None
+    declared = aggregator.declarations(round_)
+    places = {node: Place(said.parent, tuple(sorted(said.children)), said.depth) for node, said in declared.items()}
+    # The grid operator's node publishes the feeder there, which may read like a book.
+    books = {node: decode_book(said.book) for node, said in declared.items() if node != GRID_CONNECTION}
+    bids = {node: said.bids for node, said in declared.items()}
+    steps = aggregator.setting().steps
+    return Assembly(roster.nodes, places, books, steps, bids), {node: said.book for node, said in declared.items()}
+
+
+def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) -> Closing:
+    """A closed iteration.
+
+    Args:
+        gone: nodes that were out before it was closed.
+
+    Raises:
+        Reorganised: the log lacks a submission that the contract counted.
+    """
+    closed = entry.closed
+    assert closed is not None
+    if not entry.is_whole:
+        lacking = ", ".join(map(str, sorted(closed.present - entry.submissions.keys())))
+        raise Reorganised(
+            f"The log of iteration {closed.iteration} lacks what node {lacking} submitted, which the contract counted:"
+            " read it again, or give another endpoint."
+        )
+    return Closing(
+        closed.iteration,
+        closed.present,
+        closed.residuals,
+        decode_sums(assembly, closed.sums, closed.present),
+        {node: decode_bids(said.bids) for node, said in entry.submissions.items()},
+        gone | entry.excluded,
+    )

@@ -1,0 +1,1 @@
+"""What came of a day: plans, trades, bills, indicators, checks."""

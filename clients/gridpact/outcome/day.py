@@ -1,0 +1,429 @@
+"""One day of a community in one scenario, from negotiation to bills: what all studies are made of.
+
+    outcome = solve_day(read_community("fontana16").on("06-10"), Scenario.TG)
+
+plays the round in memory with the chain's integers until the contract's test stops it, carries the plan out by an exact
+power flow, and works out who pays what. A day without a feasible plan is an outcome too: `outcome.failure` says why.
+`outcome_of_run` makes the same of a round on a chain.
+
+Money is counted alike in all scenarios, so that they compare: every household pays its supplier for what its trades
+leave, its neighbours for its trades, and its part of the losses, which are bought at the import price. In G the
+community has one contract; there a household pays for its meter at the price of its node (see `at_node_prices`).
+Trading coefficients gamma steer who trades with whom, but are nobody's bill: they are in `objective` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gridpact.community.model import Array, CommunityDay
+from gridpact.errors import GridpactError, InexactRelaxationError, InfeasibleError, SolverError
+from gridpact.market.admm.agent import Agent
+from gridpact.outcome.indicators import Check, Indicators
+from gridpact.outcome.result import Convergence, Household, RecordedTrade, RunResult, recorded_kw
+from gridpact.problem.baseline import fallback
+from gridpact.problem.centralised import CentralisedSolution, centralised_optimum
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.verification import implemented_cost
+from gridpact.problem.view import node_views
+from gridpact.report.words import chain_name, chain_text
+from gridpact.run.inmemory import Negotiation, plan_of, relaxation_gap
+
+IN_MEMORY = "memory"
+"""Where a day was negotiated that was on no chain."""
+
+
+def _nothing() -> Array:
+    return np.zeros(0)
+
+
+def _no_convergence() -> Convergence:
+    return Convergence(_nothing(), _nothing(), _nothing(), _nothing(), limits_w=(0.0, 0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True)
+class HouseholdDay:
+    """What a household did and paid. Arrays have shape (T,), kW; costs are positive where the household pays."""
+
+    node: int
+    name: str
+    is_prosumer: bool
+    assets: tuple[str, ...]
+    schedule: dict[str, Array]
+    """load_kw, pv_kw (what the panels can give), net_sold_kw (to neighbours), import_kw, feed_in_kw (at the supplier's
+    count; in G what passes the meter), injection_kw, injection_kvar; where it has them curtailed_kw, charge_kw,
+    discharge_kw, stored_kwh, car_kw, reactive_kvar."""
+    import_kwh: float
+    feed_in_kwh: float
+    sold_kwh: float  # to neighbours
+    bought_kwh: float
+    import_cost: float  # to the supplier, less feed-in; in G its part of the community's bill, losses included
+    trade_cost: float  # to neighbours, less what it got from them
+    loss_cost: float  # its part of the losses, see `by_magnitude`; 0 in G
+
+    @property
+    def cost(self) -> float:
+        """All it pays for the day."""
+        return self.import_cost + self.trade_cost + self.loss_cost
+
+
+@dataclass(frozen=True)
+class DayOutcome:
+    """One day in one scenario. Where `failure` is set there was no plan, and all that follows it is empty."""
+
+    community: str
+    day: str
+    currency: str
+    scenario: Scenario
+    agreement: NetworkAgreement
+    chain: str  # IN_MEMORY, or the chain's name
+    step_hours: float
+    start_times: tuple[str, ...]
+    import_price: Array  # (T,)
+    feed_in_price: Array  # (T,)
+    voltage_limits_pu: tuple[float, float]
+    failure: str | None = None  # a sentence
+    failure_status: int = 0  # exit status of the error: 3 where no plan keeps the limits, 1 where a solver failed
+    households: tuple[HouseholdDay, ...] = ()
+    trades: tuple[RecordedTrade, ...] = ()
+    exchange_kw: Array = field(default_factory=_nothing)  # (T,) at the grid connection; negative: into the grid
+    losses_kw: Array = field(default_factory=_nothing)  # (T,)
+    voltage_pu: Array = field(default_factory=_nothing)  # (n, T)
+    current_a: Array = field(default_factory=_nothing)  # (n, T), of the line from each node to its parent
+    rating_a: Array = field(default_factory=_nothing)  # (n,), of the same lines; NaN where it is not known
+    node_price: Array = field(default_factory=_nothing)  # (n, T), currency/kWh; in G only
+    objective: float = 0.0  # the scenario's, trading coefficients included
+    optimum: float = 0.0  # the same of one optimiser that knows everything
+    iterations: int = 0
+    converged: bool = True
+    residuals_w: Array = field(default_factory=_nothing)  # (4, iterations - 1): as in `Convergence`
+    residual_limits_w: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    relaxation_gap: float = 0.0
+    payments_sum_to_zero: bool = True
+    checks: tuple[Check, ...] = ()
+    gas: int = 0
+    transactions: int = 0
+
+    @property
+    def feasible(self) -> bool:
+        return self.failure is None
+
+    @property
+    def checks_held(self) -> bool:
+        """Whether no check failed; of a day without a plan nothing is claimed."""
+        return all(check.held is not False for check in self.checks)
+
+    @property
+    def cost(self) -> float:
+        """What all households pay together; payments between them cancel."""
+        return sum(home.cost for home in self.households)
+
+    @property
+    def gap(self) -> float:
+        """(objective - optimum) / |optimum|, a fraction; 0 where the optimum costs nothing."""
+        return (self.objective - self.optimum) / abs(self.optimum) if self.optimum else 0.0
+
+    @property
+    def import_kwh(self) -> float:
+        """Through the grid connection."""
+        return self.energy_kwh(np.maximum(self.exchange_kw, 0))
+
+    @property
+    def feed_in_kwh(self) -> float:
+        """Through the grid connection."""
+        return self.energy_kwh(np.maximum(-self.exchange_kw, 0))
+
+    @property
+    def losses_kwh(self) -> float:
+        return self.energy_kwh(self.losses_kw)
+
+    @property
+    def traded_kwh(self) -> float:
+        return sum(trade.energy_kwh for trade in self.trades)
+
+    @property
+    def peak_kw(self) -> float:
+        """The highest import of the feeder; 0 where it never imports."""
+        return float(max(self.exchange_kw.max(initial=0.0), 0.0))
+
+    @property
+    def voltage_min_pu(self) -> float:
+        return float(self.voltage_pu.min(initial=1.0))
+
+    @property
+    def voltage_max_pu(self) -> float:
+        return float(self.voltage_pu.max(initial=1.0))
+
+    @property
+    def loading(self) -> Array | None:
+        """Of the most loaded line at every step, a fraction of its rating, (T,); None where no line has one."""
+        rated = np.isfinite(self.rating_a)
+        if not rated.any():
+            return None
+        highest: Array = np.max(self.current_a[rated] / self.rating_a[rated, None], axis=0)
+        return highest
+
+    def energy_kwh(self, power_kw: Array) -> float:
+        """Energy of a power over the day, or over some of its steps."""
+        return float(np.sum(power_kw) * self.step_hours)
+
+
+def solve_day(
+    community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement = NetworkAgreement.DSO
+) -> DayOutcome:
+    """Negotiates a day in memory, carries the plan out and works out the bills.
+
+    A day on which no plan keeps the limits, a solver or the power flow fails, or the relaxation is not tight is an
+    outcome with a `failure`, not an error.
+    """
+    try:
+        reference = centralised_optimum(community, scenario)
+        result = _negotiated(community, scenario, agreement, reference)
+    except (InfeasibleError, SolverError, InexactRelaxationError) as error:
+        return failed_day(community, scenario, agreement, IN_MEMORY, error)
+    return outcome_of_run(result, reference)
+
+
+def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutcome:
+    """A run as a day of a study. `reference`: the centralised optimum of the same day and scenario."""
+    community, scenario, cost = result.community, result.scenario, result.cost
+    indicators, residuals = Indicators(result), result.convergence
+    own = indicators.supply_kw  # (n, T)
+    injection: Array = np.array([home.schedule["injection_kw"] for home in result.households])
+    in_common = not scenario.has_contracts
+    node_price = reference.nodal_price if in_common and reference.nodal_price is not None else _nothing()
+    loss_price = community.prices.import_price * cost.flow.losses_kw
+    if in_common:
+        bills = at_node_prices(node_price, injection, cost.supply, community.step_hours)
+        losses = np.zeros(len(bills))
+    else:
+        bills = np.array([home.supplier_bill or 0.0 for home in indicators.households])
+        losses = community.step_hours * (by_magnitude(injection) @ loss_price)
+    households = []
+    for row, (home, totals) in enumerate(zip(community.households, indicators.households, strict=True)):
+        bought, fed_in = np.maximum(own[row], 0), np.maximum(-own[row], 0)
+        schedule = {name: np.array(values) for name, values in result.households[row].schedule.items()}
+        schedule |= {"load_kw": home.load_kw, "pv_kw": home.pv_kw, "net_sold_kw": indicators.net_sold_kw[row]}
+        schedule |= {"import_kw": bought, "feed_in_kw": fed_in}
+        households.append(
+            HouseholdDay(
+                node=home.node,
+                name=home.name,
+                is_prosumer=home.is_prosumer,
+                assets=totals.assets,
+                schedule=dict(sorted(schedule.items())),
+                import_kwh=totals.import_kwh,
+                feed_in_kwh=totals.feed_in_kwh,
+                sold_kwh=totals.sold_kwh,
+                bought_kwh=totals.bought_kwh,
+                import_cost=float(bills[row]),
+                trade_cost=totals.trades_paid,
+                loss_cost=float(losses[row]),
+            )
+        )
+    curves = (
+        residuals.primal_grid_w,
+        residuals.dual_grid_w,
+        residuals.primal_trade_w,
+        residuals.dual_trade_w,
+    )
+    return DayOutcome(
+        **_frame(community, scenario, result.agreement, chain_name(result)),
+        households=tuple(households),
+        trades=result.trades,
+        exchange_kw=cost.flow.import_kw,
+        losses_kw=cost.flow.losses_kw,
+        voltage_pu=cost.flow.voltage_pu,
+        current_a=cost.flow.current_a,
+        node_price=node_price,
+        objective=cost.total,
+        optimum=reference.cost,
+        iterations=result.iterations,
+        converged=result.converged,
+        residuals_w=np.array(curves),
+        residual_limits_w=residuals.limits_w,
+        relaxation_gap=result.relaxation_gap,
+        payments_sum_to_zero=result.settlement_sum_zero,
+        checks=indicators.checks,
+        gas=result.gas_total,
+        transactions=result.transactions,
+    )
+
+
+def failed_day(
+    community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement, chain: str, error: GridpactError
+) -> DayOutcome:
+    """A day on which there is no plan."""
+    frame = _frame(community, scenario, agreement, chain_text(chain))
+    return DayOutcome(**frame, failure=str(error), failure_status=error.exit_status, converged=False)
+
+
+def at_node_prices(node_price: Array, injection_kw: Array, bill: float, step_hours: float) -> Array:
+    """The community's bill shared by locational prices, currency, shape (n,).
+
+    Everybody pays for what it takes from the feeder, and gets for what it gives, the price of its node: what one kWh
+    more there would cost the community. Since losses grow with the square of the flow, and limits have a price, this
+    collects more than the bill; what is over goes back in proportion to the energy that passed each meter.
+
+    Args:
+        node_price: currency/kWh, (n, T).
+        injection_kw: of all households, (n, T).
+        bill: of the community at the grid connection.
+    """
+    paid = -step_hours * np.sum(node_price * injection_kw, axis=1)
+    passed = np.sum(np.abs(injection_kw), axis=1)
+    shared: Array = paid - (paid.sum() - bill) * by_magnitude(passed)
+    return shared
+
+
+def by_magnitude(power_kw: Array) -> Array:
+    """Who stands for which part of what a step costs, (n, T): in proportion to the size of each one's power. Of losses
+    that is the power that passes each meter. Without steps, (n,): of a sum."""
+    size = np.abs(power_kw)
+    total = size.sum(axis=0)
+    shares: Array = np.divide(size, total, out=np.full_like(size, 1 / len(size)), where=total > 0)
+    return shares
+
+
+@dataclass(frozen=True)
+class _Played:
+    """What a negotiation in memory ended with."""
+
+    plans: Mapping[int, Mapping[str, Array]]  # by node of a household
+    trades: tuple[RecordedTrade, ...] = ()
+    trades_kw: Mapping[int, Array] = field(default_factory=dict)  # by node, in the order of its bids
+    iterations: int = 0
+    converged: bool = True
+    convergence: Convergence = field(default_factory=_no_convergence)
+    relaxation_gap: float = 0.0
+    balanced: bool = True  # whether the two sides of every trade state the same
+
+
+def _negotiated(
+    community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement, reference: CentralisedSolution
+) -> RunResult:
+    """The round in memory, as the run of a chain would report it."""
+    if scenario is Scenario.B:
+        alone = _Played({view.node: fallback(view) for view in node_views(community, scenario, agreement)})
+        return _result(community, scenario, agreement, reference, alone)
+    negotiation = Negotiation.of(community, scenario, agreement)
+    rms: list[tuple[float, ...]] = []
+    held = agreed = False
+    for iterate in negotiation.iterates():
+        agreed, held = held, negotiation.hold(iterate)
+        rms.append(negotiation.rms_w(iterate))
+    agents = iterate.agents
+    curves = np.array(rms[:-1]).reshape(-1, 4)  # the last residuals reach no chain
+    trades, balanced = _recorded(agents)
+    dt = community.step_hours
+    played = _Played(
+        plans={home.node: plan_of(agents[home.node]).schedule for home in community.households},
+        trades=trades,
+        trades_kw={view.node: recorded_kw(view, trades, dt) for view in negotiation.views if view.partners},
+        iterations=iterate.iteration,
+        converged=agreed,
+        convergence=Convergence(
+            curves[:, 0], curves[:, 1], curves[:, 2], curves[:, 3], limits_w=negotiation.tolerances.limits_w
+        ),
+        relaxation_gap=max(reference.relaxation_gap, relaxation_gap(agents)),
+        balanced=balanced,
+    )
+    return _result(community, scenario, agreement, reference, played)
+
+
+def _recorded(agents: Mapping[int, Agent]) -> tuple[tuple[RecordedTrade, ...], bool]:
+    """What the settlement contract would record, and whether all partners state the same."""
+    said = {(node, partner): rows for node in agents for partner, rows in agents[node].trades.statements().items()}
+    agreed = {pair: rows for pair, rows in said.items() if said.get(pair[::-1]) == rows}
+    trades = [
+        RecordedTrade(
+            seller=lower if energy_wh > 0 else higher,
+            buyer=higher if energy_wh > 0 else lower,
+            step=step,
+            energy_kwh=abs(energy_wh) / 1000,
+            price_per_kwh=price_micro / 1e6,
+        )
+        for (lower, higher), rows in sorted(agreed.items())
+        if lower < higher
+        for step, energy_wh, price_micro in rows
+    ]
+    return tuple(trades), len(agreed) == len(said)
+
+
+def _result(
+    community: CommunityDay,
+    scenario: Scenario,
+    agreement: NetworkAgreement,
+    reference: CentralisedSolution,
+    played: _Played,
+) -> RunResult:
+    """A negotiation carried out: the exact power flow and what is paid for trades."""
+    paid = {home.node: 0.0 for home in community.households}
+    for trade in played.trades:
+        paid[trade.buyer] += trade.energy_kwh * trade.price_per_kwh
+        paid[trade.seller] -= trade.energy_kwh * trade.price_per_kwh
+    households = tuple(
+        Household(
+            node=home.node,
+            name=home.name,
+            is_prosumer=home.is_prosumer,
+            schedule={name: np.array(values) for name, values in played.plans[home.node].items()},
+            paid=paid[home.node],
+            solve_s=0.0,
+        )
+        for home in community.households
+    )
+    cost = implemented_cost(
+        community,
+        scenario,
+        np.array([home.schedule["injection_kw"] for home in households]),
+        np.array([home.schedule["injection_kvar"] for home in households]),
+        played.trades_kw,
+    )
+    return RunResult(
+        community=community,
+        scenario=scenario,
+        agreement=agreement,
+        chain=IN_MEMORY,
+        relayed=False,
+        converged=played.converged,
+        iterations=played.iterations,
+        cost=cost,
+        centralised_cost=reference.cost,
+        relaxation_gap=played.relaxation_gap,
+        households=households,
+        trades=played.trades,
+        convergence=played.convergence,
+        gas_total=0,
+        gas_by_step={},
+        gas_per_household_iteration=0.0,
+        transactions=0,
+        wall_s=0.0,
+        solve_s=0.0,
+        chain_s=0.0,
+        paid_total=sum(abs(trade.energy_kwh * trade.price_per_kwh) for trade in played.trades),
+        supplier_received=0.0,
+        settlement_sum_zero=played.balanced and abs(sum(paid.values())) < 1e-9,
+    )
+
+
+def _frame(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement, chain: str) -> dict[str, Any]:
+    """What is known of a day before it is solved."""
+    return {
+        "community": community.name,
+        "day": community.day,
+        "currency": community.currency,
+        "scenario": scenario,
+        "agreement": agreement,
+        "chain": chain,
+        "step_hours": community.step_hours,
+        "start_times": community.start_times,
+        "import_price": community.prices.import_price,
+        "feed_in_price": community.prices.feed_in_price,
+        "rating_a": np.array([np.nan if line.rating_a is None else line.rating_a for line in community.feeder.lines]),
+        "voltage_limits_pu": (community.feeder.voltage_min_pu, community.feeder.voltage_max_pu),
+    }

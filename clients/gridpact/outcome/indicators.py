@@ -1,0 +1,329 @@
+"""What a run means, in numbers: power and energy of community and households, and the checks of a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gridpact.community.model import Array
+from gridpact.outcome.result import RunResult
+from gridpact.problem.centralised import EXACTNESS_LIMIT
+
+GAP_LIMIT = 1e-3
+"""The agreed plan may cost this fraction more than the centralised optimum."""
+
+VOLTAGE_TOLERANCE_PU = 1e-3
+"""How far a voltage may lie outside its limits, see `RunResult.voltage_ok`."""
+
+
+NOT_PROMISED = "not promised"
+"""Verdict on what lies beyond a limit that the scenario does not look after."""
+
+
+@dataclass(frozen=True)
+class PowerBalance:
+    """Power of the whole community at every step, kW, shape (T,) each; what comes in equals what goes out.
+
+    The exchange with the grid is the physical one at the grid connection, from the power flow: neighbours of
+    whom one buys and one feeds in at the same time exchange over the feeder, whatever their contracts say.
+    """
+
+    pv: Array  # used
+    discharge: Array
+    grid_import: Array
+    load: Array
+    cars: Array
+    charge: Array
+    feed_in: Array
+    losses: Array
+    curtailed: Array  # could have been given by the panels; not part of the balance
+
+
+@dataclass(frozen=True)
+class HouseholdTotals:
+    """One household's day, kWh and currency."""
+
+    node: int
+    name: str
+    is_prosumer: bool
+    assets: tuple[str, ...]
+    load_kwh: float  # car included
+    pv_kwh: float  # used
+    import_kwh: float  # from its supplier; in G, where it has none, from the feeder
+    feed_in_kwh: float
+    sold_kwh: float  # to neighbours
+    bought_kwh: float
+    trades_paid: float  # positive: paid more than received
+    supplier_bill: float | None  # None in G
+
+
+@dataclass(frozen=True)
+class TradePrices:
+    """Prices of the trades of one step, currency/kWh; `mean` is weighted by energy."""
+
+    step: int
+    low: float
+    median: float
+    mean: float
+    high: float
+    energy_kwh: float
+
+
+@dataclass(frozen=True)
+class VoltageExtreme:
+    """The lowest or the highest voltage of the day."""
+
+    voltage_pu: float
+    node: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold. `held` is None where the scenario promises nothing about it."""
+
+    name: str
+    value: str
+    limit: str
+    held: bool | None
+    meaning: str
+
+    @property
+    def verdict(self) -> str:
+        if self.held is None:
+            return "does not apply" if self.value == "-" else NOT_PROMISED
+        return "held" if self.held else "not held"
+
+
+def percent(fraction: float) -> str:
+    """Per cent with three digits; what rounds to nothing has no sign."""
+    return f"{round(100 * fraction, 3) + 0.0:.3f} %"
+
+
+class Indicators:
+    """All that the tables, the plots, the report and the summary say about a run."""
+
+    def __init__(self, result: RunResult) -> None:
+        self.result = result
+
+    @property
+    def implemented_gap(self) -> float | None:
+        """By what fraction the agreed plan costs more than the optimum; None if that costs nothing."""
+        return self.result.implemented_gap if self.result.centralised_cost else None
+
+    @cached_property
+    def net_sold_kw(self) -> Array:
+        """Sales less purchases of every household by the recorded trades, shape (n, T)."""
+        community = self.result.community
+        row = {household.node: k for k, household in enumerate(community.households)}
+        sold = np.zeros((len(row), community.steps))
+        for trade in self.result.trades:
+            sold[row[trade.seller], trade.step] += trade.energy_kwh / community.step_hours
+            sold[row[trade.buyer], trade.step] -= trade.energy_kwh / community.step_hours
+        return sold
+
+    @cached_property
+    def supply_kw(self) -> Array:
+        """What every household takes from its supplier after its trades (negative: feeds in), shape (n, T).
+
+        In G nobody has a contract of his own; there it is what the meter takes from the feeder.
+        """
+        injection: Array = np.array([home.schedule["injection_kw"] for home in self.result.households])
+        return self.net_sold_kw - injection
+
+    @cached_property
+    def balance(self) -> PowerBalance:
+        households, flow = self.result.community.households, self.result.flow
+        curtailed = self._sum("curtailed_kw")
+        return PowerBalance(
+            pv=np.sum([home.pv_kw for home in households], axis=0) - curtailed,
+            discharge=self._sum("discharge_kw"),
+            grid_import=np.maximum(flow.import_kw, 0),
+            load=np.sum([home.load_kw for home in households], axis=0),
+            cars=self._sum("car_kw"),
+            charge=self._sum("charge_kw"),
+            feed_in=np.maximum(-flow.import_kw, 0),
+            losses=flow.losses_kw,
+            curtailed=curtailed,
+        )
+
+    def _sum(self, quantity: str) -> Array:
+        zeros = np.zeros(self.result.community.steps)
+        total: Array = np.sum([home.schedule.get(quantity, zeros) for home in self.result.households], axis=0)
+        return total
+
+    def energy_kwh(self, power_kw: Array) -> float:
+        """Energy of a power over the day."""
+        return float(np.sum(power_kw) * self.result.community.step_hours)
+
+    @cached_property
+    def traded_kwh(self) -> Array:
+        """Energy that each household (row) sold to each other (column) over the day, shape (n, n)."""
+        row = {household.node: k for k, household in enumerate(self.result.community.households)}
+        energy = np.zeros((len(row), len(row)))
+        for trade in self.result.trades:
+            energy[row[trade.seller], row[trade.buyer]] += trade.energy_kwh
+        return energy
+
+    @cached_property
+    def trade_prices(self) -> tuple[TradePrices, ...]:
+        """Trade prices of the steps with trades, in ascending order."""
+        steps = np.array([trade.step for trade in self.result.trades], dtype=int)
+        price = np.array([trade.price_per_kwh for trade in self.result.trades])
+        energy = np.array([trade.energy_kwh for trade in self.result.trades])
+        found = []
+        for step in np.unique(steps):
+            p, e = price[steps == step], energy[steps == step]
+            mean = float(np.average(p, weights=e)) if e.sum() > 0 else float(p.mean())
+            found.append(
+                TradePrices(int(step), float(p.min()), float(np.median(p)), mean, float(p.max()), float(e.sum()))
+            )
+        return tuple(found)
+
+    @cached_property
+    def households(self) -> tuple[HouseholdTotals, ...]:
+        result, prices = self.result, self.result.community.prices
+        totals = []
+        pairs = zip(result.community.households, result.households, strict=True)
+        for row, (home, outcome) in enumerate(pairs):
+            bought, fed_in = np.maximum(self.supply_kw[row], 0), np.maximum(-self.supply_kw[row], 0)
+            nothing = np.zeros(result.community.steps)
+            car = outcome.schedule.get("car_kw", nothing)
+            pv_used = home.pv_kw - outcome.schedule.get("curtailed_kw", nothing)
+            bill = None
+            if result.scenario.has_contracts:
+                bill = self.energy_kwh(prices.import_price * bought - prices.feed_in_price * fed_in)
+            assets = (
+                (f"PV {home.pv_kwp:g} kWp",) if home.is_prosumer else (),
+                (f"battery {home.battery.capacity_kwh:g} kWh",) if home.battery else (),
+                ("electric car",) if home.car else (),
+            )
+            totals.append(
+                HouseholdTotals(
+                    node=home.node,
+                    name=home.name,
+                    is_prosumer=home.is_prosumer,
+                    assets=tuple(asset for group in assets for asset in group),
+                    load_kwh=self.energy_kwh(home.load_kw + car),
+                    pv_kwh=self.energy_kwh(pv_used),
+                    import_kwh=self.energy_kwh(bought),
+                    feed_in_kwh=self.energy_kwh(fed_in),
+                    sold_kwh=float(self.traded_kwh[row].sum()),
+                    bought_kwh=float(self.traded_kwh[:, row].sum()),
+                    trades_paid=outcome.paid,
+                    supplier_bill=bill,
+                )
+            )
+        return tuple(totals)
+
+    @property
+    def lowest_voltage(self) -> VoltageExtreme:
+        voltage = self.result.flow.voltage_pu
+        return self._extreme(int(voltage.argmin()))
+
+    @property
+    def highest_voltage(self) -> VoltageExtreme:
+        return self._extreme(int(self.result.flow.voltage_pu.argmax()))
+
+    @property
+    def worst_voltage(self) -> VoltageExtreme:
+        """The voltage that comes closest to its limit, or lies farthest beyond it."""
+        feeder, low, high = self.result.community.feeder, self.lowest_voltage, self.highest_voltage
+        below, above = low.voltage_pu - feeder.voltage_min_pu, feeder.voltage_max_pu - high.voltage_pu
+        return low if below <= above else high
+
+    @property
+    def nearness(self) -> str:
+        """Where the worst voltage lies, in words."""
+        feeder, voltage = self.result.community.feeder, self.worst_voltage.voltage_pu
+        margin = min(voltage - feeder.voltage_min_pu, feeder.voltage_max_pu - voltage)
+        if abs(margin) <= VOLTAGE_TOLERANCE_PU:
+            return "at its limit"
+        return "closest to its limit" if margin > 0 else "farthest beyond its limit"
+
+    def _extreme(self, flat: int) -> VoltageExtreme:
+        voltage = self.result.flow.voltage_pu
+        row, step = divmod(flat, voltage.shape[1])
+        return VoltageExtreme(float(voltage[row, step]), self.result.community.feeder.lines[row].node, step)
+
+    def name(self, node: int) -> str:
+        """The household at a node."""
+        households = self.result.community.households
+        return next((home.name for home in households if home.node == node), f"node {node}")
+
+    def clock(self, step: int) -> str:
+        """When a step starts."""
+        return self.result.community.start_times[step]
+
+    @cached_property
+    def checks(self) -> tuple[Check, ...]:
+        result, feeder = self.result, self.result.community.feeder
+        gap = self.implemented_gap
+        network = result.scenario.has_network
+        low, high = self.lowest_voltage, self.highest_voltage
+        voltages_held = result.voltage_ok if network or result.voltage_ok else None
+        return (
+            Check(
+                "Agreement reached",
+                f"{result.iterations:,} {'iteration' if result.iterations == 1 else 'iterations'}"
+                if network or result.scenario.has_trades
+                else "-",
+                self._residual_limits,
+                result.converged if network or result.scenario.has_trades else None,
+                "There was nothing to agree on."
+                if not (network or result.scenario.has_trades)
+                else "All households ended with the same numbers, up to the limit."
+                if result.converged
+                else "The iterations ended before all residuals were below their limits.",
+            ),
+            Check(
+                "Cost above the optimum",
+                "-" if gap is None else percent(gap),
+                f"{100 * GAP_LIMIT:g} %",
+                None if gap is None else math.isfinite(gap) and abs(gap) <= GAP_LIMIT,
+                "The agreed plan, carried out exactly, against one optimiser that knows everything.",
+            ),
+            Check(
+                "Relaxation gap",
+                f"{result.relaxation_gap:.1e} p.u." if network else "-",
+                f"{EXACTNESS_LIMIT:.0e} p.u.",
+                result.relaxation_gap <= EXACTNESS_LIMIT if network else None,
+                "Losses and voltages in the optimisation are physical."
+                if network
+                else "This scenario does not optimise the network, so nothing was relaxed.",
+            ),
+            Check(
+                "Voltages",
+                f"{low.voltage_pu:.3f} to {high.voltage_pu:.3f} p.u.",
+                f"{feeder.voltage_min_pu:g} to {feeder.voltage_max_pu:g} p.u.",
+                voltages_held,
+                "By an independent power flow; "
+                + (
+                    f"0.1 % beyond a limit is tolerated. Worst at {self.name(self.worst_voltage.node)}, "
+                    f"{self.clock(self.worst_voltage.step)}."
+                    if voltages_held is not None
+                    else "in this scenario nobody looks after the network, so nothing keeps the limits."
+                ),
+            ),
+            Check(
+                "Payments sum to zero",
+                "yes" if result.settlement_sum_zero else "no",
+                "yes",
+                result.settlement_sum_zero,
+                "What the buyers paid is what the sellers received."
+                if result.trades
+                else "Nothing was traded, so nothing was paid.",
+            ),
+        )
+
+    @property
+    def _residual_limits(self) -> str:
+        limits = sorted({limit for limit in self.result.convergence.limits_w if limit > 0})
+        return ", ".join(f"{limit:.3g}" for limit in limits) + " W RMS" if limits else "-"
+
+    @property
+    def failed_checks(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.held is False)

@@ -1,0 +1,245 @@
+"""One node's own problem: the x-step of ADMM, eqs. (16a), (19), (20) and (22)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from gridpact.community.model import Array
+from gridpact.errors import InfeasibleError
+from gridpact.problem.blocks import Block, Kind, blocks
+from gridpact.problem.constraints import Constraints, branch_flow, cone, devices, flat, relaxation_gap, supply_contract
+from gridpact.problem.scenario import NetworkAgreement
+from gridpact.problem.solving import Repeated, solve
+from gridpact.problem.view import NodeView
+
+
+@dataclass(frozen=True)
+class LocalSolution:
+    """Answer of one x-step."""
+
+    copies: Array  # (blocks, T): kW, kvar, p.u. squared less 1
+    bids_kw: Array  # (bids,), positive where this node sells; partners ascending, then steps
+    schedule: dict[str, Array]  # (T,) each
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the negotiation stands for one node: the terms of its problem that change from iteration to iteration."""
+
+    linear: Array  # a, (blocks, T)
+    penalties: Array  # rho, (blocks, T)
+    trade_linear: Array  # b, (bids,)
+    pool_linear: Array  # c, (T,)
+    agreed: Array = field(default_factory=lambda: np.zeros(0))  # bids that are given, where they are, kW, (bids,)
+
+    @staticmethod
+    def alone(steps: int) -> Point:
+        """Of a node that negotiates about nothing."""
+        nothing = np.zeros((0, steps))
+        return Point(nothing, nothing, np.zeros(0), np.zeros(steps))
+
+
+class LocalProblem:
+    """The convex problem of one node, built once and re-solved with new linear terms.
+
+    minimise   cost(x) + a . x + 1/2 x . diag(rho) x + gamma |d| + b . d + phi/2 d . d + c . D + pool/2 D . D
+
+    over the node's private variables, its copies x, its bids d, and their sum D at every step. With a = y - rho z,
+    b = -xi - phi z and c = lambda - pool m this is the augmented Lagrangian of eqs. (15) and (22), with the balance of
+    all trades at every step, up to a constant.
+
+    Args:
+        view: what the node knows.
+        trade_penalty: phi.
+        pool_penalty: that of D.
+        fixed: flows, (T,) each, that are given, since the node at their other end is absent. At the grid operator's
+            node also those of households that are no children of it.
+        parted: which bids are to partners that are absent, and so zero, (bids,).
+        agreed: whether the bids are given, by `solve`, and only the rest is decided.
+    """
+
+    def __init__(
+        self,
+        view: NodeView,
+        trade_penalty: float,
+        pool_penalty: float = 0.0,
+        fixed: Mapping[Block, Array] | None = None,
+        parted: NDArray[np.bool_] | None = None,
+        agreed: bool = False,
+    ) -> None:
+        self.view = view
+        self._fixed = fixed or {}
+        self.blocks = blocks(view.node, view.parent, view.children, view.depth)
+        self._schedule: dict[str, cp.Expression] = {}
+        if self.blocks:
+            self._copies = cp.Variable((len(self.blocks), view.steps))
+        cost, constraints = self._own_problem()
+
+        self._traded: cp.Expression = cp.Constant(np.zeros(view.steps))  # sum_j d_ij
+        self._bids = cp.Variable(view.bid_count) if view.bid_count and not agreed else None
+        self._agreed = cp.Parameter(view.steps) if view.bid_count and agreed else None
+        if self._agreed is not None:  # what they cost is settled, too
+            self._traded = self._agreed
+        if self._bids is not None:
+            gamma = view.step_hours * np.concatenate([p.coefficient for p in view.partners])
+            self._trade_linear = cp.Parameter(view.bid_count)
+            self._pool_linear = cp.Parameter(view.steps)
+            traded = self._traded = cp.Variable(view.steps)
+            constraints["the sums of trades"] = [traded == self._sums() @ self._bids]
+            cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids)))
+            cost += self._trade_linear @ self._bids + trade_penalty / 2 * cp.sum_squares(self._bids)
+            cost += self._pool_linear @ traded + pool_penalty / 2 * cp.sum_squares(traded)
+            if parted is not None and parted.any():
+                constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == 0]
+        if view.scenario.has_contracts and view.household is not None:
+            contract = supply_contract(view.prices, view.step_hours)
+            cost += contract.cost
+            balance = contract.net_import + self._schedule["injection_kw"] == self._traded
+            constraints["the balance of import, feed-in and trades"] = [balance]
+            self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
+
+        rows = [row for row, block in enumerate(self.blocks) if block in self._fixed]
+        if rows:
+            given = [self._copies[row] == self._fixed[self.blocks[row]] for row in rows]
+            constraints["the flows of absent nodes"] = given
+        if self.blocks and view.household is not None and view.agreement is NetworkAgreement.DSO:
+            wishes = cp.vstack([self._schedule["injection_kw"], self._schedule["injection_kvar"]])
+            constraints["the wishes for its injections"] = [self._copies == wishes]
+        if self.blocks:
+            self._linear = cp.Parameter(self._copies.shape)
+            cost += cp.sum(cp.multiply(self._linear, self._copies))
+        self._constraints = constraints
+        problem = cp.Problem(cp.Minimize(cost), flat(constraints))
+        self._problem = Repeated(problem, self._name, weighted=self._copies if self.blocks else None)
+
+    def solve(self, at: Point) -> LocalSolution:
+        """Solves around a point of the negotiation.
+
+        Raises:
+            InfeasibleError: names the household and the constraint that cannot hold.
+            SolverError: the solver failed.
+        """
+        if self.blocks:
+            self._linear.value = at.linear
+        if self._bids is not None:
+            self._trade_linear.value, self._pool_linear.value = at.trade_linear, at.pool_linear
+        if self._agreed is not None:
+            self._agreed.value = self._sums() @ at.agreed
+        try:
+            self._problem.solve(at.penalties)
+        except InfeasibleError:
+            raise InfeasibleError(
+                f"{self._name} has no feasible plan on {self.view.day}: {self._culprit()} cannot hold with the "
+                "rest; correct its household file"
+            ) from None
+        copies = np.asarray(self._copies.value) if self.blocks else np.zeros((0, self.view.steps))
+        bids = at.agreed if self._bids is None else np.asarray(self._bids.value)
+        return LocalSolution(copies, bids, {k: np.asarray(e.value) for k, e in self._schedule.items()})
+
+    def _culprit(self) -> str:
+        """The first family of constraints without which there is a plan."""
+        for name in self._constraints:
+            rest = flat({key: family for key, family in self._constraints.items() if key != name})
+            try:
+                solve(cp.Problem(cp.Minimize(0), rest), self._name)
+            except InfeasibleError:
+                continue
+            return name
+        return "more than one of its constraints"
+
+    @property
+    def _name(self) -> str:
+        household = self.view.household
+        return f"household '{household.name}'" if household else "the grid connection (node 0)"
+
+    def _own_problem(self) -> tuple[cp.Expression, Constraints]:
+        """Sets the copies; returns the node's cost and constraints without contracts, trades and penalties."""
+        view = self.view
+        if view.household is None:
+            return self._grid_connection()
+        behind_meter = devices(view.household, view.step_hours)
+        self._schedule |= behind_meter.schedule
+        constraints = dict(behind_meter.constraints)
+        if not view.scenario.has_network:
+            return cp.Constant(0.0), constraints
+        if view.agreement is NetworkAgreement.DSO:
+            return cp.Constant(0.0), constraints
+        return self._own_line(behind_meter.injection_kw, behind_meter.injection_kvar, constraints)
+
+    def _own_line(
+        self, injection_kw: cp.Expression, injection_kvar: cp.Expression, constraints: Constraints
+    ) -> tuple[cp.Expression, Constraints]:
+        """The branch-flow equations of the node's own line, with copies of its neighbours' variables."""
+        view = self.view
+        assert view.line is not None
+        assert view.feeder is not None
+        base, base_ohm = view.feeder.base_kva, view.feeder.base_ohm
+        r, x = view.line.resistance_ohm / base_ohm, view.line.reactance_ohm / base_ohm
+        copies = self._copies
+        row = {block: copies[k] for k, block in enumerate(self.blocks)}
+        own_p, own_q = row[Block(Kind.P, view.node)], row[Block(Kind.Q, view.node)]
+        v = row.get(Block(Kind.V, view.node))
+        v = cp.Variable(view.steps) if v is None else v  # a leaf's voltage is nobody else's business
+        v_parent = row.get(Block(Kind.V, view.parent), cp.Constant(np.zeros(view.steps)))
+        current = cp.Variable(view.steps, nonneg=True)
+        constraints["the power flow of its line"] = [
+            injection_kw == own_p - sum(row[Block(Kind.P, k)] for k in view.children) + base * r * current,
+            injection_kvar == own_q - sum(row[Block(Kind.Q, k)] for k in view.children) + base * x * current,
+            v == v_parent + 2 / base * (r * own_p + x * own_q) + (r**2 + x**2) * current,
+            cone(own_p, own_q, current, 1 + v_parent, base),
+        ]
+        constraints["the voltage limits"] = [
+            v >= view.feeder.voltage_min_pu**2 - 1,
+            v <= view.feeder.voltage_max_pu**2 - 1,
+        ]
+        self._schedule["losses_kw"] = base * r * current
+        self._schedule["relaxation_gap_pu"] = relaxation_gap(own_p, own_q, current, 1 + v_parent, base)
+        if view.scenario.has_contracts:
+            return view.step_hours * base * r * (view.prices.loss_price @ current), constraints
+        return cp.Constant(0.0), constraints
+
+    def _grid_connection(self) -> tuple[cp.Expression, Constraints]:
+        """Node 0: buys for all in G; as the grid operator's node it also solves the network."""
+        view = self.view
+        copies = self._copies
+        cost: cp.Expression = cp.Constant(0.0)
+        constraints: Constraints = {}
+        if view.agreement is NetworkAgreement.DSO:
+            assert view.feeder is not None
+            flow = branch_flow(view.feeder, self._injections(Kind.P), self._injections(Kind.Q))
+            constraints |= flow.constraints
+            root_kw = flow.root_kw
+            self._schedule["relaxation_gap_pu"] = flow.relaxation_gap
+            if view.scenario.has_contracts:
+                cost = view.step_hours * (view.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
+        else:
+            root_kw = sum(copies[k] for k, block in enumerate(self.blocks) if block.kind is Kind.P)
+        if not view.scenario.has_contracts:
+            contract = supply_contract(view.prices, view.step_hours)
+            constraints["the balance of the grid connection"] = [contract.net_import == -root_kw]
+            cost = cost + contract.cost
+            self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}
+        return cost, constraints
+
+    def _injections(self, kind: Kind) -> cp.Expression:
+        """Of all nodes of the feeder, (n, T): those that this node answers, and what absent ones are taken to do."""
+        view = self.view
+        assert view.feeder is not None
+        if len(view.children) == len(view.feeder.lines):
+            return self._copies[kind::2]
+        row = {block: k for k, block in enumerate(self.blocks)}
+        of = [Block(kind, line.node) for line in view.feeder.lines]
+        return cp.vstack([self._copies[row[block]] if block in row else self._fixed[block] for block in of])
+
+    def _sums(self) -> Array:
+        """What adds the bids up by step, (T, bids)."""
+        view = self.view
+        steps = np.concatenate([partner.steps for partner in view.partners])
+        place = np.zeros((view.steps, view.bid_count))
+        place[steps, np.arange(view.bid_count)] = 1
+        return place

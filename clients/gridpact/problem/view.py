@@ -1,0 +1,88 @@
+"""What one node knows: the household file that `gridpact node` reads, and how it is cut from a community."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gridpact.community.model import GRID_CONNECTION, CommunityDay, Feeder, Household, Line, Prices
+from gridpact.problem.coefficients import Partner, partners
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """All that one node knows when it starts: its own household, its place, and what is public.
+
+    `parent` and `children` are those of the declared tree: the feeder's between neighbours, a star around node 0
+    with the grid operator, the node alone where no network is agreed on.
+    """
+
+    node: int
+    day: str
+    scenario: Scenario
+    agreement: NetworkAgreement
+    step_hours: float
+    prices: Prices
+    parent: int
+    children: tuple[int, ...]
+    depth: int
+    household: Household | None = None  # None: the grid connection
+    partners: tuple[Partner, ...] = ()
+    line: Line | None = None  # the node's own line, between neighbours only
+    feeder: Feeder | None = None  # limits and base; the lines are in it at the grid operator's node only
+
+    @property
+    def steps(self) -> int:
+        return len(self.prices.import_price)
+
+    @property
+    def is_root(self) -> bool:
+        return self.parent == self.node
+
+    @property
+    def bid_count(self) -> int:
+        return sum(len(partner.steps) for partner in self.partners)
+
+
+def node_views(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> list[NodeView]:
+    """Cuts a community into what each of its nodes knows, in ascending order of node.
+
+    Node 0, the grid connection, takes part only where there is a network to agree on.
+    """
+    feeder = community.feeder
+    limits = Feeder(feeder.nominal_voltage_v, feeder.voltage_min_pu, feeder.voltage_max_pu, ())
+    trades = partners(community) if scenario.has_trades else {}
+    neighbours = scenario.has_network and agreement is NetworkAgreement.NEIGHBOURS
+    nodes = [household.node for household in community.households]
+
+    def place(node: int) -> tuple[int, tuple[int, ...], int]:
+        if not scenario.has_network:
+            return node, (), 0
+        if neighbours:
+            return feeder.parent.get(node, GRID_CONNECTION), feeder.children[node], feeder.depth[node]
+        if node == GRID_CONNECTION:
+            return GRID_CONNECTION, tuple(nodes), 0
+        return GRID_CONNECTION, (), 1
+
+    def view(node: int, household: Household | None) -> NodeView:
+        parent, children, depth = place(node)
+        own_line = next((line for line in feeder.lines if line.node == node), None) if neighbours else None
+        sees_network = scenario.has_network and not neighbours and node == GRID_CONNECTION
+        return NodeView(
+            node=node,
+            day=community.day,
+            scenario=scenario,
+            agreement=agreement,
+            step_hours=community.step_hours,
+            prices=community.prices,
+            parent=parent,
+            children=children,
+            depth=depth,
+            household=household,
+            partners=trades.get(node, ()),
+            line=own_line,
+            feeder=feeder if sees_network else limits if neighbours else None,
+        )
+
+    views = [view(household.node, household) for household in community.households]
+    return [view(GRID_CONNECTION, None), *views] if scenario.has_network else views

@@ -1,0 +1,1 @@
+"""Pages, plots, tables and words."""

@@ -1,0 +1,457 @@
+"""The pictures of a run, each a function from a `RunResult` to a matplotlib `Figure`.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; where two of them meet, line
+styles, positions or labels say the same again, so that a black-and-white print loses nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.outcome.indicators import Indicators, VoltageExtreme
+from gridpact.outcome.result import RunResult
+from gridpact.report.words import nothing_traded, plain
+
+INK, GREY, PALE = "#222222", "#767676", "#d9d9d9"
+ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
+
+NETWORK_COLOUR, TRADE_COLOUR = BLUE, VERMILION
+IMPORT_COLOUR, FEED_IN_COLOUR = BLUE, SKY
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # a $ in somebody's name is a $
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": "#ebebeb",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.solid_capstyle": "butt",
+    "svg.fonttype": "none",
+}
+_SALT: dict[Any, Any] = {"svg.hashsalt": "gridpact"}
+WIDTH = 8.0  # inches
+
+Subject = TypeVar("Subject")
+Plot = Callable[[RunResult], Figure]
+
+
+def styled(plot: Callable[[Subject], Figure]) -> Callable[[Subject], Figure]:
+    """Draws in the house's style, whatever the user's own matplotlib settings are, and leaves those alone."""
+
+    @wraps(plot)
+    def in_style(subject: Subject) -> Figure:
+        with matplotlib.style.context(["default", STYLE]):
+            return plot(subject)
+
+    return in_style
+
+
+def svg(figure: Figure) -> str:
+    """A figure as SVG with text as text; the same figure gives the same characters every time."""
+    return _save(figure, "svg", metadata={"Date": None, "Creator": None}).decode()
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG, 200 dots an inch."""
+    return _save(figure, "png", metadata={"Software": None})
+
+
+def inline_svg(text: str, name: str, label: str) -> str:
+    """A figure's SVG as an element for a page, beside others: ids of its own, no styles for the rest.
+
+    Args:
+        text: what `svg` gave.
+        name: put before every id; letters only.
+        label: what a screen reader says, escaped.
+    """
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\sid=")', rf"\g<1>{name}-", text)
+    text = re.sub(r'(href="#)', rf"\g<1>{name}-", text)
+    text = text.replace("url(#", f"url(#{name}-")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _save(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.style.context(["default", STYLE]), mpl.rc_context(_SALT), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a browser has more letters than matplotlib
+        figure.savefig(buffer, format=kind, metadata=metadata, facecolor="white")
+    return buffer.getvalue()
+
+
+@styled
+def convergence(result: RunResult) -> Figure:
+    """RMS residuals by iteration, each as a multiple of its limit, below which all must fall."""
+    figure, axes = _figure("How agreement was reached", 3.6)
+    told = result.convergence
+    curves = (
+        (told.primal_grid_w, "Network: disagreement", NETWORK_COLOUR, "-"),
+        (told.dual_grid_w, "Network: change since the last iteration", NETWORK_COLOUR, "--"),
+        (told.primal_trade_w, "Trades: disagreement", TRADE_COLOUR, "-"),
+        (told.dual_trade_w, "Trades: change since the last iteration", TRADE_COLOUR, "--"),
+    )
+    shown = [
+        (values / limit, f"{label} (limit {limit:.3g} W)", colour, dashes)
+        for (values, label, colour, dashes), limit in zip(curves, told.limits_w, strict=True)
+        if np.any(np.nan_to_num(values) > 0)
+    ]
+    axes.set_xlabel("Iteration")
+    axes.set_ylabel("RMS residual per coupled value,\nas a multiple of its limit")
+    if not shown:
+        axes.set_xlim(0, max(1, result.iterations))
+        axes.set_ylim(0, 1)
+        return _empty(figure, axes, "There was nothing to agree on: every household planned on its own.")
+    for values, label, colour, dashes in shown:
+        iteration = np.arange(1, len(values) + 1)
+        positive = np.where(np.nan_to_num(values) > 0, values, np.nan)
+        axes.plot(iteration, positive, dashes, color=colour, linewidth=1.6, label=label,
+                  marker="o" if len(values) < 8 else None, markersize=3)  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xlim(1, max(2, result.iterations))
+    axes.axhline(1.0, color=INK, linewidth=0.8)
+    axes.annotate("limit", (1, 1), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+                  va="center", color=INK, fontsize=8.5, annotation_clip=False)  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y")
+    _legend(figure, axes.get_legend_handles_labels(), columns=2)
+    return figure
+
+
+@styled
+def power(result: RunResult) -> Figure:
+    """The community's power over the day: sources above zero, uses below; the import price underneath."""
+    indicators, community = Indicators(result), result.community
+    balance = indicators.balance
+    figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
+    axes, prices = figure.subplots(2, 1, sharex=True, height_ratios=[4.2, 1])
+    axes.set_title("The community's power over the day")
+    edges = np.arange(community.steps + 1, dtype=float)
+    sources = (
+        (balance.pv, "PV used", ORANGE, ""),
+        (balance.discharge, "From batteries", GREEN, ""),
+        (balance.grid_import, "From the grid", IMPORT_COLOUR, ""),
+    )
+    uses = (
+        (balance.load, "Households", "#9a9a9a", ""),
+        (balance.cars, "Electric cars", PURPLE, ""),
+        (balance.charge, "Into batteries", GREEN, "////"),
+        (balance.feed_in, "Into the grid", FEED_IN_COLOUR, ""),
+        (balance.losses, "Lost in the lines", INK, ""),
+    )
+    handles, labels = [], []
+    for title, bands, sign in (("Where it came from", sources, 1), ("Where it went", uses, -1)):
+        bottom = np.zeros(community.steps)
+        handles.append(Patch(alpha=0))
+        labels.append(title)
+        for values, label, colour, hatch in bands:
+            energy = indicators.energy_kwh(values)
+            if energy < 0.005:
+                continue
+            top = bottom + sign * np.maximum(values, 0)
+            fill: dict[str, Any] = {"facecolor": colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
+            axes.fill_between(edges, np.append(top, top[-1]), np.append(bottom, bottom[-1]), step="post", **fill)
+            handles.append(Patch(**fill))
+            labels.append(f"{label}: {energy:,.1f} kWh")
+            bottom = top
+        handles.append(Patch(alpha=0))
+        labels.append("")
+    axes.axhline(0, color=INK, linewidth=1)
+    axes.set_ylabel("Power (kW)\nuse below zero, supply above")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
+    axes.grid(axis="y")
+    legend = figure.legend(handles[:-1], labels[:-1], loc="outside right upper", handlelength=1.6, labelspacing=0.6)
+    for text in legend.get_texts():
+        text.set_fontweight("bold" if text.get_text().startswith("Where") else "normal")
+    price = community.prices.import_price
+    prices.stairs(price, edges, color=INK, linewidth=1.2, baseline=None)
+    prices.set_ylim(min(0.0, 1.1 * float(price.min())), max(1e-6, 1.15 * float(price.max())))
+    prices.set_ylabel(f"Import price\n({_currency(result)}/kWh)")
+    prices.yaxis.set_major_locator(MaxNLocator(3))
+    prices.grid(axis="y")
+    _time_axis(prices, result)
+    figure.align_ylabels()
+    return figure
+
+
+@styled
+def trades(result: RunResult) -> Figure:
+    """Who sold how much to whom, over the day."""
+    indicators, community = Indicators(result), result.community
+    energy = indicators.traded_kwh
+    if not energy.any():
+        figure, axes = _figure("Who traded with whom", 3.0)
+        axes.set_xlabel("Buyer")
+        axes.set_ylabel("Seller (kWh)")
+        return _empty(figure, axes, nothing_traded(result))
+    sellers, buyers = np.flatnonzero(energy.sum(axis=1) > 0), np.flatnonzero(energy.sum(axis=0) > 0)
+    cells = energy[np.ix_(sellers, buyers)]
+    rows, columns = cells.shape
+    crowded = max(rows, columns) > 24
+    height, small, names_size = (0.17, 5.5, 6.0) if crowded else (0.28, 8.0, 8.5)
+    figure = Figure(figsize=(max(WIDTH, 2 + 0.17 * columns), 1.8 + height * (rows + 1)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title("Who traded with whom")
+    shades = matplotlib.colormaps["Blues"]
+    image = axes.pcolormesh(np.ma.masked_equal(cells, 0), cmap=shades, vmin=0, vmax=1.2 * float(cells.max()),
+                            edgecolor="white", linewidth=1)  # fmt: skip
+    axes.set_xlim(0, max(columns + 1.3, 9.0))  # a few traders do not get cells as wide as the page
+    axes.set_ylim(rows + 1.3, 0)
+    if not crowded:
+        for row, column in np.argwhere(cells > 0):
+            value = float(cells[row, column])
+            axes.text(column + 0.5, row + 0.5, _short(value), ha="center", va="center", fontsize=small,
+                      color="white" if value > 0.65 * cells.max() else INK)  # fmt: skip
+    total: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": small}
+    for row, value in enumerate(cells.sum(axis=1)):
+        axes.text(columns + 0.7, row + 0.5, _short(float(value)), **total)
+    for column, value in enumerate(cells.sum(axis=0)):
+        axes.text(column + 0.5, rows + 0.8, _short(float(value)), rotation=90 if crowded else 0, **total)
+    axes.text(columns + 0.7, rows + 0.8, _short(float(cells.sum())), fontweight="bold", **total)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    names = [plain(home.name, 18) for home in community.households]
+    for axis, members, last in ((axes.xaxis, buyers, 0.7), (axes.yaxis, sellers, 0.8)):
+        places = [*(np.arange(len(members)) + 0.5), len(members) + last]
+        axis.set_ticks(places, [*(names[k] for k in members), "all"], fontsize=names_size)
+        axis.set_tick_params(length=0)
+        for label, member in zip(axis.get_ticklabels(), members, strict=False):
+            label.set_fontweight("bold" if community.households[member].is_prosumer else "normal")
+    longest = max(len(names[k]) for k in buyers)
+    if crowded or longest * (columns + 1.3) > 80:  # letters that fit side by side
+        for label in axes.xaxis.get_ticklabels():
+            label.set(rotation=90, ha="center", va="bottom")
+    axes.set_xlabel("Buyer (in bold: with PV)", labelpad=8, loc="left")
+    axes.set_ylabel("Seller")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if crowded:
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25, pad=0.02)
+        bar.set_label("Energy over the day (kWh)")
+    else:
+        figure.supxlabel("Numbers: energy over the day (kWh)", x=0.01, ha="left", fontsize=8.5)
+    return figure
+
+
+@styled
+def prices(result: RunResult) -> Figure:
+    """Import price, feed-in price, and the trades' prices between them."""
+    indicators, community = Indicators(result), result.community
+    figure, axes = _figure("What a kilowatt-hour cost", 3.8)
+    edges = np.arange(community.steps + 1, dtype=float)
+    bought, fed_in = community.prices.import_price, community.prices.feed_in_price
+    axes.fill_between(edges, np.append(bought, bought[-1]), np.append(fed_in, fed_in[-1]), step="post",
+                      color="#f2f2f2", linewidth=0)  # fmt: skip
+    axes.stairs(bought, edges, color=IMPORT_COLOUR, linewidth=1.8, baseline=None)
+    axes.stairs(fed_in, edges, color=FEED_IN_COLOUR, linewidth=1.8, linestyle="--", baseline=None)
+    handles: list[Any] = [
+        Line2D([], [], color=IMPORT_COLOUR, linewidth=1.8),
+        Line2D([], [], color=FEED_IN_COLOUR, linewidth=1.8, linestyle="--"),
+    ]
+    labels = ["Import price", "Feed-in price"]
+    traded = indicators.trade_prices
+    if traded:
+        middle = np.array([prices.step + 0.5 for prices in traded])
+        axes.vlines(middle, [p.low for p in traded], [p.high for p in traded], color=TRADE_COLOUR, linewidth=1.4)
+        energy = np.array([prices.energy_kwh for prices in traded])
+        largest = float(energy.max())
+        axes.scatter(middle, [p.mean for p in traded], s=_area(energy, largest), color=TRADE_COLOUR,
+                     edgecolor="white", linewidth=0.6, zorder=3)  # fmt: skip
+        handles.append(Line2D([], [], color=TRADE_COLOUR, linewidth=1.4))
+        labels.append("Trades: lowest to highest")
+        for sample in (largest, largest / 4):
+            side = float(np.sqrt(_area(np.array(sample), largest)))
+            handles.append(Line2D([], [], color=TRADE_COLOUR, marker="o", linestyle="", markersize=side,
+                                  markeredgecolor="white", markeredgewidth=0.6))  # fmt: skip
+            labels.append(f"Mean, {_short(sample)} kWh traded" if sample == largest else f"{_short(sample)} kWh")
+    else:
+        handles.append(Patch(alpha=0))
+        labels.append(nothing_traded(result))
+    everything = [float(values.min()) for values in (bought, fed_in)] + [p.low for p in traded]
+    top = max([float(bought.max())] + [p.high for p in traded])
+    axes.set_ylim(min(0.0, 1.08 * min(everything)), 1.08 * top if top > 0 else 1.0)
+    axes.set_ylabel(f"Price ({_currency(result)}/kWh)")
+    axes.grid(axis="y")
+    _time_axis(axes, result)
+    _legend(figure, (handles, labels), columns=5)
+    return figure
+
+
+@styled
+def voltages(result: RunResult) -> Figure:
+    """Voltages along the feeder: each node's range, and the feeder at its lowest and highest moment."""
+    indicators, feeder, voltage = Indicators(result), result.community.feeder, result.flow.voltage_pu
+    figure, axes = _figure("Voltages along the feeder", 4.6)
+    distance = {GRID_CONNECTION: 0.0}
+    for node in sorted(feeder.depth, key=lambda node: (feeder.depth[node], node)):
+        if node != GRID_CONNECTION:
+            distance[node] = distance[feeder.parent[node]] + feeder.lines[node - 1].resistance_ohm
+    nodes = [line.node for line in feeder.lines]
+    place = np.array([distance[node] for node in nodes])
+    low, middle, high = voltage.min(axis=1), np.median(voltage, axis=1), voltage.max(axis=1)
+    for limit, name in (
+        (feeder.voltage_min_pu, "lowest allowed"),
+        (feeder.voltage_max_pu, "highest allowed"),
+    ):
+        axes.axhline(limit, color=INK, linewidth=0.8)
+        axes.annotate(f"{name}: {limit:g}", (0, limit), xycoords=("axes fraction", "data"), xytext=(4, 3),
+                      textcoords="offset points", fontsize=8.5, va="bottom")  # fmt: skip
+    axes.vlines(place, low, high, color=GREY, alpha=0.3, linewidth=5)
+    axes.plot(place, middle, "_", color=GREY, markersize=7, markeredgewidth=1.4)
+
+    handles: list[Any] = [
+        Line2D([], [], color=GREY, alpha=0.3, linewidth=5),
+        Line2D([], [], color=GREY, marker="_", linestyle="", markersize=7, markeredgewidth=1.4),
+    ]
+    labels = ["range over the day", "median"]
+    extremes: list[tuple[VoltageExtreme, str, Any, str, str]] = [
+        (indicators.lowest_voltage, VERMILION, "-", "v", "lowest")
+    ]
+    if indicators.highest_voltage.voltage_pu > 1 + 1e-6:
+        extremes.append((indicators.highest_voltage, BLUE, "--", "^", "highest"))
+    for extreme, colour, dashes, marker, word in extremes:
+        now = {GRID_CONNECTION: 1.0} | dict(zip(nodes, voltage[:, extreme.step], strict=True))
+        branches = [[(distance[line.parent], now[line.parent]), (distance[line.node], now[line.node])]
+                    for line in feeder.lines]  # fmt: skip
+        axes.add_collection(LineCollection(branches, colors=colour, linewidths=1.4, linestyles=dashes))
+        axes.plot([distance[node] for node in now], list(now.values()), "o", color=colour, markersize=3)
+        axes.plot(distance[extreme.node], extreme.voltage_pu, marker, color=colour, markersize=9)
+        clock = indicators.clock(extreme.step)
+        name = plain(indicators.name(extreme.node), 18)
+        handles.append(Line2D([], [], color=colour, linewidth=1.4, linestyle=dashes, marker=marker, markersize=7))
+        worst = f", {indicators.nearness}" if extreme == indicators.worst_voltage else ""
+        labels.append(f"at {clock}: {word}{worst} ({extreme.voltage_pu:.3f}, {name})")
+    axes.plot(0, 1, "s", color=INK, markersize=5)
+    axes.annotate("grid", (0, 1), xytext=(0, 6), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+    limits = (feeder.voltage_min_pu, feeder.voltage_max_pu)
+    bottom, top = min(limits[0], float(low.min())), max(limits[1], float(high.max()))
+    axes.set_ylim(bottom - 0.09 * (top - bottom), top + 0.07 * (top - bottom))
+    axes.set_xlim(-0.03 * place.max(), 1.03 * place.max())
+    _node_numbers(axes, indicators, place, low)
+    axes.set_xlabel("Resistance from the grid connection (ohm); small numbers are nodes")
+    axes.set_ylabel("Voltage (p.u.)")
+    axes.grid(axis="y")
+    _legend(figure, (handles, labels), columns=2)
+    return figure
+
+
+PLOTS: dict[str, Plot] = {
+    "convergence": convergence,
+    "power": power,
+    "trades": trades,
+    "prices": prices,
+    "voltages": voltages,
+}
+"""All plots by the name of their file, in the order of the report."""
+
+
+def _figure(title: str, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title)
+    return figure, axes
+
+
+def _empty(figure: Figure, axes: Axes, text: str) -> Figure:
+    """A picture of nothing says so."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, wrap=True)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    figure.set_figheight(1.7)
+    for spine in axes.spines.values():
+        spine.set_color(PALE)
+    return figure
+
+
+def _legend(figure: Figure, entries: tuple[Any, Any], columns: int) -> None:
+    handles, labels = entries
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.2, columnspacing=1.5)
+
+
+def _time_axis(axes: Axes, result: RunResult) -> None:
+    """Steps on the x axis, labelled with the times at which they start; at most nine labels."""
+    steps, times = result.community.steps, result.community.start_times
+    stride = next((s for s in (1, 2, 3, 4, 6, 8, 12, 16, 24) if steps / s <= 9), -(-steps // 9))
+    ticks = list(range(0, steps, stride))
+    axes.set_xticks(ticks, [times[t] for t in ticks])
+    axes.set_xlim(0, steps)
+    axes.set_xlabel("Time of day (hh:mm)")
+
+
+def _node_numbers(axes: Axes, indicators: Indicators, place: Array, low: Array) -> None:
+    """Numbers under the nodes, beside them where two would meet; on a large feeder only its ends."""
+    feeder = indicators.result.community.feeder
+    near_x = 0.03 * np.ptp(axes.get_xlim())
+    near_y = 0.045 * np.ptp(axes.get_ylim())
+    taken: list[tuple[float, float]] = []
+    for row in np.argsort(low, kind="stable"):
+        node, x, y = feeder.lines[row].node, float(place[row]), float(low[row])
+        if len(feeder.lines) > 32 and feeder.children[node]:
+            continue
+        beside = any(abs(x - other_x) < near_x and abs(y - other_y) < near_y for other_x, other_y in taken)
+        taken.append((x, y))
+        offset = (4, 2) if beside else (0, -9) if node == indicators.lowest_voltage.node else (0, -4)
+        axes.annotate(str(node), (x, y), xytext=offset, textcoords="offset points", fontsize=7,
+                      ha="left" if beside else "center", va="bottom" if beside else "top")  # fmt: skip
+
+
+def _area(energy_kwh: Array, largest: float) -> Array:
+    """Marker area in points squared, proportional to the energy."""
+    return 110 * energy_kwh / largest if largest > 0 else 0 * energy_kwh + 10
+
+
+def _short(energy_kwh: float) -> str:
+    """Two digits after the point below 1, one below 100, none above; what rounds to nothing is `<0.01`."""
+    if energy_kwh < 0.005:
+        return "<0.01"
+    return (
+        f"{energy_kwh:.2f}"
+        if energy_kwh < 0.995
+        else f"{energy_kwh:.1f}"
+        if energy_kwh < 99.95
+        else f"{energy_kwh:.0f}"
+    )
+
+
+def _currency(result: RunResult) -> str:
+    return plain(result.community.currency, 8)

@@ -1,0 +1,94 @@
+"""A run as one page that works by itself: no network, no script, to be read on a screen or on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from gridpact.outcome.indicators import NOT_PROMISED, Indicators
+from gridpact.outcome.result import RunResult
+from gridpact.report.folder import publish
+from gridpact.report.plots import PLOTS, inline_svg, png, svg
+from gridpact.report.tables import CSV_FILES, put_tables
+from gridpact.report.words import (
+    NETWORK_AGREEMENT,
+    SCENARIO,
+    captions,
+    chain_name,
+    checks_sentence,
+    cost_sentence,
+    headline,
+    plain,
+)
+
+
+def write_report(result: RunResult, folder: Path) -> Path:
+    """Writes all files of a run into a folder, at once: `index.html`, plots (SVG and PNG), and tables.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        InputError: see `publish`.
+    """
+    figures = {name: plot(result) for name, plot in PLOTS.items()}
+    drawings = {name: svg(figure) for name, figure in figures.items()}
+
+    def write(staging: Path) -> None:
+        put_tables(result, staging)
+        for name, figure in figures.items():
+            (staging / f"{name}.svg").write_text(drawings[name], encoding="utf-8")
+            (staging / f"{name}.png").write_bytes(png(figure))
+        (staging / "index.html").write_text(page(result, drawings), encoding="utf-8")
+
+    publish(folder, write)
+    return folder / "index.html"
+
+
+def page(result: RunResult, drawings: Mapping[str, str]) -> str:
+    """The page's HTML. `drawings`: the plots of the run as SVG, by name."""
+    indicators, said = Indicators(result), captions(result)
+    pictures = [
+        {
+            "name": name,
+            "svg": Markup(inline_svg(drawing, name, str(escape(said[name])))),
+            "caption": said[name],
+        }
+        for name, drawing in drawings.items()
+    ]
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            result=result,
+            community=result.community,
+            currency=plain(result.community.currency, 8),
+            scenario=SCENARIO[result.scenario],
+            agreement=NETWORK_AGREEMENT[result.agreement] if result.scenario.has_network else None,
+            chain=chain_name(result),
+            headline=headline(result),
+            cost_sentence=cost_sentence(result),
+            checks_sentence=checks_sentence(result),
+            checks=indicators.checks,
+            all_held=all(check.held is not False and check.verdict != NOT_PROMISED for check in indicators.checks),
+            pictures=pictures,
+            households=indicators.households,
+            files=CSV_FILES,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Where the templates of all pages come from; what users named is escaped."""
+    found = Environment(
+        loader=PackageLoader("gridpact.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["plain"] = plain
+    return found

@@ -1,0 +1,230 @@
+"""A run as tables: `result.json` for what it came to, CSV files for all that was planned, traded and paid.
+
+Numbers carry at most nine digits after the point. An empty cell is a quantity that does not exist there: the
+charge of a household without a battery, the import of a household in G, which has no contract of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridpact.community.model import Array
+from gridpact.outcome.indicators import Indicators
+from gridpact.outcome.result import RunResult
+from gridpact.report.folder import MARKER, publish
+from gridpact.report.words import chain_name
+
+CSV_FILES = {
+    "schedules.csv": "what every household does at every step: load, PV, battery, car, trades, supply",
+    "trades.csv": "every recorded trade: who, when, how much, at what price",
+    "prices.csv": "import, feed-in and trade prices of every step",
+    "voltages.csv": "voltages and currents of the independent power flow",
+    "residuals.csv": "residuals of every iteration",
+}
+"""The CSV files and what is in them."""
+
+Cell = float | int | str | None
+
+
+def write_tables(result: RunResult, folder: Path) -> Path:
+    """Writes `result.json` and the CSV files into a folder; all of them appear at once.
+
+    Raises:
+        InputError: see `publish`.
+    """
+    publish(folder, lambda staging: put_tables(result, staging))
+    return folder
+
+
+def put_tables(result: RunResult, folder: Path) -> None:
+    """Writes the tables into a folder that exists and is nobody's yet."""
+    for name, table in (
+        ("schedules.csv", schedules(result)),
+        ("trades.csv", trades(result)),
+        ("prices.csv", prices(result)),
+        ("voltages.csv", voltages(result)),
+        ("residuals.csv", residuals(result)),
+    ):
+        (folder / name).write_text(csv_text(table), encoding="utf-8", newline="")
+    text = json.dumps(result_fields(result), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / MARKER).write_text(text + "\n", encoding="utf-8")
+
+
+def result_fields(result: RunResult) -> dict[str, Any]:
+    """The fields of `result.json`: plain numbers, texts and truths; null where there is no number."""
+    community, voltage, cost = result.community, result.flow.voltage_pu, result.cost
+    fields: dict[str, Any] = {
+        "case": community.name,
+        "day": community.day,
+        "scenario": result.scenario.value,
+        "network_agreement": result.agreement.value if result.scenario.has_network else None,
+        "relayed": result.relayed,
+        "chain": chain_name(result),
+        "households": len(result.households),
+        "steps": community.steps,
+        "step_hours": community.step_hours,
+        "currency": community.currency,
+        "converged": result.converged,
+        "iterations": result.iterations,
+        "cost": cost.total,
+        "cost_supply": cost.supply,
+        "cost_trading": cost.trading,
+        "cost_losses": cost.losses,
+        "centralised_cost": result.centralised_cost,
+        "implemented_gap": Indicators(result).implemented_gap,
+        "relaxation_gap": result.relaxation_gap,
+        "voltage_min_pu": voltage.min(),
+        "voltage_max_pu": voltage.max(),
+        "voltage_ok": result.voltage_ok,
+        "losses_kwh": Indicators(result).energy_kwh(result.flow.losses_kw),
+        "gas_total": result.gas_total,
+        "gas_by_step": result.gas_by_step,
+        "gas_per_household_iteration": result.gas_per_household_iteration,
+        "transactions": result.transactions,
+        "wall_s": result.wall_s,
+        "solve_s": result.solve_s,
+        "chain_s": result.chain_s,
+        "trades": len(result.trades),
+        "traded_kwh": result.traded_kwh,
+        "paid_total": result.paid_total,
+        "supplier_received": result.supplier_received,
+        "settlement_sum_zero": result.settlement_sum_zero,
+    }
+    return {key: plain_fields(value) for key, value in fields.items()}
+
+
+def schedules(result: RunResult) -> Iterable[Sequence[Cell]]:
+    """household x step: what each does, and what its trades leave to its supplier."""
+    indicators, community = Indicators(result), result.community
+    yield (
+        "household", "node", "step", "time", "load_kw", "pv_kw", "curtailed_kw", "charge_kw", "discharge_kw",
+        "stored_kwh", "car_kw", "reactive_kvar", "injection_kw", "injection_kvar", "sold_kw", "bought_kw",
+        "import_kw", "feed_in_kw",
+    )  # fmt: skip
+    planned = ("curtailed_kw", "charge_kw", "discharge_kw", "stored_kwh", "car_kw", "reactive_kvar")
+    sold, bought = _traded_kw(result)
+    for row, (home, outcome) in enumerate(zip(community.households, result.households, strict=True)):
+        for step, time in enumerate(community.start_times):
+            supply = indicators.supply_kw[row, step] if result.scenario.has_contracts else None
+            yield (
+                safe_text(home.name), home.node, step, time, home.load_kw[step], home.pv_kw[step],
+                *(outcome.schedule[name][step] if name in outcome.schedule else None for name in planned),
+                outcome.schedule["injection_kw"][step], outcome.schedule["injection_kvar"][step],
+                sold[row, step], bought[row, step],
+                None if supply is None else max(supply, 0.0), None if supply is None else max(-supply, 0.0),
+            )  # fmt: skip
+
+
+def trades(result: RunResult) -> Iterable[Sequence[Cell]]:
+    """One row a recorded trade: a pair at a step."""
+    indicators = Indicators(result)
+    yield "seller", "buyer", "step", "time", "energy_kwh", "price_per_kwh", "amount"
+    for trade in sorted(result.trades, key=lambda trade: (trade.step, trade.seller, trade.buyer)):
+        yield (
+            safe_text(indicators.name(trade.seller)), safe_text(indicators.name(trade.buyer)), trade.step,
+            indicators.clock(trade.step), trade.energy_kwh, trade.price_per_kwh,
+            trade.energy_kwh * trade.price_per_kwh,
+        )  # fmt: skip
+
+
+def prices(result: RunResult) -> Iterable[Sequence[Cell]]:
+    """One row a step; the mean of the trade prices is weighted by energy."""
+    community = result.community
+    by_step = {prices.step: prices for prices in Indicators(result).trade_prices}
+    yield (
+        "step", "time", "import_price", "feed_in_price", "trade_price_mean", "trade_price_median",
+        "trade_price_min", "trade_price_max", "traded_kwh",
+    )  # fmt: skip
+    for step, time in enumerate(community.start_times):
+        own: tuple[Cell, ...] = (
+            step,
+            time,
+            community.prices.import_price[step],
+            community.prices.feed_in_price[step],
+        )
+        if (p := by_step.get(step)) is None:
+            yield (*own, None, None, None, None, 0)
+        else:
+            yield (*own, p.mean, p.median, p.low, p.high, p.energy_kwh)
+
+
+def voltages(result: RunResult) -> Iterable[Sequence[Cell]]:
+    """node x step, from the independent power flow; the line is the one from the node to its parent."""
+    indicators, community = Indicators(result), result.community
+    yield "household", "node", "parent", "step", "time", "voltage_pu", "voltage_v", "line_current_a"
+    for row, line in enumerate(community.feeder.lines):
+        for step, time in enumerate(community.start_times):
+            voltage = result.flow.voltage_pu[row, step]
+            yield (
+                safe_text(indicators.name(line.node)), line.node, line.parent, step, time, voltage,
+                voltage * community.feeder.nominal_voltage_v, result.flow.current_a[row, step],
+            )  # fmt: skip
+
+
+def residuals(result: RunResult) -> Iterable[Sequence[Cell]]:
+    """One row an iteration; RMS per coupled scalar, W (see `Convergence`)."""
+    residuals = result.convergence
+    columns = (
+        residuals.primal_grid_w,
+        residuals.dual_grid_w,
+        residuals.primal_trade_w,
+        residuals.dual_trade_w,
+    )
+    yield "iteration", "primal_grid_w", "dual_grid_w", "primal_trade_w", "dual_trade_w"
+    for k in range(result.iterations):
+        yield (k + 1, *(column[k] if k < len(column) else None for column in columns))
+
+
+def _traded_kw(result: RunResult) -> tuple[Array, Array]:
+    """Power sold and bought by each household, shape (n, T); some sell on in the step in which they buy."""
+    row = {household.node: k for k, household in enumerate(result.community.households)}
+    sold, bought = np.zeros((2, len(row), result.community.steps))
+    for trade in result.trades:
+        sold[row[trade.seller], trade.step] += trade.energy_kwh / result.community.step_hours
+        bought[row[trade.buyer], trade.step] += trade.energy_kwh / result.community.step_hours
+    return sold, bought
+
+
+def csv_text(rows: Iterable[Sequence[Cell]]) -> str:
+    """Rows as CSV, numbers with at most nine digits after the point."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([_cell(cell) for cell in row] for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Cell) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (str, int)):
+        return str(value)
+    if not math.isfinite(value):
+        return ""
+    text = f"{value:.9f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def safe_text(name: str) -> str:
+    """A name that no spreadsheet takes for a formula."""
+    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+
+
+def plain_fields(value: Any) -> Any:
+    """What JSON knows: no numpy types, no NaN, no infinity."""
+    if isinstance(value, dict):
+        return {str(key): plain_fields(entry) for key, entry in value.items()}
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value

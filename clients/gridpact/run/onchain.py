@@ -1,0 +1,356 @@
+"""The main job: one day of a community, agreed on a chain, settled, checked and reported."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
+from gridpact.chain.settlement import Settlement, encode_tariff
+from gridpact.chain.values import ClosedIteration, Phase, Progress, Setting, Theta, TradeRecord
+from gridpact.community.model import CommunityDay, Prices
+from gridpact.files import write_atomically
+from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.node.household_file import write_view
+from gridpact.node.node import NodeReport
+from gridpact.outcome.result import Convergence, Household, RecordedTrade, RunResult, recorded_kw
+from gridpact.problem.baseline import baseline_net_kw
+from gridpact.problem.centralised import CentralisedSolution, centralised_optimum
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.verification import implemented_cost
+from gridpact.problem.view import NodeView, node_views
+from gridpact.relay.server import RelayServer
+from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
+
+NOT_A_DIGIT = re.compile(r"\D")
+TEST_TOKENS = 1000  # currency, minted to every household on a test chain
+TOKEN_DECIMALS = 6  # of the test token
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run does."""
+
+    scenario: Scenario = Scenario.TG
+    agreement: NetworkAgreement = NetworkAgreement.DSO
+    chain: str = "ganache"
+    most_iterations: int = 200
+    resolution: Resolution = field(default_factory=Resolution)
+    phase_seconds: int = 300
+    max_misses: int = 2  # iterations that a silent node may miss before it is out
+    relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
+    record: Path | None = None  # where to leave the record of the deployment too, on a chain that goes on
+
+
+class Watcher(Protocol):
+    """Is told how a run gets on."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+
+    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
+        """An iteration was closed; `rms_w`: the four residuals of the iteration before, W a coupled scalar."""
+
+
+def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> RunResult:
+    """Runs a day of a community from deployment to settlement, and checks it.
+
+    Raises:
+        InfeasibleError: no plan keeps all limits on this day; raised before a chain is started.
+        GridpactError: a node or the chain failed; all processes are ended.
+    """
+    if settings.chain != EMBEDDED:
+        warm_up()  # while this process solves
+    watcher.stage(f"Solving {community.name} on {community.day} in one place, to compare with")
+    reference = centralised_optimum(community, settings.scenario)
+    net_kw = baseline_net_kw(community)
+    penalties = Penalties.of_community(community, net_kw)
+    views = node_views(community, settings.scenario, settings.agreement)
+
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
+        watcher.stage(f"Starting the chain ({settings.chain}) and deploying the contracts")
+        with open_network(settings.chain) as network:
+            office = _Office(network, community, settings, Tolerances.of(views, net_kw))
+            office.deploy(views, penalties)
+            with office.relaying() as relay:
+                files = office.equip(views, Path(folder), relay.url if relay else None)
+                kind = "thread" if network.rpc_url is None else "process"
+                watcher.stage(f"Starting {len(views)} nodes, each a {kind}")
+                office.open_round()
+                with running_nodes(files, network) as nodes:
+                    office.follow(nodes, watcher)
+                    watcher.stage("Settling the trades")
+                    while nodes.running:
+                        nodes.check()
+                        time.sleep(0.05)
+                    nodes.check()
+            reports = {view.node: NodeReport.read(item.report) for view, item in zip(views, files, strict=True)}
+            if settings.scenario.has_trades:
+                watcher.stage("Settling deliveries, as planned, with the supplier")
+                office.deliver({node: report.schedule for node, report in reports.items()})
+            ledger = office.ledger()
+    return _result(community, settings, reference, views, reports, ledger, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Ledger:
+    """What the chain says after a round."""
+
+    phase: Phase
+    iterations: int
+    convergence: Convergence
+    records: list[TradeRecord]
+    token_unit: float  # currency
+    net_payments: dict[int, int]  # token units, received by households, from neighbours and the supplier
+    supplier_received: int  # token units
+    gas: Counter[str]  # the manager's, by what it was used for
+    transactions: int
+
+
+class _Office:
+    """The community manager's side of a run: it deploys, enrols and opens the round, and has no say in it."""
+
+    def __init__(
+        self, network: Network, community: CommunityDay, settings: RunSettings, tolerances: Tolerances
+    ) -> None:
+        self._network = network
+        self._community = community
+        self._settings = settings
+        self._tolerances = tolerances
+        self._web3 = network.connect()
+        self._manager = network.manager(self._web3)
+        self._gas: Counter[str] = Counter()
+        self._spent = 0  # by the manager, gas
+        self._transactions = 0  # of the relay and the supplier
+        self._round = 0
+        self._supplier_key, self._metering_key = new_key(), new_key()
+
+    def deploy(self, views: Sequence[NodeView], penalties: Penalties) -> None:
+        settings = self._settings
+        eps = self._tolerances.on_chain(settings.resolution)
+        theta = Theta(len(views), *penalties.on_chain(), *eps, settings.most_iterations)
+        steps, dt = self._community.steps, self._community.step_hours
+        setting = Setting(
+            steps, round(3600 * dt), *settings.resolution.on_chain(), settings.phase_seconds, settings.max_misses
+        )
+        supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
+        self.record = deploy_contracts(self._manager, theta, setting, self._network.name, supplier, metering)
+        self._spend("deploy")
+
+    @contextmanager
+    def relaying(self) -> Iterator[RelayServer | None]:
+        """A relay with an account of its own, where the settings ask for one."""
+        if not self._settings.relay:
+            yield None
+            return
+        web3 = self._network.connect()
+        self._relayer = ChainAccount(web3, new_key())
+        self._network.fund([self._relayer.address], ETHER, self._web3)
+        with RelayServer(Aggregator.of(self.record, web3, self._relayer)) as relay:
+            yield relay
+        self._gas["submit"] += self._relayer.gas_used
+        self._transactions += self._relayer.transactions
+
+    def equip(self, views: Sequence[NodeView], folder: Path, relay: str | None) -> list[NodeFiles]:
+        """Gives every node its folder with key and household file, ether and test tokens; enrols all."""
+        record = folder / "contracts.json"
+        self.record.write(record)
+        if self._settings.record is not None:
+            self.record.write(self._settings.record)
+        keys = {view.node: new_key() for view in views}
+        files = []
+        for view in views:
+            item = NodeFiles(folder / f"node-{view.node:02d}", record, relay)
+            write_view(view, item.household)
+            write_atomically(item.key, keys[view.node] + "\n", mode=0o600)
+            files.append(item)
+        addresses = {node: str(address_of(key)) for node, key in keys.items()}
+        self._network.fund(list(addresses.values()), ETHER, self._web3)
+        self._aggregator = enrol_households(self._manager, self.record, addresses)
+        self._addresses = addresses
+        self._spend("enrol")
+        if self._settings.scenario.has_trades:
+            self._supplier = ChainAccount(self._web3, self._supplier_key)
+            self._network.fund([self._supplier.address], ETHER, self._web3)
+            owners = [self._supplier.address, *(addresses[view.node] for view in views if view.partners)]
+            mint_tokens(self._manager, self.record, owners, TEST_TOKENS * 10**TOKEN_DECIMALS)
+            self._spend("test tokens")
+        return files
+
+    def open_round(self) -> None:
+        day = int(NOT_A_DIGIT.sub("", self._community.day)[-8:] or 0)
+        self._round = self._aggregator.open_round(day)
+        self._spend("enrol")
+        if self._settings.scenario.has_trades:
+            settlement = Settlement.of(self.record, self._web3, self._supplier)
+            settlement.deposit(TEST_TOKENS * 10**TOKEN_DECIMALS)
+            settlement.publish_tariff(self._round, tariff_of(self._community.prices))
+
+    def deliver(self, schedules: Mapping[int, Mapping[str, Sequence[float]]]) -> None:
+        """Meters that read what was planned, signed by the metering account; the supplier settles the rest."""
+        settlement = Settlement.of(self.record, self._web3, self._supplier)
+        dt = self._community.step_hours
+        energies = {
+            household.node: [round(1000 * dt * power) for power in schedules[household.node]["injection_kw"]]
+            for household in self._community.households
+        }
+        settlement.deliver_readings(
+            [settlement.sign_reading(self._metering_key, self._round, node, wh) for node, wh in energies.items()]
+        )
+        self._gas["deliver"] += self._supplier.gas_used
+        self._transactions += self._supplier.transactions
+
+    def follow(self, nodes: Nodes, watcher: Watcher) -> None:
+        """Reports every closed iteration until the round ends."""
+        reported = 0
+        while True:
+            nodes.check()
+            progress = self._aggregator.wait_for(self._later_than(reported), seconds=2.0)
+            for closed in self._closed(reported + 1):
+                watcher.iteration(closed.iteration, self._rms_w(closed.residuals))
+                reported = closed.iteration
+            if progress.phase.is_final:
+                return
+
+    def _later_than(self, iteration: int) -> Callable[[Progress], bool]:
+        return lambda now: now.phase.is_final or now.iteration > iteration + 1
+
+    def ledger(self) -> _Ledger:
+        settlement = Settlement.of(self.record, self._web3)
+        outcome = self._aggregator.outcome(self._round)
+        closed = self._closed()
+        rms = np.array([self._rms_w(item.residuals) for item in closed[1:]]).reshape(-1, 4)
+        self._aggregator.close()
+        return _Ledger(
+            phase=outcome.phase,
+            iterations=outcome.iterations,
+            convergence=Convergence(
+                rms[:, 0],
+                rms[:, 1],
+                rms[:, 2],
+                rms[:, 3],
+                limits_w=self._tolerances.limits_w,
+            ),
+            records=settlement.recorded(self._round),
+            token_unit=10.0 ** -settlement.token.decimals(),
+            net_payments={node: settlement.net_payment(self._round, node) for node in self._addresses},
+            gas=self._gas,
+            supplier_received=settlement.supplier_payment(self._round),
+            transactions=self._manager.transactions + self._transactions,
+        )
+
+    def _closed(self, first: int = 1) -> list[ClosedIteration]:
+        return [entry.closed for entry in self._aggregator.history(self._round, first) if entry.closed]
+
+    def _rms_w(self, squares: Sequence[int]) -> tuple[float, ...]:
+        """RMS residuals per coupled scalar, W, from the sums on the chain."""
+        grid, trade = (max(count, 1) for count in self._aggregator.scalars())
+        unit_w = 1000 * self._settings.resolution.power_kw
+        return tuple(unit_w * math.sqrt(s / n) for s, n in zip(squares, (grid, grid, trade, trade), strict=True))
+
+    def _spend(self, what: str) -> None:
+        spent = self._manager.gas_used
+        self._gas[what] += spent - self._spent
+        self._spent = spent
+
+
+def _result(
+    community: CommunityDay,
+    settings: RunSettings,
+    reference: CentralisedSolution,
+    views: Sequence[NodeView],
+    reports: Mapping[int, NodeReport],
+    ledger: _Ledger,
+    wall_s: float,
+) -> RunResult:
+    """Puts together what the chain and the nodes say, and checks it by the exact power flow."""
+    households = []
+    for household in community.households:
+        report = reports[household.node]
+        households.append(
+            Household(
+                node=household.node,
+                name=household.name,
+                is_prosumer=household.is_prosumer,
+                schedule={name: np.array(values) for name, values in report.schedule.items()},
+                paid=_paid(household.node, ledger.records) * ledger.token_unit,
+                solve_s=report.solve_s,
+            )
+        )
+    trades = tuple(
+        RecordedTrade(
+            seller=record.lower if trade.energy_wh > 0 else record.higher,
+            buyer=record.higher if trade.energy_wh > 0 else record.lower,
+            step=trade.step,
+            energy_kwh=abs(trade.energy_wh) / 1000,
+            price_per_kwh=trade.price_micro / 1e6,
+        )
+        for record in ledger.records
+        for trade in record.trades
+    )
+    cost = implemented_cost(
+        community,
+        settings.scenario,
+        np.array([household.schedule["injection_kw"] for household in households]),
+        np.array([household.schedule["injection_kvar"] for household in households]),
+        {view.node: recorded_kw(view, trades, community.step_hours) for view in views},
+    )
+    gas = ledger.gas + sum((report.gas for report in reports.values()), Counter())
+    solve_s = max(report.solve_s for report in reports.values())
+    return RunResult(
+        community=community,
+        scenario=settings.scenario,
+        agreement=settings.agreement,
+        chain=settings.chain,
+        relayed=settings.relay,
+        converged=ledger.phase is Phase.CONVERGED,
+        iterations=ledger.iterations,
+        cost=cost,
+        centralised_cost=reference.cost,
+        relaxation_gap=max(
+            [reference.relaxation_gap, *(gap for report in reports.values() for gap in report.relaxation_gap_pu)]
+        ),
+        households=tuple(households),
+        trades=trades,
+        convergence=ledger.convergence,
+        gas_total=gas.total(),
+        gas_by_step=dict(gas),
+        gas_per_household_iteration=gas["submit"] / (len(households) * max(ledger.iterations, 1)),
+        transactions=ledger.transactions + sum(report.transactions for report in reports.values()),
+        wall_s=wall_s,
+        solve_s=solve_s,
+        chain_s=max(report.wall_s for report in reports.values()) - solve_s,
+        paid_total=sum(abs(record.payment) for record in ledger.records) * ledger.token_unit,
+        supplier_received=ledger.supplier_received * ledger.token_unit,
+        settlement_sum_zero=sum(ledger.net_payments.values()) + ledger.supplier_received == 0,
+        node_s={
+            what: float(np.mean([reports[home.node].seconds.get(what, 0.0) for home in community.households]))
+            for what in ("solving", "reading", "sending", "waiting")
+        },
+    )
+
+
+def tariff_of(prices: Prices) -> bytes:
+    """The supplier's prices as the settlement contract takes them."""
+    imported, fed_in = (np.rint(1e6 * p).astype(int).tolist() for p in (prices.import_price, prices.feed_in_price))
+    return encode_tariff(imported, fed_in)
+
+
+def _paid(node: int, records: Sequence[TradeRecord]) -> int:
+    """What a household paid its neighbours, token units."""
+    paid_by_higher = sum(record.payment for record in records if record.higher == node)
+    return paid_by_higher - sum(record.payment for record in records if record.lower == node)

@@ -1,0 +1,121 @@
+"""A small community and a run of it, made up: no solver, no chain, figures that can be checked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gridpact.community import model
+from gridpact.grid.powerflow import PowerFlow
+from gridpact.outcome.result import Convergence, Household, RecordedTrade, RunResult
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.verification import ImplementedCost
+
+LOAD = np.array([[1.0, 1.0, 2.0, 1.0], [0.5, 1.0, 1.0, 0.5], [1.0, 2.0, 2.0, 1.0]])
+PV = np.array([[0.0, 4.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+DISCHARGE = np.array([0.0, 0.0, 0.0, 0.9])
+CHARGE = np.array([0.0, 1.0, 0.0, 0.0])
+CAR = np.array([1.5, 0.0, 0.0, 0.0])
+LOSSES = np.array([0.02, 0.01, 0.03, 0.01])
+LIMITS = (2.0, 2.0, 1.0, 1.0)
+
+TRADES = (
+    RecordedTrade(1, 2, 1, 1.0, 0.15),
+    RecordedTrade(1, 3, 1, 1.0, 0.17),
+    RecordedTrade(1, 3, 2, 0.5, 0.3),
+)
+
+
+def community(names: tuple[str, str, str] = ("sun", "flat", "car"), name: str = "tiny") -> model.CommunityDay:
+    """A main of two nodes with a lateral: 0-1-2 and 1-3."""
+    homes = tuple(
+        model.Household(
+            node=k + 1,
+            name=names[k],
+            load_kw=LOAD[k],
+            load_kvar=0.3 * LOAD[k],
+            pv_kw=PV[k],
+            pv_kwp=5.0 if k == 0 else 0.0,
+            inverter_kvar=2.0 if k == 0 else 0.0,
+            battery=model.Battery(6.4, 5.0, 0.95, 0.95, 3.2) if k == 0 else None,
+            car=model.ElectricCar(1.35, 3.7, 0.9, np.array([True, False, False, True])) if k == 2 else None,
+        )
+        for k in range(3)
+    )
+    lines = (model.Line(1, 0, 0.04, 0.005), model.Line(2, 1, 0.05, 0.006), model.Line(3, 1, 0.05, 0.006))
+    return model.CommunityDay(
+        name=name,
+        day="06-10",
+        currency="EUR",
+        step_hours=1.0,
+        start_times=("00:00", "06:00", "12:00", "18:00"),
+        households=homes,
+        feeder=model.Feeder(400.0, 0.95, 1.05, lines),
+        prices=model.Prices(np.array([0.2, 0.2, 0.4, 0.4])),
+        trading_coefficient=0.1,
+    )
+
+
+def run(scenario: Scenario = Scenario.TG, trades: tuple[RecordedTrade, ...] = TRADES, **changes: Any) -> RunResult:
+    """A run whose numbers fit together: contracts, trades and the grid connection balance at every step."""
+    day: model.CommunityDay = changes.pop("community", community())
+    if not scenario.has_trades:
+        trades = ()
+    injection = PV - LOAD
+    injection[0] += DISCHARGE - CHARGE
+    injection[2] -= CAR
+    devices: tuple[dict[str, model.Array], ...] = (
+        {"curtailed_kw": np.zeros(4), "charge_kw": CHARGE, "discharge_kw": DISCHARGE,
+         "stored_kwh": np.full(4, 3.2), "reactive_kvar": np.zeros(4)},
+        {},
+        {"car_kw": CAR},
+    )  # fmt: skip
+    homes = tuple(
+        Household(
+            home.node, home.name, home.is_prosumer,
+            {**own, "injection_kw": injection[k], "injection_kvar": -0.3 * LOAD[k]},
+            paid=sum((t.buyer == home.node) * t.energy_kwh * t.price_per_kwh for t in trades)
+            - sum((t.seller == home.node) * t.energy_kwh * t.price_per_kwh for t in trades),
+            solve_s=0.1,
+        )
+        for k, (home, own) in enumerate(zip(day.households, devices, strict=True))
+    )  # fmt: skip
+    voltage = np.array([[0.99, 1.005, 1.0, 0.99], [0.98, 1.0, 0.99, 0.985], [0.97, 1.0, 0.98, 0.985]])
+    flow = PowerFlow(voltage, LOSSES, LOSSES - injection.sum(axis=0), np.ones((3, 4)))
+    grid = np.array([100.0, 10.0, 1.0]) if scenario.has_network else np.zeros(3)
+    trade = np.array([50.0, 5.0, 0.5]) if scenario.has_trades else np.zeros(3)
+    agreed = scenario.has_network or scenario.has_trades
+    result = RunResult(
+        community=day,
+        scenario=scenario,
+        agreement=NetworkAgreement.DSO,
+        chain="eth-tester",
+        relayed=False,
+        converged=True,
+        iterations=3 if agreed else 1,
+        cost=ImplementedCost(2.5, 0.4, 0.1, flow),
+        centralised_cost=2.999,
+        relaxation_gap=1e-9 if scenario.has_network else 0.0,
+        households=homes,
+        trades=trades,
+        convergence=Convergence(grid, 2 * grid, trade, 2 * trade, LIMITS),
+        gas_total=1_234_567,
+        gas_by_step={"deploy": 1_000_000, "submit": 234_567},
+        gas_per_household_iteration=26_063.0,
+        transactions=17,
+        wall_s=3.0,
+        solve_s=0.3,
+        chain_s=2.0,
+        paid_total=sum(t.energy_kwh * t.price_per_kwh for t in trades),
+        supplier_received=2.54 if scenario.has_trades else 0.0,  # 0.14 by sun, 0.70 by flat, 1.70 by car
+        settlement_sum_zero=True,
+    )
+    return replace(result, **changes)
+
+
+@pytest.fixture
+def result() -> RunResult:
+    return run()

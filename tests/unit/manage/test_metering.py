@@ -1,0 +1,107 @@
+"""Meter readings of a delivered day: read, added up to steps, and every flaw said in one sentence."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gridpact.errors import InputError
+from gridpact.manage.metering import MeterDay, read_meters
+
+DAY = MeterDay(date(2025, 6, 10), 4, 6 * 3600, ZoneInfo("Europe/Amsterdam"))
+CLOCKS = ("00:00", "06:00", "12:00", "18:00")
+WIDE = "time,1,2\n2025-06-10 00:00,-500,0\n2025-06-10 06:00,1200,-3\n2025-06-10 12:00,2000,-4\n2025-06-10 18:00,-1,-5\n"
+WHOLE = {1: [-500, 1200, 2000, -1], 2: [0, -3, -4, -5]}
+
+
+def read(tmp_path: Path, text: str, day: MeterDay = DAY, unit: str = "wh", ends: bool = False) -> dict[int, list[int]]:
+    path = tmp_path / "readings.csv"
+    path.write_text(text)
+    return read_meters(path, day, unit, ends)
+
+
+def long(rows: list[tuple[str, int, object]], columns: str = "meter_wh", day: str = "2025-06-10") -> str:
+    return "\n".join([f"time,node,{columns}", *(f"{day} {clock},{node},{value}" for clock, node, value in rows)]) + "\n"
+
+
+def test_forms_sayTheSame(tmp_path: Path) -> None:
+    """A column a household, a row a reading, two registers, kWh, semicolons, end times; rows of other days are left."""
+    assert read(tmp_path, WIDE) == WHOLE
+    by_row = [(clock, node, WHOLE[node][k]) for node in WHOLE for k, clock in enumerate(CLOCKS)]
+    assert read(tmp_path, long(by_row)) == WHOLE
+    assert read(tmp_path, long([(c, n, wh / 1000) for c, n, wh in by_row], "meter_kwh")) == WHOLE
+    registers = [(c, n, f"{max(-wh, 0)},{max(wh, 0)}") for c, n, wh in by_row]
+    assert read(tmp_path, long(registers, "import_wh,export_wh")) == WHOLE
+    assert read(tmp_path, WIDE.replace(",", ";")) == WHOLE
+    in_kwh = "time,1\n" + "".join(f"2025-06-10 {c},{wh / 1000}\n" for c, wh in zip(CLOCKS, WHOLE[1], strict=True))
+    assert read(tmp_path, in_kwh, unit="kwh") == {1: WHOLE[1]}
+    ends = WIDE.replace("10 18:", "11 00:", 1)
+    for before, after in (("10 12:", "10 18:"), ("10 06:", "10 12:"), ("10 00:", "10 06:")):
+        ends = ends.replace(before, after)
+    assert read(tmp_path, ends, ends=True) == WHOLE
+    assert read(tmp_path, WIDE + "2025-06-11 00:00,7,7\n") == WHOLE
+
+
+def test_shorterReadings_areAddedUp(tmp_path: Path) -> None:
+    rows = [(f"{hour:02d}:{minute:02d}", 5, hour + 1) for hour in range(24) for minute in (0, 15, 30, 45)]
+    assert read(tmp_path, long(rows)) == {5: [4 * sum(range(6 * k + 1, 6 * k + 7)) for k in range(4)]}
+
+
+@pytest.mark.parametrize("day", [date(2025, 3, 30), date(2025, 10, 26)])
+def test_daysOfOtherLength(tmp_path: Path, day: date) -> None:
+    """Where the clock changes, steps count from midnight, and only times with an offset say which hour is meant."""
+    hourly = MeterDay(day, 24, 3600, DAY.zone)
+    assert hourly.end - hourly.midnight.astimezone(ZoneInfo("UTC")) == timedelta(days=1)
+    starts = [hourly.at(3600 * k) for k in range(24)]
+    text = "time,1\n" + "".join(f"{start.isoformat()},{-200 - k}\n" for k, start in enumerate(starts))
+    assert read(tmp_path, text, hourly) == {1: [-200 - k for k in range(24)]}
+    local = "time,1\n" + "".join(f"{start:%Y-%m-%d %H:%M},{-200 - k}\n" for k, start in enumerate(starts))
+    with pytest.raises(InputError, match=f"the clock changes on {day}: give all times with their offset"):
+        read(tmp_path, local, hourly)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (WIDE.replace("1200", "NaN"), "row 3, column '1': 'NaN' is not a finite number"),
+        (WIDE.replace("1200", ""), "row 3, column '1': is empty"),
+        (WIDE.replace("1200", "many"), "row 3, column '1': 'many' is not a number"),
+        (WIDE.replace("2025-06-10 06:00,1200,-3\n", ""), "node 1 has no reading at 2025-06-10 06:00: every step"),
+        (WIDE.replace("06-10 06:00", "06-10 00:00"), "node 1 has a reading of that time in row 2 already"),
+        (WIDE.replace("06:00", "06:10"), "readings 350 minutes apart do not add up to the round's steps of 360"),
+        (WIDE.replace("06:00", "06:00:30"), "do not add up"),
+        (WIDE.replace("2025-06-10 06", "noon"), "'noon:00' is not a time like"),
+        (
+            WIDE.replace("2025-06-10", "2025-06-09"),
+            "has no readings of 2025-06-10, its times are from 2025-06-09 00:00",
+        ),
+        (WIDE.replace(",1,2", ",1,house_2"), "column 'house_2' is no household's node"),
+        (WIDE.replace(",1,2", ",0,2"), "column '0' is no household's node"),
+        (WIDE.replace(",1,2", ",2,02"), "a node has two columns"),
+        (WIDE.replace("2000", "2000000"), "node 1 has 333 kW on 2025-06-10, more than 100 kW; are the readings in"),
+        ("time,1\n" + "".join(f"2025-06-10 {c},-1.25\n" for c in CLOCKS), "no reading is above 1.25 Wh"),
+        (long([("00:00", 1, 5)]), "node 1 has no reading at 2025-06-10 06:00 and 2 more"),
+        (long([("00:00", 200, 5)]), "column 'node': 200 must be between 1 and 127"),
+        (long([("00:00", 1, "3,-4")], "import_wh,export_wh"), "column 'export_wh': -4 must be at least 0"),
+        (long([("00:00", 1, 5)], "import_wh"), "give meter_wh alone"),
+        (long([("00:00", 1, "5,5")], "meter_wh,import_wh"), "give meter_wh alone"),
+        (long([("00:00", 1, 5)], "load_wh"), "column 'load_wh' is not known"),
+    ],
+)
+def test_flaws_areSaid(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        read(tmp_path, text)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_gridOfReadings(tmp_path: Path) -> None:
+    rows: list[tuple[str, int, object]] = [("00:00", 1, 5), ("03:00", 1, 5), ("06:20", 1, 5), ("08:00", 1, 5)]
+    with pytest.raises(InputError, match="readings 100 minutes apart do not add up"):
+        read(tmp_path, long(rows))
+    rows[2:] = [("10:30", 1, 5)]
+    with pytest.raises(InputError, match="row 4, column 'time': '2025-06-10 10:30' is not on the grid of 180 minutes"):
+        read(tmp_path, long(rows))

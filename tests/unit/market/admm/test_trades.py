@@ -1,0 +1,136 @@
+"""Prices and trades of two partners, by hand. That both hold the same bits: `tests/property`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gridpact.market.admm.assembly import Bids
+from gridpact.market.admm.parameters import OVER_RELAXATION, Penalties, Resolution
+from gridpact.market.admm.trades import Trades, bid_steps
+from unit.market.admm.helpers import STEP_HOURS, view
+
+PENALTIES, UNIT = Penalties(rho=0.4, phi=0.2), Resolution(power_kw=0.001)
+BOTH = np.array([True, True])
+
+
+def pair() -> tuple[Trades, Trades]:
+    """Node 1 and node 2 in steps 0 and 2."""
+    one, two = view(1, partners={2: (0, 2)}), view(2, partners={1: (0, 2)})
+    return Trades(one, PENALTIES, UNIT), Trades(two, PENALTIES, UNIT)
+
+
+def test_prices_startBetweenFeedInAndImport() -> None:
+    seller, _ = pair()
+    assert seller.price / STEP_HOURS == pytest.approx([0.75 * 0.1, 0.75 * 0.5], rel=1e-12)  # products of three numbers
+    assert bid_steps(seller.view).tolist() == [0, 2]
+
+
+def test_update_byHand() -> None:
+    """1 offers 2.0 kW and 2 wants 1.0 kW in the first step; in the second both are at 0.5 kW.
+
+    With alpha 1: z = (2.0 + 1.0) / 2 = 1.5 and xi falls by phi/2 x 1.0 = 0.1; the second: z = 0.5, xi stays.
+    """
+    seller, buyer = pair()
+    before = seller.price.copy()
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
+    assert seller.value == pytest.approx([1.5, 0.5], rel=1e-12)
+    assert seller.price == pytest.approx(before - [0.1, 0.0], rel=1e-12)
+    assert seller.agreed.tolist() == [3000, 1000]
+    buyer.update(Bids(np.array([-1000, -500]), np.array([2000, 500]), BOTH), 1.0)
+    assert buyer.value.tolist() == (-seller.value).tolist()
+    assert buyer.price.tolist() == seller.price.tolist()
+
+
+def test_price_rises_whereDemandExceeds() -> None:
+    seller, _ = pair()
+    before = seller.price.copy()
+    seller.update(Bids(np.array([500, 2000]), np.array([-1000, -1000]), BOTH), OVER_RELAXATION)
+    assert seller.price[0] > before[0]
+    assert seller.price[1] < before[1]
+
+
+def test_linearTerm_isThatOfTheAugmentedLagrangian() -> None:
+    """-xi d + phi/2 (d - z)^2 = b d + phi/2 d^2 + constant with b = -xi - phi z."""
+    seller, _ = pair()
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -700]), BOTH), OVER_RELAXATION)
+    d = np.array([0.3, -1.7])
+    lagrangian = -seller.price * d + 0.1 * (d - seller.value) ** 2
+    assert lagrangian - 0.1 * seller.value**2 == pytest.approx(seller.linear() * d + 0.1 * d**2, rel=1e-12)
+
+
+def test_rounding_isToTheNearest() -> None:
+    seller, _ = pair()
+    assert seller.to_integers(np.array([0.0014, -0.0016])).tolist() == [1, -2]
+
+
+def test_absentPartner_leavesAllAsItWas() -> None:
+    """2 speaks to nobody in the second iteration; whatever stands in its place, z, xi and the trade stay."""
+    seller, _ = pair()
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
+    value, price = seller.value.tolist(), seller.price.tolist()
+    seller.update(Bids(np.array([1700, 300]), np.array([0, -200]), np.array([False, True])), OVER_RELAXATION)
+    assert (seller.value[0], seller.price[0], seller.agreed[0]) == (value[0], price[0], 3000)
+    assert seller.agreed[1] == 500
+    assert seller.price[1] < price[1]
+
+
+def test_partedPartner_hasNoTradesAnyMore() -> None:
+    seller, _ = pair()
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
+    seller.part(np.array([True, False]))
+    assert seller.agreed.tolist() == [0, 1000]
+    assert seller.value == pytest.approx([0.0, 0.5], rel=1e-12)
+    assert [step for step, *_ in seller.statements()[2]] == [2]
+
+
+def test_statements_byHand_sameAtBothPartners() -> None:
+    """1.5 kW and 0.5 kW as in the test above, over one step each; the lower node sells, so energy is positive."""
+    seller, buyer = pair()
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
+    buyer.update(Bids(np.array([-1000, -500]), np.array([2000, 500]), BOTH), 1.0)
+    first = round((0.75 * 0.1 * STEP_HOURS - 0.1) / STEP_HOURS * 1e6)
+    expected = [(0, round(1500 * STEP_HOURS), first), (2, round(500 * STEP_HOURS), round(0.75 * 0.5 * 1e6))]
+    assert seller.statements() == {2: expected}
+    assert buyer.statements() == {1: expected}
+
+
+@pytest.mark.parametrize(
+    ("quarters", "energies"), [((-6, 2), (-2, 1)), ((-5, 1), (-1, 0)), ((7, -3), (2, -1)), ((0, -1), (0, 0))]
+)
+def test_statements_nearestWattHour_halvesAwayFromZero(quarters: tuple[int, int], energies: tuple[int, int]) -> None:
+    """Trades in quarters of a watt-hour; an energy of zero is not stated."""
+    one, _ = pair()
+    one.agreed = np.array(quarters) * round(0.5 / STEP_HOURS)  # twice the trade, W
+    assert {step: energy for step, energy, _ in one.statements().get(2, [])} == {
+        step: energy for step, energy in zip((0, 2), energies, strict=True) if energy
+    }
+    assert one.recorded_kw == pytest.approx(np.array(energies) / (1000 * STEP_HOURS), rel=1e-12)
+
+
+def test_balance_byHand() -> None:
+    """Four households offer 2 kW more than is wanted in step 0: 0.5 kW each, and lambda rises by pool x 0.5, for all
+    pairs of the step. This one sold 1.2 kW, 0.7 above the average."""
+    seller, _ = pair()
+    pool = 0.5 * PENALTIES.phi
+    total, households = np.array([2000, 0, 0]), np.array([4, 0, 2])
+    seller.balance(np.array([1200, 0, -300]), total, households, 1.0)
+    assert seller.pool_price == pytest.approx([pool * 0.5, 0, 0], rel=1e-12)
+    assert seller.pool_value == pytest.approx([0.7, 0, -0.3], rel=1e-12)
+    assert seller.pool_linear() == pytest.approx([pool * (0.5 - 0.7), 0, pool * 0.3], rel=1e-12)
+    seller.balance(None, total, households, OVER_RELAXATION)  # absent: the price is everybody's, the rest stays
+    assert seller.pool_price == pytest.approx([pool * 0.5 * (1 + OVER_RELAXATION), 0, 0], rel=1e-12)
+    assert seller.pool_value == pytest.approx([0.7, 0, -0.3], rel=1e-12)
+
+
+def test_statements_haveThePriceOfThePool() -> None:
+    """What is too much in a step is cheaper for both partners."""
+    seller, buyer = pair()
+    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
+    buyer.update(Bids(np.array([-1000, -500]), np.array([2000, 500]), BOTH), 1.0)
+    before = seller.statements()[2]
+    for trades in (seller, buyer):
+        trades.balance(np.zeros(3, dtype=np.int64), np.array([1000, 0, 0]), np.array([2, 0, 0]), 1.0)
+    assert seller.statements()[2] == buyer.statements()[1]
+    fall = round(0.5 * PENALTIES.phi * 0.5 / STEP_HOURS * 1e6)
+    assert [entry[2] for entry in seller.statements()[2]] == [before[0][2] - fall, before[1][2]]

@@ -1,0 +1,43 @@
+"""The summary fits a terminal, also an old one."""
+
+from __future__ import annotations
+
+import pytest
+
+from gridpact.outcome.result import RunResult
+from gridpact.problem.scenario import Scenario
+from gridpact.report.summary import summary
+from unit.conftest import community, run
+
+
+@pytest.mark.parametrize("scenario", list(Scenario))
+def test_it_is_short(scenario: Scenario) -> None:
+    lines = summary(run(scenario), unicode=True).splitlines()
+    assert len(lines) <= 25
+    assert max(len(line) for line in lines) <= 110
+    assert any("iteration" in line or "on its own" in line for line in lines)
+
+
+def test_it_says_what_matters(result: RunResult) -> None:
+    text = summary(result, unicode=True)
+    for part in (
+        "3.00 EUR",
+        "Every check held.",
+        "2.5 kWh in 3 trades of 2 pairs",
+        "2.54 EUR to the supplier",
+        "0.970 to 1.005 p.u.",
+        "✓",
+    ):
+        assert part in text
+
+
+def test_check_marks_degrade_to_ascii() -> None:
+    text = summary(run(community=community(("å", "b", "c"), name="høyland"), converged=False), unicode=False)
+    assert text.isascii()
+    assert "NO Agreement reached" in text
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    text = summary(run(community=community(name="a\x1b[2Jb\nc")), unicode=True)
+    assert "\x1b" not in text
+    assert text.splitlines()[0].startswith("a [2Jb c, 06-10")
