@@ -28,7 +28,7 @@ class Figures:
 
 
 def figures(case: str, day: str, scenario: str) -> Figures:
-    solved = solve_day(read_community(case, day), Scenario(scenario))
+    solved = solve_day(read_community(case).on(day), Scenario(scenario))
     return Figures(
         solved.iterations,
         f"{solved.objective:.2f}",
