@@ -86,7 +86,7 @@ def summary(rows: Sequence[Measured]) -> str:
             some = [
                 row
                 for row in rows
-                if row.feasible and row.of.scenario is scenario and (row.of.case == "stress16") == of_stress
+                if row.feasible and row.of.scenario == scenario and (row.of.case == "stress16") == of_stress
             ]
             if not some:
                 continue

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gridpact.community.read import read_community
+from gridpact.market.registry import NAMES
 from gridpact.outcome.day import solve_day
-from gridpact.problem.scenario import Scenario
 
 FIGURES = Path(__file__).parent / "figures.json"
 
@@ -28,7 +28,7 @@ class Figures:
 
 
 def figures(case: str, day: str, scenario: str) -> Figures:
-    solved = solve_day(read_community(case).on(day), Scenario(scenario))
+    solved = solve_day(read_community(case).on(day), NAMES[scenario])
     return Figures(
         solved.iterations,
         f"{solved.objective:.2f}",

@@ -174,7 +174,7 @@ def test_the_day_of_a_study_is_the_same_without_a_chain(ran: Ran) -> None:
     scenario = ran.settings.scenario
     on_chain = outcome_of_run(ran.result, centralised_optimum(ran.day, scenario))
     in_memory = solve_day(ran.day, scenario, ran.settings.agreement)
-    assert scenario is Scenario.B or on_chain.iterations == in_memory.iterations
+    assert scenario == Scenario.B or on_chain.iterations == in_memory.iterations
     assert set(on_chain.trades) == set(in_memory.trades)
     for home, same in zip(on_chain.households, in_memory.households, strict=True):
         assert {"load_kw", "injection_kw", "injection_kvar", "import_kw", "net_sold_kw"} <= home.schedule.keys()

@@ -9,12 +9,11 @@ from pathlib import Path
 from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice
 from gridpact.cli.progress import Progress
 from gridpact.community.read import read_community
-from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.market.registry import MARKETS, NAMES, scenario_named
+from gridpact.problem.scenario import NetworkAgreement
 from gridpact.report.folder import MARKER
 
-SCENARIOS = """\
-what is agreed on: b nothing (every household with its supplier), t bilateral trades, g the use of the grid, paid in
-common, tg trades within the limits of the grid (default)"""
+WHAT = "; ".join(f"{market.scenario.value}: {market.words.line}" for market in MARKETS)
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -28,7 +27,7 @@ def add(commands: Commands) -> None:
         help="a shipped case (see `gridpact cases`) or a community file; default fontana16",
     )
     command.add_argument("--day", metavar="D", help="a day of the case; default its first")
-    command.add_argument("--scenario", default="tg", metavar="b|t|g|tg", help=SCENARIOS)
+    command.add_argument("--scenario", default="tg", metavar="|".join(NAMES), help=f"default tg. {WHAT}")
     command.add_argument(
         "--network-agreement",
         default="dso",
@@ -56,7 +55,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    scenario = choice("scenario", arguments.scenario.lower(), {s.value: s for s in Scenario})
+    scenario = scenario_named(arguments.scenario)
     agreement = choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
     community = read_community(arguments.case)
     day = community.on(arguments.day or community.days[0])

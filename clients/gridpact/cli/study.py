@@ -14,6 +14,7 @@ from gridpact.cli.options import Commands, check_chain, check_folder, check_ours
 from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError, InfeasibleError, InputError
+from gridpact.market.registry import SCENARIOS, scenarios_named
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
@@ -134,13 +135,11 @@ def _study(arguments: argparse.Namespace) -> int:
 
 def _scenarios(text: str) -> tuple[Scenario, ...]:
     """The scenarios in the order of the report; the baseline is always among them."""
-    from gridpact.study.weeks.plan import ORDER
-
-    known = {scenario.value: scenario for scenario in Scenario}
-    named = {choice("scenario", name.lower(), known) for name in names("--scenarios", text)}
-    if named <= {Scenario.B}:
-        raise InputError("a study compares with the baseline b; name at least one of t, g, tg with --scenarios")
-    return tuple(scenario for scenario in ORDER if scenario in named | {Scenario.B})
+    named = scenarios_named([*names("--scenarios", text), Scenario.B.value])
+    if len(named) == 1:
+        others = ", ".join(scenario.value for scenario in SCENARIOS if scenario != Scenario.B)
+        raise InputError(f"a study compares with the baseline b; name at least one of {others} with --scenarios")
+    return named
 
 
 def _nothing(failures: Sequence[tuple[str | None, int]]) -> GridpactError:

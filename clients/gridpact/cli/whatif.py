@@ -15,7 +15,8 @@ from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InputError
-from gridpact.problem.scenario import Scenario
+from gridpact.market.registry import scenario_named, scenarios_named
+from gridpact.problem.scenario import NEGOTIATED
 
 if TYPE_CHECKING:
     from gridpact.study.weeks.play import Tally
@@ -122,7 +123,7 @@ def _penetration(arguments: argparse.Namespace) -> int:
 
     known = {mix.value: mix for mix in Mix}
     mixes = tuple(dict.fromkeys(choice("device", name, known) for name in names("--devices", arguments.devices)))
-    scenarios = _scenarios(arguments.scenarios)
+    scenarios = scenarios_named(names("--scenarios", arguments.scenarios))
     settings = Settings(mixes, shares, scenarios, arguments.seed)
 
     def solve(tally: Tally) -> Page:
@@ -164,8 +165,7 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
 
 def _uncertainty(arguments: argparse.Namespace) -> int:
     days, folder = _days(arguments), _folder(arguments, "uncertainty")
-    known = {scenario.value: scenario for scenario in Scenario if scenario is not Scenario.B}
-    scenario = choice("scenario that can be delivered", arguments.scenario.lower(), known)
+    scenario = scenario_named(arguments.scenario, NEGOTIATED.values(), " that can be delivered")
     if not (math.isfinite(arguments.adder) and arguments.adder >= 0):
         raise InputError(f"--adder needs a price of at least 0, not {arguments.adder:g}")
     model, public_price = _model(arguments), _public_price(arguments)
@@ -247,12 +247,6 @@ def _public_price(arguments: argparse.Namespace) -> float | None:
     if price is not None and not (math.isfinite(price) and price >= 0):
         raise InputError(f"--public-price needs a price of at least 0, not {price:g}")
     return price
-
-
-def _scenarios(text: str) -> tuple[Scenario, ...]:
-    known = {scenario.value: scenario for scenario in Scenario}
-    named = {choice("scenario", name.lower(), known) for name in names("--scenarios", text)}
-    return tuple(scenario for scenario in Scenario if scenario in named)
 
 
 def _numbers(option: str, text: str, low: float, high: float) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ class Community:
     prices: Profile
     load: Profile
     pv: Profile | None
+    shipped: bool = False  # with the package
 
     @property
     def days(self) -> tuple[str, ...]:
@@ -148,7 +149,7 @@ def read_community(name_or_path: str) -> Community:
     """
     cases = shipped_cases()
     if name_or_path in cases:
-        return _read(cases[name_or_path])
+        return replace(_read(cases[name_or_path]), shipped=True)
     path = Path(name_or_path)
     if path.is_dir():
         path = path / "community.toml"

@@ -14,7 +14,7 @@ from gridpact.community.model import Array, Battery, ElectricCar, Feeder, Househ
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
 from gridpact.problem.coefficients import Partner
-from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.scenario import REPORT, NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
 
 FORMAT = 1
@@ -49,7 +49,7 @@ def read_view(path: Path) -> NodeView:
         return NodeView(
             node=int(values["node"]),
             day=str(values["day"]),
-            scenario=Scenario(values["scenario"]),
+            scenario=_scenario(values["scenario"]),
             agreement=NetworkAgreement(values["agreement"]),
             step_hours=_number(values["step_hours"], above=0.0),
             prices=Prices(kappa, _number(prices["feed_in_share"])),
@@ -84,6 +84,13 @@ def _array(values: Any, length: int | None = None) -> Array:
     if length is not None and len(array) != length:
         raise ValueError(f"a series has {len(array)} values instead of {length}")
     return array
+
+
+def _scenario(name: Any) -> Scenario:
+    known = {scenario.value: scenario for scenario in REPORT}
+    if name not in known:
+        raise ValueError(f"there is no scenario {name!r} that a node knows; choose one of {', '.join(known)}")
+    return known[name]
 
 
 def _household(values: dict[str, Any] | None, steps: int) -> Household | None:

@@ -307,7 +307,7 @@ def _negotiated(
     community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement, reference: CentralisedSolution
 ) -> RunResult:
     """The round in memory, as the run of a chain would report it."""
-    if scenario is Scenario.B:
+    if scenario == Scenario.B:
         alone = _Played({view.node: fallback(view) for view in node_views(community, scenario, agreement)})
         return _result(community, scenario, agreement, reference, alone)
     negotiation = Negotiation.of(community, scenario, agreement)

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from gridpact.community.model import Array
+from gridpact.market.registry import Promise, market_of
 from gridpact.outcome.result import RunResult
 from gridpact.problem.centralised import EXACTNESS_LIMIT
 
@@ -262,19 +263,21 @@ class Indicators:
     def checks(self) -> tuple[Check, ...]:
         result, feeder = self.result, self.result.community.feeder
         gap = self.implemented_gap
-        network = result.scenario.has_network
+        market = market_of(result.scenario)
+        network = Promise.NETWORK in market.promises
+        near = gap is not None and math.isfinite(gap) and abs(gap) <= GAP_LIMIT
         low, high = self.lowest_voltage, self.highest_voltage
         voltages_held = result.voltage_ok if network or result.voltage_ok else None
         return (
             Check(
                 "Agreement reached",
                 f"{result.iterations:,} {'iteration' if result.iterations == 1 else 'iterations'}"
-                if network or result.scenario.has_trades
+                if market.agrees
                 else "-",
                 self._residual_limits,
-                result.converged if network or result.scenario.has_trades else None,
+                result.converged if market.agrees else None,
                 "There was nothing to agree on."
-                if not (network or result.scenario.has_trades)
+                if not market.agrees
                 else "All households ended with the same numbers, up to the limit."
                 if result.converged
                 else "The iterations ended before all residuals were below their limits.",
@@ -283,7 +286,7 @@ class Indicators:
                 "Cost above the optimum",
                 "-" if gap is None else percent(gap),
                 f"{100 * GAP_LIMIT:g} %",
-                None if gap is None else math.isfinite(gap) and abs(gap) <= GAP_LIMIT,
+                None if gap is None or not (near or Promise.OPTIMUM in market.promises) else near,
                 "The agreed plan, carried out exactly, against one optimiser that knows everything.",
             ),
             Check(

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import NOT_PROMISED, Indicators
 from gridpact.outcome.result import RunResult
 from gridpact.report.folder import publish
@@ -15,7 +16,6 @@ from gridpact.report.plots import PLOTS, inline_svg, png, svg
 from gridpact.report.tables import CSV_FILES, put_tables
 from gridpact.report.words import (
     NETWORK_AGREEMENT,
-    SCENARIO,
     captions,
     chain_name,
     checks_sentence,
@@ -66,7 +66,7 @@ def page(result: RunResult, drawings: Mapping[str, str]) -> str:
             result=result,
             community=result.community,
             currency=plain(result.community.currency, 8),
-            scenario=SCENARIO[result.scenario],
+            scenario=market_of(result.scenario).words.label,
             agreement=NETWORK_AGREEMENT[result.agreement] if result.scenario.has_network else None,
             chain=chain_name(result),
             headline=headline(result),

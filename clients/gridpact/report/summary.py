@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import Indicators
 from gridpact.outcome.result import RunResult
-from gridpact.report.words import SCENARIO, chain_name, checks_sentence, headline, plain
+from gridpact.report.words import chain_name, checks_sentence, headline, plain
 
 _MARKS = {True: "✓", False: "✗", None: "–"}
 _ASCII_MARKS = {True: "ok", False: "NO", None: "-"}
@@ -41,7 +42,7 @@ def summary(result: RunResult, unicode: bool | None = None) -> str:
     value_width = max(len(check.value) for check in indicators.checks) + 2
     lines = [
         f"{plain(community.name, 40)}, {plain(community.day, 20)}: "
-        f"scenario {result.scenario.name} ({SCENARIO[result.scenario]}) on {chain_name(result)}",
+        f"scenario {result.scenario.name} ({market_of(result.scenario).words.label}) on {chain_name(result)}",
         headline(result),
         "",
         *(f"  {label:<{width}}{value}" for label, value in rows),

@@ -5,29 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import NOT_PROMISED, Indicators, percent
 from gridpact.outcome.result import RunResult
-from gridpact.problem.scenario import NetworkAgreement, Scenario
-
-SCENARIO = {
-    Scenario.B: "each on its own",
-    Scenario.T: "trades only",
-    Scenario.G: "grid only",
-    Scenario.TG: "trades and grid",
-}
-
-_SUBJECT = {
-    Scenario.B: "planned their day each on its own",
-    Scenario.T: "agreed on trades with each other",
-    Scenario.G: "agreed on how to use the grid together",
-    Scenario.TG: "agreed on trades with each other and on the use of the grid",
-}
-_FAILED = {
-    Scenario.B: "did not finish their plans",
-    Scenario.T: "did not agree on trades",
-    Scenario.G: "did not agree on the use of the grid",
-    Scenario.TG: "did not agree on trades and the use of the grid",
-}
+from gridpact.problem.scenario import NetworkAgreement
 
 NETWORK_AGREEMENT = {
     NetworkAgreement.NEIGHBOURS: "between neighbours along the feeder",
@@ -49,11 +30,12 @@ def count(number: int, noun: str) -> str:
 def headline(result: RunResult) -> str:
     """Who agreed on what, in one sentence."""
     who = count(len(result.households), "household")
-    if result.scenario is Scenario.B:
-        return f"{who} {_SUBJECT[Scenario.B]}."
+    market = market_of(result.scenario)
+    if not market.agrees:
+        return f"{who} {market.words.agreed}."
     if not result.converged:
-        return f"{who} {_FAILED[result.scenario]} within {count(result.iterations, 'iteration')}."
-    return f"{who} {_SUBJECT[result.scenario]}, in {count(result.iterations, 'iteration')}."
+        return f"{who} {market.words.failed} within {count(result.iterations, 'iteration')}."
+    return f"{who} {market.words.agreed}, in {count(result.iterations, 'iteration')}."
 
 
 def cost_sentence(result: RunResult) -> str:
@@ -76,11 +58,7 @@ def checks_sentence(result: RunResult) -> str:
 
 def nothing_traded(result: RunResult) -> str:
     """Why there are no trades."""
-    if result.scenario is Scenario.B:
-        return "Nothing was traded: in this scenario every household deals with its supplier alone."
-    if result.scenario is Scenario.G:
-        return "Nothing was traded: in this scenario the community buys and feeds in as one."
-    return "Nothing was traded: no trade would have paid for both sides on this day."
+    return f"Nothing was traded: {market_of(result.scenario).words.no_trades}."
 
 
 def chain_name(result: RunResult) -> str:
@@ -112,7 +90,7 @@ def captions(result: RunResult) -> dict[str, str]:
 
 
 def _convergence(result: RunResult) -> str:
-    if not (result.scenario.has_trades or result.scenario.has_network):
+    if not market_of(result.scenario).agrees:
         return "Each household planned on its own, so there was nothing to agree on."
     if not result.converged:
         return (

@@ -180,7 +180,7 @@ def table(rows: Sequence[Measured]) -> str:
     cases, days = [], []
     for case in dict.fromkeys(row.of.case for row in rows):
         for scenario in dict.fromkeys(row.of.scenario for row in rows):
-            some = [row for row in rows if row.of.case == case and row.of.scenario is scenario]
+            some = [row for row in rows if row.of.case == case and row.of.scenario == scenario]
             ran = [row for row in some if row.feasible]
             if not ran:
                 continue

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gridpact.community.model import GRID_CONNECTION, Feeder
 from gridpact.community.read import LIMITS, MOST_HOUSEHOLDS, read_feeder
 from gridpact.community.tables import rows
-from gridpact.problem.scenario import Scenario
+from gridpact.problem.scenario import NEGOTIATED, Scenario
 from gridpact.service.table import Table
 
 DAY = "{day}"
@@ -125,7 +125,7 @@ def read_settings(path: Path) -> Settings:
     is_household = node != GRID_CONNECTION
     name = top.text("name", None if is_household else "grid operator")
     community = top.table("community")
-    scenario = Scenario(community.one_of("scenario", ("t", "g", "tg"), "tg"))
+    scenario = NEGOTIATED[community.one_of("scenario", ("t", "g", "tg"), "tg")]
     partners = community.integers("partners", 1, MOST_HOUSEHOLDS) if scenario.has_trades and is_household else ()
     if node in partners:
         raise community.error("partners", f"{node} is this household itself; remove it")

@@ -14,7 +14,7 @@ import pytest
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError
 from gridpact.node.household_file import read_view, write_view
-from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.scenario import REPORT, NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
 
 
@@ -36,7 +36,7 @@ def assert_same(one: Any, other: Any, where: str = "view") -> None:
 
 
 @pytest.mark.parametrize("agreement", NetworkAgreement)
-@pytest.mark.parametrize("scenario", Scenario)
+@pytest.mark.parametrize("scenario", REPORT)
 def test_views_comeBack(
     tmp_path: Path,
     tiny3: CommunityDay,

@@ -11,15 +11,15 @@ import pytest
 from gridpact.community.model import CommunityDay, Prices
 from gridpact.outcome.day import DayOutcome, at_node_prices, by_magnitude, solve_day
 from gridpact.problem.centralised import centralised_optimum
-from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.scenario import REPORT, NetworkAgreement, Scenario
 
 
 @pytest.fixture(scope="module")
 def outcomes(tiny3: CommunityDay) -> dict[Scenario, DayOutcome]:
-    return {scenario: solve_day(tiny3, scenario) for scenario in Scenario}
+    return {scenario: solve_day(tiny3, scenario) for scenario in REPORT}
 
 
-@pytest.mark.parametrize("scenario", list(Scenario))
+@pytest.mark.parametrize("scenario", REPORT)
 def test_a_day_ends_at_the_optimum_and_all_checks_hold(
     outcomes: dict[Scenario, DayOutcome], tiny3: CommunityDay, scenario: Scenario
 ) -> None:
@@ -29,7 +29,7 @@ def test_a_day_ends_at_the_optimum_and_all_checks_hold(
     assert outcome.checks_held
     # 0.1 % is what every run is held to
     assert outcome.objective == pytest.approx(centralised_optimum(tiny3, scenario).cost, rel=1e-3)
-    assert (outcome.iterations == 0) == (scenario is Scenario.B)
+    assert (outcome.iterations == 0) == (scenario == Scenario.B)
     assert bool(outcome.trades) == scenario.has_trades
 
 
@@ -42,7 +42,7 @@ def test_bills_of_households_that_are_alone(outcomes: dict[Scenario, DayOutcome]
     assert sum(home.import_cost for home in outcomes[Scenario.B].households) == pytest.approx(6.30, abs=1e-6)
 
 
-@pytest.mark.parametrize("scenario", list(Scenario))
+@pytest.mark.parametrize("scenario", REPORT)
 def test_households_pay_what_the_community_costs(
     outcomes: dict[Scenario, DayOutcome], tiny3: CommunityDay, scenario: Scenario
 ) -> None:
@@ -51,7 +51,7 @@ def test_households_pay_what_the_community_costs(
     assert outcome.payments_sum_to_zero
     assert sum(home.trade_cost for home in outcome.households) == pytest.approx(0, abs=1e-9)
     losses = outcome.energy_kwh(prices.import_price * outcome.losses_kw)
-    if scenario is Scenario.G:
+    if scenario == Scenario.G:
         bought, sold = np.maximum(outcome.exchange_kw, 0), np.maximum(-outcome.exchange_kw, 0)
         expected = outcome.energy_kwh(prices.import_price * bought - prices.feed_in_price * sold)
     else:

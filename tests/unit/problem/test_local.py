@@ -98,7 +98,7 @@ def test_centre_withGivenInjections(tiny3: CommunityDay, scenario: Scenario) -> 
     assert answers.copies == pytest.approx(out.copies[[0, 1, 4, 5]], abs=SAME_OPTIMUM)
 
     flow = power_flow(tiny3.feeder, out.copies[0::2], out.copies[1::2])
-    if scenario is Scenario.G:
+    if scenario == Scenario.G:
         # 1e-4 kW: the solver's tolerance on flows of some 10 kW, summed over three lines
         assert out.schedule["import_kw"] - out.schedule["feed_in_kw"] == pytest.approx(flow.import_kw, abs=1e-4)
     assert out.schedule["relaxation_gap_pu"].max() < 1e-5

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Template
 from markupsafe import Markup, escape
 
+from gridpact.market.registry import market_of
 from gridpact.outcome.day import DayOutcome
 from gridpact.problem.scenario import Scenario
 from gridpact.report.folder import publish
@@ -17,9 +18,9 @@ from gridpact.report.report import environment
 from gridpact.report.weeks import words
 from gridpact.report.weeks.plots import household, plots_of
 from gridpact.report.weeks.tables import CSV_FILES, MARKER, Line, economic_lines, energy_lines, put_tables
-from gridpact.report.words import NETWORK_AGREEMENT, SCENARIO, chain_text
+from gridpact.report.words import NETWORK_AGREEMENT, chain_text
 from gridpact.study.weeks.fairness import sharings
-from gridpact.study.weeks.published import SOURCE, TABLES
+from gridpact.study.weeks.published import SOURCE
 from gridpact.study.weeks.totals import Period, Study
 
 MOST_DAYS = 100
@@ -78,7 +79,7 @@ def page(study: Study, drawings: dict[str, str]) -> str:
             {
                 "it": period,
                 "name": words.capital(period.name),
-                "published": period.season in TABLES,
+                "published": period.compared,
                 "economic": rows(study, period, economic_lines(period)),
                 "energy": rows(study, period, energy_lines()),
                 "differences": words.differences(study, period),
@@ -88,7 +89,7 @@ def page(study: Study, drawings: dict[str, str]) -> str:
         ],
         left_out=[sentence for period in study.periods for sentence in words.left_out(period)],
         pictures=pictures,
-        scenarios=[(scenario, SCENARIO[scenario]) for scenario in study.settings.scenarios],
+        scenarios=[(scenario, market_of(scenario).words) for scenario in study.settings.scenarios],
         agreement=NETWORK_AGREEMENT[study.settings.agreement],
         network=any(scenario.has_network for scenario in study.settings.scenarios),
         in_common=Scenario.G in study.settings.scenarios,
@@ -130,10 +131,9 @@ def households_page(study: Study) -> str:
 
 def rows(study: Study, period: Period, lines: Sequence[Line]) -> list[Row]:
     """Lines of a table as text; a dash is what does not exist there."""
-    published = TABLES.get(period.season or "", {})
     found = []
     for line in lines:
-        theirs = [line.theirs(published[scenario]) if published else None for scenario in period.totals]
+        theirs = [line.theirs(period.published[scenario]) for scenario in period.compared]
         found.append(
             Row(
                 name=line.name,
@@ -156,8 +156,8 @@ def number(value: float | None, digits: int) -> str:
 def _telling(days: Sequence[DayOutcome]) -> list[DayOutcome]:
     """Days with a failed check, and of each scenario the ten with the largest gaps."""
     shown = {id(day) for day in days if not day.checks_held}
-    for scenario in Scenario:
-        some = sorted((day for day in days if day.scenario is scenario), key=lambda day: -abs(day.gap))
+    for scenario in dict.fromkeys(day.scenario for day in days):
+        some = sorted((day for day in days if day.scenario == scenario), key=lambda day: -abs(day.gap))
         shown |= {id(day) for day in some[:10]}
     return [day for day in days if id(day) in shown]
 

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gridpact.community.model import Array
+from gridpact.market.registry import market_of
 from gridpact.outcome.day import DayOutcome
 from gridpact.outcome.indicators import GAP_LIMIT
 from gridpact.problem.scenario import Scenario
@@ -33,7 +34,7 @@ from gridpact.report.plots import (
     styled,
 )
 from gridpact.report.weeks.words import capital, currency
-from gridpact.report.words import SCENARIO, plain
+from gridpact.report.words import plain
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, sharings
 from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS
 from gridpact.study.weeks.totals import HouseholdWeek, Study, passed_kw
@@ -49,16 +50,10 @@ SMALLEST_GAP_PERCENT = 1e-3
 FEW_PERIODS = 3
 """More periods than this do not fit beside each other with all their steps."""
 
-COLOUR = {Scenario.B: GREY, Scenario.G: GREEN, Scenario.T: VERMILION, Scenario.TG: BLUE}
-DASHES: dict[Scenario, Any] = {Scenario.B: "-", Scenario.G: "--", Scenario.T: ":", Scenario.TG: "-"}
-MARKER = {Scenario.B: "o", Scenario.G: "s", Scenario.T: "^", Scenario.TG: "D"}
-
 SHARING: dict[str, dict[str, Any]] = {
     NODE_PRICES: {"marker": "s", "color": GREEN},
     EQUAL: {"marker": "x", "color": INK},
     BASELINE: {"marker": "o", "color": PURPLE, "markerfacecolor": "white"},
-    "T, as traded": {"marker": "^", "color": VERMILION},
-    "TG, as traded": {"marker": "D", "color": BLUE},
 }
 
 
@@ -117,14 +112,14 @@ def _balance(outcome: DayOutcome) -> list[tuple[str, Array, int, dict[str, Any]]
 def convergence(study: Study) -> Figure:
     """How agreement was reached: on every day the largest residual as a multiple of its limit, and on the days that are
     traced how far the plan as carried out is from the optimum; Figure 10b."""
-    scenarios = [scenario for scenario in study.settings.scenarios if scenario is not Scenario.B]
+    scenarios = [scenario for scenario in study.settings.scenarios if scenario != Scenario.B]
     rows = 2 if study.gaps else 1
     figure = Figure(figsize=(WIDTH, 1.0 + 2.3 * rows), layout="constrained")
     panels = _panels(figure, rows, max(len(scenarios), 1), sharey="row", sharex="col")
     look: list[tuple[str, Any]] = [(BLUE, "-"), (VERMILION, "--"), (GREEN, ":"), (PURPLE, "-.")]
     traced: dict[int, str] = {}
     for column, scenario in enumerate(scenarios):
-        panels[0, column].set_title(f"{scenario.name}: {SCENARIO[scenario]}")
+        panels[0, column].set_title(f"{scenario.name}: {market_of(scenario).words.label}")
         panels[0, column].axhline(1, color=INK, linewidth=0.9)
         for k, period in enumerate(study.counted):
             colour, dashes = look[k % len(look)]
@@ -139,7 +134,8 @@ def convergence(study: Study) -> Figure:
                     panels[1, column].plot(len(gaps), percent[-1], "o", color=colour, markersize=6)
                     traced[k] = plain(outcome.day, 12)
         if study.gaps:
-            panels[1, column].axhline(100 * REPORT_GAP, color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
+            if study.beside_report:
+                panels[1, column].axhline(100 * REPORT_GAP, color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
             panels[1, column].axhline(100 * GAP_LIMIT, color=INK, linewidth=0.9)
         for axes in panels[:, column]:
             axes.set_yscale("log")
@@ -160,8 +156,9 @@ def convergence(study: Study) -> Figure:
     )
     if study.gaps:
         panels[1, 0].set_ylabel("Gap to the optimum\n(%, as carried out)")
-        handles.append(Line2D([], [], color=INK, linewidth=1, linestyle=(0, (1, 1.5))))
-        labels.append(f"the report's gap after {REPORT_ITERATIONS} iterations: {100 * REPORT_GAP:g} %")
+        if study.beside_report:
+            handles.append(Line2D([], [], color=INK, linewidth=1, linestyle=(0, (1, 1.5))))
+            labels.append(f"the report's gap after {REPORT_ITERATIONS} iterations: {100 * REPORT_GAP:g} %")
         handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=6))
         labels.append("here the contract ends the round")
     figure.legend(handles, labels, loc="outside lower left", ncols=2 if study.gaps else 3)
@@ -204,10 +201,10 @@ def prices(study: Study) -> Figure:
             node = [outcome.node_price.mean(axis=0) for outcome in period.totals[Scenario.G].days]
             axes.stairs(np.concatenate(node), edges, color=GREEN, linewidth=1.0, linestyle=":", baseline=None)
             handles["G: mean price of the nodes"] = Line2D([], [], color=GREEN, linewidth=1.0, linestyle=":")
-        for scenario, marker, colour in ((Scenario.T, "^", VERMILION), (Scenario.TG, "x", INK)):
-            if scenario in period.totals:
-                places, mean = _trade_prices(period.totals[scenario].days)
-                look: dict[str, Any] = {"marker": marker, "color": colour, "markersize": 3.5, "linestyle": ""}
+        for scenario, totals in period.totals.items():
+            if scenario.has_trades:
+                places, mean = _trade_prices(totals.days)
+                look = _marks(scenario) | {"markersize": 3.5}
                 axes.plot(places, mean, **look)
                 handles[f"{scenario.name}: mean trade price"] = Line2D([], [], **look)
         top = float(bought.max())
@@ -326,7 +323,7 @@ def network(study: Study) -> Figure:
             loading = np.concatenate(
                 [day.current_a.max(axis=0) if day.loading is None else 100 * day.loading for day in totals.days]
             )
-            look: dict[str, Any] = {"color": COLOUR[scenario], "linestyle": DASHES[scenario], "linewidth": 1.4}
+            look = _line(scenario)
             edges = np.concatenate([[0.0], np.cumsum(hours)])
             voltages.stairs(np.sort(low), edges, baseline=None, **look)
             voltages.stairs(np.sort(high)[::-1], edges, baseline=None, **look)
@@ -365,7 +362,7 @@ def _rating(study: Study) -> str:
 def trades(study: Study) -> Figure:
     """Who sold how much to whom over each period, in the fullest scenario with trades."""
     periods = study.counted
-    scenario = next((s for s in (Scenario.TG, Scenario.T) if s in study.settings.scenarios), None)
+    scenario = study.trading
     homes = periods[0].baseline.households
     side = 1.3 + min(0.2 * len(homes), 6.0)
     height = min(side + 1.5, 6.5) if len(periods) == 1 else min(side, 1.0 + 5.6 / len(periods))  # panels are square
@@ -420,7 +417,7 @@ def households(study: Study) -> Figure:
     _x_label(panels[0], f"Cost ({currency(study)}); below zero: earns")
     _names_axis(panels[0, 0], homes)
     handles = [Line2D([], [], **_marks(scenario)) for scenario in periods[0].totals]
-    labels = [f"{scenario.name}: {SCENARIO[scenario]}" for scenario in periods[0].totals]
+    labels = [f"{scenario.name}: {market_of(scenario).words.label}" for scenario in periods[0].totals]
     figure.legend(handles, labels, loc="outside lower left", ncols=4, title="In bold: households with PV",
                   alignment="left", title_fontsize=8.5)  # fmt: skip
     return figure
@@ -440,7 +437,8 @@ def fairness(study: Study) -> Figure:
         edge = 1.15 * max((float(np.abs(s.saving).max()) for s in shown if s.name != EQUAL), default=1.0)
         edge = max(edge, 0.01)
         for sharing, beside in zip(shown, _beside(len(shown)), strict=True):
-            look: dict[str, Any] = {"linestyle": "", "markersize": 4.5} | SHARING[sharing.name]
+            drawn = SHARING.get(sharing.name) or _marks(sharing.scenario)
+            look: dict[str, Any] = {**drawn, "linestyle": "", "markersize": 4.5}
             handles[sharing.name] = Line2D([], [], **look)
             for place, saving in enumerate(sharing.saving):
                 if abs(saving) <= edge:
@@ -528,15 +526,15 @@ def _household(of: tuple[Study, int]) -> Figure:
         for scenario in (Scenario.B, study.after):
             days = [day.households[row].schedule["injection_kw"] for day in period.totals[scenario].days]
             mean = -np.mean(days, axis=0)
-            axes.stairs(mean, np.arange(len(mean) + 1), baseline=None, color=COLOUR[scenario], linewidth=1.5,
-                        linestyle="--" if scenario is Scenario.B else "-")  # fmt: skip
+            look = _line(scenario) | {"linestyle": "--" if scenario == Scenario.B else "-", "linewidth": 1.5}
+            axes.stairs(mean, np.arange(len(mean) + 1), baseline=None, **look)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.grid(axis="y")
         _clock_axis(axes, period.baseline.days[0], most=7)
     panels[0, 0].set_ylabel("Mean power (kW)\nbelow zero: gives")
     shown: list[tuple[Scenario, Any]] = [(Scenario.B, "--"), (study.after, "-")]
-    handles = [Line2D([], [], color=COLOUR[s], linestyle=dashes, linewidth=1.5) for s, dashes in shown]
-    figure.legend(handles, [f"{s.name}: {SCENARIO[s]}" for s, _ in shown], loc="outside right upper")
+    handles = [Line2D([], [], color=market_of(s).look.colour, linestyle=dashes, linewidth=1.5) for s, dashes in shown]
+    figure.legend(handles, [f"{s.name}: {market_of(s).words.label}" for s, _ in shown], loc="outside right upper")
     return figure
 
 
@@ -551,14 +549,20 @@ def _beside(count: int) -> Array:
 
 
 def _marks(scenario: Scenario) -> dict[str, Any]:
-    look: dict[str, Any] = {"marker": MARKER[scenario], "color": COLOUR[scenario], "linestyle": "", "markersize": 5}
-    return look | ({"markerfacecolor": "white"} if scenario is Scenario.B else {})
+    drawn = market_of(scenario).look
+    look: dict[str, Any] = {"marker": drawn.mark, "color": drawn.colour, "linestyle": "", "markersize": 5}
+    return look | ({"markerfacecolor": "white"} if scenario == Scenario.B else {})
+
+
+def _line(scenario: Scenario) -> dict[str, Any]:
+    look = market_of(scenario).look
+    return {"color": look.colour, "linestyle": look.line, "linewidth": 1.4}
 
 
 def _scenario_legend(study: Study) -> tuple[list[Any], list[str]]:
     scenarios = study.settings.scenarios
-    lines = [Line2D([], [], color=COLOUR[s], linestyle=DASHES[s], linewidth=1.4) for s in scenarios]
-    return lines, [f"{s.name}: {SCENARIO[s]}" for s in scenarios]
+    lines = [Line2D([], [], **_line(s)) for s in scenarios]
+    return lines, [f"{s.name}: {market_of(s).words.label}" for s in scenarios]
 
 
 def _clock_axis(axes: Axes, outcome: DayOutcome, most: int = 9) -> None:

@@ -15,7 +15,7 @@ from gridpact.problem.scenario import Scenario
 from gridpact.report.tables import Cell, csv_text, plain_fields, safe_text
 from gridpact.report.words import chain_text
 from gridpact.study.weeks.fairness import sharings
-from gridpact.study.weeks.published import SOURCE, TABLES, Published
+from gridpact.study.weeks.published import SOURCE, Published
 from gridpact.study.weeks.totals import Period, Study, Totals
 
 MARKER = "study.json"
@@ -50,7 +50,7 @@ class Line:
 def economic_lines(period: Period) -> tuple[Line, ...]:
     """The lines of Table 4. Import costs hold the losses; transfers between neighbours are counted once."""
     base = period.baseline
-    published = TABLES.get(period.season or "", {}).get(Scenario.B)
+    published = period.published.get(Scenario.B)
 
     def relative(name: str, ours: Callable[[Totals], float], theirs: Callable[[Published], float]) -> Line:
         zero, there = ours(base), theirs(published) if published else 0.0
@@ -84,7 +84,7 @@ def economic_lines(period: Period) -> tuple[Line, ...]:
 def energy_lines() -> tuple[Line, ...]:
     """The lines of Table 5, and what it lacks."""
     return (
-        Line("Local exchange", "kWh", lambda t: t.exchange_kwh if t.scenario is not Scenario.B else None,
+        Line("Local exchange", "kWh", lambda t: t.exchange_kwh if t.scenario != Scenario.B else None,
              lambda c: c.exchange_kwh),
         Line("Imports", "kWh", lambda t: t.import_kwh, lambda c: c.import_kwh),
         Line("Imports in peak hours", "kWh", lambda t: t.peak_kwh, lambda c: c.peak_kwh),
@@ -123,7 +123,7 @@ def compared(study: Study, lines: Callable[[Period], Sequence[Line]]) -> Iterabl
     """period x line x scenario; `unit` names the currency for costs."""
     yield "period", "figure", "unit", "scenario", "value", "b_der_report"
     for period in study.counted:
-        published = TABLES.get(period.season or "", {})
+        published = period.published
         for line in lines(period):
             unit = safe_text(study.community.currency) if line.unit == "cost" else line.unit
             for scenario, totals in period.totals.items():
@@ -224,7 +224,7 @@ def study_fields(study: Study) -> dict[str, Any]:
         "network_agreement": study.settings.agreement.value,
         "chain": chain_text(study.settings.chain),
         "checks_held": study.checks_held,
-        "compared_with": SOURCE,
+        "compared_with": SOURCE if study.beside_report else None,
         "periods": [_period_fields(period) for period in study.periods],
     }
     plain: dict[str, Any] = plain_fields(fields)
@@ -232,10 +232,8 @@ def study_fields(study: Study) -> dict[str, Any]:
 
 
 def _period_fields(period: Period) -> dict[str, Any]:
-    published = TABLES.get(period.season or "", {})
-
     def table(lines: Sequence[Line], totals: Totals) -> dict[str, Any]:
-        report = published.get(totals.scenario)
+        report = period.published.get(totals.scenario)
         return {
             _key(line): {"value": line.ours(totals), "b_der_report": line.theirs(report) if report else None}
             for line in lines

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from gridpact.market.registry import market_of
 from gridpact.outcome.day import DayOutcome
 from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU, Check
 from gridpact.problem.scenario import Scenario
 from gridpact.report.words import count, plain
 from gridpact.run.inmemory import stays_below
 from gridpact.study.weeks.fairness import TOLERANCE
-from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS, TABLES, Published
+from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS, Published
 from gridpact.study.weeks.totals import HouseholdWeek, Period, Study, peak_steps
 
 WINTER_TRADE = 0.05
@@ -19,18 +22,10 @@ WINTER_TRADE = 0.05
 
 def headline(study: Study) -> str:
     """What the community saves, in one sentence."""
-    if not study.counted or study.after is Scenario.B:
+    if not study.counted or study.after == Scenario.B:
         return f"{plain(study.community.name)}: {count(len(study.outcomes), 'day')} solved, nothing to compare"
     parts = [f"{change(period.relative(study.after) - 1)} {_in(period)}" for period in study.counted]
-    return f"With {AGREED[study.after]} the community pays {', '.join(parts)}"
-
-
-AGREED = {
-    Scenario.B: "nothing agreed on",
-    Scenario.T: "trades",
-    Scenario.G: "the grid used in common",
-    Scenario.TG: "trades within the limits of the grid",
-}
+    return f"With {market_of(study.after).words.by} the community pays {', '.join(parts)}"
 
 
 def answers(study: Study) -> dict[str, list[str]]:
@@ -55,10 +50,10 @@ def _pays(study: Study, period: Period) -> str:
     others = [
         f"{totals.community.total:,.2f} in {scenario.name} ({change(period.relative(scenario) - 1)})"
         for scenario, totals in period.totals.items()
-        if scenario is not Scenario.B
+        if scenario != Scenario.B
     ]
     text += f", {', '.join(others)}." if others else "."
-    if study.after is not Scenario.B:
+    if study.after != Scenario.B:
         saved = [b.cost - a.cost for b, a in zip(base.households, period.totals[study.after].households, strict=True)]
         better, worse = sum(s > TOLERANCE for s in saved), sum(s < -TOLERANCE for s in saved)
         text += f" In {study.after.name} {better} of {len(saved)} households pay less than on their own, "
@@ -70,7 +65,7 @@ def _spares(period: Period) -> str:
     base = period.baseline
     text = f"{_start(period)} the feeder's highest import is {base.peak_kw:.1f} kW in B"
     for scenario, totals in period.totals.items():
-        if scenario is not Scenario.B:
+        if scenario != Scenario.B:
             text += f", {totals.peak_kw:.1f} in {scenario.name}"
             text += f" ({change(totals.peak_kw / base.peak_kw - 1)})" if base.peak_kw > 0 else ""
     text += ". "
@@ -94,7 +89,7 @@ def trust(study: Study) -> list[str]:
     if not outcomes:
         return ["No day has a plan, so there is nothing to check."]
     bad = [outcome for outcome in outcomes if not outcome.checks_held]
-    agreed = [outcome for outcome in outcomes if outcome.scenario is not Scenario.B]
+    agreed = [outcome for outcome in outcomes if outcome.scenario != Scenario.B]
     text = [
         f"{count(len(outcomes), 'plan')} ({count(len({o.day for o in outcomes}), 'day')} in "
         f"{count(len(study.settings.scenarios), 'scenario')}) {'was' if len(outcomes) == 1 else 'were'} compared with "
@@ -161,9 +156,9 @@ def _residuals(outcome: DayOutcome) -> float:
 
 def differences(study: Study, period: Period) -> list[str]:
     """Why the figures of a period are not those of the report, from the data; empty where there is no counterpart."""
-    published = TABLES.get(period.season or "")
+    published = period.published
     base, unit = period.baseline, currency(study)
-    if published is None or len(period.totals) < 2 or not base.used_kwh:
+    if len(period.compared) < 2 or not base.used_kwh:
         return []
     said = [_order(period, published)]
     if Scenario.G in period.totals:
@@ -176,16 +171,16 @@ def differences(study: Study, period: Period) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
-def _order(period: Period, published: dict[Scenario, Published]) -> str:
-    ours = sorted(period.totals, key=period.relative)
-    theirs = sorted(period.totals, key=lambda scenario: published[scenario].total)
+def _order(period: Period, published: Mapping[Scenario, Published]) -> str:
+    ours = sorted(period.compared, key=period.relative)
+    theirs = sorted(period.compared, key=lambda scenario: published[scenario].total)
     names = [" < ".join(scenario.name for scenario in order) for order in (ours, theirs)]
     same = "the same order as in the report" if ours == theirs else f"in the report it is {names[1]}"
     sizes = ", ".join(
         f"{scenario.name} {100 * period.relative(scenario):.1f} % of B here, "
         f"{100 * published[scenario].total / published[Scenario.B].total:.1f} % there"
-        for scenario in period.totals
-        if scenario is not Scenario.B
+        for scenario in period.compared
+        if scenario != Scenario.B
     )
     return f"By total costs {names[0]}: {same}. {sizes}."
 
@@ -209,7 +204,7 @@ def _bound(period: Period, unit: str) -> str:
     )
 
 
-def _per_kwh(period: Period, published: dict[Scenario, Published], unit: str) -> str:
+def _per_kwh(period: Period, published: Mapping[Scenario, Published], unit: str) -> str:
     b, g = published[Scenario.B], published[Scenario.G]
     per_kwh, price = (b.total - g.total) / (b.import_kwh - g.import_kwh), b.total / b.import_kwh
     text = (
@@ -247,7 +242,7 @@ def _sun(period: Period) -> str:
     )
 
 
-def _peak(period: Period, published: dict[Scenario, Published]) -> str:
+def _peak(period: Period, published: Mapping[Scenario, Published]) -> str:
     base = period.baseline
     peak_price = np.concatenate([day.import_price[peak_steps(day)] for day in base.days])
     other_price = np.concatenate([day.import_price[~peak_steps(day)] for day in base.days])
@@ -276,7 +271,7 @@ def _peak(period: Period, published: dict[Scenario, Published]) -> str:
     return text + "."
 
 
-def _trades(period: Period, published: dict[Scenario, Published]) -> str:
+def _trades(period: Period, published: Mapping[Scenario, Published]) -> str:
     t, tg = period.totals[Scenario.T], period.totals[Scenario.TG]
     share = t.traded_kwh / t.used_kwh
     text = (
@@ -293,7 +288,7 @@ def _trades(period: Period, published: dict[Scenario, Published]) -> str:
     return text + "."
 
 
-def _consumers(period: Period, published: dict[Scenario, Published], unit: str) -> str:
+def _consumers(period: Period, published: Mapping[Scenario, Published], unit: str) -> str:
     base, tg = period.baseline, period.totals[Scenario.TG]
     if not base.consumers.total or not tg.transfers:
         return ""
@@ -325,7 +320,7 @@ def why(study: Study, period: Period, row: int) -> list[str]:
     ]
     if scenario.has_trades:
         text += _by_trades(before, after, unit)
-    elif scenario is Scenario.G:
+    elif scenario == Scenario.G:
         text.append(
             f"The community pays one bill; its part follows from the price of its node: {after.import_kwh:,.1f} kWh "
             f"came in through its meter and {after.feed_in_kwh:,.1f} kWh went out."
@@ -413,6 +408,11 @@ def _gaps(study: Study) -> str:
     return f"{text}, and is at most {100 * max(ends):.3f} % where the contract ends the round."
 
 
+def _figure(study: Study, number: str) -> str:
+    """Which of the report's figures this is; nothing where the study is not set beside the report."""
+    return f" The report's Figure {number}." if study.beside_report else ""
+
+
 def captions(study: Study) -> dict[str, str]:
     """One sentence or two under each plot; by the name of the plot."""
     periods, after = study.counted, study.after
@@ -432,24 +432,25 @@ def captions(study: Study) -> dict[str, str]:
     return {
         "day": (
             f"What all households used in {after.name} and where it came from, on the first day of each period "
-            f"({plain(first.days[0].day, 20)}: {first.days[0].import_kwh:,.0f} kWh through the grid connection). "
-            "The report's Figure 10a."
+            f"({plain(first.days[0].day, 20)}: {first.days[0].import_kwh:,.0f} kWh through the grid connection)."
+            + _figure(study, "10a")
         ),
         "exchange": (
             "The same days in all scenarios: what came through the grid connection, what went back, what passed from "
-            "meter to meter on the feeder, and what was traded by contract. The report's Figure 13."
+            "meter to meter on the feeder, and what was traded by contract." + _figure(study, "13")
         ),
         "prices": (
-            "Trades of less than 0.01 kWh a step have no mark. "
-            + (f"Traded in {after.name}: {by_period}. " if by_period and after.has_trades else "")
-            + "The report's Figure 11."
+            "Trades of less than 0.01 kWh a step have no mark."
+            + (f" Traded in {after.name}: {by_period}." if by_period and after.has_trades else "")
+            + _figure(study, "11")
         ),
         "convergence": (
             "A round ends when all residuals are below their limits; each line is a day. "
-            f"At most {max(iterations)} iterations were needed; the report's Figure 10b has {REPORT_ITERATIONS}."
+            f"At most {max(iterations)} iterations were needed"
+            + (f"; the report's Figure 10b has {REPORT_ITERATIONS}." if study.beside_report else ".")
             + _gaps(study)
         ),
-        "boxes": "What households pay over a period, without and with PV. The report's Figure 12.",
+        "boxes": "What households pay over a period, without and with PV." + _figure(study, "12"),
         "households": f"What each household pays over a period; all together {', '.join(pays)}.",
         "savings": (
             f"How much each household saves on a day in {after.name}, over the days of a period: the box holds the "

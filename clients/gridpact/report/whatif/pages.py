@@ -86,7 +86,7 @@ def _trust(points: Points) -> list[str]:
         for scenario, figures in of.items()
         for day in figures.days
     ]
-    agreed = [(name, day) for name, day in days if day.scenario is not Scenario.B and day.failure is None]
+    agreed = [(name, day) for name, day in days if day.scenario != Scenario.B and day.failure is None]
     text = "There is no agreed plan that could be checked"
     if agreed:
         name, worst = max(agreed, key=lambda entry: abs(entry[1].gap))
@@ -172,7 +172,7 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
         points = outcome.of(mix)
         without = [point.share for point in points if not point.figures[after].feasible]
         sentence = f"{_start(MIX_NAME[mix])}: "
-        if Scenario.B in outcome.settings.scenarios and after is not Scenario.B:
+        if Scenario.B in outcome.settings.scenarios and after != Scenario.B:
             saved = [
                 (point.share, (point.figures[Scenario.B].cost - point.figures[after].cost))
                 for point in points
@@ -214,12 +214,12 @@ def _penetration_table(outcome: Penetration, mix: Mix, currency: str) -> Table:
     header = ["Share"]
     for scenario in outcome.settings.scenarios:
         header += [f"{scenario.name}: cost, {currency}", "import, kW", "voltage, p.u."]
-        header += ["iterations a day", "from the optimum"] if scenario is not Scenario.B else []
+        header += ["iterations a day", "from the optimum"] if scenario != Scenario.B else []
     rows = []
     for point in outcome.of(mix):
         row = [f"{_share(point.share)} ({_owners(point)})"]
         for scenario, figures in point.figures.items():
-            agreed = scenario is not Scenario.B
+            agreed = scenario != Scenario.B
             agreement = [number(figures.iterations, 0), percent_text(figures.gap, 3)] if agreed else []
             if figures.feasible:
                 voltages = f"{figures.voltage_min_pu:.3f} to {figures.voltage_max_pu:.3f}"

@@ -14,18 +14,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from gridpact.community.assigned import Device
 from gridpact.community.model import CommunityDay
+from gridpact.market.registry import market_of
 from gridpact.problem.scenario import Scenario
-from gridpact.report.plots import BLUE, GREEN, GREY, INK, ORANGE, SKY, VERMILION, WIDTH, styled
+from gridpact.report.plots import BLUE, INK, ORANGE, SKY, VERMILION, WIDTH, styled
 from gridpact.report.words import plain
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.penetration import Mix, Penetration
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import PointFigures
 from gridpact.study.whatif.uncertainty import Uncertainty
-
-COLOUR = {Scenario.B: GREY, Scenario.G: GREEN, Scenario.T: VERMILION, Scenario.TG: BLUE}
-DASHES: dict[Scenario, Any] = {Scenario.B: "-", Scenario.G: "--", Scenario.T: ":", Scenario.TG: "-"}
-MARKER = {Scenario.B: "o", Scenario.G: "s", Scenario.T: "^", Scenario.TG: "D"}
 
 MIX_NAME = {Mix.PV: "PV", Mix.CAR: "electric cars", Mix.BATTERY: "batteries", Mix.ALL: "all three"}
 RECOURSE_NAME = {
@@ -68,7 +65,7 @@ def penetration(outcome: Penetration) -> Figure:
         for row, (label, of) in enumerate(rows):
             axes: Axes = panels[row, column]
             for scenario in scenarios:
-                if row == 3 and scenario is Scenario.B:
+                if row == 3 and scenario == Scenario.B:
                     continue  # nothing is agreed on
                 _lines(axes, shares, [point.figures[scenario] for point in points], of, scenario)
             axes.grid(axis="y")
@@ -309,9 +306,10 @@ def households(outcome: Uncertainty) -> Figure:
 
 
 def _look(scenario: Scenario) -> dict[str, Any]:
-    look: dict[str, Any] = {"color": COLOUR[scenario], "linestyle": DASHES[scenario], "marker": MARKER[scenario]}
+    drawn = market_of(scenario).look
+    look: dict[str, Any] = {"color": drawn.colour, "linestyle": drawn.line, "marker": drawn.mark}
     return (
-        look | {"linewidth": 1.4, "markersize": 4.5} | ({"markerfacecolor": "white"} if scenario is Scenario.B else {})
+        look | {"linewidth": 1.4, "markersize": 4.5} | ({"markerfacecolor": "white"} if scenario == Scenario.B else {})
     )
 
 
@@ -339,5 +337,4 @@ def _limits(axes: Axes, day: CommunityDay) -> None:
 
 
 def _scenario_legend(scenarios: Sequence[Scenario]) -> tuple[list[Any], list[str]]:
-    names = {Scenario.B: "each on its own", Scenario.T: "trades", Scenario.G: "grid", Scenario.TG: "trades and grid"}
-    return [Line2D([], [], **_look(s)) for s in scenarios], [f"{s.name}: {names[s]}" for s in scenarios]
+    return [Line2D([], [], **_look(s)) for s in scenarios], [f"{s.name}: {market_of(s).words.label}" for s in scenarios]

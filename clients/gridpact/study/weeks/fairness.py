@@ -1,4 +1,4 @@
-"""Who gets what of the saving: in G by rules for sharing the community's bill, in T and TG as traded."""
+"""Who gets what of the saving: in G by rules for sharing the community's bill, else as traded."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def sharings(period: Period) -> tuple[Sharing, ...]:
             ),
         )
         found += [Sharing(name, Scenario.G, rule, cost, baseline, kinds) for name, rule, cost in rules]
-    for scenario in (Scenario.T, Scenario.TG):
-        if (traded := period.totals.get(scenario)) is not None:
+    for scenario, traded in period.totals.items():
+        if scenario.has_trades:
             cost = np.array([home.cost for home in traded.households])
             rule = "everybody pays its own supplier, and neighbours the prices agreed on"
             found.append(Sharing(f"{scenario.name}, as traded", scenario, rule, cost, baseline, kinds))

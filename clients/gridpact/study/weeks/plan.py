@@ -20,12 +20,9 @@ from gridpact.community.read import Community
 from gridpact.errors import InexactRelaxationError, InfeasibleError, InputError, SolverError
 from gridpact.outcome.day import IN_MEMORY, DayOutcome, failed_day, outcome_of_run, solve_day
 from gridpact.problem.centralised import centralised_optimum
-from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.scenario import ADMM, REPORT, NetworkAgreement, Scenario
 from gridpact.run.inmemory import implemented_gaps
 from gridpact.study.weeks.store import outcome_of
-
-ORDER = (Scenario.B, Scenario.G, Scenario.T, Scenario.TG)
-"""Scenarios in the order of the report's tables."""
 
 DATE = re.compile(r"(?:(\d{4})-)?(\d{2})-(\d{2})")
 LONGEST = 31
@@ -51,14 +48,10 @@ COMPUTED_BY = (
 class Settings:
     """How the days of a study are solved."""
 
-    scenarios: tuple[Scenario, ...] = ORDER
+    scenarios: tuple[Scenario, ...] = REPORT
     agreement: NetworkAgreement = NetworkAgreement.DSO
     chain: str = IN_MEMORY
     relay: bool = False
-
-
-EFFORT = {Scenario.B: 0, Scenario.T: 1, Scenario.G: 2, Scenario.TG: 3}
-"""Which scenarios take longer."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +71,12 @@ class Order:
     @property
     def chain(self) -> str:
         """Where it is negotiated; in B there is nothing to negotiate."""
-        return IN_MEMORY if self.scenario is Scenario.B else self.settings.chain
+        return IN_MEMORY if self.scenario == Scenario.B else self.settings.chain
 
     @property
     def effort(self) -> int:
-        return EFFORT[self.scenario]
+        """A network takes longer than trades."""
+        return 2 * self.scenario.has_network + self.scenario.has_trades
 
     @cached_property
     def fingerprint(self) -> str:
@@ -172,8 +166,8 @@ def orders(community: Community, days: Sequence[str], settings: Settings) -> lis
 
 
 def traces(orders: Sequence[Order], days: Sequence[str]) -> list[Trace]:
-    """Of some days, in all scenarios in which there is something to agree on."""
-    return [Trace(order) for order in orders if order.community.day in days and order.scenario is not Scenario.B]
+    """Of some days, in all scenarios that come to an agreement step by step."""
+    return [Trace(order) for order in orders if order.community.day in days and order.scenario.mechanism == ADMM]
 
 
 def chosen_days(community: Community, named: Sequence[str] | None, year: bool = False) -> tuple[str, ...]:

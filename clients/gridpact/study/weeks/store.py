@@ -14,6 +14,7 @@ import numpy as np
 
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
+from gridpact.market.registry import NAMES
 from gridpact.outcome.day import DayOutcome, HouseholdDay
 from gridpact.outcome.indicators import Check
 from gridpact.outcome.result import RecordedTrade
@@ -81,7 +82,7 @@ def to_fields(value: Any) -> Any:
     """A result in what JSON knows; numbers that are not finite become null."""
     if isinstance(value, RecordedTrade):  # thousands of them: as rows
         return [to_fields(getattr(value, field.name)) for field in fields(value)]
-    if isinstance(value, Enum):
+    if isinstance(value, (Enum, Scenario)):
         return value.value
     if hasattr(value, "__dataclass_fields__"):
         return {field.name: to_fields(getattr(value, field.name)) for field in fields(value)}
@@ -107,7 +108,7 @@ def outcome_of(table: Mapping[str, Any]) -> DayOutcome:
     values = dict(table)
     for name in ("import_price", "feed_in_price", *ARRAYS):
         values[name] = _array(values[name])
-    values["scenario"] = Scenario(values["scenario"])
+    values["scenario"] = NAMES[values["scenario"]]
     values["agreement"] = NetworkAgreement(values["agreement"])
     for name in ("start_times", "voltage_limits_pu", "residual_limits_w"):
         values[name] = tuple(values[name])

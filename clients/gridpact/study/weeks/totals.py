@@ -15,8 +15,8 @@ from gridpact.community.read import Community
 from gridpact.outcome.day import DayOutcome, HouseholdDay
 from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU
 from gridpact.problem.scenario import Scenario
-from gridpact.study.weeks.plan import ORDER, Settings, by_season, date_of, rows_of_days
-from gridpact.study.weeks.published import SUMMER, WINTER
+from gridpact.study.weeks.plan import Settings, by_season, date_of, rows_of_days
+from gridpact.study.weeks.published import SUMMER, TABLES, WINTER, Published
 
 PEAK_HOURS = (6, 7, 8, 17, 18, 19)
 """Hours of the day in which imports count as peak imports: 6 to 9 and 17 to 20 h, as in the report's Table 5."""
@@ -118,7 +118,7 @@ class Totals:
     def exchange_kwh(self) -> float:
         """Local exchange as the report counts it: trades where there are trades, else what passed from meter to meter;
         none in B."""
-        if self.scenario is Scenario.B:
+        if self.scenario == Scenario.B:
             return 0.0
         return self.traded_kwh if self.scenario.has_trades else self.passed_kwh
 
@@ -262,6 +262,12 @@ class Period:
     missing: int  # days between the first and the last that are not of the study
     failures: tuple[DayOutcome, ...]  # days without a plan in some scenario
     totals: dict[Scenario, Totals]
+    published: Mapping[Scenario, Published] = field(default_factory=dict)  # the report's, where it has a counterpart
+
+    @property
+    def compared(self) -> tuple[Scenario, ...]:
+        """The scenarios that the report has figures of."""
+        return tuple(scenario for scenario in self.totals if scenario in self.published)
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -320,17 +326,28 @@ class Study:
         return tuple(period for period in self.periods if period.counted)
 
     @property
+    def beside_report(self) -> bool:
+        """Whether some period has a counterpart in the report."""
+        return any(period.published for period in self.periods)
+
+    @property
     def after(self) -> Scenario:
         """The scenario that a household compares its baseline with: the fullest that was solved."""
         solved = self.settings.scenarios
-        return next((s for s in (Scenario.TG, Scenario.T, Scenario.G) if s in solved), Scenario.B)
+        return next((s for s in (Scenario.TG, Scenario.T, Scenario.G, *solved[::-1]) if s in solved), Scenario.B)
+
+    @property
+    def trading(self) -> Scenario | None:
+        """The same of those with trades; None where there is none."""
+        scenarios = (self.after, Scenario.TG, *self.settings.scenarios[::-1])
+        return next((s for s in scenarios if s.has_trades and s in self.settings.scenarios), None)
 
     @property
     def checks_held(self) -> bool:
         return all(outcome.checks_held for outcome in self.outcomes)
 
     def of_day(self, day: str, scenario: Scenario) -> DayOutcome:
-        return next(o for o in self.outcomes if o.day == day and o.scenario is scenario)
+        return next(o for o in self.outcomes if o.day == day and o.scenario == scenario)
 
     def _period(self, row: Sequence[str], season: str | None, name: str = "") -> Period:
         outcomes = [outcome for outcome in self.outcomes if outcome.day in row]
@@ -339,6 +356,7 @@ class Study:
         counted = [outcome for outcome in outcomes if outcome.day not in failed]
         kind = "week" if len(row) >= 5 and _span(row) <= 9 else "day" if len(row) == 1 else "days"
         span = f"day {row[0]}" if len(row) == 1 else f"{row[0]} to {row[-1]}"
+        like_the_report = self.community.shipped and kind == "week" and len(failed) < len(row)
         return Period(
             name=name or (f"{season} {kind}" if season else span),
             season=season,
@@ -346,10 +364,10 @@ class Study:
             missing=0 if self.year else _span(row) - len(row),
             failures=failures,
             totals={
-                scenario: Totals(scenario, tuple(o for o in counted if o.scenario is scenario))
-                for scenario in ORDER
-                if scenario in self.settings.scenarios
+                scenario: Totals(scenario, tuple(o for o in counted if o.scenario == scenario))
+                for scenario in self.settings.scenarios
             },
+            published=TABLES.get(season or "", {}) if like_the_report else {},
         )
 
     def _seasons(self, rows: Sequence[Sequence[str]]) -> list[str | None]:
@@ -359,7 +377,7 @@ class Study:
             return [None] * len(rows)
         sun = []
         for row in rows:
-            days = [o for o in self.outcomes if o.day in row and o.scenario is Scenario.B and o.feasible]
+            days = [o for o in self.outcomes if o.day in row and o.scenario == Scenario.B and o.feasible]
             pv = sum(o.energy_kwh(home.schedule["pv_kw"]) for o in days for home in o.households)
             sun.append(pv / max(len(days), 1))
         if sun[0] == sun[1]:

@@ -216,7 +216,7 @@ def plan_days(
         InfeasibleError: a day has no feasible plan.
         SolverError: a solver failed, or the relaxation is not tight, on some day.
     """
-    if scenario is Scenario.B:
+    if scenario == Scenario.B:
         raise InputError("scenario b cannot be delivered: nobody is told a plan; choose t, g or tg")
     tasks = [Point.of(day, s) for day in days for s in (scenario, Scenario.B)]
     outcomes = play(tasks, folder, jobs, tally)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,16 @@ def study(community: Community, days_folder: Path) -> Study:
     drawn = traces(planned, community.days)
     gaps = {(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, play(drawn, days_folder, 1), strict=True)}
     return Study(community, Settings(), tuple(play(planned, days_folder, jobs=1)), gaps=gaps)
+
+
+@pytest.fixture(scope="session")
+def weeks(study: Study) -> Study:
+    """Each of the two days five times in a row, as if a shipped case had such weeks: beside the report's stand only a
+    shipped case's weeks."""
+    outcomes = [
+        replace(outcome, day=f"{outcome.day[:-2]}{int(outcome.day[-2:]) + k}")
+        for k in range(5)
+        for outcome in study.outcomes
+    ]
+    in_order = tuple(sorted(outcomes, key=lambda outcome: outcome.day))
+    return Study(replace(study.community, shipped=True), study.settings, in_order, gaps=study.gaps)

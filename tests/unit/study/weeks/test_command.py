@@ -55,7 +55,7 @@ def test_a_study_from_a_community_file(
     ("options", "message"),
     [
         (["--days", "1,9"], "has no day '9'"),
-        (["--scenarios", "b"], "name at least one of t, g, tg"),
+        (["--scenarios", "b"], "name at least one of g, t, tg"),
         (["--scenarios", "t,x"], "there is no scenario 'x'"),
         (["--jobs", "0"], "--jobs 0 must be at least 1"),
         (["--relay"], "--relay is for a chain"),

@@ -15,7 +15,7 @@ from gridpact.problem.scenario import Scenario
 from gridpact.report.plots import svg
 from gridpact.report.weeks.page import households_page, number, page, write_study
 from gridpact.report.weeks.plots import PLOTS, plots_of
-from gridpact.report.weeks.tables import CSV_FILES, put_tables
+from gridpact.report.weeks.tables import CSV_FILES, put_tables, study_fields
 from gridpact.report.weeks.words import answers, captions
 from gridpact.study.weeks.plan import Settings
 from gridpact.study.weeks.totals import Study
@@ -29,16 +29,28 @@ def written(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_study(study, tmp_path_factory.mktemp("written") / "study").parent
 
 
+def test_weeksOfAShippedCase_standBesideTheReports(weeks: Study, study: Study) -> None:
+    beside, alone = Page(page(weeks, {})), Page(page(study, {}))
+    assert "report" in beside.ids
+    assert "report" not in alone.ids
+    for figure in ("182.40", "65.1", "302", "B-DER"):
+        assert figure in beside.text
+        assert figure not in alone.text
+    fields = study_fields(weeks)
+    assert "B-DER" in fields["compared_with"]
+    told = fields["periods"][0]["scenarios"]["tg"]
+    assert told["economic"]["total_costs"]["b_der_report"] == pytest.approx(118.80)
+    assert told["energy"]["imports_in_peak_hours_kwh"]["b_der_report"] == 302
+
+
 def test_the_page_has_all_its_parts(written: Path, study: Study) -> None:
     shown = Page((written / "index.html").read_text(encoding="utf-8"))
-    parts = {"costs", "energy", "report", "pictures", "fair", "days", "how", "files", "trust"}
+    parts = {"costs", "energy", "pictures", "fair", "days", "how", "files", "trust"}
     assert parts | set(plots_of(study)) <= set(shown.ids)
     assert len(shown.ids) == len(set(shown.ids))
     assert shown.tags.count("svg") == len(plots_of(study)) == len(PLOTS) - 1  # one day has no spread
     for link in shown.links:
         assert link.startswith("#") or (written / link).is_file(), link
-    for figure in ("182.40", "65.1", "302", "B-DER"):  # of the report, beside ours
-        assert figure in shown.text
 
 
 def test_every_household_finds_itself(written: Path, study: Study) -> None:
@@ -94,10 +106,10 @@ def test_csv_and_json_say_the_same(written: Path, study: Study) -> None:
         if (row["period"], row["figure"], row["unit"], row["scenario"]) == ("summer day", "Total costs", "EUR", "TG")
     )
     assert float(row["value"]) == pytest.approx(total, abs=1e-8)
-    assert float(row["b_der_report"]) == pytest.approx(118.80)
+    assert row["b_der_report"] == ""  # one day of a user's own is not set beside the report's week
+    assert fields["compared_with"] is None
     told = fields["periods"][0]["scenarios"]["tg"]
-    assert told["economic"]["total_costs"] == {"value": total, "b_der_report": pytest.approx(118.80)}
-    assert told["energy"]["imports_in_peak_hours_kwh"]["b_der_report"] == 302
+    assert told["economic"]["total_costs"] == {"value": total, "b_der_report": None}
     assert len(table["days.csv"]) == 8
     assert len(table["households.csv"]) == 24
     assert len(table["fairness.csv"]) == 30
@@ -132,16 +144,16 @@ def test_a_day_without_a_plan_is_told(study: Study, tmp_path: Path) -> None:
     assert reason in (tmp_path / "days.csv").read_text()
 
 
-def test_convergence_shows_the_gap_where_a_day_was_traced(study: Study) -> None:
+def test_convergence_shows_the_gap_where_a_day_was_traced(weeks: Study) -> None:
     """Two rows: residuals of every day, and gaps with the report's 0.8 % and the stop, a line and a mark a period."""
-    traced, untraced = (PLOTS["convergence"](s) for s in (study, replace(study, gaps={})))
+    traced, untraced = (PLOTS["convergence"](s) for s in (weeks, replace(weeks, gaps={})))
     assert (len(traced.axes), len(untraced.axes)) == (6, 3)
     for axes in traced.axes[3:]:
         levels = [
             line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1 and line.get_marker() != "o"
         ]
         assert {0.8, 0.1} <= {round(float(level), 6) for level in levels}
-        assert sum(line.get_marker() == "o" for line in axes.lines) == len(study.counted)
+        assert sum(line.get_marker() == "o" for line in axes.lines) == len(weeks.counted)
         assert axes.get_yscale() == "log"
 
 
@@ -156,7 +168,7 @@ def test_loading_is_shown_against_the_rating_where_there_is_one(study: Study) ->
         assert label in figure.axes[2].get_ylabel()
         assert said in captions(shown)["network"]
     assert [text.get_text() for text in figure.axes[2].texts] == ["rating: 142 A"]
-    highest = max(float(o.current_a.max()) for o in study.outcomes if o.scenario is Scenario.B)
+    highest = max(float(o.current_a.max()) for o in study.outcomes if o.scenario == Scenario.B)
     assert f"{100 * highest / 142:.0f} % in B" in " ".join(answers(rated)["Does it spare the grid?"])
 
 

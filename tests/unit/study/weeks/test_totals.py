@@ -11,7 +11,7 @@ import pytest
 from gridpact.outcome.result import RecordedTrade
 from gridpact.problem.scenario import Scenario
 from gridpact.report.weeks.tables import economic_lines, energy_lines
-from gridpact.report.weeks.words import answers, change, differences, failed_checks, why
+from gridpact.report.weeks.words import answers, captions, change, differences, failed_checks, why
 from gridpact.study.weeks.fairness import by_baseline, equal_parts, sharings
 from gridpact.study.weeks.published import SUMMER, TABLES, WINTER
 from gridpact.study.weeks.totals import Study, Totals, bought_kw, passed_kw, peak_steps
@@ -159,8 +159,8 @@ def test_the_reports_tables_as_printed() -> None:
     assert [round(column.peak_ratio, 2) for column in summer.values()] == [0.73, 0.35, 0.69, 0.35]
 
 
-def test_tables_stand_beside_the_reports(study: Study) -> None:
-    summer = study.periods[0]
+def test_tables_stand_beside_the_reports(weeks: Study) -> None:
+    summer = weeks.periods[0]
     lines = {(line.name, line.unit): line for line in (*economic_lines(summer), *energy_lines())}
     total = lines["Total costs", "%"]
     assert total.ours(summer.baseline) == 100
@@ -194,12 +194,22 @@ def test_equal_parts_make_somebody_pay_more(study: Study) -> None:
     assert equal.to_prosumers < 0 < equal.to_consumers
 
 
-def test_words_say_what_the_figures_say(study: Study) -> None:
+def test_onlyWeeksOfShippedCases_standBesideTheReports(study: Study, weeks: Study) -> None:
+    assert [period.published for period in weeks.periods] == [TABLES[SUMMER], TABLES[WINTER]]
+    of_a_user = replace(weeks, community=replace(weeks.community, shipped=False))
+    single_days = replace(study, community=weeks.community)
+    for other in (of_a_user, single_days):
+        assert [period.season for period in other.periods] == [SUMMER, WINTER]
+        assert not any(period.published or differences(other, period) for period in other.periods)
+        assert not any("report" in caption for caption in captions(other).values())
+
+
+def test_words_say_what_the_figures_say(study: Study, weeks: Study) -> None:
     summer = study.periods[0]
     pays = answers(study)["Does it pay?"][0]
     assert f"{summer.baseline.community.total:,.2f} EUR each on its own" in pays
     assert change(summer.relative(Scenario.TG) - 1) in pays
-    said = differences(study, summer)
+    said = differences(weeks, weeks.periods[0])
     assert len(said) == 7
     assert "65.1 % there" in said[0]
     ann = why(study, summer, 0)

@@ -1,0 +1,186 @@
+"""All ways in which a community can agree, each a row: what it is called, how it is drawn, what it promises.
+
+A scenario says which mechanism, which network and whose contracts; what is not among these rows is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from gridpact.errors import InputError
+from gridpact.problem.scenario import Scenario
+
+
+class Promise(Enum):
+    """What a plan is checked for and fails where it is not so; whatever else is told is not promised."""
+
+    AGREEMENT = "agreement"  # all end with the same numbers
+    OPTIMUM = "optimum"  # costs no more than one optimiser that knows everything would find
+    NETWORK = "network"  # losses and voltages are physical, voltages within their limits
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a way to agree is told."""
+
+    label: str  # in legends and lists: a few words
+    line: str  # one line for tables and for the help of the command line
+    paragraph: str  # for pages
+    agreed: str  # what the households did, after "16 households"
+    failed: str  # what they did not, where they did not
+    by: str  # what the community pays less with: "With ... the community pays"
+    no_trades: str  # why nothing was traded, where nothing was
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a way to agree is drawn: its colour, line and mark, as matplotlib has them."""
+
+    colour: str
+    line: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class Market:
+    """One way to agree.
+
+    Attributes:
+        promises: which checks apply.
+        reference: the scenario whose optimum its plans are compared with.
+        on_chain: whether there are contracts for it.
+    """
+
+    scenario: Scenario
+    words: Words
+    look: Look
+    promises: frozenset[Promise]
+    reference: Scenario
+    on_chain: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether there is anything to agree on."""
+        return Promise.AGREEMENT in self.promises
+
+
+MARKETS = (
+    Market(
+        scenario=Scenario.B,
+        words=Words(
+            label="each on its own",
+            line="nothing: every household deals with its supplier alone",
+            paragraph="Every household plans its devices on its own and deals with its supplier alone. This is what "
+            "all else is compared with.",
+            agreed="planned their day each on its own",
+            failed="did not finish their plans",
+            by="nothing agreed on",
+            no_trades="in this scenario every household deals with its supplier alone",
+        ),
+        look=Look("#767676", "-", "o"),
+        promises=frozenset({Promise.OPTIMUM}),
+        reference=Scenario.B,
+        on_chain=True,
+    ),
+    Market(
+        scenario=Scenario.G,
+        words=Words(
+            label="grid only",
+            line="the use of the grid, paid in common",
+            paragraph="The community has one contract with the supplier and uses the grid as one: consensus ADMM over "
+            "what passes each meter, within the limits of the feeder.",
+            agreed="agreed on how to use the grid together",
+            failed="did not agree on the use of the grid",
+            by="the grid used in common",
+            no_trades="in this scenario the community buys and feeds in as one",
+        ),
+        look=Look("#009e73", "--", "s"),
+        promises=frozenset(Promise),
+        reference=Scenario.G,
+        on_chain=True,
+    ),
+    Market(
+        scenario=Scenario.T,
+        words=Words(
+            label="trades only",
+            line="bilateral trades",
+            paragraph="Households agree with each other on bilateral trades and their prices, by consensus ADMM; "
+            "nobody looks after the feeder.",
+            agreed="agreed on trades with each other",
+            failed="did not agree on trades",
+            by="trades",
+            no_trades="no trade would have paid for both sides on this day",
+        ),
+        look=Look("#d55e00", ":", "^"),
+        promises=frozenset({Promise.AGREEMENT, Promise.OPTIMUM}),
+        reference=Scenario.T,
+        on_chain=True,
+    ),
+    Market(
+        scenario=Scenario.TG,
+        words=Words(
+            label="trades and grid",
+            line="trades within the limits of the grid",
+            paragraph="Households agree on bilateral trades and, with the grid operator or along the feeder, on what "
+            "passes each meter, by consensus ADMM, within the limits of the feeder.",
+            agreed="agreed on trades with each other and on the use of the grid",
+            failed="did not agree on trades and the use of the grid",
+            by="trades within the limits of the grid",
+            no_trades="no trade would have paid for both sides on this day",
+        ),
+        look=Look("#0072b2", "-", "D"),
+        promises=frozenset(Promise),
+        reference=Scenario.TG,
+        on_chain=True,
+    ),
+)
+"""In the order of tables."""
+
+SCENARIOS = tuple(market.scenario for market in MARKETS)
+NAMES = {market.scenario.value: market.scenario for market in MARKETS}
+
+
+def market_of(scenario: Scenario) -> Market:
+    """The row of a scenario.
+
+    Raises:
+        InputError: there is none: a mechanism that nobody registered, or with a network or contracts that it is not
+            made for.
+    """
+    for market in MARKETS:
+        if market.scenario == scenario:
+            return market
+    raise InputError(_unknown(scenario.value))
+
+
+def scenario_named(name: str, among: Collection[Scenario] = SCENARIOS, of: str = "") -> Scenario:
+    """A scenario by its users' name.
+
+    Args:
+        among: the scenarios that fit.
+        of: what they fit, in words: " that can be delivered".
+
+    Raises:
+        InputError: there is none of that name, or it does not fit.
+    """
+    scenario = NAMES.get(name.lower())
+    if scenario is None or scenario not in among:
+        raise InputError(_unknown(name, among, of))
+    return scenario
+
+
+def scenarios_named(names: Collection[str]) -> tuple[Scenario, ...]:
+    """Several, each once, in the order of tables.
+
+    Raises:
+        InputError: one of them is unknown.
+    """
+    named = {scenario_named(name) for name in names}
+    return tuple(scenario for scenario in SCENARIOS if scenario in named)
+
+
+def _unknown(name: str, among: Collection[Scenario] = SCENARIOS, of: str = "") -> str:
+    known = ", ".join(scenario.value for scenario in SCENARIOS if scenario in among)
+    return f"there is no scenario{of} '{name}'; choose one of {known}"
