@@ -104,6 +104,7 @@ def config(plan: Plan, validator: Validator) -> str:
         "rpc-http-host": "127.0.0.1",
         "rpc-http-port": validator.http_port,
         "rpc-http-api": ["ETH", "NET", "WEB3", "QBFT", "PERM", "TXPOOL"],
+        "rpc-max-logs-range": 0,  # no limit: nodes look back to when a round was opened, some to the deployment
         "rpc-ws-enabled": True,
         "rpc-ws-host": "127.0.0.1",
         "rpc-ws-port": validator.ws_port,

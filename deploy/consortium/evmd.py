@@ -132,6 +132,10 @@ def adapted(genesis: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return genesis
 
 
+NO_CAP = 2**31 - 1
+"""For settings that know no other word for it."""
+
+
 def configure(validator: Validator, peers: list[str]) -> None:
     """A validator's settings: only the named peers, JSON-RPC on its own machine only."""
     path = _config(validator) / "config.toml"
@@ -185,6 +189,9 @@ def configure(validator: Validator, peers: list[str]) -> None:
             "address": f"127.0.0.1:{validator.http_port}",
             "ws-address": f"127.0.0.1:{validator.ws_port}",
             "gas-cap": BLOCK_GAS,
+            "block-range-cap": NO_CAP,  # nodes look back to when a round was opened, some to the deployment
+            "logs-cap": NO_CAP,
+            "txfee-cap": 0,  # none: gas is free
             "allow-insecure-unlock": False,
             "enable-indexer": True,  # CometBFT's own loses the transactions of a block when it ends between the two
             "metrics-address": f"127.0.0.1:{validator.spare_port}",

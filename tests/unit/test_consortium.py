@@ -129,6 +129,7 @@ def test_besu_answersOnThisMachineOnly_onPortsOfItsOwn(
         for key in ("genesis-file", "node-private-key-file", "static-nodes-file", "permissions-nodes-config-file"):
             assert (folder / f"validator-{number}" / values[key]).exists()
         assert (folder / f"validator-{number}" / "key").stat().st_mode & 0o077 == 0
+        assert values["rpc-max-logs-range"] == 0
     assert len(set(ports)) == len(ports)
     network = json.loads((folder / "network.json").read_text())
     assert [v["rpc"] for v in network["validators"]] == [
@@ -193,6 +194,46 @@ def test_evmd_genesis_permissionsAndFreeGas(modules: dict[str, ModuleType], tmp_
     assert access["create"]["access_control_list"] == [MANAGER]
     assert access["call"]["access_control_list"] == [MANAGER, MEMBER, "0x" + 40 * "0"]
     assert {entry["access_type"] for entry in access.values()} == {"ACCESS_TYPE_PERMISSIONED"}
+
+
+def test_evmd_givesTheWholeLog(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    """With settings as the engine writes them: its own caps end a community after three hours of blocks."""
+    plan = modules["plan"].Plan.of(tmp_path, ["127.0.0.1"] * 4, 9200, MANAGER, ())
+    validator = plan.validators[0]
+    tables = {
+        "config.toml": {
+            "": ("log_level",),
+            "p2p": (
+                *("laddr", "persistent_peers", "unconditional_peer_ids", "private_peer_ids", "pex", "send_rate"),
+                *("max_num_inbound_peers", "addr_book_strict", "allow_duplicate_ip", "recv_rate"),
+                *("persistent_peers_max_dial_period", "flush_throttle_timeout"),
+            ),
+            "rpc": ("laddr", "pprof_laddr"),
+            "consensus": ("timeout_commit", "timeout_propose", "timeout_propose_delta", "peer_gossip_sleep_duration"),
+        },
+        "app.toml": {
+            "": ("minimum-gas-prices",),
+            **dict.fromkeys(("api", "grpc", "grpc-web"), ("enable",)),
+            "evm": ("evm-chain-id",),
+            "json-rpc": (
+                *("enable", "api", "address", "ws-address", "gas-cap", "txfee-cap", "logs-cap", "block-range-cap"),
+                *("allow-insecure-unlock", "enable-indexer", "metrics-address"),
+            ),
+        },
+    }
+    for name, parts in tables.items():
+        lines = [
+            line
+            for table, keys in parts.items()
+            for line in ([f"[{table}]"] if table else []) + [f"{k} = 1" for k in keys]
+        ]
+        path = modules["evmd"]._config(validator) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines) + "\n")
+    modules["evmd"].configure(validator, [])
+    told = tomllib.loads((modules["evmd"]._config(validator) / "app.toml").read_text())["json-rpc"]
+    assert min(told["block-range-cap"], told["logs-cap"]) == 2**31 - 1
+    assert told["txfee-cap"] == 0
 
 
 def test_setToml_changesOneTableOnly(modules: dict[str, ModuleType]) -> None:

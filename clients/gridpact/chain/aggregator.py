@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from eth_typing import ChecksumAddress
 from eth_utils.crypto import keccak
@@ -20,13 +21,13 @@ from gridpact.chain.account import NOBODY, ChainAccount, signer_of
 from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.commitments import domain_separator, relayed_digest, submission_hash, words_hash
 from gridpact.chain.contract import (
-    READ_ATTEMPTS,
-    READ_PAUSE,
     DeployedContract,
     arguments_of,
     chain_time,
     checked_address,
+    in_time,
 )
+from gridpact.chain.logs import Openings
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import Abi, learn_errors, readable, reason
 from gridpact.chain.transport import url_of
@@ -78,8 +79,6 @@ NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded")
 DONE_ALREADY = ("AlreadySubmitted", "WrongIteration", "WrongPhase")
 """What a submission is refused with that counted already, sent twice or relayed by somebody else."""
 
-Told = TypeVar("Told")
-
 
 class Aggregator(DeployedContract):
     """The aggregator at an address. One object a thread; `account` is needed to send and to sign.
@@ -108,6 +107,8 @@ class Aggregator(DeployedContract):
             self._setting = Setting(*self._read("setting"))
         except TypeError as error:  # more or fewer values than there are fields
             raise InputError(f"The ABI of {self.address} is of another version: use the ABI of the record.") from error
+        (opened,) = self._interface.topics(["RoundOpened"])
+        self._openings = Openings(self._logs, self.address, opened, first_block)
         with readable("its chain id"):
             self._domain = domain_separator(self.web3.eth.chain_id, self.address)
 
@@ -378,12 +379,17 @@ class Aggregator(DeployedContract):
         }
 
     def transactions(self, round: int, since: int = 0) -> dict[bytes, int]:
-        """The transactions that moved a round on: block by hash, in order. One request.
+        """The transactions that moved a round on: block by hash, in order.
 
         Args:
             since: a block before which nothing is looked for.
         """
-        events = self._log((*OPENING, *NEGOTIATION, "RoundEnded"), max(since, self._first_block), round)
+        events = self._log(
+            (*OPENING, *NEGOTIATION, "RoundEnded"),
+            max(since, self._first_block),
+            round,
+            lowest=partial(self._openings.before, round),
+        )
         return {bytes(event["transactionHash"]): int(event["blockNumber"]) for event in events}
 
     def started(self, round: int) -> Roster | None:
@@ -394,12 +400,12 @@ class Aggregator(DeployedContract):
         return None
 
     def iteration(self, round: int, iteration: int) -> IterationLog:
-        """Step 4: what was submitted in an iteration, and what came of it. A silent node is missing. One request."""
+        """Step 4: what was submitted in an iteration, and what came of it. A silent node is missing."""
         found = self._negotiated(round, iteration, 1 if iteration <= self._closed_in(round) else 0, iteration)
         return found.get(iteration, IterationLog(None, {}, frozenset()))
 
     def history(self, round: int, first: int = 1) -> list[IterationLog]:
-        """The closed iterations of a round, in order, from the iteration `first` on. One request."""
+        """The closed iterations of a round, in order, from the iteration `first` on."""
         found = self._negotiated(round, first, self._closed_in(round) - first + 1)
         return [found[number] for number in sorted(found) if number >= first and found[number].closed is not None]
 
@@ -490,7 +496,7 @@ class Aggregator(DeployedContract):
                 found.setdefault(str(event["event"]), []).append(arguments_of(event))
             return found
 
-        found = _in_time(read, lambda found: found.keys() >= expected)
+        found = in_time(read, lambda found: found.keys() >= expected)
         if not found:
             raise ChainError(f"Round {round} was never opened: read the current round from the chain.")
         return found
@@ -532,7 +538,7 @@ class Aggregator(DeployedContract):
         Args:
             closed: how many of its iterations are closed at least, by what the contract said.
         """
-        return _in_time(
+        return in_time(
             lambda: self._by_iteration(self._since((round, first), NEGOTIATION, round, *indexed)),
             lambda found: sum(log.is_whole for number, log in found.items() if number >= first) >= closed,
         )
@@ -551,17 +557,18 @@ class Aggregator(DeployedContract):
         re-organisation has moved it, and the search begins anew where the contract was deployed.
         """
         hint = max((known for known in self._blocks if known <= place), default=None)
+        first = self._first_block if hint is None else self._blocks[hint]
+
+        def opens(event: EventData) -> bool:
+            return event["event"] == names[0] and _place_of(event) == place
+
         try:
-            events = self._log(names, self._first_block if hint is None else self._blocks[hint], *indexed)
+            events = self._log(names, first, *indexed, lowest=partial(self._openings.before, place[0]), found=opens)
         except ChainError:
             if hint is None:
                 raise
             events = []  # the chain is shorter now
-        opened = {
-            (int(arguments_of(event)["round"]), int(arguments_of(event).get("iteration", 0))): int(event["blockNumber"])
-            for event in events
-            if event["event"] == names[0]
-        }
+        opened = {_place_of(event): int(event["blockNumber"]) for event in events if event["event"] == names[0]}
         if place not in opened and hint is not None:
             self._blocks.clear()
             return self._since(place, names, *indexed)
@@ -635,17 +642,10 @@ class Aggregator(DeployedContract):
             self._watches.popitem()[1].close()
 
 
-def _in_time(read: Callable[[], Told], complete: Callable[[Told], bool]) -> Told:
-    """What is read of the log, once it is complete, or as it is after a moment.
-
-    A chain may answer of the state after a block before it finds the block's log. As a rule it is one request.
-    """
-    for _ in range(READ_ATTEMPTS - 1):
-        found = read()
-        if complete(found):
-            return found
-        time.sleep(READ_PAUSE)
-    return read()
+def _place_of(event: EventData) -> tuple[int, int]:
+    """The round and, of an iteration's, the iteration of an event; 0 of the others."""
+    said = arguments_of(event)
+    return int(said["round"]), int(said.get("iteration", 0))
 
 
 @contextmanager

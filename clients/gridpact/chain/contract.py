@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from eth_typing import ChecksumAddress
 from web3 import Web3
@@ -13,11 +13,15 @@ from web3.types import EventData, RPCEndpoint, TxReceipt
 
 from gridpact.chain.account import ChainAccount, ContractCall
 from gridpact.chain.interface import Interface
+from gridpact.chain.logs import LogReader
 from gridpact.chain.reverts import Abi, learn_errors, readable
 from gridpact.errors import ChainError, InputError, Reorganised
 
 READ_ATTEMPTS, READ_PAUSE = 5, 0.1
 """How often a view is asked for while the chain is taken back, a log while it lags behind; and seconds in between."""
+
+
+Told = TypeVar("Told")
 
 
 class DeployedContract:
@@ -36,6 +40,7 @@ class DeployedContract:
         self.account = account
         learn_errors(abi)
         self._interface = Interface(abi)
+        self._logs = LogReader(web3)
         with readable("the first request"):
             actual = web3.eth.chain_id
             code = web3.eth.get_code(self.address)
@@ -79,22 +84,40 @@ class DeployedContract:
             raise ChainError(f"`{name}` needs an account: this connection only reads.")
         return self.account.send(self.call(name, *arguments), gas, spare, afresh)
 
-    def _events(self, name: str, first_block: int, **indexed: int) -> list[EventData]:
-        """The events since a block with the given indexed arguments, in the chain's order: one request."""
-        wanted = [indexed.get(item["name"]) for item in self._interface.events[name].indexed.items]
-        return self._log([name], first_block, *wanted)
+    def _events(
+        self, name: str, first_block: int, lowest: Callable[[], int] | None = None, **indexed: int
+    ) -> list[EventData]:
+        """The events since a block with the given indexed arguments, in the chain's order.
 
-    def _log(self, names: Sequence[str], first_block: int, *indexed: int | None) -> list[EventData]:
-        """Events of several kinds since a block, in the chain's order: one request.
+        Args:
+            lowest: see `LogReader.read`.
+        """
+        wanted = [indexed.get(item["name"]) for item in self._interface.events[name].indexed.items]
+        return self._log([name], first_block, *wanted, lowest=lowest)
+
+    def _log(
+        self,
+        names: Sequence[str],
+        first_block: int,
+        *indexed: int | None,
+        lowest: Callable[[], int] | None = None,
+        found: Callable[[EventData], bool] | None = None,
+    ) -> list[EventData]:
+        """Events of several kinds since a block, in the chain's order.
 
         Args:
             indexed: their first indexed arguments, which all of them have; None where any will do.
+            lowest: see `LogReader.read`.
+            found: which of the events is looked for; what is older may be missing.
         """
+        words = [None if number is None else "0x" + number.to_bytes(32, "big").hex() for number in indexed]
+        wanted = {"address": self.address, "topics": [self._interface.topics(names), *words]}
+
+        def has_it(entries: Sequence[Mapping[str, Any]]) -> bool:
+            return found is not None and any(map(found, self._told(entries)))
+
         with readable("the log"):
-            words = [None if number is None else "0x" + number.to_bytes(32, "big").hex() for number in indexed]
-            topics = [self._interface.topics(names), *words]
-            wanted = {"address": self.address, "fromBlock": hex(first_block), "topics": topics}
-            return self._told(self._ask("eth_getLogs", wanted))
+            return self._told(self._logs.read(wanted, first_block, lowest, has_it if found else None))
 
     def _told(self, logs: Iterable[Mapping[str, Any]]) -> list[EventData]:
         """The contract's events among entries of a log."""
@@ -112,6 +135,19 @@ def checked_address(address: str) -> ChecksumAddress:
     if not isinstance(address, str) or not Web3.is_address(address):
         raise InputError(f"'{address}' is no address: give 0x and 40 hexadecimal digits.")
     return Web3.to_checksum_address(address)
+
+
+def in_time(read: Callable[[], Told], complete: Callable[[Told], bool]) -> Told:
+    """What is read of the log, once it is complete, or as it is after a moment.
+
+    A chain may answer of the state after a block before it finds the block's log. As a rule it is one request.
+    """
+    for _ in range(READ_ATTEMPTS - 1):
+        found = read()
+        if complete(found):
+            return found
+        time.sleep(READ_PAUSE)
+    return read()
 
 
 def chain_time(web3: Web3) -> int:

@@ -170,9 +170,15 @@ def readable(what: str) -> Iterator[None]:
         if data is not None:
             raise contract_error(what, data) from error
         told = first_line(error)
-        if any(words in told.lower() for words in _TAKEN_BACK):
+        if was_taken_back(error):
             raise Reorganised(f"The chain was taken back during {what}: {told}.") from error
         raise ChainError(f"The chain refused {what}: {told}.") from error
+
+
+def was_taken_back(error: BaseException) -> bool:
+    """Whether a node says that a block, which was there, is not any longer."""
+    told = first_line(error).lower()
+    return any(words in told for words in _TAKEN_BACK)
 
 
 def first_line(error: BaseException) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
+from typing import Any
 
 from eth_account import Account
 from web3 import Web3
@@ -12,7 +14,9 @@ from web3.types import TxReceipt
 
 from gridpact.chain.account import ChainAccount, ContractCall, address_of
 from gridpact.chain.commitments import words_hash
-from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
+from gridpact.chain.contract import DeployedContract, arguments_of, checked_address, in_time
+from gridpact.chain.interface import Interface
+from gridpact.chain.logs import LogReader, Openings
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import Abi, readable
 from gridpact.chain.values import (
@@ -25,7 +29,7 @@ from gridpact.chain.values import (
     TradeRecord,
     pack_residuals,
 )
-from gridpact.errors import ChainError, ContractError
+from gridpact.errors import ChainError, ContractError, Reorganised
 
 ENTRY = struct.Struct(">Bii")
 """step uint8, energy int32 (Wh), price int32 (1e-6 currency/kWh): 9 bytes."""
@@ -164,14 +168,18 @@ class Settlement(DeployedContract):
         account: ChainAccount | None = None,
         chain_id: int | None = None,
         first_block: int = 0,
+        openings: Openings | None = None,
     ) -> None:
         super().__init__(web3, address, abi, account, chain_id)
         self.token = Token(web3, token, token_abi, account)
         self._first_block = first_block
+        self._openings = openings
 
     @classmethod
     def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> Settlement:
         """The settlement contract of a deployment."""
+        (opened,) = Interface(record.aggregator_abi).topics(["RoundOpened"])
+        openings = Openings(LogReader(web3), record.aggregator, opened, record.block)
         return cls(
             web3,
             record.settlement,
@@ -181,7 +189,13 @@ class Settlement(DeployedContract):
             account,
             record.chain_id,
             record.block,
+            openings,
         )
+
+    def _of_round(self, name: str, round: int, **indexed: int) -> list[Mapping[str, Any]]:
+        """What events of a round say, in the chain's order; a tariff may be older than its round."""
+        lowest = None if self._openings is None else partial(self._openings.before, round)
+        return [arguments_of(event) for event in self._events(name, self._first_block, lowest, round=round, **indexed)]
 
     # ------------------------------------------------------------------ household
 
@@ -327,9 +341,8 @@ class Settlement(DeployedContract):
 
     # ------------------------------------------------------------------ log
 
-    def recorded(self, round: int, first_block: int | None = None) -> list[TradeRecord]:
+    def recorded(self, round: int) -> list[TradeRecord]:
         """The trades recorded for a round, in the order they were recorded."""
-        start = self._first_block if first_block is None else first_block
         return [
             TradeRecord(
                 round=int(said["round"]),
@@ -338,16 +351,13 @@ class Settlement(DeployedContract):
                 payment=int(said["payment"]),
                 trades=decode_trades(bytes(said["trades"])),
             )
-            for said in map(arguments_of, self._events("TradeRecorded", start, round=round))
+            for said in self._of_round("TradeRecorded", round)
         ]
 
     def unrecorded(self, round: int, node: int) -> list[tuple[Stated, Stated]]:
         """The pairs of a node of which a side states something and that are not recorded: its side, its partner's."""
-        events = [
-            *self._events("Stated", self._first_block, round=round, node=node),
-            *self._events("Stated", self._first_block, round=round, partner=node),
-        ]
-        partners = {int(said["node"]) + int(said["partner"]) - node for said in map(arguments_of, events)}
+        stated = [*self._of_round("Stated", round, node=node), *self._of_round("Stated", round, partner=node)]
+        partners = {int(said["node"]) + int(said["partner"]) - node for said in stated}
         sides = [(self.stated(round, node, other), self.stated(round, other, node)) for other in sorted(partners)]
         return [(own, theirs) for own, theirs in sides if own.statement != theirs.statement]
 
@@ -359,21 +369,24 @@ class Settlement(DeployedContract):
 
     def published_tariff(self, round: int) -> bytes | None:
         """The same; None where the supplier has published none (yet)."""
-        for said in map(arguments_of, self._events("TariffPublished", self._first_block, round=round)):
-            return bytes(said["tariff"])
-        return None
+        if not any(self._read("tariffHash", round)):
+            return None
+        read = partial(self._log, ["TariffPublished"], self._first_block, round, found=lambda _: True)
+        for event in in_time(read, bool):
+            return bytes(arguments_of(event)["tariff"])
+        raise Reorganised(f"The log does not have the tariff of round {round}, which the contract has: read it again.")
 
     def delivery(self, round: int, node: int) -> Delivery | None:
         """How a node's reading of a round was settled; None where it was not (yet)."""
-        return self._deliveries(round=round, node=node).get(node)
+        return self._deliveries(round, node=node).get(node) if self._read("delivered", round, node) else None
 
     def deliveries(self, round: int) -> dict[int, Delivery]:
         """How the readings of a round were settled, by node, as far as they are."""
-        return self._deliveries(round=round)
+        return self._deliveries(round)
 
-    def _deliveries(self, **indexed: int) -> dict[int, Delivery]:
+    def _deliveries(self, round: int, **indexed: int) -> dict[int, Delivery]:
         found = {}
-        for said in map(arguments_of, self._events("Delivered", self._first_block, **indexed)):
+        for said in self._of_round("Delivered", round, **indexed):
             node, energies = int(said["node"]), decode_energies(bytes(said["energies"]))
             found[node] = Delivery(int(said["round"]), node, int(said["payment"]), int(said["arrears"]), energies)
         return found

@@ -1,7 +1,8 @@
 """How requests reach a chain: a websocket, HTTP, or a chain inside this process.
 
-Every transport counts its requests and waits out an outage: a request that gets no answer is repeated with
-growing pauses until `patience` seconds have passed. Repeating is safe, also for a signed transaction.
+Every transport counts its requests and waits out an outage, a limit on requests, and what is no answer (see `answers`):
+the request is repeated with growing pauses until `patience` seconds have passed. Repeating is safe, also for a signed
+transaction.
 
 A websocket costs a node 0.1 ms of CPU a request where HTTP costs 0.9 ms, so it is preferred.
 """
@@ -11,18 +12,18 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from eth_abi.abi import encode
 from eth_utils.exceptions import ValidationError as VmValidationError
-from web3 import EthereumTesterProvider, HTTPProvider, Web3
+from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import ContractPanicError
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
@@ -30,6 +31,7 @@ from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketExcepti
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
 
+from gridpact.chain.answers import Trouble, limit_of, trouble_in
 from gridpact.errors import ChainError, InputError
 
 PATIENCE_SECONDS = 60.0
@@ -39,8 +41,6 @@ REQUEST_SECONDS = 20.0
 """How long one request may take."""
 
 ERROR_STRING = bytes.fromhex("08c379a0")  # selector of Error(string)
-
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -119,99 +119,147 @@ def url_of(web3: Web3) -> str | None:
     return getattr(web3.provider, "url", None)
 
 
-def _without_credentials(url: str) -> str:
-    """Scheme, host and port only: a path or user part may hold an access key."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def _patiently(attempt: Callable[[], Result], url: str, patience: float) -> Result:
-    """Repeats what found no connection, with growing pauses, for `patience` seconds."""
-    give_up = time.monotonic() + patience
-    for pause in itertools.chain((0.05, 0.1, 0.2, 0.5, 1.0), itertools.repeat(2.0)):
-        try:
-            return attempt()
-        except (InvalidURI, requests.exceptions.InvalidURL) as error:
-            raise InputError(f"'{_without_credentials(url)}' is no address of a node: check it.") from error
-        except requests.exceptions.HTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
-            if status < 500 and status != 429:
-                raise ChainError(
-                    f"The chain at {_without_credentials(url)} refused a request with HTTP status"
-                    f" {status}: check the address and its access rights."
-                ) from error
-            last: Exception = error
-        except InvalidHandshake as error:
-            raise ChainError(
-                f"{_without_credentials(url)} does not open a websocket: check the address of the node."
-            ) from error
-        except (requests.exceptions.RequestException, WebSocketException, OSError) as error:
-            last = error
-        except ValueError as error:
-            raise ChainError(
-                f"What answers at {_without_credentials(url)} does not speak JSON-RPC: check the address of the node."
-            ) from error
-        if time.monotonic() + pause > give_up:
-            raise ChainError(
-                f"The chain at {_without_credentials(url)} does not answer ({type(last).__name__}): check"
-                " that its node runs and that the address is right."
-            ) from last
-        time.sleep(pause)
-    raise AssertionError("unreachable")
-
-
-class WebSocketTransport(JSONBaseProvider):
-    """JSON-RPC over one websocket that is opened again when it breaks."""
+class Transport(JSONBaseProvider):
+    """JSON-RPC to one endpoint. A request that gets no answer is made again."""
 
     def __init__(self, url: str, patience: float = PATIENCE_SECONDS) -> None:
         super().__init__()
         self.url = url
         self.meter = Meter()
         self._patience = patience
+        self._spoke = False  # once it has answered as a node does, anything else is a passing trouble
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """The answer; what finds none is repeated with growing pauses until the patience is at its end.
+
+        Raises:
+            InputError: the address is none.
+            ChainError: there is no answer.
+        """
+        self.meter.requests[method] += 1
+        give_up = time.monotonic() + self._patience
+        for attempt, pause in enumerate(itertools.chain((0.05, 0.1, 0.2, 0.5, 1.0), itertools.repeat(2.0))):
+            answer: RPCResponse | None = None
+            cause: Exception | None = None
+            try:
+                answer = self._exchange(method, params)
+                trouble = trouble_in(method, params, answer)
+            except Troubled as error:
+                trouble = error.trouble
+            except (InvalidURI, requests.exceptions.InvalidURL) as error:
+                raise InputError(f"'{self._where}' is no address of a node: check it.") from error
+            except InvalidHandshake as error:
+                cause, trouble = error, Trouble("it does not open a websocket", foreign=True)
+            except (requests.exceptions.RequestException, WebSocketException, OSError) as error:
+                cause, trouble = error, Trouble(type(error).__name__)
+            except ValueError as error:
+                cause, trouble = error, Trouble("it does not speak JSON-RPC", foreign=True)
+            if answer is not None and (trouble is None or (trouble.repeats is not None and attempt >= trouble.repeats)):
+                self._spoke = True
+                return answer
+            assert trouble is not None
+            pause = max(pause * random.uniform(0.8, 1.2), trouble.pause)  # not all nodes at once
+            if (trouble.foreign and not self._spoke) or time.monotonic() + pause > give_up:
+                raise self._given_up(method, trouble) from cause
+            time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _exchange(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Sends a request once."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends the connection; the next request opens a new one."""
+
+    @property
+    def _where(self) -> str:
+        """Scheme, host and port only: a path or user part may hold an access key."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def _given_up(self, method: str, trouble: Trouble) -> ChainError:
+        if trouble.foreign:
+            return ChainError(f"What answers at {self._where} is no node: {trouble.words}; check the address.")
+        if trouble.limited:
+            return ChainError(
+                f"The endpoint at {self._where} limits how often it is asked ({trouble.words}) and did not take"
+                f" `{method}` within {self._patience:.0f} s: give another endpoint, or one for this node alone."
+            )
+        if trouble.words.startswith("it answers"):
+            return ChainError(
+                f"The endpoint at {self._where} is wrong: {trouble.words} to `{method}`; give another endpoint."
+            )
+        return ChainError(
+            f"The chain at {self._where} does not answer ({trouble.words}): check that its node runs and that the"
+            " address is right."
+        )
+
+
+class Troubled(Exception):
+    """There was no answer, for a reason that the connection knows."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.words)
+        self.trouble = trouble
+
+
+class WebSocketTransport(Transport):
+    """JSON-RPC over one websocket that is opened again when it breaks."""
+
+    def __init__(self, url: str, patience: float = PATIENCE_SECONDS) -> None:
+        super().__init__(url, patience)
         self._lock = threading.Lock()
         self._socket: ClientConnection | None = None
         self._ids = itertools.count(1)
 
-    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        self.meter.requests[method] += 1
-        with self._lock:
-            return _patiently(lambda: self._exchange(method, params), self.url, self._patience)
-
     def _exchange(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        number = next(self._ids)
-        request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params or []}
-        try:
-            if self._socket is None:
-                self._socket = dial(self.url)
-            self._socket.send(json.dumps(request))
-            while True:
-                response: RPCResponse = json.loads(self._socket.recv(timeout=REQUEST_SECONDS))
-                if response.get("id") == number:
-                    return response
-        except (WebSocketException, OSError, ValueError):
-            self.close()
-            raise
+        with self._lock:
+            number = next(self._ids)
+            request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params or []}
+            try:
+                if self._socket is None:
+                    self._socket = dial(self.url)
+                self._socket.send(json.dumps(request))
+                while True:
+                    answer: RPCResponse = json.loads(self._socket.recv(timeout=REQUEST_SECONDS))
+                    if not isinstance(answer, dict) or (answer.get("id") in (number, None) and "method" not in answer):
+                        return answer
+            except (WebSocketException, OSError, ValueError):
+                self.close()
+                raise
 
     def close(self) -> None:
-        """Ends the connection; the next request opens a new one."""
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.close()
 
 
-class HttpTransport(HTTPProvider):
+class HttpTransport(Transport):
     """JSON-RPC over HTTP."""
 
     def __init__(self, url: str, patience: float = PATIENCE_SECONDS) -> None:
-        super().__init__(url, request_kwargs={"timeout": REQUEST_SECONDS}, exception_retry_configuration=None)
-        self.url = url
-        self.meter = Meter()
-        self._patience = patience
+        super().__init__(url, patience)
+        self._session = requests.Session()
+        self._session.headers["Content-Type"] = "application/json"
 
-    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        self.meter.requests[method] += 1
-        send = super().make_request
-        return _patiently(lambda: send(method, params), self.url, self._patience)
+    def _exchange(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        got = self._session.post(self.url, data=self.encode_rpc_request(method, params), timeout=REQUEST_SECONDS)
+        if got.status_code == 429 or (got.status_code == 503 and "Retry-After" in got.headers):
+            raise Troubled(limit_of(got.status_code, got.headers.get("Retry-After")))
+        try:
+            answer = json.loads(got.content)
+        except ValueError:
+            if got.ok:
+                raise
+            answer = None
+        if got.ok or (isinstance(answer, dict) and answer.get("error")):  # some send errors with status 400
+            return cast(RPCResponse, answer)
+        raise Troubled(
+            Trouble(f"it refused a request with HTTP status {got.status_code}", foreign=got.status_code < 500)
+        )
+
+    def close(self) -> None:
+        self._session.close()
 
 
 class EmbeddedTransport(EthereumTesterProvider):

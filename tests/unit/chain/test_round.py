@@ -189,17 +189,17 @@ def test_logThatLags_isAskedAgain(play: Played, round_: int, monkeypatch: pytest
     """A chain may answer of the state after a block before it finds the block's log."""
     reader, whole = anybody(play), anybody(play)
     reader.progress()
-    ask, closing, late = reader._ask, reader._interface.topics(["IterationClosed"])[0], [2]
+    ask, closing, late = reader._logs._ask, reader._interface.topics(["IterationClosed"])[0], [2]
 
-    def lags(method: str, *parameters: Any) -> Any:
-        answer = ask(method, *parameters)
-        if method != "eth_getLogs" or not late[0]:
+    def lags(wanted: Any, low: int, high: int | None) -> Any:
+        answer = ask(wanted, low, high)
+        if not late[0]:
             return answer
         late[0] -= 1
         last = max((n for n, log in enumerate(answer) if log["topics"][0] == closing), default=0)
         return answer[:last]
 
-    monkeypatch.setattr(reader, "_ask", lags)
+    monkeypatch.setattr(reader._logs, "_ask", lags)
     assert reader.history(round_) == whole.history(round_)
     late[0] = 2
     assert reader.iteration(round_, 3) == whole.iteration(round_, 3)

@@ -1,0 +1,229 @@
+"""An endpoint with habits: JSON-RPC over HTTP in front of a chain, as hosted nodes behave, or misbehave."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import requests
+from web3.types import RPCEndpoint
+
+from gridpact.chain.networks import Network
+
+Ask = Callable[[str, Sequence[Any]], Mapping[str, Any]]
+"""Passes a request on to the chain: method and parameters to `{"result": …}` or `{"error": …}`."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the endpoint sends: a JSON-RPC answer, or bytes as they are."""
+
+    body: Mapping[str, Any] | bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Habit = Callable[[str, Sequence[Any], Ask], "Reply | Mapping[str, Any] | None"]
+"""Answers a request in its own way; None: does not care for it."""
+
+
+class Endpoint:
+    """Serves until it is closed. The first habit that answers a request wins; without any, the chain does."""
+
+    def __init__(self, network: Network, *habits: Habit) -> None:
+        self.habits = list(habits)
+        self.asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self.ask = _pass_on(network)
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                self._send(Reply(b"no websocket here", 400))
+
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._send(endpoint._reply(request), request.get("id"))
+
+            def _send(self, reply: Reply, number: object = None) -> None:
+                body = reply.body
+                if isinstance(body, Mapping):
+                    body = json.dumps({"jsonrpc": "2.0", "id": number, **body}).encode()
+                self.send_response(reply.status)
+                for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Quiet."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *_: Any) -> None:
+                """A client that has gone."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def _reply(self, request: Mapping[str, Any]) -> Reply:
+        method, parameters = str(request["method"]), request.get("params") or []
+        with self._lock:
+            self.asked[method] += 1
+            habits = list(self.habits)
+        for habit in habits:
+            answer = habit(method, parameters, self.ask)
+            if answer is not None:
+                return answer if isinstance(answer, Reply) else Reply(answer)
+        return Reply(self.ask(method, parameters))
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def endpoint(network: Network, *habits: Habit) -> Iterator[Endpoint]:
+    """An endpoint for as long as the context is open."""
+    made = Endpoint(network, *habits)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _pass_on(network: Network) -> Ask:
+    """To the chain: by HTTP, or by a connection inside the process."""
+    if network.rpc_url is None:
+        link = network.connect()
+        spoken: Any = link.provider.request_func(link, link.middleware_onion)  # in the words of JSON-RPC, not of py-evm
+
+        def inside(method: str, parameters: Sequence[Any]) -> Mapping[str, Any]:
+            answer = spoken(RPCEndpoint(method), list(parameters))
+            return {key: _as_json(answer[key]) for key in ("result", "error") if key in answer}
+
+        return inside
+    local = threading.local()
+
+    def outside(method: str, parameters: Sequence[Any]) -> Mapping[str, Any]:
+        if not hasattr(local, "session"):
+            local.session = requests.Session()
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
+        answer = local.session.post(network.rpc_url, json=request, timeout=60).json()
+        return {key: answer[key] for key in ("result", "error") if key in answer}
+
+    return outside
+
+
+def _as_json(value: Any) -> Any:
+    """Numbers and bytes in hexadecimal, as nodes send them; the code of an error stays a number."""
+    if isinstance(value, Mapping):
+        return {key: item if key == "code" else _as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    return hex(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# ---------------------------------------------------------------------- habits
+
+
+def refusal(code: int, message: str, **more: Any) -> Mapping[str, Any]:
+    """A JSON-RPC error."""
+    return {"error": {"code": code, "message": message, **more}}
+
+
+def limited_range(blocks: int, code: int = -32602, message: str = "range {size} exceeds limit of {most}") -> Habit:
+    """`eth_getLogs` over so many blocks at most."""
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+        if method != "eth_getLogs" or (size := _span(parameters[0], ask)) <= blocks:
+            return None
+        return refusal(code, message.format(size=size - 1, most=blocks))
+
+    return habit
+
+
+def limited_results(
+    entries: int, code: int = -32005, message: str = "query returned more than {most} results"
+) -> Habit:
+    """`eth_getLogs` with so many entries at most."""
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+        if method != "eth_getLogs":
+            return None
+        answer = ask(method, parameters)
+        return refusal(code, message.format(most=entries)) if len(answer.get("result", ())) > entries else answer
+
+    return habit
+
+
+def pruned_before(block: int, code: int = 4444, message: str = "pruned history unavailable") -> Habit:
+    """No log of older blocks."""
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+        if method != "eth_getLogs" or int(parameters[0]["fromBlock"], 16) >= block:
+            return None
+        return refusal(code, message)
+
+    return habit
+
+
+def limited_rate(per_second: int, over: Reply | Mapping[str, Any]) -> Habit:
+    """So many requests within a second; what is beyond gets the answer `over`."""
+    times: deque[float] = deque()
+    lock = threading.Lock()
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | Mapping[str, Any] | None:
+        now = time.monotonic()
+        with lock:
+            while times and times[0] < now - 1:
+                times.popleft()
+            if len(times) >= per_second:
+                return over
+            times.append(now)
+        return None
+
+    return habit
+
+
+def now_and_then(share: float, reply: Reply | Mapping[str, Any], *methods: str, seed: int = 1) -> Habit:
+    """That part of all requests, or of those with the methods, gets a fixed reply."""
+    import random
+
+    draw = random.Random(seed)
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | Mapping[str, Any] | None:
+        return reply if (not methods or method in methods) and draw.random() < share else None
+
+    return habit
+
+
+def always(reply: Reply | Mapping[str, Any], *methods: str) -> Habit:
+    """The methods get a fixed reply."""
+    return now_and_then(1.1, reply, *methods)
+
+
+def _span(wanted: Mapping[str, Any], ask: Ask) -> int:
+    """How many blocks a request for the log is about."""
+    first, last = wanted.get("fromBlock", "latest"), wanted.get("toBlock", "latest")
+    head = int(ask("eth_blockNumber", [])["result"], 16)
+    numbers = [
+        head if name in ("latest", "pending") else 0 if name == "earliest" else int(name, 16) for name in (first, last)
+    ]
+    return max(numbers[1] - numbers[0] + 1, 0)

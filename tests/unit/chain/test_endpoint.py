@@ -1,0 +1,182 @@
+"""Endpoints with habits: a passing trouble is asked again, an answer is taken, the rest is one sentence."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from endpoints import Ask, Endpoint, Habit, Reply, always, endpoint, limited_rate, refusal
+from web3 import Web3
+
+from gridpact.chain.answers import seconds_of, trouble_in
+from gridpact.chain.networks import Network, open_network
+from gridpact.chain.transport import HttpTransport
+from gridpact.errors import ChainError
+
+NUMBER = {"result": "0x2a"}
+
+
+def first(times: int, reply: Reply | Mapping[str, Any]) -> Habit:
+    """The first requests get a fixed reply, then all get a number."""
+    left = iter(range(times))
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | Mapping[str, Any]:
+        return NUMBER if next(left, None) is None else reply
+
+    return habit
+
+
+@pytest.fixture(scope="module")
+def chain() -> Any:
+    with open_network("eth-tester") as network:
+        yield network
+
+
+def asked(chain: Network, *habits: Habit, patience: float = 10.0, method: str = "eth_blockNumber") -> Any:
+    """What a request gets, by way of web3."""
+    with endpoint(chain, *habits) as served:
+        transport = HttpTransport(served.url, patience)
+        try:
+            web3 = Web3(transport, middleware=[])
+            transport.make_request("eth_chainId", [])  # type: ignore[arg-type]  # it has answered before
+            return web3.manager.request_blocking(method, [])  # type: ignore[arg-type]
+        finally:
+            transport.close()
+
+
+def but_for_the_id(habit: Habit) -> Habit:
+    """The first contact is as it should be."""
+
+    def after(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | Mapping[str, Any] | None:
+        return NUMBER if method == "eth_chainId" else habit(method, parameters, ask)
+
+    return after
+
+
+LIMITS: dict[str, Reply | Mapping[str, Any]] = {
+    "429": Reply(b"", 429),
+    "429 with seconds": Reply(b"slow down", 429, {"Retry-After": "0.3"}),
+    "429 with a body": Reply({"error": {"code": 429, "message": "Too Many Requests"}}, 429),
+    "503 with a time": Reply(b"", 503, {"Retry-After": "0.1"}),
+    "QuickNode": refusal(-32007, "15/second request limit reached - reduce calls per second"),
+    "Infura": refusal(-32005, "project ID request rate exceeded", data={"rate": {"backoff_seconds": 0.2}}),
+    "Alchemy": refusal(429, "Your app has exceeded its compute units per second capacity."),
+    "status 400": Reply(refusal(-32016, "rate limited"), 400),
+    "only words": refusal(-32000, "Too many requests, try again later"),
+}
+TROUBLES: dict[str, Reply | Mapping[str, Any]] = {
+    "null": {"result": None},
+    "false": {"result": False},
+    "a page": Reply(b"<html>502 Bad Gateway</html>", 200),
+    "a page with 502": Reply(b"<html></html>", 502),
+    "half an answer": Reply(b'{"jsonrpc":"2.0","resu'),
+    "a word": {"result": "<html>"},
+    "an object": {"result": {}},
+    "no digits": {"result": "0x"},
+    "internal error": refusal(-32603, "Internal error"),
+    "timeout": refusal(-32000, "request timed out"),
+    "500 with an error": Reply(refusal(-32603, "internal server error"), 500),
+    "neither": {"id": 7},
+    "a list": Reply(b"[]"),
+    "forbidden for a moment": Reply(b"", 403),
+}
+
+
+@pytest.mark.parametrize("reply", [*LIMITS.values(), *TROUBLES.values()], ids=[*LIMITS, *TROUBLES])
+def test_passingTrouble_isAskedAgain(chain: Network, reply: Reply | Mapping[str, Any]) -> None:
+    assert asked(chain, but_for_the_id(first(2, reply))) == "0x2a"
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limit_isSaid(chain: Network, name: str) -> None:
+    with pytest.raises(ChainError, match=r"limits how often it is asked .* give another endpoint"):
+        asked(chain, but_for_the_id(always(LIMITS[name])), patience=0.3)
+
+
+@pytest.mark.parametrize("name", ["null", "false", "a word", "an object"])
+def test_wrongAnswer_isSaid(chain: Network, name: str) -> None:
+    with pytest.raises(ChainError, match=r"is wrong: it answers .* to `eth_blockNumber`; give another endpoint"):
+        asked(chain, but_for_the_id(always(TROUBLES[name])), patience=0.3)
+
+
+def test_lastingError_isTakenAsItIs(chain: Network) -> None:
+    """An endpoint that always has an internal error for a method does not keep a node for ever."""
+    started = time.monotonic()
+    with pytest.raises(Exception, match="Internal error"):
+        asked(chain, but_for_the_id(always(refusal(-32603, "Internal error"))), patience=60)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404])
+def test_firstContact_isToldAtOnce(chain: Network, status: int) -> None:
+    """Who gives the address of something else does not wait."""
+    started = time.monotonic()
+    with endpoint(chain, always(Reply(b"hello", status))) as served, pytest.raises(ChainError, match="is no node: it"):
+        HttpTransport(served.url, 60).make_request("eth_chainId", [])  # type: ignore[arg-type]
+    assert time.monotonic() - started < 2
+
+
+def test_retryAfter_isKept(chain: Network) -> None:
+    started = time.monotonic()
+    asked(chain, but_for_the_id(first(1, Reply(b"", 429, {"Retry-After": "1"}))))
+    assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize("name", ["429", "QuickNode", "status 400"])
+def test_rate_isBorne(chain: Network, name: str) -> None:
+    """Twenty requests at fifteen a second: each is answered."""
+    with endpoint(chain, limited_rate(15, LIMITS[name])) as served:
+        transport = HttpTransport(served.url, 10)
+        answers = [transport.make_request("eth_blockNumber", []) for _ in range(20)]  # type: ignore[arg-type]
+        transport.close()
+    assert all(isinstance(answer["result"], str) for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("eth_call", refusal(3, "execution reverted", data="0x08c379a0")),
+        ("eth_call", refusal(-32603, "Error: VM Exception while processing transaction: reverted with panic")),
+        ("eth_call", refusal(-32000, "execution reverted: rate limit of the contract")),
+        ("eth_sendRawTransaction", refusal(-32000, "nonce too low")),
+        ("eth_sendRawTransaction", refusal(-32000, "insufficient funds for gas * price + value")),
+        ("eth_sendRawTransaction", refusal(-32000, "transaction underpriced")),
+        ("debug_traceTransaction", refusal(-32601, "the method does not exist/is not available")),
+        ("eth_getLogs", refusal(-32005, "query returned more than 10000 results")),
+        ("eth_getLogs", refusal(-32005, "query exceeds max block range 1000")),
+        ("eth_getLogs", refusal(-32602, "eth_getLogs is limited to a 5 range")),
+        ("eth_getLogs", refusal(-32000, "block range is too wide: rate limit 1000 blocks")),
+        ("eth_getTransactionReceipt", {"result": None}),
+        ("eth_getTransactionByHash", {"result": None}),
+        ("eth_getLogs", {"result": []}),
+        ("eth_call", {"result": "0x"}),
+        ("eth_chainId", {"result": "0x1"}),
+        ("eth_getBlockByNumber", {"result": None}),
+    ],
+)
+def test_answer_isTaken(method: str, answer: Mapping[str, Any]) -> None:
+    """What a chain or a contract refuses is no trouble of the endpoint, nor what is not there (yet)."""
+    assert trouble_in(method, ["0x10", True], answer) is None
+
+
+def test_retryAfter_isRead() -> None:
+    assert seconds_of("2.5") == 2.5
+    assert seconds_of(None) == seconds_of("soon") == seconds_of("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert seconds_of("Wed, 21 Oct 2099 07:28:00 GMT") > 3600
+
+
+def test_endpoint_isTransparent(chain: Network) -> None:
+    """The helper itself: without habits, it answers as the chain does."""
+    served = Endpoint(chain)
+    try:
+        web3 = Web3(HttpTransport(served.url, 5), middleware=[])
+        direct = chain.connect()
+        assert json.loads(Web3.to_json(web3.eth.get_block("latest"))) == json.loads(
+            Web3.to_json(direct.eth.get_block("latest"))
+        )
+        assert web3.eth.chain_id == direct.eth.chain_id
+    finally:
+        served.close()
