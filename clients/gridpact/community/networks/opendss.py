@@ -1,0 +1,569 @@
+"""Feeders from OpenDSS text: lines with line codes or matrices, a transformer, loads between a phase and the neutral.
+
+What a home's plan needs is read: impedances, ratings, phases, where loads are. What would change currents and is not
+known here (delta loads, regulators, meshes) is refused by name; what changes nothing (meters, load shapes) is left out;
+what changes little (line capacitances, no-load losses) is left out and said. OpenDSS is not asked: tests compare what
+is read with its own solution of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.community.networks.network import Network, NetworkLoad
+from gridpact.community.street import Complex, Connection, PhaseLine, Source, Transformer, by_sequence
+from gridpact.errors import InputError
+
+METRES = {"mi": 1609.344, "kft": 304.8, "km": 1000.0, "m": 1.0, "ft": 0.3048, "in": 0.0254, "cm": 0.01, "mm": 0.001}
+NO_UNIT = "none"
+
+IGNORED = frozenset(
+    [
+        *("monitor", "energymeter", "sensor", "recorder", "swtcontrol", "spectrum", "tcc_curve", "xycurve"),
+        *("loadshape", "growthshape", "tshape"),
+    ]
+)
+"""Classes that change no current."""
+
+COMMANDS = frozenset(
+    [
+        *("solve", "calcvoltagebases", "calcv", "setkvbase", "makebuslist", "interpolate", "buscoords"),
+        *("show", "plot", "export", "close", "closedi"),
+    ]
+)
+"""Commands that say nothing about the network."""
+
+Properties = dict[str, str]
+
+
+@dataclass
+class _Script:
+    """What a file and those that it redirects to define, in lower case; where each stands."""
+
+    elements: dict[str, dict[str, Properties]] = field(default_factory=dict)  # by class and name
+    where: dict[tuple[str, str], str] = field(default_factory=dict)
+    options: Properties = field(default_factory=dict)
+    remarks: dict[str, int] = field(default_factory=dict)  # and how often
+
+    def remark(self, text: str) -> None:
+        self.remarks[text] = self.remarks.get(text, 0) + 1
+
+    def of(self, kind: str) -> Mapping[str, Properties]:
+        return self.elements.get(kind, {})
+
+    def error(self, kind: str, name: str, text: str) -> InputError:
+        return InputError(f"{self.where[kind, name]}: {kind} '{name}' {text}")
+
+
+def read_opendss(path: Path) -> Network:
+    """Reads a feeder from OpenDSS text, with all that it redirects to.
+
+    Args:
+        path: the file that OpenDSS would be told to compile.
+
+    Raises:
+        InputError: with file and line: something cannot be read, or is of a kind that gridpact does not plan with.
+    """
+    script = _Script()
+    _run(path, script, ())
+    if len(script.of("circuit")) != 1:
+        count = len(script.of("circuit"))
+        raise InputError(f"{path}: defines {count} circuits; give a file with one, the master file of a feeder")
+    return _network(script)
+
+
+# ------------------------------------------------------------------ text
+
+
+def _run(path: Path, script: _Script, above: tuple[Path, ...]) -> None:
+    if path in above:
+        raise InputError(f"{path}: redirects to itself")
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the folder as it was published") from None
+    last: tuple[str, str] | None = None
+    for number, line in enumerate(_uncommented(text), start=1):
+        tokens = list(_tokens(line))
+        if not tokens:
+            continue
+        where = f"{path}:{number}"
+        (first, value), rest = tokens[0], tokens[1:]
+        verb = (first or value).lower()
+        if verb in ("~", "m", "more") and last is not None:
+            _set(script, last, rest, where)
+        elif verb in ("new", "edit"):
+            last = _define(script, verb, rest, where)
+        elif verb in ("redirect", "compile"):
+            if not rest:
+                raise InputError(f"{where}: '{verb}' names no file")
+            _run(path.parent / rest[0][1].replace("\\", "/"), script, (*above, path))
+        elif verb in ("clear", "clearall"):
+            script.elements.clear()
+            script.where.clear()
+        elif verb == "set":
+            script.options |= {name.lower(): value for name, value in rest}
+        elif verb not in COMMANDS:
+            raise InputError(f"{where}: '{first or value}' is not a command that is known here")
+
+
+def _uncommented(text: str) -> Iterator[str]:
+    inside = False
+    for line in text.splitlines():
+        if line.lstrip().startswith("/*"):
+            inside = True
+        if inside:
+            inside = "*/" not in line
+            yield ""
+        else:
+            yield re.split(r"!|//", line, maxsplit=1)[0]
+
+
+PAIR = re.compile(
+    r"""(?:(?P<name>[^\s=,"'(\[{]+)\s*=\s*)?
+        (?P<value>"[^"]*"|'[^']*'|\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|[^\s,]+)""",
+    re.VERBOSE,
+)
+
+
+def _tokens(line: str) -> Iterator[tuple[str, str]]:
+    """(name, value) of each; a value keeps its brackets but not its quotes."""
+    for match in PAIR.finditer(line):
+        value = match["value"]
+        yield (match["name"] or "").lower(), value[1:-1] if value[0] in "\"'" else value
+
+
+def _define(script: _Script, verb: str, rest: list[tuple[str, str]], where: str) -> tuple[str, str]:
+    if not rest:
+        raise InputError(f"{where}: '{verb}' names no element")
+    kind, dot, name = rest[0][1].lower().partition(".")
+    if not dot or not name:
+        raise InputError(f"{where}: '{rest[0][1]}' is not an element like Line.name")
+    elements = script.elements.setdefault(kind, {})
+    if verb == "new" and name in elements:
+        raise InputError(f"{where}: {kind} '{name}' stands a second time, first at {script.where[kind, name]}")
+    if verb == "edit" and name not in elements:
+        raise InputError(f"{where}: {kind} '{name}' is edited but was not defined")
+    if verb == "new":
+        elements[name], script.where[kind, name] = {}, where
+    _set(script, (kind, name), rest[1:], where)
+    return kind, name
+
+
+def _set(script: _Script, of: tuple[str, str], pairs: list[tuple[str, str]], where: str) -> None:
+    kind, name = of
+    properties = script.elements[kind][name]
+    for key, value in pairs:
+        if not key:
+            raise InputError(f"{where}: {kind} '{name}' has the value '{value}' without a name; write name=value")
+        if kind == "transformer" and key == "wdg":
+            properties["wdg"] = value
+            continue
+        if kind == "transformer" and key in ("bus", "conn", "kv", "kva", "tap", "%r"):
+            key = f"{key}@{properties.get('wdg', '1')}"
+        if kind == "line" and key == "like":
+            raise InputError(f"{where}: line '{name}' is 'like' another; write out what it is")
+        properties[key] = value
+
+
+# ------------------------------------------------------------------ values
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(part) for part in re.split(r"[\s,]+", text.strip("[](){} ")) if part]
+
+
+def _number(script: _Script, kind: str, name: str, key: str, default: float) -> float:
+    text = script.of(kind)[name].get(key)
+    if text is None:
+        return default
+    try:
+        if text[0] in "({" and any(sign in text for sign in "*+-/^"):
+            return _rpn(text.strip("(){} "))
+        (value,) = _numbers(text)
+    except (ValueError, IndexError):
+        raise script.error(kind, name, f"has {key}={text}, which is not a number") from None
+    if not np.isfinite(value):
+        raise script.error(kind, name, f"has {key}={text}, which is not finite")
+    return value
+
+
+def _rpn(text: str) -> float:
+    """OpenDSS's in-line arithmetic in reverse Polish notation, for example "4 0.265 *"."""
+    stack: list[float] = []
+    for part in text.split():
+        if part in ("*", "/", "+", "-", "^"):
+            b, a = stack.pop(), stack.pop()
+            stack.append({"*": a * b, "/": a / b if b else np.inf, "+": a + b, "-": a - b, "^": a**b}[part])
+        else:
+            stack.append(float(part))
+    (value,) = stack
+    return value
+
+
+def _matrix(script: _Script, kind: str, name: str, key: str, size: int) -> Complex | None:
+    text = script.of(kind)[name].get(key)
+    if text is None:
+        return None
+    try:
+        rows = [_numbers(row) for row in text.strip("[](){} ").split("|")]
+    except ValueError:
+        raise script.error(kind, name, f"has {key}={text}, in which something is not a number") from None
+    if [len(row) for row in rows] == list(range(1, size + 1)):  # the lower triangle
+        return np.array([[rows[max(i, j)][min(i, j)] for j in range(size)] for i in range(size)], dtype=complex)
+    if [len(row) for row in rows] != [size] * size:
+        raise script.error(kind, name, f"has {key}={text}, not a matrix of its {size} phases")
+    return np.array(rows, dtype=complex)
+
+
+def _flag(text: str) -> bool:
+    return text.lower()[:1] in ("y", "t")
+
+
+def _bus(text: str, phases: int) -> tuple[str, tuple[int, ...]]:
+    """Its name and the nodes that the element's conductors are at, 1 to 3; the neutral's 0 or 4 is left out."""
+    name, *nodes = text.lower().split(".")
+    given = [int(node) for node in nodes]
+    chosen = [node for node in given if node in (1, 2, 3)] if given else list(range(1, phases + 1))
+    return name, tuple(chosen)
+
+
+# ------------------------------------------------------------------ elements
+
+
+def _network(script: _Script) -> Network:
+    known = {"circuit", "line", "linecode", "load", "transformer", *IGNORED}
+    for kind in script.elements:
+        if kind == "vsource":
+            raise InputError(f"{_first(script, kind)}: a second source; a feeder has one, at its head")
+        if kind not in known:
+            raise InputError(
+                f"{_first(script, kind)}: elements of class '{kind}' are not planned with; leave them out if the "
+                "feeder is to be planned without"
+            )
+    (circuit_name,) = script.of("circuit")
+    transformer, root, kv = _transformer(script, circuit_name)
+    lines = _lines(script, root)
+    reached = {root} | {line.bus for line in lines}
+    loads = _loads(script, reached)
+    source = _source(script, circuit_name, kv, transformer)
+    remarks = [text if count == 1 else f"{text} ({count} times)" for text, count in script.remarks.items()]
+    return Network(circuit_name, 1000 * kv, root, tuple(lines), tuple(loads), transformer, source, tuple(remarks))
+
+
+def _first(script: _Script, kind: str) -> str:
+    return script.where[kind, next(iter(script.elements[kind]))]
+
+
+def _source(script: _Script, name: str, kv: float, transformer: Transformer | None) -> Source:
+    """The circuit's voltage behind its short-circuit power, seen from the feeder."""
+    circuit = script.of("circuit")[name]
+    base = _number(script, "circuit", name, "basekv", 115.0)
+    pu = _number(script, "circuit", name, "pu", 1.0)
+
+    def value(key: str, default: float) -> float:
+        return _number(script, "circuit", name, key, default)
+
+    if "z1" in circuit:
+        r1, x1 = _numbers(circuit["z1"])
+        r0, x0 = _numbers(circuit.get("z0", circuit["z1"]))
+    elif "r1" in circuit or "x1" in circuit:
+        r1, x1 = value("r1", 1.65), value("x1", 6.6)
+        r0, x0 = value("r0", 1.9), value("x0", 5.7)
+    else:
+        three, one = value("mvasc3", 2000.0), value("mvasc1", 2100.0)
+        ratio1, ratio0 = value("x1r1", 4.0), value("x0r0", 3.0)
+        x1 = base**2 / three / np.sqrt(1 + 1 / ratio1**2)
+        r1 = x1 / ratio1
+        # |2 Z1 + Z0| = 3 kV^2 / MVA of a fault in one phase
+        a, b = 1 + ratio0**2, 4 * (r1 + x1 * ratio0)
+        c = 4 * (r1**2 + x1**2) - (3 * base**2 / one) ** 2
+        r0 = (-b + np.sqrt(b**2 - 4 * a * c)) / (2 * a)
+        x0 = ratio0 * r0
+    scale = (kv / base) ** 2
+    if transformer is not None:
+        scale *= transformer.tap**2
+    return Source(pu, complex(r1, x1) * scale, complex(r0, x0) * scale)
+
+
+def _transformer(script: _Script, circuit: str) -> tuple[Transformer | None, str, float]:
+    """The one at the feeder's head, the bus behind it, and that bus's nominal kV."""
+    head, _ = _bus(script.of("circuit")[circuit].get("bus1", "sourcebus"), 3)
+    given = list(script.of("transformer"))
+    if not given:
+        return None, head, _number(script, "circuit", circuit, "basekv", 115.0)
+    if len(given) > 1:
+        raise script.error(
+            "transformer", given[1], f"is a second one beside '{given[0]}': give one low-voltage feeder at a time"
+        )
+    (name,) = given
+    windings = _windings(script, name)
+    above = [k for k, winding in enumerate(windings) if winding.bus == head]
+    if not above:
+        raise script.error("transformer", name, f"does not begin at the circuit's bus '{head}'; lines above it are")
+    upper, lower = windings[above[0]], windings[1 - above[0]]
+    if lower.connection != "wye":
+        raise script.error("transformer", name, "has no wye on the feeder's side, so the feeder has no neutral")
+    phases = int(_number(script, "transformer", name, "phases", 3))
+    if phases != 3:
+        script.remark(f"the transformer has {phases} phases; each is taken to have its nominal voltage")
+    for key in ("%noloadloss", "%imag"):
+        if _number(script, "transformer", name, key, 0.0):
+            script.remark(f"the transformer's {key} is left out")
+    if upper.connection != "delta":
+        script.remark("the transformer is wye-wye; zero sequence currents are taken to pass it")
+    loss = _number(script, "transformer", name, "%loadloss", upper.resistance + lower.resistance)
+    tap = lower.tap / upper.tap
+    return (
+        Transformer(
+            kva=lower.kva,
+            resistance_percent=loss * lower.tap**2,
+            reactance_percent=_number(script, "transformer", name, "xhl", 7.0) * lower.tap**2,
+            tap=tap,
+        ),
+        lower.bus,
+        lower.kv,
+    )
+
+
+@dataclass(frozen=True)
+class _Winding:
+    bus: str
+    connection: str
+    kv: float
+    kva: float
+    tap: float
+    resistance: float
+
+
+def _windings(script: _Script, name: str) -> tuple[_Winding, _Winding]:
+    given = script.of("transformer")[name]
+    if int(_number(script, "transformer", name, "windings", 2)) != 2:
+        raise script.error("transformer", name, "has not two windings; two are planned with")
+
+    def listed(plural: str, single: str, default: str) -> list[str]:
+        every = given.get(plural)
+        values = re.split(r"[\s,]+", every.strip("[](){} ")) if every else [default, default]
+        return [given.get(f"{single}@{k}", values[k - 1] if k <= len(values) else default) for k in (1, 2)]
+
+    buses = listed("buses", "bus", "")
+    connections = ["delta" if c.lower().startswith(("d", "ll")) else "wye" for c in listed("conns", "conn", "wye")]
+    try:
+        kvs, kvas, taps, rs = (
+            [float(v) for v in listed(plural, single, default)]
+            for plural, single, default in (
+                ("kvs", "kv", "12.47"),
+                ("kvas", "kva", "1000"),
+                ("taps", "tap", "1"),
+                ("%rs", "%r", "0.2"),
+            )
+        )
+    except ValueError:
+        raise script.error("transformer", name, "has something in kV, kVA, tap or %R that is not a number") from None
+    one, two = (
+        _Winding(_bus(buses[k], 3)[0], connections[k], kvs[k], kvas[k], taps[k], rs[k]) for k in range(2)
+    )
+    return one, two
+
+
+def _lines(script: _Script, root: str) -> list[PhaseLine]:
+    """Lines that are in service, turned towards the root."""
+    ends: dict[str, list[tuple[str, str]]] = {}  # bus -> (line, bus at its other end)
+    beside: dict[frozenset[str], list[str]] = {}  # two buses -> the lines between them
+    for name, given in script.of("line").items():
+        if not _flag(given.get("enabled", "yes")):
+            continue
+        for key in ("geometry", "spacing", "wires"):
+            if key in given:
+                raise script.error("line", name, f"is told by {key}; give a line code or matrices")
+        one, two = _ends(script, name)
+        lines = beside.setdefault(frozenset((one, two)), [])
+        lines.append(name)
+        if len(lines) > 1:
+            script.remark("lines beside each other are taken as one")
+            continue
+        ends.setdefault(one, []).append((name, two))
+        ends.setdefault(two, []).append((name, one))
+    found, used = [], set()
+    todo, seen = [root], {root}
+    while todo:
+        parent = todo.pop()
+        for name, bus in ends.get(parent, []):
+            if name in used:
+                continue
+            used.add(name)
+            if bus in seen:
+                raise script.error(
+                    "line", name, f"closes a loop at bus '{bus}': a feeder must be radial, open it where it is operated"
+                )
+            seen.add(bus)
+            todo.append(bus)
+            found.append(_beside(script, beside[frozenset((bus, parent))], bus, parent))
+    if left := [lines[0] for lines in beside.values() if lines[0] not in used]:
+        script.remark(f"lines that hang on nothing are left out: {len(left)}, among them '{left[0]}'")
+    return found
+
+
+def _ends(script: _Script, name: str) -> tuple[str, str]:
+    given = script.of("line")[name]
+    if "bus1" not in given or "bus2" not in given:
+        raise script.error("line", name, "has not two buses")
+    count = int(_number(script, "line", name, "phases", 3))
+    (one, at1), (two, at2) = _bus(given["bus1"], count), _bus(given["bus2"], count)
+    if at1 != at2:
+        raise script.error("line", name, f"changes phases from {at1} to {at2}; that is not planned with")
+    if len(at1) != count or len(set(at1)) != count:
+        raise script.error("line", name, f"has {count} phases but is at nodes {given['bus1']}")
+    return one, two
+
+
+def _beside(script: _Script, names: list[str], bus: str, parent: str) -> PhaseLine:
+    """Lines between the same two buses as one: their admittances add up, and currents part by them."""
+    parts = []
+    for name in names:
+        count = int(_number(script, "line", name, "phases", 3))
+        phases = tuple(node - 1 for node in _bus(script.of("line")[name]["bus1"], count)[1])
+        parts.append((phases, *_impedance(script, name, phases)))
+    if len(parts) == 1:
+        (phases, impedance, rating), *_ = parts
+        return PhaseLine(names[0], bus, parent, tuple(sorted(phases)), impedance, rating)
+    admittance = np.zeros((3, 3), dtype=complex)
+    own = []
+    for phases, impedance, _ in parts:
+        mine = np.zeros((3, 3), dtype=complex)
+        mine[np.ix_(phases, phases)] = np.linalg.inv(impedance[np.ix_(phases, phases)])
+        admittance += mine
+        own.append(mine)
+    every = tuple(sorted({phase for phases, *_ in parts for phase in phases}))
+    total = np.zeros((3, 3), dtype=complex)
+    total[np.ix_(every, every)] = np.linalg.inv(admittance[np.ix_(every, every)])
+    # A line carries the part Y_i Z of the current: in the phase in which it carries most.
+    limits = [
+        rating / np.max(np.abs((mine @ total).diagonal()))
+        for mine, (_, _, rating) in zip(own, parts, strict=True)
+        if rating is not None
+    ]
+    return PhaseLine("+".join(names), bus, parent, every, total, min(limits, default=None))
+
+
+def _impedance(script: _Script, name: str, phases: tuple[int, ...]) -> tuple[Complex, float | None]:
+    """Loop impedances of a line at its places in a 3 x 3 matrix, ohm, and its rating where one is given."""
+    given, count = script.of("line")[name], len(phases)
+    kind, of = "line", name
+    if "linecode" in given:
+        kind, of = "linecode", given["linecode"].lower()
+        if of not in script.of("linecode"):
+            raise script.error("line", name, f"has line code '{of}', which is not defined")
+        defined = int(_number(script, "linecode", of, "nphases", 3))
+        if defined != count:
+            raise script.error("line", name, f"has {count} phases, its line code '{of}' {defined}")
+    if _flag(given.get("switch", "no")):
+        small, length = np.diag(np.full(count, complex(1e-3, 1e-3))), 1.0
+    else:
+        small, length = _per_length(script, kind, of, count), _length(script, name, kind, of)
+    for place in (given, script.of("linecode").get(of, {})):
+        if any(_given_capacitance(place.get(key)) for key in ("c1", "c0", "b1", "b0", "cmatrix")):
+            script.remark("capacitances of lines are left out")
+    if _number(script, "line", name, "length", 1.0) <= 0:
+        raise script.error("line", name, "has no length")
+    result = np.zeros((3, 3), dtype=complex)
+    result[np.ix_(phases, phases)] = small * length
+    if np.any(result.diagonal()[list(phases)] == 0):
+        raise script.error("line", name, "has no impedance")
+    ratings = [_number(script, k, n, "normamps", np.nan) for k, n in (("line", name), (kind, of)) if n in script.of(k)]
+    rating = next((value for value in ratings if np.isfinite(value)), None)
+    return result, rating
+
+
+def _given_capacitance(text: str | None) -> bool:
+    return text is not None and any(value for value in _numbers(text.replace("|", " ")))
+
+
+def _per_length(script: _Script, kind: str, name: str, count: int) -> Complex:
+    return _at_frequency(script, kind, name, _own_impedance(script, kind, name, count))
+
+
+def _own_impedance(script: _Script, kind: str, name: str, count: int) -> Complex:
+    resistance = _matrix(script, kind, name, "rmatrix", count)
+    reactance = _matrix(script, kind, name, "xmatrix", count)
+    if resistance is not None or reactance is not None:
+        if resistance is None or reactance is None:
+            raise script.error(kind, name, "has one of rmatrix and xmatrix; give both")
+        return resistance + 1j * reactance
+    z1 = complex(_number(script, kind, name, "r1", 0.058), _number(script, kind, name, "x1", 0.1206))
+    z0 = complex(_number(script, kind, name, "r0", 0.1784), _number(script, kind, name, "x0", 0.4047))
+    if count == 1:
+        return np.array([[z1]])  # as OpenDSS has it: a single conductor has no sequences
+    return by_sequence(z1, z0)[:count, :count]
+
+
+def _at_frequency(script: _Script, kind: str, name: str, impedance: Complex) -> Complex:
+    """Of a code of another frequency than the circuit's, as OpenDSS changes it: with Carson's earth return."""
+    default = float(script.options.get("defaultbasefrequency", "60"))
+    circuit = float(script.options.get("frequency", str(default)))
+    own = _number(script, kind, name, "basefreq", default)
+    if own == circuit:
+        return impedance
+    script.remark(
+        f"line codes of {own:g} Hz in a circuit of {circuit:g} Hz: impedances are changed as OpenDSS does; say "
+        f"`set defaultbasefrequency={own:g}` if that is not meant"
+    )
+    factor = circuit / own
+    earth_r, earth_x = _number(script, kind, name, "rg", 0.01805), _number(script, kind, name, "xg", 0.155081)
+    rho = _number(script, kind, name, "rho", 100.0)
+    per_log = earth_x / np.log(658.5 * np.sqrt(rho / own))
+    resistance = impedance.real + earth_r * (factor - 1)
+    reactance = factor * (impedance.imag - 0.5 * per_log * np.log(factor))
+    result: Complex = resistance + 1j * reactance
+    return result
+
+
+def _length(script: _Script, name: str, kind: str, of: str) -> float:
+    """In the unit that the impedances are per."""
+    length = _number(script, "line", name, "length", 1.0)
+    mine = script.of("line")[name].get("units", NO_UNIT).lower()
+    theirs = script.of(kind)[of].get("units", NO_UNIT).lower()
+    for unit in (mine, theirs):
+        if unit != NO_UNIT and unit not in METRES:
+            raise script.error("line", name, f"is measured in '{unit}', which is not a unit of length")
+    if NO_UNIT in (mine, theirs):
+        if mine != theirs:
+            script.remark(f"lines are in '{mine}' and their codes in '{theirs}'; lengths are taken as they stand")
+        return length
+    return length * METRES[mine] / METRES[theirs]
+
+
+def _loads(script: _Script, reached: set[str]) -> list[NetworkLoad]:
+    loads, away = [], []
+    for name, given in script.of("load").items():
+        if not _flag(given.get("enabled", "yes")):
+            continue
+        count = int(_number(script, "load", name, "phases", 3))
+        if given.get("conn", "wye").lower().startswith(("d", "ll")):
+            raise script.error("load", name, "stands between phases (delta); homes stand between a phase and neutral")
+        if "bus1" not in given:
+            raise script.error("load", name, "has no bus")
+        bus, nodes = _bus(given["bus1"], count)
+        if len(nodes) != count:
+            raise script.error("load", name, f"has {count} phases but is at nodes {given['bus1']}")
+        if bus not in reached:
+            away.append(name)
+            continue
+        if int(_number(script, "load", name, "model", 1)) != 1:
+            script.remark("loads that depend on voltage are taken as constant powers")
+        kw = _number(script, "load", name, "kw", 10.0)
+        factor = _number(script, "load", name, "pf", 0.88)
+        kvar = _number(script, "load", name, "kvar", kw * np.sign(factor) * np.sqrt(1 / factor**2 - 1))
+        loads.append(NetworkLoad(name, Connection(bus, tuple(sorted(n - 1 for n in nodes))), kw, kvar))
+    if away:
+        script.remark(f"loads where no line in service leads are left out: {len(away)}, among them '{away[0]}'")
+    if not loads:
+        raise InputError(f"{_first(script, 'circuit')}: the circuit has no load, so there is no place for a home")
+    return loads
+
+

@@ -1,0 +1,195 @@
+"""How currents flow on a street with three phases and a neutral (`community.street`).
+
+Every home's phase is a *connection*. With M the loop impedances that two connections share on their ways to the source,
+the voltages between phase and neutral are
+
+    V = V0 + M I,    I = conj(S / V)                                                      (currents into the feeder > 0)
+
+Lines in series, between which nobody is connected, carry the same currents and are one *section*; what leads to nobody
+carries none. Both are exact. Powers in kW and kvar, voltages per unit of the nominal voltage between phase and neutral,
+impedances in ohm, currents in A; connections c = 0..C-1, sections g = 0..G-1, phases 0, 1, 2.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridpact.community.model import Array
+from gridpact.community.street import PHASES, Complex, PhaseFeeder, PhaseLine, by_sequence
+from gridpact.errors import SolverError
+
+ROTATION: Complex = np.exp(-2j * np.pi / 3 * np.array(PHASES))
+"""Of the source's voltages, phase by phase."""
+
+PASSES = 500
+STANDS_PU = 1e-10
+"""A power flow ends where no voltage moves by more, and fails after so many passes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """What of a feeder matters to its connections."""
+
+    home: NDArray[np.intp]  # (C,), row of the household
+    phase: NDArray[np.intp]  # (C,)
+    share: Array  # (C,), of the household's power
+    no_load: Complex  # (C,), V0, per unit
+    names: tuple[tuple[str, ...], ...]  # of a section's lines, from the source on; its own and the transformer's: ()
+    carries: Array  # (G, 3, C): 1 where a section's phase carries a connection's current
+    impedance: Complex  # (G, 3, 3), ohm
+    rating_a: Array  # (G,), of the weakest line; nan where none is given
+    own: NDArray[np.bool_]  # (G,), whether its losses are the feeder's and not the source's
+    shared: Complex  # (C, C), M, ohm
+
+    @cached_property
+    def to_connections(self) -> Array:
+        """From households to connections, (C, n)."""
+        result = np.zeros((len(self.home), int(self.home.max(initial=-1)) + 1))
+        result[np.arange(len(self.home)), self.home] = self.share
+        return result
+
+    @cached_property
+    def loss_root(self) -> Array:
+        """F with losses = |F I|^2, (k, C): the square roots of the feeder's resistances, ohm^0.5."""
+        roots = []
+        for matrix, carries in zip(self.impedance[self.own], self.carries[self.own], strict=True):
+            values, vectors = np.linalg.eigh((matrix.real + matrix.real.T) / 2)
+            roots.append((vectors * np.sqrt(np.maximum(values, 0))).T @ carries)
+        rows: Array = np.concatenate(roots) if roots else np.zeros((0, len(self.home)))
+        kept: Array = rows[np.any(rows != 0, axis=1)]
+        return kept
+
+
+@lru_cache(maxsize=8)
+def reduced_of(feeder: PhaseFeeder) -> Reduced:
+    """Connections, and sections of lines in series, from the transformer on."""
+    pairs = [(home, phase) for home, at in enumerate(feeder.connections) for phase in at.phases]
+    home = np.array([home for home, _ in pairs], dtype=np.intp)
+    phase = np.array([phase for _, phase in pairs], dtype=np.intp)
+    share = np.array([1 / len(feeder.connections[home].phases) for home in home])
+    above = {line.bus: line for line in feeder.lines}
+    below: dict[str, list[int]] = defaultdict(list)  # by line
+    order: dict[str, int] = {}  # lines on the way, those nearer to the transformer first
+    for c, row in enumerate(home):
+        way = []
+        bus = feeder.connections[row].bus
+        while bus != feeder.root:
+            way.append(above[bus])
+            bus = above[bus].parent
+        for line in reversed(way):
+            order.setdefault(line.name, len(order))
+            below[line.name].append(c)
+    by_name = {line.name: line for line in feeder.lines}
+    sections: dict[tuple[int, ...], list[PhaseLine]] = defaultdict(list)
+    for name in order:
+        sections[tuple(below[name])].append(by_name[name])
+    names: list[tuple[str, ...]] = []
+    carried, impedance, rating = [], [], []
+    source = feeder.source
+    z0_ohm = source.z0_ohm if feeder.transformer is None else 0j
+    if source.z1_ohm or z0_ohm:
+        names.append(())
+        carried.append(_carries(range(len(pairs)), phase))
+        impedance.append(by_sequence(source.z1_ohm, z0_ohm))
+        rating.append(np.nan)
+    if feeder.transformer is not None:
+        names.append(())
+        carried.append(_carries(range(len(pairs)), phase))
+        impedance.append(feeder.transformer.impedance_ohm(feeder.nominal_voltage_v))
+        rating.append(np.nan)
+    for members, lines in sections.items():
+        names.append(tuple(line.name for line in lines))
+        carried.append(_carries(members, phase))
+        impedance.append(np.sum([line.impedance_ohm for line in lines], axis=0))
+        rating.append(min((line.rating_a for line in lines if line.rating_a is not None), default=np.nan))
+    carries = np.array(carried).reshape(-1, 3, len(pairs))
+    matrices = np.array(impedance, dtype=complex).reshape(-1, 3, 3)
+    shared = np.einsum("gpc,gpq,gqd->cd", carries, matrices, carries, optimize=True)
+    no_load = feeder.no_load_pu * ROTATION[phase]
+    own = np.arange(len(names)) >= (1 if source.z1_ohm or z0_ohm else 0)
+    return Reduced(home, phase, share, no_load, tuple(names), carries, matrices, np.array(rating), own, shared)
+
+
+def _carries(members: Iterable[int], phase: NDArray[np.intp]) -> Array:
+    result = np.zeros((3, len(phase)))
+    for c in members:
+        result[phase[c], c] = 1
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseFlow:
+    """A power flow of T steps."""
+
+    voltage_pu: Complex  # (C, T), between phase and neutral
+    current_a: Complex  # (C, T), of the connections, into the feeder
+    losses_kw: Array  # (T,)
+    import_kw: Array  # (T,), at the head of the feeder, before its transformer
+    import_kvar: Array  # (T,)
+
+    @property
+    def magnitude_pu(self) -> Array:
+        """(C, T)."""
+        result: Array = np.abs(self.voltage_pu)
+        return result
+
+
+def phase_flow(
+    feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array, start_pu: Complex | None = None
+) -> PhaseFlow:
+    """The exact power flow of constant powers, (n, T) each, every step on its own, by fixed point.
+
+    Args:
+        start_pu: voltages to begin with, (C, T), those of a similar plan.
+
+    Raises:
+        SolverError: there is no solution, or none near the nominal voltage.
+    """
+    reduced, unit = reduced_of(feeder), feeder.phase_voltage_v
+    power = 1000 / unit * (reduced.to_connections @ (injection_kw + 1j * injection_kvar))
+    no_load = np.broadcast_to(reduced.no_load[:, None], power.shape)
+    voltage: Complex = np.array(no_load if start_pu is None else start_pu)
+    for _ in range(PASSES):
+        current = np.conj(power / voltage)
+        moved = no_load + reduced.shared @ current / unit
+        still = float(np.max(np.abs(moved - voltage), initial=0.0))
+        voltage = moved
+        if still <= STANDS_PU:
+            break
+        if not np.isfinite(still) or np.abs(voltage).min(initial=1.0) < 0.1:
+            still = np.inf
+            break
+    if not still <= STANDS_PU:
+        raise SolverError("the power flow has no solution: the feeder cannot carry this plan")
+    current = np.conj(power / voltage)
+    by_section = np.einsum("gpc,ct->gpt", reduced.carries[reduced.own], current)
+    lost = np.einsum("gpt,gpq,gqt->t", np.conj(by_section), reduced.impedance[reduced.own], by_section) / 1000
+    imported = lost - np.sum(injection_kw + 1j * injection_kvar, axis=0)
+    return PhaseFlow(voltage, current, lost.real, imported.real, imported.imag)
+
+
+@dataclass(frozen=True, eq=False)
+class Loading:
+    """What a power flow asks of the conductors and the transformer."""
+
+    phase_a: Array  # (G, 3, T)
+    neutral_a: Array  # (G, T)
+    line: Array  # (G, T), the most loaded conductor of a section, a fraction of its rating; nan without one
+    transformer: Array  # (T,), fraction of its kVA; 0 without one
+
+
+def loading(feeder: PhaseFeeder, flow: PhaseFlow) -> Loading:
+    """Currents of all sections, and how much of their ratings they use."""
+    reduced = reduced_of(feeder)
+    current = np.einsum("gpc,ct->gpt", reduced.carries, flow.current_a)
+    phase_a, neutral_a = np.abs(current), np.abs(current.sum(axis=1))
+    most = np.maximum(phase_a.max(axis=1), neutral_a) / reduced.rating_a[:, None]
+    kva = feeder.transformer.kva if feeder.transformer else np.inf
+    transformer = np.hypot(flow.import_kw, flow.import_kvar) / kva
+    return Loading(phase_a, neutral_a, most, transformer)
