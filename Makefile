@@ -16,17 +16,22 @@ SOURCES := $(shell find contracts -name '*.sol')
 NETWORK ?= development
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test coverage bench gas costs faults soak lint contracts clean
+.PHONY: help install setup demo study test coverage bench gas costs faults soak lint contracts clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-setup: $(STAMP)/package $(STAMP)/contracts ## install everything below this folder and compile the contracts
+install: $(STAMP)/run ## install what a run needs below this folder, and nothing for tests
 
-demo: setup ## run a community's day on a local chain (ARGS="..." is passed on to gridpact run)
-	@$(VENV)/bin/gridpact run $(ARGS)
+setup: $(STAMP)/dev $(STAMP)/contracts ## install everything below this folder and compile the contracts
 
-study: setup ## the four scenarios over a summer and a winter week, as the B-DER report has them (ARGS="..." as above)
+# Ganache comes with the tools of the tests.
+DEMO_CHAIN := $(if $(findstring ganache,$(ARGS)),$(STAMP)/node,$(STAMP)/anvil)
+
+demo: $(STAMP)/run $(DEMO_CHAIN) ## run a community's day on a local chain (ARGS="..." is passed on to gridpact run)
+	@$(VENV)/bin/gridpact run --chain anvil $(ARGS)
+
+study: $(STAMP)/run ## the four scenarios over a summer and a winter week, as the B-DER report has them (ARGS="..." as above)
 	@$(VENV)/bin/gridpact study $(ARGS)
 
 test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
@@ -55,7 +60,7 @@ faults: setup ## play 200 rounds in which things go wrong, and write reports/fau
 soak: setup ## run services through 48 days in compressed time, and check memory and open files
 	@$(PY) -m measure.soak --rounds 48
 
-lint: $(STAMP)/python $(STAMP)/node ## ruff, mypy and Slither
+lint: $(STAMP)/dev $(STAMP)/node ## ruff, mypy and Slither
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(PY) deploy/analyse.py
@@ -67,28 +72,30 @@ contracts: $(STAMP)/contracts ## compile the contracts and refresh the artifacts
 clean: ## remove everything that setup made
 	@rm -rf $(VENV) node_modules .solcx build clients/*.egg-info
 
-$(STAMP)/python: requirements.txt requirements.lock
+$(STAMP)/run: pyproject.toml requirements.lock
 	@deploy/check-tools python "$(PYTHON)"
-	@echo "Installing Python packages into $(VENV) (a few minutes)"
 	@mkdir -p $(STAMP)
-	@[ -x $(PY) ] || "$(PYTHON)" -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check wheel==0.47.0
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c requirements.lock
+	@"$(PYTHON)" deploy/install.py run
 	@touch $@
 
-$(STAMP)/package: pyproject.toml $(STAMP)/python
-	@echo "Installing gridpact itself"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(STAMP)/dev: requirements.txt $(STAMP)/run
+	@"$(PYTHON)" deploy/install.py dev
+	@touch $@
+
+$(STAMP)/anvil: package.json package-lock.json
+	@deploy/check-tools node
+	@mkdir -p $(STAMP)
+	@rm -f $(STAMP)/node
+	@"$(PYTHON)" deploy/install.py anvil
 	@touch $@
 
 $(STAMP)/node: package.json package-lock.json
 	@deploy/check-tools node
-	@echo "Installing the compiler and the test chains into node_modules"
 	@mkdir -p $(STAMP)
-	@npm ci --silent || { echo "npm ci failed; run it by hand to see why." >&2; exit 1; }
-	@touch $@
+	@"$(PYTHON)" deploy/install.py node
+	@touch $(STAMP)/anvil $@
 
-$(STAMP)/contracts: $(STAMP)/python $(STAMP)/node $(SOURCES) brownie-config.yaml deploy/solc deploy/brownie
+$(STAMP)/contracts: $(STAMP)/dev $(STAMP)/node $(SOURCES) brownie-config.yaml deploy/solc deploy/brownie
 	@echo "Compiling the contracts (up to a minute)"
 # All of them: the order of functions in the bytecode depends on what is compiled together.
 	@mkdir -p .solcx && ln -sf ../deploy/solc .solcx/solc-v0.8.30

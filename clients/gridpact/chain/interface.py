@@ -1,7 +1,8 @@
 """Calls and events of a contract as bytes.
 
 web3 works out selectors, topics and types anew for every request, some 10 ms of a node's time; here it is done once.
-What a node reads and writes is decoded and encoded by eth_abi's compiled fork, in half the time and less.
+What a node reads and writes is decoded and encoded by eth_abi's compiled fork where it is there (the package's extra
+`fast`), in half the time and less.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from typing import Any, cast
 
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
-from faster_eth_abi.abi import decode, encode
-from faster_eth_abi.exceptions import DecodingError, EncodingError
 from hexbytes import HexBytes
 from web3.types import EventData
 
 from gridpact.chain.reverts import Abi, first_line
 from gridpact.errors import ChainError
+
+try:
+    from faster_eth_abi.abi import decode, encode
+    from faster_eth_abi.exceptions import DecodingError, EncodingError
+except ImportError:
+    from eth_abi.abi import decode, encode
+    from eth_abi.exceptions import DecodingError, EncodingError  # type: ignore[assignment]
 
 
 class _Items:

@@ -176,7 +176,9 @@ def _embedded() -> Network:
         from eth.vm.forks.shanghai import ShanghaiVM
         from eth_tester import EthereumTester, PyEVMBackend
     except ImportError as error:
-        raise InputError("The network eth-tester is not installed: run `make setup`.") from error
+        raise InputError(
+            "the chain eth-tester needs the Python packages `eth-tester` and `py-evm`: install gridpact again"
+        ) from error
     backend = PyEVMBackend(
         genesis_parameters=PyEVMBackend.generate_genesis_params(overrides={"gas_limit": BLOCK_GAS}),
         vm_configuration=((0, ShanghaiVM),),
@@ -221,6 +223,7 @@ Command = Callable[[str, int], "list[str]"]
 """The command line of a chain, from its program and a port."""
 
 COMMANDS: dict[str, Command] = {"ganache": _ganache, "anvil": _anvil}
+NPM_PACKAGES = {"ganache": "ganache", "anvil": "@foundry-rs/anvil"}
 
 
 @contextmanager
@@ -253,7 +256,11 @@ def find_executable(name: str) -> str:
                 return str(candidate)
     found = shutil.which(name)
     if found is None:
-        raise InputError(f"The program `{name}` was not found: run `make setup`, or choose the network eth-tester.")
+        raise InputError(
+            f"the chain {name} needs the npm package `{NPM_PACKAGES[name]}`: install it with `npm install "
+            f"{NPM_PACKAGES[name]}` (Node 18 or newer; in a clone of the repository `make setup`), or choose the chain "
+            f"{EMBEDDED}, which needs nothing more"
+        )
     return found
 
 

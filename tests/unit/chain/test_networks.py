@@ -156,7 +156,7 @@ def test_open_failsWithoutTheProgram(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(networks, "__file__", str(tmp_path / "networks.py"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
-    with pytest.raises(InputError, match="run `make setup`"), open_network("ganache"):
+    with pytest.raises(InputError, match="needs the npm package `ganache`"), open_network("ganache"):
         pass
 
 
