@@ -35,6 +35,8 @@ from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Phase, Setting, Theta
 from gridpact.community.model import CommunityDay, Household
 from gridpact.community.read import read_community
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
@@ -127,8 +129,8 @@ class Pilot:
             values: dict[str, object] = {"day": day, "load_kw": (more * household.load_kw).tolist()}
             if household.is_prosumer:
                 values["pv_kw"] = (self._random.uniform(0.5, 1.0) * household.pv_kw).tolist()
-            if household.car is not None:
-                values["car_plugged_in"] = household.car.plugged_in.astype(int).tolist()
+            for car in household.having(ElectricCar):
+                values["car_plugged_in"] = car.plugged_in.astype(int).tolist()
             write_atomically(self.forecast(household.node, day), json.dumps(values) + "\n")
 
     def open_round(self, day: str) -> int:
@@ -157,10 +159,10 @@ def _assets(household: Household) -> str:
     text = ""
     if household.is_prosumer:
         text += f"\n[pv]\npeak_kwp = {household.pv_kwp:g}\n"
-    if (battery := household.battery) is not None:
+    for battery in household.having(Battery):
         text += f"\n[battery]\ncapacity_kwh = {battery.capacity_kwh:g}\npower_kw = {battery.power_kw:g}\n"
         text += f"round_trip_efficiency = {battery.charge_efficiency * battery.discharge_efficiency:g}\n"
-    if (car := household.car) is not None:
+    for car in household.having(ElectricCar):
         text += f"\n[car]\nenergy_kwh = {car.energy_kwh:g}\npower_kw = {car.power_kw:g}\n"
         text += f"efficiency = {car.efficiency:g}\n"
         text += 'from = "18:00"\nto = "06:00"\n'

@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 
 from gridpact.community import model
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
+from gridpact.devices.device import Device
+from gridpact.devices.inverter import Inverter
+from gridpact.devices.pv import Panels
 from gridpact.grid.powerflow import PowerFlow
 from gridpact.outcome.result import Convergence, Household, RecordedTrade, RunResult
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -31,17 +36,18 @@ TRADES = (
 
 def community(names: tuple[str, str, str] = ("sun", "flat", "car"), name: str = "tiny") -> model.CommunityDay:
     """A main of two nodes with a lateral: 0-1-2 and 1-3."""
+    own: tuple[tuple[Device, ...], ...] = (
+        (Panels(PV[0], 5.0), Battery(6.4, 5.0, 0.95, 0.95, 3.2), Inverter(2.0)),
+        (),
+        (ElectricCar(1.35, 3.7, 0.9, np.array([True, False, False, True])),),
+    )
     homes = tuple(
         model.Household(
             node=k + 1,
             name=names[k],
             load_kw=LOAD[k],
             load_kvar=0.3 * LOAD[k],
-            pv_kw=PV[k],
-            pv_kwp=5.0 if k == 0 else 0.0,
-            inverter_kvar=2.0 if k == 0 else 0.0,
-            battery=model.Battery(6.4, 5.0, 0.95, 0.95, 3.2) if k == 0 else None,
-            car=model.ElectricCar(1.35, 3.7, 0.9, np.array([True, False, False, True])) if k == 2 else None,
+            devices=own[k],
         )
         for k in range(3)
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gridpact.cli.options import Commands, check_folder, check_ours, choice, names
 from gridpact.cli.progress import bar, tell_taken_over
+from gridpact.community.assigned import USUAL, VARIED
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InputError
@@ -41,8 +42,9 @@ def _add_penetration(commands: Commands) -> None:
         "--shares", default="0,25,50,75,100", metavar="P,P,...", help="percentages; default 0,25,50,75,100"
     )
     command.add_argument(
-        "--devices", default="pv,car,battery,all", metavar="pv,car,battery,all",
-        help="what is varied: each on its own, and all three together; default all four",
+        "--devices", metavar="NAME,NAME,...",
+        help=f"what is varied: {', '.join(VARIED)}, each on its own, or all, the usual ones together; default "
+        f"{','.join(USUAL)}",
     )  # fmt: skip
     command.add_argument("--scenarios", default="b,tg", metavar="b,t,g,tg", help="what is compared; default b,tg")
     command.set_defaults(command=_penetration)
@@ -119,10 +121,11 @@ def _penetration(arguments: argparse.Namespace) -> int:
     days, folder = _days(arguments), _folder(arguments, "penetration")
 
     from gridpact.report.whatif.pages import penetration_page  # imports CVXPY and matplotlib, which take a second
-    from gridpact.study.whatif.penetration import Mix, Settings, penetrate
+    from gridpact.study.whatif.penetration import MIXES, Settings, penetrate
 
-    known = {mix.value: mix for mix in Mix}
-    mixes = tuple(dict.fromkeys(choice("device", name, known) for name in names("--devices", arguments.devices)))
+    given = USUAL if arguments.devices is None else names("--devices", arguments.devices)
+    known = {name: name for name in MIXES}
+    mixes = tuple(dict.fromkeys(choice("device", name, known) for name in given))
     scenarios = scenarios_named(names("--scenarios", arguments.scenarios))
     settings = Settings(mixes, shares, scenarios, arguments.seed)
 

@@ -2,87 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
 
-from gridpact.community.model import Array, Battery, CommunityDay, ElectricCar, Household
+from gridpact.community.model import CommunityDay, Household
+from gridpact.devices.battery import Battery
+from gridpact.devices.device import Device, median
+from gridpact.devices.inverter import Inverter
+from gridpact.devices.pv import Panels
+from gridpact.devices.registry import DEVICES, in_order
 from gridpact.errors import InputError
 
+VARIED = {device.kind: device for device in DEVICES if device.varied}
+"""What shares of households can be given, by their kinds."""
 
-class Device(Enum):
-    """What a household may have."""
+ALL = "all"
+USUAL = (*(kind for kind, device in VARIED.items() if device.usual), ALL)
+"""What is varied unasked: each on its own, and all of them together."""
 
-    PV = "pv"
-    CAR = "car"
-    BATTERY = "battery"
+_STREAMS = {"pv": [0], "car": [1], "battery": [2]}
+"""Random numbers of those that were here first; a later device has those of its name."""
 
 
 @dataclass(frozen=True)
 class Typical:
-    """What a household gets that had none: the medians of those that the community has, or what is stated here."""
+    """What a household gets that had none: the middle of those that the community has, or what is usual."""
 
-    pv_kwp: float
-    pv_kw_per_kwp: Array | None  # (T,), mean of the community's panels; None where it has none
+    devices: Mapping[type[Device], Device | None]  # None where that is not known
     inverter_kvar_per_kwp: float
-    battery: Battery
-    car: ElectricCar
 
     @staticmethod
     def of(community: CommunityDay) -> Typical:
-        """Of a community; without batteries 5 kWh / 2.5 kW, without cars 7 kWh at 3.7 kW from 18:00 to 07:00."""
         homes = community.households
+        devices = {
+            kind: kind.typical([d for home in homes for d in home.having(kind)], community.steps, community.step_hours)
+            for kind in VARIED.values()
+        }
         producers = [home for home in homes if home.is_prosumer]
-        batteries = [home.battery for home in homes if home.battery is not None]
-        cars = [home.car for home in homes if home.car is not None]
-
-        def median(of: Callable[[Household], float]) -> float:
-            return float(np.median([of(home) for home in producers]))
-
-        battery = Battery(5.0, 2.5, 0.9**0.5, 0.9**0.5, 2.5)
-        if batteries:
-            capacity = float(np.median([b.capacity_kwh for b in batteries]))
-            battery = Battery(
-                capacity,
-                float(np.median([b.power_kw for b in batteries])),
-                float(np.median([b.charge_efficiency for b in batteries])),
-                float(np.median([b.discharge_efficiency for b in batteries])),
-                capacity * float(np.median([b.start_kwh / b.capacity_kwh for b in batteries])),
-            )
-        car = ElectricCar(7.0, 3.7, 0.9, _overnight(community))
-        if cars:
-            middle = sorted(cars, key=lambda c: (c.energy_kwh, c.power_kw))[(len(cars) - 1) // 2]
-            car = middle
-        return Typical(
-            pv_kwp=median(lambda home: home.pv_kwp) if producers else 0.0,
-            pv_kw_per_kwp=np.mean([home.pv_kw / home.pv_kwp for home in producers], axis=0) if producers else None,
-            inverter_kvar_per_kwp=median(lambda home: home.inverter_kvar / home.pv_kwp) if producers else 0.0,
-            battery=battery,
-            car=car,
-        )
+        ratio = median(home.inverter_kvar / home.pv_kwp for home in producers) if producers else 0.0
+        return Typical(devices, ratio)
 
 
-def order_of(community: CommunityDay, device: Device, seed: int) -> list[int]:
+def order_of(community: CommunityDay, device: type[Device], seed: int) -> list[int]:
     """Rows of the households in the order in which they get a device, drawn with a seed.
 
     Those that have one in the community come first, so that the share of the community itself is the community itself;
     since the order is one for all shares, a higher share has all the devices of a lower one.
     """
-    random = np.random.default_rng([seed, list(Device).index(device)])
+    random = np.random.default_rng([seed, *_STREAMS.get(device.kind, list(device.kind.encode()))])
     drawn = [int(row) for row in random.permutation(len(community.households))]
     return sorted(drawn, key=lambda row: not has(community.households[row], device))
 
 
-def has(home: Household, device: Device) -> bool:
+def has(home: Household, device: type[Device]) -> bool:
     """Whether a household has a device."""
-    if device is Device.PV:
-        return home.is_prosumer
-    return (home.battery if device is Device.BATTERY else home.car) is not None
+    return any(own.is_there for own in home.having(device))
 
 
-def with_share(community: CommunityDay, device: Device, share: float, seed: int) -> CommunityDay:
+def with_share(community: CommunityDay, device: type[Device], share: float, seed: int) -> CommunityDay:
     """The community with a device at a share of its households, all else as it is.
 
     A household that has the device keeps its own; one that had none gets a typical one (`Typical`), with its panels
@@ -99,9 +78,10 @@ def with_share(community: CommunityDay, device: Device, share: float, seed: int)
     homes = list(community.households)
     owners = set(order_of(community, device, seed)[: round(share * len(homes))])
     typical = Typical.of(community)
-    if device is Device.PV and owners and typical.pv_kw_per_kwp is None:
+    if owners and typical.devices[device] is None:
         raise InputError(
-            f"'{community.name}' has no PV on {community.day}, so it is not known what PV would give there"
+            f"'{community.name}' has no {device.plural} on {community.day}, so it is not known what {device.plural} "
+            "would give there"
         )
     for row, home in enumerate(homes):
         if (row in owners) != has(home, device):
@@ -113,16 +93,8 @@ def with_battery_size(community: CommunityDay, factor: float) -> CommunityDay:
     """The community with the capacity and power of every battery multiplied; 0 takes them away."""
 
     def sized(home: Household) -> Household:
-        battery = home.battery
-        if battery is None or factor == 0:
-            return replace(home, battery=None)
-        scaled = replace(
-            battery,
-            capacity_kwh=factor * battery.capacity_kwh,
-            power_kw=factor * battery.power_kw,
-            start_kwh=factor * battery.start_kwh,
-        )
-        return replace(home, battery=scaled)
+        batteries = tuple(battery.scaled(factor) for battery in home.having(Battery) if factor != 0)
+        return replace(home, devices=in_order((*home.without(Battery), *batteries)))
 
     return replace(community, households=tuple(sized(home) for home in community.households))
 
@@ -136,27 +108,18 @@ def with_line_impedance(community: CommunityDay, factor: float) -> CommunityDay:
     return replace(community, feeder=replace(community.feeder, lines=lines))
 
 
-def _given(home: Household, device: Device, typical: Typical) -> Household:
-    if device is Device.BATTERY:
-        return replace(home, battery=typical.battery)
-    if device is Device.CAR:
-        return replace(home, car=typical.car)
-    assert typical.pv_kw_per_kwp is not None
-    kwp = typical.pv_kwp
-    inverter = max(home.inverter_kvar, kwp * typical.inverter_kvar_per_kwp)
-    return replace(home, pv_kwp=kwp, pv_kw=kwp * typical.pv_kw_per_kwp, inverter_kvar=inverter)
+def _given(home: Household, device: type[Device], typical: Typical) -> Household:
+    own = typical.devices[device]
+    assert own is not None
+    devices = [*home.devices, own]
+    if isinstance(own, Panels):  # with the inverter that they need
+        kvar = own.pv_kwp * typical.inverter_kvar_per_kwp
+        if kvar > home.inverter_kvar:
+            devices = [*home.without(Inverter), own, Inverter(kvar)]
+    return replace(home, devices=in_order(devices))
 
 
-def _taken(home: Household, device: Device) -> Household:
-    if device is Device.BATTERY:
-        return replace(home, battery=None)
-    if device is Device.CAR:
-        return replace(home, car=None)
-    return replace(home, pv_kwp=0.0, pv_kw=np.zeros_like(home.pv_kw), inverter_kvar=0.0)
-
-
-def _overnight(community: CommunityDay) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Steps that lie wholly between 18:00 and 07:00."""
-    starts = np.arange(community.steps) * community.step_hours
-    plugged: np.ndarray[tuple[int], np.dtype[np.bool_]] = (starts >= 18) | (starts + community.step_hours <= 7)
-    return plugged
+def _taken(home: Household, device: type[Device]) -> Household:
+    """Panels go with their inverter."""
+    left = home.without(device)
+    return replace(home, devices=tuple(d for d in left if not (device is Panels and isinstance(d, Inverter))))

@@ -116,13 +116,11 @@ def _moved(line: Line, order: list[int], before: int, factor: float) -> Line:
 
 def _finer(household: Household, parts: int) -> Household:
     """A household with every step cut into parts."""
-    car = household.car
     return replace(
         household,
         load_kw=finer(household.load_kw, parts),
         load_kvar=finer(household.load_kvar, parts),
-        pv_kw=finer(household.pv_kw, parts),
-        car=replace(car, plugged_in=np.repeat(car.plugged_in, parts)) if car else None,
+        devices=tuple(device.finer(parts, finer) for device in household.devices),
     )
 
 
@@ -142,21 +140,11 @@ def finer(power: Array, parts: int) -> Array:
 def _varied(household: Household, name: str, random: np.random.Generator) -> Household:
     """A household like another one."""
     load, pv, battery, car = random.uniform(1 - SPREAD, 1 + SPREAD, 4)
-    own_battery, own_car = household.battery, household.car
+    factors = {"pv": pv, "inverter": pv, "battery": battery, "car": car}  # of others, as of the load
     return replace(
         household,
         name=name,
         load_kw=load * household.load_kw,
         load_kvar=load * household.load_kvar,
-        pv_kw=pv * household.pv_kw,
-        pv_kwp=pv * household.pv_kwp,
-        inverter_kvar=pv * household.inverter_kvar,
-        battery=own_battery
-        and replace(
-            own_battery,
-            capacity_kwh=battery * own_battery.capacity_kwh,
-            power_kw=battery * own_battery.power_kw,
-            start_kwh=battery * own_battery.start_kwh,
-        ),
-        car=own_car and replace(own_car, energy_kwh=car * own_car.energy_kwh, power_kw=car * own_car.power_kw),
+        devices=tuple(device.scaled(factors.get(device.kind, load)) for device in household.devices),
     )

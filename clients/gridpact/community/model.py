@@ -10,33 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from gridpact.devices.device import Array as Array
+from gridpact.devices.device import Device, Self
+from gridpact.devices.inverter import Inverter
+from gridpact.devices.pv import Panels
 
 GRID_CONNECTION = 0
 """Node number of the grid connection, run by the distribution system operator."""
-
-
-@dataclass(frozen=True)
-class Battery:
-    """Home battery, eqs. (6)-(7). The state of charge at the end of a day is at least the one at its start."""
-
-    capacity_kwh: float
-    power_kw: float
-    charge_efficiency: float
-    discharge_efficiency: float
-    start_kwh: float
-
-
-@dataclass(frozen=True)
-class ElectricCar:
-    """Electric car whose charging can be shifted within the steps it is plugged in, eqs. (4)-(5)."""
-
-    energy_kwh: float
-    power_kw: float
-    efficiency: float
-    plugged_in: NDArray[np.bool_]  # (T,), omega of eq. (5)
 
 
 @dataclass(frozen=True)
@@ -47,11 +28,33 @@ class Household:
     name: str
     load_kw: Array  # (T,)
     load_kvar: Array  # (T,)
-    pv_kw: Array  # (T,), what the panels can give; the household may curtail
-    pv_kwp: float
-    inverter_kvar: float  # limit of the reactive power of its inverter, 0 without one
-    battery: Battery | None = None
-    car: ElectricCar | None = None
+    devices: tuple[Device, ...] = ()  # in the order of the registry; several of one kind may be there
+
+    def having(self, kind: type[Self]) -> tuple[Self, ...]:
+        """Its devices of a kind."""
+        return tuple(device for device in self.devices if isinstance(device, kind))
+
+    def without(self, kind: type[Device]) -> tuple[Device, ...]:
+        """Its devices but those of a kind."""
+        return tuple(device for device in self.devices if not isinstance(device, kind))
+
+    @property
+    def steps(self) -> int:
+        return len(self.load_kw)
+
+    @property
+    def pv_kw(self) -> Array:
+        """What its devices could give without anybody's doing, (T,); the household may curtail it."""
+        return sum((device.available_kw(self.steps) for device in self.devices), np.zeros(self.steps))
+
+    @property
+    def pv_kwp(self) -> float:
+        return sum((panels.pv_kwp for panels in self.having(Panels)), 0.0)
+
+    @property
+    def inverter_kvar(self) -> float:
+        """Limit of its reactive power besides that of the load."""
+        return sum((inverter.inverter_kvar for inverter in self.having(Inverter)), 0.0)
 
     @property
     def is_prosumer(self) -> bool:

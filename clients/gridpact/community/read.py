@@ -14,15 +14,15 @@ import numpy as np
 
 from gridpact.community.model import (
     GRID_CONNECTION,
-    Battery,
     CommunityDay,
-    ElectricCar,
     Feeder,
     Household,
     Line,
     Prices,
 )
-from gridpact.community.tables import Profile, Row, minutes, profile, rows, steps_within
+from gridpact.community.tables import Profile, Row, minutes, profile, rows
+from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
+from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -32,11 +32,7 @@ else:
 
 MOST_HOUSEHOLDS = 127  # node numbers 1 to 127, see `IVirtualAggregator`
 
-HOUSEHOLD_COLUMNS = (
-    "power_factor", "pv_kwp", "inverter_kvar",
-    "battery_kwh", "battery_kw", "battery_round_trip_efficiency", "battery_start_share",
-    "car_kwh", "car_kw", "car_efficiency", "car_from", "car_to",
-)  # fmt: skip
+HOUSEHOLD_COLUMNS = ("power_factor", *(attribute.column for device in DEVICES for attribute in device.attributes))
 FEEDER_COLUMNS = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")
 OPTIONAL_FEEDER_COLUMNS = ("rating_a",)
 SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
@@ -61,6 +57,9 @@ FILES = {
     "load": "load_kw.csv",
     "pv": "pv_kw.csv",
 }
+TABLES = tuple(told.key for device in DEVICES for told in device.told if told.in_community)
+"""What the tables of a community tell of devices."""
+
 LIMITS = {"nominal_voltage_v": 400.0, "voltage_min_pu": 0.95, "voltage_max_pu": 1.05}
 
 
@@ -115,19 +114,17 @@ class Community:
     def _household(self, row: Row, day: str) -> Household:
         name = row.text("household")
         load = self.load.values[day][name]
-        pv_kwp = row.number_in("pv_kwp", 0, default=0.0)
         power_factor = row.number_in("power_factor", 0.1, 1, default=1.0)
-        pv = self.pv.values[day][name] if pv_kwp > 0 and self.pv is not None else np.zeros_like(load)
+        series = {}
+        if self.pv is not None and name in self.pv.values[day]:
+            series["pv_kw"] = self.pv.values[day][name]
+        occasion = Occasion(len(load), self.step_minutes / 60, series)
         return Household(
             node=row.integer("node", 1, MOST_HOUSEHOLDS),
             name=name,
             load_kw=load,
             load_kvar=load * math.tan(math.acos(power_factor)),
-            pv_kw=pv,
-            pv_kwp=pv_kwp,
-            inverter_kvar=row.number_in("inverter_kvar", 0, default=0.0),
-            battery=_battery(row),
-            car=_car(row, self.step_minutes),
+            devices=_devices(row, occasion),
         )
 
 
@@ -181,11 +178,10 @@ def _read(path: Path) -> Community:
     households = _households(path.parent / files["households"])
     names = [row.text("household") for row in households]
     producers = [row.text("household") for row in households if row.number_in("pv_kwp", 0, default=0.0) > 0]
+    steps = 24 * 60 // step_minutes
     for row in households:
-        _battery(row)
-        _car(row, step_minutes)
+        _devices(row, Occasion(steps, step_minutes / 60, {told: np.zeros(steps) for told in TABLES}))
         row.number_in("power_factor", 0.1, 1, default=1.0)
-        row.number_in("inverter_kvar", 0, default=0.0)
     community = Community(
         name=settings["name"],
         title=settings["title"],
@@ -258,41 +254,35 @@ def _households(path: Path) -> list[Row]:
     return [found[node] for node in nodes]
 
 
-def _battery(row: Row) -> Battery | None:
-    capacity = row.number_in("battery_kwh", 0, default=0.0)
-    if capacity == 0:
+def _devices(row: Row, day: Occasion) -> tuple[Device, ...]:
+    """What a household has on a day."""
+    devices = (_device(row, kind, day) for kind in DEVICES)
+    return tuple(device for device in devices if device is not None)
+
+
+def _device(row: Row, kind: type[Device], day: Occasion) -> Device | None:
+    size, *others = kind.attributes
+    stated = {size.key: row.number_in(size.column, size.low, size.high, default=0.0)}
+    if stated[size.key] == 0:
         return None
-    efficiency = row.number_in("battery_round_trip_efficiency", 0.1, 1, default=0.9)
-    return Battery(
-        capacity_kwh=capacity,
-        power_kw=row.number_in("battery_kw", 0),
-        charge_efficiency=math.sqrt(efficiency),
-        discharge_efficiency=math.sqrt(efficiency),
-        start_kwh=capacity * row.number_in("battery_start_share", 0, 1, default=0.5),
-    )
+    stated |= {attribute.key: _stated(row, attribute) for attribute in others}
+    try:
+        return kind.of(stated, day)
+    except DeviceError as error:
+        column = next(attribute.column for attribute in kind.attributes if attribute.key == error.key)
+        raise row.error(column, f"of '{row.text('household')}': {error}") from None
 
 
-def _car(row: Row, step_minutes: int) -> ElectricCar | None:
-    energy = row.number_in("car_kwh", 0, default=0.0)
-    if energy == 0:
-        return None
-    power = row.number_in("car_kw", 0)
-    efficiency = row.number_in("car_efficiency", 0.1, 1, default=1.0)
-    start, end = (_clock(row, column) for column in ("car_from", "car_to"))
-    plugged_in = steps_within(start, end, step_minutes)
-    most = power * efficiency * plugged_in.sum() * step_minutes / 60
-    if most < energy - 1e-9:
-        raise row.error(
-            "car_kwh",
-            f"the car of '{row.text('household')}' needs {energy:g} kWh, but can charge only {most:g} kWh at "
-            f"{power:g} kW from {row.text('car_from')} to {row.text('car_to')}; widen the window or raise car_kw",
-        )
-    return ElectricCar(energy, power, efficiency, plugged_in)
+def _stated(row: Row, attribute: Attribute) -> float:
+    if attribute.is_clock:
+        return _clock(row, attribute)
+    return row.number_in(attribute.column, attribute.low, attribute.high, attribute.default)
 
 
-def _clock(row: Row, column: str) -> int:
+def _clock(row: Row, attribute: Attribute) -> int:
+    column = attribute.column
     if column not in row.cells:
-        raise row.error(column, "is missing; a car needs car_from and car_to, for example 18:00 and 07:00")
+        raise row.error(column, f"is missing; it says {attribute.meaning}, for example {attribute.example}")
     value = minutes(row.text(column))
     if value is None:
         raise row.error(column, f"'{row.text(column)}' is not a time HH:MM")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridpact.community.model import Array
 from gridpact.errors import InputError
@@ -208,14 +207,3 @@ def minutes(clock: str) -> int | None:
         return None
     total = int(hour) * 60 + int(minute)
     return total if int(minute) < 60 and total <= 24 * 60 else None
-
-
-def steps_within(start: int, end: int, step_minutes: int) -> NDArray[np.bool_]:
-    """The steps of a day that lie whole between two times, (T,); over midnight where the end is not after the start.
-
-    Args:
-        start, end: minutes since midnight.
-    """
-    begins = np.arange(0, 24 * 60, step_minutes)
-    ends = begins + step_minutes
-    return (begins >= start) & (ends <= end) if start < end else (begins >= start) | (ends <= end)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gridpact.community.model import Array, Battery, ElectricCar, Feeder, Household, Line, Prices
+from gridpact.community.model import Array, Feeder, Household, Line, Prices
+from gridpact.devices.device import Device, as_fields
+from gridpact.devices.inverter import Inverter
+from gridpact.devices.pv import Panels
+from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
 from gridpact.problem.coefficients import Partner
@@ -19,12 +23,17 @@ from gridpact.problem.view import NodeView
 
 FORMAT = 1
 
+FLAT: tuple[type[Device], ...] = (Panels, Inverter)
+"""Devices whose fields stand in the household itself, where several add up; others have a table of their own, and
+several a list of tables."""
+
 
 def write_view(view: NodeView, path: Path, mode: int = 0o644) -> None:
     """Writes a household file, atomically, with the given permissions."""
     values = asdict(view) | {
         "scenario": view.scenario.value,
         "agreement": view.agreement.value,
+        "household": None if view.household is None else _fields(view.household),
         "format": FORMAT,
     }
     write_atomically(path, json.dumps(values, default=lambda array: array.tolist(), indent=1) + "\n", mode)
@@ -93,22 +102,47 @@ def _scenario(name: Any) -> Scenario:
     return known[name]
 
 
+def _fields(home: Household) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(home, name) for name in ("node", "name", "load_kw", "load_kvar")}
+    values |= {name: getattr(home, name) for kind in FLAT for name in kind.names()}
+    for kind in DEVICES:
+        if kind not in FLAT:
+            tables = [as_fields(device) for device in home.having(kind)]
+            values[kind.kind] = tables if len(tables) > 1 else next(iter(tables), None)
+    return values
+
+
 def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
     if values is None:
         return None
-    battery, car = values["battery"], values["car"]
-    return Household(
-        **values
-        | {key: _array(values[key], steps) for key in ("load_kw", "load_kvar", "pv_kw")}
-        | {key: _number(values[key]) for key in ("pv_kwp", "inverter_kvar")}
-        | {"battery": None if battery is None else Battery(**_numbers(battery))}
-        | {"car": None if car is None else _car(dict(car), steps)}
-    )
+    values = dict(values)
+    node, name, load_kw, load_kvar = (values.pop(key) for key in ("node", "name", "load_kw", "load_kvar"))
+    devices: list[Device] = []
+    for kind in DEVICES:
+        if kind in FLAT:
+            tables = [{name: values.pop(name) for name in kind.names()}]
+        else:
+            told = values.pop(kind.kind, None)
+            tables = [] if told is None else told if isinstance(told, list) else [told]
+        devices += [device for table in tables if (device := _device(kind, dict(table), steps)).is_there]
+    if values:
+        raise ValueError(f"'{next(iter(values))}' of the household is not known")
+    return Household(int(node), str(name), _array(load_kw, steps), _array(load_kvar, steps), tuple(devices))
 
 
-def _car(values: dict[str, Any], steps: int) -> ElectricCar:
-    plugged_in = _array(values.pop("plugged_in"), steps).astype(bool)
-    return ElectricCar(**_numbers(values), plugged_in=plugged_in)
+def _device(kind: type[Device], values: dict[str, Any], steps: int) -> Device:
+    """Its fields are numbers, series of numbers, and series of what is true or false."""
+    known: dict[str, Any] = {}
+    for field in fields(kind):
+        value = values.pop(field.name)
+        if field.type == "float":
+            known[field.name] = _number(value)
+        else:
+            series = _array(value, steps)
+            known[field.name] = series if field.type == "Array" else series.astype(bool)
+    if values:
+        raise ValueError(f"'{next(iter(values))}' of the {kind.kind} is not known")
+    return kind(**known)
 
 
 def _partner(values: dict[str, Any], steps: int) -> Partner:

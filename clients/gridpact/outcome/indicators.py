@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from gridpact.community.model import Array
+from gridpact.devices.device import summed
 from gridpact.market.registry import Promise, market_of
 from gridpact.outcome.result import RunResult
 from gridpact.problem.centralised import EXACTNESS_LIMIT
@@ -152,8 +153,8 @@ class Indicators:
         )
 
     def _sum(self, quantity: str) -> Array:
-        zeros = np.zeros(self.result.community.steps)
-        total: Array = np.sum([home.schedule.get(quantity, zeros) for home in self.result.households], axis=0)
+        steps = self.result.community.steps
+        total: Array = np.sum([summed(home.schedule, quantity, steps) for home in self.result.households], axis=0)
         return total
 
     def energy_kwh(self, power_kw: Array) -> float:
@@ -191,23 +192,17 @@ class Indicators:
         pairs = zip(result.community.households, result.households, strict=True)
         for row, (home, outcome) in enumerate(pairs):
             bought, fed_in = np.maximum(self.supply_kw[row], 0), np.maximum(-self.supply_kw[row], 0)
-            nothing = np.zeros(result.community.steps)
-            car = outcome.schedule.get("car_kw", nothing)
-            pv_used = home.pv_kw - outcome.schedule.get("curtailed_kw", nothing)
+            car = summed(outcome.schedule, "car_kw", home.steps)
+            pv_used = home.pv_kw - summed(outcome.schedule, "curtailed_kw", home.steps)
             bill = None
             if result.scenario.has_contracts:
                 bill = self.energy_kwh(prices.import_price * bought - prices.feed_in_price * fed_in)
-            assets = (
-                (f"PV {home.pv_kwp:g} kWp",) if home.is_prosumer else (),
-                (f"battery {home.battery.capacity_kwh:g} kWh",) if home.battery else (),
-                ("electric car",) if home.car else (),
-            )
             totals.append(
                 HouseholdTotals(
                     node=home.node,
                     name=home.name,
                     is_prosumer=home.is_prosumer,
-                    assets=tuple(asset for group in assets for asset in group),
+                    assets=tuple(device.asset for device in home.devices if device.asset),
                     load_kwh=self.energy_kwh(home.load_kw + car),
                     pv_kwh=self.energy_kwh(pv_used),
                     import_kwh=self.energy_kwh(bought),

@@ -8,9 +8,11 @@ import cvxpy as cp
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
+from gridpact.devices.device import flat
 from gridpact.errors import InexactRelaxationError, InfeasibleError
 from gridpact.problem.coefficients import Partner, partners
-from gridpact.problem.constraints import branch_flow, devices, flat, supply_contract
+from gridpact.problem.constraints import branch_flow, supply_contract
+from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.solving import solve
 
@@ -44,14 +46,14 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
     constraints: list[cp.Constraint] = []
     injections, reactive, balances = [], [], []
     for household in community.households:
-        behind_meter = devices(household, dt)
-        constraints += flat(behind_meter.constraints)
-        injections.append(behind_meter.injection_kw)
-        reactive.append(behind_meter.injection_kvar)
+        meter = behind_meter(household, dt)
+        constraints += flat(meter.constraints)
+        injections.append(meter.injection_kw)
+        reactive.append(meter.injection_kvar)
         if scenario.has_contracts:
             contract = supply_contract(community.prices, dt)
             cost += contract.cost
-            balances.append(contract.net_import + behind_meter.injection_kw)
+            balances.append(contract.net_import + meter.injection_kw)
 
     if scenario.has_trades:
         traded, trading_cost = _trades(community)
@@ -100,7 +102,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
 def _why_infeasible(community: CommunityDay) -> str:
     """Names the voltage limit that is broken most by the plan that breaks them least."""
     feeder = community.feeder
-    behind_meters = [devices(household, community.step_hours) for household in community.households]
+    behind_meters = [behind_meter(household, community.step_hours) for household in community.households]
     slack = cp.Variable((len(behind_meters), community.steps), nonneg=True)
     flow = branch_flow(
         feeder,

@@ -1,4 +1,4 @@
-"""The families of constraints, one function each: what stands behind a meter, and what the feeder asks.
+"""The families of constraints, one function each: the contract with the supplier, and what the feeder asks.
 
 Used alike by a household's own problem, the grid operator's and the centralised reference, so that all three speak of
 the same community. Powers in kW and kvar; voltages as squared magnitudes per unit, counted from 1 (`v - 1`), squared
@@ -12,72 +12,8 @@ from dataclasses import dataclass
 import cvxpy as cp
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, Feeder, Household, Prices
-
-Constraints = dict[str, list[cp.Constraint]]
-"""Families of constraints by their names in words, for the case that one cannot hold."""
-
-
-def flat(constraints: Constraints) -> list[cp.Constraint]:
-    """All constraints of all families."""
-    return [constraint for family in constraints.values() for constraint in family]
-
-
-@dataclass(frozen=True)
-class Devices:
-    """A household behind its meter: expressions of shape (T,) and the constraints that tie them."""
-
-    injection_kw: cp.Expression  # s = pv - curtailed - load - car + discharge - charge
-    injection_kvar: cp.Expression  # q = q_g - q_l
-    constraints: Constraints
-    schedule: dict[str, cp.Expression]  # what the household's energy manager is to do
-
-
-def devices(household: Household, step_hours: float) -> Devices:
-    """Net injection of a household's devices, eqs. (3)-(9) without the grid connection."""
-    steps = len(household.load_kw)
-    constraints: Constraints = {}
-    schedule: dict[str, cp.Expression] = {}
-    injection = cp.Constant(household.pv_kw - household.load_kw)
-
-    if household.is_prosumer:
-        curtailed = cp.Variable(steps, nonneg=True)
-        constraints["curtailment within the PV output"] = [curtailed <= household.pv_kw]
-        injection = injection - curtailed
-        schedule["curtailed_kw"] = curtailed
-
-    if (battery := household.battery) is not None:
-        charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
-        stored = cp.Variable(steps + 1)  # kWh, before the first step and after each
-        gained = battery.charge_efficiency * charge - discharge / battery.discharge_efficiency
-        constraints |= {
-            "the battery's power limits": [charge <= battery.power_kw, discharge <= battery.power_kw],
-            "the battery's capacity": [stored >= 0, stored <= battery.capacity_kwh],
-            "the battery's charge at the start": [stored[0] == battery.start_kwh],
-            "the battery's charge at the end": [stored[steps] >= battery.start_kwh],
-            "the battery's energy balance": [cp.diff(stored) == step_hours * gained],  # (7)
-        }
-        injection = injection + discharge - charge  # (6)
-        schedule |= {"charge_kw": charge, "discharge_kw": discharge, "stored_kwh": stored[1:]}
-
-    if (car := household.car) is not None:
-        charging = cp.Variable(steps, nonneg=True)
-        constraints |= {
-            "the car's charging power while it is plugged in": [charging <= car.power_kw * car.plugged_in],  # (5)
-            "the car's energy for the day": [step_hours * car.efficiency * cp.sum(charging) == car.energy_kwh],  # (4)
-        }
-        injection = injection - charging
-        schedule["car_kw"] = charging
-
-    reactive = -cp.Constant(household.load_kvar)
-    if household.inverter_kvar > 0:
-        generated = cp.Variable(steps)
-        constraints["the inverter's reactive power"] = [cp.abs(generated) <= household.inverter_kvar]  # (3)
-        reactive = reactive + generated  # (9)
-        schedule["reactive_kvar"] = generated
-
-    schedule |= {"injection_kw": injection, "injection_kvar": reactive}
-    return Devices(injection, reactive, constraints, schedule)
+from gridpact.community.model import GRID_CONNECTION, Array, Feeder, Prices
+from gridpact.devices.device import Constraints
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.community.model import Array
+from gridpact.devices.device import Constraints, flat
 from gridpact.errors import InfeasibleError
 from gridpact.problem.blocks import Block, Kind, blocks
-from gridpact.problem.constraints import Constraints, branch_flow, cone, devices, flat, relaxation_gap, supply_contract
+from gridpact.problem.constraints import branch_flow, cone, relaxation_gap, supply_contract
+from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.solving import Repeated, solve
 from gridpact.problem.view import NodeView
@@ -162,14 +164,14 @@ class LocalProblem:
         view = self.view
         if view.household is None:
             return self._grid_connection()
-        behind_meter = devices(view.household, view.step_hours)
-        self._schedule |= behind_meter.schedule
-        constraints = dict(behind_meter.constraints)
+        meter = behind_meter(view.household, view.step_hours)
+        self._schedule |= meter.schedule
+        constraints = dict(meter.constraints)
         if not view.scenario.has_network:
             return cp.Constant(0.0), constraints
         if view.agreement is NetworkAgreement.DSO:
             return cp.Constant(0.0), constraints
-        return self._own_line(behind_meter.injection_kw, behind_meter.injection_kvar, constraints)
+        return self._own_line(meter.injection_kw, meter.injection_kvar, constraints)
 
     def _own_line(
         self, injection_kw: cp.Expression, injection_kvar: cp.Expression, constraints: Constraints

@@ -132,7 +132,7 @@ def _trades(result: RunResult) -> str:
         f"{int((energy.sum(axis=0) > 0).sum()):,}; the most, {energy.max():,.1f} kWh, went from "
         f"{plain(homes[seller].name, 40)} to {plain(homes[buyer].name, 40)}"
     )
-    sources = [home.is_prosumer or home.battery is not None for home in homes]
+    sources = [any(band.is_source for device in home.devices for band in device.bands) for home in homes]
     if any(sold > 0 and not source for sold, source in zip(energy.sum(axis=1), sources, strict=True)):
         text += "; a seller without PV or battery passes on what it bought at the same time"
     return text + "."

@@ -2,15 +2,8 @@
 
 JSON, or CSV with a header; a file or an output that begins with `{` is JSON.
 
-| JSON key             | CSV column       |                                                                         |
-|----------------------|------------------|-------------------------------------------------------------------------|
-| `day`                | `time`           | "2026-11-22"; "2026-11-22 14:00", the start of each step, of several days |
-| `load_kw`            | `load_kw`        | one value a step, at least 0                                            |
-| `pv_kw`              | `pv_kw`          | what the panels can give; only with PV                                  |
-| `import_price`       | `import_price`   | currency/kWh; only where the tariff comes from the forecast             |
-| `battery_start_kwh`  |                  | what is in the battery when the day begins                              |
-| `car_energy_kwh`     |                  | what the car wants on that day                                          |
-| `car_plugged_in`     | `car_plugged_in` | 1 at the steps at which it is there, else 0                             |
+`day` (JSON) or `time` (CSV, the start of each step, of several days), `load_kw`, `import_price` where the tariff comes
+from the forecast, and what the registry of devices has as `told`; docs/node.md has the table.
 """
 
 from __future__ import annotations
@@ -32,11 +25,13 @@ from typing import Any
 import numpy as np
 
 from gridpact.community.model import Array
+from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 from gridpact.service.settings import DAY, ForecastSettings
 
-SERIES = ("load_kw", "pv_kw", "import_price", "car_plugged_in")
-NUMBERS = ("battery_start_kwh", "car_energy_kwh")
+TOLD = tuple(told for device in DEVICES for told in device.told)
+SERIES = ("load_kw", "import_price", *(told.key for told in TOLD if told.is_series))
+NUMBERS = tuple(told.key for told in TOLD if not told.is_series)
 LOOK_SECONDS = 1.0
 """How often a file that is not there yet is looked for."""
 

@@ -6,17 +6,18 @@ Trading coefficients are made from the household's own row alone, see `own_coeff
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, Battery, ElectricCar, Household, Prices
-from gridpact.community.tables import steps_within
+from gridpact.community.model import GRID_CONNECTION, Array, Household, Prices
+from gridpact.devices.device import Device, DeviceError, Occasion
+from gridpact.devices.registry import KINDS
 from gridpact.problem.coefficients import Partner, own_coefficients
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
 from gridpact.service.forecast import Forecast, NoForecast
-from gridpact.service.settings import BatterySettings, CarSettings, HomeSettings, Settings, TariffSettings
+from gridpact.service.settings import HomeSettings, Settings, TariffSettings
 
 LEAST_MARGIN = 1e-9
 """kappa - f above which a trade can pay, currency/kWh."""
@@ -64,52 +65,26 @@ def household_of(settings: Settings, home: HomeSettings, step_hours: float, fore
     """The household on a day.
 
     Raises:
-        NoForecast: there is PV and no forecast of it, or battery and car cannot do what the forecast says.
+        NoForecast: there is PV and no forecast of it, or a device cannot do what the forecast says.
     """
     load = forecast.series["load_kw"]
-    if home.pv_kwp > 0 and "pv_kw" not in forecast.series:
-        raise NoForecast(f"the forecast of {forecast.day} has no pv_kw, and the household has panels: give it, too")
     return Household(
         node=settings.node,
         name=settings.name,
         load_kw=load,
         load_kvar=load * math.tan(math.acos(home.power_factor)),
-        pv_kw=forecast.series["pv_kw"] if home.pv_kwp > 0 else np.zeros_like(load),
-        pv_kwp=home.pv_kwp,
-        inverter_kvar=home.inverter_kvar,
-        battery=None if home.battery is None else _battery(home.battery, forecast),
-        car=None if home.car is None else _car(home.car, step_hours, forecast),
+        devices=tuple(_devices(home, Occasion(len(load), step_hours, forecast.series, forecast.numbers), forecast.day)),
     )
 
 
-def _battery(settings: BatterySettings, forecast: Forecast) -> Battery:
-    efficiency = math.sqrt(settings.round_trip_efficiency)
-    start = forecast.numbers.get("battery_start_kwh", settings.start_share * settings.capacity_kwh)
-    if start > settings.capacity_kwh:
-        raise NoForecast(
-            f"the forecast of {forecast.day} has {start:g} kWh in a battery of {settings.capacity_kwh:g} kWh: correct "
-            "battery_start_kwh"
-        )
-    return Battery(settings.capacity_kwh, settings.power_kw, efficiency, efficiency, start)
-
-
-def _car(settings: CarSettings, step_hours: float, forecast: Forecast) -> ElectricCar | None:
-    energy = forecast.numbers.get("car_energy_kwh", settings.energy_kwh)
-    if energy == 0:
-        return None
-    plugged_in = forecast.series.get("car_plugged_in")
-    there = (
-        steps_within(settings.plugged_from, settings.plugged_to, round(60 * step_hours))
-        if plugged_in is None
-        else plugged_in > 0
-    )
-    most = settings.power_kw * settings.efficiency * float(there.sum()) * step_hours
-    if most < energy - 1e-9:
-        raise NoForecast(
-            f"the car wants {energy:g} kWh on {forecast.day}, but can charge only {most:g} kWh while it is plugged in: "
-            "correct the forecast, or power_kw, from and to in [car]"
-        )
-    return ElectricCar(energy, settings.power_kw, settings.efficiency, there)
+def _devices(home: HomeSettings, occasion: Occasion, day: str) -> Iterator[Device]:
+    for kind, stated in home.devices.items():
+        try:
+            device = KINDS[kind].of(stated, occasion)
+        except DeviceError as error:
+            raise NoForecast(f"on {day} {error}; correct the forecast, or [{kind}] in household.toml") from None
+        if device is not None:
+            yield device
 
 
 def own_partners(nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi: float) -> tuple[Partner, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,6 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gridpact.community.model import GRID_CONNECTION, Feeder
 from gridpact.community.read import LIMITS, MOST_HOUSEHOLDS, read_feeder
 from gridpact.community.tables import rows
+from gridpact.devices.device import Device, Stated
+from gridpact.devices.registry import DEVICES, KINDS
 from gridpact.problem.scenario import NEGOTIATED, Scenario
 from gridpact.service.table import Table
 
@@ -19,7 +22,7 @@ DAY = "{day}"
 
 KEYS = (
     *("name", "node", "chain", "key", "community", "tariff", "forecast", "service"),
-    *("load", "pv", "inverter", "battery", "car", "feeder"),  # those that are not of this kind of node are ignored
+    *("load", *KINDS, "feeder"),  # those that are not of this kind of node are ignored
 )
 
 
@@ -43,29 +46,9 @@ class KeySettings:
 
 
 @dataclass(frozen=True)
-class BatterySettings:
-    capacity_kwh: float
-    power_kw: float
-    round_trip_efficiency: float
-    start_share: float  # of the capacity, where the forecast does not tell
-
-
-@dataclass(frozen=True)
-class CarSettings:
-    energy_kwh: float  # where the forecast does not tell, as the two times
-    power_kw: float
-    efficiency: float
-    plugged_from: int  # minutes since midnight
-    plugged_to: int
-
-
-@dataclass(frozen=True)
 class HomeSettings:
     power_factor: float
-    pv_kwp: float
-    inverter_kvar: float
-    battery: BatterySettings | None
-    car: CarSettings | None
+    devices: Mapping[str, Stated]  # what is stated of those that are there, by their kinds
 
 
 @dataclass(frozen=True)
@@ -229,40 +212,20 @@ def _service(table: Table) -> ServiceSettings:
 
 
 def _home(top: Table) -> HomeSettings:
-    load, pv, inverter = top.table("load"), top.table("pv"), top.table("inverter")
-    home = HomeSettings(
-        power_factor=load.number("power_factor", 0.1, 1, default=1.0),
-        pv_kwp=pv.number("peak_kwp", 0, default=0.0),
-        inverter_kvar=inverter.number("reactive_kvar", 0, default=0.0),
-        battery=_battery(top.table("battery")) if top.has("battery") else None,
-        car=_car(top.table("car")) if top.has("car") else None,
-    )
-    for table in (load, pv, inverter):
-        table.end()
-    return home
+    load = top.table("load")
+    power_factor = load.number("power_factor", 0.1, 1, default=1.0)
+    load.end()
+    return HomeSettings(power_factor, {kind.kind: _device(top, kind) for kind in DEVICES if top.has(kind.kind)})
 
 
-def _battery(table: Table) -> BatterySettings:
-    found = BatterySettings(
-        table.number("capacity_kwh", 0.001),
-        table.number("power_kw", 0),
-        table.number("round_trip_efficiency", 0.1, 1, default=0.9),
-        table.number("start_share", 0, 1, default=0.5),
-    )
+def _device(top: Table, kind: type[Device]) -> Stated:
+    table = top.table(kind.kind)
+    stated = {
+        one.key: table.clock(one.key) if one.is_clock else table.number(one.key, one.low, one.high, one.default)
+        for one in kind.attributes
+    }
     table.end()
-    return found
-
-
-def _car(table: Table) -> CarSettings:
-    found = CarSettings(
-        table.number("energy_kwh", 0, default=0.0),
-        table.number("power_kw", 0),
-        table.number("efficiency", 0.1, 1, default=1.0),
-        table.clock("from"),
-        table.clock("to"),
-    )
-    table.end()
-    return found
+    return stated
 
 
 def _feeder(table: Table) -> Feeder:

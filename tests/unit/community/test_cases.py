@@ -7,6 +7,8 @@ import pytest
 
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community, shipped_cases
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
 
 FONTANA_DAYS = [f"06-{d}" for d in range(10, 17)] + [f"12-{d}" for d in range(21, 28)]
 
@@ -40,16 +42,16 @@ def test_fontana16_isAsDescribed() -> None:
     homes = community.on("06-10").households
     assert len(homes) == 16
     assert [h.node for h in homes if h.is_prosumer] == [1, 2, 4, 5, 7, 9, 10, 12, 13, 16]
-    assert [h.node for h in homes if h.battery] == [1, 2, 5, 9, 10, 12, 13]
-    assert [h.node for h in homes if h.car] == [1, 3, 4, 7, 8, 10, 13, 16]
+    assert [h.node for h in homes if h.having(Battery)] == [1, 2, 5, 9, 10, 12, 13]
+    assert [h.node for h in homes if h.having(ElectricCar)] == [1, 3, 4, 7, 8, 10, 13, 16]
     for home in homes:
-        if home.battery:
-            assert (home.battery.capacity_kwh, home.battery.power_kw) == (6.4, 5.0)
+        for battery in home.having(Battery):
+            assert (battery.capacity_kwh, battery.power_kw) == (6.4, 5.0)
             # the product of two square roots, within their rounding
-            assert home.battery.charge_efficiency * home.battery.discharge_efficiency == pytest.approx(0.9, abs=1e-15)
-        if home.car:
-            assert home.car.energy_kwh == 7
-            assert np.flatnonzero(home.car.plugged_in).tolist() == [
+            assert battery.charge_efficiency * battery.discharge_efficiency == pytest.approx(0.9, abs=1e-15)
+        for car in home.having(ElectricCar):
+            assert car.energy_kwh == 7
+            assert np.flatnonzero(car.plugged_in).tolist() == [
                 0,
                 1,
                 2,
@@ -76,7 +78,8 @@ def test_fontana16year_hasTheDaysOfFontana16() -> None:
         for one, other in zip(mine.households, theirs.households, strict=True):
             assert one.load_kw == pytest.approx(other.load_kw, abs=1e-4)  # what a meter gives for nothing is 0 here
             assert one.pv_kw.tolist() == other.pv_kw.tolist()
-            assert (one.battery, one.car is None) == (other.battery, other.car is None)
+            assert one.having(Battery) == other.having(Battery)
+            assert len(one.having(ElectricCar)) == len(other.having(ElectricCar))
 
 
 def test_amsterdam16_isAsDescribed() -> None:
@@ -85,8 +88,8 @@ def test_amsterdam16_isAsDescribed() -> None:
     assert len([h for h in homes if h.is_prosumer]) == 8
     assert len([h for h in homes if not h.is_prosumer]) == 8
     assert all(3 <= h.pv_kwp <= 4 for h in homes if h.is_prosumer)
-    assert len([h for h in homes if h.battery]) == 5
-    assert len([h for h in homes if h.car]) == 8
+    assert len([h for h in homes if h.having(Battery)]) == 5
+    assert len([h for h in homes if h.having(ElectricCar)]) == 8
     for season, daily_kwh in (("2018-06", 9.0), ("2018-12", 10.5)):
         days = [label for label in community.days if label.startswith(season)]
         assert days[0].endswith("-21")
@@ -134,6 +137,6 @@ def test_feeder_perUnit(tiny3: CommunityDay) -> None:
 
 
 def test_tiny3_carWindow_spansMidnight(tiny3: CommunityDay) -> None:
-    car = tiny3.households[2].car
+    car = next(iter(tiny3.households[2].having(ElectricCar)), None)
     assert car is not None
     assert car.plugged_in.tolist() == [True, False, False, True]

@@ -9,6 +9,7 @@ import pytest
 
 from gridpact.community.grown import SPREAD, finer, grown
 from gridpact.community.model import CommunityDay
+from gridpact.devices.car import ElectricCar
 from gridpact.errors import InputError
 from gridpact.grid.powerflow import power_flow
 from gridpact.problem.centralised import centralised_optimum
@@ -60,9 +61,9 @@ def test_repetitions_varyWithinTheSpread(fontana: CommunityDay) -> None:
         factors.append(factor)
         assert home.load_kw == pytest.approx(factor * source.load_kw)
         assert home.load_kvar == pytest.approx(factor * source.load_kvar)
-        assert (home.battery is None, home.car is None) == (source.battery is None, source.car is None)
-        if home.car and source.car:  # it can still be charged in its window
-            assert home.car.energy_kwh / home.car.power_kw == pytest.approx(source.car.energy_kwh / source.car.power_kw)
+        assert [type(device) for device in home.devices] == [type(device) for device in source.devices]
+        for car, own in zip(home.having(ElectricCar), source.having(ElectricCar), strict=True):
+            assert car.energy_kwh / car.power_kw == pytest.approx(own.energy_kwh / own.power_kw)  # it can be charged
     assert len(set(factors)) == 32
     assert 1 - SPREAD <= min(factors) < 0.9 < 1.1 < max(factors) <= 1 + SPREAD
 

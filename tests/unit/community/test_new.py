@@ -15,6 +15,8 @@ from gridpact.community.meters import Meter, MeterData
 from gridpact.community.new import FeederRule, NewCommunity, days_between, synthetic_feeder, write_community
 from gridpact.community.read import read_community
 from gridpact.community.tariff import by_time_of_day, from_table
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
 from gridpact.errors import InputError
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import Scenario
@@ -52,10 +54,9 @@ def test_command_makes_a_community_that_has_an_optimum(
     day = community.on("2024-06-22")
     anna, ben, carl = day.households
     np.testing.assert_allclose(anna.load_kw, np.full(24, 0.3))
-    assert (ben.pv_kwp, ben.battery is not None, ben.car) == (2.0, True, None)
+    assert (ben.pv_kwp, len(ben.having(Battery)), ben.having(ElectricCar)) == (2.0, 1, ())
     np.testing.assert_allclose(ben.pv_kw[9:16], [0, 2, 2, 2, 2, 2, 0])
-    assert carl.car is not None
-    assert carl.car.energy_kwh == 7
+    assert [car.energy_kwh for car in carl.having(ElectricCar)] == [7]
     np.testing.assert_allclose(day.prices.import_price[15:22], [0.2, 0.2, 0.4, 0.4, 0.4, 0.4, 0.2])
     together, alone = (centralised_optimum(day, scenario).cost for scenario in (Scenario.TG, Scenario.B))
     assert together < alone - 0.01  # ben's PV is worth more next door than at the supplier

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from gridpact.community.model import CommunityDay, Feeder, Line
+from gridpact.devices.device import flat
 from gridpact.errors import SolverError
 from gridpact.grid.powerflow import power_flow
-from gridpact.problem.constraints import branch_flow, flat
+from gridpact.problem.constraints import branch_flow
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.verification import implemented_cost
 from unit.problem.helpers import sweep

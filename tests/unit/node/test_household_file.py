@@ -159,7 +159,7 @@ def test_brokenValue_isRefused(household: Path, what: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [("node",), ("day",), ("prices",), ("prices", "import_price"), ("household",), ("household", "load_kw"),
-     ("household", "battery"), ("household", "battery", "power_kw"), ("household", "car", "plugged_in"), ("partners",),
+     ("household", "battery", "power_kw"), ("household", "car", "plugged_in"), ("partners",),
      ("line",), ("line", "node"), ("feeder",), ("feeder", "lines")],
 )  # fmt: skip
 def test_missingValue_isRefused(household: Path, path: tuple[str, ...]) -> None:

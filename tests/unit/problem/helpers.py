@@ -8,20 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.community.model import CommunityDay, Feeder, Household, Line, Prices
+from gridpact.devices.pv import Panels
 from gridpact.problem.local import LocalProblem, Point
 
 Array = NDArray[np.float64]
 
 
 def household(node: int, load: Sequence[float], pv: Sequence[float], **more: object) -> Household:
-    """A home with a power factor of 1 unless told."""
-    values: dict[str, object] = {"load_kvar": np.zeros(len(load)), "inverter_kvar": 0.0} | more
+    """A home with a power factor of 1 unless told, and with devices besides its panels."""
+    values: dict[str, object] = {"load_kvar": np.zeros(len(load)), "devices": ()} | more
+    if max(pv) > 0:
+        values["devices"] = (Panels(np.array(pv, dtype=float), float(max(pv))), *values["devices"])  # type: ignore[misc]
     return Household(
         node=node,
         name=f"home_{node}",
         load_kw=np.array(load, dtype=float),
-        pv_kw=np.array(pv, dtype=float),
-        pv_kwp=float(max(pv)),
         **values,  # type: ignore[arg-type]
     )
 

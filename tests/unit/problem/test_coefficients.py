@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gridpact.community.grown import grown
-from gridpact.community.model import Battery, CommunityDay
+from gridpact.community.model import CommunityDay
+from gridpact.devices.battery import Battery
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.coefficients import community_coefficients, mixed_pairs, partners, trading_coefficients
 from gridpact.problem.scenario import Scenario
@@ -150,18 +151,16 @@ def unpruned_optimum(day: CommunityDay) -> float:
         unused = cp.Variable(steps, nonneg=True)
         own = home.pv_kw - home.load_kw - unused
         constraints.append(unused <= home.pv_kw)
-        if home.battery:
+        for battery in home.having(Battery):
             charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
-            eta = home.battery.charge_efficiency
-            stored = home.battery.start_kwh + dt * cp.cumsum(
-                eta * charge - discharge / home.battery.discharge_efficiency
-            )
+            eta = battery.charge_efficiency
+            stored = battery.start_kwh + dt * cp.cumsum(eta * charge - discharge / battery.discharge_efficiency)
             constraints += [
-                charge <= home.battery.power_kw,
-                discharge <= home.battery.power_kw,
+                charge <= battery.power_kw,
+                discharge <= battery.power_kw,
                 stored >= 0,
-                stored <= home.battery.capacity_kwh,
-                stored[steps - 1] >= home.battery.start_kwh,
+                stored <= battery.capacity_kwh,
+                stored[steps - 1] >= battery.start_kwh,
             ]
             own = own + discharge - charge
         constraints.append(bought - fed + own == sum(trade[i, j] for j in range(n) if j != i))
@@ -182,7 +181,7 @@ def test_pruning_isExact(seed: int) -> None:
             k,
             random.uniform(0.2, 2.0, 8).round(2),
             (random.uniform(0, 4, 8) * [0, 0, 1, 1, 1, 1, 0, 0]).round(2) if k % 2 else np.zeros(8),
-            battery=Battery(5.0, 2.0, 0.95, 0.95, 2.5) if k == 3 else None,
+            devices=(Battery(5.0, 2.0, 0.95, 0.95, 2.5),) if k == 3 else (),
         )
         for k in range(1, 5)
     ]

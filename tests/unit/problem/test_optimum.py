@@ -29,8 +29,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gridpact.community.model import CommunityDay, ElectricCar, Prices
+from gridpact.community.model import CommunityDay, Prices
 from gridpact.community.read import read_community
+from gridpact.devices.car import ElectricCar
 from gridpact.errors import InexactRelaxationError, InfeasibleError
 from gridpact.grid.powerflow import power_flow
 from gridpact.problem.baseline import baseline_net_kw
@@ -171,7 +172,7 @@ def test_tooMuchSun_isCurtailed() -> None:
 def test_localProblem_namesWhatCannotHold() -> None:
     """The reader refuses such a car; a household file that was written by hand might have one."""
     car = ElectricCar(50.0, 2.0, 1.0, np.array([True, False, False, False]))  # 12 kWh is the most
-    day = community([household(1, [1.0] * 4, [0.0] * 4, car=car)], [0.2] * 4)
+    day = community([household(1, [1.0] * 4, [0.0] * 4, devices=(car,))], [0.2] * 4)
     with pytest.raises(InfeasibleError, match=r"household 'home_1'.*car"):
         baseline_net_kw(day)
 

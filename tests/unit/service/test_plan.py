@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from gridpact.community.model import CommunityDay, Prices
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
 from gridpact.market.admm.memory import negotiate
 from gridpact.market.admm.parameters import Penalties
 from gridpact.problem.baseline import baseline_net_kw
@@ -75,11 +77,11 @@ def test_view_ofAHousehold(tmp_path: Path) -> None:
     assert [partner.node for partner in view.partners] == [1, 2]
     home = view.household
     assert home is not None
-    assert home.battery is not None
-    assert home.battery.start_kwh == 1.0
-    assert home.battery.charge_efficiency == pytest.approx(0.9)
-    assert home.car is not None
-    assert home.car.plugged_in.tolist() == [True, False, False, True]
+    (battery,) = home.having(Battery)
+    assert battery.start_kwh == 1.0
+    assert battery.charge_efficiency == pytest.approx(0.9)
+    (car,) = home.having(ElectricCar)
+    assert car.plugged_in.tolist() == [True, False, False, True]
     assert home.load_kvar == pytest.approx(home.load_kw * np.tan(np.arccos(0.95)))
 
 
@@ -101,9 +103,9 @@ def test_view_ofTheGridConnection(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("series", "numbers", "told"),
     [
-        ({}, {}, "has no pv_kw"),
+        ({}, {}, "on 2026-11-22 there is no pv_kw"),
         ({"pv_kw": np.zeros(4)}, {"battery_start_kwh": 9.0}, "9 kWh in a battery of 6 kWh"),
-        ({"pv_kw": np.zeros(4)}, {"car_energy_kwh": 30.0}, "wants 30 kWh on 2026-11-22, but can charge only 24 kWh"),
+        ({"pv_kw": np.zeros(4)}, {"car_energy_kwh": 30.0}, "the car needs 30 kWh, but can charge only 24 kWh"),
         ({"pv_kw": np.zeros(4), "car_plugged_in": np.zeros(4)}, {}, "can charge only 0 kWh"),
     ],
 )
@@ -120,7 +122,7 @@ def test_car_mayWantNothing(tmp_path: Path) -> None:
     forecast = Forecast(DAY, dict(LOAD.series), {"car_energy_kwh": 0.0})
     view = view_of(settings_of(tmp_path), DAY, 6.0, forecast, Prices(np.full(4, 0.3)), frozenset({0, 3}))
     assert view.household is not None
-    assert view.household.car is None
+    assert not view.household.having(ElectricCar)
 
 
 def test_publishedPrices() -> None:

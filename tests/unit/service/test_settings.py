@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gridpact.devices.registry import KINDS
 from gridpact.errors import InputError
 from gridpact.problem.scenario import Scenario
 from gridpact.service.connection import fee_policy
@@ -20,10 +21,9 @@ def test_household_isRead(tmp_path: Path) -> None:
     assert found.chain.record == tmp_path / "contracts.json"
     assert found.key.password_env == "SECRET"
     assert found.home is not None
-    assert found.home.battery is not None
-    assert found.home.battery.start_share == 0.5
-    assert found.home.car is not None
-    assert (found.home.car.plugged_from, found.home.car.plugged_to) == (18 * 60, 6 * 60)
+    assert found.home.devices["battery"]["start_share"] == 0.5
+    car = found.home.devices["car"]
+    assert (car["from"], car["to"]) == (18 * 60, 6 * 60)
     assert found.forecast is not None
     assert found.forecast.file == str(tmp_path / "forecasts/{day}.json")
     assert found.service.timezone.key == "Europe/Amsterdam"
@@ -57,8 +57,7 @@ def test_template_isReadable(tmp_path: Path, node: int, scenario: str) -> None:
     assert found.tariff.import_price == 0.3
     if node:
         assert found.home is not None
-        assert found.home.battery is not None
-        assert found.home.car is not None
+        assert list(found.home.devices) == list(KINDS)
 
 
 MISTAKES = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.community.assigned import Device
+from gridpact.community.assigned import ALL, VARIED
 from gridpact.community.model import CommunityDay
 from gridpact.problem.scenario import Scenario
 from gridpact.report.tables import Cell, safe_text
@@ -17,7 +17,7 @@ from gridpact.report.whatif.plots import MIX_NAME, RECOURSE_NAME
 from gridpact.report.words import count, plain
 from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
 from gridpact.study.whatif.delivery import Recourse
-from gridpact.study.whatif.penetration import Mix, Penetration, Point
+from gridpact.study.whatif.penetration import MIXES, Penetration, Point
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import (
     DAY_COLUMNS,
@@ -137,9 +137,9 @@ def penetration_page(outcome: Penetration) -> Page:
             "seed": settings.seed,
             "points": [
                 {
-                    "mix": point.mix.value,
+                    "mix": point.mix,
                     "share": point.share,
-                    "households": {device.value: owners for device, owners in point.owners.items()},
+                    "households": {device.kind: owners for device, owners in point.owners.items()},
                     "scenarios": _figures(point.figures),
                 }
                 for point in outcome.points
@@ -151,7 +151,7 @@ def penetration_page(outcome: Penetration) -> Page:
 
 def _penetration_headline(outcome: Penetration, after: Scenario, currency: str) -> str:
     feasible = {mix: [p for p in outcome.of(mix) if p.figures[after].feasible] for mix in outcome.settings.mixes}
-    mix = max(feasible, key=lambda m: (len(feasible[m]), m is Mix.ALL))
+    mix = max(feasible, key=lambda m: (len(feasible[m]), m == ALL))
     points = feasible[mix]
     if len(points) < 2:
         return f"Hardly a share has a feasible plan in {after.name}"
@@ -210,7 +210,7 @@ def _at(shares: Sequence[float], of: Sequence[Point]) -> str:
     return "at " + ", ".join(_share(share) for share in shares) if shares else "nowhere"
 
 
-def _penetration_table(outcome: Penetration, mix: Mix, currency: str) -> Table:
+def _penetration_table(outcome: Penetration, mix: str, currency: str) -> Table:
     header = ["Share"]
     for scenario in outcome.settings.scenarios:
         header += [f"{scenario.name}: cost, {currency}", "import, kW", "voltage, p.u."]
@@ -233,27 +233,26 @@ def _penetration_table(outcome: Penetration, mix: Mix, currency: str) -> Table:
 
 
 def _owners(point: Point) -> str:
-    owners = {device: point.owners[device] for device in point.mix.devices}
+    owners = {device: point.owners[device] for device in MIXES[point.mix]}
     return str(next(iter(owners.values()))) if len(set(owners.values())) == 1 else "/".join(map(str, owners.values()))
 
 
 def _penetration_method(outcome: Penetration) -> list[str]:
     typical, day = outcome.typical, outcome.days[0]
-    pv = (
-        f"panels of {typical.pv_kwp:g} kWp (the median) with the mean output a kWp of those that are there, and an "
-        f"inverter of {typical.inverter_kvar_per_kwp:g} kvar/kWp"
-        if typical.pv_kw_per_kwp is not None
-        else "no panels, since the case has none"
-    )
-    own = ", ".join(f"{device.value} {_share(outcome.own_share(device))}" for device in Device)
+    given = {device for mix in outcome.settings.mixes for device in MIXES[mix]}
+    gets = [
+        f"no {device.plural}, since the case has none" if own is None else own.in_words
+        for device, own in typical.devices.items()
+        if device in given
+    ]
+    own = ", ".join(f"{kind} {_share(outcome.own_share(device))}" for kind, device in VARIED.items() if device in given)
     return [
         f"Households get devices in an order that is drawn once (seed {outcome.settings.seed}), those first that "
         "have one "
         "in the case: so a higher share has all devices of a lower one, and the case's own share is the case itself "
         f"({own}).",
-        f"A household that had none gets {pv}; a battery of {typical.battery.capacity_kwh:g} kWh / "
-        f"{typical.battery.power_kw:g} kW; a car that takes {typical.car.energy_kwh:g} kWh a day at "
-        f"{typical.car.power_kw:g} kW. Loads stay as they are.",
+        f"A household that had none gets {'; '.join(gets)}; with panels comes an inverter of "
+        f"{typical.inverter_kvar_per_kwp:g} kvar/kWp. Loads stay as they are.",
         f"Scenarios: {', '.join(s.name for s in outcome.settings.scenarios)}; in B everybody plans alone with its "
         "supplier and nobody looks at the feeder, so there its voltages may leave "
         f"{day.feeder.voltage_min_pu:g} to {day.feeder.voltage_max_pu:g} p.u.",
@@ -262,11 +261,11 @@ def _penetration_method(outcome: Penetration) -> list[str]:
 
 
 def _penetration_rows(outcome: Penetration) -> Iterator[Sequence[Cell]]:
-    yield ["mix", "share", *(f"households_with_{device.value}" for device in Device), *DAY_COLUMNS]
+    yield ["mix", "share", *(f"households_with_{kind}" for kind in VARIED), *DAY_COLUMNS]
     for point in outcome.points:
         for figures in point.figures.values():
             for day in figures.days:
-                yield [point.mix.value, point.share, *(point.owners[device] for device in Device), *day_cells(day)]
+                yield [point.mix, point.share, *(point.owners[device] for device in VARIED.values()), *day_cells(day)]
 
 
 # ---------------------------------------------------------------------- sensitivity

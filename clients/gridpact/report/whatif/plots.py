@@ -12,19 +12,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from gridpact.community.assigned import Device
+from gridpact.community.assigned import ALL, VARIED
 from gridpact.community.model import CommunityDay
 from gridpact.market.registry import market_of
 from gridpact.problem.scenario import Scenario
 from gridpact.report.plots import BLUE, INK, ORANGE, SKY, VERMILION, WIDTH, styled
 from gridpact.report.words import plain
 from gridpact.study.whatif.delivery import Recourse
-from gridpact.study.whatif.penetration import Mix, Penetration
+from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import PointFigures
 from gridpact.study.whatif.uncertainty import Uncertainty
 
-MIX_NAME = {Mix.PV: "PV", Mix.CAR: "electric cars", Mix.BATTERY: "batteries", Mix.ALL: "all three"}
+MIX_NAME = {kind: device.plural for kind, device in VARIED.items()} | {ALL: "all of these"}
 RECOURSE_NAME = {
     Recourse.NONE: "devices as planned",
     Recourse.ROLLING: "rest of the day planned anew",
@@ -93,10 +93,10 @@ def penetration(outcome: Penetration) -> Figure:
     return figure
 
 
-def _own_shares(axes: Axes, outcome: Penetration, mix: Mix) -> None:
-    """Where the case itself is; of all three together it has no one share."""
-    if mix is not Mix.ALL:
-        axes.axvline(outcome.own_share(Device(mix.value)), color=INK, linestyle=":", linewidth=1, zorder=0)
+def _own_shares(axes: Axes, outcome: Penetration, mix: str) -> None:
+    """Where the case itself is; of all of these together it has no one share."""
+    if mix != ALL:
+        axes.axvline(outcome.own_share(VARIED[mix]), color=INK, linestyle=":", linewidth=1, zorder=0)
 
 
 # ---------------------------------------------------------------------- sensitivity

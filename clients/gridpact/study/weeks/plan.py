@@ -38,7 +38,7 @@ REPORT_WEEKS = (6, 12), range(21, 29)
 """Months and days of the month of the report's two weeks."""
 
 COMPUTED_BY = (
-    *("grid", "market", "problem", "run/inmemory.py"),
+    *("devices", "grid", "market", "problem", "run/inmemory.py"),
     *(f"outcome/{name}.py" for name in ("day", "result", "indicators")),
 )
 """The sources that a day's outcome depends on, within the package."""

@@ -20,6 +20,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from gridpact.community.model import Array, Household, Prices
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
 from gridpact.problem.solving import LinearProgram
 
 
@@ -96,6 +98,14 @@ def deliver(
     return _settled(home, actual, terms, devices, step_hours)
 
 
+def _battery(home: Household) -> Battery | None:
+    return next(iter(home.having(Battery)), None)
+
+
+def _car(home: Household) -> ElectricCar | None:
+    return next(iter(home.having(ElectricCar)), None)
+
+
 @dataclass(frozen=True)
 class _Devices:
     """What the devices did, (T,) each, kW."""
@@ -111,9 +121,10 @@ def _settled(home: Household, actual: Actual, terms: Terms, devices: _Devices, d
     deviation = net_import - terms.planned_import_kw
     imported, fed_in = np.maximum(net_import, 0), np.maximum(-net_import, 0)
     prices = terms.prices
+    own_car = _car(home)
     lacking = 0.0
-    if home.car is not None:
-        lacking = max(home.car.energy_kwh - dt * home.car.efficiency * float(devices.car.sum()), 0.0)
+    if own_car is not None:
+        lacking = max(own_car.energy_kwh - dt * own_car.efficiency * float(devices.car.sum()), 0.0)
     return Delivered(
         injection_kw=injection,
         net_import_kw=net_import,
@@ -126,16 +137,17 @@ def _settled(home: Household, actual: Actual, terms: Terms, devices: _Devices, d
 
 
 def _as_planned(home: Household, plan: Mapping[str, Array], actual: Actual, dt: float) -> _Devices:
+    own_car = _car(home)
     steps = len(actual.load_kw)
     nothing = np.zeros(steps)
     curtailed = np.minimum(plan.get("curtailed_kw", nothing), actual.pv_kw)
     to_battery = plan.get("charge_kw", nothing) - plan.get("discharge_kw", nothing)
     car = np.zeros(steps)
-    if home.car is not None and actual.at_home is not None:
-        needed, due = home.car.energy_kwh / (home.car.efficiency * dt), 0.0  # kW over steps, and what was missed
+    if own_car is not None and actual.at_home is not None:
+        needed, due = own_car.energy_kwh / (own_car.efficiency * dt), 0.0  # kW over steps, and what was missed
         for t in range(steps):
             due += plan["car_kw"][t]
-            car[t] = min(due, home.car.power_kw, needed) * actual.at_home[t]
+            car[t] = min(due, own_car.power_kw, needed) * actual.at_home[t]
             due -= car[t]
             needed -= car[t]
     return _Devices(curtailed, to_battery, car)
@@ -146,33 +158,34 @@ def _as_planned(home: Household, plan: Mapping[str, Array], actual: Actual, dt: 
 
 def _replanned(home: Household, actual: Actual, terms: Terms, recourse: Recourse, dt: float) -> _Devices:
     """One linear program of the rest of the day for every step, or one for the whole day."""
+    own_battery, own_car = _battery(home), _car(home)
     steps = len(actual.load_kw)
-    couples_steps = home.battery is not None or home.car is not None
+    couples_steps = own_battery is not None or own_car is not None
     once = recourse is Recourse.HINDSIGHT or not couples_steps  # a step on its own needs no forecast
     curtailed, to_battery, car = np.zeros(steps), np.zeros(steps), np.zeros(steps)
-    stored = home.battery.start_kwh if home.battery else 0.0
-    needed = home.car.energy_kwh if home.car else 0.0
+    stored = own_battery.start_kwh if own_battery else 0.0
+    needed = own_car.energy_kwh if own_car else 0.0
     for now in [0] if once else range(steps):
         load, pv = actual.load_kw[now:].copy(), actual.pv_kw[now:].copy()
         at_home = None if actual.at_home is None else np.array(actual.at_home[now:])
         if not once:
             load[1:], pv[1:] = actual.guess_load_kw[now, now + 1 :], actual.guess_pv_kw[now, now + 1 :]
-            if home.car is not None and at_home is not None:
-                at_home[1:] = home.car.plugged_in[now + 1 :]
+            if own_car is not None and at_home is not None:
+                at_home[1:] = own_car.plugged_in[now + 1 :]
         rest = _rest_of_day(home, terms, now, load, pv, at_home, stored, needed, dt)
         upto = steps if once else now + 1
         curtailed[now:upto] = rest.curtailed[: upto - now]
         to_battery[now:upto] = rest.to_battery[: upto - now]
         car[now:upto] = rest.car[: upto - now]
-        if home.battery is not None:
+        if own_battery is not None:
             gained = np.where(
                 to_battery[now] > 0,
-                home.battery.charge_efficiency * to_battery[now],
-                to_battery[now] / home.battery.discharge_efficiency,
+                own_battery.charge_efficiency * to_battery[now],
+                to_battery[now] / own_battery.discharge_efficiency,
             )
-            stored = float(np.clip(stored + dt * gained, 0.0, home.battery.capacity_kwh))
-        if home.car is not None:
-            needed = max(needed - dt * home.car.efficiency * car[now], 0.0)
+            stored = float(np.clip(stored + dt * gained, 0.0, own_battery.capacity_kwh))
+        if own_car is not None:
+            needed = max(needed - dt * own_car.efficiency * car[now], 0.0)
     return _Devices(curtailed, to_battery, car)
 
 
@@ -193,7 +206,7 @@ def _rest_of_day(
     what the car takes at a public charger.
     """
     h = len(load)
-    battery, car = home.battery, home.car
+    battery, car = _battery(home), _car(home)
     program = _program(
         h, dt, battery.charge_efficiency if battery else 1.0, battery.discharge_efficiency if battery else 1.0,
         car.efficiency if car else 1.0,

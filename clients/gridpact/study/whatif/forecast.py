@@ -22,7 +22,8 @@ from math import erf, exp, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from gridpact.community.model import Array, CommunityDay, ElectricCar
+from gridpact.community.model import Array, CommunityDay
+from gridpact.devices.car import ElectricCar
 
 HOME, DRIVING, ELSEWHERE = range(3)
 """States of a car."""
@@ -69,8 +70,8 @@ def draw(community: CommunityDay, model: ErrorModel, random: np.random.Generator
     most = np.maximum(forecast, np.array([home.pv_kwp for home in homes])[:, None])
     pv = np.minimum(forecast * np.exp(pv_error - model.pv**2 / 2), most)
     at_home = tuple(
-        None if home.car is None else presence(home.car, model, dt, random) if model.cars else home.car.plugged_in
-        for home in homes
+        (presence(car, model, dt, random) if model.cars else car.plugged_in) if car is not None else None
+        for car in (next(iter(home.having(ElectricCar)), None) for home in homes)
     )
     return Reality(load, pv, at_home, load_error, pv_error)
 

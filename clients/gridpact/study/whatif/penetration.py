@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-from gridpact.community.assigned import Device, Typical, has, with_share
+from gridpact.community.assigned import ALL, USUAL, VARIED, Typical, has, with_share
 from gridpact.community.model import CommunityDay
+from gridpact.devices.device import Device
 from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.whatif import sweep
@@ -19,25 +19,18 @@ from gridpact.study.whatif.sweep import DayFigures, PointFigures
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-
-class Mix(Enum):
-    """Which devices are varied."""
-
-    PV = "pv"
-    CAR = "car"
-    BATTERY = "battery"
-    ALL = "all"
-
-    @property
-    def devices(self) -> tuple[Device, ...]:
-        return tuple(Device) if self is Mix.ALL else (Device(self.value),)
+MIXES: dict[str, tuple[type[Device], ...]] = {
+    **{kind: (device,) for kind, device in VARIED.items()},
+    ALL: tuple(device for device in VARIED.values() if device.usual),
+}
+"""Which devices are varied: each on its own, or all the usual ones together."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """What is varied, and how."""
 
-    mixes: tuple[Mix, ...] = tuple(Mix)
+    mixes: tuple[str, ...] = USUAL  # of MIXES
     shares: tuple[float, ...] = SHARES  # ascending, 0 to 1
     scenarios: tuple[Scenario, ...] = (Scenario.B, Scenario.TG)
     seed: int = 1
@@ -47,9 +40,9 @@ class Settings:
 class Point:
     """One share of one mix."""
 
-    mix: Mix
+    mix: str
     share: float
-    owners: Mapping[Device, int]
+    owners: Mapping[type[Device], int]
     figures: Mapping[Scenario, PointFigures]
 
 
@@ -61,14 +54,14 @@ class Penetration:
     settings: Settings
     points: tuple[Point, ...]  # mix by mix, shares ascending
 
-    def of(self, mix: Mix) -> list[Point]:
-        return [point for point in self.points if point.mix is mix]
+    def of(self, mix: str) -> list[Point]:
+        return [point for point in self.points if point.mix == mix]
 
     @property
     def checks_held(self) -> bool:
         return all(figures.checks_held for point in self.points for figures in point.figures.values())
 
-    def own_share(self, device: Device) -> float:
+    def own_share(self, device: type[Device]) -> float:
         """The share of households that have the device in the case."""
         homes = self.days[0].households
         return sum(has(home, device) for home in homes) / len(homes)
@@ -79,13 +72,13 @@ class Penetration:
         return Typical.of(self.days[0])
 
 
-def community_at(community: CommunityDay, mix: Mix, share: float, seed: int) -> CommunityDay:
+def community_at(community: CommunityDay, mix: str, share: float, seed: int) -> CommunityDay:
     """The community with the mix's devices at a share of its households.
 
     Raises:
         InputError: see `with_share`.
     """
-    for device in mix.devices:
+    for device in MIXES[mix]:
         community = with_share(community, device, share, seed)
     return community
 
@@ -118,6 +111,6 @@ def penetrate(
     for mix, share in places:
         by_scenario = {s: PointFigures(tuple(next(figures) for _ in days)) for s in settings.scenarios}
         homes = communities[mix, share][0].households
-        owners = {device: sum(has(home, device) for home in homes) for device in Device}
+        owners = {device: sum(has(home, device) for home in homes) for device in VARIED.values()}
         points.append(Point(mix, share, owners, by_scenario))
     return Penetration(tuple(days), settings, tuple(points))

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from gridpact.community.model import CommunityDay, Feeder, Household, Prices
+from gridpact.devices.pv import Panels
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.memory import Absence, Iterate, negotiate
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
@@ -44,9 +45,7 @@ def view(
         name=f"home_{node}",
         load_kw=np.maximum(-net, 0),
         load_kvar=0.3 * np.maximum(-net, 0),
-        pv_kw=np.maximum(net, 0),
-        pv_kwp=float(max(net.max(), 0)),
-        inverter_kvar=0.0,
+        devices=(Panels(np.maximum(net, 0), float(net.max())),) if net.max() > 0 else (),
     )
     return NodeView(
         node=node,

@@ -9,6 +9,9 @@ import pytest
 
 from gridpact.community.model import Array, CommunityDay, Household
 from gridpact.community.read import read_community
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
+from gridpact.devices.pv import Panels
 from gridpact.grid.powerflow import PowerFlow, power_flow
 from gridpact.market.admm.memory import Absence, Iterate
 from gridpact.problem.baseline import fallback
@@ -43,21 +46,21 @@ def keeps_physics(home: Household, plan: dict[str, Array], hours: float) -> None
         assert plan["curtailed_kw"].min() >= -SOLVER
         assert (plan["curtailed_kw"] <= home.pv_kw + SOLVER).all()
         injection = injection - plan["curtailed_kw"]
-    if home.battery is not None:
+    for battery in home.having(Battery):
         charge, discharge = plan["charge_kw"], plan["discharge_kw"]
         assert min(charge.min(), discharge.min()) >= -SOLVER
-        assert max(charge.max(), discharge.max()) <= home.battery.power_kw + SOLVER
-        gained = home.battery.charge_efficiency * charge - discharge / home.battery.discharge_efficiency
-        stored = home.battery.start_kwh + hours * np.cumsum(gained)
+        assert max(charge.max(), discharge.max()) <= battery.power_kw + SOLVER
+        gained = battery.charge_efficiency * charge - discharge / battery.discharge_efficiency
+        stored = battery.start_kwh + hours * np.cumsum(gained)
         assert stored.min() >= -24 * SOLVER
-        assert stored.max() <= home.battery.capacity_kwh + 24 * SOLVER
-        assert stored[-1] >= home.battery.start_kwh - 24 * SOLVER
+        assert stored.max() <= battery.capacity_kwh + 24 * SOLVER
+        assert stored[-1] >= battery.start_kwh - 24 * SOLVER
         injection = injection + discharge - charge
-    if home.car is not None:
+    for car in home.having(ElectricCar):
         assert plan["car_kw"].min() >= -SOLVER
-        assert (plan["car_kw"] <= home.car.power_kw * home.car.plugged_in + SOLVER).all()
-        charged = hours * home.car.efficiency * plan["car_kw"].sum()
-        assert charged == pytest.approx(home.car.energy_kwh, abs=24 * SOLVER)
+        assert (plan["car_kw"] <= car.power_kw * car.plugged_in + SOLVER).all()
+        charged = hours * car.efficiency * plan["car_kw"].sum()
+        assert charged == pytest.approx(car.energy_kwh, abs=24 * SOLVER)
         injection = injection - plan["car_kw"]
     assert plan["injection_kw"] == pytest.approx(injection, abs=SOLVER)
     generated = plan["injection_kvar"] + home.load_kvar
@@ -139,7 +142,8 @@ def test_mostMisses_areTheContracts(tiny3: CommunityDay) -> None:
 
 def without(day: CommunityDay, node: int, kw: Array, kvar: Array) -> CommunityDay:
     """The community in which a household does as given and nobody wants to trade with it."""
-    fixed = Household(node, f"gone_{node}", np.maximum(-kw, 0), -kvar, np.maximum(kw, 0), float(max(kw.max(), 0)), 0.0)
+    panels = (Panels(np.maximum(kw, 0), float(kw.max())),) if kw.max() > 0 else ()
+    fixed = Household(node, f"gone_{node}", np.maximum(-kw, 0), -kvar, panels)
     homes = tuple(fixed if home.node == node else home for home in day.households)
     dear = {(one.name, other.name): 9.0 for one in homes for other in homes if fixed in (one, other) and one != other}
     return replace(day, households=homes, preferences=dear)

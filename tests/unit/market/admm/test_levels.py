@@ -11,11 +11,13 @@ import pytest
 from gridpact.community.grown import feeders
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
+from gridpact.devices.device import flat
 from gridpact.grid.powerflow import power_flow
 from gridpact.market.admm.levels import Levels, LevelsIterate, negotiate_levels
 from gridpact.market.admm.parameters import Resolution, Tolerances
 from gridpact.problem.coefficients import own_coefficients, partners, trading_coefficients
-from gridpact.problem.constraints import branch_flow, devices, flat, supply_contract
+from gridpact.problem.constraints import branch_flow, supply_contract
+from gridpact.problem.meter import behind_meter
 from gridpact.run.inmemory import plan_of
 
 Agreed = tuple[tuple[CommunityDay, ...], LevelsIterate]
@@ -44,7 +46,7 @@ def joint_optimum(communities: tuple[CommunityDay, ...]) -> float:
     constraints, beyond = [], []
     for community in communities:
         dt, homes = community.step_hours, community.households
-        behind = [devices(home, dt) for home in homes]
+        behind = [behind_meter(home, dt) for home in homes]
         flow = branch_flow(
             community.feeder, cp.vstack([b.injection_kw for b in behind]), cp.vstack([b.injection_kvar for b in behind])
         )

@@ -10,7 +10,7 @@ from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.problem.scenario import Scenario
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
-from gridpact.study.whatif.penetration import Mix, Penetration
+from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.uncertainty import DayPlan, Uncertainty
 
@@ -28,7 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shares(tiny: CommunityDay, finished: Path) -> Penetration:
-    settings = penetration.Settings(mixes=(Mix.PV,), shares=(0.0, 1 / 3, 1.0), seed=2)
+    settings = penetration.Settings(mixes=("pv",), shares=(0.0, 1 / 3, 1.0), seed=2)
     return penetration.penetrate([tiny], settings, finished, jobs=1)
 
 

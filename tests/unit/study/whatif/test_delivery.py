@@ -6,10 +6,15 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from gridpact.community.model import Array, Battery, CommunityDay, ElectricCar, Household, Prices
+from gridpact.community.model import Array, CommunityDay, Household, Prices
 from gridpact.community.read import read_community
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
+from gridpact.devices.device import Device, flat
+from gridpact.devices.pv import Panels
 from gridpact.outcome.day import DayOutcome, solve_day
-from gridpact.problem.constraints import devices, flat, supply_contract
+from gridpact.problem.constraints import supply_contract
+from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import Scenario
 from gridpact.study.whatif.delivery import Actual, Recourse, Terms, deliver
 
@@ -17,9 +22,9 @@ PRICES = Prices(np.array([0.2, 0.4, 0.2, 0.4]), 0.5)
 NOTHING = np.zeros(4)
 
 
-def home(load: Array, pv: Array | None = None, **more: object) -> Household:
-    pv = NOTHING if pv is None else pv
-    return Household(1, "ann", load, 0 * load, pv, float(pv.max()), 0.0, **more)  # type: ignore[arg-type]
+def home(load: Array, pv: Array | None = None, *more: Device) -> Household:
+    panels = () if pv is None else (Panels(pv, float(pv.max())),)
+    return Household(1, "ann", load, 0 * load, (*panels, *more))
 
 
 def known(load: Array, pv: Array, at_home: Array | None = None) -> Actual:
@@ -52,7 +57,7 @@ def test_surplus_that_was_not_planned_is_curtailed_where_the_adder_eats_its_pric
 def test_car_that_is_away_charges_later_or_elsewhere() -> None:
     """6 kWh planned for step 0; away then, it takes 2 kW at the one step it is there, and 4 kWh at a public charger."""
     car = ElectricCar(6.0, 2.0, 1.0, np.array([True, True, False, False]))
-    one = home(np.zeros(4), car=car)
+    one = home(np.zeros(4), None, car)
     terms = Terms(PRICES, NOTHING, np.array([2.0, 2.0, 2.0, 0]), adder=0.0, public_price=0.7)
     actual = known(NOTHING, NOTHING, np.array([0.0, 0.0, 1.0, 0.0]))
     plan = {"car_kw": np.array([2.0, 2.0, 2.0, 0.0])}
@@ -66,7 +71,7 @@ def test_car_that_is_away_charges_later_or_elsewhere() -> None:
 def test_planning_anew_uses_what_is_known_now() -> None:
     """The battery was to discharge at step 1; the load comes at step 3 instead, and costs the same: so it moves."""
     battery = Battery(4.0, 4.0, 1.0, 1.0, 2.0)
-    one = home(np.array([0.0, 2.0, 0.0, 0.0]), battery=battery)
+    one = home(np.array([0.0, 2.0, 0.0, 0.0]), None, battery)
     plan = {"charge_kw": np.array([0.0, 0, 2, 0]), "discharge_kw": np.array([0.0, 2, 0, 0])}
     terms = Terms(Prices(PRICES.import_price, 0.0), NOTHING, NOTHING, adder=0.0, public_price=1.0)
     actual = known(np.array([0.0, 0.0, 0.0, 2.0]), NOTHING)
@@ -88,14 +93,18 @@ def alone(day: CommunityDay) -> DayOutcome:
     return solve_day(day, Scenario.B)
 
 
+def presence(one: Household) -> Array | None:
+    return next((car.plugged_in.astype(float) for car in one.having(ElectricCar)), None)
+
+
 def by_cvxpy(one: Household, actual: Actual, terms: Terms, dt: float) -> float:
     """The cheapest day with everything known, from the market's own constraints."""
-    behind_meter = devices(one, dt)
+    meter = behind_meter(one, dt)
     contract = supply_contract(terms.prices, dt)
     deviation = contract.net_import - terms.planned_import_kw
     problem = cp.Problem(
         cp.Minimize(contract.cost + dt * terms.adder * cp.norm1(deviation)),
-        [contract.net_import + behind_meter.injection_kw == terms.net_sold_kw, *flat(behind_meter.constraints)],
+        [contract.net_import + meter.injection_kw == terms.net_sold_kw, *flat(meter.constraints)],
     )
     problem.solve(solver=cp.CLARABEL)
     return float(problem.value)
@@ -106,7 +115,7 @@ def test_hindsight_is_what_cvxpy_finds(day: CommunityDay, row: int) -> None:
     one = day.households[row]
     random = np.random.default_rng(row)
     terms = Terms(day.prices, random.normal(0, 1, 24), random.normal(0, 1, 24), adder=0.07, public_price=5.0)
-    at_home = None if one.car is None else one.car.plugged_in.astype(float)
+    at_home = presence(one)
     actual = known(one.load_kw, one.pv_kw, at_home)
     ended = deliver(one, {}, actual, terms, Recourse.HINDSIGHT, day.step_hours)
     assert ended.cost == pytest.approx(by_cvxpy(one, actual, terms, day.step_hours), abs=1e-5)  # two solvers
@@ -121,7 +130,7 @@ def test_plan_of_the_baseline_costs_what_it_costs(day: CommunityDay, alone: DayO
         schedule = home_day.schedule
         planned = schedule["import_kw"] - schedule["feed_in_kw"]
         terms = Terms(day.prices, NOTHING[0] * planned, planned, adder=1.0, public_price=1.0)
-        at_home = None if one.car is None else one.car.plugged_in.astype(float)
+        at_home = presence(one)
         ended = deliver(one, schedule, known(one.load_kw, one.pv_kw, at_home), terms, Recourse.NONE, 1.0)
         assert ended.cost == pytest.approx(home_day.import_cost, abs=1e-6)
 
@@ -129,8 +138,7 @@ def test_plan_of_the_baseline_costs_what_it_costs(day: CommunityDay, alone: DayO
 @pytest.mark.parametrize("recourse", Recourse)
 def test_devices_stay_within_what_they_can(day: CommunityDay, alone: DayOutcome, recourse: Recourse) -> None:
     one = day.households[9]
-    assert one.battery is not None
-    assert one.car is not None
+    ((battery,), (car,)) = one.having(Battery), one.having(ElectricCar)
     random = np.random.default_rng(4)
     load, pv = one.load_kw * random.uniform(0.3, 2, 24), one.pv_kw * random.uniform(0.3, 1.2, 24)
     at_home = (random.random(24) < 0.5).astype(float)
@@ -140,9 +148,9 @@ def test_devices_stay_within_what_they_can(day: CommunityDay, alone: DayOutcome,
     ended = deliver(one, alone.households[9].schedule, actual, terms, recourse, 1.0)
     np.testing.assert_array_equal(actual.at_home, before)  # nothing is written into what was given
     # What is not load, PV or car passed the battery; the car is seen in what it lacks.
-    assert 0 <= ended.public_kwh <= one.car.energy_kwh + 1e-9
-    assert np.all(ended.injection_kw <= pv - load + one.battery.power_kw + 1e-6)
-    assert np.all(ended.injection_kw >= pv - load - pv - one.battery.power_kw - one.car.power_kw * at_home - 1e-6)
+    assert 0 <= ended.public_kwh <= car.energy_kwh + 1e-9
+    assert np.all(ended.injection_kw <= pv - load + battery.power_kw + 1e-6)
+    assert np.all(ended.injection_kw >= pv - load - pv - battery.power_kw - car.power_kw * at_home - 1e-6)
     # Over the day the battery gives no energy that it did not take: it ends as full as it began.
-    taken = float(np.sum(pv - load - ended.injection_kw)) - (one.car.energy_kwh - ended.public_kwh) / one.car.efficiency
+    taken = float(np.sum(pv - load - ended.injection_kw)) - (car.energy_kwh - ended.public_kwh) / car.efficiency
     assert taken >= -1e-6

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gridpact.community.model import CommunityDay, ElectricCar
+from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
+from gridpact.devices.car import ElectricCar
 from gridpact.study.whatif.forecast import DRIVING, ELSEWHERE, HOME, ErrorModel, draw, fading, presence, transitions
 
 CERTAIN = ErrorModel(load=0, pv=0, cars=False)
@@ -29,8 +30,8 @@ def test_certain_forecasts_come_true(fontana: CommunityDay) -> None:
     for row, home in enumerate(fontana.households):
         np.testing.assert_array_equal(reality.load_kw[row], home.load_kw)
         np.testing.assert_array_equal(reality.pv_kw[row], home.pv_kw)
-        if home.car is not None:
-            assert reality.at_home[row] is home.car.plugged_in
+        for car in home.having(ElectricCar):
+            assert reality.at_home[row] is car.plugged_in
 
 
 def test_seed_gives_the_same_day(fontana: CommunityDay) -> None:

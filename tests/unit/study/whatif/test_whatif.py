@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridpact.community.assigned import Device, has
+from gridpact.community.assigned import has
 from gridpact.community.model import CommunityDay
+from gridpact.devices.pv import Panels
 from gridpact.errors import InfeasibleError, InputError
 from gridpact.outcome.day import solve_day
 from gridpact.problem.centralised import centralised_optimum
@@ -19,7 +20,7 @@ from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.forecast import ErrorModel
-from gridpact.study.whatif.penetration import Mix, Penetration, community_at
+from gridpact.study.whatif.penetration import MIXES, Penetration, community_at
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import DayFigures, Point, PointFigures
 from gridpact.study.whatif.uncertainty import DayPlan, Delivery, Uncertainty
@@ -78,8 +79,8 @@ def test_communities_that_are_alike_are_solved_once(tiny: CommunityDay, tmp_path
 
 def test_own_share_is_the_day_itself(tiny: CommunityDay, shares: Penetration) -> None:
     """One of three households has PV: that point is what `solve_day` says of the case."""
-    point = shares.of(Mix.PV)[1]
-    assert point.owners[Device.PV] == 1
+    point = shares.of("pv")[1]
+    assert point.owners[Panels] == 1
     for scenario, figures in point.figures.items():
         assert figures.days == (DayFigures.of(solve_day(tiny, scenario)),)
 
@@ -88,7 +89,7 @@ def test_points_are_near_the_optimum_of_their_community(tiny: CommunityDay, shar
     """The costs of a point and the centralised optimum of the same community; gamma is in the latter only."""
     for point in shares.points:
         community = community_at(tiny, point.mix, point.share, shares.settings.seed)
-        for device in point.mix.devices:
+        for device in MIXES[point.mix]:
             assert sum(has(home, device) for home in community.households) == point.owners[device]
         free = replace(community, trading_coefficient=0.0)
         best = centralised_optimum(free, Scenario.TG).cost
@@ -97,7 +98,7 @@ def test_points_are_near_the_optimum_of_their_community(tiny: CommunityDay, shar
 
 
 def test_more_sun_costs_less(shares: Penetration) -> None:
-    costs = [point.figures[Scenario.TG].cost for point in shares.of(Mix.PV)]
+    costs = [point.figures[Scenario.TG].cost for point in shares.of("pv")]
     assert costs == sorted(costs, reverse=True)
 
 

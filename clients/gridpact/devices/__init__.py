@@ -1,0 +1,1 @@
+"""What stands behind a meter: one file a device, and one row of the registry."""

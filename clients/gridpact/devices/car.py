@@ -1,0 +1,111 @@
+"""An electric car whose charging can be shifted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridpact.devices.device import (
+    Attribute,
+    Band,
+    Block,
+    Column,
+    Device,
+    DeviceError,
+    Occasion,
+    Realised,
+    Stated,
+    Told,
+    clock,
+    steps_within,
+)
+
+
+@dataclass(frozen=True)
+class ElectricCar(Device):
+    """Electric car whose charging can be shifted within the steps it is plugged in, eqs. (4)-(5)."""
+
+    energy_kwh: float
+    power_kw: float
+    efficiency: float
+    plugged_in: NDArray[np.bool_]  # (T,), omega of eq. (5)
+
+    kind: ClassVar[str] = "car"
+    plural: ClassVar[str] = "electric cars"
+    attributes: ClassVar[tuple[Attribute, ...]] = (
+        Attribute(
+            "energy_kwh", "car_kwh", "energy that the car's battery takes in every day", unit="kWh", default=0.0,
+            example=8.0,
+        ),
+        Attribute("power_kw", "car_kw", "largest charging power", unit="kW", example=3.7),
+        Attribute("efficiency", "car_efficiency", "of charging", low=0.1, high=1.0, default=1.0, example=0.95),
+        Attribute("from", "car_from", "from when on the car is plugged in", is_clock=True, example="18:00"),
+        Attribute("to", "car_to", "until when the car is plugged in", is_clock=True, example="07:00"),
+    )  # fmt: skip
+    told: ClassVar[tuple[Told, ...]] = (
+        Told(
+            "car_energy_kwh", "what the car wants on that day, 0 for nothing; else `[car] energy_kwh`", is_series=False
+        ),
+        Told("car_plugged_in", "1 where the car is there, else 0; else `[car] from` and `to`"),
+    )
+    columns: ClassVar[tuple[Column, ...]] = (Column("car_kw", "power into the electric car"),)
+    bands: ClassVar[tuple[Band, ...]] = (Band("Electric cars", "purple", "car_kw"),)
+    uncertain: ClassVar[tuple[str, ...]] = ("plugged_in",)
+    varied: ClassVar[bool] = True
+    usual: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, stated: Stated, day: Occasion) -> ElectricCar | None:
+        energy = day.numbers.get("car_energy_kwh", stated["energy_kwh"])
+        if energy == 0:
+            return None
+        told = day.series.get("car_plugged_in")
+        start, end = round(stated["from"]), round(stated["to"])
+        plugged_in = steps_within(start, end, round(60 * day.step_hours)) if told is None else told > 0
+        power, efficiency = stated["power_kw"], stated["efficiency"]
+        most = power * efficiency * plugged_in.sum() * day.step_hours
+        if most < energy - 1e-9:
+            window = f"from {clock(start)} to {clock(end)}" if told is None else "while it is plugged in"
+            raise DeviceError(
+                "energy_kwh",
+                f"the car needs {energy:g} kWh, but can charge only {most:g} kWh at {power:g} kW {window}; widen the "
+                "window or raise its power",
+            )
+        return cls(energy, power, efficiency, plugged_in)
+
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+        import cvxpy as cp
+
+        charging = cp.Variable(steps, nonneg=True)
+        plugged_in = self.plugged_in if realised is None else realised["plugged_in"]
+        charged = step_hours * self.efficiency * cp.sum(charging)
+        return Block(
+            injection_kw=-charging,
+            constraints={
+                "the car's charging power while it is plugged in": [charging <= self.power_kw * plugged_in],  # (5)
+                "the car's energy for the day": [charged == self.energy_kwh],  # (4)
+            },
+            schedule={"car_kw": charging},
+        )
+
+    @property
+    def asset(self) -> str:
+        return "electric car"
+
+    def scaled(self, factor: float) -> ElectricCar:
+        return replace(self, energy_kwh=factor * self.energy_kwh, power_kw=factor * self.power_kw)
+
+    @classmethod
+    def typical(cls, owned: Sequence[ElectricCar], steps: int, step_hours: float) -> ElectricCar | None:
+        """The one in the middle by energy, or 7 kWh at 3.7 kW from 18:00 to 07:00."""
+        if not owned:
+            return cls(7.0, 3.7, 0.9, steps_within(18 * 60, 7 * 60, round(60 * step_hours)))
+        return sorted(owned, key=lambda car: (car.energy_kwh, car.power_kw))[(len(owned) - 1) // 2]
+
+    @property
+    def in_words(self) -> str:
+        return f"a car that takes {self.energy_kwh:g} kWh a day at {self.power_kw:g} kW"

@@ -1,0 +1,257 @@
+"""What every device behind a meter says of itself, once, for all that read, plan, show and deliver it.
+
+A device is a frozen dataclass of what it is on one day. Its class says besides
+
+- what people state of it (`attributes`): columns of households.csv, keys of household.toml, bounds and defaults;
+- what a day's forecast may tell of it (`told`);
+- its physics, as one convex block (`block`, which imports CVXPY only when it is called);
+- what its plan is called in tables and plots (`columns`, `bands`), and
+- what it does when the day turns out otherwise than it was planned (`uncertain`, `carried_out`).
+
+Units: kW, kvar, kWh. Series have shape (T,), one entry a time step.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridpact.errors import InputError
+
+if TYPE_CHECKING:
+    import cvxpy as cp  # takes a second, and who only reads a community needs none of it
+
+Array = NDArray[np.float64]
+
+Constraints: TypeAlias = "dict[str, list[cp.Constraint]]"
+"""Families of constraints by their names in words, for the case that one cannot hold."""
+
+Stated = Mapping[str, float]
+"""What is stated of a device, by the keys of its attributes; times are minutes since midnight."""
+
+Realised: TypeAlias = "Mapping[str, cp.Expression]"
+"""In place of series of a device, by their names: what they will turn out to be."""
+
+
+def flat(constraints: Constraints) -> list[cp.Constraint]:
+    """All constraints of all families."""
+    return [constraint for family in constraints.values() for constraint in family]
+
+
+class DeviceError(InputError):
+    """What is stated or told of a device cannot be. `key`: the attribute that is to blame."""
+
+    def __init__(self, key: str, complaint: str) -> None:
+        super().__init__(complaint)
+        self.key = key
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """Something that people state of a device. Of its first attribute nothing, or 0, means that it is not there."""
+
+    key: str  # in the device's table of household.toml
+    column: str  # in households.csv
+    meaning: str
+    example: float | str  # in a new household.toml
+    unit: str = ""
+    low: float = 0.0
+    high: float = math.inf
+    default: float | None = None  # None: it must be stated where the device is
+    is_clock: bool = False  # a time HH:MM, without bounds and default
+
+
+@dataclass(frozen=True)
+class Told:
+    """Something that a forecast may tell of a device for its day."""
+
+    key: str
+    meaning: str
+    is_series: bool = True  # else one number
+    in_community: bool = False  # whether a community file has it, too, as a table
+
+
+@dataclass(frozen=True)
+class Column:
+    """One series of a device's plan, as schedules and tables call it."""
+
+    name: str  # with its unit
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Band:
+    """What a device does to the community's power, as pictures show it: `plus` less `minus`, both columns."""
+
+    label: str
+    colour: str
+    plus: str
+    minus: str | None = None
+    is_source: bool = False  # else a use
+    hatch: str = ""
+
+
+@dataclass(frozen=True)
+class Opposed:
+    """Two powers of which only one can be above 0 at a step, which no convex block can say by itself; kW, (T,)."""
+
+    one: cp.Variable
+    other: cp.Variable
+    most_kw: float  # of each
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """A day for which devices are made of what is stated of them."""
+
+    steps: int
+    step_hours: float
+    series: Mapping[str, Array] = field(default_factory=dict)  # by the keys of `Told`
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A device's physics: what it feeds in, and the constraints between its variables. Expressions of shape (T,)."""
+
+    injection_kw: cp.Expression
+    constraints: Constraints
+    schedule: dict[str, cp.Expression]  # by the names of the device's columns
+    injection_kvar: cp.Expression | None = None  # None: nothing
+    opposed: tuple[Opposed, ...] = ()
+    elsewhere_kwh: cp.Expression | None = None  # what it needs and takes elsewhere, on the day itself only
+
+
+Self = TypeVar("Self", bound="Device")
+
+
+@dataclass(frozen=True)
+class Device(ABC):
+    """A device on one day."""
+
+    kind: ClassVar[str]
+    """Its table in household.toml, its key in household files, and its name in options."""
+
+    plural: ClassVar[str]
+    attributes: ClassVar[tuple[Attribute, ...]]
+    told: ClassVar[tuple[Told, ...]] = ()
+    columns: ClassVar[tuple[Column, ...]] = ()
+    bands: ClassVar[tuple[Band, ...]] = ()
+    uncertain: ClassVar[tuple[str, ...]] = ()
+    """Its series that turn out otherwise than was forecast."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls: type[Self], stated: Stated, day: Occasion) -> Self | None:
+        """The device on a day, None where there is none on it.
+
+        Raises:
+            DeviceError: it cannot be as it is stated.
+        """
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Of its own fields."""
+        return tuple(one.name for one in fields(cls))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is of any size."""
+        return True
+
+    @abstractmethod
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+        """Its physics.
+
+        Args:
+            realised: on the day itself: parameters in place of its `uncertain` series. What it then cannot get any
+                more, it takes elsewhere.
+        """
+
+    @property
+    def asset(self) -> str:
+        """What a list of a household's devices says of it; nothing where it is not worth a word."""
+        return ""
+
+    def available_kw(self, steps: int) -> Array:
+        """What it could give without anybody's doing, (T,)."""
+        return np.zeros(steps)
+
+    def finer(self: Self, parts: int, cut: Callable[[Array, int], Array]) -> Self:
+        """On a day whose every step is cut into parts.
+
+        Args:
+            cut: what makes a series of (parts T,) of one of (T,). What is true or false stays so in all parts.
+        """
+        series = {name: value for name, value in as_fields(self).items() if isinstance(value, np.ndarray)}
+        return replace(
+            self,
+            **{
+                name: np.repeat(value, parts) if value.dtype == bool else cut(value, parts)
+                for name, value in series.items()
+            },
+        )
+
+    @abstractmethod
+    def scaled(self: Self, factor: float) -> Self:
+        """A device of another size, used as much more or less."""
+
+    varied: ClassVar[bool] = False
+    """Whether shares of households can be given it (`typical`, `in_words`)."""
+
+    usual: ClassVar[bool] = False
+    """Whether that is done unasked, and with all the usual ones together."""
+
+    @classmethod
+    def typical(cls: type[Self], owned: Sequence[Self], steps: int, step_hours: float) -> Self | None:
+        """What a household gets that had none: the middle of those that are there, or what is usual; None where that
+        is not known."""
+        raise NotImplementedError
+
+    @property
+    def in_words(self) -> str:
+        """A typical one, with its article and its numbers."""
+        raise NotImplementedError
+
+
+def median(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))
+
+
+def steps_within(start: int, end: int, step_minutes: int) -> NDArray[np.bool_]:
+    """The steps of a day that lie whole between two times, (T,); over midnight where the end is not after the start.
+
+    Args:
+        start, end: minutes since midnight.
+    """
+    begins = np.arange(0, 24 * 60, step_minutes)
+    ends = begins + step_minutes
+    return (begins >= start) & (ends <= end) if start < end else (begins >= start) | (ends <= end)
+
+
+def numbered(name: str, number: int, between: str = "_") -> str:
+    """What the series of the first, second, ... device of a kind is called."""
+    return name if number == 1 else f"{name}{between}{number}"
+
+
+def summed(schedule: Mapping[str, Array], column: str, steps: int) -> Array:
+    """A column of all devices of a household that have it, (T,)."""
+    total, number = np.zeros(steps), 1
+    while (name := numbered(column, number)) in schedule:
+        total, number = total + schedule[name], number + 1
+    return total
+
+
+def as_fields(device: Device) -> dict[str, Any]:
+    """A device's own fields by name."""
+    return {name: getattr(device, name) for name in device.names()}
+
+
+def clock(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"

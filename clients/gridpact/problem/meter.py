@@ -1,0 +1,42 @@
+"""What stands behind a household's meter, as one block: its load and its devices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import cvxpy as cp
+
+from gridpact.community.model import Household
+from gridpact.devices.device import Constraints, numbered
+
+
+@dataclass(frozen=True)
+class BehindMeter:
+    """A household behind its meter: expressions of shape (T,) and the constraints that tie them."""
+
+    injection_kw: cp.Expression  # s = what its devices give less the load
+    injection_kvar: cp.Expression  # q = q_g - q_l
+    constraints: Constraints
+    schedule: dict[str, cp.Expression]  # what the household's energy manager is to do
+
+
+def behind_meter(household: Household, step_hours: float) -> BehindMeter:
+    """Net injection of a household, eqs. (3)-(9) without the grid connection: its load and the blocks of its devices.
+
+    Of several devices of one kind, families of constraints and columns of the schedule are numbered from the second on.
+    """
+    injection, reactive = -cp.Constant(household.load_kw), -cp.Constant(household.load_kvar)
+    constraints: Constraints = {}
+    schedule: dict[str, cp.Expression] = {}
+    numbers: Counter[str] = Counter()
+    for device in household.devices:
+        numbers[device.kind] += 1
+        block = device.block(household.steps, step_hours)
+        injection = injection + block.injection_kw
+        if block.injection_kvar is not None:
+            reactive = reactive + block.injection_kvar
+        constraints |= {numbered(name, numbers[device.kind], " "): of for name, of in block.constraints.items()}
+        schedule |= {numbered(name, numbers[device.kind]): of for name, of in block.schedule.items()}
+    schedule |= {"injection_kw": injection, "injection_kvar": reactive}
+    return BehindMeter(injection, reactive, constraints, schedule)
