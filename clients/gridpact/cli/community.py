@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gridpact.cli.options import Commands, check_folder, choice
+from gridpact.cli.options import Commands, check_folder, choice, names
 from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
+from gridpact.community.doubts import DOUBTS, check_prices, check_readings
 from gridpact.community.meters import Gaps, MeterData
 from gridpact.community.new import Assets, FeederRule, NewCommunity, check_free, days_between, write_community
 from gridpact.community.read import Community, read_community
 from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zone
-from gridpact.community.tables import minutes, text_of
-from gridpact.community.tariff import by_time_of_day, from_table
+from gridpact.community.tables import foreign_text, minutes
+from gridpact.community.tariff import Tariff, by_time_of_day, capped, from_table, price_table
+from gridpact.community.times import DateOrder
 from gridpact.errors import InputError
 
 FORMATS = ("auto", "readings", "ausgrid")
@@ -36,7 +39,8 @@ def _add_new(actions: Commands) -> None:
         help="a community folder from meter readings",
         description="Makes a community folder from meter readings. docs/own-data.md takes you through it.",
     )
-    new.add_argument("--from", dest="files", nargs="+", type=Path, required=True, metavar="CSV", help="the readings")
+    new.add_argument("--from", dest="files", nargs="+", type=Path, required=True, metavar="CSV",
+                     help="the readings, in one file or several")  # fmt: skip
     new.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to make")
     new.add_argument(
         "--format", default="auto", metavar="|".join(FORMATS),
@@ -46,7 +50,23 @@ def _add_new(actions: Commands) -> None:
     reading = new.add_argument_group("how to read")
     reading.add_argument("--pv", type=Path, metavar="CSV", help="PV output, a column for each household that has any")
     reading.add_argument(
-        "--unit", default="kwh", metavar="|".join(UNITS), help="of columns named after households; default kwh a step"
+        "--unit", metavar="|".join(UNITS), help="of columns that do not name theirs; default kwh of each step"
+    )
+    reading.add_argument(
+        "--counter", action="store_true", help="the values are states of counters: take their differences"
+    )
+    reading.add_argument(
+        "--household", metavar="NAME", help="whose readings a file of one household holds; default its name"
+    )
+    for what, of in (("time", "the times"), ("date", "the days, where times have a column of their own"),
+                     ("value", "the readings, where each has a row")):  # fmt: skip
+        reading.add_argument(f"--{what}-column", metavar="NAME", help=f"which column has {of}; default by the header")
+    reading.add_argument("--ignore", metavar="NAMES", help="columns to leave out, with commas between")
+    reading.add_argument(
+        "--dates", metavar="day-first|month-first", help="what 03/04/2024 means; default as the whole file shows"
+    )
+    reading.add_argument(
+        "--decimal", metavar="point|comma", help="the decimal mark; default as each whole column shows"
     )
     reading.add_argument(
         "--times",
@@ -63,6 +83,9 @@ def _add_new(actions: Commands) -> None:
         "--gaps", default="refuse", metavar="refuse|skip|fill",
         help="where readings are missing: complain (default), leave the day out, or fill up to two hours with a line",
     )  # fmt: skip
+    reading.add_argument(
+        "--accept", metavar="|".join(DOUBTS), help="what looks doubtful and is so, with commas between"
+    )
     chosen = new.add_argument_group("what to take")
     chosen.add_argument("--only", metavar="NAMES", help="households, with commas between; default all")
     chosen.add_argument("--most", type=int, metavar="N", help="the first N households")
@@ -78,10 +101,16 @@ def _add_new(actions: Commands) -> None:
     of_prices.add_argument(
         "--price", metavar="TARIFF", help="import price per kWh: 0.30, or by time of day: 0.22,15:00-20:00=0.40"
     )
-    of_prices.add_argument("--prices", type=Path, metavar="CSV", help="a table with the columns time and import_price")
+    of_prices.add_argument(
+        "--prices", type=Path, metavar="CSV", help="a table with the columns time, import_price, perhaps feed_in_price"
+    )
+    prices.add_argument(
+        "--feed-in", metavar="TARIFF|CSV", help="price of feed-in per kWh: 0.08, by time of day, or a table with a "
+        "column feed_in_price",
+    )  # fmt: skip
     prices.add_argument("--currency", default="EUR", metavar="NAME", help="default EUR")
     prices.add_argument(
-        "--feed-in-share", type=float, default=0.5, metavar="X", help="of the import price; default 0.5"
+        "--feed-in-share", type=float, metavar="X", help="feed-in as a share of the import price; default 0.5"
     )
     prices.add_argument(
         "--trading-coefficient", type=float, default=0.10, metavar="X", help="chi, per kWh; default 0.10"
@@ -116,32 +145,25 @@ def _new(arguments: argparse.Namespace) -> int:
         raise InputError(f"there is no day that all {len(data.meters)} households have: {spans}; choose with --only")
     days = days_between(data.days, arguments.days)
     data = data.resampled(arguments.step or data.step_minutes)
-    if arguments.price is not None:
-        tariff = by_time_of_day(arguments.price, days, data.step_minutes)
-        words = f"{arguments.price} {arguments.currency}/kWh"
-    else:
-        tariff = from_table(arguments.prices, data.step_minutes, _zone(arguments))
-        words = f"{arguments.prices.name}, {arguments.currency}/kWh"
-        without = [day for day in days if day not in tariff]
-        days = [day for day in days if day in tariff]
-        if not days:
-            raise InputError(f"{arguments.prices.name} has no whole day of prices for {without[0]} to {without[-1]}")
-        if without:
-            print(f"Left out, since {arguments.prices.name} has no prices: {', '.join(without)}.")
+    check_readings(data, _accepted(arguments))
+    tariffs = _tariffs(arguments, days, data.step_minutes)
+    assets = _assets(arguments, data)
     new = NewCommunity(
         name=arguments.name or arguments.out.resolve().name,
         currency=arguments.currency,
         source=arguments.source or ", ".join(path.name for path in arguments.files),
         licence=arguments.licence,
-        tariff_in_words=words,
-        feed_in_share=arguments.feed_in_share,
+        tariff_in_words=tariffs.words,
+        feed_in_share=0.5 if arguments.feed_in_share is None else arguments.feed_in_share,
         trading_coefficient=arguments.trading_coefficient,
-        assets=_assets(arguments, data),
+        assets=assets,
         feeder=_feeder(arguments),
     )
-    community = write_community(data, days, tariff, new, arguments.out)
-    for remark in data.remarks:
+    community = write_community(data, tariffs.days, tariffs.imported, new, arguments.out, tariffs.feed_in)
+    for remark in (*data.read, *data.remarks, *tariffs.remarks):
         print(remark)
+    if arguments.batteries == "pv" and not assets.batteries:
+        print("No household has PV output, so --batteries pv gives nobody a battery.")
     _tell(community)
     print(f"\nWritten to {arguments.out}. What is not measured is in households.csv and feeder.csv: look at them.")
     print(f"Then: gridpact run --case {arguments.out}")
@@ -153,18 +175,113 @@ def _read(arguments: argparse.Namespace) -> MeterData:
     only = [name.strip() for name in arguments.only.split(",")] if arguments.only else []
     form = choice("format", arguments.format, {name: name for name in FORMATS})
     if form == "auto":
-        top = text_of(arguments.files[0]).splitlines()[:2]
+        top = foreign_text(arguments.files[0])[0].split("\n", 2)[:2]
         ausgrid = any(is_ausgrid([name.strip('" ') for name in line.split(",")]) for line in top)
         form = "ausgrid" if ausgrid else "readings"
     if form == "ausgrid":
-        if arguments.pv is not None:
-            raise InputError("--pv is for plain readings; Ausgrid's files have the PV output in them")
+        for option in (
+            "pv",
+            "unit",
+            "household",
+            "time_column",
+            "date_column",
+            "value_column",
+            "ignore",
+            "dates",
+            "decimal",
+        ):
+            if getattr(arguments, option) is not None:
+                name = option.replace("_", "-")
+                raise InputError(f"--{name} is for plain readings; Ausgrid's files say all of it themselves")
         return read_ausgrid(arguments.files, gaps, only)
-    if len(arguments.files) > 1:
-        raise InputError("give one file of readings with --from; more than one are read in the Ausgrid format only")
-    ends = choice("meaning of times", arguments.times, {"start": False, "end": True})
-    how = HowToRead(arguments.unit.lower(), ends, _zone(arguments), gaps)
-    return read_readings(arguments.files[0], how, arguments.pv, only)
+    how = HowToRead(
+        unit=arguments.unit.lower() if arguments.unit else None,
+        times_are_ends=choice("meaning of times", arguments.times, {"start": False, "end": True}),
+        zone=_zone(arguments),
+        gaps=gaps,
+        are_counters=arguments.counter,
+        dates=_dates(arguments),
+        decimal=_decimal(arguments),
+        step_minutes=arguments.step,
+        time_column=arguments.time_column,
+        date_column=arguments.date_column,
+        value_column=arguments.value_column,
+        household=arguments.household,
+        ignored=tuple(names("--ignore", arguments.ignore)) if arguments.ignore is not None else (),
+        accepted=_accepted(arguments),
+    )
+    return read_readings(arguments.files, how, arguments.pv, only)
+
+
+def _dates(arguments: argparse.Namespace) -> DateOrder | None:
+    return choice("order of dates", arguments.dates, {o.value: o for o in DateOrder}) if arguments.dates else None
+
+
+def _decimal(arguments: argparse.Namespace) -> str | None:
+    known = {"point": ".", "comma": ","}
+    return choice("decimal mark", arguments.decimal, known) if arguments.decimal else None
+
+
+def _accepted(arguments: argparse.Namespace) -> frozenset[str]:
+    given = names("--accept", arguments.accept) if arguments.accept is not None else []
+    return frozenset(choice("doubt", name, {doubt: doubt for doubt in DOUBTS}) for name in given)
+
+
+@dataclass(frozen=True)
+class _Tariffs:
+    """The prices of all days that have them."""
+
+    days: list[str]
+    imported: Tariff
+    feed_in: Tariff | None  # None: a share of the import price
+    words: str
+    remarks: list[str]
+
+
+def _tariffs(arguments: argparse.Namespace, days: list[str], step_minutes: int) -> _Tariffs:
+    zone, dates, decimal, said = _zone(arguments), _dates(arguments), _decimal(arguments), []
+
+    def table(path: Path, column: str) -> Tariff:
+        return from_table(path, step_minutes, zone, column, dates, decimal)
+
+    given = arguments.feed_in
+    feed_in: Tariff | None = None
+    if arguments.price is not None:
+        imported = by_time_of_day(arguments.price, days, step_minutes)
+        words = f"{arguments.price} {arguments.currency}/kWh"
+    else:
+        imported = table(arguments.prices, "import_price")
+        words = f"{arguments.prices.name}, {arguments.currency}/kWh"
+        if "feed_in_price" in price_table(arguments.prices, decimal).header:
+            if given is not None:
+                raise InputError(
+                    f"{arguments.prices.name} has a column feed_in_price; leave out --feed-in, or the column"
+                )
+            feed_in, given = table(arguments.prices, "feed_in_price"), arguments.prices.name
+    if given is not None and feed_in is None:
+        is_file = Path(given).is_file()
+        feed_in = table(Path(given), "feed_in_price") if is_file else by_time_of_day(given, days, step_minutes)
+    if feed_in is not None:
+        if arguments.feed_in_share is not None:
+            raise InputError("the price of feed-in is given as a price and as --feed-in-share; leave out one of them")
+        words += f"; feed-in {given} {arguments.currency}/kWh"
+    for tariff in (imported, *([feed_in] if feed_in else [])):
+        source = arguments.prices.name if arguments.prices and tariff is imported else given or arguments.price
+        if without := [day for day in days if day not in tariff]:
+            days = [day for day in days if day in tariff]
+            if not days:
+                raise InputError(f"{source} has no whole day of prices for {without[0]} to {without[-1]}")
+            said.append(f"Left out, since {source} has no prices: {', '.join(without)}.")
+        name = "import" if tariff is imported else "feed-in"
+        sizes = check_prices(f"the {name} price of {source}", tariff, days, _accepted(arguments))
+        said.append(f"The {name} price was taken as {arguments.currency} per kWh: {sizes}.")
+    if feed_in is not None:
+        feed_in, lowered = capped(feed_in, imported, days)
+        if lowered:
+            said.append(
+                f"Feed-in would pay more than import costs at {lowered} steps; there it is worth as much as import."
+            )
+    return _Tariffs(days, imported, feed_in, words, said)
 
 
 def _zone(arguments: argparse.Namespace) -> ZoneInfo | None:
@@ -172,12 +289,12 @@ def _zone(arguments: argparse.Namespace) -> ZoneInfo | None:
 
 
 def _assets(arguments: argparse.Namespace, data: MeterData) -> Assets:
-    names = [meter.name for meter in data.meters]
+    homes = [meter.name for meter in data.meters]
 
     def chosen(given: str | None) -> tuple[str, ...]:
         if given == "pv":
             return tuple(meter.name for meter in data.meters if meter.pv_kwp)
-        return tuple(names) if given == "all" else tuple(name.strip() for name in (given or "").split(",") if name)
+        return tuple(homes) if given == "all" else tuple(name.strip() for name in (given or "").split(",") if name)
 
     battery_kwh, battery_kw = _pair("--battery-size", arguments.battery_size)
     car_kwh, car_kw = _pair("--car-size", arguments.car_size)

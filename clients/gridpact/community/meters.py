@@ -20,8 +20,17 @@ from gridpact.community.model import Array
 from gridpact.errors import InputError
 
 DAY_MINUTES = 24 * 60
+MOST_STEPS = 192
+"""Of a day, in a round."""
+
 MOST_FILLED_MINUTES = 120
 """The longest gap that `Gaps.FILL` closes."""
+
+NOISE_KW = 0.1
+"""So far below zero a meter's own noise may be: inverters read a little below zero at night."""
+
+MOST_FALLS = 0.05
+"""Of the steps between a counter's states so many may fall: meters are changed, and some begin anew every day."""
 
 MOST_KW = 100.0
 """A household that takes more has its readings in another unit than its owner thinks."""
@@ -58,6 +67,7 @@ class MeterData:
     step_minutes: int
     meters: tuple[Meter, ...]
     remarks: tuple[str, ...] = ()  # what was assumed, filled and left out, a sentence each
+    read: tuple[str, ...] = ()  # what each file was taken for, and how small and large its values are
 
     @property
     def days(self) -> tuple[str, ...]:
@@ -76,23 +86,18 @@ class MeterData:
         Raises:
             InputError: neither length is a multiple of the other, or the day is none of the new one.
         """
-        if step_minutes == self.step_minutes:
+        if step_minutes == self.step_minutes and DAY_MINUTES // step_minutes <= MOST_STEPS:
             return self
         if step_minutes < 1 or DAY_MINUTES % step_minutes:
             raise InputError(f"steps of {step_minutes} minutes do not divide a day; choose 15, 30 or 60")
-        longer, shorter = max(step_minutes, self.step_minutes), min(step_minutes, self.step_minutes)
-        if longer % shorter:
+        if DAY_MINUTES // step_minutes > MOST_STEPS:
             raise InputError(
-                f"readings of {self.step_minutes} minutes cannot become steps of {step_minutes}: one must be a "
-                "multiple of the other"
+                f"steps of {step_minutes} minutes are too short: a day has at most {MOST_STEPS} steps in a round; take "
+                "longer ones with --step 15, 30 or 60"
             )
-        parts = longer // shorter
 
-        def resample(power: Array) -> Array:
-            if step_minutes < self.step_minutes:
-                return finer(power, parts)
-            means: Array = power.reshape(-1, parts).mean(axis=1)
-            return means
+        def brought(power: Array) -> Array:
+            return resample(power, self.step_minutes, step_minutes)
 
         how = "means of the readings in them" if step_minutes > self.step_minutes else "cut out of longer readings"
         return replace(
@@ -101,8 +106,8 @@ class MeterData:
             meters=tuple(
                 replace(
                     meter,
-                    load_kw={day: resample(power) for day, power in meter.load_kw.items()},
-                    pv_kw={day: resample(power) for day, power in meter.pv_kw.items()},
+                    load_kw={day: brought(power) for day, power in meter.load_kw.items()},
+                    pv_kw={day: brought(power) for day, power in meter.pv_kw.items()},
                 )
                 for meter in self.meters
             ),
@@ -118,47 +123,90 @@ class MeterData:
         by_name = {meter.name: meter for meter in self.meters}
         for name in names:
             if name not in by_name:
-                known = list(by_name)
-                raise InputError(
-                    f"there are no readings of a household '{name}'; there are {', '.join(known[:12])}"
-                    + (f" and {len(known) - 12} more" if len(known) > 12 else "")
-                )
+                raise no_such_household(name, list(by_name))
         return replace(self, meters=tuple(by_name[name] for name in names))
 
 
+def no_such_household(name: str, known: Sequence[str]) -> InputError:
+    """What is wrong where a household is named that has no readings."""
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    return InputError(f"there are no readings of a household '{name}'; there are {', '.join(known[:12])}{more}")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How readings become kW."""
+
+    per_unit: float = 1.0  # kWh or kW of a unit
+    is_energy: bool = False
+
+    def kw(self, step_minutes: int) -> float:
+        """kW of a unit, in steps of a length."""
+        return self.per_unit * 60 / step_minutes if self.is_energy else self.per_unit
+
+
+def resample(power: Array, own_minutes: int, step_minutes: int) -> Array:
+    """Mean powers of a day in steps of another length, see `MeterData.resampled`.
+
+    Raises:
+        InputError: neither length is a multiple of the other.
+    """
+    longer, shorter = max(step_minutes, own_minutes), min(step_minutes, own_minutes)
+    if longer % shorter:
+        raise InputError(
+            f"readings of {own_minutes} minutes cannot become steps of {step_minutes}: one must be a multiple of the "
+            "other"
+        )
+    if step_minutes < own_minutes:
+        return finer(power, longer // shorter)
+    means: Array = power.reshape(-1, longer // shorter).mean(axis=1)
+    return means
+
+
 class Readings:
-    """Readings of one household as they come from a file, row by row, in any order.
+    """Readings of one household as they come from files, row by row, in any order.
 
     Args:
         file, household: named in complaints.
         columns: how many quantities are read at a time.
+        column: what the quantity is called in the file, for complaints about a cell.
+        complaint: what is wrong where one is negative.
     """
 
-    def __init__(self, file: str, household: str, columns: int) -> None:
+    def __init__(self, file: str, household: str, columns: int, column: str = "", complaint: str = "") -> None:
         self.file = file
         self.household = household
         self.columns = columns
+        self._column, self._complaint = column, complaint
         self._minutes: list[int] = []
         self._rows: list[int] = []
+        self._files: list[str] = []
         self._values: list[Sequence[float]] = []
 
     def __len__(self) -> int:
         return len(self._minutes)
 
-    def add(self, start: datetime, row: int, values: Sequence[float]) -> None:
+    def add(self, start: datetime, row: int, values: Sequence[float], file: str | None = None) -> None:
         """One reading.
 
         Args:
             start: of its step, in local time.
             row: in the file, for complaints.
             values: (columns,).
+            file: in which it is, if not in that of the others.
         """
         self._minutes.append((start.toordinal() - EPOCH) * DAY_MINUTES + start.hour * 60 + start.minute)
         self._rows.append(row)
+        self._files.append(file or self.file)
         self._values.append(values)
 
     def by_day(
-        self, gaps: Gaps, zone: ZoneInfo | None, step_minutes: int | None = None
+        self,
+        gaps: Gaps,
+        zone: ZoneInfo | None,
+        step_minutes: int | None = None,
+        scale: Scale | None = None,
+        are_counters: bool = False,
     ) -> tuple[int, dict[str, Array], list[str]]:
         """The readings as whole days.
 
@@ -166,41 +214,48 @@ class Readings:
             gaps: what to do where readings are missing within a household's first and last.
             zone: whose changes of the clock are looked for; the days on which there is one are left out.
             step_minutes: what it must be; None: the smallest difference between two readings.
+            scale: makes kW of them, and takes what is little below zero for zero; None: they stay as they are.
+            are_counters: they are states of counters, so what was counted is their differences.
 
         Returns:
             Minutes of a step; day -> (columns, T); what was left out or filled, a sentence each.
 
         Raises:
-            InputError: two readings at one time, one between the steps, or a gap that is not allowed; names the row.
+            InputError: two readings at one time that differ, one between the steps, steps that change, a gap that is
+                not allowed, a counter that falls often, or less than nothing; names the row.
         """
         where = f"{self.file}, household '{self.household}'"
         if len(self._minutes) < 2:
             raise InputError(f"{where}: has {len(self)} readings; a day of them is the least")
         order = np.argsort(self._minutes, kind="stable")
         minutes = np.array(self._minutes, dtype=np.int64)[order]
-        rows, values = np.array(self._rows)[order], np.array(self._values, dtype=float)[order]
+        rows, values = order.astype(np.int64), np.array(self._values, dtype=float)[order]
         remarks: list[str] = []
 
         changed = frozenset(int(day) for day in np.unique(minutes // DAY_MINUTES) if clock_changes(_date(day), zone))
         if changed:
-            keep = ~np.isin(minutes // DAY_MINUTES, list(changed))
+            # a counter's state at the midnight when such a day begins ends the day before
+            keep = ~np.isin(minutes // DAY_MINUTES, list(changed)) | (are_counters & (minutes % DAY_MINUTES == 0))
             minutes, rows, values = minutes[keep], rows[keep], values[keep]
             remarks += [f"Left out, since the clock changed: {_day(day)}." for day in sorted(changed)]
             if len(minutes) < 2:
                 raise InputError(f"{where}: has no day but that on which the clock changed")
-        self._no_duplicates(minutes, rows, zone)
-        step = step_minutes or int(np.diff(minutes).min())
-        if DAY_MINUTES % step or DAY_MINUTES // step > 192:
+        minutes, rows, values, said = self._once(minutes, rows, values, zone)
+        remarks += said
+        step = step_minutes or int(np.diff(minutes).min(initial=DAY_MINUTES))
+        if DAY_MINUTES % step:
             raise InputError(
-                f"{where}: the smallest step between two readings is {step} minutes; readings must be 8 minutes or "
-                "more apart, and their step must divide a day"
+                f"{where}: the smallest step between two readings is {step} minutes; readings must be at a regular "
+                "distance that divides a day"
             )
-        if (off := np.flatnonzero(minutes % step)).size:
-            k = off[0]
-            raise InputError(
-                f"{self.file}, row {rows[k]}: '{self.household}' has a reading at {_moment(minutes[k])}, which is not "
-                f"on the grid of {step} minutes from midnight"
-            )
+        self._on_one_grid(minutes, rows, step)
+        if are_counters:
+            minutes, rows, values, said = self._differences(minutes, rows, values, step, gaps)
+            keep = ~np.isin(minutes // DAY_MINUTES, list(changed))
+            minutes, rows, values, remarks = minutes[keep], rows[keep], values[keep], remarks + said
+        if scale is not None:
+            values = values * scale.kw(step)
+            remarks += self._without_negatives(rows, values)
 
         minutes, values, filled = self._without_gaps(minutes, rows, values, step, changed, gaps)
         if filled:
@@ -222,26 +277,117 @@ class Readings:
             raise InputError(f"{where}: has no day with all its {whole} readings of {step} minutes")
         return step, result, remarks
 
-    def _no_duplicates(self, minutes: NDArray[np.int64], rows: NDArray[np.int64], zone: ZoneInfo | None) -> None:
-        twice = np.flatnonzero(np.diff(minutes) == 0)
-        if twice.size:
-            k = twice[0]
-            hint = "" if zone else "; if the clock was put back then, give the time zone, so that the day is left out"
+    def _place(self, entry: int) -> str:
+        return f"{self._files[entry]}, row {self._rows[entry]}"
+
+    def _once(
+        self, minutes: NDArray[np.int64], entries: NDArray[np.int64], values: Array, zone: ZoneInfo | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, list[str]]:
+        """Each time once: equal readings are taken once, others are complained about."""
+        again = np.concatenate([[False], np.diff(minutes) == 0])
+        if not again.any():
+            return minutes, entries, values, []
+        for k in np.flatnonzero(again):
+            if (values[k] != values[k - 1]).any():
+                first, second = self._rows[entries[k - 1]], entries[k]
+                hint = "; if the clock was put back then, give the time zone, so that the day is left out"
+                raise InputError(
+                    f"{self._place(second)}: '{self.household}' has a second reading at {_moment(minutes[k])}, the "
+                    f"first is in row {first}{'' if zone else hint}"
+                )
+        said = f"Equal readings at one time, taken once: {again.sum()} of '{self.household}'."
+        return minutes[~again], entries[~again], values[~again], [said]
+
+    def _on_one_grid(self, minutes: NDArray[np.int64], entries: NDArray[np.int64], step: int) -> None:
+        """
+        Raises:
+            InputError: a reading is between the steps, or some are regularly further apart than others.
+        """
+        if (off := np.flatnonzero(minutes % step)).size:
+            k = off[0]
             raise InputError(
-                f"{self.file}, row {rows[k + 1]}: '{self.household}' has a second reading at {_moment(minutes[k])}, "
-                f"the first is in row {rows[k]}{hint}"
+                f"{self._place(entries[k])}: '{self.household}' has a reading at {_moment(minutes[k])}, which is not "
+                f"on the grid of {step} minutes from midnight"
             )
+        apart = np.diff(minutes)
+        runs = [apart[k : len(apart) - 3 + k] for k in range(4)]
+        alike = (runs[0] > step) & (runs[0] == runs[1]) & (runs[0] == runs[2]) & (runs[0] == runs[3])
+        if alike.any():
+            k = int(np.flatnonzero(alike)[0])
+            raise InputError(
+                f"{self._place(entries[k])}: from here '{self.household}' has readings {apart[k]} minutes apart, "
+                f"elsewhere {step}; bring them to one step, or give the parts as files of their own"
+            )
+
+    def _differences(
+        self, minutes: NDArray[np.int64], entries: NDArray[np.int64], values: Array, step: int, gaps: Gaps
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, list[str]]:
+        """What counters counted from each time to the next.
+
+        Where one falls, the meter was changed or reset, and what it counted then is not known: a gap. Over a missing
+        state what was counted is known, and is spread evenly where gaps are to be filled.
+        """
+        steps, counted = np.diff(minutes) // step, np.diff(values, axis=0)
+        fell: NDArray[np.bool_] = np.any(counted < 0, axis=1)
+        if fell.sum() > max(1, len(fell) * MOST_FALLS):
+            k = int(np.flatnonzero(fell)[0])
+            raise InputError(
+                f"{self._place(int(entries[k + 1]))}: '{self.household}' falls here and {fell.sum() - 1} more times, so"
+                " it is no counter; leave out --counter"
+            )
+        spread = (steps == 1) | ((gaps is Gaps.FILL) & ((steps - 1) * step <= MOST_FILLED_MINUTES))
+        keep = ~fell & spread
+        starts = np.repeat(minutes[:-1][keep], steps[keep])
+        within = np.concatenate([np.arange(n) for n in steps[keep]]) if keep.any() else np.zeros(0, dtype=np.int64)
+        remarks = []
+        if fell.any():
+            first = _moment(minutes[int(np.flatnonzero(fell)[0])])
+            remarks.append(
+                f"Counters fell, so the meter was changed or reset, and these steps have no reading: {fell.sum()} of "
+                f"'{self.household}' (first {first})."
+            )
+        if extra := int((steps[keep] - 1).sum()):
+            remarks.append(f"States of counters that are missing, spread evenly: {extra} of '{self.household}'.")
+        return (
+            starts + within * step,
+            np.repeat(entries[:-1][keep], steps[keep]),
+            np.repeat(counted[keep] / steps[keep][:, None], steps[keep], axis=0),
+            remarks,
+        )
+
+    def _without_negatives(self, entries: NDArray[np.int64], power_kw: Array) -> list[str]:
+        """Takes what is little below zero for zero, in place: a meter's own noise.
+
+        Raises:
+            InputError: there is more below zero than that.
+        """
+        if (far := np.argwhere(power_kw < -NOISE_KW)).size:
+            entry = int(entries[far[0][0]])
+            value = self._values[entry][int(far[0][1])]
+            turned = (power_kw <= 0).all() and len(power_kw) > 1
+            hint = "; all are below zero, so turn their signs if they count the other way" if turned else ""
+            raise InputError(
+                f"{self._place(entry)}, column '{self._column}': {value:g} {self._complaint or 'is negative'}{hint}"
+            )
+        little = (power_kw < 0).any(axis=1)
+        lowest = float(power_kw.min(initial=0.0))
+        np.maximum(power_kw, 0.0, out=power_kw)
+        if not little.any():
+            return []
+        return [f"Below zero by {-lowest:.2g} kW at most, taken as 0: {little.sum()} readings of '{self.household}'."]
 
     def _without_gaps(
         self,
         minutes: NDArray[np.int64],
-        rows: NDArray[np.int64],
+        entries: NDArray[np.int64],
         values: Array,
         step: int,
         changed: frozenset[int],
         gaps: Gaps,
     ) -> tuple[NDArray[np.int64], Array, int]:
         """Times and values without missing steps, if that is what is asked for, and how many were filled."""
+        if not len(minutes):
+            return minutes, values, 0
         expected = np.arange(minutes[0], minutes[-1] + 1, step)
         missing = np.setdiff1d(expected[~np.isin(expected // DAY_MINUTES, list(changed))], minutes)
         if not missing.size or gaps is Gaps.SKIP:
@@ -249,7 +395,7 @@ class Readings:
         for run in np.split(missing, np.flatnonzero(np.diff(missing) != step) + 1):
             if gaps is Gaps.FILL and len(run) * step <= MOST_FILLED_MINUTES:
                 continue
-            before = rows[np.searchsorted(minutes, run[0]) - 1]
+            before = int(entries[np.searchsorted(minutes, run[0]) - 1])
             hint = (
                 f"gaps of more than {MOST_FILLED_MINUTES} minutes are not filled"
                 if gaps is Gaps.FILL
@@ -258,8 +404,7 @@ class Readings:
             )
             upto = "" if len(run) == 1 else f" to {_moment(run[-1])}"
             raise InputError(
-                f"{self.file}, row {before}: after it '{self.household}' has no reading at {_moment(run[0])}{upto}; "
-                f"{hint}"
+                f"{self._place(before)}: after it '{self.household}' has no reading at {_moment(run[0])}{upto}; {hint}"
             )
         lines = np.array([np.interp(missing, minutes, column) for column in values.T]).T
         minutes, values = np.concatenate([minutes, missing]), np.concatenate([values, lines])
@@ -284,9 +429,14 @@ def check_power(file: str, household: str, power_kw: dict[str, Array]) -> None:
     """
     for day, power in power_kw.items():
         if float(power.max()) > MOST_KW:
+            what = (
+                "they rise as the states of a counter do (--counter takes their differences)"
+                if (np.diff(power) >= 0).all() and power[0] < power[-1]
+                else "are the readings in another unit (Wh, W)?"
+            )
             raise InputError(
-                f"{file}: '{household}' has {power.max():,.0f} kW on {day}, more than {MOST_KW:g} kW; are the readings "
-                "in another unit (Wh, W)?"
+                f"{file}: '{household}' has {power.max():,.0f} kW on {day}, more than {MOST_KW:g} kW; {what} "
+                "(--accept size if it is so)"
             )
 
 

@@ -131,10 +131,13 @@ class Prices:
 
     import_price: Array  # kappa
     feed_in_share: float = 0.5
+    own_feed_in_price: Array | None = None  # where it is no share of the import price; nowhere above that
 
     @property
     def feed_in_price(self) -> Array:
-        """f = min(kappa, share * kappa): never above the import price, also where that is negative."""
+        """f, given or min(kappa, share * kappa): never above the import price, also where that is negative."""
+        if self.own_feed_in_price is not None:
+            return np.minimum(self.import_price, self.own_feed_in_price)
         return np.minimum(self.import_price, self.feed_in_share * self.import_price)
 
     @property

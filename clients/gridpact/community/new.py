@@ -95,11 +95,19 @@ def days_between(days: Sequence[str], wanted: str) -> list[str]:
     return chosen
 
 
-def write_community(data: MeterData, days: Sequence[str], tariff: Tariff, of: NewCommunity, folder: Path) -> Community:
+def write_community(
+    data: MeterData,
+    days: Sequence[str],
+    tariff: Tariff,
+    of: NewCommunity,
+    folder: Path,
+    feed_in: Tariff | None = None,
+) -> Community:
     """Writes a community folder, reads it back with all checks, and returns what was read.
 
     Args:
         days: of `data` and `tariff`, to be written.
+        feed_in: its price; None: the share of the import price that `of` says.
 
     Raises:
         InputError: there are too many households, one that gets a device is not there, or the folder is taken.
@@ -117,10 +125,15 @@ def write_community(data: MeterData, days: Sequence[str], tariff: Tariff, of: Ne
             )
     check_free(folder)
     tables = {
-        "community.toml": _toml(data, days, of),
+        "community.toml": _toml(data, days, of, feed_in is not None),
         "households.csv": _households(data.meters, of.assets),
         "feeder.csv": _feeder(len(names), of.feeder),
-        "prices.csv": _series(data.step_minutes, days, ["import_price"], lambda day, _: tariff[day]),
+        "prices.csv": _series(
+            data.step_minutes,
+            days,
+            ["import_price", *(["feed_in_price"] if feed_in else [])],
+            lambda day, column: feed_in[day] if feed_in and column else tariff[day],
+        ),
         "load_kw.csv": _series(data.step_minutes, days, names, lambda day, column: data.meters[column].load_kw[day]),
     }
     producers = [meter for meter in data.meters if meter.pv_kwp > 0]
@@ -230,13 +243,13 @@ def _csv(table: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def _toml(data: MeterData, days: Sequence[str], of: NewCommunity) -> str:
+def _toml(data: MeterData, days: Sequence[str], of: NewCommunity, own_feed_in: bool) -> str:
     settings: dict[str, str | float | int] = {
         "name": of.name,
         "title": f"{len(data.meters)} households from meter readings, {days[0]} to {days[-1]}",
         "currency": of.currency,
         "step_minutes": data.step_minutes,
-        "feed_in_share": of.feed_in_share,
+        **({"feed_in_share": of.feed_in_share} if not own_feed_in else {}),
         "trading_coefficient": of.trading_coefficient,
         "source": of.source,
         "licence": of.licence,

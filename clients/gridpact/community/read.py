@@ -106,7 +106,11 @@ class Community:
             start_times=self.prices.times[day],
             households=tuple(self._household(row, day) for row in self.rows),
             feeder=self.feeder,
-            prices=Prices(self.prices.values[day]["import_price"], self.feed_in_share),
+            prices=Prices(
+                self.prices.values[day]["import_price"],
+                self.feed_in_share,
+                self.prices.values[day].get("feed_in_price"),
+            ),
             trading_coefficient=self.trading_coefficient,
             preferences=self.preferences,
         )
@@ -200,7 +204,7 @@ def _read(path: Path) -> Community:
             path.parent / files["feeder"],
             {row.integer("node", 1, 127): row.text("household") for row in households},
         ),
-        prices=profile(path.parent / files["prices"], ("import_price",), step_minutes, low=-math.inf),
+        prices=_prices(path, path.parent / files["prices"], step_minutes, "feed_in_share" in table),
         load=profile(path.parent / files["load"], names, step_minutes, low=0.0),
         pv=profile(path.parent / files["pv"], producers, step_minutes, low=0.0) if producers else None,
     )
@@ -211,6 +215,25 @@ def _read(path: Path) -> Community:
             f"{next(iter(community.load.times))} in {community.load.file}"
         )
     return community
+
+
+def _prices(community: Path, path: Path, step_minutes: int, has_share: bool) -> Profile:
+    """
+    Raises:
+        InputError: besides what `profile` raises, feed-in pays more than import costs, or is given twice.
+    """
+    prices = profile(path, ("import_price",), step_minutes, -math.inf, ("feed_in_price",))
+    for day, of_day in prices.values.items():
+        if "feed_in_price" in of_day:
+            if has_share:
+                raise InputError(f"{path.name} has feed_in_price, {community.name} feed_in_share; remove one of them")
+            above = np.flatnonzero(of_day["feed_in_price"] > of_day["import_price"])
+            if above.size:
+                raise InputError(
+                    f"{path.name}, day {day}, {prices.times[day][above[0]]}: feed_in_price is above import_price, so "
+                    "that buying only to feed in would earn without end; give at most the import price"
+                )
+    return prices
 
 
 def _settings(path: Path, table: dict[str, Any]) -> dict[str, Any]:

@@ -1,20 +1,29 @@
-"""Reading CSV tables so that every complaint names file, row and column."""
+"""Reading CSV tables so that every complaint names file, row and column.
+
+One reader for all tables: those of a community, which gridpact documents, and those that people have. It finds out the
+separator (comma, semicolon, tab), the header and the decimal mark; what it cannot tell, it asks.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from gridpact.community.model import Array
+from gridpact.community.numerals import Marks, is_gap
 from gridpact.errors import InputError
 
 DAY_AND_CLOCK = re.compile(r"(?P<day>.*\S)(\s+|T)(?P<clock>\d{1,2}:\d{2})$")
+SEPARATORS = (",", ";", "\t", "|")
+MOST_ROWS_ABOVE = 40
+"""So many rows of a foreign file are looked at for its header."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,7 @@ class Row:
     file: str
     number: int  # as an editor counts, the header is 1
     cells: dict[str, str]
+    marks: Marks = field(default_factory=Marks, repr=False, compare=False)
 
     def error(self, column: str, complaint: str) -> InputError:
         return InputError(f"{self.file}, row {self.number}, column '{column}': {complaint}")
@@ -34,6 +44,10 @@ class Row:
             raise self.error(column, "is empty; give a value")
         return value
 
+    def is_gap(self, column: str) -> bool:
+        """Whether the cell is empty, or has a word for a reading that is missing."""
+        return is_gap(self.cells.get(column, ""))
+
     def number_in(
         self, column: str, low: float = -math.inf, high: float = math.inf, default: float | None = None
     ) -> float:
@@ -43,10 +57,7 @@ class Row:
             if default is None:
                 raise self.error(column, "is empty; give a number")
             return default
-        try:
-            value = float(cell)
-        except ValueError:
-            raise self.error(column, f"'{cell}' is not a number") from None
+        value = self.marks.number(self, column, cell)
         if not math.isfinite(value):
             raise self.error(column, f"'{cell}' is not a finite number; every step needs a value")
         if not low <= value <= high:
@@ -61,32 +72,47 @@ class Row:
         return int(value)
 
 
-def rows(path: Path, required: Sequence[str], optional: Sequence[str] | None = ()) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Table:
+    """A table with its header."""
+
+    file: str
+    header: tuple[str, ...]
+    rows: tuple[Row, ...]
+    remarks: tuple[str, ...] = ()  # what was assumed, a sentence each
+
+
+def rows(
+    path: Path, required: Sequence[str], optional: Sequence[str] | None = (), decimal: str | None = None
+) -> Iterator[Row]:
     """The rows of a CSV file with a header.
 
     Args:
         required: columns that must be there.
         optional: columns that may be there; None: any.
+        decimal: its decimal mark, "." or ","; None: as the table shows.
 
     Raises:
         InputError: the file is missing or not text, a column is missing, unknown or twice, a row is too short or long.
     """
-    lines = _cells(path)
+    lines, separator = _lines(text_of(path), lambda cells: set(required) <= set(cells), 1, path.name)
     if not lines:
         raise InputError(f"{path.name} is empty; its first row must name the columns, among them {', '.join(required)}")
-    header = [name.strip() for name in lines[0]]
+    (_, header), *below = lines
     for column in required:
         if column not in header:
-            raise InputError(f"{path.name}: column '{column}' is missing; the header has: {', '.join(header)}")
+            named = ", ".join(name for name in header if name)
+            raise InputError(f"{path.name}: column '{column}' is missing; the header has: {named}")
     for column in header:
-        if header.count(column) > 1:
+        if column and header.count(column) > 1:
             raise InputError(f"{path.name}: column '{column}' stands twice in the header; remove one")
-        if optional is not None and column not in (*required, *optional):
+        if column and optional is not None and column not in (*required, *optional):
             known = ", ".join((*required, *optional))
             raise InputError(f"{path.name}: column '{column}' is not known; known columns: {known}")
-    if not any(cell.strip() for cells in lines[1:] for cell in cells):
-        raise InputError(f"{path.name} has a header but no rows")
-    yield from _rows(path.name, 1, header, lines)
+    if separator == "," and decimal is None:
+        yield from _rows(path.name, header, below, separator, ".", may_group=False)
+    else:
+        yield from _rows(path.name, header, below, separator, decimal)
 
 
 def rows_below(path: Path, first: int, header: Sequence[str]) -> Iterator[Row]:
@@ -99,49 +125,164 @@ def rows_below(path: Path, first: int, header: Sequence[str]) -> Iterator[Row]:
     Raises:
         InputError: the file is missing or not text, has no rows, or a row is too short or long.
     """
-    lines = _cells(path)
-    if not any(cell.strip() for cells in lines[first:] for cell in cells):
-        raise InputError(f"{path.name} has a header but no rows")
-    yield from _rows(path.name, first, header, lines)
+    below = [(number, cells) for number, cells in _split(text_of(path), ",", path.name) if number > first]
+    yield from _rows(path.name, header, below, ",", ".", may_group=False)
 
 
-def _rows(file: str, first: int, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[Row]:
-    for number, cells in enumerate(lines[first:], start=first + 1):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
+def foreign_table(
+    path: Path, header_of: Callable[[Sequence[str]], Sequence[str] | None], decimal: str | None = None
+) -> Table:
+    """A table as people have it: whatever stands above its header is passed over, and Windows' own letters are read.
+
+    Args:
+        header_of: the names of the columns, from the cells of a header; None: it is none.
+        decimal: its decimal mark, "." or ","; None: as the table shows.
+
+    Raises:
+        InputError: the file is missing or not text, no row is its header, a column is twice, a row too short or long.
+    """
+    text, remarks = foreign_text(path)
+    lines, separator = _lines(text, lambda cells: header_of(cells) is not None, MOST_ROWS_ABOVE, path.name)
+    if not lines:
+        raise InputError(f"{path.name} is empty; its first row must name the columns, among them time")
+    (number, cells), *below = lines
+    header = header_of(cells)
+    if header is None:
+        named = ", ".join(name for name in cells if name)
+        raise InputError(
+            f"{path.name}: column 'time' is missing; the header has: {named}; say which it is with --time-column"
+        )
+    for column in header:
+        if column and header.count(column) > 1:
+            raise InputError(f"{path.name}: column '{column}' stands twice in the header; remove one")
+    if number > 1:
+        remarks.append(f"The header of {path.name} was found in row {number}; what stands above it was passed over.")
+    found = tuple(_rows(path.name, header, below, separator, decimal))
+    return Table(path.name, tuple(name for name in header if name), found, tuple(remarks))
+
+
+def _rows(
+    file: str,
+    header: Sequence[str],
+    lines: Sequence[tuple[int, Sequence[str]]],
+    separator: str,
+    decimal: str | None,
+    may_group: bool = True,
+) -> Iterator[Row]:
+    """Rows that are not empty. Columns without a name are left out, if there is nothing in them."""
+    filled = [(number, cells) for number, cells in lines if any(cell.strip() for cell in cells)]
+    if not filled:
+        raise InputError(f"{file} has a header but no rows")
+    named = len(header) - next((k for k, name in enumerate(reversed(header)) if name), len(header))
+    table: list[Row] = []
+    marks = Marks(decimal, separator == ",", may_group)
+    for number, cells in filled:
+        here = [*cells, *[""] * (len(header) - len(cells))] if len(cells) >= named else list(cells)
+        if len(here) < len(header) or any(cell.strip() for cell in here[len(header) :]):
             hint = (
                 "; if its decimals are commas, columns need semicolons between them" if len(cells) > len(header) else ""
             )
             raise InputError(f"{file}, row {number}: has {len(cells)} cells, the header has {len(header)}{hint}")
-        yield Row(file, number, dict(zip(header, cells, strict=True)))
+        for k, name in enumerate(header):
+            if not name and here[k].strip():
+                raise InputError(f"{file}, row {number}: cell {k + 1} has '{here[k].strip()}', but its column no name")
+        table.append(Row(file, number, {n: _plain(c) for n, c in zip(header, here, strict=False) if n}, marks))
+    marks.look_at(table)
+    yield from table
 
 
-def _cells(path: Path) -> list[list[str]]:
-    """All rows. A table with semicolons, as spreadsheets write it where the comma is the decimal sign, is read so."""
-    lines = text_of(path).splitlines()
-    semicolons = bool(lines) and ";" in lines[0] and "," not in lines[0]
+def _plain(cell: str) -> str:
+    """A cell without what spreadsheets put around texts of digits: ="0012"."""
+    return cell[2:-1] if cell.startswith('="') and cell.endswith('"') else cell
+
+
+def _lines(
+    text: str, is_header: Callable[[Sequence[str]], bool], most: int, file: str
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """Header and rows below it, numbered as an editor does, and the separator between columns.
+
+    The separator is the one with which one of the first `most` rows is a header, of several the one with most columns;
+    where there is none, the first row is taken for it.
+    """
+    text, told = _told_separator(text)
+    head = "\n".join(text.split("\n", most + 10)[: most + 10])
+    found: dict[str, tuple[int, int]] = {}  # separator: columns, row of the header
+    for separator in told or SEPARATORS:
+        top = [(number, cells) for number, cells in _split(head, separator, file) if any(cells)][:most]
+        if top:
+            row = next(((number, cells) for number, cells in top if is_header(_names(cells))), None)
+            found[separator] = (len(row[1]), row[0]) if row else (0, top[0][0])
+    if not found:
+        return [], ","
+    if not any(columns for columns, _ in found.values()):
+        found = {s: (head.split("\n")[row - 1].count(s), row) for s, (_, row) in found.items()}
+    separator = max(found, key=lambda one: found[one][0])
+    below = [(number, cells) for number, cells in _split(text, separator, file) if number >= found[separator][1]]
+    return [(below[0][0], _names(below[0][1])), *below[1:]], separator
+
+
+def _told_separator(text: str) -> tuple[str, str]:
+    """What spreadsheets write above a table, as `sep=;`, taken out, and the separator that it tells."""
+    first, _, rest = text.partition("\n")
+    told = re.fullmatch(r'"?sep=(.)"?', first.strip(" \r"))
+    return ("\n" + rest, told[1]) if told else (text, "")
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    return [_plain(cell).strip() for cell in cells]
+
+
+def _split(text: str, separator: str, file: str) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=separator != "\t")
     try:
-        cells = list(csv.reader(lines, delimiter=";" if semicolons else ","))
+        return [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
-        raise InputError(f"{path.name} is no CSV table: {error}; look for an open quotation mark") from None
-    return [[cell.replace(",", ".") for cell in row] for row in cells] if semicolons else cells
+        raise InputError(f"{file} is no CSV table: {error}; look for an open quotation mark") from None
 
 
 def text_of(path: Path) -> str:
-    """A file's text.
+    """A file's text, its lines ended alike.
 
     Raises:
         InputError: it is missing, or not text.
     """
+    text = _decoded(_bytes_of(path), "utf-8-sig")
+    if text is None:
+        raise InputError(f"the file '{path}' is no text in UTF-8; save it as such")
+    return text
+
+
+def foreign_text(path: Path) -> tuple[str, list[str]]:
+    """The same, of a file that may be in UTF-16 or in the letters of Windows, and what is to be said about that."""
+    data = _bytes_of(path)
+    text = _decoded(data, "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    remarks = []
+    if text is None:
+        text = _decoded(data, "cp1252")
+        remarks = [f"{path.name} is not in UTF-8: names with other letters than English were read as Windows-1252."]
+    if text is None or "\0" in text:
+        raise InputError(f"the file '{path}' is no text in UTF-8; save it as such")
+    return text, remarks
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"the file '{path}' does not exist; correct its name") from None
     except OSError as error:
         raise InputError(f"the file '{path}' cannot be read: {error.strerror}") from None
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    try:
+        return _even(data.decode(encoding))
     except UnicodeDecodeError:
-        raise InputError(f"the file '{path}' is no text in UTF-8; save it as such") from None
+        return None
+
+
+def _even(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -153,12 +294,15 @@ class Profile:
     values: dict[str, dict[str, Array]]  # day -> column -> (T,)
 
 
-def profile(path: Path, columns: Sequence[str] | None, step_minutes: int, low: float) -> Profile:
+def profile(
+    path: Path, columns: Sequence[str] | None, step_minutes: int, low: float, optional: Sequence[str] = ()
+) -> Profile:
     """Reads time series: a column 'time' ("<day> HH:MM", the start of the step) and one column a series.
 
     Args:
         columns: the series that must be there, exactly; None: at least one, any names.
         low: smallest value allowed.
+        optional: series that may be there, too.
 
     Raises:
         InputError: besides what `rows` raises, a time that is not the next step of its day, a value that is not a
@@ -167,7 +311,7 @@ def profile(path: Path, columns: Sequence[str] | None, step_minutes: int, low: f
     times: dict[str, list[str]] = {}
     values: dict[str, dict[str, list[float]]] = {}
     last_day = None
-    for row in rows(path, ("time", *(columns or ())), () if columns is not None else None):
+    for row in rows(path, ("time", *(columns or ())), optional if columns is not None else None):
         time = DAY_AND_CLOCK.match(row.text("time"))
         day, clock = (time["day"], time["clock"]) if time else ("", "")
         if minutes(clock) is None:

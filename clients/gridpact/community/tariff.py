@@ -1,4 +1,4 @@
-"""Import prices of own data: flat, by the time of day, or from a table."""
+"""Prices of own data: flat, by the time of day, or from a table."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from gridpact.community.columns import TimeColumns, time_columns
 from gridpact.community.meters import DAY_MINUTES, clock_changes
 from gridpact.community.model import Array
-from gridpact.community.readings import parsed
-from gridpact.community.tables import minutes, rows
+from gridpact.community.readings import HowToRead, local, moments_of
+from gridpact.community.tables import Table, foreign_table, minutes
+from gridpact.community.times import DateOrder
 from gridpact.errors import InputError
 
+PRICES = ("import_price", "feed_in_price")
+
 Tariff = dict[str, Array]
-"""Import price by day, currency/kWh, (T,)."""
+"""Price by day, currency/kWh, (T,)."""
 
 
 def by_time_of_day(text: str, days: Sequence[str], step_minutes: int) -> Tariff:
@@ -43,29 +47,45 @@ def by_time_of_day(text: str, days: Sequence[str], step_minutes: int) -> Tariff:
     return dict.fromkeys(days, price_of_step)
 
 
-def from_table(path: Path, step_minutes: int, zone: ZoneInfo | None = None) -> Tariff:
-    """Prices from a table with the columns `time` (start of the step, local) and `import_price` (currency/kWh).
+def from_table(
+    path: Path,
+    step_minutes: int,
+    zone: ZoneInfo | None = None,
+    column: str = "import_price",
+    dates: DateOrder | None = None,
+    decimal: str | None = None,
+) -> Tariff:
+    """Prices from a table with a column of times (starts of steps, local or with an offset) and one of prices.
 
     Prices of longer steps hold for all steps within, of shorter ones the mean is taken. Days that are not whole, and
     those on which the zone's clock changes, are left out.
 
+    Args:
+        zone: of the place, which times with an offset from UTC need.
+        column: which has the prices, currency/kWh.
+        dates, decimal: see `readings.HowToRead`.
+
     Raises:
         InputError: names the row; or the steps do not fit each other.
     """
+    table = price_table(path, decimal)
+    times = time_columns(table.header)
+    if not isinstance(times, TimeColumns) or column not in table.header:
+        missing = column if isinstance(times, TimeColumns) else "time"
+        raise InputError(f"{path.name}: column '{missing}' is missing; the header has: {', '.join(table.header)}")
+    if unknown := [name for name in table.header if name not in (*times.all, *PRICES)]:
+        raise InputError(f"{path.name}: column '{unknown[0]}' is not known; known columns: time, {', '.join(PRICES)}")
+    starts, _ = moments_of(table, times, HowToRead(zone=zone, dates=dates))
     found: dict[str, dict[int, tuple[float, int]]] = {}
-    for row in rows(path, ("time", "import_price")):
-        text = row.text("time")
-        moment = parsed(text)
-        if moment is None:
-            raise row.error("time", f"'{text}' is not a time like 2024-06-21 14:00")
-        if moment.tzinfo is not None:
-            raise row.error("time", f"'{text}' has an offset from UTC; give local times without one")
-        if clock_changes(moment.date(), zone):
+    for row, moment in zip(table.rows, starts, strict=True):
+        start = local(moment, zone)
+        if clock_changes(start.date(), zone):
             continue
-        day, clock = moment.date().isoformat(), moment.hour * 60 + moment.minute
-        if clock in found.setdefault(day, {}):
-            raise row.error("time", f"a second price at {text}, the first is in row {found[day][clock][1]}")
-        found[day][clock] = (row.number_in("import_price"), row.number)
+        day, clock = start.date().isoformat(), start.hour * 60 + start.minute
+        price, first = row.number_in(column), found.setdefault(day, {}).get(clock)
+        if first is not None and first[0] != price:
+            raise row.error(times.day, f"a second price at {day} {start:%H:%M}, the first is in row {first[1]}")
+        found[day].setdefault(clock, (price, row.number))
     if not found:
         raise InputError(f"{path.name} has no prices but of days on which the clock changes")
     clocks = sorted({clock for of_day in found.values() for clock in of_day})
@@ -79,6 +99,24 @@ def from_table(path: Path, step_minutes: int, zone: ZoneInfo | None = None) -> T
             finest = np.repeat(prices, max(own_step // step_minutes, 1))
             tariff[day] = finest.reshape(DAY_MINUTES // step_minutes, -1).mean(axis=1)
     return tariff
+
+
+def price_table(path: Path, decimal: str | None = None) -> Table:
+    """A table of prices, whatever its separator.
+
+    Raises:
+        InputError: as `tables.foreign_table`.
+    """
+    return foreign_table(path, lambda cells: cells if time_columns(cells) else None, decimal)
+
+
+def capped(feed_in: Tariff, imported: Tariff, days: Sequence[str]) -> tuple[Tariff, int]:
+    """Prices of feed-in of some days, nowhere above that of import, and at how many steps they were.
+
+    Where feeding in pays more than importing costs, a plan could earn by doing both at once, without end.
+    """
+    result = {day: np.minimum(feed_in[day], imported[day]) for day in days}
+    return result, int(sum((result[day] < feed_in[day]).sum() for day in days))
 
 
 def _price(text: str, tariff: str) -> float:

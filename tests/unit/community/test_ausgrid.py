@@ -211,7 +211,7 @@ SERIES_COMPLAINTS: dict[str, tuple[Break, str]] = {
     "time": (swap("2011-07-01 10:00:00", "2011-07-01 25:00:00"), "row 22, column 'time': '2011-07-01 25:00:00'"),
     "negative": (swap("0.401", "-0.401"), "row 3, column 'GC': -0.401 must be at least 0"),
     "row twice": (
-        lambda lines: [*lines, lines[5]],
+        lambda lines: [*lines, lines[5] + "9"],
         "row 98: 'customer_12' has a second reading at 2011-07-01 02:00, the first is in row 6",
     ),
     "gap": (

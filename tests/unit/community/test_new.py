@@ -189,7 +189,7 @@ def test_prices_from_a_table(tmp_path: Path) -> None:
     assert list(from_table(path, 60)) == ["2024-06-21"]  # the other day is not whole
     with pytest.raises(InputError, match="prices of 60 minutes do not fit steps of 45"):
         from_table(path, 45)
-    path.write_text("\n".join(["time,import_price", *rows, rows[3]]) + "\n")
+    path.write_text("\n".join(["time,import_price", *rows, rows[3] + "5"]) + "\n")
     with pytest.raises(InputError, match=r"row 26, column 'time': a second price at 2024-06-21 03:00, .* row 5"):
         from_table(path, 60)
 

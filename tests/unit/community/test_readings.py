@@ -171,7 +171,7 @@ WIDE_COMPLAINTS: dict[str, tuple[int, str | None, str]] = {
     "no household": (1, "time", r"r\.csv, row 2: has 3 cells, the header has 1"),
     "name twice": (1, "time,anna,anna", "column 'anna' stands twice"),
     "no time": (5, "noon,1,1", "row 5, column 'time': 'noon' is not a time like"),
-    "date of another order": (5, "06/21/2024 03:00,1,1", "row 5, column 'time': '06/21/2024 03:00' is not a time"),
+    "date that is none": (5, "31/21/2024 03:00,1,1", "row 5, column 'time': '31/21/2024 03:00' is not a time"),
     "seconds": (5, "2024-06-21 03:00:07,1,1", "row 5, column 'time': .* is not a whole minute"),
     "offset without a zone": (5, "2024-06-21 03:00+02:00,1,1", "row 5, column 'time': .*--timezone"),
     "negative": (5, "2024-06-21 03:00,1,-0.2", "row 5, column 'ben': -0.2 is negative.*export_kwh"),

@@ -1,0 +1,219 @@
+"""What the columns of people's tables are: times, households, quantities with their units, and what is none of these.
+
+Names are compared without case and marks. What is found by a name other than those of docs/own-data.md is said; what
+could be two things is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+UNITS = {
+    "kwh": (1.0, True), "wh": (0.001, True), "mwh": (1000.0, True),
+    "kw": (1.0, False), "w": (0.001, False), "mw": (1000.0, False),
+}  # fmt: skip
+"""Unit: what it is in kWh or kW, and whether it is an energy, so that its power depends on the step."""
+
+WRITTEN = {"kwh": "kWh", "wh": "Wh", "mwh": "MWh", "kw": "kW", "w": "W", "mw": "MW"}
+
+QUANTITIES = ("load", "import", "export", "pv")
+
+UNIT_BEHIND = re.compile(
+    rf"(?:(?P<base>.*?)(?:[\s_./-]+|\s*(?P<bracket>[(\[])\s*))?(?P<unit>{'|'.join(UNITS)})\s*[)\]]?", re.IGNORECASE
+)
+
+
+def _set(names: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in names.split(","))
+
+
+MOMENTS = _set(
+    "time, timestamp, time stamp, datetime, date time, date and time, datum zeit, datum uhrzeit, datum und uhrzeit,"
+    "zeitstempel, zeit, zeitpunkt, horodate, tijdstip, datum tijd, fecha hora, data ora, start, start time, starttime,"
+    "start datetime, start date time, interval start, interval start time, period start, from, von, ab, van, begin,"
+    "beginn, last changed, last updated, reading time, reading datetime, tstp, localtime, local time, local timestamp,"
+    "utc, utc time, utc timestamp, time utc, timestamp utc, datetime utc, local 15min, localminute"
+)
+ENDS = _set("end, end time, endtime, end datetime, end date time, interval end, period end, to, bis, tot, until, ende")
+DATES = _set(
+    "date, day, datum, tag, dag, fecha, data, jour, start date, startdate, van datum, startdatum, datum von, von datum,"
+    "read date, reading date, usage date"
+)
+CLOCKS = _set(
+    "time, clock, hour, uhrzeit, zeit, tijd, tijdstip, hora, heure, start time, starttime, van tijdstip, starttijd,"
+    "von uhrzeit, uhrzeit von, zeit von, von zeit"
+)
+END_DATES = _set("end date, enddate, tot datum, einddatum, datum bis, bis datum")
+END_CLOCKS = _set("end time, endtime, tot tijdstip, eindtijd, bis uhrzeit, uhrzeit bis, zeit bis, bis zeit")
+HOUSEHOLDS = _set(
+    "household, home, house, house id, household id, customer, customer id, haushalt, huishouden, lclid, meter id,"
+    "entity id, prm, cups, dataid, member, participant, ean, ean code, nmi, mpan, zahlpunkt, zählpunkt, meter,"
+    "zähler, zähler id"
+)
+REGISTERS = _set("register, direction, richting, flow direction")
+UNIT_COLUMNS = _set("unit, units, eenheid, einheit, unité, unite, unidad")
+SYNONYMS = {
+    "load": _set(
+        "load, consumption, usage, use, value, volume, energy, verbrauch, verbruik, wert, valeur, state, power,"
+        "leistung, consumo, consommation, demand, total consumption, energy consumption"
+    ),
+    "import": _set("import, imported, afname, bezug, netzbezug, grid import, from grid, energy import, prelevement"),
+    "export": _set(
+        "export, exported, injectie, einspeisung, netzeinspeisung, teruglevering, grid export, to grid, feed in,"
+        "energy export, energia vertida, injection, surplus, uberschuss, überschuss"
+    ),
+    "pv": _set(
+        "pv, solar, generation, production, erzeugung, opwek, produktion, pv production, pv generation,"
+        "solar generation, solar production, pv output"
+    ),
+}
+GENERIC = _set("value, volume, energy, wert, valeur, state, power, leistung")
+"""Names that say nothing about whose energy it is."""
+
+BEHIND = {
+    quantity: tuple(sorted(names - GENERIC - {"use", "demand"}, key=len, reverse=True))
+    for quantity, names in SYNONYMS.items()
+}
+"""What may stand behind a household's name, as in home1_pv."""
+
+NO_HOUSEHOLD = _set(
+    "total, sum, gesamt, summe, totaal, aggregate, all, grid, net, netz, netto, main, mains, feeder, transformer,"
+    "trafo, substation, community, temperature, temp, price, weather, irradiance, ghi, humidity, soc, battery,"
+    "frequency, voltage, current, index, id, no, nr, hour, minute, month, weekday, year, week, dayofweek, period, step"
+)
+NO_HOUSEHOLD_BEGINS = ("grid", "total", "aggreg", "transformer", "temperature")
+
+REGISTER_WORDS = {
+    "export": ("injectie", "export", "einspeisung", "teruglevering", "injection", "feed"),
+    "pv": ("productie", "production", "generation", "opwek", "solar", "erzeugung"),
+    "import": ("afname", "import", "bezug", "consumption", "verbruik", "verbrauch", "soutirage", "prelevement"),
+}
+REACTIVE_WORDS = ("inductief", "capacitief", "inductive", "capacitive", "reactive", "reaktiv", "blind", "kvar")
+
+
+def plain(name: str) -> str:
+    """A name without case and marks, its words with a space between them."""
+    apart = re.sub(r"(?<=[a-zà-ÿ])(?=[A-Z])", " ", name)
+    return " ".join(re.sub(r"[^0-9a-zß-ÿ]+", " ", apart.casefold()).split())
+
+
+@dataclass(frozen=True)
+class TimeColumns:
+    """Where the times of a table stand."""
+
+    day: str  # or the whole time
+    clock: str | None = None  # None: it stands with the day
+    are_ends: bool = False  # only the ends of steps are there
+    are_utc: bool = False  # by its name
+    others: tuple[str, ...] = ()  # that have times, too, and are not looked at
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (self.day, *([self.clock] if self.clock else []), *self.others)
+
+
+def time_columns(header: Iterable[str], time: str | None = None, date: str | None = None) -> TimeColumns | list[str]:
+    """Where the times of a table stand; or the columns among which it cannot be told, none where there are none.
+
+    Args:
+        time, date: what the columns are called, if that was said.
+    """
+    names = [name for name in header if name]
+    if time is not None or date is not None:
+        if any(name not in names for name in (time, date) if name is not None):
+            return []
+        others = _of(names, MOMENTS | ENDS | DATES | CLOCKS | END_DATES | END_CLOCKS)
+        given = [name for name in (time, date) if name is not None]
+        if date is not None and time is None:
+            clocks = [name for name in _of(names, CLOCKS) if name != date]
+            if len(clocks) == 1:
+                return TimeColumns(date, clocks[0])
+        ends = _of(names, END_DATES | END_CLOCKS | ENDS)
+        rest = tuple(name for name in (ends if date is not None else others) if name not in given)
+        return TimeColumns(date or time or "", time if date is not None else None, others=rest)
+    days, clocks = _of(names, DATES), _of(names, CLOCKS)
+    ends = _of(names, ENDS | END_DATES | END_CLOCKS)
+    if len(days) == 1 and (clocks := [name for name in clocks if name not in days and name not in ends]
+                           or [name for name in clocks if name not in days]):  # fmt: skip
+        clock = clocks[0] if len(clocks) == 1 else next((c for c in clocks if plain(c) in ("time", "start time")), None)
+        if clock is not None:
+            besides = [name for name in (*_of(names, MOMENTS), *ends) if name not in (days[0], clock)]
+            return TimeColumns(days[0], clock, others=tuple(dict.fromkeys(besides)))
+    starts = _of(names, MOMENTS)
+    if len(starts) > 1 and (exact := [name for name in starts if plain(name) == "time"]):
+        starts = exact
+    if len(starts) == 1:
+        others = [name for name in (*days, *ends) if name not in starts]
+        return TimeColumns(starts[0], are_utc="utc" in plain(starts[0]).split(), others=tuple(dict.fromkeys(others)))
+    if not starts and len(ends) == 1:
+        return TimeColumns(ends[0], are_ends=True, others=tuple(days))
+    if not starts and len(days) == 1:
+        return TimeColumns(days[0])
+    return starts
+
+
+def _of(names: Sequence[str], known: frozenset[str]) -> list[str]:
+    return [name for name in names if plain(name) in known]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column with numbers is."""
+
+    name: str  # in the file
+    household: str  # empty: not told by the column
+    quantity: str  # of QUANTITIES
+    unit: str | None  # of UNITS; None: not told by the name
+
+
+def unit_behind(name: str) -> tuple[str, str | None]:
+    """A name without the unit that stands behind it, and that unit in lower case."""
+    found = UNIT_BEHIND.fullmatch(name)
+    return (found["base"] or "", found["unit"].lower()) if found else (name, None)
+
+
+def quantity_of(name: str) -> tuple[str, str | None] | None:
+    """Quantity and unit of a column that is named by what it measures, as import_kwh; None where it is not."""
+    base, unit = unit_behind(name)
+    if not base:
+        return ("load", unit) if unit in ("kwh", "wh", "mwh") else None
+    return next(((quantity, unit) for quantity, names in SYNONYMS.items() if plain(base) in names), None)
+
+
+def household_column(name: str) -> Column:
+    """What a column is in a table with columns for each household: home1, home1_pv, home1_import_kwh."""
+    base, unit = unit_behind(name)
+    words = plain(base)
+    for quantity, endings in BEHIND.items():
+        for ending in endings:
+            pattern = r"(.+?)[\s_.-]+" + re.escape(ending).replace(r"\ ", r"[\s_.-]+")
+            if words.endswith(" " + ending) and (found := re.fullmatch(pattern, base.strip(), re.IGNORECASE)):
+                return Column(name, found[1], quantity, unit)
+    is_unit = bool(base) and (unit not in ("w", "mw") or name[-1] in ")]")  # home_e and home_w are two homes
+    return Column(name, base.strip(), "load", unit) if is_unit else Column(name, name, "load", None)
+
+
+def is_no_household(name: str) -> bool:
+    """Whether a name looks like that of something else than a household."""
+    words = plain(name).split()
+    return bool(words) and (words[0] in NO_HOUSEHOLD or words[0].startswith(NO_HOUSEHOLD_BEGINS))
+
+
+def register_quantity(register: str) -> str | None:
+    """What a register counts: of QUANTITIES, "reactive", or None where that is not known."""
+    words = plain(register)
+    if any(word in words for word in REACTIVE_WORDS):
+        return "reactive"
+    return next((q for q, known in REGISTER_WORDS.items() if any(word in words for word in known)), None)
+
+
+def role(header: Sequence[str], known: frozenset[str]) -> list[str]:
+    """The columns with one of some names, in the order of the header."""
+    return _of(header, known)
+
+
+def told(columns: Mapping[str, str]) -> str:
+    """A list in words: 'a' as b, 'c' as d."""
+    return ", ".join(f"'{name}' as {what}" for name, what in columns.items())

@@ -1,0 +1,146 @@
+"""What is doubtful about data that could be read: each is asked about in one sentence, and may be accepted by its name.
+
+The names are those of `--accept`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from gridpact.community.meters import MeterData
+from gridpact.community.model import Array
+from gridpact.errors import InputError
+
+DOUBTS = {
+    "rising": "values that rise as a counter's do",
+    "size": "uses that are very large or small",
+    "night": "PV output at night",
+    "total": "a household that uses what all others use together",
+    "price": "prices that are very high or low",
+    "sign": "readings that contradict what was planned",
+}
+
+LEAST_RISES = 8
+RISES_A_FALL = 10
+"""A counter rises so many times as often as it falls; what people use falls as often as it rises."""
+
+MOST_MEAN_KW, LEAST_MEAN_KW, LEAST_MEAN_OF_ALL_KW = 20.0, 0.005, 0.03
+"""Of a household over all days, and of all households."""
+
+NIGHT = (22.0, 4.0)
+MOST_AT_NIGHT = 0.1
+"""Of PV output between these hours; more has only the far north in summer."""
+
+MIDDLE_OF_PV = (8.5, 16.5)
+"""Hours between which the middle of the day's output lies, on roofs to the east and the west, in any time zone."""
+
+MOST_PRICE, LEAST_PRICE = 5.0, 0.001
+"""Of a kWh, in the currencies of most readers; prices of a MWh or in cents are above, those of a Wh below."""
+
+
+def check_readings(data: MeterData, accepted: Collection[str]) -> None:
+    """
+    Raises:
+        InputError: something is doubtful that was not accepted.
+    """
+    of_name = {"rising": _rising, "size": _size, "night": _night, "total": _total}
+    for name, doubts in of_name.items():
+        if name not in accepted:
+            for doubt in doubts(data):
+                raise ask(name, doubt)
+
+
+def check_prices(what: str, prices: Mapping[str, Array], days: Sequence[str], accepted: Collection[str]) -> str:
+    """Lowest, mean and highest price, in words.
+
+    Raises:
+        InputError: they are doubtful, and that was not accepted.
+    """
+    every = np.concatenate([prices[day] for day in days])
+    sizes = f"lowest {every.min():.4g}, mean {every.mean():.4g}, highest {every.max():.4g}"
+    largest = float(np.abs(every).max())
+    if "price" not in accepted:
+        if largest > MOST_PRICE:
+            raise ask("price", f"{what}: {largest:.6g} for a kWh ({sizes}); are the prices per MWh, or in cents?")
+        if 0 < largest < LEAST_PRICE:
+            raise ask("price", f"{what}: at most {largest:.3g} for a kWh ({sizes}); are the prices per Wh?")
+    return sizes
+
+
+def ask(name: str, doubt: str) -> InputError:
+    """A question that `--accept` answers."""
+    return InputError(f"{doubt} (--accept {name} if it is so)")
+
+
+def rises_like_a_counter(days: Sequence[Array]) -> bool:
+    """Whether values rise as a counter's do within days; between days it may begin anew.
+
+    Args:
+        days: (T,) each.
+    """
+    steps = np.concatenate([np.diff(day) for day in days]) if days else np.zeros(0)
+    size = float(np.abs(np.concatenate(days)).max(initial=0.0)) if days else 0.0
+    rises, falls = (int((sign * steps > 1e-9 * size).sum()) for sign in (1, -1))
+    return rises >= LEAST_RISES and falls * RISES_A_FALL <= rises
+
+
+def _rising(data: MeterData) -> Iterator[str]:
+    for meter in data.meters:
+        for what, by_day in (("use", meter.load_kw), ("PV output", meter.pv_kw)):
+            if rises_like_a_counter(list(by_day.values())):
+                yield (
+                    f"the {what} of '{meter.name}' rises from {_first(by_day):.4g} to {_last(by_day):.4g} kW and hardly"
+                    " ever falls, as the states of a counter do: say --counter to take their differences"
+                )
+
+
+def _first(by_day: Mapping[str, Array]) -> float:
+    return float(by_day[min(by_day)][0])
+
+
+def _last(by_day: Mapping[str, Array]) -> float:
+    return float(by_day[max(by_day)][-1])
+
+
+def _size(data: MeterData) -> Iterator[str]:
+    means = {meter.name: float(np.mean([power.mean() for power in meter.load_kw.values()])) for meter in data.meters}
+    for name, mean in means.items():
+        if mean > MOST_MEAN_KW or 0 < mean < LEAST_MEAN_KW:
+            yield _much(f"'{name}' uses", mean)
+    of_all = float(np.mean(list(means.values())))
+    if 0 < of_all < LEAST_MEAN_OF_ALL_KW:
+        yield _much("on average a household uses", of_all)
+
+
+def _much(who: str, mean_kw: float) -> str:
+    return (
+        f"{who} {24 * mean_kw:,.3g} kWh a day; are the readings in another unit (--unit), or of a counter (--counter)?"
+    )
+
+
+def _night(data: MeterData) -> Iterator[str]:
+    for meter in data.meters:
+        if not meter.pv_kw:
+            continue
+        profile = np.mean(list(meter.pv_kw.values()), axis=0)
+        hours = (np.arange(len(profile)) + 0.5) * 24 / len(profile)
+        night = float(profile[(hours > NIGHT[0]) | (hours < NIGHT[1])].sum() / profile.sum())
+        middle = float(np.angle(np.sum(profile * np.exp(2j * np.pi * hours / 24))) * 12 / np.pi % 24)
+        if night > MOST_AT_NIGHT or not MIDDLE_OF_PV[0] <= middle <= MIDDLE_OF_PV[1]:
+            yield (
+                f"the PV output of '{meter.name}' has its middle at {int(middle):02d}:{int(60 * (middle % 1)):02d}, "
+                f"{100 * night:.0f} % of it lies between 22:00 and 04:00; is it PV output, and are the times local?"
+            )
+
+
+def _total(data: MeterData) -> Iterator[str]:
+    """A column that adds up the others."""
+    if len(data.meters) < 3:
+        return
+    every = [np.concatenate([meter.load_kw[day] for day in data.days]) for meter in data.meters] if data.days else []
+    total = np.sum(every, axis=0) if every else np.zeros(0)
+    for meter, load in zip(data.meters, every, strict=False):
+        if load.any() and np.allclose(2 * load, total, rtol=1e-3, atol=1e-9):
+            yield f"'{meter.name}' uses what all others use together; leave it out with --ignore if it is their sum"
