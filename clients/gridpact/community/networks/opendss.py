@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gridpact.community.model import Array
 from gridpact.community.networks.network import Network, NetworkLoad
-from gridpact.community.street import Complex, Connection, PhaseLine, Source, Transformer, by_sequence
+from gridpact.community.networks.radial import Edge, radial
+from gridpact.community.street import Complex, Connection, Source, Transformer, by_sequence
 from gridpact.errors import InputError
 
 METRES = {"mi": 1609.344, "kft": 304.8, "km": 1000.0, "m": 1.0, "ft": 0.3048, "in": 0.0254, "cm": 0.01, "mm": 0.001}
@@ -75,6 +77,55 @@ def read_opendss(path: Path) -> Network:
         count = len(script.of("circuit"))
         raise InputError(f"{path}: defines {count} circuits; give a file with one, the master file of a feeder")
     return _network(script)
+
+
+def opendss_text(network: Network) -> str:
+    """A feeder as OpenDSS text, with loop impedances as matrices and the neutral's in them: the inverse of reading.
+
+    Bus and load names keep letters, digits, "_" and "-"; what else they have becomes "_".
+    """
+    kv, transformer, source = network.nominal_voltage_v / 1000, network.transformer, network.source
+    head = "source" if transformer else _plain(network.root)
+    above = 1.0 if transformer is None else transformer.tap**2
+    z1, z0 = source.z1_ohm / above or 1e-9j, source.z0_ohm / above or 1e-9j
+    lines = [
+        "clear",
+        f"new circuit.{_plain(network.name)} bus1={head} basekv={kv!r} pu={source.voltage_pu!r} "
+        f"z1=[{z1.real!r} {z1.imag!r}] z0=[{z0.real!r} {z0.imag!r}]",
+    ]
+    if transformer is not None:
+        loss, reactance = transformer.resistance_percent / above, transformer.reactance_percent / above
+        lines.append(
+            f"new transformer.tx phases=3 windings=2 buses=[source {_plain(network.root)}] conns=[delta wye] "
+            f"kvs=[{kv!r} {kv!r}] kvas=[{transformer.kva!r} {transformer.kva!r}] taps=[1 {transformer.tap!r}] "
+            f"%loadloss={loss!r} xhl={reactance!r}"
+        )
+    for line in network.lines:
+        nodes = ".".join(str(phase + 1) for phase in line.phases)
+        own = line.impedance_ohm[np.ix_(line.phases, line.phases)]
+        rating = "" if line.rating_a is None else f" normamps={line.rating_a!r}"
+        lines.append(
+            f"new line.{_plain(line.name)} bus1={_plain(line.parent)}.{nodes} bus2={_plain(line.bus)}.{nodes} "
+            f"phases={len(line.phases)} length=1 rmatrix=[{_triangle(own.real)}] xmatrix=[{_triangle(own.imag)}] "
+            f"cmatrix=[{_triangle(np.zeros(own.shape))}]{rating}"
+        )
+    for load in network.loads:
+        phases = load.connection.phases
+        nodes = ".".join(str(phase + 1) for phase in phases)
+        rated = kv if len(phases) > 1 else kv / np.sqrt(3)
+        lines.append(
+            f"new load.{_plain(load.name)} bus1={_plain(load.connection.bus)}.{nodes} phases={len(phases)} "
+            f"kv={float(rated)!r} kw={load.kw!r} kvar={load.kvar!r} model=1 vminpu=0.7 vmaxpu=1.3"
+        )
+    return "\n".join([*lines, f"set voltagebases=[{kv!r}]", "calcvoltagebases", "solve", ""])
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_\-]", "_", name)
+
+
+def _triangle(matrix: Array) -> str:
+    return " | ".join(" ".join(repr(float(matrix[i, j])) for j in range(i + 1)) for i in range(len(matrix)))
 
 
 # ------------------------------------------------------------------ text
@@ -248,12 +299,14 @@ def _network(script: _Script) -> Network:
             )
     (circuit_name,) = script.of("circuit")
     transformer, root, kv = _transformer(script, circuit_name)
-    lines = _lines(script, root)
+    lines, odd = radial(_edges(script), root)
+    for remark in odd:
+        script.remark(remark)
     reached = {root} | {line.bus for line in lines}
     loads = _loads(script, reached)
     source = _source(script, circuit_name, kv, transformer)
     remarks = [text if count == 1 else f"{text} ({count} times)" for text, count in script.remarks.items()]
-    return Network(circuit_name, 1000 * kv, root, tuple(lines), tuple(loads), transformer, source, tuple(remarks))
+    return Network(circuit_name, 1000 * kv, root, lines, tuple(loads), transformer, source, tuple(remarks))
 
 
 def _first(script: _Script, kind: str) -> str:
@@ -371,45 +424,21 @@ def _windings(script: _Script, name: str) -> tuple[_Winding, _Winding]:
     return one, two
 
 
-def _lines(script: _Script, root: str) -> list[PhaseLine]:
-    """Lines that are in service, turned towards the root."""
-    ends: dict[str, list[tuple[str, str]]] = {}  # bus -> (line, bus at its other end)
-    beside: dict[frozenset[str], list[str]] = {}  # two buses -> the lines between them
+def _edges(script: _Script) -> Iterator[Edge]:
+    """Lines that are in service."""
     for name, given in script.of("line").items():
         if not _flag(given.get("enabled", "yes")):
             continue
         for key in ("geometry", "spacing", "wires"):
             if key in given:
                 raise script.error("line", name, f"is told by {key}; give a line code or matrices")
-        one, two = _ends(script, name)
-        lines = beside.setdefault(frozenset((one, two)), [])
-        lines.append(name)
-        if len(lines) > 1:
-            script.remark("lines beside each other are taken as one")
-            continue
-        ends.setdefault(one, []).append((name, two))
-        ends.setdefault(two, []).append((name, one))
-    found, used = [], set()
-    todo, seen = [root], {root}
-    while todo:
-        parent = todo.pop()
-        for name, bus in ends.get(parent, []):
-            if name in used:
-                continue
-            used.add(name)
-            if bus in seen:
-                raise script.error(
-                    "line", name, f"closes a loop at bus '{bus}': a feeder must be radial, open it where it is operated"
-                )
-            seen.add(bus)
-            todo.append(bus)
-            found.append(_beside(script, beside[frozenset((bus, parent))], bus, parent))
-    if left := [lines[0] for lines in beside.values() if lines[0] not in used]:
-        script.remark(f"lines that hang on nothing are left out: {len(left)}, among them '{left[0]}'")
-    return found
+        one, two, phases = _ends(script, name)
+        impedance, rating = _impedance(script, name, phases)
+        yield Edge(name, script.where["line", name], (one, two), tuple(sorted(phases)), impedance, rating)
 
 
-def _ends(script: _Script, name: str) -> tuple[str, str]:
+def _ends(script: _Script, name: str) -> tuple[str, str, tuple[int, ...]]:
+    """Its two buses, and its phases in the order of its impedances."""
     given = script.of("line")[name]
     if "bus1" not in given or "bus2" not in given:
         raise script.error("line", name, "has not two buses")
@@ -419,36 +448,7 @@ def _ends(script: _Script, name: str) -> tuple[str, str]:
         raise script.error("line", name, f"changes phases from {at1} to {at2}; that is not planned with")
     if len(at1) != count or len(set(at1)) != count:
         raise script.error("line", name, f"has {count} phases but is at nodes {given['bus1']}")
-    return one, two
-
-
-def _beside(script: _Script, names: list[str], bus: str, parent: str) -> PhaseLine:
-    """Lines between the same two buses as one: their admittances add up, and currents part by them."""
-    parts = []
-    for name in names:
-        count = int(_number(script, "line", name, "phases", 3))
-        phases = tuple(node - 1 for node in _bus(script.of("line")[name]["bus1"], count)[1])
-        parts.append((phases, *_impedance(script, name, phases)))
-    if len(parts) == 1:
-        (phases, impedance, rating), *_ = parts
-        return PhaseLine(names[0], bus, parent, tuple(sorted(phases)), impedance, rating)
-    admittance = np.zeros((3, 3), dtype=complex)
-    own = []
-    for phases, impedance, _ in parts:
-        mine = np.zeros((3, 3), dtype=complex)
-        mine[np.ix_(phases, phases)] = np.linalg.inv(impedance[np.ix_(phases, phases)])
-        admittance += mine
-        own.append(mine)
-    every = tuple(sorted({phase for phases, *_ in parts for phase in phases}))
-    total = np.zeros((3, 3), dtype=complex)
-    total[np.ix_(every, every)] = np.linalg.inv(admittance[np.ix_(every, every)])
-    # A line carries the part Y_i Z of the current: in the phase in which it carries most.
-    limits = [
-        rating / np.max(np.abs((mine @ total).diagonal()))
-        for mine, (_, _, rating) in zip(own, parts, strict=True)
-        if rating is not None
-    ]
-    return PhaseLine("+".join(names), bus, parent, every, total, min(limits, default=None))
+    return one, two, tuple(node - 1 for node in at1)
 
 
 def _impedance(script: _Script, name: str, phases: tuple[int, ...]) -> tuple[Complex, float | None]:

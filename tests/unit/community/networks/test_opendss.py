@@ -98,7 +98,7 @@ def test_feeder_isThatOfOpenDss(tmp_path: Path) -> None:
         "c1+c2": None,
         "d": 63,
     }
-    assert network.remarks == ("lines beside each other are taken as one",)
+    assert network.remarks == ("lines beside each other are taken as one (1 times)",)
     np.testing.assert_allclose(by_gridpact(network), by_opendss(path, network), rtol=0, atol=SAME_PU)
 
 

@@ -1,0 +1,111 @@
+"""Feeders from CSV tables with the impedances of each phase, one table a kind of element.
+
+A folder holds, each with a header: `*bus*.csv` (name, Pa .. Qc: kW and kvar of loads), `*line*.csv` (busA, busB, Zaa,
+Zbb, Zcc, Zab, Zac, Zbc: ohm, complex as "(1+2j)"), `*trn*.csv` (busA, busB, Zseries: ohm on the feeder's side) and
+`*src*.csv` (kvBaseLL, pu). A line above the transformer is the source's impedance.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.community.networks.network import Network, NetworkLoad
+from gridpact.community.networks.radial import Edge, radial
+from gridpact.community.street import PHASES, Complex, Connection, Source, Transformer
+from gridpact.errors import InputError
+
+KINDS = ("bus", "line", "trn", "src")
+RATED_KVA = 1e6
+"""Of a transformer that the tables do not rate: an impedance is told in ohm there."""
+
+Row = Mapping[str, str]
+
+
+def read_matrices(folder: Path) -> Network:
+    """Reads a feeder from a folder of tables with impedances by phase.
+
+    Raises:
+        InputError: with file, row and column: a table is missing, or something in it cannot be read.
+    """
+    tables = {kind: list(_rows(folder, kind)) for kind in KINDS}
+    for kind in ("trn", "src"):
+        if len(tables[kind]) != 1:
+            raise InputError(f"{folder}: has {len(tables[kind])} rows in its table '{kind}'; one is planned with")
+    ((where_src, src),) = tables["src"]
+    ((where_trn, transformer),) = tables["trn"]
+    head, root = transformer["busA"], transformer["busB"]
+    volts = 1000 * _number(where_src, src, "kvBaseLL").real
+    remarks = ["the tables do not rate transformer or lines"]
+    source_z = np.zeros((3, 3), dtype=complex)
+    edges = []
+    for where, row in tables["line"]:
+        edge = _edge(where, row)
+        if head in edge.buses:
+            source_z += edge.impedance_ohm
+        else:
+            edges.append(edge)
+    z1, z0 = source_z[0, 0] - source_z[0, 1], source_z[0, 0] + 2 * source_z[0, 1]
+    series = _number(where_trn, transformer, "Zseries")
+    percent = 100 * series * 1000 * RATED_KVA / volts**2
+    lines, odd = radial(edges, root)
+    reached = {root} | {line.bus for line in lines}
+    loads = [load for where, row in tables["bus"] if (load := _load(where, row)) and load.connection.bus in reached]
+    if not loads:
+        raise InputError(f"{folder}: no bus behind the transformer has a load, so there is no place for a home")
+    return Network(
+        name=folder.name,
+        nominal_voltage_v=volts,
+        root=root,
+        lines=lines,
+        loads=tuple(loads),
+        transformer=Transformer(RATED_KVA, percent.real, percent.imag),
+        source=Source(_number(where_src, src, "pu").real, complex(z1), complex(z0)),
+        remarks=(*remarks, *odd),
+    )
+
+
+def _rows(folder: Path, kind: str) -> Iterator[tuple[str, Row]]:
+    files = sorted(folder.glob(f"*{kind}*.csv"))
+    if len(files) != 1:
+        raise InputError(f"{folder}: has {len(files)} tables '*{kind}*.csv'; one is needed")
+    try:
+        with files[0].open(newline="", encoding="utf-8-sig") as table:
+            for number, row in enumerate(csv.DictReader(table), start=2):
+                yield f"{files[0]}, row {number}", row
+    except OSError as error:
+        raise InputError(f"{files[0]}: cannot be read ({error.strerror})") from None
+
+
+def _number(where: str, row: Row, column: str) -> complex:
+    text = row.get(column)
+    if text is None:
+        raise InputError(f"{where}: column '{column}' is missing")
+    try:
+        value = complex(text)
+    except ValueError:
+        raise InputError(f"{where}, column '{column}': '{text}' is not a number like (0.1+0.05j)") from None
+    if not np.isfinite(value):
+        raise InputError(f"{where}, column '{column}': '{text}' is not finite")
+    return value
+
+
+def _edge(where: str, row: Row) -> Edge:
+    letters = "abc"
+    matrix: Complex = np.array(
+        [[_number(where, row, f"Z{min(i, j)}{max(i, j)}") for j in letters] for i in letters], dtype=np.complex128
+    )
+    phases = tuple(phase for phase in PHASES if matrix[phase, phase])
+    return Edge(row.get("") or where, where, (row["busA"], row["busB"]), phases, matrix, None)
+
+
+def _load(where: str, row: Row) -> NetworkLoad | None:
+    power = [_number(where, row, f"P{p}") + 1j * _number(where, row, f"Q{p}") for p in "abc"]
+    phases = tuple(phase for phase in PHASES if power[phase])
+    if not phases:
+        return None
+    total = sum(power)
+    return NetworkLoad(f"load{row['name']}", Connection(row["name"], phases), total.real, total.imag)

@@ -1,0 +1,180 @@
+"""Feeders from tables of matrices, from pandapower, and back to OpenDSS: the same currents as where they came from."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gridpact.community.networks.matrices import read_matrices
+from gridpact.community.networks.network import Network, NetworkLoad
+from gridpact.community.networks.opendss import opendss_text, read_opendss
+from gridpact.community.networks.pandapower import read_pandapower
+from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, Source, Transformer, by_sequence
+from gridpact.errors import InputError
+from gridpact.grid.three_phase import phase_flow
+from unit.community.networks.test_opendss import by_gridpact, by_opendss
+from unit.grid.test_three_phase import street
+
+
+def network(seed: int) -> Network:
+    rng = np.random.default_rng(seed)
+    feeder = street(rng)
+    loads = tuple(
+        NetworkLoad(f"home {k}", at, float(rng.normal(0.5, 1)), float(rng.normal(0, 0.3)))
+        for k, at in enumerate(feeder.connections)
+    )
+    parts = feeder.lines, loads, feeder.transformer, feeder.source
+    return Network("street 1", feeder.nominal_voltage_v, feeder.root, *parts, ())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_opendssText_isReadBackAlike(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "street.dss"
+    written = network(seed)
+    path.write_text(opendss_text(written))
+    read = read_opendss(path)
+    assert read.remarks == ()
+    np.testing.assert_allclose(by_gridpact(read), by_gridpact(written), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(by_opendss(path, read), by_gridpact(written), rtol=0, atol=1e-6)
+
+
+def tables(folder: Path, of: Network) -> None:
+    """As the tables of networks by phase are published."""
+    assert of.transformer is not None
+    z = of.transformer.impedance_ohm(of.nominal_voltage_v)[0, 0]
+    rows: dict[str, list[list[Any]]] = {
+        "bus": [["", "name", *(f"{w}{p}" for w in "PQ" for p in "abc")]],
+        "line": [["", "busA", "busB", "Zaa", "Zbb", "Zcc", "Zab", "Zac", "Zbc"]],
+        "trn": [["", "busA", "busB", "typeA", "typeB", "Zseries"], ["tr", "hv", of.root, "delta", "wye-g", z]],
+        "src": [["", "kvBaseLL", "pu"], ["s", of.nominal_voltage_v / 1000, of.source.voltage_pu]],
+    }
+    source = by_sequence(of.source.z1_ohm, of.source.z0_ohm)
+    for name, above, below, m in [
+        ("sourcez", "supply", "hv", source),
+        *((line.name, line.parent, line.bus, line.impedance_ohm) for line in of.lines),
+    ]:
+        rows["line"].append([name, above, below, *(m[k] for k in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)))])
+    for load in of.loads:
+        (phase,) = load.connection.phases
+        kw, kvar = ([load_part if p == phase else 0.0 for p in PHASES] for load_part in (load.kw, load.kvar))
+        rows["bus"].append(["", load.connection.bus, *kw, *kvar])
+    for kind, content in rows.items():
+        with (folder / f"x_{kind}_df.csv").open("w", newline="") as table:
+            csv.writer(table).writerows(content)
+
+
+def simple() -> Network:
+    z = by_sequence(0.02 + 0.004j, 0.07 + 0.02j)
+    lines = tuple(PhaseLine(f"l{k}", f"b{k}", f"b{k - 1}", PHASES, z * k) for k in range(1, 5))
+    loads = tuple(NetworkLoad(f"loadb{k}", Connection(f"b{k}", (k % 3,)), 1.5 * k, 0.2) for k in range(1, 5))
+    source = Source(1.01, 0.001 + 0.002j, 0.5 + 1j)
+    return Network("x", 416, "b0", lines, loads, Transformer(250, 1.1, 4.0), source, ())
+
+
+def test_matrices_areReadAsTheyStand(tmp_path: Path) -> None:
+    tables(tmp_path, simple())
+    read = read_matrices(tmp_path)
+    np.testing.assert_allclose(by_gridpact(read), by_gridpact(simple()), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "says"),
+    [
+        ("line", "(", "(j", r"x_line_df.csv, row 2, column 'Zaa'.*is not a number like \(0.1\+0.05j\)"),
+        ("trn", "Zseries", "Z", r"x_trn_df.csv, row 2: column 'Zseries' is missing"),
+        ("bus", "1.5", "one", r"x_bus_df.csv, row 2, column 'Pb'"),
+    ],
+)
+def test_matrices_thatAreWrong_areNamed(tmp_path: Path, kind: str, old: str, new: str, says: str) -> None:
+    tables(tmp_path, simple())
+    path = tmp_path / f"x_{kind}_df.csv"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=says):
+        read_matrices(tmp_path)
+
+
+def frame(*rows: dict[str, Any]) -> dict[str, Any]:
+    columns = list(rows[0])
+    content = {"columns": columns, "index": list(range(len(rows))), "data": [[row[c] for c in columns] for row in rows]}
+    return {"_module": "pandas.core.frame", "_class": "DataFrame", "_object": json.dumps(content), "orient": "split"}
+
+
+def stored(**changes: Any) -> dict[str, Any]:
+    """Two lines behind a transformer with a tap, a home on phase b, one on three, a panel."""
+    line = {"length_km": 0.2, "max_i_ka": 0.2, "parallel": 1, "in_service": True, "df": 0.9}
+    first = line | {"name": "one", "from_bus": 1, "to_bus": 2, "r_ohm_per_km": 0.2, "x_ohm_per_km": 0.08}
+    second = line | {"name": None, "from_bus": 3, "to_bus": 2, "r_ohm_per_km": 0.4, "x_ohm_per_km": 0.09, "parallel": 2}
+    zero = {"r0_ohm_per_km": 0.8, "x0_ohm_per_km": 0.3}, {"r0_ohm_per_km": None, "x0_ohm_per_km": None}
+    content = {
+        "bus": frame(*({"name": n, "vn_kv": kv} for n, kv in (("hv", 10), ("lv", 0.4), ("a", 0.4), ("b", 0.4)))),
+        "ext_grid": frame({"bus": 0, "vm_pu": 1.01, "in_service": True}),
+        "trafo": frame(
+            {"name": "tx", "hv_bus": 0, "lv_bus": 1, "sn_mva": 0.25, "vn_hv_kv": 10, "vn_lv_kv": 0.4}
+            | {"vk_percent": 4.0, "vkr_percent": 1.2, "tap_side": "hv", "tap_pos": -1, "tap_neutral": 0}
+            | {"tap_step_percent": 2.5, "in_service": True, "vector_group": "Dyn5", "parallel": 1}
+        ),
+        "line": frame(first | zero[0], second | zero[1]),
+        "load": frame({"name": "three", "bus": 2, "p_mw": 0.006, "q_mvar": 0.001, "scaling": 0.5, "in_service": True}),
+        "sgen": frame({"name": "pv", "bus": 3, "p_mw": 0.003, "q_mvar": 0.0, "scaling": 1.0, "in_service": True}),
+        "asymmetric_load": frame(
+            {"name": "one", "bus": 3, "in_service": True, "scaling": 1.0, "type": "wye"}
+            | {"p_a_mw": 0, "q_a_mvar": 0, "p_b_mw": 0.002, "q_b_mvar": 0.0004, "p_c_mw": 0, "q_c_mvar": 0}
+        ),
+        "name": "ours",
+    }
+    return {"_module": "pandapower.auxiliary", "_class": "pandapowerNet", "_object": content | changes}
+
+
+def test_pandapower_isReadByItsTables(tmp_path: Path) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(stored()))
+    read = read_pandapower(path)
+    assert {load.name: (load.kw, load.connection.phases) for load in read.loads} == {
+        "one": (2.0, (1,)),
+        "three": (3.0, PHASES),
+        "pv": (-3.0, PHASES),
+    }
+    assert read.remarks == ("lines without zero sequence impedances get four times those of the positive sequence",)
+    feeder = PhaseFeeder(
+        *(400, 0.9, 1.1, "1"),
+        (
+            PhaseLine("one", "2", "1", PHASES, by_sequence(0.04 + 0.016j, 0.16 + 0.06j), 180),
+            PhaseLine("two", "3", "2", PHASES, by_sequence(0.04 + 0.009j, 0.16 + 0.036j), 360),
+        ),
+        (Connection("3", (1,)), Connection("2", PHASES), Connection("3", PHASES)),
+        Transformer(250, 1.2, np.sqrt(16 - 1.44), 1 / 0.975),
+        Source(1.01),
+    )
+    expected = phase_flow(feeder, np.array([[-2.0], [-3], [3]]), np.array([[-0.4], [-0.5], [0]]))
+    np.testing.assert_allclose(by_gridpact(read), expected.magnitude_pu[:, 0], rtol=0, atol=1e-12)
+    assert [line.rating_a for line in read.lines] == [180, 360]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"ext_grid": frame({"bus": 0, "in_service": False})}, "has 0 external grids"),
+        ({"shunt": frame({"bus": 1, "in_service": True})}, "elements of table 'shunt' are not planned with"),
+        ({"switch": frame({"bus": 1, "element": 3, "et": "b", "closed": True})}, "joined by a switch"),
+    ],
+)
+def test_pandapower_thatIsNotPlannedWith_isNamed(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(stored(**changes)))
+    with pytest.raises(InputError, match=says):
+        read_pandapower(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"_object": 3}', '{"_class": "other", "_object": {}}'])
+def test_pandapower_thatIsNone_isSaid(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match="is not a network as pandapower writes it"):
+        read_pandapower(path)
