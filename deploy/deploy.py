@@ -19,7 +19,7 @@ from gridpact.chain.account import ChainAccount
 from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, load
 from gridpact.chain.deploy import Sender, UnlockedAccount
 from gridpact.chain.estimate import bill, planned_deployment
-from gridpact.chain.fees import GWEI, FeePolicy
+from gridpact.chain.fees import fee_policy
 from gridpact.chain.keystore import open_keystore, read_password
 from gridpact.chain.profiles import ETH_PRICE_EUR, Profile, profile_of
 from gridpact.chain.transport import connect
@@ -80,5 +80,5 @@ def _manager(link: Any, profile: Profile) -> Sender:
         raise InputError("GRIDPACT_KEYSTORE is not set: let it name the manager's encrypted keystore file.")
     key = open_keystore(Path(keystore), read_password(keystore))
     ceiling = os.environ.get("GRIDPACT_MAX_FEE_GWEI")
-    policy = FeePolicy(round(float(ceiling) * GWEI) if ceiling else None)
+    policy = fee_policy(float(ceiling) if ceiling else None, None)
     return ChainAccount(link, key, patience=profile.patience, fees=policy, confirmations=profile.confirmations)

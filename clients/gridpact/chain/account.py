@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import Nonce, TxParams, TxReceipt, Wei
 
-from gridpact.chain.fees import FeePolicy, Fees, FeeTooHigh, capped, data_fee, ether_text, gwei_text, read_fees
+from gridpact.chain.fees import ETHER, FeePolicy, Fees, FeeTooHigh, capped, data_fee, ether_text, gwei_text, read_fees
 from gridpact.chain.reverts import Abi, contract_error, first_line, learn_errors, readable, revert_data
 from gridpact.chain.transport import meter_of
 from gridpact.errors import ChainError, InputError
@@ -51,6 +52,15 @@ FRESH_SECONDS = 60.0
 
 REMEMBERED = 64
 """Nonces whose transactions an account can send again."""
+
+FEE_FIELDS = ("maxFeePerGas", "maxPriorityFeePerGas", "gasPrice")
+"""Of a transaction, as it has them."""
+
+FEE_CAP = re.compile(r"exceeds the (?:configured )?cap(?:\s*\(([0-9.]+) ?ether\))?")
+"""How endpoints say that a transaction may cost too much: gas times price."""
+
+TIP_WORDS = re.compile(r"tip|minimum|underpriced", re.IGNORECASE)
+"""How they say that too little is offered."""
 
 ALREADY_TAKEN = ("already known", "known transaction", "already imported", "mining has already started")
 """How chains say that they have a transaction: it was sent again after an outage."""
@@ -175,6 +185,10 @@ class ChainAccount:
         self._tip: int | None = None
         self._fees_at = 0.0  # when base fee and tip were read, monotonic
         self._began: int | None = None  # the first nonce that this process used
+        self._has_base = True  # the chain has EIP-1559
+        self._only_old_fees = False  # the endpoint takes no other transactions
+        self._most_wei: int | None = None  # that a transaction may cost, for the endpoint to take it
+        self._refusal = ""  # why the endpoint did not take the transaction that is being sent, in its words
         self._underpriced = False  # another transaction with this nonce is on its way, and pays more
         self._loses_estimates: bool | None = None
         self._gas: dict[tuple[str, str], int] = {}
@@ -301,15 +315,22 @@ class ChainAccount:
         return max(estimate, min(estimate * 3 // 2 + 100_000 + spare, MOST_GAS))
 
     def _post(self, what: str, transaction: TxParams) -> Pending:
-        pending = Pending(what, transaction)
+        pending, self._refusal = Pending(what, transaction), ""
         for attempt in range(SENT_AT_MOST):
             self._complete(pending.transaction)
             if self._underpriced:
                 self._raise(pending.transaction, RAISE**attempt)
             if self._submit(pending):
                 return pending
+        if TIP_WORDS.search(self._refusal):
+            raise ChainError(
+                f"The chain does not take {what} at a tip of {gwei_text(_tip_of(pending.transaction))} gwei"
+                f" ('{self._refusal}'): offer a higher tip, by tip_gwei in household.toml or --tip-gwei."
+            )
+        words = f" ('{self._refusal}')" if self._refusal else ""
         raise ChainError(
-            f"The chain does not take {what} of account {self.address}: check that no other program uses its key."
+            f"The chain does not take {what} of account {self.address}{words}: check that no other program uses its"
+            " key."
         )
 
     def _complete(self, transaction: TxParams) -> None:
@@ -322,26 +343,49 @@ class ChainAccount:
         fees = self._fees_now()
         transaction["chainId"] = self._chain_id
         transaction["nonce"] = Nonce(self._nonce)
-        transaction["maxPriorityFeePerGas"] = Wei(fees.tip)
-        transaction["maxFeePerGas"] = Wei(fees.cap)
+        cap = self._below_the_endpoints_cap(fees, int(transaction["gas"]))
+        for field_ in FEE_FIELDS:
+            transaction.pop(field_, None)  # type: ignore[misc]
+        if fees.has_base and not self._only_old_fees:
+            transaction["maxPriorityFeePerGas"] = Wei(fees.tip)
+            transaction["maxFeePerGas"] = Wei(cap)
+        else:
+            transaction["gasPrice"] = Wei(min(fees.now, cap))
+
+    def _below_the_endpoints_cap(self, fees: Fees, gas: int) -> int:
+        """The fee cap, where the endpoint takes no transaction that may cost more than an amount.
+
+        Raises:
+            ChainError: even at the fees of now it would.
+        """
+        if self._most_wei is None or gas * fees.cap <= self._most_wei:
+            return fees.cap
+        if gas * fees.now > self._most_wei:
+            raise ChainError(
+                f"The endpoint takes no transaction that may cost more than {ether_text(self._most_wei)}, and {gas:,}"
+                f" gas at {gwei_text(fees.now)} gwei do: wait until gas is cheaper, or give another endpoint."
+            )
+        return self._most_wei // gas
 
     def _fees_now(self) -> Fees:
         """From the base fee of the last receipt; where that is not known, too old, or too much, from the chain."""
         fresh = time.monotonic() - self._fees_at < FRESH_SECONDS
         if fresh and self._base_fee is not None and self._tip is not None:
             try:
-                return capped(self._base_fee, self._tip, self.fees)
+                return capped(self._base_fee, self._tip, self.fees, self._has_base)
             except FeeTooHigh:
                 pass  # perhaps no longer
         fees = read_fees(self.web3, self.fees)
         self._base_fee, self._tip, self._fees_at = fees.base, fees.tip, time.monotonic()
+        self._has_base = fees.has_base
         return fees
 
     def _raise(self, transaction: TxParams, factor: float) -> None:
         """Multiplies the fees, as far as the ceiling lets them."""
-        for fee in ("maxFeePerGas", "maxPriorityFeePerGas"):
-            raised = math.ceil(int(transaction[fee]) * factor)
-            transaction[fee] = Wei(min(raised, self.fees.ceiling_wei or raised))
+        for fee in FEE_FIELDS:
+            if fee in transaction:
+                raised = math.ceil(int(transaction[fee]) * factor)  # type: ignore[literal-required]
+                transaction[fee] = Wei(min(raised, self.fees.ceiling_wei))  # type: ignore[literal-required]
 
     def _submit(self, pending: Pending) -> bool:
         """Sends the current version. False: build it anew (nonce or base fee had changed)."""
@@ -375,11 +419,18 @@ class ChainAccount:
             return False
         if "nonce" in message:  # an earlier version was taken; `settle` finds it
             return True
-        if "fee" in message or "underpriced" in message:
+        if "type" in message and ("transaction" in message or "1559" in message) and not self._only_old_fees:
+            self._only_old_fees = True
+            return False
+        if "fee" in message or "underpriced" in message or "tip" in message:
             if len(pending.hashes) > 1:
                 return True
+            self._refusal = first_line(error)
             self._base_fee = self._nonce = None  # or an earlier one with this nonce is on its way
-            self._underpriced = "replace" in message or "underpriced" in message
+            if found := FEE_CAP.search(message):
+                self._most_wei = round(float(found[1] or 1) * 0.99 * ETHER)
+            else:
+                self._underpriced = "replace" in message or "underpriced" in message or "minimum" in message
             return False
         data = revert_data(error)
         if data is not None:
@@ -398,9 +449,11 @@ class ChainAccount:
             return
         finally:
             self._nonce = nonce
-        for fee in ("maxFeePerGas", "maxPriorityFeePerGas"):
-            after[fee] = Wei(max(int(after[fee]), int(before[fee]) * 5 // 4 + 1))
-        if after["maxFeePerGas"] > (self.fees.ceiling_wei or after["maxFeePerGas"]):  # type: ignore[operator]
+        for fee in FEE_FIELDS:
+            if fee in after and fee in before:
+                least = int(before[fee]) * 5 // 4 + 1  # type: ignore[literal-required]
+                after[fee] = Wei(max(int(after[fee]), least))  # type: ignore[literal-required]
+        if _cap_of(after) > self.fees.ceiling_wei:
             return
         pending.transaction = after
         self._submit(pending)
@@ -440,8 +493,7 @@ class ChainAccount:
                 f"The chain put {pending.what} into block {receipt['blockNumber']}, and has not confirmed it by"
                 f" {self.confirmations} blocks within {self.patience:.0f} s: check that it produces blocks."
             )
-        ceiling = self.fees.ceiling_wei
-        hint = "" if ceiling is None else f", and that gas is below the ceiling of {gwei_text(ceiling)} gwei"
+        hint = f", and that gas is below the ceiling of {gwei_text(self.fees.ceiling_wei)} gwei"
         return ChainError(
             f"The chain took {pending.what} but did not put it into a block within"
             f" {self.patience:.0f} s: check that it produces blocks{hint}."
@@ -450,7 +502,7 @@ class ChainAccount:
     def _too_poor(self, pending: Pending) -> ChainError:
         """How much is missing."""
         transaction = pending.transaction
-        needed = int(transaction["gas"]) * int(transaction["maxFeePerGas"]) + int(transaction["value"])
+        needed = int(transaction["gas"]) * _cap_of(transaction) + int(transaction["value"])
         needed += data_fee(self.web3, len(HexBytes(transaction["data"])))
         with readable("the balance"):
             balance = int(self.web3.eth.get_balance(self.address))
@@ -493,8 +545,8 @@ class ChainAccount:
     def _judge(self, pending: Pending, receipt: TxReceipt) -> TxReceipt:
         self._meter.transactions[self.address] += 1
         self._meter.gas[self.address] += receipt["gasUsed"]
-        tip = int(pending.transaction["maxPriorityFeePerGas"])
-        self._base_fee, self._fees_at = max(int(receipt["effectiveGasPrice"]) - tip, 7), time.monotonic()
+        price = int(receipt.get("effectiveGasPrice", _cap_of(pending.transaction)))
+        self._base_fee, self._fees_at = max(price - _tip_of(pending.transaction), 7), time.monotonic()
         if receipt["status"] == 1:
             return receipt
         if receipt["gasUsed"] >= 0.97 * int(pending.transaction["gas"]):
@@ -519,6 +571,15 @@ class ChainAccount:
 
 class OutOfGas(ChainError):
     """A transaction used all the gas it was allowed."""
+
+
+def _cap_of(transaction: TxParams) -> int:
+    """What a unit of gas may cost, wei."""
+    return int(transaction.get("maxFeePerGas", transaction.get("gasPrice", 0)))
+
+
+def _tip_of(transaction: TxParams) -> int:
+    return int(transaction.get("maxPriorityFeePerGas", 0))
 
 
 def _gas_key(transaction: TxParams) -> tuple[str, str]:

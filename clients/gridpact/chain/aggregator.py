@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,13 +18,13 @@ from web3 import Web3
 from web3.exceptions import TransactionNotFound
 from web3.types import EventData, TxReceipt
 
-from gridpact.chain.account import NOBODY, ChainAccount, signer_of
+from gridpact.chain.account import MOST_GAS, NOBODY, ChainAccount, signer_of
 from gridpact.chain.artifacts import REFEREE, load
+from gridpact.chain.clock import ChainClock
 from gridpact.chain.commitments import domain_separator, relayed_digest, submission_hash, words_hash
 from gridpact.chain.contract import (
     DeployedContract,
     arguments_of,
-    chain_time,
     checked_address,
     in_time,
 )
@@ -54,8 +55,11 @@ from gridpact.chain.values import (
 from gridpact.chain.watch import LOOK_SECONDS, Watch, watch_events
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised
 
-CLOSE_GAS = 15_000_000
-"""Closing is not estimated: nodes that have no new block yet would estimate at a time before the deadline."""
+log = logging.getLogger(__name__)
+
+CLOSE_GAS = 250_000
+"""What closing an overdue phase may cost, beside what starting or closing costs a node or a word. It is not estimated:
+a node that has no new block yet would estimate at a time before the deadline."""
 
 START_GAS = 15_000
 """What starting the round may cost the last declaration, a node that can be enrolled."""
@@ -102,6 +106,8 @@ class Aggregator(DeployedContract):
         self._parts: tuple[bytes, list[Mapping[str, Any]]] = b"", []  # of the transaction that was read last
         self._estimated: tuple[int, frozenset[int]] | None = None  # round and nodes of the batch whose gas is known
         self._watches: dict[bool, Watch] = {}
+        self._clock = ChainClock(web3)
+        self._unclosed: tuple[int, int, int] = (0, 0, 0)  # the overdue phase that could not be closed
         try:
             self._theta = self._read_theta()
             self._setting = Setting(*self._read("setting"))
@@ -240,14 +246,40 @@ class Aggregator(DeployedContract):
     # ------------------------------------------------------------------ anyone
 
     def close_overdue(self) -> bool:
-        """Ends a phase whose deadline has passed. False: it was not overdue, or somebody else was first."""
+        """Ends a phase whose deadline has passed. False: it was not overdue, or somebody else was first.
+
+        It is asked for before it is sent; that the deadline has not passed may be the newest block's time only.
+        """
         try:
-            self._send("closeOverdue", gas=CLOSE_GAS)
+            self._read("closeOverdue")
+        except ContractError as error:
+            if error.name == "WrongPhase":
+                return False
+            if error.name != "DeadlineNotPassed":
+                raise
+        gas = CLOSE_GAS + START_GAS * self._theta.n + self._closing_gas()
+        try:
+            self._send("closeOverdue", gas=min(gas, MOST_GAS))
         except ContractError as error:
             if error.name in ("DeadlineNotPassed", "WrongPhase"):
+                self._clock.forget()
                 return False
             raise
         return True
+
+    def _close_if_overdue(self, progress: Progress, patience: float) -> None:
+        """While it waits. That it fails, for want of ether or at a fee above the ceiling, costs no turn."""
+        place = (progress.round, progress.phase, progress.iteration)
+        if self._clock.now() <= progress.deadline + patience:
+            return
+        try:
+            self.close_overdue()
+        except Reorganised:
+            raise
+        except ChainError as error:
+            if place != self._unclosed:
+                log.warning("the overdue phase of round %d is left to others: %s", progress.round, error)
+            self._unclosed = place
 
     def accuse(self, round: int, node: int, evidence: bytes) -> TxReceipt:
         """Excludes a node, on evidence that `gridpact.chain.evidence` puts together."""
@@ -266,15 +298,21 @@ class Aggregator(DeployedContract):
 
     def progress(self) -> Progress:
         """Where the current round stands."""
+        now = in_time(self._progress, lambda now: not self._is_earlier(now))  # or one node of several lags behind
+        if self.account is not None and self._is_earlier(now):
+            self.account.forget_nonce()  # the chain was taken back, perhaps with transactions of this account
+        self._last = (now.round, now.phase, now.iteration), now.history, now.present
+        return now
+
+    def _progress(self) -> Progress:
         number, iteration, phase, deadline, counter, expected, history, present = self._read("progress")
-        now = Progress(number, iteration, Phase(phase), deadline, counter, expected, history, bitmap_to_nodes(present))
+        return Progress(number, iteration, Phase(phase), deadline, counter, expected, history, bitmap_to_nodes(present))
+
+    def _is_earlier(self, now: Progress) -> bool:
+        """Whether a progress is from before the one that was seen last, or of another history."""
         place = (now.round, now.phase, now.iteration)
         before, history, present = self._last
-        same = (place, now.history) == (before, history) and now.present >= present
-        if self.account is not None and (place < before or (place == before and not same)):
-            self.account.forget_nonce()  # the chain was taken back, perhaps with transactions of this account
-        self._last = place, now.history, now.present
-        return now
+        return place < before or (place == before and not (now.history == history and now.present >= present))
 
     def outcome(self, round: int) -> Outcome:
         """How a round ended."""
@@ -319,6 +357,10 @@ class Aggregator(DeployedContract):
         """Number of coupled scalars of the network and of the bids: what the RMS divides by."""
         grid, trade = self._read("scalars")
         return int(grid), int(trade)
+
+    def chain_now(self) -> float:
+        """Unix time by the chain."""
+        return self._clock.now()
 
     def running(self, node: int) -> Coupling:
         """The sums of a node's blocks in the open iteration, as far as it has come."""
@@ -625,8 +667,8 @@ class Aggregator(DeployedContract):
                 return progress
             if close_overdue and progress.phase.is_running and now >= next_look:
                 next_look = now + LOOK_SECONDS
-                if chain_time(self.web3) > progress.deadline + patience and self.close_overdue():
-                    continue
+                self._close_if_overdue(progress, patience)
+                continue
             watch.wait(min(give_up - now, LOOK_SECONDS))
 
     def _watching(self, each_submission: bool) -> Watch:

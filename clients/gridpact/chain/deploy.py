@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, cast
 
+from eth_typing import HexStr
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor
+from web3.exceptions import Web3Exception
 from web3.types import TxReceipt
 
 from gridpact.chain.account import ChainAccount
@@ -16,7 +18,7 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, Artifact, load
 from gridpact.chain.contract import DeployedContract, checked_address
 from gridpact.chain.record import Record
-from gridpact.chain.reverts import readable
+from gridpact.chain.reverts import first_line, readable
 from gridpact.chain.unfinished import Unfinished
 from gridpact.chain.values import Setting, Theta
 from gridpact.errors import InputError
@@ -27,6 +29,9 @@ UNLOCKED_GAS = 15_000_000
 STANDING_PATIENCE = 180.0
 """How long a creation that was sent before an interruption is waited for, s."""
 
+
+WITHOUT_PUSH0, WITH_PUSH0 = HexStr("0x60008080f3"), HexStr("0x5f8080f3")
+"""Two programs that return nothing; the second by an instruction that came with Shanghai."""
 
 Told = Callable[[str, TxReceipt], None]
 """Is told of a contract that stands: its name, and the receipt."""
@@ -61,6 +66,23 @@ class UnlockedAccount:
             return self.web3.eth.wait_for_transaction_receipt(sent, timeout=120, poll_latency=0.05)
 
 
+def check_fork(web3: Web3) -> None:
+    """Whether the chain has what the contracts are compiled for.
+
+    Raises:
+        InputError: it is older than Shanghai.
+    """
+    with readable("a call"):
+        web3.eth.call({"data": WITHOUT_PUSH0})
+    try:
+        web3.eth.call({"data": WITH_PUSH0})
+    except (Web3Exception, ValueError) as error:
+        raise InputError(
+            f"This chain is older than Shanghai ('{first_line(error)}'), which the contracts are compiled for: update"
+            " its node or its genesis, or take another chain."
+        ) from error
+
+
 def deploy_contracts(
     account: Sender,
     theta: Theta,
@@ -83,6 +105,7 @@ def deploy_contracts(
         unfinished: what stands already, of a deployment that is gone on with; and where it is noted what is sent.
     """
     web3 = account.web3
+    check_fork(web3)
     with readable("its block number"):
         # No transaction can be in an older block.
         block = unfinished.block if unfinished is not None else int(web3.eth.block_number) + 1

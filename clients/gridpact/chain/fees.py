@@ -11,6 +11,8 @@ from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3 import Web3
+from web3.exceptions import Web3Exception
+from web3.types import RPCEndpoint
 
 from gridpact.chain.profiles import ETH_PRICE_EUR
 from gridpact.chain.reverts import readable
@@ -32,21 +34,46 @@ TRANSACTION_BYTES = 120
 """Of a signed transaction beside its calldata, at most."""
 
 
+CEILING = 200 * GWEI
+"""Of a unit of gas, where nobody sets another: some ten times of what is usual, and no ruin in a round."""
+
+USUAL_TIP, MOST_TIP = 2 * GWEI, 20 * GWEI
+"""A tip that an endpoint suggests is taken up to the base fee or the first of them, and never above the second: whoever
+makes the blocks keeps it, and the endpoint's word is all that there is for it."""
+
+TIP = GWEI
+"""Offered where the endpoint suggests none."""
+
+
 @dataclass(frozen=True)
 class FeePolicy:
-    """What an account pays for a unit of gas, base fee and tip together."""
+    """What an account pays for a unit of gas."""
 
-    ceiling_wei: int | None = None  # None: whatever it costs
+    ceiling_wei: int = CEILING  # base fee and tip together
     patience: float = 0.0  # seconds that a fee above the ceiling is waited out
+    tip_wei: int | None = None  # offered whatever the endpoint suggests
+
+    def tip(self, suggested_wei: int, base_wei: int) -> int:
+        """The tip to offer."""
+        if self.tip_wei is not None:
+            return self.tip_wei
+        return max(min(suggested_wei, max(base_wei, USUAL_TIP), MOST_TIP), 1)
+
+
+def fee_policy(ceiling_gwei: float | None, tip_gwei: float | None, patience: float = 0.0) -> FeePolicy:
+    """What somebody has set, gwei; None: nothing."""
+    ceiling = CEILING if ceiling_gwei is None else round(ceiling_gwei * GWEI)
+    return FeePolicy(ceiling, patience, None if tip_gwei is None else round(tip_gwei * GWEI))
 
 
 @dataclass(frozen=True)
 class Fees:
     """Fees of a transaction, wei a unit of gas."""
 
-    base: int
+    base: int  # on a chain without EIP-1559, the price
     tip: int
     cap: int
+    has_base: bool = True  # EIP-1559
 
     @property
     def now(self) -> int:
@@ -68,30 +95,39 @@ def read_fees(web3: Web3, policy: FeePolicy | None = None) -> Fees:
     give_up = time.monotonic() + policy.patience
     while True:
         with readable("the fees"):
-            tip = max(int(web3.eth.max_priority_fee), 1)
-            base = int(web3.eth.get_block("latest").get("baseFeePerGas", 0))
+            block = web3.eth.get_block("latest")
+            has_base = "baseFeePerGas" in block
+            base = int(block["baseFeePerGas"] if has_base else web3.eth.gas_price)
+        tip = policy.tip(_suggested_tip(web3), base) if has_base else 0
         try:
-            return capped(base, tip, policy)
+            return capped(base, tip, policy, has_base)
         except FeeTooHigh:
             if time.monotonic() + LOOK_SECONDS > give_up:
                 raise
         time.sleep(LOOK_SECONDS)
 
 
-def capped(base: int, tip: int, policy: FeePolicy) -> Fees:
-    """Fees for a base fee and a tip, wei.
+def _suggested_tip(web3: Web3) -> int:
+    """What the endpoint suggests; some know no such request."""
+    try:
+        return int(web3.manager.request_blocking(RPCEndpoint("eth_maxPriorityFeePerGas"), []), 16)
+    except (Web3Exception, ValueError, TypeError):
+        return TIP
+
+
+def capped(base: int, tip: int, policy: FeePolicy, has_base: bool = True) -> Fees:
+    """Fees for a base fee and a tip, or for a price, wei.
 
     Raises:
         FeeTooHigh: they are above the ceiling.
     """
-    if policy.ceiling_wei is None:
-        return Fees(base, tip, HEADROOM * base + tip)
     if base + tip > policy.ceiling_wei:
+        parts = f" ({gwei_text(base)} base fee and {gwei_text(tip)} tip)" if has_base else ""
         raise FeeTooHigh(
-            f"Gas costs {gwei_text(base + tip)} gwei now ({gwei_text(base)} base fee and {gwei_text(tip)} tip), the"
-            f" ceiling is {gwei_text(policy.ceiling_wei)}: wait until it is cheaper, or raise the ceiling."
+            f"Gas costs {gwei_text(base + tip)} gwei now{parts}, the ceiling is {gwei_text(policy.ceiling_wei)}: wait"
+            " until it is cheaper, or raise the ceiling."
         )
-    return Fees(base, tip, min(HEADROOM * base + tip, policy.ceiling_wei))
+    return Fees(base, tip, min(HEADROOM * base + tip, policy.ceiling_wei) if has_base else base, has_base)
 
 
 def data_fee(web3: Web3, calldata_bytes: int) -> int:

@@ -211,7 +211,14 @@ class Settlement(DeployedContract):
             return self._send("deposit", amount)
 
     def _approve(self, amount: int) -> None:
-        if self.account is not None and self.token.allowance(self.account.address, self.address) < amount:
+        if self.account is None or (left := self.token.allowance(self.account.address, self.address)) >= amount:
+            return
+        try:
+            self.token.approve(self.address, amount)
+        except ContractError:
+            if not left:
+                raise
+            self.token.approve(self.address, 0)  # some tokens (USDT) change an allowance from or to nothing only
             self.token.approve(self.address, amount)
 
     def withdraw(self, amount: int) -> TxReceipt:

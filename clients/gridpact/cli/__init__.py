@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0 done, 1 failed, 2 bad input, 3 no feasible plan, 130 stopped."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         arguments = _parser().parse_args(argv)
         status: int = arguments.command(arguments)
         return status

@@ -71,6 +71,7 @@ def add(commands: Commands) -> None:
 
 
 def _deploy(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.deploy import check_fork
     from gridpact.chain.profiles import profile_of
     from gridpact.manage.deployment import unfinished_at
 
@@ -92,6 +93,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
         if sent:
             print(f"gridpact: going on with the deployment that stopped; {', '.join(standing) or 'nothing'} stands")
         left = [one for one in _planned(parameters) if one.what not in standing]
+        check_fork(account.web3)
         costs = priced(account, left, arguments)
         costs.check("the deployment")
         agree(arguments, f"Deploy on {profile.name}?")

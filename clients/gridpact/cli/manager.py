@@ -84,7 +84,13 @@ def add_sender(command: argparse.ArgumentParser) -> None:
         help="its password; default $GRIDPACT_KEYSTORE_PASSWORD, or it is asked for",
     )
     command.add_argument(
-        "--max-fee-gwei", type=positive, metavar="N", help="ceiling on what a unit of gas may cost, base fee and tip"
+        "--max-fee-gwei",
+        type=positive,
+        metavar="N",
+        help="ceiling on what a unit of gas may cost, base fee and tip; default 200",
+    )
+    command.add_argument(
+        "--tip-gwei", type=positive, metavar="N", help="tip to offer; default what the endpoint suggests, within limits"
     )
     command.add_argument(
         "--wait-for-fee",
@@ -147,10 +153,10 @@ def _network_of(record: Record | None, url: str | None) -> str:
 
 def policy_of(arguments: argparse.Namespace, least_patience: float = 0.0) -> FeePolicy:
     """The limits on fees, waited for as long as the arguments say, or at least so many seconds."""
-    from gridpact.chain.fees import GWEI, FeePolicy
+    from gridpact.chain.fees import fee_policy
 
-    ceiling = None if arguments.max_fee_gwei is None else round(arguments.max_fee_gwei * GWEI)
-    return FeePolicy(ceiling, max(arguments.wait_for_fee, least_patience))
+    patience = max(arguments.wait_for_fee, least_patience)
+    return fee_policy(arguments.max_fee_gwei, arguments.tip_gwei, patience)
 
 
 def key_of(arguments: argparse.Namespace) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from web3 import Web3
 
+from gridpact.chain.clock import LARGEST_GAP, clock_gap, told_gap
 from gridpact.chain.settlement import decode_tariff
 from gridpact.community.model import Prices
+from gridpact.errors import InputError
 from gridpact.problem.baseline import fallback
 from gridpact.service.connection import Connection, gas_of_a_round, open_connection, read_record
 from gridpact.service.forecast import Forecast, take_forecast
@@ -33,6 +35,8 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
     connection = open_connection(settings, record, key, link)
     account, setting, symbol = connection.account, connection.setting, connection.symbol
     yield f"the account {account.address} is enrolled as node {settings.node} on chain {record.chain_id}"
+    if (gap := clock_gap(account.web3)) is not None and abs(gap) > LARGEST_GAP:
+        raise InputError(told_gap(gap))
     connection.check_ether(gas_of_a_round(settings))
     tokens = connection.settlement.token.balance(account.address) * connection.unit
     deposit = connection.deposit()

@@ -9,7 +9,7 @@ from web3 import Web3
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.fees import GWEI, FeePolicy
+from gridpact.chain.fees import ETHER, fee_policy, read_fees
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
 from gridpact.chain.settlement import Settlement
@@ -21,6 +21,9 @@ from gridpact.service.settings import Settings
 ROUND_GAS, OPERATOR_GAS, RELAYED_GAS = 8_000_000, 25_000_000, 2_000_000
 """What a round of 60 iterations and its settlement may use: of a household, of node 0, and of either with a relay."""
 
+
+LARGEST_GAS = 1_500_000
+"""Of which a chain asks an account to have the fee cap: the limit of a household's largest transaction."""
 
 FEE_PATIENCE = 30.0
 """Seconds that a fee above the ceiling is waited out; then the node misses its turn."""
@@ -52,9 +55,10 @@ class Connection:
         return self.settlement.free(self.account.address) * self.unit
 
     def check_ether(self, gas: int) -> None:
-        """Raises InsufficientFunds where so much gas costs more than there is."""
-        with readable("the gas price"):
-            need = gas * int(self.account.web3.eth.gas_price) / 1e18
+        """Raises InsufficientFunds where so much gas, some of it in one transaction at its fee cap, costs more than
+        there is."""
+        fees = read_fees(self.account.web3, self.account.fees)
+        need = (gas * fees.now + LARGEST_GAS * (fees.cap - fees.now)) / ETHER
         if (short := need - (ether := self.ether())) > 0:
             raise InsufficientFunds(
                 f"the account {self.account.address} has {ether:.6f} ETH and a round may cost {need:.6f}: send it "
@@ -67,12 +71,6 @@ def gas_of_a_round(settings: Settings) -> int:
     if settings.chain.relay is not None:
         return RELAYED_GAS
     return OPERATOR_GAS if settings.home is None else ROUND_GAS
-
-
-def fee_policy(settings: Settings) -> FeePolicy:
-    """What the household pays for gas; a fee above that is waited out for a while."""
-    ceiling = settings.chain.max_fee_gwei
-    return FeePolicy() if ceiling is None else FeePolicy(round(ceiling * GWEI), FEE_PATIENCE)
 
 
 def read_record(settings: Settings) -> Record:
@@ -117,7 +115,9 @@ def open_connection(settings: Settings, record: Record, key: str, link: Callable
                 f"there is no contract at {address}, which the record '{settings.chain.record}' has as the {what}: "
                 "take the record of the deployment on this network"
             )
-    account = ChainAccount(web3, key, fees=fee_policy(settings))
+    account = ChainAccount(
+        web3, key, fees=fee_policy(settings.chain.max_fee_gwei, settings.chain.tip_gwei, FEE_PATIENCE)
+    )
     aggregator = Aggregator.of(record, web3, account)
     settlement = Settlement.of(record, web3, account)
     _check_enrolment(settings, aggregator, account.address)

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from web3 import Web3
 
+from gridpact.chain.clock import LARGEST_GAP, clock_gap, told_gap
 from gridpact.chain.transport import connect
 from gridpact.chain.values import Phase, Progress
 from gridpact.errors import ChainError
@@ -119,6 +120,7 @@ class Service:
         if self._connection is None:
             self._connection = open_connection(self._settings, self._record, self._key, self._link)
             self._health.symbol = self._connection.symbol
+            self._compare_clocks(self._connection)
             self._look(self._connection)
             self._said = time.monotonic()
             log.info("%s", self._health.line())
@@ -137,6 +139,13 @@ class Service:
         with suppress(ChainError):  # the round has ended, whether the chain answers now or later
             self._look(connection)
         return end
+
+    def _compare_clocks(self, connection: Connection) -> None:
+        """A clock that is wrong makes log and metrics wrong; deadlines go by the chain's."""
+        gap = clock_gap(connection.account.web3)
+        if gap is not None and abs(gap) > LARGEST_GAP:
+            log.warning("%s", told_gap(gap))
+            self._health.error(told_gap(gap))
 
     # ------------------------------------------------------------------ waiting
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 
-from gridpact.chain.contract import chain_time
 from gridpact.chain.settlement import decode_tariff
 from gridpact.chain.values import Phase, Progress
 from gridpact.community.model import Array, Prices
@@ -149,7 +148,7 @@ class Participation:
     def _seconds(self) -> float:
         """How long the node may wait for what it needs to declare."""
         aggregator = self._connection.aggregator
-        return WAIT_SHARE * max(aggregator.progress().deadline - chain_time(aggregator.web3), 0)
+        return WAIT_SHARE * max(aggregator.progress().deadline - aggregator.chain_now(), 0.0)
 
     def _published_prices(self, patient: bool) -> Prices:
         give_up = time.monotonic() + (self._seconds() if patient else 0.0)

@@ -34,6 +34,7 @@ class ChainSettings:
     relay: str | None
     confirm_s: float
     max_fee_gwei: float | None  # that a unit of gas may cost
+    tip_gwei: float | None  # to offer, whatever the endpoint suggests
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,9 @@ def _chain(table: Table) -> ChainSettings:
         raise table.error("relay", f"'{relay}' is no address of a relay; begin it with http://")
     chain_id = table.integer("chain_id", 1, 2**53) if table.has("chain_id") else None
     max_fee = table.number("max_fee_gwei", 0) if table.has("max_fee_gwei") else None
+    tip = table.number("tip_gwei", 0) if table.has("tip_gwei") else None
     found = ChainSettings(
-        table.file("record"), rpc, chain_id, relay, table.number("confirm_s", 0, default=0.0), max_fee
+        table.file("record"), rpc, chain_id, relay, table.number("confirm_s", 0, default=0.0), max_fee, tip
     )
     table.end()
     return found

@@ -34,7 +34,8 @@ rpc = "{rpc}"
 # chain_id = 1                 # refuse to run on any other chain than this one
 # relay = "http://..."         # leave signed submissions at a relay instead of sending each
 # confirm_s = 30               # on chains that may be re-organised: how long the end of a round must stand
-# max_fee_gwei = 5             # what a unit of gas may cost; above it, this node sends nothing
+# max_fee_gwei = 200           # what a unit of gas may cost; above it, this node sends nothing
+# tip_gwei = 1                 # tip to offer; else what the endpoint suggests, within limits
 
 [key]
 keystore = "keystore.json"     # encrypted; its password comes from one of

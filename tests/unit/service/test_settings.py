@@ -9,7 +9,6 @@ import pytest
 from gridpact.devices.registry import KINDS
 from gridpact.errors import InputError
 from gridpact.problem.scenario import Scenario
-from gridpact.service.connection import fee_policy
 from gridpact.service.settings import read_settings
 from gridpact.service.template import NewNode, household_toml
 from unit.service.helpers import FEEDER, HOUSEHOLD, OPERATOR, settings_of
@@ -28,7 +27,7 @@ def test_household_isRead(tmp_path: Path) -> None:
     assert found.forecast.file == str(tmp_path / "forecasts/{day}.json")
     assert found.service.timezone.key == "Europe/Amsterdam"
     assert found.feeder is None
-    assert fee_policy(found).ceiling_wei is None
+    assert found.chain.max_fee_gwei is None
 
 
 def test_operator_isRead(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_template_isReadable(tmp_path: Path, node: int, scenario: str) -> None:
     full = "\n".join(line for line in lines if not line.startswith(drop))
     found = settings_of(tmp_path, full.replace('"published"', '"fixed"'))
     assert found.chain.chain_id == 1
-    assert fee_policy(found).ceiling_wei == 5 * 10**9
+    assert (found.chain.max_fee_gwei, found.chain.tip_gwei) == (200, 1)
     assert found.tariff.import_price == 0.3
     if node:
         assert found.home is not None

@@ -1,0 +1,38 @@
+"""Ctrl-C at any moment from the start on: a sentence, and no traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMANDS = (
+    ("run", "--case", "tiny3", "--chain", "eth-tester"),
+    ("cases",),
+    ("study", "--case", "tiny3", "--scenarios", "b,t", "--out", "{folder}"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("seconds", [0.15, 0.3, 0.5, 0.8, 1.1, 1.5])
+def test_interrupt_leavesNoTraceback(
+    command: tuple[str, ...], seconds: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = str(tmp_path_factory.mktemp("out"))
+    words = [word.format(folder=folder) for word in command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gridpact", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert process.returncode in (0, 130), err  # it may have ended before
+    assert process.returncode == 0 or "gridpact: stopped" in err

@@ -1,0 +1,221 @@
+"""Closing what is overdue: by the chain's time, for what it costs, and without losing a turn."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chains import rpc
+from web3 import Web3
+
+from gridpact.chain import aggregator as module
+from gridpact.chain import clock
+from gridpact.chain.account import MOST_GAS, ChainAccount
+from gridpact.chain.clock import ChainClock, clock_gap, told_gap
+from gridpact.chain.fees import GWEI
+from gridpact.chain.networks import Network
+from gridpact.chain.settlement import Token
+from gridpact.chain.values import Phase, Progress
+from gridpact.errors import ChainError
+from unit.chain.settled import settled
+from unit.chain.synthetic import Played, played, star
+
+
+@pytest.fixture(scope="module")
+def play(anvil: Network) -> Any:
+    made = played(anvil, star(3), 4)
+    yield made
+    made.close()
+
+
+def never(_: Progress) -> bool:
+    return False
+
+
+def is_iterating(now: Progress) -> bool:
+    return now.phase is Phase.ITERATING
+
+
+def open_without(play: Played, silent: int) -> int:
+    """Opens a round in which one node does not declare."""
+    now = play.manager.progress()
+    if now.phase.is_running:
+        play.pass_time(10_000)
+        play.manager.close_overdue()
+        while play.manager.progress().phase.is_running:
+            play.pass_time(10_000)
+            play.manager.close_overdue()
+    number = play.manager.open_round(20240101)
+    for node in play.tree:
+        if node != silent:
+            play.declare(number, node)
+    return number
+
+
+def test_close_needsLittleEther(play: Played) -> None:
+    """At 1.5 gwei, 0.007 ETH are enough: the limit of the gas is near to what it uses."""
+    open_without(play, silent=2)
+    play.pass_time(700)
+    web3, account = play.manager.web3, play.nodes[1].account
+    assert account is not None
+    rpc(web3, "anvil_setBalance", account.address, hex(7 * 10**15))
+    rpc(web3, "anvil_setNextBlockBaseFeePerGas", hex(3 * GWEI // 2))
+    account._base_fee = None
+    before = account.gas_used
+    assert play.nodes[1].close_overdue() is True
+    assert play.manager.progress().phase is Phase.ITERATING
+    assert account.gas_used - before < module.CLOSE_GAS
+    rpc(web3, "anvil_setBalance", account.address, hex(10**19))
+
+
+def test_close_thatFailsCostsNoTurn(play: Played, caplog: pytest.LogCaptureFixture) -> None:
+    """A node without ether waits on, and says once that it leaves the closing to others."""
+    open_without(play, silent=2)
+    web3, account = play.manager.web3, play.nodes[1].account
+    assert account is not None
+    play.pass_time(700)
+    rpc(web3, "anvil_setBalance", account.address, hex(10**9))
+    with caplog.at_level(logging.WARNING, "gridpact"):
+        assert play.nodes[1].wait_for(never, 6.5, close_overdue=True).phase is Phase.DECLARING
+    told = [record.getMessage() for record in caplog.records if "left to others" in record.getMessage()]
+    assert len(told) == 1
+    assert "not enough ether for `closeOverdue`" in told[0]
+    rpc(web3, "anvil_setBalance", account.address, hex(10**19))
+    assert play.nodes[1].wait_until(is_iterating, 20, close_overdue=True).phase is Phase.ITERATING
+
+
+def test_close_isAskedFirst(play: Played) -> None:
+    """Who comes second sends nothing."""
+    open_without(play, silent=2)
+    play.pass_time(700)
+    assert play.nodes[1].close_overdue() is True
+    now = play.manager.progress()
+    while now.phase is Phase.ITERATING:
+        play.pass_time(700)
+        play.manager.close_overdue()
+        now = play.manager.progress()
+    account = play.nodes[3].account
+    assert account is not None
+    before = account.transactions
+    assert play.nodes[3].close_overdue() is False
+    assert account.transactions == before
+
+
+def test_clockAhead_closesNothing(play: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is an hour ahead does not take a phase for overdue."""
+    open_without(play, silent=2)
+    account = play.nodes[1].account
+    assert account is not None
+    before, now = account.transactions, time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)
+    play.nodes[1].wait_for(never, 5.0, close_overdue=True)
+    assert account.transactions == before
+    assert play.manager.progress().phase is Phase.DECLARING
+
+
+@pytest.mark.parametrize(("households", "steps"), [(15, 96), (40, 24)])
+def test_close_gasIsEnough(anvil: Network, households: int, steps: int) -> None:
+    """The reserve holds for starting a round, and for closing an iteration, of many."""
+    play = played(anvil, star(households), steps)
+    account = play.nodes[3].account
+    assert account is not None
+
+    def closes() -> None:
+        before = account.gas_used
+        play.pass_time(700)
+        assert play.nodes[3].close_overdue() is True
+        limit = module.CLOSE_GAS + module.START_GAS * (households + 1) + play.nodes[3]._closing_gas()
+        assert account.gas_used - before < 0.9 * min(limit, MOST_GAS)
+
+    try:
+        number = play.manager.open_round(20240101)
+        for node in play.tree:
+            if node != 1:
+                play.declare(number, node)
+        closes()
+        for _ in range(2):  # nobody submits: the round is abandoned
+            closes()
+        assert play.manager.outcome(number).phase is Phase.ABANDONED
+        number = play.open()
+        for iteration in (1, 2):
+            for node in play.tree:
+                if node not in (1, 2):
+                    play.submit(number, iteration, node)
+            closes()
+    finally:
+        play.close()
+
+
+# ---------------------------------------------------------------------- clocks
+
+
+def test_clock_isTheChains(anvil: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    web3 = anvil.connect()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    rpc(web3, "evm_mine")
+    of_chain, stamp = ChainClock(web3), int(web3.eth.get_block("latest")["timestamp"])
+    assert stamp <= of_chain.now() < stamp + 1
+    time.sleep(0.5)
+    assert of_chain.now() >= stamp + 0.5  # it goes on without blocks
+    rpc(web3, "evm_increaseTime", 100)
+    rpc(web3, "evm_mine")
+    assert of_chain.now() >= stamp + 100
+
+
+@pytest.mark.parametrize(("ahead", "words"), [(3600, "ahead of"), (-3600, "behind")])
+def test_clockGap_isSaid(anvil: Network, monkeypatch: pytest.MonkeyPatch, ahead: int, words: str) -> None:
+    web3 = anvil.connect()
+    now = time.time
+    rpc(web3, "evm_setIntervalMining", 1)
+    try:
+        offset = int(web3.eth.get_block("latest")["timestamp"]) - now()  # other tests moved this chain's clock
+        monkeypatch.setattr(time, "time", lambda: now() + offset + ahead)
+        gap = clock_gap(web3)
+    finally:
+        rpc(web3, "evm_setIntervalMining", 0)
+        rpc(web3, "evm_setAutomine", True)
+    assert gap is not None
+    assert abs(gap - ahead) < 5
+    assert words in told_gap(gap)
+
+
+def test_clockGap_withoutBlocksIsNotKnown(anvil: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    web3, now = anvil.connect(), time.time
+    rpc(web3, "evm_mine")
+    offset = int(web3.eth.get_block("latest")["timestamp"]) - now()
+    monkeypatch.setattr(time, "time", lambda: now() + offset + 3600)
+    assert clock_gap(web3, patience=1.0) is None
+    monkeypatch.setattr(time, "time", lambda: now() + offset + clock.LARGEST_GAP / 2)
+    assert clock_gap(web3) == 0.0
+
+
+# ---------------------------------------------------------------------- an allowance that is left
+
+
+@pytest.mark.parametrize("left", [0, 5, 50])
+def test_approve_aReluctantToken(anvil: Network, left: int) -> None:
+    """USDT and others refuse to change an allowance that is not nothing."""
+    content = json.loads((Path(__file__).parent / "reluctant.json").read_text())
+    with settled(anvil) as market:
+        side = next(iter(market.sides.values()))
+        account = side.account
+        assert isinstance(account, ChainAccount)
+        receipt = account.send(
+            account.web3.eth.contract(abi=content["abi"], bytecode=content["bytecode"]).constructor()
+        )
+        side.token = Token(account.web3, str(receipt["contractAddress"]), content["abi"], account)
+        side._approve(left)
+        side._approve(10)
+        assert side.token.allowance(account.address, side.address) == max(left, 10)
+
+
+def test_allowance_ofWhatNobodyHolds(anvil: Network) -> None:
+    with settled(anvil) as market:
+        side = next(iter(market.sides.values()))
+        side.token = Token(side.web3, Web3.to_checksum_address(market.record.token), market.record.token_abi)
+        with pytest.raises(ChainError, match="needs an account"):
+            side._approve(10**30)
