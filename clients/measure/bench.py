@@ -31,11 +31,12 @@ from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.levels import Levels, negotiate_levels
 from gridpact.market.admm.parameters import Resolution
+from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.report.markdown import markdown
-from gridpact.run.inmemory import MOST_ITERATIONS, Day, Measured, Negotiation, measure, plan_of, table
+from gridpact.run.inmemory import Day, Measured, Negotiation, measure, plan_of, table
 from gridpact.run.launch import warm_up
 from gridpact.run.onchain import RunSettings, run
 from measure.gas import Size, measured, negotiated

@@ -36,13 +36,14 @@ from gridpact.market.admm.agent import Submission
 from gridpact.market.admm.codec import book_of, encode_bids, encode_book, encode_copies, encode_feeder
 from gridpact.market.admm.memory import negotiate
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.blocks import Block
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView, node_views
 from gridpact.relay.server import batches
-from gridpact.run.inmemory import MOST_ITERATIONS, compare, stays_below
+from gridpact.run.inmemory import compare, stays_below
 
 CASE = "fontana16"
 SHIPPED = ("06-10", "06-12", "12-22")

@@ -6,21 +6,21 @@ claim can be proved to the contract, see `gridpact.chain.evidence`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START, head_with
-from gridpact.chain.evidence import judge, plan_evidence
 from gridpact.chain.values import IterationLog, Submission
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
-from gridpact.market.admm.codec import decode_copies
+from gridpact.market.admm.codec import decode_copies, decode_feeder
+from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.residuals import grid_residuals, trade_residuals
-from gridpact.node.round_log import assembly_of, closing_of
-from gridpact.problem.blocks import Block
+from gridpact.node.round_log import assembly_of, closing_of, resolution_of
+from gridpact.problem.blocks import Block, Kind
 
 Claim = tuple[int, int, int, int]
 """r_grid, s_grid, r_trade, s_trade."""
@@ -116,34 +116,33 @@ def audit_round(aggregator: Aggregator, round_: int) -> Audit:
     if history and aggregator.outcome(round_).phase.is_final and aggregator.outcome(round_).head != head:
         wrong.append("the outcome commits to another history")
     plan: tuple[str, ...] = ()
-    if (answers := _answers(history)) and books.get(GRID_CONNECTION):
-        plan = plan_errors(aggregator, round_, *answers, books[GRID_CONNECTION], range(assembly.steps))
+    if (said := _answers(history)) and (book := books.get(GRID_CONNECTION)):
+        answers = decode_copies(assembly.blocks(GRID_CONNECTION), aggregator.copies_of(said), assembly.steps)
+        plan = plan_errors(assembly, answers, book, resolution_of(aggregator))
     return Audit(round_, len(history), tuple(false), tuple(wrong), plan)
 
 
-def plan_errors(
-    aggregator: Aggregator, round_: int, newest: Submission, before: bytes, book: bytes, steps: Iterable[int]
-) -> tuple[str, ...]:
-    """At which of some steps the newest answer of the grid operator's node breaks the limits that it published.
-
-    The referee's own power flow decides, in a call that costs nothing.
+def plan_errors(assembly: Assembly, answers: Integers, book: bytes, resolution: Resolution) -> tuple[str, ...]:
+    """At which steps an answer of the grid operator's node breaks the limits that it published: by the referee's
+    arithmetic, at all steps, whoever reads it. Who is no child of it in the round injects nothing.
 
     Args:
-        newest, before: the answer, and the node's commitment before it.
+        answers: its copies, (blocks, T).
         book: the feeder that the node published.
     """
-    copies = aggregator.copies_of(newest)
-    evidence = {step: plan_evidence(step, newest, before, copies, book) for step in steps}
-    broken = [step for step, proof in evidence.items() if judge(aggregator, round_, newest.node, proof) is None]
-    return tuple(f"the operator's plan breaks the voltage limits at step {step}" for step in broken)
+    published = decode_feeder(book)
+    if published is None or not len(answers):
+        return ()
+    milliwatts = answers * resolution.on_chain()[0]
+    nodes = tuple(block.node for block in assembly.blocks(GRID_CONNECTION) if block.kind is Kind.P)
+    outside = published.outside_at(nodes, milliwatts[Kind.P :: 2], milliwatts[Kind.Q :: 2])
+    return tuple(f"the operator's plan breaks the voltage limits at step {step}" for step in np.flatnonzero(outside))
 
 
-def _answers(history: Sequence[IterationLog]) -> tuple[Submission, bytes] | None:
-    """The newest submission of the grid operator's node, and its commitment before; None where there is none."""
-    answers = [entry.submissions[GRID_CONNECTION] for entry in history if GRID_CONNECTION in entry.submissions]
-    if not answers:
-        return None
-    return answers[-1], answers[-2].commitment if len(answers) > 1 else START
+def _answers(history: Sequence[IterationLog]) -> Submission | None:
+    """The newest submission of the grid operator's node; None where there is none."""
+    said = [entry.submissions[GRID_CONNECTION] for entry in history if GRID_CONNECTION in entry.submissions]
+    return said[-1] if said else None
 
 
 def _sums(assembly: Assembly, copies: Mapping[int, Integers]) -> dict[Block, Integers]:

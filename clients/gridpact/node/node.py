@@ -37,7 +37,7 @@ from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.errors import ChainError, ContractError, InputError, InsufficientFunds, Reorganised
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
-from gridpact.market.admm.assembly import Closing, Integers
+from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.codec import (
     book_of,
     decode_copies,
@@ -47,9 +47,9 @@ from gridpact.market.admm.codec import (
     encode_feeder,
 )
 from gridpact.market.admm.consensus import StarCentre
-from gridpact.market.admm.parameters import Penalties, Resolution
+from gridpact.market.admm.parameters import Penalties
 from gridpact.node.audit import false_claims, plan_errors
-from gridpact.node.round_log import assembly_of, closing_of
+from gridpact.node.round_log import assembly_of, closing_of, resolution_of
 from gridpact.problem.baseline import fallback
 from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
@@ -160,7 +160,8 @@ class Node:
         self._phase_seconds = setting.phase_seconds
         self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
         self._penalties = Penalties.from_chain(theta.rho, theta.phi)
-        self._resolution = Resolution.from_chain(setting.power_resolution_milliwatt, setting.voltage_resolution)
+        self._most_iterations = theta.mu
+        self._resolution = resolution_of(aggregator)
         self._gas: Counter[str] = Counter()
         self._solve_s = 0.0
         self._laps = _Laps()
@@ -235,7 +236,7 @@ class Node:
         memory = self._memory
         if progress.phase is not Phase.CONVERGED or memory is None or self.view.node in memory.gone:
             return self._planned(fallback(self.view), False), None
-        if broken := self._broken_limits(round_, memory):
+        if broken := self._broken_limits(memory):
             log.error("node %d does not take the plan: %s", self.view.node, "; ".join(broken))
             return self._planned(fallback(self.view), False), None
         schedule = self._planned(self._plan(round_, memory, progress.iteration), True)
@@ -319,13 +320,15 @@ class Node:
 
         return reached
 
-    def _broken_limits(self, round_: int, memory: _Memory) -> tuple[str, ...]:
-        """Checks the grid operator's last answer at this household's share of the steps."""
-        if self.view.household is None or not (book := memory.books.get(GRID_CONNECTION)):
+    def _broken_limits(self, memory: _Memory) -> tuple[str, ...]:
+        """Checks the grid operator's last answer at all steps, so that all households come to the same."""
+        book = memory.books.get(GRID_CONNECTION)
+        if self.view.household is None or not book or GRID_CONNECTION not in memory.last:
             return ()
-        nodes = sorted(memory.agent.assembly.nodes - memory.gone)
-        share = range(nodes.index(self.view.node), self.view.steps, len(nodes))
-        return plan_errors(self._aggregator, round_, *memory.last[GRID_CONNECTION], book, share)
+        assembly, (newest, _) = memory.agent.assembly, memory.last[GRID_CONNECTION]
+        copies = self._aggregator.copies_of(newest)
+        answers = decode_copies(assembly.blocks(GRID_CONNECTION), copies, self.view.steps)
+        return plan_errors(assembly, answers, book, self._resolution)
 
     def _declare(self, round_: int) -> None:
         """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""
@@ -410,7 +413,10 @@ class Node:
         if found is None or self.view.node not in found[0].nodes:
             return None
         assembly, books = found
-        return _Memory(Agent(self.view, assembly, self._penalties, self._resolution), books)
+        return _Memory(self._agent(assembly), books)
+
+    def _agent(self, assembly: Assembly) -> Agent:
+        return Agent(self.view, assembly, self._penalties, self._resolution, self._most_iterations)
 
     def _take_in(self, memory: _Memory, entry: IterationLog) -> None:
         """Step 4, from the logs; of its own submission the copies, which are not in the logs."""

@@ -8,6 +8,7 @@ from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import Reorganised
 from gridpact.market.admm.assembly import Assembly, Closing, Place
 from gridpact.market.admm.codec import decode_bids, decode_book, decode_sums
+from gridpact.market.admm.parameters import Resolution
 
 
 def assembly_of(aggregator: Aggregator, round_: int) -> tuple[Assembly, dict[int, bytes]] | None:
@@ -49,3 +50,9 @@ def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) ->
         {node: decode_bids(said.bids) for node, said in entry.submissions.items()},
         gone | entry.excluded,
     )
+
+
+def resolution_of(aggregator: Aggregator) -> Resolution:
+    """What the integers of a contract stand for."""
+    setting = aggregator.setting()
+    return Resolution.from_chain(setting.power_resolution_milliwatt, setting.voltage_resolution)

@@ -63,6 +63,8 @@ class LocalProblem:
             node also those of households that are no children of it.
         parted: which bids are to partners that are absent, and so zero, (bids,).
         agreed: whether the bids are given, by `solve`, and only the rest is decided.
+        sensitivity: at the grid operator's node, what a kW and a kvar of each child add to squared voltages without
+            losses, (lines, children) each: then `solve` is given bounds on these voltages.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class LocalProblem:
         fixed: Mapping[Block, Array] | None = None,
         parted: NDArray[np.bool_] | None = None,
         agreed: bool = False,
+        sensitivity: tuple[Array, Array] | None = None,
     ) -> None:
         self.view = view
+        self._sensitivity = sensitivity
         self._fixed = fixed or {}
         self.blocks = blocks(view.node, view.parent, view.children, view.depth)
         self._schedule: dict[str, cp.Expression] = {}
@@ -119,8 +123,12 @@ class LocalProblem:
         problem = cp.Problem(cp.Minimize(cost), flat(constraints))
         self._problem = Repeated(problem, self._name, weighted=self._copies if self.blocks else None)
 
-    def solve(self, at: Point) -> LocalSolution:
+    def solve(self, at: Point, lossless: tuple[Array, Array] | None = None) -> LocalSolution:
         """Solves around a point of the negotiation.
+
+        Args:
+            lossless: lowest and highest squared voltage without losses, less 1, (lines, T) each, where the problem was
+                built with a sensitivity.
 
         Raises:
             InfeasibleError: names the household and the constraint that cannot hold.
@@ -128,6 +136,8 @@ class LocalProblem:
         """
         if self.blocks:
             self._linear.value = at.linear
+        if lossless is not None:
+            self._lowest.value, self._highest.value = lossless
         if self._bids is not None:
             self._trade_linear.value, self._pool_linear.value = at.trade_linear, at.pool_linear
         if self._agreed is not None:
@@ -217,6 +227,10 @@ class LocalProblem:
             constraints |= flow.constraints
             root_kw = flow.root_kw
             self._schedule["relaxation_gap_pu"] = flow.relaxation_gap
+            if self._sensitivity is not None:
+                lossless = self._sensitivity[0] @ copies[Kind.P :: 2] + self._sensitivity[1] @ copies[Kind.Q :: 2]
+                self._lowest, self._highest = cp.Parameter(lossless.shape), cp.Parameter(lossless.shape)
+                constraints["the limits without losses"] = [lossless >= self._lowest, lossless <= self._highest]
             if view.scenario.has_contracts:
                 cost = view.step_hours * (view.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
         else:

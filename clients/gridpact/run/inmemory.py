@@ -14,6 +14,7 @@ from gridpact.errors import InfeasibleError
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.memory import Iterate, negotiate
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.local import LocalSolution
@@ -21,8 +22,6 @@ from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.verification import implemented_cost
 from gridpact.problem.view import NodeView, node_views
 from gridpact.report.markdown import markdown
-
-MOST_ITERATIONS = 200
 
 
 @dataclass(frozen=True)

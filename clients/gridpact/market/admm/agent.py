@@ -6,21 +6,38 @@ the closed iterations, with its own submissions as the chain has them, and stand
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridpact.community.model import Array
+from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.errors import InfeasibleError, SolverError
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.market.admm.consensus import StarCentre, consensus_of
 from gridpact.market.admm.parameters import Penalties, Resolution, relaxation_at
+from gridpact.market.admm.reach import (
+    BIDS_THAT_FIT,
+    MOST_ITERATIONS,
+    Bounds,
+    Reach,
+    centre_of_bids,
+    centre_of_copies,
+    copies_that_fit,
+)
 from gridpact.market.admm.residuals import NO_RESIDUALS, residuals_of
 from gridpact.market.admm.trades import Trades
 from gridpact.problem.blocks import Block, Kind
 from gridpact.problem.local import LocalProblem, LocalSolution, Point
+from gridpact.problem.operator import OperatorProblem
 from gridpact.problem.view import NodeView
+
+log = logging.getLogger(__name__)
+
+LEAST_PART = 1 / 16
+"""Of what absent nodes would do; where that is too much, too, they are taken to do nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +54,17 @@ class Agent:
     Args:
         view: what the node knows.
         assembly: who is in the round, this node among them.
+        most_iterations: mu.
     """
 
-    def __init__(self, view: NodeView, assembly: Assembly, penalties: Penalties, resolution: Resolution) -> None:
+    def __init__(
+        self,
+        view: NodeView,
+        assembly: Assembly,
+        penalties: Penalties,
+        resolution: Resolution,
+        most_iterations: int = MOST_ITERATIONS,
+    ) -> None:
         self.view = view
         self.assembly = assembly
         self.penalties = penalties
@@ -54,8 +79,12 @@ class Agent:
         self._gone: frozenset[int] = frozenset()
         self._before: Closing | None = None
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
-        self._problem: LocalProblem | None = None  # built for the first x-step, and anew when somebody is gone
-        self._last_problem: LocalProblem | None = None  # the same with the trades as agreed
+        self._resolution = resolution
+        self._reach = Reach(resolution.on_chain()[0], most_iterations)
+        self._disturbed = 0  # the last iteration in which somebody was missing or excluded
+        self._part = 1.0  # of what absent nodes would do, that they are taken to do
+        self._problem: LocalProblem | OperatorProblem | None = None  # for the x-step; anew when somebody is gone
+        self._last_problem: LocalProblem | OperatorProblem | None = None  # the same with the trades as agreed
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -81,14 +110,53 @@ class Agent:
             nothing = np.zeros(self.view.steps, dtype=np.int64)
             self.consensus.hear(np.array([running.get(block, nothing) for block in self.blocks]), there)
         started = time.perf_counter()
-        if self._problem is None:
-            self._problem = self._new_problem()
-        self.solution = self._problem.solve(self.point())
+        try:
+            self.solution = self._solved(agreed=False)
+        except (InfeasibleError, SolverError) as error:
+            if self.solution is None and self.view.household is not None:
+                raise  # what others said has no part in the first problem
+            log.warning("node %d says the same again: %s", self.view.node, error)
+            self.solution = self.solution or self._nothing()
         self.solved = self.iteration + 1
         self.solve_seconds += time.perf_counter() - started
+        copies, bids = self._within_reach()
         return Submission(
-            self.consensus.to_integers(self.solution.copies), self.trades.to_integers(self.solution.bids_kw)
+            self.consensus.to_integers(self.solution.copies, copies),
+            self.trades.to_integers(self.solution.bids_kw, bids),
         )
+
+    def _solved(self, agreed: bool) -> LocalSolution:
+        """Solves its problem. Where what absent nodes are taken to do leaves no plan, they are taken to do less."""
+        while True:
+            problem = self._last_problem if agreed else self._problem
+            if problem is None:
+                problem = self._new_problem(agreed)
+                if agreed:
+                    self._last_problem = problem
+                else:
+                    self._problem = problem
+            try:
+                return problem.solve(self.point())
+            except InfeasibleError:
+                if not self._fixed() or not self._part:
+                    raise
+                self._part = self._part / 2 if self._part > LEAST_PART else 0.0
+                self._problem = self._last_problem = None
+
+    def _nothing(self) -> LocalSolution:
+        return LocalSolution(np.zeros((len(self.blocks), self.view.steps)), np.zeros(self.view.bid_count), {})
+
+    def _within_reach(self) -> tuple[Bounds, Bounds]:
+        """What its next copies and bids may be."""
+        copies, bids = copies_that_fit(self.blocks), BIDS_THAT_FIT
+        if self._before is None:
+            return copies, bids
+        node, assembly, age = self.view.node, self.assembly, self.iteration + 1 - self._disturbed
+        if node != GRID_CONNECTION:
+            copies = copies.around(*centre_of_copies(assembly, node, self._before), self._reach.of_copies(age))
+        if self.view.partners:
+            bids = bids.around(*centre_of_bids(assembly, node, self._before), self._reach.of_bids(age))
+        return copies, bids
 
     def conclude(self) -> LocalSolution:
         """What a household with trades does after the last iteration: the best for itself with the trades as
@@ -98,18 +166,19 @@ class Agent:
             InfeasibleError, SolverError: see `LocalProblem.solve`.
         """
         started = time.perf_counter()
-        if self._last_problem is None:
-            self._last_problem = self._new_problem(agreed=True)
-        solution = self._last_problem.solve(self.point())
+        solution = self._solved(agreed=True)
         self.solve_seconds += time.perf_counter() - started
         return solution
 
-    def _new_problem(self, agreed: bool = False) -> LocalProblem:
+    def _new_problem(self, agreed: bool) -> LocalProblem | OperatorProblem:
+        fixed = {block: self._part * flow for block, flow in self._fixed().items()}
+        if isinstance(self.consensus, StarCentre):
+            return OperatorProblem(self._in_round, self.consensus.to_integers, self._resolution.power_kw, fixed)
         return LocalProblem(
             self._in_round,
             self.trades.phi,
             self.trades.pool_penalty,
-            fixed=self._fixed(),
+            fixed=fixed,
             parted=None if agreed else self._parted(),
             agreed=agreed,
         )
@@ -141,10 +210,12 @@ class Agent:
             self.residuals = residuals_of(assembly, node, copies, now, self._before)
         if self.view.partners:
             self.trades.balance(own_sum, *assembly.balance(now), trades)
+        if now.gone != self._gone or now.present != assembly.nodes - self._gone:
+            self._disturbed = now.iteration
         self._before = now
         self._relaxation = self._relaxation_at(now.iteration + 1, now.residuals)
         if now.gone != self._gone:
-            self._gone = now.gone
+            self._gone, self._part = now.gone, 1.0
             self._problem = self._last_problem = None
             self.trades.part(self._parted())
 

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gridpact.community.model import Feeder
+from gridpact.community.model import GRID_CONNECTION, Feeder
 from gridpact.errors import InputError
+from gridpact.grid.limits import PublishedFeeder, PublishedLine
 from gridpact.market.admm.assembly import Assembly, Book, Integers
-from gridpact.problem.blocks import Block, Kind
+from gridpact.market.admm.reach import BIAS, BID_LIMIT
+from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
 
 LANES = 12
 LANE_BITS = 21
 _LANE_MASK = (1 << LANE_BITS) - 1
-_BIAS = {Kind.P: 1 << 19, Kind.Q: 1 << 19, Kind.V: 1 << 15}
-BID_LIMIT = 2**15 - 1
 
 
 def words_of_block(steps: int) -> int:
@@ -38,7 +38,7 @@ def encode_copies(blocks: Sequence[Block], copies: Integers) -> list[int]:
     """
     words: list[int] = []
     for block, lanes in zip(blocks, copies, strict=True):
-        bias = _BIAS[block.kind]
+        bias = BIAS[block.kind]
         biased = [int(lane) + bias for lane in lanes]
         for t, lane in enumerate(biased):
             if not 0 <= lane < 2 * bias:
@@ -70,7 +70,7 @@ def _decode(blocks: Sequence[Block], words: Sequence[int], steps: int, counts: S
     for row, (block, count) in enumerate(zip(blocks, counts, strict=True)):
         own = words[row * per_block : (row + 1) * per_block]
         lanes = [own[t // LANES] >> LANE_BITS * (t % LANES) & _LANE_MASK for t in range(steps)]
-        result[row] = np.array(lanes, dtype=np.int64) - count * _BIAS[block.kind]
+        result[row] = np.array(lanes, dtype=np.int64) - count * BIAS[block.kind]
     return result
 
 
@@ -115,6 +115,8 @@ def decode_book(data: bytes) -> Book:
     return book
 
 
+MOST_NODES = 128
+
 FEEDER_HEADER = struct.Struct(">III")
 """Nominal voltage in mV, line to line; lowest and highest voltage, 1e-6 p.u."""
 
@@ -128,15 +130,24 @@ def encode_feeder(feeder: Feeder) -> bytes:
     Raises:
         InputError: a figure does not fit.
     """
-    lines = sorted(feeder.lines, key=lambda line: feeder.depth[line.node])
+    published = PublishedFeeder.of(feeder)
     try:
-        return FEEDER_HEADER.pack(
-            round(feeder.nominal_voltage_v * 1e3),
-            round(feeder.voltage_min_pu * 1e6),
-            round(feeder.voltage_max_pu * 1e6),
-        ) + b"".join(
-            FEEDER_LINE.pack(line.node, line.parent, round(line.resistance_ohm * 1e6), round(line.reactance_ohm * 1e6))
-            for line in lines
+        return FEEDER_HEADER.pack(published.nominal, published.lowest, published.highest) + b"".join(
+            FEEDER_LINE.pack(line.node, line.parent, line.resistance, line.reactance) for line in published.lines
         )
     except struct.error as error:
         raise InputError(f"the feeder does not fit the form in which it is published: {error}") from None
+
+
+def decode_feeder(book: bytes) -> PublishedFeeder | None:
+    """The inverse of `encode_feeder`, whatever was declared: None where it is no feeder. The referee reads it so."""
+    if len(book) < FEEDER_HEADER.size + FEEDER_LINE.size or (len(book) - FEEDER_HEADER.size) % FEEDER_LINE.size:
+        return None
+    nominal, lowest, highest = FEEDER_HEADER.unpack_from(book)
+    lines = tuple(PublishedLine(*line) for line in FEEDER_LINE.iter_unpack(book[FEEDER_HEADER.size :]))
+    known = {GRID_CONNECTION}
+    for line in lines:
+        if line.node >= MOST_NODES or line.node in known or line.parent not in known:
+            return None
+        known.add(line.node)
+    return PublishedFeeder(nominal, lowest, highest, lines) if nominal else None

@@ -19,6 +19,7 @@ import numpy as np
 from gridpact.community.model import Array
 from gridpact.market.admm.assembly import Integers, Mask
 from gridpact.market.admm.parameters import Balancing, Penalties, Resolution
+from gridpact.market.admm.reach import Bounds, copies_that_fit
 from gridpact.problem.blocks import Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
@@ -59,10 +60,13 @@ class Consensus:
         """
         return self.dual - self.rho * self.value
 
-    def to_integers(self, copies: Array) -> Integers:
-        """Copies in resolution units, rounded to the nearest: what goes on the chain."""
-        integers: Integers = np.rint(copies / self.unit).astype(np.int64)
-        return integers
+    def to_integers(self, copies: Array, bounds: Bounds | None = None) -> Integers:
+        """Copies in resolution units, to the nearest that is within bounds: what goes on the chain.
+
+        Args:
+            bounds: what is within reach; without them what fits the lanes.
+        """
+        return (bounds or copies_that_fit(self.blocks)).nearest(copies / self.unit)
 
     def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
         """Takes in the sums of a closed iteration in which this node was present.

@@ -20,6 +20,7 @@ from gridpact.community.model import Array, CommunityDay
 from gridpact.market.admm.agent import Agent, Submission
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.market.admm.trades import bid_steps
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.coefficients import Partner, own_coefficients
@@ -172,11 +173,17 @@ class LevelsIterate:
         return all(limits.hold(one.residuals.as_tuple(), one.scalars, resolution) for one, limits in pairs)
 
 
-def negotiate_levels(levels: Levels, resolution: Resolution | None = None) -> Iterator[LevelsIterate]:
-    """Runs all contracts in step, one iterate after the other, for as long as it is asked."""
+def negotiate_levels(
+    levels: Levels, resolution: Resolution | None = None, most_iterations: int = MOST_ITERATIONS
+) -> Iterator[LevelsIterate]:
+    """Runs all contracts in step, one iterate after the other, for as long as it is asked.
+
+    Args:
+        most_iterations: mu of all of them.
+    """
     resolution = resolution or Resolution()
-    above = Round(levels.above, levels.penalties, resolution)
-    feeders = [Round(views, levels.penalties, resolution) for views in levels.feeders]
+    above = Round(levels.above, levels.penalties, resolution, most_iterations=most_iterations)
+    feeders = [Round(views, levels.penalties, resolution, most_iterations=most_iterations) for views in levels.feeders]
     nodes = [views[-1].node for views in levels.feeders]
     gateways = tuple(
         Gateway(feeder.agents[node], above.agents[view.node])

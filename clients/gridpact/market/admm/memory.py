@@ -11,6 +11,7 @@ import numpy as np
 from gridpact.market.admm.agent import Agent, Submission
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.parameters import Penalties, Resolution
+from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.market.admm.residuals import NO_RESIDUALS, Residuals
 from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
@@ -37,13 +38,21 @@ class Round:
 
     Args:
         most_misses: how often a node may be silent before it is out of the round, as the contract has it.
+        most_iterations: mu.
     """
 
     def __init__(
-        self, views: Sequence[NodeView], penalties: Penalties, resolution: Resolution, most_misses: int = 2
+        self,
+        views: Sequence[NodeView],
+        penalties: Penalties,
+        resolution: Resolution,
+        most_misses: int = 2,
+        most_iterations: int = MOST_ITERATIONS,
     ) -> None:
         self.assembly = Assembly.of_views(views)
-        self.agents = {view.node: Agent(view, self.assembly, penalties, resolution) for view in views}
+        self.agents = {
+            view.node: Agent(view, self.assembly, penalties, resolution, most_iterations) for view in views
+        }
         self._in_turn = sorted(self.agents.values(), key=lambda agent: agent.consensus.answers_others)  # operator last
         self._most_misses = most_misses
         self._misses = dict.fromkeys(self.agents, 0)

@@ -20,6 +20,7 @@ import numpy as np
 from gridpact.community.model import Array
 from gridpact.market.admm.assembly import Bids, Integers, Mask
 from gridpact.market.admm.parameters import POOL, Penalties, Resolution
+from gridpact.market.admm.reach import BIDS_THAT_FIT, Bounds
 from gridpact.problem.view import NodeView
 
 WATT_HOUR = 3_600_000  # mW s
@@ -73,9 +74,13 @@ class Trades:
         """c = lambda - pool m, that of the sums of trades, (T,)."""
         return self.pool_price - self.pool_penalty * self.pool_value
 
-    def to_integers(self, bids_kw: Array) -> Integers:
-        """Bids in resolution units, rounded to the nearest: what goes on the chain."""
-        return np.rint(bids_kw / self.unit).astype(np.int64)
+    def to_integers(self, bids_kw: Array, bounds: Bounds = BIDS_THAT_FIT) -> Integers:
+        """Bids in resolution units, to the nearest that is within bounds: what goes on the chain.
+
+        Args:
+            bounds: what is within reach; without them what fits.
+        """
+        return bounds.nearest(bids_kw / self.unit)
 
     def update(self, bids: Bids, relaxation: float) -> None:
         """Takes in the bids of a closed iteration in which this household was present.

@@ -1,0 +1,123 @@
+"""How far a submission may be from what was agreed: what fits on the chain, and what is within reach.
+
+`to_integers` keeps every copy and bid within what fits its lane, whatever the others said. From the second iteration
+on it also keeps it within *reach* of the iteration before:
+
+- a copy within `Reach.of_copies` units of the average of its block's copies, floor(S / c);
+- a bid within `Reach.of_bids` units of the agreed trade, (d_ij - d_ji) / 2 truncated towards zero.
+
+Both centres are public, so whoever reads the chain can see that a node went beyond its reach, and prove it to the
+referee, which computes the same. The grid operator's node is exempt: its answers are where the network has room.
+
+The reach shrinks with the *age* of the round, the iterations since somebody was missing or excluded last, and ends at
+zero. There all copies of a block are equal and all bids of a pair cancel, so the residuals are zero and the round ends,
+whatever its nodes want. What it does to convergence: nothing where the round is ordinary. On the shipped days bids of
+honest households stay within a tenth of their reach and copies within half of it (`tests/unit/market/admm/
+test_reach.py`), and rounds end long before the reach is small. A household that jumps by kilowatts is out of reach in
+the second to tenth iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridpact.community.model import Array
+from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
+from gridpact.problem.blocks import Block, Kind
+
+BIAS = {Kind.P: 1 << 19, Kind.Q: 1 << 19, Kind.V: 1 << 15}
+"""A copy from -BIAS to BIAS - 1 fits its lane."""
+
+BID_LIMIT = 2**15 - 1
+
+FIRST_AGE = 2
+"""Before, nothing was agreed that a node could stay near."""
+
+COPIES, BIDS = 1 << 18, 1 << 16
+"""Reach times age in units of 0.5 W or more; where they are smaller, as many more of them."""
+
+USUAL_MILLIWATT = 500
+
+MOST_ITERATIONS = 200
+"""mu, unless the contract says otherwise."""
+
+LAST, LEAST_FULL, HALVED_EVERY = 60, 120, 4
+"""Up to the last iterations of mu the reach falls like 1 / age, then it is also halved every so many iterations."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a round of a contract lets its nodes go, resolution units.
+
+    Attributes:
+        milliwatt: resolution of powers.
+        most_iterations: mu.
+    """
+
+    milliwatt: int = USUAL_MILLIWATT
+    most_iterations: int = MOST_ITERATIONS
+
+    def of_copies(self, age: int) -> int | None:
+        """None where a copy only has to fit. As `Reach.sol` has it."""
+        return self._at(age, COPIES)
+
+    def of_bids(self, age: int) -> int | None:
+        """The same of bids."""
+        return self._at(age, BIDS)
+
+    def _at(self, age: int, times_age: int) -> int | None:
+        if age < FIRST_AGE:
+            return None
+        late = max(age - max(self.most_iterations - LAST, LEAST_FULL), 0)
+        return times_age * max(USUAL_MILLIWATT // self.milliwatt, 1) // age >> late // HALVED_EVERY
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a node's copies or bids may be, resolution units: two arrays of their shape, or that broadcast to it."""
+
+    low: Integers
+    high: Integers
+
+    def around(self, centre: Integers, counted: Mask, reach: int | None) -> Bounds:
+        """The part of them that is within reach, where something counted."""
+        if reach is None:
+            return self
+        return Bounds(
+            np.where(counted, np.maximum(self.low, centre - reach), self.low),
+            np.where(counted, np.minimum(self.high, centre + reach), self.high),
+        )
+
+    def nearest(self, wanted: Array) -> Integers:
+        """The nearest integers to what a node wants."""
+        integers: Integers = np.clip(np.rint(wanted), self.low, self.high).astype(np.int64)
+        return integers
+
+    def hold(self, said: Integers) -> bool:
+        return bool(np.all((said >= self.low) & (said <= self.high)))
+
+
+BIDS_THAT_FIT = Bounds(np.array(-BID_LIMIT), np.array(BID_LIMIT))
+
+
+def copies_that_fit(blocks: Sequence[Block]) -> Bounds:
+    """What fits the lanes of a node's copies, (blocks, 1)."""
+    bias = np.array([BIAS[block.kind] for block in blocks], dtype=np.int64).reshape(-1, 1)
+    return Bounds(-bias, bias - 1)
+
+
+def centre_of_copies(assembly: Assembly, node: int, before: Closing) -> tuple[Integers, Mask]:
+    """What the copies of a node have to stay near, (blocks, T), and whether they have to, (blocks, 1)."""
+    blocks = assembly.blocks(node)
+    counts = np.array([assembly.count(block, before.present) for block in blocks], dtype=np.int64).reshape(-1, 1)
+    sums = np.array([before.sums[block] for block in blocks], dtype=np.int64).reshape(len(blocks), assembly.steps)
+    return sums // np.maximum(counts, 1), (counts >= 2) & (node in before.present)
+
+
+def centre_of_bids(assembly: Assembly, node: int, before: Closing) -> tuple[Integers, Mask]:
+    """The same of its bids, (bids,) each."""
+    bids = assembly.bids(before, node)
+    return np.sign(bids.agreed) * (np.abs(bids.agreed) // 2), bids.counted
