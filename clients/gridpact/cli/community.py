@@ -18,6 +18,7 @@ from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zo
 from gridpact.community.tables import foreign_text, minutes
 from gridpact.community.tariff import Tariff, by_time_of_day, capped, from_table, price_table
 from gridpact.community.times import DateOrder
+from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 
 FORMATS = ("auto", "readings", "ausgrid")
@@ -343,13 +344,9 @@ def _tell(community: Community) -> None:
         load = [community.load.values[day][name] for day in days]
         pv = [producing[day][name] for day in days] if row.number_in("pv_kwp", 0, default=0.0) > 0 else []
         has = [
-            f"{words} {row.text(column)} {unit}"
-            for column, words, unit in (
-                ("pv_kwp", "PV", "kWp"),
-                ("battery_kwh", "battery", "kWh"),
-                ("car_kwh", "car", "kWh"),
-            )
-            if row.number_in(column, 0, default=0.0) > 0
+            f"{device.name()} {row.text(size.column)} {size.unit}"
+            for device in DEVICES
+            if (size := device.attributes[0]) and row.number_in(size.column, 0, default=0.0) > 0 and device.varied
         ]
         energy = hours * sum(float(power.sum()) for power in load) / len(days)
         of_pv = f"{hours * sum(float(power.sum()) for power in pv) / len(days):12.1f}" if pv else f"{'':12}"

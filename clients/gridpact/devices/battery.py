@@ -34,6 +34,7 @@ class Battery(Device):
     start_kwh: float
 
     kind: ClassVar[str] = "battery"
+    a_name: ClassVar[str] = "a battery"
     plural: ClassVar[str] = "batteries"
     attributes: ClassVar[tuple[Attribute, ...]] = (
         Attribute("capacity_kwh", "battery_kwh", "usable capacity", unit="kWh", example=6.0),
@@ -62,7 +63,7 @@ class Battery(Device):
     )
     bands: ClassVar[tuple[Band, ...]] = (
         Band("From batteries", "green", "discharge_kw", is_source=True),
-        Band("Into batteries", "green", "charge_kw", hatch="////"),
+        Band("Into batteries", "green", "charge_kw", hatch="////", comes_back=True),
     )
     varied: ClassVar[bool] = True
     usual: ClassVar[bool] = True

@@ -35,6 +35,7 @@ class ElectricCar(Device):
     plugged_in: NDArray[np.bool_]  # (T,), omega of eq. (5)
 
     kind: ClassVar[str] = "car"
+    a_name: ClassVar[str] = "a car"
     plural: ClassVar[str] = "electric cars"
     attributes: ClassVar[tuple[Attribute, ...]] = (
         Attribute(

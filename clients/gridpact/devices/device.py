@@ -94,7 +94,16 @@ class Band:
     plus: str
     minus: str | None = None
     is_source: bool = False  # else a use
+    comes_back: bool = False  # energy that the device gives again
     hatch: str = ""
+
+    def of(self, total: Callable[[str], Array]) -> Array:
+        """Its power, (T,).
+
+        Args:
+            total: a column of all households together, (T,).
+        """
+        return total(self.plus) - total(self.minus) if self.minus else total(self.plus)
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,9 @@ class Device(ABC):
     kind: ClassVar[str]
     """Its table in household.toml, its key in household files, and its name in options."""
 
+    a_name: ClassVar[str]
+    """With its article."""
+
     plural: ClassVar[str]
     attributes: ClassVar[tuple[Attribute, ...]]
     told: ClassVar[tuple[Told, ...]] = ()
@@ -154,6 +166,11 @@ class Device(ABC):
         Raises:
             DeviceError: it cannot be as it is stated.
         """
+
+    @classmethod
+    def name(cls) -> str:
+        """Without its article."""
+        return cls.a_name.split(maxsplit=1)[-1]
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

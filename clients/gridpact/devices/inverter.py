@@ -17,6 +17,7 @@ class Inverter(Device):
     inverter_kvar: float  # the most reactive power that it gives or takes
 
     kind: ClassVar[str] = "inverter"
+    a_name: ClassVar[str] = "an inverter"
     plural: ClassVar[str] = "inverters"
     attributes: ClassVar[tuple[Attribute, ...]] = (
         Attribute(

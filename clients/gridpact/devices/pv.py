@@ -32,6 +32,7 @@ class Panels(Device):
     pv_kwp: float
 
     kind: ClassVar[str] = "pv"
+    a_name: ClassVar[str] = "PV"
     plural: ClassVar[str] = "PV"
     attributes: ClassVar[tuple[Attribute, ...]] = (
         Attribute(

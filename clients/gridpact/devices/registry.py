@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import numpy as np
 
 from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
-from gridpact.devices.device import Device
+from gridpact.devices.device import Array, Device
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
 
@@ -18,7 +20,20 @@ DEVICES: tuple[type[Device], ...] = (
 )
 """In the order in which columns, tables and bands have them."""
 
+BANDS = tuple(band for device in DEVICES for band in device.bands)
+COLUMNS = tuple(column.name for device in DEVICES for column in device.columns)
+
 KINDS = {device.kind: device for device in DEVICES}
+
+
+def consumed_kw(total: Callable[[str], Array]) -> Array:
+    """What devices use up, (T,).
+
+    Args:
+        total: see `Band.of`.
+    """
+    used: Array = np.sum([band.of(total) for band in BANDS if not band.is_source and not band.comes_back], axis=0)
+    return used
 
 
 def in_order(devices: Iterable[Device]) -> tuple[Device, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
-from gridpact.community.model import Array
-from gridpact.devices.device import summed
+from gridpact.community.model import Array, Household
+from gridpact.devices.device import Band, summed
+from gridpact.devices.registry import BANDS, consumed_kw
 from gridpact.market.registry import Promise, market_of
 from gridpact.outcome.result import RunResult
 from gridpact.problem.centralised import EXACTNESS_LIMIT
@@ -33,15 +35,12 @@ class PowerBalance:
     whom one buys and one feeds in at the same time exchange over the feeder, whatever their contracts say.
     """
 
-    pv: Array  # used
-    discharge: Array
+    sources: tuple[tuple[Band, Array], ...]  # of devices
+    uses: tuple[tuple[Band, Array], ...]  # of devices
     grid_import: Array
     load: Array
-    cars: Array
-    charge: Array
     feed_in: Array
     losses: Array
-    curtailed: Array  # could have been given by the panels; not part of the balance
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class HouseholdTotals:
     name: str
     is_prosumer: bool
     assets: tuple[str, ...]
-    load_kwh: float  # car included
+    load_kwh: float  # devices included
     pv_kwh: float  # used
     import_kwh: float  # from its supplier; in G, where it has none, from the feeder
     feed_in_kwh: float
@@ -105,6 +104,11 @@ def percent(fraction: float) -> str:
     return f"{round(100 * fraction, 3) + 0.0:.3f} %"
 
 
+def series_of(home: Household, schedule: Mapping[str, Array]) -> dict[str, Array]:
+    """What a household does, with what it uses and could generate."""
+    return {**schedule, "load_kw": home.load_kw, "pv_kw": home.pv_kw}
+
+
 class Indicators:
     """All that the tables, the plots, the report and the summary say about a run."""
 
@@ -138,24 +142,23 @@ class Indicators:
 
     @cached_property
     def balance(self) -> PowerBalance:
-        households, flow = self.result.community.households, self.result.flow
-        curtailed = self._sum("curtailed_kw")
+        flow = self.result.flow
+        bands = [(band, band.of(self.total)) for band in BANDS]
         return PowerBalance(
-            pv=np.sum([home.pv_kw for home in households], axis=0) - curtailed,
-            discharge=self._sum("discharge_kw"),
+            sources=tuple(pair for pair in bands if pair[0].is_source),
+            uses=tuple(pair for pair in bands if not pair[0].is_source),
             grid_import=np.maximum(flow.import_kw, 0),
-            load=np.sum([home.load_kw for home in households], axis=0),
-            cars=self._sum("car_kw"),
-            charge=self._sum("charge_kw"),
+            load=self.total("load_kw"),
             feed_in=np.maximum(-flow.import_kw, 0),
             losses=flow.losses_kw,
-            curtailed=curtailed,
         )
 
-    def _sum(self, quantity: str) -> Array:
-        steps = self.result.community.steps
-        total: Array = np.sum([summed(home.schedule, quantity, steps) for home in self.result.households], axis=0)
-        return total
+    def total(self, column: str) -> Array:
+        """A column of all households' schedules together, with what they use and could generate, (T,)."""
+        homes = zip(self.result.community.households, self.result.households, strict=True)
+        series = [summed(series_of(home, outcome.schedule), column, home.steps) for home, outcome in homes]
+        whole: Array = np.sum(series, axis=0)
+        return whole
 
     def energy_kwh(self, power_kw: Array) -> float:
         """Energy of a power over the day."""
@@ -192,8 +195,9 @@ class Indicators:
         pairs = zip(result.community.households, result.households, strict=True)
         for row, (home, outcome) in enumerate(pairs):
             bought, fed_in = np.maximum(self.supply_kw[row], 0), np.maximum(-self.supply_kw[row], 0)
-            car = summed(outcome.schedule, "car_kw", home.steps)
-            pv_used = home.pv_kw - summed(outcome.schedule, "curtailed_kw", home.steps)
+            series = series_of(home, outcome.schedule)
+            own = partial(summed, series, steps=home.steps)
+            pv_used = own("pv_kw") - own("curtailed_kw")
             bill = None
             if result.scenario.has_contracts:
                 bill = self.energy_kwh(prices.import_price * bought - prices.feed_in_price * fed_in)
@@ -203,7 +207,7 @@ class Indicators:
                     name=home.name,
                     is_prosumer=home.is_prosumer,
                     assets=tuple(device.asset for device in home.devices if device.asset),
-                    load_kwh=self.energy_kwh(home.load_kw + car),
+                    load_kwh=self.energy_kwh(home.load_kw + consumed_kw(own)),
                     pv_kwh=self.energy_kwh(pv_used),
                     import_kwh=self.energy_kwh(bought),
                     feed_in_kwh=self.energy_kwh(fed_in),

@@ -24,12 +24,19 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.devices.registry import BANDS
 from gridpact.outcome.indicators import Indicators, VoltageExtreme
 from gridpact.outcome.result import RunResult
 from gridpact.report.words import nothing_traded, plain
 
 INK, GREY, PALE = "#222222", "#767676", "#d9d9d9"
 ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
+
+COLOURS = {
+    "orange": ORANGE, "sky": SKY, "green": GREEN, "blue": BLUE, "vermilion": VERMILION, "purple": PURPLE,
+    "yellow": "#f0e442",
+}  # fmt: skip
+"""By the names that bands of devices have."""
 
 NETWORK_COLOUR, TRADE_COLOUR = BLUE, VERMILION
 IMPORT_COLOUR, FEED_IN_COLOUR = BLUE, SKY
@@ -158,6 +165,29 @@ def convergence(result: RunResult) -> Figure:
     return figure
 
 
+def power_bands(
+    total: Callable[[str], Array], import_kw: Array, losses_kw: Array
+) -> tuple[list[tuple[Array, str, str, str]], list[tuple[Array, str, str, str]]]:
+    """Where power came from and where it went: kW (T,), label, colour, hatch.
+
+    Args:
+        total: a column of all households together, (T,).
+        import_kw: through the grid connection, (T,).
+    """
+    shown = [((band.of(total), band.label, COLOURS[band.colour], band.hatch), band.is_source) for band in BANDS]
+    sources = [band for band, is_source in shown if is_source]
+    uses = [band for band, is_source in shown if not is_source]
+    return (
+        [*sources, (np.maximum(import_kw, 0), "From the grid", IMPORT_COLOUR, "")],
+        [
+            (total("load_kw"), "Households", "#9a9a9a", ""),
+            *reversed(uses),
+            (np.maximum(-import_kw, 0), "Into the grid", FEED_IN_COLOUR, ""),
+            (losses_kw, "Lost in the lines", INK, ""),
+        ],
+    )
+
+
 @styled
 def power(result: RunResult) -> Figure:
     """The community's power over the day: sources above zero, uses below; the import price underneath."""
@@ -167,18 +197,7 @@ def power(result: RunResult) -> Figure:
     axes, prices = figure.subplots(2, 1, sharex=True, height_ratios=[4.2, 1])
     axes.set_title("The community's power over the day")
     edges = np.arange(community.steps + 1, dtype=float)
-    sources = (
-        (balance.pv, "PV used", ORANGE, ""),
-        (balance.discharge, "From batteries", GREEN, ""),
-        (balance.grid_import, "From the grid", IMPORT_COLOUR, ""),
-    )
-    uses = (
-        (balance.load, "Households", "#9a9a9a", ""),
-        (balance.cars, "Electric cars", PURPLE, ""),
-        (balance.charge, "Into batteries", GREEN, "////"),
-        (balance.feed_in, "Into the grid", FEED_IN_COLOUR, ""),
-        (balance.losses, "Lost in the lines", INK, ""),
-    )
+    sources, uses = power_bands(indicators.total, result.flow.import_kw, balance.losses)
     handles, labels = [], []
     for title, bands, sign in (("Where it came from", sources, 1), ("Where it went", uses, -1)):
         bottom = np.zeros(community.steps)

@@ -27,12 +27,13 @@ def summary(result: RunResult, unicode: bool | None = None) -> str:
     gas = f"{result.gas_total:,} in {result.transactions:,} transactions"
     if result.gas_per_household_iteration:
         gas += f" ({result.gas_per_household_iteration:,.0f} a household and iteration)"
+    used = indicators.total("pv_kw") - indicators.total("curtailed_kw")
     rows = [
         ("Cost of the day", f"{result.cost.total:,.2f} {unit}"),
         ("Best possible", f"{result.centralised_cost:,.2f} {unit} (one optimiser that knows everything)"),
         ("From the grid", f"{indicators.energy_kwh(balance.grid_import):,.1f} kWh, "
                           f"{indicators.energy_kwh(balance.feed_in):,.1f} kWh back into it"),
-        ("From own PV", f"{indicators.energy_kwh(balance.pv):,.1f} kWh"),
+        ("From own PV", f"{indicators.energy_kwh(used):,.1f} kWh"),
         ("Between neighbours", _traded(result, unit)),
         ("Lost in the lines", f"{indicators.energy_kwh(balance.losses):,.1f} kWh"),
         ("Gas", gas),

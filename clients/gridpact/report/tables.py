@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 
 from gridpact.community.model import Array
+from gridpact.devices.device import numbered
+from gridpact.devices.registry import COLUMNS, DEVICES
 from gridpact.outcome.indicators import Indicators
 from gridpact.outcome.result import RunResult
 from gridpact.report.folder import MARKER, publish
 from gridpact.report.words import chain_name
 
 CSV_FILES = {
-    "schedules.csv": "what every household does at every step: load, PV, battery, car, trades, supply",
+    "schedules.csv": "what every household does at every step: load, PV, devices, trades, supply",
     "trades.csv": "every recorded trade: who, when, how much, at what price",
     "prices.csv": "import, feed-in and trade prices of every step",
     "voltages.csv": "voltages and currents of the independent power flow",
@@ -104,12 +106,11 @@ def result_fields(result: RunResult) -> dict[str, Any]:
 def schedules(result: RunResult) -> Iterable[Sequence[Cell]]:
     """household x step: what each does, and what its trades leave to its supplier."""
     indicators, community = Indicators(result), result.community
+    planned = _columns_of_devices(result)
     yield (
-        "household", "node", "step", "time", "load_kw", "pv_kw", "curtailed_kw", "charge_kw", "discharge_kw",
-        "stored_kwh", "car_kw", "reactive_kvar", "injection_kw", "injection_kvar", "sold_kw", "bought_kw",
-        "import_kw", "feed_in_kw",
+        "household", "node", "step", "time", "load_kw", "pv_kw", *planned, "injection_kw", "injection_kvar", "sold_kw",
+        "bought_kw", "import_kw", "feed_in_kw",
     )  # fmt: skip
-    planned = ("curtailed_kw", "charge_kw", "discharge_kw", "stored_kwh", "car_kw", "reactive_kvar")
     sold, bought = _traded_kw(result)
     for row, (home, outcome) in enumerate(zip(community.households, result.households, strict=True)):
         for step, time in enumerate(community.start_times):
@@ -121,6 +122,15 @@ def schedules(result: RunResult) -> Iterable[Sequence[Cell]]:
                 sold[row, step], bought[row, step],
                 None if supply is None else max(supply, 0.0), None if supply is None else max(-supply, 0.0),
             )  # fmt: skip
+
+
+def _columns_of_devices(result: RunResult) -> list[str]:
+    """Those of the usual devices, of others that somebody has, and of further ones of a kind, numbered."""
+    there = {name for home in result.households for name in home.schedule}
+    usual = {column.name for device in DEVICES if device.usual or not device.varied for column in device.columns}
+    most = max((len(home.devices) for home in result.community.households), default=0)
+    names = [numbered(column, k) for column in COLUMNS for k in range(1, most + 1)]
+    return [name for name in names if name in there or name in usual]
 
 
 def trades(result: RunResult) -> Iterable[Sequence[Cell]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from gridpact.devices.registry import consumed_kw
 from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import NOT_PROMISED, Indicators, percent
 from gridpact.outcome.result import RunResult
@@ -107,15 +108,15 @@ def _convergence(result: RunResult) -> str:
 def _power(result: RunResult) -> str:
     indicators = Indicators(result)
     balance = indicators.balance
-    use = indicators.energy_kwh(balance.load + balance.cars)
+    use = indicators.energy_kwh(balance.load + consumed_kw(indicators.total))
     peak = int(balance.grid_import.argmax())
     text = (
-        f"Households and cars used {use:,.0f} kWh; "
+        f"Households used {use:,.0f} kWh with their devices; "
         f"{indicators.energy_kwh(balance.grid_import):,.0f} kWh came from the grid, with a peak of "
         f"{balance.grid_import[peak]:,.1f} kW at {indicators.clock(peak)}, and "
         f"{indicators.energy_kwh(balance.feed_in):,.0f} kWh went back"
     )
-    if (curtailed := indicators.energy_kwh(balance.curtailed)) >= 0.05:
+    if (curtailed := indicators.energy_kwh(indicators.total("curtailed_kw"))) >= 0.05:
         text += f"; the panels could have given {curtailed:,.1f} kWh more"
     return text + "."
 

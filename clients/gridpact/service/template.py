@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gridpact.devices import document
+
 FIRST_PORT = 9464
 
 
@@ -54,24 +56,6 @@ trading_coefficient = 0.10     # chi: what trading costs where this household ha
 [load]
 power_factor = 0.95            # of the load
 
-# [pv]
-# peak_kwp = 4.0               # then the forecast must have pv_kw
-
-# [inverter]
-# reactive_kvar = 2.0          # largest reactive power that it can give or take
-
-# [battery]
-# capacity_kwh = 6.0
-# power_kw = 3.0
-# round_trip_efficiency = 0.9
-# start_share = 0.5            # full at the start of the day, where the forecast has no battery_start_kwh
-
-# [car]
-# energy_kwh = 8.0             # a day, where the forecast has no car_energy_kwh
-# power_kw = 3.7
-# efficiency = 0.95
-# from = "18:00"               # plugged in, where the forecast has no car_plugged_in
-# to = "07:00"
 """
 
 _FEEDER = """
@@ -109,7 +93,7 @@ log = "text"                   # or "json": one object a line
 
 def household_toml(new: NewNode) -> str:
     """The text of a new `household.toml`."""
-    parts = [_HEAD, _PARTNERS, _TARIFF] if new.node else [_HEAD, _FEEDER, _TARIFF]
+    parts = [_HEAD, _PARTNERS, document.template(), _TARIFF] if new.node else [_HEAD, _FEEDER, _TARIFF]
     port = FIRST_PORT + new.node if new.metrics_port is None else new.metrics_port
     values = vars(new) | {"partners": list(new.partners), "metrics_port": port}
     text = "".join(part.format(**values) for part in parts)

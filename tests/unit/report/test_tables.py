@@ -136,8 +136,8 @@ def test_no_spreadsheet_takes_a_name_for_a_formula(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scenario", REPORT)
 def test_what_comes_in_goes_out(scenario: Scenario) -> None:
     balance = Indicators(run(scenario)).balance
-    sources = balance.pv + balance.discharge + balance.grid_import
-    uses = balance.load + balance.cars + balance.charge + balance.feed_in + balance.losses
+    sources = sum(power for _, power in balance.sources) + balance.grid_import
+    uses = sum(power for _, power in balance.uses) + balance.load + balance.feed_in + balance.losses
     np.testing.assert_allclose(sources, uses)
     np.testing.assert_allclose(balance.losses, LOSSES)
 

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gridpact.community.model import Array
+from gridpact.devices.device import summed
 from gridpact.market.registry import market_of
 from gridpact.outcome.day import DayOutcome
 from gridpact.outcome.indicators import GAP_LIMIT
@@ -31,6 +32,7 @@ from gridpact.report.plots import (
     SKY,
     VERMILION,
     WIDTH,
+    power_bands,
     styled,
 )
 from gridpact.report.weeks.words import capital, currency
@@ -87,24 +89,19 @@ def day(study: Study) -> Figure:
 
 def _balance(outcome: DayOutcome) -> list[tuple[str, Array, int, dict[str, Any]]]:
     """What the households used and where it came from: label, kW, +1 supply or -1 use, fill."""
-    nothing = np.zeros(len(outcome.start_times))
+    steps = len(outcome.start_times)
 
-    def total(name: str) -> Array:
-        found: Array = np.sum([home.schedule.get(name, nothing) for home in outcome.households], axis=0)
-        return found
+    def total(column: str) -> Array:
+        whole: Array = np.sum([summed(home.schedule, column, steps) for home in outcome.households], axis=0)
+        return whole
 
-    def fill(colour: str, hatch: str = "") -> dict[str, Any]:
+    def fill(colour: str, hatch: str) -> dict[str, Any]:
         return {"facecolor": colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
 
     return [
-        ("PV used", total("pv_kw") - total("curtailed_kw"), 1, fill(ORANGE)),
-        ("From batteries", total("discharge_kw"), 1, fill(GREEN)),
-        ("From the grid", np.maximum(outcome.exchange_kw, 0), 1, fill(IMPORT_COLOUR)),
-        ("Households", total("load_kw"), -1, fill("#9a9a9a")),
-        ("Electric cars", total("car_kw"), -1, fill(PURPLE)),
-        ("Into batteries", total("charge_kw"), -1, fill(GREEN, "////")),
-        ("Into the grid", np.maximum(-outcome.exchange_kw, 0), -1, fill(FEED_IN_COLOUR)),
-        ("Lost in the lines", outcome.losses_kw, -1, fill(INK)),
+        (label, values, sign, fill(colour, hatch))
+        for sign, bands in zip((1, -1), power_bands(total, outcome.exchange_kw, outcome.losses_kw), strict=True)
+        for values, label, colour, hatch in bands
     ]
 
 

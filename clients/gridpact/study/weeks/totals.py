@@ -5,13 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.community.model import Array
 from gridpact.community.read import Community
+from gridpact.devices.device import summed
+from gridpact.devices.registry import consumed_kw
 from gridpact.outcome.day import DayOutcome, HouseholdDay
 from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU
 from gridpact.problem.scenario import Scenario
@@ -215,12 +217,12 @@ class Totals:
 
     def _household(self, row: int) -> HouseholdWeek:
         first, days = self.days[0].households[row], [day.households[row] for day in self.days]
-        nothing = np.zeros(len(self.days[0].start_times))
         used = pv = alone = sales = sales_fed_in = purchases = purchases_imported = 0.0
         for day, home in zip(self.days, days, strict=True):
             schedule = home.schedule
-            used += day.energy_kwh(schedule["load_kw"] + schedule.get("car_kw", nothing))
-            pv += day.energy_kwh(schedule["pv_kw"] - schedule.get("curtailed_kw", nothing))
+            own = partial(summed, schedule, steps=len(day.start_times))
+            used += day.energy_kwh(own("load_kw") + consumed_kw(own))
+            pv += day.energy_kwh(own("pv_kw") - own("curtailed_kw"))
             injection = schedule["injection_kw"]
             alone += day.energy_kwh(
                 day.import_price * np.maximum(-injection, 0) - day.feed_in_price * np.maximum(injection, 0)
