@@ -1,0 +1,1 @@
+"""Contracts over time, and what is decided while the day runs."""
