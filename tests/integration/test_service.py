@@ -22,12 +22,13 @@ from web3 import Web3
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.keystore import open_keystore
 from gridpact.chain.networks import Network
+from gridpact.chain.settlement import Settlement, encode_tariff
 from gridpact.chain.transport import HttpTransport, connect
 from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.errors import InputError
 from gridpact.node.audit import audit_round
-from gridpact.service import loop
+from gridpact.service import loop, participation
 from gridpact.service.health import Health
 from gridpact.service.loop import Service
 from gridpact.service.settings import Settings, read_settings
@@ -357,11 +358,12 @@ def test_check_triesEverything(pilot: Pilot, capsys: pytest.CaptureFixture[str])
     before = pilot.aggregator.web3.eth.block_number
     assert main(["household", "check", "--config", str(pilot.config(3)), "--day", day]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:5] for line in lines] == ["  ✓  "] * 5
+    assert [line[:5] for line in lines] == ["  ✓  "] * 6
     assert "is enrolled as node 3 on chain 31337" in lines[0]
     assert f"there is a forecast for {day}, 4 steps of 360 minutes: load " in lines[2]
-    assert "there is a plan for that day" in lines[3]
-    assert lines[4].endswith("it bids to the nodes [2], 4 bids an iteration")
+    assert "it takes part where import costs at most 1 and feeding in pays at least -0.5 tEUR/kWh" in lines[3]
+    assert "there is a plan for that day" in lines[4]
+    assert lines[5].endswith("it bids to the nodes [2], 4 bids an iteration")
     assert main(["household", "check", "--config", str(pilot.config(0)), "--day", day]) == 0
     assert capsys.readouterr().out.endswith(
         "it answers the households on its feeder that are enrolled: nodes [1, 2, 3]\n"
@@ -395,12 +397,54 @@ def test_underfundedAccount_abstains(pilot: Pilot) -> None:
     rich.settle(rich.transfer(account.address, has))
 
 
+def test_tariffOutsideTheLimits_keepsHomesOut(pilot: Pilot) -> None:
+    """Nobody owes a round that he did not take part in; a home with prices of its own looks at the published, too."""
+    one = settings_of(pilot, 1)
+    own = replace(one, tariff=replace(one.tariff, source="fixed", import_price=0.2))
+    with running(pilot, 0, 1, 2, 3, node_1=own) as services:
+        pilot.write_forecasts(day := "2026-02-14")
+        steps = pilot.community.steps
+        number = pilot.aggregator.progress().round + 1
+        pilot.settlement.publish_tariff(number, encode_tariff([200_000] * (steps - 1) + [2_000_000_000], [0] * steps))
+        round_ = pilot.aggregator.open_round(int(day.replace("-", "")))
+        for node in (1, 2, 3):
+            assert outcome(pilot, node, round_)["outcome"] == "abstained"
+            assert services[node].health.last_error == (
+                f"node {node} keeps out of round {round_}: the published tariff asks 2000 per kWh at step {steps - 1}, "
+                "more than the 1 of [limits] import_price_max: ask the supplier, or raise it"
+            )
+            assert schedule(pilot, node, day)["status"] == "alone"
+        assert pilot.end_of(round_) is Phase.ABANDONED
+        assert not any(pilot.settlement.is_recorded(round_, 1, partner) for partner in (2, 3))
+
+
+def test_deposit_isNoMoreThanTheHouseholdLetsIt(pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it declares, by its plan; and once it has agreed, by what it would have to deposit."""
+    careful = [settings_of(pilot, node) for node in (1, 2)]
+    limits = [replace(one, limits=replace(one.limits, deposit_max=0.0)) for one in careful if one.limits is not None]
+    with running(pilot, 0, 1, 2, 3, node_1=limits[0], node_2=limits[1]) as services:
+        monkeypatch.setattr(participation, "check_bill", lambda limits, bill: None)
+        settlement = Settlement.of(pilot.record, web3 := connect(pilot.url), ChainAccount(web3, key_of(pilot, 1)))
+        account = ChainAccount(web3, key_of(pilot, 1)).address
+        settlement.withdraw(settlement.free(account))
+        pilot.write_forecasts(day := "2026-02-15")
+        round_ = pilot.open_round(day)
+        assert pilot.end_of(round_) is Phase.CONVERGED
+        assert outcome(pilot, 1, round_)["outcome"] == "agreed"
+        assert "more than the 0 that it may" in services[1].health.last_error
+        assert pilot.settlement.free(account) == 0
+        monkeypatch.undo()
+        pilot.write_forecasts(day := "2026-02-16")
+        round_ = pilot.open_round(day)
+        assert pilot.end_of(round_) is Phase.CONVERGED
+        assert outcome(pilot, 1, round_)["outcome"] == "abstained"
+        assert "of [limits] deposit_max" in services[1].health.last_error
+
+
 def test_missingTokens_areSaid(pilot: Pilot) -> None:
     """Ann can agree, but cannot pay: the plan of the network holds, her trades are not recorded."""
     with running(pilot, 0, 1, 2, 3) as services:
         account = ChainAccount(connect(pilot.url), key_of(pilot, 1))
-        from gridpact.chain.settlement import Settlement
-
         settlement = Settlement.of(pilot.record, account.web3, account)
         settlement.withdraw(settlement.free(account.address))
         balance = settlement.token.balance(account.address)

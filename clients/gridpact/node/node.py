@@ -138,8 +138,12 @@ class Node:
         relay: RelayClient | None = None,
         confirm_seconds: float = 0.0,
         observer: Observer | None = None,
+        deposit_max: float | None = None,
     ) -> None:
         """Step 1: connects, reads theta and the setting.
+
+        Args:
+            deposit_max: what may be deposited for the round at most, currency.
 
         Raises:
             InputError: the account is not enrolled as this node, or the file does not fit the contract.
@@ -150,6 +154,7 @@ class Node:
         self._relay = relay
         self._confirm_seconds = confirm_seconds
         self._observer = observer
+        self._deposit_max = deposit_max
         setting, theta = aggregator.setting(), aggregator.theta()
         if setting.steps != view.steps or setting.step_seconds != round(3600 * view.step_hours):
             raise InputError(
@@ -622,11 +627,17 @@ class Node:
         return statements
 
     def _check_tokens(self, units: int) -> None:
-        """Raises InsufficientFunds where the account has not what it is to deposit."""
+        """Raises InsufficientFunds where the account has not what it is to deposit, or may not deposit so much."""
         assert self._aggregator.account is not None
         token, address = self._settlement.token, self._aggregator.account.address
+        unit, symbol = 10.0 ** token.decimals(), token.symbol()
+        if self._deposit_max is not None and units > self._deposit_max * unit:
+            raise InsufficientFunds(
+                f"node {self.view.node} would have to deposit {units / unit:g} {symbol} for its trades and its "
+                f"supplier, more than the {self._deposit_max:g} that it may: deposit it by hand (`gridpact deposit "
+                "add`) if that is right"
+            )
         if (short := units - token.balance(address)) > 0:
-            unit, symbol = 10.0 ** token.decimals(), token.symbol()
             raise InsufficientFunds(
                 f"the account {address} of node {self.view.node} lacks {short / unit:g} {symbol} of the "
                 f"{units / unit:g} {symbol} that it has to deposit for its trades and its supplier: send it "

@@ -14,6 +14,7 @@ from gridpact.errors import InputError
 from gridpact.problem.baseline import fallback
 from gridpact.service.connection import Connection, gas_of_a_round, open_connection, read_record
 from gridpact.service.forecast import Forecast, take_forecast
+from gridpact.service.money import bill_of, check_bill, check_prices
 from gridpact.service.plan import own_prices, published_prices, view_of
 from gridpact.service.settings import Settings
 
@@ -54,7 +55,14 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
         yield f"it answers the households on its feeder that are enrolled: nodes {list(view.children)}"
         return
     plan = fallback(view)
-    cost = hours * float(prices.import_price @ plan["import_kw"] - prices.feed_in_price @ plan["feed_in_kw"])
+    cost = bill_of(plan, prices, hours)
+    if (limits := settings.limits) is not None:
+        check_prices(limits, prices.import_price, prices.feed_in_price, "its tariff")
+        check_bill(limits, cost)
+        yield (
+            f"it takes part where import costs at most {limits.import_price_max:g} and feeding in pays at least "
+            f"{limits.feed_in_price_min:g} {symbol}/kWh, and deposits at most {limits.deposit_max:g} {symbol} a day"
+        )
     yield f"there is a plan for that day; with the supplier alone it costs {cost:.2f} {told}"
     if view.scenario.has_trades:
         yield f"it bids to the nodes {[partner.node for partner in view.partners]}, {view.bid_count} bids an iteration"

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 
+import numpy as np
+
 from gridpact.chain.settlement import decode_tariff
 from gridpact.chain.values import Phase, Progress
 from gridpact.community.model import Array, Prices
@@ -25,6 +27,7 @@ from gridpact.relay.client import RelayClient
 from gridpact.service.connection import Connection, gas_of_a_round
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
+from gridpact.service.money import bill_of, check_bill, check_prices
 from gridpact.service.plan import own_prices, published_prices, view_of
 from gridpact.service.schedule import Schedule
 from gridpact.service.settings import Settings
@@ -109,12 +112,14 @@ class Participation:
         Raises:
             NoForecast: no forecast came, or no tariff, or one that no plan can be made with.
             InfeasibleError: the household has no plan.
+            OverLimit: the day may cost more than the household lets it.
             InsufficientFunds: a round may cost more ether than the account has.
         """
         self._set_day(self._day_of_round())
         log.info("round %d for %s is open", self._round, self._day)
         view = self._new_view(patient=True)
-        self._write(fallback(view), "provisional", self._day)
+        self._write(plan := fallback(view), "provisional", self._day)
+        self._check_money(view, plan)
         self._connection.check_ether(gas_of_a_round(self._settings))
         return view
 
@@ -134,6 +139,23 @@ class Participation:
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
         enrolled = self._connection.aggregator.enrolled()
         return view_of(settings, self._day, setting.step_seconds / 3600, forecast, prices, enrolled)
+
+    def _check_money(self, view: NodeView, plan: Mapping[str, Array]) -> None:
+        """What the household can come to owe, before it declares: of its plan, and of what the supplier published, by
+        which deliveries are settled, whatever it plans with itself.
+
+        Raises:
+            OverLimit: see `_prepare`.
+        """
+        limits = self._settings.limits
+        if limits is None:
+            return
+        prices = view.prices
+        if (published := self._connection.settlement.published_tariff(self._round)) is not None:
+            import_price, feed_in_price = (np.array(series) / 1e6 for series in decode_tariff(published))
+            check_prices(limits, import_price, feed_in_price, "the published tariff")
+        check_prices(limits, prices.import_price, prices.feed_in_price, "its tariff")
+        check_bill(limits, bill_of(plan, prices, view.step_hours))
 
     def _day_of_round(self) -> str:
         """yyyy-mm-dd."""
@@ -167,7 +189,9 @@ class Participation:
             ChainError, InfeasibleError, SolverError: as `Node.run`.
         """
         connection, confirm_s = self._connection, self._settings.chain.confirm_s
-        node = Node(view, connection.aggregator, connection.settlement, self._relay, confirm_s, observer=self)
+        limits = self._settings.limits
+        deposit_max = None if limits is None else limits.deposit_max
+        node = Node(view, connection.aggregator, connection.settlement, self._relay, confirm_s, self, deposit_max)
         agreed = False
         try:
             report = node.run(self._round)

@@ -22,7 +22,8 @@ DAY = "{day}"
 
 KEYS = (
     *("name", "node", "chain", "key", "community", "tariff", "forecast", "service"),
-    *("load", *KINDS, "feeder"),  # those that are not of this kind of node are ignored
+    # those that are not of this kind of node are ignored
+    *("limits", "load", *KINDS, "feeder"),
 )
 
 
@@ -63,6 +64,15 @@ class TariffSettings:
 
 
 @dataclass(frozen=True)
+class LimitSettings:
+    """What the household lets a day cost it. The defaults are a few times what households pay and earn in Europe."""
+
+    import_price_max: float  # currency/kWh, at any step
+    feed_in_price_min: float  # currency/kWh, at any step
+    deposit_max: float  # currency a day, for the trades and for the supplier
+
+
+@dataclass(frozen=True)
 class ForecastSettings:
     file: str | None  # one of the two is given; {day} stands for the day
     command: tuple[str, ...] | None
@@ -80,7 +90,7 @@ class ServiceSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a node is told. `home` is None at the grid connection, `feeder` everywhere else."""
+    """All that a node is told. `home` and `limits` are None at the grid connection, `feeder` everywhere else."""
 
     path: Path
     name: str
@@ -94,6 +104,7 @@ class Settings:
     forecast: ForecastSettings | None
     service: ServiceSettings
     home: HomeSettings | None
+    limits: LimitSettings | None
     feeder: Feeder | None
 
 
@@ -130,6 +141,7 @@ def read_settings(path: Path) -> Settings:
         forecast=_forecast(top.table("forecast")) if is_household or tariff.source == "forecast" else None,
         service=_service(top.table("service")),
         home=_home(top) if is_household else None,
+        limits=_limits(top.table("limits")) if is_household else None,
         feeder=None if is_household else _feeder(top.table("feeder")),
     )
     for key in ("partners", "trading_coefficient"):
@@ -179,6 +191,16 @@ def _tariff(table: Table) -> TariffSettings:
         source,
         table.number("import_price", -math.inf, default=None if fixed else 0.0),
         table.number("feed_in_share", 0, 1, default=0.5),
+    )
+    table.end()
+    return found
+
+
+def _limits(table: Table) -> LimitSettings:
+    found = LimitSettings(
+        table.number("import_price_max", -math.inf, default=1.0),
+        table.number("feed_in_price_min", -math.inf, default=-0.5),
+        table.number("deposit_max", 0, default=25.0),
     )
     table.end()
     return found

@@ -74,6 +74,13 @@ source = "published"           # what the supplier publishes on the chain for th
 # feed_in_share = 0.5          # of "forecast" and "fixed": what feeding in earns, as a share of the import price
 """
 
+_LIMITS = """
+[limits]                       # what a day may cost; beyond, this node keeps out, and stays with its supplier
+import_price_max = 1.0         # highest import price at any step
+feed_in_price_min = -0.5       # lowest feed-in price at any step
+deposit_max = 25.0             # most that is deposited for one day, trades and supplier together
+"""
+
 _FORECAST = """
 [forecast]                     # one of the two; {day} stands for the day, as 2026-11-22
 file = "forecasts/{day}.json"
@@ -97,4 +104,4 @@ def household_toml(new: NewNode) -> str:
     port = FIRST_PORT + new.node if new.metrics_port is None else new.metrics_port
     values = vars(new) | {"partners": list(new.partners), "metrics_port": port}
     text = "".join(part.format(**values) for part in parts)
-    return text + (_FORECAST if new.node else "") + _SERVICE.format(**values)
+    return text + (_LIMITS + _FORECAST if new.node else "") + _SERVICE.format(**values)
