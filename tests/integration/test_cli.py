@@ -17,6 +17,8 @@ import pytest
 import gridpact.chain.networks
 import gridpact.run.launch
 import gridpact.run.onchain
+from gridpact.chain.account import new_key
+from gridpact.chain.keystore import create_keystore
 from gridpact.chain.transport import connect
 from gridpact.cli import main
 from gridpact.community.read import shipped_cases
@@ -342,6 +344,21 @@ def test_relay_portThatCannotBe(deployed: Deployed, capsys: pytest.CaptureFixtur
         assert str(port) in complaint(capsys, service_arguments("relay", deployed, port=port))
     assert "65536" in complaint(capsys, service_arguments("relay", deployed, port=65536))
     assert "'http'" in complaint(capsys, service_arguments("relay", deployed, port="http"))
+
+
+def test_relay_takesAKeystore(deployed: Deployed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Opened before anything else is looked at; with a wrong password it says so."""
+    create_keystore(tmp_path / "relay.json", new_key(), "the right one", scrypt_n=2**4)
+    (tmp_path / "password").write_text("the right one\n")
+    (tmp_path / "wrong").write_text("another one\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        place = ["--contracts", str(deployed.contracts), "--rpc", deployed.url, "--port", str(port)]
+        command = ["relay", *place, "--keystore", str(tmp_path / "relay.json"), "--password-file"]
+        assert str(port) in complaint(capsys, [*command, str(tmp_path / "password")])
+        assert "does not open with this password" in complaint(capsys, [*command, str(tmp_path / "wrong")])
+        both = [*command, str(tmp_path / "password"), "--key-file", str(deployed.key("stranger"))]
+        assert "not allowed with" in complaint(capsys, both)
 
 
 def test_audit_ofNothing(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:

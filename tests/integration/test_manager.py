@@ -32,6 +32,7 @@ from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement, decode_tariff
 from gridpact.chain.values import Phase
 from gridpact.cli import main
+from gridpact.cli.round import agreed_round
 from gridpact.cli.watch import View
 from gridpact.community.model import CommunityDay
 from gridpact.manage.deployment import Parameters
@@ -456,7 +457,12 @@ def test_openRound_refusesASecondOne(site: Site, capsys: pytest.CaptureFixture[s
     opening = ["round", "open", "--day", "2025-11-23", *site.place, *site.sender]
     tariff = ["round", "tariff", "--community", "tiny3", *site.place, *site.sender]
     assert "The supplier is" in complaint(capsys, tariff)
+    before = site.web3.eth.get_transaction_count(address_of_manager := Record.read(site.record).manager)
+    assert "2025-11-22 was agreed on in round 1" in complaint(capsys, replaced(opening, "--day", "2025-11-22"))
+    assert site.web3.eth.get_transaction_count(address_of_manager) == before
     assert main(opening) == 0
+    reader = Aggregator.of(Record.read(site.record), site.web3)
+    assert [agreed_round(reader, day) for day in (20251122, 20251123, 20251124)] == [1, None, None]
     capsys.readouterr()
     assert "Round 2 is still running (day 20251123" in complaint(capsys, opening)
     early = replaced(settling(site, site.folder / "none.csv"), "--day", "2025-11-23")

@@ -73,21 +73,24 @@ class Bill:
             )
 
     def table(self, eth_price_eur: float) -> str:
-        """For a terminal."""
-        lines = []
-        for one, data_wei in zip(self.planned, self.data_fees_wei, strict=True):
-            wei = one.gas * self.fees.now + data_wei
-            lines.append(
-                f"  {one.what:<22} {one.gas:>11,} gas  {ether_text(wei):>14}  {euro(wei, eth_price_eur):>9.2f} EUR"
-            )
+        """For a terminal; without euro where ether is worth nothing."""
+
+        def line(what: str, gas: int, wei: int) -> str:
+            price = f"  {euro(wei, eth_price_eur):>9.2f} EUR" if eth_price_eur else ""
+            return f"  {what:<22} {gas:>11,} gas  {ether_text(wei):>14}{price}"
+
+        lines = [
+            line(one.what, one.gas, one.gas * self.fees.now + data_wei)
+            for one, data_wei in zip(self.planned, self.data_fees_wei, strict=True)
+        ]
         if len(self.planned) > 1:
-            wei, total = self.expected_wei, euro(self.expected_wei, eth_price_eur)
-            lines.append(f"  {'together':<22} {self.gas:>11,} gas  {ether_text(wei):>14}  {total:>9.2f} EUR")
+            lines.append(line("together", self.gas, self.expected_wei))
         if self.value_wei:
             lines.append(f"  {'handed over':<22} {'':>15}  {ether_text(self.value_wei):>14}")
         data = f", data fees {ether_text(sum(self.data_fees_wei))}" if any(self.data_fees_wei) else ""
+        rate = f" and {eth_price_eur:,.0f} EUR/ETH" if eth_price_eur else ", of ether that is worth nothing here"
         lines.append(
-            f"  at {gwei_text(self.fees.now)} gwei{data} and {eth_price_eur:,.0f} EUR/ETH; at most"
+            f"  at {gwei_text(self.fees.now)} gwei{data}{rate}; at most"
             f" {ether_text(self.most_wei)} at the fee cap of {gwei_text(self.fees.cap)} gwei, of"
             f" {ether_text(self.balance_wei)} that {self.address} has"
         )

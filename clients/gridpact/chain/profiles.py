@@ -15,7 +15,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOCAL_URL = "http://127.0.0.1:8545"
 
 ETH_PRICE_EUR = 3000.0
-"""Assumed where nobody states another price."""
+"""Of Ethereum's ether, assumed where nobody states another price. Test ether is taken to cost as much, to show what a
+round would on a chain where it does."""
 
 ETHERSCAN = "https://api.etherscan.io/v2/api"
 """One address for all chains that it knows, told apart by `chainid`."""
@@ -30,7 +31,8 @@ class Profile:
     chain_id: int | None  # None: whatever answers
     block_seconds: float
     confirmations: int  # blocks after which the manager's transactions count, their own included
-    local: bool = False  # on this machine: its ether is worth nothing, its records do not last
+    local: bool = False  # on this machine
+    eth_price_eur: float = ETH_PRICE_EUR  # assumed where nobody states another; 0: its ether is worth nothing
     has_data_fee: bool = False  # OP stack: beside the gas, a fee for the data on Ethereum
     token: str | None = None  # a test stablecoin in euro
     explorer_api: str | None = None
@@ -71,11 +73,18 @@ class Profile:
 
 
 PROFILES = (
-    Profile("local", "any chain on this machine", None, 1.0, 1, local=True),
-    Profile("anvil", "Anvil on this machine", 31337, 1.0, 1, local=True),
-    Profile("ganache", "Ganache on this machine", 1337, 1.0, 1, local=True),
+    Profile("local", "any chain on this machine", None, 1.0, 1, local=True, eth_price_eur=0.0),
+    Profile("anvil", "Anvil on this machine", 31337, 1.0, 1, local=True, eth_price_eur=0.0),
+    Profile("ganache", "Ganache on this machine", 1337, 1.0, 1, local=True, eth_price_eur=0.0),
     # Its blocks are final at once. The chain id is what its genesis says.
-    Profile("consortium", "a consortium's own network, reached by a validator on this machine", None, 1.0, 1),
+    Profile(
+        "consortium",
+        "a consortium's own network, reached by a validator on this machine",
+        None,
+        1.0,
+        1,
+        eth_price_eur=0.0,
+    ),
     Profile("remote", "any other chain", None, 12.0, 3),
     Profile(
         "sepolia",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,9 +96,11 @@ def _deploy(arguments: argparse.Namespace) -> int:
             print(f"gridpact: going on with the deployment that stopped; {', '.join(standing) or 'nothing'} stands")
         left = [one for one in _planned(parameters) if one.what not in standing]
         check_fork(account.web3)
-        costs = priced(account, left, arguments)
+        costs = priced(account, left, arguments, profile)
         costs.check("the deployment")
         agree(arguments, f"Deploy on {profile.name}?")
+        if (copy := kept_copy(out)) is not None:
+            print(f"gridpact: the record of the deployment before is kept as {copy}")
         record = _carry_out(account, parameters, profile, out)
         print(f"gridpact: deployed on {profile.name}, as compiled; the record is {out}")
         if profile.explorer is not None:
@@ -107,6 +111,16 @@ def _deploy(arguments: argparse.Namespace) -> int:
             print(f"gridpact: {error}", file=sys.stderr)
             print("gridpact: the deployment stands; `gridpact verify` shows the sources again", file=sys.stderr)
     return 0
+
+
+def kept_copy(record: Path) -> Path | None:
+    """A copy of a record, beside it under the first name that is free, as `anvil-1.json`; None where there is none."""
+    if not record.exists():
+        return None
+    names = (record.with_name(f"{record.stem}-{number}{record.suffix}") for number in itertools.count(1))
+    copy = next(name for name in names if not name.exists())
+    shutil.copy2(record, copy)
+    return copy
 
 
 def _parameters(arguments: argparse.Namespace, profile: Profile) -> Parameters:
@@ -159,7 +173,7 @@ def _dry_run(arguments: argparse.Namespace, profile: Profile, parameters: Parame
     with _copy_of(arguments, profile) as (place, account, origin):
         print(f"gridpact: dry run on {origin}, chain {place.web3.eth.chain_id}: nothing leaves this machine")
         _check_roles(place, parameters)
-        costs = priced(account, _planned(parameters), arguments)
+        costs = priced(account, _planned(parameters), arguments, profile)
         missing = costs.most_wei - costs.balance_wei
         if missing > 0:
             from gridpact.chain.fees import ether_text

@@ -69,7 +69,14 @@ def _add(arguments: argparse.Namespace) -> int:
         settlement = Settlement.of(place.record, place.web3, account)
         units = token_units(settlement, arguments.amount)
         planned = [planned_deposit(settlement, account.address, units)]
-        send(account, planned, arguments, "the deposit", f"Deposit {arguments.amount:g} {settlement.token.symbol()}?")
+        send(
+            account,
+            planned,
+            arguments,
+            place.profile,
+            "the deposit",
+            f"Deposit {arguments.amount:g} {settlement.token.symbol()}?",
+        )
         settlement.deposit(units)
         _tell(settlement, account.address)
     return 0
@@ -91,7 +98,7 @@ def _withdraw(arguments: argparse.Namespace) -> int:
                 f" settlement contract, less than {arguments.amount:g}: withdraw no more than that."
             )
         planned = [planned_call(account, "withdraw", settlement.call("withdraw", units))]
-        send(account, planned, arguments, "withdrawing", f"Withdraw {arguments.amount:g} {symbol}?")
+        send(account, planned, arguments, place.profile, "withdrawing", f"Withdraw {arguments.amount:g} {symbol}?")
         settlement.withdraw(units)
         _tell(settlement, account.address)
     return 0
@@ -119,7 +126,14 @@ def _release(arguments: argparse.Namespace) -> int:
             planned_call(account, f"release from {own.partner}", settlement.call("release", number, own.partner))
             for own in locks
         ]
-        send(account, planned, arguments, "releasing", f"Release what node {node} has locked in round {number}?")
+        send(
+            account,
+            planned,
+            arguments,
+            place.profile,
+            "releasing",
+            f"Release what node {node} has locked in round {number}?",
+        )
         for own in locks:
             settlement.release(number, own.partner)
         _tell(settlement, account.address)

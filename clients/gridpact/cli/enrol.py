@@ -66,7 +66,7 @@ def _enrol(arguments: argparse.Namespace) -> int:
         if not planned:
             print(f"gridpact: all {len(accounts)} accounts are enrolled already, and have what they need")
             return 0
-        send(account, planned, arguments, "enrolling", f"Send to {place.profile.name}?")
+        send(account, planned, arguments, place.profile, "enrolling", f"Send to {place.profile.name}?")
         if missing:
             aggregator.enrol(missing)
         account.settle_all([account.transfer(address, wei) for address, wei in transfers.items()])

@@ -34,7 +34,9 @@ def _expel(arguments: argparse.Namespace) -> int:
         check_manager(reader, account)
         aggregator = Aggregator.of(place.record, place.web3, account)
         planned = [planned_call(account, f"expel {len(nodes)} nodes", aggregator.call("expel", nodes))]
-        send(account, planned, arguments, "expelling", f"Expel {_listed(nodes)} on {place.profile.name}?")
+        send(
+            account, planned, arguments, place.profile, "expelling", f"Expel {_listed(nodes)} on {place.profile.name}?"
+        )
         aggregator.expel(nodes)
         print(f"gridpact: expelled {_listed(nodes)}; {len(reader.enrolled())} nodes are enrolled")
     return 0

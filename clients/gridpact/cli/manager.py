@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gridpact.chain.profiles import ETH_PRICE_EUR
+from gridpact.chain.profiles import ETH_PRICE_EUR, Profile
 from gridpact.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gridpact.chain.account import ChainAccount
     from gridpact.chain.estimate import Bill, Planned
     from gridpact.chain.fees import FeePolicy
-    from gridpact.chain.profiles import Profile
     from gridpact.chain.record import Record
 
 KEYSTORE = "GRIDPACT_KEYSTORE"
@@ -68,10 +67,15 @@ def add_price(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--eth-price",
         type=positive,
-        default=ETH_PRICE_EUR,
         metavar="EUR",
-        help=f"price of one ETH, to show costs in euro; default {ETH_PRICE_EUR:g}",
+        help=f"price of one ETH, to show costs in euro; default {ETH_PRICE_EUR:g}, on a community's own chain and on "
+        "chains of this machine nothing",
     )
+
+
+def eth_price_of(arguments: argparse.Namespace, profile: Profile) -> float:
+    """The price of ether, EUR: stated, or that of the network; 0 where its ether is worth nothing."""
+    return profile.eth_price_eur if arguments.eth_price is None else float(arguments.eth_price)
 
 
 def add_sender(command: argparse.ArgumentParser) -> None:
@@ -201,7 +205,7 @@ def account_of(arguments: argparse.Namespace, place: Place, key: str | None = No
     return account
 
 
-def priced(account: ChainAccount, planned: Sequence[Planned], arguments: argparse.Namespace) -> Bill:
+def priced(account: ChainAccount, planned: Sequence[Planned], arguments: argparse.Namespace, profile: Profile) -> Bill:
     """What planned transactions cost, shown.
 
     Raises:
@@ -210,7 +214,7 @@ def priced(account: ChainAccount, planned: Sequence[Planned], arguments: argpars
     from gridpact.chain.estimate import bill
 
     costs = bill(account.web3, account.address, planned, policy_of(arguments))
-    print(costs.table(arguments.eth_price), flush=True)
+    print(costs.table(eth_price_of(arguments, profile)), flush=True)
     return costs
 
 
@@ -229,10 +233,15 @@ def agree(arguments: argparse.Namespace, question: str) -> None:
 
 
 def send(
-    account: ChainAccount, planned: Sequence[Planned], arguments: argparse.Namespace, purpose: str, question: str
+    account: ChainAccount,
+    planned: Sequence[Planned],
+    arguments: argparse.Namespace,
+    profile: Profile,
+    purpose: str,
+    question: str,
 ) -> None:
     """Shows the price, checks that the account can pay it, and asks."""
-    priced(account, planned, arguments).check(purpose)
+    priced(account, planned, arguments, profile).check(purpose)
     agree(arguments, question)
 
 

@@ -88,7 +88,7 @@ def _settle(arguments: argparse.Namespace) -> int:
             planned_call(account, f"settle node {node}", call) for node, call in zip(accounts, calls, strict=True)
         ]
         print(_table(comes_to, settlement.token))
-        costs = priced(account, planned, arguments)
+        costs = priced(account, planned, arguments, place.profile)
         if arguments.dry_run:
             print("gridpact: nothing was sent")
             return 0

@@ -5,11 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from gridpact.chain.values import Phase, Progress
-from gridpact.cli.manager import account_of, add_price, add_record, add_sender, date_of, place_of, positive, send
+from gridpact.cli.manager import (
+    account_of,
+    add_price,
+    add_record,
+    add_sender,
+    date_of,
+    eth_price_of,
+    place_of,
+    positive,
+    send,
+)
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
+
+if TYPE_CHECKING:
+    from gridpact.chain.aggregator import Aggregator
 
 
 def add(commands: Commands) -> None:
@@ -17,6 +31,11 @@ def add(commands: Commands) -> None:
     actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
     opening = actions.add_parser("open", help="open the round of a day")
     opening.add_argument("--day", required=True, metavar="YYYY-MM-DD", help="the day that is planned")
+    opening.add_argument(
+        "--again",
+        action="store_true",
+        help="plan a day once more that was agreed on already; the trades of the earlier round stay recorded and paid",
+    )
     add_record(opening)
     add_sender(opening)
     opening.set_defaults(command=_open)
@@ -57,13 +76,18 @@ def _open(arguments: argparse.Namespace) -> int:
                 f"Round {progress.round} is still running (day {reader.day_of(progress.round)}, iteration"
                 f" {progress.iteration}): wait for its end, `gridpact watch` shows it."
             )
+        if not arguments.again and (earlier := agreed_round(reader, day)) is not None:
+            raise InputError(
+                f"{arguments.day} was agreed on in round {earlier}, whose trades are recorded and paid: open it with"
+                " --again if it is to be planned once more, which replaces schedules and pays trades once more."
+            )
         if not reader.enrolled():
             raise InputError("Nobody is enrolled yet: enrol the accounts of the nodes first (`gridpact enrol`).")
         account = account_of(arguments, place)
         check_manager(reader, account)
         aggregator = Aggregator.of(place.record, place.web3, account)
         planned = [planned_call(account, "open the round", aggregator.call("openRound", day))]
-        send(account, planned, arguments, "opening the round", f"Open the round of {arguments.day}?")
+        send(account, planned, arguments, place.profile, "opening the round", f"Open the round of {arguments.day}?")
         number = aggregator.open_round(day)
         deadline = datetime.fromtimestamp(aggregator.progress().deadline, timezone.utc)
         print(
@@ -71,6 +95,16 @@ def _open(arguments: argparse.Namespace) -> int:
             f" until {deadline:%Y-%m-%d %H:%M:%S} UTC"
         )
     return 0
+
+
+def agreed_round(reader: Aggregator, day: int) -> int | None:
+    """The newest round in which a day was agreed on; None where there is none.
+
+    Args:
+        day: the label of the round, yyyymmdd.
+    """
+    rounds = sorted((number for number, label in reader.days().items() if label == day), reverse=True)
+    return next((number for number in rounds if reader.outcome(number).phase is Phase.CONVERGED), None)
 
 
 def _tariff(arguments: argparse.Namespace) -> int:
@@ -104,7 +138,14 @@ def _tariff(arguments: argparse.Namespace) -> int:
         if arguments.deposit is not None:
             units = token_units(settlement, arguments.deposit)
             planned.append(planned_deposit(settlement, account.address, units))
-        send(account, planned, arguments, "publishing the tariff", f"Publish the tariff of round {number}?")
+        send(
+            account,
+            planned,
+            arguments,
+            place.profile,
+            "publishing the tariff",
+            f"Publish the tariff of round {number}?",
+        )
         settlement.publish_tariff(number, tariff)
         if units:
             settlement.deposit(units)
@@ -124,7 +165,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
     with place_of(arguments) as place:
         assert place.record is not None
-        watcher = Watcher(Aggregator.of(place.record, place.web3), arguments.eth_price)
+        watcher = Watcher(Aggregator.of(place.record, place.web3), eth_price_of(arguments, place.profile))
         state = watcher.look(arguments.round)
         if arguments.json:
             print(json.dumps(as_json(state)))

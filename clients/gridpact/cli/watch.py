@@ -8,7 +8,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from gridpact.cli.manager import add_price, add_record, place_of, positive
+from gridpact.cli.manager import add_price, add_record, eth_price_of, place_of, positive
 from gridpact.cli.options import Commands
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _watch(arguments: argparse.Namespace) -> int:
         assert place.record is not None
         aggregator = Aggregator.of(place.record, place.web3)
         price = None if arguments.gas_price_gwei is None else round(arguments.gas_price_gwei * 10**9)
-        watcher = Watcher(aggregator, arguments.eth_price, price)
+        watcher = Watcher(aggregator, eth_price_of(arguments, place.profile), price)
         view = View(sys.stdout, place.profile.name, arguments.json)
         try:
             while True:

@@ -217,7 +217,8 @@ def headline(state: RoundState) -> str:
         parts.append(f"out {_nodes(state.out)}")
     if state.rms_w:
         parts.append(f"{_worst(state):.2f} times the limits")
-    return ", ".join([*parts, f"{state.spent.gas:,} gas", f"{state.euro:.2f} EUR"])
+    parts.append(f"{state.spent.gas:,} gas")
+    return ", ".join([*parts, f"{state.euro:.2f} EUR"] if state.eth_price_eur else parts)
 
 
 def as_text(state: RoundState, network: str) -> str:
@@ -234,11 +235,12 @@ def as_text(state: RoundState, network: str) -> str:
     for name, rms, limit in zip(RESIDUALS, state.rms_w, state.limits_w, strict=False):
         mark = "✓" if rms <= limit else " "
         lines.append(f"  {name:<12} {rms:9.2f} W RMS, limit {limit:.2f} W {mark}")
-    price = f"{gwei_text(state.gas_price_wei)} gwei and {state.eth_price_eur:,.0f} EUR/ETH"
-    lines.append(
-        f"  gas          {state.spent.gas:,} in {state.spent.transactions} transactions: {ether_text(state.wei)},"
-        f" {state.euro:.2f} EUR at {price}"
-    )
+    gas = f"  gas          {state.spent.gas:,} in {state.spent.transactions} transactions: {ether_text(state.wei)}"
+    price = f"at {gwei_text(state.gas_price_wei)} gwei"
+    if state.eth_price_eur:
+        lines.append(f"{gas}, {state.euro:.2f} EUR {price} and {state.eth_price_eur:,.0f} EUR/ETH")
+    else:
+        lines.append(f"{gas} {price}, of ether that is worth nothing here")
     return "\n".join(lines)
 
 

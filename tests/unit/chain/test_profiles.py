@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gridpact.chain.contract import checked_address
-from gridpact.chain.profiles import PROFILES, RPC_URL, profile_of
+from gridpact.chain.estimate import Bill, Planned
+from gridpact.chain.fees import GWEI, Fees
+from gridpact.chain.profiles import PROFILES, RPC_URL, Profile, profile_of
 from gridpact.errors import InputError
 
 
@@ -45,3 +47,13 @@ def test_url_isGivenByTheUser(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_profileOf_listsTheNames() -> None:
     with pytest.raises(InputError, match="no network 'goerli': choose one of local, "):
         profile_of("goerli")
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_gas_hasAPriceOnlyWhereEtherHasOne(profile: Profile) -> None:
+    """A community's own chain and those of this machine have free ether: no bill in euro is shown for it."""
+    free = profile.local or profile.name == "consortium"
+    bill = Bill((Planned("open the round", 10**6, 100),), Fees(GWEI, GWEI, 4 * GWEI), (0,), 10**18, "0x00")
+    told = bill.table(profile.eth_price_eur)
+    assert ("EUR" not in told) == free
+    assert ("6.00 EUR" in told) == (not free)  # a million gas at 2 gwei is 0.002 ETH
