@@ -30,16 +30,18 @@ from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.levels import Levels, negotiate_levels
+from gridpact.market.admm.negotiation import Negotiation, plan_of
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.prepared import Prepared
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.report.markdown import markdown
-from gridpact.run.inmemory import Day, Measured, Negotiation, measure, plan_of, table
 from gridpact.run.launch import warm_up
 from gridpact.run.onchain import RunSettings, run
 from measure.gas import Size, measured, negotiated
+from measure.iterations import Day, Measured, measure, table
 
 CASES = ("fontana16", "amsterdam16", "stress16")
 CHAINS = ("anvil", "ganache", "eth-tester")
@@ -159,12 +161,13 @@ def waited(community: CommunityDay, chain: str, relay: bool) -> Waited:
     """Negotiates a day in memory, solves the centralised problem, and runs the day on a chain."""
     warm_up()  # what nodes are forked from imports now, not while the first of them start
     started = time.perf_counter()
-    at = [time.perf_counter() - started for _ in Negotiation.of(community, SCENARIO, AGREEMENT).iterates()]
+    at = [time.perf_counter() - started for _ in Negotiation.of(Prepared.of(community, SCENARIO, AGREEMENT)).iterates()]
     started = time.perf_counter()
     centralised_optimum(community, SCENARIO)
     centralised = time.perf_counter() - started
     watch = _StopWatch()
     result = run(community, RunSettings(SCENARIO, AGREEMENT, chain, relay=relay), watch)
+    assert result.ledger is not None
     return Waited(
         case=community.name,
         day=community.day,
@@ -173,7 +176,7 @@ def waited(community: CommunityDay, chain: str, relay: bool) -> Waited:
         iterations=result.iterations,
         startup_s=watch.first - watch.started,
         round_s=watch.ended - watch.started,
-        **{f"{what}_s": seconds for what, seconds in result.node_s.items()},
+        **{f"{what}_s": seconds for what, seconds in result.ledger.node_s.items()},
         in_memory_startup_s=at[0],
         in_memory_s=at[-1],
         centralised_s=centralised,
@@ -217,7 +220,7 @@ class Grown:
 def grown_to(households: int, steps: int) -> Grown:
     case, day = GROWN_DAY
     community = grown(read_community(case).on(day), households, steps, seed=1)
-    (iterate,) = deque(Negotiation.of(community, SCENARIO, AGREEMENT).iterates(), maxlen=1)
+    (iterate,) = deque(Negotiation.of(Prepared.of(community, SCENARIO, AGREEMENT)).iterates(), maxlen=1)
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     gas = None
     if households < MOST_NODES:

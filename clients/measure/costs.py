@@ -336,14 +336,16 @@ def play(day: str) -> PlayedRound:
 
     settings = RunSettings(chain="anvil")
     result = run(read_community(CASE).on(day), settings, _Quiet())
+    ledger = result.ledger
+    assert ledger is not None
     return PlayedRound(
         case=CASE,
         day=day,
         scenario=settings.scenario.name,
         households=len(result.households),
         iterations=result.iterations,
-        transactions=result.transactions,
-        gas_by_step=dict(sorted(result.gas_by_step.items())),
+        transactions=ledger.transactions,
+        gas_by_step=dict(sorted(ledger.gas_by_step.items())),
     )
 
 

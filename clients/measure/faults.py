@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +35,20 @@ from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_token
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import WebSocketTransport
-from gridpact.chain.values import Phase, Residuals, Setting, Theta
+from gridpact.chain.values import Phase, Residuals
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import ContractError, GridpactError
 from gridpact.files import write_atomically
 from gridpact.grid.powerflow import power_flow
-from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.manage.terms import terms_of
+from gridpact.market.admm.negotiation import Negotiation
+from gridpact.market.admm.parameters import Tolerances
+from gridpact.market.prepared import Prepared
 from gridpact.node.audit import audit_round
 from gridpact.node.node import Node, NodeReport
-from gridpact.problem.baseline import baseline_net_kw
-from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.view import NodeView, node_views
+from gridpact.problem.scenario import Scenario
+from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from gridpact.relay.server import RelayServer
 from gridpact.run.onchain import tariff_of
@@ -274,7 +276,8 @@ class Campaign:
         self._seed, self._random = seed, random.Random(seed)
         self._web3 = network.connect()
         self._community: CommunityDay = (case := read_community(CASE)).on(case.days[0])
-        self._views = {view.node: view for view in node_views(self._community, Scenario.TG, NetworkAgreement.DSO)}
+        self._prepared = Prepared.of(self._community, Scenario.TG)
+        self._views = {view.node: view for view in self._prepared.views}
         self._keys = {node: new_key() for node in self._views}
         self._metering = new_key()
         self._tally = Tally()
@@ -282,12 +285,8 @@ class Campaign:
 
     def _deploy(self) -> None:
         manager = self._network.manager(self._web3)
-        resolution, community = Resolution(), self._community
-        penalties = Penalties.of_community(community, baseline_net_kw(community))
-        eps = TOLERANCES.on_chain(resolution)
-        theta = Theta(len(self._views), *penalties.on_chain(), *eps, MOST_ITERATIONS)
-        seconds = round(3600 * community.step_hours)
-        setting = Setting(community.steps, seconds, *resolution.on_chain(), PHASE_SECONDS, MAX_MISSES)
+        negotiation = replace(Negotiation.of(self._prepared), tolerances=TOLERANCES)
+        theta, setting = terms_of(negotiation, PHASE_SECONDS, MAX_MISSES, MOST_ITERATIONS)
         self._supplier = ChainAccount(self._web3, new_key())
         relayer = self._relayer_key = new_key()
         metering = str(address_of(self._metering))

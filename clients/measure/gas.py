@@ -32,18 +32,18 @@ from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
+from gridpact.manage.terms import terms_of
 from gridpact.market.admm.agent import Submission
 from gridpact.market.admm.codec import book_of, encode_bids, encode_book, encode_copies, encode_feeder
-from gridpact.market.admm.memory import negotiate
-from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.reach import MOST_ITERATIONS
-from gridpact.problem.baseline import baseline_net_kw
+from gridpact.market.prepared import Prepared
+from gridpact.outcome.gaps import compare, stays_below
 from gridpact.problem.blocks import Block
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.view import NodeView, node_views
+from gridpact.problem.view import NodeView
 from gridpact.relay.server import batches
-from gridpact.run.inmemory import compare, stays_below
 
 CASE = "fontana16"
 SHIPPED = ("06-10", "06-12", "12-22")
@@ -117,15 +117,17 @@ class Payload:
 
 
 @dataclass(frozen=True)
-class Negotiation:
-    """A community's negotiation in memory."""
+class Played:
+    """A community's negotiation in memory, with all that was submitted."""
 
     community: CommunityDay
-    views: tuple[NodeView, ...]
-    penalties: Penalties
-    tolerances: Tolerances
+    negotiation: Negotiation
     iterations: tuple[tuple[Payload, ...], ...]  # the grid operator's node last
     to_0_8_percent: int | None  # iterations after which the gap stays below; None: not known
+
+    @property
+    def views(self) -> Sequence[NodeView]:
+        return self.negotiation.views
 
     @property
     def bids(self) -> float:
@@ -134,38 +136,29 @@ class Negotiation:
 
     def on_chain(self) -> tuple[Theta, Setting]:
         """With what the contract is deployed."""
-        resolution, seconds = Resolution(), round(3600 * self.community.step_hours)
-        eps = self.tolerances.on_chain(resolution)
-        return (
-            Theta(len(self.views), *self.penalties.on_chain(), *eps, MOST_ITERATIONS),
-            Setting(self.community.steps, seconds, *resolution.on_chain(), phase_seconds=10**6, max_misses=2),
-        )
+        return terms_of(self.negotiation, phase_seconds=10**6, max_misses=2)
 
 
-def negotiated(community: CommunityDay, compared: bool = True) -> Negotiation:
+def negotiated(community: CommunityDay, compared: bool = True) -> Played:
     """Negotiates until the contract's test would stop the round; where the cost is not to be compared with the
     optimum, as long as the steady figures need."""
-    net_kw = baseline_net_kw(community)
-    penalties = Penalties.of_community(community, net_kw)
-    views = tuple(node_views(community, SCENARIO, AGREEMENT))
+    prepared = Prepared.of(community, SCENARIO, AGREEMENT)
+    negotiation = Negotiation.of(prepared)
     optimum = centralised_optimum(community, SCENARIO).cost if compared else 0.0
-    resolution, tolerances = Resolution(), Tolerances.of(views, net_kw)
-    order = [*sorted(view.node for view in views if view.node), 0]
+    order = [*sorted(view.node for view in prepared.views if view.node), 0]
     residuals: dict[int, Residuals] = dict.fromkeys(order, (0, 0, 0, 0))
     iterations: list[tuple[Payload, ...]] = []
     gaps: list[float] = []
-    stop = False  # judged one iteration later, when the residuals have reached the chain
-    for iterate in negotiate(views, penalties, resolution):
+    for iterate in negotiation.iterates():
         agents, said = iterate.agents, iterate.submissions
         iterations.append(tuple(Payload(node, agents[node].blocks, said[node], residuals[node]) for node in order))
         residuals = {node: agents[node].residuals.as_tuple() for node in order}
         if compared:
-            gaps.append(compare(community, SCENARIO, agents, optimum)[0])
-        if stop or iterate.iteration == (MOST_ITERATIONS if compared else STEADY):
+            gaps.append(compare(prepared, agents, optimum)[0])
+        elif iterate.iteration == STEADY:
             break
-        stop = tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, resolution)
     to_gap = stays_below(gaps, GAP) if gaps else 0
-    return Negotiation(community, views, penalties, tolerances, tuple(iterations), to_gap or None)
+    return Played(community, negotiation, tuple(iterations), to_gap or None)
 
 
 # ---------------------------------------------------------------------- what it costs
@@ -211,7 +204,7 @@ class AggregatorRound:
         relayed: one account posts all signed submissions of an iteration, in the batches of the relay service.
     """
 
-    def __init__(self, network: Network, negotiation: Negotiation, relayed: bool) -> None:
+    def __init__(self, network: Network, negotiation: Played, relayed: bool) -> None:
         web3: Any = network.connect()
         manager = network.manager(web3)
         theta, setting = negotiation.on_chain()
@@ -261,7 +254,7 @@ class AggregatorRound:
 class ReferenceRound:
     """A round on `ReferenceAggregator`. All its transactions are sent by the nodes."""
 
-    def __init__(self, network: Network, negotiation: Negotiation) -> None:
+    def __init__(self, network: Network, negotiation: Played) -> None:
         self._web3: Any = network.connect()
         manager = network.manager(self._web3)
         built = json.loads(REFERENCE.read_text())
@@ -319,7 +312,7 @@ class Row:
 class Mode:
     """A way to play a round."""
 
-    start: Callable[[Network, Negotiation], Round]
+    start: Callable[[Network, Played], Round]
     block_gas: int = BLOCK_GAS
     iterations: int = MOST_ITERATIONS  # those after it are taken to cost as much as the last one
 
@@ -331,7 +324,7 @@ MODES = {
 }
 
 
-def measured(negotiation: Negotiation, size: Size, mode: str) -> Row:
+def measured(negotiation: Played, size: Size, mode: str) -> Row:
     """Plays a negotiation on a chain of its own."""
     way, to_gap = MODES[mode], negotiation.to_0_8_percent
     wanted = min(max(to_gap or 0, STEADY), way.iterations)

@@ -32,17 +32,18 @@ from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_token
 from gridpact.chain.keystore import make_keystore
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
-from gridpact.chain.values import Phase, Setting, Theta
+from gridpact.chain.values import Phase
 from gridpact.community.model import CommunityDay, Household
 from gridpact.community.read import read_community
 from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
-from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
-from gridpact.problem.baseline import baseline_net_kw
-from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.view import NodeView, node_views
+from gridpact.manage.terms import terms_of
+from gridpact.market.admm.negotiation import Negotiation
+from gridpact.market.prepared import Prepared
+from gridpact.problem.scenario import Scenario
+from gridpact.problem.view import NodeView
 from gridpact.run.onchain import tariff_of
 from gridpact.service.template import NewNode, household_toml
 
@@ -75,19 +76,14 @@ class Pilot:
         self.folder = folder
         self.url = str(network.rpc_url)
         self.community: CommunityDay = (case := read_community(name)).on(case.days[0])
-        self.views: list[NodeView] = node_views(self.community, scenario, NetworkAgreement.DSO)
+        prepared = Prepared.of(self.community, scenario)
+        self.views = prepared.views
         self._random = random.Random(seed)
         self._scenario = scenario
         web3 = network.connect()
         manager, self._metering = network.manager(web3), new_key()
         self._supplier = ChainAccount(web3, new_key())
-        resolution, community = Resolution(), self.community
-        net_kw = baseline_net_kw(community)
-        penalties = Penalties.of_community(community, net_kw)
-        eps = Tolerances.of(self.views, net_kw).on_chain(resolution)
-        seconds = round(3600 * community.step_hours)
-        setting = Setting(community.steps, seconds, *resolution.on_chain(), phase_seconds, 2)
-        theta = Theta(len(self.views), *penalties.on_chain(), *eps, 100)
+        theta, setting = terms_of(Negotiation.of(prepared), phase_seconds, max_misses=2, most_iterations=100)
         supplier, metering = self._supplier.address, str(address_of(self._metering))
         self.record = deploy_contracts(manager, theta, setting, network.name, supplier, metering)
         self.record.write(folder / "contracts.json")

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 from chains import skip_without
 
-from measure.gas import REFERENCE, Charge, Negotiation, Row, Size, main, measured, negotiated, targets
+from measure.gas import REFERENCE, Charge, Played, Row, Size, main, measured, negotiated, targets
 from measure.gas import table as gas_table
 
 SMALL = Size.of("4x24")
 
 
 @pytest.fixture(scope="module")
-def negotiation() -> Negotiation:
+def negotiation() -> Played:
     skip_without("anvil")
     return negotiated(SMALL.community(), compared=False)
 
 
 @pytest.fixture(scope="module")
-def rows(negotiation: Negotiation) -> dict[str, Row]:
+def rows(negotiation: Played) -> dict[str, Row]:
     return {mode: measured(negotiation, SMALL, mode) for mode in ("direct", "relayed")}
 
 
@@ -38,7 +38,7 @@ def test_modes_spendWhatTheyMust(rows: dict[str, Row]) -> None:
         assert row.round_gas_to_0_8_percent is None
 
 
-def test_reference_costsAManifold(negotiation: Negotiation, rows: dict[str, Row]) -> None:
+def test_reference_costsAManifold(negotiation: Played, rows: dict[str, Row]) -> None:
     """A slot for each number: each of the 5 x 48 copies that a household and node 0 send costs 5,000 gas and more."""
     if not REFERENCE.is_file():
         pytest.skip("needs the compiled contracts: make setup")
@@ -48,7 +48,7 @@ def test_reference_costsAManifold(negotiation: Negotiation, rows: dict[str, Row]
     assert reference.gas_per_household_iteration > 5 * rows["direct"].gas_per_household_iteration
 
 
-def test_round_isPlayedAsFarAsTheGapAsks(negotiation: Negotiation) -> None:
+def test_round_isPlayedAsFarAsTheGapAsks(negotiation: Played) -> None:
     """Opening, five declarations and four iterations cost more than four iterations, and less than twice that."""
     longer = negotiated(SMALL.community())
     assert longer.to_0_8_percent is not None

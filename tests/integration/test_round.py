@@ -28,15 +28,14 @@ from gridpact.chain.values import Phase
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.market.admm.memory import Iterate, negotiate
+from gridpact.market.admm.negotiation import plan_of
 from gridpact.market.admm.parameters import Penalties, Tolerances
 from gridpact.node.audit import audit_round
-from gridpact.outcome.day import outcome_of_run, solve_day
-from gridpact.outcome.result import RunResult
+from gridpact.outcome.day import day_of, solve_day
+from gridpact.outcome.outcome import Outcome
 from gridpact.problem.baseline import baseline_net_kw
-from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
-from gridpact.run.inmemory import plan_of
 from gridpact.run.onchain import RunSettings
 
 DSO, NEIGHBOURS = NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS
@@ -71,7 +70,7 @@ class Ran:
 
     day: CommunityDay
     settings: RunSettings
-    result: RunResult
+    result: Outcome
     listener: Listener
     web3: Web3
 
@@ -172,7 +171,7 @@ def chain(ran: Ran) -> Chain:
 def test_the_day_of_a_study_is_the_same_without_a_chain(ran: Ran) -> None:
     """Bills too, but for tokens, which have six digits after the point."""
     scenario = ran.settings.scenario
-    on_chain = outcome_of_run(ran.result, centralised_optimum(ran.day, scenario))
+    on_chain = day_of(ran.result)
     in_memory = solve_day(ran.day, scenario, ran.settings.agreement)
     assert scenario == Scenario.B or on_chain.iterations == in_memory.iterations
     assert set(on_chain.trades) == set(in_memory.trades)
@@ -199,12 +198,12 @@ def test_run_converges(ran: Ran) -> None:
 def test_run_costsWhatTheHandSays(ran: Ran) -> None:
     """6.30 alone, 3.60 with trades and at most 0.02 of losses (`tests/unit/market/test_optimum.py`), to 0.1 %."""
     low, high = {Scenario.B: (6.30, 6.30), Scenario.T: (3.60, 3.60)}.get(ran.settings.scenario, (3.60, 3.62))
-    assert low * 0.999 <= ran.result.cost.total <= high * 1.001
+    assert low * 0.999 <= ran.result.cost.objective <= high * 1.001
 
 
 def test_settlement_sumsToZero(ran: Ran) -> None:
     result = ran.result
-    assert result.settlement_sum_zero
+    assert result.payments_sum_to_zero
     # In token units of 1e-6, as floats of some 1e0: exact but for rounding.
     assert sum(home.paid for home in result.households) == pytest.approx(0, abs=1e-9)
     assert bool(result.trades) == ran.settings.scenario.has_trades
@@ -305,7 +304,7 @@ def test_supplier_receivesWhatTheTariffSays(ran: Ran) -> None:
         received -= int(nano / 1000)  # towards zero
     if not ran.settings.scenario.has_trades:
         received = 0  # nobody has a contract that could be settled, or a token
-    assert round(1e6 * ran.result.supplier_received) == received
+    assert round(1e6 * ran.result.ledger.supplier_received) == received
 
 
 def test_deliveries_areMetered(ran: Ran, chain: Chain) -> None:
@@ -316,7 +315,7 @@ def test_deliveries_areMetered(ran: Ran, chain: Chain) -> None:
     assert len(chain.of("publishTariff")) == 1
     delivered = chain.events(chain.settlement, "Delivered")
     assert [said["node"] for said in delivered] == [1, 2, 3]
-    assert -sum(said["payment"] for said in delivered) == round(1e6 * ran.result.supplier_received)
+    assert -sum(said["payment"] for said in delivered) == round(1e6 * ran.result.ledger.supplier_received)
     # As in `test_meters_balance`, over four steps of 6 h, at 0.40 at the most; a meter counts whole watt-hours too.
     room = 1e6 * 4 * 6 * 0.40 * (3 * 0.001 / 6 + 1e-6)
     assert all(said["arrears"] <= room for said in delivered)
@@ -329,13 +328,13 @@ def test_transactions_areAllCounted(ran: Ran, chain: Chain) -> None:
     """All that was sent but for the transfers of test ether, which the chain's own account makes."""
     assert all(receipt["status"] == 1 for receipt in chain.receipts)
     ours = [receipt for receipt in chain.receipts if receipt["gasUsed"] != 21_000]
-    assert ran.result.transactions == len(ours)
-    assert ran.result.gas_total == sum(receipt["gasUsed"] for receipt in ours)
-    assert sum(ran.result.gas_by_step.values()) == ran.result.gas_total
+    assert ran.result.ledger.transactions == len(ours)
+    assert ran.result.ledger.gas_total == sum(receipt["gasUsed"] for receipt in ours)
+    assert sum(ran.result.ledger.gas_by_step.values()) == ran.result.ledger.gas_total
     for step, names in {"declare": ["declare"], "submit": ["submit", "relay"]}.items():
-        assert ran.result.gas_by_step[step] == sum(call.receipt["gasUsed"] for call in chain.of(*names))
+        assert ran.result.ledger.gas_by_step[step] == sum(call.receipt["gasUsed"] for call in chain.of(*names))
     assert len(chain.of("declare")) == len(ran.views)
-    spent = ran.result.gas_by_step["submit"]
+    spent = ran.result.ledger.gas_by_step["submit"]
     assert ran.result.gas_per_household_iteration == pytest.approx(spent / (3 * ran.result.iterations))
 
 

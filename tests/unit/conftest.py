@@ -15,7 +15,8 @@ from gridpact.devices.device import Device
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
 from gridpact.grid.powerflow import PowerFlow
-from gridpact.outcome.result import Convergence, Household, RecordedTrade, RunResult
+from gridpact.market.agreement import Agreement, Convergence, Trade
+from gridpact.outcome.outcome import Ledger, Optimum, Outcome
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.verification import ImplementedCost
 
@@ -28,9 +29,9 @@ LOSSES = np.array([0.02, 0.01, 0.03, 0.01])
 LIMITS = (2.0, 2.0, 1.0, 1.0)
 
 TRADES = (
-    RecordedTrade(1, 2, 1, 1.0, 0.15),
-    RecordedTrade(1, 3, 1, 1.0, 0.17),
-    RecordedTrade(1, 3, 2, 0.5, 0.3),
+    Trade(1, 2, 1, 1.0, 0.15),
+    Trade(1, 3, 1, 1.0, 0.17),
+    Trade(1, 3, 2, 0.5, 0.3),
 )
 
 
@@ -65,7 +66,7 @@ def community(names: tuple[str, str, str] = ("sun", "flat", "car"), name: str = 
     )
 
 
-def run(scenario: Scenario = Scenario.TG, trades: tuple[RecordedTrade, ...] = TRADES, **changes: Any) -> RunResult:
+def run(scenario: Scenario = Scenario.TG, trades: tuple[Trade, ...] = TRADES, **changes: Any) -> Outcome:
     """A run whose numbers fit together: contracts, trades and the grid connection balance at every step."""
     day: model.CommunityDay = changes.pop("community", community())
     if not scenario.has_trades:
@@ -79,49 +80,46 @@ def run(scenario: Scenario = Scenario.TG, trades: tuple[RecordedTrade, ...] = TR
         {},
         {"car_kw": CAR},
     )  # fmt: skip
-    homes = tuple(
-        Household(
-            home.node, home.name, home.is_prosumer,
-            {**own, "injection_kw": injection[k], "injection_kvar": -0.3 * LOAD[k]},
-            paid=sum((t.buyer == home.node) * t.energy_kwh * t.price_per_kwh for t in trades)
-            - sum((t.seller == home.node) * t.energy_kwh * t.price_per_kwh for t in trades),
-            solve_s=0.1,
-        )
+    plans = {
+        home.node: {**own, "injection_kw": injection[k], "injection_kvar": -0.3 * LOAD[k]}
         for k, (home, own) in enumerate(zip(day.households, devices, strict=True))
-    )  # fmt: skip
+    }
     voltage = np.array([[0.99, 1.005, 1.0, 0.99], [0.98, 1.0, 0.99, 0.985], [0.97, 1.0, 0.98, 0.985]])
     flow = PowerFlow(voltage, LOSSES, LOSSES - injection.sum(axis=0), np.ones((3, 4)))
     grid = np.array([100.0, 10.0, 1.0]) if scenario.has_network else np.zeros(3)
     trade = np.array([50.0, 5.0, 0.5]) if scenario.has_trades else np.zeros(3)
     agreed = scenario.has_network or scenario.has_trades
-    result = RunResult(
+    result = Outcome(
         community=day,
         scenario=scenario,
         agreement=NetworkAgreement.DSO,
         chain="eth-tester",
-        relayed=False,
-        converged=True,
-        iterations=3 if agreed else 1,
-        cost=ImplementedCost(2.5, 0.4, 0.1, flow),
-        centralised_cost=2.999,
-        relaxation_gap=1e-9 if scenario.has_network else 0.0,
-        households=homes,
-        trades=trades,
-        convergence=Convergence(grid, 2 * grid, trade, 2 * trade, LIMITS),
-        gas_total=1_234_567,
-        gas_by_step={"deploy": 1_000_000, "submit": 234_567},
-        gas_per_household_iteration=26_063.0,
-        transactions=17,
-        wall_s=3.0,
-        solve_s=0.3,
-        chain_s=2.0,
-        paid_total=sum(t.energy_kwh * t.price_per_kwh for t in trades),
-        supplier_received=2.54 if scenario.has_trades else 0.0,  # 0.14 by sun, 0.70 by flat, 1.70 by car
-        settlement_sum_zero=True,
+        agreed=Agreement(
+            plans,
+            trades,
+            rounds=3 if agreed else 0,
+            relaxation_gap=1e-9 if scenario.has_network else 0.0,
+            convergence=Convergence(grid, 2 * grid, trade, 2 * trade, LIMITS) if agreed else None,
+        ),
+        cost=ImplementedCost(2.5, 0.4, 0.1, 0.12, flow),
+        optimum=Optimum(objective=2.999, paid=2.61),
+        paid_alone=3.1,
+        ledger=Ledger(
+            relayed=False,
+            gas_by_step={"deploy": 1_000_000, "submit": 234_567},
+            transactions=17,
+            transferred=sum(t.amount for t in trades),
+            supplier_received=2.54 if scenario.has_trades else 0.0,  # 0.14 by sun, 0.70 by flat, 1.70 by car
+            sums_to_zero=True,
+            wall_s=3.0,
+            solve_s=0.3,
+            chain_s=2.0,
+        ),
     )
-    return replace(result, **changes)
+    of_agreement = {name: changes.pop(name) for name in ("reached", "rounds", "convergence") if name in changes}
+    return replace(result, agreed=replace(result.agreed, **of_agreement), **changes)
 
 
 @pytest.fixture
-def result() -> RunResult:
+def result() -> Outcome:
     return run()

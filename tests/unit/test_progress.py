@@ -17,6 +17,9 @@ class Interrupting(io.StringIO):
 
     interrupted = False
 
+    def isatty(self) -> bool:
+        return True
+
     def flush(self) -> None:
         if self.getvalue() and not self.interrupted:
             self.interrupted = True

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
+import hashlib
+import json
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from gridpact.errors import InputError
+from gridpact.market.mechanism import IN_MEMORY
+from gridpact.market.registry import market_of
+from gridpact.problem.scenario import Scenario
 
 if TYPE_CHECKING:
     from gridpact.chain.networks import Network
@@ -81,6 +87,21 @@ def check_chain(chain: str, *besides: str) -> None:
         find_executable(chain)
 
 
+def check_market(scenario: Scenario, chain: str, relay: bool) -> None:
+    """Whether a scenario can be agreed on there.
+
+    Raises:
+        InputError: there is no such chain, or no contract for such an agreement.
+    """
+    if chain == IN_MEMORY:
+        if relay:
+            raise InputError("--relay is for a chain; choose one with --chain, or leave --relay out")
+        return
+    if not market_of(scenario).on_chain:
+        raise InputError(f"there is no contract for scenario '{scenario.value}' yet; give --chain {IN_MEMORY}")
+    check_chain(chain, IN_MEMORY)
+
+
 def check_folder(folder: Path) -> None:
     """A run takes a minute: what cannot be written is better said before.
 
@@ -105,6 +126,52 @@ def check_file(path: Path, what: str) -> None:
     check_folder(path.absolute().parent)
     if path.is_dir():
         raise InputError(f"{what} cannot be written to '{path}': it is a folder; name a file")
+
+
+def out_folder(text: str) -> Path:
+    """Where results go; an empty name, perhaps of a variable that is not set, is not the current folder."""
+    if not text.strip():
+        raise InputError("--out is empty; name a folder, or leave --out out")
+    return Path(text)
+
+
+def check_same(result: Path, of: Mapping[str, str]) -> None:
+    """Results take the place of an earlier run's of the same only.
+
+    Args:
+        result: the JSON file of an earlier run, where there is one.
+        of: what it must be of, by the names of its fields.
+    """
+    try:
+        before = json.loads(result.read_text(encoding="utf-8"))
+        other = {name: before[name] for name, value in of.items() if before[name] != value}
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # nothing there that could be told
+    if other:
+        holds = ", ".join(f"{name} {value}" for name, value in other.items())
+        raise InputError(f"'{result.parent}' holds results of {holds}; choose another folder with --out, or remove it")
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Keeps a folder of results from being written to by two commands at once on this machine.
+
+    Raises:
+        InputError: another command uses it.
+    """
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:24]
+    path = Path(gettempdir()) / f"gridpact-{os.getuid()}-{name}.lock"
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"another gridpact writes its results to '{folder}'; wait for it, or choose another folder with --out"
+            ) from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def check_ours(folder: Path, kind: str, marker: str) -> None:

@@ -6,16 +6,39 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
+
+from gridpact.text import count
 
 if TYPE_CHECKING:
     from gridpact.study.weeks.play import Tally
 
 
 class _Bar(tqdm):  # type: ignore[misc]  # has no types
-    """A bar that only its maker closes: tqdm's finalizer fails, aloud, on a bar that an interrupt left half made."""
+    """A bar on a terminal, a line at the end elsewhere: a file keeps every character that a bar takes back.
+
+    Only its maker closes it: tqdm's finalizer fails, aloud, on a bar that an interrupt left half made.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._what, self._unit, self._done = settings["desc"], settings["unit"].strip(), 0
+        self._silent = not sys.stderr.isatty()
+        super().__init__(file=sys.stderr, disable=self._silent, **settings)
+
+    def come_to(self, done: int, total: int | None = None) -> None:
+        """How much is done, of how much."""
+        if not self._silent:
+            self.total = total
+            self.update(done - self.n)
+        self._done = done
+
+    def close(self) -> None:
+        super().close()
+        if self._silent and self._done:
+            print(f"{self._what}: {count(self._done, self._unit)}", file=sys.stderr, flush=True)
+            self._done = 0
 
     def __del__(self) -> None:
         pass
@@ -26,13 +49,8 @@ def bar(what: str, unit: str) -> Iterator[Tally]:
     """A bar of what is solved, to be played with."""
     from gridpact.study.weeks.play import Tally  # imports CVXPY, which takes a second
 
-    with _Bar(desc=what, unit=unit, file=sys.stderr, smoothing=0.1) as shown:
-
-        def told(tally: Tally) -> None:
-            shown.total = tally.of
-            shown.update(tally.done - shown.n)
-
-        yield Tally(told)
+    with _Bar(desc=what, unit=unit, smoothing=0.1) as shown:
+        yield Tally(lambda tally: shown.come_to(tally.done, tally.of))
 
 
 def tell_taken_over(tally: Tally, unit: str, folder: Path) -> None:
@@ -62,12 +80,12 @@ class Progress:
         if self._bar is None:
             self._bar = _Bar(
                 desc="Negotiating",
-                unit=" iterations",
+                unit=" iteration",
                 bar_format="{desc}: {n} iterations, {elapsed}{postfix}",
             )
         primal_grid, _, primal_trade, _ = rms_w
         self._bar.set_postfix_str(f"still apart: grid {primal_grid:.1f} W, trades {primal_trade:.1f} W", refresh=False)
-        self._bar.update(number - self._bar.n)
+        self._bar.come_to(number)
 
     def _end_bar(self) -> None:
         if self._bar is not None:

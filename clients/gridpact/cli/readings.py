@@ -147,7 +147,7 @@ def _delivered(arguments: argparse.Namespace, aggregator: Aggregator, day: date)
 
 def _table(rows: Sequence[Settled], token: Token) -> str:
     """A line for each household: energies in kWh, and what it received (negative: paid, or owes)."""
-    from gridpact.report.words import plain
+    from gridpact.text import plain
 
     unit = 10.0 ** token.decimals()
     names = ("node", *ENERGIES, "from neighbours", "from supplier", f"net {plain(token.symbol(), 8)}", "in arrears")

@@ -5,15 +5,30 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice
+from gridpact.cli.options import (
+    Commands,
+    check_folder,
+    check_market,
+    check_ours,
+    check_same,
+    choice,
+    in_use,
+    out_folder,
+)
 from gridpact.cli.progress import Progress
 from gridpact.community.read import read_community
+from gridpact.market.mechanism import IN_MEMORY
 from gridpact.market.registry import MARKETS, NAMES, scenario_named
-from gridpact.problem.scenario import NetworkAgreement
+from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.report.folder import MARKER
 
 WHAT = "; ".join(f"{market.scenario.value}: {market.words.line}" for market in MARKETS)
+
+if TYPE_CHECKING:
+    from gridpact.community.model import CommunityDay
+    from gridpact.outcome.outcome import Outcome
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -40,7 +55,7 @@ def add(commands: Commands) -> None:
         default="ganache",
         metavar="CHAIN",
         help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs; of several"
-        " URLs with commas between them, each of the community's nodes uses one",
+        " URLs with commas between them, each of the community's nodes uses one; memory: on no chain, in this process",
     )
     command.add_argument(
         "--relay",
@@ -48,7 +63,7 @@ def add(commands: Commands) -> None:
         help="collect signed submissions and send them in one transaction an iteration, instead of one each",
     )
     command.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO"
+        "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO"
     )
     command.add_argument("--json", action="store_true", help="print result.json instead of the summary")
     command.set_defaults(command=_run)
@@ -62,28 +77,41 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_{scenario.value}")
     check_folder(folder)
     check_ours(folder, "run", MARKER)
-    check_chain(arguments.chain)
+    check_same(folder / MARKER, {"case": community.name, "day": day.day, "scenario": scenario.value})
+    check_market(scenario, arguments.chain, arguments.relay)
 
-    from gridpact.outcome.indicators import Indicators
+    from gridpact.outcome.indicators import Indicators  # imports CVXPY, which takes a second
     from gridpact.report.report import write_report
     from gridpact.report.summary import summary
-    from gridpact.run.onchain import RunSettings, run  # imports web3 and CVXPY, which take a second
 
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")
-    with Progress() as progress:
-        settings = RunSettings(
-            scenario=scenario,
-            agreement=agreement,
-            chain=arguments.chain,
-            relay=arguments.relay,
-            record=folder / "contracts.json" if "://" in arguments.chain else None,
-        )
-        result = run(day, settings, progress)
-    report = write_report(result, folder)
+    with in_use(folder), Progress() as progress:
+        result = _outcome(day, scenario, agreement, arguments, folder, progress)
+        report = write_report(result, folder)
     if arguments.json:
         print((folder / "result.json").read_text(encoding="utf-8"), end="")
     else:
         print(summary(result))
         print(f"Report: {report}")
     return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
+
+
+def _outcome(
+    day: CommunityDay,
+    scenario: Scenario,
+    agreement: NetworkAgreement,
+    arguments: argparse.Namespace,
+    folder: Path,
+    progress: Progress,
+) -> Outcome:
+    if arguments.chain == IN_MEMORY:
+        from gridpact.outcome.outcome import solved
+
+        progress.stage(f"Agreeing on {day.name}, {day.day}, in memory")
+        return solved(day, scenario, agreement, progress.iteration)
+    from gridpact.run.onchain import RunSettings, run  # imports web3, which takes a second
+
+    record = folder / "contracts.json" if "://" in arguments.chain else None
+    settings = RunSettings(scenario, agreement, arguments.chain, relay=arguments.relay, record=record)
+    return run(day, settings, progress)

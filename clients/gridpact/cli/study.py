@@ -10,11 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gridpact.cli.options import Commands, check_chain, check_folder, check_ours, choice, names
+from gridpact.cli.options import (
+    Commands,
+    check_folder,
+    check_market,
+    check_ours,
+    check_same,
+    choice,
+    in_use,
+    names,
+    out_folder,
+)
 from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError, InfeasibleError, InputError
-from gridpact.market.registry import SCENARIOS, scenarios_named
+from gridpact.market.mechanism import IN_MEMORY
+from gridpact.market.registry import NAMES, SCENARIOS, scenarios_named
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
@@ -36,8 +47,8 @@ def add(commands: Commands) -> None:
     command.add_argument("--days", metavar="D,D,...", help=DAYS)
     command.add_argument(
         "--scenarios",
-        metavar="b,t,g,tg",
-        help="what is compared with the baseline b, see `gridpact run --help`; default all",
+        metavar="S,S,...",
+        help=f"what is compared with the baseline b, of {', '.join(NAMES)} (see `gridpact run`); default b,t,g,tg",
     )
     command.add_argument(
         "--network-agreement",
@@ -60,7 +71,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--jobs", type=int, metavar="N", help="days solved at a time; default as many as cores, one on a chain"
     )
-    command.add_argument("--out", type=Path, metavar="DIR", help="folder of the results; default runs/CASE_study")
+    command.add_argument("--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_study")
     command.add_argument("--json", action="store_true", help="print study.json instead of the answers")
     command.set_defaults(command=_study)
 
@@ -72,28 +83,27 @@ def _study(arguments: argparse.Namespace) -> int:
     jobs: int | None = arguments.jobs
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs} must be at least 1")
-    if arguments.relay and arguments.chain == "memory":
-        raise InputError("--relay is for a chain; choose one with --chain, or leave --relay out")
     community = read_community(arguments.case or ("fontana16year" if arguments.year else "fontana16"))
     name = NOT_IN_NAMES.sub("-", community.name) + ("_year" if arguments.year else "_study")
     folder = arguments.out or Path("runs") / name
     check_folder(folder)
+    for scenario in scenarios:
+        check_market(scenario, arguments.chain, arguments.relay)
 
-    from gridpact.outcome.day import IN_MEMORY
     from gridpact.report.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
     from gridpact.report.weeks.tables import MARKER
     from gridpact.report.weeks.words import answers, headline, left_out
-    from gridpact.report.words import count
     from gridpact.study.weeks.plan import Settings, chosen_days, orders, traces
     from gridpact.study.weeks.play import Tally, play
     from gridpact.study.weeks.totals import Study
+    from gridpact.text import count
 
     check_ours(folder, "study", MARKER)
+    check_same(folder / MARKER, {"case": community.name})
     named = None if arguments.days is None else names("--days", arguments.days)
     settings = Settings(scenarios, agreement, arguments.chain, arguments.relay)
     days = chosen_days(community, named, arguments.year)
     planned = orders(community, days, settings)
-    check_chain(arguments.chain, IN_MEMORY)
     if not arguments.json:
         what = f"{count(len(days), 'day')} in {count(len(scenarios), 'scenario')}"
         print(f"gridpact: {community.title or community.name}; {what}")
@@ -102,7 +112,7 @@ def _study(arguments: argparse.Namespace) -> int:
 
     def played(tasks: Sequence[Any], what: str) -> tuple[list[Any], Tally]:
         try:
-            with bar(what, "plan") as tally:
+            with in_use(folder), bar(what, "plan") as tally:
                 return play(tasks, folder, jobs, tally), tally
         except KeyboardInterrupt:
             print(f"What is finished stays in {folder}; the same command goes on from there.", file=sys.stderr)
@@ -116,7 +126,8 @@ def _study(arguments: argparse.Namespace) -> int:
     drawn = traces(planned, [period.counted[0] for period in study.counted])
     gaps, _ = played(drawn, "Gaps")
     study = replace(study, gaps={(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, gaps, strict=True)})
-    report = write_study(study, folder)
+    with in_use(folder):
+        report = write_study(study, folder)
     if arguments.json:
         print((folder / MARKER).read_text(encoding="utf-8"), end="")
     else:

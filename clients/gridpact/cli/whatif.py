@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridpact.cli.options import Commands, check_folder, check_ours, choice, names
+from gridpact.cli.options import Commands, check_folder, check_ours, choice, in_use, names, out_folder
 from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.assigned import USUAL, VARIED
 from gridpact.community.model import CommunityDay
@@ -46,7 +46,9 @@ def _add_penetration(commands: Commands) -> None:
         help=f"what is varied: {', '.join(VARIED)}, each on its own, or all, the usual ones together; default "
         f"{','.join(USUAL)}",
     )  # fmt: skip
-    command.add_argument("--scenarios", default="b,tg", metavar="b,t,g,tg", help="what is compared; default b,tg")
+    command.add_argument(
+        "--scenarios", default="b,tg", metavar="S,S,...", help="what is compared, see `gridpact run`; default b,tg"
+    )
     command.set_defaults(command=_penetration)
 
 
@@ -94,7 +96,8 @@ def _add_common(command: argparse.ArgumentParser, kind: str) -> None:
     command.add_argument("--days", metavar="D,D,...", help="days of the case; default its first")
     command.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is drawn; default 1")
     command.add_argument("--jobs", type=int, metavar="N", help="processes at a time; default as many as cores")
-    command.add_argument("--out", type=Path, metavar="DIR", help=f"folder of the results; default runs/CASE_{kind}")
+    default = f"runs/CASE_{kind}"
+    command.add_argument("--out", type=out_folder, metavar="DIR", help=f"folder of the results; default {default}")
     command.add_argument("--json", action="store_true", help=f"print {kind}.json instead of the answers")
 
 
@@ -193,10 +196,11 @@ def _solved(arguments: argparse.Namespace, solve: Callable[[Tally], Page], folde
     """Solves with a bar, writes the folder, and says what came out; 1 where a check did not hold."""
     from gridpact.study.whatif.sweep import write_page
 
-    with bar("Points", "point") as tally:
-        page = solve(tally)
-    tell_taken_over(tally, "point", folder)
-    report = write_page(page, folder)
+    with in_use(folder):
+        with bar("Points", "point") as tally:
+            page = solve(tally)
+        tell_taken_over(tally, "point", folder)
+        report = write_page(page, folder)
     status = 0 if page.checks_held else 1
     if arguments.json:
         print((folder / f"{page.kind}.json").read_text(encoding="utf-8"), end="")

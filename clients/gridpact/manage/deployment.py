@@ -18,10 +18,12 @@ from gridpact.chain.values import Setting, Theta
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import Community
 from gridpact.errors import InputError
-from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
-from gridpact.problem.baseline import baseline_net_kw
+from gridpact.manage.terms import terms_of
+from gridpact.market.admm.negotiation import Negotiation
+from gridpact.market.admm.parameters import Tolerances
+from gridpact.market.prepared import Prepared
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.view import NodeView, node_views
+from gridpact.problem.view import NodeView
 from gridpact.service.plan import own_partners
 
 MOST_ITERATIONS = 200
@@ -101,19 +103,14 @@ class Parameters:
         """Derived by the rules of `admm.parameters`. theta holds for ever: rho and phi are those of the day whose rho
         is the median, and the limits are the lowest of all days of the community.
         """
-        resolution = Resolution()
-        penalties, limits = [], []
+        days = []
         for name in community.days:
-            day = community.on(name)
-            net_kw, views = baseline_net_kw(day), node_views(day, scenario, agreement)
-            penalties.append(Penalties.of_community(day, net_kw))
-            limits.append(Tolerances.of([_as_service(view, day) for view in views], net_kw).limits_w)
-        middle = sorted(penalties, key=lambda item: item.rho)[len(penalties) // 2]
-        eps = Tolerances(*map(min, zip(*limits, strict=True))).on_chain(resolution)
-        theta = Theta(len(views), *middle.on_chain(), *eps, MOST_ITERATIONS)
-        step_seconds = round(3600 * day.step_hours)
-        setting = Setting(day.steps, step_seconds, *resolution.on_chain(), phase_seconds, max_misses)
-        return cls(theta, setting)
+            prepared = Prepared.of(community.on(name), scenario, agreement)
+            views = tuple(_as_service(view, prepared.community) for view in prepared.views)
+            days.append(Negotiation.of(replace(prepared, views=views)))
+        middle = sorted(days, key=lambda day: day.penalties.rho)[len(days) // 2]
+        lowest = Tolerances(*map(min, zip(*(day.tolerances.limits_w for day in days), strict=True)))
+        return cls(*terms_of(replace(middle, tolerances=lowest), phase_seconds, max_misses))
 
     def as_json(self) -> dict[str, Any]:
         """As `read` takes it."""

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gridpact.errors import InputError
-from gridpact.problem.scenario import Scenario
+from gridpact.market.admm.mechanism import ConsensusAdmm
+from gridpact.market.alone import Alone
+from gridpact.market.call_auction import CallAuction
+from gridpact.market.mechanism import Mechanism
+from gridpact.problem.scenario import ADMM, Contracts, Scenario
+
+AS_ONE = Scenario(mechanism=ADMM, contracts=Contracts.COMMUNITY)
+"""A community that deals with the supplier as one, and counts no network: what trade could save at best. Nobody agrees
+so; it is the reference of mechanisms without trading coefficients."""
 
 
 class Promise(Enum):
@@ -56,6 +64,7 @@ class Market:
     scenario: Scenario
     words: Words
     look: Look
+    mechanism: Mechanism
     promises: frozenset[Promise]
     reference: Scenario
     on_chain: bool
@@ -71,7 +80,7 @@ MARKETS = (
         scenario=Scenario.B,
         words=Words(
             label="each on its own",
-            line="nothing: every household deals with its supplier alone",
+            line="nothing, every household deals with its supplier alone",
             paragraph="Every household plans its devices on its own and deals with its supplier alone. This is what "
             "all else is compared with.",
             agreed="planned their day each on its own",
@@ -80,6 +89,7 @@ MARKETS = (
             no_trades="in this scenario every household deals with its supplier alone",
         ),
         look=Look("#767676", "-", "o"),
+        mechanism=Alone(),
         promises=frozenset({Promise.OPTIMUM}),
         reference=Scenario.B,
         on_chain=True,
@@ -97,6 +107,7 @@ MARKETS = (
             no_trades="in this scenario the community buys and feeds in as one",
         ),
         look=Look("#009e73", "--", "s"),
+        mechanism=ConsensusAdmm(),
         promises=frozenset(Promise),
         reference=Scenario.G,
         on_chain=True,
@@ -114,6 +125,7 @@ MARKETS = (
             no_trades="no trade would have paid for both sides on this day",
         ),
         look=Look("#d55e00", ":", "^"),
+        mechanism=ConsensusAdmm(),
         promises=frozenset({Promise.AGREEMENT, Promise.OPTIMUM}),
         reference=Scenario.T,
         on_chain=True,
@@ -131,9 +143,29 @@ MARKETS = (
             no_trades="no trade would have paid for both sides on this day",
         ),
         look=Look("#0072b2", "-", "D"),
+        mechanism=ConsensusAdmm(),
         promises=frozenset(Promise),
         reference=Scenario.TG,
         on_chain=True,
+    ),
+    Market(
+        scenario=Scenario(mechanism="call-auction"),
+        words=Words(
+            label="call auction",
+            line="an auction at every step, at one price, of what each household's own plan leaves",
+            paragraph="Every household plans its devices on its own. What its plan leaves it offers for what feeding "
+            "in earns, what it lacks it asks for at what importing costs; at every step all trade at one price, in the "
+            "middle of where the two curves cross. Nobody looks after the feeder, and devices follow no prices.",
+            agreed="traded what their own plans left at auction",
+            failed="did not trade",
+            by="a call auction of what each plan leaves",
+            no_trades="at no step had somebody something left while another lacked it",
+        ),
+        look=Look("#cc79a7", "-.", "v"),
+        mechanism=CallAuction(),
+        promises=frozenset({Promise.AGREEMENT}),
+        reference=AS_ONE,
+        on_chain=False,
     ),
 )
 """In the order of tables."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridpact.chain.values import Balance, Delivery, Phase, Stated, TradeRecord
 from gridpact.errors import ContractError
-from gridpact.report.words import plain
+from gridpact.text import plain
 
 if TYPE_CHECKING:
     from gridpact.chain.aggregator import Aggregator

@@ -4,17 +4,11 @@
 
 plays the round in memory with the chain's integers until the contract's test stops it, carries the plan out by an exact
 power flow, and works out who pays what. A day without a feasible plan is an outcome too: `outcome.failure` says why.
-`outcome_of_run` makes the same of a round on a chain.
-
-Money is counted alike in all scenarios, so that they compare: every household pays its supplier for what its trades
-leave, its neighbours for its trades, and its part of the losses, which are bought at the import price. In G the
-community has one contract; there a household pays for its meter at the price of its node (see `at_node_prices`).
-Trading coefficients gamma steer who trades with whom, but are nobody's bill: they are in `objective` only.
+`day_of` makes the same of a round on a chain. How money is counted stands in `outcome.outcome`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,27 +16,16 @@ import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import GridpactError, InexactRelaxationError, InfeasibleError, SolverError
-from gridpact.market.admm.agent import Agent
+from gridpact.market.agreement import Trade
+from gridpact.market.mechanism import IN_MEMORY
 from gridpact.outcome.indicators import Check, Indicators
-from gridpact.outcome.result import Convergence, Household, RecordedTrade, RunResult, recorded_kw
-from gridpact.problem.baseline import fallback
-from gridpact.problem.centralised import CentralisedSolution, centralised_optimum
+from gridpact.outcome.outcome import Outcome, solved
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.verification import implemented_cost
-from gridpact.problem.view import node_views
-from gridpact.report.words import chain_name, chain_text
-from gridpact.run.inmemory import Negotiation, plan_of, relaxation_gap
-
-IN_MEMORY = "memory"
-"""Where a day was negotiated that was on no chain."""
+from gridpact.text import chain_text
 
 
 def _nothing() -> Array:
     return np.zeros(0)
-
-
-def _no_convergence() -> Convergence:
-    return Convergence(_nothing(), _nothing(), _nothing(), _nothing(), limits_w=(0.0, 0.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -89,7 +72,7 @@ class DayOutcome:
     failure: str | None = None  # a sentence
     failure_status: int = 0  # exit status of the error: 3 where no plan keeps the limits, 1 where a solver failed
     households: tuple[HouseholdDay, ...] = ()
-    trades: tuple[RecordedTrade, ...] = ()
+    trades: tuple[Trade, ...] = ()
     exchange_kw: Array = field(default_factory=_nothing)  # (T,) at the grid connection; negative: into the grid
     losses_kw: Array = field(default_factory=_nothing)  # (T,)
     voltage_pu: Array = field(default_factory=_nothing)  # (n, T)
@@ -98,6 +81,7 @@ class DayOutcome:
     node_price: Array = field(default_factory=_nothing)  # (n, T), currency/kWh; in G only
     objective: float = 0.0  # the scenario's, trading coefficients included
     optimum: float = 0.0  # the same of one optimiser that knows everything
+    optimum_cost: float = 0.0  # what that optimiser's plan would have all households pay, losses in
     iterations: int = 0
     converged: bool = True
     residuals_w: Array = field(default_factory=_nothing)  # (4, iterations - 1): as in `Convergence`
@@ -105,8 +89,8 @@ class DayOutcome:
     relaxation_gap: float = 0.0
     payments_sum_to_zero: bool = True
     checks: tuple[Check, ...] = ()
-    gas: int = 0
-    transactions: int = 0
+    gas: int | None = None  # of a chain; None in memory
+    transactions: int | None = None
 
     @property
     def feasible(self) -> bool:
@@ -181,23 +165,22 @@ def solve_day(
     outcome with a `failure`, not an error.
     """
     try:
-        reference = centralised_optimum(community, scenario)
-        result = _negotiated(community, scenario, agreement, reference)
+        return day_of(solved(community, scenario, agreement))
     except (InfeasibleError, SolverError, InexactRelaxationError) as error:
         return failed_day(community, scenario, agreement, IN_MEMORY, error)
-    return outcome_of_run(result, reference)
 
 
-def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutcome:
-    """A run as a day of a study. `reference`: the centralised optimum of the same day and scenario."""
-    community, scenario, cost = result.community, result.scenario, result.cost
-    indicators, residuals = Indicators(result), result.convergence
+def day_of(outcome: Outcome) -> DayOutcome:
+    """An outcome as a study keeps it."""
+    community, scenario, cost = outcome.community, outcome.scenario, outcome.cost
+    indicators, convergence = Indicators(outcome), outcome.convergence
     own = indicators.supply_kw  # (n, T)
-    injection: Array = np.array([home.schedule["injection_kw"] for home in result.households])
-    in_common = not scenario.has_contracts
-    node_price = reference.nodal_price if in_common and reference.nodal_price is not None else _nothing()
+    injection: Array = np.array([home.schedule["injection_kw"] for home in outcome.households])
+    in_common, node_price = not scenario.has_contracts, _nothing()
     loss_price = community.prices.import_price * cost.flow.losses_kw
     if in_common:
+        assert outcome.optimum.node_price is not None
+        node_price = outcome.optimum.node_price
         bills = at_node_prices(node_price, injection, cost.supply, community.step_hours)
         losses = np.zeros(len(bills))
     else:
@@ -206,7 +189,7 @@ def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutc
     households = []
     for row, (home, totals) in enumerate(zip(community.households, indicators.households, strict=True)):
         bought, fed_in = np.maximum(own[row], 0), np.maximum(-own[row], 0)
-        schedule = {name: np.array(values) for name, values in result.households[row].schedule.items()}
+        schedule = {name: np.array(values) for name, values in outcome.households[row].schedule.items()}
         schedule |= {"load_kw": home.load_kw, "pv_kw": home.pv_kw, "net_sold_kw": indicators.net_sold_kw[row]}
         schedule |= {"import_kw": bought, "feed_in_kw": fed_in}
         households.append(
@@ -225,32 +208,27 @@ def outcome_of_run(result: RunResult, reference: CentralisedSolution) -> DayOutc
                 loss_cost=float(losses[row]),
             )
         )
-    curves = (
-        residuals.primal_grid_w,
-        residuals.dual_grid_w,
-        residuals.primal_trade_w,
-        residuals.dual_trade_w,
-    )
     return DayOutcome(
-        **_frame(community, scenario, result.agreement, chain_name(result)),
+        **_frame(community, scenario, outcome.agreement, chain_text(outcome.chain)),
         households=tuple(households),
-        trades=result.trades,
+        trades=outcome.trades,
         exchange_kw=cost.flow.import_kw,
         losses_kw=cost.flow.losses_kw,
         voltage_pu=cost.flow.voltage_pu,
         current_a=cost.flow.current_a,
         node_price=node_price,
-        objective=cost.total,
-        optimum=reference.cost,
-        iterations=result.iterations,
-        converged=result.converged,
-        residuals_w=np.array(curves),
-        residual_limits_w=residuals.limits_w,
-        relaxation_gap=result.relaxation_gap,
-        payments_sum_to_zero=result.settlement_sum_zero,
+        objective=cost.objective,
+        optimum=outcome.optimum.objective,
+        optimum_cost=outcome.optimum.paid,
+        iterations=outcome.iterations,
+        converged=outcome.converged,
+        residuals_w=np.zeros((4, 0)) if convergence is None else np.array(convergence.curves),
+        residual_limits_w=(0.0, 0.0, 0.0, 0.0) if convergence is None else convergence.limits_w,
+        relaxation_gap=outcome.relaxation_gap,
+        payments_sum_to_zero=outcome.payments_sum_to_zero,
         checks=indicators.checks,
-        gas=result.gas_total,
-        transactions=result.transactions,
+        gas=None if outcome.ledger is None else outcome.ledger.gas_total,
+        transactions=None if outcome.ledger is None else outcome.ledger.transactions,
     )
 
 
@@ -287,128 +265,6 @@ def by_magnitude(power_kw: Array) -> Array:
     total = size.sum(axis=0)
     shares: Array = np.divide(size, total, out=np.full_like(size, 1 / len(size)), where=total > 0)
     return shares
-
-
-@dataclass(frozen=True)
-class _Played:
-    """What a negotiation in memory ended with."""
-
-    plans: Mapping[int, Mapping[str, Array]]  # by node of a household
-    trades: tuple[RecordedTrade, ...] = ()
-    trades_kw: Mapping[int, Array] = field(default_factory=dict)  # by node, in the order of its bids
-    iterations: int = 0
-    converged: bool = True
-    convergence: Convergence = field(default_factory=_no_convergence)
-    relaxation_gap: float = 0.0
-    balanced: bool = True  # whether the two sides of every trade state the same
-
-
-def _negotiated(
-    community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement, reference: CentralisedSolution
-) -> RunResult:
-    """The round in memory, as the run of a chain would report it."""
-    if scenario == Scenario.B:
-        alone = _Played({view.node: fallback(view) for view in node_views(community, scenario, agreement)})
-        return _result(community, scenario, agreement, reference, alone)
-    negotiation = Negotiation.of(community, scenario, agreement)
-    rms: list[tuple[float, ...]] = []
-    held = agreed = False
-    for iterate in negotiation.iterates():
-        agreed, held = held, negotiation.hold(iterate)
-        rms.append(negotiation.rms_w(iterate))
-    agents = iterate.agents
-    curves = np.array(rms[:-1]).reshape(-1, 4)  # the last residuals reach no chain
-    trades, balanced = _recorded(agents)
-    dt = community.step_hours
-    played = _Played(
-        plans={home.node: plan_of(agents[home.node]).schedule for home in community.households},
-        trades=trades,
-        trades_kw={view.node: recorded_kw(view, trades, dt) for view in negotiation.views if view.partners},
-        iterations=iterate.iteration,
-        converged=agreed,
-        convergence=Convergence(
-            curves[:, 0], curves[:, 1], curves[:, 2], curves[:, 3], limits_w=negotiation.tolerances.limits_w
-        ),
-        relaxation_gap=max(reference.relaxation_gap, relaxation_gap(agents)),
-        balanced=balanced,
-    )
-    return _result(community, scenario, agreement, reference, played)
-
-
-def _recorded(agents: Mapping[int, Agent]) -> tuple[tuple[RecordedTrade, ...], bool]:
-    """What the settlement contract would record, and whether all partners state the same."""
-    said = {(node, partner): rows for node in agents for partner, rows in agents[node].trades.statements().items()}
-    agreed = {pair: rows for pair, rows in said.items() if said.get(pair[::-1]) == rows}
-    trades = [
-        RecordedTrade(
-            seller=lower if energy_wh > 0 else higher,
-            buyer=higher if energy_wh > 0 else lower,
-            step=step,
-            energy_kwh=abs(energy_wh) / 1000,
-            price_per_kwh=price_micro / 1e6,
-        )
-        for (lower, higher), rows in sorted(agreed.items())
-        if lower < higher
-        for step, energy_wh, price_micro in rows
-    ]
-    return tuple(trades), len(agreed) == len(said)
-
-
-def _result(
-    community: CommunityDay,
-    scenario: Scenario,
-    agreement: NetworkAgreement,
-    reference: CentralisedSolution,
-    played: _Played,
-) -> RunResult:
-    """A negotiation carried out: the exact power flow and what is paid for trades."""
-    paid = {home.node: 0.0 for home in community.households}
-    for trade in played.trades:
-        paid[trade.buyer] += trade.energy_kwh * trade.price_per_kwh
-        paid[trade.seller] -= trade.energy_kwh * trade.price_per_kwh
-    households = tuple(
-        Household(
-            node=home.node,
-            name=home.name,
-            is_prosumer=home.is_prosumer,
-            schedule={name: np.array(values) for name, values in played.plans[home.node].items()},
-            paid=paid[home.node],
-            solve_s=0.0,
-        )
-        for home in community.households
-    )
-    cost = implemented_cost(
-        community,
-        scenario,
-        np.array([home.schedule["injection_kw"] for home in households]),
-        np.array([home.schedule["injection_kvar"] for home in households]),
-        played.trades_kw,
-    )
-    return RunResult(
-        community=community,
-        scenario=scenario,
-        agreement=agreement,
-        chain=IN_MEMORY,
-        relayed=False,
-        converged=played.converged,
-        iterations=played.iterations,
-        cost=cost,
-        centralised_cost=reference.cost,
-        relaxation_gap=played.relaxation_gap,
-        households=households,
-        trades=played.trades,
-        convergence=played.convergence,
-        gas_total=0,
-        gas_by_step={},
-        gas_per_household_iteration=0.0,
-        transactions=0,
-        wall_s=0.0,
-        solve_s=0.0,
-        chain_s=0.0,
-        paid_total=sum(abs(trade.energy_kwh * trade.price_per_kwh) for trade in played.trades),
-        supplier_received=0.0,
-        settlement_sum_zero=played.balanced and abs(sum(paid.values())) < 1e-9,
-    )
 
 
 def _frame(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement, chain: str) -> dict[str, Any]:

@@ -13,14 +13,18 @@ from gridpact.community.model import Array, Household
 from gridpact.devices.device import Band, summed
 from gridpact.devices.registry import BANDS, consumed_kw
 from gridpact.market.registry import Promise, market_of
-from gridpact.outcome.result import RunResult
+from gridpact.outcome.outcome import Outcome
 from gridpact.problem.centralised import EXACTNESS_LIMIT
 
 GAP_LIMIT = 1e-3
 """The agreed plan may cost this fraction more than the centralised optimum."""
 
+GAP_FLOOR = 0.1
+"""Where the optimum costs less than this part of what all that passes the meters would cost to import, the limit is the
+fraction of that part: a bill near zero is a difference of large sums, and a fraction of it says nothing."""
+
 VOLTAGE_TOLERANCE_PU = 1e-3
-"""How far a voltage may lie outside its limits, see `RunResult.voltage_ok`."""
+"""How far a voltage may lie outside its limits, see `Outcome.voltage_ok`."""
 
 
 NOT_PROMISED = "not promised"
@@ -109,16 +113,21 @@ def series_of(home: Household, schedule: Mapping[str, Array]) -> dict[str, Array
     return {**schedule, "load_kw": home.load_kw, "pv_kw": home.pv_kw}
 
 
+def gap_limit(outcome: Outcome) -> float:
+    """By how much an agreed plan may cost more than the optimum, currency."""
+    return GAP_LIMIT * max(abs(outcome.optimum.objective), GAP_FLOOR * outcome.turnover)
+
+
 class Indicators:
     """All that the tables, the plots, the report and the summary say about a run."""
 
-    def __init__(self, result: RunResult) -> None:
+    def __init__(self, result: Outcome) -> None:
         self.result = result
 
     @property
     def implemented_gap(self) -> float | None:
         """By what fraction the agreed plan costs more than the optimum; None if that costs nothing."""
-        return self.result.implemented_gap if self.result.centralised_cost else None
+        return self.result.implemented_gap if self.result.optimum.objective else None
 
     @cached_property
     def net_sold_kw(self) -> Array:
@@ -264,7 +273,10 @@ class Indicators:
         gap = self.implemented_gap
         market = market_of(result.scenario)
         network = Promise.NETWORK in market.promises
-        near = gap is not None and math.isfinite(gap) and abs(gap) <= GAP_LIMIT
+        beyond, limit = result.cost.objective - result.optimum.objective, gap_limit(result)
+        small = limit > GAP_LIMIT * abs(result.optimum.objective)  # the floor holds, and figures are currency
+        near = math.isfinite(beyond) and abs(beyond) <= limit
+        unit = result.community.currency
         low, high = self.lowest_voltage, self.highest_voltage
         voltages_held = result.voltage_ok if network or result.voltage_ok else None
         return (
@@ -283,10 +295,11 @@ class Indicators:
             ),
             Check(
                 "Cost above the optimum",
-                "-" if gap is None else percent(gap),
-                f"{100 * GAP_LIMIT:g} %",
-                None if gap is None or not (near or Promise.OPTIMUM in market.promises) else near,
-                "The agreed plan, carried out exactly, against one optimiser that knows everything.",
+                f"{beyond + 0.0:.4f} {unit}" if small or gap is None else percent(gap),
+                f"{limit:.4f} {unit}" if small or gap is None else f"{100 * GAP_LIMIT:g} %",
+                near if Promise.OPTIMUM in market.promises else True if near else None,
+                "The objective of the agreed plan, carried out exactly, against that of one optimiser that knows "
+                "everything.",
             ),
             Check(
                 "Relaxation gap",
@@ -312,9 +325,9 @@ class Indicators:
             ),
             Check(
                 "Payments sum to zero",
-                "yes" if result.settlement_sum_zero else "no",
+                "yes" if result.payments_sum_to_zero else "no",
                 "yes",
-                result.settlement_sum_zero,
+                result.payments_sum_to_zero,
                 "What the buyers paid is what the sellers received."
                 if result.trades
                 else "Nothing was traded, so nothing was paid.",
@@ -323,7 +336,8 @@ class Indicators:
 
     @property
     def _residual_limits(self) -> str:
-        limits = sorted({limit for limit in self.result.convergence.limits_w if limit > 0})
+        convergence = self.result.convergence
+        limits = sorted({limit for limit in convergence.limits_w if limit > 0}) if convergence else []
         return ", ".join(f"{limit:.3g}" for limit in limits) + " W RMS" if limits else "-"
 
     @property

@@ -24,6 +24,7 @@ class CentralisedSolution:
     """The optimum of a community on its day."""
 
     cost: float  # currency, the scenario's objective
+    supply: float  # of that imports less feed-in
     injection_kw: Array  # (n, T)
     injection_kvar: Array  # (n, T)
     relaxation_gap: float  # max psi v - P^2 - Q^2, per unit on 100 kVA; 0 without a network
@@ -42,7 +43,8 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         SolverError: the solver failed.
     """
     dt = community.step_hours
-    cost: cp.Expression = cp.Constant(0.0)
+    supply: cp.Expression = cp.Constant(0.0)  # imports less feed-in
+    besides: cp.Expression = cp.Constant(0.0)  # trading coefficients, losses bought at node 0
     constraints: list[cp.Constraint] = []
     injections, reactive, balances = [], [], []
     for household in community.households:
@@ -52,12 +54,12 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         reactive.append(meter.injection_kvar)
         if scenario.has_contracts:
             contract = supply_contract(community.prices, dt)
-            cost += contract.cost
+            supply += contract.cost
             balances.append(contract.net_import + meter.injection_kw)
 
     if scenario.has_trades:
         traded, trading_cost = _trades(community)
-        cost += trading_cost
+        besides += trading_cost
         constraints += [balance == sold for balance, sold in zip(balances, traded, strict=True)]
     elif scenario.has_contracts:
         constraints += [balance == 0 for balance in balances]
@@ -67,13 +69,14 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         flow = branch_flow(community.feeder, cp.vstack(injections), cp.vstack(reactive))
         constraints += flat(flow.constraints)
         if scenario.has_contracts:
-            cost += dt * (community.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
-        else:
-            contract = supply_contract(community.prices, dt)
-            constraints.append(contract.net_import == -flow.root_kw)
-            cost += contract.cost
+            besides += dt * (community.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
+    if not scenario.has_contracts:
+        contract = supply_contract(community.prices, dt)
+        given = cp.sum(cp.vstack(injections), axis=0) if flow is None else flow.root_kw
+        constraints.append(contract.net_import == -given)
+        supply += contract.cost
 
-    problem = cp.Problem(cp.Minimize(cost), constraints)
+    problem = cp.Problem(cp.Minimize(supply + besides), constraints)
     try:
         solve(problem, f"the community '{community.name}' on {community.day}")
     except InfeasibleError as error:
@@ -91,6 +94,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
             )
     return CentralisedSolution(
         cost=float(problem.value),
+        supply=float(supply.value),
         injection_kw=np.array([e.value for e in injections]),
         injection_kvar=np.array([e.value for e in reactive]),
         relaxation_gap=gap,

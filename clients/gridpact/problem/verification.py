@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.grid.powerflow import PowerFlow, power_flow
-from gridpact.problem.coefficients import partners
+from gridpact.problem.coefficients import Partner
 from gridpact.problem.scenario import Scenario
+
+Books = Mapping[int, Sequence[Partner]]
+"""Who may trade with whom at which steps, and what coefficient each has for it: by node, see `partners`."""
+
+
+@dataclass(frozen=True)
+class Traded:
+    """What trades come to."""
+
+    sold_kw: Array  # net sales of every household, (n, T)
+    coefficients: float = 0.0  # sum of gamma |d| of both sides, currency; it steers who trades, nobody pays it
+
+    @staticmethod
+    def nothing(households: int, steps: int) -> Traded:
+        return Traded(np.zeros((households, steps)))
 
 
 @dataclass(frozen=True)
 class ImplementedCost:
-    """Cost of a plan when it is carried out, currency a day."""
+    """Cost of a plan when it is carried out, currency a day.
+
+    Two sums are told apart. What is paid is the same notion in all scenarios, so that they compare: supply and losses.
+    The objective is what the scenario's agreement looks for the least of: losses only where it counts the network,
+    and trading coefficients, which nobody pays.
+    """
 
     supply: float  # imports less feed-in
-    trading: float  # sum of gamma |d| of both sides
-    losses: float  # bought at node 0 in TG; in G they are part of the supply
+    coefficients: float  # sum of gamma |d| of both sides
+    losses: float  # in the objective: bought at node 0 in TG; in G they are part of the supply
+    losses_paid: float  # bought at the import price, whether the scenario counts them or not; 0 in G
     flow: PowerFlow
 
     @property
-    def total(self) -> float:
-        return self.supply + self.trading + self.losses
+    def paid(self) -> float:
+        """What all households pay together, losses in."""
+        return self.supply + self.losses_paid
+
+    @property
+    def objective(self) -> float:
+        return self.supply + self.coefficients + self.losses
 
 
 def implemented_cost(
-    community: CommunityDay,
-    scenario: Scenario,
-    injection_kw: Array,
-    injection_kvar: Array,
-    trades_kw: Mapping[int, Array],
+    community: CommunityDay, scenario: Scenario, injection_kw: Array, injection_kvar: Array, traded: Traded
 ) -> ImplementedCost:
-    """The scenario's cost of a plan as it would be carried out.
+    """The cost of a plan as it would be carried out.
 
     Args:
         injection_kw, injection_kvar: net injections behind every meter, shape (n, T).
-        trades_kw: by node, agreed trades in the order of its bids (`partners`), positive where it sells.
+        traded: what its trades come to.
     """
     dt, prices = community.step_hours, community.prices
     flow = power_flow(community.feeder, injection_kw, injection_kvar)
@@ -48,16 +70,25 @@ def implemented_cost(
         return float(dt * np.sum(prices.import_price * bought - prices.feed_in_price * sold))
 
     if not scenario.has_contracts:
-        return ImplementedCost(supply_cost(flow.import_kw), 0.0, 0.0, flow)
-    books = partners(community) if scenario.has_trades else {}
-    sold = np.zeros_like(injection_kw)
-    trading = 0.0
+        return ImplementedCost(supply_cost(flow.import_kw), 0.0, 0.0, 0.0, flow)
+    losses = float(dt * np.sum(prices.loss_price * flow.losses_kw)) if scenario.has_network else 0.0
+    losses_paid = float(dt * np.sum(prices.import_price * flow.losses_kw))
+    return ImplementedCost(supply_cost(traded.sold_kw - injection_kw), traded.coefficients, losses, losses_paid, flow)
+
+
+def booked(community: CommunityDay, books: Books, trades_kw: Mapping[int, Array]) -> Traded:
+    """What trades come to that stand in books.
+
+    Args:
+        trades_kw: by node, agreed trades in the order of its bids, positive where it sells.
+    """
+    sold = np.zeros((len(community.households), community.steps))
+    coefficients = 0.0
     for row, household in enumerate(community.households):
         start = 0
         for partner in books.get(household.node, ()):
             trade = trades_kw[household.node][start : start + len(partner.steps)]
             sold[row, list(partner.steps)] += trade
-            trading += float(dt * np.sum(partner.coefficient * np.abs(trade)))
+            coefficients += float(community.step_hours * np.sum(partner.coefficient * np.abs(trade)))
             start += len(partner.steps)
-    losses = float(dt * np.sum(prices.loss_price * flow.losses_kw)) if scenario.has_network else 0.0
-    return ImplementedCost(supply_cost(sold - injection_kw), trading, losses, flow)
+    return Traded(sold, coefficients)

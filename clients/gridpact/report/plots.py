@@ -1,4 +1,4 @@
-"""The pictures of a run, each a function from a `RunResult` to a matplotlib `Figure`.
+"""The pictures of a run, each a function from a `Outcome` to a matplotlib `Figure`.
 
 Colours are those of Okabe and Ito, which colour-blind readers can tell apart; where two of them meet, line
 styles, positions or labels say the same again, so that a black-and-white print loses nothing.
@@ -26,8 +26,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.devices.registry import BANDS
 from gridpact.outcome.indicators import Indicators, VoltageExtreme
-from gridpact.outcome.result import RunResult
-from gridpact.report.words import nothing_traded, plain
+from gridpact.outcome.outcome import Outcome
+from gridpact.report import words
+from gridpact.report.words import nothing_traded
+from gridpact.text import plain
 
 INK, GREY, PALE = "#222222", "#767676", "#d9d9d9"
 ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
@@ -74,7 +76,7 @@ _SALT: dict[Any, Any] = {"svg.hashsalt": "gridpact"}
 WIDTH = 8.0  # inches
 
 Subject = TypeVar("Subject")
-Plot = Callable[[RunResult], Figure]
+Plot = Callable[[Outcome], Figure]
 
 
 def styled(plot: Callable[[Subject], Figure]) -> Callable[[Subject], Figure]:
@@ -126,10 +128,15 @@ def _save(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
 
 
 @styled
-def convergence(result: RunResult) -> Figure:
+def convergence(result: Outcome) -> Figure:
     """RMS residuals by iteration, each as a multiple of its limit, below which all must fall."""
     figure, axes = _figure("How agreement was reached", 3.6)
-    told = result.convergence
+    axes.set_xlabel("Iteration")
+    axes.set_ylabel("RMS residual per coupled value,\nas a multiple of its limit")
+    if (told := result.convergence) is None:
+        axes.set_xlim(0, max(1, result.iterations))
+        axes.set_ylim(0, 1)
+        return _empty(figure, axes, words.no_way_to_it(result))
     curves = (
         (told.primal_grid_w, "Network: disagreement", NETWORK_COLOUR, "-"),
         (told.dual_grid_w, "Network: change since the last iteration", NETWORK_COLOUR, "--"),
@@ -141,12 +148,6 @@ def convergence(result: RunResult) -> Figure:
         for (values, label, colour, dashes), limit in zip(curves, told.limits_w, strict=True)
         if np.any(np.nan_to_num(values) > 0)
     ]
-    axes.set_xlabel("Iteration")
-    axes.set_ylabel("RMS residual per coupled value,\nas a multiple of its limit")
-    if not shown:
-        axes.set_xlim(0, max(1, result.iterations))
-        axes.set_ylim(0, 1)
-        return _empty(figure, axes, "There was nothing to agree on: every household planned on its own.")
     for values, label, colour, dashes in shown:
         iteration = np.arange(1, len(values) + 1)
         positive = np.where(np.nan_to_num(values) > 0, values, np.nan)
@@ -189,7 +190,7 @@ def power_bands(
 
 
 @styled
-def power(result: RunResult) -> Figure:
+def power(result: Outcome) -> Figure:
     """The community's power over the day: sources above zero, uses below; the import price underneath."""
     indicators, community = Indicators(result), result.community
     balance = indicators.balance
@@ -234,7 +235,7 @@ def power(result: RunResult) -> Figure:
 
 
 @styled
-def trades(result: RunResult) -> Figure:
+def trades(result: Outcome) -> Figure:
     """Who sold how much to whom, over the day."""
     indicators, community = Indicators(result), result.community
     energy = indicators.traded_kwh
@@ -293,7 +294,7 @@ def trades(result: RunResult) -> Figure:
 
 
 @styled
-def prices(result: RunResult) -> Figure:
+def prices(result: Outcome) -> Figure:
     """Import price, feed-in price, and the trades' prices between them."""
     indicators, community = Indicators(result), result.community
     figure, axes = _figure("What a kilowatt-hour cost", 3.8)
@@ -337,7 +338,7 @@ def prices(result: RunResult) -> Figure:
 
 
 @styled
-def voltages(result: RunResult) -> Figure:
+def voltages(result: Outcome) -> Figure:
     """Voltages along the feeder: each node's range, and the feeder at its lowest and highest moment."""
     indicators, feeder, voltage = Indicators(result), result.community.feeder, result.flow.voltage_pu
     figure, axes = _figure("Voltages along the feeder", 4.6)
@@ -427,7 +428,7 @@ def _legend(figure: Figure, entries: tuple[Any, Any], columns: int) -> None:
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.2, columnspacing=1.5)
 
 
-def _time_axis(axes: Axes, result: RunResult) -> None:
+def _time_axis(axes: Axes, result: Outcome) -> None:
     """Steps on the x axis, labelled with the times at which they start; at most nine labels."""
     steps, times = result.community.steps, result.community.start_times
     stride = next((s for s in (1, 2, 3, 4, 6, 8, 12, 16, 24) if steps / s <= 9), -(-steps // 9))
@@ -472,5 +473,5 @@ def _short(energy_kwh: float) -> str:
     )
 
 
-def _currency(result: RunResult) -> str:
+def _currency(result: Outcome) -> str:
     return plain(result.community.currency, 8)

@@ -10,22 +10,15 @@ from markupsafe import Markup, escape
 
 from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import NOT_PROMISED, Indicators
-from gridpact.outcome.result import RunResult
+from gridpact.outcome.outcome import Outcome
 from gridpact.report.folder import publish
 from gridpact.report.plots import PLOTS, inline_svg, png, svg
 from gridpact.report.tables import CSV_FILES, put_tables
-from gridpact.report.words import (
-    NETWORK_AGREEMENT,
-    captions,
-    chain_name,
-    checks_sentence,
-    cost_sentence,
-    headline,
-    plain,
-)
+from gridpact.report.words import NETWORK_AGREEMENT, captions, checks_sentence, cost_sentence, headline
+from gridpact.text import chain_text, plain
 
 
-def write_report(result: RunResult, folder: Path) -> Path:
+def write_report(result: Outcome, folder: Path) -> Path:
     """Writes all files of a run into a folder, at once: `index.html`, plots (SVG and PNG), and tables.
 
     Returns:
@@ -48,7 +41,7 @@ def write_report(result: RunResult, folder: Path) -> Path:
     return folder / "index.html"
 
 
-def page(result: RunResult, drawings: Mapping[str, str]) -> str:
+def page(result: Outcome, drawings: Mapping[str, str]) -> str:
     """The page's HTML. `drawings`: the plots of the run as SVG, by name."""
     indicators, said = Indicators(result), captions(result)
     pictures = [
@@ -68,7 +61,7 @@ def page(result: RunResult, drawings: Mapping[str, str]) -> str:
             currency=plain(result.community.currency, 8),
             scenario=market_of(result.scenario).words.label,
             agreement=NETWORK_AGREEMENT[result.agreement] if result.scenario.has_network else None,
-            chain=chain_name(result),
+            chain=chain_text(result.chain),
             headline=headline(result),
             cost_sentence=cost_sentence(result),
             checks_sentence=checks_sentence(result),

@@ -6,14 +6,15 @@ import sys
 
 from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import Indicators
-from gridpact.outcome.result import RunResult
-from gridpact.report.words import chain_name, checks_sentence, headline, plain
+from gridpact.outcome.outcome import Ledger, Outcome
+from gridpact.report.words import checks_sentence, headline
+from gridpact.text import chain_text, count, plain
 
 _MARKS = {True: "✓", False: "✗", None: "–"}
 _ASCII_MARKS = {True: "ok", False: "NO", None: "-"}
 
 
-def summary(result: RunResult, unicode: bool | None = None) -> str:
+def summary(result: Outcome, unicode: bool | None = None) -> str:
     """What happened, what it costs, and whether it may be believed.
 
     Args:
@@ -23,27 +24,27 @@ def summary(result: RunResult, unicode: bool | None = None) -> str:
         unicode = _can_show("".join(_MARKS.values()) + plain(result.community.currency))
     marks = _MARKS if unicode else _ASCII_MARKS
     indicators, community, balance = Indicators(result), result.community, Indicators(result).balance
-    unit = plain(community.currency, 8)
-    gas = f"{result.gas_total:,} in {result.transactions:,} transactions"
-    if result.gas_per_household_iteration:
-        gas += f" ({result.gas_per_household_iteration:,.0f} a household and iteration)"
+    unit, market = plain(community.currency, 8), market_of(result.scenario)
+    paid, alone = result.cost.paid, f"each on its own: {result.paid_alone:,.2f}"
+    if result.paid_alone > 0:
+        alone += f", saved: {result.saved:,.2f}, {100 * result.saved / result.paid_alone:.1f} %"
     used = indicators.total("pv_kw") - indicators.total("curtailed_kw")
     rows = [
-        ("Cost of the day", f"{result.cost.total:,.2f} {unit}"),
-        ("Best possible", f"{result.centralised_cost:,.2f} {unit} (one optimiser that knows everything)"),
+        ("Cost of the day", f"{paid:,.2f} {unit}, losses in" + (f" ({alone})" if market.agrees else "")),
+        ("Best possible", f"{result.optimum.paid:,.2f} {unit}, counted alike (one optimiser that knows everything)"),
         ("From the grid", f"{indicators.energy_kwh(balance.grid_import):,.1f} kWh, "
                           f"{indicators.energy_kwh(balance.feed_in):,.1f} kWh back into it"),
         ("From own PV", f"{indicators.energy_kwh(used):,.1f} kWh"),
         ("Between neighbours", _traded(result, unit)),
         ("Lost in the lines", f"{indicators.energy_kwh(balance.losses):,.1f} kWh"),
-        ("Gas", gas),
-        ("Time", f"{result.wall_s:,.1f} s ({result.solve_s:,.1f} s solving, {result.chain_s:,.1f} s chain)"),
+        *([] if result.ledger is None else _ledger_rows(result, result.ledger, unit)),
     ]  # fmt: skip
     width = max(len(label) for label, _ in rows) + 2
     value_width = max(len(check.value) for check in indicators.checks) + 2
+    where = "in memory" if result.ledger is None else f"on {chain_text(result.chain)}"
     lines = [
         f"{plain(community.name, 40)}, {plain(community.day, 20)}: "
-        f"scenario {result.scenario.name} ({market_of(result.scenario).words.label}) on {chain_name(result)}",
+        f"scenario {result.scenario.name} ({market.words.label}) {where}",
         headline(result),
         "",
         *(f"  {label:<{width}}{value}" for label, value in rows),
@@ -58,14 +59,20 @@ def summary(result: RunResult, unicode: bool | None = None) -> str:
     return text if unicode else text.encode("ascii", "replace").decode("ascii")
 
 
-def _traded(result: RunResult, unit: str) -> str:
+def _traded(result: Outcome, unit: str) -> str:
     if not result.trades:
         return "nothing traded"
-    pairs = len({(trade.seller, trade.buyer) for trade in result.trades})
-    return (
-        f"{result.traded_kwh:,.1f} kWh in {len(result.trades):,} trades of {pairs:,} pairs, "
-        f"{result.paid_total:,.2f} {unit} paid; {result.supplier_received:,.2f} {unit} to the supplier for the rest"
-    )
+    trades, pairs = count(len(result.trades), "trade"), count(result.traded_pairs, "pair")
+    return f"{result.traded_kwh:,.1f} kWh in {trades} between {pairs}, {result.paid_total:,.2f} {unit} for all of them"
+
+
+def _ledger_rows(result: Outcome, ledger: Ledger, unit: str) -> list[tuple[str, str]]:
+    gas = f"{ledger.gas_total:,} in {ledger.transactions:,} transactions"
+    if result.gas_per_household_iteration:
+        gas += f" ({result.gas_per_household_iteration:,.0f} a household and iteration)"
+    time = f"{ledger.wall_s:,.1f} s ({ledger.solve_s:,.1f} s solving, {ledger.chain_s:,.1f} s chain)"
+    supplier = f"{ledger.supplier_received:,.2f} {unit} for what is not traded"
+    return [*([("To the supplier", supplier)] if result.trades else []), ("Gas", gas), ("Time", time)]
 
 
 def _can_show(text: str) -> bool:

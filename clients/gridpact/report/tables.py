@@ -20,9 +20,9 @@ from gridpact.community.model import Array
 from gridpact.devices.device import numbered
 from gridpact.devices.registry import COLUMNS, DEVICES
 from gridpact.outcome.indicators import Indicators
-from gridpact.outcome.result import RunResult
+from gridpact.outcome.outcome import Outcome
 from gridpact.report.folder import MARKER, publish
-from gridpact.report.words import chain_name
+from gridpact.text import chain_text
 
 CSV_FILES = {
     "schedules.csv": "what every household does at every step: load, PV, devices, trades, supply",
@@ -36,7 +36,7 @@ CSV_FILES = {
 Cell = float | int | str | None
 
 
-def write_tables(result: RunResult, folder: Path) -> Path:
+def write_tables(result: Outcome, folder: Path) -> Path:
     """Writes `result.json` and the CSV files into a folder; all of them appear at once.
 
     Raises:
@@ -46,7 +46,7 @@ def write_tables(result: RunResult, folder: Path) -> Path:
     return folder
 
 
-def put_tables(result: RunResult, folder: Path) -> None:
+def put_tables(result: Outcome, folder: Path) -> None:
     """Writes the tables into a folder that exists and is nobody's yet."""
     for name, table in (
         ("schedules.csv", schedules(result)),
@@ -60,7 +60,7 @@ def put_tables(result: RunResult, folder: Path) -> None:
     (folder / MARKER).write_text(text + "\n", encoding="utf-8")
 
 
-def result_fields(result: RunResult) -> dict[str, Any]:
+def result_fields(result: Outcome) -> dict[str, Any]:
     """The fields of `result.json`: plain numbers, texts and truths; null where there is no number."""
     community, voltage, cost = result.community, result.flow.voltage_pu, result.cost
     fields: dict[str, Any] = {
@@ -68,42 +68,57 @@ def result_fields(result: RunResult) -> dict[str, Any]:
         "day": community.day,
         "scenario": result.scenario.value,
         "network_agreement": result.agreement.value if result.scenario.has_network else None,
-        "relayed": result.relayed,
-        "chain": chain_name(result),
+        "chain": chain_text(result.chain),
         "households": len(result.households),
         "steps": community.steps,
         "step_hours": community.step_hours,
         "currency": community.currency,
         "converged": result.converged,
         "iterations": result.iterations,
-        "cost": cost.total,
+        "cost": cost.paid,
         "cost_supply": cost.supply,
-        "cost_trading": cost.trading,
-        "cost_losses": cost.losses,
-        "centralised_cost": result.centralised_cost,
+        "cost_losses": cost.losses_paid,
+        "cost_alone": result.paid_alone,
+        "saved": result.saved,
+        "centralised_cost": result.optimum.paid,
+        "cost_trading": cost.coefficients,
+        "objective": cost.objective,
+        "centralised_objective": result.optimum.objective,
         "implemented_gap": Indicators(result).implemented_gap,
         "relaxation_gap": result.relaxation_gap,
         "voltage_min_pu": voltage.min(),
         "voltage_max_pu": voltage.max(),
         "voltage_ok": result.voltage_ok,
         "losses_kwh": Indicators(result).energy_kwh(result.flow.losses_kw),
-        "gas_total": result.gas_total,
-        "gas_by_step": result.gas_by_step,
-        "gas_per_household_iteration": result.gas_per_household_iteration,
-        "transactions": result.transactions,
-        "wall_s": result.wall_s,
-        "solve_s": result.solve_s,
-        "chain_s": result.chain_s,
         "trades": len(result.trades),
+        "traded_pairs": result.traded_pairs,
         "traded_kwh": result.traded_kwh,
         "paid_total": result.paid_total,
-        "supplier_received": result.supplier_received,
-        "settlement_sum_zero": result.settlement_sum_zero,
+        "settlement_sum_zero": result.payments_sum_to_zero,
+        **_ledger_fields(result),
     }
     return {key: plain_fields(value) for key, value in fields.items()}
 
 
-def schedules(result: RunResult) -> Iterable[Sequence[Cell]]:
+def _ledger_fields(result: Outcome) -> dict[str, Any]:
+    """What there is only where there was a chain."""
+    if (ledger := result.ledger) is None:
+        return {}
+    return {
+        "relayed": ledger.relayed,
+        "gas_total": ledger.gas_total,
+        "gas_by_step": ledger.gas_by_step,
+        "gas_per_household_iteration": result.gas_per_household_iteration,
+        "transactions": ledger.transactions,
+        "transferred": ledger.transferred,
+        "supplier_received": ledger.supplier_received,
+        "wall_s": ledger.wall_s,
+        "solve_s": ledger.solve_s,
+        "chain_s": ledger.chain_s,
+    }
+
+
+def schedules(result: Outcome) -> Iterable[Sequence[Cell]]:
     """household x step: what each does, and what its trades leave to its supplier."""
     indicators, community = Indicators(result), result.community
     planned = _columns_of_devices(result)
@@ -124,7 +139,7 @@ def schedules(result: RunResult) -> Iterable[Sequence[Cell]]:
             )  # fmt: skip
 
 
-def _columns_of_devices(result: RunResult) -> list[str]:
+def _columns_of_devices(result: Outcome) -> list[str]:
     """Those of the usual devices, of others that somebody has, and of further ones of a kind, numbered."""
     there = {name for home in result.households for name in home.schedule}
     usual = {column.name for device in DEVICES if device.usual or not device.varied for column in device.columns}
@@ -133,7 +148,7 @@ def _columns_of_devices(result: RunResult) -> list[str]:
     return [name for name in names if name in there or name in usual]
 
 
-def trades(result: RunResult) -> Iterable[Sequence[Cell]]:
+def trades(result: Outcome) -> Iterable[Sequence[Cell]]:
     """One row a recorded trade: a pair at a step."""
     indicators = Indicators(result)
     yield "seller", "buyer", "step", "time", "energy_kwh", "price_per_kwh", "amount"
@@ -145,7 +160,7 @@ def trades(result: RunResult) -> Iterable[Sequence[Cell]]:
         )  # fmt: skip
 
 
-def prices(result: RunResult) -> Iterable[Sequence[Cell]]:
+def prices(result: Outcome) -> Iterable[Sequence[Cell]]:
     """One row a step; the mean of the trade prices is weighted by energy."""
     community = result.community
     by_step = {prices.step: prices for prices in Indicators(result).trade_prices}
@@ -166,7 +181,7 @@ def prices(result: RunResult) -> Iterable[Sequence[Cell]]:
             yield (*own, p.mean, p.median, p.low, p.high, p.energy_kwh)
 
 
-def voltages(result: RunResult) -> Iterable[Sequence[Cell]]:
+def voltages(result: Outcome) -> Iterable[Sequence[Cell]]:
     """node x step, from the independent power flow; the line is the one from the node to its parent."""
     indicators, community = Indicators(result), result.community
     yield "household", "node", "parent", "step", "time", "voltage_pu", "voltage_v", "line_current_a"
@@ -179,21 +194,16 @@ def voltages(result: RunResult) -> Iterable[Sequence[Cell]]:
             )  # fmt: skip
 
 
-def residuals(result: RunResult) -> Iterable[Sequence[Cell]]:
+def residuals(result: Outcome) -> Iterable[Sequence[Cell]]:
     """One row an iteration; RMS per coupled scalar, W (see `Convergence`)."""
-    residuals = result.convergence
-    columns = (
-        residuals.primal_grid_w,
-        residuals.dual_grid_w,
-        residuals.primal_trade_w,
-        residuals.dual_trade_w,
-    )
     yield "iteration", "primal_grid_w", "dual_grid_w", "primal_trade_w", "dual_trade_w"
+    if (convergence := result.convergence) is None:
+        return
     for k in range(result.iterations):
-        yield (k + 1, *(column[k] if k < len(column) else None for column in columns))
+        yield (k + 1, *(curve[k] if k < len(curve) else None for curve in convergence.curves))
 
 
-def _traded_kw(result: RunResult) -> tuple[Array, Array]:
+def _traded_kw(result: Outcome) -> tuple[Array, Array]:
     """Power sold and bought by each household, shape (n, T); some sell on in the step in which they buy."""
     row = {household.node: k for k, household in enumerate(result.community.households)}
     sold, bought = np.zeros((2, len(row), result.community.steps))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
 from gridpact.devices.registry import consumed_kw
 from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import NOT_PROMISED, Indicators, percent
-from gridpact.outcome.result import RunResult
+from gridpact.outcome.outcome import Outcome
 from gridpact.problem.scenario import NetworkAgreement
+from gridpact.text import count, plain
 
 NETWORK_AGREEMENT = {
     NetworkAgreement.NEIGHBOURS: "between neighbours along the feeder",
@@ -17,18 +15,7 @@ NETWORK_AGREEMENT = {
 }
 
 
-def plain(text: str, longest: int | None = None) -> str:
-    """A name without line breaks and other control characters, cut where it is too long."""
-    clean = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
-    return clean if longest is None or len(clean) <= longest else clean[: longest - 1] + "…"
-
-
-def count(number: int, noun: str) -> str:
-    """`3 households`, `1 household`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def headline(result: RunResult) -> str:
+def headline(result: Outcome) -> str:
     """Who agreed on what, in one sentence."""
     who = count(len(result.households), "household")
     market = market_of(result.scenario)
@@ -36,50 +23,47 @@ def headline(result: RunResult) -> str:
         return f"{who} {market.words.agreed}."
     if not result.converged:
         return f"{who} {market.words.failed} within {count(result.iterations, 'iteration')}."
+    if result.convergence is None:
+        return f"{who} {market.words.agreed}."
     return f"{who} {market.words.agreed}, in {count(result.iterations, 'iteration')}."
 
 
-def cost_sentence(result: RunResult) -> str:
+def cost_sentence(result: Outcome) -> str:
     """The cost against the optimum, in one sentence."""
     gap, unit = Indicators(result).implemented_gap, plain(result.community.currency, 8)
-    text = f"The day costs {result.cost.total:,.2f} {unit}; "
-    text += f"the best possible plan costs {result.centralised_cost:,.2f} {unit}"
-    return f"{text}." if gap is None else f"{text}, a difference of {percent(gap)}."
+    text = f"The day costs {result.cost.paid:,.2f} {unit}, losses in"
+    if market_of(result.scenario).agrees:
+        text += f"; each on its own would pay {result.paid_alone:,.2f}{_less(result)}"
+    text += f". The optimum of one that knows everything costs {result.optimum.paid:,.2f}"
+    if gap is None:
+        return f"{text}."
+    return f"{text}; by what the agreement looks for, the plan lies {percent(gap)} from it."
 
 
-def checks_sentence(result: RunResult) -> str:
+def _less(result: Outcome) -> str:
+    """`, so 9.35 are saved (20.0 %)`; nothing where that has no meaning."""
+    if result.paid_alone <= 0:
+        return ""
+    return f", so {result.saved:,.2f} are saved ({100 * result.saved / result.paid_alone:.1f} %)"
+
+
+def checks_sentence(result: Outcome) -> str:
     """Whether every check held, in one sentence."""
     failed = Indicators(result).failed_checks
     if failed:
         return f"Not every check held: {', '.join(check.name.lower() for check in failed)}."
-    if any(check.verdict == NOT_PROMISED for check in Indicators(result).checks):
-        return "Every check of this scenario held, but the plan drives voltages beyond the feeder's limits."
+    beyond = [check.name.lower() for check in Indicators(result).checks if check.verdict == NOT_PROMISED]
+    if beyond:
+        return f"Every check of this scenario held. It does not promise, and does not keep: {', '.join(beyond)}."
     return "Every check held."
 
 
-def nothing_traded(result: RunResult) -> str:
+def nothing_traded(result: Outcome) -> str:
     """Why there are no trades."""
     return f"Nothing was traded: {market_of(result.scenario).words.no_trades}."
 
 
-def chain_name(result: RunResult) -> str:
-    """Where a run was: see `chain_text`."""
-    return chain_text(result.chain)
-
-
-def chain_text(chain: str) -> str:
-    """A chain without what may be secret in its address: user, password, and a key in the path."""
-    first, *others = chain.split(",")
-    chain = plain(first, 120)
-    if "://" not in chain:
-        return chain
-    scheme, rest = chain.split("://", 1)
-    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    more = f" and {len(others)} more" if others else ""
-    return f"{scheme}://{host.rsplit('@', 1)[-1]}{more}"
-
-
-def captions(result: RunResult) -> dict[str, str]:
+def captions(result: Outcome) -> dict[str, str]:
     """One sentence under each plot, saying what is seen; by the name of the plot."""
     return {
         "convergence": _convergence(result),
@@ -90,9 +74,16 @@ def captions(result: RunResult) -> dict[str, str]:
     }
 
 
-def _convergence(result: RunResult) -> str:
+def no_way_to_it(result: Outcome) -> str:
+    """Why there are no iterations to be drawn."""
     if not market_of(result.scenario).agrees:
         return "Each household planned on its own, so there was nothing to agree on."
+    return "All were asked once, and what they answered was cleared: there are no iterations."
+
+
+def _convergence(result: Outcome) -> str:
+    if result.convergence is None:
+        return no_way_to_it(result)
     if not result.converged:
         return (
             f"After {count(result.iterations, 'iteration')} the households still differed, or still moved, "
@@ -105,7 +96,7 @@ def _convergence(result: RunResult) -> str:
     )
 
 
-def _power(result: RunResult) -> str:
+def _power(result: Outcome) -> str:
     indicators = Indicators(result)
     balance = indicators.balance
     use = indicators.energy_kwh(balance.load + consumed_kw(indicators.total))
@@ -121,7 +112,7 @@ def _power(result: RunResult) -> str:
     return text + "."
 
 
-def _trades(result: RunResult) -> str:
+def _trades(result: Outcome) -> str:
     indicators = Indicators(result)
     if not result.trades:
         return nothing_traded(result)
@@ -139,7 +130,7 @@ def _trades(result: RunResult) -> str:
     return text + "."
 
 
-def _prices(result: RunResult) -> str:
+def _prices(result: Outcome) -> str:
     indicators = Indicators(result)
     traded = indicators.trade_prices
     if not traded:
@@ -155,7 +146,7 @@ def _prices(result: RunResult) -> str:
     )
 
 
-def _voltages(result: RunResult) -> str:
+def _voltages(result: Outcome) -> str:
     indicators = Indicators(result)
     worst = indicators.worst_voltage
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import tempfile
 import time
@@ -20,18 +19,20 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement, encode_tariff
-from gridpact.chain.values import ClosedIteration, Phase, Progress, Setting, Theta, TradeRecord
-from gridpact.community.model import CommunityDay, Prices
+from gridpact.chain.values import ClosedIteration, Phase, Progress, TradeRecord
+from gridpact.community.model import GRID_CONNECTION, CommunityDay, Prices
 from gridpact.files import write_atomically
-from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.manage.terms import terms_of
+from gridpact.market.admm.negotiation import Negotiation, rms_w
+from gridpact.market.admm.parameters import Resolution
+from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.agreement import Agreement, Convergence, Trade
+from gridpact.market.prepared import Prepared
 from gridpact.node.household_file import write_view
 from gridpact.node.node import NodeReport
-from gridpact.outcome.result import Convergence, Household, RecordedTrade, RunResult, recorded_kw
-from gridpact.problem.baseline import baseline_net_kw
-from gridpact.problem.centralised import CentralisedSolution, centralised_optimum
+from gridpact.outcome.outcome import Ledger, Optimum, Outcome, outcome_of
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.verification import implemented_cost
-from gridpact.problem.view import NodeView, node_views
+from gridpact.problem.view import NodeView
 from gridpact.relay.server import RelayServer
 from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
 
@@ -47,7 +48,7 @@ class RunSettings:
     scenario: Scenario = Scenario.TG
     agreement: NetworkAgreement = NetworkAgreement.DSO
     chain: str = "ganache"
-    most_iterations: int = 200
+    most_iterations: int = MOST_ITERATIONS
     resolution: Resolution = field(default_factory=Resolution)
     phase_seconds: int = 300
     max_misses: int = 2  # iterations that a silent node may miss before it is out
@@ -65,7 +66,7 @@ class Watcher(Protocol):
         """An iteration was closed; `rms_w`: the four residuals of the iteration before, W a coupled scalar."""
 
 
-def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> RunResult:
+def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Outcome:
     """Runs a day of a community from deployment to settlement, and checks it.
 
     Raises:
@@ -75,17 +76,16 @@ def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Run
     if settings.chain != EMBEDDED:
         warm_up()  # while this process solves
     watcher.stage(f"Solving {community.name} on {community.day} in one place, to compare with")
-    reference = centralised_optimum(community, settings.scenario)
-    net_kw = baseline_net_kw(community)
-    penalties = Penalties.of_community(community, net_kw)
-    views = node_views(community, settings.scenario, settings.agreement)
+    optimum = Optimum.of(community, settings.scenario)
+    prepared = Prepared.of(community, settings.scenario, settings.agreement)
+    views, negotiation = prepared.views, Negotiation.of(prepared, settings.resolution)
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
         watcher.stage(f"Starting the chain ({settings.chain}) and deploying the contracts")
         with open_network(settings.chain) as network:
-            office = _Office(network, community, settings, Tolerances.of(views, net_kw))
-            office.deploy(views, penalties)
+            office = _Office(network, community, settings, negotiation)
+            office.deploy()
             with office.relaying() as relay:
                 files = office.equip(views, Path(folder), relay.url if relay else None)
                 kind = "thread" if network.rpc_url is None else "process"
@@ -102,12 +102,14 @@ def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Run
             if settings.scenario.has_trades:
                 watcher.stage("Settling deliveries, as planned, with the supplier")
                 office.deliver({node: report.schedule for node, report in reports.items()})
-            ledger = office.ledger()
-    return _result(community, settings, reference, views, reports, ledger, time.perf_counter() - started)
+            closed = office.closed_round()
+    agreed = _agreed(community, reports, closed)
+    ledger = _ledger(settings, reports, closed, time.perf_counter() - started)
+    return outcome_of(prepared, agreed, optimum, settings.chain, ledger)
 
 
 @dataclass(frozen=True)
-class _Ledger:
+class _ClosedRound:
     """What the chain says after a round."""
 
     phase: Phase
@@ -125,12 +127,12 @@ class _Office:
     """The community manager's side of a run: it deploys, enrols and opens the round, and has no say in it."""
 
     def __init__(
-        self, network: Network, community: CommunityDay, settings: RunSettings, tolerances: Tolerances
+        self, network: Network, community: CommunityDay, settings: RunSettings, negotiation: Negotiation
     ) -> None:
         self._network = network
         self._community = community
         self._settings = settings
-        self._tolerances = tolerances
+        self._negotiation = negotiation
         self._web3 = network.connect()
         self._manager = network.manager(self._web3)
         self._gas: Counter[str] = Counter()
@@ -139,13 +141,10 @@ class _Office:
         self._round = 0
         self._supplier_key, self._metering_key = new_key(), new_key()
 
-    def deploy(self, views: Sequence[NodeView], penalties: Penalties) -> None:
+    def deploy(self) -> None:
         settings = self._settings
-        eps = self._tolerances.on_chain(settings.resolution)
-        theta = Theta(len(views), *penalties.on_chain(), *eps, settings.most_iterations)
-        steps, dt = self._community.steps, self._community.step_hours
-        setting = Setting(
-            steps, round(3600 * dt), *settings.resolution.on_chain(), settings.phase_seconds, settings.max_misses
+        theta, setting = terms_of(
+            self._negotiation, settings.phase_seconds, settings.max_misses, settings.most_iterations
         )
         supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
         self.record = deploy_contracts(self._manager, theta, setting, self._network.name, supplier, metering)
@@ -229,22 +228,16 @@ class _Office:
     def _later_than(self, iteration: int) -> Callable[[Progress], bool]:
         return lambda now: now.phase.is_final or now.iteration > iteration + 1
 
-    def ledger(self) -> _Ledger:
+    def closed_round(self) -> _ClosedRound:
         settlement = Settlement.of(self.record, self._web3)
         outcome = self._aggregator.outcome(self._round)
         closed = self._closed()
-        rms = np.array([self._rms_w(item.residuals) for item in closed[1:]]).reshape(-1, 4)
+        rms = [self._rms_w(item.residuals) for item in closed[1:]]
         self._aggregator.close()
-        return _Ledger(
+        return _ClosedRound(
             phase=outcome.phase,
             iterations=outcome.iterations,
-            convergence=Convergence(
-                rms[:, 0],
-                rms[:, 1],
-                rms[:, 2],
-                rms[:, 3],
-                limits_w=self._tolerances.limits_w,
-            ),
+            convergence=Convergence.of(rms, self._negotiation.tolerances.limits_w),
             records=settlement.recorded(self._round),
             token_unit=10.0 ** -settlement.token.decimals(),
             net_payments={node: settlement.net_payment(self._round, node) for node in self._addresses},
@@ -258,9 +251,7 @@ class _Office:
 
     def _rms_w(self, squares: Sequence[int]) -> tuple[float, ...]:
         """RMS residuals per coupled scalar, W, from the sums on the chain."""
-        grid, trade = (max(count, 1) for count in self._aggregator.scalars())
-        unit_w = 1000 * self._settings.resolution.power_kw
-        return tuple(unit_w * math.sqrt(s / n) for s, n in zip(squares, (grid, grid, trade, trade), strict=True))
+        return rms_w(squares, self._aggregator.scalars(), self._settings.resolution)
 
     def _spend(self, what: str) -> None:
         spent = self._manager.gas_used
@@ -268,77 +259,43 @@ class _Office:
         self._spent = spent
 
 
-def _result(
-    community: CommunityDay,
-    settings: RunSettings,
-    reference: CentralisedSolution,
-    views: Sequence[NodeView],
-    reports: Mapping[int, NodeReport],
-    ledger: _Ledger,
-    wall_s: float,
-) -> RunResult:
-    """Puts together what the chain and the nodes say, and checks it by the exact power flow."""
-    households = []
-    for household in community.households:
-        report = reports[household.node]
-        households.append(
-            Household(
-                node=household.node,
-                name=household.name,
-                is_prosumer=household.is_prosumer,
-                schedule={name: np.array(values) for name, values in report.schedule.items()},
-                paid=_paid(household.node, ledger.records) * ledger.token_unit,
-                solve_s=report.solve_s,
-            )
-        )
-    trades = tuple(
-        RecordedTrade(
-            seller=record.lower if trade.energy_wh > 0 else record.higher,
-            buyer=record.higher if trade.energy_wh > 0 else record.lower,
-            step=trade.step,
-            energy_kwh=abs(trade.energy_wh) / 1000,
-            price_per_kwh=trade.price_micro / 1e6,
-        )
-        for record in ledger.records
-        for trade in record.trades
-    )
-    cost = implemented_cost(
-        community,
-        settings.scenario,
-        np.array([household.schedule["injection_kw"] for household in households]),
-        np.array([household.schedule["injection_kvar"] for household in households]),
-        {view.node: recorded_kw(view, trades, community.step_hours) for view in views},
-    )
-    gas = ledger.gas + sum((report.gas for report in reports.values()), Counter())
-    solve_s = max(report.solve_s for report in reports.values())
-    return RunResult(
-        community=community,
-        scenario=settings.scenario,
-        agreement=settings.agreement,
-        chain=settings.chain,
-        relayed=settings.relay,
-        converged=ledger.phase is Phase.CONVERGED,
-        iterations=ledger.iterations,
-        cost=cost,
-        centralised_cost=reference.cost,
-        relaxation_gap=max(
-            [reference.relaxation_gap, *(gap for report in reports.values() for gap in report.relaxation_gap_pu)]
+def _agreed(community: CommunityDay, reports: Mapping[int, NodeReport], closed: _ClosedRound) -> Agreement:
+    """What the nodes plan, and what the settlement has recorded."""
+    households = [reports[home.node] for home in community.households]
+    return Agreement(
+        plans={
+            report.node: {name: np.array(values) for name, values in report.schedule.items()} for report in households
+        },
+        trades=tuple(
+            Trade.stated(record.lower, record.higher, trade.step, trade.energy_wh, trade.price_micro)
+            for record in closed.records
+            for trade in record.trades
         ),
-        households=tuple(households),
-        trades=trades,
-        convergence=ledger.convergence,
-        gas_total=gas.total(),
+        rounds=closed.iterations,
+        reached=closed.phase is Phase.CONVERGED,
+        relaxation_gap=max((gap for report in reports.values() for gap in report.relaxation_gap_pu), default=0.0),
+        convergence=closed.convergence,
+    )
+
+
+def _ledger(
+    settings: RunSettings, reports: Mapping[int, NodeReport], closed: _ClosedRound, wall_s: float
+) -> Ledger:
+    gas = closed.gas + sum((report.gas for report in reports.values()), Counter())
+    households = [report for node, report in reports.items() if node != GRID_CONNECTION]
+    solve_s = max(report.solve_s for report in reports.values())
+    return Ledger(
+        relayed=settings.relay,
         gas_by_step=dict(gas),
-        gas_per_household_iteration=gas["submit"] / (len(households) * max(ledger.iterations, 1)),
-        transactions=ledger.transactions + sum(report.transactions for report in reports.values()),
+        transactions=closed.transactions + sum(report.transactions for report in reports.values()),
+        transferred=sum(abs(record.payment) for record in closed.records) * closed.token_unit,
+        supplier_received=closed.supplier_received * closed.token_unit,
+        sums_to_zero=sum(closed.net_payments.values()) + closed.supplier_received == 0,
         wall_s=wall_s,
         solve_s=solve_s,
         chain_s=max(report.wall_s for report in reports.values()) - solve_s,
-        paid_total=sum(abs(record.payment) for record in ledger.records) * ledger.token_unit,
-        supplier_received=ledger.supplier_received * ledger.token_unit,
-        settlement_sum_zero=sum(ledger.net_payments.values()) + ledger.supplier_received == 0,
         node_s={
-            what: float(np.mean([reports[home.node].seconds.get(what, 0.0) for home in community.households]))
+            what: float(np.mean([report.seconds.get(what, 0.0) for report in households]))
             for what in ("solving", "reading", "sending", "waiting")
         },
     )
@@ -349,8 +306,3 @@ def tariff_of(prices: Prices) -> bytes:
     imported, fed_in = (np.rint(1e6 * p).astype(int).tolist() for p in (prices.import_price, prices.feed_in_price))
     return encode_tariff(imported, fed_in)
 
-
-def _paid(node: int, records: Sequence[TradeRecord]) -> int:
-    """What a household paid its neighbours, token units."""
-    paid_by_higher = sum(record.payment for record in records if record.higher == node)
-    return paid_by_higher - sum(record.payment for record in records if record.lower == node)

@@ -10,9 +10,10 @@ from gridpact.community.model import CommunityDay, Feeder, Line
 from gridpact.devices.device import flat
 from gridpact.errors import SolverError
 from gridpact.grid.powerflow import power_flow
+from gridpact.problem.coefficients import partners
 from gridpact.problem.constraints import branch_flow
 from gridpact.problem.scenario import Scenario
-from gridpact.problem.verification import implemented_cost
+from gridpact.problem.verification import Traded, booked, implemented_cost
 from unit.problem.helpers import sweep
 
 TREE = Feeder(
@@ -80,6 +81,12 @@ def test_overload_isSaid() -> None:
         power_flow(Feeder(400.0, 0.8, 1.2, (Line(1, 0, 0.32, 0.0),)), np.array([[-1.0, -1000.0]]), np.zeros((1, 2)))
 
 
+def with_grid_losses(day: CommunityDay, kw: np.ndarray) -> float:
+    """What the losses of tiny3 with injections in step 1 cost, by the sweep of this file."""
+    _, losses = sweep(day.feeder, kw[:, 1], np.zeros(3))
+    return 6 * 0.40 * float(losses.sum())
+
+
 def test_implementedCost_byHand(tiny3: CommunityDay) -> None:
     """Everybody idle but ann, who takes 1 kW in step 1 (0.40 EUR/kWh) of which bob sells her 0.25 kW from his 2 kW.
 
@@ -88,15 +95,18 @@ def test_implementedCost_byHand(tiny3: CommunityDay) -> None:
     kw = np.zeros((3, 4))
     kw[0, 1], kw[1, 1] = -1.0, 2.0
     trades = {1: np.array([-0.25, 0.0]), 2: np.array([0.25, 0.0, 0.0, 0.0]), 3: np.zeros(2)}
-    cost = implemented_cost(tiny3, Scenario.T, kw, np.zeros((3, 4)), trades)
+    traded = booked(tiny3, partners(tiny3), trades)
+    cost = implemented_cost(tiny3, Scenario.T, kw, np.zeros((3, 4)), traded)
     assert cost.supply == pytest.approx(1.80 - 2.10, rel=1e-12)  # sums of a few products
-    assert cost.trading == pytest.approx(0, abs=1e-12)
-    assert cost.losses == 0
+    assert cost.coefficients == pytest.approx(0, abs=1e-12)
+    assert cost.losses == 0  # in T nobody looks after them; they are paid all the same
+    assert cost.paid == pytest.approx(cost.supply + with_grid_losses(tiny3, kw), rel=1e-5)
+    assert cost.objective == pytest.approx(cost.supply, abs=1e-12)
     # In TG node 0 also buys the losses, at the import price (and the loss price's 1e-6).
     _, losses = sweep(tiny3.feeder, kw[:, 1], np.zeros(3))
-    with_grid = implemented_cost(tiny3, Scenario.TG, kw, np.zeros((3, 4)), trades)
+    with_grid = implemented_cost(tiny3, Scenario.TG, kw, np.zeros((3, 4)), traded)
     assert with_grid.losses == pytest.approx(6 * 0.40 * losses.sum(), rel=1e-5)  # 1e-6 EUR/kWh of 0.40
     # In G the community has one contract: 1 kW less the losses goes out, at 0.20.
-    in_common = implemented_cost(tiny3, Scenario.G, kw, np.zeros((3, 4)), {})
+    in_common = implemented_cost(tiny3, Scenario.G, kw, np.zeros((3, 4)), Traded.nothing(3, 4))
     # 1e-9 of 230 V over 0.03 ohm are some 5 mW in each of three steps: the power flow's accuracy, as above 1e-5 kW
-    assert in_common.total == pytest.approx(-6 * 0.20 * (1 - losses.sum()), abs=6 * 0.40 * 1e-5)
+    assert in_common.objective == pytest.approx(-6 * 0.20 * (1 - losses.sum()), abs=6 * 0.40 * 1e-5)

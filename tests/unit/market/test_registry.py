@@ -20,7 +20,6 @@ def test_everyRowHasItsOwnNameAndLook() -> None:
     for market in MARKETS:
         assert market_of(market.scenario) is market
         assert scenario_named(market.scenario.value.upper()) == market.scenario
-        assert market.reference in SCENARIOS
 
 
 def test_reportsScenarios_keepTheirNames() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from gridpact.outcome.result import Convergence, RunResult
+from gridpact.market.agreement import Convergence
+from gridpact.outcome.outcome import Outcome
 from gridpact.problem.scenario import REPORT, Scenario
 from gridpact.report.plots import PLOTS, inline_svg, png, svg
 from unit.conftest import LIMITS, community, run
@@ -55,17 +56,17 @@ def test_a_day_on_which_no_trade_pays() -> None:
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_the_same_run_gives_the_same_characters(name: str, result: RunResult) -> None:
+def test_the_same_run_gives_the_same_characters(name: str, result: Outcome) -> None:
     first, second = svg(PLOTS[name](result)), svg(PLOTS[name](run()))
     assert first == second
     assert "<dc:date>" not in first
 
 
-def test_text_stays_text(result: RunResult) -> None:
+def test_text_stays_text(result: Outcome) -> None:
     assert "Seller</text>" in svg(PLOTS["trades"](result))
 
 
-def test_png(result: RunResult) -> None:
+def test_png(result: Outcome) -> None:
     assert png(PLOTS["prices"](result)).startswith(b"\x89PNG")
 
 
@@ -82,7 +83,7 @@ def test_unknown_and_zero_residuals_are_left_out() -> None:
     svg(figure)
 
 
-def test_branches_join_children_to_their_parents(result: RunResult) -> None:
+def test_branches_join_children_to_their_parents(result: Outcome) -> None:
     """By hand: 0.04 ohm to node 1, 0.09 to its children 2 and 3; the voltage is lowest at node 3, 00:00."""
     (lowest, _) = (c for c in PLOTS["voltages"](result).axes[0].collections if len(c.get_segments()) == 3
                    and c.get_linewidth()[0] < 2)  # fmt: skip
@@ -101,7 +102,7 @@ def test_hostile_names_do_no_harm(name: str, hostile: str) -> None:
     assert "<script" not in text
 
 
-def test_inline_ids_do_not_clash(result: RunResult) -> None:
+def test_inline_ids_do_not_clash(result: Outcome) -> None:
     both = "".join(inline_svg(svg(PLOTS[name](result)), name, "x") for name in ("power", "prices"))
     root = ElementTree.fromstring(f"<div>{both}</div>")
     ids = [element.get("id") for element in root.iter() if element.get("id")]
@@ -114,7 +115,7 @@ def test_inline_ids_do_not_clash(result: RunResult) -> None:
                 assert value[5:-1] in ids
 
 
-def test_nobody_elses_matplotlib_is_changed(result: RunResult) -> None:
+def test_nobody_elses_matplotlib_is_changed(result: Outcome) -> None:
     before = dict(mpl.rcParams)
     for plot in PLOTS.values():
         svg(plot(result))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gridpact.errors import InputError
-from gridpact.outcome.result import RunResult
+from gridpact.outcome.outcome import Optimum, Outcome
 from gridpact.problem.scenario import REPORT, Scenario
 from gridpact.report import report
 from gridpact.report.folder import publish
@@ -72,7 +72,7 @@ def test_the_page_has_all_its_parts(scenario: Scenario, tmp_path: Path) -> None:
     assert ("2.54 EUR to the supplier" in page.text) == scenario.has_trades
 
 
-def test_the_page_works_by_itself(result: RunResult, tmp_path: Path) -> None:
+def test_the_page_works_by_itself(result: Outcome, tmp_path: Path) -> None:
     text = write_report(result, tmp_path / "run").read_text(encoding="utf-8")
     loaded = re.findall(r'(?:src|href)="(?!#)([^"]*)"|url\((?!#)([^)]*)\)|@import', text)
     assert not [link for link in loaded if "//" in "".join(link)]
@@ -93,13 +93,13 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 
 def test_what_failed_is_said(tmp_path: Path) -> None:
-    text = write_report(run(converged=False, centralised_cost=2.0), tmp_path / "run").read_text(encoding="utf-8")
+    text = write_report(run(reached=False, optimum=Optimum(2.0, 2.0)), tmp_path / "run").read_text(encoding="utf-8")
     page = Page(text)
     assert "did not agree on trades and the use of the grid within 3 iterations" in page.text
     assert "Not every check held: agreement reached, cost above the optimum." in page.text
 
 
-def test_a_later_run_replaces_an_earlier_one_and_nothing_else(result: RunResult, tmp_path: Path) -> None:
+def test_a_later_run_replaces_an_earlier_one_and_nothing_else(result: Outcome, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     write_tables(run(Scenario.B), folder)
     (folder / "notes.txt").write_text("mine")
@@ -114,7 +114,7 @@ def test_a_later_run_replaces_an_earlier_one_and_nothing_else(result: RunResult,
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_failure_leaves_what_was_there(
-    earlier: bool, result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    earlier: bool, result: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def contents() -> dict[str, bytes]:
         return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gridpact.outcome.result import RunResult
+from gridpact.outcome.outcome import Outcome
 from gridpact.problem.scenario import REPORT, Scenario
 from gridpact.report.summary import summary
 from unit.conftest import community, run
@@ -18,13 +18,14 @@ def test_it_is_short(scenario: Scenario) -> None:
     assert any("iteration" in line or "on its own" in line for line in lines)
 
 
-def test_it_says_what_matters(result: RunResult) -> None:
+def test_it_says_what_matters(result: Outcome) -> None:
     text = summary(result, unicode=True)
     for part in (
-        "3.00 EUR",
+        "2.62 EUR, losses in (each on its own: 3.10, saved: 0.48, 15.5 %)",
+        "2.61 EUR, counted alike",
         "Every check held.",
-        "2.5 kWh in 3 trades of 2 pairs",
-        "2.54 EUR to the supplier",
+        "2.5 kWh in 3 trades between 2 pairs, 0.47 EUR for all of them",
+        "2.54 EUR for what is not traded",
         "0.970 to 1.005 p.u.",
         "✓",
     ):
@@ -32,7 +33,7 @@ def test_it_says_what_matters(result: RunResult) -> None:
 
 
 def test_check_marks_degrade_to_ascii() -> None:
-    text = summary(run(community=community(("å", "b", "c"), name="høyland"), converged=False), unicode=False)
+    text = summary(run(community=community(("å", "b", "c"), name="høyland"), reached=False), unicode=False)
     assert text.isascii()
     assert "NO Agreement reached" in text
 

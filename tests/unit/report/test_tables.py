@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from gridpact.community.model import CommunityDay
+from gridpact.market.agreement import Convergence, Trade
 from gridpact.outcome.indicators import Indicators
-from gridpact.outcome.result import Convergence, RunResult
+from gridpact.outcome.outcome import Optimum, Outcome
 from gridpact.problem.scenario import REPORT, Scenario
 from gridpact.report.tables import CSV_FILES, result_fields, write_tables
 from unit.conftest import CAR, LIMITS, LOAD, LOSSES, TRADES, community, run
@@ -32,7 +33,7 @@ def rows(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_result_json_has_every_field_with_its_type(result: RunResult, tmp_path: Path) -> None:
+def test_result_json_has_every_field_with_its_type(result: Outcome, tmp_path: Path) -> None:
     write_tables(result, tmp_path / "run")
     fields = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     for name, kind in FIELDS.items():
@@ -41,11 +42,27 @@ def test_result_json_has_every_field_with_its_type(result: RunResult, tmp_path: 
     assert fields["trades"] == 3
     assert fields["scenario"] == "tg"
     assert fields["implemented_gap"] == pytest.approx(0.001 / 2.999)
-    assert fields["cost"] == pytest.approx(fields["cost_supply"] + fields["cost_trading"] + fields["cost_losses"])
+    assert fields["cost"] == pytest.approx(fields["cost_supply"] + fields["cost_losses"])  # nobody pays coefficients
+    assert fields["objective"] == pytest.approx(2.5 + 0.4 + 0.1)
+    assert fields["saved"] == pytest.approx(fields["cost_alone"] - fields["cost"])
+
+
+def test_inMemory_thereIsNoGasAndNoTime() -> None:
+    fields = result_fields(run(ledger=None, chain="memory"))
+    assert not {"gas_total", "gas_by_step", "transactions", "wall_s", "supplier_received", "relayed"} & fields.keys()
+    assert fields["settlement_sum_zero"] is True
+    assert fields["chain"] == "memory"
+
+
+def test_pairsCountOnce_whoeverSells() -> None:
+    back = Trade(3, 1, 0, 0.2, 0.1)
+    result = run(trades=(*TRADES, back))
+    assert (result.traded_pairs, len(result.trades)) == (2, 4)
+    assert result.paid_total == pytest.approx(0.15 + 0.17 + 0.15 + 0.02)
 
 
 def test_result_json_has_null_where_there_is_no_number() -> None:
-    result = run(centralised_cost=0.0, relaxation_gap=float("nan"))
+    result = run(optimum=Optimum(0.0, 0.0, relaxation_gap=float("nan")))
     fields = result_fields(result)
     assert fields["implemented_gap"] is None
     assert fields["relaxation_gap"] is None
@@ -64,7 +81,7 @@ def test_a_key_in_the_address_of_a_chain_is_not_written() -> None:
     assert fields["chain"] == "https://node.example:8545 and 1 more"
 
 
-def test_trades_csv_agrees_with_the_result(result: RunResult, tmp_path: Path) -> None:
+def test_trades_csv_agrees_with_the_result(result: Outcome, tmp_path: Path) -> None:
     write_tables(result, tmp_path / "run")
     table = rows(tmp_path / "run", "trades.csv")
     assert list(table[0]) == ["seller", "buyer", "step", "time", "energy_kwh", "price_per_kwh", "amount"]
@@ -73,7 +90,7 @@ def test_trades_csv_agrees_with_the_result(result: RunResult, tmp_path: Path) ->
     assert (table[0]["seller"], table[0]["buyer"], table[0]["time"]) == ("sun", "flat", "06:00")
 
 
-def test_schedules_csv_balances_every_household(result: RunResult, tmp_path: Path) -> None:
+def test_schedules_csv_balances_every_household(result: Outcome, tmp_path: Path) -> None:
     write_tables(result, tmp_path / "run")
     table = rows(tmp_path / "run", "schedules.csv")
     assert len(table) == 12
@@ -94,7 +111,7 @@ def test_schedules_csv_in_g_has_no_contracts(tmp_path: Path) -> None:
     assert {row["import_kw"] for row in rows(tmp_path / "run", "schedules.csv")} == {""}
 
 
-def test_prices_csv_weighs_by_energy(result: RunResult, tmp_path: Path) -> None:
+def test_prices_csv_weighs_by_energy(result: Outcome, tmp_path: Path) -> None:
     write_tables(result, tmp_path / "run")
     table = rows(tmp_path / "run", "prices.csv")
     assert [row["trade_price_mean"] for row in table] == ["", "0.16", "0.3", ""]
@@ -102,7 +119,7 @@ def test_prices_csv_weighs_by_energy(result: RunResult, tmp_path: Path) -> None:
     assert sum(float(row["traded_kwh"]) for row in table) == pytest.approx(result.traded_kwh)
 
 
-def test_voltages_csv_is_the_power_flow(result: RunResult, tmp_path: Path) -> None:
+def test_voltages_csv_is_the_power_flow(result: Outcome, tmp_path: Path) -> None:
     write_tables(result, tmp_path / "run")
     table = rows(tmp_path / "run", "voltages.csv")
     voltage = np.array([float(row["voltage_pu"]) for row in table]).reshape(3, 4)
@@ -142,7 +159,7 @@ def test_what_comes_in_goes_out(scenario: Scenario) -> None:
     np.testing.assert_allclose(balance.losses, LOSSES)
 
 
-def test_household_totals_by_hand(result: RunResult) -> None:
+def test_household_totals_by_hand(result: Outcome) -> None:
     sun, flat, car = Indicators(result).households
     assert (sun.sold_kwh, sun.bought_kwh) == (2.5, 0.0)
     assert sun.trades_paid == pytest.approx(-0.47)
@@ -154,7 +171,7 @@ def test_household_totals_by_hand(result: RunResult) -> None:
     assert sum(home.sold_kwh for home in (sun, flat, car)) == pytest.approx(sum(t.energy_kwh for t in TRADES))
 
 
-def test_the_supplier_receives_what_the_households_are_billed(result: RunResult) -> None:
+def test_the_supplier_receives_what_the_households_are_billed(result: Outcome) -> None:
     bills = [home.supplier_bill for home in Indicators(result).households]
     assert bills == pytest.approx([0.14, 0.70, 1.70])
     assert result_fields(result)["supplier_received"] == pytest.approx(2.54)

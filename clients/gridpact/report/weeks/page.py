@@ -18,10 +18,11 @@ from gridpact.report.report import environment
 from gridpact.report.weeks import words
 from gridpact.report.weeks.plots import household, plots_of
 from gridpact.report.weeks.tables import CSV_FILES, MARKER, Line, economic_lines, energy_lines, put_tables
-from gridpact.report.words import NETWORK_AGREEMENT, chain_text
+from gridpact.report.words import NETWORK_AGREEMENT
 from gridpact.study.weeks.fairness import sharings
 from gridpact.study.weeks.published import SOURCE
 from gridpact.study.weeks.totals import Period, Study
+from gridpact.text import chain_text
 
 MOST_DAYS = 100
 """With more plans than this the page shows only some of them."""

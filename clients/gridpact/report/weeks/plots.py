@@ -36,10 +36,10 @@ from gridpact.report.plots import (
     styled,
 )
 from gridpact.report.weeks.words import capital, currency
-from gridpact.report.words import plain
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, sharings
 from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS
 from gridpact.study.weeks.totals import HouseholdWeek, Study, passed_kw
+from gridpact.text import plain
 
 Plot = Callable[[Study], Figure]
 

@@ -13,10 +13,10 @@ import numpy as np
 from gridpact import __version__
 from gridpact.problem.scenario import Scenario
 from gridpact.report.tables import Cell, csv_text, plain_fields, safe_text
-from gridpact.report.words import chain_text
 from gridpact.study.weeks.fairness import sharings
 from gridpact.study.weeks.published import SOURCE, Published
 from gridpact.study.weeks.totals import Period, Study, Totals
+from gridpact.text import chain_text
 
 MARKER = "study.json"
 """The file by which a folder is known to hold a study."""

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gridpact.market.registry import market_of
+from gridpact.market.registry import Promise, market_of
 from gridpact.outcome.day import DayOutcome
+from gridpact.outcome.gaps import stays_below
 from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU, Check
 from gridpact.problem.scenario import Scenario
-from gridpact.report.words import count, plain
-from gridpact.run.inmemory import stays_below
 from gridpact.study.weeks.fairness import TOLERANCE
 from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS, Published
 from gridpact.study.weeks.totals import HouseholdWeek, Period, Study, peak_steps
+from gridpact.text import count, plain
 
 WINTER_TRADE = 0.05
 """Trades below this share of what is used are said to be hardly any."""
@@ -90,12 +90,17 @@ def trust(study: Study) -> list[str]:
         return ["No day has a plan, so there is nothing to check."]
     bad = [outcome for outcome in outcomes if not outcome.checks_held]
     agreed = [outcome for outcome in outcomes if outcome.scenario != Scenario.B]
+    promising = {o.scenario for o in outcomes if Promise.OPTIMUM in market_of(o.scenario).promises}
+    promised = [o for o in outcomes if o.scenario in promising]
     text = [
-        f"{count(len(outcomes), 'plan')} ({count(len({o.day for o in outcomes}), 'day')} in "
-        f"{count(len(study.settings.scenarios), 'scenario')}) {'was' if len(outcomes) == 1 else 'were'} compared with "
+        f"{count(len(promised), 'plan')} ({count(len({o.day for o in promised}), 'day')} in "
+        f"{count(len(promising), 'scenario')}) {'was' if len(promised) == 1 else 'were'} compared with "
         "the optimum of one optimiser that knows everything: the plan as carried out, by an exact power flow, lies at "
-        f"most {100 * max((abs(o.gap) for o in outcomes), default=0):.3f} % from it (limit 0.1 %).",
+        f"most {100 * max((abs(o.gap) for o in promised), default=0):.3f} % from it (limit 0.1 %).",
     ]
+    for scenario in dict.fromkeys(o.scenario for o in outcomes if o.scenario not in promising):
+        gap = max(o.gap for o in outcomes if o.scenario == scenario)
+        text.append(f"In {scenario.name} no optimum is promised: plans cost up to {100 * gap:.1f} % more than it.")
     if agreed:
         reached = sum(outcome.converged for outcome in agreed)
         text.append(

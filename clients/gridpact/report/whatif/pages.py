@@ -14,7 +14,6 @@ from gridpact.problem.scenario import Scenario
 from gridpact.report.tables import Cell, safe_text
 from gridpact.report.whatif import plots
 from gridpact.report.whatif.plots import MIX_NAME, RECOURSE_NAME
-from gridpact.report.words import count, plain
 from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.penetration import MIXES, Penetration, Point
@@ -31,6 +30,7 @@ from gridpact.study.whatif.sweep import (
     percent_text,
 )
 from gridpact.study.whatif.uncertainty import DayPlan, Draw, Side, Uncertainty, quantiles
+from gridpact.text import count, plain
 
 IN_MEMORY = (
     "Every point is the negotiation of the days in memory with the chain's integers, carried out by an independent "

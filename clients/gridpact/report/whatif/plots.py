@@ -17,12 +17,12 @@ from gridpact.community.model import CommunityDay
 from gridpact.market.registry import market_of
 from gridpact.problem.scenario import Scenario
 from gridpact.report.plots import BLUE, INK, ORANGE, SKY, VERMILION, WIDTH, styled
-from gridpact.report.words import plain
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import PointFigures
 from gridpact.study.whatif.uncertainty import Uncertainty
+from gridpact.text import plain
 
 MIX_NAME = {kind: device.plural for kind, device in VARIED.items()} | {ALL: "all of these"}
 RECOURSE_NAME = {

@@ -18,10 +18,11 @@ import numpy as np
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.read import Community
 from gridpact.errors import InexactRelaxationError, InfeasibleError, InputError, SolverError
-from gridpact.outcome.day import IN_MEMORY, DayOutcome, failed_day, outcome_of_run, solve_day
-from gridpact.problem.centralised import centralised_optimum
+from gridpact.market.mechanism import IN_MEMORY
+from gridpact.market.registry import market_of
+from gridpact.outcome.day import DayOutcome, day_of, failed_day, solve_day
+from gridpact.outcome.gaps import implemented_gaps
 from gridpact.problem.scenario import ADMM, REPORT, NetworkAgreement, Scenario
-from gridpact.run.inmemory import implemented_gaps
 from gridpact.study.weeks.store import outcome_of
 
 DATE = re.compile(r"(?:(\d{4})-)?(\d{2})-(\d{2})")
@@ -38,8 +39,8 @@ REPORT_WEEKS = (6, 12), range(21, 29)
 """Months and days of the month of the report's two weeks."""
 
 COMPUTED_BY = (
-    *("devices", "grid", "market", "problem", "run/inmemory.py"),
-    *(f"outcome/{name}.py" for name in ("day", "result", "indicators")),
+    *("devices", "grid", "market", "problem"),
+    *(f"outcome/{name}.py" for name in ("day", "gaps", "indicators", "outcome")),
 )
 """The sources that a day's outcome depends on, within the package."""
 
@@ -70,8 +71,8 @@ class Order:
 
     @property
     def chain(self) -> str:
-        """Where it is negotiated; in B there is nothing to negotiate."""
-        return IN_MEMORY if self.scenario == Scenario.B else self.settings.chain
+        """Where it is agreed on; in B there is nothing to agree on."""
+        return self.settings.chain if market_of(self.scenario).agrees else IN_MEMORY
 
     @property
     def effort(self) -> int:
@@ -103,9 +104,8 @@ class Order:
         from gridpact.run.onchain import RunSettings, run  # imports web3, which takes a second
 
         try:
-            reference = centralised_optimum(self.community, self.scenario)
             settings_of_run = RunSettings(self.scenario, settings.agreement, settings.chain, relay=settings.relay)
-            return outcome_of_run(run(self.community, settings_of_run, _Silent()), reference)
+            return day_of(run(self.community, settings_of_run, _Silent()))
         except (InfeasibleError, SolverError, InexactRelaxationError) as error:
             return failed_day(self.community, self.scenario, settings.agreement, settings.chain, error)
 

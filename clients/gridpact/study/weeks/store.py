@@ -14,10 +14,10 @@ import numpy as np
 
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
+from gridpact.market.agreement import Trade
 from gridpact.market.registry import NAMES
 from gridpact.outcome.day import DayOutcome, HouseholdDay
 from gridpact.outcome.indicators import Check
-from gridpact.outcome.result import RecordedTrade
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 
 FOLDER = "days"
@@ -80,7 +80,7 @@ def keep(task: Task[Any], result: Any, folder: Path) -> None:
 
 def to_fields(value: Any) -> Any:
     """A result in what JSON knows; numbers that are not finite become null."""
-    if isinstance(value, RecordedTrade):  # thousands of them: as rows
+    if isinstance(value, Trade):  # thousands of them: as rows
         return [to_fields(getattr(value, field.name)) for field in fields(value)]
     if isinstance(value, (Enum, Scenario)):
         return value.value
@@ -122,7 +122,7 @@ def outcome_of(table: Mapping[str, Any]) -> DayOutcome:
         )
         for home in values["households"]
     )
-    values["trades"] = tuple(RecordedTrade(*row) for row in values["trades"])
+    values["trades"] = tuple(Trade(*row) for row in values["trades"])
     values["checks"] = tuple(Check(**check) for check in values["checks"])
     return DayOutcome(**values)
 

@@ -14,11 +14,11 @@ from gridpact.community.read import read_community
 from gridpact.devices.device import flat
 from gridpact.grid.powerflow import power_flow
 from gridpact.market.admm.levels import Levels, LevelsIterate, negotiate_levels
+from gridpact.market.admm.negotiation import plan_of
 from gridpact.market.admm.parameters import Resolution, Tolerances
 from gridpact.problem.coefficients import own_coefficients, partners, trading_coefficients
 from gridpact.problem.constraints import branch_flow, supply_contract
 from gridpact.problem.meter import behind_meter
-from gridpact.run.inmemory import plan_of
 
 Agreed = tuple[tuple[CommunityDay, ...], LevelsIterate]
 

@@ -13,7 +13,7 @@ from gridpact.market.admm.memory import Iterate
 from gridpact.market.admm.parameters import EARLY_OVER_RELAXATION, OVER_RELAXATION, relaxation_at
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.verification import implemented_cost
+from gridpact.problem.verification import booked, implemented_cost
 from gridpact.problem.view import node_views
 from unit.market.admm.helpers import RESOLUTION, last_of, running_of, start, tolerances_of
 
@@ -27,10 +27,14 @@ def gap(day: CommunityDay, scenario: Scenario, iterate: Iterate) -> float:
         scenario,
         np.array([plan["injection_kw"] for plan in plans]),
         np.array([plan["injection_kvar"] for plan in plans]),
-        {home.view.node: home.trades.agreed / 2 * RESOLUTION.power_kw for home in homes},
+        booked(
+            day,
+            {home.view.node: home.view.partners for home in homes},
+            {home.view.node: home.trades.agreed / 2 * RESOLUTION.power_kw for home in homes},
+        ),
     )
     best = centralised_optimum(day, scenario).cost
-    return (cost.total - best) / abs(best)
+    return (cost.objective - best) / abs(best)
 
 
 BOTH = [NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS]

@@ -65,7 +65,7 @@ def test_a_study_from_a_community_file(
         (["--scenarios", ""], "--scenarios is empty"),
         (["--year"], "has a day '1', which is no date"),
         (["--chain", "foo"], "there is no chain 'foo'; choose one of memory, ganache, anvil, eth-tester, or give"),
-        (["--chain", "anvil"], "The program `anvil` was not found"),
+        (["--chain", "anvil"], "the chain anvil needs the npm package"),
         (["--chain", "ftp://127.0.0.1"], "begin it with http:// or ws://"),
         (["--chain", "ws://127.0.0.1:1"], "127.0.0.1:1"),
     ],

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gridpact.outcome.result import RecordedTrade
+from gridpact.market.agreement import Trade
 from gridpact.problem.scenario import Scenario
 from gridpact.report.weeks.tables import economic_lines, energy_lines
 from gridpact.report.weeks.words import answers, captions, change, differences, failed_checks, why
@@ -95,7 +95,7 @@ def test_what_passes_from_meter_to_meter(study: Study) -> None:
 
 def test_transfers_are_counted_once(study: Study) -> None:
     day = study.of_day(SUMMER_DAY, Scenario.T)
-    trades = (RecordedTrade(2, 1, 1, 2.0, 0.3), RecordedTrade(2, 3, 1, 1.0, 0.2), RecordedTrade(1, 3, 1, 1.0, 0.25))
+    trades = (Trade(2, 1, 1, 2.0, 0.3), Trade(2, 3, 1, 1.0, 0.2), Trade(1, 3, 1, 1.0, 0.25))
     totals = Totals(Scenario.T, (replace(day, trades=trades),))
     assert totals.transfers == pytest.approx(0.6 + 0.2 + 0.25)
     assert totals.exchange_kwh == pytest.approx(4.0)

@@ -1,0 +1,119 @@
+"""A round of ADMM as it would be opened on a chain: everything that all nodes must know alike, worked out once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gridpact.market.admm.agent import Agent
+from gridpact.market.admm.memory import Iterate, negotiate
+from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.agreement import Agreement, Convergence, Trade
+from gridpact.market.mechanism import Told, nobody
+from gridpact.market.prepared import Prepared
+from gridpact.problem.local import LocalSolution
+from gridpact.problem.view import NodeView
+
+
+@dataclass(frozen=True)
+class Negotiation:
+    """A round's views and numbers: on a chain theta and the setting are made from them, in memory it is played here."""
+
+    views: Sequence[NodeView]
+    penalties: Penalties
+    resolution: Resolution
+    tolerances: Tolerances
+
+    @staticmethod
+    def of(prepared: Prepared, resolution: Resolution | None = None) -> Negotiation:
+        """The round of a community, by the rules of `parameters`."""
+        net_kw = prepared.baseline_net_kw
+        penalties = Penalties.of_community(prepared.community, net_kw)
+        tolerances = Tolerances.of(prepared.views, net_kw)
+        return Negotiation(prepared.views, penalties, resolution or Resolution(), tolerances)
+
+    def iterates(self) -> Iterator[Iterate]:
+        """All iterates until the contract's test stops the round, or there are too many.
+
+        The test is passed one iteration late: only then have the residuals reached the chain.
+        """
+        stop = False
+        for iterate in negotiate(self.views, self.penalties, self.resolution):
+            yield iterate
+            if stop or iterate.iteration == MOST_ITERATIONS:
+                return
+            stop = self.hold(iterate)
+
+    def agreement(self, told: Told = nobody) -> Agreement:
+        """Plays the round to its end.
+
+        Args:
+            told: is told every iteration but the first, with the residuals that have reached the chain by then.
+        """
+        rms: list[tuple[float, ...]] = []
+        held = reached = False
+        for iterate in self.iterates():
+            if rms:
+                told(iterate.iteration, rms[-1])
+            reached, held = held, self.hold(iterate)
+            rms.append(self.rms_w(iterate))
+        agents = iterate.agents
+        trades, balanced = agreed_trades(agents)
+        return Agreement(
+            plans={view.node: plan_of(agents[view.node]).schedule for view in self.views if view.household is not None},
+            trades=trades,
+            rounds=iterate.iteration,
+            messages=iterate.iteration * sum(view.steps * len(agents[view.node].blocks) + view.bid_count
+                                             for view in self.views),
+            reached=reached,
+            balanced=balanced,
+            relaxation_gap=relaxation_gap(agents),
+            convergence=Convergence.of(rms[:-1], self.tolerances.limits_w),  # the last residuals reach no chain
+        )  # fmt: skip
+
+    def hold(self, iterate: Iterate) -> bool:
+        """The contract's test of an iterate."""
+        return self.tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, self.resolution)
+
+    def rms_w(self, iterate: Iterate) -> tuple[float, ...]:
+        """The four residuals of an iterate, W a coupled scalar."""
+        return rms_w(iterate.residuals.as_tuple(), iterate.scalars, self.resolution)
+
+
+def rms_w(squares: Sequence[int], scalars: tuple[int, int], resolution: Resolution) -> tuple[float, ...]:
+    """RMS residuals per coupled scalar, W, from sums of squares in resolution units squared.
+
+    Args:
+        squares: r_grid, s_grid, r_trade, s_trade.
+        scalars: number of copies of the network, and of bids.
+    """
+    grid, trade = (max(count, 1) for count in scalars)
+    unit_w = 1000 * resolution.power_kw
+    return tuple(unit_w * math.sqrt(s / n) for s, n in zip(squares, (grid, grid, trade, trade), strict=True))
+
+
+def agreed_trades(agents: Mapping[int, Agent]) -> tuple[tuple[Trade, ...], bool]:
+    """What the settlement contract would record, and whether all partners state the same."""
+    stated = {(node, partner): rows for node in agents for partner, rows in agents[node].trades.statements().items()}
+    agreed = {pair: rows for pair, rows in stated.items() if stated.get(pair[::-1]) == rows}
+    trades = tuple(
+        Trade.stated(lower, higher, *row) for (lower, higher), rows in sorted(agreed.items()) if lower < higher
+        for row in rows
+    )  # fmt: skip
+    return trades, len(agreed) == len(stated)
+
+
+def plan_of(agent: Agent) -> LocalSolution:
+    """What the household would do if the round ended here."""
+    if agent.view.partners or agent.solution is None:
+        return agent.conclude()
+    return agent.solution
+
+
+def relaxation_gap(agents: Mapping[int, Agent]) -> float:
+    """The largest relaxation gap in what the nodes solved last, p.u. on 100 kVA; 0 without a network."""
+    solutions = [agent.solution for agent in agents.values() if agent.solution]
+    gaps = [s.schedule["relaxation_gap_pu"].max() for s in solutions if "relaxation_gap_pu" in s.schedule]
+    return float(max(gaps, default=0.0))

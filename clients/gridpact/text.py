@@ -1,0 +1,29 @@
+"""Texts for people: what users named made harmless, numbers with their nouns."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+
+def plain(text: str, longest: int | None = None) -> str:
+    """A name without line breaks and other control characters, cut where it is too long."""
+    clean = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
+    return clean if longest is None or len(clean) <= longest else clean[: longest - 1] + "…"
+
+
+def count(number: int, noun: str) -> str:
+    """`3 households`, `1 household`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def chain_text(chain: str) -> str:
+    """A chain without what may be secret in its address: user, password, and a key in the path."""
+    first, *others = chain.split(",")
+    chain = plain(first, 120)
+    if "://" not in chain:
+        return chain
+    scheme, rest = chain.split("://", 1)
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    more = f" and {len(others)} more" if others else ""
+    return f"{scheme}://{host.rsplit('@', 1)[-1]}{more}"

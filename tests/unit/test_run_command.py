@@ -1,0 +1,140 @@
+"""`gridpact run --chain memory` as a user meets it: every way to agree, what is refused, where results go."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+
+from gridpact.cli import main
+from gridpact.cli.options import in_use
+from gridpact.market.registry import NAMES, market_of
+from gridpact.outcome.day import solve_day
+from gridpact.outcome.outcome import solved
+from gridpact.problem.scenario import Scenario
+from gridpact.report import report
+
+
+@pytest.fixture(autouse=True)
+def without_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing them takes seconds."""
+    monkeypatch.setattr(report, "png", lambda figure: b"")
+
+
+def run(out: Path, *options: str) -> int:
+    return main(["run", "--case", "tiny3", "--chain", "memory", "--out", str(out), *options])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everyScenario_runsInMemory(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out", "--scenario", name) == 0
+    told, said = capsys.readouterr()
+    assert "in memory" in told
+    assert "Gas" not in told
+    assert "\r" not in said
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert market_of(NAMES[name]).words.label in page
+    fields = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert (fields["scenario"], fields["chain"], fields["converged"]) == (name, "memory", True)
+    assert "gas_total" not in fields
+    with (tmp_path / "out" / "trades.csv").open(encoding="utf-8") as file:
+        trades = list(csv.DictReader(file))
+    assert len(trades) == fields["trades"]
+    assert bool(trades) == NAMES[name].has_trades
+    assert sum(float(trade["amount"]) for trade in trades) == pytest.approx(fields["paid_total"], abs=1e-7)
+    assert f"{fields['cost']:,.2f} EUR, losses in" in told
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runAndStudySayTheSame(name: str) -> None:
+    """What is paid, what is saved against B, trades, the gap: of one day the same figures."""
+    from gridpact.community.read import read_community
+
+    day = read_community("tiny3").on("1")
+    ran, studied, alone = solved(day, NAMES[name]), solve_day(day, NAMES[name]), solve_day(day, Scenario.B)
+    assert ran.cost.paid == pytest.approx(studied.cost, abs=1e-9)
+    assert ran.paid_alone == pytest.approx(alone.cost, abs=1e-9)
+    assert ran.optimum.paid == studied.optimum_cost
+    assert ran.trades == studied.trades
+    assert ran.implemented_gap == studied.gap
+    assert ran.traded_kwh == studied.traded_kwh
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scenario", "a"], "there is no scenario 'a'; choose one of b, g, t, tg, call-auction"),
+        (["--scenario", "call-auction", "--chain", "eth-tester"], "no contract for scenario 'call-auction'"),
+        (["--scenario", "call-auction", "--chain", "anvil"], "give --chain memory"),
+        (["--relay"], "--relay is for a chain"),
+        (["--out", ""], "--out is empty"),
+        (["--out", " "], "--out is empty"),
+        (["--chain", "remembrance"], "there is no chain 'remembrance'"),
+    ],
+)
+def test_whatDoesNotFit_isRefusedByName(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path / "out", *options) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_anotherRun_doesNotTakeThePlaceOfOne(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(out, "--scenario", "b") == 0
+    before = (out / "result.json").read_bytes()
+    assert run(out, "--scenario", "t") == 2
+    assert "holds results of scenario b" in capsys.readouterr().err
+    assert (out / "result.json").read_bytes() == before
+    assert run(out, "--scenario", "b") == 0  # the same again is
+
+
+def _hold(folder: Path, holding: Event, done: Event) -> None:
+    with in_use(folder):
+        holding.set()
+        done.wait(30)
+
+
+def test_twoAtOnce_theSecondIsRefused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    context = multiprocessing.get_context("spawn")
+    holding, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "out", holding, done))
+    other.start()
+    try:
+        assert holding.wait(30)
+        assert run(tmp_path / "out", "--scenario", "b") == 2
+        assert "another gridpact writes its results" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+    finally:
+        done.set()
+        other.join(30)
+    assert run(tmp_path / "out", "--scenario", "b") == 0
+
+
+def test_auctionInAStudy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "study"
+    command = ["study", "--case", "tiny3", "--scenarios", "call-auction,t", "--jobs", "1", "--out", str(out)]
+    assert main(command) == 0
+    told, said = capsys.readouterr()
+    assert "in call auction" in told
+    assert "In call auction no optimum is promised" in told
+    assert "\r" not in said
+    fields = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    assert fields["scenarios"] == ["b", "t", "call-auction"]
+    costs = {name: of["economic"]["total_costs"]["value"] for name, of in fields["periods"][0]["scenarios"].items()}
+    assert costs["t"] < costs["call-auction"] < costs["b"]
+    assert "call auction, as traded" in fields["periods"][0]["fairness"]
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert market_of(NAMES["call-auction"]).words.paragraph.split(".")[1] in page
