@@ -98,7 +98,7 @@ def branch_flow(
     r, x = feeder.resistance_pu()[:, None], feeder.reactance_pu()[:, None]
     above, first = _incidence(feeder)
     flow_kw, flow_kvar = cp.Variable((n, steps)), cp.Variable((n, steps))
-    current, voltage = cp.Variable((n, steps), nonneg=True), cp.Variable((n, steps))
+    current, voltage = cp.Variable((n, steps)), cp.Variable((n, steps))
     v_parent = above.T @ voltage
     losses_kw, losses_kvar = base * cp.multiply(r, current), base * cp.multiply(x, current)
     balances = [

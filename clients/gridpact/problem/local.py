@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cvxpy as cp
 import numpy as np
@@ -15,8 +16,9 @@ from gridpact.errors import InfeasibleError
 from gridpact.problem.blocks import Block, Kind, blocks
 from gridpact.problem.constraints import branch_flow, cone, relaxation_gap, supply_contract
 from gridpact.problem.meter import behind_meter
+from gridpact.problem.repeated import Repeated
 from gridpact.problem.scenario import NetworkAgreement
-from gridpact.problem.solving import Repeated, solve
+from gridpact.problem.solving import solve
 from gridpact.problem.view import NodeView
 
 
@@ -26,7 +28,12 @@ class LocalSolution:
 
     copies: Array  # (blocks, T): kW, kvar, p.u. squared less 1
     bids_kw: Array  # (bids,), positive where this node sells; partners ascending, then steps
-    schedule: dict[str, Array]  # (T,) each
+    plan: Callable[[], dict[str, Array]] = field(repr=False)
+
+    @cached_property
+    def schedule(self) -> dict[str, Array]:
+        """What the node would do, (T,) each; worked out when somebody asks."""
+        return self.plan()
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,10 @@ class LocalProblem:
         self._fixed = fixed or {}
         self.blocks = blocks(view.node, view.parent, view.children, view.depth)
         self._schedule: dict[str, cp.Expression] = {}
+        linear: list[cp.Variable] = []  # which variables get linear terms
         if self.blocks:
             self._copies = cp.Variable((len(self.blocks), view.steps))
+            linear.append(self._copies)
         cost, constraints = self._own_problem()
 
         self._traded: cp.Expression = cp.Constant(np.zeros(view.steps))  # sum_j d_ij
@@ -93,13 +102,11 @@ class LocalProblem:
             self._traded = self._agreed
         if self._bids is not None:
             gamma = view.step_hours * np.concatenate([p.coefficient for p in view.partners])
-            self._trade_linear = cp.Parameter(view.bid_count)
-            self._pool_linear = cp.Parameter(view.steps)
             traded = self._traded = cp.Variable(view.steps)
             constraints["the sums of trades"] = [traded == self._sums() @ self._bids]
             cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids)))
-            cost += self._trade_linear @ self._bids + trade_penalty / 2 * cp.sum_squares(self._bids)
-            cost += self._pool_linear @ traded + pool_penalty / 2 * cp.sum_squares(traded)
+            cost += trade_penalty / 2 * cp.sum_squares(self._bids) + pool_penalty / 2 * cp.sum_squares(traded)
+            linear += [self._bids, traded]
             if parted is not None and parted.any():
                 constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == 0]
         if view.scenario.has_contracts and view.household is not None:
@@ -116,12 +123,9 @@ class LocalProblem:
         if self.blocks and view.household is not None and view.agreement is NetworkAgreement.DSO:
             wishes = cp.vstack([self._schedule["injection_kw"], self._schedule["injection_kvar"]])
             constraints["the wishes for its injections"] = [self._copies == wishes]
-        if self.blocks:
-            self._linear = cp.Parameter(self._copies.shape)
-            cost += cp.sum(cp.multiply(self._linear, self._copies))
         self._constraints = constraints
         problem = cp.Problem(cp.Minimize(cost), flat(constraints))
-        self._problem = Repeated(problem, self._name, weighted=self._copies if self.blocks else None)
+        self._problem = Repeated(problem, self._name, linear, weighted=self._copies if self.blocks else None)
 
     def solve(self, at: Point, lossless: tuple[Array, Array] | None = None) -> LocalSolution:
         """Solves around a point of the negotiation.
@@ -134,24 +138,23 @@ class LocalProblem:
             InfeasibleError: names the household and the constraint that cannot hold.
             SolverError: the solver failed.
         """
-        if self.blocks:
-            self._linear.value = at.linear
         if lossless is not None:
             self._lowest.value, self._highest.value = lossless
+        linear = [at.linear] if self.blocks else []
         if self._bids is not None:
-            self._trade_linear.value, self._pool_linear.value = at.trade_linear, at.pool_linear
+            linear += [at.trade_linear, at.pool_linear]
         if self._agreed is not None:
             self._agreed.value = self._sums() @ at.agreed
         try:
-            self._problem.solve(at.penalties)
+            answer = self._problem.solve(linear, at.penalties if self.blocks else None)
         except InfeasibleError:
             raise InfeasibleError(
                 f"{self._name} has no feasible plan on {self.view.day}: {self._culprit()} cannot hold with the "
                 "rest; correct its household file"
             ) from None
-        copies = np.asarray(self._copies.value) if self.blocks else np.zeros((0, self.view.steps))
-        bids = at.agreed if self._bids is None else np.asarray(self._bids.value)
-        return LocalSolution(copies, bids, {k: np.asarray(e.value) for k, e in self._schedule.items()})
+        copies = answer.value(self._copies) if self.blocks else np.zeros((0, self.view.steps))
+        bids = at.agreed if self._bids is None else answer.value(self._bids)
+        return LocalSolution(copies, bids, lambda: answer.values(self._schedule))
 
     def _culprit(self) -> str:
         """The first family of constraints without which there is a plan."""

@@ -106,4 +106,4 @@ class OperatorProblem:
             if not (outside := self._outside(units)).any():
                 break
             units = np.where(outside, np.fix(wanted * (scale / SCALES)).astype(np.int64), units)
-        return LocalSolution(np.asarray(units * self._unit_kw, dtype=np.float64), solution.bids_kw, solution.schedule)
+        return LocalSolution(np.asarray(units * self._unit_kw, dtype=np.float64), solution.bids_kw, solution.plan)

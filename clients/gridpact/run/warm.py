@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cvxpy as cp
 
-from gridpact.problem.solving import Repeated
+from gridpact.problem.repeated import Repeated
 
 
 def _once() -> None:

@@ -144,7 +144,7 @@ class Agent:
                 self._problem = self._last_problem = None
 
     def _nothing(self) -> LocalSolution:
-        return LocalSolution(np.zeros((len(self.blocks), self.view.steps)), np.zeros(self.view.bid_count), {})
+        return LocalSolution(np.zeros((len(self.blocks), self.view.steps)), np.zeros(self.view.bid_count), dict)
 
     def _within_reach(self) -> tuple[Bounds, Bounds]:
         """What its next copies and bids may be."""

@@ -101,6 +101,11 @@ class Assembly:
             for node in nodes
         }
         self._books = {node: books.get(node, {}) for node in nodes}
+        parents, children, depths = self.parents, self.children, self.depths
+        self._blocks = {node: blocks(node, parents[node], children[node], depths[node]) for node in nodes}
+        self._holders = {block: holders(block, self.parents, self.children) for block in self.all_blocks}
+        self._scalars: dict[frozenset[int], tuple[int, int]] = {}
+        self._balances: deque[tuple[Closing, tuple[Integers, Integers]]] = deque(maxlen=1)
         self._bids: deque[tuple[Closing, Bids]] = deque(maxlen=3)
         self._declared = {node: self.bid_count(node) for node in nodes} | dict(bids or {})
 
@@ -116,7 +121,7 @@ class Assembly:
 
     def blocks(self, node: int) -> tuple[Block, ...]:
         """The blocks of a node's submission, in its order."""
-        return blocks(node, self.parents[node], self.children[node], self.depths[node])
+        return self._blocks[node]
 
     @cached_property
     def all_blocks(self) -> tuple[Block, ...]:
@@ -127,7 +132,7 @@ class Assembly:
 
     def count(self, block: Block, present: frozenset[int]) -> int:
         """Number of copies in a block's sum."""
-        return len(holders(block, self.parents, self.children) & present)
+        return len(self._holders[block] & present)
 
     def book(self, node: int) -> Book:
         return self._books[node]
@@ -159,10 +164,12 @@ class Assembly:
 
     def balance(self, now: Closing) -> tuple[Integers, Integers]:
         """What the bids that count add up to at every step, and how many households they are of, (T,) each."""
-        counted = self.bids(now).counted & self._in_the_day
-        trades = np.zeros((len(self._parts), self.steps), dtype=bool)
-        trades[self._rows[counted], self._steps[counted]] = True
-        return self.sold_by_step(now), trades.sum(axis=0)
+        if not self._balances or self._balances[0][0] is not now:  # all nodes in a process ask for the same
+            counted = self.bids(now).counted & self._in_the_day
+            trades = np.zeros((len(self._parts), self.steps), dtype=bool)
+            trades[self._rows[counted], self._steps[counted]] = True
+            self._balances.append((now, (self.sold_by_step(now), trades.sum(axis=0))))
+        return self._balances[0][1]
 
     def sold_by_step(self, now: Closing, node: int | None = None) -> Integers:
         """What the bids that count add up to at every step, of one node or of all, (T,)."""
@@ -222,6 +229,8 @@ class Assembly:
 
     def scalars(self, gone: frozenset[int] = frozenset()) -> tuple[int, int]:
         """Number of copies of the network and of bids, of all nodes that are not out: what the RMS divides by."""
-        nodes = self.nodes - gone
-        copies = sum(len(self.blocks(node)) for node in nodes) * self.steps
-        return copies, sum(self._declared[node] for node in nodes)
+        if gone not in self._scalars:
+            nodes = self.nodes - gone
+            copies = sum(len(self.blocks(node)) for node in nodes) * self.steps
+            self._scalars[gone] = copies, sum(self._declared[node] for node in nodes)
+        return self._scalars[gone]

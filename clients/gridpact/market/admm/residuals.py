@@ -56,19 +56,21 @@ def grid_residuals(
     assembly: Assembly, node: int, copies: Integers, now: Closing, before: Closing | None
 ) -> tuple[int, int]:
     """Primal and dual residual of the network agreement, see `residuals_of`."""
-    primal = dual = 0
-    if node not in now.present:
-        return primal, dual
-    for block, x in zip(assembly.blocks(node), copies, strict=True):
-        count, s = assembly.count(block, now.present), now.sums[block]
-        if count < 2:
-            continue
-        count_before, s_before = 1, np.zeros_like(s)
-        if before is not None and node in before.present and assembly.count(block, before.present) >= 2:
-            count_before, s_before = assembly.count(block, before.present), before.sums[block]
-        primal += _divided_up(_squares(count * x - s), count**2)
-        dual += _divided_up(_squares(count_before * s - count * s_before), (count * count_before) ** 2)
-    return primal, dual
+    mine = assembly.blocks(node)
+    if node not in now.present or not mine:
+        return 0, 0
+    count = np.array([assembly.count(block, now.present) for block in mine])[:, None]
+    total = np.array([now.sums[block] for block in mine])
+    count_before, total_before = np.ones_like(count), np.zeros_like(total)
+    if before is not None and node in before.present:
+        counted = np.array([assembly.count(block, before.present) for block in mine])[:, None]
+        shared = counted >= 2
+        count_before = np.where(shared, counted, 1)
+        total_before = np.where(shared, np.array([before.sums[block] for block in mine]), 0)
+    shared = count >= 2
+    primal = np.where(shared, count * copies - total, 0)
+    dual = np.where(shared, count_before * total - count * total_before, 0)
+    return _quotients(primal, count**2), _quotients(dual, (count * count_before) ** 2)
 
 
 def trade_residuals(assembly: Assembly, now: Closing, before: Closing | None) -> dict[int, tuple[int, int]]:
@@ -84,8 +86,10 @@ def _trade_squares(now: Bids, before: Bids | None) -> tuple[Integers, Integers]:
     return now.mismatch**2, np.where(now.counted, change, 0) ** 2
 
 
-def _squares(values: Integers) -> int:
-    return int(np.sum(values**2))
+def _quotients(values: Integers, divisors: Integers) -> int:
+    """Sum over the blocks of their sums of squares, (blocks, T), each over its divisor, (blocks, 1), and rounded up."""
+    squares = np.sum(values**2, axis=1, keepdims=True)
+    return int(np.sum(-(-squares // divisors)))
 
 
 def _divided_up(numerator: int, denominator: int) -> int:

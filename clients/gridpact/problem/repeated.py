@@ -1,0 +1,353 @@
+"""Problems that are solved again and again, with other linear terms each time: what a node does in every iteration."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import clarabel
+import cvxpy as cp
+import numpy as np
+import piqp
+import scipy.sparse as sp
+from cvxpy.reductions.solution import Solution
+from numpy.typing import NDArray
+
+from gridpact.community.model import Array
+from gridpact.errors import InfeasibleError, SolverError
+from gridpact.problem.solving import solve
+
+Indices = NDArray[np.intp]
+
+TOLERANCE = 1e-10
+"""Of PIQP, absolute and relative: then bids and copies are right to some 1e-6 kW."""
+
+
+class Repeated:
+    """A problem that CVXPY translates once, into matrices; from then on a solver is told only what changes.
+
+    Quadratic programs go to PIQP, which is several times faster on them. Those with cones go to Clarabel, and linear
+    programs, since of many solutions it finds the one in the middle.
+
+    Args:
+        problem: its parameters may stand in linear terms of the objective, and in constants of linear constraints.
+        whose: see `solve`.
+        linear: variables that get linear terms, a . x, besides what the problem minimises.
+        weighted: one that gets weighted squares, w/2 . x^2, and has no others.
+
+    The variables with further terms may have no attributes, such as `nonneg`.
+    """
+
+    def __init__(
+        self,
+        problem: cp.Problem,
+        whose: str,
+        linear: Sequence[cp.Variable] = (),
+        weighted: cp.Variable | None = None,
+    ) -> None:
+        self._problem = problem
+        self._whose = whose
+        self._linear, self._weighted = linear, weighted
+        self._matrices: _Matrices | None = None
+        self._solver: _Piqp | _Clarabel | None = None
+
+    def solve(self, linear: Sequence[Array] = (), weights: Array | None = None) -> Answer:
+        """Solves for the parameters' values.
+
+        Args:
+            linear: a, of the shapes of the variables with linear terms.
+            weights: w, of the shape of the weighted variable.
+
+        Raises:
+            InfeasibleError, SolverError: see `solve`.
+        """
+        if not self._problem.variables() and self._weighted is None:  # CVXPY has nothing to translate
+            solve(self._problem, self._whose)
+            return Answer(np.zeros(0), None)
+        if self._matrices is None:
+            self._matrices = _Matrices(self._problem, self._linear, self._weighted)
+        program = self._matrices.program(linear, weights)
+        if self._solver is None:
+            self._solver = _Clarabel(program) if program.cones or not program.p.nnz else _Piqp(program)
+        else:
+            self._solver.update(program)
+        x = self._solver.solve()
+        if x is None:  # there is none, or not to its full accuracy
+            return Answer(_decided(self._matrices.entire(linear, weights), self._whose), self._matrices)
+        return Answer(self._matrices.whole(x, program), self._matrices)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A solution; it stays as it is, whatever is solved after it."""
+
+    x: Array  # all variables, as CVXPY has stacked them
+    matrices: _Matrices | None
+
+    def value(self, variable: cp.Variable) -> Array:
+        """Of a variable without attributes."""
+        assert self.matrices is not None
+        part: Array = self.x[self.matrices.columns(variable)].reshape(variable.shape, order="F")
+        return part
+
+    def values(self, expressions: Mapping[str, cp.Expression]) -> dict[str, Array]:
+        """Of any expressions of the problem's variables."""
+        if self.matrices is not None:
+            self.matrices.assign(self.x)
+        return {name: np.asarray(expression.value) for name, expression in expressions.items()}
+
+
+@dataclass(frozen=True)
+class _Program:
+    """minimise q . x + 1/2 x . P x subject to A x + s = b, where s is zero in the first rows, then not negative, then
+    in second-order cones. From one time to the next, A stays, and so does where P has elements."""
+
+    p: sp.csc_array  # upper triangle
+    q: Array
+    a: sp.csc_array
+    b: Array
+    zeros: int
+    nonnegatives: int
+    cones: tuple[int, ...]  # their sizes
+    offset: Array  # see `_Matrices.whole`
+
+
+class _Matrices:
+    """A problem in matrices, smaller than CVXPY has it: where each element of the weighted variable stands in an
+    equation of its own and nowhere else, alpha x + rest = beta, they leave together.
+
+    With W the rows that give the weighted variable from those that are left, x = W u + offset, the weighted squares
+    become W' diag(w) W and W' diag(w) offset.
+    """
+
+    def __init__(self, problem: cp.Problem, linear: Sequence[cp.Variable], weighted: cp.Variable | None) -> None:
+        if weighted is not None:  # so that CVXPY knows of it, even if nothing else is asked of it
+            problem = cp.Problem(problem.objective + cp.Minimize(cp.sum_squares(weighted) / 2), problem.constraints)
+        data, self._chain, self._inverse = problem.get_problem_data(cp.CLARABEL, solver_opts={})
+        self._problem, self._tensors = problem, data["param_prob"]
+        self._q, self._b = data["c"], data["b"]
+        self._q_moves, self._b_moves = _depends(self._tensors.q), _depends(self._tensors.A)
+        self._zeros, self._nonnegatives, self._cones = data["dims"].zero, data["dims"].nonneg, tuple(data["dims"].soc)
+        a, n = sp.csr_array(data["A"]), len(self._q)
+        self._linear = [self.columns(variable) for variable in linear]
+        columns = np.arange(n)[self.columns(weighted)] if weighted is not None else np.zeros(0, dtype=np.intp)
+        known = np.zeros(n)
+        known[columns] = 1.0  # of what was added
+        p = sp.csc_array(data["P"] - sp.diags_array(known)) if "P" in data else sp.csc_array((n, n))
+        p.eliminate_zeros()
+        self._entire = sp.csc_array(a), p
+        self._leaving, self._equations, self._alpha = _defined(*self._entire, columns, self._zeros)
+        self._kept = np.setdiff1d(np.arange(n), self._leaving)
+        self._rows = np.setdiff1d(np.arange(a.shape[0]), self._equations)
+        self._a = sp.csc_array(a[self._rows][:, self._kept])
+        rest = sp.diags_array(-1 / self._alpha) @ a[self._equations][:, self._kept]
+        place = np.zeros(n, dtype=np.intp)
+        place[self._kept] = np.arange(len(self._kept))
+        place[self._leaving] = len(self._kept) + np.arange(len(self._leaving))
+        self._whole = sp.csr_array(sp.vstack([sp.eye_array(len(self._kept)), rest], format="csr")[place])  # x of u
+        self._weighted, of_kept = columns, sp.csr_array(self._whole[columns])  # W
+        self._to_kept, self._to_kept_weighted = sp.csr_array(self._whole.T), sp.csr_array(of_kept.T)
+        fixed = sp.triu(self._entire[1][self._kept][:, self._kept], format="csc")
+        self._p, self._p_fixed, self._p_squares = _with_squares(fixed, of_kept)
+        self._squares: Array | None = None
+
+    def columns(self, variable: cp.Variable) -> slice:
+        """Where a variable without attributes stands in x."""
+        first = self._tensors.var_id_to_col[variable.id]
+        return slice(first, first + variable.size)
+
+    def program(self, linear: Sequence[Array], weights: Array | None) -> _Program:
+        """For the parameters' values, see `Repeated.solve`."""
+        q, b = self._constants(linear)
+        squares = np.zeros(0) if weights is None else weights.ravel(order="F")
+        offset = np.zeros_like(q)
+        offset[self._leaving] = b[self._equations] / self._alpha
+        reduced = self._to_kept @ q + self._to_kept_weighted @ (squares * offset[self._weighted])
+        if self._squares is None or not np.array_equal(squares, self._squares):
+            self._squares = squares.copy()
+            self._p = sp.csc_array(
+                (self._p_fixed + self._p_squares @ squares, self._p.indices, self._p.indptr), self._p.shape
+            )
+        zeros = self._zeros - len(self._equations)
+        return _Program(self._p, reduced, self._a, b[self._rows], zeros, self._nonnegatives, self._cones, offset)
+
+    def entire(self, linear: Sequence[Array], weights: Array | None) -> _Program:
+        """The same as CVXPY has it, all variables left."""
+        q, b = self._constants(linear)
+        a, p = self._entire
+        squares = np.zeros_like(q)
+        if weights is not None:
+            squares[self._weighted] = weights.ravel(order="F")
+        p = sp.triu(p + sp.diags_array(squares), format="csc")
+        return _Program(p, q, a, b, self._zeros, self._nonnegatives, self._cones, np.zeros_like(q))
+
+    def _constants(self, linear: Sequence[Array]) -> tuple[Array, Array]:
+        """q and b."""
+        q, b = self._without_linear()
+        for columns, more in zip(self._linear, linear, strict=True):
+            q[columns] += more.ravel(order="F")
+        return q, b
+
+    def _without_linear(self) -> tuple[Array, Array]:
+        if not (self._q_moves or self._b_moves):
+            return self._q.copy(), self._b
+        tensors = self._tensors
+        given = sorted(tensors.parameters, key=lambda parameter: tensors.param_id_to_col[parameter.id])
+        values = np.concatenate([*(parameter.value.ravel(order="F") for parameter in given), [1.0]])
+        q = np.asarray((tensors.q @ values)[:-1])
+        if not self._b_moves:
+            return q, self._b
+        return q, np.atleast_1d(tensors.reduced_A.get_matrix_from_tensor(values, with_offset=True)[1])
+
+    def whole(self, kept: Array, program: _Program) -> Array:
+        """x, with what left."""
+        x: Array = self._whole @ kept + program.offset
+        return x
+
+    def assign(self, x: Array) -> None:
+        """Gives the problem's variables their values."""
+        solution = Solution(cp.OPTIMAL, None, {self._tensors.x.id: x}, {}, {})
+        for reduction, inverse in reversed(list(zip(self._chain.reductions[:-1], self._inverse[:-1], strict=True))):
+            solution = reduction.invert(solution, inverse)
+        for variable in self._problem.variables():
+            variable.save_value(solution.primal_vars[variable.id])
+
+
+class _Piqp:
+    """PIQP's side of a quadratic program: rows with one element are bounds."""
+
+    def __init__(self, program: _Program) -> None:
+        equal, rest = program.a[: program.zeros], sp.csr_array(program.a[program.zeros :])
+        single = np.diff(rest.indptr) == 1
+        self._single, self._several = np.flatnonzero(single), np.flatnonzero(~single)
+        bounds = rest[self._single]
+        self._column, self._factor = bounds.indices, bounds.data
+        self._solver = piqp.SparseSolver()
+        settings = self._solver.settings
+        settings.preconditioner_reuse_on_update = True
+        settings.eps_abs = settings.eps_rel = settings.eps_duality_gap_abs = settings.eps_duality_gap_rel = TOLERANCE
+        low, high = self._bounds(program)
+        self._solver.setup(
+            program.p,
+            program.q,
+            sp.csc_array(equal),
+            program.b[: program.zeros],
+            sp.csc_array(rest[self._several]),
+            None,
+            program.b[program.zeros :][self._several],
+            low,
+            high,
+        )
+        self._known = program
+
+    def _bounds(self, program: _Program) -> tuple[Array, Array]:
+        bound = program.b[program.zeros :][self._single] / self._factor
+        low, high = np.full(len(program.q), -np.inf), np.full(len(program.q), np.inf)
+        upper = self._factor > 0
+        np.minimum.at(high, self._column[upper], bound[upper])
+        np.maximum.at(low, self._column[~upper], bound[~upper])
+        return low, high
+
+    def update(self, program: _Program) -> None:
+        if not np.array_equal(program.b, self._known.b):
+            low, high = self._bounds(program)
+            rest = program.b[program.zeros :][self._several]
+            self._solver.update(b=program.b[: program.zeros], h_u=rest, x_l=low, x_u=high)
+        if program.p is self._known.p:
+            self._solver.update(c=program.q)
+        else:
+            self._solver.update(c=program.q, P=program.p)
+        self._known = program
+
+    def solve(self) -> Array | None:
+        """x, or None where PIQP has not solved it."""
+        if self._solver.solve() != piqp.PIQP_SOLVED:
+            return None
+        return np.array(self._solver.result.x)
+
+
+class _Clarabel:
+    """Clarabel's side.
+
+    Args:
+        careful: with iterative refinement, which takes half of the time and is seldom needed.
+    """
+
+    def __init__(self, program: _Program, careful: bool = False) -> None:
+        settings = clarabel.DefaultSettings()
+        settings.verbose = False
+        settings.presolve_enable = False  # else the data cannot be changed
+        settings.iterative_refinement_enable = careful
+        cones = [clarabel.ZeroConeT(program.zeros), clarabel.NonnegativeConeT(program.nonnegatives)]
+        cones += [clarabel.SecondOrderConeT(size) for size in program.cones]
+        self._solver = clarabel.DefaultSolver(program.p, program.q, program.a, program.b, cones, settings)
+        self._p = program.p
+
+    def update(self, program: _Program) -> None:
+        self._solver.update(q=program.q, b=program.b)
+        if program.p is not self._p:
+            self._solver.update(P=program.p)
+            self._p = program.p
+
+    def solve(self) -> Array | None:
+        """x, or None where it is not solved to the full accuracy."""
+        self.solution = self._solver.solve()
+        return np.array(self.solution.x) if self.solution.status == clarabel.SolverStatus.Solved else None
+
+
+def _decided(program: _Program, whose: str) -> Array:
+    """x by Clarabel, with all its care.
+
+    Raises:
+        InfeasibleError, SolverError: see `solve`.
+    """
+    solver = _Clarabel(program, careful=True)
+    x = solver.solve()
+    if x is not None:
+        return x
+    solution = solver.solution
+    if solution.status == clarabel.SolverStatus.AlmostSolved:
+        return np.array(solution.x)
+    if solution.status in (clarabel.SolverStatus.PrimalInfeasible, clarabel.SolverStatus.AlmostPrimalInfeasible):
+        raise InfeasibleError(f"no plan of {whose} satisfies its constraints")
+    raise SolverError(f"the problem of {whose} ended with status '{solution.status}'")
+
+
+def _depends(tensor: sp.sparray) -> bool:
+    """Whether something in it depends on the parameters: the last column is what does not."""
+    return bool(tensor.tocsc()[:, :-1].count_nonzero())
+
+
+def _defined(a: sp.csc_array, p: sp.csc_array, columns: Indices, equations: int) -> tuple[Indices, Indices, Array]:
+    """Whether each of some columns has one element, in an equation of its own, and no square: then the columns, the
+    equations, and the elements, else nothing."""
+    nothing = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp), np.zeros(0)
+    if (np.diff(a.indptr)[columns] != 1).any() or np.diff((p + p.T).indptr)[columns].any():
+        return nothing
+    places = a.indptr[columns]
+    rows = a.indices[places].astype(np.intp)
+    if (rows >= equations).any() or len(np.unique(rows)) < len(rows):
+        return nothing
+    return columns, rows, a.data[places].astype(np.float64)
+
+
+def _with_squares(fixed: sp.csc_array, w: sp.csr_array) -> tuple[sp.csc_array, Array, sp.csr_array]:
+    """The upper triangle of fixed + W' diag(weights) W, where it has elements: any matrix with them, the elements of
+    the first part, and the matrix that gives those of the second from the weights."""
+    ends = zip(w.indptr[:-1], w.indptr[1:], strict=True)
+    pairs = [
+        (row, *sorted((w.indices[k], w.indices[m])), w.data[k] * w.data[m])
+        for row, (start, end) in enumerate(ends)
+        for k, m in itertools.combinations_with_replacement(range(start, end), 2)
+    ]
+    of, above, right, factor = (np.array(part) for part in zip(*pairs, strict=True)) if pairs else (np.zeros(0),) * 4
+    first = fixed.tocoo()
+    rows = np.concatenate([first.row, above]).astype(np.intp)
+    columns = np.concatenate([first.col, right]).astype(np.intp)
+    places, place = np.unique(columns * fixed.shape[0] + rows, return_inverse=True)
+    starts = np.searchsorted(places // fixed.shape[0], np.arange(fixed.shape[1] + 1))
+    pattern = sp.csc_array((np.ones(len(places)), places % fixed.shape[0], starts), fixed.shape)
+    known = np.bincount(place[: len(first.data)], first.data, len(places))
+    squares = sp.csr_array((factor, (place[len(first.data) :], of.astype(np.intp))), (len(places), w.shape[0]))
+    return pattern, known.astype(np.float64), squares
