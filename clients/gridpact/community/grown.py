@@ -78,7 +78,7 @@ def grown(
         start_times=tuple(f"{t * minutes // 60:02d}:{t * minutes % 60:02d}" for t in range(steps)),
         households=tuple(grown_households),
         feeder=replace(community.feeder, lines=tuple(grown_lines)),
-        prices=replace(community.prices, import_price=np.repeat(community.prices.import_price, parts)),
+        prices=community.prices.in_parts(parts),
         preferences={pair: value for pair, value in community.preferences.items() if names.issuperset(pair)},
         most_partners=most_partners,
     )

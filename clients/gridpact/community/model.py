@@ -6,7 +6,7 @@ have shape (T,), one entry a time step of `step_hours`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -139,6 +139,23 @@ class Prices:
         if self.own_feed_in_price is not None:
             return np.minimum(self.import_price, self.own_feed_in_price)
         return np.minimum(self.import_price, self.feed_in_share * self.import_price)
+
+    @property
+    def mean_feed_in_share(self) -> float:
+        """The share, or where feed-in has prices of its own what they are of the import price on average."""
+        if self.own_feed_in_price is None:
+            return self.feed_in_share
+        imported = float(np.sum(self.import_price))
+        return float(np.sum(self.feed_in_price)) / imported if imported > 0 else 0.0
+
+    def in_parts(self, parts: int) -> Prices:
+        """The same with each step in so many parts."""
+        own = self.own_feed_in_price
+        return replace(
+            self,
+            import_price=np.repeat(self.import_price, parts),
+            own_feed_in_price=None if own is None else np.repeat(own, parts),
+        )
 
     @property
     def loss_price(self) -> Array:

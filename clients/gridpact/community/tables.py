@@ -95,24 +95,35 @@ def rows(
     Raises:
         InputError: the file is missing or not text, a column is missing, unknown or twice, a row is too short or long.
     """
-    lines, separator = _lines(text_of(path), lambda cells: set(required) <= set(cells), 1, path.name)
+    return rows_of(text_of(path), path.name, required, optional, decimal)
+
+
+def rows_of(
+    text: str, file: str, required: Sequence[str], optional: Sequence[str] | None = (), decimal: str | None = None
+) -> Iterator[Row]:
+    """The rows of a table that was read; see `rows`.
+
+    Args:
+        file: what it is called in complaints.
+    """
+    lines, separator = _lines(text, lambda cells: set(required) <= set(cells), 1, file)
     if not lines:
-        raise InputError(f"{path.name} is empty; its first row must name the columns, among them {', '.join(required)}")
+        raise InputError(f"{file} is empty; its first row must name the columns, among them {', '.join(required)}")
     (_, header), *below = lines
     for column in required:
         if column not in header:
             named = ", ".join(name for name in header if name)
-            raise InputError(f"{path.name}: column '{column}' is missing; the header has: {named}")
+            raise InputError(f"{file}: column '{column}' is missing; the header has: {named}")
     for column in header:
         if column and header.count(column) > 1:
-            raise InputError(f"{path.name}: column '{column}' stands twice in the header; remove one")
+            raise InputError(f"{file}: column '{column}' stands twice in the header; remove one")
         if column and optional is not None and column not in (*required, *optional):
             known = ", ".join((*required, *optional))
-            raise InputError(f"{path.name}: column '{column}' is not known; known columns: {known}")
+            raise InputError(f"{file}: column '{column}' is not known; known columns: {known}")
     if separator == "," and decimal is None:
-        yield from _rows(path.name, header, below, separator, ".", may_group=False)
+        yield from _rows(file, header, below, separator, ".", may_group=False)
     else:
-        yield from _rows(path.name, header, below, separator, decimal)
+        yield from _rows(file, header, below, separator, decimal)
 
 
 def rows_below(path: Path, first: int, header: Sequence[str]) -> Iterator[Row]:

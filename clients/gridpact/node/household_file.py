@@ -61,7 +61,7 @@ def read_view(path: Path) -> NodeView:
             scenario=_scenario(values["scenario"]),
             agreement=NetworkAgreement(values["agreement"]),
             step_hours=_number(values["step_hours"], above=0.0),
-            prices=Prices(kappa, _number(prices["feed_in_share"])),
+            prices=Prices(kappa, _number(prices["feed_in_share"]), _own_feed_in(prices, steps)),
             parent=int(values["parent"]),
             children=tuple(int(child) for child in values["children"]),
             depth=int(values["depth"]),
@@ -74,6 +74,11 @@ def read_view(path: Path) -> NodeView:
         raise InputError(f"the household file '{path}' is broken: {error} is missing; write it anew") from None
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"the household file '{path}' is broken: {error}; write it anew") from None
+
+
+def _own_feed_in(prices: dict[str, Any], steps: int) -> Array | None:
+    own = prices.get("own_feed_in_price")
+    return None if own is None else _array(own, steps)
 
 
 def _number(value: Any, above: float = -math.inf) -> float:

@@ -8,7 +8,6 @@ from the forecast, and what the registry of devices has as `told`; docs/node.md 
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -19,12 +18,17 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gridpact.community.meters import DAY_MINUTES, NOISE_KW
 from gridpact.community.model import Array
+from gridpact.community.tables import rows_of
+from gridpact.community.times import moments
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 from gridpact.service.settings import DAY, ForecastSettings
@@ -94,12 +98,14 @@ def parse_forecast(text: str, where: str, day: str, steps: int) -> Forecast:
     Raises:
         NoForecast: as `take_forecast`.
     """
-    found = _from_json(text, where, day) if text.lstrip().startswith("{") else _from_csv(text, where, day)
+    found = _from_json(text, where, day) if text.lstrip().startswith("{") else _from_csv(text, where, day, steps)
     if "load_kw" not in found:
         raise NoForecast(f"{where} has no load_kw: give one value a step")
     series = {name: _series(found[name], name, where, steps) for name in SERIES if name in found}
     numbers = {name: _number(found[name], f"{name} of {where}") for name in NUMBERS if name in found}
     for name, values in series.items():
+        if name.endswith("_kw"):
+            values[(values < 0) & (values >= -NOISE_KW)] = 0.0  # a forecast's own noise
         if name != "import_price" and values.min() < 0:
             raise NoForecast(
                 f"{where}: {name} is {values.min():g} at step {int(values.argmin())}, it must be at least 0"
@@ -171,31 +177,36 @@ def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != "day"}
 
 
-def _from_csv(text: str, where: str, day: str) -> dict[str, Any]:
+def _from_csv(text: str, where: str, day: str, steps: int) -> dict[str, Any]:
+    """Series of one day, whose rows must be the round's steps: local times, or with an offset from UTC."""
     try:
-        lines = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise NoForecast(f"{where} is no CSV: {error}") from None
-    if not lines:
-        raise NoForecast(f"{where} is empty: give a header and one row a step")
-    header = [name.strip() for name in lines[0]]
-    for name in header:
-        if name not in ("time", *SERIES) or header.count(name) > 1:
-            known = ", ".join(("time", *SERIES))
-            raise NoForecast(f"{where}: column '{name}' is not known or stands there twice; known columns: {known}")
-    if "time" not in header:
-        raise NoForecast(f"{where} has no column 'time': give the start of each step, as '{day} 14:00'")
-    for number, row in enumerate(lines[1:], start=2):
-        if len(row) != len(header):
-            raise NoForecast(f"{where}, row {number}: has {len(row)} cells, the header has {len(header)}")
-    at = header.index("time")
-    of_day = [row for row in lines[1:] if row[at].strip()[:10] == day]
-    if not of_day:
-        raise _NotYet(f"{where} has no rows of {day}")
-    times = [row[at].strip()[10:].lstrip(" T") for row in of_day]
-    if times != sorted(set(times)):
-        raise NoForecast(f"{where}: the times of {day} do not ascend; sort the rows by time, none twice")
-    return {name: [row[k] for row in of_day] for k, name in enumerate(header) if name != "time"}
+        table = list(rows_of(text, where, ("time",), SERIES))
+        texts = {row.text("time"): row for row in reversed(table)}
+        starts = {text: _local(moment) for text, moment in moments(where, "time", texts).by_text.items()}
+        of_day = [row for row in table if starts[row.text("time")].date().isoformat() == day]
+        if not of_day:
+            raise _NotYet(f"{where} has no rows of {day}")
+        minutes = DAY_MINUTES / steps
+        for step, row in enumerate(of_day):
+            start = starts[row.text("time")]
+            expected = datetime.combine(start.date(), clock()) + timedelta(minutes=step * minutes)
+            if start != expected:
+                raise row.error(
+                    "time",
+                    f"'{row.text('time')}' should be {expected:%H:%M} of {day}: the round's steps are {minutes:g} minutes"
+                    " long from midnight, and none may be missing",
+                )
+        names = [name for name in table[0].cells if name != "time"]
+        return {name: [row.number_in(name) for row in of_day] for name in names}
+    except NoForecast:
+        raise
+    except InputError as error:
+        raise NoForecast(str(error)) from None
+
+
+def _local(moment: datetime) -> datetime:
+    """A moment by this machine's clock."""
+    return moment if moment.tzinfo is None else moment.astimezone().replace(tzinfo=None)
 
 
 def _series(values: Any, name: str, where: str, steps: int) -> Array:

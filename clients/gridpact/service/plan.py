@@ -116,16 +116,18 @@ def published_prices(import_micro: Sequence[int], feed_in_micro: Sequence[int]) 
     """The prices that a published tariff stands for, 1e-6 currency/kWh: the same at all nodes, to the last bit.
 
     Raises:
-        NoForecast: the feed-in price is no fixed share of the import price.
+        NoForecast: feed-in pays more than import costs, so that a plan could earn without end.
     """
     kappa, feed_in = np.array(import_micro) / 1e6, np.array(feed_in_micro) / 1e6
-    above = kappa > 0
-    share = float(feed_in[above].sum() / kappa[above].sum()) if above.any() else 1.0
-    prices = Prices(kappa, share)
-    apart = np.abs(prices.feed_in_price - feed_in)
-    if not 0 <= share <= 1 or apart.max() > 2e-6:
+    if (above := np.flatnonzero(feed_in > kappa)).size:
+        step = int(above[0])
         raise NoForecast(
-            f"the published tariff pays {feed_in[apart.argmax()]:g} for feed-in at step {int(apart.argmax())}, which "
-            f"is no fixed share of the import price {kappa[apart.argmax()]:g}: ask the supplier for one with one share"
+            f"the published tariff pays {feed_in[step]:g} for feed-in at step {step}, more than import costs there "
+            f"({kappa[step]:g}): ask the supplier for another one"
         )
+    positive = kappa > 0
+    share = float(feed_in[positive].sum() / kappa[positive].sum()) if positive.any() else 1.0
+    prices = Prices(kappa, share)
+    if not 0 <= share <= 1 or np.abs(prices.feed_in_price - feed_in).max() > 2e-6:
+        return Prices(kappa, own_feed_in_price=feed_in)
     return prices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ def test_views_comeBack(
     scenario: Scenario,
     agreement: NetworkAgreement,
 ) -> None:
-    for day in (tiny3, fontana):
+    fixed = replace(tiny3, prices=replace(tiny3.prices, own_feed_in_price=np.array([0.08, 0.08, 0.1, 0.08])))
+    for day in (tiny3, fontana, fixed):
         for view in node_views(day, scenario, agreement):
             write_view(view, tmp_path / "household.json")
             assert_same(read_view(tmp_path / "household.json"), view)

@@ -131,11 +131,14 @@ WRONG = {
     "another day": (GOOD | {"day": "2026-11-23"}, "is for 2026-11-23, not for 2026-11-22"),
     "csv short": (TABLE.replace(f"{DAY} 18:00,2,0,1\n", ""), "has 3 values of load_kw"),
     "csv cells": (TABLE.replace("00:00,1,0,1", "00:00,1,0"), "row 3: has 3 cells, the header has 4"),
-    "csv NaN": (TABLE.replace("06:00,0.5", "06:00,nan"), "load_kw of it at step 1 is nan"),
-    "csv empty cell": (TABLE.replace("06:00,0.5", "06:00,"), "load_kw of it at step 1 is '', which is no number"),
-    "csv order": (TABLE.replace(f"{DAY} 06:00", f"{DAY} 13:00"), "do not ascend"),
-    "csv time": (TABLE.replace("time,", "when,"), "column 'when' is not known"),
-    "csv no time": ("load_kw\n1\n", "has no column 'time'"),
+    "csv NaN": (TABLE.replace("06:00,0.5", "06:00,nan"), "row 4, column 'load_kw': 'nan' is not a finite number"),
+    "csv empty cell": (TABLE.replace("06:00,0.5", "06:00,"), "row 4, column 'load_kw': is empty"),
+    "csv order": (
+        TABLE.replace(f"{DAY} 06:00", f"{DAY} 13:00"),
+        "row 4, column 'time': '2026-11-22 13:00' should be 06:00 of 2026-11-22: the round's steps are 360",
+    ),
+    "csv time": (TABLE.replace("time,", "when,"), "column 'time' is missing; the header has: when"),
+    "csv no time": ("load_kw\n1\n", "column 'time' is missing"),
     "csv other days": (TABLE.replace(DAY, "2026-11-20"), "has no rows of 2026-11-22"),
     "empty": ("\n", "is empty"),
 }
@@ -149,3 +152,39 @@ def test_wrongForecast_isNamed(what: str) -> None:
         parse_forecast(text, "it", DAY, STEPS)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+HALF_HOURS = [f"{DAY} {k // 2:02d}:{30 * (k % 2):02d}" for k in range(48)]
+
+
+@pytest.mark.parametrize(
+    ("times", "wrong"),
+    [
+        (HALF_HOURS[:24], f"'{DAY} 00:30' should be 01:00"),
+        ([f"{DAY} {k:02d}:37" for k in range(24)], f"'{DAY} 00:37' should be 00:00"),
+        ([*HALF_HOURS[0:6:2], *HALF_HOURS[8::2], HALF_HOURS[47]], f"'{DAY} 04:00' should be 03:00"),
+        ([f"{DAY} x{k:02d}" for k in range(24)], "is not a time like"),
+        (HALF_HOURS[:46:2], "has 23 values of load_kw, the round has 24 steps"),
+    ],
+    ids=["half a day", "off the steps", "one missing", "no times", "short"],
+)
+def test_timesOfAForecast_areTheRoundsSteps(times: list[str], wrong: str) -> None:
+    text = "\n".join(["time,load_kw", *(f"{time},0.3" for time in times)])
+    with pytest.raises(NoForecast) as caught:
+        parse_forecast(text, "it", DAY, 24)
+    assert wrong in str(caught.value)
+
+
+def test_csv_asItComes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With semicolons and decimal commas, offsets from UTC, and a little below zero."""
+    monkeypatch.setenv("TZ", "Europe/Amsterdam")
+    time.tzset()
+    try:
+        pv = ["-0,003"] * 8 + ["0,5"] * 16
+        rows = [f"2026-11-{21 + (k + 23) // 24}T{(k + 23) % 24:02d}:00Z;0,25;{pv[k]}" for k in range(24)]
+        found = parse_forecast("\n".join(["time;load_kw;pv_kw", *rows]), "it", DAY, 24)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found.series["load_kw"].tolist() == [0.25] * 24
+    assert found.series["pv_kw"].tolist() == [0.0] * 8 + [0.5] * 16

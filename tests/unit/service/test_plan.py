@@ -129,7 +129,7 @@ def test_publishedPrices() -> None:
     prices = published_prices([200_000, 400_001, -50_000], [100_000, 200_000, -50_000])
     assert prices.import_price.tolist() == [0.2, 0.400001, -0.05]
     assert prices.feed_in_price == pytest.approx([0.1, 0.2, -0.05], abs=2e-6)  # the tariff's own rounding
-    with pytest.raises(NoForecast, match="no fixed share"):
-        published_prices([200_000, 400_000], [100_000, 100_000])
-    with pytest.raises(NoForecast, match="no fixed share"):
+    fixed = published_prices([200_000, 400_000], [80_000, 80_000])
+    assert fixed.feed_in_price.tolist() == [0.08, 0.08]
+    with pytest.raises(NoForecast, match=r"pays 0\.3 for feed-in at step 0, more than import costs there"):
         published_prices([200_000], [300_000])

@@ -37,14 +37,14 @@ class Parameter(Enum):
         """Its value in a community; of batteries and lines a multiple of what is there."""
         if self is Parameter.CHI:
             return community.trading_coefficient
-        return community.prices.feed_in_share if self is Parameter.FEED_IN else 1.0
+        return community.prices.mean_feed_in_share if self is Parameter.FEED_IN else 1.0
 
     def at(self, community: CommunityDay, value: float) -> CommunityDay:
         """The community with another value."""
         if self is Parameter.CHI:
             return replace(community, trading_coefficient=value)
         if self is Parameter.FEED_IN:
-            return replace(community, prices=replace(community.prices, feed_in_share=value))
+            return replace(community, prices=replace(community.prices, feed_in_share=value, own_feed_in_price=None))
         return (with_battery_size if self is Parameter.BATTERY else with_line_impedance)(community, value)
 
 
