@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gridpact.cli.options import Commands, check_folder, choice, names
+from gridpact.cli.options import Commands, check_folder, choice, doubts, names
 from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
 from gridpact.community.doubts import DOUBTS, check_prices, check_readings
 from gridpact.community.meters import Gaps, MeterData
@@ -224,8 +224,7 @@ def _decimal(arguments: argparse.Namespace) -> str | None:
 
 
 def _accepted(arguments: argparse.Namespace) -> frozenset[str]:
-    given = names("--accept", arguments.accept) if arguments.accept is not None else []
-    return frozenset(choice("doubt", name, {doubt: doubt for doubt in DOUBTS}) for name in given)
+    return doubts("--accept", arguments.accept)
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,14 @@ def names(option: str, text: str) -> list[str]:
     return found
 
 
+def doubts(option: str, text: str | None) -> frozenset[str]:
+    """What is accepted although it looks doubtful."""
+    from gridpact.community.doubts import DOUBTS
+
+    given = names(option, text) if text is not None else []
+    return frozenset(choice("doubt", name, {doubt: doubt for doubt in DOUBTS}) for name in given)
+
+
 def choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:
     if given not in known:
         raise InputError(f"there is no {what} '{given}'; choose one of {', '.join(known)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridpact.cli.manager import account_of, add_record, add_sender, agree, date_of, key_of, place_of, priced
-from gridpact.cli.options import Commands, choice
+from gridpact.cli.options import Commands, choice, doubts
 from gridpact.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def add(commands: Commands) -> None:
         help="what a time names, the start of what was counted (default) or its end",
     )
     settle.add_argument("--timezone", metavar="ZONE", help="of the place, as Europe/Amsterdam; default this machine's")
+    settle.add_argument(
+        "--accept", metavar="rising|size|sign", help="what looks doubtful and is so, with commas between"
+    )
     settle.add_argument("--dry-run", action="store_true", help="show what would be moved and what it costs, no more")
     add_record(settle)
     add_sender(settle)
@@ -55,10 +58,19 @@ def _settle(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import planned_call
     from gridpact.chain.settlement import Settlement
-    from gridpact.manage.metering import UNITS, read_meters, round_of, settled, still_to_settle, to_settle
+    from gridpact.manage.metering import (
+        UNITS,
+        check_signs,
+        read_meters,
+        round_of,
+        settled,
+        still_to_settle,
+        to_settle,
+    )
 
     unit = choice("unit", arguments.unit, {unit: unit for unit in UNITS})
     ends = choice("meaning of times", arguments.times, {"start": False, "end": True})
+    accepted = doubts("--accept", arguments.accept)
     day = date_of(arguments.day)
     with place_of(arguments) as place:
         assert place.record is not None
@@ -66,7 +78,7 @@ def _settle(arguments: argparse.Namespace) -> int:
         settlement = Settlement.of(place.record, place.web3)
         delivered = _delivered(arguments, aggregator, day)
         number = round_of(aggregator, day, arguments.round)
-        energies = read_meters(arguments.file, delivered, unit, ends)
+        energies = read_meters(arguments.file, delivered, unit, ends, accepted)
         key = key_of(arguments)
         account = account_of(arguments, place, key)
         if settlement.metering() != account.address:
@@ -88,6 +100,8 @@ def _settle(arguments: argparse.Namespace) -> int:
             planned_call(account, f"settle node {node}", call) for node, call in zip(accounts, calls, strict=True)
         ]
         print(_table(comes_to, settlement.token))
+        if "sign" not in accepted:
+            check_signs(comes_to)
         costs = priced(account, planned, arguments, place.profile)
         if arguments.dry_run:
             print("gridpact: nothing was sent")

@@ -26,6 +26,9 @@ LEAST_RISES = 8
 RISES_A_FALL = 10
 """A counter rises so many times as often as it falls; what people use falls as often as it rises."""
 
+FEW_RISES, LITTLE = 3, 1.5
+"""Values of few steps that all rise, together by less than half."""
+
 MOST_MEAN_KW, LEAST_MEAN_KW, LEAST_MEAN_OF_ALL_KW = 20.0, 0.005, 0.03
 """Of a household over all days, and of all households."""
 
@@ -84,6 +87,18 @@ def rises_like_a_counter(days: Sequence[Array]) -> bool:
     size = float(np.abs(np.concatenate(days)).max(initial=0.0)) if days else 0.0
     rises, falls = (int((sign * steps > 1e-9 * size).sum()) for sign in (1, -1))
     return rises >= LEAST_RISES and falls * RISES_A_FALL <= rises
+
+
+def looks_like_a_counter(values: Array) -> bool:
+    """Whether the values of one day are rather states than amounts; a few, if they always rise and by little.
+
+    Args:
+        values: (T,).
+    """
+    if rises_like_a_counter([values]):
+        return True
+    steps = np.diff(values)
+    return len(steps) >= FEW_RISES and bool((steps > 0).all()) and 0 < float(values[-1]) < LITTLE * float(values[0])
 
 
 def _rising(data: MeterData) -> Iterator[str]:

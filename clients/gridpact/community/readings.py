@@ -33,10 +33,10 @@ from gridpact.community.meters import (
 from gridpact.community.model import Array
 from gridpact.community.numerals import value_of
 from gridpact.community.tables import Row, Table, foreign_table
-from gridpact.community.times import TIME_FORM, DateOrder, moments, parsed
+from gridpact.community.times import DateOrder, moments
 from gridpact.errors import InputError
 
-__all__ = ["TIME_FORM", "UNITS", "HowToRead", "parsed", "read_readings", "time_zone"]
+__all__ = ["UNITS", "HowToRead", "local", "moments_of", "read_readings", "time_zone"]
 
 METER_TOLERANCE_KW = 0.1
 """By how much pv - export + import may lie below zero: two meters round, and do not tick together."""

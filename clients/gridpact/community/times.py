@@ -68,12 +68,6 @@ class Moments:
     remarks: tuple[str, ...] = field(default=())
 
 
-def parsed(text: str) -> datetime | None:
-    """A time on its own, day before month; None where it is none."""
-    found = written(text)
-    return found.moment(DateOrder.DAY_FIRST) if found else None
-
-
 def moments(file: str, column: str, texts: Mapping[str, Place], order: DateOrder | None = None) -> Moments:
     """The times of a column.
 

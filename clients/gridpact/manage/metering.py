@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.settlement import Settlement, decode_tariff
 from gridpact.chain.values import Delivery, TradeRecord
+from gridpact.community.doubts import ask, looks_like_a_counter
 from gridpact.community.meters import MOST_KW
-from gridpact.community.readings import TIME_FORM, parsed
 from gridpact.community.tables import Row, rows
+from gridpact.community.times import moments
 from gridpact.errors import InputError
 
 UNITS = {"wh": 1, "kwh": 1000}
@@ -78,7 +81,13 @@ class _Cell:
     seconds: float  # after midnight: when its time begins
 
 
-def read_meters(path: Path, day: MeterDay, unit: str = "wh", times_are_ends: bool = False) -> dict[int, list[int]]:
+def read_meters(
+    path: Path,
+    day: MeterDay,
+    unit: str = "wh",
+    times_are_ends: bool = False,
+    accepted: Collection[str] = (),
+) -> dict[int, list[int]]:
     """Reads what meters counted on a day, and adds it up to the round's steps.
 
     The table has a row for each household and time, with the columns `time`, `node` and either `meter_wh` (fed into the
@@ -86,25 +95,27 @@ def read_meters(path: Path, day: MeterDay, unit: str = "wh", times_are_ends: boo
     named by its node, with what `meter_wh` says, in `unit`. Rows of other days are left out. Readings may be more
     frequent than steps.
 
+    Args:
+        accepted: doubts that are none here, see `doubts.DOUBTS`.
+
     Returns:
         Wh fed into the grid (negative: drawn from it) by node, (T,) each.
 
     Raises:
         InputError: says what is wrong in which row: a node that is none, a value that is no number, readings that are
-            missing or there twice, none of this day, or presumably in another unit.
+            missing or there twice, none of this day, or presumably in another unit or states of counters.
     """
     table = list(rows(path, ("time",), None))
-    moments = [_moment(row, day) for row in table]
-    if times_are_ends:
-        differences = [later - earlier for earlier, later in pairwise(sorted(set(moments)))]
-        moments = [moment - min(differences, default=0.0) for moment in moments]
+    starts = _starts(path, table, day, times_are_ends)
     end = day.steps * day.step_seconds
-    of_day = [(row, moment) for row, moment in zip(table, moments, strict=True) if 0 <= moment < end]
+    of_day = [(row, moment) for row, moment in zip(table, starts, strict=True) if 0 <= moment < end]
     if not of_day:
         first, last = (table[at].text("time") for at in (0, -1))
         raise InputError(
             f"{path.name} has no readings of {day.day}, its times are from {first} to {last}: give the file of that day"
         )
+    if "rising" not in accepted:
+        _check_rising(path, of_day)
     by_node: dict[int, list[_Cell]] = {}
     for cell in _cells(path, of_day, unit):
         by_node.setdefault(cell.node, []).append(cell)
@@ -118,18 +129,26 @@ def read_meters(path: Path, day: MeterDay, unit: str = "wh", times_are_ends: boo
             f" {step / 60:g} minutes"
         )
     energies = {node: _steps_of(path, day, cells, int(interval)) for node, cells in sorted(by_node.items())}
-    _check_unit(path, day, energies)
+    _check_unit(path, day, energies, accepted)
     return {node: [round(wh) for wh in series] for node, series in energies.items()}
 
 
-def _moment(row: Row, day: MeterDay) -> float:
-    text = row.text("time")
-    moment = parsed(text)
-    if moment is None:
-        raise row.error("time", f"'{text}' is not {TIME_FORM}")
-    if moment.tzinfo is None and day.changes_clocks and moment.date() == day.day:
-        raise row.error("time", f"the clock changes on {day.day}: give all times with their offset from UTC")
-    return day.seconds(moment)
+def _starts(path: Path, table: Sequence[Row], day: MeterDay, times_are_ends: bool) -> list[float]:
+    """When the time of each row begins, s after the day's midnight."""
+    texts = {row.text("time"): row for row in reversed(table)}
+    found = moments(path.name, "time", texts)
+    if found.has_hour_24 and not times_are_ends:
+        text = next(text for text in texts if "24:" in text)
+        raise texts[text].error("time", f"'{text}' is the end of what was counted: say --times end, if all times are")
+    for text, moment in found.by_text.items():
+        if moment.tzinfo is None and day.changes_clocks and moment.date() == day.day:
+            raise texts[text].error(
+                "time", f"the clock changes on {day.day}: give all times with their offset from UTC"
+            )
+    seconds = {text: day.seconds(moment) for text, moment in found.by_text.items()}
+    differences = [later - earlier for earlier, later in pairwise(sorted(set(seconds.values())))]
+    shift = min(differences, default=0.0) if times_are_ends else 0.0
+    return [seconds[row.text("time")] - shift for row in table]
 
 
 def _cells(path: Path, table: Sequence[tuple[Row, float]], unit: str) -> Iterable[_Cell]:
@@ -148,6 +167,27 @@ def _cells(path: Path, table: Sequence[tuple[Row, float]], unit: str) -> Iterabl
         for column, factor in quantities.items():
             wh += factor * (row.number_in(column) if column.startswith("meter") else row.number_in(column, 0))
         yield _Cell(row, node, "time", wh, seconds)
+
+
+def _check_rising(path: Path, table: Sequence[tuple[Row, float]]) -> None:
+    """
+    Raises:
+        InputError: values of a household are rather the states of a counter than what was counted.
+    """
+    series: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row, seconds in table:
+        for column in row.cells:
+            if column not in ("time", "node"):
+                node = row.cells.get("node", column).strip()
+                series.setdefault((node, column), []).append((seconds, row.number_in(column)))
+    for (node, column), found in series.items():
+        values = np.array([value for _, value in sorted(found)])
+        if looks_like_a_counter(values) or looks_like_a_counter(-values):
+            raise ask(
+                "rising",
+                f"{path.name}, column '{column}': the readings of node {node} go from {values[0]:g} to {values[-1]:g} "
+                "and never back, as the states of a counter do: give what was counted in each step, the differences",
+            )
 
 
 def _node_of(path: Path, column: str) -> int:
@@ -199,19 +239,23 @@ def _steps_of(path: Path, day: MeterDay, cells: Sequence[_Cell], interval: int) 
     return steps
 
 
-def _check_unit(path: Path, day: MeterDay, energies: Mapping[int, Sequence[float]]) -> None:
+def _check_unit(
+    path: Path, day: MeterDay, energies: Mapping[int, Sequence[float]], accepted: Collection[str]
+) -> None:
     kw = 3.6 / day.step_seconds  # of a Wh a step
+    if "size" in accepted:
+        return
     for node, series in energies.items():
         if (largest := max(map(abs, series)) * kw) > MOST_KW:
             raise InputError(
                 f"{path.name}: node {node} has {largest:,.0f} kW on {day.day}, more than {MOST_KW:g} kW; are the"
-                " readings in another unit (kWh, Wh)?"
+                " readings in another unit (kWh, Wh)? (--accept size if it is so)"
             )
     every = [wh for series in energies.values() for wh in series]
     if max(map(abs, every)) * kw < DOUBTFUL_KW and any(abs(wh - round(wh)) > 1e-6 for wh in every):
         raise InputError(
             f"{path.name}: no reading is above {max(map(abs, every)):g} Wh, and they are no whole numbers; are they in"
-            " kWh? Then name the column meter_kwh, or say --unit kwh"
+            " kWh? Then name the column meter_kwh, or say --unit kwh (--accept size if they are in Wh)"
         )
 
 
@@ -277,6 +321,24 @@ def to_settle(
             " add`)."
         )
     return found
+
+
+def check_signs(rows: Iterable[Settled]) -> None:
+    """What is settled is final, and a meter whose sign is turned moves the money of a whole day the wrong way.
+
+    Raises:
+        InputError: a household that sold drew power when it did, or one that bought fed in.
+    """
+    for one in rows:
+        energies = one.delivery.energies_wh
+        if sum(traded * wh for traded, wh in zip(one.traded_wh, energies, strict=True)) < 0:
+            sold, fed_in = sum(one.traded_wh) / 1000, sum(energies) / 1000
+            raise ask(
+                "sign",
+                f"node {one.delivery.node} {'sold' if sold > 0 else 'bought'} {abs(sold):,.3f} kWh in its trades, but "
+                f"by its readings it {'fed in' if fed_in > 0 else 'drew'} {abs(fed_in):,.3f} kWh, mostly the other way "
+                "when it traded: is the sign of its readings turned?",
+            )
 
 
 def _with_trades(delivery: Delivery, records: Sequence[TradeRecord]) -> Settled:

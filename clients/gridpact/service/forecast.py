@@ -193,8 +193,8 @@ def _from_csv(text: str, where: str, day: str, steps: int) -> dict[str, Any]:
             if start != expected:
                 raise row.error(
                     "time",
-                    f"'{row.text('time')}' should be {expected:%H:%M} of {day}: the round's steps are {minutes:g} minutes"
-                    " long from midnight, and none may be missing",
+                    f"'{row.text('time')}' should be {expected:%H:%M} of {day}: the round's steps are of {minutes:g} "
+                    "minutes from midnight, and none may be missing",
                 )
         names = [name for name in table[0].cells if name != "time"]
         return {name: [row.number_in(name) for row in of_day] for name in names}

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gridpact.chain.values import Delivery
 from gridpact.errors import InputError
-from gridpact.manage.metering import MeterDay, read_meters
+from gridpact.manage.metering import MeterDay, Settled, check_signs, read_meters
 
 DAY = MeterDay(date(2025, 6, 10), 4, 6 * 3600, ZoneInfo("Europe/Amsterdam"))
 CLOCKS = ("00:00", "06:00", "12:00", "18:00")
@@ -46,8 +47,8 @@ def test_forms_sayTheSame(tmp_path: Path) -> None:
 
 
 def test_shorterReadings_areAddedUp(tmp_path: Path) -> None:
-    rows = [(f"{hour:02d}:{minute:02d}", 5, hour + 1) for hour in range(24) for minute in (0, 15, 30, 45)]
-    assert read(tmp_path, long(rows)) == {5: [4 * sum(range(6 * k + 1, 6 * k + 7)) for k in range(4)]}
+    rows = [(f"{hour:02d}:{minute:02d}", 5, hour * 7 % 24) for hour in range(24) for minute in (0, 15, 30, 45)]
+    assert read(tmp_path, long(rows)) == {5: [4 * sum(h * 7 % 24 for h in range(6 * k, 6 * k + 6)) for k in range(4)]}
 
 
 @pytest.mark.parametrize("day", [date(2025, 3, 30), date(2025, 10, 26)])
@@ -56,9 +57,9 @@ def test_daysOfOtherLength(tmp_path: Path, day: date) -> None:
     hourly = MeterDay(day, 24, 3600, DAY.zone)
     assert hourly.end - hourly.midnight.astimezone(ZoneInfo("UTC")) == timedelta(days=1)
     starts = [hourly.at(3600 * k) for k in range(24)]
-    text = "time,1\n" + "".join(f"{start.isoformat()},{-200 - k}\n" for k, start in enumerate(starts))
-    assert read(tmp_path, text, hourly) == {1: [-200 - k for k in range(24)]}
-    local = "time,1\n" + "".join(f"{start:%Y-%m-%d %H:%M},{-200 - k}\n" for k, start in enumerate(starts))
+    text = "time,1\n" + "".join(f"{start.isoformat()},{-200 - k * 7 % 24}\n" for k, start in enumerate(starts))
+    assert read(tmp_path, text, hourly) == {1: [-200 - k * 7 % 24 for k in range(24)]}
+    local = "time,1\n" + "".join(f"{start:%Y-%m-%d %H:%M},{-200 - k * 7 % 24}\n" for k, start in enumerate(starts))
     with pytest.raises(InputError, match=f"the clock changes on {day}: give all times with their offset"):
         read(tmp_path, local, hourly)
 
@@ -105,3 +106,60 @@ def test_gridOfReadings(tmp_path: Path) -> None:
     rows[2:] = [("10:30", 1, 5)]
     with pytest.raises(InputError, match="row 4, column 'time': '2025-06-10 10:30' is not on the grid of 180 minutes"):
         read(tmp_path, long(rows))
+
+
+# ---------------------------------------------------------------------- what is asked about before it is final
+
+HOURS = MeterDay(DAY.day, 24, 3600, DAY.zone)
+
+
+@pytest.mark.parametrize("header", ["import_kwh,export_kwh", "import_wh,export_wh"])
+def test_statesOfCounters_areAskedAbout(tmp_path: Path, header: str) -> None:
+    rows = [(f"{hour:02d}:00", 1, f"{12 + 0.3 * hour + 0.01 * (hour % 3):.2f},0") for hour in range(24)]
+    with pytest.raises(InputError, match=r"column 'import_k?wh': the readings of node 1 go from 12 to 18.92 and never"):
+        read(tmp_path, long(rows, header), HOURS)
+    path = tmp_path / "readings.csv"
+    assert sum(read_meters(path, HOURS, accepted={"rising", "size"})[1]) < 0
+
+
+def test_fewStates_areAskedAbout_whatIsUsedIsNot(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="of node 1 go from 8000 to 8900 and never back"):
+        read(tmp_path, long([(clock, 1, 8000 + 300 * k) for k, clock in enumerate(CLOCKS)]))
+    with pytest.raises(InputError, match="of node 2 go from -8000 to -8900"):
+        read(tmp_path, long([(clock, 2, -8000 - 300 * k) for k, clock in enumerate(CLOCKS)]))
+    read(tmp_path, long([(clock, 1, wh) for clock, wh in zip(CLOCKS, (300, 400, 900, 1400), strict=True)]))
+
+
+@pytest.mark.parametrize(
+    ("traded", "meter", "asks"),
+    [
+        ([0, -300, -200, 0], [-400, -900, -500, -600], False),  # bought part of what it drew
+        ([0, -300, -200, 0], [400, 900, 500, 600], True),  # the sign of its meter is turned
+        ([0, 500, 200, 0], [-300, 900, 100, -600], False),  # sold at noon
+        ([0, 500, 200, 0], [300, -900, -100, 600], True),
+        ([0, 0, 0, 0], [300, -900, -100, 600], False),  # nothing to compare with
+        ([0, 500, 200, 0], [-300, 700, -100, -600], False),  # the sun went early
+    ],
+)
+def test_turnedSigns_areAskedAbout(traded: list[int], meter: list[int], asks: bool) -> None:
+    one = Settled(Delivery(1, 4, 0, 0, tuple(meter)), tuple(traded), 0)
+    if not asks:
+        check_signs([one])
+        return
+    with pytest.raises(InputError, match=r"node 4 (sold|bought) 0\.\d00 kWh .* is the sign .*--accept sign"):
+        check_signs([one])
+
+
+def test_usDates_areNotTakenForOtherDays(tmp_path: Path) -> None:
+    """Of 10 June in a file of several months with the month first."""
+    rows = [f"{month}/10/2025 {clock},{100 * month}" for month in (6, 10) for clock in CLOCKS]
+    rows += [f"6/{13}/2025 {clock},7" for clock in CLOCKS]
+    assert read(tmp_path, "\n".join(["time,1", *rows])) == {1: [600] * 4}
+
+
+def test_hour24_isAnEnd(tmp_path: Path) -> None:
+    ends = [f"2025-06-10 {hour:02d}:00,{hour}" for hour in (6, 12, 18, 24)]
+    text = "\n".join(["time,1", *ends])
+    with pytest.raises(InputError, match="'2025-06-10 24:00' is the end of what was counted: say --times end"):
+        read(tmp_path, text)
+    assert read(tmp_path, text, ends=True) == {1: [6, 12, 18, 24]}

@@ -135,7 +135,7 @@ WRONG = {
     "csv empty cell": (TABLE.replace("06:00,0.5", "06:00,"), "row 4, column 'load_kw': is empty"),
     "csv order": (
         TABLE.replace(f"{DAY} 06:00", f"{DAY} 13:00"),
-        "row 4, column 'time': '2026-11-22 13:00' should be 06:00 of 2026-11-22: the round's steps are 360",
+        "row 4, column 'time': '2026-11-22 13:00' should be 06:00 of 2026-11-22: the round's steps are of 360",
     ),
     "csv time": (TABLE.replace("time,", "when,"), "column 'time' is missing; the header has: when"),
     "csv no time": ("load_kw\n1\n", "column 'time' is missing"),
