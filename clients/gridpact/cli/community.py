@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,11 @@ def _add_new(actions: Commands) -> None:
 
 
 def _new(arguments: argparse.Namespace) -> int:
+    share, chi = arguments.feed_in_share, arguments.trading_coefficient
+    if share is not None and not 0 <= share <= 1:
+        raise InputError(f"--feed-in-share needs a number from 0 to 1, not {share:g}")
+    if not 0 <= chi < math.inf:
+        raise InputError(f"--trading-coefficient needs a number of at least 0, not {chi:g}")
     check_folder(arguments.out)
     check_free(arguments.out)
     data = _read(arguments)

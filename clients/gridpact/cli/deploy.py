@@ -27,7 +27,7 @@ from gridpact.cli.manager import (
     policy_of,
     priced,
 )
-from gridpact.cli.options import Commands, check_file
+from gridpact.cli.options import POWER_RESOLUTION, Commands, check_file, power_resolution
 from gridpact.cli.verify import add_explorer, verify_sources
 from gridpact.errors import GridpactError, InputError
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gridpact.manage.deployment import Parameters
 
 PARAMETERS = Path("deploy/parameters")
+MOST_PHASE_SECONDS = 30 * 24 * 3600
 DRY_BASE_FEE_WEI = 10**9
 DRY_CHAIN_ID = 31337
 DRY_BALANCE_WEI = 100 * 10**18
@@ -56,6 +57,9 @@ def add(commands: Commands) -> None:
     )
     source.add_argument("--community", metavar="NAME|FILE", help="derive the constants from a community")
     command.add_argument("--phase-seconds", type=int, metavar="N", help="with --community: time for an iteration")
+    command.add_argument(
+        "--power-resolution", type=float, metavar="W", help=f"with --community: {POWER_RESOLUTION}"
+    )
     command.add_argument(
         "--token", metavar="0x...", help="ERC-20 that pays, or `standard`; default a test token is deployed"
     )
@@ -128,9 +132,15 @@ def _parameters(arguments: argparse.Namespace, profile: Profile) -> Parameters:
     from gridpact.manage.deployment import Parameters
 
     if arguments.community is not None:
-        seconds = arguments.phase_seconds or profile.phase_seconds
-        parameters = Parameters.of_community(read_community(arguments.community), seconds)
+        seconds = profile.phase_seconds if arguments.phase_seconds is None else arguments.phase_seconds
+        if not 1 <= seconds <= MOST_PHASE_SECONDS:
+            raise InputError(f"--phase-seconds needs 1 to {MOST_PHASE_SECONDS:,}, not {seconds:,}")
+        resolution = power_resolution(arguments.power_resolution)
+        parameters = Parameters.of_community(read_community(arguments.community), seconds, resolution=resolution)
     else:
+        for option in ("phase_seconds", "power_resolution"):
+            if getattr(arguments, option) is not None:
+                raise InputError(f"--{option.replace('_', '-')} goes with --community; parameters have their own")
         path: Path = arguments.parameters or PARAMETERS / f"{profile.name}.json"
         if profile.local and arguments.parameters is None and not path.exists():
             path = PARAMETERS / "development.json"

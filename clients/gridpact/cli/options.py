@@ -20,10 +20,13 @@ from gridpact.problem.scenario import Scenario
 
 if TYPE_CHECKING:
     from gridpact.chain.networks import Network
+    from gridpact.market.admm.parameters import Resolution
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
 Chosen = TypeVar("Chosen")
+
+POWER_RESOLUTION = "what a unit of power on the chain is at least; default 0.5, or as much as the largest member needs"
 
 TRIAL_BYTES = 2**20
 """Less than this a report does not take."""
@@ -194,6 +197,17 @@ def doubts(option: str, text: str | None) -> frozenset[str]:
 
     given = names(option, text) if text is not None else []
     return frozenset(choice("doubt", name, {doubt: doubt for doubt in DOUBTS}) for name in given)
+
+
+def power_resolution(watts: float | None) -> Resolution:
+    """What a unit of power on the chain is at least."""
+    from gridpact.market.admm.parameters import MOST_MILLIWATT, Resolution
+
+    if watts is None:
+        return Resolution()
+    if not 0.001 <= watts <= MOST_MILLIWATT / 1000:
+        raise InputError(f"--power-resolution needs 0.001 to {MOST_MILLIWATT / 1000:g} W, not {watts:g}")
+    return Resolution(power_kw=watts / 1000)
 
 
 def choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gridpact.cli.options import (
+    POWER_RESOLUTION,
     Commands,
     check_folder,
     check_market,
@@ -16,6 +17,7 @@ from gridpact.cli.options import (
     choice,
     in_use,
     out_folder,
+    power_resolution,
 )
 from gridpact.cli.progress import Progress
 from gridpact.community.read import read_community
@@ -57,6 +59,7 @@ def add(commands: Commands) -> None:
         help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs; of several"
         " URLs with commas between them, each of the community's nodes uses one; memory: on no chain, in this process",
     )
+    command.add_argument("--power-resolution", type=float, metavar="W", help=POWER_RESOLUTION)
     command.add_argument(
         "--relay",
         action="store_true",
@@ -84,8 +87,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from gridpact.report.report import write_report
     from gridpact.report.summary import summary
 
+    resolution = power_resolution(arguments.power_resolution).carrying(day)
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")
+        if resolution != power_resolution(None):
+            print(f"gridpact: powers are whole multiples of {1000 * resolution.power_kw:g} W on the chain")
     with in_use(folder), Progress() as progress:
         result = _outcome(day, scenario, agreement, arguments, folder, progress)
         report = write_report(result, folder)
@@ -113,5 +119,8 @@ def _outcome(
     from gridpact.run.onchain import RunSettings, run  # imports web3, which takes a second
 
     record = folder / "contracts.json" if "://" in arguments.chain else None
-    settings = RunSettings(scenario, agreement, arguments.chain, relay=arguments.relay, record=record)
+    resolution = power_resolution(arguments.power_resolution)
+    settings = RunSettings(
+        scenario, agreement, arguments.chain, resolution=resolution, relay=arguments.relay, record=record
+    )
     return run(day, settings, progress)

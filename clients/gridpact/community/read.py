@@ -154,6 +154,11 @@ def read_community(name_or_path: str) -> Community:
     path = Path(name_or_path)
     if path.is_dir():
         path = path / "community.toml"
+    if path.is_file() and path.suffix.lower() in (".csv", ".txt", ".xlsx", ".json"):
+        raise InputError(
+            f"'{name_or_path}' is no community file: give a folder with a community.toml, or that file; of meter readings"
+            " `gridpact community new` makes one"
+        )
     if not path.is_file():
         raise InputError(
             f"there is no case and no community file '{name_or_path}'; the shipped cases are {', '.join(cases)}"

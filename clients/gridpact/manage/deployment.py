@@ -20,7 +20,7 @@ from gridpact.community.read import Community
 from gridpact.errors import InputError
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
-from gridpact.market.admm.parameters import Tolerances
+from gridpact.market.admm.parameters import Resolution, Tolerances
 from gridpact.market.prepared import Prepared
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
@@ -99,15 +99,18 @@ class Parameters:
         scenario: Scenario = Scenario.TG,
         agreement: NetworkAgreement = NetworkAgreement.DSO,
         max_misses: int = MAX_MISSES,
+        resolution: Resolution | None = None,
     ) -> Parameters:
         """Derived by the rules of `admm.parameters`. theta holds for ever: rho and phi are those of the day whose rho
         is the median, and the limits are the lowest of all days of the community.
         """
+        for name in community.days:
+            resolution = (resolution or Resolution()).carrying(community.on(name))
         days = []
         for name in community.days:
             prepared = Prepared.of(community.on(name), scenario, agreement)
             views = tuple(_as_service(view, prepared.community) for view in prepared.views)
-            days.append(Negotiation.of(replace(prepared, views=views)))
+            days.append(Negotiation.of(replace(prepared, views=views), resolution))
         middle = sorted(days, key=lambda day: day.penalties.rho)[len(days) // 2]
         lowest = Tolerances(*map(min, zip(*(day.tolerances.limits_w for day in days), strict=True)))
         return cls(*terms_of(replace(middle, tolerances=lowest), phase_seconds, max_misses))

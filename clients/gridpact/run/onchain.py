@@ -251,7 +251,7 @@ class _Office:
 
     def _rms_w(self, squares: Sequence[int]) -> tuple[float, ...]:
         """RMS residuals per coupled scalar, W, from the sums on the chain."""
-        return rms_w(squares, self._aggregator.scalars(), self._settings.resolution)
+        return rms_w(squares, self._aggregator.scalars(), self._negotiation.resolution)
 
     def _spend(self, what: str) -> None:
         spent = self._manager.gas_used

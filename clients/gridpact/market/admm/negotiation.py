@@ -28,11 +28,16 @@ class Negotiation:
 
     @staticmethod
     def of(prepared: Prepared, resolution: Resolution | None = None) -> Negotiation:
-        """The round of a community, by the rules of `parameters`."""
+        """The round of a community, by the rules of `parameters`.
+
+        Args:
+            resolution: the finest; what the community's powers need is taken where they need a coarser one.
+        """
+        carrying = (resolution or Resolution()).carrying(prepared.community)
         net_kw = prepared.baseline_net_kw
         penalties = Penalties.of_community(prepared.community, net_kw)
-        tolerances = Tolerances.of(prepared.views, net_kw)
-        return Negotiation(prepared.views, penalties, resolution or Resolution(), tolerances)
+        tolerances = Tolerances.of(prepared.views, net_kw, carrying)
+        return Negotiation(prepared.views, penalties, carrying, tolerances)
 
     def iterates(self) -> Iterator[Iterate]:
         """All iterates until the contract's test stops the round, or there are too many.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder, Household
+from gridpact.errors import InputError
+from gridpact.market.admm.reach import BIAS, BID_LIMIT
 from gridpact.problem.blocks import Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
@@ -25,6 +28,12 @@ ROUNDING_UNITS = 2
 
 LAST_OVER_RELAXED = 100
 """The last iteration that may be over-relaxed, whatever the residual."""
+
+FLOW_LIMIT = BIAS[Kind.P] - 1
+"""Of a copy of a power flow, resolution units."""
+MOST_MILLIWATT = 2**16 - 1
+"""The coarsest resolution of power that the contract takes."""
+COARSE_MARGIN = 1.25
 
 POOL = 0.5
 """Penalty on a household's trades of a step together, of phi."""
@@ -55,11 +64,40 @@ class Resolution:
         """From the setting of the contract: mW, and 1e-6 p.u. squared."""
         return Resolution(power_milliwatt / 1e6, voltage_millionths / 1e6)
 
+    def carrying(self, community: CommunityDay) -> Resolution:
+        """The same, or as much coarser as the powers of a community's households need.
+
+        A bid is as large as what a household takes or gives at most, and has 15 bits; on its way to agreement it may be
+        larger, so what is coarsened gets a margin. A flow has 19 bits, and is at most all of them together.
+
+        Raises:
+            InputError: a household is too large for any resolution.
+        """
+        most = {home.name: _most_kw(home) for home in community.households}
+        name, largest = max(most.items(), key=lambda item: item[1])
+        needed = max(largest / BID_LIMIT, sum(most.values()) / FLOW_LIMIT)
+        if needed <= self.power_kw:
+            return self
+        units = math.ceil(COARSE_MARGIN * needed / self.power_kw)
+        coarser = replace(self, power_kw=self.power_kw * units)
+        if coarser.on_chain()[0] > MOST_MILLIWATT:
+            raise InputError(
+                f"'{name}' takes or gives up to {largest:,.6g} kW, all together {sum(most.values()):,.6g} kW, more "
+                "than fits into the chain's integers at any resolution: correct its load, PV or devices"
+            )
+        return coarser
+
     def on_chain(self) -> tuple[int, int]:
         return round(self.power_kw * 1e6), round(self.voltage * 1e6)
 
     def of(self, kind: Kind) -> float:
         return self.voltage if kind is Kind.V else self.power_kw
+
+
+def _most_kw(home: Household) -> float:
+    """What a household may take or give, kW."""
+    devices = sum(float(getattr(device, "power_kw", 0.0)) for device in home.devices)
+    return max(float(home.load_kw.max()), float(home.pv_kw.max()), home.pv_kwp) + devices
 
 
 @dataclass(frozen=True)
@@ -129,14 +167,18 @@ class Tolerances:
     dual_trade_w: float
 
     @staticmethod
-    def of(views: Sequence[NodeView], baseline_net_kw: Array) -> Tolerances:
+    def of(
+        views: Sequence[NodeView], baseline_net_kw: Array, resolution: Resolution = Resolution()
+    ) -> Tolerances:
         """The rule.
 
         Args:
             views: of all nodes of a contract.
             baseline_net_kw: net power of every household on its own, kW into the feeder, shape (n, T).
+            resolution: of the chain, whose rounding no limit may be below.
         """
         view = views[0]
+        least_w = _LEAST_W * resolution.power_kw / Resolution.power_kw
         if view.agreement is NetworkAgreement.NEIGHBOURS:
             # rho is small, copies of a flow stay some tens of W apart where that costs nothing.
             return Tolerances(100.0, 100.0, 1.0, 1.0)
@@ -147,11 +189,11 @@ class Tolerances:
             bill_w = min(bill_w, 2 * power_w)  # whatever a tariff makes of it, voltages want to be kept
             together_w = bill_w / max(local, (_STRAIN * _strain(views, baseline_net_kw)) ** 2) ** (1 / 3)
             primal_w, dual_w = (factor * together_w for factor in (_PRIMAL_TOGETHER, _DUAL_TOGETHER))
-            return Tolerances(max(primal_w, _LEAST_W), max(dual_w, _LEAST_W), 0.0, 0.0)
+            return Tolerances(max(primal_w, least_w), max(dual_w, least_w), 0.0, 0.0)
         bids = sum(view.bid_count for view in views) / baseline_net_kw.size  # of a household in a step
         trade_w = bill_w / local ** (1 / 3) / max(bids, _FEWEST_BIDS)
         primal_w, dual_w = (factor * trade_w for factor in (_PRIMAL_TRADE, _DUAL_TRADE))
-        return Tolerances(_PRIMAL * power_w, _DUAL * power_w, max(primal_w, _LEAST_W), max(dual_w, _LEAST_W))
+        return Tolerances(_PRIMAL * power_w, _DUAL * power_w, max(primal_w, least_w), max(dual_w, least_w))
 
     @property
     def limits_w(self) -> tuple[float, float, float, float]:

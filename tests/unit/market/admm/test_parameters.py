@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from gridpact.community.model import CommunityDay
+from gridpact.errors import InputError
 from gridpact.grid.powerflow import power_flow
-from gridpact.market.admm.parameters import OVER_RELAXATION, Penalties, Resolution, Tolerances, relaxation_at
+from gridpact.market.admm.parameters import (
+    OVER_RELAXATION,
+    Penalties,
+    Resolution,
+    Tolerances,
+    relaxation_at,
+)
+from gridpact.market.admm.reach import BID_LIMIT
 from gridpact.problem.blocks import Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
@@ -183,3 +191,32 @@ def test_tolerances_withFewBidsOrNone() -> None:
     assert Tolerances.of(free, drawn).limits_w == pytest.approx((1.1, 4.4, *trades))
     neighbours = [view(node, 4, agreement=NetworkAgreement.NEIGHBOURS) for node in (1, 2)]
     assert Tolerances.of(neighbours, drawn).limits_w == (100.0, 100.0, 1.0, 1.0)
+
+
+# ---------------------------------------------------------------------- what powers are counted in
+
+
+def test_resolution_carriesTheLargestHousehold(tiny3: CommunityDay) -> None:
+    """A bid has 15 bits: what a household takes or gives fits, with a margin; small communities stay as they are."""
+    assert Resolution().carrying(tiny3) == Resolution()
+    ann = replace(tiny3.households[0], load_kw=np.array([1.0, 60.0, 1.0, 1.0]))
+    school = replace(tiny3, households=(ann, *tiny3.households[1:]))
+    coarser = Resolution().carrying(school)
+    assert coarser.power_kw * BID_LIMIT >= 1.25 * 60
+    assert coarser.power_kw / Resolution.power_kw == round(coarser.power_kw / Resolution.power_kw)
+    assert coarser.carrying(school) == coarser
+    assert Resolution(power_kw=0.01).carrying(school) == Resolution(power_kw=0.01)
+    assert coarser.on_chain() == (round(1e6 * coarser.power_kw), 10)
+
+
+def test_resolution_isRefusedBeyondAnyReason(tiny3: CommunityDay) -> None:
+    ann = replace(tiny3.households[0], load_kw=np.full(4, 1e9))
+    with pytest.raises(InputError, match=r"'ann' takes or gives up to 1e\+09 kW, .* correct its load"):
+        Resolution().carrying(replace(tiny3, households=(ann, *tiny3.households[1:])))
+
+
+def test_limits_areNotBelowTheRounding(tiny3: CommunityDay) -> None:
+    views = node_views(tiny3, Scenario.TG, NetworkAgreement.DSO)
+    little = np.full((3, 4), -1e-6)
+    assert Tolerances.of(views, little).primal_trade_w == 0.25
+    assert Tolerances.of(views, little, Resolution(power_kw=0.002)).primal_trade_w == 1.0
