@@ -156,8 +156,8 @@ def read_community(name_or_path: str) -> Community:
         path = path / "community.toml"
     if path.is_file() and path.suffix.lower() in (".csv", ".txt", ".xlsx", ".json"):
         raise InputError(
-            f"'{name_or_path}' is no community file: give a folder with a community.toml, or that file; of meter readings"
-            " `gridpact community new` makes one"
+            f"'{name_or_path}' is no community file: give a folder with a community.toml, or that file; of readings "
+            "`gridpact community new` makes one"
         )
     if not path.is_file():
         raise InputError(
