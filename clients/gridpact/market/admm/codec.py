@@ -44,7 +44,7 @@ def encode_copies(blocks: Sequence[Block], copies: Integers) -> list[int]:
             if not 0 <= lane < 2 * bias:
                 raise InputError(
                     f"{block.kind.name} of node {block.node} at step {t} is {lane - bias} resolution units, more than "
-                    f"the {bias - 1} that fit on the chain: deploy with a coarser one, as --power-resolution 2 (W)"
+                    f"the {bias - 1} that fit on the chain: deploy with a coarser resolution"
                 )
         for start in range(0, len(biased), LANES):
             words.append(sum(lane << LANE_BITS * k for k, lane in enumerate(biased[start : start + LANES])))
@@ -83,7 +83,7 @@ def encode_bids(bids: Integers) -> bytes:
     if len(bids) and np.abs(bids).max() > BID_LIMIT:
         raise InputError(
             f"a bid of {int(np.abs(bids).max())} resolution units is more than the {BID_LIMIT} that fit on the chain: "
-            "deploy with a coarser one, as --power-resolution 2 (W)"
+            "deploy with a coarser resolution"
         )
     return bids.astype(">i2").tobytes()
 
