@@ -142,7 +142,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "step": (["--price", "1", "--step", "45"], "readings of 30 minutes cannot become steps of 45"),
     "most": (["--price", "1", "--most", "0"], "--most needs a positive number"),
     "seed": (["--price", "1", "--seed", "-1"], "--seed needs a number of at least 0"),
-    "share": (["--price", "1", "--feed-in-share", "2"], "'feed_in_share' = 2 must be between 0 and 1"),
+    "share": (["--price", "1", "--feed-in-share", "2"], "--feed-in-share needs a number from 0 to 1, not 2"),
 }
 
 
