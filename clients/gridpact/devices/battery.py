@@ -61,6 +61,7 @@ class Battery(Device):
         Column("discharge_kw", "power from the battery"),
         Column("stored_kwh", "what is in the battery after the step"),
     )
+    either: ClassVar[tuple[tuple[str, str], ...]] = (("charge_kw", "discharge_kw"),)
     bands: ClassVar[tuple[Band, ...]] = (
         Band("From batteries", "green", "discharge_kw", is_source=True),
         Band("Into batteries", "green", "charge_kw", hatch="////", comes_back=True),

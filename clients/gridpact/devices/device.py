@@ -155,6 +155,9 @@ class Device(ABC):
     told: ClassVar[tuple[Told, ...]] = ()
     columns: ClassVar[tuple[Column, ...]] = ()
     bands: ClassVar[tuple[Band, ...]] = ()
+    either: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Columns of its opposed powers: only one of two is above 0 at a step."""
+
     uncertain: ClassVar[tuple[str, ...]] = ()
     """Its series that turn out otherwise than was forecast."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
-from gridpact.devices.device import Array, Device
+from gridpact.devices.device import Array, Device, numbered
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
 
@@ -34,6 +35,18 @@ def consumed_kw(total: Callable[[str], Array]) -> Array:
     """
     used: Array = np.sum([band.of(total) for band in BANDS if not band.is_source and not band.comes_back], axis=0)
     return used
+
+
+def at_once_kw(devices: Iterable[Device], schedule: Mapping[str, Array]) -> float:
+    """The most that two opposed powers of a device are above 0 at the same step, which no device can do."""
+    most, numbers = 0.0, Counter[str]()
+    for device in devices:
+        numbers[device.kind] += 1
+        for pair in device.either:
+            one, other = (schedule.get(numbered(column, numbers[device.kind])) for column in pair)
+            if one is not None and other is not None:
+                most = max(most, float(np.minimum(one, other).max(initial=0.0)))
+    return most
 
 
 def in_order(devices: Iterable[Device]) -> tuple[Device, ...]:

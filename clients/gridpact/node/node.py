@@ -350,7 +350,7 @@ class Node:
         once more."""
         agent = memory.agent
         if self.view.partners:
-            return agent.conclude().schedule
+            return agent.plan().schedule
         if agent.solved != last:
             closing = memory.history[-1][1]
             again = self._new_memory(round_)
@@ -369,8 +369,7 @@ class Node:
             agent = again.agent
             agent.solve(running)
             self._solve_s += agent.solve_seconds
-        assert agent.solution is not None
-        return agent.solution.schedule
+        return agent.plan().schedule
 
     # ------------------------------------------------------------------ what the chain says
 

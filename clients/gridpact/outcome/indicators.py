@@ -11,10 +11,11 @@ import numpy as np
 
 from gridpact.community.model import Array, Household
 from gridpact.devices.device import Band, summed
-from gridpact.devices.registry import BANDS, consumed_kw
+from gridpact.devices.registry import BANDS, at_once_kw, consumed_kw
 from gridpact.market.registry import Promise, market_of
 from gridpact.outcome.outcome import Outcome
 from gridpact.problem.centralised import EXACTNESS_LIMIT
+from gridpact.problem.directions import AT_ONCE_KW
 
 GAP_LIMIT = 1e-3
 """The agreed plan may cost this fraction more than the centralised optimum."""
@@ -323,6 +324,7 @@ class Indicators:
                     else "in this scenario nobody looks after the network, so nothing keeps the limits."
                 ),
             ),
+            self._one_way,
             Check(
                 "Payments sum to zero",
                 "yes" if result.payments_sum_to_zero else "no",
@@ -332,6 +334,18 @@ class Indicators:
                 if result.trades
                 else "Nothing was traded, so nothing was paid.",
             ),
+        )
+
+    @property
+    def _one_way(self) -> Check:
+        homes = zip(self.result.community.households, self.result.households, strict=True)
+        most = max((at_once_kw(home.devices, outcome.schedule) for home, outcome in homes), default=0.0)
+        return Check(
+            "No battery does both",
+            f"{1000 * most:.2f} W",
+            f"{1000 * AT_ONCE_KW:g} W",
+            most <= AT_ONCE_KW,
+            "No device charges and discharges at once, so the plans are those of real ones.",
         )
 
     @property

@@ -21,7 +21,7 @@ def fallback(view: NodeView) -> dict[str, Array]:
     if view.household is None:
         return {}
     alone = replace(view, scenario=Scenario.B, parent=view.node, children=(), depth=0, partners=(), line=None)
-    return LocalProblem(alone, 0.0).solve(Point.alone(view.steps)).schedule
+    return LocalProblem(alone, 0.0).carried_out(Point.alone(view.steps)).schedule
 
 
 def baseline_net_kw(community: CommunityDay) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -12,6 +13,7 @@ from gridpact.devices.device import flat
 from gridpact.errors import InexactRelaxationError, InfeasibleError
 from gridpact.problem.coefficients import Partner, partners
 from gridpact.problem.constraints import branch_flow, supply_contract
+from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.solving import solve
@@ -42,14 +44,27 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         InexactRelaxationError: the cone relaxation is not tight.
         SolverError: the solver failed.
     """
+    directions = [chosen(home, community.prices, community.step_hours) for home in community.households]
+    while True:
+        solution, decided = _directed_optimum(community, scenario, directions)
+        if all(more is None for more in decided):
+            return solution
+        directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
+
+
+def _directed_optimum(
+    community: CommunityDay, scenario: Scenario, directions: Sequence[Directions]
+) -> tuple[CentralisedSolution, list[Directions | None]]:
+    """With the opposed powers of each household as directed, and what is to be directed besides."""
     dt = community.step_hours
     supply: cp.Expression = cp.Constant(0.0)  # imports less feed-in
     besides: cp.Expression = cp.Constant(0.0)  # trading coefficients, losses bought at node 0
     constraints: list[cp.Constraint] = []
-    injections, reactive, balances = [], [], []
-    for household in community.households:
+    injections, reactive, balances, opposed = [], [], [], []
+    for household, directed in zip(community.households, directions, strict=True):
         meter = behind_meter(household, dt)
-        constraints += flat(meter.constraints)
+        constraints += flat(meter.constraints) + flat(directed.constraints(meter.opposed))
+        opposed.append(meter.opposed)
         injections.append(meter.injection_kw)
         reactive.append(meter.injection_kvar)
         if scenario.has_contracts:
@@ -92,7 +107,11 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
                 f"the cone relaxation of '{community.name}' on {community.day} is not tight: gap {gap:.1e} p.u., "
                 f"limit {EXACTNESS_LIMIT:.0e}; its losses and voltages would not be physical"
             )
-    return CentralisedSolution(
+    decided = [
+        one.after([(pair.one.value, pair.other.value) for pair in pairs])
+        for one, pairs in zip(directions, opposed, strict=True)
+    ]
+    solution = CentralisedSolution(
         cost=float(problem.value),
         supply=float(supply.value),
         injection_kw=np.array([e.value for e in injections]),
@@ -101,6 +120,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         voltage_pu=voltage,
         nodal_price=nodal_price,
     )
+    return solution, decided
 
 
 def _why_infeasible(community: CommunityDay) -> str:

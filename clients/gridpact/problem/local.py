@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.community.model import Array
-from gridpact.devices.device import Constraints, flat
+from gridpact.devices.device import Constraints, Opposed, flat
 from gridpact.errors import InfeasibleError
 from gridpact.problem.blocks import Block, Kind, blocks
 from gridpact.problem.constraints import branch_flow, cone, relaxation_gap, supply_contract
+from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
-from gridpact.problem.repeated import Repeated
+from gridpact.problem.repeated import Answer, Repeated
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.solving import solve
 from gridpact.problem.view import NodeView
@@ -29,11 +30,17 @@ class LocalSolution:
     copies: Array  # (blocks, T): kW, kvar, p.u. squared less 1
     bids_kw: Array  # (bids,), positive where this node sells; partners ascending, then steps
     plan: Callable[[], dict[str, Array]] = field(repr=False)
+    decided: Callable[[], Directions | None] = field(repr=False, default=lambda: None)
 
     @cached_property
     def schedule(self) -> dict[str, Array]:
         """What the node would do, (T,) each; worked out when somebody asks."""
         return self.plan()
+
+    @cached_property
+    def directions(self) -> Directions | None:
+        """What keeps opposed powers apart, where this plan uses both at once."""
+        return self.decided()
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class LocalProblem:
         agreed: whether the bids are given, by `solve`, and only the rest is decided.
         sensitivity: at the grid operator's node, what a kW and a kvar of each child add to squared voltages without
             losses, (lines, children) each: then `solve` is given bounds on these voltages.
+        directions: of the household's opposed powers; default: those that are `chosen` for it.
     """
 
     def __init__(
@@ -83,8 +91,12 @@ class LocalProblem:
         parted: NDArray[np.bool_] | None = None,
         agreed: bool = False,
         sensitivity: tuple[Array, Array] | None = None,
+        directions: Directions | None = None,
     ) -> None:
         self.view = view
+        self._directed = partial(LocalProblem, view, trade_penalty, pool_penalty, fixed, parted, agreed, sensitivity)
+        self._directions = directions
+        self._opposed: tuple[Opposed, ...] = ()
         self._sensitivity = sensitivity
         self._fixed = fixed or {}
         self.blocks = blocks(view.node, view.parent, view.children, view.depth)
@@ -154,7 +166,25 @@ class LocalProblem:
             ) from None
         copies = answer.value(self._copies) if self.blocks else np.zeros((0, self.view.steps))
         bids = at.agreed if self._bids is None else answer.value(self._bids)
-        return LocalSolution(copies, bids, lambda: answer.values(self._schedule))
+        return LocalSolution(copies, bids, lambda: answer.values(self._schedule), lambda: self._decided(answer))
+
+    def carried_out(self, at: Point) -> LocalSolution:
+        """As `solve`, but a plan that devices can carry out: none uses two opposed powers at once.
+
+        Raises:
+            InfeasibleError, SolverError: see `solve`.
+        """
+        solution = self.solve(at)
+        while solution.directions is not None:
+            solution = self._directed(solution.directions).solve(at)
+        return solution
+
+    def _decided(self, answer: Answer) -> Directions | None:
+        if self._directions is None:
+            return None
+        one = answer.values({str(k): pair.one for k, pair in enumerate(self._opposed)})
+        other = answer.values({str(k): pair.other for k, pair in enumerate(self._opposed)})
+        return self._directions.after([(one[k], other[k]) for k in one])
 
     def _culprit(self) -> str:
         """The first family of constraints without which there is a plan."""
@@ -179,7 +209,10 @@ class LocalProblem:
             return self._grid_connection()
         meter = behind_meter(view.household, view.step_hours)
         self._schedule |= meter.schedule
-        constraints = dict(meter.constraints)
+        if self._directions is None:
+            self._directions = chosen(view.household, view.prices, view.step_hours)
+        self._opposed = meter.opposed
+        constraints = meter.constraints | self._directions.constraints(meter.opposed)
         if not view.scenario.has_network:
             return cp.Constant(0.0), constraints
         if view.agreement is NetworkAgreement.DSO:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cvxpy as cp
 
 from gridpact.community.model import Household
-from gridpact.devices.device import Constraints, numbered
+from gridpact.devices.device import Constraints, Opposed, numbered
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class BehindMeter:
     injection_kvar: cp.Expression  # q = q_g - q_l
     constraints: Constraints
     schedule: dict[str, cp.Expression]  # what the household's energy manager is to do
+    opposed: tuple[Opposed, ...]
 
 
 def behind_meter(household: Household, step_hours: float) -> BehindMeter:
@@ -29,6 +30,7 @@ def behind_meter(household: Household, step_hours: float) -> BehindMeter:
     injection, reactive = -cp.Constant(household.load_kw), -cp.Constant(household.load_kvar)
     constraints: Constraints = {}
     schedule: dict[str, cp.Expression] = {}
+    opposed: tuple[Opposed, ...] = ()
     numbers: Counter[str] = Counter()
     for device in household.devices:
         numbers[device.kind] += 1
@@ -37,6 +39,7 @@ def behind_meter(household: Household, step_hours: float) -> BehindMeter:
         if block.injection_kvar is not None:
             reactive = reactive + block.injection_kvar
         constraints |= {numbered(name, numbers[device.kind], " "): of for name, of in block.constraints.items()}
+        opposed += block.opposed
         schedule |= {numbered(name, numbers[device.kind]): of for name, of in block.schedule.items()}
     schedule |= {"injection_kw": injection, "injection_kvar": reactive}
-    return BehindMeter(injection, reactive, constraints, schedule)
+    return BehindMeter(injection, reactive, constraints, schedule, opposed)

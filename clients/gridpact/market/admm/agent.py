@@ -136,6 +136,8 @@ class Agent:
                 else:
                     self._problem = problem
             try:
+                if agreed and isinstance(problem, LocalProblem):
+                    return problem.carried_out(self.point())
                 return problem.solve(self.point())
             except InfeasibleError:
                 if not self._fixed() or not self._part:
@@ -157,6 +159,17 @@ class Agent:
         if self.view.partners:
             bids = bids.around(*centre_of_bids(assembly, node, self._before), self._reach.of_bids(age))
         return copies, bids
+
+    def plan(self) -> LocalSolution:
+        """What a household does if the round ends here: with trades, or where its last x-step is no plan that devices
+        can carry out, see `conclude`; else that x-step.
+
+        Raises:
+            InfeasibleError, SolverError: see `LocalProblem.solve`.
+        """
+        if self.view.partners or self.solution is None or self.solution.directions is not None:
+            return self.conclude()
+        return self.solution
 
     def conclude(self) -> LocalSolution:
         """What a household with trades does after the last iteration: the best for itself with the trades as

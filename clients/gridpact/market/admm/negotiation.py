@@ -112,9 +112,7 @@ def agreed_trades(agents: Mapping[int, Agent]) -> tuple[tuple[Trade, ...], bool]
 
 def plan_of(agent: Agent) -> LocalSolution:
     """What the household would do if the round ended here."""
-    if agent.view.partners or agent.solution is None:
-        return agent.conclude()
-    return agent.solution
+    return agent.plan()
 
 
 def relaxation_gap(agents: Mapping[int, Agent]) -> float:
