@@ -61,6 +61,18 @@ abstract contract Deposits is ITradeSettlement, ReentrancyGuard {
         token.safeTransfer(msg.sender, amount);
     }
 
+    /// @inheritdoc ITradeSettlement
+    function forgive(address account, uint256 amount) external {
+        _requireSupplier();
+        uint256 forgiven = Math.min(amount, arrears[account]);
+        arrears[account] -= forgiven;
+        emit ArrearsForgiven(account, forgiven);
+    }
+
+    function _requireSupplier() internal view {
+        if (msg.sender != supplier) revert NotSupplier(msg.sender);
+    }
+
     /// @dev Takes from the free deposit.
     function _take(address account, uint256 amount) internal {
         uint256 available = free[account];
@@ -86,5 +98,13 @@ abstract contract Deposits is ITradeSettlement, ReentrancyGuard {
         free[account] -= paid;
         free[supplier] += paid;
         arrears[account] += owed;
+    }
+
+    /// @dev Pays an account from the supplier's free deposit, after what it owes the supplier: that needs no money.
+    function _refund(address account, uint256 amount) internal {
+        uint256 cancelled = Math.min(amount, arrears[account]);
+        arrears[account] -= cancelled;
+        _take(supplier, amount - cancelled);
+        free[account] += amount - cancelled;
     }
 }

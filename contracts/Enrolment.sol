@@ -57,6 +57,7 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
             // It returns what stood there before.
             // slither-disable-next-line unused-return
             _nodesFrom[account].push(round, uint160(node) + 1);
+            _prepare(node);
             emit Enrolled(node, account);
         }
         _seats = seats;
@@ -123,6 +124,9 @@ abstract contract Enrolment is IVirtualAggregator, Ownable2Step {
 
     /// @dev Whether the node declared in the round.
     function _declaredIn(uint32 round, uint8 node) internal view virtual returns (bool);
+
+    /// @dev Makes room for a node.
+    function _prepare(uint8 node) internal virtual;
 
     /// @dev Accounts that are enrolled.
     function _enrolledCount() internal view returns (uint16) {

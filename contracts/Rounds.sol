@@ -4,9 +4,11 @@ pragma solidity 0.8.30;
 import {Enrolment} from "./Enrolment.sol";
 import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
 import {Blocks} from "./libraries/Blocks.sol";
+import {Books} from "./libraries/Books.sol";
 import {Commitments} from "./libraries/Commitments.sol";
 import {Lanes} from "./libraries/Lanes.sol";
-import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
+import {GRID_CONNECTION, MAX_NODES, Nodes} from "./libraries/Nodes.sol";
+import {Sizes} from "./libraries/Sizes.sol";
 import {Tree} from "./libraries/Tree.sol";
 
 /// @title How a round begins, goes on and ends
@@ -24,12 +26,14 @@ import {Tree} from "./libraries/Tree.sol";
 /// | _closed   | 1        | when a round is opened and started, when an iteration is closed, when a node goes out      |
 /// | _head     | 1        | when an iteration is closed                                                                |
 /// | _tree     | 128 + 64 | by the node's declaration or abstention, when the round starts, when it misses or goes out |
-/// | mappings  |          | _books: by each declaration or abstention; _outcomes: at the end of a round                |
+/// | mappings  |          | _books: by each declaration or abstention; _outcomes: at the end of a round; agreedIn: at  |
+/// |           |          | the end of one that converged, and when it is replaced                                     |
 abstract contract Rounds is Enrolment {
     using Tree for Tree.Store;
 
-    /// @dev The closed iterations of the round, and what the tests of convergence divide by.
+    /// @dev The closed iterations of the round, and what the tests of convergence divide by. One storage slot.
     struct Closed {
+        uint32 day; //       of the round
         uint16 iteration; // the last one; 0 before the first
         uint128 present; //  in it
         uint16 disturbed; // the last iteration in which a node was missing or excluded
@@ -44,6 +48,7 @@ abstract contract Rounds is Enrolment {
     uint32 private immutable _phaseSeconds;
     uint8 private immutable _maxMisses;
     uint256 private immutable _limits; // see Lanes
+    uint256 private immutable _mostBids; // see Sizes
     uint256 internal immutable _words; //  of a block
 
     Theta private _theta;
@@ -56,6 +61,8 @@ abstract contract Rounds is Enrolment {
 
     mapping(uint32 round => bytes32[MAX_NODES]) internal _books;
     mapping(uint32 round => Outcome) private _outcomes;
+    /// @inheritdoc IVirtualAggregator
+    mapping(uint32 day => uint32 round) public agreedIn;
 
     constructor(Theta memory theta_, Setting memory setting_) Enrolment(theta_.n) {
         if (theta_.n == 0 || theta_.n > MAX_NODES) revert InvalidTheta("n", theta_.n);
@@ -75,19 +82,34 @@ abstract contract Rounds is Enrolment {
         _maxMisses = setting_.maxMisses;
         _limits = Lanes.limits(theta_.epsPrimalGrid, theta_.epsDualGrid, theta_.epsPrimalTrade, theta_.epsDualTrade);
         _words = Lanes.words(setting_.steps);
+        _mostBids = Sizes.bids(theta_.n);
+        if (Sizes.households(theta_.n, _words) > Sizes.MOST_WORDS) revert TooLarge(theta_.n, setting_.steps);
     }
 
     // ------------------------------------------------------------------ opening and declaring
 
     /// @inheritdoc IVirtualAggregator
     function openRound(uint32 day) external onlyOwner returns (uint32 round) {
+        if (agreedIn[day] != 0) revert DayAgreed(day, agreedIn[day]);
+        return _openRound(day);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function replaceRound(uint32 day, uint32 agreed) external onlyOwner returns (uint32 round) {
+        if (agreed == 0 || agreedIn[day] != agreed) revert DayAgreed(day, agreedIn[day]);
+        delete agreedIn[day];
+        round = _openRound(day);
+        emit RoundReplaced(agreed, round);
+    }
+
+    function _openRound(uint32 day) private returns (uint32 round) {
         round = _nextRound();
         uint16 count = _enrolledCount();
         if (count == 0) revert NobodyEnrolled();
         uint40 deadline = _deadline();
-        _progress = Progress(round, 0, Phase.Declaring, deadline, 0, uint8(count), 0, 0);
+        _store(Progress(round, 0, Phase.Declaring, deadline, 0, uint8(count), 0, 0));
         delete _roster;
-        delete _closed;
+        _closed = Closed(day, 0, 0, 0, 0, 0);
         emit RoundOpened(round, day, deadline);
     }
 
@@ -96,12 +118,20 @@ abstract contract Rounds is Enrolment {
         uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
     ) external {
         (Progress memory progress_, uint8 node) = _heard(round);
-        Tree.check(node, parent, depth, children, enrolled());
+        uint128 nodes = enrolled();
+        Tree.check(node, parent, depth, children, nodes);
+        if (bids != 0) _requireFew(bids, Books.capacity(book, nodes & ~Nodes.bit(node), _steps));
 
         _tree.write(node, msg.sender, Declaration(round, parent, depth, bids, children, 0, false));
         _books[round][node] = keccak256(book);
         emit Declared(round, node, parent, depth, children, bids, book);
         _startIfComplete(progress_);
+    }
+
+    /// @dev Limits are an average over bids, so there may be no more than can be meant; nor more than can be checked.
+    function _requireFew(uint256 bids, uint256 most) private view {
+        if (most > _mostBids) most = _mostBids;
+        if (bids > most) revert TooManyBids(most, bids);
     }
 
     /// @inheritdoc IVirtualAggregator
@@ -118,7 +148,7 @@ abstract contract Rounds is Enrolment {
 
     /// @dev Counts the caller as heard, once, while the round takes declarations.
     function _heard(uint32 round) private view returns (Progress memory progress_, uint8 node) {
-        progress_ = _progress;
+        progress_ = _loaded();
         _requirePhase(progress_, round, Phase.Declaring);
         node = nodeOf(msg.sender);
         if (progress_.present & Nodes.bit(node) != 0) revert AlreadyDeclared(node);
@@ -128,7 +158,7 @@ abstract contract Rounds is Enrolment {
 
     function _startIfComplete(Progress memory progress_) private {
         if (progress_.counter == progress_.expected) _start(progress_);
-        _progress = progress_;
+        _store(progress_);
     }
 
     /// @dev Starts the round with those who have declared. Changes `progress_`, which the caller stores.
@@ -137,7 +167,7 @@ abstract contract Rounds is Enrolment {
         if (roster_.nodes == 0) return _end(progress_, Phase.Abandoned);
         _roster = roster_;
         // At most 128 * 258 blocks of 192 steps, and 128 * (2^16 - 1) bids.
-        _closed = Closed(0, 0, 0, uint32(blocks * _steps), uint32(bids));
+        (_closed.grid, _closed.trade) = (uint32(blocks * _steps), uint32(bids));
         progress_.phase = Phase.Iterating;
         progress_.expected = uint8(Nodes.count(roster_.nodes));
         emit RoundStarted(progress_.round, roster_.nodes, roster_.lines, roster_.inner);
@@ -201,7 +231,7 @@ abstract contract Rounds is Enrolment {
         --progress_.expected;
         if (progress_.present & Nodes.bit(node) != 0) --progress_.counter;
         emit Excluded(progress_.round, progress_.iteration, node, proved);
-        return progress_.expected == 0 || (declared.depth == 0 && declared.children != 0);
+        return progress_.expected == 0 || (node == GRID_CONNECTION && declared.children != 0);
     }
 
     function _openIteration(Progress memory progress_) private {
@@ -215,7 +245,9 @@ abstract contract Rounds is Enrolment {
     function _end(Progress memory progress_, Phase phase) internal {
         progress_.phase = phase;
         (uint16 iterations, bytes32 hash) = head();
-        _outcomes[progress_.round] = Outcome(phase, iterations, _closed.present, hash);
+        uint32 day = _closed.day;
+        _outcomes[progress_.round] = Outcome(phase, iterations, _closed.present, day, hash);
+        if (phase == Phase.Converged) agreedIn[day] = progress_.round;
         emit RoundEnded(progress_.round, phase, iterations);
     }
 
@@ -233,7 +265,7 @@ abstract contract Rounds is Enrolment {
 
     /// @inheritdoc IVirtualAggregator
     function progress() external view returns (Progress memory) {
-        return _progress;
+        return _loaded();
     }
 
     /// @inheritdoc IVirtualAggregator
@@ -267,13 +299,21 @@ abstract contract Rounds is Enrolment {
 
     // ------------------------------------------------------------------ small things
 
+    function _loaded() internal view returns (Progress memory) {
+        return _progress;
+    }
+
+    function _store(Progress memory progress_) internal {
+        _progress = progress_;
+    }
+
     function _requirePhase(Progress memory progress_, uint32 round, Phase phase) internal pure {
         if (progress_.round != round) revert WrongRound(progress_.round, round);
         if (progress_.phase != phase) revert WrongPhase(progress_.phase);
     }
 
     function _nextRound() internal view override returns (uint32) {
-        Progress memory progress_ = _progress;
+        Progress memory progress_ = _loaded();
         if (progress_.phase == Phase.Declaring || progress_.phase == Phase.Iterating) revert WrongPhase(progress_.phase);
         return progress_.round + 1;
     }

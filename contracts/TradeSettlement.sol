@@ -3,7 +3,9 @@ pragma solidity 0.8.30;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {Deposits} from "./Deposits.sol";
 import {TypedData} from "./TypedData.sol";
@@ -23,14 +25,20 @@ import {Trades} from "./libraries/Trades.sol";
 /// |-----------------|---------------|---------------------------------------------------------------------------------|
 /// | (Deposits)      | 1, 3 mappings | totalDeposits; free, locked and arrears of an account                           |
 /// | tariffHash      | mapping       | 1 a round, by the supplier                                                      |
-/// | supplierPayment | mapping       | 1 a round, by deliver                                                           |
-/// | _standings      | mapping       | 1 a round and node, when a trade is recorded, and by deliver                    |
+/// | supplierPayment | mapping       | 1 a round, by deliver and correct                                               |
+/// | settledIn       | mapping       | 1 a day, when its first trade is recorded or its first reading delivered        |
+/// | _limits         | mapping       | 1 or more an account that sets itself a limit                                   |
+/// | _consents       | mapping       | 1 a party to a correction, until both have said the same                        |
+/// | _standings      | mapping       | 1 a round and node, when a trade is recorded, by deliver, and by correct        |
 /// | _sides          | mapping       | 2 a round, node and partner: the hash of the statement, which stays when the    |
 /// |                 |               | pair is recorded; and the lock of the side that has to pay                      |
 ///
 /// A pair is recorded where both sides hold the same statement. Who speaks for a node is whoever declared as that node
 /// in the round, not who is enrolled now; so the manager cannot take a past round's trades from anybody.
 contract TradeSettlement is Deposits, TypedData {
+    using Checkpoints for Checkpoints.Trace224;
+    using SafeCast for int256;
+
     /// @dev What one side of a pair states.
     struct Side {
         bytes32 statement; // keccak256 of the trades; zero where it states nothing
@@ -40,7 +48,8 @@ contract TradeSettlement is Deposits, TypedData {
 
     /// @dev What a round has come to for a node. One storage slot.
     struct Standing {
-        int240 net; // token units; at most 127 payments below 2^130, and one below 2^138
+        int128 net; // token units. What is larger, at prices beyond all sense, is refused
+        int112 delivery; // the part that is not of trades
         uint8 positions;
         bool delivered;
     }
@@ -54,6 +63,7 @@ contract TradeSettlement is Deposits, TypedData {
         uint8 lower;
         uint8 higher;
         bool opened; // whether the node's own opening was checked
+        bool first; //  whether nothing of the day is settled yet
     }
 
     bytes32 private constant READING_TYPEHASH = keccak256("Reading(uint32 round,uint8 node,bytes energies)");
@@ -73,6 +83,10 @@ contract TradeSettlement is Deposits, TypedData {
     mapping(uint32 round => bytes32) public tariffHash;
     /// @inheritdoc ITradeSettlement
     mapping(uint32 round => int256) public supplierPayment;
+    /// @inheritdoc ITradeSettlement
+    mapping(uint32 day => uint32 round) public settledIn;
+    mapping(address account => Checkpoints.Trace224 mostByRound) private _limits;
+    mapping(uint256 roundAndNode => mapping(address party => bytes32 reading)) private _consents;
     // Written through storage pointers.
     // slither-disable-next-line uninitialized-state
     mapping(uint256 roundAndNode => Standing) private _standings;
@@ -101,6 +115,7 @@ contract TradeSettlement is Deposits, TypedData {
         stage.outcome = aggregator.outcome(round);
         if (stage.outcome.phase != IVirtualAggregator.Phase.Converged) revert NotConverged(round);
         stage.round = round;
+        stage.first = _requireRoundOfDay(round, stage.outcome);
         stage.node = aggregator.nodeIn(round, msg.sender);
         for (uint256 i = 0; i < statements.length; ++i) {
             _stateOne(stage, statements[i], own);
@@ -118,7 +133,12 @@ contract TradeSettlement is Deposits, TypedData {
         (stage.lower, stage.higher) = node < partner ? (node, partner) : (partner, node);
         Side storage side = _side(stage.round, node, partner);
         bytes32 other = _side(stage.round, partner, node).statement;
-        if (other != 0 && other == side.statement) revert AlreadyRecorded(stage.round, stage.lower, stage.higher);
+        if (other != 0 && other == side.statement) {
+            return _skip(
+                stage,
+                abi.encodeWithSelector(AlreadyRecorded.selector, stage.round, stage.lower, stage.higher)
+            );
+        }
         _unlock(side);
         if (said.trades.length == 0) {
             delete side.statement;
@@ -127,7 +147,10 @@ contract TradeSettlement is Deposits, TypedData {
         }
 
         if (_standing(stage.round, node).delivered) revert AlreadyDelivered(stage.round, node);
-        if (_standing(stage.round, partner).delivered) revert AlreadyDelivered(stage.round, partner);
+        if (_standing(stage.round, partner).delivered) {
+            delete side.statement;
+            return _skip(stage, abi.encodeWithSelector(AlreadyDelivered.selector, stage.round, partner));
+        }
         int256 payment_ = _payment(partner, said.trades);
         if (node == stage.lower) _requireFit(stage, said, own);
         // A positive payment is the higher node's to make.
@@ -146,6 +169,11 @@ contract TradeSettlement is Deposits, TypedData {
         }
     }
 
+    /// @dev What a partner, or who delivers for it, has done before the call takes nothing from its other statements.
+    function _skip(Stage memory stage, bytes memory reason) private {
+        emit Skipped(stage.round, stage.node, stage.partner, reason);
+    }
+
     /// @dev Pays for a trade that both sides have stated, and counts it: with what was due from the caller, which was
     ///      taken from its free deposit; or with what the partner has locked.
     function _record(Stage memory stage, int256 payment_, uint256 due) private {
@@ -158,6 +186,8 @@ contract TradeSettlement is Deposits, TypedData {
             uint256 amount = _takeLock(_side(stage.round, stage.partner, stage.node), partner);
             _credit(msg.sender, amount);
         }
+        if (stage.first) settledIn[stage.outcome.day] = stage.round;
+        stage.first = false;
         _count(stage.round, stage.lower, payment_);
         _count(stage.round, stage.higher, -payment_);
     }
@@ -165,7 +195,7 @@ contract TradeSettlement is Deposits, TypedData {
     /// @dev Counts a recorded trade for one of its nodes.
     function _count(uint32 round, uint8 node, int256 payment_) private {
         Standing storage standing = _standing(round, node);
-        standing.net += int240(payment_);
+        standing.net += payment_.toInt128();
         ++standing.positions;
     }
 
@@ -236,7 +266,7 @@ contract TradeSettlement is Deposits, TypedData {
 
     /// @inheritdoc ITradeSettlement
     function publishTariff(uint32 round, bytes calldata tariff) external {
-        if (msg.sender != supplier) revert NotSupplier(msg.sender);
+        _requireSupplier();
         IVirtualAggregator.Progress memory progress = aggregator.progress();
         bool open = round == progress.round && progress.phase == IVirtualAggregator.Phase.Declaring;
         if (round <= progress.round && !(open && progress.present == 0)) revert TariffTooLate(round);
@@ -257,18 +287,101 @@ contract TradeSettlement is Deposits, TypedData {
         bytes32 vs
     ) external nonReentrant {
         _requireReading(round, node, energies, r, vs);
-        if (keccak256(tariff) != tariffHash[round]) revert WrongTariff(round);
-        int256[] memory traded = _traded(round, node, positions_);
-        int256 payment_ = _deviation(energies, tariff, traded);
-        uint256 owed = _deliver(round, node, payment_);
+        int256 payment_ = _deviation(round, node, energies, tariff, positions_);
+        address account = aggregator.accountIn(round, node);
+        if (account == address(0)) revert WrongReading(round, node);
+        _standing(round, node).delivered = true;
+        uint256 owed;
+        (payment_, owed) = _deliver(round, node, account, payment_);
         emit Delivered(round, node, payment_, owed, energies);
     }
 
+    /// @return what the supplier pays, and what the household owes
+    function _deliver(uint32 round, uint8 node, address account, int256 payment_) private returns (int256, uint256) {
+        if (payment_ < 0) {
+            payment_ = _limited(round, node, account, payment_);
+            _book(round, node, payment_);
+            return (payment_, _charge(account, SignedMath.abs(payment_)));
+        }
+        _book(round, node, payment_);
+        _take(supplier, uint256(payment_));
+        _credit(account, uint256(payment_));
+        return (payment_, 0);
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function correct(
+        uint32 round, uint8 node, bytes calldata energies, bytes calldata tariff, Position[] calldata positions_
+    ) external nonReentrant {
+        if (!_standing(round, node).delivered) revert NotDelivered(round, node);
+        address account = aggregator.accountIn(round, node);
+        if (msg.sender != supplier && msg.sender != account) revert NotConcerned(round, node, msg.sender);
+        int256 payment_ = _deviation(round, node, energies, tariff, positions_);
+        if (_agreed(round, node, account, keccak256(energies))) {
+            uint256 owed = _correct(round, node, account, payment_ - _standing(round, node).delivery);
+            emit Corrected(round, node, payment_, owed, energies);
+        } else {
+            emit CorrectionProposed(round, node, msg.sender, payment_, energies);
+        }
+    }
+
+    /// @return owed what the household cannot pay yet
+    function _correct(uint32 round, uint8 node, address account, int256 change) private returns (uint256 owed) {
+        _book(round, node, change);
+        if (change < 0) owed = _charge(account, SignedMath.abs(change));
+        else _refund(account, uint256(change));
+    }
+
+    /// @dev Keeps that the caller consents to a reading; whether the other party does too, and then forgets both.
+    function _agreed(uint32 round, uint8 node, address account, bytes32 reading) private returns (bool both) {
+        mapping(address party => bytes32) storage consents = _consents[uint256(round) << 8 | node];
+        consents[msg.sender] = reading;
+        both = consents[account] == consents[supplier];
+        if (both) (consents[account], consents[supplier]) = (0, 0);
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function limitDebit(uint224 most) external {
+        uint32 from = aggregator.progress().round + 1;
+        // It returns what stood there before.
+        // slither-disable-next-line unused-return
+        _limits[msg.sender].push(from, most);
+        emit DebitLimited(msg.sender, from, most);
+    }
+
+    /// @dev What a household pays at most, by the limit that it had set itself before the round was opened.
+    function _limited(uint32 round, uint8 node, address account, int256 payment_) private returns (int256) {
+        uint256 most = debitLimit(round, account);
+        if (most == 0 || SignedMath.abs(payment_) <= most) return payment_;
+        emit DebitCut(round, node, payment_, most);
+        return -int256(most);
+    }
+
+    /// @dev Counts what the supplier pays a node.
+    function _book(uint32 round, uint8 node, int256 payment_) private {
+        Standing storage standing = _standing(round, node);
+        standing.net += payment_.toInt128();
+        standing.delivery += payment_.toInt112();
+        supplierPayment[round] -= payment_;
+    }
+
+    /// @dev Requires that the day of a finished round is settled by no other: by the one in which it was agreed or, where
+    ///      it was in none, by the first that is settled. Whether it is the first.
+    function _requireRoundOfDay(uint32 round, IVirtualAggregator.Outcome memory outcome) private view returns (bool) {
+        uint32 settled = settledIn[outcome.day];
+        if (settled == round) return false;
+        uint32 agreed = aggregator.agreedIn(outcome.day);
+        bool counts = agreed == (outcome.phase == IVirtualAggregator.Phase.Converged ? round : 0);
+        if (settled != 0 || !counts) revert OtherRoundOfDay(outcome.day, settled == 0 ? agreed : settled);
+        return true;
+    }
+
     /// @dev Requires a signed reading of a finished round that was not settled before.
-    function _requireReading(uint32 round, uint8 node, bytes calldata energies, bytes32 r, bytes32 vs) private view {
-        if (aggregator.outcome(round).phase < IVirtualAggregator.Phase.Converged) revert NotFinished(round);
+    function _requireReading(uint32 round, uint8 node, bytes calldata energies, bytes32 r, bytes32 vs) private {
+        IVirtualAggregator.Outcome memory outcome = aggregator.outcome(round);
+        if (outcome.phase < IVirtualAggregator.Phase.Converged) revert NotFinished(round);
         if (_standing(round, node).delivered) revert AlreadyDelivered(round, node);
-        if (energies.length != READING * _steps) revert LengthMismatch(READING * _steps, energies.length);
+        if (_requireRoundOfDay(round, outcome)) settledIn[outcome.day] = round;
         // The third value says more about the flaw.
         // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError flaw,) = ECDSA.tryRecover(readingDigest(round, node, energies), r, vs);
@@ -294,33 +407,20 @@ contract TradeSettlement is Deposits, TypedData {
         }
     }
 
-    /// @dev What the supplier pays for a reading beyond the traded energies, token units. A deviation is below 2^39, the
+    /// @dev What the supplier pays for a reading beyond the recorded trades, token units. A deviation is below 2^39, the
     ///      sum below 2^78, times 10^18 below 2^138.
-    function _deviation(bytes calldata energies, bytes calldata tariff, int256[] memory traded)
-        private
-        view
-        returns (int256)
-    {
+    function _deviation(
+        uint32 round, uint8 node, bytes calldata energies, bytes calldata tariff, Position[] calldata positions_
+    ) private view returns (int256) {
+        if (energies.length != READING * _steps) revert LengthMismatch(READING * _steps, energies.length);
+        if (keccak256(tariff) != tariffHash[round]) revert WrongTariff(round);
+        int256[] memory traded = _traded(round, node, positions_);
         int256 sum = 0;
         for (uint256 step = 0; step < traded.length; ++step) {
             int256 deviation = _int32(energies, READING * step) - traded[step];
             sum += deviation * _int32(tariff, TARIFF * step + (deviation > 0 ? 4 : 0));
         }
         return sum * _currency / 1e9;
-    }
-
-    /// @dev Pays for a delivery. Returns what the household could not pay.
-    function _deliver(uint32 round, uint8 node, int256 payment_) private returns (uint256 owed) {
-        address account = aggregator.accountIn(round, node);
-        if (account == address(0)) revert WrongReading(round, node);
-        Standing storage standing = _standing(round, node);
-        standing.delivered = true;
-        standing.net += int240(payment_);
-        supplierPayment[round] -= payment_;
-        uint256 amount = SignedMath.abs(payment_);
-        if (payment_ < 0) return _charge(account, amount);
-        _take(supplier, amount);
-        _credit(account, amount);
     }
 
     // ------------------------------------------------------------------ views
@@ -354,6 +454,11 @@ contract TradeSettlement is Deposits, TypedData {
     /// @inheritdoc ITradeSettlement
     function netPayment(uint32 round, uint8 node) external view returns (int256) {
         return _standing(round, node).net;
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function debitLimit(uint32 round, address account) public view returns (uint256) {
+        return _limits[account].upperLookupRecent(round);
     }
 
     /// @inheritdoc ITradeSettlement

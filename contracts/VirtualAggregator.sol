@@ -12,6 +12,7 @@ import {Commitments} from "./libraries/Commitments.sol";
 import {Lanes} from "./libraries/Lanes.sol";
 import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
 import {RunningSums} from "./libraries/RunningSums.sol";
+import {Sizes} from "./libraries/Sizes.sol";
 import {Tree} from "./libraries/Tree.sol";
 
 /// @title The virtual aggregator
@@ -37,6 +38,7 @@ contract VirtualAggregator is Rounds, TypedData {
         uint128 before; //     present when the call began
         uint256 residuals; //  sum of the four
         bytes32 head; //       that relayed submissions build on
+        bool forwarded; //     the call may not stand in the calldata of a transaction to this contract
         // in a call that may close the iteration, else empty:
         uint256[] places; //   see Blocks
         uint256[] sums; //     of all blocks
@@ -169,13 +171,16 @@ contract VirtualAggregator is Rounds, TypedData {
         if (open.places.length != 0) RunningSums.add(open.sums, open.places, held, copies, _words);
         else _sums.add(open.progress.present, held, copies, _words);
         open.progress.present |= Nodes.bit(node);
+        if (open.forwarded) emit Forwarded(open.progress.round, open.progress.iteration, node, copies);
     }
 
     /// @param parts submissions that may come
     function _open(Open memory open, uint32 round, uint16 iteration, uint256 parts) private view {
-        open.progress = _progress;
+        open.progress = _loaded();
         _requirePhase(open.progress, round, Phase.Iterating);
         if (iteration != open.progress.iteration) revert WrongIteration(open.progress.iteration, iteration);
+        // An account with code may be the origin and yet call from within another call (EIP-7702).
+        open.forwarded = msg.sender != tx.origin || msg.sender.code.length != 0;
         _read(open, open.progress.counter + parts >= open.progress.expected);
     }
 
@@ -202,26 +207,26 @@ contract VirtualAggregator is Rounds, TypedData {
                 _sums.writeAll(added, _roster, _tree, open.sums, open.places, _words);
             }
         }
-        _progress = progress_;
+        _store(progress_);
     }
 
     // ------------------------------------------------------------------ overdue phases, false nodes
 
     /// @inheritdoc IVirtualAggregator
     function closeOverdue() external {
-        Progress memory progress_ = _progress;
+        Progress memory progress_ = _loaded();
         if (progress_.phase != Phase.Declaring && progress_.phase != Phase.Iterating) {
             revert WrongPhase(progress_.phase);
         }
         if (block.timestamp <= progress_.deadline) revert DeadlineNotPassed(progress_.deadline);
         if (progress_.phase == Phase.Declaring) _start(progress_);
         else _closeAsItStands(progress_);
-        _progress = progress_;
+        _store(progress_);
     }
 
     /// @inheritdoc IVirtualAggregator
     function accuse(uint32 round, uint8 node, bytes calldata evidence) external {
-        Progress memory progress_ = _progress;
+        Progress memory progress_ = _loaded();
         _requirePhase(progress_, round, Phase.Iterating);
         _requireNodeInRange(node);
         if (_roster.active & Nodes.bit(node) == 0) revert NotInRound(node, round);
@@ -229,7 +234,7 @@ contract VirtualAggregator is Rounds, TypedData {
 
         if (_excludeProved(progress_, node)) _end(progress_, Phase.Abandoned);
         else if (progress_.counter == progress_.expected) _closeAsItStands(progress_);
-        _progress = progress_;
+        _store(progress_);
     }
 
     function _closeAsItStands(Progress memory progress_) private {
@@ -256,7 +261,8 @@ contract VirtualAggregator is Rounds, TypedData {
     function running(uint8 node) external view returns (uint16, uint128, uint256[] memory) {
         Declaration memory declared = declaration(node);
         uint256[] memory sums = _sums.read(_tree.held(node, declared), _length(declared), _words);
-        return (_progress.iteration, _progress.present, sums);
+        Progress memory progress_ = _loaded();
+        return (progress_.iteration, progress_.present, sums);
     }
 
     /// @inheritdoc IVirtualAggregator
@@ -270,6 +276,11 @@ contract VirtualAggregator is Rounds, TypedData {
     }
 
     // ------------------------------------------------------------------ small things
+
+    /// @dev Where a deployment is so large that the first to submit could not pay for all fresh words.
+    function _prepare(uint8 node) internal override {
+        if (Sizes.households(_n, _words) > Sizes.MOST_FRESH) _sums.prepare(node, _words);
+    }
 
     function _hash(
         Progress memory progress_, uint8 node, uint256[] calldata copies, bytes calldata bids, uint256 residuals

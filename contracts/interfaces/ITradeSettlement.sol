@@ -42,7 +42,7 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///      = sum(deviation * (feed-in price where the deviation is positive, else import price)) * 10^decimals / 10^9,
 ///      truncated towards zero. What a household cannot pay is in arrears: it is taken from whatever comes into
 ///      its free deposit, before it can withdraw. If the supplier's deposit is too small, the call fails, and can be
-///      made again. After a delivery the node's trades can no longer be recorded, so the metering account signs when
+///      made again. Arrears end when they are paid, when the supplier forgives them, or by a correction. After a delivery the node's trades can no longer be recorded, so the metering account signs when
 ///      the day is over, and not before.
 ///
 /// Invariants. Tests bear these numbers.
@@ -56,6 +56,12 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///   TS7  A delivery is settled at most once a node and round, with all its recorded trades, at the tariff that stood
 ///        before the round started.
 ///   TS8  Nobody's deposit pays but for its own statement, its own reading, or as the supplier.
+///   TS9  A day is settled by one round only: the one in which it was agreed and not replaced; of a day that was agreed
+///        in none, the first that is settled.
+///   TS10 A delivery takes no more from a household than the limit that it set itself before the round was opened.
+///   TS11 Arrears grow by deliveries, each of which counts once, and by corrections to which the household consented;
+///        by nothing else.
+///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
 interface ITradeSettlement {
     /// @notice What the aggregator's commitment to a node's last submission of the round was made from.
     struct Opening {
@@ -95,6 +101,20 @@ interface ITradeSettlement {
     /// @param arrears  the part of a negative payment that the household could not pay yet
     event Delivered(uint32 indexed round, uint8 indexed node, int256 payment, uint256 arrears, bytes energies);
     event ArrearsPaid(address indexed account, uint256 amount);
+    event ArrearsForgiven(address indexed account, uint256 amount);
+    /// @notice A part of `state` did not count. `reason`: the custom error that says why.
+    event Skipped(uint32 indexed round, uint8 indexed node, uint8 indexed partner, bytes reason);
+    /// @param payment what the delivery would come to with this reading
+    event CorrectionProposed(
+        uint32 indexed round, uint8 indexed node, address indexed party, int256 payment, bytes energies
+    );
+    /// @param payment of the delivery as it is now, token units, positive from the supplier to the household
+    /// @param arrears the part of what the household pays more that it could not pay yet
+    event Corrected(uint32 indexed round, uint8 indexed node, int256 payment, uint256 arrears, bytes energies);
+    /// @param round the first for which it holds
+    event DebitLimited(address indexed account, uint32 round, uint256 most);
+    /// @notice A household's limit is below what its delivery comes to; it pays the limit.
+    event DebitCut(uint32 indexed round, uint8 indexed node, int256 payment, uint256 most);
 
     error TooManyDecimals(uint8 decimals);
     error NotConverged(uint32 round);
@@ -110,6 +130,9 @@ interface ITradeSettlement {
     error NothingLocked(uint32 round, uint8 node, uint8 partner);
     error LockedUntil(uint40 deadline);
     error NotSupplier(address account);
+    error NotDelivered(uint32 round, uint8 node);
+    error NotConcerned(uint32 round, uint8 node, address account);
+    error OtherRoundOfDay(uint32 day, uint32 round);
     error TariffTooLate(uint32 round);
     error TariffPublishedAlready(uint32 round);
     error WrongTariff(uint32 round);
@@ -124,7 +147,8 @@ interface ITradeSettlement {
     function withdraw(uint256 amount) external;
 
     /// @notice States the caller's trades of a converged round, one statement a partner. A pair whose two statements
-    ///         are identical is recorded and paid at once.
+    ///         are identical is recorded and paid at once. A statement about a pair that is recorded already, or whose
+    ///         partner was delivered, leaves a `Skipped` in the log, and the others count; any other fault reverts.
     /// @param own opening of the caller's last submission; unused where it is the higher node of all its pairs
     function state(uint32 round, Statement[] calldata statements, Opening calldata own) external;
 
@@ -148,6 +172,22 @@ interface ITradeSettlement {
         bytes32 r,
         bytes32 vs
     ) external;
+
+    /// @notice Another reading for one that was delivered, by consent of the household and its supplier: the first of
+    ///         the two calls keeps its hash, the second, with the same reading, settles the difference. A consent holds
+    ///         until its party gives another. What the supplier pays back ends arrears first. Needs no signature of the
+    ///         metering account, and knows no limit of the household.
+    function correct(
+        uint32 round, uint8 node, bytes calldata energies, bytes calldata tariff, Position[] calldata positions
+    ) external;
+
+    /// @notice The most that a delivery may take from the caller, deposit and arrears together, in each round that is
+    ///         opened from now on. What it comes to beyond is nobody's debt here. Zero lifts the limit. Everybody can read
+    ///         it, so that a supplier knows it before it publishes a tariff.
+    function limitDebit(uint224 most) external;
+
+    /// @notice Ends arrears of an account, as far as there are any. Only the supplier, who is its creditor.
+    function forgive(address account, uint256 amount) external;
 
     function aggregator() external view returns (IVirtualAggregator);
     function token() external view returns (IERC20Metadata);
@@ -173,6 +213,10 @@ interface ITradeSettlement {
     /// @notice Number of recorded pairs of a node.
     function positions(uint32 round, uint8 node) external view returns (uint256);
     function delivered(uint32 round, uint8 node) external view returns (bool);
+    /// @notice The round that settles a day; zero before its first record or delivery.
+    function settledIn(uint32 day) external view returns (uint32 round);
+    /// @notice What a delivery of that round takes from an account at most; zero where it has no limit.
+    function debitLimit(uint32 round, address account) external view returns (uint256);
     /// @notice keccak256 of the round's tariff; zero where none was published.
     function tariffHash(uint32 round) external view returns (bytes32);
     /// @notice What the node received (negative: paid or owes) in a round, token units: trades and delivery.

@@ -30,8 +30,9 @@ import {IReferee} from "./IReferee.sol";
 /// depth 0. The tree may be the feeder itself (agreement between neighbours) or a star around node 0 (agreement with
 /// the grid operator's node); in a round without a network every node is a root without children. When the round
 /// starts, the contract keeps what both ends of an edge agree on: a node stays where it is a root, or where its parent
-/// stays, lists it and is one less deep; of a node's children those stay that are in the round. Nobody can stop a
-/// round by a false declaration, and nobody gets into another's blocks. A node holds, in this order, one block (one
+/// stays, lists it and is one less deep; of a node's children those stay that are in the round. Only node 0, the grid
+/// connection, can be a root with children, so there is one tree. Nobody can stop a round by a false declaration, and
+/// nobody gets into another's blocks. A node holds, in this order, one block (one
 /// lane a time step) for each of:
 ///   own P, own Q                 where the node is not a root
 ///   own V                        where the node is not a root and has children
@@ -78,6 +79,12 @@ import {IReferee} from "./IReferee.sol";
 ///   VA8  A round ends: every iteration can be closed after its deadline, and a node that is missing maxMisses times
 ///        is out.
 ///   VA9  A node is excluded only for misses, or for what the referee finds proved.
+///   VA10 Nobody's declaration, silence or exclusion ends the round of the others, but for the grid connection's (node
+///        0) where the others stand below it.
+///   VA11 The limits are an average over no more bids than the declared books can carry.
+///   VA12 No call that a round depends on needs more than 2^24 gas, at any size that can be deployed (see Sizes).
+///   VA13 A day is agreed in one round; another one for it replaces that on purpose, and then that counts no longer.
+///   VA14 Every accepted submission can be read from calldata and log, without a trace.
 interface IVirtualAggregator {
     /// @notice Phases of a round. The last three are final.
     enum Phase {
@@ -148,6 +155,7 @@ interface IVirtualAggregator {
         Phase phase;
         uint16 iterations; // closed iterations
         uint128 present; //   nodes present in the last of them
+        uint32 day; //        the label with which the round was opened
         bytes32 head; //      see above
     }
 
@@ -164,6 +172,8 @@ interface IVirtualAggregator {
     event Enrolled(uint8 indexed node, address indexed account);
     event Expelled(uint8 indexed node, address indexed account);
     event RoundOpened(uint32 indexed round, uint32 day, uint40 deadline);
+    /// @notice A round was opened for a day in place of the one in which it was agreed.
+    event RoundReplaced(uint32 indexed agreed, uint32 indexed round);
     /// @param book which partners and steps the node's bids refer to (see `Books`), or the limits that the grid
     ///             operator's node publishes (see `Feeder`); the contract passes it on and keeps its hash
     event Declared(
@@ -174,7 +184,7 @@ interface IVirtualAggregator {
     /// @notice The nodes that are in the round, and the blocks there are (see Roster).
     event RoundStarted(uint32 indexed round, uint128 nodes, uint128 lines, uint128 inner);
     event IterationOpened(uint32 indexed round, uint16 indexed iteration, uint40 deadline);
-    /// @notice A node's accepted submission. Its copies stand in the calldata of the same transaction.
+    /// @notice A node's accepted submission. Its copies stand in the calldata of the same transaction, or in `Forwarded`.
     /// @param commitment the node's commitment with this submission: readers open it without folding from the start
     event Submitted(
         uint32 indexed round,
@@ -184,6 +194,9 @@ interface IVirtualAggregator {
         bytes32 commitment,
         bytes bids
     );
+    /// @notice The copies of an accepted submission that came through another contract: then they may not stand in the
+    ///         calldata of the transaction, and nobody should need a trace of it. Comes right after its `Submitted`.
+    event Forwarded(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, uint256[] copies);
     /// @notice A part of a relayed batch did not count. `reason`: the custom error that a direct submission would
     ///         have met.
     event Skipped(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, bytes reason);
@@ -206,6 +219,9 @@ interface IVirtualAggregator {
     event RoundEnded(uint32 indexed round, Phase phase, uint16 iterations);
 
     error InvalidTheta(string what, uint256 value);
+    error TooLarge(uint16 n, uint16 steps);
+    error DayAgreed(uint32 day, uint32 round);
+    error TooManyBids(uint256 most, uint256 bids);
     error NodeOutOfRange(uint8 node);
     error NodeTaken(uint8 node, address account);
     error AccountTaken(address account, uint8 node);
@@ -236,9 +252,16 @@ interface IVirtualAggregator {
     /// @notice Ends the enrolment of nodes. Only the manager, only while no round runs.
     function expel(uint8[] calldata nodes) external;
 
-    /// @notice Opens the next round, of the nodes that are enrolled. Only the manager, only while no round runs.
+    /// @notice Opens the next round, of the nodes that are enrolled. Only the manager, only while no round runs, and not
+    ///         for a day that was agreed already.
     /// @param day a label, yyyymmdd
     function openRound(uint32 day) external returns (uint32 round);
+
+    /// @notice The same for a day that was agreed: the round in which it was is no longer the one that counts, whatever
+    ///         becomes of the new one. What was settled of it already stays, and then the new one settles nothing (see
+    ///         ITradeSettlement): so replace a day before anybody has stated its trades, or not at all.
+    /// @param agreed the round that is replaced
+    function replaceRound(uint32 day, uint32 agreed) external returns (uint32 round);
 
     // ------------------------------------------------------------------ nodes
 
@@ -247,7 +270,8 @@ interface IVirtualAggregator {
     /// @param parent   pi(i); the node itself where it is a root
     /// @param children delta(i), bit k for node k; at most 31 where the node is not a root (a lane's width)
     /// @param depth    distance to the root: with it, agreeing parents and children cannot form a cycle
-    /// @param bids     number of bid scalars in each of the node's submissions
+    /// @param bids     number of bid scalars in each of the node's submissions: no more than the book can carry, which
+    ///                 is one a step for each enrolled partner that it lists; nor than 2^16 / (theta.n - 1)
     /// @param book     what they refer to
     function declare(
         uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
@@ -303,6 +327,8 @@ interface IVirtualAggregator {
     function setting() external view returns (Setting memory);
     function progress() external view returns (Progress memory);
     function outcome(uint32 round) external view returns (Outcome memory);
+    /// @notice The round in which a day was agreed; zero where none was, or it was replaced.
+    function agreedIn(uint32 day) external view returns (uint32 round);
     function roster() external view returns (Roster memory);
     function declaration(uint8 node) external view returns (Declaration memory);
     function nodeOf(address account) external view returns (uint8); // reverts with NotEnrolled

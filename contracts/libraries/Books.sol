@@ -38,6 +38,26 @@ library Books {
         }
     }
 
+    /// @notice How many bids a book can carry: of the partners that may be meant, at most one a step each.
+    /// @param partners nodes
+    function capacity(bytes calldata book, uint128 partners, uint256 steps) internal pure returns (uint256 bids) {
+        // As `entry` reads, for all entries at once: this is part of every declaration.
+        assembly ("memory-safe") {
+            let end := add(book.offset, book.length)
+            let lowest := 0
+            for { let at := add(book.offset, HEADER) } iszero(gt(at, end)) { at := add(at, HEADER) } {
+                let header := shr(240, calldataload(sub(at, HEADER)))
+                let partner := shr(8, header)
+                let count := and(header, 0xff)
+                at := add(at, count)
+                if or(gt(at, end), lt(partner, lowest)) { break }
+                lowest := add(partner, 1)
+                if gt(count, steps) { count := steps }
+                bids := add(bids, mul(count, and(1, shr(partner, partners))))
+            }
+        }
+    }
+
     /// @return found    whether the book lists the partner
     /// @return position index of the pair's first bid
     /// @return count    number of the pair's bids

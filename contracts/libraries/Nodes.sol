@@ -4,6 +4,9 @@ pragma solidity 0.8.30;
 /// @dev Node numbers are 0 to 127. Of file level, since array lengths may not be a library's constants.
 uint8 constant MAX_NODES = 128;
 
+/// @dev The node of the grid operator, and the only one below which others can stand.
+uint8 constant GRID_CONNECTION = 0;
+
 /// @title Sets of nodes
 /// @notice Node numbers 0 to 127 as bitmaps, bit i for node i.
 library Nodes {

@@ -67,6 +67,15 @@ library RunningSums {
         }
     }
 
+    /// @notice Writes to the words of a node's line that were never written: in a fresh slot a word costs its first
+    ///         writer four times as much, and one node's copies of all lines would not fit into a transaction.
+    function prepare(Store storage self, uint8 node, uint256 width) internal {
+        uint256[2 * 16] storage words = self.words[2 * uint256(node)];
+        for (uint256 word = 0; word < 2 * width; ++word) {
+            if (words[word] == 0) words[word] = 1;
+        }
+    }
+
     /// @notice The sums of what a node holds, from storage.
     /// @param length words of a submission of the node
     function read(Store storage self, uint256[] memory entries, uint256 length, uint256 width)

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 import {Blocks} from "./Blocks.sol";
 import {Lanes} from "./Lanes.sol";
-import {MAX_NODES, Nodes} from "./Nodes.sol";
+import {GRID_CONNECTION, MAX_NODES, Nodes} from "./Nodes.sol";
 
 /// @title The tree that nodes declare
 /// @notice A declaration is checked for itself when it is made, and against the others when the round starts: so nobody's
@@ -38,7 +38,9 @@ library Tree {
         if (enrolled & Nodes.bit(parent) == 0 || (parent == node) != (depth == 0)) {
             revert IVirtualAggregator.TopologyMismatch(parent, node);
         }
-        uint128 refused = children & (~enrolled | Nodes.bit(node));
+        // Whoever else names itself stands alone: there is one tree, and its root is the grid connection.
+        bool alone = depth == 0 && node != GRID_CONNECTION;
+        uint128 refused = alone ? children : children & (~enrolled | Nodes.bit(node));
         if (refused != 0) revert IVirtualAggregator.TopologyMismatch(node, Nodes.lowest(refused));
         uint256 count = Nodes.count(children);
         if (depth != 0 && count > Lanes.MAX_SHARERS) revert IVirtualAggregator.TooManyChildren(node, count);

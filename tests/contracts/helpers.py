@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from brownie import chain, web3
@@ -27,13 +28,14 @@ from reference.aggregator_model import (
 
 PHASE_SECONDS = 600
 MAX_MISSES = 2
+FIRST_DAY = 20260701
 EPS = (1000, 2000, 3000, 4000)  # 1/1000 resolution unit
 LARGE = [1 << 55] * 4  # residuals far beyond any limit
 NONE = [0] * 4
 
 STAR = {
     0: Declared(0, 0, (1, 2, 3, 4), 0),
-    1: Declared(0, 1, (), 100),
+    1: Declared(0, 1, (), 50),
     2: Declared(0, 1, (), 7),
     3: Declared(0, 1, (), 0),
     4: Declared(0, 1, (), 2),
@@ -79,6 +81,17 @@ def overdue() -> None:
     chain.mine()
 
 
+def book_of(node: int, bids: int, others: Iterable[int], steps: int) -> bytes:
+    """A book that carries so many bids, at the first steps of the first of the others."""
+    book = b""
+    for other in sorted(set(others) - {node}):
+        count = min(bids, steps)
+        book += bytes((other, count, *range(count)))
+        bids -= count
+    assert not bids, "more bids than partners and steps"
+    return book
+
+
 # ---------------------------------------------------------------------- signatures
 
 
@@ -118,20 +131,21 @@ class Community:
         self.aggregator = aggregator
         self.link = Link(aggregator)
         self.manager = aggregator.owner()
-        self.tree = tree
         self.accounts = accounts  # local ones: their keys sign
         self.random = random.Random(seed)
         limits, self.setting = plain(aggregator.theta()), plain(aggregator.setting())
         self.steps = self.setting[0]
+        most = self.steps * (len(tree) - 1)  # a partner and step each
+        self.tree = {node: replace(me, bids=me.bids if me.book else min(me.bids, most)) for node, me in tree.items()}
         self.chain_id = web3.eth.chain_id
         self.model = AggregatorModel(
-            set(tree), self.steps, mu=limits[7], eps=tuple(limits[3:7]), max_misses=self.setting[5]
+            set(tree), self.steps, mu=limits[7], eps=tuple(limits[3:7]), max_misses=self.setting[5], n=limits[0]
         )
 
     def again(self) -> Community:
         """As this one was when its first round had just started, to where the chain was taken back."""
         other = Community(self.aggregator, self.tree, self.accounts)
-        other.model.open_round()
+        other.model.open_round(FIRST_DAY)
         for node in self.tree:
             other.model.declare(1, node, self.said(node))
         return other
@@ -150,14 +164,15 @@ class Community:
         return self.send(self.manager, "enrol", nodes, [str(account) for account in accounts])
 
     def open(self) -> Receipt:
-        tx = self.send(self.manager, "openRound", 20260701)
-        self.model.open_round()
+        day = FIRST_DAY + len(self.model.rounds)
+        tx = self.send(self.manager, "openRound", day)
+        self.model.open_round(day)
         return tx
 
     def said(self, node: int, **changes: Any) -> Declared:
         """What a node declares, by default what the tree has and a book of its own."""
         me = self.tree[node]
-        book = me.book or b"book of %d" % node
+        book = me.book or book_of(node, me.bids, self.tree, self.steps)
         values = {"parent": me.parent, "depth": me.depth, "children": me.children, "bids": me.bids, "book": book}
         return Declared(**{**values, **changes})
 

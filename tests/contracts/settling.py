@@ -10,7 +10,7 @@ from typing import Any
 from brownie import accounts, chain, web3
 from eth_abi import decode, encode
 from eth_account import Account
-from helpers import PHASE_SECONDS, plain
+from helpers import FIRST_DAY, PHASE_SECONDS, plain
 
 STEPS, STEP_SECONDS, MILLIWATT = 24, 3600, 500  # a unit of a bid is half a watt-hour
 SETTING = (STEPS, STEP_SECONDS, MILLIWATT, 100, PHASE_SECONDS, 1)
@@ -93,8 +93,9 @@ class Market:
     openings: dict[tuple[int, int], tuple[bytes, bytes, bytes, bytes, int]] = field(default_factory=dict)
 
     def open(self) -> int:
-        self.aggregator.openRound(20260701, {"from": self.aggregator.owner()})
-        return int(plain(self.aggregator.progress())[0])
+        opened = int(plain(self.aggregator.progress())[0])
+        self.aggregator.openRound(FIRST_DAY + opened, {"from": self.aggregator.owner()})
+        return opened + 1
 
     def declare(self, round_: int, books: Books, bids: Bids = BIDS) -> None:
         for node, book in books.items():
@@ -109,9 +110,12 @@ class Market:
             self.openings[round_, node] = (encode_book(books[node]), own, before, bytes(web3.keccak(b"")), 0)
             self.aggregator.submit(round_, iteration, history, [], own, 0, {"from": self.accounts[node]})
 
-    def converge(self, books: Books = BOOKS, bids: Bids = BIDS) -> int:
-        """A whole round; returns its number. Nodes without bids are silent, and out after the first iteration."""
-        round_ = self.open()
+    def converge(self, books: Books = BOOKS, bids: Bids = BIDS, opened: int | None = None) -> int:
+        """A whole round, one that is open or the next; returns its number.
+
+        Nodes without bids are silent, and out after the first iteration.
+        """
+        round_ = self.open() if opened is None else opened
         self.declare(round_, books, bids)
         bidding = {node for node, _ in bids}
         heard = {node: book for node, book in books.items() if node in bidding}

@@ -26,6 +26,7 @@ from helpers import (
     TRADERS,
     Community,
     bitmap,
+    book_of,
     low,
     pack,
     pack_residuals,
@@ -149,7 +150,7 @@ class Play:
             assert error == reason
         if sender == self.outsider and name not in ("relay", "closeOverdue", "accuse"):
             assert error is not None, "VA5"
-        if running and name in ("enrol", "expel", "openRound"):
+        if running and name in ("enrol", "expel", "openRound", "replaceRound"):
             assert error is not None, "VA5"
         self.compare_events(name, events)
         self.compare_views()
@@ -179,6 +180,7 @@ class Play:
         calls += [(name, node) for name in ("accountOf", "declaration", "copiesLength") for node in nodes]
         for round_ in range(latest, latest + 1) if self.maybe(0.9) else range(latest + 2):
             calls.append(("outcome", round_))
+            calls.append(("agreedIn", 20260700 + round_))
             calls += [("nodeIn", round_, person) for person in self.people]
             calls += [(name, round_, node) for name in ("accountIn", "commitment") for node in nodes]
         runnings = [("running", node) for node in nodes[:-1]]
@@ -267,9 +269,14 @@ class Play:
         self.call("expel", sender, (nodes,), lambda: self.machine.expel(sender, nodes))
 
     def open(self):
-        sender = self.pick(*[self.manager] * 8, self.anybody())
-        day = self.random.getrandbits(32)
-        self.call("openRound", sender, (day,), lambda: self.machine.open_by(sender, day))
+        """Days are few, so that one comes again; it is replaced then, or tried to be."""
+        sender, machine = self.pick(*[self.manager] * 8, self.anybody()), self.machine
+        day = self.pick(0, 2**32 - 1, *range(20260701, 20260701 + 2 + self.round_))
+        agreed = self.number(machine.agreed.get(day, 0))
+        if self.maybe(0.8 if agreed else 0.1):
+            self.call("replaceRound", sender, (day, agreed), lambda: machine.replace_by(sender, day, agreed))
+        else:
+            self.call("openRound", sender, (day,), lambda: machine.open_by(sender, day))
 
     # ------------------------------------------------------------------ declaring
 
@@ -302,8 +309,10 @@ class Play:
         enrolled = self.machine.enrolled
         said = self.tree.get(node, Declared(node, 0, (), 3))
         children = tuple(child for child in said.children if child in enrolled)
-        book = self.random.randbytes(self.pick(0, 1, 40))
-        said = replace(said, children=children, bids=self.pick(said.bids, said.bids + 1), book=book)
+        book = book_of(node, said.bids, self.tree, self.machine.steps)
+        bids = self.pick(said.bids, said.bids, max(said.bids - 1, 0), said.bids + 1)
+        book = self.pick(book, book, book, book + self.random.randbytes(3), book[:-1], self.random.randbytes(40))
+        said = replace(said, children=children, bids=bids, book=book)
         return said if said.parent in enrolled else replace(said, parent=node, depth=0)
 
     # ------------------------------------------------------------------ submitting
@@ -462,7 +471,7 @@ class Play:
 # ---------------------------------------------------------------------- plays
 
 
-SHAPES = {"star": (STAR, 13), "feeder": (FEEDER, 24), "traders": (TRADERS, 1)}
+SHAPES = {"star": (STAR, 13), "feeder": (FEEDER, 24), "traders": (TRADERS, 2)}
 SEEDS = [(True, 1), (True, 2), (True, 3), (False, 4)]
 PLAYS = len(SHAPES) * len(SEEDS)
 
@@ -479,7 +488,7 @@ SKIPPED = {"WrongSignature", *OF_SUBMISSIONS}
 REFUSED = {
     *("WrongPhase", "WrongRound", "WrongIteration", "WrongHistory", "DeadlineNotPassed", *OF_SUBMISSIONS),
     *("OwnableUnauthorizedAccount", "NodeTaken", "NobodyEnrolled"),
-    *("NotEnrolled", "AlreadyDeclared", "TopologyMismatch"),
+    *("NotEnrolled", "AlreadyDeclared", "TopologyMismatch", "TooManyBids", "DayAgreed"),
 }
 
 

@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from helpers import FEEDER, LARGE, NONE, PHASE_SECONDS, STAR, TRADERS, low, overdue, setting, theta
+from helpers import FEEDER, LARGE, NONE, PHASE_SECONDS, STAR, TRADERS, book_of, low, overdue, setting, theta
 from link import Link, refused
 from reference.aggregator_model import Declared, bitmap, keccak
 
@@ -24,18 +24,19 @@ def open_feeder(community):
 
 
 def test_declare_isStoredAndPassedOn(open_star):
-    tx = open_star.declare(1, book=b"partners and steps")
+    book = book_of(1, 50, STAR, 24) + b"and more"
+    tx = open_star.declare(1, book=book)
     assert tx.one("Declared").values == {
         "round": 1,
         "node": 1,
         "parent": 0,
         "depth": 1,
         "children": 0,
-        "bids": 100,
-        "book": b"partners and steps",
+        "bids": 50,
+        "book": book,
     }
-    assert open_star.view("declaration", 1) == (1, 0, 1, 100, 0, 0, False)
-    assert open_star.view("commitment", 1, 1) == (bytes(32), keccak(b"partners and steps"))
+    assert open_star.view("declaration", 1) == (1, 0, 1, 50, 0, 0, False)
+    assert open_star.view("commitment", 1, 1) == (bytes(32), keccak(book))
     assert open_star.view("copiesLength", 1) == 4
     assert open_star.view("progress")[4:] == (1, 5, 0, 1 << 1)
     assert open_star.view("nodeIn", 1, str(open_star.accounts[1])) == 1
@@ -52,7 +53,7 @@ def test_declare_lastStartsTheFirstIteration(open_star):
     assert tx.one("IterationOpened").values == {"round": 1, "iteration": 1, "deadline": deadline}
     assert tx.names == ["Declared", "RoundStarted", "IterationOpened"]
     assert open_star.view("progress") == (1, 1, 2, deadline, 0, 5, 0, 0)
-    assert open_star.view("scalars") == ((4 + 4) * 2 * 24, 109)
+    assert open_star.view("scalars") == ((4 + 4) * 2 * 24, 59)
     open_star.check()
 
 
@@ -77,7 +78,7 @@ def test_declare_failsIfTwice(open_star):
     with refused("AlreadyDeclared: 1"):
         open_star.declare(1, bids=3)
     assert open_star.view("progress") == before
-    assert open_star.view("declaration", 1)[3] == 100
+    assert open_star.view("declaration", 1)[3] == 50
 
 
 def test_declare_failsIfNotEnrolled(open_star, outsider):
@@ -135,9 +136,10 @@ def test_declare_failsIfAloneInconsistent(open_star, node, changes, error):
     assert open_star.view("progress") == before
 
 
-@pytest.mark.parametrize(("parent", "depth"), [(0, 1), (1, 0)])
-def test_declare_failsIfTooManyChildren(VirtualAggregator, manager, referee, nodes, parent, depth):
+@pytest.mark.parametrize("node", [1, 0])
+def test_declare_failsIfTooManyChildren(VirtualAggregator, manager, referee, nodes, node):
     """33 holders of one voltage would overflow a lane; the root has none, so it may have any number."""
+    depth = min(node, 1)
     link = Link(manager.deploy(VirtualAggregator, theta(35), setting(), referee))
     # Addresses nobody has the key of: they need not declare here.
     others = ["0x" + f"{node:040x}" for node in range(2, 35)]
@@ -146,10 +148,56 @@ def test_declare_failsIfTooManyChildren(VirtualAggregator, manager, referee, nod
     children = bitmap(range(2, 34))
     if depth:
         with refused("TooManyChildren: 1, 32"):
-            link.send(nodes[1], "declare", 1, parent, children, depth, 0, b"")
+            link.send(nodes[1], "declare", 1, 0, children, depth, 0, b"")
         children = bitmap(range(2, 33))
-    link.send(nodes[1], "declare", 1, parent, children, depth, 0, b"")
-    assert link.view("declaration", 1)[4] == children
+    link.send(nodes[node], "declare", 1, 0, children, depth, 0, b"")
+    assert link.view("declaration", node)[4] == children
+
+
+@pytest.mark.parametrize("node", [1, 3])
+def test_declare_failsIfARootBesidesTheGridConnectionHasChildren(open_star, node):
+    """VA6, VA10: there is one tree, so nobody's exclusion can be taken for that of its root."""
+    with refused(f"TopologyMismatch: {node}, 2"):
+        open_star.declare(node, parent=node, depth=0, children=(2,))
+
+
+# What a book can carry for node 1 of the star, 24 steps: a step each for every partner that is enrolled.
+BOOKS = {
+    "no book": (b"", 0),
+    "what it lists": (bytes((2, 3, 0, 1, 2, 3, 2, 5, 6)), 5),
+    "the node itself": (bytes((1, 3, 0, 1, 2, 3, 2, 5, 6)), 2),
+    "nobody that is enrolled": (bytes((2, 1, 0, 7, 3, 0, 1, 2, 200, 1, 0)), 1),
+    "more steps than there are": (bytes((2, 200, *range(200), 3, 1, 0)), 25),
+    "an entry that is not whole": (bytes((2, 1, 0, 3, 5, 0, 1)), 1),
+    "partners out of order": (bytes((3, 1, 0, 2, 1, 0)), 1),
+    "a partner twice": (bytes((2, 1, 0, 2, 1, 1)), 1),
+    "half a header": (bytes((2, 1, 0, 3)), 1),
+}
+
+
+@pytest.mark.parametrize("name", BOOKS)
+def test_declare_failsIfBidsBeyondTheBook(open_star, name):
+    """VA11: bids that nobody can mean would loosen the limits for all."""
+    book, most = BOOKS[name]
+    for bids in (most + 1, 60_000, 2**16 - 1):
+        with refused(f"TooManyBids: {most}, {bids}"):
+            open_star.declare(1, bids=bids, book=book)
+    open_star.declare(1, bids=most, book=book)
+    open_star.declare(2, bids=0, book=book)
+    open_star.check()
+
+
+def test_declare_failsIfBidsCannotBeChecked(VirtualAggregator, manager, referee, nodes):
+    """VA12: evidence against a node holds the bids of all its partners."""
+    link = Link(manager.deploy(VirtualAggregator, theta(128), setting(60), referee))
+    others = ["0x" + f"{node:040x}" for node in range(1, 61)]
+    link.send(manager, "enrol", list(range(61)), [str(nodes[0]), *others])
+    link.send(manager, "openRound", 1)
+    book = b"".join(bytes((partner, 60, *range(60))) for partner in range(1, 61))
+    most = 2**16 // 127
+    with refused(f"TooManyBids: {most}, {most + 1}"):
+        link.send(nodes[0], "declare", 1, 0, 0, 0, most + 1, book)
+    link.send(nodes[0], "declare", 1, 0, 0, 0, most, book)
 
 
 # ---------------------------------------------------------------------- declarations that do not agree
@@ -209,7 +257,8 @@ def test_declarations_fuzzed(community, seed):
         for node in chance.sample(everybody, len(everybody)):
             parent = chance.choice([node, 0, 0, 1, 2, node // 2])
             depth = 0 if parent == node else chance.choice([1, 1, 2, 2, 3])
-            children = tuple(child for child in everybody if child != node and chance.random() < 0.6)
+            alone = depth == 0 and node != 0
+            children = () if alone else tuple(one for one in everybody if one != node and chance.random() < 0.6)
             made.declare(node, parent=parent, depth=depth, children=children)
         made.check()
         if made.model.now.phase == "Iterating":

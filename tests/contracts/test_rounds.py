@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from helpers import FEEDER, LARGE, NONE, STAR, TRADERS, overdue, pack_residuals
+from helpers import FEEDER, FIRST_DAY, LARGE, NONE, STAR, TRADERS, low, overdue, pack_residuals
 from link import Reverted, refused, rpc
 from reference.aggregator_model import PHASES, Declared, bitmap
 
@@ -60,14 +60,14 @@ def test_round_converges(star):
     assert tx.names == ["Submitted", "IterationClosed", "RoundEnded"]
     star.check()
     with refused("WrongPhase: 3"):
-        star.send(star.accounts[1], "submit", 1, 3, 0, [0] * 4, b"\0" * 200, 0)
+        star.send(star.accounts[1], "submit", 1, 3, 0, [0] * 4, b"\0" * 100, 0)
     with refused("WrongPhase: 3"):
         star.send(star.accounts[1], "closeOverdue")
     star.start()
     star.iterate(LARGE)
     star.check()
     assert star.view("outcome", 1)[:3] == (3, 3, 0b11111)
-    assert star.view("outcome", 2) == (0, 0, 0, bytes(32))
+    assert star.view("outcome", 2) == (0, 0, 0, 0, bytes(32))
 
 
 @pytest.mark.parametrize("lane", range(4))
@@ -220,7 +220,7 @@ def test_aSilentNode_isOutAndTheOthersConverge(star, outsider):
         star.check()
     assert tx.one("Excluded").values == {"round": 1, "iteration": 3, "node": 4, "proved": False}
     assert star.view("roster")[:2] == (0b11111, 0b01111)
-    assert star.view("scalars") == ((8 + 3 * 2) * 24, 107)
+    assert star.view("scalars") == ((8 + 3 * 2) * 24, 57)
     with refused("NotInRound: 4, 1"):
         star.submit(4)
     star.iterate(NONE, order=others)  # about the iteration in which 4 was missing: not judged
@@ -287,7 +287,7 @@ def test_outsiders_changeNothing(star, outsider):
     for _ in range(5):
         words = [chance.getrandbits(250) for _ in range(4)]
         for call in (
-            ("submit", 1, 2, star.view("progress")[6], words, b"\0" * 200, 0),
+            ("submit", 1, 2, star.view("progress")[6], words, b"\0" * 100, 0),
             ("declare", 1, 0, 0, 1, 0, b""),
             ("openRound", 1),
             ("enrol", [9], [str(outsider)]),
@@ -316,3 +316,60 @@ def test_manager_cannotStopARound(star, manager, outsider):
     overdue()
     with refused("WrongPhase: 3"):
         star.send(manager, "closeOverdue")
+
+
+# ---------------------------------------------------------------------- days
+
+
+def converged(community):
+    """Round 1 has converged for the first day."""
+    made = community(TRADERS)
+    made.start()
+    for _ in range(2):
+        made.iterate(NONE)
+    assert made.view("outcome", 1)[0] == 3
+    return made
+
+
+def test_aDayThatWasAgreed_isNotOpenedAgain(community, manager):
+    """VA13"""
+    made = converged(community)
+    assert made.view("agreedIn", FIRST_DAY) == 1
+    assert made.view("outcome", 1)[3] == FIRST_DAY
+    with refused(f"DayAgreed: {FIRST_DAY}, 1"):
+        made.send(manager, "openRound", FIRST_DAY)
+    made.start()  # another day
+    made.check()
+
+
+def test_aDayThatWasNotAgreed_isOpenedAgain(community, manager, outsider):
+    made = community(TRADERS, mu=1)
+    made.start()
+    made.iterate()
+    assert made.view("outcome", 1)[0] == 4
+    assert made.view("agreedIn", FIRST_DAY) == 0
+    made.send(manager, "openRound", FIRST_DAY)
+
+
+def test_aDayIsReplaced_onPurpose(community, manager, outsider):
+    """VA13: from the opening on the round before counts no longer, whatever comes of the new one."""
+    made = converged(community)
+    for wrong in (0, 2):
+        with refused(f"DayAgreed: {FIRST_DAY}, 1"):
+            made.send(manager, "replaceRound", FIRST_DAY, wrong)
+    for wrong in (0, 1):
+        with refused(f"DayAgreed: {FIRST_DAY + 1}, 0"):
+            made.send(manager, "replaceRound", FIRST_DAY + 1, wrong)
+    with refused(f"OwnableUnauthorizedAccount: {low(outsider)}"):
+        made.send(outsider, "replaceRound", FIRST_DAY, 1)
+    tx = made.send(manager, "replaceRound", FIRST_DAY, 1)
+    assert tx.names == ["RoundOpened", "RoundReplaced"]
+    assert tx.one("RoundReplaced").values == {"agreed": 1, "round": 2}
+    assert made.view("agreedIn", FIRST_DAY) == 0
+    made.model.open_round(FIRST_DAY, 1)
+    for node in TRADERS:
+        made.declare(node)
+    for _ in range(2):
+        made.iterate(NONE)
+    assert made.view("agreedIn", FIRST_DAY) == 2
+    made.check()

@@ -8,6 +8,7 @@ import brownie
 import pytest
 from brownie import web3
 from helpers import PHASE_SECONDS, low
+from link import Link
 from reference.settlement_model import payment
 from settling import (
     BIDS,
@@ -226,12 +227,19 @@ def test_state_emptyTakesAStatementBack(settle, contract, nodes, side):
 
 
 @pytest.mark.parametrize("again", [SOLD, b""], ids=["the same", "nothing"])
-def test_state_failsIfRecorded(settle, again):
-    """TS2"""
+def test_state_skipsWhatIsRecorded(settle, contract, nodes, again):
+    """TS2, TS12: neither paid twice nor taken back; and what else is stated counts."""
     settle.record(1, 2, SOLD)
-    for node, partner in ((1, 2), (2, 1)):
-        with brownie.reverts("AlreadyRecorded: 1, 1, 2"):
-            settle.state(node, {partner: again})
+    settle.state(3, {1: BOUGHT})
+    before = [contract.free(nodes[node]) for node in (1, 2)]
+    tx = settle.state(2, {1: again})
+    assert list(tx.events.keys()) == ["Skipped"]
+    tx = settle.state(1, {2: again, 3: BOUGHT})
+    assert str(contract.recorded(1, 1, 3)) == keccak(BOUGHT)
+    reason = "0x" + Link(contract).error_data("AlreadyRecorded", 1, 1, 2).hex()
+    assert [(one["node"], one["partner"], str(one["reason"])) for one in tx.events["Skipped"]] == [(1, 2, reason)]
+    assert str(contract.recorded(1, 1, 2)) == keccak(SOLD)
+    assert [contract.free(nodes[1]), contract.free(nodes[2])] == [before[0] - PRICE, before[1]]
 
 
 def test_state_failsIfNotConverged(settle, market):

@@ -120,9 +120,9 @@ def test_attack_tradeThatNobodyBidFor(priced, lower, higher, step):
         (b"\x01\x01\x03", (-3000,), 1500),
         (b"\x01\x01\x03\x09", (-3000,), 1500),
         (b"\x01\x01\x03", (), 750),
-        (b"\x01\x02\x03", (-3000,), None),
+        (b"\x01\x02\x03", (), None),
         (b"\x01", (), None),
-        (b"\x03\x01\x05\x01\x01\x03", (0, -3000), None),
+        (b"\x01\x01\x05\x01\x01\x03", (-3000,), None),
     ],
     ids=["in order", "a byte too many", "no bid", "cut short", "no entry", "not ascending"],
 )

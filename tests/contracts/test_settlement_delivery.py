@@ -171,19 +171,20 @@ def test_deliver_equalsExactArithmetic(priced, contract, supplier, token, manage
 
 def test_deliver_ofARoundWithoutAgreement(TradeSettlement, new_market, manager, token, supplier, nodes, chain):
     """TS7: a finished round is enough, and whoever declared has a meter."""
-    books = {1: BOOKS[1], 2: BOOKS[2]}
+    books = {node: BOOKS[node] for node in (1, 2, 3, 4)}
+    bids = {(1, 2): (0, 0, 0), (1, 3): (0, 0), (2, 1): (0, 0, 0), (2, 3): (0,), (2, 4): (0,)}
     made = new_market(books, mu=1)
     other = manager.deploy(TradeSettlement, made.aggregator, token, supplier, METER.address)
     token.approve(other, DEPOSIT, {"from": supplier})
     other.deposit(DEPOSIT, {"from": supplier})
     other.publishTariff(1, encode_tariff(), {"from": supplier})
     made.open()
-    made.declare(1, books)
+    made.declare(1, books, bids)
     reading = encode_reading([1000] * STEPS)
     said = (1, 1, reading, encode_tariff(), [], *signed(other, 1, 1, reading))
     with brownie.reverts("NotFinished: 1"):
         other.deliver(*said, {"from": nodes[1]})
-    made.iterate(1, 1, books, {(1, 2): (0, 0, 0), (1, 3): (0, 0), (2, 1): (0, 0, 0), (2, 3): (0,), (2, 4): (0,)})
+    made.iterate(1, 1, books, bids)
     assert made.aggregator.outcome(1)[0] == 4
     other.deliver(*said, {"from": nodes[1]})
     assert other.netPayment(1, 1) == FED_IN == -other.supplierPayment(1)
@@ -292,9 +293,8 @@ def test_deliver_closesTheNodesTrades(priced, contract, nodes, chain):
     priced.deliver(1, NOTHING, 2)
     with brownie.reverts("AlreadyDelivered: 2, 1"):
         priced.state(1, {2: SOLD}, 2)
-    with brownie.reverts("AlreadyDelivered: 2, 1"):
-        priced.state(2, {1: SOLD}, 2)
-    priced.state(2, {1: b""}, 2)
+    tx = priced.state(2, {1: SOLD, 3: OTHER}, 2)
+    assert [(one["node"], one["partner"]) for one in tx.events["Skipped"]] == [(2, 1)]
     assert contract.locked(nodes[2]) == 0
     priced.state(3, {2: OTHER}, 2)
     assert contract.positions(2, 2) == contract.positions(2, 3) == 1
@@ -407,3 +407,198 @@ def test_supplier_mayBeAHousehold(TradeSettlement, new_market, manager, token, s
         assert other.netPayment(round_, 1) == -other.supplierPayment(round_)
         assert other.free(supplier) == other.totalDeposits() == 1_000_000
     other.withdraw(1_000_000, {"from": supplier})
+
+
+def test_arrears_areForgiven(priced, contract, supplier, nodes, in_arrears):
+    """TS11: by the creditor only, in part or whole; no money moves, and what comes in later is the household's."""
+    with brownie.reverts(f"NotSupplier: {low(nodes[1])}"):
+        contract.forgive(nodes[1], 1, {"from": nodes[1]})
+    tx = contract.forgive(nodes[1], 1_000_000, {"from": supplier})
+    assert dict(tx.events["ArrearsForgiven"]) == {"account": nodes[1], "amount": 1_000_000}
+    assert contract.arrears(nodes[1]) == in_arrears - 1_000_000
+    tx = contract.forgive(nodes[1], 2**255, {"from": supplier})
+    assert tx.events["ArrearsForgiven"]["amount"] == in_arrears - 1_000_000
+    assert contract.arrears(nodes[1]) == 0
+    contract.deposit(500_000, {"from": nodes[1]})
+    assert contract.free(nodes[1]) == 500_000
+    with brownie.reverts("AlreadyDelivered: 2, 1"):
+        priced.deliver(1, [-1000] * STEPS, 2)  # they do not come back
+
+
+# ---------------------------------------------------------------------- corrections
+
+
+def correct(contract, party, node, energies, round_=2, tariff=None, positions=()):
+    tariff = encode_tariff() if tariff is None else tariff
+    return contract.correct(round_, node, encode_reading(energies), tariff, positions, {"from": party})
+
+
+@pytest.mark.parametrize("first", ["household", "supplier"])
+def test_correct_needsBoth(priced, contract, supplier, nodes, first):
+    """TS3, TS11: nothing moves before both have said the same; then the difference does, once."""
+    parties = (nodes[1], supplier) if first == "household" else (supplier, nodes[1])
+    priced.deliver(1, [-1000] * STEPS, 2)
+    before = contract.free(nodes[1])
+    tx = correct(contract, parties[0], 1, [-500] * STEPS)
+    assert tx.events["CorrectionProposed"]["payment"] == -DRAWN // 2
+    correct(contract, parties[0], 1, [-500] * STEPS)  # twice is not both
+    correct(contract, parties[1], 1, [-400] * STEPS)  # something else is no consent
+    assert contract.free(nodes[1]) == before
+    tx = correct(contract, parties[1], 1, [-500] * STEPS)
+    assert dict(tx.events["Corrected"])["payment"] == -DRAWN // 2
+    assert contract.free(nodes[1]) == before + DRAWN // 2
+    assert contract.netPayment(2, 1) == -DRAWN // 2 == -contract.supplierPayment(2)
+    correct(contract, parties[1], 1, [-500] * STEPS)  # it was used up
+    assert contract.free(nodes[1]) == before + DRAWN // 2
+
+
+def test_correct_countsTrades(priced, contract, supplier, nodes):
+    """What was recorded stays as it is: a correction is about what is beyond it."""
+    priced.record(1, 2, SOLD, 2)
+    priced.deliver(1, SURPLUS, 2, positions=[(2, SOLD)])
+    for party in (nodes[1], supplier):
+        correct(contract, party, 1, SHORTFALL, positions=[(2, SOLD)])
+    assert contract.netPayment(2, 1) == PRICE - DRAWN
+    with brownie.reverts("WrongPositions: 2, 1"):
+        correct(contract, nodes[1], 1, NOTHING)
+
+
+def test_correct_endsArrearsFirst(priced, contract, supplier, nodes, in_arrears):
+    """What the supplier gives back needs none of its money as far as it was never paid."""
+    contract.withdraw(contract.free(supplier), {"from": supplier})
+    for party in (nodes[1], supplier):
+        correct(contract, party, 1, [-500] * STEPS)
+    assert contract.arrears(nodes[1]) == in_arrears - DRAWN // 2
+    assert contract.free(nodes[1]) == 0
+    correct(contract, nodes[1], 1, [0] * STEPS)
+    with brownie.reverts(f"InsufficientDeposit: {low(supplier)}, 0, 1000000"):
+        correct(contract, supplier, 1, [0] * STEPS)
+
+
+def test_correct_mayAddToArrears(priced, contract, supplier, nodes, in_arrears):
+    """TS11: the household has consented."""
+    for party in (nodes[1], supplier):
+        tx = correct(contract, party, 1, [-2000] * STEPS)
+    assert tx.events["Corrected"]["arrears"] == DRAWN
+    assert contract.arrears(nodes[1]) == in_arrears + DRAWN
+
+
+def test_correct_failsIfNotConcerned(priced, contract, nodes, manager, supplier):
+    with brownie.reverts("NotDelivered: 2, 1"):
+        correct(contract, supplier, 1, NOTHING)
+    priced.deliver(1, NOTHING, 2)
+    for stranger in (nodes[2], manager):
+        with brownie.reverts(f"NotConcerned: 2, 1, {low(stranger)}"):
+            correct(contract, stranger, 1, NOTHING)
+    with brownie.reverts("WrongTariff: 2"):
+        correct(contract, supplier, 1, NOTHING, tariff=encode_tariff()[::-1])
+    with brownie.reverts(f"LengthMismatch: {4 * STEPS}, 4"):
+        correct(contract, supplier, 1, [0])
+
+
+# ---------------------------------------------------------------------- what a household can come to owe
+
+
+def next_round(priced, supplier, prices=TARIFF):
+    """A round that converges, with a tariff."""
+    opened = priced.market.aggregator.progress()[0] + 1
+    priced.contract.publishTariff(opened, encode_tariff(prices), {"from": supplier})
+    assert priced.market.converge() == opened
+    return opened
+
+
+def test_limitDebit_boundsADelivery(priced, contract, supplier, nodes):
+    """TS10: whatever the tariff is; from the next round that is opened on, and no earlier."""
+    tx = contract.limitDebit(1_500_000, {"from": nodes[1]})
+    assert dict(tx.events["DebitLimited"]) == {"account": nodes[1], "round": 3, "most": 1_500_000}
+    assert [contract.debitLimit(round_, nodes[1]) for round_ in (1, 2, 3, 9)] == [0, 0, 1_500_000, 1_500_000]
+    round_ = next_round(priced, supplier, [(2_000_000_000, 80_000)] * STEPS)
+    dear = encode_tariff([(2_000_000_000, 80_000)] * STEPS)
+    free = contract.free(nodes[1])
+    tx = priced.deliver(1, [-1000] * STEPS, round_, tariff=dear)
+    assert dict(tx.events["DebitCut"])["payment"] == -48_000_000_000
+    assert dict(tx.events["Delivered"])["payment"] == contract.netPayment(round_, 1) == -1_500_000
+    assert (contract.free(nodes[1]), contract.arrears(nodes[1])) == (free - 1_500_000, 0)
+    priced.deliver(1, [-1000] * STEPS, 2)
+    assert contract.netPayment(2, 1) == -DRAWN  # it was declared without a limit
+
+
+def test_limitDebit_cannotBeSetAfterwards(priced, contract, supplier, nodes):
+    """TS10: neither while the round runs nor when it is over; and a limit that is not reached changes nothing."""
+    round_ = next_round(priced, supplier)
+    contract.limitDebit(1, {"from": nodes[1]})
+    contract.limitDebit(DRAWN, {"from": nodes[2]})
+    priced.deliver(1, [-1000] * STEPS, round_)
+    assert contract.netPayment(round_, 1) == -DRAWN
+    round_ = next_round(priced, supplier)
+    tx = priced.deliver(2, [-1000] * STEPS, round_)
+    assert "DebitCut" not in tx.events
+    tx = priced.deliver(1, [1000] * STEPS, round_)
+    assert tx.events["Delivered"]["payment"] == FED_IN  # what comes in has no limit
+    contract.limitDebit(0, {"from": nodes[1]})
+    round_ = next_round(priced, supplier)
+    priced.deliver(1, [-1000] * STEPS, round_)
+    assert contract.netPayment(round_, 1) == -DRAWN
+
+
+# ---------------------------------------------------------------------- one round settles a day
+
+
+def again(priced, supplier, day_of=2, end="Converged"):
+    """A round for the day of another one, which was agreed."""
+    market = priced.market
+    day = market.aggregator.outcome(day_of)[3]
+    opened = market.aggregator.progress()[0] + 1
+    priced.contract.publishTariff(opened, encode_tariff(), {"from": supplier})
+    market.aggregator.replaceRound(day, day_of, {"from": market.aggregator.owner()})
+    if end == "Converged":
+        assert market.converge(opened=opened) == opened
+    return opened, day
+
+
+def test_aReplacedRound_settlesNothing(priced, contract, supplier):
+    """TS9"""
+    other, day = again(priced, supplier)
+    with brownie.reverts(f"OtherRoundOfDay: {day}, {other}"):
+        priced.state(1, {2: SOLD}, 2)
+    with brownie.reverts(f"OtherRoundOfDay: {day}, {other}"):
+        priced.deliver(1, NOTHING, 2)
+    assert contract.settledIn(day) == 0
+    priced.record(1, 2, SOLD, other)
+    assert contract.settledIn(day) == other
+    priced.deliver(1, PLANNED, other, positions=[(2, SOLD)])
+    assert contract.netPayment(other, 1) == PRICE
+
+
+@pytest.mark.parametrize("how", ["a trade", "a reading"])
+def test_aDayThatIsSettled_isSettledByNoOther(priced, contract, supplier, how):
+    """TS9: replacing it comes too late; nothing is paid twice, and the rest of the first round still is."""
+    if how == "a trade":
+        priced.record(1, 2, SOLD, 2)
+    else:
+        priced.deliver(3, NOTHING, 2)
+    other, day = again(priced, supplier)
+    with brownie.reverts(f"OtherRoundOfDay: {day}, 2"):
+        priced.state(1, {2: SOLD}, other)
+    with brownie.reverts(f"OtherRoundOfDay: {day}, 2"):
+        priced.deliver(1, NOTHING, other)
+    if how != "a trade":
+        priced.record(1, 2, SOLD, 2)
+    priced.deliver(1, PLANNED, 2, positions=[(2, SOLD)])
+    assert contract.netPayment(2, 1) == PRICE
+
+
+def test_aDayAgreedInNoRound_isDeliveredOnce(priced, contract, supplier, nodes, chain):
+    """TS9: of a replacement that was abandoned and of the round before it, the first that is delivered."""
+    other, day = again(priced, supplier, end="Abandoned")
+    priced.market.declare(other, {1: BOOKS[1], 2: BOOKS[2]})
+    chain.sleep(7200)
+    for _ in range(3):
+        if priced.market.aggregator.outcome(other)[0] == 0:
+            chain.sleep(7200)
+            priced.market.aggregator.closeOverdue({"from": nodes[5]})
+    with brownie.reverts(f"OtherRoundOfDay: {day}, 0"):
+        priced.deliver(1, NOTHING, 2)
+    priced.deliver(1, NOTHING, other)
+    with brownie.reverts(f"OtherRoundOfDay: {day}, {other}"):
+        priced.deliver(2, NOTHING, 2)

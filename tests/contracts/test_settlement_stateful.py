@@ -273,6 +273,50 @@ def machine(world, met):
             arguments = [round_, told, reading, tariff, positions, r, vs]
             self.attempt("deliver", OUTSIDER, contract.deliver, arguments, expected)
 
+        @precondition(lambda self: self.model.delivered)
+        @rule(
+            pick=st.integers(0, 20),
+            level=st.sampled_from([-2000, -300, 0, 300]),
+            parties=st.sampled_from([("own", SUPPLIER), (SUPPLIER, "own"), ("own",), (SUPPLIER,), (OUTSIDER,)]),
+            flaw=st.sampled_from(["none"] * 4 + ["tariff", "undelivered"]),
+        )
+        def correct(self, pick, level, parties, flaw):
+            """TS11: nothing moves before both have said the same."""
+            round_, node = sorted(self.model.delivered)[pick % len(self.model.delivered)]
+            if flaw == "undelivered":
+                round_ = 1
+            energies = [level + step for step in range(STEPS)]
+            positions = [(partner, statement(said)) for partner, said in self.model.positions(round_, node)]
+            tariff = encode_tariff()[::-1] if flaw == "tariff" else encode_tariff()
+            arguments = [round_, node, encode_reading(energies), tariff, positions]
+            for who in parties:
+                party = f"node {node}" if who == "own" else who
+
+                def expected(_, party=party):
+                    self.model.correct(party, round_, node, energies)
+
+                def flawed(_, party=party):
+                    if party == OUTSIDER:
+                        raise Refused("NotConcerned")
+                    raise Refused("WrongTariff")
+
+                self.attempt("correct", party, contract.correct, arguments, flawed if flaw == "tariff" else expected)
+
+        @precondition(lambda self: any(self.model.arrears.values()))
+        @rule(
+            party=st.sampled_from([SUPPLIER, SUPPLIER, OUTSIDER]),
+            who=st.sampled_from(sorted(addresses)),
+            amount=amounts,
+        )
+        def forgive(self, party, who, amount):
+            self.attempt(
+                "forgive",
+                party,
+                contract.forgive,
+                [addresses[who], amount],
+                lambda _: self.model.forgive(party, who, amount),
+            )
+
         # -------------------------------------------------------------- what must hold
 
         @invariant()

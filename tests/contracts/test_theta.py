@@ -40,11 +40,10 @@ def test_before_theFirstRound_nothingIsThere(deploy):
     assert [bytes(one) for one in aggregator.commitment(1, 0)] == [NO_HASH] * 2
     assert (aggregator.head()[0], bytes(aggregator.head()[1])) == (0, NO_HASH)
     *outcome, head = aggregator.outcome(1)
-    assert (outcome, bytes(head)) == ([0, 0, 0], NO_HASH)
+    assert (outcome, bytes(head)) == ([0, 0, 0, 0], NO_HASH)
 
 
-@pytest.mark.parametrize("n", [1, 128])
-@pytest.mark.parametrize("steps", [1, 192])
+@pytest.mark.parametrize(("n", "steps"), [(1, 1), (1, 192), (128, 1), (128, 60), (41, 192), (81, 96)])
 def test_theta_takesTheEnds(deploy, n, steps):
     aggregator = deploy(theta(n, 1), setting(steps, 1))
     assert (plain(aggregator.theta())[0], plain(aggregator.setting())[0]) == (n, steps)
@@ -74,6 +73,13 @@ def test_theta_failsIfOutOfRange(deploy, position, value, what):
 def test_setting_failsIfOutOfRange(deploy, position, value, what):
     with brownie.reverts(f"InvalidTheta: {what}, {value}"):
         deploy(theta(5), changed(setting(), position, value))
+
+
+@pytest.mark.parametrize(("n", "steps"), [(128, 61), (42, 192), (82, 85), (128, 192)])
+def test_theta_failsIfTooLarge(deploy, n, steps):
+    """Some call would need more gas than a transaction may take: see Sizes, and test_sizes.py for the measurement."""
+    with brownie.reverts(f"TooLarge: {n}, {steps}"):
+        deploy(theta(n), setting(steps))
 
 
 def test_owner_changesInTwoSteps(deploy, manager, outsider):

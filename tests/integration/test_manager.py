@@ -32,7 +32,6 @@ from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement, decode_tariff
 from gridpact.chain.values import Phase
 from gridpact.cli import main
-from gridpact.cli.round import agreed_round
 from gridpact.cli.watch import View
 from gridpact.community.model import CommunityDay
 from gridpact.manage.deployment import Parameters
@@ -462,7 +461,7 @@ def test_openRound_refusesASecondOne(site: Site, capsys: pytest.CaptureFixture[s
     assert site.web3.eth.get_transaction_count(address_of_manager) == before
     assert main(opening) == 0
     reader = Aggregator.of(Record.read(site.record), site.web3)
-    assert [agreed_round(reader, day) for day in (20251122, 20251123, 20251124)] == [1, None, None]
+    assert [reader.agreed_in(day) for day in (20251122, 20251123, 20251124)] == [1, 0, 0]
     capsys.readouterr()
     assert "Round 2 is still running (day 20251123" in complaint(capsys, opening)
     early = replaced(settling(site, site.folder / "none.csv"), "--day", "2025-11-23")

@@ -38,8 +38,8 @@ class AggregatorMachine(AggregatorModel):
     """
 
     def __init__(self, manager: str, n: int, phase_seconds: int, **limits: Any) -> None:
-        super().__init__(set(), **limits)
-        self.manager, self.n, self.phase_seconds = manager, n, phase_seconds
+        super().__init__(set(), n=n, **limits)
+        self.manager, self.phase_seconds = manager, phase_seconds
         self.accounts: dict[int, str] = {}  # of the nodes that are enrolled
         self.authors: dict[int, dict[int, str]] = {}  # who declared, by round and node
         self.seats: dict[int, int] = {}  # nodes enrolled when the round was opened
@@ -53,11 +53,14 @@ class AggregatorMachine(AggregatorModel):
     def _require_manager(self, sender: str) -> None:
         if sender != self.manager:
             raise Refused("OwnableUnauthorizedAccount", sender)
+
+    def _require_idle(self, sender: str) -> None:
+        self._require_manager(sender)
         if self.rounds and self.now.running:
             raise Refused("WrongPhase", PHASES.index(self.now.phase))
 
     def enrol(self, sender: str, nodes: Sequence[int], accounts: Sequence[str]) -> None:
-        self._require_manager(sender)
+        self._require_idle(sender)
         if len(nodes) != len(accounts):
             raise Refused("LengthMismatch", len(nodes), len(accounts))
         all_ = dict(self.accounts)
@@ -77,7 +80,7 @@ class AggregatorMachine(AggregatorModel):
         self.log += [("Enrolled", *one) for one in zip(nodes, accounts, strict=True)]
 
     def expel(self, sender: str, nodes: Sequence[int]) -> None:
-        self._require_manager(sender)
+        self._require_idle(sender)
         all_ = dict(self.accounts)
         gone = []
         for node in nodes:
@@ -94,10 +97,19 @@ class AggregatorMachine(AggregatorModel):
 
     def open_by(self, sender: str, day: int) -> None:
         self._require_manager(sender)
-        self.open_round()
+        self.open_round(day)
+        self._opened_round()
+
+    def replace_by(self, sender: str, day: int, agreed: int) -> None:
+        self._require_manager(sender)
+        self.open_round(day, agreed)
+        self._opened_round()
+        self.log.append(("RoundReplaced", agreed, self.now.number))
+
+    def _opened_round(self) -> None:
         self.authors[self.now.number], self.seats[self.now.number] = {}, len(self.accounts)
         self.deadline = self.time + self.phase_seconds
-        self.log.append(("RoundOpened", self.now.number, day, self.deadline))
+        self.log.append(("RoundOpened", self.now.number, self.now.day, self.deadline))
 
     # ------------------------------------------------------------------ nodes
 
@@ -251,6 +263,9 @@ class AggregatorMachine(AggregatorModel):
 
     def _view_outcome(self, round_: int) -> tuple[Any, ...]:
         return self.outcome(round_)
+
+    def _view_agreedIn(self, day: int) -> int:
+        return self.agreed.get(day, 0)
 
     def _view_roster(self) -> tuple[int, ...]:
         return self.roster() if self.rounds else (0,) * 4

@@ -17,7 +17,8 @@ Block = tuple[str, int]
 
 LANES, LANE_BITS = 12, 21
 PAYLOAD_BITS = {"P": 20, "Q": 20, "V": 16}
-MAX_NODES, MAX_SHARERS = 128, 31
+MAX_NODES, MAX_SHARERS, GRID_CONNECTION = 128, 31, 0
+ALL_BIDS = 2**16  # of the partners of a node together, at most
 SUBMISSION = "Submission(uint32 round,uint16 iteration,uint8 node,uint256[] copies,bytes bids,uint256 residuals)"
 PHASES = ["None", "Declaring", "Iterating", "Converged", "Exhausted", "Abandoned"]
 
@@ -60,6 +61,16 @@ def submission_hash(round_: int, iteration: int, node: int, copies: bytes, bids:
     """h; copies and bids by their hashes."""
     types = ["bytes32", "uint32", "uint16", "uint8", "bytes32", "bytes32", "uint256"]
     return keccak(encode(types, [keccak(text=SUBMISSION), round_, iteration, node, copies, bids, residuals]))
+
+
+def capacity(book: bytes, partners: set[int], steps: int) -> int:
+    """How many bids a book can carry: one a step for each of the partners that it lists, in ascending order."""
+    total, lowest = 0, 0
+    while len(book) >= 2 and book[0] >= lowest and len(book) >= 2 + book[1]:
+        if book[0] in partners:
+            total += min(book[1], steps)
+        lowest, book = book[0] + 1, book[2 + book[1] :]
+    return total
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,7 @@ class Round:
     """What belongs to one round."""
 
     number: int
+    day: int = 0
     phase: str = "Declaring"
     iteration: int = 0
     declared: dict[int, Declared] = field(default_factory=dict)
@@ -164,7 +176,9 @@ class AggregatorModel:
     mu: int
     eps: tuple[int, int, int, int]  # primal grid, dual grid, primal trade, dual trade; 1/1000 unit
     max_misses: int
+    n: int = MAX_NODES  # nodes that can be enrolled
     rounds: list[Round] = field(default_factory=list)
+    agreed: dict[int, int] = field(default_factory=dict)  # round by day
 
     @property
     def now(self) -> Round:
@@ -177,12 +191,16 @@ class AggregatorModel:
 
     # ------------------------------------------------------------------ opening and declaring
 
-    def open_round(self) -> None:
+    def open_round(self, day: int, replaced: int | None = None) -> None:
+        """`replaced`: the round in which the day was agreed, where it is to be agreed anew."""
+        if self.agreed.get(day) != replaced:  # also where none was agreed that could be replaced
+            raise Refused("DayAgreed", day, self.agreed.get(day, 0))
         if self.rounds and self.now.running:
             raise Refused("WrongPhase", PHASES.index(self.now.phase))
         if not self.enrolled:
             raise Refused("NobodyEnrolled")
-        self.rounds.append(Round(len(self.rounds) + 1))
+        self.agreed.pop(day, None)
+        self.rounds.append(Round(len(self.rounds) + 1, day))
 
     def _require(self, round_: int, phase: str) -> Round:
         current, at = (self.now.number, self.now.phase) if self.rounds else (0, "None")
@@ -198,11 +216,15 @@ class AggregatorModel:
             raise Refused("NodeOutOfRange", said.parent)
         if said.parent not in self.enrolled or (said.parent == node) != (said.depth == 0):
             raise Refused("TopologyMismatch", said.parent, node)
-        strangers = [child for child in sorted(said.children) if child not in self.enrolled or child == node]
+        alone = said.depth == 0 and node != GRID_CONNECTION
+        strangers = [child for child in sorted(said.children) if alone or child not in self.enrolled or child == node]
         if strangers:
             raise Refused("TopologyMismatch", node, strangers[0])
         if said.depth > 0 and len(said.children) > MAX_SHARERS:
             raise Refused("TooManyChildren", node, len(said.children))
+        most = min(capacity(said.book, self.enrolled - {node}, self.steps), ALL_BIDS // max(self.n - 1, 1))
+        if said.bids > most:
+            raise Refused("TooManyBids", most, said.bids)
         now.declared[node] = said
         self._start_if_complete()
 
@@ -334,7 +356,7 @@ class AggregatorModel:
         """Whether the round cannot go on."""
         now = self.now
         now.out.add(node)
-        return not now.active or (now.nodes[node].depth == 0 and bool(now.nodes[node].children))
+        return not now.active or (node == GRID_CONNECTION and bool(now.nodes[node].children))
 
     def _close_if_complete(self) -> None:
         if self.now.active <= set(self.now.open):
@@ -391,6 +413,8 @@ class AggregatorModel:
 
     def _end(self, phase: str) -> None:
         self.now.phase = phase
+        if phase == "Converged":
+            self.agreed[self.now.day] = self.now.number
 
     # ------------------------------------------------------------------ views, as the contract returns them
 
@@ -427,12 +451,12 @@ class AggregatorModel:
         inner = [node for node in lines if now.nodes[node].children]
         return bitmap(now.nodes), bitmap(now.active), bitmap(lines), bitmap(inner)
 
-    def outcome(self, round_: int) -> tuple[int, int, int, bytes]:
+    def outcome(self, round_: int) -> tuple[int, int, int, int, bytes]:
         if not 0 < round_ <= len(self.rounds) or self.rounds[round_ - 1].running:
-            return 0, 0, 0, bytes(32)
+            return 0, 0, 0, 0, bytes(32)
         ended = self.rounds[round_ - 1]
         present = ended.closed[-1].present if ended.closed else 0
-        return PHASES.index(ended.phase), len(ended.closed), present, ended.head
+        return PHASES.index(ended.phase), len(ended.closed), present, ended.day, ended.head
 
     def commitment(self, round_: int, node: int) -> tuple[bytes, bytes]:
         if not 0 < round_ <= len(self.rounds) or node not in self.rounds[round_ - 1].declared:

@@ -76,7 +76,8 @@ class SettlementModel:
     supplier_net: Counter[int] = field(default_factory=Counter)
     sides: dict[tuple[int, int, int], Stated] = field(default_factory=dict)  # round, node, partner
     recorded: dict[tuple[int, int, int], Entries] = field(default_factory=dict)  # round, lower, higher
-    delivered: set[tuple[int, int]] = field(default_factory=set)
+    delivered: dict[tuple[int, int], int] = field(default_factory=dict)  # what the supplier paid
+    consents: dict[tuple[int, int], dict[str, tuple[int, ...]]] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ deposits
 
@@ -109,10 +110,12 @@ class SettlementModel:
             raise Refused("InvalidPartner")
         lower, higher = min(node, partner), max(node, partner)
         if (round_, lower, higher) in self.recorded:
-            raise Refused("AlreadyRecorded")
+            return  # skipped
         if entries:
-            if {(round_, node), (round_, partner)} & self.delivered:
+            if (round_, node) in self.delivered:
                 raise Refused("AlreadyDelivered")
+            if (round_, partner) in self.delivered:
+                return self._end_lock((round_, node, partner), account)  # skipped
             if not all(first[0] < second[0] for first, second in itertools.pairwise(entries)):
                 raise Refused("InvalidTrades")
             if not opened:
@@ -174,13 +177,7 @@ class SettlementModel:
         ended = self.rounds[round_]
         if (round_, node) in self.delivered:
             raise Refused("AlreadyDelivered")
-        if ended.tariff is None:
-            raise Refused("WrongTariff")
-        deviations = list(energies)
-        for (of, lower, higher), entries in self.recorded.items():
-            for step, energy, _ in entries if of == round_ and node in (lower, higher) else ():
-                deviations[step] -= energy if node == lower else -energy
-        amount = delivery_payment(deviations, ended.tariff, self.decimals)
+        amount = self._deviation(round_, node, energies)
         if node not in ended.accounts:
             raise Refused("WrongReading")
         account = ended.accounts[node]
@@ -188,11 +185,59 @@ class SettlementModel:
             self._take(self.supplier, amount)
             self._credit(account, amount)
         else:
-            paid = min(-amount, self.free[account])
-            self.free[account] -= paid
-            self.free[self.supplier] += paid
-            self.arrears[account] += -amount - paid
-        self.delivered.add((round_, node))
+            self._charge(account, -amount)
+        self.delivered[round_, node] = amount
+        self._book(round_, node, amount)
+
+    def correct(self, party: str, round_: int, node: int, energies: Sequence[int]) -> None:
+        """A party's consent to another reading; the second settles the difference."""
+        if (round_, node) not in self.delivered:
+            raise Refused("NotDelivered")
+        account = self.rounds[round_].accounts[node]
+        if party not in (account, self.supplier):
+            raise Refused("NotConcerned")
+        amount = self._deviation(round_, node, energies)
+        consents = {**self.consents.get((round_, node), {}), party: tuple(energies)}
+        if consents.get(account) != consents.get(self.supplier):
+            self.consents[round_, node] = consents
+            return
+        change = amount - self.delivered[round_, node]
+        if change < 0:
+            self._charge(account, -change)
+        else:
+            cancelled = min(change, self.arrears[account])
+            if self.free[self.supplier] < change - cancelled:
+                raise Refused("InsufficientDeposit")
+            self.arrears[account] -= cancelled
+            self.free[self.supplier] -= change - cancelled
+            self.free[account] += change - cancelled
+        self.consents[round_, node] = {}
+        self.delivered[round_, node] = amount
+        self._book(round_, node, change)
+
+    def forgive(self, party: str, account: str, amount: int) -> None:
+        if party != self.supplier:
+            raise Refused("NotSupplier")
+        self.arrears[account] -= min(amount, self.arrears[account])
+
+    def _deviation(self, round_: int, node: int, energies: Sequence[int]) -> int:
+        """What the supplier pays for a reading beyond the recorded trades."""
+        tariff = self.rounds[round_].tariff
+        if tariff is None:
+            raise Refused("WrongTariff")
+        deviations = list(energies)
+        for (of, lower, higher), entries in self.recorded.items():
+            for step, energy, _ in entries if of == round_ and node in (lower, higher) else ():
+                deviations[step] -= energy if node == lower else -energy
+        return delivery_payment(deviations, tariff, self.decimals)
+
+    def _charge(self, account: str, amount: int) -> None:
+        paid = min(amount, self.free[account])
+        self.free[account] -= paid
+        self.free[self.supplier] += paid
+        self.arrears[account] += amount - paid
+
+    def _book(self, round_: int, node: int, amount: int) -> None:
         self.net[round_, node] += amount
         self.supplier_net[round_] -= amount
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from eth_typing import ChecksumAddress
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3 import Web3
@@ -60,6 +59,9 @@ log = logging.getLogger(__name__)
 CLOSE_GAS = 250_000
 """What closing an overdue phase may cost, beside what starting or closing costs a node or a word. It is not estimated:
 a node that has no new block yet would estimate at a time before the deadline."""
+
+ENROL_GAS, SEAT_GAS, FRESH_GAS = 14_000_000, 160_000, 22_500
+"""What enrolling may cost a transaction, what it costs a node, and a word of a large deployment (see Sizes.sol)."""
 
 START_GAS = 15_000
 """What starting the round may cost the last declaration, a node that can be enrolled."""
@@ -111,6 +113,8 @@ class Aggregator(DeployedContract):
         try:
             self._theta = self._read_theta()
             self._setting = Setting(*self._read("setting"))
+            if "agreedIn" not in self._interface.functions:
+                raise TypeError("no view agreedIn")
         except TypeError as error:  # more or fewer values than there are fields
             raise InputError(f"The ABI of {self.address} is of another version: use the ABI of the record.") from error
         (opened,) = self._interface.topics(["RoundOpened"])
@@ -134,17 +138,26 @@ class Aggregator(DeployedContract):
     # ------------------------------------------------------------------ manager
 
     def enrol(self, accounts: dict[int, str]) -> TxReceipt:
-        """Enrols accounts as nodes, by node number."""
+        """Enrols accounts as nodes, by node number, as many in a transaction as fit. Returns the last receipt."""
         nodes = sorted(accounts)
-        return self._send("enrol", nodes, [checked_address(accounts[node]) for node in nodes])
+        width = -(-self._setting.steps // LANES)
+        most = max(1, ENROL_GAS // (SEAT_GAS + 2 * width * FRESH_GAS))
+        for first in range(0, max(len(nodes), 1), most):
+            few = nodes[first : first + most]
+            receipt = self._send("enrol", few, [checked_address(accounts[node]) for node in few])
+        return receipt
 
     def expel(self, nodes: Iterable[int]) -> TxReceipt:
         """Ends the enrolment of nodes."""
         return self._send("expel", sorted(nodes))
 
-    def open_round(self, day: int) -> int:
-        """Opens the next round, labelled with a day (yyyymmdd). Returns its number."""
-        receipt = self._send("openRound", day)
+    def open_round(self, day: int, replaced: int = 0) -> int:
+        """Opens the next round, labelled with a day (yyyymmdd). Returns its number.
+
+        Args:
+            replaced: the round in which the day was agreed; 0 where it was in none.
+        """
+        receipt = self._send("replaceRound", day, replaced) if replaced else self._send("openRound", day)
         (event,) = (event for event in self._told(receipt["logs"]) if event["event"] == "RoundOpened")
         number = int(arguments_of(event)["round"])
         self._blocks[number, 0] = int(receipt["blockNumber"])
@@ -316,8 +329,12 @@ class Aggregator(DeployedContract):
 
     def outcome(self, round: int) -> Outcome:
         """How a round ended."""
-        phase, iterations, present, head = self._read("outcome", round)
-        return Outcome(Phase(phase), iterations, bitmap_to_nodes(present), bytes(head))
+        phase, iterations, present, day, head = self._read("outcome", round)
+        return Outcome(Phase(phase), iterations, bitmap_to_nodes(present), day, bytes(head))
+
+    def agreed_in(self, day: int) -> int:
+        """The round in which a day (yyyymmdd) was agreed; 0 where none was, or it was replaced."""
+        return int(self._read("agreedIn", day))
 
     def roster(self) -> Roster:
         """Who is in the current round, from its start."""
@@ -459,9 +476,13 @@ class Aggregator(DeployedContract):
 
         Raises:
             Reorganised: the transaction is not on the chain any longer, or did something else.
-            ChainError: it went through another contract, and this chain does not trace calls.
         """
-        parts = [part for part in self._parts_of(submission) if part["node"] == submission.node]
+        node, iteration = submission.node, submission.iteration
+        parts = [
+            part
+            for part in self._parts_of(submission)
+            if (part["node"], part.get("iteration", iteration)) == (node, iteration)
+        ]
         place = self._place_of(submission) if len(parts) > 1 else 0
         told = submission.bids, submission.residuals
         for part in parts[place : place + 1]:
@@ -473,56 +494,48 @@ class Aggregator(DeployedContract):
         )
 
     def _parts_of(self, submission: Submission) -> list[Mapping[str, Any]]:
-        """What a transaction called `submit` and `relay` with, in order."""
+        """What a transaction called `submit` or `relay` with, in order; or what it left in the log."""
         if self._parts[0] == submission.transaction:
             return self._parts[1]
-        transaction_hash = HexBytes(submission.transaction)
         with _still_there(submission), readable("a submission's transaction"):
-            transaction = self.web3.eth.get_transaction(transaction_hash)
+            transaction = self.web3.eth.get_transaction(HexBytes(submission.transaction))
         if transaction.get("to") == self.address:
-            calls = [(transaction["from"], transaction["input"])]
+            parts = self._called_parts(submission.node, bytes(transaction["input"]))
         else:
-            calls = list(self._inner_calls(transaction_hash))
-        parts: list[Mapping[str, Any]] = []
-        for sender, data in calls:
-            function, arguments = self._interface.called(bytes(data))
-            if function == "relay":
-                parts += arguments["batch"]
-            elif function == "submit":
-                node = submission.node if len(calls) == 1 else self.node_in(arguments["round"], sender)
-                parts.append({"node": node, **arguments})
+            parts = self._forwarded_parts(submission)
         self._parts = submission.transaction, parts
         return parts
 
-    def _inner_calls(self, transaction_hash: HexBytes) -> Iterator[tuple[ChecksumAddress, HexBytes]]:
-        """Callers and calldata of the calls that other contracts made to the aggregator, in order."""
-        parameters = [transaction_hash.to_0x_hex(), {"tracer": "callTracer"}]
-        with readable("a trace of calls, which a submission through another contract needs"):
-            trace = self._ask("debug_traceTransaction", *parameters)
-        if "from" not in trace:
-            raise ChainError(
-                f"The transaction {parameters[0]} submitted through another contract, and this chain does not trace"
-                " calls: its copies cannot be read."
-            )
-        frames = [trace]
-        while frames:
-            frame = frames.pop()
-            if "error" in frame:
-                continue  # undone, with all that it called
-            frames += reversed(frame.get("calls", []))
-            if frame["type"] == "CALL" and checked_address(frame["to"]) == self.address:
-                yield checked_address(frame["from"]), HexBytes(frame["input"])
+    def _called_parts(self, node: int, data: bytes) -> list[Mapping[str, Any]]:
+        function, arguments = self._interface.called(data)
+        if function == "relay":
+            return list(arguments["batch"])
+        return [{"node": node, **arguments}] if function == "submit" else []
+
+    def _forwarded_parts(self, submission: Submission) -> list[Mapping[str, Any]]:
+        """The parts that came through other contracts: `Forwarded` follows right after its `Submitted`."""
+        parts: list[Mapping[str, Any]] = []
+        said: Mapping[str, Any] = {}
+        for event in self._events_of(submission):
+            if event["event"] == "Submitted":
+                said = arguments_of(event)
+            elif event["event"] == "Forwarded":
+                parts.append({**said, **arguments_of(event)})
+        return parts
+
+    def _events_of(self, submission: Submission) -> list[EventData]:
+        """The contract's events in a submission's transaction, in order."""
+        with _still_there(submission), readable("a submission's receipt"):
+            receipt = self.web3.eth.get_transaction_receipt(HexBytes(submission.transaction))
+        return sorted(self._told(receipt["logs"]), key=lambda event: event["logIndex"])
 
     def _place_of(self, submission: Submission) -> int:
         """The place of a submission among the node's parts of a transaction."""
-        with _still_there(submission), readable("a submission's receipt"):
-            receipt = self.web3.eth.get_transaction_receipt(HexBytes(submission.transaction))
-        told = sorted(
-            (event["logIndex"], event["event"])
-            for event in self._told(receipt["logs"])
+        kinds = [
+            event["event"]
+            for event in self._events_of(submission)
             if event["event"] in ("Submitted", "Skipped") and arguments_of(event)["node"] == submission.node
-        )
-        kinds = [kind for _, kind in told]
+        ]
         return kinds.index("Submitted") if "Submitted" in kinds else len(kinds)
 
     def _opening(self, round: int) -> dict[str, list[Mapping[str, Any]]]:

@@ -87,6 +87,15 @@ def decode_energies(energies: bytes) -> tuple[int, ...]:
     return struct.unpack(f">{len(energies) // 4}i", energies)
 
 
+def positions_of(node: int, records: Sequence[TradeRecord]) -> list[tuple[int, bytes]]:
+    """The recorded trades of a node: partner and statement, partners ascending."""
+    return sorted(
+        (record.lower + record.higher - node, encode_trades([astuple(trade) for trade in record.trades]))
+        for record in records
+        if node in (record.lower, record.higher)
+    )
+
+
 READING = [
     {"name": "round", "type": "uint32"},
     {"name": "node", "type": "uint8"},
@@ -248,7 +257,20 @@ class Settlement(DeployedContract):
         """Frees what was locked for a pair that was not recorded in time."""
         return self._send("release", round, partner)
 
+    def limit_debit(self, most: int) -> TxReceipt:
+        """The most that a delivery may take from the account in rounds opened from now on, token units; 0: no limit."""
+        return self._send("limitDebit", most)
+
+    def correct(self, round: int, node: int, energies_wh: Sequence[int]) -> TxReceipt:
+        """Another reading for one that was delivered: it counts once household and supplier have both sent the same."""
+        records, tariff = self.recorded(round), self.tariff(round)
+        return self._send("correct", round, node, encode_energies(energies_wh), tariff, positions_of(node, records))
+
     # ------------------------------------------------------------------ supplier and metering
+
+    def forgive(self, address: str, amount: int) -> TxReceipt:
+        """Ends arrears of an account, as far as there are any: only the supplier's account may."""
+        return self._send("forgive", checked_address(address), amount)
 
     def publish_tariff(self, round: int, tariff: bytes) -> TxReceipt:
         """The supplier's prices for a round, see `encode_tariff`: before the first node declares."""
@@ -286,12 +308,7 @@ class Settlement(DeployedContract):
 
     def _delivery(self, reading: SignedReading, records: Sequence[TradeRecord], tariff: bytes) -> ContractCall:
         round, node = reading.round, reading.node
-        positions = sorted(
-            (record.lower + record.higher - node, encode_trades([astuple(trade) for trade in record.trades]))
-            for record in records
-            if node in (record.lower, record.higher)
-        )
-        energies = encode_energies(reading.energies_wh)
+        energies, positions = encode_energies(reading.energies_wh), positions_of(node, records)
         return self.call("deliver", round, node, energies, tariff, positions, reading.r, reading.vs)
 
     # ------------------------------------------------------------------ views
@@ -320,6 +337,14 @@ class Settlement(DeployedContract):
         """All that an account has."""
         address = checked_address(address)
         return Balance(self.free(address), self.locked(address), self.arrears(address), self.token.balance(address))
+
+    def settled_in(self, day: int) -> int:
+        """The round that settles a day (yyyymmdd); 0 before its first record or delivery."""
+        return int(self._read("settledIn", day))
+
+    def debit_limit(self, round: int, address: str) -> int:
+        """What a delivery of a round takes from an account at most, token units; 0 where it has no limit."""
+        return int(self._read("debitLimit", round, checked_address(address)))
 
     def total_deposits(self) -> int:
         """Free and locked deposits of all accounts."""

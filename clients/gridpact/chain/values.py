@@ -176,6 +176,7 @@ class Outcome:
     phase: Phase
     iterations: int  # closed ones
     present: frozenset[int]  # in the last of them
+    day: int  # the label with which the round was opened, yyyymmdd
     head: bytes  # the chain of the closed iterations
 
 

@@ -24,6 +24,7 @@ from gridpact.errors import InputError
 
 if TYPE_CHECKING:
     from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.settlement import Settlement
 
 
 def add(commands: Commands) -> None:
@@ -34,7 +35,7 @@ def add(commands: Commands) -> None:
     opening.add_argument(
         "--again",
         action="store_true",
-        help="plan a day once more that was agreed on already; the trades of the earlier round stay recorded and paid",
+        help="agree a day anew that was agreed already: what was agreed counts no longer; not once it is being settled",
     )
     add_record(opening)
     add_sender(opening)
@@ -61,9 +62,32 @@ def add(commands: Commands) -> None:
     status.set_defaults(command=_status)
 
 
+def _agreed_before(aggregator: Aggregator, settlement: Settlement, day: int, again: bool) -> int:
+    """The round in which a day was agreed already, to be replaced; 0 where there is none.
+
+    Raises:
+        InputError: it is not to be replaced, or cannot be.
+    """
+    agreed = aggregator.agreed_in(day)
+    if not agreed:
+        return 0
+    if not again:
+        raise InputError(
+            f"The day {day} was agreed on in round {agreed}: open it with --again if it is to be agreed anew, after"
+            " which what was agreed counts no longer."
+        )
+    if settlement.settled_in(day):
+        raise InputError(
+            f"The day {day} is being settled by round {settlement.settled_in(day)}, and no other round would be paid:"
+            " it can no longer be replaced."
+        )
+    return agreed
+
+
 def _open(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import planned_call
+    from gridpact.chain.settlement import Settlement
     from gridpact.cli.enrol import check_manager
 
     day = int(date_of(arguments.day).strftime("%Y%m%d"))  # as the contract labels rounds
@@ -76,35 +100,22 @@ def _open(arguments: argparse.Namespace) -> int:
                 f"Round {progress.round} is still running (day {reader.day_of(progress.round)}, iteration"
                 f" {progress.iteration}): wait for its end, `gridpact watch` shows it."
             )
-        if not arguments.again and (earlier := agreed_round(reader, day)) is not None:
-            raise InputError(
-                f"{arguments.day} was agreed on in round {earlier}, whose trades are recorded and paid: open it with"
-                " --again if it is to be planned once more, which replaces schedules and pays trades once more."
-            )
+        replaced = _agreed_before(reader, Settlement.of(place.record, place.web3), day, arguments.again)
         if not reader.enrolled():
             raise InputError("Nobody is enrolled yet: enrol the accounts of the nodes first (`gridpact enrol`).")
         account = account_of(arguments, place)
         check_manager(reader, account)
         aggregator = Aggregator.of(place.record, place.web3, account)
-        planned = [planned_call(account, "open the round", aggregator.call("openRound", day))]
+        call = aggregator.call("replaceRound", day, replaced) if replaced else aggregator.call("openRound", day)
+        planned = [planned_call(account, "open the round", call)]
         send(account, planned, arguments, place.profile, "opening the round", f"Open the round of {arguments.day}?")
-        number = aggregator.open_round(day)
+        number = aggregator.open_round(day, replaced)
         deadline = datetime.fromtimestamp(aggregator.progress().deadline, timezone.utc)
         print(
             f"gridpact: round {number} of {arguments.day} is open for {len(reader.enrolled())} nodes; they declare"
             f" until {deadline:%Y-%m-%d %H:%M:%S} UTC"
         )
     return 0
-
-
-def agreed_round(reader: Aggregator, day: int) -> int | None:
-    """The newest round in which a day was agreed on; None where there is none.
-
-    Args:
-        day: the label of the round, yyyymmdd.
-    """
-    rounds = sorted((number for number, label in reader.days().items() if label == day), reverse=True)
-    return next((number for number in rounds if reader.outcome(number).phase is Phase.CONVERGED), None)
 
 
 def _tariff(arguments: argparse.Namespace) -> int:

@@ -148,5 +148,6 @@ class PhaseFeeder:
         """Voltage of the first bus without load."""
         return self.source.voltage_pu * (self.transformer.tap if self.transformer else 1.0)
 
+
 def _words(phases: Iterable[int]) -> str:
     return ", ".join(str(phase + 1) for phase in phases)

@@ -418,9 +418,7 @@ def _windings(script: _Script, name: str) -> tuple[_Winding, _Winding]:
         )
     except ValueError:
         raise script.error("transformer", name, "has something in kV, kVA, tap or %R that is not a number") from None
-    one, two = (
-        _Winding(_bus(buses[k], 3)[0], connections[k], kvs[k], kvas[k], taps[k], rs[k]) for k in range(2)
-    )
+    one, two = (_Winding(_bus(buses[k], 3)[0], connections[k], kvs[k], kvas[k], taps[k], rs[k]) for k in range(2))
     return one, two
 
 
@@ -565,5 +563,3 @@ def _loads(script: _Script, reached: set[str]) -> list[NetworkLoad]:
     if not loads:
         raise InputError(f"{_first(script, 'circuit')}: the circuit has no load, so there is no place for a home")
     return loads
-
-
