@@ -311,7 +311,7 @@ class Campaign:
         drawn = ", ".join(f"{fault.kind} ({fault.node}, {fault.iteration})" for fault in faults)
         told = f"[seed {self._seed}, round {self._manager.progress().round + 1}: {drawn}{', relayed' * with_relay}]"
         try:
-            round_ = self._manager.open_round(20260701)
+            round_ = self._manager.open_round(20260701 + self._manager.progress().round)  # each a day of its own
             self._settlement.publish_tariff(round_, tariff_of(self._community.prices))
             reports = self._run_nodes(round_, faults, with_relay)
             self._check(self._manager.progress().round, faults, reports)

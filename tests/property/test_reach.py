@@ -67,9 +67,7 @@ def rude(agent: Agent, random: np.random.Generator, kind: str) -> Submission:
     st.lists(st.sampled_from(["most", "least", "turns", "random", "silent"]), min_size=3, max_size=6),
     st.integers(1, 2),
 )
-def test_honestNodes_goOn(
-    scenario: Scenario, form: NetworkAgreement, seed: int, acts: list[str], count: int
-) -> None:
+def test_honestNodes_goOn(scenario: Scenario, form: NetworkAgreement, seed: int, acts: list[str], count: int) -> None:
     round_ = round_of(scenario, form)
     random = np.random.default_rng(seed)
     households = [node for node in sorted(round_.agents) if node != GRID_CONNECTION]

@@ -73,15 +73,20 @@ def _agreed_before(aggregator: Aggregator, settlement: Settlement, day: int, aga
         return 0
     if not again:
         raise InputError(
-            f"The day {day} was agreed on in round {agreed}: open it with --again if it is to be agreed anew, after"
+            f"{_written(day)} was agreed on in round {agreed}: open it with --again if it is to be agreed anew, after"
             " which what was agreed counts no longer."
         )
     if settlement.settled_in(day):
         raise InputError(
-            f"The day {day} is being settled by round {settlement.settled_in(day)}, and no other round would be paid:"
+            f"{_written(day)} is being settled by round {settlement.settled_in(day)}, and no other round would be paid:"
             " it can no longer be replaced."
         )
     return agreed
+
+
+def _written(day: int) -> str:
+    """A label, yyyymmdd, as a date."""
+    return f"{day // 10_000:04}-{day // 100 % 100:02}-{day % 100:02}"
 
 
 def _open(arguments: argparse.Namespace) -> int:

@@ -50,9 +50,7 @@ class PublishedFeeder:
             round(feeder.voltage_min_pu * 1e6),
             round(feeder.voltage_max_pu * 1e6),
             tuple(
-                PublishedLine(
-                    line.node, line.parent, round(line.resistance_ohm * 1e6), round(line.reactance_ohm * 1e6)
-                )
+                PublishedLine(line.node, line.parent, round(line.resistance_ohm * 1e6), round(line.reactance_ohm * 1e6))
                 for line in lines
             ),
         )

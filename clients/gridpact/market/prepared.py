@@ -25,9 +25,7 @@ class Prepared:
     alone: Mapping[int, Mapping[str, Array]]  # by node, each household's plan without agreement: scenario B
 
     @staticmethod
-    def of(
-        community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement = NetworkAgreement.DSO
-    ) -> Prepared:
+    def of(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement = NetworkAgreement.DSO) -> Prepared:
         """A day of a community.
 
         Raises:

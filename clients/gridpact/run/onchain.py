@@ -278,9 +278,7 @@ def _agreed(community: CommunityDay, reports: Mapping[int, NodeReport], closed: 
     )
 
 
-def _ledger(
-    settings: RunSettings, reports: Mapping[int, NodeReport], closed: _ClosedRound, wall_s: float
-) -> Ledger:
+def _ledger(settings: RunSettings, reports: Mapping[int, NodeReport], closed: _ClosedRound, wall_s: float) -> Ledger:
     gas = closed.gas + sum((report.gas for report in reports.values()), Counter())
     households = [report for node, report in reports.items() if node != GRID_CONNECTION]
     solve_s = max(report.solve_s for report in reports.values())
@@ -305,4 +303,3 @@ def tariff_of(prices: Prices) -> bytes:
     """The supplier's prices as the settlement contract takes them."""
     imported, fed_in = (np.rint(1e6 * p).astype(int).tolist() for p in (prices.import_price, prices.feed_in_price))
     return encode_tariff(imported, fed_in)
-

@@ -200,7 +200,7 @@ class Played:
 
     def open(self) -> int:
         """Opens a round in which all nodes declare."""
-        number = self.manager.open_round(20260701)
+        number = self.manager.open_round(20260701 + self.manager.progress().round)  # each round a day of its own
         for node in self.tree:
             self.declare(number, node)
         return number

@@ -49,7 +49,7 @@ def open_without(play: Played, silent: int) -> int:
         while play.manager.progress().phase.is_running:
             play.pass_time(10_000)
             play.manager.close_overdue()
-    number = play.manager.open_round(20240101)
+    number = play.manager.open_round(20240101 + play.manager.progress().round)
     for node in play.tree:
         if node != silent:
             play.declare(number, node)
@@ -132,7 +132,7 @@ def test_close_gasIsEnough(anvil: Network, households: int, steps: int) -> None:
         assert account.gas_used - before < 0.9 * min(limit, MOST_GAS)
 
     try:
-        number = play.manager.open_round(20240101)
+        number = play.manager.open_round(20240101 + play.manager.progress().round)
         for node in play.tree:
             if node != 1:
                 play.declare(number, node)

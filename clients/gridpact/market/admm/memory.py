@@ -50,9 +50,7 @@ class Round:
         most_iterations: int = MOST_ITERATIONS,
     ) -> None:
         self.assembly = Assembly.of_views(views)
-        self.agents = {
-            view.node: Agent(view, self.assembly, penalties, resolution, most_iterations) for view in views
-        }
+        self.agents = {view.node: Agent(view, self.assembly, penalties, resolution, most_iterations) for view in views}
         self._in_turn = sorted(self.agents.values(), key=lambda agent: agent.consensus.answers_others)  # operator last
         self._most_misses = most_misses
         self._misses = dict.fromkeys(self.agents, 0)
