@@ -11,7 +11,7 @@ import pytest
 from gridpact.cli import main
 from gridpact.outcome.day import DayOutcome
 from gridpact.problem.scenario import Scenario
-from gridpact.study.whatif.sweep import Point
+from gridpact.study.whatif.sweep import DayPoint
 from gridpact.study.whatif.uncertainty import Delivery, Lived
 
 PENETRATION = ["penetration", "--case", "tiny3", "--jobs", "1"]
@@ -69,7 +69,7 @@ def test_an_interrupted_what_if_goes_on(
     monkeypatch.setattr(Delivery, "solve", interrupted)
     assert main([*command, "--out", str(tmp_path / "parts")]) != 0
     capsys.readouterr()
-    monkeypatch.setattr(Point, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
+    monkeypatch.setattr(DayPoint, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     assert main([*command, "--out", str(tmp_path / "parts")]) == 0
     out, said = capsys.readouterr()
     assert out == whole
@@ -82,9 +82,9 @@ def test_a_check_that_fails_is_told_by_the_exit_status(
 ) -> None:
     """As of `gridpact study`: 1, and point and check are named."""
     options = ["--chi", "0.1,0.2", "--feed-in", "-", "--battery", "-", "--lines", "-", "--adders", "-"]
-    good = Point.solve
+    good = DayPoint.solve
 
-    def not_agreed(self: Point) -> DayOutcome:
+    def not_agreed(self: DayPoint) -> DayOutcome:
         outcome = good(self)
         if (self.scenario, self.community.trading_coefficient) != (Scenario.TG, 0.2):
             return outcome
@@ -92,7 +92,7 @@ def test_a_check_that_fails_is_told_by_the_exit_status(
         checks = (replace(outcome.checks[0], held=False, value="200 iterations"), *outcome.checks[1:])
         return replace(outcome, converged=False, residual_limits_w=limits, checks=checks)
 
-    monkeypatch.setattr(Point, "solve", not_agreed)
+    monkeypatch.setattr(DayPoint, "solve", not_agreed)
     assert main([*SENSITIVITY, *options, "--out", str(tmp_path / "s")]) == 1
     said = capsys.readouterr().out
     assert "Not every check held; read these points with care:\n" in said
@@ -150,7 +150,7 @@ def test_complaints_are_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Before anything is solved."""
-    monkeypatch.setattr(Point, "solve", lambda self: pytest.fail(f"{self.name} was solved"))
+    monkeypatch.setattr(DayPoint, "solve", lambda self: pytest.fail(f"{self.name} was solved"))
     given, complaint = WRONG[name]
     out = tmp_path / "out"
     assert main([*given, "--out", str(out)]) == 2

@@ -93,7 +93,7 @@ def _study(arguments: argparse.Namespace) -> int:
     from gridpact.report.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
     from gridpact.report.weeks.tables import MARKER
     from gridpact.report.weeks.words import answers, headline, left_out
-    from gridpact.study.weeks.plan import Settings, chosen_days, orders, traces
+    from gridpact.study.weeks.plan import StudySettings, chosen_days, orders, traces
     from gridpact.study.weeks.play import Tally, play
     from gridpact.study.weeks.totals import Study
     from gridpact.text import count
@@ -101,7 +101,7 @@ def _study(arguments: argparse.Namespace) -> int:
     check_ours(folder, "study", MARKER)
     check_same(folder / MARKER, {"case": community.name})
     named = None if arguments.days is None else names("--days", arguments.days)
-    settings = Settings(scenarios, agreement, arguments.chain, arguments.relay)
+    settings = StudySettings(scenarios, agreement, arguments.chain, arguments.relay)
     days = chosen_days(community, named, arguments.year)
     planned = orders(community, days, settings)
     if not arguments.json:

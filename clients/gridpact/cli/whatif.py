@@ -123,14 +123,14 @@ def _penetration(arguments: argparse.Namespace) -> int:
     shares = tuple(value / 100 for value in _numbers("--shares", arguments.shares, 0, 100))
     days, folder = _days(arguments), _folder(arguments, "penetration")
 
-    from gridpact.report.whatif.pages import penetration_page  # imports CVXPY and matplotlib, which take a second
-    from gridpact.study.whatif.penetration import MIXES, Settings, penetrate
+    from gridpact.report.whatif.penetration import penetration_page  # imports CVXPY and matplotlib, which take a second
+    from gridpact.study.whatif.penetration import MIXES, PenetrationSettings, penetrate
 
     given = USUAL if arguments.devices is None else names("--devices", arguments.devices)
     known = {name: name for name in MIXES}
     mixes = tuple(dict.fromkeys(choice("device", name, known) for name in given))
     scenarios = scenarios_named(names("--scenarios", arguments.scenarios))
-    settings = Settings(mixes, shares, scenarios, arguments.seed)
+    settings = PenetrationSettings(mixes, shares, scenarios, arguments.seed)
 
     def solve(tally: Tally) -> Page:
         return penetration_page(penetrate(days, settings, folder, arguments.jobs, tally))
@@ -149,11 +149,11 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
     if not any(given.values()):
         raise InputError("there is nothing left to vary; give values to at least one number")
 
-    from gridpact.report.whatif.pages import sensitivity_page
+    from gridpact.report.whatif.sensitivity import sensitivity_page
     from gridpact.study.whatif import uncertainty
-    from gridpact.study.whatif.sensitivity import RECOURSES, Parameter, Settings, vary
+    from gridpact.study.whatif.sensitivity import RECOURSES, Parameter, SensitivitySettings, vary
 
-    delivery = uncertainty.Settings(
+    delivery = uncertainty.UncertaintySettings(
         model=_model(arguments),
         public_price=_public_price(arguments),
         recourses=RECOURSES,
@@ -161,7 +161,7 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     values = {p: given[p.value.replace("-", "_")] for p in Parameter if given[p.value.replace("-", "_")]}
-    settings = Settings(values, given["adders"], delivery)
+    settings = SensitivitySettings(values, given["adders"], delivery)
 
     def solve(tally: Tally) -> Page:
         return sensitivity_page(vary(days, settings, folder, arguments.jobs, tally))
@@ -176,13 +176,15 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
         raise InputError(f"--adder needs a price of at least 0, not {arguments.adder:g}")
     model, public_price = _model(arguments), _public_price(arguments)
 
-    from gridpact.report.whatif.pages import uncertainty_page
+    from gridpact.report.whatif.uncertainty import uncertainty_page
     from gridpact.study.whatif.delivery import Recourse
-    from gridpact.study.whatif.uncertainty import Settings, live_through, plan_days
+    from gridpact.study.whatif.uncertainty import UncertaintySettings, live_through, plan_days
 
     ways = {r.value: r for r in Recourse}
     recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in names("--recourse", arguments.recourse)))
-    settings = Settings(scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed)
+    settings = UncertaintySettings(
+        scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed
+    )
 
     def solve(tally: Tally) -> Page:
         tally.of = 2 * len(days) + settings.draws * len(days)

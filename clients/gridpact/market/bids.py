@@ -20,7 +20,7 @@ MICRO = 1_000_000
 
 
 @dataclass(frozen=True)
-class Order:
+class LimitOrder:
     """One household's order at one step."""
 
     node: int
@@ -30,14 +30,14 @@ class Order:
     sells: bool
 
 
-def truthful_orders(prepared: Prepared) -> tuple[Order, ...]:
+def truthful_orders(prepared: Prepared) -> tuple[LimitOrder, ...]:
     """The orders of all households, by step and node."""
     community = prepared.community
     prices = community.prices
     energy_wh = np.trunc(np.round(1000 * community.step_hours * prepared.baseline_net_kw, 6)).astype(int)  # (n, T)
     earns, pays = (np.rint(MICRO * p).astype(int).tolist() for p in (prices.feed_in_price, prices.import_price))
     return tuple(
-        Order(home.node, step, abs(wh), earns[step] if wh > 0 else pays[step], sells=wh > 0)
+        LimitOrder(home.node, step, abs(wh), earns[step] if wh > 0 else pays[step], sells=wh > 0)
         for step in range(community.steps)
         for home, wh in zip(community.households, energy_wh[:, step].tolist(), strict=True)
         if wh

@@ -20,7 +20,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from gridpact.market.agreement import Agreement, Trade
-from gridpact.market.bids import MICRO, Order, truthful_orders
+from gridpact.market.bids import MICRO, LimitOrder, truthful_orders
 from gridpact.market.mechanism import Told, nobody
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class CallAuction:
         return Agreement(prepared.alone, tuple(trades), messages=4 * len(orders))  # energy and price, both ways
 
 
-def clear(orders: Iterable[Order]) -> Cleared:
+def clear(orders: Iterable[LimitOrder]) -> Cleared:
     """Clears the orders of one step."""
     orders = tuple(orders)
     offers = sorted((o for o in orders if o.sells), key=lambda order: (order.price_micro, order.node))
@@ -67,7 +67,7 @@ def clear(orders: Iterable[Order]) -> Cleared:
     return Cleared((low + high) // 2, _filled(offers, crossed), _filled(bids, crossed))
 
 
-def _crossing(offers: Sequence[Order], bids: Sequence[Order]) -> int:
+def _crossing(offers: Sequence[LimitOrder], bids: Sequence[LimitOrder]) -> int:
     """q, Wh: how far along both curves a bid is at least the offer."""
     crossed = i = j = 0
     offered, wanted = (sides[0].energy_wh if sides else 0 for sides in (offers, bids))
@@ -84,7 +84,7 @@ def _crossing(offers: Sequence[Order], bids: Sequence[Order]) -> int:
     return crossed
 
 
-def _margin(side: Sequence[Order], crossed: int) -> tuple[int, int | None]:
+def _margin(side: Sequence[LimitOrder], crossed: int) -> tuple[int, int | None]:
     """The price of the last unit that takes part, and of the next one beyond; None where there is none."""
     before = 0
     for k, order in enumerate(side):
@@ -96,7 +96,7 @@ def _margin(side: Sequence[Order], crossed: int) -> tuple[int, int | None]:
     raise AssertionError("more was crossed than ordered")
 
 
-def _filled(side: Sequence[Order], crossed: int) -> dict[int, int]:
+def _filled(side: Sequence[LimitOrder], crossed: int) -> dict[int, int]:
     """Who trades how much, Wh: better orders whole, those at the margin in proportion."""
     filled: dict[int, int] = {}
     for _, level in groupby(side, lambda order: order.price_micro):

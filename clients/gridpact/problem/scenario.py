@@ -12,7 +12,7 @@ ALONE, ADMM = "alone", "admm"
 """Mechanisms of the report: nobody agrees on anything, and consensus ADMM. All are rows of `market.registry`."""
 
 
-class Network(Enum):
+class CountedNetwork(Enum):
     """Which network counts in the agreement; what a plan does to the feeder is worked out of every plan."""
 
     IGNORED = "ignored"
@@ -32,7 +32,7 @@ class Scenario:
     the grid, paid in common; both; nothing."""
 
     mechanism: str
-    network: Network = Network.IGNORED
+    network: CountedNetwork = CountedNetwork.IGNORED
     contracts: Contracts = Contracts.HOUSEHOLDS
 
     B: ClassVar[Scenario]
@@ -59,7 +59,7 @@ class Scenario:
 
     @property
     def has_network(self) -> bool:
-        return self.network is not Network.IGNORED
+        return self.network is not CountedNetwork.IGNORED
 
     @property
     def has_contracts(self) -> bool:
@@ -72,8 +72,8 @@ class Scenario:
 
 Scenario.B = Scenario(mechanism=ALONE)
 Scenario.T = Scenario(mechanism=ADMM)
-Scenario.G = Scenario(mechanism=ADMM, network=Network.FEEDER, contracts=Contracts.COMMUNITY)
-Scenario.TG = Scenario(mechanism=ADMM, network=Network.FEEDER)
+Scenario.G = Scenario(mechanism=ADMM, network=CountedNetwork.FEEDER, contracts=Contracts.COMMUNITY)
+Scenario.TG = Scenario(mechanism=ADMM, network=CountedNetwork.FEEDER)
 
 _OF_THE_REPORT = {Scenario.B: "b", Scenario.G: "g", Scenario.T: "t", Scenario.TG: "tg"}
 

@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
-from gridpact.market.bids import Order, truthful_orders
+from gridpact.market.bids import LimitOrder, truthful_orders
 from gridpact.market.call_auction import CallAuction, clear, in_proportion, paired
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import NAMES
@@ -23,17 +23,17 @@ from gridpact.problem.scenario import Scenario
 CALL_AUCTION = NAMES["call-auction"]
 
 ORDERS = st.lists(st.tuples(st.integers(1, 2000), st.integers(-5, 30), st.booleans()), min_size=0, max_size=9).map(
-    lambda rows: [Order(node, 0, wh, 10_000 * price, sells) for node, (wh, price, sells) in enumerate(rows, 1)]
+    lambda rows: [LimitOrder(node, 0, wh, 10_000 * price, sells) for node, (wh, price, sells) in enumerate(rows, 1)]
 )
 """Few prices, so that many orders stand at the margin; some below zero."""
 
 
-def surplus(orders: list[Order], filled: dict[int, int]) -> int:
+def surplus(orders: list[LimitOrder], filled: dict[int, int]) -> int:
     """sum b y - sum a x, millionths of the currency times 1000."""
     return sum((-1 if o.sells else 1) * o.price_micro * filled.get(o.node, 0) for o in orders)
 
 
-def greatest_surplus(orders: list[Order]) -> float:
+def greatest_surplus(orders: list[LimitOrder]) -> float:
     """The same program given to HiGHS: it knows nothing of curves that cross."""
     if not orders:
         return 0.0
@@ -45,7 +45,7 @@ def greatest_surplus(orders: list[Order]) -> float:
 
 
 @given(ORDERS)
-def test_surplusIsTheGreatest(orders: list[Order]) -> None:
+def test_surplusIsTheGreatest(orders: list[LimitOrder]) -> None:
     """Prices and energies are whole numbers, so both are exact but for HiGHS's 1e-9 of some 1e9."""
     cleared = clear(orders)
     assert sum(cleared.sold_wh.values()) == sum(cleared.bought_wh.values())
@@ -53,7 +53,7 @@ def test_surplusIsTheGreatest(orders: list[Order]) -> None:
 
 
 @given(ORDERS)
-def test_nobodyWouldRatherHaveActedOtherwise(orders: list[Order]) -> None:
+def test_nobodyWouldRatherHaveActedOtherwise(orders: list[LimitOrder]) -> None:
     """At the price every better order is filled, and every worse one left out; nobody gets more than it ordered."""
     cleared = clear(orders)
     if not cleared.energy_wh:
@@ -70,7 +70,7 @@ def test_nobodyWouldRatherHaveActedOtherwise(orders: list[Order]) -> None:
 
 
 @given(ORDERS)
-def test_tradesAreWhatWasFilled(orders: list[Order]) -> None:
+def test_tradesAreWhatWasFilled(orders: list[LimitOrder]) -> None:
     cleared = clear(orders)
     sold: dict[int, float] = defaultdict(float)
     bought: dict[int, float] = defaultdict(float)
@@ -103,12 +103,12 @@ def test_auction_byHand() -> None:
     lie from max(0.10, 0.08) to min(0.15, 0.10): it is 0.10.
     """
     orders = [
-        Order(1, 0, 300, 50_000, True),
-        Order(2, 0, 200, 100_000, True),
-        Order(3, 0, 400, 200_000, True),
-        Order(4, 0, 250, 300_000, False),
-        Order(5, 0, 150, 150_000, False),
-        Order(6, 0, 350, 80_000, False),
+        LimitOrder(1, 0, 300, 50_000, True),
+        LimitOrder(2, 0, 200, 100_000, True),
+        LimitOrder(3, 0, 400, 200_000, True),
+        LimitOrder(4, 0, 250, 300_000, False),
+        LimitOrder(5, 0, 150, 150_000, False),
+        LimitOrder(6, 0, 350, 80_000, False),
     ]
     cleared = clear(orders)
     assert cleared.price_micro == 100_000
@@ -118,9 +118,15 @@ def test_auction_byHand() -> None:
 
 
 def test_oneOfferOneBid_meetInTheMiddle_andTheLongSideIsShared() -> None:
-    middle = clear([Order(1, 0, 100, 60_000, True), Order(2, 0, 100, 200_000, False)])
+    middle = clear([LimitOrder(1, 0, 100, 60_000, True), LimitOrder(2, 0, 100, 200_000, False)])
     assert middle.price_micro == 130_000
-    scarce = clear([Order(1, 0, 90, 60_000, True), Order(2, 0, 100, 200_000, False), Order(3, 0, 50, 200_000, False)])
+    scarce = clear(
+        [
+            LimitOrder(1, 0, 90, 60_000, True),
+            LimitOrder(2, 0, 100, 200_000, False),
+            LimitOrder(3, 0, 50, 200_000, False),
+        ]
+    )
     assert scarce.price_micro == 200_000  # another Wh would be worth that to a buyer
     assert scarce.bought_wh == {2: 60, 3: 30}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gridpact.errors import InputError
 from gridpact.market.registry import MARKETS, NAMES, SCENARIOS, market_of, scenario_named, scenarios_named
-from gridpact.problem.scenario import NEGOTIATED, REPORT, Contracts, Network, Scenario
+from gridpact.problem.scenario import NEGOTIATED, REPORT, Contracts, CountedNetwork, Scenario
 
 
 def test_everyRowHasItsOwnNameAndLook() -> None:
@@ -37,7 +37,7 @@ def test_namesTellScenariosApart() -> None:
     every = [
         Scenario(mechanism=mechanism, network=network, contracts=contracts)
         for mechanism in ("alone", "admm", "barter")
-        for network in Network
+        for network in CountedNetwork
         for contracts in Contracts
     ]
     assert len({scenario.value for scenario in every}) == len(every)
@@ -56,7 +56,7 @@ def test_unfitScenario_isRefusedByName() -> None:
     with pytest.raises(InputError, match="no scenario that can be delivered 'b'; choose one of g, t, tg"):
         scenario_named("b", NEGOTIATED.values(), " that can be delivered")
     for unfit in (
-        Scenario(mechanism="alone", network=Network.FEEDER),
+        Scenario(mechanism="alone", network=CountedNetwork.FEEDER),
         Scenario(mechanism="admm", contracts=Contracts.COMMUNITY),
         Scenario(mechanism="barter"),
     ):

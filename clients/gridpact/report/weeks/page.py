@@ -17,7 +17,7 @@ from gridpact.report.plots import inline_svg, png, svg
 from gridpact.report.report import environment
 from gridpact.report.weeks import words
 from gridpact.report.weeks.plots import household, plots_of
-from gridpact.report.weeks.tables import CSV_FILES, MARKER, Line, economic_lines, energy_lines, put_tables
+from gridpact.report.weeks.tables import CSV_FILES, MARKER, TableLine, economic_lines, energy_lines, put_tables
 from gridpact.report.words import NETWORK_AGREEMENT
 from gridpact.study.weeks.fairness import sharings
 from gridpact.study.weeks.published import SOURCE
@@ -29,7 +29,7 @@ MOST_DAYS = 100
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of a table as text: ours by scenario, then the report's."""
 
     name: str
@@ -130,13 +130,13 @@ def households_page(study: Study) -> str:
     return template.render(study=study, currency=words.currency(study), sections=sections)
 
 
-def rows(study: Study, period: Period, lines: Sequence[Line]) -> list[Row]:
+def rows(study: Study, period: Period, lines: Sequence[TableLine]) -> list[TableRow]:
     """Lines of a table as text; a dash is what does not exist there."""
     found = []
     for line in lines:
         theirs = [line.theirs(period.published[scenario]) for scenario in period.compared]
         found.append(
-            Row(
+            TableRow(
                 name=line.name,
                 unit=words.currency(study) if line.unit == "cost" else line.unit,
                 ours=tuple(number(line.ours(totals), line.digits()) for totals in period.totals.values()),

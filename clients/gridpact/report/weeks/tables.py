@@ -34,7 +34,7 @@ CSV_FILES = {
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One line of a table: what it says of a scenario, and what the report has there."""
 
     name: str
@@ -47,14 +47,14 @@ class Line:
         return {"cost": 2, "%": 1, "kWh": 0, "": 2, "kW": 1, "h": 0, "p.u.": 3, "A": 1, "% of rating": 1}[self.unit]
 
 
-def economic_lines(period: Period) -> tuple[Line, ...]:
+def economic_lines(period: Period) -> tuple[TableLine, ...]:
     """The lines of Table 4. Import costs hold the losses; transfers between neighbours are counted once."""
     base = period.baseline
     published = period.published.get(Scenario.B)
 
-    def relative(name: str, ours: Callable[[Totals], float], theirs: Callable[[Published], float]) -> Line:
+    def relative(name: str, ours: Callable[[Totals], float], theirs: Callable[[Published], float]) -> TableLine:
         zero, there = ours(base), theirs(published) if published else 0.0
-        return Line(
+        return TableLine(
             name,
             "%",
             lambda totals: 100 * ours(totals) / zero if zero > 0 else None,
@@ -66,40 +66,40 @@ def economic_lines(period: Period) -> tuple[Line, ...]:
         return lambda totals: value(totals) if totals.scenario.has_trades else None
 
     return (
-        Line("Prosumers' import costs", "cost", lambda t: t.prosumers.supply, lambda c: c.prosumer_import),
-        Line("Consumers' import costs", "cost", lambda t: t.consumers.supply, lambda c: c.consumer_import),
-        Line("Prosumers' trade costs", "cost", traded(lambda t: t.prosumers.trade), lambda c: c.prosumer_trade),
-        Line("Consumers' trade costs", "cost", traded(lambda t: t.consumers.trade), lambda c: c.consumer_trade),
-        Line("Prosumers' total", "cost", lambda t: t.prosumers.total, lambda c: c.prosumer_total),
-        Line("Consumers' total", "cost", lambda t: t.consumers.total, lambda c: c.consumer_total),
-        Line("Total costs", "cost", lambda t: t.community.total, lambda c: c.total, strong=True),
-        Line("of which losses", "cost", lambda t: t.community.losses if t.scenario.has_contracts else None),
-        Line("Paid between neighbours", "cost", traded(lambda t: t.transfers)),
+        TableLine("Prosumers' import costs", "cost", lambda t: t.prosumers.supply, lambda c: c.prosumer_import),
+        TableLine("Consumers' import costs", "cost", lambda t: t.consumers.supply, lambda c: c.consumer_import),
+        TableLine("Prosumers' trade costs", "cost", traded(lambda t: t.prosumers.trade), lambda c: c.prosumer_trade),
+        TableLine("Consumers' trade costs", "cost", traded(lambda t: t.consumers.trade), lambda c: c.consumer_trade),
+        TableLine("Prosumers' total", "cost", lambda t: t.prosumers.total, lambda c: c.prosumer_total),
+        TableLine("Consumers' total", "cost", lambda t: t.consumers.total, lambda c: c.consumer_total),
+        TableLine("Total costs", "cost", lambda t: t.community.total, lambda c: c.total, strong=True),
+        TableLine("of which losses", "cost", lambda t: t.community.losses if t.scenario.has_contracts else None),
+        TableLine("Paid between neighbours", "cost", traded(lambda t: t.transfers)),
         relative("Prosumers' total", lambda t: t.prosumers.total, lambda c: c.prosumer_total),
         relative("Consumers' total", lambda t: t.consumers.total, lambda c: c.consumer_total),
         relative("Total costs", lambda t: t.community.total, lambda c: c.total),
     )
 
 
-def energy_lines() -> tuple[Line, ...]:
+def energy_lines() -> tuple[TableLine, ...]:
     """The lines of Table 5, and what it lacks."""
     return (
-        Line("Local exchange", "kWh", lambda t: t.exchange_kwh if t.scenario != Scenario.B else None,
+        TableLine("Local exchange", "kWh", lambda t: t.exchange_kwh if t.scenario != Scenario.B else None,
              lambda c: c.exchange_kwh),
-        Line("Imports", "kWh", lambda t: t.import_kwh, lambda c: c.import_kwh),
-        Line("Imports in peak hours", "kWh", lambda t: t.peak_kwh, lambda c: c.peak_kwh),
-        Line("Ratio of peak to all imports", "", lambda t: t.peak_ratio, lambda c: c.peak_ratio),
-        Line("From meter to meter", "kWh", lambda t: t.passed_kwh),
-        Line("Through the grid connection, in", "kWh", lambda t: t.grid_import_kwh),
-        Line("of which in peak hours", "kWh", lambda t: t.grid_peak_kwh),
-        Line("Through the grid connection, out", "kWh", lambda t: t.grid_feed_in_kwh),
-        Line("Lost in the lines", "kWh", lambda t: t.losses_kwh),
-        Line("Highest import of the feeder", "kW", lambda t: t.peak_kw),
-        Line("Highest current of a line", "A", lambda t: t.current_a),
-        Line("Highest loading of a line", "% of rating", lambda t: None if t.loading is None else 100 * t.loading),
-        Line("Lowest voltage", "p.u.", lambda t: t.voltage_pu[0]),
-        Line("Highest voltage", "p.u.", lambda t: t.voltage_pu[1]),
-        Line("Time with a voltage outside its limits", "h", lambda t: t.hours_outside),
+        TableLine("Imports", "kWh", lambda t: t.import_kwh, lambda c: c.import_kwh),
+        TableLine("Imports in peak hours", "kWh", lambda t: t.peak_kwh, lambda c: c.peak_kwh),
+        TableLine("Ratio of peak to all imports", "", lambda t: t.peak_ratio, lambda c: c.peak_ratio),
+        TableLine("From meter to meter", "kWh", lambda t: t.passed_kwh),
+        TableLine("Through the grid connection, in", "kWh", lambda t: t.grid_import_kwh),
+        TableLine("of which in peak hours", "kWh", lambda t: t.grid_peak_kwh),
+        TableLine("Through the grid connection, out", "kWh", lambda t: t.grid_feed_in_kwh),
+        TableLine("Lost in the lines", "kWh", lambda t: t.losses_kwh),
+        TableLine("Highest import of the feeder", "kW", lambda t: t.peak_kw),
+        TableLine("Highest current of a line", "A", lambda t: t.current_a),
+        TableLine("Highest loading of a line", "% of rating", lambda t: None if t.loading is None else 100 * t.loading),
+        TableLine("Lowest voltage", "p.u.", lambda t: t.voltage_pu[0]),
+        TableLine("Highest voltage", "p.u.", lambda t: t.voltage_pu[1]),
+        TableLine("Time with a voltage outside its limits", "h", lambda t: t.hours_outside),
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def put_tables(study: Study, folder: Path) -> None:
     (folder / MARKER).write_text(text + "\n", encoding="utf-8")
 
 
-def compared(study: Study, lines: Callable[[Period], Sequence[Line]]) -> Iterable[Sequence[Cell]]:
+def compared(study: Study, lines: Callable[[Period], Sequence[TableLine]]) -> Iterable[Sequence[Cell]]:
     """period x line x scenario; `unit` names the currency for costs."""
     yield "period", "figure", "unit", "scenario", "value", "b_der_report"
     for period in study.counted:
@@ -232,7 +232,7 @@ def study_fields(study: Study) -> dict[str, Any]:
 
 
 def _period_fields(period: Period) -> dict[str, Any]:
-    def table(lines: Sequence[Line], totals: Totals) -> dict[str, Any]:
+    def table(lines: Sequence[TableLine], totals: Totals) -> dict[str, Any]:
         report = period.published.get(totals.scenario)
         return {
             _key(line): {"value": line.ours(totals), "b_der_report": line.theirs(report) if report else None}
@@ -271,7 +271,7 @@ def _period_fields(period: Period) -> dict[str, Any]:
     }
 
 
-def _key(line: Line) -> str:
+def _key(line: TableLine) -> str:
     """`Imports in peak hours`, kWh: `imports_in_peak_hours_kwh`; in per cent of the baseline: `..._percent_of_b`."""
     suffix = {"cost": "", "": "", "%": "_percent_of_b", "p.u.": "_pu", "% of rating": "_percent"}.get(
         line.unit, f"_{line.unit.lower()}"

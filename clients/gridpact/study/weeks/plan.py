@@ -46,7 +46,7 @@ COMPUTED_BY = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class StudySettings:
     """How the days of a study are solved."""
 
     scenarios: tuple[Scenario, ...] = REPORT
@@ -61,7 +61,7 @@ class Order:
 
     community: CommunityDay
     scenario: Scenario
-    settings: Settings
+    settings: StudySettings
 
     @property
     def name(self) -> str:
@@ -149,7 +149,7 @@ class _Silent:
         pass
 
 
-def orders(community: Community, days: Sequence[str], settings: Settings) -> list[Order]:
+def orders(community: Community, days: Sequence[str], settings: StudySettings) -> list[Order]:
     """All days in all scenarios, day by day.
 
     Raises:

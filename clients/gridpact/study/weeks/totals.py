@@ -17,7 +17,7 @@ from gridpact.devices.registry import consumed_kw
 from gridpact.outcome.day import DayOutcome, HouseholdDay
 from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU
 from gridpact.problem.scenario import Scenario
-from gridpact.study.weeks.plan import Settings, by_season, date_of, rows_of_days
+from gridpact.study.weeks.plan import StudySettings, by_season, date_of, rows_of_days
 from gridpact.study.weeks.published import SUMMER, TABLES, WINTER, Published
 
 PEAK_HOURS = (6, 7, 8, 17, 18, 19)
@@ -306,7 +306,7 @@ class Study:
     """All days of a study."""
 
     community: Community
-    settings: Settings
+    settings: StudySettings
     outcomes: tuple[DayOutcome, ...]
     year: bool = False  # whether the periods are the seasons of a year
     gaps: Mapping[tuple[str, Scenario], Array] = field(default_factory=dict)

@@ -27,7 +27,7 @@ MIXES: dict[str, tuple[type[Device], ...]] = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class PenetrationSettings:
     """What is varied, and how."""
 
     mixes: tuple[str, ...] = USUAL  # of MIXES
@@ -37,7 +37,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Point:
+class PenetrationPoint:
     """One share of one mix."""
 
     mix: str
@@ -51,10 +51,10 @@ class Penetration:
     """The outcome."""
 
     days: tuple[CommunityDay, ...]  # as in the case
-    settings: Settings
-    points: tuple[Point, ...]  # mix by mix, shares ascending
+    settings: PenetrationSettings
+    points: tuple[PenetrationPoint, ...]  # mix by mix, shares ascending
 
-    def of(self, mix: str) -> list[Point]:
+    def of(self, mix: str) -> list[PenetrationPoint]:
         return [point for point in self.points if point.mix == mix]
 
     @property
@@ -85,7 +85,7 @@ def community_at(community: CommunityDay, mix: str, share: float, seed: int) -> 
 
 def penetrate(
     days: Sequence[CommunityDay],
-    settings: Settings,
+    settings: PenetrationSettings,
     folder: Path,
     jobs: int | None = None,
     tally: Tally | None = None,
@@ -101,7 +101,7 @@ def penetrate(
     places = [(mix, share) for mix in settings.mixes for share in settings.shares]
     communities = {place: [community_at(day, *place, settings.seed) for day in days] for place in places}
     tasks = [
-        sweep.Point.of(community, scenario)
+        sweep.DayPoint.of(community, scenario)
         for place in places
         for scenario in settings.scenarios
         for community in communities[place]
@@ -112,5 +112,5 @@ def penetrate(
         by_scenario = {s: PointFigures(tuple(next(figures) for _ in days)) for s in settings.scenarios}
         homes = communities[mix, share][0].households
         owners = {device: sum(has(home, device) for home in homes) for device in VARIED.values()}
-        points.append(Point(mix, share, owners, by_scenario))
+        points.append(PenetrationPoint(mix, share, owners, by_scenario))
     return Penetration(tuple(days), settings, tuple(points))

@@ -21,6 +21,7 @@ from gridpact.study.weeks.play import Tally, play
 from gridpact.study.whatif import sweep, uncertainty
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
+from gridpact.study.whatif.uncertainty import UncertaintySettings
 
 SCENARIOS = (Scenario.B, Scenario.T, Scenario.TG)
 
@@ -59,16 +60,16 @@ ADDERS = (0.0, 0.025, 0.05, 0.10, 0.20)
 
 
 @dataclass(frozen=True)
-class Settings:
+class SensitivitySettings:
     """What is varied, and how."""
 
     values: Mapping[Parameter, tuple[float, ...]]
     adders: tuple[float, ...] = ADDERS
-    delivery: uncertainty.Settings = field(default_factory=lambda: uncertainty.Settings(recourses=RECOURSES, draws=6))
+    delivery: UncertaintySettings = field(default_factory=lambda: UncertaintySettings(recourses=RECOURSES, draws=6))
 
 
 @dataclass(frozen=True)
-class Point:
+class SensitivityPoint:
     """One value of one parameter."""
 
     parameter: Parameter
@@ -97,14 +98,14 @@ class Sensitivity:
     """The outcome."""
 
     days: tuple[CommunityDay, ...]
-    settings: Settings
-    points: tuple[Point, ...]  # parameter by parameter, values ascending
+    settings: SensitivitySettings
+    points: tuple[SensitivityPoint, ...]  # parameter by parameter, values ascending
     adders: tuple[AdderPoint, ...]
     planned_saving: float  # of the plan that is delivered with the adders, currency
     plans: tuple[uncertainty.DayPlan, ...] = ()  # that are delivered with the adders
     not_delivered: str | None = None  # why there are no adder points
 
-    def of(self, parameter: Parameter) -> list[Point]:
+    def of(self, parameter: Parameter) -> list[SensitivityPoint]:
         return [point for point in self.points if point.parameter is parameter]
 
     @property
@@ -115,7 +116,7 @@ class Sensitivity:
 
 def vary(
     days: Sequence[CommunityDay],
-    settings: Settings,
+    settings: SensitivitySettings,
     folder: Path,
     jobs: int | None = None,
     tally: Tally | None = None,
@@ -130,14 +131,14 @@ def vary(
     """
     places = [(parameter, value) for parameter, values in settings.values.items() for value in values]
     tasks = [
-        sweep.Point.of(parameter.at(day, value), s) for parameter, value in places for s in SCENARIOS for day in days
+        sweep.DayPoint.of(parameter.at(day, value), s) for parameter, value in places for s in SCENARIOS for day in days
     ]
     draws = settings.delivery.draws * len(days)
     tally = tally or Tally()
     tally.of = len(tasks) + (len(settings.adders) * draws + 2 * len(days) if settings.adders else 0)
     figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, tally))
     points = tuple(
-        Point(parameter, value, {s: PointFigures(tuple(next(figures) for _ in days)) for s in SCENARIOS})
+        SensitivityPoint(parameter, value, {s: PointFigures(tuple(next(figures) for _ in days)) for s in SCENARIOS})
         for parameter, value in places
     )
     if not settings.adders:

@@ -20,17 +20,17 @@ from gridpact.report.plots import inline_svg, png, svg
 from gridpact.report.report import environment
 from gridpact.report.tables import Cell, csv_text, plain_fields
 from gridpact.report.weeks.words import failed_checks
-from gridpact.study.weeks.plan import Order, Settings
+from gridpact.study.weeks.plan import Order, StudySettings
 
 
 @dataclass(frozen=True)
-class Point(Order):
+class DayPoint(Order):
     """A day of a community as it would be, in memory. Many of a what-if's communities share a day, so its file is named
     after all that it is of; two that are alike are solved once."""
 
     @staticmethod
-    def of(community: CommunityDay, scenario: Scenario) -> Point:
-        return Point(community, scenario, Settings())
+    def of(community: CommunityDay, scenario: Scenario) -> DayPoint:
+        return DayPoint(community, scenario, StudySettings())
 
     @property
     def name(self) -> str:

@@ -37,7 +37,7 @@ from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, Reality, draw, fading
-from gridpact.study.whatif.sweep import Point
+from gridpact.study.whatif.sweep import DayPoint
 
 DELIVERED_BY = tuple(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast"))
 """The sources that a delivery depends on besides those of its plan, within the package."""
@@ -47,7 +47,7 @@ PUBLIC_PRICE = 2.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class UncertaintySettings:
     """What is delivered, and at which prices."""
 
     scenario: Scenario = Scenario.TG
@@ -123,7 +123,7 @@ class Uncertainty:
     """The outcome."""
 
     plans: tuple[DayPlan, ...]
-    settings: Settings
+    settings: UncertaintySettings
     draws: tuple[Draw, ...]  # day by day, then by number, then by recourse
     load_error: float  # mean magnitude of the load's error, relative to the load, over all draws, homes and steps
     pv_error: float
@@ -218,7 +218,7 @@ def plan_days(
     """
     if scenario == Scenario.B:
         raise InputError("scenario b cannot be delivered: nobody is told a plan; choose t, g or tg")
-    tasks = [Point.of(day, s) for day in days for s in (scenario, Scenario.B)]
+    tasks = [DayPoint.of(day, s) for day in days for s in (scenario, Scenario.B)]
     outcomes = play(tasks, folder, jobs, tally)
     for outcome in outcomes:
         if outcome.failure is not None:
@@ -229,7 +229,7 @@ def plan_days(
 
 def live_through(
     plans: Sequence[DayPlan],
-    settings: Settings,
+    settings: UncertaintySettings,
     folder: Path,
     jobs: int | None = None,
     tally: Tally | None = None,
@@ -264,14 +264,14 @@ class Delivery:
     """One reality of a planned day that is to be delivered with all recourses; a `store.Task`."""
 
     plan: DayPlan
-    settings: Settings
+    settings: UncertaintySettings
     place: int  # of the day among the days
     number: int
 
     @property
     def name(self) -> str:
         planned = self.plan.planned
-        return f"{Point.of(self.plan.community, planned.scenario).name}_draw{self.number}_{self.fingerprint[:16]}"
+        return f"{DayPoint.of(self.plan.community, planned.scenario).name}_draw{self.number}_{self.fingerprint[:16]}"
 
     @property
     def effort(self) -> int:
@@ -315,7 +315,7 @@ def _side(
     community: CommunityDay,
     outcome: DayOutcome,
     reality: Reality,
-    settings: Settings,
+    settings: UncertaintySettings,
     recourse: Recourse,
     adder: float,
 ) -> Side:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gridpact.community.read import Community, read_community, shipped_cases
-from gridpact.study.weeks.plan import Settings, chosen_days, orders, traces
+from gridpact.study.weeks.plan import StudySettings, chosen_days, orders, traces
 from gridpact.study.weeks.play import play
 from gridpact.study.weeks.totals import Study
 
@@ -49,10 +49,10 @@ def days_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(community: Community, days_folder: Path) -> Study:
-    planned = orders(community, chosen_days(community, None), Settings())
+    planned = orders(community, chosen_days(community, None), StudySettings())
     drawn = traces(planned, community.days)
     gaps = {(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, play(drawn, days_folder, 1), strict=True)}
-    return Study(community, Settings(), tuple(play(planned, days_folder, jobs=1)), gaps=gaps)
+    return Study(community, StudySettings(), tuple(play(planned, days_folder, jobs=1)), gaps=gaps)
 
 
 @pytest.fixture(scope="session")

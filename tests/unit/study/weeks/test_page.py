@@ -17,7 +17,7 @@ from gridpact.report.weeks.page import households_page, number, page, write_stud
 from gridpact.report.weeks.plots import PLOTS, plots_of
 from gridpact.report.weeks.tables import CSV_FILES, put_tables, study_fields
 from gridpact.report.weeks.words import answers, captions
-from gridpact.study.weeks.plan import Settings
+from gridpact.study.weeks.plan import StudySettings
 from gridpact.study.weeks.totals import Study
 from unit.report.test_report import HOSTILE, Page
 
@@ -173,7 +173,7 @@ def test_loading_is_shown_against_the_rating_where_there_is_one(study: Study) ->
 
 
 def test_plots_of_fewer_scenarios(study: Study) -> None:
-    common = Settings((Scenario.B, Scenario.G))
+    common = StudySettings((Scenario.B, Scenario.G))
     fewer = Study(study.community, common, tuple(o for o in study.outcomes if o.scenario in common.scenarios))
     assert "trades" not in plots_of(fewer)
     for plot in plots_of(fewer).values():

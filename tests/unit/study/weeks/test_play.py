@@ -16,7 +16,7 @@ from gridpact.community.read import Community, read_community
 from gridpact.errors import InputError
 from gridpact.outcome.day import DayOutcome
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.study.weeks.plan import Order, Settings, Trace, by_season, chosen_days, orders, rows_of_days, traces
+from gridpact.study.weeks.plan import Order, StudySettings, Trace, by_season, chosen_days, orders, rows_of_days, traces
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import kept, to_fields
 from gridpact.study.weeks.totals import Study
@@ -75,7 +75,7 @@ def test_a_year_has_four_seasons() -> None:
 
 
 def test_what_is_kept_is_what_was_solved(study: Study, community: Community, days_folder: Path) -> None:
-    for order, outcome in zip(orders(community, community.days, Settings()), study.outcomes, strict=True):
+    for order, outcome in zip(orders(community, community.days, StudySettings()), study.outcomes, strict=True):
         again = kept(order, days_folder)
         assert again is not None
         assert to_fields(again) == to_fields(outcome)
@@ -115,7 +115,7 @@ def test_finished_days_are_not_solved_again(
     told: list[tuple[int, int, int]] = []
     for task in (Order, Trace):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
-    planned = orders(community, community.days, Settings())
+    planned = orders(community, community.days, StudySettings())
     again = play(planned, days_folder, 1, Tally(lambda tally: told.append((tally.done, tally.taken_over, tally.of))))
     assert [to_fields(outcome) for outcome in again] == [to_fields(outcome) for outcome in study.outcomes]
     assert told == [(len(planned), len(planned), len(planned))]
@@ -129,7 +129,7 @@ def test_what_this_command_solved_is_not_taken_over(
 ) -> None:
     """One of four is there; the other three are solved, and found by a second call with the same tally."""
     monkeypatch.setattr(Order, "solve", lambda self: study.of_day(self.community.day, self.scenario))
-    planned = orders(community, community.days[:1], Settings())
+    planned = orders(community, community.days[:1], StudySettings())
     play(planned[:1], tmp_path, 1)
     told: list[tuple[int, int]] = []
     tally = Tally(lambda tally: told.append((tally.done, tally.taken_over)), of=8)
@@ -152,7 +152,7 @@ def test_gaps_end_where_the_day_ends(study: Study) -> None:
 def test_broken_and_foreign_files_are_solved_again(
     study: Study, community: Community, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planned = orders(community, community.days[:1], Settings())
+    planned = orders(community, community.days[:1], StudySettings())
     (tmp_path / "days").mkdir()
     texts = ["", "{}", '{"fingerprint": 1}', '{"fingerprint": "' + planned[3].fingerprint + '", "outcome": {}}']
     for order, text in zip(planned, texts, strict=True):
@@ -172,29 +172,29 @@ def test_broken_and_foreign_files_are_solved_again(
 
 
 def test_the_fingerprint_is_of_all_that_counts(tiny3: CommunityDay) -> None:
-    first = Order(tiny3, Scenario.TG, Settings())
+    first = Order(tiny3, Scenario.TG, StudySettings())
     dearer = replace(tiny3, prices=Prices(tiny3.prices.import_price * 1.01))
     chosen = replace(tiny3, preferences={("ann", "bob"): 0.01})
     others = [
-        Order(dearer, Scenario.TG, Settings()),
-        Order(chosen, Scenario.TG, Settings()),
-        Order(tiny3, Scenario.T, Settings()),
-        Order(tiny3, Scenario.TG, Settings(agreement=NetworkAgreement.NEIGHBOURS)),
-        Order(tiny3, Scenario.TG, Settings(chain="anvil")),
-        Order(tiny3, Scenario.TG, Settings(chain="anvil", relay=True)),
+        Order(dearer, Scenario.TG, StudySettings()),
+        Order(chosen, Scenario.TG, StudySettings()),
+        Order(tiny3, Scenario.T, StudySettings()),
+        Order(tiny3, Scenario.TG, StudySettings(agreement=NetworkAgreement.NEIGHBOURS)),
+        Order(tiny3, Scenario.TG, StudySettings(chain="anvil")),
+        Order(tiny3, Scenario.TG, StudySettings(chain="anvil", relay=True)),
     ]
     assert len({order.fingerprint for order in [first, *others]}) == 7
-    assert Order(read_community("tiny3").on("1"), Scenario.TG, Settings()).fingerprint == first.fingerprint
+    assert Order(read_community("tiny3").on("1"), Scenario.TG, StudySettings()).fingerprint == first.fingerprint
     # the baseline is on no chain, and which scenarios it is compared with changes nothing about it
-    alone = Order(tiny3, Scenario.B, Settings())
-    assert alone.fingerprint == Order(tiny3, Scenario.B, Settings((Scenario.B,), chain="anvil")).fingerprint
+    alone = Order(tiny3, Scenario.B, StudySettings())
+    assert alone.fingerprint == Order(tiny3, Scenario.B, StudySettings((Scenario.B,), chain="anvil")).fingerprint
 
 
 def test_a_year_that_was_interrupted_goes_on(
     study: Study, community: Community, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As --year plans it: all days in B, T and TG. What was finished before the interruption is not solved again."""
-    settings = Settings((Scenario.B, Scenario.T, Scenario.TG))
+    settings = StudySettings((Scenario.B, Scenario.T, Scenario.TG))
     planned = orders(community, chosen_days(community, None, year=True), settings)
     solved: list[str] = []
 
@@ -217,12 +217,12 @@ def test_a_year_that_was_interrupted_goes_on(
 def test_days_with_one_file_name_are_refused(tiny3: CommunityDay) -> None:
     community: Any = SimpleNamespace(name="x", on=lambda day: replace(tiny3, day=day))
     with pytest.raises(InputError, match="days 'a b' and 'a/b' would share"):
-        orders(community, ["a b", "a/b"], Settings())
+        orders(community, ["a b", "a/b"], StudySettings())
 
 
 def test_processes_find_the_same(study: Study, community: Community, tmp_path: Path) -> None:
-    planned = orders(community, community.days[:1], Settings((Scenario.B,)))
-    planned += orders(community, community.days[1:], Settings((Scenario.B,)))
+    planned = orders(community, community.days[:1], StudySettings((Scenario.B,)))
+    planned += orders(community, community.days[1:], StudySettings((Scenario.B,)))
     outcomes = play(planned, tmp_path, jobs=2)
     expected = [study.of_day(order.community.day, Scenario.B) for order in planned]
     assert [to_fields(outcome) for outcome in outcomes] == [to_fields(outcome) for outcome in expected]

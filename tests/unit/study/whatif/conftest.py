@@ -28,7 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shares(tiny: CommunityDay, finished: Path) -> Penetration:
-    settings = penetration.Settings(mixes=("pv",), shares=(0.0, 1 / 3, 1.0), seed=2)
+    settings = penetration.PenetrationSettings(mixes=("pv",), shares=(0.0, 1 / 3, 1.0), seed=2)
     return penetration.penetrate([tiny], settings, finished, jobs=1)
 
 
@@ -39,19 +39,19 @@ def plans(tiny: CommunityDay, finished: Path) -> tuple[DayPlan, ...]:
 
 @pytest.fixture(scope="session")
 def lived(plans: tuple[DayPlan, ...], finished: Path) -> Uncertainty:
-    return uncertainty.live_through(plans, uncertainty.Settings(draws=3), finished, jobs=1)
+    return uncertainty.live_through(plans, uncertainty.UncertaintySettings(draws=3), finished, jobs=1)
 
 
 @pytest.fixture(scope="session")
 def common(tiny: CommunityDay, finished: Path) -> Uncertainty:
     """G, in which the community has one plan at the grid connection."""
     plans = uncertainty.plan_days([tiny], Scenario.G, finished, jobs=1)
-    return uncertainty.live_through(plans, uncertainty.Settings(Scenario.G, draws=3), finished, jobs=1)
+    return uncertainty.live_through(plans, uncertainty.UncertaintySettings(Scenario.G, draws=3), finished, jobs=1)
 
 
 @pytest.fixture(scope="session")
 def varied(tiny: CommunityDay, finished: Path) -> Sensitivity:
     """On lines of 150 times the impedance, tiny3 has no plan."""
-    delivery = uncertainty.Settings(recourses=sensitivity.RECOURSES, draws=2)
+    delivery = uncertainty.UncertaintySettings(recourses=sensitivity.RECOURSES, draws=2)
     values = {Parameter.FEED_IN: (0.5, 1.0), Parameter.LINES: (150.0,)}
-    return sensitivity.vary([tiny], sensitivity.Settings(values, (0.0, 0.1), delivery), finished, jobs=1)
+    return sensitivity.vary([tiny], sensitivity.SensitivitySettings(values, (0.0, 0.1), delivery), finished, jobs=1)

@@ -13,7 +13,9 @@ import pytest
 
 from gridpact.errors import InputError
 from gridpact.problem.scenario import Scenario
-from gridpact.report.whatif.pages import penetration_page, sensitivity_page, uncertainty_page
+from gridpact.report.whatif.penetration import penetration_page
+from gridpact.report.whatif.sensitivity import sensitivity_page
+from gridpact.report.whatif.uncertainty import uncertainty_page
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Sensitivity

@@ -22,7 +22,7 @@ from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.forecast import ErrorModel
 from gridpact.study.whatif.penetration import MIXES, Penetration, community_at
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
-from gridpact.study.whatif.sweep import DayFigures, Point, PointFigures
+from gridpact.study.whatif.sweep import DayFigures, DayPoint, PointFigures
 from gridpact.study.whatif.uncertainty import DayPlan, Delivery, Uncertainty
 
 CERTAIN = ErrorModel(load=0, pv=0, cars=False)
@@ -36,7 +36,7 @@ def test_finished_points_and_draws_are_not_solved_again(
     finished: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for task in (Point, Delivery):
+    for task in (DayPoint, Delivery):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     tally = Tally()
     again = penetration.penetrate([tiny], shares.settings, finished, 1, tally)
@@ -70,7 +70,7 @@ def test_draws_are_kept_by_all_that_they_depend_on(plans: tuple[DayPlan, ...], l
 
 def test_communities_that_are_alike_are_solved_once(tiny: CommunityDay, tmp_path: Path) -> None:
     same = [Parameter.CHI.at(tiny, tiny.trading_coefficient), Parameter.LINES.at(tiny, 1.0)]
-    play([Point.of(community, Scenario.B) for community in (tiny, *same)], tmp_path, 1)
+    play([DayPoint.of(community, Scenario.B) for community in (tiny, *same)], tmp_path, 1)
     assert len(list((tmp_path / "days").iterdir())) == 1
 
 
@@ -168,7 +168,7 @@ def test_adders_eat_the_saving_of_the_same_draws(varied: Sensitivity) -> None:
 @pytest.mark.parametrize("scenario", [Scenario.TG, Scenario.G])
 def test_certain_forecasts_leave_the_whole_saving(tiny: CommunityDay, finished: Path, scenario: Scenario) -> None:
     """With devices as planned nothing at all is lost; planned anew the baseline may pick another of its optima."""
-    settings = uncertainty.Settings(scenario, model=CERTAIN, adder=0.5, draws=1)
+    settings = uncertainty.UncertaintySettings(scenario, model=CERTAIN, adder=0.5, draws=1)
     plans = uncertainty.plan_days([tiny], scenario, finished, 1)
     lived = uncertainty.live_through(plans, settings, finished, jobs=1)
     np.testing.assert_allclose(lived.household_savings(Recourse.NONE)[0], lived.planned_household_savings, atol=1e-6)
