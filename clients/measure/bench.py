@@ -42,6 +42,7 @@ from gridpact.run.launch import warm_up
 from gridpact.run.onchain import RunSettings, run
 from measure.gas import Size, measured, negotiated
 from measure.iterations import Day, Measured, measure, table
+from measure.mechanisms import Compared, compared, compared_table
 
 CASES = ("fontana16", "amsterdam16", "stress16")
 CHAINS = ("anvil", "ganache", "eth-tester")
@@ -68,6 +69,11 @@ def days_of(cases: Sequence[str]) -> list[Day]:
         for day in read_community(case).days
         if case != "stress16" or scenario.has_network
     ]
+
+
+def first_of_seasons(days: Sequence[str]) -> list[str]:
+    """The first day, and the first of another month where there is one."""
+    return [days[0], *[day for day in days if day[-5:-3] != days[0][-5:-3]][:1]]
 
 
 def iterations_of(cases: Sequence[str], say: Callable[[str], None]) -> list[Measured]:
@@ -358,6 +364,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     started = time.time()
     days = iterations_of(arguments.cases, say)
+    agreements: list[Compared] = []
+    for case in arguments.cases:
+        for day in first_of_seasons(read_community(case).days):
+            say(f"all ways to agree: {case} {day}")
+            agreements += compared(case, day)
     rounds = []
     for (case, day, chains), chain, relay in itertools.product(WAITING_DAYS, arguments.chains, (False, True)):
         if chain in chains:
@@ -376,17 +387,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             splits.append(pool.apply(split_into, [int(number) for number in size.split("x")]))
     say("")
     print(file=sys.stderr)
-    text = _document(days, rounds, sizes, splits, ["python -m measure.bench", *(argv or sys.argv[1:])], started)
+    command = ["python -m measure.bench", *(argv or sys.argv[1:])]
+    text = _document(days, agreements, rounds, sizes, splits, command, started)
     print(text)
     if arguments.out:
         write_atomically(arguments.out, text)
     if arguments.json:
-        write_atomically(arguments.json, json.dumps(_figures(days, rounds, sizes, splits), indent=1) + "\n")
+        write_atomically(arguments.json, json.dumps(_figures(days, agreements, rounds, sizes, splits), indent=1) + "\n")
     return 0
 
 
 def _figures(
-    days: Sequence[Measured], rounds: Sequence[Waited], sizes: Sequence[Grown], splits: Sequence[Split]
+    days: Sequence[Measured],
+    agreements: Sequence[Compared],
+    rounds: Sequence[Waited],
+    sizes: Sequence[Grown],
+    splits: Sequence[Split],
 ) -> dict[str, object]:
     return {
         "iterations": [
@@ -404,6 +420,7 @@ def _figures(
             for row in days
             if row.feasible
         ],
+        "agreements": [asdict(row) for row in agreements],
         "waiting": [asdict(row) for row in rounds],
         "growth": [asdict(row) for row in sizes],
         "split": [asdict(row) for row in splits],
@@ -412,6 +429,7 @@ def _figures(
 
 def _document(
     days: Sequence[Measured],
+    agreements: Sequence[Compared],
     rounds: Sequence[Waited],
     sizes: Sequence[Grown],
     splits: Sequence[Split],
@@ -436,6 +454,16 @@ def _document(
             "By case. Voltages are those of the power flow of the plan at the stop; T does not promise them. `later`: "
             "the gap at the stop is above the limit.",
             table(days),
+        ]
+    if agreements:
+        parts += [
+            "## Ways to agree",
+            "The first day of each season in every way to agree, in memory. *Paid* is what all households pay "
+            "together, losses in; *saved* is against B. *Optimum* is what one optimiser that knows everything would "
+            "have them pay, *above it* is by the objective, trading coefficients in where the mechanism has them; "
+            "the call auction is compared with the community as one, without a network. *Numbers sent* are copies "
+            "and bids, or orders and their answers. T and the call auction look after no voltages.",
+            compared_table(agreements),
         ]
     if rounds:
         parts += [

@@ -20,6 +20,10 @@ def test_command_writesBothFiles(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for row in written["iterations"]:
         assert row["to_0_8_percent"] <= row["to_0_1_percent"] <= row["stopped_at"]
         assert abs(row["gap_at_stop"]) <= 1e-3
+    agreements = {row["scenario"]: row for row in written["agreements"]}
+    assert list(agreements) == ["B", "G", "T", "TG", "call auction"]
+    assert agreements["TG"]["paid"] < agreements["call auction"]["paid"] < agreements["B"]["paid"]
+    assert agreements["B"]["messages"] == 0 < agreements["call auction"]["messages"] < agreements["T"]["messages"]
     (size,) = written["growth"]
     assert (size["households"], size["steps"]) == (4, 24)
     # Two words of 12 steps for each of P and Q, and at most 3 partners x 24 steps x 2 bytes.

@@ -55,7 +55,7 @@ RUN: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "case": (["--case", "fontana17"], ("fontana17", "tiny3")),
     "missing file": (["--case", "no/such/community.toml"], ("no/such/community.toml", "no community file")),
     "day": (["--case", "tiny3", "--day", "2"], ("no day '2'", "its days are 1")),
-    "scenario": (["--case", "tiny3", "--scenario", "x"], ("scenario 'x'", "b, t, g, tg")),
+    "scenario": (["--case", "tiny3", "--scenario", "x"], ("scenario 'x'", "b, g, t, tg, call-auction")),
     "agreement": (["--case", "tiny3", "--network-agreement", "none"], ("'none'", "neighbours, dso")),
     "chain name": (["--case", "tiny3", "--chain", "mainnet"], ("'mainnet'", "ganache, anvil, eth-tester")),
     "chain scheme": (
@@ -72,7 +72,7 @@ def test_run_complains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Before anything is solved."""
-    monkeypatch.setattr(gridpact.run.onchain, "centralised_optimum", lambda *_: pytest.fail("a day was solved"))
+    monkeypatch.setattr(gridpact.run.onchain.Optimum, "of", lambda *_: pytest.fail("a day was solved"))
     arguments, said = RUN[what]
     sentence = complaint(capsys, ["run", "--out", str(tmp_path / "out"), *arguments])
     for part in said:

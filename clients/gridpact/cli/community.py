@@ -21,6 +21,7 @@ from gridpact.community.tariff import Tariff, by_time_of_day, capped, from_table
 from gridpact.community.times import DateOrder
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
+from gridpact.text import count
 
 FORMATS = ("auto", "readings", "ausgrid")
 CLOCKS = re.compile(r"(\d{1,2}:\d{2})-(\d{1,2}:\d{2})")
@@ -338,7 +339,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _tell(community: Community) -> None:
     """What is in a community, a line for each household."""
     days = community.days
-    print(f"{community.name}: {len(community.rows)} households, {len(days)} days ({days[0]} to {days[-1]}), "
+    said = f"{count(len(community.rows), 'household')}, {count(len(days), 'day')}"
+    print(f"{community.name}: {said} ({days[0]} to {days[-1]}), "
           f"steps of {community.step_minutes} minutes")  # fmt: skip
     hours = community.step_minutes / 60
     producing = community.pv.values if community.pv is not None else {}

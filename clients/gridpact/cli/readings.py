@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gridpact.cli.manager import account_of, add_record, add_sender, agree, date_of, key_of, place_of, priced
 from gridpact.cli.options import Commands, choice, doubts
 from gridpact.errors import InputError
+from gridpact.text import count
 
 if TYPE_CHECKING:
     from gridpact.chain.aggregator import Aggregator
@@ -112,7 +113,7 @@ def _settle(arguments: argparse.Namespace) -> int:
         done = [one for one in settled(settlement, number) if one.delivery.node in accounts]
         if done != comes_to:  # trades or deposits moved in between
             print(_table(done, settlement.token))
-        print(f"gridpact: the readings of {len(done)} households in round {number} of {day} are settled")
+        print(f"gridpact: the readings of {count(len(done), 'household')} in round {number} of {day} are settled")
     return 0
 
 

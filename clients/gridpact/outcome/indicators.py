@@ -351,8 +351,12 @@ class Indicators:
     @property
     def _residual_limits(self) -> str:
         convergence = self.result.convergence
-        limits = sorted({limit for limit in convergence.limits_w if limit > 0}) if convergence else []
-        return ", ".join(f"{limit:.3g}" for limit in limits) + " W RMS" if limits else "-"
+        if convergence is None:
+            return "-"
+        names = (("grid", convergence.limits_w[:2]), ("trades", convergence.limits_w[2:]))
+        applies = (self.result.scenario.has_network, self.result.scenario.has_trades)
+        limits = [f"{name} {a:.3g}, {b:.3g}" for (name, (a, b)), there in zip(names, applies, strict=True) if there]
+        return "; ".join(limits) + " W RMS" if limits else "-"
 
     @property
     def failed_checks(self) -> tuple[Check, ...]:

@@ -15,7 +15,7 @@ from gridpact.report.folder import publish
 from gridpact.report.plots import PLOTS, inline_svg, png, svg
 from gridpact.report.tables import CSV_FILES, put_tables
 from gridpact.report.words import NETWORK_AGREEMENT, captions, checks_sentence, cost_sentence, headline
-from gridpact.text import chain_text, plain
+from gridpact.text import chain_text, count, plain
 
 
 def write_report(result: Outcome, folder: Path) -> Path:
@@ -84,4 +84,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters["plain"] = plain
+    found.filters["count"] = count
     return found

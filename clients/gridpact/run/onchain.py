@@ -93,7 +93,8 @@ def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Out
                 office.open_round()
                 with running_nodes(files, network) as nodes:
                     office.follow(nodes, watcher)
-                    watcher.stage("Settling the trades")
+                    trades = settings.scenario.has_trades
+                    watcher.stage("Settling the trades" if trades else "Waiting for the nodes to end")
                     while nodes.running:
                         nodes.check()
                         time.sleep(0.05)

@@ -38,7 +38,7 @@ from gridpact.report.plots import (
 from gridpact.report.weeks.words import capital, currency
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, sharings
 from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS
-from gridpact.study.weeks.totals import HouseholdWeek, Study, passed_kw
+from gridpact.study.weeks.totals import HouseholdWeek, Study, left_out, passed_kw
 from gridpact.text import plain
 
 Plot = Callable[[Study], Figure]
@@ -48,6 +48,9 @@ FEW_DAYS = 5
 
 SMALLEST_GAP_PERCENT = 1e-3
 """Smaller gaps are drawn as large as this: they are what the chain's integers leave open."""
+
+FEW_NAMES = 24
+"""Of so many households the names fit beside a map of trades."""
 
 FEW_PERIODS = 3
 """More periods than this do not fit beside each other with all their steps."""
@@ -365,6 +368,8 @@ def trades(study: Study) -> Figure:
     height = min(side + 1.5, 6.5) if len(periods) == 1 else min(side, 1.0 + 5.6 / len(periods))  # panels are square
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panels = _panels(figure, 1, len(periods))
+    named = len(periods) == 1 and len(homes) <= FEW_NAMES
+    names = [plain(home.name, 14) if named else str(home.node) for home in homes]
     for axes, period in zip(panels[0], periods, strict=True):
         energy = np.zeros((len(homes), len(homes)))
         row = {home.node: k for k, home in enumerate(homes)}
@@ -374,17 +379,18 @@ def trades(study: Study) -> Figure:
         axes.set_title(f"{capital(period.name)}: {energy.sum():,.0f} kWh")
         image = axes.pcolormesh(np.ma.masked_less(energy, 0.005), cmap=matplotlib.colormaps["Blues"], vmin=0,
                                 vmax=max(float(energy.max()), 0.1), edgecolor="white", linewidth=0.5)  # fmt: skip
-        axes.set_aspect("equal")
+        axes.set_aspect("equal", anchor="W" if len(periods) == 1 else "C")
         axes.invert_yaxis()
-        nodes = [str(home.node) for home in homes]
         stride = max(1, len(homes) // 24)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_ticks((np.arange(len(homes)) + 0.5)[::stride], nodes[::stride], fontsize=7.5)
+            axis.set_ticks((np.arange(len(homes)) + 0.5)[::stride], names[::stride], fontsize=7.5)
             axis.set_tick_params(length=0)
             for label, home in zip(axis.get_ticklabels(), homes[::stride], strict=True):
                 label.set_fontweight("bold" if home.is_prosumer else "normal")
-        axes.set_xlabel("Buyer (node; bold: with PV)")
-        axes.set_ylabel("Seller (node)")
+        if named:
+            axes.tick_params(axis="x", rotation=90)
+        axes.set_xlabel(f"Buyer ({'' if named else 'node; '}bold: with PV)")
+        axes.set_ylabel("Seller" if named else "Seller (node)")
         for spine in axes.spines.values():
             spine.set(visible=True, color=PALE)
         bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=22, pad=0.02)
@@ -572,11 +578,17 @@ def _clock_axis(axes: Axes, outcome: DayOutcome, most: int = 9) -> None:
 
 
 def _days_axis(axes: Axes, days: Sequence[DayOutcome]) -> None:
+    """Days beside each other, marked where days between them are left out; of one day its hours."""
+    if len(days) == 1:
+        _clock_axis(axes, days[0])
+        return
     starts = np.cumsum([0] + [len(outcome.start_times) for outcome in days])
     stride = -(-len(days) // 10)
     axes.set_xticks(starts[:-1][::stride], [plain(outcome.day, 10) for outcome in days][::stride])
-    for start in starts[1:-1]:
+    for start, before, after in zip(starts[1:-1], days, days[1:], strict=False):
         axes.axvline(start, color=PALE, linewidth=0.8, zorder=0)
+        if left_out(before.day, after.day):
+            axes.text(start, 1.0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", fontsize=9)
     axes.set_xlim(0, starts[-1])
     axes.set_xlabel("Day (each label stands at midnight)")
 

@@ -393,6 +393,12 @@ def _span(days: Sequence[str]) -> int:
     return (last - first).days + 1 if first and last else len(days)
 
 
+def left_out(before: str, after: str) -> int:
+    """Days between two of a study that follow each other, 0 where they are no dates."""
+    first, second = date_of(before), date_of(after)
+    return (second - first).days - 1 if first and second else 0
+
+
 def bought_kw(day: DayOutcome) -> Array:
     """What is bought from suppliers at every step, (T,)."""
     if not day.scenario.has_contracts:
