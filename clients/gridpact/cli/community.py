@@ -342,6 +342,9 @@ def _tell(community: Community) -> None:
     said = f"{count(len(community.rows), 'household')}, {count(len(days), 'day')}"
     print(f"{community.name}: {said} ({days[0]} to {days[-1]}), "
           f"steps of {community.step_minutes} minutes")  # fmt: skip
+    if junctions := sorted(community.feeder.junctions):
+        are = "is a junction" if len(junctions) == 1 else "are junctions"
+        print(f"Node {', '.join(map(str, junctions))} {are} without a household.")
     hours = community.step_minutes / 60
     producing = community.pv.values if community.pv is not None else {}
     width = max(len(row.text("household")) for row in community.rows)

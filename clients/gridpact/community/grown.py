@@ -54,6 +54,8 @@ def grown(
         raise InputError(f"a grown community has 1 to {MOST_HOUSEHOLDS} households, not {households}")
     if steps < community.steps or steps % community.steps:
         raise InputError(f"'{community.name}' has {community.steps} steps: {steps} is no multiple of that")
+    if community.feeder.junctions:
+        raise InputError(f"'{community.name}' has junctions on its feeder, and cannot be grown")
     parts = steps // community.steps
     by_node = {household.node: household for household in community.households}
     lines = {line.node: line for line in community.feeder.lines}

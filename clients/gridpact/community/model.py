@@ -87,6 +87,8 @@ class Feeder:
     lines: tuple[Line, ...]  # in ascending order of node: line k belongs to node k + 1
 
     base_kva: float = 10.0
+    junctions: frozenset[int] = frozenset()
+    """Nodes without a household, numbered after those that have one: cabinets, the buses of a transformer."""
 
     @cached_property
     def parent(self) -> dict[int, int]:

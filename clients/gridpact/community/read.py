@@ -324,7 +324,7 @@ def read_feeder(community: Path, limits: dict[str, Any], path: Path, households:
         community: the file that has the limits, for complaints.
         limits: its table `[feeder]`, see `LIMITS`.
         path: the table of lines.
-        households: names by node; each must have a line.
+        households: names by node, 1 to n; each must have a line. Other nodes are junctions, n + 1 and so on.
 
     Raises:
         InputError: says what is wrong, in which file, row and column.
@@ -341,13 +341,13 @@ def read_feeder(community: Path, limits: dict[str, Any], path: Path, households:
 
     lines: dict[int, Line] = {}
     places: dict[int, Row] = {}
-    for row in rows(path, FEEDER_COLUMNS, OPTIONAL_FEEDER_COLUMNS):
+    table = list(rows(path, FEEDER_COLUMNS, OPTIONAL_FEEDER_COLUMNS))
+    known = {GRID_CONNECTION, *households, *(row.integer("node", 0, MOST_HOUSEHOLDS) for row in table)}
+    for row in table:
         node, parent = row.integer("node", 0, MOST_HOUSEHOLDS), row.integer("parent", 0, MOST_HOUSEHOLDS)
         if node == GRID_CONNECTION:
             raise row.error("node", "node 0 is the grid connection, the one root; it has no line of its own")
-        if node not in households:
-            raise row.error("node", f"there is no household with node {node}; see households.csv")
-        if parent != GRID_CONNECTION and parent not in households:
+        if parent not in known:
             raise row.error("parent", f"the line of node {node} goes to node {parent}, which does not exist")
         if node in lines:
             raise row.error(
@@ -364,6 +364,20 @@ def read_feeder(community: Path, limits: dict[str, Any], path: Path, households:
             row.number_in("rating_a", 0.1) if row.cells.get("rating_a", "").strip() else None,
         )
         places[node] = row
+    junctions = sorted(lines.keys() - households.keys())
+    for node, expected in zip(junctions, range(len(households) + 1, MOST_HOUSEHOLDS + 1), strict=False):
+        if node != expected:
+            raise places[node].error(
+                "node",
+                f"there is no household with node {node}; nodes without one are numbered after the households, so from "
+                f"{len(households) + 1}, without gaps",
+            )
+    parents = {line.parent for line in lines.values()}
+    for node in junctions:
+        if node not in parents:
+            raise places[node].error(
+                "node", f"there is no household with node {node}, and no line goes on from it; see households.csv"
+            )
     for node, household in households.items():
         if node not in lines:
             raise InputError(
@@ -377,7 +391,7 @@ def read_feeder(community: Path, limits: dict[str, Any], path: Path, households:
                 loop = " - ".join(str(k) for k in [*seen[seen.index(parent) :], parent])
                 raise places[node].error("parent", f"the lines form a loop: {loop}; every node must lead to node 0")
             seen.append(parent)
-    return Feeder(**values, lines=tuple(lines[node] for node in sorted(lines)))
+    return Feeder(**values, lines=tuple(lines[node] for node in sorted(lines)), junctions=frozenset(junctions))
 
 
 def _preferences(path: Path, entries: list[Any], names: list[str]) -> dict[tuple[str, str], float]:

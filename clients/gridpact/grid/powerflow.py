@@ -22,7 +22,7 @@ class PowerFlow:
 
 
 def power_flow(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> PowerFlow:
-    """Solves the feeder for injections of shape (n, T), every step on its own.
+    """Solves the feeder for injections of its households, every step on its own; junctions have none.
 
     The feeder is three-phase and balanced, the grid connection a stiff source of 1.0 p.u., every household a constant
     power, whatever its voltage.
@@ -32,7 +32,8 @@ def power_flow(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> Po
     """
     _build(feeder)
     n, steps = injection_kw.shape
-    voltage, current = np.empty((n, steps)), np.empty((n, steps))
+    lines = len(feeder.lines)
+    voltage, current = np.empty((lines, steps)), np.empty((lines, steps))
     losses, imported = np.empty(steps), np.empty(steps)
     for t in range(steps):
         for k in range(n):

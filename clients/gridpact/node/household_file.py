@@ -36,7 +36,7 @@ def write_view(view: NodeView, path: Path, mode: int = 0o644) -> None:
         "household": None if view.household is None else _fields(view.household),
         "format": FORMAT,
     }
-    write_atomically(path, json.dumps(values, default=lambda array: array.tolist(), indent=1) + "\n", mode)
+    write_atomically(path, json.dumps(values, default=_plain, indent=1) + "\n", mode)
 
 
 def read_view(path: Path) -> NodeView:
@@ -74,6 +74,10 @@ def read_view(path: Path) -> NodeView:
         raise InputError(f"the household file '{path}' is broken: {error} is missing; write it anew") from None
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"the household file '{path}' is broken: {error}; write it anew") from None
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else value.tolist()
 
 
 def _own_feed_in(prices: dict[str, Any], steps: int) -> Array | None:
@@ -165,5 +169,6 @@ def _line(values: dict[str, Any]) -> Line:
 def _feeder(values: dict[str, Any] | None) -> Feeder | None:
     if values is None:
         return None
-    limits = _numbers({key: value for key, value in values.items() if key != "lines"})
-    return Feeder(**limits, lines=tuple(_line(line) for line in values["lines"]))
+    limits = _numbers({key: value for key, value in values.items() if key not in ("lines", "junctions")})
+    junctions = frozenset(int(node) for node in values["junctions"])
+    return Feeder(**limits, lines=tuple(_line(line) for line in values["lines"]), junctions=junctions)

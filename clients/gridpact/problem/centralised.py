@@ -99,7 +99,7 @@ def _directed_optimum(
     gap, voltage, nodal_price = 0.0, None, None
     if flow is not None:
         balance, *_ = flow.constraints["the power flow of the feeder"]
-        nodal_price = -np.asarray(balance.dual_value) / dt
+        nodal_price = -np.asarray(balance.dual_value)[: len(community.households)] / dt
         voltage = np.sqrt(1 + flow.voltage.value)
         gap = float(np.max(flow.relaxation_gap.value))
         if gap > EXACTNESS_LIMIT:
@@ -127,7 +127,7 @@ def _why_infeasible(community: CommunityDay) -> str:
     """Names the voltage limit that is broken most by the plan that breaks them least."""
     feeder = community.feeder
     behind_meters = [behind_meter(household, community.step_hours) for household in community.households]
-    slack = cp.Variable((len(behind_meters), community.steps), nonneg=True)
+    slack = cp.Variable((len(feeder.lines), community.steps), nonneg=True)
     flow = branch_flow(
         feeder,
         cp.vstack([d.injection_kw for d in behind_meters]),
@@ -141,9 +141,11 @@ def _why_infeasible(community: CommunityDay) -> str:
     row, step = np.unravel_index(int(np.argmax(slack.value)), slack.shape)
     voltage = float(np.sqrt(1 + flow.voltage.value[row, step]))
     low = voltage < 1
+    homes = community.households
+    where = f"'{homes[row].name}' (node {row + 1})" if row < len(homes) else f"junction {row + 1}"
     return (
         f"'{community.name}' has no feasible plan on {community.day}: at best the voltage at "
-        f"'{community.households[row].name}' (node {row + 1}) at {community.start_times[step]} is {voltage:.4f} p.u., "
+        f"{where} at {community.start_times[step]} is {voltage:.4f} p.u., "
         f"{'below' if low else 'above'} the limit of {feeder.voltage_min_pu if low else feeder.voltage_max_pu:g}; "
         "choose another day or a stronger feeder"
     )

@@ -90,10 +90,12 @@ def branch_flow(
     s_i = P_i - sum of the children's P + r_i psi_i.
 
     Args:
-        injection_kw, injection_kvar: s and q of the nodes 1..n, shape (n, T).
+        injection_kw, injection_kvar: s and q of the nodes that have a household, the first of all n nodes; (n, T) or
+            fewer rows, as junctions have none.
         slack: by how much squared voltages may break their limits, (n, T).
     """
-    n, steps = injection_kw.shape
+    n, steps = len(feeder.lines), injection_kw.shape[1]
+    injection_kw, injection_kvar = (_with_junctions(power, n) for power in (injection_kw, injection_kvar))
     base = feeder.base_kva
     r, x = feeder.resistance_pu()[:, None], feeder.reactance_pu()[:, None]
     above, first = _incidence(feeder)
@@ -117,6 +119,12 @@ def branch_flow(
     constraints = {"the power flow of the feeder": balances, "the voltage limits": limits}
     gap = cp.max(relaxation_gap(flow_kw, flow_kvar, current, 1 + v_parent, base), axis=0)
     return BranchFlow(flow_kw, flow_kvar, current, voltage, first @ flow_kw, losses_kw, gap, constraints)
+
+
+def _with_junctions(injections: cp.Expression, nodes: int) -> cp.Expression:
+    """Injections of all nodes, of which the last, the junctions, have none."""
+    count, steps = injections.shape
+    return injections if count == nodes else cp.vstack([injections, np.zeros((nodes - count, steps))])
 
 
 def _incidence(feeder: Feeder) -> tuple[Array, Array]:

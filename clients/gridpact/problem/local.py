@@ -279,13 +279,15 @@ class LocalProblem:
         return cost, constraints
 
     def _injections(self, kind: Kind) -> cp.Expression:
-        """Of all nodes of the feeder, (n, T): those that this node answers, and what absent ones are taken to do."""
+        """Of all households of the feeder, (n, T): those that this node answers, and what absent ones are taken to
+        do."""
         view = self.view
         assert view.feeder is not None
-        if len(view.children) == len(view.feeder.lines):
+        homes = [line.node for line in view.feeder.lines if line.node not in view.feeder.junctions]
+        if len(view.children) == len(homes):
             return self._copies[kind::2]
         row = {block: k for k, block in enumerate(self.blocks)}
-        of = [Block(kind, line.node) for line in view.feeder.lines]
+        of = [Block(kind, node) for node in homes]
         return cp.vstack([self._copies[row[block]] if block in row else self._fixed[block] for block in of])
 
     def _sums(self) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gridpact.community.model import GRID_CONNECTION, CommunityDay, Feeder, Household, Line, Prices
+from gridpact.errors import InputError
 from gridpact.problem.coefficients import Partner, partners
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 
@@ -50,6 +51,11 @@ def node_views(community: CommunityDay, scenario: Scenario, agreement: NetworkAg
     Node 0, the grid connection, takes part only where there is a network to agree on.
     """
     feeder = community.feeder
+    if feeder.junctions and scenario.has_network and agreement is NetworkAgreement.NEIGHBOURS:
+        raise InputError(
+            f"node {min(feeder.junctions)} of '{community.name}' has no household that could agree with its neighbours"
+            " on the feeder; take the grid operator's node, --network-agreement dso"
+        )
     limits = Feeder(feeder.nominal_voltage_v, feeder.voltage_min_pu, feeder.voltage_max_pu, ())
     trades = partners(community) if scenario.has_trades else {}
     neighbours = scenario.has_network and agreement is NetworkAgreement.NEIGHBOURS

@@ -50,7 +50,8 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
         energies = ", ".join(f"{name.removesuffix('_kw')} {energy:.1f} kWh" for name, energy in series.items())
         yield f"there is a forecast for {day}, {setting.steps} steps of {60 * hours:g} minutes: {energies}"
     prices, told = _prices(settings, connection, forecast)
-    view = view_of(settings, day, hours, forecast, prices, connection.aggregator.enrolled())
+    aggregator = connection.aggregator
+    view = view_of(settings, day, hours, forecast, prices, aggregator.enrolled(), aggregator.theta().n)
     if view.household is None:
         yield f"it answers the households on its feeder that are enrolled: nodes {list(view.children)}"
         return

@@ -137,8 +137,9 @@ class Participation:
             late = min(settings.forecast.timeout_s, self._seconds()) if patient else 0.0
             forecast = take_forecast(settings.forecast, self._day, setting.steps, late, self._stop)
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
-        enrolled = self._connection.aggregator.enrolled()
-        return view_of(settings, self._day, setting.step_seconds / 3600, forecast, prices, enrolled)
+        aggregator, hours = self._connection.aggregator, setting.step_seconds / 3600
+        nodes = aggregator.theta().n
+        return view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled(), nodes)
 
     def _check_money(self, view: NodeView, plan: Mapping[str, Array]) -> None:
         """What the household can come to owe, before it declares: of its plan, and of what the supplier published, by

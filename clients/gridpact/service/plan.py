@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,26 +20,37 @@ from gridpact.problem.view import NodeView
 from gridpact.service.forecast import Forecast, NoForecast
 from gridpact.service.settings import HomeSettings, Settings, TariffSettings
 
+MAX_NODES = 128
+
 LEAST_MARGIN = 1e-9
 """kappa - f above which a trade can pay, currency/kWh."""
 
 
 def view_of(
-    settings: Settings, day: str, step_hours: float, forecast: Forecast | None, prices: Prices, enrolled: frozenset[int]
+    settings: Settings,
+    day: str,
+    step_hours: float,
+    forecast: Forecast | None,
+    prices: Prices,
+    enrolled: frozenset[int],
+    nodes: int = MAX_NODES,
 ) -> NodeView:
     """What a node negotiates with on a day, in the form `dso` or, without a network, in scenario T.
 
     Args:
         enrolled: the nodes of the community, of which node 0 answers those on its feeder.
+        nodes: of the contracts; what has a higher number on the feeder is a junction.
 
     Raises:
         NoForecast: the forecast does not fit the household.
     """
     scenario, node = settings.scenario, settings.node
     place = {"parent": node, "children": (), "depth": 0}
-    if settings.feeder is not None:
-        lines = frozenset(line.node for line in settings.feeder.lines)
-        place["children"] = tuple(sorted(enrolled & lines - {GRID_CONNECTION}))
+    feeder = settings.feeder
+    if feeder is not None:
+        lines = frozenset(line.node for line in feeder.lines)
+        feeder = replace(feeder, junctions=frozenset(node for node in lines if node >= nodes))
+        place["children"] = tuple(sorted((enrolled & lines) - {GRID_CONNECTION}))
     elif scenario.has_network:
         place |= {"parent": GRID_CONNECTION, "depth": 1}
     household = None
@@ -57,7 +69,7 @@ def view_of(
         **place,  # type: ignore[arg-type]
         household=household,
         partners=partners,
-        feeder=settings.feeder,
+        feeder=feeder,
     )
 
 

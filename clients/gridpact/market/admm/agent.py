@@ -255,6 +255,8 @@ class Agent:
         if not isinstance(centre, StarCentre):
             return {block: centre.value[self.blocks.index(block)] for block in missing}
         assert self.view.feeder is not None
-        outside = [Block(kind, line.node) for line in self.view.feeder.lines for kind in (Kind.P, Kind.Q)]
+        feeder = self.view.feeder
+        homes = [line.node for line in feeder.lines if line.node not in feeder.junctions]
+        outside = [Block(kind, node) for node in homes for kind in (Kind.P, Kind.Q)]
         missing += [block for block in outside if block not in self.blocks]
         return {block: centre.expected(block.node)[block.kind] for block in missing}

@@ -258,7 +258,8 @@ def _strain(views: Sequence[NodeView], baseline_net_kw: Array) -> float:
             paths[line.node - 1] += paths[line.parent - 1]
     drawn_kvar = np.array([view.household.load_kvar for view in views if view.household is not None])
     resistance, reactance = feeder.resistance_pu()[:, None], feeder.reactance_pu()[:, None]
-    rise = paths @ (resistance * (paths.T @ baseline_net_kw) - reactance * (paths.T @ drawn_kvar)) / feeder.base_kva
+    homes = paths[: len(baseline_net_kw)].T  # junctions inject nothing
+    rise = paths @ (resistance * (homes @ baseline_net_kw) - reactance * (homes @ drawn_kvar)) / feeder.base_kva
     voltage = np.sqrt(np.maximum(1 + 2 * rise, 0.0))
     beyond = np.maximum(feeder.voltage_min_pu - voltage, voltage - feeder.voltage_max_pu).max(axis=0)
     half_band = (feeder.voltage_max_pu - feeder.voltage_min_pu) / 2
