@@ -61,6 +61,14 @@ def value_of(cell: str, decimal: str) -> float | None:
     return float(f"{sign}{whole or 0}.{part or 0}{exponent}")
 
 
+def is_doubtful(cell: str) -> bool:
+    """Whether a text is one number with decimal points and another one with decimal commas."""
+    if not GROUPED.fullmatch(cell.lstrip("+-\u2212")):
+        return False
+    point, comma = (value_of(cell, mark) for mark in ".,")
+    return point is not None and comma is not None and point != comma
+
+
 @dataclass
 class Marks:
     """The decimal mark of each column of a table.
@@ -96,8 +104,7 @@ class Marks:
         value = value_of(cell, mark)
         if value is None or (not self.may_group and mark == "."):
             raise row.error(column, f"'{cell}' is not a number")
-        is_grouped = GROUPED.fullmatch(cell.lstrip("+-\u2212"))
-        if self.given is None and is_grouped and self._most(column) < LEAST_BESIDE_THOUSANDS:
+        if self.given is None and is_doubtful(cell) and self._most(column) < LEAST_BESIDE_THOUSANDS:
             raise _either(row, column, cell)
         return value
 
@@ -159,7 +166,7 @@ class Marks:
                 (
                     abs(value)
                     for _, cell in self._cells(column)
-                    if not GROUPED.fullmatch(cell.lstrip("+-\u2212")) and (value := value_of(cell, mark)) is not None
+                    if not is_doubtful(cell) and (value := value_of(cell, mark)) is not None
                 ),
                 default=0.0,
             )
