@@ -16,7 +16,7 @@ SOURCES := $(shell find contracts -name '*.sol')
 NETWORK ?= development
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup demo study test coverage bench gas costs faults soak lint contracts clean
+.PHONY: help install setup demo study test coverage bench streets gas costs faults soak lint contracts clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -47,6 +47,9 @@ coverage: setup ## branches of the contracts that their tests take; fails below 
 
 bench: setup ## measure docs/benchmarks.md and reports/bench.json again (half an hour on two cores)
 	@$(PY) -m measure.bench --out docs/benchmarks.md --json reports/bench.json
+
+streets: setup ## play rounds on streets of 20 kinds, drawn by chance (an hour; ARGS="--seeds 0 1" for some of them)
+	@$(PY) -m measure.streets --jobs 2 --json build/streets.json $(ARGS)
 
 gas: setup ## measure docs/gas.md and reports/gas.json again (a quarter of an hour on two cores)
 	@$(PY) -m measure.gas --out docs/gas.md --json reports/gas.json

@@ -16,6 +16,9 @@ from gridpact.devices.device import Device, Self
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
 
+LEAST_LOSS_PRICE = 1e-3
+"""Currency/kWh: where losing energy costs nothing, lines could seem to lose any of it."""
+
 GRID_CONNECTION = 0
 """Node number of the grid connection, run by the distribution system operator."""
 
@@ -162,7 +165,23 @@ class Prices:
     @property
     def loss_price(self) -> Array:
         """Price of the losses: kappa, but never so little that the relaxation could gain by fake losses."""
-        return np.maximum(self.import_price, 1e-3)
+        return np.maximum(self.import_price, LEAST_LOSS_PRICE)
+
+    @property
+    def loss_surcharge(self) -> Array:
+        """What a lost kWh is to cost in G beside what it is worth at node 0, so that it costs at least as much as in
+        `loss_price`: where it is worth nothing, or less, lines could seem to lose any amount."""
+        return np.maximum(LEAST_LOSS_PRICE - self.feed_in_price, 0.0)
+
+    @property
+    def mean_import(self) -> float:
+        """Mean size of the import price; at least what losses count."""
+        return max(float(np.mean(np.abs(self.import_price))), LEAST_LOSS_PRICE)
+
+    @property
+    def middle(self) -> Array:
+        """(kappa + f)/2: half way between what a kWh costs and what it earns."""
+        return (self.import_price + self.feed_in_price) / 2
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ GAP_FLOOR = 0.1
 """Where the optimum costs less than this part of what all that passes the meters would cost to import, the limit is the
 fraction of that part: a bill near zero is a difference of large sums, and a fraction of it says nothing."""
 
+LEAST_BILL = 0.1
+"""Currency a day: a smaller bill counts as much, so the limit is a hundredth of a cent at least."""
+
 VOLTAGE_TOLERANCE_PU = 1e-3
 """How far a voltage may lie outside its limits, see `Outcome.voltage_ok`."""
 
@@ -116,7 +119,7 @@ def series_of(home: Household, schedule: Mapping[str, Array]) -> dict[str, Array
 
 def gap_limit(outcome: Outcome) -> float:
     """By how much an agreed plan may cost more than the optimum, currency."""
-    return GAP_LIMIT * max(abs(outcome.optimum.objective), GAP_FLOOR * outcome.turnover)
+    return GAP_LIMIT * max(abs(outcome.optimum.objective), GAP_FLOOR * outcome.turnover, LEAST_BILL)
 
 
 class Indicators:

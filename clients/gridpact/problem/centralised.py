@@ -19,6 +19,8 @@ from gridpact.problem.scenario import Scenario
 from gridpact.problem.solving import solve
 
 EXACTNESS_LIMIT = 1e-5  # p.u. on 100 kVA
+TIE = 0.01
+"""Of the mean import price: what a lost kWh costs more where the first solution is not tight."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class CentralisedSolution:
 
 def centralised_optimum(community: CommunityDay, scenario: Scenario) -> CentralisedSolution:
     """Solves a scenario for the whole community at once.
+
+    Where losing energy costs nothing, an optimum may lose it in lines, beyond what they can lose, instead of curtailing
+    it. A small price decides between the two; it is not in the cost that is returned.
 
     Raises:
         InfeasibleError: no plan keeps all limits.
@@ -91,13 +96,22 @@ def _directed_optimum(
         constraints.append(contract.net_import == -given)
         supply += contract.cost
 
-    problem = cp.Problem(cp.Minimize(supply + besides), constraints)
-    try:
-        solve(problem, f"the community '{community.name}' on {community.day}")
-    except InfeasibleError as error:
-        raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
+    whose = f"the community '{community.name}' on {community.day}"
+
+    def solved(surcharge: Array) -> None:
+        extra = dt * (surcharge @ cp.sum(flow.losses_kw, axis=0)) if flow is not None and surcharge.any() else 0.0
+        try:
+            solve(cp.Problem(cp.Minimize(supply + besides + extra), constraints), whose)
+        except InfeasibleError as error:
+            raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
+
+    prices = community.prices
+    surcharge = np.zeros(community.steps) if scenario.has_contracts else prices.loss_surcharge
+    solved(surcharge)
     gap, voltage, nodal_price = 0.0, None, None
     if flow is not None:
+        if np.max(flow.relaxation_gap.value) > EXACTNESS_LIMIT:
+            solved(surcharge + TIE * prices.mean_import)
         balance, *_ = flow.constraints["the power flow of the feeder"]
         nodal_price = -np.asarray(balance.dual_value)[: len(community.households)] / dt
         voltage = np.sqrt(1 + flow.voltage.value)
@@ -112,7 +126,7 @@ def _directed_optimum(
         for one, pairs in zip(directions, opposed, strict=True)
     ]
     solution = CentralisedSolution(
-        cost=float(problem.value),
+        cost=float(supply.value + besides.value),
         supply=float(supply.value),
         injection_kw=np.array([e.value for e in injections]),
         injection_kvar=np.array([e.value for e in reactive]),

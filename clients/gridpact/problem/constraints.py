@@ -15,6 +15,9 @@ import numpy as np
 from gridpact.community.model import GRID_CONNECTION, Array, Feeder, Prices
 from gridpact.devices.device import Constraints
 
+LEAST_OHM = 1e-3
+"""See `counting`."""
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -55,13 +58,24 @@ def relaxation_gap(
     current: cp.Expression,
     v_parent: cp.Expression,
     base_kva: float,
+    counts: Array | float = 1.0,
 ) -> cp.Expression:
     """psi v_parent - P^2 - Q^2, per unit on 100 kVA: zero where the relaxation (11) is exact.
 
     The expression is not convex: it is for its value only.
+
+    Args:
+        counts: see `counting`.
     """
     gap = cp.multiply(current, v_parent) - (cp.square(flow_kw) + cp.square(flow_kvar)) / base_kva**2
-    return gap * (base_kva / 100) ** 2
+    return cp.multiply(counts, gap) * (base_kva / 100) ** 2
+
+
+def counting(impedance_ohm: Array) -> Array:
+    """How much a relaxation gap on a line counts: in full from a milliohm on, the impedance of a metre or two of cable;
+    below it in proportion to what is lost in it. What the cone has to spare in less than that no solver sees."""
+    counts: Array = np.minimum(impedance_ohm / LEAST_OHM, 1.0)
+    return counts
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,8 @@ def branch_flow(
         voltage <= feeder.voltage_max_pu**2 - 1 + slack,
     ]
     constraints = {"the power flow of the feeder": balances, "the voltage limits": limits}
-    gap = cp.max(relaxation_gap(flow_kw, flow_kvar, current, 1 + v_parent, base), axis=0)
+    counts = counting(np.hypot(r, x) * feeder.base_ohm) * np.ones((1, steps))
+    gap = cp.max(relaxation_gap(flow_kw, flow_kvar, current, 1 + v_parent, base, counts), axis=0)
     return BranchFlow(flow_kw, flow_kvar, current, voltage, first @ flow_kw, losses_kw, gap, constraints)
 
 

@@ -14,7 +14,7 @@ from gridpact.community.model import Array
 from gridpact.devices.device import Constraints, Opposed, flat
 from gridpact.errors import InfeasibleError
 from gridpact.problem.blocks import Block, Kind, blocks
-from gridpact.problem.constraints import branch_flow, cone, relaxation_gap, supply_contract
+from gridpact.problem.constraints import branch_flow, cone, counting, relaxation_gap, supply_contract
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.repeated import Answer, Repeated
@@ -246,10 +246,18 @@ class LocalProblem:
             v <= view.feeder.voltage_max_pu**2 - 1,
         ]
         self._schedule["losses_kw"] = base * r * current
-        self._schedule["relaxation_gap_pu"] = relaxation_gap(own_p, own_q, current, 1 + v_parent, base)
-        if view.scenario.has_contracts:
-            return view.step_hours * base * r * (view.prices.loss_price @ current), constraints
+        self._schedule["relaxation_gap_pu"] = relaxation_gap(
+            own_p, own_q, current, 1 + v_parent, base, float(counting(np.hypot(r, x) * base_ohm))
+        )
+        price = self._loss_price()
+        if price.any():
+            return view.step_hours * base * r * (price @ current), constraints
         return cp.Constant(0.0), constraints
+
+    def _loss_price(self) -> Array:
+        """What lost energy costs beside what is imported for it, (T,)."""
+        view = self.view
+        return view.prices.loss_price if view.scenario.has_contracts else view.prices.loss_surcharge
 
     def _grid_connection(self) -> tuple[cp.Expression, Constraints]:
         """Node 0: buys for all in G; as the grid operator's node it also solves the network."""
@@ -267,8 +275,9 @@ class LocalProblem:
                 lossless = self._sensitivity[0] @ copies[Kind.P :: 2] + self._sensitivity[1] @ copies[Kind.Q :: 2]
                 self._lowest, self._highest = cp.Parameter(lossless.shape), cp.Parameter(lossless.shape)
                 constraints["the limits without losses"] = [lossless >= self._lowest, lossless <= self._highest]
-            if view.scenario.has_contracts:
-                cost = view.step_hours * (view.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
+            price = self._loss_price()
+            if price.any():
+                cost = view.step_hours * (price @ cp.sum(flow.losses_kw, axis=0))
         else:
             root_kw = sum(copies[k] for k, block in enumerate(self.blocks) if block.kind is Kind.P)
         if not view.scenario.has_contracts:

@@ -83,14 +83,14 @@ class Consensus:
 class NeighbourConsensus(Consensus):
     """General-form consensus between neighbours, over-relaxed.
 
-    In G, y of an active power starts at 0.75 kappa, between feed-in and import: minus at the line's own node, which
+    In G, y of an active power starts half way between feed-in and import: minus at the line's own node, which
     sends it, plus at the parent, which receives it.
     """
 
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         super().__init__(view, penalties, resolution)
         if not view.scenario.has_contracts:
-            worth = 0.75 * view.step_hours * view.prices.import_price
+            worth = view.step_hours * view.prices.middle
             for row, block in enumerate(self.blocks):
                 if block.kind is Kind.P:
                     self.dual[row] = -worth if block.node == view.node else worth

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder, Household
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder, Household, Prices
 from gridpact.errors import InputError
 from gridpact.market.admm.reach import BIAS, BID_LIMIT
 from gridpact.problem.blocks import Kind, blocks
@@ -38,11 +38,13 @@ COARSE_MARGIN = 1.25
 POOL = 0.5
 """Penalty on a household's trades of a step together, of phi."""
 
-_TRADE = 0.54
+_TRADE, _MOST_TRADE = 1.08, 0.54  # of what a trade can gain; of the import price
 _STAR = {Kind.P: 1.0, Kind.Q: 0.33}
 _PRIMAL, _DUAL = 0.0011, 0.0044  # in TG, of the power
 _PRIMAL_TOGETHER, _DUAL_TOGETHER = 0.00046, 0.00345  # in G, of the bill, in W
 _PRIMAL_TRADE, _DUAL_TRADE = 0.0037, 0.0074  # of the bill, in W, by the bids of a household in a step
+_LEAST_KW = 0.01
+_LEAST_MARGIN = 0.02  # of the import price
 _LEAST_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
 _LEAST_BILL, _LEAST_LOSS = 0.1, 0.1  # of the power at the mean import price; of that price
 _LEAST_LOCAL = 0.004  # of what is imported, given by neighbours
@@ -105,7 +107,8 @@ class Penalties:
     """rho and phi of theta, currency/kW^2, exactly as all nodes read them from the chain.
 
     rho is the community's scale kappa_mean dt / p, p being the RMS of the households' baseline net power; every class
-    of coupling variable takes a fixed multiple of it, so that one number configures all nodes.
+    of coupling variable takes a fixed multiple of it, so that one number configures all nodes. phi follows what a trade
+    can gain, import less feed-in: prices end between the two.
     """
 
     rho: float
@@ -114,9 +117,11 @@ class Penalties:
     @staticmethod
     def of_community(community: CommunityDay, baseline_net_kw: Array) -> Penalties:
         """The rule. `baseline_net_kw`: net power of every household on its own, shape (n, T)."""
-        scale = float(np.mean(np.abs(community.prices.import_price)) * community.step_hours)
-        power = float(np.sqrt(np.mean(baseline_net_kw**2)))
-        return Penalties.from_chain(*Penalties(scale / power, _TRADE * scale / power).on_chain())
+        prices, hours = community.prices, community.step_hours
+        power = max(float(np.sqrt(np.mean(baseline_net_kw**2))), _LEAST_KW)
+        worth = min(_TRADE * _margin(prices), _MOST_TRADE * prices.mean_import)
+        penalties = Penalties(hours * prices.mean_import / power, hours * worth / power)
+        return Penalties.from_chain(*penalties.on_chain())
 
     def on_chain(self) -> tuple[int, int]:
         return round(self.rho / PENALTY_UNIT), round(self.phi / PENALTY_UNIT)
@@ -127,7 +132,7 @@ class Penalties:
 
     def power_kw(self, view: NodeView) -> float:
         """p of the rule: kappa_mean dt / rho."""
-        return float(np.mean(np.abs(view.prices.import_price)) * view.step_hours / self.rho)
+        return view.prices.mean_import * view.step_hours / self.rho
 
     def of_blocks(self, view: NodeView) -> Array:
         """rho of every block of a node, in the star the most that it can be, shape (blocks,): currency/kW^2, for V
@@ -217,6 +222,12 @@ class Tolerances:
         return all(10**6 * s <= eps**2 * n for s, eps, n in zip(squares, limits, counts, strict=True))
 
 
+def _margin(prices: Prices) -> float:
+    """What a kWh gains, on average, that is not fed in and imported again, currency/kWh; at least a fiftieth of the
+    import price."""
+    return max(float(np.mean(prices.import_price - prices.feed_in_price)), _LEAST_MARGIN * prices.mean_import)
+
+
 def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
     """What households pay on their own over what a kWh loses that is fed in and imported again, W a household.
 
@@ -224,9 +235,9 @@ def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
     import price, where feeding in is paid like import.
     """
     prices = view.prices
-    price = float(np.mean(np.abs(prices.import_price)))
-    if price == 0.0:
+    if not prices.import_price.any():
         return _LEAST_BILL * power_w
+    price = prices.mean_import
     imported, fed_in = np.maximum(-baseline_net_kw, 0.0), np.maximum(baseline_net_kw, 0.0)
     paid = 1000 * float(np.mean(imported * prices.import_price - fed_in * prices.feed_in_price))
     lost = float(np.mean(prices.import_price - prices.feed_in_price))

@@ -31,8 +31,8 @@ class Trades:
 
     Attributes:
         value: consensus z_ij, kW, positive where this household sells.
-        price: xi_ij, currency/kW over one step; the price per kWh is xi / dt. It starts at 0.75 kappa, between
-            feed-in and import, which both partners know.
+        price: xi_ij, currency/kW over one step; the price per kWh is xi / dt. It starts half way
+            between feed-in and import, which both partners know.
         agreed: d_ij - d_ji of the last iteration, twice the agreed trade in resolution units.
         pool_price: lambda, currency/kW over one step, (T,): the same at all nodes.
         pool_value: m, kW, (T,).
@@ -45,7 +45,7 @@ class Trades:
         self.unit = resolution.power_kw
         self.value: Array = np.zeros(view.bid_count)
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
-        self.price: Array = 0.75 * view.step_hours * view.prices.import_price[bid_steps(view)]
+        self.price: Array = view.step_hours * view.prices.middle[bid_steps(view)]
         self.pool_price: Array = np.zeros(view.steps)
         self.pool_value: Array = np.zeros(view.steps)
 

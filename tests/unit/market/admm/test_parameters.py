@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import CommunityDay, Prices
 from gridpact.errors import InputError
 from gridpact.grid.powerflow import power_flow
 from gridpact.market.admm.parameters import (
@@ -38,6 +38,25 @@ def test_penalties_ofTiny3(tiny3: CommunityDay) -> None:
     penalties = Penalties.of_community(tiny3, np.array([[2.0] * 4, [-2.0] * 4, [2.0] * 4]))
     assert penalties.rho == pytest.approx(0.30 * 6 / 2, abs=1e-9)  # a multiple of 1e-9 on the chain
     assert Penalties.from_chain(*penalties.on_chain()) == penalties  # all nodes read the same floats
+
+
+@pytest.mark.parametrize(
+    ("share", "part"), [(0.0, 0.54), (0.5, 0.54), (0.75, 0.27), (0.97, 0.0324), (1.0, 0.0216), (1.2, 0.0216)]
+)
+def test_phi_followsWhatATradeGains(tiny3: CommunityDay, share: float, part: float) -> None:
+    """1.08 times import less feed-in, at most 0.54 times the import price, at least for a margin of a fiftieth."""
+    day = replace(tiny3, prices=replace(tiny3.prices, feed_in_share=share))
+    penalties = Penalties.of_community(day, np.full((3, 4), 2.0))
+    assert penalties.phi == pytest.approx(part * 0.30 * 6 / 2, abs=1e-9)
+    assert penalties.rho == pytest.approx(0.30 * 6 / 2, abs=1e-9)
+
+
+def test_penalties_withoutPriceOrPower_areFigures(tiny3: CommunityDay) -> None:
+    """A thousandth a kWh, which losses cost at least; 10 W."""
+    free = replace(tiny3, prices=Prices(np.zeros(4)))
+    assert Penalties.of_community(free, np.full((3, 4), 2.0)).rho == pytest.approx(0.001 * 6 / 2, abs=1e-9)
+    assert Penalties.of_community(tiny3, np.zeros((3, 4))).rho == pytest.approx(0.30 * 6 / 0.01, rel=1e-9)
+    assert Penalties.of_community(free, np.zeros((3, 4))).phi > 0
 
 
 def test_penalties_ofBlocks_areOneFigureTimesTheirKind() -> None:

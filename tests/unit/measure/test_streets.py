@@ -1,0 +1,60 @@
+"""Streets that nobody tuned: a small part of `make streets`, and the days on which little is left to agree on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gridpact.grid.powerflow import power_flow
+from gridpact.problem.centralised import EXACTNESS_LIMIT, centralised_optimum
+from gridpact.problem.scenario import Scenario
+from measure.streets import KINDS, SCENARIOS, play, street
+
+NOTHING_TO_AGREE_ON = ("free day", "no loads", "nothing to gain")
+LOSING_COSTS_NOTHING = ("free hours", "free day", "negative hours", "feed-in worth nothing", "much sun")
+
+
+def test_streets_areOfAllKinds_andTheSameForTheSameSeed() -> None:
+    streets = [street(kind, 3) for kind in KINDS]
+    assert {community.steps for community in streets} == {24, 48, 96}
+    assert min(len(community.households) for community in streets) <= 4
+    assert max(len(community.households) for community in streets) == 60
+    prices = np.concatenate([community.prices.import_price for community in streets])
+    assert prices.min() < 0 == np.median(np.minimum(prices, 0)) < prices.max()
+    again = street("farms", 3)
+    assert again.households[-1].load_kw.tolist() == street("farms", 3).households[-1].load_kw.tolist()
+    assert again.households[-1].load_kw.tolist() != street("farms", 4).households[-1].load_kw.tolist()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("kind", NOTHING_TO_AGREE_ON)
+def test_whereNothingIsToBeAgreedOn_theRoundEndsSoon(kind: str, scenario: Scenario) -> None:
+    for seed in (0, 1):
+        ended = play(kind, seed, scenario)
+        assert not ended.refused
+        assert ended.agreed
+        assert ended.iterations <= 20
+        assert abs(ended.left) <= 1e-3 * ended.bill, ended
+
+
+@pytest.mark.parametrize("kind", LOSING_COSTS_NOTHING)
+def test_optimumInG_isPhysical_whereLosingEnergyCostsNothing(kind: str) -> None:
+    """By an independent power flow of its plan: neither losses nor voltages are made up, and it costs what it says."""
+    community = street(kind, 1)
+    optimum = centralised_optimum(community, Scenario.G)
+    assert optimum.relaxation_gap <= EXACTNESS_LIMIT
+    flow = power_flow(community.feeder, optimum.injection_kw, optimum.injection_kvar)
+    assert optimum.voltage_pu is not None
+    assert flow.voltage_pu == pytest.approx(optimum.voltage_pu, abs=1e-3)
+    prices, drawn = community.prices, flow.import_kw
+    paid = np.maximum(drawn, 0) @ prices.import_price - np.maximum(-drawn, 0) @ prices.feed_in_price
+    assert community.step_hours * paid == pytest.approx(optimum.cost, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("kind", ["margin small", "free hours", "negative hours", "flat", "few watts"])
+def test_roundsEnd_nearTheOptimum(kind: str, scenario: Scenario) -> None:
+    ended = play(kind, 1, scenario)
+    assert not ended.refused
+    assert ended.agreed
+    assert abs(ended.gap) <= 0.002, ended
