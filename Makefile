@@ -63,6 +63,10 @@ faults: setup ## play 200 rounds in which things go wrong, and write reports/fau
 soak: setup ## run services through 48 days in compressed time, and check memory and open files
 	@$(PY) -m measure.soak --rounds 48
 
+.PHONY: endpoints
+endpoints: setup ## every habit of endpoints on every chain (some ten minutes)
+	@GRIDPACT_MATRIX=all $(PY) -m pytest -p no:pytest-brownie -p no:cacheprovider tests/integration/test_endpoints.py
+
 lint: $(STAMP)/dev $(STAMP)/node ## ruff, mypy and Slither
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy

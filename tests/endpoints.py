@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -123,8 +124,11 @@ def _pass_on(network: Network) -> Ask:
         if not hasattr(local, "session"):
             local.session = requests.Session()
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
-        answer = local.session.post(network.rpc_url, json=request, timeout=60).json()
-        return {key: answer[key] for key in ("result", "error") if key in answer}
+        for _ in range(10):  # a busy machine
+            with suppress(requests.exceptions.Timeout):
+                answer = local.session.post(network.rpc_url, json=request, timeout=2).json()
+                return {key: answer[key] for key in ("result", "error") if key in answer}
+        raise TimeoutError(method)
 
     return outside
 
@@ -204,8 +208,6 @@ def limited_rate(per_second: int, over: Reply | Mapping[str, Any]) -> Habit:
 
 def now_and_then(share: float, reply: Reply | Mapping[str, Any], *methods: str, seed: int = 1) -> Habit:
     """That part of all requests, or of those with the methods, gets a fixed reply."""
-    import random
-
     draw = random.Random(seed)
 
     def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | Mapping[str, Any] | None:
@@ -227,3 +229,60 @@ def _span(wanted: Mapping[str, Any], ask: Ask) -> int:
         head if name in ("latest", "pending") else 0 if name == "earliest" else int(name, 16) for name in (first, last)
     ]
     return max(numbers[1] - numbers[0] + 1, 0)
+
+
+def lagging(share: float, blocks: int = 1, seed: int = 1) -> Habit:
+    """One of several nodes behind a load balancer: that part of the answers is of so many blocks ago."""
+    draw = random.Random(seed)
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+        if method not in ("eth_call", "eth_getLogs", "eth_blockNumber") or draw.random() >= share:
+            return None
+        old = max(int(ask("eth_blockNumber", [])["result"], 16) - blocks, 0)
+        if method == "eth_blockNumber":
+            return {"result": hex(old)}
+        if method == "eth_call":
+            return ask(method, [parameters[0], hex(old)]) if parameters[1] == "latest" else None
+        if int(parameters[0]["fromBlock"], 16) > old:
+            return {"result": []}
+        last = int(parameters[0].get("toBlock", hex(old)), 16)
+        return ask(method, [{**parameters[0], "toBlock": hex(min(last, old))}])
+
+    return habit
+
+
+def without(*methods: str) -> Habit:
+    """Methods that the endpoint does not have."""
+    return always(refusal(-32601, "the method does not exist/is not available"), *methods)
+
+
+def changed_logs(change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Habit:
+    """A log in which entries are others, or missing."""
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+        if method != "eth_getLogs":
+            return None
+        entries = ask(method, parameters).get("result")
+        if entries is None:
+            return None
+        return {"result": [new for entry in entries if (new := change(dict(entry))) is not None]}
+
+    return habit
+
+
+def old_blocks(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+    """A chain without EIP-1559."""
+    if method in ("eth_maxPriorityFeePerGas", "eth_feeHistory"):
+        return refusal(-32601, "the method does not exist/is not available")
+    if method != "eth_getBlockByNumber":
+        return None
+    block = dict(ask(method, parameters)["result"])
+    block.pop("baseFeePerGas", None)
+    return {"result": block}
+
+
+def old_transactions(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+    """An endpoint that takes no typed transactions."""
+    if method == "eth_sendRawTransaction" and int(parameters[0][2:4], 16) < 0x7F:
+        return refusal(-32000, "transaction type not supported")
+    return None

@@ -43,6 +43,10 @@ class Reorganised(ChainError):
     """The chain no longer has what it told before: it was taken back, and must be read again."""
 
 
+class Unreadable(ChainError):
+    """What an endpoint tells of a round does not fit what the contract counted, again and again."""
+
+
 class ContractError(ChainError):
     """A contract reverted with a custom error."""
 

@@ -72,9 +72,11 @@ class Pilot:
         scenario: Scenario = Scenario.TG,
         seed: int = 1,
         phase_seconds: int = PHASE_SECONDS,
+        url: str | None = None,
     ) -> None:
-        self.folder = folder
-        self.url = str(network.rpc_url)
+        """`url`: how services reach the chain, where not as this object does."""
+        self.folder, self.network = folder, network
+        self.url = url or str(network.rpc_url)
         self.community: CommunityDay = (case := read_community(name)).on(case.days[0])
         prepared = Prepared.of(self.community, scenario)
         self.views = prepared.views

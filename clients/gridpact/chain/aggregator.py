@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
@@ -22,7 +21,10 @@ from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.clock import ChainClock
 from gridpact.chain.commitments import domain_separator, relayed_digest, submission_hash, words_hash
 from gridpact.chain.contract import (
+    READ_ATTEMPTS,
+    READ_PAUSE,
     DeployedContract,
+    Told,
     arguments_of,
     checked_address,
     in_time,
@@ -109,6 +111,7 @@ class Aggregator(DeployedContract):
         self._estimated: tuple[int, frozenset[int]] | None = None  # round and nodes of the batch whose gas is known
         self._watches: dict[bool, Watch] = {}
         self._clock = ChainClock(web3)
+        self._days: dict[int, int] = {}  # labels of rounds that the log did not tell
         self._unclosed: tuple[int, int, int] = (0, 0, 0)  # the overdue phase that could not be closed
         try:
             self._theta = self._read_theta()
@@ -410,9 +413,43 @@ class Aggregator(DeployedContract):
 
     def day_of(self, round: int) -> int:
         """The label with which a round was opened, yyyymmdd."""
-        for said in self._opening(round).get("RoundOpened", ()):
-            return int(said["day"])
+        try:
+            for said in self._opening(round).get("RoundOpened", ()):
+                return int(said["day"])
+        except ChainError:
+            if round not in self._days and (day := self._day_by_calldata(round)) is not None:
+                self._days[round] = day
+            if round not in self._days:
+                raise
+            return self._days[round]
         raise Reorganised(f"The log does not tell how round {round} was opened: read it again.")
+
+    def _day_by_calldata(self, round: int) -> int | None:
+        """The label, from the transaction that opened a round which still takes declarations; None where it is not
+        found: the manager sent it through another contract, or the blocks are not there."""
+        now = self.progress()
+        if now.round != round or now.phase is not Phase.DECLARING:
+            return None
+        opened = now.deadline - self._setting.phase_seconds
+        with readable("a block"):
+            newest = int(self.web3.eth.block_number)
+            low, high = self._first_block, newest
+            while low < high:  # the first block that is not older
+                middle = (low + high) // 2
+                if int(self.web3.eth.get_block(middle)["timestamp"]) < opened:
+                    low = middle + 1
+                else:
+                    high = middle
+            for number in range(low, newest + 1):
+                block = self.web3.eth.get_block(number, full_transactions=True)
+                if int(block["timestamp"]) > opened:
+                    break
+                for transaction in cast("Sequence[Mapping[str, Any]]", block["transactions"]):
+                    data = bytes(HexBytes(transaction["input"]))
+                    is_it = data[:4] == self._interface.functions["openRound"].selector
+                    if transaction.get("to") == self.address and is_it:
+                        return int(self._interface.called(data)[1]["day"])
+        return None
 
     def days(self) -> dict[int, int]:
         """The labels of all rounds, yyyymmdd, by round."""
@@ -497,8 +534,7 @@ class Aggregator(DeployedContract):
         """What a transaction called `submit` or `relay` with, in order; or what it left in the log."""
         if self._parts[0] == submission.transaction:
             return self._parts[1]
-        with _still_there(submission), readable("a submission's transaction"):
-            transaction = self.web3.eth.get_transaction(HexBytes(submission.transaction))
+        transaction = _still_there(submission, "a submission's transaction", self.web3.eth.get_transaction)
         if transaction.get("to") == self.address:
             parts = self._called_parts(submission.node, bytes(transaction["input"]))
         else:
@@ -525,8 +561,7 @@ class Aggregator(DeployedContract):
 
     def _events_of(self, submission: Submission) -> list[EventData]:
         """The contract's events in a submission's transaction, in order."""
-        with _still_there(submission), readable("a submission's receipt"):
-            receipt = self.web3.eth.get_transaction_receipt(HexBytes(submission.transaction))
+        receipt = _still_there(submission, "a submission's receipt", self.web3.eth.get_transaction_receipt)
         return sorted(self._told(receipt["logs"]), key=lambda event: event["logIndex"])
 
     def _place_of(self, submission: Submission) -> int:
@@ -553,6 +588,11 @@ class Aggregator(DeployedContract):
 
         found = in_time(read, lambda found: found.keys() >= expected)
         if not found:
+            if round <= number:
+                raise ChainError(
+                    f"The endpoint's log has nothing of round {round}, which the contract has opened: give another"
+                    " endpoint."
+                )
             raise ChainError(f"Round {round} was never opened: read the current round from the chain.")
         return found
 
@@ -703,17 +743,23 @@ def _place_of(event: EventData) -> tuple[int, int]:
     return int(said["round"]), int(said.get("iteration", 0))
 
 
-@contextmanager
-def _still_there(submission: Submission) -> Iterator[None]:
-    """While something of the transaction of a submission is read that may have vanished."""
-    try:
-        yield
-    except ChainError as error:
-        if not isinstance(error.__cause__, TransactionNotFound):
-            raise
-        raise Reorganised(
-            f"The chain no longer has the transaction 0x{submission.transaction.hex()}: read the iteration again."
-        ) from error
+def _still_there(submission: Submission, what: str, read: Callable[[HexBytes], Told]) -> Told:
+    """What is read of the transaction of a submission: asked for again where it is not found, as endpoints lose some.
+
+    Raises:
+        Reorganised: it has vanished.
+    """
+    for _ in range(READ_ATTEMPTS):
+        try:
+            with readable(what):
+                return read(HexBytes(submission.transaction))
+        except ChainError as error:
+            if not isinstance(error.__cause__, TransactionNotFound):
+                raise
+        time.sleep(READ_PAUSE)
+    raise Reorganised(
+        f"The chain no longer has the transaction 0x{submission.transaction.hex()}: read the iteration again."
+    )
 
 
 def _somebody(address: str) -> str | None:

@@ -72,6 +72,12 @@ class DeployedContract:
             time.sleep(READ_PAUSE)
         raise Reorganised(f"The chain is taken back again and again during `{name}`: look at its node.")
 
+    def ask_another(self) -> None:
+        """Of several endpoints, the next one is asked first from now on."""
+        turn = getattr(self.web3.provider, "turn", None)
+        if turn is not None:
+            turn()
+
     def _ask(self, method: str, *parameters: Any) -> Any:
         """A request whose answer is taken as it is."""
         return self.web3.manager.request_blocking(RPCEndpoint(method), list(parameters))

@@ -21,7 +21,7 @@ from web3.types import TxParams, Wei
 
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.reverts import readable
-from gridpact.chain.transport import PATIENCE_SECONDS, EmbeddedTransport, connect
+from gridpact.chain.transport import PATIENCE_SECONDS, EmbeddedTransport, connect, urls_in
 from gridpact.errors import ChainError, InputError
 
 MANAGER_KEY = "GRIDPACT_MANAGER_KEY"
@@ -145,7 +145,7 @@ def open_imitation(imitation: Imitation, log: Path | None = None) -> Iterator[Ne
 
 
 def _at(url: str, name: str, patience: float) -> Network:
-    urls = tuple(one.strip() for one in url.split(","))
+    urls = tuple(urls_in(url))
     chain_ids = []
     for one in urls:
         web3 = connect(one, patience)

@@ -16,6 +16,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -36,6 +37,9 @@ from gridpact.errors import ChainError, InputError
 
 PATIENCE_SECONDS = 60.0
 """How long an outage is waited out."""
+
+TURN_SECONDS = 4.0
+"""How long one of several endpoints is waited for before the next is asked."""
 
 REQUEST_SECONDS = 20.0
 """How long one request may take."""
@@ -67,16 +71,32 @@ class Meter:
 
 
 def connect(url: str, patience: float = PATIENCE_SECONDS) -> Web3:
-    """A connection to the node at `url`, for one thread of one process."""
-    scheme = urlsplit(url).scheme
-    if scheme in ("ws", "wss"):
-        return Web3(WebSocketTransport(url, patience), middleware=[])
-    if scheme in ("http", "https"):
-        websocket = websocket_url(url)
-        if websocket is not None:
-            return Web3(WebSocketTransport(websocket, patience), middleware=[])
-        return Web3(HttpTransport(url, patience), middleware=[])
-    raise InputError(f"'{url}' is no address of a node: begin it with http:// or ws://.")
+    """A connection to the node at `url`, for one thread of one process; to several of one chain with commas between."""
+    urls = urls_in(url)
+    if len(urls) > 1:
+        return Web3(Endpoints(urls, patience), middleware=[])
+    return Web3(transport_to(urls[0], patience), middleware=[])
+
+
+def urls_in(text: str) -> list[str]:
+    """Addresses of nodes with commas between.
+
+    Raises:
+        InputError: one is none.
+    """
+    urls = [url.strip() for url in text.split(",") if url.strip()]
+    for url in urls or [text]:
+        if urlsplit(url).scheme not in ("ws", "wss", "http", "https"):
+            raise InputError(f"'{url}' is no address of a node: begin it with http:// or ws://.")
+    return urls
+
+
+def transport_to(url: str, patience: float) -> Transport:
+    """To one node: by a websocket where it has one."""
+    if urlsplit(url).scheme in ("ws", "wss"):
+        return WebSocketTransport(url, patience)
+    websocket = websocket_url(url)
+    return HttpTransport(url, patience) if websocket is None else WebSocketTransport(websocket, patience)
 
 
 def websocket_url(url: str) -> str | None:
@@ -260,6 +280,69 @@ class HttpTransport(Transport):
 
     def close(self) -> None:
         self._session.close()
+
+
+class Endpoints(JSONBaseProvider):
+    """Several endpoints of one chain: where one does not answer, the next is asked, and asked first from then on."""
+
+    def __init__(self, urls: Sequence[str], patience: float = PATIENCE_SECONDS) -> None:
+        super().__init__()
+        self.meter = Meter()
+        self._urls = list(urls)
+        self._patience = patience
+        self._open: dict[str, Transport] = {}
+        self._chain_id: str | None = None  # of the first that told
+
+    @property
+    def url(self) -> str:
+        """The endpoint that is asked now."""
+        found = self._open.get(self._urls[0])
+        return self._urls[0] if found is None else found.url
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """As of one endpoint.
+
+        Raises:
+            ChainError: none of them answers.
+        """
+        self.meter.requests[method] += 1
+        give_up, last = time.monotonic() + self._patience, None
+        for attempt in itertools.count():
+            try:
+                return self._current().make_request(method, params)
+            except (ChainError, InputError) as error:
+                last = error
+            self.turn()
+            if attempt >= len(self._urls) - 1 and time.monotonic() > give_up:
+                break
+        raise ChainError(f"None of the {len(self._urls)} endpoints answers; of the last: {last}") from last
+
+    def turn(self) -> None:
+        """Asks the next endpoint first."""
+        self._urls.append(self._urls.pop(0))
+
+    def _current(self) -> Transport:
+        """The transport to the first, opened where it is not.
+
+        Raises:
+            ChainError: it does not answer, or is of another chain.
+        """
+        url = self._urls[0]
+        if url not in self._open:
+            opened = transport_to(url, min(self._patience, TURN_SECONDS))
+            chain_id = str(opened.make_request(RPCEndpoint("eth_chainId"), []).get("result"))
+            if self._chain_id not in (None, chain_id):
+                opened.close()
+                raise ChainError(
+                    f"An endpoint is of chain {int(chain_id, 16)}, another of {int(self._chain_id or '0', 16)}."
+                )
+            self._chain_id, self._open[url] = chain_id, opened
+        return self._open[url]
+
+    def close(self) -> None:
+        """Ends all connections."""
+        while self._open:
+            self._open.popitem()[1].close()
 
 
 class EmbeddedTransport(EthereumTesterProvider):

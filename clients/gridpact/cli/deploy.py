@@ -57,9 +57,7 @@ def add(commands: Commands) -> None:
     )
     source.add_argument("--community", metavar="NAME|FILE", help="derive the constants from a community")
     command.add_argument("--phase-seconds", type=int, metavar="N", help="with --community: time for an iteration")
-    command.add_argument(
-        "--power-resolution", type=float, metavar="W", help=f"with --community: {POWER_RESOLUTION}"
-    )
+    command.add_argument("--power-resolution", type=float, metavar="W", help=f"with --community: {POWER_RESOLUTION}")
     command.add_argument(
         "--token", metavar="0x...", help="ERC-20 that pays, or `standard`; default a test token is deployed"
     )

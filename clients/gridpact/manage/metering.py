@@ -239,9 +239,7 @@ def _steps_of(path: Path, day: MeterDay, cells: Sequence[_Cell], interval: int) 
     return steps
 
 
-def _check_unit(
-    path: Path, day: MeterDay, energies: Mapping[int, Sequence[float]], accepted: Collection[str]
-) -> None:
+def _check_unit(path: Path, day: MeterDay, energies: Mapping[int, Sequence[float]], accepted: Collection[str]) -> None:
     kw = 3.6 / day.step_seconds  # of a Wh a step
     if "size" in accepted:
         return

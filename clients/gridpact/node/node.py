@@ -34,7 +34,7 @@ from gridpact.chain.values import (
     Submission,
 )
 from gridpact.community.model import GRID_CONNECTION, Array
-from gridpact.errors import ChainError, ContractError, InputError, InsufficientFunds, Reorganised
+from gridpact.errors import ChainError, ContractError, InputError, InsufficientFunds, Reorganised, Unreadable
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
@@ -64,6 +64,9 @@ MOVED_ON = frozenset(
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a node that found the chain taken back begins anew, doubled each time."""
+
+LEAST_PATIENCE = 30.0
+"""Seconds, or a phase if that is longer, in which nothing fits what the contract counted, until a node gives up."""
 
 LAST_CALL = 0.5
 """Part of a phase after which the grid operator's node answers those who are there; and of what is left of the phase,
@@ -128,6 +131,8 @@ class Node:
         confirm_seconds: how long the end of the round must stand before it is believed, on chains that may be
             re-organised.
         observer: is told how the round gets on.
+        check: raises ChainError where the round is not the one that the view is for; asked before anything is declared,
+            and before anything is paid.
     """
 
     def __init__(
@@ -139,6 +144,7 @@ class Node:
         confirm_seconds: float = 0.0,
         observer: Observer | None = None,
         deposit_max: float | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         """Step 1: connects, reads theta and the setting.
 
@@ -155,6 +161,7 @@ class Node:
         self._confirm_seconds = confirm_seconds
         self._observer = observer
         self._deposit_max = deposit_max
+        self._check = check or (lambda: None)
         setting, theta = aggregator.setting(), aggregator.theta()
         if setting.steps != view.steps or setting.step_seconds != round(3600 * view.step_hours):
             raise InputError(
@@ -238,6 +245,7 @@ class Node:
         Raises:
             Reorganised: the end of the round was undone.
         """
+        self._check()
         memory = self._memory
         if progress.phase is not Phase.CONVERGED or memory is None or self.view.node in memory.gone:
             return self._planned(fallback(self.view), False), None
@@ -274,7 +282,7 @@ class Node:
 
     def _take_part(self, round_: int) -> Progress:
         """Does what is to be done, until the round is over or goes on without this node."""
-        pause = FIRST_PAUSE
+        pause, give_up = FIRST_PAUSE, math.inf
         progress: Progress | None = None
         while True:
             if progress is None or progress.round < round_:  # lower where the chain was taken back
@@ -292,13 +300,20 @@ class Node:
                     return progress
                 seen = self._act(round_, progress)
             except Reorganised as error:
-                hint = "; if this goes on, the endpoint lacks data: give another" if pause == LONGEST_PAUSE else ""
-                log.warning("node %d begins anew: %s%s", self.view.node, error, hint)
+                give_up = min(give_up, time.monotonic() + max(self._phase_seconds, LEAST_PATIENCE))
+                if time.monotonic() > give_up:
+                    raise Unreadable(
+                        f"the chain's endpoint does not tell round {round_} as the contract counted it ({error}): give "
+                        "another"
+                    ) from error
+                log.warning("node %d begins anew: %s", self.view.node, error)
                 self._forget()
+                if pause == LONGEST_PAUSE:
+                    self._aggregator.ask_another()
                 time.sleep(pause)
                 pause, progress = min(2 * pause, LONGEST_PAUSE), None
                 continue
-            pause, reached = FIRST_PAUSE, self._after(progress)
+            pause, give_up, reached = FIRST_PAUSE, math.inf, self._after(progress)
             progress = seen if seen is not None and reached(seen) else self._wait(reached)
 
     def _act(self, round_: int, progress: Progress) -> Progress | None:
@@ -337,6 +352,7 @@ class Node:
 
     def _declare(self, round_: int) -> None:
         """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""
+        self._check()
         view = self.view
         publishes = view.household is None and view.feeder is not None and view.feeder.lines
         book = encode_feeder(view.feeder) if publishes and view.feeder else encode_book(book_of(view))

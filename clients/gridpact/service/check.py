@@ -12,14 +12,12 @@ from gridpact.chain.settlement import decode_tariff
 from gridpact.community.model import Prices
 from gridpact.errors import InputError
 from gridpact.problem.baseline import fallback
+from gridpact.service.alone import ANY_PRICE
 from gridpact.service.connection import Connection, gas_of_a_round, open_connection, read_record
 from gridpact.service.forecast import Forecast, take_forecast
 from gridpact.service.money import bill_of, check_bill, check_prices
 from gridpact.service.plan import own_prices, published_prices, view_of
 from gridpact.service.settings import Settings
-
-ANY_PRICE = 0.3
-"""Currency/kWh, where no tariff was ever published: whether there is a plan does not depend on it."""
 
 
 def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> Iterator[str]:

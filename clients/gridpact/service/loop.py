@@ -19,8 +19,10 @@ from gridpact.chain.transport import connect
 from gridpact.chain.values import Phase, Progress
 from gridpact.errors import ChainError
 from gridpact.relay.client import RelayClient
+from gridpact.service.alone import Alone
 from gridpact.service.connection import Connection, open_connection, read_record
 from gridpact.service.health import Health
+from gridpact.service.identity import ChainReplaced, Identity
 from gridpact.service.participation import Participation
 from gridpact.service.settings import Settings
 from gridpact.service.state import RoundEnd, State
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 20.0
 """How long an outage is waited out without a word."""
+
+STAND_IN_AFTER = 2
+"""Attempts in a row that failed, after which today and tomorrow get schedules without the chain."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Between attempts after an outage, seconds; the pause doubles."""
@@ -76,10 +81,15 @@ class Service:
         self._stop = stop or threading.Event()
         self._record = read_record(settings)
         self._state = State(settings.service.state / self._record.aggregator)
+        self._alone = Alone(settings, self._record, self._state)
+        self._identity: Identity | None = None  # of the chain that the rounds are of
         self._relay = RelayClient(settings.chain.relay) if settings.chain.relay else None
         self._connection: Connection | None = None
         self._done = 0  # the newest round that has ended for this node
         self._undelivered: dict[int, RoundEnd] = {}
+        self._place = (0, 0, 0)  # round, phase and iteration that were seen last
+        self._suspect = False  # the chain was away: perhaps it is another one now
+        self._mute = False  # it was said that the health cannot be written
         self._looked = self._said = float("-inf")  # at balance and meter; the health line
 
     def run(self, once: bool = False) -> RoundEnd | None:
@@ -91,17 +101,22 @@ class Service:
         Raises:
             InputError: what the household gave does not fit the chain.
         """
-        end, pause = None, FIRST_PAUSE
+        end, pause, failed = None, FIRST_PAUSE, 0
         try:
             while not self._stop.is_set():
                 try:
                     end = self._turn() or end
                 except ChainError as error:
                     self._outage(error)
+                    self._suspect = True
+                    failed += 1
+                    if failed >= STAND_IN_AFTER:
+                        for day in self._alone.days_due():
+                            self._alone.stand_in(day)
                     self._stop.wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
                     continue
-                pause = FIRST_PAUSE
+                pause, failed = FIRST_PAUSE, 0
                 if once and end is not None and end.outcome != "missed":
                     break
         finally:
@@ -120,17 +135,32 @@ class Service:
         if self._connection is None:
             self._connection = open_connection(self._settings, self._record, self._key, self._link)
             self._health.symbol = self._connection.symbol
+            self._check_chain(self._connection)
             self._compare_clocks(self._connection)
             self._look(self._connection)
             self._said = time.monotonic()
             log.info("%s", self._health.line())
         connection = self._connection
+        if self._suspect:
+            self._check_chain(connection)
+            self._suspect = False
         now = self._next_round(connection)
         if now is None:
             return None
+        if self._check_chain(connection):
+            return None
         self._look(connection)
         participation = Participation(
-            self._settings, connection, self._relay, self._state, self._health, now.round, self._follow, self._stop
+            self._settings,
+            connection,
+            self._relay,
+            self._state,
+            self._alone,
+            self._health,
+            now.round,
+            self._follow,
+            self._check_same,
+            self._stop,
         )
         end = participation.run(now.phase)
         self._done = end.round
@@ -139,6 +169,34 @@ class Service:
         with suppress(ChainError):  # the round has ended, whether the chain answers now or later
             self._look(connection)
         return end
+
+    def _check_chain(self, connection: Connection) -> bool:
+        """Whether the chain was replaced since it was last looked at, by one that has the contracts at the same
+        addresses: what is known of rounds is put aside then."""
+        now, known = Identity.of(connection.account.web3, self._record), self._identity or self._state.identity()
+        replaced = known is not None and not now.is_same(known)
+        if replaced:
+            aside = self._state.set_aside()
+            told = (
+                f"the chain is not the one of before (chain {now.chain_id}, with other blocks): what was known of its"
+                f" rounds is in '{aside}', and the rounds begin anew"
+            )
+            log.error("%s", told)
+            self._health.error(told)
+            self._done = 0
+            self._undelivered.clear()
+            connection.account.forget_nonce()
+        if known is None or replaced:
+            self._state.keep_identity(now)
+        self._identity = now
+        return replaced
+
+    def _check_same(self) -> None:
+        """Raises ChainReplaced where the chain is not the one on which the round began."""
+        assert self._connection is not None
+        assert self._identity is not None
+        if not Identity.of(self._connection.account.web3, self._record).is_same(self._identity):
+            raise ChainReplaced("the chain was replaced by another one in the middle of the round")
 
     def _compare_clocks(self, connection: Connection) -> None:
         """A clock that is wrong makes log and metrics wrong; deadlines go by the chain's."""
@@ -157,6 +215,10 @@ class Service:
 
         while not self._stop.is_set():
             now = connection.aggregator.wait_for(new, LOOK_SECONDS if connection.tells else 0.0)
+            place = (now.round, now.phase, now.iteration)
+            earlier, self._place = place < self._place, place
+            if earlier and self._check_chain(connection):  # or it was only taken back
+                continue
             self._follow(now)
             if not new(now):
                 self._idle(connection)
@@ -221,4 +283,12 @@ class Service:
         self._write_health()
 
     def _write_health(self) -> None:
-        self._health.write(self._settings.service.state / "health.json")
+        """A full disk must not cost a round."""
+        try:
+            self._health.write(self._settings.service.state / "health.json")
+        except OSError as error:
+            if not self._mute:
+                log.error("the health cannot be written (%s): make room", error.strerror)
+            self._mute = True
+        else:
+            self._mute = False

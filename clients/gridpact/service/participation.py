@@ -12,18 +12,27 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
 
 import numpy as np
 
 from gridpact.chain.settlement import decode_tariff
 from gridpact.chain.values import Phase, Progress
 from gridpact.community.model import Array, Prices
-from gridpact.errors import ChainError, ContractError, GridpactError, InfeasibleError, InputError, InsufficientFunds
+from gridpact.errors import (
+    ChainError,
+    ContractError,
+    GridpactError,
+    InfeasibleError,
+    InputError,
+    InsufficientFunds,
+    Reorganised,
+    Unreadable,
+)
 from gridpact.node.node import MOVED_ON, Node, NodeReport
 from gridpact.problem.baseline import fallback
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
+from gridpact.service.alone import Alone
 from gridpact.service.connection import Connection, gas_of_a_round
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
@@ -42,11 +51,20 @@ TARIFF_SECONDS = 1.0
 """Between looks for the tariff."""
 
 
+LEAST_SECONDS = 1.0
+"""While more is left of the time for declaring, what the chain's endpoint does not give is asked for again."""
+
+
+class PlannedAlready(InputError):
+    """The day has an agreed plan."""
+
+
 class Participation:
     """A node in one round.
 
     Args:
         follow: is told where the round stands.
+        check: raises ChainError where the chain is not the one on which the round began.
         stop: ends waiting.
     """
 
@@ -56,18 +74,22 @@ class Participation:
         connection: Connection,
         relay: RelayClient | None,
         state: State,
+        alone: Alone,
         health: Health,
         round_: int,
         follow: Callable[[Progress], None],
+        check: Callable[[], None],
         stop: threading.Event,
     ) -> None:
         self._settings = settings
         self._connection = connection
         self._relay = relay
         self._state = state
+        self._alone = alone
         self._health = health
         self._round = round_
         self._follow = follow
+        self._check = check
         self._stop = stop
         self._day = ""  # yyyy-mm-dd
         self._schedule: Schedule | None = None  # the newest
@@ -81,8 +103,11 @@ class Participation:
         Raises:
             ChainError: the chain failed; the round is to be taken up again.
         """
-        view = self._state.view(self._round)
         try:
+            view = self._state.view(self._round)
+            if view is not None and view.day != (day := self._day_of_round()):
+                log.warning("round %d is for %s, and what was kept of it for %s", self._round, day, view.day)
+                view = None
             if view is None:
                 if phase is not Phase.DECLARING:
                     return self._sit_out("missed", "the node was away while it began")
@@ -92,11 +117,12 @@ class Participation:
                 self._set_day(view.day)
                 log.info("node %d goes on in round %d for %s", self._settings.node, self._round, self._day)
             return self._negotiate(view)
-        except ContractError as error:
+        except (ContractError, Unreadable) as error:
             return self._sit_out("failed", str(error))
         except (InputError, InfeasibleError, InsufficientFunds) as error:
             return self._abstain(error)
         except ChainError:
+            self._stand_in()
             raise
         except GridpactError as error:  # a solver that gave up
             return self._sit_out("failed", str(error))
@@ -117,7 +143,18 @@ class Participation:
         """
         self._set_day(self._day_of_round())
         log.info("round %d for %s is open", self._round, self._day)
-        view = self._new_view(patient=True)
+        if (earlier := self._state.agreed_in(self._day, but=self._round)) is not None:
+            raise PlannedAlready(
+                f"{self._day} was agreed in round {earlier} already: nothing is agreed, or paid, twice for one day"
+            )
+        try:
+            view = self._new_view(patient=True)
+        except (ContractError, InsufficientFunds):
+            raise
+        except ChainError as error:
+            if self._seconds() > LEAST_SECONDS:
+                raise
+            raise NoForecast(f"the chain's endpoint does not give what planning needs: {error}") from error
         self._write(plan := fallback(view), "provisional", self._day)
         self._check_money(view, plan)
         self._connection.check_ether(gas_of_a_round(self._settings))
@@ -192,7 +229,16 @@ class Participation:
         connection, confirm_s = self._connection, self._settings.chain.confirm_s
         limits = self._settings.limits
         deposit_max = None if limits is None else limits.deposit_max
-        node = Node(view, connection.aggregator, connection.settlement, self._relay, confirm_s, self, deposit_max)
+        node = Node(
+            view,
+            connection.aggregator,
+            connection.settlement,
+            self._relay,
+            confirm_s,
+            self,
+            deposit_max,
+            self._check_round,
+        )
         agreed = False
         try:
             report = node.run(self._round)
@@ -218,6 +264,16 @@ class Participation:
         """From the node: written at once, as settlement may take its time, or fail."""
         self._write(schedule, "agreed" if agreed else "alone", self._day)
 
+    def _check_round(self) -> None:
+        """Before anything is declared or paid.
+
+        Raises:
+            ChainError: the round is not the one that was planned for.
+        """
+        self._check()
+        if (day := self._day_of_round()) != self._day:
+            raise Reorganised(f"round {self._round} is for {day} now, and was planned for {self._day}")
+
     def _agreed(self) -> None:
         self._health.last_agreement, self._health.last_agreement_at = self._day, time.time()
 
@@ -239,7 +295,8 @@ class Participation:
             told = f"node {node} is silent in round {round_}, since it cannot pay for abstaining either: {why}"
             log.info("%s", error)
         self._complain(told)
-        self._plan_alone()
+        if not isinstance(reason, PlannedAlready):
+            self._plan_alone()
         return self._ended("abstained", why)
 
     def _sit_out(self, outcome: str, why: str) -> RoundEnd:
@@ -255,21 +312,29 @@ class Participation:
         if self._schedule is not None and self._schedule.status == "provisional":
             self._write(self._schedule.values, "alone", self._schedule.forecast)
             return
-        why: GridpactError = NoForecast("there has been no forecast yet")
-        ways: tuple[Callable[[], NodeView | None], ...] = (
-            partial(self._state.view, self._round),
-            partial(self._new_view, patient=False),
-            self._state.last_view,
-        )
-        for way in ways:
-            try:
-                self._set_day(self._day or self._day_of_round())
-                if (view := way()) is not None:
-                    self._write(fallback(view), "alone", view.day)
-                    return
-            except (InputError, InfeasibleError) as error:
-                why = error
-        log.warning("there is no schedule for %s: %s", self._day or f"round {self._round}", why)
+        try:
+            self._set_day(self._day or self._day_of_round())
+            planned = self._alone.plan(self._day, (self._kept_view, self._new_view_now))
+        except (InputError, InfeasibleError) as error:
+            log.warning("there is no schedule for %s: %s", self._day or f"round {self._round}", error)
+        else:
+            self._write(planned.values, "alone", planned.forecast)
+
+    def _kept_view(self) -> NodeView | None:
+        view = self._state.view(self._round)
+        return view if view is not None and view.day == self._day else None
+
+    def _new_view_now(self) -> NodeView | None:
+        """None where the chain does not give what it takes."""
+        try:
+            return self._new_view(patient=False)
+        except ChainError:
+            return None
+
+    def _stand_in(self) -> None:
+        """The chain failed: the day has a schedule until it answers again."""
+        if self._schedule is None and self._day:
+            self._alone.stand_in(self._day, self._round)
 
     # ------------------------------------------------------------------ small things
 
@@ -282,16 +347,12 @@ class Participation:
 
     def _write(self, values: Mapping[str, Array], status: str, forecast: str) -> None:
         """The schedule. Node 0 has one in G only."""
-        service, step_seconds = self._settings.service, self._connection.setting.step_seconds
-        public = {name: series for name, series in values.items() if name != "relaxation_gap_pu"}
-        made = Schedule(
-            self._settings.node, self._day, self._round, status, forecast, step_seconds, service.timezone, public
-        )
+        made = self._alone.schedule(self._day, self._round, status, values, forecast)
         self._schedule = made
-        if not public:
+        if not made.values:
             return
         try:
-            path = made.write(service.schedule)
+            path = made.write(self._settings.service.schedule)
         except OSError as error:
             self._complain(f"the schedule for {self._day} cannot be written: {error}")
         else:

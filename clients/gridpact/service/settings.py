@@ -30,7 +30,7 @@ KEYS = (
 @dataclass(frozen=True)
 class ChainSettings:
     record: Path  # of the deployment, from the community manager
-    rpc: str
+    rpc: str  # of several endpoints, with commas between: the next is asked where one does not answer
     chain_id: int | None  # which it must be, besides what the record says
     relay: str | None
     confirm_s: float
@@ -152,7 +152,7 @@ def read_settings(path: Path) -> Settings:
 
 def _chain(table: Table) -> ChainSettings:
     rpc = table.text("rpc")
-    if rpc.partition("://")[0] not in ("http", "https", "ws", "wss"):
+    if not all(url.strip().partition("://")[0] in ("http", "https", "ws", "wss") for url in rpc.split(",")):
         raise table.error("rpc", "it is no address of a node of the chain; begin it with http:// or ws://")
     relay = table.optional_text("relay")
     if relay is not None and relay.partition("://")[0] not in ("http", "https"):

@@ -7,7 +7,10 @@ its view is kept, and read again.
 from __future__ import annotations
 
 import json
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +18,10 @@ from gridpact.errors import InputError
 from gridpact.files import write_atomically
 from gridpact.node.household_file import read_view, write_view
 from gridpact.problem.view import NodeView
+from gridpact.service.identity import Identity
 from gridpact.service.keystore import FILE_MODE, FOLDER_MODE
+
+log = logging.getLogger(__name__)
 
 KEPT_ROUNDS = 14
 ROUND_FILE = re.compile(r"round-(\d+)\.(view|end)\.json")
@@ -35,11 +41,15 @@ class RoundEnd:
 
 
 class State:
-    """A folder for one node of one deployment."""
+    """A folder for one node of one deployment.
+
+    What cannot be written, on a full disk, is remembered for as long as the process runs: the round goes on.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Raises InputError where the folder cannot be made."""
         self._folder = folder
+        self._unwritten: dict[Path, NodeView | RoundEnd | None] = {}
         try:
             folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         except OSError as error:
@@ -49,31 +59,88 @@ class State:
 
     def view(self, round_: int) -> NodeView | None:
         """What the node declared with in a round; None where it did not, or the file is broken."""
-        return _view(self._file(round_, "view"))
+        return self._view(self._file(round_, "view"))
 
     def keep_view(self, round_: int, view: NodeView) -> None:
-        write_view(view, self._file(round_, "view"), FILE_MODE)
-        write_view(view, self._last, FILE_MODE)
+        for path in (self._file(round_, "view"), self._last):
+            with self._kept(path, view):
+                write_view(view, path, FILE_MODE)
 
     def last_view(self) -> NodeView | None:
         """The newest view with which there was a plan: a stand-in where there is no forecast."""
-        return _view(self._last)
+        return self._view(self._last)
+
+    def _view(self, path: Path) -> NodeView | None:
+        if path in self._unwritten:
+            unwritten = self._unwritten[path]
+            return unwritten if isinstance(unwritten, NodeView) else None
+        try:
+            return read_view(path)
+        except InputError:
+            return None
 
     def end(self, round_: int) -> RoundEnd | None:
         """How a round ended; None where it has not, for this node."""
-        try:
-            values = json.loads(self._file(round_, "end").read_text(encoding="utf-8"))
-            return RoundEnd(**values | {"meter_wh": tuple(values["meter_wh"])})
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        path = self._file(round_, "end")
+        unwritten = self._unwritten.get(path)
+        return unwritten if isinstance(unwritten, RoundEnd) else _end(path)
 
     def keep_end(self, end: RoundEnd) -> None:
         """Writes it down, and forgets what is older than the newest rounds."""
-        write_atomically(self._file(end.round, "end"), json.dumps(asdict(end)) + "\n", FILE_MODE)
-        for path in self._folder.iterdir():
-            found = ROUND_FILE.fullmatch(path.name)
-            if found and int(found[1]) <= end.round - KEPT_ROUNDS:
-                path.unlink(missing_ok=True)
+        path = self._file(end.round, "end")
+        with self._kept(path, end):
+            write_atomically(path, json.dumps(asdict(end)) + "\n", FILE_MODE)
+            for old in self._folder.iterdir():
+                found = ROUND_FILE.fullmatch(old.name)
+                if found and int(found[1]) <= end.round - KEPT_ROUNDS:
+                    old.unlink(missing_ok=True)
+
+    def agreed_in(self, day: str, but: int) -> int | None:
+        """The newest round other than `but`, on this chain or on one that was replaced, that was agreed for a day."""
+        found = [*self._unwritten.values(), *map(_end, self._folder.glob("**/round-*.end.json"))]
+        ends = [end for end in found if isinstance(end, RoundEnd) and (end.day, end.outcome) == (day, "agreed")]
+        return max((end.round for end in ends if end.round != but), default=None)
+
+    # ------------------------------------------------------------------ the chain
+
+    def identity(self) -> Identity | None:
+        """The chain that the rounds are of; None where none was met yet."""
+        try:
+            return Identity(**json.loads(self._chain.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def keep_identity(self, identity: Identity) -> None:
+        with self._kept(self._chain, None):
+            write_atomically(self._chain, json.dumps(asdict(identity)) + "\n", FILE_MODE)
+
+    def set_aside(self) -> Path:
+        """Moves the rounds of a chain that was replaced into a folder of their own, which is returned."""
+        number = 1 + sum(path.is_dir() for path in self._folder.iterdir())
+        aside = self._folder / f"before-{number}"
+        aside.mkdir(FOLDER_MODE)
+        for path in list(self._folder.iterdir()):
+            if ROUND_FILE.fullmatch(path.name) or path == self._chain:
+                path.rename(aside / path.name)
+        self._unwritten.clear()
+        return aside
+
+    @contextmanager
+    def _kept(self, path: Path, what: NodeView | RoundEnd | None) -> Iterator[None]:
+        """While a file is written, which may fail."""
+        try:
+            yield
+        except OSError as error:
+            self._unwritten[path] = what
+            log.error(
+                "the state cannot be kept in '%s' (%s): make room; a restart now forgets it", path, error.strerror
+            )
+        else:
+            self._unwritten.pop(path, None)
+
+    @property
+    def _chain(self) -> Path:
+        return self._folder / "chain.json"
 
     @property
     def _last(self) -> Path:
@@ -83,8 +150,9 @@ class State:
         return self._folder / f"round-{round_}.{kind}.json"
 
 
-def _view(path: Path) -> NodeView | None:
+def _end(path: Path) -> RoundEnd | None:
     try:
-        return read_view(path)
-    except InputError:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return RoundEnd(**values | {"meter_wh": tuple(values["meter_wh"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -32,7 +32,7 @@ node = {node}                       # the number under which the community manag
 
 [chain]
 record = "{record}"    # record of the deployment, from the community manager
-rpc = "{rpc}"
+rpc = "{rpc}"    # several with commas between: the next is asked where one does not answer
 # chain_id = 1                 # refuse to run on any other chain than this one
 # relay = "http://..."         # leave signed submissions at a relay instead of sending each
 # confirm_s = 30               # on chains that may be re-organised: how long the end of a round must stand

@@ -11,10 +11,11 @@ import pytest
 from endpoints import Ask, Endpoint, Habit, Reply, always, endpoint, limited_rate, refusal
 from web3 import Web3
 
+from gridpact.chain import transport as transport_module
 from gridpact.chain.answers import seconds_of, trouble_in
 from gridpact.chain.networks import Network, open_network
-from gridpact.chain.transport import HttpTransport
-from gridpact.errors import ChainError
+from gridpact.chain.transport import Endpoints, HttpTransport, connect
+from gridpact.errors import ChainError, InputError
 
 NUMBER = {"result": "0x2a"}
 
@@ -180,3 +181,40 @@ def test_endpoint_isTransparent(chain: Network) -> None:
         assert web3.eth.chain_id == direct.eth.chain_id
     finally:
         served.close()
+
+
+# ---------------------------------------------------------------------- several endpoints
+
+
+def test_next_isAskedWhereOneDoesNotAnswer(chain: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "TURN_SECONDS", 0.3)
+    with endpoint(chain) as first, endpoint(chain) as second:
+        web3 = connect(f"{first.url}, {second.url}", 10)
+        number = web3.eth.chain_id
+        assert not second.asked
+        first.habits[:] = [always(Reply(b"", 502))]
+        assert web3.eth.chain_id == number
+        asked = first.asked["eth_chainId"]
+        assert web3.eth.block_number == 0
+        assert first.asked["eth_chainId"] == asked  # the second is asked first from then on
+        second.habits[:] = [always({"result": None})]
+        first.habits[:] = []
+        assert web3.eth.block_number == 0
+        first.habits[:] = [always(Reply(b"", 502))]
+        with pytest.raises(ChainError, match="None of the 2 endpoints answers; of the last: "):
+            Web3(Endpoints([first.url, second.url], 0.5), middleware=[]).eth.block_number  # noqa: B018
+
+
+def test_endpointOfAnotherChain_isNotAsked(chain: Network) -> None:
+    with endpoint(chain) as first, endpoint(chain, always({"result": "0x99"}, "eth_chainId")) as second:
+        web3 = connect(f"{first.url},{second.url}", 1)
+        assert web3.eth.chain_id != 0x99
+        first.habits[:] = [always(Reply(b"", 502))]
+        with pytest.raises(ChainError, match="None of the 2 endpoints answers"):
+            web3.eth.get_balance("0x" + 40 * "1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["ftp://x", "http://a, b", ""])
+def test_address_isChecked(text: str) -> None:
+    with pytest.raises(InputError, match="is no address of a node"):
+        connect(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from chains import rpc, skip_without
-from endpoints import Ask, Habit, always, endpoint, refusal
+from endpoints import Ask, Habit, always, endpoint, old_blocks, old_transactions, refusal
 from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,24 +103,6 @@ def test_tip_isBounded(suggested: int, base: int, own: int | None) -> None:
 
 
 # ---------------------------------------------------------------------- chains with other fees
-
-
-def old_blocks(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
-    """A chain without EIP-1559."""
-    if method in ("eth_maxPriorityFeePerGas", "eth_feeHistory"):
-        return refusal(-32601, "the method does not exist/is not available")
-    if method != "eth_getBlockByNumber":
-        return None
-    block = dict(ask(method, parameters)["result"])
-    block.pop("baseFeePerGas")
-    return {"result": block}
-
-
-def old_transactions(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
-    """An endpoint that takes no typed transactions."""
-    if method == "eth_sendRawTransaction" and int(parameters[0][2:4], 16) < 0x7F:
-        return refusal(-32000, "transaction type not supported")
-    return None
 
 
 @pytest.mark.parametrize("habits", [[old_blocks], [old_transactions], [old_blocks, old_transactions]])

@@ -22,6 +22,7 @@ from gridpact.errors import InputError
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
 from gridpact.service.health import Health, HealthServer
+from gridpact.service.identity import Identity
 from gridpact.service.logs import start_logging
 from gridpact.service.schedule import Schedule
 from gridpact.service.state import KEPT_ROUNDS, RoundEnd, State
@@ -100,6 +101,62 @@ def test_state_withoutAFolder_isNamed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"\[service\] state"):
         State(tmp_path / "file" / "state")
+
+
+def test_state_onAFullDisk_isRemembered(tmp_path: Path, tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, view = State(tmp_path), node_views(tiny3, Scenario.TG, NetworkAgreement.DSO)[3]
+    state.keep_end(first := RoundEnd(1, "2026-11-21", "agreed", "", ()))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gridpact.service.state.write_atomically", full)
+        patch.setattr("gridpact.service.state.write_view", full)
+        state.keep_view(2, view)
+        state.keep_end(second := RoundEnd(2, "2026-11-22", "agreed", "", (1,)))
+    assert (state.end(1), state.end(2)) == (first, second)
+    assert state.view(2) is view
+    assert state.last_view() is view
+    assert state.agreed_in("2026-11-22", but=3) == 2
+    assert State(tmp_path).end(2) is None
+    state.keep_view(2, view)
+    state.keep_end(second)
+    assert State(tmp_path).end(2) == second
+
+
+def test_state_ofAReplacedChain_isPutAside(tmp_path: Path, tiny3: CommunityDay) -> None:
+    """Round 1 of the new chain is not round 1 of the old one; the days that were agreed stay agreed."""
+    state, view = State(tmp_path), node_views(tiny3, Scenario.TG, NetworkAgreement.DSO)[3]
+    assert state.identity() is None
+    for number, day in ((1, "2026-11-21"), (2, "2026-11-22")):
+        state.keep_identity(chain := Identity(1337, "0x1", f"0x{number}"))
+        state.keep_view(1, view)
+        state.keep_end(RoundEnd(1, day, "agreed", "", ()))
+        assert state.identity() == chain
+        assert state.set_aside() == tmp_path / f"before-{number}"
+        assert state.identity() is None
+        assert state.end(1) is None
+        assert state.view(1) is None
+        assert state.last_view() is not None
+        assert state.agreed_in(day, but=2) == 1
+    assert state.agreed_in("2026-11-20", but=9) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (Identity(1, "0xa", "0xb"), True),
+        (Identity(1, "", "0xb"), True),  # an endpoint that does not show old blocks
+        (Identity(1, "0xa", ""), True),
+        (Identity(2, "0xa", "0xb"), False),
+        (Identity(1, "0xc", "0xb"), False),
+        (Identity(1, "0xa", "0xc"), False),
+    ],
+)
+def test_identity(other: Identity, same: bool) -> None:
+    assert Identity(1, "0xa", "0xb").is_same(other) is same
+    assert other.is_same(Identity(1, "0xa", "0xb")) is same
 
 
 @pytest.fixture

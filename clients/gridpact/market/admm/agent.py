@@ -108,7 +108,8 @@ class Agent:
             running = running or {}
             there = np.array([block in running for block in self.blocks], dtype=bool)
             nothing = np.zeros(self.view.steps, dtype=np.int64)
-            self.consensus.hear(np.array([running.get(block, nothing) for block in self.blocks]), there)
+            wishes = np.array([running.get(block, nothing) for block in self.blocks])
+            self.consensus.hear(wishes.reshape(len(self.blocks), self.view.steps), there)  # nobody may be there
         started = time.perf_counter()
         try:
             self.solution = self._solved(agreed=False)

@@ -172,9 +172,7 @@ class Tolerances:
     dual_trade_w: float
 
     @staticmethod
-    def of(
-        views: Sequence[NodeView], baseline_net_kw: Array, resolution: Resolution = Resolution()
-    ) -> Tolerances:
+    def of(views: Sequence[NodeView], baseline_net_kw: Array, resolution: Resolution = Resolution()) -> Tolerances:
         """The rule.
 
         Args:

@@ -1,0 +1,268 @@
+"""Chains and habits of their endpoints: services agree, or say one sentence, and always leave a schedule."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chains import rpc, skip_without
+from endpoints import (
+    Habit,
+    Reply,
+    always,
+    changed_logs,
+    endpoint,
+    lagging,
+    limited_range,
+    limited_rate,
+    limited_results,
+    now_and_then,
+    old_blocks,
+    old_transactions,
+    pruned_before,
+    refusal,
+    without,
+)
+from pilots import outcome, running, schedule, settings_of
+from waiting import until
+from web3 import Web3
+
+from gridpact.chain.networks import Network, open_network
+from gridpact.chain.transport import HttpTransport
+from gridpact.chain.values import Phase
+from gridpact.files import write_atomically
+from gridpact.service.health import Health
+from measure.soak import Pilot
+
+PATIENCE = 10.0
+FIRST_DAY = date(2026, 3, 1)
+
+
+ALL = os.environ.get("GRIDPACT_MATRIX") == "all"
+"""Every habit on every chain (`make endpoints`); else some of them, and the rates in the tests of the room."""
+
+CHAINS = ("anvil", "eth-tester")  # Ganache holds back some answers to transactions for as long as others wait
+IN_SHORT = (("anvil", "logs"), ("anvil", "losses"), ("eth-tester", "fees"))
+
+
+@pytest.fixture(scope="module")
+def networks() -> Iterator[Callable[[str], Network]]:
+    """Each chain is started once."""
+    with ExitStack() as stack:
+        opened: dict[str, Network] = {}
+
+        def network(name: str) -> Network:
+            if name != "eth-tester":
+                skip_without(name)
+            if name not in opened:
+                opened[name] = stack.enter_context(open_network(name))
+            return opened[name]
+
+        yield network
+
+
+@pytest.fixture
+def pilots(networks: Callable[[str], Network], tmp_path: Path) -> Iterator[Callable[[str], Pilot]]:
+    """A community of its own on a chain; the one inside the process is reached by HTTP as well."""
+    with ExitStack() as stack:
+
+        def pilot(name: str) -> Pilot:
+            served = stack.enter_context(endpoint(network := networks(name)))
+            return Pilot(network, tmp_path, phase_seconds=10, url=served.url)
+
+        yield pilot
+
+
+@pytest.fixture(autouse=True)
+def _heard(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gridpact")
+
+
+def direct(url: str, patience: float = PATIENCE) -> Web3:
+    """By HTTP, whatever else the endpoint offers."""
+    return Web3(HttpTransport(url, patience), middleware=[])
+
+
+def next_day(pilot: Pilot) -> str:
+    """A day that no round was for."""
+    return (FIRST_DAY + timedelta(days=pilot.aggregator.progress().round)).isoformat()
+
+
+def head(pilot: Pilot) -> int:
+    return int(pilot.aggregator.web3.eth.block_number)
+
+
+def mine(pilot: Pilot, blocks: int) -> None:
+    """Where a chain can be told to."""
+    if pilot.network.name == "anvil":
+        rpc(pilot.aggregator.web3, "anvil_mine", hex(blocks))
+
+
+Habits = Callable[[Pilot], list[Habit]]
+
+BEARABLE: Mapping[str, tuple[Habits, Habits, Habits]] = {
+    "logs": (
+        lambda _: [limited_range(5, -32602, "eth_getLogs is limited to a {most} range")],
+        lambda pilot: [pruned_before(head(pilot) - 2)],
+        lambda _: [limited_results(12)],
+    ),
+    "rates": (
+        lambda _: [limited_rate(30, refusal(-32007, "15/second request limit reached"))],
+        lambda _: [limited_rate(30, Reply(b"", 429, {"Retry-After": "1"}))],
+        lambda _: [limited_rate(40, Reply(refusal(-32005, "rate limited"), 400))],
+    ),
+    "losses": (
+        lambda _: [now_and_then(0.1, {"result": None}), now_and_then(0.03, Reply(b"<html></html>"), seed=2)],
+        lambda _: [now_and_then(0.1, refusal(-32603, "Internal error")), now_and_then(0.05, {"result": False}, seed=2)],
+        lambda _: [lagging(0.2)],
+    ),
+    "fees": (
+        lambda _: [old_blocks],
+        lambda _: [old_transactions, without("debug_traceTransaction")],
+        lambda _: [always({"result": hex(8000 * 10**9)}, "eth_maxPriorityFeePerGas")],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("chain", "name"), [(chain, name) for chain in CHAINS for name in BEARABLE] if ALL else IN_SHORT
+)
+def test_bearableHabits_costNothing(pilots: Callable[[str], Pilot], chain: str, name: str) -> None:
+    """Three households, each behind an endpoint with another habit, and the operator: all agree."""
+    pilot = pilots(chain)
+    mine(pilot, 1200)
+    with ExitStack() as stack:
+        served = {
+            node: stack.enter_context(endpoint(pilot.network, *habits(pilot)))
+            for node, habits in enumerate(BEARABLE[name], start=1)
+        }
+        links = {node: partial(direct, one.url) for node, one in served.items()}
+        with running(pilot, 0, 1, 2, 3, links=links):
+            pilot.write_forecasts(day := next_day(pilot))
+            round_ = pilot.open_round(day)
+            assert pilot.end_of(round_, 120) is Phase.CONVERGED
+            assert {node: outcome(pilot, node, round_)["outcome"] for node in range(4)} == dict.fromkeys(
+                range(4), "agreed"
+            )
+            assert {schedule(pilot, node, day)["status"] for node in (1, 2, 3)} == {"agreed"}
+
+
+def lies_about_bids(pilot: Pilot) -> Habit:
+    submitted = pilot.aggregator._interface.topics(["Submitted"])[0]
+
+    def change(entry: dict[str, Any]) -> dict[str, Any]:
+        if entry["topics"][0] != submitted:
+            return entry
+        data = bytearray.fromhex(entry["data"][2:])
+        if len(data) > 32 * 4 + 1:
+            data[32 * 4 + 1] ^= 3  # of the first bid
+        return entry | {"data": "0x" + data.hex()}
+
+    return changed_logs(change)
+
+
+UNREADABLE: tuple[Habits, Habits, Habits] = (
+    lambda _: [always({"result": []}, "eth_getLogs")],
+    lambda pilot: [lies_about_bids(pilot)],
+    lambda _: [always(refusal(-32000, "not for you"), "eth_getLogs")],
+)
+DEAD: tuple[Habits, Habits, Habits] = (
+    lambda _: [always({"result": "0x"}, "eth_call")],
+    lambda _: [always(Reply(b"<html>maintenance</html>"))],
+    lambda _: [always({"result": None})],
+)
+
+
+@pytest.mark.parametrize("name", ["unreadable", "dead"])
+@pytest.mark.parametrize("chain", CHAINS if ALL else CHAINS[:1])
+def test_unbearableHabits_leaveASchedule(
+    pilots: Callable[[str], Pilot], chain: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be agreed with such endpoints. Each household has a schedule, and one sentence about what is wrong:
+    for the day of the round where the contract can be asked, else for today and tomorrow."""
+    pilot = pilots(chain)
+    monkeypatch.setattr("gridpact.node.node.LEAST_PATIENCE", 3.0)
+    with ExitStack() as stack:
+        served = {node: stack.enter_context(endpoint(pilot.network)) for node in (1, 2, 3)}
+        links = {node: partial(direct, one.url, 1.0) for node, one in served.items()}
+        with running(pilot, 0, 1, 2, 3, links=links) as services:
+            until(lambda: all(one.health.chain for one in services.values()), "they are connected")
+            for node, habits in enumerate(UNREADABLE if name == "unreadable" else DEAD, start=1):
+                served[node].habits[:] = habits(pilot)
+            pilot.write_forecasts(day := next_day(pilot))
+            tomorrow = (datetime.now(settings_of(pilot, 1).service.timezone) + timedelta(days=1)).date().isoformat()
+            pilot.write_forecasts(tomorrow)
+            pilot.open_round(day)
+            for node in (1, 2, 3):
+                wanted = tomorrow if name == "dead" else day
+                path = pilot.config(node).parent / "schedule" / f"{wanted}.json"
+                until(path.exists, f"node {node} has no schedule for {wanted}")
+                until(partial(has_complained, services[node].health), f"node {node} says nothing")
+                told = services[node].health.last_error
+                assert "\n" not in told
+                assert "unexpected" not in told
+                assert schedule(pilot, node, wanted)["status"] in ("alone", "provisional")
+
+
+@pytest.mark.parametrize("when", ["before", "in the round"] if ALL else ["in the round"])
+def test_fullDisk_costsNoAgreement(
+    pilots: Callable[[str], Pilot], when: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing can be written under state/: the round is agreed, and its trades are recorded."""
+    pilot, full = pilots("anvil"), threading.Event()
+
+    def write(path: Path, text: str, mode: int = 0o644) -> None:
+        if full.is_set() and "state" in path.parts:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_atomically(path, text, mode)
+
+    for module in ("health", "state"):
+        monkeypatch.setattr(f"gridpact.service.{module}.write_atomically", write)
+    monkeypatch.setattr("gridpact.node.household_file.write_atomically", write)
+    if when == "before":
+        full.set()
+    with running(pilot, 0, 1, 2, 3) as services:
+        pilot.write_forecasts(day := next_day(pilot))
+        round_ = pilot.open_round(day)
+        until(lambda: services[1].health.iteration >= 2, "iterations go by")
+        full.set()
+        assert pilot.end_of(round_, 120) is Phase.CONVERGED
+        until(lambda: all(one.health.outcomes["agreed"] == 1 for one in services.values()), "all agree")
+        assert {schedule(pilot, node, day)["status"] for node in (1, 2, 3)} == {"agreed"}
+        assert pilot.settlement.recorded(round_)
+        full.clear()
+        pilot.write_forecasts(day := next_day(pilot))
+        round_ = pilot.open_round(day)
+        assert pilot.end_of(round_, 120) is Phase.CONVERGED
+        assert {outcome(pilot, node, round_)["outcome"] for node in range(4)} == {"agreed"}
+    told = [record.getMessage() for record in caplog.records if "No space left" in record.getMessage()]
+    assert told
+    assert not any("unexpected" in record.getMessage() for record in caplog.records)
+
+
+def test_dayThatIsAgreed_isNotAgreedTwice(pilots: Callable[[str], Pilot]) -> None:
+    """A second round for a day costs nobody anything, and the agreed schedule stays."""
+    pilot = pilots("anvil")
+    with running(pilot, 0, 1, 2, 3):
+        pilot.write_forecasts(day := next_day(pilot))
+        first = pilot.open_round(day)
+        assert pilot.end_of(first, 120) is Phase.CONVERGED
+        assert {outcome(pilot, node, first)["outcome"] for node in range(4)} == {"agreed"}
+        second = pilot.open_round(day)
+        assert {outcome(pilot, node, second)["outcome"] for node in (1, 2, 3)} == {"abstained"}
+        assert not pilot.settlement.recorded(second)
+        assert "was agreed in round 1 already" in str(outcome(pilot, 1, second)["why"])
+        assert schedule(pilot, 1, day)["status"] == "agreed"
+
+
+def has_complained(health: Health) -> bool:
+    return bool(health.last_error)
