@@ -45,6 +45,10 @@ class Ledger:
         return sum(self.gas_by_step.values())
 
 
+LEAST_SAVING = 1e-4
+"""Currency a day: less is rounding."""
+
+
 @dataclass(frozen=True)
 class HouseholdOutcome:
     """What became of one household, shape (T,) each where an array; powers in kW, positive into the feeder."""
@@ -162,6 +166,12 @@ class Outcome:
     def saved(self) -> float:
         """What all households together pay less than each on its own."""
         return self.paid_alone - self.cost.paid
+
+    @property
+    def left_of_saving(self) -> float:
+        """Which part of what the optimum saves this plan does not, a fraction; 0 where there is nothing to save."""
+        possible = self.paid_alone - self.optimum.paid
+        return max(self.cost.paid - self.optimum.paid, 0.0) / possible if possible > LEAST_SAVING else 0.0
 
     @property
     def flow(self) -> PowerFlow:

@@ -19,8 +19,8 @@ from gridpact.problem.scenario import Scenario
 from gridpact.problem.solving import solve
 
 EXACTNESS_LIMIT = 1e-5  # p.u. on 100 kVA
-TIE = 0.01
-"""Of the mean import price: what a lost kWh costs more where the first solution is not tight."""
+TIES = (0.01, 0.1)
+"""Of the mean import price: what a lost kWh costs more where a solution is not tight, and if it still is not."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ def _directed_optimum(
     solved(surcharge)
     gap, voltage, nodal_price = 0.0, None, None
     if flow is not None:
-        if np.max(flow.relaxation_gap.value) > EXACTNESS_LIMIT:
-            solved(surcharge + TIE * prices.mean_import)
+        for tie in TIES:
+            if np.max(flow.relaxation_gap.value) > EXACTNESS_LIMIT:
+                solved(surcharge + tie * prices.mean_import)
         balance, *_ = flow.constraints["the power flow of the feeder"]
         nodal_price = -np.asarray(balance.dual_value)[: len(community.households)] / dt
         voltage = np.sqrt(1 + flow.voltage.value)

@@ -10,6 +10,9 @@ from gridpact.outcome.outcome import Ledger, Outcome
 from gridpact.report.words import checks_sentence, headline
 from gridpact.text import chain_text, count, plain
 
+SAVING_LEFT = 0.05
+"""From this part on a run says how much of what agreeing can save its plan leaves."""
+
 _MARKS = {True: "✓", False: "✗", None: "–"}
 _ASCII_MARKS = {True: "ok", False: "NO", None: "-"}
 
@@ -28,10 +31,15 @@ def summary(result: Outcome, unicode: bool | None = None) -> str:
     paid, alone = result.cost.paid, f"each on its own: {result.paid_alone:,.2f}"
     if result.paid_alone > 0:
         alone += f", saved: {result.saved:,.2f}, {100 * result.saved / result.paid_alone:.1f} %"
+    best = f"{result.optimum.paid:,.2f} {unit}, counted alike"
+    if market.agrees and result.left_of_saving > SAVING_LEFT:
+        best += f"; {100 * result.left_of_saving:.1f} % of what agreeing can save is left"
+    else:
+        best += " (one optimiser that knows everything)"
     used = indicators.total("pv_kw") - indicators.total("curtailed_kw")
     rows = [
         ("Cost of the day", f"{paid:,.2f} {unit}, losses in" + (f" ({alone})" if market.agrees else "")),
-        ("Best possible", f"{result.optimum.paid:,.2f} {unit}, counted alike (one optimiser that knows everything)"),
+        ("Best possible", best),
         ("From the grid", f"{indicators.energy_kwh(balance.grid_import):,.1f} kWh, "
                           f"{indicators.energy_kwh(balance.feed_in):,.1f} kWh back into it"),
         ("From own PV", f"{indicators.energy_kwh(used):,.1f} kWh"),

@@ -32,10 +32,12 @@ import pytest
 from gridpact.community.model import CommunityDay, Prices
 from gridpact.community.read import read_community
 from gridpact.devices.car import ElectricCar
+from gridpact.devices.pv import Panels
 from gridpact.errors import InexactRelaxationError, InfeasibleError
 from gridpact.grid.powerflow import power_flow
+from gridpact.problem import centralised
 from gridpact.problem.baseline import baseline_net_kw
-from gridpact.problem.centralised import centralised_optimum
+from gridpact.problem.centralised import EXACTNESS_LIMIT, CentralisedSolution, centralised_optimum
 from gridpact.problem.local import LocalProblem, Point
 from gridpact.problem.scenario import REPORT, NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView, node_views
@@ -131,12 +133,46 @@ def test_centralised_keepsVoltages(fontana: CommunityDay, scenario: Scenario) ->
     assert flow.voltage_pu.max() <= 1.05 + 1e-5
 
 
-def test_inexactRelaxation_isAnError(tiny3: CommunityDay) -> None:
-    """In G a negative price pays for every kWh that is lost, so the relaxation invents losses."""
-    paid_to_burn = replace(tiny3, prices=Prices(np.full(4, -0.20)))
+def paid_by_power_flow(day: CommunityDay, solution: CentralisedSolution) -> float:
+    """What a plan costs in G, its losses by OpenDSS."""
+    drawn = power_flow(day.feeder, solution.injection_kw, solution.injection_kvar).import_kw
+    prices = day.prices
+    paid = np.maximum(drawn, 0) @ prices.import_price - np.maximum(-drawn, 0) @ prices.feed_in_price
+    return float(day.step_hours * paid)
+
+
+def test_inexactRelaxation_isAnError(tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(centralised, "EXACTNESS_LIMIT", -1.0)
     with pytest.raises(InexactRelaxationError, match="'tiny3' on 1 is not tight") as caught:
-        centralised_optimum(paid_to_burn, Scenario.G)
+        centralised_optimum(tiny3, Scenario.G)
     assert caught.value.exit_status == 1
+
+
+@pytest.mark.parametrize("prices", [Prices(np.full(4, -0.20)), Prices(np.full(4, 0.20), 0.0), Prices(np.zeros(4))])
+def test_noLossesAreInvented_whereLosingCostsNothing(tiny3: CommunityDay, prices: Prices) -> None:
+    """In G a negative price even pays for every kWh that is lost."""
+    day = replace(tiny3, prices=prices)
+    solution = centralised_optimum(day, Scenario.G)
+    assert solution.relaxation_gap <= EXACTNESS_LIMIT
+    assert paid_by_power_flow(day, solution) == pytest.approx(solution.cost, abs=1e-4)
+
+
+def test_optimumWherePanelsAreFourfold_isPhysical(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upper voltages bind, and the relaxation has -33.568 USD, with losses that no line has. How much is put on losses
+    does not matter."""
+    june = read_community("fontana16").on("06-10")
+    homes = tuple(
+        replace(home, devices=tuple(d.scaled(4) if isinstance(d, Panels) else d for d in home.devices))
+        for home in june.households
+    )
+    day, costs = replace(june, households=homes), []
+    for ties in ((0.01, 0.1), (0.008, 0.1)):
+        monkeypatch.setattr(centralised, "TIES", ties)
+        solution = centralised_optimum(day, Scenario.G)
+        assert solution.relaxation_gap <= EXACTNESS_LIMIT
+        assert paid_by_power_flow(day, solution) == pytest.approx(solution.cost, abs=1e-4)
+        costs.append(solution.cost)
+    assert costs == pytest.approx([-33.498, -33.498], abs=1e-3)
 
 
 def test_negativePrices_areExact_whereLossesCost(tiny3: CommunityDay) -> None:

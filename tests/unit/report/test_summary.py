@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gridpact.outcome.outcome import Outcome
@@ -30,6 +32,14 @@ def test_it_says_what_matters(result: Outcome) -> None:
         "✓",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(("best", "said"), [(2.61, ""), (2.55, "; 12.7 % of what agreeing can save is left")])
+def test_it_says_what_it_leaves(result: Outcome, best: float, said: str) -> None:
+    """Of 3.10 - 2.55 = 0.55 EUR, 0.07; of 3.10 - 2.61, 0.01, which is less than a twentieth."""
+    text = summary(replace(result, optimum=replace(result.optimum, paid=best)), unicode=True)
+    assert f"{best} EUR, counted alike{said or ' (one'}" in text
+    assert ("is left" in text) == bool(said)
 
 
 def test_check_marks_degrade_to_ascii() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder, Household, Prices
+from gridpact.devices.battery import Battery
 from gridpact.errors import InputError
 from gridpact.market.admm.reach import BIAS, BID_LIMIT
 from gridpact.problem.blocks import Kind, blocks
@@ -48,6 +49,7 @@ _LEAST_MARGIN = 0.02  # of the import price
 _LEAST_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
 _LEAST_BILL, _LEAST_LOSS = 0.1, 0.1  # of the power at the mean import price; of that price
 _LEAST_LOCAL = 0.004  # of what is imported, given by neighbours
+_LEAST_LOCAL_OF_BATTERIES = 0.032
 _STRAIN = 7.0  # where voltages are beyond their limits, what counts like the root of what neighbours could give
 _FEWEST_BIDS = 3.0  # of a household in a step
 _LINE = {Kind.P: 0.005, Kind.Q: 0.005}
@@ -187,7 +189,7 @@ class Tolerances:
             return Tolerances(100.0, 100.0, 1.0, 1.0)
         power_w = 1000 * float(np.sqrt(np.mean(baseline_net_kw**2)))
         bill_w = _bill_w(view, baseline_net_kw, power_w)
-        local = max(_local(baseline_net_kw), _LEAST_LOCAL)
+        local = max(_local(baseline_net_kw), _least_local(views))
         if not view.scenario.has_contracts:
             bill_w = min(bill_w, 2 * power_w)  # whatever a tariff makes of it, voltages want to be kept
             together_w = bill_w / max(local, (_STRAIN * _strain(views, baseline_net_kw)) ** 2) ** (1 / 3)
@@ -221,9 +223,11 @@ class Tolerances:
 
 
 def _margin(prices: Prices) -> float:
-    """What a kWh gains, on average, that is not fed in and imported again, currency/kWh; at least a fiftieth of the
-    import price."""
-    return max(float(np.mean(prices.import_price - prices.feed_in_price)), _LEAST_MARGIN * prices.mean_import)
+    """What a kWh gains that is not fed in and imported again, currency/kWh, on average over the steps at which it gains
+    something; at least a fiftieth of the import price."""
+    gains = prices.import_price - prices.feed_in_price
+    gained = float(np.mean(gains[gains > 0])) if (gains > 0).any() else 0.0
+    return max(gained, _LEAST_MARGIN * prices.mean_import)
 
 
 def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
@@ -238,8 +242,8 @@ def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
     price = prices.mean_import
     imported, fed_in = np.maximum(-baseline_net_kw, 0.0), np.maximum(baseline_net_kw, 0.0)
     paid = 1000 * float(np.mean(imported * prices.import_price - fed_in * prices.feed_in_price))
-    lost = float(np.mean(prices.import_price - prices.feed_in_price))
-    return max(paid, _LEAST_BILL * price * power_w) / max(lost, _LEAST_LOSS * price)
+    lost = max(_margin(prices), _LEAST_LOSS * price)
+    return max(paid, _LEAST_BILL * price * power_w) / lost
 
 
 def _local(baseline_net_kw: Array) -> float:
@@ -250,6 +254,13 @@ def _local(baseline_net_kw: Array) -> float:
     fed_in = np.maximum(baseline_net_kw, 0.0).sum(axis=0)
     given = max(float(np.minimum(imported, fed_in).sum()), float(fed_in.sum()) / 2)
     return min(given / float(imported.sum()), 1.0) if imported.any() else 0.0
+
+
+def _least_local(views: Sequence[NodeView]) -> float:
+    """Where nobody has panels, nobody feeds in alone; but batteries that are too large for their own homes could."""
+    homes = [view.household for view in views if view.household is not None]
+    idle = any(home.having(Battery) for home in homes) and not any(home.is_prosumer for home in homes)
+    return _LEAST_LOCAL_OF_BATTERIES if idle else _LEAST_LOCAL
 
 
 def _strain(views: Sequence[NodeView], baseline_net_kw: Array) -> float:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from gridpact.community.model import CommunityDay, Prices
+from gridpact.devices.battery import Battery
+from gridpact.devices.pv import Panels
 from gridpact.errors import InputError
 from gridpact.grid.powerflow import power_flow
 from gridpact.market.admm.parameters import (
@@ -49,6 +51,24 @@ def test_phi_followsWhatATradeGains(tiny3: CommunityDay, share: float, part: flo
     penalties = Penalties.of_community(day, np.full((3, 4), 2.0))
     assert penalties.phi == pytest.approx(part * 0.30 * 6 / 2, abs=1e-9)
     assert penalties.rho == pytest.approx(0.30 * 6 / 2, abs=1e-9)
+
+
+def test_phi_countsTheStepsAtWhichATradeGains(tiny3: CommunityDay) -> None:
+    """Feed-in is as negative as the import price in two of four steps: what is left has its margin of 0.5 x 0.40."""
+    day = replace(tiny3, prices=Prices(np.array([-0.20, 0.40, -0.20, 0.40])))
+    assert Penalties.of_community(day, np.full((3, 4), 2.0)).phi == pytest.approx(0.54 * 0.30 * 6 / 2, abs=1e-9)
+
+
+def test_batteriesWithoutPanels_couldServeNeighbours(tiny3: CommunityDay) -> None:
+    """The limits in G fall to half, (0.004 / 0.032)^(1/3), where nobody has panels and somebody a battery."""
+    bare = tuple(replace(home, devices=home.without(Panels)) for home in tiny3.households)
+    assert any(home.having(Battery) for home in bare)
+    none = tuple(replace(home, devices=home.without(Battery)) for home in bare)
+    limits = []
+    for homes in (bare, none):
+        views = node_views(replace(tiny3, households=homes), Scenario.G, NetworkAgreement.DSO)
+        limits.append(Tolerances.of(views, np.full((3, 4), -2.0)).limits_w[:2])
+    assert limits[0] == pytest.approx([limit / 2 for limit in limits[1]], rel=1e-9)
 
 
 def test_penalties_withoutPriceOrPower_areFigures(tiny3: CommunityDay) -> None:
