@@ -66,6 +66,7 @@ class Battery(Device):
         Band("From batteries", "green", "discharge_kw", is_source=True),
         Band("Into batteries", "green", "charge_kw", hatch="////", comes_back=True),
     )
+    couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
     usual: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.devices.device import (
+    Array,
     Attribute,
     Band,
     Block,
@@ -56,6 +57,7 @@ class ElectricCar(Device):
     columns: ClassVar[tuple[Column, ...]] = (Column("car_kw", "power into the electric car"),)
     bands: ClassVar[tuple[Band, ...]] = (Band("Electric cars", "purple", "car_kw"),)
     uncertain: ClassVar[tuple[str, ...]] = ("plugged_in",)
+    couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
     usual: ClassVar[bool] = True
 
@@ -84,14 +86,33 @@ class ElectricCar(Device):
         charging = cp.Variable(steps, nonneg=True)
         plugged_in = self.plugged_in if realised is None else realised["plugged_in"]
         charged = step_hours * self.efficiency * cp.sum(charging)
+        elsewhere = None if realised is None else cp.Variable(nonneg=True)  # at a public charger
+        taken = charged if elsewhere is None else charged + elsewhere
         return Block(
             injection_kw=-charging,
             constraints={
                 "the car's charging power while it is plugged in": [charging <= self.power_kw * plugged_in],  # (5)
-                "the car's energy for the day": [charged == self.energy_kwh],  # (4)
+                "the car's energy for the day": [taken == self.energy_kwh],  # (4)
             },
             schedule={"car_kw": charging},
+            elsewhere_kwh=elsewhere,
         )
+
+    def carried_out(
+        self, plan: Mapping[str, Array], realised: Mapping[str, Array], step_hours: float
+    ) -> dict[str, Array]:
+        """It charges as planned while it is there, and makes up for what it missed as soon as it is back."""
+        charging = np.zeros_like(plan["car_kw"])
+        needed, due = self.energy_kwh / (self.efficiency * step_hours), 0.0  # kW over steps, and what was missed
+        for t, at_home in enumerate(realised["plugged_in"]):
+            due += plan["car_kw"][t]
+            charging[t] = min(due, self.power_kw, needed) * at_home
+            due -= charging[t]
+            needed -= charging[t]
+        return {"car_kw": charging}
+
+    def lacking_kwh(self, done: Mapping[str, Array], step_hours: float) -> float:
+        return max(self.energy_kwh - step_hours * self.efficiency * float(done["car_kw"].sum()), 0.0)
 
     @property
     def asset(self) -> str:

@@ -194,6 +194,24 @@ class Device(ABC):
                 more, it takes elsewhere.
         """
 
+    couples_steps: ClassVar[bool] = False
+    """Whether what it does at one step has to do with another."""
+
+    def carried_out(
+        self, plan: Mapping[str, Array], realised: Mapping[str, Array], step_hours: float
+    ) -> dict[str, Array]:
+        """What it does of its plan on the day itself, where nobody plans anew: as planned, if that can be.
+
+        Args:
+            plan: its decisions by column.
+            realised: its `uncertain` series as they are.
+        """
+        return dict(plan)
+
+    def lacking_kwh(self, done: Mapping[str, Array], step_hours: float) -> float:
+        """What it needed on the day itself, and had to take elsewhere."""
+        return 0.0
+
     @property
     def asset(self) -> str:
         """What a list of a household's devices says of it; nothing where it is not worth a word."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -74,6 +74,11 @@ class Panels(Device):
     @property
     def asset(self) -> str:
         return f"PV {self.pv_kwp:g} kWp"
+
+    def carried_out(
+        self, plan: Mapping[str, Array], realised: Mapping[str, Array], step_hours: float
+    ) -> dict[str, Array]:
+        return {"curtailed_kw": np.minimum(plan["curtailed_kw"], realised["pv_kw"])}
 
     def available_kw(self, steps: int) -> Array:
         return self.pv_kw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import cvxpy as cp
 import numpy as np
@@ -37,27 +37,6 @@ def solve(problem: cp.Problem, whose: str) -> None:
         raise SolverError(f"the problem of {whose} ended with status '{problem.status}'")
 
 
-@dataclass(frozen=True)
-class LinearProgram:
-    """minimise c . x subject to A x = b and low <= x <= high, where only A stays the same from time to time."""
-
-    a: sp.csr_array  # (m, k)
-    whose: str
-
-    def solve(self, c: Array, b: Array, low: Array, high: Array) -> Array:
-        """x, (k,), by HiGHS: for small problems that are solved very often.
-
-        Raises:
-            InfeasibleError, SolverError: see `solve`.
-        """
-        result = linprog(c, A_eq=self.a, b_eq=b, bounds=np.column_stack([low, high]), method="highs")
-        if result.status == 2:
-            raise InfeasibleError(f"no plan of {self.whose} satisfies its constraints")
-        if result.status != 0:
-            raise SolverError(f"the problem of {self.whose} ended with: {result.message}")
-        return np.asarray(result.x)
-
-
 class Linear:
     """A linear or mixed-integer linear program with parameters, solved again and again by HiGHS.
 
@@ -67,12 +46,13 @@ class Linear:
     Args:
         problem: its parameters may stand in linear terms of the objective, and in constants of the constraints.
         whose: see `solve`.
+        order: of variables, before all others, for HiGHS: which of equal optima it finds depends on it.
     """
 
     MOST_NODES = 200
     """Of the tree of a mixed-integer program: alike in every way are only the steps of a day with one price."""
 
-    def __init__(self, problem: cp.Problem, whose: str) -> None:
+    def __init__(self, problem: cp.Problem, whose: str, order: Sequence[cp.Variable] = ()) -> None:
         self._problem, self._whose = problem, whose
         for parameter in problem.parameters():
             if parameter.value is None:
@@ -81,62 +61,72 @@ class Linear:
         self._program = data["param_prob"]
         self._equations = data["dims"].zero
         columns = len(data["c"])
+        matrix = -sp.csr_array(self._program.apply_parameters()[2])  # rows x = b, below that rows x <= b
+        lengths = np.diff(matrix.indptr)
+        single = (lengths == 1) & (np.arange(len(lengths)) >= self._equations)
+        self._single, self._many = np.flatnonzero(single), np.flatnonzero(~single & (lengths > 0))
+        self._bounded, self._factors = (part[matrix.indptr[:-1][single]] for part in (matrix.indices, matrix.data))
+        self._rows = matrix[self._many]
+        self._equations = int((self._many < self._equations).sum())
+        self._heads = self._rows[: self._equations]
+        self._there = (self._heads != 0).astype(float)
+        size = matrix.shape[0]
+        self._constants = sp.csr_array(sp.csr_array(self._program.A)[size * columns :])
+        self._costs = sp.csr_array(self._program.q)
         self._whole = np.zeros(columns, dtype=bool)
         self._whole[data["bool_vars_idx"]] = True
+        first = self._program.var_id_to_col
+        ordered = [k for variable in order for k in range(first[variable.id], first[variable.id] + variable.size)]
+        self._order = np.array(list(dict.fromkeys([*ordered, *range(columns)])))
         low, high = data.get("lower_bounds"), data.get("upper_bounds")
         self._low = np.full(columns, -np.inf) if low is None else np.asarray(low, dtype=float)
         self._high = np.full(columns, np.inf) if high is None else np.asarray(high, dtype=float)
-        self._low, self._high = (
-            np.where(self._whole, np.maximum(self._low, 0), self._low),
-            np.where(self._whole, np.minimum(self._high, 1), self._high),
-        )
+        self._low[self._whole] = np.maximum(self._low[self._whole], 0)
+        self._high[self._whole] = np.minimum(self._high[self._whole], 1)
 
-    def solve(self) -> None:
+    def solve(self, given: Sequence[tuple[cp.Variable, Array]] = ()) -> None:
         """Solves for the parameters' values and sets the variables.
+
+        Args:
+            given: variables whose values are fixed, NaN where they are not.
 
         Raises:
             InfeasibleError, SolverError: see `solve`.
         """
-        cost, _, matrix, constants = self._program.apply_parameters()
-        rows, b = -sp.csr_array(matrix), np.asarray(constants)  # rows x = b, below that rows x <= b
+        place = self._program.param_id_to_col
+        parameters = sorted(self._program.parameters, key=lambda parameter: place[parameter.id])
+        values = np.concatenate([*(np.ravel(parameter.value, order="F") for parameter in parameters), [1.0]])
+        cost, constants = (self._costs @ values)[:-1], self._constants @ values
         low, high = self._low.copy(), self._high.copy()
-        lengths = np.diff(rows.indptr)
-        single = (lengths == 1) & (np.arange(len(b)) >= self._equations)
-        at = rows.indptr[:-1][single]
-        columns, limits = rows.indices[at], b[single] / rows.data[at]
-        above = rows.data[at] > 0
-        np.minimum.at(high, columns[above], limits[above])
-        np.maximum.at(low, columns[~above], limits[~above])
-        many = np.flatnonzero(~single & (lengths > 0))
-        x = np.full(len(cost), np.nan)
-        rows, b, equations = rows[many], b[many], int((many < self._equations).sum())
-        self._put_in(x, rows, b, equations, low, high)
-        free = np.isnan(x)
-        if free.any():
-            known = rows @ np.where(free, 0.0, x)
-            rows, b = rows[:, free], b - known
+        limits, above = constants[self._single] / self._factors, self._factors > 0
+        np.minimum.at(high, self._bounded[above], limits[above])
+        np.maximum.at(low, self._bounded[~above], limits[~above])
+        x, b = np.full(len(cost), np.nan), constants[self._many]
+        for variable, fixed in given:
+            if (first := self._program.var_id_to_col.get(variable.id)) is not None:
+                known = ~np.isnan(fixed)
+                x[first : first + variable.size][known] = fixed[known]
+        self._put_in(x, b, low, high)
+        free = self._order[np.isnan(x[self._order])]
+        if len(free):
+            b = b - self._rows @ np.nan_to_num(x)
+            rows = self._rows[:, free]
             left = np.flatnonzero(np.diff(rows.indptr) > 0)
-            of = self._ask(
-                cost[free], rows[left], b[left], int((left < equations).sum()), low[free], high[free], self._whole[free]
-            )
-            x[free] = of
+            equations = int((left < self._equations).sum())
+            x[free] = self._ask(cost[free], rows[left], b[left], equations, low[free], high[free], self._whole[free])
         for variable in self._problem.variables():
             first = self._program.var_id_to_col[variable.id]
-            variable.value = x[first : first + variable.size].reshape(variable.shape, order="F")
+            variable.save_value(x[first : first + variable.size].reshape(variable.shape, order="F"))
 
-    @staticmethod
-    def _put_in(x: Array, rows: sp.csr_array, b: Array, equations: int, low: Array, high: Array) -> None:
+    def _put_in(self, x: Array, b: Array, low: Array, high: Array) -> None:
         """Sets what bounds fix, and what equations then leave no choice of."""
-        x[low >= high] = high[low >= high]
-        heads = rows[:equations]
-        while True:
-            free = np.isnan(x)
-            count = np.diff(sp.csr_array(heads[:, free]).indptr)
-            if not (one := np.flatnonzero(count == 1)).size:
-                return
+        fixed = np.isnan(x) & (low >= high)
+        x[fixed] = high[fixed]
+        heads = self._heads
+        while len(one := np.flatnonzero(self._there @ np.isnan(x).astype(float) == 1)):
             for row in one:
-                columns = heads.indices[heads.indptr[row] : heads.indptr[row + 1]]
-                factors = heads.data[heads.indptr[row] : heads.indptr[row + 1]]
+                at = slice(heads.indptr[row], heads.indptr[row + 1])
+                columns, factors = heads.indices[at], heads.data[at]
                 unknown = np.isnan(x[columns])
                 if unknown.sum() == 1:
                     x[columns[unknown]] = (b[row] - factors[~unknown] @ x[columns[~unknown]]) / factors[unknown]

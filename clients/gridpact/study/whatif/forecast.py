@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.devices.car import ElectricCar
+from gridpact.devices.pv import Panels
 
 HOME, DRIVING, ELSEWHERE = range(3)
 """States of a car."""
@@ -51,10 +52,15 @@ class Reality:
     """How a day turned out."""
 
     load_kw: Array  # (n, T)
-    pv_kw: Array  # (n, T)
-    at_home: tuple[NDArray[np.bool_] | None, ...]  # (T,) for each household with a car
+    series: tuple[tuple[dict[str, Array], ...], ...]  # the uncertain ones of each device of each household, by name
     load_error: Array  # (n, T), e above
     pv_error: Array  # (n, T)
+
+    @property
+    def pv_kw(self) -> Array:
+        """What all panels of each household can give, (n, T)."""
+        nothing = np.zeros(self.load_kw.shape[1])
+        return np.array([sum((one.get("pv_kw", nothing) for one in home), nothing) for home in self.series])
 
 
 def draw(community: CommunityDay, model: ErrorModel, random: np.random.Generator) -> Reality:
@@ -66,14 +72,25 @@ def draw(community: CommunityDay, model: ErrorModel, random: np.random.Generator
     own = _correlated(random, (n, steps), model.correlation, dt)
     pv_error = model.pv * (sqrt(model.common_sky) * sky + sqrt(1 - model.common_sky) * own)
     load = np.array([home.load_kw for home in homes]) * np.exp(load_error - model.load**2 / 2)
-    forecast = np.array([home.pv_kw for home in homes])
-    most = np.maximum(forecast, np.array([home.pv_kwp for home in homes])[:, None])
-    pv = np.minimum(forecast * np.exp(pv_error - model.pv**2 / 2), most)
-    at_home = tuple(
-        (presence(car, model, dt, random) if model.cars else car.plugged_in) if car is not None else None
-        for car in (next(iter(home.having(ElectricCar)), None) for home in homes)
-    )
-    return Reality(load, pv, at_home, load_error, pv_error)
+    series = []
+    for home, error in zip(homes, pv_error, strict=True):
+        drawn: list[dict[str, Array]] = []
+        for device in home.devices:
+            if isinstance(device, Panels):
+                output = np.minimum(device.pv_kw * np.exp(error - model.pv**2 / 2), most_kw(device))
+                drawn.append({"pv_kw": output})
+            elif isinstance(device, ElectricCar):
+                there = presence(device, model, dt, random) if model.cars else device.plugged_in
+                drawn.append({"plugged_in": there.astype(float)})
+            else:
+                drawn.append({name: getattr(device, name) for name in device.uncertain})
+        series.append(tuple(drawn))
+    return Reality(load, tuple(series), load_error, pv_error)
+
+
+def most_kw(panels: Panels) -> Array:
+    """PV output never exceeds the size of the panels, or the forecast where that is higher, (T,)."""
+    return np.maximum(panels.pv_kw, panels.pv_kwp)
 
 
 def fading(correlation: float, step_hours: float, steps: int) -> Array:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
+from gridpact.devices.pv import Panels
 from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.grid.powerflow import power_flow
 from gridpact.outcome.day import DayOutcome, by_magnitude
@@ -36,7 +37,7 @@ from gridpact.study.weeks.plan import fingerprint
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
-from gridpact.study.whatif.forecast import ErrorModel, Reality, draw, fading
+from gridpact.study.whatif.forecast import ErrorModel, Reality, draw, fading, most_kw
 from gridpact.study.whatif.sweep import DayPoint
 
 DELIVERED_BY = tuple(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast"))
@@ -368,17 +369,22 @@ def _side(
 
 def _actual(community: CommunityDay, row: int, reality: Reality, model: ErrorModel) -> Actual:
     """What happens at a household, and what it guesses at every step of the steps after it."""
-    home, steps = community.households[row], community.steps
-    at_home = reality.at_home[row]
-    most = np.maximum(home.pv_kw, home.pv_kwp)
-    load = _guesses(home.load_kw, reality.load_error[row], model.load, model.correlation, community.step_hours)
-    pv = _guesses(home.pv_kw, reality.pv_error[row], model.pv, model.correlation, community.step_hours)
+    home = community.households[row]
+    guesses: list[dict[str, Array]] = []
+    for device in home.devices:
+        guessed = {name: np.tile(getattr(device, name), (home.steps, 1)) for name in device.uncertain}
+        if isinstance(device, Panels):
+            error = reality.pv_error[row]
+            output = _guesses(device.pv_kw, error, model.pv, model.correlation, community.step_hours)
+            guessed["pv_kw"] = np.minimum(output, most_kw(device))
+        guesses.append(guessed)
     return Actual(
         load_kw=reality.load_kw[row],
-        pv_kw=reality.pv_kw[row],
-        at_home=None if at_home is None else np.asarray(at_home, dtype=float),
-        guess_load_kw=load,
-        guess_pv_kw=np.minimum(pv, np.broadcast_to(most, (steps, steps))),
+        guess_load_kw=_guesses(
+            home.load_kw, reality.load_error[row], model.load, model.correlation, community.step_hours
+        ),
+        realised=reality.series[row],
+        guesses=guesses,
     )
 
 
