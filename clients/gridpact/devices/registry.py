@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from gridpact.devices.battery import Battery
+from gridpact.devices.boiler import Boiler
 from gridpact.devices.car import ElectricCar
 from gridpact.devices.device import Array, Device, numbered
 from gridpact.devices.inverter import Inverter
@@ -18,6 +19,7 @@ DEVICES: tuple[type[Device], ...] = (
     Battery,
     ElectricCar,
     Inverter,
+    Boiler,
 )
 """In the order in which columns, tables and bands have them."""
 

@@ -1,0 +1,151 @@
+"""An electric boiler with a tank of hot water."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from gridpact.devices.device import (
+    Array,
+    Attribute,
+    Band,
+    Block,
+    Column,
+    Device,
+    DeviceError,
+    Occasion,
+    Realised,
+    Stated,
+    Told,
+    median,
+)
+
+PROFILE = np.array([0, 0, 0, 0, 0, 0.04, 0.12, 0.15, 0.1, 0.06, 0.04, 0.04, 0.05, 0.04, 0.03, 0.03, 0.03, 0.04, 0.06,
+                    0.07, 0.06, 0.04, 0, 0])  # fmt: skip
+"""Part of a day's hot water that is drawn in each hour, where no forecast tells: most in the morning, some at night."""
+
+
+@dataclass(frozen=True)
+class Boiler(Device):
+    """Electric boiler that heats a tank. The tank loses heat in proportion to what is in it, and ends the day with at
+    least what it began with."""
+
+    tank_kwh: float
+    power_kw: float
+    loss_kw: float  # of a full tank
+    start_kwh: float
+    least_kwh: float
+    demand_kw: Array  # (T,), heat that is drawn
+
+    kind: ClassVar[str] = "boiler"
+    a_name: ClassVar[str] = "a boiler"
+    plural: ClassVar[str] = "boilers"
+    attributes: ClassVar[tuple[Attribute, ...]] = (
+        Attribute("tank_kwh", "boiler_kwh", "heat in a full tank, above cold water", unit="kWh", example=10.0),
+        Attribute("power_kw", "boiler_kw", "largest power of the heater", unit="kW", example=2.0),
+        Attribute("loss_kw", "boiler_loss_kw", "what a full tank loses", unit="kW", default=0.05, example=0.05),
+        Attribute(
+            "demand_kwh", "boiler_demand_kwh", unit="kWh", default=0.0, example=6.0,
+            meaning="heat that is drawn in a day, by a usual profile where no forecast tells more",
+        ),
+        Attribute(
+            "start_share", "boiler_start_share", high=1.0, default=0.5, example=0.5,
+            meaning="heat at the start of the day, as a share of a full tank; the day ends with at least as much",
+        ),
+        Attribute(
+            "least_share", "boiler_least_share", high=1.0, default=0.1, example=0.1,
+            meaning="heat that is always left, as a share of a full tank",
+        ),
+    )  # fmt: skip
+    told: ClassVar[tuple[Told, ...]] = (
+        Told("boiler_start_kwh", "what is in the tank when the day begins; else `start_share` of it", is_series=False),
+        Told("boiler_demand_kw", "heat that is drawn; else `[boiler] demand_kwh` by a usual profile"),
+    )
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("boiler_kw", "power into the boiler"),
+        Column("tank_kwh", "heat in the boiler's tank after the step"),
+    )
+    bands: ClassVar[tuple[Band, ...]] = (Band("Boilers", "vermilion", "boiler_kw"),)
+    couples_steps: ClassVar[bool] = True
+    varied: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, stated: Stated, day: Occasion) -> Boiler | None:
+        tank = stated["tank_kwh"]
+        if tank == 0:
+            return None
+        start = day.numbers.get("boiler_start_kwh", tank * stated["start_share"])
+        demand = day.series.get("boiler_demand_kw")
+        if demand is None:
+            demand = stated["demand_kwh"] * _usual(day.steps, day.step_hours)
+        boiler = cls(tank, stated["power_kw"], stated["loss_kw"], start, tank * stated["least_share"], demand)
+        boiler._check(day.step_hours)
+        return boiler
+
+    def _check(self, step_hours: float) -> None:
+        """
+        Raises:
+            DeviceError: the tank is too full in the beginning, or gets too cold however much it is heated.
+        """
+        level = self.start_kwh
+        if level > self.tank_kwh:
+            raise DeviceError("start_share", f"there are {level:g} kWh in a tank of {self.tank_kwh:g} kWh: correct it")
+        for step, drawn in enumerate(self.demand_kw):
+            left = level * (1 - step_hours * self.loss_kw / self.tank_kwh) + step_hours * (self.power_kw - drawn)
+            level = min(left, self.tank_kwh)
+            wanted = self.start_kwh if step == len(self.demand_kw) - 1 else self.least_kwh
+            if level < wanted - 1e-9:
+                raise DeviceError(
+                    "demand_kwh",
+                    f"the tank has {level:.3g} kWh left after step {step} although the boiler heats with all its "
+                    f"{self.power_kw:g} kW, and must have {wanted:g} kWh; raise its power or lower what is drawn",
+                )
+
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+        import cvxpy as cp
+
+        heating = cp.Variable(steps, nonneg=True)
+        tank = cp.Variable(steps + 1)  # kWh, before the first step and after each
+        lost = self.loss_kw / self.tank_kwh * tank[:-1]
+        return Block(
+            injection_kw=-heating,
+            constraints={
+                "the boiler's power": [heating <= self.power_kw],
+                "the boiler's tank": [tank[1:] >= self.least_kwh, tank <= self.tank_kwh],
+                "the boiler's heat at the start": [tank[0] == self.start_kwh],
+                "the boiler's heat at the end": [tank[steps] >= self.start_kwh],
+                "the boiler's heat balance": [cp.diff(tank) == step_hours * (heating - lost - self.demand_kw)],
+            },
+            schedule={"boiler_kw": heating, "tank_kwh": tank[1:]},
+        )
+
+    @property
+    def asset(self) -> str:
+        return f"boiler {self.tank_kwh:g} kWh"
+
+    def scaled(self, factor: float) -> Boiler:
+        fields = ("tank_kwh", "power_kw", "loss_kw", "start_kwh", "least_kwh", "demand_kw")
+        return replace(self, **{name: factor * getattr(self, name) for name in fields})
+
+    @classmethod
+    def typical(cls, owned: Sequence[Boiler], steps: int, step_hours: float) -> Boiler | None:
+        """The one in the middle by its tank, or 10 kWh, 2 kW and 6 kWh a day."""
+        if not owned:
+            return cls(10.0, 2.0, 0.05, 5.0, 1.0, 6.0 * _usual(steps, step_hours))
+        middle = median(boiler.tank_kwh for boiler in owned)
+        return min(owned, key=lambda boiler: abs(boiler.tank_kwh - middle))
+
+    @property
+    def in_words(self) -> str:
+        return f"a boiler of {self.tank_kwh:g} kWh / {self.power_kw:g} kW"
+
+
+def _usual(steps: int, step_hours: float) -> Array:
+    """The usual profile, kW for 1 kWh a day, (T,): the mean over each step of what is drawn in its hours."""
+    drawn = np.concatenate([[0.0], np.cumsum(PROFILE)])
+    edges = np.arange(steps + 1) * step_hours
+    by_step: Array = np.diff(np.interp(edges, np.arange(25), drawn)) / step_hours
+    return by_step
