@@ -10,7 +10,8 @@ import {Books} from "./libraries/Books.sol";
 import {Commitments} from "./libraries/Commitments.sol";
 import {Feeder} from "./libraries/Feeder.sol";
 import {Lanes} from "./libraries/Lanes.sol";
-import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
+import {GRID_CONNECTION, MAX_NODES, Nodes} from "./libraries/Nodes.sol";
+import {Reach} from "./libraries/Reach.sol";
 
 /// @title The referee
 /// @notice See IReferee for what evidence has to hold, IVirtualAggregator for the residuals, Feeder for the power flow.
@@ -29,6 +30,9 @@ contract Referee is IReferee {
         uint256[] copies; //      x
         uint256[] sums; //        S of all blocks
         uint256[] sumsBefore; //  S'
+        int256 reachOfCopies; //  see Reach
+        int256 reachOfBids;
+        bool departed; //         a copy or bid is beyond it
     }
 
     /// @dev A block of the accused.
@@ -65,7 +69,7 @@ contract Referee is IReferee {
             _openBids(case_, case_.node, evidence.accused, evidence.bids, evidence.bidsBefore);
             computed = _network(case_) | _trades(case_, evidence);
         }
-        _require(claimed != computed, "residuals");
+        _require(claimed != computed || case_.departed, "residuals");
     }
 
     function _judgePlan(IVirtualAggregator aggregator, uint32 round, uint8 node, PlanEvidence calldata evidence)
@@ -82,9 +86,6 @@ contract Referee is IReferee {
 
         (bool sound, Feeder.Limits memory limits, Feeder.Line[] memory lines) = Feeder.read(evidence.book, node);
         _require(sound, "book");
-        // Households that the answer does not cover draw what nobody knows. Who is not enrolled draws nothing.
-        uint128 unknown = aggregator.enrolled() & ~declared.children;
-        for (uint256 i = 0; i < lines.length; ++i) _require(unknown & Nodes.bit(lines[i].node) == 0, "presence");
         (int256[] memory s, int256[] memory q) = _injections(aggregator.setting(), declared.children, evidence);
         _require(Feeder.outside(limits, lines, s, q), "plan");
     }
@@ -164,6 +165,7 @@ contract Referee is IReferee {
     }
 
     /// @dev Sums over time of (c x - S)^2 and (c' S - c S')^2. All biases cancel. Below 2^61 a step, so unchecked.
+    ///      On the way, whether a copy is beyond its reach of S' / c'.
     function _squares(Case memory case_, Term memory term) private pure returns (uint256 primal, uint256 dual) {
         unchecked {
             for (uint256 step = 0; step < case_.steps; ++step) {
@@ -174,6 +176,10 @@ contract Referee is IReferee {
                 int256 s = term.countBefore * sum - term.count * before;
                 primal += uint256(r * r);
                 dual += uint256(s * s);
+                if (term.counted) {
+                    int256 x = int256(Lanes.lane(case_.copies[term.copies + word], step));
+                    _note(case_, x - before / term.countBefore, case_.reachOfCopies);
+                }
             }
         }
     }
@@ -208,22 +214,40 @@ contract Referee is IReferee {
         // slither-disable-next-line unused-return
         (uint256 one, uint256 other, uint256 count,) = Books.pair(evidence.book, case_.node, theirs.book, partner);
         for (uint256 i = 0; i < count; ++i) {
-            (int256 mine, int256 its) = (Books.bidAt(evidence.bids, one + i), Books.bidAt(theirs.bids, other + i));
-            int256 change = mine - its;
-            if (counted) {
-                change -= Books.bidAt(evidence.bidsBefore, one + i) - Books.bidAt(theirs.bidsBefore, other + i);
-            }
-            primal += uint256((mine + its) ** 2);
-            dual += uint256(change ** 2);
+            (uint256 r, uint256 s) = _bid(case_, evidence, theirs, one + i, other + i, counted);
+            primal += r;
+            dual += s;
         }
+    }
+
+    /// @dev The same of one bid: where it is in the bids of the accused, and where the partner's is. On the way, whether
+    ///      it is beyond its reach of a' / 2.
+    function _bid(
+        Case memory case_,
+        ResidualEvidence calldata evidence,
+        Partner calldata theirs,
+        uint256 one,
+        uint256 other,
+        bool counted
+    ) private pure returns (uint256, uint256) {
+        (int256 mine, int256 its) = (Books.bidAt(evidence.bids, one), Books.bidAt(theirs.bids, other));
+        int256 agreed = 0; // a'
+        if (counted) {
+            agreed = Books.bidAt(evidence.bidsBefore, one) - Books.bidAt(theirs.bidsBefore, other);
+            _note(case_, mine - agreed / 2, case_.reachOfBids);
+        }
+        return (uint256((mine + its) ** 2), uint256((mine - its - agreed) ** 2));
+    }
+
+    function _note(Case memory case_, int256 away, int256 reach) private pure {
+        if (away > reach || away < -reach) case_.departed = true;
     }
 
     // ------------------------------------------------------------------ opening what the aggregator stores
 
-    /// @dev The iterations k - 1 and k: who was present, and the sums.
+    /// @dev The iterations k - 1 and k: who was present, and the sums. And how long the same nodes were.
     function _openHead(Case memory case_, ResidualEvidence calldata evidence) private view {
         case_.iteration = evidence.iteration;
-        uint256 at = evidence.iteration == 1 ? 0 : 1; // of k
         bytes32 head = evidence.headBefore;
         for (uint256 i = 0; i < evidence.closed.length; ++i) {
             Closed calldata closed = evidence.closed[i];
@@ -234,14 +258,31 @@ contract Referee is IReferee {
         // The hash covers the iteration.
         // slither-disable-next-line unused-return
         (, bytes32 newest) = case_.aggregator.head();
-        _require(head == newest && evidence.closed[at].iteration == evidence.iteration, "head");
+        uint256 at = Math.saturatingSub(evidence.iteration, evidence.closed[0].iteration); // of k
+        _require(head == newest && at < evidence.closed.length, "head");
+        _require(evidence.closed[at].iteration == evidence.iteration && (at != 0 || evidence.iteration == 1), "head");
         case_.sums = evidence.sums;
         _require(Lanes.hash(case_.sums) == evidence.closed[at].sums, "sums");
         case_.present = evidence.closed[at].present;
-        if (at == 0) return;
+        (case_.reachOfCopies, case_.reachOfBids) = _reach(case_, evidence.closed, at);
+        if (evidence.iteration == 1) return;
         case_.sumsBefore = evidence.sumsBefore;
-        _require(Lanes.hash(case_.sumsBefore) == evidence.closed[0].sums, "sums");
-        case_.presentBefore = evidence.closed[0].present;
+        _require(Lanes.hash(case_.sumsBefore) == evidence.closed[at - 1].sums, "sums");
+        case_.presentBefore = evidence.closed[at - 1].present;
+    }
+
+    /// @dev What k could reach. A round in which the same nodes were present in the m iterations before k is at least
+    ///      m - maxMisses old: who was missing all the time was out after maxMisses. Answers of node 0 reach anywhere.
+    function _reach(Case memory case_, Closed[] calldata closed, uint256 at) private view returns (int256, int256) {
+        uint256 first = at;
+        while (first != 0 && closed[first - 1].present == case_.present) --first;
+        IVirtualAggregator.Setting memory setting = case_.aggregator.setting();
+        uint256 age = Math.saturatingSub(at - first, setting.maxMisses);
+        uint256 mu = case_.aggregator.theta().mu;
+        int256 copies = case_.node == GRID_CONNECTION
+            ? type(int256).max
+            : Reach.farthest(Reach.COPIES, age, setting.powerResolutionMilliwatt, mu);
+        return (copies, Reach.farthest(Reach.BIDS, age, setting.powerResolutionMilliwatt, mu));
     }
 
     /// @dev A node's book, and its submissions.

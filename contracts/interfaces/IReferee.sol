@@ -11,16 +11,17 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 /// @dev evidence = abi.encode(Charge, bytes), the bytes an abi.encode of ResidualEvidence or PlanEvidence.
 ///
 ///      Charge Residuals: the residuals that the node claimed for iteration k, in its submission for k + 1, are not
-///      those that follow from the public integers (see IVirtualAggregator).
+///      those that follow from the public integers (see IVirtualAggregator); or what it submitted in k is further from
+///      what was agreed in k - 1 than the library Reach allows, as far as the evidence shows the age of k.
 ///
 ///      Charge Plan: the node is a root with children that published a feeder (see the library Feeder) as its book, and
 ///      with the injections P, Q of its newest submission, an exact power flow of that feeder has a voltage that is more
-///      than 1e-4 p.u. outside the published limits, at one step. A plan is not judged while a line belongs to a node
-///      that is enrolled, but no child of the root in this round: what it draws is not in the plan. Nodes on the
-///      feeder that are not enrolled inject nothing.
+///      than 1e-4 p.u. outside the published limits, at one step. Nodes on the feeder that are no children of the root
+///      in this round inject nothing: what they draw is not in the plan, and an operator answers for what is.
 ///
 /// Invariants. Tests bear these numbers.
-///   RF1  A node that computed its residuals as the interface defines them cannot be proved false, whatever the evidence.
+///   RF1  A node that computed its residuals as the interface defines them, and kept within reach, cannot be proved
+///        false, whatever the evidence.
 ///   RF2  Any difference in any of the four residuals can be proved.
 ///   RF3  A plan whose exact voltages are within the limits cannot be proved false; one that is outside by more than
 ///        2e-4 p.u. can.
@@ -63,7 +64,7 @@ interface IReferee {
     struct ResidualEvidence {
         uint16 iteration; //   k
         bytes32 headBefore; // the head before the first of `closed`
-        Closed[] closed; //    from k - 1 (from k where k = 1) to the newest
+        Closed[] closed; //    from k - 1 or before (from k where k = 1) to the newest
         uint256[] sums; //     of k, all blocks
         uint256[] sumsBefore; // of k - 1; empty where k = 1
         History accused; //    from k - 1, k or k + 1, whichever it was present in first

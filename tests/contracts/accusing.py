@@ -7,7 +7,7 @@ import random
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from brownie import web3
@@ -120,6 +120,12 @@ def residual_evidence(now: Round, node: int, iteration: int) -> ResidualEvidence
         book,
         tuple(map(partner, read_book(book))) if mine else (),
     )
+
+
+def aged_evidence(now: Round, node: int, iteration: int) -> ResidualEvidence:
+    """The same with all closed iterations, which show for how long the same nodes have been there."""
+    every = tuple((one.iteration, one.present, one.residuals, hash_words(one.words)) for one in now.closed)
+    return replace(residual_evidence(now, node, iteration), head_before=bytes(32), closed=every)
 
 
 def plan_evidence(now: Round, node: int, step: int) -> PlanEvidence:

@@ -18,6 +18,7 @@ from accusing import (
     RESIDUAL_EVIDENCE,
     RESIDUALS,
     Court,
+    aged_evidence,
     answer,
     book,
     feeder_book,
@@ -31,7 +32,7 @@ from eth_abi import encode
 from helpers import FEEDER, NONE, STAR
 from link import Link, refused
 from reference.aggregator_model import PAYLOAD_BITS, Declared, pack
-from reference.referee_model import read_book, voltage_of_two
+from reference.referee_model import BIAS, read_book, voltage_of_two
 
 from gridpact.community.model import Feeder, Line
 from gridpact.errors import SolverError
@@ -107,6 +108,74 @@ def feeder_market(after):
 
 def changed(residuals, lane, by):
     return tuple(value + by * (at == lane) for at, value in enumerate(residuals))
+
+
+# ---------------------------------------------------------------------- beyond reach
+
+STEADY = 6
+AGE = STEADY - 1 - 1  # the iterations before the last one, less the one that a node may miss
+
+
+def still(made, node, by=(), bids=()):
+    """A submission of zeros, but for some lanes, (block, step, value), and some bids, (index, value). Node 3 offers
+    what node 1 does not want, so that the round goes on."""
+    words = []
+    for block in made.copies(node):
+        lanes = [BIAS[block[0]]] * made.steps
+        for where, step, value in by:
+            if where == block:
+                lanes[step] += value
+        words += pack(lanes)
+    said = [6_000 if node == 3 else 0] * made.tree[node].bids
+    for index, value in bids:
+        said[index] = value
+    return {"words": tuple(words), "bids": b"".join(value.to_bytes(2, "big", signed=True) for value in said)}
+
+
+def jumped(court, tree, node, before=(), **changes):
+    """A round whose nodes say nothing but zeros, until one says something else, about which it claims the truth."""
+    market = court(tree, max_misses=1, milliwatt=500)
+    made = market.made
+    for iteration in range(1, STEADY + 2):
+        for other in sorted(made.tree):
+            said = changes if (other, iteration) == (node, STEADY) else {}
+            if (other, iteration + 1) in ((one, STEADY) for one, _ in before):
+                said = dict(before)[other]
+            made.submit(other, market.honest(other), **still(made, other, **said))
+    return market
+
+
+@pytest.mark.parametrize(("beyond", "verdict"), [(0, not_proved("residuals")), (1, GUILTY)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_bid_isWithinReach(court, beyond, verdict, sign):
+    """RF1, RF2: of a round of age a, 2^14 / a units from the agreed trade, and no unit more."""
+    market = jumped(court, MARKETS["star"], 1, bids=[(2, sign * (2**14 // AGE + beyond))])
+    now = market.made.model.now
+    assert market.verdict(1, aged_evidence(now, 1, STEADY)) == verdict
+    for other in (0, 2, 3, 4):
+        assert market.verdict(other, aged_evidence(now, other, STEADY)) == not_proved("residuals")
+    # evidence that does not show the age proves nothing of it
+    assert market.verdict(1, residual_evidence(now, 1, STEADY)) == not_proved("residuals")
+
+
+def test_bid_isWithinReach_ofWhatWasAgreed(court):
+    """(d_ij - d_ji) / 2 towards zero: here -(7 + 2) / 2, that is -4."""
+    reach = 2**14 // AGE
+    for bid, verdict in ((-4 - reach, not_proved("residuals")), (-5 - reach, GUILTY)):
+        before = ((1, {"bids": [(0, -7)]}), (2, {"bids": [(0, 2)]}))
+        market = jumped(court, MARKETS["star"], 1, before, bids=[(0, bid)])
+        assert market.verdict(1, aged_evidence(market.made.model.now, 1, STEADY)) == verdict
+
+
+@pytest.mark.parametrize(("beyond", "verdict"), [(0, not_proved("residuals")), (1, GUILTY)])
+@pytest.mark.parametrize("tree", list(MARKETS))
+def test_copy_isWithinReach(court, tree, beyond, verdict):
+    """2^18 / a units from the average of the block's copies; the operator's answers may be anywhere."""
+    far = 2**18 // AGE + beyond
+    market = jumped(court, MARKETS[tree], 2, by=[(("P", 2), 5, -far)])
+    assert market.verdict(2, aged_evidence(market.made.model.now, 2, STEADY)) == verdict
+    market = jumped(court, MARKETS["star"], 0, by=[(("Q", 3), 7, far)])
+    assert market.verdict(0, aged_evidence(market.made.model.now, 0, STEADY)) == not_proved("residuals")
 
 
 # ---------------------------------------------------------------------- lies
@@ -308,6 +377,8 @@ REASONS = {
     "head of another past": ("head", lambda e: {"head_before": bytes(31) + b"1"}),
     "newest iteration left out": ("head", lambda e: {"closed": e.closed[:-1]}),
     "another iteration": ("head", lambda e: {"iteration": e.iteration + 1}),
+    "an earlier one": ("head", lambda e: {"iteration": e.iteration - 2}),
+    "the first of them": ("head", lambda e: {"iteration": e.iteration - 1}),
     "somebody said absent": ("head", lambda e: {"closed": ((*e.closed[0][:1], 1, *e.closed[0][2:]), *e.closed[1:])}),
     "sums": ("sums", lambda e: {"sums": (e.sums[0] ^ 1, *e.sums[1:])}),
     "sums left out": ("sums", lambda e: {"sums": e.sums[:-1]}),
@@ -685,17 +756,13 @@ def test_plan_outsideAbandonsTheRound(grid, outsider):
     assert tx.one("RoundEnded").values == {"round": 1, "phase": 5, "iterations": 0}
 
 
-def test_plan_withoutANodeOfTheFeederIsNotJudged(grid):
-    """RF3: what it draws is not in the plan. On another feeder, the same plan is."""
+def test_plan_isJudgedWithoutWhoIsNotInIt(grid):
+    """RF3: a household that abstained or never declared is no child of the root, so it injects nothing there."""
     units = constant(-LARGEST, range(1, 5))
-    for lines, verdict in [
-        (STAR_OF_LINES, GUILTY),
-        ([*STAR_OF_LINES, (6, 4, *LINE)], GUILTY),  # a phantom
-        ([*STAR_OF_LINES, (5, 4, *LINE)], not_proved("presence")),
-    ]:
+    for lines in (STAR_OF_LINES, [*STAR_OF_LINES, (6, 4, *LINE)], [*STAR_OF_LINES, (5, 4, *LINE)]):
         with grid.undone():
             operator = Operator(grid, feeder_book(lines, 400, 0.99, 1.1), units, missing=[5])
-            assert operator.verdicts([0]) == [verdict]
+            assert operator.verdicts([0]) == [GUILTY]
 
 
 def test_plan_forOneThatIsOutIsJudged(grid, outsider):

@@ -17,7 +17,7 @@ from gridpact.market.admm.agent import Agent, Submission
 from gridpact.market.admm.codec import decode_bids, decode_copies, encode_bids, encode_copies
 from gridpact.market.admm.memory import Round
 from gridpact.market.admm.parameters import Penalties, Resolution
-from gridpact.market.admm.reach import BIAS, Reach
+from gridpact.market.admm.reach import BIAS, Reach, centre_of_bids, centre_of_copies
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
@@ -116,3 +116,20 @@ def test_reach_ends(most_iterations: int) -> None:
         sizes = [of(age) for age in range(2, most_iterations - 3)]
         assert sizes == sorted(sizes, reverse=True)  # type: ignore[type-var]
         assert sizes[-1] == 0
+
+
+@pytest.mark.parametrize("form", [NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS], ids=lambda form: form.name)
+def test_honestHouseholds_stayFarWithinReach(form: NetworkAgreement) -> None:
+    """So that it takes nothing from an ordinary round: a third of the reach of bids, two thirds of that of copies."""
+    round_, reach = round_of(Scenario.TG, form, "fontana16"), Reach()
+    before = round_.iterate()
+    for age in range(2, 12):
+        now = round_.iterate()
+        for node, said in now.submissions.items():
+            if node == GRID_CONNECTION:
+                continue
+            centre, counted = centre_of_copies(round_.assembly, node, before.closing)
+            assert np.all(~counted | (np.abs(said.copies - centre) <= 2 / 3 * (reach.of_copies(age) or 0)))
+            centre, counted = centre_of_bids(round_.assembly, node, before.closing)
+            assert np.all(~counted | (np.abs(said.bids - centre) <= 1 / 3 * (reach.of_bids(age) or 0)))
+        before = now

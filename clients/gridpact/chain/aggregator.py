@@ -614,7 +614,9 @@ class Aggregator(DeployedContract):
                 )
                 log = replace(log, submissions={**log.submissions, submission.node: submission})
             elif event["event"] == "Excluded":
-                log = replace(log, excluded=log.excluded | {int(said["node"])})
+                node = int(said["node"])
+                proved = log.proved | ({node} if said["proved"] else frozenset())
+                log = replace(log, excluded=log.excluded | {node}, proved=proved)
             elif event["event"] == "IterationClosed":
                 closed = ClosedIteration(
                     iteration=number,

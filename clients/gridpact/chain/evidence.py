@@ -49,13 +49,19 @@ class Charge(IntEnum):
     PLAN = 1
 
 
-def residual_evidence(aggregator: Aggregator, round: int, node: int, iteration: int) -> bytes:
+def residual_evidence(
+    aggregator: Aggregator, round: int, node: int, iteration: int, departed: bool = False
+) -> bytes:
     """That the residuals which the node claimed for a closed iteration, in its next submission, are false.
+
+    Args:
+        departed: that what it submitted in the iteration was beyond reach, instead; then the evidence also shows for
+            how long the same nodes have been there.
 
     Raises:
         ChainError: the chain does not have what is needed, or a submission went through another contract.
     """
-    return _Case(aggregator, round).residuals(node, iteration)
+    return _Case(aggregator, round).residuals(node, iteration, departed)
 
 
 def plan_evidence(step: int, newest: Submission, before: bytes, copies: Sequence[int], book: bytes) -> bytes:
@@ -96,16 +102,18 @@ class _Case:
         self._logs: list[IterationLog] = [*history, newest]
         self._declarations: dict[int, Declaration] = aggregator.declarations(round)
 
-    def residuals(self, node: int, iteration: int) -> bytes:
+    def residuals(self, node: int, iteration: int, departed: bool) -> bytes:
         closed = [log.closed for log in self._logs if log.closed is not None]
         if not 1 <= iteration <= len(closed):
             raise ChainError(f"Iteration {iteration} of round {self._round} is not closed: nothing is claimed of it.")
-        first = max(iteration - 1, 1)
+        first = opened = max(iteration - 1, 1)
+        while departed and opened > 1 and closed[opened - 2].present == closed[iteration - 1].present:
+            opened -= 1
         own = self._submission(node, iteration)
         values = (
             iteration,
-            closed[first - 2].head if first > 1 else START,
-            [self._closed(one) for one in closed[first - 1 :]],
+            closed[opened - 2].head if opened > 1 else START,
+            [self._closed(one) for one in closed[opened - 1 :]],
             closed[iteration - 1].sums,
             closed[iteration - 2].sums if iteration > 1 else (),
             self._history(node, first),

@@ -162,6 +162,7 @@ class IterationLog:
     closed: ClosedIteration | None  # None while it is open
     submissions: Mapping[int, Submission]  # by node
     excluded: frozenset[int]  # nodes that went out in it
+    proved: frozenset[int] = frozenset()  # those of them that were proved false
 
     @property
     def is_whole(self) -> bool:

@@ -6,7 +6,7 @@ claim can be proved to the contract, see `gridpact.chain.evidence`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,9 @@ from gridpact.community.model import GRID_CONNECTION
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.codec import decode_copies, decode_feeder
 from gridpact.market.admm.parameters import Resolution
+from gridpact.market.admm.reach import Reach, departed
 from gridpact.market.admm.residuals import grid_residuals, trade_residuals
-from gridpact.node.round_log import assembly_of, closing_of, resolution_of
+from gridpact.node.round_log import assembly_of, closing_of, reach_of, resolution_of
 from gridpact.problem.blocks import Block, Kind
 
 Claim = tuple[int, int, int, int]
@@ -56,6 +57,31 @@ def false_claims(
     return found
 
 
+def departures(
+    assembly: Assembly,
+    nodes: Iterable[int],
+    now: Closing,
+    before: Closing | None,
+    copies: Mapping[int, Integers],
+    reach: Reach,
+    age: int,
+) -> dict[int, str]:
+    """Who said in iteration `now` what is beyond reach, see `gridpact.market.admm.reach`: by node, in words.
+
+    Args:
+        copies: see `false_claims`.
+        age: of `now`, as it can be proved: the iterations before it with the same nodes, less the misses that a node
+            may have had in them.
+    """
+    if before is None:
+        return {}
+    return {
+        node: f"went beyond its reach in iteration {now.iteration}"
+        for node in nodes
+        if departed(assembly, node, now, before, copies.get(node), reach, age)
+    }
+
+
 @dataclass(frozen=True)
 class Audit:
     """What a check of a whole round found."""
@@ -89,15 +115,18 @@ def audit_round(aggregator: Aggregator, round_: int) -> Audit:
     now: Closing | None = None
     copies: dict[int, Integers] = {}
     history = aggregator.history(round_)
+    reach, most_misses, steady = reach_of(aggregator), aggregator.setting().max_misses, 0
     for number, entry in enumerate(history, start=1):
         assert entry.closed is not None
         where = f"iteration {number}"
         claims = {node: said.residuals for node, said in entry.submissions.items()}
         if now is not None:
-            told = false_claims(assembly, claims, now, before, copies)
+            told = departures(assembly, claims, now, before, copies, reach, steady - most_misses)
+            told |= false_claims(assembly, claims, now, before, copies)
             false += [f"node {node} {what}" for node, what in told.items()]
             total = np.sum([np.array(claim, dtype=object) for claim in claims.values()] or [np.zeros(4)], axis=0)
         before, now = now, closing_of(assembly, entry, gone)
+        steady = steady + 1 if before is not None and before.present == now.present else 0
         gone = now.gone
         copies = {
             node: decode_copies(assembly.blocks(node), aggregator.copies_of(said), assembly.steps)

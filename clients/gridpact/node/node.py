@@ -48,8 +48,8 @@ from gridpact.market.admm.codec import (
 )
 from gridpact.market.admm.consensus import StarCentre
 from gridpact.market.admm.parameters import Penalties
-from gridpact.node.audit import false_claims, plan_errors
-from gridpact.node.round_log import assembly_of, closing_of, resolution_of
+from gridpact.node.audit import departures, false_claims, plan_errors
+from gridpact.node.round_log import assembly_of, closing_of, reach_of, resolution_of
 from gridpact.problem.baseline import fallback
 from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
@@ -172,7 +172,8 @@ class Node:
         self._phase_seconds = setting.phase_seconds
         self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
         self._penalties = Penalties.from_chain(theta.rho, theta.phi)
-        self._most_iterations = theta.mu
+        self._most_iterations, self._most_misses = theta.mu, setting.max_misses
+        self._reach = reach_of(aggregator)
         self._resolution = resolution_of(aggregator)
         self._gas: Counter[str] = Counter()
         self._solve_s = 0.0
@@ -452,8 +453,9 @@ class Node:
         memory.take_in(entry, closing, own)
 
     def _audit(self, round_: int, memory: _Memory) -> None:
-        """Checks what the others claimed in the newest iteration about the one before, and accuses who claims what is
-        false: at once where this node comes next after it, else if nobody else has done it by the next iteration."""
+        """Checks what the others claimed in the newest iteration about the one before, and what they said there, and
+        accuses who is false: at once where this node comes next after it, else if nobody else has done it by the next
+        iteration."""
         if len(memory.history) < 2:
             return
         entry, now = memory.history[-1][0], memory.history[-2][1]
@@ -465,12 +467,16 @@ class Node:
         claims = {node: entry.submissions[node].residuals for node in others}
         for node, what in false_claims(assembly, claims, now, before, copies).items():
             log.warning("node %d %s", node, what)
-            memory.suspects.setdefault(node, now.iteration)
-        for node, iteration in memory.suspects.items():
+            memory.suspects.setdefault(node, (now.iteration, False))
+        age = memory.steady[-2] - self._most_misses
+        for node, what in departures(assembly, others, now, before, copies, self._reach, age).items():
+            log.warning("node %d %s", node, what)
+            memory.suspects.setdefault(node, (now.iteration, True))
+        for node, (iteration, departed) in memory.suspects.items():
             honest = sorted(assembly.nodes - memory.gone - memory.suspects.keys())
             first = next((other for other in honest if other > node), honest[0])
             if node not in memory.gone and (me == first or iteration < now.iteration):
-                self._accuse(round_, node, iteration)
+                self._accuse(round_, node, iteration, departed)
 
     def _copies_to_check(self, memory: _Memory, others: Sequence[int]) -> dict[int, Integers]:
         """What others submitted in the iteration before, as far as it is known: the grid operator's node heard all of
@@ -492,12 +498,12 @@ class Node:
             return {}
         return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(said), self.view.steps)}
 
-    def _accuse(self, round_: int, node: int, iteration: int) -> None:
+    def _accuse(self, round_: int, node: int, iteration: int, departed: bool) -> None:
         """Submissions of the accused and its partners overtake the evidence; then it is put together once more. The
         iteration stays open meanwhile, as this node has not submitted yet."""
         for _ in range(ATTEMPTS):
             try:
-                evidence = residual_evidence(self._aggregator, round_, node, iteration)
+                evidence = residual_evidence(self._aggregator, round_, node, iteration, departed)
                 self._try("accuse", partial(self._aggregator.accuse, round_, node, evidence))
                 return
             except ChainError as error:
@@ -729,7 +735,8 @@ class _Memory:
         self.doubtful = 0  # up to this iteration, an earlier run of this node may have submitted others
         self.last: dict[int, tuple[Submission, bytes]] = {}  # node -> last submission, commitment before it
         self.accounts: dict[int, str] = {}  # of the others, where this node reads the relay's board
-        self.suspects: dict[int, int] = {}  # node -> iteration about which it claimed what is false
+        self.suspects: dict[int, tuple[int, bool]] = {}  # node -> iteration in which it was false; beyond its reach
+        self.steady: deque[int] = deque(maxlen=3)  # for how many iterations the same nodes were there; newest last
         self.relay_failed = False  # then this node sends directly for the rest of the round
         self.history: deque[tuple[IterationLog, Closing, Integers | None]] = deque(maxlen=3)  # own copies; newest last
         self.head = START  # of the round, as it was read
@@ -742,8 +749,10 @@ class _Memory:
         assert entry.closed is not None
         self.head = entry.closed.head
         self.gone = closing.gone
+        before = self.history[-1][1].present if self.history else None
+        self.steady.append(self.steady[-1] + 1 if before == closing.present else 0)
         self.history.append((entry, closing, own))
         for node, submission in entry.submissions.items():
-            before = self.last[node][0].commitment if node in self.last else START
-            self.last[node] = (submission, before)
+            commitment = self.last[node][0].commitment if node in self.last else START
+            self.last[node] = (submission, commitment)
         self.agent.take_in(closing, own)

@@ -9,6 +9,7 @@ from gridpact.errors import Reorganised
 from gridpact.market.admm.assembly import Assembly, Closing, Place
 from gridpact.market.admm.codec import decode_bids, decode_book, decode_sums
 from gridpact.market.admm.parameters import Resolution
+from gridpact.market.admm.reach import Reach
 
 
 def assembly_of(aggregator: Aggregator, round_: int) -> tuple[Assembly, dict[int, bytes]] | None:
@@ -49,6 +50,7 @@ def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) ->
         decode_sums(assembly, closed.sums, closed.present),
         {node: decode_bids(said.bids) for node, said in entry.submissions.items()},
         gone | entry.excluded,
+        entry.proved,
     )
 
 
@@ -56,3 +58,8 @@ def resolution_of(aggregator: Aggregator) -> Resolution:
     """What the integers of a contract stand for."""
     setting = aggregator.setting()
     return Resolution.from_chain(setting.power_resolution_milliwatt, setting.voltage_resolution)
+
+
+def reach_of(aggregator: Aggregator) -> Reach:
+    """How far a contract lets the nodes of a round go."""
+    return Reach(aggregator.setting().power_resolution_milliwatt, aggregator.theta().mu)

@@ -81,7 +81,8 @@ class Agent:
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
-        self._disturbed = 0  # the last iteration in which somebody was missing or excluded
+        self._began = 0  # the iteration after which the negotiation began anew
+        self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
         self._problem: LocalProblem | OperatorProblem | None = None  # for the x-step; anew when somebody is gone
         self._last_problem: LocalProblem | OperatorProblem | None = None  # the same with the trades as agreed
@@ -154,7 +155,7 @@ class Agent:
         copies, bids = copies_that_fit(self.blocks), BIDS_THAT_FIT
         if self._before is None:
             return copies, bids
-        node, assembly, age = self.view.node, self.assembly, self.iteration + 1 - self._disturbed
+        node, assembly, age = self.view.node, self.assembly, self.iteration + 1 - self.disturbed
         if node != GRID_CONNECTION:
             copies = copies.around(*centre_of_copies(assembly, node, self._before), self._reach.of_copies(age))
         if self.view.partners:
@@ -225,13 +226,23 @@ class Agent:
         if self.view.partners:
             self.trades.balance(own_sum, *assembly.balance(now), trades)
         if now.gone != self._gone or now.present != assembly.nodes - self._gone:
-            self._disturbed = now.iteration
+            self.disturbed = now.iteration
         self._before = now
-        self._relaxation = self._relaxation_at(now.iteration + 1, now.residuals)
+        if now.proved:
+            self._begin_anew(now)
+        self._relaxation = self._relaxation_at(now.iteration + 1 - self._began, now.residuals)
         if now.gone != self._gone:
             self._gone, self._part = now.gone, 1.0
             self._problem = self._last_problem = None
             self.trades.part(self._parted())
+
+    def _begin_anew(self, now: Closing) -> None:
+        """Forgets what was agreed: somebody was proved false, and the rest negotiates as if it had not been there."""
+        self._began = now.iteration
+        before, self.trades = self.consensus, Trades(self.view, self.penalties, self._resolution)
+        self.consensus = consensus_of(self._in_round, self.penalties, self._resolution)
+        if isinstance(before, StarCentre) and isinstance(self.consensus, StarCentre):
+            self.consensus.recall(before, now.proved)
 
     def _relaxation_at(self, iteration: int, squares: tuple[int, int, int, int]) -> tuple[float, float]:
         copies, bids = self.assembly.scalars(self._gone)

@@ -43,6 +43,7 @@ class Closing:
     sums: Mapping[Block, Integers]  # (T,) each, without biases; zero where no copy arrived
     bids: Mapping[int, Integers]  # by node, in the order of its book; of those present
     gone: frozenset[int] = frozenset()  # nodes that are out from here on
+    proved: frozenset[int] = frozenset()  # those that were proved false while it was open
 
 
 @dataclass(frozen=True)

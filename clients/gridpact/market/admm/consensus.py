@@ -212,6 +212,11 @@ class StarCentre(_Star):
         self._alone = np.where(present & ~self._known, wishes, self._alone)
         self._known = self._known | present
 
+    def recall(self, before: StarCentre, but: frozenset[int]) -> None:
+        """Takes over the first wishes that are known, but those of some nodes."""
+        forgotten = np.array([block.node in but for block in self.blocks], dtype=bool).reshape(-1, 1)
+        self._alone, self._known = before._alone, before._known & ~forgotten
+
     def expected(self, node: int | None) -> Array:
         """P and Q, (2, T), that a household without agreement is taken to draw: its first wish, which it made on its
         own; of one that was never heard, the average of the others'. It falls back on a plan that nobody else knows."""

@@ -58,14 +58,25 @@ class Round:
         self._claimed = dict.fromkeys(self.agents, NO_RESIDUALS)  # about the iteration before
         self._iteration = 0
 
-    def iterate(self, missing: frozenset[int] = frozenset(), given: Mapping[int, Submission] | None = None) -> Iterate:
+    def claim(self, node: int, residuals: Residuals) -> None:
+        """Lets a node claim other residuals about the last iteration than those that follow from it."""
+        self._claimed = {**self._claimed, node: residuals}
+
+    def iterate(
+        self,
+        missing: frozenset[int] = frozenset(),
+        given: Mapping[int, Submission] | None = None,
+        proved: frozenset[int] = frozenset(),
+    ) -> Iterate:
         """Runs the six steps once.
 
         Args:
             missing: who is silent.
             given: submissions of nodes that solve elsewhere.
+            proved: who is proved false meanwhile, before it submits.
         """
         self._iteration += 1
+        self._gone |= proved
         missing -= self._gone
         sums: dict[Block, Integers] = {}
         submissions: dict[int, Submission] = {}
@@ -87,6 +98,7 @@ class Round:
             {block: sums.get(block, nothing) for block in self.assembly.all_blocks},
             {node: submission.bids for node, submission in submissions.items()},
             self._gone,
+            proved,
         )
         for node, agent in self.agents.items():
             agent.take_in(closing, submissions[node].copies if node in submissions else None)

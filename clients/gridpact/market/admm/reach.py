@@ -11,10 +11,9 @@ referee, which computes the same. The grid operator's node is exempt: its answer
 
 The reach shrinks with the *age* of the round, the iterations since somebody was missing or excluded last, and ends at
 zero. There all copies of a block are equal and all bids of a pair cancel, so the residuals are zero and the round ends,
-whatever its nodes want. What it does to convergence: nothing where the round is ordinary. On the shipped days bids of
-honest households stay within a tenth of their reach and copies within half of it (`tests/unit/market/admm/
-test_reach.py`), and rounds end long before the reach is small. A household that jumps by kilowatts is out of reach in
-the second to tenth iteration.
+whatever its nodes want. To an ordinary round it does nothing: on the shipped days bids of honest households stay within
+a third of their reach and copies within two thirds, and rounds end long before the reach is small. A household that
+jumps by kilowatts is out of reach in the second to tenth iteration.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridpact.community.model import Array
+from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.problem.blocks import Block, Kind
 
@@ -36,7 +35,7 @@ BID_LIMIT = 2**15 - 1
 FIRST_AGE = 2
 """Before, nothing was agreed that a node could stay near."""
 
-COPIES, BIDS = 1 << 18, 1 << 16
+COPIES, BIDS = 1 << 18, 1 << 14
 """Reach times age in units of 0.5 W or more; where they are smaller, as many more of them."""
 
 USUAL_MILLIWATT = 500
@@ -121,3 +120,29 @@ def centre_of_bids(assembly: Assembly, node: int, before: Closing) -> tuple[Inte
     """The same of its bids, (bids,) each."""
     bids = assembly.bids(before, node)
     return np.sign(bids.agreed) * (np.abs(bids.agreed) // 2), bids.counted
+
+
+def departed(
+    assembly: Assembly, node: int, now: Closing, before: Closing, copies: Integers | None, reach: Reach, age: int
+) -> bool:
+    """Whether a node's submission in `now` is beyond its reach.
+
+    Args:
+        copies: of the node, (blocks, T); None where they are not known.
+        age: of `now`, at most what it is.
+    """
+    if node not in now.present:
+        return False
+    near = reach.of_copies(age)
+    if copies is not None and near is not None and node != GRID_CONNECTION:
+        fits = copies_that_fit(assembly.blocks(node))
+        centre, counted = centre_of_copies(assembly, node, before)
+        there = np.array([assembly.count(block, now.present) >= 2 for block in assembly.blocks(node)], dtype=bool)
+        if not fits.around(centre, counted & there.reshape(-1, 1), near).hold(copies):
+            return True
+    near = reach.of_bids(age)
+    if near is None:
+        return False
+    own, counted_now = assembly.bids(now, node).own, assembly.bids(now, node).counted
+    centre, counted = centre_of_bids(assembly, node, before)
+    return bool(np.any(counted & counted_now & (np.abs(own - centre) > near)))
