@@ -16,7 +16,7 @@ SOURCES := $(shell find contracts -name '*.sol')
 NETWORK ?= development
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup demo study test coverage bench streets gas costs faults soak lint contracts clean
+.PHONY: help install setup demo study test coverage bench streets gas costs faults adversaries soak lint contracts clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -59,6 +59,9 @@ costs: setup ## make docs/costs.md again from the reports
 
 faults: setup ## play 200 rounds in which things go wrong, and write reports/faults.json (some fifteen minutes)
 	@$(PY) -m measure.faults --rounds 200 --json reports/faults.json
+
+adversaries: setup ## play 300 rounds against adversaries in memory, and write reports/adversaries.json (some ten minutes)
+	@$(PY) -m measure.adversaries --rounds 300 --json reports/adversaries.json
 
 soak: setup ## run services through 48 days in compressed time, and check memory and open files
 	@$(PY) -m measure.soak --rounds 48

@@ -6,7 +6,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 /// @title How far a copy or a bid may be from what was agreed in the iteration before
 /// @notice The *age* of an iteration is the number of iterations since a node was missing or excluded last. A copy stays
 ///         within COPIES / age units of the average of its block's copies, rounded down; a bid d_ij within BIDS / age
-///         units of (d_ij - d_ji) / 2 of the iteration before, truncated towards zero; where the power resolution is
+///         units of what lies between zero and (d_ij - d_ji) / 2 of the iteration before, truncated towards zero; where the power resolution is
 ///         finer than 0.5 W, as many more units. In the last iterations before mu the reach is halved every few, down to
 ///         zero: all copies of a block are equal then, and all bids of a pair cancel.
 library Reach {

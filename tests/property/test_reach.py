@@ -17,7 +17,7 @@ from gridpact.market.admm.agent import Agent, Submission
 from gridpact.market.admm.codec import decode_bids, decode_copies, encode_bids, encode_copies
 from gridpact.market.admm.memory import Round
 from gridpact.market.admm.parameters import Penalties, Resolution
-from gridpact.market.admm.reach import BIAS, Reach, centre_of_bids, centre_of_copies
+from gridpact.market.admm.reach import BIAS, Reach, agreed_bids, centre_of_copies
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
@@ -130,6 +130,6 @@ def test_honestHouseholds_stayFarWithinReach(form: NetworkAgreement) -> None:
                 continue
             centre, counted = centre_of_copies(round_.assembly, node, before.closing)
             assert np.all(~counted | (np.abs(said.copies - centre) <= 2 / 3 * (reach.of_copies(age) or 0)))
-            centre, counted = centre_of_bids(round_.assembly, node, before.closing)
+            centre, counted = agreed_bids(round_.assembly, node, before.closing)
             assert np.all(~counted | (np.abs(said.bids - centre) <= 1 / 3 * (reach.of_bids(age) or 0)))
         before = now

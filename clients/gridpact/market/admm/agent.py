@@ -19,11 +19,12 @@ from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.market.admm.consensus import StarCentre, consensus_of
 from gridpact.market.admm.parameters import Penalties, Resolution, relaxation_at
 from gridpact.market.admm.reach import (
+    BID_LIMIT,
     BIDS_THAT_FIT,
     MOST_ITERATIONS,
     Bounds,
     Reach,
-    centre_of_bids,
+    agreed_bids,
     centre_of_copies,
     copies_that_fit,
 )
@@ -81,6 +82,7 @@ class Agent:
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
+        self._most = BID_LIMIT  # of a bid, units
         self._began = 0  # the iteration after which the negotiation began anew
         self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
@@ -147,6 +149,15 @@ class Agent:
                 self._part = self._part / 2 if self._part > LEAST_PART else 0.0
                 self._problem = self._last_problem = None
 
+    def _most_of_a_bid(self) -> int:
+        """What it says to one partner at most, whatever is offered, units: twice what passes its meter at most as long
+        as nobody has said anything, and a kilowatt more."""
+        assert self.solution is not None
+        injection = self.solution.schedule.get("injection_kw")
+        if injection is None:
+            return BID_LIMIT
+        return int((2 * float(np.abs(injection).max()) + 1) / self._resolution.power_kw)
+
     def _nothing(self) -> LocalSolution:
         return LocalSolution(np.zeros((len(self.blocks), self.view.steps)), np.zeros(self.view.bid_count), dict)
 
@@ -154,12 +165,14 @@ class Agent:
         """What its next copies and bids may be."""
         copies, bids = copies_that_fit(self.blocks), BIDS_THAT_FIT
         if self._before is None:
+            self._most = min(self._most_of_a_bid(), BID_LIMIT)
             return copies, bids
         node, assembly, age = self.view.node, self.assembly, self.iteration + 1 - self.disturbed
         if node != GRID_CONNECTION:
             copies = copies.around(*centre_of_copies(assembly, node, self._before), self._reach.of_copies(age))
         if self.view.partners:
-            bids = bids.around(*centre_of_bids(assembly, node, self._before), self._reach.of_bids(age))
+            bids = Bounds(np.array(-self._most), np.array(self._most))
+            bids = bids.below(*agreed_bids(assembly, node, self._before), self._reach.of_bids(age))
         return copies, bids
 
     def plan(self) -> LocalSolution:

@@ -4,7 +4,9 @@
 on it also keeps it within *reach* of the iteration before:
 
 - a copy within `Reach.of_copies` units of the average of its block's copies, floor(S / c);
-- a bid within `Reach.of_bids` units of the agreed trade, (d_ij - d_ji) / 2 truncated towards zero.
+- a bid within `Reach.of_bids` units of what lies between nothing and the agreed trade, (d_ij - d_ji) / 2 truncated
+  towards zero. Less is always within reach, so a partner's absurd bids draw nobody after them: of two bids that do not
+  meet, the larger goes beyond its reach.
 
 Both centres are public, so whoever reads the chain can see that a node went beyond its reach, and prove it to the
 referee, which computes the same. The grid operator's node is exempt: its answers are where the network has room.
@@ -90,6 +92,15 @@ class Bounds:
             np.where(counted, np.minimum(self.high, centre + reach), self.high),
         )
 
+    def below(self, agreed: Integers, counted: Mask, reach: int | None) -> Bounds:
+        """The part of them that is within reach of what lies between nothing and what was agreed."""
+        if reach is None:
+            return self
+        return Bounds(
+            np.where(counted, np.maximum(self.low, np.minimum(agreed, 0) - reach), self.low),
+            np.where(counted, np.minimum(self.high, np.maximum(agreed, 0) + reach), self.high),
+        )
+
     def nearest(self, wanted: Array) -> Integers:
         """The nearest integers to what a node wants."""
         integers: Integers = np.clip(np.rint(wanted), self.low, self.high).astype(np.int64)
@@ -100,6 +111,8 @@ class Bounds:
 
 
 BIDS_THAT_FIT = Bounds(np.array(-BID_LIMIT), np.array(BID_LIMIT))
+ANY_BIDS = Bounds(np.array(-BID_LIMIT - 1), np.array(BID_LIMIT))
+"""The contract takes one number more."""
 
 
 def copies_that_fit(blocks: Sequence[Block]) -> Bounds:
@@ -116,8 +129,8 @@ def centre_of_copies(assembly: Assembly, node: int, before: Closing) -> tuple[In
     return sums // np.maximum(counts, 1), (counts >= 2) & (node in before.present)
 
 
-def centre_of_bids(assembly: Assembly, node: int, before: Closing) -> tuple[Integers, Mask]:
-    """The same of its bids, (bids,) each."""
+def agreed_bids(assembly: Assembly, node: int, before: Closing) -> tuple[Integers, Mask]:
+    """What its bids came to, and where they counted, (bids,) each."""
     bids = assembly.bids(before, node)
     return np.sign(bids.agreed) * (np.abs(bids.agreed) // 2), bids.counted
 
@@ -143,6 +156,6 @@ def departed(
     near = reach.of_bids(age)
     if near is None:
         return False
-    own, counted_now = assembly.bids(now, node).own, assembly.bids(now, node).counted
-    centre, counted = centre_of_bids(assembly, node, before)
-    return bool(np.any(counted & counted_now & (np.abs(own - centre) > near)))
+    said = assembly.bids(now, node)
+    agreed, counted = agreed_bids(assembly, node, before)
+    return not ANY_BIDS.below(agreed, counted & said.counted, near).hold(said.own)
