@@ -177,7 +177,8 @@ def unit_behind(name: str) -> tuple[str, str | None]:
 def quantity_of(name: str) -> tuple[str, str | None] | None:
     """Quantity and unit of a column that is named by what it measures, as import_kwh; None where it is not."""
     base, unit = unit_behind(name)
-    if not base:
+    if not base or plain(name).split()[:1] in (["kwh"], ["wh"], ["mwh"]):
+        unit = unit or plain(name).split()[0]
         return ("load", unit) if unit in ("kwh", "wh", "mwh") else None
     return next(((quantity, unit) for quantity, names in SYNONYMS.items() if plain(base) in names), None)
 

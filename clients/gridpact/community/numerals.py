@@ -104,7 +104,8 @@ class Marks:
         value = value_of(cell, mark)
         if value is None or (not self.may_group and mark == "."):
             raise row.error(column, f"'{cell}' is not a number")
-        if self.given is None and is_doubtful(cell) and self._most(column) < LEAST_BESIDE_THOUSANDS:
+        is_thousands = self.given is None and mark not in cell and is_doubtful(cell)
+        if is_thousands and self._most(column) < LEAST_BESIDE_THOUSANDS:
             raise _either(row, column, cell)
         return value
 

@@ -155,7 +155,8 @@ def _read(files: _Files, path: Path, is_pv: bool) -> None:
 
     def header_of(cells: Sequence[str]) -> Sequence[str] | None:
         if (how.time_column or how.date_column) is None and len(cells) > 1 and not cells[0] and all(cells[1:]):
-            cells = ["time", *cells[1:]]  # what stands above row names is often empty
+            # what stands above row names is often empty: times, or numbers beside them
+            cells = ["index" if columns.time_columns(cells) else "time", *cells[1:]]
         return cells if columns.time_columns(cells, how.time_column, how.date_column) else None
 
     table = foreign_table(path, header_of, how.decimal)

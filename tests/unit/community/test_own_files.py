@@ -18,7 +18,7 @@ HOURS = [START + timedelta(hours=k) for k in range(48)]
 LOAD = {"a": [0.285 + 0.11 * (k * 7 % 9) for k in range(48)], "b": [0.385 + 0.13 * (k * 5 % 7) for k in range(48)]}
 """kWh in each hour of two days."""
 
-Given = dict[str, str] | str
+Given = dict[str, str] | dict[str, bytes] | str
 New = Callable[..., tuple[Community | None, str]]
 
 
@@ -333,6 +333,37 @@ def test_usualExports(new: New, header: str, row: str, options: tuple[str, ...])
         np.testing.assert_allclose(community.load.values["2024-06-21"]["a"], summer, rtol=1e-4)
     else:
         check(community, {"a": LOAD["a"]})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_encodings(tmp_path: Path, new: New, encoding: str) -> None:
+    text = table({"Müller": LOAD["a"]}, form="%d.%m.%Y %H:%M", separator="\t", write=comma)
+    community, said = new({"r.csv": text.encode(encoding)})
+    check(community, {"Müller": LOAD["a"]})
+    assert ("Windows-1252" in said) == (encoding == "cp1252")
+
+
+def test_spreadsheets(new: New) -> None:
+    """The separator told above the header, midnight as a day alone, times above which nothing stands."""
+    text = table(dict(LOAD), separator=";", write=comma).replace(" 00:00;", ";")
+    check(new("sep=;\n" + text)[0])
+
+
+def test_namelessTimes(new: New) -> None:
+    check(new(table(dict(LOAD)).removeprefix("time"))[0])
+
+
+def test_numbersOfRows_areNoHousehold(new: New) -> None:
+    lines = table(dict(LOAD)).splitlines()
+    text = "\n".join(f"{'' if k == 0 else k},{line}" for k, line in enumerate(lines))
+    assert "column 'index' looks like that of no household" in new(text)[1]
+    check(new(text, "--ignore", "index")[0])
+
+
+@pytest.mark.parametrize(("factor", "digits"), [(1000, 0), (0.001, 6)])
+def test_oneOfAnotherUnit_isAskedAbout(new: New, factor: float, digits: int) -> None:
+    _, said = new(table({**LOAD, "b": [f"{factor * value:.{digits}f}" for value in LOAD["b"]]}))
+    assert all(words in said for words in ("'b'", "another unit", "--accept size"))
 
 
 # ---------------------------------------------------------------------- prices
