@@ -133,7 +133,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "scenario": ([*PENETRATION, "--scenarios", "x"], "there is no scenario 'x'"),
     "jobs": ([*PENETRATION, "--jobs", "0"], "--jobs 0 must be at least 1"),
     "seed": ([*PENETRATION, "--seed", "-1"], "--seed needs a number of at least 0"),
-    "b": ([*UNCERTAINTY, "--scenario", "b"], "there is no scenario that can be delivered 'b'; choose one of t, g, tg"),
+    "b": ([*UNCERTAINTY, "--scenario", "b"], "there is no scenario that can be delivered 'b'; choose one of g, t, tg"),
     "draws": ([*UNCERTAINTY, "--draws", "0"], "--draws needs a positive number"),
     "error": ([*UNCERTAINTY, "--load-error", "3"], "--load-error 3 must be between 0 and 2"),
     "adder": ([*UNCERTAINTY, "--adder", "-1"], "--adder needs a price of at least 0"),

@@ -20,9 +20,9 @@ from gridpact.market.registry import scenario_named, scenarios_named
 from gridpact.problem.scenario import NEGOTIATED
 
 if TYPE_CHECKING:
+    from gridpact.report.whatif.page import Page
     from gridpact.study.weeks.play import Tally
     from gridpact.study.whatif.forecast import ErrorModel
-    from gridpact.study.whatif.sweep import Page
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -196,7 +196,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
 
 def _solved(arguments: argparse.Namespace, solve: Callable[[Tally], Page], folder: Path) -> int:
     """Solves with a bar, writes the folder, and says what came out; 1 where a check did not hold."""
-    from gridpact.study.whatif.sweep import write_page
+    from gridpact.report.whatif.page import write_page
 
     with in_use(folder):
         with bar("Points", "point") as tally:

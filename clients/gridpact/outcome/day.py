@@ -18,7 +18,7 @@ from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import GridpactError, InexactRelaxationError, InfeasibleError, SolverError
 from gridpact.market.agreement import Trade
 from gridpact.market.mechanism import IN_MEMORY
-from gridpact.outcome.indicators import Check, Indicators
+from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU, Check, Indicators
 from gridpact.outcome.outcome import Outcome, solved
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.text import chain_text
@@ -238,6 +238,30 @@ def failed_day(
     """A day on which there is no plan."""
     frame = _frame(community, scenario, agreement, chain_text(chain))
     return DayOutcome(**frame, failure=str(error), failure_status=error.exit_status, converged=False)
+
+
+def failed_checks(outcome: DayOutcome) -> dict[str, str]:
+    """The checks of a day that did not hold, and by how much."""
+    return {check.name.lower(): _by_how_much(outcome, check) for check in outcome.checks if check.held is False}
+
+
+def _by_how_much(outcome: DayOutcome, check: Check) -> str:
+    if check.name == "Agreement reached":
+        return f"not after {check.value}, residuals up to {_residuals(outcome):.2f} times their limits"
+    if check.name == "Payments sum to zero":
+        return "buyer and seller do not state every trade alike"
+    text = f"{check.value}, limit {check.limit}"
+    if check.name == "Voltages":
+        low, high = outcome.voltage_limits_pu
+        beyond = max(low - outcome.voltage_min_pu, outcome.voltage_max_pu - high)
+        text += f", {beyond:.5f} p.u. beyond it where {VOLTAGE_TOLERANCE_PU:g} are tolerated"
+    return text
+
+
+def _residuals(outcome: DayOutcome) -> float:
+    """The last that the contract judges, as a multiple of its limit: the largest of the four."""
+    limits = np.array(outcome.residual_limits_w)
+    return float(np.max(outcome.residuals_w[limits > 0, -1] / limits[limits > 0], initial=0.0))
 
 
 def at_node_prices(node_price: Array, injection_kw: Array, bill: float, step_hours: float) -> Array:

@@ -11,9 +11,11 @@ import pytest
 
 from gridpact.community.model import CommunityDay
 from gridpact.market.agreement import Convergence, Trade
+from gridpact.market.registry import NAMES
 from gridpact.outcome.indicators import Indicators
 from gridpact.outcome.outcome import Optimum, Outcome
 from gridpact.problem.scenario import REPORT, Scenario
+from gridpact.problem.verification import ImplementedCost
 from gridpact.report.tables import CSV_FILES, result_fields, write_tables
 from unit.conftest import CAR, LIMITS, LOAD, LOSSES, TRADES, community, run
 
@@ -185,3 +187,26 @@ def test_voltages_are_promised_only_where_the_network_is_agreed_on() -> None:
 
     assert verdict(Scenario.B) == "not promised"
     assert verdict(Scenario.TG) == "not held"
+
+
+@pytest.mark.parametrize(("beyond", "held"), [(0.00040, True), (0.00041, False), (-0.00041, False)])
+def test_aBillNearZero_isJudgedByWhatPassesTheMeters(beyond: float, held: bool) -> None:
+    """4 and 5 kWh at 0.20 pass the meters, 4 and 1.6 at 0.40: 4.04. A tenth of it is more than the bill of a cent, so
+    the limit is 0.1 % of 0.404, whatever fraction of the cent that is."""
+    flow = run().flow
+    result = run(cost=ImplementedCost(0.01 + beyond, 0.0, 0.0, 0.0, flow), optimum=Optimum(0.01, 0.01))
+    assert result.turnover == pytest.approx(4.04)
+    check = next(check for check in Indicators(result).checks if check.name == "Cost above the optimum")
+    assert check.held is held
+    assert check.limit == "0.0004 EUR"
+    usual = run(cost=ImplementedCost(3.0 + beyond, 0.0, 0.0, 0.0, flow), optimum=Optimum(3.0, 3.0))
+    check = next(check for check in Indicators(usual).checks if check.name == "Cost above the optimum")
+    assert (check.held, check.limit) == (True, "0.1 %")
+
+
+def test_whatIsNotPromised_failsNoCheck() -> None:
+    """An auction is compared with the optimum, and may lie above it."""
+    result = run(NAMES["call-auction"], optimum=Optimum(1.0, 1.0))
+    check = next(check for check in Indicators(result).checks if check.name == "Cost above the optimum")
+    assert check.verdict == "not promised"
+    assert not Indicators(result).failed_checks

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from gridpact.market.registry import Promise, market_of
-from gridpact.outcome.day import DayOutcome
+from gridpact.outcome.day import failed_checks
 from gridpact.outcome.gaps import stays_below
-from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU, Check
 from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.fairness import TOLERANCE
 from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS, Published
@@ -133,30 +132,6 @@ def trust(study: Study) -> list[str]:
     else:
         text.append("Every check of every day held.")
     return text
-
-
-def failed_checks(outcome: DayOutcome) -> dict[str, str]:
-    """The checks of a day that did not hold, and by how much."""
-    return {check.name.lower(): _by_how_much(outcome, check) for check in outcome.checks if check.held is False}
-
-
-def _by_how_much(outcome: DayOutcome, check: Check) -> str:
-    if check.name == "Agreement reached":
-        return f"not after {check.value}, residuals up to {_residuals(outcome):.2f} times their limits"
-    if check.name == "Payments sum to zero":
-        return "buyer and seller do not state every trade alike"
-    text = f"{check.value}, limit {check.limit}"
-    if check.name == "Voltages":
-        low, high = outcome.voltage_limits_pu
-        beyond = max(low - outcome.voltage_min_pu, outcome.voltage_max_pu - high)
-        text += f", {beyond:.5f} p.u. beyond it where {VOLTAGE_TOLERANCE_PU:g} are tolerated"
-    return text
-
-
-def _residuals(outcome: DayOutcome) -> float:
-    """The last that the contract judges, as a multiple of its limit: the largest of the four."""
-    limits = np.array(outcome.residual_limits_w)
-    return float(np.max(outcome.residuals_w[limits > 0, -1] / limits[limits > 0], initial=0.0))
 
 
 def differences(study: Study, period: Period) -> list[str]:

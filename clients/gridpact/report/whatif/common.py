@@ -8,11 +8,8 @@ from typing import Any
 
 from gridpact.community.model import CommunityDay
 from gridpact.problem.scenario import Scenario
-from gridpact.study.whatif.sweep import (
-    DayFigures,
-    PointFigures,
-    percent_text,
-)
+from gridpact.report.whatif.page import percent_text
+from gridpact.study.whatif.sweep import DayFigures, PointFigures
 from gridpact.study.whatif.uncertainty import DayPlan
 from gridpact.text import plain
 

@@ -17,17 +17,9 @@ from gridpact.report.whatif.common import (
     trust,
     where,
 )
+from gridpact.report.whatif.page import DAY_COLUMNS, Page, Picture, Table, day_cells, number, percent_text
 from gridpact.report.whatif.plots import MIX_NAME
 from gridpact.study.whatif.penetration import MIXES, Penetration, PenetrationPoint
-from gridpact.study.whatif.sweep import (
-    DAY_COLUMNS,
-    Page,
-    Picture,
-    Table,
-    day_cells,
-    number,
-    percent_text,
-)
 from gridpact.text import plain
 
 

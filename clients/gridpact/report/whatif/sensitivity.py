@@ -19,17 +19,9 @@ from gridpact.report.whatif.common import (
     trust,
     where,
 )
+from gridpact.report.whatif.page import DAY_COLUMNS, Page, Picture, Table, day_cells, number, percent_text
 from gridpact.report.whatif.plots import RECOURSE_NAME
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
-from gridpact.study.whatif.sweep import (
-    DAY_COLUMNS,
-    Page,
-    Picture,
-    Table,
-    day_cells,
-    number,
-    percent_text,
-)
 from gridpact.study.whatif.uncertainty import quantiles
 from gridpact.text import count, plain
 

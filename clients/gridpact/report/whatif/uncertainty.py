@@ -17,16 +17,10 @@ from gridpact.report.whatif.common import (
     trust,
     where,
 )
+from gridpact.report.whatif.page import Page, Picture, Table, number, percent_text
 from gridpact.report.whatif.plots import RECOURSE_NAME
 from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
 from gridpact.study.whatif.delivery import Recourse
-from gridpact.study.whatif.sweep import (
-    Page,
-    Picture,
-    Table,
-    number,
-    percent_text,
-)
 from gridpact.study.whatif.uncertainty import Draw, Side, Uncertainty, quantiles
 from gridpact.text import plain
 

@@ -175,7 +175,9 @@ def test_the_fingerprint_is_of_all_that_counts(tiny3: CommunityDay) -> None:
     first = Order(tiny3, Scenario.TG, StudySettings())
     dearer = replace(tiny3, prices=Prices(tiny3.prices.import_price * 1.01))
     chosen = replace(tiny3, preferences={("ann", "bob"): 0.01})
+    cabinet = replace(tiny3, feeder=replace(tiny3.feeder, junctions=frozenset({3})))
     others = [
+        Order(cabinet, Scenario.TG, StudySettings()),
         Order(dearer, Scenario.TG, StudySettings()),
         Order(chosen, Scenario.TG, StudySettings()),
         Order(tiny3, Scenario.T, StudySettings()),
@@ -183,7 +185,7 @@ def test_the_fingerprint_is_of_all_that_counts(tiny3: CommunityDay) -> None:
         Order(tiny3, Scenario.TG, StudySettings(chain="anvil")),
         Order(tiny3, Scenario.TG, StudySettings(chain="anvil", relay=True)),
     ]
-    assert len({order.fingerprint for order in [first, *others]}) == 7
+    assert len({order.fingerprint for order in [first, *others]}) == 8
     assert Order(read_community("tiny3").on("1"), Scenario.TG, StudySettings()).fingerprint == first.fingerprint
     # the baseline is on no chain, and which scenarios it is compared with changes nothing about it
     alone = Order(tiny3, Scenario.B, StudySettings())

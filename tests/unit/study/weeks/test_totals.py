@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from gridpact.market.agreement import Trade
+from gridpact.outcome.day import failed_checks
 from gridpact.problem.scenario import Scenario
 from gridpact.report.weeks.tables import economic_lines, energy_lines
-from gridpact.report.weeks.words import answers, captions, change, differences, failed_checks, why
+from gridpact.report.weeks.words import answers, captions, change, differences, why
 from gridpact.study.weeks.fairness import by_baseline, equal_parts, sharings
 from gridpact.study.weeks.published import SUMMER, TABLES, WINTER
 from gridpact.study.weeks.totals import Study, Totals, bought_kw, passed_kw, peak_steps
@@ -247,6 +248,7 @@ def test_words_say_by_how_much_a_check_failed(study: Study) -> None:
         "relaxation gap": f"{value['Relaxation gap']}, limit 1e-05 p.u.",
         "voltages": f"{value['Voltages']}, limit 0.95 to 1.05 p.u., 0.00400 p.u. beyond it where 0.001 are tolerated",
         "payments sum to zero": "buyer and seller do not state every trade alike",
+        "no battery does both": f"{value['No battery does both']}, limit 1 W",
     }
 
 

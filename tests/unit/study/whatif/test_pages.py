@@ -13,13 +13,14 @@ import pytest
 
 from gridpact.errors import InputError
 from gridpact.problem.scenario import Scenario
+from gridpact.report.whatif.page import Page, number, percent_text, write_page
 from gridpact.report.whatif.penetration import penetration_page
 from gridpact.report.whatif.sensitivity import sensitivity_page
 from gridpact.report.whatif.uncertainty import uncertainty_page
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Sensitivity
-from gridpact.study.whatif.sweep import Page, PointFigures, number, percent_text, write_page
+from gridpact.study.whatif.sweep import PointFigures
 from gridpact.study.whatif.uncertainty import Uncertainty
 
 
