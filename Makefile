@@ -14,9 +14,10 @@ export SOLCX_BINARY_PATH := $(CURDIR)/.solcx
 
 SOURCES := $(shell find contracts -name '*.sol')
 NETWORK ?= development
+FUZZ := FOUNDRY_DISABLE_NIGHTLY_WARNING=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup demo study test coverage bench streets gas costs faults adversaries soak lint contracts clean
+.PHONY: help install setup demo study test fuzz coverage bench streets gas costs faults adversaries soak lint contracts clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,10 +38,15 @@ study: $(STAMP)/run ## the four scenarios over a summer and a winter week, as th
 test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@echo "Testing the contracts on $(NETWORK)"
 	@deploy/brownie test tests/contracts --network $(NETWORK)
+	@echo "Fuzzing the contracts: their invariants over some 24,000 calls (make fuzz for a million)"
+	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary > build/fuzz.log 2>&1 || { cat build/fuzz.log >&2; exit 1; }
 	@echo "Testing the rest"
 	@$(PY) -m pytest -q -n 2 --dist loadfile -p no:pytest-brownie -p no:cacheprovider tests --ignore tests/contracts
 	@echo "Comparing the shipped artifacts with the sources"
 	@$(PY) deploy/artifacts.py --check
+
+fuzz: setup ## the contracts' invariants over 1,200,000 random calls, by forge
+	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=100 FOUNDRY_INVARIANT_DEPTH=1000 forge test --summary
 
 coverage: setup ## branches of the contracts that their tests take; fails below 100 %
 	@$(PY) deploy/coverage.py -q

@@ -4,19 +4,20 @@ pragma solidity 0.8.30;
 /// @title What fits into a transaction
 /// @notice A transaction takes at most 2^24 gas (EIP-7825), whatever a block takes. So a deployment is refused whose size
 ///         would let a call need more that the nodes depend on; and a declaration whose bids would.
-/// @dev    Measured (tests/contracts/test_sizes.py), at the largest sizes that are taken, each at its worst:
+/// @dev    Measured at the largest sizes that are taken, each at its worst (tests/contracts/test_sizes.py):
 ///
 ///      | what grows                                  | with                    | bound                         |
 ///      |---------------------------------------------|-------------------------|-------------------------------|
-///      | words of a star's centre, of all sums, of   | households x words of a | MOST_WORDS                    |
-///      | evidence against the centre                 | block                   |                               |
+///      | evidence against a star's centre, 30,000    | households x words of a | MOST_WORDS                    |
+///      | gas each; its own submission, 11,600; a     | block                   |                               |
+///      | closing call, up to 11,000                  |                         |                               |
 ///      | fresh slots that the first submissions of a | the same                | MOST_FRESH; beyond, a slot is |
 ///      | deployment write                            |                         | written when a node is        |
 ///      |                                             |                         | enrolled                      |
 ///      | evidence against a household: bids of its   | households x bids of    | MOST_BIDS                     |
 ///      | partners in two iterations; its trades      | each                    |                               |
 library Sizes {
-    uint256 internal constant MOST_WORDS = 640;
+    uint256 internal constant MOST_WORDS = 512;
     uint256 internal constant MOST_FRESH = 320;
     uint256 internal constant MOST_BIDS = 2 ** 16;
 

@@ -189,11 +189,11 @@ def test_declare_failsIfBidsBeyondTheBook(open_star, name):
 
 def test_declare_failsIfBidsCannotBeChecked(VirtualAggregator, manager, referee, nodes):
     """VA12: evidence against a node holds the bids of all its partners."""
-    link = Link(manager.deploy(VirtualAggregator, theta(128), setting(60), referee))
+    link = Link(manager.deploy(VirtualAggregator, theta(128), setting(48), referee))
     others = ["0x" + f"{node:040x}" for node in range(1, 61)]
     link.send(manager, "enrol", list(range(61)), [str(nodes[0]), *others])
     link.send(manager, "openRound", 1)
-    book = b"".join(bytes((partner, 60, *range(60))) for partner in range(1, 61))
+    book = b"".join(bytes((partner, 48, *range(48))) for partner in range(1, 61))
     most = 2**16 // 127
     with refused(f"TooManyBids: {most}, {most + 1}"):
         link.send(nodes[0], "declare", 1, 0, 0, 0, most + 1, book)

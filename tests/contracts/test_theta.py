@@ -43,7 +43,7 @@ def test_before_theFirstRound_nothingIsThere(deploy):
     assert (outcome, bytes(head)) == ([0, 0, 0, 0], NO_HASH)
 
 
-@pytest.mark.parametrize(("n", "steps"), [(1, 1), (1, 192), (128, 1), (128, 60), (41, 192), (81, 96)])
+@pytest.mark.parametrize(("n", "steps"), [(1, 1), (1, 192), (128, 1), (128, 48), (33, 192), (65, 96)])
 def test_theta_takesTheEnds(deploy, n, steps):
     aggregator = deploy(theta(n, 1), setting(steps, 1))
     assert (plain(aggregator.theta())[0], plain(aggregator.setting())[0]) == (n, steps)
@@ -75,7 +75,7 @@ def test_setting_failsIfOutOfRange(deploy, position, value, what):
         deploy(theta(5), changed(setting(), position, value))
 
 
-@pytest.mark.parametrize(("n", "steps"), [(128, 61), (42, 192), (82, 85), (128, 192)])
+@pytest.mark.parametrize(("n", "steps"), [(128, 49), (34, 192), (66, 85), (128, 192)])
 def test_theta_failsIfTooLarge(deploy, n, steps):
     """Some call would need more gas than a transaction may take: see Sizes, and test_sizes.py for the measurement."""
     with brownie.reverts(f"TooLarge: {n}, {steps}"):

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+
+import {TradeSettlement} from "contracts/TradeSettlement.sol";
+import {VirtualAggregator} from "contracts/VirtualAggregator.sol";
+import {IReferee} from "contracts/interfaces/IReferee.sol";
+import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
+import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
+import {TestEuro} from "contracts/mocks/TestEuro.sol";
+import {VM} from "./Cheats.sol";
+
+/// @title What anybody may do with money, over rounds of three households that all trade with each other
+/// @notice One time step, one Wh a unit of a bid: node 0 offers to sell 2 kWh to each of the others, node 1 sells 1 kWh to
+///         node 2. Prices, readings and the order of things are the fuzzer's.
+contract SettlementHandler {
+    uint8 public constant NODES = 3;
+    uint8 public constant PARTIES = 5; // nodes, supplier, outsider
+    uint256 private constant METER = 0xA11CE;
+    uint32 private constant DAYS = 3;
+
+    VirtualAggregator public immutable aggregator;
+    TradeSettlement public immutable settlement;
+    TestEuro public immutable token;
+    uint32 public last; // round
+    mapping(uint32 round => mapping(uint8 node => ITradeSettlement.Opening)) private _openings;
+    mapping(uint32 round => mapping(uint8 lower => mapping(uint8 higher => bytes))) private _trades;
+    mapping(uint32 round => bytes) private _tariffs;
+    mapping(address account => uint256) public owes; // what deliveries and corrections left open, less what ended it
+    uint256 public beyond; // what deliveries took above a household's limit
+    mapping(uint32 day => uint32) private _paidIn;
+    bool public paidTwice;
+    bool public broken; // arrears have grown where they must not, or a stranger did what only parties may
+
+    constructor() {
+        aggregator = new VirtualAggregator(
+            IVirtualAggregator.Theta(NODES, 1, 1, 1000, 1000, 1000, 1000, 2),
+            IVirtualAggregator.Setting(1, 3600, 1000, 100, 600, 1),
+            IReferee(address(1))
+        );
+        token = new TestEuro();
+        settlement = new TradeSettlement(
+            IVirtualAggregator(aggregator), IERC20Metadata(address(token)), party(3), VM.addr(METER)
+        );
+        uint8[] memory nodes = new uint8[](NODES);
+        address[] memory accounts = new address[](NODES);
+        for (uint8 i = 0; i < NODES; ++i) (nodes[i], accounts[i]) = (i, party(i));
+        aggregator.enrol(nodes, accounts);
+        for (uint8 i = 0; i < PARTIES; ++i) {
+            token.mint(party(i), 1e12);
+            VM.prank(party(i));
+            token.approve(address(settlement), type(uint256).max);
+            VM.prank(party(i));
+            settlement.deposit(1e7);
+        }
+    }
+
+    function party(uint256 seed) public pure returns (address) {
+        return address(uint160(0x1000 + seed % PARTIES));
+    }
+
+    function _pick(uint32 seed) private view returns (uint32) {
+        return last == 0 ? 0 : last - seed % (last < 3 ? last : 3);
+    }
+
+    // ------------------------------------------------------------------ rounds
+
+    /// @notice A whole round, of a day that may have been agreed; with a tariff, and an end, as it comes.
+    function playRound(uint32 day, int32 import_, int32 feedIn, bool priced, bool agree) external {
+        day = 1 + day % DAYS + (day % 2 == 0 ? 100 * (last + 1) : 0);
+        uint32 agreed = aggregator.agreedIn(day);
+        last = agreed == 0 ? aggregator.openRound(day) : aggregator.replaceRound(day, agreed);
+        if (priced) {
+            _tariffs[last] = abi.encodePacked(import_ % 5_000_000, feedIn % 1_000_000);
+            VM.prank(party(3));
+            settlement.publishTariff(last, _tariffs[last]);
+        }
+        for (uint8 node = 0; node < NODES; ++node) {
+            VM.prank(party(node));
+            aggregator.declare(last, node, 0, 0, 2, _book(node));
+        }
+        for (uint16 iteration = 1; iteration <= 2; ++iteration) {
+            for (uint8 node = 0; node < NODES; ++node) _submit(node, iteration, agree ? 0 : 1 << 54);
+        }
+    }
+
+    function _book(uint8 node) private pure returns (bytes memory) {
+        (uint8 one, uint8 other) = node == 0 ? (1, 2) : node == 1 ? (0, 2) : (0, 1);
+        return abi.encodePacked(one, uint8(1), uint8(0), other, uint8(1), uint8(0));
+    }
+
+    function _bids(uint8 node) private pure returns (bytes memory) {
+        if (node == 0) return abi.encodePacked(int16(2000), int16(2000));
+        return node == 1 ? abi.encodePacked(int16(-2000), int16(1000)) : abi.encodePacked(int16(-2000), int16(-1000));
+    }
+
+    function _submit(uint8 node, uint16 iteration, uint256 residuals) private {
+        (bytes32 before,) = aggregator.commitment(last, node);
+        _openings[last][node] =
+            ITradeSettlement.Opening(_book(node), _bids(node), before, keccak256(""), residuals);
+        uint16 history = aggregator.progress().history;
+        VM.prank(party(node));
+        aggregator.submit(last, iteration, history, new uint256[](0), _bids(node), residuals);
+    }
+
+    function _statement(uint8 one, uint8 other, int32 price) private pure returns (bytes memory) {
+        int32 energy = one == 1 || other == 1 ? (one == 0 || other == 0 ? int32(2000) : int32(1000)) : int32(2000);
+        return abi.encodePacked(uint8(0), energy, price % 2_000_000);
+    }
+
+    // ------------------------------------------------------------------ money
+
+    function deposit(uint256 who, uint256 amount) external {
+        _watch(who);
+        VM.prank(party(who));
+        settlement.deposit(amount % 1e7);
+        _seen(who);
+    }
+
+    function withdraw(uint256 who, uint256 amount) external {
+        address account = party(who);
+        amount = amount % 2 == 0 ? settlement.free(account) : amount % 1e7;
+        VM.prank(account);
+        settlement.withdraw(amount);
+    }
+
+    /// @dev Tokens sent past `deposit`.
+    function gift(uint256 amount) external {
+        token.mint(address(settlement), amount % 1e3);
+    }
+
+    function state(uint32 round, uint8 node, uint8 partner, int32 price, bool empty) public {
+        round = _pick(round);
+        (node, partner) = (node % NODES, partner % NODES);
+        bytes memory trades = empty ? bytes("") : _statement(node, partner, price);
+        ITradeSettlement.Statement[] memory said = new ITradeSettlement.Statement[](1);
+        said[0] = ITradeSettlement.Statement(partner, trades, _openings[round][partner]);
+        bool recordedBefore = settlement.recorded(round, node, partner) != 0;
+        VM.prank(party(node));
+        settlement.state(round, said, _openings[round][node]);
+        if (recordedBefore || settlement.recorded(round, node, partner) == 0) return;
+        (uint8 lower, uint8 higher) = node < partner ? (node, partner) : (partner, node);
+        _trades[round][lower][higher] = trades;
+        _paid(round);
+    }
+
+    /// @notice Both sides of a pair.
+    function agree(uint32 round, uint8 node, uint8 partner, int32 price) external {
+        this.state(round, node, partner, price, false);
+        this.state(round, partner, node, price, false);
+    }
+
+    function release(uint32 round, uint8 node, uint8 partner, uint256 wait) external {
+        VM.warp(block.timestamp + wait % 900);
+        VM.prank(party(node % NODES));
+        settlement.release(_pick(round), partner % NODES);
+    }
+
+    function deliver(uint32 round, uint8 node, int32 energy) external {
+        round = _pick(round);
+        node %= NODES;
+        bytes memory reading = abi.encodePacked(energy % 20_000);
+        (uint8 v, bytes32 r, bytes32 s) = VM.sign(METER, settlement.readingDigest(round, node, reading));
+        bytes32 vs = bytes32(uint256(s) | uint256(v - 27) << 255);
+        uint256 before = settlement.arrears(party(node)) + type(uint128).max - settlement.free(party(node));
+        settlement.deliver(round, node, reading, _tariffs[round], _positions(round, node), r, vs);
+        uint256 most = settlement.debitLimit(round, party(node));
+        uint256 taken = settlement.arrears(party(node)) + type(uint128).max - settlement.free(party(node));
+        if (most != 0 && taken > before && taken - before > most) beyond += taken - before - most;
+        _paid(round);
+        _seenGrown(node);
+    }
+
+    function correct(uint32 round, uint8 node, int32 energy, uint8 who) external {
+        round = _pick(round);
+        node %= NODES;
+        uint256 before = settlement.arrears(party(node));
+        ITradeSettlement.Position[] memory positions = _positions(round, node);
+        VM.prank(party(who % 2 == 0 ? node : who % 3 == 0 ? 4 : 3));
+        settlement.correct(round, node, abi.encodePacked(energy % 8 * 1000), _tariffs[round], positions);
+        if (!(who % 2 == 0 || who % 3 != 0)) broken = true;
+        if (settlement.arrears(party(node)) != before) _seenGrown(node);
+    }
+
+    function forgive(uint256 who, uint256 amount, uint256 by) external {
+        _watch(who);
+        VM.prank(party(by % 4 == 0 ? by : 3));
+        settlement.forgive(party(who), amount % 1e8);
+        if (!(by % 4 != 0 || by % PARTIES == 3)) broken = true;
+        _seen(who);
+    }
+
+    function limitDebit(uint256 who, uint224 most) external {
+        VM.prank(party(who));
+        settlement.limitDebit(most % 1e7);
+    }
+
+    // ------------------------------------------------------------------ what is remembered
+
+    function _positions(uint32 round, uint8 node) private view returns (ITradeSettlement.Position[] memory positions) {
+        positions = new ITradeSettlement.Position[](settlement.positions(round, node));
+        uint256 at = 0;
+        for (uint8 partner = 0; partner < NODES; ++partner) {
+            (uint8 lower, uint8 higher) = node < partner ? (node, partner) : (partner, node);
+            if (settlement.recorded(round, lower, higher) == 0 || lower == higher) continue;
+            positions[at++] = ITradeSettlement.Position(partner, _trades[round][lower][higher]);
+        }
+    }
+
+    function _paid(uint32 round) private {
+        uint32 day = aggregator.outcome(round).day;
+        if (_paidIn[day] != 0 && _paidIn[day] != round) paidTwice = true;
+        _paidIn[day] = round;
+    }
+
+    function _watch(uint256 who) private {
+        if (!(settlement.arrears(party(who)) <= owes[party(who)])) broken = true;
+    }
+
+    function _seen(uint256 who) private {
+        _watch(who);
+        owes[party(who)] = settlement.arrears(party(who));
+    }
+
+    function _seenGrown(uint256 who) private {
+        owes[party(who)] = settlement.arrears(party(who));
+    }
+}
+
+/// @notice The numbers are those of ITradeSettlement.
+contract SettlementTest {
+    SettlementHandler private _handler;
+    TradeSettlement private _settlement;
+
+    function setUp() public {
+        _handler = new SettlementHandler();
+        _settlement = _handler.settlement();
+    }
+
+    function targetContracts() public view returns (address[] memory targets) {
+        targets = new address[](1);
+        targets[0] = address(_handler);
+    }
+
+    function invariant_TS1_depositsAreTheBalance() public view {
+        uint256 held = 0;
+        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
+            address account = _handler.party(who);
+            held += _settlement.free(account) + _settlement.locked(account);
+        }
+        require(held == _settlement.totalDeposits(), "total");
+        require(held <= _handler.token().balanceOf(address(_settlement)), "balance");
+    }
+
+    function invariant_TS3_paymentsOfARoundSumToZero() public view {
+        uint32 last = _handler.last();
+        for (uint32 round = last > 6 ? last - 6 : 1; round <= last; ++round) {
+            int256 sum = _settlement.supplierPayment(round);
+            for (uint8 node = 0; node < _handler.NODES(); ++node) sum += _settlement.netPayment(round, node);
+            require(sum == 0);
+        }
+    }
+
+    function invariant_TS4_whoOwesHasNothingFree() public view {
+        for (uint256 who = 0; who < _handler.NODES(); ++who) {
+            address account = _handler.party(who);
+            require(_settlement.arrears(account) == 0 || _settlement.free(account) == 0);
+        }
+    }
+
+    function invariant_TS9_aDayIsSettledByOneRound() public view {
+        require(!_handler.paidTwice());
+    }
+
+    function invariant_TS10_aDeliveryTakesNoMoreThanTheLimit() public view {
+        require(_handler.beyond() == 0);
+    }
+
+    function invariant_TS11_arrearsGrowByReadingsOnly() public view {
+        require(!_handler.broken());
+        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
+            address account = _handler.party(who);
+            require(_settlement.arrears(account) <= _handler.owes(account));
+        }
+    }
+}
