@@ -28,7 +28,7 @@ from gridpact.chain.deploy import deploy_contracts, enrol_households
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.values import Residuals, Setting, Theta
 from gridpact.community.grown import grown
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import CommunityDay, Feeder
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
@@ -223,7 +223,8 @@ class AggregatorRound:
         self.opening = [Charge.of(web3, receipt) for receipt in receipts]
 
     def _declare(self, view: NodeView) -> Any:
-        book = encode_feeder(view.feeder) if view.feeder else encode_book(book_of(view))
+        feeder = view.feeder
+        book = encode_feeder(feeder) if isinstance(feeder, Feeder) else encode_book(book_of(view))
         node = self._nodes[view.node]
         return node.declare(self._round, view.parent, view.children, view.depth, view.bid_count, book)
 

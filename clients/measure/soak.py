@@ -33,7 +33,7 @@ from gridpact.chain.keystore import make_keystore
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Phase
-from gridpact.community.model import CommunityDay, Household
+from gridpact.community.model import CommunityDay, Feeder, Household
 from gridpact.community.read import read_community
 from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
@@ -113,7 +113,7 @@ class Pilot:
         text = text.replace('"password"', f'"{folder / "password"}"').replace("timeout_s = 60 ", "timeout_s = 3  ")
         write_atomically(folder / "password", PASSWORD + "\n", 0o600)
         write_atomically(folder / "household.toml", text + (_assets(view.household) if view.household else ""))
-        if view.feeder is not None and view.household is None:
+        if isinstance(view.feeder, Feeder) and view.household is None:
             rows = [(one.node, one.parent, 1000, one.resistance_ohm, one.reactance_ohm) for one in view.feeder.lines]
             with (folder / "feeder.csv").open("w", newline="", encoding="utf-8") as file:
                 columns = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")

@@ -13,6 +13,7 @@ from gridpact.cli.options import Commands, check_folder, choice, doubts, names
 from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
 from gridpact.community.doubts import DOUBTS, check_prices, check_readings
 from gridpact.community.meters import Gaps, MeterData
+from gridpact.community.model import Feeder
 from gridpact.community.new import Assets, FeederRule, NewCommunity, check_free, days_between, write_community
 from gridpact.community.read import Community, read_community
 from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zone
@@ -342,7 +343,10 @@ def _tell(community: Community) -> None:
     said = f"{count(len(community.rows), 'household')}, {count(len(days), 'day')}"
     print(f"{community.name}: {said} ({days[0]} to {days[-1]}), "
           f"steps of {community.step_minutes} minutes")  # fmt: skip
-    if junctions := sorted(community.feeder.junctions):
+    for remark in community.remarks:
+        print(f"{remark}.")
+    feeder = community.feeder
+    if isinstance(feeder, Feeder) and (junctions := sorted(feeder.junctions)):
         are = "is a junction" if len(junctions) == 1 else "are junctions"
         print(f"Node {', '.join(map(str, junctions))} {are} without a household.")
     hours = community.step_minutes / 60

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridpact.community.model import CommunityDay, Household
+from gridpact.community.street import PhaseFeeder
 from gridpact.devices.battery import Battery
 from gridpact.devices.device import Device, median
 from gridpact.devices.inverter import Inverter
@@ -101,11 +102,15 @@ def with_battery_size(community: CommunityDay, factor: float) -> CommunityDay:
 
 def with_line_impedance(community: CommunityDay, factor: float) -> CommunityDay:
     """The community with resistance and reactance of every line multiplied."""
+    feeder = community.feeder
+    if isinstance(feeder, PhaseFeeder):
+        street = tuple(replace(line, impedance_ohm=factor * line.impedance_ohm) for line in feeder.lines)
+        return replace(community, feeder=replace(feeder, lines=street))
     lines = tuple(
         replace(line, resistance_ohm=factor * line.resistance_ohm, reactance_ohm=factor * line.reactance_ohm)
-        for line in community.feeder.lines
+        for line in feeder.lines
     )
-    return replace(community, feeder=replace(community.feeder, lines=lines))
+    return replace(community, feeder=replace(feeder, lines=lines))
 
 
 def _given(home: Household, device: type[Device], typical: Typical) -> Household:

@@ -54,12 +54,12 @@ def grown(
         raise InputError(f"a grown community has 1 to {MOST_HOUSEHOLDS} households, not {households}")
     if steps < community.steps or steps % community.steps:
         raise InputError(f"'{community.name}' has {community.steps} steps: {steps} is no multiple of that")
-    if community.feeder.junctions:
+    if community.balanced.junctions:
         raise InputError(f"'{community.name}' has junctions on its feeder, and cannot be grown")
     parts = steps // community.steps
     by_node = {household.node: household for household in community.households}
-    lines = {line.node: line for line in community.feeder.lines}
-    order = _from_the_root(community.feeder)
+    lines = {line.node: line for line in community.balanced.lines}
+    order = _from_the_root(community.balanced)
     random = np.random.default_rng(seed)
     grown_households, grown_lines = [], []
     for k in range(households):
@@ -79,7 +79,7 @@ def grown(
         step_hours=community.step_hours / parts,
         start_times=tuple(f"{t * minutes // 60:02d}:{t * minutes % 60:02d}" for t in range(steps)),
         households=tuple(grown_households),
-        feeder=replace(community.feeder, lines=tuple(grown_lines)),
+        feeder=replace(community.balanced, lines=tuple(grown_lines)),
         prices=community.prices.in_parts(parts),
         preferences={pair: value for pair, value in community.preferences.items() if names.issuperset(pair)},
         most_partners=most_partners,

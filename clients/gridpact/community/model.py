@@ -11,10 +11,12 @@ from functools import cached_property
 
 import numpy as np
 
+from gridpact.community.street import PhaseFeeder
 from gridpact.devices.device import Array as Array
 from gridpact.devices.device import Device, Self
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
+from gridpact.errors import InputError
 
 LEAST_LOSS_PRICE = 1e-3
 """Currency/kWh: where losing energy costs nothing, lines could seem to lose any of it."""
@@ -96,6 +98,11 @@ class Feeder:
     @cached_property
     def parent(self) -> dict[int, int]:
         return {line.node: line.parent for line in self.lines}
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Those with a household, ascending."""
+        return tuple(line.node for line in self.lines if line.node not in self.junctions)
 
     @cached_property
     def children(self) -> dict[int, tuple[int, ...]]:
@@ -194,7 +201,7 @@ class CommunityDay:
     step_hours: float
     start_times: tuple[str, ...]  # (T,), "HH:MM"
     households: tuple[Household, ...]  # node 1 first
-    feeder: Feeder
+    feeder: Feeder | PhaseFeeder
     prices: Prices
     trading_coefficient: float  # chi, currency/kWh
     preferences: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -205,3 +212,14 @@ class CommunityDay:
     @property
     def steps(self) -> int:
         return len(self.start_times)
+
+    @property
+    def balanced(self) -> Feeder:
+        """The feeder where it is balanced, with a home at every node.
+
+        Raises:
+            InputError: it is a street with phases.
+        """
+        if isinstance(self.feeder, PhaseFeeder):
+            raise InputError(f"the feeder of '{self.name}' is a street with phases; this needs a balanced one")
+        return self.feeder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,8 @@ from gridpact.community.model import (
     Line,
     Prices,
 )
+from gridpact.community.street import PhaseFeeder
+from gridpact.community.streets import LINE_COLUMNS, PLACE_COLUMNS, STREET_KEYS, is_street, read_street
 from gridpact.community.tables import Profile, Row, minutes, profile, rows
 from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
 from gridpact.devices.registry import DEVICES
@@ -32,9 +34,12 @@ else:
 
 MOST_HOUSEHOLDS = 127  # node numbers 1 to 127, see `IVirtualAggregator`
 
-HOUSEHOLD_COLUMNS = ("power_factor", *(attribute.column for device in DEVICES for attribute in device.attributes))
+HOUSEHOLD_COLUMNS = (
+    *("power_factor", *PLACE_COLUMNS),
+    *(attribute.column for device in DEVICES for attribute in device.attributes),
+)
 FEEDER_COLUMNS = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")
-OPTIONAL_FEEDER_COLUMNS = ("rating_a",)
+OPTIONAL_FEEDER_COLUMNS = ("rating_a", *LINE_COLUMNS)
 SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
     # key: type, default (None: must be given)
     "name": (str, None),
@@ -78,11 +83,12 @@ class Community:
     trading_coefficient: float
     preferences: dict[tuple[str, str], float]
     rows: tuple[Row, ...]  # households, ascending by node
-    feeder: Feeder
+    feeder: Feeder | PhaseFeeder
     prices: Profile
     load: Profile
     pv: Profile | None
     shipped: bool = False  # with the package
+    remarks: tuple[str, ...] = ()  # what was assumed, a sentence each
 
     @property
     def days(self) -> tuple[str, ...]:
@@ -191,6 +197,7 @@ def _read(path: Path) -> Community:
     for row in households:
         _devices(row, Occasion(steps, step_minutes / 60, {told: np.zeros(steps) for told in TABLES}))
         row.number_in("power_factor", 0.1, 1, default=1.0)
+    feeder, remarks = _feeder(path, settings["feeder"], path.parent / files["feeder"], households)
     community = Community(
         name=settings["name"],
         title=settings["title"],
@@ -203,15 +210,11 @@ def _read(path: Path) -> Community:
         trading_coefficient=float(settings["trading_coefficient"]),
         preferences=_preferences(path, settings["preference"], names),
         rows=tuple(households),
-        feeder=read_feeder(
-            path,
-            settings["feeder"],
-            path.parent / files["feeder"],
-            {row.integer("node", 1, 127): row.text("household") for row in households},
-        ),
+        feeder=feeder,
         prices=_prices(path, path.parent / files["prices"], step_minutes, "feed_in_share" in table),
         load=profile(path.parent / files["load"], names, step_minutes, low=0.0),
         pv=profile(path.parent / files["pv"], producers, step_minutes, low=0.0) if producers else None,
+        remarks=remarks,
     )
     if not community.days:
         raise InputError(
@@ -317,6 +320,33 @@ def _clock(row: Row, attribute: Attribute) -> int:
     return value
 
 
+def _feeder(
+    community: Path, table: dict[str, Any], path: Path, households: Sequence[Row]
+) -> tuple[Feeder | PhaseFeeder, tuple[str, ...]]:
+    """The feeder, balanced or by phase, and what was assumed of it."""
+    numbers = {key: value for key, value in table.items() if key not in STREET_KEYS}
+    lines = [] if "network" in table else list(rows(path, FEEDER_COLUMNS, OPTIONAL_FEEDER_COLUMNS))
+    if is_street(table, lines, households):
+        return read_street(community, table, _limits(community, numbers), lines, households)
+    names = {row.integer("node", 1, MOST_HOUSEHOLDS): row.text("household") for row in households}
+    return read_feeder(community, numbers, path, names), ()
+
+
+def _limits(community: Path, table: dict[str, Any]) -> dict[str, float]:
+    """The numbers of `[feeder]`, with defaults."""
+    for key, value in table.items():
+        if key not in LIMITS:
+            known = ", ".join((*LIMITS, *STREET_KEYS))
+            raise InputError(f"{community.name}, [feeder]: '{key}' is not known; known keys: {known}")
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise InputError(f"{community.name}, [feeder]: '{key}' must be a number")
+    values = {key: float(table.get(key, default)) for key, default in LIMITS.items()}
+    _between(community, "nominal_voltage_v", values["nominal_voltage_v"], 1, math.inf)
+    _between(community, "voltage_min_pu", values["voltage_min_pu"], 0.5, 1)
+    _between(community, "voltage_max_pu", values["voltage_max_pu"], 1, 1.5)
+    return values
+
+
 def read_feeder(community: Path, limits: dict[str, Any], path: Path, households: Mapping[int, str]) -> Feeder:
     """Reads and checks the lines of a feeder.
 
@@ -329,16 +359,7 @@ def read_feeder(community: Path, limits: dict[str, Any], path: Path, households:
     Raises:
         InputError: says what is wrong, in which file, row and column.
     """
-    for key, value in limits.items():
-        if key not in LIMITS:
-            raise InputError(f"{community.name}, [feeder]: '{key}' is not known; known keys: {', '.join(LIMITS)}")
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise InputError(f"{community.name}, [feeder]: '{key}' must be a number")
-    values = {key: float(limits.get(key, default)) for key, default in LIMITS.items()}
-    _between(community, "nominal_voltage_v", values["nominal_voltage_v"], 1, math.inf)
-    _between(community, "voltage_min_pu", values["voltage_min_pu"], 0.5, 1)
-    _between(community, "voltage_max_pu", values["voltage_max_pu"], 1, 1.5)
-
+    values = _limits(community, limits)
     lines: dict[int, Line] = {}
     places: dict[int, Row] = {}
     table = list(rows(path, FEEDER_COLUMNS, OPTIONAL_FEEDER_COLUMNS))

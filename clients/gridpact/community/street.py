@@ -139,6 +139,11 @@ class PhaseFeeder:
             )
 
     @property
+    def nodes(self) -> tuple[int, ...]:
+        """Those with a household, ascending."""
+        return tuple(range(1, len(self.connections) + 1))
+
+    @property
     def phase_voltage_v(self) -> float:
         """Nominal, between phase and neutral."""
         return float(self.nominal_voltage_v / np.sqrt(3))

@@ -8,28 +8,40 @@ import numpy as np
 import opendssdirect as dss
 
 from gridpact.community.model import GRID_CONNECTION, Array, Feeder
+from gridpact.community.street import PhaseFeeder
 from gridpact.errors import SolverError
+from gridpact.grid.four_wire import FourWireFlow, four_wire_flow
+from gridpact.grid.three_phase import homes_of
 
 
 @dataclass(frozen=True)
 class PowerFlow:
     """Voltages, losses and the exchange with the grid over a day."""
 
-    voltage_pu: Array  # (n, T)
+    voltage_pu: Array  # (n, T), of each home; on several phases that which is nearest to a limit, or furthest beyond
     losses_kw: Array  # (T,)
     import_kw: Array  # (T,), at the grid connection; negative where the feeder feeds in
-    current_a: Array  # (n, T), of each line, in one of its three phases
+    current_a: Array  # (lines, T), in the most loaded phase
+    by_phase: FourWireFlow | None = None  # of a street; a balanced feeder has nothing more to say
+
+    def line_loading(self, feeder: Feeder | PhaseFeeder) -> Array:
+        """Fractions of the lines' ratings, (lines, T); nan where one has none."""
+        rating = np.array([np.nan if line.rating_a is None else line.rating_a for line in feeder.lines])
+        loading: Array = self.current_a / rating[:, None]
+        return loading
 
 
-def power_flow(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> PowerFlow:
-    """Solves the feeder for injections of its households, every step on its own; junctions have none.
+def power_flow(feeder: Feeder | PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> PowerFlow:
+    """Solves the feeder for injections of its households, (n, T), every step on its own; junctions have none.
 
-    The feeder is three-phase and balanced, the grid connection a stiff source of 1.0 p.u., every household a constant
+    A balanced feeder has a stiff source of 1.0 p.u.; a street's stands in its file. Every household is a constant
     power, whatever its voltage.
 
     Raises:
         SolverError: OpenDSS found no solution at some step.
     """
+    if isinstance(feeder, PhaseFeeder):
+        return _of_street(feeder, injection_kw, injection_kvar)
     _build(feeder)
     n, steps = injection_kw.shape
     lines = len(feeder.lines)
@@ -52,6 +64,18 @@ def power_flow(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> Po
             dss.Circuit.SetActiveElement(f"line.l{line.node}")
             current[k, t] = dss.CktElement.CurrentsMagAng()[0]
     return PowerFlow(voltage, losses, imported, current)
+
+
+def _of_street(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> PowerFlow:
+    flow = four_wire_flow(feeder, injection_kw, injection_kvar)
+    middle = (feeder.voltage_min_pu + feeder.voltage_max_pu) / 2
+    voltage = np.empty(injection_kw.shape)
+    for home, rows in enumerate(homes_of(feeder)):
+        of_home = flow.voltage_pu[rows]
+        furthest = np.argmax(np.abs(of_home - middle), axis=0)
+        voltage[home] = np.take_along_axis(of_home, furthest[None], axis=0)[0]
+    current = np.fmax.reduce(flow.phase_a, axis=1)
+    return PowerFlow(voltage, flow.losses_kw, flow.import_kw, current, flow)
 
 
 def _build(feeder: Feeder) -> None:

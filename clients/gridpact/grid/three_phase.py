@@ -56,14 +56,19 @@ class Reduced:
 
     @cached_property
     def loss_root(self) -> Array:
-        """F with losses = |F I|^2, (k, C): the square roots of the feeder's resistances, ohm^0.5."""
-        roots = []
-        for matrix, carries in zip(self.impedance[self.own], self.carries[self.own], strict=True):
-            values, vectors = np.linalg.eigh((matrix.real + matrix.real.T) / 2)
-            roots.append((vectors * np.sqrt(np.maximum(values, 0))).T @ carries)
-        rows: Array = np.concatenate(roots) if roots else np.zeros((0, len(self.home)))
-        kept: Array = rows[np.any(rows != 0, axis=1)]
-        return kept
+        """F with losses = |F I|^2, (k, C), k at most C: a square root of the feeder's resistances, ohm^0.5."""
+        own = self.impedance[self.own].real
+        resistance = np.einsum("gpc,gpq,gqd->cd", self.carries[self.own], own, self.carries[self.own], optimize=True)
+        values, vectors = np.linalg.eigh((resistance + resistance.T) / 2)
+        kept = values > 1e-12 * values.max(initial=0.0)
+        root: Array = (vectors[:, kept] * np.sqrt(values[kept])).T
+        return root
+
+
+def homes_of(feeder: PhaseFeeder) -> list[slice]:
+    """Which connections are a household's, household by household."""
+    ends = np.cumsum([len(connection.phases) for connection in feeder.connections])
+    return [slice(end - len(at.phases), end) for end, at in zip(ends.tolist(), feeder.connections, strict=True)]
 
 
 @lru_cache(maxsize=8)
@@ -172,6 +177,17 @@ def phase_flow(
     lost = np.einsum("gpt,gpq,gqt->t", np.conj(by_section), reduced.impedance[reduced.own], by_section) / 1000
     imported = lost - np.sum(injection_kw + 1j * injection_kvar, axis=0)
     return PhaseFlow(voltage, current, lost.real, imported.real, imported.imag)
+
+
+def lossless_pu(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> Array:
+    """Magnitudes of all connections' voltages, (C, T), where currents are those at voltages without load: it has a
+    solution whatever the injections."""
+    reduced, unit = reduced_of(feeder), feeder.phase_voltage_v
+    power = 1000 / unit * (reduced.to_connections @ (injection_kw - 1j * injection_kvar))
+    no_load = reduced.no_load[:, None]
+    voltage = no_load + reduced.shared @ (power / np.conj(no_load)) / unit
+    along: Array = np.real(np.conj(no_load) / np.abs(no_load) * voltage)
+    return along
 
 
 @dataclass(frozen=True, eq=False)

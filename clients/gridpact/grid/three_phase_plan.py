@@ -28,7 +28,7 @@ class PhasePlan:
     around_pu: Complex  # V^, (C, T)
     balance: cp.Constraint  # of the households' injections, (n, T): its duals are what one kW more there is worth
     voltage_pu: cp.Expression  # (C, T), magnitudes
-    losses_kw: cp.Variable  # (T,), at least what the currents lose
+    lost_kw: cp.Variable  # (T,), at least what the currents lose
     root_kw: cp.Expression  # (T,), towards the source
     constraints: Constraints
     _current: tuple[cp.Parameter, cp.Parameter]  # what the slopes leave out, real and imaginary, A, (C, T)
@@ -41,12 +41,16 @@ class PhasePlan:
             SolverError: it has no power flow.
         """
         flow = phase_flow(self.feeder, injection_kw, injection_kvar, self.around_pu)
-        power = reduced_of(self.feeder).to_connections @ (injection_kw - 1j * injection_kvar)
-        left = flow.current_a - _per_power(self.feeder, self.around_pu) * power
+        self.exact_at(flow)
+        return flow
+
+    def exact_at(self, flow: PhaseFlow) -> None:
+        """The same for a power flow that is known."""
+        conjugate = flow.current_a * np.conj(flow.voltage_pu) * self.feeder.phase_voltage_v / 1000  # s - jq, kW
+        left = flow.current_a - _per_power(self.feeder, self.around_pu) * conjugate
         self._current[0].value, self._current[1].value = left.real, left.imag
         along = np.conj(self.around_pu) / np.abs(self.around_pu) * flow.voltage_pu
         self._magnitude.value = flow.magnitude_pu - along.real
-        return flow
 
 
 def _per_power(feeder: PhaseFeeder, around_pu: Complex) -> Complex:
@@ -106,8 +110,8 @@ def phase_plan(
         # Towards the source, S = V0 conj(I).
         through_kw = unit / 1000 * (no_load.real.T @ real + no_load.imag.T @ imaginary)
         through_kvar = unit / 1000 * (no_load.imag.T @ real - no_load.real.T @ imaginary)
-        rated = np.full(steps, feeder.transformer.kva)
-        constraints["the transformer's rating"] = [cp.SOC(rated, cp.vstack([through_kw, through_kvar]), axis=0)]
+        part = cp.vstack([through_kw, through_kvar]) / feeder.transformer.kva
+        constraints["the transformer's rating"] = [cp.SOC(np.ones(steps), part, axis=0)]
     root_kw = cp.sum(given, axis=0) - losses
     for parameter in (*left, beyond):
         parameter.value = np.zeros((count, steps))
@@ -127,7 +131,6 @@ def _conductors(feeder: PhaseFeeder, real: cp.Variable, imaginary: cp.Variable) 
     if not rows:
         return []
     steps = real.shape[1]
-    matrix = np.array(rows)
-    limit = np.repeat(np.array(ratings), steps)
+    matrix = np.array(rows) / np.array(ratings)[:, None]
     flat = [cp.vec(matrix @ part, order="C") for part in (real, imaginary)]
-    return [cp.SOC(limit, cp.vstack(flat), axis=0)]
+    return [cp.SOC(np.ones(len(rows) * steps), cp.vstack(flat), axis=0)]

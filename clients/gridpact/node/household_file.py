@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gridpact.community.model import Array, Feeder, Household, Line, Prices
+from gridpact.community.street import Connection, PhaseFeeder, PhaseLine, Source, Transformer
 from gridpact.devices.device import Device, as_fields
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
@@ -30,10 +31,11 @@ several a list of tables."""
 
 def write_view(view: NodeView, path: Path, mode: int = 0o644) -> None:
     """Writes a household file, atomically, with the given permissions."""
-    values = asdict(view) | {
+    values = asdict(replace(view, feeder=None)) | {
         "scenario": view.scenario.value,
         "agreement": view.agreement.value,
         "household": None if view.household is None else _fields(view.household),
+        "feeder": None if view.feeder is None else _feeder_fields(view.feeder),
         "format": FORMAT,
     }
     write_atomically(path, json.dumps(values, default=_plain, indent=1) + "\n", mode)
@@ -166,9 +168,55 @@ def _line(values: dict[str, Any]) -> Line:
     return Line(**known | {"node": int(values["node"]), "parent": int(values["parent"])})  # type: ignore[arg-type]
 
 
-def _feeder(values: dict[str, Any] | None) -> Feeder | None:
+def _feeder_fields(feeder: Feeder | PhaseFeeder) -> dict[str, Any]:
+    if isinstance(feeder, Feeder):
+        return asdict(feeder)
+    lines = [
+        {"name": line.name, "bus": line.bus, "parent": line.parent, "phases": line.phases, "rating_a": line.rating_a}
+        | {"resistance_ohm": line.impedance_ohm.real, "reactance_ohm": line.impedance_ohm.imag}
+        for line in feeder.lines
+    ]
+    source = feeder.source
+    return {
+        "nominal_voltage_v": feeder.nominal_voltage_v,
+        "voltage_min_pu": feeder.voltage_min_pu,
+        "voltage_max_pu": feeder.voltage_max_pu,
+        "root": feeder.root,
+        "lines": lines,
+        "connections": [asdict(connection) for connection in feeder.connections],
+        "transformer": None if feeder.transformer is None else asdict(feeder.transformer),
+        "source": [source.voltage_pu, *(part for z in (source.z1_ohm, source.z0_ohm) for part in (z.real, z.imag))],
+    }
+
+
+def _street(values: dict[str, Any]) -> PhaseFeeder:
+    pu, r1, x1, r0, x0 = (_number(value) for value in values["source"])
+    lines = []
+    for line in values["lines"]:
+        matrices = [np.array([_array(row, 3) for row in line[key]]) for key in ("resistance_ohm", "reactance_ohm")]
+        rating = None if line["rating_a"] is None else _number(line["rating_a"], above=0.0)
+        phases = tuple(int(phase) for phase in line["phases"])
+        impedance = matrices[0] + 1j * matrices[1]
+        lines.append(PhaseLine(str(line["name"]), str(line["bus"]), str(line["parent"]), phases, impedance, rating))
+    return PhaseFeeder(
+        nominal_voltage_v=_number(values["nominal_voltage_v"], above=0.0),
+        voltage_min_pu=_number(values["voltage_min_pu"], above=0.0),
+        voltage_max_pu=_number(values["voltage_max_pu"], above=0.0),
+        root=str(values["root"]),
+        lines=tuple(lines),
+        connections=tuple(
+            Connection(str(at["bus"]), tuple(int(phase) for phase in at["phases"])) for at in values["connections"]
+        ),
+        transformer=None if values["transformer"] is None else Transformer(**_numbers(values["transformer"])),
+        source=Source(pu, complex(r1, x1), complex(r0, x0)),
+    )
+
+
+def _feeder(values: dict[str, Any] | None) -> Feeder | PhaseFeeder | None:
     if values is None:
         return None
+    if "connections" in values:
+        return _street(values)
     limits = _numbers({key: value for key, value in values.items() if key not in ("lines", "junctions")})
     junctions = frozenset(int(node) for node in values["junctions"])
     return Feeder(**limits, lines=tuple(_line(line) for line in values["lines"]), junctions=junctions)

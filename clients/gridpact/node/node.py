@@ -33,7 +33,7 @@ from gridpact.chain.values import (
     SignedSubmission,
     Submission,
 )
-from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.community.model import GRID_CONNECTION, Array, Feeder
 from gridpact.errors import ChainError, ContractError, InputError, InsufficientFunds, Reorganised, Unreadable
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
@@ -355,8 +355,9 @@ class Node:
         """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""
         self._check()
         view = self.view
-        publishes = view.household is None and view.feeder is not None and view.feeder.lines
-        book = encode_feeder(view.feeder) if publishes and view.feeder else encode_book(book_of(view))
+        # What a street's node 0 answers cannot be proved false by what it publishes, so it publishes nothing.
+        feeder = view.feeder if view.household is None else None
+        book = encode_feeder(feeder) if isinstance(feeder, Feeder) and feeder.lines else encode_book(book_of(view))
         self._try(
             "declare",
             lambda: self._aggregator.declare(round_, view.parent, view.children, view.depth, view.bid_count, book),

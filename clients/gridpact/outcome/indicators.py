@@ -260,7 +260,7 @@ class Indicators:
     def _extreme(self, flat: int) -> VoltageExtreme:
         voltage = self.result.flow.voltage_pu
         row, step = divmod(flat, voltage.shape[1])
-        return VoltageExtreme(float(voltage[row, step]), self.result.community.feeder.lines[row].node, step)
+        return VoltageExtreme(float(voltage[row, step]), self.result.community.feeder.nodes[row], step)
 
     def name(self, node: int) -> str:
         """The household at a node."""

@@ -9,10 +9,13 @@ import cvxpy as cp
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
+from gridpact.community.street import Complex, PhaseFeeder
 from gridpact.devices.device import flat
-from gridpact.errors import InexactRelaxationError, InfeasibleError
+from gridpact.errors import InexactRelaxationError, InfeasibleError, SolverError
+from gridpact.grid.three_phase import loading, phase_flow, reduced_of
+from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu
 from gridpact.problem.coefficients import Partner, partners
-from gridpact.problem.constraints import branch_flow, supply_contract
+from gridpact.problem.constraints import BranchFlow, network_plan, supply_contract
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import Scenario
@@ -21,6 +24,17 @@ from gridpact.problem.solving import solve
 EXACTNESS_LIMIT = 1e-5  # p.u. on 100 kVA
 TIES = (0.01, 0.1)
 """Of the mean import price: what a lost kWh costs more where a solution is not tight, and if it still is not."""
+
+STANDS_PU = 1e-5
+"""A plan on a street stands where no voltage of it is further from that of its power flow."""
+
+MOST_PASSES = 24
+
+NEARNESS = 0.002
+"""Of a kW away from the plan before, as a part of what it costs, kW^-1."""
+
+SMALL_SLACK_PU = 1e-6
+RATINGS = ("the ratings of the lines", "the transformer's rating")
 
 
 @dataclass(frozen=True)
@@ -44,23 +58,56 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
     Where losing energy costs nothing, an optimum may lose it in lines, beyond what they can lose, instead of curtailing
     it. A small price decides between the two; it is not in the cost that is returned.
 
+    On a street the network is linear in the injections around a point only: it is solved again around what was found,
+    until that stands (`STANDS_PU`).
+
     Raises:
         InfeasibleError: no plan keeps all limits.
-        InexactRelaxationError: the cone relaxation is not tight.
+        InexactRelaxationError: the cone relaxation is not tight, or on a street the passes come to no end.
         SolverError: the solver failed.
     """
     directions = [chosen(home, community.prices, community.step_hours) for home in community.households]
     while True:
-        solution, decided = _directed_optimum(community, scenario, directions)
+        solution, decided = _settled(community, scenario, directions)
         if all(more is None for more in decided):
             return solution
         directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
 
 
-def _directed_optimum(
+def _settled(
     community: CommunityDay, scenario: Scenario, directions: Sequence[Directions]
 ) -> tuple[CentralisedSolution, list[Directions | None]]:
     """With the opposed powers of each household as directed, and what is to be directed besides."""
+    feeder = community.feeder
+    if not scenario.has_network or not isinstance(feeder, PhaseFeeder):
+        only = _solved(community, scenario, directions)
+        return only.solution, only.decided
+    found: _Pass | None = None
+    for _ in range(MOST_PASSES):
+        found = _solved(community, scenario, directions, found)
+        if found.off_pu <= STANDS_PU:
+            return found.solution, found.decided
+    assert found is not None
+    raise InexactRelaxationError(
+        f"the plan of '{community.name}' on {community.day} does not settle on its street: voltages are still "
+        f"{found.off_pu:.1e} p.u. off after {MOST_PASSES} passes"
+    )
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """An optimum, on a street around a point."""
+
+    solution: CentralisedSolution
+    decided: list[Directions | None]  # what is to be directed besides
+    voltage_pu: Complex | None = None  # on a street by the exact power flow, (C, T)
+    off_pu: float = 0.0  # how far voltages of the problem are from those of the power flow
+
+
+def _solved(
+    community: CommunityDay, scenario: Scenario, directions: Sequence[Directions], before: _Pass | None = None
+) -> _Pass:
+    """The optimum; on a street around the pass before, which it stays near where all else is the same to it."""
     dt = community.step_hours
     supply: cp.Expression = cp.Constant(0.0)  # imports less feed-in
     besides: cp.Expression = cp.Constant(0.0)  # trading coefficients, losses bought at node 0
@@ -84,40 +131,56 @@ def _directed_optimum(
     elif scenario.has_contracts:
         constraints += [balance == 0 for balance in balances]
 
-    flow = None
+    network: BranchFlow | PhasePlan | None = None
     if scenario.has_network:
-        flow = branch_flow(community.feeder, cp.vstack(injections), cp.vstack(reactive))
-        constraints += flat(flow.constraints)
+        around = None if before is None else before.voltage_pu
+        network = network_plan(community.feeder, cp.vstack(injections), cp.vstack(reactive), around)
+        constraints += flat(network.constraints)
         if scenario.has_contracts:
-            besides += dt * (community.prices.loss_price @ cp.sum(flow.losses_kw, axis=0))
+            besides += dt * (community.prices.loss_price @ network.lost_kw)
     if not scenario.has_contracts:
         contract = supply_contract(community.prices, dt)
-        given = cp.sum(cp.vstack(injections), axis=0) if flow is None else flow.root_kw
+        given = cp.sum(cp.vstack(injections), axis=0) if network is None else network.root_kw
         constraints.append(contract.net_import == -given)
         supply += contract.cost
 
     whose = f"the community '{community.name}' on {community.day}"
+    nearness = cp.Constant(0.0) if before is None else _nearness(community, before, injections, reactive)
 
-    def solved(surcharge: Array) -> None:
-        extra = dt * (surcharge @ cp.sum(flow.losses_kw, axis=0)) if flow is not None and surcharge.any() else 0.0
+    def solved(surcharge: Array) -> tuple[Array, Array]:
+        """s and q, (n, T)."""
+        extra = dt * (surcharge @ network.lost_kw) if network is not None and surcharge.any() else 0.0
         try:
-            solve(cp.Problem(cp.Minimize(supply + besides + extra), constraints), whose)
+            solve(cp.Problem(cp.Minimize(supply + besides + nearness + extra), constraints), whose)
         except InfeasibleError as error:
             raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
+        except SolverError:  # on a street limits that cannot hold are not always certain to the solver
+            if network is None or not (why := _why_infeasible(community)):
+                raise
+            raise InfeasibleError(why) from None
+        return np.array([e.value for e in injections]), np.array([e.value for e in reactive])
 
     prices = community.prices
     surcharge = np.zeros(community.steps) if scenario.has_contracts else prices.loss_surcharge
-    solved(surcharge)
-    gap, voltage, nodal_price = 0.0, None, None
-    if flow is not None:
-        for tie in TIES:
-            if np.max(flow.relaxation_gap.value) > EXACTNESS_LIMIT:
-                solved(surcharge + tie * prices.mean_import)
-        balance, *_ = flow.constraints["the power flow of the feeder"]
-        nodal_price = -np.asarray(balance.dual_value)[: len(community.households)] / dt
-        voltage = np.sqrt(1 + flow.voltage.value)
-        gap = float(np.max(flow.relaxation_gap.value))
-        if gap > EXACTNESS_LIMIT:
+    if before is not None and (prices.feed_in_price <= 0).any():
+        # Nobody can see whether a street's losses are tight before it stands.
+        surcharge = surcharge + TIES[0] * prices.mean_import
+    injection_kw, injection_kvar = solved(surcharge)
+    gap, voltage, nodal_price, at, off = 0.0, None, None, None, 0.0
+    if network is not None:
+        for tie in TIES if isinstance(network, BranchFlow) else ():
+            if _looseness(network, injection_kw, injection_kvar) > EXACTNESS_LIMIT:
+                injection_kw, injection_kvar = solved(surcharge + tie * prices.mean_import)
+        nodal_price = -np.asarray(network.balance.dual_value)[: len(community.households)] / dt
+        gap = _looseness(network, injection_kw, injection_kvar)
+        if isinstance(network, PhasePlan):
+            planned = network.voltage_pu.value
+            flow = network.follow(injection_kw, injection_kvar)
+            off = float(np.max(np.abs(planned - flow.magnitude_pu), initial=0.0))
+            voltage, at = flow.magnitude_pu, flow.voltage_pu
+        else:
+            voltage = np.sqrt(1 + network.voltage.value)
+        if gap > EXACTNESS_LIMIT and off <= STANDS_PU:
             raise InexactRelaxationError(
                 f"the cone relaxation of '{community.name}' on {community.day} is not tight: gap {gap:.1e} p.u., "
                 f"limit {EXACTNESS_LIMIT:.0e}; its losses and voltages would not be physical"
@@ -129,41 +192,91 @@ def _directed_optimum(
     solution = CentralisedSolution(
         cost=float(supply.value + besides.value),
         supply=float(supply.value),
-        injection_kw=np.array([e.value for e in injections]),
-        injection_kvar=np.array([e.value for e in reactive]),
-        relaxation_gap=gap,
+        injection_kw=injection_kw,
+        injection_kvar=injection_kvar,
+        relaxation_gap=max(gap, 0.0),
         voltage_pu=voltage,
         nodal_price=nodal_price,
     )
-    return solution, decided
+    return _Pass(solution, decided, at, off)
+
+
+def _looseness(network: BranchFlow | PhasePlan, injection_kw: Array, injection_kvar: Array) -> float:
+    """How far the relaxation is from exact, per unit on 100 kVA: of currents, on a street of its losses."""
+    if isinstance(network, BranchFlow):
+        return float(np.max(network.relaxation_gap.value))
+    flow = phase_flow(network.feeder, injection_kw, injection_kvar, network.around_pu)
+    return float(np.max(network.lost_kw.value - flow.losses_kw)) / 100
+
+
+def _nearness(
+    community: CommunityDay, before: _Pass, injections: Sequence[cp.Expression], reactive: Sequence[cp.Expression]
+) -> cp.Expression:
+    """A little for what a plan is away from the one before: among plans that cost the same it decides, and where the
+    plan stands it is nothing."""
+    weight = NEARNESS * community.step_hours * float(np.mean(np.abs(community.prices.import_price)))
+    away = cp.vstack(injections) - before.solution.injection_kw
+    away_kvar = cp.vstack(reactive) - before.solution.injection_kvar
+    return weight * (cp.sum_squares(away) + cp.sum_squares(away_kvar))
 
 
 def _why_infeasible(community: CommunityDay) -> str:
-    """Names the voltage limit that is broken most by the plan that breaks them least."""
-    feeder = community.feeder
-    behind_meters = [behind_meter(household, community.step_hours) for household in community.households]
-    slack = cp.Variable((len(feeder.lines), community.steps), nonneg=True)
-    flow = branch_flow(
-        feeder,
-        cp.vstack([d.injection_kw for d in behind_meters]),
-        cp.vstack([d.injection_kvar for d in behind_meters]),
-        slack,
-    )
-    constraints = flat(flow.constraints) + [c for d in behind_meters for c in flat(d.constraints)]
-    # First the worst violation, then all of them; the losses keep the relaxation tight where nothing else does.
-    effort = 1000 * cp.max(slack) + cp.sum(slack) + 1e-4 * cp.sum(flow.losses_kw)
-    solve(cp.Problem(cp.Minimize(effort), constraints), f"the community '{community.name}' on {community.day}")
+    """Names the limit that is broken most by the plan that breaks them least; nothing where it breaks none."""
+    feeder, steps = community.feeder, community.steps
+    meters = [behind_meter(household, community.step_hours) for household in community.households]
+    kw, kvar = (cp.vstack(side) for side in ([m.injection_kw for m in meters], [m.injection_kvar for m in meters]))
+    within = [c for meter in meters for c in flat(meter.constraints)]
+    whose = f"the community '{community.name}' on {community.day}"
+    begin = f"'{community.name}' has no feasible plan on {community.day}: at best "
+    end = "; choose another day or a stronger feeder"
+    around, passes = (no_load_pu(feeder, steps), 3) if isinstance(feeder, PhaseFeeder) else (None, 1)
+    for _ in range(passes):
+        rows = len(feeder.lines) if around is None else len(around)
+        slack = cp.Variable((rows, steps), nonneg=True)
+        network = network_plan(feeder, kw, kvar, around, slack)
+        # First the worst violation, then all of them; the losses keep the relaxation tight where nothing else does.
+        effort = 1000 * cp.max(slack) + cp.sum(slack) + 1e-4 * cp.sum(network.lost_kw)
+        soft = {name: family for name, family in network.constraints.items() if name not in RATINGS}
+        solve(cp.Problem(cp.Minimize(effort), [*flat(soft), *within]), whose)
+        if isinstance(network, PhasePlan):
+            try:
+                around = network.follow(kw.value, kvar.value).voltage_pu
+            except SolverError:  # so far beyond its limits that it has no power flow
+                break
+    if isinstance(network, PhasePlan) and float(np.max(slack.value)) < SMALL_SLACK_PU:
+        overloaded = _overloaded(network, kw.value, kvar.value, community)
+        return begin + overloaded + end if overloaded else ""
     row, step = np.unravel_index(int(np.argmax(slack.value)), slack.shape)
-    voltage = float(np.sqrt(1 + flow.voltage.value[row, step]))
-    low = voltage < 1
     homes = community.households
-    where = f"'{homes[row].name}' (node {row + 1})" if row < len(homes) else f"junction {row + 1}"
+    if isinstance(network, PhasePlan):
+        reduced = reduced_of(network.feeder)
+        home, voltage = int(reduced.home[row]), float(network.voltage_pu.value[row, step])
+        bus = network.feeder.connections[home].bus
+        at = f"'{homes[home].name}' (phase {reduced.phase[row] + 1} of bus {bus})"
+    else:
+        voltage = float(np.sqrt(1 + network.voltage.value[row, step]))
+        at = f"'{homes[row].name}' (node {row + 1})" if row < len(homes) else f"junction {row + 1}"
+    low = voltage < 1
     return (
-        f"'{community.name}' has no feasible plan on {community.day}: at best the voltage at "
-        f"{where} at {community.start_times[step]} is {voltage:.4f} p.u., "
-        f"{'below' if low else 'above'} the limit of {feeder.voltage_min_pu if low else feeder.voltage_max_pu:g}; "
-        "choose another day or a stronger feeder"
+        f"{begin}the voltage at {at} at {community.start_times[step]} is {voltage:.4f} p.u., "
+        f"{'below' if low else 'above'} the limit of {feeder.voltage_min_pu if low else feeder.voltage_max_pu:g}{end}"
     )
+
+
+def _overloaded(network: PhasePlan, kw: Array, kvar: Array, community: CommunityDay) -> str:
+    """The line or the transformer that is loaded most where voltages are kept; nothing where none is beyond its
+    rating."""
+    feeder = network.feeder
+    used = loading(feeder, network.follow(kw, kvar))
+    by_line = np.nan_to_num(used.line)
+    if by_line.max(initial=0.0) >= used.transformer.max():
+        section, at = np.unravel_index(int(np.argmax(by_line)), by_line.shape)
+        step = int(at)
+        name, part = f"line '{reduced_of(feeder).names[section][-1]}'", by_line[section, step]
+    else:
+        step = int(np.argmax(used.transformer))
+        name, part = "the transformer", used.transformer[step]
+    return f"{name} carries {100 * part:.0f} % of its rating at {community.start_times[step]}" if part > 1 else ""
 
 
 def _trades(community: CommunityDay) -> tuple[list[cp.Expression], cp.Expression]:

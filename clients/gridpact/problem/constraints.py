@@ -13,7 +13,9 @@ import cvxpy as cp
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array, Feeder, Prices
+from gridpact.community.street import Complex, PhaseFeeder
 from gridpact.devices.device import Constraints
+from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu, phase_plan
 
 LEAST_OHM = 1e-3
 """See `counting`."""
@@ -90,6 +92,36 @@ class BranchFlow:
     losses_kw: cp.Expression  # (n, T)
     relaxation_gap: cp.Expression  # (T,), the largest of a line, see `relaxation_gap`
     constraints: Constraints
+
+    @property
+    def balance(self) -> cp.Constraint:
+        """Of the injections, (n, T)."""
+        return self.constraints["the power flow of the feeder"][0]
+
+    @property
+    def lost_kw(self) -> cp.Expression:
+        """By all lines, (T,)."""
+        return cp.sum(self.losses_kw, axis=0)
+
+
+def network_plan(
+    feeder: Feeder | PhaseFeeder,
+    injection_kw: cp.Expression,
+    injection_kvar: cp.Expression,
+    around_pu: Complex | None = None,
+    slack: cp.Expression | float = 0.0,
+) -> BranchFlow | PhasePlan:
+    """What the feeder allows, balanced or by phase: injections, a balance, losses, and the flow into the root.
+
+    Args:
+        injection_kw, injection_kvar: s and q of the households, (n, T).
+        around_pu: on a street the point that it is linear around, (C, T); None: nobody takes or gives anything.
+        slack: by how much voltages may break their limits: squared (n, T), on a street p.u. (C, T).
+    """
+    if not isinstance(feeder, PhaseFeeder):
+        return branch_flow(feeder, injection_kw, injection_kvar, slack)
+    around = no_load_pu(feeder, injection_kw.shape[1]) if around_pu is None else around_pu
+    return phase_plan(feeder, injection_kw, injection_kvar, around, slack)
 
 
 def branch_flow(

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Protocol
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from gridpact.community.model import Array
+from gridpact.community.model import Array, Feeder
+from gridpact.community.street import Complex
 from gridpact.devices.device import Constraints, Opposed, flat
 from gridpact.errors import InfeasibleError
+from gridpact.grid.three_phase_plan import PhasePlan
 from gridpact.problem.blocks import Block, Kind, blocks
-from gridpact.problem.constraints import branch_flow, cone, counting, relaxation_gap, supply_contract
+from gridpact.problem.constraints import BranchFlow, cone, counting, network_plan, relaxation_gap, supply_contract
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.repeated import Answer, Repeated
@@ -60,6 +63,13 @@ class Point:
         return Point(nothing, nothing, np.zeros(0), np.zeros(steps))
 
 
+class NodeProblem(Protocol):
+    """What a node solves in an iteration."""
+
+    def solve(self, at: Point) -> LocalSolution:
+        """Solves around a point of the negotiation."""
+
+
 class LocalProblem:
     """The convex problem of one node, built once and re-solved with new linear terms.
 
@@ -80,6 +90,7 @@ class LocalProblem:
         sensitivity: at the grid operator's node, what a kW and a kvar of each child add to squared voltages without
             losses, (lines, children) each: then `solve` is given bounds on these voltages.
         directions: of the household's opposed powers; default: those that are `chosen` for it.
+        around_pu: at the operator's node of a street, the point that the network is linear around, see `network_plan`.
     """
 
     def __init__(
@@ -92,11 +103,14 @@ class LocalProblem:
         agreed: bool = False,
         sensitivity: tuple[Array, Array] | None = None,
         directions: Directions | None = None,
+        around_pu: Complex | None = None,
     ) -> None:
         self.view = view
         self._directed = partial(LocalProblem, view, trade_penalty, pool_penalty, fixed, parted, agreed, sensitivity)
         self._directions = directions
         self._opposed: tuple[Opposed, ...] = ()
+        self._around_pu = around_pu
+        self.network: BranchFlow | PhasePlan | None = None  # at the grid operator's node
         self._sensitivity = sensitivity
         self._fixed = fixed or {}
         self.blocks = blocks(view.node, view.parent, view.children, view.depth)
@@ -225,7 +239,7 @@ class LocalProblem:
         """The branch-flow equations of the node's own line, with copies of its neighbours' variables."""
         view = self.view
         assert view.line is not None
-        assert view.feeder is not None
+        assert isinstance(view.feeder, Feeder)
         base, base_ohm = view.feeder.base_kva, view.feeder.base_ohm
         r, x = view.line.resistance_ohm / base_ohm, view.line.reactance_ohm / base_ohm
         copies = self._copies
@@ -267,17 +281,19 @@ class LocalProblem:
         constraints: Constraints = {}
         if view.agreement is NetworkAgreement.DSO:
             assert view.feeder is not None
-            flow = branch_flow(view.feeder, self._injections(Kind.P), self._injections(Kind.Q))
-            constraints |= flow.constraints
-            root_kw = flow.root_kw
-            self._schedule["relaxation_gap_pu"] = flow.relaxation_gap
+            active, reactive = self._injections(Kind.P), self._injections(Kind.Q)
+            network = self.network = network_plan(view.feeder, active, reactive, self._around_pu)
+            constraints |= network.constraints
+            root_kw = network.root_kw
+            if isinstance(network, BranchFlow):
+                self._schedule["relaxation_gap_pu"] = network.relaxation_gap
             if self._sensitivity is not None:
                 lossless = self._sensitivity[0] @ copies[Kind.P :: 2] + self._sensitivity[1] @ copies[Kind.Q :: 2]
                 self._lowest, self._highest = cp.Parameter(lossless.shape), cp.Parameter(lossless.shape)
                 constraints["the limits without losses"] = [lossless >= self._lowest, lossless <= self._highest]
             price = self._loss_price()
             if price.any():
-                cost = view.step_hours * (price @ cp.sum(flow.losses_kw, axis=0))
+                cost = view.step_hours * (price @ network.lost_kw)
         else:
             root_kw = sum(copies[k] for k, block in enumerate(self.blocks) if block.kind is Kind.P)
         if not view.scenario.has_contracts:
@@ -292,11 +308,10 @@ class LocalProblem:
         do."""
         view = self.view
         assert view.feeder is not None
-        homes = [line.node for line in view.feeder.lines if line.node not in view.feeder.junctions]
-        if len(view.children) == len(homes):
+        if len(view.children) == len(view.feeder.nodes):
             return self._copies[kind::2]
         row = {block: k for k, block in enumerate(self.blocks)}
-        of = [Block(kind, node) for node in homes]
+        of = [Block(kind, node) for node in view.feeder.nodes]
         return cp.vstack([self._copies[row[block]] if block in row else self._fixed[block] for block in of])
 
     def _sums(self) -> Array:

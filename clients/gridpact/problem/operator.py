@@ -19,11 +19,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from gridpact.community.model import Array
+from gridpact.community.model import Array, Feeder
+from gridpact.community.street import PhaseFeeder
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.grid.limits import PublishedFeeder
 from gridpact.problem.blocks import Block, Kind
-from gridpact.problem.local import LocalProblem, LocalSolution, Point
+from gridpact.problem.local import LocalProblem, LocalSolution, NodeProblem, Point
+from gridpact.problem.street_operator import StreetOperatorProblem
 from gridpact.problem.view import NodeView
 
 PARTS_OF_DROP = (1.0, 1.0, 0.5, 0.0)
@@ -33,6 +35,18 @@ SCALES = 16
 """Injections that are outside are scaled in so many steps."""
 
 _FREE = 10.0  # p.u. squared, no bound
+
+
+def operator_problem(
+    view: NodeView,
+    to_integers: Callable[[Array], NDArray[np.int64]],
+    unit_kw: float,
+    fixed: Mapping[Block, Array],
+) -> NodeProblem:
+    """The problem of node 0 in the star, by the form of its feeder; the arguments are those of `OperatorProblem`."""
+    if isinstance(view.feeder, PhaseFeeder):
+        return StreetOperatorProblem(view, to_integers, unit_kw, fixed)
+    return OperatorProblem(view, to_integers, unit_kw, fixed)
 
 
 class OperatorProblem:
@@ -51,7 +65,7 @@ class OperatorProblem:
         unit_kw: float,
         fixed: Mapping[Block, Array],
     ) -> None:
-        assert view.feeder is not None
+        assert isinstance(view.feeder, Feeder)
         self._view, self._fixed = view, fixed
         self._limits = PublishedFeeder.of(view.feeder)
         self._units, self._unit_kw = to_integers, unit_kw

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gridpact.community.model import GRID_CONNECTION, CommunityDay, Feeder, Household, Line, Prices
+from gridpact.community.street import PhaseFeeder
 from gridpact.errors import InputError
 from gridpact.problem.coefficients import Partner, partners
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -30,7 +31,7 @@ class NodeView:
     household: Household | None = None  # None: the grid connection
     partners: tuple[Partner, ...] = ()
     line: Line | None = None  # the node's own line, between neighbours only
-    feeder: Feeder | None = None  # limits and base; the lines are in it at the grid operator's node only
+    feeder: Feeder | PhaseFeeder | None = None  # limits and base; the lines are in it at the operator's node only
 
     @property
     def steps(self) -> int:
@@ -49,30 +50,41 @@ def node_views(community: CommunityDay, scenario: Scenario, agreement: NetworkAg
     """Cuts a community into what each of its nodes knows, in ascending order of node.
 
     Node 0, the grid connection, takes part only where there is a network to agree on.
+
+    Raises:
+        InputError: neighbours cannot agree on a street with phases or on junctions.
     """
     feeder = community.feeder
-    if feeder.junctions and scenario.has_network and agreement is NetworkAgreement.NEIGHBOURS:
-        raise InputError(
-            f"node {min(feeder.junctions)} of '{community.name}' has no household that could agree with its neighbours"
-            " on the feeder; take the grid operator's node, --network-agreement dso"
-        )
-    limits = Feeder(feeder.nominal_voltage_v, feeder.voltage_min_pu, feeder.voltage_max_pu, ())
     trades = partners(community) if scenario.has_trades else {}
     neighbours = scenario.has_network and agreement is NetworkAgreement.NEIGHBOURS
+    balanced = None if isinstance(feeder, PhaseFeeder) else feeder
+    if neighbours and balanced is None:
+        raise InputError(
+            f"'{community.name}' has homes on phases, and neighbours agree on a balanced feeder only; take the grid "
+            "operator's node, --network-agreement dso"
+        )
+    if neighbours and balanced is not None and balanced.junctions:
+        raise InputError(
+            f"node {min(balanced.junctions)} of '{community.name}' has no household that could agree with its "
+            "neighbours on the feeder; take the grid operator's node, --network-agreement dso"
+        )
     nodes = [household.node for household in community.households]
 
     def place(node: int) -> tuple[int, tuple[int, ...], int]:
         if not scenario.has_network:
             return node, (), 0
-        if neighbours:
-            return feeder.parent.get(node, GRID_CONNECTION), feeder.children[node], feeder.depth[node]
+        if neighbours and balanced is not None:
+            return balanced.parent.get(node, GRID_CONNECTION), balanced.children[node], balanced.depth[node]
         if node == GRID_CONNECTION:
             return GRID_CONNECTION, tuple(nodes), 0
         return GRID_CONNECTION, (), 1
 
     def view(node: int, household: Household | None) -> NodeView:
         parent, children, depth = place(node)
-        own_line = next((line for line in feeder.lines if line.node == node), None) if neighbours else None
+        own_line, limits = None, None
+        if neighbours and balanced is not None:
+            own_line = next((line for line in balanced.lines if line.node == node), None)
+            limits = replace(balanced, lines=(), junctions=frozenset())
         sees_network = scenario.has_network and not neighbours and node == GRID_CONNECTION
         return NodeView(
             node=node,
@@ -87,7 +99,7 @@ def node_views(community: CommunityDay, scenario: Scenario, agreement: NetworkAg
             household=household,
             partners=trades.get(node, ()),
             line=own_line,
-            feeder=feeder if sees_network else limits if neighbours else None,
+            feeder=feeder if sees_network else limits,
         )
 
     views = [view(household.node, household) for household in community.households]

@@ -23,8 +23,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.community.model import GRID_CONNECTION, Array, Feeder
+from gridpact.community.street import PhaseFeeder
 from gridpact.devices.registry import BANDS
+from gridpact.grid.three_phase import homes_of, reduced_of
 from gridpact.outcome.indicators import Indicators, VoltageExtreme
 from gridpact.outcome.outcome import Outcome
 from gridpact.report import words
@@ -342,11 +344,8 @@ def voltages(result: Outcome) -> Figure:
     """Voltages along the feeder: each node's range, and the feeder at its lowest and highest moment."""
     indicators, feeder, voltage = Indicators(result), result.community.feeder, result.flow.voltage_pu
     figure, axes = _figure("Voltages along the feeder", 4.6)
-    distance = {GRID_CONNECTION: 0.0}
-    for node in sorted(feeder.depth, key=lambda node: (feeder.depth[node], node)):
-        if node != GRID_CONNECTION:
-            distance[node] = distance[feeder.parent[node]] + feeder.lines[node - 1].resistance_ohm
-    nodes = [line.node for line in feeder.lines]
+    distance = _distance_ohm(feeder)
+    nodes = list(feeder.nodes)
     place = np.array([distance[node] for node in nodes])
     low, middle, high = voltage.min(axis=1), np.median(voltage, axis=1), voltage.max(axis=1)
     for limit, name in (
@@ -371,8 +370,10 @@ def voltages(result: Outcome) -> Figure:
         extremes.append((indicators.highest_voltage, BLUE, "--", "^", "highest"))
     for extreme, colour, dashes, marker, word in extremes:
         now = {GRID_CONNECTION: 1.0} | dict(zip(nodes, voltage[:, extreme.step], strict=True))
+        # What a street has between its homes is not in the result: there are dots only.
+        lines = feeder.lines if isinstance(feeder, Feeder) else ()
         branches = [[(distance[line.parent], now[line.parent]), (distance[line.node], now[line.node])]
-                    for line in feeder.lines]  # fmt: skip
+                    for line in lines]  # fmt: skip
         axes.add_collection(LineCollection(branches, colors=colour, linewidths=1.4, linestyles=dashes))
         axes.plot([distance[node] for node in now], list(now.values()), "o", color=colour, markersize=3)
         axes.plot(distance[extreme.node], extreme.voltage_pu, marker, color=colour, markersize=9)
@@ -438,6 +439,18 @@ def _time_axis(axes: Axes, result: Outcome) -> None:
     axes.set_xlabel("Time of day (hh:mm)")
 
 
+def _distance_ohm(feeder: Feeder | PhaseFeeder) -> dict[int, float]:
+    """Of every node from the grid connection; on a street what a home's first phase and the neutral have together."""
+    distance = {GRID_CONNECTION: 0.0}
+    if isinstance(feeder, PhaseFeeder):
+        own = reduced_of(feeder).shared.diagonal().real
+        return distance | {node: float(own[rows][0]) for node, rows in zip(feeder.nodes, homes_of(feeder), strict=True)}
+    for node in sorted(feeder.depth, key=lambda node: (feeder.depth[node], node)):
+        if node != GRID_CONNECTION:
+            distance[node] = distance[feeder.parent[node]] + feeder.lines[node - 1].resistance_ohm
+    return distance
+
+
 def _node_numbers(axes: Axes, indicators: Indicators, place: Array, low: Array) -> None:
     """Numbers under the nodes, beside them where two would meet; on a large feeder only its ends."""
     feeder = indicators.result.community.feeder
@@ -445,8 +458,8 @@ def _node_numbers(axes: Axes, indicators: Indicators, place: Array, low: Array) 
     near_y = 0.045 * np.ptp(axes.get_ylim())
     taken: list[tuple[float, float]] = []
     for row in np.argsort(low, kind="stable"):
-        node, x, y = feeder.lines[row].node, float(place[row]), float(low[row])
-        if len(feeder.lines) > 32 and feeder.children[node]:
+        node, x, y = feeder.nodes[row], float(place[row]), float(low[row])
+        if len(feeder.nodes) > 32 and (isinstance(feeder, PhaseFeeder) or feeder.children[node]):
             continue
         beside = any(abs(x - other_x) < near_x and abs(y - other_y) < near_y for other_x, other_y in taken)
         taken.append((x, y))

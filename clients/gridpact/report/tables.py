@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gridpact.community.model import Array
+from gridpact.community.street import PhaseFeeder
 from gridpact.devices.device import numbered
 from gridpact.devices.registry import COLUMNS, DEVICES
 from gridpact.outcome.indicators import Indicators
@@ -34,6 +35,10 @@ CSV_FILES = {
 """The CSV files and what is in them."""
 
 Cell = float | int | str | None
+
+
+TOLERATED = 1e-3
+"""What limits may be broken by, p.u. and parts of a rating, as in the check of voltages."""
 
 
 def write_tables(result: Outcome, folder: Path) -> Path:
@@ -89,6 +94,7 @@ def result_fields(result: Outcome) -> dict[str, Any]:
         "voltage_min_pu": voltage.min(),
         "voltage_max_pu": voltage.max(),
         "voltage_ok": result.voltage_ok,
+        **_by_phase(result),
         "losses_kwh": Indicators(result).energy_kwh(result.flow.losses_kw),
         "trades": len(result.trades),
         "traded_pairs": result.traded_pairs,
@@ -184,14 +190,64 @@ def prices(result: Outcome) -> Iterable[Sequence[Cell]]:
 def voltages(result: Outcome) -> Iterable[Sequence[Cell]]:
     """node x step, from the independent power flow; the line is the one from the node to its parent."""
     indicators, community = Indicators(result), result.community
+    feeder = community.feeder
+    if isinstance(feeder, PhaseFeeder):
+        yield from _street_voltages(result, feeder)
+        return
     yield "household", "node", "parent", "step", "time", "voltage_pu", "voltage_v", "line_current_a"
-    for row, line in enumerate(community.feeder.lines):
+    for row, line in enumerate(feeder.lines):
         for step, time in enumerate(community.start_times):
             voltage = result.flow.voltage_pu[row, step]
             yield (
                 safe_text(indicators.name(line.node)), line.node, line.parent, step, time, voltage,
                 voltage * community.feeder.nominal_voltage_v, result.flow.current_a[row, step],
             )  # fmt: skip
+
+
+def _by_phase(result: Outcome) -> dict[str, Any]:
+    """What the power flow with four wires found of a street; of a balanced feeder, where the phases are alike, the
+    same from its own; ratings that nobody gave have no loading."""
+    feeder, flow = result.community.feeder, result.flow
+    voltage, lines = flow.voltage_pu, flow.line_loading(feeder)
+    unbalance, neutral, transformer = 0.0, None, None
+    if flow.by_phase is not None:
+        voltage, unbalance = flow.by_phase.voltage_pu, float(flow.by_phase.unbalance.max(initial=0.0))
+        neutral, transformer = _most(flow.by_phase.neutral_loading), _most(flow.by_phase.transformer_loading)
+    outside = (voltage < feeder.voltage_min_pu - TOLERATED) | (voltage > feeder.voltage_max_pu + TOLERATED)
+    beyond = outside.any(axis=0) | (np.nan_to_num(lines).max(axis=0, initial=0.0) > 1 + TOLERATED)
+    if flow.by_phase is not None:
+        beyond |= np.nan_to_num(flow.by_phase.neutral_loading).max(axis=0, initial=0.0) > 1 + TOLERATED
+        beyond |= np.nan_to_num(flow.by_phase.transformer_loading) > 1 + TOLERATED
+    return {
+        "phase_voltage_min_pu": float(voltage.min()),
+        "phase_voltage_max_pu": float(voltage.max()),
+        "unbalance_max": unbalance,
+        "line_loading_max": _most(lines),
+        "neutral_loading_max": neutral,
+        "transformer_loading_max": transformer,
+        "limits_held": not beyond.any(),
+        "steps_outside": int(beyond.sum()),
+    }
+
+
+def _most(values: Array) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.max()) if known.size else None
+
+
+def _street_voltages(result: Outcome, feeder: PhaseFeeder) -> Iterable[Sequence[Cell]]:
+    """home, phase x step, between phase and neutral."""
+    indicators, community, flow = Indicators(result), result.community, result.flow.by_phase
+    assert flow is not None
+    yield "household", "node", "bus", "phase", "step", "time", "voltage_pu", "voltage_v"
+    row = 0
+    for node, at in zip(feeder.nodes, feeder.connections, strict=True):
+        for phase in at.phases:
+            for step, time in enumerate(community.start_times):
+                voltage = flow.voltage_pu[row, step]
+                name = safe_text(indicators.name(node))
+                yield name, node, safe_text(at.bus), phase + 1, step, time, voltage, voltage * feeder.phase_voltage_v
+            row += 1
 
 
 def residuals(result: Outcome) -> Iterable[Sequence[Cell]]:

@@ -13,11 +13,14 @@ from gridpact.devices.car import ElectricCar
 FONTANA_DAYS = [f"06-{d}" for d in range(10, 17)] + [f"12-{d}" for d in range(21, 28)]
 
 
-def test_shippedCases_areFive() -> None:
-    assert sorted(shipped_cases()) == ["amsterdam16", "fontana16", "fontana16year", "stress16", "tiny3"]
+CASES = ["amsterdam16", "fontana16", "fontana16x3", "fontana16year", "stress16", "tiny3"]
 
 
-@pytest.mark.parametrize("name", ["amsterdam16", "fontana16", "fontana16year", "stress16", "tiny3"])
+def test_shippedCases_areSix() -> None:
+    assert sorted(shipped_cases()) == CASES
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_everyDay_hasWholeSeries(name: str) -> None:
     community = read_community(name)
     assert community.source

@@ -103,7 +103,7 @@ def test_plan_keepsLimits_byFourWires(seed: int) -> None:
     at, moved = no_load_pu(feeder, steps), np.inf
     while moved > 1e-5:
         plan = phase_plan(feeder, kw, kvar, at)
-        away = cp.sum_squares(kw - wish) + cp.sum_squares(kvar) + 0.1 * cp.sum(plan.losses_kw)
+        away = cp.sum_squares(kw - wish) + cp.sum_squares(kvar) + 0.1 * cp.sum(plan.lost_kw)
         problem = cp.Problem(cp.Minimize(away), [c for family in plan.constraints.values() for c in family])
         for _ in range(3):
             solve(problem, "the test")
@@ -115,7 +115,7 @@ def test_plan_keepsLimits_byFourWires(seed: int) -> None:
     assert np.nanmax(theirs.line_loading, initial=0) < 1 + 1e-3
     assert np.nanmax(theirs.neutral_loading, initial=0) < 1 + 1e-3
     assert np.nanmax(theirs.transformer_loading, initial=0) < 1 + 1e-3
-    np.testing.assert_allclose(plan.losses_kw.value, theirs.losses_kw, rtol=1e-2, atol=2e-3)
+    np.testing.assert_allclose(plan.lost_kw.value, theirs.losses_kw, rtol=1e-2, atol=2e-3)
 
 
 def test_flow_withoutSolution_isSaid() -> None:

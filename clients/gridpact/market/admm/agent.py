@@ -31,8 +31,8 @@ from gridpact.market.admm.reach import (
 from gridpact.market.admm.residuals import NO_RESIDUALS, residuals_of
 from gridpact.market.admm.trades import Trades
 from gridpact.problem.blocks import Block, Kind
-from gridpact.problem.local import LocalProblem, LocalSolution, Point
-from gridpact.problem.operator import OperatorProblem
+from gridpact.problem.local import LocalProblem, LocalSolution, NodeProblem, Point
+from gridpact.problem.operator import operator_problem
 from gridpact.problem.view import NodeView
 
 log = logging.getLogger(__name__)
@@ -86,8 +86,8 @@ class Agent:
         self._began = 0  # the iteration after which the negotiation began anew
         self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
-        self._problem: LocalProblem | OperatorProblem | None = None  # for the x-step; anew when somebody is gone
-        self._last_problem: LocalProblem | OperatorProblem | None = None  # the same with the trades as agreed
+        self._problem: NodeProblem | None = None  # for the x-step; anew when somebody is gone
+        self._last_problem: NodeProblem | None = None  # the same with the trades as agreed
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -198,10 +198,10 @@ class Agent:
         self.solve_seconds += time.perf_counter() - started
         return solution
 
-    def _new_problem(self, agreed: bool) -> LocalProblem | OperatorProblem:
+    def _new_problem(self, agreed: bool) -> NodeProblem:
         fixed = {block: self._part * flow for block, flow in self._fixed().items()}
         if isinstance(self.consensus, StarCentre):
-            return OperatorProblem(self._in_round, self.consensus.to_integers, self._resolution.power_kw, fixed)
+            return operator_problem(self._in_round, self.consensus.to_integers, self._resolution.power_kw, fixed)
         return LocalProblem(
             self._in_round,
             self.trades.phi,
@@ -280,8 +280,6 @@ class Agent:
         if not isinstance(centre, StarCentre):
             return {block: centre.value[self.blocks.index(block)] for block in missing}
         assert self.view.feeder is not None
-        feeder = self.view.feeder
-        homes = [line.node for line in feeder.lines if line.node not in feeder.junctions]
-        outside = [Block(kind, node) for node in homes for kind in (Kind.P, Kind.Q)]
+        outside = [Block(kind, node) for node in self.view.feeder.nodes for kind in (Kind.P, Kind.Q)]
         missing += [block for block in outside if block not in self.blocks]
         return {block: centre.expected(block.node)[block.kind] for block in missing}

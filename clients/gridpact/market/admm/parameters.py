@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder, Household, Prices
+from gridpact.community.street import PhaseFeeder
 from gridpact.devices.battery import Battery
 from gridpact.errors import InputError
+from gridpact.grid.three_phase import lossless_pu
 from gridpact.market.admm.reach import BIAS, BID_LIMIT
 from gridpact.problem.blocks import Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
@@ -150,7 +152,7 @@ class Penalties:
                 result.append(multiples[block.kind] * self.rho)
         return np.array(result)
 
-    def _voltage(self, view: NodeView, feeder: Feeder) -> float:
+    def _voltage(self, view: NodeView, feeder: Feeder | PhaseFeeder) -> float:
         """0.18 kappa dt p / dv^2."""
         span = feeder.voltage_max_pu - feeder.voltage_min_pu
         return _VOLTAGE * self.rho * (self.power_kw(view) / span) ** 2
@@ -272,18 +274,26 @@ def _strain(views: Sequence[NodeView], baseline_net_kw: Array) -> float:
     feeder = next((view.feeder for view in views if view.feeder is not None and view.feeder.lines), None)
     if feeder is None:
         return 0.0
+    drawn_kvar = np.array([view.household.load_kvar for view in views if view.household is not None])
+    voltage = _lossless(feeder, baseline_net_kw, -drawn_kvar)
+    beyond = np.maximum(feeder.voltage_min_pu - voltage, voltage - feeder.voltage_max_pu).max(axis=0)
+    half_band = (feeder.voltage_max_pu - feeder.voltage_min_pu) / 2
+    return float(np.mean(np.maximum(beyond, 0.0))) / half_band
+
+
+def _lossless(feeder: Feeder | PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> Array:
+    """Voltages of all homes, on a street of all their phases, p.u., by a power flow without losses."""
+    if isinstance(feeder, PhaseFeeder):
+        return lossless_pu(feeder, injection_kw, injection_kvar)
     paths = np.eye(len(feeder.lines))  # row k: the lines from node k + 1 to the grid connection
     for line in sorted(feeder.lines, key=lambda line: feeder.depth[line.node]):
         if line.parent != GRID_CONNECTION:
             paths[line.node - 1] += paths[line.parent - 1]
-    drawn_kvar = np.array([view.household.load_kvar for view in views if view.household is not None])
     resistance, reactance = feeder.resistance_pu()[:, None], feeder.reactance_pu()[:, None]
-    homes = paths[: len(baseline_net_kw)].T  # junctions inject nothing
-    rise = paths @ (resistance * (homes @ baseline_net_kw) - reactance * (homes @ drawn_kvar)) / feeder.base_kva
-    voltage = np.sqrt(np.maximum(1 + 2 * rise, 0.0))
-    beyond = np.maximum(feeder.voltage_min_pu - voltage, voltage - feeder.voltage_max_pu).max(axis=0)
-    half_band = (feeder.voltage_max_pu - feeder.voltage_min_pu) / 2
-    return float(np.mean(np.maximum(beyond, 0.0))) / half_band
+    homes = paths[: len(injection_kw)].T  # junctions inject nothing
+    flows = resistance * (homes @ injection_kw) + reactance * (homes @ injection_kvar)
+    voltage: Array = np.sqrt(np.maximum(1 + 2 * (paths @ flows) / feeder.base_kva, 0.0))
+    return voltage
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,220 @@
+"""The grid operator's own problem on a street: the nearest injections that its phases, neutral and transformer carry.
+
+Most of the time no limit binds. Then what is looked for at every step is the least of a quadratic function,
+
+    a . x + 1/2 x . diag(rho) x + lambda (loss(x) - [G] sum s),    loss(x) = |F I|^2,  I = A x + c
+
+with the currents linear in the injections x = (s, q) around the last answer's voltages: one small system of equations
+a step. lambda is what a kWh at the grid connection is worth: the price of losses with trades; in G the import price,
+the feed-in price, or what is between them where the street takes nothing and gives nothing.
+
+Every answer is looked at by the exact power flow before it is sent. Where one is outside the limits, the constrained
+problem is solved, linear around a point too and made exact at the last answer (`grid.three_phase_plan`), again until it
+is inside; what is outside still is scaled towards no injection at all, where every voltage is that of no load. The
+point moves on when voltages have gone far from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridpact.community.model import Array
+from gridpact.community.street import Complex, PhaseFeeder
+from gridpact.errors import InfeasibleError, SolverError
+from gridpact.grid.three_phase import PhaseFlow, loading, phase_flow, reduced_of
+from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu
+from gridpact.problem.blocks import Block, Kind, blocks
+from gridpact.problem.local import LocalProblem, LocalSolution, Point
+from gridpact.problem.view import NodeView
+
+TRIES = 4
+"""How often an iteration's problem is solved until its answer is inside."""
+
+OUTSIDE_PU = 1e-4
+"""By how much a voltage, and a part of a rating, may break its limit; as much as the referee tolerates on a balanced
+feeder."""
+
+FAR_PU = 0.02
+"""From the point: there the slopes are off by so much."""
+
+SCALES = 16
+
+NOTHING_KW = 1e-7
+"""Less than this from the grid is nothing."""
+
+MOST_POSITIONS = 60
+
+
+class StreetOperatorProblem:
+    """The problem of node 0 in the star, on a street.
+
+    Args:
+        to_integers: what of an answer goes on the chain, in units
+        unit_kw: of this size.
+        fixed: see `LocalProblem`.
+    """
+
+    def __init__(
+        self,
+        view: NodeView,
+        to_integers: Callable[[Array], NDArray[np.int64]],
+        unit_kw: float,
+        fixed: Mapping[Block, Array],
+    ) -> None:
+        assert isinstance(view.feeder, PhaseFeeder)
+        self._view, self._feeder, self._fixed = view, view.feeder, fixed
+        self._units, self._unit_kw = to_integers, unit_kw
+        self._flow: PhaseFlow | None = None  # of the last answer
+        self._blocks = blocks(view.node, view.parent, view.children, view.depth)
+        self._problem: LocalProblem | None = None  # with the limits, built where one binds
+
+    def solve(self, at: Point) -> LocalSolution:
+        """Solves around a point of the negotiation.
+
+        Raises:
+            InfeasibleError, SolverError: see `LocalProblem.solve`.
+        """
+        solution = self._free(at)
+        for _ in range(1 + TRIES):
+            try:
+                if not self._outside(solution.copies).any():
+                    return solution
+                solution = self._constrained().solve(at)
+            except (InfeasibleError, SolverError):
+                break
+        return self._scaled(solution)
+
+    def _free(self, at: Point) -> LocalSolution:
+        """The answer if there were no limits."""
+        prices, dt = self._view.prices, self._view.step_hours
+        if self._view.scenario.has_contracts:
+            copies, _ = self._least(at, dt * prices.loss_price, bought=False)
+            return LocalSolution(copies, np.zeros(0), dict)
+        low, high = dt * prices.feed_in_price, dt * prices.import_price
+        copies, taken = self._least(at, high, bought=True)
+        if (taken < 0).any():
+            copies, taken = self._between(at, low, high, copies, taken)
+        given = {"import_kw": np.maximum(taken, 0.0), "feed_in_kw": np.maximum(-taken, 0.0)}
+        return LocalSolution(copies, np.zeros(0), lambda: given)
+
+    def _between(self, at: Point, low: Array, high: Array, copies: Array, taken: Array) -> tuple[Array, Array]:
+        """In G, where at the import price the street would feed in: the least at the feed-in price, or at what is
+        between the two, where it takes nothing, by false position (Illinois): the more a kWh is worth the more is
+        given."""
+        lower, taken_low = self._least(at, low, bought=True)
+        below, above = low.copy(), high.copy()
+        at_low, at_high = taken_low.copy(), taken.copy()
+        inner = (taken < 0) & (taken_low > 0)
+        copies = np.where(taken < 0, lower, copies)
+        taken = np.where(taken < 0, taken_low, taken)
+        for _ in range(MOST_POSITIONS):
+            if not (inner & (np.abs(taken) > NOTHING_KW)).any():
+                break
+            spread = np.where(inner, at_low - at_high, 1.0)
+            price = np.where(inner, (above * at_low - below * at_high) / spread, low)
+            tried, came = self._least(at, price, bought=True)
+            copies, taken = np.where(inner, tried, copies), np.where(inner, came, taken)
+            high_side = inner & (came < 0)
+            above, at_high = np.where(high_side, price, above), np.where(high_side, came, at_high)
+            at_low = np.where(high_side, at_low / 2, at_low)
+            low_side = inner & (came >= 0)
+            below, at_low = np.where(low_side, price, below), np.where(low_side, came, at_low)
+            at_high = np.where(low_side, at_high / 2, at_high)
+        return copies, taken
+
+    def _least(self, at: Point, worth: Array, bought: bool) -> tuple[Array, Array]:
+        """The least at given lambda, currency/kW, (T,): copies, and what the street takes from the grid, kW, (T,).
+
+        Args:
+            bought: whether lambda is paid for all that is taken, and not for losses only.
+        """
+        reduced = reduced_of(self._feeder)
+        voltage = no_load_pu(self._feeder, self._view.steps) if self._flow is None else self._flow.voltage_pu
+        slope = 1000 / self._feeder.phase_voltage_v / np.conj(voltage).T  # (T, C)
+        kw, kvar = self._injections(np.zeros((len(self._blocks), self._view.steps)))  # of absent nodes
+        rows = [node - 1 for node in self._nodes]
+        share = reduced.to_connections
+        constant = slope * (share @ (kw - 1j * kvar)).T  # (T, C)
+        to_current = np.concatenate([slope[:, :, None] * share[:, rows], -1j * slope[:, :, None] * share[:, rows]], 2)
+        lost = reduced.loss_root @ to_current / np.sqrt(1000)  # (T, k, x): |lost x + fixed|^2 are the losses, kW
+        fixed = (reduced.loss_root @ constant[:, :, None])[:, :, 0] / np.sqrt(1000)
+        surcharge = self._view.step_hours * self._view.prices.loss_surcharge if bought else 0.0
+        weight = 2 * (worth + surcharge)[:, None]
+        own = np.concatenate([at.penalties[Kind.P :: 2], at.penalties[Kind.Q :: 2]]).T  # (T, x)
+        linear = np.concatenate([at.linear[Kind.P :: 2], at.linear[Kind.Q :: 2]]).T
+        matrix = weight[:, :, None] * np.real(np.conj(lost).transpose(0, 2, 1) @ lost)
+        diagonal = np.arange(matrix.shape[1])
+        matrix[:, diagonal, diagonal] += own
+        right = -linear - weight * np.real(np.einsum("tkx,tk->tx", np.conj(lost), fixed))
+        if bought:
+            right[:, : len(rows)] += worth[:, None]
+        x = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
+        losses = np.sum(np.abs(np.einsum("tkx,tx->tk", lost, x) + fixed) ** 2, axis=1)
+        copies = np.empty((len(self._blocks), self._view.steps))
+        copies[Kind.P :: 2], copies[Kind.Q :: 2] = x[:, : len(rows)].T, x[:, len(rows) :].T
+        return copies, losses - x[:, : len(rows)].sum(axis=1) - kw.sum(axis=0)
+
+    def _outside(self, copies: Array) -> NDArray[np.bool_]:
+        """At which steps an answer, as it goes on the chain, breaks a limit, (T,). It is the last answer then.
+
+        Raises:
+            SolverError: the feeder cannot carry it.
+        """
+        kw, kvar = self._injections(np.asarray(self._units(copies) * self._unit_kw, dtype=np.float64))
+        start = None if self._flow is None else self._flow.voltage_pu
+        self._flow = phase_flow(self._feeder, kw, kvar, start)
+        return broken(self._feeder, self._flow)
+
+    def _constrained(self) -> LocalProblem:
+        """The problem with all limits, exact at the last answer."""
+        assert self._flow is not None
+        voltage = self._flow.voltage_pu
+        if self._problem is None or self._far(self._problem, voltage) > FAR_PU:
+            self._problem = LocalProblem(self._view, 0.0, fixed=self._fixed, around_pu=voltage)
+        assert isinstance(self._problem.network, PhasePlan)
+        self._problem.network.exact_at(self._flow)
+        return self._problem
+
+    @staticmethod
+    def _far(problem: LocalProblem, voltage_pu: Complex) -> float:
+        assert isinstance(problem.network, PhasePlan)
+        return float(np.max(np.abs(voltage_pu - problem.network.around_pu), initial=0.0))
+
+    def _injections(self, copies: Array) -> tuple[Array, Array]:
+        """Of all households, (n, T) each."""
+        row = dict(self._fixed) | {block: copies[k] for k, block in enumerate(self._blocks)}
+        active, reactive = (
+            np.array([row[Block(kind, node)] for node in self._feeder.nodes]) for kind in (Kind.P, Kind.Q)
+        )
+        return active, reactive
+
+    @property
+    def _nodes(self) -> list[int]:
+        """Those that it answers, in the order of its blocks."""
+        return [block.node for block in self._blocks if block.kind is Kind.P]
+
+    def _scaled(self, solution: LocalSolution) -> LocalSolution:
+        """The same with injections scaled down at the steps that are outside."""
+        units = wanted = self._units(solution.copies)
+        for scale in range(SCALES - 1, -1, -1):
+            try:
+                outside = self._outside(np.asarray(units * self._unit_kw, dtype=np.float64))
+            except SolverError:
+                outside = np.ones(self._view.steps, dtype=bool)
+            if not outside.any():
+                break
+            units = np.where(outside, np.fix(wanted * (scale / SCALES)).astype(np.int64), units)
+        return LocalSolution(np.asarray(units * self._unit_kw, dtype=np.float64), solution.bids_kw, solution.plan)
+
+
+def broken(feeder: PhaseFeeder, flow: PhaseFlow, tolerance: float = OUTSIDE_PU) -> NDArray[np.bool_]:
+    """At which steps a power flow breaks a limit of a voltage, a line, its neutral, or the transformer, (T,)."""
+    magnitude, used = flow.magnitude_pu, loading(feeder, flow)
+    low = magnitude.min(axis=0) < feeder.voltage_min_pu - tolerance
+    high = magnitude.max(axis=0) > feeder.voltage_max_pu + tolerance
+    lines = np.nan_to_num(used.line).max(axis=0, initial=0.0) > 1 + tolerance
+    result: NDArray[np.bool_] = low | high | lines | (used.transformer > 1 + tolerance)
+    return result
