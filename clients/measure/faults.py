@@ -46,7 +46,8 @@ from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.parameters import Tolerances
 from gridpact.market.prepared import Prepared
 from gridpact.node.audit import audit_round
-from gridpact.node.node import Node, NodeReport
+from gridpact.node.node import Node
+from gridpact.node.report import NodeReport
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient

@@ -22,7 +22,7 @@ import pytest
 from web3 import Web3
 
 import gridpact.chain.aggregator
-import gridpact.node.node
+import gridpact.node.exchange
 from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
@@ -33,7 +33,8 @@ from gridpact.cli import main
 from gridpact.community.model import CommunityDay
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.node.audit import Audit, audit_round
-from gridpact.node.node import Node, NodeReport
+from gridpact.node.node import Node
+from gridpact.node.report import NodeReport
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView, node_views
@@ -455,7 +456,7 @@ def test_relay_dies(street: Build, anvil: Network, tmp_path: Path) -> None:
 
 def test_relay_withholds(street: Build, anvil: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on taking submissions, but brings none to the chain: nodes wait for a part of a phase, no longer."""
-    monkeypatch.setattr(gridpact.node.node, "LAST_CALL", 1.0 / PATIENT)
+    monkeypatch.setattr(gridpact.node.exchange, "LAST_CALL", 1.0 / PATIENT)
     built = street()
     account = ChainAccount(anvil.connect(), new_key())
     anvil.fund([account.address], ETHER)

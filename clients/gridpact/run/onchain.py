@@ -29,7 +29,7 @@ from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.market.agreement import Agreement, Convergence, Trade
 from gridpact.market.prepared import Prepared
 from gridpact.node.household_file import write_view
-from gridpact.node.node import NodeReport
+from gridpact.node.report import NodeReport
 from gridpact.outcome.outcome import Ledger, Optimum, Outcome, outcome_of
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView

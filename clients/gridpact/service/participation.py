@@ -28,7 +28,9 @@ from gridpact.errors import (
     Reorganised,
     Unreadable,
 )
-from gridpact.node.node import MOVED_ON, Node, NodeReport
+from gridpact.node.node import Node
+from gridpact.node.report import NodeReport
+from gridpact.node.sending import MOVED_ON
 from gridpact.problem.baseline import fallback
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient

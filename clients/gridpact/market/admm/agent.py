@@ -98,6 +98,11 @@ class Agent:
         """The closed iteration that was taken in last; 0 before the first."""
         return self._before.iteration if self._before else 0
 
+    @property
+    def answers(self) -> bool:
+        """Whether it hears the others' wishes in an iteration before it submits: the grid operator's node of a star."""
+        return isinstance(self.consensus, StarCentre)
+
     def solve(self, running: Mapping[Block, Integers] | None = None) -> Submission:
         """The x-step (step 3 of the report).
 

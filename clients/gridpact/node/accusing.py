@@ -1,0 +1,98 @@
+"""Checking what other nodes claim and say, and accusing who is false."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.evidence import residual_evidence
+from gridpact.errors import ChainError
+from gridpact.market.admm.assembly import Integers
+from gridpact.market.admm.codec import decode_copies
+from gridpact.node.audit import departures, false_claims
+from gridpact.node.memory import Memory
+from gridpact.node.round_log import reach_of
+from gridpact.node.sending import Sending
+from gridpact.problem.view import NodeView
+
+log = logging.getLogger(__name__)
+
+CHECK_EVERY = 4
+"""Iterations from one check of another node's network residuals to the next."""
+
+ATTEMPTS = 3
+"""How often an accusation is made in an iteration."""
+
+
+class Accusing:
+    """One node's eye on the others."""
+
+    def __init__(self, view: NodeView, aggregator: Aggregator, sending: Sending) -> None:
+        self.view = view
+        self._aggregator = aggregator
+        self._sending = sending
+        self._reach = reach_of(aggregator)
+        self._most_misses = aggregator.setting().max_misses
+
+    def look(self, round_: int, memory: Memory) -> None:
+        """Checks what the others claimed in the newest iteration about the one before, and what they said there, and
+        accuses who is false: at once where this node comes next after it, else if nobody else has done it by the next
+        iteration."""
+        if len(memory.history) < 2:
+            return
+        entry, now = memory.history[-1][0], memory.history[-2][1]
+        before = memory.history[0][1] if len(memory.history) == 3 else None
+        me, assembly = self.view.node, memory.agent.assembly
+        if not (others := sorted(entry.submissions.keys() - {me})):
+            return
+        copies = self._copies_to_check(memory, others)
+        claims = {node: entry.submissions[node].residuals for node in others}
+        for node, what in false_claims(assembly, claims, now, before, copies).items():
+            log.warning("node %d %s", node, what)
+            memory.suspects.setdefault(node, (now.iteration, False))
+        age = memory.steady[-2] - self._most_misses
+        for node, what in departures(assembly, others, now, before, copies, self._reach, age).items():
+            log.warning("node %d %s", node, what)
+            memory.suspects.setdefault(node, (now.iteration, True))
+        for node, (iteration, departed) in memory.suspects.items():
+            honest = sorted(assembly.nodes - memory.gone - memory.suspects.keys())
+            first = next((other for other in honest if other > node), honest[0])
+            if node not in memory.gone and (me == first or iteration < now.iteration):
+                self._accuse(round_, node, iteration, departed)
+
+    def _copies_to_check(self, memory: Memory, others: Sequence[int]) -> dict[int, Integers]:
+        """What others submitted in the iteration before, as far as it is known: the grid operator's node heard all of
+        it; a household asks for that of one other now and then, since it takes a request."""
+        me, assembly = self.view.node, memory.agent.assembly
+        entry, now, own = memory.history[-2]
+        if memory.agent.answers:
+            if own is None:
+                return {}
+            answers = dict(zip(memory.agent.blocks, own, strict=True))
+            there = [node for node in others if node in now.present]
+            return {
+                node: np.array([now.sums[block] - answers[block] for block in assembly.blocks(node)]) for node in there
+            }
+        if not assembly.blocks(me) or (me + now.iteration) % CHECK_EVERY:
+            return {}
+        node = others[(me + now.iteration) // CHECK_EVERY % len(others)]
+        if (said := entry.submissions.get(node)) is None:
+            return {}
+        return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(said), self.view.steps)}
+
+    def _accuse(self, round_: int, node: int, iteration: int, departed: bool) -> None:
+        """Submissions of the accused and its partners overtake the evidence; then it is put together once more. The
+        iteration stays open meanwhile, as this node has not submitted yet."""
+        for _ in range(ATTEMPTS):
+            try:
+                evidence = residual_evidence(self._aggregator, round_, node, iteration, departed)
+                self._sending.send("accuse", partial(self._aggregator.accuse, round_, node, evidence))
+                return
+            except ChainError as error:
+                log.warning("the accusation of node %d failed: %s", node, error)
+                if getattr(error, "name", "") != "NotProved":
+                    return

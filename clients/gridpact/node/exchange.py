@@ -1,0 +1,116 @@
+"""How submissions of an iteration reach the chain and the grid operator's node: sent directly, or left at a relay."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.values import Phase, Progress, SignedSubmission
+from gridpact.market.admm.assembly import Integers
+from gridpact.market.admm.codec import decode_copies
+from gridpact.node.memory import Memory
+from gridpact.problem.blocks import Block
+from gridpact.problem.view import NodeView
+from gridpact.relay.client import RelayClient, RelayUnavailable
+
+log = logging.getLogger(__name__)
+
+LAST_CALL = 0.5
+"""Part of a phase after which the grid operator's node answers those who are there; and of what is left of the phase,
+after which a node whose relayed submission is not on the chain sends it directly."""
+
+BOARD_SECONDS = 1.0
+"""How long the grid operator's node waits at the relay before it looks at the chain."""
+
+
+class Exchange:
+    """One node's submissions on their way, and what it hears of others before an iteration is closed.
+
+    Args:
+        relay: where to leave signed submissions, and to hear others'; without it there is the chain only.
+    """
+
+    def __init__(self, view: NodeView, aggregator: Aggregator, relay: RelayClient | None, phase_seconds: float) -> None:
+        self.view = view
+        self._aggregator = aggregator
+        self._relay = relay
+        self._phase_seconds = phase_seconds
+
+    def leave(self, round_: int, progress: Progress, signed: SignedSubmission, since: float) -> Progress | None:
+        """The progress once the relay brought the submission to the chain; None where it did not in time."""
+        assert self._relay is not None
+        try:
+            self._relay.post(round_, progress.iteration, signed)
+        except RelayUnavailable as error:
+            log.warning("node %d sends directly: %s", self.view.node, error)
+            return None
+
+        def there(now: Progress) -> bool:
+            moved = (now.round, now.iteration, now.phase) != (round_, progress.iteration, Phase.ITERATING)
+            return moved or self.view.node in now.present
+
+        left = self._phase_seconds - (time.monotonic() - since)
+        now = self._aggregator.wait_for(there, max(LAST_CALL * left, 0.0), look_first=False)
+        return now if there(now) else None
+
+    def hear(self, round_: int, progress: Progress, memory: Memory, since: float) -> dict[Block, Integers] | None:
+        """The grid operator's node waits for the households' wishes before it answers them.
+
+        Returns:
+            The wishes that have arrived; None where the iteration ended meanwhile.
+        """
+        agent, iteration = memory.agent, progress.iteration
+        others = agent.assembly.nodes - memory.gone - {self.view.node}
+        last_call = since + LAST_CALL * self._phase_seconds
+        wishes: dict[int, Integers] = {}
+
+        def moved(now: Progress) -> bool:
+            return (now.round, now.iteration, now.phase) != (round_, iteration, Phase.ITERATING)
+
+        def complete(now: Progress) -> bool:
+            return moved(now) or others <= now.present | wishes.keys()
+
+        now = progress
+        while not complete(now) and (left := last_call - time.monotonic()) > 0:
+            if self._relay is not None and not memory.relay_failed:  # some may send directly, so the chain is looked at
+                left = min(left, BOARD_SECONDS)
+                wishes = self._wishes_at_relay(round_, iteration, memory, others - now.present, left)
+            now = self._aggregator.wait_for(complete, left, each_submission=True)
+        if moved(now):
+            return None
+        heard = {
+            block: lanes
+            for node, copies in wishes.items()
+            for block, lanes in zip(agent.assembly.blocks(node), copies, strict=True)
+        }
+        if others & now.present:
+            running = self._aggregator.running(self.view.node)
+            if running.iteration != iteration:
+                return None
+            lanes = decode_copies(agent.blocks, running.sums, self.view.steps)
+            for block, row in zip(agent.blocks, lanes, strict=True):
+                if block.node in running.present:
+                    heard[block] = row
+        return heard
+
+    def _wishes_at_relay(
+        self, round_: int, iteration: int, memory: Memory, missing: frozenset[int], seconds: float
+    ) -> dict[int, Integers]:
+        """The copies of households whose signed submissions lie at the relay, once all are there or time is up."""
+        assert self._relay is not None
+        if not memory.accounts:
+            memory.accounts = self._aggregator.accounts_in(round_, memory.agent.assembly.nodes)
+        board: Sequence[SignedSubmission] = ()
+        try:
+            board = self._relay.board(round_, iteration, len(missing), seconds)
+        except RelayUnavailable as error:
+            log.warning("node %d hears the chain only: %s", self.view.node, error)
+        assembly = memory.agent.assembly
+        return {
+            signed.node: decode_copies(assembly.blocks(signed.node), signed.copies, self.view.steps)
+            for signed in board
+            if signed.node in missing
+            and self._aggregator.signer_of(round_, iteration, memory.head, signed) == memory.accounts[signed.node]
+        }

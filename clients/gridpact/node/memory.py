@@ -1,0 +1,70 @@
+"""What a node makes of a round while it takes part, and how long it does what."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from gridpact.chain.commitments import START, head_with
+from gridpact.chain.values import ClosedIteration, IterationLog, Submission
+from gridpact.market.admm.agent import Agent
+from gridpact.market.admm.assembly import Closing, Integers
+
+
+class Memory:
+    """What a node makes of a round as it reads it: nothing here that the chain could not tell again."""
+
+    def __init__(self, agent: Agent, books: Mapping[int, bytes]) -> None:
+        self.agent = agent
+        self.books = books  # as declared
+        self.gone: frozenset[int] = frozenset()
+        self.sent: dict[int, Integers] = {}  # iteration -> copies that this node submitted
+        self.doubtful = 0  # up to this iteration, an earlier run of this node may have submitted others
+        self.last: dict[int, tuple[Submission, bytes]] = {}  # node -> last submission, commitment before it
+        self.accounts: dict[int, str] = {}  # of the others, where this node reads the relay's board
+        self.suspects: dict[int, tuple[int, bool]] = {}  # node -> iteration in which it was false; beyond its reach
+        self.steady: deque[int] = deque(maxlen=3)  # for how many iterations the same nodes were there; newest last
+        self.relay_failed = False  # then this node sends directly for the rest of the round
+        self.history: deque[tuple[IterationLog, Closing, Integers | None]] = deque(maxlen=3)  # own copies; newest last
+        self.head = START  # of the round, as it was read
+
+    def follows(self, round_: int, closed: ClosedIteration) -> bool:
+        """Whether an iteration continues the history that was read so far."""
+        return head_with(self.head, round_, closed) == closed.head
+
+    def take_in(self, entry: IterationLog, closing: Closing, own: Integers | None) -> None:
+        assert entry.closed is not None
+        self.head = entry.closed.head
+        self.gone = closing.gone
+        before = self.history[-1][1].present if self.history else None
+        self.steady.append(self.steady[-1] + 1 if before == closing.present else 0)
+        self.history.append((entry, closing, own))
+        for node, submission in entry.submissions.items():
+            commitment = self.last[node][0].commitment if node in self.last else START
+            self.last[node] = (submission, commitment)
+        self.agent.take_in(closing, own)
+
+
+class Laps:
+    """How long a node did what; what is done within something else does not count for that."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._what, self._since = "", time.perf_counter()
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        before = self._switch(what)
+        try:
+            yield
+        finally:
+            self._switch(before)
+
+    def _switch(self, what: str) -> str:
+        now, before = time.perf_counter(), self._what
+        if before:
+            self.seconds[before] = self.seconds.get(before, 0.0) + now - self._since
+        self._what, self._since = what, now
+        return before

@@ -1,0 +1,38 @@
+"""Sending what a round asks for, and counting what it costs."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from gridpact.chain.account import ChainAccount
+from gridpact.errors import ContractError
+
+log = logging.getLogger(__name__)
+
+MOVED_ON = frozenset(
+    {"WrongIteration", "WrongHistory", "WrongPhase", "WrongRound", "AlreadySubmitted", "AlreadyDeclared", "NotInRound"}
+)
+"""What a contract says to a call that came too late, or twice: look again."""
+
+
+class Sending:
+    """The transactions of one node."""
+
+    def __init__(self, account: ChainAccount, node: int) -> None:
+        self._account = account
+        self._node = node
+        self.gas: Counter[str] = Counter()  # by what it was used for
+
+    def send(self, what: str, send: Callable[[], object]) -> None:
+        """Sends, unless the round has moved on or has it already."""
+        before = self._account.gas_used
+        try:
+            send()
+        except ContractError as error:
+            if error.name not in MOVED_ON:
+                raise
+            log.info("node %d: %s", self._node, error)
+        finally:
+            self.gas[what] += self._account.gas_used - before

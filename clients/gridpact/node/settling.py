@@ -1,0 +1,98 @@
+"""Settling what was agreed: a deposit for what the household has to pay, and statements of its trades."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.settlement import Opening, Settlement, encode_trades
+from gridpact.community.model import Array
+from gridpact.errors import InsufficientFunds
+from gridpact.node.memory import Memory
+from gridpact.node.sending import Sending
+from gridpact.problem.view import NodeView
+
+
+class Settling:
+    """One household's side of the settlement.
+
+    Args:
+        deposit_max: what it may deposit at a time, currency; None: what it takes.
+    """
+
+    def __init__(
+        self,
+        view: NodeView,
+        aggregator: Aggregator,
+        settlement: Settlement,
+        sending: Sending,
+        deposit_max: float | None,
+    ) -> None:
+        assert aggregator.account is not None
+        self.view = view
+        self._aggregator = aggregator
+        self._settlement = settlement
+        self._sending = sending
+        self._deposit_max = deposit_max
+        self._address = aggregator.account.address
+
+    def settle(
+        self, round_: int, memory: Memory, schedule: Mapping[str, Array]
+    ) -> dict[int, list[tuple[int, int, int]]]:
+        """States the agreed trades, after depositing what this household has to pay."""
+        statements = memory.agent.trades.statements()
+        encoded = {
+            partner: encode_trades(entries)
+            for partner, entries in statements.items()
+            if not self._settlement.is_recorded(round_, self.view.node, partner)
+        }
+        if not encoded:
+            return statements
+        owed = self._supplier_bill(schedule)
+        for partner, trades in encoded.items():
+            to_lower = self._settlement.payment(trades)
+            owed += max(to_lower if self.view.node > partner else -to_lower, 0)
+        address = self._address
+        missing = owed + self._settlement.arrears(address) - self._settlement.free(address)
+        if missing > 0:
+            self._check_tokens(missing)
+            self._sending.send("settle", lambda: self._settlement.deposit(missing))
+        # The lower node of a pair shows that the trades fit the bids.
+        opened = {node for partner in encoded if partner > self.view.node for node in (partner, self.view.node)}
+        openings = {node: self._opening(memory, node) for node in opened}
+        self._sending.send("settle", lambda: self._settlement.state(round_, self.view.node, encoded, openings))
+        return statements
+
+    def _check_tokens(self, units: int) -> None:
+        """Raises InsufficientFunds where the account has not what it is to deposit, or may not deposit so much."""
+        token, address = self._settlement.token, self._address
+        unit, symbol = 10.0 ** token.decimals(), token.symbol()
+        if self._deposit_max is not None and units > self._deposit_max * unit:
+            raise InsufficientFunds(
+                f"node {self.view.node} would have to deposit {units / unit:g} {symbol} for its trades and its "
+                f"supplier, more than the {self._deposit_max:g} that it may: deposit it by hand (`gridpact deposit "
+                "add`) if that is right"
+            )
+        if (short := units - token.balance(address)) > 0:
+            raise InsufficientFunds(
+                f"the account {address} of node {self.view.node} lacks {short / unit:g} {symbol} of the "
+                f"{units / unit:g} {symbol} that it has to deposit for its trades and its supplier: send it "
+                f"{short / unit:g} {symbol}"
+            )
+
+    def _supplier_bill(self, schedule: Mapping[str, Array]) -> int:
+        """What the household expects to pay its supplier on delivery, token units."""
+        prices = self.view.prices
+        if "import_kw" not in schedule:
+            return 0
+        bought = prices.import_price @ schedule["import_kw"]
+        sold = prices.feed_in_price @ schedule["feed_in_kw"]
+        bill: float = self.view.step_hours * (bought - sold) * 10 ** self._settlement.token.decimals()
+        return max(math.ceil(bill), 0)
+
+    def _opening(self, memory: Memory, node: int) -> Opening:
+        """What the contract's commitment to a node's last submission was made from."""
+        last, before = memory.last[node]
+        copies = self._aggregator.copies_of(last)
+        return Opening.of(memory.books[node], last.bids, before, copies, last.residuals)
