@@ -206,9 +206,14 @@ class _Matrices:
         return x
 
     def assign(self, x: Array) -> None:
-        """Gives the problem's variables their values."""
-        solution = Solution(cp.OPTIMAL, None, {self._tensors.x.id: x}, {}, {})
-        for reduction, inverse in reversed(list(zip(self._chain.reductions[:-1], self._inverse[:-1], strict=True))):
+        """Gives the problem's variables their values.
+
+        The last reductions, which stack the variables and hand them to a solver, are undone here: what CVXPY takes from
+        a solution there, such as duals, differs between its versions.
+        """
+        primal = {v.id: x[self.columns(v)].reshape(v.shape, order="F") for v in self._tensors.variables}
+        solution = Solution(cp.OPTIMAL, None, primal, {}, {})
+        for reduction, inverse in reversed(list(zip(self._chain.reductions[:-2], self._inverse[:-2], strict=True))):
             solution = reduction.invert(solution, inverse)
         for variable in self._problem.variables():
             variable.save_value(solution.primal_vars[variable.id])
