@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gridpact.community.read import read_community
+from gridpact.market.registry import SCENARIOS
 from measure.bench import main, waited
 
 
@@ -21,7 +22,7 @@ def test_command_writesBothFiles(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert row["to_0_8_percent"] <= row["to_0_1_percent"] <= row["stopped_at"]
         assert abs(row["gap_at_stop"]) <= 1e-3
     agreements = {row["scenario"]: row for row in written["agreements"]}
-    assert list(agreements) == ["B", "G", "T", "TG", "call auction"]
+    assert list(agreements) == [scenario.name for scenario in SCENARIOS]
     assert agreements["TG"]["paid"] < agreements["call auction"]["paid"] < agreements["B"]["paid"]
     assert agreements["B"]["messages"] == 0 < agreements["call auction"]["messages"] < agreements["T"]["messages"]
     (size,) = written["growth"]

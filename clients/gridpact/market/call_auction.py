@@ -20,7 +20,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from gridpact.market.agreement import Agreement, Trade
-from gridpact.market.bids import MICRO, LimitOrder, truthful_orders
+from gridpact.market.bids import LimitOrder
+from gridpact.market.matching import at_every_step, at_one_price, in_proportion
 from gridpact.market.mechanism import Told, nobody
 
 if TYPE_CHECKING:
@@ -45,11 +46,7 @@ class CallAuction:
     """An auction at every step, of what everybody's own plan leaves."""
 
     def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
-        orders = truthful_orders(prepared)
-        trades = [
-            trade for step, some in groupby(orders, lambda order: order.step) for trade in paired(step, clear(some))
-        ]
-        return Agreement(prepared.alone, tuple(trades), messages=4 * len(orders))  # energy and price, both ways
+        return at_every_step(prepared, lambda book: paired(book.step, clear((*book.offers, *book.bids))))
 
 
 def clear(orders: Iterable[LimitOrder]) -> Cleared:
@@ -109,26 +106,7 @@ def _filled(side: Sequence[LimitOrder], crossed: int) -> dict[int, int]:
     return filled
 
 
-def in_proportion(total: int, sizes: Sequence[int]) -> list[int]:
-    """A whole number in parts in proportion to sizes, whole too and none beyond its size: what rounding down leaves
-    goes to the largest remainders, the first of equals first. `total` is at most the sum of the sizes."""
-    everything = sum(sizes)
-    parts = [total * size // everything for size in sizes]
-    remainders = sorted(range(len(sizes)), key=lambda k: (-(total * sizes[k] % everything), k))
-    for k in remainders[: total - sum(parts)]:
-        parts[k] += 1
-    return parts
-
-
 def paired(step: int, cleared: Cleared) -> list[Trade]:
-    """Who trades with whom: at one price for all it is nobody's loss, so sellers and buyers are joined in the order of
-    their nodes, which makes fewer trades than there are traders."""
-    trades = []
+    """Who trades with whom: at one price for all it is nobody's loss, so both sides are joined in order of nodes."""
     sellers, buyers = (sorted(side.items()) for side in (cleared.sold_wh, cleared.bought_wh))
-    while sellers and buyers:
-        (seller, left), (buyer, wanted) = sellers[0], buyers[0]
-        energy = min(left, wanted)
-        trades.append(Trade(seller, buyer, step, energy / 1000, cleared.price_micro / MICRO))
-        sellers[0], buyers[0] = (seller, left - energy), (buyer, wanted - energy)
-        sellers, buyers = ([item for item in side if item[1]] for side in (sellers, buyers))
-    return trades
+    return at_one_price(step, sellers, buyers, cleared.price_micro)

@@ -12,8 +12,13 @@ from enum import Enum
 from gridpact.errors import InputError
 from gridpact.market.admm.mechanism import ConsensusAdmm
 from gridpact.market.alone import Alone
+from gridpact.market.bill_sharing import BillSharing
 from gridpact.market.call_auction import CallAuction
 from gridpact.market.mechanism import Mechanism
+from gridpact.market.merit_order import MeritOrder
+from gridpact.market.mid_market_rate import MidMarketRate
+from gridpact.market.supply_demand_ratio import SupplyDemandRatio
+from gridpact.market.unified_pricing import UnifiedPricing
 from gridpact.problem.scenario import ADMM, Contracts, Scenario
 
 AS_ONE = Scenario(mechanism=ADMM, contracts=Contracts.COMMUNITY)
@@ -73,6 +78,39 @@ class Market:
     def agrees(self) -> bool:
         """Whether there is anything to agree on."""
         return Promise.AGREEMENT in self.promises
+
+
+ORDERED = (
+    "Every household plans its devices on its own; what its plan leaves it offers, what it lacks it asks for. Devices "
+    "follow no prices, and nobody looks after the feeder."
+)
+"""What is the same in all markets of orders."""
+
+
+def _of_orders(name: str, look: Look, mechanism: Mechanism, line: str, rule: str) -> Market:
+    """A market of the orders of `market.bids`: not on a chain, and no optimum is promised.
+
+    Args:
+        rule: how orders become trades, sentences.
+    """
+    label = name.replace("-", " ")
+    return Market(
+        scenario=Scenario(mechanism=name),
+        words=Words(
+            label=label,
+            line=line,
+            paragraph=f"{ORDERED} {rule}",
+            agreed=f"traded what their own plans left ({label})",
+            failed="did not trade",
+            by=f"trades of what each plan leaves ({label})",
+            no_trades="at no step had somebody something left while another lacked it",
+        ),
+        look=look,
+        mechanism=mechanism,
+        promises=frozenset({Promise.AGREEMENT}),
+        reference=AS_ONE,
+        on_chain=False,
+    )
 
 
 MARKETS = (
@@ -166,6 +204,52 @@ MARKETS = (
         promises=frozenset({Promise.AGREEMENT}),
         reference=AS_ONE,
         on_chain=False,
+    ),
+    _of_orders(
+        "mid-market-rate",
+        Look("#56b4e9", "-", "<"),
+        MidMarketRate(),
+        "trades halfway between feed-in and import price, of what each household's own plan leaves",
+        "At every step all trade halfway between feed-in and import price; of the side with more each trades the same "
+        "part.",
+    ),
+    _of_orders(
+        "supply-demand-ratio",
+        Look("#e69f00", "--", ">"),
+        SupplyDemandRatio(),
+        "trades at a price by the ratio of supply to demand, of what each household's own plan leaves",
+        "At every step all trade at one price, which falls from the import to the feed-in price as more is offered for "
+        "what is wanted; of the side with more each trades the same part.",
+    ),
+    _of_orders(
+        "bill-sharing",
+        Look("#8c6d31", ":", "p"),
+        BillSharing(),
+        "the supplier's bill shared at every step by what each household's own plan leaves",
+        "At every step what the supplier takes is shared by what each lacks, and what it pays by what each has left. "
+        "Neighbours pay each other nothing, so who sells may be worse off than alone.",
+    ),
+    _of_orders(
+        "unified-pricing",
+        Look("#393b79", "-.", "P"),
+        UnifiedPricing(),
+        "trades at one price by how much is lacking, the largest demand first, of what each own plan leaves",
+        "At every step all trade at one price, the import price times the part of demand that nobody offers, but at "
+        "least the feed-in price; who wants most is served first.",
+    ),
+    _of_orders(
+        "merit-order",
+        Look("#637939", "-", "X"),
+        MeritOrder(uniform=False),
+        "the lowest offers to the highest bids, each seller at what it asked, of what each own plan leaves",
+        "At every step the highest bids take the lowest offers, and each seller is paid what it asked.",
+    ),
+    _of_orders(
+        "merit-order-uniform",
+        Look("#843c39", "--", "d"),
+        MeritOrder(uniform=True),
+        "the lowest offers to the highest bids, all at the last offer taken, of what each own plan leaves",
+        "At every step the highest bids take the lowest offers, and all pay what the last offer taken asked.",
     ),
 )
 """In the order of tables."""

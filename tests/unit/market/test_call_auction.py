@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from tests.unit.market.orders import LIMITED
 
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.market.bids import LimitOrder, truthful_orders
-from gridpact.market.call_auction import CallAuction, clear, in_proportion, paired
+from gridpact.market.call_auction import CallAuction, clear, paired
+from gridpact.market.matching import in_proportion
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import NAMES
 from gridpact.outcome.day import solve_day
@@ -21,11 +23,6 @@ from gridpact.outcome.outcome import solved
 from gridpact.problem.scenario import Scenario
 
 CALL_AUCTION = NAMES["call-auction"]
-
-ORDERS = st.lists(st.tuples(st.integers(1, 2000), st.integers(-5, 30), st.booleans()), min_size=0, max_size=9).map(
-    lambda rows: [LimitOrder(node, 0, wh, 10_000 * price, sells) for node, (wh, price, sells) in enumerate(rows, 1)]
-)
-"""Few prices, so that many orders stand at the margin; some below zero."""
 
 
 def surplus(orders: list[LimitOrder], filled: dict[int, int]) -> int:
@@ -44,7 +41,7 @@ def greatest_surplus(orders: list[LimitOrder]) -> float:
     return -float(solution.fun)
 
 
-@given(ORDERS)
+@given(LIMITED)
 def test_surplusIsTheGreatest(orders: list[LimitOrder]) -> None:
     """Prices and energies are whole numbers, so both are exact but for HiGHS's 1e-9 of some 1e9."""
     cleared = clear(orders)
@@ -52,7 +49,7 @@ def test_surplusIsTheGreatest(orders: list[LimitOrder]) -> None:
     assert surplus(orders, cleared.sold_wh | cleared.bought_wh) == pytest.approx(greatest_surplus(orders), abs=1)
 
 
-@given(ORDERS)
+@given(LIMITED)
 def test_nobodyWouldRatherHaveActedOtherwise(orders: list[LimitOrder]) -> None:
     """At the price every better order is filled, and every worse one left out; nobody gets more than it ordered."""
     cleared = clear(orders)
@@ -69,7 +66,7 @@ def test_nobodyWouldRatherHaveActedOtherwise(orders: list[LimitOrder]) -> None:
             assert filled == 0
 
 
-@given(ORDERS)
+@given(LIMITED)
 def test_tradesAreWhatWasFilled(orders: list[LimitOrder]) -> None:
     cleared = clear(orders)
     sold: dict[int, float] = defaultdict(float)
