@@ -165,21 +165,47 @@ contract Referee is IReferee {
     }
 
     /// @dev Sums over time of (c x - S)^2 and (c' S - c S')^2. All biases cancel. Below 2^61 a step, so unchecked.
-    ///      On the way, whether a copy is beyond its reach of S' / c'.
     function _squares(Case memory case_, Term memory term) private pure returns (uint256 primal, uint256 dual) {
         unchecked {
-            for (uint256 step = 0; step < case_.steps; ++step) {
-                uint256 word = step / Lanes.PER_WORD;
-                int256 sum = int256(Lanes.lane(case_.sums[term.sums + word], step));
-                int256 before = term.counted ? int256(Lanes.lane(case_.sumsBefore[term.sums + word], step)) : term.none;
-                int256 r = term.count * int256(Lanes.lane(case_.copies[term.copies + word], step)) - sum;
-                int256 s = term.countBefore * sum - term.count * before;
-                primal += uint256(r * r);
-                dual += uint256(s * s);
-                if (term.counted) {
-                    int256 x = int256(Lanes.lane(case_.copies[term.copies + word], step));
-                    _note(case_, x - before / term.countBefore, case_.reachOfCopies);
-                }
+            uint256 before = Lanes.inEach(uint256(term.none));
+            for (uint256 word = 0; word * Lanes.PER_WORD < case_.steps; ++word) {
+                if (term.counted) before = case_.sumsBefore[term.sums + word];
+                uint256 left = case_.steps - word * Lanes.PER_WORD;
+                (uint256 r, uint256 s, int256 away) = _squaresOf(
+                    [case_.copies[term.copies + word], case_.sums[term.sums + word], before],
+                    term.count,
+                    term.countBefore,
+                    left < Lanes.PER_WORD ? left : Lanes.PER_WORD
+                );
+                primal += r;
+                dual += s;
+                if (term.counted) _note(case_, away, case_.reachOfCopies);
+            }
+        }
+    }
+
+    /// @dev The same of the first lanes of a word, and how far a copy is at most from the average before.
+    /// @param words x, S, S'
+    function _squaresOf(uint256[3] memory words, int256 count, int256 countBefore, uint256 lanes)
+        private
+        pure
+        returns (uint256 primal, uint256 dual, int256 away)
+    {
+        (uint256 copies, uint256 sums, uint256 before) = (words[0], words[1], words[2]);
+        unchecked {
+            for (; lanes != 0; --lanes) {
+                (int256 x, int256 sum) = (int256(copies & Lanes.LANE), int256(sums & Lanes.LANE));
+                int256 sumBefore = int256(before & Lanes.LANE);
+                int256 number = count * x - sum;
+                primal += uint256(number * number);
+                number = countBefore * sum - count * sumBefore;
+                dual += uint256(number * number);
+                number = x - sumBefore / countBefore;
+                if (number < 0) number = -number;
+                if (number > away) away = number;
+                copies >>= Lanes.LANE_BITS;
+                sums >>= Lanes.LANE_BITS;
+                before >>= Lanes.LANE_BITS;
             }
         }
     }

@@ -28,6 +28,8 @@ pragma solidity 0.8.30;
 ///      | 0-63    | s_trade, their dual residual                     | < 2^56   | < 2^63    |
 library Lanes {
     uint256 internal constant PER_WORD = 12;
+    uint256 internal constant LANE_BITS = 21;
+    uint256 internal constant LANE = 2 ** LANE_BITS - 1; // mask of the lowest
     uint256 internal constant BIAS_POWER = 2 ** 19; // of P and Q
     uint256 internal constant BIAS_VOLTAGE = 2 ** 15; // of V
     /// @notice Children of a node whose V block others hold: with the node itself 32 holders.
@@ -76,6 +78,11 @@ library Lanes {
     /// @notice The lane of a time step in its word.
     function lane(uint256 word, uint256 step) internal pure returns (uint256) {
         return word >> 21 * (step % PER_WORD) & (2 ** 21 - 1);
+    }
+
+    /// @notice A word that has the same value in each of its lanes.
+    function inEach(uint256 value) internal pure returns (uint256) {
+        return value * ONES;
     }
 
     /// @notice keccak256 of the packed words.

@@ -8,7 +8,7 @@ pragma solidity 0.8.30;
 ///
 ///      | what grows                                  | with                    | bound                         |
 ///      |---------------------------------------------|-------------------------|-------------------------------|
-///      | evidence against a star's centre, 30,000    | households x words of a | MOST_WORDS                    |
+///      | evidence against a star's centre, 13,200    | households x words of a | MOST_WORDS                    |
 ///      | gas each; its own submission, 11,600; a     | block                   |                               |
 ///      | closing call, up to 11,000                  |                         |                               |
 ///      | fresh slots that the first submissions of a | the same                | MOST_FRESH; beyond, a slot is |

@@ -20,6 +20,7 @@ from reference.aggregator_model import (
     Declared,
     Part,
     bitmap,
+    capacity,
     hash_words,
     pack,
     submission_hash,
@@ -135,12 +136,17 @@ class Community:
         self.random = random.Random(seed)
         limits, self.setting = plain(aggregator.theta()), plain(aggregator.setting())
         self.steps = self.setting[0]
-        most = self.steps * (len(tree) - 1)  # a partner and step each
-        self.tree = {node: replace(me, bids=me.bids if me.book else min(me.bids, most)) for node, me in tree.items()}
+        self.tree = {node: self.carried(tree, node) for node in tree}
         self.chain_id = web3.eth.chain_id
         self.model = AggregatorModel(
             set(tree), self.steps, mu=limits[7], eps=tuple(limits[3:7]), max_misses=self.setting[5], n=limits[0]
         )
+
+    def carried(self, tree: Mapping[int, Declared], node: int) -> Declared:
+        """What the node declares, with no more bids than its book can carry; where it has none, any that could."""
+        me, others = tree[node], set(tree) - {node}
+        most = capacity(me.book, others, self.steps) if me.book else self.steps * len(others)
+        return replace(me, bids=min(me.bids, most))
 
     def again(self) -> Community:
         """As this one was when its first round had just started, to where the chain was taken back."""
@@ -159,9 +165,12 @@ class Community:
     # -- what the manager and the nodes do
 
     def enrol(self) -> Receipt:
+        """As many in a call as fit where a deployment is large; returns the last."""
         nodes = list(self.tree)
-        accounts = [self.accounts[node] for node in nodes]
-        return self.send(self.manager, "enrol", nodes, [str(account) for account in accounts])
+        for first in range(0, len(nodes), 20):
+            few = nodes[first : first + 20]
+            tx = self.send(self.manager, "enrol", few, [str(self.accounts[node]) for node in few])
+        return tx
 
     def open(self) -> Receipt:
         day = FIRST_DAY + len(self.model.rounds)

@@ -552,14 +552,14 @@ def enrolled_market(referee, community):
 @pytest.mark.parametrize("bids", [1, 5])
 @pytest.mark.parametrize("books", [*PAIRS, *ODD])
 def test_judge_readsAnyBooks(enrolled_market, books, bids):
-    """RF1, RF2: the same bids count for the referee as for the model, however many were declared."""
+    """RF1, RF2: the same bids count for the referee as for the model, however many of them were declared."""
     one, other = ODD.get(books), book({1: [1, 2]})
     if one is None:
         one, other = map(book, PAIRS[books])
     found = fresh(enrolled_market)
     tree = dict(found.made.tree)
     tree |= {node: replace(tree[node], book=said, bids=bids) for node, said in ((1, one), (2, other))}
-    found.made.tree = tree
+    found.made.tree = {node: found.made.carried(tree, node) for node in tree}
     found.made.start()
     found.iterate()
     found.iterate()

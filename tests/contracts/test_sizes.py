@@ -148,7 +148,7 @@ def test_sizes_ofBids(VirtualAggregator, referee, manager, n):
 def test_sizes_ofEvidence(community, referee, outsider, charge):
     """Against the centre of the largest star: two iterations of all sums, or a plan for a feeder of all homes."""
     n, steps = LARGEST[0]
-    feeder = feeder_book([(node, node - 1, 1e-3, 5e-4) for node in range(1, n)])  # one long line
+    feeder = feeder_book([(node, node - 1, 1e-2, 5e-3) for node in range(1, n)])  # one long line
     tree = {0: Declared(0, 0, tuple(range(1, n)), 0, feeder)} | {node: Declared(0, 1, (), 0) for node in range(1, n)}
     made = community(tree, steps=steps, milliwatt=500)
     made.start()

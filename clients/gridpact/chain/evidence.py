@@ -49,9 +49,7 @@ class Charge(IntEnum):
     PLAN = 1
 
 
-def residual_evidence(
-    aggregator: Aggregator, round: int, node: int, iteration: int, departed: bool = False
-) -> bytes:
+def residual_evidence(aggregator: Aggregator, round: int, node: int, iteration: int, departed: bool = False) -> bytes:
     """That the residuals which the node claimed for a closed iteration, in its next submission, are false.
 
     Args:

@@ -103,9 +103,7 @@ def test_householdFile_fromBeforeBoilers_isRead(tiny3: CommunityDay, tmp_path: P
 
 
 def test_tooLittlePower_isNamed(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"row 4, column 'boiler_demand_kwh': of 'cem': the tank has .* raise"
-    ):
+    with pytest.raises(InputError, match=r"row 4, column 'boiler_demand_kwh': of 'cem': the tank has .* raise"):
         read_community(str(folder_with_boiler(tmp_path, boiler_kw="0.1")))
 
 

@@ -30,9 +30,7 @@ def test_kinds_areMany() -> None:
     ],
     ids=str,
 )
-def test_others_endWhereTheyWouldHave(
-    scenario: Scenario, form: NetworkAgreement, who: dict[int, Malice]
-) -> None:
+def test_others_endWhereTheyWouldHave(scenario: Scenario, form: NetworkAgreement, who: dict[int, Malice]) -> None:
     """At the cost of a round in which the adversaries are silent, to 0.1 %, without an error or a false verdict."""
     tally = Tally()
     play(tally, "tiny3", scenario, form, who, seed=7)
