@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gridpact.cli.options import Commands, check_folder, choice, doubts, names
+from gridpact.cli.options import Commands, Joined, check_folder, choice, doubts, names
 from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
 from gridpact.community.doubts import DOUBTS, check_prices, check_readings
 from gridpact.community.meters import Gaps, MeterData
@@ -43,7 +43,7 @@ def _add_new(actions: Commands) -> None:
         help="a community folder from meter readings",
         description="Makes a community folder from meter readings. docs/own-data.md takes you through it.",
     )
-    new.add_argument("--from", dest="files", nargs="+", type=Path, required=True, metavar="CSV",
+    new.add_argument("--from", dest="files", nargs="+", action="extend", type=Path, required=True, metavar="CSV",
                      help="the readings, in one file or several")  # fmt: skip
     new.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to make")
     new.add_argument(
@@ -65,7 +65,7 @@ def _add_new(actions: Commands) -> None:
     for what, of in (("time", "the times"), ("date", "the days, where times have a column of their own"),
                      ("value", "the readings, where each has a row")):  # fmt: skip
         reading.add_argument(f"--{what}-column", metavar="NAME", help=f"which column has {of}; default by the header")
-    reading.add_argument("--ignore", metavar="NAMES", help="columns to leave out, with commas between")
+    reading.add_argument("--ignore", action=Joined, metavar="NAMES", help="columns to leave out, with commas between")
     reading.add_argument(
         "--dates", metavar="day-first|month-first", help="what 03/04/2024 means; default as the whole file shows"
     )
@@ -88,10 +88,10 @@ def _add_new(actions: Commands) -> None:
         help="where readings are missing: complain (default), leave the day out, or fill up to two hours with a line",
     )  # fmt: skip
     reading.add_argument(
-        "--accept", metavar="|".join(DOUBTS), help="what looks doubtful and is so, with commas between"
+        "--accept", action=Joined, metavar="|".join(DOUBTS), help="what looks doubtful and is so, with commas between"
     )
     chosen = new.add_argument_group("what to take")
-    chosen.add_argument("--only", metavar="NAMES", help="households, with commas between; default all")
+    chosen.add_argument("--only", action=Joined, metavar="NAMES", help="households, with commas between; default all")
     chosen.add_argument("--most", type=int, metavar="N", help="the first N households")
     chosen.add_argument(
         "--days",
@@ -120,9 +120,9 @@ def _add_new(actions: Commands) -> None:
         "--trading-coefficient", type=float, default=0.10, metavar="X", help="chi, per kWh; default 0.10"
     )
     assigned = new.add_argument_group("what is not measured")
-    assigned.add_argument("--batteries", metavar="NAMES|pv|all", help="households that get a battery")
+    assigned.add_argument("--batteries", action=Joined, metavar="NAMES|pv|all", help="households that get a battery")
     assigned.add_argument("--battery-size", default="5/2.5", metavar="KWH/KW", help="default 5/2.5")
-    assigned.add_argument("--cars", metavar="NAMES|all", help="households that get an electric car")
+    assigned.add_argument("--cars", action=Joined, metavar="NAMES|all", help="households that get an electric car")
     assigned.add_argument("--car-size", default="7/3.7", metavar="KWH/KW", help="energy a day and power; default 7/3.7")
     assigned.add_argument("--car-hours", default="18:00-07:00", metavar="FROM-TO", help="default 18:00-07:00")
     assigned.add_argument(

@@ -32,6 +32,16 @@ TRIAL_BYTES = 2**20
 """Less than this a report does not take."""
 
 
+class Joined(argparse.Action):
+    """Names with commas between them; given again, the option adds to them, so that none is lost without a word."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if before is None else f"{before},{values}")
+
+
 class Parser(argparse.ArgumentParser):
     """Complaints are errors like all others: one sentence, exit status 2."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridpact.cli.manager import account_of, add_record, add_sender, agree, date_of, key_of, place_of, priced
-from gridpact.cli.options import Commands, choice, doubts
+from gridpact.cli.options import Commands, Joined, choice, doubts
 from gridpact.errors import InputError
 from gridpact.text import count
 
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
     )
     settle.add_argument("--timezone", metavar="ZONE", help="of the place, as Europe/Amsterdam; default this machine's")
     settle.add_argument(
-        "--accept", metavar="rising|size|sign", help="what looks doubtful and is so, with commas between"
+        "--accept", action=Joined, metavar="rising|size|sign", help="what looks doubtful and is so, with commas between"
     )
     settle.add_argument("--dry-run", action="store_true", help="show what would be moved and what it costs, no more")
     add_record(settle)

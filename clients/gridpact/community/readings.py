@@ -44,6 +44,9 @@ METER_TOLERANCE_KW = 0.1
 MIDNIGHT = re.compile(r"[ T]0?0:00(:00(\.0+)?)?$")
 ASSUMED_UNIT = "kwh"
 
+BESIDE_NUMBER = re.compile(r"[^\w.,\s+-]?\s*[+-]?[0-9][0-9.,]*\s*[^0-9\s:/-]{1,4}|[^\w.,\s+-]\s*[+-]?[0-9][0-9.,]*")
+"""0.25 kWh, 0.25*, ~0.25: a number, and not a date, a clock or a word of a sentence."""
+
 
 @dataclass(frozen=True)
 class HowToRead:
@@ -283,7 +286,11 @@ class _Layout:
 def _layout(files: _Files, path: Path, table: Table, left: Sequence[str], is_pv: bool) -> _Layout:
     how = files.how
     texts = [name for name in left if columns.quantity_of(name) is None and _is_text(table, name)]
+    for name in texts:
+        _check_text(table, name)
     numbers = [name for name in left if name not in texts]
+    if not numbers:
+        raise InputError(f"{path.name} has no column with numbers beside its times; its columns are {_list(left)}")
     filled = [name for name in numbers if not all(row.is_gap(name) for row in table.rows)]
     if how.value_column is not None:
         if how.value_column not in left:
@@ -315,6 +322,20 @@ def _is_text(table: Table, name: str) -> bool:
     """Whether a column has texts and no number at all."""
     cells = [row.cells[name].strip() for row in table.rows if not row.is_gap(name)]
     return bool(cells) and all(value_of(cell, ".") is None and value_of(cell, ",") is None for cell in cells)
+
+
+def _check_text(table: Table, name: str) -> None:
+    """
+    Raises:
+        InputError: all texts of a column are numbers with something behind them, as 0.25 kWh: readings, perhaps.
+    """
+    rows = [row for row in table.rows if not row.is_gap(name)]
+    if all(BESIDE_NUMBER.fullmatch(row.cells[name].strip()) for row in rows):
+        raise rows[0].error(
+            name,
+            f"'{rows[0].cells[name].strip()}' is a number with something beside it; write the number only and the unit "
+            f'into the header, or leave the column out with --ignore "{name}"',
+        )
 
 
 def _columns_of_households(

@@ -404,3 +404,47 @@ def test_feedInPrice_aboveImport_isLoweredAndSaid(new: New) -> None:
 
 def test_batteriesForNobody_isSaid(new: New) -> None:
     assert "--batteries pv gives nobody a battery" in new(table(dict(LOAD)), "--batteries", "pv")[1]
+
+
+@pytest.mark.parametrize(
+    "form", ["{} kWh", "{}Wh", "{}*", "{} (e)", "~{}", "{} €", "€{}"],
+)  # fmt: skip
+@pytest.mark.parametrize("of_all", [True, False])
+def test_numberWithSomethingBeside_isNotLeftOut(new: New, form: str, of_all: bool) -> None:
+    """A household whose readings cannot be read is asked about, not dropped."""
+    a, b = ([form.format(value) for value in values] for values in LOAD.values())
+    made, said = new(table({"a": a, "b": b if of_all else LOAD["b"]}))
+    assert made is None
+    assert f"row 2, column 'a': '{a[0]}'" in said
+
+
+@pytest.mark.parametrize("text", ["valid", "12 Main Street", "21-06-2024", "14:00", "NL-52", "2024-06-20 00:00"])
+def test_textBesideReadings_isLeftOutAndSaid(new: New, text: str) -> None:
+    made, said = new(table({"a": LOAD["a"], "note": [text] * len(HOURS)}))
+    assert made is not None
+    assert "not looked at: 'note'" in said
+
+
+def test_columnsWithoutNumbers_areNamed(new: New) -> None:
+    made, said = new(table({"a": ["valid"] * len(HOURS)}))
+    assert made is None
+    assert "no column with numbers beside its times; its columns are 'a'" in said
+
+
+def test_fromGivenTwice_readsBoth(new: New, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text(table({"b": LOAD["b"]}))
+    made, _ = new(table({"a": LOAD["a"]}), "--from", str(tmp_path / "other.csv"))
+    assert names_of(made) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--only", "a", "--only", "b"], ["--ignore", "c", "--ignore", "d"], ["--only", "a,b"]]
+)
+def test_namesGivenTwice_areAllTaken(new: New, options: list[str]) -> None:
+    made, _ = new(table(LOAD | {"c": LOAD["a"], "d": LOAD["b"]}), *options)
+    assert names_of(made) == ["a", "b"]
+
+
+def names_of(made: Community | None) -> list[str]:
+    assert made is not None
+    return [home.name for home in made.on(made.days[0]).households]
