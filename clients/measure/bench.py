@@ -28,6 +28,7 @@ from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
+from gridpact.limits import MOST_NODES
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.levels import Levels, negotiate_levels
 from gridpact.market.admm.negotiation import Negotiation, plan_of
@@ -51,7 +52,6 @@ SPLITS = ("4x64x24", "16x64x24")
 WAITING_DAYS = (("fontana16", "12-22", CHAINS), ("fontana16", "06-10", ("anvil", "ganache")))
 """A short round and a long one, which takes minutes on eth-tester."""
 GROWN_DAY = ("fontana16", "06-12")
-MOST_NODES = 128
 """That a contract takes, node 0 included."""
 
 SCENARIO, AGREEMENT = Scenario.TG, NetworkAgreement.DSO

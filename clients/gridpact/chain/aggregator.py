@@ -55,6 +55,7 @@ from gridpact.chain.values import (
 )
 from gridpact.chain.watch import LOOK_SECONDS, Watch, watch_events
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised
+from gridpact.limits import LANES, MOST_NODES
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,6 @@ START_GAS = 15_000
 WORD_GAS = 3_000
 """What closing an iteration may cost the last submission, a word of sums."""
 
-LANES = 12
 """Time steps in a word."""
 
 REMEMBERED_BLOCKS = 512
@@ -132,7 +132,7 @@ class Aggregator(DeployedContract):
 
     def _read_theta(self) -> Theta:
         theta = Theta(*self._read("theta"))
-        if not 1 <= theta.n <= 128 or theta.mu < 1:
+        if not 1 <= theta.n <= MOST_NODES or theta.mu < 1:
             raise InputError(
                 f"The contract at {self.address} is no aggregator (n = {theta.n}, mu = {theta.mu}): check the address."
             )

@@ -30,11 +30,10 @@ from gridpact.chain.values import (
     pack_residuals,
 )
 from gridpact.errors import ChainError, ContractError, Reorganised
+from gridpact.limits import MOST_STEPS
 
 ENTRY = struct.Struct(">Bii")
 """step uint8, energy int32 (Wh), price int32 (1e-6 currency/kWh): 9 bytes."""
-
-MOST_STEPS = 192
 
 RECORD_GAS = 60_000
 """What a statement may cost more than an estimate, because the partner has stated the same since: it records."""

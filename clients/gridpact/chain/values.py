@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from gridpact.limits import MOST_NODES
+
 RESIDUAL_BITS = 64
 RESIDUAL_LIMIT = 2**56
 """A node's partial residual must stay below this (resolution units squared)."""
@@ -249,8 +251,8 @@ def nodes_to_bitmap(nodes: Iterable[int]) -> int:
     """Bit i is set for node i."""
     bitmap = 0
     for node in nodes:
-        if not 0 <= node < 128:
-            raise ValueError(f"node {node} is outside 0 to 127")
+        if not 0 <= node < MOST_NODES:
+            raise ValueError(f"node {node} is outside 0 to {MOST_NODES - 1}")
         bitmap |= 1 << node
     return bitmap
 

@@ -9,8 +9,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from gridpact.cli.options import Commands, add_password, check_folder, choice
-from gridpact.community.read import MOST_HOUSEHOLDS
 from gridpact.errors import InputError
+from gridpact.limits import MOST_HOUSEHOLDS
 
 
 def add(commands: Commands) -> None:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from gridpact.community.grown import finer
 from gridpact.community.model import Array
 from gridpact.errors import InputError
+from gridpact.limits import MOST_STEPS
 
 DAY_MINUTES = 24 * 60
-MOST_STEPS = 192
 """Of a day, in a round."""
 
 MOST_FILLED_MINUTES = 120

@@ -16,9 +16,10 @@ import numpy as np
 
 from gridpact.community.meters import Meter, MeterData
 from gridpact.community.model import Array
-from gridpact.community.read import MOST_HOUSEHOLDS, Community, read_community
+from gridpact.community.read import Community, read_community
 from gridpact.community.tariff import Tariff
 from gridpact.errors import InputError
+from gridpact.limits import MOST_HOUSEHOLDS
 
 RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM, RATING_A = 0.641, 0.08, 142
 """50 mm2 aluminium, as in the shipped cases; the rating is that of the cable NAYY 4x50 in pandapower's library."""

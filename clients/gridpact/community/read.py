@@ -26,13 +26,13 @@ from gridpact.community.tables import Profile, Row, minutes, profile, rows
 from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
+from gridpact.limits import MOST_HOUSEHOLDS, MOST_STEPS
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-MOST_HOUSEHOLDS = 127  # node numbers 1 to 127, see `IVirtualAggregator`
 
 HOUSEHOLD_COLUMNS = (
     *("power_factor", *PLACE_COLUMNS),
@@ -185,8 +185,8 @@ def _read(path: Path) -> Community:
         if not isinstance(files[key], str):
             raise InputError(f"{path.name}, [files]: '{key}' must be the name of a file")
     step_minutes = settings["step_minutes"]
-    if not 1 <= step_minutes <= 24 * 60 or 24 * 60 % step_minutes or 24 * 60 // step_minutes > 192:
-        raise InputError(f"{path.name}: step_minutes = {step_minutes} must divide a day into 1 to 192 steps")
+    if not 1 <= step_minutes <= 24 * 60 or 24 * 60 % step_minutes or 24 * 60 // step_minutes > MOST_STEPS:
+        raise InputError(f"{path.name}: step_minutes = {step_minutes} must divide a day into 1 to {MOST_STEPS} steps")
     _between(path, "feed_in_share", settings["feed_in_share"], 0, 1)
     _between(path, "trading_coefficient", settings["trading_coefficient"], 0, math.inf)
 

@@ -22,9 +22,9 @@ from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.parameters import Resolution, Tolerances
 from gridpact.market.prepared import Prepared
+from gridpact.problem.coefficients import own_partners
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
-from gridpact.service.plan import own_partners
 
 MOST_ITERATIONS = 200
 MAX_MISSES = 3

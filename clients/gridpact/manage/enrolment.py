@@ -9,8 +9,7 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.contract import checked_address
 from gridpact.community.tables import rows
 from gridpact.errors import ContractError, InputError
-
-MOST_NODES = 128
+from gridpact.limits import MOST_NODES
 
 
 def read_accounts(path: Path) -> dict[int, str]:

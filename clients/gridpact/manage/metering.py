@@ -20,12 +20,12 @@ from gridpact.community.meters import MOST_KW
 from gridpact.community.tables import Row, rows
 from gridpact.community.times import moments
 from gridpact.errors import InputError
+from gridpact.limits import MOST_HOUSEHOLDS
 
 UNITS = {"wh": 1, "kwh": 1000}
 """Unit: what it is in Wh."""
 
 COLUMN = re.compile(rf"^(meter|import|export)_({'|'.join(UNITS)})$")
-LAST_HOUSEHOLD = 127
 
 DOUBTFUL_KW = 0.1
 """Readings in Wh that are below this at all times and are not whole numbers are taken to be in kWh."""
@@ -163,7 +163,7 @@ def _cells(path: Path, table: Sequence[tuple[Row, float]], unit: str) -> Iterabl
         return
     quantities = _quantities(path, [column for column in columns if column != "node"])
     for row, seconds in table:
-        node, wh = row.integer("node", 1, LAST_HOUSEHOLD), 0.0
+        node, wh = row.integer("node", 1, MOST_HOUSEHOLDS), 0.0
         for column, factor in quantities.items():
             wh += factor * (row.number_in(column) if column.startswith("meter") else row.number_in(column, 0))
         yield _Cell(row, node, "time", wh, seconds)
@@ -191,9 +191,9 @@ def _check_rising(path: Path, table: Sequence[tuple[Row, float]]) -> None:
 
 
 def _node_of(path: Path, column: str) -> int:
-    if not (column.isdecimal() and 1 <= int(column) <= LAST_HOUSEHOLD):
+    if not (column.isdecimal() and 1 <= int(column) <= MOST_HOUSEHOLDS):
         raise InputError(
-            f"{path.name}: column '{column}' is no household's node (1 to {LAST_HOUSEHOLD}): name columns after nodes,"
+            f"{path.name}: column '{column}' is no household's node (1 to {MOST_HOUSEHOLDS}): name columns after nodes,"
             " or give the columns node and meter_wh"
         )
     return int(column)

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridpact.community.model import Array, CommunityDay
+from gridpact.community.model import Array, CommunityDay, Prices
 
 BEYOND_EXPECTED_KW = 0.1
 """What two households may trade throughout besides what their forecasts say, with batteries and cars."""
+
+
+LEAST_MARGIN = 1e-9
+"""kappa - f above which a trade can pay, currency/kWh."""
 
 
 @dataclass(frozen=True)
@@ -139,3 +143,15 @@ def mixed_pairs(gain: Array, net_power_kw: Array, most: int) -> NDArray[np.bool_
         if max(kept[i].sum(), kept[j].sum()) < most:
             kept[i, j] = kept[j, i] = True
     return kept
+
+
+def own_partners(nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi: float) -> tuple[Partner, ...]:
+    """Bids to all partners at all steps at which a trade can pay at all: what partners name alike, as both know it.
+
+    Args:
+        net_power_kw: P_net = pv - load of this household, (T,), eq. (26).
+        chi: largest coefficient, currency/kWh.
+    """
+    steps = np.flatnonzero(prices.import_price - prices.feed_in_price > LEAST_MARGIN)
+    own = own_coefficients(net_power_kw, chi)[steps]
+    return tuple(Partner(node, tuple(steps.tolist()), own) for node in sorted(nodes) if len(steps))

@@ -7,10 +7,11 @@ import re
 from typing import Any
 
 from gridpact.chain.values import SignedSubmission, pack_residuals, unpack_residuals
+from gridpact.limits import LANES, MOST_NODES, MOST_STEPS
 
 WORD = re.compile("0x[0-9a-fA-F]{1,64}")
 BYTES = re.compile("0x[0-9a-fA-F]*")
-MOST_WORDS = 2 * 128 * 16
+MOST_WORDS = 2 * MOST_NODES * -(-MOST_STEPS // LANES)
 """P and Q of 128 nodes, 192 steps."""
 MOST_BYTES = 1 << 20
 """Of a submission as JSON: such words take 276 kB, the most bids that can be declared 262 kB."""
@@ -55,8 +56,8 @@ def from_json(values: Any) -> SignedSubmission:
     if not isinstance(values, dict):
         raise ValueError("A submission is a JSON object.")
     node, copies = values.get("node"), values.get("copies")
-    if not isinstance(node, int) or isinstance(node, bool) or not 0 <= node < 128:
-        raise ValueError("'node' must be a number from 0 to 127.")
+    if not isinstance(node, int) or isinstance(node, bool) or not 0 <= node < MOST_NODES:
+        raise ValueError(f"'node' must be a number from 0 to {MOST_NODES - 1}.")
     if not isinstance(copies, list) or len(copies) > MOST_WORDS:
         raise ValueError(f"'copies' must be a list of at most {MOST_WORDS} words.")
     residuals = unpack_residuals(_word("residuals", values.get("residuals")))

@@ -11,19 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, Household, Prices
+from gridpact.community.model import GRID_CONNECTION, Household, Prices
 from gridpact.devices.device import Device, DeviceError, Occasion
 from gridpact.devices.registry import KINDS
-from gridpact.problem.coefficients import Partner, own_coefficients
+from gridpact.limits import MOST_NODES
+from gridpact.problem.coefficients import Partner, own_partners
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
 from gridpact.service.forecast import Forecast, NoForecast
 from gridpact.service.settings import HomeSettings, Settings, TariffSettings
-
-MAX_NODES = 128
-
-LEAST_MARGIN = 1e-9
-"""kappa - f above which a trade can pay, currency/kWh."""
 
 
 def view_of(
@@ -33,7 +29,7 @@ def view_of(
     forecast: Forecast | None,
     prices: Prices,
     enrolled: frozenset[int],
-    nodes: int = MAX_NODES,
+    nodes: int = MOST_NODES,
 ) -> NodeView:
     """What a node negotiates with on a day, in the form `dso` or, without a network, in scenario T.
 
@@ -97,18 +93,6 @@ def _devices(home: HomeSettings, occasion: Occasion, day: str) -> Iterator[Devic
             raise NoForecast(f"on {day} {error}; correct the forecast, or [{kind}] in household.toml") from None
         if device is not None:
             yield device
-
-
-def own_partners(nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi: float) -> tuple[Partner, ...]:
-    """Bids to all partners at all steps at which a trade can pay at all: what partners name alike, as both know it.
-
-    Args:
-        net_power_kw: P_net = pv - load of this household, (T,), eq. (26).
-        chi: largest coefficient, currency/kWh.
-    """
-    steps = np.flatnonzero(prices.import_price - prices.feed_in_price > LEAST_MARGIN)
-    own = own_coefficients(net_power_kw, chi)[steps]
-    return tuple(Partner(node, tuple(steps.tolist()), own) for node in sorted(nodes) if len(steps))
 
 
 def own_prices(tariff: TariffSettings, steps: int, forecast: Forecast | None) -> Prices:

@@ -9,10 +9,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gridpact.community.model import GRID_CONNECTION, Feeder
-from gridpact.community.read import LIMITS, MOST_HOUSEHOLDS, read_feeder
+from gridpact.community.read import LIMITS, read_feeder
 from gridpact.community.tables import rows
 from gridpact.devices.device import Device, Stated
 from gridpact.devices.registry import DEVICES, KINDS
+from gridpact.limits import MOST_HOUSEHOLDS
 from gridpact.problem.scenario import NEGOTIATED, Scenario
 from gridpact.service.table import Table
 

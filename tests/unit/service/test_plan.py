@@ -14,11 +14,11 @@ from gridpact.devices.car import ElectricCar
 from gridpact.market.admm.memory import negotiate
 from gridpact.market.admm.parameters import Penalties
 from gridpact.problem.baseline import baseline_net_kw
-from gridpact.problem.coefficients import own_coefficients, trading_coefficients
+from gridpact.problem.coefficients import own_coefficients, own_partners, trading_coefficients
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
 from gridpact.service.forecast import Forecast, NoForecast
-from gridpact.service.plan import own_partners, published_prices, view_of
+from gridpact.service.plan import published_prices, view_of
 from unit.market.admm.helpers import last_of
 from unit.service.helpers import HOUSEHOLD, OPERATOR, settings_of
 

@@ -15,13 +15,12 @@ import numpy as np
 from gridpact.community.model import GRID_CONNECTION, Feeder
 from gridpact.errors import InputError
 from gridpact.grid.limits import PublishedFeeder, PublishedLine
+from gridpact.limits import LANE_BITS, LANES, MOST_BID
 from gridpact.market.admm.assembly import Assembly, Book, Integers
-from gridpact.market.admm.reach import BIAS, BID_LIMIT
+from gridpact.market.admm.reach import BIAS
 from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
 
-LANES = 12
-LANE_BITS = 21
 _LANE_MASK = (1 << LANE_BITS) - 1
 
 
@@ -80,9 +79,9 @@ def encode_bids(bids: Integers) -> bytes:
     Raises:
         InputError: a bid does not fit.
     """
-    if len(bids) and np.abs(bids).max() > BID_LIMIT:
+    if len(bids) and np.abs(bids).max() > MOST_BID:
         raise InputError(
-            f"a bid of {int(np.abs(bids).max())} resolution units is more than the {BID_LIMIT} that fit on the chain: "
+            f"a bid of {int(np.abs(bids).max())} resolution units is more than the {MOST_BID} that fit on the chain: "
             "deploy with a coarser resolution"
         )
     return bids.astype(">i2").tobytes()

@@ -26,13 +26,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.limits import MOST_BID, POWER_BIAS, VOLTAGE_BIAS
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.problem.blocks import Block, Kind
 
-BIAS = {Kind.P: 1 << 19, Kind.Q: 1 << 19, Kind.V: 1 << 15}
+BIAS = {Kind.P: POWER_BIAS, Kind.Q: POWER_BIAS, Kind.V: VOLTAGE_BIAS}
 """A copy from -BIAS to BIAS - 1 fits its lane."""
-
-BID_LIMIT = 2**15 - 1
 
 FIRST_AGE = 2
 """Before, nothing was agreed that a node could stay near."""
@@ -110,8 +109,8 @@ class Bounds:
         return bool(np.all((said >= self.low) & (said <= self.high)))
 
 
-BIDS_THAT_FIT = Bounds(np.array(-BID_LIMIT), np.array(BID_LIMIT))
-ANY_BIDS = Bounds(np.array(-BID_LIMIT - 1), np.array(BID_LIMIT))
+BIDS_THAT_FIT = Bounds(np.array(-MOST_BID), np.array(MOST_BID))
+ANY_BIDS = Bounds(np.array(-MOST_BID - 1), np.array(MOST_BID))
 """The contract takes one number more."""
 
 

@@ -1,0 +1,30 @@
+"""How large things may be: what the contracts take, and what follows from it for files and options.
+
+A test compares each with the constant of the same meaning in the sources of the contracts.
+"""
+
+from __future__ import annotations
+
+MOST_NODES = 128
+"""Of a community: a bitmap has a bit for each (`Nodes.sol`)."""
+
+MOST_HOUSEHOLDS = MOST_NODES - 1
+"""Node numbers from 1; node 0 is the grid connection."""
+
+MOST_STEPS = 192
+"""Of a round (`Rounds.sol`): a step is a byte in statements, and a day of 7.5 minutes has as many."""
+
+LANES = 12
+"""Scalars in a 256-bit word (`Lanes.sol`)."""
+
+LANE_BITS = 21
+"""Of a scalar in a word: a sum of two copies."""
+
+POWER_BIAS = 2**19
+"""Half of what a copy of P or Q can hold, resolution units; it is added, so that words hold no sign."""
+
+VOLTAGE_BIAS = 2**15
+"""The same of a voltage."""
+
+MOST_BID = 2**15 - 1
+"""Of either sign, resolution units: a bid takes two bytes (`Books.sol`)."""
