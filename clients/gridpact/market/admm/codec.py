@@ -15,7 +15,7 @@ import numpy as np
 from gridpact.community.model import GRID_CONNECTION, Feeder
 from gridpact.errors import InputError
 from gridpact.grid.limits import PublishedFeeder, PublishedLine
-from gridpact.limits import LANE_BITS, LANES, MOST_BID
+from gridpact.limits import LANE_BITS, LANES, MOST_BID, MOST_NODES
 from gridpact.market.admm.assembly import Assembly, Book, Integers
 from gridpact.market.admm.reach import BIAS
 from gridpact.problem.blocks import Block
@@ -113,8 +113,6 @@ def decode_book(data: bytes) -> Book:
         at, last = at + 2 + count, node
     return book
 
-
-MOST_NODES = 128
 
 FEEDER_HEADER = struct.Struct(">III")
 """Nominal voltage in mV, line to line; lowest and highest voltage, 1e-6 p.u."""
