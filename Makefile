@@ -17,7 +17,7 @@ NETWORK ?= development
 FUZZ := FOUNDRY_DISABLE_NIGHTLY_WARNING=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup demo study test fuzz coverage bench streets gas costs faults adversaries soak lint contracts clean
+.PHONY: help install setup demo study test fuzz coverage bench streets gas costs faults adversaries soak lint contracts clean figures
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -62,6 +62,9 @@ gas: setup ## measure docs/gas.md and reports/gas.json again (a quarter of an ho
 
 costs: setup ## make docs/costs.md again from the reports
 	@$(PY) -m measure.costs --out docs/costs.md
+
+figures: $(STAMP)/run ## put the figures of reports/ into README and docs
+	@$(PY) -m measure.figures
 
 faults: setup ## play 200 rounds in which things go wrong, and write reports/faults.json (some fifteen minutes)
 	@$(PY) -m measure.faults --rounds 200 --json reports/faults.json

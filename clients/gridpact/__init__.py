@@ -1,3 +1,61 @@
-"""gridpact: a local energy market of neighbours, agreed on a chain without a central operator."""
+"""gridpact: a local energy market of neighbours, agreed on a chain without a central operator.
+
+    import gridpact
+
+    day = gridpact.read("fontana16").on("06-10")
+    agreed = gridpact.solve(day, "tg")
+    print(agreed.cost, agreed.iterations)
+
+What is in `__all__` is the package's public face, described in docs/python.md: it stays as it is from one minor version
+to the next. All other modules may change at any time. Names are imported when they are first used.
+"""
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gridpact.face import (
+        Community,
+        CommunityDay,
+        Comparison,
+        DayOutcome,
+        GridpactError,
+        HouseholdDay,
+        InfeasibleError,
+        InputError,
+        cases,
+        compare,
+        read,
+        run_on_chain,
+        solve,
+    )
+
+__all__ = [
+    "Community",
+    "CommunityDay",
+    "Comparison",
+    "DayOutcome",
+    "GridpactError",
+    "HouseholdDay",
+    "InfeasibleError",
+    "InputError",
+    "__version__",
+    "cases",
+    "compare",
+    "read",
+    "run_on_chain",
+    "solve",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'gridpact' has no attribute '{name}'; its names are {', '.join(__all__)}")
+    from gridpact import face
+
+    return getattr(face, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

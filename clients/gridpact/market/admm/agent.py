@@ -15,11 +15,11 @@ import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.errors import InfeasibleError, SolverError
+from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.market.admm.consensus import StarCentre, consensus_of
 from gridpact.market.admm.parameters import Penalties, Resolution, relaxation_at
 from gridpact.market.admm.reach import (
-    BID_LIMIT,
     BIDS_THAT_FIT,
     MOST_ITERATIONS,
     Bounds,
@@ -82,7 +82,7 @@ class Agent:
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
-        self._most = BID_LIMIT  # of a bid, units
+        self._most = MOST_BID  # of a bid, units
         self._began = 0  # the iteration after which the negotiation began anew
         self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
@@ -160,7 +160,7 @@ class Agent:
         assert self.solution is not None
         injection = self.solution.schedule.get("injection_kw")
         if injection is None:
-            return BID_LIMIT
+            return MOST_BID
         return int((2 * float(np.abs(injection).max()) + 1) / self._resolution.power_kw)
 
     def _nothing(self) -> LocalSolution:
@@ -170,7 +170,7 @@ class Agent:
         """What its next copies and bids may be."""
         copies, bids = copies_that_fit(self.blocks), BIDS_THAT_FIT
         if self._before is None:
-            self._most = min(self._most_of_a_bid(), BID_LIMIT)
+            self._most = min(self._most_of_a_bid(), MOST_BID)
             return copies, bids
         node, assembly, age = self.view.node, self.assembly, self.iteration + 1 - self.disturbed
         if node != GRID_CONNECTION:

@@ -13,7 +13,8 @@ from gridpact.community.street import PhaseFeeder
 from gridpact.devices.battery import Battery
 from gridpact.errors import InputError
 from gridpact.grid.three_phase import lossless_pu
-from gridpact.market.admm.reach import BIAS, BID_LIMIT
+from gridpact.limits import MOST_BID
+from gridpact.market.admm.reach import BIAS
 from gridpact.problem.blocks import Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
@@ -81,7 +82,7 @@ class Resolution:
         """
         most = {home.name: _most_kw(home) for home in community.households}
         name, largest = max(most.items(), key=lambda item: item[1])
-        needed = max(largest / BID_LIMIT, sum(most.values()) / FLOW_LIMIT)
+        needed = max(largest / MOST_BID, sum(most.values()) / FLOW_LIMIT)
         if needed <= self.power_kw:
             return self
         units = math.ceil(COARSE_MARGIN * needed / self.power_kw)

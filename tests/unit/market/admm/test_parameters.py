@@ -13,6 +13,7 @@ from gridpact.devices.battery import Battery
 from gridpact.devices.pv import Panels
 from gridpact.errors import InputError
 from gridpact.grid.powerflow import power_flow
+from gridpact.limits import MOST_BID
 from gridpact.market.admm.parameters import (
     OVER_RELAXATION,
     Penalties,
@@ -20,7 +21,6 @@ from gridpact.market.admm.parameters import (
     Tolerances,
     relaxation_at,
 )
-from gridpact.market.admm.reach import BID_LIMIT
 from gridpact.problem.blocks import Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
@@ -241,7 +241,7 @@ def test_resolution_carriesTheLargestHousehold(tiny3: CommunityDay) -> None:
     ann = replace(tiny3.households[0], load_kw=np.array([1.0, 60.0, 1.0, 1.0]))
     school = replace(tiny3, households=(ann, *tiny3.households[1:]))
     coarser = Resolution().carrying(school)
-    assert coarser.power_kw * BID_LIMIT >= 1.25 * 60
+    assert coarser.power_kw * MOST_BID >= 1.25 * 60
     assert coarser.power_kw / Resolution.power_kw == round(coarser.power_kw / Resolution.power_kw)
     assert coarser.carrying(school) == coarser
     assert Resolution(power_kw=0.01).carrying(school) == Resolution(power_kw=0.01)

@@ -1,0 +1,152 @@
+"""What `import gridpact` gives: read a community, solve a day, run it on a chain, compare."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import Community, read_community, shipped_cases
+from gridpact.errors import GridpactError, InfeasibleError, InputError
+from gridpact.market.registry import market_of, scenario_named, scenarios_named
+from gridpact.outcome.day import DayOutcome, HouseholdDay, day_of, solve_day
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+
+__all__ = [
+    "Community",
+    "CommunityDay",
+    "Comparison",
+    "DayOutcome",
+    "GridpactError",
+    "HouseholdDay",
+    "InfeasibleError",
+    "InputError",
+    "cases",
+    "compare",
+    "read",
+    "run_on_chain",
+    "solve",
+]
+
+ALONE = Scenario.B.value
+
+
+def cases() -> tuple[str, ...]:
+    """The communities that come with the package, by name."""
+    return tuple(shipped_cases())
+
+
+def read(community: str | os.PathLike[str]) -> Community:
+    """Reads and checks a community.
+
+    Args:
+        community: a name of `cases()`, a community file, or the folder in which it is `community.toml`.
+
+    Returns:
+        the community; `.days` are those that it has, and `.on(day)` is what holds on one of them.
+
+    Raises:
+        InputError: says what is wrong, in which file, row and column.
+    """
+    return read_community(os.fspath(community))
+
+
+def solve(day: CommunityDay, scenario: str = "tg", *, network_agreement: str = "dso") -> DayOutcome:
+    """Lets a community agree on a day in memory, with the integers of the chain, and carries the plan out.
+
+    Args:
+        scenario: what is agreed on: "b" nothing, "t" trades, "g" the grid, "tg" both, or another of `gridpact run`.
+        network_agreement: "dso" with the grid operator's node, or "neighbours" along the cable.
+
+    Returns:
+        what came of it. Where no plan keeps the limits, its `failure` says why, and nothing is raised.
+
+    Raises:
+        InputError: the scenario or the agreement is unknown.
+    """
+    return solve_day(day, scenario_named(scenario.lower()), _agreement(network_agreement))
+
+
+def run_on_chain(
+    day: CommunityDay,
+    scenario: str = "tg",
+    *,
+    chain: str = "eth-tester",
+    network_agreement: str = "dso",
+    relay: bool = False,
+) -> DayOutcome:
+    """Runs a day on a chain, from the deployment of the contracts to the payments, each home a node of its own.
+
+    Args:
+        scenario, network_agreement: as of `solve`.
+        chain: "eth-tester" (inside this process), "anvil" or "ganache" (started and ended), or a node's address.
+        relay: signed submissions of all in one transaction an iteration.
+
+    Returns:
+        the same as of `solve`, with `gas` and `transactions`.
+
+    Raises:
+        InputError: something given is unknown, there are no contracts for the scenario, or the chain's program is not
+            installed.
+        InfeasibleError: no plan keeps the limits; told before a chain is started.
+        GridpactError: a node or the chain failed; all processes are ended.
+    """
+    from gridpact.run.onchain import RunSettings, run  # imports web3, which takes a second
+
+    settings = RunSettings(scenario_named(scenario.lower()), _agreement(network_agreement), chain, relay=relay)
+    if not market_of(settings.scenario).on_chain:
+        raise InputError(f"there are no contracts for the scenario '{scenario}'; solve it in memory")
+    return day_of(run(day, settings, _Silent()))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One day in several scenarios.
+
+    Attributes:
+        outcomes: what came of each, by the scenario's name, "b" first.
+    """
+
+    outcomes: Mapping[str, DayOutcome]
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What all households pay together, currency; scenarios without a feasible plan are left out."""
+        return {name: outcome.cost for name, outcome in self.outcomes.items() if outcome.feasible}
+
+    @property
+    def savings(self) -> dict[str, float]:
+        """Currency saved against everybody being alone with the supplier, "b"."""
+        costs = self.costs
+        return {name: costs[ALONE] - cost for name, cost in costs.items() if name != ALONE}
+
+
+def compare(
+    day: CommunityDay, scenarios: Collection[str] = ("t", "g", "tg"), *, network_agreement: str = "dso"
+) -> Comparison:
+    """Solves a day in several scenarios, and in "b", in which everybody is alone with the supplier.
+
+    Raises:
+        InputError: a scenario or the agreement is unknown.
+    """
+    wanted = scenarios_named({ALONE, *(name.lower() for name in scenarios)})
+    agreement = _agreement(network_agreement)
+    return Comparison({scenario.value: solve_day(day, scenario, agreement) for scenario in wanted})
+
+
+class _Silent:
+    """Watches a run and says nothing."""
+
+    def stage(self, text: str) -> None:
+        """Nothing."""
+
+    def iteration(self, number: int, rms_w: object) -> None:
+        """Nothing."""
+
+
+def _agreement(name: str) -> NetworkAgreement:
+    known = {agreement.value: agreement for agreement in NetworkAgreement}
+    if name not in known:
+        raise InputError(f"there is no network agreement '{name}'; choose one of {', '.join(known)}")
+    return known[name]

@@ -1,0 +1,159 @@
+"""Puts the figures of the reports into README and docs, between markers, so that words and reports do not part.
+
+    python -m measure.figures            writes them
+    python -m measure.figures --check    names the documents that differ, and exits with 1
+
+A block begins with `<!-- figures: NAME -->` and ends with `<!-- end of figures -->`; what is between is written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gridpact.community.read import read_community
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORTS = ROOT / "reports"
+BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- end of figures -->)", re.DOTALL)
+
+Report = Any
+"""What a JSON file of `reports/` holds."""
+
+
+def iterations(reports: Mapping[str, Report]) -> str:
+    """How fast plans get near the optimum, by case and scenario; shipped days in cold starts."""
+    rows = [row for row in reports["bench"]["iterations"] if row["start"] == "cold"]
+
+    def cells() -> Iterator[tuple[str, ...]]:
+        for case in ("fontana16", "amsterdam16", "stress16"):
+            for scenario in ("T", "TG", "G"):
+                some = [row for row in rows if (row["case"], row["scenario"]) == (case, scenario)]
+                if not some:
+                    continue
+                days = len(read_community(case).days)
+                feasible = f"{len(some)}" if len(some) == days else f"{len(some)} of {days} feasible"
+                middles = (_middle(some, key) for key in ("to_0_8_percent", "to_0_1_percent", "stopped_at"))
+                yield case, scenario, feasible, *middles, f"{max(abs(row['gap_at_stop']) for row in some):.3%}"
+
+    head = (
+        *("case", "scenario", "days", "to 0.8 %: median, most", "to 0.1 %: median, most"),
+        *("stopped at: median, most", "gap there, most"),
+    )
+    return _table(head, [(*row[:-1], row[-1].replace("%", " %")) for row in cells()], repeated=1)
+
+
+def _middle(rows: Sequence[Report], key: str) -> str:
+    values = [row[key] for row in rows]
+    return f"{statistics.median(values):g}, {max(values)}"
+
+
+def waiting(reports: Mapping[str, Report]) -> str:
+    """How long a round takes on the chains of this machine."""
+    rows = [
+        (
+            f"{row['day']}, {row['iterations']} iterations",
+            *(row["chain"], row["mode"]),
+            *(f"{row[key]:.1f} s" for key in ("startup_s", "round_s", "in_memory_s")),
+        )
+        for row in reports["bench"]["waiting"]
+    ]
+    head = (
+        *("day", "chain", "mode", "to the first iteration", "round"),
+        "the same in memory, without a chain",
+    )
+    return _table(head, rows, repeated=2)
+
+
+def growth(reports: Mapping[str, Report]) -> str:
+    """How rounds grow with the number of households."""
+    day = {row["households"]: row for row in reports["bench"]["growth"] if row["steps"] == 24}
+    few, some, many = (day[households] for households in (16, 64, 256))
+    kilobytes = {round(row["bytes_per_household"] / 1000, 2) for row in (few, some, many)}
+    split = max(reports["bench"]["split"], key=lambda row: row["households"])
+    sizes = " to ".join(f"{size:g}" for size in (sorted(kilobytes)[:: max(len(kilobytes) - 1, 1)]))
+    return (
+        f"With eight partners at most, 16, 64 and 256 households stop after {few['iterations']}, {some['iterations']} "
+        f"and {many['iterations']} iterations, each at\n{sizes} kB an iteration. {split['households']:,} households, "
+        f"split by feeder with one contract above those of the feeders,\nstop after {split['iterations']} "
+        "([docs/benchmarks.md](docs/benchmarks.md)).\n"
+    )
+
+
+def gas(reports: Mapping[str, Report]) -> str:
+    """Gas of two days, direct and relayed, beside a plain contract."""
+    by = {(row["size"], row["mode"]): row for row in reports["gas"]}
+    rows = []
+    for day in ("06-10", "12-22"):
+        plain = by[day, "reference"]["gas_per_household_iteration"]
+        for mode in ("direct", "relayed"):
+            row = by[day, mode]
+            each, whole = row["gas_per_household_iteration"], row["round_gas_to_0_8_percent"] / 1e6
+            after = f" in {row['iterations_to_0_8_percent']} iterations" if mode == "direct" else ""
+            rows.append((day, mode, f"{each:,.0f}", f"{plain / each:.0f}", f"{whole:.1f} M{after}"))
+    head = (
+        *("fontana16 day", "mode", "gas a household and iteration"),
+        *("times less than a plain int256 contract", "a round to 0.8 %"),
+    )
+    return _table(head, rows, repeated=1)
+
+
+BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
+    "iterations": iterations,
+    "waiting": waiting,
+    "growth": growth,
+    "gas": gas,
+}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], repeated: int) -> str:
+    """A table in Markdown; in the first `repeated` columns a cell that is as above, with all before it, stays empty."""
+    lines = [head, ["---"] * len(head)]
+    for number, row in enumerate(rows):
+        above = rows[number - 1] if number else [""] * len(row)
+        same = [list(row[: k + 1]) == list(above[: k + 1]) for k in range(repeated)]
+        lines.append(["" if k < repeated and same[k] else cell for k, cell in enumerate(row)])
+    return "".join("| " + " | ".join(line).replace("  ", " ").lstrip() + " |\n" for line in lines)
+
+
+def filled(text: str, reports: Mapping[str, Report]) -> str:
+    """A document with its figures.
+
+    Raises:
+        KeyError: it has a block that nobody knows.
+    """
+    return BLOCK.sub(lambda found: found[1] + BLOCKS[found[2]](reports) + found[4], text)
+
+
+def documents() -> list[Path]:
+    """Those that may have blocks."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def read_reports() -> dict[str, Report]:
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in REPORTS.glob("*.json")}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare only")
+    check, reports, differ = parser.parse_args().check, read_reports(), []
+    for path in documents():
+        text = path.read_text(encoding="utf-8")
+        if (new := filled(text, reports)) != text:
+            differ.append(path.relative_to(ROOT).as_posix())
+            if not check:
+                path.write_text(new, encoding="utf-8")
+    if differ:
+        print(f"{'figures differ from the reports' if check else 'written'}: {', '.join(differ)}", file=sys.stderr)
+    return int(check and bool(differ))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
