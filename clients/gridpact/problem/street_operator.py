@@ -8,10 +8,9 @@ with the currents linear in the injections x = (s, q) around the last answer's v
 a step. lambda is what a kWh at the grid connection is worth: the price of losses with trades; in G the import price,
 the feed-in price, or what is between them where the street takes nothing and gives nothing.
 
-Every answer is looked at by the exact power flow before it is sent. Where one is outside the limits, the constrained
-problem is solved, linear around a point too and made exact at the last answer (`grid.three_phase_plan`), again until it
-is inside; what is outside still is scaled towards no injection at all, where every voltage is that of no load. The
-point moves on when voltages have gone far from it.
+Every answer is looked at by the exact power flow before it is sent. Steps at which it breaks a limit are solved again
+within the limits, linear around that flow: a quadratic program each, by PIQP. That is repeated until all is inside;
+what is outside still is scaled towards no injection at all, where every voltage is that of no load.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import piqp
 from numpy.typing import NDArray
 
 from gridpact.community.model import Array
 from gridpact.community.street import Complex, PhaseFeeder
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.grid.three_phase import PhaseFlow, loading, phase_flow, reduced_of
-from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu
+from gridpact.grid.three_phase_plan import no_load_pu
 from gridpact.problem.blocks import Block, Kind, blocks
-from gridpact.problem.local import LocalProblem, LocalSolution, Point
+from gridpact.problem.local import LocalSolution, Point
 from gridpact.problem.view import NodeView
 
 TRIES = 4
@@ -37,8 +37,8 @@ OUTSIDE_PU = 1e-4
 """By how much a voltage, and a part of a rating, may break its limit; as much as the referee tolerates on a balanced
 feeder."""
 
-FAR_PU = 0.02
-"""From the point: there the slopes are off by so much."""
+NEAR = 0.8
+"""A conductor or transformer that used less of its rating in the last answer is not looked at."""
 
 SCALES = 16
 
@@ -54,7 +54,7 @@ class StreetOperatorProblem:
     Args:
         to_integers: what of an answer goes on the chain, in units
         unit_kw: of this size.
-        fixed: see `LocalProblem`.
+        fixed: flows of absent households, see `LocalProblem`.
     """
 
     def __init__(
@@ -69,42 +69,45 @@ class StreetOperatorProblem:
         self._units, self._unit_kw = to_integers, unit_kw
         self._flow: PhaseFlow | None = None  # of the last answer
         self._blocks = blocks(view.node, view.parent, view.children, view.depth)
-        self._problem: LocalProblem | None = None  # with the limits, built where one binds
 
     def solve(self, at: Point) -> LocalSolution:
         """Solves around a point of the negotiation.
 
         Raises:
-            InfeasibleError, SolverError: see `LocalProblem.solve`.
+            InfeasibleError: what absent households are taken to do breaks a limit, whatever the others do.
         """
-        solution = self._free(at)
+        bound = np.zeros(self._view.steps, dtype=bool)
         for _ in range(1 + TRIES):
+            solution = self._nearest(at, bound)
             try:
-                if not self._outside(solution.copies).any():
-                    return solution
-                solution = self._constrained().solve(at)
-            except (InfeasibleError, SolverError):
+                outside = self._outside(solution.copies)
+            except SolverError:
                 break
+            if not outside.any():
+                return solution
+            bound |= outside
         return self._scaled(solution)
 
-    def _free(self, at: Point) -> LocalSolution:
-        """The answer if there were no limits."""
+    def _nearest(self, at: Point, bound: NDArray[np.bool_]) -> LocalSolution:
+        """The least, within the limits at the steps where they bind, (T,)."""
         prices, dt = self._view.prices, self._view.step_hours
         if self._view.scenario.has_contracts:
-            copies, _ = self._least(at, dt * prices.loss_price, bought=False)
+            copies, _ = self._least(at, dt * prices.loss_price, False, bound)
             return LocalSolution(copies, np.zeros(0), dict)
         low, high = dt * prices.feed_in_price, dt * prices.import_price
-        copies, taken = self._least(at, high, bought=True)
+        copies, taken = self._least(at, high, True, bound)
         if (taken < 0).any():
-            copies, taken = self._between(at, low, high, copies, taken)
+            copies, taken = self._between(at, low, high, copies, taken, bound)
         given = {"import_kw": np.maximum(taken, 0.0), "feed_in_kw": np.maximum(-taken, 0.0)}
         return LocalSolution(copies, np.zeros(0), lambda: given)
 
-    def _between(self, at: Point, low: Array, high: Array, copies: Array, taken: Array) -> tuple[Array, Array]:
+    def _between(
+        self, at: Point, low: Array, high: Array, copies: Array, taken: Array, bound: NDArray[np.bool_]
+    ) -> tuple[Array, Array]:
         """In G, where at the import price the street would feed in: the least at the feed-in price, or at what is
         between the two, where it takes nothing, by false position (Illinois): the more a kWh is worth the more is
         given."""
-        lower, taken_low = self._least(at, low, bought=True)
+        lower, taken_low = self._least(at, low, True, bound)
         below, above = low.copy(), high.copy()
         at_low, at_high = taken_low.copy(), taken.copy()
         inner = (taken < 0) & (taken_low > 0)
@@ -115,7 +118,7 @@ class StreetOperatorProblem:
                 break
             spread = np.where(inner, at_low - at_high, 1.0)
             price = np.where(inner, (above * at_low - below * at_high) / spread, low)
-            tried, came = self._least(at, price, bought=True)
+            tried, came = self._least(at, price, True, bound)
             copies, taken = np.where(inner, tried, copies), np.where(inner, came, taken)
             high_side = inner & (came < 0)
             above, at_high = np.where(high_side, price, above), np.where(high_side, came, at_high)
@@ -125,7 +128,7 @@ class StreetOperatorProblem:
             at_high = np.where(low_side, at_high / 2, at_high)
         return copies, taken
 
-    def _least(self, at: Point, worth: Array, bought: bool) -> tuple[Array, Array]:
+    def _least(self, at: Point, worth: Array, bought: bool, bound: NDArray[np.bool_]) -> tuple[Array, Array]:
         """The least at given lambda, currency/kW, (T,): copies, and what the street takes from the grid, kW, (T,).
 
         Args:
@@ -137,25 +140,40 @@ class StreetOperatorProblem:
         kw, kvar = self._injections(np.zeros((len(self._blocks), self._view.steps)))  # of absent nodes
         rows = [node - 1 for node in self._nodes]
         share = reduced.to_connections
-        constant = slope * (share @ (kw - 1j * kvar)).T  # (T, C)
-        to_current = np.concatenate([slope[:, :, None] * share[:, rows], -1j * slope[:, :, None] * share[:, rows]], 2)
+        constant = slope * (share @ (kw - 1j * kvar)).T  # c, (T, C)
+        own = slope[:, :, None] * share[:, rows]
+        to_current = np.concatenate([own, -1j * own], axis=2)  # A, (T, C, x)
         lost = reduced.loss_root @ to_current / np.sqrt(1000)  # (T, k, x): |lost x + fixed|^2 are the losses, kW
         fixed = (reduced.loss_root @ constant[:, :, None])[:, :, 0] / np.sqrt(1000)
         surcharge = self._view.step_hours * self._view.prices.loss_surcharge if bought else 0.0
         weight = 2 * (worth + surcharge)[:, None]
-        own = np.concatenate([at.penalties[Kind.P :: 2], at.penalties[Kind.Q :: 2]]).T  # (T, x)
-        linear = np.concatenate([at.linear[Kind.P :: 2], at.linear[Kind.Q :: 2]]).T
+        linear = np.concatenate([at.linear[Kind.P :: 2], at.linear[Kind.Q :: 2]]).T  # (T, x)
         matrix = weight[:, :, None] * np.real(np.conj(lost).transpose(0, 2, 1) @ lost)
         diagonal = np.arange(matrix.shape[1])
-        matrix[:, diagonal, diagonal] += own
+        matrix[:, diagonal, diagonal] += np.concatenate([at.penalties[Kind.P :: 2], at.penalties[Kind.Q :: 2]]).T
         right = -linear - weight * np.real(np.einsum("tkx,tk->tx", np.conj(lost), fixed))
         if bought:
             right[:, : len(rows)] += worth[:, None]
         x = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
+        for step in np.flatnonzero(bound).tolist():
+            x[step] = self._within(step, matrix[step], right[step], to_current[step], constant[step], x[step])
         losses = np.sum(np.abs(np.einsum("tkx,tx->tk", lost, x) + fixed) ** 2, axis=1)
         copies = np.empty((len(self._blocks), self._view.steps))
         copies[Kind.P :: 2], copies[Kind.Q :: 2] = x[:, : len(rows)].T, x[:, len(rows) :].T
         return copies, losses - x[:, : len(rows)].sum(axis=1) - kw.sum(axis=0)
+
+    def _within(
+        self, step: int, matrix: Array, right: Array, to_current: Complex, constant: Complex, free: Array
+    ) -> Array:
+        """The least of a step within its limits, x; where the solver finds none, that without them."""
+        assert self._flow is not None
+        rows, low, high = limits_around(self._feeder, self._flow, step, to_current, constant)
+        solver = piqp.DenseSolver()
+        scale = float(np.abs(matrix.diagonal()).max())
+        solver.setup(np.asfortranarray(matrix / scale), -right / scale, None, None, np.asfortranarray(rows), low, high)
+        if solver.solve() != piqp.PIQP_SOLVED:
+            return free
+        return np.array(solver.result.x)
 
     def _outside(self, copies: Array) -> NDArray[np.bool_]:
         """At which steps an answer, as it goes on the chain, breaks a limit, (T,). It is the last answer then.
@@ -167,21 +185,6 @@ class StreetOperatorProblem:
         start = None if self._flow is None else self._flow.voltage_pu
         self._flow = phase_flow(self._feeder, kw, kvar, start)
         return broken(self._feeder, self._flow)
-
-    def _constrained(self) -> LocalProblem:
-        """The problem with all limits, exact at the last answer."""
-        assert self._flow is not None
-        voltage = self._flow.voltage_pu
-        if self._problem is None or self._far(self._problem, voltage) > FAR_PU:
-            self._problem = LocalProblem(self._view, 0.0, fixed=self._fixed, around_pu=voltage)
-        assert isinstance(self._problem.network, PhasePlan)
-        self._problem.network.exact_at(self._flow)
-        return self._problem
-
-    @staticmethod
-    def _far(problem: LocalProblem, voltage_pu: Complex) -> float:
-        assert isinstance(problem.network, PhasePlan)
-        return float(np.max(np.abs(voltage_pu - problem.network.around_pu), initial=0.0))
 
     def _injections(self, copies: Array) -> tuple[Array, Array]:
         """Of all households, (n, T) each."""
@@ -199,15 +202,51 @@ class StreetOperatorProblem:
     def _scaled(self, solution: LocalSolution) -> LocalSolution:
         """The same with injections scaled down at the steps that are outside."""
         units = wanted = self._units(solution.copies)
-        for scale in range(SCALES - 1, -1, -1):
+        for scale in range(SCALES, -1, -1):
             try:
                 outside = self._outside(np.asarray(units * self._unit_kw, dtype=np.float64))
             except SolverError:
                 outside = np.ones(self._view.steps, dtype=bool)
             if not outside.any():
                 break
-            units = np.where(outside, np.fix(wanted * (scale / SCALES)).astype(np.int64), units)
+            if not scale:
+                raise InfeasibleError("what absent households are taken to do breaks the limits of the street")
+            units = np.where(outside, np.fix(wanted * (scale - 1) / SCALES).astype(np.int64), units)
         return LocalSolution(np.asarray(units * self._unit_kw, dtype=np.float64), solution.bids_kw, solution.plan)
+
+
+def limits_around(
+    feeder: PhaseFeeder, flow: PhaseFlow, step: int, to_current: Complex, constant: Complex
+) -> tuple[Array, Array, Array]:
+    """The limits of a step around a power flow, low <= G x <= high, for currents A x + c: all voltages; and of those
+    conductors and the transformer that are near their ratings what of a current lies along that of the flow.
+
+    Returns:
+        G, low, high.
+    """
+    reduced, unit = reduced_of(feeder), feeder.phase_voltage_v
+    voltage, current = flow.voltage_pu[:, step], flow.current_a[:, step]
+    along = np.conj(voltage) / np.abs(voltage)
+    through = reduced.shared / unit
+    offset = np.real(along * (reduced.no_load + through @ constant))
+    rows = [np.real(along[:, None] * (through @ to_current))]
+    low, high = [feeder.voltage_min_pu - offset], [feeder.voltage_max_pu - offset]
+
+    def below(carried: Complex | Array, direction: complex, limit: float) -> None:
+        rows.append(np.real(direction * (carried @ to_current))[None] / limit)
+        high.append(np.array([1 - float(np.real(direction * (carried @ constant))) / limit]))
+        low.append(np.array([-np.inf]))
+
+    for carries, rating in zip(reduced.carries, reduced.rating_a, strict=True):
+        conductors = [*carries, carries.sum(axis=0)] if np.isfinite(rating) else []
+        for carried in conductors:
+            if (size := abs(now := carried @ current)) > NEAR * rating:
+                below(carried, complex(np.conj(now) / size), rating)
+    if (transformer := feeder.transformer) is not None:
+        carried = np.conj(reduced.no_load) * unit / 1000  # conj(S) at the source
+        if (size := abs(now := carried @ current)) > NEAR * transformer.kva:
+            below(carried, complex(np.conj(now) / size), transformer.kva)
+    return np.concatenate(rows), np.concatenate(low), np.concatenate(high)
 
 
 def broken(feeder: PhaseFeeder, flow: PhaseFlow, tolerance: float = OUTSIDE_PU) -> NDArray[np.bool_]:
