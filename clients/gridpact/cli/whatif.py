@@ -20,6 +20,7 @@ from gridpact.market.registry import scenario_named, scenarios_named
 from gridpact.problem.scenario import NEGOTIATED
 
 if TYPE_CHECKING:
+    from gridpact.products.pool import PoolRules
     from gridpact.report.whatif.page import Page
     from gridpact.study.weeks.play import Tally
     from gridpact.study.whatif.forecast import ErrorModel
@@ -85,6 +86,15 @@ def _add_uncertainty(commands: Commands) -> None:
         help="what households can do: devices as planned, the rest of the day planned anew at every step, or planned "
         "anew knowing all of it; default all three",
     )  # fmt: skip
+    command.add_argument(
+        "--pool-key", default="proportional", metavar="KEY",
+        help="by what those who lack get of what others have over after delivery: proportional, equal, or fixed shares "
+        "of all households with commas between them, which sum to 1; default proportional",
+    )  # fmt: skip
+    command.add_argument(
+        "--pool-price", default="mid-market", metavar="mid-market|ratio",
+        help="half way between feed-in and import, or by the ratio of supply to demand; default mid-market",
+    )
     _add_model(command, draws=20)
     command.set_defaults(command=_uncertainty)
 
@@ -183,8 +193,9 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
     ways = {r.value: r for r in Recourse}
     recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in names("--recourse", arguments.recourse)))
     settings = UncertaintySettings(
-        scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed
-    )
+        scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed,
+        _pool_rules(arguments, len(days[0].households)),
+    )  # fmt: skip
 
     def solve(tally: Tally) -> Page:
         tally.of = 2 * len(days) + settings.draws * len(days)
@@ -192,6 +203,20 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
         return uncertainty_page(live_through(plans, settings, folder, arguments.jobs, tally))
 
     return _solved(arguments, solve, folder)
+
+
+def _pool_rules(arguments: argparse.Namespace, members: int) -> PoolRules:
+    from gridpact.products.pool import Key, PoolRules, Pricing
+
+    pricing = choice("pool price", arguments.pool_price, {one.value: one for one in Pricing})
+    try:
+        shares = tuple(float(part) for part in arguments.pool_key.split(","))
+    except ValueError:
+        keys = {one.value: one for one in Key if one is not Key.FIXED}
+        return PoolRules(choice("pool key", arguments.pool_key, keys), pricing)
+    rules = PoolRules(Key.FIXED, pricing, shares)
+    rules.weights([0] * members)  # as many shares as members
+    return rules
 
 
 def _solved(arguments: argparse.Namespace, solve: Callable[[Tally], Page], folder: Path) -> int:

@@ -20,6 +20,7 @@ from gridpact.report.whatif.common import (
 from gridpact.report.whatif.page import Page, Picture, Table, number, percent_text
 from gridpact.report.whatif.plots import RECOURSE_NAME
 from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
+from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.uncertainty import Draw, Side, Uncertainty, quantiles
 from gridpact.text import plain
@@ -37,6 +38,7 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
         answers=_uncertainty_answers(outcome, currency),
         tables=[
             _recourse_table(outcome, currency),
+            _rules_table(outcome, currency),
             _household_table(outcome, currency),
             *([] if settings.scenario.has_contracts else [_sharing_table(outcome, currency)]),
         ],
@@ -69,6 +71,7 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             "planned_cost": outcome.planned_cost,
             "baseline_cost": outcome.baseline_cost,
             "planned_saving": outcome.planned_saving,
+            "rules": [to_fields(rule) for rule in outcome.rules],
             "recourse": {recourse.value: _recourse_fields(outcome, recourse) for recourse in settings.recourses},
         },
         csv_files={
@@ -104,13 +107,8 @@ def _left(outcome: Uncertainty, recourse: Recourse) -> float | None:
     return float(np.median(outcome.savings(recourse))) / planned if planned > 1e-9 else None
 
 
-def _main_recourse(outcome: Uncertainty) -> Recourse:
-    recourses = outcome.settings.recourses
-    return Recourse.ROLLING if Recourse.ROLLING in recourses else recourses[0]
-
-
 def _uncertainty_headline(outcome: Uncertainty, currency: str) -> str:
-    recourse = _main_recourse(outcome)
+    recourse = outcome.settings.main_recourse
     median = float(np.median(outcome.savings(recourse)))
     if median < 0:
         return (
@@ -197,8 +195,42 @@ def _outside(outcome: Uncertainty, recourse: Recourse, side: Callable[[Draw], Si
     )
 
 
+RULE_NAME = {
+    "today": "each pays the adder on its own deviation",
+    "netted": "the adder on the community's net deviation",
+    "pool": "the same, and what is over is shared after delivery",
+}
+
+
+def _rules_table(outcome: Uncertainty, currency: str) -> Table:
+    settings = outcome.settings
+    note = (
+        f"On the same draws, {RECOURSE_NAME[settings.main_recourse]}. The pool's key is {settings.pool.key.value}, "
+        f"its price {settings.pool.pricing.value}."
+        if settings.scenario.has_contracts
+        else "The community has one meter at its grid connection, which nets and pools by itself."
+    )
+    rows = [
+        [
+            f"{rule.name}: {RULE_NAME[rule.name]}", number(rule.q05), number(rule.median), number(rule.q95),
+            percent_text(rule.share_left, 0), f"{number(rule.worst_home_median)} ({rule.worst_home})",
+            str(rule.losing_homes),
+        ]
+        for rule in outcome.rules
+    ]  # fmt: skip
+    return Table(
+        "By how the day is settled",
+        [
+            "Rule", f"saving, {currency}: 5 %", "median", "95 %", "left of planned", "worst household, median",
+            "households that lose",
+        ],
+        rows,
+        note,
+    )  # fmt: skip
+
+
 def _household_table(outcome: Uncertainty, currency: str) -> Table:
-    recourse = _main_recourse(outcome)
+    recourse = outcome.settings.main_recourse
     drawn, planned = outcome.household_savings(recourse), outcome.planned_household_savings
     rows = []
     for row, home in enumerate(outcome.plans[0].community.households):
@@ -218,7 +250,7 @@ def _household_table(outcome: Uncertainty, currency: str) -> Table:
 
 def _sharing_table(outcome: Uncertainty, currency: str) -> Table:
     """In G: who keeps what is left of the saving, by the rule that shares what the community pays."""
-    recourse = _main_recourse(outcome)
+    recourse = outcome.settings.main_recourse
     prosumer = np.array([home.is_prosumer for home in outcome.plans[0].community.households], dtype=bool)
     rows = []
     for rule, saved in outcome.shared(recourse).items():

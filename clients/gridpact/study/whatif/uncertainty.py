@@ -32,15 +32,20 @@ from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.grid.powerflow import power_flow
 from gridpact.outcome.day import DayOutcome, by_magnitude
 from gridpact.problem.scenario import Scenario
+from gridpact.products.pool import PoolRules
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, by_baseline, equal_parts
 from gridpact.study.weeks.plan import fingerprint
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, Reality, draw, fading, most_kw
+from gridpact.study.whatif.rules import Rule, RuleFigures, settled
 from gridpact.study.whatif.sweep import DayPoint
 
-DELIVERED_BY = tuple(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast"))
+DELIVERED_BY = (
+    *(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast", "rules")),
+    *(f"products/{name}.py" for name in ("imbalance", "pool", "shares")),
+)
 """The sources that a delivery depends on besides those of its plan, within the package."""
 
 PUBLIC_PRICE = 2.0
@@ -58,6 +63,12 @@ class UncertaintySettings:
     recourses: tuple[Recourse, ...] = tuple(Recourse)
     draws: int = 20
     seed: int = 1
+    pool: PoolRules = field(default_factory=PoolRules)
+
+    @property
+    def main_recourse(self) -> Recourse:
+        """That by which rules are compared."""
+        return Recourse.ROLLING if Recourse.ROLLING in self.recourses else self.recourses[0]
 
     def public_price_on(self, community: CommunityDay) -> float:
         if self.public_price is not None:
@@ -70,6 +81,7 @@ class Side:
     """A community's day in one reality, with a plan or in the baseline."""
 
     household_cost: Array  # (n,), all that each pays
+    by_rule: Mapping[str, Array]  # the same by each rule that settles the same delivery, (n,)
     adder: float  # currency
     public: float  # currency
     losses: float  # currency
@@ -163,13 +175,16 @@ class Uncertainty:
 
     def household_savings(self, recourse: Recourse) -> Array:
         """Of each draw and household, over all days, (draws, n)."""
-        alone, together = (self._household_costs(recourse, s) for s in (lambda d: d.baseline, lambda d: d.planned))
+        alone, together = (
+            self._household_costs(recourse, s)
+            for s in (lambda d: d.baseline.household_cost, lambda d: d.planned.household_cost)
+        )
         return alone - together
 
     def shared(self, recourse: Recourse) -> Mapping[str, Array]:
         """In G, what each household saves by each rule that shares what the community pays, (draws, n)."""
-        alone = self._household_costs(recourse, lambda d: d.baseline)
-        total = self._household_costs(recourse, lambda d: d.planned).sum(axis=1)
+        alone = self._household_costs(recourse, lambda d: d.baseline.household_cost)
+        total = self._household_costs(recourse, lambda d: d.planned.household_cost).sum(axis=1)
         pairs = list(zip(total, alone, strict=True))
         return {
             NODE_PRICES: self.household_savings(recourse),
@@ -177,12 +192,24 @@ class Uncertainty:
             BASELINE: alone - np.array([by_baseline(cost, homes) for cost, homes in pairs]),
         }
 
-    def _household_costs(self, recourse: Recourse, side: Callable[[Draw], Side]) -> Array:
+    @cached_property
+    def rules(self) -> tuple[RuleFigures, ...]:
+        """What is left by each rule, on the same draws, each household doing what the main recourse lets it."""
+        recourse, homes = self.settings.main_recourse, [home.name for home in self.plans[0].community.households]
+        alone = self._household_costs(recourse, lambda d: d.baseline.household_cost)
+        return tuple(
+            RuleFigures.of(rule, 0, alone - self._by_rule(recourse, rule), self.planned_saving, homes) for rule in Rule
+        )
+
+    def _by_rule(self, recourse: Recourse, rule: Rule) -> Array:
+        return self._household_costs(recourse, lambda d: d.planned.by_rule[rule.value])
+
+    def _household_costs(self, recourse: Recourse, of: Callable[[Draw], Array]) -> Array:
         """Over all days, (draws, n)."""
         total = np.zeros((self.settings.draws, len(self.plans[0].community.households)))
         for d in self.draws:
             if d.recourse is recourse:
-                total[d.number] += side(d).household_cost
+                total[d.number] += of(d)
         return total
 
     @property
@@ -309,7 +336,9 @@ class Delivery:
 
 
 def _read(side: Mapping[str, Any]) -> Side:
-    return Side(**{**side, **{name: np.array(side[name], dtype=float) for name in ("household_cost", "exchange_kw")}})
+    arrays = {name: np.array(side[name], dtype=float) for name in ("household_cost", "exchange_kw")}
+    by_rule = {name: np.array(cost, dtype=float) for name, cost in side["by_rule"].items()}
+    return Side(**{**side, **arrays, "by_rule": by_rule})
 
 
 def _side(
@@ -348,13 +377,19 @@ def _side(
         bill = float(dt * np.sum(prices.import_price * bought - prices.feed_in_price * fed_in))
         asked = supply + np.array([home.import_cost for home in outcome.households])
         bills = asked - (asked.sum() - bill) * by_magnitude(np.abs(injection).sum(axis=1))
+        by_rule = dict.fromkeys((rule.value for rule in Rule), bills + adders + public)
     else:
         netted = np.abs(deviations.sum(axis=0))
         adders = np.array([d.adder for d in delivered])
         trades = np.array([home.trade_cost for home in outcome.households])
         bills = supply + trades + by_magnitude(injection) @ loss_cost
+        by_rule = {
+            rule.value: settled(rule, delivered, prices, adder, settings.pool, dt) + bills - supply + public
+            for rule in Rule
+        }
     return Side(
         household_cost=bills + adders + public,
+        by_rule=by_rule,
         adder=float(adders.sum()),
         public=float(public.sum()),
         losses=float(loss_cost.sum()),

@@ -15,12 +15,14 @@ from gridpact.errors import InfeasibleError, InputError
 from gridpact.outcome.day import solve_day
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import Scenario
+from gridpact.products.pool import PoolRules
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.forecast import ErrorModel
 from gridpact.study.whatif.penetration import MIXES, Penetration, community_at
+from gridpact.study.whatif.rules import saved_by_pool
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import DayFigures, DayPoint, PointFigures
 from gridpact.study.whatif.uncertainty import DayPlan, Delivery, Uncertainty
@@ -254,3 +256,50 @@ def test_nobody_can_deviate_from_the_baseline(tiny: CommunityDay, tmp_path: Path
 def test_day_without_a_plan_cannot_be_delivered(tiny: CommunityDay, tmp_path: Path) -> None:
     with pytest.raises(InfeasibleError, match=r"voltage .* without a plan nothing can be delivered"):
         uncertainty.plan_days([Parameter.LINES.at(tiny, 150.0)], Scenario.TG, tmp_path, 1)
+
+
+# ---------------------------------------------------------------------- rules
+
+
+def test_nobody_pays_more_by_netting_or_by_the_pool(lived: Uncertainty) -> None:
+    """To what a meter and the last decimal round: the adder at half a Wh, and 1e-6, a step."""
+    for d in lived.draws:
+        costs = d.planned.by_rule
+        slack = lived.plans[0].community.steps * (0.0005 * lived.settings.adder + 2e-6)
+        np.testing.assert_allclose(costs["today"], d.planned.household_cost, atol=1e-12)
+        assert (costs["netted"] <= costs["today"] + slack).all()
+        assert (costs["pool"] <= costs["netted"] + slack).all()
+
+
+def test_netting_takes_what_cancels_from_the_bill(lived: Uncertainty) -> None:
+    for d in lived.draws:
+        p = d.planned
+        cancelled = lived.settings.adder * (p.deviation_kwh - p.netted_kwh)
+        assert p.by_rule["today"].sum() - p.by_rule["netted"].sum() == pytest.approx(cancelled, abs=5e-3)
+
+
+def test_with_a_pool_the_supplier_sees_one_net_import(plans: tuple[DayPlan, ...]) -> None:
+    """What all pay together is the tariff on the sum, where it is less than the sum of the tariffs."""
+    community = plans[0].community
+    random = np.random.default_rng(7)
+    net = random.normal(0, 2, (len(community.households), community.steps))
+    prices, dt = community.prices, community.step_hours
+
+    def tariff(power: np.ndarray) -> float:
+        bill = prices.import_price * np.maximum(power, 0) - prices.feed_in_price * np.maximum(-power, 0)
+        return float(dt * bill.sum())
+
+    saved = saved_by_pool(net, prices, PoolRules(), dt)
+    assert saved.min() >= -1e-6 * community.steps
+    assert saved.sum() == pytest.approx(tariff(net) - tariff(net.sum(axis=0)), abs=2e-3)
+
+
+def test_rules_are_told_in_order_with_their_figures(lived: Uncertainty) -> None:
+    rules = lived.rules
+    assert [rule.name for rule in rules] == ["today", "netted", "pool"]
+    today = rules[0]
+    savings = lived.savings(Recourse.ROLLING)
+    assert today.median == pytest.approx(float(np.median(savings)))
+    assert today.share_left == pytest.approx(today.median / lived.planned_saving)
+    assert today.worst_home_median == pytest.approx(np.median(lived.household_savings(Recourse.ROLLING), axis=0).min())
+    assert rules[0].median <= rules[1].median <= rules[2].median + 1e-3

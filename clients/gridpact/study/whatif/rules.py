@@ -1,0 +1,126 @@
+"""Rules by which a delivered day is settled, and the figures by which they are compared on the same realities.
+
+| rule | trades, plan | the adder is due on | what one has over and another lacks |
+|---|---|---|---|
+| today | of the day before | each household's deviation | goes through the supplier |
+| netted | of the day before | the community's net deviation, shared by who caused it | goes through the supplier |
+| pool | of the day before | the same | is matched after delivery (`products.pool`) |
+
+In G the community has one meter at its grid connection, which nets and pools by itself: there the three are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridpact.community.model import Array, Prices
+from gridpact.products.imbalance import imbalance
+from gridpact.products.pool import PoolRules, pool
+from gridpact.study.whatif.delivery import Delivered
+
+MICRO = 1e6
+
+
+class Rule(Enum):
+    """How a day goes on after its plan, and is settled."""
+
+    TODAY = "today"
+    NETTED = "netted"
+    POOL = "pool"
+
+
+@dataclass(frozen=True)
+class RuleFigures:
+    """What is left of a planned saving by a rule, currency; over draws."""
+
+    name: str
+    re_agreements: int  # a day
+    median: float
+    q05: float
+    q95: float
+    share_left: float | None  # of the planned saving, the median; None where none was planned
+    worst_home_median: float  # the lowest median of a household's saving
+    worst_home: str
+    losing_homes: int  # whose median is below 0
+
+    @staticmethod
+    def of(
+        rule: Rule, re_agreements: int, household_savings: Array, planned_saving: float, homes: Sequence[str]
+    ) -> RuleFigures:
+        """
+        Args:
+            household_savings: of each draw, (draws, n).
+        """
+        low, middle, high = (float(q) for q in np.quantile(household_savings.sum(axis=1), (0.05, 0.5, 0.95)))
+        by_home = np.median(household_savings, axis=0)
+        worst = int(np.argmin(by_home))
+        return RuleFigures(
+            rule.value,
+            re_agreements,
+            middle,
+            low,
+            high,
+            middle / planned_saving if planned_saving > 1e-9 else None,
+            float(by_home[worst]),
+            homes[worst],
+            int(np.sum(by_home < -1 / MICRO)),
+        )
+
+
+def netted_adders(deviation_kw: Array, adder: float, step_hours: float) -> Array:
+    """What each household bears of the community's adders, currency, (n,).
+
+    Args:
+        deviation_kw: of each household from what was nominated for it, (n, T).
+        adder: currency/kWh.
+    """
+    unit = round(adder * MICRO)
+    by_step = [imbalance(step, unit).owed for step in _watt_hours(deviation_kw, step_hours).T.tolist()]
+    total: Array = np.sum(np.array(by_step, dtype=float), axis=0) / MICRO
+    return total
+
+
+def saved_by_pool(net_import_kw: Array, prices: Prices, rules: PoolRules, step_hours: float) -> Array:
+    """What each household pays less to its supplier than it pays to the pool, currency, (n,).
+
+    Args:
+        net_import_kw: beyond positions, (n, T).
+    """
+    saved = np.zeros(len(net_import_kw))
+    for step, nets in enumerate(_watt_hours(net_import_kw, step_hours).T.tolist()):
+        kappa, feed_in = float(prices.import_price[step]), float(prices.feed_in_price[step])
+        matched = pool(nets, round(kappa * MICRO), round(feed_in * MICRO), rules)
+        got = np.array(matched.got_wh, dtype=float) / 1000
+        saved += np.where(got > 0, kappa, feed_in) * got - np.array(matched.paid, dtype=float) / MICRO
+    return saved
+
+
+def settled(
+    rule: Rule,
+    delivered: Sequence[Delivered],
+    prices: Prices,
+    adder: float,
+    pool_rules: PoolRules,
+    step_hours: float,
+) -> Array:
+    """What households pay to supplier, pool and for deviations, beside trades, losses and public charging, (n,)."""
+    cost: Array = np.array([d.supply for d in delivered])
+    if rule is Rule.TODAY:
+        cost = cost + np.array([d.adder for d in delivered])
+        return cost
+    cost = cost + netted_adders(np.array([d.deviation_kw for d in delivered]), adder, step_hours)
+    if rule is Rule.POOL:
+        net_import = np.array([d.net_import_kw for d in delivered])
+        cost = cost - saved_by_pool(net_import, prices, pool_rules, step_hours)
+    return cost
+
+
+def _watt_hours(power_kw: Array, step_hours: float) -> NDArray[np.int64]:
+    """As a meter reads it, to the nearest Wh."""
+    read: NDArray[np.int64] = np.rint(1000 * step_hours * power_kw).astype(np.int64)
+    return read
