@@ -30,7 +30,7 @@ setup: $(STAMP)/dev $(STAMP)/contracts ## install everything below this folder a
 DEMO_CHAIN := $(if $(findstring ganache,$(ARGS)),$(STAMP)/node,$(STAMP)/anvil)
 
 demo: $(STAMP)/run $(DEMO_CHAIN) ## run a community's day on a local chain (ARGS="..." is passed on to gridpact run)
-	@$(VENV)/bin/gridpact run --chain anvil $(ARGS)
+	@$(VENV)/bin/gridpact run $(ARGS)
 
 study: $(STAMP)/run ## the four scenarios over a summer and a winter week, as the B-DER report has them (ARGS="..." as above)
 	@$(VENV)/bin/gridpact study $(ARGS)

@@ -121,11 +121,15 @@ def test_lock_pinsEachRequirementOnceAndWithinItsRange(metadata: Message, enviro
 def test_package_runsFromTheWheelAlone(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    command = [sys.executable, "-m", "gridpact", "run", "--case", "tiny3", "--chain", "ganache"]
+    command = [sys.executable, "-m", "gridpact", "run", "--case", "tiny3"]
     environment = {"PYTHONPATH": str(tmp_path / "site"), "PATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert said.returncode == InputError.exit_status
-    assert re.fullmatch(r"gridpact: the chain ganache needs the npm package `ganache`.*\n", said.stderr)
+    for chain, package, options in (
+        ("ganache", "ganache", ["--chain", "ganache"]),
+        ("anvil", "@foundry-rs/anvil", []),  # the default is what `make demo` sets up
+    ):
+        said = subprocess.run([*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert said.returncode == InputError.exit_status
+        assert re.fullmatch(rf"gridpact: the chain {chain} needs the npm package `{package}`.*\n", said.stderr)
     cases = [*command[:3], "cases"]
     told = subprocess.run(cases, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert "fontana16" in told.stdout

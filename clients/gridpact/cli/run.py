@@ -54,9 +54,9 @@ def add(commands: Commands) -> None:
     )
     command.add_argument(
         "--chain",
-        default="ganache",
+        default="anvil",
         metavar="CHAIN",
-        help="ganache (default), anvil, eth-tester (inside this process), or the URL of a node that runs; of several"
+        help="anvil (default), ganache, eth-tester (inside this process), or the URL of a node that runs; of several"
         " URLs with commas between them, each of the community's nodes uses one; memory: on no chain, in this process",
     )
     command.add_argument("--power-resolution", type=float, metavar="W", help=POWER_RESOLUTION)

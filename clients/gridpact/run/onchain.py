@@ -47,7 +47,7 @@ class RunSettings:
 
     scenario: Scenario = Scenario.TG
     agreement: NetworkAgreement = NetworkAgreement.DSO
-    chain: str = "ganache"
+    chain: str = "anvil"
     most_iterations: int = MOST_ITERATIONS
     resolution: Resolution = field(default_factory=Resolution)
     phase_seconds: int = 300
