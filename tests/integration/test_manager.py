@@ -35,6 +35,7 @@ from gridpact.cli import main
 from gridpact.cli.watch import View
 from gridpact.community.model import CommunityDay
 from gridpact.manage.deployment import Parameters
+from gridpact.manage.metering import planned_wh
 from gridpact.manage.watching import Watcher
 from gridpact.node.household_file import write_view
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -380,6 +381,14 @@ def test_readings_areSettled(
     stranger = replaced(settling(site, table(tmp_path, energies)), "--keystore", str(site.folder / "manager.json"))
     assert f"The metering account is {METERING}, the key given is of" in complaint(capsys, stranger)
 
+    plans = planned_wh(Aggregator.of(enrolled, site.web3), 1)
+    for node in (1, 2, 3):
+        report = json.loads((site.folder / f"node-{node}" / "report.json").read_text())
+        assert plans[node].tolist() == pytest.approx([6000 * kw for kw in report["schedule"]["injection_kw"]], abs=30)
+    drawing = min(energies, key=lambda node: sum(energies[node]))
+    tenfold = table(tmp_path, {drawing: [10 * min(wh, 0) for wh in energies[drawing]]})
+    assert f"through the meter of node {drawing}, and " in complaint(capsys, settling(site, tenfold, "--dry-run"))
+
     two = table(tmp_path, {node: energies[node] for node in (1, 2)})
     before = site.web3.eth.block_number, settlement.deliveries(1)
     dry = printed(settling(site, two, "--dry-run"))
@@ -392,7 +401,7 @@ def test_readings_areSettled(
     assert settlement.deliveries(1).keys() == {1, 2}
     whole = table(tmp_path, energies)
     told = printed(settling(site, whole))
-    assert "the readings of 1 households in round 1" in told
+    assert "the readings of 1 household in round 1" in told
     assert "all 3 readings of 2025-11-22 are settled already" in printed(settling(site, whole))
 
     moved = json.loads(printed(["readings", "show", "--day", "2025-11-22", "--json", *site.place, "--rpc", site.url]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridpact.cli.manager import account_of, add_record, add_sender, agree, date_of, key_of, place_of, priced
 from gridpact.cli.options import Commands, Joined, choice, doubts
-from gridpact.errors import InputError
+from gridpact.errors import ChainError, InputError
 from gridpact.text import count
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def _settle(arguments: argparse.Namespace) -> int:
     from gridpact.chain.settlement import Settlement
     from gridpact.manage.metering import (
         UNITS,
+        check_plan,
         check_signs,
+        planned_wh,
         read_meters,
         round_of,
         settled,
@@ -103,6 +105,12 @@ def _settle(arguments: argparse.Namespace) -> int:
         print(_table(comes_to, settlement.token))
         if "sign" not in accepted:
             check_signs(comes_to)
+        try:
+            plans = planned_wh(aggregator, number)
+        except ChainError as error:
+            print(f"gridpact: the readings are not compared with the plan, which cannot be read: {error}")
+        else:
+            check_plan({node: energies[node] for node in accounts}, plans, accepted)
         costs = priced(account, planned, arguments, place.profile)
         if arguments.dry_run:
             print("gridpact: nothing was sent")

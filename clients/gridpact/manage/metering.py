@@ -14,13 +14,16 @@ import numpy as np
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.settlement import Settlement, decode_tariff
-from gridpact.chain.values import Delivery, TradeRecord
+from gridpact.chain.values import Delivery, Phase, TradeRecord
 from gridpact.community.doubts import ask, looks_like_a_counter
 from gridpact.community.meters import MOST_KW
+from gridpact.community.model import Array
 from gridpact.community.tables import Row, rows
 from gridpact.community.times import moments
 from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
+from gridpact.node.round_log import assembly_of, closing_of, resolution_of
+from gridpact.problem.blocks import Kind
 
 UNITS = {"wh": 1, "kwh": 1000}
 """Unit: what it is in Wh."""
@@ -29,6 +32,9 @@ COLUMN = re.compile(rf"^(meter|import|export)_({'|'.join(UNITS)})$")
 
 DOUBTFUL_KW = 0.1
 """Readings in Wh that are below this at all times and are not whole numbers are taken to be in kWh."""
+
+FAR, FAR_KWH = 3.0, 10.0
+"""So many times what was planned for a day, and by so much more or less: more than weather and people do."""
 
 
 @dataclass(frozen=True)
@@ -336,6 +342,61 @@ def check_signs(rows: Iterable[Settled]) -> None:
                 f"node {one.delivery.node} {'sold' if sold > 0 else 'bought'} {abs(sold):,.3f} kWh in its trades, but "
                 f"by its readings it {'fed in' if fed_in > 0 else 'drew'} {abs(fed_in):,.3f} kWh, mostly the other way "
                 "when it traded: is the sign of its readings turned?",
+            )
+
+
+def planned_wh(aggregator: Aggregator, round_: int) -> dict[int, Array]:
+    """What the households of a round agreed to feed into the grid, Wh by node (negative: to draw), (T,) each.
+
+    Returns:
+        Nothing where nothing was agreed, or no network was counted, so that no plan is public.
+
+    Raises:
+        ChainError: the chain does not tell the round (any longer).
+    """
+    outcome, found = aggregator.outcome(round_), assembly_of(aggregator, round_)
+    if outcome.phase is not Phase.CONVERGED or found is None:
+        return {}
+    assembly, _ = found
+    last = closing_of(assembly, aggregator.iteration(round_, outcome.iterations), frozenset())
+    wh = 1000 * resolution_of(aggregator).power_kw * aggregator.setting().step_seconds / 3600
+    towards_root = {
+        block.node: wh * total / assembly.count(block, last.present)
+        for block, total in last.sums.items()
+        if block.kind is Kind.P and assembly.count(block, last.present) == 2
+    }
+    return {
+        node: power - sum(towards_root[child.node] for child in assembly.blocks(node) if child.node in towards_root
+                          and child.kind is Kind.P and child.node != node)
+        for node, power in towards_root.items()
+    }  # fmt: skip
+
+
+def check_plan(
+    energies_wh: Mapping[int, Sequence[int]], plans_wh: Mapping[int, Array], accepted: Collection[str] = ()
+) -> None:
+    """What is settled is final, and readings that are no such readings often have little to do with the plan.
+
+    Args:
+        plans_wh: as `planned_wh` returns them, of all or some nodes.
+
+    Raises:
+        InputError: what went through a meter is a multiple or a fraction of the plan, or mostly the opposite of it.
+    """
+    for node in sorted(energies_wh.keys() & plans_wh.keys()):
+        read, plan = np.array(energies_wh[node]) / 1000, plans_wh[node] / 1000
+        moved, planned = np.abs(read).sum(), np.abs(plan).sum()
+        if "size" not in accepted and abs(moved - planned) > FAR_KWH and not planned < FAR * moved < FAR**2 * planned:
+            raise ask(
+                "size",
+                f"{moved:,.3f} kWh went through the meter of node {node}, and {planned:,.3f} kWh were planned: are its"
+                " readings in the right unit, and what was counted in each step?",
+            )
+        if "sign" not in accepted and read @ plan < 0 and np.abs(read + plan).sum() < np.abs(read - plan).sum() / FAR:
+            raise ask(
+                "sign",
+                f"the readings of node {node} are the opposite of its plan ({read.sum():,.3f} kWh fed in, planned were"
+                f" {plan.sum():,.3f}): is their sign turned?",
             )
 
 

@@ -6,11 +6,15 @@ from datetime import date, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from gridpact.chain.values import Delivery
 from gridpact.errors import InputError
-from gridpact.manage.metering import MeterDay, Settled, check_signs, read_meters
+from gridpact.manage.metering import MeterDay, Settled, check_plan, check_signs, read_meters
 
 DAY = MeterDay(date(2025, 6, 10), 4, 6 * 3600, ZoneInfo("Europe/Amsterdam"))
 CLOCKS = ("00:00", "06:00", "12:00", "18:00")
@@ -163,3 +167,38 @@ def test_hour24_isAnEnd(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'2025-06-10 24:00' is the end of what was counted: say --times end"):
         read(tmp_path, text)
     assert read(tmp_path, text, ends=True) == {1: [6, 12, 18, 24]}
+
+
+PLAN = np.array([-300.0, -200.0, 1500.0, 2600.0, 2400.0, -900.0, -1200.0, -400.0] * 3)
+"""Wh fed in, a step: a home with PV."""
+
+
+@pytest.mark.parametrize(
+    ("read", "doubt"),
+    [
+        (-PLAN, "sign"),
+        (4 * PLAN, "size"),  # mean powers in W, one each quarter of an hour
+        (PLAN / 1000, "size"),
+        (12_000 + np.cumsum(PLAN), "size"),  # a counter that runs back
+        (0 * PLAN, "size"),
+    ],
+)
+def test_readingsFarFromThePlan_areAskedAbout(read: NDArray[np.float64], doubt: str) -> None:
+    energies = {1: [round(wh) for wh in PLAN], 2: [round(wh) for wh in read]}
+    plans = {1: PLAN, 2: PLAN}
+    with pytest.raises(InputError, match=rf"node 2\b.*--accept {doubt}"):
+        check_plan(energies, plans)
+    check_plan(energies, plans, {doubt})
+    check_plan(energies, {1: PLAN})  # where no plan is public there is nothing to compare with
+
+
+@given(st.lists(st.floats(-0.5, 1.0), min_size=24, max_size=24), st.floats(0.5, 2.0))
+def test_anotherDayThanPlanned_isNotAskedAbout(more: list[float], weather: float) -> None:
+    """People use half to twice what they planned, and their panels give so much."""
+    read = weather * PLAN * (1 + np.array(more) / 4)
+    check_plan({1: [round(wh) for wh in read]}, {1: PLAN})
+
+
+def test_smallHomes_mayDoWhatTheyWant() -> None:
+    """Twenty times a plan of half a kWh is a dinner."""
+    check_plan({1: [-400] * 24}, {1: np.full(24, -20.0)})
