@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.community.meters import DAY_MINUTES, NOISE_KW
+from gridpact.community.meters import DAY_MINUTES, MOST_KW, NOISE_KW
 from gridpact.community.model import Array
 from gridpact.community.tables import rows_of
 from gridpact.community.times import moments
@@ -82,23 +83,39 @@ def take_forecast(
     while True:
         left = give_up - time.monotonic()
         try:
-            return parse_forecast(*_read(settings, day, max(left, 0.1)), day, steps)
+            text, where = _read(settings, day, max(left, 0.1))
+            found = parse_forecast(text, where, day, steps, settings.most_kw)
+            if not settings.names_the_day and not _says_its_day(text):
+                raise NoForecast(
+                    f'{where} does not say of which day it is: give "day", or put {DAY} into [forecast] file or command'
+                )
+            return found
         except _NotYet as error:
             if left <= LOOK_SECONDS or stop.is_set():
                 raise NoForecast(f"{error}, and the round does not wait longer than {seconds:.0f} s") from None
             stop.wait(LOOK_SECONDS)
 
 
-def parse_forecast(text: str, where: str, day: str, steps: int) -> Forecast:
+def _says_its_day(text: str) -> bool:
+    """Of a forecast that could be read: the rows of a table always do."""
+    return not _is_json(text) or "day" in json.loads(text)
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
+
+
+def parse_forecast(text: str, where: str, day: str, steps: int, most_kw: float = MOST_KW) -> Forecast:
     """Checks a forecast that was read.
 
     Args:
         where: what it was read from, for complaints.
+        most_kw: a power above is taken for one in W.
 
     Raises:
         NoForecast: as `take_forecast`.
     """
-    found = _from_json(text, where, day) if text.lstrip().startswith("{") else _from_csv(text, where, day, steps)
+    found = _from_json(text, where, day) if _is_json(text) else _from_csv(text, where, day, steps)
     if "load_kw" not in found:
         raise NoForecast(f"{where} has no load_kw: give one value a step")
     series = {name: _series(found[name], name, where, steps) for name in SERIES if name in found}
@@ -109,6 +126,11 @@ def parse_forecast(text: str, where: str, day: str, steps: int) -> Forecast:
         if name != "import_price" and values.min() < 0:
             raise NoForecast(
                 f"{where}: {name} is {values.min():g} at step {int(values.argmin())}, it must be at least 0"
+            )
+        if name.endswith("_kw") and values.max() > most_kw:
+            raise NoForecast(
+                f"{where}: {name} is {values.max():g} at step {int(values.argmax())}, more than {most_kw:g} kW; is it "
+                "in W? If it is right, raise [forecast] most_kw"
             )
     for name, number in numbers.items():
         if number < 0:
@@ -122,7 +144,7 @@ def _read(settings: ForecastSettings, day: str, seconds: float) -> tuple[str, st
         path = Path(settings.file.replace(DAY, day))
         where = f"the forecast '{path}'"
         try:
-            return path.read_text(encoding="utf-8"), where
+            return path.read_text(encoding="utf-8-sig"), where
         except FileNotFoundError:
             raise _NotYet(f"there is no {where.removeprefix('the ')} yet") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -161,13 +183,18 @@ def _output(command: Sequence[str], seconds: float) -> str:
             raise NoForecast(f"the forecast command '{name}' ended with status {status}{told}")
     if len(said) > MOST_BYTES:
         raise NoForecast(f"the forecast command '{name}' wrote more than {MOST_BYTES >> 20} MB, which is no forecast")
-    return said.decode(errors="replace")
+    return said.decode("utf-8-sig", errors="replace")
 
 
 def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        for twice in (key for key, times in Counter(key for key, _ in pairs).items() if times > 1):
+            raise NoForecast(f"{where}: '{twice}' is given twice; give it once")
+        return dict(pairs)
+
     try:
-        found = json.loads(text)
-    except ValueError as error:
+        found = json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
         raise NoForecast(f"{where} is no JSON: {error}") from None
     for key in found:
         if key not in ("day", *SERIES, *NUMBERS):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from gridpact.community.meters import MOST_KW
 from gridpact.community.model import GRID_CONNECTION, Feeder
 from gridpact.community.read import LIMITS, read_feeder
 from gridpact.community.tables import rows
@@ -78,6 +79,12 @@ class ForecastSettings:
     file: str | None  # one of the two is given; {day} stands for the day
     command: tuple[str, ...] | None
     timeout_s: float  # how long it may be late
+    most_kw: float = MOST_KW  # what is above is taken for W
+
+    @property
+    def names_the_day(self) -> bool:
+        """Whether the file or the command is another one every day."""
+        return any(DAY in part for part in self.command or (self.file or "",))
 
 
 @dataclass(frozen=True)
@@ -214,7 +221,8 @@ def _forecast(table: Table) -> ForecastSettings:
         raise table.error("file", "give either a file or a command that tells the forecast")
     if file is not None:
         file = str(table.path.parent / file)
-    found = ForecastSettings(file, command, table.number("timeout_s", 0.1, 86_400, default=60.0))
+    late = table.number("timeout_s", 0.1, 86_400, default=60.0)
+    found = ForecastSettings(file, command, late, table.number("most_kw", 0.001, default=MOST_KW))
     table.end()
     return found
 

@@ -141,6 +141,11 @@ WRONG = {
     "csv no time": ("load_kw\n1\n", "column 'time' is missing"),
     "csv other days": (TABLE.replace(DAY, "2026-11-20"), "has no rows of 2026-11-22"),
     "empty": ("\n", "is empty"),
+    "W": (GOOD | {"load_kw": [300, 250, 900, 450]}, "load_kw is 900 at step 2, more than 100 kW; is it in W?"),
+    "PV in W": (GOOD | {"pv_kw": [0, 3200, 0, 0]}, "pv_kw is 3200 at step 1"),
+    "csv W": (TABLE.replace("12:00,1,", "12:00,850,"), "load_kw is 850 at step 2"),
+    "twice": ('{"load_kw": [1, 1, 1, 1], "load_kw": [2, 2, 2, 2]}', "'load_kw' is given twice"),
+    "deep": ('{"load_kw":' * 100_000, "is no JSON"),
 }
 
 
@@ -188,3 +193,27 @@ def test_csv_asItComes(monkeypatch: pytest.MonkeyPatch) -> None:
         time.tzset()
     assert found.series["load_kw"].tolist() == [0.25] * 24
     assert found.series["pv_kw"].tolist() == [0.0] * 8 + [0.5] * 16
+
+
+def test_largeMembers_sayHowLarge() -> None:
+    told = GOOD | {"load_kw": [150, 200, 250, 120]}
+    assert parse_forecast(json.dumps(told), "it", DAY, STEPS, most_kw=300).series["load_kw"].tolist() == told["load_kw"]
+
+
+def test_aForecastOfNoDay_isNotTakenForThisOne(tmp_path: Path) -> None:
+    """A file that is the same every day may be yesterday's."""
+    timeless = {key: value for key, value in GOOD.items() if key != "day"}
+    for name in ("forecast.json", f"{DAY}.json"):
+        (tmp_path / name).write_text(json.dumps(timeless))
+    with pytest.raises(NoForecast, match="does not say of which day it is"):
+        take_forecast(of_file(tmp_path / "forecast.json"), DAY, STEPS, 1.0)
+    assert take_forecast(of_file(tmp_path / "{day}.json"), DAY, STEPS, 1.0).day == DAY
+    says = python(f"import json; print(json.dumps({timeless!r}))")
+    with pytest.raises(NoForecast, match="does not say of which day it is"):
+        take_forecast(of_command(*says), DAY, STEPS, 20.0)
+    assert take_forecast(of_command(*says, "{day}"), DAY, STEPS, 20.0).day == DAY
+
+
+def test_fileWithAByteOrderMark_isRead(tmp_path: Path) -> None:
+    (tmp_path / "windows.json").write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    assert take_forecast(of_file(tmp_path / "windows.json"), DAY, STEPS, 1.0).numbers == {"battery_start_kwh": 3.0}
