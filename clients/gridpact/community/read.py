@@ -65,6 +65,9 @@ FILES = {
 TABLES = tuple(told.key for device in DEVICES for told in device.told if told.in_community)
 """What the tables of a community tell of devices."""
 
+MOST_OF_PEAK = 1.5
+"""So many times their size panels give at most, in cold air beside bright clouds."""
+
 LIMITS = {"nominal_voltage_v": 400.0, "voltage_min_pu": 0.95, "voltage_max_pu": 1.05}
 
 
@@ -222,7 +225,27 @@ def _read(path: Path) -> Community:
             f"{next(iter(community.prices.times))} in {community.prices.file} and "
             f"{next(iter(community.load.times))} in {community.load.file}"
         )
+    _check_pv(community)
     return community
+
+
+def _check_pv(community: Community) -> None:
+    """
+    Raises:
+        InputError: panels give more than they can.
+    """
+    if community.pv is None:
+        return
+    sizes = {row.text("household"): (row, row.number_in("pv_kwp", 0, default=0.0)) for row in community.rows}
+    for day, of_day in community.pv.values.items():
+        for name, power in of_day.items():
+            row, peak = sizes[name]
+            if power.max() > MOST_OF_PEAK * peak:
+                raise row.error(
+                    "pv_kwp",
+                    f"the {peak:g} kWp of '{name}' cannot give the {power.max():g} kW of {community.pv.file}, "
+                    f"{community.pv.times[day][int(power.argmax())]}; correct one of them",
+                )
 
 
 def _prices(community: Path, path: Path, step_minutes: int, has_share: bool) -> Profile:

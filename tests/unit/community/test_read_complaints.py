@@ -58,6 +58,10 @@ RATED = "node,parent,length_m,resistance_ohm_per_km,reactance_ohm_per_km,rating_
 
 # what is broken: how, and what the sentence must contain: where (file, row, column or key) and what is wrong.
 COMPLAINTS: dict[str, tuple[Break, tuple[str, ...]]] = {
+    "more PV than panels": (
+        swap(PV, "1 12:00,4", "1 12:00,40"),
+        (HOMES, "row 3", "'pv_kwp'", "4 kWp of 'bob'", "40 kW of pv_kw.csv, 12:00"),
+    ),
     # ---------------------------------------------------------------- community.toml
     "toml syntax": (put(TOML, "name = \n"), (TOML, "cannot be read", "line 1")),
     "toml not text": (put(TOML, b"name = \"\xff\xfe\"\n"), (TOML, "cannot be read")),
