@@ -21,6 +21,7 @@ from gridpact.cli import (
     expel,
     household,
     keystore,
+    markets,
     node,
     readings,
     relay,
@@ -41,7 +42,7 @@ Ethereum chain leads all plans to an agreement, and a second contract records th
 Begin with `gridpact run`: 16 real homes agree on one day."""
 
 COMMANDS = (
-    *(run, study, whatif, cases, community),
+    *(run, study, markets, whatif, cases, community),
     *(household, node, account),
     *(deploy, verify, enrol, expel, round, watch, readings, deposit, keystore),
     *(relay, audit),

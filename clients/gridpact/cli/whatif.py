@@ -131,7 +131,7 @@ def _add_model(command: argparse.ArgumentParser, draws: int) -> None:
 
 def _penetration(arguments: argparse.Namespace) -> int:
     shares = tuple(value / 100 for value in _numbers("--shares", arguments.shares, 0, 100))
-    days, folder = _days(arguments), _folder(arguments, "penetration")
+    days, folder = _days(arguments), folder_of(arguments, "penetration")
 
     from gridpact.report.whatif.penetration import penetration_page  # imports CVXPY and matplotlib, which take a second
     from gridpact.study.whatif.penetration import MIXES, PenetrationSettings, penetrate
@@ -145,11 +145,11 @@ def _penetration(arguments: argparse.Namespace) -> int:
     def solve(tally: Tally) -> Page:
         return penetration_page(penetrate(days, settings, folder, arguments.jobs, tally))
 
-    return _solved(arguments, solve, folder)
+    return solved_page(arguments, solve, folder)
 
 
 def _sensitivity(arguments: argparse.Namespace) -> int:
-    days, folder = _days(arguments), _folder(arguments, "sensitivity")
+    days, folder = _days(arguments), folder_of(arguments, "sensitivity")
     limits = {"chi": math.inf, "feed_in": 1.0, "battery": math.inf, "lines": math.inf, "adders": math.inf}
     given: dict[str, tuple[float, ...]] = {}
     for name, most in limits.items():
@@ -176,11 +176,11 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
     def solve(tally: Tally) -> Page:
         return sensitivity_page(vary(days, settings, folder, arguments.jobs, tally))
 
-    return _solved(arguments, solve, folder)
+    return solved_page(arguments, solve, folder)
 
 
 def _uncertainty(arguments: argparse.Namespace) -> int:
-    days, folder = _days(arguments), _folder(arguments, "uncertainty")
+    days, folder = _days(arguments), folder_of(arguments, "uncertainty")
     scenario = scenario_named(arguments.scenario, NEGOTIATED.values(), " that can be delivered")
     if not (math.isfinite(arguments.adder) and arguments.adder >= 0):
         raise InputError(f"--adder needs a price of at least 0, not {arguments.adder:g}")
@@ -202,7 +202,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
         plans = plan_days(days, scenario, folder, arguments.jobs, tally)
         return uncertainty_page(live_through(plans, settings, folder, arguments.jobs, tally))
 
-    return _solved(arguments, solve, folder)
+    return solved_page(arguments, solve, folder)
 
 
 def _pool_rules(arguments: argparse.Namespace, members: int) -> PoolRules:
@@ -219,14 +219,16 @@ def _pool_rules(arguments: argparse.Namespace, members: int) -> PoolRules:
     return rules
 
 
-def _solved(arguments: argparse.Namespace, solve: Callable[[Tally], Page], folder: Path) -> int:
+def solved_page(
+    arguments: argparse.Namespace, solve: Callable[[Tally], Page], folder: Path, unit: str = "point"
+) -> int:
     """Solves with a bar, writes the folder, and says what came out; 1 where a check did not hold."""
     from gridpact.report.whatif.page import write_page
 
     with in_use(folder):
-        with bar("Points", "point") as tally:
+        with bar(f"{unit.capitalize()}s", unit) as tally:
             page = solve(tally)
-        tell_taken_over(tally, "point", folder)
+        tell_taken_over(tally, unit, folder)
         report = write_page(page, folder)
     status = 0 if page.checks_held else 1
     if arguments.json:
@@ -248,7 +250,7 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
     return [community.on(day) for day in dict.fromkeys(named)]
 
 
-def _folder(arguments: argparse.Namespace, kind: str) -> Path:
+def folder_of(arguments: argparse.Namespace, kind: str) -> Path:
     case = NOT_IN_NAMES.sub("-", Path(arguments.case).resolve().name if "/" in arguments.case else arguments.case)
     folder: Path = arguments.out or Path("runs") / f"{case}_{kind}"
     check_folder(folder)

@@ -84,15 +84,14 @@ class Optimum:
         solution = centralised_optimum(community, reference)
         return Optimum(
             objective=solution.cost,
-            paid=solution.supply + _losses_paid(community, scenario, solution),
+            paid=solution.supply + (losses_paid(community, solution) if scenario.has_contracts else 0.0),
             relaxation_gap=solution.relaxation_gap,
             node_price=solution.nodal_price,
         )
 
 
-def _losses_paid(community: CommunityDay, scenario: Scenario, solution: CentralisedSolution) -> float:
-    if not scenario.has_contracts:
-        return 0.0  # in the supply
+def losses_paid(community: CommunityDay, solution: CentralisedSolution) -> float:
+    """What the losses of an optimum's plan cost, where they are not in the supply as in G, currency."""
     flow = power_flow(community.feeder, solution.injection_kw, solution.injection_kvar)
     return community.step_hours * float(np.sum(community.prices.import_price * flow.losses_kw))
 
