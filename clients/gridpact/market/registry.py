@@ -14,6 +14,8 @@ from gridpact.market.admm.mechanism import ConsensusAdmm
 from gridpact.market.alone import Alone
 from gridpact.market.bill_sharing import BillSharing
 from gridpact.market.call_auction import CallAuction
+from gridpact.market.double_auction import ContinuousDoubleAuction, HurdlePrice, NearTheLimit, ZeroIntelligence
+from gridpact.market.identified_pricing import IdentifiedPricing
 from gridpact.market.mechanism import Mechanism
 from gridpact.market.merit_order import MeritOrder
 from gridpact.market.mid_market_rate import MidMarketRate
@@ -85,6 +87,13 @@ ORDERED = (
     "follow no prices, and nobody looks after the feeder."
 )
 """What is the same in all markets of orders."""
+
+
+ORDER_BOOK = (
+    "At every step orders come one after another and meet the best that rests on the other side, of equals the oldest, "
+    "at its price; what is not filled is placed anew in each of ten rounds until the gate closes."
+)
+"""What is the same with all strategies of bidding."""
 
 
 def _of_orders(name: str, look: Look, mechanism: Mechanism, line: str, rule: str) -> Market:
@@ -250,6 +259,43 @@ MARKETS = (
         MeritOrder(uniform=True),
         "the lowest offers to the highest bids, all at the last offer taken, of what each own plan leaves",
         "At every step the highest bids take the lowest offers, and all pay what the last offer taken asked.",
+    ),
+    _of_orders(
+        "identified-pricing",
+        Look("#5254a3", "-", "h"),
+        IdentifiedPricing(split=False),
+        "one seller for each buyer, at the buyer's own bid, of what each household's own plan leaves",
+        "Every buyer's bid begins at the import price and falls the less it has had of what neighbours offered. At "
+        "every step one buyer gets one seller, such that bids times energies come to the most, and pays its bid.",
+    ),
+    _of_orders(
+        "identified-pricing-split",
+        Look("#9c9ede", "--", "H"),
+        IdentifiedPricing(split=True),
+        "energy to the highest bids, each at its own, of what each household's own plan leaves",
+        "Every buyer's bid begins at the import price and falls the less it has had of what neighbours offered. At "
+        "every step the highest bids are served first, of all sellers alike, and each pays its bid.",
+    ),
+    _of_orders(
+        "double-auction-zero",
+        Look("#a55194", "-", "*"),
+        ContinuousDoubleAuction(ZeroIntelligence()),
+        "an order book at every step, prices drawn within limits, of what each household's own plan leaves",
+        f"{ORDER_BOOK} Prices are drawn between each one's limit and the tariff's other end.",
+    ),
+    _of_orders(
+        "double-auction-gate",
+        Look("#de9ed6", "--", "8"),
+        ContinuousDoubleAuction(NearTheLimit()),
+        "an order book at every step, prices near the limit as the gate closes, of what each own plan leaves",
+        f"{ORDER_BOOK} Prices go from the tariff's other end to each one's limit in a straight line.",
+    ),
+    _of_orders(
+        "double-auction-hurdle",
+        Look("#7b4173", ":", "o"),
+        ContinuousDoubleAuction(HurdlePrice()),
+        "an order book at every step, prices by what waiting is expected to come to, of what each own plan leaves",
+        f"{ORDER_BOOK} Everybody trades at once at what it expects of waiting, or better.",
     ),
 )
 """In the order of tables."""
