@@ -97,7 +97,7 @@ def run_on_chain(
     settings = RunSettings(scenario_named(scenario.lower()), _agreement(network_agreement), chain, relay=relay)
     if not market_of(settings.scenario).on_chain:
         raise InputError(f"there are no contracts for the scenario '{scenario}'; solve it in memory")
-    return day_of(run(day, settings, _Silent()))
+    return day_of(run(day, settings))
 
 
 @dataclass(frozen=True)
@@ -133,16 +133,6 @@ def compare(
     wanted = scenarios_named({ALONE, *(name.lower() for name in scenarios)})
     agreement = _agreement(network_agreement)
     return Comparison({scenario.value: solve_day(day, scenario, agreement) for scenario in wanted})
-
-
-class _Silent:
-    """Watches a run and says nothing."""
-
-    def stage(self, text: str) -> None:
-        """Nothing."""
-
-    def iteration(self, number: int, rms_w: object) -> None:
-        """Nothing."""
 
 
 def _agreement(name: str) -> NetworkAgreement:

@@ -27,6 +27,7 @@ from gridpact.community.grown import feeders, grown
 from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
+from gridpact.events import Event, IterationClosed, RoundEnded, Stage
 from gridpact.files import write_atomically
 from gridpact.limits import MOST_NODES
 from gridpact.market.admm.agent import Agent
@@ -152,15 +153,14 @@ class _StopWatch:
     def __init__(self) -> None:
         self.started = self.first = self.ended = 0.0
 
-    def stage(self, text: str) -> None:
+    def hear(self, event: Event) -> None:
         now = time.perf_counter()
-        if text.startswith("Starting") and "nodes" in text:
+        if isinstance(event, Stage) and event.text.startswith("Starting") and "nodes" in event.text:
             self.started = now
-        elif text.startswith("Settling the trades"):
+        elif isinstance(event, RoundEnded):
             self.ended = now
-
-    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
-        self.first = self.first or time.perf_counter()
+        elif isinstance(event, IterationClosed):
+            self.first = self.first or now
 
 
 def waited(community: CommunityDay, chain: str, relay: bool) -> Waited:

@@ -20,6 +20,7 @@ from typing import Any
 
 from gridpact.chain.profiles import ETH_PRICE_EUR
 from gridpact.errors import InputError
+from gridpact.events import Event, Stage
 from gridpact.files import write_atomically
 from gridpact.report.markdown import markdown
 
@@ -321,12 +322,12 @@ what seventeen would.
 # ---------------------------------------------------------------------- measuring
 
 
-class _Quiet:
-    def stage(self, text: str) -> None:
-        print(f"  {text} ...", file=sys.stderr, flush=True)
+class _Stages:
+    """Shows stages, and no iterations."""
 
-    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
-        """Nobody looks."""
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Stage):
+            print(f"  {event.text} ...", file=sys.stderr, flush=True)
 
 
 def play(day: str) -> PlayedRound:
@@ -335,7 +336,7 @@ def play(day: str) -> PlayedRound:
     from gridpact.run.onchain import RunSettings, run
 
     settings = RunSettings(chain="anvil")
-    result = run(read_community(CASE).on(day), settings, _Quiet())
+    result = run(read_community(CASE).on(day), settings, _Stages())
     ledger = result.ledger
     assert ledger is not None
     return PlayedRound(

@@ -496,10 +496,10 @@ def test_view_paintsOverWhatItShowed(site: Site, enrolled: Record, watched: Watc
     running = replace(state, phase=Phase.ITERATING, missing=(3,), seconds_left=12)
     terminal: Any = Terminal()
     view = View(terminal, "sepolia", json_lines=False)
-    view.show(running)
+    view.hear(running)
     lines = "".join(terminal).count("\n")
     assert "missing 3" in "".join(terminal)
-    view.show(state)
+    view.hear(state)
     assert f"\x1b[{lines}F\x1b[J" in "".join(terminal)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from gridpact.cli.progress import Progress, bar
+from gridpact.events import IterationClosed
 
 
 class Interrupting(io.StringIO):
@@ -28,7 +29,7 @@ class Interrupting(io.StringIO):
 
 def negotiate() -> None:
     with Progress() as progress:
-        progress.iteration(1, (1.0, 1.0, 1.0, 1.0))
+        progress.hear(IterationClosed(1, 1, (1.0, 1.0, 1.0, 1.0)))
 
 
 def solve_days() -> None:

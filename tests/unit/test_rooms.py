@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "clients" / "gridpact"
 ROW = re.compile(r"^\| `clients/gridpact/(\w+)/` \|[^|]*\| ?([^|]*?) ?\|$", re.MULTILINE)
-GROUND = {"errors", "files", "limits", "text", "__version__"}
+GROUND = {"errors", "events", "files", "limits", "text", "__version__"}
 """What everybody stands on."""
 
 FACE = {"__init__", "__main__", "face"}

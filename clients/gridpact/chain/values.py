@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from gridpact.events import Event
 from gridpact.limits import MOST_NODES
 
 RESIDUAL_BITS = 64
@@ -65,7 +66,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Progress(Event):
     """Where a round stands."""
 
     round: int
@@ -193,7 +194,7 @@ class Trade:
 
 
 @dataclass(frozen=True)
-class TradeRecord:
+class TradeRecord(Event):
     """The recorded trades of a pair; `payment` in token units, positive from the higher to the lower node."""
 
     round: int
@@ -237,7 +238,7 @@ class SignedReading:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Delivery(Event):
     """How a reading was settled with the supplier; token units."""
 
     round: int

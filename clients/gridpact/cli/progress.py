@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from gridpact.events import Event, IterationClosed, Stage
 from gridpact.text import count
 
 if TYPE_CHECKING:
@@ -72,20 +73,23 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._end_bar()
 
-    def stage(self, text: str) -> None:
-        self._end_bar()
-        print(f"{text} ...", file=sys.stderr, flush=True)
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Stage):
+            self._end_bar()
+            print(f"{event.text} ...", file=sys.stderr, flush=True)
+        elif isinstance(event, IterationClosed):
+            self._show(event)
 
-    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
+    def _show(self, closed: IterationClosed) -> None:
         if self._bar is None:
             self._bar = _Bar(
                 desc="Negotiating",
                 unit=" iteration",
                 bar_format="{desc}: {n} iterations, {elapsed}{postfix}",
             )
-        primal_grid, _, primal_trade, _ = rms_w
+        primal_grid, _, primal_trade, _ = closed.rms_w
         self._bar.set_postfix_str(f"still apart: grid {primal_grid:.1f} W, trades {primal_trade:.1f} W", refresh=False)
-        self._bar.come_to(number)
+        self._bar.come_to(closed.iteration)
 
     def _end_bar(self) -> None:
         if self._bar is not None:

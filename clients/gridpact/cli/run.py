@@ -21,6 +21,7 @@ from gridpact.cli.options import (
 )
 from gridpact.cli.progress import Progress
 from gridpact.community.read import read_community
+from gridpact.events import Stage
 from gridpact.market.mechanism import IN_MEMORY
 from gridpact.market.registry import MARKETS, NAMES, scenario_named
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -114,8 +115,8 @@ def _outcome(
     if arguments.chain == IN_MEMORY:
         from gridpact.outcome.outcome import solved
 
-        progress.stage(f"Agreeing on {day.name}, {day.day}, in memory")
-        return solved(day, scenario, agreement, progress.iteration)
+        progress.hear(Stage(f"Agreeing on {day.name}, {day.day}, in memory"))
+        return solved(day, scenario, agreement, progress)
     from gridpact.run.onchain import RunSettings, run  # imports web3, which takes a second
 
     record = folder / "contracts.json" if "://" in arguments.chain else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from gridpact.cli.manager import add_price, add_record, eth_price_of, place_of, positive
 from gridpact.cli.options import Commands
+from gridpact.events import Event
 
 if TYPE_CHECKING:
     from gridpact.manage.watching import RoundState
@@ -50,7 +51,7 @@ def _watch(arguments: argparse.Namespace) -> int:
                 now = aggregator.progress()
                 if now.round > 0 or not arguments.follow:
                     state = watcher.look()
-                    view.show(state)
+                    view.hear(state)
                     if state.phase.is_final and not arguments.follow:
                         return 0
                 aggregator.wait_for(lambda later, before=now: later != before, arguments.every, each_submission=True)  # type: ignore[misc]
@@ -69,7 +70,13 @@ class View:
         self._painted = 0
         self._last: dict[str, object] = {}
 
-    def show(self, state: RoundState) -> None:
+    def hear(self, event: Event) -> None:
+        from gridpact.manage.watching import RoundState
+
+        if isinstance(event, RoundState):
+            self._show(event)
+
+    def _show(self, state: RoundState) -> None:
         from gridpact.manage.watching import as_json, as_text, headline
 
         if self._live:

@@ -18,6 +18,7 @@ from gridpact.chain.fees import ether_text, euro, gwei_text
 from gridpact.chain.reverts import readable
 from gridpact.chain.values import Phase, Progress
 from gridpact.errors import InputError
+from gridpact.events import Event
 
 RESIDUALS = ("primal grid", "dual grid", "primal trade", "dual trade")
 WAY_BACK = 2
@@ -34,7 +35,7 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class RoundState:
+class RoundState(Event):
     """A round at one moment."""
 
     round: int

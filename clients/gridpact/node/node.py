@@ -11,7 +11,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.settlement import Settlement
@@ -22,6 +21,7 @@ from gridpact.chain.values import (
 )
 from gridpact.community.model import GRID_CONNECTION, Array, Feeder
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised, Unreadable
+from gridpact.events import SILENT, Listener, Planned
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly, Integers
 from gridpact.market.admm.codec import (
@@ -54,16 +54,6 @@ LEAST_PATIENCE = 30.0
 """Seconds, or a phase if that is longer, in which nothing fits what the contract counted, until a node gives up."""
 
 
-class Observer(Protocol):
-    """Is told how a node gets on in a round."""
-
-    def progress(self, now: Progress) -> None:
-        """Where the round stands."""
-
-    def planned(self, schedule: Mapping[str, Array], agreed: bool) -> None:
-        """The schedule is certain, (T,) each: before trades are settled, which may fail."""
-
-
 class Node:
     """A household's node (or the grid connection's), connected to the two contracts with its own account.
 
@@ -71,7 +61,7 @@ class Node:
         relay: where to leave signed submissions; without it the node sends its own transactions.
         confirm_seconds: how long the end of the round must stand before it is believed, on chains that may be
             re-organised.
-        observer: is told how the round gets on.
+        listener: is told where the round stands (`Progress`), and what is `Planned`.
         check: raises ChainError where the round is not the one that the view is for; asked before anything is declared,
             and before anything is paid.
     """
@@ -83,7 +73,7 @@ class Node:
         settlement: Settlement,
         relay: RelayClient | None = None,
         confirm_seconds: float = 0.0,
-        observer: Observer | None = None,
+        listener: Listener = SILENT,
         deposit_max: float | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:
@@ -100,7 +90,7 @@ class Node:
         self._settlement = settlement
         self._relay = relay
         self._confirm_seconds = confirm_seconds
-        self._observer = observer
+        self._listener = listener
         self._check = check or (lambda: None)
         setting, theta = aggregator.setting(), aggregator.theta()
         if setting.steps != view.steps or setting.step_seconds != round(3600 * view.step_hours):
@@ -205,8 +195,7 @@ class Node:
             raise Reorganised(f"the end of round {round_} was undone ({error})") from None
 
     def _planned(self, schedule: dict[str, Array], agreed: bool) -> dict[str, Array]:
-        if self._observer is not None:
-            self._observer.planned(schedule, agreed)
+        self._listener.hear(Planned(schedule, agreed))
         return schedule
 
     def _stands(self, end: Progress) -> bool:
@@ -233,8 +222,7 @@ class Node:
                 progress = self._wait(lambda now: now.round >= round_)
             if progress.round > round_:
                 raise ChainError(f"round {round_} ended while node {self.view.node} was away")
-            if self._observer is not None:
-                self._observer.progress(progress)
+            self._listener.hear(progress)
             try:
                 if progress.phase.is_final:
                     outcome = self._aggregator.outcome(round_)

@@ -8,16 +8,17 @@ Trading coefficients gamma steer who trades with whom, but are nobody's bill: th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
+from gridpact.events import SILENT, IterationClosed, Listener
 from gridpact.grid.powerflow import PowerFlow, power_flow
 from gridpact.market.agreement import Agreement, Convergence, Trade
-from gridpact.market.mechanism import IN_MEMORY, Told, nobody
+from gridpact.market.mechanism import IN_MEMORY
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import market_of
 from gridpact.problem.centralised import CentralisedSolution, centralised_optimum
@@ -226,7 +227,7 @@ def solved(
     community: CommunityDay,
     scenario: Scenario,
     agreement: NetworkAgreement = NetworkAgreement.DSO,
-    told: Told = nobody,
+    listener: Listener = SILENT,
 ) -> Outcome:
     """A day agreed on in memory, carried out, compared with the optimum.
 
@@ -239,6 +240,10 @@ def solved(
     market = market_of(scenario)
     optimum = Optimum.of(community, scenario)
     prepared = Prepared.of(community, scenario, agreement)
+
+    def told(number: int, rms_w: Sequence[float]) -> None:
+        listener.hear(IterationClosed(0, number, tuple(rms_w)))
+
     return outcome_of(prepared, market.mechanism.agree(prepared, told), optimum)
 
 

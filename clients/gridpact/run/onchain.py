@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -19,8 +18,9 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement, encode_tariff
-from gridpact.chain.values import ClosedIteration, Phase, Progress, TradeRecord
+from gridpact.chain.values import ClosedIteration, Delivery, Phase, Progress, TradeRecord
 from gridpact.community.model import GRID_CONNECTION, CommunityDay, Prices
+from gridpact.events import SILENT, Listener, RoundEnded, Stage
 from gridpact.files import write_atomically
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation, rms_w
@@ -34,6 +34,7 @@ from gridpact.outcome.outcome import Ledger, Optimum, Outcome, outcome_of
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
 from gridpact.relay.server import RelayServer
+from gridpact.run.following import happened
 from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
 
 NOT_A_DIGIT = re.compile(r"\D")
@@ -56,17 +57,7 @@ class RunSettings:
     record: Path | None = None  # where to leave the record of the deployment too, on a chain that goes on
 
 
-class Watcher(Protocol):
-    """Is told how a run gets on."""
-
-    def stage(self, text: str) -> None:
-        """A new stage begins."""
-
-    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
-        """An iteration was closed; `rms_w`: the four residuals of the iteration before, W a coupled scalar."""
-
-
-def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Outcome:
+def run(community: CommunityDay, settings: RunSettings, listener: Listener = SILENT) -> Outcome:
     """Runs a day of a community from deployment to settlement, and checks it.
 
     Raises:
@@ -75,35 +66,38 @@ def run(community: CommunityDay, settings: RunSettings, watcher: Watcher) -> Out
     """
     if settings.chain != EMBEDDED:
         warm_up()  # while this process solves
-    watcher.stage(f"Solving {community.name} on {community.day} in one place, to compare with")
+    listener.hear(Stage(f"Solving {community.name} on {community.day} in one place, to compare with"))
     optimum = Optimum.of(community, settings.scenario)
     prepared = Prepared.of(community, settings.scenario, settings.agreement)
     views, negotiation = prepared.views, Negotiation.of(prepared, settings.resolution)
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
-        watcher.stage(f"Starting the chain ({settings.chain}) and deploying the contracts")
+        listener.hear(Stage(f"Starting the chain ({settings.chain}) and deploying the contracts"))
         with open_network(settings.chain) as network:
             office = _Office(network, community, settings, negotiation)
             office.deploy()
             with office.relaying() as relay:
                 files = office.equip(views, Path(folder), relay.url if relay else None)
                 kind = "thread" if network.rpc_url is None else "process"
-                watcher.stage(f"Starting {len(views)} nodes, each a {kind}")
+                listener.hear(Stage(f"Starting {len(views)} nodes, each a {kind}"))
                 office.open_round()
                 with running_nodes(files, network) as nodes:
-                    office.follow(nodes, watcher)
+                    office.follow(nodes, listener)
                     trades = settings.scenario.has_trades
-                    watcher.stage("Settling the trades" if trades else "Waiting for the nodes to end")
+                    listener.hear(Stage("Settling the trades" if trades else "Waiting for the nodes to end"))
                     while nodes.running:
                         nodes.check()
                         time.sleep(0.05)
                     nodes.check()
             reports = {view.node: NodeReport.read(item.report) for view, item in zip(views, files, strict=True)}
+            for record in (records := office.records()):
+                listener.hear(record)
             if settings.scenario.has_trades:
-                watcher.stage("Settling deliveries, as planned, with the supplier")
-                office.deliver({node: report.schedule for node, report in reports.items()})
-            closed = office.closed_round()
+                listener.hear(Stage("Settling deliveries, as planned, with the supplier"))
+                for delivery in office.deliver({node: report.schedule for node, report in reports.items()}):
+                    listener.hear(delivery)
+            closed = office.closed_round(records)
     agreed = _agreed(community, reports, closed)
     ledger = _ledger(settings, reports, closed, time.perf_counter() - started)
     return outcome_of(prepared, agreed, optimum, settings.chain, ledger)
@@ -116,7 +110,7 @@ class _ClosedRound:
     phase: Phase
     iterations: int
     convergence: Convergence
-    records: list[TradeRecord]
+    records: Sequence[TradeRecord]
     token_unit: float  # currency
     net_payments: dict[int, int]  # token units, received by households, from neighbours and the supplier
     supplier_received: int  # token units
@@ -200,7 +194,7 @@ class _Office:
             settlement.deposit(TEST_TOKENS * 10**TOKEN_DECIMALS)
             settlement.publish_tariff(self._round, tariff_of(self._community.prices))
 
-    def deliver(self, schedules: Mapping[int, Mapping[str, Sequence[float]]]) -> None:
+    def deliver(self, schedules: Mapping[int, Mapping[str, Sequence[float]]]) -> list[Delivery]:
         """Meters that read what was planned, signed by the metering account; the supplier settles the rest."""
         settlement = Settlement.of(self.record, self._web3, self._supplier)
         dt = self._community.step_hours
@@ -213,23 +207,37 @@ class _Office:
         )
         self._gas["deliver"] += self._supplier.gas_used
         self._transactions += self._supplier.transactions
+        return list(settlement.deliveries(self._round).values())
 
-    def follow(self, nodes: Nodes, watcher: Watcher) -> None:
-        """Reports every closed iteration until the round ends."""
-        reported = 0
+    def records(self) -> list[TradeRecord]:
+        """The trades that both sides stated alike."""
+        return Settlement.of(self.record, self._web3).recorded(self._round)
+
+    def follow(self, nodes: Nodes, listener: Listener) -> None:
+        """Tells what happens in the negotiation until the round ends."""
+        reported, inside = 0, frozenset[int]()
         while True:
             nodes.check()
             progress = self._aggregator.wait_for(self._later_than(reported), seconds=2.0)
-            for closed in self._closed(reported + 1):
-                watcher.iteration(closed.iteration, self._rms_w(closed.residuals))
-                reported = closed.iteration
+            for entry in self._aggregator.history(self._round, reported + 1):
+                closed = entry.closed
+                assert closed is not None
+                inside = inside or self._started_with()
+                for event in happened(self._round, entry, inside, self._rms_w(closed.residuals)):
+                    listener.hear(event)
+                reported, inside = closed.iteration, inside - entry.excluded
             if progress.phase.is_final:
+                listener.hear(RoundEnded(self._round, progress.phase.name.lower(), reported))
                 return
+
+    def _started_with(self) -> frozenset[int]:
+        roster = self._aggregator.started(self._round)
+        return roster.nodes if roster is not None else frozenset()
 
     def _later_than(self, iteration: int) -> Callable[[Progress], bool]:
         return lambda now: now.phase.is_final or now.iteration > iteration + 1
 
-    def closed_round(self) -> _ClosedRound:
+    def closed_round(self, records: Sequence[TradeRecord]) -> _ClosedRound:
         settlement = Settlement.of(self.record, self._web3)
         outcome = self._aggregator.outcome(self._round)
         closed = self._closed()
@@ -239,7 +247,7 @@ class _Office:
             phase=outcome.phase,
             iterations=outcome.iterations,
             convergence=Convergence.of(rms, self._negotiation.tolerances.limits_w),
-            records=settlement.recorded(self._round),
+            records=records,
             token_unit=10.0 ** -settlement.token.decimals(),
             net_payments={node: settlement.net_payment(self._round, node) for node in self._addresses},
             gas=self._gas,

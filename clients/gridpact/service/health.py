@@ -17,8 +17,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from gridpact.chain.values import Progress
 from gridpact.errors import InputError
+from gridpact.events import Event
 from gridpact.files import write_atomically
+from gridpact.service.round_end import RoundEnd
 
 OUTCOMES = ("agreed", "alone", "abstained", "missed", "failed")
 PHASES = ("none", "declaring", "iterating", "converged", "exhausted", "abandoned")
@@ -55,6 +58,18 @@ class Health:
     def error(self, message: str) -> None:
         self.last_error, self.last_error_at = message, time.time()
         self.errors += 1
+
+    def hear(self, event: Event) -> None:
+        """From a round of its node: where it stands, and how it ended."""
+        if isinstance(event, Progress):
+            if self.round != event.round:
+                self.day = ""
+            self.round, self.phase, self.iteration = event.round, event.phase.name.lower(), event.iteration
+            self.chain = True
+        elif isinstance(event, RoundEnd):
+            self.outcomes[event.outcome] += 1
+            self.gas += event.gas
+            self.iterations += event.iterations
 
     def context(self) -> Mapping[str, object]:
         """What stands in every line of the log."""

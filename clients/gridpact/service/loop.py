@@ -18,14 +18,16 @@ from gridpact.chain.clock import LARGEST_GAP, clock_gap, told_gap
 from gridpact.chain.transport import connect
 from gridpact.chain.values import Phase, Progress
 from gridpact.errors import ChainError
+from gridpact.events import Event
 from gridpact.relay.client import RelayClient
 from gridpact.service.alone import Alone
 from gridpact.service.connection import Connection, open_connection, read_record
 from gridpact.service.health import Health
 from gridpact.service.identity import ChainReplaced, Identity
 from gridpact.service.participation import Participation
+from gridpact.service.round_end import RoundEnd
 from gridpact.service.settings import Settings
-from gridpact.service.state import RoundEnd, State
+from gridpact.service.state import State
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +160,7 @@ class Service:
             self._alone,
             self._health,
             now.round,
-            self._follow,
+            self,
             self._check_same,
             self._stop,
         )
@@ -219,7 +221,7 @@ class Service:
             earlier, self._place = place < self._place, place
             if earlier and self._check_chain(connection):  # or it was only taken back
                 continue
-            self._follow(now)
+            self.hear(now)
             if not new(now):
                 self._idle(connection)
                 if not connection.tells:
@@ -241,16 +243,14 @@ class Service:
             self._said = now
             log.info("%s", self._health.line())
 
-    def _follow(self, now: Progress) -> None:
-        """Where the round stands."""
-        health, phase = self._health, now.phase.name.lower()
-        changed = (health.round, health.phase, health.chain) != (now.round, phase, True)
-        if health.round != now.round:
-            health.day = ""
-        if not health.chain and health.last_error:
+    def hear(self, event: Event) -> None:
+        """From the round, and while waiting for one: for the health, which is written where the place is another."""
+        health = self._health
+        before = health.round, health.phase, health.chain
+        health.hear(event)
+        if health.chain and not before[2] and health.last_error:
             log.info("the chain answers again")
-        health.round, health.phase, health.iteration, health.chain = now.round, phase, now.iteration, True
-        if changed:
+        if (health.round, health.phase, health.chain) != before:
             self._write_health()
 
     def _outage(self, error: ChainError) -> None:

@@ -16,7 +16,7 @@ from datetime import datetime
 import numpy as np
 
 from gridpact.chain.settlement import decode_tariff
-from gridpact.chain.values import Phase, Progress
+from gridpact.chain.values import Phase
 from gridpact.community.model import Array, Prices
 from gridpact.errors import (
     ChainError,
@@ -28,6 +28,7 @@ from gridpact.errors import (
     Reorganised,
     Unreadable,
 )
+from gridpact.events import Event, Listener, Planned
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
 from gridpact.node.sending import MOVED_ON
@@ -40,9 +41,10 @@ from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
 from gridpact.service.money import bill_of, check_bill, check_prices
 from gridpact.service.plan import own_prices, published_prices, view_of
+from gridpact.service.round_end import RoundEnd
 from gridpact.service.schedule import Schedule
 from gridpact.service.settings import Settings
-from gridpact.service.state import RoundEnd, State
+from gridpact.service.state import State
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class Participation:
     """A node in one round.
 
     Args:
-        follow: is told where the round stands.
+        listener: is told where the round stands, and how it ended for this node.
         check: raises ChainError where the chain is not the one on which the round began.
         stop: ends waiting.
     """
@@ -79,7 +81,7 @@ class Participation:
         alone: Alone,
         health: Health,
         round_: int,
-        follow: Callable[[Progress], None],
+        listener: Listener,
         check: Callable[[], None],
         stop: threading.Event,
     ) -> None:
@@ -90,7 +92,7 @@ class Participation:
         self._alone = alone
         self._health = health
         self._round = round_
-        self._follow = follow
+        self._listener = listener
         self._check = check
         self._stop = stop
         self._day = ""  # yyyy-mm-dd
@@ -258,13 +260,11 @@ class Participation:
         why = "it converged without this household" if phase is Phase.CONVERGED else f"it was {phase.name.lower()}"
         return self._ended("alone", why, report)
 
-    def progress(self, now: Progress) -> None:
-        """From the node."""
-        self._follow(now)
-
-    def planned(self, schedule: Mapping[str, Array], agreed: bool) -> None:
-        """From the node: written at once, as settlement may take its time, or fail."""
-        self._write(schedule, "agreed" if agreed else "alone", self._day)
+    def hear(self, event: Event) -> None:
+        """From the node. What is planned is written at once, as settlement may take its time, or fail."""
+        self._listener.hear(event)
+        if isinstance(event, Planned):
+            self._write(event.schedule, "agreed" if event.agreed else "alone", self._day)
 
     def _check_round(self) -> None:
         """Before anything is declared or paid.
@@ -362,14 +362,11 @@ class Participation:
 
     def _ended(self, outcome: str, why: str, report: NodeReport | None = None) -> RoundEnd:
         """Writes down how the round ended."""
-        health, schedule = self._health, self._schedule
+        schedule = self._schedule
         meter = tuple(schedule.meter_wh) if schedule is not None else ()
         gas, iterations = (report.gas.total(), report.iterations) if report is not None else (0, 0)
-        health.outcomes[outcome] += 1
-        health.gas += gas
-        health.iterations += iterations
         if report is not None:
-            health.solve_s = report.solve_s
+            self._health.solve_s = report.solve_s
             trades = sum(len(entries) for entries in report.statements.values())
             log.info(
                 "round %d for %s: %s%s; %d iterations, %d trades with %d partners, %d gas, %.1f s solving",
@@ -377,5 +374,6 @@ class Participation:
                 *(len(report.statements), gas, report.solve_s),
             )
         end = RoundEnd(self._round, self._day, outcome, why, meter, gas, iterations)
+        self._listener.hear(end)
         self._state.keep_end(end)
         return end

@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from gridpact.errors import InputError
@@ -20,24 +20,12 @@ from gridpact.node.household_file import read_view, write_view
 from gridpact.problem.view import NodeView
 from gridpact.service.identity import Identity
 from gridpact.service.keystore import FILE_MODE, FOLDER_MODE
+from gridpact.service.round_end import RoundEnd
 
 log = logging.getLogger(__name__)
 
 KEPT_ROUNDS = 14
 ROUND_FILE = re.compile(r"round-(\d+)\.(view|end)\.json")
-
-
-@dataclass(frozen=True)
-class RoundEnd:
-    """How a round ended for this node."""
-
-    round: int
-    day: str  # yyyy-mm-dd
-    outcome: str  # agreed, alone, abstained, missed, failed
-    why: str  # empty where it agreed
-    meter_wh: tuple[int, ...]  # what its meter should read, Wh fed into the grid a step; empty where nothing is planned
-    gas: int = 0
-    iterations: int = 0
 
 
 class State:

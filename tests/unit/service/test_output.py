@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gridpact.chain.values import Phase, Progress
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -24,8 +25,9 @@ from gridpact.problem.view import node_views
 from gridpact.service.health import Health, HealthServer
 from gridpact.service.identity import Identity
 from gridpact.service.logs import start_logging
+from gridpact.service.round_end import RoundEnd
 from gridpact.service.schedule import Schedule
-from gridpact.service.state import KEPT_ROUNDS, RoundEnd, State
+from gridpact.service.state import KEPT_ROUNDS, State
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 
@@ -176,6 +178,20 @@ def test_health_inOneLine(health: Health) -> None:
     health.error("it rains")
     assert health.line().endswith("last error: it rains")
     assert not health.ok
+
+
+def test_health_hearsOfRounds(health: Health) -> None:
+    health.chain = False
+    health.hear(Progress(7, 13, Phase.ITERATING, 0, 0, 4, 0, frozenset()))
+    assert (health.round, health.day, health.phase, health.iteration, health.chain) == (
+        *(7, "2026-11-22", "iterating", 13, True),
+    )
+    health.hear(RoundEnd(7, "2026-11-22", "agreed", "", (), 5_000, 40))
+    health.hear(RoundEnd(8, "2026-11-23", "missed", "it slept", ()))
+    assert health.outcomes == {"agreed": 6, "missed": 1}
+    assert (health.gas, health.iterations) == (5_000, 40)
+    health.hear(Progress(8, 0, Phase.DECLARING, 0, 0, 4, 0, frozenset()))
+    assert (health.round, health.day, health.phase) == (8, "", "declaring"), "the day of another round is not known"
 
 
 def test_health_comesBack(tmp_path: Path, health: Health) -> None:

@@ -105,7 +105,7 @@ class Order:
 
         try:
             settings_of_run = RunSettings(self.scenario, settings.agreement, settings.chain, relay=settings.relay)
-            return day_of(run(self.community, settings_of_run, _Silent()))
+            return day_of(run(self.community, settings_of_run))
         except (InfeasibleError, SolverError, InexactRelaxationError) as error:
             return failed_day(self.community, self.scenario, settings.agreement, settings.chain, error)
 
@@ -137,16 +137,6 @@ class Trace:
 
     def read(self, fields: Sequence[float]) -> Array:
         return np.array(fields, dtype=float)
-
-
-class _Silent:
-    """A watcher that says nothing: the study shows days, not iterations."""
-
-    def stage(self, text: str) -> None:
-        pass
-
-    def iteration(self, number: int, rms_w: Sequence[float]) -> None:
-        pass
 
 
 def orders(community: Community, days: Sequence[str], settings: StudySettings) -> list[Order]:
