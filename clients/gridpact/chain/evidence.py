@@ -17,6 +17,7 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.commitments import START, extended, submission_hash, words_hash
 from gridpact.chain.contract import checked_address
+from gridpact.chain.ledger import RoundLog
 from gridpact.chain.reverts import learn_errors, readable
 from gridpact.chain.values import (
     RESIDUAL_LANE,
@@ -49,7 +50,7 @@ class Charge(IntEnum):
     PLAN = 1
 
 
-def residual_evidence(aggregator: Aggregator, round: int, node: int, iteration: int, departed: bool = False) -> bytes:
+def residual_evidence(aggregator: RoundLog, round: int, node: int, iteration: int, departed: bool = False) -> bytes:
     """That the residuals which the node claimed for a closed iteration, in its next submission, are false.
 
     Args:
@@ -92,7 +93,7 @@ def judge(aggregator: Aggregator, round: int, node: int, evidence: bytes) -> str
 class _Case:
     """What the chain tells of a round up to now."""
 
-    def __init__(self, aggregator: Aggregator, round: int) -> None:
+    def __init__(self, aggregator: RoundLog, round: int) -> None:
         self._aggregator = aggregator
         self._round = round
         history = aggregator.history(round)

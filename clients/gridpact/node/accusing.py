@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.evidence import residual_evidence
+from gridpact.chain.ledger import RoundLedger
 from gridpact.errors import ChainError
 from gridpact.market.admm.assembly import Integers
 from gridpact.market.admm.codec import decode_copies
@@ -31,7 +31,7 @@ ATTEMPTS = 3
 class Accusing:
     """One node's eye on the others."""
 
-    def __init__(self, view: NodeView, aggregator: Aggregator, sending: Sending) -> None:
+    def __init__(self, view: NodeView, aggregator: RoundLedger, sending: Sending) -> None:
         self.view = view
         self._aggregator = aggregator
         self._sending = sending

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START, head_with
+from gridpact.chain.ledger import RoundLog
 from gridpact.chain.values import IterationLog, Submission
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
@@ -97,7 +97,7 @@ class Audit:
         return not (self.false_claims or self.contract_errors or self.plan_errors)
 
 
-def audit_round(aggregator: Aggregator, round_: int) -> Audit:
+def audit_round(aggregator: RoundLog, round_: int) -> Audit:
     """Replays a round from logs and calldata: every sum, head and residual, and the operator's last answer.
 
     Raises:

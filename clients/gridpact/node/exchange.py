@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.ledger import RoundLedger
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.market.admm.assembly import Integers
 from gridpact.market.admm.codec import decode_copies
@@ -32,7 +32,9 @@ class Exchange:
         relay: where to leave signed submissions, and to hear others'; without it there is the chain only.
     """
 
-    def __init__(self, view: NodeView, aggregator: Aggregator, relay: RelayClient | None, phase_seconds: float) -> None:
+    def __init__(
+        self, view: NodeView, aggregator: RoundLedger, relay: RelayClient | None, phase_seconds: float
+    ) -> None:
         self.view = view
         self._aggregator = aggregator
         self._relay = relay

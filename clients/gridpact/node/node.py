@@ -12,8 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.settlement import Settlement
+from gridpact.chain.ledger import RoundLedger, TradeLedger
 from gridpact.chain.values import (
     IterationLog,
     Phase,
@@ -69,8 +68,8 @@ class Node:
     def __init__(
         self,
         view: NodeView,
-        aggregator: Aggregator,
-        settlement: Settlement,
+        aggregator: RoundLedger,
+        settlement: TradeLedger,
         relay: RelayClient | None = None,
         confirm_seconds: float = 0.0,
         listener: Listener = SILENT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.ledger import RoundLog
 from gridpact.chain.values import IterationLog
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import Reorganised
@@ -12,7 +12,7 @@ from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import Reach
 
 
-def assembly_of(aggregator: Aggregator, round_: int) -> tuple[Assembly, dict[int, bytes]] | None:
+def assembly_of(aggregator: RoundLog, round_: int) -> tuple[Assembly, dict[int, bytes]] | None:
     """Who is in a round, and the books as declared, by node. None where the round has not started."""
     roster = aggregator.started(round_)
     if roster is None:
@@ -54,12 +54,12 @@ def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) ->
     )
 
 
-def resolution_of(aggregator: Aggregator) -> Resolution:
+def resolution_of(aggregator: RoundLog) -> Resolution:
     """What the integers of a contract stand for."""
     setting = aggregator.setting()
     return Resolution.from_chain(setting.power_resolution_milliwatt, setting.voltage_resolution)
 
 
-def reach_of(aggregator: Aggregator) -> Reach:
+def reach_of(aggregator: RoundLog) -> Reach:
     """How far a contract lets the nodes of a round go."""
     return Reach(aggregator.setting().power_resolution_milliwatt, aggregator.theta().mu)

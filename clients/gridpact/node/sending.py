@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from gridpact.chain.account import ChainAccount
+from gridpact.chain.ledger import Account
 from gridpact.errors import ContractError
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ MOVED_ON = frozenset(
 class Sending:
     """The transactions of one node."""
 
-    def __init__(self, account: ChainAccount, node: int) -> None:
+    def __init__(self, account: Account, node: int) -> None:
         self._account = account
         self._node = node
         self.gas: Counter[str] = Counter()  # by what it was used for

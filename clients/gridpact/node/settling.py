@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.settlement import Opening, Settlement, encode_trades
+from gridpact.chain.ledger import RoundLedger, TradeLedger
+from gridpact.chain.settlement import Opening, encode_trades
 from gridpact.community.model import Array
 from gridpact.errors import InsufficientFunds
 from gridpact.node.memory import Memory
@@ -24,8 +24,8 @@ class Settling:
     def __init__(
         self,
         view: NodeView,
-        aggregator: Aggregator,
-        settlement: Settlement,
+        aggregator: RoundLedger,
+        settlement: TradeLedger,
         sending: Sending,
         deposit_max: float | None,
     ) -> None:

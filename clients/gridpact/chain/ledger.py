@@ -1,0 +1,130 @@
+"""What stands between a node and the chain: what it asks, and what it sends, in plain values.
+
+`Aggregator`, `Settlement` and `ChainAccount` are these without being told so. Nothing of web3 is in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from gridpact.chain.values import (
+    Coupling,
+    Declaration,
+    IterationLog,
+    Outcome,
+    Progress,
+    Residuals,
+    Roster,
+    Setting,
+    SignedSubmission,
+    Submission,
+    Theta,
+)
+
+if TYPE_CHECKING:
+    from gridpact.chain.settlement import Opening
+
+
+class Account(Protocol):
+    """Who sends, and what that has cost."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def gas_used(self) -> int: ...
+    @property
+    def transactions(self) -> int: ...
+
+
+class RoundLog(Protocol):
+    """Rounds as they can be read by anybody: see `Aggregator`."""
+
+    def theta(self) -> Theta: ...
+    def setting(self) -> Setting: ...
+    def started(self, round: int) -> Roster | None: ...
+    def declarations(self, round: int) -> dict[int, Declaration]: ...
+    def iteration(self, round: int, iteration: int) -> IterationLog: ...
+    def history(self, round: int, first: int = 1) -> list[IterationLog]: ...
+    def copies_of(self, submission: Submission) -> tuple[int, ...]: ...
+    def outcome(self, round: int) -> Outcome: ...
+
+
+class RoundLedger(RoundLog, Protocol):
+    """Rounds as a node takes part in them, with an account: see `Aggregator`."""
+
+    @property
+    def account(self) -> Account | None: ...
+    @property
+    def address(self) -> str: ...
+
+    def node_of(self, address: str) -> int: ...
+    def roster(self) -> Roster: ...
+    def accounts_in(self, round: int, nodes: Iterable[int]) -> dict[int, str]: ...
+    def running(self, node: int) -> Coupling: ...
+    def ask_another(self) -> None: ...
+
+    def wait_until(
+        self,
+        reached: Callable[[Progress], bool],
+        timeout: float,
+        close_overdue: bool = False,
+        each_submission: bool = False,
+        look_first: bool = True,
+    ) -> Progress: ...
+
+    def wait_for(
+        self,
+        reached: Callable[[Progress], bool],
+        seconds: float,
+        close_overdue: bool = False,
+        each_submission: bool = False,
+        look_first: bool = True,
+    ) -> Progress: ...
+
+    def declare(
+        self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes
+    ) -> object: ...
+
+    def submit(
+        self, round: int, iteration: int, head: bytes, copies: Sequence[int], bids: bytes, residuals: Residuals
+    ) -> object: ...
+
+    def sign(
+        self,
+        round: int,
+        iteration: int,
+        head: bytes,
+        node: int,
+        copies: Sequence[int],
+        bids: bytes,
+        residuals: Residuals,
+    ) -> SignedSubmission: ...
+
+    def signer_of(self, round: int, iteration: int, head: bytes, signed: SignedSubmission) -> str: ...
+    def accuse(self, round: int, node: int, evidence: bytes) -> object: ...
+
+
+class Purse(Protocol):
+    """The token that pays, outside of deposits: see `Token`."""
+
+    def balance(self, address: str) -> int: ...
+    def symbol(self) -> str: ...
+    def decimals(self) -> int: ...
+
+
+class TradeLedger(Protocol):
+    """Deposits and statements of trades, as a node needs them: see `Settlement`."""
+
+    @property
+    def token(self) -> Purse: ...
+
+    def free(self, address: str) -> int: ...
+    def arrears(self, address: str) -> int: ...
+    def deposit(self, amount: int) -> object: ...
+    def payment(self, trades: bytes) -> int: ...
+    def is_recorded(self, round: int, one: int, other: int) -> bool: ...
+
+    def state(
+        self, round: int, node: int, statements: Mapping[int, bytes], openings: Mapping[int, Opening]
+    ) -> object: ...
