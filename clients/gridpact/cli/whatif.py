@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gridpact.report.whatif.page import Page
     from gridpact.study.weeks.play import Tally
     from gridpact.study.whatif.forecast import ErrorModel
+    from gridpact.study.whatif.rules import Rule
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -94,6 +95,16 @@ def _add_uncertainty(commands: Commands) -> None:
     command.add_argument(
         "--pool-price", default="mid-market", metavar="mid-market|ratio",
         help="half way between feed-in and import, or by the ratio of supply to demand; default mid-market",
+    )
+    command.add_argument(
+        "--rules", default="today,netted,pool,reagreed,hindsight", metavar="R,R,...",
+        help="how the day goes on and is settled, compared on the same draws: today, netted, pool, reagreed, "
+        "hindsight; the last two negotiate in every draw, which takes its time; default all five",
+    )  # fmt: skip
+    command.add_argument(
+        "--re-agreements", default="every", metavar="N|every",
+        help="with the rule reagreed, how often the rest of the day is agreed anew, spread evenly, or before every "
+        "step; default every",
     )
     _add_model(command, draws=20)
     command.set_defaults(command=_uncertainty)
@@ -194,7 +205,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
     recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in names("--recourse", arguments.recourse)))
     settings = UncertaintySettings(
         scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed,
-        _pool_rules(arguments, len(days[0].households)),
+        _pool_rules(arguments, len(days[0].households)), _rules(arguments), _re_agreements(arguments),
     )  # fmt: skip
 
     def solve(tally: Tally) -> Page:
@@ -203,6 +214,24 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
         return uncertainty_page(live_through(plans, settings, folder, arguments.jobs, tally))
 
     return solved_page(arguments, solve, folder)
+
+
+def _rules(arguments: argparse.Namespace) -> tuple[Rule, ...]:
+    from gridpact.study.whatif.rules import Rule
+
+    known = {rule.value: rule for rule in Rule}
+    given = {choice("rule", name, known) for name in names("--rules", arguments.rules)}
+    return tuple(rule for rule in Rule if rule in given)
+
+
+def _re_agreements(arguments: argparse.Namespace) -> int | None:
+    """None: before every step."""
+    given: str = arguments.re_agreements
+    if given == "every":
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--re-agreements needs a number of at least 1, or every, not '{given}'")
+    return int(given)
 
 
 def _pool_rules(arguments: argparse.Namespace, members: int) -> PoolRules:

@@ -169,6 +169,13 @@ class Prices:
             own_feed_in_price=None if own is None else np.repeat(own, parts),
         )
 
+    def since(self, first: int) -> Prices:
+        """Those from a step on."""
+        own = self.own_feed_in_price
+        return replace(
+            self, import_price=self.import_price[first:], own_feed_in_price=None if own is None else own[first:]
+        )
+
     @property
     def loss_price(self) -> Array:
         """Price of the losses: kappa, but never so little that the relaxation could gain by fake losses."""

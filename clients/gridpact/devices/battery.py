@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from gridpact.devices.device import (
+    Array,
     Attribute,
     Band,
     Block,
@@ -19,6 +20,7 @@ from gridpact.devices.device import (
     Realised,
     Stated,
     Told,
+    as_fields,
     median,
 )
 
@@ -95,12 +97,27 @@ class Battery(Device):
                 "the battery's power limits": [charge <= self.power_kw, discharge <= self.power_kw],
                 "the battery's capacity": [stored >= 0, stored <= self.capacity_kwh],
                 "the battery's charge at the start": [stored[0] == self.start_kwh],
-                "the battery's charge at the end": [stored[steps] >= self.start_kwh],
+                "the battery's charge at the end": [stored[steps] >= self.wanted_kwh],
                 "the battery's energy balance": [cp.diff(stored) == step_hours * gained],  # (7)
             },
             schedule={"charge_kw": charge, "discharge_kw": discharge, "stored_kwh": stored[1:]},
             opposed=(Opposed(charge, discharge, self.power_kw),),
         )
+
+    @property
+    def wanted_kwh(self) -> float:
+        """What is in it at the end, at least."""
+        return self.start_kwh
+
+    def rest(
+        self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+    ) -> BatteryLater:
+        charge, discharge = done["charge_kw"][:first], done["discharge_kw"][:first]
+        gained = self.charge_efficiency * charge - discharge / self.discharge_efficiency
+        level = min(max(self.start_kwh + step_hours * float(gained.sum()), 0.0), self.capacity_kwh)
+        most = level + step_hours * self.charge_efficiency * self.power_kw * (len(done["charge_kw"]) - first)
+        own = as_fields(self) | {"start_kwh": level, "end_kwh": min(self.wanted_kwh, most)}
+        return BatteryLater(**own)
 
     @property
     def asset(self) -> str:
@@ -131,3 +148,14 @@ class Battery(Device):
     @property
     def in_words(self) -> str:
         return f"a battery of {self.capacity_kwh:g} kWh / {self.power_kw:g} kW"
+
+
+@dataclass(frozen=True)
+class BatteryLater(Battery):
+    """A battery while a day runs: it begins with what is in it, and ends as the whole day is to end."""
+
+    end_kwh: float = 0.0
+
+    @property
+    def wanted_kwh(self) -> float:
+        return self.end_kwh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -20,6 +20,7 @@ from gridpact.devices.device import (
     Realised,
     Stated,
     Told,
+    as_fields,
     median,
 )
 
@@ -116,11 +117,29 @@ class Boiler(Device):
                 "the boiler's power": [heating <= self.power_kw],
                 "the boiler's tank": [tank[1:] >= self.least_kwh, tank <= self.tank_kwh],
                 "the boiler's heat at the start": [tank[0] == self.start_kwh],
-                "the boiler's heat at the end": [tank[steps] >= self.start_kwh],
+                "the boiler's heat at the end": [tank[steps] >= self.wanted_kwh],
                 "the boiler's heat balance": [cp.diff(tank) == step_hours * (heating - lost - self.demand_kw)],
             },
             schedule={"boiler_kw": heating, "tank_kwh": tank[1:]},
         )
+
+    @property
+    def wanted_kwh(self) -> float:
+        """What is in the tank at the end, at least."""
+        return self.start_kwh
+
+    def rest(
+        self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+    ) -> BoilerLater:
+        """Of what a solver leaves open in the tank, no more is asked than it can heat."""
+        kept, level = 1 - step_hours * self.loss_kw / self.tank_kwh, self.start_kwh
+        for heating, drawn in zip(done["boiler_kw"][:first], self.demand_kw[:first], strict=True):
+            level = kept * level + step_hours * (float(heating) - float(drawn))
+        level = most = min(max(level, self.least_kwh), self.tank_kwh)
+        for drawn in self.demand_kw[first:]:
+            most = min(kept * most + step_hours * (self.power_kw - float(drawn)), self.tank_kwh)
+        own = as_fields(self) | {"start_kwh": level, "end_kwh": min(self.wanted_kwh, most)}
+        return BoilerLater(**own | {"demand_kw": self.demand_kw[first:]})
 
     @property
     def asset(self) -> str:
@@ -141,6 +160,17 @@ class Boiler(Device):
     @property
     def in_words(self) -> str:
         return f"a boiler of {self.tank_kwh:g} kWh / {self.power_kw:g} kW"
+
+
+@dataclass(frozen=True)
+class BoilerLater(Boiler):
+    """A boiler while a day runs: its tank begins with what is in it, and ends as the whole day is to end."""
+
+    end_kwh: float = 0.0
+
+    @property
+    def wanted_kwh(self) -> float:
+        return self.end_kwh
 
 
 def _usual(steps: int, step_hours: float) -> Array:

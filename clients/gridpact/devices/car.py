@@ -111,6 +111,15 @@ class ElectricCar(Device):
             needed -= charging[t]
         return {"car_kw": charging}
 
+    def rest(
+        self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+    ) -> ElectricCar:
+        """It still wants what it has not got, as far as it can get that at home."""
+        later = super().rest(first, done, expected, step_hours)
+        hourly = step_hours * self.efficiency
+        left = max(self.energy_kwh - hourly * float(done["car_kw"][:first].sum()), 0.0)
+        return replace(later, energy_kwh=min(left, hourly * self.power_kw * int(later.plugged_in.sum())))
+
     def lacking_kwh(self, done: Mapping[str, Array], step_hours: float) -> float:
         return max(self.energy_kwh - step_hours * self.efficiency * float(done["car_kw"].sum()), 0.0)
 

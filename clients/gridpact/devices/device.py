@@ -236,6 +236,20 @@ class Device(ABC):
             },
         )
 
+    def rest(
+        self: Self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+    ) -> Self:
+        """What it is on the steps that are left of a day, from one on.
+
+        Args:
+            done: its decisions by column, (T,); those before the step count.
+            expected: its `uncertain` series, (T,); those from the step on count.
+        """
+        own = {name: value for name, value in as_fields(self).items() if isinstance(value, np.ndarray)}
+        return replace(
+            self, **{name: expected.get(name, value)[first:].astype(value.dtype) for name, value in own.items()}
+        )
+
     @abstractmethod
     def scaled(self: Self, factor: float) -> Self:
         """A device of another size, used as much more or less."""

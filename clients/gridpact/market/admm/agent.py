@@ -103,6 +103,11 @@ class Agent:
         """Whether it hears the others' wishes in an iteration before it submits: the grid operator's node of a star."""
         return isinstance(self.consensus, StarCentre)
 
+    def resume(self, before: Agent, first: int) -> None:
+        """Goes on where a negotiation about a longer day stood, whose steps from one on are those of this one."""
+        self.consensus.resume(before.consensus, first)
+        self.trades.resume(before.trades, first)
+
     def solve(self, running: Mapping[Block, Integers] | None = None) -> Submission:
         """The x-step (step 3 of the report).
 

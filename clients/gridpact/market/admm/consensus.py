@@ -80,6 +80,11 @@ class Consensus:
         raise NotImplementedError
 
 
+    def resume(self, before: Consensus, first: int) -> None:
+        """Goes on where a negotiation stood whose steps from one on are these."""
+        self.value, self.dual = before.value[:, first:], before.dual[:, first:]
+
+
 class NeighbourConsensus(Consensus):
     """General-form consensus between neighbours, over-relaxed.
 
@@ -121,6 +126,13 @@ class _Star(Consensus):
         self.rho = self._balancing.least * self._most
         self._apart: Array = np.zeros_like(self.value)  # x - z, and the change of z, of the iteration before
         self._moved: Array = np.zeros_like(self.value)
+
+    def resume(self, before: Consensus, first: int) -> None:
+        super().resume(before, first)
+        assert isinstance(before, _Star)
+        self.rho = (before.rho / before._most)[:, first:] * self._most
+        self.heard = before.heard
+        self._apart, self._moved = before._apart[:, first:], before._moved[:, first:]
 
     def _first_dual(self, wishes: Array) -> Array:
         """y to begin with: in G an injection is worth the price that it saves or earns at node 0, else nothing."""
@@ -185,6 +197,11 @@ class StarCentre(_Star):
         super().__init__(view, penalties, resolution)
         self._alone: Array = np.zeros((len(self.blocks), view.steps))  # first wishes
         self._known: Mask = np.zeros((len(self.blocks), 1), dtype=bool)
+
+    def resume(self, before: Consensus, first: int) -> None:
+        super().resume(before, first)
+        assert isinstance(before, StarCentre)
+        self._alone, self._known = before._alone[:, first:], before._known
 
     def hear(self, wishes: Integers, present: Mask) -> None:
         """Takes the households' copies of the open iteration. Who is absent is taken to do what was answered to it

@@ -113,13 +113,19 @@ def negotiate(
     resolution: Resolution | None = None,
     absent: Absence = lambda iteration: frozenset(),
     most_misses: int = 2,
+    standing: Mapping[int, Agent] | None = None,
+    first: int = 0,
 ) -> Iterator[Iterate]:
     """Runs the six steps for all nodes, one iterate after the other, for as long as it is asked.
 
     Args:
         absent: who is silent in an iteration, and
         most_misses: for how often before it is out of the round, as the contract has it.
+        standing: agents of a negotiation that this one goes on from, whose steps from
+        first: on are those of this one; None: it begins anew.
     """
     round_ = Round(views, penalties, resolution or Resolution(), most_misses)
+    for node, before in (standing or {}).items():
+        round_.agents[node].resume(before, first)
     for iteration in itertools.count(1):
         yield round_.iterate(absent(iteration))

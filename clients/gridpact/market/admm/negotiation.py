@@ -39,13 +39,16 @@ class Negotiation:
         tolerances = Tolerances.of(prepared.views, net_kw, carrying)
         return Negotiation(prepared.views, penalties, carrying, tolerances)
 
-    def iterates(self) -> Iterator[Iterate]:
+    def iterates(self, standing: Mapping[int, Agent] | None = None, first: int = 0) -> Iterator[Iterate]:
         """All iterates until the contract's test stops the round, or there are too many.
 
         The test is passed one iteration late: only then have the residuals reached the chain.
+
+        Args:
+            standing, first: where it goes on from, see `negotiate`.
         """
         stop = False
-        for iterate in negotiate(self.views, self.penalties, self.resolution):
+        for iterate in negotiate(self.views, self.penalties, self.resolution, standing=standing, first=first):
             yield iterate
             if stop or iterate.iteration == MOST_ITERATIONS:
                 return

@@ -208,6 +208,10 @@ class Tolerances:
         """For r_grid, s_grid, r_trade, s_trade."""
         return self.primal_grid_w, self.dual_grid_w, self.primal_trade_w, self.dual_trade_w
 
+    def wider(self, factor: float) -> Tolerances:
+        """Limits of so many times the size."""
+        return Tolerances(*(factor * limit for limit in self.limits_w))
+
     def on_chain(self, resolution: Resolution) -> tuple[int, int, int, int]:
         """eps_p^g, eps_d^g, eps_p^t, eps_d^t of theta, 1/1000 resolution unit."""
         r_grid, s_grid, r_trade, s_trade = (round(w / resolution.power_kw) for w in self.limits_w)

@@ -109,6 +109,12 @@ class Trades:
         if own is not None:
             self.pool_value = relaxation * (own * self.unit - mean) + (1 - relaxation) * self.pool_value
 
+    def resume(self, before: Trades, first: int) -> None:
+        """Goes on where a negotiation stood whose steps from one on are these, with the same partners."""
+        later = bid_steps(before.view) >= first
+        self.value, self.price, self.agreed = before.value[later], before.price[later], before.agreed[later]
+        self.pool_price, self.pool_value = before.pool_price[first:], before.pool_value[first:]
+
     def part(self, gone: Mask) -> None:
         """Ends the trades with partners that are out of the round.
 

@@ -72,6 +72,8 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             "baseline_cost": outcome.baseline_cost,
             "planned_saving": outcome.planned_saving,
             "rules": [to_fields(rule) for rule in outcome.rules],
+            "re_agreement_iterations": list(outcome.iterations),
+            "re_agreements_not_reached": outcome.kept,
             "recourse": {recourse.value: _recourse_fields(outcome, recourse) for recourse in settings.recourses},
         },
         csv_files={
@@ -199,6 +201,8 @@ RULE_NAME = {
     "today": "each pays the adder on its own deviation",
     "netted": "the adder on the community's net deviation",
     "pool": "the same, and what is over is shared after delivery",
+    "reagreed": "the same, and the rest of the day agreed and nominated anew",
+    "hindsight": "all had been known the day before",
 }
 
 
@@ -210,6 +214,12 @@ def _rules_table(outcome: Uncertainty, currency: str) -> Table:
         if settings.scenario.has_contracts
         else "The community has one meter at its grid connection, which nets and pools by itself."
     )
+    if outcome.iterations:
+        note += (
+            f" Re-agreements, {max(rule.re_agreements for rule in outcome.rules)} a day, take "
+            f"{int(np.median(outcome.iterations))} iterations in the median and {max(outcome.iterations)} at most; "
+            f"{outcome.kept} were not reached, and what stood was kept."
+        )
     rows = [
         [
             f"{rule.name}: {RULE_NAME[rule.name]}", number(rule.q05), number(rule.median), number(rule.q95),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -62,6 +62,17 @@ class Actual:
     realised: Sequence[Mapping[str, Array]]  # the uncertain series of each device, by name
     guesses: Sequence[Mapping[str, Array]]  # the same as guessed, (T, T) each
 
+    def expected_rest(self, home: Household, done: Done, first: int, step_hours: float) -> Household:
+        """The household on the steps from one on, as is expected of them in the step before; 1 or later."""
+        load = self.guess_load_kw[first - 1, first:]
+        forecast = home.load_kw[first:]
+        more = np.divide(load, forecast, out=np.ones_like(load), where=forecast > 0)
+        devices = tuple(
+            device.rest(first, own, {name: guess[first - 1] for name, guess in guesses.items()}, step_hours)
+            for device, own, guesses in zip(home.devices, done, self.guesses, strict=True)
+        )
+        return replace(home, load_kw=load, load_kvar=more * home.load_kvar[first:], devices=devices)
+
 
 @dataclass(frozen=True)
 class Delivered:
@@ -95,6 +106,35 @@ def deliver(
     program = _program(pickle.dumps((home, step_hours)))
     stiff = recourse is Recourse.NONE
     done = program.as_planned(plan, actual) if stiff else program.replanned(actual, terms, recourse)
+    return _delivered(program, done, actual, terms, step_hours)
+
+
+class Replanning:
+    """A household that plans the rest of its day anew at every step, whatever it has agreed to by then."""
+
+    def __init__(self, home: Household, actual: Actual, step_hours: float) -> None:
+        self._home, self._actual, self._step_hours = home, actual, step_hours
+        self._program = _program(pickle.dumps((home, step_hours)))
+        self._done = self._program.nothing_done()
+
+    def rest(self, first: int) -> Household:
+        """The household from a step on, its devices as they stand, as is expected in the step before."""
+        return self._actual.expected_rest(self._home, self._done, first, self._step_hours)
+
+    def step(self, now: int, terms: Terms) -> None:
+        """Decides a step."""
+        self._program.decide(self._done, self._actual, terms, now, now + 1)
+
+    def delivered(self, terms: Terms) -> Delivered:
+        """How the day ended.
+
+        Args:
+            terms: as they stood at each step.
+        """
+        return _delivered(self._program, self._done, self._actual, terms, self._step_hours)
+
+
+def _delivered(program: _Program, done: Done, actual: Actual, terms: Terms, step_hours: float) -> Delivered:
     injection = program.injection_kw(done, actual) - actual.load_kw
     lacking = sum(device.lacking_kwh(own, step_hours) for device, own in zip(program.devices, done, strict=True))
     net_import = terms.net_sold_kw - injection
@@ -185,25 +225,31 @@ class _Program:
 
     def replanned(self, actual: Actual, terms: Terms, recourse: Recourse) -> Done:
         """One linear program for the rest of the day at every step, or one for the whole day."""
-        prices, steps = terms.prices, self._steps
-        self._kappa.value, self._feed_in.value = prices.import_price, prices.feed_in_price
-        self._planned.value, self._adder.value = terms.planned_import_kw, terms.adder
-        self._public.value = terms.public_price
-        done: Done = [{name: np.full(steps, np.nan) for name in powers} for powers in self._decisions]
+        steps, done = self._steps, self.nothing_done()
         # A step on its own needs no forecast.
         once = recourse is Recourse.HINDSIGHT or not any(device.couples_steps for device in self.devices)
         for now in [0] if once else range(steps):
-            last = steps if once else now + 1  # up to here things are known
-            load = np.concatenate([actual.load_kw[:last], actual.guess_load_kw[now, last:]])
-            self._due.value = terms.net_sold_kw + load
-            self._know(
-                [
-                    {name: np.concatenate([series[:last], guessed[name][now, last:]]) for name, series in own.items()}
-                    for own, guessed in zip(actual.realised, actual.guesses, strict=True)
-                ]
-            )
-            self._decide(done, now, last)
+            self.decide(done, actual, terms, now, steps if once else now + 1)
         return done
+
+    def nothing_done(self) -> Done:
+        return [{name: np.full(self._steps, np.nan) for name in powers} for powers in self._decisions]
+
+    def decide(self, done: Done, actual: Actual, terms: Terms, now: int, last: int) -> None:
+        """What is done from a step on until another, up to which things are known, the rest of the day in view."""
+        prices = terms.prices
+        self._kappa.value, self._feed_in.value = prices.import_price, prices.feed_in_price
+        self._planned.value, self._adder.value = terms.planned_import_kw, terms.adder
+        self._public.value = terms.public_price
+        load = np.concatenate([actual.load_kw[:last], actual.guess_load_kw[now, last:]])
+        self._due.value = terms.net_sold_kw + load
+        self._know(
+            [
+                {name: np.concatenate([series[:last], guessed[name][now, last:]]) for name, series in own.items()}
+                for own, guessed in zip(actual.realised, actual.guesses, strict=True)
+            ]
+        )
+        self._decide(done, now, last)
 
     def _decide(self, done: Done, first: int, last: int) -> None:
         """What is done from a step on until another, all the rest of the day in view."""

@@ -5,8 +5,10 @@
 | today | of the day before | each household's deviation | goes through the supplier |
 | netted | of the day before | the community's net deviation, shared by who caused it | goes through the supplier |
 | pool | of the day before | the same | is matched after delivery (`products.pool`) |
+| reagreed | renewed through the day (`reagreement`) | the same | the same |
+| hindsight | as if all had been known the day before | nothing | - |
 
-In G the community has one meter at its grid connection, which nets and pools by itself: there the three are one.
+In G the community has one meter at its grid connection, which nets and pools by itself: there the first three are one.
 """
 
 from __future__ import annotations
@@ -32,6 +34,12 @@ class Rule(Enum):
     TODAY = "today"
     NETTED = "netted"
     POOL = "pool"
+    REAGREED = "reagreed"
+    HINDSIGHT = "hindsight"
+
+
+SETTLED = (Rule.TODAY, Rule.NETTED, Rule.POOL)
+"""Rules that settle the same delivery, each in its way."""
 
 
 @dataclass(frozen=True)

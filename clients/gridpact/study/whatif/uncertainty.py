@@ -30,7 +30,7 @@ from gridpact.community.model import Array, CommunityDay
 from gridpact.devices.pv import Panels
 from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.grid.powerflow import power_flow
-from gridpact.outcome.day import DayOutcome, by_magnitude
+from gridpact.outcome.day import DayOutcome, by_magnitude, solve_day
 from gridpact.problem.scenario import Scenario
 from gridpact.products.pool import PoolRules
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, by_baseline, equal_parts
@@ -39,11 +39,12 @@ from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, Reality, draw, fading, most_kw
-from gridpact.study.whatif.rules import Rule, RuleFigures, settled
+from gridpact.study.whatif.reagreement import ReAgreed, re_agreement_steps, through_the_day
+from gridpact.study.whatif.rules import SETTLED, Rule, RuleFigures, settled
 from gridpact.study.whatif.sweep import DayPoint
 
 DELIVERED_BY = (
-    *(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast", "rules")),
+    *(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast", "rules", "reagreement")),
     *(f"products/{name}.py" for name in ("imbalance", "pool", "shares")),
 )
 """The sources that a delivery depends on besides those of its plan, within the package."""
@@ -64,6 +65,8 @@ class UncertaintySettings:
     draws: int = 20
     seed: int = 1
     pool: PoolRules = field(default_factory=PoolRules)
+    rules: tuple[Rule, ...] = SETTLED
+    re_agreements: int | None = None  # a day, with the rule that has them; None: before every step
 
     @property
     def main_recourse(self) -> Recourse:
@@ -140,6 +143,8 @@ class Uncertainty:
     draws: tuple[Draw, ...]  # day by day, then by number, then by recourse
     load_error: float  # mean magnitude of the load's error, relative to the load, over all draws, homes and steps
     pv_error: float
+    iterations: tuple[int, ...] = ()  # of each re-agreement of all draws
+    kept: int = 0  # how often nothing was agreed anew, and what stood was kept
 
     @property
     def planned_saving(self) -> float:
@@ -195,10 +200,19 @@ class Uncertainty:
     @cached_property
     def rules(self) -> tuple[RuleFigures, ...]:
         """What is left by each rule, on the same draws, each household doing what the main recourse lets it."""
-        recourse, homes = self.settings.main_recourse, [home.name for home in self.plans[0].community.households]
-        alone = self._household_costs(recourse, lambda d: d.baseline.household_cost)
+        settings, community = self.settings, self.plans[0].community
+        homes = [home.name for home in community.households]
+        alone = self._household_costs(settings.main_recourse, lambda d: d.baseline.household_cost)
+        gates = len(re_agreement_steps(community.steps, settings.re_agreements))
         return tuple(
-            RuleFigures.of(rule, 0, alone - self._by_rule(recourse, rule), self.planned_saving, homes) for rule in Rule
+            RuleFigures.of(
+                rule,
+                gates if rule is Rule.REAGREED else 0,
+                alone - self._by_rule(settings.main_recourse, rule),
+                self.planned_saving,
+                homes,
+            )
+            for rule in settings.rules
         )
 
     def _by_rule(self, recourse: Recourse, rule: Rule) -> Array:
@@ -275,6 +289,8 @@ def live_through(
         draws=tuple(d for one in lived for d in one.draws),
         load_error=float(np.mean([one.load_error for one in lived])),
         pv_error=float(np.mean([one.pv_error for one in lived])),
+        iterations=tuple(iterations for one in lived for iterations in one.iterations),
+        kept=sum(one.kept for one in lived),
     )
 
 
@@ -285,6 +301,8 @@ class Lived:
     draws: tuple[Draw, ...]  # one for each recourse
     load_error: float  # mean magnitude, relative to the load
     pv_error: float
+    iterations: tuple[int, ...]  # of each re-agreement
+    kept: int  # how often what stood was kept instead
 
 
 @dataclass(frozen=True)
@@ -315,9 +333,12 @@ class Delivery:
         community, settings = self.plan.community, self.settings
         reality = draw(community, settings.model, np.random.default_rng([settings.seed, self.place, self.number]))
         found = []
+        day = self._re_agreed(reality) if Rule.REAGREED in settings.rules else None
         for recourse in settings.recourses:
             planned = _side(community, self.plan.planned, reality, settings, recourse, settings.adder)
             baseline = _side(community, self.plan.baseline, reality, settings, recourse, 0.0)
+            if recourse is settings.main_recourse:
+                planned = replace(planned, by_rule={**planned.by_rule, **self._by_other_rules(reality, day, planned)})
             found.append(Draw(community.day, self.number, recourse, planned, baseline))
         load = np.array([home.load_kw for home in community.households])
         pv = np.array([home.pv_kw for home in community.households])
@@ -325,20 +346,89 @@ class Delivery:
             tuple(found),
             float(np.abs(reality.load_kw - load).sum() / load.sum()) if load.any() else 0.0,
             float(np.abs(reality.pv_kw - pv).sum() / pv.sum()) if pv.any() else 0.0,
+            day.iterations if day else (),
+            day.kept if day else 0,
         )
+
+    def _re_agreed(self, reality: Reality) -> ReAgreed:
+        community, settings = self.plan.community, self.settings
+        nothing = np.zeros(community.steps)
+        terms = Terms(community.prices, nothing, nothing, settings.adder, settings.public_price_on(community))
+        actual = [_actual(community, row, reality, settings.model) for row in range(len(community.households))]
+        at = re_agreement_steps(community.steps, settings.re_agreements)
+        return through_the_day(community, self.plan.planned.scenario, actual, terms, at)
+
+    def _by_other_rules(self, reality: Reality, day: ReAgreed | None, today: Side) -> dict[str, Array]:
+        """What each household pays where more than the settlement is otherwise, (n,)."""
+        community, settings, costs = self.plan.community, self.settings, {}
+        if day is not None:
+            agreed = _Agreed.renewed(community, self.plan.planned, day)
+            side = _closed(community, agreed, day.delivered, reality, settings, settings.adder)
+            costs[Rule.REAGREED.value] = side.by_rule[Rule.POOL.value]
+        if Rule.HINDSIGHT in settings.rules:
+            foreseen = _foreseen(community, reality, self.plan.planned.scenario, settings)
+            costs[Rule.HINDSIGHT.value] = today.by_rule[Rule.TODAY.value] if foreseen is None else foreseen
+        return costs
 
     def read(self, fields: Mapping[str, Any]) -> Lived:
         draws = tuple(
             Draw(**row | {"recourse": Recourse(row["recourse"])} | {s: _read(row[s]) for s in ("planned", "baseline")})
             for row in fields["draws"]
         )
-        return Lived(draws, float(fields["load_error"]), float(fields["pv_error"]))
+        return Lived(
+            draws,
+            float(fields["load_error"]),
+            float(fields["pv_error"]),
+            tuple(fields["iterations"]),
+            fields["kept"],
+        )
 
 
 def _read(side: Mapping[str, Any]) -> Side:
     arrays = {name: np.array(side[name], dtype=float) for name in ("household_cost", "exchange_kw")}
     by_rule = {name: np.array(cost, dtype=float) for name, cost in side["by_rule"].items()}
     return Side(**{**side, **arrays, "by_rule": by_rule})
+
+
+@dataclass(frozen=True)
+class _Agreed:
+    """What a community stands by when it delivers; (n, T) and kW."""
+
+    in_common: bool
+    sold_kw: Array  # to neighbours; in common the injection that was promised
+    nominated_kw: Array  # net import
+    kvar: Array  # what is given, by inverters as planned and loads as forecast
+    exchange_kw: Array  # (T,), at the grid connection
+    paid: Array  # (n,), currency: for trades; in common for what was promised
+
+    @staticmethod
+    def planned(outcome: DayOutcome) -> _Agreed:
+        def of(column: str) -> Array:
+            return np.array([home.schedule[column] for home in outcome.households])
+
+        in_common = not outcome.scenario.has_contracts
+        imported = of("import_kw") - of("feed_in_kw")
+        return _Agreed(
+            in_common,
+            of("injection_kw") if in_common else of("net_sold_kw"),
+            np.zeros_like(imported) if in_common else imported,
+            of("injection_kvar"),
+            outcome.exchange_kw,
+            np.array([home.import_cost if in_common else home.trade_cost for home in outcome.households]),
+        )
+
+    @staticmethod
+    def renewed(community: CommunityDay, outcome: DayOutcome, day: ReAgreed) -> _Agreed:
+        """In common, what a promise was changed by is settled as a deviation is: kappa for less, f for more."""
+        course, prices = day.course, community.prices
+        before = _Agreed.planned(outcome)
+        paid = course.paid
+        if before.in_common:
+            less = before.sold_kw - course.sold_kw
+            worth = prices.import_price * np.maximum(less, 0) - prices.feed_in_price * np.maximum(-less, 0)
+            paid = before.paid + community.step_hours * worth.sum(axis=1)
+        flow = power_flow(community.feeder, course.planned_kw, course.planned_kvar)
+        return _Agreed(before.in_common, course.sold_kw, course.nominated_kw, course.planned_kvar, flow.import_kw, paid)
 
 
 def _side(
@@ -349,43 +439,52 @@ def _side(
     recourse: Recourse,
     adder: float,
 ) -> Side:
-    dt, prices = community.step_hours, community.prices
-    in_common = not outcome.scenario.has_contracts
+    agreed = _Agreed.planned(outcome)
     delivered: list[Delivered] = []
     for row, home in enumerate(community.households):
-        schedule = outcome.households[row].schedule
-        planned_import = schedule["import_kw"] - schedule["feed_in_kw"]
         terms = Terms(
-            prices=prices,
-            net_sold_kw=schedule["injection_kw"] if in_common else schedule["net_sold_kw"],
-            planned_import_kw=np.zeros_like(planned_import) if in_common else planned_import,
+            prices=community.prices,
+            net_sold_kw=agreed.sold_kw[row],
+            planned_import_kw=agreed.nominated_kw[row],
             adder=adder,
             public_price=settings.public_price_on(community),
         )
         actual = _actual(community, row, reality, settings.model)
-        delivered.append(deliver(home, schedule, actual, terms, recourse, dt))
+        delivered.append(deliver(home, outcome.households[row].schedule, actual, terms, recourse, community.step_hours))
+    return _closed(community, agreed, delivered, reality, settings, adder)
+
+
+def _closed(
+    community: CommunityDay,
+    agreed: _Agreed,
+    delivered: Sequence[Delivered],
+    reality: Reality,
+    settings: UncertaintySettings,
+    adder: float,
+) -> Side:
+    """A day that is over: its flows, and who pays what."""
+    dt, prices = community.step_hours, community.prices
     injection = np.array([d.injection_kw for d in delivered])
-    flow = power_flow(community.feeder, injection, _reactive(community, outcome, reality))
+    flow = power_flow(community.feeder, injection, _reactive(community, agreed, reality))
     deviations = np.array([d.deviation_kw for d in delivered])
     supply = np.array([d.supply for d in delivered])
     public = np.array([d.public for d in delivered])
     loss_cost = dt * prices.import_price * flow.losses_kw
-    if in_common:
-        netted = np.abs(flow.import_kw - outcome.exchange_kw)
+    if agreed.in_common:
+        netted = np.abs(flow.import_kw - agreed.exchange_kw)
         adders = dt * adder * (by_magnitude(deviations) @ netted)
         bought, fed_in = np.maximum(flow.import_kw, 0), np.maximum(-flow.import_kw, 0)
         bill = float(dt * np.sum(prices.import_price * bought - prices.feed_in_price * fed_in))
-        asked = supply + np.array([home.import_cost for home in outcome.households])
+        asked = supply + agreed.paid
         bills = asked - (asked.sum() - bill) * by_magnitude(np.abs(injection).sum(axis=1))
-        by_rule = dict.fromkeys((rule.value for rule in Rule), bills + adders + public)
+        by_rule = dict.fromkeys((rule.value for rule in SETTLED), bills + adders + public)
     else:
         netted = np.abs(deviations.sum(axis=0))
         adders = np.array([d.adder for d in delivered])
-        trades = np.array([home.trade_cost for home in outcome.households])
-        bills = supply + trades + by_magnitude(injection) @ loss_cost
+        bills = supply + agreed.paid + by_magnitude(injection) @ loss_cost
         by_rule = {
             rule.value: settled(rule, delivered, prices, adder, settings.pool, dt) + bills - supply + public
-            for rule in Rule
+            for rule in SETTLED
         }
     return Side(
         household_cost=bills + adders + public,
@@ -423,6 +522,33 @@ def _actual(community: CommunityDay, row: int, reality: Reality, model: ErrorMod
     )
 
 
+def _foreseen(
+    community: CommunityDay, reality: Reality, scenario: Scenario, settings: UncertaintySettings
+) -> Array | None:
+    """What each household would pay, had all agreed on the day as it is, (n,); None where no plan keeps the limits.
+
+    What a car cannot take in at home it takes elsewhere, too.
+    """
+    dt, none = community.step_hours, np.zeros(0)
+    homes, elsewhere = [], []
+    for home, load, series in zip(community.households, reality.load_kw, reality.series, strict=True):
+        done = [{column.name: none for column in device.columns} for device in home.devices]
+        pairs = list(zip(home.devices, done, series, strict=True))
+        devices = tuple(device.rest(0, own, realised, dt) for device, own, realised in pairs)
+        more = np.divide(load, home.load_kw, out=np.ones(community.steps), where=home.load_kw > 0)
+        homes.append(replace(home, load_kw=load, load_kvar=more * home.load_kvar, devices=devices))
+        before, after = (
+            sum(device.lacking_kwh(own, dt) for device, own in zip(of, done, strict=True))
+            for of in (home.devices, devices)
+        )
+        elsewhere.append(before - after)
+    outcome = solve_day(replace(community, households=tuple(homes)), scenario)
+    if outcome.failure is not None:
+        return None
+    public: Array = settings.public_price_on(community) * np.array(elsewhere)
+    return np.array([home.cost for home in outcome.households]) + public
+
+
 def _guesses(forecast: Array, error: Array, sigma: float, correlation: float, dt: float) -> Array:
     """(T, T): row t is the expected series from t + 1 on, the error of t known."""
     steps = len(forecast)
@@ -433,12 +559,12 @@ def _guesses(forecast: Array, error: Array, sigma: float, correlation: float, dt
     return guesses
 
 
-def _reactive(community: CommunityDay, outcome: DayOutcome, reality: Reality) -> Array:
+def _reactive(community: CommunityDay, agreed: _Agreed, reality: Reality) -> Array:
     """Inverters as planned, loads at their power factor, (n, T)."""
     rows = []
     for row, home in enumerate(community.households):
         more = np.divide(reality.load_kw[row], home.load_kw, out=np.ones(community.steps), where=home.load_kw > 0) - 1
-        rows.append(outcome.households[row].schedule["injection_kvar"] - more * home.load_kvar)
+        rows.append(agreed.kvar[row] - more * home.load_kvar)
     return np.array(rows)
 
 

@@ -1,0 +1,201 @@
+"""The rest of a day agreed anew while it runs: positions, nominations and devices follow what has been seen.
+
+Before the gate of a step closes, all that is left of the day is negotiated again by the same ADMM with the same
+partners, coefficients and penalties. Households bring forecasts corrected by the error of the step before, and
+batteries, tanks and cars as they stand. The negotiation goes on from where the last one stood: consensus, duals,
+penalties, trades and prices of the steps that are left. What is agreed replaces positions; only the change is paid, at
+the new price:
+
+    paid += (new energy - old energy) * new price
+
+so that what was agreed before keeps its price. With it every household's plan of imports from the supplier is nominated
+anew. At the step itself each plans the rest of its own day once more, now knowing its load, PV output and car, and
+answers to the positions and the nomination that stand.
+
+Where no plan keeps the limits any more, or the negotiation does not end, positions and nominations stay as they are.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from gridpact.community.model import Array, CommunityDay, Household
+from gridpact.errors import InfeasibleError, SolverError
+from gridpact.market.admm.agent import Agent
+from gridpact.market.admm.memory import Iterate
+from gridpact.market.admm.negotiation import Negotiation, plan_of
+from gridpact.market.admm.trades import bid_steps
+from gridpact.market.prepared import Prepared
+from gridpact.problem.coefficients import Partner
+from gridpact.problem.scenario import Scenario
+from gridpact.problem.view import NodeView
+from gridpact.study.whatif.delivery import Actual, Delivered, Replanning, Terms
+
+OPEN = 2.0
+"""How much more of a day's bill a re-agreement may leave open than the agreement of the day before."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a community stands by at some time of the day; (n, T) each, kW and kvar."""
+
+    positions_kw: Mapping[int, Array]  # by node, of its bids of the whole day, positive where it sells
+    sold_kw: Array  # the same by step; in G the injection that was promised
+    nominated_kw: Array  # net import from the supplier; in G 0
+    planned_kvar: Array
+    planned_kw: Array  # injection
+    paid: Array  # (n,), currency, for positions
+
+    @staticmethod
+    def nothing(prepared: Prepared) -> Course:
+        community = prepared.community
+        zeros = np.zeros((len(community.households), community.steps))
+        positions = {view.node: np.zeros(view.bid_count) for view in prepared.views}
+        return Course(positions, zeros, zeros, zeros, zeros, np.zeros(len(zeros)))
+
+    def renewed(self, prepared: Prepared, agents: Mapping[int, Agent], first: int) -> Course:
+        """After an agreement on the steps from one on.
+
+        Raises:
+            InfeasibleError, SolverError: a household cannot carry its trades out, see `Agent.plan`.
+        """
+        hours, views = prepared.community.step_hours, {view.node: view for view in prepared.views}
+        positions = dict(self.positions_kw)
+        sold, nominated, kvar, kw, paid = (
+            array.copy() for array in (self.sold_kw, self.nominated_kw, self.planned_kvar, self.planned_kw, self.paid)
+        )
+        for row, home in enumerate(prepared.community.households):
+            agent = agents[home.node]
+            plan, trades = plan_of(agent).schedule, agent.trades
+            steps = bid_steps(views[home.node])
+            later = steps >= first
+            held = positions[home.node].copy()
+            change = trades.recorded_kw - held[later]
+            paid[row] -= float(change @ (np.rint(trades.paid_price / hours * 1e6) / 1e6)) * hours
+            held[later] = trades.recorded_kw
+            positions[home.node] = held
+            kw[row, first:], kvar[row, first:] = plan["injection_kw"], plan["injection_kvar"]
+            if prepared.scenario.has_contracts:
+                sold[row] = np.bincount(steps, weights=held, minlength=prepared.community.steps)
+                nominated[row, first:] = plan["import_kw"] - plan["feed_in_kw"]
+            else:
+                sold[row, first:] = plan["injection_kw"]
+        return Course(positions, sold, nominated, kvar, kw, paid)
+
+
+@dataclass(frozen=True)
+class ReAgreed:
+    """How a day went that was agreed anew."""
+
+    course: Course  # as each step found it
+    delivered: tuple[Delivered, ...]
+    iterations: tuple[int, ...]  # of each re-agreement that was reached
+    kept: int  # how often what stood was kept, since nothing was agreed
+
+
+def re_agreement_steps(steps: int, number: int | None) -> tuple[int, ...]:
+    """Before which steps the rest of the day is agreed anew; the first step's plan is that of the day before.
+
+    Args:
+        number: of re-agreements, spread evenly; None, or more than there are gates: before every step.
+    """
+    if number is None or number >= steps - 1:
+        return tuple(range(1, steps))
+    return tuple(round(k * steps / (number + 1)) for k in range(1, number + 1))
+
+
+def through_the_day(
+    community: CommunityDay,
+    scenario: Scenario,
+    actual: Sequence[Actual],
+    terms: Terms,
+    at: Sequence[int],
+) -> ReAgreed:
+    """Plays a day.
+
+    Args:
+        actual: of each household.
+        terms: prices and the adder; positions and nominations are the course's.
+        at: before which steps the rest is agreed anew, ascending.
+
+    Raises:
+        SolverError, InfeasibleError: see `deliver`.
+    """
+    homes = [
+        Replanning(home, own, community.step_hours) for home, own in zip(community.households, actual, strict=True)
+    ]
+    prepared, round_, standing = _day_ahead(pickle.dumps((community, scenario)))
+    course, stands_at = Course.nothing(prepared).renewed(prepared, standing, 0), 0
+    iterations, kept = [], 0
+    for step in range(community.steps):
+        if step in at:
+            try:
+                rest = _shortened(round_, _rest(prepared, step, homes))
+                final = _played(rest, standing, step - stands_at)
+                course = course.renewed(prepared, final.agents, step)
+            except (InfeasibleError, SolverError):
+                kept += 1
+            else:
+                standing, stands_at = final.agents, step
+                iterations.append(final.iteration)
+        for row, home in enumerate(homes):
+            home.step(step, _terms(terms, course, row))
+    delivered = tuple(home.delivered(_terms(terms, course, row)) for row, home in enumerate(homes))
+    return ReAgreed(course, delivered, tuple(iterations), kept)
+
+
+def _terms(terms: Terms, course: Course, row: int) -> Terms:
+    return replace(terms, net_sold_kw=course.sold_kw[row], planned_import_kw=course.nominated_kw[row])
+
+
+@lru_cache(maxsize=4)  # of a day in all its draws
+def _day_ahead(told: bytes) -> tuple[Prepared, Negotiation, Mapping[int, Agent]]:
+    """A day made ready, and where its agents stood in the end."""
+    community, scenario = pickle.loads(told)
+    prepared = Prepared.of(community, scenario)
+    negotiation = Negotiation.of(prepared)
+    return prepared, negotiation, _played(negotiation).agents
+
+
+def _shortened(negotiation: Negotiation, views: Sequence[NodeView]) -> Negotiation:
+    """The same about the steps that are left. Limits leave as much of the day's bill open as `OPEN` times those of the
+    day before: they are the wider, the fewer steps there are."""
+    wider = OPEN * negotiation.views[0].steps / views[0].steps
+    return replace(negotiation, views=views, tolerances=negotiation.tolerances.wider(wider))
+
+
+def _played(negotiation: Negotiation, standing: Mapping[int, Agent] | None = None, first: int = 0) -> Iterate:
+    """The last iterate.
+
+    Raises:
+        SolverError: it did not end.
+    """
+    held = False
+    for iterate in negotiation.iterates(standing, first):
+        reached, held = held, negotiation.hold(iterate)
+    if not reached:
+        raise SolverError(f"the rest of the day was not agreed on in {iterate.iteration} iterations")
+    return iterate
+
+
+def _rest(prepared: Prepared, first: int, homes: Sequence[Replanning]) -> tuple[NodeView, ...]:
+    """What each node knows of the steps from one on, as they are expected before it."""
+    nodes = [home.node for home in prepared.community.households]
+    households = {node: home.rest(first) for node, home in zip(nodes, homes, strict=True)}
+    return tuple(_later(view, first, households.get(view.node)) for view in prepared.views)
+
+
+def _later(view: NodeView, first: int, household: Household | None) -> NodeView:
+    """A node's view of the steps from one on: the same partners and coefficients."""
+    partners = []
+    for partner in view.partners:
+        later = np.array(partner.steps) >= first
+        if later.any():
+            steps = tuple(step - first for step in partner.steps if step >= first)
+            partners.append(Partner(partner.node, steps, partner.coefficient[later]))
+    return replace(view, prices=view.prices.since(first), household=household, partners=tuple(partners))

@@ -1,0 +1,141 @@
+"""The day that is agreed anew while it runs, on tiny3."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gridpact.cli import main
+from gridpact.community.model import CommunityDay
+from gridpact.devices.battery import Battery
+from gridpact.devices.boiler import Boiler
+from gridpact.devices.car import ElectricCar
+from gridpact.problem.scenario import Scenario
+from gridpact.study.whatif import uncertainty
+from gridpact.study.whatif.delivery import Recourse, Terms
+from gridpact.study.whatif.forecast import ErrorModel, draw
+from gridpact.study.whatif.reagreement import ReAgreed, re_agreement_steps, through_the_day
+from gridpact.study.whatif.rules import Rule
+
+CERTAIN = ErrorModel(load=0, pv=0, cars=False)
+
+
+def played(community: CommunityDay, scenario: Scenario, model: ErrorModel, number: int | None = None) -> ReAgreed:
+    reality = draw(community, model, np.random.default_rng(3))
+    actual = [uncertainty._actual(community, row, reality, model) for row in range(len(community.households))]
+    nothing = np.zeros(community.steps)
+    terms = Terms(community.prices, nothing, nothing, 0.05, 1.0)
+    return through_the_day(community, scenario, actual, terms, re_agreement_steps(community.steps, number))
+
+
+def test_reAgreementSteps_areSpreadEvenly():
+    assert re_agreement_steps(24, None) == tuple(range(1, 24))
+    assert re_agreement_steps(24, 99) == tuple(range(1, 24))
+    assert re_agreement_steps(24, 1) == (12,)
+    assert re_agreement_steps(24, 3) == (6, 12, 18)
+    assert re_agreement_steps(1, None) == ()
+
+
+@pytest.mark.parametrize("scenario", [Scenario.T, Scenario.TG, Scenario.G])
+def test_aDayAsForecast_isNotChangedByAgreeingAnew(tiny: CommunityDay, finished: Path, scenario: Scenario):
+    plans = uncertainty.plan_days([tiny], scenario, finished, 1)
+    settings = uncertainty.UncertaintySettings(
+        scenario, CERTAIN, recourses=(Recourse.ROLLING,), draws=1, rules=(Rule.REAGREED, Rule.HINDSIGHT)
+    )
+
+    lived = uncertainty.live_through(plans, settings, finished, jobs=1)
+
+    assert lived.kept == 0
+    assert len(lived.iterations) == tiny.steps - 1
+    for rule in lived.rules:
+        assert rule.median == pytest.approx(lived.planned_saving, abs=0.01)
+    assert lived.rules[1].re_agreements == 0
+
+
+@pytest.mark.parametrize("scenario", [Scenario.T, Scenario.TG])
+@pytest.mark.parametrize("number", [1, None])
+def test_positions_cancelAndSoDoTheirPayments(tiny: CommunityDay, scenario: Scenario, number: int | None):
+    day = played(tiny, scenario, ErrorModel(), number)
+
+    assert day.course.sold_kw.sum(axis=0) == pytest.approx(np.zeros(tiny.steps), abs=1e-9)
+    assert day.course.paid.sum() == pytest.approx(0, abs=1e-9)
+    assert np.abs(day.course.sold_kw).sum() > 0
+    wh = 1000 * tiny.step_hours * np.concatenate(list(day.course.positions_kw.values()))
+    np.testing.assert_allclose(wh, np.rint(wh), atol=1e-6)  # as they are recorded
+
+
+def test_goingOn_takesFewerIterationsThanTheDayBefore(tiny: CommunityDay, finished: Path):
+    plans = uncertainty.plan_days([tiny], Scenario.TG, finished, 1)
+
+    day = played(tiny, Scenario.TG, ErrorModel())
+
+    assert max(day.iterations) < plans[0].planned.iterations
+
+
+def test_restOfABattery_goesOnWithWhatIsInIt():
+    battery = Battery(5.0, 2.0, 0.9, 0.8, 1.0)
+    done = {"charge_kw": np.array([1.0, 0, np.nan, np.nan]), "discharge_kw": np.array([0, 0.4, np.nan, np.nan])}
+
+    later = battery.rest(2, done, {}, 1.0)
+
+    assert later.start_kwh == pytest.approx(1.0 + 0.9 - 0.5)
+    assert later.wanted_kwh == 1.0
+    empty = battery.rest(1, {"charge_kw": np.zeros(2), "discharge_kw": np.array([0.8, 0])}, {}, 0.1)
+    assert empty.wanted_kwh == 1.0  # 0.9 is in it, and 0.18 can still come
+
+
+def test_restOfABoiler_losesHeatMeanwhile():
+    boiler = Boiler(10.0, 2.0, 0.5, 5.0, 1.0, np.array([1.0, 0.0, 0.5]))
+
+    later = boiler.rest(1, {"boiler_kw": np.array([2.0, np.nan, np.nan])}, {}, 1.0)
+
+    assert later.start_kwh == pytest.approx(5 * 0.95 + 2 - 1)
+    assert later.wanted_kwh == 5.0
+    np.testing.assert_array_equal(later.demand_kw, [0.0, 0.5])
+
+
+def test_restOfACar_wantsWhatItHasNotGotAsFarAsItIsThere():
+    car = ElectricCar(6.0, 2.0, 1.0, np.array([True, True, True, True]))
+    done = {"car_kw": np.array([1.0, np.nan, np.nan, np.nan])}
+
+    assert car.rest(1, done, {}, 1.0).energy_kwh == 5.0
+    short = car.rest(1, done, {"plugged_in": np.array([1.0, 0.0, 1.0, 1.0])}, 1.0)
+    assert short.energy_kwh == 4.0
+    assert short.plugged_in.dtype == bool
+
+
+def test_command_playsAllRules(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    given = ["uncertainty", "--case", "tiny3", "--draws", "1", "--recourse", "rolling", "--jobs", "1", "--json"]
+
+    assert main([*given, "--re-agreements", "2", "--pool-key", "0.2,0.3,0.5", "--out", str(tmp_path / "out")]) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert {rule["name"]: rule["re_agreements"] for rule in told["rules"]} == {
+        "today": 0, "netted": 0, "pool": 0, "reagreed": 2, "hindsight": 0,
+    }  # fmt: skip
+    assert len(told["re_agreement_iterations"]) + told["re_agreements_not_reached"] == 2
+    assert told["pool"]["key"] == "fixed"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--re-agreements", "0", "at least 1, or every"),
+        ("--re-agreements", "often", "at least 1, or every"),
+        ("--pool-key", "0.5,0.5,0.5", "sum to 1.5, not to 1"),
+        ("--pool-key", "0.5,0.5", "2 shares for 3 members"),
+        ("--pool-key", "nobody", "no pool key 'nobody'"),
+        ("--pool-price", "free", "no pool price 'free'"),
+        ("--rules", "tomorrow", "no rule 'tomorrow'"),
+    ],
+)
+def test_command_refusesInOneSentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, complaint: str
+):
+    status = main(["uncertainty", "--case", "tiny3", option, value, "--out", str(tmp_path / "out")])
+
+    assert status == 2
+    assert complaint in capsys.readouterr().err
