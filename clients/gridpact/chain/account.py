@@ -551,6 +551,7 @@ class ChainAccount:
             return receipt
         if receipt["gasUsed"] >= 0.97 * int(pending.transaction["gas"]):
             raise OutOfGas(f"{pending.what} ran out of gas at {pending.transaction['gas']}: allow it more.")
+        self._gas.pop(_gas_key(pending.transaction), None)  # the next one is estimated, and costs nothing if refused
         raise contract_error(pending.what, self._replay(pending, receipt))
 
     def _replay(self, pending: Pending, receipt: TxReceipt) -> bytes:

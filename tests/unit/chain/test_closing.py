@@ -20,7 +20,7 @@ from gridpact.chain.fees import GWEI
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import Token
 from gridpact.chain.values import Phase, Progress
-from gridpact.errors import ChainError
+from gridpact.errors import ChainError, ContractError
 from unit.chain.settled import settled
 from unit.chain.synthetic import Played, played, star
 
@@ -219,3 +219,24 @@ def test_allowance_ofWhatNobodyHolds(anvil: Network) -> None:
         side.token = Token(side.web3, Web3.to_checksum_address(market.record.token), market.record.token_abi)
         with pytest.raises(ChainError, match="needs an account"):
             side._approve(10**30)
+
+
+def test_whatWasRefused_isNotPaidForAgain(play: Played) -> None:
+    """An endpoint that tells old states makes a node repeat what it has done: at most one refusal is paid for."""
+    number = open_without(play, silent=2)
+    node = play.nodes[1]
+    account = node.account
+    assert account is not None
+    before = account.transactions
+    for _ in range(5):
+        with pytest.raises(ContractError) as caught:
+            node.abstain(number)  # it has declared
+        assert caught.value.name == "AlreadyDeclared"
+    assert account.transactions <= before + 1
+    with pytest.raises(ContractError):
+        play.declare(number, 1)
+    before = account.transactions
+    for _ in range(5):
+        with pytest.raises(ContractError):
+            play.declare(number, 1)
+    assert account.transactions == before
