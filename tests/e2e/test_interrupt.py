@@ -34,5 +34,7 @@ def test_interrupt_leavesNoTraceback(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    assert process.returncode in (0, 130), err  # it may have ended before
+    # It may have ended before. A shell says 130, too, of a process that the signal itself has ended, as it may while a
+    # pool of processes is closed.
+    assert process.returncode in (0, 130, -signal.SIGINT), err
     assert process.returncode == 0 or "gridpact: stopped" in err

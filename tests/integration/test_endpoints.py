@@ -39,7 +39,9 @@ from web3 import Web3
 from gridpact.chain.networks import Network, open_network
 from gridpact.chain.transport import HttpTransport
 from gridpact.chain.values import Phase
+from gridpact.errors import ContractError
 from gridpact.files import write_atomically
+from gridpact.run.onchain import tariff_of
 from gridpact.service.health import Health
 from measure.soak import Pilot
 
@@ -250,14 +252,18 @@ def test_fullDisk_costsNoAgreement(
 
 
 def test_dayThatIsAgreed_isNotAgreedTwice(pilots: Callable[[str], Pilot]) -> None:
-    """A second round for a day costs nobody anything, and the agreed schedule stays."""
+    """A second round for a day is refused; one that replaces it on purpose, when trades of it were paid, costs nobody
+    anything, and the agreed schedule stays."""
     pilot = pilots("anvil")
     with running(pilot, 0, 1, 2, 3):
         pilot.write_forecasts(day := next_day(pilot))
         first = pilot.open_round(day)
         assert pilot.end_of(first, 120) is Phase.CONVERGED
         assert {outcome(pilot, node, first)["outcome"] for node in range(4)} == {"agreed"}
-        second = pilot.open_round(day)
+        with pytest.raises(ContractError, match="DayAgreed"):
+            pilot.open_round(day)
+        second = pilot.aggregator.open_round(int(day.replace("-", "")), replaced=first)
+        pilot.settlement.publish_tariff(second, tariff_of(pilot.community.prices))
         assert {outcome(pilot, node, second)["outcome"] for node in (1, 2, 3)} == {"abstained"}
         assert not pilot.settlement.recorded(second)
         assert "was agreed in round 1 already" in str(outcome(pilot, 1, second)["why"])

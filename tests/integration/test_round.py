@@ -447,8 +447,9 @@ def test_outcome_commitsToTheLog(ran: Ran, chain: Chain) -> None:
         head = bytes(Web3.keccak(encode(["bytes32", "uint32", "uint16", "uint128", "uint256", "bytes32"], values)))
         assert said["head"] == head
     everybody = sum(1 << view.node for view in ran.views)
+    (opened,) = chain.events(chain.aggregator, "RoundOpened")
     outcome = chain.aggregator.functions.outcome(1).call()
-    assert tuple(outcome) == (Phase.CONVERGED, ran.result.iterations, everybody, head)
+    assert tuple(outcome) == (Phase.CONVERGED, ran.result.iterations, everybody, opened["day"], head)
 
 
 def test_audit_isClean(ran: Ran, chain: Chain) -> None:
