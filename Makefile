@@ -7,6 +7,7 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := build/stamps
+PYTEST = $(PY) -m pytest -q -p no:pytest-brownie -p no:cacheprovider
 
 # The pinned compiler and test chains first.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -40,8 +41,10 @@ test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@deploy/brownie test tests/contracts --network $(NETWORK)
 	@echo "Fuzzing the contracts: their invariants over some 24,000 calls (make fuzz for a million)"
 	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary > build/fuzz.log 2>&1 || { cat build/fuzz.log >&2; exit 1; }
-	@echo "Testing the rest"
-	@$(PY) -m pytest -q -n 2 --dist loadfile -p no:pytest-brownie -p no:cacheprovider tests --ignore tests/contracts
+	@echo "Testing the rest: whole rounds in one process, units beside them in another"
+	@$(PYTEST) tests/unit tests/property > build/units.log 2>&1 & units=$$!; \
+	  $(PYTEST) tests/integration tests/e2e; rounds=$$?; \
+	  wait $$units; units=$$?; cat build/units.log; exit $$((rounds | units))
 	@echo "Comparing the shipped artifacts with the sources"
 	@$(PY) deploy/artifacts.py --check
 
