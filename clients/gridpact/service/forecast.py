@@ -40,6 +40,9 @@ NUMBERS = tuple(told.key for told in TOLD if not told.is_series)
 LOOK_SECONDS = 1.0
 """How often a file that is not there yet is looked for."""
 
+MOST_BRACKETS = 200
+"""Lists and tables in a forecast: it has one table and a list a series."""
+
 MOST_BYTES = 1 << 20
 
 
@@ -192,9 +195,12 @@ def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
             raise NoForecast(f"{where}: '{twice}' is given twice; give it once")
         return dict(pairs)
 
+    # Where recursion is allowed to go deep, the parser runs off its stack.
+    if text.count("{") + text.count("[") > MOST_BRACKETS:
+        raise NoForecast(f"{where} is no JSON of a forecast: it has more than {MOST_BRACKETS} lists and tables")
     try:
         found = json.loads(text, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise NoForecast(f"{where} is no JSON: {error}") from None
     for key in found:
         if key not in ("day", *SERIES, *NUMBERS):
