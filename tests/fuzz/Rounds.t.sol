@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {VirtualAggregator} from "contracts/VirtualAggregator.sol";
+import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {IReferee} from "contracts/interfaces/IReferee.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
 import {Nodes} from "contracts/libraries/Nodes.sol";

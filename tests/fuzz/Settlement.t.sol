@@ -3,8 +3,8 @@ pragma solidity 0.8.30;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 
-import {TradeSettlement} from "contracts/TradeSettlement.sol";
-import {VirtualAggregator} from "contracts/VirtualAggregator.sol";
+import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
+import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {IReferee} from "contracts/interfaces/IReferee.sol";
 import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";

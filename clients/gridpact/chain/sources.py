@@ -51,9 +51,9 @@ def standard_json(root: Path = ROOT) -> dict[str, Any]:
 
 
 def source_of(contract: str, sources: dict[str, Any]) -> str:
-    """The file and name of a contract, as an explorer wants it: `contracts/Referee.sol:Referee`."""
-    for path in (f"{CONTRACTS}/{contract}.sol", f"{CONTRACTS}/mocks/{contract}.sol"):
-        if path in sources:
+    """The file and name of a contract, as an explorer wants it: `contracts/referee/Referee.sol:Referee`."""
+    for path in sources:
+        if path.startswith(f"{CONTRACTS}/") and path.endswith(f"/{contract}.sol"):
             return f"{path}:{contract}"
     raise InputError(f"There is no source of the contract {contract}: verify from a clone of the repository.")
 

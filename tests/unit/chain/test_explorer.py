@@ -45,19 +45,19 @@ def test_verify_sendsWhatTheCompilerNeeds(stub: Stub, deployed: tuple[object, Re
     assert said == dict.fromkeys((TOKEN, REFEREE, AGGREGATOR, SETTLEMENT), "Pass - Verified")
     sent = {one["contractname"]: one for one in stub.asked if one["action"] == "verifysourcecode"}
     assert set(sent) == {
-        "contracts/Referee.sol:Referee",
-        "contracts/VirtualAggregator.sol:VirtualAggregator",
-        "contracts/TradeSettlement.sol:TradeSettlement",
+        "contracts/referee/Referee.sol:Referee",
+        "contracts/agreements/VirtualAggregator.sol:VirtualAggregator",
+        "contracts/settlement/TradeSettlement.sol:TradeSettlement",
         "contracts/mocks/TestEuro.sol:TestEuro",
     }
-    one = sent["contracts/TradeSettlement.sol:TradeSettlement"]
+    one = sent["contracts/settlement/TradeSettlement.sol:TradeSettlement"]
     assert one["contractaddress"] == record.settlement
     assert (one["chainid"], one["apikey"]) == ("11155111", SECRET)
     assert one["compilerversion"] == "v0.8.30+commit.73712a01"
     arguments = decode(["address"] * 4, bytes.fromhex(one["constructorArguements"]))
     assert list(arguments) == [a.lower() for a in (record.aggregator, record.token, SUPPLIER, METERING)]
     source = json.loads(one["sourceCode"])
-    assert "contracts/TradeSettlement.sol" in source["sources"]
+    assert "contracts/settlement/TradeSettlement.sol" in source["sources"]
     assert SECRET not in one["path"]
 
 

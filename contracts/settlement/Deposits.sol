@@ -6,7 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 
-import {ITradeSettlement} from "./interfaces/ITradeSettlement.sol";
+import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
 
 /// @title Deposits in a token, and what is owed to the supplier
 /// @notice The part of the settlement that holds money. See ITradeSettlement.

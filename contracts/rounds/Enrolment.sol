@@ -4,8 +4,8 @@ pragma solidity 0.8.30;
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
-import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
-import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 
 /// @title Who is which node
 /// @notice The manager's part of the virtual aggregator: account and node number belong together while enrolled, one to

@@ -2,14 +2,14 @@
 pragma solidity 0.8.30;
 
 import {Enrolment} from "./Enrolment.sol";
-import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
-import {Blocks} from "./libraries/Blocks.sol";
-import {Books} from "./libraries/Books.sol";
-import {Commitments} from "./libraries/Commitments.sol";
-import {Lanes} from "./libraries/Lanes.sol";
-import {GRID_CONNECTION, MAX_NODES, Nodes} from "./libraries/Nodes.sol";
-import {Sizes} from "./libraries/Sizes.sol";
-import {Tree} from "./libraries/Tree.sol";
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Blocks} from "../libraries/Blocks.sol";
+import {Books} from "../libraries/Books.sol";
+import {Commitments} from "../libraries/Commitments.sol";
+import {Lanes} from "../libraries/Lanes.sol";
+import {GRID_CONNECTION, MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Sizes} from "../libraries/Sizes.sol";
+import {Tree} from "../libraries/Tree.sol";
 
 /// @title How a round begins, goes on and ends
 /// @notice The part of the virtual aggregator that knows nothing of submissions: declarations, the roster, the chain of

@@ -7,14 +7,14 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
+import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Books} from "../libraries/Books.sol";
+import {Commitments} from "../libraries/Commitments.sol";
+import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Trades} from "../libraries/Trades.sol";
+import {TypedData} from "../libraries/TypedData.sol";
 import {Deposits} from "./Deposits.sol";
-import {TypedData} from "./TypedData.sol";
-import {ITradeSettlement} from "./interfaces/ITradeSettlement.sol";
-import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
-import {Books} from "./libraries/Books.sol";
-import {Commitments} from "./libraries/Commitments.sol";
-import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
-import {Trades} from "./libraries/Trades.sol";
 
 /// @title Settlement of bilateral trades and of what is delivered
 /// @notice See ITradeSettlement for what it does, its units and its invariants. Nobody owns it.

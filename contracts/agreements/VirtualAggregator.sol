@@ -3,17 +3,17 @@ pragma solidity 0.8.30;
 
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
-import {Rounds} from "./Rounds.sol";
-import {TypedData} from "./TypedData.sol";
-import {IReferee} from "./interfaces/IReferee.sol";
-import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
-import {Blocks} from "./libraries/Blocks.sol";
-import {Commitments} from "./libraries/Commitments.sol";
-import {Lanes} from "./libraries/Lanes.sol";
-import {MAX_NODES, Nodes} from "./libraries/Nodes.sol";
-import {RunningSums} from "./libraries/RunningSums.sol";
-import {Sizes} from "./libraries/Sizes.sol";
-import {Tree} from "./libraries/Tree.sol";
+import {IReferee} from "../interfaces/IReferee.sol";
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Blocks} from "../libraries/Blocks.sol";
+import {Commitments} from "../libraries/Commitments.sol";
+import {Lanes} from "../libraries/Lanes.sol";
+import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {RunningSums} from "../libraries/RunningSums.sol";
+import {Sizes} from "../libraries/Sizes.sol";
+import {Tree} from "../libraries/Tree.sol";
+import {TypedData} from "../libraries/TypedData.sol";
+import {Rounds} from "../rounds/Rounds.sol";
 
 /// @title The virtual aggregator
 /// @notice See IVirtualAggregator for what it does, its units and its invariants; Lanes for the packing; Rounds for what

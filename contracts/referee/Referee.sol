@@ -3,15 +3,15 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {IReferee} from "./interfaces/IReferee.sol";
-import {IVirtualAggregator} from "./interfaces/IVirtualAggregator.sol";
-import {Blocks} from "./libraries/Blocks.sol";
-import {Books} from "./libraries/Books.sol";
-import {Commitments} from "./libraries/Commitments.sol";
-import {Feeder} from "./libraries/Feeder.sol";
-import {Lanes} from "./libraries/Lanes.sol";
-import {GRID_CONNECTION, MAX_NODES, Nodes} from "./libraries/Nodes.sol";
-import {Reach} from "./libraries/Reach.sol";
+import {IReferee} from "../interfaces/IReferee.sol";
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Blocks} from "../libraries/Blocks.sol";
+import {Books} from "../libraries/Books.sol";
+import {Commitments} from "../libraries/Commitments.sol";
+import {Feeder} from "../libraries/Feeder.sol";
+import {Lanes} from "../libraries/Lanes.sol";
+import {GRID_CONNECTION, MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Reach} from "../libraries/Reach.sol";
 
 /// @title The referee
 /// @notice See IReferee for what evidence has to hold, IVirtualAggregator for the residuals, Feeder for the power flow.
