@@ -372,7 +372,7 @@ class Campaign:
             web3 = Web3(transport, middleware=[])
             try:
                 account = ChainAccount(web3, self._keys[view.node], replace_after=2.0)
-                aggregator = TroubledAggregator.of(self._record, web3, account)  # type: ignore[assignment]
+                aggregator = TroubledAggregator.of(self._record, web3, account)
                 assert aggregator is not None
                 aggregator.trouble(left, transport, seed)
                 settlement = TroubledSettlement.of(self._record, web3, account)

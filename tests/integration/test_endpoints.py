@@ -159,7 +159,7 @@ def test_bearableHabits_costNothing(pilots: Callable[[str], Pilot], chain: str, 
 
 
 def lies_about_bids(pilot: Pilot) -> Habit:
-    submitted = pilot.aggregator._interface.topics(["Submitted"])[0]
+    submitted = pilot.aggregator.interface.topics(["Submitted"])[0]
 
     def change(entry: dict[str, Any]) -> dict[str, Any]:
         if entry["topics"][0] != submitted:

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from web3 import Web3
 
-import gridpact.chain.aggregator
+import gridpact.chain.aggregator_watch
 import gridpact.node.exchange
 from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
@@ -211,7 +211,7 @@ Build = Callable[..., Street]
 @pytest.fixture
 def street(anvil: Network, tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> Build:
     """Builds a street. Nodes look around twice a second, so that a deadline is not overslept."""
-    monkeypatch.setattr(gridpact.chain.aggregator, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(gridpact.chain.aggregator_watch, "LOOK_SECONDS", 0.5)
     return lambda phase_seconds=PATIENT, max_misses=2: Street(anvil, tiny3, phase_seconds, max_misses)
 
 

@@ -21,7 +21,7 @@ READ_ATTEMPTS, READ_PAUSE = 5, 0.1
 """How often a view is asked for while the chain is taken back, a log while it lags behind; and seconds in between."""
 
 
-Told = TypeVar("Told")
+Value = TypeVar("Value")
 
 
 class DeployedContract:
@@ -39,19 +39,19 @@ class DeployedContract:
         self.address = checked_address(address)
         self.account = account
         learn_errors(abi)
-        self._interface = Interface(abi)
+        self.interface = Interface(abi)
         self._logs = LogReader(web3)
         with readable("the first request"):
-            actual = web3.eth.chain_id
+            self.chain_id = web3.eth.chain_id
             code = web3.eth.get_code(self.address)
-        if chain_id is not None and chain_id != actual:
+        if chain_id not in (None, self.chain_id):
             raise InputError(
-                f"The contracts are on chain {chain_id} but the network is chain {actual}: give the"
+                f"The contracts are on chain {chain_id} but the network is chain {self.chain_id}: give the"
                 " network that the record of the deployment names."
             )
         if not code:
             raise InputError(
-                f"There is no contract at {self.address} on chain {actual}: check the address, or deploy first."
+                f"There is no contract at {self.address} on chain {self.chain_id}: check the address, or deploy first."
             )
 
     def call(self, name: str, *arguments: Any) -> ContractCall:
@@ -68,7 +68,7 @@ class DeployedContract:
         call = {"to": self.address, "data": self._calldata(name, arguments)}
         for _ in range(READ_ATTEMPTS):
             with suppress(Reorganised), readable(f"`{name}`"):
-                return self._interface.answer(name, self._ask("eth_call", call, "latest"))
+                return self.interface.answer(name, self._ask("eth_call", call, "latest"))
             time.sleep(READ_PAUSE)
         raise Reorganised(f"The chain is taken back again and again during `{name}`: look at its node.")
 
@@ -98,7 +98,7 @@ class DeployedContract:
         Args:
             lowest: see `LogReader.read`.
         """
-        wanted = [indexed.get(item["name"]) for item in self._interface.events[name].indexed.items]
+        wanted = [indexed.get(item["name"]) for item in self.interface.events[name].indexed.items]
         return self._log([name], first_block, *wanted, lowest=lowest)
 
     def _log(
@@ -117,23 +117,23 @@ class DeployedContract:
             found: which of the events is looked for; what is older may be missing.
         """
         words = [None if number is None else "0x" + number.to_bytes(32, "big").hex() for number in indexed]
-        wanted = {"address": self.address, "topics": [self._interface.topics(names), *words]}
+        wanted = {"address": self.address, "topics": [self.interface.topics(names), *words]}
 
         def has_it(entries: Sequence[Mapping[str, Any]]) -> bool:
-            return found is not None and any(map(found, self._told(entries)))
+            return found is not None and any(map(found, self.own_events(entries)))
 
         with readable("the log"):
-            return self._told(self._logs.read(wanted, first_block, lowest, has_it if found else None))
+            return self.own_events(self._logs.read(wanted, first_block, lowest, has_it if found else None))
 
-    def _told(self, logs: Iterable[Mapping[str, Any]]) -> list[EventData]:
+    def own_events(self, logs: Iterable[Mapping[str, Any]]) -> list[EventData]:
         """The contract's events among entries of a log."""
         own = (log for log in logs if log["address"].lower() == self.address.lower())
-        return [event for event in map(self._interface.event, own) if event is not None]
+        return [event for event in map(self.interface.event, own) if event is not None]
 
     def _calldata(self, name: str, arguments: Sequence[Any]) -> str:
-        if name not in self._interface.functions:
+        if name not in self.interface.functions:
             raise InputError(f"The ABI of {self.address} has no function `{name}`: use the ABI of the record.")
-        return self._interface.call(name, arguments)
+        return self.interface.call(name, arguments)
 
 
 def checked_address(address: str) -> ChecksumAddress:
@@ -143,15 +143,15 @@ def checked_address(address: str) -> ChecksumAddress:
     return Web3.to_checksum_address(address)
 
 
-def in_time(read: Callable[[], Told], complete: Callable[[Told], bool]) -> Told:
+def in_time(read: Callable[[], Value], complete: Callable[[Value], bool]) -> Value:
     """What is read of the log, once it is complete, or as it is after a moment.
 
     A chain may answer of the state after a block before it finds the block's log. As a rule it is one request.
     """
     for _ in range(READ_ATTEMPTS - 1):
-        found = read()
-        if complete(found):
-            return found
+        value = read()
+        if complete(value):
+            return value
         time.sleep(READ_PAUSE)
     return read()
 

@@ -78,6 +78,22 @@ class Progress(Event):
     history: int  # the last two bytes of the head that the open iteration follows
     present: frozenset[int]
 
+    @property
+    def place(self) -> tuple[int, Phase, int]:
+        """What only grows, unless the chain is taken back: round, phase, iteration."""
+        return self.round, self.phase, self.iteration
+
+    @property
+    def closed(self) -> int:
+        """How many iterations of the round are closed."""
+        ended = self.phase in (Phase.CONVERGED, Phase.EXHAUSTED)
+        return self.iteration if ended else max(self.iteration - 1, 0)
+
+    def is_earlier_than(self, before: Progress) -> bool:
+        """Whether a chain that stood at `before` was taken back: to an earlier place, or to another history."""
+        same = self.history == before.history and self.present >= before.present
+        return self.place < before.place or (self.place == before.place and not same)
+
 
 @dataclass(frozen=True)
 class Declaration:

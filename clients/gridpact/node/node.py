@@ -18,18 +18,16 @@ from gridpact.chain.values import (
     Phase,
     Progress,
 )
-from gridpact.community.model import GRID_CONNECTION, Array, Feeder
+from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised, Unreadable
 from gridpact.events import SILENT, Listener, Planned
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly, Integers
 from gridpact.market.admm.codec import (
-    book_of,
     decode_copies,
     encode_bids,
-    encode_book,
     encode_copies,
-    encode_feeder,
+    published,
 )
 from gridpact.market.admm.parameters import Penalties
 from gridpact.node.accusing import Accusing
@@ -284,10 +282,7 @@ class Node:
     def _declare(self, round_: int) -> None:
         """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""
         self._check()
-        view = self.view
-        # What a street's node 0 answers cannot be proved false by what it publishes, so it publishes nothing.
-        feeder = view.feeder if view.household is None else None
-        book = encode_feeder(feeder) if isinstance(feeder, Feeder) and feeder.lines else encode_book(book_of(view))
+        view, book = self.view, published(self.view)
         self._sending.send(
             "declare",
             lambda: self._aggregator.declare(round_, view.parent, view.children, view.depth, view.bid_count, book),

@@ -69,6 +69,9 @@ class NodeProblem(Protocol):
     def solve(self, at: Point) -> LocalSolution:
         """Solves around a point of the negotiation."""
 
+    def carried_out(self, at: Point) -> LocalSolution:
+        """As `solve`, but a plan that devices can carry out."""
+
 
 class LocalProblem:
     """The convex problem of one node, built once and re-solved with new linear terms.

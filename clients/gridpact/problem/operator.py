@@ -96,6 +96,8 @@ class OperatorProblem:
                 break
         return self._scaled(solution)
 
+    carried_out = solve  # there are no devices at node 0
+
     def _outside(self, units: NDArray[np.int64]) -> NDArray[np.bool_]:
         """At which steps the referee would find an answer outside the limits, (T,)."""
         milliwatts = units * round(self._unit_kw * 1e6)

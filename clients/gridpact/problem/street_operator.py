@@ -88,6 +88,8 @@ class StreetOperatorProblem:
             bound |= outside
         return self._scaled(solution)
 
+    carried_out = solve  # there are no devices at node 0
+
     def _nearest(self, at: Point, bound: NDArray[np.bool_]) -> LocalSolution:
         """The least, within the limits at the steps where they bind, (T,)."""
         prices, dt = self._view.prices, self._view.step_hours

@@ -121,7 +121,7 @@ class RelayServer:
             Reorganised: the chain moved on between two requests.
         """
         progress, before = self._aggregator.progress(), self._standing
-        taken_back = before is not None and _is_earlier(progress, before.progress)
+        taken_back = before is not None and progress.is_earlier_than(before.progress)
         head = START
         active: frozenset[int] = frozenset()
         members: Mapping[int, Member] = {}
@@ -189,13 +189,6 @@ def batches(submissions: Sequence[SignedSubmission], complete: bool) -> Iterator
 def calldata(signed: SignedSubmission) -> int:
     """Bytes that a submission takes in a batch: with its offset, six members, two lengths, and its two arrays."""
     return 32 * (9 + len(signed.copies) + -(-len(signed.bids) // 32))
-
-
-def _is_earlier(now: Progress, before: Progress) -> bool:
-    """Whether a chain that stood at `before` was taken back."""
-    places = [(one.round, one.phase, one.iteration) for one in (now, before)]
-    same = now.history == before.history and now.present >= before.present
-    return places[0] < places[1] or (places[0] == places[1] and not same)
 
 
 # ---------------------------------------------------------------------- HTTP

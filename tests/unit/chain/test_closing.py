@@ -12,9 +12,9 @@ import pytest
 from chains import rpc
 from web3 import Web3
 
-from gridpact.chain import aggregator as module
 from gridpact.chain import clock
 from gridpact.chain.account import MOST_GAS, ChainAccount
+from gridpact.chain.aggregator_watch import CLOSE_GAS, START_GAS
 from gridpact.chain.clock import ChainClock, clock_gap, told_gap
 from gridpact.chain.fees import GWEI
 from gridpact.chain.networks import Network
@@ -68,7 +68,7 @@ def test_close_needsLittleEther(play: Played) -> None:
     before = account.gas_used
     assert play.nodes[1].close_overdue() is True
     assert play.manager.progress().phase is Phase.ITERATING
-    assert account.gas_used - before < module.CLOSE_GAS
+    assert account.gas_used - before < CLOSE_GAS
     rpc(web3, "anvil_setBalance", account.address, hex(10**19))
 
 
@@ -128,7 +128,7 @@ def test_close_gasIsEnough(anvil: Network, households: int, steps: int) -> None:
         before = account.gas_used
         play.pass_time(700)
         assert play.nodes[3].close_overdue() is True
-        limit = module.CLOSE_GAS + module.START_GAS * (households + 1) + play.nodes[3]._closing_gas()
+        limit = CLOSE_GAS + START_GAS * (households + 1) + play.nodes[3].closing_gas()
         assert account.gas_used - before < 0.9 * min(limit, MOST_GAS)
 
     try:

@@ -99,7 +99,7 @@ def test_log_isReadAnew(play: Played, web3: Web3, blocks: int) -> None:
 
 def forgets(reader: Aggregator, monkeypatch: pytest.MonkeyPatch, node: int, times: int) -> None:
     """The reader's chain answers that often with a log that lacks what the node submitted."""
-    whole, left = reader._told, iter(range(times))
+    whole, left = reader.own_events, iter(range(times))
 
     def told(logs: Any) -> list[EventData]:
         lacks = next(left, None) is not None
@@ -109,7 +109,7 @@ def forgets(reader: Aggregator, monkeypatch: pytest.MonkeyPatch, node: int, time
             if not (lacks and event["event"] == "Submitted" and event["args"]["node"] == node)
         ]
 
-    monkeypatch.setattr(reader, "_told", told)
+    monkeypatch.setattr(reader, "own_events", told)
 
 
 def test_logThatLacksASubmission_isReadAgain(play: Played, monkeypatch: pytest.MonkeyPatch) -> None:

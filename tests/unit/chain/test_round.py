@@ -189,7 +189,7 @@ def test_logThatLags_isAskedAgain(play: Played, round_: int, monkeypatch: pytest
     """A chain may answer of the state after a block before it finds the block's log."""
     reader, whole = anybody(play), anybody(play)
     reader.progress()
-    ask, closing, late = reader._logs._ask, reader._interface.topics(["IterationClosed"])[0], [2]
+    ask, closing, late = reader._logs._ask, reader.interface.topics(["IterationClosed"])[0], [2]
 
     def lags(wanted: Any, low: int, high: int | None) -> Any:
         answer = ask(wanted, low, high)
@@ -450,7 +450,7 @@ def test_abstain_isReadByAll(converging: Played, converged: int) -> None:
 
 def test_wait_closesWhatIsOverdue(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """The round starts without node 4, which did not declare, and goes on without node 2 after two misses."""
-    monkeypatch.setattr("gridpact.chain.aggregator.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("gridpact.chain.aggregator_watch.LOOK_SECONDS", 0.1)
     play = played(network, FEEDER, STEPS, max_misses=2)
     number, reader = play.manager.open_round(20240103), play.nodes[3]
     for node in (0, 1, 2, 3):

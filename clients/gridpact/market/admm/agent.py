@@ -17,7 +17,7 @@ from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
-from gridpact.market.admm.consensus import StarCentre, consensus_of
+from gridpact.market.admm.consensus import consensus_of
 from gridpact.market.admm.parameters import Penalties, Resolution, relaxation_at
 from gridpact.market.admm.reach import (
     BIDS_THAT_FIT,
@@ -30,7 +30,7 @@ from gridpact.market.admm.reach import (
 )
 from gridpact.market.admm.residuals import NO_RESIDUALS, residuals_of
 from gridpact.market.admm.trades import Trades
-from gridpact.problem.blocks import Block, Kind
+from gridpact.problem.blocks import Block
 from gridpact.problem.local import LocalProblem, LocalSolution, NodeProblem, Point
 from gridpact.problem.operator import operator_problem
 from gridpact.problem.view import NodeView
@@ -101,7 +101,7 @@ class Agent:
     @property
     def answers(self) -> bool:
         """Whether it hears the others' wishes in an iteration before it submits: the grid operator's node of a star."""
-        return isinstance(self.consensus, StarCentre)
+        return self.consensus.answers_others
 
     def resume(self, before: Agent, first: int) -> None:
         """Goes on where a negotiation about a longer day stood, whose steps from one on are those of this one."""
@@ -117,7 +117,7 @@ class Agent:
         Raises:
             InfeasibleError, SolverError: see `LocalProblem.solve`.
         """
-        if isinstance(self.consensus, StarCentre):
+        if self.answers:
             running = running or {}
             there = np.array([block in running for block in self.blocks], dtype=bool)
             nothing = np.zeros(self.view.steps, dtype=np.int64)
@@ -150,9 +150,7 @@ class Agent:
                 else:
                     self._problem = problem
             try:
-                if agreed and isinstance(problem, LocalProblem):
-                    return problem.carried_out(self.point())
-                return problem.solve(self.point())
+                return problem.carried_out(self.point()) if agreed else problem.solve(self.point())
             except InfeasibleError:
                 if not self._fixed() or not self._part:
                     raise
@@ -210,7 +208,7 @@ class Agent:
 
     def _new_problem(self, agreed: bool) -> NodeProblem:
         fixed = {block: self._part * flow for block, flow in self._fixed().items()}
-        if isinstance(self.consensus, StarCentre):
+        if self.answers:
             return operator_problem(self._in_round, self.consensus.to_integers, self._resolution.power_kw, fixed)
         return LocalProblem(
             self._in_round,
@@ -262,10 +260,8 @@ class Agent:
     def _begin_anew(self, now: Closing) -> None:
         """Forgets what was agreed: somebody was proved false, and the rest negotiates as if it had not been there."""
         self._began = now.iteration
-        before, self.trades = self.consensus, Trades(self.view, self.penalties, self._resolution)
-        self.consensus = consensus_of(self._in_round, self.penalties, self._resolution)
-        if isinstance(before, StarCentre) and isinstance(self.consensus, StarCentre):
-            self.consensus.recall(before, now.proved)
+        self.trades = Trades(self.view, self.penalties, self._resolution)
+        self.consensus = self.consensus.anew(now.proved)
 
     def _relaxation_at(self, iteration: int, squares: tuple[int, int, int, int]) -> tuple[float, float]:
         copies, bids = self.assembly.scalars(self._gone)
@@ -283,13 +279,5 @@ class Agent:
         return np.array([not counts[partner.node] for partner in self.view.partners for _ in partner.steps], dtype=bool)
 
     def _fixed(self) -> dict[Block, Array]:
-        """Flows of nodes that are out, (T,) each. The grid operator's node expects what they do on their own; between
-        neighbours they stay as they were agreed last."""
-        missing = [block for block in self.blocks if block.kind is not Kind.V and block.node in self._gone]
-        centre = self.consensus
-        if not isinstance(centre, StarCentre):
-            return {block: centre.value[self.blocks.index(block)] for block in missing}
-        assert self.view.feeder is not None
-        outside = [Block(kind, node) for node in self.view.feeder.nodes for kind in (Kind.P, Kind.Q)]
-        missing += [block for block in outside if block not in self.blocks]
-        return {block: centre.expected(block.node)[block.kind] for block in missing}
+        """Flows of nodes that are out, (T,) each."""
+        return self.consensus.flows_without(self._gone)

@@ -95,6 +95,13 @@ def book_of(view: NodeView) -> Book:
     return {partner.node: partner.steps for partner in view.partners}
 
 
+def published(view: NodeView) -> bytes:
+    """What a node declares beside its place: what its bids refer to or, at the operator's node, the limits. What a
+    street's node 0 answers cannot be proved false by what it publishes, so it publishes nothing."""
+    feeder = view.feeder if view.household is None else None
+    return encode_feeder(feeder) if isinstance(feeder, Feeder) and feeder.lines else encode_book(book_of(view))
+
+
 def encode_book(book: Book) -> bytes:
     """For each partner: its node, the number of steps, the steps; one byte each."""
     return b"".join(bytes((node, len(steps), *steps)) for node, steps in book.items())

@@ -14,15 +14,20 @@ Arrays over coupling variables have shape (blocks, T).
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from gridpact.community.model import Array
 from gridpact.market.admm.assembly import Integers, Mask
 from gridpact.market.admm.parameters import Balancing, Penalties, Resolution
 from gridpact.market.admm.reach import Bounds, copies_that_fit
-from gridpact.problem.blocks import Kind, blocks
+from gridpact.problem.blocks import Block, Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
+
+Form = TypeVar("Form", bound="Consensus")
+StarForm = TypeVar("StarForm", bound="_Star")
 
 
 def consensus_of(view: NodeView, penalties: Penalties, resolution: Resolution) -> Consensus:
@@ -46,6 +51,7 @@ class Consensus:
 
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         self.view = view
+        self._penalties, self._resolution = penalties, resolution
         self.blocks = blocks(view.node, view.parent, view.children, view.depth)
         self.rho: Array = np.repeat(penalties.of_blocks(view)[:, None], view.steps, axis=1)
         self.unit = np.array([resolution.of(block.kind) for block in self.blocks])[:, None]
@@ -79,8 +85,27 @@ class Consensus:
         """
         raise NotImplementedError
 
+    def hear(self, wishes: Integers, present: Mask) -> None:
+        """Takes the others' copies of the open iteration, where `answers_others`.
 
-    def resume(self, before: Consensus, first: int) -> None:
+        Args:
+            wishes: sums before this node's own submission, (blocks, T).
+            present: whether the copy is there, (blocks,).
+        """
+
+    def flows_without(self, gone: frozenset[int]) -> dict[Block, Array]:
+        """P and Q between this node and nodes that are out, (T,) each: they stay as they were agreed last."""
+        return {
+            block: self.value[row]
+            for row, block in enumerate(self.blocks)
+            if block.kind is not Kind.V and block.node in gone
+        }
+
+    def anew(self: Form, proved: frozenset[int]) -> Form:
+        """The same before anything was agreed, after nodes were proved false."""
+        return type(self)(self.view, self._penalties, self._resolution)
+
+    def resume(self: Form, before: Form, first: int) -> None:
         """Goes on where a negotiation stood whose steps from one on are these."""
         self.value, self.dual = before.value[:, first:], before.dual[:, first:]
 
@@ -127,9 +152,8 @@ class _Star(Consensus):
         self._apart: Array = np.zeros_like(self.value)  # x - z, and the change of z, of the iteration before
         self._moved: Array = np.zeros_like(self.value)
 
-    def resume(self, before: Consensus, first: int) -> None:
+    def resume(self: StarForm, before: StarForm, first: int) -> None:
         super().resume(before, first)
-        assert isinstance(before, _Star)
         self.rho = (before.rho / before._most)[:, first:] * self._most
         self.heard = before.heard
         self._apart, self._moved = before._apart[:, first:], before._moved[:, first:]
@@ -198,19 +222,12 @@ class StarCentre(_Star):
         self._alone: Array = np.zeros((len(self.blocks), view.steps))  # first wishes
         self._known: Mask = np.zeros((len(self.blocks), 1), dtype=bool)
 
-    def resume(self, before: Consensus, first: int) -> None:
+    def resume(self, before: StarCentre, first: int) -> None:
         super().resume(before, first)
-        assert isinstance(before, StarCentre)
         self._alone, self._known = before._alone[:, first:], before._known
 
     def hear(self, wishes: Integers, present: Mask) -> None:
-        """Takes the households' copies of the open iteration. Who is absent is taken to do what was answered to it
-        last.
-
-        Args:
-            wishes: sums before this node's own submission, (blocks, T).
-            present: whether the copy is there, (blocks,).
-        """
+        """Who is absent is taken to do what was answered to it last."""
         self.wishes = np.where(present[:, None], wishes * self.unit, self.value)
         self._learn(wishes * self.unit, present[:, None])
 
@@ -229,10 +246,20 @@ class StarCentre(_Star):
         self._alone = np.where(present & ~self._known, wishes, self._alone)
         self._known = self._known | present
 
-    def recall(self, before: StarCentre, but: frozenset[int]) -> None:
-        """Takes over the first wishes that are known, but those of some nodes."""
-        forgotten = np.array([block.node in but for block in self.blocks], dtype=bool).reshape(-1, 1)
-        self._alone, self._known = before._alone, before._known & ~forgotten
+    def anew(self, proved: frozenset[int]) -> StarCentre:
+        """It remembers the first wishes, but those of who was false."""
+        fresh = super().anew(proved)
+        forgotten = np.array([block.node in proved for block in self.blocks], dtype=bool).reshape(-1, 1)
+        fresh._alone, fresh._known = self._alone, self._known & ~forgotten
+        return fresh
+
+    def flows_without(self, gone: frozenset[int]) -> dict[Block, Array]:
+        """What nodes that are out, and households of the feeder that never were in, are taken to do on their own."""
+        assert self.view.feeder is not None
+        missing = [block for block in self.blocks if block.node in gone]
+        outside = [Block(kind, node) for node in self.view.feeder.nodes for kind in (Kind.P, Kind.Q)]
+        missing += [block for block in outside if block not in self.blocks]
+        return {block: self.expected(block.node)[block.kind] for block in missing}
 
     def expected(self, node: int | None) -> Array:
         """P and Q, (2, T), that a household without agreement is taken to draw: its first wish, which it made on its

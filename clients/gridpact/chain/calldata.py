@@ -1,0 +1,145 @@
+"""What transactions to the aggregator were called with: copies of submissions, and the day of a round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from hexbytes import HexBytes
+from web3.exceptions import TransactionNotFound
+from web3.types import EventData
+
+from gridpact.chain.contract import READ_ATTEMPTS, READ_PAUSE, DeployedContract, arguments_of
+from gridpact.chain.reverts import readable
+from gridpact.chain.values import Submission, unpack_residuals
+from gridpact.errors import ChainError, Reorganised
+
+Part = Mapping[str, Any]
+"""One submission in a transaction: node, copies, bids, residuals as packed; an iteration, where it is told."""
+
+Read = TypeVar("Read")
+
+
+class Calldata:
+    """Reads the transactions to an aggregator, and remembers the last one, which may be a batch of many."""
+
+    def __init__(self, contract: DeployedContract) -> None:
+        self._contract = contract
+        self._last: tuple[bytes, list[Part]] = b"", []
+
+    def copies_of(self, submission: Submission) -> tuple[int, ...]:
+        """The copies of a node's submission, in words.
+
+        In a batch the node may occur more than once, by the relayer's mistake or malice. Each part of a batch leaves
+        one event, so the part is the one at the place of `Submitted` among the events of the node.
+
+        Raises:
+            Reorganised: the transaction is not on the chain any longer, or did something else.
+        """
+        node, iteration = submission.node, submission.iteration
+        parts = [
+            part
+            for part in self._parts_of(submission)
+            if (part["node"], part.get("iteration", iteration)) == (node, iteration)
+        ]
+        place = self._place_of(submission) if len(parts) > 1 else 0
+        submitted = submission.bids, submission.residuals
+        for part in parts[place : place + 1]:
+            if (bytes(part["bids"]), unpack_residuals(int(part["residuals"]))) == submitted:
+                return tuple(part["copies"])
+        raise Reorganised(
+            f"The transaction 0x{submission.transaction.hex()} is not the submission of node {submission.node}: read"
+            " the iteration again."
+        )
+
+    def _parts_of(self, submission: Submission) -> list[Part]:
+        """What a transaction called `submit` or `relay` with, in order; or what it left in the log."""
+        if self._last[0] == submission.transaction:
+            return self._last[1]
+        transaction = _still_there(submission, "a submission's transaction", self._contract.web3.eth.get_transaction)
+        if transaction.get("to") == self._contract.address:
+            parts = self._called_parts(submission.node, bytes(transaction["input"]))
+        else:
+            parts = self._forwarded_parts(submission)
+        self._last = submission.transaction, parts
+        return parts
+
+    def _called_parts(self, node: int, data: bytes) -> list[Part]:
+        function, arguments = self._contract.interface.called(data)
+        if function == "relay":
+            return list(arguments["batch"])
+        return [{"node": node, **arguments}] if function == "submit" else []
+
+    def _forwarded_parts(self, submission: Submission) -> list[Part]:
+        """The parts that came through other contracts: `Forwarded` follows right after its `Submitted`."""
+        parts: list[Part] = []
+        submitted: Part = {}
+        for event in self._events_of(submission):
+            if event["event"] == "Submitted":
+                submitted = arguments_of(event)
+            elif event["event"] == "Forwarded":
+                parts.append({**submitted, **arguments_of(event)})
+        return parts
+
+    def _place_of(self, submission: Submission) -> int:
+        """The place of a submission among the node's parts of a transaction."""
+        kinds = [
+            event["event"]
+            for event in self._events_of(submission)
+            if event["event"] in ("Submitted", "Skipped") and arguments_of(event)["node"] == submission.node
+        ]
+        return kinds.index("Submitted") if "Submitted" in kinds else len(kinds)
+
+    def _events_of(self, submission: Submission) -> list[EventData]:
+        """The contract's events in a submission's transaction, in order."""
+        receipt = _still_there(submission, "a submission's receipt", self._contract.web3.eth.get_transaction_receipt)
+        return sorted(self._contract.own_events(receipt["logs"]), key=lambda event: event["logIndex"])
+
+    def day_opened(self, at: int, first_block: int) -> int | None:
+        """The label of the round that was opened at a time, which `openRound` was called with; None where it is not
+        found: the manager sent it through another contract, or the blocks are not there.
+
+        Args:
+            at: unix time of the block.
+            first_block: no block is older.
+        """
+        eth, interface = self._contract.web3.eth, self._contract.interface
+        with readable("a block"):
+            low, newest = first_block, int(eth.block_number)
+            high = newest
+            while low < high:  # the first block that is not older
+                middle = (low + high) // 2
+                if int(eth.get_block(middle)["timestamp"]) < at:
+                    low = middle + 1
+                else:
+                    high = middle
+            for number in range(low, newest + 1):
+                block = eth.get_block(number, full_transactions=True)
+                if int(block["timestamp"]) > at:
+                    break
+                for transaction in cast("list[Mapping[str, Any]]", block["transactions"]):
+                    data = bytes(HexBytes(transaction["input"]))
+                    is_it = data[:4] == interface.functions["openRound"].selector
+                    if transaction.get("to") == self._contract.address and is_it:
+                        return int(interface.called(data)[1]["day"])
+        return None
+
+
+def _still_there(submission: Submission, what: str, read: Callable[[HexBytes], Read]) -> Read:
+    """What is read of the transaction of a submission: asked for again where it is not found, as endpoints lose some.
+
+    Raises:
+        Reorganised: it has vanished.
+    """
+    for _ in range(READ_ATTEMPTS):
+        try:
+            with readable(what):
+                return read(HexBytes(submission.transaction))
+        except ChainError as error:
+            if not isinstance(error.__cause__, TransactionNotFound):
+                raise
+        time.sleep(READ_PAUSE)
+    raise Reorganised(
+        f"The chain no longer has the transaction 0x{submission.transaction.hex()}: read the iteration again."
+    )
