@@ -30,8 +30,8 @@ class Watch(Protocol):
     def close(self) -> None: ...
 
 
-def watch_events(url: str | None, address: str, topics: Sequence[str]) -> Watch:
-    """Watches the events of a contract whose first topic is one of `topics`."""
+def watch_events(url: str | None, address: str | Sequence[str], topics: Sequence[str]) -> Watch:
+    """Watches the events of a contract, or of several, whose first topic is one of `topics`."""
     if url is not None and urlsplit(url).scheme in ("ws", "wss"):
         return SubscribedWatch(url, address, topics)
     return PollingWatch()
@@ -57,7 +57,7 @@ class PollingWatch:
 class SubscribedWatch:
     """A subscription to logs, on a websocket of its own, made again when it breaks."""
 
-    def __init__(self, url: str, address: str, topics: Sequence[str]) -> None:
+    def __init__(self, url: str, address: str | Sequence[str], topics: Sequence[str]) -> None:
         self._url = url
         self._filter = {"address": address, "topics": [list(topics)]}
         self._socket: ClientConnection | None = None

@@ -21,6 +21,7 @@ from gridpact.cli import (
     expel,
     household,
     keystore,
+    live,
     markets,
     node,
     readings,
@@ -44,7 +45,7 @@ Begin with `gridpact run`: 16 real homes agree on one day."""
 COMMANDS = (
     *(run, study, markets, whatif, cases, community),
     *(household, node, account),
-    *(deploy, verify, enrol, expel, round, watch, readings, deposit, keystore),
+    *(deploy, verify, enrol, expel, round, watch, live, readings, deposit, keystore),
     *(relay, audit),
 )
 """In the order of `gridpact --help`."""

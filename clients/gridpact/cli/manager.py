@@ -136,7 +136,7 @@ def place_of(arguments: argparse.Namespace, with_record: bool = True) -> Iterato
             raise InputError("it is not said which contracts are meant: give --network NAME or --contracts FILE")
         path = path or RECORDS / f"{arguments.network}.json"
         record = Record.read(path)
-    profile = profile_of(arguments.network or _network_of(record, arguments.rpc))
+    profile = profile_of(arguments.network or network_of(record, arguments.rpc))
     url = profile.url(arguments.rpc)
     with open_network(url) as network:
         profile.check(network.chain_id)
@@ -145,7 +145,7 @@ def place_of(arguments: argparse.Namespace, with_record: bool = True) -> Iterato
         yield Place(profile, network.connect(), url, record)
 
 
-def _network_of(record: Record | None, url: str | None) -> str:
+def network_of(record: Record | None, url: str | None) -> str:
     """The name of the network of a record; those of `gridpact run` may be of networks that have none."""
     from gridpact.chain.profiles import LOOPBACK, PROFILES, RPC_URL
 

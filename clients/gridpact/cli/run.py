@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gridpact.cli.live import RunPage, add_port, wait
 from gridpact.cli.options import (
     POWER_RESOLUTION,
     Commands,
@@ -21,7 +24,7 @@ from gridpact.cli.options import (
 )
 from gridpact.cli.progress import Progress
 from gridpact.community.read import read_community
-from gridpact.events import Stage
+from gridpact.events import Listener, Stage
 from gridpact.market.mechanism import IN_MEMORY
 from gridpact.market.registry import MARKETS, NAMES, scenario_named
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -32,6 +35,9 @@ WHAT = "; ".join(f"{market.scenario.value}: {market.words.line}" for market in M
 if TYPE_CHECKING:
     from gridpact.community.model import CommunityDay
     from gridpact.outcome.outcome import Outcome
+
+HISTORY = "live.db"
+"""What the live page has kept of a run, beside its results."""
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -69,6 +75,12 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO"
     )
+    command.add_argument(
+        "--live",
+        action="store_true",
+        help="show the run on a page while it goes on, and until Ctrl-C; see `gridpact live`",
+    )
+    add_port(command)
     command.add_argument("--json", action="store_true", help="print result.json instead of the summary")
     command.set_defaults(command=_run)
 
@@ -86,22 +98,35 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from gridpact.outcome.indicators import Indicators  # imports CVXPY, which takes a second
     from gridpact.report.report import write_report
-    from gridpact.report.summary import summary
 
     resolution = power_resolution(arguments.power_resolution).carrying(day)
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")
         if resolution != power_resolution(None):
             print(f"gridpact: powers are whole multiples of {1000 * resolution.power_kw:g} W on the chain")
-    with in_use(folder), Progress() as progress:
-        result = _outcome(day, scenario, agreement, arguments, folder, progress)
+    with in_use(folder), Progress() as progress, ExitStack() as stack:
+        page = None
+        if arguments.live:
+            page = stack.enter_context(RunPage(folder / HISTORY, day, arguments.port, progress))
+            print(f"Live page: {page.url}", file=sys.stderr if arguments.json else sys.stdout, flush=True)
+        result = _outcome(day, scenario, agreement, arguments, folder, page or progress, page)
         report = write_report(result, folder)
+        _show(result, folder, report, arguments)
+        if page is not None:
+            page.hear(Stage("The run has ended"))
+            print(f"The live page stays at {page.url} until Ctrl-C.", file=sys.stderr, flush=True)
+            wait()
+    return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
+
+
+def _show(result: Outcome, folder: Path, report: Path, arguments: argparse.Namespace) -> None:
+    from gridpact.report.summary import summary
+
     if arguments.json:
         print((folder / "result.json").read_text(encoding="utf-8"), end="")
     else:
         print(summary(result))
         print(f"Report: {report}")
-    return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
 
 
 def _outcome(
@@ -110,18 +135,19 @@ def _outcome(
     agreement: NetworkAgreement,
     arguments: argparse.Namespace,
     folder: Path,
-    progress: Progress,
+    listener: Listener,
+    page: RunPage | None,
 ) -> Outcome:
     if arguments.chain == IN_MEMORY:
         from gridpact.outcome.outcome import solved
 
-        progress.hear(Stage(f"Agreeing on {day.name}, {day.day}, in memory"))
-        return solved(day, scenario, agreement, progress)
-    from gridpact.run.onchain import RunSettings, run  # imports web3, which takes a second
+        listener.hear(Stage(f"Agreeing on {day.name}, {day.day}, in memory"))
+        return solved(day, scenario, agreement, listener)
+    from gridpact.run.onchain import RunSettings, nobody, run  # imports web3, which takes a second
 
     record = folder / "contracts.json" if "://" in arguments.chain else None
     resolution = power_resolution(arguments.power_resolution)
     settings = RunSettings(
         scenario, agreement, arguments.chain, resolution=resolution, relay=arguments.relay, record=record
     )
-    return run(day, settings, progress)
+    return run(day, settings, listener, page.watch if page else nobody)

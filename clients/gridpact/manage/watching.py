@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-
-from hexbytes import HexBytes
-from web3 import Web3
-from web3.exceptions import Web3Exception
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.contract import chain_time
 from gridpact.chain.fees import ether_text, euro, gwei_text
-from gridpact.chain.reverts import readable
+from gridpact.chain.spent import Spent, spent_by
 from gridpact.chain.values import Phase, Progress
 from gridpact.errors import InputError
 from gridpact.events import Event
@@ -23,15 +17,6 @@ from gridpact.events import Event
 RESIDUALS = ("primal grid", "dual grid", "primal trade", "dual trade")
 WAY_BACK = 2
 """Blocks that are looked at again, in case they changed."""
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What the transactions of a round have cost, whoever sent them."""
-
-    gas: int = 0
-    wei: int = 0  # the fee for data on another chain included, where the receipts tell it
-    transactions: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,28 +155,10 @@ class Watcher:
         for transaction, block in self._aggregator.transactions(number, self._block - WAY_BACK).items():
             if transaction in self._costs:
                 continue
-            receipt = _receipt(web3, transaction)
-            wei = int(receipt["gasUsed"]) * int(receipt.get("effectiveGasPrice", 0)) + _data_fee(receipt)
-            self._costs[transaction] = Spent(int(receipt["gasUsed"]), wei, 1)
+            self._costs[transaction] = spent_by(web3, transaction)
             self._block = max(self._block, block)
         costs = self._costs.values()
         return Spent(sum(one.gas for one in costs), sum(one.wei for one in costs), len(costs))
-
-
-def _receipt(web3: Web3, transaction: bytes) -> Any:
-    """Some nodes know a receipt a moment after the logs of its block."""
-    for pause in (0.1, 0.2, 0.5, 1.0, 2.0):
-        with contextlib.suppress(Web3Exception):
-            return web3.eth.get_transaction_receipt(HexBytes(transaction))
-        time.sleep(pause)
-    with readable("a receipt"):
-        return web3.eth.get_transaction_receipt(HexBytes(transaction))
-
-
-def _data_fee(receipt: Any) -> int:
-    """What an OP-stack chain charged for the data, wei."""
-    fee = receipt.get("l1Fee", 0)
-    return int(fee, 16) if isinstance(fee, str) else int(fee or 0)
 
 
 def as_json(state: RoundState) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,15 +17,17 @@ from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
+from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement, encode_tariff
 from gridpact.chain.values import ClosedIteration, Delivery, Phase, Progress, TradeRecord
 from gridpact.community.model import GRID_CONNECTION, CommunityDay, Prices
 from gridpact.events import SILENT, Listener, RoundEnded, Stage
 from gridpact.files import write_atomically
 from gridpact.manage.terms import terms_of
-from gridpact.market.admm.negotiation import Negotiation, rms_w
+from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.admm.residuals import rms_w
 from gridpact.market.agreement import Agreement, Convergence, Trade
 from gridpact.market.prepared import Prepared
 from gridpact.node.household_file import write_view
@@ -40,6 +42,15 @@ from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
 NOT_A_DIGIT = re.compile(r"\D")
 TEST_TOKENS = 1000  # currency, minted to every household on a test chain
 TOKEN_DECIMALS = 6  # of the test token
+
+
+Spectator = Callable[[Record, Network], AbstractContextManager[object]]
+"""Looks on from the deployment until all is settled."""
+
+
+def nobody(record: Record, network: Network) -> AbstractContextManager[object]:
+    """Looks on."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,9 @@ class RunSettings:
     record: Path | None = None  # where to leave the record of the deployment too, on a chain that goes on
 
 
-def run(community: CommunityDay, settings: RunSettings, listener: Listener = SILENT) -> Outcome:
+def run(
+    community: CommunityDay, settings: RunSettings, listener: Listener = SILENT, spectator: Spectator = nobody
+) -> Outcome:
     """Runs a day of a community from deployment to settlement, and checks it.
 
     Raises:
@@ -77,7 +90,7 @@ def run(community: CommunityDay, settings: RunSettings, listener: Listener = SIL
         with open_network(settings.chain) as network:
             office = _Office(network, community, settings, negotiation)
             office.deploy()
-            with office.relaying() as relay:
+            with spectator(office.record, network), office.relaying() as relay:
                 files = office.equip(views, Path(folder), relay.url if relay else None)
                 kind = "thread" if network.rpc_url is None else "process"
                 listener.hear(Stage(f"Starting {len(views)} nodes, each a {kind}"))
@@ -90,13 +103,13 @@ def run(community: CommunityDay, settings: RunSettings, listener: Listener = SIL
                         nodes.check()
                         time.sleep(0.05)
                     nodes.check()
-            reports = {view.node: NodeReport.read(item.report) for view, item in zip(views, files, strict=True)}
-            for record in (records := office.records()):
-                listener.hear(record)
-            if settings.scenario.has_trades:
-                listener.hear(Stage("Settling deliveries, as planned, with the supplier"))
-                for delivery in office.deliver({node: report.schedule for node, report in reports.items()}):
-                    listener.hear(delivery)
+                reports = {view.node: NodeReport.read(item.report) for view, item in zip(views, files, strict=True)}
+                for record in (records := office.records()):
+                    listener.hear(record)
+                if settings.scenario.has_trades:
+                    listener.hear(Stage("Settling deliveries, as planned, with the supplier"))
+                    for delivery in office.deliver({node: report.schedule for node, report in reports.items()}):
+                        listener.hear(delivery)
             closed = office.closed_round(records)
     agreed = _agreed(community, reports, closed)
     ledger = _ledger(settings, reports, closed, time.perf_counter() - started)

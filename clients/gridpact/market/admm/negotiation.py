@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.memory import Iterate, negotiate
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.admm.residuals import rms_w
 from gridpact.market.agreement import Agreement, Convergence, Trade
 from gridpact.market.mechanism import Told, nobody
 from gridpact.market.prepared import Prepared
@@ -88,18 +88,6 @@ class Negotiation:
     def rms_w(self, iterate: Iterate) -> tuple[float, ...]:
         """The four residuals of an iterate, W a coupled scalar."""
         return rms_w(iterate.residuals.as_tuple(), iterate.scalars, self.resolution)
-
-
-def rms_w(squares: Sequence[int], scalars: tuple[int, int], resolution: Resolution) -> tuple[float, ...]:
-    """RMS residuals per coupled scalar, W, from sums of squares in resolution units squared.
-
-    Args:
-        squares: r_grid, s_grid, r_trade, s_trade.
-        scalars: number of copies of the network, and of bids.
-    """
-    grid, trade = (max(count, 1) for count in scalars)
-    unit_w = 1000 * resolution.power_kw
-    return tuple(unit_w * math.sqrt(s / n) for s, n in zip(squares, (grid, grid, trade, trade), strict=True))
 
 
 def agreed_trades(agents: Mapping[int, Agent]) -> tuple[tuple[Trade, ...], bool]:

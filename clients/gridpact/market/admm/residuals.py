@@ -5,11 +5,14 @@ Whoever reads the chain can compute everybody's, so a node that lies about its o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gridpact.market.admm.assembly import Assembly, Bids, Closing, Integers
+from gridpact.market.admm.parameters import Resolution
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,18 @@ class Residuals:
 
 
 NO_RESIDUALS = Residuals(0, 0, 0, 0)
+
+
+def rms_w(squares: Sequence[int], scalars: tuple[int, int], resolution: Resolution) -> tuple[float, ...]:
+    """RMS residuals per coupled scalar, W, from sums of squares in resolution units squared.
+
+    Args:
+        squares: r_grid, s_grid, r_trade, s_trade.
+        scalars: number of copies of the network, and of bids.
+    """
+    grid, trade = (max(count, 1) for count in scalars)
+    unit_w = 1000 * resolution.power_kw
+    return tuple(unit_w * math.sqrt(s / n) for s, n in zip(squares, (grid, grid, trade, trade), strict=True))
 
 
 def residuals_of(assembly: Assembly, node: int, copies: Integers, now: Closing, before: Closing | None) -> Residuals:

@@ -1,0 +1,152 @@
+"""All events of a deployment for whoever keeps them, with the hashes of blocks by which a taken back one shows.
+
+`Feed` asks; it remembers nothing. What an event is called and what it says comes from the ABI of the record, so a
+contract that tells more is followed without a change here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.exceptions import BlockNotFound
+
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.contract import arguments_of
+from gridpact.chain.interface import Interface
+from gridpact.chain.logs import Entry, LogReader
+from gridpact.chain.record import Record
+from gridpact.chain.reverts import readable
+from gridpact.chain.settlement import Settlement
+from gridpact.chain.spent import Spent, spent_by
+from gridpact.chain.transport import url_of
+from gridpact.chain.values import Setting, Theta
+from gridpact.chain.watch import Watch, watch_events
+from gridpact.errors import Reorganised
+
+
+@dataclass(frozen=True)
+class Block:
+    number: int
+    hash: str  # 0x and hexadecimal digits
+    time: int  # unix
+
+
+@dataclass(frozen=True)
+class Told:
+    """One event."""
+
+    block: Block
+    index: int  # among the events of its block
+    transaction: str  # hash
+    name: str
+    said: Mapping[str, Any]  # arguments by name
+
+
+@dataclass(frozen=True)
+class Currency:
+    """The token that pays."""
+
+    symbol: str
+    decimals: int
+
+
+class Feed:
+    """The events of the contracts of a record, through one connection, for one thread.
+
+    Raises:
+        InputError: the contracts are not there, or are none of gridpact's.
+        ChainError: the chain does not answer.
+    """
+
+    def __init__(self, record: Record, web3: Web3) -> None:
+        self._web3 = web3
+        aggregator = Aggregator.of(record, web3)
+        self.theta: Theta = aggregator.theta()
+        self.setting: Setting = aggregator.setting()
+        token = Settlement.of(record, web3).token
+        self.currency = Currency(token.symbol(), token.decimals())
+        self.first_block = record.block
+        self._contracts = {
+            record.aggregator: Interface(record.aggregator_abi),
+            record.settlement: Interface(record.settlement_abi),
+        }
+        self._logs = {address: LogReader(web3) for address in self._contracts}
+        topics = [topic for one in self._contracts.values() for topic in one.topics(list(one.events))]
+        self._watch: Watch = watch_events(url_of(web3), list(self._contracts), topics)
+
+    def newest(self) -> Block:
+        """The newest block."""
+        with readable("the last block"):
+            return _block(self._web3.eth.get_block("latest"))
+
+    def block(self, number: int) -> Block | None:
+        """The block of a number as the chain has it now; None where it ends before."""
+        try:
+            with readable("a block"):
+                return _block(self._web3.eth.get_block(number))
+        except Exception as error:
+            if isinstance(error.__cause__, BlockNotFound):
+                return None
+            raise
+
+    def between(self, first: int, last: Block) -> list[Told]:
+        """The events from a block on, up to another, in the chain's order.
+
+        Raises:
+            Reorganised: the chain was taken back meanwhile.
+        """
+        entries: list[tuple[Interface, Entry]] = []
+        for address, interface in self._contracts.items():
+            with readable("the log"):
+                found = self._logs[address].read({"address": address}, first)
+            entries += [(interface, entry) for entry in found if _number(entry["blockNumber"]) <= last.number]
+        blocks = {last.number: last}
+        told = []
+        for interface, entry in sorted(entries, key=lambda pair: _place(pair[1])):
+            block = self._block_of(entry, blocks)
+            if (event := interface.event(entry)) is not None:
+                transaction = "0x" + HexBytes(entry["transactionHash"]).hex()
+                told.append(Told(block, event["logIndex"], transaction, event["event"], arguments_of(event)))
+        if self.block(last.number) != last:
+            raise Reorganised(f"The chain was taken back before block {last.number}: read it again.")
+        return told
+
+    def spent(self, transaction: str) -> Spent:
+        """What a transaction has cost."""
+        return spent_by(self._web3, bytes(HexBytes(transaction)))
+
+    def wait(self, seconds: float) -> None:
+        """Until something may have happened: at the latest after the given time."""
+        self._watch.wait(seconds)
+
+    def close(self) -> None:
+        """Ends the subscription."""
+        self._watch.close()
+
+    def _block_of(self, entry: Entry, known: dict[int, Block]) -> Block:
+        """The block that an entry is of, if the chain still has it."""
+        number, hash_ = _number(entry["blockNumber"]), "0x" + HexBytes(entry["blockHash"]).hex()
+        if number not in known:
+            if stamp := entry.get("blockTimestamp"):  # not all endpoints tell it
+                known[number] = Block(number, hash_, _number(stamp))
+            elif (block := self.block(number)) is not None:
+                known[number] = block
+        if number not in known or known[number].hash != hash_:
+            raise Reorganised(f"Block {number} was taken back: read it again.")
+        return known[number]
+
+
+def _block(found: Any) -> Block:
+    return Block(int(found["number"]), "0x" + HexBytes(found["hash"]).hex(), int(found["timestamp"]))
+
+
+def _number(value: int | str) -> int:
+    return int(value, 16) if isinstance(value, str) else int(value)
+
+
+def _place(entry: Entry) -> tuple[int, int]:
+    return _number(entry["blockNumber"]), _number(entry["logIndex"])

@@ -1,0 +1,157 @@
+"""`gridpact live`: a page that shows a community's rounds as they run, from the chain's own events."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gridpact.cli.manager import RECORDS, add_price, add_record, eth_price_of, positive
+from gridpact.cli.options import Commands
+from gridpact.errors import ChainError, InputError
+from gridpact.events import Event, Listener, Stage
+from gridpact.text import plain
+
+if TYPE_CHECKING:
+    from gridpact.chain.networks import Network
+    from gridpact.chain.record import Record
+    from gridpact.community.model import CommunityDay
+    from gridpact.live.following import Page
+
+PORT = 8520
+HISTORIES = Path("runs/live")
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser("live", help="a page on this machine that shows rounds as they run, and past ones")
+    add_record(command)
+    command.add_argument(
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help=f"where what the chain told is kept; default {HISTORIES}/CHAIN-CONTRACT.db",
+    )
+    command.add_argument(
+        "--community", metavar="NAME|FILE", help="a case or community file, for the names of homes: the chain has none"
+    )
+    command.add_argument("--every", type=positive, default=0.5, metavar="SECONDS", help="look at least so often")
+    add_port(command)
+    add_price(command)
+    command.set_defaults(command=_live)
+
+
+def add_port(command: argparse.ArgumentParser) -> None:
+    """Adds where the page is served."""
+    command.add_argument(
+        "--port", type=int, default=PORT, metavar="N", help=f"of the page on 127.0.0.1; default {PORT}, 0 for any"
+    )
+
+
+def _live(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.profiles import profile_of
+    from gridpact.chain.record import Record
+    from gridpact.cli.manager import network_of
+    from gridpact.live.following import Page, at_url
+
+    if arguments.contracts is None and arguments.network is None:
+        return _stored(arguments)
+    record = Record.read(arguments.contracts or RECORDS / f"{arguments.network}.json")
+    profile = profile_of(arguments.network or network_of(record, arguments.rpc))
+    url = profile.url(arguments.rpc)
+    history = arguments.history or HISTORIES / f"{record.chain_id}-{record.aggregator}.db"
+    title = {"network": profile.name, "eth_price_eur": eth_price_of(arguments, profile)}
+    page = Page(history, title, arguments.port)
+    open_feed = at_url(record, url)
+    _name(page, arguments)
+    try:
+        open_feed().close()
+    except ChainError as error:
+        print(f"gridpact: {error} The page shows what is stored, and goes on when the chain answers.", flush=True)
+    with page.server, page.following(record, open_feed, arguments.every):
+        print(f"Live page: {page.server.url} (Ctrl-C ends it; what the chain tells is kept in {history})", flush=True)
+        wait()
+    return 0
+
+
+def _stored(arguments: argparse.Namespace) -> int:
+    """Shows a history alone, without its chain."""
+    from gridpact.live.following import Page
+    from gridpact.live.reader import Link, Standing
+
+    history: Path | None = arguments.history
+    if history is None:
+        raise InputError(
+            "it is not said which contracts are meant: give --network NAME, --contracts FILE, or --history FILE alone"
+        )
+    if not history.is_file():
+        raise InputError(f"there is no history at {history}: check the path, or name the contracts with --contracts")
+    page = Page(history, {"network": "", "eth_price_eur": float(arguments.eth_price or 0.0)}, arguments.port)
+    _name(page, arguments)
+    page.hub.standing = lambda: Standing(Link.ENDED)
+    with page.server:
+        print(f"Live page: {page.server.url} (Ctrl-C ends it; it shows what is stored in {history})", flush=True)
+        wait()
+    return 0
+
+
+def _name(page: Page, arguments: argparse.Namespace) -> None:
+    """Gives homes the names of a community file."""
+    if arguments.community:
+        from gridpact.community.read import read_community
+
+        community = read_community(arguments.community)
+        page.hub.name(names_of(community.on(community.days[0])))
+
+
+class RunPage:
+    """The page of one run, for the length of a `with` block; its history begins anew.
+
+    Args:
+        listener: is told what the run does as well.
+    """
+
+    def __init__(self, history: Path, day: CommunityDay, port: int, listener: Listener) -> None:
+        from gridpact.live.following import Page
+
+        for old in history.parent.glob(f"{history.name}*"):  # with what SQLite keeps beside it
+            old.unlink()
+        self._page = Page(history, {"network": f"{day.name}, {day.day}", "eth_price_eur": 0.0}, port)
+        self._page.hub.name(names_of(day))
+        self._listener = listener
+
+    @property
+    def url(self) -> str:
+        return self._page.server.url
+
+    def __enter__(self) -> RunPage:
+        self._page.server.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._page.server.__exit__(*error)
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Stage):
+            self._page.hub.say(event.text)
+        self._listener.hear(event)
+
+    def watch(self, record: Record, network: Network) -> AbstractContextManager[object]:
+        """Looks on while the run's chain is there."""
+        from gridpact.live.following import on_network
+
+        return self._page.following(record, on_network(record, network))
+
+
+def names_of(day: CommunityDay) -> dict[int, str]:
+    """What the homes are called, by node."""
+    return {household.node: plain(household.name, 40) for household in day.households}
+
+
+def wait() -> None:
+    """Until Ctrl-C."""
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()

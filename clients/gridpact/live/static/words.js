@@ -1,0 +1,213 @@
+// All words of the page: English, German, Dutch. {x} is filled in.
+export const LANGUAGES = ["en", "de", "nl"];
+
+const WORDS = {
+  skip: ["Skip to the content", "Zum Inhalt", "Naar de inhoud"],
+  language: ["Language", "Sprache", "Taal"],
+  themeAuto: ["Light or dark: as the device", "Hell oder dunkel: wie das Gerät", "Licht of donker: zoals het apparaat"],
+  themeLight: ["Light", "Hell", "Licht"],
+  themeDark: ["Dark", "Dunkel", "Donker"],
+  history: ["Rounds", "Runden", "Rondes"],
+  follow: ["Follow the newest", "Der neuesten folgen", "De nieuwste volgen"],
+  asTable: ["As a table", "Als Tabelle", "Als tabel"],
+
+  linkWaiting: ["Waiting for the chain", "Wartet auf die Chain", "Wacht op de chain"],
+  linkReading: ["Reading what was missed: {told}", "Liest nach: {told}", "Leest in: {told}"],
+  linkUp: ["Live, block {block}", "Live, Block {block}", "Live, blok {block}"],
+  linkAway: ["The chain does not answer; what you see is stored", "Die Chain antwortet nicht; zu sehen ist Gespeichertes", "De chain antwoordt niet; dit is wat bewaard is"],
+  linkWrong: ["Something is wrong: {told}", "Etwas stimmt nicht: {told}", "Er klopt iets niet: {told}"],
+  linkEnded: ["From storage", "Aus dem Speicher", "Uit de opslag"],
+  linkLost: ["This page has lost its server; it tries again", "Die Seite hat ihren Server verloren; sie versucht es wieder", "De pagina is haar server kwijt; zij probeert het opnieuw"],
+  takenBack: ["At {at} the chain took back {events} events after block {block}. What you see is the chain as it stands now.", "Um {at} nahm die Chain {events} Ereignisse nach Block {block} zurück. Zu sehen ist die Chain, wie sie jetzt ist.", "Om {at} nam de chain {events} gebeurtenissen na blok {block} terug. U ziet de chain zoals zij nu is."],
+
+  noRound: ["No round yet", "Noch keine Runde", "Nog geen ronde"],
+  noRoundLead: ["As soon as a round is opened, it appears here by itself.", "Sobald eine Runde eröffnet wird, erscheint sie hier von selbst.", "Zodra een ronde wordt geopend, verschijnt zij hier vanzelf."],
+  declaring: ["Who takes part on {day}?", "Wer ist am {day} dabei?", "Wie doet mee op {day}?"],
+  declaringLead: ["{here} of {all} have answered. Each says with whom it would trade.", "{here} von {all} haben geantwortet. Jedes sagt, mit wem es handeln würde.", "{here} van {all} hebben geantwoord. Elk zegt met wie het zou handelen."],
+  iterating: ["{homes} homes are agreeing on {day}", "{homes} Haushalte einigen sich auf den {day}", "{homes} huishoudens worden het eens over {day}"],
+  iteratingLead: ["Each home plans at home and says what it would take, give and trade; that is repeated until all fits together.", "Jeder Haushalt plant zu Hause und sagt, was er bezöge, einspeiste und handelte; das wiederholt sich, bis alles zusammenpasst.", "Elk huishouden plant thuis en zegt wat het zou afnemen, leveren en verhandelen; dat herhaalt zich tot alles past."],
+  converged: ["{homes} homes have agreed on {day}", "{homes} Haushalte sind sich über den {day} einig", "{homes} huishoudens zijn het eens over {day}"],
+  convergedLead: ["After {iterations} iterations in {time}, all plans fit together and the cable can carry them.", "Nach {iterations} Iterationen in {time} passen alle Pläne zusammen, und das Kabel trägt sie.", "Na {iterations} iteraties in {time} passen alle plannen bij elkaar en kan de kabel ze aan."],
+  exhausted: ["No agreement on {day}", "Keine Einigung über den {day}", "Geen akkoord over {day}"],
+  exhaustedLead: ["{iterations} iterations were not enough. Every home does what it had planned alone with its supplier.", "{iterations} Iterationen reichten nicht. Jeder Haushalt tut, was er allein mit seinem Versorger geplant hatte.", "{iterations} iteraties waren niet genoeg. Elk huishouden doet wat het alleen met zijn leverancier had gepland."],
+  abandoned: ["The round for {day} was given up", "Die Runde für den {day} wurde aufgegeben", "De ronde voor {day} is opgegeven"],
+  abandonedLead: ["Nobody was left in it. Every home does what it had planned alone with its supplier.", "Niemand war mehr dabei. Jeder Haushalt tut, was er allein mit seinem Versorger geplant hatte.", "Er was niemand meer. Elk huishouden doet wat het alleen met zijn leverancier had gepland."],
+  replaced: ["Round {round} has taken its place.", "Runde {round} ist an ihre Stelle getreten.", "Ronde {round} is ervoor in de plaats gekomen."],
+
+  stageDeclare: ["Take part", "Mitmachen", "Meedoen"],
+  stageAgree: ["Agree", "Sich einigen", "Eens worden"],
+  stageTrade: ["Record trades", "Handel festhalten", "Handel vastleggen"],
+  stageDay: ["Meters read", "Zähler ablesen", "Meters aflezen"],
+  stageDeclared: ["{n} of {all}", "{n} von {all}", "{n} van {all}"],
+  stageIteration: ["iteration {n}", "Iteration {n}", "iteratie {n}"],
+  stagePairs: ["{n} pairs", "{n} Paare", "{n} paren"],
+  stageRead: ["{n} of {all} homes", "{n} von {all} Haushalten", "{n} van {all} huishoudens"],
+
+  late: ["Waiting for {who} for {time}.", "Es wird seit {time} auf {who} gewartet.", "Al {time} wachten op {who}."],
+  lateEnd: ["In {time} the others may go on without.", "In {time} können die anderen ohne weitermachen.", "Over {time} mogen de anderen zonder verder."],
+  lateNow: ["The others may go on without now.", "Die anderen können jetzt ohne weitermachen.", "De anderen mogen nu zonder verder."],
+  gone: ["{who} is out of this round and stays with its supplier.", "{who} ist aus dieser Runde und bleibt bei seinem Versorger.", "{who} is uit deze ronde en blijft bij zijn leverancier."],
+  andMore: ["{list} and {n} more", "{list} und {n} weitere", "{list} en nog {n}"],
+
+  tileIteration: ["Iteration", "Iteration", "Iteratie"],
+  tileOf: ["of at most {n}", "von höchstens {n}", "van hoogstens {n}"],
+  tileApart: ["Apart", "Auseinander", "Uit elkaar"],
+  tileTimes: ["{n} × the limit", "{n} × die Grenze", "{n} × de grens"],
+  tileAgreed: ["within the limits", "innerhalb der Grenzen", "binnen de grenzen"],
+  tileHomes: ["Homes there", "Haushalte da", "Huishoudens aanwezig"],
+  tileGas: ["Gas", "Gas", "Gas"],
+  tileTraded: ["Traded", "Gehandelt", "Verhandeld"],
+  tilePairs: ["between {n} pairs", "zwischen {n} Paaren", "tussen {n} paren"],
+  tilePrice: ["Mean price", "Mittlerer Preis", "Gemiddelde prijs"],
+  tileInstead: ["supplier: {low} to {high}", "Versorger: {low} bis {high}", "leverancier: {low} tot {high}"],
+
+  agreement: ["How close they are", "Wie nah sie sich sind", "Hoe dicht ze bij elkaar zijn"],
+  agreementNote: ["What is still apart, in multiples of its limit. When all four lines are below 1, the homes agree.", "Was noch auseinanderliegt, in Vielfachen der Grenze. Liegen alle vier Linien unter 1, sind sie sich einig.", "Wat nog uit elkaar ligt, in veelvouden van de grens. Zijn alle vier lijnen onder 1, dan zijn ze het eens."],
+  primalGrid: ["cable: copies differ", "Kabel: Kopien verschieden", "kabel: kopieën verschillen"],
+  dualGrid: ["cable: still moves", "Kabel: noch in Bewegung", "kabel: beweegt nog"],
+  primalTrade: ["trades: offers differ", "Handel: Gebote verschieden", "handel: biedingen verschillen"],
+  dualTrade: ["trades: still move", "Handel: noch in Bewegung", "handel: beweegt nog"],
+  limit: ["limit", "Grenze", "grens"],
+  iteration: ["Iteration", "Iteration", "Iteratie"],
+  noIterations: ["The second iteration is the first to tell how far apart they are.", "Erst die zweite Iteration sagt, wie weit sie auseinander sind.", "Pas de tweede iteratie zegt hoe ver ze uit elkaar zijn."],
+
+  homes: ["Who is there", "Wer da ist", "Wie er is"],
+  home: ["Home {n}", "Haushalt {n}", "Huishouden {n}"],
+  operator: ["Grid operator", "Netzbetreiber", "Netbeheerder"],
+  here: ["there", "da", "aanwezig"],
+  awaited: ["thinking", "rechnet", "rekent"],
+  lateState: ["missing", "fehlt", "ontbreekt"],
+  out: ["out: missed too often", "raus: fehlte zu oft", "eruit: te vaak afwezig"],
+  proved: ["out: proved false", "raus: nachweislich falsch", "eruit: bewezen onjuist"],
+  abstained: ["keeps out", "setzt aus", "doet niet mee"],
+  absent: ["not in it", "nicht dabei", "niet erbij"],
+  homesLegend: ["Press a home to follow it through the page.", "Einen Haushalt antippen, um ihm durch die Seite zu folgen.", "Tik op een huishouden om het op de pagina te volgen."],
+
+  map: ["On the cable", "Am Kabel", "Op de kabel"],
+  mapNone: ["Without a network to agree on, only trades can be drawn.", "Ohne Netz, über das man sich einigt, ist nur der Handel zu zeichnen.", "Zonder net om over te beslissen is alleen de handel te tekenen."],
+  mapStar: ["The operator has published no feeder in this round: homes stand in a circle.", "Der Betreiber hat in dieser Runde kein Netz veröffentlicht: die Haushalte stehen im Kreis.", "De beheerder heeft in deze ronde geen net gepubliceerd: de huishoudens staan in een kring."],
+  modePower: ["Power", "Leistung", "Vermogen"],
+  modeTrades: ["Trades", "Handel", "Handel"],
+  modeVoltage: ["Voltage", "Spannung", "Spanning"],
+  wholeDay: ["whole day", "ganzer Tag", "hele dag"],
+  play: ["Play the day", "Den Tag abspielen", "De dag afspelen"],
+  pause: ["Pause", "Anhalten", "Pauzeren"],
+  gives: ["gives", "gibt", "levert"],
+  takes: ["takes", "nimmt", "neemt af"],
+  sells: ["sells", "verkauft", "verkoopt"],
+  buys: ["buys", "kauft", "koopt"],
+  legendPower: ["Blue homes give, orange homes take; the wider and darker a line, the more flows (its most in the day: {n} kVA). How much a line may carry is not on the chain.", "Blaue Haushalte geben, orange nehmen; je breiter und dunkler eine Linie, desto mehr fließt (am meisten am Tag: {n} kVA). Wie viel eine Leitung verträgt, steht nicht auf der Chain.", "Blauwe huishoudens leveren, oranje nemen af; hoe breder en donkerder een lijn, hoe meer er stroomt (hoogste van de dag: {n} kVA). Hoeveel een kabel aankan, staat niet op de chain."],
+  legendTrades: ["From who sells (blue) to who buys (orange); the wider, the more energy.", "Von dem, der verkauft (blau), zu dem, der kauft (orange); je breiter, desto mehr Energie.", "Van wie verkoopt (blauw) naar wie koopt (oranje); hoe breder, hoe meer energie."],
+  legendTradesNone: ["Trades are drawn when both sides have recorded them.", "Der Handel erscheint, sobald beide Seiten ihn festgehalten haben.", "Handel verschijnt zodra beide kanten hem hebben vastgelegd."],
+  legendVoltage: ["Voltage at each home as a share of the nominal one; allowed is {low} to {high}.", "Spannung je Haushalt als Anteil der Nennspannung; erlaubt sind {low} bis {high}.", "Spanning per huishouden als deel van de nominale; toegestaan is {low} tot {high}."],
+  legendVoltageFree: ["Voltage at homes that others hang on, as they agreed; the limits are not on the chain in this form.", "Spannung an Haushalten mit Nachfolgern, wie vereinbart; die Grenzen stehen in dieser Form nicht auf der Chain.", "Spanning bij huishoudens waar andere aan hangen, zoals afgesproken; de grenzen staan in deze vorm niet op de chain."],
+  mapLabel: ["Map of the cable with {n} homes", "Karte des Kabels mit {n} Haushalten", "Kaart van de kabel met {n} huishoudens"],
+
+  prices: ["Prices", "Preise", "Prijzen"],
+  pricesNote: ["Neighbours trade between what the supplier asks and what it pays, so both gain.", "Nachbarn handeln zwischen dem, was der Versorger verlangt, und dem, was er zahlt: beide gewinnen.", "Buren handelen tussen wat de leverancier vraagt en wat hij betaalt: beiden winnen."],
+  pricesNone: ["The supplier has not published a tariff for this round yet.", "Der Versorger hat für diese Runde noch keinen Tarif veröffentlicht.", "De leverancier heeft voor deze ronde nog geen tarief gepubliceerd."],
+  importPrice: ["supplier asks", "Versorger verlangt", "leverancier vraagt"],
+  feedIn: ["supplier pays", "Versorger zahlt", "leverancier betaalt"],
+  tradePrice: ["neighbours", "Nachbarn", "buren"],
+  hour: ["Time", "Uhrzeit", "Tijd"],
+  from: ["from", "von", "van"],
+  to: ["to", "bis", "tot"],
+
+  day: ["The day as it runs", "Der Tag, wie er läuft", "De dag zoals hij verloopt"],
+  dayNote: ["What the meters of {n} homes read together, beside what was agreed. The difference is settled with the supplier.", "Was die Zähler von {n} Haushalten zusammen zeigen, neben dem Vereinbarten. Den Unterschied regelt der Versorger.", "Wat de meters van {n} huishoudens samen aangeven, naast wat was afgesproken. Het verschil gaat via de leverancier."],
+  dayNone: ["Readings come after the day, signed by the meters' account; until then this is the plan.", "Zählerstände kommen nach dem Tag, vom Konto der Messung signiert; bis dahin ist dies der Plan.", "Meterstanden komen na de dag, getekend door het account van de meting; tot dan is dit het plan."],
+  dayEmpty: ["Nothing is planned together, and no meter was read yet.", "Nichts ist gemeinsam geplant, und noch kein Zähler ist abgelesen.", "Er is niets samen gepland en nog geen meter afgelezen."],
+  planned: ["agreed", "vereinbart", "afgesproken"],
+  metered: ["metered", "gemessen", "gemeten"],
+
+  money: ["Money by home", "Geld je Haushalt", "Geld per huishouden"],
+  moneyNote: ["Received is positive, paid is negative; in {currency}.", "Erhalten ist positiv, bezahlt negativ; in {currency}.", "Ontvangen is positief, betaald negatief; in {currency}."],
+  moneyNone: ["Nothing has been paid yet.", "Noch wurde nichts bezahlt.", "Er is nog niets betaald."],
+  colHome: ["Home", "Haushalt", "Huishouden"],
+  colSold: ["sold", "verkauft", "verkocht"],
+  colBought: ["bought", "gekauft", "gekocht"],
+  colNeighbours: ["neighbours", "Nachbarn", "buren"],
+  colSupplier: ["supplier", "Versorger", "leverancier"],
+  colTogether: ["together", "zusammen", "samen"],
+  colOff: ["off the plan", "neben dem Plan", "naast het plan"],
+  colBalance: ["deposit now", "Guthaben jetzt", "tegoed nu"],
+
+  gas: ["What the chain costs", "Was die Chain kostet", "Wat de chain kost"],
+  gasWhat: ["for", "wofür", "waarvoor"],
+  gasTransactions: ["transactions", "Transaktionen", "transacties"],
+  gas_open: ["opening", "Eröffnen", "openen"],
+  gas_declare: ["taking part", "Mitmachen", "meedoen"],
+  gas_submit: ["agreeing", "Einigen", "eens worden"],
+  gas_settle: ["recording trades", "Handel festhalten", "handel vastleggen"],
+  gas_deliver: ["tariff and meters", "Tarif und Zähler", "tarief en meters"],
+  gas_other: ["other", "anderes", "overig"],
+  gasAll: ["together", "zusammen", "samen"],
+  gasCost: ["{ether} ETH at what was paid for gas", "{ether} ETH zu dem, was das Gas kostete", "{ether} ETH tegen wat voor gas betaald is"],
+  gasEuro: ["that is {euro} at {price} for one", "das sind {euro} bei {price} je ETH", "dat is {euro} bij {price} per ETH"],
+  gasFree: ["this chain's ether is worth nothing", "der Ether dieser Chain ist nichts wert", "de ether van deze chain is niets waard"],
+
+  happened: ["What happened", "Was geschah", "Wat er gebeurde"],
+  RoundOpened: ["Round opened", "Runde eröffnet", "Ronde geopend"],
+  RoundReplaced: ["This round takes the place of round {agreed}", "Diese Runde tritt an die Stelle von Runde {agreed}", "Deze ronde vervangt ronde {agreed}"],
+  Declared: ["{node} takes part", "{node} ist dabei", "{node} doet mee"],
+  Abstained: ["{node} keeps out", "{node} setzt aus", "{node} doet niet mee"],
+  RoundStarted: ["All are there: they begin", "Alle sind da: es beginnt", "Iedereen is er: het begint"],
+  IterationClosed: ["Iteration {iteration} closed", "Iteration {iteration} abgeschlossen", "Iteratie {iteration} gesloten"],
+  Excluded: ["{node} is out", "{node} ist raus", "{node} is eruit"],
+  Skipped: ["A part of {node} did not count", "Ein Teil von {node} zählte nicht", "Een deel van {node} telde niet"],
+  RoundEnded: ["The round has ended", "Die Runde ist zu Ende", "De ronde is afgelopen"],
+  TariffPublished: ["The supplier has published its tariff", "Der Versorger hat seinen Tarif veröffentlicht", "De leverancier heeft zijn tarief gepubliceerd"],
+  TradeRecorded: ["{lower} and {higher} recorded their trades", "{lower} und {higher} haben ihren Handel festgehalten", "{lower} en {higher} legden hun handel vast"],
+  StatementsDiffer: ["{lower} and {higher} state different trades", "{lower} und {higher} nennen verschiedenen Handel", "{lower} en {higher} noemen verschillende handel"],
+  Released: ["{node} got its lock back", "{node} bekam sein Pfand zurück", "{node} kreeg zijn onderpand terug"],
+  Delivered: ["The meter of {node} is settled", "Der Zähler von {node} ist abgerechnet", "De meter van {node} is afgerekend"],
+  DebitCut: ["{node} pays no more than the limit it had set", "{node} zahlt nicht mehr als seine Grenze", "{node} betaalt niet meer dan zijn grens"],
+  CorrectionProposed: ["A correction for {node} is proposed", "Eine Korrektur für {node} ist vorgeschlagen", "Een correctie voor {node} is voorgesteld"],
+  Corrected: ["The reading of {node} was corrected", "Der Zählerstand von {node} wurde korrigiert", "De meterstand van {node} is gecorrigeerd"],
+
+  publicTitle: ["What is public, and what is not", "Was öffentlich ist und was nicht", "Wat openbaar is en wat niet"],
+  publicIs: ["All on this page comes from the chain, where anybody can read it: who is in a round, every home's net power at every step, offers, trades and prices, meter readings, payments and gas.", "Alles auf dieser Seite kommt von der Chain, wo es jeder lesen kann: wer dabei ist, die Leistung jedes Haushalts am Zähler, Gebote, Handel und Preise, Zählerstände, Zahlungen und Gas.", "Alles op deze pagina komt van de chain, waar iedereen het kan lezen: wie meedoet, het vermogen van elk huishouden aan de meter, biedingen, handel en prijzen, meterstanden, betalingen en gas."],
+  publicNot: ["Not on the chain, and so not here: what is behind a meter (devices, load, what a battery holds), on which phase a home is, what a line may carry, where a house stands, and what it is called: names come from the file of whoever started this page.", "Nicht auf der Chain und darum nicht hier: was hinter dem Zähler ist (Geräte, Verbrauch, Speicherstand), an welcher Phase ein Haus hängt, was eine Leitung verträgt, wo ein Haus steht und wie es heißt: Namen kommen aus der Datei dessen, der die Seite gestartet hat.", "Niet op de chain en dus niet hier: wat achter een meter zit (apparaten, verbruik, inhoud van een accu), op welke fase een huis zit, wat een kabel aankan, waar een huis staat en hoe het heet: namen komen uit het bestand van wie deze pagina startte."],
+};
+
+let language = 0;
+
+export function speak(code) {
+  language = Math.max(LANGUAGES.indexOf(code), 0);
+  document.documentElement.lang = LANGUAGES[language];
+}
+
+export const locale = () => LANGUAGES[language];
+
+export function word(name, values = {}) {
+  const entry = WORDS[name];
+  if (!entry) return name;
+  return entry[language].replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
+}
+
+export const known = (name) => name in WORDS;
+
+export function number(value, digits = 0, options = {}) {
+  return new Intl.NumberFormat(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits, ...options })
+    .format(value);
+}
+
+export function dayText(label) {
+  const [y, m, d] = [Math.floor(label / 10000), Math.floor(label / 100) % 100, label % 100];
+  const date = new Date(Date.UTC(y || 2001, m - 1, d));
+  if (m < 1 || m > 12 || date.getUTCDate() !== d) return String(label);
+  const shown = { day: "numeric", month: "long", timeZone: "UTC" };
+  return new Intl.DateTimeFormat(locale(), y ? { ...shown, year: "numeric" } : shown).format(date);
+}
+
+export function clock(unix) {
+  return new Intl.DateTimeFormat(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit" })
+    .format(new Date(unix * 1000));
+}
+
+export function duration(seconds) {
+  const s = Math.max(Math.round(seconds), 0);
+  if (s < 120) return `${s} s`;
+  if (s < 7200) return `${Math.round(s / 60)} min`;
+  return `${number(s / 3600, 1)} h`;
+}

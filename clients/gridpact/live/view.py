@@ -1,0 +1,415 @@
+"""What the page shows, folded from the stored events: plain data, in parts that change at different times.
+
+    rounds   all rounds, newest first
+    round    one round: phase, iterations, who is there, gas, what happened last
+    plan     power by home, flow by line and voltage by bus after its last closed iteration
+    market   the recorded trades and the tariff
+    day      readings, what they came to, and what each home then has
+
+Each is a function from the store, so a chain that was taken back is shown right without any further doing. An event
+that no function here knows appears among what happened, with what it says.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gridpact.chain.settlement import decode_energies, decode_tariff, decode_trades
+from gridpact.chain.spent import Spent
+from gridpact.chain.values import Phase, Setting, Theta, bitmap_to_nodes, unpack_residuals
+from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.grid.limits import PublishedFeeder
+from gridpact.live.store import Event, Store
+from gridpact.market.admm.assembly import Assembly, Place
+from gridpact.market.admm.codec import decode_book, decode_feeder, decode_sums
+from gridpact.market.admm.parameters import Resolution
+from gridpact.market.admm.residuals import rms_w
+from gridpact.problem.blocks import Kind
+
+Json = dict[str, Any]
+
+NEWEST = 60
+"""Events that are told in words."""
+
+QUIET = {"Submitted", "Forwarded", "IterationOpened", "Stated", "Deposited"}
+"""Too many to be told one by one."""
+
+PURPOSES = (
+    ("deliver", {"Delivered", "DebitCut", "CorrectionProposed", "Corrected", "TariffPublished"}),
+    ("settle", {"Stated", "TradeRecorded", "StatementsDiffer", "Released"}),
+    ("submit", {"Submitted", "Forwarded", "IterationClosed", "Excluded"}),
+    ("declare", {"Declared", "Abstained", "RoundStarted"}),
+    ("open", {"RoundOpened"}),
+)
+"""What a transaction was for, by the events that it left: the first that fits."""
+
+
+@dataclass(frozen=True)
+class About:
+    """The deployment, as the reader noted it."""
+
+    theta: Theta
+    setting: Setting
+    currency: Mapping[str, Any]
+
+    @staticmethod
+    def of(store: Store) -> About | None:
+        """None before the chain was met."""
+        said = store.about()
+        if "theta" not in said:
+            return None
+        return About(Theta(**said["theta"]), Setting(**said["setting"]), said["currency"])
+
+    @property
+    def resolution(self) -> Resolution:
+        return Resolution.from_chain(self.setting.power_resolution_milliwatt, self.setting.voltage_resolution)
+
+    @property
+    def limits_w(self) -> list[float]:
+        """Of the four residuals."""
+        theta, unit_w = self.theta, self.setting.power_resolution_milliwatt / 1000
+        eps = theta.eps_primal_grid, theta.eps_dual_grid, theta.eps_primal_trade, theta.eps_dual_trade
+        return [unit_w * limit / 1000 for limit in eps]
+
+
+def rounds(store: Store) -> list[Json]:
+    """All rounds, newest first."""
+    found: dict[int, Json] = {}
+    for event in store.named("RoundOpened"):
+        number = int(event.said["round"])
+        found[number] = {"round": number, "day": event.said["day"], "opened": event.time, "phase": "running"}
+    for event in store.named("RoundEnded"):
+        end = found.get(int(event.said["round"]))
+        if end is not None:
+            end |= {"phase": _phase(event), "iterations": event.said["iterations"], "ended": event.time}
+    for event in store.named("RoundReplaced"):
+        if (agreed := found.get(int(event.said["agreed"]))) is not None:
+            agreed["replaced"] = event.said["round"]
+    return [found[number] for number in sorted(found, reverse=True)]
+
+
+def _phase(event: Event) -> str:
+    return Phase(event.said["phase"]).name.lower()
+
+
+class RoundView:
+    """One round, as the store has it now."""
+
+    def __init__(self, store: Store, about: About, number: int) -> None:
+        self._store, self._about, self.number = store, about, number
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[Event]]:
+        """Everything but what is counted by SQL."""
+        found: defaultdict[str, list[Event]] = defaultdict(list)
+        for event in self._store.events(self.number, but=("Submitted", "Forwarded", "Stated")):
+            found[event.name].append(event)
+        return found
+
+    def _one(self, name: str) -> Event | None:
+        """The newest of a name."""
+        events = self._by_name.get(name)
+        return events[-1] if events else None
+
+    # ------------------------------------------------------------------ who is in it
+
+    @cached_property
+    def _enrolled(self) -> dict[int, str]:
+        """The accounts of the nodes, as they are enrolled now."""
+        found: dict[int, str] = {}
+        for event in self._store.events(None, "Enrolled", "Expelled"):
+            if event.name == "Enrolled":
+                found[int(event.said["node"])] = str(event.said["account"])
+            else:
+                found.pop(int(event.said["node"]), None)
+        return found
+
+    @cached_property
+    def _assembly(self) -> Assembly | None:
+        """Who is in the round, once it has started."""
+        started = self._one("RoundStarted")
+        if started is None:
+            return None
+        declared = {int(event.said["node"]): event.said for event in self._by_name["Declared"]}
+        places = {
+            node: Place(said["parent"], tuple(sorted(bitmap_to_nodes(said["children"]))), said["depth"])
+            for node, said in declared.items()
+        }
+        books = {node: decode_book(bytes.fromhex(s["book"])) for node, s in declared.items() if node != GRID_CONNECTION}
+        bids = {node: int(said["bids"]) for node, said in declared.items()}
+        nodes = bitmap_to_nodes(started.said["nodes"])
+        return Assembly(nodes, places, books, self._about.setting.steps, bids)
+
+    @cached_property
+    def _closed(self) -> list[Event]:
+        return sorted(self._by_name["IterationClosed"], key=lambda event: int(event.said["iteration"]))
+
+    def _out(self, before: int | None = None) -> dict[int, Event]:
+        """Nodes that are out, by what says so; those that were before an iteration was closed."""
+        return {
+            int(event.said["node"]): event
+            for event in self._by_name["Excluded"]
+            if before is None or int(event.said["iteration"]) < before
+        }
+
+    # ------------------------------------------------------------------ parts
+
+    def round(self) -> Json:
+        """Where it stands."""
+        opened, started, ended = self._one("RoundOpened"), self._one("RoundStarted"), self._one("RoundEnded")
+        open_, replaced = self._one("IterationOpened"), self._one("RoundReplaced")
+        phase = "declaring" if started is None else "iterating"
+        if ended is not None:
+            phase = _phase(ended)
+        iteration = int(ended.said["iterations"] if ended else open_.said["iteration"] if open_ else 0)
+        stage = open_ if started is not None else opened
+        spent = self._spent()
+        return {
+            "round": self.number,
+            "day": opened.said["day"] if opened else 0,
+            "phase": phase,
+            "opened": opened.time if opened else None,
+            "started": started.time if started else None,
+            "ended": ended.time if ended else None,
+            "replaces": replaced.said["agreed"] if replaced else None,
+            "iteration": iteration,
+            "most_iterations": self._about.theta.mu,
+            "since": stage.time if stage else None,
+            "deadline": stage.said["deadline"] if stage and ended is None else None,
+            "phase_seconds": self._about.setting.phase_seconds,
+            "steps": self._about.setting.steps,
+            "step_seconds": self._about.setting.step_seconds,
+            "limits_w": self._about.limits_w,
+            "iterations": self._iterations(),
+            "star": self._is_star,
+            "homes": self._homes(phase, iteration),
+            "gas": {name: [one.gas, one.transactions] for name, one in spent.items()},
+            "wei": str(sum(one.wei for one in spent.values())),
+            "happened": self._happened(),
+        }
+
+    def _iterations(self) -> list[list[Any]]:
+        """Of each closed one: number, time, how many were in it, and the residuals (W RMS) that came with it."""
+        result: list[list[Any]] = []
+        for event in self._closed:
+            number = int(event.said["iteration"])
+            residuals: list[float] = []
+            if number > 1 and self._assembly is not None:
+                scalars = self._assembly.scalars(frozenset(self._out(number)))
+                squares = unpack_residuals(int(event.said["residuals"]))
+                residuals = [float(f"{w:.4g}") for w in rms_w(squares, scalars, self._about.resolution)]
+            result.append([number, event.time, int(event.said["present"]).bit_count(), residuals])
+        return result
+
+    @property
+    def _is_star(self) -> bool:
+        """Whether the grid operator's node answers all others, and so comes last in every iteration."""
+        assembly = self._assembly
+        return bool(assembly and GRID_CONNECTION in assembly.nodes and max(assembly.depths.values(), default=0) == 1)
+
+    def _homes(self, phase: str, iteration: int) -> list[Json]:
+        """Who is there, missing or out; nodes ascending."""
+        declared = {int(event.said["node"]) for event in self._by_name["Declared"]}
+        abstained = {int(event.said["node"]) for event in self._by_name["Abstained"]}
+        submitted, out = self._store.said_by(self.number, "Submitted"), self._out()
+        inside = self._assembly.nodes if self._assembly else frozenset()
+        present = [bitmap_to_nodes(int(event.said["present"])) for event in self._closed]
+        last = present[-1] if present else inside
+
+        def state(node: int) -> str:
+            if node in out:
+                return "proved" if out[node].said["proved"] else "out"
+            if node in abstained:
+                return "abstained"
+            if phase == "declaring":
+                return "here" if node in declared else "awaited"
+            if node not in inside:
+                return "absent"
+            if phase == "iterating":
+                return "here" if submitted.get(node, (0, 0))[1] == iteration else "awaited"
+            return "here" if node in last else "absent"
+
+        nodes = sorted({*self._enrolled, *declared, *abstained, *inside})
+        result = []
+        for node in nodes:
+            gone = int(out[node].said["iteration"]) if node in out else len(present) + 1
+            missed = sum(node not in there for there in present[:gone]) if node in inside else 0
+            partners = len(self._assembly.book(node)) if self._assembly and node in inside else 0
+            result.append(
+                {
+                    "node": node,
+                    "account": self._enrolled.get(node),
+                    "state": state(node),
+                    "missed": missed,
+                    "gone": gone if node in out else None,
+                    "partners": partners,
+                }
+            )
+        return result
+
+    def _spent(self) -> dict[str, Spent]:
+        """What transactions cost, by what they were for."""
+        found: dict[str, Spent] = {}
+        for names, one in self._store.spent(self.number):
+            purpose = next((name for name, events in PURPOSES if names & events), "other")
+            before = found.get(purpose, Spent())
+            found[purpose] = Spent(before.gas + one.gas, before.wei + one.wei, before.transactions + 1)
+        return found
+
+    def _happened(self) -> list[Json]:
+        """The newest events that are worth a line, newest first."""
+        events = [event for name, found in self._by_name.items() if name not in QUIET for event in found]
+        events.sort(key=lambda event: (event.block, event.place), reverse=True)
+        return [
+            {"id": f"{event.block}.{event.place}", "at": event.time, "name": event.name, "said": _short(event.said)}
+            for event in events[:NEWEST]
+        ]
+
+    # ------------------------------------------------------------------ the plan
+
+    def plan(self) -> Json | None:
+        """Powers and voltages that the last closed iteration agreed on; None where no network is agreed on.
+
+        In a star, the homes' injections are public and the operator publishes its feeder: the flow through the lines
+        and the voltages follow. Between neighbours, the flows and voltages themselves are agreed on.
+        """
+        assembly = self._assembly
+        if assembly is None or not self._closed or not any(assembly.depths.values()):
+            return None
+        closed = self._closed[-1]
+        present = bitmap_to_nodes(int(closed.said["present"]))
+        sums = decode_sums(assembly, [int(word) for word in closed.said["sums"]], present)
+        resolution = self._about.resolution
+        of: dict[Kind, dict[int, Array]] = {kind: {} for kind in Kind}
+        for block, lanes in sums.items():
+            of[block.kind][block.node] = resolution.of(block.kind) * lanes / max(assembly.count(block, present), 1)
+        if self._is_star:
+            return {"iteration": int(closed.said["iteration"]), **self._in_a_star(of[Kind.P], of[Kind.Q])}
+        own = {
+            node: flow - sum(of[Kind.P][child] for child in assembly.children[node])
+            for node, flow in of[Kind.P].items()
+        }
+        return {
+            "iteration": int(closed.said["iteration"]),
+            "tree": {node: parent for node, parent in assembly.parents.items() if node != parent},
+            "injection_kw": _listed(own),
+            "flow_kw": _listed(of[Kind.P]),
+            "flow_kvar": _listed(of[Kind.Q]),
+            "voltage_pu": _listed({node: np.sqrt(1 + v) for node, v in of[Kind.V].items()}, 5),
+        }
+
+    def _in_a_star(self, active: Mapping[int, Array], reactive: Mapping[int, Array]) -> Json:
+        feeder = self.feeder
+        if feeder is None:
+            return {"tree": dict.fromkeys(active, GRID_CONNECTION), "injection_kw": _listed(active)}
+        none = np.zeros(self._about.setting.steps)
+        flows = [
+            {line.node: np.array(powers.get(line.node, none)) for line in feeder.lines} for powers in (active, reactive)
+        ]
+        p, q = (np.array([flow[line.node] for line in feeder.lines]) for flow in flows)
+        voltage = np.sqrt(1 + feeder.voltages(p, q))
+        for line in reversed(feeder.lines):
+            for flow in flows:
+                if line.parent in flow:
+                    flow[line.parent] = flow[line.parent] + flow[line.node]
+        return {
+            "tree": {line.node: line.parent for line in feeder.lines},
+            "ohm": {line.node: round(line.resistance / 1e6, 5) for line in feeder.lines},
+            "limits_pu": [feeder.lowest / 1e6, feeder.highest / 1e6],
+            "injection_kw": _listed(active),
+            "flow_kw": _listed(flows[0]),
+            "flow_kvar": _listed(flows[1]),
+            "voltage_pu": _listed(dict(zip(feeder.nodes, voltage, strict=True)), 5),
+        }
+
+    @cached_property
+    def feeder(self) -> PublishedFeeder | None:
+        """The feeder that the grid operator's node has published for the round."""
+        for event in self._by_name["Declared"]:
+            if event.said["node"] == GRID_CONNECTION:
+                return decode_feeder(bytes.fromhex(event.said["book"]))
+        return None
+
+    # ------------------------------------------------------------------ trades, readings, money
+
+    def market(self) -> Json:
+        """What was traded, and the supplier's prices around it."""
+        tariff = self._one("TariffPublished")
+        imported, fed_in = decode_tariff(bytes.fromhex(tariff.said["tariff"])) if tariff else ((), ())
+        return {
+            "trades": [
+                {
+                    "lower": event.said["lower"],
+                    "higher": event.said["higher"],
+                    "payment": event.said["payment"],
+                    "steps": [
+                        [trade.step, trade.energy_wh, trade.price_micro]
+                        for trade in decode_trades(bytes.fromhex(event.said["trades"]))
+                    ],
+                }
+                for event in self._by_name["TradeRecorded"]
+            ],
+            "differ": [[event.said["lower"], event.said["higher"]] for event in self._by_name["StatementsDiffer"]],
+            "import_micro": imported,
+            "feed_in_micro": fed_in,
+        }
+
+    def day(self) -> Json:
+        """What the meters read, what it came to, and what the homes have since; token units."""
+        delivered = {
+            int(event.said["node"]): {
+                "at": event.time,
+                "payment": event.said["payment"],
+                "arrears": event.said["arrears"],
+                "energies_wh": decode_energies(bytes.fromhex(event.said["energies"])),
+                "corrected": event.name == "Corrected",
+            }
+            for event in self._in_order("Delivered", "Corrected")
+        }
+        return {"delivered": delivered, "balances": self._balances()}
+
+    def _in_order(self, *names: str) -> Sequence[Event]:
+        events = [event for name in names for event in self._by_name[name]]
+        return sorted(events, key=lambda event: (event.block, event.place))
+
+    def _balances(self) -> dict[int, int]:
+        """What each home has in the settlement contract after all that has happened: free and locked deposit, less
+        what it owes. Every event that moves money moves this by what it says."""
+        worth: defaultdict[str, int] = defaultdict(int)
+        for event in self._store.events(None, "Deposited", "Withdrawn", "ArrearsForgiven"):
+            amount = int(event.said["amount"])
+            worth[event.said["account"]] += -amount if event.name == "Withdrawn" else amount
+        delivered: dict[tuple[int, int], int] = {}
+        accounts = self._enrolled
+        for event in self._store.named("TradeRecorded", "Delivered", "Corrected"):
+            payment = int(event.said["payment"])
+            if event.name == "TradeRecorded":
+                worth[accounts.get(event.said["lower"], "")] += payment
+                worth[accounts.get(event.said["higher"], "")] -= payment
+                continue
+            place = int(event.said["round"]), int(event.said["node"])
+            worth[accounts.get(place[1], "")] += payment - delivered.get(place, 0)
+            delivered[place] = payment
+        return {node: worth[account] for node, account in accounts.items() if account in worth}
+
+
+def _listed(values: Mapping[int, Array], digits: int = 4) -> dict[int, list[float | None]]:
+    return {
+        node: [round(value, digits) if value == value else None for value in series.tolist()]
+        for node, series in values.items()
+    }
+
+
+def _short(said: Mapping[str, Any]) -> Json:
+    """What an event says, without what is long."""
+    return {
+        name: str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
+        for name, value in said.items()
+        if name != "round" and not isinstance(value, list) and len(str(value)) <= 80
+    }
