@@ -1,5 +1,6 @@
 """The command `gridpact`, and `python -m gridpact`."""
 
+import atexit
 import os
 import signal
 import sys
@@ -8,6 +9,8 @@ from types import FrameType
 
 def main() -> int:
     """Runs a command. Ctrl-C before it has begun, while modules are imported, or after it has ended, is no error."""
+    # The first that is registered runs last: then Python puts back the default, by which a late Ctrl-C would kill.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _stop)
     sys.unraisablehook = _unraisable
