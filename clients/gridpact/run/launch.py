@@ -30,6 +30,7 @@ from gridpact.files import write_atomically
 from gridpact.node.household_file import read_view
 from gridpact.node.node import Node
 from gridpact.relay.client import RelayClient
+from gridpact.run.starting import undisturbed
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def running_nodes(files: Sequence[NodeFiles], network: Network) -> Iterator[Node
         for item, url in zip(files, itertools.cycle(network.rpc_urls), strict=False)
     ]
     try:
-        with _without_main():
+        with _without_main(), undisturbed():
             for process in processes:
                 process.start()
         yield Nodes(files, processes)

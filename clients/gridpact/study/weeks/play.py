@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gridpact.errors import InputError
+from gridpact.run.starting import undisturbed
 from gridpact.study.weeks.store import Task, keep, kept
 
 Result = TypeVar("Result")
@@ -75,7 +76,9 @@ def play(
             finished()
     else:
         processes = min(jobs or os.cpu_count() or 1, len(todo))
-        with multiprocessing.get_context("spawn").Pool(processes, _leave_stopping_to_us) as pool:
+        with undisturbed():
+            started = multiprocessing.get_context("spawn").Pool(processes, _leave_stopping_to_us)
+        with started as pool:
             for name, result in pool.imap_unordered(_solve_and_keep, todo):
                 found[name] = result
                 finished()
