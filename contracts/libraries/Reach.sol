@@ -7,22 +7,22 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 /// @notice The *age* of an iteration is the number of iterations since a node was missing or excluded last. A copy stays
 ///         within COPIES / age units of the average of its block's copies, rounded down; a bid d_ij within BIDS / age
 ///         units of what lies between zero and (d_ij - d_ji) / 2 of the iteration before, truncated towards zero; where the power resolution is
-///         finer than 0.5 W, as many more units. In the last iterations before mu the reach is halved every few, down to
-///         zero: all copies of a block are equal then, and all bids of a pair cancel.
+///         finer than 0.5 W, as many more units. From a quarter of mu on the reach is halved every few iterations, down
+///         to zero: all copies of a block are equal then, and all bids of a pair cancel.
 library Reach {
     uint256 internal constant COPIES = 1 << 18; // reach times age, resolution units
     uint256 internal constant BIDS = 1 << 14;
 
     uint256 private constant FIRST_AGE = 2; // before, anything that fits
     uint256 private constant USUAL = 500; // mW
-    uint256 private constant LAST = 60; // iterations before mu
-    uint256 private constant LEAST_FULL = 120; // age
-    uint256 private constant HALVED_EVERY = 4;
+    uint256 private constant PART = 4; // of mu
+    uint256 private constant LEAST_FULL = 90; // age
+    uint256 private constant HALVED_EVERY = 3;
 
     /// @param milliwatt the power resolution
     function farthest(uint256 timesAge, uint256 age, uint256 milliwatt, uint256 mu) internal pure returns (int256) {
         if (age < FIRST_AGE) return type(int256).max;
-        uint256 full = Math.max(Math.saturatingSub(mu, LAST), LEAST_FULL);
+        uint256 full = Math.max(mu / PART, LEAST_FULL);
         uint256 late = Math.saturatingSub(age, full) / HALVED_EVERY;
         return int256((timesAge * Math.max(USUAL / milliwatt, 1) / age) >> late);
     }

@@ -17,7 +17,7 @@ from gridpact.market.admm.agent import Agent, Submission
 from gridpact.market.admm.codec import decode_bids, decode_copies, encode_bids, encode_copies
 from gridpact.market.admm.memory import Round
 from gridpact.market.admm.parameters import Penalties, Resolution
-from gridpact.market.admm.reach import BIAS, Reach, agreed_bids, centre_of_copies
+from gridpact.market.admm.reach import BIAS, MOST_ITERATIONS, Reach, agreed_bids, centre_of_copies
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
@@ -107,13 +107,14 @@ def test_operatorsAnswers_areWithinItsLimits(seed: int, act: str) -> None:
         assert voltage.max() < community.feeder.voltage_max_pu + 1.2e-4
 
 
-@pytest.mark.parametrize("most_iterations", [200, 400])
-def test_reach_ends(most_iterations: int) -> None:
-    """It never grows, and is zero before mu: then copies are equal, bids cancel, and the round ends."""
-    reach = Reach(most_iterations=most_iterations)
+@pytest.mark.parametrize("milliwatt", [1, 50, 500, 5000])
+def test_reach_ends(milliwatt: int) -> None:
+    """It never grows, and is zero at two fifths of mu at most: then copies are equal, bids cancel, and the round ends,
+    also where two nodes, one after the other, have kept it from ending as long as they could."""
+    reach = Reach(milliwatt)
     for of in (reach.of_copies, reach.of_bids):
         assert of(1) is None
-        sizes = [of(age) for age in range(2, most_iterations - 3)]
+        sizes = [of(age) for age in range(2, 2 * MOST_ITERATIONS // 5 + 1)]
         assert sizes == sorted(sizes, reverse=True)  # type: ignore[type-var]
         assert sizes[-1] == 0
 

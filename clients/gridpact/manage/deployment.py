@@ -26,7 +26,6 @@ from gridpact.problem.coefficients import own_partners
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
 
-MOST_ITERATIONS = 200
 MAX_MISSES = 3
 
 STANDARD = "standard"

@@ -249,16 +249,14 @@ class Agent:
         if now.gone != self._gone or now.present != assembly.nodes - self._gone:
             self.disturbed = now.iteration
         self._before = now
-        if now.proved:
-            self._begin_anew(now)
-        self._relaxation = self._relaxation_at(now.iteration + 1 - self._began, now.residuals)
         if now.gone != self._gone:
             self._gone, self._part = now.gone, 1.0
             self._problem = self._last_problem = None
-            self.trades.part(self._parted())
+            self._begin_anew(now)
+        self._relaxation = self._relaxation_at(now.iteration + 1 - self._began, now.residuals)
 
     def _begin_anew(self, now: Closing) -> None:
-        """Forgets what was agreed: somebody was proved false, and the rest negotiates as if it had not been there."""
+        """Forgets what was agreed: somebody is out, and the rest negotiates as if it had not been there."""
         self._began = now.iteration
         self.trades = Trades(self.view, self.penalties, self._resolution)
         self.consensus = self.consensus.anew(now.proved)

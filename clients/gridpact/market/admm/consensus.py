@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from gridpact.community.model import Array
+from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Integers, Mask
 from gridpact.market.admm.parameters import Balancing, Penalties, Resolution
 from gridpact.market.admm.reach import Bounds, copies_that_fit
@@ -141,12 +142,16 @@ class _Star(Consensus):
     negative. Before the first answer there is no z to relax towards, and y is set by `_first_dual` from x.
 
     Both balance rho, for each household and step, by the residuals of the two between them (see `Balancing`).
+
+    A wish counts up to what the largest household of the community can take or give, which is what a bid carries at
+    most (see `Resolution.carrying`). What is wished beyond that moves nobody.
     """
 
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         super().__init__(view, penalties, resolution)
         self.heard: Mask = np.zeros((len(self.blocks), 1), dtype=bool)  # blocks with a first wish and answer
         self._most = self.rho
+        self._largest = MOST_BID * max(resolution.power_kw, Resolution.power_kw)  # kW, kvar
         self._balancing = Balancing.of(view)
         self.rho = self._balancing.least * self._most
         self._apart: Array = np.zeros_like(self.value)  # x - z, and the change of z, of the iteration before
@@ -166,6 +171,9 @@ class _Star(Consensus):
             worth = np.where(wishes[0::2] < 0, prices.import_price, prices.feed_in_price)
             dual[0::2] = -self.view.step_hours * worth
         return dual
+
+    def _credible(self, wishes: Array) -> Array:
+        return np.clip(wishes, -self._largest, self._largest)
 
     def _relaxed(self, wishes: Array, relaxation: float) -> Array:
         return np.where(self.heard, relaxation * wishes + (1 - relaxation) * self.value, wishes)
@@ -209,7 +217,7 @@ class StarMember(_Star):
         self.dual = self._first_dual(self.value)
 
     def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
-        self._take(own * self.unit, (sums - own) * self.unit, counts[:, None] == 2, relaxation)
+        self._take(self._credible(own * self.unit), (sums - own) * self.unit, counts[:, None] == 2, relaxation)
 
 
 class StarCentre(_Star):
@@ -228,8 +236,9 @@ class StarCentre(_Star):
 
     def hear(self, wishes: Integers, present: Mask) -> None:
         """Who is absent is taken to do what was answered to it last."""
-        self.wishes = np.where(present[:, None], wishes * self.unit, self.value)
-        self._learn(wishes * self.unit, present[:, None])
+        credible = self._credible(wishes * self.unit)
+        self.wishes = np.where(present[:, None], credible, self.value)
+        self._learn(credible, present[:, None])
 
     def linear(self, relaxation: float) -> Array:
         """The operator minimises g(z) - y . z + rho/2 |x_relaxed - z|^2."""
@@ -237,7 +246,7 @@ class StarCentre(_Star):
         return -dual - self.rho * self._relaxed(self.wishes, relaxation)
 
     def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
-        wishes, both = (sums - own) * self.unit, counts[:, None] == 2
+        wishes, both = self._credible((sums - own) * self.unit), counts[:, None] == 2
         self._learn(wishes, both)
         self._take(wishes, own * self.unit, both, relaxation)
 
@@ -263,10 +272,13 @@ class StarCentre(_Star):
 
     def expected(self, node: int | None) -> Array:
         """P and Q, (2, T), that a household without agreement is taken to draw: its first wish, which it made on its
-        own; of one that was never heard, the average of the others'. It falls back on a plan that nobody else knows."""
+        own; of one that was never heard, or wished for more than any other, the average of the others'. It falls back
+        on a plan that nobody else knows."""
         first, known = self._alone.reshape(-1, 2, self.view.steps), self._known[0::2, 0]
-        for row, block in enumerate(self.blocks[0::2]):
-            if block.node == node and known[row]:
-                expected: Array = first[row]
+        itself = np.array([block.node == node for block in self.blocks[0::2]], dtype=bool)
+        others: Array = first[known & ~itself]
+        for wish in first[known & itself]:
+            if not len(others) or np.abs(wish).max() <= np.abs(others).max():
+                expected: Array = wish
                 return expected
-        return np.mean(first[known], axis=0) if known.any() else np.zeros((2, self.view.steps))
+        return np.mean(others, axis=0) if len(others) else np.zeros((2, self.view.steps))

@@ -102,9 +102,10 @@ class Resolution:
 
 
 def _most_kw(home: Household) -> float:
-    """What a household may take or give, kW."""
+    """What a household may take or give, kW or kvar."""
     devices = sum(float(getattr(device, "power_kw", 0.0)) for device in home.devices)
-    return max(float(home.load_kw.max()), float(home.pv_kw.max()), home.pv_kwp) + devices
+    loads = max(float(home.load_kw.max()), float(np.abs(home.load_kvar).max()))
+    return max(loads, float(home.pv_kw.max()), home.pv_kwp) + devices
 
 
 @dataclass(frozen=True)

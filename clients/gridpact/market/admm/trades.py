@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from gridpact.community.model import Array
-from gridpact.market.admm.assembly import Bids, Integers, Mask
+from gridpact.market.admm.assembly import Bids, Integers
 from gridpact.market.admm.parameters import POOL, Penalties, Resolution
 from gridpact.market.admm.reach import BIDS_THAT_FIT, Bounds
 from gridpact.problem.view import NodeView
@@ -114,15 +114,6 @@ class Trades:
         later = bid_steps(before.view) >= first
         self.value, self.price, self.agreed = before.value[later], before.price[later], before.agreed[later]
         self.pool_price, self.pool_value = before.pool_price[first:], before.pool_value[first:]
-
-    def part(self, gone: Mask) -> None:
-        """Ends the trades with partners that are out of the round.
-
-        Args:
-            gone: which bids are to them, (bids,).
-        """
-        self.agreed = np.where(gone, 0, self.agreed).astype(np.int64)
-        self.value = np.where(gone, 0.0, self.value)
 
     def statements(self) -> dict[int, list[tuple[int, int, int]]]:
         """What to state about the agreed trades, by partner: (step, energy in Wh, price in 1e-6 currency/kWh).

@@ -32,7 +32,7 @@ def agreed() -> Agreed:
     levels, resolution = Levels.of(communities), Resolution(power_kw=5e-5, voltage=1e-6)
     strict = Tolerances(0.18, 0.5, 0.18, 0.18)
     levels = replace(levels, tolerances=(strict, strict))
-    for iterate in negotiate_levels(levels, resolution, most_iterations=300):
+    for iterate in negotiate_levels(levels, resolution, most_iterations=900):
         if iterate.hold(levels, resolution):
             return communities, iterate
         assert iterate.above.iteration < 300

@@ -75,15 +75,6 @@ def test_absentPartner_leavesAllAsItWas() -> None:
     assert seller.price[1] < price[1]
 
 
-def test_partedPartner_hasNoTradesAnyMore() -> None:
-    seller, _ = pair()
-    seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
-    seller.part(np.array([True, False]))
-    assert seller.agreed.tolist() == [0, 1000]
-    assert seller.value == pytest.approx([0.0, 0.5], rel=1e-12)
-    assert [step for step, *_ in seller.statements()[2]] == [2]
-
-
 def test_statements_byHand_sameAtBothPartners() -> None:
     """1.5 kW and 0.5 kW as in the test above, over one step each; the lower node sells, so energy is positive."""
     seller, buyer = pair()
