@@ -82,6 +82,10 @@ soak: setup ## run services through 48 days in compressed time, and check memory
 endpoints: setup ## every habit of endpoints on every chain (some ten minutes)
 	@GRIDPACT_MATRIX=all $(PY) -m pytest -p no:pytest-brownie -p no:cacheprovider tests/integration/test_endpoints.py
 
+.PHONY: live
+live: $(STAMP)/run ## measure the live page: time with 10,000 events, memory after a month of them, bytes (a minute)
+	@$(PY) -m measure.live
+
 lint: $(STAMP)/dev $(STAMP)/node ## ruff, mypy and Slither
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy

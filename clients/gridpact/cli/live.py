@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridpact.cli.manager import RECORDS, add_price, add_record, eth_price_of, positive
+from gridpact.cli.manager import RECORDS, add_price, add_record, eth_price_of, network_of, positive
 from gridpact.cli.options import Commands
 from gridpact.errors import ChainError, InputError
 from gridpact.events import Event, Listener, Stage
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from gridpact.chain.networks import Network
     from gridpact.chain.record import Record
     from gridpact.community.model import CommunityDay
-    from gridpact.live.following import Page
 
 PORT = 8520
 HISTORIES = Path("runs/live")
+HISTORY = "live.db"
+"""The file's name beside a run's results, and in the state of a node."""
 
 
 def add(commands: Commands) -> None:
@@ -32,6 +34,13 @@ def add(commands: Commands) -> None:
         type=Path,
         metavar="FILE",
         help=f"where what the chain told is kept; default {HISTORIES}/CHAIN-CONTRACT.db",
+    )
+    command.add_argument(
+        "--household",
+        type=Path,
+        metavar="FOLDER",
+        help="of a node on this machine: shows its schedule, bill and reasons, too, at an address that only this "
+        "command tells; contracts and chain are those of its household.toml",
     )
     command.add_argument(
         "--community", metavar="NAME|FILE", help="a case or community file, for the names of homes: the chain has none"
@@ -52,19 +61,28 @@ def add_port(command: argparse.ArgumentParser) -> None:
 def _live(arguments: argparse.Namespace) -> int:
     from gridpact.chain.profiles import profile_of
     from gridpact.chain.record import Record
-    from gridpact.cli.manager import network_of
     from gridpact.live.following import Page, at_url
+    from gridpact.live.household import Household, settings_in
 
-    if arguments.contracts is None and arguments.network is None:
+    settings = settings_in(arguments.household) if arguments.household else None
+    contracts, rpc, history = arguments.contracts, arguments.rpc, arguments.history
+    if settings is not None:
+        contracts, rpc = contracts or settings.chain.record, rpc or settings.chain.rpc
+        history = history or settings.service.state / HISTORY
+    if contracts is None and arguments.network is None:
         return _stored(arguments)
-    record = Record.read(arguments.contracts or RECORDS / f"{arguments.network}.json")
-    profile = profile_of(arguments.network or network_of(record, arguments.rpc))
-    url = profile.url(arguments.rpc)
-    history = arguments.history or HISTORIES / f"{record.chain_id}-{record.aggregator}.db"
+    record = Record.read(contracts or RECORDS / f"{arguments.network}.json")
+    profile = profile_of(arguments.network or network_of(record, rpc))
+    url = rpc if settings is not None else profile.url(rpc)
+    history = history or HISTORIES / f"{record.chain_id}-{record.aggregator}.db"
     title = {"network": profile.name, "eth_price_eur": eth_price_of(arguments, profile)}
-    page = Page(history, title, arguments.port)
+    page = Page(history, title, arguments.port, f"/{secrets.token_urlsafe(18)}" if settings else "")
     open_feed = at_url(record, url)
-    _name(page, arguments)
+    names = _names(arguments)
+    if settings is not None:
+        page.hub.household = Household(settings, record.aggregator)
+        names = {**names, settings.node: plain(settings.name, 40)}
+    page.hub.name(names)
     try:
         open_feed().close()
     except ChainError as error:
@@ -88,7 +106,7 @@ def _stored(arguments: argparse.Namespace) -> int:
     if not history.is_file():
         raise InputError(f"there is no history at {history}: check the path, or name the contracts with --contracts")
     page = Page(history, {"network": "", "eth_price_eur": float(arguments.eth_price or 0.0)}, arguments.port)
-    _name(page, arguments)
+    page.hub.name(_names(arguments))
     page.hub.standing = lambda: Standing(Link.ENDED)
     with page.server:
         print(f"Live page: {page.server.url} (Ctrl-C ends it; it shows what is stored in {history})", flush=True)
@@ -96,13 +114,14 @@ def _stored(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _name(page: Page, arguments: argparse.Namespace) -> None:
-    """Gives homes the names of a community file."""
-    if arguments.community:
-        from gridpact.community.read import read_community
+def _names(arguments: argparse.Namespace) -> dict[int, str]:
+    """The names of homes, from a community file."""
+    if not arguments.community:
+        return {}
+    from gridpact.community.read import read_community
 
-        community = read_community(arguments.community)
-        page.hub.name(names_of(community.on(community.days[0])))
+    community = read_community(arguments.community)
+    return names_of(community.on(community.days[0]))
 
 
 class RunPage:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridpact.cli.live import RunPage, add_port, wait
+from gridpact.cli.live import HISTORY, RunPage, add_port, wait
 from gridpact.cli.options import (
     POWER_RESOLUTION,
     Commands,
@@ -35,9 +35,6 @@ WHAT = "; ".join(f"{market.scenario.value}: {market.words.line}" for market in M
 if TYPE_CHECKING:
     from gridpact.community.model import CommunityDay
     from gridpact.outcome.outcome import Outcome
-
-HISTORY = "live.db"
-"""What the live page has kept of a run, beside its results."""
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 

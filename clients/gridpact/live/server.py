@@ -23,6 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from gridpact.errors import GridpactError, InputError
+from gridpact.live.household import Household
 from gridpact.live.reader import Standing
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
@@ -66,6 +67,7 @@ class Hub:
         self.standing: Callable[[], Standing] = Standing.waiting
         self._stage = ""
         self._names: Mapping[int, str] = {}
+        self.household: Household | None = None
 
     # ------------------------------------------------------------------ for other threads
 
@@ -132,7 +134,11 @@ class Hub:
                 self._known[part, shown] = version, _text(made())
             self._known = {key: value for key, value in self._known.items() if key[1] in (shown, newest)}
             self._known["version", shown] = version, ""
-        return told | {part: self._known[part, shown][1] for part in ("round", "plan", "market", "day")}
+        told |= {part: self._known[part, shown][1] for part in ("round", "plan", "market", "day")}
+        if self.household is not None:
+            (day,) = (one["day"] for one in listed if one["round"] == shown)
+            told["household"] = _text(self.household.on(day, shown))
+        return told
 
     def _status(self) -> dict[str, Any]:
         assert self._store is not None

@@ -35,10 +35,10 @@ from gridpact.problem.blocks import Kind
 Json = dict[str, Any]
 
 NEWEST = 60
-"""Events that are told in words."""
+"""Lines of what happened."""
 
-QUIET = {"Submitted", "Forwarded", "IterationOpened", "Stated", "Deposited"}
-"""Too many to be told one by one."""
+QUIET = {"Submitted", "Forwarded", "IterationOpened", "Stated"}
+"""Too many to be told."""
 
 PURPOSES = (
     ("deliver", {"Delivered", "DebitCut", "CorrectionProposed", "Corrected", "TariffPublished"}),
@@ -263,13 +263,18 @@ class RoundView:
         return found
 
     def _happened(self) -> list[Json]:
-        """The newest events that are worth a line, newest first."""
+        """What is worth a line, newest first; many of a kind, one after the other, in one."""
         events = [event for name, found in self._by_name.items() if name not in QUIET for event in found]
         events.sort(key=lambda event: (event.block, event.place), reverse=True)
-        return [
-            {"id": f"{event.block}.{event.place}", "at": event.time, "name": event.name, "said": _short(event.said)}
-            for event in events[:NEWEST]
-        ]
+        lines: list[Json] = []
+        for event in events:
+            if lines and lines[-1]["name"] == event.name:
+                lines[-1]["more"] += 1
+            elif len(lines) < NEWEST:
+                lines.append({"at": event.time, "name": event.name, "said": _short(event.said), "more": 0})
+            else:
+                break
+        return lines
 
     # ------------------------------------------------------------------ the plan
 

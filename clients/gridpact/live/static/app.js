@@ -1,12 +1,13 @@
 // The page: what the server tells by Server-sent events, put on the screen. Nothing is sent, nothing comes from elsewhere.
 import { $, h, put, s, table } from "./dom.js";
-import { Chart, agreementOptions, dayOptions, priceOptions } from "./charts.js";
+import { Chart, agreementOptions, dayOptions, householdOptions, priceOptions } from "./charts.js";
+import { householdCard } from "./household.js";
 import { draw } from "./map.js";
 import { LANGUAGES, clock, dayText, duration, known, number, speak, word } from "./words.js";
 
 const state = { status: {}, rounds: [], round: null, plan: null, market: null, day: null, household: null };
 const view = { number: null, mode: null, step: -1, chosen: null, lost: false, playing: null, offset: 0 };
-const charts = { agreement: new Chart($("#agreement .chart"), 280), prices: new Chart($("#prices .chart")), day: new Chart($("#day .chart")) };
+const charts = { agreement: new Chart($("#agreement .chart"), 280), prices: new Chart($("#prices .chart")), day: new Chart($("#day .chart")), household: new Chart($("#household .chart"), 240) };
 const PARTS = Object.keys(state);
 const FINAL = ["converged", "exhausted", "abandoned"];
 
@@ -47,6 +48,7 @@ function show(parts) {
   if (has("status", "market")) showPrices();
   if (has("status", "plan", "day")) showDay();
   if (has("status", "market", "day", "plan")) showMoney();
+  if (has("status", "household", "round", "market", "day")) showHousehold();
 }
 
 let homesBefore = "";
@@ -198,7 +200,7 @@ function showTiles() {
     tile("tileIteration", number(round.iteration), word("tileOf", { n: round.most_iterations })),
     tile("tileHomes", `${there} / ${homes.length}`, null),
   ];
-  if (apart !== null) tiles.splice(1, 0, tile("tileApart", apart <= 1 ? "✓" : number(apart, apart < 10 ? 1 : 0), apart <= 1 ? word("tileAgreed") : word("tileTimes", { n: number(apart, apart < 10 ? 1 : 0) })));
+  if (apart !== null) tiles.splice(1, 0, tile("tileApart", apart <= 1 ? "✓" : number(apart, apart < 10 ? 1 : 0), word(apart <= 1 ? "tileAgreed" : "tileTimesLimit")));
   if (market?.trades.length) {
     const sums = traded(market);
     tiles.push(tile("tileTraded", `${number(sums.kwh, 1)} kWh`, word("tilePairs", { n: market.trades.length })));
@@ -239,11 +241,16 @@ const MARKS = { here: "✓", awaited: "…", lateState: "!", out: "✗", proved:
 function showHomes() {
   const { round } = state;
   const late = new Set(lateNodes());
-  $("#homes").classList.toggle("many", round.homes.length > 40);
-  put($("#homes ul"), round.homes.map((home) => {
-    const shown = late.has(home.node) ? "lateState" : home.state;
-    return h("li", {}, h("button", { type: "button", class: shown, "data-node": home.node, "aria-pressed": view.chosen === home.node ? "true" : "false", title: `${name(home.node)}: ${word(shown)}` },
-      h("b", {}, name(home.node)), h("span", {}, `${MARKS[shown]} ${word(shown)}${home.missed && shown !== "out" ? ` (−${home.missed})` : ""}`)));
+  const many = round.homes.length > 40;
+  $("#homes").classList.toggle("many", many);
+  const shown = (home) => (late.has(home.node) ? "lateState" : home.state);
+  const wrong = (home) => ["lateState", "out", "proved"].includes(shown(home));
+  const ordered = many ? [...round.homes.filter(wrong), ...round.homes.filter((home) => !wrong(home))] : round.homes;
+  put($("#homes ul"), ordered.map((home) => {
+    const text = `${MARKS[shown(home)]} ${word(shown(home))}${home.missed && shown(home) !== "out" ? ` (−${home.missed})` : ""}`;
+    const short = many && !wrong(home);
+    return h("li", { class: short ? null : "worded" }, h("button", { type: "button", class: shown(home), "data-node": home.node, "aria-pressed": view.chosen === home.node ? "true" : "false", "aria-label": `${name(home.node)}: ${text}`, title: `${name(home.node)}: ${text}` },
+      short ? `${MARKS[shown(home)]} ${home.node}` : [h("b", {}, name(home.node)), h("span", {}, text)]));
   }));
   put($("#homes .legend"), word("homesLegend"));
 }
@@ -425,6 +432,20 @@ function bar(share) {
     s("line", { x1: 50, x2: 50, y1: 0, y2: 12, class: "axis" }));
 }
 
+function showHousehold() {
+  const card = $("#household");
+  card.hidden = !state.household;
+  if (!state.household) return;
+  const { head, tail, rows } = householdCard(state, { name, timeOf, money, symbol: symbol() });
+  put($(".head", card), head);
+  put($(".tail", card), tail);
+  const ends = [...rows, rows.at(-1)];
+  const series = [(one) => one.kw, (one) => one.battery, (one) => -one.car, (one) => (one.load === null ? null : -one.load), (one) => one.sun];
+  const words = [word("hour"), word("colMeter"), word("colBattery"), word("colCar"), word("mineLoad"), word("mineSun")];
+  const data = rows.length ? [ends.map((_, k) => k * rows[0].dt), ...series.map((of) => ends.map(of))] : null;
+  charts.household.show(document.documentElement.lang, data, householdOptions(words), word("mine", { name: state.household.name }));
+}
+
 function showGas() {
   const { round, status } = state;
   const order = ["open", "declare", "submit", "settle", "deliver", "other"];
@@ -438,11 +459,11 @@ function showGas() {
 }
 
 function showHappened() {
-  put($("#happened ol"), state.round.happened.map(({ at, name: event, said }) => {
+  put($("#happened ol"), state.round.happened.map(({ at, name: event, said, more }) => {
     const values = { ...said };
     for (const key of ["node", "lower", "higher", "partner"]) if (key in values) values[key] = name(values[key]);
     const text = known(event) ? word(event, values) : `${event} ${Object.entries(values).map(([key, value]) => `${key} ${value}`).join(", ")}`;
-    return h("li", {}, h("time", {}, clock(at)), h("span", {}, text));
+    return h("li", {}, h("time", {}, clock(at)), h("span", {}, text, more ? h("i", {}, ` ${word("andAlike", { n: number(more) })}`) : null));
   }));
 }
 

@@ -67,13 +67,14 @@ export function agreementOptions(labels, xLabel, limitLabel) {
       c.strokeStyle = colour("--ink");
       c.fillStyle = colour("--ink");
       c.lineWidth = 1.5 * devicePixelRatio;
+      c.setLineDash([]);
       c.beginPath();
       c.moveTo(left, y);
       c.lineTo(left + width, y);
       c.stroke();
       c.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
-      c.textAlign = "right";
-      c.fillText(limitLabel, left + width - 4, y - 5 * devicePixelRatio);
+      c.textAlign = "left";
+      c.fillText(limitLabel, left + 6 * devicePixelRatio, y - 5 * devicePixelRatio);
       c.restore();
     }] },
   };
@@ -112,11 +113,23 @@ export function priceOptions(words) {
   };
 }
 
+// A household's day: its meter, and what stands behind it.
+export function householdOptions(words) {
+  const names = ["--ink", "--c3", "--c4", "--c1", "--ok"];
+  const dashes = [[], [4, 3], [8, 4], [], [2, 2]];
+  return {
+    scales: { x: { time: false } },
+    axes: [dayAxis(), axis({ size: 64, values: (_, ticks) => ticks.map((v) => `${number(v, Number.isInteger(v) ? 0 : 1)} kW`) })],
+    series: [{ label: words[0], value: (_, v) => (v === null ? "–" : hours(_, [v])[0]) },
+      ...words.slice(1).map((label, k) => line(label, names[k], { paths: stepped(), width: k ? 1.8 : 2.8, dash: dashes[k] }))],
+  };
+}
+
 // Power of all homes together: agreed, and as the meters read.
 export function dayOptions(words) {
   return {
     scales: { x: { time: false } },
-    axes: [dayAxis(), axis({ size: 52, values: (_, ticks) => ticks.map((v) => `${number(v)} kW`) })],
+    axes: [dayAxis(), axis({ size: 64, values: (_, ticks) => ticks.map((v) => `${number(v, Number.isInteger(v) ? 0 : 1)} kW`) })],
     series: [{ label: words.hour, value: (_, v) => (v === null ? "–" : hours(_, [v])[0]) },
       line(words.planned, "--soft", { paths: stepped(), width: 2, dash: [6, 4] }),
       line(words.metered, "--c1", { paths: stepped(), width: 2.5 })],

@@ -2,7 +2,7 @@
 import { h, s } from "./dom.js";
 import { number, word } from "./words.js";
 
-const GAP = 62;
+const FEW = 40;
 
 // Where nodes stand: the longest branch goes straight on, others leave it to alternate sides, into the nearest free row.
 export function layout(tree, nodes) {
@@ -101,10 +101,11 @@ export function draw(place, state, options) {
   const xs = [...places.values()].map(([x]) => x);
   const spread = Math.max(...xs) - Math.min(...xs);
   const upright = !isRound && place.clientWidth < 640 && spread > 6;
-  const scale = isRound ? GAP * 0.72 : GAP;
+  const many = nodes.length > FEW;
+  const [along, across] = isRound ? [46, 46] : many ? [40, 44] : [62, 71];
   const at = (node) => {
     const [x, y] = places.get(node);
-    return upright ? [y * GAP * 1.15, x * GAP * 0.8] : isRound ? [x * scale, y * scale] : [x * GAP, y * GAP * 1.15];
+    return upright ? [y * across, x * Math.min(along, 50)] : [x * along, y * across];
   };
   const now = moment(state, step);
   const arcs = mode === "trades" ? now.trades.filter((trade) => places.has(trade.from) && places.has(trade.to)) : [];
@@ -115,7 +116,8 @@ export function draw(place, state, options) {
   const [width, height] = [Math.max(...points.map((p) => p[0])) - left + pad, Math.max(...points.map((p) => p[1])) - upper + pad];
   const homes = new Map(round.homes.map((home) => [home.node, home]));
   const picture = s("svg", { viewBox: `${left} ${upper} ${width} ${height}`, role: "group", "aria-label": word("mapLabel", { n: nodes.length - (nodes.includes(0) ? 1 : 0) }), class: `${mode} ${upright ? "upright" : ""}` });
-  picture.style.maxHeight = `${Math.max(height * (isRound ? 1.1 : 1.25), 220)}px`;
+  picture.style.maxHeight = `${Math.max(height * 1.25, 220)}px`;
+  picture.style.minWidth = `${Math.min(width * 0.62, 2400)}px`; // homes stay readable: what is wider is scrolled
 
   const lines = s("g", { class: "lines" });
   for (const [node, parent] of Object.entries(tree)) {
@@ -125,7 +127,7 @@ export function draw(place, state, options) {
     const path = bend(a, b, upright);
     const shown = mode === "power" && node in now.load;
     lines.append(s("path", { d: path, class: shown ? `line load-${level(share)}` : "line", "stroke-width": shown ? 2 + 7 * share : 2.5 }));
-    if (shown && Math.abs(now.flow[node]) > 0.02 * now.most) lines.append(arrow(a, b, now.flow[node] > 0, share));
+    if (shown && Math.abs(now.flow[node]) > 0.02 * now.most) lines.append(arrow(a, b, now.flow[node] > 0, share, upright));
   }
   picture.append(lines);
 
@@ -138,7 +140,7 @@ export function draw(place, state, options) {
     const [x, y] = at(node);
     const home = homes.get(node);
     const group = s("g", {
-      transform: `translate(${x} ${y})`, class: `home ${look(node, mode, now, plan)} ${home.state} ${chosen === node ? "chosen" : ""}`,
+      transform: `translate(${x} ${y})${many ? " scale(0.78)" : ""}`, class: `home ${look(node, mode, now, plan)} ${home.state} ${chosen === node ? "chosen" : ""}`,
       tabindex: 0, role: "button", "aria-pressed": chosen === node ? "true" : "false", "data-node": node,
       "aria-label": describe(node, now, mode, step, name),
       onclick: () => choose(node), onkeydown: (event) => {
@@ -149,7 +151,7 @@ export function draw(place, state, options) {
     if (node === 0) group.append(s("rect", { x: -15, y: -15, width: 30, height: 30, rx: 6 }), s("path", { d: "M3 -9-6 2h5l-2 8 9-12h-5z", class: "bolt" }));
     else group.append(s("path", { d: "M-15-2 0-16 15-2V14H-15z" }), s("text", { y: 8 }, String(node)));
     const figure = caption(node, mode, now, step);
-    if (figure) group.append(s("text", { y: 29, class: "figure" }, figure));
+    if (figure && (!many || node === chosen)) group.append(s("text", { y: 29, class: "figure" }, figure));
     picture.append(group);
   }
   const focused = place.querySelector("g.home:focus")?.dataset.node;
@@ -161,10 +163,12 @@ const bend = ([x1, y1], [x2, y2], upright) => (upright
   ? `M${x1} ${y1}Q${x2} ${y1 + (y2 - y1) * 0.2} ${x2} ${y2}`
   : `M${x1} ${y1}Q${x1 + (x2 - x1) * 0.2} ${y2} ${x2} ${y2}`);
 
-function arrow([x1, y1], [x2, y2], towardsRoot, share) {
+function arrow([x1, y1], [x2, y2], towardsRoot, share, upright) {
   const angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI + (towardsRoot ? 180 : 0);
   const size = 4 + 4 * share;
-  return s("path", { d: `M${size} 0L${-size} ${-size}V${size}z`, class: "arrow", transform: `translate(${(x1 + x2) / 2} ${(y1 + y2) / 2}) rotate(${angle})` });
+  const [cx, cy] = upright ? [x2, y1 + (y2 - y1) * 0.2] : [x1 + (x2 - x1) * 0.2, y2]; // as `bend` has it
+  const [x, y] = half([x1, y1], [cx, cy], [x2, y2]);
+  return s("path", { d: `M${size} 0L${-size} ${-size}V${size}z`, class: "arrow", transform: `translate(${x} ${y}) rotate(${angle})` });
 }
 
 function gradient(trade, at) {

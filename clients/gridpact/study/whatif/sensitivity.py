@@ -22,7 +22,6 @@ from gridpact.study.whatif import sweep, uncertainty
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
 from gridpact.study.whatif.uncertainty import UncertaintySettings
-from gridpact.text import share
 
 SCENARIOS = (Scenario.B, Scenario.T, Scenario.TG)
 
@@ -78,12 +77,11 @@ class SensitivityPoint:
     figures: Mapping[Scenario, PointFigures]
 
     def saving(self, scenario: Scenario) -> float | None:
-        """Of the community over the baseline with the same value, a fraction; None where there is no plan, or where the
-        baseline costs nothing."""
+        """Of the community over the baseline with the same value, a fraction; None where there is no plan."""
         base, other = self.figures[Scenario.B], self.figures[scenario]
-        if not (base.feasible and other.feasible):
+        if not (base.feasible and other.feasible) or base.cost == 0:
             return None
-        return share(base.cost - other.cost, base.cost)
+        return (base.cost - other.cost) / abs(base.cost)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""The live page in a browser: a round from start to end, a node that is killed, names that are markup, many homes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import Browser, browser, chromium
+from unit.chain.synthetic import AT_ONCE, NEVER, played, star
+
+from gridpact.chain.networks import Network
+from gridpact.live.following import Page, on_network
+from gridpact.live.reader import Link, Standing
+from gridpact.live.server import Hub, Server
+from gridpact.live.store import Store
+from measure.invented import Street
+
+chromium()  # or all is skipped
+
+EVIL = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Browser]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def quiet(window: Browser) -> Iterator[None]:
+    """No test may leave a complaint on the console, or ask for anything elsewhere."""
+    window.complaints.clear()
+    window.requests.clear()
+    window.size(1280, 900)
+    yield
+    window.leave()
+    assert not window.complaints
+    assert all(url.startswith(("http://127.0.0.1:", "about:")) for url in window.requests), window.requests
+
+
+def test_round_isWatchedFromStartToEnd(window: Browser, anvil: Network, tmp_path: Path) -> None:
+    play = played(anvil, star(3), steps=6, eps=AT_ONCE)
+    page = Page(tmp_path / "history.db", {"network": EVIL, "eth_price_eur": 3000.0})
+    page.hub.name({1: EVIL, 2: "Zoë", 3: "&amp;"})
+    with page.server, page.following(play.record, on_network(play.record, anvil), every=0.1):
+        window.open(page.server.url)
+        window.wait("document.querySelector('#headline').textContent === 'No round yet'")
+        number = play.manager.open_round(20260701)
+        window.wait("document.querySelector('#headline').textContent === 'Who takes part on July 1, 2026?'")
+        for node in play.tree:
+            play.declare(number, node)
+        window.wait("document.querySelector('#headline').textContent === '3 homes are agreeing on July 1, 2026'")
+        play.iterate(number, 1)
+        window.wait("document.querySelector('#tiles dd').firstChild.textContent === '2'")
+        play.iterate(number, 2)
+        window.wait("document.querySelector('#headline').textContent === '3 homes have agreed on July 1, 2026'")
+        window.wait("document.querySelector('#agreement canvas')")
+        assert "€" in window.text("#tiles")
+        # Names are text.
+        assert window.text("#network") == EVIL
+        assert EVIL in window.text("#homes")
+        assert "&amp;" in window.text("#homes")
+        assert window.tell("window.hacked === undefined")
+        assert window.tell("document.querySelectorAll('main img, script:not([src])').length") == 0
+        window.leave()
+    play.close()
+
+
+def test_killedHome_isSeen(window: Browser, anvil: Network, tmp_path: Path) -> None:
+    """From the moment at which all others have submitted: the time that the page itself notes."""
+    play = played(anvil, star(4), steps=6, eps=NEVER)
+    page = Page(tmp_path / "history.db", {"network": "", "eth_price_eur": 0.0})
+    with page.server, page.following(play.record, on_network(play.record, anvil), every=0.1):
+        number = play.open()
+        for iteration in (1, 2, 3):
+            play.iterate(number, iteration)
+        window.open(page.server.url)
+        window.wait("document.querySelector('#tiles dd')?.firstChild.textContent === '4'")
+        for node in (1, 2, 4):
+            play.submit(number, 4, node)
+        began = time.monotonic()
+        window.wait("document.querySelector('#alert').textContent.startsWith('Waiting for Home 3 for')")
+        took = time.monotonic() - began
+        window.wait("document.querySelector('#homes .lateState b').textContent === 'Home 3'")
+        assert window.tell("document.querySelectorAll('#homes .lateState').length") == 1
+        print(f"a killed home was seen after {took:.1f} s")
+        window.leave()
+    play.close()
+
+
+def test_takenBack_isTold(window: Browser, anvil: Network, tmp_path: Path) -> None:
+    from chains import rpc
+
+    play = played(anvil, star(3), steps=6, eps=NEVER)
+    page = Page(tmp_path / "history.db", {"network": "", "eth_price_eur": 0.0})
+    with page.server, page.following(play.record, on_network(play.record, anvil), every=0.1):
+        number = play.open()
+        snapshot = rpc(anvil.connect(), "evm_snapshot")
+        play.iterate(number, 1)
+        window.open(page.server.url)
+        window.wait("document.querySelector('#tiles dd')?.firstChild.textContent === '2'")
+        rpc(anvil.connect(), "evm_revert", snapshot)
+        window.wait("document.querySelector('#alert').textContent.includes('the chain took back')")
+        window.wait("document.querySelector('#tiles dd').firstChild.textContent === '1'")
+        window.leave()
+    play.close()
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """127 homes, two days of them, 10,000 events: the address of their page."""
+    path = tmp_path_factory.mktemp("street") / "history.db"
+    store = Store(path)
+    invented = Street(store, 127)
+    invented.day(35)
+    invented.day(40, missing=7, ends=False)
+    assert store.count() >= 10_000
+    store.close()
+    hub = Hub(lambda: Store(path), {"network": "a street", "eth_price_eur": 0.0})
+    hub.standing = lambda: Standing(Link.UP)
+    with Server(hub) as server:
+        yield server.url
+
+
+def test_manyHomes_areReadable(window: Browser, street: str) -> None:
+    """All are there, none lies over another, the one that is missing stands first; on a desk and on a telephone."""
+    for width in (1280, 390):
+        window.size(width, 844)
+        window.open(street)
+        window.wait("document.querySelectorAll('#feeder g.home').length === 128")
+        window.wait("document.querySelector('#homes li b')?.textContent === 'Home 7'")
+        assert window.tell("document.documentElement.scrollWidth") <= width
+        boxes = window.tell(
+            "[...document.querySelectorAll('#feeder g.home')]"
+            ".map((one) => one.querySelector('rect, path').getBoundingClientRect())"
+            ".map((box) => [box.left, box.top, box.right, box.bottom])"
+        )
+        assert len(boxes) == 128
+        assert min(right - left for left, _, right, _ in boxes) >= 12  # pixels
+        overlaps = [
+            (one, other)
+            for k, one in enumerate(boxes)
+            for other in boxes[:k]
+            if one[0] < other[2] - 1 and other[0] < one[2] - 1 and one[1] < other[3] - 1 and other[1] < one[3] - 1
+        ]
+        assert not overlaps
+
+
+def test_history_isGoneBackTo_byKeyboard(window: Browser, street: str) -> None:
+    window.open(street)
+    window.wait("document.querySelector('#headline').textContent === '127 homes are agreeing on June 2, 2026'")
+    window.tell("document.querySelector('#history li:last-child button').focus()")
+    window.press("Enter")
+    window.wait("document.querySelector('#headline').textContent === '127 homes have agreed on June 1, 2026'")
+    window.wait("document.querySelectorAll('#feeder .arc').length > 100")
+    window.tell("document.querySelector('#feeder g.home[data-node=\"3\"]').focus()")
+    window.press("Enter")
+    window.wait("document.querySelector('#feeder .detail h3')?.textContent === 'Home 3'")
+    assert window.tell("document.activeElement.dataset.node") == "3"
+
+
+def test_language_isChosen(window: Browser, street: str) -> None:
+    window.open(street)
+    window.wait("document.querySelector('#headline').textContent.startsWith('127 homes')")
+    for code, begin in (("de", "127 Haushalte einigen"), ("nl", "127 huishoudens worden"), ("en", "127 homes")):
+        window.tell(
+            "(() => { const s = document.querySelector('#language');"
+            f" s.value = '{code}'; s.dispatchEvent(new Event('change')); }})()"
+        )
+        window.wait(f"document.querySelector('#headline').textContent.startsWith('{begin}')")
+        assert window.tell("document.documentElement.lang") == code
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_standsOutFromItsGround(window: Browser, street: str, theme: str) -> None:
+    """WCAG 2: contrast of at least 4.5 for text, 3 for what is large or drawn, in both themes."""
+    window.open(street)
+    window.wait("document.querySelector('#headline').textContent.startsWith('127')")
+    window.tell(f"document.documentElement.dataset.theme = '{theme}'")
+    names = ("page", "card", "ink", "soft", "give", "take", "ok", "bad", "accent", "c1", "c3")
+    colours = {
+        name: window.tell(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim()")
+        for name in names
+    }
+    for name in ("ink", "soft", "bad", "accent"):
+        assert min(contrast(colours[name], colours["page"]), contrast(colours[name], colours["card"])) >= 4.5, name
+    for name in ("give", "take", "ok", "c1", "c3"):
+        assert contrast(colours[name], colours["card"]) >= 3, name
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
