@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+LEAST_SUM = 0.005
+"""Currency: what is less rounds to 0.00."""
+
 
 def plain(text: str, longest: int | None = None) -> str:
     """A name without line breaks and other control characters, cut where it is too long."""
@@ -15,6 +18,12 @@ def plain(text: str, longest: int | None = None) -> str:
 def count(number: int, noun: str) -> str:
     """`3 households`, `1 household`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def share(part: float, whole: float) -> float | None:
+    """Which part of a sum of money another one is, a fraction of its size; None where the sum is printed as 0.00, as
+    nothing is a part of that."""
+    return part / abs(whole) if abs(whole) >= LEAST_SUM else None
 
 
 def chain_text(chain: str) -> str:

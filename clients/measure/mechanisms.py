@@ -12,6 +12,7 @@ from gridpact.errors import InexactRelaxationError, InfeasibleError
 from gridpact.market.registry import SCENARIOS
 from gridpact.outcome.outcome import solved
 from gridpact.report.markdown import markdown
+from gridpact.text import share
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def compared(case: str, day: str) -> Iterator[Compared]:
             day=day,
             scenario=scenario.name,
             paid=outcome.cost.paid,
-            saved=outcome.saved / abs(outcome.paid_alone) if outcome.paid_alone else 0.0,
+            saved=share(outcome.saved, outcome.paid_alone) or 0.0,
             best=outcome.optimum.paid,
             gap=outcome.implemented_gap,
             traded_kwh=outcome.traded_kwh,

@@ -85,7 +85,7 @@ def run(scenario: Scenario = Scenario.TG, trades: tuple[Trade, ...] = TRADES, **
         for k, (home, own) in enumerate(zip(day.households, devices, strict=True))
     }
     voltage = np.array([[0.99, 1.005, 1.0, 0.99], [0.98, 1.0, 0.99, 0.985], [0.97, 1.0, 0.98, 0.985]])
-    flow = PowerFlow(voltage, LOSSES, LOSSES - injection.sum(axis=0), np.ones((3, 4)))
+    flow = PowerFlow((1, 2, 3), voltage, LOSSES, LOSSES - injection.sum(axis=0), np.ones((3, 4)))
     grid = np.array([100.0, 10.0, 1.0]) if scenario.has_network else np.zeros(3)
     trade = np.array([50.0, 5.0, 0.5]) if scenario.has_trades else np.zeros(3)
     agreed = scenario.has_network or scenario.has_trades

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
+import shutil
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from gridpact.cli import main
 from gridpact.cli.options import in_use
+from gridpact.community.read import shipped_cases
 from gridpact.market.registry import NAMES, market_of
 from gridpact.outcome.day import solve_day
 from gridpact.outcome.outcome import solved
@@ -138,3 +140,33 @@ def test_auctionInAStudy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "call auction, as traded" in fields["periods"][0]["fairness"]
     page = (out / "index.html").read_text(encoding="utf-8")
     assert market_of(NAMES["call-auction"]).words.paragraph.split(".")[1] in page
+
+
+def test_junction_isInTheReport(tmp_path: Path) -> None:
+    """A cabinet without a household has a voltage as well, beside those of the households."""
+    folder = Path(shutil.copytree(shipped_cases()["tiny3"].parent, tmp_path / "mine"))
+    feeder = folder / "feeder.csv"
+    feeder.write_text(feeder.read_text().replace("\n1,0,", "\n4,0,100,0.2,0.08\n1,4,"))
+    assert main(["run", "--case", str(folder), "--chain", "memory", "--out", str(tmp_path / "out")]) == 0
+    with (tmp_path / "out" / "voltages.csv").open(encoding="utf-8") as file:
+        assert {row["node"] for row in csv.DictReader(file)} == {"1", "2", "3", "4"}
+
+
+@pytest.mark.parametrize("scenario", ["t", "g", "tg"])
+def test_dayThatCostsNothing_hasNoParts(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Homes that use nothing: whatever rounding leaves, nothing of nothing is saved, and no gap is a fraction of it."""
+    folder = Path(shutil.copytree(shipped_cases()["tiny3"].parent, tmp_path / "mine"))
+    for table in ("load_kw.csv", "pv_kw.csv"):
+        header, *rows = (folder / table).read_text().splitlines()
+        rows = [",".join([row.split(",")[0], *("0" for _ in row.split(",")[1:])]) for row in rows]
+        (folder / table).write_text("\n".join([header, *rows]) + "\n")
+    homes = folder / "households.csv"
+    header, *rows = homes.read_text().splitlines()
+    columns = header.split(",")
+    kept = [k for k, name in enumerate(columns) if not name.startswith(("battery", "car"))]
+    homes.write_text("\n".join(",".join(row.split(",")[k] for k in kept) for row in (header, *rows)) + "\n")
+    options = ["--scenario", scenario, "--out", str(tmp_path / "out")]
+    assert main(["run", "--case", str(folder), "--chain", "memory", *options]) == 0
+    assert "(each on its own: 0.00)" in capsys.readouterr().out
+    fields = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert abs(fields["implemented_gap"] or 0) < 1e-3

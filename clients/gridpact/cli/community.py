@@ -171,8 +171,9 @@ def _new(arguments: argparse.Namespace) -> int:
     community = write_community(data, tariffs.days, tariffs.imported, new, arguments.out, tariffs.feed_in)
     for remark in (*data.read, *data.remarks, *tariffs.remarks):
         print(remark)
-    if arguments.batteries == "pv" and not assets.batteries:
-        print("No household has PV output, so --batteries pv gives nobody a battery.")
+    for option, device, given in (("batteries", "battery", assets.batteries), ("cars", "car", assets.cars)):
+        if getattr(arguments, option) == "pv" and not given:
+            print(f"No household has PV output, so --{option} pv gives nobody a {device}.")
     _tell(community)
     print(f"\nWritten to {arguments.out}. What is not measured is in households.csv and feeder.csv: look at them.")
     print(f"Then: gridpact run --case {arguments.out}")

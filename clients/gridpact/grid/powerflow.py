@@ -18,7 +18,8 @@ from gridpact.grid.three_phase import homes_of
 class PowerFlow:
     """Voltages, losses and the exchange with the grid over a day."""
 
-    voltage_pu: Array  # (n, T), of each home; on several phases that which is nearest to a limit, or furthest beyond
+    nodes: tuple[int, ...]  # of the rows of voltages: all of a balanced feeder, on a street those with a home
+    voltage_pu: Array  # (nodes, T); of a home on several phases that which is nearest to a limit, or furthest beyond
     losses_kw: Array  # (T,)
     import_kw: Array  # (T,), at the grid connection; negative where the feeder feeds in
     current_a: Array  # (lines, T), in the most loaded phase
@@ -63,7 +64,7 @@ def power_flow(feeder: Feeder | PhaseFeeder, injection_kw: Array, injection_kvar
             dss.Lines.Name(f"l{line.node}")
             dss.Circuit.SetActiveElement(f"line.l{line.node}")
             current[k, t] = dss.CktElement.CurrentsMagAng()[0]
-    return PowerFlow(voltage, losses, imported, current)
+    return PowerFlow(tuple(line.node for line in feeder.lines), voltage, losses, imported, current)
 
 
 def _of_street(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> PowerFlow:
@@ -75,7 +76,7 @@ def _of_street(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) 
         furthest = np.argmax(np.abs(of_home - middle), axis=0)
         voltage[home] = np.take_along_axis(of_home, furthest[None], axis=0)[0]
     current = np.fmax.reduce(flow.phase_a, axis=1)
-    return PowerFlow(voltage, flow.losses_kw, flow.import_kw, current, flow)
+    return PowerFlow(feeder.nodes, voltage, flow.losses_kw, flow.import_kw, current, flow)
 
 
 def _build(feeder: Feeder) -> None:

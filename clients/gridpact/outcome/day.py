@@ -19,7 +19,7 @@ from gridpact.errors import GridpactError, InexactRelaxationError, InfeasibleErr
 from gridpact.market.agreement import Trade
 from gridpact.market.mechanism import IN_MEMORY
 from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU, Check, Indicators
-from gridpact.outcome.outcome import Outcome, solved
+from gridpact.outcome.outcome import Outcome, relative_gap, solved
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.text import chain_text
 
@@ -108,8 +108,8 @@ class DayOutcome:
 
     @property
     def gap(self) -> float:
-        """(objective - optimum) / |optimum|, a fraction; 0 where the optimum costs nothing."""
-        return (self.objective - self.optimum) / abs(self.optimum) if self.optimum else 0.0
+        """A fraction, see `relative_gap`."""
+        return relative_gap(self.objective, self.optimum)
 
     @property
     def import_kwh(self) -> float:

@@ -10,14 +10,14 @@ from gridpact.community.model import Array, CommunityDay
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.negotiation import Negotiation, plan_of
 from gridpact.market.prepared import Prepared
-from gridpact.outcome.outcome import Optimum
+from gridpact.outcome.outcome import Optimum, relative_gap
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.verification import booked, implemented_cost
 
 
 def implemented_gaps(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> Array:
     """How far the plan as carried out would be from the optimum if the round ended there, after every iteration until
-    the contract's test stops it: (implemented objective - optimum) / |optimum|, (iterations,).
+    the contract's test stops it, (iterations,), see `relative_gap`.
 
     Raises:
         InfeasibleError: no plan keeps the limits.
@@ -29,7 +29,7 @@ def implemented_gaps(community: CommunityDay, scenario: Scenario, agreement: Net
 
 
 def compare(prepared: Prepared, agents: Mapping[int, Agent], optimum: float) -> tuple[float, float, float]:
-    """Implemented gap (0 where the optimum costs nothing), lowest and highest voltage of an iterate."""
+    """Implemented gap (see `relative_gap`), lowest and highest voltage of an iterate."""
     community = prepared.community
     nodes = [household.node for household in community.households]
     schedules = [plan_of(agents[node]).schedule for node in nodes]
@@ -41,8 +41,7 @@ def compare(prepared: Prepared, agents: Mapping[int, Agent], optimum: float) -> 
         booked(community, prepared.books, {node: agents[node].trades.recorded_kw for node in nodes}),
     )
     voltage = cost.flow.voltage_pu
-    gap = (cost.objective - optimum) / abs(optimum) if optimum else 0.0
-    return gap, float(voltage.min()), float(voltage.max())
+    return relative_gap(cost.objective, optimum), float(voltage.min()), float(voltage.max())
 
 
 def stays_below(gaps: Sequence[float], limit: float) -> int:

@@ -13,7 +13,7 @@ from gridpact.community.model import Array, Household
 from gridpact.devices.device import Band, summed
 from gridpact.devices.registry import BANDS, at_once_kw, consumed_kw
 from gridpact.market.registry import Promise, market_of
-from gridpact.outcome.outcome import Outcome
+from gridpact.outcome.outcome import LEAST_BILL, Outcome
 from gridpact.problem.centralised import EXACTNESS_LIMIT
 from gridpact.problem.directions import AT_ONCE_KW
 
@@ -23,9 +23,6 @@ GAP_LIMIT = 1e-3
 GAP_FLOOR = 0.1
 """Where the optimum costs less than this part of what all that passes the meters would cost to import, the limit is the
 fraction of that part: a bill near zero is a difference of large sums, and a fraction of it says nothing."""
-
-LEAST_BILL = 0.1
-"""Currency a day: a smaller bill counts as much, so the limit is a hundredth of a cent at least."""
 
 VOLTAGE_TOLERANCE_PU = 1e-3
 """How far a voltage may lie outside its limits, see `Outcome.voltage_ok`."""
@@ -258,9 +255,9 @@ class Indicators:
         return "closest to its limit" if margin > 0 else "farthest beyond its limit"
 
     def _extreme(self, flat: int) -> VoltageExtreme:
-        voltage = self.result.flow.voltage_pu
-        row, step = divmod(flat, voltage.shape[1])
-        return VoltageExtreme(float(voltage[row, step]), self.result.community.feeder.nodes[row], step)
+        flow = self.result.flow
+        row, step = divmod(flat, flow.voltage_pu.shape[1])
+        return VoltageExtreme(float(flow.voltage_pu[row, step]), flow.nodes[row], step)
 
     def name(self, node: int) -> str:
         """The household at a node."""

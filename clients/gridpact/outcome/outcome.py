@@ -49,6 +49,15 @@ class Ledger:
 LEAST_SAVING = 1e-4
 """Currency a day: less is rounding."""
 
+LEAST_BILL = 0.1
+"""Currency a day: a smaller bill counts as much where a gap is measured by it. So the limit is a hundredth of a cent at
+least, and there are no fractions of nothing."""
+
+
+def relative_gap(objective: float, optimum: float) -> float:
+    """(objective - optimum) / |optimum|, a fraction; of `LEAST_BILL` where the optimum is nearer to zero."""
+    return (objective - optimum) / max(abs(optimum), LEAST_BILL)
+
 
 @dataclass(frozen=True)
 class HouseholdOutcome:
@@ -145,9 +154,8 @@ class Outcome:
 
     @property
     def implemented_gap(self) -> float:
-        """(objective of the agreed plan as carried out - optimum) / |optimum|, a fraction; 0 where that is 0."""
-        best = self.optimum.objective
-        return (self.cost.objective - best) / abs(best) if best else 0.0
+        """Of the agreed plan as carried out, a fraction, see `relative_gap`."""
+        return relative_gap(self.cost.objective, self.optimum.objective)
 
     @property
     def turnover(self) -> float:

@@ -345,7 +345,7 @@ def voltages(result: Outcome) -> Figure:
     indicators, feeder, voltage = Indicators(result), result.community.feeder, result.flow.voltage_pu
     figure, axes = _figure("Voltages along the feeder", 4.6)
     distance = _distance_ohm(feeder)
-    nodes = list(feeder.nodes)
+    nodes = result.flow.nodes
     place = np.array([distance[node] for node in nodes])
     low, middle, high = voltage.min(axis=1), np.median(voltage, axis=1), voltage.max(axis=1)
     for limit, name in (
@@ -453,13 +453,13 @@ def _distance_ohm(feeder: Feeder | PhaseFeeder) -> dict[int, float]:
 
 def _node_numbers(axes: Axes, indicators: Indicators, place: Array, low: Array) -> None:
     """Numbers under the nodes, beside them where two would meet; on a large feeder only its ends."""
-    feeder = indicators.result.community.feeder
+    feeder, nodes = indicators.result.community.feeder, indicators.result.flow.nodes
     near_x = 0.03 * np.ptp(axes.get_xlim())
     near_y = 0.045 * np.ptp(axes.get_ylim())
     taken: list[tuple[float, float]] = []
     for row in np.argsort(low, kind="stable"):
-        node, x, y = feeder.nodes[row], float(place[row]), float(low[row])
-        if len(feeder.nodes) > 32 and (isinstance(feeder, PhaseFeeder) or feeder.children[node]):
+        node, x, y = nodes[row], float(place[row]), float(low[row])
+        if len(nodes) > 32 and (isinstance(feeder, PhaseFeeder) or feeder.children[node]):
             continue
         beside = any(abs(x - other_x) < near_x and abs(y - other_y) < near_y for other_x, other_y in taken)
         taken.append((x, y))

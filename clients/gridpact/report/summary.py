@@ -8,7 +8,7 @@ from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import Indicators
 from gridpact.outcome.outcome import Ledger, Outcome
 from gridpact.report.words import checks_sentence, headline
-from gridpact.text import chain_text, count, plain
+from gridpact.text import chain_text, count, plain, share
 
 SAVING_LEFT = 0.05
 """From this part on a run says how much of what agreeing can save its plan leaves."""
@@ -29,8 +29,8 @@ def summary(result: Outcome, unicode: bool | None = None) -> str:
     indicators, community, balance = Indicators(result), result.community, Indicators(result).balance
     unit, market = plain(community.currency, 8), market_of(result.scenario)
     paid, alone = result.cost.paid, f"each on its own: {result.paid_alone:,.2f}"
-    if result.paid_alone > 0:
-        alone += f", saved: {result.saved:,.2f}, {100 * result.saved / result.paid_alone:.1f} %"
+    if result.paid_alone > 0 and (saved := share(result.saved, result.paid_alone)) is not None:
+        alone += f", saved: {result.saved:,.2f}, {100 * saved:.1f} %"
     best = f"{result.optimum.paid:,.2f} {unit}, counted alike"
     if market.agrees and result.left_of_saving > SAVING_LEFT:
         best += f"; {100 * result.left_of_saving:.1f} % of what agreeing can save is left"

@@ -7,7 +7,7 @@ from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import NOT_PROMISED, Indicators, percent
 from gridpact.outcome.outcome import Outcome
 from gridpact.problem.scenario import NetworkAgreement
-from gridpact.text import count, plain
+from gridpact.text import count, plain, share
 
 NETWORK_AGREEMENT = {
     NetworkAgreement.NEIGHBOURS: "between neighbours along the feeder",
@@ -42,9 +42,10 @@ def cost_sentence(result: Outcome) -> str:
 
 def _less(result: Outcome) -> str:
     """`, so 9.35 are saved (20.0 %)`; nothing where that has no meaning."""
-    if result.paid_alone <= 0:
+    saved = share(result.saved, result.paid_alone)
+    if result.paid_alone <= 0 or saved is None:
         return ""
-    return f", so {result.saved:,.2f} are saved ({100 * result.saved / result.paid_alone:.1f} %)"
+    return f", so {result.saved:,.2f} are saved ({100 * saved:.1f} %)"
 
 
 def checks_sentence(result: Outcome) -> str:

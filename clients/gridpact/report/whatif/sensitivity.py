@@ -23,7 +23,7 @@ from gridpact.report.whatif.page import DAY_COLUMNS, Page, Picture, Table, day_c
 from gridpact.report.whatif.plots import RECOURSE_NAME
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.uncertainty import quantiles
-from gridpact.text import count, plain
+from gridpact.text import count, plain, share
 
 
 def sensitivity_page(outcome: Sensitivity) -> Page:
@@ -144,12 +144,12 @@ def _sensitivity_answers(outcome: Sensitivity) -> list[str]:
         for _, parameter, low, high in _spans(outcome)[1:]
     ]
     for parameter in outcome.settings.values:
-        without = [point.value for point in outcome.of(parameter) if point.saving(Scenario.TG) is None]
+        without = [point.value for point in outcome.of(parameter) if not point.figures[Scenario.TG].feasible]
         if without:
             said.append(
                 f"No feasible plan in TG where {PARAMETER_WORDS[parameter]} is {', '.join(f'{v:g}' for v in without)}."
             )
-    if outcome.adders and outcome.planned_saving:
+    if outcome.adders and share(1.0, outcome.planned_saving) is not None:
         for recourse in outcome.settings.delivery.recourses:
             left = [float(np.median(point.savings[recourse])) / outcome.planned_saving for point in outcome.adders]
             said.append(
@@ -198,7 +198,7 @@ def _adder_table(outcome: Sensitivity, currency: str) -> Table:
     for point in outcome.adders:
         for recourse, savings in point.savings.items():
             q = quantiles(savings)
-            left = q[0.5] / outcome.planned_saving if outcome.planned_saving else None
+            left = share(q[0.5], outcome.planned_saving)
             rows.append(
                 [
                     f"{point.adder:g}, {RECOURSE_NAME[recourse]}",

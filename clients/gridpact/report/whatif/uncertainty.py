@@ -23,7 +23,7 @@ from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.uncertainty import Draw, Side, Uncertainty, quantiles
-from gridpact.text import plain
+from gridpact.text import plain, share
 
 
 def uncertainty_page(outcome: Uncertainty) -> Page:
@@ -106,7 +106,7 @@ def _recourse_fields(outcome: Uncertainty, recourse: Recourse) -> dict[str, Any]
 
 def _left(outcome: Uncertainty, recourse: Recourse) -> float | None:
     planned = outcome.planned_saving
-    return float(np.median(outcome.savings(recourse))) / planned if planned > 1e-9 else None
+    return share(float(np.median(outcome.savings(recourse))), planned) if planned > 0 else None
 
 
 def _uncertainty_headline(outcome: Uncertainty, currency: str) -> str:
@@ -118,9 +118,9 @@ def _uncertainty_headline(outcome: Uncertainty, currency: str) -> str:
             "forecasts err (median)"
         )
     left = _left(outcome, recourse)
-    share = f" ({percent_text(left, 0)})" if left is not None else ""
+    part = f" ({percent_text(left, 0)})" if left is not None else ""
     return (
-        f"Of a planned saving of {number(outcome.planned_saving)} {currency}, {number(median)}{share} is left when "
+        f"Of a planned saving of {number(outcome.planned_saving)} {currency}, {number(median)}{part} is left when "
         "forecasts err (median)"
     )
 

@@ -19,6 +19,7 @@ from gridpact.outcome.indicators import VOLTAGE_TOLERANCE_PU
 from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.plan import StudySettings, by_season, date_of, rows_of_days
 from gridpact.study.weeks.published import SUMMER, TABLES, WINTER, Published
+from gridpact.text import share
 
 PEAK_HOURS = (6, 7, 8, 17, 18, 19)
 """Hours of the day in which imports count as peak imports: 6 to 9 and 17 to 20 h, as in the report's Table 5."""
@@ -296,9 +297,10 @@ class Period:
         return saved
 
     def relative(self, scenario: Scenario) -> float:
-        """Cost of the community, as a fraction of the baseline's."""
+        """Cost of the community, as a fraction of the baseline's; where the baseline earns, what it earns less of it is
+        more, as of what it pays. 1 where the baseline costs nothing."""
         base = self.baseline.community.total
-        return self.totals[scenario].community.total / base if base else 1.0
+        return 1 + (share(self.totals[scenario].community.total - base, base) or 0.0)
 
 
 @dataclass(frozen=True)

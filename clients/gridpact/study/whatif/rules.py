@@ -24,6 +24,7 @@ from gridpact.community.model import Array, Prices
 from gridpact.products.imbalance import imbalance
 from gridpact.products.pool import PoolRules, pool
 from gridpact.study.whatif.delivery import Delivered
+from gridpact.text import share
 
 MICRO = 1e6
 
@@ -73,7 +74,7 @@ class RuleFigures:
             middle,
             low,
             high,
-            middle / planned_saving if planned_saving > 1e-9 else None,
+            share(middle, planned_saving) if planned_saving > 0 else None,
             float(by_home[worst]),
             homes[worst],
             int(np.sum(by_home < -1 / MICRO)),

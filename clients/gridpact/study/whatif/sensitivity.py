@@ -22,6 +22,7 @@ from gridpact.study.whatif import sweep, uncertainty
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
 from gridpact.study.whatif.uncertainty import UncertaintySettings
+from gridpact.text import share
 
 SCENARIOS = (Scenario.B, Scenario.T, Scenario.TG)
 
@@ -77,11 +78,12 @@ class SensitivityPoint:
     figures: Mapping[Scenario, PointFigures]
 
     def saving(self, scenario: Scenario) -> float | None:
-        """Of the community over the baseline with the same value, a fraction; None where there is no plan."""
+        """Of the community over the baseline with the same value, a fraction; None where there is no plan, or where the
+        baseline costs nothing."""
         base, other = self.figures[Scenario.B], self.figures[scenario]
-        if not (base.feasible and other.feasible) or base.cost == 0:
+        if not (base.feasible and other.feasible):
             return None
-        return (base.cost - other.cost) / abs(base.cost)
+        return share(base.cost - other.cost, base.cost)
 
 
 @dataclass(frozen=True)

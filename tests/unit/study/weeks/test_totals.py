@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gridpact.market.agreement import Trade
-from gridpact.outcome.day import failed_checks
+from gridpact.outcome.day import DayOutcome, failed_checks
 from gridpact.problem.scenario import Scenario
 from gridpact.report.weeks.tables import economic_lines, energy_lines
 from gridpact.report.weeks.words import answers, captions, change, differences, why
@@ -256,3 +256,19 @@ def test_change_in_words() -> None:
     assert change(-0.165) == "16.5 % less"
     assert change(0.002) == "0.2 % more"
     assert change(1e-5) == "as much"
+
+
+@pytest.mark.parametrize(
+    ("alone", "together", "said"),
+    [(4.0, 3.0, -0.25), (-0.2, -0.3, -0.5), (-0.2, 0.1, 1.5), (1e-25, 1e-17, 0.0), (0.0, 0.0, 0.0)],
+)
+def test_whatEarns_isLessThanNothing(study: Study, alone: float, together: float, said: float) -> None:
+    """A community that earns more pays less, whatever the sign of its bill; of no bill there is no part."""
+
+    def costing(total: float, outcome: DayOutcome) -> DayOutcome:
+        homes = [replace(home, import_cost=0.0, trade_cost=0.0, loss_cost=0.0) for home in outcome.households]
+        return replace(outcome, households=(replace(homes[0], import_cost=total), *homes[1:]))
+
+    outcomes = [costing(alone if o.scenario == Scenario.B else together, o) for o in study.outcomes]
+    summer, _ = Study(study.community, study.settings, tuple(outcomes)).periods
+    assert summer.relative(Scenario.TG) - 1 == pytest.approx(said)
