@@ -78,6 +78,10 @@ adversaries: setup ## play 300 rounds against adversaries in memory, and write r
 soak: setup ## run services through 48 days in compressed time, and check memory and open files
 	@$(PY) -m measure.soak --rounds 48
 
+.PHONY: mutations
+mutations: setup ## every file that a command reads, changed by chance, 2,000 times each (some ten minutes)
+	@GRIDPACT_MUTATIONS=2000 $(PYTEST) tests/property/test_mutations.py
+
 .PHONY: endpoints
 endpoints: setup ## every habit of endpoints on every chain (some ten minutes)
 	@GRIDPACT_MATRIX=all $(PY) -m pytest -p no:pytest-brownie -p no:cacheprovider tests/integration/test_endpoints.py

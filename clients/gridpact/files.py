@@ -1,11 +1,37 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files: written so that a reader never sees half of one, JSON read whatever is in it."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
+
+MOST_DEPTH = 50
+"""Lists and objects within each other, in JSON."""
+
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+
+
+def parse_json(data: str | bytes, **options: Any) -> Any:
+    """What a JSON text says, in UTF-8 where it is bytes.
+
+    Args:
+        options: of `json.loads`.
+
+    Raises:
+        ValueError: it is none, or is nested so deep that the parser could run off its stack.
+    """
+    text, depth = data if isinstance(data, str) else data.decode("utf-8-sig"), 0
+    if text.count("[") + text.count("{") > MOST_DEPTH:
+        for found in _BRACKETS.finditer(text):
+            depth += bool(found[1]) - bool(found[2])
+            if depth > MOST_DEPTH:
+                raise ValueError(f"more than {MOST_DEPTH} lists and objects within each other")
+    return json.loads(text, **options)
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:

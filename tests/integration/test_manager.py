@@ -425,6 +425,68 @@ def test_readings_areSettled(
     )
 
 
+def test_readings_areCorrected(
+    site: Site,
+    enrolled: Record,
+    watched: Watched,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By consent: what the household has sent counts once the supplier has sent the same; what is then owed and cannot
+    be paid may be forgiven."""
+    settlement = Settlement.of(enrolled, site.web3)
+    done = settlement.deliveries(1)
+    account = str(address_of(site.key(2)))
+    more = [wh - 20_000 for wh in done[2].energies_wh]  # 80 kWh more drawn: more than it has deposited
+    file = table(tmp_path, {2: more})
+    command = ["readings", "correct", str(file), "--day", "2025-11-22", "--accept", "size,sign", *site.place]
+    supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
+    household = ["--rpc", site.url, "--confirmations", "1", "--yes"]
+
+    monkeypatch.setenv("GRIDPACT_MANAGER_KEY", site.key(1))
+    assert f"The readings are of nodes 2, and {address_of(site.key(1))} was none" in complaint(
+        capsys, [*command, *household]
+    )
+    monkeypatch.setenv("GRIDPACT_MANAGER_KEY", site.key(2))
+    assert "the correction of node 2 counts once its supplier has sent the same" in printed([*command, *household])
+    assert settlement.deliveries(1) == done
+    before, free = settlement.net_payment(1, 2), settlement.free(account)
+    assert "the reading of node 2 in round 1 of 2025-11-22 is corrected" in printed([*command, *supplier])
+    now = settlement.deliveries(1)
+    assert now[2].energies_wh == tuple(more)
+    assert now[2].payment - done[2].payment == settlement.net_payment(1, 2) - before < 0
+    assert now[2].arrears == settlement.arrears(account) == before - settlement.net_payment(1, 2) - free > 0
+    assert {node: now[node] for node in (1, 3)} == {node: done[node] for node in (1, 3)}
+    moved = json.loads(printed(["readings", "show", "--day", "2025-11-22", "--json", *site.place, "--rpc", site.url]))
+    assert {row["node"]: row["net"] for row in moved["households"]}[2] == f"{settlement.net_payment(1, 2) / 1e6:.6f}"
+    assert "are settled as they are in the file" in printed([*command, *supplier])
+
+    forgiving = ["deposit", "forgive", "1", "--node", "2", *site.place]
+    assert f"The supplier is {SUPPLIER}, the key given is of {account}" in complaint(capsys, [*forgiving, *household])
+    owed = settlement.arrears(account)
+    printed([*forgiving, *supplier])
+    assert settlement.arrears(account) == owed - 10**6
+    printed([*replaced(forgiving, "forgive", "1e9"), *supplier])
+    assert settlement.arrears(account) == 0
+    assert f"Account {account} owes nothing" in complaint(capsys, [*forgiving, *supplier])
+
+
+@pytest.mark.usefixtures("watched")
+def test_householdLimits_whatADayTakes(
+    site: Site, enrolled: Record, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRIDPACT_MANAGER_KEY", site.key(3))
+    settlement, account = Settlement.of(enrolled, site.web3), str(address_of(site.key(3)))
+    limit = ["deposit", "limit", "3.5", *site.place, "--rpc", site.url, "--confirmations", "1", "--yes"]
+    coming = Aggregator.of(enrolled, site.web3).progress().round + 1
+    assert f"from round {coming} on" in printed(limit)
+    assert (settlement.debit_limit(1, account), settlement.debit_limit(coming, account)) == (0, 3_500_000)
+    assert "a limit is a number of at least 0, not nan" in complaint(capsys, replaced(limit, "limit", "nan"))
+    printed(replaced(limit, "limit", "0"))
+    assert settlement.debit_limit(coming, account) == 0
+
+
 def test_readings_complain(site: Site, watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is sent; what is in the file is in the tests of `metering`."""
     good = table(tmp_path, meters(watched, site))
@@ -437,7 +499,7 @@ def test_readings_complain(site: Site, watched: Watched, tmp_path: Path, capsys:
         "there is no time zone 'Utopia'": settling(site, good, "--timezone", "Utopia"),
     }.items():
         assert sentence in complaint(capsys, arguments)
-    other = table(tmp_path, {**meters(watched, site), 9: [0, 0, 0, 0]})
+    other = table(tmp_path, {1: meters(watched, site)[1], 9: [0, 0, 0, 0]})
     assert "Node 9 was not in round 1, in which were 1, 2, 3" in complaint(capsys, settling(site, other))
 
 

@@ -16,7 +16,7 @@ from eth_typing import ChecksumAddress, HexStr
 from gridpact.chain.account import address_of, new_key
 from gridpact.chain.contract import checked_address
 from gridpact.errors import InputError
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 
 PASSWORD = "GRIDPACT_KEYSTORE_PASSWORD"
 """Environment variable with the password of a keystore."""
@@ -129,7 +129,7 @@ def read_password(
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"There is no keystore at {path}: check the path.") from None
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any
 from gridpact.chain.contract import checked_address
 from gridpact.chain.reverts import Abi
 from gridpact.errors import InputError
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 
 FORMAT = 2
 
@@ -56,7 +56,7 @@ class Record:
     def read(cls, path: Path) -> Record:
         """Reads and checks a record."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError(
                 f"There is no record of a deployment at {path}: deploy first, or give its path."

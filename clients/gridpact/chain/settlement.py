@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -262,8 +262,15 @@ class Settlement(DeployedContract):
 
     def correct(self, round: int, node: int, energies_wh: Sequence[int]) -> TxReceipt:
         """Another reading for one that was delivered: it counts once household and supplier have both sent the same."""
+        return self._send("correct", *self._correction(round, node, energies_wh))
+
+    def correction_call(self, round: int, node: int, energies_wh: Sequence[int]) -> ContractCall:
+        """What `correct` sends."""
+        return self.call("correct", *self._correction(round, node, energies_wh))
+
+    def _correction(self, round: int, node: int, energies_wh: Sequence[int]) -> tuple[Any, ...]:
         records, tariff = self.recorded(round), self.tariff(round)
-        return self._send("correct", round, node, encode_energies(energies_wh), tariff, positions_of(node, records))
+        return round, node, encode_energies(energies_wh), tariff, positions_of(node, records)
 
     # ------------------------------------------------------------------ supplier and metering
 
@@ -416,8 +423,23 @@ class Settlement(DeployedContract):
         return self._deliveries(round)
 
     def _deliveries(self, round: int, **indexed: int) -> dict[int, Delivery]:
-        found = {}
-        for said in self._of_round("Delivered", round, **indexed):
-            node, energies = int(said["node"]), decode_energies(bytes(said["energies"]))
-            found[node] = Delivery(int(said["round"]), node, int(said["payment"]), int(said["arrears"]), energies)
+        """As they were settled, and then corrected."""
+        found = {one.node: one for one in self._readings("Delivered", round, **indexed)}
+        for one in self._readings("Corrected", round, **indexed):
+            before = found[one.node]
+            owed = before.arrears + one.arrears - max(one.payment - before.payment, 0)
+            found[one.node] = replace(one, arrears=max(owed, 0))
         return found
+
+    def _readings(self, name: str, round: int, **indexed: int) -> list[Delivery]:
+        """What an event about a reading says; no correction where the contracts are older than they."""
+        return [
+            Delivery(
+                int(said["round"]),
+                int(said["node"]),
+                int(said["payment"]),
+                int(said.get("arrears", 0)),
+                decode_energies(bytes(said["energies"])),
+            )
+            for said in (self._of_round(name, round, **indexed) if name in self.interface.events else [])
+        ]

@@ -34,6 +34,7 @@ from websockets.sync.client import connect as open_websocket
 
 from gridpact.chain.answers import Trouble, limit_of, trouble_in
 from gridpact.errors import ChainError, InputError
+from gridpact.files import parse_json
 
 PATIENCE_SECONDS = 60.0
 """How long an outage is waited out."""
@@ -107,7 +108,7 @@ def websocket_url(url: str) -> str | None:
     try:
         with dial(websocket, seconds=5.0) as socket:
             socket.send('{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}')
-            answer = json.loads(socket.recv(timeout=5.0))
+            answer = parse_json(socket.recv(timeout=5.0))
     except (OSError, WebSocketException, TimeoutError, ValueError):
         return None
     return websocket if isinstance(answer, dict) and "result" in answer else None
@@ -241,7 +242,7 @@ class WebSocketTransport(Transport):
                     self._socket = dial(self.url)
                 self._socket.send(json.dumps(request))
                 while True:
-                    answer: RPCResponse = json.loads(self._socket.recv(timeout=REQUEST_SECONDS))
+                    answer: RPCResponse = parse_json(self._socket.recv(timeout=REQUEST_SECONDS))
                     if not isinstance(answer, dict) or (answer.get("id") in (number, None) and "method" not in answer):
                         return answer
             except (WebSocketException, OSError, ValueError):
@@ -267,7 +268,7 @@ class HttpTransport(Transport):
         if got.status_code == 429 or (got.status_code == 503 and "Retry-After" in got.headers):
             raise Troubled(limit_of(got.status_code, got.headers.get("Retry-After")))
         try:
-            answer = json.loads(got.content)
+            answer = parse_json(got.content)
         except ValueError:
             if got.ok:
                 raise

@@ -17,7 +17,7 @@ from web3.utils import get_create_address
 from gridpact.chain.contract import checked_address
 from gridpact.chain.reverts import readable
 from gridpact.errors import ChainError, InputError
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 
 SUFFIX = ".unfinished"
 
@@ -61,7 +61,7 @@ class Unfinished:
         if not path.exists():
             return new
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = parse_json(path.read_text(encoding="utf-8"))
             found = cls(path, web3, manager, told["about"], int(told["block"]), dict(told["sent"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from gridpact.chain.estimate import Planned
     from gridpact.chain.settlement import Settlement
 
+MOST_CURRENCY = 1e30
+"""Of a limit: more does not fit into the contract's words."""
+
 DEPOSIT_GAS = 150_000
 """Of approving and depositing."""
 
 
 def add(commands: Commands) -> None:
     command = commands.add_parser(
-        "deposit", help="put tokens into the settlement contract, take them out, or free what a partner left locked"
+        "deposit", help="put tokens into the settlement contract, take them out, limit or forgive what is owed"
     )
     actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
     adding = actions.add_parser("add", help="deposit tokens of the account")
@@ -31,7 +34,16 @@ def add(commands: Commands) -> None:
     releasing = actions.add_parser("release", help="free what is locked for trades that a partner did not state alike")
     releasing.add_argument("--round", type=int, required=True, metavar="N", help="of which round")
     releasing.set_defaults(command=_release)
-    for action in (adding, withdrawing, releasing):
+    limiting = actions.add_parser("limit", help="the most that a delivery may take from the account, from now on")
+    limiting.add_argument("amount", type=float, metavar="N", help="how much; 0: there is no limit")
+    limiting.set_defaults(command=_limit)
+    forgiving = actions.add_parser("forgive", help="end what an account owes the supplier, whose account this needs")
+    forgiving.add_argument("amount", type=positive, metavar="N", help="how much of it, at most")
+    whose = forgiving.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--node", type=int, metavar="N", help="of the household that is enrolled as this node")
+    whose.add_argument("--address", metavar="0x...", help="of this account")
+    forgiving.set_defaults(command=_forgive)
+    for action in (adding, withdrawing, releasing, limiting, forgiving):
         add_record(action)
         add_sender(action)
 
@@ -137,6 +149,65 @@ def _release(arguments: argparse.Namespace) -> int:
         for own in locks:
             settlement.release(number, own.partner)
         _tell(settlement, account.address)
+    return 0
+
+
+def _limit(arguments: argparse.Namespace) -> int:
+    """Of the account, in rounds that are opened later."""
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import planned_call
+    from gridpact.chain.settlement import Settlement
+
+    if not 0 <= arguments.amount < MOST_CURRENCY:
+        raise InputError(f"a limit is a number of at least 0, not {arguments.amount:g}; 0 lifts it")
+    with place_of(arguments) as place:
+        assert place.record is not None
+        account = account_of(arguments, place)
+        settlement = Settlement.of(place.record, place.web3, account)
+        units, symbol = token_units(settlement, arguments.amount), settlement.token.symbol()
+        if arguments.amount and not units:
+            raise InputError(f"{arguments.amount:g} {symbol} is less than the smallest part of the token: give more")
+        planned = [planned_call(account, "limit", settlement.call("limitDebit", units))]
+        words = f"at most {arguments.amount:g} {symbol}" if units else "without a limit"
+        send(account, planned, arguments, place.profile, "limiting", f"Let a delivery take {words}?")
+        settlement.limit_debit(units)
+        first = Aggregator.of(place.record, place.web3).progress().round + 1
+        print(f"gridpact: from round {first} on a delivery is taken from account {account.address} {words}")
+    return 0
+
+
+def _forgive(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.contract import checked_address
+    from gridpact.chain.estimate import planned_call
+    from gridpact.chain.settlement import Settlement
+
+    with place_of(arguments) as place:
+        assert place.record is not None
+        account = account_of(arguments, place)
+        settlement = Settlement.of(place.record, place.web3, account)
+        if settlement.supplier() != account.address:
+            raise InputError(
+                f"The supplier is {settlement.supplier()}, the key given is of {account.address}: only the supplier, to"
+                " whom they are owed, forgives arrears."
+            )
+        if arguments.address is not None:
+            owing = str(checked_address(arguments.address))
+        else:
+            aggregator = Aggregator.of(place.record, place.web3)
+            if arguments.node not in aggregator.enrolled():
+                raise InputError(f"Node {arguments.node} is not enrolled: give the account that owes with --address.")
+            owing = str(aggregator.account_of(arguments.node))
+        unit, symbol = 10.0 ** settlement.token.decimals(), settlement.token.symbol()
+        owed = settlement.arrears(owing)
+        if not owed:
+            raise InputError(f"Account {owing} owes nothing: there is nothing to forgive.")
+        units = owed if arguments.amount * unit >= owed else round(arguments.amount * unit)
+        planned = [planned_call(account, "forgive", settlement.call("forgive", owing, units))]
+        question = f"Forgive {units / unit:g} of the {owed / unit:g} {symbol} that {owing} owes?"
+        send(account, planned, arguments, place.profile, "forgiving", question)
+        settlement.forgive(owing, units)
+        print(f"gridpact: account {owing} owes {settlement.arrears(owing) / unit:,.4f} {symbol}")
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +13,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from gridpact.errors import InputError
+from gridpact.files import parse_json
 from gridpact.market.mechanism import IN_MEMORY
 from gridpact.market.registry import market_of
 from gridpact.problem.scenario import Scenario
@@ -156,7 +156,7 @@ def check_same(result: Path, of: Mapping[str, str]) -> None:
         of: what it must be of, by the names of its fields.
     """
     try:
-        before = json.loads(result.read_text(encoding="utf-8"))
+        before = parse_json(result.read_text(encoding="utf-8"))
         other = {name: before[name] for name, value in of.items() if before[name] != value}
     except (OSError, ValueError, KeyError, TypeError):
         return  # nothing there that could be told

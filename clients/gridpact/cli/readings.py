@@ -24,30 +24,39 @@ def add(commands: Commands) -> None:
     command = commands.add_parser("readings", help="settle what meters read on a delivered day, or see what it came to")
     actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
     settle = actions.add_parser("settle", help="sign the readings of a day with the metering account, and settle them")
-    settle.add_argument("file", type=Path, metavar="FILE", help="CSV: time, node, meter_wh; or a column for each node")
-    _add_round(settle)
-    settle.add_argument(
-        "--unit", default="wh", metavar="wh|kwh", help="of columns that are named by nodes; default wh a reading"
-    )
-    settle.add_argument(
-        "--times",
-        default="start",
-        metavar="start|end",
-        help="what a time names, the start of what was counted (default) or its end",
-    )
-    settle.add_argument("--timezone", metavar="ZONE", help="of the place, as Europe/Amsterdam; default this machine's")
-    settle.add_argument(
-        "--accept", action=Joined, metavar="rising|size|sign", help="what looks doubtful and is so, with commas between"
-    )
-    settle.add_argument("--dry-run", action="store_true", help="show what would be moved and what it costs, no more")
-    add_record(settle)
-    add_sender(settle)
     settle.set_defaults(command=_settle)
+    correct = actions.add_parser(
+        "correct", help="other readings for settled ones; they count once household and supplier have sent the same"
+    )
+    correct.set_defaults(command=_correct)
+    for action in (settle, correct):
+        _add_file(action)
+        add_record(action)
+        add_sender(action)
     show = actions.add_parser("show", help="what the settled readings of a day came to")
     _add_round(show)
     show.add_argument("--json", action="store_true", help="as a line of JSON")
     add_record(show)
     show.set_defaults(command=_show)
+
+
+def _add_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE", help="CSV: time, node, meter_wh; or a column for each node")
+    _add_round(command)
+    command.add_argument(
+        "--unit", default="wh", metavar="wh|kwh", help="of columns that are named by nodes; default wh a reading"
+    )
+    command.add_argument(
+        "--times",
+        default="start",
+        metavar="start|end",
+        help="what a time names, the start of what was counted (default) or its end",
+    )
+    command.add_argument("--timezone", metavar="ZONE", help="of the place, as Europe/Amsterdam; default this machine's")
+    command.add_argument(
+        "--accept", action=Joined, metavar="rising|size|sign", help="what looks doubtful and is so, with commas between"
+    )
+    command.add_argument("--dry-run", action="store_true", help="show what would be moved and what it costs, no more")
 
 
 def _add_round(command: argparse.ArgumentParser) -> None:
@@ -59,29 +68,14 @@ def _settle(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import planned_call
     from gridpact.chain.settlement import Settlement
-    from gridpact.manage.metering import (
-        UNITS,
-        check_plan,
-        check_signs,
-        planned_wh,
-        read_meters,
-        round_of,
-        settled,
-        still_to_settle,
-        to_settle,
-    )
+    from gridpact.manage.metering import settled, still_to_settle, to_settle
 
-    unit = choice("unit", arguments.unit, {unit: unit for unit in UNITS})
-    ends = choice("meaning of times", arguments.times, {"start": False, "end": True})
-    accepted = doubts("--accept", arguments.accept)
-    day = date_of(arguments.day)
+    accepted, day = doubts("--accept", arguments.accept), date_of(arguments.day)
     with place_of(arguments) as place:
         assert place.record is not None
         aggregator = Aggregator.of(place.record, place.web3)
         settlement = Settlement.of(place.record, place.web3)
-        delivered = _delivered(arguments, aggregator, day)
-        number = round_of(aggregator, day, arguments.round)
-        energies = read_meters(arguments.file, delivered, unit, ends, accepted)
+        number, energies = _read(arguments, aggregator, day, accepted)
         key = key_of(arguments)
         account = account_of(arguments, place, key)
         if settlement.metering() != account.address:
@@ -103,14 +97,7 @@ def _settle(arguments: argparse.Namespace) -> int:
             planned_call(account, f"settle node {node}", call) for node, call in zip(accounts, calls, strict=True)
         ]
         print(_table(comes_to, settlement.token))
-        if "sign" not in accepted:
-            check_signs(comes_to)
-        try:
-            plans = planned_wh(aggregator, number)
-        except ChainError as error:
-            print(f"gridpact: the readings are not compared with the plan, which cannot be read: {error}")
-        else:
-            check_plan({node: energies[node] for node in accounts}, plans, accepted)
+        _doubt(comes_to, aggregator, number, accepted)
         costs = priced(account, planned, arguments, place.profile)
         if arguments.dry_run:
             print("gridpact: nothing was sent")
@@ -123,6 +110,79 @@ def _settle(arguments: argparse.Namespace) -> int:
             print(_table(done, settlement.token))
         print(f"gridpact: the readings of {count(len(done), 'household')} in round {number} of {day} are settled")
     return 0
+
+
+def _correct(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import planned_call
+    from gridpact.chain.settlement import Settlement
+    from gridpact.manage.metering import comes_to, settled, to_correct
+
+    accepted, day = doubts("--accept", arguments.accept), date_of(arguments.day)
+    with place_of(arguments) as place:
+        assert place.record is not None
+        aggregator = Aggregator.of(place.record, place.web3)
+        number, energies = _read(arguments, aggregator, day, accepted)
+        account = account_of(arguments, place)
+        settlement = Settlement.of(place.record, place.web3, account)
+        readings = to_correct(aggregator, settlement, number, energies, account.address)
+        if not readings:
+            print(f"gridpact: all these readings of {day} are settled as they are in the file")
+            return 0
+        others = [one for one in settled(settlement, number) if one.delivery.node in readings]
+        becomes = comes_to(settlement, number, readings)
+        print(f"as settled\n{_table(others, settlement.token)}\nas corrected\n{_table(becomes, settlement.token)}")
+        _doubt(becomes, aggregator, number, accepted)
+        planned = [
+            planned_call(account, f"correct node {node}", settlement.correction_call(number, node, reading))
+            for node, reading in readings.items()
+        ]
+        costs = priced(account, planned, arguments, place.profile)
+        if arguments.dry_run:
+            print("gridpact: nothing was sent")
+            return 0
+        costs.check("correcting the readings")
+        agree(arguments, f"Correct {count(len(readings), 'reading')} of {day} on {place.profile.name}?")
+        for node, reading in readings.items():
+            settlement.correct(number, node, reading)
+        done = settlement.deliveries(number)
+        for node, reading in readings.items():
+            if done[node].energies_wh == tuple(reading):
+                print(f"gridpact: the reading of node {node} in round {number} of {day} is corrected")
+            else:
+                other = "household" if account.address == settlement.supplier() else "supplier"
+                print(f"gridpact: the correction of node {node} counts once its {other} has sent the same")
+    return 0
+
+
+def _read(
+    arguments: argparse.Namespace, aggregator: Aggregator, day: date, accepted: frozenset[str]
+) -> tuple[int, dict[int, list[int]]]:
+    """The round of a day, and the readings in the file, Wh by node."""
+    from gridpact.manage.metering import UNITS, read_meters, round_of
+
+    unit = choice("unit", arguments.unit, {unit: unit for unit in UNITS})
+    ends = choice("meaning of times", arguments.times, {"start": False, "end": True})
+    delivered = _delivered(arguments, aggregator, day)
+    number = round_of(aggregator, day, arguments.round)
+    return number, read_meters(arguments.file, delivered, unit, ends, accepted)
+
+
+def _doubt(rows: Sequence[Settled], aggregator: Aggregator, number: int, accepted: frozenset[str]) -> None:
+    """
+    Raises:
+        InputError: readings contradict trades or plans.
+    """
+    from gridpact.manage.metering import check_plan, check_signs, planned_wh
+
+    if "sign" not in accepted:
+        check_signs(rows)
+    try:
+        plans = planned_wh(aggregator, number)
+    except ChainError as error:
+        print(f"gridpact: the readings are not compared with the plan, which cannot be read: {error}")
+    else:
+        check_plan({row.delivery.node: row.delivery.energies_wh for row in rows}, plans, accepted)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -159,8 +219,8 @@ def _delivered(arguments: argparse.Namespace, aggregator: Aggregator, day: date)
     found = MeterDay(day, setting.steps, setting.step_seconds, zone)
     if found.end > datetime.now(timezone.utc):
         raise InputError(
-            f"The day {day} is not over before {found.end:%Y-%m-%d %H:%M %z}: settle its readings then, they cannot be"
-            " changed."
+            f"The day {day} is not over before {found.end:%Y-%m-%d %H:%M %z}: settle its readings then, as nobody"
+            " alone can change them."
         )
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from gridpact.chain.values import Setting, Theta
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import Community
 from gridpact.errors import InputError
+from gridpact.files import parse_json
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.parameters import Resolution, Tolerances
@@ -69,7 +69,7 @@ class Parameters:
             InputError: it says what is wrong with it.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError(
                 f"There are no parameters at {path}: write them (deploy/parameters/README.md), or derive them from a"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -304,17 +304,11 @@ def to_settle(
         InputError: the supplier's deposit does not pay for what is fed in; it says how much is missing.
         ChainError: the round has no tariff.
     """
-    records, decimals = settlement.recorded(round_), settlement.token.decimals()
-    imported, fed_in = decode_tariff(settlement.tariff(round_))
+    decimals = settlement.token.decimals()
     found = []
-    for node, energies in sorted(energies_wh.items()):
-        unpaid = _with_trades(Delivery(round_, node, 0, 0, tuple(energies)), records)
-        prices = zip(unpaid.beyond_wh, imported, fed_in, strict=True)
-        value = sum(wh * (selling if wh > 0 else buying) for wh, buying, selling in prices) * 10**decimals
-        payment = abs(value) // 10**9 * (1 if value > 0 else -1)  # truncated towards zero, as the contract does
-        arrears = max(-payment - settlement.free(accounts[node]), 0)
-        delivery = Delivery(round_, node, payment, arrears, tuple(energies))
-        found.append(Settled(delivery, unpaid.traded_wh, unpaid.from_neighbours))
+    for one in comes_to(settlement, round_, energies_wh):
+        arrears = max(-one.delivery.payment - settlement.free(accounts[one.delivery.node]), 0)
+        found.append(replace(one, delivery=replace(one.delivery, arrears=arrears)))
     due = sum(max(one.delivery.payment, 0) for one in found)
     supplier = settlement.supplier()
     if (missing := due - settlement.free(supplier)) > 0:
@@ -325,6 +319,50 @@ def to_settle(
             " add`)."
         )
     return found
+
+
+def comes_to(settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]]) -> list[Settled]:
+    """What readings of a round are worth by its trades and its tariff, by node, whoever has what to pay it.
+
+    Raises:
+        ChainError: the round has no tariff.
+    """
+    records, decimals = settlement.recorded(round_), settlement.token.decimals()
+    imported, fed_in = decode_tariff(settlement.tariff(round_))
+    found = []
+    for node, energies in sorted(energies_wh.items()):
+        unpaid = _with_trades(Delivery(round_, node, 0, 0, tuple(energies)), records)
+        prices = zip(unpaid.beyond_wh, imported, fed_in, strict=True)
+        value = sum(wh * (selling if wh > 0 else buying) for wh, buying, selling in prices) * 10**decimals
+        payment = abs(value) // 10**9 * (1 if value > 0 else -1)  # truncated towards zero, as the contract does
+        found.append(replace(unpaid, delivery=replace(unpaid.delivery, payment=payment)))
+    return found
+
+
+def to_correct(
+    aggregator: Aggregator, settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]], account: str
+) -> dict[int, Sequence[int]]:
+    """Those of the readings that an account can correct: a household its own, the supplier all.
+
+    Raises:
+        InputError: there is none of the account's, or its day is not settled yet.
+    """
+    mine = energies_wh
+    if account != settlement.supplier():
+        own = [node for node in energies_wh if aggregator.account_in(round_, node) == account]
+        if not own:
+            raise InputError(
+                f"The readings are of nodes {_listed(energies_wh)}, and {account} was none of them in round {round_}: "
+                "a household corrects its own reading, the supplier any."
+            )
+        mine = {node: energies_wh[node] for node in own}
+    done = settlement.deliveries(round_)
+    if open_ := [node for node in sorted(mine) if node not in done]:
+        raise InputError(
+            f"The day of node {open_[0]} in round {round_} is not settled yet, so there is nothing to correct: settle "
+            "its reading (`gridpact readings settle`)."
+        )
+    return {node: mine[node] for node in sorted(mine) if done[node].energies_wh != tuple(mine[node])}
 
 
 def check_signs(rows: Iterable[Settled]) -> None:
@@ -466,7 +504,7 @@ def still_to_settle(
             raise InputError(
                 f"The day of node {node} in round {round_} is settled with other readings"
                 f" ({sum(done[node].energies_wh) / 1000:,.3f} kWh fed in, not {sum(energies_wh[node]) / 1000:,.3f}):"
-                " that cannot be changed, so take the node out of the file."
+                " take it out of the file, or let household and supplier correct it (`gridpact readings correct`)."
             )
     todo = {node: accounts[node] for node in sorted(energies_wh) if node not in done}
     return todo, sorted(accounts.keys() - energies_wh.keys() - done.keys())

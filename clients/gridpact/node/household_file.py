@@ -17,7 +17,7 @@ from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 from gridpact.problem.coefficients import Partner
 from gridpact.problem.scenario import REPORT, NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
@@ -48,7 +48,7 @@ def read_view(path: Path) -> NodeView:
         InputError: it does not exist, is no JSON, or a value is missing or of the wrong kind.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise InputError(f"the household file '{path}' cannot be read: {error}") from None
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gridpact.chain.values import Phase
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 
 
 @dataclass
@@ -34,7 +34,7 @@ class NodeReport:
 
     @staticmethod
     def read(path: Path) -> NodeReport:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
         statements = {int(partner): [tuple(entry) for entry in said] for partner, said in values["statements"].items()}
         return NodeReport(
             **values | {"phase": Phase[values["phase"]], "statements": statements, "gas": Counter(values["gas"])}

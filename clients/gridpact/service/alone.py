@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from gridpact.chain.record import Record
 from gridpact.community.model import Array, Prices
 from gridpact.errors import GridpactError, InfeasibleError, InputError
+from gridpact.files import parse_json
 from gridpact.problem.baseline import fallback
 from gridpact.problem.view import NodeView
 from gridpact.service.forecast import NoForecast, take_forecast
@@ -106,7 +106,7 @@ class Alone:
     def agreed_schedule(self, day: str) -> bool:
         """Whether the day's schedule was agreed with the neighbours."""
         try:
-            told = json.loads((self._settings.service.schedule / f"{day}.json").read_text(encoding="utf-8"))
+            told = parse_json((self._settings.service.schedule / f"{day}.json").read_text(encoding="utf-8"))
             return bool(told["status"] == "agreed")
         except (OSError, ValueError, KeyError, TypeError):
             return False

@@ -32,6 +32,7 @@ from gridpact.community.tables import rows_of
 from gridpact.community.times import moments
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
+from gridpact.files import parse_json
 from gridpact.service.settings import DAY, ForecastSettings
 
 TOLD = tuple(told for device in DEVICES for told in device.told)
@@ -39,9 +40,6 @@ SERIES = ("load_kw", "import_price", *(told.key for told in TOLD if told.is_seri
 NUMBERS = tuple(told.key for told in TOLD if not told.is_series)
 LOOK_SECONDS = 1.0
 """How often a file that is not there yet is looked for."""
-
-MOST_BRACKETS = 200
-"""Lists and tables in a forecast: it has one table and a list a series."""
 
 MOST_BYTES = 1 << 20
 
@@ -101,7 +99,7 @@ def take_forecast(
 
 def _says_its_day(text: str) -> bool:
     """Of a forecast that could be read: the rows of a table always do."""
-    return not _is_json(text) or "day" in json.loads(text)
+    return not _is_json(text) or "day" in parse_json(text)
 
 
 def _is_json(text: str) -> bool:
@@ -195,11 +193,8 @@ def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
             raise NoForecast(f"{where}: '{twice}' is given twice; give it once")
         return dict(pairs)
 
-    # Where recursion is allowed to go deep, the parser runs off its stack.
-    if text.count("{") + text.count("[") > MOST_BRACKETS:
-        raise NoForecast(f"{where} is no JSON of a forecast: it has more than {MOST_BRACKETS} lists and tables")
     try:
-        found = json.loads(text, object_pairs_hook=once)
+        found = parse_json(text, object_pairs_hook=once)
     except ValueError as error:
         raise NoForecast(f"{where} is no JSON: {error}") from None
     for key in found:

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from gridpact.chain.values import Progress
 from gridpact.errors import InputError
 from gridpact.events import Event
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 from gridpact.service.round_end import RoundEnd
 
 OUTCOMES = ("agreed", "alone", "abstained", "missed", "failed")
@@ -103,7 +103,7 @@ class Health:
     def read(path: Path) -> Health:
         """Raises InputError where there is none."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_text(encoding="utf-8"))
             return Health(**values | {"outcomes": Counter(values["outcomes"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gridpact.errors import InputError
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 from gridpact.node.household_file import read_view, write_view
 from gridpact.problem.view import NodeView
 from gridpact.service.identity import Identity
@@ -94,7 +94,7 @@ class State:
     def identity(self) -> Identity | None:
         """The chain that the rounds are of; None where none was met yet."""
         try:
-            return Identity(**json.loads(self._chain.read_text(encoding="utf-8")))
+            return Identity(**parse_json(self._chain.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -140,7 +140,7 @@ class State:
 
 def _end(path: Path) -> RoundEnd | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
         return RoundEnd(**values | {"meter_wh": tuple(values["meter_wh"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from gridpact.community.networks.network import Network, NetworkLoad
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import PHASES, Connection, Source, Transformer, by_sequence
 from gridpact.errors import InputError
+from gridpact.files import parse_json
 
 Element = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ def read_pandapower(path: Path) -> Network:
 def _tables(path: Path) -> tuple[dict[str, dict[int, Element]], str]:
     """Rows by index of every table."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         stored = content["_object"]
         if content.get("_class") != "pandapowerNet":
             raise KeyError("_class")
@@ -67,7 +67,7 @@ def _tables(path: Path) -> tuple[dict[str, dict[int, Element]], str]:
     for kind, table in stored.items():
         if isinstance(table, dict) and table.get("_class") == "DataFrame":
             frame = table["_object"]
-            frame = json.loads(frame) if isinstance(frame, str) else frame
+            frame = parse_json(frame) if isinstance(frame, str) else frame
             rows = (dict(zip(frame["columns"], row, strict=True)) for row in frame["data"])
             tables[kind] = dict(zip(frame["index"], rows, strict=True))
     return tables, str(stored.get("name") or path.stem)
