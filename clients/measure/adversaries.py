@@ -37,6 +37,7 @@ from gridpact.market.admm.codec import encode_bids, encode_copies
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.market.admm.reach import BIAS, MOST_ITERATIONS, Reach, agreed_bids, centre_of_copies, departed
+from gridpact.market.admm.register import Rules
 from gridpact.market.admm.residuals import Residuals
 from gridpact.problem.baseline import baseline_net_kw, fallback
 from gridpact.problem.coefficients import Partner
@@ -259,7 +260,7 @@ class Play:
         views = [
             declared(view, adversaries[view.node].declares) if view.node in adversaries else view for view in honest
         ]
-        self.round = Round(views, Penalties.of_community(self.day, net_kw), Resolution(), MAX_MISSES)
+        self.round = Round(views, Penalties.of_community(self.day, net_kw), Resolution(), Rules(MAX_MISSES))
         self.random = np.random.default_rng(seed)
 
     def run(self) -> Ending:

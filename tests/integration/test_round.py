@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 from eth_abi.abi import encode
+from unit.node.rounds import Played
 from web3 import Web3
 from web3.logs import DISCARD
 
@@ -183,6 +184,16 @@ def test_the_day_of_a_study_is_the_same_without_a_chain(ran: Ran) -> None:
             assert values == pytest.approx(same.schedule[name], abs=1e-6), name
         assert home.cost == pytest.approx(same.cost, abs=1e-5)
     assert on_chain.cost == pytest.approx(in_memory.cost, abs=1e-6)
+
+
+def test_aRoundOnTheTwin_hasTheSameHead(ran: Ran, chain: Chain) -> None:
+    """The head is made of all sums, residuals and presences: a bit elsewhere is another head."""
+    played = Played(ran.day, ran.settings.scenario, ran.settings.agreement)
+    played.play()
+    closed = chain.events(chain.aggregator, "IterationClosed")
+    assert [one.head for one in played.closed] == [bytes(said["head"]) for said in closed]
+    records = chain.events(chain.settlement, "TradeRecorded") if chain.settlement else []
+    assert played.twin.recorded(1) == {(said["lower"], said["higher"]): bytes(said["trades"]) for said in records}
 
 
 def test_run_converges(ran: Ran) -> None:

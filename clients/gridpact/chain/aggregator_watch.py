@@ -92,6 +92,10 @@ class WatchedAggregator(AggregatorLog):
                 continue
             watch.wait(min(give_up - now, LOOK_SECONDS))
 
+    def elapsed(self) -> float:
+        """Seconds on the clock by which `wait_for` waits."""
+        return time.monotonic()
+
     def _watching(self, each_submission: bool) -> Watch:
         if each_submission not in self._watches:
             names = (*MILESTONES, "Submitted") if each_submission else MILESTONES

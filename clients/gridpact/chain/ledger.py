@@ -64,6 +64,9 @@ class RoundLedger(RoundLog, Protocol):
     def running(self, node: int) -> Coupling: ...
     def ask_another(self) -> None: ...
 
+    def elapsed(self) -> float:
+        """Seconds on the clock by which `wait_for` waits."""
+
     def wait_until(
         self,
         reached: Callable[[Progress], bool],

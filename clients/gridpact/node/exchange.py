@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 
 from gridpact.chain.ledger import RoundLedger
@@ -53,7 +52,7 @@ class Exchange:
             moved = (now.round, now.iteration, now.phase) != (round_, progress.iteration, Phase.ITERATING)
             return moved or self.view.node in now.present
 
-        left = self._phase_seconds - (time.monotonic() - since)
+        left = self._phase_seconds - (self._aggregator.elapsed() - since)
         now = self._aggregator.wait_for(there, max(LAST_CALL * left, 0.0), look_first=False)
         return now if there(now) else None
 
@@ -75,7 +74,7 @@ class Exchange:
             return moved(now) or others <= now.present | wishes.keys()
 
         now = progress
-        while not complete(now) and (left := last_call - time.monotonic()) > 0:
+        while not complete(now) and (left := last_call - self._aggregator.elapsed()) > 0:
             if self._relay is not None and not memory.relay_failed:  # some may send directly, so the chain is looked at
                 left = min(left, BOARD_SECONDS)
                 wishes = self._wishes_at_relay(round_, iteration, memory, others - now.present, left)

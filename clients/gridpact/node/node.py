@@ -382,7 +382,7 @@ class Node:
 
     def _submit(self, round_: int, progress: Progress, memory: Memory) -> Progress | None:
         """Returns what `_act` does."""
-        iteration, since = progress.iteration, time.monotonic()
+        iteration, since = progress.iteration, self._aggregator.elapsed()
         running = None
         if memory.agent.answers:
             with self._laps.doing("waiting"):

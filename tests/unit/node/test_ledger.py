@@ -13,7 +13,7 @@ ROOM = sorted(Path(gridpact.node.__file__).parent.glob("*.py"))
 PLAIN = {"commitments", "evidence", "ledger", "values"}
 """Modules of `chain` that ask no chain."""
 
-CODEC = {"Opening", "encode_trades"}
+CODEC = {"Opening", "encode_trades", "decode_trades"}
 """Of `chain.settlement`: what a statement is made of."""
 
 

@@ -8,7 +8,7 @@ P and Q copies take 20 bits (bias 2^19), V copies 16 bits (bias 2^15). A sum car
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -45,8 +45,31 @@ def encode_copies(blocks: Sequence[Block], copies: Integers) -> list[int]:
                     f"{block.kind.name} of node {block.node} at step {t} is {lane - bias} resolution units, more than "
                     f"the {bias - 1} that fit on the chain: deploy with a coarser resolution"
                 )
-        for start in range(0, len(biased), LANES):
-            words.append(sum(lane << LANE_BITS * k for k, lane in enumerate(biased[start : start + LANES])))
+        words += _packed(biased)
+    return words
+
+
+def _packed(lanes: Sequence[int]) -> list[int]:
+    """Lanes of a block, with their biases, in words."""
+    return [
+        sum(lane << LANE_BITS * k for k, lane in enumerate(lanes[start : start + LANES]))
+        for start in range(0, len(lanes), LANES)
+    ]
+
+
+def encode_sums(
+    assembly: Assembly, sums: Mapping[Block, Integers], present: frozenset[int], blocks: Sequence[Block] | None = None
+) -> list[int]:
+    """Packs sums of those who are present into words, each with the bias of every copy in it: the inverse of
+    `decode_sums`.
+
+    Args:
+        blocks: whose; of all, as a closed iteration has them, if none are given. Where no sum is, there is no copy.
+    """
+    words: list[int] = []
+    for block in assembly.all_blocks if blocks is None else blocks:
+        bias = assembly.count(block, present) * BIAS[block.kind]
+        words += _packed([int(lane) + bias for lane in sums[block]] if block in sums else [0] * assembly.steps)
     return words
 
 

@@ -21,6 +21,7 @@ from gridpact.market.admm.agent import Agent, Submission
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.admm.register import Rules
 from gridpact.market.admm.trades import bid_steps
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.coefficients import Partner, own_coefficients
@@ -182,8 +183,9 @@ def negotiate_levels(
         most_iterations: mu of all of them.
     """
     resolution = resolution or Resolution()
-    above = Round(levels.above, levels.penalties, resolution, most_iterations=most_iterations)
-    feeders = [Round(views, levels.penalties, resolution, most_iterations=most_iterations) for views in levels.feeders]
+    rules = Rules(most_iterations=most_iterations)
+    above = Round(levels.above, levels.penalties, resolution, rules)
+    feeders = [Round(views, levels.penalties, resolution, rules) for views in levels.feeders]
     nodes = [views[-1].node for views in levels.feeders]
     gateways = tuple(
         Gateway(feeder.agents[node], above.agents[view.node])

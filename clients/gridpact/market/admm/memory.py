@@ -6,14 +6,11 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from gridpact.market.admm.agent import Agent, Submission
-from gridpact.market.admm.assembly import Assembly, Closing, Integers
+from gridpact.market.admm.assembly import Assembly, Closing
 from gridpact.market.admm.parameters import Penalties, Resolution
-from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.admm.register import ENDLESS, End, Register, Rules
 from gridpact.market.admm.residuals import NO_RESIDUALS, Residuals
-from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
 
 
@@ -27,6 +24,7 @@ class Iterate:
     closing: Closing
     residuals: Residuals  # of this iteration, all nodes that are not out
     scalars: tuple[int, int]  # number of copies of the network, and of bids: what the RMS divides by
+    end: End | None = None  # of the round, if it ended with this iteration
 
 
 Absence = Callable[[int], frozenset[int]]
@@ -34,29 +32,26 @@ Absence = Callable[[int], frozenset[int]]
 
 
 class Round:
-    """A round of one contract in memory, with all its nodes.
+    """A round of one contract in memory, with all its nodes: agents that hand each other integers over a `Register`.
 
     Args:
-        most_misses: how often a node may be silent before it is out of the round, as the contract has it.
-        most_iterations: mu.
+        rules: of the contract.
     """
 
     def __init__(
-        self,
-        views: Sequence[NodeView],
-        penalties: Penalties,
-        resolution: Resolution,
-        most_misses: int = 2,
-        most_iterations: int = MOST_ITERATIONS,
+        self, views: Sequence[NodeView], penalties: Penalties, resolution: Resolution, rules: Rules = ENDLESS
     ) -> None:
         self.assembly = Assembly.of_views(views)
-        self.agents = {view.node: Agent(view, self.assembly, penalties, resolution, most_iterations) for view in views}
-        self._in_turn = sorted(self.agents.values(), key=lambda agent: agent.consensus.answers_others)  # operator last
-        self._most_misses = most_misses
-        self._misses = dict.fromkeys(self.agents, 0)
-        self._gone: frozenset[int] = frozenset()
+        most = rules.most_iterations
+        self.agents = {view.node: Agent(view, self.assembly, penalties, resolution, most) for view in views}
+        self.register = Register(self.assembly, rules)
+        self._in_turn = sorted(self.agents.values(), key=lambda agent: agent.answers)  # operator last
         self._claimed = dict.fromkeys(self.agents, NO_RESIDUALS)  # about the iteration before
-        self._iteration = 0
+
+    def resume(self, standing: Mapping[int, Agent], first: int) -> None:
+        """Goes on from where agents of another round stand, whose steps from `first` on are those of this one."""
+        for node, before in standing.items():
+            self.agents[node].resume(before, first)
 
     def claim(self, node: int, residuals: Residuals) -> None:
         """Lets a node claim other residuals about the last iteration than those that follow from it."""
@@ -75,36 +70,22 @@ class Round:
             given: submissions of nodes that solve elsewhere.
             proved: who is proved false meanwhile, before it submits.
         """
-        self._iteration += 1
-        self._gone |= proved
-        missing -= self._gone
-        sums: dict[Block, Integers] = {}
-        submissions: dict[int, Submission] = {}
+        register = self.register
+        for node in proved:
+            register.prove_false(node)
         for agent in self._in_turn:
             node = agent.view.node
-            if node in self._gone | missing:
-                continue
-            submission = submissions[node] = given[node] if given and node in given else agent.solve(sums)
-            for block, lanes in zip(agent.blocks, submission.copies, strict=True):
-                sums[block] = sums[block] + lanes if block in sums else lanes
-        for node in missing:
-            self._misses[node] += 1
-        self._gone |= {node for node in missing if self._misses[node] >= self._most_misses}
-        nothing = np.zeros(self.assembly.steps, dtype=np.int64)
-        closing = Closing(
-            self._iteration,
-            frozenset(submissions),
-            sum((self._claimed[node] for node in submissions), NO_RESIDUALS).as_tuple(),
-            {block: sums.get(block, nothing) for block in self.assembly.all_blocks},
-            {node: submission.bids for node, submission in submissions.items()},
-            self._gone,
-            proved,
-        )
+            if node not in register.gone | missing:
+                submission = given[node] if given and node in given else agent.solve(register.running)
+                register.submit(node, submission, self._claimed[node])
+        submissions = register.submissions
+        closing = register.close()
         for node, agent in self.agents.items():
             agent.take_in(closing, submissions[node].copies if node in submissions else None)
         claimed = self._claimed = {node: agent.residuals for node, agent in self.agents.items()}
-        total = sum((claimed[node] for node in self.agents.keys() - self._gone), NO_RESIDUALS)
-        return Iterate(self._iteration, self.agents, submissions, closing, total, self.assembly.scalars(self._gone))
+        total = sum((claimed[node] for node in register.active), NO_RESIDUALS)
+        scalars = self.assembly.scalars(register.gone)
+        return Iterate(closing.iteration, self.agents, submissions, closing, total, scalars, register.end)
 
 
 def negotiate(
@@ -113,19 +94,13 @@ def negotiate(
     resolution: Resolution | None = None,
     absent: Absence = lambda iteration: frozenset(),
     most_misses: int = 2,
-    standing: Mapping[int, Agent] | None = None,
-    first: int = 0,
 ) -> Iterator[Iterate]:
     """Runs the six steps for all nodes, one iterate after the other, for as long as it is asked.
 
     Args:
         absent: who is silent in an iteration, and
         most_misses: for how often before it is out of the round, as the contract has it.
-        standing: agents of a negotiation that this one goes on from, whose steps from
-        first: on are those of this one; None: it begins anew.
     """
-    round_ = Round(views, penalties, resolution or Resolution(), most_misses)
-    for node, before in (standing or {}).items():
-        round_.agents[node].resume(before, first)
+    round_ = Round(views, penalties, resolution or Resolution(), Rules(most_misses))
     for iteration in itertools.count(1):
         yield round_.iterate(absent(iteration))

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gridpact.market.admm.agent import Agent
-from gridpact.market.admm.memory import Iterate, negotiate
+from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
-from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.admm.register import End, Rules
 from gridpact.market.admm.residuals import rms_w
 from gridpact.market.agreement import Agreement, Convergence, Trade
 from gridpact.market.mechanism import Told, nobody
@@ -45,14 +45,15 @@ class Negotiation:
         The test is passed one iteration late: only then have the residuals reached the chain.
 
         Args:
-            standing, first: where it goes on from, see `negotiate`.
+            standing, first: where it goes on from, see `Round.resume`.
         """
-        stop = False
-        for iterate in negotiate(self.views, self.penalties, self.resolution, standing=standing, first=first):
-            yield iterate
-            if stop or iterate.iteration == MOST_ITERATIONS:
-                return
-            stop = self.hold(iterate)
+        round_ = Round(self.views, self.penalties, self.resolution, Rules(within=self._within))
+        round_.resume(standing or {}, first)
+        while round_.register.end is None:
+            yield round_.iterate()
+
+    def _within(self, squares: Sequence[int], scalars: tuple[int, int]) -> bool:
+        return self.tolerances.hold(squares, scalars, self.resolution)
 
     def agreement(self, told: Told = nobody) -> Agreement:
         """Plays the round to its end.
@@ -61,11 +62,9 @@ class Negotiation:
             told: is told every iteration but the first, with the residuals that have reached the chain by then.
         """
         rms: list[tuple[float, ...]] = []
-        held = reached = False
         for iterate in self.iterates():
             if rms:
                 told(iterate.iteration, rms[-1])
-            reached, held = held, self.hold(iterate)
             rms.append(self.rms_w(iterate))
         agents = iterate.agents
         trades, balanced = agreed_trades(agents)
@@ -75,15 +74,11 @@ class Negotiation:
             rounds=iterate.iteration,
             messages=iterate.iteration * sum(view.steps * len(agents[view.node].blocks) + view.bid_count
                                              for view in self.views),
-            reached=reached,
+            reached=iterate.end is End.CONVERGED,
             balanced=balanced,
             relaxation_gap=relaxation_gap(agents),
             convergence=Convergence.of(rms[:-1], self.tolerances.limits_w),  # the last residuals reach no chain
         )  # fmt: skip
-
-    def hold(self, iterate: Iterate) -> bool:
-        """The contract's test of an iterate."""
-        return self.tolerances.hold(iterate.residuals.as_tuple(), iterate.scalars, self.resolution)
 
     def rms_w(self, iterate: Iterate) -> tuple[float, ...]:
         """The four residuals of an iterate, W a coupled scalar."""

@@ -225,9 +225,13 @@ class Tolerances:
             squares: r_grid, s_grid, r_trade, s_trade.
             scalars: number of copies of the network, and of bids.
         """
-        counts = (scalars[0], scalars[0], scalars[1], scalars[1])
-        limits = self.on_chain(resolution)
-        return all(10**6 * s <= eps**2 * n for s, eps, n in zip(squares, limits, counts, strict=True))
+        return within(self.on_chain(resolution), squares, scalars)
+
+
+def within(limits: Sequence[int], squares: Sequence[int], scalars: tuple[int, int]) -> bool:
+    """The contract's test, with the limits as theta has them, see `Tolerances.on_chain`."""
+    counts = (scalars[0], scalars[0], scalars[1], scalars[1])
+    return all(10**6 * s <= eps**2 * n for s, eps, n in zip(squares, limits, counts, strict=True))
 
 
 def _margin(prices: Prices) -> float:

@@ -29,6 +29,7 @@ from gridpact.errors import InfeasibleError, SolverError
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.memory import Iterate
 from gridpact.market.admm.negotiation import Negotiation, plan_of
+from gridpact.market.admm.register import End
 from gridpact.market.admm.trades import bid_steps
 from gridpact.market.prepared import Prepared
 from gridpact.problem.coefficients import Partner
@@ -175,10 +176,8 @@ def _played(negotiation: Negotiation, standing: Mapping[int, Agent] | None = Non
     Raises:
         SolverError: it did not end.
     """
-    held = False
-    for iterate in negotiation.iterates(standing, first):
-        reached, held = held, negotiation.hold(iterate)
-    if not reached:
+    *_, iterate = negotiation.iterates(standing, first)
+    if iterate.end is not End.CONVERGED:
         raise SolverError(f"the rest of the day was not agreed on in {iterate.iteration} iterations")
     return iterate
 

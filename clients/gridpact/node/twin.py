@@ -1,0 +1,433 @@
+"""The ledger's twin in memory: what nodes ask of a chain and send to it (`chain.ledger`), without one.
+
+It takes and tells the same bytes and words as the contracts, and keeps its books in a `Register`, so that a round of
+`Node`s is a round on a chain, to the last bit of its head. Time is that of `Turns`. What is no node's business is not
+here: gas, fees, re-organisations, relays and signatures, and a referee (an accusation is refused as not proved).
+Statements are recorded where both sides say the same; that trades fit the bids, and deposits, is the contracts' to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NoReturn
+
+from eth_utils.crypto import keccak
+
+from gridpact.chain.commitments import START, extended, head_with, submission_hash, words_hash
+from gridpact.chain.settlement import Opening, decode_trades
+from gridpact.chain.values import (
+    ClosedIteration,
+    Coupling,
+    Declaration,
+    IterationLog,
+    Outcome,
+    Phase,
+    Progress,
+    Residuals,
+    Roster,
+    Setting,
+    SignedSubmission,
+    Submission,
+    Theta,
+    pack_residuals,
+)
+from gridpact.errors import ChainError, ContractError
+from gridpact.market.admm import agent, residuals
+from gridpact.market.admm.assembly import Assembly, Closing, Place
+from gridpact.market.admm.codec import decode_bids, decode_book, decode_copies, encode_sums
+from gridpact.market.admm.parameters import within
+from gridpact.market.admm.register import End, Register, Rules
+from gridpact.node.turns import Turns
+
+PHASES = {End.CONVERGED: Phase.CONVERGED, End.EXHAUSTED: Phase.EXHAUSTED, End.ABANDONED: Phase.ABANDONED}
+
+
+def refuse(name: str, *values: object) -> NoReturn:
+    """As a contract does, by an error with values."""
+    raise ContractError(f"refused: {name}{values}", name, values)
+
+
+@dataclass
+class TwinRound:
+    """A round as the contract keeps and tells it."""
+
+    number: int
+    day: int
+    deadline: float
+    phase: Phase = Phase.DECLARING
+    declared: dict[int, Declaration] = field(default_factory=dict)
+    accounts: dict[int, str] = field(default_factory=dict)  # who declared
+    register: Register | None = None  # from its start
+    open: dict[int, Submission] = field(default_factory=dict)
+    closed: list[IterationLog] = field(default_factory=list)
+    words: dict[bytes, tuple[int, ...]] = field(default_factory=dict)  # copies, by the hash of their transaction
+    commitments: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def books(self) -> Register:
+        assert self.register is not None
+        return self.register
+
+    @property
+    def head(self) -> bytes:
+        newest = self.closed[-1].closed if self.closed else None
+        return START if newest is None else newest.head
+
+    @property
+    def roster(self) -> Roster:
+        if self.register is None:
+            return Roster(*[frozenset[int]()] * 4)
+        at = self.register.assembly
+        lines = frozenset(node for node in at.nodes if at.depths[node] > 0)
+        return Roster(at.nodes, self.register.active, lines, frozenset(node for node in lines if at.children[node]))
+
+    def start(self, steps: int, rules: Rules) -> None:
+        """With whoever's declarations fit together: what does not is taken away, until all that is left does."""
+        kept = dict(self.declared)
+
+        def fits(node: int, said: Declaration) -> bool:
+            above = kept.get(said.parent)
+            return said.depth == 0 or (above is not None and node in above.children and above.depth + 1 == said.depth)
+
+        while strangers := [node for node, said in kept.items() if not fits(node, said)]:
+            for node in strangers:
+                del kept[node]
+        if not kept:
+            self.phase = Phase.ABANDONED
+            return
+        places = {node: Place(said.parent, tuple(sorted(said.children)), said.depth) for node, said in kept.items()}
+        books = {node: decode_book(said.book) for node, said in kept.items() if node}
+        bids = {node: said.bids for node, said in kept.items()}
+        self.register = Register(Assembly(frozenset(kept), places, books, steps, bids), rules)
+        self.phase = Phase.ITERATING
+
+    def submit(self, submission: Submission, copies: Sequence[int]) -> None:
+        books, node = self.books, submission.node
+        blocks, steps = books.assembly.blocks(node), books.assembly.steps
+        integers = agent.Submission(decode_copies(blocks, copies, steps), decode_bids(submission.bids))
+        books.submit(node, integers, residuals.Residuals(*submission.residuals))
+        self.open[node], self.words[submission.transaction] = submission, tuple(copies)
+        self.commitments[node] = submission.commitment
+        if books.is_complete:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the open iteration, complete or not."""
+        books, before = self.books, self.books.gone
+        closing = books.close()
+        closed = self._closed(closing)
+        self.closed.append(IterationLog(closed, self.open, closing.gone - before, closing.proved))
+        self.open = {}
+        if books.end is not None:
+            self.phase = PHASES[books.end]
+
+    def _closed(self, closing: Closing) -> ClosedIteration:
+        sums = tuple(encode_sums(self.books.assembly, closing.sums, closing.present))
+        closed = ClosedIteration(closing.iteration, closing.present, closing.residuals, sums, START)
+        return replace(closed, head=head_with(self.head, self.number, closed))
+
+
+class Twin:
+    """A deployment in memory.
+
+    Args:
+        accounts: who is enrolled, by node.
+        tokens: what each account has outside of its deposit, token units.
+    """
+
+    def __init__(
+        self, theta: Theta, setting: Setting, accounts: Mapping[int, str], turns: Turns, tokens: int = 10**9
+    ) -> None:
+        self.theta, self.setting, self.accounts, self.turns = theta, setting, dict(accounts), turns
+        self.rounds: list[TwinRound] = []
+        self.deposits: dict[str, int] = dict.fromkeys(accounts.values(), 0)
+        self.outside: dict[str, int] = dict.fromkeys(accounts.values(), tokens)
+        self.stated: dict[tuple[int, int, int], bytes] = {}  # by round, node, partner
+        eps = (theta.eps_primal_grid, theta.eps_dual_grid, theta.eps_primal_trade, theta.eps_dual_trade)
+        self.rules = Rules(setting.max_misses, theta.mu, partial(within, eps))
+
+    @property
+    def now(self) -> TwinRound:
+        if not self.rounds:
+            return TwinRound(0, 0, 0.0, Phase.NONE)
+        return self.rounds[-1]
+
+    def open_round(self, day: int) -> int:
+        """Opens the next round. Returns its number."""
+        if self.now.phase.is_running:
+            refuse("WrongPhase", self.now.phase)
+        self.rounds.append(TwinRound(len(self.rounds) + 1, day, self.turns.now + self.setting.phase_seconds))
+        return self.now.number
+
+    def round(self, number: int) -> TwinRound:
+        if not 0 < number <= len(self.rounds):
+            raise ChainError(f"Round {number} was never opened: read the current round from the chain.")
+        return self.rounds[number - 1]
+
+    def require(self, number: int, phase: Phase) -> TwinRound:
+        """The current round, if it is that one in that phase."""
+        if number != self.now.number:
+            refuse("WrongRound", self.now.number, number)
+        if self.now.phase is not phase:
+            refuse("WrongPhase", self.now.phase)
+        return self.now
+
+    def declare(self, number: int, declaration: Declaration, account: str) -> None:
+        round_ = self.require(number, Phase.DECLARING)
+        if declaration.node in round_.declared:
+            refuse("AlreadyDeclared", declaration.node)
+        round_.declared[declaration.node], round_.accounts[declaration.node] = declaration, account
+        if round_.declared.keys() == self.accounts.keys():
+            round_.start(self.setting.steps, self.rules)
+            self._moved_on(round_)
+        self.turns.happened()
+
+    def submit(
+        self, number: int, iteration: int, head: bytes, node: int, copies: Sequence[int], bids: bytes, claims: Residuals
+    ) -> None:
+        round_ = self.require(number, Phase.ITERATING)
+        books = round_.books
+        if iteration != books.iteration:
+            refuse("WrongIteration", books.iteration, iteration)
+        if head[-2:] != round_.head[-2:]:
+            refuse("WrongHistory")
+        if node not in books.active:
+            refuse("NotInRound", node, number)
+        if node in round_.open:
+            refuse("AlreadySubmitted", node, iteration)
+        hashed = submission_hash(number, iteration, node, words_hash(copies), keccak(bids), pack_residuals(claims))
+        commitment = extended(round_.commitments.get(node, START), hashed)
+        round_.submit(Submission(node, iteration, claims, bids, commitment, hashed), copies)
+        self._moved_on(round_, iteration)
+
+    def close_overdue(self) -> None:
+        """Ends a phase whose deadline has passed."""
+        round_ = self.now
+        if not round_.phase.is_running:
+            refuse("WrongPhase", round_.phase)
+        if self.turns.now <= round_.deadline:
+            refuse("DeadlineNotPassed", round_.deadline)
+        if round_.phase is Phase.DECLARING:
+            round_.start(self.setting.steps, self.rules)
+            self._moved_on(round_)
+        else:
+            iteration = round_.books.iteration
+            round_.close()
+            self._moved_on(round_, iteration)
+
+    def _moved_on(self, round_: TwinRound, iteration: int = 0) -> None:
+        if round_.phase is Phase.ITERATING and round_.books.iteration != iteration:
+            round_.deadline = self.turns.now + self.setting.phase_seconds
+        self.turns.happened()
+
+    def progress(self) -> Progress:
+        round_, books = self.now, self.now.register
+        if books is None:
+            present, expected, iteration = frozenset(round_.declared), frozenset(self.accounts), 0
+        else:
+            present, expected = frozenset(round_.open), books.active
+            iteration = len(round_.closed) if round_.phase.is_final else books.iteration
+        history = int.from_bytes(round_.head[-2:], "big")
+        counted = len(present & expected)
+        deadline = int(round_.deadline)
+        return Progress(round_.number, iteration, round_.phase, deadline, counted, len(expected), history, present)
+
+    def state(self, number: int, node: int, partner: int, trades: bytes) -> None:
+        if self.round(number).phase is not Phase.CONVERGED:
+            refuse("NotConverged", number)
+        self.stated[number, node, partner] = trades
+
+    def recorded(self, number: int) -> dict[tuple[int, int], bytes]:
+        """What both sides of a pair state alike, by the lower and the higher node."""
+        return {
+            (node, partner): trades
+            for (round_, node, partner), trades in self.stated.items()
+            if round_ == number and node < partner and self.stated.get((number, partner, node)) == trades
+        }
+
+
+@dataclass(frozen=True)
+class TwinAccount:
+    """Who sends; nothing costs anything."""
+
+    address: str
+    gas_used: int = 0
+    transactions: int = 0
+
+
+class TwinLedger:
+    """Rounds of a twin, as one node takes part in them: a `RoundLedger`."""
+
+    def __init__(self, twin: Twin, node: int) -> None:
+        self._twin, self._node = twin, node
+        self.account = TwinAccount(twin.accounts[node])
+        self.address = "memory"
+
+    def theta(self) -> Theta:
+        return self._twin.theta
+
+    def setting(self) -> Setting:
+        return self._twin.setting
+
+    def started(self, round: int) -> Roster | None:
+        one = self._twin.round(round)
+        if one.register is None:
+            return None
+        return Roster(one.roster.nodes, one.roster.nodes, one.roster.lines, one.roster.inner)
+
+    def declarations(self, round: int) -> dict[int, Declaration]:
+        return dict(self._twin.round(round).declared)
+
+    def iteration(self, round: int, iteration: int) -> IterationLog:
+        one = self._twin.round(round)
+        if iteration <= len(one.closed):
+            return one.closed[iteration - 1]
+        return IterationLog(None, dict(one.open), frozenset())
+
+    def history(self, round: int, first: int = 1) -> list[IterationLog]:
+        return self._twin.round(round).closed[first - 1 :]
+
+    def copies_of(self, submission: Submission) -> tuple[int, ...]:
+        found = (one.words.get(submission.transaction) for one in self._twin.rounds)
+        return next(words for words in found if words is not None)
+
+    def outcome(self, round: int) -> Outcome:
+        one = self._twin.round(round)
+        newest = one.closed[-1].closed if one.closed else None
+        present = frozenset[int]() if newest is None else newest.present
+        return Outcome(one.phase if one.phase.is_final else Phase.NONE, len(one.closed), present, one.day, one.head)
+
+    def node_of(self, address: str) -> int:
+        for node, account in self._twin.accounts.items():
+            if account == address:
+                return node
+        refuse("NotEnrolled", address)
+
+    def roster(self) -> Roster:
+        return self._twin.now.roster
+
+    def accounts_in(self, round: int, nodes: Iterable[int]) -> dict[int, str]:
+        accounts = self._twin.round(round).accounts
+        return {node: accounts[node] for node in sorted(nodes) if node in accounts}
+
+    def running(self, node: int) -> Coupling:
+        books = self._twin.now.books
+        blocks, present = books.assembly.blocks(node), frozenset(books.submissions)
+        sums = {block: books.running[block] for block in blocks if block in books.running}
+        return Coupling(books.iteration, present, tuple(encode_sums(books.assembly, sums, present, blocks)))
+
+    def ask_another(self) -> None:
+        """There is no other."""
+
+    def elapsed(self) -> float:
+        return self._twin.turns.now
+
+    def wait_until(
+        self,
+        reached: Callable[[Progress], bool],
+        timeout: float,
+        close_overdue: bool = False,
+        each_submission: bool = False,
+        look_first: bool = True,
+    ) -> Progress:
+        progress = self.wait_for(reached, timeout, close_overdue)
+        if not reached(progress):
+            raise ChainError(f"Round {progress.round} did not get on within {timeout:.0f} s.")
+        return progress
+
+    def wait_for(
+        self,
+        reached: Callable[[Progress], bool],
+        seconds: float,
+        close_overdue: bool = False,
+        each_submission: bool = False,
+        look_first: bool = True,
+    ) -> Progress:
+        twin, turns = self._twin, self._twin.turns
+        give_up = turns.now + seconds
+        while True:
+            progress = twin.progress()
+            if reached(progress) or turns.now >= give_up:
+                return progress
+            overdue = twin.now.deadline + 1.0 if close_overdue and progress.phase.is_running else give_up
+            if close_overdue and turns.now >= overdue:
+                twin.close_overdue()
+            else:
+                turns.wait(min(give_up, overdue))
+
+    def declare(self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes) -> None:
+        declaration = Declaration(self._node, parent, frozenset(children), depth, bids, book)
+        self._twin.declare(round, declaration, self.account.address)
+
+    def submit(
+        self, round: int, iteration: int, head: bytes, copies: Sequence[int], bids: bytes, residuals: Residuals
+    ) -> None:
+        self._twin.submit(round, iteration, head, self._node, copies, bids, residuals)
+
+    def sign(
+        self,
+        round: int,
+        iteration: int,
+        head: bytes,
+        node: int,
+        copies: Sequence[int],
+        bids: bytes,
+        residuals: Residuals,
+    ) -> SignedSubmission:
+        raise ChainError("Nothing is relayed in memory: give no relay.")
+
+    def signer_of(self, round: int, iteration: int, head: bytes, signed: SignedSubmission) -> str:
+        raise ChainError("Nothing is relayed in memory: give no relay.")
+
+    def accuse(self, round: int, node: int, evidence: bytes) -> None:
+        refuse("NotProved", node)
+
+
+class TwinSettlement:
+    """Deposits and statements of a twin, as one node needs them: a `TradeLedger`."""
+
+    def __init__(self, twin: Twin, node: int) -> None:
+        self._twin, self._address = twin, twin.accounts[node]
+        self.token = TwinToken(twin)
+
+    def free(self, address: str) -> int:
+        return self._twin.deposits[address]
+
+    def arrears(self, address: str) -> int:
+        return 0
+
+    def deposit(self, amount: int) -> None:
+        if amount > self._twin.outside[self._address]:
+            refuse("ERC20InsufficientBalance", self._address)
+        self._twin.outside[self._address] -= amount
+        self._twin.deposits[self._address] += amount
+
+    def payment(self, trades: bytes) -> int:
+        total = sum(trade.energy_wh * trade.price_micro for trade in decode_trades(trades))
+        units: int = abs(total) * 10 ** self.token.decimals() // 10**9
+        return units if total > 0 else -units
+
+    def is_recorded(self, round: int, one: int, other: int) -> bool:
+        return (min(one, other), max(one, other)) in self._twin.recorded(round)
+
+    def state(self, round: int, node: int, statements: Mapping[int, bytes], openings: Mapping[int, Opening]) -> None:
+        for partner, trades in statements.items():
+            self._twin.state(round, node, partner, trades)
+
+
+class TwinToken:
+    """The token of a twin, with six digits."""
+
+    def __init__(self, twin: Twin) -> None:
+        self._twin = twin
+
+    def balance(self, address: str) -> int:
+        return self._twin.outside[address]
+
+    def symbol(self) -> str:
+        return "TEUR"
+
+    def decimals(self) -> int:
+        return 6
