@@ -27,23 +27,26 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gridpact.community.model import Array, CommunityDay
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay
 from gridpact.community.read import read_community
-from gridpact.errors import GridpactError
+from gridpact.errors import GridpactError, InfeasibleError
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent, Submission
 from gridpact.market.admm.assembly import Closing, Integers
 from gridpact.market.admm.codec import encode_bids, encode_copies
 from gridpact.market.admm.memory import Iterate, Round
-from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
+from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.reach import BIAS, MOST_ITERATIONS, Reach, agreed_bids, centre_of_copies, departed
 from gridpact.market.admm.register import Rules
 from gridpact.market.admm.residuals import Residuals
-from gridpact.problem.baseline import baseline_net_kw, fallback
+from gridpact.market.admm.trades import bid_steps
+from gridpact.market.prepared import Prepared
+from gridpact.problem.blocks import Block, Kind
 from gridpact.problem.coefficients import Partner
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.verification import booked, implemented_cost
-from gridpact.problem.view import NodeView, node_views
+from gridpact.problem.verification import Traded, implemented_cost
+from gridpact.problem.view import NodeView
+from measure import streets
 
 FORMS = (
     (Scenario.T, NetworkAgreement.DSO),
@@ -57,6 +60,8 @@ PROVED_AFTER = 2
 """Iterations from what was false to the one in which its author is out: it is seen when the next one is closed."""
 
 MOST_MOVED = 1e-3
+LEAST_BILL = 0.1
+"""Currency, by which the cost moved is measured where the bill is smaller."""
 
 Random = np.random.Generator
 
@@ -65,6 +70,7 @@ Random = np.random.Generator
 class Moment:
     """What an adversary knows when it acts: all that is public, and what an honest node in its place would say."""
 
+    milliwatt: int  # resolution
     agent: Agent
     honest: Submission
     before: Iterate | None
@@ -115,7 +121,7 @@ def _greedy(sign: int) -> Act:
         if now.before is None:
             return now.honest
         agent, closing = now.agent, now.before.closing
-        reach, age = Reach(), max(agent.iteration + 1 - agent.disturbed, 1)
+        reach, age = Reach(now.milliwatt), max(agent.iteration + 1 - agent.disturbed, 1)
         copies, bids = now.honest.copies, now.honest.bids
         if (far := reach.of_copies(age)) is not None and len(agent.blocks):
             centre, counted = centre_of_copies(agent.assembly, agent.view.node, closing)
@@ -134,6 +140,37 @@ def _contrary(now: Moment) -> Submission:
     if now.before is None or not len(now.honest.bids):
         return now.honest
     return _with(now, bids=now.agent.assembly.bids(now.before.closing, now.agent.view.node).theirs)
+
+
+def _agreeable(now: Moment) -> Submission:
+    """Takes whatever its partners offer, at any price, and wishes for nothing itself."""
+    if now.before is None or not len(now.honest.bids):
+        return now.honest
+    return _with(now, bids=-now.agent.assembly.bids(now.before.closing, now.agent.view.node).theirs)
+
+
+def _insisting(kw: float) -> Act:
+    """The same power at every step, whatever the price, from all partners together and from the network."""
+
+    def act(now: Moment) -> Submission:
+        agent, units = now.agent, round(kw * 1e6 / now.milliwatt)
+        own = [block.kind is Kind.P and block.node == agent.view.node for block in agent.blocks]
+        copies = np.where(np.array(own, dtype=bool).reshape(-1, 1), units, now.honest.copies)
+        partners = max(len(agent.view.partners), 1)
+        return Submission(copies.astype(np.int64), _all_bids(now, units // partners))
+
+    return act
+
+
+def _half_insisting(kw: float) -> Act:
+    """Half of what it would honestly say, and half of that: it seems to come to terms, and never does."""
+
+    def act(now: Moment) -> Submission:
+        extreme = _insisting(kw)(now)
+        assert extreme is not None
+        return Submission((now.honest.copies + extreme.copies) // 2, (now.honest.bids + extreme.bids) // 2)
+
+    return act
 
 
 def _silent_from(first: int) -> Act:
@@ -160,6 +197,11 @@ SUBMISSIONS: dict[str, Act] = {
     "random copies and bids": lambda now: Submission(_random_copies(now), _random_bids(now)),
     "greedy, giving": _greedy(1),
     "greedy, taking": _greedy(-1),
+    "agrees to anything": _agreeable,
+    "insists on taking 3 kW": _insisting(-3.0),
+    "insists on giving 3 kW": _insisting(3.0),
+    "half insists on taking 6 kW": _half_insisting(-6.0),
+    "half insists on giving 6 kW": _half_insisting(6.0),
     "silent": _silent_from(1),
     "silent after a while": _silent_from(4),
     "random, then silent": _rude_then_silent,
@@ -176,7 +218,8 @@ CLAIMS: dict[str, Callable[[Residuals, Random], Residuals]] = {
     "claims anything": lambda true, random: Residuals(*random.integers(0, 2**50, 4).tolist()),
 }
 
-DECLARATIONS = ("true declaration", "no book", "book of other steps", "root of its own")
+HONEST_PLACE, PLACELESS = "true declaration", "root of its own"
+DECLARATIONS = (HONEST_PLACE, "no book", "book of other steps", PLACELESS)
 
 
 def declared(view: NodeView, how: str) -> NodeView:
@@ -185,9 +228,19 @@ def declared(view: NodeView, how: str) -> NodeView:
         return replace(view, partners=())
     if how == "book of other steps":
         return replace(view, partners=tuple(_other_steps(partner) for partner in view.partners))
-    if how == "root of its own" and view.parent != view.node:
+    if how == PLACELESS and view.parent != view.node:
         return replace(view, parent=view.node, children=(), depth=0)
     return view
+
+
+def kept_places(views: Sequence[NodeView]) -> frozenset[int]:
+    """Who is in the round when it starts, as the contract has it: from the roots down, who is listed by its parent."""
+    kept = {view.node for view in views if view.depth == 0}
+    for view in sorted(views, key=lambda view: view.depth):
+        if view.node in kept:
+            below = (one for one in views if one.parent == view.node and one.depth == view.depth + 1)
+            kept |= {one.node for one in below if one.node in view.children}
+    return frozenset(kept)
 
 
 def _other_steps(partner: Partner) -> Partner:
@@ -200,7 +253,7 @@ class Malice:
 
     submits: str = "honest"
     claims: str = "true claims"
-    declares: str = "true declaration"
+    declares: str = HONEST_PLACE
 
     @staticmethod
     def drawn(random: Random) -> Malice:
@@ -229,42 +282,79 @@ class Ending:
         iterations: in which the contract's test held; 0 where it did not within mu.
         out: adversaries that were proved false, and honest nodes that could have been.
         failures: errors of honest nodes, in words.
+        cost: of the honest, with their trades with adversaries paid as agreed, and adversaries doing what the network
+            was told that they do.
+        broken: of the honest, where adversaries keep nothing of what they agreed to.
+        paid: what each household pays for supply and trades, as `cost` has it, less what it would pay alone.
+        told: what the network was told of each adversary that is not out, kW and kvar into the feeder.
     """
 
     iterations: int
     out: frozenset[int]
     accusable: frozenset[int]
     failures: tuple[str, ...]
-    cost: float
+    cost: float = np.nan
+    broken: float = np.nan
+    paid: Mapping[int, float] = field(default_factory=dict)
+    told: Mapping[int, tuple[Array, Array]] = field(default_factory=dict)
 
 
 @cache
-def street(name: str) -> tuple[CommunityDay, Array]:
-    """A shipped day: all of tiny3, or the first households of fontana16."""
+def street(name: str) -> CommunityDay:
+    """The first day of a case, or of `measure.streets` a kind and a seed, "flat:3"."""
+    kind, _, seed = name.partition(":")
+    if seed:
+        return streets.street(kind, int(seed))
     community = read_community(name)
-    day = community.on(community.days[0])
-    return day, baseline_net_kw(day)
+    return community.on(community.days[0])
+
+
+@cache
+def prepared(name: str, scenario: Scenario, form: NetworkAgreement) -> tuple[Prepared, Negotiation]:
+    ready = Prepared.of(street(name), scenario, form)
+    negotiation = Negotiation.of(ready)
+    return ready, negotiation
 
 
 class Play:
-    """One round."""
+    """One round.
+
+    Args:
+        adversaries: what each does.
+        told: households that do nothing but draw and give what the network was told of them, kW and kvar.
+    """
 
     def __init__(
-        self, name: str, scenario: Scenario, form: NetworkAgreement, adversaries: Mapping[int, Malice], seed: int
+        self,
+        name: str,
+        scenario: Scenario,
+        form: NetworkAgreement,
+        adversaries: Mapping[int, Malice],
+        seed: int,
+        told: Mapping[int, tuple[Array, Array]] | None = None,
     ) -> None:
-        self.day, net_kw = street(name)
-        self.scenario = scenario
-        honest = node_views(self.day, scenario, form)
-        self.tolerances = Tolerances.of(honest, net_kw)
-        self.adversaries = adversaries
-        views = [
-            declared(view, adversaries[view.node].declares) if view.node in adversaries else view for view in honest
-        ]
-        self.round = Round(views, Penalties.of_community(self.day, net_kw), Resolution(), Rules(MAX_MISSES))
+        self.day = street(name)
+        self.scenario, self.form = scenario, form
+        self.prepared, self.negotiation = prepared(name, scenario, form)
+        self.adversaries, self.told = adversaries, told or {}
+        self.strange = frozenset(self.adversaries) | frozenset(self.told)
+        views = [self._view(view) for view in self.prepared.views]
+        in_round = kept_places(views)
+        self.cut_off = frozenset(view.node for view in views) - in_round
+        views = [view for view in views if view.node in in_round]
+        self.round = Round(views, self.negotiation.penalties, self.negotiation.resolution, Rules(MAX_MISSES))
+        self.reach = Reach(self.negotiation.resolution.on_chain()[0])
         self.random = np.random.default_rng(seed)
 
+    def _view(self, view: NodeView) -> NodeView:
+        if view.node in self.told and view.household is not None:
+            kw, kvar = self.told[view.node]
+            home = replace(view.household, load_kw=-kw, load_kvar=-kvar, devices=())
+            return replace(view, household=home, partners=())
+        return declared(view, self.adversaries[view.node].declares) if view.node in self.adversaries else view
+
     def run(self) -> Ending:
-        round_, reach = self.round, Reach()
+        round_, reach = self.round, self.reach
         before: Iterate | None = None
         steady, disturbed = 0, 0
         lies: dict[int, Residuals] = {}
@@ -285,12 +375,12 @@ class Play:
                         encode_copies(round_.agents[node].blocks, submission.copies)
                         encode_bids(submission.bids)
             except GridpactError as error:
-                return Ending(0, frozenset(out), frozenset(accusable), (str(error),), np.nan)
+                return Ending(0, frozenset(out), frozenset(accusable), (str(error),))
             closing = now.closing
             if missing - (last[-1].gone if last else frozenset()) or proved:
                 disturbed = iteration
             if iteration >= disturbed + 2 and self._holds(now):
-                return Ending(iteration, frozenset(out), frozenset(accusable), (), self._cost())
+                return self._ended(iteration, out, accusable)
             steady = steady + 1 if last and last[-1].present == closing.present else 0
             if before is not None:
                 for node, submission in now.submissions.items():
@@ -301,25 +391,26 @@ class Play:
             lies = self._lie(now)
             accusable |= accused.keys() - self.adversaries.keys()
             before, last = now, [*last, closing][-2:]
-        return Ending(0, frozenset(out), frozenset(accusable), (), self._cost())
+        return self._ended(0, out, accusable)
 
     def _holds(self, now: Iterate) -> bool:
         """The contract's test: of the residuals that came with the iteration."""
-        return self.tolerances.hold(now.closing.residuals, now.scalars, Resolution())
+        negotiation = self.negotiation
+        return negotiation.tolerances.hold(now.closing.residuals, now.scalars, negotiation.resolution)
 
     def _said(self, before: Iterate | None, iteration: int, out: set[int]) -> dict[int, Submission | None]:
         """What adversaries submit, who are not out."""
         result: dict[int, Submission | None] = {}
         for node, malice in self.adversaries.items():
             agent = self.round.agents[node]
-            if node in out or node in (before.closing.gone if before else ()):
+            if node in out or node in (before.closing.gone if before else ()) or node in self.cut_off:
                 continue
             try:
-                honest = agent.solve() if malice.declares == "true declaration" else self._zero(agent)
+                honest = agent.solve() if malice.declares == HONEST_PLACE else self._zero(agent)
             except GridpactError:
                 honest = self._zero(agent)
             act = SUBMISSIONS[malice.submits]
-            result[node] = act(Moment(agent, honest, before, iteration, self.random))
+            result[node] = act(Moment(self.reach.milliwatt, agent, honest, before, iteration, self.random))
         return result
 
     @staticmethod
@@ -333,6 +424,8 @@ class Play:
         """Changes what adversaries claim about an iteration; who lies is proved false."""
         lies = {}
         for node, malice in self.adversaries.items():
+            if node in self.cut_off:
+                continue
             true = self.round.agents[node].residuals
             claim = CLAIMS[malice.claims](true, self.random)
             if claim != true and node in now.closing.present:
@@ -340,31 +433,86 @@ class Play:
                 lies[node] = claim
         return lies
 
-    def _cost(self) -> float:
-        """Of the plans of the honest when they are carried out, without what they agreed on with adversaries."""
-        shape = (len(self.day.households), self.day.steps)
-        active, reactive = np.zeros(shape), np.zeros(shape)
-        books, trades_kw = {}, {}
-        alone = node_views(self.day, Scenario.B, NetworkAgreement.DSO)
-        for row, household in enumerate(self.day.households):
-            agent = self.round.agents[household.node]
-            if household.node in self.adversaries:
-                schedule = fallback(alone[row])
-            else:
-                schedule = self._schedule(agent)
-                books[household.node] = agent.view.partners
-                strange = [partner.node in self.adversaries for partner in agent.view.partners for _ in partner.steps]
-                trades_kw[household.node] = np.where(strange, 0.0, agent.trades.recorded_kw)
-            active[row], reactive[row] = schedule["injection_kw"], schedule["injection_kvar"]
-        traded = booked(self.day, books, trades_kw)
-        return implemented_cost(self.day, self.scenario, active, reactive, traded).objective
+    # ------------------------------------------------------------------ what it comes to
 
-    @staticmethod
-    def _schedule(agent: Agent) -> dict[str, Array]:
-        if agent.view.partners:
-            return agent.conclude().schedule
-        assert agent.solution is not None
-        return agent.solution.schedule
+    def _ended(self, iterations: int, out: set[int], accusable: set[int]) -> Ending:
+        tree = self.round.assembly.parents
+        told = {
+            node: self._told(node)
+            for node in self.adversaries
+            if node in tree.keys() - self._gone and (tree[node] != node or not self.scenario.has_network)
+        }
+        cost, paid = self._cost(told, kept=True)
+        broken, _ = self._cost({}, kept=False)
+        return Ending(iterations, frozenset(out), frozenset(accusable), (), cost, broken, paid, told)
+
+    @property
+    def _gone(self) -> frozenset[int]:
+        agent = next(iter(self.round.agents.values()))
+        return agent.gone
+
+    def _told(self, node: int) -> tuple[Array, Array]:
+        """What the network was told of an adversary, kW and kvar; nothing where there is none."""
+        agents = self.round.agents
+        if not self.scenario.has_network:
+            return np.zeros(self.day.steps), np.zeros(self.day.steps)
+        agreed = agents[GRID_CONNECTION if self.form is NetworkAgreement.DSO else node].consensus
+        value = dict(zip(agreed.blocks, agreed.value, strict=True))
+        below = self.round.assembly.children[node] if self.form is NetworkAgreement.NEIGHBOURS else ()
+
+        def flow(kind: Kind) -> Array:
+            nothing = np.zeros(self.day.steps)
+            own: Array = value.get(Block(kind, node), nothing)
+            return own - sum((value[Block(kind, child)] for child in below), nothing)
+
+        return flow(Kind.P), flow(Kind.Q)
+
+    def _cost(self, told: Mapping[int, tuple[Array, Array]], kept: bool) -> tuple[float, dict[int, float]]:
+        """Of the plans of the honest when they are carried out, and what each pays less what it would pay alone.
+
+        Args:
+            told: what adversaries draw and give; the others do what they do on their own.
+            kept: whether trades with adversaries are recorded and paid.
+        """
+        shape = (len(self.day.households), self.day.steps)
+        active, reactive, sold = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        received, coefficients = np.zeros(len(active)), 0.0
+        honest = [row for row, home in enumerate(self.day.households) if home.node not in self.strange]
+        for row, household in enumerate(self.day.households):
+            node = household.node
+            alone = self.prepared.alone[node]
+            if node in self.strange:
+                kw, kvar = (told | self.told).get(node, (None, None))  # type: ignore[operator]
+                active[row] = sold[row] = alone["injection_kw"] if kw is None else kw
+                reactive[row] = alone["injection_kvar"] if kvar is None else kvar
+                continue
+            agent = self.round.agents.get(node)
+            schedule = alone if agent is None else agent.plan().schedule
+            active[row], reactive[row] = schedule["injection_kw"], schedule["injection_kvar"]
+            if agent is None:
+                continue
+            partners = agent.view.partners
+            foreign = np.array([one.node in self.strange for one in partners for _ in one.steps], dtype=bool)
+            trades = np.where(foreign & ~np.array(kept), 0.0, agent.trades.recorded_kw)
+            np.add.at(sold[row], bid_steps(agent.view), trades)
+            gamma = np.concatenate([[0.0], *(one.coefficient for one in partners)])[1:]
+            coefficients += float(self.day.step_hours * gamma @ np.abs(np.where(foreign, 0.0, trades)))
+            received[row] = float(trades @ agent.trades.paid_price)
+            if foreign.any():
+                coefficients -= float(np.where(foreign, trades, 0.0) @ agent.trades.paid_price)
+        cost = implemented_cost(self.day, self.scenario, active, reactive, Traded(sold, coefficients)).objective
+        if not self.scenario.has_contracts:
+            return cost, {}
+        bills = self._supply(sold - active) - received
+        more = bills - self._supply(-self.prepared.baseline_net_kw)
+        return cost, {self.day.households[row].node: float(more[row]) for row in honest}
+
+    def _supply(self, net_import: Array) -> Array:
+        """What each pays its supplier, (n,)."""
+        prices = self.day.prices
+        by_step = np.where(net_import > 0, net_import * prices.import_price, net_import * prices.feed_in_price)
+        bills: Array = self.day.step_hours * by_step.sum(axis=1)
+        return bills
 
 
 @dataclass
@@ -376,31 +524,62 @@ class Tally:
     honest_lost: int = 0
     honest_proved: int = 0
     moved: list[float] = field(default_factory=list)  # of the others' cost, as a part of it
+    broken: list[float] = field(default_factory=list)  # the same where adversaries keep nothing
+    lost: list[float] = field(default_factory=list)  # the most that a household pays beyond what it would alone
     problems: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
+    streets: Counter[str] = field(default_factory=Counter)
     moved_by: Counter[str] = field(default_factory=Counter)  # kinds in the rounds that moved by more
+    broken_by: Counter[str] = field(default_factory=Counter)
     iterations: list[int] = field(default_factory=list)
+    infeasible: int = 0  # streets on which there is no plan: not counted
 
     def as_json(self) -> dict[str, object]:
-        worst = max(self.moved, default=0.0)
         return {
             "rounds": self.rounds,
             "finished": self.finished,
             "honest_homes_lost": self.honest_lost,
             "honest_homes_proved_false": self.honest_proved,
-            "most_cost_moved": worst,
+            "most_cost_moved": max(self.moved, default=0.0),
             "rounds_moved_by_more_than_0.1_percent": sum(moved > MOST_MOVED for moved in self.moved),
             "moved_by": dict(sorted(self.moved_by.items())),
+            "most_paid_beyond_alone_of_a_bill": max(self.lost, default=0.0),
+            "where_agreed_trades_are_not_stated": {
+                "most_cost_moved": max(self.broken, default=0.0),
+                "rounds_moved_by_more_than_0.1_percent": sum(moved > MOST_MOVED for moved in self.broken),
+                "moved_by": dict(sorted(self.broken_by.items())),
+            },
             "most_iterations": max(self.iterations, default=0),
+            "streets": dict(sorted(self.streets.items())),
             "kinds": dict(sorted(self.kinds.items())),
             "problems": self.problems,
         }
 
 
 @cache
-def undisturbed(name: str, scenario: Scenario, form: NetworkAgreement, nodes: frozenset[int]) -> Ending:
-    """The same round with the adversaries silent."""
-    return Play(name, scenario, form, {node: Malice("silent") for node in sorted(nodes)}, 0).run()
+def undisturbed(
+    name: str, scenario: Scenario, form: NetworkAgreement, nodes: frozenset[int], roots: frozenset[int] = frozenset()
+) -> Ending:
+    """The same round with the adversaries silent, some of which keep no place in the tree, nor do those below them."""
+    silent = {node: Malice("silent", declares=PLACELESS if node in roots else HONEST_PLACE) for node in sorted(nodes)}
+    return Play(name, scenario, form, silent, 0).run()
+
+
+def without(
+    ending: Ending,
+    name: str,
+    scenario: Scenario,
+    form: NetworkAgreement,
+    nodes: frozenset[int],
+    roots: frozenset[int] = frozenset(),
+) -> Ending:
+    """The round of the others without the adversaries: those that the network was told of do what it was told, and
+    agree with nobody."""
+    if not scenario.has_network or not ending.told:
+        return undisturbed(name, scenario, form, nodes, roots)
+    rest = sorted(nodes - ending.told.keys())
+    silent = {node: Malice("silent", declares=PLACELESS if node in roots else HONEST_PLACE) for node in rest}
+    return Play(name, scenario, form, silent, 0, ending.told).run()
 
 
 def play(
@@ -408,9 +587,11 @@ def play(
 ) -> None:
     """Plays a round, and adds it up."""
     ending = Play(name, scenario, form, who, seed).run()
-    reference = undisturbed(name, scenario, form, frozenset(who))
+    nodes = frozenset(who)
     tally.rounds += 1
-    tally.kinds.update(kind for malice in who.values() for kind in malice.kinds)
+    tally.streets[name] += 1
+    kinds = [kind for malice in who.values() for kind in malice.kinds]
+    tally.kinds.update(kinds)
     what = ", ".join(f"node {node}: {' + '.join(malice.kinds)}" for node, malice in who.items())
     what = f"{name} {scenario.name} {form.name.lower()}, {what}"
     if ending.iterations:
@@ -422,29 +603,82 @@ def play(
     tally.honest_proved += len(ending.accusable)
     if ending.accusable:
         tally.problems.append(f"{what}: honest {sorted(ending.accusable)} could be proved false")
-    if ending.iterations and reference.iterations:
-        moved = (ending.cost - reference.cost) / abs(reference.cost)
-        tally.moved.append(moved)
-        if moved > MOST_MOVED:
-            tally.moved_by.update(kind for malice in who.values() for kind in malice.kinds)
-            tally.problems.append(f"{what}: cost moved by {100 * moved:.3f} % in {ending.iterations} iterations")
+    if not ending.iterations:
+        return
+    roots = frozenset(node for node, malice in who.items() if malice.declares == PLACELESS)
+    silent = undisturbed(name, scenario, form, nodes, roots)
+    apart = without(ending, name, scenario, form, nodes, roots)
+    scale = max(abs(silent.cost), LEAST_BILL)
+    if silent.iterations:
+        tally.broken.append((ending.broken - silent.broken) / scale)
+        if tally.broken[-1] > MOST_MOVED:
+            tally.broken_by.update(kinds)
+    if apart.iterations:
+        tally.moved.append((ending.cost - apart.cost) / scale)
+        if tally.moved[-1] > MOST_MOVED:
+            tally.moved_by.update(kinds)
+            tally.problems.append(
+                f"{what}: cost moved by {100 * tally.moved[-1]:.3f} % in {ending.iterations} iterations"
+            )
+    if ending.paid:
+        tally.lost.append(max(ending.paid.values()) / scale)
 
 
-def campaign(rounds: int, seed: int, streets: Sequence[str] = ("tiny3",), show: bool = False) -> Tally:
-    """Plays rounds; every kind of malice alone before they are drawn."""
+HARMFUL = tuple(kind for kind in SUBMISSIONS if kind != "honest")
+TRIES = 4
+
+
+def searched(
+    name: str, scenario: Scenario, form: NetworkAgreement, nodes: Sequence[int], random: Random
+) -> dict[int, Malice]:
+    """Who looks for harm: tries some kinds, each alone, and takes what cost the others most."""
+    worst, found = -np.inf, Malice("silent")
+    for kind in random.choice(HARMFUL, TRIES, replace=False).tolist():
+        who = {nodes[0]: Malice(kind)}
+        ending = Play(name, scenario, form, who, int(random.integers(2**32))).run()
+        harm = ending.broken if ending.iterations else np.inf
+        if harm > worst:
+            worst, found = harm, Malice(kind)
+    return dict.fromkeys(nodes, found)
+
+
+def drawn_streets() -> tuple[str, ...]:
+    """Streets of 3 to 12 homes, of kinds on which there is something to agree on and in no more than 48 steps."""
+    kinds = ("any", "flat", "no batteries", "farms", "identical")
+    named = [f"{kind}:{seed}" for kind in kinds for seed in range(20, 26)]
+    return tuple(name for name in named if 3 <= len(street(name).households) <= 12 and street(name).steps <= 48)
+
+
+def where(random: Random) -> str:
+    """Half of the rounds on tiny3, most others on drawn streets, a few on fontana16."""
+    chance = random.random()
+    return "tiny3" if chance < 0.5 else "fontana16" if chance > 0.98 else str(random.choice(drawn_streets()))
+
+
+def campaign(rounds: int, seed: int, places: Sequence[str] = (), show: bool = False) -> Tally:
+    """Plays rounds: every kind of malice alone in every form on tiny3, then drawn ones, and one in ten that looks for
+    harm."""
     random, tally = np.random.default_rng(seed), Tally()
     kinds = [Malice(submits) for submits in SUBMISSIONS if submits != "honest"]
     kinds += [Malice(claims=claims) for claims in list(CLAIMS)[1:]] + [Malice(declares=how) for how in DECLARATIONS[1:]]
+    alone = [(kind, form) for kind in kinds for form in FORMS]
     for number in tqdm(range(rounds), disable=not show):
-        name = str(random.choice(streets))
+        each = number < len(alone)
+        name = str(random.choice(places)) if places else "tiny3" if each else where(random)
         scenario, form = FORMS[number % len(FORMS)]
-        nodes = [household.node for household in street(name)[0].households]
+        nodes = [household.node for household in street(name).households]
         count = int(random.integers(1, 3)) if len(nodes) > 2 else 1
-        chosen = random.choice(nodes, count, replace=False).tolist()
-        who = {int(node): Malice.drawn(random) for node in chosen}
-        if number < len(kinds) * len(FORMS):
-            who = {int(chosen[0]): kinds[number // len(FORMS)]}
-        play(tally, name, scenario, form, who, int(random.integers(2**32)))
+        chosen = [int(node) for node in random.choice(nodes, count, replace=False)]
+        if each:
+            who = {chosen[0]: alone[number][0]}
+        elif number % 10 == 0:
+            who = searched(name, scenario, form, chosen, random)
+        else:
+            who = {node: Malice.drawn(random) for node in chosen}
+        try:
+            play(tally, name, scenario, form, who, int(random.integers(2**32)))
+        except InfeasibleError:  # of a drawn street: nobody could have agreed
+            tally.infeasible += 1
     return tally
 
 
@@ -452,15 +686,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--street", action="append", help="a case; tiny3 unless given")
+    parser.add_argument("--street", action="append", default=[], help="a case, or a kind and a seed, flat:3")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(arguments)
-    tally = campaign(options.rounds, options.seed, options.street or ("tiny3",), show=True)
+    tally = campaign(options.rounds, options.seed, options.street, show=True)
     text = json.dumps(tally.as_json(), indent=1)
     if options.json:
         write_atomically(options.json, text + "\n")
     print(text)
-    return 0 if tally.finished == tally.rounds and not tally.honest_lost + tally.honest_proved else 1
+    return 1 if tally.problems else 0
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.community.model import GRID_CONNECTION, Array, Household
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.market.admm.consensus import consensus_of
-from gridpact.market.admm.parameters import Penalties, Resolution, relaxation_at
+from gridpact.market.admm.parameters import Penalties, Resolution, most_kw, relaxation_at
 from gridpact.market.admm.reach import (
     BIDS_THAT_FIT,
     MOST_ITERATIONS,
@@ -36,6 +36,9 @@ from gridpact.problem.operator import operator_problem
 from gridpact.problem.view import NodeView
 
 log = logging.getLogger(__name__)
+
+LAST_FREE_PRICES = 60
+"""Iterations, from the beginning, in which prices of trades may be beyond those of the supplier, on their way."""
 
 LEAST_PART = 1 / 16
 """Of what absent nodes would do; where that is too much, too, they are taken to do nothing."""
@@ -82,7 +85,7 @@ class Agent:
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
-        self._most = MOST_BID  # of a bid, units
+        self._most = self._most_of_a_bid(view.household)
         self._began = 0  # the iteration after which the negotiation began anew
         self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
@@ -97,6 +100,11 @@ class Agent:
     def iteration(self) -> int:
         """The closed iteration that was taken in last; 0 before the first."""
         return self._before.iteration if self._before else 0
+
+    @property
+    def gone(self) -> frozenset[int]:
+        """Nodes that are out of the round, as far as it knows."""
+        return self._gone
 
     @property
     def answers(self) -> bool:
@@ -141,6 +149,8 @@ class Agent:
 
     def _solved(self, agreed: bool) -> LocalSolution:
         """Solves its problem. Where what absent nodes are taken to do leaves no plan, they are taken to do less."""
+        if self.view.household is None and not self.blocks:
+            return self._nothing()  # no household has a place under it
         while True:
             problem = self._last_problem if agreed else self._problem
             if problem is None:
@@ -157,14 +167,12 @@ class Agent:
                 self._part = self._part / 2 if self._part > LEAST_PART else 0.0
                 self._problem = self._last_problem = None
 
-    def _most_of_a_bid(self) -> int:
-        """What it says to one partner at most, whatever is offered, units: twice what passes its meter at most as long
-        as nobody has said anything, and a kilowatt more."""
-        assert self.solution is not None
-        injection = self.solution.schedule.get("injection_kw")
-        if injection is None:
+    def _most_of_a_bid(self, household: Household | None) -> int:
+        """What it says to one partner at most, whatever is offered, units: twice what it can take or give, and a
+        kilowatt more."""
+        if household is None:
             return MOST_BID
-        return int((2 * float(np.abs(injection).max()) + 1) / self._resolution.power_kw)
+        return min(int((2 * most_kw(household) + 1) / self._resolution.power_kw), MOST_BID)
 
     def _nothing(self) -> LocalSolution:
         return LocalSolution(np.zeros((len(self.blocks), self.view.steps)), np.zeros(self.view.bid_count), dict)
@@ -173,7 +181,6 @@ class Agent:
         """What its next copies and bids may be."""
         copies, bids = copies_that_fit(self.blocks), BIDS_THAT_FIT
         if self._before is None:
-            self._most = min(self._most_of_a_bid(), MOST_BID)
             return copies, bids
         node, assembly, age = self.view.node, self.assembly, self.iteration + 1 - self.disturbed
         if node != GRID_CONNECTION:
@@ -246,6 +253,8 @@ class Agent:
             self.residuals = residuals_of(assembly, node, copies, now, self._before)
         if self.view.partners:
             self.trades.balance(own_sum, *assembly.balance(now), trades)
+            if now.iteration - self._began > LAST_FREE_PRICES:
+                self.trades.keep_between_tariffs()
         if now.gone != self._gone or now.present != assembly.nodes - self._gone:
             self.disturbed = now.iteration
         self._before = now

@@ -80,7 +80,7 @@ class Resolution:
         Raises:
             InputError: a household is too large for any resolution.
         """
-        most = {home.name: _most_kw(home) for home in community.households}
+        most = {home.name: most_kw(home) for home in community.households}
         name, largest = max(most.items(), key=lambda item: item[1])
         needed = max(largest / MOST_BID, sum(most.values()) / FLOW_LIMIT)
         if needed <= self.power_kw:
@@ -101,7 +101,7 @@ class Resolution:
         return self.voltage if kind is Kind.V else self.power_kw
 
 
-def _most_kw(home: Household) -> float:
+def most_kw(home: Household) -> float:
     """What a household may take or give, kW or kvar."""
     devices = sum(float(getattr(device, "power_kw", 0.0)) for device in home.devices)
     loads = max(float(home.load_kw.max()), float(np.abs(home.load_kvar).max()))

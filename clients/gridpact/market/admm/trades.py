@@ -109,6 +109,13 @@ class Trades:
         if own is not None:
             self.pool_value = relaxation * (own * self.unit - mean) + (1 - relaxation) * self.pool_value
 
+    def keep_between_tariffs(self) -> None:
+        """Keeps what a trade is paid at between feed-in and import price, where every price ends between households
+        that have both: else one that wants more and more would drive it anywhere."""
+        steps, prices, dt = bid_steps(self.view), self.view.prices, self.view.step_hours
+        low, high = (self.pool_price + dt * price for price in (prices.feed_in_price, prices.import_price))
+        self.price = np.clip(self.price, low[steps], high[steps])
+
     def resume(self, before: Trades, first: int) -> None:
         """Goes on where a negotiation stood whose steps from one on are these, with the same partners."""
         later = bid_steps(before.view) >= first
