@@ -351,7 +351,7 @@ def _tell(community: Community) -> None:
         are = "is a junction" if len(junctions) == 1 else "are junctions"
         print(f"Node {', '.join(map(str, junctions))} {are} without a household.")
     hours = community.step_minutes / 60
-    producing = community.pv.values if community.pv is not None else {}
+    producing = community.told["pv_kw"].values if "pv_kw" in community.told else {}
     width = max(len(row.text("household")) for row in community.rows)
     print(f"{'household':{max(width, 9)}}  {'kWh a day':>9}  {'most kW':>7}  {'PV kWh a day':>12}  has")
     for row in community.rows:

@@ -82,7 +82,7 @@ def with_share(community: CommunityDay, device: type[Device], share: float, seed
     if owners and typical.devices[device] is None:
         raise InputError(
             f"'{community.name}' has no {device.plural} on {community.day}, so it is not known what {device.plural} "
-            "would give there"
+            "would do there"
         )
     for row, home in enumerate(homes):
         if (row in owners) != has(home, device):

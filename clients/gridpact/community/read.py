@@ -60,10 +60,11 @@ FILES = {
     "feeder": "feeder.csv",
     "prices": "prices.csv",
     "load": "load_kw.csv",
-    "pv": "pv_kw.csv",
 }
-TABLES = tuple(told.key for device in DEVICES for told in device.told if told.in_community)
-"""What the tables of a community tell of devices."""
+TABLES = {told: device for device in DEVICES for told in device.told if told.in_community}
+"""What the tables of a community tell of devices, and of which."""
+
+FILES |= {told.key.rpartition("_")[0]: f"{told.key}.csv" for told in TABLES}
 
 MOST_OF_PEAK = 1.5
 """So many times their size panels give at most, in cold air beside bright clouds."""
@@ -89,14 +90,14 @@ class Community:
     feeder: Feeder | PhaseFeeder
     prices: Profile
     load: Profile
-    pv: Profile | None
+    told: Mapping[str, Profile]  # of devices that are there, by the keys of `TABLES`
     shipped: bool = False  # with the package
     remarks: tuple[str, ...] = ()  # what was assumed, a sentence each
 
     @property
     def days(self) -> tuple[str, ...]:
-        """Days for which there are prices, loads and PV output, in the order of the price file."""
-        profiles = [p for p in (self.load, self.pv) if p is not None]
+        """Days for which there is all that is told, in the order of the price file."""
+        profiles = [self.load, *self.told.values()]
         return tuple(day for day in self.prices.times if all(day in p.times for p in profiles))
 
     def on(self, day: str) -> CommunityDay:
@@ -128,9 +129,12 @@ class Community:
         name = row.text("household")
         load = self.load.values[day][name]
         power_factor = row.number_in("power_factor", 0.1, 1, default=1.0)
-        series = {}
-        if self.pv is not None and name in self.pv.values[day]:
-            series["pv_kw"] = self.pv.values[day][name]
+        columns = {told.key: told.key if told.shared else name for told in TABLES}
+        series = {
+            key: table.values[day][columns[key]]
+            for key, table in self.told.items()
+            if columns[key] in table.values[day]
+        }
         occasion = Occasion(len(load), self.step_minutes / 60, series)
         return Household(
             node=row.integer("node", 1, MOST_HOUSEHOLDS),
@@ -195,10 +199,10 @@ def _read(path: Path) -> Community:
 
     households = _households(path.parent / files["households"])
     names = [row.text("household") for row in households]
-    producers = [row.text("household") for row in households if row.number_in("pv_kwp", 0, default=0.0) > 0]
     steps = 24 * 60 // step_minutes
+    harmless = {told.key: np.full(steps, told.harmless) for told in TABLES}
     for row in households:
-        _devices(row, Occasion(steps, step_minutes / 60, {told: np.zeros(steps) for told in TABLES}))
+        _devices(row, Occasion(steps, step_minutes / 60, harmless))
         row.number_in("power_factor", 0.1, 1, default=1.0)
     feeder, remarks = _feeder(path, settings["feeder"], path.parent / files["feeder"], households)
     community = Community(
@@ -216,17 +220,37 @@ def _read(path: Path) -> Community:
         feeder=feeder,
         prices=_prices(path, path.parent / files["prices"], step_minutes, "feed_in_share" in table),
         load=profile(path.parent / files["load"], names, step_minutes, low=0.0),
-        pv=profile(path.parent / files["pv"], producers, step_minutes, low=0.0) if producers else None,
+        told=_told(path.parent, files, households, step_minutes),
         remarks=remarks,
     )
     if not community.days:
         raise InputError(
-            f"'{community.name}': no day has prices, loads and PV output; the first days are "
-            f"{next(iter(community.prices.times))} in {community.prices.file} and "
-            f"{next(iter(community.load.times))} in {community.load.file}"
+            f"'{community.name}': no day has all that must be known; the first days are "
+            + ", ".join(
+                f"{next(iter(table.times))} in {table.file}"
+                for table in (community.prices, community.load, *community.told.values())
+            )
         )
     _check_pv(community)
     return community
+
+
+def _told(folder: Path, files: Mapping[str, str], households: Sequence[Row], step_minutes: int) -> dict[str, Profile]:
+    """The tables about devices that are there."""
+    tables = {}
+    for told, device in TABLES.items():
+        owners = [row.text("household") for row in households if is_there(row, device)]
+        if owners:
+            columns = [told.key] if told.shared else owners
+            path = folder / files[told.key.rpartition("_")[0]]
+            tables[told.key] = profile(path, columns, step_minutes, told.low)
+    return tables
+
+
+def is_there(row: Row, device: type[Device]) -> bool:
+    """Whether a household has a device, as its row says."""
+    size = device.attributes[0]
+    return row.number_in(size.column, size.low, size.high, default=0.0) > 0
 
 
 def _check_pv(community: Community) -> None:
@@ -234,17 +258,18 @@ def _check_pv(community: Community) -> None:
     Raises:
         InputError: panels give more than they can.
     """
-    if community.pv is None:
+    output = community.told.get("pv_kw")
+    if output is None:
         return
     sizes = {row.text("household"): (row, row.number_in("pv_kwp", 0, default=0.0)) for row in community.rows}
-    for day, of_day in community.pv.values.items():
+    for day, of_day in output.values.items():
         for name, power in of_day.items():
             row, peak = sizes[name]
             if power.max() > MOST_OF_PEAK * peak:
                 raise row.error(
                     "pv_kwp",
-                    f"the {peak:g} kWp of '{name}' cannot give the {power.max():g} kW of {community.pv.file}, "
-                    f"{community.pv.times[day][int(power.argmax())]}; correct one of them",
+                    f"the {peak:g} kWp of '{name}' cannot give the {power.max():g} kW of {output.file}, "
+                    f"{output.times[day][int(power.argmax())]}; correct one of them",
                 )
 
 

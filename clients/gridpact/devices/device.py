@@ -75,6 +75,9 @@ class Told:
     meaning: str
     is_series: bool = True  # else one number
     in_community: bool = False  # whether a community file has it, too, as a table
+    shared: bool = False  # one series for all households
+    low: float = 0.0  # the least that it can be
+    harmless: float = 0.0  # with which what is stated can be checked before any day is known
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from gridpact.devices.battery import Battery
 from gridpact.devices.boiler import Boiler
 from gridpact.devices.car import ElectricCar
 from gridpact.devices.device import Array, Device, numbered
+from gridpact.devices.heat_pump import HeatPump
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
 
@@ -20,6 +21,7 @@ DEVICES: tuple[type[Device], ...] = (
     ElectricCar,
     Inverter,
     Boiler,
+    HeatPump,
 )
 """In the order in which columns, tables and bands have them."""
 

@@ -37,6 +37,7 @@ from gridpact.service.settings import DAY, ForecastSettings
 
 TOLD = tuple(told for device in DEVICES for told in device.told)
 SERIES = ("load_kw", "import_price", *(told.key for told in TOLD if told.is_series))
+LOWEST = {"import_price": -math.inf} | {told.key: told.low for told in TOLD}
 NUMBERS = tuple(told.key for told in TOLD if not told.is_series)
 LOOK_SECONDS = 1.0
 """How often a file that is not there yet is looked for."""
@@ -124,9 +125,9 @@ def parse_forecast(text: str, where: str, day: str, steps: int, most_kw: float =
     for name, values in series.items():
         if name.endswith("_kw"):
             values[(values < 0) & (values >= -NOISE_KW)] = 0.0  # a forecast's own noise
-        if name != "import_price" and values.min() < 0:
+        if values.min() < (low := LOWEST.get(name, 0.0)):
             raise NoForecast(
-                f"{where}: {name} is {values.min():g} at step {int(values.argmin())}, it must be at least 0"
+                f"{where}: {name} is {values.min():g} at step {int(values.argmin())}, it must be at least {low:g}"
             )
         if name.endswith("_kw") and values.max() > most_kw:
             raise NoForecast(
@@ -134,8 +135,8 @@ def parse_forecast(text: str, where: str, day: str, steps: int, most_kw: float =
                 "in W? If it is right, raise [forecast] most_kw"
             )
     for name, number in numbers.items():
-        if number < 0:
-            raise NoForecast(f"{where}: {name} is {number:g}, it must be at least 0")
+        if number < LOWEST[name]:
+            raise NoForecast(f"{where}: {name} is {number:g}, it must be at least {LOWEST[name]:g}")
     return Forecast(day, series, numbers)
 
 

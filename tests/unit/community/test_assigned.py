@@ -21,13 +21,19 @@ from gridpact.community.read import read_community
 from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
 from gridpact.devices.device import Device
+from gridpact.devices.heat_pump import HeatPump
 from gridpact.devices.pv import Panels
+from gridpact.devices.registry import in_order
 from gridpact.errors import InputError
 
 
 @pytest.fixture(scope="module")
 def fontana() -> CommunityDay:
-    return read_community("fontana16").on("06-10")
+    """With a heat pump at its first home: what others would have is known from those that are there."""
+    day = read_community("fontana16").on("06-10")
+    pump = HeatPump(2.0, 0.15, 8.0, 19.0, 22.0, 20.0, 0.3, 35.0, 0.45, np.full(24, 8.0))
+    first, *others = day.households
+    return replace(day, households=(replace(first, devices=in_order((*first.devices, pump))), *others))
 
 
 def owners(community: CommunityDay, device: type[Device]) -> set[str]:
