@@ -10,14 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 from web3.types import TxReceipt
 
 from gridpact.chain.account import signer_of
 from gridpact.chain.aggregator_watch import WatchedAggregator
 from gridpact.chain.artifacts import REFEREE, load
-from gridpact.chain.commitments import domain_separator, relayed_digest, submission_hash, words_hash
+from gridpact.chain.commitments import bids_hash, domain_separator, relayed_digest, submission_hash, words_hash
 from gridpact.chain.contract import arguments_of, checked_address
 from gridpact.chain.reverts import learn_errors, reason
 from gridpact.chain.values import Residuals, SignedSubmission, Submission, nodes_to_bitmap, pack_residuals
@@ -139,7 +138,7 @@ class Aggregator(WatchedAggregator):
         return domain_separator(self.chain_id, self.address)
 
     def _digest(self, round: int, iteration: int, head: bytes, submission: SignedSubmission) -> bytes:
-        copies, bids, residuals = words_hash(submission.copies), keccak(submission.bids), submission.residuals
+        copies, bids, residuals = words_hash(submission.copies), bids_hash(submission.bids), submission.residuals
         hashed = submission_hash(round, iteration, submission.node, copies, bids, pack_residuals(residuals))
         return relayed_digest(self._domain, hashed, head)
 

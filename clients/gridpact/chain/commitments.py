@@ -26,6 +26,11 @@ def words_hash(words: Iterable[int]) -> bytes:
     return keccak(b"".join(word.to_bytes(32, "big") for word in words))
 
 
+def bids_hash(bids: bytes) -> bytes:
+    """keccak256 of packed bids."""
+    return keccak(bids)
+
+
 def submission_hash(round: int, iteration: int, node: int, copies: bytes, bids: bytes, residuals: int) -> bytes:
     """h of a submission.
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
-from eth_utils.crypto import keccak
-
-from gridpact.chain.commitments import START, extended, head_with, submission_hash, words_hash
+from gridpact.chain.commitments import START, bids_hash, extended, head_with, submission_hash, words_hash
 from gridpact.chain.settlement import Opening, decode_trades
 from gridpact.chain.values import (
     ClosedIteration,
@@ -197,7 +195,7 @@ class Twin:
             refuse("NotInRound", node, number)
         if node in round_.open:
             refuse("AlreadySubmitted", node, iteration)
-        hashed = submission_hash(number, iteration, node, words_hash(copies), keccak(bids), pack_residuals(claims))
+        hashed = submission_hash(number, iteration, node, words_hash(copies), bids_hash(bids), pack_residuals(claims))
         commitment = extended(round_.commitments.get(node, START), hashed)
         round_.submit(Submission(node, iteration, claims, bids, commitment, hashed), copies)
         self._moved_on(round_, iteration)
