@@ -6,17 +6,18 @@ contract that tells more is followed without a change here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from hexbytes import HexBytes
 from web3 import Web3
-from web3.exceptions import BlockNotFound
+from web3.exceptions import BadFunctionCallOutput, BlockNotFound
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.contract import arguments_of
-from gridpact.chain.interface import Interface
+from gridpact.chain.interface import DecodingError, Interface
 from gridpact.chain.logs import Entry, LogReader
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
@@ -25,7 +26,7 @@ from gridpact.chain.spent import Spent, spent_by
 from gridpact.chain.transport import url_of
 from gridpact.chain.values import Setting, Theta
 from gridpact.chain.watch import Watch, watch_events
-from gridpact.errors import Reorganised
+from gridpact.errors import ChainError, ContractError, InputError, Reorganised
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ class Feed:
 
     def __init__(self, record: Record, web3: Web3) -> None:
         self._web3 = web3
-        aggregator = Aggregator.of(record, web3)
-        self.theta: Theta = aggregator.theta()
-        self.setting: Setting = aggregator.setting()
-        token = Settlement.of(record, web3).token
-        self.currency = Currency(token.symbol(), token.decimals())
+        with _ours(record):
+            aggregator = Aggregator.of(record, web3)
+            self.theta: Theta = aggregator.theta()
+            self.setting: Setting = aggregator.setting()
+            token = Settlement.of(record, web3).token
+            self.currency = Currency(token.symbol(), token.decimals())
         self.first_block = record.block
         self._contracts = {
             record.aggregator: Interface(record.aggregator_abi),
@@ -138,6 +140,20 @@ class Feed:
         if number not in known or known[number].hash != hash_:
             raise Reorganised(f"Block {number} was taken back: read it again.")
         return known[number]
+
+
+@contextmanager
+def _ours(record: Record) -> Iterator[None]:
+    """A contract that does not answer as gridpact's do is another one: that the chain is away is not said so."""
+    try:
+        yield
+    except ChainError as error:
+        if isinstance(error, ContractError) or isinstance(error.__cause__, DecodingError | BadFunctionCallOutput):
+            raise InputError(
+                f"What stands at {record.aggregator}, {record.settlement} or {record.token} is not of gridpact"
+                f" ({str(error).rstrip('.')}): use the record of the deployment."
+            ) from error
+        raise
 
 
 def _block(found: Any) -> Block:

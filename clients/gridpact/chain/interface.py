@@ -22,7 +22,8 @@ from gridpact.errors import ChainError
 
 try:
     from faster_eth_abi.abi import decode, encode
-    from faster_eth_abi.exceptions import DecodingError, EncodingError
+    from faster_eth_abi.exceptions import DecodingError as DecodingError
+    from faster_eth_abi.exceptions import EncodingError
 except ImportError:
     from eth_abi.abi import decode, encode
     from eth_abi.exceptions import DecodingError, EncodingError  # type: ignore[assignment]

@@ -64,7 +64,7 @@ def settings_in(folder: Path) -> Settings:
     """
     path = folder if folder.is_file() else folder / CONFIG
     if not path.is_file():
-        raise InputError(f"there is no {CONFIG} in {folder}: give a node's folder, as `gridpact household new` makes")
+        raise InputError(f"there is no {CONFIG} in {folder}: name a node's folder, made by `gridpact household new`")
     settings = read_settings(path)
     if settings.home is None:
         raise InputError(f"{path} is the grid operator's: it has no schedule; leave --household out")

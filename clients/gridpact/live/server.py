@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import threading
 import time
@@ -266,13 +267,13 @@ class Server:
         self._started.wait()
         if self._failed is not None:
             self._thread.join()
-            if isinstance(self._failed, OSError | OverflowError):
+            if isinstance(self._failed, OSError):
+                why = os.strerror(self._failed.errno or 0).lower()
                 raise InputError(
-                    f"The live page cannot be served on port {self._port} ({self._failed.strerror or self._failed}):"
-                    " give another --port, or 0 for any."
-                    if isinstance(self._failed, OSError)
-                    else f"There is no port {self._port}: give --port 0 to 65535."
+                    f"The live page cannot be served on port {self._port} ({why}): give another --port, or 0 for any."
                 ) from None
+            if isinstance(self._failed, OverflowError):
+                raise InputError(f"There is no port {self._port}: give --port 0 to 65535.") from None
             raise self._failed
         return self
 

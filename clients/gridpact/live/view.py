@@ -188,6 +188,7 @@ class RoundView:
             "limits_w": self._about.limits_w,
             "iterations": self._iterations(),
             "star": self._is_star,
+            "network": bool(self._assembly and any(self._assembly.depths.values())),
             "homes": self._homes(phase, iteration),
             "gas": {name: [one.gas, one.transactions] for name, one in spent.items()},
             "wei": str(sum(one.wei for one in spent.values())),

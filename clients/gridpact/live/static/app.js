@@ -7,7 +7,7 @@ import { LANGUAGES, clock, dayText, duration, known, number, speak, word } from 
 
 const state = { status: {}, rounds: [], round: null, plan: null, market: null, day: null, household: null };
 const view = { number: null, mode: null, step: -1, chosen: null, lost: false, playing: null, offset: 0 };
-const charts = { agreement: new Chart($("#agreement .chart"), 280), prices: new Chart($("#prices .chart")), day: new Chart($("#day .chart")), household: new Chart($("#household .chart"), 240) };
+const charts = { agreement: new Chart($("#agreement .chart"), 330), prices: new Chart($("#prices .chart")), day: new Chart($("#day .chart")), household: new Chart($("#household .chart"), 240) };
 const PARTS = Object.keys(state);
 const FINAL = ["converged", "exhausted", "abandoned"];
 
@@ -139,8 +139,9 @@ function look(round) {
 
 function showNothing() {
   $("main").classList.add("empty");
+  const { link, told, stage } = state.status;
   put($("#headline"), word("noRound"));
-  put($("#lead"), state.status.stage && state.status.link === "waiting" ? `${state.status.stage} …` : word("noRoundLead"));
+  put($("#lead"), link === "waiting" && stage ? `${stage} …` : ["away", "wrong"].includes(link) ? told : word("noRoundLead"));
   document.title = "gridpact live";
 }
 
@@ -152,13 +153,13 @@ function showHero() {
   const values = { day: dayText(round.day), homes: inside.length, here, all: round.homes.length, iterations: round.iteration, time: duration((round.ended || 0) - round.started) };
   put($("#headline"), word(round.phase, values));
   document.title = `${round.phase === "iterating" ? `${round.iteration} · ` : ""}${word(round.phase, values)}`;
+  const agreed = round.phase === "converged";
   const replaced = state.rounds.find((one) => one.round === round.round)?.replaced;
-  put($("#lead"), word(`${round.phase}Lead`, values), replaced ? ` ${word("replaced", { round: replaced })}` : "");
+  put($("#lead"), word(agreed && !round.network ? "convergedLeadTrades" : `${round.phase}Lead`, values), replaced ? ` ${word("replaced", { round: replaced })}` : "");
 
   const pairs = market?.trades.length || 0;
   const read = Object.keys(day?.delivered || {}).length;
   const failed = ["exhausted", "abandoned"].includes(round.phase);
-  const agreed = round.phase === "converged";
   const stages = [
     ["stageDeclare", round.phase === "declaring" ? word("stageDeclared", { n: here, all: round.homes.length }) : word("stageDeclared", { n: round.homes.filter((one) => !["absent", "abstained"].includes(one.state)).length, all: round.homes.length }), round.phase === "declaring" ? "now" : "done"],
     ["stageAgree", round.iteration ? word("stageIteration", { n: round.iteration }) : "", round.phase === "iterating" ? "now" : agreed ? "done" : failed ? "failed" : ""],
@@ -195,7 +196,7 @@ function showTiles() {
   const there = round.phase === "iterating" ? homes.filter((home) => ["here", "awaited"].includes(home.state) && !late.has(home.node)).length : here;
   const apart = worst(round);
   const gas = Object.values(round.gas).reduce((total, [used]) => total + used, 0);
-  const tile = (label, value, more) => h("div", {}, h("dt", {}, word(label)), h("dd", {}, value, more ? h("small", {}, more) : null));
+  const tile = (label, value, more) => h("div", {}, h("dt", {}, word(label, { unit: `${symbol()}/kWh` })), h("dd", {}, value, more ? h("small", {}, more) : null));
   const tiles = [
     tile("tileIteration", number(round.iteration), word("tileOf", { n: round.most_iterations })),
     tile("tileHomes", `${there} / ${homes.length}`, null),
@@ -205,7 +206,7 @@ function showTiles() {
     const sums = traded(market);
     tiles.push(tile("tileTraded", `${number(sums.kwh, 1)} kWh`, word("tilePairs", { n: market.trades.length })));
     const extremes = market.import_micro.length ? word("tileInstead", { low: number(Math.min(...market.feed_in_micro) / 1e6, 2), high: number(Math.max(...market.import_micro) / 1e6, 2) }) : null;
-    tiles.push(tile("tilePrice", `${number(sums.value / (sums.kwh || 1), 3)} ${symbol()}/kWh`, extremes));
+    tiles.push(tile("tilePrice", number(sums.value / (sums.kwh || 1), 3), extremes));
   }
   const ether = Number(round.wei) / 1e18;
   const cost = state.status.eth_price_eur ? number(ether * state.status.eth_price_eur, 2, { style: "currency", currency: "EUR" }) : `${number(ether, 4)} ETH`;
@@ -224,12 +225,11 @@ function traded(market) {
 function showAgreement() {
   const { round } = state;
   const rows = round.iterations.filter(([, , , rms]) => rms.length);
-  const used = round.limits_w.map((_, k) => rows.some(([, , , rms]) => rms[k] > 0));
-  const words = ["primalGrid", "dualGrid", "primalTrade", "dualTrade"];
-  const labels = words.map((one) => word(one));
-  const data = [rows.map(([k]) => k), ...round.limits_w.map((limit, j) => rows.map(([, , , rms]) => (used[j] && rms[j] > 0 ? rms[j] / limit : null)))];
+  const used = [0, 1, 2, 3].filter((k) => rows.some(([, , , rms]) => rms[k] > 0));
+  const labels = ["primalGrid", "dualGrid", "primalTrade", "dualTrade"].map((one) => word(one));
+  const data = [rows.map(([k]) => k), ...used.map((j) => rows.map(([, , , rms]) => (rms[j] > 0 ? rms[j] / round.limits_w[j] : null)))];
   const last = worst(round);
-  charts.agreement.show(document.documentElement.lang, rows.length ? data : null, agreementOptions(labels, word("iteration"), word("limit")),
+  charts.agreement.show(`${document.documentElement.lang}${used}`, rows.length ? data : null, agreementOptions(labels, used, word("iteration"), word("limit")),
     `${word("agreement")}: ${last === null ? "" : word("tileTimes", { n: number(last, 1) })}`);
   put($("#agreement .note"), rows.length ? word("agreementNote") : word("noIterations"));
   put($("#agreement .scroll"), table([word("iteration"), ...labels.map((label) => `${label} (W)`)],
@@ -407,7 +407,7 @@ function showMoney() {
     const one = of.get(Number(node));
     if (!one) continue;
     one.supplier = read.payment;
-    const series = plan?.injection_kw?.[node];
+    const series = round.star ? plan?.injection_kw?.[node] : null; // between neighbours, losses are not told apart
     if (series) one.off = read.energies_wh.reduce((total, wh, k) => total + Math.abs(wh / 1000 - (series[k] || 0) * dt), 0);
   }
   const most = Math.max(...[...of.values()].map((one) => Math.abs(one.neighbours + (one.supplier || 0))), 1);

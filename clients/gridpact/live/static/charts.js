@@ -35,6 +35,7 @@ export class Chart {
     } else {
       this.plot.setData(data);
     }
+    if (options.ends && !(this.plot.cursor.left >= 0)) requestAnimationFrame(() => this.plot.setLegend({ idx: data[0].length - 1 })); // the newest
     this.place.setAttribute("role", "img");
     this.place.setAttribute("aria-label", label);
   }
@@ -50,15 +51,15 @@ const line = (label, name, more = {}) => ({
 });
 
 // Residuals over iterations, each as a multiple of its limit, on a log scale.
-export function agreementOptions(labels, xLabel, limitLabel) {
+export function agreementOptions(labels, used, xLabel, limitLabel) {
   const names = ["--c1", "--c2", "--c3", "--c4"];
   const dashes = [[], [7, 4], [], [7, 4]];
   return {
     scales: { x: { time: false }, y: { distr: 3, range: (_, low, high) => [Math.min(low || 0.5, 0.5) / 1.3, Math.max(high || 2, 2) * 1.3] } },
     axes: [axis({ size: 30, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] }),
       axis({ size: 48, values: (_, ticks) => ticks.map((v) => (v === null || !/^[15]/.test(v.toExponential()) ? "" : number(v, v < 1 ? 1 : 0))) })],
-    series: [{ label: xLabel }, ...labels.map((label, k) => line(label, names[k], { dash: dashes[k] }))],
-    legend: { live: true },
+    series: [{ label: xLabel }, ...used.map((k) => line(labels[k], names[k], { dash: dashes[k] }))],
+    ends: true,
     hooks: { draw: [(u) => {
       const y = u.valToPos(1, "y", true);
       const { left, width } = u.bbox;

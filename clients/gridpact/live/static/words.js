@@ -20,6 +20,7 @@ const WORDS = {
   linkLost: ["This page has lost its server; it tries again", "Die Seite hat ihren Server verloren; sie versucht es wieder", "De pagina is haar server kwijt; zij probeert het opnieuw"],
   takenBack: ["At {at} the chain took back {events} events after block {block}. What you see is the chain as it stands now.", "Um {at} nahm die Chain {events} Ereignisse nach Block {block} zurück. Zu sehen ist die Chain, wie sie jetzt ist.", "Om {at} nam de chain {events} gebeurtenissen na blok {block} terug. U ziet de chain zoals zij nu is."],
 
+  dayLabel: ["day {n}", "Tag {n}", "dag {n}"],
   noRound: ["No round yet", "Noch keine Runde", "Nog geen ronde"],
   noRoundLead: ["As soon as a round is opened, it appears here by itself.", "Sobald eine Runde eröffnet wird, erscheint sie hier von selbst.", "Zodra een ronde wordt geopend, verschijnt zij hier vanzelf."],
   declaring: ["Who takes part on {day}?", "Wer ist am {day} dabei?", "Wie doet mee op {day}?"],
@@ -28,6 +29,7 @@ const WORDS = {
   iteratingLead: ["Each home plans at home and says what it would take, give and trade; that is repeated until all fits together.", "Jeder Haushalt plant zu Hause und sagt, was er bezöge, einspeiste und handelte; das wiederholt sich, bis alles zusammenpasst.", "Elk huishouden plant thuis en zegt wat het zou afnemen, leveren en verhandelen; dat herhaalt zich tot alles past."],
   converged: ["{homes} homes have agreed on {day}", "{homes} Haushalte sind sich über den {day} einig", "{homes} huishoudens zijn het eens over {day}"],
   convergedLead: ["After {iterations} iterations in {time}, all plans fit together and the cable can carry them.", "Nach {iterations} Iterationen in {time} passen alle Pläne zusammen, und das Kabel trägt sie.", "Na {iterations} iteraties in {time} passen alle plannen bij elkaar en kan de kabel ze aan."],
+  convergedLeadTrades: ["After {iterations} iterations in {time}, what is offered and what is wanted fit together.", "Nach {iterations} Iterationen in {time} passen Angebot und Nachfrage zusammen.", "Na {iterations} iteraties in {time} passen vraag en aanbod bij elkaar."],
   exhausted: ["No agreement on {day}", "Keine Einigung über den {day}", "Geen akkoord over {day}"],
   exhaustedLead: ["{iterations} iterations were not enough. Every home does what it had planned alone with its supplier.", "{iterations} Iterationen reichten nicht. Jeder Haushalt tut, was er allein mit seinem Versorger geplant hatte.", "{iterations} iteraties waren niet genoeg. Elk huishouden doet wat het alleen met zijn leverancier had gepland."],
   abandoned: ["The round for {day} was given up", "Die Runde für den {day} wurde aufgegeben", "De ronde voor {day} is opgegeven"],
@@ -59,7 +61,7 @@ const WORDS = {
   tileGas: ["Gas", "Gas", "Gas"],
   tileTraded: ["Traded", "Gehandelt", "Verhandeld"],
   tilePairs: ["between {n} pairs", "zwischen {n} Paaren", "tussen {n} paren"],
-  tilePrice: ["Mean price", "Mittlerer Preis", "Gemiddelde prijs"],
+  tilePrice: ["Mean price, {unit}", "Mittlerer Preis, {unit}", "Gemiddelde prijs, {unit}"],
   tileInstead: ["supplier: {low} to {high}", "Versorger: {low} bis {high}", "leverancier: {low} tot {high}"],
 
   agreement: ["How close they are", "Wie nah sie sich sind", "Hoe dicht ze bij elkaar zijn"],
@@ -230,7 +232,7 @@ export function number(value, digits = 0, options = {}) {
 export function dayText(label) {
   const [y, m, d] = [Math.floor(label / 10000), Math.floor(label / 100) % 100, label % 100];
   const date = new Date(Date.UTC(y || 2001, m - 1, d));
-  if (m < 1 || m > 12 || date.getUTCDate() !== d) return String(label);
+  if (m < 1 || m > 12 || date.getUTCDate() !== d) return word("dayLabel", { n: label });
   const shown = { day: "numeric", month: "long", timeZone: "UTC" };
   return new Intl.DateTimeFormat(locale(), y ? { ...shown, year: "numeric" } : shown).format(date);
 }
