@@ -82,6 +82,10 @@ soak: setup ## run services through 48 days in compressed time, and check memory
 mutations: setup ## every file that a command reads, changed by chance, 2,000 times each (some ten minutes)
 	@GRIDPACT_MUTATIONS=2000 $(PYTEST) tests/property/test_mutations.py
 
+.PHONY: days
+days: setup ## 100 days of random calls on a settlement of days, against a plain model (some ten minutes)
+	@GRIDPACT_DAYS=100 deploy/brownie test tests/contracts/test_day_stateful.py --network development -s
+
 .PHONY: endpoints
 endpoints: setup ## every habit of endpoints on every chain (some ten minutes)
 	@GRIDPACT_MATRIX=all $(PY) -m pytest -p no:pytest-brownie -p no:cacheprovider tests/integration/test_endpoints.py

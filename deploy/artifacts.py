@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "contracts"
 ARTIFACTS = ROOT / "clients" / "gridpact" / "chain" / "artifacts"
-CONTRACTS = ("Referee", "VirtualAggregator", "TradeSettlement", "TestEuro")
+CONTRACTS = ("Referee", "VirtualAggregator", "TradeSettlement", "DaySettlement", "DayProducts", "TestEuro")
 
 
 def artifact(build: dict[str, Any]) -> str:

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
-
+import {IDeposits} from "./IDeposits.sol";
 import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 
 /// @title Settlement of bilateral trades and of what is delivered
@@ -62,7 +61,7 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///   TS11 Arrears grow by deliveries, each of which counts once, and by corrections to which the household consented;
 ///        by nothing else.
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
-interface ITradeSettlement {
+interface ITradeSettlement is IDeposits {
     /// @notice What the aggregator's commitment to a node's last submission of the round was made from.
     struct Opening {
         bytes book;
@@ -85,8 +84,6 @@ interface ITradeSettlement {
         bytes trades;
     }
 
-    event Deposited(address indexed account, uint256 amount);
-    event Withdrawn(address indexed account, uint256 amount);
     /// @param statement keccak256 of the trades; zero where it was taken back
     /// @param locked    what the statement locks, token units; zero where it completes the record
     event Stated(uint32 indexed round, uint8 indexed node, uint8 indexed partner, bytes32 statement, uint256 locked);
@@ -116,7 +113,6 @@ interface ITradeSettlement {
     /// @notice A household's limit is below what its delivery comes to; it pays the limit.
     event DebitCut(uint32 indexed round, uint8 indexed node, int256 payment, uint256 most);
 
-    error TooManyDecimals(uint8 decimals);
     error NotConverged(uint32 round);
     error NotFinished(uint32 round);
     error InvalidPartner(uint8 node, uint8 partner);
@@ -125,8 +121,6 @@ interface ITradeSettlement {
     error DoesNotFitBids(uint8 partner, uint256 step);
     error AlreadyRecorded(uint32 round, uint8 lower, uint8 higher);
     error AlreadyDelivered(uint32 round, uint8 node);
-    error InsufficientDeposit(address account, uint256 available, uint256 needed);
-    error ReceivedOtherAmount(uint256 expected, uint256 received);
     error NothingLocked(uint32 round, uint8 node, uint8 partner);
     error LockedUntil(uint40 deadline);
     error NotSupplier(address account);
@@ -139,12 +133,6 @@ interface ITradeSettlement {
     error WrongReading(uint32 round, uint8 node);
     error WrongPositions(uint32 round, uint8 node);
     error LengthMismatch(uint256 expected, uint256 actual);
-
-    /// @notice Moves tokens from the caller into its deposit. The token must deliver exactly that amount.
-    function deposit(uint256 amount) external;
-
-    /// @notice Moves free deposit back to the caller.
-    function withdraw(uint256 amount) external;
 
     /// @notice States the caller's trades of a converged round, one statement a partner. A pair whose two statements
     ///         are identical is recorded and paid at once. A statement about a pair that is recorded already, or whose
@@ -190,16 +178,11 @@ interface ITradeSettlement {
     function forgive(address account, uint256 amount) external;
 
     function aggregator() external view returns (IVirtualAggregator);
-    function token() external view returns (IERC20Metadata);
     function supplier() external view returns (address);
     function metering() external view returns (address);
     /// @notice How long a lock holds: as long as the aggregator's phases.
     function lockSeconds() external view returns (uint32);
-    function free(address account) external view returns (uint256);
-    function locked(address account) external view returns (uint256);
     function arrears(address account) external view returns (uint256);
-    /// @notice Free and locked deposits of all accounts.
-    function totalDeposits() external view returns (uint256);
     /// @notice keccak256 of the recorded trades of a pair; zero where there are none.
     function recorded(uint32 round, uint8 one, uint8 other) external view returns (bytes32);
     /// @notice What a node states about a partner.

@@ -14,6 +14,7 @@ import {Commitments} from "../libraries/Commitments.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Trades} from "../libraries/Trades.sol";
 import {TypedData} from "../libraries/TypedData.sol";
+import {Arrears} from "./Arrears.sol";
 import {Deposits} from "./Deposits.sol";
 
 /// @title Settlement of bilateral trades and of what is delivered
@@ -23,7 +24,7 @@ import {Deposits} from "./Deposits.sol";
 ///
 /// | variable        | slots         | written                                                                         |
 /// |-----------------|---------------|---------------------------------------------------------------------------------|
-/// | (Deposits)      | 1, 3 mappings | totalDeposits; free, locked and arrears of an account                           |
+/// | (Arrears)       | 1, 3 mappings | totalDeposits; free, locked and arrears of an account                           |
 /// | tariffHash      | mapping       | 1 a round, by the supplier                                                      |
 /// | supplierPayment | mapping       | 1 a round, by deliver and correct                                               |
 /// | settledIn       | mapping       | 1 a day, when its first trade is recorded or its first reading delivered        |
@@ -35,7 +36,7 @@ import {Deposits} from "./Deposits.sol";
 ///
 /// A pair is recorded where both sides hold the same statement. Who speaks for a node is whoever declared as that node
 /// in the round, not who is enrolled now; so the manager cannot take a past round's trades from anybody.
-contract TradeSettlement is Deposits, TypedData {
+contract TradeSettlement is Arrears, TypedData {
     using Checkpoints for Checkpoints.Trace224;
     using SafeCast for int256;
 
@@ -94,7 +95,8 @@ contract TradeSettlement is Deposits, TypedData {
     mapping(uint256 roundNodeAndPartner => Side) private _sides;
 
     constructor(IVirtualAggregator aggregator_, IERC20Metadata token_, address supplier_, address metering_)
-        Deposits(token_, supplier_)
+        Deposits(token_)
+        Arrears(supplier_)
         TypedData("gridpact settlement", "1")
     {
         aggregator = aggregator_;

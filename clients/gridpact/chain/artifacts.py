@@ -13,6 +13,8 @@ from gridpact.errors import InputError
 AGGREGATOR = "VirtualAggregator"
 REFEREE = "Referee"
 SETTLEMENT = "TradeSettlement"
+DAY = "DaySettlement"
+PRODUCTS = "DayProducts"
 TOKEN = "TestEuro"
 
 

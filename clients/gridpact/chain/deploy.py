@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Protocol, cast
 
 from eth_typing import HexStr
@@ -15,7 +15,7 @@ from web3.types import TxReceipt
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, Artifact, load
+from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SETTLEMENT, TOKEN, Artifact, load
 from gridpact.chain.contract import DeployedContract, checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import first_line, readable
@@ -158,6 +158,18 @@ def deploy_contracts(
         metering=roles[1],
         commit=source_commit(),
     )
+
+
+def deploy_day(account: Sender, record: Record) -> Record:
+    """Deploys the settlement of days beside the contracts of a deployment, and returns its record with it."""
+    artifact = load(DAY)
+    factory = account.web3.eth.contract(abi=cast(Any, artifact.abi), bytecode=cast(Any, artifact.bytecode))
+    with readable(f"the deployment of {DAY}"):
+        call = factory.constructor(record.settlement, record.token, record.supplier, record.metering)
+    receipt = account.send(call)
+    transactions = {**record.transactions, DAY: Web3.to_hex(receipt["transactionHash"])}
+    address = checked_address(str(receipt["contractAddress"]))
+    return replace(record, day_settlement=address, transactions=transactions)
 
 
 def mint_tokens(account: ChainAccount, record: Record, addresses: Sequence[str], units: int) -> None:

@@ -19,7 +19,7 @@ _ADDRESSES = ("manager", "referee", "aggregator", "settlement", "token")
 _ABIS = ("referee_abi", "aggregator_abi", "settlement_abi", "token_abi")
 _MAPPINGS = ("theta", "setting", "transactions")
 _NUMBERS = ("chain_id", "block")
-_LATER = ("supplier", "metering", "commit")
+_LATER = ("supplier", "metering", "commit", "day_settlement")
 """Fields that records of earlier versions lack."""
 
 
@@ -45,6 +45,7 @@ class Record:
     token_abi: Abi
     supplier: str = ""  # the account that buys and sells what is delivered beyond the trades
     metering: str = ""  # the account that signs meter readings
+    day_settlement: str = ""  # where days are settled step by step, if they are
     commit: str = ""  # of the sources that it was deployed from, as far as git knows
 
     def write(self, path: Path) -> None:

@@ -82,7 +82,7 @@ class Accusing:
         node = others[(me + now.iteration) // CHECK_EVERY % len(others)]
         if (said := entry.submissions.get(node)) is None:
             return {}
-        return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(said), self.view.steps)}
+        return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(said), assembly.steps)}
 
     def _accuse(self, round_: int, node: int, iteration: int, departed: bool) -> None:
         """Submissions of the accused and its partners overtake the evidence; then it is put together once more. The

@@ -90,7 +90,7 @@ class Exchange:
             running = self._aggregator.running(self.view.node)
             if running.iteration != iteration:
                 return None
-            lanes = decode_copies(agent.blocks, running.sums, self.view.steps)
+            lanes = decode_copies(agent.blocks, running.sums, agent.assembly.steps)
             for block, row in zip(agent.blocks, lanes, strict=True):
                 if block.node in running.present:
                     heard[block] = row
@@ -110,7 +110,7 @@ class Exchange:
             log.warning("node %d hears the chain only: %s", self.view.node, error)
         assembly = memory.agent.assembly
         return {
-            signed.node: decode_copies(assembly.blocks(signed.node), signed.copies, self.view.steps)
+            signed.node: decode_copies(assembly.blocks(signed.node), signed.copies, assembly.steps)
             for signed in board
             if signed.node in missing
             and self._aggregator.signer_of(round_, iteration, memory.head, signed) == memory.accounts[signed.node]

@@ -73,11 +73,15 @@ class Node:
         listener: Listener = SILENT,
         deposit_max: float | None = None,
         check: Callable[[], None] | None = None,
+        standing: Agent | None = None,
+        held_wh: Mapping[tuple[int, int], int] | None = None,
     ) -> None:
         """Step 1: connects, reads theta and the setting.
 
         Args:
             deposit_max: what may be deposited for the round at most, currency.
+            standing: of a round about the rest of a day, where this node stood in the last one that was agreed.
+            held_wh: trades that were recorded before, which this round changes, see `Agent.hold`.
 
         Raises:
             InputError: the account is not enrolled as this node, or the file does not fit the contract.
@@ -90,7 +94,7 @@ class Node:
         self._listener = listener
         self._check = check or (lambda: None)
         setting, theta = aggregator.setting(), aggregator.theta()
-        if setting.steps != view.steps or setting.step_seconds != round(3600 * view.step_hours):
+        if setting.steps != view.first + view.steps or setting.step_seconds != round(3600 * view.step_hours):
             raise InputError(
                 f"the household file of node {view.node} has {view.steps} steps of {3600 * view.step_hours:g} s, the "
                 f"contract {setting.steps} of {setting.step_seconds} s: take the file that belongs to this contract"
@@ -105,6 +109,7 @@ class Node:
         self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
         self._penalties = Penalties.from_chain(theta.rho, theta.phi)
         self._most_iterations = theta.mu
+        self._standing, self._held_wh = standing, held_wh
         self._resolution = resolution_of(aggregator)
         self._solve_s = 0.0
         self._laps = Laps()
@@ -276,7 +281,7 @@ class Node:
             return ()
         assembly, (newest, _) = memory.agent.assembly, memory.last[GRID_CONNECTION]
         copies = self._aggregator.copies_of(newest)
-        answers = decode_copies(assembly.blocks(GRID_CONNECTION), copies, self.view.steps)
+        answers = decode_copies(assembly.blocks(GRID_CONNECTION), copies, assembly.steps)
         return plan_errors(assembly, answers, book, self._resolution)
 
     def _declare(self, round_: int) -> None:
@@ -303,7 +308,7 @@ class Node:
             running = None
             if agent.answers:
                 words = self._aggregator.copies_of(memory.last[self.view.node][0])
-                own = decode_copies(agent.blocks, words, self.view.steps)
+                own = decode_copies(agent.blocks, words, agent.assembly.steps)
                 running = {
                     block: closing.sums[block] - row
                     for block, row in zip(agent.blocks, own, strict=True)
@@ -363,7 +368,19 @@ class Node:
         return Memory(self._agent(assembly), books)
 
     def _agent(self, assembly: Assembly) -> Agent:
-        return Agent(self.view, assembly, self._penalties, self._resolution, self._most_iterations)
+        agent = Agent(self.view, assembly, self._penalties, self._resolution, self._most_iterations)
+        before = self._standing
+        # All of a round begin where they stood, or none: what they know of it is public.
+        if before is not None and not before.gone and before.assembly.nodes == assembly.nodes:
+            agent.resume(before, self.view.first - before.view.first)
+        if self._held_wh is not None:
+            agent.hold(self._held_wh)
+        return agent
+
+    @property
+    def agent(self) -> Agent | None:
+        """Where it stands in the round; None where it is not in it."""
+        return self._memory.agent if self._memory is not None else None
 
     def _take_in(self, memory: Memory, entry: IterationLog) -> None:
         """Step 4, from the logs; of its own submission the copies, which are not in the logs."""
@@ -375,7 +392,7 @@ class Node:
             own = memory.sent.get(iteration)
             if own is None or iteration <= memory.doubtful:  # another run of this node may have sent something else
                 words = self._aggregator.copies_of(entry.submissions[node])
-                own = decode_copies(memory.agent.blocks, words, self.view.steps)
+                own = decode_copies(memory.agent.blocks, words, memory.agent.assembly.steps)
         memory.take_in(entry, closing, own)
 
     # ------------------------------------------------------------------ steps 3 to 5

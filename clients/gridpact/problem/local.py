@@ -88,7 +88,8 @@ class LocalProblem:
         pool_penalty: that of D.
         fixed: flows, (T,) each, that are given, since the node at their other end is absent. At the grid operator's
             node also those of households that are no children of it.
-        parted: which bids are to partners that are absent, and so zero, (bids,).
+        parted: which bids are to partners that are absent, and so what was agreed before, (bids,):
+        held_kw: this; default: nothing.
         agreed: whether the bids are given, by `solve`, and only the rest is decided.
         sensitivity: at the grid operator's node, what a kW and a kvar of each child add to squared voltages without
             losses, (lines, children) each: then `solve` is given bounds on these voltages.
@@ -106,6 +107,7 @@ class LocalProblem:
         agreed: bool = False,
         sensitivity: tuple[Array, Array] | None = None,
         directions: Directions | None = None,
+        held_kw: Array | None = None,
         around_pu: Complex | None = None,
     ) -> None:
         self.view = view
@@ -137,7 +139,8 @@ class LocalProblem:
             cost += trade_penalty / 2 * cp.sum_squares(self._bids) + pool_penalty / 2 * cp.sum_squares(traded)
             linear += [self._bids, traded]
             if parted is not None and parted.any():
-                constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == 0]
+                stands = np.zeros(view.bid_count) if held_kw is None else held_kw
+                constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == stands[parted]]
         if view.scenario.has_contracts and view.household is not None:
             contract = supply_contract(view.prices, view.step_hours)
             cost += contract.cost

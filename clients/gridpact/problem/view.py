@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from gridpact.community.model import GRID_CONNECTION, CommunityDay, Feeder, Household, Line, Prices
 from gridpact.community.street import PhaseFeeder
 from gridpact.errors import InputError
@@ -32,10 +34,31 @@ class NodeView:
     partners: tuple[Partner, ...] = ()
     line: Line | None = None  # the node's own line, between neighbours only
     feeder: Feeder | PhaseFeeder | None = None  # limits and base; the lines are in it at the operator's node only
+    first: int = 0  # step of the day with which it begins: those before are over, and nothing is agreed about them
 
     @property
     def steps(self) -> int:
         return len(self.prices.import_price)
+
+    def since(self, step: int, household: Household | None) -> NodeView:
+        """The same about the steps from one of its own on: the same place, partners and coefficients.
+
+        Args:
+            household: on these steps; None at the grid connection.
+        """
+        partners = []
+        for partner in self.partners:
+            later = np.array(partner.steps) >= step
+            if later.any():
+                steps = tuple(own - step for own in partner.steps if own >= step)
+                partners.append(Partner(partner.node, steps, partner.coefficient[later]))
+        return replace(
+            self,
+            prices=self.prices.since(step),
+            household=household,
+            partners=tuple(partners),
+            first=self.first + step,
+        )
 
     @property
     def is_root(self) -> bool:

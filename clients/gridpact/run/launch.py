@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -97,6 +97,15 @@ def read_key(path: Path) -> str:
         raise InputError(f"the key file '{path}' cannot be read: {error}") from None
 
 
+Body = Callable[[NodeFiles, "Network | str"], None]
+"""What a node does: a function of a module, so that a process finds it."""
+
+
+def one_round(files: NodeFiles, network: Network | str) -> None:
+    """`run_node` with what is in a node's folder."""
+    run_node(files.record, files.household, files.key, files.report, network, files.relay)
+
+
 class Worker(Protocol):
     """What a process and a thread have in common."""
 
@@ -164,20 +173,20 @@ def warm_up() -> ForkServerContext:
 
 
 @contextmanager
-def running_nodes(files: Sequence[NodeFiles], network: Network) -> Iterator[Nodes]:
+def running_nodes(files: Sequence[NodeFiles], network: Network, body: Body = one_round) -> Iterator[Nodes]:
     """Starts all nodes: as processes, or as threads where the chain lives in this process. Ends them at the exit.
 
     Where the network has several addresses, one node after the other is given the next.
     """
     if network.rpc_url is None:
-        threads = [threading.Thread(target=_guarded, args=(item, network), daemon=True) for item in files]
+        threads = [threading.Thread(target=_guarded, args=(item, network, body), daemon=True) for item in files]
         for thread in threads:
             thread.start()
         yield Nodes(files, threads)
         return
     context = warm_up()
     processes = [
-        context.Process(target=_process, args=(item, url), name=item.folder.name, daemon=True)
+        context.Process(target=_process, args=(item, url, body), name=item.folder.name, daemon=True)
         for item, url in zip(files, itertools.cycle(network.rpc_urls), strict=False)
     ]
     try:
@@ -197,18 +206,18 @@ def running_nodes(files: Sequence[NodeFiles], network: Network) -> Iterator[Node
                     process.join()
 
 
-def _process(files: NodeFiles, rpc_url: str) -> None:
+def _process(files: NodeFiles, rpc_url: str, body: Body) -> None:
     """The body of a node's process. Ctrl-C in the terminal goes to whoever started it, who then ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with (files.folder / "log.txt").open("a", encoding="utf-8", buffering=1) as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
-        _guarded(files, rpc_url)
+        _guarded(files, rpc_url, body)
 
 
-def _guarded(files: NodeFiles, network: Network | str) -> None:
+def _guarded(files: NodeFiles, network: Network | str, body: Body) -> None:
     try:
-        run_node(files.record, files.household, files.key, files.report, network, files.relay)
+        body(files, network)
     except GridpactError as error:
         write_atomically(files.error, f"{error}\n")
     except Exception as error:

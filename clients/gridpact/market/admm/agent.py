@@ -75,6 +75,7 @@ class Agent:
         in_round = replace(view, parent=assembly.parents[view.node], children=assembly.children[view.node])
         self.consensus = consensus_of(in_round, penalties, resolution)
         self.trades = Trades(view, penalties, resolution)
+        self._held: Mapping[tuple[int, int], int] = {}  # see `hold`
         self.residuals = NO_RESIDUALS  # of the iteration taken in last
         self.solution: LocalSolution | None = None  # of the x-step taken last,
         self.solved = 0  # in this iteration
@@ -116,6 +117,11 @@ class Agent:
         self.consensus.resume(before.consensus, first)
         self.trades.resume(before.trades, first)
 
+    def hold(self, energies_wh: Mapping[tuple[int, int], int]) -> None:
+        """What is agreed on are changes of what was recorded before, see `Trades.hold`."""
+        self._held = energies_wh
+        self.trades.hold(energies_wh)
+
     def solve(self, running: Mapping[Block, Integers] | None = None) -> Submission:
         """The x-step (step 3 of the report).
 
@@ -128,9 +134,10 @@ class Agent:
         if self.answers:
             running = running or {}
             there = np.array([block in running for block in self.blocks], dtype=bool)
-            nothing = np.zeros(self.view.steps, dtype=np.int64)
+            nothing = np.zeros(self.assembly.steps, dtype=np.int64)
             wishes = np.array([running.get(block, nothing) for block in self.blocks])
-            self.consensus.hear(wishes.reshape(len(self.blocks), self.view.steps), there)  # nobody may be there
+            wishes = wishes.reshape(len(self.blocks), self.assembly.steps)  # nobody may be there
+            self.consensus.hear(wishes[:, self.view.first :], there)
         started = time.perf_counter()
         try:
             self.solution = self._solved(agreed=False)
@@ -143,9 +150,14 @@ class Agent:
         self.solve_seconds += time.perf_counter() - started
         copies, bids = self._within_reach()
         return Submission(
-            self.consensus.to_integers(self.solution.copies, copies),
+            self.consensus.to_integers(self._over_the_day(self.solution.copies), copies),
             self.trades.to_integers(self.solution.bids_kw, bids),
         )
+
+    def _over_the_day(self, copies: Array) -> Array:
+        """Copies of all steps that the round has: nothing flows in those that are over."""
+        over = np.zeros((len(copies), self.view.first))
+        return np.concatenate([over, copies], axis=1)
 
     def _solved(self, agreed: bool) -> LocalSolution:
         """Solves its problem. Where what absent nodes are taken to do leaves no plan, they are taken to do less."""
@@ -223,6 +235,7 @@ class Agent:
             self.trades.pool_penalty,
             fixed=fixed,
             parted=None if agreed else self._parted(),
+            held_kw=self.trades.held_kw,
             agreed=agreed,
         )
 
@@ -246,13 +259,15 @@ class Agent:
         if copies is not None:
             counts = np.array([assembly.count(block, now.present) for block in self.blocks], dtype=np.int64)
             sums = np.array([now.sums[block] for block in self.blocks], dtype=np.int64).reshape(copies.shape)
-            self.consensus.update(copies, sums, counts, network)
+            first = self.view.first
+            self.consensus.update(copies[:, first:], sums[:, first:], counts, network)
             if self.view.partners:
                 self.trades.update(assembly.bids(now, node), trades)
-                own_sum = assembly.sold_by_step(now, node)
+                own_sum = assembly.sold_by_step(now, node)[self.view.first :]
             self.residuals = residuals_of(assembly, node, copies, now, self._before)
         if self.view.partners:
-            self.trades.balance(own_sum, *assembly.balance(now), trades)
+            total, households = (sums[self.view.first :] for sums in assembly.balance(now))
+            self.trades.balance(own_sum, total, households, trades)
             if now.iteration - self._began > LAST_FREE_PRICES:
                 self.trades.keep_between_tariffs()
         if now.gone != self._gone or now.present != assembly.nodes - self._gone:
@@ -268,6 +283,7 @@ class Agent:
         """Forgets what was agreed: somebody is out, and the rest negotiates as if it had not been there."""
         self._began = now.iteration
         self.trades = Trades(self.view, self.penalties, self._resolution)
+        self.trades.hold(self._held)
         self.consensus = self.consensus.anew(now.proved)
 
     def _relaxation_at(self, iteration: int, squares: tuple[int, int, int, int]) -> tuple[float, float]:

@@ -115,7 +115,8 @@ def decode_bids(data: bytes) -> Integers:
 
 
 def book_of(view: NodeView) -> Book:
-    return {partner.node: partner.steps for partner in view.partners}
+    """Its bids, by the steps of the day."""
+    return {partner.node: tuple(view.first + step for step in partner.steps) for partner in view.partners}
 
 
 def published(view: NodeView) -> bytes:

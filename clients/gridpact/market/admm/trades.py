@@ -15,6 +15,8 @@ Arrays over bids have shape (bids,): partners ascending, then steps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gridpact.community.model import Array
@@ -36,6 +38,7 @@ class Trades:
         agreed: d_ij - d_ji of the last iteration, twice the agreed trade in resolution units.
         pool_price: lambda, currency/kW over one step, (T,): the same at all nodes.
         pool_value: m, kW, (T,).
+        held_kw: what was agreed before, (bids,): bids, and what is stated, are changes of that.
     """
 
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
@@ -43,6 +46,7 @@ class Trades:
         self.phi = penalties.phi
         self.pool_penalty = POOL * penalties.phi
         self.unit = resolution.power_kw
+        self.held_kw: Array = np.zeros(view.bid_count)
         self.value: Array = np.zeros(view.bid_count)
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
         self.price: Array = view.step_hours * view.prices.middle[bid_steps(view)]
@@ -63,8 +67,8 @@ class Trades:
 
     @property
     def recorded_kw(self) -> Array:
-        """The power of these trades, kW, (bids,)."""
-        return self.energies_wh / (1000 * self.view.step_hours)
+        """The power of these trades, with what was agreed before, kW, (bids,)."""
+        return self.held_kw + self.energies_wh / (1000 * self.view.step_hours)
 
     def linear(self) -> Array:
         """b = -xi - phi z, the linear term of the x-step."""
@@ -80,7 +84,7 @@ class Trades:
         Args:
             bounds: what is within reach; without them what fits.
         """
-        return bounds.nearest(bids_kw / self.unit)
+        return bounds.nearest((bids_kw - self.held_kw) / self.unit)
 
     def update(self, bids: Bids, relaxation: float) -> None:
         """Takes in the bids of a closed iteration in which this household was present.
@@ -91,7 +95,7 @@ class Trades:
         """
         before = self.value
         self.agreed = np.where(bids.counted, bids.agreed, self.agreed)
-        value = relaxation * (self.agreed / 2 * self.unit) + (1 - relaxation) * before
+        value = relaxation * (self.held_kw + self.agreed / 2 * self.unit) + (1 - relaxation) * before
         self.value = np.where(bids.counted, value, before)
         self.price = self.price - self.phi * relaxation / 2 * (bids.mismatch * self.unit)  # (24a)
 
@@ -107,7 +111,26 @@ class Trades:
         mean = total / np.maximum(households, 1) * self.unit
         self.pool_price = self.pool_price + self.pool_penalty * relaxation * mean
         if own is not None:
-            self.pool_value = relaxation * (own * self.unit - mean) + (1 - relaxation) * self.pool_value
+            traded = own * self.unit + self._held_by_step
+            self.pool_value = relaxation * (traded - mean) + (1 - relaxation) * self.pool_value
+
+    @property
+    def _held_by_step(self) -> Array:
+        """What was agreed before adds up to, kW, (T,); over all households to nothing."""
+        held = np.zeros(self.view.steps)
+        np.add.at(held, bid_steps(self.view), self.held_kw)
+        return held
+
+    def hold(self, energies_wh: Mapping[tuple[int, int], int]) -> None:
+        """Bids are changes of what was recorded before, and begin with none.
+
+        Args:
+            energies_wh: by partner and step of the day, positive where this household sells.
+        """
+        view = self.view
+        held = [energies_wh.get((p.node, view.first + step), 0) for p in view.partners for step in p.steps]
+        self.held_kw = np.array(held, dtype=float) / (1000 * view.step_hours)
+        self.agreed = np.zeros(view.bid_count, dtype=np.int64)
 
     def keep_between_tariffs(self) -> None:
         """Keeps what a trade is paid at between feed-in and import price, where every price ends between households
@@ -131,7 +154,7 @@ class Trades:
         view = self.view
         prices = np.rint(self.paid_price / view.step_hours * 1e6).astype(np.int64)
         partners = [partner.node for partner in view.partners for _ in partner.steps]
-        steps = bid_steps(view).tolist()
+        steps = (view.first + bid_steps(view)).tolist()
         result: dict[int, list[tuple[int, int, int]]] = {}
         energies = self.energies_wh.tolist()
         for partner, step, energy, price in zip(partners, steps, energies, prices.tolist(), strict=True):

@@ -125,6 +125,10 @@ class Replanning:
         """Decides a step."""
         self._program.decide(self._done, self._actual, terms, now, now + 1)
 
+    def injection_kw(self, step: int) -> float:
+        """What the household feeds in at a step that is decided."""
+        return float((self._program.injection_kw(self._done, self._actual) - self._actual.load_kw)[step])
+
     def delivered(self, terms: Terms) -> Delivered:
         """How the day ended.
 

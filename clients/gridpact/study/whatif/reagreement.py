@@ -24,7 +24,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gridpact.community.model import Array, CommunityDay, Household
+from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.memory import Iterate
@@ -32,7 +32,6 @@ from gridpact.market.admm.negotiation import Negotiation, plan_of
 from gridpact.market.admm.register import End
 from gridpact.market.admm.trades import bid_steps
 from gridpact.market.prepared import Prepared
-from gridpact.problem.coefficients import Partner
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from gridpact.study.whatif.delivery import Actual, Delivered, Replanning, Terms
@@ -186,15 +185,5 @@ def _rest(prepared: Prepared, first: int, homes: Sequence[Replanning]) -> tuple[
     """What each node knows of the steps from one on, as they are expected before it."""
     nodes = [home.node for home in prepared.community.households]
     households = {node: home.rest(first) for node, home in zip(nodes, homes, strict=True)}
-    return tuple(_later(view, first, households.get(view.node)) for view in prepared.views)
-
-
-def _later(view: NodeView, first: int, household: Household | None) -> NodeView:
-    """A node's view of the steps from one on: the same partners and coefficients."""
-    partners = []
-    for partner in view.partners:
-        later = np.array(partner.steps) >= first
-        if later.any():
-            steps = tuple(step - first for step in partner.steps if step >= first)
-            partners.append(Partner(partner.node, steps, partner.coefficient[later]))
-    return replace(view, prices=view.prices.since(first), household=household, partners=tuple(partners))
+    # In memory a round has no steps but these.
+    return tuple(replace(view.since(first, households.get(view.node)), first=0) for view in prepared.views)

@@ -354,7 +354,7 @@ class Delivery:
         community, settings = self.plan.community, self.settings
         nothing = np.zeros(community.steps)
         terms = Terms(community.prices, nothing, nothing, settings.adder, settings.public_price_on(community))
-        actual = [_actual(community, row, reality, settings.model) for row in range(len(community.households))]
+        actual = [actual_of(community, row, reality, settings.model) for row in range(len(community.households))]
         at = re_agreement_steps(community.steps, settings.re_agreements)
         return through_the_day(community, self.plan.planned.scenario, actual, terms, at)
 
@@ -449,7 +449,7 @@ def _side(
             adder=adder,
             public_price=settings.public_price_on(community),
         )
-        actual = _actual(community, row, reality, settings.model)
+        actual = actual_of(community, row, reality, settings.model)
         delivered.append(deliver(home, outcome.households[row].schedule, actual, terms, recourse, community.step_hours))
     return _closed(community, agreed, delivered, reality, settings, adder)
 
@@ -501,7 +501,7 @@ def _closed(
     )
 
 
-def _actual(community: CommunityDay, row: int, reality: Reality, model: ErrorModel) -> Actual:
+def actual_of(community: CommunityDay, row: int, reality: Reality, model: ErrorModel) -> Actual:
     """What happens at a household, and what it guesses at every step of the steps after it."""
     home = community.households[row]
     guesses: list[dict[str, Array]] = []

@@ -25,7 +25,7 @@ CERTAIN = ErrorModel(load=0, pv=0, cars=False)
 
 def played(community: CommunityDay, scenario: Scenario, model: ErrorModel, number: int | None = None) -> ReAgreed:
     reality = draw(community, model, np.random.default_rng(3))
-    actual = [uncertainty._actual(community, row, reality, model) for row in range(len(community.households))]
+    actual = [uncertainty.actual_of(community, row, reality, model) for row in range(len(community.households))]
     nothing = np.zeros(community.steps)
     terms = Terms(community.prices, nothing, nothing, 0.05, 1.0)
     return through_the_day(community, scenario, actual, terms, re_agreement_steps(community.steps, number))

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IDayProducts} from "../interfaces/IDayProducts.sol";
+import {IDaySettlement} from "../interfaces/IDaySettlement.sol";
+import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Series} from "../libraries/Series.sol";
+import {Trades} from "../libraries/Trades.sol";
+import {Deposits} from "../settlement/Deposits.sol";
+import {DayProducts} from "./DayProducts.sol";
+
+/// @title Days, who takes part in them, and what positions they have
+/// @notice See IDaySettlement.
+abstract contract Days is IDaySettlement, Deposits {
+    using Series for mapping(uint256 word => uint256);
+
+    struct Day {
+        Standing standing; //                                             3 slots
+        Terms terms; //                                                   2 slots
+        mapping(uint256 word => uint256) tariff; //                       int32: import and feed-in price of each step
+        mapping(uint256 word => uint256) shares; //                       int32, by node
+        mapping(uint256 party => address) accounts;
+        mapping(address account => uint256) nodes; //                     of members, and one
+        mapping(uint256 party => uint256) balances; //                    token units
+        mapping(uint256 node => mapping(uint256 word => uint256)) positions; // int64, by step
+        mapping(uint256 node => mapping(uint256 word => uint256)) nominated; // int32, by step
+        mapping(uint256 node => Nomination) nominations;
+        mapping(uint256 step => uint128) isRead; //                       bitmap of nodes
+        mapping(uint256 step => mapping(uint256 word => uint256)) readings; // int32, by node
+    }
+
+    /// @dev The supplier among the parties of a day; others are their node numbers.
+    uint8 internal constant SUPPLIER = 255;
+    uint256 private constant ONE = 1e9; // all shares
+    uint256 private constant PRICES = 8; // bytes a step
+    uint256 private constant ENERGY = 4; // bytes a step, or a node
+    uint256 private constant LONGEST = 2 ** 24; // s
+    uint32 private constant LABEL = 2 ** 31; // of rounds about the rest of a day
+
+    /// @inheritdoc IDaySettlement
+    IVirtualAggregator public immutable aggregator;
+    /// @inheritdoc IDaySettlement
+    ITradeSettlement public immutable settlement;
+    /// @inheritdoc IDaySettlement
+    address public immutable supplier;
+    /// @inheritdoc IDaySettlement
+    IDayProducts public immutable products;
+    /// @inheritdoc IDaySettlement
+    uint16 public immutable steps;
+
+    uint32 private _opened; // days
+    mapping(uint32 day => Day) internal _days;
+    mapping(uint256 roundAndNode => uint128) private _brought;
+
+    constructor(ITradeSettlement settlement_, address supplier_) {
+        // Made here, so that nobody has to be trusted to name it.
+        products = new DayProducts(this, _currency);
+        settlement = settlement_;
+        aggregator = settlement_.aggregator();
+        // A day cannot be opened where nobody supplies.
+        // slither-disable-next-line missing-zero-check
+        supplier = supplier_;
+        steps = aggregator.setting().steps;
+    }
+
+    // ------------------------------------------------------------------ opening and joining
+
+    /// @inheritdoc IDaySettlement
+    function openDay(
+        uint32 day, Terms calldata terms_, bytes calldata tariff, bytes calldata shares, uint128 lock
+    ) external nonReentrant {
+        if (msg.sender != supplier) revert NotSupplier(msg.sender);
+        Day storage opened = _days[day];
+        if (opened.standing.index != 0) revert DayOpenedAlready(day);
+        _requireTerms(day, terms_, shares);
+        if (tariff.length != PRICES * steps) revert LengthMismatch(PRICES * steps, tariff.length);
+        opened.standing = Standing(++_opened, 0, false, 0, termsHash(terms_, tariff, shares));
+        opened.terms = terms_;
+        opened.tariff.write(0, tariff);
+        opened.shares.write(0, shares);
+        opened.accounts[SUPPLIER] = msg.sender;
+        _lockFor(opened, SUPPLIER, lock);
+        emit DayOpened(day, _opened, terms_, tariff, shares, lock);
+    }
+
+    function _requireTerms(uint32 day, Terms calldata terms_, bytes calldata shares) private view {
+        if (day >= LABEL) revert InvalidTerms("day", day);
+        if (terms_.stepSeconds == 0 || terms_.stepSeconds > LONGEST) {
+            revert InvalidTerms("stepSeconds", terms_.stepSeconds);
+        }
+        if (terms_.readingSeconds > LONGEST) revert InvalidTerms("readingSeconds", terms_.readingSeconds);
+        if (terms_.start <= block.timestamp + terms_.gateSeconds) revert InvalidTerms("start", terms_.start);
+        if (terms_.adder > uint32(type(int32).max)) revert InvalidTerms("adder", terms_.adder);
+        uint256 most = terms_.key == Key.Shares ? ENERGY * MAX_NODES : 0;
+        if (shares.length > most || shares.length % ENERGY != 0) revert LengthMismatch(most, shares.length);
+        uint256 sum = 0;
+        for (uint256 at = 0; at < shares.length; at += ENERGY) sum += uint32(bytes4(shares[at:at + ENERGY]));
+        if (most != 0 && sum != ONE) revert SharesDoNotSumToOne(sum);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function join(uint32 day, bytes32 terms_, uint128 lock) external nonReentrant {
+        Day storage joined = _opening(day, 0);
+        if (joined.standing.terms != terms_) revert OtherTerms(day, joined.standing.terms);
+        if (lock < joined.terms.leastLock) revert LockTooSmall(joined.terms.leastLock, lock);
+        uint8 node = aggregator.nodeOf(msg.sender);
+        // Neither a place nor an account is in a day twice, whoever is enrolled meanwhile.
+        if (joined.standing.members & Nodes.bit(node) != 0 || joined.nodes[msg.sender] != 0) {
+            revert JoinedAlready(day, node);
+        }
+        joined.standing.members |= Nodes.bit(node);
+        joined.accounts[node] = msg.sender;
+        joined.nodes[msg.sender] = uint256(node) + 1;
+        _lockFor(joined, node, lock);
+        emit Joined(day, node, msg.sender, lock);
+    }
+
+    // ------------------------------------------------------------------ positions and nominations
+
+    /// @inheritdoc IDaySettlement
+    function bring(uint32 day, uint32 round, uint8 node, ITradeSettlement.Position[] calldata pairs) external {
+        Day storage day_ = _day(day);
+        uint256 first = _firstOf(day, round, node);
+        uint256 open = _firstOpen(day_);
+        int256[] memory energies = new int256[](steps);
+        for (uint256 i = 0; i < pairs.length; ++i) {
+            (uint8 partner, bytes calldata trades) = (pairs[i].partner, pairs[i].trades);
+            _bringOne(round, node, partner, trades);
+            Trades.addTo(energies, trades, node < partner ? int256(1) : -1);
+        }
+        day_.positions[node].addAll64(first > open ? first : open, energies);
+        emit Brought(day, round, node, pairs.length);
+    }
+
+    /// @dev Requires that a pair was recorded, and was not brought for this node before.
+    function _bringOne(uint32 round, uint8 node, uint8 partner, bytes calldata trades) private {
+        // The settlement is known, and calls nobody.
+        // slither-disable-next-line calls-loop
+        bytes32 recorded = settlement.recorded(round, node, partner);
+        if (recorded == 0 || recorded != keccak256(trades)) revert NotRecorded(round, node, partner);
+        uint256 key = uint256(round) << 8 | node;
+        if (_brought[key] & Nodes.bit(partner) != 0) revert BroughtAlready(round, node, partner);
+        _brought[key] |= Nodes.bit(partner);
+    }
+
+    /// @dev The first step that a round of a day is about, in which a member was as the same node.
+    function _firstOf(uint32 day, uint32 round, uint8 node) private view returns (uint256 first) {
+        uint32 label = aggregator.outcome(round).day;
+        bool ofDay = aggregator.agreedIn(label) == round && settlement.tariffHash(round) == 0;
+        address account = _days[day].accounts[node];
+        if (!ofDay || account == address(0) || aggregator.accountIn(round, node) != account) {
+            revert RoundOfOther(round, day);
+        }
+        if (label == day) return 0;
+        if (label & LABEL == 0 || (label ^ LABEL) >> 8 != _days[day].standing.index) revert RoundOfOther(round, day);
+        return label & 0xff;
+    }
+
+    /// @dev The first step whose gate is open.
+    function _firstOpen(Day storage day_) private view returns (uint256 step) {
+        uint256 first = uint256(day_.terms.start) - day_.terms.gateSeconds; // gate
+        return block.timestamp < first ? 0 : (block.timestamp - first) / day_.terms.stepSeconds + 1;
+    }
+
+    /// @inheritdoc IDaySettlement
+    function nominate(uint32 day, uint8 first, bytes calldata energies) external {
+        Day storage day_ = _opening(day, first);
+        uint8 node = partyOf(day, msg.sender);
+        if (node == SUPPLIER) revert NotMember(day, msg.sender);
+        uint256 expected = ENERGY * (steps - first);
+        if (energies.length != expected) revert LengthMismatch(expected, energies.length);
+        day_.nominated[node].write(first, energies);
+        bytes32 hash = keccak256(abi.encodePacked(day, node, first, energies));
+        day_.nominations[node] = Nomination(hash, uint40(block.timestamp));
+        emit Nominated(day, node, first, hash, energies);
+    }
+
+    // ------------------------------------------------------------------ products only
+
+    /// @dev Who may move positions and money for others.
+    modifier onlyProducts() {
+        if (msg.sender != address(products)) revert NotProducts(msg.sender);
+        _;
+    }
+
+    /// @inheritdoc IDaySettlement
+    function lockFor(address account, uint256 amount) external onlyProducts {
+        _lock(account, amount);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function unlockFor(address account, uint256 amount) external onlyProducts {
+        _unlock(account, amount);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function pay(address from, address to, uint256 amount) external onlyProducts {
+        _take(from, amount);
+        _credit(to, amount);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function payLocked(address from, address to, uint256 amount) external onlyProducts {
+        locked[from] -= amount;
+        _credit(to, amount);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function commit(uint32 day, uint8 party, uint256 amount) external onlyProducts {
+        _days[day].balances[party] += amount;
+    }
+
+    /// @inheritdoc IDaySettlement
+    function move(uint32 day, uint8 seller, uint8 buyer, uint8 step, uint256 energy) external onlyProducts {
+        // The supplier's own position is nobody's concern.
+        if (seller != SUPPLIER) _days[day].positions[seller].add64(step, int256(energy));
+        if (buyer != SUPPLIER) _days[day].positions[buyer].add64(step, -int256(energy));
+    }
+
+    // ------------------------------------------------------------------ money
+
+    /// @dev Locks an account's free deposit.
+    function _lock(address account, uint256 amount) private {
+        if (amount == 0) return;
+        _take(account, amount);
+        locked[account] += amount;
+    }
+
+    function _unlock(address account, uint256 amount) internal {
+        if (amount == 0) return;
+        locked[account] -= amount;
+        _credit(account, amount);
+    }
+
+    function _lockFor(Day storage day_, uint8 party, uint256 amount) private {
+        _lock(day_.accounts[party], amount);
+        day_.balances[party] += amount;
+    }
+
+    // ------------------------------------------------------------------ views
+
+    /// @inheritdoc IDaySettlement
+    function standing(uint32 day) external view returns (Standing memory) {
+        return _days[day].standing;
+    }
+
+    /// @inheritdoc IDaySettlement
+    function terms(uint32 day) external view returns (Terms memory) {
+        return _days[day].terms;
+    }
+
+    /// @inheritdoc IDaySettlement
+    function termsHash(Terms calldata terms_, bytes calldata tariff, bytes calldata shares)
+        public
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(terms_, keccak256(tariff), keccak256(shares)));
+    }
+
+    /// @inheritdoc IDaySettlement
+    function labelOf(uint32 day, uint8 step) external view returns (uint32) {
+        return LABEL | _day(day).standing.index << 8 | step;
+    }
+
+    /// @inheritdoc IDaySettlement
+    function gateOf(uint32 day, uint8 step) external view returns (uint256) {
+        return _gate(_day(day), step);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function startOf(uint32 day, uint256 step) external view returns (uint256) {
+        if (step > steps) revert NoSuchStep(uint8(step));
+        return _start(_day(day), step);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function memberOf(uint32 day, uint8 node) external view returns (address) {
+        return _days[day].accounts[node];
+    }
+
+    /// @inheritdoc IDaySettlement
+    function pricesOf(uint32 day, uint8 step) external view returns (int256 importPrice, int256 feedInPrice) {
+        return _prices(_days[day], step);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function position(uint32 day, uint8 node, uint8 step) external view returns (int256) {
+        return _days[day].positions[node].at64(step);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function nominated(uint32 day, uint8 node, uint8 step) external view returns (int256) {
+        return _days[day].nominated[node].at32(step);
+    }
+
+    /// @inheritdoc IDaySettlement
+    function nomination(uint32 day, uint8 node) external view returns (Nomination memory) {
+        return _days[day].nominations[node];
+    }
+
+    /// @inheritdoc IDaySettlement
+    function reading(uint32 day, uint8 step, uint8 node) external view returns (bool isRead, int256 energy) {
+        return (_days[day].isRead[step] & Nodes.bit(node) != 0, _days[day].readings[step].at32(node));
+    }
+
+    /// @inheritdoc IDaySettlement
+    function balance(uint32 day, uint8 node) external view returns (uint256) {
+        return _days[day].balances[node];
+    }
+
+    /// @inheritdoc IDaySettlement
+    function brought(uint32 round, uint8 node) external view returns (uint128) {
+        return _brought[uint256(round) << 8 | node];
+    }
+
+    /// @inheritdoc IDaySettlement
+    function partyOf(uint32 day, address account) public view returns (uint8) {
+        uint256 known = _days[day].nodes[account];
+        if (known != 0) return uint8(known - 1);
+        if (account != supplier) revert NotMember(day, account);
+        return SUPPLIER;
+    }
+
+    // ------------------------------------------------------------------ what other parts ask
+
+    function _day(uint32 day) internal view returns (Day storage day_) {
+        day_ = _days[day];
+        if (day_.standing.index == 0) revert NoSuchDay(day);
+    }
+
+    /// @dev A day, a step's gate in which is open.
+    function _opening(uint32 day, uint8 step) internal view returns (Day storage day_) {
+        day_ = _day(day);
+        uint256 gate = _gate(day_, step);
+        if (block.timestamp >= gate) revert GateClosed(day, step, gate);
+    }
+
+    function _gate(Day storage day_, uint8 step) internal view returns (uint256) {
+        if (step >= steps) revert NoSuchStep(step);
+        return _start(day_, step) - day_.terms.gateSeconds;
+    }
+
+    /// @dev When a step begins. The step after the last begins when the day is over.
+    function _start(Day storage day_, uint256 step) internal view returns (uint256) {
+        return day_.terms.start + step * day_.terms.stepSeconds;
+    }
+
+    function _prices(Day storage day_, uint256 step) internal view returns (int256 importPrice, int256 feedInPrice) {
+        return (day_.tariff.at32(2 * step), day_.tariff.at32(2 * step + 1));
+    }
+}

@@ -1,0 +1,33 @@
+"""Fixtures of the tests of a day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from days import BOOKS, DEPOSIT, METER, NODES, STEPS, World, new_world
+from helpers import PHASE_SECONDS
+from settling import MILLIWATT, STEP_SECONDS
+
+
+@pytest.fixture(scope="module")
+def world(
+    Referee: Any, VirtualAggregator: Any, TradeSettlement: Any, DaySettlement: Any, DayProducts: Any, TestEuro: Any,
+    manager: Any, nodes: Any, outsider: Any,
+) -> World:  # fmt: skip
+    """Households 1 to 4 and a supplier, with deposits; no day is open."""
+    people = {f"node {node}": nodes[node] for node in NODES} | {"supplier": nodes[7], "outsider": outsider}
+    theta = (len(BOOKS), 10**9, 10**9, 1000, 1000, 1000, 1000, 50)
+    setting = (STEPS, STEP_SECONDS, MILLIWATT, 100, PHASE_SECONDS, 1)
+    aggregator = manager.deploy(VirtualAggregator, theta, setting, manager.deploy(Referee))
+    aggregator.enrol(list(BOOKS), [nodes[node] for node in BOOKS], {"from": manager})
+    token = manager.deploy(TestEuro)
+    settlement = manager.deploy(TradeSettlement, aggregator, token, nodes[7], METER.address)
+    ledger = manager.deploy(DaySettlement, settlement, token, nodes[7], METER.address)
+    for account in people.values():
+        token.mint(account, 3 * DEPOSIT, {"from": manager})
+        for contract in (settlement, ledger):
+            token.approve(contract, DEPOSIT, {"from": account})
+            if account != outsider:
+                contract.deposit(DEPOSIT, {"from": account})
+    return new_world(aggregator, settlement, ledger, DayProducts.at(ledger.products()), token, people, nodes[7])

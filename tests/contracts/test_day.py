@@ -1,0 +1,457 @@
+"""DaySettlement and DayProducts: a day by hand, and what is refused. What random days come to: test_day_stateful.py."""
+
+from dataclasses import replace
+
+import pytest
+from days import (
+    DAY,
+    DEPOSIT,
+    GATE,
+    METER,
+    NODES,
+    OTHER_DAY,
+    READING,
+    STEP,
+    STEPS,
+    STRANGER,
+    pairs,
+    series,
+    tariff_bytes,
+)
+from days import terms as terms_of
+from eth_utils import keccak
+from link import refused
+
+pytest_plugins = ["day_fixtures"]
+
+MILLION = 10**6
+FORMULA = (150_000, -2000, 100_000, 250_000, 20_000)
+
+
+class Played:
+    """A day that is open, and who plays in it."""
+
+    def __init__(self, world, **changes):
+        self.world, self.ledger, self.products = world, world.ledger, world.products
+        self.terms = terms_of(world.now() + GATE + STEP, **changes)
+        self.start = self.terms.start
+
+    def open(self, shares=(), lock=DEPOSIT // 2, day=DAY):
+        self.world.open(self.terms, day, shares, lock)
+        self.hash = self.world.terms_hash(self.terms, shares)
+        return self
+
+    def join(self, *nodes, lock=5 * MILLION, day=DAY):
+        for node in nodes:
+            self.ledger.send(self.who(node), "join", day, self.hash, lock)
+        return self
+
+    def who(self, party):
+        name = {"supplier": "supplier", "outsider": "outsider"}.get(party, f"node {party}")
+        return self.world.addresses[name]
+
+    def nominate(self, node, energies, first=0):
+        return self.ledger.send(self.who(node), "nominate", DAY, first, series(energies))
+
+    def at(self, step, seconds=1):
+        """Some time after the beginning of a step."""
+        self.world.until(self.start + step * STEP + seconds)
+
+    def read(self, step, energies, key=METER):
+        return self.ledger.send(self.who("outsider"), "read", *self.world.reading(DAY, step, energies, key))
+
+    def settle(self):
+        return self.ledger.send(self.who("outsider"), "settleStep", DAY).one("StepSettled")
+
+    def settle_all(self):
+        for step in range(self.ledger.view("standing", DAY)[1], STEPS):
+            self.at(step + 1, READING + 1)
+            self.settle()
+
+    def free(self, party):
+        return self.ledger.view("free", self.who(party))
+
+    def position(self, node, step):
+        return self.ledger.view("position", DAY, node, step)
+
+
+@pytest.fixture
+def played(world):
+    return Played(world).open().join(1, 2, 3, 4)
+
+
+def test_day_fromTheForwardToTheLastPayment(world, played):
+    """By hand: 1 sold 1.5 kWh to 2 in step 0 and feeds 2 kWh in, 2 draws 2.5: 0.5 kWh pass in the pool, half way
+    between 0.08 and 0.30; 0.5 kWh of 2 are the supplier's, and nobody had nominated them."""
+    for node in (1, 2):
+        partners = {1: [2, 3], 2: [1]}[node]
+        played.ledger.send(played.who("outsider"), "bring", DAY, 1, node, pairs(1, node, partners))
+    assert [played.position(1, step) for step in range(STEPS)] == [1500, 500, 1000, -500]
+    assert [played.position(2, step) for step in range(STEPS)] == [-1500, -2000, -1000, -500]
+    played.at(1)
+    played.read(0, {1: 2000, 2: -2500, 3: 0, 4: 0})
+    told = played.settle()
+    pool, supply = 500 * 190_000 // 1000, 500 * 300_000 // 1000
+    adder = 500 * 50_000 // 1000  # of 2, which took 1 kWh more; 1 took 0.5 kWh less
+    assert (told["poolEnergy"], told["poolPrice"], told["deviation"]) == (500, 190_000, 500)
+    assert list(told["payments"]) == [pool, -pool - supply - adder, 0, 0, supply + adder]
+    assert played.ledger.view("history", played.who(1)) == (1, 1)
+    played.settle_all()
+    played.ledger.send(played.who("outsider"), "closeDay", DAY)
+    assert played.free(1) == DEPOSIT + pool
+    assert played.ledger.view("locked", played.who(1)) == 0
+    with refused(f"ClosedAlready: {DAY}"):
+        played.ledger.send(played.who("outsider"), "closeDay", DAY)
+    with refused(f"StepsLeft: {DAY}, {STEPS}"):
+        played.settle()
+
+
+def test_bring_changesOfTheRestOfTheDay(played):
+    """DS7: a round about the steps from 2 on changes only those, once."""
+    played.ledger.send(played.who(1), "bring", DAY, 1, 1, pairs(1, 1, [2]))
+    played.ledger.send(played.who(1), "bring", DAY, 2, 1, pairs(2, 1, [2]))
+    assert [played.position(1, step) for step in range(STEPS)] == [1500, 2000, 2000, 1000]
+    assert played.ledger.view("labelOf", DAY, 2) == 2**31 | 1 << 8 | 2
+    assert played.ledger.view("brought", 2, 1) == 1 << 2
+    with refused("BroughtAlready: 2, 1, 2"):
+        played.ledger.send(played.who(1), "bring", DAY, 2, 1, pairs(2, 1, [2]))
+
+
+def test_bring_onlyWhereTheGateIsOpen(played):
+    """DS6: what comes late counts at the later steps only."""
+    played.world.until(played.start + STEP - GATE)
+    played.ledger.send(played.who(1), "bring", DAY, 1, 1, pairs(1, 1, [2]))
+    assert [played.position(1, step) for step in range(STEPS)] == [0, 0, 1000, 500]
+
+
+@pytest.mark.parametrize("round_", [3, 4, 9])
+def test_bring_failsOfAnotherDay(played, round_):
+    """3 is about another day; 4 has a tariff of its own, and is delivered there; 9 never was."""
+    with refused(f"RoundOfOther: {round_}, {DAY}"):
+        played.ledger.send(played.who(1), "bring", DAY, round_, 1, [])
+
+
+def test_nominate_lastBeforeTheGate(played):
+    """DS6"""
+    first = played.nominate(1, [100, 200, 300, 400])
+    assert played.ledger.view("nomination", DAY, 1) == (
+        keccak(DAY.to_bytes(4, "big") + b"\x01\x00" + series([100, 200, 300, 400])),
+        first.timestamp,
+    )
+    played.at(0)
+    gate = played.start - GATE
+    with refused(f"GateClosed: {DAY}, 0, {gate}"):
+        played.nominate(1, [1, 2, 3, 4])
+    played.nominate(1, [-1, 2, 3], first=1)
+    assert [played.ledger.view("nominated", DAY, 1, step) for step in range(STEPS)] == [100, -1, 2, 3]
+    with refused(f"NoSuchStep: {STEPS}"):
+        played.nominate(1, [], first=STEPS)
+
+
+def test_nominate_failsOfOtherLength(played):
+    with refused("LengthMismatch: 12, 16"):
+        played.nominate(1, [1, 2, 3, 4], first=1)
+    with refused(f"NotMember: {DAY}, {played.who('outsider').lower()}"):
+        played.nominate("outsider", [1, 2, 3, 4])
+
+
+def test_missingReading_countsAsNominated(played):
+    """Waited for until its deadline; then it takes what it nominated, and causes no imbalance."""
+    played.nominate(1, [1000, 0, 0, 0])
+    played.at(1)
+    played.read(0, {2: 0, 3: 0, 4: 0})
+    end = played.start + STEP
+    with refused(f"ReadingsAwaited: {DAY}, 0, {end + READING}"):
+        played.settle()
+    played.at(1, READING + 1)
+    told = played.settle()
+    assert told["deviation"] == 0
+    assert list(told["payments"]) == [-300_000, 0, 0, 0, 300_000]
+    with refused(f"StepSettledAlready: {DAY}, 0"):
+        played.read(0, {1: 5})
+
+
+def test_read_once(played):
+    """DS8"""
+    with refused(f"StepNotOver: {DAY}, 0, {played.start + STEP}"):
+        played.read(0, {1: 5})
+    played.at(1)
+    with refused(f"NotSignedBy: {METER.address.lower()}"):
+        played.read(0, {1: 5}, STRANGER)
+    played.read(0, {1: 5, 3: -7})
+    assert played.ledger.view("reading", DAY, 0, 3) == (True, -7)
+    assert played.ledger.view("reading", DAY, 0, 2) == (False, 0)
+    with refused(f"ReadTwice: {DAY}, 0, 3"):
+        played.read(0, {2: 1, 3: -7})
+
+
+def test_imbalance_sharedAndCapped(world):
+    """The two who take more bear the adder on the net in proportion; nobody more than the cap."""
+    played = Played(world, adder=400_000, most_adder=200_000).open().join(1, 2, 3, 4)
+    played.at(1)
+    played.read(0, {1: -3000, 2: -1000, 3: 2000, 4: 0})
+    payments = played.settle()["payments"]
+    # Net 2 kWh: 0.8, of which 0.6 and 0.2 are theirs; capped at 0.2 each. 2 of 4 kWh lacking come from the pool.
+    supply = [1500 * 300, 500 * 300]
+    pool = [1500 * 190, 500 * 190]
+    assert list(payments[:2]) == [-(s + p + 200_000) for s, p in zip(supply, pool, strict=True)]
+    assert list(payments[2:]) == [sum(pool), 0, sum(supply) + 400_000]
+
+
+def test_nobodyOwesMoreThanItLocked(world):
+    """DS4: 1 cannot pay for 3 kWh; it has no part in the pool, and the supplier bears the rest. The supplier locked
+    nothing, and pays what it gets."""
+    played = Played(world, adder=0).open(lock=0).join(2, 3, 4).join(1, lock=100_000)
+    played.at(1)
+    played.read(0, {1: -3000, 2: 2000, 3: 2000, 4: 0})
+    receipt = played.ledger.send(played.who("outsider"), "settleStep", DAY)
+    assert list(receipt.one("StepSettled")["payments"]) == [-100_000, 50_000, 50_000, 0, 0]
+    lost = {event["node"]: event["amount"] for event in receipt.all("Uncovered")}
+    assert lost == {1: 800_000, 2: -110_000, 3: -110_000}
+    assert played.ledger.view("balance", DAY, 1) == 0
+
+
+def test_pool_byShares(world):
+    """3 has no share and gets nothing; what 2 does not need goes to 1."""
+    shares = (0, 600_000_000, 400_000_000)
+    played = Played(world, key=2).open(shares).join(1, 2, 3, 4)
+    played.at(1)
+    played.read(0, {1: -3000, 2: -100, 3: -1000, 4: 2000})
+    told = played.settle()
+    assert told["poolEnergy"] == 2000
+    adder = [told["deviation"] * part * 50 // 4100 for part in (0, 3000, 3100, 4100)]
+    paid = [100 * 190 + adder[2] - adder[1], 1000 * 300 + adder[3] - adder[2]]
+    assert [-payment for payment in told["payments"][1:3]] == paid
+
+
+@pytest.mark.parametrize(
+    ("changes", "shares", "error"),
+    [
+        ({"key": 2}, (0, 500_000_000, 500_000_001), "SharesDoNotSumToOne: 1000000001"),
+        ({"key": 2}, (), "SharesDoNotSumToOne: 0"),
+        ({}, (10**9,), "LengthMismatch: 0, 4"),
+        ({"step_seconds": 0}, (), "InvalidTerms: stepSeconds, 0"),
+        ({"reading_seconds": 2**25}, (), f"InvalidTerms: readingSeconds, {2**25}"),
+        ({"adder": 2**31}, (), f"InvalidTerms: adder, {2**31}"),
+    ],
+)
+def test_openDay_failsOnTerms(world, changes, shares, error):
+    agreed = terms_of(world.now() + 2 * GATE)
+    with refused(error):
+        world.open(replace(agreed, **changes), shares=shares)
+
+
+def test_openDay_failsOnTime_onTariff_onWho(world):
+    agreed = terms_of(world.now() + GATE)
+    with refused(f"InvalidTerms: start, {agreed.start}"):
+        world.open(agreed)
+    agreed = terms_of(world.now() + 2 * GATE)
+    with refused(f"InvalidTerms: day, {2**31}"):
+        world.open(agreed, day=2**31)
+    with refused("LengthMismatch: 32, 31"):
+        world.ledger.send(world.addresses["supplier"], "openDay", DAY, agreed.encoded(), tariff_bytes()[1:], b"", 0)
+    with refused(f"NotSupplier: {world.addresses['node 1'].lower()}"):
+        world.ledger.send(world.addresses["node 1"], "openDay", DAY, agreed.encoded(), tariff_bytes(), b"", 0)
+    world.open(agreed)
+    with refused(f"DayOpenedAlready: {DAY}"):
+        world.open(agreed)
+    assert world.ledger.view("terms", DAY) == agreed.encoded()
+    assert world.ledger.view("pricesOf", DAY, 2) == (200_000, -20_000)
+    assert world.ledger.view("steps") == STEPS
+
+
+def test_join_onceOnTheTermsThatStand(world):
+    played = Played(world, least_lock=1000).open()
+    with refused(f"OtherTerms: {DAY}, {played.hash!r}"):
+        world.ledger.send(played.who(1), "join", DAY, bytes(32), 1000)
+    with refused("LockTooSmall: 1000, 999"):
+        played.join(1, lock=999)
+    with refused(f"InsufficientDeposit: {played.who(1).lower()}, {DEPOSIT}, {DEPOSIT + 1}"):
+        played.join(1, lock=DEPOSIT + 1)
+    played.join(1)
+    with refused(f"JoinedAlready: {DAY}, 1"):
+        played.join(1)
+    with refused(f"NoSuchDay: {OTHER_DAY}"):
+        played.join(2, day=OTHER_DAY)
+    assert world.ledger.view("memberOf", DAY, 1) == played.who(1).lower()
+    played.at(0)
+    with refused(f"GateClosed: {DAY}, 0, {played.start - GATE}"):
+        played.join(2)
+
+
+def test_option_neverLeavesADebt(world, played):
+    """DP4: premium, then strike; the collateral is in the writer's balance of the day once it is exercised, and pays
+    what it cannot deliver."""
+    gate = played.start + 3 * STEP - GATE
+    with refused("CollateralTooSmall: 80001, 80000"):  # 2 kWh at -0.01 + 0.05
+        played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 80_000, gate)
+    with refused(f"UntilAfterGate: {gate}, {gate + 1}"):
+        played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 80_001, gate + 1)
+    played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 80_001, gate)
+    with refused("OwnOffer: 1"):
+        played.products.send(played.who(1), "takeOption", 1)
+    played.products.send(played.who(2), "takeOption", 1)
+    with refused(f"NotYours: 1, {played.who(3).lower()}"):
+        played.products.send(played.who(3), "exercise", 1, 2000)
+    with refused("TooMuchEnergy: 2000, 2001"):
+        played.products.send(played.who(2), "exercise", 1, 2001)
+    with refused(f"NotYours: 1, {played.who('outsider').lower()}"):
+        played.products.send(played.who("outsider"), "endOption", 1)
+    before = played.free(1), played.ledger.view("balance", DAY, 1)
+    played.products.send(played.who(2), "exercise", 1, 1500)
+    assert played.free(1) - before[0] == 1500 * 100
+    assert played.ledger.view("balance", DAY, 1) - before[1] == 80_001
+    assert (played.position(1, 3), played.position(2, 3)) == (1500, -1500)
+    with refused("NotOpen: 1"):
+        played.products.send(played.who(2), "exercise", 1, 1)
+
+
+def test_option_lapses(played):
+    """After the gate nobody exercises, and anybody ends the writer's lock."""
+    gate = played.start - GATE
+    played.products.send(played.who(1), "writeOption", DAY, 0, 1000, 0, 5000, 350_001, gate)
+    played.products.send(played.who(2), "takeOption", 1)
+    played.world.until(gate)
+    with refused(f"GateClosed: {DAY}, 0, {gate}"):
+        played.products.send(played.who(2), "exercise", 1, 1000)
+    played.products.send(played.who("outsider"), "endOption", 1)
+    assert played.free(1) == DEPOSIT - 5 * MILLION + 5000
+    with refused("NotOpen: 1"):
+        played.products.send(played.who(1), "endOption", 1)
+
+
+@pytest.mark.parametrize(
+    ("condition", "price"),
+    [
+        (20_000, 150_000),
+        (30_000, 130_000),
+        (25_500, 139_000),
+        (-(2**63), 250_000),
+        (2**63 - 1, 100_000),
+        (None, 150_000),
+    ],
+)
+def test_forward_withinFloorAndCap(world, played, condition, price):
+    """DP5: warmer is cheaper by 0.002 a degree; what is absurd is kept within, and what is silent costs the base."""
+    oracle, *_ = world.condition(DAY, 1, 0)
+    gate = played.start + STEP - GATE
+    played.products.send(played.who(1), "offerForward", DAY, 1, True, 2000, (*FORMULA, oracle), gate)
+    played.products.send(played.who(2), "takeForward", 1)
+    assert (played.position(1, 1), played.position(2, 1)) == (2000, -2000)
+    assert played.ledger.view("locked", played.who(2)) == 5 * MILLION + 2000 * 250
+    with refused(f"ReportTooEarly: {played.start + STEP}"):
+        played.products.send(played.who(3), "report", *world.condition(DAY, 1, 0))
+    played.at(1)
+    if condition is not None:
+        with refused(f"NotSignedBy: {oracle.lower()}"):
+            played.products.send(played.who(3), "report", *world.condition(DAY, 1, condition, STRANGER))
+        played.products.send(played.who(3), "report", *world.condition(DAY, 1, condition))
+        with refused(f"ReportedAlready: {oracle.lower()}, {DAY}, 1"):
+            played.products.send(played.who(3), "report", *world.condition(DAY, 1, 5))
+        assert played.products.view("condition", oracle, DAY, 1) == (True, condition)
+    else:
+        end = played.start + 2 * STEP + READING
+        with refused(f"NotReported: {end}"):
+            played.products.send(played.who(3), "settleForward", 1)
+        played.world.until(end + 1)
+        with refused(f"ReportTooLate: {end}"):
+            played.products.send(played.who(3), "report", *world.condition(DAY, 1, 5))
+    told = played.products.send(played.who(3), "settleForward", 1).one("ForwardSettled")
+    assert (told["price"], told["payment"], told["reported"]) == (price, 2 * price, condition is not None)
+    assert played.free(1) == DEPOSIT - 5 * MILLION + 2 * price
+    assert played.free(2) == DEPOSIT - 5 * MILLION - 2 * price
+
+
+def test_forward_paidByTheSellerBelowZero(world, played):
+    """The proposer buys; the price falls below zero, and the seller has locked what that costs."""
+    oracle, *_ = world.condition(DAY, 1, 0)
+    gate = played.start + STEP - GATE
+    formula = (-10_000, -2000, -50_000, -10_000, 20_000, oracle)
+    played.products.send(played.who(1), "offerForward", DAY, 1, False, 1000, formula, gate)
+    with refused(f"NotYours: 1, {played.who(2).lower()}"):
+        played.products.send(played.who(2), "endForward", 1)
+    played.products.send(played.who("supplier"), "takeForward", 1)
+    played.at(1)
+    played.products.send(played.who(3), "report", *world.condition(DAY, 1, 30_000))
+    told = played.products.send(played.who(3), "settleForward", 1).one("ForwardSettled")
+    assert told["payment"] == -30_000
+    assert played.position(1, 1) == -1000
+
+
+def test_forward_failsOnFormula_andEnds(world, played):
+    oracle, *_ = world.condition(DAY, 1, 0)
+    gate = played.start + STEP - GATE
+    with refused("InvalidFormula: 2, 1, 3"):
+        played.products.send(played.who(1), "offerForward", DAY, 1, True, 10, (1, 0, 2, 3, 0, oracle), gate)
+    played.products.send(played.who(1), "offerForward", DAY, 1, True, 10, (2, 0, 2, 3, 0, oracle), gate)
+    with refused("OwnOffer: 1"):
+        played.products.send(played.who(1), "takeForward", 1)
+    with refused("NotOpen: 1"):
+        played.products.send(played.who(1), "settleForward", 1)
+    played.world.until(gate)
+    with refused(f"OfferEnded: 1, {gate}"):
+        played.products.send(played.who(2), "takeForward", 1)
+    played.products.send(played.who("outsider"), "endForward", 1)
+    with refused("NotOpen: 1"):
+        played.products.send(played.who(1), "endForward", 1)
+
+
+def test_spot_inParts(played):
+    """The buyer posts, so its money is locked; two sell to it; the rest of its lock comes back with the last part."""
+    played.products.send(played.who(1), "postSpot", DAY, 1, False, 2000, 150_001)
+    assert played.ledger.view("locked", played.who(1)) == 5 * MILLION + 300_002
+    with refused("OwnOffer: 1"):
+        played.products.send(played.who(1), "takeSpot", 1, 10)
+    with refused("TooMuchEnergy: 2000, 2001"):
+        played.products.send(played.who(2), "takeSpot", 1, 2001)
+    with refused("NoEnergy: "):
+        played.products.send(played.who(2), "takeSpot", 1, 0)
+    played.products.send(played.who(2), "takeSpot", 1, 999)
+    played.products.send(played.who("supplier"), "takeSpot", 1, 1001)
+    assert (played.position(1, 1), played.position(2, 1)) == (-2000, 999)
+    assert played.free(2) == DEPOSIT - 5 * MILLION + 999 * 150_001 // 1000
+    assert played.ledger.view("locked", played.who(1)) == 5 * MILLION
+    with refused("NotOpen: 1"):
+        played.products.send(played.who(1), "endSpot", 1)
+
+
+def test_spot_ends(played):
+    played.products.send(played.who(1), "postSpot", DAY, 0, True, 2000, -10_000)
+    with refused(f"NotYours: 1, {played.who(2).lower()}"):
+        played.products.send(played.who(2), "endSpot", 1)
+    assert played.free(1) == DEPOSIT - 5 * MILLION - 20_000
+    played.world.until(played.start - GATE)
+    with refused(f"GateClosed: {DAY}, 0, {played.start - GATE}"):
+        played.products.send(played.who(2), "takeSpot", 1, 1)
+    played.products.send(played.who(2), "endSpot", 1)
+    assert played.free(1) == DEPOSIT - 5 * MILLION
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("lockFor", ("node 1", 1)),
+        ("unlockFor", ("node 1", 1)),
+        ("pay", ("node 1", "node 2", 1)),
+        ("payLocked", ("node 1", "node 2", 1)),
+        ("commit", (DAY, 1, 1)),
+        ("move", (DAY, 1, 2, 3, 1000)),
+    ],
+)
+def test_onlyProductsMoveWhatIsOthers(played, name, arguments):
+    called = [played.world.addresses.get(value, value) for value in arguments]
+    with refused(f"NotProducts: {played.who('supplier').lower()}"):
+        played.ledger.send(played.who("supplier"), name, *called)
+
+
+def test_noPool_whereFeedingInEarnsMore(played):
+    """In the last step the supplier pays more than it asks: everybody is settled with it alone."""
+    for step in range(3):
+        played.at(step + 1, READING + 1)
+        played.settle()
+    played.at(4)
+    played.read(3, {1: 1000, 2: -1000, 3: 0, 4: 0})
+    told = played.settle()
+    assert told["poolEnergy"] == 0
+    assert list(told["payments"]) == [50_000, 10_000, 0, 0, -60_000]
+    assert all(played.ledger.view("balance", DAY, node) > 0 for node in NODES)

@@ -1,0 +1,75 @@
+"""DS9: what the largest community costs in a step, and what a household's calls cost."""
+
+import pytest
+from days import METER, TARIFF, World, series, tariff_bytes
+from days import terms as terms_of
+from helpers import PHASE_SECONDS
+from link import Link, rpc
+from settling import MILLIWATT, STEP_SECONDS
+
+MOST_GAS = 2**24
+NODES = range(1, 128)
+STEPS = 24
+DAY = 20260701
+ETHER = hex(10**20)
+
+
+def act(sender, link, name, *arguments):
+    """A transaction of an account without a key; returns its gas."""
+    call = {"from": sender, "to": link.address, "data": link.data(name, *arguments), "gas": hex(MOST_GAS)}
+    receipt = None
+    hash_ = rpc("eth_sendTransaction", call)
+    while receipt is None:
+        receipt = rpc("eth_getTransactionReceipt", hash_)
+    assert receipt["status"] == "0x1", name
+    return int(receipt["gasUsed"], 16)
+
+
+@pytest.fixture(scope="module")
+def street(Referee, VirtualAggregator, TradeSettlement, DaySettlement, TestEuro, manager, nodes):
+    """127 households that have joined a day whose pool is by shares; and the gas of joining and nominating."""
+    setting = (STEPS, STEP_SECONDS, MILLIWATT, 100, PHASE_SECONDS, 1)
+    theta = (128, 10**9, 10**9, 1000, 1000, 1000, 1000, 50)
+    aggregator = manager.deploy(VirtualAggregator, theta, setting, manager.deploy(Referee))
+    token, supplier = manager.deploy(TestEuro), nodes[7]
+    settlement = manager.deploy(TradeSettlement, aggregator, token, supplier, METER.address)
+    ledger = Link(manager.deploy(DaySettlement, settlement, token, supplier, METER.address))
+    links = Link(aggregator), Link(token)
+    homes = {node: f"0x{0xABC000 + node:040x}" for node in NODES}
+    for first in range(1, 128, 20):
+        few = [node for node in NODES if first <= node < first + 20]
+        links[0].send(manager, "enrol", few, [homes[node] for node in few])
+    for account in (*homes.values(), str(supplier)):
+        rpc("anvil_impersonateAccount", account)
+        rpc("anvil_setBalance", account, ETHER)
+        links[1].send(manager, "mint", account, 10**9)
+        act(account, links[1], "approve", ledger.address, 10**9)
+        act(account, ledger, "deposit", 10**9)
+    agreed = terms_of(ledger.timestamp() + 20_000, key=2)
+    shares = [0, *[7_874_015] * 126, 10**9 - 126 * 7_874_015]
+    tariff = (TARIFF * 6)[:STEPS]
+    act(str(supplier), ledger, "openDay", DAY, agreed.encoded(), tariff_bytes(tariff), series(shares), 10**9)
+    terms = ledger.view("standing", DAY)[4]
+    for home in homes.values():
+        act(home, ledger, "join", DAY, terms, 10**9)
+    nominating = [act(homes[1], ledger, "nominate", DAY, 0, series([wh] * STEPS)) for wh in (500, 600)]
+    return World(ledger, ledger, links[1], {}, {}, {}), agreed, nominating
+
+
+def test_step_ofTheLargestCommunity(street, measured):
+    """Each pass of the pool fills few: what is lacking grows from home to home, so there are many passes."""
+    world, agreed, _ = street
+    world.until(agreed.start + agreed.step_seconds + 1)
+    energies = {node: -(7 * node) if node < 120 else 12_000 for node in NODES}
+    outsider = f"0x{0xABC001:040x}"
+    reading = act(outsider, world.ledger, "read", *world.reading(DAY, 0, energies))
+    settling = act(outsider, world.ledger, "settleStep", DAY)
+    assert max(reading, settling) < MOST_GAS
+    measured("read a step, 127 households", reading)
+    measured("settle a step, 127 households", settling)
+
+
+def test_nominate_24Steps(street, measured):
+    _, _, (first, again) = street
+    measured("nominate 24 steps, first", first)
+    measured("nominate 24 steps, again", again)
