@@ -322,6 +322,10 @@ class DayProducts(DeployedContract):
         proof = _signed(self, key, "gridpact products", "Condition", fields, values)
         return self._send("report", address_of(key), day, step, condition, *proof)
 
+    def last_id(self) -> int:
+        """How many offers, options and forwards there are; they are numbered together from 1 on."""
+        return int(self._read("lastId"))
+
     def offers(self, event: str, day: int) -> list[EventData]:
         """All of one kind, by the name of their event."""
         return self._events(event, self._first_block, day=day)

@@ -15,6 +15,7 @@ from gridpact.cli import (
     audit,
     cases,
     community,
+    day,
     deploy,
     deposit,
     enrol,
@@ -43,7 +44,7 @@ Ethereum chain leads all plans to an agreement, and a second contract records th
 Begin with `gridpact run`: 16 real homes agree on one day."""
 
 COMMANDS = (
-    *(run, study, markets, whatif, cases, community),
+    *(run, day, study, markets, whatif, cases, community),
     *(household, node, account),
     *(deploy, verify, enrol, expel, round, watch, live, readings, deposit, keystore),
     *(relay, audit),

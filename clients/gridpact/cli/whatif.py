@@ -205,7 +205,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
     recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in names("--recourse", arguments.recourse)))
     settings = UncertaintySettings(
         scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed,
-        _pool_rules(arguments, len(days[0].households)), _rules(arguments), _re_agreements(arguments),
+        pool_rules(arguments, len(days[0].households)), _rules(arguments), _re_agreements(arguments),
     )  # fmt: skip
 
     def solve(tally: Tally) -> Page:
@@ -234,7 +234,7 @@ def _re_agreements(arguments: argparse.Namespace) -> int | None:
     return int(given)
 
 
-def _pool_rules(arguments: argparse.Namespace, members: int) -> PoolRules:
+def pool_rules(arguments: argparse.Namespace, members: int) -> PoolRules:
     from gridpact.products.pool import Key, PoolRules, Pricing
 
     pricing = choice("pool price", arguments.pool_price, {one.value: one for one in Pricing})

@@ -1,0 +1,141 @@
+"""`gridpact day`: a day on a chain, from the forward to the last payment."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gridpact.cli.options import (
+    Commands,
+    check_chain,
+    check_folder,
+    check_ours,
+    check_same,
+    choice,
+    in_use,
+    names,
+    out_folder,
+)
+from gridpact.cli.progress import Progress
+from gridpact.cli.run import NOT_IN_NAMES
+from gridpact.cli.whatif import pool_rules
+from gridpact.community.read import read_community
+from gridpact.errors import InputError
+from gridpact.problem.scenario import Scenario
+from gridpact.report.folder import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ORACLES = {name: name for name in ("honest", "silent", "absurd")}
+
+
+def add(commands: Commands) -> None:
+    command = commands.add_parser(
+        "day",
+        help="one day on a chain, step by step: agreed, agreed anew, nominated, delivered, pooled and paid",
+    )
+    command.add_argument("--case", default="fontana16", metavar="NAME|FILE", help="as of `gridpact run`")
+    command.add_argument("--day", metavar="D", help="a day of the case; default its first")
+    command.add_argument("--scenario", default="t", metavar="t|tg", help="default t")
+    command.add_argument(
+        "--chain",
+        default="anvil",
+        metavar="CHAIN",
+        help="anvil (default), ganache, eth-tester, or the URL of a node that runs. Test chains are moved on in time",
+    )
+    command.add_argument(
+        "--re-agreements", type=int, default=4, metavar="N", help="a day, spread evenly; 0: none; default 4"
+    )
+    command.add_argument("--adder", type=float, default=0.05, metavar="P", help="imbalance adder a kWh; default 0.05")
+    command.add_argument(
+        "--most-adder", type=float, metavar="M", help="the most of it that a household bears in a step; default: all"
+    )
+    command.add_argument(
+        "--lock", type=float, default=100.0, metavar="M", help="of a household for the day; default 100"
+    )
+    command.add_argument("--pool-key", default="proportional", metavar="KEY", help="proportional, equal, or shares")
+    command.add_argument("--pool-price", default="mid-market", metavar="mid-market|ratio", help="default mid-market")
+    command.add_argument(
+        "--step-seconds",
+        type=int,
+        default=3600,
+        metavar="S",
+        help="of the chain's time; on a chain that is not moved on in time the day takes as long; default 3600",
+    )
+    command.add_argument("--oracle", default="honest", metavar="|".join(ORACLES), help="of the forward; default honest")
+    command.add_argument(
+        "--silent", default="", metavar="NODE@STEP,...", help="households that are not heard any more from a step on"
+    )
+    command.add_argument("--no-deals", action="store_true", help="no spot trade, option and forward besides")
+    command.add_argument("--seed", type=int, default=1, metavar="K", help="of what happens otherwise than forecast")
+    command.add_argument(
+        "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_day"
+    )
+    command.add_argument("--json", action="store_true", help="print result.json instead of the summary")
+    command.set_defaults(command=_day)
+
+
+def _day(arguments: argparse.Namespace) -> int:
+    scenario = choice("scenario", arguments.scenario, {one.value: one for one in (Scenario.T, Scenario.TG)})
+    oracle = choice("oracle", arguments.oracle, ORACLES)
+    check_chain(arguments.chain)
+    for option in ("adder", "most_adder", "lock"):
+        value = getattr(arguments, option)
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise InputError(f"--{option.replace('_', '-')} needs a number of at least 0, not {value:g}")
+    for option in ("re_agreements", "seed"):
+        if getattr(arguments, option) < 0:
+            raise InputError(f"--{option.replace('_', '-')} needs a number of at least 0")
+    community = read_community(arguments.case)
+    day = community.on(arguments.day or community.days[0])
+    pool = pool_rules(arguments, len(day.households))
+    silent = _silent(arguments.silent, [home.node for home in day.households], day.steps)
+    folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_day")
+    check_folder(folder)
+    check_ours(folder, "day", MARKER)
+    check_same(folder / MARKER, {"case": community.name, "day": day.day, "scenario": scenario.value})
+
+    from gridpact.day.office import DaySettings, play_day  # imports CVXPY and web3, which takes a second
+    from gridpact.report.day import day_page
+    from gridpact.report.whatif.page import write_page
+
+    settings = DaySettings(
+        scenario=scenario,
+        chain=arguments.chain,
+        re_agreements=arguments.re_agreements,
+        pool=pool,
+        adder=arguments.adder,
+        most_adder=arguments.most_adder,
+        lock=arguments.lock,
+        step_seconds=arguments.step_seconds,
+        seed=arguments.seed,
+        deals=not arguments.no_deals,
+        oracle=oracle,
+        silent=silent,
+    )
+    with in_use(folder), Progress() as progress:
+        played = play_day(day, settings, progress)
+        page = day_page(played)
+        report = write_page(page, folder)
+    if arguments.json:
+        print((folder / MARKER).read_text(encoding="utf-8"), end="")
+    else:
+        for sentence in (f"{page.headline}.", *page.answers, f"Report: {report}"):
+            print(sentence)
+    return 0 if page.checks_held else 1
+
+
+def _silent(text: str, nodes: list[int], steps: int) -> Mapping[int, int]:
+    silent = {}
+    for part in names("--silent", text) if text else ():
+        node, _, step = part.partition("@")
+        if not (node.isdecimal() and step.isdecimal() and int(node) in nodes and 0 < int(step) < steps):
+            raise InputError(
+                f"--silent: '{part}' is no household and step; give NODE@STEP, a node of {nodes[0]} to {nodes[-1]}"
+                f" and a step of 1 to {steps - 1}"
+            )
+        silent[int(node)] = int(step)
+    return silent

@@ -1,0 +1,1 @@
+"""A day on a chain, from the forward to the last payment."""

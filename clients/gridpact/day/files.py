@@ -1,0 +1,100 @@
+"""What a household is given for a day beside its key and its household file: the day's terms, and what will happen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.community.model import Array
+from gridpact.files import write_atomically
+from gridpact.run.launch import NodeFiles
+from gridpact.study.whatif.delivery import Actual
+
+
+@dataclass(frozen=True)
+class Deal:
+    """What two parties agree on besides: a spot trade, an option or a forward of a step. Energies Wh, prices 1e-6
+    currency/kWh, premium and collateral token units."""
+
+    kind: str  # spot, option, forward
+    seller: int  # node
+    buyer: int
+    step: int
+    energy_wh: int
+    price: int  # of an option the strike; of a forward its base
+    premium: int = 0
+    collateral: int = 0
+    slope: int = 0
+    floor: int = 0
+    cap: int = 0
+    usual: int = 0
+    oracle: str = ""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What is the same for all households of a day, and what is this one's."""
+
+    day: int  # label
+    round: int  # of the day before
+    lock: int  # token units
+    adder: float  # currency/kWh
+    public_price: float
+    deals: tuple[Deal, ...] = ()
+    silent_from: int | None = None  # step from which this household is not heard any more
+
+    def write(self, folder: Path) -> None:
+        write_atomically(folder / "day.json", json.dumps(asdict(self)) + "\n")
+
+    @staticmethod
+    def read(folder: Path) -> Orders:
+        values = json.loads((folder / "day.json").read_text(encoding="utf-8"))
+        return Orders(**values | {"deals": tuple(Deal(**deal) for deal in values["deals"])})
+
+
+def write_actual(actual: Actual, folder: Path) -> None:
+    """What happens behind a meter: in a demonstration it is known to the household's process only."""
+
+    def plain(series: Sequence[Mapping[str, Array]]) -> list[dict[str, list[float]]]:
+        return [{name: np.asarray(values).tolist() for name, values in one.items()} for one in series]
+
+    values = {
+        "load_kw": actual.load_kw.tolist(),
+        "guess_load_kw": actual.guess_load_kw.tolist(),
+        "realised": plain(actual.realised),
+        "guesses": plain(actual.guesses),
+    }
+    write_atomically(folder / "actual.json", json.dumps(values) + "\n")
+
+
+def read_actual(folder: Path) -> Actual:
+    values = json.loads((folder / "actual.json").read_text(encoding="utf-8"))
+
+    def arrays(series: Sequence[Mapping[str, list[float]]]) -> list[dict[str, Array]]:
+        return [{name: np.array(numbers, dtype=float) for name, numbers in one.items()} for one in series]
+
+    return Actual(
+        np.array(values["load_kw"]),
+        np.array(values["guess_load_kw"]),
+        arrays(values["realised"]),
+        arrays(values["guesses"]),
+    )
+
+
+class Meter:
+    """A household's meter: a file a step, which the office reads."""
+
+    def __init__(self, files: NodeFiles) -> None:
+        self._folder = files.folder
+
+    def write(self, step: int, fed_wh: int) -> None:
+        write_atomically(self._folder / f"meter-{step}", f"{fed_wh}\n")
+
+    def read(self, step: int) -> int | None:
+        """Wh fed in at a step; None where the meter has not said (yet)."""
+        path = self._folder / f"meter-{step}"
+        return int(path.read_text(encoding="ascii")) if path.exists() else None

@@ -1,0 +1,264 @@
+"""One household's side of a day on the chain: it joins, agrees, nominates, agrees anew, and delivers.
+
+It looks at the chain and does what is to be done next: rounds that are opened for the day, and steps that begin. What
+it decides at a step it decides with what it knows then; what it brings to a round about the rest of the day is what it
+expects of that rest in the step before.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.contract import arguments_of
+from gridpact.chain.day import DaySettlement, Formula
+from gridpact.chain.networks import Network
+from gridpact.chain.record import Record
+from gridpact.chain.reverts import readable
+from gridpact.chain.settlement import Settlement, positions_of
+from gridpact.chain.transport import connect
+from gridpact.chain.values import Phase
+from gridpact.community.model import Array
+from gridpact.day.files import Deal, Meter, Orders, read_actual
+from gridpact.errors import ContractError, InfeasibleError, SolverError
+from gridpact.files import write_atomically
+from gridpact.market.admm.agent import Agent
+from gridpact.node.household_file import read_view
+from gridpact.node.node import Node
+from gridpact.problem.view import NodeView
+from gridpact.run.launch import NodeFiles, read_key
+from gridpact.study.whatif.delivery import Replanning, Terms
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.2
+"""Seconds between looks at the chain."""
+
+PATIENCE = 120.0
+"""How long a partner's statement or offer is waited for, s."""
+
+
+def play(files: NodeFiles, network: Network | str) -> None:
+    """A whole day of a household, or of the grid operator's node."""
+    web3 = connect(network) if isinstance(network, str) else network.connect()
+    record, view = Record.read(files.record), read_view(files.household)
+    account = ChainAccount(web3, read_key(files.key))
+    aggregator = Aggregator.of(record, web3, account)
+    try:
+        DayNode(files, view, record, aggregator, account).play()
+    finally:
+        aggregator.close()
+
+
+class DayNode:
+    """A node through a day."""
+
+    def __init__(
+        self, files: NodeFiles, view: NodeView, record: Record, aggregator: Aggregator, account: ChainAccount
+    ) -> None:
+        self.view = view
+        self._files = files
+        self._orders = Orders.read(files.folder)
+        self._account = account
+        self._aggregator = aggregator
+        self._settlement = Settlement.of(record, account.web3, account)
+        self._ledger = DaySettlement.of(record, account.web3, account)
+        self._home: Replanning | None = None
+        if view.household is not None:
+            self._home = Replanning(view.household, read_actual(files.folder), view.step_hours)
+        self._standing: Agent | None = None
+        self._handled = 0  # round
+        self._held: dict[tuple[int, int], int] = {}  # Wh, by partner and step, positive where this household sells
+        self._besides: Array = np.zeros(view.steps)  # kW sold by deals
+        self._planned: Array = np.zeros(view.steps)  # kW drawn from pool and supplier, as it was nominated last
+        self._iterations: dict[int, int] = {}  # by the first step of a round that was agreed
+        self._gas: Counter[str] = Counter()
+        self._spent = 0
+
+    # ------------------------------------------------------------------ the day
+
+    def play(self) -> None:
+        """From joining to the last step."""
+        day, steps = self._orders.day, self.view.steps
+        if self._home is not None:
+            self._ledger.deposit(2 * self._orders.lock)
+            self._ledger.join(day, self._orders.lock)
+            self._spend("join")
+            self._deal()
+        for step in range(steps):
+            if self._orders.silent_from is not None and step >= self._orders.silent_from:
+                break
+            start = self._ledger.start_of(day, step)
+            while self._now() < start:
+                self._follow()
+                time.sleep(PAUSE)
+            if self._home is not None:
+                self._home.step(step, self._terms())
+                fed_wh = round(1000 * self.view.step_hours * self._home.injection_kw(step))
+                Meter(self._files).write(step, fed_wh)
+        self._report()
+
+    def _now(self) -> int:
+        """The chain's time."""
+        with readable("the last block"):
+            return int(self._account.web3.eth.get_block("latest")["timestamp"])
+
+    def _terms(self) -> Terms:
+        orders = self._orders
+        sold = self._besides + self._held_kw()
+        return Terms(self.view.prices, sold, self._planned, orders.adder, orders.public_price)
+
+    def _held_kw(self) -> Array:
+        """Positions of rounds, (T,), sold positive."""
+        sold: Array = np.zeros(self.view.steps)
+        for (_, step), energy in self._held.items():
+            sold[step] += energy / (1000 * self.view.step_hours)
+        return sold
+
+    def _spend(self, what: str) -> None:
+        self._gas[what] += self._account.gas_used - self._spent
+        self._spent = self._account.gas_used
+
+    # ------------------------------------------------------------------ rounds
+
+    def _follow(self) -> None:
+        """Takes part in a round of the day that is open, if there is one."""
+        progress = self._aggregator.progress()
+        if progress.round <= self._handled or progress.round < self._orders.round or progress.phase.is_final:
+            return
+        self._handled = progress.round
+        label = self._aggregator.day_of(progress.round)
+        first = 0 if label == self._orders.day else label & 0xFF
+        self._agree(progress.round, first)
+
+    def _agree(self, round_: int, first: int) -> None:
+        """A round about the steps from one on; where it comes to nothing, what stood stands."""
+        view = self.view
+        if first:
+            view = view.since(first, self._home.rest(first) if self._home is not None else None)
+        held = {key: energy for key, energy in self._held.items() if key[1] >= first} if first else None
+        node = Node(view, self._aggregator, self._settlement, standing=self._standing, held_wh=held)
+        try:
+            report = node.run(round_)
+        except (InfeasibleError, SolverError) as error:
+            if not first:
+                raise
+            log.warning("node %d keeps what stood: %s", view.node, error)
+            return
+        finally:
+            self._spend("negotiate" if first else "day-ahead")
+        if first and not report.agreed:
+            return
+        if report.phase is Phase.CONVERGED:
+            self._standing = node.agent
+            self._iterations[first] = report.iterations
+        if self._home is None:
+            return
+        self._bring(round_, first, report.statements)
+        self._nominate(first, report.schedule)
+
+    def _bring(self, round_: int, first: int, statements: Mapping[int, list[tuple[int, int, int]]]) -> None:
+        """Brings what both sides have stated, once all have or time is up, and counts it."""
+        give_up = time.monotonic() + PATIENCE
+        node = self.view.node
+        waiting = set(statements)
+        gate = self._ledger.gate_of(self._orders.day, first)
+        while waiting and time.monotonic() < give_up and self._now() < gate:
+            waiting = {other for other in waiting if not self._settlement.is_recorded(round_, node, other)}
+            if waiting:
+                time.sleep(PAUSE)
+        records = self._settlement.recorded(round_)
+        pairs = positions_of(node, records)
+        if pairs:
+            self._ledger.bring(self._orders.day, round_, node, pairs)
+        for record in records:
+            if node not in (record.lower, record.higher):
+                continue
+            partner, sign = record.lower + record.higher - node, 1 if node == record.lower else -1
+            for trade in record.trades:
+                key = partner, trade.step
+                self._held[key] = self._held.get(key, 0) + sign * trade.energy_wh
+        self._spend("bring again" if first else "bring")
+
+    def _nominate(self, first: int, schedule: Mapping[str, list[float]]) -> None:
+        """What it will draw by its plan, and by what it has sold besides."""
+        node, held, unit = self.view.node, self._held_kw(), 1000 * self.view.step_hours
+        for deal in self._orders.deals:
+            if node in (deal.seller, deal.buyer):
+                position = self._ledger.position(self._orders.day, node, deal.step) / unit
+                self._besides[deal.step] = position - held[deal.step]
+        drawn = np.array(schedule["import_kw"]) - np.array(schedule["feed_in_kw"]) + self._besides[first:]
+        self._planned = np.concatenate([self._planned[:first], drawn])
+        energies = [round(unit * power) for power in drawn.tolist()]
+        try:
+            self._ledger.nominate(self._orders.day, first, energies)
+        except ContractError as error:
+            if error.name != "GateClosed":
+                raise
+            log.warning("node %d nominates too late: %s", self.view.node, error)
+        self._spend("nominate again" if first else "nominate")
+
+    # ------------------------------------------------------------------ deals
+
+    def _deal(self) -> None:
+        """Offers what it sells besides, and takes what it buys."""
+        own, products = self.view.node, self._ledger.products
+        for deal in self._orders.deals:
+            if deal.seller == own:
+                self._offer(deal)
+        for deal in self._orders.deals:
+            if deal.buyer == own and (number := self._offered(deal)) is not None:
+                if deal.kind == "spot":
+                    products.take_spot(number, deal.energy_wh)
+                elif deal.kind == "forward":
+                    products.take_forward(number)
+                else:
+                    products.take_option(number)
+                    if deal.price < 1e6 * self.view.prices.import_price[deal.step]:
+                        products.exercise(number, deal.energy_wh)  # cheaper than what its supplier asks
+        self._spend("deals")
+
+    def _offer(self, deal: Deal) -> None:
+        day, products = self._orders.day, self._ledger.products
+        until = self._ledger.gate_of(day, deal.step)
+        if deal.kind == "spot":
+            products.post_spot(day, deal.step, True, deal.energy_wh, deal.price)
+        elif deal.kind == "option":
+            arguments = (deal.energy_wh, deal.price, deal.premium, deal.collateral, until)
+            products.write_option(day, deal.step, *arguments)
+        else:
+            formula = Formula(deal.price, deal.slope, deal.floor, deal.cap, deal.usual, deal.oracle)
+            products.offer_forward(day, deal.step, True, deal.energy_wh, formula, until)
+
+    def _offered(self, deal: Deal) -> int | None:
+        """The number of a deal's offer, once it is there; None where it does not come."""
+        name = {"spot": "SpotPosted", "option": "OptionWritten", "forward": "ForwardOffered"}[deal.kind]
+        by = {"spot": "poster", "option": "writer", "forward": "proposer"}[deal.kind]
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            for event in self._ledger.products.offers(name, self._orders.day):
+                said = arguments_of(event)
+                step = said[{"spot": "spot", "option": "option", "forward": "terms"}[deal.kind]]["step"]
+                if int(said[by]) == deal.seller and int(step) == deal.step:
+                    return int(said["id"])
+            time.sleep(PAUSE)
+        return None
+
+    # ------------------------------------------------------------------ afterwards
+
+    def _report(self) -> None:
+        values = {
+            "node": self.view.node,
+            "iterations": self._iterations,
+            "gas": self._gas,
+            "transactions": self._account.transactions,
+        }
+        write_atomically(Path(self._files.report), json.dumps(values) + "\n")

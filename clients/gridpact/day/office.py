@@ -1,0 +1,486 @@
+"""Who opens, meters and settles a day on the chain: the community's manager, its supplier and its metering account.
+
+None of them has a say in what is agreed. They open the rounds, sign what meters read, and call what anybody might call.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.day import SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
+from gridpact.chain.deploy import deploy_contracts, deploy_day, enrol_households, mint_tokens
+from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
+from gridpact.chain.settlement import Settlement
+from gridpact.chain.travel import Traveller
+from gridpact.chain.values import Phase, TradeRecord
+from gridpact.community.model import GRID_CONNECTION, CommunityDay
+from gridpact.day.files import Deal, Meter, Orders, write_actual
+from gridpact.day.household import play
+from gridpact.errors import ContractError, InputError
+from gridpact.events import SILENT, Listener, Stage
+from gridpact.files import write_atomically
+from gridpact.manage.terms import terms_of
+from gridpact.market.admm.negotiation import Negotiation
+from gridpact.market.prepared import Prepared
+from gridpact.node.household_file import write_view
+from gridpact.problem.scenario import Scenario
+from gridpact.products.pool import Key, PoolRules, Pricing
+from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
+from gridpact.run.onchain import tariff_of
+from gridpact.study.whatif.forecast import ErrorModel, draw
+from gridpact.study.whatif.reagreement import re_agreement_steps
+from gridpact.study.whatif.uncertainty import PUBLIC_PRICE, actual_of
+
+MICRO = 10**6
+LEAD_STEPS = 4
+"""How many steps before the first the day is opened: the round of the day before takes place in them."""
+
+PATIENCE = 240.0
+"""How long households are waited for before the day goes on without them, s."""
+
+PAUSE = 0.1
+AGAIN = ("negotiate", "bring again", "nominate again")
+"""What households spend gas on in a re-agreement."""
+
+NOT_A_DIGIT = re.compile(r"\D")
+KEYS = {Key.PROPORTIONAL: 0, Key.EQUAL: 1, Key.FIXED: 2}
+PRICINGS = {Pricing.MID_MARKET: 0, Pricing.RATIO: 1}
+
+
+@dataclass(frozen=True)
+class DaySettings:
+    """What is played."""
+
+    scenario: Scenario = Scenario.TG
+    chain: str = "anvil"
+    re_agreements: int = 4
+    pool: PoolRules = field(default_factory=PoolRules)
+    adder: float = 0.05  # currency/kWh
+    most_adder: float | None = None  # of a household in a step, currency
+    lock: float = 100.0  # of each household for the day, currency
+    step_seconds: int = 3600
+    seed: int = 1
+    model: ErrorModel = field(default_factory=ErrorModel)
+    deals: bool = True  # a spot trade, an option and a forward besides
+    oracle: str = "honest"  # or silent, or absurd
+    silent: Mapping[int, int] = field(default_factory=dict)  # node: the step from which it is not heard
+    phase_seconds: int = 300
+
+    def __post_init__(self) -> None:
+        if not self.scenario.has_trades:
+            raise InputError(f"in '{self.scenario.value}' nobody has positions; take t or tg")
+        if self.adder < 0 or (self.most_adder is not None and self.most_adder < 0):
+            raise InputError("an imbalance adder, and the most of it that one bears, is at least 0")
+        if self.step_seconds < 4:
+            raise InputError(f"a step of {self.step_seconds} s leaves no time before its gate; give 4 or more")
+
+
+@dataclass(frozen=True)
+class PlayedDay:
+    """What came of a day on the chain. Money in currency, energy in kWh."""
+
+    community: CommunityDay
+    settings: DaySettings
+    members: tuple[int, ...]
+    positions: int  # of households in steps
+    re_agreements: int  # that were reached
+    iterations: tuple[int, ...]  # of each round that was agreed, the first of the day before
+    nominations: int
+    pool_kwh: float
+    imbalance_kwh: float  # of all together, in either direction, step by step
+    options_exercised: int
+    spot_trades: int
+    forwards_settled: int
+    missing_readings: int
+    money_conserved: bool
+    all_locks_ended: bool
+    traded_kwh: tuple[float, ...]  # recorded for each step in the round of the day before,
+    changed_kwh: tuple[float, ...]  # and as changes since, absolute
+    steps: tuple[StepSettled, ...]
+    paid_for_trades: Mapping[int, float]  # received, by node
+    paid_by_day: Mapping[int, float]
+    paid_besides: Mapping[int, float]  # deals
+    supplier_received: float
+    history: Mapping[int, tuple[int, int]]
+    gas: Mapping[str, int]  # of all households, by what it was used for
+    gas_of_home: float  # of a re-agreement, median over households, settled
+    wall_s: float
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """As `result.json` has it."""
+        return {
+            "case": self.community.name,
+            "day": self.community.day,
+            "scenario": self.settings.scenario.value,
+            "chain": self.settings.chain,
+            "positions": self.positions,
+            "re_agreements": self.re_agreements,
+            "iterations": list(self.iterations),
+            "nominations": self.nominations,
+            "pool_kwh": self.pool_kwh,
+            "imbalance_kwh": self.imbalance_kwh,
+            "options_exercised": self.options_exercised,
+            "spot_trades": self.spot_trades,
+            "forwards_settled": self.forwards_settled,
+            "missing_readings": self.missing_readings,
+            "money_conserved": self.money_conserved,
+            "all_locks_ended": self.all_locks_ended,
+            "supplier_received": self.supplier_received,
+            "gas": dict(self.gas),
+            "gas_of_a_re_agreement": self.gas_of_home,
+            "wall_s": self.wall_s,
+            "households": [
+                {
+                    "node": node,
+                    "received_for_trades": self.paid_for_trades[node],
+                    "received_by_steps": self.paid_by_day[node],
+                    "received_for_deals": self.paid_besides[node],
+                    "positions_had": self.history[node][0],
+                    "positions_delivered": self.history[node][1],
+                }
+                for node in self.members
+            ],
+            "steps": [
+                {
+                    "step": step.step,
+                    "day_ahead_kwh": self.traded_kwh[step.step],
+                    "changed_kwh": self.changed_kwh[step.step],
+                    "pool_kwh": step.pool_wh / 1000,
+                    "pool_price": step.pool_price / MICRO,
+                    "deviation_kwh": step.deviation_wh / 1000,
+                }
+                for step in self.steps
+            ],
+        }
+
+
+def play_day(community: CommunityDay, settings: DaySettings, listener: Listener = SILENT) -> PlayedDay:
+    """Plays a day of a community on a chain, from deployment to the last payment.
+
+    Raises:
+        InfeasibleError: no plan keeps all limits on this day; raised before a chain is started.
+        GridpactError: a node or the chain failed; all processes are ended.
+    """
+    if settings.chain != EMBEDDED:
+        warm_up()
+    prepared = Prepared.of(community, settings.scenario)
+    negotiation = Negotiation.of(prepared)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
+        listener.hear(Stage(f"Starting the chain ({settings.chain}) and deploying the contracts"))
+        with open_network(settings.chain) as network:
+            office = _Office(network, prepared, negotiation, settings, listener)
+            office.deploy()
+            office.open_day()
+            files = office.equip(Path(folder))
+            with running_nodes(list(files.values()), network, play) as nodes:
+                office.through_the_day(nodes, files)
+            return office.played(files, time.perf_counter() - started)
+
+
+class _Office:
+    """The manager's, the supplier's and the meters' side of a day."""
+
+    def __init__(
+        self, network: Network, prepared: Prepared, negotiation: Negotiation, settings: DaySettings, listener: Listener
+    ) -> None:
+        self._network, self._prepared, self._negotiation = network, prepared, negotiation
+        self._community, self._settings, self._listener = prepared.community, settings, listener
+        self._web3 = network.connect()
+        self._manager = network.manager(self._web3)
+        self._time = Traveller(self._web3)
+        self._supplier_key, self._metering_key, self._oracle_key = new_key(), new_key(), new_key()
+        self._keys = {view.node: new_key() for view in prepared.views}
+        self._homes = tuple(home.node for home in self._community.households)
+        self._day = int(NOT_A_DIGIT.sub("", self._community.day)[-8:] or 0)
+        self._rounds: dict[int, int] = {}  # of each first step
+        self._missing = 0
+
+    # ------------------------------------------------------------------ before
+
+    def deploy(self) -> None:
+        """Contracts, enrolment, ether and tokens."""
+        theta, setting = terms_of(self._negotiation, self._settings.phase_seconds, max_misses=2)
+        supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
+        record = deploy_contracts(self._manager, theta, setting, self._network.name, supplier, metering)
+        self._record = deploy_day(self._manager, record)
+        addresses = {node: str(address_of(key)) for node, key in self._keys.items()}
+        self._network.fund([*addresses.values(), str(supplier)], ETHER, self._web3)
+        self._aggregator = enrol_households(self._manager, self._record, addresses)
+        self._supplier = ChainAccount(self._web3, self._supplier_key)
+        self._units = 10**6  # of the test token in a unit of currency
+        self._lock = round(self._settings.lock * self._units)
+        owners = [str(supplier), *(addresses[node] for node in self._homes)]
+        mint_tokens(self._manager, self._record, owners, 20 * self._lock)
+        self._ledger = DaySettlement.of(self._record, self._web3, self._supplier)
+        self._trades = Settlement.of(self._record, self._web3)
+
+    def open_day(self) -> None:
+        """The supplier opens the day, and the manager the round of the day before."""
+        settings, seconds = self._settings, self._settings.step_seconds
+        pool, most = settings.pool, settings.most_adder
+        shares = dict(zip(self._homes, pool.shares, strict=True)) if pool.shares else {}
+        terms = DayTerms(
+            start=self._time.now() + LEAD_STEPS * seconds,
+            step_seconds=seconds,
+            gate_seconds=seconds // 4,
+            reading_seconds=seconds // 4,
+            key=KEYS[pool.key],
+            pricing=PRICINGS[pool.pricing],
+            adder=round(settings.adder * MICRO),
+            tolerance_wh=100,
+            least_lock=self._lock // 2,
+            most_adder=2**128 - 1 if most is None else round(most * self._units),
+        )
+        self._ledger.deposit(10 * self._lock)
+        self._ledger.open_day(
+            self._day, terms, tariff_of(self._community.prices), 5 * self._lock, encode_shares(shares)
+        )
+
+    def equip(self, folder: Path) -> dict[int, NodeFiles]:
+        """A folder for each node: its key, its household file, the day's orders, and what will happen behind its
+        meter."""
+        community, settings = self._community, self._settings
+        record = folder / "contracts.json"
+        self._record.write(record)
+        reality = draw(community, settings.model, np.random.default_rng(settings.seed))
+        public_price = PUBLIC_PRICE * float(np.mean(community.prices.import_price))
+        self._deals = self._chosen_deals() if settings.deals else ()
+        rows = {home.node: row for row, home in enumerate(community.households)}
+        files = {}
+        for view in self._prepared.views:
+            item = files[view.node] = NodeFiles(folder / f"node-{view.node:02d}", record)
+            write_view(view, item.household)
+            write_atomically(item.key, self._keys[view.node] + "\n", mode=0o600)
+            orders = Orders(
+                self._day, 1, self._lock, settings.adder, public_price, self._deals, settings.silent.get(view.node)
+            )
+            orders.write(item.folder)
+            if view.node in rows:
+                write_actual(actual_of(community, rows[view.node], reality, settings.model), item.folder)
+        return files
+
+    def _chosen_deals(self) -> tuple[Deal, ...]:
+        """A spot trade, an option and a forward between the home with most sun and the one with most load, at the step
+        where most is traded; prices between feed-in and import."""
+        homes, prices = self._community.households, self._community.prices
+        seller = max(homes, key=lambda home: float(-np.minimum(home.net_load_kw, 0).sum()))
+        buyer = max((home for home in homes if home is not seller), key=lambda home: float(home.load_kw.sum()))
+        middle = np.rint(prices.middle * MICRO).astype(int)
+        steps = self._community.steps
+        at = [min(steps - 1, max(1, round(part * steps))) for part in (0.5, 0.55, 0.6)]
+        spot, option, forward = at
+        dearest = round(float(prices.import_price[option]) * MICRO) + round(self._settings.adder * MICRO)
+        collateral = max(300 * dearest * self._units // 10**9 + 1, 0)
+        base = int(middle[forward])
+        return (
+            Deal("spot", seller.node, buyer.node, spot, 200, int(middle[spot])),
+            Deal(
+                "option", seller.node, buyer.node, option, 300, max(int(middle[option]), 0),
+                premium=self._units // 100, collateral=collateral,
+            ),
+            Deal(
+                "forward", seller.node, buyer.node, forward, 250, base, slope=-1000, floor=base - 50_000,
+                cap=base + 50_000, usual=20_000, oracle=str(address_of(self._oracle_key)),
+            ),
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ the day
+
+    def through_the_day(self, nodes: Nodes, files: Mapping[int, NodeFiles]) -> None:
+        """From the round of the day before to the last payment."""
+        settings, steps = self._settings, self._community.steps
+        at = re_agreement_steps(steps, settings.re_agreements) if settings.re_agreements else ()
+        self._say(f"{len(self._homes)} households join and agree on the day ahead")
+        self._wait(nodes, lambda: self._joined() >= len(self._homes))
+        self._round(nodes, 0)
+        for step in range(steps):
+            if step in at:
+                self._say(f"The rest of the day, from step {step} on, is agreed anew")
+                self._round(nodes, step)
+            self._time.until(self._ledger.start_of(self._day, step))
+            self._wait_for_meters(nodes, files, step)
+            self._report_condition(step)
+            if step:
+                self._settle(step - 1, files)
+        self._time.until(self._ledger.start_of(self._day, steps))
+        self._settle(steps - 1, files)
+        self._say("The last step is settled; the day is closed")
+        self._close()
+
+    def _round(self, nodes: Nodes, first: int) -> None:
+        """Opens a round and waits until it has ended, is settled and nominated."""
+        label = self._ledger.label_of(self._day, first) if first else self._day
+        opened = self._time.now()
+        round_ = self._rounds[first] = self._aggregator.open_round(label)
+        heard = len(self._heard(first)) + (GRID_CONNECTION in self._keys)
+        if heard < len(self._keys):  # nobody waits for who is silent: the others go on when the phase is over
+            self._wait(nodes, lambda: self._declared(round_) >= heard)
+            self._time.until(self._aggregator.progress().deadline + 1)
+        self._aggregator.wait_for(lambda now: now.round > round_ or now.phase.is_final, 4 * PATIENCE, True)
+        if self._aggregator.outcome(round_).phase is not Phase.CONVERGED:
+            self._say(f"Round {round_} ended without agreement: what stood stands")
+            del self._rounds[first]
+            return
+
+        def nominated() -> bool:
+            return all(self._ledger.nomination(self._day, node)[1] >= opened for node in self._heard(first))
+
+        self._wait(nodes, nominated)
+
+    def _heard(self, step: int) -> tuple[int, ...]:
+        """Households that are heard at a step."""
+        return tuple(node for node in self._homes if self._settings.silent.get(node, step + 1) > step)
+
+    def _wait_for_meters(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> None:
+        heard = self._heard(step)
+        self._wait(nodes, lambda: all(Meter(files[node]).read(step) is not None for node in heard))
+
+    def _declared(self, round_: int) -> int:
+        """How many have declared in a round; all once it has started."""
+        now = self._aggregator.progress()
+        return now.counter if now.phase is Phase.DECLARING and now.round == round_ else len(self._keys)
+
+    def _joined(self) -> int:
+        return len(self._ledger.standing(self._day).members)
+
+    def _settle(self, step: int, files: Mapping[int, NodeFiles]) -> None:
+        """Brings what was read of a step that is over, and settles it: at once where all were read, else when nobody is
+        waited for any longer."""
+        members = sorted(self._ledger.standing(self._day).members)
+        read = {node: Meter(files[node]).read(step) for node in members}
+        there = {node: energy for node, energy in read.items() if energy is not None}
+        if there:
+            self._ledger.read(self._ledger.sign_reading(self._metering_key, self._day, step, there))
+        if len(there) < len(members):
+            self._missing += len(members) - len(there)
+            late = self._ledger.terms(self._day).reading_seconds
+            self._time.until(self._ledger.start_of(self._day, step + 1) + late + 1)
+        self._ledger.settle_step(self._day)
+
+    def _report_condition(self, step: int) -> None:
+        """The oracle's report for a forward: of a day that is five degrees warmer than usual; absurd, or none."""
+        for deal in self._deals:
+            if deal.kind == "forward" and deal.step == step and self._settings.oracle != "silent":
+                absurd = self._settings.oracle == "absurd"
+                condition = -(2**63) if absurd else deal.usual + 5000
+                self._ledger.products.report(self._oracle_key, self._day, step, condition)
+
+    def _close(self) -> None:
+        """Closes the day, and ends whatever of it is open still."""
+        self._ledger.close_day(self._day)
+        products, late = self._ledger.products, self._ledger.terms(self._day).reading_seconds
+        self._time.until(self._ledger.start_of(self._day, self._community.steps) + late + 1)
+        for number in range(1, products.last_id() + 1):
+            for end in (products.settle_forward, products.end_spot, products.end_option, products.end_forward):
+                try:
+                    end(number)
+                except ContractError as error:
+                    if error.name != "NotOpen":
+                        raise
+
+    def _wait(self, nodes: Nodes, done: Callable[[], bool]) -> bool:
+        """Until something is done; False where it is not in time."""
+        give_up = time.monotonic() + PATIENCE
+        while not done():
+            nodes.check()
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(PAUSE)
+        return True
+
+    def _say(self, text: str) -> None:
+        self._listener.hear(Stage(text))
+
+    # ------------------------------------------------------------------ afterwards
+
+    def played(self, files: Mapping[int, NodeFiles], wall_s: float) -> PlayedDay:
+        """What the chain says of the day."""
+        ledger, day, steps = self._ledger, self._day, self._community.steps
+        settled = tuple(ledger.settled_steps(day))
+        members = tuple(sorted(ledger.standing(day).members))
+        by_member = {node: sum(step.payments[k] for step in settled) for k, node in enumerate(members)}
+        accounts = {node: str(address_of(self._keys[node])) for node in members}
+        parties = [*accounts.values(), self._supplier.address]
+        held = sum(ledger.free(account) + ledger.locked(account) for account in parties)
+        balances = sum(ledger.balance(day, party) for party in (*members, SUPPLIER))
+        besides = {
+            node: ledger.free(accounts[node]) + ledger.locked(accounts[node]) - 2 * self._lock - by_member[node]
+            for node in members
+        }
+        conserved = (
+            held == ledger.total_deposits() == ledger.token.balance(ledger.address)
+            and all(sum(step.payments) == 0 for step in settled)
+            and sum(besides.values()) == 0
+        )
+        records = {first: self._trades.recorded(round_) for first, round_ in self._rounds.items()}
+        gas = self._gas(files)
+        rounds = len(self._rounds) - (0 in self._rounds)
+        again = [sum(spent[what] for what in AGAIN) / max(rounds, 1) for spent in gas.values()]
+        positions = sum(ledger.position(day, node, step) != 0 for node in members for step in range(steps))
+        return PlayedDay(
+            community=self._community,
+            settings=self._settings,
+            members=members,
+            positions=positions,
+            re_agreements=rounds,
+            iterations=tuple(self._aggregator.outcome(round_).iterations for round_ in self._rounds.values()),
+            nominations=ledger.nominations(day),
+            pool_kwh=sum(step.pool_wh for step in settled) / 1000,
+            imbalance_kwh=sum(abs(step.deviation_wh) for step in settled) / 1000,
+            options_exercised=ledger.products.count("OptionExercised"),
+            spot_trades=ledger.products.count("SpotTaken"),
+            forwards_settled=ledger.products.count("ForwardSettled"),
+            missing_readings=self._missing,
+            money_conserved=conserved,
+            all_locks_ended=balances == 0 and all(ledger.locked(account) == 0 for account in parties),
+            traded_kwh=_by_step(records.get(0, []), steps),
+            changed_kwh=_by_step([one for first, many in records.items() if first for one in many], steps),
+            steps=settled,
+            paid_for_trades=self._received_for_trades(members, records),
+            paid_by_day={node: amount / self._units for node, amount in by_member.items()},
+            paid_besides={node: amount / self._units for node, amount in besides.items()},
+            supplier_received=sum(step.payments[-1] for step in settled) / self._units,
+            history={node: ledger.history(accounts[node]) for node in members},
+            gas=sum(gas.values(), Counter()),
+            gas_of_home=float(np.median(again)) if again else 0.0,
+            wall_s=wall_s,
+        )
+
+    def _received_for_trades(
+        self, members: Sequence[int], records: Mapping[int, Sequence[TradeRecord]]
+    ) -> dict[int, float]:
+        received = dict.fromkeys(members, 0)
+        for many in records.values():
+            for record in many:
+                received[record.lower] += record.payment
+                received[record.higher] -= record.payment
+        return {node: amount / self._units for node, amount in received.items()}
+
+    def _gas(self, files: Mapping[int, NodeFiles]) -> dict[int, Counter[str]]:
+        """What each household's process spent, by what it was used for."""
+        return {
+            node: Counter(json.loads(item.report.read_text(encoding="utf-8"))["gas"])
+            for node, item in files.items()
+            if node != GRID_CONNECTION and item.report.exists()
+        }
+
+
+def _by_step(records: Sequence[TradeRecord], steps: int) -> tuple[float, ...]:
+    """Energy that was traded, kWh, by step."""
+    total = [0.0] * steps
+    for record in records:
+        for trade in record.trades:
+            total[trade.step] += abs(trade.energy_wh) / 1000
+    return tuple(total)

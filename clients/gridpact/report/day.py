@@ -1,0 +1,152 @@
+"""The page of a day on the chain: what each layer moved, and who was paid for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gridpact.day.office import PlayedDay
+from gridpact.report.plots import BLUE, INK, ORANGE, SKY, VERMILION, WIDTH, styled
+from gridpact.report.tables import Cell
+from gridpact.report.whatif.page import Page, Picture, Table, number
+from gridpact.text import plain
+
+
+def day_page(day: PlayedDay) -> Page:
+    """Its pictures, tables and words."""
+    community, settings = day.community, day.settings
+    currency = plain(community.currency, 8)
+    return Page(
+        kind="result",
+        where=f"{community.name}, {community.day}, {settings.scenario.value}, on {settings.chain}",
+        headline=(
+            f"{len(day.members)} households went through {community.steps} steps: agreed the day before, agreed anew "
+            f"{day.re_agreements} times, delivered, and paid to the last unit"
+        ),
+        answers=_answers(day, currency),
+        tables=(_step_table(day, currency), _home_table(day, currency)),
+        pictures=(
+            Picture("layers", layers(day), "What each layer moved, step by step"),
+            Picture("money", money(day), f"What each household received for what, {currency}"),
+        ),
+        method=(
+            "Each household is a process of its own with its key; what happens behind its meter is drawn around the "
+            f"forecast (seed {settings.seed}), and only its own process knows it.",
+            "Rounds about the rest of the day change positions; nominations follow them until a step's gate closes.",
+            "After each step what was read is matched in the pool, the supplier buys and sells the rest, and the adder "
+            "is due on what all together deviate from what they nominated.",
+        ),
+        checks_held=day.money_conserved and day.all_locks_ended,
+        fields=day.fields,
+        csv_files={
+            "steps.csv": ("every step", _csv(day.fields["steps"])),
+            "households.csv": ("what each household received", _csv(day.fields["households"])),
+        },
+    )
+
+
+def _answers(day: PlayedDay, currency: str) -> Sequence[str]:
+    iterations = ", ".join(map(str, day.iterations))
+    return (
+        f"Rounds took {iterations} iterations; {day.positions} positions stood at their gates, after {day.nominations} "
+        "nominations.",
+        f"{day.pool_kwh:.1f} kWh passed in the pool, the community deviated by {day.imbalance_kwh:.1f} kWh from what "
+        f"it had nominated, and the supplier received {day.supplier_received:.2f} {currency}.",
+        f"Spot trades: {day.spot_trades}, options exercised: {day.options_exercised}, forwards settled: "
+        f"{day.forwards_settled}; {day.missing_readings} readings were missing.",
+        "No unit was lost or made." if day.money_conserved else "UNITS WERE LOST OR MADE.",
+        "Every lock ended." if day.all_locks_ended else "SOMETHING IS STILL LOCKED.",
+    )
+
+
+def _csv(rows: object) -> list[list[Cell]]:
+    assert isinstance(rows, list)
+    return [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []
+
+
+def _step_table(day: PlayedDay, currency: str) -> Table:
+    rows = [
+        (
+            str(step.step),
+            number(day.traded_kwh[step.step]),
+            number(day.changed_kwh[step.step]),
+            number(step.pool_wh / 1000),
+            number(step.pool_price / 1e6, 3) if step.pool_wh else number(None),
+            number(step.deviation_wh / 1000),
+            number(step.payments[-1] / 1e6),
+        )
+        for step in day.steps
+    ]
+    header = (
+        "step", "agreed the day before, kWh", "changed since, kWh", "pool, kWh", f"its price, {currency}/kWh",
+        "deviation of all, kWh", f"supplier received, {currency}",
+    )  # fmt: skip
+    return Table("Steps", header, rows)
+
+
+def _home_table(day: PlayedDay, currency: str) -> Table:
+    rows = [
+        (
+            str(node),
+            number(day.paid_for_trades[node]),
+            number(day.paid_besides[node]),
+            number(day.paid_by_day[node]),
+            f"{day.history[node][1]} of {day.history[node][0]}",
+        )
+        for node in day.members
+    ]
+    header = (
+        "household", f"trades, {currency}", f"spot, option, forward, {currency}",
+        f"pool, supplier and adder, {currency}", "positions delivered",
+    )  # fmt: skip
+    return Table("Households", header, rows, "Received; what is below zero was paid.")
+
+
+@styled
+def layers(day: PlayedDay) -> Figure:
+    """Energy by layer and step."""
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    at = np.array([step.step for step in day.steps])
+    width = 0.28
+    pool = [step.pool_wh / 1000 for step in day.steps]
+    for shift, values, colour, label in (
+        (-width, day.traded_kwh, BLUE, "agreed the day before"),
+        (0.0, day.changed_kwh, SKY, "changed by agreeing anew"),
+        (width, pool, ORANGE, "matched in the pool"),
+    ):
+        upper.bar(at + shift, values, width, color=colour, label=label)
+    upper.set_ylabel("Between neighbours\n(kWh)")
+    upper.legend(frameon=False, ncols=3, loc="upper left")
+    lower.bar(at, [step.deviation_wh / 1000 for step in day.steps], 0.6, color=VERMILION)
+    lower.axhline(0, color=INK, linewidth=0.6)
+    lower.set_ylabel("Deviation from what\nwas nominated (kWh)")
+    lower.set_xlabel("Step")
+    return figure
+
+
+@styled
+def money(day: PlayedDay) -> Figure:
+    """What each household received, by what for."""
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    axes = figure.subplots()
+    at = np.arange(len(day.members))
+    below, above = np.zeros(len(at)), np.zeros(len(at))
+    parts: Sequence[tuple[str, Mapping[int, float], str]] = (
+        ("trades", day.paid_for_trades, BLUE),
+        ("spot, option, forward", day.paid_besides, SKY),
+        ("pool, supplier and adder", day.paid_by_day, ORANGE),
+    )
+    for label, received, colour in parts:
+        values = np.array([received[node] for node in day.members])
+        base = np.where(values < 0, below, above)
+        axes.bar(at, values, 0.7, bottom=base, color=colour, label=label)
+        below, above = below + np.minimum(values, 0), above + np.maximum(values, 0)
+    axes.axhline(0, color=INK, linewidth=0.6)
+    axes.set_xticks(at, [str(node) for node in day.members])
+    axes.set_xlabel("Household")
+    axes.set_ylabel(f"Received ({plain(day.community.currency, 8)})")
+    axes.legend(frameon=False, ncols=3)
+    return figure

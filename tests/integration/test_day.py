@@ -1,0 +1,106 @@
+"""A day on the chain with nodes of their own, from the forward to the last payment, on tiny3."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chains import skip_without
+
+from gridpact.cli import main
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import read_community
+from gridpact.day.files import Deal, Orders, read_actual, write_actual
+from gridpact.errors import InputError
+from gridpact.study.whatif.forecast import ErrorModel, draw
+from gridpact.study.whatif.uncertainty import actual_of
+
+
+def played(folder: Path, *options: str) -> dict[str, Any]:
+    """`gridpact day` on tiny3; its result.json."""
+    assert main(["day", "--case", "tiny3", "--out", str(folder), *options]) == 0
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+def test_day_fromTheForwardToTheLastPayment(tmp_path: Path):
+    """TG, processes, agreed anew twice; what is paid for trades sums to zero over the households, and what is paid for
+    steps with the supplier's part."""
+    skip_without("anvil")
+    result = played(tmp_path / "day", "--scenario", "tg", "--re-agreements", "2")
+    assert result["re_agreements"] == 2
+    assert result["nominations"] == 9
+    assert result["money_conserved"]
+    assert result["all_locks_ended"]
+    assert (result["options_exercised"], result["spot_trades"], result["forwards_settled"]) == (1, 1, 1)
+    homes = result["households"]
+    for received in ("received_for_trades", "received_for_deals"):
+        assert sum(home[received] for home in homes) == pytest.approx(0, abs=1e-9)
+    by_steps = sum(home["received_by_steps"] for home in homes) + result["supplier_received"]
+    assert by_steps == pytest.approx(0, abs=1e-9)
+    assert sum(step["day_ahead_kwh"] for step in result["steps"]) > 0
+    assert {path.name for path in (tmp_path / "day").iterdir()} >= {
+        "index.html",
+        "layers.svg",
+        "money.svg",
+        "steps.csv",
+    }
+
+
+def test_day_goesOnWithoutWhoIsSilent(tmp_path: Path):
+    """3 is not heard from step 2 on, and the oracle never. The others agree anew without it; its readings are waited
+    for in vain, and every lock ends."""
+    skip_without("anvil")
+    result = played(tmp_path / "day", "--re-agreements", "1", "--silent", "3@2", "--oracle", "silent")
+    assert result["re_agreements"] == 1
+    assert result["missing_readings"] == 2
+    assert result["money_conserved"]
+    assert result["all_locks_ended"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--scenario", "g"], "scenario"),
+        (["--adder", "-1"], "--adder needs a number of at least 0"),
+        (["--silent", "9@1"], "no household and step"),
+        (["--silent", "1@0"], "no household and step"),
+        (["--pool-key", "0.5,0.3,0.1"], "sum to 0.9, not to 1"),
+        (["--pool-key", "0.5,0.5"], "2 shares for 3 members"),
+        (["--oracle", "late"], "oracle"),
+        (["--step-seconds", "1"], "no time before its gate"),
+        (["--re-agreements", "-1"], "at least 0"),
+    ],
+)
+def test_day_refusesInOneSentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str):
+    assert main(["day", "--case", "tiny3", "--out", str(tmp_path / "day"), *options]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "day").exists()
+
+
+def test_files_sayTheSameAgain(tmp_path: Path):
+    community: CommunityDay = read_community("tiny3").on("1")
+    reality = draw(community, ErrorModel(), np.random.default_rng(1))
+    actual = actual_of(community, 2, reality, ErrorModel())
+    write_actual(actual, tmp_path)
+    again = read_actual(tmp_path)
+    assert np.array_equal(again.guess_load_kw, actual.guess_load_kw)
+    assert [sorted(one) for one in again.realised] == [sorted(one) for one in actual.realised]
+    orders = Orders(1, 1, 5, 0.05, 0.4, (Deal("spot", 1, 2, 3, 100, 5),), 2)
+    orders.write(tmp_path)
+    assert Orders.read(tmp_path) == orders
+
+
+def test_shares_sumToOne():
+    from gridpact.chain.day import encode_shares
+
+    assert encode_shares({1: 1 / 3, 2: 1 / 3, 3: 1 / 3}) == bytes(4) + b"".join(
+        share.to_bytes(4, "big") for share in (333_333_334, 333_333_333, 333_333_333)
+    )
+    with pytest.raises(InputError, match="not to 1"):
+        encode_shares({1: 0.4, 2: 0.5})
