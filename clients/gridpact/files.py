@@ -1,4 +1,4 @@
-"""Files: written so that a reader never sees half of one, JSON read whatever is in it."""
+"""Files: written so that a reader never sees half of one, JSON and TOML read whatever is in them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 MOST_DEPTH = 50
 """Lists and objects within each other, in JSON."""
@@ -32,6 +38,28 @@ def parse_json(data: str | bytes, **options: Any) -> Any:
             if depth > MOST_DEPTH:
                 raise ValueError(f"more than {MOST_DEPTH} lists and objects within each other")
     return json.loads(text, **options)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What a TOML text says.
+
+    Raises:
+        ValueError: it is none, is nested too deep, or has a whole number of more than 64 bits, as TOML has none.
+    """
+    try:
+        found = tomllib.loads(text)
+        _check_integers(found)
+    except RecursionError:
+        raise ValueError("lists and tables are nested too deep") from None
+    return found
+
+
+def _check_integers(value: Any) -> None:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        if isinstance(one, int) and not -(2**63) <= one < 2**63:
+            raise ValueError("a whole number has more than 64 bits")
+        _check_integers(one)
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:

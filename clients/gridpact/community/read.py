@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -26,13 +25,8 @@ from gridpact.community.tables import Profile, Row, minutes, profile, rows
 from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
+from gridpact.files import parse_toml
 from gridpact.limits import MOST_HOUSEHOLDS, MOST_STEPS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 HOUSEHOLD_COLUMNS = (
     *("power_factor", *PLACE_COLUMNS),
@@ -181,8 +175,8 @@ def read_community(name_or_path: str) -> Community:
 
 def _read(path: Path) -> Community:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = parse_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(f"the community file '{path}' cannot be read: {error}") from None
     settings = _settings(path, table)
     files = FILES | settings["files"]

@@ -74,7 +74,7 @@ def read_view(path: Path) -> NodeView:
         )
     except KeyError as error:
         raise InputError(f"the household file '{path}' is broken: {error} is missing; write it anew") from None
-    except (AttributeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"the household file '{path}' is broken: {error}; write it anew") from None
 
 

@@ -249,7 +249,7 @@ def _series(values: Any, name: str, where: str, steps: int) -> Array:
 def _number(value: Any, what: str) -> float:
     try:
         number = float("nan") if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise NoForecast(f"{what} is {str(value)[:40]!r}, which is no number") from None
     if not math.isfinite(number):
         raise NoForecast(f"{what} is {'missing' if value is None else value}, which is no finite number")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gridpact.community.tables import minutes
 from gridpact.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from gridpact.files import parse_toml
 
 
 class Table:
@@ -34,12 +29,12 @@ class Table:
             InputError: it cannot be read.
         """
         try:
-            return Table(path, "", tomllib.loads(path.read_text(encoding="utf-8")))
+            return Table(path, "", parse_toml(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise InputError(
                 f"there is no file '{path}': `gridpact household new` makes one, or give the path of another"
             ) from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"the file '{path}' cannot be read: {error}") from None
 
     def error(self, key: str, complaint: str) -> InputError:
