@@ -47,7 +47,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         ValueError: it is none, is nested too deep, or has a whole number of more than 64 bits, as TOML has none.
     """
     try:
-        found = tomllib.loads(text)
+        found: dict[str, Any] = tomllib.loads(text)
         _check_integers(found)
     except RecursionError:
         raise ValueError("lists and tables are nested too deep") from None

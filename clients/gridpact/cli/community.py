@@ -167,6 +167,7 @@ def _new(arguments: argparse.Namespace) -> int:
         trading_coefficient=arguments.trading_coefficient,
         assets=assets,
         feeder=_feeder(arguments),
+        accepted=_accepted(arguments),
     )
     community = write_community(data, tariffs.days, tariffs.imported, new, arguments.out, tariffs.feed_in)
     for remark in (*data.read, *data.remarks, *tariffs.remarks):

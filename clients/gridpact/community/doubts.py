@@ -11,6 +11,7 @@ import numpy as np
 
 from gridpact.community.meters import MeterData
 from gridpact.community.model import Array
+from gridpact.community.usual import LEAST_PRICE, MOST_PRICE
 from gridpact.errors import InputError
 
 DOUBTS = {
@@ -38,9 +39,6 @@ MOST_AT_NIGHT = 0.1
 
 MIDDLE_OF_PV = (8.5, 16.5)
 """Hours between which the middle of the day's output lies, on roofs to the east and the west, in any time zone."""
-
-MOST_PRICE, LEAST_PRICE = 5.0, 0.001
-"""Of a kWh, in the currencies of most readers; prices of a MWh or in cents are above, those of a Wh below."""
 
 
 def check_readings(data: MeterData, accepted: Collection[str]) -> None:

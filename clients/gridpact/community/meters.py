@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gridpact.community.grown import finer
 from gridpact.community.model import Array
+from gridpact.community.usual import MOST_KW
 from gridpact.errors import InputError
 from gridpact.limits import MOST_STEPS
 
@@ -31,9 +32,6 @@ NOISE_KW = 0.1
 
 MOST_FALLS = 0.05
 """Of the steps between a counter's states so many may fall: meters are changed, and some begin anew every day."""
-
-MOST_KW = 100.0
-"""A household that takes more has its readings in another unit than its owner thinks."""
 
 EPOCH = date(1970, 1, 1).toordinal()
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from gridpact.community.meters import Meter, MeterData
 from gridpact.community.model import Array
-from gridpact.community.read import Community, read_community
+from gridpact.community.read import ACCEPTABLE, Community, read_community
 from gridpact.community.tariff import Tariff
 from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
@@ -73,6 +73,7 @@ class NewCommunity:
     trading_coefficient: float = 0.10
     assets: Assets = Assets()
     feeder: FeederRule = FeederRule()
+    accepted: frozenset[str] = frozenset()  # doubts that are none here
 
 
 def days_between(days: Sequence[str], wanted: str) -> list[str]:
@@ -257,6 +258,8 @@ def _toml(data: MeterData, days: Sequence[str], of: NewCommunity, own_feed_in: b
         "notes": _notes(data, of),
     }
     lines = [f"{key} = {_toml_value(value)}" for key, value in settings.items()]
+    if accepted := [word for word in ACCEPTABLE if word in of.accepted]:
+        lines.append(f"accept = {json.dumps(accepted)}")
     feeder = ["", "[feeder]", "nominal_voltage_v = 400", "voltage_min_pu = 0.95", "voltage_max_pu = 1.05", ""]
     return "\n".join([*lines, *feeder])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -22,6 +22,7 @@ from gridpact.community.model import (
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.streets import LINE_COLUMNS, PLACE_COLUMNS, STREET_KEYS, is_street, read_street
 from gridpact.community.tables import Profile, Row, minutes, profile, rows
+from gridpact.community.usual import LEAST_PRICE, MOST_KW, MOST_PRICE
 from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
@@ -48,6 +49,7 @@ SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "feeder": (dict, None),
     "files": (dict, {}),
     "preference": (list, []),
+    "accept": (list, []),
 }
 FILES = {
     "households": "households.csv",
@@ -55,6 +57,9 @@ FILES = {
     "prices": "prices.csv",
     "load": "load_kw.csv",
 }
+ACCEPTABLE = ("size", "price")
+"""Doubts about what is in a community's files, see `usual`."""
+
 TABLES = {told: device for device in DEVICES for told in device.told if told.in_community}
 """What the tables of a community tell of devices, and of which."""
 
@@ -191,12 +196,16 @@ def _read(path: Path) -> Community:
     _between(path, "feed_in_share", settings["feed_in_share"], 0, 1)
     _between(path, "trading_coefficient", settings["trading_coefficient"], 0, math.inf)
 
+    accepted = _accepted(path, settings["accept"])
+    sizes, priced = "size" in accepted, "price" in accepted
     households = _households(path.parent / files["households"])
     names = [row.text("household") for row in households]
     steps = 24 * 60 // step_minutes
     harmless = {told.key: np.full(steps, told.harmless) for told in TABLES}
     for row in households:
         _devices(row, Occasion(steps, step_minutes / 60, harmless))
+        if not sizes:
+            _ask_about_sizes(path, row)
         row.number_in("power_factor", 0.1, 1, default=1.0)
     feeder, remarks = _feeder(path, settings["feeder"], path.parent / files["feeder"], households)
     community = Community(
@@ -212,8 +221,8 @@ def _read(path: Path) -> Community:
         preferences=_preferences(path, settings["preference"], names),
         rows=tuple(households),
         feeder=feeder,
-        prices=_prices(path, path.parent / files["prices"], step_minutes, "feed_in_share" in table),
-        load=profile(path.parent / files["load"], names, step_minutes, low=0.0),
+        prices=_prices(path, path.parent / files["prices"], step_minutes, "feed_in_share" in table, priced),
+        load=profile(path.parent / files["load"], names, step_minutes, 0.0, doubt=_large(path, sizes)),
         told=_told(path.parent, files, households, step_minutes),
         remarks=remarks,
     )
@@ -267,12 +276,55 @@ def _check_pv(community: Community) -> None:
                 )
 
 
-def _prices(community: Path, path: Path, step_minutes: int, has_share: bool) -> Profile:
+def _accepted(path: Path, words: Sequence[Any]) -> frozenset[str]:
+    """What looks doubtful and is so."""
+    for word in words:
+        if word not in ACCEPTABLE:
+            raise InputError(f"{path.name}, accept: {word!r} is not known; it is a list of {', '.join(ACCEPTABLE)}")
+    return frozenset(words)
+
+
+def _ask_about_sizes(path: Path, row: Row) -> None:
     """
     Raises:
-        InputError: besides what `profile` raises, feed-in pays more than import costs, or is given twice.
+        InputError: a device is larger than people have them.
     """
-    prices = profile(path, ("import_price",), step_minutes, -math.inf, ("feed_in_price",))
+    for attribute in (one for device in DEVICES for one in device.attributes if not one.is_clock):
+        doubt = attribute.doubt(row.number_in(attribute.column, default=0.0), path.name)
+        if doubt is not None:
+            raise row.error(attribute.column, doubt)
+
+
+def _large(path: Path, is_accepted: bool) -> Callable[[float], str | None]:
+    def question(power_kw: float) -> str | None:
+        if is_accepted or power_kw <= MOST_KW:
+            return None
+        return (
+            f"{power_kw:g} kW is more than the {MOST_KW:g} kW that a household takes; is it in W? If it is so, say "
+            f'accept = ["size"] in {path.name}'
+        )
+
+    return question
+
+
+def _prices(community: Path, path: Path, step_minutes: int, has_share: bool, is_accepted: bool) -> Profile:
+    """
+    Raises:
+        InputError: besides what `profile` raises, feed-in pays more than import costs, or is given twice, or prices are
+            rather of something else than a kWh.
+    """
+
+    unless = f'If it is so, say accept = ["price"] in {community.name}'
+
+    def question(price: float) -> str | None:
+        if is_accepted or abs(price) <= MOST_PRICE:
+            return None
+        return f"{price:g} for a kWh; is it per MWh, or in cents? {unless}"
+
+    prices = profile(path, ("import_price",), step_minutes, -math.inf, ("feed_in_price",), question)
+    largest = max(float(np.abs(of_day["import_price"]).max()) for of_day in prices.values.values())
+    if 0 < largest < LEAST_PRICE and not is_accepted:
+        raise InputError(f"{path.name}: at most {largest:g} for a kWh; are the prices per Wh? {unless}")
     for day, of_day in prices.values.items():
         if "feed_in_price" in of_day:
             if has_share:

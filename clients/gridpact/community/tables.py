@@ -306,7 +306,12 @@ class Profile:
 
 
 def profile(
-    path: Path, columns: Sequence[str] | None, step_minutes: int, low: float, optional: Sequence[str] = ()
+    path: Path,
+    columns: Sequence[str] | None,
+    step_minutes: int,
+    low: float,
+    optional: Sequence[str] = (),
+    doubt: Callable[[float], str | None] = lambda _: None,
 ) -> Profile:
     """Reads time series: a column 'time' ("<day> HH:MM", the start of the step) and one column a series.
 
@@ -314,6 +319,7 @@ def profile(
         columns: the series that must be there, exactly; None: at least one, any names.
         low: smallest value allowed.
         optional: series that may be there, too.
+        doubt: what is to be asked about a value, None for nothing.
 
     Raises:
         InputError: besides what `rows` raises, a time that is not the next step of its day, a value that is not a
@@ -341,7 +347,9 @@ def profile(
         for column in row.cells:
             if column != "time":
                 series = values.setdefault(day, {}).setdefault(column, [])
-                series.append(row.number_in(column, low=low))
+                series.append(value := row.number_in(column, low=low))
+                if (question := doubt(value)) is not None:
+                    raise row.error(column, question)
     whole = 24 * 60 // step_minutes
     for day, clocks in times.items():
         if len(clocks) != whole:

@@ -39,9 +39,10 @@ class Battery(Device):
     a_name: ClassVar[str] = "a battery"
     plural: ClassVar[str] = "batteries"
     attributes: ClassVar[tuple[Attribute, ...]] = (
-        Attribute("capacity_kwh", "battery_kwh", "usable capacity", unit="kWh", example=6.0),
+        Attribute("capacity_kwh", "battery_kwh", "usable capacity", unit="kWh", most=500.0, example=6.0),
         Attribute(
-            "power_kw", "battery_kw", "largest power, for charging and for discharging", unit="kW", example=3.0
+            "power_kw", "battery_kw", "largest power, for charging and for discharging", unit="kW", most=300.0,
+            example=3.0,
         ),
         Attribute(
             "round_trip_efficiency", "battery_round_trip_efficiency", low=0.1, high=1.0, default=0.9, example=0.9,

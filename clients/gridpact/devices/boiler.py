@@ -45,11 +45,15 @@ class Boiler(Device):
     a_name: ClassVar[str] = "a boiler"
     plural: ClassVar[str] = "boilers"
     attributes: ClassVar[tuple[Attribute, ...]] = (
-        Attribute("tank_kwh", "boiler_kwh", "heat in a full tank, above cold water", unit="kWh", example=10.0),
-        Attribute("power_kw", "boiler_kw", "largest power of the heater", unit="kW", example=2.0),
-        Attribute("loss_kw", "boiler_loss_kw", "what a full tank loses", unit="kW", default=0.05, example=0.05),
         Attribute(
-            "demand_kwh", "boiler_demand_kwh", unit="kWh", default=0.0, example=6.0,
+            "tank_kwh", "boiler_kwh", "heat in a full tank, above cold water", unit="kWh", most=200.0, example=10.0
+        ),
+        Attribute("power_kw", "boiler_kw", "largest power of the heater", unit="kW", most=100.0, example=2.0),
+        Attribute(
+            "loss_kw", "boiler_loss_kw", "what a full tank loses", unit="kW", default=0.05, most=5.0, example=0.05
+        ),
+        Attribute(
+            "demand_kwh", "boiler_demand_kwh", unit="kWh", default=0.0, most=200.0, example=6.0,
             meaning="heat that is drawn in a day, by a usual profile where no forecast tells more",
         ),
         Attribute(

@@ -41,9 +41,9 @@ class ElectricCar(Device):
     attributes: ClassVar[tuple[Attribute, ...]] = (
         Attribute(
             "energy_kwh", "car_kwh", "energy that the car's battery takes in every day", unit="kWh", default=0.0,
-            example=8.0,
+            most=300.0, example=8.0,
         ),
-        Attribute("power_kw", "car_kw", "largest charging power", unit="kW", example=3.7),
+        Attribute("power_kw", "car_kw", "largest charging power", unit="kW", most=350.0, example=3.7),
         Attribute("efficiency", "car_efficiency", "of charging", low=0.1, high=1.0, default=1.0, example=0.95),
         Attribute("from", "car_from", "from when on the car is plugged in", is_clock=True, example="18:00"),
         Attribute("to", "car_to", "until when the car is plugged in", is_clock=True, example="07:00"),

@@ -65,6 +65,16 @@ class Attribute:
     high: float = math.inf
     default: float | None = None  # None: it must be stated where the device is
     is_clock: bool = False  # a time HH:MM, without bounds and default
+    most: float = math.inf  # that people have: beyond, it is asked about
+
+    def doubt(self, value: float, file: str) -> str | None:
+        """What is asked about a value that can be and hardly is, in words; `file` has the list `accept`."""
+        if value <= self.most:
+            return None
+        return (
+            f"{value:g} {self.unit} is more than the {self.most:g} that homes, schools and farms have; is it in "
+            f'another unit? If it is so, say accept = ["size"] in {file}'
+        )
 
 
 @dataclass(frozen=True)

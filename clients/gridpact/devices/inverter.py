@@ -21,7 +21,7 @@ class Inverter(Device):
     plural: ClassVar[str] = "inverters"
     attributes: ClassVar[tuple[Attribute, ...]] = (
         Attribute(
-            "reactive_kvar", "inverter_kvar", unit="kvar", default=0.0, example=2.0,
+            "reactive_kvar", "inverter_kvar", unit="kvar", default=0.0, most=300.0, example=2.0,
             meaning="the inverter can give or take up to this much reactive power at any step; also without PV",
         ),
     )  # fmt: skip

@@ -36,7 +36,7 @@ class Panels(Device):
     plural: ClassVar[str] = "PV"
     attributes: ClassVar[tuple[Attribute, ...]] = (
         Attribute(
-            "peak_kwp", "pv_kwp", unit="kWp", default=0.0, example=4.0,
+            "peak_kwp", "pv_kwp", unit="kWp", default=0.0, most=300.0, example=4.0,
             meaning="above 0 makes the household a producer: what its panels can give must be told, and it may "
             "curtail. The number itself does not limit the PV output",
         ),

@@ -16,10 +16,10 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.settlement import Settlement, decode_tariff
 from gridpact.chain.values import Delivery, Phase, TradeRecord
 from gridpact.community.doubts import ask, looks_like_a_counter
-from gridpact.community.meters import MOST_KW
 from gridpact.community.model import Array
 from gridpact.community.tables import Row, rows
 from gridpact.community.times import moments
+from gridpact.community.usual import MOST_KW
 from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
 from gridpact.node.round_log import assembly_of, closing_of, resolution_of

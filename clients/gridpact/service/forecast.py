@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.community.meters import DAY_MINUTES, MOST_KW, NOISE_KW
+from gridpact.community.meters import DAY_MINUTES, NOISE_KW
 from gridpact.community.model import Array
 from gridpact.community.tables import rows_of
 from gridpact.community.times import moments
+from gridpact.community.usual import MOST_KW
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 from gridpact.files import parse_json

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from gridpact.community.meters import MOST_KW
 from gridpact.community.model import GRID_CONNECTION, Feeder
-from gridpact.community.read import LIMITS, read_feeder
+from gridpact.community.read import ACCEPTABLE, LIMITS, read_feeder
 from gridpact.community.tables import rows
+from gridpact.community.usual import MOST_KW, MOST_PRICE
 from gridpact.devices.device import Device, Stated
 from gridpact.devices.registry import DEVICES, KINDS
 from gridpact.limits import MOST_HOUSEHOLDS
@@ -23,7 +23,7 @@ DAY = "{day}"
 
 
 KEYS = (
-    *("name", "node", "chain", "key", "community", "tariff", "forecast", "service"),
+    *("name", "node", "chain", "key", "community", "tariff", "forecast", "service", "accept"),
     # those that are not of this kind of node are ignored
     *("limits", "load", *KINDS, "feeder"),
 )
@@ -135,7 +135,10 @@ def read_settings(path: Path) -> Settings:
     coefficient = community.number("trading_coefficient", 0, default=0.0) if is_household else 0.0
     if not is_household and not scenario.has_network:
         raise community.error("scenario", "'t' has no network to agree on, so node 0 has nothing to do; stop it")
-    tariff = _tariff(top.table("tariff"))
+    accepted = top.texts("accept") if top.has("accept") else ()
+    if wrong := [word for word in accepted if word not in ACCEPTABLE]:
+        raise top.error("accept", f"'{wrong[0]}' is not known; it is a list of {', '.join(ACCEPTABLE)}")
+    tariff = _tariff(top.table("tariff"), "price" in accepted)
     settings = Settings(
         path=path,
         name=name,
@@ -148,7 +151,7 @@ def read_settings(path: Path) -> Settings:
         tariff=tariff,
         forecast=_forecast(top.table("forecast")) if is_household or tariff.source == "forecast" else None,
         service=_service(top.table("service")),
-        home=_home(top) if is_household else None,
+        home=_home(top, "size" in accepted) if is_household else None,
         limits=_limits(top.table("limits")) if is_household else None,
         feeder=None if is_household else _feeder(top.table("feeder")),
     )
@@ -192,7 +195,7 @@ def _key(table: Table) -> KeySettings:
     return found
 
 
-def _tariff(table: Table) -> TariffSettings:
+def _tariff(table: Table, is_accepted: bool) -> TariffSettings:
     source = table.one_of("source", ("published", "forecast", "fixed"), "published")
     fixed = source == "fixed"
     found = TariffSettings(
@@ -200,6 +203,12 @@ def _tariff(table: Table) -> TariffSettings:
         table.number("import_price", -math.inf, default=None if fixed else 0.0),
         table.number("feed_in_share", 0, 1, default=0.5),
     )
+    if abs(found.import_price) > MOST_PRICE and not is_accepted:
+        raise table.error(
+            "import_price",
+            f"{found.import_price:g} for a kWh; is it per MWh, or in cents? If it is so, say "
+            f'accept = ["price"] at the top of {table.path.name}',
+        )
     table.end()
     return found
 
@@ -244,19 +253,23 @@ def _service(table: Table) -> ServiceSettings:
     return found
 
 
-def _home(top: Table) -> HomeSettings:
+def _home(top: Table, is_accepted: bool) -> HomeSettings:
     load = top.table("load")
     power_factor = load.number("power_factor", 0.1, 1, default=1.0)
     load.end()
-    return HomeSettings(power_factor, {kind.kind: _device(top, kind) for kind in DEVICES if top.has(kind.kind)})
+    devices = {kind.kind: _device(top, kind, is_accepted) for kind in DEVICES if top.has(kind.kind)}
+    return HomeSettings(power_factor, devices)
 
 
-def _device(top: Table, kind: type[Device]) -> Stated:
+def _device(top: Table, kind: type[Device], is_accepted: bool) -> Stated:
     table = top.table(kind.kind)
     stated = {
         one.key: table.clock(one.key) if one.is_clock else table.number(one.key, one.low, one.high, one.default)
         for one in kind.attributes
     }
+    for one in kind.attributes:
+        if not one.is_clock and not is_accepted and (doubt := one.doubt(stated[one.key], top.path.name)) is not None:
+            raise table.error(one.key, doubt)
     table.end()
     return stated
 

@@ -297,3 +297,33 @@ def test_unknownDay_namesTheDays() -> None:
 def test_preferences_areRead(folder: Path) -> None:
     add(TOML, '\n[[preference]]\nhousehold = "ann"\npartner = "bob"\ncoefficient = 0.01\n')(folder)
     assert read_community(str(folder)).on("1").preferences == {("ann", "bob"): 0.01}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "word", "said"),
+    [
+        ("load_kw.csv", "1 06:00,1,", "1 06:00,1000,", "size", "load_kw.csv, row 3, column 'ann': 1000 kW is more"),
+        ("households.csv", "bob,2,4,", "bob,2,4000,", "size", "row 3, column 'pv_kwp': 4000 kWp is more"),
+        ("households.csv", ",,6,1,1,", ",,6000,1,1,", "size", "row 4, column 'battery_kwh': 6000 kWh is more"),
+        ("households.csv", "1,6,2,18:00", "1,6,2000,18:00", "size", "row 4, column 'car_kw': 2000 kW is more"),
+        ("prices.csv", "0.40", "40", "price", "prices.csv, row 3, column 'import_price': 40 for a kWh; is it per MWh"),
+        ("prices.csv", "0.", "0.0000", "price", "prices.csv: at most 4e-05 for a kWh; are the prices per Wh?"),
+    ],
+)
+def test_anotherUnit_isAskedAbout(
+    folder: Path, file: str, old: str, new: str, word: str, said: str
+) -> None:
+    """What can hardly be so, with row and column, until it is accepted."""
+    path, toml = folder / file, folder / "community.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError) as complaint:
+        read_community(str(folder))
+    assert said in str(complaint.value)
+    assert f'accept = ["{word}"] in community.toml' in str(complaint.value)
+    toml.write_text(f'accept = ["{word}"]\n' + toml.read_text())
+    read_community(str(folder))
+    toml.write_text(toml.read_text().replace(f'["{word}"]', '["all"]'))
+    with pytest.raises(InputError, match="accept: 'all' is not known"):
+        read_community(str(folder))

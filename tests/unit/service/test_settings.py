@@ -128,3 +128,22 @@ def test_feeder_isChecked(tmp_path: Path, right: str, wrong: str, told: str | No
 def test_operator_hasNothingToDoInT(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="node 0 has nothing to do"):
         settings_of(tmp_path, OPERATOR.replace('"tg"', '"t"'))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word", "said"),
+    [
+        ("peak_kwp = 4", "peak_kwp = 4000", "size", "[pv] peak_kwp: 4000 kWp is more than"),
+        ("capacity_kwh = 6", "capacity_kwh = 6000", "size", "[battery] capacity_kwh: 6000 kWh is more than"),
+        ("power_kw = 2", "power_kw = 2000", "size", "[car] power_kw: 2000 kW is more than"),
+        ("import_price = 0.3", "import_price = 30", "price", "[tariff] import_price: 30 for a kWh"),
+    ],
+)
+def test_anotherUnit_isAskedAbout(tmp_path: Path, old: str, new: str, word: str, said: str) -> None:
+    text = HOUSEHOLD.replace(old, new)
+    with pytest.raises(InputError) as complaint:
+        settings_of(tmp_path, text)
+    assert said in str(complaint.value)
+    settings_of(tmp_path, f'accept = ["{word}"]\n{text}')
+    with pytest.raises(InputError, match="accept: 'everything' is not known"):
+        settings_of(tmp_path, f'accept = ["everything"]\n{text}')
