@@ -59,13 +59,13 @@ class HeatPump(Device):
     a_name: ClassVar[str] = "a heat pump"
     plural: ClassVar[str] = "heat pumps"
     attributes: ClassVar[tuple[Attribute, ...]] = (
-        Attribute("power_kw", "heat_pump_kw", "largest electric power", unit="kW", example=2.0),
+        Attribute("power_kw", "heat_pump_kw", "largest electric power", unit="kW", most=200.0, example=2.0),
         Attribute(
-            "loss_kw_per_k", "heat_pump_loss_kw_per_k", unit="kW/K", low=0.01, example=0.15,
+            "loss_kw_per_k", "heat_pump_loss_kw_per_k", unit="kW/K", low=0.01, most=20.0, example=0.15,
             meaning="heat that the house loses for each degree that it is warmer than the air outside",
         ),
         Attribute(
-            "stored_kwh_per_k", "heat_pump_stored_kwh_per_k", unit="kWh/K", low=0.1, example=8.0,
+            "stored_kwh_per_k", "heat_pump_stored_kwh_per_k", unit="kWh/K", low=0.1, most=2000.0, example=8.0,
             meaning="heat that warms the house by a degree; EN ISO 13790 has 22 to 103 Wh a square metre, very light "
             "to very heavy",
         ),

@@ -239,7 +239,7 @@ COMPLAINTS: dict[str, tuple[Break, tuple[str, ...]]] = {
     "time of 61 minutes": (swap(LOAD, "1 06:00", "1 05:60"), (LOAD, "row 3", "'time'", "'<day> HH:MM'")),
     "no day in common": (
         put(PRICES, "time,import_price\n" + "".join(f"2 {h}:00,0.2\n" for h in ("00", "06", "12", "18"))),
-        ("'tiny3'", "no day has prices, loads and PV output", f"2 in {PRICES}", f"1 in {LOAD}"),
+        ("'tiny3'", "no day has all that must be known", f"2 in {PRICES}", f"1 in {LOAD}"),
     ),
 }  # fmt: skip
 
