@@ -3,8 +3,9 @@
     python deploy/artifacts.py            refresh clients/gridpact/chain/artifacts from build/contracts
     python deploy/artifacts.py --check    exit with 1 where they differ
 
-Run `deploy/brownie compile --all` first (`make contracts` does both). The bytecode carries no metadata hash,
-so equal sources and settings give equal files on every machine, if all are compiled together.
+Prints how large the contracts are, and fails where one leaves less than it has to. Run `deploy/brownie compile --all`
+first (`make contracts` does both). The bytecode carries no metadata hash, so equal sources and settings give equal
+files on every machine, if all are compiled together.
 """
 
 from __future__ import annotations
@@ -19,15 +20,23 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "contracts"
 ARTIFACTS = ROOT / "clients" / "gridpact" / "chain" / "artifacts"
 CONTRACTS = ("Referee", "VirtualAggregator", "TradeSettlement", "DaySettlement", "DayProducts", "TestEuro")
+MOST = 24_576
+"""Bytes of code that a contract may have (EIP-170)."""
+
+TO_SPARE = {"VirtualAggregator": 5_000}
+"""Bytes that have to be left, where more is going to be added."""
 
 
 def artifact(build: dict[str, Any]) -> str:
     """The text of one artifact file, from brownie's build file."""
     compiler = build["compiler"]
+    creation, runtime = (build[code].removeprefix("0x") for code in ("bytecode", "deployedBytecode"))
     content = {
         "contractName": build["contractName"],
         "abi": sorted(build["abi"], key=lambda entry: (entry["type"], entry.get("name", ""))),
-        "bytecode": "0x" + build["bytecode"].removeprefix("0x"),
+        "bytecode": "0x" + creation,
+        # Where the code that is going to stand on the chain is in it, bytes; others that it creates may follow.
+        "runtime": {"start": creation.index(runtime) // 2, "length": len(runtime) // 2},
         "compiler": {
             # Without the platform, which brownie appends for some compilers.
             "version": ".".join(compiler["version"].split(".")[:4]),
@@ -38,11 +47,31 @@ def artifact(build: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
+def sizes() -> tuple[str, bool]:
+    """A table of all contracts' code, largest first; whether each leaves what it has to."""
+    codes = {
+        build["contractName"]: len(build["deployedBytecode"].removeprefix("0x")) // 2
+        for build in map(json.loads, (path.read_text() for path in sorted(BUILD.glob("*.json"))))
+        if build["type"] == "contract" and build["bytecode"] and build["sourcePath"].startswith("contracts/")
+    }
+    rows = [
+        f"  {name:<22} {code:>7,} bytes  {MOST - code:>7,} left"
+        for name, code in sorted(codes.items(), key=lambda item: -item[1])
+    ]
+    return "\n".join(rows), all(MOST - code >= TO_SPARE.get(name, 0) for name, code in codes.items())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare only")
     check = parser.parse_args().check
 
+    table, fits = sizes()
+    print(table)
+    if not fits:
+        kept = ", ".join(f"{spare:,} of {name}" for name, spare in TO_SPARE.items())
+        print(f"A contract is too large: {MOST:,} bytes at most, of which are to be left {kept}.", file=sys.stderr)
+        return 1
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     stale = []
     for name in CONTRACTS:

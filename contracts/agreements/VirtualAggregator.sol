@@ -4,45 +4,34 @@ pragma solidity 0.8.30;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
 import {IReferee} from "../interfaces/IReferee.sol";
+import {IRounds} from "../interfaces/IRounds.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
-import {Blocks} from "../libraries/Blocks.sol";
+import {Blocks, Entry} from "../libraries/Blocks.sol";
+import {Books} from "../libraries/Books.sol";
 import {Commitments} from "../libraries/Commitments.sol";
 import {Lanes} from "../libraries/Lanes.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Residuals} from "../libraries/Residuals.sol";
 import {RunningSums} from "../libraries/RunningSums.sol";
 import {Sizes} from "../libraries/Sizes.sol";
 import {Tree} from "../libraries/Tree.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Rounds} from "../rounds/Rounds.sol";
+import {Round} from "../rounds/Round.sol";
+import {Seats} from "../rounds/Seats.sol";
+import {Clerk} from "./Clerk.sol";
+import {Consensus} from "./Consensus.sol";
 
 /// @title The virtual aggregator
-/// @notice See IVirtualAggregator for what it does, its units and its invariants; Lanes for the packing; Rounds for what
-///         happens when an iteration is closed. The owner is the community manager.
+/// @notice See IVirtualAggregator for what it does, its units and its invariants; Lanes for the packing; Consensus for its
+///         storage; Rounds for how a round goes on. The owner is the community manager.
 ///
-/// @dev Storage, besides that of Rounds.
-///
-/// | variable     | slots    | written                                                                       |
-/// |--------------|----------|-------------------------------------------------------------------------------|
-/// | _residuals   | 1        | by each call that does not close the iteration                                |
-/// | _sums        | 256 x 32 | the same: the words of the blocks of which a copy came                        |
-/// | _commitments | mapping  | by each submission                                                            |
-///
-/// Sums and residuals are never zeroed: the first to submit overwrites what stands there.
-contract VirtualAggregator is Rounds, TypedData {
+/// @dev This is the half that nodes call in every iteration, with all views. What is called seldom is handed over to the
+///      clerk, which the constructor creates: one contract could not hold both.
+contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
+    using Round for Round.State;
     using RunningSums for RunningSums.Store;
+    using Seats for Seats.Store;
     using Tree for Tree.Store;
-
-    /// @dev The open iteration, as a call found it and changes it.
-    struct Open {
-        Progress progress;
-        uint128 before; //     present when the call began
-        uint256 residuals; //  sum of the four
-        bytes32 head; //       that relayed submissions build on
-        bool forwarded; //     the call may not stand in the calldata of a transaction to this contract
-        // in a call that may close the iteration, else empty:
-        uint256[] places; //   see Blocks
-        uint256[] sums; //     of all blocks
-    }
 
     bytes32 private constant RELAYED_TYPEHASH = keccak256(
         "Relayed(Submission submission,bytes32 head)"
@@ -50,19 +39,43 @@ contract VirtualAggregator is Rounds, TypedData {
     );
 
     /// @inheritdoc IVirtualAggregator
-    IReferee public immutable referee;
-
-    uint256 private _residuals;
-    RunningSums.Store private _sums;
-    // Written through a storage reference.
-    // slither-disable-next-line uninitialized-state
-    mapping(uint32 round => bytes32[MAX_NODES]) private _commitments;
+    address public immutable clerk;
+    uint256 private immutable _mostBids; // see Sizes
 
     constructor(Theta memory theta_, Setting memory setting_, IReferee referee_)
-        Rounds(theta_, setting_)
+        Consensus(theta_, setting_, referee_)
         TypedData("gridpact", "1")
     {
-        referee = referee_;
+        clerk = address(new Clerk(theta_, setting_, referee_));
+        _mostBids = Sizes.bids(theta_.n);
+    }
+
+    // ------------------------------------------------------------------ declaring
+
+    /// @inheritdoc IVirtualAggregator
+    function declare(
+        uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
+    ) external {
+        (Round.State storage state, Progress memory progress_, uint8 node) = _heard(round);
+        {
+            uint128 nodes = _seats.nodes;
+            Tree.check(node, parent, depth, children, nodes);
+            if (bids != 0) _requireFew(bids, Books.capacity(book, nodes & ~Nodes.bit(node), _steps));
+        }
+        _write(state, node, Declaration(round, parent, depth, bids, children, 0, false));
+        _said[round][node] = keccak256(book);
+        emit Declared(round, node, parent, depth, children, bids, book);
+        _startIfComplete(state, progress_);
+    }
+
+    function _write(Round.State storage state, uint8 node, Declaration memory declared) private {
+        _lane(declared.round).tree.write(state, node, msg.sender, declared);
+    }
+
+    /// @dev Limits are an average over bids, so there may be no more than can be meant; nor more than can be checked.
+    function _requireFew(uint256 bids, uint256 most) private view {
+        if (most > _mostBids) most = _mostBids;
+        if (bids > most) revert TooManyBids(most, bids);
     }
 
     // ------------------------------------------------------------------ submitting
@@ -76,50 +89,57 @@ contract VirtualAggregator is Rounds, TypedData {
         bytes calldata bids,
         uint256 residuals
     ) external {
+        Lane storage lane = _lane(round);
         Open memory open;
-        _open(open, round, iteration, 1);
+        _open(open, lane, round, iteration, 1);
         if (history != open.progress.history) revert WrongHistory(open.progress.history, history);
-        uint8 node = nodeOf(msg.sender);
+        uint8 node = _seats.numberOf(msg.sender);
         Declaration memory declared;
         // It fills in `declared`; the account is not needed.
         // slither-disable-next-line unused-return
-        _tree.read(node, declared);
+        lane.tree.read(lane.round, node, declared);
         bytes memory flaw = _flaw(open.progress, node, declared, copies, bids, residuals);
         if (flaw.length != 0) _revert(flaw);
         _accept(open, node, _hash(open.progress, node, copies, bids, residuals), bids, residuals);
-        _add(open, node, declared, copies);
-        _save(open);
+        _add(open, lane, node, declared, copies);
+        _save(open, lane);
     }
 
     /// @inheritdoc IVirtualAggregator
     function relay(uint32 round, uint16 iteration, Signed[] calldata batch) external {
+        Lane storage lane = _lane(round);
         Open memory open;
-        _open(open, round, iteration, batch.length);
-        (, open.head) = head();
+        _open(open, lane, round, iteration, batch.length);
+        (, open.head) = lane.round.headOf();
         Declaration memory declared;
-        for (uint256 i = 0; i < batch.length; ++i) _relayOne(open, declared, batch[i]);
-        _save(open);
+        for (uint256 i = 0; i < batch.length; ++i) _relayOne(open, lane, declared, batch[i]);
+        _save(open, lane);
     }
 
     /// @param declared memory to use
-    function _relayOne(Open memory open, Declaration memory declared, Signed calldata part) private {
+    function _relayOne(Open memory open, Lane storage lane, Declaration memory declared, Signed calldata part)
+        private
+    {
         (uint8 node, uint256[] calldata copies, bytes calldata bids) = (part.node, part.copies, part.bids);
-        uint256 residuals = part.residuals;
-        address account = _tree.read(node & (MAX_NODES - 1), declared);
-        bytes memory flaw = _flaw(open.progress, node, declared, copies, bids, residuals);
+        address account = lane.tree.read(lane.round, node & (MAX_NODES - 1), declared);
+        bytes memory flaw = _flaw(open.progress, node, declared, copies, bids, part.residuals);
         if (flaw.length == 0) {
-            bytes32 hash = _hash(open.progress, node, copies, bids, residuals);
-            // Where recovery fails the author is nobody.
-            // slither-disable-next-line unused-return
-            (address author,,) = ECDSA.tryRecover(_relayed(hash, open.head), part.r, part.vs);
-            if (author == account) {
-                _accept(open, node, hash, bids, residuals);
-                _add(open, node, declared, copies);
+            bytes32 hash = _hash(open.progress, node, copies, bids, part.residuals);
+            if (_author(_relayed(hash, open.head), part) == account) {
+                _accept(open, node, hash, bids, part.residuals);
+                _add(open, lane, node, declared, copies);
                 return;
             }
-            flaw = abi.encodeWithSelector(WrongSignature.selector, node);
+            flaw = _error(WrongSignature.selector, node);
         }
         emit Skipped(open.progress.round, open.progress.iteration, node, flaw);
+    }
+
+    /// @dev Who signed; nobody where recovery fails.
+    function _author(bytes32 digest_, Signed calldata part) private pure returns (address author) {
+        // See above.
+        // slither-disable-next-line unused-return
+        (author,,) = ECDSA.tryRecover(digest_, part.r, part.vs);
     }
 
     /// @return what keeps the submission from counting, as an encoded custom error; empty if nothing does
@@ -131,22 +151,22 @@ contract VirtualAggregator is Rounds, TypedData {
         bytes calldata bids,
         uint256 residuals
     ) private view returns (bytes memory) {
-        if (node >= MAX_NODES) return abi.encodeWithSelector(NodeOutOfRange.selector, node);
+        if (node >= MAX_NODES) return _error(NodeOutOfRange.selector, node);
         if (declared.round != progress_.round || declared.out) {
-            return abi.encodeWithSelector(NotInRound.selector, node, progress_.round);
+            return _error(NotInRound.selector, node, progress_.round);
         }
         if (progress_.present & Nodes.bit(node) != 0) {
-            return abi.encodeWithSelector(AlreadySubmitted.selector, node, progress_.iteration);
+            return _error(AlreadySubmitted.selector, node, progress_.iteration);
         }
         uint256 length = _length(declared);
-        if (copies.length != length) return abi.encodeWithSelector(LengthMismatch.selector, length, copies.length);
+        if (copies.length != length) return _error(LengthMismatch.selector, length, copies.length);
         length = 2 * uint256(declared.bids);
-        if (bids.length != length) return abi.encodeWithSelector(LengthMismatch.selector, length, bids.length);
+        if (bids.length != length) return _error(LengthMismatch.selector, length, bids.length);
         uint256 at = Blocks.overflow(declared, copies, _words);
-        if (at != copies.length) return abi.encodeWithSelector(LaneOverflow.selector, at, copies[at]);
+        if (at != copies.length) return _error(LaneOverflow.selector, at, copies[at]);
         // The first iteration follows no other, so its residuals are about nothing, and ignored.
-        if (progress_.iteration != 1 && residuals & Lanes.ABOVE_RESIDUAL != 0) {
-            return abi.encodeWithSelector(ResidualOverflow.selector, residuals);
+        if (progress_.iteration != 1 && !Residuals.wrap(residuals).fits()) {
+            return _error(ResidualOverflow.selector, residuals);
         }
         return "";
     }
@@ -158,129 +178,210 @@ contract VirtualAggregator is Rounds, TypedData {
         hash = Commitments.extended(commitments[node], hash);
         commitments[node] = hash;
         emit Submitted(round, iteration, node, residuals, hash, bids);
-        // Neither the lanes (see Lanes) nor the counter overflow.
+        if (iteration != 1) open.residuals = open.residuals.plus(Residuals.wrap(residuals));
+        // No overflow: a node counts once.
         unchecked {
-            if (iteration != 1) open.residuals += residuals;
             ++open.progress.counter;
         }
     }
 
     /// @dev Adds a submission's copies to the sums.
-    function _add(Open memory open, uint8 node, Declaration memory declared, uint256[] calldata copies) private {
-        uint256[] memory held = _tree.held(node, declared);
+    function _add(
+        Open memory open, Lane storage lane, uint8 node, Declaration memory declared, uint256[] calldata copies
+    ) private {
+        Entry[] memory held = lane.tree.held(node, declared);
         if (open.places.length != 0) RunningSums.add(open.sums, open.places, held, copies, _words);
-        else _sums.add(open.progress.present, held, copies, _words);
+        else lane.sums.add(open.progress.present, held, copies, _words);
         open.progress.present |= Nodes.bit(node);
         if (open.forwarded) emit Forwarded(open.progress.round, open.progress.iteration, node, copies);
     }
 
     /// @param parts submissions that may come
-    function _open(Open memory open, uint32 round, uint16 iteration, uint256 parts) private view {
-        open.progress = _loaded();
-        _requirePhase(open.progress, round, Phase.Iterating);
+    function _open(Open memory open, Lane storage lane, uint32 round, uint16 iteration, uint256 parts) private view {
+        open.progress = lane.round.load(round, Phase.Iterating);
         if (iteration != open.progress.iteration) revert WrongIteration(open.progress.iteration, iteration);
         // An account with code may be the origin and yet call from within another call (EIP-7702).
         open.forwarded = msg.sender != tx.origin || msg.sender.code.length != 0;
-        _read(open, open.progress.counter + parts >= open.progress.expected);
-    }
-
-    /// @param mayClose whether to read all sums into memory
-    function _read(Open memory open, bool mayClose) private view {
-        open.before = open.progress.present;
-        if (open.before != 0) open.residuals = _residuals;
-        if (!mayClose) return;
-        uint256 blocks;
-        (blocks, open.places) = Blocks.layout(_roster.lines, _roster.inner, _words);
-        open.sums = new uint256[](blocks * _words);
-        if (open.before != 0) _sums.readAll(open.before, _roster, _tree, open.sums, open.places, _words);
+        _read(open, lane, open.progress.counter + parts >= open.progress.expected);
     }
 
     /// @dev Closes the iteration if all are there; else keeps what has come.
-    function _save(Open memory open) private {
-        Progress memory progress_ = open.progress;
-        if (progress_.counter == progress_.expected) {
-            _close(progress_, open.residuals, open.sums);
+    function _save(Open memory open, Lane storage lane) private {
+        if (open.progress.counter == open.progress.expected) {
+            _goOn(open.progress, _close(open, lane.round));
         } else {
-            _residuals = open.residuals;
+            lane.residuals = open.residuals;
             if (open.places.length != 0) {
-                uint128 added = progress_.present & ~open.before;
-                _sums.writeAll(added, _roster, _tree, open.sums, open.places, _words);
+                uint128 added = open.progress.present & ~open.before;
+                lane.sums.writeAll(added, lane.round, lane.tree, open.sums, open.places, _words);
             }
         }
-        _store(progress_);
+        lane.round.save(open.progress);
     }
 
-    // ------------------------------------------------------------------ overdue phases, false nodes
+    // ------------------------------------------------------------------ handed over to the clerk
 
-    /// @inheritdoc IVirtualAggregator
+    /// @inheritdoc IRounds
+    function enrol(uint8[] calldata, address[] calldata) external {
+        _handOver();
+    }
+
+    /// @inheritdoc IRounds
+    function expel(uint8[] calldata) external {
+        _handOver();
+    }
+
+    /// @inheritdoc IRounds
+    function openRound(uint32) external returns (uint32) {
+        _handOver();
+    }
+
+    /// @inheritdoc IRounds
+    function replaceRound(uint32, uint32) external returns (uint32) {
+        _handOver();
+    }
+
+    /// @inheritdoc IRounds
+    function openRoundOf(uint8, uint32, uint32) external returns (uint32) {
+        _handOver();
+    }
+
+    /// @inheritdoc IRounds
     function closeOverdue() external {
-        Progress memory progress_ = _loaded();
-        if (progress_.phase != Phase.Declaring && progress_.phase != Phase.Iterating) {
-            revert WrongPhase(progress_.phase);
-        }
-        if (block.timestamp <= progress_.deadline) revert DeadlineNotPassed(progress_.deadline);
-        if (progress_.phase == Phase.Declaring) _start(progress_);
-        else _closeAsItStands(progress_);
-        _store(progress_);
+        _handOver();
+    }
+
+    /// @inheritdoc IRounds
+    function closeOverdueOf(uint8) external {
+        _handOver();
     }
 
     /// @inheritdoc IVirtualAggregator
-    function accuse(uint32 round, uint8 node, bytes calldata evidence) external {
-        Progress memory progress_ = _loaded();
-        _requirePhase(progress_, round, Phase.Iterating);
-        _requireNodeInRange(node);
-        if (_roster.active & Nodes.bit(node) == 0) revert NotInRound(node, round);
-        referee.judge(this, round, node, evidence);
-
-        if (_excludeProved(progress_, node)) _end(progress_, Phase.Abandoned);
-        else if (progress_.counter == progress_.expected) _closeAsItStands(progress_);
-        _store(progress_);
+    function accuse(uint32, uint8, bytes calldata) external {
+        _handOver();
     }
 
-    function _closeAsItStands(Progress memory progress_) private {
-        Open memory open;
-        open.progress = progress_;
-        _read(open, true);
-        _close(progress_, open.residuals, open.sums);
+    function _begin(uint32 round) internal override {
+        _ask(abi.encodeCall(Clerk.start, round));
+    }
+
+    function _finish(uint32 round, Phase phase) internal override {
+        _ask(abi.encodeCall(Clerk.record, (round, phase)));
+    }
+
+    /// @dev Has the clerk do something in the course of a call.
+    function _ask(bytes memory what) private {
+        (bool done, bytes memory answer) = clerk.delegatecall(what);
+        if (!done) _revert(answer);
+    }
+
+    /// @dev Has the clerk do what was called, and ends the call as the clerk does.
+    function _handOver() private {
+        address to = clerk;
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            calldatacopy(start, 0, calldatasize())
+            let done := delegatecall(gas(), to, start, calldatasize(), 0, 0)
+            returndatacopy(start, 0, returndatasize())
+            if iszero(done) { revert(start, returndatasize()) }
+            return(start, returndatasize())
+        }
     }
 
     // ------------------------------------------------------------------ views
 
     /// @inheritdoc IVirtualAggregator
-    function commitment(uint32 round, uint8 node) external view returns (bytes32 submissions, bytes32 book) {
-        _requireNodeInRange(node);
-        return (_commitments[round][node], _books[round][node]);
+    function referee() external view returns (IReferee) {
+        return _referee;
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function theta() external view returns (Theta memory) {
+        return _theta;
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function setting() external view returns (Setting memory) {
+        return _setting;
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function roster() external view returns (Roster memory) {
+        return rosterOf(0);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function rosterOf(uint8 product) public view returns (Roster memory) {
+        Lane storage lane = _laneOf(product);
+        uint128 nodes = lane.round.nodes; // none while a round is declared: then the tree is still that of the last one
+        return Roster(nodes, lane.round.active, lane.tree.lines & nodes, lane.tree.inner & nodes);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function scalars() external view returns (uint64 grid, uint64 trade) {
+        return scalarsOf(0);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function scalarsOf(uint8 product) public view returns (uint64 grid, uint64 trade) {
+        return _scalars(_state(product).closed.tally);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function declaration(uint8 node) external view returns (Declaration memory declared) {
+        return declarationOf(0, node);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function declarationOf(uint8 product, uint8 node) public view returns (Declaration memory declared) {
+        Seats.requireNode(node);
+        Lane storage lane = _laneOf(product);
+        // It fills in `declared`; the account is not needed.
+        // slither-disable-next-line unused-return
+        lane.tree.read(lane.round, node, declared);
     }
 
     /// @inheritdoc IVirtualAggregator
     function copiesLength(uint8 node) external view returns (uint256) {
-        return _length(declaration(node));
+        return _length(declarationOf(0, node));
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function copiesLengthOf(uint8 product, uint8 node) external view returns (uint256) {
+        return _length(declarationOf(product, node));
     }
 
     /// @inheritdoc IVirtualAggregator
     function running(uint8 node) external view returns (uint16, uint128, uint256[] memory) {
-        Declaration memory declared = declaration(node);
-        uint256[] memory sums = _sums.read(_tree.held(node, declared), _length(declared), _words);
-        Progress memory progress_ = _loaded();
-        return (progress_.iteration, progress_.present, sums);
+        return runningOf(0, node);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function runningOf(uint8 product, uint8 node) public view returns (uint16, uint128, uint256[] memory) {
+        Lane storage lane = _laneOf(product);
+        Declaration memory declared = declarationOf(product, node);
+        uint256[] memory sums = lane.sums.read(lane.tree.held(node, declared), _length(declared), _words);
+        Progress memory now_ = lane.round.progress();
+        return (now_.iteration, now_.present, sums);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function commitment(uint32 round, uint8 node) external view returns (bytes32 submissions, bytes32 book) {
+        Seats.requireNode(node);
+        return (_commitments[round][node], _said[round][node]);
     }
 
     /// @inheritdoc IVirtualAggregator
     function digest(
         uint32 round, uint16 iteration, uint8 node, uint256[] calldata copies, bytes calldata bids, uint256 residuals
     ) external view returns (bytes32) {
-        (, bytes32 head_) = head();
+        (, bytes32 head_) = _lane(round).round.headOf();
         bytes32 hash =
             Commitments.submission(round, iteration, node, Lanes.hashOf(copies), Lanes.hashOf(bids), residuals);
         return _relayed(hash, head_);
     }
 
     // ------------------------------------------------------------------ small things
-
-    /// @dev Where a deployment is so large that the first to submit could not pay for all fresh words.
-    function _prepare(uint8 node) internal override {
-        if (Sizes.households(_n, _words) > Sizes.MOST_FRESH) _sums.prepare(node, _words);
-    }
 
     function _hash(
         Progress memory progress_, uint8 node, uint256[] calldata copies, bytes calldata bids, uint256 residuals
@@ -300,6 +401,14 @@ contract VirtualAggregator is Rounds, TypedData {
         unchecked {
             return Blocks.count(declared) * _words;
         }
+    }
+
+    function _error(bytes4 selector, uint256 value) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, value);
+    }
+
+    function _error(bytes4 selector, uint256 first, uint256 second) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, first, second);
     }
 
     /// @dev Reverts with an encoded custom error.

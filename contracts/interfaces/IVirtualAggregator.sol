@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IReferee} from "./IReferee.sol";
+import {IRounds} from "./IRounds.sol";
 
 /// @title The virtual aggregator: consensus ADMM between households, without an operator whom all must trust
 /// @notice Nodes (households 1, 2, ... and, where there is a network to agree on, the grid connection 0) solve their
@@ -85,17 +86,7 @@ import {IReferee} from "./IReferee.sol";
 ///   VA12 No call that a round depends on needs more than 2^24 gas, at any size that can be deployed (see Sizes).
 ///   VA13 A day is agreed in one round; another one for it replaces that on purpose, and then that counts no longer.
 ///   VA14 Every accepted submission can be read from calldata and log, without a trace.
-interface IVirtualAggregator {
-    /// @notice Phases of a round. The last three are final.
-    enum Phase {
-        None, //      no round was opened yet
-        Declaring, // nodes declare participation (step 2 of the report)
-        Iterating, // nodes submit (steps 3 to 6)
-        Converged, // all four residual tests held
-        Exhausted, // mu iterations were not enough
-        Abandoned //  no node was left: nobody declared (or all abstained), or all are out, or the root of a tree is
-    }
-
+interface IVirtualAggregator is IRounds {
     /// @notice theta of the report, in its order.
     struct Theta {
         uint16 n; //               nodes that can be enrolled, at most
@@ -118,19 +109,6 @@ interface IVirtualAggregator {
         uint8 maxMisses; //           iterations that a node may miss before it is out of the round, at least 1
     }
 
-    /// @notice Where a round stands. One storage slot.
-    struct Progress {
-        uint32 round; //      1, 2, ...; 0 before the first
-        uint16 iteration; //  the iteration that is open (or, once final, the last one); 0 while declaring
-        Phase phase;
-        uint40 deadline; //   unix time after which `closeOverdue` may be called
-        uint8 counter; //     nodes that have declared or abstained, or submitted in this iteration and are not out
-        uint8 expected; //    the counter that completes: nodes enrolled, then nodes that are not out
-        uint16 history; //    the last two bytes of the head, see `submit`; 0 while declaring
-        uint128 present; //   nodes that have declared or abstained, or whose copies are in the running sums; bit i for
-        //                    node i
-    }
-
     /// @notice What a node declared for the round, as far as it holds. One storage slot.
     struct Declaration {
         uint32 round; //      the round it was made for; 0: never
@@ -150,15 +128,6 @@ interface IVirtualAggregator {
         uint128 inner; //  those of them that have children: they have V
     }
 
-    /// @notice How a round ended. `phase` is None while it has not.
-    struct Outcome {
-        Phase phase;
-        uint16 iterations; // closed iterations
-        uint128 present; //   nodes present in the last of them
-        uint32 day; //        the label with which the round was opened
-        bytes32 head; //      see above
-    }
-
     /// @notice A submission with its author's EIP-712 signature (EIP-2098 form), for a batch.
     struct Signed {
         uint8 node;
@@ -169,21 +138,13 @@ interface IVirtualAggregator {
         bytes32 vs;
     }
 
-    event Enrolled(uint8 indexed node, address indexed account);
-    event Expelled(uint8 indexed node, address indexed account);
-    event RoundOpened(uint32 indexed round, uint32 day, uint40 deadline);
-    /// @notice A round was opened for a day in place of the one in which it was agreed.
-    event RoundReplaced(uint32 indexed agreed, uint32 indexed round);
     /// @param book which partners and steps the node's bids refer to (see `Books`), or the limits that the grid
     ///             operator's node publishes (see `Feeder`); the contract passes it on and keeps its hash
     event Declared(
         uint32 indexed round, uint8 indexed node, uint8 parent, uint8 depth, uint128 children, uint16 bids, bytes book
     );
-    /// @notice A node has no plan for the day: it is not in the round.
-    event Abstained(uint32 indexed round, uint8 indexed node);
     /// @notice The nodes that are in the round, and the blocks there are (see Roster).
     event RoundStarted(uint32 indexed round, uint128 nodes, uint128 lines, uint128 inner);
-    event IterationOpened(uint32 indexed round, uint16 indexed iteration, uint40 deadline);
     /// @notice A node's accepted submission. Its copies stand in the calldata of the same transaction, or in `Forwarded`.
     /// @param commitment the node's commitment with this submission: readers open it without folding from the start
     event Submitted(
@@ -214,54 +175,16 @@ interface IVirtualAggregator {
         bytes32 head,
         uint256[] sums
     );
-    /// @notice A node is out of the round: it missed too many iterations, or the referee found it false.
-    event Excluded(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, bool proved);
-    event RoundEnded(uint32 indexed round, Phase phase, uint16 iterations);
-
-    error InvalidTheta(string what, uint256 value);
     error TooLarge(uint16 n, uint16 steps);
-    error DayAgreed(uint32 day, uint32 round);
     error TooManyBids(uint256 most, uint256 bids);
-    error NodeOutOfRange(uint8 node);
-    error NodeTaken(uint8 node, address account);
-    error AccountTaken(address account, uint8 node);
-    error ZeroAccount(uint8 node);
-    error NotEnrolled(address account);
-    error EnrolmentFull(uint16 n);
-    error NobodyEnrolled();
-    error LengthMismatch(uint256 expected, uint256 actual);
-    error WrongPhase(Phase phase);
-    error WrongRound(uint32 current, uint32 given);
     error WrongIteration(uint16 current, uint16 given);
     error WrongHistory(uint16 current, uint16 given);
-    error AlreadyDeclared(uint8 node);
     error AlreadySubmitted(uint8 node, uint16 iteration);
-    error NotInRound(uint8 node, uint32 round);
     error WrongSignature(uint8 node);
     error TopologyMismatch(uint8 parent, uint8 child);
     error TooManyChildren(uint8 node, uint256 children);
     error LaneOverflow(uint256 word, uint256 value);
     error ResidualOverflow(uint256 residuals);
-    error DeadlineNotPassed(uint40 deadline);
-
-    // ------------------------------------------------------------------ manager, between rounds
-
-    /// @notice Enrols accounts as nodes. Only the manager, only while no round runs.
-    function enrol(uint8[] calldata nodes, address[] calldata accounts) external;
-
-    /// @notice Ends the enrolment of nodes. Only the manager, only while no round runs.
-    function expel(uint8[] calldata nodes) external;
-
-    /// @notice Opens the next round, of the nodes that are enrolled. Only the manager, only while no round runs, and not
-    ///         for a day that was agreed already.
-    /// @param day a label, yyyymmdd
-    function openRound(uint32 day) external returns (uint32 round);
-
-    /// @notice The same for a day that was agreed: the round in which it was is no longer the one that counts, whatever
-    ///         becomes of the new one. What was settled of it already stays, and then the new one settles nothing (see
-    ///         ITradeSettlement): so replace a day before anybody has stated its trades, or not at all.
-    /// @param agreed the round that is replaced
-    function replaceRound(uint32 day, uint32 agreed) external returns (uint32 round);
 
     // ------------------------------------------------------------------ nodes
 
@@ -276,14 +199,6 @@ interface IVirtualAggregator {
     function declare(
         uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
     ) external;
-
-    /// @notice Instead of `declare`: the node has no plan for the day and keeps out of the round, so that the others need
-    ///         not wait for it until the deadline. It counts as heard: the last of the enrolled nodes to declare or to
-    ///         abstain starts the first iteration, without those that abstained, and without the nodes below them in
-    ///         the tree. It cannot be taken back. A node that abstained is in no blocks and no bids, but still one of
-    ///         the round for `nodeIn` and `accountIn`, so that its delivery can be settled.
-    ///         Like a declaration it ends the time for the supplier's tariff: wait for that before.
-    function abstain(uint32 round) external;
 
     /// @notice Steps 3 and 5 in one: the node's copies, bids, and its partial residuals of the iteration before.
     ///         The submission that completes the iteration closes it (the z-update and step 6).
@@ -311,12 +226,6 @@ interface IVirtualAggregator {
     ///         count. Reverts only where the round or iteration is not the open one.
     function relay(uint32 round, uint16 iteration, Signed[] calldata batch) external;
 
-    /// @notice Ends a phase whose deadline has passed. Declaring: the round starts with those who have declared.
-    ///         Iterating: the iteration is closed with the nodes that are present; the copies of the others are
-    ///         missing from the counts and their bids stay at the last ones. It is not judged, as their residuals are
-    ///         missing too. Who is missing for the maxMisses-th time is out.
-    function closeOverdue() external;
-
     /// @notice Excludes a node from the running round, where the referee finds the evidence against it conclusive
     ///         (see IReferee; it reverts where it does not).
     function accuse(uint32 round, uint8 node, bytes calldata evidence) external;
@@ -325,30 +234,20 @@ interface IVirtualAggregator {
 
     function theta() external view returns (Theta memory);
     function setting() external view returns (Setting memory);
-    function progress() external view returns (Progress memory);
-    function outcome(uint32 round) external view returns (Outcome memory);
-    /// @notice The round in which a day was agreed; zero where none was, or it was replaced.
-    function agreedIn(uint32 day) external view returns (uint32 round);
     function roster() external view returns (Roster memory);
+    function rosterOf(uint8 product) external view returns (Roster memory);
     function declaration(uint8 node) external view returns (Declaration memory);
-    function nodeOf(address account) external view returns (uint8); // reverts with NotEnrolled
-    function accountOf(uint8 node) external view returns (address); // zero where nobody is enrolled
-    function enrolled() external view returns (uint128 bitmap);
-    /// @notice The node as which the account declared in that round, whoever is enrolled now: the manager cannot give
-    ///         a past round's trades to somebody else. Reverts with NotEnrolled where the account did not declare.
-    function nodeIn(uint32 round, address account) external view returns (uint8);
-    /// @notice The account that declared as that node in that round; zero where none did.
-    function accountIn(uint32 round, uint8 node) external view returns (address);
+    function declarationOf(uint8 product, uint8 node) external view returns (Declaration memory);
     /// @notice The chain of the node's submissions in the round (see above; zero before the first), and keccak256 of
     ///         the book that it declared.
     function commitment(uint32 round, uint8 node) external view returns (bytes32 submissions, bytes32 book);
-    /// @notice The chain of the closed iterations of the current round, and how many there are.
-    function head() external view returns (uint16 iteration, bytes32 hash);
     /// @notice Number of words in a submission of the node, from its declaration.
     function copiesLength(uint8 node) external view returns (uint256);
+    function copiesLengthOf(uint8 product, uint8 node) external view returns (uint256);
     /// @notice Number of coupled scalars (copies) of the network and of bids, over all nodes that are not out: what
     ///         the RMS divides by.
     function scalars() external view returns (uint64 grid, uint64 trade);
+    function scalarsOf(uint8 product) external view returns (uint64 grid, uint64 trade);
     /// @notice The sums of the blocks of one node in the open iteration, in the order of its copies, as far as it has
     ///         come: a star's centre hears the others before it submits itself.
     /// @return iteration the open iteration
@@ -356,6 +255,10 @@ interface IVirtualAggregator {
     ///                   yet has a meaningless sum
     /// @return sums      biased lanes: subtract the bias once for each holder that is present
     function running(uint8 node) external view returns (uint16 iteration, uint128 present, uint256[] memory sums);
+    function runningOf(uint8 product, uint8 node)
+        external
+        view
+        returns (uint16 iteration, uint128 present, uint256[] memory sums);
     /// @notice The EIP-712 digest that the node signs for a relayed submission: nested structured data of domain
     ///         ("gridpact", "1"),
     ///           Relayed(Submission submission,bytes32 head)Submission(uint32 round,...,uint256 residuals)
@@ -364,6 +267,8 @@ interface IVirtualAggregator {
     function digest(
         uint32 round, uint16 iteration, uint8 node, uint256[] calldata copies, bytes calldata bids, uint256 residuals
     ) external view returns (bytes32);
+    /// @notice Where the code is that is run seldom (see Clerk).
+    function clerk() external view returns (address);
     /// @notice What decides on accusations.
     function referee() external view returns (IReferee);
 }

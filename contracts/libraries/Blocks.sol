@@ -7,34 +7,38 @@ import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 import {Lanes} from "./Lanes.sol";
 import {Nodes} from "./Nodes.sol";
 
-/// @title Blocks of coupled variables, and who holds a copy of them
-/// @notice P and Q of a line always go together: they are one entry here, twice as wide as V of a node.
+/// @notice Coupled variables, and who holds a copy of them. P and Q of a line always go together: they are one entry, twice
+///         as wide as V of a node.
 ///
 ///      | bits   | holds                                                                                     |
 ///      |--------|-------------------------------------------------------------------------------------------|
 ///      | 8-135  | holders, bit i for node i                                                                 |
 ///      | 0-7    | key: 2 i for P and Q of the line from node i to its parent, 2 i + 1 for the voltage of i  |
-///
+type Entry is uint256;
+
+using Blocks for Entry global;
+
+/// @title Blocks of coupled variables
 /// @dev All numbers are small, below 2^16, and go unchecked.
 library Blocks {
     uint256 private constant VOLTAGE = 1;
     uint256 private constant HOLDERS_AT = 8;
 
-    function key(uint256 entry) internal pure returns (uint256) {
-        return uint8(entry);
+    function key(Entry self) internal pure returns (uint256) {
+        return uint8(Entry.unwrap(self));
     }
 
-    function isVoltage(uint256 entry) internal pure returns (bool) {
-        return entry & VOLTAGE != 0;
+    function isVoltage(Entry self) internal pure returns (bool) {
+        return Entry.unwrap(self) & VOLTAGE != 0;
     }
 
-    function holders(uint256 entry) internal pure returns (uint128) {
-        return uint128(entry >> HOLDERS_AT);
+    function holders(Entry self) internal pure returns (uint128) {
+        return uint128(Entry.unwrap(self) >> HOLDERS_AT);
     }
 
     /// @notice Number of blocks in an entry.
-    function width(uint256 entry) internal pure returns (uint256) {
-        return isVoltage(entry) ? 1 : 2;
+    function width(Entry self) internal pure returns (uint256) {
+        return isVoltage(self) ? 1 : 2;
     }
 
     /// @notice Number of blocks in a submission.
@@ -95,15 +99,15 @@ library Blocks {
     function held(uint8 node, IVirtualAggregator.Declaration memory declared, uint128 siblings)
         internal
         pure
-        returns (uint256[] memory entries)
+        returns (Entry[] memory entries)
     {
         (uint256 parent, uint256 depth) = (declared.parent, declared.depth);
         if (depth == 0) return below(node, declared);
         unchecked {
             entries = _below(node, declared, 1, depth == 1 ? 0 : 1);
-            entries[0] = (1 << node | 1 << parent) << HOLDERS_AT | 2 * uint256(node);
+            entries[0] = _entry(1 << node | 1 << parent, 2 * uint256(node));
             if (depth == 1) return entries;
-            entries[entries.length - 1] = (siblings | 1 << parent) << HOLDERS_AT | 2 * parent | VOLTAGE;
+            entries[entries.length - 1] = _entry(siblings | 1 << parent, 2 * parent | VOLTAGE);
         }
     }
 
@@ -111,7 +115,7 @@ library Blocks {
     function below(uint8 node, IVirtualAggregator.Declaration memory declared)
         internal
         pure
-        returns (uint256[] memory)
+        returns (Entry[] memory)
     {
         return _below(node, declared, 0, 0);
     }
@@ -120,19 +124,23 @@ library Blocks {
     function _below(uint8 node, IVirtualAggregator.Declaration memory declared, uint256 before, uint256 after_)
         private
         pure
-        returns (uint256[] memory entries)
+        returns (Entry[] memory entries)
     {
         uint256 rest = declared.children;
-        if (rest == 0) return new uint256[](before + after_);
+        if (rest == 0) return new Entry[](before + after_);
         unchecked {
             bool inner = declared.depth != 0;
-            entries = new uint256[](before + Nodes.count(uint128(rest)) + (inner ? 1 : 0) + after_);
-            uint256 own = 1 << (HOLDERS_AT + node);
-            if (inner) entries[before++] = own | rest << HOLDERS_AT | 2 * uint256(node) | VOLTAGE;
+            entries = new Entry[](before + Nodes.count(uint128(rest)) + (inner ? 1 : 0) + after_);
+            uint256 own = 1 << node;
+            if (inner) entries[before++] = _entry(own | rest, 2 * uint256(node) | VOLTAGE);
             for (uint256 child = 0; rest != 0; ++child) {
-                if (rest & 1 != 0) entries[before++] = own | 1 << (HOLDERS_AT + child) | 2 * child;
+                if (rest & 1 != 0) entries[before++] = _entry(own | 1 << child, 2 * child);
                 rest >>= 1;
             }
         }
+    }
+
+    function _entry(uint256 holders_, uint256 key_) private pure returns (Entry) {
+        return Entry.wrap(holders_ << HOLDERS_AT | key_);
     }
 }

@@ -17,15 +17,6 @@ pragma solidity 0.8.30;
 ///      | V     | 16           | 2^15 | v - 1: -2^15 to 2^15 - 1    | at most 32 | 32 (2^16 - 1) < 2^21 |
 ///
 ///      Lanes carry the bias, so they are never negative and never borrow; whole words are added at once.
-///
-///      A word of residuals, and of their sums: 4 lanes of 64 bits.
-///
-///      | bits    | sum of squares of                                | one node | 128 nodes |
-///      |---------|--------------------------------------------------|----------|-----------|
-///      | 192-255 | r_grid, primal residual of the network agreement | < 2^56   | < 2^63    |
-///      | 128-191 | s_grid, its dual residual                        | < 2^56   | < 2^63    |
-///      | 64-127  | r_trade, primal residual of the trades           | < 2^56   | < 2^63    |
-///      | 0-63    | s_trade, their dual residual                     | < 2^56   | < 2^63    |
 library Lanes {
     uint256 internal constant PER_WORD = 12;
     uint256 internal constant LANE_BITS = 21;
@@ -46,11 +37,6 @@ library Lanes {
     // See ONES.
     // slither-disable-next-line divide-before-multiply
     uint256 internal constant ABOVE_VOLTAGE = TOP | ONES * 0x1F << 16;
-
-    /// @notice Bits that no node's residuals may have set.
-    // An exact division: one bit every 64.
-    // slither-disable-next-line divide-before-multiply
-    uint256 internal constant ABOVE_RESIDUAL = (2 ** 256 - 1) / (2 ** 64 - 1) * (0xFF << 56);
 
     /// @notice Words of a block of so many time steps.
     function words(uint256 steps) internal pure returns (uint256) {
@@ -109,28 +95,5 @@ library Lanes {
             calldatacopy(free, data.offset, data.length)
             result := keccak256(free, data.length)
         }
-    }
-
-    /// @notice eps squared, four of them in the lanes of a word of residuals; eps in 1/1000 of a resolution unit.
-    function limits(uint32 primalGrid, uint32 dualGrid, uint32 primalTrade, uint32 dualTrade)
-        internal
-        pure
-        returns (uint256)
-    {
-        return uint256(primalGrid) ** 2 << 192 | uint256(dualGrid) ** 2 << 128 | uint256(primalTrade) ** 2 << 64
-            | uint256(dualTrade) ** 2;
-    }
-
-    /// @notice Whether the sums of squares are within their limits: RMS <= eps / 1000, that is sum / count <= (eps / 1000)^2.
-    /// @param grid  number of scalars that the upper two lanes are about
-    /// @param trade and the lower two
-    function within(uint256 residuals, uint256 limits_, uint256 grid, uint256 trade) internal pure returns (bool) {
-        return _within(residuals, limits_, 192, grid) && _within(residuals, limits_, 128, grid)
-            && _within(residuals, limits_, 64, trade) && _within(residuals, limits_, 0, trade);
-    }
-
-    /// @dev Left < 2^64 * 2^20, right < 2^64 * 2^32.
-    function _within(uint256 residuals, uint256 limits_, uint256 at, uint256 count) private pure returns (bool) {
-        return uint256(uint64(residuals >> at)) * 1e6 <= uint256(uint64(limits_ >> at)) * count;
     }
 }

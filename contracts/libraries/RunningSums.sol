@@ -2,7 +2,8 @@
 pragma solidity 0.8.30;
 
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
-import {Blocks} from "./Blocks.sol";
+import {Round} from "../rounds/Round.sol";
+import {Blocks, Entry} from "./Blocks.sol";
 import {Nodes} from "./Nodes.sol";
 import {Tree} from "./Tree.sol";
 
@@ -21,14 +22,14 @@ library RunningSums {
     /// @notice Adds a node's copies to the sums in storage.
     /// @param entries what the node holds
     function add(
-        Store storage self, uint128 before, uint256[] memory entries, uint256[] calldata copies, uint256 width
+        Store storage self, uint128 before, Entry[] memory entries, uint256[] calldata copies, uint256 width
     ) internal {
         unchecked {
             uint256 from = 0;
             for (uint256 i = 0; i < entries.length; ++i) {
-                uint256[2 * 16] storage words = self.words[Blocks.key(entries[i])];
-                uint256 count = width * Blocks.width(entries[i]);
-                bool first = before & Blocks.holders(entries[i]) == 0;
+                uint256[2 * 16] storage words = self.words[entries[i].key()];
+                uint256 count = width * entries[i].width();
+                bool first = before & entries[i].holders() == 0;
                 assembly ("memory-safe") {
                     let source := add(copies.offset, shl(5, from))
                     for { let word := 0 } lt(word, count) { word := add(word, 1) } {
@@ -46,15 +47,15 @@ library RunningSums {
     function add(
         uint256[] memory sums,
         uint256[] memory places,
-        uint256[] memory entries,
+        Entry[] memory entries,
         uint256[] calldata copies,
         uint256 width
     ) internal pure {
         unchecked {
             uint256 from = 0;
             for (uint256 i = 0; i < entries.length; ++i) {
-                uint256 place = places[Blocks.key(entries[i])];
-                uint256 count = width * Blocks.width(entries[i]);
+                uint256 place = places[entries[i].key()];
+                uint256 count = width * entries[i].width();
                 assembly ("memory-safe") {
                     let target := add(add(sums, 32), shl(5, place))
                     let ahead := sub(add(copies.offset, shl(5, from)), target) // of the source
@@ -78,7 +79,7 @@ library RunningSums {
 
     /// @notice The sums of what a node holds, from storage.
     /// @param length words of a submission of the node
-    function read(Store storage self, uint256[] memory entries, uint256 length, uint256 width)
+    function read(Store storage self, Entry[] memory entries, uint256 length, uint256 width)
         internal
         view
         returns (uint256[] memory sums)
@@ -92,23 +93,23 @@ library RunningSums {
     function readAll(
         Store storage self,
         uint128 before,
-        IVirtualAggregator.Roster storage roster,
+        Round.State storage round,
         Tree.Store storage tree,
         uint256[] memory sums,
         uint256[] memory places,
         uint256 width
     ) internal view {
         IVirtualAggregator.Declaration memory declared;
-        uint128 parents = _parents(roster);
+        uint128 parents = _parents(round, tree);
         for (; parents != 0; parents = Nodes.withoutLowest(parents)) {
             uint8 parent = Nodes.lowest(parents);
             // It fills in `declared`; the account is not needed.
             // slither-disable-next-line unused-return
-            Tree.read(tree, parent, declared);
-            uint256[] memory entries = Blocks.below(parent, declared);
+            Tree.read(tree, round, parent, declared);
+            Entry[] memory entries = Blocks.below(parent, declared);
             for (uint256 i = 0; i < entries.length; ++i) {
-                if (before & Blocks.holders(entries[i]) == 0) continue;
-                _read(self, entries[i], sums, places[Blocks.key(entries[i])], width);
+                if (before & entries[i].holders() == 0) continue;
+                _read(self, entries[i], sums, places[entries[i].key()], width);
             }
         }
     }
@@ -118,45 +119,45 @@ library RunningSums {
     function writeAll(
         Store storage self,
         uint128 added,
-        IVirtualAggregator.Roster storage roster,
+        Round.State storage round,
         Tree.Store storage tree,
         uint256[] memory sums,
         uint256[] memory places,
         uint256 width
     ) internal {
         IVirtualAggregator.Declaration memory declared;
-        uint128 parents = _parents(roster);
+        uint128 parents = _parents(round, tree);
         for (; parents != 0; parents = Nodes.withoutLowest(parents)) {
             uint8 parent = Nodes.lowest(parents);
             // It fills in `declared`; the account is not needed.
             // slither-disable-next-line unused-return
-            Tree.read(tree, parent, declared);
-            uint256[] memory entries = Blocks.below(parent, declared);
+            Tree.read(tree, round, parent, declared);
+            Entry[] memory entries = Blocks.below(parent, declared);
             for (uint256 i = 0; i < entries.length; ++i) {
-                if (added & Blocks.holders(entries[i]) == 0) continue;
-                uint256[2 * 16] storage words = self.words[Blocks.key(entries[i])];
-                uint256 place = places[Blocks.key(entries[i])];
-                uint256 count = width * Blocks.width(entries[i]);
+                if (added & entries[i].holders() == 0) continue;
+                uint256[2 * 16] storage words = self.words[entries[i].key()];
+                uint256 place = places[entries[i].key()];
+                uint256 count = width * entries[i].width();
                 for (uint256 word = 0; word < count; ++word) words[word] = sums[place + word];
             }
         }
     }
 
     /// @dev Nodes that hold something together with their children, or may: where there are no lines, nobody does.
-    function _parents(IVirtualAggregator.Roster storage roster) private view returns (uint128) {
-        uint128 lines = roster.lines;
-        return lines == 0 ? 0 : roster.nodes & ~lines | roster.inner;
+    function _parents(Round.State storage round, Tree.Store storage tree) private view returns (uint128) {
+        uint128 lines = tree.lines;
+        return lines == 0 ? 0 : round.nodes & ~lines | tree.inner;
     }
 
     /// @return count words that were read
-    function _read(Store storage self, uint256 entry, uint256[] memory sums, uint256 place, uint256 width)
+    function _read(Store storage self, Entry entry, uint256[] memory sums, uint256 place, uint256 width)
         private
         view
         returns (uint256 count)
     {
         unchecked {
-            uint256[2 * 16] storage words = self.words[Blocks.key(entry)];
-            count = width * Blocks.width(entry);
+            uint256[2 * 16] storage words = self.words[entry.key()];
+            count = width * entry.width();
             assembly ("memory-safe") {
                 let target := add(add(sums, 32), shl(5, place))
                 for { let word := 0 } lt(word, count) { word := add(word, 1) } {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IRounds} from "../interfaces/IRounds.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 
 /// @title The virtual aggregator as one would write it first
@@ -24,7 +25,7 @@ contract ReferenceAggregator {
 
     IVirtualAggregator.Theta public theta;
     IVirtualAggregator.Setting public setting;
-    IVirtualAggregator.Phase public phase;
+    IRounds.Phase public phase;
     uint32 public round;
     uint16 public iteration;
     uint256 public enrolled;
@@ -58,7 +59,7 @@ contract ReferenceAggregator {
 
     function openRound() external {
         ++round;
-        phase = IVirtualAggregator.Phase.Declaring;
+        phase = IRounds.Phase.Declaring;
         counter = 0;
         gridScalars = 0;
         tradeScalars = 0;
@@ -66,13 +67,13 @@ contract ReferenceAggregator {
 
     function declare(uint8 parent, uint8[] calldata children, uint8 depth, uint16 bids) external {
         uint8 node = nodeOf(msg.sender);
-        if (phase != IVirtualAggregator.Phase.Declaring || _declared[node] == round) revert NotAllowed();
+        if (phase != IRounds.Phase.Declaring || _declared[node] == round) revert NotAllowed();
         _declared[node] = round;
         _nodes[node] = Node(msg.sender, parent, depth, children, bids);
         gridScalars += copiesLength(node);
         tradeScalars += bids;
         if (++counter == enrolled) {
-            phase = IVirtualAggregator.Phase.Iterating;
+            phase = IRounds.Phase.Iterating;
             iteration = 0;
             _openIteration();
         }
@@ -85,7 +86,7 @@ contract ReferenceAggregator {
     {
         uint8 node = nodeOf(msg.sender);
         Node storage me = _nodes[node];
-        if (phase != IVirtualAggregator.Phase.Iterating || iteration_ != iteration) revert NotAllowed();
+        if (phase != IRounds.Phase.Iterating || iteration_ != iteration) revert NotAllowed();
         if (_submitted[node] == _stamp()) revert NotAllowed();
         if (copies.length != copiesLength(node) || bids.length != me.bids) revert NotAllowed();
         _submitted[node] = _stamp();
@@ -128,8 +129,8 @@ contract ReferenceAggregator {
         bool within = iteration > 1 && _within(sums[0], theta.epsPrimalGrid, gridScalars)
             && _within(sums[1], theta.epsDualGrid, gridScalars) && _within(sums[2], theta.epsPrimalTrade, tradeScalars)
             && _within(sums[3], theta.epsDualTrade, tradeScalars);
-        if (within) phase = IVirtualAggregator.Phase.Converged;
-        else if (iteration == theta.mu) phase = IVirtualAggregator.Phase.Exhausted;
+        if (within) phase = IRounds.Phase.Converged;
+        else if (iteration == theta.mu) phase = IRounds.Phase.Exhausted;
         else _openIteration();
     }
 

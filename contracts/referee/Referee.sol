@@ -5,13 +5,14 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {IReferee} from "../interfaces/IReferee.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
-import {Blocks} from "../libraries/Blocks.sol";
+import {Blocks, Entry} from "../libraries/Blocks.sol";
 import {Books} from "../libraries/Books.sol";
 import {Commitments} from "../libraries/Commitments.sol";
 import {Feeder} from "../libraries/Feeder.sol";
 import {Lanes} from "../libraries/Lanes.sol";
 import {GRID_CONNECTION, MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Reach} from "../libraries/Reach.sol";
+import {Round} from "../rounds/Round.sol";
 
 /// @title The referee
 /// @notice See IReferee for what evidence has to hold, IVirtualAggregator for the residuals, Feeder for the power flow.
@@ -81,7 +82,7 @@ contract Referee is IReferee {
         bytes32 newest = _submission(round, node, evidence.newest);
         _require(Commitments.extended(evidence.before, newest) == submissions, "history");
         _require(keccak256(abi.encodePacked(evidence.copies)) == evidence.newest.copies, "copies");
-        IVirtualAggregator.Declaration memory declared = aggregator.declaration(node);
+        IVirtualAggregator.Declaration memory declared = aggregator.declarationOf(Round.product(round), node);
         _require(declared.round == round && declared.depth == 0 && declared.children != 0, "presence");
 
         (bool sound, Feeder.Limits memory limits, Feeder.Line[] memory lines) = Feeder.read(evidence.book, node);
@@ -121,10 +122,10 @@ contract Referee is IReferee {
 
     /// @dev r_grid and s_grid, in the upper two lanes of a word.
     function _network(Case memory case_) private view returns (uint256) {
-        IVirtualAggregator.Roster memory roster = case_.aggregator.roster();
+        IVirtualAggregator.Roster memory roster = case_.aggregator.rosterOf(Round.product(case_.round));
         case_.steps = case_.aggregator.setting().steps;
         uint256 words = Lanes.words(case_.steps);
-        uint256[] memory entries = _held(case_.aggregator, case_.node);
+        Entry[] memory entries = _held(case_);
         // Only the places are needed.
         // slither-disable-next-line unused-return
         (, uint256[] memory places) = Blocks.layout(roster.lines, roster.inner, words);
@@ -133,8 +134,8 @@ contract Referee is IReferee {
         uint256 copies = 0;
         for (uint256 i = 0; i < entries.length; ++i) {
             Term memory term = _term(case_, entries[i]);
-            uint256 sums = places[Blocks.key(entries[i])];
-            for (uint256 end = copies + Blocks.width(entries[i]) * words; copies < end; copies += words) {
+            uint256 sums = places[entries[i].key()];
+            for (uint256 end = copies + entries[i].width() * words; copies < end; copies += words) {
                 if (term.count < 2) continue;
                 (term.copies, term.sums) = (copies, sums);
                 sums += words;
@@ -146,21 +147,23 @@ contract Referee is IReferee {
         return primal << 192 | dual << 128;
     }
 
-    function _held(IVirtualAggregator aggregator, uint8 node) private view returns (uint256[] memory) {
-        IVirtualAggregator.Declaration memory declared = aggregator.declaration(node);
-        uint128 siblings = declared.depth > 1 ? aggregator.declaration(declared.parent).children : 0;
-        return Blocks.held(node, declared, siblings);
+    function _held(Case memory case_) private view returns (Entry[] memory) {
+        uint8 product = Round.product(case_.round);
+        IVirtualAggregator.Declaration memory declared = case_.aggregator.declarationOf(product, case_.node);
+        uint128 siblings =
+            declared.depth > 1 ? case_.aggregator.declarationOf(product, declared.parent).children : 0;
+        return Blocks.held(case_.node, declared, siblings);
     }
 
     /// @dev Who is in the sums of the blocks of an entry.
-    function _term(Case memory case_, uint256 entry) private pure returns (Term memory term) {
-        uint128 holders = Blocks.holders(entry);
+    function _term(Case memory case_, Entry entry) private pure returns (Term memory term) {
+        uint128 holders = entry.holders();
         term.count = int256(Nodes.count(holders & case_.present));
         term.countBefore = int256(Nodes.count(holders & case_.presentBefore));
         term.counted = term.countBefore > 1 && case_.presentBefore & Nodes.bit(case_.node) != 0;
         if (!term.counted) {
             term.countBefore = 1;
-            term.none = int256(Blocks.isVoltage(entry) ? Lanes.BIAS_VOLTAGE : Lanes.BIAS_POWER);
+            term.none = int256(entry.isVoltage() ? Lanes.BIAS_VOLTAGE : Lanes.BIAS_POWER);
         }
     }
 
@@ -289,7 +292,7 @@ contract Referee is IReferee {
         }
         // The hash covers the iteration.
         // slither-disable-next-line unused-return
-        (, bytes32 newest) = case_.aggregator.head();
+        (, bytes32 newest) = case_.aggregator.headOf(Round.product(case_.round));
         uint256 at = Math.saturatingSub(evidence.iteration, evidence.closed[0].iteration); // of k
         _require(head == newest && at < evidence.closed.length, "head");
         _require(evidence.closed[at].iteration == evidence.iteration && (at != 0 || evidence.iteration == 1), "head");

@@ -1,237 +1,155 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Enrolment} from "./Enrolment.sol";
-import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
-import {Blocks} from "../libraries/Blocks.sol";
-import {Books} from "../libraries/Books.sol";
-import {Commitments} from "../libraries/Commitments.sol";
-import {Lanes} from "../libraries/Lanes.sol";
-import {GRID_CONNECTION, MAX_NODES, Nodes} from "../libraries/Nodes.sol";
-import {Sizes} from "../libraries/Sizes.sol";
-import {Tree} from "../libraries/Tree.sol";
+import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 
-/// @title How a round begins, goes on and ends
-/// @notice The part of the virtual aggregator that knows nothing of submissions: declarations, the roster, the chain of
-///         closed iterations, and who is out.
-///
-/// @dev Storage, besides Ownable's and Enrolment's.
-///
-/// | variable  | slots    | written                                                                                    |
-/// |-----------|----------|--------------------------------------------------------------------------------------------|
-/// | _theta    | 2        | by the constructor                                                                         |
-/// | _setting  | 1        | by the constructor                                                                         |
-/// | _progress | 1        | by each declaration, abstention and submission                                             |
-/// | _roster   | 2        | when a round is opened and started, when a node goes out                                   |
-/// | _closed   | 1        | when a round is opened and started, when an iteration is closed, when a node goes out      |
-/// | _head     | 1        | when an iteration is closed                                                                |
-/// | _tree     | 128 + 64 | by the node's declaration or abstention, when the round starts, when it misses or goes out |
-/// | mappings  |          | _books: by each declaration or abstention; _outcomes: at the end of a round; agreedIn: at  |
-/// |           |          | the end of one that converged, and when it is replaced                                     |
-abstract contract Rounds is Enrolment {
-    using Tree for Tree.Store;
+import {IRounds} from "../interfaces/IRounds.sol";
+import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Members} from "./Member.sol";
+import {Round} from "./Round.sol";
+import {Seats} from "./Seats.sol";
 
-    /// @dev The closed iterations of the round, and what the tests of convergence divide by. One storage slot.
-    struct Closed {
-        uint32 day; //       of the round
-        uint16 iteration; // the last one; 0 before the first
-        uint128 present; //  in it
-        uint16 disturbed; // the last iteration in which a node was missing or excluded
-        uint32 grid; //      scalars
-        uint32 trade;
+/// @title How a round begins, goes on and ends, whatever is agreed on in it
+/// @notice The owner is the community manager. What agrees in rounds is built on this: it keeps the states (`_state`),
+///         says which nodes of those that have declared can agree (`_settle`), when an iteration is closed, and whether
+///         the nodes have agreed in it.
+///
+/// @dev Storage, besides Ownable's and the states.
+///
+/// | variable | slots       | written                                                                           |
+/// |----------|-------------|-----------------------------------------------------------------------------------|
+/// | _seats   | see Seats   | by the manager; when a round is opened and ended                                   |
+/// | _said    | mapping     | by each declaration or abstention                                                 |
+/// | _ended   | mapping     | 2 a round, at its end                                                             |
+/// | _agreed  | mapping     | at the end of a round that converged, and when it is replaced                     |
+abstract contract Rounds is IRounds, Ownable2Step {
+    using Round for Round.State;
+    using Round for Progress;
+    using Round for Round.Closed;
+    using Seats for Seats.Store;
+
+    /// @dev How a round ended, and how often enrolment had changed before.
+    struct Ended {
+        Phase phase;
+        uint16 iterations;
+        uint128 present;
+        uint32 day;
+        uint32 changes;
+        bytes32 head;
     }
 
-    uint16 private constant MAX_STEPS = 192;
-
+    uint16 internal immutable _n;
     uint16 private immutable _mu;
-    uint16 private immutable _steps;
     uint32 private immutable _phaseSeconds;
     uint8 private immutable _maxMisses;
-    uint256 private immutable _limits; // see Lanes
-    uint256 private immutable _mostBids; // see Sizes
-    uint256 internal immutable _words; //  of a block
 
-    Theta private _theta;
-    Setting private _setting;
-    Progress internal _progress;
-    Roster internal _roster;
-    Closed private _closed;
-    bytes32 private _head;
-    Tree.Store internal _tree;
+    Seats.Store internal _seats;
+    /// @dev keccak256 of what nodes declared; zero where a node neither declared nor abstained.
+    mapping(uint32 round => bytes32[MAX_NODES]) internal _said;
+    mapping(uint32 round => Ended) private _ended;
+    mapping(uint256 label => uint32 round) private _agreed;
 
-    mapping(uint32 round => bytes32[MAX_NODES]) internal _books;
-    mapping(uint32 round => Outcome) private _outcomes;
-    /// @inheritdoc IVirtualAggregator
-    mapping(uint32 day => uint32 round) public agreedIn;
-
-    constructor(Theta memory theta_, Setting memory setting_) Enrolment(theta_.n) {
-        if (theta_.n == 0 || theta_.n > MAX_NODES) revert InvalidTheta("n", theta_.n);
-        if (theta_.mu == 0) revert InvalidTheta("mu", 0);
-        if (setting_.steps == 0 || setting_.steps > MAX_STEPS) revert InvalidTheta("steps", setting_.steps);
-        if (setting_.stepSeconds == 0) revert InvalidTheta("stepSeconds", 0);
-        if (setting_.powerResolutionMilliwatt == 0) revert InvalidTheta("powerResolutionMilliwatt", 0);
-        if (setting_.voltageResolution == 0) revert InvalidTheta("voltageResolution", 0);
-        if (setting_.phaseSeconds == 0) revert InvalidTheta("phaseSeconds", 0);
-        if (setting_.maxMisses == 0) revert InvalidTheta("maxMisses", 0);
-
-        _theta = theta_;
-        _setting = setting_;
-        _mu = theta_.mu;
-        _steps = setting_.steps;
-        _phaseSeconds = setting_.phaseSeconds;
-        _maxMisses = setting_.maxMisses;
-        _limits = Lanes.limits(theta_.epsPrimalGrid, theta_.epsDualGrid, theta_.epsPrimalTrade, theta_.epsDualTrade);
-        _words = Lanes.words(setting_.steps);
-        _mostBids = Sizes.bids(theta_.n);
-        if (Sizes.households(theta_.n, _words) > Sizes.MOST_WORDS) revert TooLarge(theta_.n, setting_.steps);
+    /// @param n            accounts that can be enrolled
+    /// @param mu           most iterations of a round
+    /// @param phaseSeconds time for declaring, and for each iteration
+    /// @param maxMisses    iterations that a node may miss before it is out
+    constructor(uint16 n, uint16 mu, uint32 phaseSeconds, uint8 maxMisses) Ownable(msg.sender) {
+        if (n == 0 || n > MAX_NODES) revert InvalidTheta("n", n);
+        if (mu == 0) revert InvalidTheta("mu", 0);
+        if (phaseSeconds == 0) revert InvalidTheta("phaseSeconds", 0);
+        if (maxMisses == 0) revert InvalidTheta("maxMisses", 0);
+        (_n, _mu, _phaseSeconds, _maxMisses) = (n, mu, phaseSeconds, maxMisses);
     }
+
+    // ------------------------------------------------------------------ what the agreement answers
+
+    /// @dev The state of the current round of a product.
+    function _state(uint8 product) internal view virtual returns (Round.State storage);
+
+    /// @dev Which of the nodes that were heard stay, and what to remember of them all; and announces them.
+    function _settle(uint32 round, uint128 heard) internal virtual returns (uint128 nodes, uint64 tally);
+
+    /// @dev Has a round begin, or end: `_start` and `_record`, or who has them.
+    function _begin(uint32 round) internal virtual;
+    function _finish(uint32 round, Phase phase) internal virtual;
+
+    /// @dev The terms of a node that has none, as it abstains: it cannot stay.
+    function _noTerms(uint8 node) internal pure virtual returns (uint48);
 
     // ------------------------------------------------------------------ opening and declaring
 
-    /// @inheritdoc IVirtualAggregator
-    function openRound(uint32 day) external onlyOwner returns (uint32 round) {
-        if (agreedIn[day] != 0) revert DayAgreed(day, agreedIn[day]);
-        return _openRound(day);
-    }
-
-    /// @inheritdoc IVirtualAggregator
-    function replaceRound(uint32 day, uint32 agreed) external onlyOwner returns (uint32 round) {
-        if (agreed == 0 || agreedIn[day] != agreed) revert DayAgreed(day, agreedIn[day]);
-        delete agreedIn[day];
-        round = _openRound(day);
+    /// @param agreed the round that is replaced; 0 where the day was agreed in none
+    function _open(uint8 product, uint32 day, uint32 agreed) internal returns (uint32 round) {
+        uint256 label = Round.label(product, day);
+        if (_agreed[label] != agreed) revert DayAgreed(day, _agreed[label]);
+        Round.State storage state = _state(product);
+        Progress memory last = state.progress();
+        if (last.isRunning()) revert WrongPhase(last.phase);
+        uint16 count = _seats.count;
+        if (count == 0) revert NobodyEnrolled();
+        round = state.next(product);
+        uint40 deadline = _deadline();
+        ++_seats.running;
+        state.save(Progress(round, 0, Phase.Declaring, deadline, 0, uint8(count), 0, 0));
+        (state.nodes, state.active) = (0, 0);
+        state.closed = Round.Closed(day, 0, 0, 0, 0);
+        emit RoundOpened(round, day, deadline);
+        if (agreed == 0) return round;
+        delete _agreed[label];
         emit RoundReplaced(agreed, round);
     }
 
-    function _openRound(uint32 day) private returns (uint32 round) {
-        round = _nextRound();
-        uint16 count = _enrolledCount();
-        if (count == 0) revert NobodyEnrolled();
-        uint40 deadline = _deadline();
-        _store(Progress(round, 0, Phase.Declaring, deadline, 0, uint8(count), 0, 0));
-        delete _roster;
-        _closed = Closed(day, 0, 0, 0, 0, 0);
-        emit RoundOpened(round, day, deadline);
-    }
-
-    /// @inheritdoc IVirtualAggregator
-    function declare(
-        uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
-    ) external {
-        (Progress memory progress_, uint8 node) = _heard(round);
-        uint128 nodes = enrolled();
-        Tree.check(node, parent, depth, children, nodes);
-        if (bids != 0) _requireFew(bids, Books.capacity(book, nodes & ~Nodes.bit(node), _steps));
-
-        _tree.write(node, msg.sender, Declaration(round, parent, depth, bids, children, 0, false));
-        _books[round][node] = keccak256(book);
-        emit Declared(round, node, parent, depth, children, bids, book);
-        _startIfComplete(progress_);
-    }
-
-    /// @dev Limits are an average over bids, so there may be no more than can be meant; nor more than can be checked.
-    function _requireFew(uint256 bids, uint256 most) private view {
-        if (most > _mostBids) most = _mostBids;
-        if (bids > most) revert TooManyBids(most, bids);
-    }
-
-    /// @inheritdoc IVirtualAggregator
+    /// @inheritdoc IRounds
     function abstain(uint32 round) external {
-        (Progress memory progress_, uint8 node) = _heard(round);
-
-        // It is its own parent but no root, so it has no place in any tree.
-        _tree.write(node, msg.sender, Declaration(round, node, 1, 0, 0, 0, false));
-        _tree.exclude(node);
-        _books[round][node] = keccak256("");
+        (Round.State storage state, Progress memory progress_, uint8 node) = _heard(round);
+        state.members[node] = Members.make(msg.sender, round, _noTerms(node)).excluded();
+        _said[round][node] = keccak256("");
         emit Abstained(round, node);
-        _startIfComplete(progress_);
+        _startIfComplete(state, progress_);
     }
 
     /// @dev Counts the caller as heard, once, while the round takes declarations.
-    function _heard(uint32 round) private view returns (Progress memory progress_, uint8 node) {
-        progress_ = _loaded();
-        _requirePhase(progress_, round, Phase.Declaring);
-        node = nodeOf(msg.sender);
-        if (progress_.present & Nodes.bit(node) != 0) revert AlreadyDeclared(node);
-        ++progress_.counter;
-        progress_.present |= Nodes.bit(node);
+    function _heard(uint32 round)
+        internal
+        view
+        returns (Round.State storage state, Progress memory progress_, uint8 node)
+    {
+        state = _state(Round.product(round));
+        progress_ = state.load(round, Phase.Declaring);
+        node = _seats.numberOf(msg.sender);
+        progress_.hear(node);
     }
 
-    function _startIfComplete(Progress memory progress_) private {
-        if (progress_.counter == progress_.expected) _start(progress_);
-        _store(progress_);
+    /// @dev Stores the progress.
+    function _startIfComplete(Round.State storage state, Progress memory progress_) internal {
+        state.save(progress_);
+        if (progress_.counter == progress_.expected) _begin(progress_.round);
     }
 
-    /// @dev Starts the round with those who have declared. Changes `progress_`, which the caller stores.
-    function _start(Progress memory progress_) internal {
-        (Roster memory roster_, uint256 blocks, uint256 bids) = _tree.settle(progress_.present);
-        if (roster_.nodes == 0) return _end(progress_, Phase.Abandoned);
-        _roster = roster_;
-        // At most 128 * 258 blocks of 192 steps, and 128 * (2^16 - 1) bids.
-        (_closed.grid, _closed.trade) = (uint32(blocks * _steps), uint32(bids));
-        progress_.phase = Phase.Iterating;
-        progress_.expected = uint8(Nodes.count(roster_.nodes));
-        emit RoundStarted(progress_.round, roster_.nodes, roster_.lines, roster_.inner);
-        _openIteration(progress_);
-    }
-
-    // ------------------------------------------------------------------ closing
-
-    /// @dev Step 6, and on to the next iteration or the end. Changes `progress_`, which the caller stores.
-    /// @param residuals sum of the four
-    /// @param sums      of all blocks
-    function _close(Progress memory progress_, uint256 residuals, uint256[] memory sums) internal {
-        (uint32 round, uint16 iteration, uint128 present) = (progress_.round, progress_.iteration, progress_.present);
-        bool complete = progress_.counter == progress_.expected;
-        Closed memory closed = _closed;
-        closed.iteration = iteration;
-        closed.present = present;
-        if (!complete) closed.disturbed = iteration;
-        _closed = closed;
-        bytes32 before = iteration == 1 ? bytes32(0) : _head;
-        bytes32 hash = Commitments.closed(before, round, iteration, present, residuals, Lanes.hash(sums));
-        _head = hash;
-        progress_.history = uint16(uint256(hash));
-        emit IterationClosed(round, iteration, present, residuals, hash, sums);
-
-        if (!complete && _countMisses(progress_, _roster.active & ~present)) {
+    /// @dev Starts a round with those who have declared.
+    function _start(uint32 round) internal {
+        Round.State storage state = _state(Round.product(round));
+        Progress memory progress_ = state.progress();
+        (uint128 nodes, uint64 tally) = _settle(round, progress_.present);
+        if (nodes == 0) {
             _end(progress_, Phase.Abandoned);
-        } else if (
-            // Residuals concern the iteration before. Both have to be of all nodes that are not out, and of no other.
-            iteration >= uint256(closed.disturbed) + 2 && Lanes.within(residuals, _limits, closed.grid, closed.trade)
-        ) {
-            _end(progress_, Phase.Converged);
-        } else if (iteration >= _mu) {
-            _end(progress_, Phase.Exhausted);
         } else {
+            (state.nodes, state.active) = (nodes, nodes);
+            state.closed.tally = tally;
+            progress_.phase = Phase.Iterating;
+            progress_.expected = uint8(Nodes.count(nodes));
             _openIteration(progress_);
         }
+        state.save(progress_);
     }
 
-    /// @return lost whether the round cannot go on
-    function _countMisses(Progress memory progress_, uint128 absent) private returns (bool lost) {
-        for (; absent != 0; absent = Nodes.withoutLowest(absent)) {
-            uint8 node = Nodes.lowest(absent);
-            if (_tree.miss(node) >= _maxMisses && _exclude(progress_, node, false)) lost = true;
-        }
-    }
+    // ------------------------------------------------------------------ iterating
 
-    /// @dev Excludes a node that was proved false. Its copies stay in the sums of the open iteration, if they are there.
-    /// @return lost whether the round cannot go on without it
-    function _excludeProved(Progress memory progress_, uint8 node) internal returns (bool lost) {
-        _closed.disturbed = progress_.iteration;
-        return _exclude(progress_, node, true);
-    }
-
-    function _exclude(Progress memory progress_, uint8 node, bool proved) private returns (bool lost) {
-        Declaration memory declared = declaration(node);
-        _tree.exclude(node);
-        _roster.active &= ~Nodes.bit(node);
-        _closed.grid -= uint32(Blocks.count(declared) * _steps);
-        _closed.trade -= declared.bids;
-        --progress_.expected;
-        if (progress_.present & Nodes.bit(node) != 0) --progress_.counter;
-        emit Excluded(progress_.round, progress_.iteration, node, proved);
-        return progress_.expected == 0 || (node == GRID_CONNECTION && declared.children != 0);
+    /// @dev On from a closed iteration, to the end or to the next one. Changes `progress_`, which the caller stores.
+    function _goOn(Progress memory progress_, bool agreed) internal {
+        if (agreed) _end(progress_, Phase.Converged);
+        else if (progress_.iteration >= _mu) _end(progress_, Phase.Exhausted);
+        else _openIteration(progress_);
     }
 
     function _openIteration(Progress memory progress_) private {
@@ -244,82 +162,102 @@ abstract contract Rounds is Enrolment {
 
     function _end(Progress memory progress_, Phase phase) internal {
         progress_.phase = phase;
-        (uint16 iterations, bytes32 hash) = head();
-        uint32 day = _closed.day;
-        _outcomes[progress_.round] = Outcome(phase, iterations, _closed.present, day, hash);
-        if (phase == Phase.Converged) agreedIn[day] = progress_.round;
-        emit RoundEnded(progress_.round, phase, iterations);
+        _finish(progress_.round, phase);
+    }
+
+    /// @dev Keeps what came of a round.
+    function _record(uint32 round, Phase phase) internal {
+        uint8 product = Round.product(round);
+        Round.State storage state = _state(product);
+        (uint16 iterations, bytes32 hash) = state.headOf();
+        uint32 day = state.closed.day;
+        _ended[round] = Ended(phase, iterations, state.closed.present, day, _seats.changes, hash);
+        --_seats.running;
+        if (phase == Phase.Converged) _agreed[Round.label(product, day)] = round;
+        emit RoundEnded(round, phase, iterations);
     }
 
     // ------------------------------------------------------------------ views
 
-    /// @inheritdoc IVirtualAggregator
-    function theta() external view returns (Theta memory) {
-        return _theta;
-    }
-
-    /// @inheritdoc IVirtualAggregator
-    function setting() external view returns (Setting memory) {
-        return _setting;
-    }
-
-    /// @inheritdoc IVirtualAggregator
+    /// @inheritdoc IRounds
     function progress() external view returns (Progress memory) {
-        return _loaded();
+        return progressOf(0);
     }
 
-    /// @inheritdoc IVirtualAggregator
+    /// @inheritdoc IRounds
+    function progressOf(uint8 product) public view returns (Progress memory) {
+        return _state(product).progress();
+    }
+
+    /// @inheritdoc IRounds
+    function head() external view returns (uint16 iteration, bytes32 hash) {
+        return headOf(0);
+    }
+
+    /// @inheritdoc IRounds
+    function headOf(uint8 product) public view returns (uint16 iteration, bytes32 hash) {
+        return _state(product).headOf();
+    }
+
+    /// @inheritdoc IRounds
     function outcome(uint32 round) external view returns (Outcome memory) {
-        return _outcomes[round];
+        Ended memory ended = _ended[round];
+        return Outcome(ended.phase, ended.iterations, ended.present, ended.day, ended.head);
     }
 
-    /// @inheritdoc IVirtualAggregator
-    function roster() external view returns (Roster memory) {
-        return _roster;
+    /// @inheritdoc IRounds
+    function agreedIn(uint32 day) external view returns (uint32) {
+        return agreedInOf(0, day);
     }
 
-    /// @inheritdoc IVirtualAggregator
-    function declaration(uint8 node) public view returns (Declaration memory declared) {
-        _requireNodeInRange(node);
-        // It fills in `declared`; the account is not needed.
-        // slither-disable-next-line unused-return
-        _tree.read(node, declared);
+    /// @inheritdoc IRounds
+    function agreedInOf(uint8 product, uint32 day) public view returns (uint32) {
+        return _agreed[Round.label(product, day)];
     }
 
-    /// @inheritdoc IVirtualAggregator
-    function head() public view returns (uint16 iteration, bytes32 hash) {
-        iteration = _closed.iteration;
-        return (iteration, iteration == 0 ? bytes32(0) : _head);
+    /// @inheritdoc IRounds
+    function nodeOf(address account) external view returns (uint8) {
+        return _seats.numberOf(account);
     }
 
-    /// @inheritdoc IVirtualAggregator
-    function scalars() external view returns (uint64 grid, uint64 trade) {
-        return (_closed.grid, _closed.trade);
+    /// @inheritdoc IRounds
+    function accountOf(uint8 node) external view returns (address) {
+        Seats.requireNode(node);
+        return _seats.accounts[node];
+    }
+
+    /// @inheritdoc IRounds
+    function enrolled() external view returns (uint128) {
+        return _seats.nodes;
+    }
+
+    /// @inheritdoc IRounds
+    function nodeIn(uint32 round, address account) external view returns (uint8 node) {
+        node = _seats.nodeAfter(_changesBefore(round), account);
+        if (_said[round][node] == 0) revert NotEnrolled(account);
+    }
+
+    /// @inheritdoc IRounds
+    function accountIn(uint32 round, uint8 node) external view returns (address) {
+        Seats.requireNode(node);
+        return _said[round][node] == 0 ? address(0) : _seats.accountAfter(_changesBefore(round), node);
+    }
+
+    /// @dev While it runs, nothing has changed since it was opened.
+    function _changesBefore(uint32 round) private view returns (uint32) {
+        Ended storage ended = _ended[round];
+        return ended.phase == Phase.None ? _seats.changes : ended.changes;
     }
 
     // ------------------------------------------------------------------ small things
 
-    function _loaded() internal view returns (Progress memory) {
-        return _progress;
+    function _requireNoRoundRuns() internal view {
+        if (_seats.running != 0) revert RoundsRun(_seats.running);
     }
 
-    function _store(Progress memory progress_) internal {
-        _progress = progress_;
-    }
-
-    function _requirePhase(Progress memory progress_, uint32 round, Phase phase) internal pure {
-        if (progress_.round != round) revert WrongRound(progress_.round, round);
-        if (progress_.phase != phase) revert WrongPhase(progress_.phase);
-    }
-
-    function _nextRound() internal view override returns (uint32) {
-        Progress memory progress_ = _loaded();
-        if (progress_.phase == Phase.Declaring || progress_.phase == Phase.Iterating) revert WrongPhase(progress_.phase);
-        return progress_.round + 1;
-    }
-
-    function _declaredIn(uint32 round, uint8 node) internal view override returns (bool) {
-        return _books[round][node] != 0;
+    function _missedTooMany(Round.State storage state, uint8 node) internal returns (bool) {
+        state.members[node] = state.members[node].missed();
+        return state.members[node].misses() >= _maxMisses;
     }
 
     function _deadline() private view returns (uint40) {

@@ -8,6 +8,7 @@ import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
+import {IRounds} from "../interfaces/IRounds.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 import {Books} from "../libraries/Books.sol";
 import {Commitments} from "../libraries/Commitments.sol";
@@ -57,7 +58,7 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @dev Who states about whom, and how the round ended.
     struct Stage {
-        IVirtualAggregator.Outcome outcome;
+        IRounds.Outcome outcome;
         uint32 round;
         uint8 node;
         uint8 partner;
@@ -115,7 +116,7 @@ contract TradeSettlement is Arrears, TypedData {
     function state(uint32 round, Statement[] calldata statements, Opening calldata own) external nonReentrant {
         Stage memory stage;
         stage.outcome = aggregator.outcome(round);
-        if (stage.outcome.phase != IVirtualAggregator.Phase.Converged) revert NotConverged(round);
+        if (stage.outcome.phase != IRounds.Phase.Converged) revert NotConverged(round);
         stage.round = round;
         stage.first = _requireRoundOfDay(round, stage.outcome);
         stage.node = aggregator.nodeIn(round, msg.sender);
@@ -269,8 +270,8 @@ contract TradeSettlement is Arrears, TypedData {
     /// @inheritdoc ITradeSettlement
     function publishTariff(uint32 round, bytes calldata tariff) external {
         _requireSupplier();
-        IVirtualAggregator.Progress memory progress = aggregator.progress();
-        bool open = round == progress.round && progress.phase == IVirtualAggregator.Phase.Declaring;
+        IRounds.Progress memory progress = aggregator.progress();
+        bool open = round == progress.round && progress.phase == IRounds.Phase.Declaring;
         if (round <= progress.round && !(open && progress.present == 0)) revert TariffTooLate(round);
         if (tariffHash[round] != 0) revert TariffPublishedAlready(round);
         if (tariff.length != TARIFF * _steps) revert LengthMismatch(TARIFF * _steps, tariff.length);
@@ -369,19 +370,19 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @dev Requires that the day of a finished round is settled by no other: by the one in which it was agreed or, where
     ///      it was in none, by the first that is settled. Whether it is the first.
-    function _requireRoundOfDay(uint32 round, IVirtualAggregator.Outcome memory outcome) private view returns (bool) {
+    function _requireRoundOfDay(uint32 round, IRounds.Outcome memory outcome) private view returns (bool) {
         uint32 settled = settledIn[outcome.day];
         if (settled == round) return false;
         uint32 agreed = aggregator.agreedIn(outcome.day);
-        bool counts = agreed == (outcome.phase == IVirtualAggregator.Phase.Converged ? round : 0);
+        bool counts = agreed == (outcome.phase == IRounds.Phase.Converged ? round : 0);
         if (settled != 0 || !counts) revert OtherRoundOfDay(outcome.day, settled == 0 ? agreed : settled);
         return true;
     }
 
     /// @dev Requires a signed reading of a finished round that was not settled before.
     function _requireReading(uint32 round, uint8 node, bytes calldata energies, bytes32 r, bytes32 vs) private {
-        IVirtualAggregator.Outcome memory outcome = aggregator.outcome(round);
-        if (outcome.phase < IVirtualAggregator.Phase.Converged) revert NotFinished(round);
+        IRounds.Outcome memory outcome = aggregator.outcome(round);
+        if (outcome.phase < IRounds.Phase.Converged) revert NotFinished(round);
         if (_standing(round, node).delivered) revert AlreadyDelivered(round, node);
         if (_requireRoundOfDay(round, outcome)) settledIn[outcome.day] = round;
         // The third value says more about the flaw.

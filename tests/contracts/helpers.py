@@ -123,12 +123,24 @@ def signature(key: str, digest: bytes) -> tuple[bytes, bytes]:
 # ---------------------------------------------------------------------- a community
 
 
+OF_A_PRODUCT = frozenset(
+    ("progress", "roster", "scalars", "head", "declaration", "running", "copiesLength", "agreedIn", "closeOverdue")
+)
+"""Calls that have a twin for any product, whose name ends in `Of`."""
+
+
 class Community:
-    """Accounts and their declarations on one aggregator, with the reference model beside it."""
+    """Accounts and their declarations for a product of one aggregator, with the reference model beside it."""
 
     def __init__(
-        self, aggregator: Any, tree: Mapping[int, Declared], accounts: Mapping[int, Any], seed: int = 1
+        self,
+        aggregator: Any,
+        tree: Mapping[int, Declared],
+        accounts: Mapping[int, Any],
+        seed: int = 1,
+        product: int = 0,
     ) -> None:
+        self.product = product
         self.aggregator = aggregator
         self.link = Link(aggregator)
         self.manager = aggregator.owner()
@@ -141,6 +153,7 @@ class Community:
         self.model = AggregatorModel(
             set(tree), self.steps, mu=limits[7], eps=tuple(limits[3:7]), max_misses=self.setting[5], n=limits[0]
         )
+        self.model.product = product
 
     def carried(self, tree: Mapping[int, Declared], node: int) -> Declared:
         """What the node declares, with no more bids than its book can carry; where it has none, any that could."""
@@ -157,10 +170,16 @@ class Community:
         return other
 
     def send(self, sender: Any, name: str, *arguments: Any) -> Receipt:
-        return self.link.send(sender, name, *arguments)
+        return self.link.send(sender, *self.of_product(name, *arguments))
 
     def view(self, name: str, *arguments: Any) -> Any:
-        return self.link.view(name, *arguments)
+        return self.link.view(*self.of_product(name, *arguments))
+
+    def of_product(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        """A call, as it is for the product."""
+        if self.product and name in OF_A_PRODUCT:
+            return f"{name}Of", self.product, *arguments
+        return name, *arguments
 
     # -- what the manager and the nodes do
 
@@ -174,7 +193,8 @@ class Community:
 
     def open(self) -> Receipt:
         day = FIRST_DAY + len(self.model.rounds)
-        tx = self.send(self.manager, "openRound", day)
+        call = ("openRoundOf", self.product, day, 0) if self.product else ("openRound", day)
+        tx = self.send(self.manager, *call)
         self.model.open_round(day)
         return tx
 
@@ -294,15 +314,19 @@ class Community:
         now = model.now
         nodes = sorted(self.tree)
         rounds = [one.number for one in model.rounds]
+
+        def asked(name: str, *arguments: Any) -> tuple[Any, ...]:
+            return link, *self.of_product(name, *arguments)
+
         progress, roster, scalars, head, outcomes, commitments, declarations, running = grouped(
-            [(link, "progress")],
-            [(link, "roster")],
-            [(link, "scalars")],
-            [(link, "head")],
-            [(link, "outcome", round_) for round_ in rounds],
-            [(link, "commitment", round_, node) for round_ in rounds for node in nodes],
-            [(link, "declaration", node) for node in nodes],
-            [(link, "running", node) for node in now.nodes] if now.phase == "Iterating" else [],
+            [asked("progress")],
+            [asked("roster")],
+            [asked("scalars")],
+            [asked("head")],
+            [asked("outcome", round_) for round_ in rounds],
+            [asked("commitment", round_, node) for round_ in rounds for node in nodes],
+            [asked("declaration", node) for node in nodes],
+            [asked("running", node) for node in now.nodes] if now.phase == "Iterating" else [],
         )
         expected = model.progress()
         round_, iteration, phase, _, counter, wanted, history, present = progress[0]

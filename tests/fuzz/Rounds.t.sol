@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {IReferee} from "contracts/interfaces/IReferee.sol";
+import {IRounds} from "contracts/interfaces/IRounds.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
 import {Nodes} from "contracts/libraries/Nodes.sol";
 import {VM} from "./Cheats.sol";
@@ -16,17 +17,19 @@ contract Credulous is IReferee {
 
 /// @title What anybody may do to rounds and enrolment, in any order
 /// @notice Seven accounts; nodes 0 to 5 can be enrolled. Half of what is declared and submitted fits, the rest is noise.
+///         Rounds of two products go on beside each other.
 contract RoundsHandler {
     uint8 public constant PEOPLE = 7;
+    uint8 public constant PRODUCTS = 2;
     uint32 private constant DAYS = 4;
     uint16 private constant STEPS = 13;
     uint256 private constant WORDS = 2;
 
     VirtualAggregator public immutable aggregator;
     uint256 public calls; // that were not refused
-    uint256 public lastOrder; // of round, phase and iteration
+    mapping(uint8 product => uint256) public lastOrder; // of round, phase and iteration
     string public broken; // what a handler saw that must not be: it reverts as refused calls do, so it only keeps it
-    uint32 public seen; // rounds whose outcome is kept
+    mapping(uint8 product => uint32) public seen; // rounds whose outcome is kept, as numbers within the product
     mapping(uint32 round => bytes32) public ended;
 
     constructor() {
@@ -47,16 +50,22 @@ contract RoundsHandler {
     modifier watched() {
         _;
         ++calls;
-        IVirtualAggregator.Progress memory progress = aggregator.progress();
-        uint256 final_ = progress.phase >= IVirtualAggregator.Phase.Converged ? 3 : uint256(progress.phase);
+        for (uint8 product = 0; product < PRODUCTS; ++product) _watch(product);
+    }
+
+    function _watch(uint8 product) private {
+        IRounds.Progress memory progress = aggregator.progressOf(product);
+        uint256 final_ = progress.phase >= IRounds.Phase.Converged ? 3 : uint256(progress.phase);
         uint256 order = uint256(progress.round) << 32 | final_ << 16 | progress.iteration;
-        if (order < lastOrder) broken = "VA3";
-        lastOrder = order;
-        for (uint32 round = seen + 1; round <= progress.round; ++round) {
-            IVirtualAggregator.Outcome memory outcome = aggregator.outcome(round);
-            if (outcome.phase == IVirtualAggregator.Phase.None) break;
+        if (order < lastOrder[product]) broken = "VA3";
+        lastOrder[product] = order;
+        if (progress.round != 0 && progress.round >> 24 != product) broken = "product";
+        uint32 first = uint32(product) << 24;
+        for (uint32 round = first + seen[product] + 1; round <= progress.round; ++round) {
+            IRounds.Outcome memory outcome = aggregator.outcome(round);
+            if (outcome.phase == IRounds.Phase.None) break;
             ended[round] = state(round);
-            seen = round;
+            seen[product] = round - first;
         }
     }
 
@@ -84,97 +93,114 @@ contract RoundsHandler {
         aggregator.expel(nodes);
     }
 
-    function open(uint32 day) external watched {
-        aggregator.openRound(day % DAYS == 0 ? 1_000 + aggregator.progress().round : day % DAYS);
+    function open(uint8 product, uint32 day) external watched {
+        product %= PRODUCTS;
+        day = day % DAYS == 0 ? 1_000 + uint24(aggregator.progressOf(product).round) : day % DAYS;
+        if (product == 0) aggregator.openRound(day);
+        else aggregator.openRoundOf(product, day, 0);
     }
 
-    function replace(uint32 day) external watched {
+    function replace(uint8 product, uint32 day) external watched {
+        product %= PRODUCTS;
         day %= DAYS;
-        aggregator.replaceRound(day, aggregator.agreedIn(day));
-        if (!(aggregator.agreedIn(day) == 0)) broken = "VA13";
+        uint32 agreed = aggregator.agreedInOf(product, day);
+        uint32 other = aggregator.agreedInOf(1 - product, day);
+        if (product == 0) aggregator.replaceRound(day, agreed);
+        else aggregator.openRoundOf(product, day, agreed);
+        if (aggregator.agreedInOf(product, day) != 0 || aggregator.agreedInOf(1 - product, day) != other) {
+            broken = "VA13";
+        }
     }
 
     // ------------------------------------------------------------------ the nodes
 
-    function declareStar(uint256 who) external watched {
+    function declareStar(uint8 product, uint256 who) external watched {
         uint8 node = aggregator.nodeOf(person(who));
         uint128 others = aggregator.enrolled() & ~uint128(1);
-        _declare(who, 0, node == 0 ? others : 0, node == 0 ? 0 : 1, 0, "");
+        _declare(product, who, 0, node == 0 ? others : 0, node == 0 ? 0 : 1, 0, "");
     }
 
-    function declareAnything(uint256 who, uint8 parent, uint128 children, uint8 depth, uint16 bids, uint8 partner)
-        external
-        watched
-    {
+    function declareAnything(
+        uint8 product, uint256 who, uint8 parent, uint128 children, uint8 depth, uint16 bids, uint8 partner
+    ) external watched {
         bytes memory book = abi.encodePacked(partner % 6, uint8(3), uint8(0), uint8(1), uint8(2));
-        _declare(who, parent % 6, children & 0x3F, depth % 4, bids % 5, book);
+        _declare(product, who, parent % 6, children & 0x3F, depth % 4, bids % 5, book);
     }
 
-    function _declare(uint256 who, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes memory book) private {
-        uint32 round = aggregator.progress().round;
+    function _declare(
+        uint8 product, uint256 who, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes memory book
+    ) private {
+        uint32 round = aggregator.progressOf(product % PRODUCTS).round;
         VM.prank(person(who));
         aggregator.declare(round, parent, children, depth, bids, book);
     }
 
-    function abstain(uint256 who) external watched {
-        uint32 round = aggregator.progress().round;
+    function abstain(uint8 product, uint256 who) external watched {
+        uint32 round = aggregator.progressOf(product % PRODUCTS).round;
         VM.prank(person(who));
         aggregator.abstain(round);
     }
 
-    function submit(uint256 who, uint256 lanes, uint256 residuals) external watched {
-        _submit(who, lanes, residuals);
+    function submit(uint8 product, uint256 who, uint256 lanes, uint256 residuals) external watched {
+        _submit(product, who, lanes, residuals);
     }
 
-    function submitContent(uint256 who) external watched {
-        _submit(who, 0, 0);
+    function submitContent(uint8 product, uint256 who) external watched {
+        _submit(product, who, 0, 0);
     }
 
     /// @dev All that are still expected: so that rounds converge, too.
-    function submitAll() external watched {
+    function submitAll(uint8 product) external watched {
         for (uint256 who = 0; who < PEOPLE; ++who) {
-            try this.submitContent(who) {} catch {}
+            try this.submitContent(product, who) {} catch {}
         }
     }
 
     /// @dev A round as it should be, up to some iteration: random calls alone seldom get that far.
-    function playRound(uint32 day, uint256 iterations, bool star) external {
-        try this.open(day) {} catch {}
+    function playRound(uint8 product, uint32 day, uint256 iterations, bool star) external {
+        try this.open(product, day) {} catch {}
         for (uint256 who = 0; who < PEOPLE; ++who) {
-            if (star) try this.declareStar(who) {} catch {}
-            else try this.declareAlone(who) {} catch {}
+            if (star) try this.declareStar(product, who) {} catch {}
+            else try this.declareAlone(product, who) {} catch {}
         }
-        for (uint256 i = 0; i < iterations % 5; ++i) this.submitAll();
+        for (uint256 i = 0; i < iterations % 5; ++i) this.submitAll(product);
     }
 
-    function declareAlone(uint256 who) external watched {
-        _declare(who, aggregator.nodeOf(person(who)), 0, 0, 0, "");
+    function declareAlone(uint8 product, uint256 who) external watched {
+        _declare(product, who, aggregator.nodeOf(person(who)), 0, 0, 0, "");
     }
 
-    function _submit(uint256 who, uint256 lanes, uint256 residuals) private {
+    function _submit(uint8 product, uint256 who, uint256 lanes, uint256 residuals) private {
+        product %= PRODUCTS;
         uint8 node = aggregator.nodeOf(person(who));
-        uint256[] memory copies = new uint256[](aggregator.copiesLength(node));
+        uint256[] memory copies = new uint256[](aggregator.copiesLengthOf(product, node));
         for (uint256 i = 0; i < copies.length; ++i) copies[i] = lanes & 0xFFFF << 21 * (i % 12);
-        bytes memory bids = new bytes(2 * aggregator.declaration(node).bids);
-        IVirtualAggregator.Progress memory before = aggregator.progress();
+        bytes memory bids = new bytes(2 * aggregator.declarationOf(product, node).bids);
+        IRounds.Progress memory before = aggregator.progressOf(product);
+        IRounds.Progress memory other = aggregator.progressOf(1 - product);
         VM.prank(person(who));
         aggregator.submit(before.round, before.iteration, before.history, copies, bids, residuals);
         if (!(before.present & Nodes.bit(node) == 0)) broken = "VA1";
+        if (keccak256(abi.encode(other)) != keccak256(abi.encode(aggregator.progressOf(1 - product)))) {
+            broken = "a round of another product moved";
+        }
     }
 
     // ------------------------------------------------------------------ anyone
 
-    function closeOverdue(uint256 wait) external watched {
+    function closeOverdue(uint8 product, uint256 wait) external watched {
         VM.warp(block.timestamp + wait % 1_200);
-        aggregator.closeOverdue();
+        if (product % PRODUCTS == 0) aggregator.closeOverdue();
+        else aggregator.closeOverdueOf(product % PRODUCTS);
     }
 
-    function accuse(uint8 node, bool evidence) external watched {
-        uint32 round = aggregator.progress().round;
-        bool needed = node % 6 == 0 && aggregator.declaration(0).children != 0;
-        uint128 rest = aggregator.roster().active & ~Nodes.bit(node % 6);
+    function accuse(uint8 product, uint8 node, bool evidence) external watched {
+        product %= PRODUCTS;
+        uint32 round = aggregator.progressOf(product).round;
+        bool needed = node % 6 == 0 && aggregator.declarationOf(product, 0).children != 0;
+        uint128 rest = aggregator.rosterOf(product).active & ~Nodes.bit(node % 6);
         aggregator.accuse(round, node % 6, evidence ? bytes("evidence") : bytes(""));
-        bool abandoned = aggregator.outcome(round).phase == IVirtualAggregator.Phase.Abandoned;
+        bool abandoned = aggregator.outcome(round).phase == IRounds.Phase.Abandoned;
         if (!(abandoned == (needed || rest == 0))) broken = "VA10";
     }
 }
@@ -183,10 +209,12 @@ contract RoundsHandler {
 contract RoundsTest {
     RoundsHandler private _handler;
     VirtualAggregator private _aggregator;
+    uint8 private _products;
 
     function setUp() public {
         _handler = new RoundsHandler();
         _aggregator = _handler.aggregator();
+        _products = _handler.PRODUCTS();
     }
 
     function targetContracts() public view returns (address[] memory targets) {
@@ -195,12 +223,14 @@ contract RoundsTest {
     }
 
     function invariant_VA1_aNodeCountsOnce() public view {
-        IVirtualAggregator.Progress memory progress = _aggregator.progress();
-        if (progress.phase != IVirtualAggregator.Phase.Iterating) return;
-        uint128 active = _aggregator.roster().active;
-        require(progress.counter == Nodes.count(progress.present & active), "counter");
-        require(progress.expected == Nodes.count(active), "expected");
-        require(progress.counter < progress.expected, "a complete iteration is open");
+        for (uint8 product = 0; product < _products; ++product) {
+            IRounds.Progress memory progress = _aggregator.progressOf(product);
+            if (progress.phase != IRounds.Phase.Iterating) continue;
+            uint128 active = _aggregator.rosterOf(product).active;
+            require(progress.counter == Nodes.count(progress.present & active), "counter");
+            require(progress.expected == Nodes.count(active), "expected");
+            require(progress.counter < progress.expected, "a complete iteration is open");
+        }
     }
 
     function invariant_VA3_nothingRunsBackwards_norDidAHandlerSeeAFault() public view {
@@ -208,32 +238,39 @@ contract RoundsTest {
     }
 
     function invariant_VA4_aFinishedRoundNeverChanges() public view {
-        uint32 last = _handler.seen();
-        for (uint32 round = last > 8 ? last - 8 : 1; round <= last; ++round) {
-            require(_handler.ended(round) == _handler.state(round));
+        for (uint8 product = 0; product < _products; ++product) {
+            uint32 last = _handler.seen(product);
+            for (uint32 number = last > 8 ? last - 8 : 1; number <= last; ++number) {
+                uint32 round = uint32(product) << 24 | number;
+                require(_handler.ended(round) == _handler.state(round));
+            }
         }
     }
 
     function invariant_VA10_thereIsOneTree() public view {
-        IVirtualAggregator.Roster memory roster = _aggregator.roster();
-        if (_aggregator.progress().phase != IVirtualAggregator.Phase.Iterating) return;
-        uint128 below = 0;
-        for (uint8 node = 0; node < 6; ++node) {
-            if (roster.nodes & Nodes.bit(node) == 0) continue;
-            IVirtualAggregator.Declaration memory said = _aggregator.declaration(node);
-            require(node == 0 || said.depth != 0 || said.children == 0, "a second root");
-            require(below & said.children == 0, "a child of two");
-            below |= said.children;
+        for (uint8 product = 0; product < _products; ++product) {
+            IVirtualAggregator.Roster memory roster = _aggregator.rosterOf(product);
+            if (_aggregator.progressOf(product).phase != IRounds.Phase.Iterating) continue;
+            uint128 below = 0;
+            for (uint8 node = 0; node < 6; ++node) {
+                if (roster.nodes & Nodes.bit(node) == 0) continue;
+                IVirtualAggregator.Declaration memory said = _aggregator.declarationOf(product, node);
+                require(node == 0 || said.depth != 0 || said.children == 0, "a second root");
+                require(below & said.children == 0, "a child of two");
+                below |= said.children;
+            }
+            require(below == roster.lines, "lines are children");
         }
-        require(below == roster.lines, "lines are children");
     }
 
     function invariant_VA13_aDayIsAgreedInARoundThatConverged() public view {
-        for (uint32 day = 1; day < 4; ++day) {
-            uint32 round = _aggregator.agreedIn(day);
-            if (round == 0) continue;
-            IVirtualAggregator.Outcome memory outcome = _aggregator.outcome(round);
-            require(outcome.phase == IVirtualAggregator.Phase.Converged && outcome.day == day);
+        for (uint8 product = 0; product < _products; ++product) {
+            for (uint32 day = 1; day < 4; ++day) {
+                uint32 round = _aggregator.agreedInOf(product, day);
+                if (round == 0) continue;
+                IRounds.Outcome memory outcome = _aggregator.outcome(round);
+                require(outcome.phase == IRounds.Phase.Converged && outcome.day == day && round >> 24 == product);
+            }
         }
     }
 

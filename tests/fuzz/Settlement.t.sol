@@ -7,6 +7,7 @@ import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {IReferee} from "contracts/interfaces/IReferee.sol";
 import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
+import {IRounds} from "contracts/interfaces/IRounds.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
 import {TestEuro} from "contracts/mocks/TestEuro.sol";
 import {VM} from "./Cheats.sol";

@@ -57,7 +57,7 @@ class AggregatorMachine(AggregatorModel):
     def _require_idle(self, sender: str) -> None:
         self._require_manager(sender)
         if self.rounds and self.now.running:
-            raise Refused("WrongPhase", PHASES.index(self.now.phase))
+            raise Refused("RoundsRun", 1)
 
     def enrol(self, sender: str, nodes: Sequence[int], accounts: Sequence[str]) -> None:
         self._require_idle(sender)

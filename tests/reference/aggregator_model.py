@@ -169,7 +169,7 @@ class Round:
 
 @dataclass
 class AggregatorModel:
-    """All rounds of one contract."""
+    """All rounds of one product of a contract."""
 
     enrolled: set[int]
     steps: int
@@ -179,6 +179,7 @@ class AggregatorModel:
     n: int = MAX_NODES  # nodes that can be enrolled
     rounds: list[Round] = field(default_factory=list)
     agreed: dict[int, int] = field(default_factory=dict)  # round by day
+    product: int = 0  # all models of one contract share who is enrolled, and nothing else
 
     @property
     def now(self) -> Round:
@@ -200,7 +201,7 @@ class AggregatorModel:
         if not self.enrolled:
             raise Refused("NobodyEnrolled")
         self.agreed.pop(day, None)
-        self.rounds.append(Round(len(self.rounds) + 1, day))
+        self.rounds.append(Round((self.product << 24) + len(self.rounds) + 1, day))
 
     def _require(self, round_: int, phase: str) -> Round:
         current, at = (self.now.number, self.now.phase) if self.rounds else (0, "None")
@@ -452,14 +453,17 @@ class AggregatorModel:
         return bitmap(now.nodes), bitmap(now.active), bitmap(lines), bitmap(inner)
 
     def outcome(self, round_: int) -> tuple[int, int, int, int, bytes]:
-        if not 0 < round_ <= len(self.rounds) or self.rounds[round_ - 1].running:
+        ended = self._round(round_)
+        if ended is None or ended.running:
             return 0, 0, 0, 0, bytes(32)
-        ended = self.rounds[round_ - 1]
         present = ended.closed[-1].present if ended.closed else 0
         return PHASES.index(ended.phase), len(ended.closed), present, ended.day, ended.head
 
     def commitment(self, round_: int, node: int) -> tuple[bytes, bytes]:
-        if not 0 < round_ <= len(self.rounds) or node not in self.rounds[round_ - 1].declared:
+        one = self._round(round_)
+        if one is None or node not in one.declared:
             return bytes(32), bytes(32)
-        one = self.rounds[round_ - 1]
         return one.commitments.get(node, bytes(32)), keccak(one.declared[node].book)
+
+    def _round(self, number: int) -> Round | None:
+        return next((one for one in self.rounds if one.number == number), None)

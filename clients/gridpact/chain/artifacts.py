@@ -26,6 +26,13 @@ class Artifact:
     abi: Abi
     bytecode: str
     compiler: str
+    start: int  # of the code that is going to stand on the chain, in the bytecode
+    length: int
+
+    @property
+    def runtime(self) -> bytes:
+        """The code that is going to stand on the chain, with zeros for immutable values."""
+        return bytes.fromhex(self.bytecode.removeprefix("0x"))[self.start : self.start + self.length]
 
 
 def load(name: str) -> Artifact:
@@ -39,6 +46,8 @@ def load(name: str) -> Artifact:
             abi=content["abi"],
             bytecode=bytecode if bytecode.startswith("0x") else "0x" + bytecode,
             compiler=str(content.get("compiler", "")),
+            start=int(content["runtime"]["start"]),
+            length=int(content["runtime"]["length"]),
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The compiled contract {name} is missing or damaged: run `make contracts`.") from error

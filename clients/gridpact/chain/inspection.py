@@ -16,8 +16,6 @@ from gridpact.chain.reverts import Abi, readable
 from gridpact.errors import ChainError, InputError
 
 PUSH1, PUSH32 = 0x60, 0x7F
-INVALID = 0xFE
-"""Stands between the constructor and the code that it leaves behind."""
 
 MOST_DECIMALS = 18
 """Of a token that the settlement contract takes."""
@@ -98,14 +96,13 @@ def _check_creation(web3: Web3, name: str, address: str, transaction_hash: str, 
 def compare_code(name: str, address: str, artifact: Artifact, code: bytes) -> int:
     """Compares the code at an address with the compiled one. Returns the number of immutable values in it.
 
-    The compiled code stands at the end of the creation bytecode. An immutable value is 32 zero bytes after a PUSH32
-    there; the compiler writes no other zero in this way.
+    An immutable value is 32 zero bytes after a PUSH32 in the compiled code; the compiler writes no other zero in this
+    way.
     """
     if not code:
         raise ChainError(f"There is no code at {address}, where {name} should be: check the chain and the record.")
-    creation = bytes(HexBytes(artifact.bytecode))
-    compiled = creation[-len(code) :]
-    if len(code) >= len(creation) or creation[-len(code) - 1] != INVALID:
+    compiled = artifact.runtime
+    if len(code) != len(compiled):
         raise ChainError(
             f"The code of {name} at {address} has {len(code)} bytes, another length than the compiled one: it was"
             " compiled from other sources or settings, so deploy again."

@@ -22,6 +22,7 @@ _HINTS = {
     "NotEnrolled": "ask the community manager to enrol this account, or use the key of an enrolled one",
     "NobodyEnrolled": "enrol nodes first",
     "EnrolmentFull": "expel a node first, or deploy for a larger n",
+    "RoundsRun": "wait until the running rounds have ended",
     "WrongPhase": "look at the progress of the round before this step",
     "TooLarge": "plan fewer steps, or share the households out over several deployments",
     "DayAgreed": "replace the day on purpose, before anything of it is settled, or plan another",

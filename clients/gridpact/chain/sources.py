@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CONTRACTS, MODULES = "contracts", "node_modules"
 REMAPPINGS = ["@openzeppelin=node_modules/@openzeppelin"]
 SETTINGS: dict[str, Any] = {
-    "optimizer": {"enabled": True, "runs": 600},
+    "optimizer": {"enabled": True, "runs": 300},
     "evmVersion": "shanghai",
     "remappings": REMAPPINGS,
     "metadata": {"bytecodeHash": "none"},

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IReferee} from "../interfaces/IReferee.sol";
+import {IRounds} from "../interfaces/IRounds.sol";
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Blocks} from "../libraries/Blocks.sol";
+import {GRID_CONNECTION, Nodes} from "../libraries/Nodes.sol";
+import {RunningSums} from "../libraries/RunningSums.sol";
+import {Sizes} from "../libraries/Sizes.sol";
+import {Tree} from "../libraries/Tree.sol";
+import {Round} from "../rounds/Round.sol";
+import {Seats} from "../rounds/Seats.sol";
+import {Consensus} from "./Consensus.sol";
+
+/// @title The half of the virtual aggregator that works seldom
+/// @notice What the manager calls, overdue phases, and false nodes. The virtual aggregator creates it and calls it by
+///         `delegatecall`: so all of this happens to the aggregator's storage, in its name. What is called here directly
+///         happens to the clerk's own storage, which nobody reads.
+contract Clerk is Consensus {
+    using Round for Round.State;
+    using Round for IRounds.Progress;
+    using RunningSums for RunningSums.Store;
+    using Seats for Seats.Store;
+    using Tree for Tree.Store;
+
+    constructor(
+        IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_, IReferee referee_
+    ) Consensus(theta_, setting_, referee_) {}
+
+    // ------------------------------------------------------------------ the manager
+
+    /// @inheritdoc IRounds
+    function enrol(uint8[] calldata nodes, address[] calldata accounts) external onlyOwner {
+        _requireNoRoundRuns();
+        _seats.enrol(_n, nodes, accounts);
+        // Where a deployment is so large that the first to submit could not pay for all fresh words. Other products
+        // than 0 are for shorter rounds of fewer steps.
+        if (Sizes.households(_n, _words) <= Sizes.MOST_FRESH) return;
+        for (uint256 i = 0; i < nodes.length; ++i) _lane(0).sums.prepare(nodes[i], _words);
+    }
+
+    /// @inheritdoc IRounds
+    function expel(uint8[] calldata nodes) external onlyOwner {
+        _requireNoRoundRuns();
+        _seats.expel(nodes);
+    }
+
+    /// @inheritdoc IRounds
+    function openRound(uint32 day) external onlyOwner returns (uint32 round) {
+        return _open(0, day, 0);
+    }
+
+    /// @inheritdoc IRounds
+    function replaceRound(uint32 day, uint32 agreed) external onlyOwner returns (uint32 round) {
+        if (agreed == 0) revert DayAgreed(day, agreedInOf(0, day));
+        return _open(0, day, agreed);
+    }
+
+    /// @inheritdoc IRounds
+    function openRoundOf(uint8 product, uint32 day, uint32 agreed) external onlyOwner returns (uint32 round) {
+        return _open(product, day, agreed);
+    }
+
+    // ------------------------------------------------------------------ beginning and ending
+
+    /// @notice Starts a round, of which the aggregator knows that it is complete.
+    function start(uint32 round) external {
+        _start(round);
+    }
+
+    /// @notice Keeps what came of a round, of which the aggregator knows that it has ended.
+    function record(uint32 round, Phase phase) external {
+        _record(round, phase);
+    }
+
+    function _begin(uint32 round) internal override {
+        _start(round);
+    }
+
+    function _finish(uint32 round, Phase phase) internal override {
+        _record(round, phase);
+    }
+
+    // ------------------------------------------------------------------ overdue phases
+
+    /// @inheritdoc IRounds
+    function closeOverdue() external {
+        _closeOverdue(0);
+    }
+
+    /// @inheritdoc IRounds
+    function closeOverdueOf(uint8 product) external {
+        _closeOverdue(product);
+    }
+
+    function _closeOverdue(uint8 product) private {
+        Round.State storage state = _state(product);
+        Progress memory progress_ = state.progress();
+        if (!progress_.isRunning()) revert WrongPhase(progress_.phase);
+        if (block.timestamp <= progress_.deadline) revert DeadlineNotPassed(progress_.deadline);
+        if (progress_.phase == Phase.Declaring) return _start(progress_.round);
+        _closeAsItStands(state, progress_);
+        state.save(progress_);
+    }
+
+    function _closeAsItStands(Round.State storage state, Progress memory progress_) private {
+        Open memory open;
+        open.progress = progress_;
+        _read(open, _lane(progress_.round), true);
+        uint128 absent = state.active & ~progress_.present;
+        bool agreed = _close(open, state);
+        if (_countMisses(state, progress_, absent)) _end(progress_, Phase.Abandoned);
+        else _goOn(progress_, agreed);
+    }
+
+    /// @return lost whether the round cannot go on
+    function _countMisses(Round.State storage state, Progress memory progress_, uint128 absent)
+        private
+        returns (bool lost)
+    {
+        for (; absent != 0; absent = Nodes.withoutLowest(absent)) {
+            uint8 node = Nodes.lowest(absent);
+            if (_missedTooMany(state, node) && _exclude(state, progress_, node, false)) lost = true;
+        }
+    }
+
+    // ------------------------------------------------------------------ false nodes
+
+    /// @dev See IVirtualAggregator. Its copies stay in the sums of the open iteration, if they are there.
+    function accuse(uint32 round, uint8 node, bytes calldata evidence) external {
+        Round.State storage state = _lane(round).round;
+        Progress memory progress_ = state.load(round, Phase.Iterating);
+        Seats.requireNode(node);
+        if (state.active & Nodes.bit(node) == 0) revert NotInRound(node, round);
+        _referee.judge(IVirtualAggregator(address(this)), round, node, evidence);
+
+        state.closed.disturbed = progress_.iteration;
+        if (_exclude(state, progress_, node, true)) _end(progress_, Phase.Abandoned);
+        else if (progress_.counter == progress_.expected) _closeAsItStands(state, progress_);
+        state.save(progress_);
+    }
+
+    /// @return lost whether the round cannot go on without it
+    function _exclude(Round.State storage state, Progress memory progress_, uint8 node, bool proved)
+        private
+        returns (bool lost)
+    {
+        IVirtualAggregator.Declaration memory declared;
+        // It fills in `declared`; the account is not needed.
+        // slither-disable-next-line unused-return
+        _lane(progress_.round).tree.read(state, node, declared);
+        state.exclude(progress_, node);
+        state.closed.tally -= _tally(Blocks.count(declared), declared.bids);
+        emit Excluded(progress_.round, progress_.iteration, node, proved);
+        return progress_.expected == 0 || (node == GRID_CONNECTION && declared.children != 0);
+    }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IReferee} from "../interfaces/IReferee.sol";
+import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Blocks} from "../libraries/Blocks.sol";
+import {Commitments} from "../libraries/Commitments.sol";
+import {Lanes} from "../libraries/Lanes.sol";
+import {MAX_NODES} from "../libraries/Nodes.sol";
+import {ResidualLanes, Residuals} from "../libraries/Residuals.sol";
+import {RunningSums} from "../libraries/RunningSums.sol";
+import {Sizes} from "../libraries/Sizes.sol";
+import {Place, Tree} from "../libraries/Tree.sol";
+import {Round} from "../rounds/Round.sol";
+import {Rounds} from "../rounds/Rounds.sol";
+
+/// @title What the two halves of the virtual aggregator share
+/// @notice The storage of the agreement, and how an iteration is read and closed. See IVirtualAggregator.
+///
+/// @dev All storage of the virtual aggregator is declared here and in Rounds, so both halves lay it out alike.
+///
+/// | variable     | slots             | written                                                                  |
+/// |--------------|-------------------|--------------------------------------------------------------------------|
+/// | _theta       | 2                 | by the constructor                                                       |
+/// | _setting     | 1                 | by the constructor                                                       |
+/// | _lanes       | mapping           | one a product:                                                           |
+/// |   round      | 132               | see Round                                                                |
+/// |   tree       | 65                | by the declaration of a parent, when the round starts                    |
+/// |   residuals  | 1                 | by each call that does not close the iteration                           |
+/// |   sums       | 256 x 32          | the same: the words of the blocks of which a copy came                   |
+/// | _commitments | mapping           | by each submission                                                       |
+///
+/// Sums and residuals are never zeroed: the first to submit overwrites what stands there.
+abstract contract Consensus is Rounds {
+    using Round for Round.State;
+    using Round for Round.Closed;
+    using RunningSums for RunningSums.Store;
+    using Tree for Tree.Store;
+
+    /// @dev All of a product's current round.
+    struct Lane {
+        Round.State round;
+        Tree.Store tree;
+        Residuals residuals;
+        RunningSums.Store sums;
+    }
+
+    /// @dev The open iteration, as a call found it and changes it.
+    struct Open {
+        Progress progress;
+        uint128 before; //      present when the call began
+        Residuals residuals; // sum of the four
+        bytes32 head; //        that relayed submissions build on
+        bool forwarded; //      the call may not stand in the calldata of a transaction to this contract
+        // in a call that may close the iteration, else empty:
+        uint256[] places; //    see Blocks
+        uint256[] sums; //      of all blocks
+    }
+
+    uint16 private constant MAX_STEPS = 192;
+
+    IReferee internal immutable _referee;
+    uint16 internal immutable _steps;
+    Residuals private immutable _limits;
+    uint256 internal immutable _words; // of a block
+
+    IVirtualAggregator.Theta internal _theta;
+    IVirtualAggregator.Setting internal _setting;
+    mapping(uint256 product => Lane) private _lanes;
+    // Written through a storage reference.
+    // slither-disable-next-line uninitialized-state
+    mapping(uint32 round => bytes32[MAX_NODES]) internal _commitments;
+
+    constructor(
+        IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_, IReferee referee_
+    ) Rounds(theta_.n, theta_.mu, setting_.phaseSeconds, setting_.maxMisses) {
+        if (setting_.steps == 0 || setting_.steps > MAX_STEPS) revert InvalidTheta("steps", setting_.steps);
+        if (setting_.stepSeconds == 0) revert InvalidTheta("stepSeconds", 0);
+        if (setting_.powerResolutionMilliwatt == 0) revert InvalidTheta("powerResolutionMilliwatt", 0);
+        if (setting_.voltageResolution == 0) revert InvalidTheta("voltageResolution", 0);
+
+        _referee = referee_;
+        _theta = theta_;
+        _setting = setting_;
+        _steps = setting_.steps;
+        _limits = ResidualLanes.limits(
+            theta_.epsPrimalGrid, theta_.epsDualGrid, theta_.epsPrimalTrade, theta_.epsDualTrade
+        );
+        _words = Lanes.words(setting_.steps);
+        if (Sizes.households(theta_.n, _words) > Sizes.MOST_WORDS) {
+            revert IVirtualAggregator.TooLarge(theta_.n, setting_.steps);
+        }
+    }
+
+    // ------------------------------------------------------------------ what rounds ask
+
+    function _state(uint8 product) internal view override returns (Round.State storage) {
+        return _lanes[product].round;
+    }
+
+    function _settle(uint32 round, uint128 heard) internal override returns (uint128 nodes, uint64 tally) {
+        Lane storage lane = _lane(round);
+        Tree.Settled memory settled = lane.tree.settle(lane.round, heard);
+        (nodes, tally) = (settled.nodes, _tally(settled.blocks, settled.bids));
+        if (nodes != 0) emit IVirtualAggregator.RoundStarted(round, nodes, settled.lines, settled.inner);
+    }
+
+    /// @dev It is its own parent but no root, so it has no place in any tree.
+    function _noTerms(uint8 node) internal pure override returns (uint48) {
+        return Place.unwrap(Tree.place(node, 1, 0, false));
+    }
+
+    // ------------------------------------------------------------------ the tally: scalars that are agreed on
+
+    /// @dev Scalars of the network from bit 32 on, bids below: at most 128 * 258 blocks of 192 steps, and
+    ///      128 * (2^16 - 1) bids.
+    function _tally(uint256 blocks, uint256 bids) internal view returns (uint64) {
+        return uint64(blocks * _steps << 32 | bids);
+    }
+
+    function _scalars(uint64 tally) internal pure returns (uint32 grid, uint32 trade) {
+        return (uint32(tally >> 32), uint32(tally));
+    }
+
+    // ------------------------------------------------------------------ an iteration
+
+    /// @dev Opens what a call works on, where the progress says.
+    /// @param mayClose whether to read all sums into memory
+    function _read(Open memory open, Lane storage lane, bool mayClose) internal view {
+        open.before = open.progress.present;
+        if (open.before != 0) open.residuals = lane.residuals;
+        if (!mayClose) return;
+        uint256 blocks;
+        (blocks, open.places) = Blocks.layout(lane.tree.lines, lane.tree.inner, _words);
+        open.sums = new uint256[](blocks * _words);
+        if (open.before != 0) {
+            lane.sums.readAll(open.before, lane.round, lane.tree, open.sums, open.places, _words);
+        }
+    }
+
+    /// @dev Step 6. Changes the progress, which the caller stores, but for what comes next.
+    /// @return agreed whether all four residual tests held
+    function _close(Open memory open, Round.State storage state) internal returns (bool agreed) {
+        (uint32 round, uint16 iteration) = (open.progress.round, open.progress.iteration);
+        uint256 residuals = Residuals.unwrap(open.residuals);
+        bytes32 hash = iteration == 1 ? bytes32(0) : state.head;
+        bytes32 sums = Lanes.hash(open.sums);
+        hash = Commitments.closed(hash, round, iteration, open.progress.present, residuals, sums);
+        Round.Closed memory closed = state.close(open.progress, hash);
+        emit IVirtualAggregator.IterationClosed(
+            round, iteration, open.progress.present, residuals, hash, open.sums
+        );
+        // Residuals concern the iteration before. Both have to be of all nodes that are not out, and of no other.
+        if (!closed.undisturbed()) return false;
+        (uint32 grid, uint32 trade) = _scalars(closed.tally);
+        return open.residuals.within(_limits, grid, trade);
+    }
+
+    // ------------------------------------------------------------------ small things
+
+    function _lane(uint32 round) internal view returns (Lane storage) {
+        return _lanes[Round.product(round)];
+    }
+
+    function _laneOf(uint8 product) internal view returns (Lane storage) {
+        return _lanes[product];
+    }
+}
