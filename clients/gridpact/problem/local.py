@@ -23,6 +23,7 @@ from gridpact.problem.meter import behind_meter
 from gridpact.problem.repeated import Answer, Repeated
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.solving import solve
+from gridpact.problem.translation import Bids
 from gridpact.problem.view import NodeView
 
 
@@ -127,20 +128,26 @@ class LocalProblem:
         cost, constraints = self._own_problem()
 
         self._traded: cp.Expression = cp.Constant(np.zeros(view.steps))  # sum_j d_ij
+        bids: Bids | None = None
         self._bids = cp.Variable(view.bid_count) if view.bid_count and not agreed else None
         self._agreed = cp.Parameter(view.steps) if view.bid_count and agreed else None
         if self._agreed is not None:  # what they cost is settled, too
             self._traded = self._agreed
         if self._bids is not None:
-            gamma = view.step_hours * np.concatenate([p.coefficient for p in view.partners])
-            traded = self._traded = cp.Variable(view.steps)
-            constraints["the sums of trades"] = [traded == self._sums() @ self._bids]
+            gamma = cp.Constant(view.step_hours * np.concatenate([p.coefficient for p in view.partners]))
+            traded, sums = cp.Variable(view.steps), cp.Constant(self._sums())
+            self._traded = traded
+            constraints["the sums of trades"] = [traded == sums @ self._bids]
             cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids)))
-            cost += trade_penalty / 2 * cp.sum_squares(self._bids) + pool_penalty / 2 * cp.sum_squares(traded)
+            square, of_sums = cp.Constant(trade_penalty / 2), cp.Constant(pool_penalty / 2)
+            cost += square * cp.sum_squares(self._bids) + of_sums * cp.sum_squares(traded)
             linear += [self._bids, traded]
             if parted is not None and parted.any():
                 stands = np.zeros(view.bid_count) if held_kw is None else held_kw
                 constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == stands[parted]]
+            else:
+                steps = np.concatenate([partner.steps for partner in view.partners])
+                bids = Bids(self._bids, traded, sums, gamma, square, of_sums, steps)
         if view.scenario.has_contracts and view.household is not None:
             contract = supply_contract(view.prices, view.step_hours)
             cost += contract.cost
@@ -157,7 +164,8 @@ class LocalProblem:
             constraints["the wishes for its injections"] = [self._copies == wishes]
         self._constraints = constraints
         problem = cp.Problem(cp.Minimize(cost), flat(constraints))
-        self._problem = Repeated(problem, self._name, linear, weighted=self._copies if self.blocks else None)
+        weighted = self._copies if self.blocks else None
+        self._problem = Repeated(problem, self._name, linear, weighted, bids)
 
     def solve(self, at: Point, lossless: tuple[Array, Array] | None = None) -> LocalSolution:
         """Solves around a point of the negotiation.

@@ -11,12 +11,12 @@ import cvxpy as cp
 import numpy as np
 import piqp
 import scipy.sparse as sp
-from cvxpy.reductions.solution import Solution
 from numpy.typing import NDArray
 
 from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.problem.solving import solve
+from gridpact.problem.translation import Bids, Translation
 
 Indices = NDArray[np.intp]
 
@@ -35,6 +35,7 @@ class Repeated:
         whose: see `solve`.
         linear: variables that get linear terms, a . x, besides what the problem minimises.
         weighted: one that gets weighted squares, w/2 . x^2, and has no others.
+        bids: where it has any, see `Bids`.
 
     The variables with further terms may have no attributes, such as `nonneg`.
     """
@@ -45,8 +46,10 @@ class Repeated:
         whose: str,
         linear: Sequence[cp.Variable] = (),
         weighted: cp.Variable | None = None,
+        bids: Bids | None = None,
     ) -> None:
         self._problem = problem
+        self._bids = bids
         self._whose = whose
         self._linear, self._weighted = linear, weighted
         self._matrices: _Matrices | None = None
@@ -66,7 +69,7 @@ class Repeated:
             solve(self._problem, self._whose)
             return Answer(np.zeros(0), None)
         if self._matrices is None:
-            self._matrices = _Matrices(self._problem, self._linear, self._weighted)
+            self._matrices = _Matrices(self._problem, self._linear, self._weighted, self._bids)
         program = self._matrices.program(linear, weights)
         if self._solver is None:
             self._solver = _Clarabel(program) if program.cones or not program.p.nnz else _Piqp(program)
@@ -121,20 +124,19 @@ class _Matrices:
     become W' diag(w) W and W' diag(w) offset.
     """
 
-    def __init__(self, problem: cp.Problem, linear: Sequence[cp.Variable], weighted: cp.Variable | None) -> None:
+    def __init__(
+        self, problem: cp.Problem, linear: Sequence[cp.Variable], weighted: cp.Variable | None, bids: Bids | None
+    ) -> None:
         if weighted is not None:  # so that CVXPY knows of it, even if nothing else is asked of it
             problem = cp.Problem(problem.objective + cp.Minimize(cp.sum_squares(weighted) / 2), problem.constraints)
-        data, self._chain, self._inverse = problem.get_problem_data(cp.CLARABEL, solver_opts={})
-        self._problem, self._tensors = problem, data["param_prob"]
-        self._q, self._b = data["c"], data["b"]
-        self._q_moves, self._b_moves = _depends(self._tensors.q), _depends(self._tensors.A)
-        self._zeros, self._nonnegatives, self._cones = data["dims"].zero, data["dims"].nonneg, tuple(data["dims"].soc)
-        a, n = sp.csr_array(data["A"]), len(self._q)
+        self._translation = translation = Translation(problem, bids)
+        self._zeros, self._nonnegatives, self._cones = translation.zeros, translation.nonnegatives, translation.cones
+        a, n = translation.a, translation.a.shape[1]
         self._linear = [self.columns(variable) for variable in linear]
         columns = np.arange(n)[self.columns(weighted)] if weighted is not None else np.zeros(0, dtype=np.intp)
         known = np.zeros(n)
         known[columns] = 1.0  # of what was added
-        p = sp.csc_array(data["P"] - sp.diags_array(known)) if "P" in data else sp.csc_array((n, n))
+        p = sp.csc_array((n, n)) if translation.p is None else sp.csc_array(translation.p - sp.diags_array(known))
         p.eliminate_zeros()
         self._entire = sp.csc_array(a), p
         self._leaving, self._equations, self._alpha = _defined(*self._entire, columns, self._zeros)
@@ -154,8 +156,7 @@ class _Matrices:
 
     def columns(self, variable: cp.Variable) -> slice:
         """Where a variable without attributes stands in x."""
-        first = self._tensors.var_id_to_col[variable.id]
-        return slice(first, first + variable.size)
+        return self._translation.columns(variable)
 
     def program(self, linear: Sequence[Array], weights: Array | None) -> _Program:
         """For the parameters' values, see `Repeated.solve`."""
@@ -184,21 +185,10 @@ class _Matrices:
 
     def _constants(self, linear: Sequence[Array]) -> tuple[Array, Array]:
         """q and b."""
-        q, b = self._without_linear()
+        q, b = self._translation.constants()
         for columns, more in zip(self._linear, linear, strict=True):
             q[columns] += more.ravel(order="F")
         return q, b
-
-    def _without_linear(self) -> tuple[Array, Array]:
-        if not (self._q_moves or self._b_moves):
-            return self._q.copy(), self._b
-        tensors = self._tensors
-        given = sorted(tensors.parameters, key=lambda parameter: tensors.param_id_to_col[parameter.id])
-        values = np.concatenate([*(parameter.value.ravel(order="F") for parameter in given), [1.0]])
-        q = np.asarray((tensors.q @ values)[:-1])
-        if not self._b_moves:
-            return q, self._b
-        return q, np.atleast_1d(tensors.reduced_A.get_matrix_from_tensor(values, with_offset=True)[1])
 
     def whole(self, kept: Array, program: _Program) -> Array:
         """x, with what left."""
@@ -206,17 +196,8 @@ class _Matrices:
         return x
 
     def assign(self, x: Array) -> None:
-        """Gives the problem's variables their values.
-
-        The last reductions, which stack the variables and hand them to a solver, are undone here: what CVXPY takes from
-        a solution there, such as duals, differs between its versions.
-        """
-        primal = {v.id: x[self.columns(v)].reshape(v.shape, order="F") for v in self._tensors.variables}
-        solution = Solution(cp.OPTIMAL, None, primal, {}, {})
-        for reduction, inverse in reversed(list(zip(self._chain.reductions[:-2], self._inverse[:-2], strict=True))):
-            solution = reduction.invert(solution, inverse)
-        for variable in self._problem.variables():
-            variable.save_value(solution.primal_vars[variable.id])
+        """Gives the problem's variables their values."""
+        self._translation.assign(x)
 
 
 class _Piqp:
@@ -317,11 +298,6 @@ def _decided(program: _Program, whose: str) -> Array:
     if solution.status in (clarabel.SolverStatus.PrimalInfeasible, clarabel.SolverStatus.AlmostPrimalInfeasible):
         raise InfeasibleError(f"no plan of {whose} satisfies its constraints")
     raise SolverError(f"the problem of {whose} ended with status '{solution.status}'")
-
-
-def _depends(tensor: sp.sparray) -> bool:
-    """Whether something in it depends on the parameters: the last column is what does not."""
-    return bool(tensor.tocsc()[:, :-1].count_nonzero())
 
 
 def _defined(a: sp.csc_array, p: sp.csc_array, columns: Indices, equations: int) -> tuple[Indices, Indices, Array]:
