@@ -124,6 +124,8 @@ def _show(result: Outcome, folder: Path, report: Path, arguments: argparse.Names
     else:
         print(summary(result))
         print(f"Report: {report}")
+        if not arguments.live:
+            print("With --live, the next run is shown on a page while it goes on.")
 
 
 def _outcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from enum import Enum
 from gridpact.chain.feed import Block, Feed
 from gridpact.errors import ChainError, GridpactError, InputError, Reorganised
 from gridpact.live.store import Store
+
+log = logging.getLogger("gridpact.live")
 
 PIECE = 400
 """Transactions whose costs are asked for before what was read is stored, so that a long history shows early."""
@@ -119,6 +122,10 @@ class Reader:
             self._stand(Link.AWAY, str(error))
         except GridpactError as error:
             self._stand(Link.WRONG, str(error))
+        except Exception as error:  # the page stays, and says so; what is wrong may pass
+            log.exception("the live page goes on after an unexpected error")
+            self._drop()
+            self._stand(Link.WRONG, f"unexpected {type(error).__name__}: {error}")
 
     def look(self, store: Store) -> None:
         """Reads what is new, and removes what the chain has taken back.

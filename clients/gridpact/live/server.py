@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import threading
@@ -30,6 +31,8 @@ from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
 
 HOST = "127.0.0.1"
+log = logging.getLogger("gridpact.live")
+
 NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.ASCII)
 """Under which this machine is asked, by itself only."""
 
@@ -132,7 +135,7 @@ class Hub:
         if self._known.get(("version", shown), (-1, ""))[0] != version:
             view = RoundView(store, about, shown)
             for part, made in (("round", view.round), ("plan", view.plan), ("market", view.market), ("day", view.day)):
-                self._known[part, shown] = version, _text(made())
+                self._known[part, shown] = version, self._part(part, made)
             self._known = {key: value for key, value in self._known.items() if key[1] in (shown, newest)}
             self._known["version", shown] = version, ""
         told |= {part: self._known[part, shown][1] for part in ("round", "plan", "market", "day")}
@@ -140,6 +143,15 @@ class Hub:
             (day,) = (one["day"] for one in listed if one["round"] == shown)
             told["household"] = _text(self.household.on(day, shown))
         return told
+
+    @staticmethod
+    def _part(name: str, made: Callable[[], object]) -> str:
+        """A part of the view. Anybody enrolled can say nonsense on the chain: then one part is empty, and no other."""
+        try:
+            return _text(made())
+        except Exception:
+            log.exception("the part '%s' of the live page cannot be made of what the chain tells", name)
+            return "null"
 
     def _status(self) -> dict[str, Any]:
         assert self._store is not None

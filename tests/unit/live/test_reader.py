@@ -231,6 +231,22 @@ def test_outage_isToldAndOutlived(play: Played, tmp_path: Path, anvil: Network) 
     assert reader.standing.link is Link.ENDED
 
 
+def test_unexpectedError_isSaid_andOutlived(play: Played, tmp_path: Path, anvil: Network) -> None:
+    broken = [True]
+
+    def connect_() -> Feed:
+        if broken[0]:
+            raise TypeError("an endpoint that answers nonsense")
+        return Feed(play.record, anvil.connect())
+
+    path = tmp_path / "history.db"
+    with Reader(connect_, lambda: Store(path), lambda: None, every=0.05) as reader:
+        until(lambda: reader.standing.link is Link.WRONG)
+        assert reader.standing.told == "unexpected TypeError: an endpoint that answers nonsense"
+        broken[0] = False
+        until(lambda: reader.standing.link is Link.UP)
+
+
 def test_contractOfSomebodyElse_isRefused(play: Played, anvil: Network) -> None:
     assert anvil.rpc_url is not None
     other = replace(play.record, aggregator=play.record.token)

@@ -169,6 +169,33 @@ def test_events_tellWhatIsStored(path: Path) -> None:
     asked(path, talk)
 
 
+def test_nonsenseOnTheChain_emptiesOnePart(path: Path) -> None:
+    """A tariff whose length fits no step, a book and a tree that are none: the rest of the page is as it was."""
+    store = Store(path)
+    for number, name, said in (
+        (7, "TariffPublished", {"tariff": b"abc"}),
+        (
+            8,
+            "Declared",
+            {"node": 0, "parent": 0, "depth": 0, "children": 2**128 - 1, "bids": 65535, "book": b"\xff" * 99},
+        ),
+        (9, "Declared", {"node": 1, "parent": 0, "depth": 255, "children": 1, "bids": 9, "book": b"\x00"}),
+        (10, "RoundStarted", {"nodes": 3, "lines": 2, "inner": 0}),
+    ):
+        told_ = Told(Block(number, f"0x{number}", number), 0, f"0x{number}", name, {"round": 2, **said})
+        store.add([], [told_], {})
+    store.close()
+
+    async def talk(client: TestClient[Any, Any], _: Hub) -> None:
+        parts = await told(client, "/events", 6)
+        assert parts["market"] is None
+        assert parts["round"]["phase"] == "iterating"
+        assert [home["node"] for home in parts["round"]["homes"]] == [0, 1]
+        assert parts["day"] == {"delivered": {}, "balances": {}}
+
+    asked(path, talk)
+
+
 @pytest.mark.parametrize("asked_for", ["x", "-1", "1e3", "%00", "99999999999999999999", "1;DROP TABLE events"])
 def test_rounds_areNumbers(path: Path, asked_for: str) -> None:
     async def talk(client: TestClient[Any, Any], _: Hub) -> None:
