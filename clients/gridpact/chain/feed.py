@@ -16,6 +16,7 @@ from web3 import Web3
 from web3.exceptions import BadFunctionCallOutput, BlockNotFound
 
 from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.artifacts import DAY, load
 from gridpact.chain.contract import arguments_of
 from gridpact.chain.interface import DecodingError, Interface
 from gridpact.chain.logs import Entry, LogReader
@@ -27,6 +28,9 @@ from gridpact.chain.transport import url_of
 from gridpact.chain.values import Setting, Theta
 from gridpact.chain.watch import Watch, watch_events
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised
+
+OF_DAY = "day."
+"""Before the names of the events of the settlement of days, which has some that the other one has, too."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,13 @@ class Feed:
             self.currency = Currency(token.symbol(), token.decimals())
         self.first_block = record.block
         self._contracts = {
-            record.aggregator: Interface(record.aggregator_abi),
-            record.settlement: Interface(record.settlement_abi),
+            record.aggregator: ("", Interface(record.aggregator_abi)),
+            record.settlement: ("", Interface(record.settlement_abi)),
         }
+        if record.day_settlement:
+            self._contracts[record.day_settlement] = (OF_DAY, Interface(load(DAY).abi))
         self._logs = {address: LogReader(web3) for address in self._contracts}
-        topics = [topic for one in self._contracts.values() for topic in one.topics(list(one.events))]
+        topics = [topic for _, one in self._contracts.values() for topic in one.topics(list(one.events))]
         self._watch: Watch = watch_events(url_of(web3), list(self._contracts), topics)
 
     def newest(self) -> Block:
@@ -101,18 +107,19 @@ class Feed:
         Raises:
             Reorganised: the chain was taken back meanwhile.
         """
-        entries: list[tuple[Interface, Entry]] = []
-        for address, interface in self._contracts.items():
+        entries: list[tuple[str, Interface, Entry]] = []
+        for address, (prefix, interface) in self._contracts.items():
             with readable("the log"):
                 found = self._logs[address].read({"address": address}, first)
-            entries += [(interface, entry) for entry in found if _number(entry["blockNumber"]) <= last.number]
+            entries += [(prefix, interface, entry) for entry in found if _number(entry["blockNumber"]) <= last.number]
         blocks = {last.number: last}
         told = []
-        for interface, entry in sorted(entries, key=lambda pair: _place(pair[1])):
+        for prefix, interface, entry in sorted(entries, key=lambda of: _place(of[2])):
             block = self._block_of(entry, blocks)
             if (event := interface.event(entry)) is not None:
                 transaction = "0x" + HexBytes(entry["transactionHash"]).hex()
-                told.append(Told(block, event["logIndex"], transaction, event["event"], arguments_of(event)))
+                name = prefix + event["event"]
+                told.append(Told(block, event["logIndex"], transaction, name, arguments_of(event)))
         if self.block(last.number) != last:
             raise Reorganised(f"The chain was taken back before block {last.number}: read it again.")
         return told

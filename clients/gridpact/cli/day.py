@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gridpact.cli.live import add_live, shown_live
 from gridpact.cli.options import (
     Commands,
     check_chain,
@@ -74,6 +75,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_day"
     )
+    add_live(command)
     command.add_argument("--json", action="store_true", help="print result.json instead of the summary")
     command.set_defaults(command=_day)
 
@@ -101,6 +103,7 @@ def _day(arguments: argparse.Namespace) -> int:
     from gridpact.day.office import DaySettings, play_day  # imports CVXPY and web3, which takes a second
     from gridpact.report.day import day_page
     from gridpact.report.whatif.page import write_page
+    from gridpact.run.onchain import nobody
 
     settings = DaySettings(
         scenario=scenario,
@@ -116,15 +119,15 @@ def _day(arguments: argparse.Namespace) -> int:
         oracle=oracle,
         silent=silent,
     )
-    with in_use(folder), Progress() as progress:
-        played = play_day(day, settings, progress)
+    with in_use(folder), Progress() as progress, shown_live(folder, day, arguments, progress) as live:
+        played = play_day(day, settings, live or progress, live.watch if live else nobody)
         page = day_page(played)
         report = write_page(page, folder)
-    if arguments.json:
-        print((folder / MARKER).read_text(encoding="utf-8"), end="")
-    else:
-        for sentence in (f"{page.headline}.", *page.answers, f"Report: {report}"):
-            print(sentence)
+        if arguments.json:
+            print((folder / MARKER).read_text(encoding="utf-8"), end="")
+        else:
+            for sentence in (f"{page.headline}.", *page.answers, f"Report: {report}"):
+                print(sentence, flush=True)
     return 0 if page.checks_held else 1
 
 

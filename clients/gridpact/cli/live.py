@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import sys
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +124,30 @@ def _names(arguments: argparse.Namespace) -> dict[int, str]:
 
     community = read_community(arguments.community)
     return names_of(community.on(community.days[0]))
+
+
+def add_live(command: argparse.ArgumentParser) -> None:
+    """Adds a page for what a command plays on a chain."""
+    command.add_argument(
+        "--live", action="store_true", help="show it on a page while it goes on, and until Ctrl-C; see `gridpact live`"
+    )
+    add_port(command)
+
+
+@contextmanager
+def shown_live(
+    folder: Path, day: CommunityDay, arguments: argparse.Namespace, listener: Listener
+) -> Iterator[RunPage | None]:
+    """A page for what is played, if the options ask for one; it stays until Ctrl-C."""
+    if not arguments.live:
+        yield None
+        return
+    with RunPage(folder / HISTORY, day, arguments.port, listener) as page:
+        print(f"Live page: {page.url}", file=sys.stderr if arguments.json else sys.stdout, flush=True)
+        yield page
+        page.hear(Stage("The run has ended"))
+        print(f"The live page stays at {page.url} until Ctrl-C.", file=sys.stderr, flush=True)
+        wait()
 
 
 class RunPage:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridpact.cli.live import HISTORY, RunPage, add_port, wait
+from gridpact.cli.live import RunPage, add_live, shown_live
 from gridpact.cli.options import (
     POWER_RESOLUTION,
     Commands,
@@ -72,12 +70,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO"
     )
-    command.add_argument(
-        "--live",
-        action="store_true",
-        help="show the run on a page while it goes on, and until Ctrl-C; see `gridpact live`",
-    )
-    add_port(command)
+    add_live(command)
     command.add_argument("--json", action="store_true", help="print result.json instead of the summary")
     command.set_defaults(command=_run)
 
@@ -101,18 +94,10 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")
         if resolution != power_resolution(None):
             print(f"gridpact: powers are whole multiples of {1000 * resolution.power_kw:g} W on the chain")
-    with in_use(folder), Progress() as progress, ExitStack() as stack:
-        page = None
-        if arguments.live:
-            page = stack.enter_context(RunPage(folder / HISTORY, day, arguments.port, progress))
-            print(f"Live page: {page.url}", file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    with in_use(folder), Progress() as progress, shown_live(folder, day, arguments, progress) as page:
         result = _outcome(day, scenario, agreement, arguments, folder, page or progress, page)
         report = write_report(result, folder)
         _show(result, folder, report, arguments)
-        if page is not None:
-            page.hear(Stage("The run has ended"))
-            print(f"The live page stays at {page.url} until Ctrl-C.", file=sys.stderr, flush=True)
-            wait()
     return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
 
 

@@ -36,7 +36,7 @@ from gridpact.node.household_file import write_view
 from gridpact.problem.scenario import Scenario
 from gridpact.products.pool import Key, PoolRules, Pricing
 from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
-from gridpact.run.onchain import tariff_of
+from gridpact.run.onchain import Spectator, nobody, tariff_of
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.reagreement import re_agreement_steps
 from gridpact.study.whatif.uncertainty import PUBLIC_PRICE, actual_of
@@ -165,7 +165,9 @@ class PlayedDay:
         }
 
 
-def play_day(community: CommunityDay, settings: DaySettings, listener: Listener = SILENT) -> PlayedDay:
+def play_day(
+    community: CommunityDay, settings: DaySettings, listener: Listener = SILENT, spectator: Spectator = nobody
+) -> PlayedDay:
     """Plays a day of a community on a chain, from deployment to the last payment.
 
     Raises:
@@ -182,10 +184,11 @@ def play_day(community: CommunityDay, settings: DaySettings, listener: Listener 
         with open_network(settings.chain) as network:
             office = _Office(network, prepared, negotiation, settings, listener)
             office.deploy()
-            office.open_day()
-            files = office.equip(Path(folder))
-            with running_nodes(list(files.values()), network, play) as nodes:
-                office.through_the_day(nodes, files)
+            with spectator(office.record, network):
+                office.open_day()
+                files = office.equip(Path(folder))
+                with running_nodes(list(files.values()), network, play) as nodes:
+                    office.through_the_day(nodes, files)
             return office.played(files, time.perf_counter() - started)
 
 
@@ -214,17 +217,17 @@ class _Office:
         theta, setting = terms_of(self._negotiation, self._settings.phase_seconds, max_misses=2)
         supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
         record = deploy_contracts(self._manager, theta, setting, self._network.name, supplier, metering)
-        self._record = deploy_day(self._manager, record)
+        self.record = deploy_day(self._manager, record)
         addresses = {node: str(address_of(key)) for node, key in self._keys.items()}
         self._network.fund([*addresses.values(), str(supplier)], ETHER, self._web3)
-        self._aggregator = enrol_households(self._manager, self._record, addresses)
+        self._aggregator = enrol_households(self._manager, self.record, addresses)
         self._supplier = ChainAccount(self._web3, self._supplier_key)
         self._units = 10**6  # of the test token in a unit of currency
         self._lock = round(self._settings.lock * self._units)
         owners = [str(supplier), *(addresses[node] for node in self._homes)]
-        mint_tokens(self._manager, self._record, owners, 20 * self._lock)
-        self._ledger = DaySettlement.of(self._record, self._web3, self._supplier)
-        self._trades = Settlement.of(self._record, self._web3)
+        mint_tokens(self._manager, self.record, owners, 20 * self._lock)
+        self._ledger = DaySettlement.of(self.record, self._web3, self._supplier)
+        self._trades = Settlement.of(self.record, self._web3)
 
     def open_day(self) -> None:
         """The supplier opens the day, and the manager the round of the day before."""
@@ -253,7 +256,7 @@ class _Office:
         meter."""
         community, settings = self._community, self._settings
         record = folder / "contracts.json"
-        self._record.write(record)
+        self.record.write(record)
         reality = draw(community, settings.model, np.random.default_rng(settings.seed))
         public_price = PUBLIC_PRICE * float(np.mean(community.prices.import_price))
         self._deals = self._chosen_deals() if settings.deals else ()

@@ -40,9 +40,18 @@ NEWEST = 60
 QUIET = {"Submitted", "Forwarded", "IterationOpened", "Stated"}
 """Too many to be told."""
 
+OF_THE_REST = 2**31
+"""From here on, the label of a round says a day's index and a step: it is about the rest of that day."""
+
+THROUGH = (
+    *("day.DayOpened", "day.Joined", "day.Nominated", "day.StepRead", "day.StepSettled"),
+    *("day.Uncovered", "day.DayClosed"),
+)
+"""Events of a day that is settled step by step, by its label."""
+
 PURPOSES = (
     ("deliver", {"Delivered", "DebitCut", "CorrectionProposed", "Corrected", "TariffPublished"}),
-    ("settle", {"Stated", "TradeRecorded", "StatementsDiffer", "Released"}),
+    ("settle", {"Stated", "TradeRecorded", "StatementsDiffer", "Released", "day.Brought"}),
     ("submit", {"Submitted", "Forwarded", "IterationClosed", "Excluded"}),
     ("declare", {"Declared", "Abstained", "RoundStarted"}),
     ("open", {"RoundOpened"}),
@@ -81,9 +90,11 @@ class About:
 def rounds(store: Store) -> list[Json]:
     """All rounds, newest first."""
     found: dict[int, Json] = {}
+    days = _days(store)
     for event in store.named("RoundOpened"):
         number = int(event.said["round"])
-        found[number] = {"round": number, "day": event.said["day"], "opened": event.time, "phase": "running"}
+        day, first = _labelled(int(event.said["day"]), days)
+        found[number] = {"round": number, "day": day, "first": first, "opened": event.time, "phase": "running"}
     for event in store.named("RoundEnded"):
         end = found.get(int(event.said["round"]))
         if end is not None:
@@ -92,6 +103,17 @@ def rounds(store: Store) -> list[Json]:
         if (agreed := found.get(int(event.said["agreed"]))) is not None:
             agreed["replaced"] = event.said["round"]
     return [found[number] for number in sorted(found, reverse=True)]
+
+
+def _days(store: Store) -> dict[int, Event]:
+    """The days that are settled step by step, by their index."""
+    return {int(event.said["index"]): event for event in store.named("day.DayOpened")}
+
+
+def _labelled(label: int, days: Mapping[int, Event]) -> tuple[int, int]:
+    """The day that a round is for, and the first step that it is about (see `IDaySettlement.labelOf`)."""
+    index, first = label - OF_THE_REST >> 8, label & 0xFF
+    return (int(days[index].said["day"]), first) if index in days else (label, 0)
 
 
 def _phase(event: Event) -> str:
@@ -116,6 +138,17 @@ class RoundView:
         """The newest of a name."""
         events = self._by_name.get(name)
         return events[-1] if events else None
+
+    @cached_property
+    def _day(self) -> tuple[int, int]:
+        """The day that it is for, and the first step that it is about."""
+        opened = self._one("RoundOpened")
+        return _labelled(int(opened.said["day"]), _days(self._store)) if opened else (0, 0)
+
+    @cached_property
+    def _of_day(self) -> list[Event]:
+        """What happened in its day beside rounds, where it is settled step by step."""
+        return [event for event in self._store.events(None, *THROUGH) if event.said["day"] == self._day[0]]
 
     # ------------------------------------------------------------------ who is in it
 
@@ -172,7 +205,8 @@ class RoundView:
         spent = self._spent()
         return {
             "round": self.number,
-            "day": opened.said["day"] if opened else 0,
+            "day": self._day[0],
+            "first": self._day[1],
             "phase": phase,
             "opened": opened.time if opened else None,
             "started": started.time if started else None,
@@ -266,6 +300,7 @@ class RoundView:
     def _happened(self) -> list[Json]:
         """What is worth a line, newest first; many of a kind, one after the other, in one."""
         events = [event for name, found in self._by_name.items() if name not in QUIET for event in found]
+        events += self._of_day
         events.sort(key=lambda event: (event.block, event.place), reverse=True)
         lines: list[Json] = []
         for event in events:
@@ -346,7 +381,8 @@ class RoundView:
 
     def market(self) -> Json:
         """What was traded, and the supplier's prices around it."""
-        tariff = self._one("TariffPublished")
+        opened = [event for event in self._of_day if event.name == "day.DayOpened"]
+        tariff = next(iter(opened), self._one("TariffPublished"))
         imported, fed_in = decode_tariff(bytes.fromhex(tariff.said["tariff"])) if tariff else ((), ())
         return {
             "trades": [
@@ -378,7 +414,48 @@ class RoundView:
             }
             for event in self._in_order("Delivered", "Corrected")
         }
-        return {"delivered": delivered, "balances": self._balances()}
+        return {"delivered": delivered, "balances": self._balances(), "through": self._through()}
+
+    def _through(self) -> Json | None:
+        """The day step by step, where it is settled so: nominations, readings, pool, deviation and payments; None
+        where it is not. Energies Wh, prices 1e-6 currency/kWh, money token units."""
+        events = self._of_day
+        if not events:
+            return None
+        steps = self._about.setting.steps
+        members: set[int] = set()
+        nominated: defaultdict[int, list[int]] = defaultdict(lambda: [0] * steps)
+        read: dict[int, dict[int, int]] = {}
+        settled: list[list[int]] = []
+        received: defaultdict[int, int] = defaultdict(int)
+        uncovered = 0
+        for event in events:
+            said = event.said
+            if event.name == "day.Joined":
+                members.add(int(said["node"]))
+            elif event.name == "day.Nominated":
+                energies = decode_energies(bytes.fromhex(said["energies"]))
+                first = int(said["first"])
+                nominated[int(said["node"])][first : first + len(energies)] = energies
+            elif event.name == "day.StepRead":
+                nodes = sorted(bitmap_to_nodes(int(said["nodes"])))
+                energies = decode_energies(bytes.fromhex(said["energies"]))
+                read.setdefault(int(said["step"]), {}).update(zip(nodes, energies, strict=True))
+            elif event.name == "day.StepSettled":
+                settled.append([int(said[key]) for key in ("step", "poolEnergy", "poolPrice", "deviation")])
+                for node, payment in zip(sorted(members), said["payments"], strict=False):  # the last is the supplier's
+                    received[node] += int(payment)
+            elif event.name == "day.Uncovered":
+                uncovered += 1
+        return {
+            "members": sorted(members),
+            "nominated": {node: series[:steps] for node, series in nominated.items()},
+            "read": read,
+            "settled": settled,
+            "received": received,
+            "uncovered": uncovered,
+            "closed": events[-1].name == "day.DayClosed",
+        }
 
     def _in_order(self, *names: str) -> Sequence[Event]:
         events = [event for name in names for event in self._by_name[name]]

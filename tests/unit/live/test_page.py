@@ -44,7 +44,8 @@ def words() -> dict[str, list[str]]:
     """The table of words, by name."""
     text = (STATIC / "words.js").read_text(encoding="utf-8")
     table = text[text.index("const WORDS = {") : text.index("\n};")]
-    return {name: json.loads(entry) for name, entry in re.findall(r"^  (\w+): (\[.*\]),$", table, re.MULTILINE)}
+    entries = re.findall(r"^  \"?([\w.]+)\"?: (\[.*\]),$", table, re.MULTILINE)
+    return {name: json.loads(entry) for name, entry in entries}
 
 
 def test_words_areThereInAllLanguages() -> None:

@@ -191,7 +191,7 @@ def test_nonsenseOnTheChain_emptiesOnePart(path: Path) -> None:
         assert parts["market"] is None
         assert parts["round"]["phase"] == "iterating"
         assert [home["node"] for home in parts["round"]["homes"]] == [0, 1]
-        assert parts["day"] == {"delivered": {}, "balances": {}}
+        assert parts["day"] == {"delivered": {}, "balances": {}, "through": None}
 
     asked(path, talk)
 

@@ -77,6 +77,8 @@ const signed = { signDisplay: "exceptZero" };
 const symbol = () => state.status.currency?.symbol || "";
 const homesOnly = (round) => round.homes.filter((home) => home.node !== 0);
 const now = () => Date.now() / 1000 + view.offset;
+// A round may be about the rest of a day only.
+const dated = (one) => (one.first && state.round ? word("fromTime", { day: dayText(one.day), time: timeOf(one.first) }) : dayText(one.day));
 const timeOf = (step) => {
   const minutes = Math.round((step * state.round.step_seconds) / 60);
   return `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`;
@@ -120,7 +122,7 @@ function showHistory() {
   const shown = view.number ?? newest;
   const marks = { running: "…", converged: "✓", exhausted: "✗", abandoned: "✗" };
   put($("ol", nav), state.rounds.map((one) => h("li", {}, h("button", { type: "button", "data-round": one.round, "aria-current": one.round === shown ? "true" : "false" },
-    `${marks[one.phase]} ${dayText(one.day)} · ${one.round}`))));
+    `${marks[one.phase]} ${dated(one)} · ${one.round}`))));
 }
 
 $("#history").addEventListener("click", (event) => {
@@ -150,7 +152,7 @@ function showHero() {
   const homes = homesOnly(round);
   const inside = homes.filter((home) => !["absent", "abstained"].includes(home.state));
   const here = round.homes.filter((home) => home.state === "here").length;
-  const values = { day: dayText(round.day), homes: inside.length, here, all: round.homes.length, iterations: round.iteration, time: duration((round.ended || 0) - round.started) };
+  const values = { day: dated(round), homes: inside.length, here, all: round.homes.length, iterations: round.iteration, time: duration((round.ended || 0) - round.started) };
   put($("#headline"), word(round.phase, values));
   document.title = `${round.phase === "iterating" ? `${round.iteration} · ` : ""}${word(round.phase, values)}`;
   const agreed = round.phase === "converged";
@@ -160,11 +162,12 @@ function showHero() {
   const pairs = market?.trades.length || 0;
   const read = Object.keys(day?.delivered || {}).length;
   const failed = ["exhausted", "abandoned"].includes(round.phase);
+  const through = day?.through;
   const stages = [
     ["stageDeclare", round.phase === "declaring" ? word("stageDeclared", { n: here, all: round.homes.length }) : word("stageDeclared", { n: round.homes.filter((one) => !["absent", "abstained"].includes(one.state)).length, all: round.homes.length }), round.phase === "declaring" ? "now" : "done"],
     ["stageAgree", round.iteration ? word("stageIteration", { n: round.iteration }) : "", round.phase === "iterating" ? "now" : agreed ? "done" : failed ? "failed" : ""],
-    ["stageTrade", pairs ? word("stagePairs", { n: pairs }) : "", pairs && read ? "done" : agreed ? (read ? "done" : "now") : ""],
-    ["stageDay", read ? word("stageRead", { n: read, all: homes.length }) : "", read >= homes.length ? "done" : read ? "now" : ""],
+    ["stageTrade", pairs ? word("stagePairs", { n: pairs }) : "", pairs && (read || through) ? "done" : agreed ? (read ? "done" : "now") : ""],
+    through ? ["stageDay", word("stageSteps", { n: through.settled.length, all: round.steps }), through.settled.length >= round.steps ? "done" : through.settled.length ? "now" : ""] : ["stageDay", read ? word("stageRead", { n: read, all: homes.length }) : "", read >= homes.length ? "done" : read ? "now" : ""],
   ];
   put($("#stages"), stages.map(([stage, text, mark]) => h("li", { class: mark, "aria-current": mark === "now" ? "step" : null }, h("b", {}, word(stage)), h("span", {}, text))));
   showAlert();
@@ -372,6 +375,7 @@ function showPrices() {
 function showDay() {
   const { plan, day, round } = state;
   const dt = round.step_seconds / 3600;
+  if (day?.through) { showThrough(day.through, dt); return; }
   const read = Object.entries(day?.delivered || {});
   const steps = round.steps;
   const whose = read.length ? read.map(([node]) => node) : Object.keys(plan?.injection_kw || {});
@@ -381,16 +385,33 @@ function showDay() {
   if (!planned && !metered) { charts.day.show("", null); put($("#day .scroll"), []); return; }
   const x = Array.from({ length: steps + 1 }, (_, k) => k * dt);
   const stairs = (values) => x.map((_, k) => (values ? values[Math.min(k, steps - 1)] : null));
-  const words = { hour: word("hour"), planned: word("planned"), metered: word("metered") };
+  const words = [word("hour"), word("planned"), word("metered")];
   charts.day.show(`${document.documentElement.lang}${steps}`, [x, stairs(planned), stairs(metered)], dayOptions(words), $("#day .note").textContent);
-  put($("#day .scroll"), table([word("hour"), `${words.planned} kW`, `${words.metered} kW`],
+  put($("#day .scroll"), table([words[0], `${words[1]} kW`, `${words[2]} kW`],
     x.slice(0, -1).map((_, k) => [timeOf(k), planned ? number(planned[k], 2) : "–", metered ? number(metered[k], 2) : "–"])));
+}
+
+// A day that is settled step by step: what was nominated and read, and what went through the pool.
+function showThrough(through, dt) {
+  const { round } = state;
+  const nominated = Array.from({ length: round.steps }, (_, k) => -Object.values(through.nominated).reduce((total, series) => total + (series[k] || 0), 0) / 1000 / dt);
+  const metered = Array.from({ length: round.steps }, (_, k) => (through.read[k] ? Object.values(through.read[k]).reduce((total, wh) => total + wh, 0) / 1000 / dt : null));
+  const x = Array.from({ length: round.steps + 1 }, (_, k) => k * dt);
+  const stairs = (values) => x.map((_, k) => values[Math.min(k, round.steps - 1)]);
+  const words = [word("hour"), word("nominated"), word("metered")];
+  put($("#day .note"), word("throughNote", { n: through.settled.length, all: round.steps }), through.uncovered ? ` ${word("throughUncovered", { n: through.uncovered })}` : "");
+  charts.day.show(`${document.documentElement.lang}through`, [x, stairs(nominated), stairs(metered)], dayOptions(words), $("#day .note").textContent);
+  const at = new Map(through.settled.map(([k, ...rest]) => [k, rest]));
+  put($("#day .scroll"), table([word("hour"), `${words[1]} kW`, `${words[2]} kW`, `${word("colPool")} kWh`, word("colPoolPrice"), `${word("colDeviation")} kWh`],
+    nominated.map((kw, k) => [timeOf(k), number(kw, 2), metered[k] === null ? "–" : number(metered[k], 2),
+      ...(at.has(k) ? [number(at.get(k)[0] / 1000, 2), at.get(k)[0] ? number(at.get(k)[1] / 1e6, 3) : "–", number(at.get(k)[2] / 1000, 2, signed)] : ["–", "–", "–"])])));
 }
 
 function showMoney() {
   const { market, day, round, plan } = state;
   const delivered = day?.delivered || {};
-  if (!market || (!market.trades.length && !Object.keys(delivered).length)) {
+  const through = day?.through;
+  if (!market || (!market.trades.length && !Object.keys(delivered).length && !through?.settled.length)) {
     put($("#money .note"), word("moneyNone"));
     put($("#money .scroll"), []);
     return;
@@ -410,6 +431,7 @@ function showMoney() {
     const series = round.star ? plan?.injection_kw?.[node] : null; // between neighbours, losses are not told apart
     if (series) one.off = read.energies_wh.reduce((total, wh, k) => total + Math.abs(wh / 1000 - (series[k] || 0) * dt), 0);
   }
+  for (const [node, units] of Object.entries((!round.first && through?.received) || {})) if (of.has(Number(node))) of.get(Number(node)).supplier = units;
   const most = Math.max(...[...of.values()].map((one) => Math.abs(one.neighbours + (one.supplier || 0))), 1);
   const shown = (units) => (units === null ? "–" : money(units, 2, signed));
   const rows = [...of.entries()].map(([node, one]) => ({ node, cells: [name(node), number(one.sold, 1), number(one.bought, 1), shown(one.neighbours), shown(one.supplier),

@@ -131,8 +131,8 @@ export function dayOptions(words) {
   return {
     scales: { x: { time: false } },
     axes: [dayAxis(), axis({ size: 64, values: (_, ticks) => ticks.map((v) => `${number(v, Number.isInteger(v) ? 0 : 1)} kW`) })],
-    series: [{ label: words.hour, value: (_, v) => (v === null ? "–" : hours(_, [v])[0]) },
-      line(words.planned, "--soft", { paths: stepped(), width: 2, dash: [6, 4] }),
-      line(words.metered, "--c1", { paths: stepped(), width: 2.5 })],
+    series: [{ label: words[0], value: (_, v) => (v === null ? "–" : hours(_, [v])[0]) },
+      line(words[1], "--soft", { paths: stepped(), width: 2, dash: [6, 4] }),
+      line(words[2], "--c1", { paths: stepped(), width: 2.5 })],
   };
 }

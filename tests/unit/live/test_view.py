@@ -1,0 +1,92 @@
+"""What is shown of a day that is settled step by step: figures that are counted by hand, and labels of rounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gridpact.chain.feed import Block, Told
+from gridpact.chain.settlement import encode_energies, encode_tariff
+from gridpact.chain.values import nodes_to_bitmap
+from gridpact.live.store import Store
+from gridpact.live.view import About, RoundView, rounds
+
+DAY, INDEX, REST = 20260701, 3, 2**31
+STEPS = 4
+TERMS = {"start": 1_782_864_000, "stepSeconds": 3600}
+TOLD: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("Enrolled", {"node": 1, "account": "0x1"}),
+    ("Enrolled", {"node": 5, "account": "0x5"}),
+    ("day.DayOpened", {"day": 20260630, "index": 2, "terms": TERMS, "tariff": b"", "shares": b"", "lock": 9}),
+    ("day.DayOpened", {"day": DAY, "index": INDEX, "terms": TERMS, "shares": b"", "lock": 9,
+                       "tariff": encode_tariff([300_000] * STEPS, [80_000] * STEPS)}),
+    ("day.Joined", {"day": DAY, "node": 5, "account": "0x5", "lock": 9}),
+    ("day.Joined", {"day": DAY, "node": 1, "account": "0x1", "lock": 9}),
+    ("RoundOpened", {"round": 7, "day": DAY, "deadline": 1}),
+    ("RoundOpened", {"round": 8, "day": REST | INDEX << 8 | 2, "deadline": 1}),
+    ("RoundOpened", {"round": 9, "day": REST | 77 << 8 | 2, "deadline": 1}),  # of a day that was never opened
+    ("day.Nominated", {"day": DAY, "node": 1, "first": 0, "hash": b"", "energies": encode_energies([10, 20, 30, 40])}),
+    ("day.Nominated", {"day": DAY, "node": 5, "first": 0, "hash": b"", "energies": encode_energies([-1, -2, -3, -4])}),
+    ("day.StepRead", {"day": DAY, "step": 0, "nodes": nodes_to_bitmap([5]), "energies": encode_energies([7])}),
+    ("day.StepRead", {"day": DAY, "step": 0, "nodes": nodes_to_bitmap([1]), "energies": encode_energies([-12])}),
+    ("day.StepSettled", {"day": DAY, "step": 0, "poolEnergy": 6, "poolPrice": 190_000, "deviation": -2,
+                         "payments": [-1_140, 1_000, 140]}),
+    ("day.Nominated", {"day": DAY, "node": 1, "first": 2, "hash": b"", "energies": encode_energies([33, 44])}),
+    ("day.StepSettled", {"day": DAY, "step": 1, "poolEnergy": 0, "poolPrice": 0, "deviation": 5,
+                         "payments": [-500, -60, 560]}),
+    ("day.Uncovered", {"day": DAY, "step": 1, "node": 5, "amount": 4}),
+    ("day.StepSettled", {"day": 20260630, "step": 3, "poolEnergy": 99, "poolPrice": 99, "deviation": 99,
+                         "payments": [9]}),  # of another day
+)  # fmt: skip
+
+
+@pytest.fixture
+def store() -> Store:
+    made = Store(None)
+    limits = dict.fromkeys(("eps_primal_grid", "eps_dual_grid", "eps_primal_trade", "eps_dual_trade"), 1)
+    setting = {"steps": STEPS, "step_seconds": 3600, "power_resolution_milliwatt": 500, "voltage_resolution": 10}
+    made.tell(
+        {
+            "theta": {"n": 6, "rho": 1, "phi": 1, **limits, "mu": 9},
+            "setting": {**setting, "phase_seconds": 300, "max_misses": 2},
+            "currency": {"symbol": "tEUR", "decimals": 6},
+        }
+    )
+    for number, (name, said) in enumerate(TOLD, 1):
+        made.add([], [Told(Block(number, f"0x{number}", number), 0, f"0x{number}", name, said)], {})
+    return made
+
+
+def view(store: Store, number: int) -> RoundView:
+    about = About.of(store)
+    assert about is not None
+    return RoundView(store, about, number)
+
+
+@pytest.mark.parametrize("number", [7, 8])
+def test_day_isThatOfTheRound_alsoOfOneAboutItsRest(store: Store, number: int) -> None:
+    through = view(store, number).day()["through"]
+    assert through is not None
+    assert through["members"] == [1, 5]
+    assert through["nominated"] == {1: [10, 20, 33, 44], 5: [-1, -2, -3, -4]}
+    assert through["read"] == {0: {1: -12, 5: 7}}
+    assert through["settled"] == [[0, 6, 190_000, -2], [1, 0, 0, 5]]
+    assert through["received"] == {1: -1_640, 5: 940}
+    assert (through["uncovered"], through["closed"]) == (1, False)
+    assert view(store, number).market()["import_micro"] == (300_000,) * STEPS
+
+
+def test_labels_sayDayAndStep(store: Store) -> None:
+    assert [(one["round"], one["day"], one["first"]) for one in rounds(store)] == [
+        (9, REST | 77 << 8 | 2, 0),
+        (8, DAY, 2),
+        (7, DAY, 0),
+    ]
+    assert view(store, 9).day()["through"] is None
+
+
+def test_whatHappened_hasTheDay(store: Store) -> None:
+    names = [line["name"] for line in view(store, 8).round()["happened"]]
+    assert names[0] == "day.Uncovered"
+    assert {"RoundOpened", "day.StepSettled", "day.Nominated"} <= set(names)
