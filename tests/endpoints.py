@@ -29,6 +29,7 @@ class Reply:
     body: Mapping[str, Any] | bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    missing: int = 0  # bytes that are announced and do not come: the connection is closed instead
 
 
 Habit = Callable[[str, Sequence[Any], Ask], "Reply | Mapping[str, Any] | None"]
@@ -63,9 +64,10 @@ class Endpoint:
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(len(body) + reply.missing))
                 self.end_headers()
                 self.wfile.write(body)
+                self.close_connection = self.close_connection or reply.missing > 0
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Quiet."""
@@ -229,6 +231,53 @@ def _span(wanted: Mapping[str, Any], ask: Ask) -> int:
         head if name in ("latest", "pending") else 0 if name == "earliest" else int(name, 16) for name in (first, last)
     ]
     return max(numbers[1] - numbers[0] + 1, 0)
+
+
+def cut(share: float, seed: int = 1) -> Habit:
+    """That part of the answers breaks off."""
+    draw = random.Random(seed)
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | None:
+        if draw.random() >= share:
+            return None
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, **ask(method, parameters)}).encode()
+        return Reply(body[: len(body) // 2], missing=len(body) - len(body) // 2)
+
+    return habit
+
+
+def taken_unsaid(share: float, reply: Reply | Mapping[str, Any], seed: int = 1) -> Habit:
+    """That part of the transactions is taken, and the answer is another one."""
+    draw = random.Random(seed)
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | Mapping[str, Any] | None:
+        if method != "eth_sendRawTransaction" or draw.random() >= share:
+            return None
+        ask(method, parameters)
+        return reply
+
+    return habit
+
+
+def counting(more: int) -> Habit:
+    """So many transactions of each account more, or less, than there are."""
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+        if method != "eth_getTransactionCount":
+            return None
+        return {"result": hex(max(int(ask(method, parameters)["result"], 16) + more, 0))}
+
+    return habit
+
+
+def outages(every: float, seconds: float, reply: Reply | Mapping[str, Any]) -> Habit:
+    """Nothing but this reply for some seconds, again and again."""
+    began = time.monotonic()
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | Mapping[str, Any] | None:
+        return reply if (time.monotonic() - began) % every > every - seconds else None
+
+    return habit
 
 
 def lagging(share: float, blocks: int = 1, seed: int = 1) -> Habit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from endpoints import (
     Reply,
     always,
     changed_logs,
+    cut,
     endpoint,
     lagging,
     limited_range,
@@ -28,8 +30,10 @@ from endpoints import (
     now_and_then,
     old_blocks,
     old_transactions,
+    outages,
     pruned_before,
     refusal,
+    taken_unsaid,
     without,
 )
 from pilots import outcome, running, schedule, settings_of
@@ -41,6 +45,7 @@ from gridpact.chain.transport import HttpTransport
 from gridpact.chain.values import Phase
 from gridpact.errors import ContractError
 from gridpact.files import write_atomically
+from gridpact.problem.scenario import Scenario
 from gridpact.run.onchain import tariff_of
 from gridpact.service.health import Health
 from measure.soak import Pilot
@@ -77,9 +82,9 @@ def pilots(networks: Callable[[str], Network], tmp_path: Path) -> Iterator[Calla
     """A community of its own on a chain; the one inside the process is reached by HTTP as well."""
     with ExitStack() as stack:
 
-        def pilot(name: str) -> Pilot:
+        def pilot(name: str, scenario: Scenario = Scenario.TG) -> Pilot:
             served = stack.enter_context(endpoint(network := networks(name)))
-            return Pilot(network, tmp_path, phase_seconds=10, url=served.url)
+            return Pilot(network, tmp_path, scenario=scenario, phase_seconds=10, url=served.url)
 
         yield pilot
 
@@ -135,6 +140,42 @@ BEARABLE: Mapping[str, tuple[Habits, Habits, Habits]] = {
 }
 
 
+BORNE: tuple[Callable[[Pilot, random.Random], Habit], ...] = (
+    lambda _, draw: limited_range(draw.choice((1, 3, 20, 800))),
+    lambda pilot, draw: pruned_before(head(pilot) - draw.choice((2, 50))),
+    lambda _, draw: limited_results(draw.choice((5, 40))),
+    lambda _, draw: limited_rate(draw.choice((30, 60)), Reply(b"", 429, {"Retry-After": "1"})),
+    lambda _, draw: limited_rate(draw.choice((30, 60)), refusal(-32005, "project ID request rate exceeded")),
+    lambda _, draw: now_and_then(0.1, draw.choice(PASSING), seed=draw.randrange(99)),
+    lambda _, draw: now_and_then(0.2, refusal(-32000, "header not found"), "eth_call", seed=draw.randrange(99)),
+    lambda _, draw: cut(0.05, seed=draw.randrange(99)),
+    lambda _, draw: taken_unsaid(0.5, draw.choice(UNSAID), seed=draw.randrange(99)),
+    lambda _, draw: lagging(0.2, seed=draw.randrange(99)),
+    lambda _, draw: outages(8.0, draw.choice((1.0, 3.0)), Reply(b"<html></html>", draw.choice((502, 503, 522, 403)))),
+    lambda _, draw: without(draw.choice(("eth_feeHistory", "debug_traceTransaction", "eth_maxPriorityFeePerGas"))),
+    lambda _, draw: draw.choice((old_blocks, old_transactions)),
+    lambda _, draw: always({"result": hex(draw.choice((0, 8000 * 10**9)))}, "eth_maxPriorityFeePerGas"),
+)
+"""Habits with which a node goes on, drawn by chance."""
+
+PASSING = ({"result": None}, {"result": False}, Reply(b"<html></html>"), Reply(b"", 502), Reply(b"", 524),
+           refusal(-32603, "Internal error"), refusal(-32000, "request timed out"), Reply(b"{", 200),
+           Reply(b"\x1f\x8b not gzip", 200, {"Content-Encoding": "gzip"}))  # fmt: skip
+UNSAID = (Reply(b"", 502), {"result": None}, refusal(-32000, "already known"), refusal(-32603, "Internal error"))
+
+DRAWS = range(8) if ALL else range(1)
+
+
+@pytest.mark.parametrize("seed", DRAWS)
+@pytest.mark.parametrize("chain", CHAINS if ALL else CHAINS[:1])
+def test_drawnHabits_costNothing(pilots: Callable[[str], Pilot], chain: str, seed: int) -> None:
+    """Each household behind an endpoint with some habits at once."""
+    pilot, draw = pilots(chain), random.Random(seed)
+    mine(pilot, 100)
+    drawn = {node: [draw.choice(BORNE)(pilot, draw) for _ in range(draw.choice((1, 2, 3)))] for node in (1, 2, 3)}
+    agree(pilot, drawn)
+
+
 @pytest.mark.parametrize(
     ("chain", "name"), [(chain, name) for chain in CHAINS for name in BEARABLE] if ALL else IN_SHORT
 )
@@ -142,13 +183,16 @@ def test_bearableHabits_costNothing(pilots: Callable[[str], Pilot], chain: str, 
     """Three households, each behind an endpoint with another habit, and the operator: all agree."""
     pilot = pilots(chain)
     mine(pilot, 1200)
+    agree(pilot, {node: habits(pilot) for node, habits in enumerate(BEARABLE[name], start=1)})
+
+
+def agree(pilot: Pilot, habits: Mapping[int, list[Habit]]) -> None:
+    """A round with such endpoints: all agree."""
     with ExitStack() as stack:
-        served = {
-            node: stack.enter_context(endpoint(pilot.network, *habits(pilot)))
-            for node, habits in enumerate(BEARABLE[name], start=1)
-        }
+        served = {node: stack.enter_context(endpoint(pilot.network, *some)) for node, some in habits.items()}
         links = {node: partial(direct, one.url) for node, one in served.items()}
-        with running(pilot, 0, 1, 2, 3, links=links):
+        with running(pilot, 0, 1, 2, 3, links=links) as services:
+            until(lambda: all(one.health.chain for one in services.values()), "they are connected")
             pilot.write_forecasts(day := next_day(pilot))
             round_ = pilot.open_round(day)
             assert pilot.end_of(round_, 120) is Phase.CONVERGED
@@ -268,6 +312,20 @@ def test_dayThatIsAgreed_isNotAgreedTwice(pilots: Callable[[str], Pilot]) -> Non
         assert not pilot.settlement.recorded(second)
         assert "was agreed in round 1 already" in str(outcome(pilot, 1, second)["why"])
         assert schedule(pilot, 1, day)["status"] == "agreed"
+
+
+def test_dayOfWhichNothingIsSettled_canBeAgreedAnew(pilots: Callable[..., Pilot]) -> None:
+    """On purpose: in G nothing is settled before the meters are read, so that another round may replace the first."""
+    pilot = pilots("anvil", Scenario.G)
+    with running(pilot, 0, 1, 2, 3):
+        pilot.write_forecasts(day := next_day(pilot))
+        first = pilot.open_round(day)
+        assert pilot.end_of(first, 120) is Phase.CONVERGED
+        assert {outcome(pilot, node, first)["outcome"] for node in range(4)} == {"agreed"}
+        second = pilot.aggregator.open_round(int(day.replace("-", "")), replaced=first)
+        pilot.settlement.publish_tariff(second, tariff_of(pilot.community.prices))
+        assert pilot.end_of(second, 120) is Phase.CONVERGED
+        assert {outcome(pilot, node, second)["outcome"] for node in range(4)} == {"agreed"}
 
 
 def has_complained(health: Health) -> bool:

@@ -37,7 +37,7 @@ from gridpact.service.health import Health
 from gridpact.service.plan import own_prices, view_of
 from gridpact.service.settings import read_settings
 
-DRAWS = int(os.environ.get("GRIDPACT_MUTATIONS", "60"))
+DRAWS = int(os.environ.get("GRIDPACT_MUTATIONS", "25"))
 """Of each kind of file."""
 
 ROOT = Path(__file__).resolve().parents[2]

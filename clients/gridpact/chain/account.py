@@ -62,8 +62,15 @@ FEE_CAP = re.compile(r"exceeds the (?:configured )?cap(?:\s*\(([0-9.]+) ?ether\)
 TIP_WORDS = re.compile(r"tip|minimum|underpriced", re.IGNORECASE)
 """How they say that too little is offered."""
 
-ALREADY_TAKEN = ("already known", "known transaction", "already imported", "mining has already started")
+ALREADY_TAKEN = re.compile(
+    r"already.?known|known.?transaction|already imported|already exists|already in (the )?(mempool|pool|cache)"
+    r"|same hash|mining has already started",
+    re.IGNORECASE,
+)
 """How chains say that they have a transaction: it was sent again after an outage."""
+
+MOST_CLEARED = 16
+"""Transactions of an earlier process whose places are taken: of more an endpoint has no truth."""
 
 
 @dataclass(frozen=True)
@@ -330,7 +337,7 @@ class ChainAccount:
         words = f" ('{self._refusal}')" if self._refusal else ""
         raise ChainError(
             f"The chain does not take {what} of account {self.address}{words}: check that no other program uses its"
-            " key."
+            " key, and that its endpoint tells all transactions, or give another."
         )
 
     def _complete(self, transaction: TxParams) -> None:
@@ -408,21 +415,21 @@ class ChainAccount:
     def _accepted_anyhow(self, pending: Pending, error: Exception) -> bool:
         """An error may still mean that the chain has it: sent twice, or mined and reverted (Ganache)."""
         message = first_line(error).lower()
-        if any(words in message for words in ALREADY_TAKEN):
+        if ALREADY_TAKEN.search(message):
             return True
         if self._receipt(pending.hashes) is not None:
             return True
         if "insufficient funds" in message or "cannot afford" in message:
             raise self._too_poor(pending) from error
         if "nonce" in message and len(pending.hashes) == 1:
-            self._nonce = None
+            self._nonce, self._refusal = None, first_line(error)
             return False
         if "nonce" in message:  # an earlier version was taken; `settle` finds it
             return True
         if "type" in message and ("transaction" in message or "1559" in message) and not self._only_old_fees:
             self._only_old_fees = True
             return False
-        if "fee" in message or "underpriced" in message or "tip" in message:
+        if any(words in message for words in ("fee", "underpriced", "tip", "replace existing")):
             if len(pending.hashes) > 1:
                 return True
             self._refusal = first_line(error)
@@ -467,6 +474,11 @@ class ChainAccount:
         with readable("a transaction"):
             first = self.web3.eth.get_transaction_count(self.address)
         following, began = self._nonce, self._began
+        if began is not None and began - first > MOST_CLEARED:
+            raise ChainError(
+                f"The endpoint told {began} transactions of account {self.address}, of which the chain has {first}: no"
+                " block takes what is numbered behind the others, so give another endpoint."
+            )
         for stuck in range(first, first if began is None else began):
             nothing: TxParams = {"to": self.address, "value": Wei(0), "data": HexStr("0x"), "gas": TRANSFER_GAS}
             for attempt in range(SENT_AT_MOST):
@@ -493,7 +505,10 @@ class ChainAccount:
                 f"The chain put {pending.what} into block {receipt['blockNumber']}, and has not confirmed it by"
                 f" {self.confirmations} blocks within {self.patience:.0f} s: check that it produces blocks."
             )
-        hint = f", and that gas is below the ceiling of {gwei_text(self.fees.ceiling_wei)} gwei"
+        hint = (
+            f", that gas is below the ceiling of {gwei_text(self.fees.ceiling_wei)} gwei, and that {self.address} has"
+            f" sent the {pending.transaction['nonce']} transactions that the endpoint told"
+        )
         return ChainError(
             f"The chain took {pending.what} but did not put it into a block within"
             f" {self.patience:.0f} s: check that it produces blocks{hint}."

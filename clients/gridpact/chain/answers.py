@@ -36,6 +36,15 @@ PASSING_WORDS = re.compile(
 PASSING_REPEATS, PASSING_LOG_REPEATS = 6, 2
 """How often a request is repeated that met an internal error; for a piece of the log, a smaller one helps sooner."""
 
+BEHIND_WORDS = re.compile(
+    r"header( for hash)? not found|unknown block|block( is)? not found|(could not|cannot|can't) find (the )?block"
+    r"|missing trie node",
+    re.IGNORECASE,
+)
+"""One of several nodes behind an address does not have the newest block yet; or the chain was taken back."""
+
+BEHIND_REPEATS = 4
+
 HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]*")
 
 NUMBERS = frozenset(
@@ -104,6 +113,8 @@ def _in_error(method: str, error: object) -> Trouble | None:
     if method == LOGS:
         passing = not about_range and re.search("internal (json-?rpc |server )?error", words, re.I)
         return Trouble(words, repeats=PASSING_LOG_REPEATS) if passing else None
+    if BEHIND_WORDS.search(words):
+        return Trouble(words, repeats=BEHIND_REPEATS)
     if code == -32603 or PASSING_WORDS.search(words):
         return Trouble(words or f"error {code}", repeats=PASSING_REPEATS)
     return None

@@ -202,9 +202,10 @@ class Transport(JSONBaseProvider):
         if trouble.foreign:
             return ChainError(f"What answers at {self._where} is no node: {trouble.words}; check the address.")
         if trouble.limited:
+            later = f"; it asks for a pause of {trouble.pause:.0f} s" if trouble.pause > self._patience else ""
             return ChainError(
                 f"The endpoint at {self._where} limits how often it is asked ({trouble.words}) and did not take"
-                f" `{method}` within {self._patience:.0f} s: give another endpoint, or one for this node alone."
+                f" `{method}` within {self._patience:.0f} s{later}: give another endpoint, or one for this node alone."
             )
         if trouble.words.startswith("it answers"):
             return ChainError(

@@ -147,10 +147,7 @@ class Participation:
         """
         self._set_day(self._day_of_round())
         log.info("round %d for %s is open", self._round, self._day)
-        if (earlier := self._state.agreed_in(self._day, but=self._round)) is not None:
-            raise PlannedAlready(
-                f"{self._day} was agreed in round {earlier} already: nothing is agreed, or paid, twice for one day"
-            )
+        self._check_earlier()
         try:
             view = self._new_view(patient=True)
         except (ContractError, InsufficientFunds):
@@ -163,6 +160,24 @@ class Participation:
         self._check_money(view, plan)
         self._connection.check_ether(gas_of_a_round(self._settings))
         return view
+
+    def _check_earlier(self) -> None:
+        """The contract opens a second round for a day that was agreed only on purpose, and lets one of them settle it.
+
+        Raises:
+            PlannedAlready: the day was agreed, and something of it is settled, or may be, on a chain that was replaced.
+        """
+        day = self._day
+        earlier, elsewhere = self._state.agreed_in(day, but=self._round), self._state.agreed_elsewhere(day)
+        if elsewhere is None:
+            if earlier is None:
+                return
+            if not self._connection.settlement.settled_in(int(day.replace("-", ""))):
+                log.warning("%s was agreed in round %d, nothing of it is settled: it is agreed anew", day, earlier)
+                return
+        raise PlannedAlready(
+            f"{day} was agreed in round {earlier or elsewhere} already: nothing is agreed, or paid, twice for one day"
+        )
 
     def _new_view(self, patient: bool) -> NodeView:
         """From tariff and forecast, for which a patient node waits.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -84,10 +84,14 @@ class State:
                     old.unlink(missing_ok=True)
 
     def agreed_in(self, day: str, but: int) -> int | None:
-        """The newest round other than `but`, on this chain or on one that was replaced, that was agreed for a day."""
-        found = [*self._unwritten.values(), *map(_end, self._folder.glob("**/round-*.end.json"))]
-        ends = [end for end in found if isinstance(end, RoundEnd) and (end.day, end.outcome) == (day, "agreed")]
-        return max((end.round for end in ends if end.round != but), default=None)
+        """The newest round other than `but` that was agreed for a day."""
+        found = [*self._unwritten.values(), *map(_end, self._folder.glob("round-*.end.json"))]
+        return _newest(end for end in found if isinstance(end, RoundEnd) and end.round != but and end.day == day)
+
+    def agreed_elsewhere(self, day: str) -> int | None:
+        """The newest round that was agreed for a day on a chain that was replaced."""
+        found = map(_end, self._folder.glob("*/round-*.end.json"))
+        return _newest(end for end in found if end is not None and end.day == day)
 
     # ------------------------------------------------------------------ the chain
 
@@ -136,6 +140,10 @@ class State:
 
     def _file(self, round_: int, kind: str) -> Path:
         return self._folder / f"round-{round_}.{kind}.json"
+
+
+def _newest(ends: Iterable[RoundEnd]) -> int | None:
+    return max((end.round for end in ends if end.outcome == "agreed"), default=None)
 
 
 def _end(path: Path) -> RoundEnd | None:

@@ -82,6 +82,12 @@ TROUBLES: dict[str, Reply | Mapping[str, Any]] = {
     "500 with an error": Reply(refusal(-32603, "internal server error"), 500),
     "neither": {"id": 7},
     "a list": Reply(b"[]"),
+    "a node behind": refusal(-32000, "header not found"),
+    "without a state": refusal(-32000, "missing trie node 1f (path ) state 0x1f is not available"),
+    "half a body": Reply(b'{"jsonrpc":"2.0",', missing=40),
+    "no gzip": Reply(b"\x1f\x8b not gzip", headers={"Content-Encoding": "gzip"}),
+    "522": Reply(b"error code: 522", 522),
+    "nested without end": Reply(b"[" * 100_000),
     "forbidden for a moment": Reply(b"", 403),
 }
 

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 from chains import rpc, skip_without
-from endpoints import Ask, Habit, always, endpoint, old_blocks, old_transactions, refusal
+from endpoints import (
+    Ask,
+    Habit,
+    Reply,
+    always,
+    counting,
+    endpoint,
+    old_blocks,
+    old_transactions,
+    refusal,
+    taken_unsaid,
+)
 from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,3 +209,62 @@ def test_words_ofTheFeeCap() -> None:
         assert found is not None
         assert found[1] == most
     assert re.search(FEE_CAP, "max fee per gas less than block base fee") is None
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (-3, r"nonce too low.*check that no other program uses its key, and that its endpoint tells all transactions"),
+        (3, r"did not put it into a block .*has sent the \d+ transactions that the endpoint told"),
+    ],
+)
+def test_wrongCount_isSaid(chain: Network, more: int, said: str) -> None:
+    """Of an account's transactions: too few, so that its next was there before; too many, so that it waits for ever."""
+    sent(chain, times=4)
+    before = rpc(chain.connect(), "eth_getTransactionCount", Account.from_key(KEY).address, "latest")
+    with endpoint(chain, counting(more)) as served:
+        account = ChainAccount(Web3(HttpTransport(served.url, 5), middleware=[]), KEY, patience=1.5, replace_after=0.5)
+        with pytest.raises(ChainError, match=said):
+            account.settle(account.transfer(OTHER, 0))
+    assert rpc(chain.connect(), "eth_getTransactionCount", Account.from_key(KEY).address, "latest") == before
+    rpc(chain.connect(), "anvil_dropAllTransactions")
+
+
+def test_manyTransactionsThatAreNone_areNotPaidFor(chain: Network) -> None:
+    """An endpoint that tells a thousand on their way: their places are not taken by a thousand transfers."""
+    sent(chain)
+
+    def thousand(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+        if method != "eth_getTransactionCount" or list(parameters[1:]) != ["pending"]:
+            return None
+        return {"result": hex(int(ask(method, parameters)["result"], 16) + 1000)}
+
+    web3 = chain.connect()
+    before = web3.eth.get_balance(Account.from_key(KEY).address)
+    with endpoint(chain, thousand) as served:
+        account = ChainAccount(Web3(HttpTransport(served.url, 5), middleware=[]), KEY, patience=120, replace_after=0.3)
+        with pytest.raises(ChainError, match=r"told \d+ transactions .* of which the chain has \d+: .*another end"):
+            account.settle(account.transfer(OTHER, 0))
+    assert web3.eth.get_balance(Account.from_key(KEY).address) == before
+    rpc(web3, "anvil_dropAllTransactions")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(b"", 502),
+        {"result": None},
+        refusal(-32603, "Internal error"),
+        refusal(-32000, "already known"),
+        refusal(-32010, "AlreadyKnown"),
+        refusal(-32000, "Known transaction"),
+        refusal(-32000, "ALREADY_EXISTS: already known"),
+        refusal(-32000, "tx already exists in cache"),
+    ],
+)
+def test_whatIsTakenUnsaid_countsOnce(chain: Network, reply: Reply | Mapping[str, Any]) -> None:
+    """The transaction is taken, and the answer is lost, or says something else."""
+    web3 = chain.connect()
+    before = web3.eth.get_transaction_count(Account.from_key(KEY).address)
+    sent(chain, taken_unsaid(0.5, reply), times=3)
+    assert web3.eth.get_transaction_count(Account.from_key(KEY).address) == before + 3

@@ -141,8 +141,8 @@ def test_state_ofAReplacedChain_isPutAside(tmp_path: Path, tiny3: CommunityDay) 
         assert state.end(1) is None
         assert state.view(1) is None
         assert state.last_view() is not None
-        assert state.agreed_in(day, but=2) == 1
-    assert state.agreed_in("2026-11-20", but=9) is None
+        assert (state.agreed_in(day, but=2), state.agreed_elsewhere(day)) == (None, 1)
+    assert state.agreed_elsewhere("2026-11-20") is None
 
 
 @pytest.mark.parametrize(
