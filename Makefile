@@ -82,6 +82,12 @@ soak: setup ## run services through 48 days in compressed time, and check memory
 mutations: setup ## every file that a command reads, changed by chance, 2,000 times each (some ten minutes)
 	@GRIDPACT_MUTATIONS=2000 $(PYTEST) tests/property/test_mutations.py
 
+.PHONY: survival
+survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four days (hours; finished draws are taken over)
+	@for day in "fontana16 06-10" "fontana16 06-12" "fontana16 12-22" "amsterdam16 2018-06-21"; do \
+	  $(VENV)/bin/gridpact uncertainty --case $${day% *} --days $${day#* } --recourse rolling --draws 20 \
+	    --out build/survival/$${day#* } $(ARGS) || exit 1; done
+
 .PHONY: days
 days: setup ## 100 days of random calls on a settlement of days, against a plain model (some ten minutes)
 	@GRIDPACT_DAYS=100 deploy/brownie test tests/contracts/test_day_stateful.py --network development -s

@@ -106,6 +106,11 @@ def _add_uncertainty(commands: Commands) -> None:
         help="with the rule reagreed, how often the rest of the day is agreed anew, spread evenly, or before every "
         "step; default every",
     )
+    command.add_argument(
+        "--re-agree-above", type=float, default=0.0, metavar="KWH",
+        help="only where what is expected of loads and PV output in the rest of the day is otherwise by so much than "
+        "when it was agreed on last; default 0: always",
+    )
     _add_model(command, draws=20)
     command.set_defaults(command=_uncertainty)
 
@@ -206,6 +211,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
     settings = UncertaintySettings(
         scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed,
         pool_rules(arguments, len(days[0].households)), _rules(arguments), _re_agreements(arguments),
+        _threshold(arguments),
     )  # fmt: skip
 
     def solve(tally: Tally) -> Page:
@@ -232,6 +238,13 @@ def _re_agreements(arguments: argparse.Namespace) -> int | None:
     if not given.isdecimal() or int(given) < 1:
         raise InputError(f"--re-agreements needs a number of at least 1, or every, not '{given}'")
     return int(given)
+
+
+def _threshold(arguments: argparse.Namespace) -> float:
+    kwh: float = arguments.re_agree_above
+    if not (math.isfinite(kwh) and kwh >= 0):
+        raise InputError(f"--re-agree-above needs an energy of at least 0 kWh, not {kwh:g}")
+    return kwh
 
 
 def pool_rules(arguments: argparse.Namespace, members: int) -> PoolRules:

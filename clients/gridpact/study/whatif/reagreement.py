@@ -96,6 +96,7 @@ class ReAgreed:
     delivered: tuple[Delivered, ...]
     iterations: tuple[int, ...]  # of each re-agreement that was reached
     kept: int  # how often what stood was kept, since nothing was agreed
+    skipped: int = 0  # how often it was kept, since less than the threshold was expected to be otherwise
 
 
 def re_agreement_steps(steps: int, number: int | None) -> tuple[int, ...]:
@@ -115,13 +116,16 @@ def through_the_day(
     actual: Sequence[Actual],
     terms: Terms,
     at: Sequence[int],
+    threshold_kwh: float = 0.0,
 ) -> ReAgreed:
     """Plays a day.
 
     Args:
         actual: of each household.
         terms: prices and the adder; positions and nominations are the course's.
-        at: before which steps the rest is agreed anew, ascending.
+        at: before which steps the rest is agreed anew, ascending;
+        threshold_kwh: where what is expected of the community's loads and PV output in the rest of the day, step by
+            step, is otherwise by so much than when it was agreed on last.
 
     Raises:
         SolverError, InfeasibleError: see `deliver`.
@@ -131,9 +135,13 @@ def through_the_day(
     ]
     prepared, round_, standing = _day_ahead(pickle.dumps((community, scenario)))
     course, stands_at = Course.nothing(prepared).renewed(prepared, standing, 0), 0
-    iterations, kept = [], 0
+    iterations, kept, skipped = [], 0, 0
+    foreseen = sum((home.net_load_kw for home in community.households), np.zeros(community.steps))
     for step in range(community.steps):
-        if step in at:
+        expected = _expected_kw(homes, step) if step in at else None
+        if expected is not None and community.step_hours * _apart(expected, foreseen) < threshold_kwh:
+            skipped += 1
+        elif expected is not None:
             try:
                 rest = _shortened(round_, _rest(prepared, step, homes))
                 final = _played(rest, standing, step - stands_at)
@@ -142,11 +150,23 @@ def through_the_day(
                 kept += 1
             else:
                 standing, stands_at = final.agents, step
+                foreseen = expected
                 iterations.append(final.iteration)
         for row, home in enumerate(homes):
             home.step(step, _terms(terms, course, row))
     delivered = tuple(home.delivered(_terms(terms, course, row)) for row, home in enumerate(homes))
-    return ReAgreed(course, delivered, tuple(iterations), kept)
+    return ReAgreed(course, delivered, tuple(iterations), kept, skipped)
+
+
+def _expected_kw(homes: Sequence[Replanning], first: int) -> Array:
+    """What the community's loads less its PV output are expected to be from a step on, (T - first,)."""
+    expected: Array = np.sum([home.rest(first).net_load_kw for home in homes], axis=0)
+    return expected
+
+
+def _apart(expected: Array, foreseen: Array) -> float:
+    """Sum of magnitudes over the steps that are left, kW."""
+    return float(np.abs(expected - foreseen[-len(expected) :]).sum())
 
 
 def _terms(terms: Terms, course: Course, row: int) -> Terms:

@@ -67,6 +67,7 @@ class UncertaintySettings:
     pool: PoolRules = field(default_factory=PoolRules)
     rules: tuple[Rule, ...] = SETTLED
     re_agreements: int | None = None  # a day, with the rule that has them; None: before every step
+    re_agree_above_kwh: float = 0.0  # of what is expected otherwise; below it, what stands is kept
 
     @property
     def main_recourse(self) -> Recourse:
@@ -204,6 +205,8 @@ class Uncertainty:
         homes = [home.name for home in community.households]
         alone = self._household_costs(settings.main_recourse, lambda d: d.baseline.household_cost)
         gates = len(re_agreement_steps(community.steps, settings.re_agreements))
+        if settings.re_agree_above_kwh:
+            gates = round(len(self.iterations) / max(settings.draws * len(self.plans), 1))
         return tuple(
             RuleFigures.of(
                 rule,
@@ -356,7 +359,9 @@ class Delivery:
         terms = Terms(community.prices, nothing, nothing, settings.adder, settings.public_price_on(community))
         actual = [actual_of(community, row, reality, settings.model) for row in range(len(community.households))]
         at = re_agreement_steps(community.steps, settings.re_agreements)
-        return through_the_day(community, self.plan.planned.scenario, actual, terms, at)
+        return through_the_day(
+            community, self.plan.planned.scenario, actual, terms, at, settings.re_agree_above_kwh
+        )
 
     def _by_other_rules(self, reality: Reality, day: ReAgreed | None, today: Side) -> dict[str, Array]:
         """What each household pays where more than the settlement is otherwise, (n,)."""

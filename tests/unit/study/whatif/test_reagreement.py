@@ -23,12 +23,14 @@ from gridpact.study.whatif.rules import Rule
 CERTAIN = ErrorModel(load=0, pv=0, cars=False)
 
 
-def played(community: CommunityDay, scenario: Scenario, model: ErrorModel, number: int | None = None) -> ReAgreed:
+def played(
+    community: CommunityDay, scenario: Scenario, model: ErrorModel, number: int | None = None, above: float = 0.0
+) -> ReAgreed:
     reality = draw(community, model, np.random.default_rng(3))
     actual = [uncertainty.actual_of(community, row, reality, model) for row in range(len(community.households))]
     nothing = np.zeros(community.steps)
     terms = Terms(community.prices, nothing, nothing, 0.05, 1.0)
-    return through_the_day(community, scenario, actual, terms, re_agreement_steps(community.steps, number))
+    return through_the_day(community, scenario, actual, terms, re_agreement_steps(community.steps, number), above)
 
 
 def test_reAgreementSteps_areSpreadEvenly():
@@ -139,3 +141,15 @@ def test_command_refusesInOneSentence(
 
     assert status == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_threshold_keepsWhatStands(tiny: CommunityDay):
+    """Below it nothing is negotiated, and positions stay those of the day before; a day as forecast passes none."""
+    never = played(tiny, Scenario.T, ErrorModel(), above=1e6)
+    assert (never.iterations, never.kept, never.skipped) == ((), 0, tiny.steps - 1)
+    assert not np.any(never.course.paid - played(tiny, Scenario.T, CERTAIN, above=1e6).course.paid)
+    assert played(tiny, Scenario.T, CERTAIN, above=0.01).skipped == tiny.steps - 1
+    always = played(tiny, Scenario.T, ErrorModel())
+    assert (len(always.iterations) + always.kept, always.skipped) == (tiny.steps - 1, 0)
+    some = played(tiny, Scenario.T, ErrorModel(), above=0.6)
+    assert 0 < len(some.iterations) + some.kept < tiny.steps - 1
