@@ -72,8 +72,9 @@ figures: $(STAMP)/run ## put the figures of reports/ into README and docs
 faults: setup ## play 200 rounds in which things go wrong, and write reports/faults.json (some fifteen minutes)
 	@$(PY) -m measure.faults --rounds 200 --json reports/faults.json
 
-adversaries: setup ## play 300 rounds against adversaries in memory, and write reports/adversaries.json (some ten minutes)
-	@$(PY) -m measure.adversaries --rounds 300 --json reports/adversaries.json
+adversaries: setup ## play against adversaries, 320 rounds in memory and 48 on Anvil, and write reports/adversaries*.json (half an hour)
+	@$(PY) -m measure.adversaries --rounds 320 --json reports/adversaries.json
+	@$(PY) -m measure.adversaries_on_chain --rounds 48 --json reports/adversaries-on-chain.json
 
 soak: setup ## run services through 48 days in compressed time, and check memory and open files
 	@$(PY) -m measure.soak --rounds 48

@@ -73,7 +73,7 @@ class Moment:
     milliwatt: int  # resolution
     agent: Agent
     honest: Submission
-    before: Iterate | None
+    before: Closing | None
     iteration: int
     random: Random
 
@@ -120,7 +120,7 @@ def _greedy(sign: int) -> Act:
     def act(now: Moment) -> Submission:
         if now.before is None:
             return now.honest
-        agent, closing = now.agent, now.before.closing
+        agent, closing = now.agent, now.before
         reach, age = Reach(now.milliwatt), max(agent.iteration + 1 - agent.disturbed, 1)
         copies, bids = now.honest.copies, now.honest.bids
         if (far := reach.of_copies(age)) is not None and len(agent.blocks):
@@ -139,14 +139,14 @@ def _contrary(now: Moment) -> Submission:
     """Wants of every partner what that partner wants of it."""
     if now.before is None or not len(now.honest.bids):
         return now.honest
-    return _with(now, bids=now.agent.assembly.bids(now.before.closing, now.agent.view.node).theirs)
+    return _with(now, bids=now.agent.assembly.bids(now.before, now.agent.view.node).theirs)
 
 
 def _agreeable(now: Moment) -> Submission:
     """Takes whatever its partners offer, at any price, and wishes for nothing itself."""
     if now.before is None or not len(now.honest.bids):
         return now.honest
-    return _with(now, bids=-now.agent.assembly.bids(now.before.closing, now.agent.view.node).theirs)
+    return _with(now, bids=-now.agent.assembly.bids(now.before, now.agent.view.node).theirs)
 
 
 def _insisting(kw: float) -> Act:
@@ -402,15 +402,24 @@ class Play:
         """What adversaries submit, who are not out."""
         result: dict[int, Submission | None] = {}
         for node, malice in self.adversaries.items():
-            agent = self.round.agents[node]
             if node in out or node in (before.closing.gone if before else ()) or node in self.cut_off:
                 continue
+            agent = self.round.agents[node]
             try:
                 honest = agent.solve() if malice.declares == HONEST_PLACE else self._zero(agent)
             except GridpactError:
                 honest = self._zero(agent)
             act = SUBMISSIONS[malice.submits]
-            result[node] = act(Moment(self.reach.milliwatt, agent, honest, before, iteration, self.random))
+            result[node] = act(
+                Moment(
+                    self.reach.milliwatt,
+                    agent,
+                    honest,
+                    None if before is None else before.closing,
+                    iteration,
+                    self.random,
+                )
+            )
         return result
 
     @staticmethod

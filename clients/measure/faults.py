@@ -270,6 +270,11 @@ class Tally:
 class Campaign:
     """One deployment on which round after round is played."""
 
+    scenario = Scenario.TG
+    tolerances: Tolerances | None = TOLERANCES  # None: those of the rule
+    most_iterations = MOST_ITERATIONS
+    round_seconds = ROUND_SECONDS
+
     def __init__(self, network: Network, seed: int) -> None:
         assert network.rpc_url is not None
         self._network = network
@@ -277,7 +282,7 @@ class Campaign:
         self._seed, self._random = seed, random.Random(seed)
         self._web3 = network.connect()
         self._community: CommunityDay = (case := read_community(CASE)).on(case.days[0])
-        self._prepared = Prepared.of(self._community, Scenario.TG)
+        self._prepared = Prepared.of(self._community, self.scenario)
         self._views = {view.node: view for view in self._prepared.views}
         self._keys = {node: new_key() for node in self._views}
         self._metering = new_key()
@@ -286,8 +291,9 @@ class Campaign:
 
     def _deploy(self) -> None:
         manager = self._network.manager(self._web3)
-        negotiation = replace(Negotiation.of(self._prepared), tolerances=TOLERANCES)
-        theta, setting = terms_of(negotiation, PHASE_SECONDS, MAX_MISSES, MOST_ITERATIONS)
+        negotiation = Negotiation.of(self._prepared)
+        negotiation = replace(negotiation, tolerances=self.tolerances or negotiation.tolerances)
+        theta, setting = terms_of(negotiation, PHASE_SECONDS, MAX_MISSES, self.most_iterations)
         self._supplier = ChainAccount(self._web3, new_key())
         relayer = self._relayer_key = new_key()
         metering = str(address_of(self._metering))
@@ -354,11 +360,11 @@ class Campaign:
                 thread.start()
             for fault in sorted((f for f in faults if f.node is None), key=lambda f: f.iteration):
                 self._strike(fault, relaying)
-            give_up = time.monotonic() + ROUND_SECONDS
+            give_up = time.monotonic() + self.round_seconds
             for thread in threads:
                 thread.join(max(give_up - time.monotonic(), 0.0))
             if any(thread.is_alive() for thread in threads):
-                raise TimeoutError(f"nodes still run after {ROUND_SECONDS:g} s")
+                raise TimeoutError(f"nodes still run after {self.round_seconds:g} s")
         return reports
 
     def _life(
@@ -410,7 +416,7 @@ class Campaign:
 
     def _end_round(self) -> None:
         """After a failure: lets the round run out, so that the next one can be opened."""
-        for _ in range(MOST_ITERATIONS * MAX_MISSES):
+        for _ in range(self.most_iterations * MAX_MISSES):
             if not self._manager.progress().phase.is_running:
                 return
             self._rpc("evm_increaseTime", 2 * PHASE_SECONDS)

@@ -209,12 +209,12 @@ def doubts(option: str, text: str | None) -> frozenset[str]:
     return frozenset(choice("doubt", name, {doubt: doubt for doubt in DOUBTS}) for name in given)
 
 
-def power_resolution(watts: float | None) -> Resolution:
-    """What a unit of power on the chain is at least."""
+def power_resolution(watts: float | None) -> Resolution | None:
+    """What a unit of power on the chain is at least; None: what fits."""
     from gridpact.market.admm.parameters import MOST_MILLIWATT, Resolution
 
     if watts is None:
-        return Resolution()
+        return None
     if not 0.001 <= watts <= MOST_MILLIWATT / 1000:
         raise InputError(f"--power-resolution needs 0.001 to {MOST_MILLIWATT / 1000:g} W, not {watts:g}")
     return Resolution(power_kw=watts / 1000)

@@ -86,13 +86,14 @@ def _run(arguments: argparse.Namespace) -> int:
     check_same(folder / MARKER, {"case": community.name, "day": day.day, "scenario": scenario.value})
     check_market(scenario, arguments.chain, arguments.relay)
 
+    from gridpact.market.admm.parameters import Resolution
     from gridpact.outcome.indicators import Indicators  # imports CVXPY, which takes a second
     from gridpact.report.report import write_report
 
-    resolution = power_resolution(arguments.power_resolution).carrying(day)
+    resolution = (power_resolution(arguments.power_resolution) or Resolution.fitting(day)).carrying(day)
     if not arguments.json:
         print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")
-        if resolution != power_resolution(None):
+        if resolution != Resolution():
             print(f"gridpact: powers are whole multiples of {1000 * resolution.power_kw:g} W on the chain")
     with in_use(folder), Progress() as progress, shown_live(folder, day, arguments, progress) as page:
         result = _outcome(day, scenario, agreement, arguments, folder, page or progress, page)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ class RunSettings:
     agreement: NetworkAgreement = NetworkAgreement.DSO
     chain: str = "anvil"
     most_iterations: int = MOST_ITERATIONS
-    resolution: Resolution = field(default_factory=Resolution)
+    resolution: Resolution | None = None  # the least of powers; None: what fits
     phase_seconds: int = 300
     max_misses: int = 2  # iterations that a silent node may miss before it is out
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each

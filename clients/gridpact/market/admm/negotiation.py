@@ -31,9 +31,9 @@ class Negotiation:
         """The round of a community, by the rules of `parameters`.
 
         Args:
-            resolution: the finest; what the community's powers need is taken where they need a coarser one.
+            resolution: the finest, by default that which fits; what powers need is taken where they need a coarser one.
         """
-        carrying = (resolution or Resolution()).carrying(prepared.community)
+        carrying = (resolution or Resolution.fitting(prepared.community)).carrying(prepared.community)
         net_kw = prepared.baseline_net_kw
         penalties = Penalties.of_community(prepared.community, net_kw)
         tolerances = Tolerances.of(prepared.views, net_kw, carrying)

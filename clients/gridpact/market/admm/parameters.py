@@ -51,6 +51,8 @@ _LEAST_KW = 0.01
 _LEAST_MARGIN = 0.02  # of the import price
 _LEAST_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
 _LEAST_BILL, _LEAST_LOSS = 0.1, 0.1  # of the power at the mean import price; of that price
+_FINEST_PARTS = 4000  # of what the largest household takes or gives, in a resolution unit
+_USUAL_GAIN = 0.5  # of the import price
 _LEAST_LOCAL = 0.004  # of what is imported, given by neighbours
 _LEAST_LOCAL_OF_BATTERIES = 0.032
 _STRAIN = 7.0  # where voltages are beyond their limits, what counts like the root of what neighbours could give
@@ -70,6 +72,13 @@ class Resolution:
     def from_chain(power_milliwatt: int, voltage_millionths: int) -> Resolution:
         """From the setting of the contract: mW, and 1e-6 p.u. squared."""
         return Resolution(power_milliwatt / 1e6, voltage_millionths / 1e6)
+
+    @staticmethod
+    def fitting(community: CommunityDay) -> Resolution:
+        """Half a watt, or less where no household takes or gives so much that half a watt is little to it."""
+        most = max(most_kw(home) for home in community.households)
+        milliwatt = max(min(round(Resolution.power_kw * 1e6), math.ceil(most * 1e6 / _FINEST_PARTS)), 1)
+        return Resolution(milliwatt / 1e6)
 
     def carrying(self, community: CommunityDay) -> Resolution:
         """The same, or as much coarser as the powers of a community's households need.
@@ -195,8 +204,8 @@ class Tolerances:
         bill_w = _bill_w(view, baseline_net_kw, power_w)
         local = max(_local(baseline_net_kw), _least_local(views))
         if not view.scenario.has_contracts:
-            bill_w = min(bill_w, 2 * power_w)  # whatever a tariff makes of it, voltages want to be kept
-            together_w = bill_w / max(local, (_STRAIN * _strain(views, baseline_net_kw)) ** 2) ** (1 / 3)
+            strain = _STRAIN * _strain(views, baseline_net_kw)
+            together_w = _at_stake_w(view.prices, bill_w, power_w) / max(local, strain**2) ** (1 / 3)
             primal_w, dual_w = (factor * together_w for factor in (_PRIMAL_TOGETHER, _DUAL_TOGETHER))
             return Tolerances(max(primal_w, least_w), max(dual_w, least_w), 0.0, 0.0)
         bids = sum(view.bid_count for view in views) / baseline_net_kw.size  # of a household in a step
@@ -256,6 +265,17 @@ def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
     paid = 1000 * float(np.mean(imported * prices.import_price - fed_in * prices.feed_in_price))
     lost = max(_margin(prices), _LEAST_LOSS * price)
     return max(paid, _LEAST_BILL * price * power_w) / lost
+
+
+def _at_stake_w(prices: Prices, bill_w: float, power_w: float) -> float:
+    """The bill in G. Voltages want to be kept whatever a tariff makes of it, so it counts as twice the power at most;
+    less where agreeing can gain little, and where what is lost is lost altogether. Where nothing is paid, voltages are
+    all there is.
+    """
+    if not prices.import_price.any():
+        return 2 * power_w
+    gains = _margin(prices) / prices.mean_import  # half of the import price in an ordinary tariff
+    return min(1.0, _USUAL_GAIN / gains) * min(bill_w, 2 * min(1.0, gains / _USUAL_GAIN) * power_w)
 
 
 def _local(baseline_net_kw: Array) -> float:
