@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,12 @@ import pytest
 from browser import Browser, browser, chromium
 from unit.chain.synthetic import AT_ONCE, NEVER, played, star
 
+from gridpact.chain.feed import Block, Told
 from gridpact.chain.networks import Network
+from gridpact.chain.settlement import decode_trades, encode_tariff, encode_trades
+from gridpact.cli import main
 from gridpact.live.following import Page, on_network
+from gridpact.live.household import Household, settings_in
 from gridpact.live.reader import Link, Standing
 from gridpact.live.server import Hub, Server
 from gridpact.live.store import Store
@@ -109,16 +114,21 @@ def test_takenBack_isTold(window: Browser, anvil: Network, tmp_path: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """127 homes, two days of them, 10,000 events: the address of their page."""
-    path = tmp_path_factory.mktemp("street") / "history.db"
-    store = Store(path)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """127 homes, two days of them, 10,000 events."""
+    store = Store(tmp_path_factory.mktemp("street") / "history.db")
     invented = Street(store, 127)
     invented.day(35)
     invented.day(40, missing=7, ends=False)
     assert store.count() >= 10_000
+    yield store
     store.close()
-    hub = Hub(lambda: Store(path), {"network": "a street", "eth_price_eur": 0.0})
+
+
+@pytest.fixture(scope="module")
+def street(kept: Store) -> Iterator[str]:
+    """The address of their page."""
+    hub = Hub(lambda: Store(kept.path), {"network": "a street", "eth_price_eur": 0.0})
     hub.standing = lambda: Standing(Link.UP)
     with Server(hub) as server:
         yield server.url
@@ -156,9 +166,106 @@ def test_history_isGoneBackTo_byKeyboard(window: Browser, street: str) -> None:
     window.wait("document.querySelector('#headline').textContent === '127 homes have agreed on June 1, 2026'")
     window.wait("document.querySelectorAll('#feeder .arc').length > 100")
     window.tell("document.querySelector('#feeder g.home[data-node=\"3\"]').focus()")
+    window.press("ArrowRight")
     window.press("Enter")
-    window.wait("document.querySelector('#feeder .detail h3')?.textContent === 'Home 3'")
-    assert window.tell("document.activeElement.dataset.node") == "3"
+    window.wait("document.querySelector('#feeder .detail h3')?.textContent === 'Home 4'")
+    assert window.tell("document.activeElement.dataset.node") == "4"
+
+
+def cells(window: Browser, selector: str) -> list[str]:
+    """Of the rows of a table."""
+    found: list[str] = window.tell(
+        f"[...document.querySelectorAll('{selector} th, {selector} td')].map((one) => one.textContent.trim())"
+    )
+    return found
+
+
+def test_sums_areThoseOfTheEvents(window: Browser, street: str, kept: Store) -> None:
+    """What is traded and paid, beside sums over the stored events."""
+    trades = [
+        (event.said["payment"], decode_trades(bytes.fromhex(event.said["trades"])))
+        for event in kept.events(1, "TradeRecorded")
+    ]
+    kwh = sum(abs(trade.energy_wh) for _, pair in trades for trade in pair) / 1000
+    value = sum(abs(trade.energy_wh) * trade.price_micro for _, pair in trades for trade in pair) / 1e9
+    supplier = sum(event.said["payment"] for event in kept.events(1, "Delivered")) / 1e6
+    window.open(f"{street}#")
+    window.wait("document.querySelectorAll('#history button').length === 2")
+    window.tell("document.querySelector('#history li:last-child button').click()")
+    window.wait("document.querySelector('#money tfoot')")
+    together = f"{supplier:+,.2f}"
+    assert cells(window, "#money tfoot")[:6] == [
+        *("together", f"{kwh:,.1f}", f"{kwh:,.1f}", "0.00", together),
+        together,
+    ]
+    assert f"{kwh:,.1f} kWh" in window.text("#tiles")
+    assert f"{value / kwh:.3f}" in window.text("#tiles")
+    assert len(cells(window, "#money tbody tr:first-child")) == 8
+
+
+def test_household_seesItsBill(window: Browser, tmp_path: Path) -> None:
+    """Three steps that are worked out by hand, at an address that nobody guesses."""
+    store = Store(path := tmp_path / "history.db")
+    setting = {"steps": 3, "step_seconds": 3600, "power_resolution_milliwatt": 500, "voltage_resolution": 10}
+    limits = dict.fromkeys(("eps_primal_grid", "eps_dual_grid", "eps_primal_trade", "eps_dual_trade"), 1)
+    store.tell(
+        {
+            "theta": {"n": 3, "rho": 1, "phi": 1, **limits, "mu": 9},
+            "setting": {**setting, "phase_seconds": 300, "max_misses": 2},
+            "currency": {"symbol": "tEUR", "decimals": 6},
+        }
+    )
+    tariff = encode_tariff([200_000, 400_000, 400_000], [100_000] * 3)
+    trades = encode_trades([(1, 2000, 250_000), (2, -1000, 300_000)])  # home 1 sells 2 kWh, then buys 1 kWh
+    told: tuple[tuple[str, dict[str, object]], ...] = (
+        ("TariffPublished", {"round": 1, "tariff": tariff}),
+        ("RoundOpened", {"round": 1, "day": 20260701, "deadline": 1}),
+        ("Declared", {"round": 1, "node": 1, "parent": 1, "depth": 0, "children": 0, "bids": 0, "book": b""}),
+        ("Declared", {"round": 1, "node": 2, "parent": 2, "depth": 0, "children": 0, "bids": 0, "book": b""}),
+        ("RoundStarted", {"round": 1, "nodes": 6, "lines": 0, "inner": 0}),
+        ("RoundEnded", {"round": 1, "phase": 3, "iterations": 0}),
+        ("TradeRecorded", {"round": 1, "lower": 1, "higher": 2, "payment": 200_000, "trades": trades}),
+    )
+    for number, (name, said) in enumerate(told, 1):
+        store.add([], [Told(Block(number, f"0x{number}", number), 0, f"0x{number}", name, said)], {})
+    store.close()
+    folder = tmp_path / "home"
+    (tmp_path / "password").write_text("of a test only")
+    made = main(["household", "new", "--node", "1", "--out", str(folder), "--name", "plain", "--partners", "2",
+                 "--password-file", str(tmp_path / "password")])  # fmt: skip
+    assert made == 0
+    toml = folder / "household.toml"
+    toml.write_text(toml.read_text().replace('"plain"', f"'{EVIL}'"))
+    rows = [
+        {"injection_kw": -1.0, "charge_kw": 1.0, "discharge_kw": 0.0, "meter_wh": -1000},
+        {"injection_kw": 3.0, "charge_kw": 0.0, "discharge_kw": 1.0, "meter_wh": 3000},
+        {"injection_kw": -1.0, "charge_kw": 0.0, "discharge_kw": 0.0, "car_kw": 1.0, "meter_wh": -1000},
+    ]
+    (folder / "schedule").mkdir(exist_ok=True)
+    (folder / "schedule" / "2026-07-01.json").write_text(json.dumps({"status": "agreed", "round": 1, "steps": rows}))
+    hub = Hub(lambda: Store(path), {"network": "", "eth_price_eur": 0.0})
+    hub.household = Household(settings_in(folder), "0xA")
+    with Server(hub, prefix="/secret") as server:
+        window.open(server.url)
+        window.wait("document.querySelectorAll('#household .plan tbody tr').length === 3")
+        bill = window.text("#household .bill").split("\n")
+        # 2 kWh at 0.25 sold, 1 at 0.30 bought; 1 drawn at 0.20, 1 fed in at 0.10, nothing left of the last step.
+        expected = {
+            "From neighbours": "+0.20 tEUR",
+            "From the supplier, by plan": "-0.10 tEUR",
+            "Together": "+0.10 tEUR",
+            "The same without trades": "-0.30 tEUR",  # -0.20 + 0.30 - 0.40
+            "Gained by trading": "+0.40 tEUR",
+        }
+        shown = [line for line in bill if line]
+        assert {name: shown[shown.index(name) + 1] for name in expected} == expected
+        reasons = window.tell("[...document.querySelectorAll('#household .why')].map((one) => one.textContent)")
+        assert reasons[0] == "The battery fills for when energy costs 0.40."
+        assert reasons[1].startswith("Sells 2.00 kWh to Home 2 at 0.25; the supplier pays 0.10. The battery gives")
+        assert reasons[2] == "Buys 1.00 kWh from Home 2 at 0.30; the supplier asks 0.40. The car charges."
+        assert EVIL in window.text("#household h2")
+        assert window.tell("window.hacked === undefined")
+        window.leave()
 
 
 def test_language_isChosen(window: Browser, street: str) -> None:

@@ -173,22 +173,27 @@ function showHero() {
   showAlert();
 }
 
+// What is shown, and, without seconds that pass, what is read aloud: only where it is another.
 function showAlert() {
   const { round, status } = state;
   const lines = [];
+  const aloud = [$("#headline").textContent];
   if (round) {
     const late = lateNodes();
     if (late.length) {
       const left = round.deadline - now();
+      aloud.push(word("lateShort", { who: listed(late) }));
       lines.push(`${word("late", { who: listed(late), time: duration(now() - round.since) })} ${left > 0 ? word("lateEnd", { time: duration(left) }) : word("lateNow")}`);
     }
     const gone = round.homes.filter((home) => ["out", "proved"].includes(home.state)).map((home) => home.node);
+    if (gone.length) aloud.push(word("gone", { who: listed(gone) }));
     if (gone.length) lines.push(word("gone", { who: listed(gone) }));
   }
-  if (status.link === "away" || status.link === "wrong") lines.push(status.told);
+  if (status.link === "away" || status.link === "wrong") { lines.push(status.told); aloud.push(status.told); }
   const taken = status.taken_back;
   if (taken && now() - taken.at < 120) lines.push(word("takenBack", { ...taken, at: clock(taken.at) }));
   put($("#alert"), lines.map((line) => h("span", {}, line, h("br"))));
+  put($("#announce"), aloud.join(" "));
 }
 
 function showTiles() {

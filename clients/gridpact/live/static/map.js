@@ -115,7 +115,7 @@ export function draw(place, state, options) {
   const [left, upper] = [0, 1].map((k) => Math.min(...points.map((p) => p[k])) - pad);
   const [width, height] = [Math.max(...points.map((p) => p[0])) - left + pad, Math.max(...points.map((p) => p[1])) - upper + pad];
   const homes = new Map(round.homes.map((home) => [home.node, home]));
-  const picture = s("svg", { viewBox: `${left} ${upper} ${width} ${height}`, role: "group", "aria-label": word("mapLabel", { n: nodes.length - (nodes.includes(0) ? 1 : 0) }), class: `${mode} ${upright ? "upright" : ""}` });
+  const picture = s("svg", { viewBox: `${left} ${upper} ${width} ${height}`, role: "group", "aria-label": `${word("mapLabel", { n: nodes.length - (nodes.includes(0) ? 1 : 0) })}. ${word("mapKeys")}`, class: `${mode} ${upright ? "upright" : ""}` });
   picture.style.maxHeight = `${Math.max(height * 1.25, 220)}px`;
   picture.style.minWidth = `${Math.min(width * 0.62, 2400)}px`; // homes stay readable: what is wider is scrolled
 
@@ -141,10 +141,14 @@ export function draw(place, state, options) {
     const home = homes.get(node);
     const group = s("g", {
       transform: `translate(${x} ${y})${many ? " scale(0.78)" : ""}`, class: `home ${look(node, mode, now, plan)} ${home.state} ${chosen === node ? "chosen" : ""}`,
-      tabindex: 0, role: "button", "aria-pressed": chosen === node ? "true" : "false", "data-node": node,
+      tabindex: node === (chosen ?? nodes[0]) ? 0 : -1, role: "button", "aria-pressed": chosen === node ? "true" : "false", "data-node": node,
       "aria-label": describe(node, now, mode, step, name),
       onclick: () => choose(node), onkeydown: (event) => {
-        if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(node); }
+        const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        if (event.key !== "Enter" && event.key !== " " && !by) return;
+        event.preventDefault();
+        if (by) go(place, nodes[(nodes.indexOf(node) + by + nodes.length) % nodes.length]);
+        else choose(node);
       },
     });
     group.append(s("title", {}, describe(node, now, mode, step, name)));
@@ -156,8 +160,10 @@ export function draw(place, state, options) {
   }
   const focused = place.querySelector("g.home:focus")?.dataset.node;
   place.replaceChildren(picture);
-  if (focused !== undefined) place.querySelector(`g.home[data-node="${CSS.escape(focused)}"]`)?.focus();
+  if (focused !== undefined) go(place, focused);
 }
+
+const go = (place, node) => place.querySelector(`g.home[data-node="${CSS.escape(String(node))}"]`)?.focus();
 
 const bend = ([x1, y1], [x2, y2], upright) => (upright
   ? `M${x1} ${y1}Q${x2} ${y1 + (y2 - y1) * 0.2} ${x2} ${y2}`

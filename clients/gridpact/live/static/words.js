@@ -46,6 +46,7 @@ const WORDS = {
   stagePairs: ["{n} pairs", "{n} Paare", "{n} paren"],
   stageRead: ["{n} of {all} homes", "{n} von {all} Haushalten", "{n} van {all} huishoudens"],
 
+  lateShort: ["Waiting for {who}.", "Es wird auf {who} gewartet.", "Er wordt op {who} gewacht."],
   late: ["Waiting for {who} for {time}.", "Es wird seit {time} auf {who} gewartet.", "Al {time} wachten op {who}."],
   lateEnd: ["In {time} the others may go on without.", "In {time} können die anderen ohne weitermachen.", "Over {time} mogen de anderen zonder verder."],
   lateNow: ["The others may go on without now.", "Die anderen können jetzt ohne weitermachen.", "De anderen mogen nu zonder verder."],
@@ -85,6 +86,7 @@ const WORDS = {
   proved: ["out: proved false", "raus: nachweislich falsch", "eruit: bewezen onjuist"],
   abstained: ["keeps out", "setzt aus", "doet niet mee"],
   absent: ["not in it", "nicht dabei", "niet erbij"],
+  mapKeys: ["Arrow keys go from home to home.", "Pfeiltasten führen von Haus zu Haus.", "Met de pijltjestoetsen gaat u van huis naar huis."],
   homesLegend: ["Press a home to follow it through the page.", "Einen Haushalt antippen, um ihm durch die Seite zu folgen.", "Tik op een huishouden om het op de pagina te volgen."],
 
   map: ["On the cable", "Am Kabel", "Op de kabel"],
