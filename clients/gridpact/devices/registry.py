@@ -14,6 +14,7 @@ from gridpact.devices.device import Array, Device, numbered
 from gridpact.devices.heat_pump import HeatPump
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
+from gridpact.devices.two_way_car import TwoWayCar
 
 DEVICES: tuple[type[Device], ...] = (
     Panels,
@@ -22,6 +23,7 @@ DEVICES: tuple[type[Device], ...] = (
     Inverter,
     Boiler,
     HeatPump,
+    TwoWayCar,
 )
 """In the order in which columns, tables and bands have them."""
 
