@@ -130,11 +130,11 @@ BEARABLE: Mapping[str, tuple[Habits, Habits, Habits]] = {
     "losses": (
         lambda _: [now_and_then(0.1, {"result": None}), now_and_then(0.03, Reply(b"<html></html>"), seed=2)],
         lambda _: [now_and_then(0.1, refusal(-32603, "Internal error")), now_and_then(0.05, {"result": False}, seed=2)],
-        lambda _: [lagging(0.2)],
+        lambda _: [lagging(0.2), always({"result": None}, "web3_clientVersion")],
     ),
     "fees": (
         lambda _: [old_blocks],
-        lambda _: [old_transactions, without("debug_traceTransaction")],
+        lambda _: [old_transactions, without("debug_traceTransaction"), without("web3_clientVersion")],
         lambda _: [always({"result": hex(8000 * 10**9)}, "eth_maxPriorityFeePerGas")],
     ),
 }

@@ -24,7 +24,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
-from web3.types import Nonce, TxParams, TxReceipt, Wei
+from web3.types import Nonce, RPCEndpoint, TxParams, TxReceipt, Wei
 
 from gridpact.chain.fees import ETHER, FeePolicy, Fees, FeeTooHigh, capped, data_fee, ether_text, gwei_text, read_fees
 from gridpact.chain.reverts import Abi, contract_error, first_line, learn_errors, readable, revert_data
@@ -314,7 +314,8 @@ class ChainAccount:
         if afresh or key not in self._gas or not key[0]:
             with readable(what):
                 if self._loses_estimates is None:
-                    self._loses_estimates = "ganache" in self.web3.client_version.lower()
+                    named = self.web3.provider.make_request(RPCEndpoint("web3_clientVersion"), [])  # some do not say
+                    self._loses_estimates = "ganache" in str(named.get("result")).lower()
                 if self._loses_estimates:
                     return GANACHE_GAS
                 self._gas[key] = self.web3.eth.estimate_gas({**transaction, "from": self.address})
