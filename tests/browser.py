@@ -99,7 +99,8 @@ def chromium() -> str:
     for name in NAMES:
         if found := shutil.which(name):
             return found
-    pytest.skip("there is no Chromium on this machine: `apt-get install chromium` for the tests of the live page")
+    why = "there is no Chromium on this machine: `apt-get install chromium` for the tests of the live page"
+    pytest.skip(why, allow_module_level=True)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 // A household's own view: what its node has planned, what it comes to, and why. From its own folder, on its own machine.
 import { h, table } from "./dom.js";
-import { number, word } from "./words.js";
+import { dayText, number, word } from "./words.js";
 
 const SMALL = 0.05; // kW or kWh: less is not worth a word
 
@@ -57,7 +57,7 @@ export function householdCard(state, { name, timeOf, money, symbol }) {
   const rows = household ? steps(state, name, timeOf) : [];
   const status = household.schedule?.status;
   const head = [h("h2", {}, word("mine", { name: household.name })),
-    h("p", { class: "note" }, word(status ? `mine_${status}` : "mineNone", { day: household.day }), household.schedule && household.schedule.round !== round.round ? ` ${word("mineOther", { round: household.schedule.round })}` : "")];
+    h("p", { class: "note" }, word(status ? `mine_${status}` : "mineNone", { day: dayText(round.day) }), household.schedule && household.schedule.round !== round.round ? ` ${word("mineOther", { round: household.schedule.round })}` : "")];
   if (!rows.length) return { head, tail: [], rows };
   const priced = rows.every((one) => one.imported !== null);
   const neighbours = rows.reduce((total, one) => total + one.value, 0);
