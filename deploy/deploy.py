@@ -21,7 +21,7 @@ from gridpact.chain.deploy import Sender, UnlockedAccount
 from gridpact.chain.estimate import bill, planned_deployment
 from gridpact.chain.fees import fee_policy
 from gridpact.chain.keystore import open_keystore, read_password
-from gridpact.chain.profiles import ETH_PRICE_EUR, Profile, profile_of
+from gridpact.chain.profiles import ETH_PRICE_EUR, ChainProfile, profile_of
 from gridpact.chain.transport import connect
 from gridpact.errors import InputError
 from gridpact.manage.deployment import Parameters, carry_out
@@ -57,7 +57,7 @@ def _told(name: str, receipt: Any) -> None:
     print(f"  {name:<22} {receipt['gasUsed']:>11,} gas  {receipt['contractAddress']}")
 
 
-def _profile(name: str) -> Profile:
+def _profile(name: str) -> ChainProfile:
     """brownie's own test chains are chains of this machine; all others are known by their names."""
     if CONFIG.network_type == "development":
         return replace(profile_of("local"), name=name)
@@ -71,7 +71,7 @@ def _parameters_file(name: str) -> Path:
     return path
 
 
-def _manager(link: Any, profile: Profile) -> Sender:
+def _manager(link: Any, profile: ChainProfile) -> Sender:
     """The first account of a local chain; elsewhere the one in the keystore that GRIDPACT_KEYSTORE names."""
     if profile.local:
         return UnlockedAccount(link)

@@ -31,7 +31,7 @@ from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError, InfeasibleError
 from gridpact.files import write_atomically
-from gridpact.market.admm.agent import Agent, Submission
+from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.assembly import Closing, Integers
 from gridpact.market.admm.codec import encode_bids, encode_copies
 from gridpact.market.admm.memory import Iterate, Round
@@ -72,13 +72,13 @@ class Moment:
 
     milliwatt: int  # resolution
     agent: Agent
-    honest: Submission
+    honest: IntegerSubmission
     before: Closing | None
     iteration: int
     random: Random
 
 
-Act = Callable[[Moment], Submission | None]
+Act = Callable[[Moment], IntegerSubmission | None]
 """What an adversary submits; None where it is silent."""
 
 
@@ -88,8 +88,8 @@ def _lanes(agent: Agent, value: Callable[[Integers], Integers | Array]) -> Integ
     return np.broadcast_to(value(top), (len(agent.blocks), agent.view.steps)).astype(np.int64)
 
 
-def _with(now: Moment, copies: Integers | None = None, bids: Integers | None = None) -> Submission:
-    return Submission(now.honest.copies if copies is None else copies, now.honest.bids if bids is None else bids)
+def _with(now: Moment, copies: Integers | None = None, bids: Integers | None = None) -> IntegerSubmission:
+    return IntegerSubmission(now.honest.copies if copies is None else copies, now.honest.bids if bids is None else bids)
 
 
 def _all_bids(now: Moment, value: int) -> Integers:
@@ -105,7 +105,7 @@ def _random_copies(now: Moment) -> Integers:
     return now.random.integers(-top - 1, top + 1)
 
 
-def _one_partner(now: Moment) -> Submission:
+def _one_partner(now: Moment) -> IntegerSubmission:
     """Anything to one partner, honest to the others."""
     bids = now.honest.bids.copy()
     if now.agent.view.partners:
@@ -117,7 +117,7 @@ def _one_partner(now: Moment) -> Submission:
 def _greedy(sign: int) -> Act:
     """As far from what was agreed as reach allows, always to the same side."""
 
-    def act(now: Moment) -> Submission:
+    def act(now: Moment) -> IntegerSubmission:
         if now.before is None:
             return now.honest
         agent, closing = now.agent, now.before
@@ -130,19 +130,19 @@ def _greedy(sign: int) -> Act:
         if (far := reach.of_bids(age)) is not None and len(bids):
             centre, counted = agreed_bids(agent.assembly, agent.view.node, closing)
             bids = np.clip(np.where(counted, centre + sign * far, bids), -(2**15) + 1, 2**15 - 1)
-        return Submission(copies, bids)
+        return IntegerSubmission(copies, bids)
 
     return act
 
 
-def _contrary(now: Moment) -> Submission:
+def _contrary(now: Moment) -> IntegerSubmission:
     """Wants of every partner what that partner wants of it."""
     if now.before is None or not len(now.honest.bids):
         return now.honest
     return _with(now, bids=now.agent.assembly.bids(now.before, now.agent.view.node).theirs)
 
 
-def _agreeable(now: Moment) -> Submission:
+def _agreeable(now: Moment) -> IntegerSubmission:
     """Takes whatever its partners offer, at any price, and wishes for nothing itself."""
     if now.before is None or not len(now.honest.bids):
         return now.honest
@@ -152,12 +152,12 @@ def _agreeable(now: Moment) -> Submission:
 def _insisting(kw: float) -> Act:
     """The same power at every step, whatever the price, from all partners together and from the network."""
 
-    def act(now: Moment) -> Submission:
+    def act(now: Moment) -> IntegerSubmission:
         agent, units = now.agent, round(kw * 1e6 / now.milliwatt)
         own = [block.kind is Kind.P and block.node == agent.view.node for block in agent.blocks]
         copies = np.where(np.array(own, dtype=bool).reshape(-1, 1), units, now.honest.copies)
         partners = max(len(agent.view.partners), 1)
-        return Submission(copies.astype(np.int64), _all_bids(now, units // partners))
+        return IntegerSubmission(copies.astype(np.int64), _all_bids(now, units // partners))
 
     return act
 
@@ -165,10 +165,10 @@ def _insisting(kw: float) -> Act:
 def _half_insisting(kw: float) -> Act:
     """Half of what it would honestly say, and half of that: it seems to come to terms, and never does."""
 
-    def act(now: Moment) -> Submission:
+    def act(now: Moment) -> IntegerSubmission:
         extreme = _insisting(kw)(now)
         assert extreme is not None
-        return Submission((now.honest.copies + extreme.copies) // 2, (now.honest.bids + extreme.bids) // 2)
+        return IntegerSubmission((now.honest.copies + extreme.copies) // 2, (now.honest.bids + extreme.bids) // 2)
 
     return act
 
@@ -177,8 +177,8 @@ def _silent_from(first: int) -> Act:
     return lambda now: None if now.iteration >= first else now.honest
 
 
-def _rude_then_silent(now: Moment) -> Submission | None:
-    return Submission(_random_copies(now), _random_bids(now)) if now.iteration == 1 else None
+def _rude_then_silent(now: Moment) -> IntegerSubmission | None:
+    return IntegerSubmission(_random_copies(now), _random_bids(now)) if now.iteration == 1 else None
 
 
 SUBMISSIONS: dict[str, Act] = {
@@ -194,7 +194,7 @@ SUBMISSIONS: dict[str, Act] = {
     "random bids": lambda now: _with(now, bids=_random_bids(now)),
     "random bids to one partner": _one_partner,
     "bids that contradict": _contrary,
-    "random copies and bids": lambda now: Submission(_random_copies(now), _random_bids(now)),
+    "random copies and bids": lambda now: IntegerSubmission(_random_copies(now), _random_bids(now)),
     "greedy, giving": _greedy(1),
     "greedy, taking": _greedy(-1),
     "agrees to anything": _agreeable,
@@ -207,7 +207,7 @@ SUBMISSIONS: dict[str, Act] = {
     "random, then silent": _rude_then_silent,
     "misses one": lambda now: None if now.iteration == 5 else now.honest,
     "honest, then random": lambda now: (
-        now.honest if now.iteration < 12 else Submission(_random_copies(now), _random_bids(now))
+        now.honest if now.iteration < 12 else IntegerSubmission(_random_copies(now), _random_bids(now))
     ),
 }
 
@@ -398,9 +398,9 @@ class Play:
         negotiation = self.negotiation
         return negotiation.tolerances.hold(now.closing.residuals, now.scalars, negotiation.resolution)
 
-    def _said(self, before: Iterate | None, iteration: int, out: set[int]) -> dict[int, Submission | None]:
+    def _said(self, before: Iterate | None, iteration: int, out: set[int]) -> dict[int, IntegerSubmission | None]:
         """What adversaries submit, who are not out."""
-        result: dict[int, Submission | None] = {}
+        result: dict[int, IntegerSubmission | None] = {}
         for node, malice in self.adversaries.items():
             if node in out or node in (before.closing.gone if before else ()) or node in self.cut_off:
                 continue
@@ -423,9 +423,9 @@ class Play:
         return result
 
     @staticmethod
-    def _zero(agent: Agent) -> Submission:
+    def _zero(agent: Agent) -> IntegerSubmission:
         steps = agent.view.steps
-        return Submission(
+        return IntegerSubmission(
             np.zeros((len(agent.blocks), steps), dtype=np.int64), np.zeros(agent.view.bid_count, dtype=np.int64)
         )
 
@@ -525,7 +525,7 @@ class Play:
 
 
 @dataclass
-class Tally:
+class AdversaryTally:
     """What came of all rounds."""
 
     rounds: int = 0
@@ -592,7 +592,7 @@ def without(
 
 
 def play(
-    tally: Tally, name: str, scenario: Scenario, form: NetworkAgreement, who: Mapping[int, Malice], seed: int
+    tally: AdversaryTally, name: str, scenario: Scenario, form: NetworkAgreement, who: Mapping[int, Malice], seed: int
 ) -> None:
     """Plays a round, and adds it up."""
     ending = Play(name, scenario, form, who, seed).run()
@@ -664,10 +664,10 @@ def where(random: Random) -> str:
     return "tiny3" if chance < 0.5 else "fontana16" if chance > 0.98 else str(random.choice(drawn_streets()))
 
 
-def campaign(rounds: int, seed: int, places: Sequence[str] = (), show: bool = False) -> Tally:
+def campaign(rounds: int, seed: int, places: Sequence[str] = (), show: bool = False) -> AdversaryTally:
     """Plays rounds: every kind of malice alone in every form on tiny3, then drawn ones, and one in ten that looks for
     harm."""
-    random, tally = np.random.default_rng(seed), Tally()
+    random, tally = np.random.default_rng(seed), AdversaryTally()
     kinds = [Malice(submits) for submits in SUBMISSIONS if submits != "honest"]
     kinds += [Malice(claims=claims) for claims in list(CLAIMS)[1:]] + [Malice(declares=how) for how in DECLARATIONS[1:]]
     alone = [(kind, form) for kind in kinds for form in FORMS]

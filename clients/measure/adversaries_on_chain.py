@@ -38,7 +38,7 @@ from gridpact.community.model import Array
 from gridpact.errors import ChainError, ContractError, GridpactError
 from gridpact.files import write_atomically
 from gridpact.market.admm import residuals as claims
-from gridpact.market.admm.agent import Agent, Submission
+from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.assembly import Assembly, Integers
 from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.node.node import Node
@@ -96,7 +96,7 @@ class HostileAgent(Agent):
     kind = "honest"
     random = np.random.default_rng(0)
 
-    def solve(self, running: Mapping[Block, Integers] | None = None) -> Submission:
+    def solve(self, running: Mapping[Block, Integers] | None = None) -> IntegerSubmission:
         honest = super().solve(running)
         milliwatt = self._resolution.on_chain()[0]
         said = SUBMISSIONS[self.kind](Moment(milliwatt, self, honest, self._before, self.iteration + 1, self.random))
@@ -235,7 +235,7 @@ class HostileSettlement(Settlement):
 
 
 @dataclass
-class Tally(faults.Tally):
+class Tally(faults.FaultTally):
     """What a campaign counted besides."""
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -243,7 +243,7 @@ class Tally(faults.Tally):
     moved: list[float] = field(default_factory=list)
     broken: list[float] = field(default_factory=list)
 
-    def add(self, other: faults.Tally) -> None:
+    def add(self, other: faults.FaultTally) -> None:
         super().add(other)
         if isinstance(other, Tally):
             self.kinds.update(other.kinds)

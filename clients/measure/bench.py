@@ -44,7 +44,7 @@ from gridpact.run.launch import warm_up
 from gridpact.run.onchain import RunSettings, run
 from measure.gas import Size, measured, negotiated
 from measure.iterations import Day, Measured, measure, table
-from measure.mechanisms import Compared, compared, compared_table
+from measure.mechanisms import ComparedMechanism, compared, compared_table
 
 CASES = ("fontana16", "amsterdam16", "stress16")
 CHAINS = ("anvil", "ganache", "eth-tester")
@@ -364,7 +364,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     started = time.time()
     days = iterations_of(arguments.cases, say)
-    agreements: list[Compared] = []
+    agreements: list[ComparedMechanism] = []
     for case in arguments.cases:
         for day in first_of_seasons(read_community(case).days):
             say(f"all ways to agree: {case} {day}")
@@ -399,7 +399,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _figures(
     days: Sequence[Measured],
-    agreements: Sequence[Compared],
+    agreements: Sequence[ComparedMechanism],
     rounds: Sequence[Waited],
     sizes: Sequence[Grown],
     splits: Sequence[Split],
@@ -429,7 +429,7 @@ def _figures(
 
 def _document(
     days: Sequence[Measured],
-    agreements: Sequence[Compared],
+    agreements: Sequence[ComparedMechanism],
     rounds: Sequence[Waited],
     sizes: Sequence[Grown],
     splits: Sequence[Split],

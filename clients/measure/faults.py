@@ -248,7 +248,7 @@ class TroubledSettlement(Settlement):
 
 
 @dataclass
-class Tally:
+class FaultTally:
     """What a campaign counted."""
 
     rounds: int = 0
@@ -258,7 +258,7 @@ class Tally:
     money_lost: int = 0  # token units
     problems: list[str] = field(default_factory=list)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: FaultTally) -> None:
         self.rounds += other.rounds
         self.rounds_finished += other.rounds_finished
         self.rounds_converged += other.rounds_converged
@@ -286,7 +286,7 @@ class Campaign:
         self._views = {view.node: view for view in self._prepared.views}
         self._keys = {node: new_key() for node in self._views}
         self._metering = new_key()
-        self._tally = Tally()
+        self._tally = FaultTally()
         self._deploy()
 
     def _deploy(self) -> None:
@@ -309,9 +309,9 @@ class Campaign:
 
     # ------------------------------------------------------------------ a round
 
-    def play(self) -> Tally:
+    def play(self) -> FaultTally:
         """One round with faults; returns what this round counted."""
-        self._tally = Tally(rounds=1)
+        self._tally = FaultTally(rounds=1)
         with_relay = self._random.random() < 0.3
         faults = self._draw(with_relay)
         self._tally.faults.update(fault.kind for fault in faults)
@@ -504,11 +504,11 @@ class Campaign:
         return int(self._settlement.token.balance(self._settlement.address))
 
 
-def shard(arguments: tuple[int, int]) -> Tally:
+def shard(arguments: tuple[int, int]) -> FaultTally:
     """Plays a number of rounds from a seed, on a chain of its own."""
     seed, rounds = arguments
     logging.disable(logging.WARNING)
-    tally = Tally()
+    tally = FaultTally()
     with open_network("anvil") as network:
         campaign = Campaign(network, seed)
         for _ in range(rounds):
@@ -527,7 +527,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = [arguments.shard] * (arguments.rounds // arguments.shard)
     counts += [arguments.rounds % arguments.shard] * (arguments.rounds % arguments.shard > 0)
     jobs = [(arguments.seed * 10_000 + number, count) for number, count in enumerate(counts)]
-    tally = Tally()
+    tally = FaultTally()
     with (
         multiprocessing.get_context("spawn").Pool() as pool,
         tqdm(total=arguments.rounds, unit=" rounds", desc="Faults") as bar,

@@ -33,7 +33,7 @@ from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
 from gridpact.manage.terms import terms_of
-from gridpact.market.admm.agent import Submission
+from gridpact.market.admm.agent import IntegerSubmission
 from gridpact.market.admm.codec import book_of, encode_bids, encode_book, encode_copies, encode_feeder
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.reach import MOST_ITERATIONS
@@ -103,7 +103,7 @@ class Payload:
 
     node: int
     blocks: tuple[Block, ...]
-    submission: Submission
+    submission: IntegerSubmission
     residuals: Residuals  # of the iteration before
 
     @property
@@ -165,7 +165,7 @@ def negotiated(community: CommunityDay, compared: bool = True) -> Played:
 
 
 @dataclass(frozen=True)
-class Charge:
+class ChargeGas:
     """Gas and calldata of a transaction."""
 
     gas: int
@@ -173,9 +173,9 @@ class Charge:
     zeros: int  # of these
 
     @staticmethod
-    def of(web3: Any, receipt: Mapping[str, Any]) -> Charge:
+    def of(web3: Any, receipt: Mapping[str, Any]) -> ChargeGas:
         data = bytes(web3.eth.get_transaction(receipt["transactionHash"])["input"])
-        return Charge(int(receipt["gasUsed"]), len(data), data.count(0))
+        return ChargeGas(int(receipt["gasUsed"]), len(data), data.count(0))
 
     @property
     def calldata_floor(self) -> int:
@@ -188,12 +188,12 @@ class Charge:
         return TRANSACTION_GAS + 10 * self.zeros + 40 * (self.size - self.zeros)
 
 
-class Round(Protocol):
+class PlayedOnce(Protocol):
     """A community's round on a chain, whose nodes have declared."""
 
-    opening: list[Charge]
+    opening: list[ChargeGas]
 
-    def iterate(self, iteration: int, payloads: Sequence[Payload]) -> list[Charge]:
+    def iterate(self, iteration: int, payloads: Sequence[Payload]) -> list[ChargeGas]:
         """Plays an iteration."""
 
 
@@ -220,7 +220,7 @@ class AggregatorRound:
         self._round = self._manager.open_round(20260612)
         (opened,) = web3.eth.get_block("latest")["transactions"]
         receipts = [web3.eth.get_transaction_receipt(opened), *(self._declare(view) for view in negotiation.views)]
-        self.opening = [Charge.of(web3, receipt) for receipt in receipts]
+        self.opening = [ChargeGas.of(web3, receipt) for receipt in receipts]
 
     def _declare(self, view: NodeView) -> Any:
         feeder = view.feeder
@@ -228,7 +228,7 @@ class AggregatorRound:
         node = self._nodes[view.node]
         return node.declare(self._round, view.parent, view.children, view.depth, view.bid_count, book)
 
-    def iterate(self, iteration: int, payloads: Sequence[Payload]) -> list[Charge]:
+    def iterate(self, iteration: int, payloads: Sequence[Payload]) -> list[ChargeGas]:
         place = self._round, iteration, self._head
         if self._relayed:
             parts = [
@@ -241,7 +241,7 @@ class AggregatorRound:
                 self._nodes[said.node].submit(*place, said.copies, said.bids, said.residuals) for said in payloads
             ]
         self._head = self._closed(iteration, payloads)
-        return [Charge.of(self._web3, receipt) for receipt in receipts]
+        return [ChargeGas.of(self._web3, receipt) for receipt in receipts]
 
     def _closed(self, iteration: int, payloads: Sequence[Payload]) -> bytes:
         """The head of an iteration that the contract has closed with all nodes and their residuals."""
@@ -274,23 +274,23 @@ class ReferenceRound:
             )
             for view in negotiation.views
         ]
-        self.opening = [Charge.of(self._web3, receipt) for receipt in (opened, *declared)]
+        self.opening = [ChargeGas.of(self._web3, receipt) for receipt in (opened, *declared)]
 
-    def iterate(self, iteration: int, payloads: Sequence[Payload]) -> list[Charge]:
+    def iterate(self, iteration: int, payloads: Sequence[Payload]) -> list[ChargeGas]:
         charges = []
         for said in payloads:
             copies, bids = said.submission.copies.ravel().tolist(), said.submission.bids.tolist()
             # A new slot costs 22,100 gas; an estimate would run the transaction some twenty times.
             gas = 1_000_000 + 30_000 * (len(copies) + len(bids))
             call = self._functions.submit(iteration, copies, bids, list(said.residuals))
-            charges.append(Charge.of(self._web3, self._accounts[said.node].send(call, gas)))
+            charges.append(ChargeGas.of(self._web3, self._accounts[said.node].send(call, gas)))
         if self._functions.iteration().call() != iteration + 1:
             raise GridpactError(f"the reference did not close iteration {iteration}")
         return charges
 
 
 @dataclass(frozen=True)
-class Row:
+class GasRow:
     """A size in a mode. Gas by households and, where it says so, iterations."""
 
     size: str
@@ -313,7 +313,7 @@ class Row:
 class Mode:
     """A way to play a round."""
 
-    start: Callable[[Network, Played], Round]
+    start: Callable[[Network, Played], PlayedOnce]
     block_gas: int = BLOCK_GAS
     iterations: int = MOST_ITERATIONS  # those after it are taken to cost as much as the last one
 
@@ -325,7 +325,7 @@ MODES = {
 }
 
 
-def measured(negotiation: Played, size: Size, mode: str) -> Row:
+def measured(negotiation: Played, size: Size, mode: str) -> GasRow:
     """Plays a negotiation on a chain of its own."""
     way, to_gap = MODES[mode], negotiation.to_0_8_percent
     wanted = min(max(to_gap or 0, STEADY), way.iterations)
@@ -341,7 +341,7 @@ def measured(negotiation: Played, size: Size, mode: str) -> Row:
     if to_gap is not None:
         more = max(to_gap - wanted, 0) * sum(charge.gas for charge in played[-1])
         spent = sum(charge.gas for charge in itertools.chain(play.opening, *played[:to_gap])) + more
-    return Row(
+    return GasRow(
         size=str(size),
         households=n,
         steps=negotiation.community.steps,
@@ -370,7 +370,7 @@ TARGETS = (
 """For the 16 households and 24 steps of the shipped days: mode, figure, what it is, limit."""
 
 
-def targets(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def targets(rows: Sequence[GasRow]) -> list[dict[str, Any]]:
     """What is to be reached on each shipped day and, by any transaction but of the reference, with every size."""
     result = [
         {"what": f"{CASE} {row.size}, {mode}: {what}", "limit": limit, "measured": getattr(row, figure)}
@@ -386,7 +386,7 @@ def targets(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [{**one, "met": one["measured"] is not None and one["measured"] <= one["limit"]} for one in result]
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[GasRow]) -> str:
     """Targets and all rows as Markdown."""
     lines = ["| target | limit | measured | |", "| --- | ---: | ---: | --- |"]
     for one in targets(rows):
@@ -444,7 +444,7 @@ is closed with all nodes. No figure depends on the machine.
 """
 
 
-def _rows_of(task: tuple[Size, Sequence[str]]) -> list[Row]:
+def _rows_of(task: tuple[Size, Sequence[str]]) -> list[GasRow]:
     """All modes of a size; tells how it gets on."""
     size, modes = task
 

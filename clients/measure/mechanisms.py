@@ -16,7 +16,7 @@ from gridpact.text import share
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedMechanism:
     """A day agreed on in one way."""
 
     case: str
@@ -34,7 +34,7 @@ class Compared:
     messages: int  # numbers sent
 
 
-def compared(case: str, day: str) -> Iterator[Compared]:
+def compared(case: str, day: str) -> Iterator[ComparedMechanism]:
     """A day in all ways that have a plan on it."""
     community = read_community(case).on(day)
     for scenario in SCENARIOS:
@@ -43,7 +43,7 @@ def compared(case: str, day: str) -> Iterator[Compared]:
         except (InfeasibleError, InexactRelaxationError):
             continue
         voltage = outcome.flow.voltage_pu
-        yield Compared(
+        yield ComparedMechanism(
             case=case,
             day=day,
             scenario=scenario.name,
@@ -60,7 +60,7 @@ def compared(case: str, day: str) -> Iterator[Compared]:
         )
 
 
-def compared_table(rows: Sequence[Compared]) -> str:
+def compared_table(rows: Sequence[ComparedMechanism]) -> str:
     return markdown(
         "day | scenario | paid | saved | optimum | above it | traded, kWh | import, kW | voltage, p.u. | rounds "
         "| numbers sent",

@@ -12,7 +12,7 @@ from gridpact.cli import main
 from gridpact.outcome.day import DayOutcome
 from gridpact.problem.scenario import Scenario
 from gridpact.study.whatif.sweep import DayPoint
-from gridpact.study.whatif.uncertainty import Delivery, Lived
+from gridpact.study.whatif.uncertainty import DeliveryTask, Lived
 
 PENETRATION = ["penetration", "--case", "tiny3", "--jobs", "1"]
 UNCERTAINTY = ["uncertainty", "--case", "tiny3", "--jobs", "1"]
@@ -58,15 +58,15 @@ def test_an_interrupted_what_if_goes_on(
     assert main([*command, "--out", str(tmp_path / "whole")]) == 0
     whole, said = capsys.readouterr()
     assert "taken over" not in said
-    solve, delivered = Delivery.solve, []
+    solve, delivered = DeliveryTask.solve, []
 
-    def interrupted(self: Delivery) -> Lived:
+    def interrupted(self: DeliveryTask) -> Lived:
         delivered.append(self.number)
         if len(delivered) == 2:
             raise KeyboardInterrupt
         return solve(self)
 
-    monkeypatch.setattr(Delivery, "solve", interrupted)
+    monkeypatch.setattr(DeliveryTask, "solve", interrupted)
     assert main([*command, "--out", str(tmp_path / "parts")]) != 0
     capsys.readouterr()
     monkeypatch.setattr(DayPoint, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))

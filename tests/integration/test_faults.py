@@ -28,7 +28,7 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.settlement import Settlement
-from gridpact.chain.values import Outcome, Phase, Roster, Setting, Theta
+from gridpact.chain.values import Phase, Roster, RoundOutcome, Setting, Theta
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
@@ -78,7 +78,7 @@ class Round:
     seconds: float = 0.0
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RoundOutcome:
         return self.street.manager.outcome(self.number)
 
     def report(self, node: int) -> NodeReport:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from chains import skip_without
 
-from measure.gas import REFERENCE, Charge, Played, Row, Size, main, measured, negotiated, targets
+from measure.gas import REFERENCE, ChargeGas, GasRow, Played, Size, main, measured, negotiated, targets
 from measure.gas import table as gas_table
 
 SMALL = Size.of("4x24")
@@ -22,11 +22,11 @@ def negotiation() -> Played:
 
 
 @pytest.fixture(scope="module")
-def rows(negotiation: Played) -> dict[str, Row]:
+def rows(negotiation: Played) -> dict[str, GasRow]:
     return {mode: measured(negotiation, SMALL, mode) for mode in ("direct", "relayed")}
 
 
-def test_modes_spendWhatTheyMust(rows: dict[str, Row]) -> None:
+def test_modes_spendWhatTheyMust(rows: dict[str, GasRow]) -> None:
     """The play itself fails where an iteration is not closed with the true residuals of all nodes."""
     direct, relayed = rows["direct"], rows["relayed"]
     assert (direct.households, direct.steps) == (4, 24)
@@ -38,7 +38,7 @@ def test_modes_spendWhatTheyMust(rows: dict[str, Row]) -> None:
         assert row.round_gas_to_0_8_percent is None
 
 
-def test_reference_costsAManifold(negotiation: Played, rows: dict[str, Row]) -> None:
+def test_reference_costsAManifold(negotiation: Played, rows: dict[str, GasRow]) -> None:
     """A slot for each number: each of the 5 x 48 copies that a household and node 0 send costs 5,000 gas and more."""
     if not REFERENCE.is_file():
         pytest.skip("needs the compiled contracts: make setup")
@@ -59,12 +59,12 @@ def test_round_isPlayedAsFarAsTheGapAsks(negotiation: Played) -> None:
 
 def test_charges_byHand() -> None:
     """Ten bytes, four of them zero."""
-    charge = Charge(gas=30_000, size=10, zeros=4)
+    charge = ChargeGas(gas=30_000, size=10, zeros=4)
     assert charge.calldata_floor == 21_000 + 4 * 4 + 6 * 16
     assert charge.eip7623_floor == 21_000 + 4 * 10 + 6 * 40
 
 
-def test_table_comparesTheModes(rows: dict[str, Row]) -> None:
+def test_table_comparesTheModes(rows: dict[str, GasRow]) -> None:
     gas = rows["relayed"].gas_per_household_iteration
     reference = replace(rows["direct"], mode="reference", gas_per_household_iteration=20 * gas)
     lines = [line.split("|") for line in gas_table([reference, *rows.values()]).splitlines() if "4 x 24" in line]
@@ -74,7 +74,7 @@ def test_table_comparesTheModes(rows: dict[str, Row]) -> None:
     assert lines[2][-2].strip() == "not measured"  # the round to 0.8 %
 
 
-def test_targets_areThoseOfTheShippedDays(rows: dict[str, Row]) -> None:
+def test_targets_areThoseOfTheShippedDays(rows: dict[str, GasRow]) -> None:
     """Grown communities count for the largest transaction only, and the reference for nothing."""
     day = replace(rows["direct"], size="06-12", gas_per_household_iteration=100_001, round_gas_to_0_8_percent=3 * 10**7)
     reference = replace(day, mode="reference", largest_transaction_gas=10**9)

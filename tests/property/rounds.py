@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gridpact.market.admm.assembly import Assembly, Book, Closing, Place
+from gridpact.market.admm.assembly import Assembly, Book, Closing, TreePlace
 from gridpact.problem.blocks import Kind
 
 Integers = NDArray[np.int64]
@@ -17,7 +17,7 @@ LIMITS = {Kind.P: 2**19, Kind.Q: 2**19, Kind.V: 2**15}
 
 
 @st.composite
-def places(draw: st.DrawFn, most: int = 9) -> dict[int, Place]:
+def places(draw: st.DrawFn, most: int = 9) -> dict[int, TreePlace]:
     """A forest of nodes 0, 1, ..., as honest nodes declare it."""
     parents = [0]
     for node in range(1, draw(st.integers(1, most))):
@@ -26,20 +26,20 @@ def places(draw: st.DrawFn, most: int = 9) -> dict[int, Place]:
     for node, parent in enumerate(parents):
         depths.append(0 if parent == node else depths[parent] + 1)
     return {
-        node: Place(parent, tuple(k for k, p in enumerate(parents) if p == node != k), depths[node])
+        node: TreePlace(parent, tuple(k for k, p in enumerate(parents) if p == node != k), depths[node])
         for node, parent in enumerate(parents)
     }
 
 
 @st.composite
-def declarations(draw: st.DrawFn, most: int = 9) -> dict[int, Place]:
+def declarations(draw: st.DrawFn, most: int = 9) -> dict[int, TreePlace]:
     """What nodes may say one by one, with some false: only a root has depth 0, and nobody is its own child."""
     said = draw(places(most))
     for node in draw(st.sets(st.sampled_from(sorted(said)), max_size=4)):
         parent = draw(st.sampled_from(sorted(said)))
         depth = 0 if parent == node else draw(st.integers(1, 4))
         children = draw(st.sets(st.sampled_from(sorted(said)), max_size=4)) - {node}
-        said[node] = Place(parent, tuple(sorted(children)), depth)
+        said[node] = TreePlace(parent, tuple(sorted(children)), depth)
     for node in draw(st.sets(st.sampled_from(sorted(said)), max_size=2)):
         del said[node]  # it declares nothing
     return said

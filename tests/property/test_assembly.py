@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridpact.market.admm.assembly import Assembly, Closing, Place
+from gridpact.market.admm.assembly import Assembly, Closing, TreePlace
 
 from .rounds import books, declarations
 
 Name = tuple[str, int]
 
 
-def staying(said: dict[int, Place]) -> frozenset[int]:
+def staying(said: dict[int, TreePlace]) -> frozenset[int]:
     """The interface's sentence: a node stays where it is a root, or where its parent stays, lists it and is one less
     deep."""
 
@@ -27,7 +27,7 @@ def staying(said: dict[int, Place]) -> frozenset[int]:
     return frozenset(node for node in said if stays(node))
 
 
-def held(node: int, said: dict[int, Place], nodes: frozenset[int]) -> list[Name]:
+def held(node: int, said: dict[int, TreePlace], nodes: frozenset[int]) -> list[Name]:
     """The interface's list of a node's blocks."""
     mine = said[node]
     children = [k for k in sorted(nodes) if k in mine.children and said[k].parent == node != k]
@@ -45,7 +45,7 @@ def held(node: int, said: dict[int, Place], nodes: frozenset[int]) -> list[Name]
 
 @settings(max_examples=200)
 @given(said=declarations(), data=st.data())
-def test_blocks_areThoseOfTheInterface(said: dict[int, Place], data: st.DataObject) -> None:
+def test_blocks_areThoseOfTheInterface(said: dict[int, TreePlace], data: st.DataObject) -> None:
     nodes = staying(said)
     assembly = Assembly(nodes, said, {}, 5)
     names = {node: [(block.kind.name, block.node) for block in assembly.blocks(node)] for node in nodes}
@@ -69,7 +69,7 @@ def test_blocks_areThoseOfTheInterface(said: dict[int, Place], data: st.DataObje
 
 @settings(max_examples=200)
 @given(said=declarations(), data=st.data())
-def test_bids_reachThoseWhoseBooksMirror(said: dict[int, Place], data: st.DataObject) -> None:
+def test_bids_reachThoseWhoseBooksMirror(said: dict[int, TreePlace], data: st.DataObject) -> None:
     """Every bid d_ij is marked with i, j and its step, so it is seen where it ends up."""
     listed = data.draw(books(sorted(said), 4))
     nodes = staying(said)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gridpact.market.admm.assembly import Assembly, Closing, Place
+from gridpact.market.admm.assembly import Assembly, Closing, TreePlace
 from gridpact.market.admm.codec import decode_bids, decode_book
 
 MINE = {2: (0, 3)}
@@ -56,7 +56,7 @@ def test_bids_areReadAsTheContractReadsThem(book: list[int], bids: list[int]) ->
     expected = None if first is None else [*bids, 0, 0][first : first + 2]  # bids that are not there are zero
 
     theirs = decode_book(data)
-    places = {1: Place(1, (), 0), 2: Place(2, (), 0)}
+    places = {1: TreePlace(1, (), 0), 2: TreePlace(2, (), 0)}
     assembly = Assembly(frozenset(places), places, {1: MINE, 2: theirs}, 10)
     both = {1: np.array([11, 12]), 2: decode_bids(sent)}
     received = assembly.bids(Closing(1, frozenset({1, 2}), (0, 0, 0, 0), {}, both), 1)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridpact.market.admm.assembly import Assembly, Place
+from gridpact.market.admm.assembly import Assembly, TreePlace
 from gridpact.market.admm.codec import (
     decode_bids,
     decode_book,
@@ -47,7 +47,7 @@ def test_copies_comeBack(kinds: list[Kind], horizon: int, seed: int) -> None:
 
 
 @given(said=places(12), horizon=steps, seed=seeds, data=st.data())
-def test_sums_ofThePresent(said: dict[int, Place], horizon: int, seed: int, data: st.DataObject) -> None:
+def test_sums_ofThePresent(said: dict[int, TreePlace], horizon: int, seed: int, data: st.DataObject) -> None:
     """Words are added as whole numbers, as the contract does; no lane touches another. Blocks of which no copy
     arrived are zero."""
     assembly = Assembly(frozenset(said), said, {}, horizon)

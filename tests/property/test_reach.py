@@ -13,7 +13,7 @@ from gridpact.community.model import GRID_CONNECTION, CommunityDay
 from gridpact.community.read import read_community
 from gridpact.grid.limits import PublishedFeeder
 from gridpact.grid.powerflow import power_flow
-from gridpact.market.admm.agent import Agent, Submission
+from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.codec import decode_bids, decode_copies, encode_bids, encode_copies
 from gridpact.market.admm.memory import Round
 from gridpact.market.admm.parameters import Penalties, Resolution
@@ -44,20 +44,22 @@ def round_of(scenario: Scenario, form: NetworkAgreement, name: str = "tiny3") ->
     return Round(views, Penalties.of_community(community, net_kw), Resolution())
 
 
-def rude(agent: Agent, random: np.random.Generator, kind: str) -> Submission:
+def rude(agent: Agent, random: np.random.Generator, kind: str) -> IntegerSubmission:
     """Anything that fits the lanes."""
     low = np.array([-BIAS[block.kind] for block in agent.blocks], dtype=np.int64).reshape(-1, 1)
     shape = (len(agent.blocks), agent.view.steps)
     count = agent.view.bid_count
     if kind == "most":
-        return Submission(np.broadcast_to(-low - 1, shape).astype(np.int64), np.full(count, 32767))
+        return IntegerSubmission(np.broadcast_to(-low - 1, shape).astype(np.int64), np.full(count, 32767))
     if kind == "least":
-        return Submission(np.broadcast_to(low, shape).astype(np.int64), np.full(count, -32768))
+        return IntegerSubmission(np.broadcast_to(low, shape).astype(np.int64), np.full(count, -32768))
     if kind == "turns":
         sign = 1 if agent.iteration % 2 else -1
-        return Submission(np.broadcast_to(sign * (-low - 1), shape).astype(np.int64), np.full(count, sign * 32767))
+        return IntegerSubmission(
+            np.broadcast_to(sign * (-low - 1), shape).astype(np.int64), np.full(count, sign * 32767)
+        )
     copies = random.integers(low, -low, shape)
-    return Submission(copies, random.integers(-32768, 32768, count))
+    return IntegerSubmission(copies, random.integers(-32768, 32768, count))
 
 
 @pytest.mark.parametrize(("scenario", "form"), FORMS, ids=lambda value: value.name)

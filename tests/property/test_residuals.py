@@ -9,7 +9,7 @@ from math import ceil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridpact.market.admm.assembly import Assembly, Book, Place
+from gridpact.market.admm.assembly import Assembly, Book, TreePlace
 from gridpact.market.admm.residuals import Residuals, residuals_of
 
 from .rounds import Iteration, books, iteration, places
@@ -20,7 +20,7 @@ seeds = st.integers(0, 2**32 - 1)
 class Reading:
     """The interface's words, with x, S and c of a block, and d of a pair at a step, looked up by name."""
 
-    def __init__(self, said: Mapping[int, Place], listed: Mapping[int, Book], steps: int) -> None:
+    def __init__(self, said: Mapping[int, TreePlace], listed: Mapping[int, Book], steps: int) -> None:
         self.said, self.listed, self.steps = said, listed, steps
 
     def held(self, node: int) -> list[tuple[str, int]]:
@@ -80,7 +80,9 @@ class Reading:
 
 @settings(max_examples=200)
 @given(said=places(), steps=st.sampled_from([1, 3, 13]), data=st.data(), seed=seeds)
-def test_residuals_areThoseOfTheInterface(said: dict[int, Place], steps: int, data: st.DataObject, seed: int) -> None:
+def test_residuals_areThoseOfTheInterface(
+    said: dict[int, TreePlace], steps: int, data: st.DataObject, seed: int
+) -> None:
     listed = data.draw(books([node for node in said if node], steps)) | {0: {}}
     assembly = Assembly(frozenset(said), said, listed, steps)
     present = st.one_of(st.just(set(said)), st.sets(st.sampled_from(sorted(said))))

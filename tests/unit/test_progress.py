@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gridpact.cli.progress import Progress, bar
+from gridpact.cli.progress import ProgressBar, bar
 from gridpact.events import IterationClosed
 
 
@@ -28,7 +28,7 @@ class Interrupting(io.StringIO):
 
 
 def negotiate() -> None:
-    with Progress() as progress:
+    with ProgressBar() as progress:
         progress.hear(IterationClosed(1, 1, (1.0, 1.0, 1.0, 1.0)))
 
 

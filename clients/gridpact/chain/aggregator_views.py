@@ -15,10 +15,10 @@ from gridpact.chain.reverts import Abi
 from gridpact.chain.values import (
     Coupling,
     DeclarationState,
-    Outcome,
     Phase,
     Progress,
     Roster,
+    RoundOutcome,
     Setting,
     Theta,
     bitmap_to_nodes,
@@ -100,10 +100,10 @@ class AggregatorViews(DeployedContract):
     def _is_earlier(self, now: Progress) -> bool:
         return self._seen is not None and now.is_earlier_than(self._seen)
 
-    def outcome(self, round: int) -> Outcome:
+    def outcome(self, round: int) -> RoundOutcome:
         """How a round ended."""
         phase, iterations, present, day, head = self._read("outcome", round)
-        return Outcome(Phase(phase), iterations, bitmap_to_nodes(present), day, bytes(head))
+        return RoundOutcome(Phase(phase), iterations, bitmap_to_nodes(present), day, bytes(head))
 
     def agreed_in(self, day: int) -> int:
         """The round in which a day (yyyymmdd) was agreed; 0 where none was, or it was replaced."""

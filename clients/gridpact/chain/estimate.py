@@ -24,7 +24,7 @@ LIMIT = 1.6
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCall:
     """A transaction that is going to be sent."""
 
     what: str
@@ -34,10 +34,10 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Bill:
+class GasBill:
     """What planned transactions cost an account."""
 
-    planned: tuple[Planned, ...]
+    planned: tuple[PlannedCall, ...]
     fees: Fees
     data_fees_wei: tuple[int, ...]  # beside the gas, one a transaction
     balance_wei: int
@@ -97,7 +97,7 @@ class Bill:
         return "\n".join(lines)
 
 
-def bill(web3: Web3, address: str, planned: Sequence[Planned], policy: FeePolicy) -> Bill:
+def bill(web3: Web3, address: str, planned: Sequence[PlannedCall], policy: FeePolicy) -> GasBill:
     """Prices transactions at the fees of now.
 
     Raises:
@@ -107,19 +107,19 @@ def bill(web3: Web3, address: str, planned: Sequence[Planned], policy: FeePolicy
     with readable("the balance"):
         balance = int(web3.eth.get_balance(checked_address(address)))
     data_fees = tuple(data_fee(web3, one.calldata_bytes) for one in planned)
-    return Bill(tuple(planned), fees, data_fees, balance, address)
+    return GasBill(tuple(planned), fees, data_fees, balance, address)
 
 
-def planned_call(account: ChainAccount, what: str, call: Call) -> Planned:
+def planned_call(account: ChainAccount, what: str, call: Call) -> PlannedCall:
     """A call that can be estimated where it is going to be sent.
 
     Raises:
         ContractError: it would be refused.
     """
-    return Planned(what, *account.estimate(call))
+    return PlannedCall(what, *account.estimate(call))
 
 
-def planned_deployment(theta: Theta, setting: Setting, with_token: bool) -> list[Planned]:
+def planned_deployment(theta: Theta, setting: Setting, with_token: bool) -> list[PlannedCall]:
     """The transactions of a deployment, played on a chain inside this process."""
     planned = []
     with open_network("eth-tester") as network:
@@ -129,7 +129,7 @@ def planned_deployment(theta: Theta, setting: Setting, with_token: bool) -> list
         def told(name: str, receipt: TxReceipt) -> None:
             sent = web3.eth.get_transaction(receipt["transactionHash"])["input"]
             if name != TOKEN or with_token:
-                planned.append(Planned(name, int(receipt["gasUsed"]), len(HexBytes(sent))))
+                planned.append(PlannedCall(name, int(receipt["gasUsed"]), len(HexBytes(sent))))
 
         deploy_contracts(manager, theta, setting, network.name, manager.address, manager.address, told=told)
     return planned

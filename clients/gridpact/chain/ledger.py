@@ -12,10 +12,10 @@ from gridpact.chain.values import (
     Coupling,
     Declaration,
     IterationLog,
-    Outcome,
     Progress,
     Residuals,
     Roster,
+    RoundOutcome,
     Setting,
     SignedSubmission,
     Submission,
@@ -47,7 +47,7 @@ class RoundLog(Protocol):
     def iteration(self, round: int, iteration: int) -> IterationLog: ...
     def history(self, round: int, first: int = 1) -> list[IterationLog]: ...
     def copies_of(self, submission: Submission) -> tuple[int, ...]: ...
-    def outcome(self, round: int) -> Outcome: ...
+    def outcome(self, round: int) -> RoundOutcome: ...
 
 
 class RoundLedger(RoundLog, Protocol):

@@ -23,7 +23,7 @@ ETHERSCAN = "https://api.etherscan.io/v2/api"
 
 
 @dataclass(frozen=True)
-class Profile:
+class ChainProfile:
     """What is known of a network before it is asked."""
 
     name: str
@@ -73,11 +73,11 @@ class Profile:
 
 
 PROFILES = (
-    Profile("local", "any chain on this machine", None, 1.0, 1, local=True, eth_price_eur=0.0),
-    Profile("anvil", "Anvil on this machine", 31337, 1.0, 1, local=True, eth_price_eur=0.0),
-    Profile("ganache", "Ganache on this machine", 1337, 1.0, 1, local=True, eth_price_eur=0.0),
+    ChainProfile("local", "any chain on this machine", None, 1.0, 1, local=True, eth_price_eur=0.0),
+    ChainProfile("anvil", "Anvil on this machine", 31337, 1.0, 1, local=True, eth_price_eur=0.0),
+    ChainProfile("ganache", "Ganache on this machine", 1337, 1.0, 1, local=True, eth_price_eur=0.0),
     # Its blocks are final at once. The chain id is what its genesis says.
-    Profile(
+    ChainProfile(
         "consortium",
         "a consortium's own network, reached by a validator on this machine",
         None,
@@ -85,8 +85,8 @@ PROFILES = (
         1,
         eth_price_eur=0.0,
     ),
-    Profile("remote", "any other chain", None, 12.0, 3),
-    Profile(
+    ChainProfile("remote", "any other chain", None, 12.0, 3),
+    ChainProfile(
         "sepolia",
         "Sepolia, the public testnet of Ethereum",
         chain_id=11155111,
@@ -96,7 +96,7 @@ PROFILES = (
         explorer_api=ETHERSCAN,
         explorer="https://sepolia.etherscan.io",
     ),
-    Profile(
+    ChainProfile(
         "base-sepolia",
         "Base Sepolia, the public testnet of a rollup on Ethereum (OP stack)",
         chain_id=84532,
@@ -107,7 +107,7 @@ PROFILES = (
         explorer_api=ETHERSCAN,
         explorer="https://sepolia.basescan.org",
     ),
-    Profile(
+    ChainProfile(
         "op-sepolia",
         "OP Sepolia, the public testnet of a rollup on Ethereum (OP stack)",
         chain_id=11155420,
@@ -120,7 +120,7 @@ PROFILES = (
 )
 
 
-def profile_of(name: str) -> Profile:
+def profile_of(name: str) -> ChainProfile:
     """The network of a name.
 
     Raises:

@@ -25,7 +25,7 @@ from gridpact.chain.values import (
     Residuals,
     SignedReading,
     Stated,
-    Trade,
+    TradedStep,
     TradeRecord,
     pack_residuals,
 )
@@ -56,9 +56,9 @@ def encode_trades(entries: Sequence[tuple[int, int, int]]) -> bytes:
     return b"".join(ENTRY.pack(*entry) for entry in ordered)
 
 
-def decode_trades(trades: bytes) -> tuple[Trade, ...]:
+def decode_trades(trades: bytes) -> tuple[TradedStep, ...]:
     """The inverse of `encode_trades`."""
-    return tuple(Trade(*entry) for entry in ENTRY.iter_unpack(trades))
+    return tuple(TradedStep(*entry) for entry in ENTRY.iter_unpack(trades))
 
 
 PRICES = struct.Struct(">ii")

@@ -49,7 +49,7 @@ ERROR_STRING = bytes.fromhex("08c379a0")  # selector of Error(string)
 
 
 @dataclass
-class Meter:
+class SpendingMeter:
     """What one connection cost: requests by method, and transactions and gas by sender."""
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ class Meter:
     def gas_used(self) -> int:
         return sum(self.gas.values())
 
-    def add(self, other: Meter) -> None:
+    def add(self, other: SpendingMeter) -> None:
         """Adds what another connection counted."""
         self.requests.update(other.requests)
         self.transactions.update(other.transactions)
@@ -127,10 +127,10 @@ def dial(url: str, seconds: float = REQUEST_SECONDS) -> ClientConnection:
     )
 
 
-def meter_of(web3: Web3) -> Meter:
+def meter_of(web3: Web3) -> SpendingMeter:
     """The counters of a connection that this module opened."""
     meter = getattr(web3.provider, "meter", None)
-    if not isinstance(meter, Meter):
+    if not isinstance(meter, SpendingMeter):
         raise TypeError("the connection was not opened by gridpact.chain")
     return meter
 
@@ -146,7 +146,7 @@ class Transport(JSONBaseProvider):
     def __init__(self, url: str, patience: float = PATIENCE_SECONDS) -> None:
         super().__init__()
         self.url = url
-        self.meter = Meter()
+        self.meter = SpendingMeter()
         self._patience = patience
         self._spoke = False  # once it has answered as a node does, anything else is a passing trouble
 
@@ -289,7 +289,7 @@ class Endpoints(JSONBaseProvider):
 
     def __init__(self, urls: Sequence[str], patience: float = PATIENCE_SECONDS) -> None:
         super().__init__()
-        self.meter = Meter()
+        self.meter = SpendingMeter()
         self._urls = list(urls)
         self._patience = patience
         self._open: dict[str, Transport] = {}
@@ -354,7 +354,7 @@ class EmbeddedTransport(EthereumTesterProvider):
 
     def __init__(self, tester: Any, lock: threading.Lock) -> None:
         super().__init__(tester)
-        self.meter = Meter()
+        self.meter = SpendingMeter()
         self._tester = tester
         self._lock = lock
         self._accounts: RPCResponse | None = None  # web3 asks for them before every call; they never change

@@ -190,7 +190,7 @@ class IterationLog:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RoundOutcome:
     """How a round ended; `phase` is NONE while it has not."""
 
     phase: Phase
@@ -201,7 +201,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Trade:
+class TradedStep:
     """One traded step of a pair: energy is positive where the lower node sells."""
 
     step: int
@@ -217,7 +217,7 @@ class TradeRecord(Event):
     lower: int
     higher: int
     payment: int
-    trades: tuple[Trade, ...]
+    trades: tuple[TradedStep, ...]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from gridpact.cli.options import (
     names,
     out_folder,
 )
-from gridpact.cli.progress import Progress
+from gridpact.cli.progress import ProgressBar
 from gridpact.cli.run import NOT_IN_NAMES
 from gridpact.cli.whatif import pool_rules
 from gridpact.community.read import read_community
@@ -119,7 +119,7 @@ def _day(arguments: argparse.Namespace) -> int:
         oracle=oracle,
         silent=silent,
     )
-    with in_use(folder), Progress() as progress, shown_live(folder, day, arguments, progress) as live:
+    with in_use(folder), ProgressBar() as progress, shown_live(folder, day, arguments, progress) as live:
         played = play_day(day, settings, live or progress, live.watch if live else nobody)
         page = day_page(played)
         report = write_page(page, folder)

@@ -17,7 +17,7 @@ from gridpact.cli.manager import (
     KEYSTORE,
     MANAGER_KEY,
     RECORDS,
-    Place,
+    Deployment,
     account_of,
     add_network,
     add_sender,
@@ -33,8 +33,8 @@ from gridpact.errors import GridpactError, InputError
 
 if TYPE_CHECKING:
     from gridpact.chain.account import ChainAccount
-    from gridpact.chain.estimate import Planned
-    from gridpact.chain.profiles import Profile
+    from gridpact.chain.estimate import PlannedCall
+    from gridpact.chain.profiles import ChainProfile
     from gridpact.chain.record import Record
     from gridpact.manage.deployment import Parameters
 
@@ -125,7 +125,7 @@ def kept_copy(record: Path) -> Path | None:
     return copy
 
 
-def _parameters(arguments: argparse.Namespace, profile: Profile) -> Parameters:
+def _parameters(arguments: argparse.Namespace, profile: ChainProfile) -> Parameters:
     from gridpact.community.read import read_community
     from gridpact.manage.deployment import Parameters
 
@@ -146,13 +146,13 @@ def _parameters(arguments: argparse.Namespace, profile: Profile) -> Parameters:
     return parameters.with_roles(arguments.token, arguments.supplier, arguments.metering)
 
 
-def _planned(parameters: Parameters) -> list[Planned]:
+def _planned(parameters: Parameters) -> list[PlannedCall]:
     from gridpact.chain.estimate import planned_deployment
 
     return planned_deployment(parameters.theta, parameters.setting, with_token=parameters.token is None)
 
 
-def _check_roles(place: Place, parameters: Parameters) -> None:
+def _check_roles(place: Deployment, parameters: Parameters) -> None:
     """Before anything is paid."""
     from gridpact.chain.inspection import check_token
     from gridpact.manage.deployment import roles_of, token_of
@@ -163,7 +163,7 @@ def _check_roles(place: Place, parameters: Parameters) -> None:
         check_token(place.web3, token)
 
 
-def _carry_out(account: ChainAccount, parameters: Parameters, profile: Profile, out: Path | None = None) -> Record:
+def _carry_out(account: ChainAccount, parameters: Parameters, profile: ChainProfile, out: Path | None = None) -> Record:
     from gridpact.manage.deployment import carry_out
 
     def told(name: str, receipt: Any) -> None:
@@ -176,7 +176,7 @@ def _carry_out(account: ChainAccount, parameters: Parameters, profile: Profile, 
 # ---------------------------------------------------------------------- without sending
 
 
-def _dry_run(arguments: argparse.Namespace, profile: Profile, parameters: Parameters, out: Path) -> int:
+def _dry_run(arguments: argparse.Namespace, profile: ChainProfile, parameters: Parameters, out: Path) -> int:
     """The whole on a chain of this machine that has the same chain id."""
     with _copy_of(arguments, profile) as (place, account, origin):
         print(f"gridpact: dry run on {origin}, chain {place.web3.eth.chain_id}: nothing leaves this machine")
@@ -195,7 +195,7 @@ def _dry_run(arguments: argparse.Namespace, profile: Profile, parameters: Parame
 
 
 @contextmanager
-def _copy_of(arguments: argparse.Namespace, profile: Profile) -> Iterator[tuple[Place, ChainAccount, str]]:
+def _copy_of(arguments: argparse.Namespace, profile: ChainProfile) -> Iterator[tuple[Deployment, ChainAccount, str]]:
     from gridpact.chain.account import ChainAccount, new_key
     from gridpact.chain.networks import Imitation, open_imitation
     from gridpact.chain.profiles import RPC_URL
@@ -214,4 +214,4 @@ def _copy_of(arguments: argparse.Namespace, profile: Profile) -> Iterator[tuple[
     with open_imitation(imitation) as network:
         web3 = network.connect()
         account = ChainAccount(web3, key, fees=policy_of(arguments))
-        yield Place(profile, web3, str(network.rpc_url), None), account, origin
+        yield Deployment(profile, web3, str(network.rpc_url), None), account, origin

@@ -10,7 +10,7 @@ from gridpact.cli.options import Commands
 from gridpact.errors import InputError
 
 if TYPE_CHECKING:
-    from gridpact.chain.estimate import Planned
+    from gridpact.chain.estimate import PlannedCall
     from gridpact.chain.settlement import Settlement
 
 MOST_CURRENCY = 1e30
@@ -53,13 +53,13 @@ def token_units(settlement: Settlement, amount: float) -> int:
     return round(amount * 10.0 ** settlement.token.decimals())
 
 
-def planned_deposit(settlement: Settlement, address: str, units: int) -> Planned:
+def planned_deposit(settlement: Settlement, address: str, units: int) -> PlannedCall:
     """What a deposit costs.
 
     Raises:
         InputError: the account does not hold so many tokens; it says how many are missing.
     """
-    from gridpact.chain.estimate import Planned
+    from gridpact.chain.estimate import PlannedCall
 
     token = settlement.token
     held = token.balance(address)
@@ -69,7 +69,7 @@ def planned_deposit(settlement: Settlement, address: str, units: int) -> Planned
             f"Account {address} holds {held / unit:g} {symbol} and is to deposit {units / unit:g}: send it"
             f" {(units - held) / unit:g} {symbol} more (`gridpact enrol --test-tokens` mints test tokens)."
         )
-    return Planned("deposit", DEPOSIT_GAS, 2 * 68)
+    return PlannedCall("deposit", DEPOSIT_GAS, 2 * 68)
 
 
 def _add(arguments: argparse.Namespace) -> int:

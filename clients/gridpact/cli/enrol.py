@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
 def _enrol(arguments: argparse.Namespace) -> int:
     from gridpact.chain.account import TRANSFER_GAS
     from gridpact.chain.aggregator import Aggregator
-    from gridpact.chain.estimate import Planned, planned_call
+    from gridpact.chain.estimate import PlannedCall, planned_call
     from gridpact.chain.settlement import Settlement
     from gridpact.manage.enrolment import read_accounts, still_to_enrol
 
@@ -60,9 +60,9 @@ def _enrol(arguments: argparse.Namespace) -> int:
             planned.append(planned_call(account, f"enrol {len(missing)} nodes", call))
         if transfers:
             handed = sum(transfers.values())
-            planned.append(Planned(f"{len(transfers)} transfers", TRANSFER_GAS * len(transfers), 0, handed))
+            planned.append(PlannedCall(f"{len(transfers)} transfers", TRANSFER_GAS * len(transfers), 0, handed))
         if mints:
-            planned.append(Planned(f"{len(mints)} mintings", MINT_GAS * len(mints), 68 * len(mints)))
+            planned.append(PlannedCall(f"{len(mints)} mintings", MINT_GAS * len(mints), 68 * len(mints)))
         if not planned:
             print(f"gridpact: all {len(accounts)} accounts are enrolled already, and have what they need")
             return 0

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gridpact.chain.profiles import ETH_PRICE_EUR, Profile
+from gridpact.chain.profiles import ETH_PRICE_EUR, ChainProfile
 from gridpact.errors import InputError
 
 if TYPE_CHECKING:
     from web3 import Web3
 
     from gridpact.chain.account import ChainAccount
-    from gridpact.chain.estimate import Bill, Planned
+    from gridpact.chain.estimate import GasBill, PlannedCall
     from gridpact.chain.fees import FeePolicy
     from gridpact.chain.record import Record
 
@@ -73,7 +73,7 @@ def add_price(command: argparse.ArgumentParser) -> None:
     )
 
 
-def eth_price_of(arguments: argparse.Namespace, profile: Profile) -> float:
+def eth_price_of(arguments: argparse.Namespace, profile: ChainProfile) -> float:
     """The price of ether, EUR: stated, or that of the network; 0 where its ether is worth nothing."""
     return profile.eth_price_eur if arguments.eth_price is None else float(arguments.eth_price)
 
@@ -109,17 +109,17 @@ def add_sender(command: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class Deployment:
     """A network that answers, and what is deployed there."""
 
-    profile: Profile
+    profile: ChainProfile
     web3: Web3
     url: str
     record: Record | None
 
 
 @contextmanager
-def place_of(arguments: argparse.Namespace, with_record: bool = True) -> Iterator[Place]:
+def place_of(arguments: argparse.Namespace, with_record: bool = True) -> Iterator[Deployment]:
     """Opens the network that the arguments name, and the record on it.
 
     Raises:
@@ -142,7 +142,7 @@ def place_of(arguments: argparse.Namespace, with_record: bool = True) -> Iterato
         profile.check(network.chain_id)
         if record is not None and path is not None:
             record = Record.on_chain(path, profile.name, network.chain_id)
-        yield Place(profile, network.connect(), url, record)
+        yield Deployment(profile, network.connect(), url, record)
 
 
 def network_of(record: Record | None, url: str | None) -> str:
@@ -185,7 +185,7 @@ def key_of(arguments: argparse.Namespace) -> str:
     )
 
 
-def account_of(arguments: argparse.Namespace, place: Place, key: str | None = None) -> ChainAccount:
+def account_of(arguments: argparse.Namespace, place: Deployment, key: str | None = None) -> ChainAccount:
     """The account of the key that the arguments name, or of another one; it sends as the arguments say.
 
     What an interrupted command sent with it is waited for, so that it is seen before it is decided what is still to do.
@@ -205,7 +205,9 @@ def account_of(arguments: argparse.Namespace, place: Place, key: str | None = No
     return account
 
 
-def priced(account: ChainAccount, planned: Sequence[Planned], arguments: argparse.Namespace, profile: Profile) -> Bill:
+def priced(
+    account: ChainAccount, planned: Sequence[PlannedCall], arguments: argparse.Namespace, profile: ChainProfile
+) -> GasBill:
     """What planned transactions cost, shown.
 
     Raises:
@@ -234,9 +236,9 @@ def agree(arguments: argparse.Namespace, question: str) -> None:
 
 def send(
     account: ChainAccount,
-    planned: Sequence[Planned],
+    planned: Sequence[PlannedCall],
     arguments: argparse.Namespace,
-    profile: Profile,
+    profile: ChainProfile,
     purpose: str,
     question: str,
 ) -> None:

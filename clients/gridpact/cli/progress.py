@@ -61,13 +61,13 @@ def tell_taken_over(tally: Tally, unit: str, folder: Path) -> None:
         print(f"{tally.taken_over:,} of {of} taken over from {folder}", file=sys.stderr)
 
 
-class Progress:
+class ProgressBar:
     """Stages as lines and iterations as a bar, on standard error."""
 
     def __init__(self) -> None:
         self._bar: _Bar | None = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:

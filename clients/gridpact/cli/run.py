@@ -20,7 +20,7 @@ from gridpact.cli.options import (
     out_folder,
     power_resolution,
 )
-from gridpact.cli.progress import Progress
+from gridpact.cli.progress import ProgressBar
 from gridpact.community.read import read_community
 from gridpact.events import Listener, Stage
 from gridpact.market.mechanism import IN_MEMORY
@@ -95,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")
         if resolution != Resolution():
             print(f"gridpact: powers are whole multiples of {1000 * resolution.power_kw:g} W on the chain")
-    with in_use(folder), Progress() as progress, shown_live(folder, day, arguments, progress) as page:
+    with in_use(folder), ProgressBar() as progress, shown_live(folder, day, arguments, progress) as page:
         result = _outcome(day, scenario, agreement, arguments, folder, page or progress, page)
         report = write_report(result, folder)
         _show(result, folder, report, arguments)

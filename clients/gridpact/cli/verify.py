@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from gridpact.cli.manager import Place, add_record, place_of
+from gridpact.cli.manager import Deployment, add_record, place_of
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
 
@@ -51,7 +51,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def verify_sources(arguments: argparse.Namespace, place: Place, record: Record) -> None:
+def verify_sources(arguments: argparse.Namespace, place: Deployment, record: Record) -> None:
     """Has an explorer verify the sources, where a key for it is given."""
     from gridpact.chain.explorer import EXPLORER_KEY, Explorer
 

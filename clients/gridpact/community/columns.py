@@ -159,7 +159,7 @@ def _of(names: Sequence[str], known: frozenset[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """What a column with numbers is."""
 
     name: str  # in the file
@@ -183,7 +183,7 @@ def quantity_of(name: str) -> tuple[str, str | None] | None:
     return next(((quantity, unit) for quantity, names in SYNONYMS.items() if plain(base) in names), None)
 
 
-def household_column(name: str) -> Column:
+def household_column(name: str) -> TableColumn:
     """What a column is in a table with columns for each household: home1, home1_pv, home1_import_kwh."""
     base, unit = unit_behind(name)
     words = plain(base)
@@ -191,9 +191,9 @@ def household_column(name: str) -> Column:
         for ending in endings:
             pattern = r"(.+?)[\s_.-]+" + re.escape(ending).replace(r"\ ", r"[\s_.-]+")
             if words.endswith(" " + ending) and (found := re.fullmatch(pattern, base.strip(), re.IGNORECASE)):
-                return Column(name, found[1], quantity, unit)
+                return TableColumn(name, found[1], quantity, unit)
     is_unit = bool(base) and (unit not in ("w", "mw") or name[-1] in ")]")  # home_e and home_w are two homes
-    return Column(name, base.strip(), "load", unit) if is_unit else Column(name, name, "load", None)
+    return TableColumn(name, base.strip(), "load", unit) if is_unit else TableColumn(name, name, "load", None)
 
 
 def is_no_household(name: str) -> bool:

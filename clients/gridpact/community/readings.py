@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from gridpact.community import columns
-from gridpact.community.columns import QUANTITIES, UNITS, WRITTEN, Column, TimeColumns
+from gridpact.community.columns import QUANTITIES, UNITS, WRITTEN, TableColumn, TimeColumns
 from gridpact.community.meters import (
     Gaps,
     Meter,
@@ -190,7 +190,9 @@ def _read(files: _Files, path: Path, is_pv: bool) -> None:
                 _add(files, seen, row, moment, column, part, unit)
 
 
-def _add(files: _Files, seen: _Seen, row: Row, moment: datetime, column: Column, part: str, unit: str | None) -> None:
+def _add(
+    files: _Files, seen: _Seen, row: Row, moment: datetime, column: TableColumn, part: str, unit: str | None
+) -> None:
     how = files.how
     unit = unit or column.unit or how.unit
     if unit is None:
@@ -259,13 +261,13 @@ class _Layout:
     """How readings are found in a row."""
 
     taken: str
-    fixed: tuple[Column, ...]
+    fixed: tuple[TableColumn, ...]
     key: str | None = None  # the column of households
     register: str | None = None
     unit: str | None = None
     by_register: Mapping[str, str] = field(default_factory=dict)  # quantity, empty: not looked at
 
-    def of_row(self, row: Row) -> Iterator[tuple[Column, str, str | None]]:
+    def of_row(self, row: Row) -> Iterator[tuple[TableColumn, str, str | None]]:
         """Columns with readings, the register of each, and its unit where a column tells it."""
         for column in self.fixed:
             quantity, register = column.quantity, ""
@@ -280,7 +282,7 @@ class _Layout:
                 if unit not in UNITS:
                     raise row.error(self.unit, f"'{row.text(self.unit)}' is no unit of {', '.join(WRITTEN.values())}")
             household = column.household if self.key is None else row.text(self.key)
-            yield Column(column.name, household, quantity, column.unit), register, unit
+            yield TableColumn(column.name, household, quantity, column.unit), register, unit
 
 
 def _layout(files: _Files, path: Path, table: Table, left: Sequence[str], is_pv: bool) -> _Layout:
@@ -345,7 +347,7 @@ def _columns_of_households(
     if how.household is not None:
         if len(numbers) != 1:
             raise InputError(f"{path.name} has columns {_list(numbers)}, so --household cannot say whose all of it is")
-        found = [Column(numbers[0], how.household, "pv" if is_pv else "load", columns.unit_behind(numbers[0])[1])]
+        found = [TableColumn(numbers[0], how.household, "pv" if is_pv else "load", columns.unit_behind(numbers[0])[1])]
     else:
         found = [_column(name, only) for name in numbers]
     if is_pv:
@@ -375,16 +377,16 @@ def _columns_of_households(
     return _Layout("; ".join(taken), tuple(found))
 
 
-def _column(name: str, only: Sequence[str]) -> Column:
-    return Column(name, name, "load", None) if name in only else columns.household_column(name)
+def _column(name: str, only: Sequence[str]) -> TableColumn:
+    return TableColumn(name, name, "load", None) if name in only else columns.household_column(name)
 
 
-def _words(column: Column) -> str:
+def _words(column: TableColumn) -> str:
     what = {"pv": "PV output", "load": "load"}.get(column.quantity, column.quantity)
     return f"{what} of '{column.household}'" + (f" in {WRITTEN[column.unit]}" if column.unit else "")
 
 
-def _check_household(path: Path, column: Column, found: Sequence[Column]) -> None:
+def _check_household(path: Path, column: TableColumn, found: Sequence[TableColumn]) -> None:
     """
     Raises:
         InputError: a column is perhaps not what it is taken for.
@@ -436,7 +438,7 @@ def _rows_of_readings(
     if not {"load", "import"} & set(quantities) and register is None:
         raise InputError(f"{path.name}: there is no load and no import; give load_kwh, or import_kwh and export_kwh")
     key, name = _household_of(files, path, table, left)
-    found = [Column(column, name, quantity, of) for column, (quantity, of) in named.items()]
+    found = [TableColumn(column, name, quantity, of) for column, (quantity, of) in named.items()]
     for one in found:
         _check_unit(path, how, one)
     by_register, said = _registers(path, table, register) if register is not None else ({}, {})
@@ -483,7 +485,7 @@ def _registers(path: Path, table: Table, column: str) -> tuple[dict[str, str], d
     return found, said
 
 
-def _check_unit(path: Path, how: HowToRead, column: Column) -> None:
+def _check_unit(path: Path, how: HowToRead, column: TableColumn) -> None:
     if column.unit is not None and how.unit is not None and column.unit != how.unit:
         raise InputError(
             f"{path.name}: column '{column.name}' is in {WRITTEN[column.unit]} by its name, --unit says "

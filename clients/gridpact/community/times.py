@@ -32,7 +32,7 @@ class DateOrder(Enum):
     MONTH_FIRST = "month-first"
 
 
-class Place(Protocol):
+class TimePlace(Protocol):
     """Where a time stands, for complaints."""
 
     def error(self, column: str, complaint: str) -> InputError: ...
@@ -68,7 +68,7 @@ class Moments:
     remarks: tuple[str, ...] = field(default=())
 
 
-def moments(file: str, column: str, texts: Mapping[str, Place], order: DateOrder | None = None) -> Moments:
+def moments(file: str, column: str, texts: Mapping[str, TimePlace], order: DateOrder | None = None) -> Moments:
     """The times of a column.
 
     Where dates may be read in two ways, the day or the month first, one that has a day above 12 decides for all; where
@@ -104,7 +104,7 @@ def moments(file: str, column: str, texts: Mapping[str, Place], order: DateOrder
 
 
 def _order(
-    file: str, column: str, texts: Mapping[str, Place], found: Mapping[str, Written], given: DateOrder | None
+    file: str, column: str, texts: Mapping[str, TimePlace], found: Mapping[str, Written], given: DateOrder | None
 ) -> tuple[DateOrder, tuple[str, ...]]:
     if given is not None:
         return given, ()

@@ -26,7 +26,7 @@ from gridpact.chain.values import Phase, Setting, Theta, bitmap_to_nodes, unpack
 from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.grid.limits import PublishedFeeder
 from gridpact.live.store import Event, Store
-from gridpact.market.admm.assembly import Assembly, Place
+from gridpact.market.admm.assembly import Assembly, TreePlace
 from gridpact.market.admm.codec import decode_book, decode_feeder, decode_sums
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.residuals import rms_w
@@ -171,7 +171,7 @@ class RoundView:
             return None
         declared = {int(event.said["node"]): event.said for event in self._by_name["Declared"]}
         places = {
-            node: Place(said["parent"], tuple(sorted(bitmap_to_nodes(said["children"]))), said["depth"])
+            node: TreePlace(said["parent"], tuple(sorted(bitmap_to_nodes(said["children"]))), said["depth"])
             for node, said in declared.items()
         }
         books = {node: decode_book(bytes.fromhex(s["book"])) for node, s in declared.items() if node != GRID_CONNECTION}

@@ -10,7 +10,7 @@ from typing import Any
 from gridpact.chain.contract import checked_address
 from gridpact.chain.deploy import Sender, Told, deploy_contracts
 from gridpact.chain.inspection import check_token, inspect_deployment
-from gridpact.chain.profiles import Profile
+from gridpact.chain.profiles import ChainProfile
 from gridpact.chain.record import Record
 from gridpact.chain.unfinished import Unfinished
 from gridpact.chain.values import Setting, Theta
@@ -132,7 +132,7 @@ def _as_service(view: NodeView, community: CommunityDay) -> NodeView:
 def carry_out(
     account: Sender,
     parameters: Parameters,
-    profile: Profile,
+    profile: ChainProfile,
     told: Told | None = None,
     out: Path | None = None,
 ) -> Record:
@@ -161,7 +161,7 @@ def carry_out(
     return record
 
 
-def unfinished_at(out: Path, account: Sender, parameters: Parameters, profile: Profile) -> Unfinished:
+def unfinished_at(out: Path, account: Sender, parameters: Parameters, profile: ChainProfile) -> Unfinished:
     """What was sent of the deployment whose record is going to be written, before it was interrupted.
 
     Raises:
@@ -170,7 +170,7 @@ def unfinished_at(out: Path, account: Sender, parameters: Parameters, profile: P
     return Unfinished.of(out, account.web3, account.address, parameters.as_json(), lasting=not profile.local)
 
 
-def roles_of(parameters: Parameters, profile: Profile, manager: str) -> tuple[str, str]:
+def roles_of(parameters: Parameters, profile: ChainProfile, manager: str) -> tuple[str, str]:
     """Supplier and metering account; on this machine the manager's account, where none is given."""
     for name in ("supplier", "metering"):
         if getattr(parameters, name) is None and not profile.local:
@@ -180,7 +180,7 @@ def roles_of(parameters: Parameters, profile: Profile, manager: str) -> tuple[st
     return parameters.supplier or manager, parameters.metering or manager
 
 
-def token_of(parameters: Parameters, profile: Profile) -> str | None:
+def token_of(parameters: Parameters, profile: ChainProfile) -> str | None:
     """The address of the token that pays; None: a test token is deployed."""
     if parameters.token != STANDARD:
         return parameters.token

@@ -6,7 +6,7 @@ from gridpact.chain.ledger import RoundLog
 from gridpact.chain.values import IterationLog
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import Reorganised
-from gridpact.market.admm.assembly import Assembly, Closing, Place
+from gridpact.market.admm.assembly import Assembly, Closing, TreePlace
 from gridpact.market.admm.codec import decode_bids, decode_book, decode_sums
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import Reach
@@ -18,7 +18,7 @@ def assembly_of(aggregator: RoundLog, round_: int) -> tuple[Assembly, dict[int, 
     if roster is None:
         return None
     declared = aggregator.declarations(round_)
-    places = {node: Place(said.parent, tuple(sorted(said.children)), said.depth) for node, said in declared.items()}
+    places = {node: TreePlace(said.parent, tuple(sorted(said.children)), said.depth) for node, said in declared.items()}
     # The grid operator's node publishes the feeder there, which may read like a book.
     books = {node: decode_book(said.book) for node, said in declared.items() if node != GRID_CONNECTION}
     bids = {node: said.bids for node, said in declared.items()}

@@ -20,11 +20,11 @@ from gridpact.chain.values import (
     Coupling,
     Declaration,
     IterationLog,
-    Outcome,
     Phase,
     Progress,
     Residuals,
     Roster,
+    RoundOutcome,
     Setting,
     SignedSubmission,
     Submission,
@@ -33,7 +33,7 @@ from gridpact.chain.values import (
 )
 from gridpact.errors import ChainError, ContractError
 from gridpact.market.admm import agent, residuals
-from gridpact.market.admm.assembly import Assembly, Closing, Place
+from gridpact.market.admm.assembly import Assembly, Closing, TreePlace
 from gridpact.market.admm.codec import decode_bids, decode_book, decode_copies, encode_sums
 from gridpact.market.admm.parameters import within
 from gridpact.market.admm.register import End, Register, Rules
@@ -95,7 +95,7 @@ class TwinRound:
         if not kept:
             self.phase = Phase.ABANDONED
             return
-        places = {node: Place(said.parent, tuple(sorted(said.children)), said.depth) for node, said in kept.items()}
+        places = {node: TreePlace(said.parent, tuple(sorted(said.children)), said.depth) for node, said in kept.items()}
         books = {node: decode_book(said.book) for node, said in kept.items() if node}
         bids = {node: said.bids for node, said in kept.items()}
         self.register = Register(Assembly(frozenset(kept), places, books, steps, bids), rules)
@@ -104,7 +104,7 @@ class TwinRound:
     def submit(self, submission: Submission, copies: Sequence[int]) -> None:
         books, node = self.books, submission.node
         blocks, steps = books.assembly.blocks(node), books.assembly.steps
-        integers = agent.Submission(decode_copies(blocks, copies, steps), decode_bids(submission.bids))
+        integers = agent.IntegerSubmission(decode_copies(blocks, copies, steps), decode_bids(submission.bids))
         books.submit(node, integers, residuals.Residuals(*submission.residuals))
         self.open[node], self.words[submission.transaction] = submission, tuple(copies)
         self.commitments[node] = submission.commitment
@@ -291,11 +291,13 @@ class TwinLedger:
         found = (one.words.get(submission.transaction) for one in self._twin.rounds)
         return next(words for words in found if words is not None)
 
-    def outcome(self, round: int) -> Outcome:
+    def outcome(self, round: int) -> RoundOutcome:
         one = self._twin.round(round)
         newest = one.closed[-1].closed if one.closed else None
         present = frozenset[int]() if newest is None else newest.present
-        return Outcome(one.phase if one.phase.is_final else Phase.NONE, len(one.closed), present, one.day, one.head)
+        return RoundOutcome(
+            one.phase if one.phase.is_final else Phase.NONE, len(one.closed), present, one.day, one.head
+        )
 
     def node_of(self, address: str) -> int:
         for node, account in self._twin.accounts.items():

@@ -23,7 +23,7 @@ from gridpact.problem.meter import behind_meter
 from gridpact.problem.repeated import Answer, Repeated
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.solving import solve
-from gridpact.problem.translation import Bids
+from gridpact.problem.translation import BidTerms
 from gridpact.problem.view import NodeView
 
 
@@ -128,7 +128,7 @@ class LocalProblem:
         cost, constraints = self._own_problem()
 
         self._traded: cp.Expression = cp.Constant(np.zeros(view.steps))  # sum_j d_ij
-        bids: Bids | None = None
+        bids: BidTerms | None = None
         self._bids = cp.Variable(view.bid_count) if view.bid_count and not agreed else None
         self._agreed = cp.Parameter(view.steps) if view.bid_count and agreed else None
         if self._agreed is not None:  # what they cost is settled, too
@@ -147,7 +147,7 @@ class LocalProblem:
                 constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == stands[parted]]
             else:
                 steps = np.concatenate([partner.steps for partner in view.partners])
-                bids = Bids(self._bids, traded, sums, gamma, square, of_sums, steps)
+                bids = BidTerms(self._bids, traded, sums, gamma, square, of_sums, steps)
         if view.scenario.has_contracts and view.household is not None:
             contract = supply_contract(view.prices, view.step_hours)
             cost += contract.cost

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.problem.solving import solve
-from gridpact.problem.translation import Bids, Translation
+from gridpact.problem.translation import BidTerms, Translation
 
 Indices = NDArray[np.intp]
 
@@ -35,7 +35,7 @@ class Repeated:
         whose: see `solve`.
         linear: variables that get linear terms, a . x, besides what the problem minimises.
         weighted: one that gets weighted squares, w/2 . x^2, and has no others.
-        bids: where it has any, see `Bids`.
+        bids: where it has any, see `BidTerms`.
 
     The variables with further terms may have no attributes, such as `nonneg`.
     """
@@ -46,7 +46,7 @@ class Repeated:
         whose: str,
         linear: Sequence[cp.Variable] = (),
         weighted: cp.Variable | None = None,
-        bids: Bids | None = None,
+        bids: BidTerms | None = None,
     ) -> None:
         self._problem = problem
         self._bids = bids
@@ -125,7 +125,7 @@ class _Matrices:
     """
 
     def __init__(
-        self, problem: cp.Problem, linear: Sequence[cp.Variable], weighted: cp.Variable | None, bids: Bids | None
+        self, problem: cp.Problem, linear: Sequence[cp.Variable], weighted: cp.Variable | None, bids: BidTerms | None
     ) -> None:
         if weighted is not None:  # so that CVXPY knows of it, even if nothing else is asked of it
             problem = cp.Problem(problem.objective + cp.Minimize(cp.sum_squares(weighted) / 2), problem.constraints)

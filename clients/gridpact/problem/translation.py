@@ -77,7 +77,7 @@ class _Program:
 
 
 @dataclass(frozen=True)
-class Bids:
+class BidTerms:
     """Bids d of a problem, gamma |d| + w d . d + v D . D, of which nothing else in it knows but their sums D by step.
 
     They are for other steps on every day, and weighted otherwise, but alike: what is translated has one bid a step, and
@@ -148,7 +148,7 @@ class _Spread:
             and not sp.csc_array(p)[:, self._costs].count_nonzero()
         )
 
-    def repeated(self, of: Bids) -> _Places:
+    def repeated(self, of: BidTerms) -> _Places:
         """With other bids."""
         steps = of.steps
         costs, bids, limits = int(self._costs[0]), int(self._bids[0]), int(self._limits[0])
@@ -194,7 +194,7 @@ class Translation:
         bids: of the problem, where it has any.
     """
 
-    def __init__(self, problem: cp.Problem, bids: Bids | None = None) -> None:
+    def __init__(self, problem: cp.Problem, bids: BidTerms | None = None) -> None:
         shape = _Shape.of(problem, bids)
         kept = _remembered(shape)
         self._program, alike = kept or (_Program.of(problem), shape)
@@ -270,7 +270,7 @@ class _Shape:
     """A problem taken apart: what it is put together of, and its leaves in the order in which they occur."""
 
     problem: cp.Problem
-    bids: Bids | None = None
+    bids: BidTerms | None = None
     key: Hashable | None = None  # None: it has something in it that cannot be compared
     variables: list[cp.Variable] = field(default_factory=list)
     parameters: list[cp.Parameter] = field(default_factory=list)
@@ -280,7 +280,7 @@ class _Shape:
     _met: dict[int, int] = field(default_factory=dict)  # by identity: expressions occur more than once
 
     @staticmethod
-    def of(problem: cp.Problem, bids: Bids | None) -> _Shape:
+    def of(problem: cp.Problem, bids: BidTerms | None) -> _Shape:
         shape = _Shape(problem, bids if bids is not None and bids.is_usual else None)
         try:
             parts = (problem.objective, *problem.constraints)

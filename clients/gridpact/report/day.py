@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from gridpact.day.office import PlayedDay
 from gridpact.report.plots import BLUE, INK, ORANGE, SKY, VERMILION, WIDTH, styled
 from gridpact.report.tables import Cell
-from gridpact.report.whatif.page import Page, Picture, Table, number
+from gridpact.report.whatif.page import Page, PageTable, Picture, number
 from gridpact.text import plain
 
 
@@ -66,7 +66,7 @@ def _csv(rows: object) -> list[list[Cell]]:
     return [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []
 
 
-def _step_table(day: PlayedDay, currency: str) -> Table:
+def _step_table(day: PlayedDay, currency: str) -> PageTable:
     rows = [
         (
             str(step.step),
@@ -83,10 +83,10 @@ def _step_table(day: PlayedDay, currency: str) -> Table:
         "step", "agreed the day before, kWh", "changed since, kWh", "pool, kWh", f"its price, {currency}/kWh",
         "deviation of all, kWh", f"supplier received, {currency}",
     )  # fmt: skip
-    return Table("Steps", header, rows)
+    return PageTable("Steps", header, rows)
 
 
-def _home_table(day: PlayedDay, currency: str) -> Table:
+def _home_table(day: PlayedDay, currency: str) -> PageTable:
     rows = [
         (
             str(node),
@@ -101,7 +101,7 @@ def _home_table(day: PlayedDay, currency: str) -> Table:
         "household", f"trades, {currency}", f"spot, option, forward, {currency}",
         f"pool, supplier and adder, {currency}", "positions delivered",
     )  # fmt: skip
-    return Table("Households", header, rows, "Received; what is below zero was paid.")
+    return PageTable("Households", header, rows, "Received; what is below zero was paid.")
 
 
 @styled

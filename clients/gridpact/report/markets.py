@@ -15,11 +15,11 @@ from gridpact.problem.scenario import Scenario
 from gridpact.report.plots import INK, styled
 from gridpact.report.tables import Cell, safe_text
 from gridpact.report.whatif.common import period, where
-from gridpact.report.whatif.page import Page, Picture, Table, number, percent_text
-from gridpact.study.markets import NUMBER_BYTES, Compared, Row
+from gridpact.report.whatif.page import Page, PageTable, Picture, number, percent_text
+from gridpact.study.markets import NUMBER_BYTES, Compared, MarketRow
 from gridpact.text import count, plain
 
-ROW = tuple(field.name for field in fields(Row))
+ROW = tuple(field.name for field in fields(MarketRow))
 
 
 def markets_page(outcome: Compared) -> Page:
@@ -100,7 +100,7 @@ def _label(name: str, outcome: Compared) -> str:
     return next(s.name for s in outcome.scenarios if s.value == name)
 
 
-def _table(outcome: Compared, currency: str) -> Table:
+def _table(outcome: Compared, currency: str) -> PageTable:
     header = [
         "Market", f"saving, {currency}", "of the optimum's", "shared, kWh", "Gini", f"worst off, {currency}",
         "better off", "import, kW", "steps outside", "rounds", "kB", "s",
@@ -122,10 +122,10 @@ def _table(outcome: Compared, currency: str) -> Table:
         ]
         for scenario, row in zip(outcome.scenarios, outcome.totals, strict=True)
     ]
-    return Table(f"The {period(outcome.days)}, all homes together", header, rows)
+    return PageTable(f"The {period(outcome.days)}, all homes together", header, rows)
 
 
-def _homes_table(outcome: Compared, currency: str) -> Table:
+def _homes_table(outcome: Compared, currency: str) -> PageTable:
     """A household's view: what each saves in each market."""
     able = [(s, saved) for s in outcome.scenarios if (saved := outcome.savings(s)) is not None and s != Scenario.B]
     alone = outcome.of(Scenario.B)
@@ -138,7 +138,9 @@ def _homes_table(outcome: Compared, currency: str) -> Table:
         ]
         for k, home in enumerate(outcome.days[0].households)
     ]
-    return Table("What each home saves", header, rows, "Against what it would pay on its own, losses and trades in.")
+    return PageTable(
+        "What each home saves", header, rows, "Against what it would pay on its own, losses and trades in."
+    )
 
 
 def _method(outcome: Compared) -> list[str]:

@@ -35,7 +35,7 @@ class DayAlone:
     forecast: str  # the day whose forecast it was made with
 
 
-class Alone:
+class PlanAlone:
     """Plans for a household without asking the chain: from a forecast that is there, or else the newest that there was.
 
     Args:

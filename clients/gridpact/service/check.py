@@ -13,7 +13,7 @@ from gridpact.community.model import Prices
 from gridpact.errors import InputError
 from gridpact.problem.baseline import fallback
 from gridpact.service.alone import ANY_PRICE
-from gridpact.service.connection import Connection, gas_of_a_round, open_connection, read_record
+from gridpact.service.connection import ChainConnection, gas_of_a_round, open_connection, read_record
 from gridpact.service.forecast import Forecast, take_forecast
 from gridpact.service.money import bill_of, check_bill, check_prices
 from gridpact.service.plan import own_prices, published_prices, view_of
@@ -67,7 +67,7 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
         yield f"it bids to the nodes {[partner.node for partner in view.partners]}, {view.bid_count} bids an iteration"
 
 
-def _prices(settings: Settings, connection: Connection, forecast: Forecast | None) -> tuple[Prices, str]:
+def _prices(settings: Settings, connection: ChainConnection, forecast: Forecast | None) -> tuple[Prices, str]:
     """Prices to try with, and what they are."""
     steps = connection.setting.steps
     if settings.tariff.source != "published":

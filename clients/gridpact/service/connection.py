@@ -30,7 +30,7 @@ FEE_PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
-class Connection:
+class ChainConnection:
     """The two contracts, and the account that speaks to them."""
 
     account: ChainAccount
@@ -88,7 +88,7 @@ def read_record(settings: Settings) -> Record:
     return record
 
 
-def open_connection(settings: Settings, record: Record, key: str, link: Callable[[], Web3]) -> Connection:
+def open_connection(settings: Settings, record: Record, key: str, link: Callable[[], Web3]) -> ChainConnection:
     """Connects, and checks that chain, record, contracts, token, account and node belong together.
 
     Raises:
@@ -122,7 +122,9 @@ def open_connection(settings: Settings, record: Record, key: str, link: Callable
     settlement = Settlement.of(record, web3, account)
     _check_enrolment(settings, aggregator, account.address)
     token = settlement.token
-    return Connection(account, aggregator, settlement, aggregator.setting(), token.symbol(), 10.0 ** -token.decimals())
+    return ChainConnection(
+        account, aggregator, settlement, aggregator.setting(), token.symbol(), 10.0 ** -token.decimals()
+    )
 
 
 def _check_enrolment(settings: Settings, aggregator: Aggregator, address: str) -> None:

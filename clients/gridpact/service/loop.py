@@ -20,8 +20,8 @@ from gridpact.chain.values import Phase, Progress
 from gridpact.errors import ChainError
 from gridpact.events import Event
 from gridpact.relay.client import RelayClient
-from gridpact.service.alone import Alone
-from gridpact.service.connection import Connection, open_connection, read_record
+from gridpact.service.alone import PlanAlone
+from gridpact.service.connection import ChainConnection, open_connection, read_record
 from gridpact.service.health import Health
 from gridpact.service.identity import ChainReplaced, Identity
 from gridpact.service.participation import Participation
@@ -83,10 +83,10 @@ class Service:
         self._stop = stop or threading.Event()
         self._record = read_record(settings)
         self._state = State(settings.service.state / self._record.aggregator)
-        self._alone = Alone(settings, self._record, self._state)
+        self._alone = PlanAlone(settings, self._record, self._state)
         self._identity: Identity | None = None  # of the chain that the rounds are of
         self._relay = RelayClient(settings.chain.relay) if settings.chain.relay else None
-        self._connection: Connection | None = None
+        self._connection: ChainConnection | None = None
         self._done = 0  # the newest round that has ended for this node
         self._undelivered: dict[int, RoundEnd] = {}
         self._place = (0, 0, 0)  # round, phase and iteration that were seen last
@@ -172,7 +172,7 @@ class Service:
             self._look(connection)
         return end
 
-    def _check_chain(self, connection: Connection) -> bool:
+    def _check_chain(self, connection: ChainConnection) -> bool:
         """Whether the chain was replaced since it was last looked at, by one that has the contracts at the same
         addresses: what is known of rounds is put aside then."""
         now, known = Identity.of(connection.account.web3, self._record), self._identity or self._state.identity()
@@ -200,7 +200,7 @@ class Service:
         if not Identity.of(self._connection.account.web3, self._record).is_same(self._identity):
             raise ChainReplaced("the chain was replaced by another one in the middle of the round")
 
-    def _compare_clocks(self, connection: Connection) -> None:
+    def _compare_clocks(self, connection: ChainConnection) -> None:
         """A clock that is wrong makes log and metrics wrong; deadlines go by the chain's."""
         gap = clock_gap(connection.account.web3)
         if gap is not None and abs(gap) > LARGEST_GAP:
@@ -209,7 +209,7 @@ class Service:
 
     # ------------------------------------------------------------------ waiting
 
-    def _next_round(self, connection: Connection) -> Progress | None:
+    def _next_round(self, connection: ChainConnection) -> Progress | None:
         """Waits for a round that has not ended for this node; None where the loop is to stop."""
 
         def new(now: Progress) -> bool:
@@ -234,7 +234,7 @@ class Service:
                 return now
         return None
 
-    def _idle(self, connection: Connection) -> None:
+    def _idle(self, connection: ChainConnection) -> None:
         """What is to be done now and then."""
         now = time.monotonic()
         if now - self._looked > BALANCE_SECONDS:
@@ -262,7 +262,7 @@ class Service:
         health.chain = False
         self._write_health()
 
-    def _look(self, connection: Connection) -> None:
+    def _look(self, connection: ChainConnection) -> None:
         """At the balance, and at deliveries that were settled, to compare them with what was planned."""
         health = self._health
         health.ether, health.deposit = connection.ether(), connection.deposit()

@@ -35,8 +35,8 @@ from gridpact.node.sending import MOVED_ON
 from gridpact.problem.baseline import fallback
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
-from gridpact.service.alone import Alone
-from gridpact.service.connection import Connection, gas_of_a_round
+from gridpact.service.alone import PlanAlone
+from gridpact.service.connection import ChainConnection, gas_of_a_round
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
 from gridpact.service.money import bill_of, check_bill, check_prices
@@ -75,10 +75,10 @@ class Participation:
     def __init__(
         self,
         settings: Settings,
-        connection: Connection,
+        connection: ChainConnection,
         relay: RelayClient | None,
         state: State,
-        alone: Alone,
+        alone: PlanAlone,
         health: Health,
         round_: int,
         listener: Listener,

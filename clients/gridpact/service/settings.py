@@ -16,7 +16,7 @@ from gridpact.devices.device import Device, Stated
 from gridpact.devices.registry import DEVICES, KINDS
 from gridpact.limits import MOST_HOUSEHOLDS
 from gridpact.problem.scenario import NEGOTIATED, Scenario
-from gridpact.service.table import Table
+from gridpact.service.table import TomlTable
 
 DAY = "{day}"
 """What stands for the day, yyyy-mm-dd, in the name of a forecast file and in a command."""
@@ -122,7 +122,7 @@ def read_settings(path: Path) -> Settings:
     Raises:
         InputError: says what is wrong, with file, table and key, and what to do.
     """
-    top = Table.read(path)
+    top = TomlTable.read(path)
     top.only(KEYS)
     node = top.integer("node", 0, MOST_HOUSEHOLDS)
     is_household = node != GRID_CONNECTION
@@ -161,7 +161,7 @@ def read_settings(path: Path) -> Settings:
     return settings
 
 
-def _chain(table: Table) -> ChainSettings:
+def _chain(table: TomlTable) -> ChainSettings:
     rpc = table.text("rpc")
     if not all(url.strip().partition("://")[0] in ("http", "https", "ws", "wss") for url in rpc.split(",")):
         raise table.error("rpc", "it is no address of a node of the chain; begin it with http:// or ws://")
@@ -178,7 +178,7 @@ def _chain(table: Table) -> ChainSettings:
     return found
 
 
-def _key(table: Table) -> KeySettings:
+def _key(table: TomlTable) -> KeySettings:
     found = KeySettings(
         table.file("keystore", "keystore.json"),
         table.optional_text("password_file"),
@@ -195,7 +195,7 @@ def _key(table: Table) -> KeySettings:
     return found
 
 
-def _tariff(table: Table, is_accepted: bool) -> TariffSettings:
+def _tariff(table: TomlTable, is_accepted: bool) -> TariffSettings:
     source = table.one_of("source", ("published", "forecast", "fixed"), "published")
     fixed = source == "fixed"
     found = TariffSettings(
@@ -213,7 +213,7 @@ def _tariff(table: Table, is_accepted: bool) -> TariffSettings:
     return found
 
 
-def _limits(table: Table) -> LimitSettings:
+def _limits(table: TomlTable) -> LimitSettings:
     found = LimitSettings(
         table.number("import_price_max", -math.inf, default=1.0),
         table.number("feed_in_price_min", -math.inf, default=-0.5),
@@ -223,7 +223,7 @@ def _limits(table: Table) -> LimitSettings:
     return found
 
 
-def _forecast(table: Table) -> ForecastSettings:
+def _forecast(table: TomlTable) -> ForecastSettings:
     file = table.optional_text("file")
     command = table.texts("command") if table.has("command") else None
     if (file is None) == (command is None):
@@ -236,7 +236,7 @@ def _forecast(table: Table) -> ForecastSettings:
     return found
 
 
-def _service(table: Table) -> ServiceSettings:
+def _service(table: TomlTable) -> ServiceSettings:
     zone = table.text("timezone", "UTC")
     try:
         timezone = ZoneInfo(zone)
@@ -253,7 +253,7 @@ def _service(table: Table) -> ServiceSettings:
     return found
 
 
-def _home(top: Table, is_accepted: bool) -> HomeSettings:
+def _home(top: TomlTable, is_accepted: bool) -> HomeSettings:
     load = top.table("load")
     power_factor = load.number("power_factor", 0.1, 1, default=1.0)
     load.end()
@@ -261,7 +261,7 @@ def _home(top: Table, is_accepted: bool) -> HomeSettings:
     return HomeSettings(power_factor, devices)
 
 
-def _device(top: Table, kind: type[Device], is_accepted: bool) -> Stated:
+def _device(top: TomlTable, kind: type[Device], is_accepted: bool) -> Stated:
     table = top.table(kind.kind)
     stated = {
         one.key: table.clock(one.key) if one.is_clock else table.number(one.key, one.low, one.high, one.default)
@@ -274,7 +274,7 @@ def _device(top: Table, kind: type[Device], is_accepted: bool) -> Stated:
     return stated
 
 
-def _feeder(table: Table) -> Feeder:
+def _feeder(table: TomlTable) -> Feeder:
     path = table.file("file")
     limits = {key: table.number(key, 0, default=value) for key, value in LIMITS.items()}
     table.end()

@@ -12,7 +12,7 @@ from gridpact.errors import InputError
 from gridpact.files import parse_toml
 
 
-class Table:
+class TomlTable:
     """A table of a TOML file. Keys are asked for one by one; `end` complains about those that nobody asked for."""
 
     def __init__(self, path: Path, name: str, values: Mapping[str, Any]) -> None:
@@ -22,14 +22,14 @@ class Table:
         self._known: list[str] = []
 
     @staticmethod
-    def read(path: Path) -> Table:
+    def read(path: Path) -> TomlTable:
         """The top of a file.
 
         Raises:
             InputError: it cannot be read.
         """
         try:
-            return Table(path, "", parse_toml(path.read_text(encoding="utf-8")))
+            return TomlTable(path, "", parse_toml(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise InputError(
                 f"there is no file '{path}': `gridpact household new` makes one, or give the path of another"
@@ -45,12 +45,12 @@ class Table:
         self._known.append(key)
         return key in self._values
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> TomlTable:
         """An inner table; an empty one where it is missing."""
         value = self._get(key, {})
         if not isinstance(value, dict):
             raise self.error(key, f"must be a table; write [{key}] on a line of its own and its keys below")
-        return Table(self.path, key, value)
+        return TomlTable(self.path, key, value)
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._get(key, default)

@@ -62,7 +62,7 @@ class MarketDay:
 
 
 @dataclass(frozen=True)
-class Row:
+class MarketRow:
     """A market on a day, or on all, beside everybody on its own. None: there is no such number."""
 
     mechanism: str
@@ -154,7 +154,7 @@ class Compared:
         return [self._by_place[scenario, day.day] for day in self.days]
 
     @cached_property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[MarketRow, ...]:
         """A row a day and market, day by day."""
         return tuple(
             _row(scenario, day.day, [self._by_place[scenario, day.day]], [self._by_place[Scenario.B, day.day]])
@@ -163,7 +163,7 @@ class Compared:
         )
 
     @cached_property
-    def totals(self) -> tuple[Row, ...]:
+    def totals(self) -> tuple[MarketRow, ...]:
         """A row a market, of all days together."""
         return tuple(_row(scenario, "all", self.of(scenario), self.of(Scenario.B)) for scenario in self.scenarios)
 
@@ -250,13 +250,13 @@ def _savings(played: Sequence[MarketDay], alone: Sequence[MarketDay]) -> Array |
     return saved
 
 
-def _row(scenario: Scenario, day: str, played: Sequence[MarketDay], alone: Sequence[MarketDay]) -> Row:
+def _row(scenario: Scenario, day: str, played: Sequence[MarketDay], alone: Sequence[MarketDay]) -> MarketRow:
     failure = next((one.failure for one in (*played, *alone) if one.failure), None)
     savings = _savings(played, alone)
     if savings is None:
-        return Row(scenario.value, day, failure=failure)
+        return MarketRow(scenario.value, day, failure=failure)
     saving, possible = float(savings.sum()), _possible(alone)
-    return Row(
+    return MarketRow(
         mechanism=scenario.value,
         day=day,
         cost=sum(sum(one.costs) for one in played),

@@ -14,7 +14,7 @@ from web3 import Web3
 
 from gridpact.chain import fees
 from gridpact.chain.account import REMEMBERED, ChainAccount, Pending, address_of
-from gridpact.chain.estimate import Planned, bill
+from gridpact.chain.estimate import PlannedCall, bill
 from gridpact.chain.fees import (
     DATA_FEE_ORACLE,
     ETHER,
@@ -225,7 +225,7 @@ def test_dataFee_isWhatTheOracleSays(sepolia: Web3) -> None:
     # getL1FeeUpperBound(size) = 1000 size: CALLDATALOAD(4), PUSH2 1000, MUL, MSTORE(0), RETURN(0, 32)
     rpc(sepolia, "anvil_setCode", DATA_FEE_ORACLE, "0x6004356103e80260005260206000f3")
     assert data_fee(sepolia, 880) == 1000 * (880 + 120)
-    planned = [Planned("one", 100_000, 880), Planned("other", 50_000, 80, value_wei=7)]
+    planned = [PlannedCall("one", 100_000, 880), PlannedCall("other", 50_000, 80, value_wei=7)]
     costs = bill(sepolia, address_of(KEY), planned, FeePolicy(12 * GWEI))
     assert costs.expected_wei == 150_000 * 11 * GWEI + 1_000_000 + 200_000
     assert costs.most_wei == (150_000 + 60_000) * 12 * GWEI + 1_200_000 + 7  # 60,000: of the gas limit of the largest

@@ -16,7 +16,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.networks import open_network
-from gridpact.chain.transport import Meter, WebSocketTransport
+from gridpact.chain.transport import SpendingMeter, WebSocketTransport
 from gridpact.errors import ChainError
 
 
@@ -71,9 +71,9 @@ def test_request_failsOnOtherLanguage() -> None:
 
 
 def test_meter_addsUp() -> None:
-    total = Meter()
+    total = SpendingMeter()
     for _ in range(2):
-        one = Meter()
+        one = SpendingMeter()
         one.requests["eth_call"] += 3
         one.gas["0x1"] += 21_000
         total.add(one)

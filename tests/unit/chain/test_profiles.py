@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gridpact.chain.contract import checked_address
-from gridpact.chain.estimate import Bill, Planned
+from gridpact.chain.estimate import GasBill, PlannedCall
 from gridpact.chain.fees import GWEI, Fees
-from gridpact.chain.profiles import PROFILES, RPC_URL, Profile, profile_of
+from gridpact.chain.profiles import PROFILES, RPC_URL, ChainProfile, profile_of
 from gridpact.errors import InputError
 
 
@@ -50,10 +50,10 @@ def test_profileOf_listsTheNames() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
-def test_gas_hasAPriceOnlyWhereEtherHasOne(profile: Profile) -> None:
+def test_gas_hasAPriceOnlyWhereEtherHasOne(profile: ChainProfile) -> None:
     """A community's own chain and those of this machine have free ether: no bill in euro is shown for it."""
     free = profile.local or profile.name == "consortium"
-    bill = Bill((Planned("open the round", 10**6, 100),), Fees(GWEI, GWEI, 4 * GWEI), (0,), 10**18, "0x00")
+    bill = GasBill((PlannedCall("open the round", 10**6, 100),), Fees(GWEI, GWEI, 4 * GWEI), (0,), 10**18, "0x00")
     told = bill.table(profile.eth_price_eur)
     assert ("EUR" not in told) == free
     assert ("6.00 EUR" in told) == (not free)  # a million gas at 2 gwei is 0.002 ETH

@@ -13,7 +13,7 @@ import pytest
 from gridpact.chain.account import new_key
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import encode_trades
-from gridpact.chain.values import Balance, Delivery, Phase, Stated, Trade, TradeRecord
+from gridpact.chain.values import Balance, Delivery, Phase, Stated, TradedStep, TradeRecord
 from gridpact.cli import main
 from gridpact.outcome.account import (
     HouseholdAccount,
@@ -37,7 +37,9 @@ def stated(node: int, partner: int, statement: bytes = b"", locked: int = 0) -> 
 @pytest.fixture
 def account() -> HouseholdAccount:
     """One round agreed and delivered, with one pair open; one without agreement; one that runs."""
-    record = TradeRecord(2, 1, 3, 450_000, (Trade(3, 1500, 200_000), Trade(4, 2000, 100_000), Trade(5, -500, 100_000)))
+    record = TradeRecord(
+        2, 1, 3, 450_000, (TradedStep(3, 1500, 200_000), TradedStep(4, 2000, 100_000), TradedStep(5, -500, 100_000))
+    )
     open_pair = OpenPair(stated(3, 4, b"a" * 32, 250_000), stated(4, 3, b"b" * 32), False)
     energies = (1000, -3000)
     return HouseholdAccount(
@@ -129,7 +131,7 @@ def test_openPair_saysWhy(own: bytes, theirs: bytes, delivered: bool, reason: st
 
 def test_pairTrades_ofBothSides() -> None:
     """What one sold, the other bought; what one received, the other paid."""
-    record = TradeRecord(1, 1, 2, 70, (Trade(0, 100, 500_000), Trade(1, -300, 100_000)))
+    record = TradeRecord(1, 1, 2, 70, (TradedStep(0, 100, 500_000), TradedStep(1, -300, 100_000)))
     lower, higher = PairTrades.of(record, 1), PairTrades.of(record, 2)
     assert (lower.sold_wh, lower.bought_wh, lower.received) == (100, 300, 70)
     assert (higher.sold_wh, higher.bought_wh, higher.received) == (300, 100, -70)

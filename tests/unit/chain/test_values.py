@@ -8,7 +8,7 @@ from gridpact.chain.settlement import decode_trades, encode_trades
 from gridpact.chain.values import (
     RESIDUAL_LANE,
     Phase,
-    Trade,
+    TradedStep,
     bitmap_to_nodes,
     nodes_to_bitmap,
     pack_residuals,
@@ -44,7 +44,7 @@ def test_residuals_failOutOfRange(value: int) -> None:
 def test_trades_areNineBytesAnEntryInOrderOfSteps() -> None:
     encoded = encode_trades([(7, -2, 100_000), (3, 1500, -1)])
     assert encoded.hex() == "03000005dcffffffff" + "07fffffffe000186a0"
-    assert decode_trades(encoded) == (Trade(3, 1500, -1), Trade(7, -2, 100_000))
+    assert decode_trades(encoded) == (TradedStep(3, 1500, -1), TradedStep(7, -2, 100_000))
     assert encode_trades([]) == b""
 
 

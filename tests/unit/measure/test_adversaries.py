@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from measure.adversaries import CLAIMS, DECLARATIONS, SUBMISSIONS, Malice, Play, Tally, play, street, undisturbed
+from measure.adversaries import (
+    CLAIMS,
+    DECLARATIONS,
+    SUBMISSIONS,
+    AdversaryTally,
+    Malice,
+    Play,
+    play,
+    street,
+    undisturbed,
+)
 
 STAR, NEIGHBOURS = NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS
 
@@ -33,7 +43,7 @@ def test_kinds_areMany() -> None:
 )
 def test_others_endWhereTheyWouldHave(scenario: Scenario, form: NetworkAgreement, who: dict[int, Malice]) -> None:
     """At the cost of a round without them, to 0.1 %, without an error or a false verdict."""
-    tally = Tally()
+    tally = AdversaryTally()
     play(tally, "tiny3", scenario, form, who, seed=7)
     assert tally.problems == []
     assert tally.finished == 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from gridpact.chain.values import ClosedIteration, Outcome, Residuals
+from gridpact.chain.values import ClosedIteration, Residuals, RoundOutcome
 from gridpact.community.model import CommunityDay
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
@@ -98,7 +98,7 @@ class Played:
         return reports
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RoundOutcome:
         return TwinLedger(self.twin, self.prepared.views[0].node).outcome(self.number)
 
     @property

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from gridpact.community.networks.matrices import read_matrices
-from gridpact.community.networks.network import Network
+from gridpact.community.networks.network import NetworkFile
 from gridpact.community.networks.opendss import read_opendss
 from gridpact.community.networks.pandapower import read_pandapower
 from gridpact.errors import InputError
 
 
-def read_network(path: Path) -> Network:
+def read_network(path: Path) -> NetworkFile:
     """Reads a feeder from OpenDSS text (.dss), pandapower's JSON (.json), or a folder of tables with matrices.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gridpact.community.networks.network import Network, NetworkLoad
+from gridpact.community.networks.network import NetworkFile, NetworkLoad
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import PHASES, Complex, Connection, Source, Transformer
 from gridpact.errors import InputError
@@ -25,7 +25,7 @@ RATED_KVA = 1e6
 Row = Mapping[str, str]
 
 
-def read_matrices(folder: Path) -> Network:
+def read_matrices(folder: Path) -> NetworkFile:
     """Reads a feeder from a folder of tables with impedances by phase.
 
     Raises:
@@ -56,7 +56,7 @@ def read_matrices(folder: Path) -> Network:
     loads = [load for where, row in tables["bus"] if (load := _load(where, row)) and load.connection.bus in reached]
     if not loads:
         raise InputError(f"{folder}: no bus behind the transformer has a load, so there is no place for a home")
-    return Network(
+    return NetworkFile(
         name=folder.name,
         nominal_voltage_v=volts,
         root=root,

@@ -19,7 +19,7 @@ class NetworkLoad:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class NetworkFile:
     """What a file says of a feeder."""
 
     name: str

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.community.model import Array
-from gridpact.community.networks.network import Network, NetworkLoad
+from gridpact.community.networks.network import NetworkFile, NetworkLoad
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import Complex, Connection, Source, Transformer, by_sequence
 from gridpact.errors import InputError
@@ -62,7 +62,7 @@ class _Script:
         return InputError(f"{self.where[kind, name]}: {kind} '{name}' {text}")
 
 
-def read_opendss(path: Path) -> Network:
+def read_opendss(path: Path) -> NetworkFile:
     """Reads a feeder from OpenDSS text, with all that it redirects to.
 
     Args:
@@ -79,7 +79,7 @@ def read_opendss(path: Path) -> Network:
     return _network(script)
 
 
-def opendss_text(network: Network) -> str:
+def opendss_text(network: NetworkFile) -> str:
     """A feeder as OpenDSS text, with loop impedances as matrices and the neutral's in them: the inverse of reading.
 
     Bus and load names keep letters, digits, "_" and "-"; what else they have becomes "_".
@@ -287,7 +287,7 @@ def _bus(text: str, phases: int) -> tuple[str, tuple[int, ...]]:
 # ------------------------------------------------------------------ elements
 
 
-def _network(script: _Script) -> Network:
+def _network(script: _Script) -> NetworkFile:
     known = {"circuit", "line", "linecode", "load", "transformer", *IGNORED}
     for kind in script.elements:
         if kind == "vsource":
@@ -306,7 +306,7 @@ def _network(script: _Script) -> Network:
     loads = _loads(script, reached)
     source = _source(script, circuit_name, kv, transformer)
     remarks = [text if count == 1 else f"{text} ({count} times)" for text, count in script.remarks.items()]
-    return Network(circuit_name, 1000 * kv, root, lines, tuple(loads), transformer, source, tuple(remarks))
+    return NetworkFile(circuit_name, 1000 * kv, root, lines, tuple(loads), transformer, source, tuple(remarks))
 
 
 def _first(script: _Script, kind: str) -> str:

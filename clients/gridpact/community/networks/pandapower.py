@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.community.networks.network import Network, NetworkLoad
+from gridpact.community.networks.network import NetworkFile, NetworkLoad
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import PHASES, Connection, Source, Transformer, by_sequence
 from gridpact.errors import InputError
@@ -23,7 +23,7 @@ NOT_PLANNED = ("impedance", "dcline", "trafo3w", "ward", "xward", "motor", "svc"
 LETTERS = ("a", "b", "c")
 
 
-def read_pandapower(path: Path) -> Network:
+def read_pandapower(path: Path) -> NetworkFile:
     """Reads a feeder from pandapower's JSON (`pandapower.to_json`).
 
     Places for homes are its loads, sgens and asymmetric loads. Lines without zero sequence impedances get four times
@@ -49,7 +49,7 @@ def read_pandapower(path: Path) -> Network:
     loads = [load for load in _loads(tables, remarks) if load.connection.bus in reached]
     if not loads:
         raise InputError(f"{path}: the network has no load behind its transformer, so there is no place for a home")
-    return Network(name, volts, root, lines, tuple(loads), transformer, source, tuple(dict.fromkeys(remarks)))
+    return NetworkFile(name, volts, root, lines, tuple(loads), transformer, source, tuple(dict.fromkeys(remarks)))
 
 
 def _tables(path: Path) -> tuple[dict[str, dict[int, Element]], str]:

@@ -45,7 +45,7 @@ LEAST_PART = 1 / 16
 
 
 @dataclass(frozen=True)
-class Submission:
+class IntegerSubmission:
     """What a node tells the others in an iteration, in resolution units."""
 
     copies: Integers  # (blocks, T)
@@ -122,7 +122,7 @@ class Agent:
         self._held = energies_wh
         self.trades.hold(energies_wh)
 
-    def solve(self, running: Mapping[Block, Integers] | None = None) -> Submission:
+    def solve(self, running: Mapping[Block, Integers] | None = None) -> IntegerSubmission:
         """The x-step (step 3 of the report).
 
         Args:
@@ -149,7 +149,7 @@ class Agent:
         self.solved = self.iteration + 1
         self.solve_seconds += time.perf_counter() - started
         copies, bids = self._within_reach()
-        return Submission(
+        return IntegerSubmission(
             self.consensus.to_integers(self._over_the_day(self.solution.copies), copies),
             self.trades.to_integers(self.solution.bids_kw, bids),
         )

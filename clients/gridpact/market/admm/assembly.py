@@ -25,7 +25,7 @@ Book = Mapping[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Place:
+class TreePlace:
     """A node's place in the declared tree."""
 
     parent: int
@@ -84,7 +84,7 @@ class Assembly:
     def __init__(
         self,
         nodes: frozenset[int],
-        places: Mapping[int, Place],
+        places: Mapping[int, TreePlace],
         books: Mapping[int, Book],
         steps: int,
         bids: Mapping[int, int] | None = None,
@@ -115,7 +115,7 @@ class Assembly:
         """All nodes of a community, as they would declare."""
         return Assembly(
             nodes=frozenset(view.node for view in views),
-            places={view.node: Place(view.parent, view.children, view.depth) for view in views},
+            places={view.node: TreePlace(view.parent, view.children, view.depth) for view in views},
             books={view.node: {partner.node: partner.steps for partner in view.partners} for view in views},
             steps=views[0].steps,
         )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
-from gridpact.market.admm.agent import Agent, Submission
+from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.market.admm.reach import MOST_ITERATIONS
@@ -114,7 +114,7 @@ class Gateway:
     def __init__(self, below: Agent, above: Agent) -> None:
         self.below, self.above = below, above
 
-    def solve(self) -> tuple[Submission, Submission]:
+    def solve(self) -> tuple[IntegerSubmission, IntegerSubmission]:
         """The x-step: minimise b . d + phi/2 d . d + c . D + pool/2 D . D over the bids d of both sides and their sums
         D by step, such that both sums cancel. Every step is a problem of one unknown, the sum s that is sold below:
 
@@ -150,13 +150,13 @@ class _Side:
         self.slope = self._mean + point.pool_linear
         self.curvature = trades.phi * self._share + trades.pool_penalty
 
-    def submission(self, total: Array) -> Submission:
+    def submission(self, total: Array) -> IntegerSubmission:
         """The cheapest bids with a given sum, (T,)."""
         trades = self._agent.trades
         even = (total * self._share)[self._steps]
         bids = even + (self._mean[self._steps] - self._linear) / trades.phi
         nothing = np.zeros((0, self._agent.view.steps), dtype=np.int64)
-        return Submission(nothing, trades.to_integers(bids))
+        return IntegerSubmission(nothing, trades.to_integers(bids))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gridpact.market.admm.agent import Agent, Submission
+from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.assembly import Assembly, Closing
 from gridpact.market.admm.parameters import Penalties, Resolution
 from gridpact.market.admm.register import ENDLESS, End, Register, Rules
@@ -20,7 +20,7 @@ class Iterate:
 
     iteration: int
     agents: dict[int, Agent]  # by node
-    submissions: dict[int, Submission]  # by node, of those that were present
+    submissions: dict[int, IntegerSubmission]  # by node, of those that were present
     closing: Closing
     residuals: Residuals  # of this iteration, all nodes that are not out
     scalars: tuple[int, int]  # number of copies of the network, and of bids: what the RMS divides by
@@ -60,7 +60,7 @@ class Round:
     def iterate(
         self,
         missing: frozenset[int] = frozenset(),
-        given: Mapping[int, Submission] | None = None,
+        given: Mapping[int, IntegerSubmission] | None = None,
         proved: frozenset[int] = frozenset(),
     ) -> Iterate:
         """Runs the six steps once.

@@ -13,7 +13,7 @@ from enum import Enum
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION
-from gridpact.market.admm.agent import Submission
+from gridpact.market.admm.agent import IntegerSubmission
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.market.admm.residuals import NO_RESIDUALS, Residuals
@@ -60,7 +60,7 @@ class Register:
         self.gone: frozenset[int] = frozenset()
         self.misses = dict.fromkeys(assembly.nodes, 0)
         self.end: End | None = None
-        self.submissions: dict[int, Submission] = {}  # of the open iteration, by node
+        self.submissions: dict[int, IntegerSubmission] = {}  # of the open iteration, by node
         self.running: dict[Block, Integers] = {}
         self._rules = rules
         self._claimed = NO_RESIDUALS  # about the iteration before, by all who are there
@@ -76,7 +76,7 @@ class Register:
         """Whether all are there that are not out."""
         return self.active <= self.submissions.keys()
 
-    def submit(self, node: int, submission: Submission, residuals: Residuals) -> None:
+    def submit(self, node: int, submission: IntegerSubmission, residuals: Residuals) -> None:
         """Takes in what a node says, once an iteration.
 
         Args:

@@ -38,7 +38,7 @@ def day_cells(day: DayFigures) -> list[Cell]:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table of the page: texts, the first column a heading."""
 
     title: str
@@ -64,7 +64,7 @@ class Page:
     where: str  # case, days, scenario
     headline: str
     answers: Sequence[str]
-    tables: Sequence[Table]
+    tables: Sequence[PageTable]
     pictures: Sequence[Picture]
     method: Sequence[str]
     checks_held: bool  # of all points

@@ -17,7 +17,7 @@ from gridpact.report.whatif.common import (
     trust,
     where,
 )
-from gridpact.report.whatif.page import DAY_COLUMNS, Page, Picture, Table, day_cells, number, percent_text
+from gridpact.report.whatif.page import DAY_COLUMNS, Page, PageTable, Picture, day_cells, number, percent_text
 from gridpact.report.whatif.plots import MIX_NAME
 from gridpact.study.whatif.penetration import MIXES, Penetration, PenetrationPoint
 from gridpact.text import plain
@@ -125,7 +125,7 @@ def _at(shares: Sequence[float], of: Sequence[PenetrationPoint]) -> str:
     return "at " + ", ".join(share_text(share) for share in shares) if shares else "nowhere"
 
 
-def _penetration_table(outcome: Penetration, mix: str, currency: str) -> Table:
+def _penetration_table(outcome: Penetration, mix: str, currency: str) -> PageTable:
     header = ["Share"]
     for scenario in outcome.settings.scenarios:
         header += [f"{scenario.name}: cost, {currency}", "import, kW", "voltage, p.u."]
@@ -144,7 +144,7 @@ def _penetration_table(outcome: Penetration, mix: str, currency: str) -> Table:
         rows.append(row)
     failures = [day.failure for p in outcome.of(mix) for f in p.figures.values() for day in f.failures if day.failure]
     note = f"For example: {failures[0]}." if failures else ""
-    return Table(f"Share of households with {MIX_NAME[mix]}", header, rows, note)
+    return PageTable(f"Share of households with {MIX_NAME[mix]}", header, rows, note)
 
 
 def _owners(point: PenetrationPoint) -> str:

@@ -19,7 +19,7 @@ from gridpact.report.whatif.common import (
     trust,
     where,
 )
-from gridpact.report.whatif.page import DAY_COLUMNS, Page, Picture, Table, day_cells, number, percent_text
+from gridpact.report.whatif.page import DAY_COLUMNS, Page, PageTable, Picture, day_cells, number, percent_text
 from gridpact.report.whatif.plots import RECOURSE_NAME
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.uncertainty import quantiles
@@ -163,7 +163,7 @@ def _sensitivity_answers(outcome: Sensitivity) -> list[str]:
     return [*said, *trust([*varied, *as_points("the plan delivered with adders", outcome.plans)])]
 
 
-def _sensitivity_table(outcome: Sensitivity, parameter: Parameter, currency: str) -> Table:
+def _sensitivity_table(outcome: Sensitivity, parameter: Parameter, currency: str) -> PageTable:
     scenarios = (Scenario.B, Scenario.T, Scenario.TG)
     rows = []
     for point in outcome.of(parameter):
@@ -190,10 +190,10 @@ def _sensitivity_table(outcome: Sensitivity, parameter: Parameter, currency: str
         Parameter.BATTERY: "Multiples of the case's batteries.",
         Parameter.LINES: "Multiples of the case's impedances.",
     }[parameter]
-    return Table(start(PARAMETER_WORDS[parameter]), header, rows, unit)
+    return PageTable(start(PARAMETER_WORDS[parameter]), header, rows, unit)
 
 
-def _adder_table(outcome: Sensitivity, currency: str) -> Table:
+def _adder_table(outcome: Sensitivity, currency: str) -> PageTable:
     rows = []
     for point in outcome.adders:
         for recourse, savings in point.savings.items():
@@ -207,7 +207,7 @@ def _adder_table(outcome: Sensitivity, currency: str) -> Table:
                     number(point.paid[recourse]),
                 ]
             )
-    return Table(
+    return PageTable(
         "Imbalance adder",
         [f"{currency}/kWh, recourse", f"saving, {currency}: 5 %", "median", "95 %", "left of planned", "adders paid"],
         rows,

@@ -17,7 +17,7 @@ from gridpact.report.whatif.common import (
     trust,
     where,
 )
-from gridpact.report.whatif.page import Page, Picture, Table, number, percent_text
+from gridpact.report.whatif.page import Page, PageTable, Picture, number, percent_text
 from gridpact.report.whatif.plots import RECOURSE_NAME
 from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
 from gridpact.study.weeks.store import to_fields
@@ -153,7 +153,7 @@ def _uncertainty_answers(outcome: Uncertainty, currency: str) -> list[str]:
     return [*said, *trust(as_points("the plan", outcome.plans))]
 
 
-def _recourse_table(outcome: Uncertainty, currency: str) -> Table:
+def _recourse_table(outcome: Uncertainty, currency: str) -> PageTable:
     rows = []
     for recourse in outcome.settings.recourses:
         savings = outcome.savings(recourse)
@@ -170,7 +170,7 @@ def _recourse_table(outcome: Uncertainty, currency: str) -> Table:
                 percent_text(_outside(outcome, recourse, lambda d: d.baseline), 0),
             ]
         )
-    return Table(
+    return PageTable(
         "What is left of the saving",
         [
             "Recourse", f"saving, {currency}: 5 %", "25 %", "median", "75 %", "95 %", "left of planned",
@@ -206,7 +206,7 @@ RULE_NAME = {
 }
 
 
-def _rules_table(outcome: Uncertainty, currency: str) -> Table:
+def _rules_table(outcome: Uncertainty, currency: str) -> PageTable:
     settings = outcome.settings
     note = (
         f"On the same draws, {RECOURSE_NAME[settings.main_recourse]}. The pool's key is {settings.pool.key.value}, "
@@ -228,7 +228,7 @@ def _rules_table(outcome: Uncertainty, currency: str) -> Table:
         ]
         for rule in outcome.rules
     ]  # fmt: skip
-    return Table(
+    return PageTable(
         "By how the day is settled",
         [
             "Rule", f"saving, {currency}: 5 %", "median", "95 %", "left of planned", "worst household, median",
@@ -239,7 +239,7 @@ def _rules_table(outcome: Uncertainty, currency: str) -> Table:
     )  # fmt: skip
 
 
-def _household_table(outcome: Uncertainty, currency: str) -> Table:
+def _household_table(outcome: Uncertainty, currency: str) -> PageTable:
     recourse = outcome.settings.main_recourse
     drawn, planned = outcome.household_savings(recourse), outcome.planned_household_savings
     rows = []
@@ -251,14 +251,14 @@ def _household_table(outcome: Uncertainty, currency: str) -> Table:
                 percent_text(float(np.mean(drawn[:, row] < 0)), 0),
             ]
         )  # fmt: skip
-    return Table(
+    return PageTable(
         f"Each household's saving ({RECOURSE_NAME[recourse]})",
         ["Household", f"planned, {currency}", "5 %", "median", "95 %", "draws that lose"],
         rows,
     )
 
 
-def _sharing_table(outcome: Uncertainty, currency: str) -> Table:
+def _sharing_table(outcome: Uncertainty, currency: str) -> PageTable:
     """In G: who keeps what is left of the saving, by the rule that shares what the community pays."""
     recourse = outcome.settings.main_recourse
     prosumer = np.array([home.is_prosumer for home in outcome.plans[0].community.households], dtype=bool)
@@ -275,7 +275,7 @@ def _sharing_table(outcome: Uncertainty, currency: str) -> Table:
                 f"{int((middle < -TOLERANCE).sum())} of {len(middle)}",
             ]
         )
-    return Table(
+    return PageTable(
         f"Who keeps what is left ({RECOURSE_NAME[recourse]})",
         [
             "Shared", f"prosumers, {currency}", f"consumers, {currency}", "least of a household", "most",

@@ -284,7 +284,9 @@ def live_through(
     Args:
         folder: where what is delivered is kept, and found again; see `play`.
     """
-    tasks = [Delivery(plan, settings, k, number) for k, plan in enumerate(plans) for number in range(settings.draws)]
+    tasks = [
+        DeliveryTask(plan, settings, k, number) for k, plan in enumerate(plans) for number in range(settings.draws)
+    ]
     lived = play(tasks, folder, jobs, tally)
     return Uncertainty(
         tuple(plans),
@@ -309,7 +311,7 @@ class Lived:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class DeliveryTask:
     """One reality of a planned day that is to be delivered with all recourses; a `store.Task`."""
 
     plan: DayPlan
@@ -359,9 +361,7 @@ class Delivery:
         terms = Terms(community.prices, nothing, nothing, settings.adder, settings.public_price_on(community))
         actual = [actual_of(community, row, reality, settings.model) for row in range(len(community.households))]
         at = re_agreement_steps(community.steps, settings.re_agreements)
-        return through_the_day(
-            community, self.plan.planned.scenario, actual, terms, at, settings.re_agree_above_kwh
-        )
+        return through_the_day(community, self.plan.planned.scenario, actual, terms, at, settings.re_agree_above_kwh)
 
     def _by_other_rules(self, reality: Reality, day: ReAgreed | None, today: Side) -> dict[str, Array]:
         """What each household pays where more than the settlement is otherwise, (n,)."""

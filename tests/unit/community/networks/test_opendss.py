@@ -11,7 +11,7 @@ import numpy as np
 import opendssdirect as dss
 import pytest
 
-from gridpact.community.networks.network import Network
+from gridpact.community.networks.network import NetworkFile
 from gridpact.community.networks.opendss import read_opendss
 from gridpact.errors import InputError
 from gridpact.grid.three_phase import phase_flow
@@ -59,7 +59,7 @@ def written(folder: Path, master: str = MASTER, codes: str = CODES) -> Path:
     return folder / "master.dss"
 
 
-def by_opendss(path: Path, network: Network) -> list[float]:
+def by_opendss(path: Path, network: NetworkFile) -> list[float]:
     """Voltages at all loads' phases, per unit of the nominal one: in a process of its own, which a file may crash."""
     places = [(load.connection.bus, load.connection.phases) for load in network.loads]
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -80,7 +80,7 @@ def solved(path: Path, places: list[tuple[str, tuple[int, ...]]], unit: float) -
     return result
 
 
-def by_gridpact(network: Network) -> list[float]:
+def by_gridpact(network: NetworkFile) -> list[float]:
     feeder = network.feeder([load.connection for load in network.loads], 0.9, 1.1)
     kw = -np.array([[load.kw] for load in network.loads])
     kvar = -np.array([[load.kvar] for load in network.loads])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gridpact.community.networks.matrices import read_matrices
-from gridpact.community.networks.network import Network, NetworkLoad
+from gridpact.community.networks.network import NetworkFile, NetworkLoad
 from gridpact.community.networks.opendss import opendss_text, read_opendss
 from gridpact.community.networks.pandapower import read_pandapower
 from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, Source, Transformer, by_sequence
@@ -21,7 +21,7 @@ from unit.community.networks.test_opendss import by_gridpact, by_opendss
 from unit.grid.test_three_phase import street
 
 
-def network(seed: int) -> Network:
+def network(seed: int) -> NetworkFile:
     rng = np.random.default_rng(seed)
     feeder = street(rng)
     loads = tuple(
@@ -29,7 +29,7 @@ def network(seed: int) -> Network:
         for k, at in enumerate(feeder.connections)
     )
     parts = feeder.lines, loads, feeder.transformer, feeder.source
-    return Network("street 1", feeder.nominal_voltage_v, feeder.root, *parts, ())
+    return NetworkFile("street 1", feeder.nominal_voltage_v, feeder.root, *parts, ())
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -43,7 +43,7 @@ def test_opendssText_isReadBackAlike(tmp_path: Path, seed: int) -> None:
     np.testing.assert_allclose(by_opendss(path, read), by_gridpact(written), rtol=0, atol=1e-6)
 
 
-def tables(folder: Path, of: Network) -> None:
+def tables(folder: Path, of: NetworkFile) -> None:
     """As the tables of networks by phase are published."""
     assert of.transformer is not None
     z = of.transformer.impedance_ohm(of.nominal_voltage_v)[0, 0]
@@ -68,12 +68,12 @@ def tables(folder: Path, of: Network) -> None:
             csv.writer(table).writerows(content)
 
 
-def simple() -> Network:
+def simple() -> NetworkFile:
     z = by_sequence(0.02 + 0.004j, 0.07 + 0.02j)
     lines = tuple(PhaseLine(f"l{k}", f"b{k}", f"b{k - 1}", PHASES, z * k) for k in range(1, 5))
     loads = tuple(NetworkLoad(f"loadb{k}", Connection(f"b{k}", (k % 3,)), 1.5 * k, 0.2) for k in range(1, 5))
     source = Source(1.01, 0.001 + 0.002j, 0.5 + 1j)
-    return Network("x", 416, "b0", lines, loads, Transformer(250, 1.1, 4.0), source, ())
+    return NetworkFile("x", 416, "b0", lines, loads, Transformer(250, 1.1, 4.0), source, ())
 
 
 def test_matrices_areReadAsTheyStand(tmp_path: Path) -> None:

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from gridpact.market.admm.assembly import Assembly, Book, Closing, Place
+from gridpact.market.admm.assembly import Assembly, Book, Closing, TreePlace
 from gridpact.problem.blocks import Block, Kind
 from gridpact.problem.scenario import Scenario
 from unit.market.admm.helpers import main_line, star, view
 
-PLACES = {0: Place(0, (1,), 0), 1: Place(0, (3, 2), 1), 2: Place(1, (), 2), 3: Place(1, (), 2)}
+PLACES = {0: TreePlace(0, (1,), 0), 1: TreePlace(0, (3, 2), 1), 2: TreePlace(1, (), 2), 3: TreePlace(1, (), 2)}
 BOOKS: dict[int, Book] = {1: {2: (0, 2), 3: (1,)}, 2: {1: (0, 2), 3: (0,)}, 3: {1: (1,), 2: (0,)}}
 ALL = frozenset(PLACES)
 
 
 def tree(
-    places: Mapping[int, Place] = PLACES, books: Mapping[int, Book] = BOOKS, nodes: frozenset[int] = ALL
+    places: Mapping[int, TreePlace] = PLACES, books: Mapping[int, Book] = BOOKS, nodes: frozenset[int] = ALL
 ) -> Assembly:
     return Assembly(nodes, places, books, 3)
 
@@ -38,7 +38,7 @@ def test_count_isOfThoseWhoHoldTheBlock() -> None:
 
 def test_childThatNamesAnother_isNoChild() -> None:
     """1 lists 2, 3 and 4; 3 says that it is a root, 4 hangs on 0, which does not list it, and is not in the round."""
-    places = PLACES | {1: Place(0, (2, 3, 4), 1), 3: Place(3, (), 0), 4: Place(0, (), 1)}
+    places = PLACES | {1: TreePlace(0, (2, 3, 4), 1), 3: TreePlace(3, (), 0), 4: TreePlace(0, (), 1)}
     assembly = tree(places)
     assert assembly.children == {0: (1,), 1: (2,), 2: (), 3: ()}
     assert assembly.blocks(3) == ()
@@ -47,7 +47,7 @@ def test_childThatNamesAnother_isNoChild() -> None:
 
 def test_childOfAnotherDepth_isNoChild() -> None:
     """3 says depth 3 below 1, which has depth 1: it is out, and the others have what they have without it."""
-    assembly = tree(PLACES | {3: Place(1, (), 3)}, nodes=ALL - {3})
+    assembly = tree(PLACES | {3: TreePlace(1, (), 3)}, nodes=ALL - {3})
     assert assembly.children[1] == (2,)
     assert assembly.scalars()[0] == 3 * (2 + 5 + 3)
 
@@ -113,7 +113,7 @@ def test_balance_addsUpWhatCounts() -> None:
     """1 and 2 mirror each other at steps 0 and 2, 3's bids to 1 have no counterpart; books that name a step that is
     none, or the node itself, break nothing."""
     books = {1: {2: (0, 2), 3: (1,)}, 2: {1: (0, 2)}, 3: {1: (0,), 3: (7,)}, 4: {5: (1, 9)}, 5: {4: (1, 9)}}
-    assembly = Assembly(frozenset(books), {node: Place(node, (), 0) for node in books}, books, steps=3)
+    assembly = Assembly(frozenset(books), {node: TreePlace(node, (), 0) for node in books}, books, steps=3)
     bids = {1: [5, 7, 100], 2: [-4, -9], 3: [50, 60], 4: [11, 70], 5: [-3, 80]}
     closing = Closing(
         1, frozenset({1, 2, 3, 4, 5}), (0, 0, 0, 0), {}, {node: np.array(own) for node, own in bids.items()}

@@ -7,7 +7,7 @@ import pytest
 
 from gridpact.community.model import Feeder, Line
 from gridpact.errors import InputError
-from gridpact.market.admm.assembly import Assembly, Place
+from gridpact.market.admm.assembly import Assembly, TreePlace
 from gridpact.market.admm.codec import (
     book_of,
     decode_bids,
@@ -60,7 +60,7 @@ def test_overflow_namesStepAndNode(block: Block, value: int, fits: bool) -> None
 def test_sums_byHand() -> None:
     """0 - 1 - 2 in two steps, node 1 is absent: P, Q of 1 and of 2 have one copy, V of 1 has one; the words of the
     line to 1 are 3, 4 and -3, -4 above a bias of 2^19, those of the line to 2 are 5, 6 and zero, V of 1 is 7, 8."""
-    places = {0: Place(0, (1,), 0), 1: Place(0, (2,), 1), 2: Place(1, (), 2)}
+    places = {0: TreePlace(0, (1,), 0), 1: TreePlace(0, (2,), 1), 2: TreePlace(1, (), 2)}
     assembly = Assembly(frozenset(places), places, {}, 2)
     lane = 2**21
     words = [
@@ -78,7 +78,9 @@ def test_sums_byHand() -> None:
 
 def test_mostCopies_ofAVoltage_fillTheirLane() -> None:
     """32 copies (a node with 31 children) of the largest value: 32 (2^16 - 1) < 2^21, so no lane spills over."""
-    places = {0: Place(0, (1,), 0), 1: Place(0, tuple(range(2, 33)), 1)} | {k: Place(1, (), 2) for k in range(2, 33)}
+    places = {0: TreePlace(0, (1,), 0), 1: TreePlace(0, tuple(range(2, 33)), 1)} | {
+        k: TreePlace(1, (), 2) for k in range(2, 33)
+    }
     assembly = Assembly(frozenset(places), places, {}, 2)
     (voltage,) = encode_copies([V1], np.array([[2**15 - 1, -(2**15)]]))
     (flow,) = encode_copies([P1], np.array([[0, 0]]))

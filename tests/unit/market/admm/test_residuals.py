@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gridpact.market.admm.assembly import Assembly, Place
+from gridpact.market.admm.assembly import Assembly, TreePlace
 from gridpact.market.admm.residuals import NO_RESIDUALS, Residuals, residuals_of
 from unit.market.admm.helpers import closing_of
 
 LINE = Assembly(
     frozenset({0, 1, 2}),
-    {0: Place(0, (1,), 0), 1: Place(0, (2,), 1), 2: Place(1, (), 2)},
+    {0: TreePlace(0, (1,), 0), 1: TreePlace(0, (2,), 1), 2: TreePlace(1, (), 2)},
     {1: {2: (0, 1)}, 2: {1: (0, 1)}},
     2,
 )
@@ -61,7 +61,7 @@ def test_grid_lonelyCopy_doesNotCount() -> None:
 def test_voltageOfThree_isDividedByThree() -> None:
     """V of 1 held by 1, 2, 3: copies 1, 1, 0: S = 2, 1's share (3 - 2)^2 / 9, rounded up 1. Before: 1 and 2 alone with
     1, 0: (2 x 2 - 3 x 1)^2 / 36, rounded up 1."""
-    places = {0: Place(0, (1,), 0), 1: Place(0, (2, 3), 1), 2: Place(1, (), 2), 3: Place(1, (), 2)}
+    places = {0: TreePlace(0, (1,), 0), 1: TreePlace(0, (2, 3), 1), 2: TreePlace(1, (), 2), 3: TreePlace(1, (), 2)}
     fork = Assembly(frozenset(places), places, {}, 1)
     one, two, three = (
         np.zeros((7, 1), dtype=np.int64),
@@ -101,7 +101,7 @@ def test_largestNumbers_fit(count: int) -> None:
     """V of 1 at most apart over 192 steps: 1 at the top, all its children at the bottom, before all at the top.
     With h = 2^15: S = (h - 1) - (c - 1) h = (2 - c) h - 1, so c x - S = 2 (c - 1) h - c + 1 = (c - 1)(2^16 - 1)."""
     below = range(2, count + 1)
-    places = {0: Place(0, (1,), 0), 1: Place(0, tuple(below), 1)} | {k: Place(1, (), 2) for k in below}
+    places = {0: TreePlace(0, (1,), 0), 1: TreePlace(0, tuple(below), 1)} | {k: TreePlace(1, (), 2) for k in below}
     crown = Assembly(frozenset(places), places, {}, 192)
     top, bottom = 2**15 - 1, -(2**15)
 

@@ -25,7 +25,7 @@ from gridpact.study.whatif.penetration import MIXES, Penetration, community_at
 from gridpact.study.whatif.rules import saved_by_pool
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import DayFigures, DayPoint, PointFigures
-from gridpact.study.whatif.uncertainty import DayPlan, Delivery, Uncertainty
+from gridpact.study.whatif.uncertainty import DayPlan, DeliveryTask, Uncertainty
 
 CERTAIN = ErrorModel(load=0, pv=0, cars=False)
 
@@ -38,7 +38,7 @@ def test_finished_points_and_draws_are_not_solved_again(
     finished: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for task in (DayPoint, Delivery):
+    for task in (DayPoint, DeliveryTask):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     tally = Tally()
     again = penetration.penetrate([tiny], shares.settings, finished, 1, tally)
@@ -55,16 +55,16 @@ def test_finished_points_and_draws_are_not_solved_again(
 
 
 def test_draws_are_kept_by_all_that_they_depend_on(plans: tuple[DayPlan, ...], lived: Uncertainty) -> None:
-    first = Delivery(plans[0], lived.settings, 0, 0)
-    assert Delivery(plans[0], replace(lived.settings, draws=99), 0, 0).name == first.name
+    first = DeliveryTask(plans[0], lived.settings, 0, 0)
+    assert DeliveryTask(plans[0], replace(lived.settings, draws=99), 0, 0).name == first.name
     others = [
-        Delivery(plans[0], replace(lived.settings, adder=0.06), 0, 0),
-        Delivery(plans[0], replace(lived.settings, seed=2), 0, 0),
-        Delivery(plans[0], replace(lived.settings, model=CERTAIN), 0, 0),
-        Delivery(plans[0], replace(lived.settings, recourses=(Recourse.NONE,)), 0, 0),
-        Delivery(plans[0], replace(lived.settings, scenario=Scenario.T), 0, 0),
-        Delivery(plans[0], lived.settings, 1, 0),
-        Delivery(plans[0], lived.settings, 0, 1),
+        DeliveryTask(plans[0], replace(lived.settings, adder=0.06), 0, 0),
+        DeliveryTask(plans[0], replace(lived.settings, seed=2), 0, 0),
+        DeliveryTask(plans[0], replace(lived.settings, model=CERTAIN), 0, 0),
+        DeliveryTask(plans[0], replace(lived.settings, recourses=(Recourse.NONE,)), 0, 0),
+        DeliveryTask(plans[0], replace(lived.settings, scenario=Scenario.T), 0, 0),
+        DeliveryTask(plans[0], lived.settings, 1, 0),
+        DeliveryTask(plans[0], lived.settings, 0, 1),
     ]
     assert len({task.fingerprint for task in (first, *others)}) == 8
     assert len({task.name for task in (first, *others)}) == 8
