@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from chains import skip_without
 
+from gridpact.chain.networks import Network
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
@@ -26,11 +27,11 @@ def played(folder: Path, *options: str) -> dict[str, Any]:
     return found
 
 
-def test_day_fromTheForwardToTheLastPayment(tmp_path: Path):
+def test_day_fromTheForwardToTheLastPayment(tmp_path: Path, anvil: Network, capsys: pytest.CaptureFixture[str]):
     """TG, processes, agreed anew twice; what is paid for trades sums to zero over the households, and what is paid for
-    steps with the supplier's part."""
-    skip_without("anvil")
-    result = played(tmp_path / "day", "--scenario", "tg", "--re-agreements", "2")
+    steps with the supplier's part. Then the chain tells where the day stands."""
+    url = str(anvil.rpc_url)
+    result = played(tmp_path / "day", "--scenario", "tg", "--re-agreements", "2", "--chain", url)
     assert result["re_agreements"] == 2
     assert result["nominations"] == 9
     assert result["money_conserved"]
@@ -48,13 +49,23 @@ def test_day_fromTheForwardToTheLastPayment(tmp_path: Path):
         "money.svg",
         "steps.csv",
     }
+    capsys.readouterr()
+    place = ["--rpc", url, "--network", "local", "--contracts", str(tmp_path / "day" / "contracts.json")]
+    assert main(["positions", "--day", "1", *place]) == 0
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[1] for line in told[1:5]] == ["settled"] * 4
+    pooled = [step["pool_kwh"] for step in result["steps"]]
+    assert [float(line[5]) for line in told[1:5]] == pytest.approx(pooled, abs=1e-3)
+    assert "options written: 1" in " ".join(told[-1])
+    assert main(["positions", "--day", "2", *place]) == 2
+    assert "was not opened" in capsys.readouterr().err
 
 
 def test_day_goesOnWithoutWhoIsSilent(tmp_path: Path):
     """3 is not heard from step 2 on, and the oracle never. The others agree anew without it; its readings are waited
     for in vain, and every lock ends."""
     skip_without("anvil")
-    result = played(tmp_path / "day", "--re-agreements", "1", "--silent", "3@2", "--oracle", "silent")
+    result = played(tmp_path / "day", "--relay", "--re-agreements", "1", "--silent", "3@2", "--oracle", "silent")
     assert result["re_agreements"] == 1
     assert result["missing_readings"] == 2
     assert result["money_conserved"]

@@ -25,6 +25,7 @@ from gridpact.cli import (
     live,
     markets,
     node,
+    positions,
     readings,
     relay,
     round,
@@ -46,7 +47,7 @@ Begin with `gridpact run`: 16 real homes agree on one day."""
 COMMANDS = (
     *(run, day, study, markets, whatif, cases, community),
     *(household, node, account),
-    *(deploy, verify, enrol, expel, round, watch, live, readings, deposit, keystore),
+    *(deploy, verify, enrol, expel, round, watch, live, readings, positions, deposit, keystore),
     *(relay, audit),
 )
 """In the order of `gridpact --help`."""

@@ -71,6 +71,9 @@ def add(commands: Commands) -> None:
         "--silent", default="", metavar="NODE@STEP,...", help="households that are not heard any more from a step on"
     )
     command.add_argument("--no-deals", action="store_true", help="no spot trade, option and forward besides")
+    command.add_argument(
+        "--relay", action="store_true", help="signed submissions in one transaction an iteration, instead of one each"
+    )
     command.add_argument("--seed", type=int, default=1, metavar="K", help="of what happens otherwise than forecast")
     command.add_argument(
         "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_day"
@@ -118,6 +121,8 @@ def _day(arguments: argparse.Namespace) -> int:
         deals=not arguments.no_deals,
         oracle=oracle,
         silent=silent,
+        relay=arguments.relay,
+        record=folder / "contracts.json" if "://" in arguments.chain else None,
     )
     with in_use(folder), ProgressBar() as progress, shown_live(folder, day, arguments, progress) as live:
         played = play_day(day, settings, live or progress, live.watch if live else nobody)

@@ -34,6 +34,7 @@ from gridpact.market.admm.agent import Agent
 from gridpact.node.household_file import read_view
 from gridpact.node.node import Node
 from gridpact.problem.view import NodeView
+from gridpact.relay.client import RelayClient
 from gridpact.run.launch import NodeFiles, read_key
 from gridpact.study.whatif.delivery import Replanning, Terms
 
@@ -145,7 +146,8 @@ class DayNode:
         if first:
             view = view.since(first, self._home.rest(first) if self._home is not None else None)
         held = {key: energy for key, energy in self._held.items() if key[1] >= first} if first else None
-        node = Node(view, self._aggregator, self._settlement, standing=self._standing, held_wh=held)
+        relay = RelayClient(self._files.relay) if self._files.relay else None
+        node = Node(view, self._aggregator, self._settlement, relay, standing=self._standing, held_wh=held)
         try:
             report = node.run(round_)
         except (InfeasibleError, SolverError) as error:

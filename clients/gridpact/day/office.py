@@ -10,13 +10,15 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
 from gridpact.chain.deploy import deploy_contracts, deploy_day, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
@@ -35,6 +37,7 @@ from gridpact.market.prepared import Prepared
 from gridpact.node.household_file import write_view
 from gridpact.problem.scenario import Scenario
 from gridpact.products.pool import Key, PoolRules, Pricing
+from gridpact.relay.server import RelayServer
 from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
 from gridpact.run.onchain import Spectator, nobody, tariff_of
 from gridpact.study.whatif.forecast import ErrorModel, draw
@@ -74,7 +77,9 @@ class DaySettings:
     deals: bool = True  # a spot trade, an option and a forward besides
     oracle: str = "honest"  # or silent, or absurd
     silent: Mapping[int, int] = field(default_factory=dict)  # node: the step from which it is not heard
+    relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
     phase_seconds: int = 300
+    record: Path | None = None  # where to leave the record of the deployment, on a chain that goes on
 
     def __post_init__(self) -> None:
         if not self.scenario.has_trades:
@@ -113,7 +118,7 @@ class PlayedDay:
     supplier_received: float
     history: Mapping[int, tuple[int, int]]
     gas: Mapping[str, int]  # of all households, by what it was used for
-    gas_of_home: float  # of a re-agreement, median over households, settled
+    gas_of_home: float  # of a re-agreement, median over households, settled; with its part of the relay's
     wall_s: float
 
     @property
@@ -184,9 +189,9 @@ def play_day(
         with open_network(settings.chain) as network:
             office = _Office(network, prepared, negotiation, settings, listener)
             office.deploy()
-            with spectator(office.record, network):
+            with spectator(office.record, network), office.relaying() as relay:
                 office.open_day()
-                files = office.equip(Path(folder))
+                files = office.equip(Path(folder), relay.url if relay else None)
                 with running_nodes(list(files.values()), network, play) as nodes:
                     office.through_the_day(nodes, files)
             return office.played(files, time.perf_counter() - started)
@@ -209,6 +214,8 @@ class _Office:
         self._day = int(NOT_A_DIGIT.sub("", self._community.day)[-8:] or 0)
         self._rounds: dict[int, int] = {}  # of each first step
         self._missing = 0
+        self._relayer: ChainAccount | None = None
+        self._relayed = 0  # gas of the relay until the day ahead was agreed
 
     # ------------------------------------------------------------------ before
 
@@ -218,6 +225,8 @@ class _Office:
         supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
         record = deploy_contracts(self._manager, theta, setting, self._network.name, supplier, metering)
         self.record = deploy_day(self._manager, record)
+        if self._settings.record is not None:
+            self.record.write(self._settings.record)
         addresses = {node: str(address_of(key)) for node, key in self._keys.items()}
         self._network.fund([*addresses.values(), str(supplier)], ETHER, self._web3)
         self._aggregator = enrol_households(self._manager, self.record, addresses)
@@ -251,7 +260,18 @@ class _Office:
             self._day, terms, tariff_of(self._community.prices), 5 * self._lock, encode_shares(shares)
         )
 
-    def equip(self, folder: Path) -> dict[int, NodeFiles]:
+    @contextmanager
+    def relaying(self) -> Iterator[RelayServer | None]:
+        """A relay with an account of its own, where the settings ask for one."""
+        if not self._settings.relay:
+            yield None
+            return
+        self._relayer = ChainAccount(self._network.connect(), new_key())
+        self._network.fund([self._relayer.address], ETHER, self._web3)
+        with RelayServer(Aggregator.of(self.record, self._relayer.web3, self._relayer)) as relay:
+            yield relay
+
+    def equip(self, folder: Path, relay: str | None) -> dict[int, NodeFiles]:
         """A folder for each node: its key, its household file, the day's orders, and what will happen behind its
         meter."""
         community, settings = self._community, self._settings
@@ -263,7 +283,7 @@ class _Office:
         rows = {home.node: row for row, home in enumerate(community.households)}
         files = {}
         for view in self._prepared.views:
-            item = files[view.node] = NodeFiles(folder / f"node-{view.node:02d}", record)
+            item = files[view.node] = NodeFiles(folder / f"node-{view.node:02d}", record, relay)
             write_view(view, item.household)
             write_atomically(item.key, self._keys[view.node] + "\n", mode=0o600)
             orders = Orders(
@@ -341,6 +361,8 @@ class _Office:
             return all(self._ledger.nomination(self._day, node)[1] >= opened for node in self._heard(first))
 
         self._wait(nodes, nominated)
+        if not first and self._relayer is not None:
+            self._relayed = self._relayer.gas_used
 
     def _heard(self, step: int) -> tuple[int, ...]:
         """Households that are heard at a step."""
@@ -430,7 +452,8 @@ class _Office:
         records = {first: self._trades.recorded(round_) for first, round_ in self._rounds.items()}
         gas = self._gas(files)
         rounds = len(self._rounds) - (0 in self._rounds)
-        again = [sum(spent[what] for what in AGAIN) / max(rounds, 1) for spent in gas.values()]
+        relayed = (self._relayer.gas_used - self._relayed) / len(self._keys) if self._relayer is not None else 0.0
+        again = [(relayed + sum(spent[what] for what in AGAIN)) / max(rounds, 1) for spent in gas.values()]
         positions = sum(ledger.position(day, node, step) != 0 for node in members for step in range(steps))
         return PlayedDay(
             community=self._community,
