@@ -80,8 +80,8 @@ soak: setup ## run services through 48 days in compressed time, and check memory
 	@$(PY) -m measure.soak --rounds 48
 
 .PHONY: mutations
-mutations: setup ## every file that a command reads, changed by chance, 2,000 times each (some ten minutes)
-	@GRIDPACT_MUTATIONS=2000 $(PYTEST) tests/property/test_mutations.py
+mutations: setup ## every file that a command reads, changed by chance, and tables drawn by chance (half an hour)
+	@GRIDPACT_MUTATIONS=2000 GRIDPACT_TABLES=2000 $(PYTEST) tests/property/test_mutations.py tests/property/test_own_habits.py
 
 .PHONY: survival
 survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four days (hours; finished draws are taken over)

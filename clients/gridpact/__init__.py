@@ -10,7 +10,7 @@ What is in `__all__` is the package's public face, described in docs/python.md: 
 to the next. All other modules may change at any time. Names are imported when they are first used.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # as in typing, whose import is time in which Ctrl-C leaves a traceback
 
 __version__ = "0.1.0"
 

@@ -30,6 +30,9 @@ RISES_A_FALL = 10
 FEW_RISES, LITTLE = 3, 1.5
 """Values of few steps that all rise, together by less than half."""
 
+MOST_ASSUMED_KW = 1.8
+"""Of all households, where nothing says that readings are kWh and not kW."""
+
 MOST_MEAN_KW, LEAST_MEAN_KW, LEAST_MEAN_OF_ALL_KW = 20.0, 0.005, 0.03
 """Of a household over all days, and of all households."""
 
@@ -123,6 +126,11 @@ def _size(data: MeterData) -> Iterator[str]:
         if mean > MOST_MEAN_KW or 0 < mean < LEAST_MEAN_KW:
             yield _much(f"'{name}' uses", mean)
     of_all = float(np.mean(list(means.values())))
+    if data.assumed_kwh and of_all > MOST_ASSUMED_KW:
+        yield (
+            f"on average a household uses {24 * of_all:,.3g} kWh a day, if the readings are kWh in each step; are they "
+            "kW? Then say --unit kw, else --unit kwh"
+        )
     if 0 < of_all < LEAST_MEAN_OF_ALL_KW:
         yield _much("on average a household uses", of_all)
 

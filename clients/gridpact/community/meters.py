@@ -66,6 +66,7 @@ class MeterData:
     meters: tuple[Meter, ...]
     remarks: tuple[str, ...] = ()  # what was assumed, filled and left out, a sentence each
     read: tuple[str, ...] = ()  # what each file was taken for, and how small and large its values are
+    assumed_kwh: bool = False  # in steps of which a kW would be another one
 
     @property
     def days(self) -> tuple[str, ...]:

@@ -538,7 +538,9 @@ def _meters(files: _Files) -> MeterData:
             check_power(file, name, pv)
         meters.append(_meter(name, load, pv))
     remarks += _sizes(meters)
-    return MeterData(step, tuple(meters), united(remarks), tuple(_said(seen, how) for seen in files.read))
+    said = tuple(_said(seen, how) for seen in files.read)
+    doubtful = any(seen.assumed_unit and seen.step_minutes != 60 for seen in files.read)
+    return MeterData(step, tuple(meters), united(remarks), said, doubtful and not how.are_counters)
 
 
 def _by_day(series: _Series, how: HowToRead, remarks: list[str]) -> tuple[int, dict[str, Array]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -447,3 +448,19 @@ def test_namesGivenTwice_areAllTaken(new: New, options: list[str]) -> None:
 def names_of(made: Community | None) -> list[str]:
     assert made is not None
     return [home.name for home in made.on(made.days[0]).households]
+
+
+def test_kilowattsWithoutAUnit_areAskedAbout(new: New, tmp_path: Path) -> None:
+    """Quarter hours in kW would be four times as many kWh, and hours as many; what is said is not asked."""
+    quarters = [START + timedelta(minutes=15 * k) for k in range(192)]
+    power = [0.4 + 0.35 * (k * 7 % 9) / 4 for k in range(192)]  # kW
+    text = table({"a": power}, quarters)
+    community, said = new(text)
+    assert community is None
+    assert "are they kW? Then say --unit kw, else --unit kwh" in said
+    for unit, factor in (("kw", 1), ("kwh", 4)):
+        community, _ = new(text, "--unit", unit)
+        assert community is not None
+        (home,) = community.on("2024-06-20").households
+        np.testing.assert_allclose(home.load_kw, np.array(power[:96]) * factor, rtol=1e-5)
+        shutil.rmtree(tmp_path / "out")
