@@ -17,7 +17,7 @@ import pytest
 from waiting import until
 from websockets.sync.client import ClientConnection, connect
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium", "chromium-browser")
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0")
 PATIENCE = 120.0
 """Seconds: longer than a page takes on a machine that is busy with other tests."""

@@ -22,6 +22,7 @@ from gridpact.cli.options import (
 )
 from gridpact.cli.progress import ProgressBar
 from gridpact.community.read import read_community
+from gridpact.errors import InputError
 from gridpact.events import Listener, Stage
 from gridpact.market.mechanism import IN_MEMORY
 from gridpact.market.registry import MARKETS, NAMES, scenario_named
@@ -85,6 +86,8 @@ def _run(arguments: argparse.Namespace) -> int:
     check_ours(folder, "run", MARKER)
     check_same(folder / MARKER, {"case": community.name, "day": day.day, "scenario": scenario.value})
     check_market(scenario, arguments.chain, arguments.relay)
+    if arguments.live and arguments.chain == IN_MEMORY:
+        raise InputError("--live shows what a chain tells; choose one with --chain, or leave --live out")
 
     from gridpact.market.admm.parameters import Resolution
     from gridpact.outcome.indicators import Indicators  # imports CVXPY, which takes a second

@@ -17,6 +17,7 @@ from gridpact.cli import live, main
 from gridpact.errors import InputError
 from gridpact.live.household import Household, settings_in
 from gridpact.live.store import FORMAT, Store
+from gridpact.live.view import rounds
 from unit.chain.synthetic import Played, played, star
 
 
@@ -43,6 +44,24 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_withoutContracts_isRefused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--contracts" in sentence(capsys)
+
+
+def test_runInMemory_hasNoPage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["run", "--case", "tiny3", "--chain", "memory", "--live", "--out", str(tmp_path / "out")]) == 2
+    assert "--live shows what a chain tells" in capsys.readouterr().err
+
+
+def test_run_isShownWhileItGoesOn(capsys: pytest.CaptureFixture[str], tmp_path: Path, anvil: Network) -> None:
+    """And its history stays beside the results."""
+    out = tmp_path / "out"
+    assert main(["run", "--case", "tiny3", "--scenario", "t", "--live", "--port", "0", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"^Live page: http://127\.0\.0\.1:\d+/$", said.out, re.MULTILINE)
+    assert "until Ctrl-C" in said.err
+    store = Store(out / "live.db")
+    assert [one["phase"] for one in rounds(store)] == ["converged"]
+    assert len(store.events(1, "Delivered")) == 3
+    store.close()
 
 
 def test_recordThatIsNone_isRefused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -126,7 +145,7 @@ def test_historyIsKept_andShownAlone(
     monkeypatch.setattr(live, "wait", lambda: None)
     assert main(["live", "--history", str(history), "--community", "tiny3", "--port", "0"]) == 0
     assert f"shows what is stored in {history}" in capsys.readouterr().out
-    assert threading.active_count() < 20  # nothing that it started is left
+    until(lambda: not [one for one in threading.enumerate() if one.name.startswith("live-")], "a thread is left")
 
 
 def test_household_readsWhatItsNodeWrote(tmp_path: Path) -> None:
