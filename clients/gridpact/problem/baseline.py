@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,8 +22,16 @@ def fallback(view: NodeView) -> dict[str, Array]:
     """
     if view.household is None:
         return {}
-    alone = replace(view, scenario=Scenario.B, parent=view.node, children=(), depth=0, partners=(), line=None)
-    return LocalProblem(alone, 0.0).carried_out(Point.alone(view.steps)).schedule
+    alone = replace(
+        view, scenario=Scenario.B, parent=view.node, children=(), depth=0, partners=(), line=None, feeder=None
+    )
+    return {name: values.copy() for name, values in _alone(pickle.dumps(alone)).items()}
+
+
+@lru_cache(maxsize=2048)  # a day's is the same in all scenarios
+def _alone(told: bytes) -> dict[str, Array]:
+    view: NodeView = pickle.loads(told)
+    return LocalProblem(view, 0.0).carried_out(Point.alone(view.steps)).schedule
 
 
 def baseline_net_kw(community: CommunityDay) -> Array:

@@ -116,13 +116,43 @@ class _Program:
     offset: Array  # see `_Matrices.whole`
 
 
-class _Matrices:
-    """A problem in matrices, smaller than CVXPY has it: where each element of the weighted variable stands in an
+class _Reduced:
+    """A problem's matrices, smaller than CVXPY has it: where each element of the weighted variable stands in an
     equation of its own and nowhere else, alpha x + rest = beta, they leave together.
 
     With W the rows that give the weighted variable from those that are left, x = W u + offset, the weighted squares
     become W' diag(w) W and W' diag(w) offset.
+
+    Args:
+        p: with a square of each weighted element, as CVXPY was given it.
+        weighted: columns.
+        zeros: see `_Program`.
     """
+
+    def __init__(self, a: sp.csr_array, p: sp.csc_array | None, weighted: Indices, zeros: int) -> None:
+        n = a.shape[1]
+        known = np.zeros(n)
+        known[weighted] = 1.0  # of what was added
+        own = sp.csc_array((n, n)) if p is None else sp.csc_array(p - sp.diags_array(known))
+        own.eliminate_zeros()
+        self.entire = sp.csc_array(a), own
+        self.leaving, self.equations, self.alpha = _defined(*self.entire, weighted, zeros)
+        kept = np.setdiff1d(np.arange(n), self.leaving)
+        self.rows = np.setdiff1d(np.arange(a.shape[0]), self.equations)
+        self.a = sp.csc_array(a[self.rows][:, kept])
+        rest = sp.diags_array(-1 / self.alpha) @ a[self.equations][:, kept]
+        place = np.zeros(n, dtype=np.intp)
+        place[kept] = np.arange(len(kept))
+        place[self.leaving] = len(kept) + np.arange(len(self.leaving))
+        self.whole = sp.csr_array(sp.vstack([sp.eye_array(len(kept)), rest], format="csr")[place])  # x of u
+        self.weighted, of_kept = weighted, sp.csr_array(self.whole[weighted])  # W
+        self.to_kept, self.to_kept_weighted = sp.csr_array(self.whole.T), sp.csr_array(of_kept.T)
+        fixed = sp.triu(own[kept][:, kept], format="csc")
+        self.p, self.p_fixed, self.p_squares = _with_squares(fixed, of_kept)
+
+
+class _Matrices:
+    """A problem in matrices, reduced."""
 
     def __init__(
         self, problem: cp.Problem, linear: Sequence[cp.Variable], weighted: cp.Variable | None, bids: BidTerms | None
@@ -131,27 +161,12 @@ class _Matrices:
             problem = cp.Problem(problem.objective + cp.Minimize(cp.sum_squares(weighted) / 2), problem.constraints)
         self._translation = translation = Translation(problem, bids)
         self._zeros, self._nonnegatives, self._cones = translation.zeros, translation.nonnegatives, translation.cones
-        a, n = translation.a, translation.a.shape[1]
         self._linear = [self.columns(variable) for variable in linear]
-        columns = np.arange(n)[self.columns(weighted)] if weighted is not None else np.zeros(0, dtype=np.intp)
-        known = np.zeros(n)
-        known[columns] = 1.0  # of what was added
-        p = sp.csc_array((n, n)) if translation.p is None else sp.csc_array(translation.p - sp.diags_array(known))
-        p.eliminate_zeros()
-        self._entire = sp.csc_array(a), p
-        self._leaving, self._equations, self._alpha = _defined(*self._entire, columns, self._zeros)
-        self._kept = np.setdiff1d(np.arange(n), self._leaving)
-        self._rows = np.setdiff1d(np.arange(a.shape[0]), self._equations)
-        self._a = sp.csc_array(a[self._rows][:, self._kept])
-        rest = sp.diags_array(-1 / self._alpha) @ a[self._equations][:, self._kept]
-        place = np.zeros(n, dtype=np.intp)
-        place[self._kept] = np.arange(len(self._kept))
-        place[self._leaving] = len(self._kept) + np.arange(len(self._leaving))
-        self._whole = sp.csr_array(sp.vstack([sp.eye_array(len(self._kept)), rest], format="csr")[place])  # x of u
-        self._weighted, of_kept = columns, sp.csr_array(self._whole[columns])  # W
-        self._to_kept, self._to_kept_weighted = sp.csr_array(self._whole.T), sp.csr_array(of_kept.T)
-        fixed = sp.triu(self._entire[1][self._kept][:, self._kept], format="csc")
-        self._p, self._p_fixed, self._p_squares = _with_squares(fixed, of_kept)
+        columns = range(0) if weighted is None else range(*self.columns(weighted).indices(translation.a.shape[1]))
+        self._reduced: _Reduced = translation.shared(
+            columns, lambda: _Reduced(translation.a, translation.p, np.array(columns, dtype=np.intp), self._zeros)
+        )
+        self._p = self._reduced.p
         self._squares: Array | None = None
 
     def columns(self, variable: cp.Variable) -> slice:
@@ -160,26 +175,26 @@ class _Matrices:
 
     def program(self, linear: Sequence[Array], weights: Array | None) -> _Program:
         """For the parameters' values, see `Repeated.solve`."""
-        q, b = self._constants(linear)
+        by, (q, b) = self._reduced, self._constants(linear)
         squares = np.zeros(0) if weights is None else weights.ravel(order="F")
         offset = np.zeros_like(q)
-        offset[self._leaving] = b[self._equations] / self._alpha
-        reduced = self._to_kept @ q + self._to_kept_weighted @ (squares * offset[self._weighted])
+        offset[by.leaving] = b[by.equations] / by.alpha
+        reduced = by.to_kept @ q + by.to_kept_weighted @ (squares * offset[by.weighted])
         if self._squares is None or not np.array_equal(squares, self._squares):
             self._squares = squares.copy()
             self._p = sp.csc_array(
-                (self._p_fixed + self._p_squares @ squares, self._p.indices, self._p.indptr), self._p.shape
+                (by.p_fixed + by.p_squares @ squares, self._p.indices, self._p.indptr), self._p.shape
             )
-        zeros = self._zeros - len(self._equations)
-        return _Program(self._p, reduced, self._a, b[self._rows], zeros, self._nonnegatives, self._cones, offset)
+        zeros = self._zeros - len(by.equations)
+        return _Program(self._p, reduced, by.a, b[by.rows], zeros, self._nonnegatives, self._cones, offset)
 
     def entire(self, linear: Sequence[Array], weights: Array | None) -> _Program:
         """The same as CVXPY has it, all variables left."""
         q, b = self._constants(linear)
-        a, p = self._entire
+        a, p = self._reduced.entire
         squares = np.zeros_like(q)
         if weights is not None:
-            squares[self._weighted] = weights.ravel(order="F")
+            squares[self._reduced.weighted] = weights.ravel(order="F")
         p = sp.triu(p + sp.diags_array(squares), format="csc")
         return _Program(p, q, a, b, self._zeros, self._nonnegatives, self._cones, np.zeros_like(q))
 
@@ -192,7 +207,7 @@ class _Matrices:
 
     def whole(self, kept: Array, program: _Program) -> Array:
         """x, with what left."""
-        x: Array = self._whole @ kept + program.offset
+        x: Array = self._reduced.whole @ kept + program.offset
         return x
 
     def assign(self, x: Array) -> None:

@@ -10,10 +10,10 @@ comes again is translated with parameters, and kept.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import cvxpy as cp
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gridpact.community.model import Array
 
 Indices = NDArray[np.intp]
+Made = TypeVar("Made")
 
 REMEMBERED = 1024
 """Shapes: of every household some ten, and its bids of as many days as are left."""
@@ -46,6 +47,7 @@ class _Program:
     parameters: tuple[cp.Parameter, ...]  # in the order of the tensors' columns
     q_moves: bool
     b_moves: bool
+    made: dict[Hashable, Any] = field(default_factory=dict)  # see `Translation.shared`
 
     @staticmethod
     def of(problem: cp.Problem) -> _Program:
@@ -229,6 +231,15 @@ class Translation:
             q, b = q[self._places.columns], b[self._places.rows]
             q[self._places.costs] = self._bids.gamma.value
         return q, b
+
+    def shared(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Something that is made of the matrices alone: once for all problems that share them."""
+        if self._places is not None:
+            return make()
+        if key not in self._program.made:
+            self._program.made[key] = make()
+        made: Made = self._program.made[key]
+        return made
 
     def columns(self, variable: cp.Variable) -> slice:
         """Where a variable without attributes stands in x."""
