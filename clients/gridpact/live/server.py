@@ -51,8 +51,8 @@ HEADERS = {
 
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
-PAUSE_SECONDS = 0.25
-"""Between two looks at what is new, for each page."""
+PAUSE_SECONDS, PAUSE_TIMES = 0.25, 3.0
+"""Between two looks at what is new, for each page; at least so many times what a look takes: nodes work here, too."""
 
 BEAT_SECONDS = 10.0
 """After which a page is told that all is as it was, so that a broken connection shows."""
@@ -238,7 +238,7 @@ class _Events:
         last: dict[str, str] = {}
         try:
             while True:
-                version = self._hub.version
+                version, begun = self._hub.version, time.monotonic()
                 try:
                     parts = self._hub.parts(int(asked) if asked else None)
                 except GridpactError as error:
@@ -246,7 +246,7 @@ class _Events:
                 news = [f"event: {part}\ndata: {text}\n\n" for part, text in parts.items() if last.get(part) != text]
                 await response.write("".join(news).encode() or b": as before\n\n")
                 last = parts
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(max(PAUSE_SECONDS, PAUSE_TIMES * (time.monotonic() - begun)))
                 await self._hub.wait(version, BEAT_SECONDS)
         except (ConnectionError, asyncio.CancelledError):
             return response
