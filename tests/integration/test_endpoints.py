@@ -259,6 +259,22 @@ def test_unbearableHabits_leaveASchedule(
                 assert schedule(pilot, node, wanted)["status"] in ("alone", "provisional")
 
 
+def test_wrongEndpointOfTwo_costsNothing(pilots: Callable[[str], Pilot]) -> None:
+    """Where the first answers, and not with the truth, the second is asked."""
+    pilot = pilots("anvil")
+    with ExitStack() as stack:
+        for node, habits in enumerate(DEAD, start=1):
+            wrong = stack.enter_context(endpoint(pilot.network, *habits(pilot)))
+            config = pilot.config(node)
+            config.write_text(config.read_text().replace(f'rpc = "{pilot.url}"', f'rpc = "{wrong.url},{pilot.url}"'))
+        with running(pilot, 0, 1, 2, 3) as services:
+            until(lambda: all(one.health.chain for one in services.values()), "they are connected")
+            pilot.write_forecasts(day := next_day(pilot))
+            round_ = pilot.open_round(day)
+            assert pilot.end_of(round_, 120) is Phase.CONVERGED
+            assert {outcome(pilot, node, round_)["outcome"] for node in range(4)} == {"agreed"}
+
+
 @pytest.mark.parametrize("when", ["before", "in the round"] if ALL else ["in the round"])
 def test_fullDisk_costsNoAgreement(
     pilots: Callable[[str], Pilot], when: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -79,7 +79,8 @@ class Service:
         self._settings = settings
         self._key = key
         self._health = health
-        self._link = link or (lambda: connect(settings.chain.rpc, PATIENCE_SECONDS))
+        self._link = link or self._connect
+        self._turned = 0  # how often the first endpoint did not serve
         self._stop = stop or threading.Event()
         self._record = read_record(settings)
         self._state = State(settings.service.state / self._record.aggregator)
@@ -111,6 +112,7 @@ class Service:
                 except ChainError as error:
                     self._outage(error)
                     self._suspect = True
+                    self._ask_another()
                     failed += 1
                     if failed >= STAND_IN_AFTER:
                         for day in self._alone.days_due():
@@ -127,6 +129,19 @@ class Service:
             if self._relay is not None:
                 self._relay.close()
         return end
+
+    def _connect(self) -> Web3:
+        urls = self._settings.chain.rpc.split(",")
+        first = self._turned % len(urls)
+        return connect(",".join([*urls[first:], *urls[:first]]), PATIENCE_SECONDS)
+
+    def _ask_another(self) -> None:
+        """An endpoint that answers may still be wrong, about its log, or the account's transactions."""
+        if self._connection is None:
+            self._turned += 1
+        elif "," in self._settings.chain.rpc:
+            self._connection.aggregator.ask_another()
+            self._connection.account.forget_nonce()
 
     def _turn(self) -> RoundEnd | None:
         """Waits for a round and takes part in it. None: the loop is to stop.
