@@ -25,6 +25,8 @@ abstract contract Options is Spots {
 
     /// @dev What a writer owes its supplier if it delivers nothing of the energy.
     function _owedWithout(uint32 day, uint8 step, uint32 energy) private view returns (uint256) {
+        // What it feeds in has no part in it.
+        // slither-disable-next-line unused-return
         (int256 importPrice,) = ledger.pricesOf(day, step);
         int256 owed = importPrice + int256(uint256(ledger.terms(day).adder));
         // One more for rounding.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gridpact.day.office import PlayedDay
 from gridpact.report.plots import BLUE, INK, ORANGE, SKY, VERMILION, WIDTH, styled
@@ -119,11 +120,12 @@ def layers(day: PlayedDay) -> Figure:
     ):
         upper.bar(at + shift, values, width, color=colour, label=label)
     upper.set_ylabel("Between neighbours\n(kWh)")
-    upper.legend(frameon=False, ncols=3, loc="upper left")
+    upper.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     lower.bar(at, [step.deviation_wh / 1000 for step in day.steps], 0.6, color=VERMILION)
     lower.axhline(0, color=INK, linewidth=0.6)
     lower.set_ylabel("Deviation from what\nwas nominated (kWh)")
     lower.set_xlabel("Step")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -148,5 +150,5 @@ def money(day: PlayedDay) -> Figure:
     axes.set_xticks(at, [str(node) for node in day.members])
     axes.set_xlabel("Household")
     axes.set_ylabel(f"Received ({plain(day.community.currency, 8)})")
-    axes.legend(frameon=False, ncols=3)
+    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
