@@ -93,6 +93,10 @@ survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four da
 days: setup ## 100 days of random calls on a settlement of days, against a plain model (some ten minutes)
 	@GRIDPACT_DAYS=100 deploy/brownie test tests/contracts/test_day_stateful.py --network development -s
 
+.PHONY: vectors
+vectors: $(STAMP)/dev ## write tests/vectors again, which the models of the contracts make
+	@PYTHONPATH=tests $(PY) -m reference.vectors
+
 .PHONY: endpoints
 endpoints: setup ## every habit of endpoints on every chain (some ten minutes)
 	@GRIDPACT_MATRIX=all $(PY) -m pytest -p no:pytest-brownie -p no:cacheprovider tests/integration/test_endpoints.py

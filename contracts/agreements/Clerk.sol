@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IReferee} from "../interfaces/IReferee.sol";
+import {IOutcomes} from "../interfaces/IOutcomes.sol";
 import {IRounds} from "../interfaces/IRounds.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 import {Blocks} from "../libraries/Blocks.sol";
@@ -19,7 +20,7 @@ import {Consensus} from "./Consensus.sol";
 ///         happens to the clerk's own storage, which nobody reads.
 contract Clerk is Consensus {
     using Round for Round.State;
-    using Round for IRounds.Progress;
+    using Round for IOutcomes.Progress;
     using RunningSums for RunningSums.Store;
     using Seats for Seats.Store;
     using Tree for Tree.Store;
@@ -66,7 +67,7 @@ contract Clerk is Consensus {
 
     /// @notice Starts a round, of which the aggregator knows that it is complete.
     function start(uint32 round) external {
-        _start(round);
+        _begin(round);
     }
 
     /// @notice Keeps what came of a round, of which the aggregator knows that it has ended.
@@ -99,7 +100,7 @@ contract Clerk is Consensus {
         Progress memory progress_ = state.progress();
         if (!progress_.isRunning()) revert WrongPhase(progress_.phase);
         if (block.timestamp <= progress_.deadline) revert DeadlineNotPassed(progress_.deadline);
-        if (progress_.phase == Phase.Declaring) return _start(progress_.round);
+        if (progress_.phase == Phase.Declaring) return _begin(progress_.round);
         _closeAsItStands(state, progress_);
         state.save(progress_);
     }

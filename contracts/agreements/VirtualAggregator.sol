@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
+import {IAgreeing, IAgreement} from "../interfaces/IAgreement.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {IRounds} from "../interfaces/IRounds.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
@@ -18,6 +20,7 @@ import {Tree} from "../libraries/Tree.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Round} from "../rounds/Round.sol";
 import {Seats} from "../rounds/Seats.sol";
+import {AgreedBids} from "./AgreedBids.sol";
 import {Clerk} from "./Clerk.sol";
 import {Consensus} from "./Consensus.sol";
 
@@ -40,6 +43,8 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
 
     /// @inheritdoc IVirtualAggregator
     address public immutable clerk;
+    /// @inheritdoc IAgreeing
+    IAgreement public immutable agreement;
     uint256 private immutable _mostBids; // see Sizes
 
     constructor(Theta memory theta_, Setting memory setting_, IReferee referee_)
@@ -47,6 +52,7 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         TypedData("gridpact", "1")
     {
         clerk = address(new Clerk(theta_, setting_, referee_));
+        agreement = new AgreedBids(this, setting_);
         _mostBids = Sizes.bids(theta_.n);
     }
 
@@ -262,17 +268,15 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     }
 
     function _begin(uint32 round) internal override {
-        _ask(abi.encodeCall(Clerk.start, round));
+        // It returns nothing.
+        // slither-disable-next-line unused-return
+        Address.functionDelegateCall(clerk, abi.encodeCall(Clerk.start, round));
     }
 
     function _finish(uint32 round, Phase phase) internal override {
-        _ask(abi.encodeCall(Clerk.record, (round, phase)));
-    }
-
-    /// @dev Has the clerk do something in the course of a call.
-    function _ask(bytes memory what) private {
-        (bool done, bytes memory answer) = clerk.delegatecall(what);
-        if (!done) _revert(answer);
+        // The same.
+        // slither-disable-next-line unused-return
+        Address.functionDelegateCall(clerk, abi.encodeCall(Clerk.record, (round, phase)));
     }
 
     /// @dev Has the clerk do what was called, and ends the call as the clerk does.

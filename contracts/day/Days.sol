@@ -58,7 +58,7 @@ abstract contract Days is IDaySettlement, Deposits {
         // Made here, so that nobody has to be trusted to name it.
         products = new DayProducts(this, _currency);
         settlement = settlement_;
-        aggregator = settlement_.aggregator();
+        aggregator = IVirtualAggregator(address(settlement_.aggregator()));
         // A day cannot be opened where nobody supplies.
         // slither-disable-next-line missing-zero-check
         supplier = supplier_;

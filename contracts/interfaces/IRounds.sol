@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IOutcomes} from "./IOutcomes.sol";
+
 /// @title Rounds: what every agreement needs, whatever is agreed on
 /// @notice Who is enrolled, how a round begins, goes on from iteration to iteration and ends, who is out of it, what came
 ///         of it, and who spoke for a node. Nothing here knows how the nodes agree.
@@ -19,39 +21,7 @@ pragma solidity 0.8.30;
 ///      What is agreed is named by product and day: the same day may be agreed once in each product.
 ///
 /// Invariants: VA1, VA3 to VA6, VA8, VA10 and VA13 of IVirtualAggregator are about what is here.
-interface IRounds {
-    /// @notice Phases of a round. The last three are final.
-    enum Phase {
-        None, //      no round was opened yet
-        Declaring, // nodes declare participation (step 2 of the report)
-        Iterating, // nodes submit (steps 3 to 6)
-        Converged, // all four residual tests held
-        Exhausted, // mu iterations were not enough
-        Abandoned //  no node was left: nobody declared (or all abstained), or all are out, or the root of a tree is
-    }
-
-    /// @notice Where a round stands. One storage slot.
-    struct Progress {
-        uint32 round; //      see above; 0 before the first
-        uint16 iteration; //  the iteration that is open (or, once final, the last one); 0 while declaring
-        Phase phase;
-        uint40 deadline; //   unix time after which `closeOverdue` may be called
-        uint8 counter; //     nodes that have declared or abstained, or submitted in this iteration and are not out
-        uint8 expected; //    the counter that completes: nodes enrolled, then nodes that are not out
-        uint16 history; //    the last two bytes of the head, see IVirtualAggregator.submit; 0 while declaring
-        uint128 present; //   nodes that have declared or abstained, or whose copies are in the running sums; bit i for
-        //                    node i
-    }
-
-    /// @notice How a round ended. `phase` is None while it has not.
-    struct Outcome {
-        Phase phase;
-        uint16 iterations; // closed iterations
-        uint128 present; //   nodes present in the last of them
-        uint32 day; //        the label with which the round was opened
-        bytes32 head; //      the chain of the closed iterations
-    }
-
+interface IRounds is IOutcomes {
     event Enrolled(uint8 indexed node, address indexed account);
     event Expelled(uint8 indexed node, address indexed account);
     event RoundOpened(uint32 indexed round, uint32 day, uint40 deadline);
@@ -126,19 +96,11 @@ interface IRounds {
     // ------------------------------------------------------------------ views
 
     function progress() external view returns (Progress memory);
-    function progressOf(uint8 product) external view returns (Progress memory);
-    function outcome(uint32 round) external view returns (Outcome memory);
     /// @notice The round in which a day was agreed; zero where none was, or it was replaced.
     function agreedIn(uint32 day) external view returns (uint32 round);
-    function agreedInOf(uint8 product, uint32 day) external view returns (uint32 round);
     function nodeOf(address account) external view returns (uint8); // reverts with NotEnrolled
     function accountOf(uint8 node) external view returns (address); // zero where nobody is enrolled
     function enrolled() external view returns (uint128 bitmap);
-    /// @notice The node as which the account declared in that round, whoever is enrolled now: the manager cannot give
-    ///         a past round's trades to somebody else. Reverts with NotEnrolled where the account did not declare.
-    function nodeIn(uint32 round, address account) external view returns (uint8);
-    /// @notice The account that declared as that node in that round; zero where none did.
-    function accountIn(uint32 round, uint8 node) external view returns (address);
     /// @notice The chain of the closed iterations of the current round, and how many there are.
     function head() external view returns (uint16 iteration, bytes32 hash);
     function headOf(uint8 product) external view returns (uint16 iteration, bytes32 hash);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IAgreement} from "./IAgreement.sol";
 import {IDeposits} from "./IDeposits.sol";
-import {IVirtualAggregator} from "./IVirtualAggregator.sol";
+import {IOutcomes} from "./IOutcomes.sol";
 
 /// @title Settlement of bilateral trades and of what is delivered
 /// @notice Households, and their supplier, hold deposits in an ERC-20 token. After a round of the virtual aggregator has
@@ -55,29 +56,13 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///   TS7  A delivery is settled at most once a node and round, with all its recorded trades, at the tariff that stood
 ///        before the round started.
 ///   TS8  Nobody's deposit pays but for its own statement, its own reading, or as the supplier.
-///   TS9  A day is settled by one round only: the one in which it was agreed and not replaced; of a day that was agreed
+///   TS9  A day is settled by one round only in each product: the one in which it was agreed and not replaced; of a day that was agreed
 ///        in none, the first that is settled.
 ///   TS10 A delivery takes no more from a household than the limit that it set itself before the round was opened.
 ///   TS11 Arrears grow by deliveries, each of which counts once, and by corrections to which the household consented;
 ///        by nothing else.
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
 interface ITradeSettlement is IDeposits {
-    /// @notice What the aggregator's commitment to a node's last submission of the round was made from.
-    struct Opening {
-        bytes book;
-        bytes bids;
-        bytes32 before; //    the node's commitment before that submission
-        bytes32 copies; //    keccak256 of the packed copies
-        uint256 residuals;
-    }
-
-    /// @notice What one household states about its trades with one partner.
-    struct Statement {
-        uint8 partner;
-        bytes trades;
-        Opening opening; // of the partner; unused where the caller is the higher node
-    }
-
     /// @notice A recorded trade, opened again.
     struct Position {
         uint8 partner;
@@ -128,6 +113,7 @@ interface ITradeSettlement is IDeposits {
     error NotConcerned(uint32 round, uint8 node, address account);
     error OtherRoundOfDay(uint32 day, uint32 round);
     error TariffTooLate(uint32 round);
+    error OtherProduct(uint32 round);
     error TariffPublishedAlready(uint32 round);
     error WrongTariff(uint32 round);
     error WrongReading(uint32 round, uint8 node);
@@ -138,13 +124,15 @@ interface ITradeSettlement is IDeposits {
     ///         are identical is recorded and paid at once. A statement about a pair that is recorded already, or whose
     ///         partner was delivered, leaves a `Skipped` in the log, and the others count; any other fault reverts.
     /// @param own opening of the caller's last submission; unused where it is the higher node of all its pairs
-    function state(uint32 round, Statement[] calldata statements, Opening calldata own) external;
+    function state(uint32 round, IAgreement.Statement[] calldata statements, IAgreement.Opening calldata own) external;
 
     /// @notice Frees what the caller's account locked for a pair that was not recorded by the lock's deadline.
     function release(uint32 round, uint8 partner) external;
 
     /// @notice The supplier's prices for a round: once, and before the first node declares or abstains (also before the
-    ///         round is opened), so that everybody who takes part knows them.
+    ///         round is opened), so that everybody who takes part knows them. Only for rounds of product 0: a meter
+    ///         tells of a day once. What is agreed in another product is stated, recorded and paid here like any trade,
+    ///         and delivered where positions of all products are kept.
     function publishTariff(uint32 round, bytes calldata tariff) external;
 
     /// @notice Settles a household's delivery of a finished round with the supplier. Anybody may call.
@@ -177,7 +165,10 @@ interface ITradeSettlement is IDeposits {
     /// @notice Ends arrears of an account, as far as there are any. Only the supplier, who is its creditor.
     function forgive(address account, uint256 amount) external;
 
-    function aggregator() external view returns (IVirtualAggregator);
+    /// @notice The rounds that are settled.
+    function aggregator() external view returns (IOutcomes);
+    /// @notice Who says whether trades fit what was agreed in them.
+    function agreement() external view returns (IAgreement);
     function supplier() external view returns (address);
     function metering() external view returns (address);
     /// @notice How long a lock holds: as long as the aggregator's phases.
@@ -198,6 +189,7 @@ interface ITradeSettlement is IDeposits {
     function delivered(uint32 round, uint8 node) external view returns (bool);
     /// @notice The round that settles a day; zero before its first record or delivery.
     function settledIn(uint32 day) external view returns (uint32 round);
+    function settledInOf(uint8 product, uint32 day) external view returns (uint32 round);
     /// @notice What a delivery of that round takes from an account at most; zero where it has no limit.
     function debitLimit(uint32 round, address account) external view returns (uint256);
     /// @notice keccak256 of the round's tariff; zero where none was published.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IAgreeing} from "./IAgreement.sol";
 import {IReferee} from "./IReferee.sol";
 import {IRounds} from "./IRounds.sol";
 
@@ -86,7 +87,7 @@ import {IRounds} from "./IRounds.sol";
 ///   VA12 No call that a round depends on needs more than 2^24 gas, at any size that can be deployed (see Sizes).
 ///   VA13 A day is agreed in one round; another one for it replaces that on purpose, and then that counts no longer.
 ///   VA14 Every accepted submission can be read from calldata and log, without a trace.
-interface IVirtualAggregator is IRounds {
+interface IVirtualAggregator is IRounds, IAgreeing {
     /// @notice theta of the report, in its order.
     struct Theta {
         uint16 n; //               nodes that can be enrolled, at most

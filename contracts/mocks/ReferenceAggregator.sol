@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IRounds} from "../interfaces/IRounds.sol";
+import {IOutcomes} from "../interfaces/IOutcomes.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 
 /// @title The virtual aggregator as one would write it first
@@ -25,7 +25,7 @@ contract ReferenceAggregator {
 
     IVirtualAggregator.Theta public theta;
     IVirtualAggregator.Setting public setting;
-    IRounds.Phase public phase;
+    IOutcomes.Phase public phase;
     uint32 public round;
     uint16 public iteration;
     uint256 public enrolled;
@@ -59,7 +59,7 @@ contract ReferenceAggregator {
 
     function openRound() external {
         ++round;
-        phase = IRounds.Phase.Declaring;
+        phase = IOutcomes.Phase.Declaring;
         counter = 0;
         gridScalars = 0;
         tradeScalars = 0;
@@ -67,13 +67,13 @@ contract ReferenceAggregator {
 
     function declare(uint8 parent, uint8[] calldata children, uint8 depth, uint16 bids) external {
         uint8 node = nodeOf(msg.sender);
-        if (phase != IRounds.Phase.Declaring || _declared[node] == round) revert NotAllowed();
+        if (phase != IOutcomes.Phase.Declaring || _declared[node] == round) revert NotAllowed();
         _declared[node] = round;
         _nodes[node] = Node(msg.sender, parent, depth, children, bids);
         gridScalars += copiesLength(node);
         tradeScalars += bids;
         if (++counter == enrolled) {
-            phase = IRounds.Phase.Iterating;
+            phase = IOutcomes.Phase.Iterating;
             iteration = 0;
             _openIteration();
         }
@@ -86,7 +86,7 @@ contract ReferenceAggregator {
     {
         uint8 node = nodeOf(msg.sender);
         Node storage me = _nodes[node];
-        if (phase != IRounds.Phase.Iterating || iteration_ != iteration) revert NotAllowed();
+        if (phase != IOutcomes.Phase.Iterating || iteration_ != iteration) revert NotAllowed();
         if (_submitted[node] == _stamp()) revert NotAllowed();
         if (copies.length != copiesLength(node) || bids.length != me.bids) revert NotAllowed();
         _submitted[node] = _stamp();
@@ -129,8 +129,8 @@ contract ReferenceAggregator {
         bool within = iteration > 1 && _within(sums[0], theta.epsPrimalGrid, gridScalars)
             && _within(sums[1], theta.epsDualGrid, gridScalars) && _within(sums[2], theta.epsPrimalTrade, tradeScalars)
             && _within(sums[3], theta.epsDualTrade, tradeScalars);
-        if (within) phase = IRounds.Phase.Converged;
-        else if (iteration == theta.mu) phase = IRounds.Phase.Exhausted;
+        if (within) phase = IOutcomes.Phase.Converged;
+        else if (iteration == theta.mu) phase = IOutcomes.Phase.Exhausted;
         else _openIteration();
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IOutcomes} from "../interfaces/IOutcomes.sol";
 import {IRounds} from "../interfaces/IRounds.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Member} from "./Member.sol";
@@ -56,26 +57,26 @@ library Round {
         return uint32(product_) << uint32(PRODUCT_AT) | (uint24(self.standing.round()) + 1);
     }
 
-    function isRunning(IRounds.Progress memory progress_) internal pure returns (bool) {
-        return progress_.phase == IRounds.Phase.Declaring || progress_.phase == IRounds.Phase.Iterating;
+    function isRunning(IOutcomes.Progress memory progress_) internal pure returns (bool) {
+        return progress_.phase == IOutcomes.Phase.Declaring || progress_.phase == IOutcomes.Phase.Iterating;
     }
 
     /// @notice Where the round stands, which has to be the current one of its product, and in a phase.
-    function load(State storage self, uint32 round, IRounds.Phase phase)
+    function load(State storage self, uint32 round, IOutcomes.Phase phase)
         internal
         view
-        returns (IRounds.Progress memory progress_)
+        returns (IOutcomes.Progress memory progress_)
     {
         progress_ = self.standing.unpack();
         if (progress_.round != round) revert IRounds.WrongRound(progress_.round, round);
         if (progress_.phase != phase) revert IRounds.WrongPhase(progress_.phase);
     }
 
-    function progress(State storage self) internal view returns (IRounds.Progress memory) {
+    function progress(State storage self) internal view returns (IOutcomes.Progress memory) {
         return self.standing.unpack();
     }
 
-    function save(State storage self, IRounds.Progress memory progress_) internal {
+    function save(State storage self, IOutcomes.Progress memory progress_) internal {
         self.standing = Standings.pack(progress_);
     }
 
@@ -85,7 +86,7 @@ library Round {
     }
 
     /// @notice Counts a node as heard.
-    function hear(IRounds.Progress memory progress_, uint8 node) internal pure {
+    function hear(IOutcomes.Progress memory progress_, uint8 node) internal pure {
         if (progress_.present & Nodes.bit(node) != 0) revert IRounds.AlreadyDeclared(node);
         ++progress_.counter;
         progress_.present |= Nodes.bit(node);
@@ -93,7 +94,7 @@ library Round {
 
     /// @notice Keeps that the open iteration is closed.
     /// @param hash the head with it
-    function close(State storage self, IRounds.Progress memory progress_, bytes32 hash)
+    function close(State storage self, IOutcomes.Progress memory progress_, bytes32 hash)
         internal
         returns (Closed memory closed)
     {
@@ -112,7 +113,7 @@ library Round {
     }
 
     /// @notice Takes a node out. What it has submitted in the open iteration stays there.
-    function exclude(State storage self, IRounds.Progress memory progress_, uint8 node) internal {
+    function exclude(State storage self, IOutcomes.Progress memory progress_, uint8 node) internal {
         self.members[node] = self.members[node].excluded();
         self.active &= ~Nodes.bit(node);
         --progress_.expected;

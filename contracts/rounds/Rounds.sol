@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 
+import {IOutcomes} from "../interfaces/IOutcomes.sol";
 import {IRounds} from "../interfaces/IRounds.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Members} from "./Member.sol";
@@ -40,7 +41,8 @@ abstract contract Rounds is IRounds, Ownable2Step {
 
     uint16 internal immutable _n;
     uint16 private immutable _mu;
-    uint32 private immutable _phaseSeconds;
+    /// @inheritdoc IOutcomes
+    uint32 public immutable phaseSeconds;
     uint8 private immutable _maxMisses;
 
     Seats.Store internal _seats;
@@ -51,14 +53,14 @@ abstract contract Rounds is IRounds, Ownable2Step {
 
     /// @param n            accounts that can be enrolled
     /// @param mu           most iterations of a round
-    /// @param phaseSeconds time for declaring, and for each iteration
+    /// @param phaseSeconds_ time for declaring, and for each iteration
     /// @param maxMisses    iterations that a node may miss before it is out
-    constructor(uint16 n, uint16 mu, uint32 phaseSeconds, uint8 maxMisses) Ownable(msg.sender) {
+    constructor(uint16 n, uint16 mu, uint32 phaseSeconds_, uint8 maxMisses) Ownable(msg.sender) {
         if (n == 0 || n > MAX_NODES) revert InvalidTheta("n", n);
         if (mu == 0) revert InvalidTheta("mu", 0);
-        if (phaseSeconds == 0) revert InvalidTheta("phaseSeconds", 0);
+        if (phaseSeconds_ == 0) revert InvalidTheta("phaseSeconds", 0);
         if (maxMisses == 0) revert InvalidTheta("maxMisses", 0);
-        (_n, _mu, _phaseSeconds, _maxMisses) = (n, mu, phaseSeconds, maxMisses);
+        (_n, _mu, phaseSeconds, _maxMisses) = (n, mu, phaseSeconds_, maxMisses);
     }
 
     // ------------------------------------------------------------------ what the agreement answers
@@ -184,7 +186,7 @@ abstract contract Rounds is IRounds, Ownable2Step {
         return progressOf(0);
     }
 
-    /// @inheritdoc IRounds
+    /// @inheritdoc IOutcomes
     function progressOf(uint8 product) public view returns (Progress memory) {
         return _state(product).progress();
     }
@@ -199,7 +201,7 @@ abstract contract Rounds is IRounds, Ownable2Step {
         return _state(product).headOf();
     }
 
-    /// @inheritdoc IRounds
+    /// @inheritdoc IOutcomes
     function outcome(uint32 round) external view returns (Outcome memory) {
         Ended memory ended = _ended[round];
         return Outcome(ended.phase, ended.iterations, ended.present, ended.day, ended.head);
@@ -210,7 +212,7 @@ abstract contract Rounds is IRounds, Ownable2Step {
         return agreedInOf(0, day);
     }
 
-    /// @inheritdoc IRounds
+    /// @inheritdoc IOutcomes
     function agreedInOf(uint8 product, uint32 day) public view returns (uint32) {
         return _agreed[Round.label(product, day)];
     }
@@ -231,13 +233,13 @@ abstract contract Rounds is IRounds, Ownable2Step {
         return _seats.nodes;
     }
 
-    /// @inheritdoc IRounds
+    /// @inheritdoc IOutcomes
     function nodeIn(uint32 round, address account) external view returns (uint8 node) {
         node = _seats.nodeAfter(_changesBefore(round), account);
         if (_said[round][node] == 0) revert NotEnrolled(account);
     }
 
-    /// @inheritdoc IRounds
+    /// @inheritdoc IOutcomes
     function accountIn(uint32 round, uint8 node) external view returns (address) {
         Seats.requireNode(node);
         return _said[round][node] == 0 ? address(0) : _seats.accountAfter(_changesBefore(round), node);
@@ -261,6 +263,6 @@ abstract contract Rounds is IRounds, Ownable2Step {
     }
 
     function _deadline() private view returns (uint40) {
-        return uint40(block.timestamp) + _phaseSeconds;
+        return uint40(block.timestamp) + phaseSeconds;
     }
 }

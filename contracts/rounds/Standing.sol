@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IRounds} from "../interfaces/IRounds.sol";
+import {IOutcomes} from "../interfaces/IOutcomes.sol";
 
-/// @notice Where a round stands, as it is stored: IRounds.Progress in one word, which every call reads and writes once.
+/// @notice Where a round stands, as it is stored: IOutcomes.Progress in one word, which every call reads and writes once.
 ///
 ///      | bits    | holds     |
 ///      |---------|-----------|
@@ -21,7 +21,7 @@ using Standings for Standing global;
 
 /// @title Packing and unpacking where a round stands
 library Standings {
-    function pack(IRounds.Progress memory progress) internal pure returns (Standing) {
+    function pack(IOutcomes.Progress memory progress) internal pure returns (Standing) {
         return Standing.wrap(
             uint256(progress.round) | uint256(progress.iteration) << 32 | uint256(progress.phase) << 48
                 | uint256(progress.deadline) << 56 | uint256(progress.counter) << 96
@@ -30,11 +30,11 @@ library Standings {
         );
     }
 
-    function unpack(Standing self) internal pure returns (IRounds.Progress memory progress) {
+    function unpack(Standing self) internal pure returns (IOutcomes.Progress memory progress) {
         uint256 word = Standing.unwrap(self);
         progress.round = uint32(word);
         progress.iteration = uint16(word >> 32);
-        progress.phase = IRounds.Phase(uint8(word >> 48));
+        progress.phase = IOutcomes.Phase(uint8(word >> 48));
         progress.deadline = uint40(word >> 56);
         progress.counter = uint8(word >> 96);
         progress.expected = uint8(word >> 104);

@@ -7,14 +7,13 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
+import {IAgreeing, IAgreement} from "../interfaces/IAgreement.sol";
+import {IOutcomes} from "../interfaces/IOutcomes.sol";
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
-import {IRounds} from "../interfaces/IRounds.sol";
-import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
-import {Books} from "../libraries/Books.sol";
-import {Commitments} from "../libraries/Commitments.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Trades} from "../libraries/Trades.sol";
 import {TypedData} from "../libraries/TypedData.sol";
+import {Round} from "../rounds/Round.sol";
 import {Arrears} from "./Arrears.sol";
 import {Deposits} from "./Deposits.sol";
 
@@ -28,7 +27,7 @@ import {Deposits} from "./Deposits.sol";
 /// | (Arrears)       | 1, 3 mappings | totalDeposits; free, locked and arrears of an account                           |
 /// | tariffHash      | mapping       | 1 a round, by the supplier                                                      |
 /// | supplierPayment | mapping       | 1 a round, by deliver and correct                                               |
-/// | settledIn       | mapping       | 1 a day, when its first trade is recorded or its first reading delivered        |
+/// | _settledIn      | mapping       | 1 a day, when its first trade is recorded or its first reading delivered        |
 /// | _limits         | mapping       | 1 or more an account that sets itself a limit                                   |
 /// | _consents       | mapping       | 1 a party to a correction, until both have said the same                        |
 /// | _standings      | mapping       | 1 a round and node, when a trade is recorded, by deliver, and by correct        |
@@ -58,13 +57,12 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @dev Who states about whom, and how the round ended.
     struct Stage {
-        IRounds.Outcome outcome;
+        IOutcomes.Outcome outcome;
         uint32 round;
         uint8 node;
         uint8 partner;
         uint8 lower;
         uint8 higher;
-        bool opened; // whether the node's own opening was checked
         bool first; //  whether nothing of the day is settled yet
     }
 
@@ -73,20 +71,20 @@ contract TradeSettlement is Arrears, TypedData {
     uint256 private constant TARIFF = 8; // bytes a step
 
     /// @inheritdoc ITradeSettlement
-    IVirtualAggregator public immutable aggregator;
+    IOutcomes public immutable aggregator;
+    /// @inheritdoc ITradeSettlement
+    IAgreement public immutable agreement;
     /// @inheritdoc ITradeSettlement
     address public immutable metering;
     /// @inheritdoc ITradeSettlement
     uint32 public immutable lockSeconds;
     uint256 private immutable _steps;
-    int256 private immutable _bidUnit; // of energy that a unit of a bid is, mW s
 
     /// @inheritdoc ITradeSettlement
     mapping(uint32 round => bytes32) public tariffHash;
     /// @inheritdoc ITradeSettlement
     mapping(uint32 round => int256) public supplierPayment;
-    /// @inheritdoc ITradeSettlement
-    mapping(uint32 day => uint32 round) public settledIn;
+    mapping(uint256 label => uint32 round) private _settledIn;
     mapping(address account => Checkpoints.Trace224 mostByRound) private _limits;
     mapping(uint256 roundAndNode => mapping(address party => bytes32 reading)) private _consents;
     // Written through storage pointers.
@@ -95,38 +93,44 @@ contract TradeSettlement is Arrears, TypedData {
     // slither-disable-next-line uninitialized-state
     mapping(uint256 roundNodeAndPartner => Side) private _sides;
 
-    constructor(IVirtualAggregator aggregator_, IERC20Metadata token_, address supplier_, address metering_)
+    constructor(IAgreeing aggregator_, IERC20Metadata token_, address supplier_, address metering_)
         Deposits(token_)
         Arrears(supplier_)
         TypedData("gridpact settlement", "1")
     {
-        aggregator = aggregator_;
+        aggregator = IOutcomes(address(aggregator_));
+        agreement = aggregator_.agreement();
         // Zero where nobody meters: then nothing is delivered.
         // slither-disable-next-line missing-zero-check
         metering = metering_;
-        IVirtualAggregator.Setting memory setting = aggregator_.setting();
-        lockSeconds = setting.phaseSeconds;
-        _steps = setting.steps;
-        _bidUnit = int256(uint256(setting.powerResolutionMilliwatt) * setting.stepSeconds);
+        lockSeconds = aggregator.phaseSeconds();
+        _steps = agreement.steps();
     }
 
     // ------------------------------------------------------------------ trades
 
     /// @inheritdoc ITradeSettlement
-    function state(uint32 round, Statement[] calldata statements, Opening calldata own) external nonReentrant {
+    function state(uint32 round, IAgreement.Statement[] calldata statements, IAgreement.Opening calldata own)
+        external
+        nonReentrant
+    {
+        if (statements.length > MAX_NODES) revert LengthMismatch(MAX_NODES, statements.length);
         Stage memory stage;
         stage.outcome = aggregator.outcome(round);
-        if (stage.outcome.phase != IRounds.Phase.Converged) revert NotConverged(round);
+        if (stage.outcome.phase != IOutcomes.Phase.Converged) revert NotConverged(round);
         stage.round = round;
         stage.first = _requireRoundOfDay(round, stage.outcome);
         stage.node = aggregator.nodeIn(round, msg.sender);
+        uint256 which = 0; // have to fit what was agreed
         for (uint256 i = 0; i < statements.length; ++i) {
-            _stateOne(stage, statements[i], own);
+            if (_stateOne(stage, statements[i])) which |= 1 << i;
         }
+        if (which != 0) agreement.requireFit(round, stage.node, statements, which, own);
     }
 
     /// @dev One statement: ends the lock of the last one, and then records the pair, or locks what it has to pay.
-    function _stateOne(Stage memory stage, Statement calldata said, Opening calldata own) private {
+    /// @return whether it has to fit what was agreed: the lower node of a pair shows that
+    function _stateOne(Stage memory stage, IAgreement.Statement calldata said) private returns (bool) {
         (uint8 node, uint8 partner) = (stage.node, said.partner);
         uint128 both = Nodes.bit(node) | Nodes.bit(partner);
         if (partner == node || partner >= MAX_NODES || stage.outcome.present & both != both) {
@@ -137,16 +141,15 @@ contract TradeSettlement is Arrears, TypedData {
         Side storage side = _side(stage.round, node, partner);
         bytes32 other = _side(stage.round, partner, node).statement;
         if (other != 0 && other == side.statement) {
-            return _skip(
-                stage,
-                abi.encodeWithSelector(AlreadyRecorded.selector, stage.round, stage.lower, stage.higher)
-            );
+            bytes memory reason =
+                abi.encodeWithSelector(AlreadyRecorded.selector, stage.round, stage.lower, stage.higher);
+            return _skip(stage, reason);
         }
         _unlock(side);
         if (said.trades.length == 0) {
             delete side.statement;
             emit Stated(stage.round, node, partner, 0, 0);
-            return;
+            return false;
         }
 
         if (_standing(stage.round, node).delivered) revert AlreadyDelivered(stage.round, node);
@@ -155,7 +158,6 @@ contract TradeSettlement is Arrears, TypedData {
             return _skip(stage, abi.encodeWithSelector(AlreadyDelivered.selector, stage.round, partner));
         }
         int256 payment_ = _payment(partner, said.trades);
-        if (node == stage.lower) _requireFit(stage, said, own);
         // A positive payment is the higher node's to make.
         uint256 due = (payment_ > 0) == (node == stage.higher) ? SignedMath.abs(payment_) : 0;
         if (due != 0) _take(msg.sender, due);
@@ -170,11 +172,13 @@ contract TradeSettlement is Arrears, TypedData {
             emit Stated(stage.round, node, partner, statement, due);
             if (other != 0) emit StatementsDiffer(stage.round, stage.lower, stage.higher);
         }
+        return node == stage.lower;
     }
 
     /// @dev What a partner, or who delivers for it, has done before the call takes nothing from its other statements.
-    function _skip(Stage memory stage, bytes memory reason) private {
+    function _skip(Stage memory stage, bytes memory reason) private returns (bool) {
         emit Skipped(stage.round, stage.node, stage.partner, reason);
+        return false;
     }
 
     /// @dev Pays for a trade that both sides have stated, and counts it: with what was due from the caller, which was
@@ -189,7 +193,7 @@ contract TradeSettlement is Arrears, TypedData {
             uint256 amount = _takeLock(_side(stage.round, stage.partner, stage.node), partner);
             _credit(msg.sender, amount);
         }
-        if (stage.first) settledIn[stage.outcome.day] = stage.round;
+        if (stage.first) _settledIn[_label(stage.round, stage.outcome)] = stage.round;
         stage.first = false;
         _count(stage.round, stage.lower, payment_);
         _count(stage.round, stage.higher, -payment_);
@@ -200,35 +204,6 @@ contract TradeSettlement is Arrears, TypedData {
         Standing storage standing = _standing(round, node);
         standing.net += payment_.toInt128();
         ++standing.positions;
-    }
-
-    /// @dev Requires that the lower node's statement has the energies of the last bids.
-    function _requireFit(Stage memory stage, Statement calldata said, Opening calldata own) private view {
-        if (!stage.opened) _requireOpening(stage, stage.node, own);
-        stage.opened = true;
-        _requireOpening(stage, said.partner, said.opening);
-        (uint256 first, uint256 second, uint256 count, uint256 steps) =
-            Books.pair(own.book, stage.node, said.opening.book, said.partner);
-        int256[] memory twice = Books.differences(own.bids, first, said.opening.bids, second, count);
-        Trades.requireFit(said.trades, own.book[steps:steps + count], twice, _bidUnit, said.partner);
-    }
-
-    /// @dev Requires that the book and the bids of an opening are what the node committed to in the last iteration.
-    function _requireOpening(Stage memory stage, uint8 node, Opening calldata opening) private view {
-        // The aggregator is known, and calls nobody.
-        // slither-disable-next-line calls-loop
-        (bytes32 submissions, bytes32 book) = aggregator.commitment(stage.round, node);
-        bytes32 last = Commitments.submission(
-            stage.round,
-            stage.outcome.iterations,
-            node,
-            opening.copies,
-            keccak256(opening.bids),
-            opening.residuals
-        );
-        if (submissions != Commitments.extended(opening.before, last) || book != keccak256(opening.book)) {
-            revert WrongOpening(stage.round, node);
-        }
     }
 
     /// @inheritdoc ITradeSettlement
@@ -270,8 +245,9 @@ contract TradeSettlement is Arrears, TypedData {
     /// @inheritdoc ITradeSettlement
     function publishTariff(uint32 round, bytes calldata tariff) external {
         _requireSupplier();
-        IRounds.Progress memory progress = aggregator.progress();
-        bool open = round == progress.round && progress.phase == IRounds.Phase.Declaring;
+        if (Round.product(round) != 0) revert OtherProduct(round);
+        IOutcomes.Progress memory progress = aggregator.progressOf(0);
+        bool open = round == progress.round && progress.phase == IOutcomes.Phase.Declaring;
         if (round <= progress.round && !(open && progress.present == 0)) revert TariffTooLate(round);
         if (tariffHash[round] != 0) revert TariffPublishedAlready(round);
         if (tariff.length != TARIFF * _steps) revert LengthMismatch(TARIFF * _steps, tariff.length);
@@ -345,7 +321,7 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @inheritdoc ITradeSettlement
     function limitDebit(uint224 most) external {
-        uint32 from = aggregator.progress().round + 1;
+        uint32 from = aggregator.progressOf(0).round + 1;
         // It returns what stood there before.
         // slither-disable-next-line unused-return
         _limits[msg.sender].push(from, most);
@@ -370,21 +346,25 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @dev Requires that the day of a finished round is settled by no other: by the one in which it was agreed or, where
     ///      it was in none, by the first that is settled. Whether it is the first.
-    function _requireRoundOfDay(uint32 round, IRounds.Outcome memory outcome) private view returns (bool) {
-        uint32 settled = settledIn[outcome.day];
+    function _requireRoundOfDay(uint32 round, IOutcomes.Outcome memory outcome) private view returns (bool) {
+        uint32 settled = _settledIn[_label(round, outcome)];
         if (settled == round) return false;
-        uint32 agreed = aggregator.agreedIn(outcome.day);
-        bool counts = agreed == (outcome.phase == IRounds.Phase.Converged ? round : 0);
+        uint32 agreed = aggregator.agreedInOf(Round.product(round), outcome.day);
+        bool counts = agreed == (outcome.phase == IOutcomes.Phase.Converged ? round : 0);
         if (settled != 0 || !counts) revert OtherRoundOfDay(outcome.day, settled == 0 ? agreed : settled);
         return true;
     }
 
+    function _label(uint32 round, IOutcomes.Outcome memory outcome) private pure returns (uint256) {
+        return Round.label(Round.product(round), outcome.day);
+    }
+
     /// @dev Requires a signed reading of a finished round that was not settled before.
     function _requireReading(uint32 round, uint8 node, bytes calldata energies, bytes32 r, bytes32 vs) private {
-        IRounds.Outcome memory outcome = aggregator.outcome(round);
-        if (outcome.phase < IRounds.Phase.Converged) revert NotFinished(round);
+        IOutcomes.Outcome memory outcome = aggregator.outcome(round);
+        if (outcome.phase < IOutcomes.Phase.Converged) revert NotFinished(round);
         if (_standing(round, node).delivered) revert AlreadyDelivered(round, node);
-        if (_requireRoundOfDay(round, outcome)) settledIn[outcome.day] = round;
+        if (_requireRoundOfDay(round, outcome)) _settledIn[_label(round, outcome)] = round;
         // The third value says more about the flaw.
         // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError flaw,) = ECDSA.tryRecover(readingDigest(round, node, energies), r, vs);
@@ -452,6 +432,16 @@ contract TradeSettlement is Arrears, TypedData {
     /// @inheritdoc ITradeSettlement
     function delivered(uint32 round, uint8 node) external view returns (bool) {
         return _standing(round, node).delivered;
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function settledIn(uint32 day) external view returns (uint32) {
+        return _settledIn[Round.label(0, day)];
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function settledInOf(uint8 product, uint32 day) external view returns (uint32) {
+        return _settledIn[Round.label(product, day)];
     }
 
     /// @inheritdoc ITradeSettlement

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,11 +91,13 @@ class Market:
     aggregator: Any
     accounts: Mapping[int, Any]
     openings: dict[tuple[int, int], tuple[bytes, bytes, bytes, bytes, int]] = field(default_factory=dict)
+    product: int = 0
 
     def open(self) -> int:
-        opened = int(plain(self.aggregator.progress())[0])
-        self.aggregator.openRound(FIRST_DAY + opened, {"from": self.aggregator.owner()})
-        return opened + 1
+        opened = int(plain(self.aggregator.progressOf(self.product))[0]) % 2**24
+        day = FIRST_DAY + opened
+        self.aggregator.openRoundOf(self.product, day, 0, {"from": self.aggregator.owner()})
+        return (self.product << 24) + opened + 1
 
     def declare(self, round_: int, books: Books, bids: Bids = BIDS) -> None:
         for node, book in books.items():
@@ -103,7 +105,7 @@ class Market:
             self.aggregator.declare(*told, {"from": self.accounts[node]})
 
     def iterate(self, round_: int, iteration: int, books: Books, bids: Bids) -> None:
-        history = plain(self.aggregator.progress())[6]
+        history = plain(self.aggregator.progressOf(self.product))[6]
         for node in books:
             own = encode_bids(node, bids)
             before = bytes(self.aggregator.commitment(round_, node)[0])
@@ -116,18 +118,27 @@ class Market:
         Nodes without bids are silent, and out after the first iteration.
         """
         round_ = self.open() if opened is None else opened
+        for _ in self.converging(round_, books, bids):
+            pass
+        return round_
+
+    def converging(self, round_: int, books: Books = BOOKS, bids: Bids = BIDS) -> Iterator[None]:
+        """The same, call by call of all its nodes: others may come between."""
         self.declare(round_, books, bids)
+        yield
         bidding = {node for node, _ in bids}
         heard = {node: book for node, book in books.items() if node in bidding}
         self.iterate(round_, 1, heard, bids)
+        yield
         if len(heard) < len(books):
             chain.sleep(PHASE_SECONDS + 5)
-            self.aggregator.closeOverdue({"from": self.accounts[1]})
+            self.aggregator.closeOverdueOf(self.product, {"from": self.accounts[1]})
+        yield
         for iteration in (2, 3):  # the aggregator does not judge what a missing node has disturbed
             if self.aggregator.outcome(round_)[0] == 0:
                 self.iterate(round_, iteration, heard, bids)
+            yield
         assert self.aggregator.outcome(round_)[0] == 3
-        return round_
 
 
 class Settling:

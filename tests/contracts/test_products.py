@@ -9,7 +9,7 @@ from helpers import FEEDER, LARGE, NONE, PHASE_SECONDS, STAR, Community, low, ov
 from link import refused
 from reference.aggregator_model import Declared, bitmap
 
-DAY, REST = 0, 7  # products
+REST = 7  # a product beside 0
 WIDE = {**STAR, 0: Declared(0, 0, (1, 2, 3, 4, 5), 0), 5: Declared(0, 1, (), 3)}  # of the nodes of FEEDER
 
 

@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {IReferee} from "contracts/interfaces/IReferee.sol";
-import {IRounds} from "contracts/interfaces/IRounds.sol";
+import {IOutcomes} from "contracts/interfaces/IOutcomes.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
 import {Nodes} from "contracts/libraries/Nodes.sol";
 import {VM} from "./Cheats.sol";
@@ -54,16 +54,16 @@ contract RoundsHandler {
     }
 
     function _watch(uint8 product) private {
-        IRounds.Progress memory progress = aggregator.progressOf(product);
-        uint256 final_ = progress.phase >= IRounds.Phase.Converged ? 3 : uint256(progress.phase);
+        IOutcomes.Progress memory progress = aggregator.progressOf(product);
+        uint256 final_ = progress.phase >= IOutcomes.Phase.Converged ? 3 : uint256(progress.phase);
         uint256 order = uint256(progress.round) << 32 | final_ << 16 | progress.iteration;
         if (order < lastOrder[product]) broken = "VA3";
         lastOrder[product] = order;
         if (progress.round != 0 && progress.round >> 24 != product) broken = "product";
         uint32 first = uint32(product) << 24;
         for (uint32 round = first + seen[product] + 1; round <= progress.round; ++round) {
-            IRounds.Outcome memory outcome = aggregator.outcome(round);
-            if (outcome.phase == IRounds.Phase.None) break;
+            IOutcomes.Outcome memory outcome = aggregator.outcome(round);
+            if (outcome.phase == IOutcomes.Phase.None) break;
             ended[round] = state(round);
             seen[product] = round - first;
         }
@@ -176,8 +176,8 @@ contract RoundsHandler {
         uint256[] memory copies = new uint256[](aggregator.copiesLengthOf(product, node));
         for (uint256 i = 0; i < copies.length; ++i) copies[i] = lanes & 0xFFFF << 21 * (i % 12);
         bytes memory bids = new bytes(2 * aggregator.declarationOf(product, node).bids);
-        IRounds.Progress memory before = aggregator.progressOf(product);
-        IRounds.Progress memory other = aggregator.progressOf(1 - product);
+        IOutcomes.Progress memory before = aggregator.progressOf(product);
+        IOutcomes.Progress memory other = aggregator.progressOf(1 - product);
         VM.prank(person(who));
         aggregator.submit(before.round, before.iteration, before.history, copies, bids, residuals);
         if (!(before.present & Nodes.bit(node) == 0)) broken = "VA1";
@@ -200,7 +200,7 @@ contract RoundsHandler {
         bool needed = node % 6 == 0 && aggregator.declarationOf(product, 0).children != 0;
         uint128 rest = aggregator.rosterOf(product).active & ~Nodes.bit(node % 6);
         aggregator.accuse(round, node % 6, evidence ? bytes("evidence") : bytes(""));
-        bool abandoned = aggregator.outcome(round).phase == IRounds.Phase.Abandoned;
+        bool abandoned = aggregator.outcome(round).phase == IOutcomes.Phase.Abandoned;
         if (!(abandoned == (needed || rest == 0))) broken = "VA10";
     }
 }
@@ -224,8 +224,8 @@ contract RoundsTest {
 
     function invariant_VA1_aNodeCountsOnce() public view {
         for (uint8 product = 0; product < _products; ++product) {
-            IRounds.Progress memory progress = _aggregator.progressOf(product);
-            if (progress.phase != IRounds.Phase.Iterating) continue;
+            IOutcomes.Progress memory progress = _aggregator.progressOf(product);
+            if (progress.phase != IOutcomes.Phase.Iterating) continue;
             uint128 active = _aggregator.rosterOf(product).active;
             require(progress.counter == Nodes.count(progress.present & active), "counter");
             require(progress.expected == Nodes.count(active), "expected");
@@ -250,7 +250,7 @@ contract RoundsTest {
     function invariant_VA10_thereIsOneTree() public view {
         for (uint8 product = 0; product < _products; ++product) {
             IVirtualAggregator.Roster memory roster = _aggregator.rosterOf(product);
-            if (_aggregator.progressOf(product).phase != IRounds.Phase.Iterating) continue;
+            if (_aggregator.progressOf(product).phase != IOutcomes.Phase.Iterating) continue;
             uint128 below = 0;
             for (uint8 node = 0; node < 6; ++node) {
                 if (roster.nodes & Nodes.bit(node) == 0) continue;
@@ -268,8 +268,8 @@ contract RoundsTest {
             for (uint32 day = 1; day < 4; ++day) {
                 uint32 round = _aggregator.agreedInOf(product, day);
                 if (round == 0) continue;
-                IRounds.Outcome memory outcome = _aggregator.outcome(round);
-                require(outcome.phase == IRounds.Phase.Converged && outcome.day == day && round >> 24 == product);
+                IOutcomes.Outcome memory outcome = _aggregator.outcome(round);
+                require(outcome.phase == IOutcomes.Phase.Converged && outcome.day == day && round >> 24 == product);
             }
         }
     }

@@ -7,6 +7,7 @@ import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {IReferee} from "contracts/interfaces/IReferee.sol";
 import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
+import {IAgreement} from "contracts/interfaces/IAgreement.sol";
 import {IRounds} from "contracts/interfaces/IRounds.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
 import {TestEuro} from "contracts/mocks/TestEuro.sol";
@@ -25,7 +26,7 @@ contract SettlementHandler {
     TradeSettlement public immutable settlement;
     TestEuro public immutable token;
     uint32 public last; // round
-    mapping(uint32 round => mapping(uint8 node => ITradeSettlement.Opening)) private _openings;
+    mapping(uint32 round => mapping(uint8 node => IAgreement.Opening)) private _openings;
     mapping(uint32 round => mapping(uint8 lower => mapping(uint8 higher => bytes))) private _trades;
     mapping(uint32 round => bytes) private _tariffs;
     mapping(address account => uint256) public owes; // what deliveries and corrections left open, less what ended it
@@ -99,7 +100,7 @@ contract SettlementHandler {
     function _submit(uint8 node, uint16 iteration, uint256 residuals) private {
         (bytes32 before,) = aggregator.commitment(last, node);
         _openings[last][node] =
-            ITradeSettlement.Opening(_book(node), _bids(node), before, keccak256(""), residuals);
+            IAgreement.Opening(_book(node), _bids(node), before, keccak256(""), residuals);
         uint16 history = aggregator.progress().history;
         VM.prank(party(node));
         aggregator.submit(last, iteration, history, new uint256[](0), _bids(node), residuals);
@@ -135,8 +136,8 @@ contract SettlementHandler {
         round = _pick(round);
         (node, partner) = (node % NODES, partner % NODES);
         bytes memory trades = empty ? bytes("") : _statement(node, partner, price);
-        ITradeSettlement.Statement[] memory said = new ITradeSettlement.Statement[](1);
-        said[0] = ITradeSettlement.Statement(partner, trades, _openings[round][partner]);
+        IAgreement.Statement[] memory said = new IAgreement.Statement[](1);
+        said[0] = IAgreement.Statement(partner, trades, _openings[round][partner]);
         bool recordedBefore = settlement.recorded(round, node, partner) != 0;
         VM.prank(party(node));
         settlement.state(round, said, _openings[round][node]);

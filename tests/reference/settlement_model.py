@@ -29,8 +29,9 @@ def payment(entries: Entries, decimals: int) -> int:
 
 
 def agreed(own: int, other: int, milliwatt: int, seconds: int) -> int:
-    """Energy that the lower node sells, Wh, from the two bids of a step."""
-    return towards_zero((own - other) * milliwatt * seconds, 2 * 3_600_000)
+    """Energy that the lower node sells, Wh, from the two bids of a step: to the nearest, halves away from zero."""
+    twice, of = 2 * (own - other) * milliwatt * seconds, 2 * 3_600_000
+    return towards_zero(twice + (of if twice > 0 else -of), 2 * of)
 
 
 def delivery_payment(deviations: Sequence[int], tariff: Sequence[tuple[int, int]], decimals: int) -> int:

@@ -1,0 +1,113 @@
+"""The contracts do what the committed test vectors say, call by call."""
+
+import json
+
+import pytest
+from helpers import overdue, setting, theta
+from link import Link
+from reference.vectors import DECIMALS, SHAPES, VECTORS
+from settling import DEPOSIT, METER, START
+
+
+def binary(text):
+    return bytes.fromhex(text[2:])
+
+
+def number(text):
+    return int(text, 16)
+
+
+@pytest.fixture(params=sorted(SHAPES), scope="module")
+def vector(request):
+    return json.loads((VECTORS / f"{request.param}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def played(vector, VirtualAggregator, referee, manager, signers):
+    """The round of a vector, played on the contract; what each call has left is compared on the way."""
+    declared = [call for call in vector["calls"] if call["call"] == "declare"]
+    nodes = [call["node"] for call in declared]
+    accounts = signers(max(nodes) + 1)
+    steps, seconds, milliwatt = (vector[key] for key in ("steps", "stepSeconds", "powerResolutionMilliwatt"))
+    chosen = list(setting(steps, vector["max_misses"], milliwatt))
+    chosen[1] = seconds
+    limits = theta(len(nodes), vector["mu"], tuple(vector["eps"]))
+    aggregator = manager.deploy(VirtualAggregator, limits, tuple(chosen), referee)
+    link = Link(aggregator)
+    link.send(manager, "enrol", nodes, [str(accounts[node]) for node in nodes])
+    link.send(manager, "openRoundOf", vector["product"], vector["day"], 0)
+    for call in vector["calls"]:
+        tx = sent(link, vector["round"], accounts, manager, call)
+        if call["call"] == "submit":
+            (submitted,) = tx.all("Submitted")
+            assert submitted["commitment"] == binary(call["commitment"])
+            assert link.view("commitment", vector["round"], call["node"])[0] == binary(call["commitment"])
+        closed = call.get("closed")
+        assert len(tx.all("IterationClosed")) == (closed is not None)
+        if closed is not None:
+            event = tx.one("IterationClosed")
+            assert event["sums"] == tuple(map(number, closed["sums"]))
+            assert event["head"] == binary(closed["head"])
+            assert (event["iteration"], event["present"]) == (closed["iteration"], closed["present"])
+            assert event["residuals"] == number(closed["residuals"])
+            assert [one["node"] for one in tx.all("Excluded")] == closed["excluded"]
+    return aggregator, link, accounts
+
+
+def sent(link, round_, accounts, manager, call):
+    if call["call"] == "closeOverdue":
+        overdue()
+        return link.send(manager, "closeOverdueOf", round_ >> 24)
+    sender = accounts[call["node"]]
+    if call["call"] == "declare":
+        told = (call[key] for key in ("parent", "children", "depth", "bids"))
+        return link.send(sender, "declare", round_, *told, binary(call["book"]))
+    copies = list(map(number, call["copies"]))
+    place = round_, call["iteration"], call["history"]
+    return link.send(sender, "submit", *place, copies, binary(call["bids"]), number(call["residuals"]))
+
+
+def test_rounds_areAsTheVectorsSay(vector, played):
+    """VA2, VA4: sums, commitments, heads and exclusions on the way, and the outcome."""
+    _, link, _ = played
+    phase, iterations, present, day, head = link.view("outcome", vector["round"])
+    told = vector["outcome"]
+    assert (iterations, present, day, head) == (
+        *(told[key] for key in ("iterations", "present", "day")),
+        binary(told["head"]),
+    )
+    assert phase == ["None", "Declaring", "Iterating", "Converged", "Exhausted", "Abandoned"].index(told["phase"])
+    assert link.view("headOf", vector["product"]) == (told["iterations"], binary(told["head"]))
+
+
+def test_settlement_isAsTheVectorsSay(vector, played, TradeSettlement, TestEuro, manager, outsider):
+    """TS2, TS3: both sides of each pair state what the vector has, in one call a node."""
+    told = vector.get("settlement")
+    if told is None:
+        pytest.skip("nobody trades in it")
+    aggregator, _, accounts = played
+    token = manager.deploy(TestEuro)
+    assert token.decimals() == told["decimals"] == DECIMALS
+    contract = manager.deploy(TradeSettlement, aggregator, token, outsider, METER.address)
+    link, money = Link(contract), Link(token)
+    openings = {
+        one["node"]: (*(binary(one[key]) for key in ("book", "bids", "before", "copies")), number(one["residuals"]))
+        for one in told["openings"]
+    }
+    for node in openings:
+        money.send(manager, "mint", str(accounts[node]), START)
+        money.send(accounts[node], "approve", str(contract), START)
+        link.send(accounts[node], "deposit", DEPOSIT)
+    for node in openings:
+        said = [
+            (other, binary(pair["trades"]), openings[other])
+            for pair in told["pairs"]
+            for one, other in ((pair["lower"], pair["higher"]), (pair["higher"], pair["lower"]))
+            if one == node
+        ]
+        link.send(accounts[node], "state", vector["round"], said, openings[node])
+    for pair in told["pairs"]:
+        assert link.view("payment", binary(pair["trades"])) == pair["payment"]
+        assert link.view("recorded", vector["round"], pair["lower"], pair["higher"]) != bytes(32)
+    for one in told["net"]:
+        assert link.view("netPayment", vector["round"], one["node"]) == one["payment"]

@@ -1,0 +1,116 @@
+"""The committed test vectors are what the models write, and the clients' codec and hashes read and write the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from reference.vectors import SHAPES, VECTORS, vectors
+
+from gridpact.chain.commitments import START, bids_hash, extended, head_with, submission_hash, words_hash
+from gridpact.chain.settlement import decode_trades, encode_trades
+from gridpact.chain.values import ClosedIteration, bitmap_to_nodes, unpack_residuals
+from gridpact.market.admm.assembly import Assembly, TreePlace
+from gridpact.market.admm.codec import (
+    decode_bids,
+    decode_book,
+    decode_copies,
+    decode_sums,
+    encode_bids,
+    encode_copies,
+)
+from gridpact.problem.blocks import Block, Kind
+
+NAMES = [f"{shape}.json" for shape in SHAPES]
+
+
+def binary(text: str) -> bytes:
+    return bytes.fromhex(text[2:])
+
+
+def number(text: str) -> int:
+    return int(text, 16)
+
+
+@pytest.fixture(params=NAMES)
+def vector(request: pytest.FixtureRequest) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((VECTORS / str(request.param)).read_text())
+    return read
+
+
+def of(vector: dict[str, Any], call: str) -> list[dict[str, Any]]:
+    return [one for one in vector["calls"] if one["call"] == call]
+
+
+def test_committedVectors_areWhatTheModelsWrite() -> None:
+    written = vectors()
+    assert {path.name for path in VECTORS.iterdir()} == set(written) == set(NAMES)
+    for name, text in written.items():
+        assert (VECTORS / name).read_text() == text, f"{name} differs: make vectors"
+
+
+def test_codec_readsAndWritesCopiesAndBids(vector: dict[str, Any]) -> None:
+    for call in of(vector, "submit"):
+        blocks = [Block(Kind[one["kind"]], one["node"]) for one in call["values"]]
+        values = np.array([one["values"] for one in call["values"]], dtype=np.int64).reshape(-1, vector["steps"])
+        words = [number(word) for word in call["copies"]]
+        assert encode_copies(blocks, values) == words
+        assert (decode_copies(blocks, words, vector["steps"]) == values).all()
+        assert encode_bids(np.array(call["bidValues"], dtype=np.int64)) == binary(call["bids"])
+        assert decode_bids(binary(call["bids"])).tolist() == call["bidValues"]
+
+
+def test_hashes_areThoseOfTheClients(vector: dict[str, Any]) -> None:
+    """Each submission's, the commitment of its node, and the head of each closed iteration."""
+    commitments: dict[int, bytes] = {}
+    head = START
+    for call in vector["calls"]:
+        if call["call"] == "submit":
+            node, copies = call["node"], words_hash(number(word) for word in call["copies"])
+            bids, residuals = bids_hash(binary(call["bids"])), number(call["residuals"])
+            assert call["history"] == int.from_bytes(head[-2:], "big")
+            h = submission_hash(vector["round"], call["iteration"], node, copies, bids, residuals)
+            assert h == binary(call["hash"])
+            commitments[node] = extended(commitments.get(node, START), h)
+            assert commitments[node] == binary(call["commitment"])
+        if "closed" in call:
+            told = call["closed"]
+            sums = tuple(number(word) for word in told["sums"])
+            present, residuals_ = bitmap_to_nodes(told["present"]), unpack_residuals(number(told["residuals"]))
+            head = head_with(head, vector["round"], ClosedIteration(told["iteration"], present, residuals_, sums, b""))
+            assert head == binary(told["head"])
+    assert head == binary(vector["outcome"]["head"])
+
+
+def test_sums_areThoseOfTheValues(vector: dict[str, Any]) -> None:
+    """What the clients read from the sums of a closed iteration is what the nodes' values add up to."""
+    declared = of(vector, "declare")
+    places = {one["node"]: TreePlace(one["parent"], members(one["children"]), one["depth"]) for one in declared}
+    books = {one["node"]: decode_book(binary(one["book"])) for one in declared}
+    assembly = Assembly(frozenset(places), places, books, vector["steps"])
+    values: dict[Block, Any] = {}
+    closed = 0
+    for call in vector["calls"]:
+        for one in call.get("values", ()):
+            block = Block(Kind[one["kind"]], one["node"])
+            values[block] = values.get(block, 0) + np.array(one["values"])
+        if "closed" in call:
+            told = call["closed"]
+            words = [number(word) for word in told["sums"]]
+            sums = decode_sums(assembly, words, bitmap_to_nodes(told["present"]))
+            assert all((sums[block] == values.get(block, 0)).all() for block in assembly.all_blocks)
+            values, closed = {}, closed + 1
+    assert closed == vector["outcome"]["iterations"]
+
+
+def members(nodes: int) -> tuple[int, ...]:
+    return tuple(sorted(bitmap_to_nodes(nodes)))
+
+
+def test_statements_areThoseOfTheClients(vector: dict[str, Any]) -> None:
+    for pair in vector.get("settlement", {}).get("pairs", ()):
+        assert encode_trades([tuple(entry) for entry in pair["entries"]]) == binary(pair["trades"])
+        read = [(one.step, one.energy_wh, one.price_micro) for one in decode_trades(binary(pair["trades"]))]
+        assert read == [tuple(entry) for entry in pair["entries"]]
