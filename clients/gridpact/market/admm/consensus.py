@@ -27,6 +27,10 @@ from gridpact.problem.blocks import Block, Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
 
+MOST_CREDIBLE = 3.0
+"""A first wish of a household that is out since: up to so many times what the others wish for at most, in the median,
+so that few who are out together do not vouch for each other."""
+
 Form = TypeVar("Form", bound="Consensus")
 StarForm = TypeVar("StarForm", bound="_Star")
 
@@ -268,17 +272,25 @@ class StarCentre(_Star):
         missing = [block for block in self.blocks if block.node in gone]
         outside = [Block(kind, node) for node in self.view.feeder.nodes for kind in (Kind.P, Kind.Q)]
         missing += [block for block in outside if block not in self.blocks]
-        return {block: self.expected(block.node)[block.kind] for block in missing}
+        return {block: self.expected(block.node, gone)[block.kind] for block in missing}
 
-    def expected(self, node: int | None) -> Array:
+    def expected(self, node: int | None, gone: frozenset[int] = frozenset()) -> Array:
         """P and Q, (2, T), that a household without agreement is taken to draw: its first wish, which it made on its
-        own; of one that was never heard, or wished for more than any other, the average of the others'. It falls back
-        on a plan that nobody else knows."""
+        own. It falls back on a plan that nobody else knows. Of one that was never heard, or whose first wish is not
+        credible beside those who are still there, the average of these.
+
+        Args:
+            gone: who is out.
+        """
         first, known = self._alone.reshape(-1, 2, self.view.steps), self._known[0::2, 0]
-        itself = np.array([block.node == node for block in self.blocks[0::2]], dtype=bool)
-        others: Array = first[known & ~itself]
-        for wish in first[known & itself]:
-            if not len(others) or np.abs(wish).max() <= np.abs(others).max():
-                expected: Array = wish
-                return expected
-        return np.mean(others, axis=0) if len(others) else np.zeros((2, self.view.steps))
+        nodes = [block.node for block in self.blocks[0::2]]
+        itself = known & np.array([one == node for one in nodes], dtype=bool)
+        there = known & np.array([one != node and one not in gone for one in nodes], dtype=bool)
+        if not there.any():
+            return first[itself][0] if itself.any() else np.zeros((2, self.view.steps))
+        largest = np.abs(first).max(axis=(1, 2))
+        if itself.any() and largest[itself][0] <= MOST_CREDIBLE * np.median(largest[there]):
+            own: Array = first[itself][0]
+            return own
+        average: Array = np.mean(first[there], axis=0)
+        return average

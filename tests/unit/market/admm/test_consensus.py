@@ -81,6 +81,20 @@ def test_star_centre_onWhoIsAbsent() -> None:
     assert centre.expected(1).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+def test_star_centre_doesNotBelieveFirstWishesOfAccomplices() -> None:
+    """Two who wish for 9 kW where the others wish for 1, and are out, do not vouch for each other; nor does one of them
+    count in the average that is expected of a stranger."""
+    centre = StarCentre(star(5)[0], PENALTIES, Resolution(power_kw=0.001))
+    wishes = np.repeat([1000, 500, 9000, 9000, 1200, 500, -9000, 9000, 1000, 500], 3).reshape(10, 3)
+    centre.hear(wishes, np.ones(10, dtype=bool))
+    gone = frozenset({2, 4})
+    average = [[pytest.approx(3.2 / 3)] * 3, [0.5] * 3]
+    assert centre.expected(2, gone).tolist() == average
+    assert centre.expected(4, gone).tolist() == average
+    assert centre.expected(9, gone).tolist() == average
+    assert centre.expected(3, frozenset({3})).tolist() == [[1.2] * 3, [0.5] * 3]
+
+
 def test_star_firstDual_inG_isThePriceAtTheRoot() -> None:
     """Who takes power is worth kappa dt a kW, who gives it f dt; in TG households have contracts of their own."""
     steps = [0.2, 0.4]
