@@ -552,7 +552,6 @@ class AdversaryTally:
             "most_cost_moved": max(self.moved, default=0.0),
             "rounds_moved_by_more_than_0.1_percent": sum(moved > MOST_MOVED for moved in self.moved),
             "moved_by": dict(sorted(self.moved_by.items())),
-            "most_paid_beyond_alone_of_a_bill": max(self.lost, default=0.0),
             "where_agreed_trades_are_not_stated": {
                 "most_cost_moved": max(self.broken, default=0.0),
                 "rounds_moved_by_more_than_0.1_percent": sum(moved > MOST_MOVED for moved in self.broken),
