@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 LEAST_SUM = 0.005
 """Currency: what is less rounds to 0.00."""
@@ -18,6 +19,12 @@ def plain(text: str, longest: int | None = None) -> str:
 def count(number: int, noun: str) -> str:
     """`3 households`, `1 household`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(names: Sequence[object], most: int = 12) -> str:
+    """`a, b, c`; of more than so many the first, and how many more there are."""
+    shown = ", ".join(map(str, names[:most]))
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def share(part: float, whole: float) -> float | None:

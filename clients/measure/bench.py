@@ -29,7 +29,7 @@ from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.events import Event, IterationClosed, RoundEnded, Stage
 from gridpact.files import write_atomically
-from gridpact.limits import MOST_NODES
+from gridpact.limits import MOST_HOUSEHOLDS, MOST_NODES
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.levels import Levels, negotiate_levels
 from gridpact.market.admm.negotiation import Negotiation, plan_of
@@ -482,7 +482,7 @@ def _document(
         parts += [
             "## Growth",
             f"{GROWN_DAY[0]}, {GROWN_DAY[1]}, scenario TG, grown (see `community/grown.py`) with 8 partners at most, "
-            "in memory in one process. A contract takes up to 127 households; larger ones are"
+            f"in memory in one process. A contract takes up to {MOST_HOUSEHOLDS} households; larger ones are"
             " shown for the mathematics. Gas by size: [gas.md](gas.md).",
             growth_table(sizes),
         ]

@@ -292,5 +292,5 @@ def pack_residuals(residuals: Residuals, limit: int = RESIDUAL_LIMIT) -> int:
 def unpack_residuals(word: int) -> Residuals:
     """The inverse of `pack_residuals`, for sums over all nodes as well."""
     mask = (1 << RESIDUAL_BITS) - 1
-    first, second, third, fourth = (word >> shift & mask for shift in (192, 128, 64, 0))
+    first, second, third, fourth = (word >> RESIDUAL_BITS * lane & mask for lane in (3, 2, 1, 0))
     return first, second, third, fourth

@@ -20,6 +20,7 @@ from gridpact.community.model import Array
 from gridpact.community.usual import MOST_KW
 from gridpact.errors import InputError
 from gridpact.limits import MOST_STEPS
+from gridpact.text import listed
 
 DAY_MINUTES = 24 * 60
 """Of a day, in a round."""
@@ -128,8 +129,7 @@ class MeterData:
 
 def no_such_household(name: str, known: Sequence[str]) -> InputError:
     """What is wrong where a household is named that has no readings."""
-    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
-    return InputError(f"there are no readings of a household '{name}'; there are {', '.join(known[:12])}{more}")
+    return InputError(f"there are no readings of a household '{name}'; there are {listed(known)}")
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ class Readings:
             else:
                 partial.append(_day(int(day)))
         if partial:
-            shown = ", ".join(partial[:6]) + (f" and {len(partial) - 6} more" if len(partial) > 6 else "")
+            shown = listed(partial, most=6)
             remarks.append(f"Left out, since not all readings are there: {shown} of '{self.household}'.")
         if not result:
             raise InputError(f"{where}: has no day with all its {whole} readings of {step} minutes")

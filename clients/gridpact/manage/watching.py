@@ -13,6 +13,7 @@ from gridpact.chain.spent import Spent, spent_by
 from gridpact.chain.values import Phase, Progress
 from gridpact.errors import InputError
 from gridpact.events import Event
+from gridpact.text import listed
 
 RESIDUALS = ("primal grid", "dual grid", "primal trade", "dual trade")
 WAY_BACK = 2
@@ -180,9 +181,9 @@ def headline(state: RoundState) -> str:
     if state.phase is Phase.ITERATING:
         parts.append(f"{state.present} of {state.nodes} nodes")
     if state.missing:
-        parts.append(f"missing {_nodes(state.missing)}")
+        parts.append(f"missing {listed(state.missing)}")
     if state.out:
-        parts.append(f"out {_nodes(state.out)}")
+        parts.append(f"out {listed(state.out)}")
     if state.rms_w:
         parts.append(f"{_worst(state):.2f} times the limits")
     parts.append(f"{state.spent.gas:,} gas")
@@ -197,8 +198,8 @@ def as_text(state: RoundState, network: str) -> str:
     if state.phase is not Phase.DECLARING:
         lines.append(f"  iteration    {state.iteration} of at most {state.most_iterations}")
     said = "declared" if state.phase is Phase.DECLARING else "submitted"
-    missing = f", missing {_nodes(state.missing)}" if state.missing else ""
-    out = f", out {_nodes(state.out)}" if state.out else ""
+    missing = f", missing {listed(state.missing)}" if state.missing else ""
+    out = f", out {listed(state.out)}" if state.out else ""
     lines.append(f"  {said:<12} {state.present} of {state.nodes} nodes{missing}{out}")
     for name, rms, limit in zip(RESIDUALS, state.rms_w, state.limits_w, strict=False):
         mark = "✓" if rms <= limit else " "
@@ -215,8 +216,3 @@ def as_text(state: RoundState, network: str) -> str:
 def _worst(state: RoundState) -> float:
     """How many times the largest residual exceeds its limit."""
     return max(rms / limit for rms, limit in zip(state.rms_w, state.limits_w, strict=True))
-
-
-def _nodes(nodes: tuple[int, ...]) -> str:
-    shown = ", ".join(map(str, nodes[:12]))
-    return shown if len(nodes) <= 12 else f"{shown} and {len(nodes) - 12} more"
