@@ -26,6 +26,9 @@ SUPPLIER = 255
 
 ALL_SHARES = 10**9
 
+MOST_UNITS = 2 ** (8 * 16) - 1
+"""Token units that a word of sixteen bytes holds: as a limit, none."""
+
 LABEL = 1 << 31
 """Of rounds about the rest of a day."""
 
@@ -43,7 +46,7 @@ class DayTerms:
     adder: int = 0  # 1e-6 currency/kWh of deviation
     tolerance_wh: int = 0  # within which a position is delivered
     least_lock: int = 0  # of a member, token units
-    most_adder: int = 2**128 - 1  # of a member in a step, token units
+    most_adder: int = MOST_UNITS  # of a member in a step, token units
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.day import SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
+from gridpact.chain.day import MOST_UNITS, SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
 from gridpact.chain.deploy import deploy_contracts, deploy_day, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
@@ -253,7 +253,7 @@ class _Office:
             adder=round(settings.adder * MICRO),
             tolerance_wh=100,
             least_lock=self._lock // 2,
-            most_adder=2**128 - 1 if most is None else round(most * self._units),
+            most_adder=MOST_UNITS if most is None else round(most * self._units),
         )
         self._ledger.deposit(10 * self._lock)
         self._ledger.open_day(
