@@ -418,7 +418,7 @@ class ChainAccount:
         message = first_line(error).lower()
         if ALREADY_TAKEN.search(message):
             return True
-        if self._receipt(pending.hashes) is not None:
+        if self._receipt(pending.hashes) is not None or self._knows(pending.hashes[-1]):
             return True
         if "insufficient funds" in message or "cannot afford" in message:
             raise self._too_poor(pending) from error
@@ -557,6 +557,12 @@ class ChainAccount:
             if with_receipt is not None:
                 return with_receipt
         return None
+
+    def _knows(self, transaction_hash: HexBytes) -> bool:
+        """Whether a transaction is on its way: sent again, Ganache calls the same bytes underpriced."""
+        with contextlib.suppress(TransactionNotFound, Web3RPCError):
+            return bool(self.web3.eth.get_transaction(transaction_hash))
+        return False
 
     def _judge(self, pending: Pending, receipt: TxReceipt) -> TxReceipt:
         self._meter.transactions[self.address] += 1

@@ -260,6 +260,8 @@ def test_manyTransactionsThatAreNone_areNotPaidFor(chain: Network) -> None:
         refusal(-32000, "Known transaction"),
         refusal(-32000, "ALREADY_EXISTS: already known"),
         refusal(-32000, "tx already exists in cache"),
+        refusal(-32000, "transaction underpriced"),
+        refusal(-32000, "replacement transaction underpriced"),
     ],
 )
 def test_whatIsTakenUnsaid_countsOnce(chain: Network, reply: Reply | Mapping[str, Any]) -> None:
