@@ -116,6 +116,8 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         Lane storage lane = _lane(round);
         Open memory open;
         _open(open, lane, round, iteration, batch.length);
+        // How many iterations are closed follows from the one that is open.
+        // slither-disable-next-line unused-return
         (, open.head) = lane.round.headOf();
         Declaration memory declared;
         for (uint256 i = 0; i < batch.length; ++i) _relayOne(open, lane, declared, batch[i]);
@@ -379,6 +381,8 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     function digest(
         uint32 round, uint16 iteration, uint8 node, uint256[] calldata copies, bytes calldata bids, uint256 residuals
     ) external view returns (bytes32) {
+        // The hash covers the iteration.
+        // slither-disable-next-line unused-return
         (, bytes32 head_) = _lane(round).round.headOf();
         bytes32 hash =
             Commitments.submission(round, iteration, node, Lanes.hashOf(copies), Lanes.hashOf(bids), residuals);
