@@ -122,7 +122,8 @@ class Calldata:
                     data = bytes(HexBytes(transaction["input"]))
                     is_it = data[:4] == interface.functions["openRound"].selector
                     if transaction.get("to") == self._contract.address and is_it:
-                        return int(interface.called(data)[1]["day"])
+                        (day,) = interface.called(data)[1].values()
+                        return int(day)
         return None
 
 
