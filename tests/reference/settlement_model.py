@@ -119,16 +119,18 @@ class SettlementModel:
                 return self._end_lock((round_, node, partner), account)  # skipped
             if not all(first[0] < second[0] for first, second in itertools.pairwise(entries)):
                 raise Refused("InvalidTrades")
-            if not opened:
-                raise Refused("WrongOpening")
-            if node == lower and self.fitting(round_, lower, higher) != {step: energy for step, energy, _ in entries}:
-                raise Refused("DoesNotFitBids")
         to_lower = payment(entries, self.decimals)
         due = max(to_lower if node == higher else -to_lower, 0)
         old = self.sides.get((round_, node, partner), Stated(()))
         would_have = self.free[account] + max(old.amount - self.arrears[account], 0)
         if would_have < due:
             raise Refused("InsufficientDeposit")
+        # What was agreed is looked at last, when all else holds.
+        if entries and not opened:
+            raise Refused("WrongOpening")
+        energies = {step: energy for step, energy, _ in entries}
+        if entries and node == lower and self.fitting(round_, lower, higher) != energies:
+            raise Refused("DoesNotFitBids")
         self._end_lock((round_, node, partner), account)
         if not entries:
             return
