@@ -102,6 +102,13 @@ def test_web3_staysInTheChain() -> None:
     assert rooms <= {"chain"} | CHAIN_TYPES
 
 
+def test_texts_areParsedInOnePlace() -> None:
+    """A parser runs off its stack where lists lie in lists: `files.parse_json` and `parse_toml` look first."""
+    bare = re.compile(r"\bjson\.loads?\(|\btomllib\.loads?\(|\.json\(\)")
+    found = {path.name for path in SOURCES if bare.search(path.read_text(encoding="utf-8"))}
+    assert found == {"files.py"}
+
+
 def test_package_importsNothingOfTheRepository() -> None:
     """What measures, deploys and tests is not in the wheel."""
     outside = {"measure", "tests", "deploy", "brownie", "pytest", "hypothesis"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from gridpact.chain.reverts import Abi
 from gridpact.errors import InputError
+from gridpact.files import parse_json
 
 AGGREGATOR = "VirtualAggregator"
 REFEREE = "Referee"
@@ -39,7 +39,7 @@ def load(name: str) -> Artifact:
     """Reads `artifacts/<name>.json`."""
     file = resources.files("gridpact.chain") / "artifacts" / f"{name}.json"
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = parse_json(file.read_text(encoding="utf-8"))
         bytecode = str(content["bytecode"])
         return Artifact(
             name=name,

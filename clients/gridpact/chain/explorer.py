@@ -19,6 +19,7 @@ from gridpact.chain.inspection import creation_data, creations
 from gridpact.chain.record import Record
 from gridpact.chain.sources import source_of, standard_json
 from gridpact.errors import ChainError, InputError
+from gridpact.files import parse_json
 
 EXPLORER_KEY = "GRIDPACT_EXPLORER_KEY"
 """Environment variable with the key of an explorer's API."""
@@ -113,14 +114,14 @@ class Explorer:
                 query = {**form, **about, "apikey": self.key}
                 response = requests.get(self.api, params=query, timeout=REQUEST_SECONDS)
             response.raise_for_status()
-            answer = response.json()
+            answer = parse_json(response.content)
             return str(answer["status"]) == "1", str(answer["result"]).rstrip(".")
         except requests.exceptions.HTTPError as error:
             raise ChainError(
                 f"The explorer at {shown} refused a request with HTTP status {error.response.status_code}: check its"
                 " address and key."
             ) from None
-        except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             raise ChainError(f"What answers at {shown} is no explorer's API: check its address.") from None
         except requests.exceptions.RequestException as error:
             raise ChainError(

@@ -56,7 +56,7 @@ class Unfinished:
         path = record.with_name(record.name + SUFFIX)
         with readable("its first and last block"):
             genesis = Web3.to_hex(web3.eth.get_block(0)["hash"])
-            about = {"genesis": genesis, "manager": manager, **json.loads(json.dumps(constants))}
+            about = {"genesis": genesis, "manager": manager, **parse_json(json.dumps(constants))}
             new = cls(path, web3, manager, about, int(web3.eth.block_number) + 1)
         if not path.exists():
             return new

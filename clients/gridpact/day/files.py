@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.community.model import Array
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 from gridpact.run.launch import NodeFiles
 from gridpact.study.whatif.delivery import Actual
 
@@ -52,7 +52,7 @@ class Orders:
 
     @staticmethod
     def read(folder: Path) -> Orders:
-        values = json.loads((folder / "day.json").read_text(encoding="utf-8"))
+        values = parse_json((folder / "day.json").read_text(encoding="utf-8"))
         return Orders(**values | {"deals": tuple(Deal(**deal) for deal in values["deals"])})
 
 
@@ -72,7 +72,7 @@ def write_actual(actual: Actual, folder: Path) -> None:
 
 
 def read_actual(folder: Path) -> Actual:
-    values = json.loads((folder / "actual.json").read_text(encoding="utf-8"))
+    values = parse_json((folder / "actual.json").read_text(encoding="utf-8"))
 
     def arrays(series: Sequence[Mapping[str, list[float]]]) -> list[dict[str, Array]]:
         return [{name: np.array(numbers, dtype=float) for name, numbers in one.items()} for one in series]

@@ -5,7 +5,6 @@ None of them has a say in what is agreed. They open the rounds, sign what meters
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
@@ -30,7 +29,7 @@ from gridpact.day.files import Deal, Meter, Orders, write_actual
 from gridpact.day.household import play
 from gridpact.errors import ContractError, InputError
 from gridpact.events import SILENT, Listener, Stage
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.prepared import Prepared
@@ -497,7 +496,7 @@ class _Office:
     def _gas(self, files: Mapping[int, NodeFiles]) -> dict[int, Counter[str]]:
         """What each household's process spent, by what it was used for."""
         return {
-            node: Counter(json.loads(item.report.read_text(encoding="utf-8"))["gas"])
+            node: Counter(parse_json(item.report.read_text(encoding="utf-8"))["gas"])
             for node, item in files.items()
             if node != GRID_CONNECTION and item.report.exists()
         }

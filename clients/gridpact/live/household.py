@@ -5,12 +5,12 @@ These files are read as they are, and only read; what they say is shown to whoev
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gridpact.errors import InputError
+from gridpact.files import parse_json
 from gridpact.service.settings import Settings, read_settings
 
 CONFIG = "household.toml"
@@ -76,7 +76,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > MOST_BYTES:
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None

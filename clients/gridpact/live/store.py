@@ -18,6 +18,7 @@ from typing import Any
 from gridpact.chain.feed import Block, Told
 from gridpact.chain.spent import Spent
 from gridpact.errors import GridpactError, InputError
+from gridpact.files import parse_json
 
 FORMAT = 1
 """Of the file; in its `user_version`."""
@@ -127,7 +128,7 @@ class Store:
     def about(self) -> dict[str, Any]:
         """What is known of the deployment."""
         with _told():
-            return {name: json.loads(value) for name, value in self._db.execute("SELECT name, value FROM about")}
+            return {name: parse_json(value) for name, value in self._db.execute("SELECT name, value FROM about")}
 
     def tell(self, about: Mapping[str, Any]) -> None:
         """Notes what is known of the deployment."""
@@ -213,7 +214,7 @@ class Store:
                 f" WHERE {where} ORDER BY block, place",
                 values,
             )
-            return [Event(row[0], row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows]
+            return [Event(row[0], row[1], row[2], row[3], row[4], parse_json(row[5])) for row in rows]
 
     def said_by(self, round: int, name: str) -> dict[int, tuple[int, int]]:
         """How often each node did something in a round, and in which iteration last."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from gridpact.chain.values import SignedSubmission, pack_residuals, unpack_residuals
+from gridpact.files import parse_json
 from gridpact.limits import LANES, MOST_NODES, MOST_STEPS
 
 WORD = re.compile("0x[0-9a-fA-F]{1,64}")
@@ -30,7 +30,7 @@ def parse(text: bytes) -> Any:
     if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
         raise ValueError("What was sent is nested too deeply, or too long.")
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise ValueError("What was sent is no JSON.") from error
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from gridpact.errors import InputError
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 from gridpact.market.agreement import Trade
 from gridpact.market.registry import NAMES
 from gridpact.outcome.day import DayOutcome, HouseholdDay
@@ -55,7 +55,7 @@ class Task(Protocol[Result]):
 def kept(task: Task[Result], folder: Path) -> Result | None:
     """The result of a task that was finished before, if it was one of the same data, settings and program."""
     try:
-        table = json.loads(_path(task, folder).read_text(encoding="utf-8"))
+        table = parse_json(_path(task, folder).read_text(encoding="utf-8"))
         return task.read(table["outcome"]) if table["fingerprint"] == task.fingerprint else None
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there, or nothing of ours: it is solved again
