@@ -39,7 +39,7 @@ study: $(STAMP)/run ## the four scenarios over a summer and a winter week, as th
 test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@echo "Testing the contracts on $(NETWORK)"
 	@deploy/brownie test tests/contracts --network $(NETWORK)
-	@echo "Fuzzing the contracts: their invariants over some 24,000 calls (make fuzz for a million)"
+	@echo "Fuzzing the contracts: their invariants over some 32,000 calls (make fuzz for more than a million)"
 	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary > build/fuzz.log 2>&1 || { cat build/fuzz.log >&2; exit 1; }
 	@echo "Testing the rest: whole rounds in one process, units beside them in another"
 	@$(PYTEST) tests/unit tests/property > build/units.log 2>&1 & units=$$!; \
@@ -48,7 +48,7 @@ test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@echo "Comparing the shipped artifacts with the sources"
 	@$(PY) deploy/artifacts.py --check
 
-fuzz: setup ## the contracts' invariants over 1,200,000 random calls, by forge
+fuzz: setup ## the contracts' invariants over 1,600,000 random calls, by forge
 	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=100 FOUNDRY_INVARIANT_DEPTH=1000 forge test --summary
 
 coverage: setup ## branches of the contracts that their tests take; fails below 100 %
