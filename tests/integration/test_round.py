@@ -31,7 +31,7 @@ from gridpact.community.read import read_community
 from gridpact.events import Event, IterationClosed, NodeMissing, NodeOut, RoundEnded, Stage
 from gridpact.market.admm.memory import Iterate, negotiate
 from gridpact.market.admm.negotiation import plan_of
-from gridpact.market.admm.parameters import Penalties, Tolerances
+from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.node.audit import audit_round
 from gridpact.outcome.day import day_of, solve_day
 from gridpact.outcome.outcome import Outcome
@@ -81,6 +81,10 @@ class Ran:
     def views(self) -> list[Any]:
         return node_views(self.day, self.settings.scenario, self.settings.agreement)
 
+    @property
+    def resolution(self) -> Resolution:
+        return (self.settings.resolution or Resolution.fitting(self.day)).carrying(self.day)
+
 
 @pytest.fixture(scope="module", params=FORMS)
 def ran(request: pytest.FixtureRequest) -> Iterator[Ran]:
@@ -103,7 +107,7 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Ran]:
 def iterates(ran: Ran) -> list[Iterate]:
     """The same negotiation in memory: residuals of every iteration, agents as they are after the last."""
     penalties = Penalties.of_community(ran.day, baseline_net_kw(ran.day))
-    return list(islice(negotiate(ran.views, penalties, ran.settings.resolution), ran.result.iterations))
+    return list(islice(negotiate(ran.views, penalties, ran.resolution), ran.result.iterations))
 
 
 @dataclass(frozen=True)
@@ -273,8 +277,8 @@ def test_meters_balance(ran: Ran) -> None:
 
 def test_chain_addsNothing(ran: Ran, iterates: list[Iterate]) -> None:
     """The same iteration count, and the same plans to the last bit: integers in, integers out."""
-    tolerances, resolution = Tolerances.of(ran.views, baseline_net_kw(ran.day)), ran.settings.resolution
-    held = [k.iteration for k in iterates if tolerances.hold(k.residuals.as_tuple(), k.scalars, resolution)]
+    tolerances = Tolerances.of(ran.views, baseline_net_kw(ran.day), ran.resolution)
+    held = [k.iteration for k in iterates if tolerances.hold(k.residuals.as_tuple(), k.scalars, ran.resolution)]
     # Residuals are submitted with the next iteration, which is the one that ends the round.
     assert ran.result.iterations == held[0] + 1
     for home in ran.result.households:
@@ -292,7 +296,7 @@ def test_recordedTrades_areThoseWithoutAChain(ran: Ran, iterates: list[Iterate])
         place = 0
         for partner in agent.view.partners:
             for step in partner.steps:
-                kwh = agent.trades.agreed[place] / 2 * ran.settings.resolution.power_kw * 6
+                kwh = agent.trades.agreed[place] / 2 * ran.resolution.power_kw * 6
                 price = agent.trades.paid_price[place] / 6
                 energy = math.floor(kwh * 1000 + 0.5 + 1e-9)  # 1e-9: a half, written as a float
                 if energy > 0:
