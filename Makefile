@@ -41,9 +41,9 @@ test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@deploy/brownie test tests/contracts --network $(NETWORK)
 	@echo "Fuzzing the contracts: their invariants over some 32,000 calls (make fuzz for more than a million)"
 	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary > build/fuzz.log 2>&1 || { cat build/fuzz.log >&2; exit 1; }
-	@echo "Testing the rest: whole rounds in one process, units beside them in another"
-	@$(PYTEST) tests/unit tests/property > build/units.log 2>&1 & units=$$!; \
-	  $(PYTEST) tests/integration tests/e2e; rounds=$$?; \
+	@echo "Testing the rest: whole rounds in one process, units and the command line beside them in another"
+	@$(PYTEST) tests/unit tests/property tests/e2e > build/units.log 2>&1 & units=$$!; \
+	  $(PYTEST) tests/integration; rounds=$$?; \
 	  wait $$units; units=$$?; cat build/units.log; exit $$((rounds | units))
 	@echo "Comparing the shipped artifacts with the sources"
 	@$(PY) deploy/artifacts.py --check
