@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 /// @title What came of rounds
-/// @notice All that a settlement must know of them; see 
+/// @notice All that a settlement must know of them; what trades must fit is asked of IAgreement.
 interface IOutcomes {
     /// @notice Phases of a round. The last three are final.
     enum Phase {
