@@ -104,7 +104,7 @@ class HeatPump(Device):
         Column("heat_pump_kw", "electric power of the heat pump"),
         Column("indoor_c", "temperature of the house after the step, °C"),
     )
-    bands: ClassVar[tuple[Band, ...]] = (Band("Heat pumps", "sky", "heat_pump_kw"),)
+    bands: ClassVar[tuple[Band, ...]] = (Band("Heat pumps", "vermilion", "heat_pump_kw", hatch="...."),)
     couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
 

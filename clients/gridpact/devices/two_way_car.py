@@ -88,8 +88,8 @@ class TwoWayCar(Device):
     )
     either: ClassVar[tuple[tuple[str, str], ...]] = (("two_way_charge_kw", "two_way_discharge_kw"),)
     bands: ClassVar[tuple[Band, ...]] = (
-        Band("From two-way cars", "blue", "two_way_discharge_kw", is_source=True),
-        Band("Into two-way cars", "blue", "two_way_charge_kw", hatch="////"),
+        Band("From two-way cars", "purple", "two_way_discharge_kw", is_source=True, hatch="xxxx"),
+        Band("Into two-way cars", "purple", "two_way_charge_kw", hatch="xxxx"),
     )
     couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
