@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SECONDS = 60.0
+SECONDS = 120.0
 """More than a busy machine needs for anything that is waited for."""
 
 

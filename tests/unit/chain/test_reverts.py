@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
+from web3.exceptions import TransactionNotFound
 
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.networks import Network
@@ -13,6 +15,9 @@ from gridpact.errors import ChainError, ContractError
 
 GAS = 1_000_000
 """Given: the transaction is not estimated, so it fails in a block."""
+
+NEVER = 1e9
+"""s: later than the slowest machine ends a test."""
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +76,31 @@ def test_send_allowsMoreGasWhereItRanOut(sender: ChainAccount, contract: Any) ->
     assert sender.send(contract.functions.burn(40), 300_000)["status"] == 1
 
 
-def test_send_takesTwoRequests(sender: ChainAccount, contract: Any) -> None:
+@pytest.mark.parametrize("late", [0, 3])
+def test_send_asksOnlyForItsReceipt(
+    sender: ChainAccount, contract: Any, late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No estimate, nonce or fee: one raw transaction, and its receipt until it is there, however late that is."""
     sender.send(contract.functions.set(1))
-    meter = meter_of(sender.web3)
-    calls, transactions, gas = meter.rpc_calls, sender.transactions, sender.gas_used
+    monkeypatch.setattr(sender, "remind_after", NEVER)
+    monkeypatch.setattr("gridpact.chain.account.FRESH_SECONDS", NEVER)
+    ask, found = sender.web3.eth.get_transaction_receipt, []
+
+    def ask_late(transaction_hash: Any) -> Any:
+        found.append(False)
+        receipt = ask(transaction_hash)
+        if len(found) <= late:
+            raise TransactionNotFound("not in a block yet")
+        found[-1] = True
+        return receipt
+
+    monkeypatch.setattr(sender.web3.eth, "get_transaction_receipt", ask_late)
+    before, transactions, gas = Counter(meter_of(sender.web3).requests), sender.transactions, sender.gas_used
     receipt = sender.send(contract.functions.set(2))
-    assert meter.rpc_calls - calls == 2
+    assert len(found) > late
+    assert found == [False] * (len(found) - 1) + [True]
+    asked = Counter(meter_of(sender.web3).requests) - before
+    assert asked == {"eth_sendRawTransaction": 1, "eth_getTransactionReceipt": len(found)}
     assert sender.transactions - transactions == 1
     assert sender.gas_used - gas == receipt["gasUsed"]
 
