@@ -275,10 +275,12 @@ class Campaign(faults.Campaign):
     most_iterations = MOST_ITERATIONS
     round_seconds = 300.0
 
-    def __init__(self, network: Network, scenario: Scenario, seed: int, first: int) -> None:
+    def __init__(
+        self, network: Network, scenario: Scenario, seed: int, first: int, phase_seconds: int = faults.PHASE_SECONDS
+    ) -> None:
         self.scenario = scenario
         self._next = first
-        super().__init__(network, seed)
+        super().__init__(network, seed, phase_seconds)
 
     def against(self, kinds: Sequence[str]) -> Tally:
         """A round against adversaries: one kind each."""
@@ -427,13 +429,18 @@ def plan(rounds: int, seed: int) -> list[tuple[Scenario, tuple[str, ...]]]:
     return drawn
 
 
-def campaign(rounds: Sequence[tuple[Scenario, tuple[str, ...]]], seed: int, show: bool = False) -> Tally:
+def campaign(
+    rounds: Sequence[tuple[Scenario, tuple[str, ...]]],
+    seed: int,
+    show: bool = False,
+    phase_seconds: int = faults.PHASE_SECONDS,
+) -> Tally:
     """Plays rounds, on a chain for each scenario."""
     tally = Tally()
     with tqdm(total=len(rounds), unit=" rounds", disable=not show) as bar:
         for scenario in dict.fromkeys(scenario for scenario, _ in rounds):
             with open_network("anvil") as network:
-                played = Campaign(network, scenario, seed, 0)
+                played = Campaign(network, scenario, seed, 0, phase_seconds)
                 for _, kinds in (one for one in rounds if one[0] is scenario):
                     tally.add(played.against(kinds))
                     bar.update()

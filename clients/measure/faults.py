@@ -1,6 +1,6 @@
 """A campaign of rounds in which things go wrong: does every round end, and is all money still there?
 
-    python -m measure.faults [--rounds 200] [--seed 1] [--json reports/faults.json]
+    python -m measure.faults [--rounds 200] [--seed 1] [--phase 3] [--json reports/faults.json]
 
 Every round draws who does what to whom from the seed: households that are silent, abstain, are slow, crash and come
 back, send twice, or again, or garbage, lie about their residuals or their place, or do not settle; endpoints that lose
@@ -199,9 +199,9 @@ class TroubledAggregator(Aggregator):
         if self._happens("crashes", iteration):
             raise Crash
         if self._happens("slow", iteration):
-            time.sleep(self.random.uniform(0.5, 1.8) * PHASE_SECONDS)
+            time.sleep(self.random.uniform(0.5, 1.8) * self.setting().phase_seconds)
         if self._happens("loses its endpoint", iteration):
-            self.transport.down_until = time.monotonic() + self.random.uniform(0.2, 1.5) * PHASE_SECONDS
+            self.transport.down_until = time.monotonic() + self.random.uniform(0.2, 1.5) * self.setting().phase_seconds
         if self._happens("loses an answer", iteration):
             self.transport.lose_answer = True
         if self._happens("loses a transaction", iteration):
@@ -275,8 +275,9 @@ class Campaign:
     most_iterations = MOST_ITERATIONS
     round_seconds = ROUND_SECONDS
 
-    def __init__(self, network: Network, seed: int) -> None:
+    def __init__(self, network: Network, seed: int, phase_seconds: int = PHASE_SECONDS) -> None:
         assert network.rpc_url is not None
+        self._phase_seconds = phase_seconds
         self._network = network
         self._url = network.rpc_url.replace("http://", "ws://")
         self._seed, self._random = seed, random.Random(seed)
@@ -293,7 +294,7 @@ class Campaign:
         manager = self._network.manager(self._web3)
         negotiation = Negotiation.of(self._prepared)
         negotiation = replace(negotiation, tolerances=self.tolerances or negotiation.tolerances)
-        theta, setting = terms_of(negotiation, PHASE_SECONDS, MAX_MISSES, self.most_iterations)
+        theta, setting = terms_of(negotiation, self._phase_seconds, MAX_MISSES, self.most_iterations)
         self._supplier = ChainAccount(self._web3, new_key())
         relayer = self._relayer_key = new_key()
         metering = str(address_of(self._metering))
@@ -419,7 +420,7 @@ class Campaign:
         for _ in range(self.most_iterations * MAX_MISSES):
             if not self._manager.progress().phase.is_running:
                 return
-            self._rpc("evm_increaseTime", 2 * PHASE_SECONDS)
+            self._rpc("evm_increaseTime", 2 * self._phase_seconds)
             self._rpc("evm_mine")
             self._manager.close_overdue()
 
@@ -484,7 +485,7 @@ class Campaign:
 
     def withdraw_all(self) -> int:
         """Everybody takes its money home; returns the token units that did not come out."""
-        self._rpc("evm_increaseTime", 10 * PHASE_SECONDS)
+        self._rpc("evm_increaseTime", 10 * self._phase_seconds)
         self._rpc("evm_mine")
         for node, key in self._keys.items():
             account = ChainAccount(self._web3, key)
@@ -504,13 +505,13 @@ class Campaign:
         return int(self._settlement.token.balance(self._settlement.address))
 
 
-def shard(arguments: tuple[int, int]) -> FaultTally:
-    """Plays a number of rounds from a seed, on a chain of its own."""
-    seed, rounds = arguments
+def shard(arguments: tuple[int, int, int]) -> FaultTally:
+    """Plays a number of rounds from a seed, with phases of some seconds, on a chain of its own."""
+    seed, rounds, phase_seconds = arguments
     logging.disable(logging.WARNING)
     tally = FaultTally()
     with open_network("anvil") as network:
-        campaign = Campaign(network, seed)
+        campaign = Campaign(network, seed, phase_seconds)
         for _ in range(rounds):
             tally.add(campaign.play())
         tally.money_lost += campaign.withdraw_all()
@@ -522,11 +523,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shard", type=int, default=10, help="rounds on one deployment")
+    parser.add_argument(
+        "--phase", type=int, default=PHASE_SECONDS, metavar="S", help=f"time for an iteration; default {PHASE_SECONDS}"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     counts = [arguments.shard] * (arguments.rounds // arguments.shard)
     counts += [arguments.rounds % arguments.shard] * (arguments.rounds % arguments.shard > 0)
-    jobs = [(arguments.seed * 10_000 + number, count) for number, count in enumerate(counts)]
+    jobs = [(arguments.seed * 10_000 + number, count, arguments.phase) for number, count in enumerate(counts)]
     tally = FaultTally()
     with (
         multiprocessing.get_context("spawn").Pool() as pool,

@@ -76,14 +76,14 @@ class WatchedAggregator(AggregatorLog):
     ) -> Progress:
         """The same, but returns the progress as it is after `seconds`, whether reached or not."""
         watch = self._watching(each_submission)
-        now = time.monotonic()
+        now = self.elapsed()
         give_up, next_look = now + seconds, now + LOOK_SECONDS
         patience = random.uniform(0.0, LOOK_SECONDS)  # not all nodes at once
         if not look_first:
             watch.wait(min(seconds, LOOK_SECONDS))
         while True:
             progress = self.progress()
-            now = time.monotonic()
+            now = self.elapsed()
             if reached(progress) or now >= give_up:
                 return progress
             if close_overdue and progress.phase.is_running and now >= next_look:
