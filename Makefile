@@ -18,7 +18,7 @@ NETWORK ?= development
 FUZZ := FOUNDRY_DISABLE_NIGHTLY_WARNING=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup demo study test fuzz coverage bench streets gas costs faults adversaries soak lint contracts clean figures
+.PHONY: help install setup demo study test fuzz coverage site bench streets gas costs faults adversaries soak lint contracts clean figures
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -53,6 +53,10 @@ fuzz: setup ## the contracts' invariants over 1,600,000 random calls, by forge
 
 coverage: setup ## branches of the contracts that their tests take; fails below 100 %
 	@$(PY) deploy/coverage.py -q
+
+site: $(STAMP)/dev $(STAMP)/node ## the documentation site, into build/site
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=deploy/site $(PY) -m mkdocs build --quiet
+	@echo "The site: build/site/index.html"
 
 bench: setup ## measure docs/benchmarks.md and reports/bench.json again (half an hour on two cores)
 	@$(PY) -m measure.bench --out docs/benchmarks.md --json reports/bench.json

@@ -1,7 +1,7 @@
 """Installs what the Makefile asks for into this folder, and shows from the first second how far it is.
 
     python3 deploy/install.py run      .venv with what a run needs
-    python3 deploy/install.py dev      and the tools of the tests besides
+    python3 deploy/install.py dev      and the tools of the tests and the site besides
     python3 deploy/install.py anvil    node_modules with the chain of `make demo`
     python3 deploy/install.py node     and the compiler, OpenZeppelin and Ganache besides
 
@@ -58,12 +58,12 @@ STEPS = {
         *(VENV, 450, 130, 40),
     ),
     "dev": Step(
-        "Python packages of the tests",
+        "Python packages of the tests and the site",
         ((*PIP, "-r", "requirements.txt"),),
-        *(VENV, 140, 45, 30),
+        *(VENV, 190, 60, 35),
     ),
     "anvil": Step("the chain Anvil", (("npm", "ci", "--omit=dev"),), *(MODULES, 43, 0, 3)),
-    "node": Step("the compiler and the test chains", (("npm", "ci"),), *(MODULES, 237, 0, 10)),
+    "node": Step("the compiler, the test chains, the diagrams", (("npm", "ci"),), *(MODULES, 240, 0, 10)),
 }
 
 

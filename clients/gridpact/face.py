@@ -79,7 +79,8 @@ def run_on_chain(
     """Runs a day on a chain, from the deployment of the contracts to the payments, each home a node of its own.
 
     Args:
-        scenario, network_agreement: as of `solve`.
+        scenario: as of `solve`.
+        network_agreement: as of `solve`.
         chain: "eth-tester" (inside this process), "anvil" or "ganache" (started and ended), or a node's address.
         relay: signed submissions of all in one transaction an iteration.
 

@@ -111,7 +111,7 @@ def test_lock_pinsEachRequirementOnceAndWithinItsRange(metadata: Message, enviro
         if pin and ((one := Requirement(pin)).marker is None or one.marker.evaluate(environment)):
             pins.setdefault(canonicalize_name(one.name), []).append(str(one.specifier).removeprefix("=="))
     assert not {name: versions for name, versions in pins.items() if len(versions) > 1}
-    for extra in ("", "fast", "dev"):
+    for extra in ("", "fast", "dev", "docs"):
         for one in requirements(metadata, extra):
             if one.marker is None or one.marker.evaluate(environment | {"extra": extra}):
                 (version,) = pins[canonicalize_name(one.name)]

@@ -293,7 +293,8 @@ def steps_within(start: int, end: int, step_minutes: int) -> NDArray[np.bool_]:
     """The steps of a day that lie whole between two times, (T,); over midnight where the end is not after the start.
 
     Args:
-        start, end: minutes since midnight.
+        start: minutes since midnight.
+        end: the same.
     """
     begins = np.arange(0, 24 * 60, step_minutes)
     ends = begins + step_minutes
