@@ -366,3 +366,8 @@ def test_audit_ofNothing(deployed: Deployed, capsys: pytest.CaptureFixture[str])
     assert "no round was opened" in complaint(capsys, service_arguments("audit", deployed))
     assert "no round was opened" in complaint(capsys, service_arguments("audit", deployed, round=7))
     assert "'one'" in complaint(capsys, service_arguments("audit", deployed, round="one"))
+
+
+def test_auditPrivacy_needsWhatIsTrue(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--community" in complaint(capsys, [*service_arguments("audit", deployed), "--privacy"])
+    assert "--privacy" in complaint(capsys, service_arguments("audit", deployed, community="tiny3"))

@@ -1,19 +1,35 @@
-"""`gridpact audit`: a round checked from the chain alone."""
+"""`gridpact audit`: a round checked from the chain alone, and what it gives away."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from typing import TYPE_CHECKING
 
 from gridpact.cli.options import Commands, add_chain, chain_at
 from gridpact.errors import InputError
 
+if TYPE_CHECKING:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.record import Record
+    from gridpact.node.privacy import Transcript
+    from gridpact.outcome.day import DayOutcome
+
 
 def add(commands: Commands) -> None:
     command = commands.add_parser(
-        "audit", help="check a round from the chain alone: sums, residuals, limits of the grid"
+        "audit", help="check a round from the chain alone: sums, residuals, limits of the grid; or what it gives away"
     )
     add_chain(command)
     command.add_argument("--round", type=int, metavar="N", help="default the newest")
+    command.add_argument(
+        "--privacy",
+        action="store_true",
+        help="instead, how well who looks on knows each household's load, PV, car and net power; needs --community",
+    )
+    command.add_argument("--community", metavar="NAME|FILE", help="whose round it was: what is true is from there")
+    command.add_argument("--day", metavar="D", help="the day of the community; default its first")
+    command.add_argument("--json", action="store_true", help="with --privacy: as JSON, with each household")
     command.set_defaults(command=_audit)
 
 
@@ -22,6 +38,10 @@ def _audit(arguments: argparse.Namespace) -> int:
     from gridpact.chain.record import Record
     from gridpact.node.audit import audit_round
 
+    if not arguments.privacy and (arguments.community or arguments.day or arguments.json):
+        raise InputError("--community, --day and --json go with --privacy; give it, or leave them out")
+    if arguments.privacy and not arguments.community:
+        raise InputError("--privacy compares with what was true: give --community, whose round it was")
     record = Record.read(arguments.contracts)
     with chain_at(arguments.rpc) as network:
         aggregator = Aggregator.of(record, network.connect())
@@ -31,9 +51,67 @@ def _audit(arguments: argparse.Namespace) -> int:
         number = newest if arguments.round is None else arguments.round
         if not 1 <= number <= newest:
             raise InputError(f"there is no round {number}: rounds 1 to {newest} were opened")
+        if arguments.privacy:
+            return _privacy(arguments, record, aggregator, number)
         audit = audit_round(aggregator, number)
     for problem in (*audit.contract_errors, *audit.false_claims, *audit.plan_errors):
         print(f"gridpact: {problem}")
     verdict = "all as it must be" if audit.clean else "see above"
     print(f"gridpact: round {audit.round}, {audit.iterations} iterations checked from the chain alone: {verdict}")
     return 0 if audit.clean else 1
+
+
+def _privacy(arguments: argparse.Namespace, record: Record, aggregator: Aggregator, number: int) -> int:
+    from gridpact.chain.settlement import Settlement
+    from gridpact.node.privacy import guesses, leaks, summary, transcript_of
+
+    settlement = Settlement.of(record, aggregator.web3)
+    records, deliveries = settlement.recorded(number), settlement.deliveries(number)
+    public = transcript_of(aggregator, number, records, deliveries.values())
+    if public is None:
+        raise InputError(f"round {number} did not start: it gives nothing away")
+    true = _played(arguments, public)
+    schedules = {home.node: home.schedule for home in true.households}
+    if strangers := set(public.households) - schedules.keys():
+        raise InputError(
+            f"round {number} has node {min(strangers)}, the community has not: give the community whose round it was"
+        )
+    found = leaks(guesses(public), schedules)
+    equipped = {home.node for home in true.households if home.assets}
+    medians = {"all": summary(found), "with devices": summary(found, equipped)}
+    if arguments.json:
+        homes = [vars(leak) for leak in found]
+        print(json.dumps({"round": number, "day": true.day, "everybody": medians, "households": homes}))
+        return 0
+    print(f"gridpact: what everybody reads of round {number}, medians over {len(schedules)} households")
+    print(f"  {'':<14}{'':<6}{'r':>8}{'error':>12}{'of its mean':>14}")
+    for who, row in medians.items():
+        for what, median in row.items():
+            if median["r"] is not None:
+                print(f"  {who:<14}{what:<6}{median['r']:>8.3f}{median['rmse_w']:>10.1f} W{median['usual_w']:>12.1f} W")
+    return 0
+
+
+def _played(arguments: argparse.Namespace, public: Transcript) -> DayOutcome:
+    """The same round in memory, which comes to the same plans.
+
+    Raises:
+        InputError: the community's day is not what the round was about.
+    """
+    from gridpact.community.model import GRID_CONNECTION
+    from gridpact.community.read import read_community
+    from gridpact.outcome.day import solve_day
+    from gridpact.problem.scenario import NetworkAgreement, Scenario
+
+    community = read_community(arguments.community)
+    day = community.on(arguments.day or community.days[0])
+    if day.steps != public.assembly.steps:
+        raise InputError(
+            f"the community's day has {day.steps} steps, the round {public.assembly.steps}: give the community whose"
+            " round it was"
+        )
+    blocks = any(public.assembly.blocks(node) for node in public.households)
+    bids = any(public.assembly.bid_count(node) for node in public.households)
+    scenario = Scenario.T if not blocks else Scenario.TG if bids else Scenario.G
+    star = all(public.assembly.parents[node] == GRID_CONNECTION for node in public.households)
+    return solve_day(day, scenario, NetworkAgreement.DSO if star else NetworkAgreement.NEIGHBOURS)

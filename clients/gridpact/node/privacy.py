@@ -1,0 +1,226 @@
+"""What a round gives away of a household: who could look on is played, on what can be read.
+
+An estimate is made of the load, the PV output, the car's charging and the net power at the meter, and compared with
+what was true. Nothing is fitted to the truth: each rule is one that a curious reader would take.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from gridpact.chain.ledger import RoundLog
+from gridpact.chain.values import Delivery, IterationLog, TradeRecord
+from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.market.admm.agent import IntegerSubmission
+from gridpact.market.admm.assembly import Assembly
+from gridpact.market.admm.codec import decode_bids, decode_copies
+from gridpact.node.round_log import assembly_of, resolution_of
+from gridpact.problem.blocks import Kind
+
+TANGENT = math.tan(math.acos(0.95))
+"""Reactive over active power of a load, where its power factor is guessed."""
+
+QUANTITIES = {"load": "load_kw", "pv": "pv_kw", "car": "car_kw", "net": "injection_kw"}
+"""What is estimated, and the series of a schedule that it is compared with."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What can be read of a finished round.
+
+    Attributes:
+        power_kw: a unit of copies and bids.
+        first, last: of each node, its first and its last submission.
+        sold_kw: of each household, what its recorded trades come to, (T,); positive where it sells.
+        read_kw: of each household whose meter reading was settled, what it fed in, (T,).
+    """
+
+    assembly: Assembly
+    power_kw: float
+    first: Mapping[int, IntegerSubmission]
+    last: Mapping[int, IntegerSubmission]
+    sold_kw: Mapping[int, Array]
+    read_kw: Mapping[int, Array]
+
+    @property
+    def households(self) -> list[int]:
+        return sorted(self.assembly.nodes - {GRID_CONNECTION})
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What somebody makes of a household, kW, (T,) each."""
+
+    load: Array
+    pv: Array
+    car: Array
+    net: Array
+
+    @staticmethod
+    def of_net(net: Array) -> Guess:
+        """From the net power alone: what is taken is load, what is fed in PV, and what is taken far above the usual a
+        car."""
+        taken = np.maximum(-net, 0.0)
+        usual = float(np.median(taken))
+        return Guess(taken, np.maximum(net, 0.0), np.maximum(taken - 2 * usual, 0.0), net)
+
+    @staticmethod
+    def of_net_and_load(net: Array, load: Array) -> Guess:
+        """What is left beside the load is PV where it is fed in, and a car where it is taken."""
+        rest = net + load
+        return Guess(load, np.maximum(rest, 0.0), np.maximum(-rest, 0.0), net)
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How well one quantity of one household is known.
+
+    Attributes:
+        r: correlation over the steps; 0 where the estimate never changes, None where the truth does not.
+        rmse_w, usual_w: error of the estimate, and of the quantity's own mean over the day in its place, W.
+    """
+
+    node: int
+    what: str
+    r: float | None
+    rmse_w: float
+    usual_w: float
+
+
+# ---------------------------------------------------------------------- what can be read
+
+
+def transcript_of(
+    aggregator: RoundLog, round_: int, records: Iterable[TradeRecord] = (), deliveries: Iterable[Delivery] = ()
+) -> Transcript | None:
+    """A round from the chain alone; None where it never started. Numbers are as they stand there.
+
+    Args:
+        records: its trades.
+        deliveries: its meter readings that were settled.
+
+    Raises:
+        ChainError: the chain does not tell the round (any longer).
+    """
+    found = assembly_of(aggregator, round_)
+    if found is None:
+        return None
+    assembly, _ = found
+    history = aggregator.history(round_)
+
+    def submissions(logs: Iterable[IterationLog]) -> dict[int, IntegerSubmission]:
+        newest = {node: said for log in logs for node, said in log.submissions.items() if node in assembly.nodes}
+        return {
+            node: IntegerSubmission(
+                decode_copies(assembly.blocks(node), aggregator.copies_of(said), assembly.steps),
+                decode_bids(said.bids),
+            )
+            for node, said in newest.items()
+        }
+
+    hours = aggregator.setting().step_seconds / 3600
+    sold = {node: np.zeros(assembly.steps) for node in assembly.nodes}
+    for record in records:
+        for trade in record.trades:
+            sold[record.lower][trade.step] += trade.energy_wh / 1000 / hours
+            sold[record.higher][trade.step] -= trade.energy_wh / 1000 / hours
+    read = {one.node: np.array(one.energies_wh) / 1000 / hours for one in deliveries}
+    first, last = submissions(reversed(history)), submissions(history)
+    return Transcript(assembly, resolution_of(aggregator).power_kw, first, last, sold, read)
+
+
+def guess(transcript: Transcript, node: int) -> Guess:
+    """What everybody makes of a household where nothing is sealed.
+
+    A household first wishes for the reactive power of its load alone; its last copies are its net power. Without a
+    network, there are bids.
+    """
+    at = transcript
+    if node in at.read_kw:
+        net = at.read_kw[node]
+    elif at.assembly.blocks(node):
+        net = _injected(at, at.last[node], node, Kind.P)
+    else:
+        net = _bid(at, at.last[node], node)
+    if not at.assembly.blocks(node):
+        return Guess.of_net_and_load(net, np.maximum(-_bid(at, at.first[node], node), 0.0))
+    return Guess.of_net_and_load(net, -_injected(at, at.first[node], node, Kind.Q) / TANGENT)
+
+
+def _injected(at: Transcript, said: IntegerSubmission, node: int, kind: Kind) -> Array:
+    """What a node sends up, less what comes from below, kW or kvar: copies of flows, losses left out."""
+    net = np.zeros(at.assembly.steps)
+    for block, row in zip(at.assembly.blocks(node), said.copies, strict=True):
+        if block.kind is kind:
+            net = net + (row if block.node == node else -row) * at.power_kw
+    return net
+
+
+def _bid(at: Transcript, said: IntegerSubmission, node: int) -> Array:
+    """What a node's bids come to, kW."""
+    total, bids = np.zeros(at.assembly.steps), iter(said.bids.tolist())
+    for steps in at.assembly.book(node).values():
+        for step, units in zip(steps, bids, strict=False):
+            if step < at.assembly.steps:
+                total[step] += units * at.power_kw
+    return total
+
+
+def guesses(transcript: Transcript) -> dict[int, Guess]:
+    """What everybody makes of all households that were heard."""
+    return {node: guess(transcript, node) for node in transcript.households if node in transcript.last}
+
+
+# ---------------------------------------------------------------------- how good that is
+
+
+def leaks(guessed: Mapping[int, Guess], truth: Mapping[int, Mapping[str, Array]]) -> list[Leak]:
+    """Estimates held against what was true.
+
+    Args:
+        truth: by household, the series of its schedule that `QUANTITIES` names; where one is not there, it is nothing.
+    """
+    return [
+        _leak(node, what, getattr(one, what), truth[node].get(series))
+        for node, one in sorted(guessed.items())
+        for what, series in QUANTITIES.items()
+    ]
+
+
+def _leak(node: int, what: str, guessed: Array, true: Array | None) -> Leak:
+    true = np.zeros_like(guessed) if true is None else true
+    rmse_w = 1000 * float(np.sqrt(np.mean((guessed - true) ** 2)))
+    return Leak(node, what, correlation(guessed, true), rmse_w, 1000 * float(np.std(true)))
+
+
+def correlation(guessed: Array, true: Array) -> float | None:
+    """Pearson's r; 0 where what was guessed is constant, None where what was true is."""
+    if np.ptp(true) < 1e-9:
+        return None
+    return 0.0 if np.ptp(guessed) < 1e-9 else float(np.corrcoef(guessed, true)[0, 1])
+
+
+def summary(found: Sequence[Leak], only: Iterable[int] | None = None) -> dict[str, dict[str, float | None]]:
+    """Medians over households, by quantity: of r, where the truth changes, and of the errors.
+
+    Args:
+        only: which households; by default all.
+    """
+    nodes = None if only is None else frozenset(only)
+    chosen = [leak for leak in found if leak.r is not None and (nodes is None or leak.node in nodes)]
+    return {what: _medians([leak for leak in chosen if leak.what == what]) for what in QUANTITIES}
+
+
+def _medians(some: Sequence[Leak]) -> dict[str, float | None]:
+    if not some:
+        return {"r": None, "rmse_w": None, "usual_w": None}
+    return {
+        "r": median(leak.r for leak in some if leak.r is not None),
+        "rmse_w": median(leak.rmse_w for leak in some),
+        "usual_w": median(leak.usual_w for leak in some),
+    }
