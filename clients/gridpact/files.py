@@ -33,8 +33,8 @@ def parse_json(data: str | bytes, **options: Any) -> Any:
     """
     text, depth = data if isinstance(data, str) else data.decode("utf-8-sig"), 0
     if text.count("[") + text.count("{") > MOST_DEPTH:
-        for found in _BRACKETS.finditer(text):
-            depth += bool(found[1]) - bool(found[2])
+        for bracket in _BRACKETS.finditer(text):
+            depth += bool(bracket[1]) - bool(bracket[2])
             if depth > MOST_DEPTH:
                 raise ValueError(f"more than {MOST_DEPTH} lists and objects within each other")
     return json.loads(text, **options)
@@ -47,11 +47,11 @@ def parse_toml(text: str) -> dict[str, Any]:
         ValueError: it is none, is nested too deep, or has a whole number of more than 64 bits, as TOML has none.
     """
     try:
-        found: dict[str, Any] = tomllib.loads(text)
-        _check_integers(found)
+        values: dict[str, Any] = tomllib.loads(text)
+        _check_integers(values)
     except RecursionError:
         raise ValueError("lists and tables are nested too deep") from None
-    return found
+    return values
 
 
 def _check_integers(value: Any) -> None:

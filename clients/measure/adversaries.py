@@ -271,7 +271,7 @@ class Malice:
     @property
     def kinds(self) -> list[str]:
         usual = Malice()
-        return [said for said, none in zip(vars(self).values(), vars(usual).values(), strict=True) if said != none]
+        return [kind for kind, none in zip(vars(self).values(), vars(usual).values(), strict=True) if kind != none]
 
 
 @dataclass
@@ -286,7 +286,7 @@ class Ending:
             was told that they do.
         broken: of the honest, where adversaries keep nothing of what they agreed to.
         paid: what each household pays for supply and trades, as `cost` has it, less what it would pay alone.
-        told: what the network was told of each adversary that is not out, kW and kvar into the feeder.
+        carried_out: what the network was told of each adversary that is not out, kW and kvar into the feeder.
     """
 
     iterations: int
@@ -296,7 +296,7 @@ class Ending:
     cost: float = np.nan
     broken: float = np.nan
     paid: Mapping[int, float] = field(default_factory=dict)
-    told: Mapping[int, tuple[Array, Array]] = field(default_factory=dict)
+    carried_out: Mapping[int, tuple[Array, Array]] = field(default_factory=dict)
 
 
 @cache
@@ -321,7 +321,7 @@ class Play:
 
     Args:
         adversaries: what each does.
-        told: households that do nothing but draw and give what the network was told of them, kW and kvar.
+        carried_out: households that do nothing but draw and give what the network was told of them, kW and kvar.
     """
 
     def __init__(
@@ -331,13 +331,13 @@ class Play:
         form: NetworkAgreement,
         adversaries: Mapping[int, Malice],
         seed: int,
-        told: Mapping[int, tuple[Array, Array]] | None = None,
+        carried_out: Mapping[int, tuple[Array, Array]] | None = None,
     ) -> None:
         self.day = street(name)
         self.scenario, self.form = scenario, form
         self.prepared, self.negotiation = prepared(name, scenario, form)
-        self.adversaries, self.told = adversaries, told or {}
-        self.strange = frozenset(self.adversaries) | frozenset(self.told)
+        self.adversaries, self.carried_out = adversaries, carried_out or {}
+        self.strange = frozenset(self.adversaries) | frozenset(self.carried_out)
         views = [self._view(view) for view in self.prepared.views]
         in_round = kept_places(views)
         self.cut_off = frozenset(view.node for view in views) - in_round
@@ -347,8 +347,8 @@ class Play:
         self.random = np.random.default_rng(seed)
 
     def _view(self, view: NodeView) -> NodeView:
-        if view.node in self.told and view.household is not None:
-            kw, kvar = self.told[view.node]
+        if view.node in self.carried_out and view.household is not None:
+            kw, kvar = self.carried_out[view.node]
             home = replace(view.household, load_kw=-kw, load_kvar=-kvar, devices=())
             return replace(view, household=home, partners=())
         return declared(view, self.adversaries[view.node].declares) if view.node in self.adversaries else view
@@ -365,9 +365,9 @@ class Play:
         for iteration in range(1, MOST_ITERATIONS + 1):
             proved = frozenset(node for node, when in accused.items() if when == iteration)
             out |= proved
-            said = self._said(before, iteration, out)
-            missing = frozenset(node for node, submission in said.items() if submission is None)
-            given = {node: submission for node, submission in said.items() if submission is not None}
+            given_by = self._said(before, iteration, out)
+            missing = frozenset(node for node, submission in given_by.items() if submission is None)
+            given = {node: submission for node, submission in given_by.items() if submission is not None}
             try:
                 now = round_.iterate(missing, given, proved)
                 for node, submission in now.submissions.items():
@@ -446,14 +446,14 @@ class Play:
 
     def _ended(self, iterations: int, out: set[int], accusable: set[int]) -> Ending:
         tree = self.round.assembly.parents
-        told = {
+        carried_out = {
             node: self._told(node)
             for node in self.adversaries
             if node in tree.keys() - self._gone and (tree[node] != node or not self.scenario.has_network)
         }
-        cost, paid = self._cost(told, kept=True)
+        cost, paid = self._cost(carried_out, kept=True)
         broken, _ = self._cost({}, kept=False)
-        return Ending(iterations, frozenset(out), frozenset(accusable), (), cost, broken, paid, told)
+        return Ending(iterations, frozenset(out), frozenset(accusable), (), cost, broken, paid, carried_out)
 
     @property
     def _gone(self) -> frozenset[int]:
@@ -476,11 +476,11 @@ class Play:
 
         return flow(Kind.P), flow(Kind.Q)
 
-    def _cost(self, told: Mapping[int, tuple[Array, Array]], kept: bool) -> tuple[float, dict[int, float]]:
+    def _cost(self, carried_out: Mapping[int, tuple[Array, Array]], kept: bool) -> tuple[float, dict[int, float]]:
         """Of the plans of the honest when they are carried out, and what each pays less what it would pay alone.
 
         Args:
-            told: what adversaries draw and give; the others do what they do on their own.
+            carried_out: what adversaries draw and give; the others do what they do on their own.
             kept: whether trades with adversaries are recorded and paid.
         """
         shape = (len(self.day.households), self.day.steps)
@@ -491,7 +491,7 @@ class Play:
             node = household.node
             alone = self.prepared.alone[node]
             if node in self.strange:
-                kw, kvar = (told | self.told).get(node, (None, None))  # type: ignore[operator]
+                kw, kvar = (carried_out | self.carried_out).get(node, (None, None))  # type: ignore[operator]
                 active[row] = sold[row] = alone["injection_kw"] if kw is None else kw
                 reactive[row] = alone["injection_kvar"] if kvar is None else kvar
                 continue
@@ -583,11 +583,11 @@ def without(
 ) -> Ending:
     """The round of the others without the adversaries: those that the network was told of do what it was told, and
     agree with nobody."""
-    if not scenario.has_network or not ending.told:
+    if not scenario.has_network or not ending.carried_out:
         return undisturbed(name, scenario, form, nodes, roots)
-    rest = sorted(nodes - ending.told.keys())
+    rest = sorted(nodes - ending.carried_out.keys())
     silent = {node: Malice("silent", declares=PLACELESS if node in roots else HONEST_PLACE) for node in rest}
-    return Play(name, scenario, form, silent, 0, ending.told).run()
+    return Play(name, scenario, form, silent, 0, ending.carried_out).run()
 
 
 def play(
@@ -640,14 +640,14 @@ def searched(
     name: str, scenario: Scenario, form: NetworkAgreement, nodes: Sequence[int], random: Random
 ) -> dict[int, Malice]:
     """Who looks for harm: tries some kinds, each alone, and takes what cost the others most."""
-    worst, found = -np.inf, Malice("silent")
+    worst, worst_malice = -np.inf, Malice("silent")
     for kind in random.choice(HARMFUL, TRIES, replace=False).tolist():
         who = {nodes[0]: Malice(kind)}
         ending = Play(name, scenario, form, who, int(random.integers(2**32))).run()
         harm = ending.broken if ending.iterations else np.inf
         if harm > worst:
-            worst, found = harm, Malice(kind)
-    return dict.fromkeys(nodes, found)
+            worst, worst_malice = harm, Malice(kind)
+    return dict.fromkeys(nodes, worst_malice)
 
 
 def drawn_streets() -> tuple[str, ...]:

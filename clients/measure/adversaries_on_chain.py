@@ -99,10 +99,10 @@ class HostileAgent(Agent):
     def solve(self, running: Mapping[Block, Integers] | None = None) -> IntegerSubmission:
         honest = super().solve(running)
         milliwatt = self._resolution.on_chain()[0]
-        said = SUBMISSIONS[self.kind](Moment(milliwatt, self, honest, self._before, self.iteration + 1, self.random))
-        if said is None:
+        sent = SUBMISSIONS[self.kind](Moment(milliwatt, self, honest, self._before, self.iteration + 1, self.random))
+        if sent is None:
             raise Gone
-        return said
+        return sent
 
 
 class HostileNode(Node):
@@ -215,13 +215,13 @@ class HostileSettlement(Settlement):
     def state(self, round: int, node: int, statements: Any, openings: Any) -> Any:
         if "states nothing" in self.kinds:
             raise Gone
-        changed = {partner: bytearray(said) for partner, said in statements.items()}
+        changed = {partner: bytearray(entry) for partner, entry in statements.items()}
         if "states other energies" in self.kinds or "states other prices" in self.kinds:
             at = 4 if "states other energies" in self.kinds else 8
-            for said in changed.values():
-                said[at] ^= 1
+            for entry in changed.values():
+                entry[at] ^= 1
             try:
-                return super().state(round, node, {one: bytes(said) for one, said in changed.items()}, openings)
+                return super().state(round, node, {one: bytes(entry) for one, entry in changed.items()}, openings)
             except ContractError:  # what does not fit the bids is refused where the lower node states it
                 return super().state(round, node, statements, openings)
         receipt = super().state(round, node, statements, openings)
@@ -235,7 +235,7 @@ class HostileSettlement(Settlement):
 
 
 @dataclass
-class Tally(faults.FaultTally):
+class OnChainTally(faults.FaultTally):
     """What a campaign counted besides."""
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -245,7 +245,7 @@ class Tally(faults.FaultTally):
 
     def add(self, other: faults.FaultTally) -> None:
         super().add(other)
-        if isinstance(other, Tally):
+        if isinstance(other, OnChainTally):
             self.kinds.update(other.kinds)
             self.honest_lost += other.honest_lost
             self.moved += other.moved
@@ -268,7 +268,7 @@ class Tally(faults.FaultTally):
         }
 
 
-class Campaign(faults.Campaign):
+class AdversaryCampaign(faults.FaultCampaign):
     """One deployment on which round after round is played against adversaries."""
 
     tolerances = None
@@ -282,12 +282,12 @@ class Campaign(faults.Campaign):
         self._next = first
         super().__init__(network, seed, phase_seconds)
 
-    def against(self, kinds: Sequence[str]) -> Tally:
+    def against(self, kinds: Sequence[str]) -> OnChainTally:
         """A round against adversaries: one kind each."""
         homes = [home.node for home in self._community.households]
         nodes = self._random.sample(homes, len(kinds))
         self._drawn = [Fault(kind, node, 0) for kind, node in zip(kinds, nodes, strict=True)]
-        result = Tally()
+        result = OnChainTally()
         self._moved = result
         result.add(self.play())
         result.kinds.update(kinds)
@@ -434,13 +434,13 @@ def campaign(
     seed: int,
     show: bool = False,
     phase_seconds: int = faults.PHASE_SECONDS,
-) -> Tally:
+) -> OnChainTally:
     """Plays rounds, on a chain for each scenario."""
-    tally = Tally()
+    tally = OnChainTally()
     with tqdm(total=len(rounds), unit=" rounds", disable=not show) as bar:
         for scenario in dict.fromkeys(scenario for scenario, _ in rounds):
             with open_network("anvil") as network:
-                played = Campaign(network, scenario, seed, 0, phase_seconds)
+                played = AdversaryCampaign(network, scenario, seed, 0, phase_seconds)
                 for _, kinds in (one for one in rounds if one[0] is scenario):
                     tally.add(played.against(kinds))
                     bar.update()

@@ -134,7 +134,7 @@ def days(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any], played: Seq
     played_days = {one.day for one in played}
     rows = {(row["size"], row["mode"]): with_first_gas(row) for row in gas if row["size"] in played_days}
     parts = {one.day: [one.gas_by_step[step] / one.households for step in ("settle", "deliver")] for one in played}
-    found = [
+    result = [
         daily(f"{one.case} {one.day}", rows[one.day, mode], one.iterations, *parts[one.day])
         for one in played
         for mode in MODES
@@ -145,8 +145,8 @@ def days(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any], played: Seq
         figures = ("opening_gas", "gas_per_household_iteration", "first_gas", "eip7623_floor")
         middle = {**alike[0], **{name: mean(row[name] for row in alike) for name in figures}}
         settlement, delivery = (mean(values) for values in zip(*parts.values(), strict=True))
-        found.append(daily(f"median of {len(stops)} days", middle, round(median(stops)), settlement, delivery))
-    return found
+        result.append(daily(f"median of {len(stops)} days", middle, round(median(stops)), settlement, delivery))
+    return result
 
 
 def shipped_days(bench: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -156,13 +156,13 @@ def shipped_days(bench: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def sizes(gas: Sequence[Mapping[str, Any]], bench: Mapping[str, Any]) -> list[Daily]:
     """Grown communities, without settlement: as many iterations as `bench` needed."""
-    found = []
+    grown_days = []
     for grown in bench["growth"]:
         size = f"{grown['households']}x{grown['steps']}"
         for row in gas:
             if row["size"] == size and row["mode"] in MODES:
-                found.append(daily(size.replace("x", " x "), with_first_gas(row), grown["iterations"]))
-    return found
+                grown_days.append(daily(size.replace("x", " x "), with_first_gas(row), grown["iterations"]))
+    return grown_days
 
 
 # ---------------------------------------------------------------------- the document

@@ -267,7 +267,7 @@ class FaultTally:
         self.problems += other.problems
 
 
-class Campaign:
+class FaultCampaign:
     """One deployment on which round after round is played."""
 
     scenario = Scenario.TG
@@ -317,7 +317,7 @@ class Campaign:
         faults = self._draw(with_relay)
         self._tally.faults.update(fault.kind for fault in faults)
         drawn = ", ".join(f"{fault.kind} ({fault.node}, {fault.iteration})" for fault in faults)
-        told = f"[seed {self._seed}, round {self._manager.progress().round + 1}: {drawn}{', relayed' * with_relay}]"
+        drawing = f"[seed {self._seed}, round {self._manager.progress().round + 1}: {drawn}{', relayed' * with_relay}]"
         try:
             round_ = self._manager.open_round(20260701 + self._manager.progress().round)  # each a day of its own
             self._settlement.publish_tariff(round_, tariff_of(self._community.prices))
@@ -326,7 +326,7 @@ class Campaign:
         except Exception as error:
             self._tally.problems.append(f"{type(error).__name__}: {error}")
             self._end_round()
-        self._tally.problems = [f"{problem} {told}" for problem in self._tally.problems]
+        self._tally.problems = [f"{problem} {drawing}" for problem in self._tally.problems]
         return self._tally
 
     def _draw(self, with_relay: bool) -> list[Fault]:
@@ -511,7 +511,7 @@ def shard(arguments: tuple[int, int, int]) -> FaultTally:
     logging.disable(logging.WARNING)
     tally = FaultTally()
     with open_network("anvil") as network:
-        campaign = Campaign(network, seed, phase_seconds)
+        campaign = FaultCampaign(network, seed, phase_seconds)
         for _ in range(rounds):
             tally.add(campaign.play())
         tally.money_lost += campaign.withdraw_all()

@@ -128,7 +128,7 @@ def filled(text: str, reports: Mapping[str, Report]) -> str:
     Raises:
         KeyError: it has a block that nobody knows.
     """
-    return BLOCK.sub(lambda found: found[1] + BLOCKS[found[2]](reports) + found[4], text)
+    return BLOCK.sub(lambda block: block[1] + BLOCKS[block[2]](reports) + block[4], text)
 
 
 def documents() -> list[Path]:

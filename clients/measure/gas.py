@@ -150,8 +150,8 @@ def negotiated(community: CommunityDay, compared: bool = True) -> Played:
     iterations: list[tuple[Payload, ...]] = []
     gaps: list[float] = []
     for iterate in negotiation.iterates():
-        agents, said = iterate.agents, iterate.submissions
-        iterations.append(tuple(Payload(node, agents[node].blocks, said[node], residuals[node]) for node in order))
+        agents, sent = iterate.agents, iterate.submissions
+        iterations.append(tuple(Payload(node, agents[node].blocks, sent[node], residuals[node]) for node in order))
         residuals = {node: agents[node].residuals.as_tuple() for node in order}
         if compared:
             gaps.append(compare(prepared, agents, optimum)[0])
@@ -232,13 +232,13 @@ class AggregatorRound:
         place = self._round, iteration, self._head
         if self._relayed:
             parts = [
-                self._nodes[said.node].sign(*place, said.node, said.copies, said.bids, said.residuals)
-                for said in payloads
+                self._nodes[sent.node].sign(*place, sent.node, sent.copies, sent.bids, sent.residuals)
+                for sent in payloads
             ]
             receipts = [self._manager.relay(self._round, iteration, batch) for batch in batches(parts, complete=True)]
         else:
             receipts = [
-                self._nodes[said.node].submit(*place, said.copies, said.bids, said.residuals) for said in payloads
+                self._nodes[sent.node].submit(*place, sent.copies, sent.bids, sent.residuals) for sent in payloads
             ]
         self._head = self._closed(iteration, payloads)
         return [ChargeGas.of(self._web3, receipt) for receipt in receipts]
@@ -246,7 +246,7 @@ class AggregatorRound:
     def _closed(self, iteration: int, payloads: Sequence[Payload]) -> bytes:
         """The head of an iteration that the contract has closed with all nodes and their residuals."""
         closed = self._manager.iteration(self._round, iteration).closed
-        total = tuple(int(square) for square in np.sum([said.residuals for said in payloads], axis=0))
+        total = tuple(int(square) for square in np.sum([sent.residuals for sent in payloads], axis=0))
         if closed is None or len(closed.present) != len(payloads) or closed.residuals != total:
             raise GridpactError(f"iteration {iteration} was not closed with all submissions: {closed}")
         return closed.head
@@ -278,12 +278,12 @@ class ReferenceRound:
 
     def iterate(self, iteration: int, payloads: Sequence[Payload]) -> list[ChargeGas]:
         charges = []
-        for said in payloads:
-            copies, bids = said.submission.copies.ravel().tolist(), said.submission.bids.tolist()
+        for sent in payloads:
+            copies, bids = sent.submission.copies.ravel().tolist(), sent.submission.bids.tolist()
             # A new slot costs 22,100 gas; an estimate would run the transaction some twenty times.
             gas = 1_000_000 + 30_000 * (len(copies) + len(bids))
-            call = self._functions.submit(iteration, copies, bids, list(said.residuals))
-            charges.append(ChargeGas.of(self._web3, self._accounts[said.node].send(call, gas)))
+            call = self._functions.submit(iteration, copies, bids, list(sent.residuals))
+            charges.append(ChargeGas.of(self._web3, self._accounts[sent.node].send(call, gas)))
         if self._functions.iteration().call() != iteration + 1:
             raise GridpactError(f"the reference did not close iteration {iteration}")
         return charges

@@ -8,15 +8,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gridpact.chain.feed import Block, Told
+from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.settlement import encode_energies, encode_tariff, encode_trades
 from gridpact.chain.spent import Spent
 from gridpact.chain.values import nodes_to_bitmap, pack_residuals
 from gridpact.community.model import Feeder, Line
 from gridpact.live.store import Store
 from gridpact.market.admm.codec import encode_book, encode_copies, encode_feeder
-from gridpact.problem.blocks import Block as Shared
-from gridpact.problem.blocks import Kind
+from gridpact.problem.blocks import Block, Kind
 
 STEPS = 24
 BEGIN = 1_780_000_000
@@ -36,7 +35,7 @@ class Street:
     def __init__(self, store: Store, homes: int, seed: int = 1) -> None:
         self._store, self._homes, self._random = store, homes, random.Random(seed)
         self._number, self._round, self._time = 10, 0, BEGIN
-        self._pending: list[tuple[list[Told], Spent]] = []
+        self._pending: list[tuple[list[ChainEvent], Spent]] = []
         theta = {"n": homes + 1, **THETA, "eps_dual_trade": 7400, "mu": 200}
         setting = {**SETTING, "phase_seconds": 300, "max_misses": 2}
         store.tell({"theta": theta, "setting": setting, "currency": {"symbol": "tEUR", "decimals": 6}})
@@ -59,15 +58,15 @@ class Street:
     def _tell(self, *events: tuple[str, Mapping[str, object]]) -> None:
         """A block with one transaction."""
         self._number, self._time = self._number + 1, self._time + self._random.randint(0, 1)
-        block = Block(self._number, f"0x{self._number:064x}", self._time)
+        block = ChainBlock(self._number, f"0x{self._number:064x}", self._time)
         transaction = f"0x{self._number:064x}"
-        told = [Told(block, k, transaction, name, said) for k, (name, said) in enumerate(events)]
-        self._pending.append((told, Spent(90_000 * len(told), 10**14, 1)))
+        chain_events = [ChainEvent(block, k, transaction, name, fields) for k, (name, fields) in enumerate(events)]
+        self._pending.append((chain_events, Spent(90_000 * len(chain_events), 10**14, 1)))
 
     def flush(self) -> None:
         """Stores what was told."""
-        told = [one for few, _ in self._pending for one in few]
-        self._store.add([], told, {few[0].transaction: spent for few, spent in self._pending})
+        chain_events = [one for few, _ in self._pending for one in few]
+        self._store.add([], chain_events, {few[0].transaction: spent for few, spent in self._pending})
         self._pending.clear()
 
     def day(self, iterations: int, missing: int | None = None, ends: bool = True) -> int:
@@ -86,9 +85,10 @@ class Street:
         children = nodes_to_bitmap(self.nodes[1:])
         for node in self.nodes:
             book = dict.fromkeys(self._partners[node], steps) if node else {}
-            said: dict[str, object] = {"parent": 0, "depth": int(node > 0), "children": 0 if node else children}
-            said |= {"bids": len(book) * len(steps), "book": encode_book(book) if node else encode_feeder(self._feeder)}
-            self._tell(("Declared", {"round": number, "node": node, **said}))
+            fields: dict[str, object] = {"parent": 0, "depth": int(node > 0), "children": 0 if node else children}
+            fields["bids"] = len(book) * len(steps)
+            fields["book"] = encode_book(book) if node else encode_feeder(self._feeder)
+            self._tell(("Declared", {"round": number, "node": node, **fields}))
         everybody = nodes_to_bitmap(self.nodes)
         self._tell(("RoundStarted", {"round": number, "nodes": everybody, "lines": everybody - 1, "inner": 0}))
         for k in range(1, iterations + 1):
@@ -98,8 +98,8 @@ class Street:
             for node in self.nodes:
                 if last and (node == 0 or node == missing):
                     continue
-                said = {"round": number, "iteration": k, "node": node, "residuals": 1, "commitment": bytes(32)}
-                self._tell(("Submitted", said | {"bids": bytes(4)}))
+                fields = {"round": number, "iteration": k, "node": node, "residuals": 1, "commitment": bytes(32)}
+                self._tell(("Submitted", fields | {"bids": bytes(4)}))
             if not last:
                 self._tell(("IterationClosed", self._closed(number, k, everybody)))
         if ends:
@@ -121,7 +121,7 @@ class Street:
         blocks, lanes = [], []
         for node in self.nodes[1:]:
             for kind in (Kind.P, Kind.Q):
-                blocks.append(Shared(kind, node))
+                blocks.append(Block(kind, node))
                 lanes.append([round(2000 * (self._power(node, t) if kind is Kind.P else 0.1)) for t in range(STEPS)])
         once = encode_copies(blocks, np.array([[lane * 2 // 2 for lane in row] for row in lanes]))
         return [2 * word for word in once]
@@ -139,9 +139,9 @@ class Street:
                 sign = 1 if lower % 3 == 0 else -1
                 entries = [(t, sign * (100 + 40 * (lower + t) % 300), round(0.75 * micro[t])) for t in range(9, 17)]
                 payment = sum(wh * price for _, wh, price in entries) // 1000
-                said = {"round": number, "lower": lower, "higher": higher, "payment": payment}
-                self._tell(("TradeRecorded", {**said, "trades": encode_trades(entries)}))
+                fields = {"round": number, "lower": lower, "higher": higher, "payment": payment}
+                self._tell(("TradeRecorded", {**fields, "trades": encode_trades(entries)}))
         for node in self.nodes[1:]:
             read = [round(1000 * self._power(node, t) + self._random.gauss(0, 120)) for t in range(STEPS)]
-            said = {"round": number, "node": node, "payment": sum(read) * 200, "arrears": 0}
-            self._tell(("Delivered", {**said, "energies": encode_energies(read)}))
+            fields = {"round": number, "node": node, "payment": sum(read) * 200, "arrears": 0}
+            self._tell(("Delivered", {**fields, "energies": encode_energies(read)}))

@@ -70,11 +70,11 @@ def measure(folder: Path) -> Taken:
         begun = time.monotonic()
         with urlopen(url) as answer:
             answer.read()
-        told(url)
+        listen(url)
         first_s = time.monotonic() - begun
     with served(month) as (url, process):
         for number in range(1, DAYS + 1):
-            told(url, number)
+            listen(url, number)
         memory_mb = memory(process.pid)
     files = resources.files("gridpact.live") / "static"
     page_kb = sum(len(one.read_bytes()) for one in files.iterdir()) / 1000
@@ -99,15 +99,15 @@ def served(path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found is not None
-        yield found[0], process
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address is not None
+        yield address[0], process
     finally:
         process.terminate()
         process.wait()
 
 
-def told(url: str, number: int | None = None) -> None:
+def listen(url: str, number: int | None = None) -> None:
     """Listens until all parts of a round are told."""
     missing = set(PARTS)
     with urlopen(f"{url}events" + ("" if number is None else f"?round={number}")) as answer:
@@ -119,9 +119,9 @@ def told(url: str, number: int | None = None) -> None:
 
 def memory(pid: int) -> float:
     """Resident, MB."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert resident is not None
+    return int(resident[1]) / 1024
 
 
 if __name__ == "__main__":

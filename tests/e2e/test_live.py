@@ -11,13 +11,13 @@ import pytest
 from browser import Browser, browser, chromium
 from unit.chain.synthetic import AT_ONCE, NEVER, played, star
 
-from gridpact.chain.feed import Block, Told
+from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import decode_trades, encode_tariff, encode_trades
 from gridpact.cli import main
-from gridpact.live.following import Page, on_network
-from gridpact.live.household import Household, settings_in
-from gridpact.live.reader import Link, Standing
+from gridpact.live.following import LivePage, on_network
+from gridpact.live.household import HouseholdFolder, settings_in
+from gridpact.live.reader import Link, ReaderState
 from gridpact.live.server import Hub, Server
 from gridpact.live.store import Store
 from measure.invented import Street
@@ -47,7 +47,7 @@ def quiet(window: Browser) -> Iterator[None]:
 
 def test_round_isWatchedFromStartToEnd(window: Browser, anvil: Network, tmp_path: Path) -> None:
     play = played(anvil, star(3), steps=6, eps=AT_ONCE)
-    page = Page(tmp_path / "history.db", {"network": EVIL, "eth_price_eur": 3000.0})
+    page = LivePage(tmp_path / "history.db", {"network": EVIL, "eth_price_eur": 3000.0})
     page.hub.name({1: EVIL, 2: "Zoë", 3: "&amp;"})
     with page.server, page.following(play.record, on_network(play.record, anvil), every=0.1):
         window.open(page.server.url)
@@ -76,7 +76,7 @@ def test_round_isWatchedFromStartToEnd(window: Browser, anvil: Network, tmp_path
 def test_killedHome_isSeen(window: Browser, anvil: Network, tmp_path: Path) -> None:
     """From the moment at which all others have submitted: the time that the page itself notes."""
     play = played(anvil, star(4), steps=6, eps=NEVER)
-    page = Page(tmp_path / "history.db", {"network": "", "eth_price_eur": 0.0})
+    page = LivePage(tmp_path / "history.db", {"network": "", "eth_price_eur": 0.0})
     with page.server, page.following(play.record, on_network(play.record, anvil), every=0.1):
         number = play.open()
         for iteration in (1, 2, 3):
@@ -99,7 +99,7 @@ def test_takenBack_isTold(window: Browser, anvil: Network, tmp_path: Path) -> No
     from chains import rpc
 
     play = played(anvil, star(3), steps=6, eps=NEVER)
-    page = Page(tmp_path / "history.db", {"network": "", "eth_price_eur": 0.0})
+    page = LivePage(tmp_path / "history.db", {"network": "", "eth_price_eur": 0.0})
     with page.server, page.following(play.record, on_network(play.record, anvil), every=0.1):
         number = play.open()
         snapshot = rpc(anvil.connect(), "evm_snapshot")
@@ -129,7 +129,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def street(kept: Store) -> Iterator[str]:
     """The address of their page."""
     hub = Hub(lambda: Store(kept.path), {"network": "a street", "eth_price_eur": 0.0})
-    hub.standing = lambda: Standing(Link.UP)
+    hub.standing = lambda: ReaderState(Link.UP)
     with Server(hub) as server:
         yield server.url
 
@@ -183,12 +183,12 @@ def cells(window: Browser, selector: str) -> list[str]:
 def test_sums_areThoseOfTheEvents(window: Browser, street: str, kept: Store) -> None:
     """What is traded and paid, beside sums over the stored events."""
     trades = [
-        (event.said["payment"], decode_trades(bytes.fromhex(event.said["trades"])))
+        (event.arguments["payment"], decode_trades(bytes.fromhex(event.arguments["trades"])))
         for event in kept.events(1, "TradeRecorded")
     ]
     kwh = sum(abs(trade.energy_wh) for _, pair in trades for trade in pair) / 1000
     value = sum(abs(trade.energy_wh) * trade.price_micro for _, pair in trades for trade in pair) / 1e9
-    supplier = sum(event.said["payment"] for event in kept.events(1, "Delivered")) / 1e6
+    supplier = sum(event.arguments["payment"] for event in kept.events(1, "Delivered")) / 1e6
     window.open(f"{street}#")
     window.wait("document.querySelectorAll('#history button').length === 2")
     window.tell("document.querySelector('#history li:last-child button').click()")
@@ -227,7 +227,7 @@ def test_household_seesItsBill(window: Browser, tmp_path: Path) -> None:
         ("TradeRecorded", {"round": 1, "lower": 1, "higher": 2, "payment": 200_000, "trades": trades}),
     )
     for number, (name, said) in enumerate(told, 1):
-        store.add([], [Told(Block(number, f"0x{number}", number), 0, f"0x{number}", name, said)], {})
+        store.add([], [ChainEvent(ChainBlock(number, f"0x{number}", number), 0, f"0x{number}", name, said)], {})
     store.close()
     folder = tmp_path / "home"
     (tmp_path / "password").write_text("of a test only")
@@ -244,7 +244,7 @@ def test_household_seesItsBill(window: Browser, tmp_path: Path) -> None:
     (folder / "schedule").mkdir(exist_ok=True)
     (folder / "schedule" / "2026-07-01.json").write_text(json.dumps({"status": "agreed", "round": 1, "steps": rows}))
     hub = Hub(lambda: Store(path), {"network": "", "eth_price_eur": 0.0})
-    hub.household = Household(settings_in(folder), "0xA")
+    hub.household = HouseholdFolder(settings_in(folder), "0xA")
     with Server(hub, prefix="/secret") as server:
         window.open(server.url)
         window.wait("document.querySelectorAll('#household .plan tbody tr').length === 3")

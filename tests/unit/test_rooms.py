@@ -113,3 +113,13 @@ def test_package_importsNothingOfTheRepository() -> None:
     """What measures, deploys and tests is not in the wheel."""
     outside = {"measure", "tests", "deploy", "brownie", "pytest", "hypothesis"}
     assert not outside & {name[0] for path in SOURCES for name in imports(path)} - set(sys.stdlib_module_names)
+
+
+def test_noTwoClassesShareAName() -> None:
+    """A class is called by its name alone where it is used: one name, one meaning."""
+    places: dict[str, list[str]] = {}
+    for path in [*SOURCES, *sorted((ROOT / "clients" / "measure").rglob("*.py"))]:
+        for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(statement, ast.ClassDef):
+                places.setdefault(statement.name, []).append(f"{path.relative_to(ROOT)}:{statement.lineno}")
+    assert not {name: where for name, where in places.items() if len(where) > 1}

@@ -435,8 +435,8 @@ class ChainAccount:
                 return True
             self._refusal = first_line(error)
             self._base_fee = self._nonce = None  # or an earlier one with this nonce is on its way
-            if found := FEE_CAP.search(message):
-                self._most_wei = round(float(found[1] or 1) * 0.99 * ETHER)
+            if cap := FEE_CAP.search(message):
+                self._most_wei = round(float(cap[1] or 1) * 0.99 * ETHER)
             else:
                 self._underpriced = "replace" in message or "underpriced" in message or "minimum" in message
             return False

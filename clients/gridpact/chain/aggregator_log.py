@@ -192,7 +192,7 @@ class AggregatorLog(AggregatorViews):
             return event["event"] == names[0] and _place_of(event) == place
 
         try:
-            events = self._log(names, first, *indexed, lowest=partial(self._openings.before, place[0]), found=opens)
+            events = self._log(names, first, *indexed, lowest=partial(self._openings.before, place[0]), is_sought=opens)
         except ChainError:
             if hint is None:
                 raise

@@ -132,9 +132,9 @@ def _asked_pause(error: Mapping[str, Any]) -> float:
         return 0.0
     rate = data.get("rate")
     wait = data.get("try_again_in") or (rate.get("backoff_seconds") if isinstance(rate, Mapping) else None)
-    found = re.match(r"\s*([0-9.]+)\s*(ms|s)?", str(wait or ""))
+    pause = re.match(r"\s*([0-9.]+)\s*(ms|s)?", str(wait or ""))
     try:
-        return float(found[1]) * (0.001 if found[2] == "ms" else 1.0) if found else 0.0
+        return float(pause[1]) * (0.001 if pause[2] == "ms" else 1.0) if pause else 0.0
     except ValueError:
         return 0.0
 

@@ -107,23 +107,23 @@ class DeployedContract:
         first_block: int,
         *indexed: int | None,
         lowest: Callable[[], int] | None = None,
-        found: Callable[[EventData], bool] | None = None,
+        is_sought: Callable[[EventData], bool] | None = None,
     ) -> list[EventData]:
         """Events of several kinds since a block, in the chain's order.
 
         Args:
             indexed: their first indexed arguments, which all of them have; None where any will do.
             lowest: see `LogReader.read`.
-            found: which of the events is looked for; what is older may be missing.
+            is_sought: which of the events is looked for; what is older may be missing.
         """
         words = [None if number is None else "0x" + number.to_bytes(32, "big").hex() for number in indexed]
         wanted = {"address": self.address, "topics": [self.interface.topics(names), *words]}
 
         def has_it(entries: Sequence[Mapping[str, Any]]) -> bool:
-            return found is not None and any(map(found, self.own_events(entries)))
+            return is_sought is not None and any(map(is_sought, self.own_events(entries)))
 
         with readable("the log"):
-            return self.own_events(self._logs.read(wanted, first_block, lowest, has_it if found else None))
+            return self.own_events(self._logs.read(wanted, first_block, lowest, has_it if is_sought else None))
 
     def own_events(self, logs: Iterable[Mapping[str, Any]]) -> list[EventData]:
         """The contract's events among entries of a log."""

@@ -243,16 +243,16 @@ class DaySettlement(DeployedContract):
 
     def settled_steps(self, day: int) -> list[StepSettled]:
         """What the steps of a day came to, as far as they are settled."""
-        found = [arguments_of(event) for event in self._events("StepSettled", self._first_block, day=day)]
+        settled = [arguments_of(event) for event in self._events("StepSettled", self._first_block, day=day)]
         return [
             StepSettled(
-                int(said["step"]),
-                int(said["poolEnergy"]),
-                int(said["poolPrice"]),
-                int(said["deviation"]),
-                tuple(int(payment) for payment in said["payments"]),
+                int(arguments["step"]),
+                int(arguments["poolEnergy"]),
+                int(arguments["poolPrice"]),
+                int(arguments["deviation"]),
+                tuple(int(payment) for payment in arguments["payments"]),
             )
-            for said in found
+            for arguments in settled
         ]
 
     def nominations(self, day: int) -> int:
@@ -261,15 +261,15 @@ class DaySettlement(DeployedContract):
 
     def readings(self, day: int) -> dict[tuple[int, int], int]:
         """Wh that were fed in, by step and node, as far as they are read."""
-        found: dict[tuple[int, int], int] = {}
+        readings: dict[tuple[int, int], int] = {}
         for event in self._events("StepRead", self._first_block, day=day):
-            said = arguments_of(event)
-            energies = decode_energies(bytes(said["energies"]))
-            found |= {
-                (int(said["step"]), node): energy
-                for node, energy in zip(sorted(_nodes(int(said["nodes"]))), energies, strict=True)
+            arguments = arguments_of(event)
+            energies = decode_energies(bytes(arguments["energies"]))
+            readings |= {
+                (int(arguments["step"]), node): energy
+                for node, energy in zip(sorted(_nodes(int(arguments["nodes"]))), energies, strict=True)
             }
-        return found
+        return readings
 
 
 class DayProducts(DeployedContract):
@@ -340,9 +340,9 @@ class DayProducts(DeployedContract):
         return len(self._events(event, self._first_block, day=day))
 
     def _made(self, event: str, receipt: TxReceipt) -> int:
-        for told in self.own_events([dict(log) for log in receipt["logs"]]):
-            if told["event"] == event:
-                return int(arguments_of(told)["id"])
+        for log_event in self.own_events([dict(log) for log in receipt["logs"]]):
+            if log_event["event"] == event:
+                return int(arguments_of(log_event)["id"])
         raise ChainError(f"The receipt of {HexBytes(receipt['transactionHash']).to_0x_hex()} has no {event}.")
 
 

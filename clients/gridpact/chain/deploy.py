@@ -33,7 +33,7 @@ STANDING_PATIENCE = 180.0
 WITHOUT_PUSH0, WITH_PUSH0 = HexStr("0x60008080f3"), HexStr("0x5f8080f3")
 """Two programs that return nothing; the second by an instruction that came with Shanghai."""
 
-Told = Callable[[str, TxReceipt], None]
+OnDeployed = Callable[[str, TxReceipt], None]
 """Is told of a contract that stands: its name, and the receipt."""
 
 
@@ -91,7 +91,7 @@ def deploy_contracts(
     supplier: str,
     metering: str,
     token: str | None = None,
-    told: Told | None = None,
+    on_deployed: OnDeployed | None = None,
     unfinished: Unfinished | None = None,
 ) -> Record:
     """Deploys referee, aggregator and settlement; and a test token, unless the address of a token is given.
@@ -101,7 +101,7 @@ def deploy_contracts(
         network: its name, for the record.
         supplier: the account that buys and sells what was delivered beyond the trades.
         metering: the account that signs meter readings.
-        told: is told of each contract.
+        on_deployed: is told of each contract.
         unfinished: what stands already, of a deployment that is gone on with; and where it is noted what is sent.
     """
     web3 = account.web3
@@ -128,8 +128,8 @@ def deploy_contracts(
         if unfinished is not None:
             unfinished.after(artifact.name, receipt)
         transactions[artifact.name] = Web3.to_hex(receipt["transactionHash"])
-        if told is not None:
-            told(artifact.name, receipt)
+        if on_deployed is not None:
+            on_deployed(artifact.name, receipt)
         return checked_address(str(receipt["contractAddress"]))
 
     token_address = deploy(test_token) if token is None else checked_address(token)

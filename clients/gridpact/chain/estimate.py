@@ -126,10 +126,10 @@ def planned_deployment(theta: Theta, setting: Setting, with_token: bool) -> list
         web3 = network.connect()
         manager = network.manager(web3)
 
-        def told(name: str, receipt: TxReceipt) -> None:
+        def note(name: str, receipt: TxReceipt) -> None:
             sent = web3.eth.get_transaction(receipt["transactionHash"])["input"]
             if name != TOKEN or with_token:
                 planned.append(PlannedCall(name, int(receipt["gasUsed"]), len(HexBytes(sent))))
 
-        deploy_contracts(manager, theta, setting, network.name, manager.address, manager.address, told=told)
+        deploy_contracts(manager, theta, setting, network.name, manager.address, manager.address, on_deployed=note)
     return planned

@@ -77,25 +77,25 @@ class Explorer:
         }
         give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
-            done, told = self._ask("verifysourcecode", form)
-            if ALREADY in told.lower():
-                return told
+            done, answer = self._ask("verifysourcecode", form)
+            if ALREADY in answer.lower():
+                return answer
             if done:
                 break
-            if not any(words in told.lower() for words in NOT_YET) or time.monotonic() > give_up:
-                raise ChainError(f"The explorer does not take the source of {name} at {address}: {told}.")
+            if not any(words in answer.lower() for words in NOT_YET) or time.monotonic() > give_up:
+                raise ChainError(f"The explorer does not take the source of {name} at {address}: {answer}.")
             time.sleep(self.pause)
-        return self._wait(name, told, give_up)
+        return self._wait(name, answer, give_up)
 
     def _wait(self, name: str, number: str, give_up: float) -> str:
         """Until the explorer has compiled the source."""
         while True:
             time.sleep(self.pause)
-            done, told = self._ask("checkverifystatus", {"guid": number})
-            if (done and PASSED in told.lower()) or ALREADY in told.lower():
-                return told
-            if PENDING not in told.lower():
-                raise ChainError(f"The explorer did not verify {name}: {told}.")
+            done, answer = self._ask("checkverifystatus", {"guid": number})
+            if (done and PASSED in answer.lower()) or ALREADY in answer.lower():
+                return answer
+            if PENDING not in answer.lower():
+                raise ChainError(f"The explorer did not verify {name}: {answer}.")
             if time.monotonic() > give_up:
                 raise ChainError(
                     f"The explorer has not verified {name} within {PATIENCE_SECONDS:.0f} s: look at its page later."
@@ -132,7 +132,7 @@ class Explorer:
 
 def _version(artifact: Artifact) -> str:
     """The compiler's full version, for example 0.8.30+commit.73712a01."""
-    found = VERSION.search(artifact.compiler)
-    if found is None:
+    version = VERSION.search(artifact.compiler)
+    if version is None:
         raise InputError(f"The compiled contract {artifact.name} does not say which compiler made it: make contracts.")
-    return found.group()
+    return version.group()

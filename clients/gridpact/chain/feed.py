@@ -34,21 +34,21 @@ OF_DAY = "day."
 
 
 @dataclass(frozen=True)
-class Block:
+class ChainBlock:
     number: int
     hash: str  # 0x and hexadecimal digits
     time: int  # unix
 
 
 @dataclass(frozen=True)
-class Told:
+class ChainEvent:
     """One event."""
 
-    block: Block
+    block: ChainBlock
     index: int  # among the events of its block
     transaction: str  # hash
     name: str
-    said: Mapping[str, Any]  # arguments by name
+    arguments: Mapping[str, Any]  # arguments by name
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class Feed:
         topics = [topic for _, one in self._contracts.values() for topic in one.topics(list(one.events))]
         self._watch: Watch = watch_events(url_of(web3), list(self._contracts), topics)
 
-    def newest(self) -> Block:
+    def newest(self) -> ChainBlock:
         """The newest block."""
         with readable("the last block"):
             return _block(self._web3.eth.get_block("latest"))
 
-    def block(self, number: int) -> Block | None:
+    def block(self, number: int) -> ChainBlock | None:
         """The block of a number as the chain has it now; None where it ends before."""
         try:
             with readable("a block"):
@@ -101,7 +101,7 @@ class Feed:
                 return None
             raise
 
-    def between(self, first: int, last: Block) -> list[Told]:
+    def between(self, first: int, last: ChainBlock) -> list[ChainEvent]:
         """The events from a block on, up to another, in the chain's order.
 
         Raises:
@@ -110,19 +110,19 @@ class Feed:
         entries: list[tuple[str, Interface, Entry]] = []
         for address, (prefix, interface) in self._contracts.items():
             with readable("the log"):
-                found = self._logs[address].read({"address": address}, first)
-            entries += [(prefix, interface, entry) for entry in found if _number(entry["blockNumber"]) <= last.number]
+                logged = self._logs[address].read({"address": address}, first)
+            entries += [(prefix, interface, entry) for entry in logged if _number(entry["blockNumber"]) <= last.number]
         blocks = {last.number: last}
-        told = []
+        events = []
         for prefix, interface, entry in sorted(entries, key=lambda of: _place(of[2])):
             block = self._block_of(entry, blocks)
             if (event := interface.event(entry)) is not None:
                 transaction = "0x" + HexBytes(entry["transactionHash"]).hex()
                 name = prefix + event["event"]
-                told.append(Told(block, event["logIndex"], transaction, name, arguments_of(event)))
+                events.append(ChainEvent(block, event["logIndex"], transaction, name, arguments_of(event)))
         if self.block(last.number) != last:
             raise Reorganised(f"The chain was taken back before block {last.number}: read it again.")
-        return told
+        return events
 
     def spent(self, transaction: str) -> Spent:
         """What a transaction has cost."""
@@ -136,12 +136,12 @@ class Feed:
         """Ends the subscription."""
         self._watch.close()
 
-    def _block_of(self, entry: Entry, known: dict[int, Block]) -> Block:
+    def _block_of(self, entry: Entry, known: dict[int, ChainBlock]) -> ChainBlock:
         """The block that an entry is of, if the chain still has it."""
         number, hash_ = _number(entry["blockNumber"]), "0x" + HexBytes(entry["blockHash"]).hex()
         if number not in known:
             if stamp := entry.get("blockTimestamp"):  # not all endpoints tell it
-                known[number] = Block(number, hash_, _number(stamp))
+                known[number] = ChainBlock(number, hash_, _number(stamp))
             elif (block := self.block(number)) is not None:
                 known[number] = block
         if number not in known or known[number].hash != hash_:
@@ -163,8 +163,8 @@ def _ours(record: Record) -> Iterator[None]:
         raise
 
 
-def _block(found: Any) -> Block:
-    return Block(int(found["number"]), "0x" + HexBytes(found["hash"]).hex(), int(found["timestamp"]))
+def _block(answer: Any) -> ChainBlock:
+    return ChainBlock(int(answer["number"]), "0x" + HexBytes(answer["hash"]).hex(), int(answer["timestamp"]))
 
 
 def _number(value: int | str) -> int:

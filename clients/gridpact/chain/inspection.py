@@ -41,14 +41,14 @@ def inspect_deployment(web3: Web3, record: Record) -> list[Found]:
         ChainError: it says what differs.
     """
     contracts = creations(record)
-    found = []
+    inspected = []
     for name, (address, artifact, arguments) in contracts.items():
         _check_creation(web3, name, address, record.transactions[name], creation_data(web3, artifact, arguments))
         with readable(f"the code of {name}"):
             code = bytes(web3.eth.get_code(checked_address(address)))
-        found.append(Found(name, address, len(code), compare_code(name, address, artifact, code)))
+        inspected.append(Found(name, address, len(code), compare_code(name, address, artifact, code)))
     _check_values(web3, record)
-    return found
+    return inspected
 
 
 def creations(record: Record) -> dict[str, tuple[str, Artifact, tuple[object, ...]]]:

@@ -158,7 +158,7 @@ class Interface:
             return None
         words = [_of_word(*pair) for pair in zip(event.indexed.items, rest, strict=True)]
         arguments = event.indexed.named(words) | event.data.named(event.data.decode(HexBytes(log["data"])))
-        said = {
+        fields = {
             "event": event.name,
             "args": arguments,
             "address": log["address"],
@@ -166,7 +166,7 @@ class Interface:
             "logIndex": _number(log["logIndex"]),
             "transactionHash": HexBytes(log["transactionHash"]),
         }
-        return cast(EventData, said)
+        return cast(EventData, fields)
 
 
 def _named(items: Sequence[Mapping[str, Any]], values: Sequence[Any]) -> dict[str, Any]:

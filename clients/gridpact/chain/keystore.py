@@ -79,8 +79,8 @@ def open_keystore(path: Path, password: str) -> str:
             raise InputError(f"The keystore {path} does not open with this password: check it.") from None
         raise InputError(f"The keystore {path} is damaged ({error}): restore it from your copy.") from None
     except Exception as error:  # what a damaged file raises has many kinds
-        told = type(error).__name__
-        raise InputError(f"The keystore {path} is damaged ({told}): restore it from your copy.") from None
+        kind = type(error).__name__
+        raise InputError(f"The keystore {path} is damaged ({kind}): restore it from your copy.") from None
     return "0x" + key.hex()
 
 

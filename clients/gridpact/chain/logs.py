@@ -79,7 +79,7 @@ class LogReader:
         wanted: Entry,
         first: int,
         lowest: Callable[[], int] | None = None,
-        found: Callable[[Sequence[Entry]], bool] | None = None,
+        has_it: Callable[[Sequence[Entry]], bool] | None = None,
     ) -> list[Entry]:
         """The entries since a block, in the chain's order.
 
@@ -87,7 +87,7 @@ class LogReader:
             wanted: address and topics.
             first: the block.
             lowest: where it may begin as well, which is asked only where the log cannot be had in one piece.
-            found: whether a piece has what is looked for, so that what is older is not read.
+            has_it: whether a piece has what is looked for, so that what is older is not read.
 
         Raises:
             Reorganised: the chain was taken back meanwhile.
@@ -102,7 +102,7 @@ class LogReader:
         pieces: list[list[Entry]] = []
         for piece in self._pieces(wanted, low, head):
             pieces.append(piece)
-            if found is not None and found(piece):
+            if has_it is not None and has_it(piece):
                 break
         return [entry for piece in reversed(pieces) for entry in piece]
 
@@ -140,14 +140,14 @@ class LogReader:
             try:
                 return self._ask(wanted, block, block)
             except (Web3Exception, ValueError) as error:
-                told, last = first_line(error), error
-            if GONE_WORDS.search(told) and not is_newest:
+                reason, last = first_line(error), error
+            if GONE_WORDS.search(reason) and not is_newest:
                 break
             time.sleep(SINGLE_PAUSE * attempt)
         if is_newest:
-            raise ChainError(f"The chain refused the log: {told}.") from last
+            raise ChainError(f"The chain refused the log: {reason}.") from last
         raise ChainError(
-            f"The endpoint does not give the log of block {block} any more ({told}), and the newer blocks do not have"
+            f"The endpoint does not give the log of block {block} any more ({reason}), and the newer blocks do not have"
             " all that is needed: give an endpoint that keeps the whole history."
         ) from last
 
@@ -177,7 +177,7 @@ class Openings:
         """A block before which nothing was told of a round; looked for from the newest block on, once."""
         if round not in self._blocks:
             wanted = {"address": self._aggregator, "topics": [self._topic, "0x" + round.to_bytes(32, "big").hex()]}
-            opened = self._logs.read(wanted, self._first_block, found=bool)
+            opened = self._logs.read(wanted, self._first_block, has_it=bool)
             numbers = [int(HexBytes(entry["blockNumber"]).hex() or "0", 16) for entry in opened]
             if not numbers:
                 return self._first_block
@@ -187,5 +187,5 @@ class Openings:
 
 def _code(error: BaseException) -> object:
     response: Any = getattr(error, "rpc_response", None) or {}
-    told = response.get("error")
-    return told.get("code") if isinstance(told, Mapping) else None
+    details = response.get("error")
+    return details.get("code") if isinstance(details, Mapping) else None

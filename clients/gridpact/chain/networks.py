@@ -254,14 +254,14 @@ def find_executable(name: str) -> str:
             candidate = folder / "node_modules" / ".bin" / name
             if os.access(candidate, os.X_OK):
                 return str(candidate)
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise InputError(
             f"the chain {name} needs the npm package `{NPM_PACKAGES[name]}`: install it with `npm install "
             f"{NPM_PACKAGES[name]}` (Node 18 or newer; in a clone of the repository `make setup`), or choose the chain "
             f"{EMBEDDED}, which needs nothing more"
         )
-    return found
+    return path
 
 
 def _launch(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

@@ -152,10 +152,10 @@ def revert_data(error: BaseException) -> bytes | None:
     if isinstance(error, Web3RPCError):
         response = error.rpc_response or {}
         payload: Any = response.get("error") or {}
-        found = _find_hex(payload.get("data") if isinstance(payload, dict) else None)
-        if found is None and is_revert_message(str(error)):
+        data = _find_hex(payload.get("data") if isinstance(payload, dict) else None)
+        if data is None and is_revert_message(str(error)):
             return b""
-        return found
+        return data
     if isinstance(error, ContractLogicError):
         return _find_hex(error.data) or b""
     return None
@@ -165,9 +165,9 @@ def _find_hex(data: Any) -> bytes | None:
     """Most nodes put the bytes into `data`, some after a word; Ganache also into `data.result`."""
     if isinstance(data, Mapping):
         for key in ("result", "data", "return"):
-            found = _find_hex(data.get(key))
-            if found is not None:
-                return found
+            data_below = _find_hex(data.get(key))
+            if data_below is not None:
+                return data_below
         return None
     if isinstance(data, str):
         text = data.rpartition(" ")[2]
@@ -198,16 +198,16 @@ def readable(what: str) -> Iterator[None]:
         data = revert_data(error)
         if data is not None:
             raise contract_error(what, data) from error
-        told = first_line(error)
+        reason = first_line(error)
         if was_taken_back(error):
-            raise Reorganised(f"The chain was taken back during {what}: {told}.") from error
-        raise ChainError(f"The chain refused {what}: {told}.") from error
+            raise Reorganised(f"The chain was taken back during {what}: {reason}.") from error
+        raise ChainError(f"The chain refused {what}: {reason}.") from error
 
 
 def was_taken_back(error: BaseException) -> bool:
     """Whether a node says that a block, which was there, is not any longer."""
-    told = first_line(error).lower()
-    return any(words in told for words in _TAKEN_BACK)
+    message = first_line(error).lower()
+    return any(words in message for words in _TAKEN_BACK)
 
 
 def first_line(error: BaseException) -> str:

@@ -383,19 +383,19 @@ class Settlement(DeployedContract):
         """The trades recorded for a round, in the order they were recorded."""
         return [
             TradeRecord(
-                round=int(said["round"]),
-                lower=int(said["lower"]),
-                higher=int(said["higher"]),
-                payment=int(said["payment"]),
-                trades=decode_trades(bytes(said["trades"])),
+                round=int(arguments["round"]),
+                lower=int(arguments["lower"]),
+                higher=int(arguments["higher"]),
+                payment=int(arguments["payment"]),
+                trades=decode_trades(bytes(arguments["trades"])),
             )
-            for said in self._of_round("TradeRecorded", round)
+            for arguments in self._of_round("TradeRecorded", round)
         ]
 
     def unrecorded(self, round: int, node: int) -> list[tuple[Stated, Stated]]:
         """The pairs of a node of which a side states something and that are not recorded: its side, its partner's."""
         stated = [*self._of_round("Stated", round, node=node), *self._of_round("Stated", round, partner=node)]
-        partners = {int(said["node"]) + int(said["partner"]) - node for said in stated}
+        partners = {int(statement["node"]) + int(statement["partner"]) - node for statement in stated}
         sides = [(self.stated(round, node, other), self.stated(round, other, node)) for other in sorted(partners)]
         return [(own, theirs) for own, theirs in sides if own.statement != theirs.statement]
 
@@ -409,7 +409,7 @@ class Settlement(DeployedContract):
         """The same; None where the supplier has published none (yet)."""
         if not any(self._read("tariffHash", round)):
             return None
-        read = partial(self._log, ["TariffPublished"], self._first_block, round, found=lambda _: True)
+        read = partial(self._log, ["TariffPublished"], self._first_block, round, is_sought=lambda _: True)
         for event in in_time(read, bool):
             return bytes(arguments_of(event)["tariff"])
         raise Reorganised(f"The log does not have the tariff of round {round}, which the contract has: read it again.")
@@ -424,22 +424,22 @@ class Settlement(DeployedContract):
 
     def _deliveries(self, round: int, **indexed: int) -> dict[int, Delivery]:
         """As they were settled, and then corrected."""
-        found = {one.node: one for one in self._readings("Delivered", round, **indexed)}
+        deliveries = {one.node: one for one in self._readings("Delivered", round, **indexed)}
         for one in self._readings("Corrected", round, **indexed):
-            before = found[one.node]
+            before = deliveries[one.node]
             owed = before.arrears + one.arrears - max(one.payment - before.payment, 0)
-            found[one.node] = replace(one, arrears=max(owed, 0))
-        return found
+            deliveries[one.node] = replace(one, arrears=max(owed, 0))
+        return deliveries
 
     def _readings(self, name: str, round: int, **indexed: int) -> list[Delivery]:
         """What an event about a reading says; no correction where the contracts are older than they."""
         return [
             Delivery(
-                int(said["round"]),
-                int(said["node"]),
-                int(said["payment"]),
-                int(said.get("arrears", 0)),
-                decode_energies(bytes(said["energies"])),
+                int(arguments["round"]),
+                int(arguments["node"]),
+                int(arguments["payment"]),
+                int(arguments.get("arrears", 0)),
+                decode_energies(bytes(arguments["energies"])),
             )
-            for said in (self._of_round(name, round, **indexed) if name in self.interface.events else [])
+            for arguments in (self._of_round(name, round, **indexed) if name in self.interface.events else [])
         ]

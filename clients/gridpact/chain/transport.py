@@ -298,8 +298,8 @@ class Endpoints(JSONBaseProvider):
     @property
     def url(self) -> str:
         """The endpoint that is asked now."""
-        found = self._open.get(self._urls[0])
-        return self._urls[0] if found is None else found.url
+        endpoint = self._open.get(self._urls[0])
+        return self._urls[0] if endpoint is None else endpoint.url
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """As of one endpoint.

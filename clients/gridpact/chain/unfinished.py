@@ -61,16 +61,16 @@ class Unfinished:
         if not path.exists():
             return new
         try:
-            told = parse_json(path.read_text(encoding="utf-8"))
-            found = cls(path, web3, manager, told["about"], int(told["block"]), dict(told["sent"]))
+            note = parse_json(path.read_text(encoding="utf-8"))
+            unfinished = cls(path, web3, manager, note["about"], int(note["block"]), dict(note["sent"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"What {path} says of an unfinished deployment cannot be read ({error}): restore it, or remove it to"
                 " begin anew."
             ) from None
-        names = {"genesis": "on another chain", "manager": f"by account {found.about.get('manager')}"}
+        names = {"genesis": "on another chain", "manager": f"by account {unfinished.about.get('manager')}"}
         for name, value in about.items():
-            if found.about.get(name) != value:
+            if unfinished.about.get(name) != value:
                 if name == "genesis" and not lasting:
                     return new
                 how = names.get(name, f"with another {name}")
@@ -78,7 +78,7 @@ class Unfinished:
                     f"A deployment was begun {how}, and not finished: go on with that one, or remove {path} to begin"
                     " anew."
                 )
-        return found
+        return unfinished
 
     def receipt(self, name: str, data: bytes, patience: float) -> TxReceipt | None:
         """The receipt of a contract's creation, if it was sent and stands; None where it is to be sent.

@@ -77,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        told = f"unexpected {type(error).__name__}: {error}"
-        print(f"gridpact: {told}; this is a mistake in gridpact, {DEBUG}=1 shows where", file=sys.stderr)
+        what = f"unexpected {type(error).__name__}: {error}"
+        print(f"gridpact: {what}; this is a mistake in gridpact, {DEBUG}=1 shows where", file=sys.stderr)
         return 1
 
 

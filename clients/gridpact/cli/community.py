@@ -249,7 +249,7 @@ class _Tariffs:
 
 
 def _tariffs(arguments: argparse.Namespace, days: list[str], step_minutes: int) -> _Tariffs:
-    zone, dates, decimal, said = _zone(arguments), _dates(arguments), _decimal(arguments), []
+    zone, dates, decimal, remarks = _zone(arguments), _dates(arguments), _decimal(arguments), []
 
     def table(path: Path, column: str) -> Tariff:
         return from_table(path, step_minutes, zone, column, dates, decimal)
@@ -281,17 +281,17 @@ def _tariffs(arguments: argparse.Namespace, days: list[str], step_minutes: int) 
             days = [day for day in days if day in tariff]
             if not days:
                 raise InputError(f"{source} has no whole day of prices for {without[0]} to {without[-1]}")
-            said.append(f"Left out, since {source} has no prices: {', '.join(without)}.")
+            remarks.append(f"Left out, since {source} has no prices: {', '.join(without)}.")
         name = "import" if tariff is imported else "feed-in"
         sizes = check_prices(f"the {name} price of {source}", tariff, days, _accepted(arguments))
-        said.append(f"The {name} price was taken as {arguments.currency} per kWh: {sizes}.")
+        remarks.append(f"The {name} price was taken as {arguments.currency} per kWh: {sizes}.")
     if feed_in is not None:
         feed_in, lowered = capped(feed_in, imported, days)
         if lowered:
-            said.append(
+            remarks.append(
                 f"Feed-in would pay more than import costs at {lowered} steps; there it is worth as much as import."
             )
-    return _Tariffs(days, imported, feed_in, words, said)
+    return _Tariffs(days, imported, feed_in, words, remarks)
 
 
 def _zone(arguments: argparse.Namespace) -> ZoneInfo | None:
@@ -342,8 +342,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _tell(community: Community) -> None:
     """What is in a community, a line for each household."""
     days = community.days
-    said = f"{count(len(community.rows), 'household')}, {count(len(days), 'day')}"
-    print(f"{community.name}: {said} ({days[0]} to {days[-1]}), "
+    summary = f"{count(len(community.rows), 'household')}, {count(len(days), 'day')}"
+    print(f"{community.name}: {summary} ({days[0]} to {days[-1]}), "
           f"steps of {community.step_minutes} minutes")  # fmt: skip
     for remark in community.remarks:
         print(f"{remark}.")
@@ -352,7 +352,7 @@ def _tell(community: Community) -> None:
         are = "is a junction" if len(junctions) == 1 else "are junctions"
         print(f"Node {', '.join(map(str, junctions))} {are} without a household.")
     hours = community.step_minutes / 60
-    producing = community.told["pv_kw"].values if "pv_kw" in community.told else {}
+    producing = community.device_series["pv_kw"].values if "pv_kw" in community.device_series else {}
     width = max(len(row.text("household")) for row in community.rows)
     print(f"{'household':{max(width, 9)}}  {'kWh a day':>9}  {'most kW':>7}  {'PV kWh a day':>12}  has")
     for row in community.rows:

@@ -166,11 +166,11 @@ def _check_roles(place: Deployment, parameters: Parameters) -> None:
 def _carry_out(account: ChainAccount, parameters: Parameters, profile: ChainProfile, out: Path | None = None) -> Record:
     from gridpact.manage.deployment import carry_out
 
-    def told(name: str, receipt: Any) -> None:
+    def show(name: str, receipt: Any) -> None:
         place = f"{receipt['contractAddress']}, block {receipt['blockNumber']}"
         print(f"  {name:<22} {receipt['gasUsed']:>11,} gas  {place}", flush=True)
 
-    return carry_out(account, parameters, profile, told, out)
+    return carry_out(account, parameters, profile, show, out)
 
 
 # ---------------------------------------------------------------------- without sending

@@ -80,12 +80,12 @@ def _new(arguments: argparse.Namespace) -> int:
 
 def _partners(text: str, node: int) -> tuple[int, ...]:
     try:
-        found = tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
+        nodes = tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
     except ValueError:
         raise InputError(f"--partners '{text}' must be node numbers with commas between, as 2,3") from None
-    if wrong := [one for one in found if not 1 <= one <= MOST_HOUSEHOLDS or one == node]:
+    if wrong := [one for one in nodes if not 1 <= one <= MOST_HOUSEHOLDS or one == node]:
         raise InputError(f"--partners: {wrong[0]} is no other household; give numbers from 1 to {MOST_HOUSEHOLDS}")
-    return found
+    return nodes
 
 
 def _plain(text: str, option: str) -> str:

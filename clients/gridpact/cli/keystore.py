@@ -38,8 +38,8 @@ def _address(arguments: argparse.Namespace) -> int:
     from gridpact.chain.account import address_of
     from gridpact.chain.keystore import keystore_address, open_keystore, read_password
 
-    told = keystore_address(arguments.file)
-    if told is None:
-        told = address_of(open_keystore(arguments.file, read_password(str(arguments.file), arguments.password_file)))
-    print(told)
+    address = keystore_address(arguments.file)
+    if address is None:
+        address = address_of(open_keystore(arguments.file, read_password(str(arguments.file), arguments.password_file)))
+    print(address)
     return 0

@@ -63,8 +63,8 @@ def add_port(command: argparse.ArgumentParser) -> None:
 def _live(arguments: argparse.Namespace) -> int:
     from gridpact.chain.profiles import profile_of
     from gridpact.chain.record import Record
-    from gridpact.live.following import Page, at_url
-    from gridpact.live.household import Household, settings_in
+    from gridpact.live.following import LivePage, at_url
+    from gridpact.live.household import HouseholdFolder, settings_in
 
     settings = settings_in(arguments.household) if arguments.household else None
     contracts, rpc, history = arguments.contracts, arguments.rpc, arguments.history
@@ -78,11 +78,11 @@ def _live(arguments: argparse.Namespace) -> int:
     url = rpc if settings is not None else profile.url(rpc)
     history = history or HISTORIES / f"{record.chain_id}-{record.aggregator}.db"
     title = {"network": profile.name, "eth_price_eur": eth_price_of(arguments, profile)}
-    page = Page(history, title, arguments.port, f"/{secrets.token_urlsafe(18)}" if settings else "")
+    page = LivePage(history, title, arguments.port, f"/{secrets.token_urlsafe(18)}" if settings else "")
     open_feed = at_url(record, url)
     names = _names(arguments)
     if settings is not None:
-        page.hub.household = Household(settings, record.aggregator)
+        page.hub.household = HouseholdFolder(settings, record.aggregator)
         names = {**names, settings.node: plain(settings.name, 40)}
     page.hub.name(names)
     try:
@@ -97,8 +97,8 @@ def _live(arguments: argparse.Namespace) -> int:
 
 def _stored(arguments: argparse.Namespace) -> int:
     """Shows a history alone, without its chain."""
-    from gridpact.live.following import Page
-    from gridpact.live.reader import Link, Standing
+    from gridpact.live.following import LivePage
+    from gridpact.live.reader import Link, ReaderState
 
     history: Path | None = arguments.history
     if history is None:
@@ -107,9 +107,9 @@ def _stored(arguments: argparse.Namespace) -> int:
         )
     if not history.is_file():
         raise InputError(f"there is no history at {history}: check the path, or name the contracts with --contracts")
-    page = Page(history, {"network": "", "eth_price_eur": float(arguments.eth_price or 0.0)}, arguments.port)
+    page = LivePage(history, {"network": "", "eth_price_eur": float(arguments.eth_price or 0.0)}, arguments.port)
     page.hub.name(_names(arguments))
-    page.hub.standing = lambda: Standing(Link.ENDED)
+    page.hub.standing = lambda: ReaderState(Link.ENDED)
     with page.server:
         print(f"Live page: {page.server.url} (Ctrl-C ends it; it shows what is stored in {history})", flush=True)
         wait()
@@ -158,11 +158,11 @@ class RunPage:
     """
 
     def __init__(self, history: Path, day: CommunityDay, port: int, listener: Listener) -> None:
-        from gridpact.live.following import Page
+        from gridpact.live.following import LivePage
 
         for old in history.parent.glob(f"{history.name}*"):  # with what SQLite keeps beside it
             old.unlink()
-        self._page = Page(history, {"network": f"{day.name}, {day.day}", "eth_price_eur": 0.0}, port)
+        self._page = LivePage(history, {"network": f"{day.name}, {day.day}", "eth_price_eur": 0.0}, port)
         self._page.hub.name(names_of(day))
         self._listener = listener
 

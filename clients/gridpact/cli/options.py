@@ -195,10 +195,10 @@ def check_ours(folder: Path, kind: str, marker: str) -> None:
 
 def names(option: str, text: str) -> list[str]:
     """What a list with commas has."""
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
+    parts = [name.strip() for name in text.split(",") if name.strip()]
+    if not parts:
         raise InputError(f"{option} is empty; give names with commas between them")
-    return found
+    return parts
 
 
 def doubts(option: str, text: str | None) -> frozenset[str]:

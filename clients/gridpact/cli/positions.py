@@ -40,9 +40,9 @@ def _positions(arguments: argparse.Namespace) -> int:
             rows = list(steps_of(ledger, day, now))
         print("  ".join(COLUMNS))
         for row in rows:
-            told = (row.step, row.state, f"{row.sold_kwh:.3f}", f"{row.nominated_kwh:.3f}", row.read)
+            before = (row.step, row.state, f"{row.sold_kwh:.3f}", f"{row.nominated_kwh:.3f}", row.read)
             after = ("-" if value is None else f"{value:.3f}" for value in (row.pool_kwh, row.deviation_kwh))
-            print("  ".join(f"{value!s:>{len(name)}}" for value, name in zip((*told, *after), COLUMNS, strict=True)))
+            print("  ".join(f"{value!s:>{len(name)}}" for value, name in zip((*before, *after), COLUMNS, strict=True)))
         products = ledger.products
         counts = {name: len(products.offers(name, day)) for name in ("SpotPosted", "OptionWritten", "ForwardOffered")}
         print(

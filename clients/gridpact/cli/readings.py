@@ -216,13 +216,13 @@ def _delivered(arguments: argparse.Namespace, aggregator: Aggregator, day: date)
 
     zone = time_zone(arguments.timezone) if arguments.timezone else None
     setting = aggregator.setting()
-    found = MeterDay(day, setting.steps, setting.step_seconds, zone)
-    if found.end > datetime.now(timezone.utc):
+    meter_day = MeterDay(day, setting.steps, setting.step_seconds, zone)
+    if meter_day.end > datetime.now(timezone.utc):
         raise InputError(
-            f"The day {day} is not over before {found.end:%Y-%m-%d %H:%M %z}: settle its readings then, as nobody"
+            f"The day {day} is not over before {meter_day.end:%Y-%m-%d %H:%M %z}: settle its readings then, as nobody"
             " alone can change them."
         )
-    return found
+    return meter_day
 
 
 # ---------------------------------------------------------------------- what was moved

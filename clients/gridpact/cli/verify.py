@@ -43,9 +43,9 @@ def _verify(arguments: argparse.Namespace) -> int:
                 "The record was written by an earlier version, which did not note the supplier and metering accounts:"
                 " its constructor arguments cannot be checked."
             )
-        for found in inspect_deployment(place.web3, place.record):
-            but = f", but for {found.immutables} places with immutable values" if found.immutables else ""
-            print(f"  {found.name:<22} {found.address}  {found.code_bytes:,} bytes as compiled{but}")
+        for contract in inspect_deployment(place.web3, place.record):
+            but = f", but for {contract.immutables} places with immutable values" if contract.immutables else ""
+            print(f"  {contract.name:<22} {contract.address}  {contract.code_bytes:,} bytes as compiled{but}")
         print(f"gridpact: the contracts on {place.profile.name} are what was compiled, with the values of the record")
         verify_sources(arguments, place, place.record)
     return 0
@@ -60,5 +60,5 @@ def verify_sources(arguments: argparse.Namespace, place: Deployment, record: Rec
         if arguments.explorer:
             raise InputError(f"the sources were not shown to the explorer: set {EXPLORER_KEY} to a key of its API")
         return
-    for name, said in Explorer(api, record.chain_id, key).verify(place.web3, record).items():
-        print(f"gridpact: explorer: {name}: {said}")
+    for name, answer in Explorer(api, record.chain_id, key).verify(place.web3, record).items():
+        print(f"gridpact: explorer: {name}: {answer}")

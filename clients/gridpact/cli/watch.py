@@ -86,8 +86,8 @@ class View:
             print(back + text, file=self._out, flush=True)
             self._painted = 0 if state.phase.is_final else text.count("\n") + 1
             return
-        told = as_json(state)
-        unchanged = {**told, "seconds_left": 0}
+        fields = as_json(state)
+        unchanged = {**fields, "seconds_left": 0}
         if unchanged != self._last:
-            print(json.dumps(told) if self._json else headline(state), file=self._out, flush=True)
+            print(json.dumps(fields) if self._json else headline(state), file=self._out, flush=True)
         self._last = unchanged

@@ -68,11 +68,11 @@ def read_ausgrid(paths: Sequence[Path], gaps: Gaps = Gaps.REFUSE, customers: Seq
     for path in paths:
         first, header = _header(path)
         if {"GC", "GG"} & set(header):
-            found, said = _read_series(path, gaps, customers)
+            of_file, noted = _read_series(path, gaps, customers)
         else:
-            found, said = _read_original(path, first, header, gaps, customers)
-        meters += found
-        remarks += said
+            of_file, noted = _read_original(path, first, header, gaps, customers)
+        meters += of_file
+        remarks += noted
     names = [meter.name for meter in meters]
     for name in names:
         if names.count(name) > 1:
@@ -120,7 +120,7 @@ def _read_original(
     path: Path, first: int, header: Sequence[str], gaps: Gaps, customers: Sequence[str]
 ) -> tuple[list[Meter], list[str]]:
     _check_columns(path, header)
-    found: dict[str, _Customer] = {}
+    by_number: dict[str, _Customer] = {}
     for row in rows_below(path, first, header):
         number = row.text("Customer")
         if customers and f"customer_{number}" not in customers:
@@ -130,7 +130,7 @@ def _read_original(
             known = ", ".join(f"{key} ({name})" for key, name in CATEGORIES.items())
             raise row.error("Consumption Category", f"'{category}' is not known; the categories are {known}")
         kwp = row.number_in("Generator Capacity", 0)
-        customer = found.setdefault(number, _Customer(number, kwp))
+        customer = by_number.setdefault(number, _Customer(number, kwp))
         if kwp != customer.kwp:
             raise row.error(
                 "Generator Capacity", f"customer {number} has {kwp:g} kWp here, but {customer.kwp:g} in an earlier row"
@@ -147,10 +147,10 @@ def _read_original(
         customer.estimated += bool(row.cells.get(QUALITY, "").strip())
     zone = ZoneInfo(ZONE)
     meters, remarks = [], []
-    for customer in found.values():
-        meter, said = _meter(path, customer, gaps, zone)
+    for customer in by_number.values():
+        meter, noted = _meter(path, customer, gaps, zone)
         meters.append(meter)
-        remarks += said
+        remarks += noted
     return meters, remarks
 
 

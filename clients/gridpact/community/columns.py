@@ -170,8 +170,8 @@ class TableColumn:
 
 def unit_behind(name: str) -> tuple[str, str | None]:
     """A name without the unit that stands behind it, and that unit in lower case."""
-    found = UNIT_BEHIND.fullmatch(name)
-    return (found["base"] or "", found["unit"].lower()) if found else (name, None)
+    parts = UNIT_BEHIND.fullmatch(name)
+    return (parts["base"] or "", parts["unit"].lower()) if parts else (name, None)
 
 
 def quantity_of(name: str) -> tuple[str, str | None] | None:
@@ -190,8 +190,8 @@ def household_column(name: str) -> TableColumn:
     for quantity, endings in BEHIND.items():
         for ending in endings:
             pattern = r"(.+?)[\s_.-]+" + re.escape(ending).replace(r"\ ", r"[\s_.-]+")
-            if words.endswith(" " + ending) and (found := re.fullmatch(pattern, base.strip(), re.IGNORECASE)):
-                return TableColumn(name, found[1], quantity, unit)
+            if words.endswith(" " + ending) and (match := re.fullmatch(pattern, base.strip(), re.IGNORECASE)):
+                return TableColumn(name, match[1], quantity, unit)
     is_unit = bool(base) and (unit not in ("w", "mw") or name[-1] in ")]")  # home_e and home_w are two homes
     return TableColumn(name, base.strip(), "load", unit) if is_unit else TableColumn(name, name, "load", None)
 
@@ -215,6 +215,6 @@ def role(header: Sequence[str], known: frozenset[str]) -> list[str]:
     return _of(header, known)
 
 
-def told(columns: Mapping[str, str]) -> str:
+def listed_columns(columns: Mapping[str, str]) -> str:
     """A list in words: 'a' as b, 'c' as d."""
     return ", ".join(f"'{name}' as {what}" for name, what in columns.items())

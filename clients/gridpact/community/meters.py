@@ -239,8 +239,8 @@ class Readings:
             remarks += [f"Left out, since the clock changed: {_day(day)}." for day in sorted(changed)]
             if len(minutes) < 2:
                 raise InputError(f"{where}: has no day but that on which the clock changed")
-        minutes, rows, values, said = self._once(minutes, rows, values, zone)
-        remarks += said
+        minutes, rows, values, noted = self._once(minutes, rows, values, zone)
+        remarks += noted
         step = step_minutes or int(np.diff(minutes).min(initial=DAY_MINUTES))
         if DAY_MINUTES % step:
             raise InputError(
@@ -249,9 +249,9 @@ class Readings:
             )
         self._on_one_grid(minutes, rows, step)
         if are_counters:
-            minutes, rows, values, said = self._differences(minutes, rows, values, step, gaps)
+            minutes, rows, values, noted = self._differences(minutes, rows, values, step, gaps)
             keep = ~np.isin(minutes // DAY_MINUTES, list(changed))
-            minutes, rows, values, remarks = minutes[keep], rows[keep], values[keep], remarks + said
+            minutes, rows, values, remarks = minutes[keep], rows[keep], values[keep], remarks + noted
         if scale is not None:
             values = values * scale.kw(step)
             remarks += self._without_negatives(rows, values)
@@ -294,8 +294,8 @@ class Readings:
                     f"{self._place(second)}: '{self.household}' has a second reading at {_moment(minutes[k])}, the "
                     f"first is in row {first}{'' if zone else hint}"
                 )
-        said = f"Equal readings at one time, taken once: {again.sum()} of '{self.household}'."
-        return minutes[~again], entries[~again], values[~again], [said]
+        remark = f"Equal readings at one time, taken once: {again.sum()} of '{self.household}'."
+        return minutes[~again], entries[~again], values[~again], [remark]
 
     def _on_one_grid(self, minutes: NDArray[np.int64], entries: NDArray[np.int64], step: int) -> None:
         """
@@ -413,11 +413,11 @@ class Readings:
 
 def united(remarks: Sequence[str]) -> tuple[str, ...]:
     """Remarks of all households, each once; those alike up to a colon as one."""
-    said: dict[str, dict[str, None]] = {}
+    by_words: dict[str, dict[str, None]] = {}
     for remark in remarks:
         what, colon, of = remark.removesuffix(".").partition(": ")
-        said.setdefault(what + colon, {})[of] = None
-    return tuple(f"{what}{', '.join(of)}." for what, of in said.items())
+        by_words.setdefault(what + colon, {})[of] = None
+    return tuple(f"{what}{', '.join(of)}." for what, of in by_words.items())
 
 
 def check_power(file: str, household: str, power_kw: dict[str, Array]) -> None:

@@ -46,10 +46,10 @@ def is_gap(cell: str) -> bool:
 
 def value_of(cell: str, decimal: str) -> float | None:
     """The number that a text is with a decimal mark, None where it is none with it."""
-    found = NUMBER.fullmatch(cell.strip())
-    if not found:
+    parts = NUMBER.fullmatch(cell.strip())
+    if not parts:
         return None
-    sign, body, exponent = found[1].replace("\u2212", "-"), found[2].strip(), found[3] or ""
+    sign, body, exponent = parts[1].replace("\u2212", "-"), parts[2].strip(), parts[3] or ""
     whole, _, part = body.partition(decimal)
     if part and not part.isdecimal():
         return None

@@ -60,10 +60,10 @@ FILES = {
 ACCEPTABLE = ("size", "price")
 """Doubts about what is in a community's files, see `usual`."""
 
-TABLES = {told: device for device in DEVICES for told in device.told if told.in_community}
+TABLES = {field: device for device in DEVICES for field in device.forecast_fields if field.in_community}
 """What the tables of a community tell of devices, and of which."""
 
-FILES |= {told.key.rpartition("_")[0]: f"{told.key}.csv" for told in TABLES}
+FILES |= {field.key.rpartition("_")[0]: f"{field.key}.csv" for field in TABLES}
 
 MOST_OF_PEAK = 1.5
 """So many times their size panels give at most, in cold air beside bright clouds."""
@@ -89,14 +89,14 @@ class Community:
     feeder: Feeder | PhaseFeeder
     prices: Profile
     load: Profile
-    told: Mapping[str, Profile]  # of devices that are there, by the keys of `TABLES`
+    device_series: Mapping[str, Profile]  # of devices that are there, by the keys of `TABLES`
     shipped: bool = False  # with the package
     remarks: tuple[str, ...] = ()  # what was assumed, a sentence each
 
     @property
     def days(self) -> tuple[str, ...]:
         """Days for which there is all that is told, in the order of the price file."""
-        profiles = [self.load, *self.told.values()]
+        profiles = [self.load, *self.device_series.values()]
         return tuple(day for day in self.prices.times if all(day in p.times for p in profiles))
 
     def on(self, day: str) -> CommunityDay:
@@ -128,10 +128,10 @@ class Community:
         name = row.text("household")
         load = self.load.values[day][name]
         power_factor = row.number_in("power_factor", 0.1, 1, default=1.0)
-        columns = {told.key: told.key if told.shared else name for told in TABLES}
+        columns = {field.key: field.key if field.shared else name for field in TABLES}
         series = {
             key: table.values[day][columns[key]]
-            for key, table in self.told.items()
+            for key, table in self.device_series.items()
             if columns[key] in table.values[day]
         }
         occasion = Occasion(len(load), self.step_minutes / 60, series)
@@ -201,7 +201,7 @@ def _read(path: Path) -> Community:
     households = _households(path.parent / files["households"])
     names = [row.text("household") for row in households]
     steps = 24 * 60 // step_minutes
-    harmless = {told.key: np.full(steps, told.harmless) for told in TABLES}
+    harmless = {field.key: np.full(steps, field.harmless) for field in TABLES}
     for row in households:
         _devices(row, Occasion(steps, step_minutes / 60, harmless))
         if not sizes:
@@ -223,7 +223,7 @@ def _read(path: Path) -> Community:
         feeder=feeder,
         prices=_prices(path, path.parent / files["prices"], step_minutes, "feed_in_share" in table, priced),
         load=profile(path.parent / files["load"], names, step_minutes, 0.0, doubt=_large(path, sizes)),
-        told=_told(path.parent, files, households, step_minutes),
+        device_series=_device_series(path.parent, files, households, step_minutes),
         remarks=remarks,
     )
     if not community.days:
@@ -231,22 +231,24 @@ def _read(path: Path) -> Community:
             f"'{community.name}': no day has all that must be known; the first days are "
             + ", ".join(
                 f"{next(iter(table.times))} in {table.file}"
-                for table in (community.prices, community.load, *community.told.values())
+                for table in (community.prices, community.load, *community.device_series.values())
             )
         )
     _check_pv(community)
     return community
 
 
-def _told(folder: Path, files: Mapping[str, str], households: Sequence[Row], step_minutes: int) -> dict[str, Profile]:
+def _device_series(
+    folder: Path, files: Mapping[str, str], households: Sequence[Row], step_minutes: int
+) -> dict[str, Profile]:
     """The tables about devices that are there."""
     tables = {}
-    for told, device in TABLES.items():
+    for field, device in TABLES.items():
         owners = [row.text("household") for row in households if is_there(row, device)]
         if owners:
-            columns = [told.key] if told.shared else owners
-            path = folder / files[told.key.rpartition("_")[0]]
-            tables[told.key] = profile(path, columns, step_minutes, told.low)
+            columns = [field.key] if field.shared else owners
+            path = folder / files[field.key.rpartition("_")[0]]
+            tables[field.key] = profile(path, columns, step_minutes, field.low)
     return tables
 
 
@@ -261,7 +263,7 @@ def _check_pv(community: Community) -> None:
     Raises:
         InputError: panels give more than they can.
     """
-    output = community.told.get("pv_kw")
+    output = community.device_series.get("pv_kw")
     if output is None:
         return
     sizes = {row.text("household"): (row, row.number_in("pv_kwp", 0, default=0.0)) for row in community.rows}
@@ -362,7 +364,7 @@ def _between(path: Path, key: str, value: float, low: float, high: float) -> Non
 
 
 def _households(path: Path) -> list[Row]:
-    found: dict[int, Row] = {}
+    taken: dict[int, Row] = {}
     names: dict[str, Row] = {}
     for row in rows(path, ("household", "node"), HOUSEHOLD_COLUMNS):
         name, node = row.text("household"), row.integer("node", 1, MOST_HOUSEHOLDS)
@@ -370,13 +372,13 @@ def _households(path: Path) -> list[Row]:
             raise row.error("household", "'time' is the name of the column of times; call the household differently")
         if name in names:
             raise row.error("household", f"'{name}' stands here a second time, first in row {names[name].number}")
-        if node in found:
-            raise row.error("node", f"node {node} is taken by '{found[node].text('household')}'; one household a node")
-        found[node] = names[name] = row
-    nodes = sorted(found)
+        if node in taken:
+            raise row.error("node", f"node {node} is taken by '{taken[node].text('household')}'; one household a node")
+        taken[node] = names[name] = row
+    nodes = sorted(taken)
     if nodes != list(range(1, len(nodes) + 1)):
         raise InputError(f"{path.name}: nodes must be numbered 1 to {len(nodes)} without gaps, found {nodes}")
-    return [found[node] for node in nodes]
+    return [taken[node] for node in nodes]
 
 
 def _devices(row: Row, day: Occasion) -> tuple[Device, ...]:

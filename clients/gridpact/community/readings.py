@@ -170,8 +170,8 @@ def _read(files: _Files, path: Path, is_pv: bool) -> None:
     times = columns.time_columns(table.header, how.time_column, how.date_column)
     if not isinstance(times, TimeColumns):
         raise InputError(f"{path.name} has times in {_list(times)}; say which to take with --time-column")
-    starts, said = moments_of(table, times, how)
-    files.remarks += said
+    starts, remarks = moments_of(table, times, how)
+    files.remarks += remarks
     left = [name for name in table.header if name not in (*times.all, *how.ignored)]
     if not left:
         raise InputError(f"{path.name} has the column '{times.day}' only; give a column for each household")
@@ -225,8 +225,8 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
     places: dict[str, Row] = {}
     for row, text in zip(table.rows, texts, strict=True):
         places.setdefault(text, row)
-    found = moments(table.file, times.day, places, how.dates)
-    by_text = dict(found.by_text)
+    read = moments(table.file, times.day, places, how.dates)
+    by_text = dict(read.by_text)
     first = next(iter(by_text.values()))
     for text, moment in by_text.items():
         row = places[text]
@@ -239,13 +239,13 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
                                        "--timezone Europe/Amsterdam")  # fmt: skip
         if (moment.tzinfo is None) != (first.tzinfo is None) and not times.are_utc:
             raise row.error(times.day, "some times have an offset from UTC, others not; write all alike")
-    if found.has_hour_24 and not (how.times_are_ends or how.are_counters or times.are_ends):
+    if read.has_hour_24 and not (how.times_are_ends or how.are_counters or times.are_ends):
         text = next(text for text in by_text if "24:" in text)
         raise places[text].error(times.day, f"'{text}' is the end of a step: say --times end, if all times are")
-    said = list(found.remarks)
+    remarks = list(read.remarks)
     if times.are_ends and not how.times_are_ends:
         raise InputError(f"{table.file}: '{times.day}' names the ends of steps; say --times end")
-    return [by_text[text] for text in texts], tuple(said)
+    return [by_text[text] for text in texts], tuple(remarks)
 
 
 def _time_text(row: Row, times: TimeColumns) -> str:
@@ -299,7 +299,7 @@ def _layout(files: _Files, path: Path, table: Table, left: Sequence[str], is_pv:
             raise InputError(f"{path.name} has no column '{how.value_column}'; it has {_list(left)}")
         quantity = columns.quantity_of(how.value_column)
         return _rows_of_readings(files, path, table, left, {how.value_column: quantity or ("load", None)}, is_pv)
-    named = {name: found for name in numbers if (found := columns.quantity_of(name)) and name not in files.only}
+    named = {name: of for name in numbers if (of := columns.quantity_of(name)) and name not in files.only}
     facts = columns.role(left, columns.HOUSEHOLDS | columns.REGISTERS | columns.UNIT_COLUMNS)
     others = [name for name in filled if name not in named and name not in facts]
     if "household" in left:
@@ -347,34 +347,34 @@ def _columns_of_households(
     if how.household is not None:
         if len(numbers) != 1:
             raise InputError(f"{path.name} has columns {_list(numbers)}, so --household cannot say whose all of it is")
-        found = [TableColumn(numbers[0], how.household, "pv" if is_pv else "load", columns.unit_behind(numbers[0])[1])]
+        given = [TableColumn(numbers[0], how.household, "pv" if is_pv else "load", columns.unit_behind(numbers[0])[1])]
     else:
-        found = [_column(name, only) for name in numbers]
+        given = [_column(name, only) for name in numbers]
     if is_pv:
-        found = [
-            replace(one, household=one.household if one.quantity == "pv" else one.name, quantity="pv") for one in found
+        given = [
+            replace(one, household=one.household if one.quantity == "pv" else one.name, quantity="pv") for one in given
         ]
     if only:
         if not is_pv:
-            files.names.update({one.household: path.name for one in found if one.household not in files.names})
-        found = [one for one in found if one.household in only]
-    for one in found:
+            files.names.update({one.household: path.name for one in given if one.household not in files.names})
+        given = [one for one in given if one.household in only]
+    for one in given:
         _check_unit(path, how, one)
         if one.household not in only and one.name not in only and how.household is None and not is_pv:
-            _check_household(path, one, found)
-    keys = [(one.household, one.quantity) for one in found]
-    for one in found:
+            _check_household(path, one, given)
+    keys = [(one.household, one.quantity) for one in given]
+    for one in given:
         if keys.count((one.household, one.quantity)) > 1:
-            alike = [other.name for other, key in zip(found, keys, strict=True) if key == (one.household, one.quantity)]
+            alike = [other.name for other, key in zip(given, keys, strict=True) if key == (one.household, one.quantity)]
             raise InputError(
                 f"{path.name}: columns {_list(alike)} are all {one.quantity} of '{one.household}'; leave out all but "
                 "one with --ignore"
             )
-    renamed = {one.name: _words(one) for one in found if one.name != one.household and not is_pv}
-    taken = [columns.told(renamed)] if renamed else []
+    renamed = {one.name: _words(one) for one in given if one.name != one.household and not is_pv}
+    taken = [columns.listed_columns(renamed)] if renamed else []
     if texts:
         taken.append(f"not looked at: {_list(texts)}")
-    return _Layout("; ".join(taken), tuple(found))
+    return _Layout("; ".join(taken), tuple(given))
 
 
 def _column(name: str, only: Sequence[str]) -> TableColumn:
@@ -386,7 +386,7 @@ def _words(column: TableColumn) -> str:
     return f"{what} of '{column.household}'" + (f" in {WRITTEN[column.unit]}" if column.unit else "")
 
 
-def _check_household(path: Path, column: TableColumn, found: Sequence[TableColumn]) -> None:
+def _check_household(path: Path, column: TableColumn, given: Sequence[TableColumn]) -> None:
     """
     Raises:
         InputError: a column is perhaps not what it is taken for.
@@ -394,13 +394,13 @@ def _check_household(path: Path, column: TableColumn, found: Sequence[TableColum
     how = f'leave it out with --ignore "{column.name}", or name the households with --only'
     if columns.is_no_household(column.household):
         raise InputError(f"{path.name}: column '{column.name}' looks like that of no household; {how}")
-    consumers = {one.household for one in found if one.quantity in ("load", "import")}
+    consumers = {one.household for one in given if one.quantity in ("load", "import")}
     if column.quantity not in ("load", "import") and column.household not in consumers:
         raise InputError(
             f"{path.name}: column '{column.name}' looks like {column.quantity} of '{column.household}', which has no "
             f"load there; {how}"
         )
-    for one in found:
+    for one in given:
         rest = column.household.removeprefix(one.household)
         if one.household != column.household and rest != column.household and re.match(r"[\s_.-]+[^\W\d]{2}", rest):
             raise InputError(
@@ -438,20 +438,20 @@ def _rows_of_readings(
     if not {"load", "import"} & set(quantities) and register is None:
         raise InputError(f"{path.name}: there is no load and no import; give load_kwh, or import_kwh and export_kwh")
     key, name = _household_of(files, path, table, left)
-    found = [TableColumn(column, name, quantity, of) for column, (quantity, of) in named.items()]
-    for one in found:
+    given = [TableColumn(column, name, quantity, of) for column, (quantity, of) in named.items()]
+    for one in given:
         _check_unit(path, how, one)
-    by_register, said = _registers(path, table, register) if register is not None else ({}, {})
-    taken = [columns.told({one.name: _words(one) if key is None else one.quantity for one in found})]
-    documented = all(re.fullmatch(rf"({'|'.join(QUANTITIES)})_({'|'.join(UNITS)})", one.name.lower()) for one in found)
+    by_register, words = _registers(path, table, register) if register is not None else ({}, {})
+    taken = [columns.listed_columns({one.name: _words(one) if key is None else one.quantity for one in given})]
+    documented = all(re.fullmatch(rf"({'|'.join(QUANTITIES)})_({'|'.join(UNITS)})", one.name.lower()) for one in given)
     if documented and key == "household":
         taken = []
-    if said:
-        taken.append(columns.told(said))
+    if words:
+        taken.append(columns.listed_columns(words))
     rest = [one for one in left if one not in named and one not in (key, register, unit)]
     if rest:
         taken.append(f"not looked at: {_list(rest)}")
-    return _Layout("; ".join(taken), tuple(found), key, register, unit, by_register)
+    return _Layout("; ".join(taken), tuple(given), key, register, unit, by_register)
 
 
 def _household_of(files: _Files, path: Path, table: Table, left: Sequence[str]) -> tuple[str | None, str]:
@@ -468,21 +468,21 @@ def _household_of(files: _Files, path: Path, table: Table, left: Sequence[str]) 
 
 def _registers(path: Path, table: Table, column: str) -> tuple[dict[str, str], dict[str, str]]:
     """Register -> quantity, empty where it is not looked at; the same in words."""
-    found: dict[str, str] = {}
-    said: dict[str, str] = {}
+    quantities: dict[str, str] = {}
+    words: dict[str, str] = {}
     for row in table.rows:
         name = row.text(column)
-        if name not in found:
+        if name not in quantities:
             quantity = columns.register_quantity(name)
             if quantity is None:
                 raise row.error(
                     column, f"'{name}' is not known: neither import nor export nor production; leave its rows out"
                 )
-            found[name] = "" if quantity == "reactive" else quantity
-            said[name] = "nothing (reactive energy)" if quantity == "reactive" else quantity
-    if not {"import", "load"} & set(found.values()):
-        raise InputError(f"{path.name}: there is no load and no import among its registers {_list(list(found))}")
-    return found, said
+            quantities[name] = "" if quantity == "reactive" else quantity
+            words[name] = "nothing (reactive energy)" if quantity == "reactive" else quantity
+    if not {"import", "load"} & set(quantities.values()):
+        raise InputError(f"{path.name}: there is no load and no import among its registers {_list(list(quantities))}")
+    return quantities, words
 
 
 def _check_unit(path: Path, how: HowToRead, column: TableColumn) -> None:
@@ -538,9 +538,9 @@ def _meters(files: _Files) -> MeterData:
             check_power(file, name, pv)
         meters.append(_meter(name, load, pv))
     remarks += _sizes(meters)
-    said = tuple(_said(seen, how) for seen in files.read)
+    sentences = tuple(_said(seen, how) for seen in files.read)
     doubtful = any(seen.assumed_unit and seen.step_minutes != 60 for seen in files.read)
-    return MeterData(step, tuple(meters), united(remarks), said, doubtful and not how.are_counters)
+    return MeterData(step, tuple(meters), united(remarks), sentences, doubtful and not how.are_counters)
 
 
 def _by_day(series: _Series, how: HowToRead, remarks: list[str]) -> tuple[int, dict[str, Array]]:
@@ -563,10 +563,10 @@ def _by_day(series: _Series, how: HowToRead, remarks: list[str]) -> tuple[int, d
     readings = Readings(series.file, series.household, 1, series.column, complaint)
     for moment, (file, row), value in zip(moments_, places, values, strict=True):
         readings.add(local(moment, how.zone), row, [value], file)
-    step_minutes, by_day, said = readings.by_day(
+    step_minutes, by_day, noted = readings.by_day(
         how.gaps, how.zone, scale=Scale(scale, is_energy), are_counters=how.are_counters
     )
-    remarks += said
+    remarks += noted
     return step_minutes, {day: power[0] for day, power in by_day.items()}
 
 

@@ -168,8 +168,8 @@ def foreign_table(
             raise InputError(f"{path.name}: column '{column}' stands twice in the header; remove one")
     if number > 1:
         remarks.append(f"The header of {path.name} was found in row {number}; what stands above it was passed over.")
-    found = tuple(_rows(path.name, header, below, separator, decimal))
-    return Table(path.name, tuple(name for name in header if name), found, tuple(remarks))
+    rows = tuple(_rows(path.name, header, below, separator, decimal))
+    return Table(path.name, tuple(name for name in header if name), rows, tuple(remarks))
 
 
 def _rows(
@@ -215,28 +215,28 @@ def _lines(
     The separator is the one with which one of the first `most` rows is a header, of several the one with most columns;
     where there is none, the first row is taken for it.
     """
-    text, told = _told_separator(text)
+    text, separators = _told_separator(text)
     head = "\n".join(text.split("\n", most + 10)[: most + 10])
-    found: dict[str, tuple[int, int]] = {}  # separator: columns, row of the header
-    for separator in told or SEPARATORS:
+    headers: dict[str, tuple[int, int]] = {}  # separator: columns, row of the header
+    for separator in separators or SEPARATORS:
         top = [(number, cells) for number, cells in _split(head, separator, file) if any(cells)][:most]
         if top:
             row = next(((number, cells) for number, cells in top if is_header(_names(cells))), None)
-            found[separator] = (len(row[1]), row[0]) if row else (0, top[0][0])
-    if not found:
+            headers[separator] = (len(row[1]), row[0]) if row else (0, top[0][0])
+    if not headers:
         return [], ","
-    if not any(columns for columns, _ in found.values()):
-        found = {s: (head.split("\n")[row - 1].count(s), row) for s, (_, row) in found.items()}
-    separator = max(found, key=lambda one: found[one][0])
-    below = [(number, cells) for number, cells in _split(text, separator, file) if number >= found[separator][1]]
+    if not any(columns for columns, _ in headers.values()):
+        headers = {s: (head.split("\n")[row - 1].count(s), row) for s, (_, row) in headers.items()}
+    separator = max(headers, key=lambda one: headers[one][0])
+    below = [(number, cells) for number, cells in _split(text, separator, file) if number >= headers[separator][1]]
     return [(below[0][0], _names(below[0][1])), *below[1:]], separator
 
 
 def _told_separator(text: str) -> tuple[str, str]:
     """What spreadsheets write above a table, as `sep=;`, taken out, and the separator that it tells."""
     first, _, rest = text.partition("\n")
-    told = re.fullmatch(r'"?sep=(.)"?', first.strip(" \r"))
-    return ("\n" + rest, told[1]) if told else (text, "")
+    match = re.fullmatch(r'"?sep=(.)"?', first.strip(" \r"))
+    return ("\n" + rest, match[1]) if match else (text, "")
 
 
 def _names(cells: Sequence[str]) -> list[str]:

@@ -76,24 +76,24 @@ def from_table(
     if unknown := [name for name in table.header if name not in (*times.all, *PRICES)]:
         raise InputError(f"{path.name}: column '{unknown[0]}' is not known; known columns: time, {', '.join(PRICES)}")
     starts, _ = moments_of(table, times, HowToRead(zone=zone, dates=dates))
-    found: dict[str, dict[int, tuple[float, int]]] = {}
+    by_day: dict[str, dict[int, tuple[float, int]]] = {}
     for row, moment in zip(table.rows, starts, strict=True):
         start = local(moment, zone)
         if clock_changes(start.date(), zone):
             continue
         day, clock = start.date().isoformat(), start.hour * 60 + start.minute
-        price, first = row.number_in(column), found.setdefault(day, {}).get(clock)
+        price, first = row.number_in(column), by_day.setdefault(day, {}).get(clock)
         if first is not None and first[0] != price:
             raise row.error(times.day, f"a second price at {day} {start:%H:%M}, the first is in row {first[1]}")
-        found[day].setdefault(clock, (price, row.number))
-    if not found:
+        by_day[day].setdefault(clock, (price, row.number))
+    if not by_day:
         raise InputError(f"{path.name} has no prices but of days on which the clock changes")
-    clocks = sorted({clock for of_day in found.values() for clock in of_day})
+    clocks = sorted({clock for of_day in by_day.values() for clock in of_day})
     own_step = min(np.diff([*clocks, DAY_MINUTES]))
     if DAY_MINUTES % own_step or (own_step % step_minutes and step_minutes % own_step):
         raise InputError(f"{path.name}: prices of {own_step} minutes do not fit steps of {step_minutes}")
     tariff: Tariff = {}
-    for day, of_day in found.items():
+    for day, of_day in by_day.items():
         if sorted(of_day) == list(range(0, DAY_MINUTES, own_step)):
             prices = np.array([of_day[clock][0] for clock in sorted(of_day)])
             finest = np.repeat(prices, max(own_step // step_minutes, 1))

@@ -82,33 +82,33 @@ def moments(file: str, column: str, texts: Mapping[str, TimePlace], order: DateO
     Raises:
         InputError: a text is no time, dates contradict each other, or either order is possible; says how to tell.
     """
-    found: dict[str, Written] = {}
+    as_written: dict[str, Written] = {}
     for text, place in texts.items():
         one = written(text)
         if one is None:
             raise place.error(column, f"'{text}' is not {TIME_FORM}")
-        found[text] = one
-    if found and not any(one.has_clock for one in found.values()):
+        as_written[text] = one
+    if as_written and not any(one.has_clock for one in as_written.values()):
         text, place = next(iter(texts.items()))
         raise place.error(
             column, f"'{text}' is a day without a time; readings of hours or less are needed, not of whole days"
         )
-    order, remarks = _order(file, column, texts, found, order)
+    order, remarks = _order(file, column, texts, as_written, order)
     by_text: dict[str, datetime] = {}
-    for text, one in found.items():
+    for text, one in as_written.items():
         moment = one.moment(order)
         if moment is None:
             raise texts[text].error(column, f"'{text}' is no date with the {order.value.replace('-first', ' first')}")
         by_text[text] = moment
-    return Moments(by_text, any(one.clock >= timedelta(days=1) for one in found.values()), remarks)
+    return Moments(by_text, any(one.clock >= timedelta(days=1) for one in as_written.values()), remarks)
 
 
 def _order(
-    file: str, column: str, texts: Mapping[str, TimePlace], found: Mapping[str, Written], given: DateOrder | None
+    file: str, column: str, texts: Mapping[str, TimePlace], as_written: Mapping[str, Written], given: DateOrder | None
 ) -> tuple[DateOrder, tuple[str, ...]]:
     if given is not None:
         return given, ()
-    doubtful = {text: one for text, one in found.items() if not one.is_certain}
+    doubtful = {text: one for text, one in as_written.items() if not one.is_certain}
     deciding = {order: next((t for t, one in doubtful.items() if one.dates[_other(order)] is None), None)
                 for order in DateOrder}  # fmt: skip
     day_first, month_first = (deciding[order] for order in DateOrder)
@@ -120,13 +120,13 @@ def _order(
         return DateOrder.DAY_FIRST, ()
     if month_first is not None:
         return DateOrder.MONTH_FIRST, (f"Dates in {file} have the month first, as in '{month_first}'.",)
-    missing = {order: _missing_days([one.dates[order] for one in found.values()]) for order in DateOrder}
+    missing = {order: _missing_days([one.dates[order] for one in as_written.values()]) for order in DateOrder}
     first = next(iter(doubtful))
     for order in DateOrder:
         if missing[order] == 0 < missing[_other(order)]:
-            said = f"Dates in {file} have the {order.value.replace('-', ' ')}, as their days follow each other then"
-            return order, (f"{said}: '{first}' is {found[first].dates[order]}.",)
-    both = " or ".join(str(found[first].dates[order]) for order in DateOrder)
+            reason = f"Dates in {file} have the {order.value.replace('-', ' ')}, as their days follow each other then"
+            return order, (f"{reason}: '{first}' is {as_written[first].dates[order]}.",)
+    both = " or ".join(str(as_written[first].dates[order]) for order in DateOrder)
     raise texts[first].error(column, f"'{first}' is {both}; say which with --dates day-first or --dates month-first")
 
 
@@ -163,11 +163,11 @@ def written(text: str) -> Written | None:
     if not rest:
         return Written(dates, timedelta(), None, has_clock=False)
     after = re.fullmatch(r"(?:[Tt]|,?\s+)(.*)", rest)
-    found = CLOCK.fullmatch(after[1].strip()) if after else None
-    if not found:
+    parts = CLOCK.fullmatch(after[1].strip()) if after else None
+    if not parts:
         return None
-    clock = _clock(found["hour"], found["minute"], found["second"], found["part"], found["half"])
-    return Written(dates, clock, _offset(found["offset"])) if clock is not None else None
+    clock = _clock(parts["hour"], parts["minute"], parts["second"], parts["part"], parts["half"])
+    return Written(dates, clock, _offset(parts["offset"])) if clock is not None else None
 
 
 def _both(day: date) -> dict[DateOrder, date | None]:
@@ -176,17 +176,17 @@ def _both(day: date) -> dict[DateOrder, date | None]:
 
 def _dates(text: str) -> Mapping[DateOrder, date | None] | None:
     """A date in both orders; None where it is none in either."""
-    if found := YEAR_FIRST.fullmatch(text):
-        day = _date(found["a"] or found["d"], found["b"] or found["e"], found["c"] or found["f"])
+    if parts := YEAR_FIRST.fullmatch(text):
+        day = _date(parts["a"] or parts["d"], parts["b"] or parts["e"], parts["c"] or parts["f"])
         return _both(day) if day else None
-    if found := MONTH_NAMED.fullmatch(text):
-        name = found["b"].lower()
+    if parts := MONTH_NAMED.fullmatch(text):
+        name = parts["b"].lower()
         month = MONTHS.index(name[:3]) + 1 if name[:3] in MONTHS else 0
-        day = _date(found["c"], month, found["a"])
+        day = _date(parts["c"], month, parts["a"])
         return _both(day) if day else None
-    if found := YEAR_LAST.fullmatch(text):
-        day_first = _date(found["c"], found["b"], found["a"])
-        month_first = day_first if found["mark"] == "." else _date(found["c"], found["a"], found["b"])
+    if parts := YEAR_LAST.fullmatch(text):
+        day_first = _date(parts["c"], parts["b"], parts["a"])
+        month_first = day_first if parts["mark"] == "." else _date(parts["c"], parts["a"], parts["b"])
         if day_first or month_first:
             return {DateOrder.DAY_FIRST: day_first, DateOrder.MONTH_FIRST: month_first}
     return None

@@ -85,7 +85,7 @@ def read_actual(folder: Path) -> Actual:
     )
 
 
-class Meter:
+class MeterFiles:
     """A household's meter: a file a step, which the office reads."""
 
     def __init__(self, files: NodeFiles) -> None:

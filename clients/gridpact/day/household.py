@@ -27,7 +27,7 @@ from gridpact.chain.settlement import Settlement, positions_of
 from gridpact.chain.transport import connect
 from gridpact.chain.values import Phase
 from gridpact.community.model import Array
-from gridpact.day.files import Deal, Meter, Orders, read_actual
+from gridpact.day.files import Deal, MeterFiles, Orders, read_actual
 from gridpact.errors import ContractError, InfeasibleError, SolverError
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
@@ -104,7 +104,7 @@ class DayNode:
             if self._home is not None:
                 self._home.step(step, self._terms())
                 fed_wh = round(1000 * self.view.step_hours * self._home.injection_kw(step))
-                Meter(self._files).write(step, fed_wh)
+                MeterFiles(self._files).write(step, fed_wh)
         self._report()
 
     def _now(self) -> int:
@@ -247,10 +247,10 @@ class DayNode:
         give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up:
             for event in self._ledger.products.offers(name, self._orders.day):
-                said = arguments_of(event)
-                step = said[{"spot": "spot", "option": "option", "forward": "terms"}[deal.kind]]["step"]
-                if int(said[by]) == deal.seller and int(step) == deal.step:
-                    return int(said["id"])
+                arguments = arguments_of(event)
+                step = arguments[{"spot": "spot", "option": "option", "forward": "terms"}[deal.kind]]["step"]
+                if int(arguments[by]) == deal.seller and int(step) == deal.step:
+                    return int(arguments["id"])
             time.sleep(PAUSE)
         return None
 

@@ -25,7 +25,7 @@ from gridpact.chain.settlement import Settlement
 from gridpact.chain.travel import Traveller
 from gridpact.chain.values import Phase, TradeRecord
 from gridpact.community.model import GRID_CONNECTION, CommunityDay
-from gridpact.day.files import Deal, Meter, Orders, write_actual
+from gridpact.day.files import Deal, MeterFiles, Orders, write_actual
 from gridpact.day.household import play
 from gridpact.errors import ContractError, InputError
 from gridpact.events import SILENT, Listener, Stage
@@ -369,7 +369,7 @@ class _Office:
 
     def _wait_for_meters(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> None:
         heard = self._heard(step)
-        self._wait(nodes, lambda: all(Meter(files[node]).read(step) is not None for node in heard))
+        self._wait(nodes, lambda: all(MeterFiles(files[node]).read(step) is not None for node in heard))
 
     def _declared(self, round_: int) -> int:
         """How many have declared in a round; all once it has started."""
@@ -383,7 +383,7 @@ class _Office:
         """Brings what was read of a step that is over, and settles it: at once where all were read, else when nobody is
         waited for any longer."""
         members = sorted(self._ledger.standing(self._day).members)
-        read = {node: Meter(files[node]).read(step) for node in members}
+        read = {node: MeterFiles(files[node]).read(step) for node in members}
         there = {node: energy for node, energy in read.items() if energy is not None}
         if there:
             self._ledger.read(self._ledger.sign_reading(self._metering_key, self._day, step, there))

@@ -11,15 +11,15 @@ from gridpact.devices.device import (
     Array,
     Attribute,
     Band,
-    Block,
     Column,
     Device,
+    DeviceBlock,
     DeviceError,
+    ForecastField,
     Occasion,
     Opposed,
     Realised,
     Stated,
-    Told,
     as_fields,
     median,
 )
@@ -53,8 +53,8 @@ class Battery(Device):
             meaning="charge at the start of the day, as a share of the capacity; the day ends with at least as much",
         ),
     )  # fmt: skip
-    told: ClassVar[tuple[Told, ...]] = (
-        Told(
+    forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
+        ForecastField(
             "battery_start_kwh", is_series=False,
             meaning="what is in the battery when the day begins; else `start_share` of its capacity",
         ),
@@ -86,13 +86,13 @@ class Battery(Device):
             )
         return cls(capacity, stated["power_kw"], efficiency, efficiency, start)
 
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
 
         charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
         stored = cp.Variable(steps + 1)  # kWh, before the first step and after each
         gained = self.charge_efficiency * charge - discharge / self.discharge_efficiency
-        return Block(
+        return DeviceBlock(
             injection_kw=discharge - charge,  # (6)
             constraints={
                 "the battery's power limits": [charge <= self.power_kw, discharge <= self.power_kw],

@@ -12,14 +12,14 @@ from gridpact.devices.device import (
     Array,
     Attribute,
     Band,
-    Block,
     Column,
     Device,
+    DeviceBlock,
     DeviceError,
+    ForecastField,
     Occasion,
     Realised,
     Stated,
-    Told,
     as_fields,
     median,
 )
@@ -65,9 +65,11 @@ class Boiler(Device):
             meaning="heat that is always left, as a share of a full tank",
         ),
     )  # fmt: skip
-    told: ClassVar[tuple[Told, ...]] = (
-        Told("boiler_start_kwh", "what is in the tank when the day begins; else `start_share` of it", is_series=False),
-        Told("boiler_demand_kw", "heat that is drawn; else `[boiler] demand_kwh` by a usual profile"),
+    forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
+        ForecastField(
+            "boiler_start_kwh", "what is in the tank when the day begins; else `start_share` of it", is_series=False
+        ),
+        ForecastField("boiler_demand_kw", "heat that is drawn; else `[boiler] demand_kwh` by a usual profile"),
     )
     columns: ClassVar[tuple[Column, ...]] = (
         Column("boiler_kw", "power into the boiler"),
@@ -109,13 +111,13 @@ class Boiler(Device):
                     f"{self.power_kw:g} kW, and must have {wanted:g} kWh; raise its power or lower what is drawn",
                 )
 
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
 
         heating = cp.Variable(steps, nonneg=True)
         tank = cp.Variable(steps + 1)  # kWh, before the first step and after each
         lost = self.loss_kw / self.tank_kwh * tank[:-1]
-        return Block(
+        return DeviceBlock(
             injection_kw=-heating,
             constraints={
                 "the boiler's power": [heating <= self.power_kw],

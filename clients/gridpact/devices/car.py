@@ -13,14 +13,14 @@ from gridpact.devices.device import (
     Array,
     Attribute,
     Band,
-    Block,
     Column,
     Device,
+    DeviceBlock,
     DeviceError,
+    ForecastField,
     Occasion,
     Realised,
     Stated,
-    Told,
     clock,
     steps_within,
 )
@@ -48,11 +48,11 @@ class ElectricCar(Device):
         Attribute("from", "car_from", "from when on the car is plugged in", is_clock=True, example="18:00"),
         Attribute("to", "car_to", "until when the car is plugged in", is_clock=True, example="07:00"),
     )  # fmt: skip
-    told: ClassVar[tuple[Told, ...]] = (
-        Told(
+    forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
+        ForecastField(
             "car_energy_kwh", "what the car wants on that day, 0 for nothing; else `[car] energy_kwh`", is_series=False
         ),
-        Told("car_plugged_in", "1 where the car is there, else 0; else `[car] from` and `to`"),
+        ForecastField("car_plugged_in", "1 where the car is there, else 0; else `[car] from` and `to`"),
     )
     columns: ClassVar[tuple[Column, ...]] = (Column("car_kw", "power into the electric car"),)
     bands: ClassVar[tuple[Band, ...]] = (Band("Electric cars", "purple", "car_kw"),)
@@ -66,13 +66,13 @@ class ElectricCar(Device):
         energy = day.numbers.get("car_energy_kwh", stated["energy_kwh"])
         if energy == 0:
             return None
-        told = day.series.get("car_plugged_in")
+        forecast = day.series.get("car_plugged_in")
         start, end = round(stated["from"]), round(stated["to"])
-        plugged_in = steps_within(start, end, round(60 * day.step_hours)) if told is None else told > 0
+        plugged_in = steps_within(start, end, round(60 * day.step_hours)) if forecast is None else forecast > 0
         power, efficiency = stated["power_kw"], stated["efficiency"]
         most = power * efficiency * plugged_in.sum() * day.step_hours
         if most < energy - 1e-9:
-            window = f"from {clock(start)} to {clock(end)}" if told is None else "while it is plugged in"
+            window = f"from {clock(start)} to {clock(end)}" if forecast is None else "while it is plugged in"
             raise DeviceError(
                 "energy_kwh",
                 f"the car needs {energy:g} kWh, but can charge only {most:g} kWh at {power:g} kW {window}; widen the "
@@ -80,7 +80,7 @@ class ElectricCar(Device):
             )
         return cls(energy, power, efficiency, plugged_in)
 
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
 
         charging = cp.Variable(steps, nonneg=True)
@@ -88,7 +88,7 @@ class ElectricCar(Device):
         charged = step_hours * self.efficiency * cp.sum(charging)
         elsewhere = None if realised is None else cp.Variable(nonneg=True)  # at a public charger
         taken = charged if elsewhere is None else charged + elsewhere
-        return Block(
+        return DeviceBlock(
             injection_kw=-charging,
             constraints={
                 "the car's charging power while it is plugged in": [charging <= self.power_kw * plugged_in],  # (5)

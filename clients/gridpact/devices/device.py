@@ -78,7 +78,7 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Told:
+class ForecastField:
     """Something that a forecast may tell of a device for its day."""
 
     key: str
@@ -134,12 +134,12 @@ class Occasion:
 
     steps: int
     step_hours: float
-    series: Mapping[str, Array] = field(default_factory=dict)  # by the keys of `Told`
+    series: Mapping[str, Array] = field(default_factory=dict)  # by the keys of `ForecastField`
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Block:
+class DeviceBlock:
     """A device's physics: what it feeds in, and the constraints between its variables. Expressions of shape (T,)."""
 
     injection_kw: cp.Expression
@@ -165,7 +165,7 @@ class Device(ABC):
 
     plural: ClassVar[str]
     attributes: ClassVar[tuple[Attribute, ...]]
-    told: ClassVar[tuple[Told, ...]] = ()
+    forecast_fields: ClassVar[tuple[ForecastField, ...]] = ()
     columns: ClassVar[tuple[Column, ...]] = ()
     bands: ClassVar[tuple[Band, ...]] = ()
     either: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -199,7 +199,7 @@ class Device(ABC):
         return True
 
     @abstractmethod
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         """Its physics.
 
         Args:

@@ -30,9 +30,9 @@ def columns() -> str:
 def forecasts() -> str:
     """What a forecast may tell of devices."""
     rows = [
-        (f"`{told.key}`", f"`{told.key}`" if told.is_series else "", told.meaning)
+        (f"`{field.key}`", f"`{field.key}`" if field.is_series else "", field.meaning)
         for device in DEVICES
-        for told in device.told
+        for field in device.forecast_fields
     ]
     return _rows(("JSON key", "CSV column", ""), rows)
 
@@ -79,7 +79,7 @@ PARTS: dict[str, Callable[[], str]] = {"columns": columns, "forecasts": forecast
 
 def written(text: str) -> str:
     """A text with what stands between its markers as it should be."""
-    return MARKED.sub(lambda found: f"{found[1]}\n{PARTS[found['what']]()}\n{found[3]}", text)
+    return MARKED.sub(lambda part: f"{part[1]}\n{PARTS[part['what']]()}\n{part[3]}", text)
 
 
 if __name__ == "__main__":

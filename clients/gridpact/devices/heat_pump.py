@@ -21,14 +21,14 @@ from gridpact.devices.device import (
     Array,
     Attribute,
     Band,
-    Block,
     Column,
     Device,
+    DeviceBlock,
     DeviceError,
+    ForecastField,
     Occasion,
     Realised,
     Stated,
-    Told,
     as_fields,
 )
 
@@ -91,12 +91,12 @@ class HeatPump(Device):
             meaning="coefficient of performance as a share of Carnot's",
         ),
     )  # fmt: skip
-    told: ClassVar[tuple[Told, ...]] = (
-        Told(
+    forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
+        ForecastField(
             "outdoor_c", "temperature outside, °C; only with a heat pump", in_community=True, shared=True, low=-60,
             harmless=15,
         ),
-        Told(
+        ForecastField(
             "heat_pump_start_c", "how warm the house is when the day begins; else `start_c`", is_series=False, low=-30,
         ),
     )  # fmt: skip
@@ -178,7 +178,7 @@ class HeatPump(Device):
         """How warm it is to be at the end, if that can be."""
         return min(max(self.start_c, self.low_c), self.high_c)
 
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
 
         power = cp.Variable(steps, nonneg=True)
@@ -187,7 +187,7 @@ class HeatPump(Device):
         towards = self.outdoor_c + (cp.multiply(self.cop(), power) + self.gains_kw) / self.loss_kw_per_k
         lowest = np.minimum(self.low_c, warmest)
         lowest[-1] = max(lowest[-1], min(self.wanted_c, warmest[-1]))
-        return Block(
+        return DeviceBlock(
             injection_kw=-power,
             constraints={
                 "the heat pump's power": [power <= self.power_kw],

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gridpact.devices.device import Attribute, Block, Column, Device, Occasion, Realised, Stated
+from gridpact.devices.device import Attribute, Column, Device, DeviceBlock, Occasion, Realised, Stated
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Inverter(Device):
     def of(cls, stated: Stated, day: Occasion) -> Inverter | None:
         return cls(stated["reactive_kvar"]) if stated["reactive_kvar"] > 0 else None
 
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
 
         generated = cp.Variable(steps)
-        return Block(
+        return DeviceBlock(
             injection_kw=cp.Constant(np.zeros(steps)),
             constraints={"the inverter's reactive power": [cp.abs(generated) <= self.inverter_kvar]},  # (3)
             schedule={"reactive_kvar": generated},

@@ -12,14 +12,14 @@ from gridpact.devices.device import (
     Array,
     Attribute,
     Band,
-    Block,
     Column,
     Device,
+    DeviceBlock,
     DeviceError,
+    ForecastField,
     Occasion,
     Realised,
     Stated,
-    Told,
     median,
 )
 
@@ -41,7 +41,9 @@ class Panels(Device):
             "curtail. The number itself does not limit the PV output",
         ),
     )  # fmt: skip
-    told: ClassVar[tuple[Told, ...]] = (Told("pv_kw", "what the panels can give; only with PV", in_community=True),)
+    forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
+        ForecastField("pv_kw", "what the panels can give; only with PV", in_community=True),
+    )
     columns: ClassVar[tuple[Column, ...]] = (Column("curtailed_kw", "PV output that is not used"),)
     bands: ClassVar[tuple[Band, ...]] = (Band("PV used", "orange", "pv_kw", minus="curtailed_kw", is_source=True),)
     uncertain: ClassVar[tuple[str, ...]] = ("pv_kw",)
@@ -56,12 +58,12 @@ class Panels(Device):
             raise DeviceError("peak_kwp", "there is no pv_kw, and the household has panels: give it, too")
         return cls(day.series["pv_kw"], stated["peak_kwp"])
 
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
 
         output = cp.Constant(self.pv_kw) if realised is None else realised["pv_kw"]
         curtailed = cp.Variable(steps, nonneg=True)
-        return Block(
+        return DeviceBlock(
             injection_kw=output - curtailed,
             constraints={"curtailment within the PV output": [curtailed <= output]},
             schedule={"curtailed_kw": curtailed},

@@ -18,15 +18,15 @@ from gridpact.devices.device import (
     Array,
     Attribute,
     Band,
-    Block,
     Column,
     Device,
+    DeviceBlock,
     DeviceError,
+    ForecastField,
     Occasion,
     Opposed,
     Realised,
     Stated,
-    Told,
     as_fields,
     clock,
     median,
@@ -74,12 +74,12 @@ class TwoWayCar(Device):
         Attribute("from", "two_way_car_from", "from when on it is plugged in", is_clock=True, example="18:00"),
         Attribute("to", "two_way_car_to", "until when it is plugged in", is_clock=True, example="07:00"),
     )  # fmt: skip
-    told: ClassVar[tuple[Told, ...]] = (
-        Told(
+    forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
+        ForecastField(
             "two_way_car_start_kwh", is_series=False,
             meaning="what is in its battery when the day begins; else `start_share` of the capacity",
         ),
-        Told("two_way_car_plugged_in", "1 where it is there, else 0; else `[two_way_car] from` and `to`"),
+        ForecastField("two_way_car_plugged_in", "1 where it is there, else 0; else `[two_way_car] from` and `to`"),
     )  # fmt: skip
     columns: ClassVar[tuple[Column, ...]] = (
         Column("two_way_charge_kw", "power into the two-way car"),
@@ -99,9 +99,9 @@ class TwoWayCar(Device):
         capacity = stated["capacity_kwh"]
         if capacity == 0:
             return None
-        told = day.series.get("two_way_car_plugged_in")
+        forecast = day.series.get("two_way_car_plugged_in")
         window = steps_within(round(stated["from"]), round(stated["to"]), round(60 * day.step_hours))
-        plugged_in = window if told is None else told > 0
+        plugged_in = window if forecast is None else forecast > 0
         efficiency = math.sqrt(stated["round_trip_efficiency"])
         start = day.numbers.get("two_way_car_start_kwh", capacity * stated["start_share"])
         for key, energy in (("start_share", start), ("ready_kwh", stated["ready_kwh"])):
@@ -157,7 +157,7 @@ class TwoWayCar(Device):
                 + "; widen the window, raise its power, or lower ready_kwh or drive_kwh",
             )
 
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> Block:
+    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
 
         charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
@@ -165,7 +165,7 @@ class TwoWayCar(Device):
         gained = step_hours * (self.charge_efficiency * charge - discharge / self.discharge_efficiency)
         least = np.where(self.leaves, self.ready_kwh, 0.0)
         least[-1] = max(least[-1], self.wanted_kwh)
-        return Block(
+        return DeviceBlock(
             injection_kw=discharge - charge,
             constraints={
                 "the two-way car's power while it is plugged in": [

@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 2.0
 """How long the page waits for a chain before it says that it is away."""
 
 
-class Page:
+class LivePage:
     """A page that is served, and can be given a deployment to follow.
 
     Args:

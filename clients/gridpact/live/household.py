@@ -20,7 +20,7 @@ MOST_BYTES = 2**22
 
 
 @dataclass(frozen=True)
-class Household:
+class HouseholdFolder:
     """A node's folder, for reading."""
 
     settings: Settings

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
 
-from gridpact.chain.feed import Block, Feed
+from gridpact.chain.feed import ChainBlock, Feed
 from gridpact.errors import ChainError, GridpactError, InputError, Reorganised
 from gridpact.live.store import Store
 
@@ -40,18 +40,18 @@ class Link(Enum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class ReaderState:
     """Where the reader stands."""
 
     link: Link
-    told: str = ""  # one sentence, where something is wrong
-    head: Block | None = None  # newest block
+    trouble: str = ""  # one sentence, where something is wrong
+    head: ChainBlock | None = None  # newest block
     seen: float = 0.0  # when it was seen first, by the monotonic clock
 
     @staticmethod
-    def waiting() -> Standing:
+    def waiting() -> ReaderState:
         """Before any chain was asked."""
-        return Standing(Link.WAITING)
+        return ReaderState(Link.WAITING)
 
     @property
     def chain_time(self) -> float:
@@ -74,7 +74,7 @@ class Reader:
     def __init__(
         self, connect: Callable[[], Feed], store: Callable[[], Store], changed: Callable[[], None], every: float = 0.5
     ) -> None:
-        self.standing = Standing.waiting()
+        self.standing = ReaderState.waiting()
         self._connect, self._open, self._changed, self._every = connect, store, changed, every
         self._feed: Feed | None = None
         self._ended = threading.Event()
@@ -148,24 +148,24 @@ class Reader:
             return
         last = _newest_that_stands(store, feed, head)
         first = feed.first_block if last is None else max(last.number - WAY_BACK, feed.first_block)
-        told = feed.between(first, head)
-        known = store.costs_known({one.transaction for one in told})
-        missing = list(dict.fromkeys(one.transaction for one in told if one.transaction not in known))
+        events = feed.between(first, head)
+        known = store.costs_known({one.transaction for one in events})
+        missing = list(dict.fromkeys(one.transaction for one in events if one.transaction not in known))
         for begin in range(0, len(missing), PIECE):
             if len(missing) > PIECE:
                 self._stand(Link.READING, f"{begin} of {len(missing)} transactions")
             part = missing[begin : begin + PIECE]
             costs = {tx: feed.spent(tx) for tx in part}
-            own = [one for one in told if one.transaction in costs]
+            own = [one for one in events if one.transaction in costs]
             store.add([], own, costs)
-        store.add([head], [one for one in told if one.transaction in known], {})
+        store.add([head], [one for one in events if one.transaction in known], {})
         self._stand(Link.UP, head=head)
 
-    def _stand(self, link: Link, told: str = "", head: Block | None = None) -> None:
+    def _stand(self, link: Link, trouble: str = "", head: ChainBlock | None = None) -> None:
         before = self.standing
         seen = before.seen if head in (None, before.head) else time.monotonic()
-        self.standing = Standing(link, told, head or before.head, seen)
-        if (before.link, before.told, before.head) != (link, told, self.standing.head):
+        self.standing = ReaderState(link, trouble, head or before.head, seen)
+        if (before.link, before.trouble, before.head) != (link, trouble, self.standing.head):
             self._changed()
 
     def _drop(self) -> None:
@@ -174,7 +174,7 @@ class Reader:
             self._feed = None
 
 
-def _newest_that_stands(store: Store, feed: Feed, head: Block) -> Block | None:
+def _newest_that_stands(store: Store, feed: Feed, head: ChainBlock) -> ChainBlock | None:
     """The newest stored block that is the chain's; those above it are removed. None where there is none."""
     stands, above = None, False
     for block in store.blocks():

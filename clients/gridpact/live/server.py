@@ -25,8 +25,8 @@ from typing import Any
 from aiohttp import web
 
 from gridpact.errors import GridpactError, InputError
-from gridpact.live.household import Household
-from gridpact.live.reader import Standing
+from gridpact.live.household import HouseholdFolder
+from gridpact.live.reader import ReaderState
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
 
@@ -68,10 +68,10 @@ class Hub:
         self._news = asyncio.Event()
         self._version = 0
         self._known: dict[tuple[str, int], tuple[int, str]] = {}
-        self.standing: Callable[[], Standing] = Standing.waiting
+        self.standing: Callable[[], ReaderState] = ReaderState.waiting
         self._stage = ""
         self._names: Mapping[int, str] = {}
-        self.household: Household | None = None
+        self.household: HouseholdFolder | None = None
 
     # ------------------------------------------------------------------ for other threads
 
@@ -122,27 +122,27 @@ class Hub:
         """All that a page shows that looks at a round, or at the newest."""
         assert self._store is not None
         version, store = self._version, self._store
-        told = {"status": _text(self._status())}
+        texts = {"status": _text(self._status())}
         listed = rounds(store)
         about = About.of(store)
-        told["rounds"] = _text(listed)
+        texts["rounds"] = _text(listed)
         if about is None or not listed:
-            return told
+            return texts
         newest = int(listed[0]["round"])
         shown = newest if number is None else number
         if all(one["round"] != shown for one in listed):
-            return told | {"round": "null"}
+            return texts | {"round": "null"}
         if self._known.get(("version", shown), (-1, ""))[0] != version:
             view = RoundView(store, about, shown)
             for part, made in (("round", view.round), ("plan", view.plan), ("market", view.market), ("day", view.day)):
                 self._known[part, shown] = version, self._part(part, made)
             self._known = {key: value for key, value in self._known.items() if key[1] in (shown, newest)}
             self._known["version", shown] = version, ""
-        told |= {part: self._known[part, shown][1] for part in ("round", "plan", "market", "day")}
+        texts |= {part: self._known[part, shown][1] for part in ("round", "plan", "market", "day")}
         if self.household is not None:
             (day,) = (one["day"] for one in listed if one["round"] == shown)
-            told["household"] = _text(self.household.on(day, shown))
-        return told
+            texts["household"] = _text(self.household.on(day, shown))
+        return texts
 
     @staticmethod
     def _part(name: str, made: Callable[[], object]) -> str:
@@ -161,7 +161,7 @@ class Hub:
         return {
             **self._title,
             "link": standing.link.value,
-            "told": standing.told,
+            "told": standing.trouble,
             "stage": self._stage,
             "block": standing.head.number if standing.head else None,
             "ahead": round(standing.chain_time - time.time(), 1),
@@ -194,8 +194,8 @@ def application(hub: Hub, prefix: str = "") -> web.Application:
 
 def _files() -> list[tuple[str, str, bytes]]:
     folder = resources.files("gridpact.live") / "static"
-    found = [one for one in folder.iterdir() if one.name.rpartition(".")[2] in KINDS]
-    return [(one.name, KINDS[one.name.rpartition(".")[2]], one.read_bytes()) for one in found]
+    files = [one for one in folder.iterdir() if one.name.rpartition(".")[2] in KINDS]
+    return [(one.name, KINDS[one.name.rpartition(".")[2]], one.read_bytes()) for one in files]
 
 
 def _file(kind: str, body: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridpact.chain.feed import Block, Told
+from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.spent import Spent
 from gridpact.errors import GridpactError, InputError
 from gridpact.files import parse_json
@@ -62,7 +62,7 @@ class StoreError(GridpactError):
 
 
 @dataclass(frozen=True)
-class Event:
+class StoredEvent:
     """An event as it is stored."""
 
     block: int
@@ -70,7 +70,7 @@ class Event:
     time: int  # of its block, unix
     transaction: str
     name: str
-    said: Mapping[str, Any]  # bytes as hexadecimal digits
+    arguments: Mapping[str, Any]  # bytes as hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -138,19 +138,19 @@ class Store:
 
     # ------------------------------------------------------------------ writing
 
-    def add(self, blocks: Iterable[Block], told: Sequence[Told], costs: Mapping[str, Spent]) -> None:
+    def add(self, blocks: Iterable[ChainBlock], events: Sequence[ChainEvent], costs: Mapping[str, Spent]) -> None:
         """Adds blocks with their events and what their transactions cost; what is there already stays.
 
         Args:
             costs: by hash, of transactions that are in `told`.
         """
-        places = {one.transaction: one.block.number for one in told}
+        places = {one.transaction: one.block.number for one in events}
         with _told(), self._at_once():
             self._db.executemany(
                 "INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)",
-                {(one.number, one.hash, one.time) for one in (*blocks, *(one.block for one in told))},
+                {(one.number, one.hash, one.time) for one in (*blocks, *(one.block for one in events))},
             )
-            self._db.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_row, told))
+            self._db.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_row, events))
             self._db.executemany(
                 "INSERT OR REPLACE INTO costs VALUES (?, ?, ?, ?)",
                 [(tx, places[tx], spent.gas, str(spent.wei)) for tx, spent in costs.items()],
@@ -182,18 +182,18 @@ class Store:
 
     # ------------------------------------------------------------------ reading
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[ChainBlock]:
         """The blocks, newest first."""
         with _told():
             for row in self._db.execute("SELECT number, hash, time FROM blocks ORDER BY number DESC"):
-                yield Block(*row)
+                yield ChainBlock(*row)
 
     def costs_known(self, transactions: Iterable[str]) -> set[str]:
         """Those of the transactions whose cost is stored."""
         with _told():
             return {tx for tx in transactions if self._db.execute("SELECT 1 FROM costs WHERE tx = ?", (tx,)).fetchone()}
 
-    def events(self, round: int | None, *names: str, but: Sequence[str] = ()) -> list[Event]:
+    def events(self, round: int | None, *names: str, but: Sequence[str] = ()) -> list[StoredEvent]:
         """Events of a round, or of none, in the chain's order.
 
         Args:
@@ -203,18 +203,18 @@ class Store:
         where = f" AND name IN ({_marks(names)})" if names else f" AND name NOT IN ({_marks(but)})"
         return self._events(f"round IS ?{where}", round, *(names or but))
 
-    def named(self, *names: str) -> list[Event]:
+    def named(self, *names: str) -> list[StoredEvent]:
         """Events of some kinds, of all rounds, in the chain's order."""
         return self._events(f"name IN ({_marks(names)})", *names)
 
-    def _events(self, where: str, *values: object) -> list[Event]:
+    def _events(self, where: str, *values: object) -> list[StoredEvent]:
         with _told():
             rows = self._db.execute(
                 "SELECT block, place, time, tx, name, said FROM events JOIN blocks ON number = block"
                 f" WHERE {where} ORDER BY block, place",
                 values,
             )
-            return [Event(row[0], row[1], row[2], row[3], row[4], parse_json(row[5])) for row in rows]
+            return [StoredEvent(row[0], row[1], row[2], row[3], row[4], parse_json(row[5])) for row in rows]
 
     def said_by(self, round: int, name: str) -> dict[int, tuple[int, int]]:
         """How often each node did something in a round, and in which iteration last."""
@@ -259,10 +259,10 @@ def _told() -> Iterator[None]:
         raise StoreError(f"The history cannot be read or written ({error}): look at its disk.") from error
 
 
-def _row(told: Told) -> tuple[object, ...]:
-    said = {name: value for name, value in told.said.items() if name not in NOT_KEPT.get(told.name, ())}
-    columns = (told.said.get("round"), told.said.get("iteration"), told.said.get("node"))
-    return told.block.number, told.index, told.transaction, told.name, *columns, json.dumps(said, default=_hex)
+def _row(event: ChainEvent) -> tuple[object, ...]:
+    arguments = {name: value for name, value in event.arguments.items() if name not in NOT_KEPT.get(event.name, ())}
+    columns = (event.arguments.get("round"), event.arguments.get("iteration"), event.arguments.get("node"))
+    return event.block.number, event.index, event.transaction, event.name, *columns, json.dumps(arguments, default=_hex)
 
 
 def _hex(value: object) -> str:

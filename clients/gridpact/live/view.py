@@ -25,7 +25,7 @@ from gridpact.chain.spent import Spent
 from gridpact.chain.values import Phase, Setting, Theta, bitmap_to_nodes, unpack_residuals
 from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.grid.limits import PublishedFeeder
-from gridpact.live.store import Event, Store
+from gridpact.live.store import Store, StoredEvent
 from gridpact.market.admm.assembly import Assembly, TreePlace
 from gridpact.market.admm.codec import decode_book, decode_feeder, decode_sums
 from gridpact.market.admm.parameters import Resolution
@@ -70,10 +70,10 @@ class About:
     @staticmethod
     def of(store: Store) -> About | None:
         """None before the chain was met."""
-        said = store.about()
-        if "theta" not in said:
+        about = store.about()
+        if "theta" not in about:
             return None
-        return About(Theta(**said["theta"]), Setting(**said["setting"]), said["currency"])
+        return About(Theta(**about["theta"]), Setting(**about["setting"]), about["currency"])
 
     @property
     def resolution(self) -> Resolution:
@@ -89,35 +89,35 @@ class About:
 
 def rounds(store: Store) -> list[Json]:
     """All rounds, newest first."""
-    found: dict[int, Json] = {}
+    by_number: dict[int, Json] = {}
     days = _days(store)
     for event in store.named("RoundOpened"):
-        number = int(event.said["round"])
-        day, first = _labelled(int(event.said["day"]), days)
-        found[number] = {"round": number, "day": day, "first": first, "opened": event.time, "phase": "running"}
+        number = int(event.arguments["round"])
+        day, first = _labelled(int(event.arguments["day"]), days)
+        by_number[number] = {"round": number, "day": day, "first": first, "opened": event.time, "phase": "running"}
     for event in store.named("RoundEnded"):
-        end = found.get(int(event.said["round"]))
+        end = by_number.get(int(event.arguments["round"]))
         if end is not None:
-            end |= {"phase": _phase(event), "iterations": event.said["iterations"], "ended": event.time}
+            end |= {"phase": _phase(event), "iterations": event.arguments["iterations"], "ended": event.time}
     for event in store.named("RoundReplaced"):
-        if (agreed := found.get(int(event.said["agreed"]))) is not None:
-            agreed["replaced"] = event.said["round"]
-    return [found[number] for number in sorted(found, reverse=True)]
+        if (agreed := by_number.get(int(event.arguments["agreed"]))) is not None:
+            agreed["replaced"] = event.arguments["round"]
+    return [by_number[number] for number in sorted(by_number, reverse=True)]
 
 
-def _days(store: Store) -> dict[int, Event]:
+def _days(store: Store) -> dict[int, StoredEvent]:
     """The days that are settled step by step, by their index."""
-    return {int(event.said["index"]): event for event in store.named("day.DayOpened")}
+    return {int(event.arguments["index"]): event for event in store.named("day.DayOpened")}
 
 
-def _labelled(label: int, days: Mapping[int, Event]) -> tuple[int, int]:
+def _labelled(label: int, days: Mapping[int, StoredEvent]) -> tuple[int, int]:
     """The day that a round is for, and the first step that it is about (see `IDaySettlement.labelOf`)."""
     index, first = label - OF_THE_REST >> 8, label & 0xFF
-    return (int(days[index].said["day"]), first) if index in days else (label, 0)
+    return (int(days[index].arguments["day"]), first) if index in days else (label, 0)
 
 
-def _phase(event: Event) -> str:
-    return Phase(event.said["phase"]).name.lower()
+def _phase(event: StoredEvent) -> str:
+    return Phase(event.arguments["phase"]).name.lower()
 
 
 class RoundView:
@@ -127,14 +127,14 @@ class RoundView:
         self._store, self._about, self.number = store, about, number
 
     @cached_property
-    def _by_name(self) -> Mapping[str, list[Event]]:
+    def _by_name(self) -> Mapping[str, list[StoredEvent]]:
         """Everything but what is counted by SQL."""
-        found: defaultdict[str, list[Event]] = defaultdict(list)
+        by_name: defaultdict[str, list[StoredEvent]] = defaultdict(list)
         for event in self._store.events(self.number, but=("Submitted", "Forwarded", "Stated")):
-            found[event.name].append(event)
-        return found
+            by_name[event.name].append(event)
+        return by_name
 
-    def _one(self, name: str) -> Event | None:
+    def _one(self, name: str) -> StoredEvent | None:
         """The newest of a name."""
         events = self._by_name.get(name)
         return events[-1] if events else None
@@ -143,25 +143,25 @@ class RoundView:
     def _day(self) -> tuple[int, int]:
         """The day that it is for, and the first step that it is about."""
         opened = self._one("RoundOpened")
-        return _labelled(int(opened.said["day"]), _days(self._store)) if opened else (0, 0)
+        return _labelled(int(opened.arguments["day"]), _days(self._store)) if opened else (0, 0)
 
     @cached_property
-    def _of_day(self) -> list[Event]:
+    def _of_day(self) -> list[StoredEvent]:
         """What happened in its day beside rounds, where it is settled step by step."""
-        return [event for event in self._store.events(None, *THROUGH) if event.said["day"] == self._day[0]]
+        return [event for event in self._store.events(None, *THROUGH) if event.arguments["day"] == self._day[0]]
 
     # ------------------------------------------------------------------ who is in it
 
     @cached_property
     def _enrolled(self) -> dict[int, str]:
         """The accounts of the nodes, as they are enrolled now."""
-        found: dict[int, str] = {}
+        accounts: dict[int, str] = {}
         for event in self._store.events(None, "Enrolled", "Expelled"):
             if event.name == "Enrolled":
-                found[int(event.said["node"])] = str(event.said["account"])
+                accounts[int(event.arguments["node"])] = str(event.arguments["account"])
             else:
-                found.pop(int(event.said["node"]), None)
-        return found
+                accounts.pop(int(event.arguments["node"]), None)
+        return accounts
 
     @cached_property
     def _assembly(self) -> Assembly | None:
@@ -169,26 +169,26 @@ class RoundView:
         started = self._one("RoundStarted")
         if started is None:
             return None
-        declared = {int(event.said["node"]): event.said for event in self._by_name["Declared"]}
+        declared = {int(event.arguments["node"]): event.arguments for event in self._by_name["Declared"]}
         places = {
-            node: TreePlace(said["parent"], tuple(sorted(bitmap_to_nodes(said["children"]))), said["depth"])
-            for node, said in declared.items()
+            node: TreePlace(fields["parent"], tuple(sorted(bitmap_to_nodes(fields["children"]))), fields["depth"])
+            for node, fields in declared.items()
         }
         books = {node: decode_book(bytes.fromhex(s["book"])) for node, s in declared.items() if node != GRID_CONNECTION}
-        bids = {node: int(said["bids"]) for node, said in declared.items()}
-        nodes = bitmap_to_nodes(started.said["nodes"])
+        bids = {node: int(fields["bids"]) for node, fields in declared.items()}
+        nodes = bitmap_to_nodes(started.arguments["nodes"])
         return Assembly(nodes, places, books, self._about.setting.steps, bids)
 
     @cached_property
-    def _closed(self) -> list[Event]:
-        return sorted(self._by_name["IterationClosed"], key=lambda event: int(event.said["iteration"]))
+    def _closed(self) -> list[StoredEvent]:
+        return sorted(self._by_name["IterationClosed"], key=lambda event: int(event.arguments["iteration"]))
 
-    def _out(self, before: int | None = None) -> dict[int, Event]:
+    def _out(self, before: int | None = None) -> dict[int, StoredEvent]:
         """Nodes that are out, by what says so; those that were before an iteration was closed."""
         return {
-            int(event.said["node"]): event
+            int(event.arguments["node"]): event
             for event in self._by_name["Excluded"]
-            if before is None or int(event.said["iteration"]) < before
+            if before is None or int(event.arguments["iteration"]) < before
         }
 
     # ------------------------------------------------------------------ parts
@@ -200,7 +200,7 @@ class RoundView:
         phase = "declaring" if started is None else "iterating"
         if ended is not None:
             phase = _phase(ended)
-        iteration = int(ended.said["iterations"] if ended else open_.said["iteration"] if open_ else 0)
+        iteration = int(ended.arguments["iterations"] if ended else open_.arguments["iteration"] if open_ else 0)
         stage = open_ if started is not None else opened
         spent = self._spent()
         return {
@@ -211,11 +211,11 @@ class RoundView:
             "opened": opened.time if opened else None,
             "started": started.time if started else None,
             "ended": ended.time if ended else None,
-            "replaces": replaced.said["agreed"] if replaced else None,
+            "replaces": replaced.arguments["agreed"] if replaced else None,
             "iteration": iteration,
             "most_iterations": self._about.theta.mu,
             "since": stage.time if stage else None,
-            "deadline": stage.said["deadline"] if stage and ended is None else None,
+            "deadline": stage.arguments["deadline"] if stage and ended is None else None,
             "phase_seconds": self._about.setting.phase_seconds,
             "steps": self._about.setting.steps,
             "step_seconds": self._about.setting.step_seconds,
@@ -233,13 +233,13 @@ class RoundView:
         """Of each closed one: number, time, how many were in it, and the residuals (W RMS) that came with it."""
         result: list[list[Any]] = []
         for event in self._closed:
-            number = int(event.said["iteration"])
+            number = int(event.arguments["iteration"])
             residuals: list[float] = []
             if number > 1 and self._assembly is not None:
                 scalars = self._assembly.scalars(frozenset(self._out(number)))
-                squares = unpack_residuals(int(event.said["residuals"]))
+                squares = unpack_residuals(int(event.arguments["residuals"]))
                 residuals = [float(f"{w:.4g}") for w in rms_w(squares, scalars, self._about.resolution)]
-            result.append([number, event.time, int(event.said["present"]).bit_count(), residuals])
+            result.append([number, event.time, int(event.arguments["present"]).bit_count(), residuals])
         return result
 
     @property
@@ -250,16 +250,16 @@ class RoundView:
 
     def _homes(self, phase: str, iteration: int) -> list[Json]:
         """Who is there, missing or out; nodes ascending."""
-        declared = {int(event.said["node"]) for event in self._by_name["Declared"]}
-        abstained = {int(event.said["node"]) for event in self._by_name["Abstained"]}
+        declared = {int(event.arguments["node"]) for event in self._by_name["Declared"]}
+        abstained = {int(event.arguments["node"]) for event in self._by_name["Abstained"]}
         submitted, out = self._store.said_by(self.number, "Submitted"), self._out()
         inside = self._assembly.nodes if self._assembly else frozenset()
-        present = [bitmap_to_nodes(int(event.said["present"])) for event in self._closed]
+        present = [bitmap_to_nodes(int(event.arguments["present"])) for event in self._closed]
         last = present[-1] if present else inside
 
         def state(node: int) -> str:
             if node in out:
-                return "proved" if out[node].said["proved"] else "out"
+                return "proved" if out[node].arguments["proved"] else "out"
             if node in abstained:
                 return "abstained"
             if phase == "declaring":
@@ -273,7 +273,7 @@ class RoundView:
         nodes = sorted({*self._enrolled, *declared, *abstained, *inside})
         result = []
         for node in nodes:
-            gone = int(out[node].said["iteration"]) if node in out else len(present) + 1
+            gone = int(out[node].arguments["iteration"]) if node in out else len(present) + 1
             missed = sum(node not in there for there in present[:gone]) if node in inside else 0
             partners = len(self._assembly.book(node)) if self._assembly and node in inside else 0
             result.append(
@@ -290,16 +290,16 @@ class RoundView:
 
     def _spent(self) -> dict[str, Spent]:
         """What transactions cost, by what they were for."""
-        found: dict[str, Spent] = {}
+        by_purpose: dict[str, Spent] = {}
         for names, one in self._store.spent(self.number):
             purpose = next((name for name, events in PURPOSES if names & events), "other")
-            before = found.get(purpose, Spent())
-            found[purpose] = Spent(before.gas + one.gas, before.wei + one.wei, before.transactions + 1)
-        return found
+            before = by_purpose.get(purpose, Spent())
+            by_purpose[purpose] = Spent(before.gas + one.gas, before.wei + one.wei, before.transactions + 1)
+        return by_purpose
 
     def _happened(self) -> list[Json]:
         """What is worth a line, newest first; many of a kind, one after the other, in one."""
-        events = [event for name, found in self._by_name.items() if name not in QUIET for event in found]
+        events = [event for name, of_name in self._by_name.items() if name not in QUIET for event in of_name]
         events += self._of_day
         events.sort(key=lambda event: (event.block, event.place), reverse=True)
         lines: list[Json] = []
@@ -307,7 +307,7 @@ class RoundView:
             if lines and lines[-1]["name"] == event.name:
                 lines[-1]["more"] += 1
             elif len(lines) < NEWEST:
-                lines.append({"at": event.time, "name": event.name, "said": _short(event.said), "more": 0})
+                lines.append({"at": event.time, "name": event.name, "said": _short(event.arguments), "more": 0})
             else:
                 break
         return lines
@@ -324,20 +324,20 @@ class RoundView:
         if assembly is None or not self._closed or not any(assembly.depths.values()):
             return None
         closed = self._closed[-1]
-        present = bitmap_to_nodes(int(closed.said["present"]))
-        sums = decode_sums(assembly, [int(word) for word in closed.said["sums"]], present)
+        present = bitmap_to_nodes(int(closed.arguments["present"]))
+        sums = decode_sums(assembly, [int(word) for word in closed.arguments["sums"]], present)
         resolution = self._about.resolution
         of: dict[Kind, dict[int, Array]] = {kind: {} for kind in Kind}
         for block, lanes in sums.items():
             of[block.kind][block.node] = resolution.of(block.kind) * lanes / max(assembly.count(block, present), 1)
         if self._is_star:
-            return {"iteration": int(closed.said["iteration"]), **self._in_a_star(of[Kind.P], of[Kind.Q])}
+            return {"iteration": int(closed.arguments["iteration"]), **self._in_a_star(of[Kind.P], of[Kind.Q])}
         own = {
             node: flow - sum(of[Kind.P][child] for child in assembly.children[node])
             for node, flow in of[Kind.P].items()
         }
         return {
-            "iteration": int(closed.said["iteration"]),
+            "iteration": int(closed.arguments["iteration"]),
             "tree": {node: parent for node, parent in assembly.parents.items() if node != parent},
             "injection_kw": _listed(own),
             "flow_kw": _listed(of[Kind.P]),
@@ -373,8 +373,8 @@ class RoundView:
     def feeder(self) -> PublishedFeeder | None:
         """The feeder that the grid operator's node has published for the round."""
         for event in self._by_name["Declared"]:
-            if event.said["node"] == GRID_CONNECTION:
-                return decode_feeder(bytes.fromhex(event.said["book"]))
+            if event.arguments["node"] == GRID_CONNECTION:
+                return decode_feeder(bytes.fromhex(event.arguments["book"]))
         return None
 
     # ------------------------------------------------------------------ trades, readings, money
@@ -383,21 +383,23 @@ class RoundView:
         """What was traded, and the supplier's prices around it."""
         opened = [event for event in self._of_day if event.name == "day.DayOpened"]
         tariff = next(iter(opened), self._one("TariffPublished"))
-        imported, fed_in = decode_tariff(bytes.fromhex(tariff.said["tariff"])) if tariff else ((), ())
+        imported, fed_in = decode_tariff(bytes.fromhex(tariff.arguments["tariff"])) if tariff else ((), ())
         return {
             "trades": [
                 {
-                    "lower": event.said["lower"],
-                    "higher": event.said["higher"],
-                    "payment": event.said["payment"],
+                    "lower": event.arguments["lower"],
+                    "higher": event.arguments["higher"],
+                    "payment": event.arguments["payment"],
                     "steps": [
                         [trade.step, trade.energy_wh, trade.price_micro]
-                        for trade in decode_trades(bytes.fromhex(event.said["trades"]))
+                        for trade in decode_trades(bytes.fromhex(event.arguments["trades"]))
                     ],
                 }
                 for event in self._by_name["TradeRecorded"]
             ],
-            "differ": [[event.said["lower"], event.said["higher"]] for event in self._by_name["StatementsDiffer"]],
+            "differ": [
+                [event.arguments["lower"], event.arguments["higher"]] for event in self._by_name["StatementsDiffer"]
+            ],
             "import_micro": imported,
             "feed_in_micro": fed_in,
         }
@@ -405,11 +407,11 @@ class RoundView:
     def day(self) -> Json:
         """What the meters read, what it came to, and what the homes have since; token units."""
         delivered = {
-            int(event.said["node"]): {
+            int(event.arguments["node"]): {
                 "at": event.time,
-                "payment": event.said["payment"],
-                "arrears": event.said["arrears"],
-                "energies_wh": decode_energies(bytes.fromhex(event.said["energies"])),
+                "payment": event.arguments["payment"],
+                "arrears": event.arguments["arrears"],
+                "energies_wh": decode_energies(bytes.fromhex(event.arguments["energies"])),
                 "corrected": event.name == "Corrected",
             }
             for event in self._in_order("Delivered", "Corrected")
@@ -430,20 +432,21 @@ class RoundView:
         received: defaultdict[int, int] = defaultdict(int)
         uncovered = 0
         for event in events:
-            said = event.said
+            fields = event.arguments
             if event.name == "day.Joined":
-                members.add(int(said["node"]))
+                members.add(int(fields["node"]))
             elif event.name == "day.Nominated":
-                energies = decode_energies(bytes.fromhex(said["energies"]))
-                first = int(said["first"])
-                nominated[int(said["node"])][first : first + len(energies)] = energies
+                energies = decode_energies(bytes.fromhex(fields["energies"]))
+                first = int(fields["first"])
+                nominated[int(fields["node"])][first : first + len(energies)] = energies
             elif event.name == "day.StepRead":
-                nodes = sorted(bitmap_to_nodes(int(said["nodes"])))
-                energies = decode_energies(bytes.fromhex(said["energies"]))
-                read.setdefault(int(said["step"]), {}).update(zip(nodes, energies, strict=True))
+                nodes = sorted(bitmap_to_nodes(int(fields["nodes"])))
+                energies = decode_energies(bytes.fromhex(fields["energies"]))
+                read.setdefault(int(fields["step"]), {}).update(zip(nodes, energies, strict=True))
             elif event.name == "day.StepSettled":
-                settled.append([int(said[key]) for key in ("step", "poolEnergy", "poolPrice", "deviation")])
-                for node, payment in zip(sorted(members), said["payments"], strict=False):  # the last is the supplier's
+                settled.append([int(fields[key]) for key in ("step", "poolEnergy", "poolPrice", "deviation")])
+                # the last payment is the supplier's
+                for node, payment in zip(sorted(members), fields["payments"], strict=False):
                     received[node] += int(payment)
             elif event.name == "day.Uncovered":
                 uncovered += 1
@@ -457,7 +460,7 @@ class RoundView:
             "closed": events[-1].name == "day.DayClosed",
         }
 
-    def _in_order(self, *names: str) -> Sequence[Event]:
+    def _in_order(self, *names: str) -> Sequence[StoredEvent]:
         events = [event for name in names for event in self._by_name[name]]
         return sorted(events, key=lambda event: (event.block, event.place))
 
@@ -466,17 +469,17 @@ class RoundView:
         what it owes. Every event that moves money moves this by what it says."""
         worth: defaultdict[str, int] = defaultdict(int)
         for event in self._store.events(None, "Deposited", "Withdrawn", "ArrearsForgiven"):
-            amount = int(event.said["amount"])
-            worth[event.said["account"]] += -amount if event.name == "Withdrawn" else amount
+            amount = int(event.arguments["amount"])
+            worth[event.arguments["account"]] += -amount if event.name == "Withdrawn" else amount
         delivered: dict[tuple[int, int], int] = {}
         accounts = self._enrolled
         for event in self._store.named("TradeRecorded", "Delivered", "Corrected"):
-            payment = int(event.said["payment"])
+            payment = int(event.arguments["payment"])
             if event.name == "TradeRecorded":
-                worth[accounts.get(event.said["lower"], "")] += payment
-                worth[accounts.get(event.said["higher"], "")] -= payment
+                worth[accounts.get(event.arguments["lower"], "")] += payment
+                worth[accounts.get(event.arguments["higher"], "")] -= payment
                 continue
-            place = int(event.said["round"]), int(event.said["node"])
+            place = int(event.arguments["round"]), int(event.arguments["node"])
             worth[accounts.get(place[1], "")] += payment - delivered.get(place, 0)
             delivered[place] = payment
         return {node: worth[account] for node, account in accounts.items() if account in worth}
@@ -489,10 +492,10 @@ def _listed(values: Mapping[int, Array], digits: int = 4) -> dict[int, list[floa
     }
 
 
-def _short(said: Mapping[str, Any]) -> Json:
+def _short(arguments: Mapping[str, Any]) -> Json:
     """What an event says, without what is long."""
     return {
         name: str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
-        for name, value in said.items()
+        for name, value in arguments.items()
         if name != "round" and not isinstance(value, list) and len(str(value)) <= 80
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gridpact.chain.contract import checked_address
-from gridpact.chain.deploy import Sender, Told, deploy_contracts
+from gridpact.chain.deploy import OnDeployed, Sender, deploy_contracts
 from gridpact.chain.inspection import check_token, inspect_deployment
 from gridpact.chain.profiles import ChainProfile
 from gridpact.chain.record import Record
@@ -133,7 +133,7 @@ def carry_out(
     account: Sender,
     parameters: Parameters,
     profile: ChainProfile,
-    told: Told | None = None,
+    on_deployed: OnDeployed | None = None,
     out: Path | None = None,
 ) -> Record:
     """Deploys the contracts, checks what then stands on the chain, and returns the record.
@@ -152,7 +152,7 @@ def carry_out(
         check_token(account.web3, token)
     unfinished = None if out is None else unfinished_at(out, account, parameters, profile)
     record = deploy_contracts(
-        account, parameters.theta, parameters.setting, profile.name, supplier, metering, token, told, unfinished
+        account, parameters.theta, parameters.setting, profile.name, supplier, metering, token, on_deployed, unfinished
     )
     inspect_deployment(account.web3, record)
     if out is not None and unfinished is not None:

@@ -142,16 +142,16 @@ def read_meters(
 def _starts(path: Path, table: Sequence[Row], day: MeterDay, times_are_ends: bool) -> list[float]:
     """When the time of each row begins, s after the day's midnight."""
     texts = {row.text("time"): row for row in reversed(table)}
-    found = moments(path.name, "time", texts)
-    if found.has_hour_24 and not times_are_ends:
+    read = moments(path.name, "time", texts)
+    if read.has_hour_24 and not times_are_ends:
         text = next(text for text in texts if "24:" in text)
         raise texts[text].error("time", f"'{text}' is the end of what was counted: say --times end, if all times are")
-    for text, moment in found.by_text.items():
+    for text, moment in read.by_text.items():
         if moment.tzinfo is None and day.changes_clocks and moment.date() == day.day:
             raise texts[text].error(
                 "time", f"the clock changes on {day.day}: give all times with their offset from UTC"
             )
-    seconds = {text: day.seconds(moment) for text, moment in found.by_text.items()}
+    seconds = {text: day.seconds(moment) for text, moment in read.by_text.items()}
     differences = [later - earlier for earlier, later in pairwise(sorted(set(seconds.values())))]
     shift = min(differences, default=0.0) if times_are_ends else 0.0
     return [seconds[row.text("time")] - shift for row in table]
@@ -186,8 +186,8 @@ def _check_rising(path: Path, table: Sequence[tuple[Row, float]]) -> None:
             if column not in ("time", "node"):
                 node = row.cells.get("node", column).strip()
                 series.setdefault((node, column), []).append((seconds, row.number_in(column)))
-    for (node, column), found in series.items():
-        values = np.array([value for _, value in sorted(found)])
+    for (node, column), readings in series.items():
+        values = np.array([value for _, value in sorted(readings)])
         if looks_like_a_counter(values) or looks_like_a_counter(-values):
             raise ask(
                 "rising",
@@ -207,18 +207,18 @@ def _node_of(path: Path, column: str) -> int:
 
 def _quantities(path: Path, columns: Sequence[str]) -> dict[str, int]:
     """What is fed into the grid, from the columns: what each is multiplied by."""
-    found = {column: match for column in columns if (match := COLUMN.match(column.lower()))}
+    by_column = {column: match for column in columns if (match := COLUMN.match(column.lower()))}
     for column in columns:
-        if column not in found:
+        if column not in by_column:
             raise InputError(
                 f"{path.name}: column '{column}' is not known; besides time and node there are meter_wh, or import_wh"
                 " and export_wh, or these in kwh"
             )
-    if sorted(match[1] for match in found.values()) not in (["meter"], ["export", "import"]):
+    if sorted(match[1] for match in by_column.values()) not in (["meter"], ["export", "import"]):
         raise InputError(
             f"{path.name}: give meter_wh alone (fed into the grid, negative where drawn), or import_wh and export_wh"
         )
-    return {column: UNITS[match[2]] * (-1 if match[1] == "import" else 1) for column, match in found.items()}
+    return {column: UNITS[match[2]] * (-1 if match[1] == "import" else 1) for column, match in by_column.items()}
 
 
 def _steps_of(path: Path, day: MeterDay, cells: Sequence[_Cell], interval: int) -> list[float]:
@@ -305,11 +305,11 @@ def to_settle(
         ChainError: the round has no tariff.
     """
     decimals = settlement.token.decimals()
-    found = []
+    covered = []
     for one in comes_to(settlement, round_, energies_wh):
         arrears = max(-one.delivery.payment - settlement.free(accounts[one.delivery.node]), 0)
-        found.append(replace(one, delivery=replace(one.delivery, arrears=arrears)))
-    due = sum(max(one.delivery.payment, 0) for one in found)
+        covered.append(replace(one, delivery=replace(one.delivery, arrears=arrears)))
+    due = sum(max(one.delivery.payment, 0) for one in covered)
     supplier = settlement.supplier()
     if (missing := due - settlement.free(supplier)) > 0:
         unit, symbol = 10.0**decimals, settlement.token.symbol()
@@ -318,7 +318,7 @@ def to_settle(
             f" {(due - missing) / unit:g} {symbol}: let it deposit {missing / unit:g} {symbol} more (`gridpact deposit"
             " add`)."
         )
-    return found
+    return covered
 
 
 def comes_to(settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]]) -> list[Settled]:
@@ -329,14 +329,14 @@ def comes_to(settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequ
     """
     records, decimals = settlement.recorded(round_), settlement.token.decimals()
     imported, fed_in = decode_tariff(settlement.tariff(round_))
-    found = []
+    settled = []
     for node, energies in sorted(energies_wh.items()):
         unpaid = _with_trades(Delivery(round_, node, 0, 0, tuple(energies)), records)
         prices = zip(unpaid.beyond_wh, imported, fed_in, strict=True)
         value = sum(wh * (selling if wh > 0 else buying) for wh, buying, selling in prices) * 10**decimals
         payment = abs(value) // 10**9 * (1 if value > 0 else -1)  # truncated towards zero, as the contract does
-        found.append(replace(unpaid, delivery=replace(unpaid.delivery, payment=payment)))
-    return found
+        settled.append(replace(unpaid, delivery=replace(unpaid.delivery, payment=payment)))
+    return settled
 
 
 def to_correct(
@@ -392,10 +392,10 @@ def planned_wh(aggregator: Aggregator, round_: int) -> dict[int, Array]:
     Raises:
         ChainError: the chain does not tell the round (any longer).
     """
-    outcome, found = aggregator.outcome(round_), assembly_of(aggregator, round_)
-    if outcome.phase is not Phase.CONVERGED or found is None:
+    outcome, declared = aggregator.outcome(round_), assembly_of(aggregator, round_)
+    if outcome.phase is not Phase.CONVERGED or declared is None:
         return {}
-    assembly, _ = found
+    assembly, _ = declared
     last = closing_of(assembly, aggregator.iteration(round_, outcome.iterations), frozenset())
     wh = 1000 * resolution_of(aggregator).power_kw * aggregator.setting().step_seconds / 3600
     towards_root = {

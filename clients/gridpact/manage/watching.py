@@ -197,10 +197,10 @@ def as_text(state: RoundState, network: str) -> str:
     lines = [f"Round {state.round} of {day} on {network}: {state.phase.name.lower()}{left}"]
     if state.phase is not Phase.DECLARING:
         lines.append(f"  iteration    {state.iteration} of at most {state.most_iterations}")
-    said = "declared" if state.phase is Phase.DECLARING else "submitted"
+    did = "declared" if state.phase is Phase.DECLARING else "submitted"
     missing = f", missing {listed(state.missing)}" if state.missing else ""
     out = f", out {listed(state.out)}" if state.out else ""
-    lines.append(f"  {said:<12} {state.present} of {state.nodes} nodes{missing}{out}")
+    lines.append(f"  {did:<12} {state.present} of {state.nodes} nodes{missing}{out}")
     for name, rms, limit in zip(RESIDUALS, state.rms_w, state.limits_w, strict=False):
         mark = "✓" if rms <= limit else " "
         lines.append(f"  {name:<12} {rms:9.2f} W RMS, limit {limit:.2f} W {mark}")

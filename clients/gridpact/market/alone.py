@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gridpact.market.agreement import Agreement
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
     from gridpact.market.prepared import Prepared
@@ -16,5 +16,5 @@ if TYPE_CHECKING:
 class Alone:
     """Everybody's own plan."""
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         return Agreement(prepared.alone, rounds=0)

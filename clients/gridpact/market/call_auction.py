@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.bids import LimitOrder
 from gridpact.market.matching import at_every_step, at_one_price, in_proportion
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
     from gridpact.market.prepared import Prepared
@@ -45,7 +45,7 @@ class Cleared:
 class CallAuction:
     """An auction at every step, of what everybody's own plan leaves."""
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         return at_every_step(prepared, lambda book: paired(book.step, clear((*book.offers, *book.bids))))
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.bids import MICRO, LimitOrder
 from gridpact.market.matching import Book, books_of
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 from gridpact.products.appliances import hurdle
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class ContinuousDoubleAuction:
     strategy: Strategy
     seed: int = 1
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         trades: list[Trade] = []
         placed = 0
         for book in books_of(prepared):
@@ -105,15 +105,15 @@ class ContinuousDoubleAuction:
     def session(self, book: Book) -> OrderBook:
         """A step's book when its gate has closed."""
         draw = np.random.default_rng([self.seed, book.step])
-        found = OrderBook(book.step)
+        orders = OrderBook(book.step)
         left = {order.node: order for order in (*book.offers, *book.bids)}
         for rounds_left in reversed(range(ROUNDS)):
             for node in draw.permutation(list(left)).tolist():
-                rest = found.cancel(node) if rounds_left < ROUNDS - 1 else left[node].energy_wh
+                rest = orders.cancel(node) if rounds_left < ROUNDS - 1 else left[node].energy_wh
                 if rest:
                     price = self.strategy.price(left[node], book, rounds_left, draw)
-                    found.place(replace(left[node], energy_wh=rest, price_micro=price))
-        return found
+                    orders.place(replace(left[node], energy_wh=rest, price_micro=price))
+        return orders
 
 
 @dataclass

@@ -26,7 +26,7 @@ import numpy as np
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.bids import MICRO
 from gridpact.market.matching import Book, agreed, books_of, in_turn, joined, shared
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
     from gridpact.market.prepared import Prepared
@@ -40,7 +40,7 @@ class IdentifiedPricing:
     rate: float = 0.1  # alpha
     threshold: float = 0.9  # u_th
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         books = books_of(prepared)
         return agreed(prepared, books, self.traded(books))
 

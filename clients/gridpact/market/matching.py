@@ -55,12 +55,12 @@ def books_of(prepared: Prepared) -> tuple[Book, ...]:
     """The books of all steps at which anybody orders."""
     prices = prepared.community.prices
     feed_in, imports = (np.rint(MICRO * p).astype(int).tolist() for p in (prices.feed_in_price, prices.import_price))
-    found = []
+    books = []
     for step, orders in groupby(truthful_orders(prepared), lambda order: order.step):
         some = tuple(orders)
         offers, bids = (tuple(o for o in some if o.sells is sells) for sells in (True, False))
-        found.append(Book(step, offers, bids, feed_in[step], imports[step]))
-    return tuple(found)
+        books.append(Book(step, offers, bids, feed_in[step], imports[step]))
+    return tuple(books)
 
 
 def at_every_step(prepared: Prepared, traded: Callable[[Book], Iterable[Trade]]) -> Agreement:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 IN_MEMORY = "memory"
 """Where a day is agreed on that is on no chain."""
 
-Told = Callable[[int, Sequence[float]], None]
+OnIteration = Callable[[int, Sequence[float]], None]
 """Is told a round's number and its four residuals, W a coupled scalar."""
 
 
@@ -26,11 +26,11 @@ class Mechanism(Protocol):
     Its module imports solvers only when it is asked: the command line knows all mechanisms by name, and starts fast.
     """
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         """What the community agrees on.
 
         Args:
-            told: is told every round, where there are several.
+            on_iteration: is told every round, where there are several.
 
         Raises:
             InfeasibleError: a household has no plan.

@@ -17,7 +17,7 @@ from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.bids import MICRO, LimitOrder
 from gridpact.market.call_auction import clear
 from gridpact.market.matching import at_every_step, joined
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
     from gridpact.market.prepared import Prepared
@@ -29,7 +29,7 @@ class MeritOrder:
 
     uniform: bool  # else each seller is paid what it asked
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         return at_every_step(prepared, lambda book: self.traded(book.step, (*book.offers, *book.bids)))
 
     def traded(self, step: int, orders: Iterable[LimitOrder]) -> list[Trade]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.matching import Book, at_every_step, at_one_price, shared
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
     from gridpact.market.prepared import Prepared
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class MidMarketRate:
     """One price, halfway; the long side in proportion."""
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         return at_every_step(prepared, at_mid_market_rate)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.matching import Book, at_every_step, at_one_price, shared
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
     from gridpact.market.prepared import Prepared
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class SupplyDemandRatio:
     """One price, by how much is offered for what is wanted; the long side in proportion."""
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         return at_every_step(prepared, at_ratio)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.matching import Book, at_every_step, at_one_price, in_turn, shared
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
     from gridpact.market.prepared import Prepared
@@ -28,7 +28,7 @@ class UnifiedPricing:
 
     learning: float = 1.0  # lambda
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         return at_every_step(prepared, self.traded)
 
     def traded(self, book: Book) -> list[Trade]:

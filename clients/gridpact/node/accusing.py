@@ -80,9 +80,9 @@ class Accusing:
         if not assembly.blocks(me) or (me + now.iteration) % CHECK_EVERY:
             return {}
         node = others[(me + now.iteration) // CHECK_EVERY % len(others)]
-        if (said := entry.submissions.get(node)) is None:
+        if (submission := entry.submissions.get(node)) is None:
             return {}
-        return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(said), assembly.steps)}
+        return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(submission), assembly.steps)}
 
     def _accuse(self, round_: int, node: int, iteration: int, departed: bool) -> None:
         """Submissions of the accused and its partners overtake the evidence; then it is put together once more. The

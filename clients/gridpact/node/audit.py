@@ -45,16 +45,16 @@ def false_claims(
     Returns:
         By node, what it claims and what is true.
     """
-    found, trades = {}, trade_residuals(assembly, now, before)
+    false, trades = {}, trade_residuals(assembly, now, before)
     for node, claim in claims.items():
         trade = trades[node]
         if claim[2:] != trade:
-            found[node] = f"claims residuals of trades {claim[2:]} in iteration {now.iteration}, true are {trade}"
+            false[node] = f"claims residuals of trades {claim[2:]} in iteration {now.iteration}, true are {trade}"
         elif node in copies or node not in now.present:
             grid = grid_residuals(assembly, node, copies[node], now, before) if node in copies else (0, 0)
             if claim[:2] != grid:
-                found[node] = f"claims residuals of the grid {claim[:2]} in iteration {now.iteration}, true are {grid}"
-    return found
+                false[node] = f"claims residuals of the grid {claim[:2]} in iteration {now.iteration}, true are {grid}"
+    return false
 
 
 def departures(
@@ -103,10 +103,10 @@ def audit_round(aggregator: RoundLog, round_: int) -> Audit:
     Raises:
         ChainError: the chain does not tell the round (any longer).
     """
-    found = assembly_of(aggregator, round_)
-    if found is None:
+    declared = assembly_of(aggregator, round_)
+    if declared is None:
         return Audit(round_, 0, (), (), ())
-    assembly, books = found
+    assembly, books = declared
     false: list[str] = []
     wrong: list[str] = []
     gone: frozenset[int] = frozenset()
@@ -119,18 +119,18 @@ def audit_round(aggregator: RoundLog, round_: int) -> Audit:
     for number, entry in enumerate(history, start=1):
         assert entry.closed is not None
         where = f"iteration {number}"
-        claims = {node: said.residuals for node, said in entry.submissions.items()}
+        claims = {node: submission.residuals for node, submission in entry.submissions.items()}
         if now is not None:
-            told = departures(assembly, claims, now, before, copies, reach, steady - most_misses)
-            told |= false_claims(assembly, claims, now, before, copies)
-            false += [f"node {node} {what}" for node, what in told.items()]
+            faults = departures(assembly, claims, now, before, copies, reach, steady - most_misses)
+            faults |= false_claims(assembly, claims, now, before, copies)
+            false += [f"node {node} {what}" for node, what in faults.items()]
             total = np.sum([np.array(claim, dtype=object) for claim in claims.values()] or [np.zeros(4)], axis=0)
         before, now = now, closing_of(assembly, entry, gone)
         steady = steady + 1 if before is not None and before.present == now.present else 0
         gone = now.gone
         copies = {
-            node: decode_copies(assembly.blocks(node), aggregator.copies_of(said), assembly.steps)
-            for node, said in entry.submissions.items()
+            node: decode_copies(assembly.blocks(node), aggregator.copies_of(submission), assembly.steps)
+            for node, submission in entry.submissions.items()
         }
         head = head_with(head, round_, entry.closed)
         if entry.closed.iteration != number or head != entry.closed.head:
@@ -145,8 +145,8 @@ def audit_round(aggregator: RoundLog, round_: int) -> Audit:
     if history and aggregator.outcome(round_).phase.is_final and aggregator.outcome(round_).head != head:
         wrong.append("the outcome commits to another history")
     plan: tuple[str, ...] = ()
-    if (said := _answers(history)) and (book := books.get(GRID_CONNECTION)):
-        answers = decode_copies(assembly.blocks(GRID_CONNECTION), aggregator.copies_of(said), assembly.steps)
+    if (submission := _answers(history)) and (book := books.get(GRID_CONNECTION)):
+        answers = decode_copies(assembly.blocks(GRID_CONNECTION), aggregator.copies_of(submission), assembly.steps)
         plan = plan_errors(assembly, answers, book, resolution_of(aggregator))
     return Audit(round_, len(history), tuple(false), tuple(wrong), plan)
 
@@ -170,8 +170,8 @@ def plan_errors(assembly: Assembly, answers: Integers, book: bytes, resolution: 
 
 def _answers(history: Sequence[IterationLog]) -> Submission | None:
     """The newest submission of the grid operator's node; None where there is none."""
-    said = [entry.submissions[GRID_CONNECTION] for entry in history if GRID_CONNECTION in entry.submissions]
-    return said[-1] if said else None
+    answers = [entry.submissions[GRID_CONNECTION] for entry in history if GRID_CONNECTION in entry.submissions]
+    return answers[-1] if answers else None
 
 
 def _sums(assembly: Assembly, copies: Mapping[int, Integers]) -> dict[Block, Integers]:

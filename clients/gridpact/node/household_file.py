@@ -133,8 +133,8 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
         if kind in FLAT:
             tables = [{name: values.pop(name) for name in kind.names()}]
         else:
-            told = values.pop(kind.kind, None)
-            tables = [] if told is None else told if isinstance(told, list) else [told]
+            stated = values.pop(kind.kind, None)
+            tables = [] if stated is None else stated if isinstance(stated, list) else [stated]
         devices += [device for table in tables if (device := _device(kind, dict(table), steps)).is_there]
     if values:
         raise ValueError(f"'{next(iter(values))}' of the household is not known")

@@ -359,12 +359,12 @@ class Node:
         self._memory = None
 
     def _new_memory(self, round_: int) -> Memory | None:
-        found = assembly_of(self._aggregator, round_)
-        if found is None and self._aggregator.roster().nodes:
+        declared = assembly_of(self._aggregator, round_)
+        if declared is None and self._aggregator.roster().nodes:
             raise Reorganised(f"the log does not tell yet that round {round_} started")
-        if found is None or self.view.node not in found[0].nodes:
+        if declared is None or self.view.node not in declared[0].nodes:
             return None
-        assembly, books = found
+        assembly, books = declared
         return Memory(self._agent(assembly), books)
 
     def _agent(self, assembly: Assembly) -> Agent:

@@ -35,7 +35,7 @@ class NodeReport:
     @staticmethod
     def read(path: Path) -> NodeReport:
         values = parse_json(path.read_text(encoding="utf-8"))
-        statements = {int(partner): [tuple(entry) for entry in said] for partner, said in values["statements"].items()}
+        statements = {int(other): [tuple(entry) for entry in trades] for other, trades in values["statements"].items()}
         return NodeReport(
             **values | {"phase": Phase[values["phase"]], "statements": statements, "gas": Counter(values["gas"])}
         )

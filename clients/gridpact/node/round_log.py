@@ -18,12 +18,12 @@ def assembly_of(aggregator: RoundLog, round_: int) -> tuple[Assembly, dict[int, 
     if roster is None:
         return None
     declared = aggregator.declarations(round_)
-    places = {node: TreePlace(said.parent, tuple(sorted(said.children)), said.depth) for node, said in declared.items()}
+    places = {node: TreePlace(one.parent, tuple(sorted(one.children)), one.depth) for node, one in declared.items()}
     # The grid operator's node publishes the feeder there, which may read like a book.
-    books = {node: decode_book(said.book) for node, said in declared.items() if node != GRID_CONNECTION}
-    bids = {node: said.bids for node, said in declared.items()}
+    books = {node: decode_book(one.book) for node, one in declared.items() if node != GRID_CONNECTION}
+    bids = {node: one.bids for node, one in declared.items()}
     steps = aggregator.setting().steps
-    return Assembly(roster.nodes, places, books, steps, bids), {node: said.book for node, said in declared.items()}
+    return Assembly(roster.nodes, places, books, steps, bids), {node: one.book for node, one in declared.items()}
 
 
 def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) -> Closing:
@@ -48,7 +48,7 @@ def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) ->
         closed.present,
         closed.residuals,
         decode_sums(assembly, closed.sums, closed.present),
-        {node: decode_bids(said.bids) for node, said in entry.submissions.items()},
+        {node: decode_bids(submission.bids) for node, submission in entry.submissions.items()},
         gone | entry.excluded,
         entry.proved,
     )

@@ -85,19 +85,19 @@ class TwinRound:
         """With whoever's declarations fit together: what does not is taken away, until all that is left does."""
         kept = dict(self.declared)
 
-        def fits(node: int, said: Declaration) -> bool:
-            above = kept.get(said.parent)
-            return said.depth == 0 or (above is not None and node in above.children and above.depth + 1 == said.depth)
+        def fits(node: int, one: Declaration) -> bool:
+            above = kept.get(one.parent)
+            return one.depth == 0 or (above is not None and node in above.children and above.depth + 1 == one.depth)
 
-        while strangers := [node for node, said in kept.items() if not fits(node, said)]:
+        while strangers := [node for node, one in kept.items() if not fits(node, one)]:
             for node in strangers:
                 del kept[node]
         if not kept:
             self.phase = Phase.ABANDONED
             return
-        places = {node: TreePlace(said.parent, tuple(sorted(said.children)), said.depth) for node, said in kept.items()}
-        books = {node: decode_book(said.book) for node, said in kept.items() if node}
-        bids = {node: said.bids for node, said in kept.items()}
+        places = {node: TreePlace(one.parent, tuple(sorted(one.children)), one.depth) for node, one in kept.items()}
+        books = {node: decode_book(one.book) for node, one in kept.items() if node}
+        bids = {node: one.bids for node, one in kept.items()}
         self.register = Register(Assembly(frozenset(kept), places, books, steps, bids), rules)
         self.phase = Phase.ITERATING
 
@@ -288,8 +288,8 @@ class TwinLedger:
         return self._twin.round(round).closed[first - 1 :]
 
     def copies_of(self, submission: Submission) -> tuple[int, ...]:
-        found = (one.words.get(submission.transaction) for one in self._twin.rounds)
-        return next(words for words in found if words is not None)
+        kept = (one.words.get(submission.transaction) for one in self._twin.rounds)
+        return next(words for words in kept if words is not None)
 
     def outcome(self, round: int) -> RoundOutcome:
         one = self._twin.round(round)

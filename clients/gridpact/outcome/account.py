@@ -94,13 +94,13 @@ class HouseholdAccount:
 def read_account(aggregator: Aggregator, settlement: Settlement, address: str, rounds: int) -> HouseholdAccount:
     """Reads an account from the chain, with those of the newest `rounds` rounds in which it declared."""
     newest = aggregator.progress().round
-    found = [
+    entries = [
         _read_round(aggregator, settlement, number, node)
         for number in range(newest, max(newest - rounds, 0), -1)
         if (node := _node_in(aggregator, number, address)) is not None
     ]
     token = settlement.token
-    return HouseholdAccount(address, token.symbol(), token.decimals(), settlement.balance(address), found)
+    return HouseholdAccount(address, token.symbol(), token.decimals(), settlement.balance(address), entries)
 
 
 def _node_in(aggregator: Aggregator, round_: int, address: str) -> int | None:

@@ -189,14 +189,14 @@ class Indicators:
         steps = np.array([trade.step for trade in self.result.trades], dtype=int)
         price = np.array([trade.price_per_kwh for trade in self.result.trades])
         energy = np.array([trade.energy_kwh for trade in self.result.trades])
-        found = []
+        prices = []
         for step in np.unique(steps):
             p, e = price[steps == step], energy[steps == step]
             mean = float(np.average(p, weights=e)) if e.sum() > 0 else float(p.mean())
-            found.append(
+            prices.append(
                 TradePrices(int(step), float(p.min()), float(np.median(p)), mean, float(p.max()), float(e.sum()))
             )
-        return tuple(found)
+        return tuple(prices)
 
     @cached_property
     def households(self) -> tuple[HouseholdTotals, ...]:

@@ -249,10 +249,10 @@ def solved(
     optimum = Optimum.of(community, scenario)
     prepared = Prepared.of(community, scenario, agreement)
 
-    def told(number: int, rms_w: Sequence[float]) -> None:
+    def tell(number: int, rms_w: Sequence[float]) -> None:
         listener.hear(IterationClosed(0, number, tuple(rms_w)))
 
-    return outcome_of(prepared, market.mechanism.agree(prepared, told), optimum)
+    return outcome_of(prepared, market.mechanism.agree(prepared, tell), optimum)
 
 
 def _carried_out(

@@ -29,8 +29,8 @@ def fallback(view: NodeView) -> dict[str, Array]:
 
 
 @lru_cache(maxsize=2048)  # a day's is the same in all scenarios
-def _alone(told: bytes) -> dict[str, Array]:
-    view: NodeView = pickle.loads(told)
+def _alone(pickled: bytes) -> dict[str, Array]:
+    view: NodeView = pickle.loads(pickled)
     return LocalProblem(view, 0.0).carried_out(Point.alone(view.steps)).schedule
 
 

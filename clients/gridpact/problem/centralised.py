@@ -82,15 +82,15 @@ def _settled(
     if not scenario.has_network or not isinstance(feeder, PhaseFeeder):
         only = _solved(community, scenario, directions)
         return only.solution, only.decided
-    found: _Pass | None = None
+    solved: _Pass | None = None
     for _ in range(MOST_PASSES):
-        found = _solved(community, scenario, directions, found)
-        if found.off_pu <= STANDS_PU:
-            return found.solution, found.decided
-    assert found is not None
+        solved = _solved(community, scenario, directions, solved)
+        if solved.off_pu <= STANDS_PU:
+            return solved.solution, solved.decided
+    assert solved is not None
     raise InexactRelaxationError(
         f"the plan of '{community.name}' on {community.day} does not settle on its street: voltages are still "
-        f"{found.off_pu:.1e} p.u. off after {MOST_PASSES} passes"
+        f"{solved.off_pu:.1e} p.u. off after {MOST_PASSES} passes"
     )
 
 

@@ -101,12 +101,12 @@ def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
     nodes: Sequence[int] = [household.node for household in community.households]
     result: dict[int, tuple[Partner, ...]] = {}
     for i, node in enumerate(nodes):
-        found = []
+        of_node = []
         for j, other in enumerate(nodes):
             steps = np.flatnonzero(pays[i, j]) if i != j else np.array([], dtype=int)
             if len(steps):
-                found.append(Partner(other, tuple(int(t) for t in steps), gamma[i, j, steps]))
-        result[node] = tuple(found)
+                of_node.append(Partner(other, tuple(int(t) for t in steps), gamma[i, j, steps]))
+        result[node] = tuple(of_node)
     return result
 
 

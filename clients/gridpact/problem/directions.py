@@ -73,8 +73,8 @@ def chosen(household: Household, prices: Prices, step_hours: float) -> Direction
 
 
 @lru_cache(maxsize=1024)  # a household's problem is built for its bids, its plan and the reference
-def _chosen(told: bytes) -> Directions:
-    household, prices, step_hours = pickle.loads(told)
+def _chosen(pickled: bytes) -> Directions:
+    household, prices, step_hours = pickle.loads(pickled)
     meter, contract = behind_meter(household, step_hours), supply_contract(prices, step_hours)
     steps = np.flatnonzero(prices.import_price <= 0)
     constraints = [contract.net_import + meter.injection_kw == 0, *flat(meter.constraints)]

@@ -102,7 +102,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class _Program:
+class _ConeProgram:
     """minimise q . x + 1/2 x . P x subject to A x + s = b, where s is zero in the first rows, then not negative, then
     in second-order cones. From one time to the next, A stays, and so does where P has elements."""
 
@@ -126,7 +126,7 @@ class _Reduced:
     Args:
         p: with a square of each weighted element, as CVXPY was given it.
         weighted: columns.
-        zeros: see `_Program`.
+        zeros: see `_ConeProgram`.
     """
 
     def __init__(self, a: sp.csr_array, p: sp.csc_array | None, weighted: Indices, zeros: int) -> None:
@@ -173,7 +173,7 @@ class _Matrices:
         """Where a variable without attributes stands in x."""
         return self._translation.columns(variable)
 
-    def program(self, linear: Sequence[Array], weights: Array | None) -> _Program:
+    def program(self, linear: Sequence[Array], weights: Array | None) -> _ConeProgram:
         """For the parameters' values, see `Repeated.solve`."""
         by, (q, b) = self._reduced, self._constants(linear)
         squares = np.zeros(0) if weights is None else weights.ravel(order="F")
@@ -186,9 +186,9 @@ class _Matrices:
                 (by.p_fixed + by.p_squares @ squares, self._p.indices, self._p.indptr), self._p.shape
             )
         zeros = self._zeros - len(by.equations)
-        return _Program(self._p, reduced, by.a, b[by.rows], zeros, self._nonnegatives, self._cones, offset)
+        return _ConeProgram(self._p, reduced, by.a, b[by.rows], zeros, self._nonnegatives, self._cones, offset)
 
-    def entire(self, linear: Sequence[Array], weights: Array | None) -> _Program:
+    def entire(self, linear: Sequence[Array], weights: Array | None) -> _ConeProgram:
         """The same as CVXPY has it, all variables left."""
         q, b = self._constants(linear)
         a, p = self._reduced.entire
@@ -196,7 +196,7 @@ class _Matrices:
         if weights is not None:
             squares[self._reduced.weighted] = weights.ravel(order="F")
         p = sp.triu(p + sp.diags_array(squares), format="csc")
-        return _Program(p, q, a, b, self._zeros, self._nonnegatives, self._cones, np.zeros_like(q))
+        return _ConeProgram(p, q, a, b, self._zeros, self._nonnegatives, self._cones, np.zeros_like(q))
 
     def _constants(self, linear: Sequence[Array]) -> tuple[Array, Array]:
         """q and b."""
@@ -205,7 +205,7 @@ class _Matrices:
             q[columns] += more.ravel(order="F")
         return q, b
 
-    def whole(self, kept: Array, program: _Program) -> Array:
+    def whole(self, kept: Array, program: _ConeProgram) -> Array:
         """x, with what left."""
         x: Array = self._reduced.whole @ kept + program.offset
         return x
@@ -218,7 +218,7 @@ class _Matrices:
 class _Piqp:
     """PIQP's side of a quadratic program: rows with one element are bounds."""
 
-    def __init__(self, program: _Program) -> None:
+    def __init__(self, program: _ConeProgram) -> None:
         equal, rest = program.a[: program.zeros], sp.csr_array(program.a[program.zeros :])
         single = np.diff(rest.indptr) == 1
         self._single, self._several = np.flatnonzero(single), np.flatnonzero(~single)
@@ -242,7 +242,7 @@ class _Piqp:
         )
         self._known = program
 
-    def _bounds(self, program: _Program) -> tuple[Array, Array]:
+    def _bounds(self, program: _ConeProgram) -> tuple[Array, Array]:
         bound = program.b[program.zeros :][self._single] / self._factor
         low, high = np.full(len(program.q), -np.inf), np.full(len(program.q), np.inf)
         upper = self._factor > 0
@@ -250,7 +250,7 @@ class _Piqp:
         np.maximum.at(low, self._column[~upper], bound[~upper])
         return low, high
 
-    def update(self, program: _Program) -> None:
+    def update(self, program: _ConeProgram) -> None:
         if not np.array_equal(program.b, self._known.b):
             low, high = self._bounds(program)
             rest = program.b[program.zeros :][self._several]
@@ -275,7 +275,7 @@ class _Clarabel:
         careful: with iterative refinement, which takes half of the time and is seldom needed.
     """
 
-    def __init__(self, program: _Program, careful: bool = False) -> None:
+    def __init__(self, program: _ConeProgram, careful: bool = False) -> None:
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.presolve_enable = False  # else the data cannot be changed
@@ -285,7 +285,7 @@ class _Clarabel:
         self._solver = clarabel.DefaultSolver(program.p, program.q, program.a, program.b, cones, settings)
         self._p = program.p
 
-    def update(self, program: _Program) -> None:
+    def update(self, program: _ConeProgram) -> None:
         self._solver.update(q=program.q, b=program.b)
         if program.p is not self._p:
             self._solver.update(P=program.p)
@@ -297,7 +297,7 @@ class _Clarabel:
         return np.array(self.solution.x) if self.solution.status == clarabel.SolverStatus.Solved else None
 
 
-def _decided(program: _Program, whose: str) -> Array:
+def _decided(program: _ConeProgram, whose: str) -> Array:
     """x by Clarabel, with all its care.
 
     Raises:

@@ -31,7 +31,7 @@ REMEMBERED = 1024
 
 
 @dataclass(frozen=True)
-class _Program:
+class _Translated:
     """minimise q . x + 1/2 x . P x subject to A x + s = b, and how q and b follow from parameters."""
 
     chain: Any  # of CVXPY's reductions
@@ -50,11 +50,11 @@ class _Program:
     made: dict[Hashable, Any] = field(default_factory=dict)  # see `Translation.shared`
 
     @staticmethod
-    def of(problem: cp.Problem) -> _Program:
+    def of(problem: cp.Problem) -> _Translated:
         data, chain, inverse = problem.get_problem_data(cp.CLARABEL, solver_opts={})
         tensors, dims = data["param_prob"], data["dims"]
         parameters = sorted(tensors.parameters, key=lambda one: tensors.param_id_to_col[one.id])
-        return _Program(
+        return _Translated(
             chain, inverse, tensors, data["c"], sp.csr_array(data["A"]), data["b"], data.get("P"),
             dims.zero, dims.nonneg, tuple(dims.soc), tuple(parameters),
             _depends(tensors.q), _depends(tensors.A),
@@ -119,7 +119,7 @@ class _Places:
 class _Spread:
     """Where the bids are in a program that has one a step."""
 
-    def __init__(self, program: _Program, bids: cp.Variable, traded: cp.Variable) -> None:
+    def __init__(self, program: _Translated, bids: cp.Variable, traded: cp.Variable) -> None:
         self._program, self._count = program, bids.size
         first = program.tensors.var_id_to_col[traded.id]
         self._traded = np.arange(first, first + self._count)
@@ -189,7 +189,7 @@ class Translation:
     """A problem's matrices, as CVXPY stacks its variables.
 
     Attributes:
-        a, p: A and P, see `_Program`.
+        a, p: A and P, see `_Translated`.
         zeros, nonnegatives, cones: rows of A that are zero, then not negative, then the sizes of second-order cones.
 
     Args:
@@ -199,7 +199,7 @@ class Translation:
     def __init__(self, problem: cp.Problem, bids: BidTerms | None = None) -> None:
         shape = _Shape.of(problem, bids)
         kept = _remembered(shape)
-        self._program, alike = kept or (_Program.of(problem), shape)
+        self._program, alike = kept or (_Translated.of(problem), shape)
         self._variables = shape.variables
         self._twins = dict(zip((v.id for v in shape.variables), (v.id for v in alike.variables), strict=True))
         given = dict(zip((one.id for one in alike.parameters), shape.parameters, strict=True))
@@ -313,8 +313,8 @@ class _Shape:
             leaves: list[Any] = self.variables if isinstance(part, cp.Variable) else self.parameters
             leaves.append(part)
             return type(part), part.shape, tuple(sorted((name, _frozen(of)) for name, of in part.attributes.items()))
-        told = (part.axis,) if isinstance(part, cp.SOC) else () if isinstance(part, cp.Constraint) else part.get_data()
-        return type(part).__name__, _frozen(told), *(self._part(one) for one in part.args)
+        data = (part.axis,) if isinstance(part, cp.SOC) else () if isinstance(part, cp.Constraint) else part.get_data()
+        return type(part).__name__, _frozen(data), *(self._part(one) for one in part.args)
 
     def _of_bids(self, part: Any) -> Hashable | None:
         """What stands for the bids, however many there are; None where it is something else."""
@@ -335,7 +335,7 @@ class _Shape:
             value = value.toarray()
         return cp.Constant, _frozen(np.asarray(value))
 
-    def with_parameters(self) -> _Program | None:
+    def with_parameters(self) -> _Translated | None:
         """Translates it with parameters in the places of its series, and one bid a step; None where its matrices would
         depend on them, or the bids are not as expected."""
         self.stand_ins = [
@@ -355,7 +355,7 @@ class _Shape:
             instead |= {id(one): stand for one, stand in zip(self.bids.constants, stand_ins, strict=True)}
             instead[id(self.bids.variable)] = bid
         constraints = [one.tree_copy(instead) for one in self.problem.constraints]
-        program = _Program.of(cp.Problem(self.problem.objective.tree_copy(instead), constraints))
+        program = _Translated.of(cp.Problem(self.problem.objective.tree_copy(instead), constraints))
         self.spread = None if bid is None or self.bids is None else _Spread(program, bid, self.bids.traded)
         as_expected = self.spread is None or self.spread.is_as_expected
         if as_expected and program.matrices_stand and {one.id for one in program.parameters} == wanted:
@@ -371,11 +371,11 @@ class _Met(Enum):
     UNFIT = 2  # their matrices depend on series
 
 
-_known: OrderedDict[Hashable, tuple[_Program, _Shape] | _Met] = OrderedDict()
+_known: OrderedDict[Hashable, tuple[_Translated, _Shape] | _Met] = OrderedDict()
 """The shapes that were met, the newest last: those that came again with their translation."""
 
 
-def _remembered(shape: _Shape) -> tuple[_Program, _Shape] | None:
+def _remembered(shape: _Shape) -> tuple[_Translated, _Shape] | None:
     """The translation of a problem of this shape, and the shape of that problem; None where there is none (yet)."""
     if shape.key is None:
         return None

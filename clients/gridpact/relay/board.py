@@ -34,7 +34,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SeenRound:
     """The round as the relay saw it last."""
 
     progress: Progress
@@ -83,7 +83,7 @@ class Board:
         self._signer_of = signer_of
         self._changed = threading.Condition()
         self._news = False  # for the relay
-        self._standing: Standing | None = None
+        self._standing: SeenRound | None = None
         self._notices: dict[Place, dict[int, Notice]] = {}  # by node
 
     # ------------------------------------------------------------------ authors and readers
@@ -106,7 +106,7 @@ class Board:
                 f" {len(signed.copies)} and {len(signed.bids)}."
             )
 
-        def is_signed(now: Standing) -> bool:
+        def is_signed(now: SeenRound) -> bool:
             return self._signer_of(round, iteration, now.head, signed) == member.account
 
         if not is_signed(standing):
@@ -144,7 +144,7 @@ class Board:
 
     # ------------------------------------------------------------------ relay
 
-    def see(self, standing: Standing, taken_back: bool) -> None:
+    def see(self, standing: SeenRound, taken_back: bool) -> None:
         """The chain as it stands. What is older than the last iteration leaves the board.
 
         Args:
@@ -213,7 +213,7 @@ class Board:
 
     # ------------------------------------------------------------------ parts
 
-    def _when(self, holds: Callable[[Standing], bool]) -> Standing | None:
+    def _when(self, holds: Callable[[SeenRound], bool]) -> SeenRound | None:
         """The standing, once it is as wanted; None where it does not get so, though the relay looks at the chain."""
 
         def reached() -> bool:

@@ -81,8 +81,8 @@ class RelayClient:
                 f"The relay at {self._url} does not answer ({type(error).__name__}): submit directly."
             ) from error
         if status != 200:
-            said = answer.get("error") if isinstance(answer, dict) else None
-            raise RelayUnavailable(f"The relay at {self._url} refused: {said or f'HTTP status {status}'}")
+            reason = answer.get("error") if isinstance(answer, dict) else None
+            raise RelayUnavailable(f"The relay at {self._url} refused: {reason or f'HTTP status {status}'}")
         return answer
 
     def _exchange(self, method: str, path: str, body: bytes | None, end: float) -> tuple[int, Any]:

@@ -25,7 +25,7 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.errors import ChainError, InputError, Reorganised
-from gridpact.relay.board import Board, Member, Standing, Waiting
+from gridpact.relay.board import Board, Member, SeenRound, Waiting
 from gridpact.relay.wire import MOST_BYTES, MOST_WAIT_SECONDS, from_json, parse, to_json
 
 MOST_CALLDATA = 100_000
@@ -65,7 +65,7 @@ class RelayServer:
         self._aggregator = aggregator
         self._patience = aggregator.setting().phase_seconds / 6 if patience is None else patience
         self._board = Board(aggregator.signer_of)
-        self._standing: Standing | None = None
+        self._standing: SeenRound | None = None
         self._ended = threading.Event()
         self._server = _Server((host, port), self._board)
         self._threads = [
@@ -135,7 +135,7 @@ class RelayServer:
                     head = self._head(progress)
                 if progress.expected != before.progress.expected:
                     active = self._aggregator.roster().active
-        self._standing = Standing(progress, head, active, members)
+        self._standing = SeenRound(progress, head, active, members)
         self._board.see(self._standing, taken_back)
 
     def _head(self, progress: Progress) -> bytes:
@@ -243,8 +243,8 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             self._answer(400, {"error": str(error)})
             return
-        found = self.server.board.get(round, iteration, count, seconds)
-        self._answer(200, {"submissions": [to_json(signed) for signed in found]})
+        submissions = self.server.board.get(round, iteration, count, seconds)
+        self._answer(200, {"submissions": [to_json(signed) for signed in submissions]})
 
     def _place(self) -> tuple[int, int, dict[str, str]]:
         """Round, iteration and query of the path."""

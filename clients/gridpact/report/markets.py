@@ -71,12 +71,12 @@ def _headline(outcome: Compared, currency: str) -> str:
 
 
 def _answers(outcome: Compared, currency: str) -> list[str]:
-    said = []
+    sentences = []
     able = [row for row in outcome.totals[1:] if row.saving is not None]
     losing = [row for row in able if row.worst_off is not None and row.worst_off < -0.005]
     if able and not losing:
-        said.append("In no market does a home pay more than on its own.")
-    said += [
+        sentences.append("In no market does a home pay more than on its own.")
+    sentences += [
         f"In {_label(row.mechanism, outcome)} some home pays {number(-(row.worst_off or 0.0))} {currency} more than on "
         "its own."
         for row in losing
@@ -84,16 +84,16 @@ def _answers(outcome: Compared, currency: str) -> list[str]:
     fair = [row for row in able if row.gini is not None]
     if len(fair) > 1:
         even, uneven = (pick(fair, key=lambda row: row.gini or 0.0) for pick in (min, max))
-        said.append(
+        sentences.append(
             f"The saving is shared most evenly in {_label(even.mechanism, outcome)} (Gini {number(even.gini)}) and "
             f"least in {_label(uneven.mechanism, outcome)} ({number(uneven.gini)})."
         )
-    said += [
+    sentences += [
         f"{_label(row.mechanism, outcome)} has no plan on all days: {plain(row.failure or '')}."
         for row in outcome.totals
         if row.saving is None
     ]
-    return said
+    return sentences
 
 
 def _label(name: str, outcome: Compared) -> str:

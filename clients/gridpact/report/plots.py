@@ -135,19 +135,19 @@ def convergence(result: Outcome) -> Figure:
     figure, axes = _figure("How agreement was reached", 3.6)
     axes.set_xlabel("Iteration")
     axes.set_ylabel("RMS residual per coupled value,\nas a multiple of its limit")
-    if (told := result.convergence) is None:
+    if (residuals := result.convergence) is None:
         axes.set_xlim(0, max(1, result.iterations))
         axes.set_ylim(0, 1)
         return _empty(figure, axes, words.no_way_to_it(result))
     curves = (
-        (told.primal_grid_w, "Network: disagreement", NETWORK_COLOUR, "-"),
-        (told.dual_grid_w, "Network: change since the last iteration", NETWORK_COLOUR, "--"),
-        (told.primal_trade_w, "Trades: disagreement", TRADE_COLOUR, "-"),
-        (told.dual_trade_w, "Trades: change since the last iteration", TRADE_COLOUR, "--"),
+        (residuals.primal_grid_w, "Network: disagreement", NETWORK_COLOUR, "-"),
+        (residuals.dual_grid_w, "Network: change since the last iteration", NETWORK_COLOUR, "--"),
+        (residuals.primal_trade_w, "Trades: disagreement", TRADE_COLOUR, "-"),
+        (residuals.dual_trade_w, "Trades: change since the last iteration", TRADE_COLOUR, "--"),
     )
     shown = [
         (values / limit, f"{label} (limit {limit:.3g} W)", colour, dashes)
-        for (values, label, colour, dashes), limit in zip(curves, told.limits_w, strict=True)
+        for (values, label, colour, dashes), limit in zip(curves, residuals.limits_w, strict=True)
         if np.any(np.nan_to_num(values) > 0)
     ]
     for values, label, colour, dashes in shown:

@@ -43,12 +43,12 @@ def write_report(result: Outcome, folder: Path) -> Path:
 
 def page(result: Outcome, drawings: Mapping[str, str]) -> str:
     """The page's HTML. `drawings`: the plots of the run as SVG, by name."""
-    indicators, said = Indicators(result), captions(result)
+    indicators, texts = Indicators(result), captions(result)
     pictures = [
         {
             "name": name,
-            "svg": Markup(inline_svg(drawing, name, str(escape(said[name])))),
-            "caption": said[name],
+            "svg": Markup(inline_svg(drawing, name, str(escape(texts[name])))),
+            "caption": texts[name],
         }
         for name, drawing in drawings.items()
     ]
@@ -76,13 +76,13 @@ def page(result: Outcome, drawings: Mapping[str, str]) -> str:
 
 def environment() -> Environment:
     """Where the templates of all pages come from; what users named is escaped."""
-    found = Environment(
+    templates = Environment(
         loader=PackageLoader("gridpact.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["plain"] = plain
-    found.filters["count"] = count
-    return found
+    templates.filters["plain"] = plain
+    templates.filters["count"] = count
+    return templates

@@ -88,7 +88,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="gridpact-") as folder:
         listener.hear(Stage(f"Starting the chain ({settings.chain}) and deploying the contracts"))
         with open_network(settings.chain) as network:
-            office = _Office(network, community, settings, negotiation)
+            office = _RoundOffice(network, community, settings, negotiation)
             office.deploy()
             with spectator(office.record, network), office.relaying() as relay:
                 files = office.equip(views, Path(folder), relay.url if relay else None)
@@ -131,7 +131,7 @@ class _ClosedRound:
     transactions: int
 
 
-class _Office:
+class _RoundOffice:
     """The community manager's side of a run: it deploys, enrols and opens the round, and has no say in it."""
 
     def __init__(

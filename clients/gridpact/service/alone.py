@@ -106,7 +106,7 @@ class PlanAlone:
     def agreed_schedule(self, day: str) -> bool:
         """Whether the day's schedule was agreed with the neighbours."""
         try:
-            told = parse_json((self._settings.service.schedule / f"{day}.json").read_text(encoding="utf-8"))
-            return bool(told["status"] == "agreed")
+            schedule = parse_json((self._settings.service.schedule / f"{day}.json").read_text(encoding="utf-8"))
+            return bool(schedule["status"] == "agreed")
         except (OSError, ValueError, KeyError, TypeError):
             return False

@@ -47,7 +47,7 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
         series = {name: hours * forecast.series[name].sum() for name in ("load_kw", "pv_kw") if name in forecast.series}
         energies = ", ".join(f"{name.removesuffix('_kw')} {energy:.1f} kWh" for name, energy in series.items())
         yield f"there is a forecast for {day}, {setting.steps} steps of {60 * hours:g} minutes: {energies}"
-    prices, told = _prices(settings, connection, forecast)
+    prices, currency = _prices(settings, connection, forecast)
     aggregator = connection.aggregator
     view = view_of(settings, day, hours, forecast, prices, aggregator.enrolled(), aggregator.theta().n)
     if view.household is None:
@@ -62,7 +62,7 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
             f"it takes part where import costs at most {limits.import_price_max:g} and feeding in pays at least "
             f"{limits.feed_in_price_min:g} {symbol}/kWh, and deposits at most {limits.deposit_max:g} {symbol} a day"
         )
-    yield f"there is a plan for that day; with the supplier alone it costs {cost:.2f} {told}"
+    yield f"there is a plan for that day; with the supplier alone it costs {cost:.2f} {currency}"
     if view.scenario.has_trades:
         yield f"it bids to the nodes {[partner.node for partner in view.partners]}, {view.bid_count} bids an iteration"
 

@@ -36,10 +36,10 @@ from gridpact.errors import InputError
 from gridpact.files import parse_json
 from gridpact.service.settings import DAY, ForecastSettings
 
-TOLD = tuple(told for device in DEVICES for told in device.told)
-SERIES = ("load_kw", "import_price", *(told.key for told in TOLD if told.is_series))
-LOWEST = {"import_price": -math.inf} | {told.key: told.low for told in TOLD}
-NUMBERS = tuple(told.key for told in TOLD if not told.is_series)
+FIELDS = tuple(field for device in DEVICES for field in device.forecast_fields)
+SERIES = ("load_kw", "import_price", *(field.key for field in FIELDS if field.is_series))
+LOWEST = {"import_price": -math.inf} | {field.key: field.low for field in FIELDS}
+NUMBERS = tuple(field.key for field in FIELDS if not field.is_series)
 LOOK_SECONDS = 1.0
 """How often a file that is not there yet is looked for."""
 
@@ -87,12 +87,12 @@ def take_forecast(
         left = give_up - time.monotonic()
         try:
             text, where = _read(settings, day, max(left, 0.1))
-            found = parse_forecast(text, where, day, steps, settings.most_kw)
+            forecast = parse_forecast(text, where, day, steps, settings.most_kw)
             if not settings.names_the_day and not _says_its_day(text):
                 raise NoForecast(
                     f'{where} does not say of which day it is: give "day", or put {DAY} into [forecast] file or command'
                 )
-            return found
+            return forecast
         except _NotYet as error:
             if left <= LOOK_SECONDS or stop.is_set():
                 raise NoForecast(f"{error}, and the round does not wait longer than {seconds:.0f} s") from None
@@ -118,11 +118,11 @@ def parse_forecast(text: str, where: str, day: str, steps: int, most_kw: float =
     Raises:
         NoForecast: as `take_forecast`.
     """
-    found = _from_json(text, where, day) if _is_json(text) else _from_csv(text, where, day, steps)
-    if "load_kw" not in found:
+    stated = _from_json(text, where, day) if _is_json(text) else _from_csv(text, where, day, steps)
+    if "load_kw" not in stated:
         raise NoForecast(f"{where} has no load_kw: give one value a step")
-    series = {name: _series(found[name], name, where, steps) for name in SERIES if name in found}
-    numbers = {name: _number(found[name], f"{name} of {where}") for name in NUMBERS if name in found}
+    series = {name: _series(stated[name], name, where, steps) for name in SERIES if name in stated}
+    numbers = {name: _number(stated[name], f"{name} of {where}") for name in NUMBERS if name in stated}
     for name, values in series.items():
         if name.endswith("_kw"):
             values[(values < 0) & (values >= -NOISE_KW)] = 0.0  # a forecast's own noise
@@ -179,14 +179,14 @@ def _output(command: Sequence[str], seconds: float) -> str:
                 process.wait()
         output.seek(0)
         errors.seek(0)
-        said = output.read(MOST_BYTES + 1)
+        answer = output.read(MOST_BYTES + 1)
         if status != 0:
             words = errors.read(MOST_BYTES).decode(errors="replace").strip().splitlines()
-            told = f": {words[-1][:200]}" if words else ""
-            raise NoForecast(f"the forecast command '{name}' ended with status {status}{told}")
-    if len(said) > MOST_BYTES:
+            reason = f": {words[-1][:200]}" if words else ""
+            raise NoForecast(f"the forecast command '{name}' ended with status {status}{reason}")
+    if len(answer) > MOST_BYTES:
         raise NoForecast(f"the forecast command '{name}' wrote more than {MOST_BYTES >> 20} MB, which is no forecast")
-    return said.decode("utf-8-sig", errors="replace")
+    return answer.decode("utf-8-sig", errors="replace")
 
 
 def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
@@ -196,15 +196,15 @@ def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
         return dict(pairs)
 
     try:
-        found = parse_json(text, object_pairs_hook=once)
+        values = parse_json(text, object_pairs_hook=once)
     except ValueError as error:
         raise NoForecast(f"{where} is no JSON: {error}") from None
-    for key in found:
+    for key in values:
         if key not in ("day", *SERIES, *NUMBERS):
             raise NoForecast(f"{where}: '{key}' is not known; known keys: day, {', '.join((*SERIES, *NUMBERS))}")
-    if found.get("day", day) != day:
-        raise _NotYet(f"{where} is for {found['day']}, not for {day}")
-    return {key: value for key, value in found.items() if key != "day"}
+    if values.get("day", day) != day:
+        raise _NotYet(f"{where} is for {values['day']}, not for {day}")
+    return {key: value for key, value in values.items() if key != "day"}
 
 
 def _from_csv(text: str, where: str, day: str, steps: int) -> dict[str, Any]:

@@ -194,12 +194,12 @@ class Service:
         replaced = known is not None and not now.is_same(known)
         if replaced:
             aside = self._state.set_aside()
-            told = (
+            reason = (
                 f"the chain is not the one of before (chain {now.chain_id}, with other blocks): what was known of its"
                 f" rounds is in '{aside}', and the rounds begin anew"
             )
-            log.error("%s", told)
-            self._health.error(told)
+            log.error("%s", reason)
+            self._health.error(reason)
             self._done = 0
             self._undelivered.clear()
             connection.account.forget_nonce()
@@ -270,10 +270,10 @@ class Service:
 
     def _outage(self, error: ChainError) -> None:
         """One line when it begins."""
-        told, health = str(error).rstrip("."), self._health
+        reason, health = str(error).rstrip("."), self._health
         if health.chain or not health.last_error:
-            log.warning("%s; it is tried again until it answers", told)
-            health.error(told)
+            log.warning("%s; it is tried again until it answers", reason)
+            health.error(reason)
         health.chain = False
         self._write_health()
 

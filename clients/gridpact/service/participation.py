@@ -301,17 +301,17 @@ class Participation:
         node, round_, why = self._settings.node, self._round, str(reason).rstrip(".")
         try:
             self._connection.aggregator.abstain(round_)
-            told = f"node {node} keeps out of round {round_}: {why}"
+            sentence = f"node {node} keeps out of round {round_}: {why}"
         except ContractError as error:
             if error.name not in MOVED_ON:
                 raise
-            told = f"node {node} is out of round {round_}: {why}"
+            sentence = f"node {node} is out of round {round_}: {why}"
         except ChainError as error:
             if not isinstance(reason, InsufficientFunds):
                 raise
-            told = f"node {node} is silent in round {round_}, since it cannot pay for abstaining either: {why}"
+            sentence = f"node {node} is silent in round {round_}, since it cannot pay for abstaining either: {why}"
             log.info("%s", error)
-        self._complain(told)
+        self._complain(sentence)
         if not isinstance(reason, PlannedAlready):
             self._plan_alone()
         return self._ended("abstained", why)

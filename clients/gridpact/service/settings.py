@@ -171,20 +171,20 @@ def _chain(table: TomlTable) -> ChainSettings:
     chain_id = table.integer("chain_id", 1, 2**53) if table.has("chain_id") else None
     max_fee = table.number("max_fee_gwei", 0) if table.has("max_fee_gwei") else None
     tip = table.number("tip_gwei", 0) if table.has("tip_gwei") else None
-    found = ChainSettings(
+    settings = ChainSettings(
         table.file("record"), rpc, chain_id, relay, table.number("confirm_s", 0, default=0.0), max_fee, tip
     )
     table.end()
-    return found
+    return settings
 
 
 def _key(table: TomlTable) -> KeySettings:
-    found = KeySettings(
+    settings = KeySettings(
         table.file("keystore", "keystore.json"),
         table.optional_text("password_file"),
         table.optional_text("password_env"),
     )
-    if found.password_file and found.password_env:
+    if settings.password_file and settings.password_env:
         raise table.error("password_env", "there is a password_file, too; keep one of the two")
     for key in ("key", "private_key", "password"):
         if table.has(key):
@@ -192,35 +192,35 @@ def _key(table: TomlTable) -> KeySettings:
                 key, "a secret must not stand in this file; keep the key in a keystore and its password in a file"
             )
     table.end()
-    return found
+    return settings
 
 
 def _tariff(table: TomlTable, is_accepted: bool) -> TariffSettings:
     source = table.one_of("source", ("published", "forecast", "fixed"), "published")
     fixed = source == "fixed"
-    found = TariffSettings(
+    settings = TariffSettings(
         source,
         table.number("import_price", -math.inf, default=None if fixed else 0.0),
         table.number("feed_in_share", 0, 1, default=0.5),
     )
-    if abs(found.import_price) > MOST_PRICE and not is_accepted:
+    if abs(settings.import_price) > MOST_PRICE and not is_accepted:
         raise table.error(
             "import_price",
-            f"{found.import_price:g} for a kWh; is it per MWh, or in cents? If it is so, say "
+            f"{settings.import_price:g} for a kWh; is it per MWh, or in cents? If it is so, say "
             f'accept = ["price"] at the top of {table.path.name}',
         )
     table.end()
-    return found
+    return settings
 
 
 def _limits(table: TomlTable) -> LimitSettings:
-    found = LimitSettings(
+    settings = LimitSettings(
         table.number("import_price_max", -math.inf, default=1.0),
         table.number("feed_in_price_min", -math.inf, default=-0.5),
         table.number("deposit_max", 0, default=25.0),
     )
     table.end()
-    return found
+    return settings
 
 
 def _forecast(table: TomlTable) -> ForecastSettings:
@@ -231,9 +231,9 @@ def _forecast(table: TomlTable) -> ForecastSettings:
     if file is not None:
         file = str(table.path.parent / file)
     late = table.number("timeout_s", 0.1, 86_400, default=60.0)
-    found = ForecastSettings(file, command, late, table.number("most_kw", 0.001, default=MOST_KW))
+    settings = ForecastSettings(file, command, late, table.number("most_kw", 0.001, default=MOST_KW))
     table.end()
-    return found
+    return settings
 
 
 def _service(table: TomlTable) -> ServiceSettings:
@@ -242,7 +242,7 @@ def _service(table: TomlTable) -> ServiceSettings:
         timezone = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise table.error("timezone", f"'{zone}' is not known; give one as \"Europe/Amsterdam\"") from None
-    found = ServiceSettings(
+    settings = ServiceSettings(
         table.file("schedule", "schedule"),
         table.file("state", "state"),
         timezone,
@@ -250,7 +250,7 @@ def _service(table: TomlTable) -> ServiceSettings:
         table.one_of("log", ("text", "json"), "text"),
     )
     table.end()
-    return found
+    return settings
 
 
 def _home(top: TomlTable, is_accepted: bool) -> HomeSettings:

@@ -79,19 +79,19 @@ class State:
         with self._kept(path, end):
             write_atomically(path, json.dumps(asdict(end)) + "\n", FILE_MODE)
             for old in self._folder.iterdir():
-                found = ROUND_FILE.fullmatch(old.name)
-                if found and int(found[1]) <= end.round - KEPT_ROUNDS:
+                match = ROUND_FILE.fullmatch(old.name)
+                if match and int(match[1]) <= end.round - KEPT_ROUNDS:
                     old.unlink(missing_ok=True)
 
     def agreed_in(self, day: str, but: int) -> int | None:
         """The newest round other than `but` that was agreed for a day."""
-        found = [*self._unwritten.values(), *map(_end, self._folder.glob("round-*.end.json"))]
-        return _newest(end for end in found if isinstance(end, RoundEnd) and end.round != but and end.day == day)
+        ends = [*self._unwritten.values(), *map(_end, self._folder.glob("round-*.end.json"))]
+        return _newest(end for end in ends if isinstance(end, RoundEnd) and end.round != but and end.day == day)
 
     def agreed_elsewhere(self, day: str) -> int | None:
         """The newest round that was agreed for a day on a chain that was replaced."""
-        found = map(_end, self._folder.glob("*/round-*.end.json"))
-        return _newest(end for end in found if end is not None and end.day == day)
+        ends = map(_end, self._folder.glob("*/round-*.end.json"))
+        return _newest(end for end in ends if end is not None and end.day == day)
 
     # ------------------------------------------------------------------ the chain
 

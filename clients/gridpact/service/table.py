@@ -101,10 +101,10 @@ class TomlTable:
 
     def clock(self, key: str) -> int:
         """Minutes since midnight of "HH:MM"."""
-        found = minutes(text := self.text(key))
-        if found is None:
+        minute = minutes(text := self.text(key))
+        if minute is None:
             raise self.error(key, f"'{text}' is not a time, for example \"18:00\"")
-        return found
+        return minute
 
     def file(self, key: str, default: str | None = None) -> Path:
         """A path, seen from the folder of the TOML file."""

@@ -101,8 +101,8 @@ class MarketTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        told = {"scenario": self.scenario.value, "market": True}
-        return fingerprint(self.community, told, "study/markets.py", "study/weeks/totals.py")
+        inputs = {"scenario": self.scenario.value, "market": True}
+        return fingerprint(self.community, inputs, "study/markets.py", "study/weeks/totals.py")
 
     def solve(self) -> MarketDay:
         try:

@@ -104,7 +104,7 @@ def test_pieces_growAgain() -> None:
 def test_search_endsWhereItIsFound() -> None:
     """Of a million blocks only those since the opening are read."""
     ledger = Ledger([999_000, 999_990], 1_000_000, 500)
-    found = reader(ledger).read({}, 0, found=lambda piece: 999_000 in numbers(piece))
+    found = reader(ledger).read({}, 0, has_it=lambda piece: 999_000 in numbers(piece))
     assert numbers(found) == [999_000, 999_990]
     taken = [low for low, high in ledger.asked if high - low < 500]
     assert min(taken) > 998_000
@@ -128,7 +128,7 @@ def test_forgotten_isSaid(words: str, blocks: int | None, monkeypatch: pytest.Mo
     ledger = Ledger([10, 9_500], 10_000, blocks, kept_from=9_000, words=words)
     with pytest.raises(ChainError, match=r"does not give the log of block 8999 any more .*keeps the whole history"):
         reader(ledger).read({}, 0)
-    assert numbers(reader(ledger).read({}, 0, found=bool)) == [9_500]  # what is newer is had
+    assert numbers(reader(ledger).read({}, 0, has_it=bool)) == [9_500]  # what is newer is had
 
 
 def test_refusal_isSaid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,7 +170,7 @@ def test_littleBelowZero_isZero_more_isRefused(new: New) -> None:
     pv = [2.0 if 8 <= k % 24 < 18 else -0.004 for k in range(48)]
     community, said = new(table({"a": LOAD["a"], "a_pv": pv}))
     assert community is not None
-    assert community.told["pv_kw"].values["2024-06-20"]["a"][0] == 0
+    assert community.device_series["pv_kw"].values["2024-06-20"]["a"][0] == 0
     assert "Below zero by 0.004 kW at most, taken as 0: 28 readings of 'a'" in said
     assert "'a_pv' as PV output of 'a'" in said
 

@@ -15,7 +15,7 @@ from waiting import until
 from gridpact.chain.networks import Network
 from gridpact.cli import live, main
 from gridpact.errors import InputError
-from gridpact.live.household import Household, settings_in
+from gridpact.live.household import HouseholdFolder, settings_in
 from gridpact.live.store import FORMAT, Store
 from gridpact.live.view import rounds
 from unit.chain.synthetic import Played, played, star
@@ -153,7 +153,7 @@ def test_household_readsWhatItsNodeWrote(tmp_path: Path) -> None:
     arguments = ["household", "new", "--node", "3", "--out", str(folder), "--name", "Zoë"]
     (tmp_path / "password").write_text("of a test only")
     assert main([*arguments, "--partners", "1,2", "--password-file", str(tmp_path / "password")]) == 0
-    home = Household(settings_in(folder), "0xA")
+    home = HouseholdFolder(settings_in(folder), "0xA")
     assert (home.node, home.name) == (3, "Zoë")
     assert home.on(20260701, 4)["schedule"] is None
     schedule = {"status": "agreed", "round": 4, "steps": [{"injection_kw": 1.0}]}

@@ -12,12 +12,12 @@ import pytest
 from chains import rpc
 from waiting import until
 
-from gridpact.chain.feed import Block, Feed
+from gridpact.chain.feed import ChainBlock, Feed
 from gridpact.chain.networks import Network
 from gridpact.chain.record import Record
 from gridpact.chain.transport import connect
 from gridpact.errors import ChainError, InputError
-from gridpact.live.following import Page, at_url
+from gridpact.live.following import LivePage, at_url
 from gridpact.live.reader import Link, Reader
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
@@ -221,7 +221,7 @@ def test_outage_isToldAndOutlived(play: Played, tmp_path: Path, anvil: Network) 
     path = tmp_path / "history.db"
     with Reader(connect_, lambda: Store(path), lambda: None, every=0.05) as reader:
         until(lambda: reader.standing.link is Link.AWAY)
-        assert reader.standing.told == "The node does not answer."
+        assert reader.standing.trouble == "The node does not answer."
         away[0] = False
         until(lambda: reader.standing.link is Link.UP)
         number = play.open()
@@ -242,7 +242,7 @@ def test_unexpectedError_isSaid_andOutlived(play: Played, tmp_path: Path, anvil:
     path = tmp_path / "history.db"
     with Reader(connect_, lambda: Store(path), lambda: None, every=0.05) as reader:
         until(lambda: reader.standing.link is Link.WRONG)
-        assert reader.standing.told == "unexpected TypeError: an endpoint that answers nonsense"
+        assert reader.standing.trouble == "unexpected TypeError: an endpoint that answers nonsense"
         broken[0] = False
         until(lambda: reader.standing.link is Link.UP)
 
@@ -256,7 +256,7 @@ def test_contractOfSomebodyElse_isRefused(play: Played, anvil: Network) -> None:
 
 
 def test_history_ofAnotherDeployment_isRefused(play: Played, tmp_path: Path) -> None:
-    page = Page(tmp_path / "history.db", {})
+    page = LivePage(tmp_path / "history.db", {})
     with page.following(play.record, at_url(play.record, "http://127.0.0.1:1")):
         pass
     other = replace(play.record, chain_id=5)
@@ -268,9 +268,9 @@ def test_standing_hasTheTimeOfTheChain() -> None:
     """Ahead where the chain is, and never behind this machine: a chain without new blocks does not stand still."""
     import time
 
-    from gridpact.live.reader import Standing
+    from gridpact.live.reader import ReaderState
 
     now = time.time()
-    ahead = Standing(Link.UP, "", Block(1, "0x", int(now) + 3600), time.monotonic())
+    ahead = ReaderState(Link.UP, "", ChainBlock(1, "0x", int(now) + 3600), time.monotonic())
     assert ahead.chain_time >= int(now) + 3600
-    assert Standing(Link.UP, "", Block(1, "0x", 5), time.monotonic()).chain_time >= now
+    assert ReaderState(Link.UP, "", ChainBlock(1, "0x", 5), time.monotonic()).chain_time >= now

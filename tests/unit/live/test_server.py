@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from gridpact.chain.feed import Block, Told
+from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.errors import InputError
 from gridpact.live.server import Hub, Server, application
 from gridpact.live.store import Store
@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
         (4, "RoundOpened", {"round": 2, "day": 20260702, "deadline": 99}),
         (5, "PoolCleared", {"round": 2, "step": 7, "why": SCRIPT}),  # of a contract that is still to come
     ):
-        store.add([], [Told(Block(number, f"0x{number}", number), 0, f"0x{number}", name, said)], {})
+        store.add([], [ChainEvent(ChainBlock(number, f"0x{number}", number), 0, f"0x{number}", name, said)], {})
     store.close()
     return path
 
@@ -182,7 +182,7 @@ def test_nonsenseOnTheChain_emptiesOnePart(path: Path) -> None:
         (9, "Declared", {"node": 1, "parent": 0, "depth": 255, "children": 1, "bids": 9, "book": b"\x00"}),
         (10, "RoundStarted", {"nodes": 3, "lines": 2, "inner": 0}),
     ):
-        told_ = Told(Block(number, f"0x{number}", number), 0, f"0x{number}", name, {"round": 2, **said})
+        told_ = ChainEvent(ChainBlock(number, f"0x{number}", number), 0, f"0x{number}", name, {"round": 2, **said})
         store.add([], [told_], {})
     store.close()
 
@@ -215,7 +215,7 @@ def test_news_reachThePage(path: Path) -> None:
                 seen += (await response.content.readline()).decode()
             store = Store(path)
             ended = {"round": 2, "phase": 3, "iterations": 1}
-            store.add([], [Told(Block(6, "0x6", 6), 0, "0x6", "RoundEnded", ended)], {})
+            store.add([], [ChainEvent(ChainBlock(6, "0x6", 6), 0, "0x6", "RoundEnded", ended)], {})
             store.close()
             hub.changed()
             seen = ""

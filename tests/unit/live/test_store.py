@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gridpact.chain.feed import Block, Told
+from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.spent import Spent
 from gridpact.errors import InputError
 from gridpact.live.store import FORMAT, KEPT_BLOCKS, Store
@@ -21,12 +21,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def block(number: int, branch: str = "a") -> Block:
-    return Block(number, f"0x{branch}{number}", 1_000 + number)
+def block(number: int, branch: str = "a") -> ChainBlock:
+    return ChainBlock(number, f"0x{branch}{number}", 1_000 + number)
 
 
-def told(at: Block, index: int, name: str = "Submitted", **said: object) -> Told:
-    return Told(at, index, f"0x{at.hash}{index}", name, {"round": 1, **said})
+def told(at: ChainBlock, index: int, name: str = "Submitted", **said: object) -> ChainEvent:
+    return ChainEvent(at, index, f"0x{at.hash}{index}", name, {"round": 1, **said})
 
 
 def fill(store: Store, numbers: range, branch: str = "a") -> None:
@@ -48,7 +48,7 @@ def test_restart_losesNothing(store: Store) -> None:
 def test_takeBack_removesEventsAndCostsAbove(store: Store) -> None:
     fill(store, range(10))
     assert store.take_back(3, at=77) == 6
-    assert [event.said["node"] for event in store.events(1)] == [0, 1, 2, 3]
+    assert [event.arguments["node"] for event in store.events(1)] == [0, 1, 2, 3]
     assert len(store.spent(1)) == 4
     last = store.newest_taken_back()
     assert last is not None
@@ -77,7 +77,7 @@ def test_bytesAndLargeNumbers_areKept(store: Store) -> None:
     at = block(1)
     store.add([at], [told(at, 0, "IterationClosed", head=b"\x01\xff", sums=(2**255, 1), present=2**127)], {})
     (event,) = store.events(1)
-    assert event.said == {"round": 1, "head": "01ff", "sums": [2**255, 1], "present": 2**127}
+    assert event.arguments == {"round": 1, "head": "01ff", "sums": [2**255, 1], "present": 2**127}
 
 
 def test_newerVersion_isRefused(store: Store) -> None:

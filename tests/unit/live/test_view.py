@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gridpact.chain.feed import Block, Told
+from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.settlement import encode_energies, encode_tariff
 from gridpact.chain.values import nodes_to_bitmap
 from gridpact.live.store import Store
@@ -54,7 +54,7 @@ def store() -> Store:
         }
     )
     for number, (name, said) in enumerate(TOLD, 1):
-        made.add([], [Told(Block(number, f"0x{number}", number), 0, f"0x{number}", name, said)], {})
+        made.add([], [ChainEvent(ChainBlock(number, f"0x{number}", number), 0, f"0x{number}", name, said)], {})
     return made
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.relay import board as board_module
-from gridpact.relay.board import Board, Member, Standing, Waiting
+from gridpact.relay.board import Board, Member, SeenRound, Waiting
 from gridpact.relay.server import MOST_CALLDATA, MOST_STORED_WORDS, batches, calldata
 
 NODES = frozenset({0, 1, 2})
@@ -21,8 +21,8 @@ HEAD = b"a head"
 
 def standing(
     iteration: int, present: set[int] | None = None, phase: Phase = Phase.ITERATING, round: int = 1, head: bytes = HEAD
-) -> Standing:
-    return Standing(Progress(round, iteration, phase, 0, 0, 3, 0, frozenset(present or ())), head, NODES, MEMBERS)
+) -> SeenRound:
+    return SeenRound(Progress(round, iteration, phase, 0, 0, 3, 0, frozenset(present or ())), head, NODES, MEMBERS)
 
 
 def signed(node: int, content: int = 0, head: bytes = HEAD) -> SignedSubmission:
@@ -143,7 +143,7 @@ def test_get_waits(board: Board) -> None:
 
 
 @pytest.mark.parametrize("later", [standing(6), standing(5, phase=Phase.CONVERGED), standing(1, round=2)])
-def test_get_doesNotWaitForWhatIsOver(board: Board, later: Standing) -> None:
+def test_get_doesNotWaitForWhatIsOver(board: Board, later: SeenRound) -> None:
     timer = threading.Timer(0.05, board.see, (later, False))
     timer.start()
     assert board.get(1, 5, 3, LONG) == []
@@ -185,7 +185,7 @@ def test_waiting_isDueWhenPatienceEnds(board: Board) -> None:
 
 
 @pytest.mark.parametrize("other", [standing(6), standing(5, head=b"other"), standing(4)])
-def test_waiting_isNeverOfAnotherHistory(board: Board, other: Standing) -> None:
+def test_waiting_isNeverOfAnotherHistory(board: Board, other: SeenRound) -> None:
     board.put(1, 5, signed(1))
     board.see(other, True)
     waiting = board.waiting(0.0)

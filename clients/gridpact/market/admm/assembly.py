@@ -154,8 +154,8 @@ class Assembly:
             own = np.zeros(len(self._steps), dtype=np.int64)
             present = np.zeros(len(self._steps) + 1, dtype=bool)  # the last is what no bid mirrors
             for one in self.nodes & now.present:
-                part, said = self._parts[one], now.bids[one]
-                own[part][: len(said)] = said[: self.bid_count(one)]
+                part, of_one = self._parts[one], now.bids[one]
+                own[part][: len(of_one)] = of_one[: self.bid_count(one)]
                 present[part] = True
             counted = present[:-1] & present[self._mirrored]
             theirs = np.where(counted, np.append(own, 0)[self._mirrored], 0)
@@ -220,13 +220,13 @@ class Assembly:
             for partner, steps in self._books[node].items():
                 first[node, partner] = at
                 at += len(steps)
-        found = [
+        mirrored = [
             first[partner, node] + k if self.mirrors(node, partner) else len(self._steps)
             for node in self._parts
             for partner, steps in self._books[node].items()
             for k in range(len(steps))
         ]
-        return np.array(found, dtype=np.int64)
+        return np.array(mirrored, dtype=np.int64)
 
     def scalars(self, gone: frozenset[int] = frozenset()) -> tuple[int, int]:
         """Number of copies of the network and of bids, of all nodes that are not out: what the RMS divides by."""

@@ -192,12 +192,12 @@ def negotiate_levels(
         for feeder, node, view in zip(feeders, nodes, levels.above, strict=True)
     )
     while True:
-        said = [gateway.solve() for gateway in gateways]
+        solved = [gateway.solve() for gateway in gateways]
         yield LevelsIterate(
             tuple(
                 feeder.iterate(given={node: below})
-                for feeder, node, (below, _) in zip(feeders, nodes, said, strict=True)
+                for feeder, node, (below, _) in zip(feeders, nodes, solved, strict=True)
             ),
-            above.iterate(given={view.node: up for view, (_, up) in zip(levels.above, said, strict=True)}),
+            above.iterate(given={view.node: up for view, (_, up) in zip(levels.above, solved, strict=True)}),
             gateways,
         )

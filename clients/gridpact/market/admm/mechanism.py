@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
     from gridpact.market.agreement import Agreement
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class ConsensusAdmm:
     """T, G and TG, in both forms of the agreement on the network."""
 
-    def agree(self, prepared: Prepared, told: Told = nobody) -> Agreement:
+    def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         from gridpact.market.admm.negotiation import Negotiation  # imports CVXPY, which takes a second
 
-        return Negotiation.of(prepared).agreement(told)
+        return Negotiation.of(prepared).agreement(on_iteration)

@@ -11,7 +11,7 @@ from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.market.admm.register import End, Rules
 from gridpact.market.admm.residuals import rms_w
 from gridpact.market.agreement import Agreement, Convergence, Trade
-from gridpact.market.mechanism import Told, nobody
+from gridpact.market.mechanism import OnIteration, nobody
 from gridpact.market.prepared import Prepared
 from gridpact.problem.local import LocalSolution
 from gridpact.problem.view import NodeView
@@ -55,16 +55,16 @@ class Negotiation:
     def _within(self, squares: Sequence[int], scalars: tuple[int, int]) -> bool:
         return self.tolerances.hold(squares, scalars, self.resolution)
 
-    def agreement(self, told: Told = nobody) -> Agreement:
+    def agreement(self, on_iteration: OnIteration = nobody) -> Agreement:
         """Plays the round to its end.
 
         Args:
-            told: is told every iteration but the first, with the residuals that have reached the chain by then.
+            on_iteration: is told every iteration but the first, with the residuals that have reached the chain by then.
         """
         rms: list[tuple[float, ...]] = []
         for iterate in self.iterates():
             if rms:
-                told(iterate.iteration, rms[-1])
+                on_iteration(iterate.iteration, rms[-1])
             rms.append(self.rms_w(iterate))
         agents = iterate.agents
         trades, balanced = agreed_trades(agents)

@@ -107,8 +107,8 @@ class Bounds:
         integers: Integers = np.clip(np.rint(wanted), self.low, self.high).astype(np.int64)
         return integers
 
-    def hold(self, said: Integers) -> bool:
-        return bool(np.all((said >= self.low) & (said <= self.high)))
+    def hold(self, values: Integers) -> bool:
+        return bool(np.all((values >= self.low) & (values <= self.high)))
 
 
 BIDS_THAT_FIT = Bounds(np.array(-MOST_BID), np.array(MOST_BID))
@@ -157,6 +157,6 @@ def departed(
     near = reach.of_bids(age)
     if near is None:
         return False
-    said = assembly.bids(now, node)
+    bids = assembly.bids(now, node)
     agreed, counted = agreed_bids(assembly, node, before)
-    return not ANY_BIDS.below(agreed, counted & said.counted, near).hold(said.own)
+    return not ANY_BIDS.below(agreed, counted & bids.counted, near).hold(bids.own)

@@ -65,10 +65,10 @@ def write_study(study: Study, folder: Path) -> Path:
 
 def page(study: Study, drawings: dict[str, str]) -> str:
     """The page's HTML. `drawings`: the plots as SVG, by name."""
-    said = words.captions(study)
+    texts = words.captions(study)
     days = [outcome for outcome in study.outcomes if outcome.feasible]
     pictures = [
-        {"name": name, "svg": Markup(inline_svg(drawing, name, str(escape(said[name])))), "caption": said[name]}
+        {"name": name, "svg": Markup(inline_svg(drawing, name, str(escape(texts[name])))), "caption": texts[name]}
         for name, drawing in drawings.items()
     ]
     return _template("study.html").render(
@@ -132,10 +132,10 @@ def households_page(study: Study) -> str:
 
 def rows(study: Study, period: Period, lines: Sequence[TableLine]) -> list[TableRow]:
     """Lines of a table as text; a dash is what does not exist there."""
-    found = []
+    table_rows = []
     for line in lines:
         theirs = [line.theirs(period.published[scenario]) for scenario in period.compared]
-        found.append(
+        table_rows.append(
             TableRow(
                 name=line.name,
                 unit=words.currency(study) if line.unit == "cost" else line.unit,
@@ -144,7 +144,7 @@ def rows(study: Study, period: Period, lines: Sequence[TableLine]) -> list[Table
                 strong=line.strong,
             )
         )
-    return found
+    return table_rows
 
 
 def number(value: float | None, digits: int) -> str:
@@ -164,6 +164,6 @@ def _telling(days: Sequence[DayOutcome]) -> list[DayOutcome]:
 
 
 def _template(name: str) -> Template:
-    found = environment()
-    found.filters["number"] = number
-    return found.get_template(name)
+    templates = environment()
+    templates.filters["number"] = number
+    return templates.get_template(name)

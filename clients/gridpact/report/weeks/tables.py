@@ -182,8 +182,8 @@ def fairness(study: Study) -> Iterable[Sequence[Cell]]:
 def gaps(study: Study) -> Iterable[Sequence[Cell]]:
     """day x scenario x iteration: (implemented cost - optimum) / |optimum|, had the round ended there."""
     yield "day", "scenario", "iteration", "gap"
-    for (day, scenario), found in study.gaps.items():
-        for k, gap in enumerate(found, start=1):
+    for (day, scenario), of_day in study.gaps.items():
+        for k, gap in enumerate(of_day, start=1):
             yield safe_text(day), scenario.name, k, float(gap)
 
 

@@ -127,8 +127,8 @@ def trust(study: Study) -> list[str]:
         for outcome in bad:
             for check in failed_checks(outcome):
                 which.setdefault(check, []).append(f"{plain(outcome.day, 12)} {outcome.scenario.name}")
-        told = "; ".join(f"{check} ({', '.join(days)})" for check, days in which.items())
-        text.append(f"Not every check held: {told}; see the table of days.")
+        failed = "; ".join(f"{check} ({', '.join(days)})" for check, days in which.items())
+        text.append(f"Not every check held: {failed}; see the table of days.")
     else:
         text.append("Every check of every day held.")
     return text
@@ -140,15 +140,15 @@ def differences(study: Study, period: Period) -> list[str]:
     base, unit = period.baseline, currency(study)
     if len(period.compared) < 2 or not base.used_kwh:
         return []
-    said = [_order(period, published)]
+    sentences = [_order(period, published)]
     if Scenario.G in period.totals:
-        said += [_bound(period, unit), _per_kwh(period, published, unit)]
-    said.append(_sun(period))
-    said.append(_peak(period, published))
+        sentences += [_bound(period, unit), _per_kwh(period, published, unit)]
+    sentences.append(_sun(period))
+    sentences.append(_peak(period, published))
     if Scenario.T in period.totals and Scenario.TG in period.totals:
-        said.append(_trades(period, published))
-        said.append(_consumers(period, published, unit))
-    return [sentence for sentence in said if sentence]
+        sentences.append(_trades(period, published))
+        sentences.append(_consumers(period, published, unit))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _order(period: Period, published: Mapping[Scenario, Published]) -> str:

@@ -81,7 +81,7 @@ def _penetration_headline(outcome: Penetration, after: Scenario, currency: str) 
 
 
 def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
-    said = []
+    sentences = []
     feeder = outcome.days[0].feeder
     for mix in outcome.settings.mixes:
         points = outcome.of(mix)
@@ -114,8 +114,8 @@ def _penetration_answers(outcome: Penetration, after: Scenario) -> list[str]:
         sentence += (
             f"{after.name} has a feasible plan {_at([p.share for p in points if p.share not in without], points)}."
         )
-        said.append(sentence)
-    return [*said, *trust([(f"{MIX_NAME[p.mix]} {share_text(p.share)}", p.figures) for p in outcome.points])]
+        sentences.append(sentence)
+    return [*sentences, *trust([(f"{MIX_NAME[p.mix]} {share_text(p.share)}", p.figures) for p in outcome.points])]
 
 
 def _at(shares: Sequence[float], of: Sequence[PenetrationPoint]) -> str:

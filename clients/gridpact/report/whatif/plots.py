@@ -174,9 +174,9 @@ def spans(outcome: Sensitivity) -> Figure:
     """How far each parameter moves the saving in TG, the widest on top."""
     bars = []
     for parameter in outcome.settings.values:
-        found = [(p.value, s) for p in outcome.of(parameter) if (s := p.saving(Scenario.TG)) is not None]
-        if found:
-            low, high = min(found, key=lambda v: v[1]), max(found, key=lambda v: v[1])
+        savings = [(p.value, s) for p in outcome.of(parameter) if (s := p.saving(Scenario.TG)) is not None]
+        if savings:
+            low, high = min(savings, key=lambda v: v[1]), max(savings, key=lambda v: v[1])
             bars.append((high[1] - low[1], parameter, low, high))
     bars.sort(key=lambda bar: bar[0])
     figure = Figure(figsize=(WIDTH, 1.5 + 0.5 * len(bars)), layout="constrained")

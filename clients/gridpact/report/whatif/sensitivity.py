@@ -111,12 +111,12 @@ def sensitivity_page(outcome: Sensitivity) -> Page:
 
 
 def _spans(outcome: Sensitivity) -> list[tuple[float, Parameter, float, float]]:
-    found = []
+    spans = []
     for parameter in outcome.settings.values:
         savings = [s for point in outcome.of(parameter) if (s := point.saving(Scenario.TG)) is not None]
         if savings:
-            found.append((max(savings) - min(savings), parameter, min(savings), max(savings)))
-    return sorted(found, key=lambda entry: -entry[0])
+            spans.append((max(savings) - min(savings), parameter, min(savings), max(savings)))
+    return sorted(spans, key=lambda entry: -entry[0])
 
 
 PARAMETER_WORDS = {
@@ -139,28 +139,28 @@ def _sensitivity_headline(outcome: Sensitivity) -> str:
 
 
 def _sensitivity_answers(outcome: Sensitivity) -> list[str]:
-    said = [
+    sentences = [
         f"{start(PARAMETER_WORDS[parameter])}: {percent_text(low)} to {percent_text(high)}."
         for _, parameter, low, high in _spans(outcome)[1:]
     ]
     for parameter in outcome.settings.values:
         without = [point.value for point in outcome.of(parameter) if not point.figures[Scenario.TG].feasible]
         if without:
-            said.append(
+            sentences.append(
                 f"No feasible plan in TG where {PARAMETER_WORDS[parameter]} is {', '.join(f'{v:g}' for v in without)}."
             )
     if outcome.adders and share(1.0, outcome.planned_saving) is not None:
         for recourse in outcome.settings.delivery.recourses:
             left = [float(np.median(point.savings[recourse])) / outcome.planned_saving for point in outcome.adders]
-            said.append(
+            sentences.append(
                 f"With {RECOURSE_NAME[recourse]}, {percent_text(left[0], 0)} of the planned saving is left (median) "
                 f"at an adder of {outcome.adders[0].adder:g}, {percent_text(left[-1], 0)} at "
                 f"{outcome.adders[-1].adder:g} {plain(outcome.days[0].currency, 8)}/kWh."
             )
     if outcome.not_delivered:
-        said.append(f"Nothing was delivered with adders: {outcome.not_delivered}.")
+        sentences.append(f"Nothing was delivered with adders: {outcome.not_delivered}.")
     varied = [(f"{p.parameter.value} {p.value:g}", p.figures) for p in outcome.points]
-    return [*said, *trust([*varied, *as_points("the plan delivered with adders", outcome.plans)])]
+    return [*sentences, *trust([*varied, *as_points("the plan delivered with adders", outcome.plans)])]
 
 
 def _sensitivity_table(outcome: Sensitivity, parameter: Parameter, currency: str) -> PageTable:

@@ -126,7 +126,7 @@ def _uncertainty_headline(outcome: Uncertainty, currency: str) -> str:
 
 
 def _uncertainty_answers(outcome: Uncertainty, currency: str) -> list[str]:
-    said = []
+    sentences = []
     for recourse in outcome.settings.recourses:
         savings = outcome.savings(recourse)
         q = quantiles(savings)
@@ -149,8 +149,8 @@ def _uncertainty_answers(outcome: Uncertainty, currency: str) -> list[str]:
                 f", the community at the grid connection by {number(netted, 0)} kWh, for which it pays "
                 f"{number(adder)} {currency} of adders."
             )
-        said.append(text)
-    return [*said, *trust(as_points("the plan", outcome.plans))]
+        sentences.append(text)
+    return [*sentences, *trust(as_points("the plan", outcome.plans))]
 
 
 def _recourse_table(outcome: Uncertainty, currency: str) -> PageTable:

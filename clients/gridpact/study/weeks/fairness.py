@@ -51,7 +51,7 @@ def sharings(period: Period) -> tuple[Sharing, ...]:
     homes = period.baseline.households
     baseline = np.array([home.cost for home in homes])
     kinds = tuple(home.is_prosumer for home in homes)
-    found = []
+    result = []
     if (common := period.totals.get(Scenario.G)) is not None:
         total = common.community.total
         rules = (
@@ -68,13 +68,13 @@ def sharings(period: Period) -> tuple[Sharing, ...]:
                 by_baseline(total, baseline),
             ),
         )
-        found += [Sharing(name, Scenario.G, rule, cost, baseline, kinds) for name, rule, cost in rules]
+        result += [Sharing(name, Scenario.G, rule, cost, baseline, kinds) for name, rule, cost in rules]
     for scenario, traded in period.totals.items():
         if scenario.has_trades:
             cost = np.array([home.cost for home in traded.households])
             rule = "everybody pays its own supplier, and neighbours the prices agreed on"
-            found.append(Sharing(f"{scenario.name}, as traded", scenario, rule, cost, baseline, kinds))
-    return tuple(found)
+            result.append(Sharing(f"{scenario.name}, as traded", scenario, rule, cost, baseline, kinds))
+    return tuple(result)
 
 
 def equal_parts(total: float, households: int) -> Array:

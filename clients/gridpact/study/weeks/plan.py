@@ -145,14 +145,14 @@ def orders(community: Community, days: Sequence[str], settings: StudySettings) -
     Raises:
         InputError: the community has no such day, or two days would have the same file.
     """
-    found = [Order(community.on(day), scenario, settings) for day in days for scenario in settings.scenarios]
+    result = [Order(community.on(day), scenario, settings) for day in days for scenario in settings.scenarios]
     names: dict[str, str] = {}
-    for order in found:
+    for order in result:
         if names.setdefault(order.name, order.community.day) != order.community.day:
             raise InputError(
                 f"days '{names[order.name]}' and '{order.community.day}' would share the file {order.name}"
             )
-    return found
+    return result
 
 
 def traces(orders: Sequence[Order], days: Sequence[str]) -> list[Trace]:
@@ -205,11 +205,11 @@ def rows_of_days(days: Iterable[str]) -> list[list[str]]:
 
 def by_season(days: Iterable[str]) -> dict[str, list[str]]:
     """Days that are dates, by season of three months, in the order in which the seasons come up."""
-    found: dict[str, list[str]] = {}
+    seasons: dict[str, list[str]] = {}
     for day in days:
         if (this := date_of(day)) is not None:
-            found.setdefault(SEASONS[this.month // 3 * 3 or 12], []).append(day)
-    return found
+            seasons.setdefault(SEASONS[this.month // 3 * 3 or 12], []).append(day)
+    return seasons
 
 
 def date_of(day: str) -> date | None:
@@ -224,14 +224,14 @@ def date_of(day: str) -> date | None:
         return None
 
 
-def fingerprint(community: CommunityDay, told: Mapping[str, Any], *sources: str) -> str:
+def fingerprint(community: CommunityDay, inputs: Mapping[str, Any], *sources: str) -> str:
     """Of a community's day, of what else a result depends on, and of the sources that compute it.
 
     Args:
         sources: within the package, besides `COMPUTED_BY`.
     """
     of = asdict(community) | {"preferences": sorted(community.preferences.items())}
-    everything = {"community": of, "program": _program(*COMPUTED_BY, *sources), **told}
+    everything = {"community": of, "program": _program(*COMPUTED_BY, *sources), **inputs}
     return hashlib.sha256(json.dumps(everything, sort_keys=True, default=_told).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class Tally:
     """What is finished of the tasks of a command, which may `play` some after others."""
 
-    told: Callable[[Tally], None] = lambda _: None
+    on_change: Callable[[Tally], None] = lambda _: None
     of: int = 0  # tasks; as many as are known of, or as the command says before
     done: int = 0
     taken_over: int = 0  # of those that are done: from an earlier run
@@ -29,7 +29,7 @@ class Tally:
 
     def tell(self, done: int) -> None:
         self.done = done
-        self.told(self)
+        self.on_change(self)
 
 
 def play(
@@ -48,31 +48,31 @@ def play(
         GridpactError: the chain or a node failed, or the program is another than at the start; what is finished stays
             in the folder.
     """
-    found: dict[str, Result] = {}
+    results: dict[str, Result] = {}
     missing: dict[str, Task[Result]] = {}
     for task in tasks:
-        if task.name in found or task.name in missing:
+        if task.name in results or task.name in missing:
             continue
         result = kept(task, folder)
         if result is None:
             missing[task.name] = task
         else:
-            found[task.name] = result
+            results[task.name] = result
 
     tally = tally or Tally()
     before = tally.done
     tally.of = max(tally.of, before + len(tasks))
-    tally.taken_over += sum(task.name in found and task.name not in tally.solved for task in tasks)
+    tally.taken_over += sum(task.name in results and task.name not in tally.solved for task in tasks)
     tally.solved |= missing.keys()
 
     def finished() -> None:
-        tally.tell(before + sum(task.name in found for task in tasks))
+        tally.tell(before + sum(task.name in results for task in tasks))
 
     finished()
     todo = [(task, task.fingerprint, folder) for task in sorted(missing.values(), key=lambda task: -task.effort)]
     if jobs == 1 or len(todo) <= 1:
         for job in todo:
-            found[job[0].name] = _solve_and_keep(job)[1]
+            results[job[0].name] = _solve_and_keep(job)[1]
             finished()
     else:
         processes = min(jobs or os.cpu_count() or 1, len(todo))
@@ -80,9 +80,9 @@ def play(
             started = multiprocessing.get_context("spawn").Pool(processes, _leave_stopping_to_us)
         with started as pool:
             for name, result in pool.imap_unordered(_solve_and_keep, todo):
-                found[name] = result
+                results[name] = result
                 finished()
-    return [found[task.name] for task in tasks]
+    return [results[task.name] for task in tasks]
 
 
 def _leave_stopping_to_us() -> None:

@@ -192,8 +192,8 @@ class Totals:
     @property
     def loading(self) -> float | None:
         """The highest of any line, a fraction of its rating; None where none is known."""
-        found = [float(loading.max()) for day in self.days if (loading := day.loading) is not None]
-        return max(found, default=None)
+        highest = [float(loading.max()) for day in self.days if (loading := day.loading) is not None]
+        return max(highest, default=None)
 
     # ------------------------------------------------------------------ trust
 

@@ -138,7 +138,7 @@ class Replanning:
         return _delivered(self._program, self._done, self._actual, terms, self._step_hours)
 
 
-def _delivered(program: _Program, done: Done, actual: Actual, terms: Terms, step_hours: float) -> Delivered:
+def _delivered(program: _DeliveryProgram, done: Done, actual: Actual, terms: Terms, step_hours: float) -> Delivered:
     injection = program.injection_kw(done, actual) - actual.load_kw
     lacking = sum(device.lacking_kwh(own, step_hours) for device, own in zip(program.devices, done, strict=True))
     net_import = terms.net_sold_kw - injection
@@ -161,11 +161,11 @@ Done = list[dict[str, Array]]
 
 
 @lru_cache(maxsize=1024)  # of a household in all draws, with all recourses, with its plan and alone
-def _program(told: bytes) -> _Program:
-    return _Program(*pickle.loads(told))
+def _program(pickled: bytes) -> _DeliveryProgram:
+    return _DeliveryProgram(*pickle.loads(pickled))
 
 
-class _Program:
+class _DeliveryProgram:
     """A household's day as one linear program of its devices' blocks, with what really happens as parameters.
 
     The rest of a day is planned anew by the same program, what went before being fixed.

@@ -174,9 +174,9 @@ def _terms(terms: Terms, course: Course, row: int) -> Terms:
 
 
 @lru_cache(maxsize=4)  # of a day in all its draws
-def _day_ahead(told: bytes) -> tuple[Prepared, Negotiation, Mapping[int, Agent]]:
+def _day_ahead(pickled: bytes) -> tuple[Prepared, Negotiation, Mapping[int, Agent]]:
     """A day made ready, and where its agents stood in the end."""
-    community, scenario = pickle.loads(told)
+    community, scenario = pickle.loads(pickled)
     prepared = Prepared.of(community, scenario)
     negotiation = Negotiation.of(prepared)
     return prepared, negotiation, _played(negotiation).agents

@@ -331,24 +331,24 @@ class DeliveryTask:
     @cached_property
     def fingerprint(self) -> str:
         """Of the day, how it is planned and how it turns out; not of how many draws there are besides."""
-        told = {"settings": to_fields(replace(self.settings, draws=0)), "place": self.place, "number": self.number}
-        return fingerprint(self.plan.community, told, *DELIVERED_BY)
+        inputs = {"settings": to_fields(replace(self.settings, draws=0)), "place": self.place, "number": self.number}
+        return fingerprint(self.plan.community, inputs, *DELIVERED_BY)
 
     def solve(self) -> Lived:
         community, settings = self.plan.community, self.settings
         reality = draw(community, settings.model, np.random.default_rng([settings.seed, self.place, self.number]))
-        found = []
+        draws = []
         day = self._re_agreed(reality) if Rule.REAGREED in settings.rules else None
         for recourse in settings.recourses:
             planned = _side(community, self.plan.planned, reality, settings, recourse, settings.adder)
             baseline = _side(community, self.plan.baseline, reality, settings, recourse, 0.0)
             if recourse is settings.main_recourse:
                 planned = replace(planned, by_rule={**planned.by_rule, **self._by_other_rules(reality, day, planned)})
-            found.append(Draw(community.day, self.number, recourse, planned, baseline))
+            draws.append(Draw(community.day, self.number, recourse, planned, baseline))
         load = np.array([home.load_kw for home in community.households])
         pv = np.array([home.pv_kw for home in community.households])
         return Lived(
-            tuple(found),
+            tuple(draws),
             float(np.abs(reality.load_kw - load).sum() / load.sum()) if load.any() else 0.0,
             float(np.abs(reality.pv_kw - pv).sum() / pv.sum()) if pv.any() else 0.0,
             day.iterations if day else (),
