@@ -126,7 +126,7 @@ def _pass_on(network: Network) -> Ask:
         if not hasattr(local, "session"):
             local.session = requests.Session()
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
-        for _ in range(10):  # a busy machine
+        for _ in range(60):  # a busy machine
             with suppress(requests.exceptions.Timeout):
                 answer = local.session.post(network.rpc_url, json=request, timeout=2).json()
                 return {key: answer[key] for key in ("result", "error") if key in answer}

@@ -63,7 +63,7 @@ def test_run_fromDeploymentToReport(shell: Shell, tmp_path: Path, options: list[
     assert process.returncode == 0
     assert seen["chain"] >= 1
     assert seen["nodes"] >= 1 + 4  # what forks them, and node 0 and three households
-    assert shell.is_quiet_within(20)
+    assert shell.is_quiet_within(MINUTES)
     assert list(shell.folder.iterdir()) == []  # keys and household files are gone
 
     assert {path.name for path in out.iterdir()} == FILES
@@ -118,7 +118,7 @@ def test_interrupt_endsEverything(shell: Shell, tmp_path: Path, case: str, how: 
     assert process.returncode == 130
     assert "Traceback" not in said + rest + printed
     assert rest.replace("\r", "\n").splitlines()[-1].startswith("gridpact: stopped")
-    assert shell.is_quiet_within(20), shell.names()
+    assert shell.is_quiet_within(MINUTES), shell.names()
     assert list(shell.folder.iterdir()) == []
     assert not (tmp_path / "out").exists()
 
@@ -127,7 +127,7 @@ def test_tooLongAPathForTemporaryFiles_isSaid(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 25)
     folder.mkdir()
     process = Shell(folder).start("run", "--case", "tiny3", "--chain", "anvil", "--out", str(tmp_path / "out"))
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=MINUTES)
     assert process.returncode == 2
     assert said.startswith("gridpact: the path of the folder for temporary files")
     assert "TMPDIR" in said

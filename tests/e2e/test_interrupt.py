@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from waiting import SECONDS
 
 COMMANDS = (
     ("run", "--case", "tiny3", "--chain", "eth-tester"),
@@ -37,7 +38,7 @@ def test_interrupt_leavesNoTraceback(
     process.stdout.readline()
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=SECONDS)
     assert "Traceback" not in err
     assert process.returncode in (0, 130), err  # it may have ended before
     assert process.returncode == 0 or "gridpact: stopped" in err

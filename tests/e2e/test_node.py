@@ -11,6 +11,7 @@ import urllib.request
 import pytest
 from chains import skip_without
 from integration.conftest import Deployed, deployed  # noqa: F401  (fixture)
+from waiting import SECONDS
 
 from e2e.conftest import Shell
 from gridpact.chain.settlement import Settlement
@@ -30,7 +31,7 @@ def test_nodes_byHand(shell: Shell, deployed: Deployed) -> None:  # noqa: F811
     ]  # fmt: skip
     number = deployed.aggregator.open_round(1)  # nodes that come earlier wait for it
     for process in processes:
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, err
         assert err == ""
         assert "the round is over" in out
@@ -54,10 +55,10 @@ def test_nodes_byHand(shell: Shell, deployed: Deployed) -> None:  # noqa: F811
     assert settlement.net_payment(number, 2) > 0
     # The plan is what the hand says of ann: 1 kW all day, to the solver's 1e-6.
     assert said[1]["schedule"]["injection_kw"] == pytest.approx([-1, -1, -1, -1], abs=1e-6)
-    assert shell.is_quiet_within(20), shell.names()
+    assert shell.is_quiet_within(SECONDS), shell.names()
 
     audit = shell.start("audit", "--contracts", deployed.contracts, "--rpc", deployed.url)
-    out, err = audit.communicate(timeout=60)
+    out, err = audit.communicate(timeout=SECONDS)
     assert (audit.returncode, err) == (0, "")
     assert out == (
         f"gridpact: round {number}, {outcome.iterations} iterations checked from the chain alone: all as it must be\n"
@@ -74,11 +75,11 @@ def test_relay_byHand(shell: Shell, deployed: Deployed, request_to_end: signal.S
     said = process.stdout.readline()
     assert said.startswith("gridpact: relaying at http://127.0.0.1:")
     url = said.split()[3].rstrip(";")
-    with urllib.request.urlopen(f"{url}/rounds/1/iterations/1", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/rounds/1/iterations/1", timeout=SECONDS) as answer:
         assert json.load(answer) == {"submissions": []}
     process.send_signal(request_to_end)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
     assert out == ""
     assert err == "gridpact: stopped; all processes that it started are ended\n"
-    assert shell.is_quiet_within(20), shell.names()
+    assert shell.is_quiet_within(SECONDS), shell.names()

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from chains import skip_without
 from unit.chain.explorer_stub import running_stub
+from waiting import SECONDS
 from web3 import Web3
 
 from gridpact.chain import explorer
@@ -285,7 +286,8 @@ def watched(site: Site, enrolled: Record) -> Watched:
         thread.start()
     lines = printed(["watch", "--json", "--eth-price", "2000", *site.place, "--rpc", site.url]).splitlines()
     for thread in threads:
-        thread.join(60)
+        thread.join(SECONDS)
+        assert not thread.is_alive()
     for method, parameter in (("evm_setAutomine", False), ("evm_setIntervalMining", 1)):
         site.web3.provider.make_request(method, [parameter])  # type: ignore[arg-type]
     return Watched(opened, before, [json.loads(line) for line in lines])

@@ -280,7 +280,7 @@ def test_processes_startAndEnd(modules: dict[str, ModuleType], tmp_path: Path) -
         name, chain_id = "sleeper", 1
 
         def command(self, validator: object) -> list[str]:
-            return ["sleep", "60"]
+            return ["sleep", "600"]
 
     validator = plan.Validator(1, tmp_path / "validator-1", "127.0.0.1", 9300)
     validator.folder.mkdir()

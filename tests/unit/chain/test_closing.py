@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from chains import rpc
+from waiting import SECONDS
 from web3 import Web3
 
 from gridpact.chain import clock
 from gridpact.chain.account import MOST_GAS, ChainAccount
+from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.aggregator_watch import CLOSE_GAS, START_GAS
 from gridpact.chain.clock import ChainClock, clock_gap, told_gap
 from gridpact.chain.fees import GWEI
@@ -32,8 +36,17 @@ def play(anvil: Network) -> Any:
     made.close()
 
 
-def never(_: Progress) -> bool:
-    return False
+def looks(monkeypatch: pytest.MonkeyPatch, aggregator: Aggregator, times: int) -> Progress:
+    """As a waiting node that may close: the progress once it has looked so often whether the phase is overdue."""
+    monkeypatch.setattr("gridpact.chain.aggregator_watch.LOOK_SECONDS", 0.1)
+    looked, look = Counter[str](), aggregator._clock.now
+
+    def counted() -> float:
+        looked["times"] += 1
+        return look()
+
+    monkeypatch.setattr(aggregator._clock, "now", counted)
+    return aggregator.wait_until(lambda _: looked["times"] >= times, SECONDS, close_overdue=True)
 
 
 def is_iterating(now: Progress) -> bool:
@@ -72,7 +85,9 @@ def test_close_needsLittleEther(play: Played) -> None:
     rpc(web3, "anvil_setBalance", account.address, hex(10**19))
 
 
-def test_close_thatFailsCostsNoTurn(play: Played, caplog: pytest.LogCaptureFixture) -> None:
+def test_close_thatFailsCostsNoTurn(
+    play: Played, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A node without ether waits on, and says once that it leaves the closing to others."""
     open_without(play, silent=2)
     web3, account = play.manager.web3, play.nodes[1].account
@@ -80,12 +95,12 @@ def test_close_thatFailsCostsNoTurn(play: Played, caplog: pytest.LogCaptureFixtu
     play.pass_time(700)
     rpc(web3, "anvil_setBalance", account.address, hex(10**9))
     with caplog.at_level(logging.WARNING, "gridpact"):
-        assert play.nodes[1].wait_for(never, 6.5, close_overdue=True).phase is Phase.DECLARING
+        assert looks(monkeypatch, play.nodes[1], 3).phase is Phase.DECLARING
     told = [record.getMessage() for record in caplog.records if "left to others" in record.getMessage()]
     assert len(told) == 1
     assert "not enough ether for `closeOverdue`" in told[0]
     rpc(web3, "anvil_setBalance", account.address, hex(10**19))
-    assert play.nodes[1].wait_until(is_iterating, 20, close_overdue=True).phase is Phase.ITERATING
+    assert play.nodes[1].wait_until(is_iterating, SECONDS, close_overdue=True).phase is Phase.ITERATING
 
 
 def test_close_isAskedFirst(play: Played) -> None:
@@ -112,7 +127,7 @@ def test_clockAhead_closesNothing(play: Played, monkeypatch: pytest.MonkeyPatch)
     assert account is not None
     before, now = account.transactions, time.time
     monkeypatch.setattr(time, "time", lambda: now() + 3600)
-    play.nodes[1].wait_for(never, 5.0, close_overdue=True)
+    assert looks(monkeypatch, play.nodes[1], 3).phase is Phase.DECLARING
     assert account.transactions == before
     assert play.manager.progress().phase is Phase.DECLARING
 
@@ -166,31 +181,46 @@ def test_clock_isTheChains(anvil: Network, monkeypatch: pytest.MonkeyPatch) -> N
     assert of_chain.now() >= stamp + 100
 
 
+class Ticking:
+    """A chain that makes a block every so many seconds of a clock that goes on by sleeping only."""
+
+    def __init__(self, every: int, seconds: float) -> None:
+        self.every, self.seconds, self.eth = every, seconds, self
+
+    def get_block(self, which: int | str) -> dict[str, int]:
+        number = int(self.seconds) // self.every if which == "latest" else int(which)
+        return {"number": number, "timestamp": STAMP + self.every * number}
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+STAMP = 1_700_000_000
+
+
+def gap(monkeypatch: pytest.MonkeyPatch, chain: Ticking, ahead: float) -> float | None:
+    """As it is found by a machine that is so far ahead of the chain."""
+    clocks = SimpleNamespace(
+        time=lambda: STAMP + chain.seconds + ahead, monotonic=lambda: chain.seconds, sleep=chain.sleep
+    )
+    monkeypatch.setattr(clock, "time", clocks)
+    return clock_gap(cast(Web3, chain))
+
+
 @pytest.mark.parametrize(("ahead", "words"), [(3600, "ahead of"), (-3600, "behind")])
-def test_clockGap_isSaid(anvil: Network, monkeypatch: pytest.MonkeyPatch, ahead: int, words: str) -> None:
-    web3 = anvil.connect()
-    now = time.time
-    rpc(web3, "evm_setIntervalMining", 1)
-    try:
-        offset = int(web3.eth.get_block("latest")["timestamp"]) - now()  # other tests moved this chain's clock
-        monkeypatch.setattr(time, "time", lambda: now() + offset + ahead)
-        gap = clock_gap(web3)
-    finally:
-        rpc(web3, "evm_setIntervalMining", 0)
-        rpc(web3, "evm_setAutomine", True)
-    assert gap is not None
-    assert abs(gap - ahead) < 5
-    assert words in told_gap(gap)
+def test_clockGap_isSaid(monkeypatch: pytest.MonkeyPatch, ahead: int, words: str) -> None:
+    """To the age of a block that is seen half a second late, at most, or was made a second ago."""
+    found = gap(monkeypatch, Ticking(1, 2.75), ahead)
+    assert found is not None
+    assert 0 <= found - ahead < 1
+    assert words in told_gap(found)
 
 
-def test_clockGap_withoutBlocksIsNotKnown(anvil: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    web3, now = anvil.connect(), time.time
-    rpc(web3, "evm_mine")
-    offset = int(web3.eth.get_block("latest")["timestamp"]) - now()
-    monkeypatch.setattr(time, "time", lambda: now() + offset + 3600)
-    assert clock_gap(web3, patience=1.0) is None
-    monkeypatch.setattr(time, "time", lambda: now() + offset + clock.LARGEST_GAP / 2)
-    assert clock_gap(web3) == 0.0
+def test_clockGap_withoutBlocksIsNotKnown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block an hour: the next is not waited for."""
+    assert gap(monkeypatch, hourly := Ticking(3600, 3602.75), 3600) is None
+    assert clock.LONGEST_WAIT <= hourly.seconds - 3602.75 <= clock.LONGEST_WAIT + 0.5
+    assert gap(monkeypatch, Ticking(3600, 3602.75), clock.LARGEST_GAP / 2) == 0.0
 
 
 # ---------------------------------------------------------------------- an allowance that is left

@@ -23,6 +23,7 @@ from endpoints import (
 from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import SECONDS
 from web3 import Web3
 
 from gridpact.chain.account import ChainAccount
@@ -52,7 +53,7 @@ def sent(
     rpc(web3, "anvil_setBalance", account_address, hex(10 * ETHER))
     rpc(web3, "anvil_setNextBlockBaseFeePerGas", hex(GWEI))
     with endpoint(chain, *habits) as served:
-        account = ChainAccount(Web3(HttpTransport(served.url, 5), middleware=[]), KEY, patience=10, fees=fees)
+        account = ChainAccount(Web3(HttpTransport(served.url, SECONDS), middleware=[]), KEY, SECONDS, fees=fees)
         for _ in range(times):
             receipt = account.settle(account.transfer(OTHER, 0))
             assert receipt["status"] == 1
@@ -223,7 +224,8 @@ def test_wrongCount_isSaid(chain: Network, more: int, said: str) -> None:
     sent(chain, times=4)
     before = rpc(chain.connect(), "eth_getTransactionCount", Account.from_key(KEY).address, "latest")
     with endpoint(chain, counting(more)) as served:
-        account = ChainAccount(Web3(HttpTransport(served.url, 5), middleware=[]), KEY, patience=1.5, replace_after=0.5)
+        web3 = Web3(HttpTransport(served.url, SECONDS), middleware=[])
+        account = ChainAccount(web3, KEY, patience=1.5, replace_after=0.5)
         with pytest.raises(ChainError, match=said):
             account.settle(account.transfer(OTHER, 0))
     assert rpc(chain.connect(), "eth_getTransactionCount", Account.from_key(KEY).address, "latest") == before
@@ -242,7 +244,7 @@ def test_manyTransactionsThatAreNone_areNotPaidFor(chain: Network) -> None:
     web3 = chain.connect()
     before = web3.eth.get_balance(Account.from_key(KEY).address)
     with endpoint(chain, thousand) as served:
-        account = ChainAccount(Web3(HttpTransport(served.url, 5), middleware=[]), KEY, patience=120, replace_after=0.3)
+        account = ChainAccount(Web3(HttpTransport(served.url, SECONDS), middleware=[]), KEY, SECONDS, replace_after=0.3)
         with pytest.raises(ChainError, match=r"told \d+ transactions .* of which the chain has \d+: .*another end"):
             account.settle(account.transfer(OTHER, 0))
     assert web3.eth.get_balance(Account.from_key(KEY).address) == before

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from chains import rpc, skip_without
+from waiting import SECONDS
 from web3 import Web3
 
 from gridpact.chain import fees
@@ -115,7 +116,7 @@ def test_readFees_waitsForCheaperGas(sepolia: Web3, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fees, "LOOK_SECONDS", 0.1)
     timer = threading.Timer(0.4, mine, (sepolia, GWEI))
     timer.start()
-    found = read_fees(sepolia, FeePolicy(5 * GWEI, patience=10))
+    found = read_fees(sepolia, FeePolicy(5 * GWEI, patience=SECONDS))
     timer.join()
     assert found.base == GWEI
 
@@ -123,7 +124,7 @@ def test_readFees_waitsForCheaperGas(sepolia: Web3, monkeypatch: pytest.MonkeyPa
 def test_send_paysNoMoreThanTheCeiling(sepolia: Web3) -> None:
     """A base fee that rises above the ceiling is waited out in the mempool, never paid."""
     ceiling = 15 * GWEI
-    account = ChainAccount(sepolia, KEY, patience=20, replace_after=0.3, remind_after=0.2, fees=FeePolicy(ceiling))
+    account = ChainAccount(sepolia, KEY, SECONDS, replace_after=0.3, remind_after=0.2, fees=FeePolicy(ceiling))
     pending = account.transfer(OTHER, 5)
     with mining(sepolia, [40 * GWEI] * 4 + [12 * GWEI]):  # Anvil throws away what a block cannot take
         receipt = account.settle(pending)
@@ -139,7 +140,7 @@ def test_restart_replacesWhatNoBlockTakes(sepolia: Web3) -> None:
     """An earlier process left two transactions that no block takes; the new process gets through."""
     before = ChainAccount(sepolia, KEY)
     left = [before.transfer(OTHER, 1), before.transfer(OTHER, 1)]
-    after = ChainAccount(sepolia, KEY, patience=30, replace_after=0.3)
+    after = ChainAccount(sepolia, KEY, SECONDS, replace_after=0.3)
     pending = after.transfer(OTHER, 7)
     assert pending.transaction["nonce"] == 2  # behind them
     with mining(sepolia, [10 * GWEI], when=lambda: not any(knows(sepolia, one) for one in left)):
@@ -156,7 +157,7 @@ def test_restart_takesAPlaceThatTheNodeDoesNotTellOf(sepolia: Web3) -> None:
     """Some nodes tell of no pending transactions: the nonce is taken, and a higher fee takes it over."""
     before = ChainAccount(sepolia, KEY)
     before.transfer(OTHER, 1)
-    after = ChainAccount(sepolia, KEY, patience=30)
+    after = ChainAccount(sepolia, KEY, SECONDS)
     count = sepolia.eth.get_transaction_count
     after.web3.eth.get_transaction_count = lambda address, block="latest": count(address)  # type: ignore[method-assign,assignment,misc]
     pending = after.transfer(OTHER, 7)
@@ -168,7 +169,7 @@ def test_restart_takesAPlaceThatTheNodeDoesNotTellOf(sepolia: Web3) -> None:
 
 def test_settle_replacesNothingOfItsOwn(sepolia: Web3) -> None:
     """Many transactions under way for long: each is replaced by itself, none by a transfer of nothing."""
-    account = ChainAccount(sepolia, KEY, patience=30, replace_after=0.2)
+    account = ChainAccount(sepolia, KEY, SECONDS, replace_after=0.2)
     pendings = [account.transfer(OTHER, 2) for _ in range(REMEMBERED + 6)]
     with mining(sepolia, [10 * GWEI], seconds=0.6):
         receipts = account.settle_all(pendings)
@@ -194,7 +195,7 @@ def test_fees_areReadAgainAfterAWhile(sepolia: Web3, monkeypatch: pytest.MonkeyP
 
 
 def test_settle_waitsForConfirmations(sepolia: Web3) -> None:
-    account = ChainAccount(sepolia, KEY, patience=20, confirmations=4)
+    account = ChainAccount(sepolia, KEY, SECONDS, confirmations=4)
     pending = account.transfer(OTHER, 4)  # Anvil remembers receipts of what it reverted: each test sends its own
     with mining(sepolia, [10 * GWEI]):
         receipt = account.settle(pending)

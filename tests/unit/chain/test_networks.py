@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -83,7 +85,7 @@ def test_open_leavesNoOrphan(name: str, number: signal.Signals) -> None:
         "from gridpact.chain.networks import open_network\n"
         f"with open_network({name!r}) as network:\n"
         "    print(network.rpc_url, flush=True)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -142,13 +144,19 @@ def test_open_quotesAChainThatDoesNotStart(tmp_path: Path, monkeypatch: pytest.M
 def test_open_endsAChainThatNeverAnswers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "node_modules" / ".bin" / "anvil"
     program.parent.mkdir(parents=True)
-    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
     program.chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(networks, "START_SECONDS", 0.5)
+    pid, now = tmp_path / "pid", time.monotonic
+
+    def later() -> float:
+        """Than a chain is waited for, once it runs."""
+        return now() + 2 * networks.START_SECONDS * (pid.exists() and pid.read_text().endswith("\n"))
+
+    monkeypatch.setattr(networks, "time", SimpleNamespace(monotonic=later, sleep=time.sleep))
     with pytest.raises(ChainError, match="did not start"), open_network("anvil"):
         pass
-    stat = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    stat = Path(f"/proc/{pid.read_text().strip()}/stat")
     assert not stat.exists() or stat.read_text().split()[2] == "Z"
 
 

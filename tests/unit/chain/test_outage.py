@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from chains import rpc, skip_without
-from waiting import until
+from waiting import SECONDS, until
 from web3 import Web3
 from web3.types import RPCEndpoint, RPCResponse
 from websockets.sync.server import ServerConnection, serve
@@ -57,7 +57,7 @@ def asked(drops: int, patience: float, answer: str = "") -> int:
 
 
 def test_request_isRepeated() -> None:
-    assert asked(drops=2, patience=10) == 5
+    assert asked(drops=2, patience=SECONDS) == 5
 
 
 def test_request_isGivenUp() -> None:
@@ -67,7 +67,7 @@ def test_request_isGivenUp() -> None:
 
 def test_request_failsOnOtherLanguage() -> None:
     with pytest.raises(ChainError, match="does not speak JSON-RPC"):
-        asked(drops=0, patience=1, answer="hello")
+        asked(drops=0, patience=SECONDS, answer="hello")
 
 
 def test_meter_addsUp() -> None:
@@ -91,7 +91,7 @@ def slow() -> Iterator[Web3]:
 @pytest.fixture
 def sender(slow: Web3) -> ChainAccount:
     key = "0x" + "42" * 32
-    account = ChainAccount(slow, key, patience=10, replace_after=0.3)
+    account = ChainAccount(slow, key, SECONDS, replace_after=0.3)
     rpc(slow, "anvil_setBalance", account.address, hex(10**18))
     account.settle(account.transfer(account.address, 1))
     rpc(slow, "evm_setAutomine", False)
@@ -155,13 +155,12 @@ def test_send_isOnceThoughAnswersAreLost(automine: bool) -> None:
     with open_network("anvil") as network:
         web3 = network.connect()
         transport = Lossy(str(network.rpc_url).replace("http", "ws"), {"eth_sendRawTransaction"})
-        account = ChainAccount(Web3(transport, middleware=[]), "0x" + "42" * 32, patience=10)
+        account = ChainAccount(Web3(transport, middleware=[]), "0x" + "42" * 32, SECONDS)
         rpc(web3, "anvil_setBalance", account.address, hex(10**18))
         rpc(web3, "evm_setAutomine", automine)
-        timer = threading.Timer(0.5, rpc, (web3, "evm_mine"))
-        timer.start()
-        receipt = account.settle(account.transfer("0x" + "12" * 20, 1))
-        timer.join()
+        pending = account.transfer("0x" + "12" * 20, 1)
+        rpc(web3, "evm_mine")
+        receipt = account.settle(pending)
         transport.close()
         assert receipt["status"] == 1
         assert transport.lost.count("eth_sendRawTransaction") == 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from chains import rpc
+from waiting import SECONDS
 from web3 import Web3
 from web3.types import EventData
 
@@ -21,7 +22,6 @@ from gridpact.node.round_log import assembly_of, closing_of
 from unit.chain.synthetic import Community, Played, played, star
 
 STEPS = 4
-WAIT = 20.0
 
 
 class Fork:
@@ -133,14 +133,14 @@ def test_wait_followsTheChainBack(play: Played, web3: Web3) -> None:
     fork = Fork(web3)
     play.iterate(number, 1)
     look(play)
-    assert reader.wait_until(lambda now: now.iteration == 2, WAIT).phase is Phase.ITERATING
+    assert reader.wait_until(lambda now: now.iteration == 2, SECONDS).phase is Phase.ITERATING
     timer = threading.Timer(0.3, fork.take_back)
     timer.start()
-    assert reader.wait_until(lambda now: now.iteration < 2, WAIT).present == set()
+    assert reader.wait_until(lambda now: now.iteration < 2, SECONDS).present == set()
     timer.join()
     look(play)
     play.iterate(number, 1)
-    assert reader.wait_until(lambda now: now.iteration == 2, WAIT).round == number
+    assert reader.wait_until(lambda now: now.iteration == 2, SECONDS).round == number
 
 
 def test_submission_isRepeatedAfterALook(play: Played, web3: Web3) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
+from waiting import SECONDS
 
 from gridpact.chain.account import NOBODY
 from gridpact.chain.aggregator import Aggregator
@@ -420,7 +421,7 @@ def test_closeOverdue_isNotNeeded(converging: Played, converged: int) -> None:
 def test_wait_seesANodeInAnotherThread(converging: Played, converged: int) -> None:
     waiting = threading.Thread(target=lambda: converging.manager.open_round(20240102))
     waiting.start()
-    progress = converging.nodes[1].wait_until(lambda now: now.round == converged + 1, timeout=20)
+    progress = converging.nodes[1].wait_until(lambda now: now.round == converged + 1, timeout=SECONDS)
     waiting.join()
     assert progress.phase is Phase.DECLARING
     with pytest.raises(ChainError, match="0 of 5 nodes"):
@@ -457,13 +458,13 @@ def test_wait_closesWhatIsOverdue(network: Network, monkeypatch: pytest.MonkeyPa
         play.declare(number, node)
     assert reader.started(number) is None
     play.pass_time(601)
-    assert reader.wait_until(lambda now: now.iteration == 1, timeout=20, close_overdue=True).expected == 4
+    assert reader.wait_until(lambda now: now.iteration == 1, timeout=SECONDS, close_overdue=True).expected == 4
     assert reader.roster().nodes == {0, 1, 2, 3}
     for iteration in (1, 2):
         for node in (0, 1, 3):
             play.submit(number, iteration, node)
         play.pass_time(601)
-        reader.wait_until(lambda now, k=iteration: now.iteration > k, timeout=20, close_overdue=True)  # type: ignore[misc]
+        reader.wait_until(lambda now, k=iteration: now.iteration > k, timeout=SECONDS, close_overdue=True)  # type: ignore[misc]
     assert [log.excluded for log in reader.history(number)] == [frozenset(), frozenset({2})]
     assert reader.history(number)[1].closed.present == {0, 1, 3}  # type: ignore[union-attr]
     assert (reader.declaration(2).misses, reader.declaration(2).out) == (2, True)

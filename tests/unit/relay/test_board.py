@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from waiting import SECONDS
 
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.relay import board as board_module
@@ -36,11 +37,18 @@ def signer_of(round: int, iteration: int, head: bytes, one: SignedSubmission) ->
 
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
-    """At iteration 5."""
-    monkeypatch.setattr(board_module, "CATCH_UP_SECONDS", 0.2)
+    """At iteration 5. It waits long for what is to come."""
+    monkeypatch.setattr(board_module, "CATCH_UP_SECONDS", SECONDS)
     made = Board(signer_of)
     made.see(standing(5), False)
     return made
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch, board: Board) -> Board:
+    """It waits for hardly anything: where what is waited for is not to come."""
+    monkeypatch.setattr(board_module, "CATCH_UP_SECONDS", 0.05)
+    return board
 
 
 def test_put_isShown(board: Board) -> None:
@@ -63,9 +71,9 @@ def test_put_isShown(board: Board) -> None:
         (1, 5, signed(1, head=b"other"), "signature is not that of node 1"),
     ],
 )
-def test_put_refuses(board: Board, round: int, iteration: int, submission: SignedSubmission, message: str) -> None:
+def test_put_refuses(hasty: Board, round: int, iteration: int, submission: SignedSubmission, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        board.put(round, iteration, submission)
+        hasty.put(round, iteration, submission)
 
 
 def test_put_refusesWhoIsOut(board: Board) -> None:
@@ -75,10 +83,10 @@ def test_put_refusesWhoIsOut(board: Board) -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.DECLARING, Phase.CONVERGED])
-def test_put_refusesOutsideOfIterations(board: Board, phase: Phase) -> None:
-    board.see(standing(5, phase=phase), False)
+def test_put_refusesOutsideOfIterations(hasty: Board, phase: Phase) -> None:
+    hasty.see(standing(5, phase=phase), False)
     with pytest.raises(ValueError, match="is not open"):
-        board.put(1, 5, signed(1))
+        hasty.put(1, 5, signed(1))
 
 
 def test_put_keepsTheFirst(board: Board) -> None:
@@ -91,7 +99,7 @@ def test_put_keepsTheFirst(board: Board) -> None:
     assert board.get(1, 5, 1, 0) == [signed(1, content=7)]
 
 
-def test_put_waitsForTheRelayToHearThatTheContractRefused(board: Board) -> None:
+def test_put_waitsForTheRelayToHearThatTheContractRefused(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """The author read the chain before the relay had its receipt."""
     place = (1, 5, HEAD)
     board.put(1, 5, signed(1))
@@ -101,6 +109,7 @@ def test_put_waitsForTheRelayToHearThatTheContractRefused(board: Board) -> None:
     board.put(1, 5, signed(1, content=7))
     timer.join()
     board.relaying(place, [signed(1, content=7)])
+    monkeypatch.setattr(board_module, "CATCH_UP_SECONDS", 0.05)
     with pytest.raises(ValueError, match="has signed another submission"):
         board.put(1, 5, signed(1, content=8))
     assert board.get(1, 5, 1, 0) == [signed(1, content=7)]
@@ -113,23 +122,24 @@ def test_put_waitsForTheRelayToSeeTheIteration(board: Board) -> None:
     timer.join()
 
 
-def test_put_waitsForTheRelayToSeeTheHistory(board: Board) -> None:
+def test_put_waitsForTheRelayToSeeTheHistory(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """The author saw the re-organisation first."""
     timer = threading.Timer(0.05, board.see, (standing(5, head=b"other"), True))
     timer.start()
     board.put(1, 5, signed(1, head=b"other"))
     timer.join()
+    monkeypatch.setattr(board_module, "CATCH_UP_SECONDS", 0.05)
     with pytest.raises(ValueError, match="signature is not that of node 2"):
         board.put(1, 5, signed(2))
 
 
-def test_put_makesTheRelayLook(board: Board) -> None:
-    board.wait(0)
+def test_put_makesTheRelayLook(hasty: Board) -> None:
+    hasty.wait(0)
     with pytest.raises(ValueError, match="is not open"):
-        board.put(1, 6, signed(1))
+        hasty.put(1, 6, signed(1))
     started = time.monotonic()
-    board.wait(LONG)
-    assert time.monotonic() - started < 1.0
+    hasty.wait(LONG)
+    assert time.monotonic() - started < LONG
 
 
 def test_get_waits(board: Board) -> None:

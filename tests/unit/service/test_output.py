@@ -208,7 +208,7 @@ def server(health: Health) -> Iterator[HealthServer]:
 
 
 def test_metrics(server: HealthServer) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=120) as answer:
         text = answer.read().decode()
     found = {(s.name, *s.labels.values()): s.value for f in text_string_to_metric_families(text) for s in f.samples}
     assert found["gridpact_round",] == 7
@@ -222,13 +222,13 @@ def test_metrics(server: HealthServer) -> None:
 
 
 def test_healthPage_saysAlsoByStatus(server: HealthServer, health: Health) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health", timeout=120) as answer:
         assert answer.read().decode() == health.line() + "\n"
     health.chain = False
     with pytest.raises(urllib.error.HTTPError, match="503"):
-        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health", timeout=120)
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=120)
 
 
 def test_port_thatIsTaken_isNamed(server: HealthServer, health: Health) -> None:
