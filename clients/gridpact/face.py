@@ -5,25 +5,38 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from gridpact.community.frames import community_of
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import Community, read_community, shipped_cases
 from gridpact.errors import GridpactError, InfeasibleError, InputError
 from gridpact.market.registry import market_of, scenario_named, scenarios_named
 from gridpact.outcome.day import DayOutcome, HouseholdDay, day_of, solve_day
+from gridpact.outcome.frames import Frames, frames_of
 from gridpact.problem.scenario import NetworkAgreement, Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = [
     "Community",
     "CommunityDay",
     "Comparison",
     "DayOutcome",
+    "Frames",
     "GridpactError",
     "HouseholdDay",
     "InfeasibleError",
     "InputError",
     "cases",
     "compare",
+    "frames",
+    "from_frames",
+    "plot",
     "read",
     "run_on_chain",
     "solve",
@@ -52,6 +65,50 @@ def read(community: str | os.PathLike[str]) -> Community:
     return read_community(os.fspath(community))
 
 
+def from_frames(
+    load_kw: pd.DataFrame,
+    prices: pd.DataFrame,
+    households: pd.DataFrame,
+    feeder: pd.DataFrame | None = None,
+    *,
+    name: str,
+    currency: str,
+    pv_kw: pd.DataFrame | None = None,
+    outdoor_c: pd.DataFrame | None = None,
+    settings: Mapping[str, str | float | list[str]] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Community:
+    """Makes a community of pandas frames, with the checks that its files have (docs/community-file.md).
+
+    Frames over time have a DatetimeIndex in the homes' local clock, a row a step, whole days.
+
+    Args:
+        load_kw: a column a household, kW.
+        prices: columns `import_price` and, as wished, `feed_in_price`, currency/kWh.
+        households: a row a household, by its name or with a column `household`; columns as in `households.csv`. Without
+            `node` they are numbered as they stand.
+        feeder: columns as in `feeder.csv`; None: a synthetic one, as `gridpact community new` lays it.
+        name: of the community.
+        currency: a label; nothing is converted.
+        pv_kw: a column a household with panels, kW.
+        outdoor_c: a column `outdoor_c`, degrees Celsius; where there are heat pumps.
+        settings: other keys of `community.toml`, as `feed_in_share`.
+        folder: where to keep it, for `gridpact run --case FOLDER`; None: nowhere.
+
+    Raises:
+        InputError: pandas is not installed, or what is wrong, in which table, row and column.
+    """
+    _needs("pandas")
+    series = {"prices": prices, "load": load_kw, "pv": pv_kw, "outdoor": outdoor_c}
+    return community_of(
+        {key: frame for key, frame in series.items() if frame is not None},
+        households,
+        feeder,
+        {"name": name, "currency": currency, **(settings or {})},
+        None if folder is None else Path(folder),
+    )
+
+
 def solve(day: CommunityDay, scenario: str = "tg", *, network_agreement: str = "dso") -> DayOutcome:
     """Lets a community agree on a day in memory, with the integers of the chain, and carries the plan out.
 
@@ -65,7 +122,7 @@ def solve(day: CommunityDay, scenario: str = "tg", *, network_agreement: str = "
     Raises:
         InputError: the scenario or the agreement is unknown.
     """
-    return solve_day(day, scenario_named(scenario.lower()), _agreement(network_agreement))
+    return solve_day(day, scenario_named(scenario.lower()), _agreement(network_agreement), whole=True)
 
 
 def run_on_chain(
@@ -98,7 +155,36 @@ def run_on_chain(
     settings = RunSettings(scenario_named(scenario.lower()), _agreement(network_agreement), chain, relay=relay)
     if not market_of(settings.scenario).on_chain:
         raise InputError(f"there are no contracts for the scenario '{scenario}'; solve it in memory")
-    return day_of(run(day, settings))
+    return day_of(run(day, settings), whole=True)
+
+
+def frames(outcome: DayOutcome) -> Frames:
+    """What came of a day as pandas frames.
+
+    Raises:
+        InputError: pandas is not installed.
+    """
+    _needs("pandas")
+    return frames_of(outcome)
+
+
+def plot(outcome: DayOutcome, name: str = "power") -> Figure:
+    """A plot of the report, as a matplotlib figure that can be changed, shown and saved.
+
+    Args:
+        outcome: what `solve` or `run_on_chain` gave.
+        name: "power", "trades", "prices", "voltages" or "convergence".
+
+    Raises:
+        InputError: there is no such plot, or no plan to draw.
+    """
+    from gridpact.report.plots import PLOTS  # imports matplotlib, which takes a second
+
+    if name not in PLOTS:
+        raise InputError(f"there is no plot '{name}'; choose one of {', '.join(PLOTS)}")
+    if outcome.whole is None:
+        raise InputError(outcome.failure or "this outcome was made without what plots are drawn of; use gridpact.solve")
+    return PLOTS[name](outcome.whole)
 
 
 @dataclass(frozen=True)
@@ -134,6 +220,11 @@ def compare(
     wanted = scenarios_named({ALONE, *(name.lower() for name in scenarios)})
     agreement = _agreement(network_agreement)
     return Comparison({scenario.value: solve_day(day, scenario, agreement) for scenario in wanted})
+
+
+def _needs(package: str) -> None:
+    if find_spec(package) is None:
+        raise InputError(f"this needs {package}: pip install gridpact[{package}]")
 
 
 def _agreement(name: str) -> NetworkAgreement:

@@ -125,11 +125,10 @@ def write_community(
             raise InputError(
                 f"there is no household '{name}' that could get a battery or a car; there are {', '.join(names)}"
             )
-    check_free(folder)
     tables = {
         "community.toml": _toml(data, days, of, feed_in is not None),
         "households.csv": _households(data.meters, of.assets),
-        "feeder.csv": _feeder(len(names), of.feeder),
+        "feeder.csv": feeder_table(len(names), of.feeder),
         "prices.csv": _series(
             data.step_minutes,
             days,
@@ -143,10 +142,7 @@ def write_community(
         tables["pv_kw.csv"] = _series(
             data.step_minutes, days, [m.name for m in producers], lambda day, column: producers[column].pv_kw[day]
         )
-    try:
-        _put(tables, folder)
-    except OSError as error:
-        raise InputError(f"'{folder}' cannot be written: {error.strerror}; choose another folder with --out") from None
+    put_files(tables, folder)
     return read_community(str(folder))
 
 
@@ -159,9 +155,21 @@ def check_free(folder: Path) -> None:
         raise InputError(f"'{folder}' is there already; choose another folder with --out, or remove it")
 
 
-def _put(files: Mapping[str, str], folder: Path) -> None:
+def put_files(files: Mapping[str, str], folder: Path) -> None:
     """Makes the folder, if what is in it can be read as a community. An empty one that is there is filled: it may be a
-    volume of its own."""
+    volume of its own.
+
+    Raises:
+        InputError: they are no community, or the folder is taken or cannot be written.
+    """
+    check_free(folder)
+    try:
+        _put(files, folder)
+    except OSError as error:
+        raise InputError(f"'{folder}' cannot be written: {error.strerror}; choose another folder with --out") from None
+
+
+def _put(files: Mapping[str, str], folder: Path) -> None:
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     there = folder.exists()
     staging = Path(
@@ -222,7 +230,8 @@ def _households(meters: Sequence[Meter], assets: Assets) -> str:
     return _csv(table)
 
 
-def _feeder(households: int, rule: FeederRule) -> str:
+def feeder_table(households: int, rule: FeederRule) -> str:
+    """`feeder.csv` of a synthetic feeder."""
     header: list[object] = ["node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km", "rating_a"]
     lines = synthetic_feeder(households, rule)
     return _csv([header, *([*line, RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM, RATING_A] for line in lines)])

@@ -91,6 +91,8 @@ class DayOutcome:
     checks: tuple[Check, ...] = ()
     gas: int | None = None  # of a chain; None in memory
     transactions: int | None = None
+    whole: Outcome | None = field(default=None, repr=False, compare=False)
+    """All that it was made of, where that was kept: what plots are drawn of."""
 
     @property
     def feasible(self) -> bool:
@@ -157,21 +159,28 @@ class DayOutcome:
 
 
 def solve_day(
-    community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement = NetworkAgreement.DSO
+    community: CommunityDay,
+    scenario: Scenario,
+    agreement: NetworkAgreement = NetworkAgreement.DSO,
+    *,
+    whole: bool = False,
 ) -> DayOutcome:
     """Negotiates a day in memory, carries the plan out and works out the bills.
 
     A day on which no plan keeps the limits, a solver or the power flow fails, or the relaxation is not tight is an
     outcome with a `failure`, not an error.
+
+    Args:
+        whole: keep all that it is made of, for plots.
     """
     try:
-        return day_of(solved(community, scenario, agreement))
+        return day_of(solved(community, scenario, agreement), whole=whole)
     except (InfeasibleError, SolverError, InexactRelaxationError) as error:
         return failed_day(community, scenario, agreement, IN_MEMORY, error)
 
 
-def day_of(outcome: Outcome) -> DayOutcome:
-    """An outcome as a study keeps it."""
+def day_of(outcome: Outcome, *, whole: bool = False) -> DayOutcome:
+    """An outcome as a study keeps it; with `whole` all that it is made of besides."""
     community, scenario, cost = outcome.community, outcome.scenario, outcome.cost
     indicators, convergence = Indicators(outcome), outcome.convergence
     own = indicators.supply_kw  # (n, T)
@@ -229,6 +238,7 @@ def day_of(outcome: Outcome) -> DayOutcome:
         checks=indicators.checks,
         gas=None if outcome.ledger is None else outcome.ledger.gas_total,
         transactions=None if outcome.ledger is None else outcome.ledger.transactions,
+        whole=outcome if whole else None,
     )
 
 
