@@ -37,6 +37,7 @@ from gridpact.chain.values import Phase, Residuals
 from gridpact.community.model import Array
 from gridpact.errors import ChainError, ContractError, GridpactError
 from gridpact.files import write_atomically
+from gridpact.manage.vouching import to_vouch, vouch_calls
 from gridpact.market.admm import residuals as claims
 from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.assembly import Assembly, Integers
@@ -86,8 +87,6 @@ SETTLED = {
     "corrects alone": "a delivery, without the supplier's consent",
 }
 KINDS = (*SAID, *CLAIMED, *MESSAGES, *STATEMENTS, *SETTLED)
-KEEPS_NOTHING = ("states nothing", "states other prices", "takes statements back")
-"""What was agreed with such a home is not recorded."""
 
 
 class HostileAgent(Agent):
@@ -241,7 +240,7 @@ class OnChainTally(faults.FaultTally):
     kinds: Counter[str] = field(default_factory=Counter)
     honest_lost: int = 0
     moved: list[float] = field(default_factory=list)
-    broken: list[float] = field(default_factory=list)
+    vouched: int = 0  # pairs that only one side stated, or each otherwise
 
     def add(self, other: faults.FaultTally) -> None:
         super().add(other)
@@ -249,7 +248,7 @@ class OnChainTally(faults.FaultTally):
             self.kinds.update(other.kinds)
             self.honest_lost += other.honest_lost
             self.moved += other.moved
-            self.broken += other.broken
+            self.vouched += other.vouched
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -258,10 +257,7 @@ class OnChainTally(faults.FaultTally):
             "honest_homes_lost": self.honest_lost,
             "most_cost_moved": max(self.moved, default=0.0),
             "rounds_moved_by_more_than_0.1_percent": sum(moved > MOST_MOVED for moved in self.moved),
-            "where_agreed_trades_are_not_stated": {
-                "rounds": len(self.broken),
-                "most_cost_moved": max(self.broken, default=0.0),
-            },
+            "pairs_vouched_for": self.vouched,
             "money_lost_token_units": self.money_lost,
             "kinds": dict(sorted(self.kinds.items())),
             "problems": self.problems,
@@ -363,14 +359,13 @@ class AdversaryCampaign(faults.FaultCampaign):
             self._moved.honest_lost += len(lost)
             if lost:
                 self._tally.problems.append(f"honest nodes {sorted(lost)} are not in the agreement")
-            self._compare(round_, honest, strange, [fault.kind for fault in faults_], reports)
+            self._vouch(round_)
+            self._compare(round_, honest, strange, reports)
         super()._check(round_, [*faults_, *liars], reports)
         if any(fault.kind == "corrects alone" for fault in faults_):
             self._correct_alone(round_, strange)
 
-    def _compare(
-        self, round_: int, honest: set[int], strange: frozenset[int], kinds: Sequence[str], reports: dict[int, Any]
-    ) -> None:
+    def _compare(self, round_: int, honest: set[int], strange: frozenset[int], reports: dict[int, Any]) -> None:
         """What the honest pay for supply and trades, beside what they would pay without the adversaries."""
         prices, dt = self._community.prices, self._community.step_hours
         paid = 0.0
@@ -390,13 +385,23 @@ class AdversaryCampaign(faults.FaultCampaign):
             alone += self._bill(-np.array(self._prepared.alone[node]["injection_kw"]), prices, dt)
         reference = undisturbed(CASE, self.scenario, NetworkAgreement.DSO, strange)
         scale = max(abs(reference.cost), 0.1)
-        moved = (paid - alone - sum(reference.paid.values())) / scale
-        if any(kind in KEEPS_NOTHING for kind in kinds):
-            self._moved.broken.append(moved)
-        else:
-            self._moved.moved.append(moved)
-            if moved > MOST_MOVED:
-                self._tally.problems.append(f"cost moved by {100 * moved:.3f} %")
+        self._moved.moved.append((paid - alone - sum(reference.paid.values())) / scale)
+        if self._moved.moved[-1] > MOST_MOVED:
+            self._tally.problems.append(f"cost moved by {100 * self._moved.moved[-1]:.3f} %")
+
+    def _vouch(self, round_: int) -> None:
+        """The metering account says what pairs agreed on of which not both sides state it."""
+        pairs = to_vouch(self._manager, self._settlement, round_)
+        metering = ChainAccount(self._web3, self._metering)
+        self._rpc("anvil_setBalance", metering.address, hex(10**20))
+        settlement = Settlement.of(self._record, self._web3, metering)
+        settlement.send_all(
+            [
+                settlement.vouch_call(call.round, call.lower, call.statements, call.openings)
+                for call in vouch_calls(self._manager, round_, pairs)
+            ]
+        )
+        self._moved.vouched += len(pairs)
 
     @staticmethod
     def _bill(net_import: Array, prices: Any, dt: float) -> float:

@@ -9,6 +9,7 @@ import {IOutcomes} from "./IOutcomes.sol";
 /// @notice Households, and their supplier, hold deposits in an ERC-20 token. After a round of the virtual aggregator has
 ///         converged, both sides of a pair state the trades they agreed on; a trade is recorded, and paid from deposits,
 ///         when the two statements are identical and fit the last bids on the aggregator, and never on one side's word.
+///         Of a pair that only one side states, or each otherwise, the metering account says what was agreed on.
 ///         After delivery, what a household's meter says beyond its trades is bought from or sold to the supplier, at
 ///         the tariff that the supplier published before anybody declared.
 ///
@@ -48,19 +49,20 @@ import {IOutcomes} from "./IOutcomes.sol";
 /// Invariants. Tests bear these numbers.
 ///   TS1  Free and locked deposits of all accounts together equal the contract's token balance (tokens that somebody
 ///        sends past `deposit` stay in the contract and belong to nobody).
-///   TS2  A trade is recorded at most once, and only where both sides stated the same and it fits the last bids.
+///   TS2  A trade is recorded at most once, and only where it fits the last bids and both sides stated the same; or
+///        where one stated something and the metering account vouches for it, at prices within the tariff.
 ///   TS3  The payments of a round, the supplier's included, sum to zero.
 ///   TS4  What is neither locked nor in arrears can be withdrawn at any time.
 ///   TS5  Every lock ends: by the record, a new statement, or release after the deadline.
 ///   TS6  Trades are recorded only for rounds that converged, between nodes that were present at the end.
 ///   TS7  A delivery is settled at most once a node and round, with all its recorded trades, at the tariff that stood
 ///        before the round started.
-///   TS8  Nobody's deposit pays but for its own statement, its own reading, or as the supplier.
+///   TS8  Nobody's deposit pays but for its own statement, its own last bids, its own reading, or as the supplier.
 ///   TS9  A day is settled by one round only in each product: the one in which it was agreed and not replaced; of a day that was agreed
 ///        in none, the first that is settled.
 ///   TS10 A delivery takes no more from a household than the limit that it set itself before the round was opened.
-///   TS11 Arrears grow by deliveries, each of which counts once, and by corrections to which the household consented;
-///        by nothing else.
+///   TS11 Arrears grow by deliveries, each of which counts once, by corrections to which the household consented, and by
+///        what it has to pay for a trade that was vouched for; by nothing else.
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
 interface ITradeSettlement is IDeposits {
     /// @notice A recorded trade, opened again.
@@ -84,7 +86,9 @@ interface ITradeSettlement is IDeposits {
     event Delivered(uint32 indexed round, uint8 indexed node, int256 payment, uint256 arrears, bytes energies);
     event ArrearsPaid(address indexed account, uint256 amount);
     event ArrearsForgiven(address indexed account, uint256 amount);
-    /// @notice A part of `state` did not count. `reason`: the custom error that says why.
+    /// @notice A pair is recorded on the word of the metering account. `arrears`: what its payer could not pay yet.
+    event Vouched(uint32 indexed round, uint8 indexed lower, uint8 indexed higher, uint256 arrears);
+    /// @notice A part of `state` or `vouch` did not count. `reason`: the custom error that says why.
     event Skipped(uint32 indexed round, uint8 indexed node, uint8 indexed partner, bytes reason);
     /// @param payment what the delivery would come to with this reading
     event CorrectionProposed(
@@ -109,6 +113,9 @@ interface ITradeSettlement is IDeposits {
     error NothingLocked(uint32 round, uint8 node, uint8 partner);
     error LockedUntil(uint40 deadline);
     error NotSupplier(address account);
+    error NotMetering(address account);
+    error NothingStated(uint32 round, uint8 lower, uint8 higher);
+    error OutsideTariff(uint8 partner, uint256 step, int256 price);
     error NotDelivered(uint32 round, uint8 node);
     error NotConcerned(uint32 round, uint8 node, address account);
     error OtherRoundOfDay(uint32 day, uint32 round);
@@ -125,6 +132,23 @@ interface ITradeSettlement is IDeposits {
     ///         partner was delivered, leaves a `Skipped` in the log, and the others count; any other fault reverts.
     /// @param own opening of the caller's last submission; unused where it is the higher node of all its pairs
     function state(uint32 round, IAgreement.Statement[] calldata statements, IAgreement.Opening calldata own) external;
+
+    /// @notice Records the trades of pairs that agreed, and of which one side states nothing, or each something else: as
+    ///         all can work them out from what was public in the round. Only the metering account, for one node and its
+    ///         partners above it. The energies have to fit the last bids, prices the tariff of the round, and one of the
+    ///         two has to state something. What was locked for the pair is freed, and then the payer pays from its free
+    ///         deposit; what it has not, it owes the supplier, who lays it out: if its deposit is too small, the call
+    ///         fails, and can be made again. A pair that is recorded, of which nobody states anything, or of which one
+    ///         was delivered, leaves a `Skipped` in the log.
+    /// @param own    opening of the node's last submission
+    /// @param tariff as it was published
+    function vouch(
+        uint32 round,
+        uint8 node,
+        IAgreement.Statement[] calldata statements,
+        IAgreement.Opening calldata own,
+        bytes calldata tariff
+    ) external;
 
     /// @notice Frees what the caller's account locked for a pair that was not recorded by the lock's deadline.
     function release(uint32 round, uint8 partner) external;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
+
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
 
 /// @title Statements about the trades of a pair
@@ -53,6 +55,21 @@ library Trades {
             for (uint256 i = 0; i < entries; ++i) {
                 (uint256 step, int256 energy,) = at(trades, i);
                 energies[step] += sign * energy;
+            }
+        }
+    }
+
+    /// @notice Requires that every price of a statement, which was checked before, lies between those of a tariff.
+    /// @param tariff  import and feed-in price of each step, int32 each
+    /// @param partner for the error
+    function requireWithin(bytes calldata trades, bytes calldata tariff, uint8 partner) internal pure {
+        uint256 entries = count(trades);
+        for (uint256 i = 0; i < entries; ++i) {
+            (uint256 step,, int256 price) = at(trades, i);
+            int256 import_ = int32(uint32(bytes4(tariff[8 * step:])));
+            int256 feedIn = int32(uint32(bytes4(tariff[8 * step + 4:])));
+            if (price < SignedMath.min(import_, feedIn) || price > SignedMath.max(import_, feedIn)) {
+                revert ITradeSettlement.OutsideTariff(partner, step, price);
             }
         }
     }

@@ -34,7 +34,7 @@ import {Deposits} from "./Deposits.sol";
 /// | _sides          | mapping       | 2 a round, node and partner: the hash of the statement, which stays when the    |
 /// |                 |               | pair is recorded; and the lock of the side that has to pay                      |
 ///
-/// A pair is recorded where both sides hold the same statement. Who speaks for a node is whoever declared as that node
+/// A pair is recorded where both sides hold the same statement: both have made it, or `vouch` has put it there. Who speaks for a node is whoever declared as that node
 /// in the round, not who is enrolled now; so the manager cannot take a past round's trades from anybody.
 contract TradeSettlement is Arrears, TypedData {
     using Checkpoints for Checkpoints.Trace224;
@@ -115,11 +115,7 @@ contract TradeSettlement is Arrears, TypedData {
         nonReentrant
     {
         if (statements.length > MAX_NODES) revert LengthMismatch(MAX_NODES, statements.length);
-        Stage memory stage;
-        stage.outcome = aggregator.outcome(round);
-        if (stage.outcome.phase != IOutcomes.Phase.Converged) revert NotConverged(round);
-        stage.round = round;
-        stage.first = _requireRoundOfDay(round, stage.outcome);
+        Stage memory stage = _stage(round);
         stage.node = aggregator.nodeIn(round, msg.sender);
         uint256 which = 0; // have to fit what was agreed
         for (uint256 i = 0; i < statements.length; ++i) {
@@ -128,24 +124,34 @@ contract TradeSettlement is Arrears, TypedData {
         if (which != 0) agreement.requireFit(round, stage.node, statements, which, own);
     }
 
-    /// @dev One statement: ends the lock of the last one, and then records the pair, or locks what it has to pay.
-    /// @return whether it has to fit what was agreed: the lower node of a pair shows that
-    function _stateOne(Stage memory stage, IAgreement.Statement calldata said) private returns (bool) {
-        (uint8 node, uint8 partner) = (stage.node, said.partner);
+    /// @dev A round whose trades can be recorded.
+    function _stage(uint32 round) private view returns (Stage memory stage) {
+        stage.outcome = aggregator.outcome(round);
+        if (stage.outcome.phase != IOutcomes.Phase.Converged) revert NotConverged(round);
+        stage.round = round;
+        stage.first = _requireRoundOfDay(round, stage.outcome);
+    }
+
+    /// @dev Turns to a partner of the stage's node, which was present as it was.
+    function _meet(Stage memory stage, uint8 partner) private pure {
+        uint8 node = stage.node;
         uint128 both = Nodes.bit(node) | Nodes.bit(partner);
         if (partner == node || partner >= MAX_NODES || stage.outcome.present & both != both) {
             revert InvalidPartner(node, partner);
         }
         stage.partner = partner;
         (stage.lower, stage.higher) = node < partner ? (node, partner) : (partner, node);
+    }
+
+    /// @dev One statement: ends the lock of the last one, and then records the pair, or locks what it has to pay.
+    /// @return whether it has to fit what was agreed: the lower node of a pair shows that
+    function _stateOne(Stage memory stage, IAgreement.Statement calldata said) private returns (bool) {
+        (uint8 node, uint8 partner) = (stage.node, said.partner);
+        _meet(stage, partner);
         Side storage side = _side(stage.round, node, partner);
         bytes32 other = _side(stage.round, partner, node).statement;
-        if (other != 0 && other == side.statement) {
-            bytes memory reason =
-                abi.encodeWithSelector(AlreadyRecorded.selector, stage.round, stage.lower, stage.higher);
-            return _skip(stage, reason);
-        }
-        _unlock(side);
+        if (other != 0 && other == side.statement) return _skipRecorded(stage);
+        _unlock(side, msg.sender);
         if (said.trades.length == 0) {
             delete side.statement;
             emit Stated(stage.round, node, partner, 0, 0);
@@ -181,6 +187,11 @@ contract TradeSettlement is Arrears, TypedData {
         return false;
     }
 
+    function _skipRecorded(Stage memory stage) private returns (bool) {
+        return
+            _skip(stage, abi.encodeWithSelector(AlreadyRecorded.selector, stage.round, stage.lower, stage.higher));
+    }
+
     /// @dev Pays for a trade that both sides have stated, and counts it: with what was due from the caller, which was
     ///      taken from its free deposit; or with what the partner has locked.
     function _record(Stage memory stage, int256 payment_, uint256 due) private {
@@ -193,6 +204,11 @@ contract TradeSettlement is Arrears, TypedData {
             uint256 amount = _takeLock(_side(stage.round, stage.partner, stage.node), partner);
             _credit(msg.sender, amount);
         }
+        _countBoth(stage, payment_);
+    }
+
+    /// @dev Counts a recorded trade, whose day is settled by this round from now on.
+    function _countBoth(Stage memory stage, int256 payment_) private {
         if (stage.first) _settledIn[_label(stage.round, stage.outcome)] = stage.round;
         stage.first = false;
         _count(stage.round, stage.lower, payment_);
@@ -207,13 +223,86 @@ contract TradeSettlement is Arrears, TypedData {
     }
 
     /// @inheritdoc ITradeSettlement
+    function vouch(
+        uint32 round,
+        uint8 node,
+        IAgreement.Statement[] calldata statements,
+        IAgreement.Opening calldata own,
+        bytes calldata tariff
+    ) external nonReentrant {
+        if (msg.sender != metering) revert NotMetering(msg.sender);
+        if (statements.length > MAX_NODES) revert LengthMismatch(MAX_NODES, statements.length);
+        if (keccak256(tariff) != tariffHash[round]) revert WrongTariff(round);
+        Stage memory stage = _stage(round);
+        stage.node = node;
+        uint256 which = 0;
+        for (uint256 i = 0; i < statements.length; ++i) {
+            if (_vouchOne(stage, statements[i], tariff)) which |= 1 << i;
+        }
+        if (which != 0) agreement.requireFit(round, node, statements, which, own);
+    }
+
+    /// @dev One pair, by its lower node: ends what both sides have locked, and then records it.
+    /// @return whether it was recorded
+    function _vouchOne(Stage memory stage, IAgreement.Statement calldata said, bytes calldata tariff)
+        private
+        returns (bool)
+    {
+        (uint8 node, uint8 partner) = (stage.node, said.partner);
+        _meet(stage, partner);
+        if (partner < node) revert InvalidPartner(node, partner);
+        Side storage side = _side(stage.round, node, partner);
+        Side storage other = _side(stage.round, partner, node);
+        if (side.statement == other.statement) {
+            if (side.statement != 0) return _skipRecorded(stage);
+            return _skip(stage, abi.encodeWithSelector(NothingStated.selector, stage.round, node, partner));
+        }
+        bool first = _standing(stage.round, node).delivered;
+        if (first || _standing(stage.round, partner).delivered) {
+            return _skip(
+                stage, abi.encodeWithSelector(AlreadyDelivered.selector, stage.round, first ? node : partner)
+            );
+        }
+        if (said.trades.length == 0) revert InvalidTrades(partner, 0);
+        int256 payment_ = _payment(partner, said.trades);
+        Trades.requireWithin(said.trades, tariff, partner);
+        side.statement = other.statement = keccak256(said.trades);
+        emit Vouched(stage.round, node, partner, _payVouched(stage, payment_));
+        emit TradeRecorded(stage.round, node, partner, payment_, said.trades);
+        return true;
+    }
+
+    /// @dev Ends what both sides have locked, pays, and counts the trade.
+    /// @return owed what the payer owes the supplier for that
+    function _payVouched(Stage memory stage, int256 payment_) private returns (uint256 owed) {
+        // The aggregator is known, and calls nobody.
+        // slither-disable-start calls-loop
+        address lower = aggregator.accountIn(stage.round, stage.lower);
+        address higher = aggregator.accountIn(stage.round, stage.higher);
+        // slither-disable-end calls-loop
+        _unlock(_side(stage.round, stage.lower, stage.higher), lower);
+        _unlock(_side(stage.round, stage.higher, stage.lower), higher);
+        (address payer, address receiver) = payment_ > 0 ? (higher, lower) : (lower, higher);
+        owed = _clear(payer, receiver, SignedMath.abs(payment_));
+        _countBoth(stage, payment_);
+    }
+
+    /// @dev Moves money from free deposit to free deposit. What the payer has not, the supplier lays out.
+    /// @return owed what the payer owes the supplier for that
+    function _clear(address payer, address receiver, uint256 amount) private returns (uint256 owed) {
+        owed = _charge(payer, amount);
+        _take(supplier, amount);
+        _credit(receiver, amount);
+    }
+
+    /// @inheritdoc ITradeSettlement
     function release(uint32 round, uint8 partner) external nonReentrant {
         uint8 node = aggregator.nodeIn(round, msg.sender);
         Side storage side = _side(round, node, partner);
         uint256 amount = side.amount;
         if (amount == 0) revert NothingLocked(round, node, partner);
         if (block.timestamp <= side.deadline) revert LockedUntil(side.deadline);
-        _unlock(side);
+        _unlock(side, msg.sender);
         delete side.statement;
         emit Released(round, node, partner, amount);
     }
@@ -226,10 +315,10 @@ contract TradeSettlement is Arrears, TypedData {
         side.deadline = uint40(block.timestamp) + lockSeconds;
     }
 
-    /// @dev Ends the lock of the caller's side.
-    function _unlock(Side storage side) private {
-        uint256 amount = _takeLock(side, msg.sender);
-        if (amount != 0) _credit(msg.sender, amount);
+    /// @dev Ends the lock of an account's side.
+    function _unlock(Side storage side, address account) private {
+        uint256 amount = _takeLock(side, account);
+        if (amount != 0) _credit(account, amount);
     }
 
     /// @dev Takes what a side has locked.

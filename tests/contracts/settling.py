@@ -165,6 +165,19 @@ class Settling:
         self.state(lower, {higher: trades}, round_)
         return self.state(higher, {lower: trades}, round_)
 
+    def vouch(self, lower: int, said: Mapping[int, bytes], round_: int = 2, **changes: Any) -> Any:
+        """The metering account says what pairs agreed on, with the right openings."""
+        statements = [(partner, trades, self.opened(round_, partner)) for partner, trades in said.items()]
+        sender = changes.get("sender") or accounts.add(METER.key)
+        return self.contract.vouch(
+            round_,
+            lower,
+            statements,
+            self.opened(round_, lower),
+            changes.get("tariff", encode_tariff()),
+            {"from": sender},
+        )
+
     def deliver(self, node: int, energies: Sequence[int], round_: int = 1, **changes: Any) -> Any:
         """Delivers by somebody who has nothing to do with it, with a good signature."""
         reading = encode_reading(energies)

@@ -20,6 +20,7 @@ WHAT = (
     "state, 8 partners, higher of all pairs, first",
     "state, 8 partners, higher of all pairs, records",
     "deliver, 8 partners",
+    "vouch, 8 partners that state nothing",
 )
 PARTNERS = 8
 
@@ -83,6 +84,16 @@ def spent(TradeSettlement, new_market, token, supplier, manager, accounts):
         tx = hub.by_hub(2)
         assert len(tx.events["TradeRecorded"]) == PARTNERS
         gas[f"state, 8 partners, {side} of all pairs, records"] = tx.gas_used
+        if side == "lower":
+            contract.publishTariff(3, encode_tariff(), {"from": supplier})
+            made.converge(books, bids)
+            hub.by_hub(3)
+            manager.transfer(METER.address, "1 ether")
+            said = [(other, TRADES, made.openings[3, other]) for other in others]
+            sender = {"from": accounts.add(METER.key)}
+            tx = contract.vouch(3, number, said, made.openings[3, number], encode_tariff(), sender)
+            assert len(tx.events["Vouched"]) == PARTNERS
+            gas["vouch, 8 partners that state nothing"] = tx.gas_used
         reading = encode_reading([5000] * STEPS)
         signature = signed(contract, 2, number, reading)
         positions = [(other, TRADES) for other in others]

@@ -37,7 +37,7 @@ EXAMPLES, STEPS_EACH = 70, 25
 
 CALLS_EACH = 28  # at least, with those that empty the contract at the end of an example
 
-SUPPLIER, OUTSIDER = "supplier", "outsider"
+SUPPLIER, OUTSIDER, METERING = "supplier", "outsider", "metering"
 STRANGER = Account.from_key(b"\x09" * 32)
 BID_MAP = {
     (node, partner): dict(zip(BOOKS[node][partner], values, strict=True)) for (node, partner), values in BIDS.items()
@@ -72,11 +72,20 @@ class Link:
         """Sends; returns the time of the block."""
         call = {"from": sender, "to": self.contract.address, "data": data, "gas": hex(5_000_000)}
         receipt = None
-        hash_ = self.rpc("eth_sendTransaction", call)
+        hash_ = self.signed(call) if sender == METER.address else self.rpc("eth_sendTransaction", call)
         while receipt is None:
             receipt = self.rpc("eth_getTransactionReceipt", hash_)
         assert receipt["status"] == "0x1"
         return int(self.rpc("eth_getBlockByNumber", receipt["blockNumber"], False)["timestamp"], 16)
+
+    def signed(self, call):
+        """Sends from the metering account, whose key the chain has not."""
+        about = {"chainId": web3.eth.chain_id, "nonce": web3.eth.get_transaction_count(METER.address), "value": 0}
+        paid = {**call, **about, "gasPrice": web3.eth.gas_price}
+        del paid["from"]
+        return self.rpc(
+            "eth_sendRawTransaction", "0x" + METER.sign_transaction(paid).raw_transaction.hex().removeprefix("0x")
+        )
 
     def now(self):
         return int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
@@ -109,6 +118,8 @@ def world(settle, supplier, nodes, outsider, token, manager):
             made.deposit(account, DEPOSIT)
         return made
 
+    addresses[METERING] = METER.address
+    manager.transfer(METER.address, "1 ether")
     for account in (nodes[SILENT], outsider):
         token.mint(account, DEPOSIT, {"from": manager})
         token.approve(contract, DEPOSIT, {"from": account})
@@ -214,6 +225,33 @@ def machine(world, met):
             entries = self.entries(round_, *pair, prices, "none")
             self.say(round_, *pair, entries)
             self.say(round_, *reversed(pair), entries)
+
+        @rule(
+            round_=tariffed,
+            pair=st.sampled_from([*traders, *traders, (1, 4), (SILENT, 1), (1, 1)]),
+            stated=st.sampled_from([True, True, False]),
+            prices=st.sampled_from([(200_000,), (80_000, 250_000), (-20_000,), (310_000,)]),
+            flaw=st.sampled_from(["none"] * 6 + ["empty", "energy", "order", "party", "tariff"]),
+        )
+        def vouch(self, round_, pair, stated, prices, flaw):
+            """One side states, at prices of its own, and metering says what was agreed."""
+            if stated and pair in traders:
+                self.say(round_, *pair, self.entries(round_, *pair, (100_000,), "none"))
+            lower, higher = sorted(pair)
+            entries = self.entries(
+                round_, lower, higher, prices, flaw if flaw in ("empty", "energy", "order") else "none"
+            )
+            tariff = encode_tariff()[::-1] if flaw == "tariff" else encode_tariff()
+            party = OUTSIDER if flaw == "party" else METERING
+            said = [(higher, statement(entries), settle.opened(round_, higher))]
+
+            def expected(_):
+                if flaw == "tariff":
+                    raise Refused("WrongTariff")
+                self.model.vouch(party, METERING, round_, lower, higher, entries)
+
+            arguments = [round_, lower, said, settle.opened(round_, lower), tariff]
+            self.attempt("vouch", party, contract.vouch, arguments, expected)
 
         @precondition(lambda self: self.model.sides)
         @rule(pick=st.integers(0, 20), other=st.booleans())

@@ -151,6 +151,52 @@ class SettlementModel:
             self.locked[account] += due
             self.sides[round_, node, partner] = Stated(entries, due, now + self.lock_seconds if due else 0)
 
+    def vouch(self, party: str, metering: str, round_: int, lower: int, higher: int, entries: Entries) -> None:
+        """The metering account's word for a pair of which one side states nothing, or each something else."""
+        if party != metering:
+            raise Refused("NotMetering")
+        ended = self.rounds[round_]
+        if ended.tariff is None:
+            raise Refused("WrongTariff")
+        if not ended.converged:
+            raise Refused("NotConverged")
+        if not {lower, higher} <= ended.present or higher <= lower:
+            raise Refused("InvalidPartner")
+        sides = [(round_, lower, higher), (round_, higher, lower)]
+        if (round_, lower, higher) in self.recorded or not any(side in self.sides for side in sides):
+            return  # skipped
+        if (round_, lower) in self.delivered or (round_, higher) in self.delivered:
+            return  # skipped
+        if not entries or not all(first[0] < second[0] for first, second in itertools.pairwise(entries)):
+            raise Refused("InvalidTrades")
+        if not all(min(ended.tariff[step]) <= price <= max(ended.tariff[step]) for step, _, price in entries):
+            raise Refused("OutsideTariff")
+        to_lower = payment(entries, self.decimals)
+        payer, receiver = (ended.accounts[node] for node in ((higher, lower) if to_lower > 0 else (lower, higher)))
+        due = abs(to_lower)
+        freed = sum(self.sides[side].amount for side in sides if side in self.sides and self.account(side) == payer)
+        owing = max(due - self.free[payer] - max(freed - self.arrears[payer], 0), 0)
+        others = sum(
+            min(self.sides[side].amount, self.arrears[self.account(side)]) for side in sides if side in self.sides
+        )
+        if self.free[self.supplier] + others < owing:
+            raise Refused("InsufficientDeposit")
+        if self.fitting(round_, lower, higher) != {step: energy for step, energy, _ in entries}:
+            raise Refused("DoesNotFitBids")
+        for side in sides:
+            self._end_lock(side, self.account(side))
+        self._charge(payer, due)
+        self.free[self.supplier] -= due
+        self._credit(receiver, due)
+        self.recorded[round_, lower, higher] = entries
+        self.net[round_, lower] += to_lower
+        self.net[round_, higher] -= to_lower
+
+    def account(self, side: tuple[int, int, int]) -> str:
+        """Who states it."""
+        round_, node, _ = side
+        return self.rounds[round_].accounts[node]
+
     def fitting(self, round_: int, lower: int, higher: int) -> dict[int, int]:
         """Agreed energy by step, Wh, where it is not zero."""
         bids = self.rounds[round_].bids

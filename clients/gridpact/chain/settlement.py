@@ -282,6 +282,26 @@ class Settlement(DeployedContract):
         """The supplier's prices for a round, see `encode_tariff`: before the first node declares."""
         return self._send("publishTariff", round, tariff)
 
+    def vouch_call(
+        self, round: int, lower: int, statements: Mapping[int, bytes], openings: Mapping[int, Opening]
+    ) -> ContractCall:
+        """Records pairs that agreed, and of which not both state it: only the metering account's word counts.
+
+        Args:
+            lower: the lower node of the pairs.
+            statements: what was agreed, encoded by `encode_trades`, by higher node.
+            openings: of all these nodes.
+        """
+        parts = [(higher, trades, astuple(openings[higher])) for higher, trades in sorted(statements.items())]
+        return self.call("vouch", round, lower, parts, astuple(openings[lower]), self.tariff(round))
+
+    def send_all(self, calls: Sequence[ContractCall]) -> list[TxReceipt]:
+        """Sends calls of this contract: all transactions first, then all receipts."""
+        if self.account is None:
+            raise ChainError("Sending needs an account: this connection only reads.")
+        account = self.account
+        return account.settle_all([account.post(call, afresh=True) for call in calls])
+
     def sign_reading(self, key: str, round: int, node: int, energies_wh: Sequence[int]) -> SignedReading:
         """Signs a reading for this contract with the metering account's key."""
         with readable("its chain id"):
@@ -299,10 +319,7 @@ class Settlement(DeployedContract):
 
     def deliver_readings(self, readings: Sequence[SignedReading]) -> list[TxReceipt]:
         """The same for readings of one round: all transactions first, then all receipts."""
-        if self.account is None:
-            raise ChainError("`deliver` needs an account: this connection only reads.")
-        account = self.account
-        return account.settle_all([account.post(call, afresh=True) for call in self.delivery_calls(readings)])
+        return self.send_all(self.delivery_calls(readings))
 
     def delivery_calls(self, readings: Sequence[SignedReading]) -> list[ContractCall]:
         """What `deliver_readings` sends. Records and tariff of the round are looked up once."""
@@ -391,6 +408,10 @@ class Settlement(DeployedContract):
             )
             for arguments in self._of_round("TradeRecorded", round)
         ]
+
+    def pairs_stated(self, round: int) -> set[tuple[int, int]]:
+        """Who stated something about whom in a round, be it taken back since."""
+        return {(int(said["node"]), int(said["partner"])) for said in self._of_round("Stated", round)}
 
     def unrecorded(self, round: int, node: int) -> list[tuple[Stated, Stated]]:
         """The pairs of a node of which a side states something and that are not recorded: its side, its partner's."""

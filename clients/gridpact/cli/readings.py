@@ -16,7 +16,7 @@ from gridpact.text import count
 
 if TYPE_CHECKING:
     from gridpact.chain.aggregator import Aggregator
-    from gridpact.chain.settlement import Token
+    from gridpact.chain.settlement import Settlement, Token
     from gridpact.manage.metering import MeterDay, Settled
 
 
@@ -33,6 +33,14 @@ def add(commands: Commands) -> None:
         _add_file(action)
         add_record(action)
         add_sender(action)
+    vouch = actions.add_parser(
+        "vouch", help="record, with the metering account, trades that were agreed on and that only one side states"
+    )
+    _add_round(vouch)
+    vouch.add_argument("--dry-run", action="store_true", help="show what would be recorded and what it costs, no more")
+    add_record(vouch)
+    add_sender(vouch)
+    vouch.set_defaults(command=_vouch)
     show = actions.add_parser("show", help="what the settled readings of a day came to")
     _add_round(show)
     show.add_argument("--json", action="store_true", help="as a line of JSON")
@@ -54,7 +62,10 @@ def _add_file(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--timezone", metavar="ZONE", help="of the place, as Europe/Amsterdam; default this machine's")
     command.add_argument(
-        "--accept", action=Joined, metavar="rising|size|sign", help="what looks doubtful and is so, with commas between"
+        "--accept",
+        action=Joined,
+        metavar="rising|size|sign|unrecorded",
+        help="what looks doubtful and is so, with commas between",
     )
     command.add_argument("--dry-run", action="store_true", help="show what would be moved and what it costs, no more")
 
@@ -69,6 +80,7 @@ def _settle(arguments: argparse.Namespace) -> int:
     from gridpact.chain.estimate import planned_call
     from gridpact.chain.settlement import Settlement
     from gridpact.manage.metering import settled, still_to_settle, to_settle
+    from gridpact.manage.vouching import check_recorded
 
     accepted, day = doubts("--accept", arguments.accept), date_of(arguments.day)
     with place_of(arguments) as place:
@@ -78,17 +90,15 @@ def _settle(arguments: argparse.Namespace) -> int:
         number, energies = _read(arguments, aggregator, day, accepted)
         key = key_of(arguments)
         account = account_of(arguments, place, key)
-        if settlement.metering() != account.address:
-            raise InputError(
-                f"The metering account is {settlement.metering()}, the key given is of {account.address}: give the"
-                " metering account's."
-            )
+        _check_metering(settlement, account.address)
         accounts, silent = still_to_settle(aggregator, settlement, number, energies)
         if silent:
             print(f"gridpact: round {number} lacks the readings of nodes {', '.join(map(str, silent))}")
         if not accounts:
             print(f"gridpact: all {len(energies)} readings of {day} are settled already")
             return 0
+        if "unrecorded" not in accepted:
+            check_recorded(settlement, number, day)
         comes_to = to_settle(settlement, number, {node: energies[node] for node in accounts}, accounts)
         settlement = Settlement.of(place.record, place.web3, account)
         signed = [settlement.sign_reading(key, number, node, energies[node]) for node in accounts]
@@ -109,6 +119,58 @@ def _settle(arguments: argparse.Namespace) -> int:
         if done != comes_to:  # trades or deposits moved in between
             print(_table(done, settlement.token))
         print(f"gridpact: the readings of {count(len(done), 'household')} in round {number} of {day} are settled")
+    return 0
+
+
+def _check_metering(settlement: Settlement, address: str) -> None:
+    if settlement.metering() != address:
+        raise InputError(
+            f"The metering account is {settlement.metering()}, the key given is of {address}: give the metering"
+            " account's."
+        )
+
+
+def _vouch(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import planned_call
+    from gridpact.chain.settlement import Settlement
+    from gridpact.manage.metering import round_of
+    from gridpact.manage.vouching import to_vouch, vouch_calls
+
+    day = date_of(arguments.day)
+    with place_of(arguments) as place:
+        assert place.record is not None
+        aggregator = Aggregator.of(place.record, place.web3)
+        number = round_of(aggregator, day, arguments.round)
+        account = account_of(arguments, place)
+        settlement = Settlement.of(place.record, place.web3, account)
+        _check_metering(settlement, account.address)
+        pairs = to_vouch(aggregator, settlement, number)
+        if not pairs:
+            print(f"gridpact: all trades of {day} that somebody states are recorded, or not agreed on")
+            return 0
+        for pair in pairs:
+            one, other = sorted((pair.lower, pair.higher), key=lambda node: node not in pair.states)
+            said = "otherwise" if other in pair.states else "nothing"
+            sold = sum(energy for _, energy, _ in pair.trades if energy > 0) / 1000
+            bought = sum(-energy for _, energy, _ in pair.trades if energy < 0) / 1000
+            print(
+                f"  nodes {pair.lower} and {pair.higher} agreed on {sold:,.3f} kWh from {pair.lower} and {bought:,.3f}"
+                f" kWh from {pair.higher}: node {one} states trades, node {other} {said}"
+            )
+        calls = [
+            settlement.vouch_call(call.round, call.lower, call.statements, call.openings)
+            for call in vouch_calls(aggregator, number, pairs)
+        ]
+        planned = [planned_call(account, f"vouch {k + 1} of {len(calls)}", call) for k, call in enumerate(calls)]
+        costs = priced(account, planned, arguments, place.profile)
+        if arguments.dry_run:
+            print("gridpact: nothing was sent")
+            return 0
+        costs.check("vouching for trades")
+        agree(arguments, f"Record {count(len(pairs), 'pair')} of {day} on {place.profile.name} as agreed?")
+        settlement.send_all(calls)
+        print(f"gridpact: the trades of {count(len(pairs), 'pair')} in round {number} of {day} are recorded as agreed")
     return 0
 
 

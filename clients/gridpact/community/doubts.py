@@ -21,6 +21,7 @@ DOUBTS = {
     "total": "a household that uses what all others use together",
     "price": "prices that are very high or low",
     "sign": "readings that contradict what was planned",
+    "unrecorded": "trades that only one side states",
 }
 
 LEAST_RISES = 8

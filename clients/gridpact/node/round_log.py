@@ -12,13 +12,19 @@ from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import Reach
 
 
-def assembly_of(aggregator: RoundLog, round_: int) -> tuple[Assembly, dict[int, bytes]] | None:
-    """Who is in a round, and the books as declared, by node. None where the round has not started."""
+def assembly_of(aggregator: RoundLog, round_: int, network: bool = True) -> tuple[Assembly, dict[int, bytes]] | None:
+    """Who is in a round, and the books as declared, by node. None where the round has not started.
+
+    Args:
+        network: False: only what concerns trades, with everybody alone in a tree.
+    """
     roster = aggregator.started(round_)
     if roster is None:
         return None
     declared = aggregator.declarations(round_)
     places = {node: TreePlace(one.parent, tuple(sorted(one.children)), one.depth) for node, one in declared.items()}
+    if not network:
+        places = {node: TreePlace(node, (), 0) for node in declared}
     # The grid operator's node publishes the feeder there, which may read like a book.
     books = {node: decode_book(one.book) for node, one in declared.items() if node != GRID_CONNECTION}
     bids = {node: one.bids for node, one in declared.items()}
