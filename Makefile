@@ -58,6 +58,10 @@ site: $(STAMP)/dev $(STAMP)/node ## the documentation site, into build/site
 	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=deploy/site $(PY) -m mkdocs build --quiet
 	@echo "The site: build/site/index.html"
 
+.PHONY: notebooks
+notebooks: ## the tutorials as Jupyter notebooks, into build/notebooks
+	@"$(PYTHON)" deploy/site/notebooks.py docs/tutorials build/notebooks
+
 bench: setup ## measure docs/benchmarks.md and reports/bench.json again (half an hour on two cores)
 	@$(PY) -m measure.bench --out docs/benchmarks.md --json reports/bench.json
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from notebooks import notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP_PAGES = {
@@ -34,6 +35,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, at, content=(ROOT / name).read_text(encoding="utf-8")))
     if not (ROOT / MERMAID).exists():
         raise SystemExit(f"{MERMAID} is missing, which draws the diagrams: `make site` installs it")
+    for tutorial in sorted((ROOT / "docs" / "tutorials").glob("*.md")):
+        made = notebook(tutorial.read_text(encoding="utf-8"))
+        files.append(File.generated(config, f"tutorials/{tutorial.stem}.ipynb", content=made))
     files.append(File.generated(config, DIAGRAMS, abs_src_path=str(ROOT / MERMAID)))
     return files
 
@@ -41,6 +45,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The same text with links as they are on the site."""
     origin = {at: name for name, at in TOP_PAGES.items()}.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    if page.file.src_uri.startswith("tutorials/"):
+        button = f"[As a notebook]({Path(page.file.src_uri).stem}.ipynb){{ .md-button download }}"
+        markdown = markdown.replace("\n", f"\n\n{button}\n", 1)  # below the title
     parts: list[str] = []
     last = 0
     for fence in FENCE.finditer(markdown):  # links are not looked for in code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -33,6 +34,17 @@ def test_site_hasEveryPageOfTheDocs(site: Path) -> None:
     pages = {path.stem for path in site.glob("*.html")}
     assert {path.stem for path in (ROOT / "docs").glob("*.md")} <= pages
     assert {"index", "security", "contributing", "changelog"} <= pages
+
+
+def test_tutorials_areNotebooksToo(site: Path) -> None:
+    for tutorial in (ROOT / "docs" / "tutorials").glob("*.md"):
+        made = json.loads((site / "tutorials" / f"{tutorial.stem}.ipynb").read_text(encoding="utf-8"))
+        source = tutorial.read_text(encoding="utf-8")
+        code = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
+        assert code == re.findall(r"^```python\n(.*?)\n```$", source, re.MULTILINE | re.DOTALL)
+        assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
+        texts = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "markdown"]
+        assert all(text in source and "```python" not in text for text in texts)
 
 
 def test_site_loadsNothingFromElsewhere(site: Path) -> None:
