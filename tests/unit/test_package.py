@@ -82,6 +82,11 @@ def test_wheel_hasItsVersionFromThePackage(metadata: Message) -> None:
     assert metadata["Version"] == gridpact.__version__
 
 
+def test_citation_isOfThisVersion() -> None:
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", cited, re.MULTILINE) == [gridpact.__version__]
+
+
 def test_requirements_areRangesWithoutTheToolsOfTests(metadata: Message) -> None:
     needed = requirements(metadata)
     assert not {canonicalize_name(one.name) for one in needed} & DEVELOPMENT
