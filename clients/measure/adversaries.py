@@ -616,11 +616,11 @@ def play(
     roots = frozenset(node for node, malice in who.items() if malice.declares == PLACELESS)
     silent = undisturbed(name, scenario, form, nodes, roots)
     apart = without(ending, name, scenario, form, nodes, roots)
-    scale = max(abs(silent.cost), LEAST_BILL)
     if silent.iterations:
-        tally.broken.append((ending.broken - silent.broken) / scale)
+        tally.broken.append((ending.broken - silent.broken) / max(abs(silent.cost), LEAST_BILL))
         if tally.broken[-1] > MOST_MOVED:
             tally.broken_by.update(kinds)
+    scale = max(abs(apart.cost), LEAST_BILL)
     if apart.iterations:
         tally.moved.append((ending.cost - apart.cost) / scale)
         if tally.moved[-1] > MOST_MOVED:

@@ -18,7 +18,7 @@ from gridpact.errors import InfeasibleError, SolverError
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.market.admm.consensus import consensus_of
-from gridpact.market.admm.parameters import Penalties, Resolution, most_kw, relaxation_at
+from gridpact.market.admm.parameters import Penalties, Resolution, most_of_devices_kw, relaxation_at
 from gridpact.market.admm.reach import (
     BIDS_THAT_FIT,
     MOST_ITERATIONS,
@@ -29,7 +29,7 @@ from gridpact.market.admm.reach import (
     copies_that_fit,
 )
 from gridpact.market.admm.residuals import NO_RESIDUALS, residuals_of
-from gridpact.market.admm.trades import Trades
+from gridpact.market.admm.trades import Trades, bid_steps
 from gridpact.problem.blocks import Block
 from gridpact.problem.local import LocalProblem, LocalSolution, NodeProblem, Point
 from gridpact.problem.operator import operator_problem
@@ -86,7 +86,7 @@ class Agent:
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
-        self._most = self._most_of_a_bid(view.household)
+        self._most = self._most_of_bids(view.household)
         self._began = 0  # the iteration after which the negotiation began anew
         self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
@@ -179,12 +179,17 @@ class Agent:
                 self._part = self._part / 2 if self._part > LEAST_PART else 0.0
                 self._problem = self._last_problem = None
 
-    def _most_of_a_bid(self, household: Household | None) -> int:
-        """What it says to one partner at most, whatever is offered, units: twice what it can take or give, and a
-        kilowatt more."""
+    def _most_of_bids(self, household: Household | None) -> Bounds:
+        """What it says to one partner at most, whatever is offered, units: twice what it can take or give at that step,
+        and two kilowatts more. Who buys more than it can take sells it on, and that can be no gain to it."""
         if household is None:
-            return MOST_BID
-        return min(int((2 * most_kw(household) + 1) / self._resolution.power_kw), MOST_BID)
+            return Bounds(np.array(-MOST_BID), np.array(MOST_BID))
+        devices, steps = most_of_devices_kw(household), bid_steps(self.view)
+        most = [
+            np.minimum(((2 * (kw[steps] + devices) + 2) / self._resolution.power_kw).astype(np.int64), MOST_BID)
+            for kw in (household.load_kw, household.pv_kw)
+        ]
+        return Bounds(-most[0], most[1])
 
     def _nothing(self) -> LocalSolution:
         return LocalSolution(np.zeros((len(self.blocks), self.view.steps)), np.zeros(self.view.bid_count), dict)
@@ -198,8 +203,7 @@ class Agent:
         if node != GRID_CONNECTION:
             copies = copies.around(*centre_of_copies(assembly, node, self._before), self._reach.of_copies(age))
         if self.view.partners:
-            bids = Bounds(np.array(-self._most), np.array(self._most))
-            bids = bids.below(*agreed_bids(assembly, node, self._before), self._reach.of_bids(age))
+            bids = self._most.below(*agreed_bids(assembly, node, self._before), self._reach.of_bids(age))
         return copies, bids
 
     def plan(self) -> LocalSolution:

@@ -112,9 +112,13 @@ class Resolution:
 
 def most_kw(home: Household) -> float:
     """What a household may take or give, kW or kvar."""
-    devices = sum(float(getattr(device, "power_kw", 0.0)) for device in home.devices)
     loads = max(float(home.load_kw.max()), float(np.abs(home.load_kvar).max()))
-    return max(loads, float(home.pv_kw.max()), home.pv_kwp) + devices
+    return max(loads, float(home.pv_kw.max()), home.pv_kwp) + most_of_devices_kw(home)
+
+
+def most_of_devices_kw(home: Household) -> float:
+    """What its devices but the panels may take or give, kW."""
+    return sum(float(getattr(device, "power_kw", 0.0)) for device in home.devices)
 
 
 @dataclass(frozen=True)
