@@ -102,15 +102,20 @@ def _add_uncertainty(commands: Commands) -> None:
         "hindsight; the last two negotiate in every draw, which takes its time; default all five",
     )  # fmt: skip
     command.add_argument(
-        "--re-agreements", default="every", metavar="N|every",
+        "--re-agreements", default="every", metavar="N|every,...",
         help="with the rule reagreed, how often the rest of the day is agreed anew, spread evenly, or before every "
-        "step; default every",
+        "step; several with commas are compared on the same draws; default every",
     )
     command.add_argument(
         "--re-agree-above", type=float, default=0.0, metavar="KWH",
         help="only where what is expected of loads and PV output in the rest of the day is otherwise by so much than "
         "when it was agreed on last; default 0: always",
     )
+    command.add_argument(
+        "--stores", default="community", metavar="community|home",
+        help="with the rules that have a pool, whose meter batteries, tanks and cars follow within a step; default "
+        "community",
+    )  # fmt: skip
     _add_model(command, draws=20)
     command.set_defaults(command=_uncertainty)
 
@@ -211,7 +216,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
     settings = UncertaintySettings(
         scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed,
         pool_rules(arguments, len(days[0].households)), _rules(arguments), _re_agreements(arguments),
-        _threshold(arguments),
+        _threshold(arguments), choice("stores", arguments.stores, {"community": True, "home": False}),
     )  # fmt: skip
 
     def solve(tally: Tally) -> Page:
@@ -230,14 +235,13 @@ def _rules(arguments: argparse.Namespace) -> tuple[Rule, ...]:
     return tuple(rule for rule in Rule if rule in given)
 
 
-def _re_agreements(arguments: argparse.Namespace) -> int | None:
+def _re_agreements(arguments: argparse.Namespace) -> tuple[int | None, ...]:
     """None: before every step."""
-    given: str = arguments.re_agreements
-    if given == "every":
-        return None
-    if not given.isdecimal() or int(given) < 1:
-        raise InputError(f"--re-agreements needs a number of at least 1, or every, not '{given}'")
-    return int(given)
+    given = tuple(dict.fromkeys(names("--re-agreements", arguments.re_agreements)))
+    for one in given:
+        if one != "every" and not (one.isdecimal() and int(one) > 0):
+            raise InputError(f"--re-agreements needs a number of at least 1, or every, not '{one}'")
+    return tuple(None if one == "every" else int(one) for one in given)
 
 
 def _threshold(arguments: argparse.Namespace) -> float:

@@ -9,7 +9,7 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError, SolverError
@@ -141,19 +141,14 @@ class Linear:
         high: Array,
         whole: NDArray[np.bool_],
     ) -> Array:
-        if whole.any():
-            result = milp(
-                cost,
-                integrality=whole.astype(int),
-                bounds=Bounds(low, high),
-                constraints=LinearConstraint(rows, np.where(np.arange(len(b)) < equations, b, -np.inf), b),
-                options={"node_limit": self.MOST_NODES, "mip_rel_gap": 1e-5},
-            )
-        else:
-            result = linprog(
-                cost, A_eq=rows[:equations], b_eq=b[:equations], A_ub=rows[equations:], b_ub=b[equations:],
-                bounds=np.column_stack([low, high]), method="highs",
-            )  # fmt: skip
+        # What has no whole numbers goes the same way: it is the same solver, asked with less ado than by `linprog`.
+        result = milp(
+            cost,
+            integrality=whole.astype(int) if whole.any() else None,
+            bounds=Bounds(low, high),
+            constraints=LinearConstraint(rows, np.where(np.arange(len(b)) < equations, b, -np.inf), b),
+            options={"node_limit": self.MOST_NODES, "mip_rel_gap": 1e-5},
+        )
         if result.status == 2:
             raise InfeasibleError(f"no plan of {self._whose} satisfies its constraints")
         if result.x is None or result.status not in (0, 1):

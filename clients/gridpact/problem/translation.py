@@ -1,10 +1,10 @@
 """What CVXPY makes of a problem, remembered: a household's problem of the next day is the same with other numbers.
 
 To translate a problem into matrices takes CVXPY many times as long as a solver needs for it. Problems that are put
-together alike and differ in series only (loads, prices, what panels can give) are translated once, with parameters in
-the places of their series; from then on only those are put in. A problem's *shape* is all of it that is no series. A
-shape that is met for the first time is translated as it is, since most bids are for other steps on every day; one that
-comes again is translated with parameters, and kept.
+together alike and differ in series only (loads, prices, what panels can give) and in limits (sizes, states of charge)
+are translated once, with parameters in their places; from then on only those are put in. A problem's *shape* is all of
+it that is neither. A shape that is met for the first time is translated as it is, since most bids are for other steps
+on every day; one that comes again is translated with parameters, and kept.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
+from cvxpy.constraints.nonpos import Inequality
+from cvxpy.constraints.zero import Equality
 from cvxpy.reductions.solution import Solution
 from numpy.typing import NDArray
 
@@ -289,6 +291,7 @@ class _Shape:
     stand_ins: list[cp.Parameter] = field(default_factory=list)  # for the series, once it is translated with them
     spread: _Spread | None = None  # the same of the bids
     _met: dict[int, int] = field(default_factory=dict)  # by identity: expressions occur more than once
+    _limits: set[int] = field(default_factory=set)  # the same of constants that are a side of a constraint
 
     @staticmethod
     def of(problem: cp.Problem, bids: BidTerms | None) -> _Shape:
@@ -313,6 +316,8 @@ class _Shape:
             leaves: list[Any] = self.variables if isinstance(part, cp.Variable) else self.parameters
             leaves.append(part)
             return type(part), part.shape, tuple(sorted((name, _frozen(of)) for name, of in part.attributes.items()))
+        if isinstance(part, (Equality, Inequality)):
+            self._limits |= {id(one) for one in part.args if isinstance(one, cp.Constant)}
         data = (part.axis,) if isinstance(part, cp.SOC) else () if isinstance(part, cp.Constraint) else part.get_data()
         return type(part).__name__, _frozen(data), *(self._part(one) for one in part.args)
 
@@ -326,9 +331,11 @@ class _Shape:
         return ("bids", of_bids.index(True), self.bids.traded.size) if any(of_bids) else None
 
     def _constant(self, constant: cp.Constant) -> Hashable:
-        """A series by its length and sign, anything else by its value."""
+        """A series by its length and sign, and so a number that is a side of a constraint by itself, such as a size;
+        anything else by its value."""
         value = constant.value
-        if constant.ndim == 1 and constant.size > 1 and isinstance(value, np.ndarray):
+        is_limit = id(constant) in self._limits and constant.ndim == 0 and bool(value != 0)
+        if is_limit or (constant.ndim == 1 and constant.size > 1 and isinstance(value, np.ndarray)):
             self.series.append(constant)
             return cp.Constant, constant.shape, constant.sign
         if sp.issparse(value):

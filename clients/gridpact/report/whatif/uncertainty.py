@@ -22,6 +22,7 @@ from gridpact.report.whatif.plots import RECOURSE_NAME
 from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Recourse
+from gridpact.study.whatif.rules import Rule, RuleFigures
 from gridpact.study.whatif.uncertainty import Draw, Side, Uncertainty, quantiles
 from gridpact.text import plain, share
 
@@ -31,6 +32,7 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
     days = [plan.community for plan in outcome.plans]
     settings = outcome.settings
     currency = plain(days[0].currency, 8)
+    re_agreed = [rounds for drawn in outcome.re_agreed for rounds in drawn]
     return Page(
         kind="uncertainty",
         where=where(days, f"scenario {settings.scenario.name}, {settings.draws} draws, seed {settings.seed}"),
@@ -66,19 +68,21 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             "days": [day.day for day in days],
             "currency": days[0].currency,
             **delivery_fields(settings),
+            "stores": "community" if settings.following else "home",
             "mean_load_error": outcome.load_error,
             "mean_pv_error": outcome.pv_error,
             "planned_cost": outcome.planned_cost,
             "baseline_cost": outcome.baseline_cost,
             "planned_saving": outcome.planned_saving,
             "rules": [to_fields(rule) for rule in outcome.rules],
-            "re_agreement_iterations": list(outcome.iterations),
-            "re_agreements_not_reached": outcome.kept,
+            "re_agreement_iterations": [k for rounds in re_agreed for k in rounds.iterations],
+            "re_agreements_not_reached": sum(rounds.kept for rounds in re_agreed),
             "recourse": {recourse.value: _recourse_fields(outcome, recourse) for recourse in settings.recourses},
         },
         csv_files={
             "draws.csv": ("every draw of every day with every recourse", list(_draw_rows(outcome))),
             "households.csv": ("savings of every household", list(_household_rows(outcome))),
+            "rules.csv": ("savings of every household by every rule", list(_rule_rows(outcome))),
         },
     )
 
@@ -200,7 +204,7 @@ def _outside(outcome: Uncertainty, recourse: Recourse, side: Callable[[Draw], Si
 RULE_NAME = {
     "today": "each pays the adder on its own deviation",
     "netted": "the adder on the community's net deviation",
-    "pool": "the same, and what is over is shared after delivery",
+    "pool": "the same, and what is over is shared after delivery{stores}",
     "reagreed": "the same, and the rest of the day agreed and nominated anew",
     "hindsight": "all had been known the day before",
 }
@@ -214,15 +218,13 @@ def _rules_table(outcome: Uncertainty, currency: str) -> PageTable:
         if settings.scenario.has_contracts
         else "The community has one meter at its grid connection, which nets and pools by itself."
     )
-    if outcome.iterations:
-        note += (
-            f" Re-agreements, {max(rule.re_agreements for rule in outcome.rules)} a day, take "
-            f"{int(np.median(outcome.iterations))} iterations in the median and {max(outcome.iterations)} at most; "
-            f"{outcome.kept} were not reached, and what stood was kept."
-        )
+    if Rule.REAGREED in settings.rules:
+        note += "".join(_rounds_in_words(outcome, number) for number in settings.re_agreements)
+    following = ", and stores follow the community's meter" if settings.following else ""
     rows = [
         [
-            f"{rule.name}: {RULE_NAME[rule.name]}", number(rule.q05), number(rule.median), number(rule.q95),
+            f"{_rule_name(rule)}: {RULE_NAME[rule.name].format(stores=following)}",
+            number(rule.q05), number(rule.median), number(rule.q95),
             percent_text(rule.share_left, 0), f"{number(rule.worst_home_median)} ({rule.worst_home})",
             str(rule.losing_homes),
         ]
@@ -237,6 +239,29 @@ def _rules_table(outcome: Uncertainty, currency: str) -> PageTable:
         rows,
         note,
     )  # fmt: skip
+
+
+def _rule_name(rule: RuleFigures) -> str:
+    return f"{rule.name} {rule.re_agreements} times" if rule.re_agreements else rule.name
+
+
+def _rounds_in_words(outcome: Uncertainty, number: int | None) -> str:
+    rounds = outcome.rounds(number)
+    often = "before every step" if number is None else f"{number} a day"
+    if not rounds.iterations:
+        return f" Of re-agreements, {often}, none was reached."
+    return (
+        f" Re-agreements, {often}, take {int(np.median(rounds.iterations))} iterations in the median and "
+        f"{max(rounds.iterations)} at most; {rounds.kept} were not reached, and what stood was kept."
+    )
+
+
+def _rule_rows(outcome: Uncertainty) -> Iterator[Sequence[Cell]]:
+    yield ["rule", "re_agreements", "household", "saving_5", "saving_50", "saving_95", "draws_that_lose"]
+    for rule in outcome.rules:
+        for home, saved in rule.by_home.items():
+            row = (saved.q05, saved.median, saved.q95, saved.loses)
+            yield [rule.name, rule.re_agreements, safe_text(home), *row]
 
 
 def _household_table(outcome: Uncertainty, currency: str) -> PageTable:

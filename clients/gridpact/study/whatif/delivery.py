@@ -26,6 +26,9 @@ from gridpact.devices.device import flat, numbered
 from gridpact.problem.directions import AT_ONCE_KW
 from gridpact.problem.solving import Linear
 
+OF_NO_USE = 10.0
+"""What a kWh beyond an aim costs a household, in multiples of what any costs."""
+
 
 class Recourse(Enum):
     """What a household can do while the day goes otherwise than planned.
@@ -51,6 +54,16 @@ class Terms:
     planned_import_kw: Array  # net, from the supplier, g of the plan
     adder: float  # currency/kWh of deviation
     public_price: float  # currency/kWh into the car's battery at a public charger
+    renewed_at: int | None = None  # before this step it is nominated anew, and deviating from then on costs nothing
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a household is asked to draw at the step that it decides, beside its terms."""
+
+    drawn_kw: float  # net, from the supplier
+    price: float  # of each kWh more or less, currency
+    from_above: bool  # whether it draws more now: less than the aim is of no use then, and else more than it
 
 
 @dataclass(frozen=True)
@@ -121,9 +134,31 @@ class Replanning:
         """The household from a step on, its devices as they stand, as is expected in the step before."""
         return self._actual.expected_rest(self._home, self._done, first, self._step_hours)
 
+    @property
+    def has_choice(self) -> bool:
+        """Whether what it does at one step can be made up for at another."""
+        return any(device.couples_steps for device in self._home.devices)
+
     def step(self, now: int, terms: Terms) -> None:
         """Decides a step."""
         self._program.decide(self._done, self._actual, terms, now, now + 1)
+
+    def step_again(self, now: int, terms: Terms, aim: Aim) -> float:
+        """Decides a step again that was decided; it stays as it was where it would go away from the aim.
+
+        Returns:
+            How much less it draws, kW; negative: more.
+        """
+        before = self.injection_kw(now)
+        stood = [{name: powers[now] for name, powers in own.items()} for own in self._done]
+        self._program.decide(self._done, self._actual, terms, now, now + 1, aim)
+        moved = self.injection_kw(now) - before
+        if moved > 0 if aim.from_above else moved < 0:
+            return moved
+        for own, powers in zip(self._done, stood, strict=True):
+            for name, power in powers.items():
+                own[name][now] = power
+        return 0.0
 
     def injection_kw(self, step: int) -> float:
         """What the household feeds in at a step that is decided."""
@@ -189,10 +224,10 @@ class _DeliveryProgram:
         self._opposed = [pair for block in active for pair in block.opposed]
         self._imported, self._fed_in, self._above, self._below = (cp.Variable(steps, nonneg=True) for _ in range(4))
         self._kappa, self._feed_in, self._due, self._planned = (cp.Parameter(steps) for _ in range(4))
-        self._adder, self._public = cp.Parameter(), cp.Parameter()
+        self._more, self._less, self._public = cp.Parameter(steps), cp.Parameter(steps), cp.Parameter()
         net_import = self._imported - self._fed_in
         cost = step_hours * (self._kappa @ self._imported - self._feed_in @ self._fed_in)
-        cost += step_hours * self._adder * cp.sum(self._above + self._below)
+        cost += step_hours * (self._more @ self._above + self._less @ self._below)
         for block in active:
             if block.elsewhere_kwh is not None:
                 cost += self._public * block.elsewhere_kwh
@@ -239,11 +274,28 @@ class _DeliveryProgram:
     def nothing_done(self) -> Done:
         return [{name: np.full(self._steps, np.nan) for name in powers} for powers in self._decisions]
 
-    def decide(self, done: Done, actual: Actual, terms: Terms, now: int, last: int) -> None:
-        """What is done from a step on until another, up to which things are known, the rest of the day in view."""
-        prices = terms.prices
-        self._kappa.value, self._feed_in.value = prices.import_price, prices.feed_in_price
-        self._planned.value, self._adder.value = terms.planned_import_kw, terms.adder
+    def decide(
+        self, done: Done, actual: Actual, terms: Terms, now: int, last: int, aim: Aim | None = None
+    ) -> None:
+        """What is done from a step on until another, up to which things are known, the rest of the day in view.
+
+        Args:
+            aim: at the first of these steps.
+        """
+        for own in done:
+            for decided in own.values():
+                decided[now:last] = np.nan
+        kappa, feed_in = np.array(terms.prices.import_price), np.array(terms.prices.feed_in_price)
+        planned = np.array(terms.planned_import_kw)
+        more, less = np.full(self._steps, terms.adder), np.full(self._steps, terms.adder)
+        if terms.renewed_at is not None:
+            more[terms.renewed_at :] = less[terms.renewed_at :] = 0.0
+        if aim is not None:
+            kappa[now] = feed_in[now] = aim.price
+            planned[now] = aim.drawn_kw
+            (less if aim.from_above else more)[now] += OF_NO_USE * (1 + np.abs(kappa).max())
+        self._kappa.value, self._feed_in.value, self._planned.value = kappa, feed_in, planned
+        self._more.value, self._less.value = more, less
         self._public.value = terms.public_price
         load = np.concatenate([actual.load_kw[:last], actual.guess_load_kw[now, last:]])
         self._due.value = terms.net_sold_kw + load

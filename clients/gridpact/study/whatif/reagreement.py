@@ -10,7 +10,7 @@ the new price:
 
 so that what was agreed before keeps its price. With it every household's plan of imports from the supplier is nominated
 anew. At the step itself each plans the rest of its own day once more, now knowing its load, PV output and car, and
-answers to the positions and the nomination that stand.
+answers to the positions and the nomination that stand. Then stores follow the community's meter (`following`).
 
 Where no plan keeps the limits any more, or the negotiation does not end, positions and nominations stay as they are.
 """
@@ -35,6 +35,7 @@ from gridpact.market.prepared import Prepared
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from gridpact.study.whatif.delivery import Actual, Delivered, Replanning, Terms
+from gridpact.study.whatif.following import follow
 
 OPEN = 2.0
 """How much more of a day's bill a re-agreement may leave open than the agreement of the day before."""
@@ -117,6 +118,7 @@ def through_the_day(
     terms: Terms,
     at: Sequence[int],
     threshold_kwh: float = 0.0,
+    following: bool = True,
 ) -> ReAgreed:
     """Plays a day.
 
@@ -126,6 +128,7 @@ def through_the_day(
         at: before which steps the rest is agreed anew, ascending;
         threshold_kwh: where what is expected of the community's loads and PV output in the rest of the day, step by
             step, is otherwise by so much than when it was agreed on last.
+        following: whether stores follow the community's meter, or each its own home's.
 
     Raises:
         SolverError, InfeasibleError: see `deliver`.
@@ -152,8 +155,12 @@ def through_the_day(
                 standing, stands_at = final.agents, step
                 foreseen = expected
                 iterations.append(final.iteration)
-        for row, home in enumerate(homes):
-            home.step(step, _terms(terms, course, row))
+        later = next((gate for gate in at if gate > step), None)
+        stood = [replace(_terms(terms, course, row), renewed_at=later) for row in range(len(homes))]
+        for home, own in zip(homes, stood, strict=True):
+            home.step(step, own)
+        if following:
+            follow(homes, stood, step)
     delivered = tuple(home.delivered(_terms(terms, course, row)) for row, home in enumerate(homes))
     return ReAgreed(course, delivered, tuple(iterations), kept, skipped)
 

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | today | of the day before | each household's deviation | goes through the supplier |
 | netted | of the day before | the community's net deviation, shared by who caused it | goes through the supplier |
-| pool | of the day before | the same | is matched after delivery (`products.pool`) |
+| pool | of the day before | the same; stores follow it (`following`) | is matched after delivery (`products.pool`) |
 | reagreed | renewed through the day (`reagreement`) | the same | the same |
 | hindsight | as if all had been known the day before | nothing | - |
 
@@ -13,7 +13,7 @@ In G the community has one meter at its grid connection, which nets and pools by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -44,6 +44,16 @@ SETTLED = (Rule.TODAY, Rule.NETTED, Rule.POOL)
 
 
 @dataclass(frozen=True)
+class HomeFigures:
+    """What a household saves by a rule, currency; over draws."""
+
+    median: float
+    q05: float
+    q95: float
+    loses: float  # share of the draws
+
+
+@dataclass(frozen=True)
 class RuleFigures:
     """What is left of a planned saving by a rule, currency; over draws."""
 
@@ -56,6 +66,7 @@ class RuleFigures:
     worst_home_median: float  # the lowest median of a household's saving
     worst_home: str
     losing_homes: int  # whose median is below 0
+    by_home: Mapping[str, HomeFigures]
 
     @staticmethod
     def of(
@@ -78,7 +89,14 @@ class RuleFigures:
             float(by_home[worst]),
             homes[worst],
             int(np.sum(by_home < -1 / MICRO)),
+            {name: _of_home(savings) for name, savings in zip(homes, household_savings.T, strict=True)},
         )
+
+
+def _of_home(savings: Array) -> HomeFigures:
+    """Of (draws,)."""
+    low, middle, high = (float(q) for q in np.quantile(savings, (0.05, 0.5, 0.95)))
+    return HomeFigures(middle, low, high, float(np.mean(savings < -1 / MICRO)))
 
 
 def netted_adders(deviation_kw: Array, adder: float, step_hours: float) -> Array:

@@ -44,7 +44,8 @@ from gridpact.study.whatif.rules import SETTLED, Rule, RuleFigures, settled
 from gridpact.study.whatif.sweep import DayPoint
 
 DELIVERED_BY = (
-    *(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast", "rules", "reagreement")),
+    *(f"study/whatif/{name}.py" for name in ("uncertainty", "delivery", "forecast", "following", "rules")),
+    "study/whatif/reagreement.py",
     *(f"products/{name}.py" for name in ("imbalance", "pool", "shares")),
 )
 """The sources that a delivery depends on besides those of its plan, within the package."""
@@ -66,8 +67,9 @@ class UncertaintySettings:
     seed: int = 1
     pool: PoolRules = field(default_factory=PoolRules)
     rules: tuple[Rule, ...] = SETTLED
-    re_agreements: int | None = None  # a day, with the rule that has them; None: before every step
+    re_agreements: tuple[int | None, ...] = (None,)  # a day, with the rule that has them; None: before every step
     re_agree_above_kwh: float = 0.0  # of what is expected otherwise; below it, what stands is kept
+    following: bool = True  # with the rules that have a pool: whether stores follow the community's meter
 
     @property
     def main_recourse(self) -> Recourse:
@@ -136,6 +138,14 @@ class DayPlan:
 
 
 @dataclass(frozen=True)
+class Rounds:
+    """Re-agreements of a day."""
+
+    iterations: tuple[int, ...] = ()  # of each that was reached
+    kept: int = 0  # how often nothing was agreed, and what stood was kept
+
+
+@dataclass(frozen=True)
 class Uncertainty:
     """The outcome."""
 
@@ -144,8 +154,7 @@ class Uncertainty:
     draws: tuple[Draw, ...]  # day by day, then by number, then by recourse
     load_error: float  # mean magnitude of the load's error, relative to the load, over all draws, homes and steps
     pv_error: float
-    iterations: tuple[int, ...] = ()  # of each re-agreement of all draws
-    kept: int = 0  # how often nothing was agreed anew, and what stood was kept
+    re_agreed: tuple[tuple[Rounds, ...], ...] = ()  # of each draw, by how often the rest of the day is agreed anew
 
     @property
     def planned_saving(self) -> float:
@@ -204,22 +213,29 @@ class Uncertainty:
         settings, community = self.settings, self.plans[0].community
         homes = [home.name for home in community.households]
         alone = self._household_costs(settings.main_recourse, lambda d: d.baseline.household_cost)
-        gates = len(re_agreement_steps(community.steps, settings.re_agreements))
-        if settings.re_agree_above_kwh:
-            gates = round(len(self.iterations) / max(settings.draws * len(self.plans), 1))
-        return tuple(
-            RuleFigures.of(
-                rule,
-                gates if rule is Rule.REAGREED else 0,
-                alone - self._by_rule(settings.main_recourse, rule),
-                self.planned_saving,
-                homes,
-            )
-            for rule in settings.rules
-        )
+        found = []
+        for rule in settings.rules:
+            for number in settings.re_agreements if rule is Rule.REAGREED else (None,):
+                gates = self._gates(number) if rule is Rule.REAGREED else 0
+                savings = alone - self._by_rule(settings.main_recourse, rule, number)
+                found.append(RuleFigures.of(rule, gates, savings, self.planned_saving, homes))
+        return tuple(found)
 
-    def _by_rule(self, recourse: Recourse, rule: Rule) -> Array:
-        return self._household_costs(recourse, lambda d: d.planned.by_rule[rule.value])
+    def _gates(self, number: int | None) -> int:
+        """How often the rest of a day is agreed anew; with a threshold on average."""
+        if not self.settings.re_agree_above_kwh:
+            return len(re_agreement_steps(self.plans[0].community.steps, number))
+        return round(len(self.rounds(number).iterations) / max(self.settings.draws * len(self.plans), 1))
+
+    def rounds(self, number: int | None) -> Rounds:
+        """All re-agreements of all draws, at so many a day."""
+        place = self.settings.re_agreements.index(number)
+        drawn = [one[place] for one in self.re_agreed if one]
+        return Rounds(tuple(k for one in drawn for k in one.iterations), sum(one.kept for one in drawn))
+
+    def _by_rule(self, recourse: Recourse, rule: Rule, number: int | None) -> Array:
+        name = _named(number) if rule is Rule.REAGREED else rule.value
+        return self._household_costs(recourse, lambda d: d.planned.by_rule[name])
 
     def _household_costs(self, recourse: Recourse, of: Callable[[Draw], Array]) -> Array:
         """Over all days, (draws, n)."""
@@ -294,8 +310,7 @@ def live_through(
         draws=tuple(d for one in lived for d in one.draws),
         load_error=float(np.mean([one.load_error for one in lived])),
         pv_error=float(np.mean([one.pv_error for one in lived])),
-        iterations=tuple(iterations for one in lived for iterations in one.iterations),
-        kept=sum(one.kept for one in lived),
+        re_agreed=tuple(one.re_agreed for one in lived),
     )
 
 
@@ -306,8 +321,12 @@ class Lived:
     draws: tuple[Draw, ...]  # one for each recourse
     load_error: float  # mean magnitude, relative to the load
     pv_error: float
-    iterations: tuple[int, ...]  # of each re-agreement
-    kept: int  # how often what stood was kept instead
+    re_agreed: tuple[Rounds, ...]  # by how often the rest of the day is agreed anew
+
+
+def _named(number: int | None) -> str:
+    """What the rule with re-agreements is called among the rules that one delivery is settled by."""
+    return f"{Rule.REAGREED.value} {'every' if number is None else number}"
 
 
 @dataclass(frozen=True)
@@ -338,12 +357,12 @@ class DeliveryTask:
         community, settings = self.plan.community, self.settings
         reality = draw(community, settings.model, np.random.default_rng([settings.seed, self.place, self.number]))
         draws = []
-        day = self._re_agreed(reality) if Rule.REAGREED in settings.rules else None
+        days = self._re_agreed(reality) if Rule.REAGREED in settings.rules else {}
         for recourse in settings.recourses:
             planned = _side(community, self.plan.planned, reality, settings, recourse, settings.adder)
             baseline = _side(community, self.plan.baseline, reality, settings, recourse, 0.0)
             if recourse is settings.main_recourse:
-                planned = replace(planned, by_rule={**planned.by_rule, **self._by_other_rules(reality, day, planned)})
+                planned = replace(planned, by_rule={**planned.by_rule, **self._by_other_rules(reality, days, planned)})
             draws.append(Draw(community.day, self.number, recourse, planned, baseline))
         load = np.array([home.load_kw for home in community.households])
         pv = np.array([home.pv_kw for home in community.households])
@@ -351,29 +370,42 @@ class DeliveryTask:
             tuple(draws),
             float(np.abs(reality.load_kw - load).sum() / load.sum()) if load.any() else 0.0,
             float(np.abs(reality.pv_kw - pv).sum() / pv.sum()) if pv.any() else 0.0,
-            day.iterations if day else (),
-            day.kept if day else 0,
+            tuple(Rounds(day.iterations, day.kept) for day in days.values()),
         )
 
-    def _re_agreed(self, reality: Reality) -> ReAgreed:
+    def _re_agreed(self, reality: Reality) -> dict[str, ReAgreed]:
+        steps = self.plan.community.steps
+        return {
+            _named(number): self._through_the_day(reality, re_agreement_steps(steps, number))
+            for number in self.settings.re_agreements
+        }
+
+    def _through_the_day(self, reality: Reality, at: Sequence[int]) -> ReAgreed:
         community, settings = self.plan.community, self.settings
         nothing = np.zeros(community.steps)
         terms = Terms(community.prices, nothing, nothing, settings.adder, settings.public_price_on(community))
         actual = [actual_of(community, row, reality, settings.model) for row in range(len(community.households))]
-        at = re_agreement_steps(community.steps, settings.re_agreements)
-        return through_the_day(community, self.plan.planned.scenario, actual, terms, at, settings.re_agree_above_kwh)
+        return through_the_day(
+            community, self.plan.planned.scenario, actual, terms, at, settings.re_agree_above_kwh, settings.following
+        )
 
-    def _by_other_rules(self, reality: Reality, day: ReAgreed | None, today: Side) -> dict[str, Array]:
+    def _by_other_rules(self, reality: Reality, days: Mapping[str, ReAgreed], today: Side) -> dict[str, Array]:
         """What each household pays where more than the settlement is otherwise, (n,)."""
-        community, settings, costs = self.plan.community, self.settings, {}
-        if day is not None:
-            agreed = _Agreed.renewed(community, self.plan.planned, day)
-            side = _closed(community, agreed, day.delivered, reality, settings, settings.adder)
-            costs[Rule.REAGREED.value] = side.by_rule[Rule.POOL.value]
+        settings = self.settings
+        costs = {name: self._pooled(reality, day) for name, day in days.items()}
+        if Rule.POOL in settings.rules and settings.following and settings.main_recourse is Recourse.ROLLING:
+            costs[Rule.POOL.value] = self._pooled(reality, self._through_the_day(reality, ()))
         if Rule.HINDSIGHT in settings.rules:
-            foreseen = _foreseen(community, reality, self.plan.planned.scenario, settings)
+            foreseen = _foreseen(self.plan.community, reality, self.plan.planned.scenario, settings)
             costs[Rule.HINDSIGHT.value] = today.by_rule[Rule.TODAY.value] if foreseen is None else foreseen
         return costs
+
+    def _pooled(self, reality: Reality, day: ReAgreed) -> Array:
+        """What each household pays for a day with a pool, (n,)."""
+        community, settings = self.plan.community, self.settings
+        agreed = _Agreed.renewed(community, self.plan.planned, day)
+        side = _closed(community, agreed, day.delivered, reality, settings, settings.adder)
+        return side.by_rule[Rule.POOL.value]
 
     def read(self, fields: Mapping[str, Any]) -> Lived:
         draws = tuple(
@@ -384,8 +416,7 @@ class DeliveryTask:
             draws,
             float(fields["load_error"]),
             float(fields["pv_error"]),
-            tuple(fields["iterations"]),
-            fields["kept"],
+            tuple(Rounds(tuple(one["iterations"]), one["kept"]) for one in fields["re_agreed"]),
         )
 
 

@@ -50,8 +50,8 @@ def test_aDayAsForecast_isNotChangedByAgreeingAnew(tiny: CommunityDay, finished:
 
     lived = uncertainty.live_through(plans, settings, finished, jobs=1)
 
-    assert lived.kept == 0
-    assert len(lived.iterations) == tiny.steps - 1
+    assert lived.rounds(None).kept == 0
+    assert len(lived.rounds(None).iterations) == tiny.steps - 1
     for rule in lived.rules:
         assert rule.median == pytest.approx(lived.planned_saving, abs=0.01)
     assert lived.rules[1].re_agreements == 0
@@ -112,14 +112,21 @@ def test_restOfACar_wantsWhatItHasNotGotAsFarAsItIsThere():
 def test_command_playsAllRules(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     given = ["uncertainty", "--case", "tiny3", "--draws", "1", "--recourse", "rolling", "--jobs", "1", "--json"]
 
-    assert main([*given, "--re-agreements", "2", "--pool-key", "0.2,0.3,0.5", "--out", str(tmp_path / "out")]) == 0
+    out = ["--out", str(tmp_path / "out")]
+    assert main([*given, "--re-agreements", "2,every", "--pool-key", "0.2,0.3,0.5", *out]) == 0
 
     told = json.loads(capsys.readouterr().out)
-    assert {rule["name"]: rule["re_agreements"] for rule in told["rules"]} == {
-        "today": 0, "netted": 0, "pool": 0, "reagreed": 2, "hindsight": 0,
-    }  # fmt: skip
-    assert len(told["re_agreement_iterations"]) + told["re_agreements_not_reached"] == 2
+    assert [(rule["name"], rule["re_agreements"]) for rule in told["rules"]] == [
+        ("today", 0), ("netted", 0), ("pool", 0), ("reagreed", 2), ("reagreed", 3), ("hindsight", 0),
+    ]  # fmt: skip
+    keys = {"name", "re_agreements", "median", "q05", "q95", "share_left", "worst_home_median"}
+    assert all(rule.keys() >= keys for rule in told["rules"])
+    assert all(min(home["median"] for home in rule["by_home"].values()) == rule["worst_home_median"]
+               for rule in told["rules"])  # fmt: skip
+    assert len(told["re_agreement_iterations"]) + told["re_agreements_not_reached"] == 2 + 3
     assert told["pool"]["key"] == "fixed"
+    rows = (tmp_path / "out" / "rules.csv").read_text().splitlines()
+    assert len(rows) == 1 + 6 * len(told["rules"][0]["by_home"]) == 1 + 6 * 3
 
 
 @pytest.mark.parametrize(
@@ -127,6 +134,8 @@ def test_command_playsAllRules(tmp_path: Path, capsys: pytest.CaptureFixture[str
     [
         ("--re-agreements", "0", "at least 1, or every"),
         ("--re-agreements", "often", "at least 1, or every"),
+        ("--re-agreements", "4,-1", "at least 1, or every"),
+        ("--stores", "mine", "no stores 'mine'"),
         ("--pool-key", "0.5,0.5,0.5", "sum to 1.5, not to 1"),
         ("--pool-key", "0.5,0.5", "2 shares for 3 members"),
         ("--pool-key", "nobody", "no pool key 'nobody'"),
