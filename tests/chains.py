@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from web3 import Web3
 
-from gridpact.chain.networks import find_executable
+from gridpact.chain.networks import Network, find_executable
 from gridpact.errors import InputError
 
 
@@ -22,3 +22,12 @@ def skip_without(program: str) -> None:
 def rpc(web3: Web3, method: str, *parameters: Any) -> Any:
     """A request in the chain's own words, its answer as it came."""
     return web3.manager.request_blocking(method, list(parameters))  # type: ignore[arg-type]
+
+
+def pass_time(network: Network, web3: Web3, seconds: int) -> None:
+    """The next block is that much later."""
+    if network.name == "eth-tester":
+        web3.provider._tester.time_travel(web3.eth.get_block("latest")["timestamp"] + seconds)  # type: ignore
+    else:
+        rpc(web3, "evm_increaseTime", seconds)
+        rpc(web3, "evm_mine")

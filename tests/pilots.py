@@ -1,4 +1,8 @@
-"""Services of a pilot in threads of this process, and what they leave behind."""
+"""Services of a pilot in threads of this process, and what they leave behind.
+
+A phase is an hour: on no machine does one end while something is still to be done, and who waited for its end would be
+found out.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,21 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+import pytest
+from chains import pass_time
 from waiting import SECONDS, until
 from web3 import Web3
 
+from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.keystore import open_keystore
 from gridpact.service.health import Health
 from gridpact.service.loop import Service
 from gridpact.service.settings import Settings, read_settings
 from measure.soak import PASSWORD, Pilot
+
+PHASE_SECONDS = 3600
 
 
 class Running:
@@ -75,6 +85,35 @@ def outcome(pilot: Pilot, node: int, round_: int) -> dict[str, object]:
     until(path.exists, f"node {node} has not ended round {round_}")
     found: dict[str, object] = json.loads(path.read_text())
     return found
+
+
+def pass_phase(pilot: Pilot) -> None:
+    """The time of a phase, on the chain."""
+    pass_time(pilot.network, pilot.aggregator.web3, PHASE_SECONDS + 1)
+
+
+def end_round(pilot: Pilot) -> None:
+    """Phase after phase passes without those who are to come."""
+    while (now := pilot.aggregator.progress()).phase.is_running:
+        pass_phase(pilot)
+        pilot.aggregator.wait_until(lambda later, now=now: later.place != now.place, SECONDS, close_overdue=True)  # type: ignore[misc]
+
+
+@contextmanager
+def held_at(iteration: int) -> Iterator[None]:
+    """Nodes of this process submit nothing of this iteration, or a later one, while the context is open."""
+    go_on, submit = threading.Event(), Aggregator.submit
+
+    def held(aggregator: Aggregator, round_: int, now: int, *rest: Any) -> Any:
+        assert now < iteration or go_on.wait(SECONDS)
+        return submit(aggregator, round_, now, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Aggregator, "submit", held)
+        try:
+            yield
+        finally:
+            go_on.set()
 
 
 def schedule(pilot: Pilot, node: int, day: str) -> dict[str, object]:

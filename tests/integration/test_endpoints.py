@@ -36,8 +36,8 @@ from endpoints import (
     taken_unsaid,
     without,
 )
-from pilots import outcome, running, schedule, settings_of
-from waiting import until
+from pilots import PHASE_SECONDS, end_round, held_at, outcome, pass_phase, running, schedule, settings_of
+from waiting import SECONDS, until
 from web3 import Web3
 
 from gridpact.chain.networks import Network, open_network
@@ -45,12 +45,12 @@ from gridpact.chain.transport import HttpTransport
 from gridpact.chain.values import Phase
 from gridpact.errors import ContractError
 from gridpact.files import write_atomically
+from gridpact.node.node import Node
 from gridpact.problem.scenario import Scenario
 from gridpact.run.onchain import tariff_of
 from gridpact.service.health import Health
 from measure.soak import Pilot
 
-PATIENCE = 10.0
 FIRST_DAY = date(2026, 3, 1)
 
 
@@ -84,7 +84,7 @@ def pilots(networks: Callable[[str], Network], tmp_path: Path) -> Iterator[Calla
 
         def pilot(name: str, scenario: Scenario = Scenario.TG) -> Pilot:
             served = stack.enter_context(endpoint(network := networks(name)))
-            return Pilot(network, tmp_path, scenario=scenario, phase_seconds=10, url=served.url)
+            return Pilot(network, tmp_path, scenario=scenario, phase_seconds=PHASE_SECONDS, url=served.url)
 
         yield pilot
 
@@ -94,7 +94,7 @@ def _heard(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gridpact")
 
 
-def direct(url: str, patience: float = PATIENCE) -> Web3:
+def direct(url: str, patience: float = SECONDS) -> Web3:
     """By HTTP, whatever else the endpoint offers."""
     return Web3(HttpTransport(url, patience), middleware=[])
 
@@ -195,7 +195,7 @@ def agree(pilot: Pilot, habits: Mapping[int, list[Habit]]) -> None:
             until(lambda: all(one.health.chain for one in services.values()), "they are connected")
             pilot.write_forecasts(day := next_day(pilot))
             round_ = pilot.open_round(day)
-            assert pilot.end_of(round_, 120) is Phase.CONVERGED
+            assert pilot.end_of(round_) is Phase.CONVERGED
             assert {node: outcome(pilot, node, round_)["outcome"] for node in range(4)} == dict.fromkeys(
                 range(4), "agreed"
             )
@@ -236,7 +236,7 @@ def test_unbearableHabits_leaveASchedule(
     """Nothing can be agreed with such endpoints. Each household has a schedule, and one sentence about what is wrong:
     for the day of the round where the contract can be asked, else for today and tomorrow."""
     pilot = pilots(chain)
-    monkeypatch.setattr("gridpact.node.node.LEAST_PATIENCE", 3.0)
+    monkeypatch.setattr(Node, "_reading_patience", 3.0)
     with ExitStack() as stack:
         served = {node: stack.enter_context(endpoint(pilot.network)) for node in (1, 2, 3)}
         links = {node: partial(direct, one.url, 1.0) for node, one in served.items()}
@@ -248,7 +248,11 @@ def test_unbearableHabits_leaveASchedule(
             tomorrow = (datetime.now(settings_of(pilot, 1).service.timezone) + timedelta(days=1)).date().isoformat()
             pilot.write_forecasts(tomorrow)
             pilot.open_round(day)
-            for node in (1, 2, 3):
+            can_declare = {0, 2} if name == "unreadable" else {0}
+            for node in (1, 3, 2):  # what is wrong for 2 shows in iterations, which begin without the others
+                if node == 2:
+                    until(lambda: pilot.aggregator.progress().present == can_declare, "who can declares")
+                    pass_phase(pilot)
                 wanted = tomorrow if name == "dead" else day
                 path = pilot.config(node).parent / "schedule" / f"{wanted}.json"
                 until(path.exists, f"node {node} has no schedule for {wanted}")
@@ -257,6 +261,7 @@ def test_unbearableHabits_leaveASchedule(
                 assert "\n" not in told
                 assert "unexpected" not in told
                 assert schedule(pilot, node, wanted)["status"] in ("alone", "provisional")
+            end_round(pilot)
 
 
 def test_wrongEndpointOfTwo_costsNothing(pilots: Callable[[str], Pilot]) -> None:
@@ -271,7 +276,7 @@ def test_wrongEndpointOfTwo_costsNothing(pilots: Callable[[str], Pilot]) -> None
             until(lambda: all(one.health.chain for one in services.values()), "they are connected")
             pilot.write_forecasts(day := next_day(pilot))
             round_ = pilot.open_round(day)
-            assert pilot.end_of(round_, 120) is Phase.CONVERGED
+            assert pilot.end_of(round_) is Phase.CONVERGED
             assert {outcome(pilot, node, round_)["outcome"] for node in range(4)} == {"agreed"}
 
 
@@ -294,17 +299,18 @@ def test_fullDisk_costsNoAgreement(
         full.set()
     with running(pilot, 0, 1, 2, 3) as services:
         pilot.write_forecasts(day := next_day(pilot))
-        round_ = pilot.open_round(day)
-        until(lambda: services[1].health.iteration >= 2, "iterations go by")
-        full.set()
-        assert pilot.end_of(round_, 120) is Phase.CONVERGED
+        with held_at(3):
+            round_ = pilot.open_round(day)
+            until(lambda: services[1].health.iteration >= 2, "iterations go by")
+            full.set()
+        assert pilot.end_of(round_) is Phase.CONVERGED
         until(lambda: all(one.health.outcomes["agreed"] == 1 for one in services.values()), "all agree")
         assert {schedule(pilot, node, day)["status"] for node in (1, 2, 3)} == {"agreed"}
         assert pilot.settlement.recorded(round_)
         full.clear()
         pilot.write_forecasts(day := next_day(pilot))
         round_ = pilot.open_round(day)
-        assert pilot.end_of(round_, 120) is Phase.CONVERGED
+        assert pilot.end_of(round_) is Phase.CONVERGED
         assert {outcome(pilot, node, round_)["outcome"] for node in range(4)} == {"agreed"}
     told = [record.getMessage() for record in caplog.records if "No space left" in record.getMessage()]
     assert told
@@ -318,7 +324,7 @@ def test_dayThatIsAgreed_isNotAgreedTwice(pilots: Callable[[str], Pilot]) -> Non
     with running(pilot, 0, 1, 2, 3):
         pilot.write_forecasts(day := next_day(pilot))
         first = pilot.open_round(day)
-        assert pilot.end_of(first, 120) is Phase.CONVERGED
+        assert pilot.end_of(first) is Phase.CONVERGED
         assert {outcome(pilot, node, first)["outcome"] for node in range(4)} == {"agreed"}
         with pytest.raises(ContractError, match="DayAgreed"):
             pilot.open_round(day)
@@ -336,11 +342,11 @@ def test_dayOfWhichNothingIsSettled_canBeAgreedAnew(pilots: Callable[..., Pilot]
     with running(pilot, 0, 1, 2, 3):
         pilot.write_forecasts(day := next_day(pilot))
         first = pilot.open_round(day)
-        assert pilot.end_of(first, 120) is Phase.CONVERGED
+        assert pilot.end_of(first) is Phase.CONVERGED
         assert {outcome(pilot, node, first)["outcome"] for node in range(4)} == {"agreed"}
         second = pilot.aggregator.open_round(int(day.replace("-", "")), replaced=first)
         pilot.settlement.publish_tariff(second, tariff_of(pilot.community.prices))
-        assert pilot.end_of(second, 120) is Phase.CONVERGED
+        assert pilot.end_of(second) is Phase.CONVERGED
         assert {outcome(pilot, node, second)["outcome"] for node in range(4)} == {"agreed"}
 
 

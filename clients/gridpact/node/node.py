@@ -234,7 +234,7 @@ class Node:
                     return progress
                 seen = self._act(round_, progress)
             except Reorganised as error:
-                give_up = min(give_up, time.monotonic() + max(self._phase_seconds, LEAST_PATIENCE))
+                give_up = min(give_up, time.monotonic() + self._reading_patience)
                 if time.monotonic() > give_up:
                     raise Unreadable(
                         f"the chain's endpoint does not tell round {round_} as the contract counted it ({error}): give "
@@ -249,6 +249,11 @@ class Node:
                 continue
             pause, give_up, reached = FIRST_PAUSE, math.inf, self._after(progress)
             progress = seen if seen is not None and reached(seen) else self._wait(reached)
+
+    @property
+    def _reading_patience(self) -> float:
+        """How long nothing of what is read may fit what the contract counted, s."""
+        return max(self._phase_seconds, LEAST_PATIENCE)
 
     def _act(self, round_: int, progress: Progress) -> Progress | None:
         """Does what is to be done now. Returns the progress that it saw last, if it waited for any."""

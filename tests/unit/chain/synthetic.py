@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from web3.types import RPCEndpoint
+from chains import pass_time
 
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.aggregator import Aggregator
@@ -243,12 +243,7 @@ class Played:
 
     def pass_time(self, seconds: int) -> None:
         """The next block is that much later."""
-        web3 = self.manager.web3
-        if self.network.name == "eth-tester":
-            web3.provider._tester.time_travel(web3.eth.get_block("latest")["timestamp"] + seconds)  # type: ignore
-        else:
-            for method, parameters in (("evm_increaseTime", [seconds]), ("evm_mine", [])):
-                web3.manager.request_blocking(RPCEndpoint(method), parameters)
+        pass_time(self.network, self.manager.web3, seconds)
 
     def close(self) -> None:
         for aggregator in (self.manager, *self.nodes.values()):
