@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
+import scipy.sparse as sp
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.street import Complex, PhaseFeeder
@@ -16,6 +17,7 @@ from gridpact.grid.three_phase import loading, phase_flow, reduced_of
 from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu
 from gridpact.problem.coefficients import Partner, partners
 from gridpact.problem.constraints import BranchFlow, network_plan, supply_contract
+from gridpact.problem.daily import Exchange, solve_daily
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import Scenario
@@ -66,7 +68,7 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
         InexactRelaxationError: the cone relaxation is not tight, or on a street the passes come to no end.
         SolverError: the solver failed.
     """
-    directions = [chosen(home, community.prices, community.step_hours) for home in community.households]
+    directions: Sequence[Directions | None] = [None] * len(community.households)
     while True:
         solution, decided = _settled(community, scenario, directions)
         if all(more is None for more in decided):
@@ -75,9 +77,13 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
 
 
 def _settled(
-    community: CommunityDay, scenario: Scenario, directions: Sequence[Directions]
+    community: CommunityDay, scenario: Scenario, directions: Sequence[Directions | None]
 ) -> tuple[CentralisedSolution, list[Directions | None]]:
-    """With the opposed powers of each household as directed, and what is to be directed besides."""
+    """With the opposed powers of each household as directed, and what is to be directed besides.
+
+    Args:
+        directions: None: as `chosen` for it.
+    """
     feeder = community.feeder
     if not scenario.has_network or not isinstance(feeder, PhaseFeeder):
         only = _solved(community, scenario, directions)
@@ -105,17 +111,19 @@ class _Pass:
 
 
 def _solved(
-    community: CommunityDay, scenario: Scenario, directions: Sequence[Directions], before: _Pass | None = None
+    community: CommunityDay, scenario: Scenario, directions: Sequence[Directions | None], before: _Pass | None = None
 ) -> _Pass:
     """The optimum; on a street around the pass before, which it stays near where all else is the same to it."""
     dt = community.step_hours
     supply: cp.Expression = cp.Constant(0.0)  # imports less feed-in
-    besides: cp.Expression = cp.Constant(0.0)  # trading coefficients, losses bought at node 0
+    besides: cp.Expression = cp.Constant(0.0)  # losses bought at node 0
     constraints: list[cp.Constraint] = []
     injections, reactive, balances, opposed = [], [], [], []
-    for household, directed in zip(community.households, directions, strict=True):
+    directed = []
+    for household, given in zip(community.households, directions, strict=True):
         meter = behind_meter(household, dt)
-        constraints += flat(meter.constraints) + flat(directed.constraints(meter.opposed))
+        directed.append(given or chosen(household, community.prices, dt, len(meter.opposed)))
+        constraints += flat(meter.constraints) + flat(directed[-1].constraints(meter.opposed))
         opposed.append(meter.opposed)
         injections.append(meter.injection_kw)
         reactive.append(meter.injection_kvar)
@@ -124,10 +132,9 @@ def _solved(
             supply += contract.cost
             balances.append(contract.net_import + meter.injection_kw)
 
-    if scenario.has_trades:
-        traded, trading_cost = _trades(community)
-        besides += trading_cost
-        constraints += [balance == sold for balance, sold in zip(balances, traded, strict=True)]
+    exchange = _exchange(community) if scenario.has_trades else None
+    if exchange is not None:
+        constraints += [balance == exchange.sums[k] for k, balance in enumerate(balances)]
     elif scenario.has_contracts:
         constraints += [balance == 0 for balance in balances]
 
@@ -147,30 +154,31 @@ def _solved(
     whose = f"the community '{community.name}' on {community.day}"
     nearness = cp.Constant(0.0) if before is None else _nearness(community, before, injections, reactive)
 
-    def solved(surcharge: Array) -> tuple[Array, Array]:
-        """s and q, (n, T)."""
+    def solved(surcharge: Array) -> tuple[Array, Array, float]:
+        """s and q, (n, T), and trading coefficients."""
         extra = dt * (surcharge @ network.lost_kw) if network is not None and surcharge.any() else 0.0
         try:
-            solve(cp.Problem(cp.Minimize(supply + besides + nearness + extra), constraints), whose)
+            problem = cp.Problem(cp.Minimize(supply + besides + nearness + extra), constraints)
+            trading = solve_daily(problem, whose, exchange)
         except InfeasibleError as error:
             raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
         except SolverError:  # on a street limits that cannot hold are not always certain to the solver
             if network is None or not (why := _why_infeasible(community)):
                 raise
             raise InfeasibleError(why) from None
-        return np.array([e.value for e in injections]), np.array([e.value for e in reactive])
+        return np.array([e.value for e in injections]), np.array([e.value for e in reactive]), trading
 
     prices = community.prices
     surcharge = np.zeros(community.steps) if scenario.has_contracts else prices.loss_surcharge
     if before is not None and (prices.feed_in_price <= 0).any():
         # Nobody can see whether a street's losses are tight before it stands.
         surcharge = surcharge + TIES[0] * prices.mean_import
-    injection_kw, injection_kvar = solved(surcharge)
+    injection_kw, injection_kvar, trading = solved(surcharge)
     gap, voltage, nodal_price, at, off = 0.0, None, None, None, 0.0
     if network is not None:
         for tie in TIES if isinstance(network, BranchFlow) else ():
             if _looseness(network, injection_kw, injection_kvar) > EXACTNESS_LIMIT:
-                injection_kw, injection_kvar = solved(surcharge + tie * prices.mean_import)
+                injection_kw, injection_kvar, trading = solved(surcharge + tie * prices.mean_import)
         nodal_price = -np.asarray(network.balance.dual_value)[: len(community.households)] / dt
         gap = _looseness(network, injection_kw, injection_kvar)
         if isinstance(network, PhasePlan):
@@ -187,10 +195,10 @@ def _solved(
             )
     decided = [
         one.after([(pair.one.value, pair.other.value) for pair in pairs])
-        for one, pairs in zip(directions, opposed, strict=True)
+        for one, pairs in zip(directed, opposed, strict=True)
     ]
     solution = CentralisedSolution(
-        cost=float(supply.value + besides.value),
+        cost=float(supply.value + besides.value) + trading,
         supply=float(supply.value),
         injection_kw=injection_kw,
         injection_kvar=injection_kvar,
@@ -279,35 +287,27 @@ def _overloaded(network: PhasePlan, kw: Array, kvar: Array, community: Community
     return f"{name} carries {100 * part:.0f} % of its rating at {community.start_times[step]}" if part > 1 else ""
 
 
-def _trades(community: CommunityDay) -> tuple[list[cp.Expression], cp.Expression]:
-    """Net sales of every household, shape (T,) each, and the trading costs gamma |d| of both sides."""
-    books = partners(community)
-    pairs = [
-        (
-            node,
-            partner.node,
-            np.array(partner.steps),
-            partner.coefficient + _coefficient(books, partner.node, node),
-        )
-        for node in sorted(books)
-        for partner in books[node]
-        if node < partner.node
-    ]
-    steps = community.steps
+def _exchange(community: CommunityDay) -> Exchange | None:
+    """Net sales of every household, (n, T), of what the lower node of each pair sells to the higher, at the trading
+    costs of both sides; None where nobody may trade."""
+    books, steps = partners(community), community.steps
+    pairs = [(node, partner) for node in sorted(books) for partner in books[node] if node < partner.node]
     if not pairs:
-        return [cp.Constant(np.zeros(steps)) for _ in books], cp.Constant(0.0)
-    count = sum(len(pair_steps) for _, _, pair_steps, _ in pairs)
-    sold = cp.Variable(count)  # by the lower node of each pair
-    place = np.zeros((len(books), steps, count))
+        return None
     row = {node: k for k, node in enumerate(sorted(books))}
-    start = 0
-    for lower, higher, pair_steps, _ in pairs:
-        columns = start + np.arange(len(pair_steps))
-        place[row[lower], pair_steps, columns] = 1
-        place[row[higher], pair_steps, columns] = -1
-        start += len(pair_steps)
-    both = np.concatenate([coefficients for *_, coefficients in pairs])
-    return [place[k] @ sold for k in range(len(books))], community.step_hours * (both @ cp.abs(sold))
+    at = np.concatenate([np.array(partner.steps) for _, partner in pairs])
+    lower = np.concatenate([np.full(len(partner.steps), row[node]) for node, partner in pairs])
+    higher = np.concatenate([np.full(len(partner.steps), row[partner.node]) for _, partner in pairs])
+    both = [partner.coefficient + _coefficient(books, partner.node, node) for node, partner in pairs]
+    trades, of = np.arange(len(at)), len(books)
+    place = sp.csr_array(
+        (
+            np.concatenate([np.ones(len(at)), -np.ones(len(at))]),
+            (np.concatenate([lower + of * at, higher + of * at]), np.concatenate([trades, trades])),
+        ),
+        shape=(of * steps, len(at)),
+    )
+    return Exchange(cp.Variable((of, steps)), place, community.step_hours * np.concatenate(both))
 
 
 def _coefficient(books: dict[int, tuple[Partner, ...]], node: int, other: int) -> Array:

@@ -37,10 +37,6 @@ class Directions:
 
     signs: Array
 
-    @staticmethod
-    def undecided(household: Household) -> Directions:
-        return Directions(np.zeros((len(behind_meter(household, 1.0).opposed), household.steps)))
-
     def constraints(self, opposed: Sequence[Opposed]) -> Constraints:
         """Empty where nothing is decided."""
         kept = [
@@ -64,11 +60,14 @@ class Directions:
         return Directions(np.where(at_once, np.where(one >= other, 1.0, -1.0), self.signs)) if at_once.any() else None
 
 
-def chosen(household: Household, prices: Prices, step_hours: float) -> Directions:
-    """The directions of a household at steps at which importing costs nothing or less, as is best for it alone."""
-    undecided = Directions.undecided(household)
-    if not len(undecided.signs) or prices.import_price.min() > 0:
-        return undecided
+def chosen(household: Household, prices: Prices, step_hours: float, pairs: int) -> Directions:
+    """The directions of a household at steps at which importing costs nothing or less, as is best for it alone.
+
+    Args:
+        pairs: of opposed powers that it has.
+    """
+    if not pairs or prices.import_price.min() > 0:
+        return Directions(np.zeros((pairs, household.steps)))
     return _chosen(pickle.dumps((household, prices, step_hours)))
 
 

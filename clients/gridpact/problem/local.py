@@ -238,7 +238,7 @@ class LocalProblem:
         meter = behind_meter(view.household, view.step_hours)
         self._schedule |= meter.schedule
         if self._directions is None:
-            self._directions = chosen(view.household, view.prices, view.step_hours)
+            self._directions = chosen(view.household, view.prices, view.step_hours, len(meter.opposed))
         self._opposed = meter.opposed
         constraints = meter.constraints | self._directions.constraints(meter.opposed)
         if not view.scenario.has_network:

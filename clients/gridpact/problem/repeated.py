@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import clarabel
 import cvxpy as cp
 import numpy as np
 import piqp
@@ -14,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from gridpact.community.model import Array
-from gridpact.errors import InfeasibleError, SolverError
+from gridpact.problem.cone_program import Clarabel, ConeProgram, decided
 from gridpact.problem.solving import solve
 from gridpact.problem.translation import BidTerms, Translation
 
@@ -53,7 +52,7 @@ class Repeated:
         self._whose = whose
         self._linear, self._weighted = linear, weighted
         self._matrices: _Matrices | None = None
-        self._solver: _Piqp | _Clarabel | None = None
+        self._solver: _Piqp | Clarabel | None = None
 
     def solve(self, linear: Sequence[Array] = (), weights: Array | None = None) -> Answer:
         """Solves for the parameters' values.
@@ -72,12 +71,12 @@ class Repeated:
             self._matrices = _Matrices(self._problem, self._linear, self._weighted, self._bids)
         program = self._matrices.program(linear, weights)
         if self._solver is None:
-            self._solver = _Clarabel(program) if program.cones or not program.p.nnz else _Piqp(program)
+            self._solver = Clarabel(program) if program.cones or not program.p.nnz else _Piqp(program)
         else:
             self._solver.update(program)
         x = self._solver.solve()
         if x is None:  # there is none, or not to its full accuracy
-            return Answer(_decided(self._matrices.entire(linear, weights), self._whose), self._matrices)
+            return Answer(decided(self._matrices.entire(linear, weights), self._whose).x, self._matrices)
         return Answer(self._matrices.whole(x, program), self._matrices)
 
 
@@ -101,21 +100,6 @@ class Answer:
         return {name: np.asarray(expression.value) for name, expression in expressions.items()}
 
 
-@dataclass(frozen=True)
-class _ConeProgram:
-    """minimise q . x + 1/2 x . P x subject to A x + s = b, where s is zero in the first rows, then not negative, then
-    in second-order cones. From one time to the next, A stays, and so does where P has elements."""
-
-    p: sp.csc_array  # upper triangle
-    q: Array
-    a: sp.csc_array
-    b: Array
-    zeros: int
-    nonnegatives: int
-    cones: tuple[int, ...]  # their sizes
-    offset: Array  # see `_Matrices.whole`
-
-
 class _Reduced:
     """A problem's matrices, smaller than CVXPY has it: where each element of the weighted variable stands in an
     equation of its own and nowhere else, alpha x + rest = beta, they leave together.
@@ -126,7 +110,7 @@ class _Reduced:
     Args:
         p: with a square of each weighted element, as CVXPY was given it.
         weighted: columns.
-        zeros: see `_ConeProgram`.
+        zeros: see `ConeProgram`.
     """
 
     def __init__(self, a: sp.csr_array, p: sp.csc_array | None, weighted: Indices, zeros: int) -> None:
@@ -173,7 +157,7 @@ class _Matrices:
         """Where a variable without attributes stands in x."""
         return self._translation.columns(variable)
 
-    def program(self, linear: Sequence[Array], weights: Array | None) -> _ConeProgram:
+    def program(self, linear: Sequence[Array], weights: Array | None) -> ConeProgram:
         """For the parameters' values, see `Repeated.solve`."""
         by, (q, b) = self._reduced, self._constants(linear)
         squares = np.zeros(0) if weights is None else weights.ravel(order="F")
@@ -186,9 +170,9 @@ class _Matrices:
                 (by.p_fixed + by.p_squares @ squares, self._p.indices, self._p.indptr), self._p.shape
             )
         zeros = self._zeros - len(by.equations)
-        return _ConeProgram(self._p, reduced, by.a, b[by.rows], zeros, self._nonnegatives, self._cones, offset)
+        return ConeProgram(self._p, reduced, by.a, b[by.rows], zeros, self._nonnegatives, self._cones, offset)
 
-    def entire(self, linear: Sequence[Array], weights: Array | None) -> _ConeProgram:
+    def entire(self, linear: Sequence[Array], weights: Array | None) -> ConeProgram:
         """The same as CVXPY has it, all variables left."""
         q, b = self._constants(linear)
         a, p = self._reduced.entire
@@ -196,7 +180,7 @@ class _Matrices:
         if weights is not None:
             squares[self._reduced.weighted] = weights.ravel(order="F")
         p = sp.triu(p + sp.diags_array(squares), format="csc")
-        return _ConeProgram(p, q, a, b, self._zeros, self._nonnegatives, self._cones, np.zeros_like(q))
+        return ConeProgram(p, q, a, b, self._zeros, self._nonnegatives, self._cones, np.zeros_like(q))
 
     def _constants(self, linear: Sequence[Array]) -> tuple[Array, Array]:
         """q and b."""
@@ -205,7 +189,7 @@ class _Matrices:
             q[columns] += more.ravel(order="F")
         return q, b
 
-    def whole(self, kept: Array, program: _ConeProgram) -> Array:
+    def whole(self, kept: Array, program: ConeProgram) -> Array:
         """x, with what left."""
         x: Array = self._reduced.whole @ kept + program.offset
         return x
@@ -218,7 +202,7 @@ class _Matrices:
 class _Piqp:
     """PIQP's side of a quadratic program: rows with one element are bounds."""
 
-    def __init__(self, program: _ConeProgram) -> None:
+    def __init__(self, program: ConeProgram) -> None:
         equal, rest = program.a[: program.zeros], sp.csr_array(program.a[program.zeros :])
         single = np.diff(rest.indptr) == 1
         self._single, self._several = np.flatnonzero(single), np.flatnonzero(~single)
@@ -242,7 +226,7 @@ class _Piqp:
         )
         self._known = program
 
-    def _bounds(self, program: _ConeProgram) -> tuple[Array, Array]:
+    def _bounds(self, program: ConeProgram) -> tuple[Array, Array]:
         bound = program.b[program.zeros :][self._single] / self._factor
         low, high = np.full(len(program.q), -np.inf), np.full(len(program.q), np.inf)
         upper = self._factor > 0
@@ -250,7 +234,7 @@ class _Piqp:
         np.maximum.at(low, self._column[~upper], bound[~upper])
         return low, high
 
-    def update(self, program: _ConeProgram) -> None:
+    def update(self, program: ConeProgram) -> None:
         if not np.array_equal(program.b, self._known.b):
             low, high = self._bounds(program)
             rest = program.b[program.zeros :][self._several]
@@ -266,53 +250,6 @@ class _Piqp:
         if self._solver.solve() != piqp.PIQP_SOLVED:
             return None
         return np.array(self._solver.result.x)
-
-
-class _Clarabel:
-    """Clarabel's side.
-
-    Args:
-        careful: with iterative refinement, which takes half of the time and is seldom needed.
-    """
-
-    def __init__(self, program: _ConeProgram, careful: bool = False) -> None:
-        settings = clarabel.DefaultSettings()
-        settings.verbose = False
-        settings.presolve_enable = False  # else the data cannot be changed
-        settings.iterative_refinement_enable = careful
-        cones = [clarabel.ZeroConeT(program.zeros), clarabel.NonnegativeConeT(program.nonnegatives)]
-        cones += [clarabel.SecondOrderConeT(size) for size in program.cones]
-        self._solver = clarabel.DefaultSolver(program.p, program.q, program.a, program.b, cones, settings)
-        self._p = program.p
-
-    def update(self, program: _ConeProgram) -> None:
-        self._solver.update(q=program.q, b=program.b)
-        if program.p is not self._p:
-            self._solver.update(P=program.p)
-            self._p = program.p
-
-    def solve(self) -> Array | None:
-        """x, or None where it is not solved to the full accuracy."""
-        self.solution = self._solver.solve()
-        return np.array(self.solution.x) if self.solution.status == clarabel.SolverStatus.Solved else None
-
-
-def _decided(program: _ConeProgram, whose: str) -> Array:
-    """x by Clarabel, with all its care.
-
-    Raises:
-        InfeasibleError, SolverError: see `solve`.
-    """
-    solver = _Clarabel(program, careful=True)
-    x = solver.solve()
-    if x is not None:
-        return x
-    solution = solver.solution
-    if solution.status == clarabel.SolverStatus.AlmostSolved:
-        return np.array(solution.x)
-    if solution.status in (clarabel.SolverStatus.PrimalInfeasible, clarabel.SolverStatus.AlmostPrimalInfeasible):
-        raise InfeasibleError(f"no plan of {whose} satisfies its constraints")
-    raise SolverError(f"the problem of {whose} ended with status '{solution.status}'")
 
 
 def _defined(a: sp.csc_array, p: sp.csc_array, columns: Indices, equations: int) -> tuple[Indices, Indices, Array]:

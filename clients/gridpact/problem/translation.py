@@ -46,6 +46,7 @@ class _Translated:
     zeros: int
     nonnegatives: int
     cones: tuple[int, ...]
+    constraints: tuple[int, ...]  # their ids
     parameters: tuple[cp.Parameter, ...]  # in the order of the tensors' columns
     q_moves: bool
     b_moves: bool
@@ -58,7 +59,7 @@ class _Translated:
         parameters = sorted(tensors.parameters, key=lambda one: tensors.param_id_to_col[one.id])
         return _Translated(
             chain, inverse, tensors, data["c"], sp.csr_array(data["A"]), data["b"], data.get("P"),
-            dims.zero, dims.nonneg, tuple(dims.soc), tuple(parameters),
+            dims.zero, dims.nonneg, tuple(dims.soc), tuple(one.id for one in problem.constraints), tuple(parameters),
             _depends(tensors.q), _depends(tensors.A),
         )  # fmt: skip
 
@@ -68,6 +69,12 @@ class _Translated:
         rows, columns = self.a.shape
         of_a = sp.csr_array(self.tensors.A)[: rows * columns]
         return not _depends(of_a) and (self.tensors.P is None or not _depends(self.tensors.P))
+
+    def duals(self, z: Array) -> dict[int, Array]:
+        """Of the equalities, which are the first rows, by their ids before the last reductions."""
+        equalities = [one for one in self.tensors.constraints if isinstance(one, cp.constraints.Zero)]
+        ends = np.cumsum([one.size for one in equalities])
+        return {one.id: z[end - one.size : end] for one, end in zip(equalities, ends, strict=True)}
 
     def constants(self, given: Sequence[Array]) -> tuple[Array, Array]:
         """q and b for values of the parameters."""
@@ -202,7 +209,7 @@ class Translation:
         shape = _Shape.of(problem, bids)
         kept = _remembered(shape)
         self._program, alike = kept or (_Translated.of(problem), shape)
-        self._variables = shape.variables
+        self._variables, self._constraints = shape.variables, problem.constraints
         self._twins = dict(zip((v.id for v in shape.variables), (v.id for v in alike.variables), strict=True))
         given = dict(zip((one.id for one in alike.parameters), shape.parameters, strict=True))
         series = dict(zip((one.id for one in alike.stand_ins), (one.value for one in shape.series), strict=False))
@@ -254,8 +261,8 @@ class Translation:
             first = np.flatnonzero(self._places.columns == first)[0]
         return slice(int(first), int(first) + variable.size)
 
-    def assign(self, x: Array) -> None:
-        """Gives the problem's variables their values.
+    def assign(self, x: Array, z: Array | None = None) -> None:
+        """Gives the problem's variables their values, and with the rows' duals its equalities theirs.
 
         The last reductions, which stack the variables and hand them to a solver, are undone here: what CVXPY takes from
         a solution there, such as duals, differs between its versions.
@@ -271,11 +278,14 @@ class Translation:
         primal = {
             v.id: x[place[v.id] : place[v.id] + v.size].reshape(v.shape, order="F") for v in program.tensors.variables
         }
-        solution = Solution(cp.OPTIMAL, None, primal, {}, {})
+        solution = Solution(cp.OPTIMAL, None, primal, {} if z is None else program.duals(z), {})
         for reduction, inverse in reversed(list(zip(program.chain.reductions[:-2], program.inverse[:-2], strict=True))):
             solution = reduction.invert(solution, inverse)
         for variable in variables:
             variable.save_value(solution.primal_vars[self._twins[variable.id]])
+        for constraint, twin in zip(self._constraints, program.constraints, strict=True):
+            if (dual := solution.dual_vars.get(twin)) is not None:
+                constraint.save_dual_value(dual.reshape(constraint.shape, order="F"))
 
 
 @dataclass
