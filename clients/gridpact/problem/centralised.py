@@ -17,7 +17,7 @@ from gridpact.grid.three_phase import loading, phase_flow, reduced_of
 from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu
 from gridpact.problem.coefficients import Partner, partners
 from gridpact.problem.constraints import BranchFlow, network_plan, supply_contract
-from gridpact.problem.daily import Exchange, solve_daily
+from gridpact.problem.daily import PairTrades, solve_daily
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import Scenario
@@ -132,9 +132,9 @@ def _solved(
             supply += contract.cost
             balances.append(contract.net_import + meter.injection_kw)
 
-    exchange = _exchange(community) if scenario.has_trades else None
-    if exchange is not None:
-        constraints += [balance == exchange.sums[k] for k, balance in enumerate(balances)]
+    trades = _trades(community) if scenario.has_trades else None
+    if trades is not None:
+        constraints += [balance == trades.sums[k] for k, balance in enumerate(balances)]
     elif scenario.has_contracts:
         constraints += [balance == 0 for balance in balances]
 
@@ -159,7 +159,7 @@ def _solved(
         extra = dt * (surcharge @ network.lost_kw) if network is not None and surcharge.any() else 0.0
         try:
             problem = cp.Problem(cp.Minimize(supply + besides + nearness + extra), constraints)
-            trading = solve_daily(problem, whose, exchange)
+            trading = solve_daily(problem, whose, trades)
         except InfeasibleError as error:
             raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
         except SolverError:  # on a street limits that cannot hold are not always certain to the solver
@@ -287,7 +287,7 @@ def _overloaded(network: PhasePlan, kw: Array, kvar: Array, community: Community
     return f"{name} carries {100 * part:.0f} % of its rating at {community.start_times[step]}" if part > 1 else ""
 
 
-def _exchange(community: CommunityDay) -> Exchange | None:
+def _trades(community: CommunityDay) -> PairTrades | None:
     """Net sales of every household, (n, T), of what the lower node of each pair sells to the higher, at the trading
     costs of both sides; None where nobody may trade."""
     books, steps = partners(community), community.steps
@@ -307,7 +307,7 @@ def _exchange(community: CommunityDay) -> Exchange | None:
         ),
         shape=(of * steps, len(at)),
     )
-    return Exchange(cp.Variable((of, steps)), place, community.step_hours * np.concatenate(both))
+    return PairTrades(cp.Variable((of, steps)), place, community.step_hours * np.concatenate(both))
 
 
 def _coefficient(books: dict[int, tuple[Partner, ...]], node: int, other: int) -> Array:

@@ -144,7 +144,8 @@ def branch_flow(
     injection_kw, injection_kvar = (_with_junctions(power, n) for power in (injection_kw, injection_kvar))
     base = feeder.base_kva
     r, x = feeder.resistance_pu()[:, None], feeder.reactance_pu()[:, None]
-    above, first = _incidence(feeder)
+    above = _incidence(feeder)
+    below_root = [row for row, line in enumerate(feeder.lines) if line.parent == GRID_CONNECTION]
     flow_kw, flow_kvar = cp.Variable((n, steps)), cp.Variable((n, steps))
     current, voltage = cp.Variable((n, steps)), cp.Variable((n, steps))
     v_parent = above.T @ voltage
@@ -165,7 +166,8 @@ def branch_flow(
     constraints = {"the power flow of the feeder": balances, "the voltage limits": limits}
     counts = counting(np.hypot(r, x) * feeder.base_ohm) * np.ones((1, steps))
     gap = cp.max(relaxation_gap(flow_kw, flow_kvar, current, 1 + v_parent, base, counts), axis=0)
-    return BranchFlow(flow_kw, flow_kvar, current, voltage, first @ flow_kw, losses_kw, gap, constraints)
+    root_kw = cp.sum(flow_kw[below_root], axis=0)
+    return BranchFlow(flow_kw, flow_kvar, current, voltage, root_kw, losses_kw, gap, constraints)
 
 
 def _with_junctions(injections: cp.Expression, nodes: int) -> cp.Expression:
@@ -174,13 +176,10 @@ def _with_junctions(injections: cp.Expression, nodes: int) -> cp.Expression:
     return injections if count == nodes else cp.vstack([injections, np.zeros((nodes - count, steps))])
 
 
-def _incidence(feeder: Feeder) -> tuple[Array, Array]:
-    """`above[i, k] = 1` where line k + 1 hangs below node i + 1, shape (n, n); `first[k] = 1` where below node 0."""
-    n = len(feeder.lines)
-    above, first = np.zeros((n, n)), np.zeros(n)
+def _incidence(feeder: Feeder) -> Array:
+    """1 at [i, k] where line k + 1 hangs below node i + 1, shape (n, n)."""
+    above = np.zeros((len(feeder.lines), len(feeder.lines)))
     for line in feeder.lines:
-        if line.parent == GRID_CONNECTION:
-            first[line.node - 1] = 1
-        else:
+        if line.parent != GRID_CONNECTION:
             above[line.parent - 1, line.node - 1] = 1
-    return above, first
+    return above

@@ -14,7 +14,7 @@ from gridpact.problem.translation import Translation
 
 
 @dataclass(frozen=True)
-class Exchange:
+class PairTrades:
     """Trades d, of which nothing else in a problem knows but what they come to: sums = place d, at gamma |d|.
 
     On another day they are between others and at other steps, so they are no variables of CVXPY's, and are added to
@@ -26,11 +26,11 @@ class Exchange:
     gamma: Array  # (trades,), not negative
 
 
-def solve_daily(problem: cp.Problem, whose: str, exchange: Exchange | None = None) -> float:
+def solve_daily(problem: cp.Problem, whose: str, trades: PairTrades | None = None) -> float:
     """Solves a problem with Clarabel, gives its variables their values and its equalities their duals.
 
     Returns:
-        What the exchange costs, the sum of gamma |d|.
+        What the trades cost, the sum of gamma |d|.
 
     Raises:
         InfeasibleError, SolverError: see `problem.solving.solve`.
@@ -43,36 +43,36 @@ def solve_daily(problem: cp.Problem, whose: str, exchange: Exchange | None = Non
         sp.triu(p, format="csc"), q, sp.csc_array(translation.a), b,
         translation.zeros, translation.nonnegatives, translation.cones, np.zeros_like(q),
     )  # fmt: skip
-    if exchange is not None:
-        program = _with_exchange(program, exchange, translation.columns(exchange.sums))
+    if trades is not None:
+        program = _with_trades(program, trades, translation.columns(trades.sums))
     solution = decided(program, whose)
     translation.assign(solution.x[:size], solution.z)
     return float(program.q[size:] @ solution.x[size:])
 
 
-def _with_exchange(program: ConeProgram, exchange: Exchange, columns: slice) -> ConeProgram:
+def _with_trades(program: ConeProgram, trades: PairTrades, columns: slice) -> ConeProgram:
     """With columns of d+ and d-, equations after those that are there, and limits after those."""
-    size, trades = len(program.q), len(exchange.gamma)
+    size, count = len(program.q), len(trades.gamma)
     sums = sp.eye_array(size, format="csr")[columns]
     limits = program.zeros + program.nonnegatives
     a = sp.block_array(
         [
             [program.a[: program.zeros], None],
-            [sums, sp.hstack([-exchange.place, exchange.place])],
+            [sums, sp.hstack([-trades.place, trades.place])],
             [program.a[program.zeros : limits], None],
-            [None, -sp.eye_array(2 * trades)],
+            [None, -sp.eye_array(2 * count)],
             [program.a[limits:], None],
         ],
         format="csc",
     )
-    b = np.insert(program.b, limits, np.zeros(2 * trades))
+    b = np.insert(program.b, limits, np.zeros(2 * count))
     return ConeProgram(
-        sp.block_diag([program.p, sp.csc_array((2 * trades, 2 * trades))], format="csc"),
-        np.concatenate([program.q, exchange.gamma, exchange.gamma]),
+        sp.block_diag([program.p, sp.csc_array((2 * count, 2 * count))], format="csc"),
+        np.concatenate([program.q, trades.gamma, trades.gamma]),
         a,
         np.insert(b, program.zeros, np.zeros(sums.shape[0])),
         program.zeros + sums.shape[0],
-        program.nonnegatives + 2 * trades,
+        program.nonnegatives + 2 * count,
         program.cones,
-        np.zeros(size + 2 * trades),
+        np.zeros(size + 2 * count),
     )
