@@ -17,7 +17,7 @@ from gridpact.grid.three_phase import loading, phase_flow, reduced_of
 from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu
 from gridpact.problem.coefficients import Partner, partners
 from gridpact.problem.constraints import BranchFlow, network_plan, supply_contract
-from gridpact.problem.daily import PairTrades, solve_daily
+from gridpact.problem.daily import TradedPairs, solve_daily
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import Scenario
@@ -287,7 +287,7 @@ def _overloaded(network: PhasePlan, kw: Array, kvar: Array, community: Community
     return f"{name} carries {100 * part:.0f} % of its rating at {community.start_times[step]}" if part > 1 else ""
 
 
-def _trades(community: CommunityDay) -> PairTrades | None:
+def _trades(community: CommunityDay) -> TradedPairs | None:
     """Net sales of every household, (n, T), of what the lower node of each pair sells to the higher, at the trading
     costs of both sides; None where nobody may trade."""
     books, steps = partners(community), community.steps
@@ -307,7 +307,7 @@ def _trades(community: CommunityDay) -> PairTrades | None:
         ),
         shape=(of * steps, len(at)),
     )
-    return PairTrades(cp.Variable((of, steps)), place, community.step_hours * np.concatenate(both))
+    return TradedPairs(cp.Variable((of, steps)), place, community.step_hours * np.concatenate(both))
 
 
 def _coefficient(books: dict[int, tuple[Partner, ...]], node: int, other: int) -> Array:

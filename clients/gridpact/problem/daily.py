@@ -14,7 +14,7 @@ from gridpact.problem.translation import Translation
 
 
 @dataclass(frozen=True)
-class PairTrades:
+class TradedPairs:
     """Trades d, of which nothing else in a problem knows but what they come to: sums = place d, at gamma |d|.
 
     On another day they are between others and at other steps, so they are no variables of CVXPY's, and are added to
@@ -26,7 +26,7 @@ class PairTrades:
     gamma: Array  # (trades,), not negative
 
 
-def solve_daily(problem: cp.Problem, whose: str, trades: PairTrades | None = None) -> float:
+def solve_daily(problem: cp.Problem, whose: str, trades: TradedPairs | None = None) -> float:
     """Solves a problem with Clarabel, gives its variables their values and its equalities their duals.
 
     Returns:
@@ -50,7 +50,7 @@ def solve_daily(problem: cp.Problem, whose: str, trades: PairTrades | None = Non
     return float(program.q[size:] @ solution.x[size:])
 
 
-def _with_trades(program: ConeProgram, trades: PairTrades, columns: slice) -> ConeProgram:
+def _with_trades(program: ConeProgram, trades: TradedPairs, columns: slice) -> ConeProgram:
     """With columns of d+ and d-, equations after those that are there, and limits after those."""
     size, count = len(program.q), len(trades.gamma)
     sums = sp.eye_array(size, format="csr")[columns]

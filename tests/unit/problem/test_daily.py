@@ -14,7 +14,7 @@ from gridpact.community.read import read_community
 from gridpact.errors import InfeasibleError
 from gridpact.problem import centralised, daily, translation
 from gridpact.problem.centralised import CentralisedSolution, centralised_optimum
-from gridpact.problem.daily import PairTrades, solve_daily
+from gridpact.problem.daily import TradedPairs, solve_daily
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.solving import solve
 
@@ -24,7 +24,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translation, "_known", type(translation._known)())
 
 
-def by_cvxpy(problem: cp.Problem, whose: str, trades: PairTrades | None = None) -> float:
+def by_cvxpy(problem: cp.Problem, whose: str, trades: TradedPairs | None = None) -> float:
     """All of it stated in CVXPY, trades too, and nothing remembered."""
     if trades is None:
         solve(problem, whose)
