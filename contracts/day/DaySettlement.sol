@@ -121,7 +121,9 @@ contract DaySettlement is Days, SignedData {
     /// @return deviation g_i - n_i, Wh
     function _load(Day storage day_, uint8 step, uint8 node) private returns (int256 net, int256 deviation) {
         int256 nominated_ = day_.nominated[node].at32(step);
-        if (day_.isRead[step] & Nodes.bit(node) == 0) return (nominated_, 0);
+        // Who is not read pays for what it nominated to draw, and is not paid for what it nominated to have over: else
+        // whoever keeps its meter from being read could ask for all that the supplier has locked.
+        if (day_.isRead[step] & Nodes.bit(node) == 0) return (nominated_ > 0 ? nominated_ : int256(0), 0);
         int256 sold = day_.positions[node].at64(step);
         net = sold - day_.readings[step].at32(node);
         if (sold != 0) _remember(day_.accounts[node], sold > 0 ? net : -net, day_.terms.tolerance);

@@ -124,35 +124,58 @@ abstract contract Days is IDaySettlement, Deposits {
         Day storage day_ = _day(day);
         uint256 first = _firstOf(day, round, node);
         uint256 open = _firstOpen(day_);
+        if (first < open) first = open;
         int256[] memory energies = new int256[](steps);
         for (uint256 i = 0; i < pairs.length; ++i) {
             (uint8 partner, bytes calldata trades) = (pairs[i].partner, pairs[i].trades);
-            _bringOne(round, node, partner, trades);
+            _requireRecorded(round, node, partner, trades);
+            if (!_mark(round, node, partner)) revert BroughtAlready(round, node, partner);
             Trades.addTo(energies, trades, node < partner ? int256(1) : -1);
+            _bringOther(day_, round, node, partner, first, trades);
         }
-        day_.positions[node].addAll64(first > open ? first : open, energies);
+        day_.positions[node].addAll64(first, energies);
         emit Brought(day, round, node, pairs.length);
     }
 
-    /// @dev Requires that a pair was recorded, and was not brought for this node before.
-    function _bringOne(uint32 round, uint8 node, uint8 partner, bytes calldata trades) private {
+    /// @dev Counts a pair for the other one of it, too, if that is a member: what one has sold another has bought.
+    function _bringOther(
+        Day storage day_, uint32 round, uint8 node, uint8 partner, uint256 first, bytes calldata trades
+    ) private {
+        if (!_isMember(day_, round, partner) || !_mark(round, partner, node)) return;
+        int256[] memory energies = new int256[](steps);
+        Trades.addTo(energies, trades, partner < node ? int256(1) : -1);
+        day_.positions[partner].addAll64(first, energies);
+    }
+
+    /// @dev Requires that a pair was recorded.
+    function _requireRecorded(uint32 round, uint8 node, uint8 partner, bytes calldata trades) private view {
         // The settlement is known, and calls nobody.
         // slither-disable-next-line calls-loop
         bytes32 recorded = settlement.recorded(round, node, partner);
         if (recorded == 0 || recorded != keccak256(trades)) revert NotRecorded(round, node, partner);
+    }
+
+    /// @dev Marks a pair as counted for a node. Returns whether it was not before.
+    function _mark(uint32 round, uint8 node, uint8 partner) private returns (bool isNew) {
         uint256 key = uint256(round) << 8 | node;
-        if (_brought[key] & Nodes.bit(partner) != 0) revert BroughtAlready(round, node, partner);
-        _brought[key] |= Nodes.bit(partner);
+        uint128 before = _brought[key];
+        isNew = before & Nodes.bit(partner) == 0;
+        if (isNew) _brought[key] = before | Nodes.bit(partner);
+    }
+
+    /// @dev Whether a node of a round is a member of a day, by the same account.
+    function _isMember(Day storage day_, uint32 round, uint8 node) private view returns (bool) {
+        address account = day_.accounts[node];
+        // The aggregator is known, and calls nobody.
+        // slither-disable-next-line calls-loop
+        return account != address(0) && aggregator.accountIn(round, node) == account;
     }
 
     /// @dev The first step that a round of a day is about, in which a member was as the same node.
     function _firstOf(uint32 day, uint32 round, uint8 node) private view returns (uint256 first) {
         uint32 label = aggregator.outcome(round).day;
         bool ofDay = aggregator.agreedIn(label) == round && settlement.tariffHash(round) == 0;
-        address account = _days[day].accounts[node];
-        if (!ofDay || account == address(0) || aggregator.accountIn(round, node) != account) {
-            revert RoundOfOther(round, day);
-        }
+        if (!ofDay || !_isMember(_days[day], round, node)) revert RoundOfOther(round, day);
         if (label == day) return 0;
         if (label & LABEL == 0 || (label ^ LABEL) >> 8 != _days[day].standing.index) revert RoundOfOther(round, day);
         return label & 0xff;

@@ -21,13 +21,14 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///
 /// Rounds. The round with the day as its label is the one of the day before. A round about the steps from k on has the
 /// label `labelOf(day, k)`; its trades are changes of positions, stated and paid on the trade settlement like any
-/// other. `bring` counts a recorded pair for one of its nodes, at the steps whose gates are open. Both sides bring it
-/// for themselves, or anybody for them. Rounds that have a tariff on the trade settlement are delivered there, and are
+/// other. `bring` counts a recorded pair for both of its nodes, as far as they are members, at the steps whose gates
+/// are open; one of them brings it, or anybody for them. Rounds that have a tariff on the trade settlement are delivered there, and are
 /// not taken here.
 ///
 /// Series of energies are int32, big-endian, one a step (nominations) or one a node (readings).
 ///
-/// A step, of its members i, ascending. r_i: reading, Wh fed into the grid; where none came, such that g_i = n_i.
+/// A step, of its members i, ascending. r_i: reading, Wh fed into the grid; where none came, such that g_i = n_i, but
+/// at least 0: who is not read is not paid for what it nominated to have over.
 ///   g_i = position_i (sold) - r_i       what i draws from pool and supplier; negative: has over
 ///   n_i                                 the same, as i nominated it last; 0 where it never did
 /// Pool, where import > feed-in price, among those whose balance covers g_i at the dearer of both prices:
@@ -54,7 +55,8 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///   DS5  A day's locks end, and anybody can end them after the last reading's deadline. No step before needs anybody's
 ///        consent.
 ///   DS6  Positions and nominations of a step do not change once its gate has closed.
-///   DS7  Positions that products move sum to zero; a pair's trades of a round count once a node.
+///   DS7  Positions of members sum to zero, but for what they have traded with others; a pair's trades of a round count
+///        once a node, and for both at the same steps.
 ///   DS8  A reading counts once, where the metering account signed it, between the end of the step and its settlement.
 ///   DS9  No call needs more than 2^24 gas, with up to 128 members and 192 steps.
 interface IDaySettlement is IDeposits {
@@ -159,7 +161,8 @@ interface IDaySettlement is IDeposits {
     /// @param terms hash of the terms that it agrees to
     function join(uint32 day, bytes32 terms, uint128 lock) external;
 
-    /// @notice Counts recorded trades of a node: energies at the steps whose gates are open become positions.
+    /// @notice Counts recorded trades of a node, for its partners, too: energies at the steps whose gates are open become
+    ///         positions.
     function bring(uint32 day, uint32 round, uint8 node, ITradeSettlement.Position[] calldata pairs) external;
 
     /// @notice What the caller will draw from pool and supplier in each step from `first` on, whose gate is open.

@@ -83,9 +83,7 @@ def played(world):
 def test_day_fromTheForwardToTheLastPayment(world, played):
     """By hand: 1 sold 1.5 kWh to 2 in step 0 and feeds 2 kWh in, 2 draws 2.5: 0.5 kWh pass in the pool, half way
     between 0.08 and 0.30; 0.5 kWh of 2 are the supplier's, and nobody had nominated them."""
-    for node in (1, 2):
-        partners = {1: [2, 3], 2: [1]}[node]
-        played.ledger.send(played.who("outsider"), "bring", DAY, 1, node, pairs(1, node, partners))
+    played.ledger.send(played.who("outsider"), "bring", DAY, 1, 1, pairs(1, 1, [2, 3]))
     assert [played.position(1, step) for step in range(STEPS)] == [1500, 500, 1000, -500]
     assert [played.position(2, step) for step in range(STEPS)] == [-1500, -2000, -1000, -500]
     played.at(1)
@@ -113,8 +111,31 @@ def test_bring_changesOfTheRestOfTheDay(played):
     assert [played.position(1, step) for step in range(STEPS)] == [1500, 2000, 2000, 1000]
     assert played.ledger.view("labelOf", DAY, 2) == 2**31 | 1 << 8 | 2
     assert played.ledger.view("brought", 2, 1) == 1 << 2
-    with refused("BroughtAlready: 2, 1, 2"):
-        played.ledger.send(played.who(1), "bring", DAY, 2, 1, pairs(2, 1, [2]))
+    assert [played.position(2, step) for step in range(STEPS)] == [-1500, -2000, -2000, -1000]
+    for node, partner in ((1, 2), (2, 1)):
+        with refused(f"BroughtAlready: 2, {node}, {partner}"):
+            played.ledger.send(played.who(node), "bring", DAY, 2, node, pairs(2, node, [partner]))
+
+
+def test_bring_countsForBoth(played):
+    """DS7: a seller that keeps its pair back has sold what its buyer brings, and is not paid for it twice."""
+    played.ledger.send(played.who("outsider"), "bring", DAY, 1, 2, pairs(1, 2, [1]))
+    assert [played.position(node, 0) for node in (1, 2)] == [1500, -1500]
+    played.at(1)
+    played.read(0, {1: 1500, 2: -1500, 3: 0, 4: 0})
+    assert list(played.settle()["payments"]) == [0, 0, 0, 0, 0]
+
+
+def test_bring_ofWhoIsNoMember_waitsUntilItIs(world):
+    """3 has traded with 1 and has not joined yet: its part is counted once it has."""
+    played = Played(world).open().join(1)
+    played.ledger.send(played.who(1), "bring", DAY, 1, 1, pairs(1, 1, [2, 3]))
+    assert [played.position(node, 1) for node in (1, 3)] == [2000 - 1500, 0]
+    played.join(3)
+    played.ledger.send(played.who(3), "bring", DAY, 1, 3, pairs(1, 3, [1]))
+    assert [played.position(node, 1) for node in (1, 3)] == [2000 - 1500, 1500]
+    with refused("BroughtAlready: 1, 3, 1"):
+        played.ledger.send(played.who(3), "bring", DAY, 1, 3, pairs(1, 3, [1]))
 
 
 def test_bring_onlyWhereTheGateIsOpen(played):
@@ -169,6 +190,18 @@ def test_missingReading_countsAsNominated(played):
     assert list(told["payments"]) == [-300_000, 0, 0, 0, 300_000]
     with refused(f"StepSettledAlready: {DAY}, 0"):
         played.read(0, {1: 5})
+
+
+def test_missingReading_paysNobody(played):
+    """Who keeps its meter from being read and nominates that it feeds in all that can be said gets nothing for it, and
+    takes nothing from the others' part of the pool."""
+    played.nominate(1, [-(2**31), 0, 0, 0])
+    played.at(1)
+    played.read(0, {2: 1000, 3: -1000, 4: 0})
+    played.at(1, READING + 1)
+    told = played.settle()
+    assert told["poolEnergy"] == 1000
+    assert list(told["payments"]) == [0, 190_000, -190_000, 0, 0]
 
 
 def test_read_once(played):

@@ -264,10 +264,16 @@ class DayModel:
                 raise Refused("BroughtAlready")
             seen.add(partner)
         for partner in partners:
-            self.brought.add((round_, node, partner))
-            for step, energy, _ in agreed.recorded[min(node, partner), max(node, partner)]:
-                if step >= first and now < into.gate(step):
-                    into.positions[node, step] += energy if node < partner else -energy
+            sides = [(node, partner)]
+            if into.members.get(partner, "-") == agreed.accounts.get(partner):
+                sides.append((partner, node))
+            for one, other in sides:
+                if (round_, one, other) in self.brought:
+                    continue
+                self.brought.add((round_, one, other))
+                for step, energy, _ in agreed.recorded[min(node, partner), max(node, partner)]:
+                    if step >= first and now < into.gate(step):
+                        into.positions[one, step] += energy if one < other else -energy
 
     def nominate(self, now: int, who: str, day: int, first: int, energies: Sequence[int]) -> None:
         into = self._opening(now, day, first)
@@ -503,16 +509,17 @@ class DayModel:
         nets, deviations = [], []
         for node in nodes:
             nominated = into.nominated[node, step]
-            net = nominated
+            net, deviation = max(nominated, 0), 0
             if node in read:
                 sold, fed = into.positions[node, step], into.readings[step, node]
                 net = sold - fed
+                deviation = net - nominated
                 if sold:
                     had, delivered = self.history[into.members[node]]
                     missing = net if sold > 0 else -net
                     self.history[into.members[node]] = (had + 1, delivered + (missing <= into.terms.tolerance))
             nets.append(net)
-            deviations.append(net - nominated)
+            deviations.append(deviation)
         result = cleared(
             nets,
             deviations,

@@ -197,6 +197,10 @@ class DaySettlement(DeployedContract):
         index, next_, closed, members, terms = self._read("standing", day)
         return DayStanding(int(index), int(next_), bool(closed), _nodes(int(members)), bytes(terms))
 
+    def brought(self, round: int, node: int) -> frozenset[int]:
+        """Partners whose trades with a node in a round count."""
+        return _nodes(int(self._read("brought", round, node)))
+
     def terms(self, day: int) -> DayTerms:
         return DayTerms(*(int(value) for value in self._read("terms", day)))
 

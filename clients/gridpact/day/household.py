@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,9 @@ PAUSE = 0.2
 
 PATIENCE = 120.0
 """How long a partner's statement or offer is waited for, s."""
+
+PARTNERS_BRING = 15.0
+"""How long a pair may take its partner to bring, s."""
 
 
 def play(files: NodeFiles, network: Network | str) -> None:
@@ -169,18 +172,15 @@ class DayNode:
 
     def _bring(self, round_: int, first: int, statements: Mapping[int, list[tuple[int, int, int]]]) -> None:
         """Brings what both sides have stated, once all have or time is up, and counts it."""
-        give_up = time.monotonic() + PATIENCE
-        node = self.view.node
+        node, gate = self.view.node, self._ledger.gate_of(self._orders.day, first)
         waiting = set(statements)
-        gate = self._ledger.gate_of(self._orders.day, first)
+        give_up = time.monotonic() + PATIENCE
         while waiting and time.monotonic() < give_up and self._now() < gate:
             waiting = {other for other in waiting if not self._settlement.is_recorded(round_, node, other)}
             if waiting:
                 time.sleep(PAUSE)
         records = self._settlement.recorded(round_)
-        pairs = positions_of(node, records)
-        if pairs:
-            self._ledger.bring(self._orders.day, round_, node, pairs)
+        self._bring_pairs(round_, positions_of(node, records))
         for record in records:
             if node not in (record.lower, record.higher):
                 continue
@@ -189,6 +189,28 @@ class DayNode:
                 key = partner, trade.step
                 self._held[key] = self._held.get(key, 0) + sign * trade.energy_wh
         self._spend("bring again" if first else "bring")
+
+    def _bring_pairs(self, round_: int, pairs: Sequence[tuple[int, bytes]]) -> None:
+        """One of a pair brings it for both: the one with the lower number, or else the other, after a while."""
+        node = self.view.node
+        self._bring_few(round_, [pair for pair in pairs if pair[0] > node])
+        give_up = time.monotonic() + PARTNERS_BRING
+        while time.monotonic() < give_up and self._not_brought(round_, pairs):
+            time.sleep(PAUSE)
+        self._bring_few(round_, pairs)
+
+    def _not_brought(self, round_: int, pairs: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        brought = self._ledger.brought(round_, self.view.node)
+        return [pair for pair in pairs if pair[0] not in brought]
+
+    def _bring_few(self, round_: int, pairs: Sequence[tuple[int, bytes]]) -> None:
+        """As far as nobody has yet; somebody may at the same time."""
+        while few := self._not_brought(round_, pairs):
+            try:
+                self._ledger.bring(self._orders.day, round_, self.view.node, few)
+            except ContractError as error:
+                if error.name != "BroughtAlready":
+                    raise
 
     def _nominate(self, first: int, schedule: Mapping[str, list[float]]) -> None:
         """What it will draw by its plan, and by what it has sold besides."""
