@@ -124,7 +124,7 @@ class DaySettlement(DeployedContract):
             InputError: the deployment has none.
         """
         if not record.day_settlement:
-            raise InputError("This deployment settles no days: deploy with a settlement of days.")
+            raise InputError("This deployment settles no days: deploy with --days.")
         token = Token(web3, record.token, record.token_abi, account)
         return cls(web3, record.day_settlement, token, account, record.chain_id, record.block)
 

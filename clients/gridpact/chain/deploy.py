@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Protocol, cast
 
 from eth_typing import HexStr
@@ -93,6 +93,7 @@ def deploy_contracts(
     token: str | None = None,
     on_deployed: OnDeployed | None = None,
     unfinished: Unfinished | None = None,
+    days: bool = False,
 ) -> Record:
     """Deploys referee, aggregator and settlement; and a test token, unless the address of a token is given.
 
@@ -103,6 +104,7 @@ def deploy_contracts(
         metering: the account that signs meter readings.
         on_deployed: is told of each contract.
         unfinished: what stands already, of a deployment that is gone on with; and where it is noted what is sent.
+        days: whether a settlement of days is deployed besides.
     """
     web3 = account.web3
     check_fork(web3)
@@ -137,6 +139,7 @@ def deploy_contracts(
     constants = tuple(asdict(theta).values()), tuple(asdict(setting).values())
     aggregator_address = deploy(aggregator, *constants, referee_address)
     settlement_address = deploy(settlement, aggregator_address, token_address, *roles)
+    day_address = deploy(load(DAY), settlement_address, token_address, *roles) if days else ""
     return Record(
         network=network,
         chain_id=chain_id,
@@ -157,19 +160,8 @@ def deploy_contracts(
         supplier=roles[0],
         metering=roles[1],
         commit=source_commit(),
+        day_settlement=day_address,
     )
-
-
-def deploy_day(account: Sender, record: Record) -> Record:
-    """Deploys the settlement of days beside the contracts of a deployment, and returns its record with it."""
-    artifact = load(DAY)
-    factory = account.web3.eth.contract(abi=cast(Any, artifact.abi), bytecode=cast(Any, artifact.bytecode))
-    with readable(f"the deployment of {DAY}"):
-        call = factory.constructor(record.settlement, record.token, record.supplier, record.metering)
-    receipt = account.send(call)
-    transactions = {**record.transactions, DAY: Web3.to_hex(receipt["transactionHash"])}
-    address = checked_address(str(receipt["contractAddress"]))
-    return replace(record, day_settlement=address, transactions=transactions)
 
 
 def mint_tokens(account: ChainAccount, record: Record, addresses: Sequence[str], units: int) -> None:

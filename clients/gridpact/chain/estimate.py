@@ -119,7 +119,7 @@ def planned_call(account: ChainAccount, what: str, call: Call) -> PlannedCall:
     return PlannedCall(what, *account.estimate(call))
 
 
-def planned_deployment(theta: Theta, setting: Setting, with_token: bool) -> list[PlannedCall]:
+def planned_deployment(theta: Theta, setting: Setting, with_token: bool, days: bool = False) -> list[PlannedCall]:
     """The transactions of a deployment, played on a chain inside this process."""
     planned = []
     with open_network("eth-tester") as network:
@@ -131,5 +131,7 @@ def planned_deployment(theta: Theta, setting: Setting, with_token: bool) -> list
             if name != TOKEN or with_token:
                 planned.append(PlannedCall(name, int(receipt["gasUsed"]), len(HexBytes(sent))))
 
-        deploy_contracts(manager, theta, setting, network.name, manager.address, manager.address, on_deployed=note)
+        deploy_contracts(
+            manager, theta, setting, network.name, manager.address, manager.address, on_deployed=note, days=days
+        )
     return planned

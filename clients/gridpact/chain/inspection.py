@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from hexbytes import HexBytes
 from web3 import Web3
 
-from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, Artifact, load
+from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SETTLEMENT, TOKEN, Artifact, load
 from gridpact.chain.contract import checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import Abi, readable
@@ -61,6 +61,7 @@ def creations(record: Record) -> dict[str, tuple[str, Artifact, tuple[object, ..
         REFEREE: (record.referee, ()),
         AGGREGATOR: (record.aggregator, aggregator),
         SETTLEMENT: (record.settlement, settlement),
+        DAY: (record.day_settlement, (record.settlement, *settlement[1:])),
     }
     return {
         name: (address, load(name), arguments)
@@ -134,7 +135,7 @@ def _check_values(web3: Web3, record: Record) -> None:
             (record.settlement, record.settlement_abi),
         )
     )
-    expected: Mapping[str, tuple[object, object]] = {
+    expected: dict[str, tuple[object, object]] = {
         "theta": (tuple(aggregator("theta")), tuple(record.theta.values())),
         "the setting": (tuple(aggregator("setting")), tuple(record.setting.values())),
         "the referee": (aggregator("referee"), record.referee),
@@ -143,6 +144,13 @@ def _check_values(web3: Web3, record: Record) -> None:
         "the supplier": (settlement("supplier"), record.supplier),
         "the metering account": (settlement("metering"), record.metering),
     }
+    if record.day_settlement:
+        day = _reader(web3, record.day_settlement, load(DAY).abi)
+        expected |= {
+            "the settlement of its days": (day("settlement"), record.settlement),
+            "the supplier of its days": (day("supplier"), record.supplier),
+            "the metering account of its days": (day("metering"), record.metering),
+        }
     for what, (actual, wanted) in expected.items():
         if actual != wanted:
             raise ChainError(f"The contracts hold another value for {what} ({actual}) than the record ({wanted}).")

@@ -63,6 +63,9 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("--supplier", metavar="0x...", help="account that buys and sells what is beyond the trades")
     command.add_argument("--metering", metavar="0x...", help="account that signs meter readings")
+    command.add_argument(
+        "--days", action="store_true", help="also the settlement of days, which carries a day on after its round"
+    )
     command.add_argument("--out", type=Path, metavar="FILE", help=f"the record; default {RECORDS}/NETWORK.json")
     command.add_argument(
         "--dry-run",
@@ -96,14 +99,14 @@ def _deploy(arguments: argparse.Namespace) -> int:
         standing = [name for name, noted in sent.items() if "hash" in noted]
         if sent:
             print(f"gridpact: going on with the deployment that stopped; {', '.join(standing) or 'nothing'} stands")
-        left = [one for one in _planned(parameters) if one.what not in standing]
+        left = [one for one in _planned(parameters, arguments.days) if one.what not in standing]
         check_fork(account.web3)
         costs = priced(account, left, arguments, profile)
         costs.check("the deployment")
         agree(arguments, f"Deploy on {profile.name}?")
         if (copy := kept_copy(out)) is not None:
             print(f"gridpact: the record of the deployment before is kept as {copy}")
-        record = _carry_out(account, parameters, profile, out)
+        record = _carry_out(account, parameters, profile, out, arguments.days)
         print(f"gridpact: deployed on {profile.name}, as compiled; the record is {out}")
         if profile.explorer is not None:
             print(f"gridpact: {profile.explorer}/address/{record.aggregator}")
@@ -146,10 +149,10 @@ def _parameters(arguments: argparse.Namespace, profile: ChainProfile) -> Paramet
     return parameters.with_roles(arguments.token, arguments.supplier, arguments.metering)
 
 
-def _planned(parameters: Parameters) -> list[PlannedCall]:
+def _planned(parameters: Parameters, days: bool) -> list[PlannedCall]:
     from gridpact.chain.estimate import planned_deployment
 
-    return planned_deployment(parameters.theta, parameters.setting, with_token=parameters.token is None)
+    return planned_deployment(parameters.theta, parameters.setting, parameters.token is None, days)
 
 
 def _check_roles(place: Deployment, parameters: Parameters) -> None:
@@ -163,14 +166,16 @@ def _check_roles(place: Deployment, parameters: Parameters) -> None:
         check_token(place.web3, token)
 
 
-def _carry_out(account: ChainAccount, parameters: Parameters, profile: ChainProfile, out: Path | None = None) -> Record:
+def _carry_out(
+    account: ChainAccount, parameters: Parameters, profile: ChainProfile, out: Path | None = None, days: bool = False
+) -> Record:
     from gridpact.manage.deployment import carry_out
 
     def show(name: str, receipt: Any) -> None:
         place = f"{receipt['contractAddress']}, block {receipt['blockNumber']}"
         print(f"  {name:<22} {receipt['gasUsed']:>11,} gas  {place}", flush=True)
 
-    return carry_out(account, parameters, profile, show, out)
+    return carry_out(account, parameters, profile, show, out, days)
 
 
 # ---------------------------------------------------------------------- without sending
@@ -181,14 +186,14 @@ def _dry_run(arguments: argparse.Namespace, profile: ChainProfile, parameters: P
     with _copy_of(arguments, profile) as (place, account, origin):
         print(f"gridpact: dry run on {origin}, chain {place.web3.eth.chain_id}: nothing leaves this machine")
         _check_roles(place, parameters)
-        costs = priced(account, _planned(parameters), arguments, profile)
+        costs = priced(account, _planned(parameters, arguments.days), arguments, profile)
         missing = costs.most_wei - costs.balance_wei
         if missing > 0:
             from gridpact.chain.fees import ether_text
 
             print(f"gridpact: the account would lack {ether_text(missing)}; the dry run goes on with test ether")
             place.web3.provider.make_request("anvil_setBalance", [account.address, hex(DRY_BALANCE_WEI)])  # type: ignore[arg-type]
-        record = _carry_out(account, parameters, profile)
+        record = _carry_out(account, parameters, profile, days=arguments.days)
         print(f"gridpact: all checks held, {len(record.transactions)} transactions; the record would be {out}")
         print(json.dumps({"theta": dict(record.theta), "setting": dict(record.setting)}, indent=1))
     return 0

@@ -19,7 +19,7 @@ import numpy as np
 from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import MOST_UNITS, SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
-from gridpact.chain.deploy import deploy_contracts, deploy_day, enrol_households, mint_tokens
+from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.travel import Traveller
@@ -222,8 +222,9 @@ class _Office:
         """Contracts, enrolment, ether and tokens."""
         theta, setting = terms_of(self._negotiation, self._settings.phase_seconds, max_misses=2)
         supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
-        record = deploy_contracts(self._manager, theta, setting, self._network.name, supplier, metering)
-        self.record = deploy_day(self._manager, record)
+        self.record = deploy_contracts(
+            self._manager, theta, setting, self._network.name, supplier, metering, days=True
+        )
         if self._settings.record is not None:
             self.record.write(self._settings.record)
         addresses = {node: str(address_of(key)) for node, key in self._keys.items()}

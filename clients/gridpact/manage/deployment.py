@@ -135,12 +135,14 @@ def carry_out(
     profile: ChainProfile,
     on_deployed: OnDeployed | None = None,
     out: Path | None = None,
+    days: bool = False,
 ) -> Record:
     """Deploys the contracts, checks what then stands on the chain, and returns the record.
 
     Args:
         out: where the record is written. Until it is, the deployment is noted beside it, and gone on with when it is
             carried out again with the same account and parameters.
+        days: whether a settlement of days is deployed besides.
 
     Raises:
         InputError: a role or the token is missing, or another deployment was begun for this record.
@@ -151,8 +153,9 @@ def carry_out(
     if token is not None:
         check_token(account.web3, token)
     unfinished = None if out is None else unfinished_at(out, account, parameters, profile)
+    theta, setting = parameters.theta, parameters.setting
     record = deploy_contracts(
-        account, parameters.theta, parameters.setting, profile.name, supplier, metering, token, on_deployed, unfinished
+        account, theta, setting, profile.name, supplier, metering, token, on_deployed, unfinished, days
     )
     inspect_deployment(account.web3, record)
     if out is not None and unfinished is not None:

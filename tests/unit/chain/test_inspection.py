@@ -9,7 +9,8 @@ import pytest
 from chains import rpc
 from web3 import Web3
 
-from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN
+from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SETTLEMENT, TOKEN
+from gridpact.chain.day import DaySettlement
 from gridpact.chain.deploy import UnlockedAccount, deploy_contracts
 from gridpact.chain.inspection import check_token, inspect_deployment
 from gridpact.chain.networks import Network
@@ -46,6 +47,17 @@ def test_inspect_passesWhatWasCompiled(web3: Web3, record: Record) -> None:
     assert found[TOKEN].immutables == 0  # it has none in its source
     assert found[AGGREGATOR].immutables >= 12  # the contract declares twelve, some are read more than once
     assert found[AGGREGATOR].code_bytes == len(web3.eth.get_code(Web3.to_checksum_address(record.aggregator)))
+
+
+@pytest.mark.usefixtures("untouched")
+def test_inspect_aSettlementOfDays(web3: Web3, anvil: Network) -> None:
+    """It is what was compiled, for this settlement; and says so where the record names another."""
+    made = deploy_contracts(anvil.manager(web3), THETA, SETTING, "anvil", SUPPLIER, METERING, days=True)
+    found = {one.name: one for one in inspect_deployment(web3, made)}
+    assert set(found) == {TOKEN, REFEREE, AGGREGATOR, SETTLEMENT, DAY}
+    assert DaySettlement.of(made, web3).steps == SETTING.steps
+    with pytest.raises(ChainError, match="did not create DaySettlement"):
+        inspect_deployment(web3, replace(made, day_settlement=made.settlement))
 
 
 @pytest.mark.usefixtures("untouched")
