@@ -72,10 +72,25 @@ def test_day_goesOnWithoutWhoIsSilent(tmp_path: Path):
     assert result["all_locks_ended"]
 
 
+def test_day_agreesAnewOnlyAboveTheThreshold(tmp_path: Path, anvil: Network):
+    """Nothing is agreed anew, no household spends gas on it, and positions are those of the day before."""
+    url = str(anvil.rpc_url)
+    result = played(tmp_path / "day", "--no-deals", "--re-agreements", "2", "--re-agree-above", "1000", "--chain", url)
+    assert (result["re_agreements"], result["re_agreements_skipped"], len(result["iterations"])) == (0, 2, 1)
+    assert not any(result["gas"].get(what, 0) for what in ("negotiate", "bring again", "nominate again"))
+    assert result["gas"]["day-ahead"] > 0
+    assert result["gas_of_a_re_agreement"] == 0
+    assert not any(step["changed_kwh"] for step in result["steps"])
+    assert result["nominations"] == 3
+    assert result["money_conserved"]
+    assert result["all_locks_ended"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--scenario", "g"], "scenario"),
+        (["--re-agree-above", "nan"], "--re-agree-above needs a number of at least 0"),
         (["--adder", "-1"], "--adder needs a number of at least 0"),
         (["--silent", "9@1"], "no household and step"),
         (["--silent", "1@0"], "no household and step"),

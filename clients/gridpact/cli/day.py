@@ -50,6 +50,11 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--re-agreements", type=int, default=4, metavar="N", help="a day, spread evenly; 0: none; default 4"
     )
+    command.add_argument(
+        "--re-agree-above", type=float, default=0.0, metavar="KWH",
+        help="only where what is expected of loads and PV output in the rest of the day is otherwise by so much than "
+        "when it was agreed on last; default 0: always",
+    )  # fmt: skip
     command.add_argument("--adder", type=float, default=0.05, metavar="P", help="imbalance adder a kWh; default 0.05")
     command.add_argument(
         "--most-adder", type=float, metavar="M", help="the most of it that a household bears in a step; default: all"
@@ -87,7 +92,7 @@ def _day(arguments: argparse.Namespace) -> int:
     scenario = choice("scenario", arguments.scenario, {one.value: one for one in (Scenario.T, Scenario.TG)})
     oracle = choice("oracle", arguments.oracle, ORACLES)
     check_chain(arguments.chain)
-    for option in ("adder", "most_adder", "lock"):
+    for option in ("adder", "most_adder", "lock", "re_agree_above"):
         value = getattr(arguments, option)
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise InputError(f"--{option.replace('_', '-')} needs a number of at least 0, not {value:g}")
@@ -112,6 +117,7 @@ def _day(arguments: argparse.Namespace) -> int:
         scenario=scenario,
         chain=arguments.chain,
         re_agreements=arguments.re_agreements,
+        re_agree_above_kwh=arguments.re_agree_above,
         pool=pool,
         adder=arguments.adder,
         most_adder=arguments.most_adder,

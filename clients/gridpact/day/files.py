@@ -98,3 +98,12 @@ class MeterFiles:
         """Wh fed in at a step; None where the meter has not said (yet)."""
         path = self._folder / f"meter-{step}"
         return int(path.read_text(encoding="ascii")) if path.exists() else None
+
+    def expect(self, first: int, net_load_kw: Array) -> None:
+        """Says what load less PV output is expected to be from a step on, (T - first,)."""
+        write_atomically(self._folder / f"expected-{first}", json.dumps(net_load_kw.tolist()) + "\n")
+
+    def expected(self, first: int) -> Array | None:
+        """None where it has not been said (yet)."""
+        path = self._folder / f"expected-{first}"
+        return np.array(parse_json(path.read_text(encoding="ascii")), dtype=float) if path.exists() else None

@@ -100,6 +100,8 @@ class DayNode:
         for step in range(steps):
             if self._orders.silent_from is not None and step >= self._orders.silent_from:
                 break
+            if step and self._home is not None:
+                MeterFiles(self._files).expect(step, self._home.rest(step).net_load_kw)
             start = self._ledger.start_of(day, step)
             while self._now() < start:
                 self._follow()

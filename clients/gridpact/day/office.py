@@ -24,7 +24,7 @@ from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.travel import Traveller
 from gridpact.chain.values import Phase, TradeRecord
-from gridpact.community.model import GRID_CONNECTION, CommunityDay
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay
 from gridpact.day.files import Deal, MeterFiles, Orders, write_actual
 from gridpact.day.household import play
 from gridpact.errors import ContractError, InputError
@@ -40,7 +40,7 @@ from gridpact.relay.server import RelayServer
 from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
 from gridpact.run.onchain import Spectator, nobody, tariff_of
 from gridpact.study.whatif.forecast import ErrorModel, draw
-from gridpact.study.whatif.reagreement import re_agreement_steps
+from gridpact.study.whatif.reagreement import apart, re_agreement_steps
 from gridpact.study.whatif.uncertainty import PUBLIC_PRICE, actual_of
 
 MICRO = 10**6
@@ -66,6 +66,7 @@ class DaySettings:
     scenario: Scenario = Scenario.TG
     chain: str = "anvil"
     re_agreements: int = 4
+    re_agree_above_kwh: float = 0.0  # of what is expected otherwise; below it, what stands is kept
     pool: PoolRules = field(default_factory=PoolRules)
     adder: float = 0.05  # currency/kWh
     most_adder: float | None = None  # of a household in a step, currency
@@ -98,6 +99,7 @@ class PlayedDay:
     members: tuple[int, ...]
     positions: int  # of households in steps
     re_agreements: int  # that were reached
+    skipped: int  # since less was expected to be otherwise than the threshold
     iterations: tuple[int, ...]  # of each round that was agreed, the first of the day before
     nominations: int
     pool_kwh: float
@@ -130,6 +132,7 @@ class PlayedDay:
             "chain": self.settings.chain,
             "positions": self.positions,
             "re_agreements": self.re_agreements,
+            "re_agreements_skipped": self.skipped,
             "iterations": list(self.iterations),
             "nominations": self.nominations,
             "pool_kwh": self.pool_kwh,
@@ -212,6 +215,8 @@ class _Office:
         self._homes = tuple(home.node for home in self._community.households)
         self._day = int(NOT_A_DIGIT.sub("", self._community.day)[-8:] or 0)
         self._rounds: dict[int, int] = {}  # of each first step
+        self._foreseen = sum((home.net_load_kw for home in self._community.households), np.zeros(self._community.steps))
+        self._skipped = 0
         self._missing = 0
         self._relayer: ChainAccount | None = None
         self._relayed = 0  # gas of the relay until the day ahead was agreed
@@ -330,8 +335,7 @@ class _Office:
         self._round(nodes, 0)
         for step in range(steps):
             if step in at:
-                self._say(f"The rest of the day, from step {step} on, is agreed anew")
-                self._round(nodes, step)
+                self._re_agree(nodes, files, step)
             self._time.until(self._ledger.start_of(self._day, step))
             self._wait_for_meters(nodes, files, step)
             self._report_condition(step)
@@ -341,6 +345,29 @@ class _Office:
         self._settle(steps - 1, files)
         self._say("The last step is settled; the day is closed")
         self._close()
+
+    def _re_agree(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> None:
+        """The rest of the day, where enough of it is expected to be otherwise than when it was agreed on last."""
+        expected = self._expected_kw(nodes, files, step)
+        otherwise_kwh = self._community.step_hours * apart(expected, self._foreseen)
+        if otherwise_kwh < self._settings.re_agree_above_kwh:
+            self._say(f"{otherwise_kwh:.1f} kWh are expected to be otherwise from step {step} on: what stands is kept")
+            self._skipped += 1
+            return
+        self._say(f"The rest of the day, from step {step} on, is agreed anew")
+        self._round(nodes, step)
+        if step in self._rounds:
+            self._foreseen = expected
+
+    def _expected_kw(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> Array:
+        """Of all households together, (T - step,); of who is not heard as it was forecast."""
+        heard = self._heard(step)
+        self._wait(nodes, lambda: all(MeterFiles(files[node]).expected(step) is not None for node in heard))
+        total = np.zeros(self._community.steps - step)
+        for home in self._community.households:
+            said = MeterFiles(files[home.node]).expected(step) if home.node in heard else None
+            total += home.net_load_kw[step:] if said is None else said
+        return total
 
     def _round(self, nodes: Nodes, first: int) -> None:
         """Opens a round and waits until it has ended, is settled and nominated."""
@@ -461,6 +488,7 @@ class _Office:
             members=members,
             positions=positions,
             re_agreements=rounds,
+            skipped=self._skipped,
             iterations=tuple(self._aggregator.outcome(round_).iterations for round_ in self._rounds.values()),
             nominations=ledger.nominations(day),
             pool_kwh=sum(step.pool_wh for step in settled) / 1000,

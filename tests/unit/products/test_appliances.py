@@ -81,6 +81,23 @@ def test_hurdle_byHand() -> None:
     assert hurdle(ahead, 3) == np.inf
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_hurdle_costsWhatItExpects_andLessThanTheForecastsChoice(steps: int) -> None:
+    """On days that are drawn of the model: their mean cost is V, and below that of the steps that are cheapest by
+    forecast, which is known beforehand and never reconsidered."""
+    rng = np.random.default_rng(5)
+    model = PriceModel(0.1, 0.02, 0.9, np.array([-0.8, -0.3, 0.0, 0.2, 0.9]))
+    forecasts = [0.10, 0.07, 0.12, 0.08, 0.09, 0.11]
+    outcomes = [model.outcomes(forecast) for forecast in forecasts]
+    cheapest = np.argsort(model.expected(forecasts))[:steps]
+    drawn = np.array([[rng.choice(prices) for prices in outcomes] for _ in range(500)])
+    job = Job(steps, True, Pattern.PREDICTION)
+    costs = np.array([day[played(job, forecasts, list(day), model)].sum() for day in drawn])
+    error = costs.std() / len(costs) ** 0.5
+    assert costs.mean() == pytest.approx(values(outcomes, steps)[len(forecasts), steps], abs=4 * error)
+    assert costs.mean() < drawn[:, cheapest].sum(axis=1).mean() - 4 * error
+
+
 def test_acceptance_runsAtTheEnd_whateverItCosts() -> None:
     series = [5.0, 4.0, 6.0, 7.0]
     runs = played(Job(2, True, Pattern.ACCEPTANCE, most=1.0), series, series, CERTAIN)

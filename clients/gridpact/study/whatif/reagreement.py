@@ -142,7 +142,7 @@ def through_the_day(
     foreseen = sum((home.net_load_kw for home in community.households), np.zeros(community.steps))
     for step in range(community.steps):
         expected = _expected_kw(homes, step) if step in at else None
-        if expected is not None and community.step_hours * _apart(expected, foreseen) < threshold_kwh:
+        if expected is not None and community.step_hours * apart(expected, foreseen) < threshold_kwh:
             skipped += 1
         elif expected is not None:
             try:
@@ -171,7 +171,7 @@ def _expected_kw(homes: Sequence[Replanning], first: int) -> Array:
     return expected
 
 
-def _apart(expected: Array, foreseen: Array) -> float:
+def apart(expected: Array, foreseen: Array) -> float:
     """Sum of magnitudes over the steps that are left, kW."""
     return float(np.abs(expected - foreseen[-len(expected) :]).sum())
 
