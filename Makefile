@@ -37,16 +37,16 @@ study: $(STAMP)/run ## the four scenarios over a summer and a winter week, as th
 	@$(VENV)/bin/gridpact study $(ARGS)
 
 test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
-	@echo "Testing the contracts on $(NETWORK)"
-	@deploy/brownie test tests/contracts --network $(NETWORK)
-	@echo "Fuzzing the contracts: their invariants over some 32,000 calls (make fuzz for more than a million)"
-	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary > build/fuzz.log 2>&1 || { cat build/fuzz.log >&2; exit 1; }
-	@echo "Testing the rest: whole rounds in one process, units and the command line beside them in another"
-	@$(PYTEST) tests/unit tests/property tests/e2e > build/units.log 2>&1 & units=$$!; \
+	@echo "Testing three things at once: whole rounds, units and the command line (build/units.log), and the contracts"
+	@echo "(build/contracts.log), on $(NETWORK) and then by some 32,000 random calls (make fuzz for more than a million)"
+	@{ deploy/brownie test tests/contracts --network $(NETWORK) && \
+	    $(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary && \
+	    $(PY) deploy/artifacts.py --check; } > build/contracts.log 2>&1 & contracts=$$!; \
+	  $(PYTEST) tests/unit tests/property tests/e2e > build/units.log 2>&1 & units=$$!; \
 	  $(PYTEST) tests/integration; rounds=$$?; \
-	  wait $$units; units=$$?; cat build/units.log; exit $$((rounds | units))
-	@echo "Comparing the shipped artifacts with the sources"
-	@$(PY) deploy/artifacts.py --check
+	  wait $$units; units=$$?; cat build/units.log; \
+	  wait $$contracts; contracts=$$?; cat build/contracts.log; \
+	  exit $$((rounds | units | contracts))
 
 fuzz: setup ## the contracts' invariants over 1,600,000 random calls, by forge
 	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=100 FOUNDRY_INVARIANT_DEPTH=1000 forge test --summary
