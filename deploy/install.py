@@ -53,7 +53,7 @@ STEPS = {
         (
             (sys.executable, "-m", "venv", str(VENV)),
             (*PIP[:-2], "uninstall", "-y", "setuptools"),  # older Pythons bring one, which nothing here uses
-            (*PIP, "-c", "requirements.lock", "-e", ".[fast]"),
+            (*PIP, "-c", "requirements.lock", "-e", ".[fast,report,opendss]"),
         ),
         *(VENV, 450, 130, 40),
     ),

@@ -98,7 +98,7 @@ def from_frames(
     Raises:
         InputError: pandas is not installed, or what is wrong, in which table, row and column.
     """
-    _needs("pandas")
+    _needs("pandas", "pandas")
     series = {"prices": prices, "load": load_kw, "pv": pv_kw, "outdoor": outdoor_c}
     return community_of(
         {key: frame for key, frame in series.items() if frame is not None},
@@ -164,7 +164,7 @@ def frames(outcome: DayOutcome) -> Frames:
     Raises:
         InputError: pandas is not installed.
     """
-    _needs("pandas")
+    _needs("pandas", "pandas")
     return frames_of(outcome)
 
 
@@ -176,15 +176,18 @@ def plot(outcome: DayOutcome, name: str = "power") -> Figure:
         name: "power", "trades", "prices", "voltages" or "convergence".
 
     Raises:
-        InputError: there is no such plot, or no plan to draw.
+        InputError: there is no such plot, no plan to draw, or matplotlib is not installed.
     """
+    _needs("matplotlib", "report")
     from gridpact.report.plots import PLOTS  # imports matplotlib, which takes a second
 
     if name not in PLOTS:
         raise InputError(f"there is no plot '{name}'; choose one of {', '.join(PLOTS)}")
     if outcome.whole is None:
         raise InputError(outcome.failure or "this outcome was made without what plots are drawn of; use gridpact.solve")
-    return PLOTS[name](outcome.whole)
+    figure = PLOTS[name](outcome.whole)
+    assert figure is not None  # matplotlib is there
+    return figure
 
 
 @dataclass(frozen=True)
@@ -222,9 +225,9 @@ def compare(
     return Comparison({scenario.value: solve_day(day, scenario, agreement) for scenario in wanted})
 
 
-def _needs(package: str) -> None:
+def _needs(package: str, extra: str) -> None:
     if find_spec(package) is None:
-        raise InputError(f"this needs {package}: pip install gridpact[{package}]")
+        raise InputError(f"this needs {package}: pip install gridpact[{extra}]")
 
 
 def _agreement(name: str) -> NetworkAgreement:

@@ -23,6 +23,7 @@ import gridpact
 from gridpact.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+EXTRAS = ("fast", "opendss", "pandas", "report")
 DEVELOPMENT = {"eth-brownie", "pytest", "hypothesis", "ruff", "mypy", "slither-analyzer", "setuptools", "py-solc-x"}
 NOT_IMPORTED = {"coincurve", "tzdata"}  # found by eth-keys and by Python's zoneinfo
 ENVIRONMENTS = [
@@ -97,7 +98,7 @@ def test_requirements_areRangesWithoutTheToolsOfTests(metadata: Message) -> None
 def test_requirements_areWhatThePackageImports(metadata: Message) -> None:
     owners = {**packages_distributions(), "cvxpy": ["cvxpy-base"]}  # the distribution cvxpy holds the same module
     declared = {canonicalize_name(one.name) for one in requirements(metadata)}
-    optional = {canonicalize_name(one.name) for extra in ("fast", "pandas") for one in requirements(metadata, extra)}
+    optional = {canonicalize_name(one.name) for extra in EXTRAS for one in requirements(metadata, extra)}
     ours = {"gridpact", "tomli"}  # tomli: in the standard library from Python 3.11
     names = set(imported()) - set(sys.stdlib_module_names) - ours
     undeclared = {
@@ -116,7 +117,7 @@ def test_lock_pinsEachRequirementOnceAndWithinItsRange(metadata: Message, enviro
         if pin and ((one := Requirement(pin)).marker is None or one.marker.evaluate(environment)):
             pins.setdefault(canonicalize_name(one.name), []).append(str(one.specifier).removeprefix("=="))
     assert not {name: versions for name, versions in pins.items() if len(versions) > 1}
-    for extra in ("", "fast", "pandas", "dev", "docs"):
+    for extra in ("", *EXTRAS, "dev", "docs"):
         for one in requirements(metadata, extra):
             if one.marker is None or one.marker.evaluate(environment | {"extra": extra}):
                 (version,) = pins[canonicalize_name(one.name)]

@@ -18,6 +18,7 @@ from gridpact.cli.options import (
     in_use,
     names,
     out_folder,
+    tell_without_pictures,
 )
 from gridpact.cli.progress import ProgressBar
 from gridpact.cli.run import NOT_IN_NAMES
@@ -134,6 +135,7 @@ def _day(arguments: argparse.Namespace) -> int:
         played = play_day(day, settings, live or progress, live.watch if live else nobody)
         page = day_page(played)
         report = write_page(page, folder)
+        tell_without_pictures()
         if arguments.json:
             print((folder / MARKER).read_text(encoding="utf-8"), end="")
         else:

@@ -6,6 +6,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -224,3 +225,11 @@ def choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:
     if given not in known:
         raise InputError(f"there is no {what} '{given}'; choose one of {', '.join(known)}")
     return known[given]
+
+
+def tell_without_pictures() -> None:
+    """Says where a page has none, and what gives it some."""
+    from gridpact.report.drawing import WITHOUT_PICTURES  # imports matplotlib, which takes a second
+
+    if WITHOUT_PICTURES:
+        print(f"gridpact: {WITHOUT_PICTURES}", file=sys.stderr)

@@ -19,6 +19,7 @@ from gridpact.cli.options import (
     in_use,
     out_folder,
     power_resolution,
+    tell_without_pictures,
 )
 from gridpact.cli.progress import ProgressBar
 from gridpact.community.read import read_community
@@ -101,6 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with in_use(folder), ProgressBar() as progress, shown_live(folder, day, arguments, progress) as page:
         result = _outcome(day, scenario, agreement, arguments, folder, page or progress, page)
         report = write_report(result, folder)
+        tell_without_pictures()
         _show(result, folder, report, arguments)
     return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
 

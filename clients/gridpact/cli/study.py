@@ -20,6 +20,7 @@ from gridpact.cli.options import (
     in_use,
     names,
     out_folder,
+    tell_without_pictures,
 )
 from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.read import read_community
@@ -128,6 +129,7 @@ def _study(arguments: argparse.Namespace) -> int:
     study = replace(study, gaps={(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, gaps, strict=True)})
     with in_use(folder):
         report = write_study(study, folder)
+        tell_without_pictures()
     if arguments.json:
         print((folder / MARKER).read_text(encoding="utf-8"), end="")
     else:

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridpact.cli.options import Commands, check_folder, check_ours, choice, in_use, names, out_folder
+from gridpact.cli.options import (
+    Commands,
+    check_folder,
+    check_ours,
+    choice,
+    in_use,
+    names,
+    out_folder,
+    tell_without_pictures,
+)
 from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.assigned import USUAL, VARIED
 from gridpact.community.model import CommunityDay
@@ -276,6 +285,7 @@ def solved_page(
             page = solve(tally)
         tell_taken_over(tally, unit, folder)
         report = write_page(page, folder)
+        tell_without_pictures()
     status = 0 if page.checks_held else 1
     if arguments.json:
         print((folder / f"{page.kind}.json").read_text(encoding="utf-8"), end="")

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import opendssdirect as dss
 
 from gridpact.community.model import Array
 from gridpact.community.street import PHASES, Complex, PhaseFeeder, PhaseLine
 from gridpact.errors import SolverError
+from gridpact.grid.opendss import dss
 from gridpact.grid.three_phase import ROTATION
 
 NEUTRAL = 4

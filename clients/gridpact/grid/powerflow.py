@@ -1,16 +1,18 @@
-"""An exact power flow of a community's injections, by OpenDSS: independent of everything that was optimised here."""
+"""An exact power flow of a community's injections, independent of everything that was optimised here: by OpenDSS where
+it is installed, of a balanced feeder else by `sweep`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import opendssdirect as dss
 
 from gridpact.community.model import GRID_CONNECTION, Array, Feeder
 from gridpact.community.street import PhaseFeeder
-from gridpact.errors import SolverError
+from gridpact.errors import InputError, SolverError
 from gridpact.grid.four_wire import FourWireFlow, four_wire_flow
+from gridpact.grid.opendss import dss
+from gridpact.grid.sweep import sweep
 from gridpact.grid.three_phase import homes_of
 
 
@@ -39,10 +41,24 @@ def power_flow(feeder: Feeder | PhaseFeeder, injection_kw: Array, injection_kvar
     power, whatever its voltage.
 
     Raises:
-        SolverError: OpenDSS found no solution at some step.
+        SolverError: there is no solution at some step.
+        InputError: a street has no power flow without OpenDSS.
     """
     if isinstance(feeder, PhaseFeeder):
+        if dss is None:
+            raise InputError(
+                "a street with three phases is checked by OpenDSS, which is not installed: "
+                "pip install 'gridpact[opendss]'"
+            )
         return _of_street(feeder, injection_kw, injection_kvar)
+    nodes = tuple(line.node for line in feeder.lines)
+    if dss is None:
+        swept = sweep(feeder, injection_kw, injection_kvar)
+        return PowerFlow(nodes, swept.voltage_pu, swept.losses_kw, swept.import_kw, swept.current_a)
+    return _by_opendss(feeder, injection_kw, injection_kvar)
+
+
+def _by_opendss(feeder: Feeder, injection_kw: Array, injection_kvar: Array) -> PowerFlow:
     _build(feeder)
     n, steps = injection_kw.shape
     lines = len(feeder.lines)

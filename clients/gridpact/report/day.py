@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from gridpact.day.office import PlayedDay
-from gridpact.report.plots import BLUE, INK, ORANGE, SKY, VERMILION, WIDTH, styled
+from gridpact.report.drawing import BLUE, INK, ORANGE, SKY, VERMILION, Figure, MaxNLocator, styled
+from gridpact.report.plots import WIDTH
 from gridpact.report.tables import Cell
 from gridpact.report.whatif.page import Page, PageTable, Picture, number
 from gridpact.text import plain

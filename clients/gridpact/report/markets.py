@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from gridpact.market.registry import market_of
 from gridpact.problem.scenario import Scenario
-from gridpact.report.plots import INK, styled
+from gridpact.report.drawing import INK, Axes, Figure, Line2D, styled
 from gridpact.report.tables import Cell, safe_text
 from gridpact.report.whatif.common import period, where
 from gridpact.report.whatif.page import Page, PageTable, Picture, number, percent_text

@@ -6,22 +6,10 @@ styles, positions or labels say the same again, so that a black-and-white print 
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
-import matplotlib as mpl
-import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from gridpact.community.model import GRID_CONNECTION, Array, Feeder
 from gridpact.community.street import PhaseFeeder
@@ -30,11 +18,29 @@ from gridpact.grid.three_phase import homes_of, reduced_of
 from gridpact.outcome.indicators import Indicators, VoltageExtreme
 from gridpact.outcome.outcome import Outcome
 from gridpact.report import words
+from gridpact.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Axes,
+    Figure,
+    FuncFormatter,
+    Line2D,
+    LineCollection,
+    MaxNLocator,
+    NullFormatter,
+    Patch,
+    matplotlib,
+    styled,
+)
 from gridpact.report.words import nothing_traded
 from gridpact.text import plain
-
-INK, GREY, PALE = "#222222", "#767676", "#d9d9d9"
-ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 
 COLOURS = {
     "orange": ORANGE, "sky": SKY, "green": GREEN, "blue": BLUE, "vermilion": VERMILION, "purple": PURPLE,
@@ -45,88 +51,9 @@ COLOURS = {
 NETWORK_COLOUR, TRADE_COLOUR = BLUE, VERMILION
 IMPORT_COLOUR, FEED_IN_COLOUR = BLUE, SKY
 
-STYLE: dict[str, Any] = {
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": INK,
-    "text.parse_math": False,  # a $ in somebody's name is a $
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GREY,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": True,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "grid.color": "#ebebeb",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.solid_capstyle": "butt",
-    "svg.fonttype": "none",
-}
-_SALT: dict[Any, Any] = {"svg.hashsalt": "gridpact"}
 WIDTH = 8.0  # inches
 
-Subject = TypeVar("Subject")
-Plot = Callable[[Outcome], Figure]
-
-
-def styled(plot: Callable[[Subject], Figure]) -> Callable[[Subject], Figure]:
-    """Draws in the house's style, whatever the user's own matplotlib settings are, and leaves those alone."""
-
-    @wraps(plot)
-    def in_style(subject: Subject) -> Figure:
-        with matplotlib.style.context(["default", STYLE]):
-            return plot(subject)
-
-    return in_style
-
-
-def svg(figure: Figure) -> str:
-    """A figure as SVG with text as text; the same figure gives the same characters every time."""
-    return _save(figure, "svg", metadata={"Date": None, "Creator": None}).decode()
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as PNG, 200 dots an inch."""
-    return _save(figure, "png", metadata={"Software": None})
-
-
-def inline_svg(text: str, name: str, label: str) -> str:
-    """A figure's SVG as an element for a page, beside others: ids of its own, no styles for the rest.
-
-    Args:
-        text: what `svg` gave.
-        name: put before every id; letters only.
-        label: what a screen reader says, escaped.
-    """
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(\sid=")', rf"\g<1>{name}-", text)
-    text = re.sub(r'(href="#)', rf"\g<1>{name}-", text)
-    text = text.replace("url(#", f"url(#{name}-")
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-
-
-def _save(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
-    buffer = io.BytesIO()
-    with matplotlib.style.context(["default", STYLE]), mpl.rc_context(_SALT), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a browser has more letters than matplotlib
-        figure.savefig(buffer, format=kind, metadata=metadata, facecolor="white")
-    return buffer.getvalue()
+Plot = Callable[[Outcome], "Figure | None"]
 
 
 @styled

@@ -11,8 +11,9 @@ from markupsafe import Markup, escape
 from gridpact.market.registry import market_of
 from gridpact.outcome.indicators import NOT_PROMISED, Indicators
 from gridpact.outcome.outcome import Outcome
+from gridpact.report.drawing import WITHOUT_PICTURES, drawn, inline_svg, png, svg
 from gridpact.report.folder import publish
-from gridpact.report.plots import PLOTS, inline_svg, png, svg
+from gridpact.report.plots import PLOTS
 from gridpact.report.tables import CSV_FILES, put_tables
 from gridpact.report.words import NETWORK_AGREEMENT, captions, checks_sentence, cost_sentence, headline
 from gridpact.text import chain_text, count, plain
@@ -27,7 +28,7 @@ def write_report(result: Outcome, folder: Path) -> Path:
     Raises:
         InputError: see `publish`.
     """
-    figures = {name: plot(result) for name, plot in PLOTS.items()}
+    figures = drawn((name, plot(result)) for name, plot in PLOTS.items())
     drawings = {name: svg(figure) for name, figure in figures.items()}
 
     def write(staging: Path) -> None:
@@ -83,6 +84,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.globals["without_pictures"] = WITHOUT_PICTURES
     templates.filters["plain"] = plain
     templates.filters["count"] = count
     return templates

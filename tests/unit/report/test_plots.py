@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from gridpact.market.agreement import Convergence
 from gridpact.outcome.outcome import Outcome
 from gridpact.problem.scenario import REPORT, Scenario
-from gridpact.report.plots import PLOTS, inline_svg, png, svg
+from gridpact.report.drawing import inline_svg, png, svg
+from gridpact.report.plots import PLOTS
 from unit.conftest import LIMITS, community, run
 
 UNITS = {

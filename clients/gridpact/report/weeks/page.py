@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 from gridpact.market.registry import market_of
 from gridpact.outcome.day import DayOutcome
 from gridpact.problem.scenario import Scenario
+from gridpact.report.drawing import drawn, inline_svg, png, svg
 from gridpact.report.folder import publish
-from gridpact.report.plots import inline_svg, png, svg
 from gridpact.report.report import environment
 from gridpact.report.weeks import words
 from gridpact.report.weeks.plots import household, plots_of
@@ -48,7 +48,7 @@ def write_study(study: Study, folder: Path) -> Path:
     Raises:
         InputError: see `publish`.
     """
-    figures = {name: plot(study) for name, plot in plots_of(study).items()}
+    figures = drawn((name, plot(study)) for name, plot in plots_of(study).items())
     drawings = {name: svg(figure) for name, figure in figures.items()}
 
     def write(staging: Path) -> None:
@@ -108,13 +108,13 @@ def households_page(study: Study) -> str:
     sections = []
     for row, home in enumerate(homes):
         name = f"home-{home.node}"
-        drawing = svg(household(study, row))
+        figure = household(study, row)
         label = f"Mean power through the meter of {home.name} over the day"
         sections.append(
             {
                 "home": home,
                 "id": name,
-                "svg": Markup(inline_svg(drawing, name, str(escape(label)))),
+                "svg": figure and Markup(inline_svg(svg(figure), name, str(escape(label)))),
                 "periods": [
                     {
                         "name": words.capital(period.name),

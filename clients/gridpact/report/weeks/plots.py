@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gridpact.community.model import Array
 from gridpact.devices.device import summed
@@ -19,29 +13,33 @@ from gridpact.market.registry import market_of
 from gridpact.outcome.day import DayOutcome
 from gridpact.outcome.indicators import GAP_LIMIT
 from gridpact.problem.scenario import Scenario
-from gridpact.report.plots import (
+from gridpact.report.drawing import (
     BLUE,
-    FEED_IN_COLOUR,
     GREEN,
     GREY,
-    IMPORT_COLOUR,
     INK,
     ORANGE,
     PALE,
     PURPLE,
     SKY,
     VERMILION,
-    WIDTH,
-    power_bands,
+    Axes,
+    Figure,
+    FuncFormatter,
+    Line2D,
+    MaxNLocator,
+    Patch,
+    matplotlib,
     styled,
 )
+from gridpact.report.plots import FEED_IN_COLOUR, IMPORT_COLOUR, WIDTH, power_bands
 from gridpact.report.weeks.words import capital, currency
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, sharings
 from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS
 from gridpact.study.weeks.totals import HouseholdWeek, Study, left_out, passed_kw
 from gridpact.text import plain
 
-Plot = Callable[[Study], Figure]
+Plot = Callable[[Study], "Figure | None"]
 
 FEW_DAYS = 5
 """Fewer days than this have no spread."""
@@ -513,7 +511,7 @@ def plots_of(study: Study) -> dict[str, Plot]:
     return {name: plot for name, plot in PLOTS.items() if name not in left_out}
 
 
-def household(study: Study, row: int) -> Figure:
+def household(study: Study, row: int) -> Figure | None:
     """A household's mean power through its meter over the day, on its own and after, in each period."""
     return _household((study, row))
 

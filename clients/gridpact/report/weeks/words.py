@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gridpact.grid.opendss import CHECKS
 from gridpact.market.registry import Promise, market_of
 from gridpact.outcome.day import failed_checks
 from gridpact.outcome.gaps import stays_below
@@ -117,8 +118,8 @@ def trust(study: Study) -> list[str]:
     if relaxed:
         text.append(
             f"Losses and voltages of G and TG are physical: the relaxation gap is at most {max(relaxed):.0e} p.u. "
-            "(limit 1e-05), and OpenDSS, which shares no code with the optimisation, finds the voltages within the "
-            "limits (0.1 % beyond is tolerated)."
+            "(limit 1e-05), and {CHECKS}, which shares no code with the optimisation, finds the voltages within "
+            "the limits (0.1 % beyond is tolerated)."
             if not any(o for o in bad if o.scenario.has_network)
             else f"The relaxation gap of G and TG is at most {max(relaxed):.0e} p.u. (limit 1e-05)."
         )
@@ -440,7 +441,7 @@ def captions(study: Study) -> dict[str, str]:
         "trades": "Energy sold over a period, by contract; some pass on what they bought at the same time.",
         "network": (
             "Every step of a period, sorted: the lowest and the highest voltage on the feeder, and the most loaded "
-            "line, by OpenDSS. "
+            "line, by " + CHECKS + ". "
             + (
                 "The feeder's data have limits for voltages, none for lines."
                 if periods[0].baseline.loading is None

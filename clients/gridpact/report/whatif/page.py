@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
 
+from gridpact.report.drawing import Figure, drawn, inline_svg, png, svg
 from gridpact.report.folder import publish
-from gridpact.report.plots import inline_svg, png, svg
 from gridpact.report.report import environment
 from gridpact.report.tables import Cell, csv_text, plain_fields
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
@@ -52,7 +51,7 @@ class Picture:
     """A plot of the page, by the name of its file."""
 
     name: str  # letters only
-    figure: Figure
+    figure: Figure | None  # None: without matplotlib there are none
     caption: str
 
 
@@ -84,10 +83,11 @@ def write_page(page: Page, folder: Path) -> Path:
     marker = f"{page.kind}.json"
 
     def write(staging: Path) -> None:
-        drawings = {picture.name: svg(picture.figure) for picture in page.pictures}
-        for picture in page.pictures:
-            (staging / f"{picture.name}.svg").write_text(drawings[picture.name], encoding="utf-8")
-            (staging / f"{picture.name}.png").write_bytes(png(picture.figure))
+        figures = drawn((picture.name, picture.figure) for picture in page.pictures)
+        drawings = {name: svg(figure) for name, figure in figures.items()}
+        for name, figure in figures.items():
+            (staging / f"{name}.svg").write_text(drawings[name], encoding="utf-8")
+            (staging / f"{name}.png").write_bytes(png(figure))
         for name, (_, rows) in page.csv_files.items():
             (staging / name).write_text(csv_text(rows), encoding="utf-8", newline="")
         text = json.dumps(
@@ -104,12 +104,18 @@ def write_page(page: Page, folder: Path) -> Path:
                 "caption": picture.caption,
             }
             for picture in page.pictures
+            if picture.name in drawings
         ]
         contents = {name: content for name, (content, _) in page.csv_files.items()}
         html = (
             environment()
             .get_template("whatif.html")
-            .render(page=page, pictures=pictures, files=contents, marker=marker)
+            .render(
+                page=page,
+                pictures=pictures,
+                files=contents,
+                marker=marker,
+            )
         )
         (staging / "index.html").write_text(html, encoding="utf-8")
 

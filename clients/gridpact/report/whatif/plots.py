@@ -6,17 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from gridpact.community.assigned import ALL, VARIED
 from gridpact.community.model import CommunityDay
 from gridpact.market.registry import market_of
 from gridpact.problem.scenario import Scenario
-from gridpact.report.plots import BLUE, INK, ORANGE, SKY, VERMILION, WIDTH, styled
+from gridpact.report.drawing import (
+    BLUE,
+    INK,
+    ORANGE,
+    SKY,
+    VERMILION,
+    Axes,
+    Figure,
+    FuncFormatter,
+    Line2D,
+    MaxNLocator,
+    Patch,
+    PercentFormatter,
+    styled,
+)
+from gridpact.report.plots import WIDTH
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from gridpact.problem.scenario import Scenario
-from gridpact.report.plots import svg
+from gridpact.report import drawing as house_style
+from gridpact.report.drawing import svg
 from gridpact.report.weeks.page import households_page, number, page, write_study
 from gridpact.report.weeks.plots import PLOTS, plots_of
 from gridpact.report.weeks.tables import CSV_FILES, put_tables, study_fields
@@ -51,6 +52,17 @@ def test_the_page_has_all_its_parts(written: Path, study: Study) -> None:
     assert shown.tags.count("svg") == len(plots_of(study)) == len(PLOTS) - 1  # one day has no spread
     for link in shown.links:
         assert link.startswith("#") or (written / link).is_file(), link
+
+
+def test_withoutMatplotlib_thereAreNoPictures(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house_style, "matplotlib", None)
+    folder = write_study(study, tmp_path / "study").parent
+    assert not [path.name for path in folder.iterdir() if path.suffix in (".svg", ".png")]
+    for name in ("index.html", "households.html"):
+        shown = Page((folder / name).read_text(encoding="utf-8"))
+        assert not {"svg", "figure"} & set(shown.tags)
+        for link in shown.links:
+            assert link.startswith("#") or (folder / link.partition("#")[0]).is_file(), link
 
 
 def test_every_household_finds_itself(written: Path, study: Study) -> None:
