@@ -21,6 +21,7 @@ IN_CONTRACTS = {
 FOLLOW = {
     "MOST_HOUSEHOLDS": limits.MOST_NODES - 1,  # all nodes but the grid connection
     "LANE_BITS": limits.POWER_BIAS.bit_length() + 1,  # a sum of two copies of 20 bits
+    "MOST_PRODUCT": 2**8 - 1,  # a uint8 in every function that takes one
     "MOST_BID": 2 ** (8 * 2 - 1) - 1,  # a bid is two bytes with a sign, `Books.BID`
 }
 

@@ -52,12 +52,15 @@ class Aggregator(WatchedAggregator):
         return self._send("expel", sorted(nodes))
 
     def open_round(self, day: int, replaced: int = 0) -> int:
-        """Opens the next round, labelled with a day (yyyymmdd). Returns its number.
+        """Opens the next round of the product, labelled with a day (yyyymmdd). Returns its number.
 
         Args:
             replaced: the round in which the day was agreed; 0 where it was in none.
         """
-        receipt = self._send("replaceRound", day, replaced) if replaced else self._send("openRound", day)
+        if self.product:
+            receipt = self._send("openRoundOf", self.product, day, replaced)
+        else:
+            receipt = self._send("replaceRound", day, replaced) if replaced else self._send("openRound", day)
         (event,) = (event for event in self.own_events(receipt["logs"]) if event["event"] == "RoundOpened")
         number = int(arguments_of(event)["round"])
         self._blocks[number, 0] = int(receipt["blockNumber"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from web3 import Web3
 
@@ -24,7 +24,7 @@ from gridpact.chain.values import (
     bitmap_to_nodes,
 )
 from gridpact.errors import InputError
-from gridpact.limits import MOST_NODES
+from gridpact.limits import MOST_NODES, MOST_PRODUCT
 
 Views = TypeVar("Views", bound="AggregatorViews")
 
@@ -33,6 +33,10 @@ class AggregatorViews(DeployedContract):
     """The aggregator at an address, asked.
 
     Nothing that it remembers must hold: where the chain is taken back, it reads again.
+
+    Args:
+        product: that whose rounds are meant wherever none is named, see `IRounds`: 0, tomorrow's day, or another one,
+            which can be open at the same time. What is asked of a round is asked by its number, whatever its product.
     """
 
     def __init__(
@@ -43,9 +47,12 @@ class AggregatorViews(DeployedContract):
         account: ChainAccount | None = None,
         chain_id: int | None = None,
         first_block: int = 0,
+        product: int = 0,
     ) -> None:
         super().__init__(web3, address, abi, account, chain_id)
-        self.first_block = first_block
+        self.first_block, self.product = first_block, product
+        if not 0 <= product <= MOST_PRODUCT:
+            raise InputError(f"There is no product {product}: choose one from 0 to {MOST_PRODUCT}.")
         self._seen: Progress | None = None  # last
         self._clock = ChainClock(web3)
         try:
@@ -57,9 +64,11 @@ class AggregatorViews(DeployedContract):
             raise InputError(f"The ABI of {self.address} is of another version: use the ABI of the record.") from error
 
     @classmethod
-    def of(cls: type[Views], record: Record, web3: Web3, account: ChainAccount | None = None) -> Views:
-        """The aggregator of a deployment."""
-        return cls(web3, record.aggregator, record.aggregator_abi, account, record.chain_id, record.block)
+    def of(
+        cls: type[Views], record: Record, web3: Web3, account: ChainAccount | None = None, product: int = 0
+    ) -> Views:
+        """The aggregator of a deployment, for rounds of a product."""
+        return cls(web3, record.aggregator, record.aggregator_abi, account, record.chain_id, record.block, product)
 
     def _read_theta(self) -> Theta:
         theta = Theta(*self._read("theta"))
@@ -93,8 +102,16 @@ class AggregatorViews(DeployedContract):
         self._seen = now
         return now
 
+    def _read_of_product(self, name: str, *arguments: object) -> Any:
+        """What a view says of the product's current round."""
+        return self._read(*self._of_product(name), *arguments)
+
+    def _of_product(self, name: str) -> tuple[Any, ...]:
+        """A function of the product's current round, and the argument that says so: product 0 is meant without one."""
+        return (f"{name}Of", self.product) if self.product else (name,)
+
     def _progress(self) -> Progress:
-        number, iteration, phase, deadline, counter, expected, history, present = self._read("progress")
+        number, iteration, phase, deadline, counter, expected, history, present = self._read_of_product("progress")
         return Progress(number, iteration, Phase(phase), deadline, counter, expected, history, bitmap_to_nodes(present))
 
     def _is_earlier(self, now: Progress) -> bool:
@@ -107,21 +124,21 @@ class AggregatorViews(DeployedContract):
 
     def agreed_in(self, day: int) -> int:
         """The round in which a day (yyyymmdd) was agreed; 0 where none was, or it was replaced."""
-        return int(self._read("agreedIn", day))
+        return int(self._read_of_product("agreedIn", day))
 
     def head(self) -> tuple[int, bytes]:
         """Number of closed iterations of the current round, and their hash chain."""
-        iteration, head = self._read("head")
+        iteration, head = self._read_of_product("head")
         return int(iteration), bytes(head)
 
     def running(self, node: int) -> Coupling:
         """The sums of a node's blocks in the open iteration, as far as it has come."""
-        iteration, present, sums = self._read("running", node)
+        iteration, present, sums = self._read_of_product("running", node)
         return Coupling(iteration, bitmap_to_nodes(present), tuple(sums))
 
     def scalars(self) -> tuple[int, int]:
         """Number of coupled scalars of the network and of the bids: what the RMS divides by."""
-        grid, trade = self._read("scalars")
+        grid, trade = self._read_of_product("scalars")
         return int(grid), int(trade)
 
     def chain_now(self) -> float:
@@ -161,16 +178,16 @@ class AggregatorViews(DeployedContract):
 
     def roster(self) -> Roster:
         """Who is in the current round, from its start."""
-        return Roster(*map(bitmap_to_nodes, self._read("roster")))
+        return Roster(*map(bitmap_to_nodes, self._read_of_product("roster")))
 
     def declaration(self, node: int) -> DeclarationState:
         """What holds of the node's last declaration."""
-        round, parent, depth, bids, children, misses, out = self._read("declaration", node)
+        round, parent, depth, bids, children, misses, out = self._read_of_product("declaration", node)
         return DeclarationState(round, parent, depth, bids, bitmap_to_nodes(children), misses, out)
 
     def copies_length(self, node: int) -> int:
         """Number of words in a submission of the node."""
-        return int(self._read("copiesLength", node))
+        return int(self._read_of_product("copiesLength", node))
 
     def commitment(self, round: int, node: int) -> tuple[bytes, bytes]:
         """The hash chain of the node's submissions in a round, and the hash of its book."""

@@ -116,7 +116,7 @@ class WatchedAggregator(AggregatorLog):
         It is asked for before it is sent; that the deadline has not passed may be the newest block's time only.
         """
         try:
-            self._read("closeOverdue")
+            self._read_of_product("closeOverdue")
         except ContractError as error:
             if error.name == "WrongPhase":
                 return False
@@ -124,7 +124,7 @@ class WatchedAggregator(AggregatorLog):
                 raise
         gas = CLOSE_GAS + self.starting_gas() + self.closing_gas()
         try:
-            self._send("closeOverdue", gas=min(gas, MOST_GAS))
+            self._send(*self._of_product("closeOverdue"), gas=min(gas, MOST_GAS))
         except ContractError as error:
             if error.name in ("DeadlineNotPassed", "WrongPhase"):
                 self._clock.forget()

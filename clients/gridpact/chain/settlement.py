@@ -361,9 +361,9 @@ class Settlement(DeployedContract):
         address = checked_address(address)
         return Balance(self.free(address), self.locked(address), self.arrears(address), self.token.balance(address))
 
-    def settled_in(self, day: int) -> int:
-        """The round that settles a day (yyyymmdd); 0 before its first record or delivery."""
-        return int(self._read("settledIn", day))
+    def settled_in(self, day: int, product: int = 0) -> int:
+        """The round of a product that settles a day (yyyymmdd); 0 before its first record or delivery."""
+        return int(self._read("settledInOf", product, day) if product else self._read("settledIn", day))
 
     def debit_limit(self, round: int, address: str) -> int:
         """What a delivery of a round takes from an account at most, token units; 0 where it has no limit."""
