@@ -14,8 +14,10 @@ from gridpact.chain.networks import Network
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
-from gridpact.day.files import Deal, Orders, read_actual, write_actual
+from gridpact.day.files import Deal, MeterFiles, Orders, read_actual, write_actual
 from gridpact.errors import InputError
+from gridpact.run.launch import NodeFiles
+from gridpact.study.whatif.following import AskedPart, DecidedStep
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.uncertainty import actual_of
 
@@ -90,6 +92,7 @@ def test_day_agreesAnewOnlyAboveTheThreshold(tmp_path: Path, anvil: Network):
     ("options", "words"),
     [
         (["--scenario", "g"], "scenario"),
+        (["--stores", "mine"], "no stores 'mine'"),
         (["--re-agree-above", "nan"], "--re-agree-above needs a number of at least 0"),
         (["--adder", "-1"], "--adder needs a number of at least 0"),
         (["--silent", "9@1"], "no household and step"),
@@ -117,9 +120,22 @@ def test_files_sayTheSameAgain(tmp_path: Path):
     again = read_actual(tmp_path)
     assert np.array_equal(again.guess_load_kw, actual.guess_load_kw)
     assert [sorted(one) for one in again.realised] == [sorted(one) for one in actual.realised]
-    orders = Orders(1, 1, 5, 0.05, 0.4, (Deal("spot", 1, 2, 3, 100, 5),), 2)
+    orders = Orders(1, 1, 5, 0.05, 0.4, (Deal("spot", 1, 2, 3, 100, 5),), 2, (2, 4), False)
     orders.write(tmp_path)
     assert Orders.read(tmp_path) == orders
+
+
+def test_meterFiles_sayWhatWasSaid(tmp_path: Path):
+    files = MeterFiles(NodeFiles(tmp_path, tmp_path / "contracts.json"))
+    assert files.said(3, 0) is None
+    assert files.asked(3, 0) == (False, None)
+    decided, part = DecidedStep(-0.1, 1 / 3, True), AskedPart(-0.25, False)
+    files.say(3, 0, decided)
+    files.ask(3, 0, part)
+    files.ask(3, 1, None)
+    assert files.said(3, 0) == decided
+    assert files.asked(3, 0) == (True, part)
+    assert files.asked(3, 1) == (True, None)
 
 
 def test_shares_sumToOne():

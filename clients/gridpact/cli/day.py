@@ -56,6 +56,10 @@ def add(commands: Commands) -> None:
         help="only where what is expected of loads and PV output in the rest of the day is otherwise by so much than "
         "when it was agreed on last; default 0: always",
     )  # fmt: skip
+    command.add_argument(
+        "--stores", default="community", metavar="community|home",
+        help="whose meter batteries, tanks and cars follow within a step; default community",
+    )  # fmt: skip
     command.add_argument("--adder", type=float, default=0.05, metavar="P", help="imbalance adder a kWh; default 0.05")
     command.add_argument(
         "--most-adder", type=float, metavar="M", help="the most of it that a household bears in a step; default: all"
@@ -127,6 +131,7 @@ def _day(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         deals=not arguments.no_deals,
         oracle=oracle,
+        following=choice("stores", arguments.stores, {"community": True, "home": False}),
         silent=silent,
         relay=arguments.relay,
         record=folder / "contracts.json" if "://" in arguments.chain else None,

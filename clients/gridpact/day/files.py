@@ -13,6 +13,7 @@ from gridpact.community.model import Array
 from gridpact.files import parse_json, write_atomically
 from gridpact.run.launch import NodeFiles
 from gridpact.study.whatif.delivery import Actual
+from gridpact.study.whatif.following import AskedPart, DecidedStep
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Orders:
     public_price: float
     deals: tuple[Deal, ...] = ()
     silent_from: int | None = None  # step from which this household is not heard any more
+    re_agreed_at: tuple[int, ...] = ()  # steps before which the rest of the day may be agreed anew
+    follows: bool = True  # whether its stores follow the community's meter within a step
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / "day.json", json.dumps(asdict(self)) + "\n")
@@ -53,7 +56,8 @@ class Orders:
     @staticmethod
     def read(folder: Path) -> Orders:
         values = parse_json((folder / "day.json").read_text(encoding="utf-8"))
-        return Orders(**values | {"deals": tuple(Deal(**deal) for deal in values["deals"])})
+        deals, gates = tuple(Deal(**deal) for deal in values["deals"]), tuple(values["re_agreed_at"])
+        return Orders(**values | {"deals": deals, "re_agreed_at": gates})
 
 
 def write_actual(actual: Actual, folder: Path) -> None:
@@ -98,6 +102,28 @@ class MeterFiles:
         """Wh fed in at a step; None where the meter has not said (yet)."""
         path = self._folder / f"meter-{step}"
         return int(path.read_text(encoding="ascii")) if path.exists() else None
+
+    def say(self, step: int, turn: int, decided: DecidedStep) -> None:
+        """What the household has decided of a step, once it was told of the others so many times."""
+        write_atomically(self._folder / f"decided-{step}-{turn}", json.dumps(asdict(decided)) + "\n")
+
+    def said(self, step: int, turn: int) -> DecidedStep | None:
+        """None where it has not been said (yet)."""
+        path = self._folder / f"decided-{step}-{turn}"
+        return DecidedStep(**parse_json(path.read_text(encoding="ascii"))) if path.exists() else None
+
+    def ask(self, step: int, turn: int, asked: AskedPart | None) -> None:
+        """Tells the household its part of what the community deviates; None: that nothing more is asked."""
+        told = None if asked is None else asdict(asked)
+        write_atomically(self._folder / f"asked-{step}-{turn}", json.dumps({"part": told}) + "\n")
+
+    def asked(self, step: int, turn: int) -> tuple[bool, AskedPart | None]:
+        """Whether it has been told, and what."""
+        path = self._folder / f"asked-{step}-{turn}"
+        if not path.exists():
+            return False, None
+        part = parse_json(path.read_text(encoding="ascii"))["part"]
+        return True, None if part is None else AskedPart(**part)
 
     def expect(self, first: int, net_load_kw: Array) -> None:
         """Says what load less PV output is expected to be from a step on, (T - first,)."""

@@ -37,6 +37,7 @@ from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from gridpact.run.launch import NodeFiles, read_key
 from gridpact.study.whatif.delivery import Replanning, Terms
+from gridpact.study.whatif.following import TOLD, AskedPart, DecidedStep, answered
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class DayNode:
                 self._follow()
                 time.sleep(PAUSE)
             if self._home is not None:
-                self._home.step(step, self._terms())
+                self._decide(self._home, step)
                 fed_wh = round(1000 * self.view.step_hours * self._home.injection_kw(step))
                 MeterFiles(self._files).write(step, fed_wh)
         self._report()
@@ -117,10 +118,29 @@ class DayNode:
         with readable("the last block"):
             return int(self._account.web3.eth.get_block("latest")["timestamp"])
 
-    def _terms(self) -> Terms:
+    def _decide(self, home: Replanning, step: int) -> None:
+        """By what happens behind its own meter; and then again by the community's, as far as its stores follow that."""
+        terms, files = self._terms(step), MeterFiles(self._files)
+        home.step(step, terms)
+        decided = DecidedStep.of(home, terms, step)
+        for turn in range(TOLD if self._orders.follows else 0):
+            files.say(step, turn, decided)
+            is_told, asked = self._wait_for_part(step, turn)
+            if not is_told or asked is None:
+                return
+            decided = answered(home, terms, step, asked, decided)
+
+    def _wait_for_part(self, step: int, turn: int) -> tuple[bool, AskedPart | None]:
+        files, give_up = MeterFiles(self._files), time.monotonic() + PATIENCE
+        while not (told := files.asked(step, turn))[0] and time.monotonic() < give_up:
+            time.sleep(PAUSE)
+        return told
+
+    def _terms(self, step: int) -> Terms:
         orders = self._orders
+        renewed = next((gate for gate in orders.re_agreed_at if gate > step), None)
         sold = self._besides + self._held_kw()
-        return Terms(self.view.prices, sold, self._planned, orders.adder, orders.public_price)
+        return Terms(self.view.prices, sold, self._planned, orders.adder, orders.public_price, renewed)
 
     def _held_kw(self) -> Array:
         """Positions of rounds, (T,), sold positive."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ from gridpact.products.pool import Key, PoolRules, Pricing
 from gridpact.relay.server import RelayServer
 from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
 from gridpact.run.onchain import Spectator, nobody, tariff_of
+from gridpact.study.whatif.following import TOLD, AskedPart
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.reagreement import apart, re_agreement_steps
 from gridpact.study.whatif.uncertainty import PUBLIC_PRICE, actual_of
@@ -76,6 +78,7 @@ class DaySettings:
     model: ErrorModel = field(default_factory=ErrorModel)
     deals: bool = True  # a spot trade, an option and a forward besides
     oracle: str = "honest"  # or silent, or absurd
+    following: bool = True  # whether stores follow the community's meter within a step
     silent: Mapping[int, int] = field(default_factory=dict)  # node: the step from which it is not heard
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
     phase_seconds: int = 300
@@ -217,6 +220,8 @@ class _Office:
         self._rounds: dict[int, int] = {}  # of each first step
         self._foreseen = sum((home.net_load_kw for home in self._community.households), np.zeros(self._community.steps))
         self._skipped = 0
+        often = settings.re_agreements
+        self._gates = re_agreement_steps(self._community.steps, often) if often else ()
         self._missing = 0
         self._relayer: ChainAccount | None = None
         self._relayed = 0  # gas of the relay until the day ahead was agreed
@@ -292,8 +297,9 @@ class _Office:
             write_view(view, item.household)
             write_atomically(item.key, self._keys[view.node] + "\n", mode=0o600)
             orders = Orders(
-                self._day, 1, self._lock, settings.adder, public_price, self._deals, settings.silent.get(view.node)
-            )
+                self._day, 1, self._lock, settings.adder, public_price, self._deals, settings.silent.get(view.node),
+                self._gates, settings.following,
+            )  # fmt: skip
             orders.write(item.folder)
             if view.node in rows:
                 write_actual(actual_of(community, rows[view.node], reality, settings.model), item.folder)
@@ -328,15 +334,16 @@ class _Office:
 
     def through_the_day(self, nodes: Nodes, files: Mapping[int, NodeFiles]) -> None:
         """From the round of the day before to the last payment."""
-        settings, steps = self._settings, self._community.steps
-        at = re_agreement_steps(steps, settings.re_agreements) if settings.re_agreements else ()
+        steps = self._community.steps
         self._say(f"{len(self._homes)} households join and agree on the day ahead")
         self._wait(nodes, lambda: self._joined() >= len(self._homes))
         self._round(nodes, 0)
         for step in range(steps):
-            if step in at:
+            if step in self._gates:
                 self._re_agree(nodes, files, step)
             self._time.until(self._ledger.start_of(self._day, step))
+            if self._settings.following:
+                self._tell_parts(nodes, files, step)
             self._wait_for_meters(nodes, files, step)
             self._report_condition(step)
             if step:
@@ -394,6 +401,18 @@ class _Office:
     def _heard(self, step: int) -> tuple[int, ...]:
         """Households that are heard at a step."""
         return tuple(node for node in self._homes if self._settings.silent.get(node, step + 1) > step)
+
+    def _tell_parts(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> None:
+        """The community's meter, which all that are heard are told of within the step."""
+        meters = [MeterFiles(files[node]) for node in self._heard(step)]
+        for turn in range(TOLD):
+            self._wait(nodes, partial(_all_said, meters, step, turn))
+            decided = [one for meter in meters if (one := meter.said(step, turn)) is not None]
+            asked = AskedPart.of(decided) if len(decided) == len(meters) else None
+            for meter in meters:
+                meter.ask(step, turn, asked)
+            if asked is None:
+                return
 
     def _wait_for_meters(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> None:
         heard = self._heard(step)
@@ -529,6 +548,10 @@ class _Office:
             for node, item in files.items()
             if node != GRID_CONNECTION and item.report.exists()
         }
+
+
+def _all_said(meters: Sequence[MeterFiles], step: int, turn: int) -> bool:
+    return all(meter.said(step, turn) is not None for meter in meters)
 
 
 def _by_step(records: Sequence[TradeRecord], steps: int) -> tuple[float, ...]:

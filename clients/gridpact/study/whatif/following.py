@@ -11,6 +11,7 @@ more later. What one cannot or would not do is told the others again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gridpact.study.whatif.delivery import Aim, Replanning, Terms
 
@@ -19,6 +20,37 @@ TOLD = 3
 
 NOTHING_KW = 1e-3
 """What is no deviation."""
+
+
+@dataclass(frozen=True)
+class DecidedStep:
+    """What a home says of a step that it has decided, kW."""
+
+    injection_kw: float
+    promised_kw: float  # what it would feed in if it did as it nominated
+    follows: bool  # whether it can do more, or less
+
+    @staticmethod
+    def of(home: Replanning, terms: Terms, step: int) -> DecidedStep:
+        promised = float(terms.net_sold_kw[step] - terms.planned_import_kw[step])
+        return DecidedStep(home.injection_kw(step), promised, home.has_choice)
+
+
+@dataclass(frozen=True)
+class AskedPart:
+    """What each home that can is asked to feed in more, kW, and whether the community draws from the grid."""
+
+    more_kw: float
+    imports: bool
+
+    @staticmethod
+    def of(decided: Sequence[DecidedStep]) -> AskedPart | None:
+        """None where nothing is to be asked, or nobody can."""
+        net = sum(one.promised_kw - one.injection_kw for one in decided)
+        able = sum(one.follows for one in decided)
+        if abs(net) < NOTHING_KW or not able:
+            return None
+        return AskedPart(net / able, sum(one.injection_kw for one in decided) < 0)
 
 
 def follow(homes: Sequence[Replanning], terms: Sequence[Terms], step: int) -> None:
@@ -30,20 +62,27 @@ def follow(homes: Sequence[Replanning], terms: Sequence[Terms], step: int) -> No
     Raises:
         SolverError, InfeasibleError: see `deliver`.
     """
-    able = [(home, own) for home, own in zip(homes, terms, strict=True) if home.has_choice]
-    planned = sum(own.planned_import_kw[step] for own in terms)
+    decided = [DecidedStep.of(home, own, step) for home, own in zip(homes, terms, strict=True)]
     for _ in range(TOLD):
-        imported = -sum(home.injection_kw(step) for home in homes)
-        net = sum(own.net_sold_kw[step] for own in terms) + imported - planned
-        if abs(net) < NOTHING_KW or not able:
+        asked = AskedPart.of(decided)
+        if asked is None:
             return
-        part = net / len(able)
-        able = [(home, own) for home, own in able if _follows(home, own, step, part, imported > 0)]
+        decided = [
+            answered(home, own, step, asked, before)
+            for home, own, before in zip(homes, terms, decided, strict=True)
+        ]
 
 
-def _follows(home: Replanning, own: Terms, step: int, part: float, imports: bool) -> bool:
-    """Whether a home has done its whole part; kW."""
-    prices = own.prices.import_price if imports else own.prices.feed_in_price
-    drawn = float(own.net_sold_kw[step]) - home.injection_kw(step)
-    moved = home.step_again(step, own, Aim(drawn - part, float(prices[step]), bool(part > 0)))
-    return abs(moved - part) < NOTHING_KW
+def answered(home: Replanning, terms: Terms, step: int, asked: AskedPart, before: DecidedStep) -> DecidedStep:
+    """What a home does, and whether it could do more: where it has not done all that it was asked for, it cannot.
+
+    Raises:
+        SolverError, InfeasibleError: see `deliver`.
+    """
+    if not before.follows:
+        return before
+    prices = terms.prices.import_price if asked.imports else terms.prices.feed_in_price
+    drawn = float(terms.net_sold_kw[step]) - before.injection_kw
+    aim = Aim(drawn - asked.more_kw, float(prices[step]), asked.more_kw > 0)
+    moved = home.step_again(step, terms, aim)
+    return DecidedStep(before.injection_kw + moved, before.promised_kw, abs(moved - asked.more_kw) < NOTHING_KW)
