@@ -173,6 +173,47 @@ def _half_insisting(kw: float) -> Act:
     return act
 
 
+def _changed(change: Callable[[Integers, Moment], Integers]) -> Act:
+    """What it would honestly say, changed, as far as that fits."""
+
+    def act(now: Moment) -> IntegerSubmission:
+        low, high = _lanes(now.agent, lambda top: -top - 1), _lanes(now.agent, lambda top: top)
+        copies = np.clip(change(now.honest.copies, now), low, high)
+        return IntegerSubmission(copies, np.clip(change(now.honest.bids, now), -(2**15), 2**15 - 1))
+
+    return act
+
+
+def _first_step_only(now: Moment) -> IntegerSubmission:
+    """As much as fits at one step, honest at all others."""
+    copies, bids = now.honest.copies.copy(), now.honest.bids.copy()
+    copies[:, :1] = _lanes(now.agent, lambda top: top)[:, :1]
+    bids[bid_steps(now.agent.view) == now.agent.view.steps // 2] = 2**15 - 1
+    return IntegerSubmission(copies, bids)
+
+
+def _reactive(now: Moment) -> IntegerSubmission:
+    """As much reactive power as fits."""
+    reactive = np.array([block.kind is Kind.Q for block in now.agent.blocks], dtype=bool).reshape(-1, 1)
+    return _with(now, np.where(reactive, _lanes(now.agent, lambda top: top), now.honest.copies))
+
+
+def _stubborn(now: Moment) -> IntegerSubmission:
+    """Repeats the bids that it made first."""
+    if now.before is None or not len(now.honest.bids):
+        return now.honest
+    return _with(now, bids=now.agent.assembly.bids(now.before, now.agent.view.node).own)
+
+
+def _noise(values: Integers, now: Moment) -> Integers:
+    return values + now.random.integers(-round(5e4 / now.milliwatt), round(5e4 / now.milliwatt) + 1, values.shape)
+
+
+def _whole_kilowatts(values: Integers, now: Moment) -> Integers:
+    unit = round(1e6 / now.milliwatt)
+    return (values + unit // 2) // unit * unit
+
+
 def _silent_from(first: int) -> Act:
     return lambda now: None if now.iteration >= first else now.honest
 
@@ -206,6 +247,18 @@ SUBMISSIONS: dict[str, Act] = {
     "silent after a while": _silent_from(4),
     "random, then silent": _rude_then_silent,
     "misses one": lambda now: None if now.iteration == 5 else now.honest,
+    "sign turned": _changed(lambda values, now: -values),
+    "three times as much": _changed(lambda values, now: 3 * values),
+    "a kilowatt more": _changed(lambda values, now: values + round(1e6 / now.milliwatt)),
+    "50 W of noise": _changed(_noise),
+    "whole kilowatts": _changed(_whole_kilowatts),
+    "as high as fits at one step": _first_step_only,
+    "reactive power as high as fits": _reactive,
+    "the first bids for ever": _stubborn,
+    "misses every third": lambda now: None if now.iteration % 3 == 0 else now.honest,
+    "random every fifth": lambda now: (
+        now.honest if now.iteration % 5 else IntegerSubmission(_random_copies(now), _random_bids(now))
+    ),
     "honest, then random": lambda now: (
         now.honest if now.iteration < 12 else IntegerSubmission(_random_copies(now), _random_bids(now))
     ),

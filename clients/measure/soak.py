@@ -82,18 +82,25 @@ class Pilot:
         self.views = prepared.views
         self._random = random.Random(seed)
         self._scenario = scenario
-        web3 = network.connect()
-        manager, self._metering = network.manager(web3), new_key()
-        self._supplier = ChainAccount(web3, new_key())
-        theta, setting = terms_of(Negotiation.of(prepared), phase_seconds, max_misses=2, most_iterations=100)
+        self._web3 = network.connect()
+        self._manager, self._metering = network.manager(self._web3), new_key()
+        self._supplier = ChainAccount(self._web3, new_key())
+        self._terms = terms_of(Negotiation.of(prepared), phase_seconds, max_misses=2, most_iterations=100)
+        self._addresses = {view.node: self._make_node(view) for view in self.views}
+        self.deploy()
+
+    def deploy(self) -> None:
+        """Deploys and enrols; again, with the same keys, where the chain has lost all of it."""
+        self._manager.forget_nonce()
+        self._supplier.forget_nonce()
+        self.network.fund([self._manager.address], 10 * ETHER, self._web3)
         supplier, metering = self._supplier.address, str(address_of(self._metering))
-        self.record = deploy_contracts(manager, theta, setting, network.name, supplier, metering)
-        self.record.write(folder / "contracts.json")
-        addresses = {view.node: self._make_node(view) for view in self.views}
-        network.fund([*addresses.values(), supplier], 10 * ETHER, web3)
-        mint_tokens(manager, self.record, [*addresses.values(), supplier], TOKENS)
-        self.aggregator = enrol_households(manager, self.record, addresses)
-        self.settlement = Settlement.of(self.record, web3, self._supplier)
+        self.record = deploy_contracts(self._manager, *self._terms, self.network.name, supplier, metering)
+        self.record.write(self.folder / "contracts.json")
+        self.network.fund([*self._addresses.values(), supplier], 10 * ETHER, self._web3)
+        mint_tokens(self._manager, self.record, [*self._addresses.values(), supplier], TOKENS)
+        self.aggregator = enrol_households(self._manager, self.record, self._addresses)
+        self.settlement = Settlement.of(self.record, self._web3, self._supplier)
         self.settlement.deposit(TOKENS // 2)
 
     def config(self, node: int) -> Path:

@@ -317,6 +317,33 @@ def test_fullDisk_costsNoAgreement(
     assert not any("unexpected" in record.getMessage() for record in caplog.records)
 
 
+def test_chainThatIsNotTheOneOfBefore_isNoticed(
+    pilots: Callable[[str], Pilot], networks: Callable[[str], Network]
+) -> None:
+    """A chain that lost everything, with the same contracts at the same addresses: its rounds have the numbers of old
+    ones, and are agreed on for their own day, with its forecast."""
+    web3 = networks("anvil").connect()
+    before = rpc(web3, "evm_snapshot")
+    pilot = pilots("anvil")
+    with running(pilot, 0, 1, 2, 3) as services:
+        pilot.write_forecasts(first_day := next_day(pilot))
+        first = pilot.open_round(first_day)
+        assert pilot.end_of(first, 120) is Phase.CONVERGED
+        assert {outcome(pilot, node, first)["outcome"] for node in range(4)} == {"agreed"}
+        old = pilot.record
+        rpc(web3, "evm_revert", before)
+        pilot.deploy()
+        assert (pilot.record.aggregator, pilot.record.settlement) == (old.aggregator, old.settlement)
+        told = "the chain is not the one of before"
+        until(lambda: all(told in one.health.last_error for one in services.values()), "they notice it")
+        pilot.write_forecasts(day := (FIRST_DAY + timedelta(days=8)).isoformat())
+        assert pilot.open_round(day) == first
+        assert pilot.end_of(first, 120) is Phase.CONVERGED
+        ends = {node: outcome(pilot, node, first) for node in range(4)}
+        assert {(end["outcome"], end["day"]) for end in ends.values()} == {("agreed", day)}
+        assert {schedule(pilot, node, day)["status"] for node in (1, 2, 3)} == {"agreed"}
+
+
 def test_dayThatIsAgreed_isNotAgreedTwice(pilots: Callable[[str], Pilot]) -> None:
     """A second round for a day is refused; one that replaces it on purpose, when trades of it were paid, costs nobody
     anything, and the agreed schedule stays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from gridpact.community.model import GRID_CONNECTION, CommunityDay
 from gridpact.community.read import read_community
+from gridpact.devices.pv import Panels
 from gridpact.grid.limits import PublishedFeeder
 from gridpact.grid.powerflow import power_flow
 from gridpact.market.admm.agent import Agent, IntegerSubmission
@@ -136,3 +138,28 @@ def test_honestHouseholds_stayFarWithinReach(form: NetworkAgreement) -> None:
             centre, counted = agreed_bids(round_.assembly, node, before.closing)
             assert np.all(~counted | (np.abs(said.bids - centre) <= 1 / 3 * (reach.of_bids(age) or 0)))
         before = now
+
+
+@pytest.mark.parametrize("absent", [frozenset(), frozenset({5})], ids=["all", "one abstains"])
+def test_manyPanels_answersAreWithinTheLimits_whoeverIsThere(absent: frozenset[int]) -> None:
+    """With four times the panels the upper voltage binds, where the relaxation is not exact: no answer on the way is
+    outside, by the referee's integers, which every household computes for the whole plan."""
+    community = street("fontana16")[0]
+    homes = [
+        replace(home, devices=tuple(one.scaled(4.0) if isinstance(one, Panels) else one for one in home.devices))
+        for home in community.households
+        if home.node not in absent
+    ]
+    sunny = replace(community, households=tuple(homes))
+    views = [
+        replace(view, children=tuple(home.node for home in homes)) if view.node == GRID_CONNECTION else view
+        for view in node_views(sunny, Scenario.G, NetworkAgreement.DSO)
+    ]
+    round_ = Round(views, Penalties.of_community(sunny, baseline_net_kw(sunny)), Resolution())
+    published = PublishedFeeder.of(community.feeder)
+    nodes = tuple(home.node for home in homes)
+    alone = baseline_net_kw(sunny) * 1e6
+    assert published.outside_at(nodes, alone.astype(int), 0 * alone.astype(int)).any()  # there is something to refuse
+    for _ in range(8):
+        answers = round_.iterate().submissions[GRID_CONNECTION].copies * 500  # mW
+        assert not published.outside_at(nodes, answers[0::2], answers[1::2]).any()
