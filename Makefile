@@ -55,7 +55,7 @@ coverage: setup ## branches of the contracts that their tests take; fails below 
 	@$(PY) deploy/coverage.py -q
 
 site: $(STAMP)/dev $(STAMP)/node ## the documentation site, into build/site
-	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=deploy/site $(PY) -m mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=deploy/site $(PY) -m mkdocs build > build/site.log 2>&1 || { cat build/site.log >&2; exit 1; }
 	@echo "The site: build/site/index.html"
 
 .PHONY: notebooks
