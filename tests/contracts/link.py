@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,13 @@ def rpc(method: str, *parameters: Any) -> Any:
     answer = web3.provider.make_request(method, list(parameters))
     assert "error" not in answer, answer
     return answer["result"]
+
+
+def receipt_of(hash_: str) -> Any:
+    """Once the transaction is in a block: a busy chain says that it has it before that."""
+    while (receipt := rpc("eth_getTransactionReceipt", hash_)) is None:
+        time.sleep(0.002)
+    return receipt
 
 
 def type_of(item: Mapping[str, Any]) -> str:
@@ -149,9 +157,7 @@ class Link:
             hash_ = rpc("eth_sendRawTransaction", "0x" + raw.hex().removeprefix("0x"))
         else:
             hash_ = rpc("eth_sendTransaction", {**call, "gasPrice": hex(2 * 10**9)})
-        receipt = None
-        while receipt is None:
-            receipt = rpc("eth_getTransactionReceipt", hash_)
+        receipt = receipt_of(hash_)
         assert receipt["status"] == "0x1", "a view of the call passed, the transaction did not"
         block = rpc("eth_getBlockByNumber", receipt["blockNumber"], False)
         return Receipt(

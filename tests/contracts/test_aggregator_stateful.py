@@ -35,7 +35,7 @@ from helpers import (
     signature,
     theta,
 )
-from link import GAS, Link, _revert_data, read, rpc
+from link import GAS, Link, _revert_data, read, receipt_of, rpc
 from reference.aggregator_machine import NOBODY, AggregatorMachine
 from reference.aggregator_model import LANES, PAYLOAD_BITS, Declared, Part, Refused, hash_words, submission_hash, unpack
 
@@ -72,9 +72,7 @@ class Wire(Link):
         if "error" in sent:  # Ganache says so at once
             assert error is not None, sent
         else:
-            receipt = None
-            while receipt is None:
-                receipt = rpc("eth_getTransactionReceipt", sent["result"])
+            receipt = receipt_of(sent["result"])
             assert (receipt["status"] == "0x1") == (error is None), "the call and the transaction differ"
             assert error is None or not receipt["logs"]
             events = tuple(self._event(log) for log in receipt["logs"])

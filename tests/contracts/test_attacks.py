@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from helpers import FEEDER, LARGE, NONE, STAR, low, overdue, signature
-from link import Reverted, refused, rpc
+from link import Reverted, receipt_of, refused, rpc
 from reference.aggregator_model import Declared, Part, bitmap, keccak
 
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -431,7 +431,7 @@ def test_attack_throughAnotherContract(star, outsider, forwarder):
     data = star.link.data("relay", 1, 2, batch)
     call = {"from": str(outsider), "to": forwarder, "gas": hex(5_000_000), "gasPrice": hex(2 * 10**9)}
     padded = "0x" + star.link.address[2:].rjust(64, "0") + data[2:]
-    receipt = rpc("eth_getTransactionReceipt", rpc("eth_sendTransaction", {**call, "data": padded}))
+    receipt = receipt_of(rpc("eth_sendTransaction", {**call, "data": padded}))
     assert receipt["status"] == "0x1"
     events = [star.link._event(log) for log in receipt["logs"]]
     assert [event.name for event in events] == ["Submitted", "Forwarded"] * 2 + ["Skipped", "Submitted", "Forwarded"]

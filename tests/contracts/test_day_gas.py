@@ -4,7 +4,7 @@ import pytest
 from days import METER, TARIFF, World, series, tariff_bytes
 from days import terms as terms_of
 from helpers import PHASE_SECONDS
-from link import Link, rpc
+from link import Link, receipt_of, rpc
 from settling import MILLIWATT, STEP_SECONDS
 
 MOST_GAS = 2**24
@@ -17,10 +17,7 @@ ETHER = hex(10**20)
 def act(sender, link, name, *arguments):
     """A transaction of an account without a key; returns its gas."""
     call = {"from": sender, "to": link.address, "data": link.data(name, *arguments), "gas": hex(MOST_GAS)}
-    receipt = None
-    hash_ = rpc("eth_sendTransaction", call)
-    while receipt is None:
-        receipt = rpc("eth_getTransactionReceipt", hash_)
+    receipt = receipt_of(rpc("eth_sendTransaction", call))
     assert receipt["status"] == "0x1", name
     return int(receipt["gasUsed"], 16)
 

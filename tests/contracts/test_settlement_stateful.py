@@ -10,6 +10,7 @@ from helpers import PHASE_SECONDS
 from hypothesis import HealthCheck, Verbosity, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from link import receipt_of
 from reference.settlement_model import Ended, Refused, SettlementModel
 from settling import (
     BIDS,
@@ -71,10 +72,7 @@ class Link:
     def send(self, sender, data):
         """Sends; returns the time of the block."""
         call = {"from": sender, "to": self.contract.address, "data": data, "gas": hex(5_000_000)}
-        receipt = None
-        hash_ = self.signed(call) if sender == METER.address else self.rpc("eth_sendTransaction", call)
-        while receipt is None:
-            receipt = self.rpc("eth_getTransactionReceipt", hash_)
+        receipt = receipt_of(self.signed(call) if sender == METER.address else self.rpc("eth_sendTransaction", call))
         assert receipt["status"] == "0x1"
         return int(self.rpc("eth_getBlockByNumber", receipt["blockNumber"], False)["timestamp"], 16)
 

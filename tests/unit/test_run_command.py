@@ -19,12 +19,14 @@ from gridpact.outcome.day import solve_day
 from gridpact.outcome.outcome import solved
 from gridpact.problem.scenario import Scenario
 from gridpact.report import report
+from gridpact.report.weeks import page as weeks_page
 
 
 @pytest.fixture(autouse=True)
 def without_png(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing them takes seconds."""
-    monkeypatch.setattr(report, "png", lambda figure: b"")
+    for module in (report, weeks_page):
+        monkeypatch.setattr(module, "png", lambda figure: b"")
 
 
 def run(out: Path, *options: str) -> int:

@@ -18,6 +18,13 @@ from gridpact.report.report import write_report
 from gridpact.report.tables import CSV_FILES, write_tables
 from unit.conftest import community, run
 
+
+@pytest.fixture(autouse=True)
+def without_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing them takes seconds; `test_plots` has them."""
+    monkeypatch.setattr(report, "png", lambda figure: b"")
+
+
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 HOSTILE = '<script>alert("x")</script>'
 
