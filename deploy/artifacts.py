@@ -19,7 +19,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "contracts"
 ARTIFACTS = ROOT / "clients" / "gridpact" / "chain" / "artifacts"
-CONTRACTS = ("Referee", "VirtualAggregator", "TradeSettlement", "DaySettlement", "DayProducts", "TestEuro")
+CONTRACTS = (
+    "Referee",
+    "SealedReferee",
+    "VirtualAggregator",
+    "TradeSettlement",
+    "DaySettlement",
+    "DayProducts",
+    "TestEuro",
+)
 MOST = 24_576
 """Bytes of code that a contract may have (EIP-170)."""
 

@@ -31,3 +31,7 @@ MOST_BID = 2**15 - 1
 
 MOST_PRODUCT = 255
 """Products are numbered from 0: eight bits of a round's number (`IRounds.sol`)."""
+
+SUM_BYTES = 3
+"""What the bids of a household come to at a step, where a round is sealed (`Seals.sol`): more than 127 households that
+bid 16 kW each."""

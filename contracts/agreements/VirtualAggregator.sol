@@ -15,6 +15,7 @@ import {Lanes} from "../libraries/Lanes.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Residuals} from "../libraries/Residuals.sol";
 import {RunningSums} from "../libraries/RunningSums.sol";
+import {Seals} from "../libraries/Seals.sol";
 import {Sizes} from "../libraries/Sizes.sol";
 import {Tree} from "../libraries/Tree.sol";
 import {TypedData} from "../libraries/TypedData.sol";
@@ -46,14 +47,17 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     /// @inheritdoc IAgreeing
     IAgreement public immutable agreement;
     uint256 private immutable _mostBids; // see Sizes
+    uint256 private immutable _sums; // bytes that may stand behind the bids of a household, where rounds are sealed
 
     constructor(Theta memory theta_, Setting memory setting_, IReferee referee_)
         Consensus(theta_, setting_, referee_)
         TypedData("gridpact", "1")
     {
         clerk = address(new Clerk(theta_, setting_, referee_));
-        agreement = new AgreedBids(this, setting_);
+        bool seals = referee_.seals();
+        agreement = new AgreedBids(this, setting_, seals);
         _mostBids = Sizes.bids(theta_.n);
+        _sums = seals ? Seals.SUM * setting_.steps : 0;
     }
 
     // ------------------------------------------------------------------ declaring
@@ -169,7 +173,7 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         uint256 length = _length(declared);
         if (copies.length != length) return _error(LengthMismatch.selector, length, copies.length);
         length = 2 * uint256(declared.bids);
-        if (bids.length != length) return _error(LengthMismatch.selector, length, bids.length);
+        if (bids.length < length || bids.length > length + _sums) return _error(LengthMismatch.selector, length, bids.length);
         uint256 at = Blocks.overflow(declared, copies, _words);
         if (at != copies.length) return _error(LaneOverflow.selector, at, copies[at]);
         // The first iteration follows no other, so its residuals are about nothing, and ignored.

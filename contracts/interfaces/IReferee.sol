@@ -19,6 +19,9 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///      than 1e-4 p.u. outside the published limits, at one step. Nodes on the feeder that are no children of the root
 ///      in this round inject nothing: what they draw is not in the plan, and an operator answers for what is.
 ///
+///      Charge Sealed: where rounds are sealed, the only one. See SealedReferee for what it proves; the evidence is a
+///      SealedEvidence.
+///
 /// Invariants. Tests bear these numbers.
 ///   RF1  A node that computed its residuals as the interface defines them, and kept within reach, cannot be proved
 ///        false, whatever the evidence.
@@ -28,7 +31,8 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 interface IReferee {
     enum Charge {
         Residuals,
-        Plan
+        Plan,
+        Sealed
     }
 
     /// @notice A submission, as its node's commitment hashes it.
@@ -75,6 +79,22 @@ interface IReferee {
         Partner[] partners; // in the order of the book
     }
 
+    /// @notice That a point is what the keys of two nodes have in common: with the keys A of the accused and B = b G of who
+    ///         accuses it, S = b A. c = keccak256(A, B, S, R1, R2), r = k - c b, where R1 = k G and R2 = k A.
+    struct Proof {
+        uint256 x; //         S
+        uint256 y;
+        uint256 challenge; // c
+        uint256 response; //  r
+    }
+
+    struct SealedEvidence {
+        ResidualEvidence residuals; // its one partner: the node that shows what it shares with the accused
+        uint256[] copiesBefore; //     of the accused in k - 1; empty where it was not present, or where it is about bids
+        uint8 other; //                that node: 0, or a partner
+        Proof proof;
+    }
+
     struct PlanEvidence {
         uint256 step;
         bytes32 before; //     the node's commitment before its newest submission
@@ -86,6 +106,10 @@ interface IReferee {
     /// @param why what does not fit: "head", "history", "sums", "copies", "bids", "book", "presence", "residuals" (they
     ///            are as they should be), "plan" (it is within the limits)
     error NotProved(string why);
+
+    /// @notice Whether the rounds that it judges are sealed: what stands on the chain of a submission is then read by the
+    ///         other end of each variable and bid only, see the library Seals.
+    function seals() external view returns (bool);
 
     /// @notice Returns where the evidence proves the charge; reverts with NotProved, or on malformed evidence.
     function judge(IVirtualAggregator aggregator, uint32 round, uint8 node, bytes calldata evidence) external view;

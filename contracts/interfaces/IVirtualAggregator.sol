@@ -209,7 +209,7 @@ interface IVirtualAggregator is IRounds, IAgreeing {
     ///                  old transaction must not count in an iteration that followed others: its residuals would be
     ///                  false there, and an honest node excluded
     /// @param copies    the blocks of this node, in the order given above, ceil(steps / 12) words each
-    /// @param bids      2 bytes a declared bid scalar
+    /// @param bids      2 bytes a declared bid scalar; where rounds are sealed, up to 3 bytes a step may follow (see Seals)
     /// @param residuals four 64-bit lanes: r_grid, s_grid, r_trade, s_trade; ignored in the first iteration
     function submit(
         uint32 round,

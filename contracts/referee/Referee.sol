@@ -46,10 +46,19 @@ contract Referee is IReferee {
         int256 none; //         a lane of S' where it did not: zero, with a bias
     }
 
+    /// @inheritdoc IReferee
+    function seals() external pure virtual returns (bool) {
+        return false;
+    }
+
     // ------------------------------------------------------------------ charges
 
     /// @inheritdoc IReferee
-    function judge(IVirtualAggregator aggregator, uint32 round, uint8 node, bytes calldata evidence) external view {
+    function judge(IVirtualAggregator aggregator, uint32 round, uint8 node, bytes calldata evidence)
+        external
+        view
+        virtual
+    {
         if (abi.decode(evidence, (Charge)) == Charge.Residuals) {
             Case memory case_;
             (case_.aggregator, case_.round, case_.node) = (aggregator, round, node);
@@ -121,7 +130,7 @@ contract Referee is IReferee {
     // ------------------------------------------------------------------ residuals
 
     /// @dev r_grid and s_grid, in the upper two lanes of a word.
-    function _network(Case memory case_) private view returns (uint256) {
+    function _network(Case memory case_) internal view returns (uint256) {
         IVirtualAggregator.Roster memory roster = case_.aggregator.rosterOf(Round.product(case_.round));
         case_.steps = case_.aggregator.setting().steps;
         uint256 words = Lanes.words(case_.steps);
@@ -269,19 +278,19 @@ contract Referee is IReferee {
     }
 
     /// @dev How far a number is from what lies between zero and another one.
-    function _beyond(int256 mine, int256 agreed) private pure returns (int256) {
+    function _beyond(int256 mine, int256 agreed) internal pure returns (int256) {
         (int256 low, int256 high) = agreed < 0 ? (agreed, int256(0)) : (int256(0), agreed);
         return mine < low ? mine - low : mine > high ? mine - high : int256(0);
     }
 
-    function _note(Case memory case_, int256 away, int256 reach) private pure {
+    function _note(Case memory case_, int256 away, int256 reach) internal pure {
         if (away > reach || away < -reach) case_.departed = true;
     }
 
     // ------------------------------------------------------------------ opening what the aggregator stores
 
     /// @dev The iterations k - 1 and k: who was present, and the sums. And how long the same nodes were.
-    function _openHead(Case memory case_, ResidualEvidence calldata evidence) private view {
+    function _openHead(Case memory case_, ResidualEvidence calldata evidence) internal view {
         case_.iteration = evidence.iteration;
         bytes32 head = evidence.headBefore;
         for (uint256 i = 0; i < evidence.closed.length; ++i) {
@@ -321,7 +330,7 @@ contract Referee is IReferee {
     }
 
     /// @dev A node's book, and its submissions.
-    function _openNode(Case memory case_, uint8 node, bytes calldata book, History calldata history) private view {
+    function _openNode(Case memory case_, uint8 node, bytes calldata book, History calldata history) internal view {
         (bytes32 submissions, bytes32 declared) = case_.aggregator.commitment(case_.round, node);
         _require(keccak256(book) == declared, "book");
         bytes32 commitment = history.before;
@@ -334,14 +343,14 @@ contract Referee is IReferee {
     /// @dev Bids of a node that was present in k; in k - 1 only where it was present then, too.
     function _openBids(
         Case memory case_, uint8 node, History calldata history, bytes calldata bids, bytes calldata bidsBefore
-    ) private pure {
+    ) internal pure {
         _require(keccak256(bids) == _link(history, case_.iteration).bids, "bids");
         if (case_.presentBefore & Nodes.bit(node) == 0) return;
         _require(keccak256(bidsBefore) == _link(history, uint256(case_.iteration) - 1).bids, "bids");
     }
 
     /// @dev A node's submission for an iteration, which has to be there.
-    function _link(History calldata history, uint256 iteration) private pure returns (Link calldata) {
+    function _link(History calldata history, uint256 iteration) internal pure returns (Link calldata) {
         for (uint256 i = 0; i < history.links.length; ++i) {
             if (history.links[i].iteration == iteration) return history.links[i];
         }
@@ -352,7 +361,7 @@ contract Referee is IReferee {
         return Commitments.submission(round, link.iteration, node, link.copies, link.bids, link.residuals);
     }
 
-    function _require(bool fits, string memory why) private pure {
+    function _require(bool fits, string memory why) internal pure {
         if (!fits) revert NotProved(why);
     }
 

@@ -7,10 +7,10 @@ import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {DaySettlement} from "contracts/day/DaySettlement.sol";
 import {IDayProducts} from "contracts/interfaces/IDayProducts.sol";
 import {IDaySettlement} from "contracts/interfaces/IDaySettlement.sol";
-import {IReferee} from "contracts/interfaces/IReferee.sol";
 import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
 import {TestEuro} from "contracts/mocks/TestEuro.sol";
+import {Referee} from "contracts/referee/Referee.sol";
 import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
 import {VM} from "./Cheats.sol";
 
@@ -38,7 +38,7 @@ contract DayHandler {
         VirtualAggregator aggregator = new VirtualAggregator(
             IVirtualAggregator.Theta(NODES, 1, 1, 1000, 1000, 1000, 1000, 2),
             IVirtualAggregator.Setting(STEPS, 3600, 1000, 100, 600, 1),
-            IReferee(address(1))
+            new Referee()
         );
         token = new TestEuro();
         IERC20Metadata money = IERC20Metadata(address(token));

@@ -5,12 +5,12 @@ import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IER
 
 import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
-import {IReferee} from "contracts/interfaces/IReferee.sol";
 import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
 import {IAgreement} from "contracts/interfaces/IAgreement.sol";
 import {IRounds} from "contracts/interfaces/IRounds.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
 import {TestEuro} from "contracts/mocks/TestEuro.sol";
+import {Referee} from "contracts/referee/Referee.sol";
 import {VM} from "./Cheats.sol";
 
 /// @title What anybody may do with money, over rounds of three households that all trade with each other
@@ -40,7 +40,7 @@ contract SettlementHandler {
         aggregator = new VirtualAggregator(
             IVirtualAggregator.Theta(NODES, 1, 1, 1000, 1000, 1000, 1000, 2),
             IVirtualAggregator.Setting(1, 3600, 1000, 100, 600, 1),
-            IReferee(address(1))
+            new Referee()
         );
         token = new TestEuro();
         settlement = new TradeSettlement(

@@ -17,6 +17,7 @@ IN_CONTRACTS = {
     "LANES": ("libraries/Lanes.sol", "PER_WORD"),
     "POWER_BIAS": ("libraries/Lanes.sol", "BIAS_POWER"),
     "VOLTAGE_BIAS": ("libraries/Lanes.sol", "BIAS_VOLTAGE"),
+    "SUM_BYTES": ("libraries/Seals.sol", "SUM"),
 }
 FOLLOW = {
     "MOST_HOUSEHOLDS": limits.MOST_NODES - 1,  # all nodes but the grid connection

@@ -28,6 +28,7 @@ from web3.types import Nonce, RPCEndpoint, TxParams, TxReceipt, Wei
 
 from gridpact.chain.fees import ETHER, FeePolicy, Fees, FeeTooHigh, capped, data_fee, ether_text, gwei_text, read_fees
 from gridpact.chain.reverts import Abi, contract_error, first_line, learn_errors, readable, revert_data
+from gridpact.chain.sealing import SealingKey
 from gridpact.chain.transport import meter_of
 from gridpact.errors import ChainError, InputError
 
@@ -200,6 +201,10 @@ class ChainAccount:
         self._loses_estimates: bool | None = None
         self._gas: dict[tuple[str, str], int] = {}
         self._sent: dict[int, list[Version]] = {}  # by nonce, the newest last
+
+    def round_key(self, place: bytes) -> SealingKey:
+        """The account's key for a round, see `chain.sealing`."""
+        return SealingKey(bytes(self._signer.key), place)
 
     def sign(self, digest: bytes) -> tuple[bytes, bytes]:
         """Signs a digest. Returns r and vs of the EIP-2098 form."""

@@ -19,6 +19,7 @@ from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.commitments import bids_hash, domain_separator, relayed_digest, submission_hash, words_hash
 from gridpact.chain.contract import arguments_of, checked_address
 from gridpact.chain.reverts import learn_errors, reason
+from gridpact.chain.sealing import SealingKey
 from gridpact.chain.values import Residuals, SignedSubmission, Submission, nodes_to_bitmap, pack_residuals
 from gridpact.errors import ChainError, ContractError
 from gridpact.limits import LANES
@@ -107,6 +108,12 @@ class Aggregator(WatchedAggregator):
         """The account's own submission in an iteration, as it stands on the chain."""
         assert self.account is not None
         return self.iteration(round, iteration).submissions.get(self.node_in(round, self.account.address))
+
+    def round_key(self, round: int) -> SealingKey:
+        """The account's key for a round of this deployment."""
+        if self.account is None:
+            raise ChainError("A round is sealed by an account: this connection only reads.")
+        return self.account.round_key(b"".join((self._domain, round.to_bytes(4, "big"))))
 
     def accuse(self, round: int, node: int, evidence: bytes) -> TxReceipt:
         """Excludes a node, on evidence that `gridpact.chain.evidence` puts together."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, TypeVar
 
 from web3 import Web3
 
 from gridpact.chain.account import NOBODY, ChainAccount
+from gridpact.chain.artifacts import SEALED_REFEREE, load
 from gridpact.chain.clock import ChainClock
 from gridpact.chain.contract import DeployedContract, checked_address, in_time
 from gridpact.chain.record import Record
@@ -91,6 +93,12 @@ class AggregatorViews(DeployedContract):
     def referee(self) -> str:
         """The address of the contract that decides on accusations."""
         return str(self._read("referee"))
+
+    @cached_property
+    def sealed(self) -> bool:
+        """Whether submissions are sealed: the referee says by which rules it judges."""
+        referee = DeployedContract(self.web3, self.referee(), load(SEALED_REFEREE).abi, None, self.chain_id)
+        return bool(referee._read("seals"))
 
     # ------------------------------------------------------------------ where rounds stand
 

@@ -12,6 +12,7 @@ from gridpact.files import parse_json
 
 AGGREGATOR = "VirtualAggregator"
 REFEREE = "Referee"
+SEALED_REFEREE = "SealedReferee"
 SETTLEMENT = "TradeSettlement"
 DAY = "DaySettlement"
 PRODUCTS = "DayProducts"

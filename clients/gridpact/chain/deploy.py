@@ -15,7 +15,7 @@ from web3.types import TxReceipt
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SETTLEMENT, TOKEN, Artifact, load
+from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SEALED_REFEREE, SETTLEMENT, TOKEN, Artifact, load
 from gridpact.chain.contract import DeployedContract, checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import first_line, readable
@@ -94,6 +94,7 @@ def deploy_contracts(
     on_deployed: OnDeployed | None = None,
     unfinished: Unfinished | None = None,
     days: bool = False,
+    sealed: bool = False,
 ) -> Record:
     """Deploys referee, aggregator and settlement; and a test token, unless the address of a token is given.
 
@@ -105,6 +106,7 @@ def deploy_contracts(
         on_deployed: is told of each contract.
         unfinished: what stands already, of a deployment that is gone on with; and where it is noted what is sent.
         days: whether a settlement of days is deployed besides.
+        sealed: whether submissions are read by those only whom they concern, see `node.form`.
     """
     web3 = account.web3
     check_fork(web3)
@@ -112,7 +114,9 @@ def deploy_contracts(
         # No transaction can be in an older block.
         block = unfinished.block if unfinished is not None else int(web3.eth.block_number) + 1
         chain_id = int(web3.eth.chain_id)
-    referee, aggregator, settlement, test_token = map(load, (REFEREE, AGGREGATOR, SETTLEMENT, TOKEN))
+    referee, aggregator, settlement, test_token = map(
+        load, (SEALED_REFEREE if sealed else REFEREE, AGGREGATOR, SETTLEMENT, TOKEN)
+    )
     roles = checked_address(supplier), checked_address(metering)
     transactions: dict[str, str] = {}
 

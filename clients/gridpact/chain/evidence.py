@@ -19,6 +19,7 @@ from gridpact.chain.commitments import START, extended, submission_hash, words_h
 from gridpact.chain.contract import checked_address
 from gridpact.chain.ledger import RoundLog
 from gridpact.chain.reverts import learn_errors, readable
+from gridpact.chain.sealing import Proof
 from gridpact.chain.values import (
     RESIDUAL_LANE,
     ClosedIteration,
@@ -38,6 +39,7 @@ _RESIDUAL_EVIDENCE = (
     f"(uint16,bytes32,{_CLOSED}[],uint256[],uint256[],{_HISTORY},uint256[],bytes,bytes,bytes,{_PARTNER}[])"
 )
 _PLAN_EVIDENCE = f"(uint256,bytes32,{_LINK},uint256[],bytes)"
+_SEALED_EVIDENCE = f"({_RESIDUAL_EVIDENCE},uint256[],uint8,(uint256,uint256,uint256,uint256))"
 
 _Link = tuple[int, bytes, bytes, int]
 _History = tuple[bytes, list[_Link]]
@@ -48,6 +50,7 @@ class Charge(IntEnum):
 
     RESIDUALS = 0
     PLAN = 1
+    SEALED = 2
 
 
 def residual_evidence(aggregator: RoundLog, round: int, node: int, iteration: int, departed: bool = False) -> bytes:
@@ -60,7 +63,26 @@ def residual_evidence(aggregator: RoundLog, round: int, node: int, iteration: in
     Raises:
         ChainError: the chain does not have what is needed, or a submission went through another contract.
     """
-    return _Case(aggregator, round).residuals(node, iteration, departed)
+    values = _Case(aggregator, round).residuals(node, iteration, departed)
+    return _evidence(Charge.RESIDUALS, _RESIDUAL_EVIDENCE, values)
+
+
+def sealed_evidence(
+    aggregator: RoundLog, round: int, node: int, iteration: int, departed: bool, other: int, proof: Proof
+) -> bytes:
+    """The same of a sealed round, by a node that shares something with the accused, which it opens with that.
+
+    Args:
+        other: that node.
+        proof: of what the two have in common.
+
+    Raises:
+        ChainError: see `residual_evidence`.
+    """
+    case = _Case(aggregator, round)
+    values = case.residuals(node, iteration, departed, only=other)
+    before = case.copies(node, iteration - 1) if other == 0 else ()  # the grid operator's node
+    return _evidence(Charge.SEALED, _SEALED_EVIDENCE, (values, before, other, proof))
 
 
 def plan_evidence(step: int, newest: Submission, before: bytes, copies: Sequence[int], book: bytes) -> bytes:
@@ -101,7 +123,12 @@ class _Case:
         self._logs: list[IterationLog] = [*history, newest]
         self._declarations: dict[int, Declaration] = aggregator.declarations(round)
 
-    def residuals(self, node: int, iteration: int, departed: bool) -> bytes:
+    def residuals(self, node: int, iteration: int, departed: bool, only: int | None = None) -> tuple[object, ...]:
+        """The fields of a `ResidualEvidence`.
+
+        Args:
+            only: the one node that stands there as a partner, in place of all.
+        """
         closed = [log.closed for log in self._logs if log.closed is not None]
         if not 1 <= iteration <= len(closed):
             raise ChainError(f"Iteration {iteration} of round {self._round} is not closed: nothing is claimed of it.")
@@ -109,23 +136,32 @@ class _Case:
         while departed and opened > 1 and closed[opened - 2].present == closed[iteration - 1].present:
             opened -= 1
         own = self._submission(node, iteration)
-        values = (
+        others = partners_in(self._book(node)) if own else ()
+        return (
             iteration,
             closed[opened - 2].head if opened > 1 else START,
             [self._closed(one) for one in closed[opened - 1 :]],
             closed[iteration - 1].sums,
             closed[iteration - 2].sums if iteration > 1 else (),
             self._history(node, first),
-            self._aggregator.copies_of(own) if own else (),
+            self.copies(node, iteration),
             own.bids if own else b"",
             self._bids(node, iteration - 1) if own else b"",
             self._book(node),
-            [self._partner(partner, iteration) for partner in partners_in(self._book(node))] if own else [],
+            [self._partner(other, iteration, only is not None) for other in (others if only is None else (only,))],
         )
-        return _evidence(Charge.RESIDUALS, _RESIDUAL_EVIDENCE, values)
 
-    def _partner(self, node: int, iteration: int) -> tuple[bytes, _History, bytes, bytes]:
-        if self._submission(node, iteration) is None:
+    def copies(self, node: int, iteration: int) -> tuple[int, ...]:
+        """What a node submitted, words; none where it was not there."""
+        submission = self._submission(node, iteration)
+        return self._aggregator.copies_of(submission) if submission else ()
+
+    def _partner(self, node: int, iteration: int, anyhow: bool) -> tuple[bytes, _History, bytes, bytes]:
+        """
+        Args:
+            anyhow: with its history even where it was not there.
+        """
+        if not anyhow and self._submission(node, iteration) is None:
             return self._book(node), (START, []), b"", b""
         history = self._history(node, max(iteration - 1, 1))
         return self._book(node), history, self._bids(node, iteration), self._bids(node, iteration - 1)

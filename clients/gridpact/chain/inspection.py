@@ -9,7 +9,7 @@ from typing import Any, cast
 from hexbytes import HexBytes
 from web3 import Web3
 
-from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SETTLEMENT, TOKEN, Artifact, load
+from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SEALED_REFEREE, SETTLEMENT, TOKEN, Artifact, load
 from gridpact.chain.contract import checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import Abi, readable
@@ -59,6 +59,7 @@ def creations(record: Record) -> dict[str, tuple[str, Artifact, tuple[object, ..
     every: dict[str, tuple[str, tuple[object, ...]]] = {
         TOKEN: (record.token, ()),
         REFEREE: (record.referee, ()),
+        SEALED_REFEREE: (record.referee, ()),
         AGGREGATOR: (record.aggregator, aggregator),
         SETTLEMENT: (record.settlement, settlement),
         DAY: (record.day_settlement, (record.settlement, *settlement[1:])),

@@ -12,8 +12,7 @@ from gridpact.errors import InputError
 if TYPE_CHECKING:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.record import Record
-    from gridpact.node.privacy import Transcript
-    from gridpact.outcome.day import DayOutcome
+    from gridpact.node.privacy import Replay, Transcript
 
 
 def add(commands: Commands) -> None:
@@ -56,6 +55,8 @@ def _audit(arguments: argparse.Namespace) -> int:
         audit = audit_round(aggregator, number)
     for problem in (*audit.contract_errors, *audit.false_claims, *audit.plan_errors):
         print(f"gridpact: {problem}")
+    if audit.sealed:
+        print("gridpact: the round is sealed: residuals and the operator's plan are not public, and were not checked")
     verdict = "all as it must be" if audit.clean else "see above"
     print(f"gridpact: round {audit.round}, {audit.iterations} iterations checked from the chain alone: {verdict}")
     return 0 if audit.clean else 1
@@ -63,36 +64,37 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 def _privacy(arguments: argparse.Namespace, record: Record, aggregator: Aggregator, number: int) -> int:
     from gridpact.chain.settlement import Settlement
-    from gridpact.node.privacy import guesses, leaks, summary, transcript_of
+    from gridpact.node.privacy import insights, leaks, summary, transcript_of
 
     settlement = Settlement.of(record, aggregator.web3)
     records, deliveries = settlement.recorded(number), settlement.deliveries(number)
     public = transcript_of(aggregator, number, records, deliveries.values())
     if public is None:
         raise InputError(f"round {number} did not start: it gives nothing away")
-    true = _played(arguments, public)
-    schedules = {home.node: home.schedule for home in true.households}
-    if strangers := set(public.households) - schedules.keys():
+    true = _replayed(arguments, public)
+    if strangers := set(public.households) - true.schedules.keys():
         raise InputError(
             f"round {number} has node {min(strangers)}, the community has not: give the community whose round it was"
         )
-    found = leaks(guesses(public), schedules)
-    equipped = {home.node for home in true.households if home.assets}
-    medians = {"all": summary(found), "with devices": summary(found, equipped)}
+    found = {role: leaks(seen, true.schedules) for role, seen in insights(public, true, aggregator.sealed).items()}
+    told = {role: {"all": summary(some), "with devices": summary(some, true.equipped)} for role, some in found.items()}
+    form = "sealed" if aggregator.sealed else "open"
     if arguments.json:
-        homes = [vars(leak) for leak in found]
-        print(json.dumps({"round": number, "day": true.day, "everybody": medians, "households": homes}))
+        homes = {role: [vars(leak) for leak in some] for role, some in found.items()}
+        print(json.dumps({"round": number, "form": form, "medians": told, "households": homes}))
         return 0
-    print(f"gridpact: what everybody reads of round {number}, medians over {len(schedules)} households")
-    print(f"  {'':<14}{'':<6}{'r':>8}{'error':>12}{'of its mean':>14}")
-    for who, row in medians.items():
-        for what, median in row.items():
-            if median["r"] is not None:
-                print(f"  {who:<14}{what:<6}{median['r']:>8.3f}{median['rmse_w']:>10.1f} W{median['usual_w']:>12.1f} W")
+    print(f"gridpact: what is read of round {number}, in the {form} form, medians over the households")
+    print(f"  {'':<32}{'r':>8}{'error':>12}{'of its mean':>14}")
+    for role, groups in told.items():
+        for group, row in groups.items():
+            for what, median in row.items():
+                if median["r"] is not None:
+                    r, error, usual = median["r"], median["rmse_w"], median["usual_w"]
+                    print(f"  {role:<12}{group:<14}{what:<6}{r:>8.3f}{error:>10.1f} W{usual:>12.1f} W")
     return 0
 
 
-def _played(arguments: argparse.Namespace, public: Transcript) -> DayOutcome:
+def _replayed(arguments: argparse.Namespace, public: Transcript) -> Replay:
     """The same round in memory, which comes to the same plans.
 
     Raises:
@@ -100,7 +102,7 @@ def _played(arguments: argparse.Namespace, public: Transcript) -> DayOutcome:
     """
     from gridpact.community.model import GRID_CONNECTION
     from gridpact.community.read import read_community
-    from gridpact.outcome.day import solve_day
+    from gridpact.node.privacy import replayed
     from gridpact.problem.scenario import NetworkAgreement, Scenario
 
     community = read_community(arguments.community)
@@ -114,4 +116,4 @@ def _played(arguments: argparse.Namespace, public: Transcript) -> DayOutcome:
     bids = any(public.assembly.bid_count(node) for node in public.households)
     scenario = Scenario.T if not blocks else Scenario.TG if bids else Scenario.G
     star = all(public.assembly.parents[node] == GRID_CONNECTION for node in public.households)
-    return solve_day(day, scenario, NetworkAgreement.DSO if star else NetworkAgreement.NEIGHBOURS)
+    return replayed(day, scenario, NetworkAgreement.DSO if star else NetworkAgreement.NEIGHBOURS)

@@ -70,6 +70,12 @@ def add(commands: Commands) -> None:
         help="collect signed submissions and send them in one transaction an iteration, instead of one each",
     )
     command.add_argument(
+        "--sealed",
+        action="store_true",
+        help="seal what households submit: only the grid operator's node reads wishes, only partners bids; what cannot"
+        " be proved then is told in docs/privacy.md",
+    )
+    command.add_argument(
         "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO"
     )
     add_live(command)
@@ -87,6 +93,8 @@ def _run(arguments: argparse.Namespace) -> int:
     check_ours(folder, "run", MARKER)
     check_same(folder / MARKER, {"case": community.name, "day": day.day, "scenario": scenario.value})
     check_market(scenario, arguments.chain, arguments.relay)
+    if arguments.sealed:
+        check_sealed(scenario, agreement, arguments.chain)
     if arguments.live and arguments.chain == IN_MEMORY:
         raise InputError("--live shows what a chain tells; choose one with --chain, or leave --live out")
 
@@ -105,6 +113,21 @@ def _run(arguments: argparse.Namespace) -> int:
         tell_without_pictures()
         _show(result, folder, report, arguments)
     return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
+
+
+def check_sealed(scenario: Scenario, agreement: NetworkAgreement, chain: str) -> None:
+    """Whether a round can be sealed.
+
+    Raises:
+        InputError: there is no chain to seal anything on, or voltages have more than two holders.
+    """
+    if chain == IN_MEMORY:
+        raise InputError("--sealed is for a chain; choose one with --chain, or leave --sealed out")
+    if scenario.has_network and agreement is NetworkAgreement.NEIGHBOURS:
+        raise InputError(
+            "a round between neighbours cannot be sealed, since voltages have more than two holders; give"
+            " --network-agreement dso, or leave --sealed out"
+        )
 
 
 def _show(result: Outcome, folder: Path, report: Path, arguments: argparse.Namespace) -> None:
@@ -138,6 +161,12 @@ def _outcome(
     record = folder / "contracts.json" if "://" in arguments.chain else None
     resolution = power_resolution(arguments.power_resolution)
     settings = RunSettings(
-        scenario, agreement, arguments.chain, resolution=resolution, relay=arguments.relay, record=record
+        scenario,
+        agreement,
+        arguments.chain,
+        resolution=resolution,
+        relay=arguments.relay,
+        sealed=arguments.sealed,
+        record=record,
     )
     return run(day, settings, listener, page.watch if page else nobody)

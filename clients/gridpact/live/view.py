@@ -27,7 +27,7 @@ from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.grid.limits import PublishedFeeder
 from gridpact.live.store import Store, StoredEvent
 from gridpact.market.admm.assembly import Assembly, TreePlace
-from gridpact.market.admm.codec import decode_book, decode_feeder, decode_sums
+from gridpact.market.admm.codec import decode_book, decode_feeder, decode_sums, key_in, without_key
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.residuals import rms_w
 from gridpact.problem.blocks import Kind
@@ -314,14 +314,20 @@ class RoundView:
 
     # ------------------------------------------------------------------ the plan
 
+    @property
+    def _is_sealed(self) -> bool:
+        """Whether what is submitted is for those only whom it concerns: then nodes declare keys."""
+        return any(key_in(bytes.fromhex(event.arguments["book"])) for event in self._by_name["Declared"])
+
     def plan(self) -> Json | None:
-        """Powers and voltages that the last closed iteration agreed on; None where no network is agreed on.
+        """Powers and voltages that the last closed iteration agreed on; None where no network is agreed on, and in a
+        sealed round.
 
         In a star, the homes' injections are public and the operator publishes its feeder: the flow through the lines
         and the voltages follow. Between neighbours, the flows and voltages themselves are agreed on.
         """
         assembly = self._assembly
-        if assembly is None or not self._closed or not any(assembly.depths.values()):
+        if assembly is None or not self._closed or not any(assembly.depths.values()) or self._is_sealed:
             return None
         closed = self._closed[-1]
         present = bitmap_to_nodes(int(closed.arguments["present"]))
@@ -374,7 +380,7 @@ class RoundView:
         """The feeder that the grid operator's node has published for the round."""
         for event in self._by_name["Declared"]:
             if event.arguments["node"] == GRID_CONNECTION:
-                return decode_feeder(bytes.fromhex(event.arguments["book"]))
+                return decode_feeder(without_key(bytes.fromhex(event.arguments["book"])))
         return None
 
     # ------------------------------------------------------------------ trades, readings, money

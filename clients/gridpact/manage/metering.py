@@ -387,13 +387,13 @@ def planned_wh(aggregator: Aggregator, round_: int) -> dict[int, Array]:
     """What the households of a round agreed to feed into the grid, Wh by node (negative: to draw), (T,) each.
 
     Returns:
-        Nothing where nothing was agreed, or no network was counted, so that no plan is public.
+        Nothing where nothing was agreed, or no plan is public: no network was counted, or the round is sealed.
 
     Raises:
         ChainError: the chain does not tell the round (any longer).
     """
     outcome, declared = aggregator.outcome(round_), assembly_of(aggregator, round_)
-    if outcome.phase is not Phase.CONVERGED or declared is None:
+    if outcome.phase is not Phase.CONVERGED or declared is None or aggregator.sealed:
         return {}
     assembly, _ = declared
     last = closing_of(assembly, aggregator.iteration(round_, outcome.iterations), frozenset())

@@ -8,11 +8,12 @@ from functools import partial
 
 import numpy as np
 
-from gridpact.chain.evidence import residual_evidence
+from gridpact.chain.evidence import residual_evidence, sealed_evidence
 from gridpact.chain.ledger import RoundLedger
+from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import ChainError
 from gridpact.market.admm.assembly import Integers
-from gridpact.market.admm.codec import decode_copies
+from gridpact.market.admm.codec import decode_copies, key_in
 from gridpact.node.audit import departures, false_claims
 from gridpact.node.memory import Memory
 from gridpact.node.round_log import reach_of
@@ -59,10 +60,14 @@ class Accusing:
             log.warning("node %d %s", node, what)
             memory.suspects.setdefault(node, (now.iteration, True))
         for node, (iteration, departed) in memory.suspects.items():
+            if memory.form.sealed:  # nobody else has what this node has
+                if node not in memory.gone and node != GRID_CONNECTION:
+                    self._accuse(round_, node, iteration, departed, memory)
+                continue
             honest = sorted(assembly.nodes - memory.gone - memory.suspects.keys())
             first = next((other for other in honest if other > node), honest[0])
             if node not in memory.gone and (me == first or iteration < now.iteration):
-                self._accuse(round_, node, iteration, departed)
+                self._accuse(round_, node, iteration, departed, memory)
 
     def _copies_to_check(self, memory: Memory, others: Sequence[int]) -> dict[int, Integers]:
         """What others submitted in the iteration before, as far as it is known: the grid operator's node heard all of
@@ -77,19 +82,25 @@ class Accusing:
             return {
                 node: np.array([now.sums[block] - answers[block] for block in assembly.blocks(node)]) for node in there
             }
-        if not assembly.blocks(me) or (me + now.iteration) % CHECK_EVERY:
+        if not assembly.blocks(me) or memory.form.sealed or (me + now.iteration) % CHECK_EVERY:
             return {}
         node = others[(me + now.iteration) // CHECK_EVERY % len(others)]
         if (submission := entry.submissions.get(node)) is None:
             return {}
         return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(submission), assembly.steps)}
 
-    def _accuse(self, round_: int, node: int, iteration: int, departed: bool) -> None:
+    def _evidence(self, round_: int, node: int, iteration: int, departed: bool, memory: Memory) -> bytes:
+        if not memory.form.sealed:
+            return residual_evidence(self._aggregator, round_, node, iteration, departed)
+        proof = self._aggregator.round_key(round_).proof(key_in(memory.books[node]))
+        return sealed_evidence(self._aggregator, round_, node, iteration, departed, self.view.node, proof)
+
+    def _accuse(self, round_: int, node: int, iteration: int, departed: bool, memory: Memory) -> None:
         """Submissions of the accused and its partners overtake the evidence; then it is put together once more. The
         iteration stays open meanwhile, as this node has not submitted yet."""
         for _ in range(ATTEMPTS):
             try:
-                evidence = residual_evidence(self._aggregator, round_, node, iteration, departed)
+                evidence = self._evidence(round_, node, iteration, departed, memory)
                 self._sending.send("accuse", partial(self._aggregator.accuse, round_, node, evidence))
                 return
             except ChainError as error:

@@ -34,7 +34,8 @@ def false_claims(
     before: Closing | None,
     copies: Mapping[int, Integers],
 ) -> dict[int, str]:
-    """Who claims other residuals than those that follow from the public integers.
+    """Who claims other residuals than those that follow from the public integers. In a sealed round a node reads its
+    own bids and those to it only: there who claims less of the trades than follows from these.
 
     Args:
         claims: by node, about iteration `now`, as submitted in the next one.
@@ -48,7 +49,8 @@ def false_claims(
     false, trades = {}, trade_residuals(assembly, now, before)
     for node, claim in claims.items():
         trade = trades[node]
-        if claim[2:] != trade:
+        sealed = now.sealed and node in now.present
+        if min(np.subtract(claim[2:], trade)) < 0 if sealed else claim[2:] != trade:
             false[node] = f"claims residuals of trades {claim[2:]} in iteration {now.iteration}, true are {trade}"
         elif node in copies or node not in now.present:
             grid = grid_residuals(assembly, node, copies[node], now, before) if node in copies else (0, 0)
@@ -91,6 +93,7 @@ class Audit:
     false_claims: tuple[str, ...]
     contract_errors: tuple[str, ...]  # what the contract should have done otherwise
     plan_errors: tuple[str, ...]  # steps at which the grid operator's last answer breaks the limits that it published
+    sealed: bool = False  # then claims and the answer are not public, and were not checked
 
     @property
     def clean(self) -> bool:
@@ -98,7 +101,8 @@ class Audit:
 
 
 def audit_round(aggregator: RoundLog, round_: int) -> Audit:
-    """Replays a round from logs and calldata: every sum, head and residual, and the operator's last answer.
+    """Replays a round from logs and calldata: every sum, head and residual, and the operator's last answer. Of a sealed
+    one residuals and answers cannot be read: sums and heads only.
 
     Raises:
         ChainError: the chain does not tell the round (any longer).
@@ -114,16 +118,17 @@ def audit_round(aggregator: RoundLog, round_: int) -> Audit:
     before: Closing | None = None
     now: Closing | None = None
     copies: dict[int, Integers] = {}
-    history = aggregator.history(round_)
+    history, sealed = aggregator.history(round_), aggregator.sealed
     reach, most_misses, steady = reach_of(aggregator), aggregator.setting().max_misses, 0
     for number, entry in enumerate(history, start=1):
         assert entry.closed is not None
         where = f"iteration {number}"
         claims = {node: submission.residuals for node, submission in entry.submissions.items()}
         if now is not None:
-            faults = departures(assembly, claims, now, before, copies, reach, steady - most_misses)
-            faults |= false_claims(assembly, claims, now, before, copies)
-            false += [f"node {node} {what}" for node, what in faults.items()]
+            if not sealed:
+                faults = departures(assembly, claims, now, before, copies, reach, steady - most_misses)
+                faults |= false_claims(assembly, claims, now, before, copies)
+                false += [f"node {node} {what}" for node, what in faults.items()]
             total = np.sum([np.array(claim, dtype=object) for claim in claims.values()] or [np.zeros(4)], axis=0)
         before, now = now, closing_of(assembly, entry, gone)
         steady = steady + 1 if before is not None and before.present == now.present else 0
@@ -145,10 +150,10 @@ def audit_round(aggregator: RoundLog, round_: int) -> Audit:
     if history and aggregator.outcome(round_).phase.is_final and aggregator.outcome(round_).head != head:
         wrong.append("the outcome commits to another history")
     plan: tuple[str, ...] = ()
-    if (submission := _answers(history)) and (book := books.get(GRID_CONNECTION)):
+    if not sealed and (submission := _answers(history)) and (book := books.get(GRID_CONNECTION)):
         answers = decode_copies(assembly.blocks(GRID_CONNECTION), aggregator.copies_of(submission), assembly.steps)
         plan = plan_errors(assembly, answers, book, resolution_of(aggregator))
-    return Audit(round_, len(history), tuple(false), tuple(wrong), plan)
+    return Audit(round_, len(history), tuple(false), tuple(wrong), plan, sealed)
 
 
 def plan_errors(assembly: Assembly, answers: Integers, book: bytes, resolution: Resolution) -> tuple[str, ...]:

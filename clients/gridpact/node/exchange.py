@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from gridpact.chain.ledger import RoundLedger
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.market.admm.assembly import Integers
-from gridpact.market.admm.codec import decode_copies
 from gridpact.node.memory import Memory
 from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
@@ -90,10 +89,7 @@ class Exchange:
             running = self._aggregator.running(self.view.node)
             if running.iteration != iteration:
                 return None
-            lanes = decode_copies(agent.blocks, running.sums, agent.assembly.steps)
-            for block, row in zip(agent.blocks, lanes, strict=True):
-                if block.node in running.present:
-                    heard[block] = row
+            heard |= memory.form.running(running)
         return heard
 
     def _wishes_at_relay(
@@ -108,9 +104,8 @@ class Exchange:
             board = self._relay.board(round_, iteration, len(missing), seconds)
         except RelayUnavailable as error:
             log.warning("node %d hears the chain only: %s", self.view.node, error)
-        assembly = memory.agent.assembly
         return {
-            signed.node: decode_copies(assembly.blocks(signed.node), signed.copies, assembly.steps)
+            signed.node: memory.form.copies(iteration, signed.node, signed.copies)
             for signed in board
             if signed.node in missing
             and self._aggregator.signer_of(round_, iteration, memory.head, signed) == memory.accounts[signed.node]

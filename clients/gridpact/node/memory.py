@@ -11,16 +11,18 @@ from gridpact.chain.commitments import START, head_with
 from gridpact.chain.values import ClosedIteration, IterationLog, Submission
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Closing, Integers
+from gridpact.node.form import OpenForm
 
 
 class Memory:
     """What a node makes of a round as it reads it: nothing here that the chain could not tell again."""
 
-    def __init__(self, agent: Agent, books: Mapping[int, bytes]) -> None:
+    def __init__(self, agent: Agent, form: OpenForm, books: Mapping[int, bytes]) -> None:
         self.agent = agent
+        self.form = form
         self.books = books  # as declared
         self.gone: frozenset[int] = frozenset()
-        self.sent: dict[int, Integers] = {}  # iteration -> copies that this node submitted
+        self.sent: dict[int, list[int]] = {}  # iteration -> words of copies that this node submitted
         self.doubtful = 0  # up to this iteration, an earlier run of this node may have submitted others
         self.last: dict[int, tuple[Submission, bytes]] = {}  # node -> last submission, commitment before it
         self.accounts: dict[int, str] = {}  # of the others, where this node reads the relay's board

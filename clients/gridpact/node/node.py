@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from gridpact.chain.ledger import RoundLedger, TradeLedger
 from gridpact.chain.values import (
@@ -22,20 +22,16 @@ from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised, Unreadable
 from gridpact.events import SILENT, Listener, Planned
 from gridpact.market.admm.agent import Agent
-from gridpact.market.admm.assembly import Assembly, Integers
-from gridpact.market.admm.codec import (
-    decode_copies,
-    encode_bids,
-    encode_copies,
-    published,
-)
+from gridpact.market.admm.assembly import Assembly
+from gridpact.market.admm.codec import decode_copies, published, with_key
 from gridpact.market.admm.parameters import Penalties
 from gridpact.node.accusing import Accusing
 from gridpact.node.audit import plan_errors
 from gridpact.node.exchange import Exchange
+from gridpact.node.form import OpenForm, SealedForm
 from gridpact.node.memory import Laps, Memory
 from gridpact.node.report import NodeReport
-from gridpact.node.round_log import assembly_of, closing_of, resolution_of
+from gridpact.node.round_log import assembly_of, resolution_of, whole
 from gridpact.node.sending import Sending
 from gridpact.node.settling import Settling
 from gridpact.problem.baseline import fallback
@@ -282,8 +278,8 @@ class Node:
     def _broken_limits(self, memory: Memory) -> tuple[str, ...]:
         """Checks the grid operator's last answer at all steps, so that all households come to the same."""
         book = memory.books.get(GRID_CONNECTION)
-        if self.view.household is None or not book or GRID_CONNECTION not in memory.last:
-            return ()
+        if self.view.household is None or not book or GRID_CONNECTION not in memory.last or memory.form.sealed:
+            return ()  # of a sealed answer a household reads its own part only
         assembly, (newest, _) = memory.agent.assembly, memory.last[GRID_CONNECTION]
         copies = self._aggregator.copies_of(newest)
         answers = decode_copies(assembly.blocks(GRID_CONNECTION), copies, assembly.steps)
@@ -293,6 +289,8 @@ class Node:
         """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""
         self._check()
         view, book = self.view, published(self.view)
+        if self._aggregator.sealed:
+            book = with_key(book, self._aggregator.round_key(round_).public)
         self._sending.send(
             "declare",
             lambda: self._aggregator.declare(round_, view.parent, view.children, view.depth, view.bid_count, book),
@@ -313,7 +311,7 @@ class Node:
             running = None
             if agent.answers:
                 words = self._aggregator.copies_of(memory.last[self.view.node][0])
-                own = decode_copies(agent.blocks, words, agent.assembly.steps)
+                own = memory.form.copies(last, self.view.node, words)
                 running = {
                     block: closing.sums[block] - row
                     for block, row in zip(agent.blocks, own, strict=True)
@@ -370,7 +368,10 @@ class Node:
         if declared is None or self.view.node not in declared[0].nodes:
             return None
         assembly, books = declared
-        return Memory(self._agent(assembly), books)
+        node = self.view.node
+        sealed = self._aggregator.sealed
+        form = SealedForm.of(assembly, node, self._aggregator, round_, books) if sealed else OpenForm(assembly, node)
+        return Memory(self._agent(assembly), form, books)
 
     def _agent(self, assembly: Assembly) -> Agent:
         agent = Agent(self.view, assembly, self._penalties, self._resolution, self._most_iterations)
@@ -391,14 +392,13 @@ class Node:
         """Step 4, from the logs; of its own submission the copies, which are not in the logs."""
         assert entry.closed is not None
         node, iteration = self.view.node, entry.closed.iteration
-        closing = closing_of(memory.agent.assembly, entry, memory.gone)
-        own: Integers | None = None
-        if node in closing.present:
-            own = memory.sent.get(iteration)
-            if own is None or iteration <= memory.doubtful:  # another run of this node may have sent something else
+        words: Sequence[int] | None = None
+        if node in whole(entry).present:
+            words = memory.sent.get(iteration)
+            if words is None or iteration <= memory.doubtful:  # another run of this node may have sent something else
                 words = self._aggregator.copies_of(entry.submissions[node])
-                own = decode_copies(memory.agent.blocks, words, memory.agent.assembly.steps)
-        memory.take_in(entry, closing, own)
+        own = None if words is None else memory.form.copies(iteration, node, words)
+        memory.take_in(entry, memory.form.closing(entry, memory.gone, words), own)
 
     # ------------------------------------------------------------------ steps 3 to 5
 
@@ -413,9 +413,9 @@ class Node:
                 return None
         with self._laps.doing("solving"):
             submission = memory.agent.solve(running)
-        memory.sent[iteration] = submission.copies
         with self._laps.doing("sending"):
-            words, bids = encode_copies(memory.agent.blocks, submission.copies), encode_bids(submission.bids)
+            words, bids = memory.form.encode(iteration, submission, memory.gone)
+            memory.sent[iteration] = words
             residuals = memory.agent.residuals.as_tuple()
             head = memory.head
             if self._relay is not None and not memory.relay_failed:

@@ -15,12 +15,16 @@ import numpy as np
 
 from gridpact.chain.ledger import RoundLog
 from gridpact.chain.values import Delivery, IterationLog, TradeRecord
-from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay
 from gridpact.market.admm.agent import IntegerSubmission
 from gridpact.market.admm.assembly import Assembly
 from gridpact.market.admm.codec import decode_bids, decode_copies
+from gridpact.market.admm.memory import Iterate
+from gridpact.market.admm.negotiation import Negotiation, agreed_trades
+from gridpact.market.prepared import Prepared
 from gridpact.node.round_log import assembly_of, resolution_of
 from gridpact.problem.blocks import Kind
+from gridpact.problem.scenario import NetworkAgreement, Scenario
 
 TANGENT = math.tan(math.acos(0.95))
 """Reactive over active power of a load, where its power factor is guessed."""
@@ -51,6 +55,10 @@ class Transcript:
     def households(self) -> list[int]:
         return sorted(self.assembly.nodes - {GRID_CONNECTION})
 
+    @property
+    def has_network(self) -> bool:
+        return any(self.assembly.blocks(node) for node in self.assembly.nodes)
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -74,6 +82,23 @@ class Guess:
         """What is left beside the load is PV where it is fed in, and a car where it is taken."""
         rest = net + load
         return Guess(load, np.maximum(rest, 0.0), np.maximum(-rest, 0.0), net)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A round in memory, and what was true in it.
+
+    Attributes:
+        transcript: what would be read of it in the open form, before anything is delivered.
+        schedules: by household, with what `QUANTITIES` names.
+        equipped: households with devices.
+        iterates: the first and the last.
+    """
+
+    transcript: Transcript
+    schedules: Mapping[int, Mapping[str, Array]]
+    equipped: frozenset[int]
+    iterates: tuple[Iterate, Iterate]
 
 
 @dataclass(frozen=True)
@@ -134,6 +159,38 @@ def transcript_of(
     return Transcript(assembly, resolution_of(aggregator).power_kw, first, last, sold, read)
 
 
+def replayed(day: CommunityDay, scenario: Scenario, agreement: NetworkAgreement = NetworkAgreement.DSO) -> Replay:
+    """Plays a round in memory.
+
+    Raises:
+        InfeasibleError, SolverError: see `LocalProblem.solve`.
+    """
+    negotiation = Negotiation.of(Prepared.of(day, scenario, agreement))
+    first, *_, last = negotiation.iterates()
+    assembly = last.agents[day.households[0].node].assembly
+    trades, _ = agreed_trades(last.agents)
+    sold = {node: np.zeros(assembly.steps) for node in assembly.nodes}
+    for trade in trades:
+        sold[trade.seller][trade.step] += trade.energy_kwh / day.step_hours
+        sold[trade.buyer][trade.step] -= trade.energy_kwh / day.step_hours
+    unit = negotiation.resolution.power_kw
+    return Replay(
+        Transcript(assembly, unit, first.submissions, last.submissions, sold, {}),
+        {
+            home.node: {"load_kw": home.load_kw, "pv_kw": home.pv_kw, **last.agents[home.node].plan().schedule}
+            for home in day.households
+        },
+        frozenset(home.node for home in day.households if home.devices),
+        (first, last),
+    )
+
+
+def guess_sealed(transcript: Transcript, node: int) -> Guess:
+    """What everybody makes of a household whose submissions are sealed: there are its recorded trades, and the readings
+    of its meter that were settled."""
+    return Guess.of_net(transcript.read_kw.get(node, transcript.sold_kw[node]))
+
+
 def guess(transcript: Transcript, node: int) -> Guess:
     """What everybody makes of a household where nothing is sealed.
 
@@ -161,19 +218,47 @@ def _injected(at: Transcript, said: IntegerSubmission, node: int, kind: Kind) ->
     return net
 
 
-def _bid(at: Transcript, said: IntegerSubmission, node: int) -> Array:
-    """What a node's bids come to, kW."""
+def _bid(at: Transcript, said: IntegerSubmission, node: int, to: int | None = None) -> Array:
+    """What a node's bids come to, to one partner or to all, kW."""
     total, bids = np.zeros(at.assembly.steps), iter(said.bids.tolist())
-    for steps in at.assembly.book(node).values():
+    for partner, steps in at.assembly.book(node).items():
         for step, units in zip(steps, bids, strict=False):
-            if step < at.assembly.steps:
+            if step < at.assembly.steps and to in (None, partner):
                 total[step] += units * at.power_kw
     return total
 
 
-def guesses(transcript: Transcript) -> dict[int, Guess]:
+def guesses(transcript: Transcript, sealed: bool = False) -> dict[int, Guess]:
     """What everybody makes of all households that were heard."""
-    return {node: guess(transcript, node) for node in transcript.households if node in transcript.last}
+    of = guess_sealed if sealed else guess
+    return {node: of(transcript, node) for node in transcript.households if node in transcript.last}
+
+
+def insights(public: Transcript, true: Replay, sealed: bool) -> dict[str, dict[int, Guess]]:
+    """What each who may look on makes of all households, by role. In the open form everybody reads the same.
+
+    The operator's node and the partners are given what they read of a sealed round by the same round in memory.
+    """
+    if not sealed:
+        return {"everybody": guesses(public)}
+    outside = guesses(public, sealed=True)
+    return {
+        "outsider": outside,
+        "partner": {node: _by_partner(true.transcript, node, outside[node]) for node in outside},
+        "operator": guesses(true.transcript) if true.transcript.has_network else outside,
+        "supplier": outside,
+        "metering": {node: Guess.of_net(true.schedules[node]["injection_kw"]) for node in outside},
+    }
+
+
+def _by_partner(at: Transcript, node: int, outside: Guess) -> Guess:
+    """What the partner to which a household has the most bids makes of it: it first bids what it would use."""
+    book = at.assembly.book(node)
+    if not book:
+        return outside
+    closest = max(book, key=lambda partner: len(book[partner]))
+    first, last = (_bid(at, said[node], node, closest) for said in (at.first, at.last))
+    return Guess.of_net_and_load(last, np.maximum(-first, 0.0))
 
 
 # ---------------------------------------------------------------------- how good that is

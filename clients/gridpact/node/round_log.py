@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gridpact.chain.ledger import RoundLog
-from gridpact.chain.values import IterationLog
+from gridpact.chain.values import ClosedIteration, IterationLog
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import Reorganised
 from gridpact.market.admm.assembly import Assembly, Closing, TreePlace
@@ -41,14 +41,7 @@ def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) ->
     Raises:
         Reorganised: the log lacks a submission that the contract counted.
     """
-    closed = entry.closed
-    assert closed is not None
-    if not entry.is_whole:
-        lacking = ", ".join(map(str, sorted(closed.present - entry.submissions.keys())))
-        raise Reorganised(
-            f"The log of iteration {closed.iteration} lacks what node {lacking} submitted, which the contract counted:"
-            " read it again, or give another endpoint."
-        )
+    closed = whole(entry)
     return Closing(
         closed.iteration,
         closed.present,
@@ -58,6 +51,23 @@ def closing_of(assembly: Assembly, entry: IterationLog, gone: frozenset[int]) ->
         gone | entry.excluded,
         entry.proved,
     )
+
+
+def whole(entry: IterationLog) -> ClosedIteration:
+    """What came of a closed iteration.
+
+    Raises:
+        Reorganised: the log lacks a submission that the contract counted.
+    """
+    closed = entry.closed
+    assert closed is not None
+    if not entry.is_whole:
+        lacking = ", ".join(map(str, sorted(closed.present - entry.submissions.keys())))
+        raise Reorganised(
+            f"The log of iteration {closed.iteration} lacks what node {lacking} submitted, which the contract counted:"
+            " read it again, or give another endpoint."
+        )
+    return closed
 
 
 def resolution_of(aggregator: RoundLog) -> Resolution:

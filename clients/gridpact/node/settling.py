@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gridpact.chain.ledger import RoundLedger, TradeLedger
 from gridpact.chain.settlement import Opening, encode_trades
@@ -95,4 +96,7 @@ class Settling:
         """What the contract's commitment to a node's last submission was made from."""
         last, before = memory.last[node]
         copies = self._aggregator.copies_of(last)
-        return Opening.of(memory.books[node], last.bids, before, copies, last.residuals)
+        opening = Opening.of(memory.books[node], last.bids, before, copies, last.residuals)
+        if node == self.view.node:
+            return opening
+        return replace(opening, bids=opening.bids + memory.form.key(last.iteration, node))

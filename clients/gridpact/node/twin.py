@@ -14,6 +14,7 @@ from functools import partial
 from typing import NoReturn
 
 from gridpact.chain.commitments import START, bids_hash, extended, head_with, submission_hash, words_hash
+from gridpact.chain.sealing import SealingKey
 from gridpact.chain.settlement import Opening, decode_trades
 from gridpact.chain.values import (
     ClosedIteration,
@@ -133,12 +134,20 @@ class Twin:
     Args:
         accounts: who is enrolled, by node.
         tokens: what each account has outside of its deposit, token units.
+        sealed: whether rounds are sealed.
     """
 
     def __init__(
-        self, theta: Theta, setting: Setting, accounts: Mapping[int, str], turns: Turns, tokens: int = 10**9
+        self,
+        theta: Theta,
+        setting: Setting,
+        accounts: Mapping[int, str],
+        turns: Turns,
+        tokens: int = 10**9,
+        sealed: bool = False,
     ) -> None:
         self.theta, self.setting, self.accounts, self.turns = theta, setting, dict(accounts), turns
+        self.sealed = sealed
         self.rounds: list[TwinRound] = []
         self.deposits: dict[str, int] = dict.fromkeys(accounts.values(), 0)
         self.outside: dict[str, int] = dict.fromkeys(accounts.values(), tokens)
@@ -262,6 +271,13 @@ class TwinLedger:
         self._twin, self._node = twin, node
         self.account = TwinAccount(twin.accounts[node])
         self.address = "memory"
+
+    @property
+    def sealed(self) -> bool:
+        return self._twin.sealed
+
+    def round_key(self, round: int) -> SealingKey:
+        return SealingKey(self.account.address.encode(), round.to_bytes(4, "big"))
 
     def theta(self) -> Theta:
         return self._twin.theta

@@ -31,6 +31,7 @@ class Member:
     account: str
     words: int
     bids: int
+    sums: int = 0  # bytes that may follow them, where rounds are sealed
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Board:
         member = standing.members.get(signed.node)
         if member is None or signed.node not in standing.active:
             raise ValueError(f"Node {signed.node} is not in round {round} (any longer).")
-        if (len(signed.copies), len(signed.bids)) != (member.words, 2 * member.bids):
+        beyond = len(signed.bids) - 2 * member.bids
+        if len(signed.copies) != member.words or not 0 <= beyond <= member.sums:
             raise ValueError(
                 f"Node {signed.node} has {member.words} words of copies and {2 * member.bids} bytes of bids, not"
                 f" {len(signed.copies)} and {len(signed.bids)}."

@@ -25,6 +25,7 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.errors import ChainError, InputError, Reorganised
+from gridpact.limits import SUM_BYTES
 from gridpact.relay.board import Board, Member, SeenRound, Waiting
 from gridpact.relay.wire import MOST_BYTES, MOST_WAIT_SECONDS, from_json, parse, to_json
 
@@ -146,8 +147,9 @@ class RelayServer:
         return head
 
     def _members(self, round: int, nodes: Iterable[int]) -> dict[int, Member]:
+        sums = SUM_BYTES * self._aggregator.setting().steps if self._aggregator.sealed else 0
         return {
-            node: Member(account, self._aggregator.copies_length(node), self._aggregator.declaration(node).bids)
+            node: Member(account, self._aggregator.copies_length(node), self._aggregator.declaration(node).bids, sums)
             for node, account in self._aggregator.accounts_in(round, nodes).items()
         }
 

@@ -65,6 +65,7 @@ class RunSettings:
     phase_seconds: int = 300
     max_misses: int = 2  # iterations that a silent node may miss before it is out
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
+    sealed: bool = False  # each household's submissions are read by those only whom they concern
     record: Path | None = None  # where to leave the record of the deployment too, on a chain that goes on
 
 
@@ -155,7 +156,9 @@ class _RoundOffice:
             self._negotiation, settings.phase_seconds, settings.max_misses, settings.most_iterations
         )
         supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
-        self.record = deploy_contracts(self._manager, theta, setting, self._network.name, supplier, metering)
+        self.record = deploy_contracts(
+            self._manager, theta, setting, self._network.name, supplier, metering, sealed=settings.sealed
+        )
         self._spend("deploy")
 
     @contextmanager

@@ -51,6 +51,7 @@ class Played:
     scenario: Scenario
     agreement: NetworkAgreement = NetworkAgreement.DSO
     tolerances: Tolerances | None = None
+    sealed: bool = False
     turns: Turns = field(default_factory=Turns)
     lives: int = 0  # of nodes that were started
 
@@ -61,7 +62,7 @@ class Played:
             self.negotiation = replace(self.negotiation, tolerances=self.tolerances)
         theta, setting = terms_of(self.negotiation, PHASE_SECONDS, max_misses=2)
         accounts = {view.node: f"account {view.node}" for view in self.prepared.views}
-        self.twin = Twin(theta, setting, accounts, self.turns)
+        self.twin = Twin(theta, setting, accounts, self.turns, sealed=self.sealed)
 
     def play(
         self,

@@ -10,7 +10,7 @@ import pytest
 import gridpact.node
 
 ROOM = sorted(Path(gridpact.node.__file__).parent.glob("*.py"))
-PLAIN = {"commitments", "evidence", "ledger", "values"}
+PLAIN = {"commitments", "evidence", "ledger", "sealing", "values"}
 """Modules of `chain` that ask no chain."""
 
 CODEC = {"Opening", "encode_trades", "decode_trades"}

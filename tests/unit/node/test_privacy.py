@@ -1,42 +1,143 @@
-"""What a round gives away: today, in the open form, everything; and the measure itself."""
+"""What a round gives away: in the open form everything, in the sealed form what is recorded; and the measure itself."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 import pytest
 
-from gridpact.community.model import Array
+from gridpact.chain.sealing import SealingKey
+from gridpact.community.model import Array, CommunityDay
 from gridpact.community.read import read_community
-from gridpact.node.privacy import Guess, correlation, guesses, leaks, summary, transcript_of
+from gridpact.market.admm.agent import IntegerSubmission
+from gridpact.market.admm.codec import decode_bids, decode_copies
+from gridpact.market.admm.memory import Iterate
+from gridpact.market.admm.pads import Pads
+from gridpact.node.form import SealedForm
+from gridpact.node.privacy import (
+    Guess,
+    Leak,
+    Replay,
+    Transcript,
+    correlation,
+    guesses,
+    insights,
+    leaks,
+    replayed,
+    summary,
+    transcript_of,
+)
 from gridpact.node.twin import TwinLedger
 from gridpact.problem.scenario import Scenario
 from unit.node.rounds import Played
 
 STEPS = 24
+DAYS = ("06-10", "06-13", "12-22", "12-25")
 
 
 def series(seed: int) -> Array:
     return np.random.default_rng(seed).uniform(0.2, 3.0, STEPS)
 
 
-def test_openForm_givesAwayTheLoad() -> None:
-    """Whoever reads the chain knows every home's load and net power, and when its car charges."""
-    played = Played(read_community("fontana16").on("06-10"), Scenario.TG)
-    reports = played.play()
-    schedules = {
-        home.node: {"load_kw": home.load_kw, "pv_kw": home.pv_kw}
-        | {name: np.array(values) for name, values in reports[home.node].schedule.items()}
-        for home in played.day.households
+@dataclass(frozen=True)
+class Day:
+    """A round of fontana16, TG, and what everybody can read of it in the sealed form."""
+
+    true: Replay
+    sealed: Transcript
+
+
+def played(name: str) -> Day:
+    """Sealed submissions are taken for what they are not."""
+    true = replayed(read_community("fontana16").on(name), Scenario.TG)
+    assembly = true.transcript.assembly
+    keys = {node: SealingKey(bytes((node,)), b"") for node in assembly.nodes}
+    forms = {
+        node: SealedForm(assembly, node, {o: Pads(key.common_secret(keys[o].public)) for o in assembly.nodes})
+        for node, key in keys.items()
     }
-    public = transcript_of(TwinLedger(played.twin, 1), played.number)
+
+    def raw(iterate: Iterate) -> dict[int, IntegerSubmission]:
+        found = {}
+        for node, said in iterate.submissions.items():
+            words, bids = forms[node].encode(iterate.iteration, said, frozenset())
+            copies = decode_copies(assembly.blocks(node), words, assembly.steps)
+            found[node] = IntegerSubmission(copies, decode_bids(bids))
+        return found
+
+    first, last = map(raw, true.iterates)
+    return Day(true, replace(true.transcript, first=first, last=last))
+
+
+@pytest.fixture(scope="module")
+def days() -> list[Day]:
+    return [played(name) for name in DAYS]
+
+
+def of_equipped(days: list[Day], what: str, guessed: Callable[[Day], dict[int, Guess]]) -> list[Leak]:
+    """Of all homes with devices and days."""
+    return [
+        leak
+        for day in days
+        for leak in leaks(guessed(day), day.true.schedules)
+        if leak.what == what and leak.node in day.true.equipped and leak.r is not None
+    ]
+
+
+def known(found: list[Leak]) -> float:
+    return median(leak.r for leak in found if leak.r is not None)
+
+
+def test_openForm_givesAwayTheLoad(days: list[Day]) -> None:
+    """Whoever reads the chain knows every home's load and net power, and when its car charges."""
+    load, net, car = (
+        of_equipped(days, what, lambda day: guesses(day.true.transcript)) for what in ("load", "net", "car")
+    )
+    assert known(load) == pytest.approx(1.0, abs=1e-4)
+    assert min(leak.r for leak in load if leak.r is not None) > 0.999
+    assert median(leak.rmse_w for leak in load) < 0.5
+    assert median(leak.rmse_w for leak in net) < 5.0
+    assert known(car) > 0.9
+
+
+@pytest.mark.parametrize("for_open", [True, False], ids=["takes it for open", "takes the trades"])
+def test_sealedForm_outsiderDoesNotKnowTheLoad(days: list[Day], for_open: bool) -> None:
+    """Median over the homes with devices and four days."""
+    load, net = (
+        of_equipped(days, what, lambda day: guesses(day.sealed, sealed=not for_open)) for what in ("load", "net")
+    )
+    assert abs(known(load)) <= 0.3
+    assert median(leak.rmse_w / leak.usual_w for leak in net) >= 0.9
+
+
+def test_sealedForm_operatorStillDoes(days: list[Day]) -> None:
+    """It is told the reactive power; whoever shares nothing with a home reads no more than an outsider."""
+    sealed, true = days[0].sealed, days[0].true
+    medians = {
+        role: summary(leaks(guessed, true.schedules), true.equipped)
+        for role, guessed in insights(sealed, true, sealed=True).items()
+    }
+    assert list(medians) == ["outsider", "partner", "operator", "supplier", "metering"]
+    assert medians["operator"]["load"]["r"] == pytest.approx(1.0, abs=1e-4)
+    assert medians["metering"]["net"]["rmse_w"] == 0.0
+    assert medians["supplier"] == medians["outsider"]
+
+
+def test_transcript_isOfTheChain(tiny3: CommunityDay) -> None:
+    """The same from a ledger as from the agents."""
+    on_twin = Played(tiny3, Scenario.TG)
+    on_twin.play()
+    public = transcript_of(TwinLedger(on_twin.twin, 1), on_twin.number)
     assert public is not None
-    found = leaks(guesses(public), schedules)
-    equipped = {home.node for home in played.day.households if home.devices}
-    medians, of_equipped = summary(found), summary(found, equipped)
-    assert of_equipped["load"]["r"] == pytest.approx(1.0, abs=1e-4)
-    assert medians["load"]["rmse_w"] < 0.5
-    assert medians["net"]["rmse_w"] < 2.0
-    assert medians["car"]["r"] > 0.9
+    iterates = list(on_twin.negotiation.iterates())
+    for read, true in ((public.first, iterates[0]), (public.last, iterates[-1])):
+        assert read.keys() == true.submissions.keys()
+        for node, said in true.submissions.items():
+            assert np.array_equal(read[node].copies, said.copies)
+            assert np.array_equal(read[node].bids, said.bids)
 
 
 def test_r_isPearsons() -> None:
@@ -52,11 +153,12 @@ def test_leaks_holdAgainstTheMean() -> None:
     """Who knows a household's mean and nothing else is as good as the scale that is told beside each error."""
     true = {"load_kw": series(3), "injection_kw": -series(3)}
     flat = np.full(STEPS, true["load_kw"].mean())
-    (load, pv, car, net) = leaks({5: Guess(flat, flat, flat, -flat)}, {5: true})
-    assert [leak.what for leak in (load, pv, car, net)] == ["load", "pv", "car", "net"]
+    (load, pv, car, net) = found = leaks({5: Guess(flat, flat, flat, -flat)}, {5: true})
+    assert [leak.what for leak in found] == ["load", "pv", "car", "net"]
     assert load.rmse_w == pytest.approx(load.usual_w)
     assert net.rmse_w == pytest.approx(net.usual_w)
     assert (pv.r, car.r) == (None, None)
+    assert summary(found)["load"] == {"r": 0.0, "rmse_w": load.rmse_w, "usual_w": load.usual_w}
 
 
 @pytest.mark.parametrize("power", [1.0, -1.0])

@@ -271,3 +271,12 @@ def test_batch_isSplit(complete: bool) -> None:
 
 def test_batch_isAloneWhereItIsTooLarge() -> None:
     assert [len(part) for part in batches([signed(1), with_words(4064), signed(1)], complete=False)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("beyond", [0, 3, 6])
+def test_sealedSubmission_mayHaveSumsBehindItsBids(board: Board, beyond: int) -> None:
+    members = {node: replace(member, sums=6) for node, member in MEMBERS.items()}
+    board.see(replace(standing(5), members=members), False)
+    board.put(1, 5, replace(signed(1), bids=bytes(2 + beyond)))
+    with pytest.raises(ValueError, match="bytes of bids"):
+        board.put(1, 5, replace(signed(2), bids=bytes(9)))

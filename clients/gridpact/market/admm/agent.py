@@ -270,8 +270,10 @@ class Agent:
                 own_sum = assembly.sold_by_step(now, node)[self.view.first :]
             self.residuals = residuals_of(assembly, node, copies, now, self._before)
         if self.view.partners:
-            total, households = (sums[self.view.first :] for sums in assembly.balance(now))
-            self.trades.balance(own_sum, total, households, trades)
+            total, households = assembly.balance(now)
+            if total is not None:
+                first = self.view.first
+                self.trades.balance(own_sum, total[first:], households[first:], trades)
             if now.iteration - self._began > LAST_FREE_PRICES:
                 self.trades.keep_between_tariffs()
         if now.gone != self._gone or now.present != assembly.nodes - self._gone:

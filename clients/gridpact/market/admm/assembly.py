@@ -44,6 +44,8 @@ class Closing:
     bids: Mapping[int, Integers]  # by node, in the order of its book; of those present
     gone: frozenset[int] = frozenset()  # nodes that are out from here on
     proved: frozenset[int] = frozenset()  # those that were proved false while it was open
+    sealed: bool = False  # then sums and bids are those that one node reads, the others are not there, or zero
+    pool: Integers | None = None  # of a sealed one: what all bids come to, (T,); None where that cannot be read
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Assembly:
         self._blocks = {node: blocks(node, parents[node], children[node], depths[node]) for node in nodes}
         self._holders = {block: holders(block, self.parents, self.children) for block in self.all_blocks}
         self._scalars: dict[frozenset[int], tuple[int, int]] = {}
-        self._balances: deque[tuple[Closing, tuple[Integers, Integers]]] = deque(maxlen=1)
+        self._balances: deque[tuple[Closing, tuple[Integers | None, Integers]]] = deque(maxlen=1)
         self._bids: deque[tuple[Closing, Bids]] = deque(maxlen=3)
         self._declared = {node: self.bid_count(node) for node in nodes} | dict(bids or {})
 
@@ -163,13 +165,15 @@ class Assembly:
             self._bids.append((now, known))
         return known if node is None else known[self._parts[node]]
 
-    def balance(self, now: Closing) -> tuple[Integers, Integers]:
-        """What the bids that count add up to at every step, and how many households they are of, (T,) each."""
+    def balance(self, now: Closing) -> tuple[Integers | None, Integers]:
+        """What the bids that count add up to at every step, and how many households they are of, (T,) each; None where
+        that cannot be read."""
         if not self._balances or self._balances[0][0] is not now:  # all nodes in a process ask for the same
             counted = self.bids(now).counted & self._in_the_day
             trades = np.zeros((len(self._parts), self.steps), dtype=bool)
             trades[self._rows[counted], self._steps[counted]] = True
-            self._balances.append((now, (self.sold_by_step(now), trades.sum(axis=0))))
+            total = now.pool if now.sealed else self.sold_by_step(now)
+            self._balances.append((now, (total, trades.sum(axis=0))))
         return self._balances[0][1]
 
     def sold_by_step(self, now: Closing, node: int | None = None) -> Integers:

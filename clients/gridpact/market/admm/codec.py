@@ -75,18 +75,18 @@ def encode_sums(
 
 def decode_copies(blocks: Sequence[Block], words: Sequence[int], steps: int) -> Integers:
     """Unpacks copies, (blocks, T), one of each block: the inverse of `encode_copies`."""
-    return _decode(blocks, words, steps, [1] * len(blocks))
+    return decode_counted(blocks, words, steps, [1] * len(blocks))
 
 
 def decode_sums(assembly: Assembly, words: Sequence[int], present: frozenset[int]) -> dict[Block, Integers]:
     """Unpacks the sums of a closed iteration, (T,) each; zero where no copy arrived."""
     counts = [assembly.count(block, present) for block in assembly.all_blocks]
-    lanes = _decode(assembly.all_blocks, words, assembly.steps, counts)
+    lanes = decode_counted(assembly.all_blocks, words, assembly.steps, counts)
     return dict(zip(assembly.all_blocks, lanes, strict=True))
 
 
-def _decode(blocks: Sequence[Block], words: Sequence[int], steps: int, counts: Sequence[int]) -> Integers:
-    """Takes the bias off once for each copy that is in a block."""
+def decode_counted(blocks: Sequence[Block], words: Sequence[int], steps: int, counts: Sequence[int]) -> Integers:
+    """Unpacks sums, (blocks, T): the bias is taken off once for each copy that is in a block."""
     per_block = words_of_block(steps)
     result = np.zeros((len(blocks), steps), dtype=np.int64)
     for row, (block, count) in enumerate(zip(blocks, counts, strict=True)):
@@ -111,7 +111,8 @@ def encode_bids(bids: Integers) -> bytes:
 
 
 def decode_bids(data: bytes) -> Integers:
-    return np.frombuffer(data, dtype=">i2").astype(np.int64)
+    """The inverse of `encode_bids`; a byte that is left over is none."""
+    return np.frombuffer(data[: len(data) // 2 * 2], dtype=">i2").astype(np.int64)
 
 
 def book_of(view: NodeView) -> Book:
@@ -133,16 +134,37 @@ def encode_book(book: Book) -> bytes:
 
 def decode_book(data: bytes) -> Book:
     """The inverse of `encode_book`, whatever was declared: a book ends before the first entry that is not whole, or
-    whose partner is not above the one before. The contracts read it so, see `Books`."""
+    whose partner is not above the one before, or no node. The contracts read it so, see `Books`."""
     book: dict[int, tuple[int, ...]] = {}
     at, last = 0, -1
     while at + 2 <= len(data):
         node, count = data[at], data[at + 1]
-        if node <= last or at + 2 + count > len(data):
+        if not last < node < MOST_NODES or at + 2 + count > len(data):
             break
         book[node] = tuple(data[at + 2 : at + 2 + count])
         at, last = at + 2 + count, node
     return book
+
+
+KEY_HEADER = b"\xff\x21"
+"""Where a round is sealed, a book ends with the node's key for it, in an entry of a partner that no node can be."""
+
+KEY_ENTRY = len(KEY_HEADER) + 33
+
+
+def with_key(book: bytes, key: bytes) -> bytes:
+    """A book, or the limits, as they are declared where a round is sealed."""
+    return book + KEY_HEADER + key
+
+
+def key_in(declared: bytes) -> bytes | None:
+    """The key that was declared; None where none was."""
+    return declared[-33:] if declared[-KEY_ENTRY:-33] == KEY_HEADER else None
+
+
+def without_key(declared: bytes) -> bytes:
+    """The inverse of `with_key`."""
+    return declared if key_in(declared) is None else declared[:-KEY_ENTRY]
 
 
 FEEDER_HEADER = struct.Struct(">III")

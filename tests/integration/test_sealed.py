@@ -1,0 +1,119 @@
+"""A sealed round on a chain inside this process: settled as the open one, and of no use to whoever reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.inspection import inspect_deployment
+from gridpact.chain.networks import Network
+from gridpact.chain.record import Record
+from gridpact.chain.settlement import Settlement
+from gridpact.community.model import CommunityDay
+from gridpact.events import Event, NodeOut
+from gridpact.limits import MOST_BID
+from gridpact.market.admm.agent import Agent, IntegerSubmission
+from gridpact.market.admm.assembly import Closing, Integers
+from gridpact.market.admm.codec import decode_copies, key_in
+from gridpact.market.admm.residuals import Residuals
+from gridpact.node.audit import audit_round
+from gridpact.node.round_log import assembly_of
+from gridpact.outcome.day import day_of, solve_day
+from gridpact.problem.blocks import Block
+from gridpact.problem.scenario import Scenario
+from gridpact.run.onchain import RunSettings, run
+
+
+class Looking:
+    """Keeps what the chain tells at the end of a run."""
+
+    def __init__(self) -> None:
+        self.sealed = False
+
+    @contextmanager
+    def look(self, record: Record, network: Network) -> Iterator[None]:
+        yield
+        web3 = network.connect()
+        aggregator = Aggregator.of(record, web3)
+        self.sealed = aggregator.sealed
+        self.contracts = {found.name for found in inspect_deployment(web3, record)}
+        self.audit = audit_round(aggregator, 1)
+        found = assembly_of(aggregator, 1)
+        assert found is not None
+        self.assembly, self.books = found
+        self.last = aggregator.history(1)[-1]
+        self.copies = {node: aggregator.copies_of(said) for node, said in self.last.submissions.items()}
+        self.recorded = Settlement.of(record, web3).recorded(1)
+
+
+def test_sealedRound_settlesAsTheOpenOne(tiny3: CommunityDay) -> None:
+    looking = Looking()
+    settings = RunSettings(Scenario.TG, chain="eth-tester", sealed=True)
+    outcome = run(tiny3, settings, spectator=looking.look)
+    on_chain, in_memory = day_of(outcome), solve_day(tiny3, Scenario.TG)
+    assert looking.sealed
+    assert "SealedReferee" in looking.contracts
+    assert on_chain.iterations == in_memory.iterations
+    assert set(on_chain.trades) == set(in_memory.trades)
+    assert len(looking.recorded) == len({(min(t.seller, t.buyer), max(t.seller, t.buyer)) for t in in_memory.trades})
+    assert on_chain.cost == pytest.approx(in_memory.cost, abs=1e-6)
+    assert outcome.payments_sum_to_zero
+    # What stands there is checked as far as it can be, and is not the plan.
+    assert looking.audit.clean
+    assert looking.audit.sealed
+    assert all(key_in(book) is not None for book in looking.books.values())
+    for home in in_memory.households:
+        blocks = looking.assembly.blocks(home.node)
+        net, _ = decode_copies(blocks, looking.copies[home.node], looking.assembly.steps) / 2000
+        assert abs(net - home.schedule["injection_kw"]).max() > 1.0
+
+
+@dataclass(frozen=True)
+class Lie:
+    """What household 3 does from the eighth iteration on."""
+
+    claims: Callable[[Residuals], Residuals] = lambda true: true
+    says: Callable[[IntegerSubmission], IntegerSubmission] = lambda true: true
+
+
+LIES = {
+    "claims a unit more of the network": Lie(claims=lambda true: replace(true, primal_grid=true.primal_grid + 1)),
+    "bids without end": Lie(says=lambda true: replace(true, bids=np.full_like(true.bids, MOST_BID))),
+}
+"""The first the operator's node sees, the second each partner."""
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_liar_isProvedFalse_andNobodyElse(tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch, lie: str) -> None:
+    """Whoever shares something with it shows that to the contract. The others agree without it."""
+    take_in, solve = Agent.take_in, Agent.solve
+
+    def is_false(agent: Agent) -> bool:
+        return agent.view.node == 3 and agent.iteration >= 8
+
+    def false_take_in(self: Agent, now: Closing, copies: Integers | None) -> None:
+        take_in(self, now, copies)
+        if is_false(self):
+            self.residuals = LIES[lie].claims(self.residuals)
+
+    def false_solve(self: Agent, running: Mapping[Block, Integers] | None = None) -> IntegerSubmission:
+        said = solve(self, running)
+        return LIES[lie].says(said) if is_false(self) else said
+
+    monkeypatch.setattr(Agent, "take_in", false_take_in)
+    monkeypatch.setattr(Agent, "solve", false_solve)
+    out: list[tuple[int, bool]] = []
+
+    class Hearing:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, NodeOut):
+                out.append((event.node, event.proved))
+
+    outcome = run(tiny3, RunSettings(Scenario.TG, chain="eth-tester", sealed=True), Hearing())
+    assert out == [(3, True)]
+    assert outcome.converged
