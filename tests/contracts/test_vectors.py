@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from brownie import accounts as brownie_accounts
 from helpers import overdue, setting, theta
 from link import Link
 from reference.vectors import DECIMALS, SHAPES, VECTORS
@@ -23,7 +24,7 @@ def vector(request):
 
 
 @pytest.fixture(scope="module")
-def played(vector, VirtualAggregator, referee, manager, signers):
+def played(vector, VirtualAggregator, TradeSettlement, TestEuro, referee, manager, signers, outsider):
     """The round of a vector, played on the contract; what each call has left is compared on the way."""
     declared = [call for call in vector["calls"] if call["call"] == "declare"]
     nodes = [call["node"] for call in declared]
@@ -35,6 +36,12 @@ def played(vector, VirtualAggregator, referee, manager, signers):
     aggregator = manager.deploy(VirtualAggregator, limits, tuple(chosen), referee)
     link = Link(aggregator)
     link.send(manager, "enrol", nodes, [str(accounts[node]) for node in nodes])
+    vouching = None
+    if "settlement" in vector:  # a tariff is published before anybody declares
+        vouching = manager.deploy(TradeSettlement, aggregator, manager.deploy(TestEuro), outsider, METER.address)
+        Link(vouching).send(
+            outsider, "publishTariff", vector["round"], binary(vector["settlement"]["vouched"]["tariff"])
+        )
     link.send(manager, "openRoundOf", vector["product"], vector["day"], 0)
     for call in vector["calls"]:
         tx = sent(link, vector["round"], accounts, manager, call)
@@ -51,7 +58,7 @@ def played(vector, VirtualAggregator, referee, manager, signers):
             assert (event["iteration"], event["present"]) == (closed["iteration"], closed["present"])
             assert event["residuals"] == number(closed["residuals"])
             assert [one["node"] for one in tx.all("Excluded")] == closed["excluded"]
-    return aggregator, link, accounts
+    return aggregator, link, accounts, vouching
 
 
 def sent(link, round_, accounts, manager, call):
@@ -69,7 +76,7 @@ def sent(link, round_, accounts, manager, call):
 
 def test_rounds_areAsTheVectorsSay(vector, played, TradeSettlement, TestEuro, manager, outsider):
     """VA2, VA4: sums, commitments, heads and exclusions on the way, and the outcome."""
-    _, link, _ = played
+    _, link, _, _ = played
     phase, iterations, present, day, head = link.view("outcome", vector["round"])
     told = vector["outcome"]
     assert (iterations, present, day, head) == (
@@ -80,20 +87,18 @@ def test_rounds_areAsTheVectorsSay(vector, played, TradeSettlement, TestEuro, ma
     assert link.view("headOf", vector["product"]) == (told["iterations"], binary(told["head"]))
     if "settlement" in vector:
         settlement_isAsTheVectorSays(vector, played, TradeSettlement, TestEuro, manager, outsider)
+        vouching_isAsTheVectorSays(vector, played, TestEuro, manager, outsider)
 
 
 def settlement_isAsTheVectorSays(vector, played, TradeSettlement, TestEuro, manager, outsider):
     """TS2, TS3: both sides of each pair state what the vector has, in one call a node."""
     told = vector["settlement"]
-    aggregator, _, accounts = played
+    aggregator, _, accounts, _ = played
     token = manager.deploy(TestEuro)
     assert token.decimals() == told["decimals"] == DECIMALS
     contract = manager.deploy(TradeSettlement, aggregator, token, outsider, METER.address)
     link, money = Link(contract), Link(token)
-    openings = {
-        one["node"]: (*(binary(one[key]) for key in ("book", "bids", "before", "copies")), number(one["residuals"]))
-        for one in told["openings"]
-    }
+    openings = openings_of(told)
     for node in openings:
         money.send(manager, "mint", str(accounts[node]), START)
         money.send(accounts[node], "approve", str(contract), START)
@@ -109,5 +114,52 @@ def settlement_isAsTheVectorSays(vector, played, TradeSettlement, TestEuro, mana
     for pair in told["pairs"]:
         assert link.view("payment", binary(pair["trades"])) == pair["payment"]
         assert link.view("recorded", vector["round"], pair["lower"], pair["higher"]) != bytes(32)
+    for one in told["net"]:
+        assert link.view("netPayment", vector["round"], one["node"]) == one["payment"]
+
+
+def openings_of(told):
+    return {
+        one["node"]: (*(binary(one[key]) for key in ("book", "bids", "before", "copies")), number(one["residuals"]))
+        for one in told["openings"]
+    }
+
+
+def vouching_isAsTheVectorSays(vector, played, TestEuro, manager, outsider):
+    """TS2, TS11: the lower node of each pair states it, and the metering account vouches; who has no deposit owes."""
+    _, _, accounts, contract = played
+    told, openings = vector["settlement"], openings_of(vector["settlement"])
+    vouched = told["vouched"]
+    link, money = Link(contract), Link(TestEuro.at(contract.token()))
+    for account in (outsider, *(accounts[node] for node in vouched["stating"])):
+        money.send(manager, "mint", str(account), vouched["deposit"])
+        money.send(account, "approve", str(contract), vouched["deposit"])
+        link.send(account, "deposit", vouched["deposit"])
+    manager.transfer(METER.address, "1 ether")
+    by_lower = {
+        node: [
+            (pair["higher"], binary(pair["trades"]), openings[pair["higher"]])
+            for pair in told["pairs"]
+            if pair["lower"] == node
+        ]
+        for node in vouched["stating"]
+    }
+    for node, said in by_lower.items():
+        link.send(accounts[node], "state", vector["round"], said, openings[node])
+    for node, said in by_lower.items():
+        link.send(
+            brownie_accounts.add(METER.key),
+            "vouch",
+            vector["round"],
+            node,
+            said,
+            openings[node],
+            binary(vouched["tariff"]),
+        )
+    for one in vouched["left"]:
+        account = str(accounts[one["node"]])
+        assert (link.view("free", account), link.view("arrears", account)) == (one["free"], one["arrears"])
+        assert link.view("locked", account) == 0
+    assert link.view("free", str(outsider)) == vouched["supplier"]
     for one in told["net"]:
         assert link.view("netPayment", vector["round"], one["node"]) == one["payment"]

@@ -35,6 +35,7 @@ DAY, MU, MAX_MISSES = 20260701, 8, 2
 EPS = (1000, 2000, 3000, 4000)
 LARGE = [1 << 50] * 4
 MILLIWATT, SECONDS, DECIMALS = 500, 3600, 6
+VOUCHED_DEPOSIT = 10_000_000
 
 
 def book(*pairs: tuple[int, tuple[int, ...]]) -> bytes:
@@ -230,6 +231,34 @@ def settled(player: Player) -> dict[str, Any]:
         "openings": [{"node": node, **opening} for node, opening in openings.items()],
         "pairs": pairs,
         "net": [{"node": node, "payment": net} for node, net in nets.items()],
+        "vouched": vouched(player.steps, Ended(True, accounts, frozenset(now.nodes), bids), pairs),
+    }
+
+
+def vouched(steps: int, ended: Ended, pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same where only the lower node of each pair states it, who has a deposit, and metering vouches: what all have
+    then, the supplier included, and what they owe."""
+    tariff = [(400_000, -50_000)] * steps
+    model = SettlementModel(steps, MILLIWATT, SECONDS, 600, DECIMALS, "supplier")
+    model.rounds[1] = Ended(True, ended.accounts, ended.present, ended.bids, tariff)
+    stating = sorted({pair["lower"] for pair in pairs})
+    for account in ("supplier", *(ended.accounts[node] for node in stating)):
+        model.deposit(account, VOUCHED_DEPOSIT)
+    for pair in pairs:
+        entries = tuple((step, energy, price) for step, energy, price in pair["entries"])
+        model.state(0, 1, ended.accounts[pair["lower"]], pair["higher"], entries)
+    for pair in pairs:
+        entries = tuple((step, energy, price) for step, energy, price in pair["entries"])
+        model.vouch("metering", "metering", 1, pair["lower"], pair["higher"], entries)
+    return {
+        "tariff": hexadecimal(b"".join(price.to_bytes(4, "big", signed=True) for prices in tariff for price in prices)),
+        "deposit": VOUCHED_DEPOSIT,
+        "stating": stating,
+        "left": [
+            {"node": node, "free": model.free[account], "arrears": model.arrears[account]}
+            for node, account in ended.accounts.items()
+        ],
+        "supplier": model.free["supplier"],
     }
 
 
