@@ -440,9 +440,9 @@ class DayModel:
         self.move(offer.day, seller, buyer, offer.step, offer.energy)
 
     def report(self, now: int, who: str, oracle: str, day: int, step: int, condition: int, signed: bool) -> None:
-        into = self._day(day)
         if step >= self.steps:
             raise Refused("NoSuchStep")
+        into = self._day(day)
         if now < into.start(step):
             raise Refused("ReportTooEarly")
         if now > into.report_end(step):
