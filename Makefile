@@ -93,9 +93,7 @@ mutations: setup ## every file that a command reads, changed by chance, and tabl
 
 .PHONY: survival
 survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four days (hours; finished draws are taken over)
-	@for day in "fontana16 06-10" "fontana16 06-12" "fontana16 12-22" "amsterdam16 2018-06-21"; do \
-	  $(VENV)/bin/gridpact uncertainty --case $${day% *} --days $${day#* } --recourse rolling --draws 20 \
-	    --out build/survival/$${day#* } $(ARGS) || exit 1; done
+	@$(PY) -m measure.survival --json reports/survival.json $(ARGS)
 
 .PHONY: days
 days: setup ## 100 days of random calls on a settlement of days, against a plain model (some ten minutes)

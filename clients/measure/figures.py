@@ -104,11 +104,40 @@ def gas(reports: Mapping[str, Report]) -> str:
     return _table(head, rows, repeated=1)
 
 
+def survival(reports: Mapping[str, Report]) -> str:
+    """What is left of TG's planned saving by each rule, on the days that were measured."""
+
+    def left(rule: Report) -> str:
+        return f"{rule['share_left']:.0%} ({rule['worst_home_median']:.3f}, {rule['losing_homes']})".replace("%", " %")
+
+    rows, names = [], ("today", "netted", "pool")
+    for day in reports["survival"]:
+        by = {(rule["name"], rule["re_agreements"]): rule for rule in day["rules"]}
+        often = sorted(number for name, number in by if name == "reagreed")
+        rounds = day["re_agreement_rounds"][-1]
+        rows.append(
+            (
+                f"{day['case']} {day['days'][0]}",
+                str(day["draws"]),
+                f"{day['planned_saving']:.2f} {day['currency']}",
+                *(left(by[name, 0]) for name in names),
+                *(left(by["reagreed", number]) for number in often),
+                f"{rounds['iterations_median']:g}, {rounds['iterations_most']}",
+            )
+        )
+    head = (
+        *("TG", "draws", "planned", "`today`", "`netted`", "`pool`", "`reagreed`, 4 a day", "before every step"),
+        "iterations of these: median, most",
+    )
+    return _table(head, rows, repeated=0)
+
+
 BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "iterations": iterations,
     "waiting": waiting,
     "growth": growth,
     "gas": gas,
+    "survival": survival,
 }
 
 

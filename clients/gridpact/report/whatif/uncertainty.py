@@ -77,6 +77,7 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             "rules": [to_fields(rule) for rule in outcome.rules],
             "re_agreement_iterations": [k for rounds in re_agreed for k in rounds.iterations],
             "re_agreements_not_reached": sum(rounds.kept for rounds in re_agreed),
+            "re_agreement_rounds": list(_rounds_fields(outcome)) if Rule.REAGREED in settings.rules else [],
             "recourse": {recourse.value: _recourse_fields(outcome, recourse) for recourse in settings.recourses},
         },
         csv_files={
@@ -254,6 +255,21 @@ def _rounds_in_words(outcome: Uncertainty, number: int | None) -> str:
         f" Re-agreements, {often}, take {int(np.median(rounds.iterations))} iterations in the median and "
         f"{max(rounds.iterations)} at most; {rounds.kept} were not reached, and what stood was kept."
     )
+
+
+def _rounds_fields(outcome: Uncertainty) -> Iterator[dict[str, Any]]:
+    """Of each number of re-agreements a day."""
+    for often in outcome.settings.re_agreements:
+        rounds = outcome.rounds(often)
+        some = rounds.iterations or (0,)
+        yield {
+            "re_agreements": "every" if often is None else often,
+            "reached": len(rounds.iterations),
+            "kept": rounds.kept,
+            "iterations_median": float(np.median(some)),
+            "iterations_q90": float(np.quantile(some, 0.9)),
+            "iterations_most": max(some),
+        }
 
 
 def _rule_rows(outcome: Uncertainty) -> Iterator[Sequence[Cell]]:
