@@ -104,7 +104,7 @@ vectors: $(STAMP)/dev ## write tests/vectors again, which the models of the cont
 	@PYTHONPATH=tests $(PY) -m reference.vectors
 
 .PHONY: endpoints
-endpoints: setup ## every habit of endpoints on every chain (some ten minutes)
+endpoints: setup ## every habit of endpoints on Anvil and eth-tester (half an hour)
 	@GRIDPACT_MATRIX=all $(PY) -m pytest -p no:pytest-brownie -p no:cacheprovider tests/integration/test_endpoints.py
 
 .PHONY: live

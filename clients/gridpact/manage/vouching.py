@@ -145,12 +145,17 @@ def to_vouch(aggregator: RoundLog, settlement: Settlement, round_: int) -> list[
 
     Raises:
         ChainError: the chain does not tell the round (any longer), or has no tariff for it; or the grid operator's
-            plan breaks the published limits, so that households are right to state nothing.
+            plan breaks the published limits, so that households are right to state nothing; or the round is sealed.
     """
     delivered = settlement.deliveries(round_).keys()
     waiting = {pair: who for pair, who in one_sided(settlement, round_).items() if not delivered & set(pair)}
     if not waiting:
         return []
+    if aggregator.sealed:
+        raise ChainError(
+            f"Round {round_} is sealed: only partners read each other's bids, so nobody can vouch for the trades of "
+            f"nodes {' and '.join(map(str, min(waiting)))}, which one side alone states."
+        )
     agreed = agreed_trades(aggregator, round_, settlement.tariff(round_))
     if plan := audit_round(aggregator, round_).plan_errors:
         raise ChainError(

@@ -16,8 +16,8 @@ from gridpact.chain.settlement import encode_tariff, encode_trades
 from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
-from gridpact.errors import InputError
-from gridpact.manage.vouching import agreed_trades, check_recorded, last_submissions, one_sided
+from gridpact.errors import ChainError, InputError
+from gridpact.manage.vouching import agreed_trades, check_recorded, last_submissions, one_sided, to_vouch
 from gridpact.market.admm.parameters import Tolerances
 from gridpact.node.twin import TwinLedger
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -94,7 +94,11 @@ def world(anvil: Network) -> Iterator[Settled]:
 
 
 def test_vouching_recordsWhatOneSideStates_andDeliveriesWaitForIt(
-    world: Settled, anvil: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Settled,
+    anvil: Network,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From the command line: node 1 states, 2 says nothing and 3 something else; nobody settles a reading meanwhile."""
     number, office = world.play(), world.community.manager
@@ -108,6 +112,10 @@ def test_vouching_recordsWhatOneSideStates_andDeliveriesWaitForIt(
     day = datetime.strptime(str(office.days()[number]), "%Y%m%d").date()
     with pytest.raises(InputError, match=r"trades of nodes 1 and 2 and 1 other pair are stated by one side.*--accept"):
         check_recorded(side, number, day)
+
+    with monkeypatch.context() as sealing, pytest.raises(ChainError, match=r"is sealed.*of nodes 1 and 2"):
+        sealing.setattr(type(office), "sealed", True)
+        to_vouch(office, side, number)
 
     world.record.write(tmp_path / "contracts.json")
     (tmp_path / "password").write_text("secret")
