@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from steady import search_steadily
 
 from gridpact.community import model
 from gridpact.devices.battery import Battery
@@ -19,6 +20,8 @@ from gridpact.market.agreement import Agreement, Convergence, Trade
 from gridpact.outcome.outcome import Ledger, Optimum, Outcome
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.verification import ImplementedCost
+
+search_steadily()
 
 LOAD = np.array([[1.0, 1.0, 2.0, 1.0], [0.5, 1.0, 1.0, 0.5], [1.0, 2.0, 2.0, 1.0]])
 PV = np.array([[0.0, 4.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from hexbytes import HexBytes
+from web3.exceptions import TransactionNotFound
 from web3.types import TxReceipt
 
 from gridpact.chain.account import signer_of
@@ -21,7 +22,7 @@ from gridpact.chain.contract import arguments_of, checked_address
 from gridpact.chain.reverts import learn_errors, reason
 from gridpact.chain.sealing import SealingKey
 from gridpact.chain.values import Residuals, SignedSubmission, Submission, nodes_to_bitmap, pack_residuals
-from gridpact.errors import ChainError, ContractError
+from gridpact.errors import ChainError, ContractError, Reorganised
 from gridpact.limits import LANES
 
 ENROL_GAS, SEAT_GAS, FRESH_GAS = 14_000_000, 160_000, 22_500
@@ -102,7 +103,12 @@ class Aggregator(WatchedAggregator):
                 raise
             if self.copies_of(counted) != tuple(copies):
                 raise
-            return self.web3.eth.get_transaction_receipt(HexBytes(counted.transaction))
+            try:
+                return self.web3.eth.get_transaction_receipt(HexBytes(counted.transaction))
+            except TransactionNotFound:
+                raise Reorganised(
+                    f"The log tells a submission by {counted.transaction}, whose receipt is not there: read it again."
+                ) from None
 
     def _counted(self, round: int, iteration: int) -> Submission | None:
         """The account's own submission in an iteration, as it stands on the chain."""

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
+from hexbytes import HexBytes
 from waiting import SECONDS
+from web3.exceptions import TransactionNotFound
 
 from gridpact.chain.account import NOBODY
 from gridpact.chain.aggregator import Aggregator
@@ -25,7 +27,7 @@ from gridpact.chain.values import (
     nodes_to_bitmap,
     pack_residuals,
 )
-from gridpact.errors import ChainError, ContractError, InputError
+from gridpact.errors import ChainError, ContractError, InputError, Reorganised
 from unit.chain.synthetic import AT_ONCE, FEEDER, LANE_BITS, LANES, Played, played
 
 FORWARDER = "0x601a600a5f39601a5ff3602036038060205f375f5f825f5f5f355af16018575f5ffd5b00"
@@ -281,6 +283,23 @@ def test_submit_again_isNoError(play: Played, round_: int) -> None:
     assert receipt["transactionHash"] == counted.transaction
     closed = anybody(play).iteration(round_, 2).submissions[2]  # relayed by another
     assert play.nodes[2].submit(round_, 2, START, *play.submission(2, 2))["transactionHash"] == closed.transaction
+
+
+def test_submit_again_whereTheReceiptIsNotThere_isReadAgain(
+    play: Played, round_: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint of several nodes tells the log by one and the receipt by another that is behind."""
+    node, counted = play.nodes[2], anybody(play).iteration(round_, 4).submissions[2].transaction
+    ask = node.web3.eth.get_transaction_receipt
+
+    def behind(transaction_hash: Any) -> Any:
+        if HexBytes(transaction_hash) == HexBytes(counted):
+            raise TransactionNotFound("not here")
+        return ask(transaction_hash)
+
+    monkeypatch.setattr(node.web3.eth, "get_transaction_receipt", behind)
+    with pytest.raises(Reorganised, match="whose receipt is not there"):
+        node.submit(round_, 4, play.head(), *play.submission(2, 4))
 
 
 @pytest.mark.parametrize("what", ["copies", "bids", "residuals"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hexbytes import HexBytes
+from waiting import SECONDS
 from web3 import Web3
 
 from gridpact.chain.account import ChainAccount, new_key
@@ -76,8 +77,9 @@ def test_whatWaitsIsWaitedFor(anvil: Network, manager: ChainAccount, tmp_path: P
     finally:
         web3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]
         web3.provider.make_request("evm_mine", [])  # type: ignore[arg-type]
-    assert wait_for_sent(web3, manager.address, 0.0)
-    assert unfinished.receipt(TOKEN, data(call), 0.0) == manager.settle(pending)
+    assert wait_for_sent(web3, manager.address, SECONDS)
+    receipt = manager.settle(pending)
+    assert unfinished.receipt(TOKEN, data(call), SECONDS) == receipt
 
 
 def test_anotherDeploymentIsNotGoneOnWith(manager: ChainAccount, tmp_path: Path) -> None:
