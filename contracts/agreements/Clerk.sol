@@ -35,9 +35,8 @@ contract Clerk is Consensus {
     function enrol(uint8[] calldata nodes, address[] calldata accounts) external onlyOwner {
         _requireNoRoundRuns();
         _seats.enrol(_n, nodes, accounts);
-        // Where a deployment is so large that the first to submit could not pay for all fresh words. Other products
-        // than 0 are for shorter rounds of fewer steps.
-        if (Sizes.households(_n, _words) <= Sizes.MOST_FRESH) return;
+        // Where the first to submit could not pay for all fresh words.
+        if (!_isLarge()) return;
         for (uint256 i = 0; i < nodes.length; ++i) _lane(0).sums.prepare(nodes[i], _words);
     }
 
@@ -60,7 +59,13 @@ contract Clerk is Consensus {
 
     /// @inheritdoc IRounds
     function openRoundOf(uint8 product, uint32 day, uint32 agreed) external onlyOwner returns (uint32 round) {
+        if (product != 0 && _isLarge()) revert ProductTooLarge(product);
         return _open(product, day, agreed);
+    }
+
+    /// @dev Whether the words of product 0 are written when nodes are enrolled. Those of other products never are.
+    function _isLarge() private view returns (bool) {
+        return Sizes.households(_n, _words) > Sizes.MOST_FRESH;
     }
 
     // ------------------------------------------------------------------ beginning and ending

@@ -36,6 +36,7 @@ interface IRounds is IOutcomes {
 
     error InvalidTheta(string what, uint256 value);
     error DayAgreed(uint32 day, uint32 round);
+    error ProductTooLarge(uint8 product);
     error NodeOutOfRange(uint8 node);
     error NodeTaken(uint8 node, address account);
     error AccountTaken(address account, uint8 node);
@@ -70,7 +71,8 @@ interface IRounds is IOutcomes {
     /// @param agreed the round that is replaced
     function replaceRound(uint32 day, uint32 agreed) external returns (uint32 round);
 
-    /// @notice Both of them for any product.
+    /// @notice Both of them for any product; refused for others than 0 where nodes and steps are so many that the first
+    ///         submissions of a product would need more gas than a transaction takes (see Sizes).
     /// @param agreed the round that is replaced; 0 where the day was agreed in none
     function openRoundOf(uint8 product, uint32 day, uint32 agreed) external returns (uint32 round);
 

@@ -13,7 +13,8 @@ pragma solidity 0.8.30;
 ///      | closing call, up to 11,000                  |                         |                               |
 ///      | fresh slots that the first submissions of a | the same                | MOST_FRESH; beyond, a slot is |
 ///      | deployment write                            |                         | written when a node is        |
-///      |                                             |                         | enrolled                      |
+///      |                                             |                         | enrolled, for product 0; then |
+///      |                                             |                         | no other product is opened    |
 ///      | evidence against a household: bids of its   | households x bids of    | MOST_BIDS                     |
 ///      | partners in two iterations; its trades      | each                    |                               |
 library Sizes {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from helpers import FEEDER, LARGE, NONE, PHASE_SECONDS, STAR, Community, low, overdue, plain
-from link import refused
+from helpers import FEEDER, LARGE, NONE, PHASE_SECONDS, STAR, Community, low, overdue, plain, setting, theta
+from link import Link, refused
 from reference.aggregator_model import Declared, bitmap
 
 REST = 7  # a product beside 0
@@ -177,3 +177,17 @@ def test_manager_only(both, outsider):
     day, _ = both
     with refused(f"OwnableUnauthorizedAccount: {low(outsider)}"):
         day.send(outsider, "openRoundOf", 3, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("n", "steps", "error"),
+    [(65, 96, f"ProductTooLarge: {REST}"), (128, 48, f"ProductTooLarge: {REST}"), (41, 96, "NobodyEnrolled: ")],
+)
+def test_openRoundOf_refusesWhatNoTransactionCouldCarry(VirtualAggregator, referee, manager, n, steps, error):
+    """VA12: beyond 320 words of all households nobody could pay for fresh words of another product; up to there it is
+    opened, but for want of nodes."""
+    link = Link(manager.deploy(VirtualAggregator, theta(n), setting(steps), referee))
+    with refused(error):
+        link.send(manager, "openRoundOf", REST, 1, 0)
+    with refused("NobodyEnrolled: "):
+        link.send(manager, "openRoundOf", 0, 1, 0)

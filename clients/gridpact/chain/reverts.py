@@ -23,6 +23,7 @@ _HINTS = {
     "NobodyEnrolled": "enrol nodes first",
     "EnrolmentFull": "expel a node first, or deploy for a larger n",
     "RoundsRun": "wait until the running rounds have ended",
+    "ProductTooLarge": "with so many nodes and steps only rounds of product 0 fit into transactions: deploy for fewer",
     "WrongPhase": "look at the progress of the round before this step",
     "TooLarge": "plan fewer steps, or share the households out over several deployments",
     "DayAgreed": "replace the day on purpose, before anything of it is settled, or plan another",
