@@ -1,14 +1,17 @@
-"""A sealed round on a chain inside this process: settled as the open one, and of no use to whoever reads it."""
+"""A sealed round on Anvil: settled as the open one, and of no use to whoever reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from chains import skip_without
 
+import gridpact.run.onchain
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.inspection import inspect_deployment
 from gridpact.chain.networks import Network
@@ -26,7 +29,23 @@ from gridpact.node.round_log import assembly_of
 from gridpact.outcome.day import day_of, solve_day
 from gridpact.problem.blocks import Block
 from gridpact.problem.scenario import Scenario
+from gridpact.run.launch import NodeFiles, Nodes, one_round
 from gridpact.run.onchain import RunSettings, run
+
+
+@pytest.fixture(autouse=True)
+def needs_anvil() -> None:
+    skip_without("anvil")
+
+
+@contextmanager
+def in_threads(files: Sequence[NodeFiles], network: Network) -> Iterator[Nodes]:
+    """Nodes of this process, so that a test can have one play false."""
+    assert network.rpc_url is not None
+    threads = [threading.Thread(target=one_round, args=(one, network.rpc_url), daemon=True) for one in files]
+    for thread in threads:
+        thread.start()
+    yield Nodes(files, threads)
 
 
 class Looking:
@@ -53,7 +72,7 @@ class Looking:
 
 def test_sealedRound_settlesAsTheOpenOne(tiny3: CommunityDay) -> None:
     looking = Looking()
-    settings = RunSettings(Scenario.TG, chain="eth-tester", sealed=True)
+    settings = RunSettings(Scenario.TG, chain="anvil", sealed=True)
     outcome = run(tiny3, settings, spectator=looking.look)
     on_chain, in_memory = day_of(outcome), solve_day(tiny3, Scenario.TG)
     assert looking.sealed
@@ -107,6 +126,7 @@ def test_liar_isProvedFalse_andNobodyElse(tiny3: CommunityDay, monkeypatch: pyte
 
     monkeypatch.setattr(Agent, "take_in", false_take_in)
     monkeypatch.setattr(Agent, "solve", false_solve)
+    monkeypatch.setattr(gridpact.run.onchain, "running_nodes", in_threads)
     out: list[tuple[int, bool]] = []
 
     class Hearing:
@@ -114,6 +134,6 @@ def test_liar_isProvedFalse_andNobodyElse(tiny3: CommunityDay, monkeypatch: pyte
             if isinstance(event, NodeOut):
                 out.append((event.node, event.proved))
 
-    outcome = run(tiny3, RunSettings(Scenario.TG, chain="eth-tester", sealed=True), Hearing())
+    outcome = run(tiny3, RunSettings(Scenario.TG, chain="anvil", sealed=True), Hearing())
     assert out == [(3, True)]
     assert outcome.converged

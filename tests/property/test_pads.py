@@ -5,6 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 
 import numpy as np
+from coincurve import PublicKey
+from eth_keys.constants import SECPK1_N
+from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +80,21 @@ def test_bid_opensAgain(bids: list[int], secret: bytes, iteration: int) -> None:
     pads, said = Pads(secret), np.array(bids)
     sealed = signed(said + pads.bids(iteration, 5, len(bids)), 16)
     assert signed(sealed - pads.bids(iteration, 5, len(bids)), 16).tolist() == bids
+
+
+@given(SECRET, SECRET)
+def test_proof_isOfWhatTheTwoHaveInCommon(one: bytes, other: bytes) -> None:
+    """c = H(A, B, S, r G + c B, r A + c S), as `Seals.sol` asks; and S opens what they have in common."""
+    accuser, accused = SealingKey(one, b"place"), SealingKey(other, b"another")
+    x, y, challenge, response = accuser.proof(accused.public)
+    a, b = PublicKey(accused.public), PublicKey(accuser.public)
+    s = PublicKey.from_point(x, y)
+
+    def combined(base: PublicKey, point: PublicKey) -> PublicKey:
+        r, c = ((value % SECPK1_N).to_bytes(32, "big") for value in (response, challenge))
+        return PublicKey.combine_keys([base.multiply(r), point.multiply(c)])
+
+    points = (a, b, s, combined(PublicKey.from_secret((1).to_bytes(32, "big")), b), combined(a, s))
+    hashed = keccak(b"".join(point.format(compressed=False)[1:] for point in points))
+    assert int.from_bytes(hashed, "big") == challenge
+    assert sha256(s.format()).digest() == accused.common_secret(accuser.public)
