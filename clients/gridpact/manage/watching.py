@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +12,8 @@ from gridpact.chain.spent import Spent, spent_by
 from gridpact.chain.values import Phase, Progress
 from gridpact.errors import InputError
 from gridpact.events import Event
+from gridpact.market.admm.residuals import rms_w
+from gridpact.node.round_log import resolution_of
 from gridpact.text import listed
 
 RESIDUALS = ("primal grid", "dual grid", "primal trade", "dual trade")
@@ -130,23 +131,21 @@ class Watcher:
             present=len(present & expected),
             missing=missing,
             out=tuple(sorted(out)),
-            rms_w=self._rms_w(number, iteration if phase.is_final else iteration - 1, unit_w),
+            rms_w=self._rms_w(number, iteration if phase.is_final else iteration - 1),
             limits_w=tuple(unit_w * limit / 1000 for limit in eps),
             spent=Spent(),
             gas_price_wei=0,
             eth_price_eur=self._eth_price_eur,
         )
 
-    def _rms_w(self, number: int, last: int, unit_w: float) -> tuple[float, ...]:
+    def _rms_w(self, number: int, last: int) -> tuple[float, ...]:
         """RMS residuals a coupled scalar, W: what iteration `last` says of the one before it."""
         if last < 2:  # the first one has none to speak of
             return ()
         closed = [entry.closed for entry in self._aggregator.history(number, last) if entry.closed is not None]
         if not closed:
             return ()
-        grid, trade = (max(count, 1) for count in self._aggregator.scalars())
-        counts = grid, grid, trade, trade
-        return tuple(unit_w * math.sqrt(s / n) for s, n in zip(closed[-1].residuals, counts, strict=True))
+        return rms_w(closed[-1].residuals, self._aggregator.scalars(), resolution_of(self._aggregator))
 
     def _spent(self, number: int) -> Spent:
         """Reads what is new since the last look."""
