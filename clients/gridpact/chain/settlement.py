@@ -35,6 +35,9 @@ from gridpact.limits import MOST_STEPS
 ENTRY = struct.Struct(">Bii")
 """step uint8, energy int32 (Wh), price int32 (1e-6 currency/kWh): 9 bytes."""
 
+PAIRS_A_CALL = 16
+"""So many are stated in one transaction: with 192 steps each it stays below 2^24 gas."""
+
 RECORD_GAS = 60_000
 """What a statement may cost more than an estimate, because the partner has stated the same since: it records."""
 
@@ -236,13 +239,16 @@ class Settlement(DeployedContract):
     def state(
         self, round: int, node: int, statements: Mapping[int, bytes], openings: Mapping[int, Opening]
     ) -> TxReceipt:
-        """States the trades of a converged round.
+        """States the trades of a converged round, in as many transactions as it takes.
 
         Args:
             node: the caller's.
             statements: encoded by `encode_trades`, by partner; an empty one takes back what was stated.
             openings: of partners with a higher number, and then of the caller: the lower node of a pair shows that
                 the trades fit the last bids.
+
+        Returns:
+            the receipt of the last transaction.
         """
         closed = Opening()
         parts = [
@@ -250,7 +256,10 @@ class Settlement(DeployedContract):
             for partner, trades in sorted(statements.items())
         ]
         own = astuple(openings.get(node, closed))
-        return self._send("state", round, parts, own, spare=RECORD_GAS * len(parts), afresh=True)
+        for first in range(0, max(len(parts), 1), PAIRS_A_CALL):
+            some = parts[first : first + PAIRS_A_CALL]
+            receipt = self._send("state", round, some, own, spare=RECORD_GAS * len(some), afresh=True)
+        return receipt
 
     def release(self, round: int, partner: int) -> TxReceipt:
         """Frees what was locked for a pair that was not recorded in time."""

@@ -107,8 +107,8 @@ class SealedForm(OpenForm):
         super().__init__(assembly, node)
         if any(block.kind is Kind.V for block in assembly.all_blocks):
             raise InputError(
-                "a round between neighbours cannot be sealed, since voltages have more than two holders: deploy with"
-                " --open, or agree with the grid operator's node (--agreement dso)"
+                "a round between neighbours cannot be sealed, since voltages have more than two holders: leave out"
+                " --sealed, or agree with the grid operator's node (--network-agreement dso)"
             )
         self._pads = pads
         self._trading: dict[int, Integers] = {}

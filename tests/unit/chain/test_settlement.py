@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from web3.types import TxReceipt
@@ -11,6 +12,8 @@ from web3.types import TxReceipt
 from gridpact.chain.account import new_key, signer_of
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import (
+    PAIRS_A_CALL,
+    Settlement,
     decode_energies,
     decode_tariff,
     encode_energies,
@@ -175,3 +178,20 @@ def test_deposit_survivesALostApproval(world: Settled, monkeypatch: pytest.Monke
     side.deposit(TENTH)
     assert len(calls) == 2
     assert (side.free(world.address(2)), side.token.balance(world.address(2))) == (before + TENTH, outside - TENTH)
+
+
+@pytest.mark.parametrize("partners", [0, 1, PAIRS_A_CALL, PAIRS_A_CALL + 1, 126])
+def test_state_takesAsManyTransactionsAsFit(partners: int) -> None:
+    """Every pair once, each with its opening, and in none more than fits; what takes nothing is sent all the same."""
+    sent: list[list[Any]] = []
+
+    class Recorded:
+        def _send(self, name: str, round: int, parts: list[Any], own: object, spare: int, afresh: bool) -> int:
+            sent.append(parts)
+            return len(sent)
+
+    statements = {partner: bytes([partner]) for partner in range(1, partners + 1)}
+    receipt = Settlement.state(Recorded(), 7, 0, statements, {})  # type: ignore[arg-type]
+    assert receipt == len(sent) == max(-(-partners // PAIRS_A_CALL), 1)
+    assert [(partner, trades) for parts in sent for partner, trades, _ in parts] == sorted(statements.items())
+    assert all(len(parts) <= PAIRS_A_CALL for parts in sent)
