@@ -37,12 +37,13 @@ study: $(STAMP)/run ## the four scenarios over a summer and a winter week, as th
 	@$(VENV)/bin/gridpact study $(ARGS)
 
 test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
-	@echo "Testing three things at once: whole rounds, units and the command line (build/units.log), and the contracts"
-	@echo "(build/contracts.log), on $(NETWORK) and then by some 32,000 random calls (make fuzz for more than a million)"
+	@echo "Testing three things at once: whole rounds; units (build/units.log); and the contracts (build/contracts.log), on"
+	@echo "$(NETWORK) and then by some 32,000 random calls (make fuzz for more than a million), and after them the command line"
 	@{ deploy/brownie test tests/contracts --network $(NETWORK) && \
 	    $(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary && \
-	    $(PY) deploy/artifacts.py --check; } > build/contracts.log 2>&1 & contracts=$$!; \
-	  $(PYTEST) tests/unit tests/property tests/e2e > build/units.log 2>&1 & units=$$!; \
+	    $(PY) deploy/artifacts.py --check; contracts=$$?; \
+	    $(PYTEST) tests/e2e; exit $$((contracts | $$?)); } > build/contracts.log 2>&1 & contracts=$$!; \
+	  $(PYTEST) tests/unit tests/property > build/units.log 2>&1 & units=$$!; \
 	  $(PYTEST) tests/integration; rounds=$$?; \
 	  wait $$units; units=$$?; cat build/units.log; \
 	  wait $$contracts; contracts=$$?; cat build/contracts.log; \

@@ -44,9 +44,11 @@ MU = 4
 MARGIN = 60  # seconds before and after a deadline in which nobody tries to close: the clock of the chain runs on
 SPARE = 127  # a node that is in no tree
 
-# Runtime code of a referee that finds everybody guilty against whom there is any evidence; and what deploys it.
+# Runtime code of a referee of open rounds that finds everybody guilty against whom there is any evidence; and what
+# deploys it.
+#   if calldatasize == 4, a call of seals(): return(0, 32), which is false
 #   if calldataload(0x84), the length of the evidence, is zero: revert(0, 0); else stop
-CREDULOUS = "0x600e600c600039600e6000f3" + "60843515600857005b60006000fd"
+CREDULOUS = "0x601b600c600039601b6000f3" + "3660041460155760843515600f57005b60006000fd5b60206000f3"
 
 
 class Wire(Link):
