@@ -35,8 +35,9 @@ from gridpact.limits import MOST_STEPS
 ENTRY = struct.Struct(">Bii")
 """step uint8, energy int32 (Wh), price int32 (1e-6 currency/kWh): 9 bytes."""
 
-PAIRS_A_CALL = 16
-"""So many are stated in one transaction: with 192 steps each it stays below 2^24 gas."""
+STATED_A_CALL = 16
+"""So many pairs are stated in one transaction, some 2.1 million gas with 24 steps. An opening grows with all bids of
+its node; with the most homes and steps it was not measured."""
 
 RECORD_GAS = 60_000
 """What a statement may cost more than an estimate, because the partner has stated the same since: it records."""
@@ -256,8 +257,8 @@ class Settlement(DeployedContract):
             for partner, trades in sorted(statements.items())
         ]
         own = astuple(openings.get(node, closed))
-        for first in range(0, max(len(parts), 1), PAIRS_A_CALL):
-            some = parts[first : first + PAIRS_A_CALL]
+        for first in range(0, max(len(parts), 1), STATED_A_CALL):
+            some = parts[first : first + STATED_A_CALL]
             receipt = self._send("state", round, some, own, spare=RECORD_GAS * len(some), afresh=True)
         return receipt
 

@@ -12,7 +12,7 @@ from web3.types import TxReceipt
 from gridpact.chain.account import new_key, signer_of
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import (
-    PAIRS_A_CALL,
+    STATED_A_CALL,
     Settlement,
     decode_energies,
     decode_tariff,
@@ -180,7 +180,7 @@ def test_deposit_survivesALostApproval(world: Settled, monkeypatch: pytest.Monke
     assert (side.free(world.address(2)), side.token.balance(world.address(2))) == (before + TENTH, outside - TENTH)
 
 
-@pytest.mark.parametrize("partners", [0, 1, PAIRS_A_CALL, PAIRS_A_CALL + 1, 126])
+@pytest.mark.parametrize("partners", [0, 1, STATED_A_CALL, STATED_A_CALL + 1, 126])
 def test_state_takesAsManyTransactionsAsFit(partners: int) -> None:
     """Every pair once, each with its opening, and in none more than fits; what takes nothing is sent all the same."""
     sent: list[list[Any]] = []
@@ -192,6 +192,6 @@ def test_state_takesAsManyTransactionsAsFit(partners: int) -> None:
 
     statements = {partner: bytes([partner]) for partner in range(1, partners + 1)}
     receipt = Settlement.state(Recorded(), 7, 0, statements, {})  # type: ignore[arg-type]
-    assert receipt == len(sent) == max(-(-partners // PAIRS_A_CALL), 1)
+    assert receipt == len(sent) == max(-(-partners // STATED_A_CALL), 1)
     assert [(partner, trades) for parts in sent for partner, trades, _ in parts] == sorted(statements.items())
-    assert all(len(parts) <= PAIRS_A_CALL for parts in sent)
+    assert all(len(parts) <= STATED_A_CALL for parts in sent)
