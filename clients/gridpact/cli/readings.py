@@ -9,13 +9,16 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gridpact.cli.manager import account_of, add_record, add_sender, agree, date_of, key_of, place_of, priced
+from gridpact.cli.manager import account_of, add_record, add_sender, date_of, key_of, place_of, priced, send
 from gridpact.cli.options import Commands, Joined, choice, doubts
 from gridpact.errors import ChainError, InputError
 from gridpact.text import count
 
 if TYPE_CHECKING:
+    from gridpact.chain.account import ChainAccount
     from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.estimate import PlannedCall
+    from gridpact.chain.profiles import ChainProfile
     from gridpact.chain.settlement import Settlement, Token
     from gridpact.manage.metering import MeterDay, Settled
 
@@ -108,18 +111,32 @@ def _settle(arguments: argparse.Namespace) -> int:
         ]
         print(_table(comes_to, settlement.token))
         _doubt(comes_to, aggregator, number, accepted)
-        costs = priced(account, planned, arguments, place.profile)
-        if arguments.dry_run:
-            print("gridpact: nothing was sent")
+        question = f"Settle {len(signed)} readings of {day} on {place.profile.name}?"
+        if not _to_send(account, planned, arguments, place.profile, "settling the readings", question):
             return 0
-        costs.check("settling the readings")
-        agree(arguments, f"Settle {len(signed)} readings of {day} on {place.profile.name}?")
         settlement.deliver_readings(signed)
         done = [one for one in settled(settlement, number) if one.delivery.node in accounts]
         if done != comes_to:  # trades or deposits moved in between
             print(_table(done, settlement.token))
         print(f"gridpact: the readings of {count(len(done), 'household')} in round {number} of {day} are settled")
     return 0
+
+
+def _to_send(
+    account: ChainAccount,
+    planned: Sequence[PlannedCall],
+    arguments: argparse.Namespace,
+    profile: ChainProfile,
+    purpose: str,
+    question: str,
+) -> bool:
+    """Shows the price and asks, as `send`; where all is only tried, it says that nothing was sent."""
+    if arguments.dry_run:
+        priced(account, planned, arguments, profile)
+        print("gridpact: nothing was sent")
+        return False
+    send(account, planned, arguments, profile, purpose, question)
+    return True
 
 
 def _check_metering(settlement: Settlement, address: str) -> None:
@@ -163,12 +180,9 @@ def _vouch(arguments: argparse.Namespace) -> int:
             for call in vouch_calls(aggregator, number, pairs)
         ]
         planned = [planned_call(account, f"vouch {k + 1} of {len(calls)}", call) for k, call in enumerate(calls)]
-        costs = priced(account, planned, arguments, place.profile)
-        if arguments.dry_run:
-            print("gridpact: nothing was sent")
+        question = f"Record {count(len(pairs), 'pair')} of {day} on {place.profile.name} as agreed?"
+        if not _to_send(account, planned, arguments, place.profile, "vouching for trades", question):
             return 0
-        costs.check("vouching for trades")
-        agree(arguments, f"Record {count(len(pairs), 'pair')} of {day} on {place.profile.name} as agreed?")
         settlement.send_all(calls)
         print(f"gridpact: the trades of {count(len(pairs), 'pair')} in round {number} of {day} are recorded as agreed")
     return 0
@@ -199,12 +213,9 @@ def _correct(arguments: argparse.Namespace) -> int:
             planned_call(account, f"correct node {node}", settlement.correction_call(number, node, reading))
             for node, reading in readings.items()
         ]
-        costs = priced(account, planned, arguments, place.profile)
-        if arguments.dry_run:
-            print("gridpact: nothing was sent")
+        question = f"Correct {count(len(readings), 'reading')} of {day} on {place.profile.name}?"
+        if not _to_send(account, planned, arguments, place.profile, "correcting the readings", question):
             return 0
-        costs.check("correcting the readings")
-        agree(arguments, f"Correct {count(len(readings), 'reading')} of {day} on {place.profile.name}?")
         for node, reading in readings.items():
             settlement.correct(number, node, reading)
         done = settlement.deliveries(number)
