@@ -51,10 +51,8 @@ class CallAuction:
 
 def clear(orders: Iterable[LimitOrder]) -> Cleared:
     """Clears the orders of one step."""
-    orders = tuple(orders)
-    offers = sorted((o for o in orders if o.sells), key=lambda order: (order.price_micro, order.node))
-    bids = sorted((o for o in orders if not o.sells), key=lambda order: (-order.price_micro, order.node))
-    crossed = _crossing(offers, bids)
+    offers, bids = by_price(orders)
+    crossed = crossing(offers, bids)
     if crossed == 0:
         return Cleared(0, {}, {})
     ask, next_ask = _margin(offers, crossed)
@@ -64,7 +62,15 @@ def clear(orders: Iterable[LimitOrder]) -> Cleared:
     return Cleared((low + high) // 2, _filled(offers, crossed), _filled(bids, crossed))
 
 
-def _crossing(offers: Sequence[LimitOrder], bids: Sequence[LimitOrder]) -> int:
+def by_price(orders: Iterable[LimitOrder]) -> tuple[list[LimitOrder], list[LimitOrder]]:
+    """Offers by rising, bids by falling price, equals by node."""
+    orders = tuple(orders)
+    offers = sorted((o for o in orders if o.sells), key=lambda order: (order.price_micro, order.node))
+    bids = sorted((o for o in orders if not o.sells), key=lambda order: (-order.price_micro, order.node))
+    return offers, bids
+
+
+def crossing(offers: Sequence[LimitOrder], bids: Sequence[LimitOrder]) -> int:
     """q, Wh: how far along both curves a bid is at least the offer."""
     crossed = i = j = 0
     offered, wanted = (sides[0].energy_wh if sides else 0 for sides in (offers, bids))

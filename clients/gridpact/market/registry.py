@@ -14,12 +14,14 @@ from gridpact.market.admm.mechanism import ConsensusAdmm
 from gridpact.market.alone import Alone
 from gridpact.market.bill_sharing import BillSharing
 from gridpact.market.call_auction import CallAuction
+from gridpact.market.community_manager import CommunityManager
 from gridpact.market.double_auction import ContinuousDoubleAuction, HurdlePrice, NearTheLimit, ZeroIntelligence
 from gridpact.market.identified_pricing import IdentifiedPricing
 from gridpact.market.mechanism import Mechanism
 from gridpact.market.merit_order import MeritOrder
 from gridpact.market.mid_market_rate import MidMarketRate
 from gridpact.market.supply_demand_ratio import SupplyDemandRatio
+from gridpact.market.truthful_auction import TruthfulAuction
 from gridpact.market.unified_pricing import UnifiedPricing
 from gridpact.problem.scenario import ADMM, Contracts, Scenario
 
@@ -213,6 +215,33 @@ MARKETS = (
         promises=frozenset({Promise.AGREEMENT}),
         reference=AS_ONE,
         on_chain=False,
+    ),
+    Market(
+        scenario=Scenario(mechanism="community-manager"),
+        words=Words(
+            label="community manager",
+            line="a manager who finds the price of each step by which all plan their devices",
+            paragraph="A manager deals with the supplier for all, and tells all a price of every step; every household "
+            "plans its devices by it and tells only what passes its meter, until all plans fit together. Nobody looks "
+            "after the feeder.",
+            agreed="planned by the prices of a manager",
+            failed="found no prices that fit",
+            by="a manager's prices",
+            no_trades="at no step had somebody something left while another lacked it",
+        ),
+        look=Look("#17becf", "-.", "^"),
+        mechanism=CommunityManager(),
+        promises=frozenset({Promise.AGREEMENT, Promise.OPTIMUM}),
+        reference=AS_ONE,
+        on_chain=False,
+    ),
+    _of_orders(
+        "truthful-auction",
+        Look("#bcbd22", "-", "v"),
+        TruthfulAuction(),
+        "an auction at every step, at a price that nobody who trades has set, of what each own plan leaves",
+        "At every step all trade at one price, that of an order which is left out for it, so that nobody gains by "
+        "asking or bidding anything but what energy is worth to it.",
     ),
     _of_orders(
         "mid-market-rate",
