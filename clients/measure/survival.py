@@ -39,8 +39,8 @@ def measured(day: str, draws: int, folder: Path, jobs: int) -> dict[str, Any]:
     status = gridpact(["uncertainty", *played, *rules])
     if status:
         sys.exit(status)
-    told = json.loads((out / "uncertainty.json").read_text(encoding="utf-8"))
-    return {key: told[key] for key in KEPT}
+    outcome = json.loads((out / "uncertainty.json").read_text(encoding="utf-8"))
+    return {key: outcome[key] for key in KEPT}
 
 
 def main() -> int:

@@ -106,8 +106,8 @@ class Aggregator(WatchedAggregator):
             try:
                 return self.web3.eth.get_transaction_receipt(HexBytes(counted.transaction))
             except TransactionNotFound:
-                told = f"The log tells of transaction 0x{counted.transaction.hex()}"
-                raise Reorganised(f"{told}, whose receipt is not there: read it again.") from None
+                named = f"transaction 0x{counted.transaction.hex()}"
+                raise Reorganised(f"The log tells of {named}, whose receipt is not there: read it again.") from None
 
     def _counted(self, round: int, iteration: int) -> Submission | None:
         """The account's own submission in an iteration, as it stands on the chain."""

@@ -1,4 +1,4 @@
-"""Waiting for the contract `VirtualAggregator` to move on, and moving it on where a phase is overdue."""
+"""WaitingLedger for the contract `VirtualAggregator` to move on, and moving it on where a phase is overdue."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 
 from gridpact.chain.account import MOST_GAS
 from gridpact.chain.aggregator_log import AggregatorLog
+from gridpact.chain.ledger import WaitingLedger
 from gridpact.chain.transport import url_of
 from gridpact.chain.values import Phase, Progress
 from gridpact.chain.watch import LOOK_SECONDS, Watch, watch_events
@@ -32,7 +33,7 @@ MILESTONES = ("RoundOpened", "IterationOpened", "RoundEnded")
 """Events that tell a waiting node that the round has moved on."""
 
 
-class WatchedAggregator(AggregatorLog):
+class WatchedAggregator(AggregatorLog, WaitingLedger):
     """The aggregator at an address, followed while a round goes on."""
 
     _unclosed: tuple[int, Phase, int] | None = None  # the overdue phase that could not be closed
@@ -42,30 +43,6 @@ class WatchedAggregator(AggregatorLog):
         """Subscriptions, by whether they tell of each submission."""
         return {}
 
-    def wait_until(
-        self,
-        reached: Callable[[Progress], bool],
-        timeout: float,
-        close_overdue: bool = False,
-        each_submission: bool = False,
-        look_first: bool = True,
-    ) -> Progress:
-        """Waits until `reached` holds for the progress and returns it; `ChainError` after `timeout` seconds.
-
-        Rounds, iterations and phases are noticed at once; a mere change of the counter too with
-        `each_submission`, else within two seconds. With `close_overdue` the account closes a phase whose
-        deadline has passed, if no other node does it first.
-        """
-        progress = self.wait_for(reached, timeout, close_overdue, each_submission, look_first)
-        if not reached(progress):
-            raise ChainError(
-                f"Round {progress.round} did not get on within {timeout:.0f} s (phase"
-                f" {progress.phase.name.lower()},"
-                f" iteration {progress.iteration}, {progress.counter} of {progress.expected} nodes): check"
-                " that all nodes run."
-            )
-        return progress
-
     def wait_for(
         self,
         reached: Callable[[Progress], bool],
@@ -74,7 +51,6 @@ class WatchedAggregator(AggregatorLog):
         each_submission: bool = False,
         look_first: bool = True,
     ) -> Progress:
-        """The same, but returns the progress as it is after `seconds`, whether reached or not."""
         watch = self._watching(each_submission)
         now = self.elapsed()
         give_up, next_look = now + seconds, now + LOOK_SECONDS
@@ -93,7 +69,6 @@ class WatchedAggregator(AggregatorLog):
             watch.wait(min(give_up - now, LOOK_SECONDS))
 
     def elapsed(self) -> float:
-        """Seconds on the clock by which `wait_for` waits."""
         return time.monotonic()
 
     def _watching(self, each_submission: bool) -> Watch:
@@ -104,7 +79,7 @@ class WatchedAggregator(AggregatorLog):
         return self._watches[each_submission]
 
     def close(self) -> None:
-        """Ends the subscriptions of `wait_until`."""
+        """Ends the subscriptions of `wait_for`."""
         while self._watches:
             self._watches.popitem()[1].close()
 

@@ -21,6 +21,7 @@ from gridpact.chain.values import (
     Submission,
     Theta,
 )
+from gridpact.errors import ChainError
 
 if TYPE_CHECKING:
     from gridpact.chain.settlement import Opening
@@ -61,7 +62,52 @@ class RoundLog(Protocol):
     def outcome(self, round: int) -> RoundOutcome: ...
 
 
-class RoundLedger(RoundLog, Protocol):
+class WaitingLedger(Protocol):
+    """Who waits for a round to go on."""
+
+    def elapsed(self) -> float:
+        """Seconds on the clock by which `wait_for` waits."""
+
+    def wait_for(
+        self,
+        reached: Callable[[Progress], bool],
+        seconds: float,
+        close_overdue: bool = False,
+        each_submission: bool = False,
+        look_first: bool = True,
+    ) -> Progress:
+        """Waits until `reached` holds for the progress, or until it is `seconds` later; returns the progress then.
+
+        Rounds, iterations and phases are noticed at once; a mere change of the counter too with
+        `each_submission`, else within two seconds. With `close_overdue` the account closes a phase whose
+        deadline has passed, if no other node does it first.
+        """
+
+    def wait_until(
+        self,
+        reached: Callable[[Progress], bool],
+        timeout: float,
+        close_overdue: bool = False,
+        each_submission: bool = False,
+        look_first: bool = True,
+    ) -> Progress:
+        """The same, but where it is not reached in time, it is an error.
+
+        Raises:
+            ChainError: `timeout` seconds have passed.
+        """
+        progress = self.wait_for(reached, timeout, close_overdue, each_submission, look_first)
+        if not reached(progress):
+            raise ChainError(
+                f"Round {progress.round} did not get on within {timeout:.0f} s (phase"
+                f" {progress.phase.name.lower()},"
+                f" iteration {progress.iteration}, {progress.counter} of {progress.expected} nodes): check"
+                " that all nodes run."
+            )
+        return progress
+
+
+class RoundLedger(RoundLog, WaitingLedger, Protocol):
     """Rounds as a node takes part in them, with an account: see `Aggregator`."""
 
     @property
@@ -75,27 +121,6 @@ class RoundLedger(RoundLog, Protocol):
     def accounts_in(self, round: int, nodes: Iterable[int]) -> dict[int, str]: ...
     def running(self, node: int) -> Coupling: ...
     def ask_another(self) -> None: ...
-
-    def elapsed(self) -> float:
-        """Seconds on the clock by which `wait_for` waits."""
-
-    def wait_until(
-        self,
-        reached: Callable[[Progress], bool],
-        timeout: float,
-        close_overdue: bool = False,
-        each_submission: bool = False,
-        look_first: bool = True,
-    ) -> Progress: ...
-
-    def wait_for(
-        self,
-        reached: Callable[[Progress], bool],
-        seconds: float,
-        close_overdue: bool = False,
-        each_submission: bool = False,
-        look_first: bool = True,
-    ) -> Progress: ...
 
     def declare(
         self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes

@@ -76,16 +76,18 @@ def _privacy(arguments: argparse.Namespace, record: Record, aggregator: Aggregat
         raise InputError(
             f"round {number} has node {min(strangers)}, the community has not: give the community whose round it was"
         )
-    found = {role: leaks(seen, true.schedules) for role, seen in insights(public, true, aggregator.sealed).items()}
-    told = {role: {"all": summary(some), "with devices": summary(some, true.equipped)} for role, some in found.items()}
+    by_role = {role: leaks(seen, true.schedules) for role, seen in insights(public, true, aggregator.sealed).items()}
+    medians = {
+        role: {"all": summary(some), "with devices": summary(some, true.equipped)} for role, some in by_role.items()
+    }
     form = "sealed" if aggregator.sealed else "open"
     if arguments.json:
-        homes = {role: [vars(leak) for leak in some] for role, some in found.items()}
-        print(json.dumps({"round": number, "form": form, "medians": told, "households": homes}))
+        homes = {role: [vars(leak) for leak in some] for role, some in by_role.items()}
+        print(json.dumps({"round": number, "form": form, "medians": medians, "households": homes}))
         return 0
     print(f"gridpact: what is read of round {number}, in the {form} form, medians over the households")
     print(f"  {'':<32}{'r':>8}{'error':>12}{'of its mean':>14}")
-    for role, groups in told.items():
+    for role, groups in medians.items():
         for group, row in groups.items():
             for what, median in row.items():
                 if median["r"] is not None:

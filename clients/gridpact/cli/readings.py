@@ -168,12 +168,12 @@ def _vouch(arguments: argparse.Namespace) -> int:
             return 0
         for pair in pairs:
             one, other = sorted((pair.lower, pair.higher), key=lambda node: node not in pair.states)
-            said = "otherwise" if other in pair.states else "nothing"
+            stated = "otherwise" if other in pair.states else "nothing"
             sold = sum(energy for _, energy, _ in pair.trades if energy > 0) / 1000
             bought = sum(-energy for _, energy, _ in pair.trades if energy < 0) / 1000
             print(
                 f"  nodes {pair.lower} and {pair.higher} agreed on {sold:,.3f} kWh from {pair.lower} and {bought:,.3f}"
-                f" kWh from {pair.higher}: node {one} states trades, node {other} {said}"
+                f" kWh from {pair.higher}: node {one} states trades, node {other} {stated}"
             )
         calls = [
             settlement.vouch_call(call.round, call.lower, call.statements, call.openings)

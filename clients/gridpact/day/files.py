@@ -114,8 +114,8 @@ class MeterFiles:
 
     def ask(self, step: int, turn: int, asked: AskedPart | None) -> None:
         """Tells the household its part of what the community deviates; None: that nothing more is asked."""
-        told = None if asked is None else asdict(asked)
-        write_atomically(self._folder / f"asked-{step}-{turn}", json.dumps({"part": told}) + "\n")
+        part = None if asked is None else asdict(asked)
+        write_atomically(self._folder / f"asked-{step}-{turn}", json.dumps({"part": part}) + "\n")
 
     def asked(self, step: int, turn: int) -> tuple[bool, AskedPart | None]:
         """Whether it has been told, and what."""

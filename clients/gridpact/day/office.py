@@ -372,8 +372,8 @@ class _Office:
         self._wait(nodes, lambda: all(MeterFiles(files[node]).expected(step) is not None for node in heard))
         total = np.zeros(self._community.steps - step)
         for home in self._community.households:
-            said = MeterFiles(files[home.node]).expected(step) if home.node in heard else None
-            total += home.net_load_kw[step:] if said is None else said
+            own = MeterFiles(files[home.node]).expected(step) if home.node in heard else None
+            total += home.net_load_kw[step:] if own is None else own
         return total
 
     def _round(self, nodes: Nodes, first: int) -> None:

@@ -11,8 +11,8 @@ from gridpact.devices.device import (
     Array,
     Attribute,
     Band,
+    Cells,
     Column,
-    Device,
     DeviceBlock,
     DeviceError,
     ForecastField,
@@ -20,13 +20,13 @@ from gridpact.devices.device import (
     Opposed,
     Realised,
     Stated,
-    as_fields,
+    StoringDevice,
     median,
 )
 
 
 @dataclass(frozen=True)
-class Battery(Device):
+class Battery(Cells, StoringDevice):
     """Home battery, eqs. (6)-(7). The state of charge at the end of a day is at least the one at its start."""
 
     capacity_kwh: float
@@ -69,7 +69,6 @@ class Battery(Device):
         Band("From batteries", "green", "discharge_kw", is_source=True),
         Band("Into batteries", "green", "charge_kw", hatch="////", comes_back=True),
     )
-    couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
     usual: ClassVar[bool] = True
 
@@ -91,34 +90,33 @@ class Battery(Device):
 
         charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
         stored = cp.Variable(steps + 1)  # kWh, before the first step and after each
-        gained = self.charge_efficiency * charge - discharge / self.discharge_efficiency
         return DeviceBlock(
             injection_kw=discharge - charge,  # (6)
             constraints={
                 "the battery's power limits": [charge <= self.power_kw, discharge <= self.power_kw],
                 "the battery's capacity": [stored >= 0, stored <= self.capacity_kwh],
                 "the battery's charge at the start": [stored[0] == self.start_kwh],
-                "the battery's charge at the end": [stored[steps] >= self.wanted_kwh],
-                "the battery's energy balance": [cp.diff(stored) == step_hours * gained],  # (7)
+                "the battery's charge at the end": [stored[steps] >= self.wanted],
+                "the battery's energy balance": [
+                    cp.diff(stored) == step_hours * self.gained_kw(charge, discharge)  # (7)
+                ],
             },
             schedule={"charge_kw": charge, "discharge_kw": discharge, "stored_kwh": stored[1:]},
             opposed=(Opposed(charge, discharge, self.power_kw),),
         )
 
     @property
-    def wanted_kwh(self) -> float:
-        """What is in it at the end, at least."""
+    def start(self) -> float:
         return self.start_kwh
 
     def rest(
         self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
-    ) -> BatteryLater:
+    ) -> Battery:
         charge, discharge = done["charge_kw"][:first], done["discharge_kw"][:first]
-        gained = self.charge_efficiency * charge - discharge / self.discharge_efficiency
-        level = min(max(self.start_kwh + step_hours * float(gained.sum()), 0.0), self.capacity_kwh)
+        gained = float(self.gained_kw(charge, discharge).sum())
+        level = min(max(self.start_kwh + step_hours * gained, 0.0), self.capacity_kwh)
         most = level + step_hours * self.charge_efficiency * self.power_kw * (len(done["charge_kw"]) - first)
-        own = as_fields(self) | {"start_kwh": level, "end_kwh": min(self.wanted_kwh, most)}
-        return BatteryLater(**own)
+        return replace(self, start_kwh=level, end=min(self.wanted, most))
 
     @property
     def asset(self) -> str:
@@ -133,10 +131,12 @@ class Battery(Device):
         )
 
     @classmethod
-    def typical(cls, owned: Sequence[Battery], steps: int, step_hours: float) -> Battery | None:
-        """Medians, or 5 kWh / 2.5 kW."""
-        if not owned:
-            return cls(5.0, 2.5, 0.9**0.5, 0.9**0.5, 2.5)
+    def customary(cls, steps: int, step_hours: float) -> Battery:
+        return cls(5.0, 2.5, 0.9**0.5, 0.9**0.5, 2.5)
+
+    @classmethod
+    def middle(cls, owned: Sequence[Battery]) -> Battery:
+        """Medians of all that it has."""
         capacity = median(b.capacity_kwh for b in owned)
         return cls(
             capacity,
@@ -149,14 +149,3 @@ class Battery(Device):
     @property
     def in_words(self) -> str:
         return f"a battery of {self.capacity_kwh:g} kWh / {self.power_kw:g} kW"
-
-
-@dataclass(frozen=True)
-class BatteryLater(Battery):
-    """A battery while a day runs: it begins with what is in it, and ends as the whole day is to end."""
-
-    end_kwh: float = 0.0
-
-    @property
-    def wanted_kwh(self) -> float:
-        return self.end_kwh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,15 +13,13 @@ from gridpact.devices.device import (
     Attribute,
     Band,
     Column,
-    Device,
     DeviceBlock,
     DeviceError,
     ForecastField,
     Occasion,
     Realised,
     Stated,
-    as_fields,
-    median,
+    StoringDevice,
 )
 
 PROFILE = np.array([0, 0, 0, 0, 0, 0.04, 0.12, 0.15, 0.1, 0.06, 0.04, 0.04, 0.05, 0.04, 0.03, 0.03, 0.03, 0.04, 0.06,
@@ -30,7 +28,7 @@ PROFILE = np.array([0, 0, 0, 0, 0, 0.04, 0.12, 0.15, 0.1, 0.06, 0.04, 0.04, 0.05
 
 
 @dataclass(frozen=True)
-class Boiler(Device):
+class Boiler(StoringDevice):
     """Electric boiler that heats a tank. The tank loses heat in proportion to what is in it, and ends the day with at
     least what it began with."""
 
@@ -76,7 +74,6 @@ class Boiler(Device):
         Column("tank_kwh", "heat in the boiler's tank after the step"),
     )
     bands: ClassVar[tuple[Band, ...]] = (Band("Boilers", "vermilion", "boiler_kw"),)
-    couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
 
     @classmethod
@@ -123,20 +120,19 @@ class Boiler(Device):
                 "the boiler's power": [heating <= self.power_kw],
                 "the boiler's tank": [tank[1:] >= self.least_kwh, tank <= self.tank_kwh],
                 "the boiler's heat at the start": [tank[0] == self.start_kwh],
-                "the boiler's heat at the end": [tank[steps] >= self.wanted_kwh],
+                "the boiler's heat at the end": [tank[steps] >= self.wanted],
                 "the boiler's heat balance": [cp.diff(tank) == step_hours * (heating - lost - self.demand_kw)],
             },
             schedule={"boiler_kw": heating, "tank_kwh": tank[1:]},
         )
 
     @property
-    def wanted_kwh(self) -> float:
-        """What is in the tank at the end, at least."""
+    def start(self) -> float:
         return self.start_kwh
 
     def rest(
         self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
-    ) -> BoilerLater:
+    ) -> Boiler:
         """Of what a solver leaves open in the tank, no more is asked than it can heat."""
         kept, level = 1 - step_hours * self.loss_kw / self.tank_kwh, self.start_kwh
         for heating, drawn in zip(done["boiler_kw"][:first], self.demand_kw[:first], strict=True):
@@ -144,8 +140,7 @@ class Boiler(Device):
         level = most = min(max(level, self.least_kwh), self.tank_kwh)
         for drawn in self.demand_kw[first:]:
             most = min(kept * most + step_hours * (self.power_kw - float(drawn)), self.tank_kwh)
-        own = as_fields(self) | {"start_kwh": level, "end_kwh": min(self.wanted_kwh, most)}
-        return BoilerLater(**own | {"demand_kw": self.demand_kw[first:]})
+        return replace(self, start_kwh=level, end=min(self.wanted, most), demand_kw=self.demand_kw[first:])
 
     @property
     def asset(self) -> str:
@@ -156,27 +151,18 @@ class Boiler(Device):
         return replace(self, **{name: factor * getattr(self, name) for name in fields})
 
     @classmethod
-    def typical(cls, owned: Sequence[Boiler], steps: int, step_hours: float) -> Boiler | None:
-        """The one in the middle by its tank, or 10 kWh, 2 kW and 6 kWh a day."""
-        if not owned:
-            return cls(10.0, 2.0, 0.05, 5.0, 1.0, 6.0 * _usual(steps, step_hours))
-        middle = median(boiler.tank_kwh for boiler in owned)
-        return min(owned, key=lambda boiler: abs(boiler.tank_kwh - middle))
+    def customary(cls, steps: int, step_hours: float) -> Boiler:
+        """10 kWh, 2 kW and 6 kWh a day."""
+        return cls(10.0, 2.0, 0.05, 5.0, 1.0, 6.0 * _usual(steps, step_hours))
+
+    @property
+    def size(self) -> tuple[float, ...]:
+        return (self.tank_kwh,)
 
     @property
     def in_words(self) -> str:
         return f"a boiler of {self.tank_kwh:g} kWh / {self.power_kw:g} kW"
 
-
-@dataclass(frozen=True)
-class BoilerLater(Boiler):
-    """A boiler while a day runs: its tank begins with what is in it, and ends as the whole day is to end."""
-
-    end_kwh: float = 0.0
-
-    @property
-    def wanted_kwh(self) -> float:
-        return self.end_kwh
 
 
 def _usual(steps: int, step_hours: float) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -131,11 +131,13 @@ class ElectricCar(Device):
         return replace(self, energy_kwh=factor * self.energy_kwh, power_kw=factor * self.power_kw)
 
     @classmethod
-    def typical(cls, owned: Sequence[ElectricCar], steps: int, step_hours: float) -> ElectricCar | None:
-        """The one in the middle by energy, or 7 kWh at 3.7 kW from 18:00 to 07:00."""
-        if not owned:
-            return cls(7.0, 3.7, 0.9, steps_within(18 * 60, 7 * 60, round(60 * step_hours)))
-        return sorted(owned, key=lambda car: (car.energy_kwh, car.power_kw))[(len(owned) - 1) // 2]
+    def customary(cls, steps: int, step_hours: float) -> ElectricCar:
+        """7 kWh at 3.7 kW from 18:00 to 07:00."""
+        return cls(7.0, 3.7, 0.9, steps_within(18 * 60, 7 * 60, round(60 * step_hours)))
+
+    @property
+    def size(self) -> tuple[float, ...]:
+        return self.energy_kwh, self.power_kw
 
     @property
     def in_words(self) -> str:

@@ -190,8 +190,8 @@ class Device(ABC):
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Of its own fields."""
-        return tuple(one.name for one in fields(cls))
+        """Of its own fields, but for what only a device has that is in the middle of its day (`StoringDevice.end`)."""
+        return tuple(one.name for one in fields(cls) if not one.kw_only)
 
     @property
     def is_there(self) -> bool:
@@ -268,7 +268,7 @@ class Device(ABC):
         """A device of another size, used as much more or less."""
 
     varied: ClassVar[bool] = False
-    """Whether shares of households can be given it (`typical`, `in_words`)."""
+    """Whether shares of households can be given it (`size` or `middle`, `customary`, `in_words`)."""
 
     usual: ClassVar[bool] = False
     """Whether that is done unasked, and with all the usual ones together."""
@@ -277,12 +277,63 @@ class Device(ABC):
     def typical(cls: type[Self], owned: Sequence[Self], steps: int, step_hours: float) -> Self | None:
         """What a household gets that had none: the middle of those that are there, or what is usual; None where that
         is not known."""
+        return cls.middle(owned) if owned else cls.customary(steps, step_hours)
+
+    @classmethod
+    def middle(cls: type[Self], owned: Sequence[Self]) -> Self:
+        """Of those that are there, at least one: by their size, of two in the middle the smaller."""
+        return sorted(owned, key=lambda one: one.size)[(len(owned) - 1) // 2]
+
+    @classmethod
+    def customary(cls: type[Self], steps: int, step_hours: float) -> Self | None:
+        """What is usual where nobody has one."""
+        return None
+
+    @property
+    def size(self) -> tuple[float, ...]:
+        """By which those of its kind are put in order."""
         raise NotImplementedError
 
     @property
     def in_words(self) -> str:
         """A typical one, with its article and its numbers."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class StoringDevice(Device):
+    """A device that keeps energy or warmth over the day, and ends it with at least what it began with.
+
+    While the day runs, what it begins with is not what the whole day began with: then `end` says how it is to end.
+    """
+
+    end: float | None = field(default=None, kw_only=True)
+
+    couples_steps: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def start(self) -> float:
+        """What is in it at the start."""
+
+    @property
+    def wanted(self) -> float:
+        """What is in it at the end, at least."""
+        return self.start if self.end is None else self.end
+
+
+Power = TypeVar("Power", "Array", "cp.Expression")
+
+
+class Cells:
+    """A battery, at home or in a car: part of what goes in and of what comes out is lost."""
+
+    charge_efficiency: float
+    discharge_efficiency: float
+
+    def gained_kw(self, charge: Power, discharge: Power) -> Power:
+        """What is in it rises by so much, eq. (7), (T,)."""
+        return self.charge_efficiency * charge - discharge / self.discharge_efficiency
 
 
 def median(values: Iterable[float]) -> float:

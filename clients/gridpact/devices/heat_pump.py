@@ -11,7 +11,7 @@ COP is a share `quality` of Carnot's between the outdoor air and the heating wat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -22,14 +22,13 @@ from gridpact.devices.device import (
     Attribute,
     Band,
     Column,
-    Device,
     DeviceBlock,
     DeviceError,
     ForecastField,
     Occasion,
     Realised,
     Stated,
-    as_fields,
+    StoringDevice,
 )
 
 KELVIN = 273.15
@@ -40,7 +39,7 @@ ADVICE = "raise its power, or lower low_c or start_c"
 
 
 @dataclass(frozen=True)
-class HeatPump(Device):
+class HeatPump(StoringDevice):
     """Heat pump of a house that is to stay within a band of temperatures, and ends the day no colder than it began it,
     as far as the band and the pump allow."""
 
@@ -105,7 +104,6 @@ class HeatPump(Device):
         Column("indoor_c", "temperature of the house after the step, °C"),
     )
     bands: ClassVar[tuple[Band, ...]] = (Band("Heat pumps", "vermilion", "heat_pump_kw", hatch="...."),)
-    couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
 
     @classmethod
@@ -174,8 +172,8 @@ class HeatPump(Device):
         return self._path_c(np.full(len(self.outdoor_c), self.power_kw), step_hours, self._caps_c(step_hours))
 
     @property
-    def wanted_c(self) -> float:
-        """How warm it is to be at the end, if that can be."""
+    def start(self) -> float:
+        """As far as it is wanted so."""
         return min(max(self.start_c, self.low_c), self.high_c)
 
     def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
@@ -186,7 +184,7 @@ class HeatPump(Device):
         kept, warmest = self._kept(step_hours), self._warmest_c(step_hours)
         towards = self.outdoor_c + (cp.multiply(self.cop(), power) + self.gains_kw) / self.loss_kw_per_k
         lowest = np.minimum(self.low_c, warmest)
-        lowest[-1] = max(lowest[-1], min(self.wanted_c, warmest[-1]))
+        lowest[-1] = max(lowest[-1], min(self.wanted, warmest[-1]))
         return DeviceBlock(
             injection_kw=-power,
             constraints={
@@ -200,12 +198,11 @@ class HeatPump(Device):
 
     def rest(
         self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
-    ) -> HeatPumpLater:
+    ) -> HeatPump:
         level = self.start_c
         if first > 0:
             level = float(self._path_c(done["heat_pump_kw"], step_hours)[first - 1])
-        own = as_fields(self) | {"start_c": level, "end_c": self.wanted_c}
-        return HeatPumpLater(**own | {"outdoor_c": self.outdoor_c[first:]})
+        return replace(self, start_c=level, end=self.wanted, outdoor_c=self.outdoor_c[first:])
 
     @property
     def asset(self) -> str:
@@ -216,22 +213,10 @@ class HeatPump(Device):
         fields = ("power_kw", "loss_kw_per_k", "stored_kwh_per_k", "gains_kw")
         return replace(self, **{name: factor * getattr(self, name) for name in fields})
 
-    @classmethod
-    def typical(cls, owned: Sequence[HeatPump], steps: int, step_hours: float) -> HeatPump | None:
-        """The one in the middle by its power."""
-        return sorted(owned, key=lambda pump: pump.power_kw)[(len(owned) - 1) // 2] if owned else None
+    @property
+    def size(self) -> tuple[float, ...]:
+        return (self.power_kw,)
 
     @property
     def in_words(self) -> str:
         return f"a heat pump of {self.power_kw:g} kW in a house that loses {self.loss_kw_per_k:g} kW a kelvin"
-
-
-@dataclass(frozen=True)
-class HeatPumpLater(HeatPump):
-    """A heat pump while a day runs: its house begins as warm as it is, and ends as the whole day is to end."""
-
-    end_c: float = 0.0
-
-    @property
-    def wanted_c(self) -> float:
-        return self.end_c

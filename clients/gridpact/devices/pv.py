@@ -89,10 +89,8 @@ class Panels(Device):
         return replace(self, pv_kw=factor * self.pv_kw, pv_kwp=factor * self.pv_kwp)
 
     @classmethod
-    def typical(cls, owned: Sequence[Panels], steps: int, step_hours: float) -> Panels | None:
+    def middle(cls, owned: Sequence[Panels]) -> Panels:
         """The median size, with the mean output of a kWp."""
-        if not owned:
-            return None
         size = median(panels.pv_kwp for panels in owned)
         return cls(size * np.mean([panels.pv_kw / panels.pv_kwp for panels in owned], axis=0), size)
 

@@ -7,7 +7,7 @@ less, and ends the day with at least what it began with.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,8 +18,8 @@ from gridpact.devices.device import (
     Array,
     Attribute,
     Band,
+    Cells,
     Column,
-    Device,
     DeviceBlock,
     DeviceError,
     ForecastField,
@@ -27,15 +27,14 @@ from gridpact.devices.device import (
     Opposed,
     Realised,
     Stated,
-    as_fields,
+    StoringDevice,
     clock,
-    median,
     steps_within,
 )
 
 
 @dataclass(frozen=True)
-class TwoWayCar(Device):
+class TwoWayCar(Cells, StoringDevice):
     """Electric car that charges and discharges within the steps it is plugged in."""
 
     capacity_kwh: float
@@ -91,7 +90,6 @@ class TwoWayCar(Device):
         Band("From two-way cars", "purple", "two_way_discharge_kw", is_source=True, hatch="xxxx"),
         Band("Into two-way cars", "purple", "two_way_charge_kw", hatch="xxxx"),
     )
-    couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
 
     @classmethod
@@ -162,9 +160,9 @@ class TwoWayCar(Device):
 
         charge, discharge = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
         stored = cp.Variable(steps + 1)  # kWh, before the first step and after each
-        gained = step_hours * (self.charge_efficiency * charge - discharge / self.discharge_efficiency)
+        gained = step_hours * self.gained_kw(charge, discharge)
         least = np.where(self.leaves, self.ready_kwh, 0.0)
-        least[-1] = max(least[-1], self.wanted_kwh)
+        least[-1] = max(least[-1], self.wanted)
         return DeviceBlock(
             injection_kw=discharge - charge,
             constraints={
@@ -183,21 +181,20 @@ class TwoWayCar(Device):
         )  # fmt: skip
 
     @property
-    def wanted_kwh(self) -> float:
-        """What is in it at the end, at least."""
+    def start(self) -> float:
         return self.start_kwh
 
     def rest(
         self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
-    ) -> TwoWayCarLater:
+    ) -> TwoWayCar:
         charge, discharge = done["two_way_charge_kw"][:first], done["two_way_discharge_kw"][:first]
-        gained = step_hours * (self.charge_efficiency * charge - discharge / self.discharge_efficiency)
+        gained = step_hours * self.gained_kw(charge, discharge)
         level = self.start_kwh + float((gained - self.driven_kwh[:first]).sum())
-        own = as_fields(self) | {"start_kwh": min(max(level, 0.0), self.capacity_kwh)}
-        later = TwoWayCarLater(**own | {"plugged_in": self.plugged_in[first:]})
+        level = min(max(level, 0.0), self.capacity_kwh)
+        later = replace(self, start_kwh=level, end=self.wanted, plugged_in=self.plugged_in[first:])
         most = later._most_kwh(step_hours)
         ready = min([self.ready_kwh, *most[later.leaves]])  # of what a solver leaves open, no more than it can
-        return replace(later, end_kwh=min(self.wanted_kwh, float(most[-1])), ready_kwh=max(ready, 0.0))
+        return replace(later, end=min(self.wanted, float(most[-1])), ready_kwh=max(ready, 0.0))
 
     @property
     def asset(self) -> str:
@@ -208,25 +205,15 @@ class TwoWayCar(Device):
         return replace(self, **{name: factor * getattr(self, name) for name in fields})
 
     @classmethod
-    def typical(cls, owned: Sequence[TwoWayCar], steps: int, step_hours: float) -> TwoWayCar | None:
-        """The one in the middle by its battery, or 50 kWh, 7.4 and 5 kW, there from 18:00 to 07:00, 8 kWh a day."""
-        if not owned:
-            there, way = steps_within(18 * 60, 7 * 60, round(60 * step_hours)), math.sqrt(0.85)
-            return cls(50.0, 7.4, 5.0, way, way, 25.0, 8.0, 25.0, there, float(there[0]))
-        middle = median(car.capacity_kwh for car in owned)
-        return min(owned, key=lambda car: abs(car.capacity_kwh - middle))
+    def customary(cls, steps: int, step_hours: float) -> TwoWayCar:
+        """50 kWh, 7.4 and 5 kW, there from 18:00 to 07:00, 8 kWh a day."""
+        there, way = steps_within(18 * 60, 7 * 60, round(60 * step_hours)), math.sqrt(0.85)
+        return cls(50.0, 7.4, 5.0, way, way, 25.0, 8.0, 25.0, there, float(there[0]))
+
+    @property
+    def size(self) -> tuple[float, ...]:
+        return (self.capacity_kwh,)
 
     @property
     def in_words(self) -> str:
         return f"a car of {self.capacity_kwh:g} kWh that gives back up to {self.discharge_kw:g} kW"
-
-
-@dataclass(frozen=True)
-class TwoWayCarLater(TwoWayCar):
-    """A two-way car while a day runs: it begins with what is in it, and ends as the whole day is to end."""
-
-    end_kwh: float = 0.0
-
-    @property
-    def wanted_kwh(self) -> float:
-        return self.end_kwh

@@ -195,33 +195,33 @@ class SealedForm(OpenForm):
         blocks, width = self.assembly.blocks(self.node), words_of_block(self.assembly.steps)
         mine = [0] * len(sums) if own is None else list(own)
         opened = [0] * len(sums)
-        for at, (total, said) in enumerate(zip(sums, mine, strict=True)):
+        for at, (total, word_of_own) in enumerate(zip(sums, mine, strict=True)):
             block, word = blocks[at // width], at % width
             other, lanes = self._other(block), lanes_in(word, self.assembly.steps)
             number = block.kind * width + word
             pads = self._pads[other]
             if own is not None:
-                opened[at] += open_word(said, pads.word(iteration, self.node, number), lanes)
+                opened[at] += open_word(word_of_own, pads.word(iteration, self.node, number), lanes)
             if other in present:
-                opened[at] += open_word(total - said, pads.word(iteration, other, number), lanes)
+                opened[at] += open_word(total - word_of_own, pads.word(iteration, other, number), lanes)
         counts = [self.assembly.count(block, present) for block in blocks]
         return dict(zip(blocks, decode_counted(blocks, opened, self.assembly.steps, counts), strict=True))
 
     def _bids(self, iteration: int, entry: IterationLog) -> dict[int, Integers]:
         """The bids of this node and those to it; what cannot be read is zero."""
         assembly, node = self.assembly, self.node
-        found = {
+        opened = {
             one: np.zeros(assembly.bid_count(one), dtype=np.int64) for one in entry.submissions if one in assembly.nodes
         }
         for partner, pads in self._pads.items():
             for author, to in ((node, partner), (partner, node)):
-                if author not in found or to not in assembly.book(author):
+                if author not in opened or to not in assembly.book(author):
                     continue
                 part = self._part(author, to)
-                said = decode_bids(entry.submissions[author].bids[2 * part.start : 2 * part.stop])
-                opened = signed(said - pads.bids(iteration, author, len(said)), 16)
-                found[author][part.start : part.start + len(said)] = opened
-        return found
+                sealed = decode_bids(entry.submissions[author].bids[2 * part.start : 2 * part.stop])
+                bids = signed(sealed - pads.bids(iteration, author, len(sealed)), 16)
+                opened[author][part.start : part.start + len(sealed)] = bids
+        return opened
 
     def _part(self, author: int, to: int) -> slice:
         """Where an author's bids to a partner stand among its bids."""
@@ -245,22 +245,22 @@ class SealedForm(OpenForm):
             return None
         total = np.zeros(assembly.steps, dtype=np.int64)
         for node in traders:
-            steps, said = self._steps(node), entry.submissions[node].bids
-            total[steps] += decode_pool(said[2 * assembly.bid_count(node) :], len(steps))
+            steps, bids = self._steps(node), entry.submissions[node].bids
+            total[steps] += decode_pool(bids[2 * assembly.bid_count(node) :], len(steps))
         return signed(total, POOL_BITS)
 
     def _steps(self, node: int) -> Integers:
         """The steps at which a node has bids that count, ascending."""
         assembly = self.assembly
         if node not in self._trading:
-            found = {
+            at = {
                 step
                 for partner, steps in assembly.book(node).items()
                 if assembly.mirrors(node, partner)
                 for step in steps
                 if step < assembly.steps
             }
-            self._trading[node] = np.array(sorted(found), dtype=np.int64)
+            self._trading[node] = np.array(sorted(at), dtype=np.int64)
         return self._trading[node]
 
     def running(self, coupling: Coupling) -> dict[Block, Integers]:
@@ -279,10 +279,10 @@ class SealedForm(OpenForm):
     def _pads_of(self, iteration: int, author: int) -> list[tuple[int, int]]:
         """Pad and lanes in use of each word of an author's copies, which are shared with this node or its own."""
         width = words_of_block(self.assembly.steps)
-        found = []
+        pads_and_lanes = []
         for block in self.assembly.blocks(author):
             pads = self._pads[self._other(block) if author == self.node else author]
             for word in range(width):
                 pad = pads.word(iteration, author, block.kind * width + word)
-                found.append((pad, lanes_in(word, self.assembly.steps)))
-        return found
+                pads_and_lanes.append((pad, lanes_in(word, self.assembly.steps)))
+        return pads_and_lanes

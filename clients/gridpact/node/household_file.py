@@ -144,13 +144,14 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
 def _device(kind: type[Device], values: dict[str, Any], steps: int) -> Device:
     """Its fields are numbers, series of numbers, and series of what is true or false."""
     known: dict[str, Any] = {}
-    for field in fields(kind):
-        value = values.pop(field.name)
-        if field.type == "float":
-            known[field.name] = _number(value)
+    types = {field.name: field.type for field in fields(kind)}
+    for name in kind.names():
+        value = values.pop(name)
+        if types[name] == "float":
+            known[name] = _number(value)
         else:
             series = _array(value, steps)
-            known[field.name] = series if field.type == "Array" else series.astype(bool)
+            known[name] = series if types[name] == "Array" else series.astype(bool)
     if values:
         raise ValueError(f"'{next(iter(values))}' of the {kind.kind} is not known")
     return kind(**known)

@@ -132,10 +132,10 @@ def transcript_of(
     Raises:
         ChainError: the chain does not tell the round (any longer).
     """
-    found = assembly_of(aggregator, round_)
-    if found is None:
+    declared = assembly_of(aggregator, round_)
+    if declared is None:
         return None
-    assembly, _ = found
+    assembly, _ = declared
     history = aggregator.history(round_)
 
     def submissions(logs: Iterable[IterationLog]) -> dict[int, IntegerSubmission]:

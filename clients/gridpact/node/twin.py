@@ -14,6 +14,7 @@ from functools import partial
 from typing import NoReturn
 
 from gridpact.chain.commitments import START, bids_hash, extended, head_with, submission_hash, words_hash
+from gridpact.chain.ledger import WaitingLedger
 from gridpact.chain.sealing import SealingKey
 from gridpact.chain.settlement import Opening, decode_trades
 from gridpact.chain.values import (
@@ -264,7 +265,7 @@ class TwinAccount:
     transactions: int = 0
 
 
-class TwinLedger:
+class TwinLedger(WaitingLedger):
     """Rounds of a twin, as one node takes part in them: a `RoundLedger`."""
 
     def __init__(self, twin: Twin, node: int) -> None:
@@ -339,19 +340,6 @@ class TwinLedger:
 
     def elapsed(self) -> float:
         return self._twin.turns.now
-
-    def wait_until(
-        self,
-        reached: Callable[[Progress], bool],
-        timeout: float,
-        close_overdue: bool = False,
-        each_submission: bool = False,
-        look_first: bool = True,
-    ) -> Progress:
-        progress = self.wait_for(reached, timeout, close_overdue)
-        if not reached(progress):
-            raise ChainError(f"Round {progress.round} did not get on within {timeout:.0f} s.")
-        return progress
 
     def wait_for(
         self,

@@ -213,13 +213,13 @@ class Uncertainty:
         settings, community = self.settings, self.plans[0].community
         homes = [home.name for home in community.households]
         alone = self._household_costs(settings.main_recourse, lambda d: d.baseline.household_cost)
-        found = []
+        figures = []
         for rule in settings.rules:
             for number in settings.re_agreements if rule is Rule.REAGREED else (None,):
                 gates = self._gates(number) if rule is Rule.REAGREED else 0
                 savings = alone - self._by_rule(settings.main_recourse, rule, number)
-                found.append(RuleFigures.of(rule, gates, savings, self.planned_saving, homes))
-        return tuple(found)
+                figures.append(RuleFigures.of(rule, gates, savings, self.planned_saving, homes))
+        return tuple(figures)
 
     def _gates(self, number: int | None) -> int:
         """How often the rest of a day is agreed anew; with a threshold on average."""

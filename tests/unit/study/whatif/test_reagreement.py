@@ -84,9 +84,9 @@ def test_restOfABattery_goesOnWithWhatIsInIt():
     later = battery.rest(2, done, {}, 1.0)
 
     assert later.start_kwh == pytest.approx(1.0 + 0.9 - 0.5)
-    assert later.wanted_kwh == 1.0
+    assert later.wanted == 1.0
     empty = battery.rest(1, {"charge_kw": np.zeros(2), "discharge_kw": np.array([0.8, 0])}, {}, 0.1)
-    assert empty.wanted_kwh == 1.0  # 0.9 is in it, and 0.18 can still come
+    assert empty.wanted == 1.0  # 0.9 is in it, and 0.18 can still come
 
 
 def test_restOfABoiler_losesHeatMeanwhile():
@@ -95,7 +95,7 @@ def test_restOfABoiler_losesHeatMeanwhile():
     later = boiler.rest(1, {"boiler_kw": np.array([2.0, np.nan, np.nan])}, {}, 1.0)
 
     assert later.start_kwh == pytest.approx(5 * 0.95 + 2 - 1)
-    assert later.wanted_kwh == 5.0
+    assert later.wanted == 5.0
     np.testing.assert_array_equal(later.demand_kw, [0.0, 0.5])
 
 
