@@ -100,7 +100,7 @@ def _label(name: str, outcome: Compared) -> str:
 def _table(outcome: Compared, currency: str) -> PageTable:
     header = [
         "Market", f"saving, {currency}", "of the optimum's", "shared, kWh", "Gini", f"worst off, {currency}",
-        "better off", "import, kW", "steps outside", "rounds", "kB", "s",
+        "better off", "import, kW", "balanced", "flatness", "self-sufficient", "steps outside", "rounds", "kB", "s",
     ]  # fmt: skip
     rows = [
         [
@@ -112,6 +112,9 @@ def _table(outcome: Compared, currency: str) -> PageTable:
             number(row.worst_off),
             percent_text(row.part_better_off, 0),
             number(row.peak_kw, 1),
+            percent_text(row.energy_balance, 0),
+            number(row.power_flatness),
+            percent_text(row.self_sufficiency, 0),
             number(row.steps_outside, 0),
             number(row.rounds, 0),
             number(None if row.bytes is None else row.bytes / 1000, 1),

@@ -29,7 +29,7 @@ from gridpact.devices.battery import Battery
 from gridpact.errors import InexactRelaxationError, InfeasibleError, InputError, SolverError
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import AS_ONE, NAMES, market_of
-from gridpact.outcome.day import day_of
+from gridpact.outcome.day import HouseholdDay, day_of
 from gridpact.outcome.outcome import LEAST_SAVING, Optimum, losses_paid, outcome_of
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import Scenario
@@ -37,6 +37,9 @@ from gridpact.study.weeks.plan import fingerprint
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.totals import outside, passed_kw
 from gridpact.text import count, plain
+
+LEAST_ENERGY = 1e-6
+"""kWh or kW, below which there is nothing to take a part of."""
 
 NUMBER_BYTES = 8
 """Of a number that is sent, where nobody packs it."""
@@ -55,6 +58,12 @@ class MarketDay:
     energy_shared_kwh: float = 0.0  # traded; without trades what passed from meter to meter, in B none
     peak_kw: float = 0.0  # highest import of the feeder
     steps_outside: int = 0  # with a voltage outside its limits, by power flow
+    used_kwh: float = 0.0  # by the homes, what batteries lose and keep over midnight included
+    imported_kwh: float = 0.0  # by the feeder
+    exchanged_kwh: float = 0.0  # by the feeder, both ways added up
+    metered_kwh: float = 0.0  # by the homes, both ways added up
+    highest_kw: float = 0.0  # the feeder's highest exchange, either way
+    hours: float = 0.0
     rounds: int = 0
     bytes: int = 0  # of what households and the others sent, `NUMBER_BYTES` a number
     seconds: float = 0.0  # of agreeing, what each knows being prepared
@@ -75,6 +84,9 @@ class MarketRow:
     worst_off: float | None = None
     part_better_off: float | None = None
     peak_kw: float | None = None
+    energy_balance: float | None = None
+    power_flatness: float | None = None
+    self_sufficiency: float | None = None
     steps_outside: int | None = None
     rounds: int | None = None
     bytes: int | None = None
@@ -127,6 +139,12 @@ class MarketTask:
             energy_shared_kwh=day.traded_kwh if scenario.has_trades else passed,
             peak_kw=day.peak_kw,
             steps_outside=int(outside(day).any(axis=0).sum()),
+            used_kwh=sum(day.energy_kwh(_used_kw(home)) for home in day.households),
+            imported_kwh=day.import_kwh,
+            exchanged_kwh=day.import_kwh + day.feed_in_kwh,
+            metered_kwh=sum(day.energy_kwh(np.abs(home.schedule["injection_kw"])) for home in day.households),
+            highest_kw=float(np.abs(day.exchange_kw).max(initial=0.0)),
+            hours=day.step_hours * day.exchange_kw.size,
             rounds=agreed.rounds,
             bytes=NUMBER_BYTES * agreed.messages,
             seconds=seconds,
@@ -229,6 +247,23 @@ def gini(savings: Array) -> float | None:
     return float(np.abs(savings[:, None] - savings[None, :]).sum() / (2 * len(savings) * total))
 
 
+def _used_kw(home: HouseholdDay) -> Array:
+    """What is used behind a meter: what the panels gave, less what left."""
+    given: Array = home.schedule["pv_kw"] - home.schedule.get("curtailed_kw", 0.0)
+    return given - home.schedule["injection_kw"]
+
+
+def _less(part_kwh: float, of_kwh: float) -> float | None:
+    """1 less a part; None of nothing."""
+    return 1 - part_kwh / of_kwh if of_kwh > LEAST_ENERGY else None
+
+
+def _flatness(played: Sequence[MarketDay]) -> float | None:
+    """The feeder's mean exchange of its highest; None where it never exchanges."""
+    highest, hours = max(one.highest_kw for one in played), sum(one.hours for one in played)
+    return sum(one.exchanged_kwh for one in played) / hours / highest if highest > LEAST_ENERGY else None
+
+
 def _best(community: CommunityDay) -> float:
     """What all would pay at best if they dealt with the supplier as one, losses in, currency."""
     blind = centralised_optimum(community, AS_ONE)
@@ -267,6 +302,9 @@ def _row(scenario: Scenario, day: str, played: Sequence[MarketDay], alone: Seque
         worst_off=float(savings.min()),
         part_better_off=float(np.mean(savings > LEAST_SAVING)),
         peak_kw=max(one.peak_kw for one in played),
+        energy_balance=_less(sum(one.exchanged_kwh for one in played), sum(one.metered_kwh for one in played)),
+        power_flatness=_flatness(played),
+        self_sufficiency=_less(sum(one.imported_kwh for one in played), sum(one.used_kwh for one in played)),
         steps_outside=sum(one.steps_outside for one in played),
         rounds=sum(one.rounds for one in played),
         bytes=sum(one.bytes for one in played),

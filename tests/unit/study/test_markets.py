@@ -20,12 +20,23 @@ from gridpact.market.registry import NAMES, SCENARIOS
 from gridpact.outcome.day import solve_day
 from gridpact.outcome.outcome import solved
 from gridpact.problem.scenario import Scenario
-from gridpact.study.markets import MarketDay, MarketTask, check_able, compare, gini
+from gridpact.study.markets import MarketDay, MarketTask, _row, check_able, compare, gini
 from gridpact.study.weeks.store import to_fields
 
 FIELDS = [
     *("mechanism", "day", "cost", "saving", "saving_share_of_optimum", "energy_shared_kwh", "gini", "worst_off"),
-    *("part_better_off", "peak_kw", "steps_outside", "rounds", "bytes", "seconds", "gas"),
+    *(
+        "part_better_off",
+        "peak_kw",
+        "energy_balance",
+        "power_flatness",
+        "self_sufficiency",
+        "steps_outside",
+        "rounds",
+        "bytes",
+        "seconds",
+        "gas",
+    ),
 ]
 
 
@@ -70,6 +81,31 @@ def test_rowsAreTheDays(tiny3: CommunityDay, tmp_path: Path) -> None:
     )
     assert shares["b"] == 0
     assert compared.totals[1].saving == compared.rows[1].saving  # one day is all days
+
+
+def test_technicalIndices_areOfThePowersOfTheDay(tiny3: CommunityDay, tmp_path: Path) -> None:
+    """What homes use, worked out from their devices instead of their meters; the feeder's side from its power flow."""
+    compared = compare([tiny3], [Scenario.T, Scenario.G], tmp_path, jobs=1)
+    for row, scenario in zip(compared.rows, compared.scenarios, strict=True):
+        day = solve_day(tiny3, scenario)
+        used = sum(
+            home.schedule["load_kw"]
+            + sum(home.schedule.get(into, 0.0) for into in ("charge_kw", "car_kw"))
+            - home.schedule.get("discharge_kw", 0.0)
+            for home in day.households
+        )
+        feeder, hours = np.abs(day.exchange_kw), day.step_hours
+        assert row.self_sufficiency == pytest.approx(1 - day.import_kwh / (hours * float(np.sum(used))), abs=1e-6)
+        assert row.power_flatness == pytest.approx(float(feeder.mean() / feeder.max()), abs=1e-9)
+        meters = sum(float(np.abs(home.schedule["injection_kw"]).sum()) for home in day.households)
+        assert row.energy_balance == pytest.approx(1 - float(feeder.sum()) / meters, abs=1e-9)
+        assert 0 <= row.self_sufficiency <= 1
+
+
+def test_ofNothing_thereIsNoPart() -> None:
+    silent = MarketDay(Scenario.B, "1", costs=(0.0, 0.0), best=0.0, hours=24.0)
+    row = _row(Scenario.B, "1", [silent], [silent])
+    assert (row.energy_balance, row.power_flatness, row.self_sufficiency) == (None, None, None)
 
 
 def test_voltagesOutside_areCounted(tiny3: CommunityDay, tmp_path: Path) -> None:
