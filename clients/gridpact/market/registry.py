@@ -16,6 +16,7 @@ from gridpact.market.bill_sharing import BillSharing
 from gridpact.market.call_auction import CallAuction
 from gridpact.market.community_manager import CommunityManager
 from gridpact.market.double_auction import ContinuousDoubleAuction, HurdlePrice, NearTheLimit, ZeroIntelligence
+from gridpact.market.game import BiddingGame
 from gridpact.market.identified_pricing import IdentifiedPricing
 from gridpact.market.mechanism import Mechanism
 from gridpact.market.merit_order import MeritOrder
@@ -274,6 +275,14 @@ MARKETS = (
         "trades at one price by how much is lacking, the largest demand first, of what each own plan leaves",
         "At every step all trade at one price, the import price times the part of demand that nobody offers, but at "
         "least the feed-in price; who wants most is served first.",
+    ),
+    _of_orders(
+        "game",
+        Look("#31a354", ":", "s"),
+        BiddingGame(),
+        "sellers who hold back what would spoil their price, to a Nash equilibrium, of what each own plan leaves",
+        "At every step the price falls with what is offered, as in unified pricing; sellers answer each other's offers "
+        "with what pays best for themselves, until none moves: a Nash equilibrium. Who wants most is served first.",
     ),
     _of_orders(
         "merit-order",
