@@ -25,6 +25,9 @@ contract Clerk is Consensus {
     using Seats for Seats.Store;
     using Tree for Tree.Store;
 
+    uint16 private constant WHOLE = 100; // percent
+    uint16 private constant MOST_PERCENT = 10_000;
+
     constructor(
         IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_, IReferee referee_
     ) Consensus(theta_, setting_, referee_) {}
@@ -48,19 +51,34 @@ contract Clerk is Consensus {
 
     /// @inheritdoc IRounds
     function openRound(uint32 day) external onlyOwner returns (uint32 round) {
-        return _open(0, day, 0);
+        return _open(0, day, 0, _limited(WHOLE));
     }
 
     /// @inheritdoc IRounds
     function replaceRound(uint32 day, uint32 agreed) external onlyOwner returns (uint32 round) {
         if (agreed == 0) revert DayAgreed(day, agreedInOf(0, day));
-        return _open(0, day, agreed);
+        return _open(0, day, agreed, _limited(WHOLE));
     }
 
     /// @inheritdoc IRounds
     function openRoundOf(uint8 product, uint32 day, uint32 agreed) external onlyOwner returns (uint32 round) {
+        return _openWithin(product, day, agreed, WHOLE);
+    }
+
+    /// @dev See IVirtualAggregator.
+    function openRoundWithin(uint8 product, uint32 day, uint32 agreed, uint16 percent)
+        external
+        onlyOwner
+        returns (uint32 round)
+    {
+        if (percent == 0 || percent > MOST_PERCENT) revert InvalidTheta("percent", percent);
+        round = _openWithin(product, day, agreed, percent);
+        emit IVirtualAggregator.LimitsSet(round, percent);
+    }
+
+    function _openWithin(uint8 product, uint32 day, uint32 agreed, uint16 percent) private returns (uint32 round) {
         if (product != 0 && _isLarge()) revert ProductTooLarge(product);
-        return _open(product, day, agreed);
+        return _open(product, day, agreed, _limited(percent));
     }
 
     /// @dev Whether the words of product 0 are written when nodes are enrolled. Those of other products never are.

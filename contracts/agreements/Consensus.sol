@@ -101,7 +101,7 @@ abstract contract Consensus is Rounds {
     function _settle(uint32 round, uint128 heard) internal override returns (uint128 nodes, uint64 tally) {
         Lane storage lane = _lane(round);
         Tree.Settled memory settled = lane.tree.settle(lane.round, heard);
-        (nodes, tally) = (settled.nodes, _tally(settled.blocks, settled.bids));
+        (nodes, tally) = (settled.nodes, lane.round.closed.tally | _tally(settled.blocks, settled.bids));
         if (nodes != 0) emit IVirtualAggregator.RoundStarted(round, nodes, settled.lines, settled.inner);
     }
 
@@ -110,16 +110,21 @@ abstract contract Consensus is Rounds {
         return Place.unwrap(Tree.place(node, 1, 0, false));
     }
 
-    // ------------------------------------------------------------------ the tally: scalars that are agreed on
+    // ------------------------------------------------------------------ the tally: scalars that are agreed on, and limits
 
-    /// @dev Scalars of the network from bit 32 on, bids below: at most 128 * 258 blocks of 192 steps, and
-    ///      128 * (2^16 - 1) bids.
+    /// @dev Percent of theta's limits from bit 48 on, scalars of the network from bit 24 on, bids below: at most
+    ///      128 * 258 blocks of 192 steps, and 128 * (2^16 - 1) bids, both less than 2^23.
     function _tally(uint256 blocks, uint256 bids) internal view returns (uint64) {
-        return uint64(blocks * _steps << 32 | bids);
+        return uint64(blocks * _steps << 24 | bids);
     }
 
-    function _scalars(uint64 tally) internal pure returns (uint32 grid, uint32 trade) {
-        return (uint32(tally >> 32), uint32(tally));
+    /// @dev Of a round that has not started.
+    function _limited(uint16 percent) internal pure returns (uint64) {
+        return uint64(percent) << 48;
+    }
+
+    function _scalars(uint64 tally) internal pure returns (uint24 grid, uint24 trade) {
+        return (uint24(tally >> 24), uint24(tally));
     }
 
     // ------------------------------------------------------------------ an iteration
@@ -152,8 +157,8 @@ abstract contract Consensus is Rounds {
         );
         // Residuals concern the iteration before. Both have to be of all nodes that are not out, and of no other.
         if (!closed.undisturbed()) return false;
-        (uint32 grid, uint32 trade) = _scalars(closed.tally);
-        return open.residuals.within(_limits, grid, trade);
+        (uint24 grid, uint24 trade) = _scalars(closed.tally);
+        return open.residuals.within(_limits, closed.tally >> 48, grid, trade);
     }
 
     // ------------------------------------------------------------------ small things

@@ -258,6 +258,11 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         _handOver();
     }
 
+    /// @inheritdoc IVirtualAggregator
+    function openRoundWithin(uint8, uint32, uint32, uint16) external returns (uint32) {
+        _handOver();
+    }
+
     /// @inheritdoc IRounds
     function closeOverdue() external {
         _handOver();

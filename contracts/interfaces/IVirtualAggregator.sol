@@ -162,6 +162,8 @@ interface IVirtualAggregator is IRounds, IAgreeing {
     /// @notice A part of a relayed batch did not count. `reason`: the custom error that a direct submission would
     ///         have met.
     event Skipped(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, bytes reason);
+    /// @notice A round ends within other limits than theta's: so many percent of each.
+    event LimitsSet(uint32 indexed round, uint16 percent);
     /// @param present   bitmap of the nodes whose copies are in the sums
     /// @param residuals the four sums of squares of the iteration before: r_grid, s_grid, r_trade, s_trade from the
     ///                  most significant 64-bit lane down
@@ -186,6 +188,14 @@ interface IVirtualAggregator is IRounds, IAgreeing {
     error TooManyChildren(uint8 node, uint256 children);
     error LaneOverflow(uint256 word, uint256 value);
     error ResidualOverflow(uint256 residuals);
+
+    // ------------------------------------------------------------------ manager, between rounds
+
+    /// @notice Opens a round as `openRoundOf` does, which ends within other limits than theta's: so many percent of each
+    ///         of the four. What is agreed anew about the rest of a day needs not be as near as what was agreed of all
+    ///         of it. At most a hundred times as much.
+    /// @param agreed the round that is replaced; 0 where the day was agreed in none
+    function openRoundWithin(uint8 product, uint32 day, uint32 agreed, uint16 percent) external returns (uint32 round);
 
     // ------------------------------------------------------------------ nodes
 

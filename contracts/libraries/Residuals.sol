@@ -45,16 +45,24 @@ library ResidualLanes {
     }
 
     /// @notice Whether the sums of squares are within their limits: RMS <= eps / 1000, that is sum / count <= (eps / 1000)^2.
-    /// @param grid  number of scalars that the upper two lanes are about
-    /// @param trade and the lower two
-    function within(Residuals self, Residuals limits_, uint256 grid, uint256 trade) internal pure returns (bool) {
+    /// @param percent of the limits that count
+    /// @param grid    number of scalars that the upper two lanes are about
+    /// @param trade   and the lower two
+    function within(Residuals self, Residuals limits_, uint256 percent, uint256 grid, uint256 trade)
+        internal
+        pure
+        returns (bool)
+    {
+        unchecked {
+            (grid, trade) = (grid * percent ** 2, trade * percent ** 2);
+        }
         return _within(self, limits_, 192, grid) && _within(self, limits_, 128, grid)
             && _within(self, limits_, 64, trade) && _within(self, limits_, 0, trade);
     }
 
-    /// @dev Left < 2^64 * 2^20, right < 2^64 * 2^32.
+    /// @dev Left < 2^64 * 2^34, right < 2^64 * 2^24 * 2^32.
     function _within(Residuals self, Residuals limits_, uint256 at, uint256 count) private pure returns (bool) {
-        return uint256(uint64(Residuals.unwrap(self) >> at)) * 1e6
+        return uint256(uint64(Residuals.unwrap(self) >> at)) * 1e10
             <= uint256(uint64(Residuals.unwrap(limits_) >> at)) * count;
     }
 }

@@ -81,7 +81,8 @@ abstract contract Rounds is IRounds, Ownable2Step {
     // ------------------------------------------------------------------ opening and declaring
 
     /// @param agreed the round that is replaced; 0 where the day was agreed in none
-    function _open(uint8 product, uint32 day, uint32 agreed) internal returns (uint32 round) {
+    /// @param tally  what the agreement begins with
+    function _open(uint8 product, uint32 day, uint32 agreed, uint64 tally) internal returns (uint32 round) {
         uint256 label = Round.label(product, day);
         if (_agreed[label] != agreed) revert DayAgreed(day, _agreed[label]);
         Round.State storage state = _state(product);
@@ -94,7 +95,7 @@ abstract contract Rounds is IRounds, Ownable2Step {
         ++_seats.running;
         state.save(Progress(round, 0, Phase.Declaring, deadline, 0, uint8(count), 0, 0));
         (state.nodes, state.active) = (0, 0);
-        state.closed = Round.Closed(day, 0, 0, 0, 0);
+        state.closed = Round.Closed(day, 0, 0, 0, tally);
         emit RoundOpened(round, day, deadline);
         if (agreed == 0) return round;
         delete _agreed[label];

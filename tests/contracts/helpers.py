@@ -191,11 +191,13 @@ class Community:
             tx = self.send(self.manager, "enrol", few, [str(self.accounts[node]) for node in few])
         return tx
 
-    def open(self) -> Receipt:
+    def open(self, percent: int = 100) -> Receipt:
         day = FIRST_DAY + len(self.model.rounds)
         call = ("openRoundOf", self.product, day, 0) if self.product else ("openRound", day)
+        if percent != 100:
+            call = ("openRoundWithin", self.product, day, 0, percent)
         tx = self.send(self.manager, *call)
-        self.model.open_round(day)
+        self.model.open_round(day, percent=percent)
         return tx
 
     def said(self, node: int, **changes: Any) -> Declared:
@@ -219,9 +221,9 @@ class Community:
         self.model.abstain(number, node)
         return tx
 
-    def start(self, order: Sequence[int] | None = None) -> Any:
+    def start(self, order: Sequence[int] | None = None, percent: int = 100) -> Any:
         """Opens a round and declares; returns the last declaration."""
-        self.open()
+        self.open(percent)
         for node in order or list(self.tree):
             tx = self.declare(node)
         return tx

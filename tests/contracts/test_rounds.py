@@ -70,14 +70,14 @@ def test_round_converges(star):
     assert star.view("outcome", 2) == (0, 0, 0, 0, bytes(32))
 
 
-@pytest.mark.parametrize("lane", range(4))
+@pytest.mark.parametrize(("lane", "percent"), [(0, 100), (1, 100), (2, 100), (3, 100), (0, 300), (3, 10_000)])
 @pytest.mark.parametrize("excess", [0, 1])
-def test_round_isJudgedByEachResidual(community, lane, excess):
-    """The sum of squares may be exactly (eps / 1000)^2 * scalars: eps are 1, 2, 3 and 4 units."""
+def test_round_isJudgedByEachResidual(community, lane, percent, excess):
+    """The sum of squares may be exactly (eps / 1000)^2 * scalars: eps are 1, 2, 3 and 4 units, times percent."""
     made = community(STAR)
-    made.start()
+    made.start(percent=percent)
     made.iterate(LARGE)
-    limit = (lane + 1) ** 2 * made.view("scalars")[lane // 2]
+    limit = ((lane + 1) * percent // 100) ** 2 * made.view("scalars")[lane // 2]
     for node in made.tree:
         mine = [0] * 4
         mine[lane] = limit // 5 + (limit % 5 + excess if node == 0 else 0)
@@ -87,6 +87,37 @@ def test_round_isJudgedByEachResidual(community, lane, excess):
     expected[lane] = limit + excess
     assert tx.one("IterationClosed")["residuals"] == pack_residuals(expected)
     made.check()
+
+
+def test_round_withItsOwnLimits_countsWhoIsLeft(community, outsider):
+    """They stay what they are when somebody is out, and are none of the next round's."""
+    made = community(STAR)
+    assert made.start(percent=250).names[-2:] == ["RoundStarted", "IterationOpened"]
+    made.iterate()
+    others = [0, 1, 2, 3]
+    for _ in range(2):
+        made.iterate(NONE, order=others)
+        made.close(outsider)
+    assert made.view("scalars") == ((8 + 3 * 2) * 24, 57)
+    made.iterate(NONE, order=others)
+    limit = int(2.5**2 * made.view("scalars")[0])
+    for node in others:
+        made.submit(node, residuals=[limit // 4, 0, 0, 0])
+    assert made.view("outcome", 1)[0] == 3
+    made.check()
+    made.start()
+    made.iterate(LARGE)
+    for node in made.tree:
+        made.submit(node, residuals=[limit // 5, 0, 0, 0])
+    assert PHASES[made.view("progress")[2]] == "Iterating"
+    made.check()
+
+
+@pytest.mark.parametrize("percent", [0, 10_001])
+def test_openRoundWithin_refusesWhatIsNoLimit(community, manager, percent):
+    made = community(STAR)
+    with refused(f"InvalidTheta: percent, {percent}"):
+        made.send(manager, "openRoundWithin", 0, 20260801, 0, percent)
 
 
 def test_round_withoutANetworkConverges(traders):

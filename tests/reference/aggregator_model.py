@@ -118,6 +118,7 @@ class Round:
 
     number: int
     day: int = 0
+    percent: int = 100  # of the limits
     phase: str = "Declaring"
     iteration: int = 0
     declared: dict[int, Declared] = field(default_factory=dict)
@@ -192,8 +193,9 @@ class AggregatorModel:
 
     # ------------------------------------------------------------------ opening and declaring
 
-    def open_round(self, day: int, replaced: int | None = None) -> None:
-        """`replaced`: the round in which the day was agreed, where it is to be agreed anew."""
+    def open_round(self, day: int, replaced: int | None = None, percent: int = 100) -> None:
+        """`replaced`: the round in which the day was agreed, where it is to be agreed anew;
+        `percent`: of the limits of theta, within which it ends."""
         if self.agreed.get(day) != replaced:  # also where none was agreed that could be replaced
             raise Refused("DayAgreed", day, self.agreed.get(day, 0))
         if self.rounds and self.now.running:
@@ -201,7 +203,7 @@ class AggregatorModel:
         if not self.enrolled:
             raise Refused("NobodyEnrolled")
         self.agreed.pop(day, None)
-        self.rounds.append(Round((self.product << 24) + len(self.rounds) + 1, day))
+        self.rounds.append(Round((self.product << 24) + len(self.rounds) + 1, day, percent))
 
     def _require(self, round_: int, phase: str) -> Round:
         current, at = (self.now.number, self.now.phase) if self.rounds else (0, "None")
@@ -408,7 +410,7 @@ class AggregatorModel:
     def _within(self, residuals: int) -> bool:
         grid, trade = self.scalars()
         return all(
-            (residuals >> 64 * (3 - lane) & 2**64 - 1) * 10**6 <= eps**2 * count
+            (residuals >> 64 * (3 - lane) & 2**64 - 1) * 10**10 <= (eps * self.now.percent) ** 2 * count
             for lane, (eps, count) in enumerate(zip(self.eps, (grid, grid, trade, trade), strict=True))
         )
 

@@ -25,6 +25,9 @@ from gridpact.chain.values import Residuals, SignedSubmission, Submission, nodes
 from gridpact.errors import ChainError, ContractError, Reorganised
 from gridpact.limits import LANES
 
+WHOLE = 100
+"""Percent: within the limits of theta."""
+
 ENROL_GAS, SEAT_GAS, FRESH_GAS = 14_000_000, 160_000, 22_500
 """What enrolling may cost a transaction, what it costs a node, and a word of a large deployment (see Sizes.sol)."""
 
@@ -53,13 +56,16 @@ class Aggregator(WatchedAggregator):
         """Ends the enrolment of nodes."""
         return self._send("expel", sorted(nodes))
 
-    def open_round(self, day: int, replaced: int = 0) -> int:
+    def open_round(self, day: int, replaced: int = 0, percent: int = WHOLE) -> int:
         """Opens the next round of the product, labelled with a day (yyyymmdd). Returns its number.
 
         Args:
             replaced: the round in which the day was agreed; 0 where it was in none.
+            percent: of the limits of theta, within which the round ends.
         """
-        if self.product:
+        if percent != WHOLE:
+            receipt = self._send("openRoundWithin", self.product, day, replaced, percent)
+        elif self.product:
             receipt = self._send("openRoundOf", self.product, day, replaced)
         else:
             receipt = self._send("replaceRound", day, replaced) if replaced else self._send("openRound", day)

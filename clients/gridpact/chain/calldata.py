@@ -15,6 +15,9 @@ from gridpact.chain.reverts import readable
 from gridpact.chain.values import Submission, unpack_residuals
 from gridpact.errors import ChainError, Reorganised
 
+OPENING = ("openRound", "openRoundWithin")
+"""What the manager calls to open a round."""
+
 Part = Mapping[str, Any]
 """One submission in a transaction: node, copies, bids, residuals as packed; an iteration, where it is told."""
 
@@ -97,7 +100,7 @@ class Calldata:
         return sorted(self._contract.own_events(receipt["logs"]), key=lambda event: event["logIndex"])
 
     def day_opened(self, at: int, first_block: int) -> int | None:
-        """The label of the round that was opened at a time, which `openRound` was called with; None where it is not
+        """The label of the round that was opened at a time, which the contract was called with; None where it is not
         found: the manager sent it through another contract, or the blocks are not there.
 
         Args:
@@ -105,6 +108,7 @@ class Calldata:
             first_block: no block is older.
         """
         eth, interface = self._contract.web3.eth, self._contract.interface
+        opening = [interface.functions[name].selector for name in OPENING if name in interface.functions]
         with readable("a block"):
             low, newest = first_block, int(eth.block_number)
             high = newest
@@ -120,10 +124,8 @@ class Calldata:
                     break
                 for transaction in cast("list[Mapping[str, Any]]", block["transactions"]):
                     data = bytes(HexBytes(transaction["input"]))
-                    is_it = data[:4] == interface.functions["openRound"].selector
-                    if transaction.get("to") == self._contract.address and is_it:
-                        (day,) = interface.called(data)[1].values()
-                        return int(day)
+                    if transaction.get("to") == self._contract.address and data[:4] in opening:
+                        return int(interface.called(data)[1]["day"])
         return None
 
 

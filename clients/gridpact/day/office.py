@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.chain.account import ChainAccount, address_of, new_key
-from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.aggregator import WHOLE, Aggregator
 from gridpact.chain.day import MOST_UNITS, SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
@@ -33,6 +33,7 @@ from gridpact.events import SILENT, Listener, Stage
 from gridpact.files import parse_json, write_atomically
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
+from gridpact.market.admm.parameters import percent_of_limits
 from gridpact.market.prepared import Prepared
 from gridpact.node.household_file import write_view
 from gridpact.problem.scenario import Scenario
@@ -380,7 +381,9 @@ class _Office:
         """Opens a round and waits until it has ended, is settled and nominated."""
         label = self._ledger.label_of(self._day, first) if first else self._day
         opened = self._time.now()
-        round_ = self._rounds[first] = self._aggregator.open_round(label)
+        steps = self._community.steps
+        percent = percent_of_limits(steps, steps - first) if first else WHOLE
+        round_ = self._rounds[first] = self._aggregator.open_round(label, percent=percent)
         heard = len(self._heard(first)) + (GRID_CONNECTION in self._keys)
         if heard < len(self._keys):  # nobody waits for who is silent: the others go on when the phase is over
             self._wait(nodes, lambda: self._declared(round_) >= heard)

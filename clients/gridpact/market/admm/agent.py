@@ -83,6 +83,7 @@ class Agent:
         self._in_round = in_round
         self._gone: frozenset[int] = frozenset()
         self._before: Closing | None = None
+        self._resumed = False  # where another negotiation stood
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
@@ -116,6 +117,8 @@ class Agent:
         """Goes on where a negotiation about a longer day stood, whose steps from one on are those of this one."""
         self.consensus.resume(before.consensus, first)
         self.trades.resume(before.trades, first)
+        self._resumed = True
+        self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))
 
     def hold(self, energies_wh: Mapping[tuple[int, int], int]) -> None:
         """What is agreed on are changes of what was recorded before, see `Trades.hold`."""
@@ -287,7 +290,7 @@ class Agent:
 
     def _begin_anew(self, now: Closing) -> None:
         """Forgets what was agreed: somebody is out, and the rest negotiates as if it had not been there."""
-        self._began = now.iteration
+        self._began, self._resumed = now.iteration, False
         self.trades = Trades(self.view, self.penalties, self._resolution)
         self.trades.hold(self._held)
         self.consensus = self.consensus.anew(now.proved)
@@ -296,7 +299,7 @@ class Agent:
         copies, bids = self.assembly.scalars(self._gone)
         return (
             relaxation_at(iteration, squares[0], copies),
-            relaxation_at(iteration, squares[2], bids, of_trades=True),
+            relaxation_at(iteration, squares[2], bids, of_new_trades=not self._resumed),
         )
 
     def _parted(self) -> Mask:

@@ -21,7 +21,7 @@ import numpy as np
 
 from gridpact.community.model import Array
 from gridpact.market.admm.assembly import Bids, Integers
-from gridpact.market.admm.parameters import POOL, Penalties, Resolution
+from gridpact.market.admm.parameters import POOL, RESUMED, Penalties, Resolution
 from gridpact.market.admm.reach import BIDS_THAT_FIT, Bounds
 from gridpact.problem.view import NodeView
 
@@ -140,7 +140,11 @@ class Trades:
         self.price = np.clip(self.price, low[steps], high[steps])
 
     def resume(self, before: Trades, first: int) -> None:
-        """Goes on where a negotiation stood whose steps from one on are these, with the same partners."""
+        """Goes on where a negotiation stood whose steps from one on are these, with the same partners.
+
+        Prices are nearly right then, and what is left is to move energy: with a larger penalty in fewer iterations.
+        """
+        self.phi, self.pool_penalty = RESUMED * self.phi, RESUMED * self.pool_penalty
         later = bid_steps(before.view) >= first
         self.value, self.price, self.agreed = before.value[later], before.price[later], before.agreed[later]
         self.pool_price, self.pool_value = before.pool_price[first:], before.pool_value[first:]

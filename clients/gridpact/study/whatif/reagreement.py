@@ -29,6 +29,7 @@ from gridpact.errors import InfeasibleError, SolverError
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.memory import Iterate
 from gridpact.market.admm.negotiation import Negotiation, plan_of
+from gridpact.market.admm.parameters import percent_of_limits
 from gridpact.market.admm.register import End
 from gridpact.market.admm.trades import bid_steps
 from gridpact.market.prepared import Prepared
@@ -36,9 +37,6 @@ from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from gridpact.study.whatif.delivery import Actual, Delivered, Replanning, Terms
 from gridpact.study.whatif.following import follow
-
-OPEN = 2.0
-"""How much more of a day's bill a re-agreement may leave open than the agreement of the day before."""
 
 
 @dataclass(frozen=True)
@@ -190,10 +188,9 @@ def _day_ahead(pickled: bytes) -> tuple[Prepared, Negotiation, Mapping[int, Agen
 
 
 def _shortened(negotiation: Negotiation, views: Sequence[NodeView]) -> Negotiation:
-    """The same about the steps that are left. Limits leave as much of the day's bill open as `OPEN` times those of the
-    day before: they are the wider, the fewer steps there are."""
-    wider = OPEN * negotiation.views[0].steps / views[0].steps
-    return replace(negotiation, views=views, tolerances=negotiation.tolerances.wider(wider))
+    """The same about the steps that are left, within the limits that a contract would be told for them."""
+    percent = percent_of_limits(negotiation.views[0].steps, views[0].steps)
+    return replace(negotiation, views=views, tolerances=negotiation.tolerances.wider(percent / 100))
 
 
 def _played(negotiation: Negotiation, standing: Mapping[int, Agent] | None = None, first: int = 0) -> Iterate:

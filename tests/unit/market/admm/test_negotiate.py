@@ -114,7 +114,7 @@ def test_relaxation_followsThePublicResiduals(
         closing, (copies, bids) = iterate.closing, iterate.scalars
         expected = (
             relaxation_at(iterate.iteration + 1, closing.residuals[0], copies),
-            relaxation_at(iterate.iteration + 1, closing.residuals[2], bids, of_trades=True),
+            relaxation_at(iterate.iteration + 1, closing.residuals[2], bids, of_new_trades=True),
         )
         assert {agent._relaxation for agent in iterate.agents.values()} == {expected}
         used.add(expected[1])

@@ -19,6 +19,7 @@ from gridpact.market.admm.parameters import (
     Penalties,
     Resolution,
     Tolerances,
+    percent_of_limits,
     relaxation_at,
 )
 from gridpact.problem.blocks import Kind, blocks
@@ -123,6 +124,14 @@ def test_tolerances_includeTheLimit() -> None:
     assert tolerances.hold((0, 0, 0, 0), (0, 0), Resolution())
 
 
+@pytest.mark.parametrize("steps", [1, 4, 24, 96, 192])
+def test_percentOfLimits_growsAsStepsGoBy_andAContractTakesIt(steps: int) -> None:
+    percents = [percent_of_limits(steps, left) for left in range(steps, 0, -1)]
+    assert percents == sorted(percents)
+    assert percents[0] == 400
+    assert percents[-1] <= 10_000  # MOST_PERCENT of Clerk.sol
+
+
 @pytest.mark.parametrize(
     ("iteration", "squares", "alpha"),
     [(1, 0, OVER_RELAXATION), (2, 0, OVER_RELAXATION), (3, 32, 1.0), (3, 33, OVER_RELAXATION), (50, 0, 1.0),
@@ -139,7 +148,7 @@ def test_relaxation_endsAtRounding(iteration: int, squares: int, alpha: float) -
     [(1, 0, 1.8), (2, 0, 1.8), (3, 32, 1.0), (3, 33, 1.8), (10, 33, 1.8), (11, 33, 1.6), (101, 33, 1.0)],
 )
 def test_relaxationOfTrades_isStrongerInTheBeginning(iteration: int, squares: int, alpha: float) -> None:
-    assert relaxation_at(iteration, squares, 8, of_trades=True) == alpha
+    assert relaxation_at(iteration, squares, 8, of_new_trades=True) == alpha
 
 
 LEAST_W = 0.25
