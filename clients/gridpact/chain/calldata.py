@@ -10,7 +10,7 @@ from hexbytes import HexBytes
 from web3.exceptions import TransactionNotFound
 from web3.types import EventData
 
-from gridpact.chain.contract import READ_ATTEMPTS, READ_PAUSE, DeployedContract, arguments_of
+from gridpact.chain.contract import READ_ATTEMPTS, READ_PAUSE, DeployedContract, arguments_of, input_of
 from gridpact.chain.reverts import readable
 from gridpact.chain.values import Submission, unpack_residuals
 from gridpact.errors import ChainError, Reorganised
@@ -62,7 +62,7 @@ class Calldata:
             return self._last[1]
         transaction = _still_there(submission, "a submission's transaction", self._contract.web3.eth.get_transaction)
         if transaction.get("to") == self._contract.address:
-            parts = self._called_parts(submission.node, bytes(transaction["input"]))
+            parts = self._called_parts(submission.node, input_of(transaction))
         else:
             parts = self._forwarded_parts(submission)
         self._last = submission.transaction, parts
@@ -123,7 +123,7 @@ class Calldata:
                 if int(block["timestamp"]) > at:
                     break
                 for transaction in cast("list[Mapping[str, Any]]", block["transactions"]):
-                    data = bytes(HexBytes(transaction["input"]))
+                    data = input_of(transaction)
                     if transaction.get("to") == self._contract.address and data[:4] in opening:
                         return int(interface.called(data)[1]["day"])
         return None

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from eth_typing import ChecksumAddress
+from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import EventData, RPCEndpoint, TxReceipt
 
@@ -160,6 +161,16 @@ def chain_time(web3: Web3) -> int:
     """The time that the next block will have at least: of the last block, or of the day if that is later."""
     with readable("the last block"):
         return max(int(web3.eth.get_block("latest")["timestamp"]), int(time.time()))
+
+
+def input_of(transaction: Mapping[str, Any]) -> bytes:
+    """What a transaction was sent with: its `input`, which chains inside a process call `data`, as requests do.
+
+    Raises:
+        ChainError: the endpoint tells neither.
+    """
+    with readable("a transaction"):
+        return bytes(HexBytes(transaction["input"] if "input" in transaction else transaction["data"]))
 
 
 def arguments_of(event: EventData) -> Mapping[str, Any]:

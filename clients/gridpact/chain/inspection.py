@@ -10,7 +10,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 
 from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SEALED_REFEREE, SETTLEMENT, TOKEN, Artifact, load
-from gridpact.chain.contract import checked_address
+from gridpact.chain.contract import checked_address, input_of
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import Abi, readable
 from gridpact.errors import ChainError, InputError
@@ -80,7 +80,7 @@ def creation_data(web3: Web3, artifact: Artifact, arguments: tuple[object, ...])
 def _check_creation(web3: Web3, name: str, address: str, transaction_hash: str, data: bytes) -> None:
     with readable(f"the transaction that deployed {name}"):
         receipt = web3.eth.get_transaction_receipt(HexBytes(transaction_hash))
-        sent = bytes(HexBytes(web3.eth.get_transaction(HexBytes(transaction_hash))["input"]))
+        sent = input_of(web3.eth.get_transaction(HexBytes(transaction_hash)))
     if receipt["status"] != 1 or str(receipt["contractAddress"]).lower() != address.lower():
         raise ChainError(
             f"The transaction {transaction_hash} did not create {name} at {address}: deploy again, or correct the"

@@ -195,6 +195,11 @@ def readable(what: str) -> Iterator[None]:
         raise ChainError(
             f"The contract's answer to {what} does not fit its ABI: check the address, the ABI and the chain."
         ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ChainError(
+            f"The endpoint's answer to {what} lacks something that an Ethereum node sends ({type(error).__name__}:"
+            f" {first_line(error)}): give another endpoint."
+        ) from error
     except (Web3Exception, ValueError) as error:
         data = revert_data(error)
         if data is not None:

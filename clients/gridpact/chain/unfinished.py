@@ -14,7 +14,7 @@ from web3 import Web3
 from web3.types import Nonce, TxReceipt
 from web3.utils import get_create_address
 
-from gridpact.chain.contract import checked_address
+from gridpact.chain.contract import checked_address, input_of
 from gridpact.chain.reverts import readable
 from gridpact.errors import ChainError, InputError
 from gridpact.files import parse_json, write_atomically
@@ -100,7 +100,7 @@ class Unfinished:
         if not code:
             return None
         transaction = self._transaction(name, nonce)
-        if bytes(transaction["input"]) != data:
+        if input_of(transaction) != data:
             raise InputError(
                 f"{name} was deployed by another version of gridpact, or from other constants, before it stopped: go on"
                 f" with that version, or remove {self.path} to begin anew."

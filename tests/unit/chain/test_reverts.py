@@ -10,6 +10,7 @@ from web3.exceptions import TransactionNotFound
 
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.networks import Network
+from gridpact.chain.reverts import readable
 from gridpact.chain.transport import meter_of
 from gridpact.errors import ChainError, ContractError
 
@@ -125,3 +126,9 @@ def test_send_followsTheBaseFee(sender: ChainAccount, contract: Any) -> None:
     sender._tip = 0
     sender.send(contract.functions.set(6))
     assert contract.functions.value().call() == 6
+
+
+@pytest.mark.parametrize("answer", [{}, None, {"timestamp": None}, []])
+def test_answerThatLacksSomething_isOneSentence(answer: Any) -> None:
+    with pytest.raises(ChainError, match="The endpoint's answer to a block lacks something"), readable("a block"):
+        int(answer["timestamp"])

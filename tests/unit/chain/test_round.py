@@ -16,6 +16,7 @@ from web3.exceptions import TransactionNotFound
 
 from gridpact.chain.account import NOBODY
 from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.calldata import Calldata
 from gridpact.chain.commitments import START, extended, head_with, submission_hash, words_hash
 from gridpact.chain.networks import Network
 from gridpact.chain.transport import meter_of
@@ -138,6 +139,14 @@ def test_accounts_areThoseOfTheRound(play: Played, round_: int) -> None:
 def test_declarations_failForAnUnknownRound(play: Played, round_: int) -> None:
     with pytest.raises(ChainError, match="Round 9 was never opened"):
         play.nodes[1].declarations(9)
+
+
+def test_day_isReadWithoutTheLog(play: Played, round_: int) -> None:
+    """From the transaction that opened the round, in a block that its time names."""
+    reader = anybody(play)
+    opened = reader._events("RoundOpened", reader.first_block)[-1]
+    at = int(reader.web3.eth.get_block(opened["blockNumber"])["timestamp"])
+    assert Calldata(reader).day_opened(at, reader.first_block) == reader.day_of(round_)
 
 
 # ---------------------------------------------------------------------- the log
