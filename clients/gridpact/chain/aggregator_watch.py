@@ -1,4 +1,4 @@
-"""WaitingLedger for the contract `VirtualAggregator` to move on, and moving it on where a phase is overdue."""
+"""Waiting for the contract `VirtualAggregator` to move on, and moving it on where a phase is overdue."""
 
 from __future__ import annotations
 
