@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from gridpact.cli.options import Commands, Joined, check_folder, choice, doubts, names
 from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
+from gridpact.community.citylearn import is_citylearn, read_citylearn
 from gridpact.community.doubts import DOUBTS, check_prices, check_readings
 from gridpact.community.meters import Gaps, MeterData
 from gridpact.community.model import Feeder
@@ -24,7 +27,10 @@ from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 from gridpact.text import count
 
-FORMATS = ("auto", "readings", "ausgrid")
+FORMATS = ("auto", "readings", "ausgrid", "citylearn")
+OF_READINGS = ("pv", "unit", "household", "time_column", "date_column", "value_column", "ignore", "dates", "decimal")
+"""Options for plain readings only."""
+
 CLOCKS = re.compile(r"(\d{1,2}:\d{2})-(\d{1,2}:\d{2})")
 
 
@@ -49,7 +55,7 @@ def _add_new(actions: Commands) -> None:
     new.add_argument(
         "--format", default="auto", metavar="|".join(FORMATS),
         help="readings: a column for each household, or a row for each household and time; ausgrid: solar home data; "
-        "default: by the header",
+        "citylearn: the schema.json of a data set; default: by the header",
     )  # fmt: skip
     reading = new.add_argument_group("how to read")
     reading.add_argument("--pv", type=Path, metavar="CSV", help="PV output, a column for each household that has any")
@@ -90,6 +96,11 @@ def _add_new(actions: Commands) -> None:
     reading.add_argument(
         "--accept", action=Joined, metavar="|".join(DOUBTS), help="what looks doubtful and is so, with commas between"
     )
+    reading.add_argument(
+        "--first-day",
+        metavar="YYYY-MM-DD",
+        help="of a CityLearn data set, which names no year: the date of its first row",
+    )
     chosen = new.add_argument_group("what to take")
     chosen.add_argument("--only", action=Joined, metavar="NAMES", help="households, with commas between; default all")
     chosen.add_argument("--most", type=int, metavar="N", help="the first N households")
@@ -101,7 +112,7 @@ def _add_new(actions: Commands) -> None:
     )
     chosen.add_argument("--step", type=int, metavar="MINUTES", help="length of a step; default that of the readings")
     prices = new.add_argument_group("prices")
-    of_prices = prices.add_mutually_exclusive_group(required=True)
+    of_prices = prices.add_mutually_exclusive_group()
     of_prices.add_argument(
         "--price", metavar="TARIFF", help="import price per kWh: 0.30, or by time of day: 0.22,15:00-20:00=0.40"
     )
@@ -155,7 +166,7 @@ def _new(arguments: argparse.Namespace) -> int:
     days = days_between(data.days, arguments.days)
     data = data.resampled(arguments.step or data.step_minutes)
     check_readings(data, _accepted(arguments))
-    tariffs = _tariffs(arguments, days, data.step_minutes)
+    tariffs = _tariffs(arguments, days, data)
     assets = _assets(arguments, data)
     new = NewCommunity(
         name=arguments.name or arguments.out.resolve().name,
@@ -185,25 +196,20 @@ def _read(arguments: argparse.Namespace) -> MeterData:
     gaps = choice("way with gaps", arguments.gaps, {g.value: g for g in Gaps})
     only = [name.strip() for name in arguments.only.split(",")] if arguments.only else []
     form = choice("format", arguments.format, {name: name for name in FORMATS})
+    if form == "auto" and is_citylearn(arguments.files):
+        form = "citylearn"
+    if form == "citylearn":
+        _refuse(arguments, "a CityLearn data set says all of it itself", (*OF_READINGS, "counter", "timezone"))
+        if len(arguments.files) != 1:
+            raise InputError("give the one schema.json of a CityLearn data set; it names the tables beside it")
+        return read_citylearn(arguments.files[0], _first_day(arguments), only)
+    _refuse(arguments, "it is for a CityLearn data set; other readings name their days", ("first_day",))
     if form == "auto":
         top = foreign_text(arguments.files[0])[0].split("\n", 2)[:2]
         ausgrid = any(is_ausgrid([name.strip('" ') for name in line.split(",")]) for line in top)
         form = "ausgrid" if ausgrid else "readings"
     if form == "ausgrid":
-        for option in (
-            "pv",
-            "unit",
-            "household",
-            "time_column",
-            "date_column",
-            "value_column",
-            "ignore",
-            "dates",
-            "decimal",
-        ):
-            if getattr(arguments, option) is not None:
-                name = option.replace("_", "-")
-                raise InputError(f"--{name} is for plain readings; Ausgrid's files say all of it themselves")
+        _refuse(arguments, "Ausgrid's files say all of it themselves", OF_READINGS)
         return read_ausgrid(arguments.files, gaps, only)
     how = HowToRead(
         unit=arguments.unit.lower() if arguments.unit else None,
@@ -222,6 +228,25 @@ def _read(arguments: argparse.Namespace) -> MeterData:
         accepted=_accepted(arguments),
     )
     return read_readings(arguments.files, how, arguments.pv, only)
+
+
+def _refuse(arguments: argparse.Namespace, why: str, options: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: one of the options is given, which this form of readings has no use for.
+    """
+    for option in options:
+        if getattr(arguments, option) not in (None, False):
+            raise InputError(f"leave out --{option.replace('_', '-')}: {why}")
+
+
+def _first_day(arguments: argparse.Namespace) -> date | None:
+    if arguments.first_day is None:
+        return None
+    try:
+        return date.fromisoformat(arguments.first_day)
+    except ValueError:
+        raise InputError(f"--first-day needs a date like 2016-07-31, not '{arguments.first_day}'") from None
 
 
 def _dates(arguments: argparse.Namespace) -> DateOrder | None:
@@ -248,7 +273,8 @@ class _Tariffs:
     remarks: list[str]
 
 
-def _tariffs(arguments: argparse.Namespace, days: list[str], step_minutes: int) -> _Tariffs:
+def _tariffs(arguments: argparse.Namespace, days: list[str], data: MeterData) -> _Tariffs:
+    step_minutes = data.step_minutes
     zone, dates, decimal, remarks = _zone(arguments), _dates(arguments), _decimal(arguments), []
 
     def table(path: Path, column: str) -> Tariff:
@@ -259,6 +285,10 @@ def _tariffs(arguments: argparse.Namespace, days: list[str], step_minutes: int) 
     if arguments.price is not None:
         imported = by_time_of_day(arguments.price, days, step_minutes)
         words = f"{arguments.price} {arguments.currency}/kWh"
+    elif arguments.prices is None:
+        if not data.prices:
+            raise InputError("what does a kWh cost? Give --price 0.30, by time of day, or --prices with a table")
+        imported, words = data.prices, f"as {arguments.files[0].name} has them, {arguments.currency}/kWh"
     else:
         imported = table(arguments.prices, "import_price")
         words = f"{arguments.prices.name}, {arguments.currency}/kWh"
@@ -276,7 +306,8 @@ def _tariffs(arguments: argparse.Namespace, days: list[str], step_minutes: int) 
             raise InputError("the price of feed-in is given as a price and as --feed-in-share; leave out one of them")
         words += f"; feed-in {given} {arguments.currency}/kWh"
     for tariff in (imported, *([feed_in] if feed_in else [])):
-        source = arguments.prices.name if arguments.prices and tariff is imported else given or arguments.price
+        of_import = arguments.prices.name if arguments.prices else arguments.price or arguments.files[0].name
+        source = of_import if tariff is imported else given
         if without := [day for day in days if day not in tariff]:
             days = [day for day in days if day in tariff]
             if not days:

@@ -50,6 +50,15 @@ class Gaps(Enum):
 
 
 @dataclass(frozen=True)
+class BatteryOf:
+    """A household's battery, where the data tell of it."""
+
+    capacity_kwh: float
+    power_kw: float
+    round_trip_efficiency: float
+
+
+@dataclass(frozen=True)
 class Meter:
     """What was measured at one household, kW, means over steps, by day as YYYY-MM-DD."""
 
@@ -57,6 +66,7 @@ class Meter:
     load_kw: dict[str, Array]  # day -> (T,)
     pv_kw: dict[str, Array] = field(default_factory=dict)  # day -> (T,); empty without PV
     pv_kwp: float = 0.0
+    battery: BatteryOf | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ class MeterData:
     remarks: tuple[str, ...] = ()  # what was assumed, filled and left out, a sentence each
     read: tuple[str, ...] = ()  # what each file was taken for, and how small and large its values are
     assumed_kwh: bool = False  # in steps of which a kW would be another one
+    prices: dict[str, Array] = field(default_factory=dict)  # day -> (T,), of import per kWh, where the data tell
 
     @property
     def days(self) -> tuple[str, ...]:
@@ -111,6 +122,7 @@ class MeterData:
                 )
                 for meter in self.meters
             ),
+            prices={day: brought(price) for day, price in self.prices.items()},
             remarks=(*self.remarks, f"Steps of {step_minutes} minutes: {how} ({self.step_minutes} minutes)."),
         )
 

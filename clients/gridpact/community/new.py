@@ -222,7 +222,11 @@ def _households(meters: Sequence[Meter], assets: Assets) -> str:
     table: list[list[object]] = [list(HOUSEHOLD_HEADER)]
     for node, meter in enumerate(meters, start=1):
         pv = [meter.pv_kwp, round(KVAR_PER_KWP * meter.pv_kwp, 2)] if meter.pv_kwp else ["", ""]
-        battery = [assets.battery_kwh, assets.battery_kw, 0.9] if meter.name in assets.batteries else [""] * 3
+        battery: list[object] = [""] * 3
+        if meter.name in assets.batteries:
+            battery = [assets.battery_kwh, assets.battery_kw, 0.9]
+        elif meter.battery is not None:
+            battery = [meter.battery.capacity_kwh, meter.battery.power_kw, meter.battery.round_trip_efficiency]
         car: list[object] = [""] * 5
         if meter.name in assets.cars:
             car = [assets.car_kwh, assets.car_kw, 0.9, assets.car_from, assets.car_to]
@@ -295,6 +299,7 @@ def _notes(data: MeterData, of: NewCommunity) -> str:
     return " ".join(
         [
             "Measured: load" + (" and PV output." if any(m.pv_kwp for m in data.meters) else "."),
+            *(["Batteries as the data have them."] if any(m.battery for m in data.meters) else []),
             *data.remarks,
             f"Prices: {of.tariff_in_words}.",
             f"Assigned, not measured: {'; '.join(assigned)}.",
