@@ -48,10 +48,18 @@ class Round:
         self._in_turn = sorted(self.agents.values(), key=lambda agent: agent.answers)  # operator last
         self._claimed = dict.fromkeys(self.agents, NO_RESIDUALS)  # about the iteration before
 
-    def resume(self, standing: Mapping[int, Agent], first: int) -> None:
-        """Goes on from where agents of another round stand, whose steps from `first` on are those of this one."""
+    def resume(
+        self, standing: Mapping[int, Agent], first: int, held_wh: Mapping[int, Mapping[tuple[int, int], int]]
+    ) -> None:
+        """Goes on from where agents of another round stand, whose steps from `first` on are those of this one.
+
+        Args:
+            held_wh: by node, what was recorded before, see `Agent.hold`.
+        """
         for node, before in standing.items():
             self.agents[node].resume(before, first)
+        for node, energies in held_wh.items():
+            self.agents[node].hold(energies)
 
     def claim(self, node: int, residuals: Residuals) -> None:
         """Lets a node claim other residuals about the last iteration than those that follow from it."""

@@ -39,16 +39,21 @@ class Negotiation:
         tolerances = Tolerances.of(prepared.views, net_kw, carrying)
         return Negotiation(prepared.views, penalties, carrying, tolerances)
 
-    def iterates(self, standing: Mapping[int, Agent] | None = None, first: int = 0) -> Iterator[Iterate]:
+    def iterates(
+        self,
+        standing: Mapping[int, Agent] | None = None,
+        first: int = 0,
+        held_wh: Mapping[int, Mapping[tuple[int, int], int]] | None = None,
+    ) -> Iterator[Iterate]:
         """All iterates until the contract's test stops the round, or there are too many.
 
         The test is passed one iteration late: only then have the residuals reached the chain.
 
         Args:
-            standing, first: where it goes on from, see `Round.resume`.
+            standing, first, held_wh: where it goes on from, see `Round.resume`.
         """
         round_ = Round(self.views, self.penalties, self.resolution, Rules(within=self._within))
-        round_.resume(standing or {}, first)
+        round_.resume(standing or {}, first, held_wh or {})
         while round_.register.end is None:
             yield round_.iterate()
 

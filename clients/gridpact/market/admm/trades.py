@@ -27,6 +27,10 @@ from gridpact.problem.view import NodeView
 
 WATT_HOUR = 3_600_000  # mW s
 
+LEAST_CHANGE_WH = 100
+"""Changes of what was agreed before, of a pair over all steps, below which neither side states any: settling them costs
+more than they are worth, and the pool after delivery shares what they would have moved."""
+
 
 class Trades:
     """State of a household's trades in a round.
@@ -47,6 +51,7 @@ class Trades:
         self.pool_penalty = POOL * penalties.phi
         self.unit = resolution.power_kw
         self.held_kw: Array = np.zeros(view.bid_count)
+        self._changes = False  # whether bids are changes of that
         self.value: Array = np.zeros(view.bid_count)
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
         self.price: Array = view.step_hours * view.prices.middle[bid_steps(view)]
@@ -60,10 +65,16 @@ class Trades:
 
     @property
     def energies_wh(self) -> Integers:
-        """The agreed trades as they are recorded, to the nearest Wh, halves away from zero, (bids,)."""
+        """The agreed trades as they are recorded, to the nearest Wh, halves away from zero, (bids,); changes of those
+        pairs only that have at least `LEAST_CHANGE_WH`, which both partners find alike."""
         twice = self.agreed * (round(self.unit * 1e6) * round(self.view.step_hours * 3600))  # mW s
         nearest: Integers = np.sign(twice) * ((np.abs(twice) + WATT_HOUR) // (2 * WATT_HOUR))
-        return nearest
+        if not self._changes:
+            return nearest
+        pair = np.repeat(np.arange(len(self.view.partners)), [len(partner.steps) for partner in self.view.partners])
+        moved = np.bincount(pair, np.abs(nearest), len(self.view.partners))
+        stated: Integers = np.where(moved[pair] >= LEAST_CHANGE_WH, nearest, 0)
+        return stated
 
     @property
     def recorded_kw(self) -> Array:
@@ -129,7 +140,7 @@ class Trades:
         """
         view = self.view
         held = [energies_wh.get((p.node, view.first + step), 0) for p in view.partners for step in p.steps]
-        self.held_kw = np.array(held, dtype=float) / (1000 * view.step_hours)
+        self.held_kw, self._changes = np.array(held, dtype=float) / (1000 * view.step_hours), True
         self.agreed = np.zeros(view.bid_count, dtype=np.int64)
 
     def keep_between_tariffs(self) -> None:

@@ -57,6 +57,16 @@ class Course:
         positions = {view.node: np.zeros(view.bid_count) for view in prepared.views}
         return Course(positions, zeros, zeros, zeros, zeros, np.zeros(len(zeros)))
 
+    def held_wh(self, prepared: Prepared, first: int) -> dict[int, dict[tuple[int, int], int]]:
+        """Positions at the steps from one on, which are counted from there: by node, then by partner and step."""
+        unit = 1000 * prepared.community.step_hours
+        held: dict[int, dict[tuple[int, int], int]] = {}
+        for view in prepared.views:
+            places = [(partner.node, step) for partner in view.partners for step in partner.steps]
+            energies = zip(places, np.rint(unit * self.positions_kw[view.node]).astype(int).tolist(), strict=True)
+            held[view.node] = {(node, step - first): energy for (node, step), energy in energies if step >= first}
+        return held
+
     def renewed(self, prepared: Prepared, agents: Mapping[int, Agent], first: int) -> Course:
         """After an agreement on the steps from one on.
 
@@ -145,7 +155,7 @@ def through_the_day(
         elif expected is not None:
             try:
                 rest = _shortened(round_, _rest(prepared, step, homes))
-                final = _played(rest, standing, step - stands_at)
+                final = _played(rest, standing, step - stands_at, course.held_wh(prepared, step))
                 course = course.renewed(prepared, final.agents, step)
             except (InfeasibleError, SolverError):
                 kept += 1
@@ -193,13 +203,18 @@ def _shortened(negotiation: Negotiation, views: Sequence[NodeView]) -> Negotiati
     return replace(negotiation, views=views, tolerances=negotiation.tolerances.wider(percent / 100))
 
 
-def _played(negotiation: Negotiation, standing: Mapping[int, Agent] | None = None, first: int = 0) -> Iterate:
+def _played(
+    negotiation: Negotiation,
+    standing: Mapping[int, Agent] | None = None,
+    first: int = 0,
+    held_wh: Mapping[int, Mapping[tuple[int, int], int]] | None = None,
+) -> Iterate:
     """The last iterate.
 
     Raises:
         SolverError: it did not end.
     """
-    *_, iterate = negotiation.iterates(standing, first)
+    *_, iterate = negotiation.iterates(standing, first, held_wh)
     if iterate.end is not End.CONVERGED:
         raise SolverError(f"the rest of the day was not agreed on in {iterate.iteration} iterations")
     return iterate
