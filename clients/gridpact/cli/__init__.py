@@ -12,6 +12,7 @@ from types import FrameType
 from gridpact import __version__
 from gridpact.cli import (
     account,
+    aggregator,
     audit,
     cases,
     community,
@@ -45,7 +46,7 @@ Ethereum chain leads all plans to an agreement, and a second contract records th
 Begin with `gridpact run`: 16 real homes agree on one day."""
 
 COMMANDS = (
-    *(run, day, study, markets, whatif, cases, community),
+    *(run, day, study, markets, whatif, aggregator, cases, community),
     *(household, node, account),
     *(deploy, verify, enrol, expel, round, watch, live, readings, positions, deposit, keystore),
     *(relay, audit),

@@ -1,0 +1,230 @@
+"""Portfolio and feeder in turn, until the feeder carries the portfolio: load flow, sensitivities, adjustments.
+
+A loop asks the load flow which limits are broken, how much each agent moves them by perturbation, and the portfolio for
+the least adjustment of those that move them most. Currents are convex in powers, so limits on them that were found
+before stay; those on voltages are found anew around every position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gridpact.aggregator.congestion import (
+    TOLERANCE,
+    Limits,
+    Sensitivities,
+    Violations,
+    limits_of,
+    rows_of,
+    sensitivities,
+    violations,
+)
+from gridpact.aggregator.portfolio import Control, Cuts, Position, curtailed_of, position
+from gridpact.community.model import Array, CommunityDay, Prices
+from gridpact.community.street import PhaseFeeder
+from gridpact.errors import InfeasibleError, InputError, SolverError
+from gridpact.grid.three_phase import phase_flow
+from gridpact.problem.centralised import centralised_optimum
+from gridpact.problem.scenario import Scenario
+
+MOST_LOOPS = 10
+
+INSIDE = 1e-4
+"""By how much the first loop's cuts stay inside the limits, the second's twice as much, and so on: what they leave out
+does not matter then, nor that two positions in turn each make good what the other breaks."""
+
+NEAR = 0.01
+"""So near to a limit, a row is watched before it breaks it: energy that is moved breaks others."""
+
+WATCHED = 6
+"""Of each kind and step, the rows that are worst."""
+
+Key = tuple[int, int, int]  # row, step, 1 for its upper limit, -1 for its lower
+
+
+@dataclass(frozen=True)
+class Effective:
+    """Who moves the worst violation most."""
+
+    violation: str
+    step: int
+    agent: str
+    per_kw: float  # of the row, per unit a kW into the feeder
+
+
+@dataclass(frozen=True, eq=False)
+class ControlPlayed:
+    """One way to control, on one day."""
+
+    control: Control
+    loops: int
+    before: Violations
+    after: Violations
+    wished: Position
+    position: Position
+    cost: float  # of what comes through the head of the feeder, losses with it, currency
+    adjusted_kwh: float
+    adjusted_kvarh: float
+    curtailed_kwh: float
+    peak_before_kw: float  # of the import at the head
+    peak_kw: float
+    effective: tuple[Effective, ...]  # at the wished position
+
+
+@dataclass(frozen=True, eq=False)
+class FeederOptimum:
+    """G on the same feeder and day."""
+
+    cost: float
+    adjusted_kwh: float  # from what direct control wished
+    curtailed_kwh: float
+    peak_kw: float
+
+
+@dataclass(frozen=True, eq=False)
+class PortfolioDay:
+    """All of one day."""
+
+    day: str
+    direct: ControlPlayed
+    signals: ControlPlayed
+    optimum: FeederOptimum | None
+    bound: str  # why there is no optimum, and no position without violations; empty where there is one
+
+
+def plan_day(
+    community: CommunityDay, signal: Array | None = None, adjustment_price: float | None = None
+) -> PortfolioDay:
+    """Plays both ways to control on a day, and the optimum.
+
+    Args:
+        signal: prices that homes are sent, (T,) or longer; default: what they pay.
+        adjustment_price: currency a kWh; default a tenth of the mean import price.
+
+    Raises:
+        InputError: the feeder has no phases, or the signal is shorter than the day.
+        InfeasibleError, SolverError: a home has no plan, or the wished position has no power flow.
+    """
+    if not isinstance(community.feeder, PhaseFeeder):
+        raise InputError(
+            f"the feeder of '{community.name}' is balanced; an aggregator plans on one with phases: take fontana16x3, "
+            "or give a network file with --feeder"
+        )
+    if not community.households:
+        raise InputError(f"'{community.name}' has no homes, so there is no load to plan for")
+    price = 0.1 * community.prices.mean_import if adjustment_price is None else adjustment_price
+    direct = _played(community, community.feeder, Control.DIRECT, community.prices, price)
+    signals = _played(community, community.feeder, Control.SIGNALS, _sent(community, signal), price)
+    try:
+        solution = centralised_optimum(community, Scenario.G)
+    except (InfeasibleError, SolverError) as error:
+        return PortfolioDay(community.day, direct, signals, None, str(error))
+    flow = phase_flow(community.feeder, solution.injection_kw, solution.injection_kvar)
+    optimum = FeederOptimum(
+        cost=_cost(community, flow.import_kw),
+        adjusted_kwh=_adjusted_kwh(community, solution.injection_kw, direct.wished),
+        curtailed_kwh=community.step_hours * float(curtailed_of(community, solution.injection_kw).sum()),
+        peak_kw=float(flow.import_kw.max()),
+    )
+    return PortfolioDay(community.day, direct, signals, optimum, "")
+
+
+def _sent(community: CommunityDay, signal: Array | None) -> Prices:
+    if signal is None:
+        return community.prices
+    if len(signal) < community.steps:
+        raise InputError(
+            f"the price series has {len(signal)} values, the horizon {community.steps} steps; give a price for each"
+        )
+    return replace(community.prices, import_price=signal[: community.steps], own_feed_in_price=None)
+
+
+def _played(
+    community: CommunityDay, feeder: PhaseFeeder, control: Control, prices: Prices, adjustment_price: float
+) -> ControlPlayed:
+    told = replace(community, prices=prices)
+    wished = at = position(told, control)
+    before = after = violations(feeder, at.injection_kw, at.injection_kvar)
+    limits, known, kept = limits_of(feeder), set[Key](), list[Cuts]()
+    loops, effective = 0, tuple[Effective, ...]()
+    while after.count and loops < MOST_LOOPS:
+        flow = phase_flow(feeder, at.injection_kw, at.injection_kvar)
+        rows = rows_of(feeder, flow)
+        moved = sensitivities(feeder, at.injection_kw, at.injection_kvar, flow.voltage_pu)
+        if not loops:
+            effective = _effective(community, limits, rows, moved)
+        known |= _watched(limits, rows)
+        voltages = sorted(key for key in known if key[0] < limits.voltages)
+        currents = sorted(key for key in known if key[0] >= limits.voltages)
+        inside = INSIDE * (loops + 1)
+        kept.append(_cuts(currents, limits, rows, moved, at, inside))
+        cuts = [one for one in (_cuts(voltages, limits, rows, moved, at, inside), *kept) if len(one.bound)]
+        at = position(told, control, wished, cuts, adjustment_price)
+        after = violations(feeder, at.injection_kw, at.injection_kvar)
+        loops += 1
+    imported = [phase_flow(feeder, one.injection_kw, one.injection_kvar).import_kw for one in (wished, at)]
+    return ControlPlayed(
+        control=control,
+        loops=loops,
+        before=before,
+        after=after,
+        wished=wished,
+        position=at,
+        cost=_cost(community, imported[1]),
+        adjusted_kwh=_adjusted_kwh(community, at.injection_kw, wished),
+        adjusted_kvarh=community.step_hours * float(np.abs(at.injection_kvar - wished.injection_kvar).sum()),
+        curtailed_kwh=community.step_hours * float(at.curtailed_kw.sum()),
+        peak_before_kw=float(imported[0].max()),
+        peak_kw=float(imported[1].max()),
+        effective=effective,
+    )
+
+
+def _watched(limits: Limits, rows: Array) -> set[Key]:
+    """Rows that are beyond their limits or near them, the worst of each kind and step."""
+    found: set[Key] = set()
+    kinds = (slice(0, limits.voltages), slice(limits.voltages, len(rows)))
+    for side, past in ((1, rows - limits.high[:, None]), (-1, limits.low[:, None] - rows)):
+        for kind in kinds:
+            worst = np.argsort(-past[kind], axis=0)[:WATCHED] + kind.start
+            for row, step in zip(worst.ravel(), np.tile(np.arange(rows.shape[1]), len(worst)), strict=True):
+                if past[row, step] > -NEAR:
+                    found.add((int(row), int(step), side))
+    return found
+
+
+def _cuts(keys: list[Key], limits: Limits, rows: Array, moved: Sensitivities, at: Position, inside: float) -> Cuts:
+    row, step, side = np.array(keys, dtype=int).reshape(-1, 3).T
+    per_kw, per_kvar = (side[:, None] * of[row, :, step] for of in (moved.per_kw, moved.per_kvar))
+    here = np.einsum("mn,nm->m", per_kw, at.injection_kw[:, step])
+    here += np.einsum("mn,nm->m", per_kvar, at.injection_kvar[:, step])
+    limit = np.where(side > 0, limits.high[row], limits.low[row])
+    return Cuts(step, per_kw, per_kvar, side * (limit - rows[row, step]) - inside + here)
+
+
+def _effective(
+    community: CommunityDay, limits: Limits, rows: Array, moved: Sensitivities, most: int = 5
+) -> tuple[Effective, ...]:
+    """The agents that move the worst violation most."""
+    past = np.maximum(rows - limits.high[:, None], limits.low[:, None] - rows)
+    row, step = np.unravel_index(int(np.argmax(past)), past.shape)
+    if past[row, step] <= TOLERANCE:
+        return ()
+    slopes = moved.per_kw[row, :, step]
+    agents = np.argsort(-np.abs(slopes), kind="stable")[:most]
+    return tuple(
+        Effective(limits.names[row], int(step), community.households[agent].name, float(slopes[agent]))
+        for agent in agents
+    )
+
+
+def _cost(community: CommunityDay, import_kw: Array) -> float:
+    prices = community.prices
+    of = np.maximum(import_kw, 0) * prices.import_price - np.maximum(-import_kw, 0) * prices.feed_in_price
+    return community.step_hours * float(of.sum())
+
+
+def _adjusted_kwh(community: CommunityDay, injection_kw: Array, wished: Position) -> float:
+    return community.step_hours * float(np.abs(injection_kw - wished.injection_kw).sum())
