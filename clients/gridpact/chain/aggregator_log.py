@@ -83,7 +83,8 @@ class AggregatorLog(AggregatorViews):
         now = self.progress()
         if now.round != round or now.phase is not Phase.DECLARING:
             return None
-        return self._transactions.day_opened(now.deadline - self.setting().phase_seconds, self.first_block)
+        opened = now.deadline - self.setting().phase_seconds
+        return self._transactions.day_opened(opened, self.first_block, self.product)
 
     def abstained(self, round: int) -> frozenset[int]:
         """The nodes that keep out of a round."""

@@ -15,8 +15,9 @@ from gridpact.chain.reverts import readable
 from gridpact.chain.values import Submission, unpack_residuals
 from gridpact.errors import ChainError, Reorganised
 
-OPENING = ("openRound", "openRoundWithin")
-"""What the manager calls to open a round."""
+OPENING = {"openRound": 0, "replaceRound": 0, "openRoundOf": 1, "openRoundWithin": 1}
+"""What the manager calls to open a round, and the place of the day among the arguments; before it stands the product,
+where it is not 0."""
 
 Part = Mapping[str, Any]
 """One submission in a transaction: node, copies, bids, residuals as packed; an iteration, where it is told."""
@@ -99,16 +100,17 @@ class Calldata:
         receipt = _still_there(submission, "a submission's receipt", self._contract.web3.eth.get_transaction_receipt)
         return sorted(self._contract.own_events(receipt["logs"]), key=lambda event: event["logIndex"])
 
-    def day_opened(self, at: int, first_block: int) -> int | None:
+    def day_opened(self, at: int, first_block: int, product: int = 0) -> int | None:
         """The label of the round that was opened at a time, which the contract was called with; None where it is not
         found: the manager sent it through another contract, or the blocks are not there.
 
         Args:
             at: unix time of the block.
             first_block: no block is older.
+            product: of the round.
         """
         eth, interface = self._contract.web3.eth, self._contract.interface
-        opening = [interface.functions[name].selector for name in OPENING if name in interface.functions]
+        opening = {interface.functions[name].selector: name for name in OPENING if name in interface.functions}
         with readable("a block"):
             low, newest = first_block, int(eth.block_number)
             high = newest
@@ -124,8 +126,12 @@ class Calldata:
                     break
                 for transaction in cast("list[Mapping[str, Any]]", block["transactions"]):
                     data = input_of(transaction)
-                    if transaction.get("to") == self._contract.address and data[:4] in opening:
-                        return int(interface.called(data)[1]["day"])
+                    name = opening.get(data[:4])
+                    if transaction.get("to") != self._contract.address or name is None:
+                        continue
+                    *products, day = interface.functions[name].inputs.decode(data[4:])[: OPENING[name] + 1]
+                    if (products or [0]) == [product]:
+                        return int(day)
         return None
 
 
