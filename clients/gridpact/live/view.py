@@ -139,6 +139,12 @@ class RoundView:
         events = self._by_name.get(name)
         return events[-1] if events else None
 
+    @property
+    def _limits_w(self) -> list[float]:
+        """Of the four residuals, within which it ends."""
+        own = self._one("LimitsSet")
+        return [limit if own is None else limit * own.arguments["percent"] / 100 for limit in self._about.limits_w]
+
     @cached_property
     def _day(self) -> tuple[int, int]:
         """The day that it is for, and the first step that it is about."""
@@ -219,7 +225,7 @@ class RoundView:
             "phase_seconds": self._about.setting.phase_seconds,
             "steps": self._about.setting.steps,
             "step_seconds": self._about.setting.step_seconds,
-            "limits_w": self._about.limits_w,
+            "limits_w": self._limits_w,
             "iterations": self._iterations(),
             "star": self._is_star,
             "network": bool(self._assembly and any(self._assembly.depths.values())),

@@ -25,6 +25,7 @@ TOLD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("day.Joined", {"day": DAY, "node": 1, "account": "0x1", "lock": 9}),
     ("RoundOpened", {"round": 7, "day": DAY, "deadline": 1}),
     ("RoundOpened", {"round": 8, "day": REST | INDEX << 8 | 2, "deadline": 1}),
+    ("LimitsSet", {"round": 8, "percent": 566}),
     ("RoundOpened", {"round": 9, "day": REST | 77 << 8 | 2, "deadline": 1}),  # of a day that was never opened
     ("day.Nominated", {"day": DAY, "node": 1, "first": 0, "hash": b"", "energies": encode_energies([10, 20, 30, 40])}),
     ("day.Nominated", {"day": DAY, "node": 5, "first": 0, "hash": b"", "energies": encode_energies([-1, -2, -3, -4])}),
@@ -75,6 +76,14 @@ def test_day_isThatOfTheRound_alsoOfOneAboutItsRest(store: Store, number: int) -
     assert through["received"] == {1: -1_640, 5: 940}
     assert (through["uncovered"], through["closed"]) == (1, False)
     assert view(store, number).market()["import_micro"] == (300_000,) * STEPS
+
+
+def test_limits_areThoseOfTheRound(store: Store) -> None:
+    """1/1000 of a unit of 0.5 W in theta; 5.66 times that in the round that was opened so."""
+    about = About.of(store)
+    assert about is not None
+    assert RoundView(store, about, 7).round()["limits_w"] == pytest.approx([0.0005] * 4)
+    assert RoundView(store, about, 8).round()["limits_w"] == pytest.approx([0.00283] * 4)
 
 
 def test_labels_sayDayAndStep(store: Store) -> None:
