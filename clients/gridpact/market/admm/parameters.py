@@ -12,7 +12,7 @@ from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feede
 from gridpact.community.street import PhaseFeeder
 from gridpact.devices.battery import Battery
 from gridpact.errors import InputError
-from gridpact.grid.three_phase import lossless_pu
+from gridpact.grid.three_phase import lossless_pu, reduced_of
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.reach import BIAS
 from gridpact.problem.blocks import Kind, blocks
@@ -52,13 +52,18 @@ _PRIMAL_TOGETHER, _DUAL_TOGETHER = 0.00046, 0.00345  # in G, of the bill, in W
 _PRIMAL_TRADE, _DUAL_TRADE = 0.0037, 0.0074  # of the bill, in W, by the bids of a household in a step
 _LEAST_KW = 0.01
 _LEAST_MARGIN = 0.02  # of the import price
-_LEAST_W = 0.25  # 0.21 W is what the rounding to 0.5 W has left for ever
+_LEAST_W = 0.25  # 0.21 W is what the rounding of bids to 0.5 W has left for ever
+_LEAST_TOGETHER_W = 0.1  # that of wishes and answers less, since z is one of the two
 _LEAST_BILL, _LEAST_LOSS = 0.1, 0.1  # of the power at the mean import price; of that price
 _FINEST_PARTS = 4000  # of what the largest household takes or gives, in a resolution unit
 _USUAL_GAIN = 0.5  # of the import price
 _LEAST_LOCAL = 0.004  # of what is imported, given by neighbours
 _LEAST_LOCAL_OF_BATTERIES = 0.032
 _STRAIN = 7.0  # where voltages are beyond their limits, what counts like the root of what neighbours could give
+_OF_GAIN = 2.4  # the dual limit in G, of what agreeing could gain; the primal one in proportion
+_LEAST_GAIN = 0.003  # of the bill: a smaller gain is none
+_LOSSES_AVOIDED = 0.5  # of those without an agreement, about
+_USUAL_BILL = 1 / 3  # of the power, over what a kWh loses: less where as much is fed in as imported
 _FEWEST_BIDS = 3.0  # of a household in a step
 _OPEN = 4.0
 """How many times as much as of a day may be left open of the rest of one, where hardly a step is over."""
@@ -187,7 +192,8 @@ class Tolerances:
     follow the bill, over what a kWh loses that is fed in and imported again. They are the lower, the more neighbours
     can do for each other, since there is more that may be off; and the more bids a household has in a step, since all
     of them may be off to the same side. Those on the network follow the power where there are trades, in G the bill;
-    there they are the lower, too, the further voltages are beyond their limits without an agreement. Tighter ones cost
+    there they are the lower, too, the further voltages are beyond their limits without an agreement, and no larger than
+    about twice what agreeing could gain. Tighter ones cost
     iterations; with these the implemented gap was below 0.1 % on all days of the shipped cases.
     """
 
@@ -216,6 +222,10 @@ class Tolerances:
         if not view.scenario.has_contracts:
             strain = _STRAIN * _strain(views, baseline_net_kw)
             together_w = _at_stake_w(view.prices, bill_w, power_w) / max(local, strain**2) ** (1 / 3)
+            if view.prices.import_price.any():
+                gain_w = max(_gain_w(views, baseline_net_kw), _LEAST_GAIN * bill_w)
+                together_w = min(together_w, _OF_GAIN / _DUAL_TOGETHER * gain_w)
+            least_w *= _LEAST_TOGETHER_W / _LEAST_W
             primal_w, dual_w = (factor * together_w for factor in (_PRIMAL_TOGETHER, _DUAL_TOGETHER))
             return Tolerances(max(primal_w, least_w), max(dual_w, least_w), 0.0, 0.0)
         bids = sum(view.bid_count for view in views) / baseline_net_kw.size  # of a household in a step
@@ -288,11 +298,12 @@ def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
 
 def _at_stake_w(prices: Prices, bill_w: float, power_w: float) -> float:
     """The bill in G. Voltages want to be kept whatever a tariff makes of it, so it counts as twice the power at most;
-    less where agreeing can gain little, and where what is lost is lost altogether. Where nothing is paid, voltages are
-    all there is.
+    less where agreeing can gain little, where what is lost is lost altogether, and where the bill is small beside the
+    power, a difference of what is imported and what is fed in. Where nothing is paid, voltages are all there is.
     """
     if not prices.import_price.any():
         return 2 * power_w
+    bill_w *= min(1.0, bill_w / (_USUAL_BILL * power_w)) if power_w else 1.0
     gains = _margin(prices) / prices.mean_import  # half of the import price in an ordinary tariff
     return min(1.0, _USUAL_GAIN / gains) * min(bill_w, 2 * min(1.0, gains / _USUAL_GAIN) * power_w)
 
@@ -314,16 +325,45 @@ def _least_local(views: Sequence[NodeView]) -> float:
     return _LEAST_LOCAL_OF_BATTERIES if idle else _LEAST_LOCAL
 
 
+def _gain_w(views: Sequence[NodeView], baseline_net_kw: Array) -> float:
+    """About what agreeing could gain in G, W a household that need not be fed in and imported again: what neighbours
+    could give, and half of the losses at their price. Infinite where nobody knows the lines.
+
+    Losses without an agreement are what is fed in times how far the voltage rises there.
+    """
+    known = _lines_of(views)
+    if known is None:
+        return math.inf
+    feeder, drawn_kvar = known
+    prices = views[0].prices
+    nothing = np.zeros_like(baseline_net_kw)
+    rise = _lossless(feeder, baseline_net_kw, -drawn_kvar) - _lossless(feeder, nothing, nothing)
+    power = baseline_net_kw
+    if isinstance(feeder, PhaseFeeder):
+        power = reduced_of(feeder).to_connections @ baseline_net_kw
+    losses = max(float(np.sum(power * rise[: len(power)])) / baseline_net_kw.size, 0.0)  # kW a household
+    given = _local(baseline_net_kw) * float(np.mean(np.maximum(-baseline_net_kw, 0.0)))
+    return 1000 * (given + _LOSSES_AVOIDED * losses * prices.mean_import / _margin(prices))
+
+
+def _lines_of(views: Sequence[NodeView]) -> tuple[Feeder | PhaseFeeder, Array] | None:
+    """The feeder, of whoever knows it, and what the homes draw, kvar, (n, T)."""
+    feeder = next((view.feeder for view in views if view.feeder is not None and view.feeder.lines), None)
+    if feeder is None:
+        return None
+    return feeder, np.array([view.household.load_kvar for view in views if view.household is not None])
+
+
 def _strain(views: Sequence[NodeView], baseline_net_kw: Array) -> float:
     """How far voltages are beyond their limits if every household does what is best for it alone: that of the worst
     node, on average over the steps, as a part of half the band that the limits leave. 0 where nobody knows the lines.
 
     By the power flow without losses (LinDistFlow), which has a solution whatever the injections.
     """
-    feeder = next((view.feeder for view in views if view.feeder is not None and view.feeder.lines), None)
-    if feeder is None:
+    known = _lines_of(views)
+    if known is None:
         return 0.0
-    drawn_kvar = np.array([view.household.load_kvar for view in views if view.household is not None])
+    feeder, drawn_kvar = known
     voltage = _lossless(feeder, baseline_net_kw, -drawn_kvar)
     beyond = np.maximum(feeder.voltage_min_pu - voltage, voltage - feeder.voltage_max_pu).max(axis=0)
     half_band = (feeder.voltage_max_pu - feeder.voltage_min_pu) / 2

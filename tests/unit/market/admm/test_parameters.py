@@ -68,6 +68,7 @@ def test_batteriesWithoutPanels_couldServeNeighbours(tiny3: CommunityDay) -> Non
     limits = []
     for homes in (bare, none):
         views = node_views(replace(tiny3, households=homes), Scenario.G, NetworkAgreement.DSO)
+        views = [replace(one, feeder=None) for one in views]  # what losses are worth does not hide it
         limits.append(Tolerances.of(views, np.full((3, 4), -2.0)).limits_w[:2])
     assert limits[0] == pytest.approx([limit / 2 for limit in limits[1]], rel=1e-9)
 
@@ -151,7 +152,6 @@ def test_relaxationOfTrades_isStrongerInTheBeginning(iteration: int, squares: in
     assert relaxation_at(iteration, squares, 8, of_new_trades=True) == alpha
 
 
-LEAST_W = 0.25
 LEAST_LOCAL = 0.004 ** (1 / 3)
 """What limits are divided by where nobody feeds in."""
 
@@ -207,7 +207,7 @@ def test_tolerances_inG(share: float, bill_kw: float) -> None:
     assert limits_w == pytest.approx((0.00046 * bill_w, 0.00345 * bill_w, 0, 0))
     if share == 0.0:
         shared_w = Tolerances.of(views, np.array([[-1.0] * 4, [0.5, 0.5, 0.0, 0.0]])).limits_w
-        assert shared_w == pytest.approx((LEAST_W, 0.8625 / 0.25 ** (1 / 3), 0, 0))
+        assert shared_w == pytest.approx((0.115 / 0.25 ** (1 / 3), 0.8625 / 0.25 ** (1 / 3), 0, 0))
 
 
 def test_tolerances_inG_whereNothingIsPaid_followThePower() -> None:
@@ -215,6 +215,32 @@ def test_tolerances_inG_whereNothingIsPaid_followThePower() -> None:
     views = [view(node, 4, scenario=Scenario.G, price=[0.0] * 4) for node in (1, 2)]
     limits_w = Tolerances.of(views, np.full((2, 4), -1.0)).limits_w
     assert limits_w == pytest.approx((0.00046 * 2000 / LEAST_LOCAL, 0.00345 * 2000 / LEAST_LOCAL, 0, 0))
+
+
+@pytest.mark.parametrize("net_kw", [-12.0, -18.0])
+def test_tolerances_inG_followWhatAgreeingCouldGain(tiny3: CommunityDay, net_kw: float) -> None:
+    """Where nobody feeds in, that is half of the losses, here of the exact power flow, a kWh worth twice the margin."""
+    views = node_views(tiny3, Scenario.G, NetworkAgreement.DSO)
+    drawn = np.full((3, 4), net_kw)
+    flow = power_flow(tiny3.feeder, drawn, -np.array([home.load_kvar for home in tiny3.households]))
+    gain_w = 1000 * 0.5 * flow.losses_kw.mean() / 3 * 2
+    primal_w, dual_w = Tolerances.of(views, drawn).limits_w[:2]
+    assert dual_w == pytest.approx(2.4 * gain_w, rel=0.1)
+    assert primal_w / dual_w == pytest.approx(0.00046 / 0.00345)
+    junction = replace(tiny3.feeder, lines=(*tiny3.feeder.lines, replace(tiny3.feeder.lines[-1], node=4, parent=3)))
+    beside = [replace(one, feeder=junction) if one.feeder is not None else one for one in views]
+    assert Tolerances.of(beside, drawn).dual_grid_w == pytest.approx(dual_w)
+
+
+@pytest.mark.parametrize("fed_in_kw", [1.2, 2.4])
+def test_tolerances_inG_ofABillThatIsADifference(fed_in_kw: float) -> None:
+    """Below a third of the power they fall like the square of the bill, not like the bill."""
+    views = [view(node, 4, scenario=Scenario.G, price=[0.3] * 4) for node in (1, 2)]
+    net_kw = np.array([[-1.0, -1.0, fed_in_kw, 0.0]] * 2)
+    power_w, bill_w = 1000 * np.sqrt(np.mean(net_kw**2)), 1000 * (2 - fed_in_kw / 2) / 4 / 0.5
+    local = min(fed_in_kw / 2 / 2, 1.0)
+    counted_w = bill_w * min(3 * bill_w / power_w, 1.0)
+    assert Tolerances.of(views, net_kw).dual_grid_w == pytest.approx(0.00345 * counted_w / local ** (1 / 3))
 
 
 @pytest.mark.parametrize(("largest_kw", "milliwatt"), [(20.0, 500), (2.0, 500), (0.4, 100), (0.0001, 1)])
