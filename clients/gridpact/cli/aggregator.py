@@ -6,27 +6,32 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridpact.cli.options import Commands, names
+from gridpact.cli.options import Commands, check_folder, choice, names, out_folder, tell_without_pictures
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.networks.files import read_network
-from gridpact.community.read import read_community
+from gridpact.community.read import read_community, shipped_cases
 from gridpact.community.tables import rows
 from gridpact.errors import InputError
 from gridpact.grid.opendss import CHECKS
 
 if TYPE_CHECKING:
     from gridpact.aggregator.plan import ControlPlayed, PortfolioDay
+    from gridpact.aggregator.risk import Risk
+
+MOST_DRAWS = 1000
 
 
 def add(commands: Commands) -> None:
     command = commands.add_parser("aggregator", help="bundle homes for the markets within what their feeder allows")
     actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
     _add_plan(actions)
+    _add_risk(actions)
 
 
 def _add_plan(actions: Commands) -> None:
@@ -171,4 +176,119 @@ def _table(plans: Sequence[PortfolioDay], currency: str) -> str:
         first = effective[0]
         who = ", ".join(f"{one['agent']} {1000 * one['per_kw']:.2f}" for one in effective[:5])
         lines.append(f"{first['violation']} at step {first['step']} is moved most by (1/1000 p.u. a kW): {who}")
+    return "\n".join(lines)
+
+
+def _add_risk(actions: Commands) -> None:
+    risk = actions.add_parser("risk", help="what must be held back for the feeder by half-hour, with which certainty")
+    risk.add_argument(
+        "--case", default="fontana16year", metavar="NAME|FILE", help="days to fit to; default fontana16year"
+    )
+    risk.add_argument(
+        "--feeder",
+        metavar="NAME|FILE",
+        help="a case with the same homes, or a network file for them; default "
+        "fontana16x3 for fontana16year, else the case's own",
+    )
+    risk.add_argument("--season", default="winter", metavar="S", help="winter (default), spring, summer or autumn")
+    risk.add_argument("--weekend", action="store_true", help="weekends instead of weekdays")
+    risk.add_argument("--certainty", type=float, default=0.95, metavar="C", help="above 0, below 1; default 0.95")
+    risk.add_argument("--draws", type=int, default=90, metavar="N", help="days that are drawn; default 90")
+    risk.add_argument("--cars", type=float, default=100.0, metavar="PERCENT", help="of homes with one; default 100")
+    risk.add_argument("--car-kw", type=float, default=7.4, metavar="KW", help="what a car charges with; default 7.4")
+    risk.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn; default 0")
+    risk.add_argument("--out", type=out_folder, metavar="DIR", help="folder for pictures; default none")
+    risk.add_argument("--json", action="store_true", help="print figures instead of a table")
+    risk.set_defaults(command=_risk)
+
+
+def _risk(arguments: argparse.Namespace) -> int:
+    if not 1 <= arguments.draws <= MOST_DRAWS:
+        raise InputError(f"--draws {arguments.draws} must be 1 to {MOST_DRAWS}")
+    if not 0 <= arguments.cars <= 100:
+        raise InputError(f"--cars {arguments.cars:g} must be 0 to 100 percent of the homes")
+    if not 0 < arguments.car_kw <= 350:
+        raise InputError(f"--car-kw {arguments.car_kw:g} must be above 0 and at most 350 kW")
+    if arguments.seed < 0:
+        raise InputError(f"--seed {arguments.seed} must be 0 or more")
+    if arguments.out is not None:
+        check_folder(arguments.out)
+
+    from gridpact.aggregator.risk import MONTHS, assess, check_certainty  # imports CVXPY, which takes a second
+
+    check_certainty(arguments.certainty)
+    months = choice("season", arguments.season, MONTHS)
+    community = read_community(arguments.case)
+    days = [community.on(day) for day in community.days if _is_of(day, months, arguments.weekend, community.name)]
+    named, feeder = arguments.feeder or ("fontana16x3" if arguments.case == "fontana16year" else None), None
+    if named in shipped_cases():
+        feeder = read_community(named).feeder
+    elif named is not None:
+        from gridpact.aggregator.portfolio import on_network
+
+        network, limits = read_network(Path(named)), community.feeder
+        days = [on_network(day, network, limits.voltage_min_pu, limits.voltage_max_pu) for day in days]
+    risk = assess(
+        days, arguments.certainty, arguments.draws, arguments.seed, arguments.cars / 100, arguments.car_kw,
+        arguments.weekend, feeder,
+    )  # fmt: skip
+    if arguments.out is not None:
+        from gridpact.report.aggregator import pictures
+        from gridpact.report.drawing import svg
+
+        tell_without_pictures()
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for name, figure in pictures(risk).items():
+            (arguments.out / f"{name}.svg").write_text(svg(figure), encoding="utf-8")
+    print(json.dumps(_risk_figures(risk), indent=2) if arguments.json else _risk_table(risk))
+    return 0
+
+
+def _is_of(day: str, months: Sequence[int], weekend: bool, name: str) -> bool:
+    """Whether a day is of a season, and where its year is known, a weekday or not."""
+    try:
+        whole = date.fromisoformat(day if len(day) > 5 else f"2000-{day}")
+    except ValueError:
+        raise InputError(f"'{name}' has a day '{day}', which is no date, so its season is not known") from None
+    return whole.month in months and (len(day) <= 5 or (whole.weekday() >= 5) == weekend)
+
+
+def _risk_figures(risk: Risk) -> dict[str, Any]:
+    low, high = np.quantile(risk.drawn.size_kw, [0.05, 0.95], axis=0)
+    return {
+        "half_hours": [
+            {
+                "at": f"{step // 2:02d}:{30 * (step % 2):02d}",
+                "p05_kw": float(low[step]),
+                "p95_kw": float(high[step]),
+                "probability": float((risk.drawn.size_kw[:, step] > 0).mean()),
+                "down_p95_kw": float(np.quantile(risk.drawn.down_kw[:, step], 0.95)),
+                "up_p95_kw": float(np.quantile(risk.drawn.up_kw[:, step], 0.95)),
+                "held_back_kw": float(risk.held_back_kw[step]),
+                "not_enough": float(risk.drawn.short[:, step].mean()),
+            }
+            for step in range(len(low))
+        ],
+        "held_back_claimed": risk.claimed,
+        "held_back_observed": risk.observed,
+        "certainty": risk.certainty,
+        "trained_on_days": risk.trained_on,
+        "tested_on_days": risk.tested_on,
+    }
+
+
+def _risk_table(risk: Risk) -> str:
+    figures = _risk_figures(risk)
+    lines = [
+        f"Adjustments of all agents by half-hour, {len(risk.drawn.down_kw)} days drawn from {risk.trained_on}",
+        f"{'at':6}{'probability':>12}{'P5 kW':>8}{'P95 kW':>8}{'hold back kW':>14}",
+    ]
+    lines += [
+        f"{one['at']:6}{one['probability']:12.2f}{one['p05_kw']:8.1f}{one['p95_kw']:8.1f}{one['held_back_kw']:14.1f}"
+        for one in figures["half_hours"]
+    ]
+    lines.append(
+        f"held back at {100 * risk.certainty:g} %: enough in {100 * risk.claimed:.1f} % of half-hours drawn, and in "
+        f"{100 * risk.observed:.1f} % of those of {risk.tested_on} days not used"
+    )
     return "\n".join(lines)

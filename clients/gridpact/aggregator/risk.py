@@ -1,0 +1,282 @@
+"""How much of its flexibility an aggregator must hold back for the feeder, and how sure it can be of that.
+
+Half-hourly PV and meter demand are drawn by kernel density: a day that was, and around each of its values noise of the
+kernel's width. So each home's distribution at each half-hour is its kernel density estimate, and what homes have in
+common (the sun, the cold) stays common. Cars come from their Markov chains. Of every half-hour that was drawn the load
+flow says whether limits are broken, and a linear program how much cars and panels have to be adjusted for them to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+from scipy.stats import gaussian_kde
+
+from gridpact.aggregator.cars import HALF_HOURS, HOME, PUBLIC, Cars, chains, drawn_cars
+from gridpact.aggregator.congestion import TOLERANCE, limits_of, rows_of, sensitivities
+from gridpact.community.grown import finer
+from gridpact.community.model import Array, CommunityDay, Feeder
+from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, by_sequence
+from gridpact.errors import InputError, SolverError
+from gridpact.grid.three_phase import phase_flow
+
+MONTHS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
+
+LEAST_DAYS = 6
+"""So many days a density and its test need at least, half of them each."""
+
+NEUTRAL_RATIO = 4.0
+"""Zero to positive sequence impedance of a balanced feeder's lines: a neutral like the phases."""
+
+PASSES = 2
+"""How often adjustments are worked out, the second time around those of the first: a voltage that falls by a tenth is
+not linear."""
+
+SHORT_KW = 1e5
+"""Weight of what a limit is still beyond, against a kW of adjustment."""
+
+
+@dataclass(frozen=True, eq=False)
+class HalfHours:
+    """Half-hours of days, (days, n, 48), kW."""
+
+    load_kw: Array
+    pv_kw: Array
+
+    def of(self, days: NDArray[np.intp]) -> HalfHours:
+        return HalfHours(self.load_kw[days], self.pv_kw[days])
+
+    @property
+    def days(self) -> int:
+        return len(self.load_kw)
+
+
+@dataclass(frozen=True, eq=False)
+class Adjustments:
+    """What each half-hour needs for the feeder's limits, (days, 48), kW of all agents."""
+
+    down_kw: Array  # less charging
+    up_kw: Array  # less PV
+    short: NDArray[np.bool_]  # where limits cannot be kept so
+
+    @property
+    def size_kw(self) -> Array:
+        return self.down_kw + self.up_kw
+
+
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """All that came of it."""
+
+    certainty: float
+    trained_on: int  # days
+    tested_on: int
+    drawn: Adjustments
+    held_back_kw: Array  # (48,), so much is enough with the certainty at least
+    claimed: float  # share of half-hours in which it is enough, as drawn
+    observed: float  # the same on days that were not used
+    sample: HalfHours
+    cars: Cars
+
+
+def measured(days: Sequence[CommunityDay]) -> HalfHours:
+    """Half-hours of days whose steps are hours, half-hours, or parts of them."""
+
+    def half_hours(power: Array) -> Array:
+        if len(power) < HALF_HOURS:
+            return finer(power, HALF_HOURS // len(power))
+        return np.asarray(power.reshape(HALF_HOURS, -1).mean(axis=1))
+
+    steps = days[0].steps
+    if HALF_HOURS % steps and steps % HALF_HOURS:
+        raise InputError(f"'{days[0].name}' has {steps} steps a day, of which no half-hours can be made")
+    load = [[half_hours(home.load_kw) for home in day.households] for day in days]
+    return HalfHours(
+        np.array(load), np.array([[half_hours(np.asarray(home.pv_kw)) for home in day.households] for day in days])
+    )
+
+
+def on_phases(feeder: Feeder | PhaseFeeder) -> PhaseFeeder:
+    """A balanced feeder with its homes on phases 1, 2, 3 in turn, and a neutral like the phases."""
+    if isinstance(feeder, PhaseFeeder):
+        return feeder
+    lines = [
+        PhaseLine(
+            f"{line.parent}-{line.node}",
+            str(line.node),
+            str(line.parent),
+            PHASES,
+            by_sequence(z := complex(line.resistance_ohm, line.reactance_ohm), NEUTRAL_RATIO * z),
+            line.rating_a,
+        )
+        for line in feeder.lines
+    ]
+    homes = tuple(Connection(str(node), (PHASES[k % 3],)) for k, node in enumerate(feeder.nodes))
+    return PhaseFeeder(feeder.nominal_voltage_v, feeder.voltage_min_pu, feeder.voltage_max_pu, "0", tuple(lines), homes)
+
+
+def drawn_days(of: HalfHours, days: int, rng: np.random.Generator) -> HalfHours:
+    """Days by kernel density: days that were, with the kernel's noise."""
+    which = rng.integers(of.days, size=days)
+
+    def smooth(values: Array) -> Array:
+        width = np.zeros(values.shape[1:])
+        for home in range(values.shape[1]):
+            for step in range(values.shape[2]):
+                seen = values[:, home, step]
+                if np.ptp(seen) > 0:
+                    width[home, step] = np.sqrt(gaussian_kde(seen).covariance[0, 0])
+        noisy = values[which] + width * rng.standard_normal((days, *width.shape))
+        return np.where(width > 0, np.maximum(noisy, 0), values[which])
+
+    return HalfHours(smooth(of.load_kw), smooth(of.pv_kw))
+
+
+def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars) -> Adjustments:
+    """What every half-hour needs, by itself, of cars that charge and panels that give.
+
+    Args:
+        feeder: the last connection is the public charger's, the others are the homes'.
+    """
+    days, homes = of.load_kw.shape[:2]
+    at_home = np.where(cars.place == HOME, cars.charging_kw, 0)
+    charging = np.zeros((days, homes + 1, HALF_HOURS))
+    charging[:, : at_home.shape[1]] = at_home
+    charging[:, homes] = np.where(cars.place == PUBLIC, cars.charging_kw, 0).sum(axis=1)
+    panels = np.zeros_like(charging)
+    panels[:, :homes] = of.pv_kw
+    load = np.zeros_like(charging)
+    load[:, :homes] = of.load_kw
+    net, less, curtailed = (
+        np.moveaxis(part, 1, 0).reshape(homes + 1, -1) for part in (panels - load - charging, charging, panels)
+    )
+    limits = limits_of(feeder)
+
+    def past(kw: Array) -> tuple[Array, Array]:
+        rows = rows_of(feeder, phase_flow(feeder, kw, np.zeros_like(kw)))
+        return rows, np.maximum(rows - limits.high[:, None], limits.low[:, None] - rows)
+
+    carried = _carried(feeder, net)
+    beyond = np.full(net.shape[1], -np.inf)
+    beyond[carried] = past(net[:, carried])[1].max(axis=0)
+    broken = np.flatnonzero(beyond > TOLERANCE)
+    down = np.where(carried, 0, less.sum(axis=0))  # where there is no power flow, all charging has to go
+    up, short = np.zeros(net.shape[1]), ~carried
+    taken = np.zeros((2, *net[:, broken].shape))  # less charging and less PV of each agent
+    for _ in range(PASSES if len(broken) else 0):
+        at = net[:, broken] + taken[0] - taken[1]
+        rows, _ = past(at)
+        moved = sensitivities(feeder, at, np.zeros_like(at)).per_kw
+        for k, column in enumerate(broken):
+            slopes = np.vstack([moved[:, :, k], -moved[: limits.voltages, :, k]])
+            room = np.concatenate(
+                [limits.high - rows[:, k], rows[: limits.voltages, k] - limits.low[: limits.voltages]]
+            )
+            room += slopes @ (taken[0, :, k] - taken[1, :, k])
+            taken[:, :, k], short[column] = _least(slopes, room, less[:, column], curtailed[:, column])
+    down[broken], up[broken] = taken.sum(axis=1)
+    shape = days, HALF_HOURS
+    return Adjustments(down.reshape(shape), up.reshape(shape), short.reshape(shape))
+
+
+def _carried(feeder: PhaseFeeder, net_kw: Array) -> NDArray[np.bool_]:
+    """Which half-hours have a power flow, looked for by halves."""
+
+    def of(columns: Array) -> NDArray[np.bool_]:
+        try:
+            phase_flow(feeder, columns, np.zeros_like(columns))
+        except SolverError:
+            count = columns.shape[1]
+            if count == 1:
+                return np.zeros(1, dtype=bool)
+            return np.concatenate([of(columns[:, : count // 2]), of(columns[:, count // 2 :])])
+        return np.ones(columns.shape[1], dtype=bool)
+
+    return of(net_kw)
+
+
+def _least(slopes: Array, room: Array, less: Array, curtailed: Array) -> tuple[Array, bool]:
+    """The least of both, (2, n), with which no row is beyond its room, or as near to that as they come."""
+    agents = len(less)
+    cost = np.concatenate([np.ones(2 * agents), [SHORT_KW]])
+    matrix = np.hstack([slopes, -slopes, -np.ones((len(slopes), 1))])
+    bounds = [*((0, most) for most in np.concatenate([less, curtailed])), (0, None)]
+    result = linprog(cost, A_ub=matrix, b_ub=room, bounds=bounds, method="highs")
+    if result.x is None:
+        raise SolverError(f"the least adjustment of a half-hour was not found: {result.message}")
+    return np.asarray(result.x[:-1]).reshape(2, agents), bool(result.x[-1] > TOLERANCE)
+
+
+def with_charger(feeder: PhaseFeeder) -> PhaseFeeder:
+    """With a public charger at the first home's bus, on all its phases."""
+    bus = feeder.connections[0].bus
+    phases = next((line.phases for line in feeder.lines if line.bus == bus), PHASES)
+    return replace(feeder, connections=(*feeder.connections, Connection(bus, phases)))
+
+
+def check_certainty(certainty: float) -> None:
+    """Whether densities can give it.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if not 0 < certainty < 1:
+        raise InputError(
+            f"a certainty of {certainty:g} cannot be had: densities have no last value; give one above 0 and below 1"
+        )
+
+
+def assess(
+    days: Sequence[CommunityDay],
+    certainty: float,
+    drawn: int,
+    seed: int,
+    car_share: float = 1.0,
+    car_kw: float = 7.4,
+    weekend: bool = False,
+    feeder: Feeder | PhaseFeeder | None = None,
+) -> Risk:
+    """Fits to every second day, draws, and tests on the days between.
+
+    Args:
+        certainty: with which what is held back is to be enough at each half-hour, above 0 and below 1.
+        drawn: how many days are drawn.
+        car_share: of homes that have a car, the first ones.
+        feeder: of the same homes; default: the days' own.
+
+    Raises:
+        InputError: the certainty is none, or there are too few days.
+    """
+    check_certainty(certainty)
+    if len(days) < LEAST_DAYS:
+        raise InputError(f"{len(days)} days are too few to fit to and to test on; give at least {LEAST_DAYS}")
+    of = measured(days)
+    street = on_phases(days[0].feeder if feeder is None else feeder)
+    if len(street.connections) != of.load_kw.shape[1]:
+        raise InputError(
+            f"the feeder has places for {len(street.connections)} homes, the days are of {of.load_kw.shape[1]}; give "
+            "the feeder of the same homes"
+        )
+    on = with_charger(street)
+    rng = np.random.default_rng(seed)
+    matrices, cars = chains(weekend, rng), round(car_share * of.load_kw.shape[1])
+    fitted, kept = of.of(np.arange(0, of.days, 2)), of.of(np.arange(1, of.days, 2))
+    sample, moving = drawn_days(fitted, drawn, rng), drawn_cars(matrices, weekend, drawn, cars, car_kw, rng)
+    needed = adjustments(on, sample, moving)
+    tested = adjustments(on, kept, drawn_cars(matrices, weekend, kept.days, cars, car_kw, rng))
+    held = np.quantile(needed.size_kw, certainty, axis=0, method="higher")
+    return Risk(
+        certainty=certainty,
+        trained_on=fitted.days,
+        tested_on=kept.days,
+        drawn=needed,
+        held_back_kw=held,
+        claimed=float(np.mean(needed.size_kw <= held + 1e-9)),
+        observed=float(np.mean(tested.size_kw <= held + 1e-9)),
+        sample=sample,
+        cars=moving,
+    )

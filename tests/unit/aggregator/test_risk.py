@@ -1,0 +1,110 @@
+"""What is drawn against what it is drawn from, and adjustments against OpenDSS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import gaussian_kde
+
+from gridpact.aggregator.cars import AWAY, HALF_HOURS, HOME, PLACES, Cars, chains, drawn_cars, places_of_trips, sessions
+from gridpact.aggregator.risk import HalfHours, adjustments, drawn_days, with_charger
+from gridpact.cli import main
+from gridpact.community.read import read_community
+from gridpact.community.street import PhaseFeeder
+from gridpact.grid.four_wire import four_wire_flow
+
+
+def test_chains_areWhereTripsAre() -> None:
+    rng = np.random.default_rng(0)
+    matrices = chains(False, rng)
+    assert matrices.sum(axis=2) == pytest.approx(1)
+    cars = drawn_cars(matrices, False, 1, 3000, 7.4, rng)
+    trips = places_of_trips(False, np.random.default_rng(1))[:, 2 * HALF_HOURS :].reshape(-1, HALF_HOURS)
+    for place in range(len(PLACES)):
+        # 3000 cars that are independent: 4 standard deviations are below 0.04; the chain forgets how long one stays
+        assert (cars.place == place).mean(axis=(0, 1)) == pytest.approx((trips == place).mean(axis=0), abs=0.06)
+
+
+def test_cars_chargeOnlyWhereTheyAre_andNoMoreThanTheyWant() -> None:
+    cars = drawn_cars(chains(True, np.random.default_rng(2)), True, 10, 30, 3.7, np.random.default_rng(3))
+    assert cars.charging_kw[cars.place == AWAY].max() == 0
+    assert 0 < cars.charging_kw.max() <= 3.7
+    most = sessions(True).energy_kwh.max()
+    assert cars.charging_kw.sum(axis=2).max() / 2 <= 24 * 3.7 * min(1.0, 2 * most / 24)
+
+
+def test_days_areDrawnByKernelDensity() -> None:
+    rng = np.random.default_rng(4)
+    load = rng.gamma(2.0, 1.0, (40, 2, HALF_HOURS))
+    load[:, 1] = 5 + load[:, 0]  # two homes that do alike
+    drawn = drawn_days(HalfHours(load, np.zeros_like(load)), 4000, rng)
+    assert not drawn.pv_kw.any()
+    density = gaussian_kde(load[:, 1, 7])
+    for level in np.quantile(load[:, 1, 7], [0.1, 0.5, 0.9]):
+        # a share of 4000 draws: 4 standard deviations are 0.032
+        assert (drawn.load_kw[:, 1, 7] <= level).mean() == pytest.approx(
+            density.integrate_box_1d(-np.inf, level), abs=0.032
+        )
+    assert np.corrcoef(drawn.load_kw[:, 0, 7], drawn.load_kw[:, 1, 7])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("weaker", [True, False])
+def test_adjustment_isWhatOpenDssNeeds(weaker: bool) -> None:
+    """One car at the end of the feeder; how much it must charge less is found by bisection."""
+    feeder = read_community("fontana16x3").feeder
+    assert isinstance(feeder, PhaseFeeder)
+    feeder = with_charger(feeder)
+    homes, power = 16, 22.0 if weaker else 2.0
+    load = np.full((1, homes, HALF_HOURS), 0.5)
+    place = np.full((1, homes, HALF_HOURS), AWAY)
+    place[0, -1, 36] = HOME
+    charging = np.where(place == HOME, power, 0.0)
+    needed = adjustments(feeder, HalfHours(load, np.zeros_like(load)), Cars(place, charging))
+
+    def lowest(car: float) -> float:
+        kw = np.full((homes + 1, 1), -0.5)
+        kw[-1], kw[-2] = 0, -0.5 - car
+        return float(four_wire_flow(feeder, kw, np.zeros_like(kw)).voltage_pu.min())
+
+    low, high = 0.0, power
+    for _ in range(30):
+        low, high = ((low + high) / 2, high) if lowest((low + high) / 2) > 0.95 else (low, (low + high) / 2)
+    assert (needed.down_kw[0, 36] > 0) == weaker
+    # what two linearisations leave of a voltage that falls by 0.1
+    assert needed.down_kw[0, 36] == pytest.approx(power - low if weaker else 0, rel=0.02, abs=1e-6)
+    assert np.delete(needed.size_kw[0], 36).max() == 0
+
+
+def test_command_testsOnDaysThatWereNotUsed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    assert main(["aggregator", "risk", "--cars", "50", "--draws", "30", "--out", str(out), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert len(printed["half_hours"]) == HALF_HOURS
+    assert abs(printed["held_back_claimed"] - printed["held_back_observed"]) <= 0.03
+    for one in printed["half_hours"]:
+        assert 0 <= one["p05_kw"] <= one["p95_kw"]
+        assert 0 <= one["probability"] <= 1
+    assert {path.name for path in out.iterdir()} == {"distributions.svg", "adjustments.svg", "cars.svg"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--certainty", "1"], "a certainty of 1 cannot be had"),
+        (["--certainty", "0"], "a certainty of 0 cannot be had"),
+        (["--season", "monsoon"], "there is no season 'monsoon'"),
+        (["--case", "fontana16", "--season", "spring"], "0 days are too few"),
+        (["--case", "tiny3"], "which is no date"),
+        (["--feeder", "tiny3"], "the feeder has places for 3 homes"),
+        (["--cars", "120"], "--cars 120"),
+        (["--draws", "0"], "--draws 0"),
+    ],
+)
+def test_badInput_isOneSentence(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["aggregator", "risk", *options]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
