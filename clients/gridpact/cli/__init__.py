@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -60,6 +61,8 @@ DEBUG = "GRIDPACT_DEBUG"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0 done, 1 failed, 2 bad input, 3 no feasible plan, 130 stopped."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names with letters that a terminal does not have
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)

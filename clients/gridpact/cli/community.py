@@ -164,7 +164,7 @@ def _new(arguments: argparse.Namespace) -> int:
         spans = "; ".join(f"{m.name} {min(m.load_kw)} to {max(m.load_kw)}" for m in data.meters[:6])
         raise InputError(f"there is no day that all {len(data.meters)} households have: {spans}; choose with --only")
     days = days_between(data.days, arguments.days)
-    data = data.resampled(arguments.step or data.step_minutes)
+    data = data.resampled(data.step_minutes if arguments.step is None else arguments.step)
     check_readings(data, _accepted(arguments))
     tariffs = _tariffs(arguments, days, data)
     assets = _assets(arguments, data)

@@ -34,9 +34,13 @@ MOMENTS = _set(
     "zeitstempel, zeit, zeitpunkt, horodate, tijdstip, datum tijd, fecha hora, data ora, start, start time, starttime,"
     "start datetime, start date time, interval start, interval start time, period start, from, von, ab, van, begin,"
     "beginn, last changed, last updated, reading time, reading datetime, tstp, localtime, local time, local timestamp,"
-    "utc, utc time, utc timestamp, time utc, timestamp utc, datetime utc, local 15min, localminute"
+    "utc, utc time, utc timestamp, time utc, timestamp utc, datetime utc, local 15min, localminute, horodatage, debut,"
+    "début, date debut, date début"
 )
-ENDS = _set("end, end time, endtime, end datetime, end date time, interval end, period end, to, bis, tot, until, ende")
+ENDS = _set(
+    "end, end time, endtime, end datetime, end date time, interval end, period end, to, bis, tot, until, ende,"
+    "fin, date fin, read date and end time"
+)
 DATES = _set(
     "date, day, datum, tag, dag, fecha, data, jour, start date, startdate, van datum, startdatum, datum von, von datum,"
     "read date, reading date, usage date"
@@ -49,15 +53,18 @@ END_DATES = _set("end date, enddate, tot datum, einddatum, datum bis, bis datum"
 END_CLOCKS = _set("end time, endtime, tot tijdstip, eindtijd, bis uhrzeit, uhrzeit bis, zeit bis, bis zeit")
 HOUSEHOLDS = _set(
     "household, home, house, house id, household id, customer, customer id, haushalt, huishouden, lclid, meter id,"
-    "entity id, prm, cups, dataid, member, participant, ean, ean code, nmi, mpan, zahlpunkt, zählpunkt, meter,"
-    "zähler, zähler id"
+    "entity id, prm, mprn, meter serial number, cups, dataid, member, participant, ean, ean code, nmi, mpan,"
+    "zahlpunkt, zählpunkt, meter, zähler, zähler id"
 )
 REGISTERS = _set("register, direction, richting, flow direction")
+PERHAPS_REGISTERS = _set("read type, reading type")
+"""Of registers if their texts are, else of what is actual and what is estimated."""
+
 UNIT_COLUMNS = _set("unit, units, eenheid, einheit, unité, unite, unidad")
 SYNONYMS = {
     "load": _set(
-        "load, consumption, usage, use, value, volume, energy, verbrauch, verbruik, wert, valeur, state, power,"
-        "leistung, consumo, consommation, demand, total consumption, energy consumption"
+        "load, consumption, usage, use, value, read value, volume, energy, verbrauch, verbruik, wert, valeur, state,"
+        "power, leistung, consumo, consommation, demand, total consumption, energy consumption"
     ),
     "import": _set("import, imported, afname, bezug, netzbezug, grid import, from grid, energy import, prelevement"),
     "export": _set(
@@ -69,8 +76,13 @@ SYNONYMS = {
         "solar generation, solar production, pv output"
     ),
 }
-GENERIC = _set("value, volume, energy, wert, valeur, state, power, leistung")
+GENERIC = _set("value, read value, volume, energy, wert, valeur, state, power, leistung")
 """Names that say nothing about whose energy it is."""
+
+TARIFF = re.compile(
+    r" (?:(?:t|tariff?|tarief) ?\d|high|low|day|night|peak|off peak|hoog|laag|dag|nacht|normaal|dal|ht|nt)"
+)
+"""Behind import or export: a register that counts while a tariff holds, so that all of them together are the whole."""
 
 BEHIND = {
     quantity: tuple(sorted(names - GENERIC - {"use", "demand"}, key=len, reverse=True))
@@ -179,8 +191,16 @@ def quantity_of(name: str) -> tuple[str, str | None] | None:
     base, unit = unit_behind(name)
     if not base or plain(name).split()[:1] in (["kwh"], ["wh"], ["mwh"]):
         unit = unit or plain(name).split()[0]
-        return ("load", unit) if unit in ("kwh", "wh", "mwh") else None
+        return ("load", unit) if unit in ("kwh", "wh", "mwh", "kw") else None  # W and MW may be somebody's letters
+    if is_tariff(name):
+        base = TARIFF.sub("", plain(base))
     return next(((quantity, unit) for quantity, names in SYNONYMS.items() if plain(base) in names), None)
+
+
+def is_tariff(name: str) -> bool:
+    """Whether a column has the register of one tariff, in one direction: Import T1 kWh, Einspeisung NT."""
+    base, found = TARIFF.subn("", plain(unit_behind(name)[0]))
+    return found == 1 and base in SYNONYMS["import"] | SYNONYMS["export"]
 
 
 def household_column(name: str) -> TableColumn:

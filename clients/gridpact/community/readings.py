@@ -231,7 +231,7 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
     for text, moment in by_text.items():
         row = places[text]
         if moment.second or moment.microsecond:
-            raise row.error(times.day, f"'{text}' is not a whole minute")
+            raise row.error(times.day, f"'{text}' is not a whole minute; give a mean or state of every hour or quarter")
         if times.are_utc and moment.tzinfo is None:
             by_text[text] = moment = moment.replace(tzinfo=timezone.utc)
         if moment.tzinfo is not None and how.zone is None:
@@ -270,13 +270,14 @@ class _Layout:
     def of_row(self, row: Row) -> Iterator[tuple[TableColumn, str, str | None]]:
         """Columns with readings, the register of each, and its unit where a column tells it."""
         for column in self.fixed:
-            quantity, register = column.quantity, ""
+            quantity, register = column.quantity, column.name if columns.is_tariff(column.name) else ""
+            unit = None
             if self.register is not None:
                 register = row.text(self.register)
                 quantity = self.by_register[register]
                 if not quantity:
                     continue
-            unit = None
+                unit = columns.unit_behind(register)[1]
             if self.unit is not None and not row.is_gap(column.name):
                 unit = row.text(self.unit).lower()
                 if unit not in UNITS:
@@ -424,13 +425,16 @@ def _rows_of_readings(
             "household needs a column"
         )
     quantities = [quantity for quantity, _ in named.values()]
-    register = next(iter(columns.role(left, columns.REGISTERS)), None) if len(named) == 1 else None
+    perhaps = columns.role(left, columns.PERHAPS_REGISTERS)
+    registers = columns.role(left, columns.REGISTERS)
+    registers += [name for name in perhaps if columns.register_quantity(table.rows[0].cells[name])]
+    register = registers[0] if registers and len(named) == 1 else None
     unit = next(iter(columns.role(left, columns.UNIT_COLUMNS)), None)
     for quantity in quantities:
-        if quantities.count(quantity) > 1:
-            two = [name for name, (other, _) in named.items() if other == quantity]
+        alike = [name for name, (other, _) in named.items() if other == quantity]
+        if len(alike) > 1 and not all(map(columns.is_tariff, alike)):
             raise InputError(
-                f"{path.name}: '{quantity}' stands in two columns, {_list(two)}; remove one, or name the one to take "
+                f"{path.name}: '{quantity}' stands in two columns, {_list(alike)}; remove one, or name the one to take "
                 "with --value-column"
             )
     if "load" in quantities and "import" in quantities:
@@ -521,6 +525,12 @@ def _meters(files: _Files) -> MeterData:
             raise InputError(f"{file}: '{name}' has load and import; give load and pv, or import, export and pv")
         if not {"load", "import"} & set(of):
             raise InputError(f"{file}: '{name}' has neither load nor import in any row")
+        if {"load", "export"} <= set(of) and "pv" not in of and any(of_day["export"].any() for of_day in kw.values()):
+            raise InputError(
+                f"{file}: '{name}' has load and export but no PV output; if the load is what its meter took from the "
+                f"grid, call '{of['load'][0].column}' import_{of['load'][0].unit}, else give its PV output, or leave "
+                f'the export out with --ignore "{of["export"][0].column}"'
+            )
         if {"import", "pv"} <= set(of) and "export" not in of:
             raise InputError(
                 f"{file}: '{name}' has import and PV output but no export, so its own use cannot be known; "

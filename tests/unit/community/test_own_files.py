@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -464,3 +467,91 @@ def test_kilowattsWithoutAUnit_areAskedAbout(new: New, tmp_path: Path) -> None:
         (home,) = community.on("2024-06-20").households
         np.testing.assert_allclose(home.load_kw, np.array(power[:96]) * factor, rtol=1e-5)
         shutil.rmtree(tmp_path / "out")
+
+
+EXPORTED = [max(0.0, 0.9 - abs(k % 24 - 12) * 0.2) for k in range(48)]
+"""kWh in each hour of two days."""
+
+
+def assert_pv(community: Community | None, name: str, hours: Sequence[float]) -> None:
+    assert community is not None
+    pv_kw = community.device_series["pv_kw"].values
+    hourly = [pv_kw[day][name].reshape(24, -1).mean(axis=1) for day in community.days]
+    np.testing.assert_allclose(np.concatenate(hourly), hours, atol=1e-4)
+
+
+@pytest.mark.parametrize(("first", "second"), [("T1", "T2"), ("tariff 1", "tariff 2"), ("hoog", "laag"), ("HT", "NT")])
+@pytest.mark.parametrize("are_counters", [True, False])
+def test_registers_of_tariffs_are_one_households(new: New, first: str, second: str, are_counters: bool) -> None:
+    """As a P1 reader writes them: two registers in each direction, of which one counts at a time."""
+    columns, hours = {}, [START + timedelta(hours=k) for k in range(49 if are_counters else 48)]
+    for direction, values in (("Import", LOAD["a"]), ("Export", EXPORTED)):
+        for tariff, holds in ((first, True), (second, False)):
+            counted = [value if (7 <= k % 24 < 23) == holds else 0.0 for k, value in enumerate(values)]
+            columns[f"{direction} {tariff} kWh"] = list(accumulate(counted, initial=100.0)) if are_counters else counted
+    community, said = new(table(columns, hours), "--household", "home", *(["--counter"] if are_counters else []))
+    assert "what it exported counts as PV" in said
+    check(community, {"home": LOAD["a"]}, 24)
+    assert_pv(community, "home", EXPORTED)
+
+
+def test_homes_that_are_numbered_like_tariffs_stay_homes(new: New) -> None:
+    community, _ = new(table({"load 1": LOAD["a"], "load 2": LOAD["b"]}))
+    check(community, {"load 1": LOAD["a"], "load 2": LOAD["b"]}, 24)
+
+
+@pytest.mark.parametrize("names", [("consumo_kWh", "energiaVertida_kWh"), ("home", "home_export")])
+def test_export_beside_load_is_not_left_out_in_silence(new: New, names: tuple[str, str]) -> None:
+    readings = table(dict(zip(names, (LOAD["a"], EXPORTED), strict=True)))
+    community, said = new(readings)
+    assert community is None
+    assert "has load and export but no PV output" in said
+    community, _ = new(readings, "--ignore", names[1], "--household", "home")
+    check(community, {"home": LOAD["a"]}, 24)
+
+
+@pytest.mark.parametrize(("unit", "per_kw"), [("kW", 1.0), ("kWh", 0.5)])
+def test_the_unit_of_a_register_is_its_readings(new: New, unit: str, per_kw: float) -> None:
+    """As ESB Networks writes them: ends of half-hours, the last first, the register's name with the unit."""
+    lines = []
+    for k in range(96):
+        end = START + timedelta(minutes=30 * (k + 1))
+        for what, value in (("Import", LOAD["a"][k // 2]), ("Export", EXPORTED[k // 2])):
+            read = f"Active {what} Interval ({unit})"
+            lines.append(f"10012345678,00000000001234,{value * per_kw:.6f},{read},{end:%d-%m-%Y %H:%M}")
+    header = "MPRN,Meter Serial Number,Read Value,Read Type,Read Date and End Time"
+    community, said = new("\n".join([header, *reversed(lines)]) + "\n", "--times", "end")
+    assert community is not None, said
+    check(community, {"r": LOAD["a"]}, 48)
+    assert_pv(community, "r", EXPORTED)
+
+
+def test_a_type_that_is_no_register_is_not_looked_at(new: New) -> None:
+    readings = table({"value_kwh": LOAD["a"], "Read Type": ["Actual"] * 48})
+    community, said = new(readings, "--household", "home")
+    check(community, {"home": LOAD["a"]}, 24)
+    assert "not looked at: 'Read Type'" in said
+
+
+def test_a_column_that_is_called_kw_has_kw(new: New) -> None:
+    halves = [START + timedelta(minutes=30 * k) for k in range(96)]
+    readings = table({"kW": [LOAD["a"][k // 2] for k in range(96)]}, halves, separator=";").replace("time;", "debut;")
+    community, said = new(readings, "--household", "home")
+    assert community is not None, said
+    check(community, {"home": LOAD["a"]}, 48)
+
+
+def test_steps_of_no_minutes_are_refused(new: New) -> None:
+    community, said = new(table(LOAD), "--step", "0")
+    assert community is None
+    assert "steps of 0 minutes do not divide a day" in said
+
+
+def test_a_terminal_without_the_letters_of_a_name_shows_their_numbers(new: New, tmp_path: Path) -> None:
+    community, said = new(table({"Zoë ☀": LOAD["a"]}))
+    assert community is not None, said
+    bare = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "gridpact", "community", "show", str(tmp_path / "out")]
+    shown = subprocess.run(command, env=bare, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert "Zo\\xeb \\u2600" in shown.stdout
