@@ -105,7 +105,7 @@ vectors: $(STAMP)/dev ## write tests/vectors again, which the models of the cont
 	@PYTHONPATH=tests $(PY) -m reference.vectors
 
 .PHONY: endpoints
-endpoints: setup ## every habit of endpoints on Anvil and eth-tester (half an hour)
+endpoints: setup ## every habit of endpoints on Anvil and eth-tester, most on Ganache (half an hour)
 	@GRIDPACT_MATRIX=all $(PY) -m pytest -p no:pytest-brownie -p no:cacheprovider tests/integration/test_endpoints.py
 
 .PHONY: live

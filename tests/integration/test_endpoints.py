@@ -57,7 +57,10 @@ FIRST_DAY = date(2026, 3, 1)
 ALL = os.environ.get("GRIDPACT_MATRIX") == "all"
 """Every habit on every chain (`make endpoints`); else some of them, and the rates in the tests of the room."""
 
-CHAINS = ("anvil", "eth-tester")  # on Ganache, which holds back answers while others wait, a home may fall out
+CHAINS = ("anvil", "eth-tester")
+ON_GANACHE = ("logs", "rates", "losses")
+"""Not the fees, nor what is drawn: `old_transactions` leads to transactions without a type. Where such come from
+several accounts at once, Ganache stops to answer and to make blocks; plain transfers do the same to it."""
 IN_SHORT = (("anvil", "logs"), ("anvil", "losses"), ("anvil", "fees"))
 
 
@@ -177,7 +180,10 @@ def test_drawnHabits_costNothing(pilots: Callable[[str], Pilot], chain: str, see
 
 
 @pytest.mark.parametrize(
-    ("chain", "name"), [(chain, name) for chain in CHAINS for name in BEARABLE] if ALL else IN_SHORT
+    ("chain", "name"),
+    [*((chain, name) for chain in CHAINS for name in BEARABLE), *(("ganache", name) for name in ON_GANACHE)]
+    if ALL
+    else IN_SHORT,
 )
 def test_bearableHabits_costNothing(pilots: Callable[[str], Pilot], chain: str, name: str) -> None:
     """Three households, each behind an endpoint with another habit, and the operator: all agree."""
