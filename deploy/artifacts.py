@@ -26,6 +26,7 @@ CONTRACTS = (
     "TradeSettlement",
     "DaySettlement",
     "DayProducts",
+    "OrderBook",
     "TestEuro",
 )
 MOST = 24_576
