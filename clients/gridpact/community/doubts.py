@@ -71,6 +71,8 @@ def check_prices(what: str, prices: Mapping[str, Array], days: Sequence[str], ac
             raise ask("price", f"{what}: {largest:.6g} for a kWh ({sizes}); are the prices per MWh, or in cents?")
         if 0 < largest < LEAST_PRICE:
             raise ask("price", f"{what}: at most {largest:.3g} for a kWh ({sizes}); are the prices per Wh?")
+        if every.max() < 0:
+            raise ask("price", f"{what}: never above 0 ({sizes}); does a price have the wrong sign?")
     return sizes
 
 

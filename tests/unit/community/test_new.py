@@ -122,6 +122,7 @@ def test_a_disk_that_is_full_is_told(
 WRONG: dict[str, tuple[list[str], str]] = {
     "no price": ([], r"what does a kWh cost\? Give --price 0.30, by time of day, or --prices with a table"),
     "price": (["--price", "cheap"], "'cheap' in the tariff 'cheap' is not a price per kWh"),
+    "sign": (["--price=-0.3"], r"never above 0 \(lowest -0.3, .*does a price have the wrong sign"),
     "window": (["--price", "0.2,17-21=0.4"], "'17-21=0.4' in the tariff .* is not like 15:00-20:00=0.40"),
     "format": (["--price", "1", "--format", "xml"], "there is no format 'xml'; choose one of auto, readings, ausgrid"),
     "gaps": (["--price", "1", "--gaps", "guess"], "there is no way with gaps 'guess'"),
