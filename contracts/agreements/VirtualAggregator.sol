@@ -17,8 +17,9 @@ import {Residuals} from "../libraries/Residuals.sol";
 import {RunningSums} from "../libraries/RunningSums.sol";
 import {Seals} from "../libraries/Seals.sol";
 import {Sizes} from "../libraries/Sizes.sol";
-import {Tree} from "../libraries/Tree.sol";
+import {Place, Tree} from "../libraries/Tree.sol";
 import {TypedData} from "../libraries/TypedData.sol";
+import {Member, Members} from "../rounds/Member.sol";
 import {Round} from "../rounds/Round.sol";
 import {Seats} from "../rounds/Seats.sol";
 import {AgreedBids} from "./AgreedBids.sol";
@@ -72,14 +73,16 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
             Tree.check(node, parent, depth, children, nodes);
             if (bids != 0) _requireFew(bids, Books.capacity(book, nodes & ~Nodes.bit(node), _steps));
         }
-        _write(state, node, Declaration(round, parent, depth, bids, children, 0, false));
+        state.members[node] = _member(round, Tree.place(parent, depth, bids, children != 0));
+        if (children != 0) _lane(round).tree.children[node] = children;
         _said[round][node] = keccak256(book);
         emit Declared(round, node, parent, depth, children, bids, book);
         _startIfComplete(state, progress_);
     }
 
-    function _write(Round.State storage state, uint8 node, Declaration memory declared) private {
-        _lane(declared.round).tree.write(state, node, msg.sender, declared);
+    /// @dev The caller in the round: no misses, not out.
+    function _member(uint32 round, Place place) private view returns (Member) {
+        return Members.make(msg.sender, round, Place.unwrap(place));
     }
 
     /// @dev Limits are an average over bids, so there may be no more than can be meant; nor more than can be checked.

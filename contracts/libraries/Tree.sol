@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {IRounds} from "../interfaces/IRounds.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
-import {Member, Members} from "../rounds/Member.sol";
+import {Member} from "../rounds/Member.sol";
 import {Round} from "../rounds/Round.sol";
 import {Blocks, Entry} from "./Blocks.sol";
 import {Lanes} from "./Lanes.sol";
@@ -61,22 +61,9 @@ library Tree {
         bool alone = depth == 0 && node != GRID_CONNECTION;
         uint128 refused = alone ? children : children & (~enrolled | Nodes.bit(node));
         if (refused != 0) revert IVirtualAggregator.TopologyMismatch(node, Nodes.lowest(refused));
+        if (depth == 0 || children == 0) return;
         uint256 count = Nodes.count(children);
-        if (depth != 0 && count > Lanes.MAX_SHARERS) revert IVirtualAggregator.TooManyChildren(node, count);
-    }
-
-    /// @notice Keeps a declaration: no misses, not out.
-    function write(
-        Store storage self,
-        Round.State storage round,
-        uint8 node,
-        address account,
-        IVirtualAggregator.Declaration memory declared
-    ) internal {
-        bool isParent = declared.children != 0;
-        Place place_ = place(declared.parent, declared.depth, declared.bids, isParent);
-        round.members[node] = Members.make(account, declared.round, Place.unwrap(place_));
-        if (isParent) self.children[node] = declared.children;
+        if (count > Lanes.MAX_SHARERS) revert IVirtualAggregator.TooManyChildren(node, count);
     }
 
     /// @notice Fills in what a node declared.
@@ -114,8 +101,7 @@ library Tree {
         returns (Settled memory settled)
     {
         IVirtualAggregator.Declaration memory mine;
-        IVirtualAggregator.Declaration memory theirs;
-        uint128 reached = _roots(self, round, heard, mine); // their children have not been looked at yet
+        uint128 reached = _roots(round, heard); // their children have not been looked at yet
         uint128 waiting = heard & ~reached;
 
         while (reached != 0) {
@@ -123,7 +109,7 @@ library Tree {
             // It fills in `mine`; the account is not needed.
             // slither-disable-next-line unused-return
             read(self, round, node, mine);
-            uint128 children = _children(self, round, node, mine, theirs, waiting);
+            uint128 children = _children(round, node, mine, waiting);
             if (children != mine.children) {
                 mine.children = children;
                 self.children[node] = children;
@@ -146,34 +132,20 @@ library Tree {
     }
 
     /// @dev Those of a node's children that are waiting and agree.
-    /// @param theirs memory to use
     function _children(
-        Store storage self,
-        Round.State storage round,
-        uint8 node,
-        IVirtualAggregator.Declaration memory mine,
-        IVirtualAggregator.Declaration memory theirs,
-        uint128 waiting
+        Round.State storage round, uint8 node, IVirtualAggregator.Declaration memory mine, uint128 waiting
     ) private view returns (uint128 children) {
+        uint256 below = uint256(node) | (uint256(mine.depth) + 1) << 8; // parent and depth of a child that agrees
         for (uint128 rest = mine.children & waiting; rest != 0; rest = Nodes.withoutLowest(rest)) {
             uint8 child = Nodes.lowest(rest);
-            // It fills in `theirs`; the account is not needed.
-            // slither-disable-next-line unused-return
-            read(self, round, child, theirs);
-            if (theirs.parent == node && theirs.depth == uint256(mine.depth) + 1) children |= Nodes.bit(child);
+            if (uint16(round.members[child].terms()) == below) children |= Nodes.bit(child);
         }
     }
 
-    /// @param mine memory to use
-    function _roots(
-        Store storage self, Round.State storage round, uint128 heard, IVirtualAggregator.Declaration memory mine
-    ) private view returns (uint128 roots) {
+    function _roots(Round.State storage round, uint128 heard) private view returns (uint128 roots) {
         for (uint128 rest = heard; rest != 0; rest = Nodes.withoutLowest(rest)) {
             uint8 node = Nodes.lowest(rest);
-            // It fills in `mine`; the account is not needed.
-            // slither-disable-next-line unused-return
-            read(self, round, node, mine);
-            if (mine.depth == 0) roots |= Nodes.bit(node);
+            if (uint8(round.members[node].terms() >> 8) == 0) roots |= Nodes.bit(node);
         }
     }
 }

@@ -119,7 +119,7 @@ contract TradeSettlement is Arrears, TypedData {
         stage.node = aggregator.nodeIn(round, msg.sender);
         uint256 which = 0; // have to fit what was agreed
         for (uint256 i = 0; i < statements.length; ++i) {
-            if (_stateOne(stage, statements[i])) which |= 1 << i;
+            if (_stateOne(stage, statements[i].partner, statements[i].trades)) which |= 1 << i;
         }
         if (which != 0) agreement.requireFit(round, stage.node, statements, which, own);
     }
@@ -145,14 +145,14 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @dev One statement: ends the lock of the last one, and then records the pair, or locks what it has to pay.
     /// @return whether it has to fit what was agreed: the lower node of a pair shows that
-    function _stateOne(Stage memory stage, IAgreement.Statement calldata said) private returns (bool) {
-        (uint8 node, uint8 partner) = (stage.node, said.partner);
+    function _stateOne(Stage memory stage, uint8 partner, bytes calldata trades) private returns (bool) {
+        uint8 node = stage.node;
         _meet(stage, partner);
         Side storage side = _side(stage.round, node, partner);
         bytes32 other = _side(stage.round, partner, node).statement;
         if (other != 0 && other == side.statement) return _skipRecorded(stage);
         _unlock(side, msg.sender);
-        if (said.trades.length == 0) {
+        if (trades.length == 0) {
             delete side.statement;
             emit Stated(stage.round, node, partner, 0, 0);
             return false;
@@ -163,16 +163,16 @@ contract TradeSettlement is Arrears, TypedData {
             delete side.statement;
             return _skip(stage, abi.encodeWithSelector(AlreadyDelivered.selector, stage.round, partner));
         }
-        int256 payment_ = _payment(partner, said.trades);
+        int256 payment_ = _payment(partner, trades);
         // A positive payment is the higher node's to make.
         uint256 due = (payment_ > 0) == (node == stage.higher) ? SignedMath.abs(payment_) : 0;
         if (due != 0) _take(msg.sender, due);
-        bytes32 statement = keccak256(said.trades);
+        bytes32 statement = keccak256(trades);
         side.statement = statement;
         if (other == statement) {
             emit Stated(stage.round, node, partner, statement, 0);
             _record(stage, payment_, due);
-            emit TradeRecorded(stage.round, stage.lower, stage.higher, payment_, said.trades);
+            emit TradeRecorded(stage.round, stage.lower, stage.higher, payment_, trades);
         } else {
             _lock(side, due);
             emit Stated(stage.round, node, partner, statement, due);

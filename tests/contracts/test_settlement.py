@@ -331,6 +331,17 @@ def test_state_ofTheHigherNodeNeedsNoOpening(settle):
 
 def test_state_fitsBidsAtTheEndsOfTheirRange(new_market, TradeSettlement, manager, token, supplier, nodes):
     """TS2: all steps, largest and smallest bids; energies are the nearest, halves away from zero."""
+    _statesNearest(new_market, TradeSettlement, manager, token, supplier, nodes, missing=(0, 0))
+
+
+@pytest.mark.parametrize("missing", [(1, 0), (0, 5), (3, 7), (24, 2)])
+def test_state_bidsThatAreNotThereAreZero(new_market, TradeSettlement, manager, token, supplier, nodes, missing):
+    """TS2: a node declares fewer bids than its book has steps."""
+    _statesNearest(new_market, TradeSettlement, manager, token, supplier, nodes, missing)
+
+
+def _statesNearest(new_market, TradeSettlement, manager, token, supplier, nodes, missing):
+    """Trades of two nodes that bid at all steps but the last `missing` are recorded as the arithmetic has them."""
     steps = tuple(range(24))
     chance = random.Random(3)
     ends = (32767, -32768, 0, 1, -1, 2, -2, 3, -3)
@@ -340,7 +351,9 @@ def test_state_fitsBidsAtTheEndsOfTheirRange(new_market, TradeSettlement, manage
     }
     books = {1: {2: steps}, 2: {1: steps}}
     made = new_market(books)
-    made.converge(books, bids)
+    there = {(node, partner): own[: len(steps) - missing[node - 1]] for (node, partner), own in bids.items()}
+    made.converge(books, there)
+    bids = {pair: own + (0,) * (len(steps) - len(own)) for pair, own in there.items()}
     contract = manager.deploy(TradeSettlement, made.aggregator, token, supplier, supplier)
     both = zip(steps, bids[1, 2], bids[2, 1], strict=True)
     energies = [(step, _nearest(Fraction(own - other, 4))) for step, own, other in both]
