@@ -33,6 +33,10 @@ def run(out: Path, *options: str) -> int:
     return main(["run", "--case", "tiny3", "--chain", "memory", "--out", str(out), *options])
 
 
+WITHOUT_TRADES = ("truthful-auction",)
+"""On `tiny3` nobody is left beside who sets the price: at its steps one order stands against one."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_everyScenario_runsInMemory(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "out", "--scenario", name) == 0
@@ -48,7 +52,7 @@ def test_everyScenario_runsInMemory(name: str, tmp_path: Path, capsys: pytest.Ca
     with (tmp_path / "out" / "trades.csv").open(encoding="utf-8") as file:
         trades = list(csv.DictReader(file))
     assert len(trades) == fields["trades"]
-    assert bool(trades) == NAMES[name].has_trades
+    assert bool(trades) == (NAMES[name].has_trades and name not in WITHOUT_TRADES)
     assert sum(float(trade["amount"]) for trade in trades) == pytest.approx(fields["paid_total"], abs=1e-7)
     assert f"{fields['cost']:,.2f} EUR, losses in" in told
 
