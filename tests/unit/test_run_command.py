@@ -34,7 +34,7 @@ def run(out: Path, *options: str) -> int:
 
 
 WITHOUT_TRADES = ("truthful-auction",)
-"""On `tiny3` nobody is left beside who sets the price: at its steps one order stands against one."""
+"""On `tiny3` one order stands against two at its steps, and nobody is left beside who sets the price."""
 
 
 @pytest.mark.parametrize("name", NAMES)
