@@ -34,7 +34,6 @@ def test_kinds_areMany() -> None:
         (Scenario.T, STAR, {3: Malice(declares="book of other steps")}),
         (Scenario.T, STAR, {3: Malice("half insists on giving 6 kW")}),
         (Scenario.T, STAR, {1: Malice("half insists on giving 6 kW")}),
-        (Scenario.T, STAR, {1: Malice("greedy, giving")}),
         (Scenario.G, STAR, {3: Malice("copies as high as fits")}),
         (Scenario.G, STAR, {1: Malice("copies that swing"), 2: Malice(claims="claims anything")}),
         (Scenario.G, STAR, {3: Malice(declares="root of its own")}),

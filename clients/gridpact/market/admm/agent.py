@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.community.model import GRID_CONNECTION, Array, Household
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 
 LAST_FREE_PRICES = 60
 """Iterations, from the beginning, in which prices of trades may be beyond those of the supplier, on their way."""
-
-MOST_TIMES = 2
-"""What a household bids to a partner at most in these iterations, of what it can take or give; later once that."""
 
 LEAST_PART = 1 / 16
 """Of what absent nodes would do; where that is too much, too, they are taken to do nothing."""
@@ -90,8 +87,7 @@ class Agent:
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
-        self._most = self._most_of_bids(MOST_TIMES)
-        self._late_most = self._most_of_bids(1)
+        self._most = self._most_of_bids(view.household)
         self._began = 0  # the iteration after which the negotiation began anew
         self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
@@ -186,15 +182,14 @@ class Agent:
                 self._part = self._part / 2 if self._part > LEAST_PART else 0.0
                 self._problem = self._last_problem = None
 
-    def _most_of_bids(self, times: int) -> Bounds:
-        """What it says to one partner at most, whatever is offered, units: so many times what it can take or give at
-        that step and a kilowatt. Who buys more than it can take sells it on, and that can be no gain to it."""
-        household = self.view.household
+    def _most_of_bids(self, household: Household | None) -> Bounds:
+        """What it says to one partner at most, whatever is offered, units: twice what it can take or give at that step,
+        and two kilowatts more. Who buys more than it can take sells it on, and that can be no gain to it."""
         if household is None:
             return Bounds(np.array(-MOST_BID), np.array(MOST_BID))
         devices, steps = most_of_devices_kw(household), bid_steps(self.view)
         most = [
-            np.minimum((times * (kw[steps] + devices + 1) / self._resolution.power_kw).astype(np.int64), MOST_BID)
+            np.minimum(((2 * (kw[steps] + devices) + 2) / self._resolution.power_kw).astype(np.int64), MOST_BID)
             for kw in (household.load_kw, household.pv_kw)
         ]
         return Bounds(-most[0], most[1])
@@ -211,9 +206,7 @@ class Agent:
         if node != GRID_CONNECTION:
             copies = copies.around(*centre_of_copies(assembly, node, self._before), self._reach.of_copies(age))
         if self.view.partners:
-            late = self.iteration - self._began > LAST_FREE_PRICES
-            most = self._late_most if late else self._most
-            bids = most.below(*agreed_bids(assembly, node, self._before), self._reach.of_bids(age))
+            bids = self._most.below(*agreed_bids(assembly, node, self._before), self._reach.of_bids(age))
         return copies, bids
 
     def plan(self) -> LocalSolution:
