@@ -221,9 +221,7 @@ def _effective(
 
 
 def _cost(community: CommunityDay, import_kw: Array) -> float:
-    prices = community.prices
-    of = np.maximum(import_kw, 0) * prices.import_price - np.maximum(-import_kw, 0) * prices.feed_in_price
-    return community.step_hours * float(of.sum())
+    return community.step_hours * float(community.prices.paid(import_kw).sum())
 
 
 def _adjusted_kwh(community: CommunityDay, injection_kw: Array, wished: Position) -> float:

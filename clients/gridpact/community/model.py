@@ -187,6 +187,15 @@ class Prices:
         `loss_price`: where it is worth nothing, or less, lines could seem to lose any amount."""
         return np.maximum(LEAST_LOSS_PRICE - self.feed_in_price, 0.0)
 
+    def paid(self, imported: Array) -> Array:
+        """What the supplier gets, and pays where it is negative, currency: for energies, or for powers in an hour.
+
+        Args:
+            imported: kWh or kW, less what is fed in, (..., T), as the answer.
+        """
+        worth: Array = self.import_price * np.maximum(imported, 0) - self.feed_in_price * np.maximum(-imported, 0)
+        return worth
+
     @property
     def mean_import(self) -> float:
         """Mean size of the import price; at least what losses count."""

@@ -77,10 +77,10 @@ class _Manager:
     """What the manager knows: everybody's net injections, and the tariff. All powers (T,) or (n, T), kW."""
 
     def __init__(self, community: CommunityDay, net_kw: Array) -> None:
-        prices = community.prices
+        self.prices, self.step_hours = community.prices, community.step_hours
         self.net_kw = net_kw
-        self.feed_in: Array = community.step_hours * prices.feed_in_price  # of a kW through a step, currency
-        self.imports: Array = community.step_hours * prices.import_price
+        self.feed_in: Array = self.step_hours * self.prices.feed_in_price  # of a kW through a step, currency
+        self.imports: Array = self.step_hours * self.prices.import_price
         size = max(float(np.sqrt(np.mean(net_kw**2))), 1e-3)
         self.rho = PENALTY * max(float(np.mean(np.abs(self.imports))), 1e-6) / size  # currency / kW^2
         self.shared_kw: Array = net_kw.mean(axis=0)  # z
@@ -94,7 +94,7 @@ class _Manager:
 
     def bill(self, net_kw: Array) -> float:
         """G of a sum, (T,) kW: currency."""
-        return float(self.imports @ np.maximum(-net_kw, 0) - self.feed_in @ np.maximum(net_kw, 0))
+        return self.step_hours * float(self.prices.paid(-net_kw).sum())
 
     def is_settled(self, net_kw: Array, at_price_kw: Array) -> bool:
         """Whether plans cost at most `GAP` more than any could: the dual's value at this price."""

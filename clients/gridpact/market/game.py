@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gridpact.market.agreement import Agreement, Trade
-from gridpact.market.matching import Book, agreed, at_one_price, books_of, in_turn
+from gridpact.market.matching import Book, agreed, at_one_price, books_of, in_turn, largest_first
 from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
@@ -92,6 +92,5 @@ def traded(book: Book, game: Equilibrium) -> list[Trade]:
     sold = [(order.node, wh) for order, wh in zip(book.offers, game.offered_wh, strict=True) if wh]
     if not sold:
         return []
-    largest_first = sorted(book.bids, key=lambda order: (-order.energy_wh, order.node))
-    bought = in_turn(largest_first, sum(game.offered_wh))
+    bought = in_turn(largest_first(book.bids), sum(game.offered_wh))
     return at_one_price(book.step, sold, bought, price(book, game.offered_wh))

@@ -105,6 +105,11 @@ def in_turn(orders: Iterable[LimitOrder], total_wh: int) -> Filled:
     return filled
 
 
+def largest_first(orders: Iterable[LimitOrder]) -> list[LimitOrder]:
+    """By descending energy, equals by node."""
+    return sorted(orders, key=lambda order: (-order.energy_wh, order.node))
+
+
 def joined(sellers: Filled, buyers: Filled) -> Iterator[tuple[int, int, int]]:
     """Seller, buyer and Wh of each trade: the first of both sides with each other until one is served, and so on, which
     makes fewer trades than there are traders. Both sides add up to the same."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gridpact.market.agreement import Agreement, Trade
-from gridpact.market.matching import Book, at_every_step, at_one_price, in_turn, shared
+from gridpact.market.matching import Book, at_every_step, at_one_price, in_turn, largest_first, shared
 from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ class UnifiedPricing:
         total = book.least_wh
         if not total:
             return []
-        largest_first = sorted(book.bids, key=lambda order: (-order.energy_wh, order.node))
-        return at_one_price(book.step, shared(book.offers, total), in_turn(largest_first, total), self.price(book))
+        return at_one_price(
+            book.step, shared(book.offers, total), in_turn(largest_first(book.bids), total), self.price(book)
+        )
 
     def price(self, book: Book) -> int:
         """(4.3) and (4.4) of a step at which something is wanted, 1e-6 currency/kWh."""

@@ -456,13 +456,11 @@ class _Agreed:
     @staticmethod
     def renewed(community: CommunityDay, outcome: DayOutcome, day: ReAgreed) -> _Agreed:
         """In common, what a promise was changed by is settled as a deviation is: kappa for less, f for more."""
-        course, prices = day.course, community.prices
-        before = _Agreed.planned(outcome)
+        course, before = day.course, _Agreed.planned(outcome)
         paid = course.paid
         if before.in_common:
-            less = before.sold_kw - course.sold_kw
-            worth = prices.import_price * np.maximum(less, 0) - prices.feed_in_price * np.maximum(-less, 0)
-            paid = before.paid + community.step_hours * worth.sum(axis=1)
+            changed = community.prices.paid(before.sold_kw - course.sold_kw)
+            paid = before.paid + community.step_hours * changed.sum(axis=1)
         flow = power_flow(community.feeder, course.planned_kw, course.planned_kvar)
         return _Agreed(before.in_common, course.sold_kw, course.nominated_kw, course.planned_kvar, flow.import_kw, paid)
 
