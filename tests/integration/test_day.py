@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 from chains import skip_without
 
+from gridpact.chain.feed import Feed
 from gridpact.chain.networks import Network
+from gridpact.chain.record import Record
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.day.files import Deal, MeterFiles, Orders, read_actual, write_actual
 from gridpact.errors import InputError
+from gridpact.live.reader import Reader
+from gridpact.live.store import Store
+from gridpact.live.view import About, RoundView
 from gridpact.run.launch import NodeFiles
 from gridpact.study.whatif.following import AskedPart, DecidedStep
 from gridpact.study.whatif.forecast import ErrorModel, draw
@@ -61,6 +66,27 @@ def test_day_fromTheForwardToTheLastPayment(tmp_path: Path, anvil: Network, caps
     assert "options written: 1" in " ".join(told[-1])
     assert main(["positions", "--day", "2", *place]) == 2
     assert "was not opened" in capsys.readouterr().err
+    check_page(tmp_path / "day" / "contracts.json", anvil, homes)
+
+
+def check_page(record: Path, network: Network, homes: list[dict[str, Any]]) -> None:
+    """What the live page shows of trades, steps, and of spot, option and forward is what the households received."""
+    store, deployed = Store(None), Record.read(record)
+    Reader(lambda: Feed(deployed, network.connect()), lambda: store, lambda: None).look(store)
+    about = About.of(store)
+    assert about is not None
+    through = RoundView(store, about, 1).day()["through"]
+    assert through["closed"]
+    states = [(deal["kind"], deal["state"]) for deal in through["deals"]]
+    assert sorted(states) == [("forward", "settled"), ("option", "exercised"), ("spot", "taken")]
+    unit = 10 ** -about.currency["decimals"]
+    for home in homes:
+        node = home["node"]
+        paid = [payment for deal in through["deals"] for payment in deal["paid"]]
+        units = sum(units * ((to == node) - (payer == node)) for payer, to, units in paid)
+        assert unit * units == pytest.approx(home["received_for_deals"], abs=1e-9)
+        assert unit * through["traded"][node][2] == pytest.approx(home["received_for_trades"], abs=1e-9)
+        assert unit * through["received"][node] == pytest.approx(home["received_by_steps"], abs=1e-9)
 
 
 def test_day_goesOnWithoutWhoIsSilent(tmp_path: Path):

@@ -16,8 +16,9 @@ from web3 import Web3
 from web3.exceptions import BadFunctionCallOutput, BlockNotFound
 
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.artifacts import DAY, load
+from gridpact.chain.artifacts import DAY, PRODUCTS, load
 from gridpact.chain.contract import arguments_of
+from gridpact.chain.day import DaySettlement
 from gridpact.chain.interface import DecodingError, Interface
 from gridpact.chain.logs import Entry, LogReader
 from gridpact.chain.record import Record
@@ -29,8 +30,9 @@ from gridpact.chain.values import Setting, Theta
 from gridpact.chain.watch import Watch, watch_events
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised
 
-OF_DAY = "day."
-"""Before the names of the events of the settlement of days, which has some that the other one has, too."""
+OF_DAY, OF_PRODUCTS = "day.", "products."
+"""Before the names of the events of the settlement of days, which has some that the other one has, too, and of the
+products on it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ class Feed:
             record.settlement: ("", Interface(record.settlement_abi)),
         }
         if record.day_settlement:
+            with _ours(record):
+                products = DaySettlement.of(record, web3).products.address
             self._contracts[record.day_settlement] = (OF_DAY, Interface(load(DAY).abi))
+            self._contracts[products] = (OF_PRODUCTS, Interface(load(PRODUCTS).abi))
         self._logs = {address: LogReader(web3) for address in self._contracts}
         topics = [topic for _, one in self._contracts.values() for topic in one.topics(list(one.events))]
         self._watch: Watch = watch_events(url_of(web3), list(self._contracts), topics)

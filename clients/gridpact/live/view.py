@@ -25,6 +25,7 @@ from gridpact.chain.spent import Spent
 from gridpact.chain.values import Phase, Setting, Theta, bitmap_to_nodes, unpack_residuals
 from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.grid.limits import PublishedFeeder
+from gridpact.live.day import events_of, through
 from gridpact.live.store import Store, StoredEvent
 from gridpact.market.admm.assembly import Assembly, TreePlace
 from gridpact.market.admm.codec import decode_book, decode_feeder, decode_sums, key_in, without_key
@@ -42,12 +43,6 @@ QUIET = {"Submitted", "Forwarded", "IterationOpened", "Stated"}
 
 OF_THE_REST = 2**31
 """From here on, the label of a round says a day's index and a step: it is about the rest of that day."""
-
-THROUGH = (
-    *("day.DayOpened", "day.Joined", "day.Nominated", "day.StepRead", "day.StepSettled"),
-    *("day.Uncovered", "day.DayClosed"),
-)
-"""Events of a day that is settled step by step, by its label."""
 
 PURPOSES = (
     ("deliver", {"Delivered", "DebitCut", "CorrectionProposed", "Corrected", "TariffPublished"}),
@@ -154,7 +149,13 @@ class RoundView:
     @cached_property
     def _of_day(self) -> list[StoredEvent]:
         """What happened in its day beside rounds, where it is settled step by step."""
-        return [event for event in self._store.events(None, *THROUGH) if event.arguments["day"] == self._day[0]]
+        return events_of(self._store, self._day[0])
+
+    @cached_property
+    def _traded(self) -> list[StoredEvent]:
+        """The trades that were recorded in all rounds about its day."""
+        numbers = {one["round"] for one in rounds(self._store) if one["day"] == self._day[0]}
+        return [event for event in self._store.named("TradeRecorded") if event.arguments["round"] in numbers]
 
     # ------------------------------------------------------------------ who is in it
 
@@ -418,6 +419,7 @@ class RoundView:
 
     def day(self) -> Json:
         """What the meters read, what it came to, and what the homes have since; token units."""
+        steps = self._about.setting.steps
         delivered = {
             int(event.arguments["node"]): {
                 "at": event.time,
@@ -428,49 +430,8 @@ class RoundView:
             }
             for event in self._in_order("Delivered", "Corrected")
         }
-        return {"delivered": delivered, "balances": self._balances(), "through": self._through()}
-
-    def _through(self) -> Json | None:
-        """The day step by step, where it is settled so: nominations, readings, pool, deviation and payments; None
-        where it is not. Energies Wh, prices 1e-6 currency/kWh, money token units."""
-        events = self._of_day
-        if not events:
-            return None
-        steps = self._about.setting.steps
-        members: set[int] = set()
-        nominated: defaultdict[int, list[int]] = defaultdict(lambda: [0] * steps)
-        read: dict[int, dict[int, int]] = {}
-        settled: list[list[int]] = []
-        received: defaultdict[int, int] = defaultdict(int)
-        uncovered = 0
-        for event in events:
-            fields = event.arguments
-            if event.name == "day.Joined":
-                members.add(int(fields["node"]))
-            elif event.name == "day.Nominated":
-                energies = decode_energies(bytes.fromhex(fields["energies"]))
-                first = int(fields["first"])
-                nominated[int(fields["node"])][first : first + len(energies)] = energies
-            elif event.name == "day.StepRead":
-                nodes = sorted(bitmap_to_nodes(int(fields["nodes"])))
-                energies = decode_energies(bytes.fromhex(fields["energies"]))
-                read.setdefault(int(fields["step"]), {}).update(zip(nodes, energies, strict=True))
-            elif event.name == "day.StepSettled":
-                settled.append([int(fields[key]) for key in ("step", "poolEnergy", "poolPrice", "deviation")])
-                # the last payment is the supplier's
-                for node, payment in zip(sorted(members), fields["payments"], strict=False):
-                    received[node] += int(payment)
-            elif event.name == "day.Uncovered":
-                uncovered += 1
-        return {
-            "members": sorted(members),
-            "nominated": {node: series[:steps] for node, series in nominated.items()},
-            "read": read,
-            "settled": settled,
-            "received": received,
-            "uncovered": uncovered,
-            "closed": events[-1].name == "day.DayClosed",
-        }
+        day = through(self._of_day, self._traded, steps)
+        return {"delivered": delivered, "balances": self._balances(), "through": day}
 
     def _in_order(self, *names: str) -> Sequence[StoredEvent]:
         events = [event for name in names for event in self._by_name[name]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gridpact.chain.feed import ChainBlock, ChainEvent
-from gridpact.chain.settlement import encode_energies, encode_tariff
+from gridpact.chain.settlement import encode_energies, encode_tariff, encode_trades
 from gridpact.chain.values import nodes_to_bitmap
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
@@ -37,6 +37,19 @@ TOLD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("day.StepSettled", {"day": DAY, "step": 1, "poolEnergy": 0, "poolPrice": 0, "deviation": 5,
                          "payments": [-500, -60, 560]}),
     ("day.Uncovered", {"day": DAY, "step": 1, "node": 5, "amount": 4}),
+    ("products.SpotPosted", {"id": 1, "day": DAY, "poster": 5,
+                             "spot": {"step": 2, "sells": False, "energy": 800, "price": 200_000}}),
+    ("products.SpotTaken", {"id": 1, "taker": 1, "energy": 300, "payment": 60}),
+    ("products.OptionWritten", {"id": 2, "day": 20260630, "writer": 1,  # of another day
+                                "option": {"step": 3, "energy": 9, "strike": 9, "premium": 9}}),
+    ("products.OptionTaken", {"id": 2, "buyer": 5}),
+    ("products.OptionWritten", {"id": 3, "day": DAY, "writer": 1,
+                                "option": {"step": 3, "energy": 500, "strike": 250_000, "premium": 40}}),
+    ("products.OptionTaken", {"id": 3, "buyer": 5}),
+    ("products.SpotTaken", {"id": 1, "taker": 255, "energy": 500, "payment": -100}),
+    ("products.OptionEnded", {"id": 3, "unlocked": 1}),
+    ("products.ForwardOffered", {"id": 4, "day": DAY, "proposer": 1,
+                                 "terms": {"step": 1, "sells": True, "energy": 700, "formula": {"base": 210_000}}}),
     ("day.StepSettled", {"day": 20260630, "step": 3, "poolEnergy": 99, "poolPrice": 99, "deviation": 99,
                          "payments": [9]}),  # of another day
 )  # fmt: skip
@@ -78,6 +91,29 @@ def test_day_isThatOfTheRound_alsoOfOneAboutItsRest(store: Store, number: int) -
     assert view(store, number).market()["import_micro"] == (300_000,) * STEPS
 
 
+def test_deals_sayWhatBecameOfThem(store: Store) -> None:
+    """Counted by hand; the option of another day is not among them."""
+    through = view(store, 7).day()["through"]
+    spot, option, forward = through["deals"]
+    assert spot == {
+        **{"id": 1, "kind": "spot", "step": 2, "price": 200_000, "sellers": [1, 255], "buyers": [5]},
+        **{"offered_wh": 800, "taken_wh": 800, "paid": [[5, 1, 60], [5, 255, -100]], "state": "taken"},
+    }
+    assert (option["state"], option["taken_wh"], option["paid"]) == ("lapsed", 0, [[5, 1, 40]])
+    assert (forward["sellers"], forward["buyers"], forward["taken_wh"], forward["paid"]) == ([1], [], 0, [])
+    assert (forward["state"], forward["price"]) == ("offered", 210_000)
+
+
+def test_traded_isThatOfAllRoundsOfTheDay(store: Store) -> None:
+    """What is sold in one round and bought back in a later one is not counted, what is paid is."""
+    for number, (round_, energy, payment) in enumerate([(7, 900, 180), (8, -500, -90), (9, 77, 7)], 100):
+        trades = encode_trades([(2, energy, 200_000)]).hex()
+        said = {"round": round_, "lower": 1, "higher": 5, "trades": trades, "payment": payment}
+        block = ChainBlock(number, f"0x{number}", number)
+        store.add([], [ChainEvent(block, 0, f"0x{number}", "TradeRecorded", said)], {})
+    assert view(store, 8).day()["through"]["traded"] == {1: [400, 0, 90], 5: [0, 400, -90]}
+
+
 def test_limits_areThoseOfTheRound(store: Store) -> None:
     """1/1000 of a unit of 0.5 W in theta; 5.66 times that in the round that was opened so."""
     about = About.of(store)
@@ -97,5 +133,5 @@ def test_labels_sayDayAndStep(store: Store) -> None:
 
 def test_whatHappened_hasTheDay(store: Store) -> None:
     names = [line["name"] for line in view(store, 8).round()["happened"]]
-    assert names[0] == "day.Uncovered"
+    assert names[0] == "products.ForwardOffered"
     assert {"RoundOpened", "day.StepSettled", "day.Nominated"} <= set(names)

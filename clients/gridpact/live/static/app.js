@@ -9,6 +9,7 @@ const state = { status: {}, rounds: [], round: null, plan: null, market: null, d
 const view = { number: null, mode: null, step: -1, chosen: null, lost: false, playing: null, offset: 0 };
 const charts = { agreement: new Chart($("#agreement .chart"), 330), prices: new Chart($("#prices .chart")), day: new Chart($("#day .chart")), household: new Chart($("#household .chart"), 240) };
 const PARTS = Object.keys(state);
+const SUPPLIER = 255; // among the parties of spot trades, options and forwards
 const FINAL = ["converged", "exhausted", "abandoned"];
 
 // ------------------------------------------------------------------ what is told
@@ -64,6 +65,7 @@ function changedHomes() {
 
 const name = (node) => {
   if (Number(node) === 0) return word("operator");
+  if (Number(node) === SUPPLIER) return word("colSupplier");
   return state.status.names?.[node] || word("home", { n: node });
 };
 
@@ -380,6 +382,7 @@ function showPrices() {
 function showDay() {
   const { plan, day, round } = state;
   const dt = round.step_seconds / 3600;
+  showDeals(day?.through?.deals || []);
   if (day?.through) { showThrough(day.through, dt); return; }
   const read = Object.entries(day?.delivered || {});
   const steps = round.steps;
@@ -412,18 +415,29 @@ function showThrough(through, dt) {
       ...(at.has(k) ? [number(at.get(k)[0] / 1000, 2), at.get(k)[0] ? number(at.get(k)[1] / 1e6, 3) : "–", number(at.get(k)[2] / 1000, 2, signed)] : ["–", "–", "–"])])));
 }
 
+// What two agreed on for a step: who sells, who buys, what became of it.
+function showDeals(deals) {
+  $("#deals").hidden = !deals.length;
+  const sides = (nodes) => (nodes.length ? listed(nodes) : "–");
+  put($("#deals .scroll"), table(["dealKind", "hour", "dealSeller", "dealBuyer", "dealEnergy", "dealPrice", "dealPaid", "dealState"].map((one) => word(one)),
+    deals.map((one) => [word(`deal_${one.kind}`), timeOf(one.step), sides(one.sellers), sides(one.buyers), number((one.taken_wh || one.offered_wh) / 1000, 2), number(one.price / 1e6, 3),
+      one.paid.length ? money(one.paid.reduce((sum, [, , units]) => sum + units, 0)) : "–", word(`deal_${one.state}`)])));
+}
+
 function showMoney() {
   const { market, day, round, plan } = state;
   const delivered = day?.delivered || {};
   const through = day?.through;
-  if (!market || (!market.trades.length && !Object.keys(delivered).length && !through?.settled.length)) {
+  if (!market || (!market.trades.length && !Object.keys(delivered).length && !through?.settled.length && !through?.deals.some((one) => one.paid.length))) {
     put($("#money .note"), word("moneyNone"));
     put($("#money .scroll"), []);
     return;
   }
   const dt = round.step_seconds / 3600;
   const of = new Map(homesOnly(round).map(({ node }) => [node, { sold: 0, bought: 0, neighbours: 0, supplier: null, off: null }]));
-  for (const trade of market.trades) for (const [node, sign] of [[trade.lower, 1], [trade.higher, -1]]) {
+  if (through) for (const [node, [sold, bought, units]] of Object.entries(through.traded)) {
+    Object.assign(of.get(Number(node)) || {}, { sold: sold / 1000, bought: bought / 1000, neighbours: units });
+  } else for (const trade of market.trades) for (const [node, sign] of [[trade.lower, 1], [trade.higher, -1]]) {
     const one = of.get(node);
     if (!one) continue;
     one.neighbours += sign * trade.payment;
@@ -436,7 +450,14 @@ function showMoney() {
     const series = round.star ? plan?.injection_kw?.[node] : null; // between neighbours, losses are not told apart
     if (series) one.off = read.energies_wh.reduce((total, wh, k) => total + Math.abs(wh / 1000 - (series[k] || 0) * dt), 0);
   }
-  for (const [node, units] of Object.entries((!round.first && through?.received) || {})) if (of.has(Number(node))) of.get(Number(node)).supplier = units;
+  for (const [node, units] of Object.entries(through?.received || {})) if (of.has(Number(node))) of.get(Number(node)).supplier = units;
+  for (const { paid } of through?.deals || []) for (const [payer, receiver, units] of paid) {
+    for (const [node, other, sum] of [[payer, receiver, -units], [receiver, payer, units]]) {
+      const one = of.get(node);
+      if (one && other === SUPPLIER) one.supplier = (one.supplier || 0) + sum;
+      else if (one) one.neighbours += sum;
+    }
+  }
   const most = Math.max(...[...of.values()].map((one) => Math.abs(one.neighbours + (one.supplier || 0))), 1);
   const shown = (units) => (units === null ? "–" : money(units, 2, signed));
   const rows = [...of.entries()].map(([node, one]) => ({ node, cells: [name(node), number(one.sold, 1), number(one.bought, 1), shown(one.neighbours), shown(one.supplier),
@@ -448,7 +469,7 @@ function showMoney() {
     rows.map((row) => row.cells),
     [word("gasAll"), number(total("sold"), 1), number(total("bought"), 1), shown(total("neighbours")), shown(total("supplier")), shown(total("neighbours") + total("supplier")), `${number(total("off"), 1)} kWh`, ""]);
   made.querySelectorAll("tbody tr").forEach((tr, k) => tr.classList.toggle("chosen", rows[k].node === view.chosen));
-  put($("#money .note"), word("moneyNote", { currency: symbol() }));
+  put($("#money .note"), word("moneyNote", { currency: symbol() }), through ? ` ${word("moneyThrough")}` : "");
   put($("#money .scroll"), made);
 }
 
@@ -488,7 +509,7 @@ function showGas() {
 function showHappened() {
   put($("#happened ol"), state.round.happened.map(({ at, name: event, said, more }) => {
     const values = { ...said };
-    for (const key of ["node", "lower", "higher", "partner"]) if (key in values) values[key] = name(values[key]);
+    for (const key of ["node", "lower", "higher", "partner", "poster", "taker", "writer", "buyer", "proposer"]) if (key in values) values[key] = name(values[key]);
     const text = known(event) ? word(event, values) : `${event} ${Object.entries(values).map(([key, value]) => `${key} ${value}`).join(", ")}`;
     return h("li", {}, h("time", {}, clock(at)), h("span", {}, text, more ? h("i", {}, ` ${word("andAlike", { n: number(more) })}`) : null));
   }));
