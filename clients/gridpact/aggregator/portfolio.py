@@ -112,7 +112,7 @@ def _solved(
     for one, meter in zip(directed, meters, strict=True):
         constraints += flat(one.constraints(meter.opposed))
     kw, kvar = cp.vstack([m.injection_kw for m in meters]), cp.vstack([m.injection_kvar for m in meters])
-    cost: cp.Expression = cp.Constant(0.0)
+    cost: cp.Expression = sum((meter.cost for meter in meters), cp.Constant(0.0))
     for given in [kw[row] for row in range(len(meters))] if control is Control.SIGNALS else [cp.sum(kw, axis=0)]:
         contract = supply_contract(prices, dt)
         constraints.append(contract.net_import + given == 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gridpact.devices.device import (
     Array,
@@ -21,6 +21,7 @@ from gridpact.devices.device import (
     Realised,
     Stated,
     StoringDevice,
+    cell_prices,
     median,
 )
 
@@ -34,6 +35,8 @@ class Battery(Cells, StoringDevice):
     charge_efficiency: float
     discharge_efficiency: float
     start_kwh: float
+    wear_per_kwh: float = 0.0
+    left_per_kwh: float = 0.0
 
     kind: ClassVar[str] = "battery"
     a_name: ClassVar[str] = "a battery"
@@ -52,6 +55,7 @@ class Battery(Cells, StoringDevice):
             "start_share", "battery_start_share", high=1.0, default=0.5, example=0.5,
             meaning="charge at the start of the day, as a share of the capacity; the day ends with at least as much",
         ),
+        *cell_prices("battery"),
     )  # fmt: skip
     forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
         ForecastField(
@@ -83,7 +87,8 @@ class Battery(Cells, StoringDevice):
             raise DeviceError(
                 "start_share", f"there are {start:g} kWh in a battery of {capacity:g} kWh: correct battery_start_kwh"
             )
-        return cls(capacity, stated["power_kw"], efficiency, efficiency, start)
+        prices = stated.get("wear_per_kwh", 0.0), stated.get("left_per_kwh", 0.0)
+        return cls(capacity, stated["power_kw"], efficiency, efficiency, start, *prices)
 
     def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
@@ -104,6 +109,10 @@ class Battery(Cells, StoringDevice):
             schedule={"charge_kw": charge, "discharge_kw": discharge, "stored_kwh": stored[1:]},
             opposed=(Opposed(charge, discharge, self.power_kw),),
         )
+
+    def costs(self, plan: Mapping[str, Any], step_hours: float) -> dict[str, Any]:
+        more = plan["stored_kwh"][-1] - self.start_kwh
+        return self._costs(plan["charge_kw"], plan["discharge_kw"], more, step_hours)
 
     @property
     def start(self) -> float:
@@ -144,6 +153,8 @@ class Battery(Cells, StoringDevice):
             median(b.charge_efficiency for b in owned),
             median(b.discharge_efficiency for b in owned),
             capacity * median(b.start_kwh / b.capacity_kwh for b in owned),
+            median(b.wear_per_kwh for b in owned),
+            median(b.left_per_kwh for b in owned),
         )
 
     @property

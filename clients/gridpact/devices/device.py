@@ -210,6 +210,18 @@ class Device(ABC):
     couples_steps: ClassVar[bool] = False
     """Whether what it does at one step has to do with another."""
 
+    def costs(self, plan: Mapping[str, Any], step_hours: float) -> dict[str, Any]:
+        """What using it costs beside the energy, by what for (`WEAR`, `LEFT`), currency: planned with, and on nobody's
+        bill.
+
+        Args:
+            plan: its columns, (T,) each, as they are or as expressions; the answers are such, too.
+
+        Returns:
+            Nothing where it costs nothing, so that a plan without costs stays what it is.
+        """
+        return {}
+
     def carried_out(
         self, plan: Mapping[str, Array], realised: Mapping[str, Array], step_hours: float
     ) -> dict[str, Array]:
@@ -325,15 +337,53 @@ class StoringDevice(Device):
 Power = TypeVar("Power", "Array", "cp.Expression")
 
 
+WEAR, LEFT = "wear", "left"
+"""Of what devices cost beside energy: their use, and, below 0, what they keep for the days after."""
+
+
 class Cells:
     """A battery, at home or in a car: part of what goes in and of what comes out is lost."""
 
     charge_efficiency: float
     discharge_efficiency: float
+    wear_per_kwh: float  # currency, of what goes in or comes out
+    left_per_kwh: float  # currency, of what is in it at the end beyond what was at the start
 
     def gained_kw(self, charge: Power, discharge: Power) -> Power:
         """What is in it rises by so much, eq. (7), (T,)."""
         return self.charge_efficiency * charge - discharge / self.discharge_efficiency
+
+    def _costs(self, charge: Any, discharge: Any, more_kwh: Any, step_hours: float) -> dict[str, Any]:
+        """See `Device.costs`.
+
+        Args:
+            charge, discharge: kW, (T,).
+            more_kwh: in it at the end than at the start.
+        """
+        costs = {}
+        if self.wear_per_kwh:
+            costs[WEAR] = self.wear_per_kwh * step_hours * (charge + discharge).sum()
+        if self.left_per_kwh:
+            costs[LEFT] = -self.left_per_kwh * more_kwh
+        return costs
+
+
+def cell_prices(prefix: str) -> tuple[Attribute, Attribute]:
+    """What people state of what using a battery costs, and of what is left in it.
+
+    Args:
+        prefix: of the columns in households.csv.
+    """
+    return (
+        Attribute(
+            "wear_per_kwh", f"{prefix}_wear_per_kwh", unit="currency/kWh", default=0.0, most=5.0, example=0.03,
+            meaning="what it wears by each kWh that goes in or comes out: its plan counts it, nobody is paid for it",
+        ),
+        Attribute(
+            "left_per_kwh", f"{prefix}_left_per_kwh", unit="currency/kWh", default=0.0, most=5.0, example=0.1,
+            meaning="what each kWh is worth that is in it when the day ends, beyond what was when it began",
+        ),
+    )  # fmt: skip
 
 
 def median(values: Iterable[float]) -> float:

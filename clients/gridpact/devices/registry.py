@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,13 +44,35 @@ def consumed_kw(total: Callable[[str], Array]) -> Array:
     return used
 
 
-def at_once_kw(devices: Iterable[Device], schedule: Mapping[str, Array]) -> float:
-    """The most that two opposed powers of a device are above 0 at the same step, which no device can do."""
-    most, numbers = 0.0, Counter[str]()
+def with_numbers(devices: Iterable[Device]) -> Iterator[tuple[Device, int]]:
+    """Each with its number among those of its kind, from 1."""
+    numbers = Counter[str]()
     for device in devices:
         numbers[device.kind] += 1
+        yield device, numbers[device.kind]
+
+
+def costs(devices: Iterable[Device], schedule: Mapping[str, Any], step_hours: float) -> dict[str, Any]:
+    """What using a household's devices costs beside the energy, by what for, see `Device.costs`.
+
+    Args:
+        schedule: its columns, (T,) each, as they are or as expressions.
+    """
+    total: dict[str, Any] = {}
+    for device, number in with_numbers(devices):
+        names = {column.name: numbered(column.name, number) for column in device.columns}
+        own = {column: schedule[name] for column, name in names.items() if name in schedule}
+        for what, cost in device.costs(own, step_hours).items():
+            total[what] = total.get(what, 0.0) + cost
+    return total
+
+
+def at_once_kw(devices: Iterable[Device], schedule: Mapping[str, Array]) -> float:
+    """The most that two opposed powers of a device are above 0 at the same step, which no device can do."""
+    most = 0.0
+    for device, number in with_numbers(devices):
         for pair in device.either:
-            one, other = (schedule.get(numbered(column, numbers[device.kind])) for column in pair)
+            one, other = (schedule.get(numbered(column, number)) for column in pair)
             if one is not None and other is not None:
                 most = max(most, float(np.minimum(one, other).max(initial=0.0)))
     return most

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from gridpact.devices.device import (
     Realised,
     Stated,
     StoringDevice,
+    cell_prices,
     clock,
     steps_within,
 )
@@ -47,6 +48,8 @@ class TwoWayCar(Cells, StoringDevice):
     start_kwh: float
     plugged_in: NDArray[np.bool_]  # (T,)
     then: float  # 1 where it is there when the day is over, else 0
+    wear_per_kwh: float = 0.0
+    left_per_kwh: float = 0.0
 
     kind: ClassVar[str] = "two_way_car"
     a_name: ClassVar[str] = "a two-way car"
@@ -72,6 +75,7 @@ class TwoWayCar(Cells, StoringDevice):
         ),
         Attribute("from", "two_way_car_from", "from when on it is plugged in", is_clock=True, example="18:00"),
         Attribute("to", "two_way_car_to", "until when it is plugged in", is_clock=True, example="07:00"),
+        *cell_prices("two_way_car"),
     )  # fmt: skip
     forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
         ForecastField(
@@ -108,6 +112,7 @@ class TwoWayCar(Cells, StoringDevice):
         car = cls(
             capacity, stated["charge_kw"], stated["discharge_kw"], efficiency, efficiency, stated["ready_kwh"],
             stated["drive_kwh"], start, plugged_in, float(plugged_in[0]),
+            stated.get("wear_per_kwh", 0.0), stated.get("left_per_kwh", 0.0),
         )  # fmt: skip
         car._check(day.step_hours)
         return car
@@ -179,6 +184,10 @@ class TwoWayCar(Cells, StoringDevice):
             },
             opposed=(Opposed(charge, discharge, max(self.charge_kw, self.discharge_kw)),),
         )  # fmt: skip
+
+    def costs(self, plan: Mapping[str, Any], step_hours: float) -> dict[str, Any]:
+        more = plan["two_way_kwh"][-1] - self.start_kwh
+        return self._costs(plan["two_way_charge_kw"], plan["two_way_discharge_kw"], more, step_hours)
 
     @property
     def start(self) -> float:

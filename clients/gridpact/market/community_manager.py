@@ -26,7 +26,7 @@ knows no network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,8 @@ class CommunityManager:
             if number % LOOK_EVERY == 0 or number == MOST_ROUNDS:
                 plans = members.carried_out(manager)
                 net_kw = np.array([plan["injection_kw"] for plan in plans.values()])
-                if reached := manager.is_settled(net_kw, members.at_price(manager)):
+                at_price_kw, own_at_price = members.at_price(manager)
+                if reached := manager.is_settled(net_kw, at_price_kw, members.own_cost(plans), own_at_price):
                     break
         trades = _trades(prepared.community, net_kw, manager.price)
         asked = number + 2 * -(-number // LOOK_EVERY)
@@ -96,9 +97,16 @@ class _Manager:
         """G of a sum, (T,) kW: currency."""
         return self.step_hours * float(self.prices.paid(-net_kw).sum())
 
-    def is_settled(self, net_kw: Array, at_price_kw: Array) -> bool:
-        """Whether plans cost at most `GAP` more than any could: the dual's value at this price."""
-        paid, least = self.bill(net_kw.sum(axis=0)), -float(self.price @ at_price_kw.sum(axis=0))
+    def is_settled(
+        self, net_kw: Array, at_price_kw: Array, own_cost: float = 0.0, own_at_price: float = 0.0
+    ) -> bool:
+        """Whether plans cost at most `GAP` more than any could: the dual's value at this price.
+
+        Args:
+            own_cost, own_at_price: what using devices costs in the plans, and at the price.
+        """
+        paid = self.bill(net_kw.sum(axis=0)) + own_cost
+        least = own_at_price - float(self.price @ at_price_kw.sum(axis=0))
         passes = float(np.abs(self.imports) @ np.abs(net_kw).sum(axis=0))
         return paid - least <= GAP * max(abs(paid), FLOOR * passes)
 
@@ -152,11 +160,16 @@ class _Members:
             ]
         )
 
-    def at_price(self, manager: _Manager) -> Array:
-        """What everybody would do at the manager's price alone, (n, T)."""
-        return np.array(
-            [problem.solve(self._point(node, -manager.price, 0.0)).copies[0] for node, problem in self.problems.items()]
-        )
+    def at_price(self, manager: _Manager) -> tuple[Array, float]:
+        """What everybody would do at the manager's price alone, (n, T), and what using devices costs in it."""
+        found = [problem.solve(self._point(node, -manager.price, 0.0)) for node, problem in self.problems.items()]
+        return np.array([one.copies[0] for one in found]), sum(one.own_cost for one in found)
+
+    def own_cost(self, plans: Mapping[int, Mapping[str, Array]]) -> float:
+        """What using devices costs in plans, by node."""
+        from gridpact.problem.verification import device_costs
+
+        return device_costs(self.community, [plans[home.node] for home in self.community.households])
 
     def carried_out(self, manager: _Manager) -> dict[int, dict[str, Array]]:
         """Plans that devices can carry out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,10 @@ def _device(kind: type[Device], values: dict[str, Any], steps: int) -> Device:
     """Its fields are numbers, series of numbers, and series of what is true or false."""
     known: dict[str, Any] = {}
     types = {field.name: field.type for field in fields(kind)}
+    defaults = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
     for name in kind.names():
+        if name in defaults and name not in values:
+            continue
         value = values.pop(name)
         if types[name] == "float":
             known[name] = _number(value)

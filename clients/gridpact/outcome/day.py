@@ -47,6 +47,8 @@ class HouseholdDay:
     import_cost: float  # to the supplier, less feed-in; in G its part of the community's bill, losses included
     trade_cost: float  # to neighbours, less what it got from them
     loss_cost: float  # its part of the losses, see `by_magnitude`; 0 in G
+    wear_cost: float = 0.0  # of its devices by their use: nobody is paid for it, and it is in no sum
+    left_value: float = 0.0  # of what is in its batteries beyond the day's start: the same
 
     @property
     def cost(self) -> float:
@@ -215,6 +217,8 @@ def day_of(outcome: Outcome, *, whole: bool = False) -> DayOutcome:
                 import_cost=float(bills[row]),
                 trade_cost=totals.trades_paid,
                 loss_cost=float(losses[row]),
+                wear_cost=totals.wear,
+                left_value=totals.left,
             )
         )
     return DayOutcome(

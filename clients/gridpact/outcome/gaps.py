@@ -12,7 +12,7 @@ from gridpact.market.admm.negotiation import Negotiation, plan_of
 from gridpact.market.prepared import Prepared
 from gridpact.outcome.outcome import Optimum, relative_gap
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from gridpact.problem.verification import booked, implemented_cost
+from gridpact.problem.verification import booked, device_costs, implemented_cost
 
 
 def implemented_gaps(community: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> Array:
@@ -39,6 +39,7 @@ def compare(prepared: Prepared, agents: Mapping[int, Agent], optimum: float) -> 
         np.array([schedule["injection_kw"] for schedule in schedules]),
         np.array([schedule["injection_kvar"] for schedule in schedules]),
         booked(community, prepared.books, {node: agents[node].trades.recorded_kw for node in nodes}),
+        device_costs(community, schedules),
     )
     voltage = cost.flow.voltage_pu
     return relative_gap(cost.objective, optimum), float(voltage.min()), float(voltage.max())

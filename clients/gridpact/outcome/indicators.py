@@ -10,8 +10,8 @@ from functools import cached_property, partial
 import numpy as np
 
 from gridpact.community.model import Array, Household
-from gridpact.devices.device import Band, summed
-from gridpact.devices.registry import BANDS, at_once_kw, consumed_kw
+from gridpact.devices.device import LEFT, WEAR, Band, summed
+from gridpact.devices.registry import BANDS, at_once_kw, consumed_kw, costs
 from gridpact.market.registry import Promise, market_of
 from gridpact.outcome.outcome import LEAST_BILL, Outcome
 from gridpact.problem.centralised import EXACTNESS_LIMIT
@@ -64,6 +64,8 @@ class HouseholdTotals:
     bought_kwh: float
     trades_paid: float  # positive: paid more than received
     supplier_bill: float | None  # None in G
+    wear: float  # of its devices by their use; nobody is paid for it
+    left: float  # what is in its batteries beyond the day's start is worth
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ class Indicators:
             series = series_of(home, outcome.schedule)
             own = partial(summed, series, steps=home.steps)
             pv_used = own("pv_kw") - own("curtailed_kw")
-            bill = None
+            bill, own_costs = None, costs(home.devices, outcome.schedule, result.community.step_hours)
             if result.scenario.has_contracts:
                 bill = self.energy_kwh(prices.import_price * bought - prices.feed_in_price * fed_in)
             totals.append(
@@ -225,6 +227,8 @@ class Indicators:
                     bought_kwh=float(self.traded_kwh[:, row].sum()),
                     trades_paid=outcome.paid,
                     supplier_bill=bill,
+                    wear=float(own_costs.get(WEAR, 0.0)),
+                    left=-float(own_costs.get(LEFT, 0.0)) + 0.0,
                 )
             )
         return tuple(totals)

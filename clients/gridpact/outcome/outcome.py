@@ -23,7 +23,7 @@ from gridpact.market.prepared import Prepared
 from gridpact.market.registry import market_of
 from gridpact.problem.centralised import CentralisedSolution, centralised_optimum
 from gridpact.problem.scenario import ADMM, NetworkAgreement, Scenario
-from gridpact.problem.verification import ImplementedCost, Traded, booked, implemented_cost
+from gridpact.problem.verification import ImplementedCost, Traded, booked, device_costs, implemented_cost
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _carried_out(
     homes = [plans[home.node] for home in community.households]
     power_kw = np.array([home["injection_kw"] for home in homes])
     reactive_kvar = np.array([home["injection_kvar"] for home in homes])
-    return implemented_cost(community, scenario, power_kw, reactive_kvar, traded)
+    return implemented_cost(community, scenario, power_kw, reactive_kvar, traded, device_costs(community, homes))
 
 
 def traded(prepared: Prepared, trades: tuple[Trade, ...]) -> Traded:

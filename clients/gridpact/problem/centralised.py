@@ -116,7 +116,7 @@ def _solved(
     """The optimum; on a street around the pass before, which it stays near where all else is the same to it."""
     dt = community.step_hours
     supply: cp.Expression = cp.Constant(0.0)  # imports less feed-in
-    besides: cp.Expression = cp.Constant(0.0)  # losses bought at node 0
+    besides: cp.Expression = cp.Constant(0.0)  # what using devices costs, and losses bought at node 0
     constraints: list[cp.Constraint] = []
     injections, reactive, balances, opposed = [], [], [], []
     directed = []
@@ -125,6 +125,7 @@ def _solved(
         directed.append(given or chosen(household, community.prices, dt, len(meter.opposed)))
         constraints += flat(meter.constraints) + flat(directed[-1].constraints(meter.opposed))
         opposed.append(meter.opposed)
+        besides += meter.cost
         injections.append(meter.injection_kw)
         reactive.append(meter.injection_kvar)
         if scenario.has_contracts:

@@ -84,7 +84,8 @@ def _chosen(pickled: bytes) -> Directions:
         firsts.append(first)
     signs = np.zeros((len(firsts), household.steps))
     try:
-        Linear(cp.Problem(cp.Minimize(contract.cost), constraints), f"household '{household.name}'").solve()
+        problem = cp.Problem(cp.Minimize(contract.cost + meter.cost), constraints)
+        Linear(problem, f"household '{household.name}'").solve()
     except InfeasibleError:
         return Directions(signs)  # whoever solves the whole problem says why
     for row, first in zip(signs, firsts, strict=True):

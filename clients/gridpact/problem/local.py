@@ -35,11 +35,17 @@ class LocalSolution:
     bids_kw: Array  # (bids,), positive where this node sells; partners ascending, then steps
     plan: Callable[[], dict[str, Array]] = field(repr=False)
     decided: Callable[[], Directions | None] = field(repr=False, default=lambda: None)
+    costing: Callable[[], float] = field(repr=False, default=lambda: 0.0)
 
     @cached_property
     def schedule(self) -> dict[str, Array]:
         """What the node would do, (T,) each; worked out when somebody asks."""
         return self.plan()
+
+    @cached_property
+    def own_cost(self) -> float:
+        """What using devices costs the household beside its energy, currency."""
+        return self.costing()
 
     @cached_property
     def directions(self) -> Directions | None:
@@ -115,6 +121,7 @@ class LocalProblem:
         self._directed = partial(LocalProblem, view, trade_penalty, pool_penalty, fixed, parted, agreed, sensitivity)
         self._directions = directions
         self._opposed: tuple[Opposed, ...] = ()
+        self._own_cost: cp.Expression = cp.Constant(0.0)
         self._around_pu = around_pu
         self.network: BranchFlow | PhasePlan | None = None  # at the grid operator's node
         self._sensitivity = sensitivity
@@ -194,7 +201,13 @@ class LocalProblem:
             ) from None
         copies = answer.value(self._copies) if self.blocks else np.zeros((0, self.view.steps))
         bids = at.agreed if self._bids is None else answer.value(self._bids)
-        return LocalSolution(copies, bids, lambda: answer.values(self._schedule), lambda: self._decided(answer))
+        return LocalSolution(
+            copies,
+            bids,
+            lambda: answer.values(self._schedule),
+            lambda: self._decided(answer),
+            lambda: float(answer.values({"cost": self._own_cost})["cost"]) if self._own_cost.variables() else 0.0,
+        )
 
     def carried_out(self, at: Point) -> LocalSolution:
         """As `solve`, but a plan that devices can carry out: none uses two opposed powers at once.
@@ -239,13 +252,12 @@ class LocalProblem:
         self._schedule |= meter.schedule
         if self._directions is None:
             self._directions = chosen(view.household, view.prices, view.step_hours, len(meter.opposed))
-        self._opposed = meter.opposed
+        self._opposed, self._own_cost = meter.opposed, meter.cost
         constraints = meter.constraints | self._directions.constraints(meter.opposed)
-        if not view.scenario.has_network:
-            return cp.Constant(0.0), constraints
-        if view.agreement is NetworkAgreement.DSO:
-            return cp.Constant(0.0), constraints
-        return self._own_line(meter.injection_kw, meter.injection_kvar, constraints)
+        if not view.scenario.has_network or view.agreement is NetworkAgreement.DSO:
+            return meter.cost, constraints
+        losses, constraints = self._own_line(meter.injection_kw, meter.injection_kvar, constraints)
+        return meter.cost + losses, constraints
 
     def _own_line(
         self, injection_kw: cp.Expression, injection_kvar: cp.Expression, constraints: Constraints

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import cvxpy as cp
 
 from gridpact.community.model import Household
 from gridpact.devices.device import Constraints, Opposed, numbered
+from gridpact.devices.registry import costs, with_numbers
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class BehindMeter:
     constraints: Constraints
     schedule: dict[str, cp.Expression]  # what the household's energy manager is to do
     opposed: tuple[Opposed, ...]
+    cost: cp.Expression  # of using devices, currency; nobody is paid for it, see `Device.costs`
 
 
 def behind_meter(household: Household, step_hours: float) -> BehindMeter:
@@ -31,15 +32,14 @@ def behind_meter(household: Household, step_hours: float) -> BehindMeter:
     constraints: Constraints = {}
     schedule: dict[str, cp.Expression] = {}
     opposed: tuple[Opposed, ...] = ()
-    numbers: Counter[str] = Counter()
-    for device in household.devices:
-        numbers[device.kind] += 1
+    for device, number in with_numbers(household.devices):
         block = device.block(household.steps, step_hours)
         injection = injection + block.injection_kw
         if block.injection_kvar is not None:
             reactive = reactive + block.injection_kvar
-        constraints |= {numbered(name, numbers[device.kind], " "): of for name, of in block.constraints.items()}
+        constraints |= {numbered(name, number, " "): of for name, of in block.constraints.items()}
         opposed += block.opposed
-        schedule |= {numbered(name, numbers[device.kind]): of for name, of in block.schedule.items()}
+        schedule |= {numbered(name, number): of for name, of in block.schedule.items()}
+    cost = sum(costs(household.devices, schedule, step_hours).values(), cp.Constant(0.0))
     schedule |= {"injection_kw": injection, "injection_kvar": reactive}
-    return BehindMeter(injection, reactive, constraints, schedule, opposed)
+    return BehindMeter(injection, reactive, constraints, schedule, opposed, cost)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
+from gridpact.devices.registry import costs
 from gridpact.grid.powerflow import PowerFlow, power_flow
 from gridpact.problem.coefficients import Partner
 from gridpact.problem.scenario import Scenario
@@ -34,7 +35,7 @@ class ImplementedCost:
 
     Two sums are told apart. What is paid is the same notion in all scenarios, so that they compare: supply and losses.
     The objective is what the scenario's agreement looks for the least of: losses only where it counts the network,
-    and trading coefficients, which nobody pays.
+    and trading coefficients and what using devices costs, which nobody is paid for.
     """
 
     supply: float  # imports less feed-in
@@ -42,6 +43,7 @@ class ImplementedCost:
     losses: float  # in the objective: bought at node 0 in TG; in G they are part of the supply
     losses_paid: float  # bought at the import price, whether the scenario counts them or not; 0 in G
     flow: PowerFlow
+    devices: float = 0.0  # of using them, less what is left in them is worth; nobody is paid for it
 
     @property
     def paid(self) -> float:
@@ -50,17 +52,23 @@ class ImplementedCost:
 
     @property
     def objective(self) -> float:
-        return self.supply + self.coefficients + self.losses
+        return self.supply + self.coefficients + self.losses + self.devices
 
 
 def implemented_cost(
-    community: CommunityDay, scenario: Scenario, injection_kw: Array, injection_kvar: Array, traded: Traded
+    community: CommunityDay,
+    scenario: Scenario,
+    injection_kw: Array,
+    injection_kvar: Array,
+    traded: Traded,
+    devices: float = 0.0,
 ) -> ImplementedCost:
     """The cost of a plan as it would be carried out.
 
     Args:
         injection_kw, injection_kvar: net injections behind every meter, shape (n, T).
         traded: what its trades come to.
+        devices: what using them costs, see `device_costs`.
     """
     dt, prices = community.step_hours, community.prices
     flow = power_flow(community.feeder, injection_kw, injection_kvar)
@@ -70,10 +78,21 @@ def implemented_cost(
         return float(dt * np.sum(prices.import_price * bought - prices.feed_in_price * sold))
 
     if not scenario.has_contracts:
-        return ImplementedCost(supply_cost(flow.import_kw), 0.0, 0.0, 0.0, flow)
+        return ImplementedCost(supply_cost(flow.import_kw), 0.0, 0.0, 0.0, flow, devices)
     losses = float(dt * np.sum(prices.loss_price * flow.losses_kw)) if scenario.has_network else 0.0
     losses_paid = float(dt * np.sum(prices.import_price * flow.losses_kw))
-    return ImplementedCost(supply_cost(traded.sold_kw - injection_kw), traded.coefficients, losses, losses_paid, flow)
+    supply = supply_cost(traded.sold_kw - injection_kw)
+    return ImplementedCost(supply, traded.coefficients, losses, losses_paid, flow, devices)
+
+
+def device_costs(community: CommunityDay, schedules: Sequence[Mapping[str, Array]]) -> float:
+    """What using all devices costs by all plans together, currency.
+
+    Args:
+        schedules: of the households, in their order.
+    """
+    pairs = zip(community.households, schedules, strict=True)
+    return sum(sum(costs(home.devices, own, community.step_hours).values()) for home, own in pairs)
 
 
 def booked(community: CommunityDay, books: Books, trades_kw: Mapping[int, Array]) -> Traded:

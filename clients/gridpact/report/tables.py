@@ -87,6 +87,8 @@ def result_fields(result: Outcome) -> dict[str, Any]:
         "saved": result.saved,
         "centralised_cost": result.optimum.paid,
         "cost_trading": cost.coefficients,
+        "cost_wear": sum(home.wear for home in Indicators(result).households),
+        "value_left": sum(home.left for home in Indicators(result).households),
         "objective": cost.objective,
         "centralised_objective": result.optimum.objective,
         "implemented_gap": Indicators(result).implemented_gap,

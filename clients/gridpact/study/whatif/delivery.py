@@ -228,6 +228,8 @@ class _DeliveryProgram:
         net_import = self._imported - self._fed_in
         cost = step_hours * (self._kappa @ self._imported - self._feed_in @ self._fed_in)
         cost += step_hours * (self._more @ self._above + self._less @ self._below)
+        for device, block in zip(home.devices, self._blocks, strict=True):
+            cost += sum(device.costs(block.schedule, step_hours).values())
         for block in active:
             if block.elsewhere_kwh is not None:
                 cost += self._public * block.elsewhere_kwh
