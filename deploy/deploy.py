@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from brownie import Referee, TestEuro, TradeSettlement, VirtualAggregator, network, web3
+from brownie import Referee, SealedReferee, TestEuro, TradeSettlement, VirtualAggregator, network, web3
 from brownie._config import CONFIG  # `brownie.config` holds the settings only
 
 from gridpact.chain.account import ChainAccount
-from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN, load
+from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SEALED_REFEREE, SETTLEMENT, TOKEN, load
 from gridpact.chain.deploy import Sender, UnlockedAccount
 from gridpact.chain.estimate import bill, planned_deployment
 from gridpact.chain.fees import fee_policy
@@ -27,7 +27,13 @@ from gridpact.errors import InputError
 from gridpact.manage.deployment import Parameters, carry_out
 
 DEPLOY = Path(__file__).resolve().parent
-COMPILED = {TOKEN: TestEuro, REFEREE: Referee, AGGREGATOR: VirtualAggregator, SETTLEMENT: TradeSettlement}
+COMPILED = {
+    TOKEN: TestEuro,
+    REFEREE: Referee,
+    SEALED_REFEREE: SealedReferee,
+    AGGREGATOR: VirtualAggregator,
+    SETTLEMENT: TradeSettlement,
+}
 
 
 def main() -> None:
@@ -42,7 +48,9 @@ def main() -> None:
     profile.check(link.eth.chain_id)
     manager = _manager(link, profile)
     if isinstance(manager, ChainAccount):
-        planned = planned_deployment(parameters.theta, parameters.setting, with_token=parameters.token is None)
+        planned = planned_deployment(
+            parameters.theta, parameters.setting, with_token=parameters.token is None, sealed=parameters.sealed
+        )
         costs = bill(link, manager.address, planned, manager.fees)
         print(costs.table(ETH_PRICE_EUR))
         costs.check("the deployment")

@@ -73,6 +73,7 @@ class Pilot:
         seed: int = 1,
         phase_seconds: int = PHASE_SECONDS,
         url: str | None = None,
+        sealed: bool = True,
     ) -> None:
         """`url`: how services reach the chain, where not as this object does."""
         self.folder, self.network = folder, network
@@ -81,7 +82,7 @@ class Pilot:
         prepared = Prepared.of(self.community, scenario)
         self.views = prepared.views
         self._random = random.Random(seed)
-        self._scenario = scenario
+        self._scenario, self._sealed = scenario, sealed
         self._web3 = network.connect()
         self._manager, self._metering = network.manager(self._web3), new_key()
         self._supplier = ChainAccount(self._web3, new_key())
@@ -95,7 +96,8 @@ class Pilot:
         self._supplier.forget_nonce()
         self.network.fund([self._manager.address], 10 * ETHER, self._web3)
         supplier, metering = self._supplier.address, str(address_of(self._metering))
-        self.record = deploy_contracts(self._manager, *self._terms, self.network.name, supplier, metering)
+        terms, name = self._terms, self.network.name
+        self.record = deploy_contracts(self._manager, *terms, name, supplier, metering, sealed=self._sealed)
         self.record.write(self.folder / "contracts.json")
         self.network.fund([*self._addresses.values(), supplier], 10 * ETHER, self._web3)
         mint_tokens(self._manager, self.record, [*self._addresses.values(), supplier], TOKENS)

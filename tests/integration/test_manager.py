@@ -142,13 +142,13 @@ def replaced(arguments: list[str], option: str, value: str) -> list[str]:
 
 def test_dryRun_sendsNothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """On a fork: the deployment goes through there, and the network itself has not one transaction more."""
-    keystore = replaced(site.deploy("--dry-run", "--days"), "--keystore", str(site.folder / "poor.json"))
+    keystore = replaced(site.deploy("--dry-run", "--days", "--sealed"), "--keystore", str(site.folder / "poor.json"))
     assert main(keystore) == 0
     out = capsys.readouterr().out
     assert "a fork of sepolia at block" in out
     assert f"chain {SEPOLIA}" in out
     assert "would lack" in out  # the account has nothing there
-    assert "all checks held, 5 transactions" in out  # with the settlement of days
+    assert "all checks held, 5 transactions, for sealed rounds" in out  # with the settlement of days
     assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(POOR)) == 0
     assert not site.record.exists()
 

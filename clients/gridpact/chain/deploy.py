@@ -165,6 +165,7 @@ def deploy_contracts(
         metering=roles[1],
         commit=source_commit(),
         day_settlement=day_address,
+        sealed=sealed,
     )
 
 

@@ -119,7 +119,9 @@ def planned_call(account: ChainAccount, what: str, call: Call) -> PlannedCall:
     return PlannedCall(what, *account.estimate(call))
 
 
-def planned_deployment(theta: Theta, setting: Setting, with_token: bool, days: bool = False) -> list[PlannedCall]:
+def planned_deployment(
+    theta: Theta, setting: Setting, with_token: bool, days: bool = False, sealed: bool = False
+) -> list[PlannedCall]:
     """The transactions of a deployment, played on a chain inside this process."""
     planned = []
     with open_network("eth-tester") as network:
@@ -132,6 +134,9 @@ def planned_deployment(theta: Theta, setting: Setting, with_token: bool, days: b
                 planned.append(PlannedCall(name, int(receipt["gasUsed"]), len(HexBytes(sent))))
 
         deploy_contracts(
-            manager, theta, setting, network.name, manager.address, manager.address, on_deployed=note, days=days
+            *(manager, theta, setting, network.name, manager.address, manager.address),
+            on_deployed=note,
+            days=days,
+            sealed=sealed,
         )
     return planned

@@ -129,9 +129,10 @@ def compare_code(name: str, address: str, artifact: Artifact, code: bytes) -> in
 
 def _check_values(web3: Web3, record: Record) -> None:
     """The values as the contracts themselves tell them."""
-    aggregator, settlement = (
+    referee, aggregator, settlement = (
         _reader(web3, address, abi)
         for address, abi in (
+            (record.referee, load(REFEREE).abi),
             (record.aggregator, record.aggregator_abi),
             (record.settlement, record.settlement_abi),
         )
@@ -140,6 +141,7 @@ def _check_values(web3: Web3, record: Record) -> None:
         "theta": (tuple(aggregator("theta")), tuple(record.theta.values())),
         "the setting": (tuple(aggregator("setting")), tuple(record.setting.values())),
         "the referee": (aggregator("referee"), record.referee),
+        "whether rounds are sealed": (referee("seals"), record.sealed),
         "the aggregator": (settlement("aggregator"), record.aggregator),
         "the token": (settlement("token"), record.token),
         "the supplier": (settlement("supplier"), record.supplier),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from gridpact.chain.artifacts import SEALED_REFEREE
 from gridpact.chain.contract import checked_address
 from gridpact.chain.reverts import Abi
 from gridpact.errors import InputError
@@ -47,6 +48,7 @@ class Record:
     metering: str = ""  # the account that signs meter readings
     day_settlement: str = ""  # where days are settled step by step, if they are
     commit: str = ""  # of the sources that it was deployed from, as far as git knows
+    sealed: bool = False  # whether what is submitted is read by those only whom it concerns, see `node.form`
 
     def write(self, path: Path) -> None:
         """Writes the record in one go: a reader never sees half of it."""
@@ -76,6 +78,8 @@ class Record:
             raise InputError(
                 f"The record {path} has format {values.get('format')}, this version reads {FORMAT}: deploy again."
             )
+        if isinstance(values.get("transactions"), dict):  # records of earlier versions do not say it
+            values.setdefault("sealed", SEALED_REFEREE in values["transactions"])
         names = [field.name for field in fields(cls)]
         missing = [name for name in names if name not in values and name not in _LATER]
         if missing:
@@ -84,9 +88,10 @@ class Record:
             (_NUMBERS, int, "a whole number"),
             (_MAPPINGS, dict, "an object"),
             (_ABIS, list, "a list"),
+            (("sealed",), bool, "true or false"),
         ):
             for name in names_of_kind:
-                if not isinstance(values[name], kind) or isinstance(values[name], bool):
+                if not isinstance(values[name], kind) or (kind is int and isinstance(values[name], bool)):
                     raise InputError(f"In the record {path} '{name}' must be {word}: deploy again.")
         for name in _ABIS:
             if not all(isinstance(entry, dict) and isinstance(entry.get("type"), str) for entry in values[name]):

@@ -68,7 +68,11 @@ class Unfinished:
                 f"What {path} says of an unfinished deployment cannot be read ({error}): restore it, or remove it to"
                 " begin anew."
             ) from None
-        names = {"genesis": "on another chain", "manager": f"by account {unfinished.about.get('manager')}"}
+        names = {
+            "genesis": "on another chain",
+            "manager": f"by account {unfinished.about.get('manager')}",
+            "sealed": "in the other form (--sealed or --open)",
+        }
         for name, value in about.items():
             if unfinished.about.get(name) != value:
                 if name == "genesis" and not lasting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -27,7 +28,7 @@ from gridpact.cli.manager import (
     policy_of,
     priced,
 )
-from gridpact.cli.options import POWER_RESOLUTION, Commands, check_file, power_resolution
+from gridpact.cli.options import POWER_RESOLUTION, Commands, add_form, check_file, power_resolution
 from gridpact.cli.verify import add_explorer, verify_sources
 from gridpact.errors import GridpactError, InputError
 
@@ -66,6 +67,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--days", action="store_true", help="also the settlement of days, which carries a day on after its round"
     )
+    add_form(command)
     command.add_argument("--out", type=Path, metavar="FILE", help=f"the record; default {RECORDS}/NETWORK.json")
     command.add_argument(
         "--dry-run",
@@ -107,7 +109,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
         if (copy := kept_copy(out)) is not None:
             print(f"gridpact: the record of the deployment before is kept as {copy}")
         record = _carry_out(account, parameters, profile, out, arguments.days)
-        print(f"gridpact: deployed on {profile.name}, as compiled; the record is {out}")
+        form = "sealed" if record.sealed else "open"
+        print(f"gridpact: deployed on {profile.name}, as compiled, for {form} rounds; the record is {out}")
         if profile.explorer is not None:
             print(f"gridpact: {profile.explorer}/address/{record.aggregator}")
         try:
@@ -146,13 +149,16 @@ def _parameters(arguments: argparse.Namespace, profile: ChainProfile) -> Paramet
         if profile.local and arguments.parameters is None and not path.exists():
             path = PARAMETERS / "development.json"
         parameters = Parameters.read(path)
+    if arguments.sealed is not None:
+        parameters = dataclasses.replace(parameters, sealed=arguments.sealed)
     return parameters.with_roles(arguments.token, arguments.supplier, arguments.metering)
 
 
 def _planned(parameters: Parameters, days: bool) -> list[PlannedCall]:
     from gridpact.chain.estimate import planned_deployment
 
-    return planned_deployment(parameters.theta, parameters.setting, parameters.token is None, days)
+    theta, setting = parameters.theta, parameters.setting
+    return planned_deployment(theta, setting, parameters.token is None, days, parameters.sealed)
 
 
 def _check_roles(place: Deployment, parameters: Parameters) -> None:
@@ -194,7 +200,9 @@ def _dry_run(arguments: argparse.Namespace, profile: ChainProfile, parameters: P
             print(f"gridpact: the account would lack {ether_text(missing)}; the dry run goes on with test ether")
             place.web3.provider.make_request("anvil_setBalance", [account.address, hex(DRY_BALANCE_WEI)])  # type: ignore[arg-type]
         record = _carry_out(account, parameters, profile, days=arguments.days)
-        print(f"gridpact: all checks held, {len(record.transactions)} transactions; the record would be {out}")
+        form = "sealed" if record.sealed else "open"
+        count = len(record.transactions)
+        print(f"gridpact: all checks held, {count} transactions, for {form} rounds; the record would be {out}")
         print(json.dumps({"theta": dict(record.theta), "setting": dict(record.setting)}, indent=1))
     return 0
 

@@ -210,6 +210,24 @@ def doubts(option: str, text: str | None) -> frozenset[str]:
     return frozenset(choice("doubt", name, {doubt: doubt for doubt in DOUBTS}) for name in given)
 
 
+def add_form(command: argparse.ArgumentParser) -> None:
+    """Adds in which form submissions stand on the chain: `sealed` is True, False, or None where it is not said."""
+    form = command.add_mutually_exclusive_group()
+    form.add_argument(
+        "--sealed",
+        action="store_true",
+        default=None,
+        help="seal what households submit: only the grid operator's node reads wishes, only partners bids; what cannot"
+        " be proved then is told in docs/privacy.md",
+    )
+    form.add_argument(
+        "--open",
+        dest="sealed",
+        action="store_false",
+        help="everybody reads all that households submit, their loads too, and can prove every lie",
+    )
+
+
 def power_resolution(watts: float | None) -> Resolution | None:
     """What a unit of power on the chain is at least; None: what fits."""
     from gridpact.market.admm.parameters import MOST_MILLIWATT, Resolution

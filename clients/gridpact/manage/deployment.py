@@ -34,13 +34,18 @@ STANDARD = "standard"
 
 @dataclass(frozen=True)
 class Parameters:
-    """The constants of a deployment. Roles that are None are the manager's, or a test token."""
+    """The constants of a deployment. Roles that are None are the manager's, or a test token.
+
+    Attributes:
+        sealed: whether what is submitted is read by those only whom it concerns, see `node.form`.
+    """
 
     theta: Theta
     setting: Setting
     token: str | None = None  # address, or STANDARD
     supplier: str | None = None
     metering: str | None = None
+    sealed: bool = False
 
     def __post_init__(self) -> None:
         for name in ("token", "supplier", "metering"):
@@ -82,13 +87,15 @@ class Parameters:
         if not isinstance(values, dict):
             raise InputError(f"The parameters {path} are not a JSON object: see deploy/parameters/README.md.")
         known = {field.name for field in fields(cls)}
-        for name in sorted(known - values.keys()):
+        for name in sorted(known - values.keys() - {"sealed"}):
             raise InputError(f"{path} lacks '{name}': see deploy/parameters/README.md.")
         for name in sorted(values.keys() - known):
             raise InputError(f"{path} has '{name}', which is no parameter: see deploy/parameters/README.md.")
         theta = Theta(**_numbers(values["theta"], Theta, path, "theta"))
         setting = Setting(**_numbers(values["setting"], Setting, path, "setting"))
-        return cls(theta, setting, *(values[name] for name in ("token", "supplier", "metering")))
+        if not isinstance(sealed := values.get("sealed", cls.sealed), bool):
+            raise InputError(f"In {path} 'sealed' must be true or false, not {sealed!r}.")
+        return cls(theta, setting, values["token"], values["supplier"], values["metering"], sealed)
 
     @classmethod
     def of_community(
@@ -155,7 +162,8 @@ def carry_out(
     unfinished = None if out is None else unfinished_at(out, account, parameters, profile)
     theta, setting = parameters.theta, parameters.setting
     record = deploy_contracts(
-        account, theta, setting, profile.name, supplier, metering, token, on_deployed, unfinished, days
+        *(account, theta, setting, profile.name, supplier, metering, token, on_deployed, unfinished, days),
+        sealed=parameters.sealed,
     )
     inspect_deployment(account.web3, record)
     if out is not None and unfinished is not None:

@@ -33,7 +33,9 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
     record = read_record(settings)
     connection = open_connection(settings, record, key, link)
     account, setting, symbol = connection.account, connection.setting, connection.symbol
-    yield f"the account {account.address} is enrolled as node {settings.node} on chain {record.chain_id}"
+    form = "sealed" if connection.aggregator.sealed else "open: everybody reads its loads"
+    where = f"chain {record.chain_id}, where rounds are {form}"
+    yield f"the account {account.address} is enrolled as node {settings.node} on {where}"
     if (gap := clock_gap(account.web3)) is not None and abs(gap) > LARGEST_GAP:
         raise InputError(told_gap(gap))
     connection.check_ether(gas_of_a_round(settings))

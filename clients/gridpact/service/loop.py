@@ -153,6 +153,8 @@ class Service:
             self._connection = open_connection(self._settings, self._record, self._key, self._link)
             self._health.symbol = self._connection.symbol
             self._check_chain(self._connection)
+            if not self._connection.aggregator.sealed:
+                log.warning("rounds of this deployment are open: everybody reads what is submitted, loads too")
             self._compare_clocks(self._connection)
             self._look(self._connection)
             self._said = time.monotonic()

@@ -40,6 +40,17 @@ def test_record_isReadAsWritten(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
 
 
+@pytest.mark.parametrize(("referee", "sealed"), [("Referee", False), ("SealedReferee", True)])
+def test_recordOfAnEarlierVersion_tellsItsForm(tmp_path: Path, referee: str, sealed: bool) -> None:
+    """By the referee that was deployed."""
+    path = tmp_path / "record.json"
+    RECORD.write(path)
+    values = json.loads(path.read_text())
+    del values["sealed"]
+    path.write_text(json.dumps(values | {"transactions": {referee: "0x00"}}))
+    assert Record.read(path).sealed is sealed
+
+
 def test_record_replacesAnOlderOne(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     RECORD.write(path)
@@ -57,6 +68,8 @@ def test_record_replacesAnOlderOne(tmp_path: Path) -> None:
         ({"theta": []}, "object"),
         ({"token_abi": {}}, "list"),
         ({"format": 9}, "format 9"),
+        ({"sealed": "yes"}, "'sealed' must be true or false"),
+        ({"sealed": 1}, "'sealed' must be true or false"),
         ({"supplier": 5}, "'supplier' must be text"),
     ],
 )
