@@ -60,7 +60,8 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///   TS8  Nobody's deposit pays but for its own statement, its own last bids, its own reading, or as the supplier.
 ///   TS9  A day is settled by one round only in each product: the one in which it was agreed and not replaced; of a day that was agreed
 ///        in none, the first that is settled.
-///   TS10 A delivery takes no more from a household than the limit that it set itself before the round was opened.
+///   TS10 A delivery takes no more from a household than the limit that it set itself before it declared in the round,
+///        or abstained; and nothing from who did neither.
 ///   TS11 Arrears grow by deliveries, each of which counts once, by corrections to which the household consented, and by
 ///        what it has to pay for a trade that was vouched for; by nothing else.
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
@@ -181,9 +182,9 @@ interface ITradeSettlement is IDeposits {
         uint32 round, uint8 node, bytes calldata energies, bytes calldata tariff, Position[] calldata positions
     ) external;
 
-    /// @notice The most that a delivery may take from the caller, deposit and arrears together, in each round that is
-    ///         opened from now on. What it comes to beyond is nobody's debt here. Zero lifts the limit. Everybody can read
-    ///         it, so that a supplier knows it before it publishes a tariff.
+    /// @notice The most that a delivery may take from the caller, deposit and arrears together: in the round that takes
+    ///         declarations, where the caller has said nothing in it yet, and in each that is opened from now on. What it
+    ///         comes to beyond is nobody's debt here. Zero lifts the limit. Everybody can read it.
     function limitDebit(uint224 most) external;
 
     /// @notice Ends arrears of an account, as far as there are any. Only the supplier, who is its creditor.

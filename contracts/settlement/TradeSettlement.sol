@@ -410,14 +410,27 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @inheritdoc ITradeSettlement
     function limitDebit(uint224 most) external {
-        uint32 from = aggregator.progressOf(0).round + 1;
+        IOutcomes.Progress memory progress = aggregator.progressOf(0);
+        uint32 from = progress.round;
+        if (progress.phase != IOutcomes.Phase.Declaring || _hasSaid(from, msg.sender)) ++from;
         // It returns what stood there before.
         // slither-disable-next-line unused-return
         _limits[msg.sender].push(from, most);
         emit DebitLimited(msg.sender, from, most);
     }
 
-    /// @dev What a household pays at most, by the limit that it had set itself before the round was opened.
+    /// @dev Whether an account has declared in a round, or abstained.
+    function _hasSaid(uint32 round, address account) private view returns (bool) {
+        // The number does not matter.
+        // slither-disable-next-line unused-return
+        try aggregator.nodeIn(round, account) returns (uint8) {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
+    /// @dev What a household pays at most, by the limit that it had set itself before it said anything in the round.
     function _limited(uint32 round, uint8 node, address account, int256 payment_) private returns (int256) {
         uint256 most = debitLimit(round, account);
         if (most == 0 || SignedMath.abs(payment_) <= most) return payment_;

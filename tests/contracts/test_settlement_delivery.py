@@ -4,8 +4,8 @@ import random
 
 import brownie
 import pytest
-from brownie import web3
-from helpers import low
+from brownie import chain, web3
+from helpers import PHASE_SECONDS, low
 from reference.settlement_model import delivery_payment
 from settling import (
     BOOKS,
@@ -524,7 +524,7 @@ def test_limitDebit_boundsADelivery(priced, contract, supplier, nodes):
 
 
 def test_limitDebit_cannotBeSetAfterwards(priced, contract, supplier, nodes):
-    """TS10: neither while the round runs nor when it is over; and a limit that is not reached changes nothing."""
+    """TS10: when the round is over; and a limit that is not reached changes nothing."""
     round_ = next_round(priced, supplier)
     contract.limitDebit(1, {"from": nodes[1]})
     contract.limitDebit(DRAWN, {"from": nodes[2]})
@@ -539,6 +539,48 @@ def test_limitDebit_cannotBeSetAfterwards(priced, contract, supplier, nodes):
     round_ = next_round(priced, supplier)
     priced.deliver(1, [-1000] * STEPS, round_)
     assert contract.netPayment(round_, 1) == -DRAWN
+
+
+@pytest.mark.parametrize("word", ["declares", "abstains"])
+def test_limitDebit_countsUntilANodeHasSaidAnything(
+    new_market, settle, TradeSettlement, manager, supplier, nodes, word
+):
+    """TS10: in every order of a limit, another one, and the node's word, against a model: the last limit before it
+    counts for the round, and the last of all for the next one. Who says nothing owes nothing."""
+    orders = ["ab!", "a!b", "!ab", "!", "ab", ""]  # "!": its word
+    aggregator = new_market(range(1, len(orders) + 1)).aggregator
+    contract = manager.deploy(TradeSettlement, aggregator, settle.token, supplier, METER.address)
+    tariff = encode_tariff([(2_000_000_000, 80_000)] * STEPS)
+    contract.publishTariff(1, tariff, {"from": supplier})
+    aggregator.openRound(20_260_101, {"from": manager})
+    owed = {}
+    for node, order in enumerate(orders, 1):
+        limit, said = 0, None
+        for what in order:
+            if what != "!":
+                limit = node * 1000 + ord(what)
+                contract.limitDebit(limit, {"from": nodes[node]})
+                continue
+            said = limit
+            if word == "abstains":
+                aggregator.abstain(1, {"from": nodes[node]})
+            else:
+                aggregator.declare(1, node, 0, 0, 0, b"", {"from": nodes[node]})
+        assert contract.debitLimit(1, nodes[node]) == (limit if said is None else said)
+        assert contract.debitLimit(2, nodes[node]) == limit
+        owed[node] = None if said is None else said or 2_000_000_000 * STEPS
+    while aggregator.progress()[2] < 3:
+        chain.sleep(PHASE_SECONDS + 1)
+        aggregator.closeOverdue({"from": manager})
+    reading = encode_reading([-1000] * STEPS)
+    for node, owes in owed.items():
+        delivery = (1, node, reading, tariff, [], *signed(contract, 1, node, reading), {"from": supplier})
+        if owes is None:
+            with brownie.reverts(f"WrongReading: 1, {node}"):
+                contract.deliver(*delivery)
+        else:
+            contract.deliver(*delivery)
+        assert contract.arrears(nodes[node]) == (owes or 0)
 
 
 # ---------------------------------------------------------------------- one round settles a day

@@ -483,10 +483,10 @@ def test_householdLimits_whatADayTakes(
     limit = ["deposit", "limit", "3.5", *site.place, "--rpc", site.url, "--confirmations", "1", "--yes"]
     coming = Aggregator.of(enrolled, site.web3).progress().round + 1
     assert f"from round {coming} on" in printed(limit)
-    assert (settlement.debit_limit(1, account), settlement.debit_limit(coming, account)) == (0, 3_500_000)
+    assert (settlement.debit_limit(account, 1), settlement.debit_limit(account)) == (0, 3_500_000)
     assert "a limit is a number of at least 0, not nan" in complaint(capsys, replaced(limit, "limit", "nan"))
     printed(replaced(limit, "limit", "0"))
-    assert settlement.debit_limit(coming, account) == 0
+    assert settlement.debit_limit(account) == 0
 
 
 def test_readings_complain(site: Site, watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

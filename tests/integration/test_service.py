@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from chains import skip_without
-from pilots import PHASE_SECONDS, held_at, key_of, outcome, pass_phase, running, schedule, settings_of
+from pilots import PHASE_SECONDS, end_round, held_at, key_of, outcome, pass_phase, running, schedule, settings_of
 from waiting import SECONDS, until
 from web3 import Web3
 
@@ -299,12 +299,13 @@ def test_check_triesEverything(pilot: Pilot, capsys: pytest.CaptureFixture[str])
     before = pilot.aggregator.web3.eth.block_number
     assert main(["household", "check", "--config", str(pilot.config(3)), "--day", day]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:5] for line in lines] == ["  ✓  "] * 6
+    assert [line[:5] for line in lines] == ["  ✓  "] * 7
     assert "is enrolled as node 3 on chain 31337" in lines[0]
     assert f"there is a forecast for {day}, 4 steps of 360 minutes: load " in lines[2]
     assert "it takes part where import costs at most 1 and feeding in pays at least -0.5 tEUR/kWh" in lines[3]
-    assert "there is a plan for that day" in lines[4]
-    assert lines[5].endswith("it bids to the nodes [2], 4 bids an iteration")
+    assert "a meter reading may take at most 25 tEUR a day, which it sets on the chain" in lines[4]
+    assert "there is a plan for that day" in lines[5]
+    assert lines[6].endswith("it bids to the nodes [2], 4 bids an iteration")
     assert main(["household", "check", "--config", str(pilot.config(0)), "--day", day]) == 0
     assert capsys.readouterr().out.endswith(
         "it answers the households on its feeder that are enrolled: nodes [1, 2, 3]\n"
@@ -357,6 +358,31 @@ def test_tariffOutsideTheLimits_keepsHomesOut(pilot: Pilot) -> None:
             assert schedule(pilot, node, day)["status"] == "alone"
         assert pilot.end_of(round_) is Phase.CONVERGED  # the operator's node alone, on nothing
         assert not any(pilot.settlement.is_recorded(round_, 1, partner) for partner in (2, 3))
+        pilot.deliver(round_, day)
+        for node in (1, 2, 3):  # billed all the same, but for no more than its limit
+            owed = pilot.settlement.delivery(round_, node)
+            assert owed is not None
+            assert owed.payment >= -25 * 10**6
+        assert min(d.payment for d in pilot.settlement.deliveries(round_).values()) == -25 * 10**6
+        for node in (1, 2, 3):
+            pilot.settlement.forgive(pilot.aggregator.account_of(node), 25 * 10**6)
+        until(lambda: services[1].health.limit == 25.0, "the health does not tell the limit")
+        assert "a day takes at most 25.00" in services[1].health.line()
+
+
+def test_limitOfADay_followsTheFile(pilot: Pilot) -> None:
+    """Another limit in household.toml holds in the round in which the node says something next; it is never lifted."""
+    address = pilot.aggregator.account_of(1)
+    for at_most, units in ((0.0, 1), (8.0, 8_000_000)):
+        one = settings_of(pilot, 1)
+        assert one.limits is not None
+        changed = replace(one, limits=replace(one.limits, deposit_max=at_most))
+        pilot.write_forecasts(day := f"2026-03-{10 + int(at_most)}")
+        round_ = pilot.open_round(day)
+        with running(pilot, 1, node_1=changed):
+            until(lambda: pilot.aggregator.progress().present, "node 1 has said nothing in the round")
+            assert pilot.settlement.debit_limit(address, round_) == units
+            end_round(pilot)
 
 
 def test_deposit_isNoMoreThanTheHouseholdLetsIt(pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,9 @@ STATED_A_CALL = 16
 """So many pairs are stated in one transaction, some 2.1 million gas with 24 steps. An opening grows with all bids of
 its node; with the most homes and steps it was not measured."""
 
+LAST_ROUND = 2**24 - 1
+"""The highest number that a round of product 0 can have."""
+
 RECORD_GAS = 60_000
 """What a statement may cost more than an estimate, because the partner has stated the same since: it records."""
 
@@ -267,7 +270,8 @@ class Settlement(DeployedContract):
         return self._send("release", round, partner)
 
     def limit_debit(self, most: int) -> TxReceipt:
-        """The most that a delivery may take from the account in rounds opened from now on, token units; 0: no limit."""
+        """The most that a delivery may take from the account, token units; 0: no limit. In the round in which nodes
+        declare, where this one has said nothing in it yet, and in those opened from now on."""
         return self._send("limitDebit", most)
 
     def correct(self, round: int, node: int, energies_wh: Sequence[int]) -> TxReceipt:
@@ -375,8 +379,9 @@ class Settlement(DeployedContract):
         """The round of a product that settles a day (yyyymmdd); 0 before its first record or delivery."""
         return int(self._read("settledInOf", product, day) if product else self._read("settledIn", day))
 
-    def debit_limit(self, round: int, address: str) -> int:
-        """What a delivery of a round takes from an account at most, token units; 0 where it has no limit."""
+    def debit_limit(self, address: str, round: int = LAST_ROUND) -> int:
+        """What a delivery of a round takes from an account at most, token units; 0 where it has no limit. By default in
+        rounds to come."""
         return int(self._read("debitLimit", round, checked_address(address)))
 
     def total_deposits(self) -> int:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from gridpact.chain.estimate import PlannedCall
     from gridpact.chain.settlement import Settlement
 
-MOST_CURRENCY = 1e30
-"""Of a limit: more does not fit into the contract's words."""
-
 DEPOSIT_GAS = 150_000
 """Of approving and depositing."""
 
@@ -157,6 +154,7 @@ def _limit(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import planned_call
     from gridpact.chain.settlement import Settlement
+    from gridpact.service.settings import MOST_CURRENCY
 
     if not 0 <= arguments.amount < MOST_CURRENCY:
         raise InputError(f"a limit is a number of at least 0, not {arguments.amount:g}; 0 lifts it")
@@ -171,7 +169,8 @@ def _limit(arguments: argparse.Namespace) -> int:
         words = f"at most {arguments.amount:g} {symbol}" if units else "without a limit"
         send(account, planned, arguments, place.profile, "limiting", f"Let a delivery take {words}?")
         settlement.limit_debit(units)
-        first = Aggregator.of(place.record, place.web3).progress().round + 1
+        now = Aggregator.of(place.record, place.web3).progress().round
+        first = next(round_ for round_ in (now, now + 1) if settlement.debit_limit(account.address, round_) == units)
         print(f"gridpact: from round {first} on a delivery is taken from account {account.address} {words}")
     return 0
 

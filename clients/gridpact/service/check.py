@@ -64,6 +64,11 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
             f"it takes part where import costs at most {limits.import_price_max:g} and feeding in pays at least "
             f"{limits.feed_in_price_min:g} {symbol}/kWh, and deposits at most {limits.deposit_max:g} {symbol} a day"
         )
+        stands = connection.debit_limit()
+        yield (
+            f"a meter reading may take at most {limits.deposit_max:g} {symbol} a day, which it sets on the chain "
+            f"before it declares (there now: {f'{stands:g}' if stands else 'no limit'})"
+        )
     yield f"there is a plan for that day; with the supplier alone it costs {cost:.2f} {currency}"
     if view.scenario.has_trades:
         yield f"it bids to the nodes {[partner.node for partner in view.partners]}, {view.bid_count} bids an iteration"

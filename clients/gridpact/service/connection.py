@@ -54,6 +54,10 @@ class ChainConnection:
         """Free deposit, currency."""
         return self.settlement.free(self.account.address) * self.unit
 
+    def debit_limit(self) -> float:
+        """The most that a delivery may take from the account in rounds to come, currency; 0: there is no limit."""
+        return self.settlement.debit_limit(self.account.address) * self.unit
+
     def check_ether(self, gas: int) -> None:
         """Raises InsufficientFunds where so much gas, some of it in one transaction at its fee cap, costs more than
         there is."""

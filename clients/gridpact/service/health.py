@@ -54,6 +54,7 @@ class Health:
     meter_deviation_kwh: float = 0.0  # of the delivery that was settled last, what was read less what was planned
     outcomes: Counter[str] = field(default_factory=Counter)
     at: float = 0.0  # unix time of the last sign of life
+    limit: float = 0.0  # the most that a day may take from the account, on the chain, currency; 0: there is no limit
 
     def error(self, message: str) -> None:
         self.last_error, self.last_error_at = message, time.time()
@@ -89,7 +90,8 @@ class Health:
             f"node {self.node} ({self.name})",
             where if self.round else "no round yet",
             f"last agreement {self.last_agreement}" if self.last_agreement else "no agreement yet",
-            f"{self.ether:.4f} ETH, {self.deposit:.2f} {self.symbol or 'tokens'} deposited",
+            f"{self.ether:.4f} ETH, {self.deposit:.2f} {self.symbol or 'tokens'} deposited"
+            + (f", a day takes at most {self.limit:.2f}" if self.limit else ""),
             "the chain answers" if self.chain else "the chain does not answer",
             f"last error: {self.last_error}" if self.last_error else "no error",
         ]
@@ -128,6 +130,7 @@ class _Metrics(Collector):
             "last_error_timestamp_seconds": ("unix time of the last error, 0 before", health.last_error_at),
             "balance_ether": ("ether of the account", health.ether),
             "deposit_free": ("free deposit in the settlement contract, currency", health.deposit),
+            "debit_limit": ("the most that a day may take from the account, currency, 0 without a limit", health.limit),
             "solve_seconds": ("time spent solving in the last round", health.solve_s),
             "meter_deviation_kwh": ("newest settled delivery less its plan", health.meter_deviation_kwh),
         }

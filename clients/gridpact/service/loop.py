@@ -283,6 +283,7 @@ class Service:
         """At the balance, and at deliveries that were settled, to compare them with what was planned."""
         health = self._health
         health.ether, health.deposit = connection.ether(), connection.deposit()
+        health.limit = connection.debit_limit()
         for round_, end in list(self._undelivered.items()):
             delivery = connection.settlement.delivery(round_, self._settings.node)
             if delivery is None:

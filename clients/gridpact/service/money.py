@@ -51,6 +51,15 @@ def check_bill(limits: LimitSettings, bill: float) -> None:
         )
 
 
+def units_of(limits: LimitSettings, unit: float) -> int:
+    """What a meter's reading may take, token units. Not 0, by which the contract means that there is no limit.
+
+    Args:
+        unit: of the token, currency.
+    """
+    return max(round(limits.deposit_max / unit), 1)
+
+
 def bill_of(plan: Mapping[str, Array], prices: Prices, step_hours: float) -> float:
     """What the supplier is paid for a plan, currency; less is earned than paid where it is negative.
 

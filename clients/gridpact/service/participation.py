@@ -39,7 +39,7 @@ from gridpact.service.alone import PlanAlone
 from gridpact.service.connection import ChainConnection, gas_of_a_round
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
-from gridpact.service.money import bill_of, check_bill, check_prices
+from gridpact.service.money import bill_of, check_bill, check_prices, units_of
 from gridpact.service.plan import own_prices, published_prices, view_of
 from gridpact.service.round_end import RoundEnd
 from gridpact.service.schedule import Schedule
@@ -147,6 +147,7 @@ class Participation:
         """
         self._set_day(self._day_of_round())
         log.info("round %d for %s is open", self._round, self._day)
+        self._bound()
         self._check_earlier()
         try:
             view = self._new_view(patient=True)
@@ -160,6 +161,23 @@ class Participation:
         self._check_money(view, plan)
         self._connection.check_ether(gas_of_a_round(self._settings))
         return view
+
+    def _bound(self) -> None:
+        """Has the contract take no more for a reading of the round than the household lets a day cost it: also where it
+        keeps out, as who abstains is billed at the round's tariff. Before it says anything in the round."""
+        limits, connection = self._settings.limits, self._connection
+        if limits is None:
+            return
+        settlement, address = connection.settlement, connection.account.address
+        units = units_of(limits, connection.unit)
+        if (before := settlement.debit_limit(address, self._round)) == units:
+            return
+        settlement.limit_debit(units)
+        log.info(
+            "a day takes at most %.2f %s from its account from now on, whatever the tariff%s",
+            *(units * connection.unit, connection.symbol),
+            f"; before {before * connection.unit:.2f}" if before else "",
+        )
 
     def _check_earlier(self) -> None:
         """The contract opens a second round for a day that was agreed only on purpose, and lets one of them settle it.
@@ -300,6 +318,7 @@ class Participation:
         """Tells the others that they need not wait, and plans for the household alone."""
         node, round_, why = self._settings.node, self._round, str(reason).rstrip(".")
         try:
+            self._bound()
             self._connection.aggregator.abstain(round_)
             sentence = f"node {node} keeps out of round {round_}: {why}"
         except ContractError as error:

@@ -29,6 +29,10 @@ KEYS = (
 )
 
 
+MOST_CURRENCY = 1e30
+"""Of a limit: more does not fit into the contract's words."""
+
+
 @dataclass(frozen=True)
 class ChainSettings:
     record: Path  # of the deployment, from the community manager
@@ -67,7 +71,9 @@ class TariffSettings:
 
 @dataclass(frozen=True)
 class LimitSettings:
-    """What the household lets a day cost it. The defaults are a few times what households pay and earn in Europe."""
+    """What the household lets a day cost it. The defaults are a few times what households pay and earn in Europe. What
+    may be deposited is also the most that a meter's reading may take, which stands on the chain before the household
+    says anything in a round."""
 
     import_price_max: float  # currency/kWh, at any step
     feed_in_price_min: float  # currency/kWh, at any step
@@ -217,7 +223,7 @@ def _limits(table: TomlTable) -> LimitSettings:
     settings = LimitSettings(
         table.number("import_price_max", -math.inf, default=1.0),
         table.number("feed_in_price_min", -math.inf, default=-0.5),
-        table.number("deposit_max", 0, default=25.0),
+        table.number("deposit_max", 0, MOST_CURRENCY, default=25.0),
     )
     table.end()
     return settings

@@ -78,7 +78,8 @@ _LIMITS = """
 [limits]                       # what a day may cost; beyond, this node keeps out, and stays with its supplier
 import_price_max = 1.0         # highest import price at any step
 feed_in_price_min = -0.5       # lowest feed-in price at any step
-deposit_max = 25.0             # most that is deposited for one day, trades and supplier together
+deposit_max = 25.0             # most that is deposited for one day, trades and supplier together, and most that a
+                               # meter reading may take, whatever the tariff: this node sets that on the chain
 """
 
 _FORECAST = """
