@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.day import DaySettlement, DayTerms
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.keystore import make_keystore
 from gridpact.chain.networks import ETHER, Network, open_network
@@ -41,6 +42,7 @@ from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
+from gridpact.market.admm.parameters import percent_of_limits
 from gridpact.market.prepared import Prepared
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
@@ -53,6 +55,10 @@ TOKENS = 10**10
 PASSWORD = "of a test chain only"
 SCRYPT_ROUNDS = 2**10  # of keys that are worth nothing
 PHASE_SECONDS = 30
+DAY_TABLE = """
+[day]
+readings = "readings/{day}-{step}.json"
+"""
 START_SECONDS, SETTLE_SECONDS = 120.0, 30.0
 WARM_UP = 8
 """Rounds after which a service has loaded all that it needs."""
@@ -74,8 +80,14 @@ class Pilot:
         phase_seconds: int = PHASE_SECONDS,
         url: str | None = None,
         sealed: bool = True,
+        days: bool = False,
     ) -> None:
-        """`url`: how services reach the chain, where not as this object does."""
+        """
+        Args:
+            url: how services reach the chain, where not as this object does.
+            days: whether days are settled step by step, and households take part in them.
+        """
+        self._days = days
         self.folder, self.network = folder, network
         self.url = url or str(network.rpc_url)
         self.community: CommunityDay = (case := read_community(name)).on(case.days[0])
@@ -97,13 +109,18 @@ class Pilot:
         self.network.fund([self._manager.address], 10 * ETHER, self._web3)
         supplier, metering = self._supplier.address, str(address_of(self._metering))
         terms, name = self._terms, self.network.name
-        self.record = deploy_contracts(self._manager, *terms, name, supplier, metering, sealed=self._sealed)
+        self.record = deploy_contracts(
+            self._manager, *terms, name, supplier, metering, days=self._days, sealed=self._sealed
+        )
         self.record.write(self.folder / "contracts.json")
         self.network.fund([*self._addresses.values(), supplier], 10 * ETHER, self._web3)
         mint_tokens(self._manager, self.record, [*self._addresses.values(), supplier], TOKENS)
         self.aggregator = enrol_households(self._manager, self.record, self._addresses)
         self.settlement = Settlement.of(self.record, self._web3, self._supplier)
         self.settlement.deposit(TOKENS // 2)
+        if self._days:
+            self.ledger = DaySettlement.of(self.record, self._web3, self._supplier)
+            self.ledger.deposit(TOKENS // 4)
 
     def config(self, node: int) -> Path:
         return self.folder / f"node-{node:02d}" / "household.toml"
@@ -120,6 +137,8 @@ class Pilot:
             household_toml(new).replace("# password_file =", "password_file =").replace("$CREDENTIALS_DIRECTORY/", "")
         )
         text = text.replace('"password"', f'"{folder / "password"}"').replace("timeout_s = 60 ", "timeout_s = 3  ")
+        if self._days and view.household is not None:
+            text += DAY_TABLE
         write_atomically(folder / "password", PASSWORD + "\n", 0o600)
         write_atomically(folder / "household.toml", text + (_assets(view.household) if view.household else ""))
         if isinstance(view.feeder, Feeder) and view.household is None:
@@ -140,10 +159,33 @@ class Pilot:
                 values["car_plugged_in"] = car.plugged_in.astype(int).tolist()
             write_atomically(self.forecast(household.node, day), json.dumps(values) + "\n")
 
+    def reading(self, node: int, day: str, step: int) -> Path:
+        return self.config(node).parent / "readings" / f"{day}-{step}.json"
+
+    def open_day(self, day: str, start: int, adder: int = 50_000) -> None:
+        """The supplier opens a day whose first step begins at a time of the chain."""
+        seconds = int(self.record.setting["step_seconds"])
+        terms = DayTerms(start, seconds, seconds // 4, seconds // 4, adder=adder, tolerance_wh=100, least_lock=10**6)
+        label = int(day.replace("-", ""))
+        self.ledger.open_day(label, terms, tariff_of(self.community.prices), 5 * 10**7)
+
+    def open_rest(self, day: str, first: int) -> int:
+        """Opens a round about the rest of a day."""
+        steps = self.community.steps
+        label = self.ledger.label_of(int(day.replace("-", "")), first)
+        return self.aggregator.open_round(label, percent=percent_of_limits(steps, steps - first))
+
+    def read_step(self, day: str, step: int, energies_wh: Mapping[int, int]) -> None:
+        """The metering account's readings of a step that is over, and its settlement."""
+        label = int(day.replace("-", ""))
+        self.ledger.read(self.ledger.sign_reading(self._metering, label, step, energies_wh))
+        self.ledger.settle_step(label)
+
     def open_round(self, day: str) -> int:
-        """Opens a round, and publishes its tariff."""
+        """Opens a round, and publishes its tariff, where days have none of their own."""
         round_ = self.aggregator.open_round(int(day.replace("-", "")))
-        self.settlement.publish_tariff(round_, tariff_of(self.community.prices))
+        if not self._days:
+            self.settlement.publish_tariff(round_, tariff_of(self.community.prices))
         return round_
 
     def end_of(self, round_: int, seconds: float = 600.0) -> Phase:

@@ -111,7 +111,7 @@ def test_operatorWithoutAFeederForecast_endsTheRound(pilot: Pilot) -> None:
         assert outcome(pilot, 0, round_)["outcome"] == "abstained"
         assert outcome(pilot, 3, round_) | {"meter_wh": 0} == {
             "round": round_, "day": day, "outcome": "alone", "why": "it was abandoned", "meter_wh": 0, "gas": 0,
-            "iterations": 0,
+            "iterations": 0, "first": 0,
         } | {"gas": outcome(pilot, 3, round_)["gas"]}  # fmt: skip
         assert schedule(pilot, 3, day)["status"] == "alone"
 

@@ -33,6 +33,11 @@ LABEL = 1 << 31
 """Of rounds about the rest of a day."""
 
 
+def rest_of(label: int) -> tuple[int, int] | None:
+    """The number of the day and the step from which on a round is about; None where it is about a whole day."""
+    return ((label ^ LABEL) >> 8, label & 0xFF) if label & LABEL else None
+
+
 @dataclass(frozen=True)
 class DayTerms:
     """What a day's members agree to by joining; the order is the contract's."""
@@ -47,6 +52,24 @@ class DayTerms:
     tolerance_wh: int = 0  # within which a position is delivered
     least_lock: int = 0  # of a member, token units
     most_adder: int = MOST_UNITS  # of a member in a step, token units
+
+
+@dataclass(frozen=True)
+class OpenedDay:
+    """A day as its supplier has opened it."""
+
+    day: int  # yyyymmdd
+    index: int  # its number on the settlement
+    terms: DayTerms
+    tariff: bytes  # see `decode_tariff`
+
+    def start_of(self, step: int) -> int:
+        """Unix time at which a step begins; that of one after the last is the end of the day."""
+        return self.terms.start + step * self.terms.step_seconds
+
+    def gate_of(self, step: int) -> int:
+        """Unix time at which the gate of a step closes."""
+        return self.start_of(step) - self.terms.gate_seconds
 
 
 @dataclass(frozen=True)
@@ -196,6 +219,16 @@ class DaySettlement(DeployedContract):
     def standing(self, day: int) -> DayStanding:
         index, next_, closed, members, terms = self._read("standing", day)
         return DayStanding(int(index), int(next_), bool(closed), _nodes(int(members)), bytes(terms))
+
+    def opened(self) -> list[OpenedDay]:
+        """The days that were opened, in their order."""
+        found = [arguments_of(event) for event in self._events("DayOpened", self._first_block)]
+        return [
+            OpenedDay(
+                int(arguments["day"]), int(arguments["index"]), _terms(arguments["terms"]), bytes(arguments["tariff"])
+            )
+            for arguments in found
+        ]
 
     def brought(self, round: int, node: int) -> frozenset[int]:
         """Partners whose trades with a node in a round count."""
@@ -364,6 +397,10 @@ def _signed(
         values,
     )
     return made.r.to_bytes(32, "big"), (made.s | (made.v - 27) << 255).to_bytes(32, "big")
+
+
+def _terms(values: Mapping[str, int]) -> DayTerms:
+    return DayTerms(*(int(value) for value in values.values()))
 
 
 def _nodes(bitmap: int) -> frozenset[int]:

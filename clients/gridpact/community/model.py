@@ -6,6 +6,7 @@ have shape (T,), one entry a time step of `step_hours`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -69,6 +70,32 @@ class Household:
     def net_load_kw(self) -> Array:
         """l - pv, the negative of P_net of eq. (26)."""
         return self.load_kw - self.pv_kw
+
+    def rest(
+        self,
+        first: int,
+        load_kw: Array,
+        done: Sequence[Mapping[str, Array]],
+        expected: Sequence[Mapping[str, Array]],
+        step_hours: float,
+        levels: Sequence[float | None] = (),
+    ) -> Household:
+        """It on the steps that are left of a day, from one on.
+
+        Args:
+            load_kw: what is expected of its load there, (T - first,).
+            done: what each device did, and
+            expected: what is expected of it, see `Device.rest`;
+            levels: what was measured of each, where anything was.
+        """
+        forecast = self.load_kw[first:]
+        more = np.divide(load_kw, forecast, out=np.ones_like(load_kw), where=forecast > 0)
+        measured = levels or [None] * len(self.devices)
+        devices = tuple(
+            device.rest(first, own, guess, step_hours, level)
+            for device, own, guess, level in zip(self.devices, done, expected, measured, strict=True)
+        )
+        return replace(self, load_kw=load_kw, load_kvar=more * self.load_kvar[first:], devices=devices)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +23,17 @@ from gridpact.chain.day import DaySettlement, Formula
 from gridpact.chain.networks import Network
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
-from gridpact.chain.settlement import Settlement, positions_of
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import connect
 from gridpact.chain.values import Phase
 from gridpact.community.model import Array
 from gridpact.day.files import Deal, MeterFiles, Orders, read_actual
-from gridpact.errors import ContractError, InfeasibleError, SolverError
+from gridpact.errors import InfeasibleError, SolverError
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.node.household_file import read_view
 from gridpact.node.node import Node
+from gridpact.node.positions import Positions
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from gridpact.run.launch import NodeFiles, read_key
@@ -46,9 +47,6 @@ PAUSE = 0.2
 
 PATIENCE = 120.0
 """How long a partner's statement or offer is waited for, s."""
-
-PARTNERS_BRING = 15.0
-"""How long a pair may take its partner to bring, s."""
 
 
 def play(files: NodeFiles, network: Network | str) -> None:
@@ -81,7 +79,10 @@ class DayNode:
             self._home = Replanning(view.household, read_actual(files.folder), view.step_hours)
         self._standing: Agent | None = None
         self._handled = 0  # round
-        self._held: dict[tuple[int, int], int] = {}  # Wh, by partner and step, positive where this household sells
+        hours = view.step_hours
+        self._positions = Positions(
+            view.node, self._orders.day, hours, account, aggregator, self._settlement, self._ledger
+        )
         self._besides: Array = np.zeros(view.steps)  # kW sold by deals
         self._planned: Array = np.zeros(view.steps)  # kW drawn from pool and supplier, as it was nominated last
         self._iterations: dict[int, int] = {}  # by the first step of a round that was agreed
@@ -139,15 +140,8 @@ class DayNode:
     def _terms(self, step: int) -> Terms:
         orders = self._orders
         renewed = next((gate for gate in orders.re_agreed_at if gate > step), None)
-        sold = self._besides + self._held_kw()
+        sold = self._besides + self._positions.held_kw
         return Terms(self.view.prices, sold, self._planned, orders.adder, orders.public_price, renewed)
-
-    def _held_kw(self) -> Array:
-        """Positions of rounds, (T,), sold positive."""
-        sold: Array = np.zeros(self.view.steps)
-        for (_, step), energy in self._held.items():
-            sold[step] += energy / (1000 * self.view.step_hours)
-        return sold
 
     def _spend(self, what: str) -> None:
         self._gas[what] += self._account.gas_used - self._spent
@@ -170,9 +164,11 @@ class DayNode:
         view = self.view
         if first:
             view = view.since(first, self._home.rest(first) if self._home is not None else None)
-        held = {key: energy for key, energy in self._held.items() if key[1] >= first} if first else None
+        held = self._positions.held_since(first) if first else None
         relay = RelayClient(self._files.relay) if self._files.relay else None
-        node = Node(view, self._aggregator, self._settlement, relay, standing=self._standing, held_wh=held)
+        node = Node(
+            view, self._aggregator, self._settlement, relay, standing=self._standing, held_wh=held, supplied=False
+        )
         try:
             report = node.run(round_)
         except (InfeasibleError, SolverError) as error:
@@ -182,74 +178,31 @@ class DayNode:
             return
         finally:
             self._spend("negotiate" if first else "day-ahead")
-        if first and not report.agreed:
-            return
         if report.phase is Phase.CONVERGED:
             self._standing = node.agent
             self._iterations[first] = report.iterations
+        if first and not report.agreed:
+            return
         if self._home is None:
             return
         self._bring(round_, first, report.statements)
         self._nominate(first, report.schedule)
 
-    def _bring(self, round_: int, first: int, statements: Mapping[int, list[tuple[int, int, int]]]) -> None:
-        """Brings what both sides have stated, once all have or time is up, and counts it."""
-        node, gate = self.view.node, self._ledger.gate_of(self._orders.day, first)
-        waiting = set(statements)
-        give_up = time.monotonic() + PATIENCE
-        while waiting and time.monotonic() < give_up and self._now() < gate:
-            waiting = {other for other in waiting if not self._settlement.is_recorded(round_, node, other)}
-            if waiting:
-                time.sleep(PAUSE)
-        records = self._settlement.recorded(round_)
-        self._bring_pairs(round_, positions_of(node, records))
-        for record in records:
-            if node not in (record.lower, record.higher):
-                continue
-            partner, sign = record.lower + record.higher - node, 1 if node == record.lower else -1
-            for trade in record.trades:
-                key = partner, trade.step
-                self._held[key] = self._held.get(key, 0) + sign * trade.energy_wh
+    def _bring(self, round_: int, first: int, partners: Collection[int]) -> None:
+        self._positions.bring(round_, first, partners)
         self._spend("bring again" if first else "bring")
-
-    def _bring_pairs(self, round_: int, pairs: Sequence[tuple[int, bytes]]) -> None:
-        """One of a pair brings it for both: the one with the lower number, or else the other, after a while."""
-        node = self.view.node
-        self._bring_few(round_, [pair for pair in pairs if pair[0] > node])
-        give_up = time.monotonic() + PARTNERS_BRING
-        while time.monotonic() < give_up and self._not_brought(round_, pairs):
-            time.sleep(PAUSE)
-        self._bring_few(round_, pairs)
-
-    def _not_brought(self, round_: int, pairs: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        brought = self._ledger.brought(round_, self.view.node)
-        return [pair for pair in pairs if pair[0] not in brought]
-
-    def _bring_few(self, round_: int, pairs: Sequence[tuple[int, bytes]]) -> None:
-        """As far as nobody has yet; somebody may at the same time."""
-        while few := self._not_brought(round_, pairs):
-            try:
-                self._ledger.bring(self._orders.day, round_, self.view.node, few)
-            except ContractError as error:
-                if error.name != "BroughtAlready":
-                    raise
 
     def _nominate(self, first: int, schedule: Mapping[str, list[float]]) -> None:
         """What it will draw by its plan, and by what it has sold besides."""
-        node, held, unit = self.view.node, self._held_kw(), 1000 * self.view.step_hours
+        node, held, unit = self.view.node, self._positions.held_kw, 1000 * self.view.step_hours
         for deal in self._orders.deals:
             if node in (deal.seller, deal.buyer):
                 position = self._ledger.position(self._orders.day, node, deal.step) / unit
                 self._besides[deal.step] = position - held[deal.step]
         drawn = np.array(schedule["import_kw"]) - np.array(schedule["feed_in_kw"]) + self._besides[first:]
         self._planned = np.concatenate([self._planned[:first], drawn])
-        energies = [round(unit * power) for power in drawn.tolist()]
-        try:
-            self._ledger.nominate(self._orders.day, first, energies)
-        except ContractError as error:
-            if error.name != "GateClosed":
-                raise
-            log.warning("node %d nominates too late: %s", self.view.node, error)
+        if not self._positions.nominate(first, drawn):
+            log.warning("node %d nominates too late: the gate of step %d is closed", node, first)
         self._spend("nominate again" if first else "nominate")
 
     # ------------------------------------------------------------------ deals

@@ -73,6 +73,7 @@ class Battery(Cells, StoringDevice):
         Band("From batteries", "green", "discharge_kw", is_source=True),
         Band("Into batteries", "green", "charge_kw", hatch="////", comes_back=True),
     )
+    measured: ClassVar[Column | None] = Column("stored_kwh", "what is in the battery")
     varied: ClassVar[bool] = True
     usual: ClassVar[bool] = True
 
@@ -119,11 +120,17 @@ class Battery(Cells, StoringDevice):
         return self.start_kwh
 
     def rest(
-        self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+        self,
+        first: int,
+        done: Mapping[str, Array],
+        expected: Mapping[str, Array],
+        step_hours: float,
+        level: float | None = None,
     ) -> Battery:
-        charge, discharge = done["charge_kw"][:first], done["discharge_kw"][:first]
-        gained = float(self.gained_kw(charge, discharge).sum())
-        level = min(max(self.start_kwh + step_hours * gained, 0.0), self.capacity_kwh)
+        if level is None:
+            charge, discharge = done["charge_kw"][:first], done["discharge_kw"][:first]
+            level = self.start_kwh + step_hours * float(self.gained_kw(charge, discharge).sum())
+        level = min(max(level, 0.0), self.capacity_kwh)
         most = level + step_hours * self.charge_efficiency * self.power_kw * (len(done["charge_kw"]) - first)
         return replace(self, start_kwh=level, end=min(self.wanted, most))
 

@@ -74,6 +74,7 @@ class Boiler(StoringDevice):
         Column("tank_kwh", "heat in the boiler's tank after the step"),
     )
     bands: ClassVar[tuple[Band, ...]] = (Band("Boilers", "vermilion", "boiler_kw"),)
+    measured: ClassVar[Column | None] = Column("tank_kwh", "heat in the boiler's tank")
     varied: ClassVar[bool] = True
 
     @classmethod
@@ -131,12 +132,19 @@ class Boiler(StoringDevice):
         return self.start_kwh
 
     def rest(
-        self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+        self,
+        first: int,
+        done: Mapping[str, Array],
+        expected: Mapping[str, Array],
+        step_hours: float,
+        level: float | None = None,
     ) -> Boiler:
         """Of what a solver leaves open in the tank, no more is asked than it can heat."""
-        kept, level = 1 - step_hours * self.loss_kw / self.tank_kwh, self.start_kwh
-        for heating, drawn in zip(done["boiler_kw"][:first], self.demand_kw[:first], strict=True):
-            level = kept * level + step_hours * (float(heating) - float(drawn))
+        kept = 1 - step_hours * self.loss_kw / self.tank_kwh
+        if level is None:
+            level = self.start_kwh
+            for heating, drawn in zip(done["boiler_kw"][:first], self.demand_kw[:first], strict=True):
+                level = kept * level + step_hours * (float(heating) - float(drawn))
         level = most = min(max(level, self.least_kwh), self.tank_kwh)
         for drawn in self.demand_kw[first:]:
             most = min(kept * most + step_hours * (self.power_kw - float(drawn)), self.tank_kwh)

@@ -57,6 +57,7 @@ class ElectricCar(Device):
     columns: ClassVar[tuple[Column, ...]] = (Column("car_kw", "power into the electric car"),)
     bands: ClassVar[tuple[Band, ...]] = (Band("Electric cars", "purple", "car_kw"),)
     uncertain: ClassVar[tuple[str, ...]] = ("plugged_in",)
+    measured: ClassVar[Column | None] = Column("car_wanted_kwh", "what the car still wants of the day's energy")
     couples_steps: ClassVar[bool] = True
     varied: ClassVar[bool] = True
     usual: ClassVar[bool] = True
@@ -112,13 +113,18 @@ class ElectricCar(Device):
         return {"car_kw": charging}
 
     def rest(
-        self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+        self,
+        first: int,
+        done: Mapping[str, Array],
+        expected: Mapping[str, Array],
+        step_hours: float,
+        level: float | None = None,
     ) -> ElectricCar:
         """It still wants what it has not got, as far as it can get that at home."""
         later = super().rest(first, done, expected, step_hours)
         hourly = step_hours * self.efficiency
-        left = max(self.energy_kwh - hourly * float(done["car_kw"][:first].sum()), 0.0)
-        return replace(later, energy_kwh=min(left, hourly * self.power_kw * int(later.plugged_in.sum())))
+        left = self.energy_kwh - hourly * float(done["car_kw"][:first].sum()) if level is None else level
+        return replace(later, energy_kwh=min(max(left, 0.0), hourly * self.power_kw * int(later.plugged_in.sum())))
 
     def lacking_kwh(self, done: Mapping[str, Array], step_hours: float) -> float:
         return max(self.energy_kwh - step_hours * self.efficiency * float(done["car_kw"].sum()), 0.0)

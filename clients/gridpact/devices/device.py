@@ -210,6 +210,9 @@ class Device(ABC):
     couples_steps: ClassVar[bool] = False
     """Whether what it does at one step has to do with another."""
 
+    measured: ClassVar[Column | None] = None
+    """What a reading may tell of it after a step, where it keeps anything."""
+
     def costs(self, plan: Mapping[str, Any], step_hours: float) -> dict[str, Any]:
         """What using it costs beside the energy, by what for (`WEAR`, `LEFT`), currency: planned with, and on nobody's
         bill.
@@ -262,13 +265,19 @@ class Device(ABC):
         )
 
     def rest(
-        self: Self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+        self: Self,
+        first: int,
+        done: Mapping[str, Array],
+        expected: Mapping[str, Array],
+        step_hours: float,
+        level: float | None = None,
     ) -> Self:
         """What it is on the steps that are left of a day, from one on.
 
         Args:
             done: its decisions by column, (T,); those before the step count.
             expected: its `uncertain` series, (T,); those from the step on count.
+            level: what was `measured` of it before that step; default: what follows from what is done.
         """
         own = {name: value for name, value in as_fields(self).items() if isinstance(value, np.ndarray)}
         return replace(

@@ -43,6 +43,12 @@ def plans() -> str:
     return _rows(("column", "meaning"), rows)
 
 
+def readings() -> str:
+    """What a reading may tell of devices after a step."""
+    rows = [(f"`{one.name}`", one.meaning) for device in DEVICES if (one := device.measured) is not None]
+    return _rows(("JSON key", "after the step"), rows)
+
+
 def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "".join("|" + "|".join(f" {cell} " if cell else " " for cell in line) + "|\n" for line in lines)
@@ -74,7 +80,7 @@ def _allowed(one: Attribute) -> str:
     return f"{one.low:g} or more" if one.high == math.inf else f"{one.low:g} to {one.high:g}"
 
 
-PARTS: dict[str, Callable[[], str]] = {"columns": columns, "forecasts": forecasts, "plans": plans}
+PARTS: dict[str, Callable[[], str]] = {"columns": columns, "forecasts": forecasts, "plans": plans, "readings": readings}
 
 
 def written(text: str) -> str:

@@ -104,6 +104,7 @@ class HeatPump(StoringDevice):
         Column("indoor_c", "temperature of the house after the step, °C"),
     )
     bands: ClassVar[tuple[Band, ...]] = (Band("Heat pumps", "vermilion", "heat_pump_kw", hatch="...."),)
+    measured: ClassVar[Column | None] = Column("indoor_c", "temperature of the house, °C")
     varied: ClassVar[bool] = True
 
     @classmethod
@@ -197,11 +198,15 @@ class HeatPump(StoringDevice):
         )
 
     def rest(
-        self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+        self,
+        first: int,
+        done: Mapping[str, Array],
+        expected: Mapping[str, Array],
+        step_hours: float,
+        level: float | None = None,
     ) -> HeatPump:
-        level = self.start_c
-        if first > 0:
-            level = float(self._path_c(done["heat_pump_kw"], step_hours)[first - 1])
+        if level is None:
+            level = float(self._path_c(done["heat_pump_kw"], step_hours)[first - 1]) if first > 0 else self.start_c
         return replace(self, start_c=level, end=self.wanted, outdoor_c=self.outdoor_c[first:])
 
     @property

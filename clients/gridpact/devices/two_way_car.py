@@ -94,6 +94,7 @@ class TwoWayCar(Cells, StoringDevice):
         Band("From two-way cars", "purple", "two_way_discharge_kw", is_source=True, hatch="xxxx"),
         Band("Into two-way cars", "purple", "two_way_charge_kw", hatch="xxxx"),
     )
+    measured: ClassVar[Column | None] = Column("two_way_kwh", "what is in the two-way car's battery")
     varied: ClassVar[bool] = True
 
     @classmethod
@@ -194,11 +195,17 @@ class TwoWayCar(Cells, StoringDevice):
         return self.start_kwh
 
     def rest(
-        self, first: int, done: Mapping[str, Array], expected: Mapping[str, Array], step_hours: float
+        self,
+        first: int,
+        done: Mapping[str, Array],
+        expected: Mapping[str, Array],
+        step_hours: float,
+        level: float | None = None,
     ) -> TwoWayCar:
-        charge, discharge = done["two_way_charge_kw"][:first], done["two_way_discharge_kw"][:first]
-        gained = step_hours * self.gained_kw(charge, discharge)
-        level = self.start_kwh + float((gained - self.driven_kwh[:first]).sum())
+        if level is None:
+            charge, discharge = done["two_way_charge_kw"][:first], done["two_way_discharge_kw"][:first]
+            gained = step_hours * self.gained_kw(charge, discharge)
+            level = self.start_kwh + float((gained - self.driven_kwh[:first]).sum())
         level = min(max(level, 0.0), self.capacity_kwh)
         later = replace(self, start_kwh=level, end=self.wanted, plugged_in=self.plugged_in[first:])
         most = later._most_kwh(step_hours)

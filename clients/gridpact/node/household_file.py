@@ -71,6 +71,7 @@ def read_view(path: Path) -> NodeView:
             partners=tuple(_partner(partner, steps) for partner in values["partners"]),
             line=None if values["line"] is None else _line(values["line"]),
             feeder=_feeder(values["feeder"]),
+            first=int(values.get("first", 0)),
         )
     except KeyError as error:
         raise InputError(f"the household file '{path}' is broken: {error} is missing; write it anew") from None

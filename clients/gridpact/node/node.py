@@ -71,6 +71,7 @@ class Node:
         check: Callable[[], None] | None = None,
         standing: Agent | None = None,
         held_wh: Mapping[tuple[int, int], int] | None = None,
+        supplied: bool = True,
     ) -> None:
         """Step 1: connects, reads theta and the setting.
 
@@ -78,6 +79,7 @@ class Node:
             deposit_max: what may be deposited for the round at most, currency.
             standing: of a round about the rest of a day, where this node stood in the last one that was agreed.
             held_wh: trades that were recorded before, which this round changes, see `Agent.hold`.
+            supplied: whether the supplier is paid out of the same deposit, and not of what is locked for a day.
 
         Raises:
             InputError: the account is not enrolled as this node, or the file does not fit the contract.
@@ -98,7 +100,7 @@ class Node:
         self._check_account()
         assert aggregator.account is not None
         self._sending = Sending(aggregator.account, view.node)
-        self._settling = Settling(view, aggregator, settlement, self._sending, deposit_max)
+        self._settling = Settling(view, aggregator, settlement, self._sending, deposit_max, supplied)
         self._accusing = Accusing(view, aggregator, self._sending)
         self._exchange = Exchange(view, aggregator, relay, setting.phase_seconds)
         self._phase_seconds = setting.phase_seconds
@@ -168,6 +170,16 @@ class Node:
             gas=self._sending.gas,
             transactions=self._aggregator.account.transactions,
         )
+
+    def replayed(self, round_: int) -> Agent | None:
+        """Where this node stood when a round ended, from the chain alone; None where it was not in it any more.
+
+        Raises:
+            ChainError: the chain failed, or does not tell the round as it ended.
+        """
+        outcome = self._aggregator.outcome(round_)
+        memory = self._catch_up(round_, outcome.iterations, outcome.head)
+        return None if memory is None or self.view.node in memory.gone else memory.agent
 
     def _conclude(
         self, round_: int, progress: Progress

@@ -20,6 +20,7 @@ class Settling:
 
     Args:
         deposit_max: what it may deposit at a time, currency; None: what it takes.
+        supplied: whether its supplier is paid out of this deposit, too.
     """
 
     def __init__(
@@ -29,13 +30,14 @@ class Settling:
         settlement: TradeLedger,
         sending: Sending,
         deposit_max: float | None,
+        supplied: bool = True,
     ) -> None:
         assert aggregator.account is not None
         self.view = view
         self._aggregator = aggregator
         self._settlement = settlement
         self._sending = sending
-        self._deposit_max = deposit_max
+        self._deposit_max, self._supplied = deposit_max, supplied
         self._address = aggregator.account.address
 
     def settle(
@@ -50,7 +52,7 @@ class Settling:
         }
         if not encoded:
             return statements
-        owed = self._supplier_bill(schedule)
+        owed = self._supplier_bill(schedule) if self._supplied else 0
         for partner, trades in encoded.items():
             to_lower = self._settlement.payment(trades)
             owed += max(to_lower if self.view.node > partner else -to_lower, 0)

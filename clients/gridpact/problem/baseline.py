@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
+from gridpact.problem.coefficients import Partner
 from gridpact.problem.local import LocalProblem, Point
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView, node_views
@@ -26,6 +27,22 @@ def fallback(view: NodeView) -> dict[str, Array]:
         view, scenario=Scenario.B, parent=view.node, children=(), depth=0, partners=(), line=None, feeder=None
     )
     return {name: values.copy() for name, values in _alone(pickle.dumps(alone)).items()}
+
+
+def with_positions(view: NodeView, sold_kw: Array) -> dict[str, Array]:
+    """The schedule of a household that has sold energy (negative: bought), and deals for the rest with its supplier
+    alone, (T,) each; nobody looks at the feeder.
+
+    Raises:
+        InfeasibleError: the household has no plan.
+    """
+    steps = view.steps
+    others = (Partner(view.node, tuple(range(steps)), np.zeros(steps)),)  # all together
+    alone = replace(
+        view, scenario=Scenario.T, parent=view.node, children=(), depth=0, partners=others, line=None, feeder=None
+    )
+    at = replace(Point.alone(steps), trade_linear=np.zeros(steps), agreed=sold_kw)
+    return LocalProblem(alone, 0.0, agreed=True).carried_out(at).schedule
 
 
 @lru_cache(maxsize=2048)  # a day's is the same in all scenarios

@@ -17,7 +17,7 @@ from gridpact.service.connection import ChainConnection, gas_of_a_round, open_co
 from gridpact.service.forecast import Forecast, take_forecast
 from gridpact.service.money import bill_of, check_bill, check_prices
 from gridpact.service.plan import own_prices, published_prices, view_of
-from gridpact.service.settings import Settings
+from gridpact.service.settings import Settings, ThroughDay
 
 
 def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> Iterator[str]:
@@ -69,9 +69,30 @@ def checks(settings: Settings, key: str, day: str, link: Callable[[], Web3]) -> 
             f"a meter reading may take at most {limits.deposit_max:g} {symbol} a day, which it sets on the chain "
             f"before it declares (there now: {f'{stands:g}' if stands else 'no limit'})"
         )
+    if settings.day is not None:
+        yield _day_sentence(settings.day, connection)
     yield f"there is a plan for that day; with the supplier alone it costs {cost:.2f} {currency}"
     if view.scenario.has_trades:
         yield f"it bids to the nodes {[partner.node for partner in view.partners]}, {view.bid_count} bids an iteration"
+
+
+def _day_sentence(own: ThroughDay, connection: ChainConnection) -> str:
+    """How it takes part in the day itself.
+
+    Raises:
+        InputError: the deployment settles no days, or the account lacks what is to be locked.
+    """
+    ledger, unit, symbol = connection.ledger, connection.unit, connection.symbol
+    if ledger is None:
+        raise InputError("[day] of household.toml: this deployment settles no days; leave the table out")
+    address = connection.account.address
+    short = own.lock - unit * (ledger.free(address) + ledger.token.balance(address))
+    if short > 0:
+        raise InputError(f"[day] lock: the account {address} lacks {short:g} {symbol} of it; send it so many")
+    return (
+        f"it takes part in days with {own.lock:g} {symbol} locked, where a kWh of deviation costs at most "
+        f"{own.adder_max:g}, and plans anew {own.renew_s:g} s before each gate"
+    )
 
 
 def _prices(settings: Settings, connection: ChainConnection, forecast: Forecast | None) -> tuple[Prices, str]:

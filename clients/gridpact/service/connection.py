@@ -9,6 +9,7 @@ from web3 import Web3
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.day import DaySettlement
 from gridpact.chain.fees import ETHER, fee_policy, read_fees
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
@@ -39,6 +40,7 @@ class ChainConnection:
     setting: Setting
     symbol: str  # of the token
     unit: float  # of the token, currency
+    ledger: DaySettlement | None = None  # of days, where the deployment has one
 
     @property
     def tells(self) -> bool:
@@ -126,8 +128,9 @@ def open_connection(settings: Settings, record: Record, key: str, link: Callable
     settlement = Settlement.of(record, web3, account)
     _check_enrolment(settings, aggregator, account.address)
     token = settlement.token
+    ledger = DaySettlement.of(record, web3, account) if record.day_settlement else None
     return ChainConnection(
-        account, aggregator, settlement, aggregator.setting(), token.symbol(), 10.0 ** -token.decimals()
+        account, aggregator, settlement, aggregator.setting(), token.symbol(), 10.0 ** -token.decimals(), ledger
     )
 
 

@@ -86,7 +86,8 @@ def take_forecast(
     while True:
         left = give_up - time.monotonic()
         try:
-            text, where = _read(settings, day, max(left, 0.1))
+            names = {DAY: day}
+            text, where = told_text(settings.file, settings.command, names, "the forecast", max(left, 0.1))
             forecast = parse_forecast(text, where, day, steps, settings.most_kw)
             if not settings.names_the_day and not _says_its_day(text):
                 raise NoForecast(
@@ -122,7 +123,7 @@ def parse_forecast(text: str, where: str, day: str, steps: int, most_kw: float =
     if "load_kw" not in stated:
         raise NoForecast(f"{where} has no load_kw: give one value a step")
     series = {name: _series(stated[name], name, where, steps) for name in SERIES if name in stated}
-    numbers = {name: _number(stated[name], f"{name} of {where}") for name in NUMBERS if name in stated}
+    numbers = {name: number_of(stated[name], f"{name} of {where}") for name in NUMBERS if name in stated}
     for name, values in series.items():
         if name.endswith("_kw"):
             values[(values < 0) & (values >= -NOISE_KW)] = 0.0  # a forecast's own noise
@@ -141,23 +142,40 @@ def parse_forecast(text: str, where: str, day: str, steps: int, most_kw: float =
     return Forecast(day, series, numbers)
 
 
-def _read(settings: ForecastSettings, day: str, seconds: float) -> tuple[str, str]:
-    """The text of a forecast, and what to call it."""
-    if settings.file is not None:
-        path = Path(settings.file.replace(DAY, day))
-        where = f"the forecast '{path}'"
+def told_text(
+    file: str | None, command: Sequence[str] | None, names: Mapping[str, str], what: str, seconds: float
+) -> tuple[str, str]:
+    """What a file or a command tells, and what to call it.
+
+    Args:
+        names: what stands for what in the name of the file, or in the command.
+        what: that is told, with its article.
+        seconds: that a command may take.
+
+    Raises:
+        NoForecast: nothing can be read.
+    """
+    if file is not None:
+        path = Path(_named(file, names))
+        where = f"{what} '{path}'"
         try:
             return path.read_text(encoding="utf-8-sig"), where
         except FileNotFoundError:
             raise _NotYet(f"there is no {where.removeprefix('the ')} yet") from None
         except (OSError, UnicodeDecodeError) as error:
             raise NoForecast(f"{where} cannot be read: {error}") from None
-    assert settings.command is not None
-    command = [part.replace(DAY, day) for part in settings.command]
-    return _output(command, seconds), f"the forecast of '{command[0]}'"
+    assert command is not None
+    command = [_named(part, names) for part in command]
+    return _output(command, what.removeprefix("the "), seconds), f"{what} of '{command[0]}'"
 
 
-def _output(command: Sequence[str], seconds: float) -> str:
+def _named(text: str, names: Mapping[str, str]) -> str:
+    for place, name in names.items():
+        text = text.replace(place, name)
+    return text
+
+
+def _output(command: Sequence[str], what: str, seconds: float) -> str:
     """The standard output of a command, which ends with all that it started when its time is up."""
     name = command[0]
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
@@ -167,12 +185,12 @@ def _output(command: Sequence[str], seconds: float) -> str:
             )
         except OSError as error:
             raise NoForecast(
-                f"the forecast command '{name}' cannot be started: {error.strerror}; correct [forecast] command"
+                f"the {what} command '{name}' cannot be started: {error.strerror}; correct it in household.toml"
             ) from None
         try:
             status = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise NoForecast(f"the forecast command '{name}' did not end within {seconds:.0f} s") from None
+            raise NoForecast(f"the {what} command '{name}' did not end within {seconds:.0f} s") from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -183,9 +201,9 @@ def _output(command: Sequence[str], seconds: float) -> str:
         if status != 0:
             words = errors.read(MOST_BYTES).decode(errors="replace").strip().splitlines()
             reason = f": {words[-1][:200]}" if words else ""
-            raise NoForecast(f"the forecast command '{name}' ended with status {status}{reason}")
+            raise NoForecast(f"the {what} command '{name}' ended with status {status}{reason}")
     if len(answer) > MOST_BYTES:
-        raise NoForecast(f"the forecast command '{name}' wrote more than {MOST_BYTES >> 20} MB, which is no forecast")
+        raise NoForecast(f"the {what} command '{name}' wrote more than {MOST_BYTES >> 20} MB, which is no {what}")
     return answer.decode("utf-8-sig", errors="replace")
 
 
@@ -244,10 +262,18 @@ def _series(values: Any, name: str, where: str, steps: int) -> Array:
         raise NoForecast(f"{where}: {name} must be a list of {steps} numbers")
     if len(values) != steps:
         raise NoForecast(f"{where} has {len(values)} values of {name}, the round has {steps} steps")
-    return np.array([_number(value, f"{name} of {where} at step {step}") for step, value in enumerate(values)])
+    return np.array([number_of(value, f"{name} of {where} at step {step}") for step, value in enumerate(values)])
 
 
-def _number(value: Any, what: str) -> float:
+def number_of(value: Any, what: str) -> float:
+    """A number that was told.
+
+    Args:
+        what: it is, for complaints.
+
+    Raises:
+        NoForecast: it is none, or not finite.
+    """
     try:
         number = float("nan") if value is None else float(value)
     except (TypeError, ValueError, OverflowError):

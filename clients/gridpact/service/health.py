@@ -52,6 +52,11 @@ class Health:
     iterations: int = 0
     solve_s: float = 0.0  # of the last round
     meter_deviation_kwh: float = 0.0  # of the delivery that was settled last, what was read less what was planned
+    delivery: str = ""  # the day that is delivered, where the household is a member of one
+    step: int = 0  # of it: the newest that was read
+    position_kwh: float = 0.0  # at that step: sold, negative where bought
+    nominated_kwh: float = 0.0  # to be drawn from pool and supplier
+    deviation_kwh: float = 0.0  # drawn beyond that
     outcomes: Counter[str] = field(default_factory=Counter)
     at: float = 0.0  # unix time of the last sign of life
     limit: float = 0.0  # the most that a day may take from the account, on the chain, currency; 0: there is no limit
@@ -95,6 +100,12 @@ class Health:
             "the chain answers" if self.chain else "the chain does not answer",
             f"last error: {self.last_error}" if self.last_error else "no error",
         ]
+        if self.delivery:
+            parts.insert(
+                2,
+                f"step {self.step} of {self.delivery}: sold {self.position_kwh:.3f} kWh, nominated "
+                f"{self.nominated_kwh:.3f} kWh, deviates by {self.deviation_kwh:.3f} kWh",
+            )
         return "; ".join(parts)
 
     def write(self, path: Path) -> None:
@@ -132,6 +143,9 @@ class _Metrics(Collector):
             "deposit_free": ("free deposit in the settlement contract, currency", health.deposit),
             "debit_limit": ("the most that a day may take from the account, currency, 0 without a limit", health.limit),
             "solve_seconds": ("time spent solving in the last round", health.solve_s),
+            "position_kwh": ("sold at the newest step that was read", health.position_kwh),
+            "nominated_kwh": ("nominated there", health.nominated_kwh),
+            "deviation_kwh": ("drawn there beyond what was nominated", health.deviation_kwh),
             "meter_deviation_kwh": ("newest settled delivery less its plan", health.meter_deviation_kwh),
         }
         for name, (what, value) in gauges.items():

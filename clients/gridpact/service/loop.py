@@ -22,9 +22,11 @@ from gridpact.events import Event
 from gridpact.relay.client import RelayClient
 from gridpact.service.alone import PlanAlone
 from gridpact.service.connection import ChainConnection, open_connection, read_record
+from gridpact.service.days import RunningDays
 from gridpact.service.health import Health
 from gridpact.service.identity import ChainReplaced, Identity
 from gridpact.service.participation import Participation
+from gridpact.service.re_agreement import ReAgreement
 from gridpact.service.round_end import RoundEnd
 from gridpact.service.settings import Settings
 from gridpact.service.state import State
@@ -88,6 +90,8 @@ class Service:
         self._identity: Identity | None = None  # of the chain that the rounds are of
         self._relay = RelayClient(settings.chain.relay) if settings.chain.relay else None
         self._connection: ChainConnection | None = None
+        self._days: RunningDays | None = None
+        self._beside = False  # whether a day runs beside what the node takes part in
         self._done = 0  # the newest round that has ended for this node
         self._undelivered: dict[int, RoundEnd] = {}
         self._place = (0, 0, 0)  # round, phase and iteration that were seen last
@@ -156,6 +160,7 @@ class Service:
             if not self._connection.aggregator.sealed:
                 log.warning("rounds of this deployment are open: everybody reads what is submitted, loads too")
             self._compare_clocks(self._connection)
+            self._days = RunningDays(self._settings, self._connection, self._state, self._alone, self._health)
             self._look(self._connection)
             self._said = time.monotonic()
             log.info("%s", self._health.line())
@@ -169,19 +174,18 @@ class Service:
         if self._check_chain(connection):
             return None
         self._look(connection)
-        participation = Participation(
-            self._settings,
-            connection,
-            self._relay,
-            self._state,
-            self._alone,
-            self._health,
-            now.round,
-            self,
-            self._check_same,
-            self._stop,
+        assert self._days is not None
+        rest = self._days.of_rest(connection.aggregator.day_of(now.round))
+        given = (
+            *(self._settings, connection, self._relay, self._state, self._alone, self._health, self._days),
+            *(now.round, self, self._check_same, self._stop),
         )
-        end = participation.run(now.phase)
+        participation = Participation(*given) if rest is None else ReAgreement(*rest, *given)
+        self._beside = rest is None
+        try:
+            end = participation.run(now.phase)
+        finally:
+            self._beside = False
         self._done = end.round
         self._undelivered[end.round] = end
         self._undelivered.pop(end.round - METER_ROUNDS, None)
@@ -240,6 +244,7 @@ class Service:
                 continue
             self.hear(now)
             if not new(now):
+                self._look_at_days()
                 self._idle(connection)
                 if not connection.tells:
                     self._stop.wait(POLL_SECONDS)
@@ -250,6 +255,15 @@ class Service:
             else:
                 return now
         return None
+
+    def _look_at_days(self) -> None:
+        """Does what is due in days that run.
+
+        Raises:
+            ChainError: the chain failed.
+        """
+        if self._days is not None and self._days.look():
+            self._write_health()
 
     def _idle(self, connection: ChainConnection) -> None:
         """What is to be done now and then."""
@@ -262,6 +276,8 @@ class Service:
 
     def hear(self, event: Event) -> None:
         """From the round, and while waiting for one: for the health, which is written where the place is another."""
+        if self._beside and isinstance(event, Progress):
+            self._look_at_days()
         health = self._health
         before = health.round, health.phase, health.chain
         health.hear(event)

@@ -29,6 +29,7 @@ from gridpact.errors import (
     Unreadable,
 )
 from gridpact.events import Event, Listener, Planned
+from gridpact.market.admm.agent import Agent
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
 from gridpact.node.sending import MOVED_ON
@@ -37,6 +38,8 @@ from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from gridpact.service.alone import PlanAlone
 from gridpact.service.connection import ChainConnection, gas_of_a_round
+from gridpact.service.day_run import DayRun
+from gridpact.service.days import RunningDays
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
 from gridpact.service.money import bill_of, check_bill, check_prices, units_of
@@ -80,6 +83,7 @@ class Participation:
         state: State,
         alone: PlanAlone,
         health: Health,
+        days: RunningDays,
         round_: int,
         listener: Listener,
         check: Callable[[], None],
@@ -91,6 +95,9 @@ class Participation:
         self._state = state
         self._alone = alone
         self._health = health
+        self._days = days
+        self._run: DayRun | None = None  # the day itself, where the household takes part in it
+        self._first = 0  # the step from which on the round is about the day
         self._round = round_
         self._listener = listener
         self._check = check
@@ -108,18 +115,11 @@ class Participation:
             ChainError: the chain failed; the round is to be taken up again.
         """
         try:
-            view = self._state.view(self._round)
-            if view is not None and view.day != (day := self._day_of_round()):
-                log.warning("round %d is for %s, and what was kept of it for %s", self._round, day, view.day)
-                view = None
+            view = self._kept()
             if view is None:
                 if phase is not Phase.DECLARING:
                     return self._sit_out("missed", "the node was away while it began")
                 view = self._prepare()
-                self._state.keep_view(self._round, view)
-            else:
-                self._set_day(view.day)
-                log.info("node %d goes on in round %d for %s", self._settings.node, self._round, self._day)
             return self._negotiate(view)
         except (ContractError, Unreadable) as error:
             return self._sit_out("failed", str(error))
@@ -136,6 +136,19 @@ class Participation:
 
     # ------------------------------------------------------------------ before the negotiation
 
+    def _kept(self) -> NodeView | None:
+        """What the node declared with before it was interrupted; None where it has not declared."""
+        view = self._state.view(self._round)
+        if view is None:
+            return None
+        if view.day != (day := self._day_of_round()):
+            log.warning("round %d is for %s, and what was kept of it for %s", self._round, day, view.day)
+            return None
+        self._set_day(view.day)
+        self._run = self._days.of_day(self._label)
+        log.info("node %d goes on in round %d for %s", self._settings.node, self._round, self._day)
+        return view
+
     def _prepare(self) -> NodeView:
         """What the node declares with. A provisional schedule is there when this returns.
 
@@ -149,6 +162,7 @@ class Participation:
         log.info("round %d for %s is open", self._round, self._day)
         self._bound()
         self._check_earlier()
+        self._join()
         try:
             view = self._new_view(patient=True)
         except (ContractError, InsufficientFunds):
@@ -160,6 +174,7 @@ class Participation:
         self._write(plan := fallback(view), "provisional", self._day)
         self._check_money(view, plan)
         self._connection.check_ether(gas_of_a_round(self._settings))
+        self._state.keep_view(self._round, view)
         return view
 
     def _bound(self) -> None:
@@ -178,6 +193,20 @@ class Participation:
             *(units * connection.unit, connection.symbol),
             f"; before {before * connection.unit:.2f}" if before else "",
         )
+
+    def _join(self) -> None:
+        """Takes part in the day itself, if it is opened.
+
+        Raises:
+            OverLimit, InsufficientFunds: see `DayRun.join`.
+        """
+        if self._run is not None or (run := self._days.of_day(self._label)) is None:
+            return
+        if self._connection.settlement.published_tariff(self._round) is not None:
+            log.warning("round %d has a tariff of its own: what it agrees on is none of %s", self._round, run.day)
+            return
+        run.join()
+        self._run = run
 
     def _check_earlier(self) -> None:
         """The contract opens a second round for a day that was agreed only on purpose, and lets one of them settle it.
@@ -226,15 +255,21 @@ class Participation:
         if limits is None:
             return
         prices = view.prices
-        if (published := self._connection.settlement.published_tariff(self._round)) is not None:
+        published = self._connection.settlement.published_tariff(self._round)
+        if published is not None:
             import_price, feed_in_price = (np.array(series) / 1e6 for series in decode_tariff(published))
             check_prices(limits, import_price, feed_in_price, "the published tariff")
         check_prices(limits, prices.import_price, prices.feed_in_price, "its tariff")
         check_bill(limits, bill_of(plan, prices, view.step_hours))
 
+    @property
+    def _label(self) -> int:
+        """Of the round, yyyymmdd."""
+        return self._connection.aggregator.day_of(self._round)
+
     def _day_of_round(self) -> str:
         """yyyy-mm-dd."""
-        label = self._connection.aggregator.day_of(self._round)
+        label = self._label
         try:
             return datetime.strptime(f"{label:08d}", "%Y%m%d").date().isoformat()
         except ValueError:
@@ -249,10 +284,14 @@ class Participation:
 
     def _published_prices(self, patient: bool) -> Prices:
         give_up = time.monotonic() + (self._seconds() if patient else 0.0)
-        while (published := self._connection.settlement.published_tariff(self._round)) is None:
+        while self._run is None and (published := self._connection.settlement.published_tariff(self._round)) is None:
             if time.monotonic() > give_up or self._stop.is_set():
                 raise NoForecast(f"the supplier has published no tariff for round {self._round} in time: ask it why")
             self._stop.wait(TARIFF_SECONDS)
+            self._join()
+        if self._run is not None:
+            return self._run.prices
+        assert published is not None
         return published_prices(*decode_tariff(published))
 
     # ------------------------------------------------------------------ negotiation and settlement
@@ -264,8 +303,11 @@ class Participation:
             ChainError, InfeasibleError, SolverError: as `Node.run`.
         """
         connection, confirm_s = self._connection, self._settings.chain.confirm_s
-        limits = self._settings.limits
+        limits, held = self._settings.limits, None
         deposit_max = None if limits is None else limits.deposit_max
+        standing = self._standing()
+        if self._first and self._run is not None:
+            held = self._run.held_since(self._first)
         node = Node(
             view,
             connection.aggregator,
@@ -275,6 +317,9 @@ class Participation:
             self,
             deposit_max,
             self._check_round,
+            standing,
+            held,
+            supplied=self._run is None,
         )
         agreed = False
         try:
@@ -286,12 +331,18 @@ class Participation:
             self._agreed()
             self._complain(why := f"the trades of round {self._round} are not settled: {error}")
             return self._ended("agreed", why)
+        if self._run is not None and report.phase is Phase.CONVERGED:
+            self._run.ended(self._round, node.agent)
         if agreed:
             self._agreed()
             return self._ended("agreed", "", report)
         phase = report.phase
         why = "it converged without this household" if phase is Phase.CONVERGED else f"it was {phase.name.lower()}"
         return self._ended("alone", why, report)
+
+    def _standing(self) -> Agent | None:
+        """Where the node begins from; None: from nothing."""
+        return None
 
     def hear(self, event: Event) -> None:
         """From the node. What is planned is written at once, as settlement may take its time, or fail."""
@@ -385,6 +436,8 @@ class Participation:
         """The schedule. Node 0 has one in G only."""
         made = self._alone.schedule(self._day, self._round, status, values, forecast)
         self._schedule = made
+        if self._run is not None:
+            self._run.keep(made)
         if not made.values:
             return
         try:
@@ -394,8 +447,22 @@ class Participation:
         else:
             log.info("the schedule for %s is in '%s': %s", self._day, path, status)
 
+    def _deliver(self, report: NodeReport | None) -> None:
+        """In the day itself: counts what was agreed, and nominates.
+
+        Raises:
+            ChainError: the chain failed; the round is to be taken up again.
+        """
+        if self._run is None:
+            return
+        try:
+            self._run.settle(self._round, self._first, report.statements if report is not None else ())
+        except ContractError as error:
+            self._complain(f"what was agreed in round {self._round} does not count for {self._day} yet: {error}")
+
     def _ended(self, outcome: str, why: str, report: NodeReport | None = None) -> RoundEnd:
         """Writes down how the round ended."""
+        self._deliver(report)
         schedule = self._schedule
         meter = tuple(schedule.meter_wh) if schedule is not None else ()
         gas, iterations = (report.gas.total(), report.iterations) if report is not None else (0, 0)
@@ -407,7 +474,7 @@ class Participation:
                 *(self._round, self._day, outcome, f", {why}" if why else "", iterations, trades),
                 *(len(report.statements), gas, report.solve_s),
             )
-        end = RoundEnd(self._round, self._day, outcome, why, meter, gas, iterations)
+        end = RoundEnd(self._round, self._day, outcome, why, meter, gas, iterations, self._first)
         self._listener.hear(end)
         self._state.keep_end(end)
         return end

@@ -18,3 +18,4 @@ class RoundEnd(Event):
     meter_wh: tuple[int, ...]  # what its meter should read, Wh fed into the grid a step; empty where nothing is planned
     gas: int = 0
     iterations: int = 0
+    first: int = 0  # the step from which on it was about the day

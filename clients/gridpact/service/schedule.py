@@ -11,10 +11,26 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from gridpact.community.model import Array
-from gridpact.files import write_atomically
+from gridpact.files import parse_json, write_atomically
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a household stands by on a day that it is a member of, Wh by step; None where it is not known (yet)."""
+
+    position_wh: tuple[int | None, ...]  # sold; negative: bought
+    nominated_wh: tuple[int | None, ...]  # to be drawn from pool and supplier
+    deviation_wh: tuple[int | None, ...]  # drawn beyond that
+
+    @staticmethod
+    def nothing(steps: int) -> Standing:
+        unknown = (None,) * steps
+        return Standing(unknown, unknown, unknown)
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,8 @@ class Schedule:
     """What a household is to do on a day.
 
     `status` is `agreed`; `alone`, with its supplier only, since there is no agreement with this household; or
-    `provisional`, the same while the round still runs.
+    `provisional`, the same while the round still runs; or `renewed`, while the day runs: the trades as they are agreed,
+    and the rest planned anew.
     """
 
     node: int
@@ -33,6 +50,31 @@ class Schedule:
     step_seconds: int
     zone: ZoneInfo
     values: Mapping[str, Array]  # kW, kvar, kWh by name, (T,) each
+    since: int = 0  # the step from which on it was planned last
+    standing: Standing | None = None  # of a member of the day
+
+    @staticmethod
+    def read(folder: Path, day: str, zone: ZoneInfo) -> Schedule | None:
+        """That of a day; None where there is none, or a broken one."""
+        try:
+            said = parse_json((folder / f"{day}.json").read_text(encoding="utf-8"))
+            rows = said["steps"]
+            series = {name: tuple(row[name] for row in rows) for name in rows[0] if name not in ("start", "meter_wh")}
+            known = {name: series.pop(name) for name in Standing.__dataclass_fields__ if name in series}
+            return Schedule(
+                node=int(said["node"]),
+                day=str(said["day"]),
+                round=int(said["round"]),
+                status=str(said["status"]),
+                forecast=str(said["forecast"]),
+                step_seconds=int(said["step_seconds"]),
+                zone=zone,
+                values={name: np.array(values, dtype=float) for name, values in series.items()},
+                since=int(said.get("since", 0)),
+                standing=Standing(**known) if known else None,
+            )
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return None
 
     @property
     def starts(self) -> list[str]:
@@ -61,6 +103,9 @@ class Schedule:
         ]
         if meter := self.meter_wh:
             rows = [row | {"meter_wh": wh} for row, wh in zip(rows, meter, strict=True)]
+        if self.standing is not None:
+            series = vars(self.standing)
+            rows = [row | {name: values[k] for name, values in series.items()} for k, row in enumerate(rows)]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -73,6 +118,7 @@ class Schedule:
             "status": self.status,
             "forecast": self.forecast,
             "step_seconds": self.step_seconds,
+            "since": self.since,
             "steps": rows,
         }
         write_atomically(folder / f"{self.day}.csv", text.getvalue())

@@ -14,18 +14,19 @@ from gridpact.community.tables import rows
 from gridpact.community.usual import MOST_KW, MOST_PRICE
 from gridpact.devices.device import Device, Stated
 from gridpact.devices.registry import DEVICES, KINDS
+from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
 from gridpact.problem.scenario import NEGOTIATED, Scenario
 from gridpact.service.table import TomlTable
 
-DAY = "{day}"
-"""What stands for the day, yyyy-mm-dd, in the name of a forecast file and in a command."""
+DAY, STEP = "{day}", "{step}"
+"""What stands for the day, yyyy-mm-dd, and for the step, 0 the first, in names of files and in commands."""
 
 
 KEYS = (
     *("name", "node", "chain", "key", "community", "tariff", "forecast", "service", "accept"),
     # those that are not of this kind of node are ignored
-    *("limits", "load", *KINDS, "feeder"),
+    *("limits", "load", *KINDS, "feeder", "day"),
 )
 
 
@@ -94,6 +95,18 @@ class ForecastSettings:
 
 
 @dataclass(frozen=True)
+class ThroughDay:
+    """How a household takes part in the day itself, after the round of the day before."""
+
+    lock: float  # currency, for a day
+    adder_max: float  # currency/kWh of deviation from what it nominates
+    renew_s: float  # before a gate closes: then the forecast is asked for again, and the rest of the day planned
+    file: str | None  # of readings; one of the two is given; {day} and {step} stand for the day and the step
+    command: tuple[str, ...] | None
+    timeout_s: float  # of the command
+
+
+@dataclass(frozen=True)
 class ServiceSettings:
     schedule: Path  # folder that the home energy manager reads
     state: Path
@@ -120,6 +133,7 @@ class Settings:
     home: HomeSettings | None
     limits: LimitSettings | None
     feeder: Feeder | None
+    day: ThroughDay | None = None  # None: only the round of the day before is taken part in
 
 
 def read_settings(path: Path) -> Settings:
@@ -160,6 +174,7 @@ def read_settings(path: Path) -> Settings:
         home=_home(top, "size" in accepted) if is_household else None,
         limits=_limits(top.table("limits")) if is_household else None,
         feeder=None if is_household else _feeder(top.table("feeder")),
+        day=_through_day(top.table("day"), scenario) if is_household and top.has("day") else None,
     )
     for key in ("partners", "trading_coefficient"):
         community.has(key)
@@ -229,13 +244,37 @@ def _limits(table: TomlTable) -> LimitSettings:
     return settings
 
 
-def _forecast(table: TomlTable) -> ForecastSettings:
-    file = table.optional_text("file")
-    command = table.texts("command") if table.has("command") else None
+def _source(table: TomlTable, key: str, command_key: str, what: str) -> tuple[str | None, tuple[str, ...] | None]:
+    """A file or a command that tells something, of which one is given."""
+    file = table.optional_text(key)
+    command = table.texts(command_key) if table.has(command_key) else None
     if (file is None) == (command is None):
-        raise table.error("file", "give either a file or a command that tells the forecast")
-    if file is not None:
-        file = str(table.path.parent / file)
+        raise table.error(key, f"give either a file or a command that tells the {what}")
+    return (None if file is None else str(table.path.parent / file)), command
+
+
+def _through_day(table: TomlTable, scenario: Scenario) -> ThroughDay:
+    if not scenario.has_trades:
+        raise InputError(f"{table.path.name}, [day]: in '{scenario.value}' nobody has positions; leave the table out")
+    file, command = _source(table, "readings", "readings_command", "readings")
+    key, parts = ("readings_command", command) if command is not None else ("readings", (file or "",))
+    for place in (DAY, STEP):
+        if not any(place in part for part in parts):
+            raise table.error(key, f"it would be the same for all days and steps; put {place} into it")
+    settings = ThroughDay(
+        table.number("lock", 0.01, default=25.0),
+        table.number("adder_max", 0, default=0.2),
+        table.number("renew_s", 1, 86_400, default=300.0),
+        file,
+        command,
+        table.number("timeout_s", 0.1, 86_400, default=10.0),
+    )
+    table.end()
+    return settings
+
+
+def _forecast(table: TomlTable) -> ForecastSettings:
+    file, command = _source(table, "file", "command", "forecast")
     late = table.number("timeout_s", 0.1, 86_400, default=60.0)
     settings = ForecastSettings(file, command, late, table.number("most_kw", 0.001, default=MOST_KW))
     table.end()

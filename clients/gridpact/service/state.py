@@ -24,7 +24,9 @@ from gridpact.service.round_end import RoundEnd
 
 log = logging.getLogger(__name__)
 
-KEPT_ROUNDS = 14
+KEPT_ROUNDS = 400
+"""Of the newest: a day may be agreed anew before each of its steps."""
+
 ROUND_FILE = re.compile(r"round-(\d+)\.(view|end)\.json")
 
 
@@ -143,7 +145,7 @@ class State:
 
 
 def _newest(ends: Iterable[RoundEnd]) -> int | None:
-    return max((end.round for end in ends if end.outcome == "agreed"), default=None)
+    return max((end.round for end in ends if end.outcome == "agreed" and not end.first), default=None)
 
 
 def _end(path: Path) -> RoundEnd | None:

@@ -89,6 +89,16 @@ file = "forecasts/{day}.json"
 timeout_s = 60                 # how late it may be; after that the node keeps out of the round
 """
 
+_DAY = """
+# [day]                        # take part in the day itself, where the community settles days step by step
+# lock = 25.0                  # locked for a day, to pay pool, supplier and deviations with
+# adder_max = 0.2              # most that a kWh may cost by which this home deviates from what it nominates
+# renew_s = 300                # before the gate of a step closes, the forecast is asked for again, and the rest planned
+# readings = "readings/{day}-{step}.json"     # what the meter read in a step; or
+# readings_command = ["/usr/local/bin/reading", "--day", "{day}", "--step", "{step}"]
+# timeout_s = 10               # of the command
+"""
+
 _SERVICE = """
 [service]
 schedule = "schedule"          # folder in which the home energy manager finds <day>.json and <day>.csv
@@ -104,5 +114,6 @@ def household_toml(new: NewNode) -> str:
     parts = [_HEAD, _PARTNERS, document.template(), _TARIFF] if new.node else [_HEAD, _FEEDER, _TARIFF]
     port = FIRST_PORT + new.node if new.metrics_port is None else new.metrics_port
     values = vars(new) | {"partners": list(new.partners), "metrics_port": port}
+    own = _LIMITS + _FORECAST + (_DAY if "t" in new.scenario else "") if new.node else ""
     text = "".join(part.format(**values) for part in parts)
-    return text + (_LIMITS + _FORECAST if new.node else "") + _SERVICE.format(**values)
+    return text + own + _SERVICE.format(**values)

@@ -27,7 +27,7 @@ from gridpact.service.identity import Identity
 from gridpact.service.logs import start_logging
 from gridpact.service.round_end import RoundEnd
 from gridpact.service.schedule import Schedule
-from gridpact.service.state import KEPT_ROUNDS, State
+from gridpact.service.state import State
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 
@@ -72,7 +72,8 @@ def test_schedule_whenClocksChange(day: str, first: str, last: str) -> None:
     assert len(set(starts)) == 24
 
 
-def test_state_keepsTheNewestRounds(tmp_path: Path, tiny3: CommunityDay) -> None:
+def test_state_keepsTheNewestRounds(tmp_path: Path, tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gridpact.service.state.KEPT_ROUNDS", 14)
     state = State(tmp_path / "deep" / "state")
     view = node_views(tiny3, Scenario.TG, NetworkAgreement.DSO)[3]
     assert state.last_view() is None
@@ -84,7 +85,7 @@ def test_state_keepsTheNewestRounds(tmp_path: Path, tiny3: CommunityDay) -> None
     assert state.view(5) is None
     found = state.view(6), state.last_view()
     assert all(one is not None and one.node == 3 and one.household is not None for one in found)
-    assert len(list((tmp_path / "deep" / "state").iterdir())) == 2 * KEPT_ROUNDS + 1
+    assert len(list((tmp_path / "deep" / "state").iterdir())) == 2 * 14 + 1
     for path in (tmp_path / "deep" / "state").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "deep" / "state").stat().st_mode) == 0o700

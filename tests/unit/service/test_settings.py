@@ -48,13 +48,14 @@ def test_template_isReadable(tmp_path: Path, node: int, scenario: str) -> None:
     assert (found.node, found.name, found.scenario.value) == (node, "a home", scenario)
     assert found.partners == ((1, 2) if node and "t" in scenario else ())
     lines = [line.removeprefix("# ") for line in text.splitlines()[2:]]
-    drop = ("password_env", "or, without", "command", '"forecast": the', "relay")
+    drop = ("password_env", "or, without", "command", '"forecast": the', "relay", "readings_command")
     full = "\n".join(line for line in lines if not line.startswith(drop))
     found = settings_of(tmp_path, full.replace('"published"', '"fixed"'))
     assert found.chain.chain_id == 1
     assert (found.chain.max_fee_gwei, found.chain.tip_gwei) == (200, 1)
     assert found.tariff.import_price == 0.3
     if node:
+        assert (found.day is not None) == ("t" in scenario)
         assert found.home is not None
         assert list(found.home.devices) == list(KINDS)
 
@@ -87,6 +88,36 @@ MISTAKES = {
     "port": ("9464", "99999", "[service] metrics_port: 99999 must be a whole number between 0 and 65535"),
     "table as a value": ("[pv]\npeak_kwp = 4", "[x]\n", "x: is not known"),
 }  # fmt: skip
+
+
+DAY = '[day]\nreadings = "readings/{day}-{step}.json"\n'
+DAY_MISTAKES = {
+    "none": ("readings", "reading", "[day] readings: give either a file or a command that tells the readings"),
+    "both": ("[day]", '[day]\nreadings_command = ["{day}", "{step}"]', "give either a file or a command"),
+    "one for all": ("{step}", "step", "[day] readings: it would be the same for all days and steps; put {step}"),
+    "lock": ("[day]", "[day]\nlock = 0", "[day] lock: 0 must be at least 0.01"),
+    "adder": ("[day]", "[day]\nadder_max = -1", "[day] adder_max: -1 must be at least 0"),
+    "renewal": ("[day]", "[day]\nrenew_s = 0.1", "[day] renew_s: 0.1 must be between 1 and 86400"),
+    "unknown": ("[day]", "[day]\nlocked = 1", "[day] locked: is not known; known keys here: readings"),
+}
+
+
+@pytest.mark.parametrize("what", DAY_MISTAKES)
+def test_mistakeInTheDay_isNamed(tmp_path: Path, what: str) -> None:
+    right, wrong, told = DAY_MISTAKES[what]
+    with pytest.raises(InputError) as caught:
+        settings_of(tmp_path, HOUSEHOLD + DAY.replace(right, wrong, 1))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_day_needsTrades(tmp_path: Path) -> None:
+    alone = HOUSEHOLD.replace('"tg"', '"g"').replace("partners = [2, 1]\n", "")
+    with pytest.raises(InputError, match=r"\[day\]: in 'g' nobody has positions"):
+        settings_of(tmp_path, alone + DAY)
+    found = settings_of(tmp_path, HOUSEHOLD + DAY).day
+    assert found is not None
+    assert found.file == str(tmp_path / "readings" / "{day}-{step}.json")
 
 
 @pytest.mark.parametrize("what", MISTAKES)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
@@ -77,14 +77,8 @@ class Actual:
 
     def expected_rest(self, home: Household, done: Done, first: int, step_hours: float) -> Household:
         """The household on the steps from one on, as is expected of them in the step before; 1 or later."""
-        load = self.guess_load_kw[first - 1, first:]
-        forecast = home.load_kw[first:]
-        more = np.divide(load, forecast, out=np.ones_like(load), where=forecast > 0)
-        devices = tuple(
-            device.rest(first, own, {name: guess[first - 1] for name, guess in guesses.items()}, step_hours)
-            for device, own, guesses in zip(home.devices, done, self.guesses, strict=True)
-        )
-        return replace(home, load_kw=load, load_kvar=more * home.load_kvar[first:], devices=devices)
+        expected = [{name: guess[first - 1] for name, guess in guesses.items()} for guesses in self.guesses]
+        return home.rest(first, self.guess_load_kw[first - 1, first:], done, expected, step_hours)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,166 @@
+"""Services through the day itself, two days on Anvil: tiny3 in TG, agreed anew, read, restarted, settled to the end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chains import rpc, skip_without
+from pilots import PHASE_SECONDS, Running, key_of, outcome, running, schedule, settings_of
+from waiting import until
+
+from gridpact.chain.networks import open_network
+from gridpact.chain.values import Phase
+from gridpact.cli import main
+from gridpact.files import write_atomically
+from gridpact.service import loop
+from measure.soak import Pilot
+
+HOMES = (1, 2, 3)
+FIRST, SECOND = "2026-02-01", "2026-02-02"
+
+
+class Played:
+    """A pilot whose chain is moved on in time, and its services."""
+
+    def __init__(self, pilot: Pilot, services: dict[int, Running]) -> None:
+        self.pilot, self.services = pilot, services
+        self.web3 = pilot.network.connect()
+
+    def move_to(self, moment: int) -> None:
+        now = int(self.web3.eth.get_block("latest")["timestamp"])
+        if moment > now:
+            rpc(self.web3, "evm_increaseTime", moment - now)
+            rpc(self.web3, "evm_mine")
+
+    def agree(self, day: str) -> None:
+        """The round of the day before: all join, agree and nominate."""
+        self.pilot.write_forecasts(day)
+        number = self.pilot.open_round(day)
+        assert self.pilot.end_of(number) is Phase.CONVERGED
+        for node in (0, *HOMES):
+            assert outcome(self.pilot, node, number)["outcome"] == "agreed"
+        label = label_of(day)
+        assert self.pilot.ledger.standing(label).members == set(HOMES)
+        assert all(self.pilot.ledger.nomination(label, node)[1] for node in HOMES)
+        self.check_balance(day, 0)
+
+    def health(self, node: int) -> tuple[str, int, float]:
+        """The newest step that was read, and by what it deviates."""
+        health = self.services[node].health
+        return health.delivery, health.step, health.deviation_kwh
+
+    def refresh(self, day: str, load: float, sun: float = 1.0) -> None:
+        """Forecasts of so many times the load and the PV output."""
+        for node in HOMES:
+            said = json.loads(self.pilot.forecast(node, day).read_text())
+            factors = {"load_kw": load, "pv_kw": sun}
+            said |= {name: [more * power for power in said.get(name, [])] for name, more in factors.items()}
+            said = {name: value for name, value in said.items() if value != []}
+            write_atomically(self.pilot.forecast(node, day), json.dumps(said))
+
+    def agree_anew(self, day: str, first: int) -> int:
+        self.move_to(self.pilot.ledger.gate_of(label_of(day), first) - 3600)
+        number = self.pilot.open_rest(day, first)
+        assert self.pilot.end_of(number) is Phase.CONVERGED
+        for node in (0, *HOMES):
+            assert outcome(self.pilot, node, number)["outcome"] == "agreed", outcome(self.pilot, node, number)
+        for node in HOMES:
+            plan = schedule(self.pilot, node, day)
+            assert (plan["status"], plan["since"], plan["round"]) == ("agreed", first, number)
+        self.check_balance(day, first)
+        return number
+
+    def check_balance(self, day: str, first: int) -> None:
+        """What the schedule says is what the chain has: what is sold and fed in is what is drawn."""
+        ledger, label = self.pilot.ledger, label_of(day)
+        for node in HOMES:
+            for step, row in list(enumerate(rows(self.pilot, node, day)))[first:]:
+                assert row["position_wh"] == ledger.position(label, node, step)
+                assert row["nominated_wh"] == ledger.nominated(label, node, step)
+                assert row["nominated_wh"] == pytest.approx(row["position_wh"] - row["meter_wh"], abs=11)
+        for step in range(first, ledger.steps):
+            assert sum(ledger.position(label, node, step) for node in HOMES) == 0
+
+    def deliver(self, day: str, step: int, more_wh: int) -> None:
+        """A step passes in which everybody draws so much more than it planned, the more the higher its number."""
+        ledger, label = self.pilot.ledger, label_of(day)
+        if step + 1 < ledger.steps:
+            self.move_to(ledger.gate_of(label, step + 1) - 100)
+            until(
+                lambda: all(schedule(self.pilot, node, day)["since"] == step + 1 for node in HOMES),
+                f"the rest of the day is not planned anew from step {step + 1} on",
+            )
+        read = {node: rows(self.pilot, node, day)[step]["meter_wh"] - node * more_wh for node in HOMES}
+        for node, meter_wh in read.items():
+            said = json.dumps({"day": day, "step": step, "meter_wh": meter_wh})
+            write_atomically(self.pilot.reading(node, day, step), said)
+        self.move_to(ledger.start_of(label, step + 1))
+        until(
+            lambda: all(rows(self.pilot, node, day)[step]["deviation_wh"] is not None for node in HOMES),
+            f"step {step} is not read",
+        )
+        own = {node: rows(self.pilot, node, day)[step]["deviation_wh"] for node in HOMES}
+        for node in HOMES:
+            assert own[node] == pytest.approx(node * more_wh, abs=11)
+            told = day, step, own[node] / 1000
+            until(lambda node=node, told=told: self.health(node) == told, f"the health of node {node} is not {told}")
+        self.pilot.read_step(day, step, read)
+        assert ledger.settled_steps(label)[-1].deviation_wh == sum(own.values())
+
+
+def label_of(day: str) -> int:
+    return int(day.replace("-", ""))
+
+
+def rows(pilot: Pilot, node: int, day: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = schedule(pilot, node, day)["steps"]  # type: ignore[assignment]
+    return found
+
+
+def test_services_goThroughTwoDays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Day 1 is agreed anew twice. Between them bob's service is ended, and a new one goes on from the chain: what it
+    states is what its partners state, for all begin the second where the first had ended. Meanwhile day 2 is agreed on.
+    """
+    skip_without("anvil")
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.3)
+    with open_network("anvil") as network:
+        pilot = Pilot(network, tmp_path, phase_seconds=PHASE_SECONDS, days=True)
+        ledger = pilot.ledger
+        with running(pilot, 0, 1, 2, 3) as services:
+            played = Played(pilot, services)
+            begins = int(played.web3.eth.get_block("latest")["timestamp"]) + 40_000
+            pilot.open_day(FIRST, begins)
+            played.agree(FIRST)
+            played.refresh(FIRST, 1.3)
+            first = played.agree_anew(FIRST, 1)
+            played.deliver(FIRST, 0, 50)
+
+            services[2].end()
+            services[2] = Running(settings_of(pilot, 2), key_of(pilot, 2))
+            pilot.open_day(SECOND, ledger.start_of(label_of(FIRST), ledger.steps))
+            played.agree(SECOND)
+            played.refresh(FIRST, 1.2, sun=1.5)
+            second = played.agree_anew(FIRST, 2)
+            assert pilot.aggregator.outcome(second).present == {0, 1, 2, 3}
+            for round_ in (first, second):
+                assert not pilot.settlement.unrecorded(round_, 2)
+            assert pilot.settlement.recorded(second)
+            for step in range(1, ledger.steps):
+                played.deliver(FIRST, step, 20 * step)
+            ledger.close_day(label_of(FIRST))
+
+            for step in range(ledger.steps):
+                played.deliver(SECOND, step, 10)
+            ledger.close_day(label_of(SECOND))
+            capsys.readouterr()
+            main(["household", "health", "--config", str(pilot.config(3))])
+            assert f"step 3 of {SECOND}: sold" in (told := capsys.readouterr().out)
+            assert "deviates by 0.0" in told
+        accounts = [pilot.aggregator.account_of(node) for node in HOMES] + [pilot.record.supplier]
+        assert all(ledger.locked(str(account)) == 0 for account in accounts)
+        assert sum(ledger.free(str(account)) for account in accounts) == ledger.total_deposits()
