@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,7 +17,17 @@ from gridpact.community.citylearn import is_citylearn, read_citylearn
 from gridpact.community.doubts import DOUBTS, check_prices, check_readings
 from gridpact.community.meters import Gaps, MeterData
 from gridpact.community.model import Feeder
-from gridpact.community.new import Assets, FeederRule, NewCommunity, check_free, days_between, write_community
+from gridpact.community.networks.files import read_network
+from gridpact.community.networks.network import NetworkFile
+from gridpact.community.new import (
+    NETWORK_FILE,
+    Assets,
+    FeederRule,
+    NewCommunity,
+    check_free,
+    days_between,
+    write_community,
+)
 from gridpact.community.read import Community, read_community
 from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zone
 from gridpact.community.tables import foreign_text, minutes
@@ -137,9 +147,12 @@ def _add_new(actions: Commands) -> None:
     assigned.add_argument("--car-size", default="7/3.7", metavar="KWH/KW", help="energy a day and power; default 7/3.7")
     assigned.add_argument("--car-hours", default="18:00-07:00", metavar="FROM-TO", help="default 18:00-07:00")
     assigned.add_argument(
-        "--line-length", default="45/75", metavar="M/M", help="shortest and longest line; default 45/75"
-    )
-    assigned.add_argument("--seed", type=int, default=1, metavar="N", help="of the lines' lengths; default 1")
+        "--feeder", type=Path, metavar="FILE",
+        help="the network: OpenDSS text (.dss), pandapower's JSON (.json), or a folder of tables with impedances by "
+        "phase; homes stand for its loads, in its order. Default: a feeder that is made up, of",
+    )  # fmt: skip
+    assigned.add_argument("--line-length", metavar="M/M", help="shortest and longest line; default 45/75")
+    assigned.add_argument("--seed", type=int, metavar="N", help="of the lines' lengths; default 1")
     about = new.add_argument_group("about")
     about.add_argument("--name", metavar="NAME", help="default: that of the folder")
     about.add_argument("--source", default="", metavar="TEXT", help="where the readings come from")
@@ -167,7 +180,7 @@ def _new(arguments: argparse.Namespace) -> int:
     data = data.resampled(data.step_minutes if arguments.step is None else arguments.step)
     check_readings(data, _accepted(arguments))
     tariffs = _tariffs(arguments, days, data)
-    assets = _assets(arguments, data)
+    assets, feeder = _assets(arguments, data), _feeder(arguments)
     new = NewCommunity(
         name=arguments.name or arguments.out.resolve().name,
         currency=arguments.currency,
@@ -177,17 +190,20 @@ def _new(arguments: argparse.Namespace) -> int:
         feed_in_share=0.5 if arguments.feed_in_share is None else arguments.feed_in_share,
         trading_coefficient=arguments.trading_coefficient,
         assets=assets,
-        feeder=_feeder(arguments),
+        feeder=feeder,
         accepted=_accepted(arguments),
     )
     community = write_community(data, tariffs.days, tariffs.imported, new, arguments.out, tariffs.feed_in)
     for remark in (*data.read, *data.remarks, *tariffs.remarks):
         print(remark)
+    for remark in feeder.remarks if isinstance(feeder, NetworkFile) else ():
+        print(f"The network: {remark}.")
     for option, device, given in (("batteries", "battery", assets.batteries), ("cars", "car", assets.cars)):
         if getattr(arguments, option) == "pv" and not given:
             print(f"No household has PV output, so --{option} pv gives nobody a {device}.")
     _tell(community)
-    print(f"\nWritten to {arguments.out}. What is not measured is in households.csv and feeder.csv: look at them.")
+    file = NETWORK_FILE if isinstance(feeder, NetworkFile) else "feeder.csv"
+    print(f"\nWritten to {arguments.out}. What is not measured is in households.csv and {file}: look at them.")
     print(f"Then: gridpact run --case {arguments.out}")
     return 0
 
@@ -346,13 +362,21 @@ def _assets(arguments: argparse.Namespace, data: MeterData) -> Assets:
     return Assets(batteries, battery_kwh, battery_kw, cars, car_kwh, car_kw, hours[1], hours[2])
 
 
-def _feeder(arguments: argparse.Namespace) -> FeederRule:
-    shortest, longest = _pair("--line-length", arguments.line_length)
-    if shortest > longest:
-        raise InputError(f"--line-length needs the shortest first, not '{arguments.line_length}'")
-    if arguments.seed < 0:
-        raise InputError(f"--seed needs a number of at least 0, not {arguments.seed}")
-    return FeederRule(shortest, longest, arguments.seed)
+def _feeder(arguments: argparse.Namespace) -> FeederRule | NetworkFile:
+    if arguments.feeder is not None:
+        _refuse(arguments, "the network of --feeder has its own lines", ("line_length", "seed"))
+        return read_network(arguments.feeder)
+    rule = FeederRule()
+    if arguments.line_length is not None:
+        shortest, longest = _pair("--line-length", arguments.line_length)
+        if shortest > longest:
+            raise InputError(f"--line-length needs the shortest first, not '{arguments.line_length}'")
+        rule = replace(rule, shortest_m=shortest, longest_m=longest)
+    if arguments.seed is not None:
+        if arguments.seed < 0:
+            raise InputError(f"--seed needs a number of at least 0, not {arguments.seed}")
+        rule = replace(rule, seed=arguments.seed)
+    return rule
 
 
 def _pair(option: str, text: str) -> tuple[float, float]:

@@ -16,6 +16,8 @@ import numpy as np
 
 from gridpact.community.meters import Meter, MeterData
 from gridpact.community.model import Array
+from gridpact.community.networks.network import NetworkFile, plainly_named
+from gridpact.community.networks.opendss import opendss_text
 from gridpact.community.read import ACCEPTABLE, Community, read_community
 from gridpact.community.tariff import Tariff
 from gridpact.errors import InputError
@@ -23,6 +25,9 @@ from gridpact.limits import MOST_HOUSEHOLDS
 
 RESISTANCE_OHM_PER_KM, REACTANCE_OHM_PER_KM, RATING_A = 0.641, 0.08, 142
 """50 mm2 aluminium, as in the shipped cases; the rating is that of the cable NAYY 4x50 in pandapower's library."""
+
+NETWORK_FILE = "network.dss"
+"""Of a community on a network file, as it was read."""
 
 HOMES_A_FEEDER = 16
 """So many households hang on one cable from the grid connection, as in the shipped cases; more get further cables."""
@@ -72,7 +77,7 @@ class NewCommunity:
     feed_in_share: float = 0.5
     trading_coefficient: float = 0.10
     assets: Assets = Assets()
-    feeder: FeederRule = FeederRule()
+    feeder: FeederRule | NetworkFile = FeederRule()
     accepted: frozenset[str] = frozenset()  # doubts that are none here
 
 
@@ -112,7 +117,8 @@ def write_community(
         feed_in: its price; None: the share of the import price that `of` says.
 
     Raises:
-        InputError: there are too many households, one that gets a device is not there, or the folder is taken.
+        InputError: there are too many households, one that gets a device is not there, the network has too few loads,
+            or the folder is taken.
     """
     names = [meter.name for meter in data.meters]
     if len(names) > MOST_HOUSEHOLDS:
@@ -127,8 +133,8 @@ def write_community(
             )
     tables = {
         "community.toml": _toml(data, days, of, feed_in is not None),
-        "households.csv": _households(data.meters, of.assets),
-        "feeder.csv": feeder_table(len(names), of.feeder),
+        "households.csv": _households(data.meters, of.assets, _places(of.feeder, len(names))),
+        **_feeder_file(of.feeder, len(names)),
         "prices.csv": _series(
             data.step_minutes,
             days,
@@ -218,8 +224,31 @@ def synthetic_feeder(households: int, rule: FeederRule) -> list[tuple[int, int, 
 # ---------------------------------------------------------------------- the files
 
 
-def _households(meters: Sequence[Meter], assets: Assets) -> str:
-    table: list[list[object]] = [list(HOUSEHOLD_HEADER)]
+def _places(feeder: FeederRule | NetworkFile, households: int) -> list[str]:
+    """The loads of a network file that the households stand for, in its order; none of a feeder that is made up.
+
+    Raises:
+        InputError: there are fewer than households.
+    """
+    if isinstance(feeder, FeederRule):
+        return []
+    loads = [load.name for load in plainly_named(feeder).loads]
+    if len(loads) < households:
+        raise InputError(
+            f"the network '{feeder.name}' has {len(loads)} loads, too few for {households} households; choose some with "
+            "--only or --most"
+        )
+    return loads[:households]
+
+
+def _feeder_file(feeder: FeederRule | NetworkFile, households: int) -> dict[str, str]:
+    if isinstance(feeder, FeederRule):
+        return {"feeder.csv": feeder_table(households, feeder)}
+    return {NETWORK_FILE: opendss_text(feeder)}
+
+
+def _households(meters: Sequence[Meter], assets: Assets, places: Sequence[str]) -> str:
+    table: list[list[object]] = [[*HOUSEHOLD_HEADER, *(["load"] if places else [])]]
     for node, meter in enumerate(meters, start=1):
         pv = [meter.pv_kwp, round(KVAR_PER_KWP * meter.pv_kwp, 2)] if meter.pv_kwp else ["", ""]
         battery: list[object] = [""] * 3
@@ -230,7 +259,7 @@ def _households(meters: Sequence[Meter], assets: Assets) -> str:
         car: list[object] = [""] * 5
         if meter.name in assets.cars:
             car = [assets.car_kwh, assets.car_kw, 0.9, assets.car_from, assets.car_to]
-        table.append([meter.name, node, POWER_FACTOR, *pv, *battery, *car])
+        table.append([meter.name, node, POWER_FACTOR, *pv, *battery, *car, *places[node - 1 : node]])
     return _csv(table)
 
 
@@ -273,8 +302,8 @@ def _toml(data: MeterData, days: Sequence[str], of: NewCommunity, own_feed_in: b
     lines = [f"{key} = {_toml_value(value)}" for key, value in settings.items()]
     if accepted := [word for word in ACCEPTABLE if word in of.accepted]:
         lines.append(f"accept = {json.dumps(accepted)}")
-    feeder = ["", "[feeder]", "nominal_voltage_v = 400", "voltage_min_pu = 0.95", "voltage_max_pu = 1.05", ""]
-    return "\n".join([*lines, *feeder])
+    which = "nominal_voltage_v = 400" if isinstance(of.feeder, FeederRule) else f'network = "{NETWORK_FILE}"'
+    return "\n".join([*lines, "", "[feeder]", which, "voltage_min_pu = 0.95", "voltage_max_pu = 1.05", ""])
 
 
 def _toml_value(value: str | float | int) -> str:
@@ -284,7 +313,7 @@ def _toml_value(value: str | float | int) -> str:
 
 
 def _notes(data: MeterData, of: NewCommunity) -> str:
-    assets, rule = of.assets, of.feeder
+    assets = of.assets
     assigned = []
     if assets.batteries:
         assigned.append(
@@ -303,8 +332,19 @@ def _notes(data: MeterData, of: NewCommunity) -> str:
             *data.remarks,
             f"Prices: {of.tariff_in_words}.",
             f"Assigned, not measured: {'; '.join(assigned)}.",
-            f"Synthetic: the feeder, 400 V three-phase, 50 mm2 aluminium rated {RATING_A} A (NAYY 4x50 in "
-            f"pandapower's library), {rule.shortest_m:g} to {rule.longest_m:g} m between homes (seed {rule.seed}), "
-            f"households in the order of their readings, at most {HOMES_A_FEEDER} on a cable.",
+            _feeder_in_words(of.feeder),
         ]
+    )
+
+
+def _feeder_in_words(feeder: FeederRule | NetworkFile) -> str:
+    if isinstance(feeder, NetworkFile):
+        return (
+            f"The feeder: '{feeder.name}', {len(feeder.lines)} lines; households in the order of their readings stand "
+            "for its loads in the file's order."
+        )
+    return (
+        f"Synthetic: the feeder, 400 V three-phase, 50 mm2 aluminium rated {RATING_A} A (NAYY 4x50 in "
+        f"pandapower's library), {feeder.shortest_m:g} to {feeder.longest_m:g} m between homes (seed {feeder.seed}), "
+        f"households in the order of their readings, at most {HOMES_A_FEEDER} on a cable."
     )

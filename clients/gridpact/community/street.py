@@ -28,6 +28,16 @@ def by_sequence(z1: complex, z0: complex) -> Complex:
     return np.full((3, 3), (z0 - z1) / 3, dtype=np.complex128) + np.diag([z1, z1, z1])
 
 
+def sequences_of(impedance: Complex) -> tuple[complex, complex] | None:
+    """z1 and z0 of a line with three phases that are alike; None of any other."""
+    if impedance.shape != (3, 3):
+        return None
+    own, shared = complex(impedance[0, 0]), complex(impedance[0, 1])
+    z1, z0 = own - shared, own + 2 * shared
+    alike = np.allclose(impedance, by_sequence(z1, z0), rtol=1e-12, atol=1e-12 * abs(own))
+    return (z1, z0) if alike else None
+
+
 @dataclass(frozen=True, eq=False)
 class PhaseLine:
     """A line or cable between a bus and the bus above it."""

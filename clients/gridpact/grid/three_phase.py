@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from gridpact.community.model import Array
@@ -63,6 +64,65 @@ class Reduced:
         kept = values > 1e-12 * values.max(initial=0.0)
         root: Array = (vectors[:, kept] * np.sqrt(values[kept])).T
         return root
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The same, section by section."""
+        return _tree(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """A feeder's equations in sparse matrices, over *conductors* k = 0..K-1: the phases that sections use.
+
+        below i = of_connection i_c        what flows towards the source in each, from what hangs on it, A
+        above u = impedance i              what its end is higher than without load, V
+    """
+
+    below: sp.csr_array  # (K, K)
+    of_connection: sp.csr_array  # (K, C)
+    above: sp.csr_array  # (K, K)
+    impedance: sp.csr_array  # (K, K), complex, ohm
+    loss_root: sp.csr_array  # (K, K), |loss_root i|^2 is what the feeder loses, W
+    end: NDArray[np.intp]  # (C,), the conductor at whose end a connection is; -1: at the source
+    section: NDArray[np.intp]  # (K,)
+
+
+def _tree(reduced: Reduced) -> Tree:
+    count = len(reduced.home)
+    number: dict[tuple[int, int], int] = {}
+    for section, carries in enumerate(reduced.carries):
+        for phase in np.flatnonzero(carries.any(axis=1)).tolist():
+            number[section, phase] = len(number)
+    # Sections lie within each other or apart: the last before that carries the same connection is above.
+    last = np.full(count, -1)
+    below, above = sp.lil_array(sp.eye_array(len(number))), sp.lil_array(sp.eye_array(len(number)))
+    impedance = sp.lil_array((len(number), len(number)), dtype=np.complex128)
+    root = sp.lil_array((len(number), len(number)))
+    for (section, phase), k in number.items():
+        carried = np.flatnonzero(reduced.carries[section].any(axis=0))
+        if (parent := int(last[carried[0]])) >= 0 and parent != section:
+            below[number[parent, phase], k] = above[k, number[parent, phase]] = -1.0
+        used = [q for q in PHASES if (section, q) in number]
+        for q in used:
+            impedance[k, number[section, q]] = reduced.impedance[section, phase, q]
+        if phase == used[-1]:
+            last[carried] = section
+            if reduced.own[section]:
+                at = [number[section, q] for q in used]
+                root[np.ix_(at, at)] = _root(reduced.impedance[section][np.ix_(used, used)].real)
+    end = np.array([number.get((int(last[c]), int(reduced.phase[c])), -1) for c in range(count)], dtype=np.intp)
+    there = np.flatnonzero(end >= 0)
+    hangs = sp.csr_array((np.ones(len(there)), (end[there], there)), shape=(len(number), count))
+    parts = below.tocsr(), hangs, above.tocsr(), impedance.tocsr(), root.tocsr()
+    return Tree(*parts, end, np.array([section for section, _ in number], dtype=np.intp))
+
+
+def _root(resistance: Array) -> Array:
+    """F with F' F the symmetric part of resistances, which is not negative."""
+    values, vectors = np.linalg.eigh((resistance + resistance.T) / 2)
+    root: Array = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    return root
 
 
 def homes_of(feeder: PhaseFeeder) -> list[slice]:

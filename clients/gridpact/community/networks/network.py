@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from gridpact.community.street import Connection, PhaseFeeder, PhaseLine, Source, Transformer
+
+SOURCE_BUS = "source"
+"""Above the transformer, in what is written; no bus of the feeder is named so there."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,42 @@ class NetworkFile:
             transformer=self.transformer,
             source=self.source,
         )
+
+
+def plainly_named(network: NetworkFile) -> NetworkFile:
+    """The same with names of lower-case letters, digits, "_" and "-" only, each once: as any program reads them."""
+    old = [network.root, *(line.bus for line in network.lines)]
+    buses = dict(zip(old, _unlike(old, SOURCE_BUS), strict=True))
+    lines = _unlike([line.name for line in network.lines])
+    loads = _unlike([load.name for load in network.loads])
+    return replace(
+        network,
+        name=_plain_word(network.name),
+        root=buses[network.root],
+        lines=tuple(
+            replace(line, name=name, bus=buses[line.bus], parent=buses[line.parent])
+            for line, name in zip(network.lines, lines, strict=True)
+        ),
+        loads=tuple(
+            replace(load, name=name, connection=replace(load.connection, bus=buses[load.connection.bus]))
+            for load, name in zip(network.loads, loads, strict=True)
+        ),
+    )
+
+
+def _unlike(names: Iterable[str], *reserved: str) -> list[str]:
+    """Plain words, those that would be the same with a number behind."""
+    taken = set(reserved)
+    result = []
+    for name in names:
+        word = plain = _plain_word(name)
+        number = 2
+        while word in taken:
+            word, number = f"{plain}_{number}", number + 1
+        taken.add(word)
+        result.append(word)
+    return result
+
+
+def _plain_word(name: str) -> str:
+    return re.sub(r"[^a-z0-9_\-]", "_", name.lower()) or "_"

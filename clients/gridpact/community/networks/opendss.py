@@ -16,9 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.community.model import Array
-from gridpact.community.networks.network import NetworkFile, NetworkLoad
+from gridpact.community.networks.network import SOURCE_BUS, NetworkFile, NetworkLoad, plainly_named
 from gridpact.community.networks.radial import Edge, radial
-from gridpact.community.street import Complex, Connection, Source, Transformer, by_sequence
+from gridpact.community.street import (
+    Complex,
+    Connection,
+    PhaseLine,
+    Source,
+    Transformer,
+    by_sequence,
+    sequences_of,
+)
 from gridpact.errors import InputError
 
 METRES = {"mi": 1609.344, "kft": 304.8, "km": 1000.0, "m": 1.0, "ft": 0.3048, "in": 0.0254, "cm": 0.01, "mm": 0.001}
@@ -80,52 +88,56 @@ def read_opendss(path: Path) -> NetworkFile:
 
 
 def opendss_text(network: NetworkFile) -> str:
-    """A feeder as OpenDSS text, with loop impedances as matrices and the neutral's in them: the inverse of reading.
-
-    Bus and load names keep letters, digits, "_" and "-"; what else they have becomes "_".
+    """A feeder as OpenDSS text, by sequences where a line has them, else by loop impedances with the neutral's in them:
+    the inverse of reading. Names are those of `plainly_named`, numbers have twelve digits.
     """
+    network = plainly_named(network)
     kv, transformer, source = network.nominal_voltage_v / 1000, network.transformer, network.source
-    head = "source" if transformer else _plain(network.root)
+    head = SOURCE_BUS if transformer else network.root
     above = 1.0 if transformer is None else transformer.tap**2
     z1, z0 = source.z1_ohm / above or 1e-9j, source.z0_ohm / above or 1e-9j
     lines = [
         "clear",
-        f"new circuit.{_plain(network.name)} bus1={head} basekv={kv!r} pu={source.voltage_pu!r} "
-        f"z1=[{z1.real!r} {z1.imag!r}] z0=[{z0.real!r} {z0.imag!r}]",
+        f"new circuit.{network.name} bus1={head} basekv={kv:.12g} pu={source.voltage_pu:.12g} "
+        f"z1=[{z1.real:.12g} {z1.imag:.12g}] z0=[{z0.real:.12g} {z0.imag:.12g}]",
     ]
     if transformer is not None:
         loss, reactance = transformer.resistance_percent / above, transformer.reactance_percent / above
         lines.append(
-            f"new transformer.tx phases=3 windings=2 buses=[source {_plain(network.root)}] conns=[delta wye] "
-            f"kvs=[{kv!r} {kv!r}] kvas=[{transformer.kva!r} {transformer.kva!r}] taps=[1 {transformer.tap!r}] "
-            f"%loadloss={loss!r} xhl={reactance!r}"
+            f"new transformer.tx phases=3 windings=2 buses=[{SOURCE_BUS} {network.root}] conns=[delta wye] "
+            f"kvs=[{kv:.12g} {kv:.12g}] kvas=[{transformer.kva:.12g} {transformer.kva:.12g}] "
+            f"taps=[1 {transformer.tap:.12g}] %loadloss={loss:.12g} xhl={reactance:.12g}"
         )
-    for line in network.lines:
-        nodes = ".".join(str(phase + 1) for phase in line.phases)
-        own = line.impedance_ohm[np.ix_(line.phases, line.phases)]
-        rating = "" if line.rating_a is None else f" normamps={line.rating_a!r}"
-        lines.append(
-            f"new line.{_plain(line.name)} bus1={_plain(line.parent)}.{nodes} bus2={_plain(line.bus)}.{nodes} "
-            f"phases={len(line.phases)} length=1 rmatrix=[{_triangle(own.real)}] xmatrix=[{_triangle(own.imag)}] "
-            f"cmatrix=[{_triangle(np.zeros(own.shape))}]{rating}"
-        )
+    lines += [_line_text(line) for line in network.lines]
     for load in network.loads:
         phases = load.connection.phases
         nodes = ".".join(str(phase + 1) for phase in phases)
         rated = kv if len(phases) > 1 else kv / np.sqrt(3)
         lines.append(
-            f"new load.{_plain(load.name)} bus1={_plain(load.connection.bus)}.{nodes} phases={len(phases)} "
-            f"kv={float(rated)!r} kw={load.kw!r} kvar={load.kvar!r} model=1 vminpu=0.7 vmaxpu=1.3"
+            f"new load.{load.name} bus1={load.connection.bus}.{nodes} phases={len(phases)} "
+            f"kv={rated:.12g} kw={load.kw:.12g} kvar={load.kvar:.12g} model=1 vminpu=0.7 vmaxpu=1.3"
         )
-    return "\n".join([*lines, f"set voltagebases=[{kv!r}]", "calcvoltagebases", "solve", ""])
+    return "\n".join([*lines, f"set voltagebases=[{kv:.12g}]", "calcvoltagebases", "solve", ""])
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_\-]", "_", name)
+def _line_text(line: PhaseLine) -> str:
+    nodes = ".".join(str(phase + 1) for phase in line.phases)
+    ends = f"new line.{line.name} bus1={line.parent}.{nodes} bus2={line.bus}.{nodes} phases={len(line.phases)} length=1"
+    rating = "" if line.rating_a is None else f" normamps={line.rating_a:.12g}"
+    own = line.impedance_ohm[np.ix_(line.phases, line.phases)]
+    if (sequences := sequences_of(own)) is not None:
+        z1, z0 = sequences
+        given = f"r1={z1.real:.12g} x1={z1.imag:.12g} r0={z0.real:.12g} x0={z0.imag:.12g} c1=0 c0=0"
+    else:
+        given = (
+            f"rmatrix=[{_triangle(own.real)}] xmatrix=[{_triangle(own.imag)}] "
+            f"cmatrix=[{_triangle(np.zeros(own.shape))}]"
+        )
+    return f"{ends} {given}{rating}"
 
 
 def _triangle(matrix: Array) -> str:
-    return " | ".join(" ".join(repr(float(matrix[i, j])) for j in range(i + 1)) for i in range(len(matrix)))
+    return " | ".join(" ".join(f"{matrix[i, j]:.12g}" for j in range(i + 1)) for i in range(len(matrix)))
 
 
 # ------------------------------------------------------------------ text
