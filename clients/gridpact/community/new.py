@@ -235,8 +235,8 @@ def _places(feeder: FeederRule | NetworkFile, households: int) -> list[str]:
     loads = [load.name for load in plainly_named(feeder).loads]
     if len(loads) < households:
         raise InputError(
-            f"the network '{feeder.name}' has {len(loads)} loads, too few for {households} households; choose some with "
-            "--only or --most"
+            f"the network '{feeder.name}' has {len(loads)} loads, too few for {households} households; choose some "
+            "with --only or --most"
         )
     return loads[:households]
 

@@ -75,8 +75,8 @@ class Reduced:
 class Tree:
     """A feeder's equations in sparse matrices, over *conductors* k = 0..K-1: the phases that sections use.
 
-        below i = of_connection i_c        what flows towards the source in each, from what hangs on it, A
-        above u = impedance i              what its end is higher than without load, V
+    Of currents, A: below i = of_connection i_c. Of what a conductor's end is higher than without load, V: above u =
+    impedance i.
     """
 
     below: sp.csr_array  # (K, K)

@@ -16,6 +16,7 @@ what is outside still is scaled towards no injection at all, where every voltage
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 import piqp
@@ -46,6 +47,38 @@ NOTHING_KW = 1e-7
 """Less than this from the grid is nothing."""
 
 MOST_POSITIONS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class _Terms:
+    """What is looked for at T steps, x = (s, q) of the nodes that answer, (T, X); see above for the letters."""
+
+    steps: NDArray[np.intp]
+    to_current: Complex  # A, (T, C, X)
+    constant: Complex  # c, of absent nodes, (T, C)
+    linear: Array  # a, (T, X)
+    penalty: Array  # rho
+    lost: Complex  # (T, k, X)
+    fixed: Complex  # (T, k)
+    square: Array  # what losses have of x squared, (T, X, X)
+    cross: Array
+    absent_kw: Array  # (T,)
+
+    def at(self, rows: NDArray[np.intp]) -> _Terms:
+        """At some of the steps."""
+        return _Terms(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
+
+    def copies(self, x: Array) -> Array:
+        """As blocks have them."""
+        result = np.empty((x.shape[1], len(x)))
+        result[Kind.P :: 2], result[Kind.Q :: 2] = np.split(x.T, 2)
+        return result
+
+    def taken_kw(self, x: Array) -> Array:
+        """From the grid, (T,)."""
+        losses = np.sum(np.abs((self.lost @ x[:, :, None])[:, :, 0] + self.fixed) ** 2, axis=1)
+        taken: Array = losses - x[:, : x.shape[1] // 2].sum(axis=1) - self.absent_kw
+        return taken
 
 
 class StreetOperatorProblem:
@@ -93,76 +126,98 @@ class StreetOperatorProblem:
     def _nearest(self, at: Point, bound: NDArray[np.bool_]) -> LocalSolution:
         """The least, within the limits at the steps where they bind, (T,)."""
         prices, dt = self._view.prices, self._view.step_hours
+        terms = self._terms(at)
         if self._view.scenario.has_contracts:
-            copies, _ = self._least(at, dt * prices.loss_price, False, bound)
-            return LocalSolution(copies, np.zeros(0), dict)
+            x = self._least(terms, dt * prices.loss_price, False, bound)
+            return LocalSolution(terms.copies(x), np.zeros(0), dict)
         low, high = dt * prices.feed_in_price, dt * prices.import_price
-        copies, taken = self._least(at, high, True, bound)
+        x = self._least(terms, high, True, bound)
+        taken = terms.taken_kw(x)
         if (taken < 0).any():
-            copies, taken = self._between(at, low, high, copies, taken, bound)
+            x = self._between(terms, low, high, x, taken, bound)
+            taken = terms.taken_kw(x)
         given = {"import_kw": np.maximum(taken, 0.0), "feed_in_kw": np.maximum(-taken, 0.0)}
-        return LocalSolution(copies, np.zeros(0), lambda: given)
+        return LocalSolution(terms.copies(x), np.zeros(0), lambda: given)
 
     def _between(
-        self, at: Point, low: Array, high: Array, copies: Array, taken: Array, bound: NDArray[np.bool_]
-    ) -> tuple[Array, Array]:
+        self, terms: _Terms, low: Array, high: Array, x: Array, taken: Array, bound: NDArray[np.bool_]
+    ) -> Array:
         """In G, where at the import price the street would feed in: the least at the feed-in price, or at what is
         between the two, where it takes nothing, by false position (Illinois): the more a kWh is worth the more is
         given."""
-        lower, taken_low = self._least(at, low, True, bound)
-        below, above = low.copy(), high.copy()
-        at_low, at_high = taken_low.copy(), taken.copy()
-        inner = (taken < 0) & (taken_low > 0)
-        copies = np.where(taken < 0, lower, copies)
-        taken = np.where(taken < 0, taken_low, taken)
+        x = np.where((taken < 0)[:, None], self._least(terms, low, True, bound), x)
+        taken_low = terms.taken_kw(x)
+        steps = np.flatnonzero((taken < 0) & (taken_low > 0))
+        if not len(steps):
+            return x
+        some, within = terms.at(steps), bound[steps]
+        below, above = low[steps], high[steps]
+        at_low, at_high = taken_low[steps], taken[steps]
+        came, found = at_low, x[steps]
         for _ in range(MOST_POSITIONS):
-            if not (inner & (np.abs(taken) > NOTHING_KW)).any():
+            if not (open_still := np.abs(came) > NOTHING_KW).any():
                 break
-            spread = np.where(inner, at_low - at_high, 1.0)
-            price = np.where(inner, (above * at_low - below * at_high) / spread, low)
-            tried, came = self._least(at, price, True, bound)
-            copies, taken = np.where(inner, tried, copies), np.where(inner, came, taken)
-            high_side = inner & (came < 0)
+            price = (above * at_low - below * at_high) / (at_low - at_high)
+            tried = self._least(some, price, True, within)
+            found = np.where(open_still[:, None], tried, found)
+            came = np.where(open_still, some.taken_kw(tried), came)
+            high_side, low_side = open_still & (came < 0), open_still & (came >= 0)
             above, at_high = np.where(high_side, price, above), np.where(high_side, came, at_high)
             at_low = np.where(high_side, at_low / 2, at_low)
-            low_side = inner & (came >= 0)
             below, at_low = np.where(low_side, price, below), np.where(low_side, came, at_low)
             at_high = np.where(low_side, at_high / 2, at_high)
-        return copies, taken
+        x[steps] = found
+        return x
 
-    def _least(self, at: Point, worth: Array, bought: bool, bound: NDArray[np.bool_]) -> tuple[Array, Array]:
-        """The least at given lambda, currency/kW, (T,): copies, and what the street takes from the grid, kW, (T,).
+    def _terms(self, at: Point) -> _Terms:
+        """What is looked for, around a point of the negotiation and the voltages of the last answer."""
+        reduced = reduced_of(self._feeder)
+        steps = self._view.steps
+        voltage = no_load_pu(self._feeder, steps) if self._flow is None else self._flow.voltage_pu
+        slope = 1000 / self._feeder.phase_voltage_v / np.conj(voltage).T  # (T, C)
+        kw, kvar = self._injections(np.zeros((len(self._blocks), steps)))  # of absent nodes
+        rows = [node - 1 for node in self._nodes]
+        share = reduced.to_connections
+        own = slope[:, :, None] * share[:, rows]
+        to_current = np.concatenate([own, -1j * own], axis=2)
+        constant = slope * (share @ (kw - 1j * kvar)).T
+        # |lost x + fixed|^2 are the losses, kW
+        lost = reduced.loss_root @ to_current / np.sqrt(1000)
+        fixed = (reduced.loss_root @ constant[:, :, None])[:, :, 0] / np.sqrt(1000)
+        stacked = np.concatenate([lost.real, lost.imag], axis=1)
+        return _Terms(
+            steps=np.arange(steps),
+            to_current=to_current,
+            constant=constant,
+            linear=np.concatenate([at.linear[Kind.P :: 2], at.linear[Kind.Q :: 2]]).T,
+            penalty=np.concatenate([at.penalties[Kind.P :: 2], at.penalties[Kind.Q :: 2]]).T,
+            lost=lost,
+            fixed=fixed,
+            square=stacked.transpose(0, 2, 1) @ stacked,
+            cross=np.real(np.einsum("tkx,tk->tx", np.conj(lost), fixed)),
+            absent_kw=kw.sum(axis=0),
+        )
+
+    def _least(self, terms: _Terms, worth: Array, bought: bool, bound: NDArray[np.bool_]) -> Array:
+        """The least at given lambda, currency/kW, (T,): x, (T, X).
 
         Args:
             bought: whether lambda is paid for all that is taken, and not for losses only.
         """
-        reduced = reduced_of(self._feeder)
-        voltage = no_load_pu(self._feeder, self._view.steps) if self._flow is None else self._flow.voltage_pu
-        slope = 1000 / self._feeder.phase_voltage_v / np.conj(voltage).T  # (T, C)
-        kw, kvar = self._injections(np.zeros((len(self._blocks), self._view.steps)))  # of absent nodes
-        rows = [node - 1 for node in self._nodes]
-        share = reduced.to_connections
-        constant = slope * (share @ (kw - 1j * kvar)).T  # c, (T, C)
-        own = slope[:, :, None] * share[:, rows]
-        to_current = np.concatenate([own, -1j * own], axis=2)  # A, (T, C, x)
-        lost = reduced.loss_root @ to_current / np.sqrt(1000)  # (T, k, x): |lost x + fixed|^2 are the losses, kW
-        fixed = (reduced.loss_root @ constant[:, :, None])[:, :, 0] / np.sqrt(1000)
-        surcharge = self._view.step_hours * self._view.prices.loss_surcharge if bought else 0.0
-        weight = 2 * (worth + surcharge)[:, None]
-        linear = np.concatenate([at.linear[Kind.P :: 2], at.linear[Kind.Q :: 2]]).T  # (T, x)
-        matrix = weight[:, :, None] * np.real(np.conj(lost).transpose(0, 2, 1) @ lost)
+        surcharge = self._view.step_hours * self._view.prices.loss_surcharge[terms.steps] if bought else 0.0
+        weight: Array = np.asarray(2 * (worth + surcharge))
+        matrix = weight[:, None, None] * terms.square
         diagonal = np.arange(matrix.shape[1])
-        matrix[:, diagonal, diagonal] += np.concatenate([at.penalties[Kind.P :: 2], at.penalties[Kind.Q :: 2]]).T
-        right = -linear - weight * np.real(np.einsum("tkx,tk->tx", np.conj(lost), fixed))
+        matrix[:, diagonal, diagonal] += terms.penalty
+        right = -terms.linear - weight[:, None] * terms.cross
         if bought:
-            right[:, : len(rows)] += worth[:, None]
-        x = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
-        for step in np.flatnonzero(bound).tolist():
-            x[step] = self._within(step, matrix[step], right[step], to_current[step], constant[step], x[step])
-        losses = np.sum(np.abs(np.einsum("tkx,tx->tk", lost, x) + fixed) ** 2, axis=1)
-        copies = np.empty((len(self._blocks), self._view.steps))
-        copies[Kind.P :: 2], copies[Kind.Q :: 2] = x[:, : len(rows)].T, x[:, len(rows) :].T
-        return copies, losses - x[:, : len(rows)].sum(axis=1) - kw.sum(axis=0)
+            right[:, : right.shape[1] // 2] += worth[:, None]
+        x: Array = np.asarray(np.linalg.solve(matrix, right[:, :, None])[:, :, 0], dtype=np.float64)
+        for row in np.flatnonzero(bound).tolist():
+            x[row] = self._within(
+                int(terms.steps[row]), matrix[row], right[row], terms.to_current[row], terms.constant[row], x[row]
+            )
+        return x
 
     def _within(
         self, step: int, matrix: Array, right: Array, to_current: Complex, constant: Complex, free: Array

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gridpact.community.model import CommunityDay
+from gridpact.community.networks.opendss import read_opendss
 from gridpact.community.read import read_community, shipped_cases
+from gridpact.community.street import PhaseFeeder
 from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
+from gridpact.devices.heat_pump import HeatPump
+from gridpact.devices.two_way_car import TwoWayCar
+from gridpact.grid.three_phase import phase_flow, reduced_of
 
 FONTANA_DAYS = [f"06-{d}" for d in range(10, 17)] + [f"12-{d}" for d in range(21, 28)]
 
 
-CASES = ["amsterdam16", "fontana16", "fontana16x3", "fontana16year", "stress16", "tiny3"]
+CASES = ["amsterdam16", "eulv55", "fontana16", "fontana16x3", "fontana16year", "stress16", "tiny3", "winter16x3"]
 
 
-def test_shippedCases_areSix() -> None:
+def test_shippedCases_areThese() -> None:
     assert sorted(shipped_cases()) == CASES
 
 
@@ -143,3 +151,53 @@ def test_tiny3_carWindow_spansMidnight(tiny3: CommunityDay) -> None:
     car = next(iter(tiny3.households[2].having(ElectricCar)), None)
     assert car is not None
     assert car.plugged_in.tolist() == [True, False, False, True]
+
+
+EUROPEAN_PU = [
+    1.046137, 1.034829, 1.046183, 1.042397, 1.042413, 1.034785, 1.020412, 1.055291, 1.041065, 1.01912,
+    1.01941, 1.055622, 1.015566, 1.039855, 1.015646, 1.057523, 1.057589, 1.061913, 1.060058, 1.035257,
+    1.037445, 1.035253, 1.007459, 1.060814, 1.023587, 1.000352, 1.061048, 1.061059, 1.016848, 1.023613,
+    1.017972, 1.061974, 1.068131, 1.025948, 0.997816, 1.000833, 1.00072, 1.0023, 1.062273, 1.001503, 1.000253,
+    1.062228, 1.062931, 1.002357, 1.000242, 1.036336, 1.062933, 1.036124, 1.036237, 0.996997, 1.037046,
+    1.037355, 0.996418, 1.037002, 1.03739,
+]  # fmt: skip
+"""Voltages at the 55 loads of IEEE_European_LV_On_Peak_566.json by pandapower 3.5.4's `runpp_3ph`, with a stiff source
+and without the transformer's magnetising impedance (s_sc_max_mva and mag0_percent of 1e9)."""
+
+
+def test_eulv55_carriesTheCurrentsOfPandapower() -> None:
+    """The shipped text, its tap undone, at the loads that the network was published with."""
+    network = read_opendss(shipped_cases()["eulv55"].parent / "network.dss")
+    assert network.transformer is not None
+    assert network.transformer.tap == pytest.approx(1 / 1.05)
+    published = replace(network, transformer=replace(network.transformer, tap=1.0))
+    feeder = published.feeder([load.connection for load in network.loads], 0.9, 1.1)
+    kw, kvar = (-np.array([[getattr(load, part)] for load in network.loads]) for part in ("kw", "kvar"))
+    np.testing.assert_allclose(phase_flow(feeder, kw, kvar).magnitude_pu[:, 0], EUROPEAN_PU, rtol=0, atol=2e-6)
+
+
+def test_eulv55_isReducedToWhatMatters() -> None:
+    """905 lines come to 109 sections and the transformer, every line that carries anything in one of them."""
+    feeder = read_community("eulv55").feeder
+    assert isinstance(feeder, PhaseFeeder)
+    assert len(feeder.lines) == 905
+    assert Counter(at.phases for at in feeder.connections) == {(0,): 21, (1,): 19, (2,): 15}
+    sections = [names for names in reduced_of(feeder).names if names]
+    assert len(sections) == 109
+    merged = [name for names in sections for name in names]
+    assert len(set(merged)) == len(merged)
+    above = {line.bus: line for line in feeder.lines}
+    needed = set()
+    for at in feeder.connections:
+        bus = at.bus
+        while bus != feeder.root:
+            needed.add(above[bus].name)
+            bus = above[bus].parent
+    assert set(merged) == needed
+
+
+def test_winter16x3_hasWhatPeopleHaveInWinter() -> None:
+    day = read_community("winter16x3").on("2018-12-22")
+    assert [h.node for h in day.households if h.having(HeatPump)] == [1, 2, 4, 6, 8, 11, 14]
+    assert [h.node for h in day.households if h.having(TwoWayCar)] == [3, 7, 10, 13]
+    assert not any(h.having(TwoWayCar) and h.having(ElectricCar) for h in day.households)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,14 +13,17 @@ import pytest
 
 from gridpact.cli import main
 from gridpact.community.meters import Meter, MeterData
+from gridpact.community.networks.opendss import read_opendss
 from gridpact.community.new import FeederRule, NewCommunity, days_between, synthetic_feeder, write_community
 from gridpact.community.read import read_community
+from gridpact.community.street import PhaseFeeder
 from gridpact.community.tariff import by_time_of_day, from_table
 from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
 from gridpact.errors import InputError
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import Scenario
+from unit.community.networks.test_opendss import written
 
 
 @pytest.fixture
@@ -205,6 +209,27 @@ def test_days_without_prices_are_left_out(tmp_path: Path, readings: Path, capsys
 
 
 # ---------------------------------------------------------------------- feeder and days
+
+
+def test_homes_standForTheLoadsOfANetworkFile(
+    tmp_path: Path, readings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its order; a network with less loads than homes, and lines that are told twice, are refused."""
+    (tmp_path / "net").mkdir()
+    network, out = written(tmp_path / "net"), tmp_path / "street"
+    command = ["community", "new", "--from", str(readings), "--price", "0.2", "--feeder", str(network), "--out"]
+    assert main([*command, str(out)]) == 0
+    assert "The network: lines beside each other are taken as one" in capsys.readouterr().out
+    feeder = read_community(str(out)).feeder
+    assert isinstance(feeder, PhaseFeeder)
+    assert feeder.connections == tuple(load.connection for load in read_opendss(network).loads[:3])
+    assert not (out / "feeder.csv").exists()
+    assert main([*command, str(tmp_path / "x"), "--line-length", "40/50"]) == 2
+    assert "the network of --feeder has its own lines" in capsys.readouterr().err
+    text = network.read_text()
+    network.write_text("\n".join(line for line in text.splitlines() if not re.match("New Load.h[34]", line)))
+    assert main([*command, str(tmp_path / "x")]) == 2
+    assert "the network 'street' has 2 loads, too few for 3 households" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("households", [1, 2, 3, 4, 7, 16, 17, 40, 127])

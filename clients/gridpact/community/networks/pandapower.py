@@ -20,6 +20,9 @@ Element = Mapping[str, Any]
 NOT_PLANNED = ("impedance", "dcline", "trafo3w", "ward", "xward", "motor", "svc", "tcsc", "ssc", "shunt")
 """Tables with elements that change currents and are not known here."""
 
+MUCH = 1e4
+"""Percent: a magnetising impedance of so much changes nothing."""
+
 LETTERS = ("a", "b", "c")
 
 
@@ -37,7 +40,7 @@ def read_pandapower(path: Path) -> NetworkFile:
         if any(_in_service(row) for row in tables.get(kind, {}).values()):
             raise InputError(f"{path}: elements of table '{kind}' are not planned with; take them out of service")
     remarks: list[str] = []
-    root, transformer, source, volts = _head(path, tables)
+    root, transformer, source, volts = _head(path, tables, remarks)
     closed = {
         (row["bus"], row["element"]) for row in tables.get("switch", {}).values() if row["et"] == "b" and row["closed"]
     }
@@ -82,7 +85,9 @@ def _number(row: Element, key: str, default: float) -> float:
     return default if value is None or not math.isfinite(value) else float(value)
 
 
-def _head(path: Path, tables: Mapping[str, Mapping[int, Element]]) -> tuple[str, Transformer | None, Source, float]:
+def _head(
+    path: Path, tables: Mapping[str, Mapping[int, Element]], remarks: list[str]
+) -> tuple[str, Transformer | None, Source, float]:
     """The first bus of the feeder, the transformer above it, the source, and the nominal voltage between phases."""
     grids = [row for row in tables.get("ext_grid", {}).values() if _in_service(row)]
     if len(grids) != 1:
@@ -102,6 +107,14 @@ def _head(path: Path, tables: Mapping[str, Mapping[int, Element]]) -> tuple[str,
     volts = 1000 * float(tables["bus"][row["lv_bus"]]["vn_kv"])
     resistance = float(row["vkr_percent"])
     reactance = math.sqrt(max(float(row["vk_percent"]) ** 2 - resistance**2, 0.0))
+    if (magnetising := _number(row, "mag0_percent", math.inf)) < MUCH:
+        remarks.append(
+            f"the transformer's zero sequence impedance is taken as that of the positive one: mag0_percent = "
+            f"{magnetising:g} is left out"
+        )
+    for key, same in (("vk0_percent", "vk_percent"), ("vkr0_percent", "vkr_percent")):
+        if abs(_number(row, key, float(row[same])) - float(row[same])) > 1e-6 * float(row["vk_percent"]):
+            remarks.append(f"the transformer's {key} is taken as its {same}")
     step = _number(row, "tap_step_percent", 0.0) / 100
     moved = (_number(row, "tap_pos", 0.0) - _number(row, "tap_neutral", 0.0)) * step
     ratio = float(row["vn_lv_kv"]) / float(row["vn_hv_kv"]) * float(tables["bus"][grid["bus"]]["vn_kv"]) * 1000 / volts
