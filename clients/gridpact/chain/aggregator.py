@@ -21,12 +21,9 @@ from gridpact.chain.commitments import bids_hash, domain_separator, relayed_dige
 from gridpact.chain.contract import arguments_of, checked_address
 from gridpact.chain.reverts import learn_errors, reason
 from gridpact.chain.sealing import SealingKey
-from gridpact.chain.values import Residuals, SignedSubmission, Submission, nodes_to_bitmap, pack_residuals
+from gridpact.chain.values import WHOLE, Residuals, SignedSubmission, Submission, nodes_to_bitmap, pack_residuals
 from gridpact.errors import ChainError, ContractError, Reorganised
 from gridpact.limits import LANES
-
-WHOLE = 100
-"""Percent: within the limits of theta."""
 
 ENROL_GAS, SEAT_GAS, FRESH_GAS = 14_000_000, 160_000, 22_500
 """What enrolling may cost a transaction, what it costs a node, and a word of a large deployment (see Sizes.sol)."""

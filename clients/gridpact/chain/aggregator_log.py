@@ -14,6 +14,7 @@ from gridpact.chain.calldata import Calldata
 from gridpact.chain.contract import arguments_of, in_time
 from gridpact.chain.logs import Openings
 from gridpact.chain.values import (
+    WHOLE,
     ClosedIteration,
     Declaration,
     IterationLog,
@@ -28,7 +29,7 @@ from gridpact.errors import ChainError, Reorganised
 REMEMBERED_BLOCKS = 512
 """Of how many rounds and iterations it is remembered where they were opened."""
 
-OPENING = ("RoundOpened", "Declared", "Abstained", "RoundStarted")
+OPENING = ("RoundOpened", "LimitsSet", "Declared", "Abstained", "RoundStarted")
 NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded")
 """Events of the two phases of a round, and, the first of each, the event that all others follow."""
 
@@ -53,6 +54,11 @@ class AggregatorLog(AggregatorViews):
     def _openings(self) -> Openings:
         (opened,) = self.interface.topics(["RoundOpened"])
         return Openings(self._logs, self.address, opened, self.first_block)
+
+    @cached_property
+    def _opening_names(self) -> tuple[str, ...]:
+        """Those that the contract has: older ones know no limits of a round's own."""
+        return tuple(name for name in OPENING if name in self.interface.events)
 
     @cached_property
     def _transactions(self) -> Calldata:
@@ -85,6 +91,12 @@ class AggregatorLog(AggregatorViews):
             return None
         opened = now.deadline - self.setting().phase_seconds
         return self._transactions.day_opened(opened, self.first_block, self.product)
+
+    def percent_of(self, round: int) -> int:
+        """Within how many percent of theta's limits a round ends."""
+        for set_ in self._opening(round).get("LimitsSet", ()):
+            return int(set_["percent"])
+        return WHOLE
 
     def abstained(self, round: int) -> frozenset[int]:
         """The nodes that keep out of a round."""
@@ -121,7 +133,7 @@ class AggregatorLog(AggregatorViews):
 
         def read() -> dict[str, list[Mapping[str, Any]]]:
             events: dict[str, list[Mapping[str, Any]]] = {}
-            for event in self._since((round, 0), OPENING, round):
+            for event in self._since((round, 0), self._opening_names, round):
                 events.setdefault(str(event["event"]), []).append(arguments_of(event))
             return events
 
@@ -158,7 +170,7 @@ class AggregatorLog(AggregatorViews):
             since: a block before which nothing is looked for.
         """
         events = self._log(
-            (*OPENING, *NEGOTIATION, "RoundEnded"),
+            (*self._opening_names, *NEGOTIATION, "RoundEnded"),
             max(since, self.first_block),
             round,
             lowest=partial(self._openings.before, round),

@@ -16,6 +16,9 @@ RESIDUAL_LIMIT = 2**56
 RESIDUAL_LANE = 2**64
 """What a lane can hold: the sum over 128 nodes, and what a node says in the first iteration, when nobody checks it."""
 
+WHOLE = 100
+"""Percent: a round ends within the limits of theta."""
+
 Residuals = tuple[int, int, int, int]
 """r_grid, s_grid, r_trade, s_trade: sums of squares, resolution units squared."""
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 from types import FrameType
 
 from gridpact import __version__
@@ -90,7 +91,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@cache
 def _parser() -> argparse.ArgumentParser:
+    """Of all commands: made once, as it takes longer than many a command."""
     parser = Parser("gridpact", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"gridpact {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

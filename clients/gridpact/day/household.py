@@ -28,7 +28,7 @@ from gridpact.chain.transport import connect
 from gridpact.chain.values import Phase
 from gridpact.community.model import Array
 from gridpact.day.files import Deal, MeterFiles, Orders, read_actual
-from gridpact.errors import InfeasibleError, SolverError
+from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.node.household_file import read_view
@@ -171,7 +171,7 @@ class DayNode:
         )
         try:
             report = node.run(round_)
-        except (InfeasibleError, SolverError) as error:
+        except (InfeasibleError, InputError, SolverError) as error:
             if not first:
                 raise
             log.warning("node %d keeps what stood: %s", view.node, error)

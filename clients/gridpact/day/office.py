@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.chain.account import ChainAccount, address_of, new_key
-from gridpact.chain.aggregator import WHOLE, Aggregator
+from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import MOST_UNITS, SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.travel import Traveller
-from gridpact.chain.values import Phase, TradeRecord
+from gridpact.chain.values import WHOLE, Phase, TradeRecord
 from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay
 from gridpact.day.files import Deal, MeterFiles, Orders, write_actual
 from gridpact.day.household import play

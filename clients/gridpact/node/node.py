@@ -13,18 +13,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from gridpact.chain.ledger import RoundLedger, TradeLedger
-from gridpact.chain.values import (
-    IterationLog,
-    Phase,
-    Progress,
-)
+from gridpact.chain.values import WHOLE, IterationLog, Phase, Progress
 from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised, Unreadable
 from gridpact.events import SILENT, Listener, Planned
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly
 from gridpact.market.admm.codec import decode_copies, published, with_key
-from gridpact.market.admm.parameters import Penalties
+from gridpact.market.admm.parameters import Penalties, percent_of_limits
 from gridpact.node.accusing import Accusing
 from gridpact.node.audit import plan_errors
 from gridpact.node.exchange import Exchange
@@ -300,6 +296,7 @@ class Node:
     def _declare(self, round_: int) -> None:
         """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""
         self._check()
+        self._check_percent(round_)
         view, book = self.view, published(self.view)
         if self._aggregator.sealed:
             book = with_key(book, self._aggregator.round_key(round_).public)
@@ -307,6 +304,24 @@ class Node:
             "declare",
             lambda: self._aggregator.declare(round_, view.parent, view.children, view.depth, view.bid_count, book),
         )
+
+    def _check_percent(self, round_: int) -> None:
+        """The manager says when a round ends: within theta's limits or, about the rest of a day, within limits that are
+        as wide as the rule makes them at most. Wider ones end it at once, with what was bid first, and narrower ones
+        never.
+
+        Raises:
+            InputError: it said something else.
+        """
+        view, percent = self.view, self._aggregator.percent_of(round_)
+        most = percent_of_limits(view.first + view.steps, view.steps) if view.first else WHOLE
+        if not WHOLE <= percent <= most:
+            about = f"{view.steps} of {view.first + view.steps} steps" if view.first else "a whole day"
+            usual = f"{WHOLE} to {most} %" if view.first else f"{WHOLE} %"
+            raise InputError(
+                f"round {round_} is to end within {percent} % of the limits of the contract, where {usual} are right "
+                f"for {about}: node {view.node} takes no part; ask the community manager"
+            )
 
     def _plan(self, round_: int, memory: Memory, last: int) -> dict[str, Array]:
         """The agreed schedule. Without trades it is that of the last x-step, which a node that came back since takes

@@ -18,6 +18,7 @@ from gridpact.chain.ledger import WaitingLedger
 from gridpact.chain.sealing import SealingKey
 from gridpact.chain.settlement import Opening, decode_trades
 from gridpact.chain.values import (
+    WHOLE,
     ClosedIteration,
     Coupling,
     Declaration,
@@ -64,6 +65,7 @@ class TwinRound:
     closed: list[IterationLog] = field(default_factory=list)
     words: dict[bytes, tuple[int, ...]] = field(default_factory=dict)  # copies, by the hash of their transaction
     commitments: dict[int, bytes] = field(default_factory=dict)
+    percent: int = WHOLE  # of theta's limits, as it is told; here a round ends within these
 
     @property
     def books(self) -> Register:
@@ -294,6 +296,9 @@ class TwinLedger(WaitingLedger):
 
     def declarations(self, round: int) -> dict[int, Declaration]:
         return dict(self._twin.round(round).declared)
+
+    def percent_of(self, round: int) -> int:
+        return self._twin.round(round).percent
 
     def iteration(self, round: int, iteration: int) -> IterationLog:
         one = self._twin.round(round)

@@ -149,6 +149,19 @@ def test_day_isReadWithoutTheLog(play: Played, round_: int) -> None:
     assert Calldata(reader).day_opened(at, reader.first_block) == reader.day_of(round_)
 
 
+def test_limitsOfARound_areTold(network: Network) -> None:
+    """In percent of theta's: 100 where nothing is said."""
+    made = played(network, FEEDER, STEPS)
+    try:
+        for day, percent in ((20260701, 566), (20260702, 100)):
+            number = made.manager.open_round(day, percent=percent)
+            assert Aggregator.of(made.record, made.manager.web3).percent_of(number) == percent
+            for node in made.tree:
+                made.nodes[node].abstain(number)
+    finally:
+        made.close()
+
+
 # ---------------------------------------------------------------------- the log
 
 

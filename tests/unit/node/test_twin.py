@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gridpact.chain.values import Phase
 from gridpact.community.model import CommunityDay
-from gridpact.errors import ContractError
+from gridpact.errors import ContractError, InputError
 from gridpact.market.admm.codec import decode_sums
 from gridpact.market.admm.memory import Absence, Iterate, Round
 from gridpact.market.admm.negotiation import plan_of
 from gridpact.market.admm.parameters import Tolerances
 from gridpact.market.admm.register import Rules
+from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
 from gridpact.node.turns import Turns
-from gridpact.node.twin import TwinLedger
+from gridpact.node.twin import TwinLedger, TwinSettlement
 from gridpact.problem.baseline import fallback
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from unit.node.rounds import PHASE_SECONDS, Crash, Played
@@ -188,3 +193,28 @@ def test_turns_goOnToTheNextMoment() -> None:
 
     assert turns.play([sleeper(3.0), sleeper(1.0), sleeper(2.0)]) == [3.0, 1.0, 2.0]
     assert order == [1.0, 2.0, 3.0]
+
+
+# ---------------------------------------------------------------------- what the manager says of a round
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny3: CommunityDay) -> Played:
+    return Played(tiny3, Scenario.TG)
+
+
+@given(percent=st.integers(1, 10_000) | st.integers(90, 900), first=st.integers(0, 3), node=st.sampled_from([0, 1, 3]))
+def test_roundThatEndsAtOnceOrNever_isRefused(prepared: Played, percent: int, first: int, node: int) -> None:
+    """A manager may open a round with limits of its own. A whole day ends within theta's, the rest of it within at most
+    4 sqrt(T / left) times as wide ones; whatever else is said, a node declares nothing, and says one sentence."""
+    twin, view = prepared.twin, prepared.prepared.views[node]
+    twin.rounds.clear()
+    number = twin.open_round(20260701)
+    twin.rounds[-1] = replace(twin.now, percent=percent)
+    one = Node(view.since(first, view.household), TwinLedger(twin, node), TwinSettlement(twin, node))
+    most = 100 if first == 0 else math.floor(400 * math.sqrt(4 / (4 - first)) + 0.5)
+    (end,) = twin.turns.play([lambda: one._declare(number) or "declared"])  # type: ignore[func-returns-value]
+    assert twin.progress().present == ({node} if 100 <= percent <= most else set())
+    if isinstance(end, Exception):
+        assert isinstance(end, InputError)
+        assert f"is to end within {percent} % of the limits" in str(end)
