@@ -29,6 +29,7 @@ KEYS: dict[str, type | tuple[type, ...]] = {
 
 FILES = {
     "result.json", "index.html", "schedules.csv", "trades.csv", "prices.csv", "voltages.csv", "residuals.csv",
+    "bills.csv",
     *(f"{plot}.{kind}" for plot in ("convergence", "power", "trades", "prices", "voltages") for kind in ("svg", "png")),
 }  # fmt: skip
 

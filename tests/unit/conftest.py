@@ -105,7 +105,7 @@ def run(scenario: Scenario = Scenario.TG, trades: tuple[Trade, ...] = TRADES, **
             convergence=Convergence(grid, 2 * grid, trade, 2 * trade, LIMITS) if agreed else None,
         ),
         cost=ImplementedCost(2.5, 0.4, 0.1, 0.12, flow),
-        optimum=Optimum(objective=2.999, paid=2.61),
+        optimum=Optimum(objective=2.999, paid=2.61, node_price=np.full((3, 4), 0.2)),
         paid_alone=3.1,
         ledger=Ledger(
             relayed=False,

@@ -114,6 +114,7 @@ def plan_day(
         )
     if not community.households:
         raise InputError(f"'{community.name}' has no homes, so there is no load to plan for")
+    community.require_one_tariff("the aggregator")
     price = 0.1 * community.prices.mean_import if adjustment_price is None else adjustment_price
     direct = _played(community, community.feeder, Control.DIRECT, community.prices, price)
     signals = _played(community, community.feeder, Control.SIGNALS, _sent(community, signal), price)

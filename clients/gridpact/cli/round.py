@@ -133,7 +133,9 @@ def _tariff(arguments: argparse.Namespace) -> int:
     from gridpact.run.onchain import tariff_of
 
     community = read_community(arguments.community)
-    prices = community.on(arguments.day or community.days[0]).prices
+    day = community.on(arguments.day or community.days[0])
+    day.require_one_tariff("the settlement on a chain", fees=True)
+    prices = day.prices
     with place_of(arguments) as place:
         assert place.record is not None
         reader = Aggregator.of(place.record, place.web3)

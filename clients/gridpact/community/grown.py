@@ -123,6 +123,7 @@ def _finer(household: Household, parts: int) -> Household:
         load_kw=finer(household.load_kw, parts),
         load_kvar=finer(household.load_kvar, parts),
         devices=tuple(device.finer(parts, finer) for device in household.devices),
+        tariff=None if household.tariff is None else household.tariff.in_parts(parts),
     )
 
 

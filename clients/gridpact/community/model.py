@@ -6,9 +6,10 @@ have shape (T,), one entry a time step of `step_hours`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Household:
     load_kw: Array  # (T,)
     load_kvar: Array  # (T,)
     devices: tuple[Device, ...] = ()  # in the order of the registry; several of one kind may be there
+    tariff: Prices | None = None  # of its own supplier; None: the community's
 
     def having(self, kind: type[Self]) -> tuple[Self, ...]:
         """Its devices of a kind."""
@@ -166,18 +168,52 @@ class Feeder:
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices of a day, currency per kWh, shape (T,)."""
+    """Prices of a day, currency per kWh, shape (T,).
+
+    The import price is all that a kWh costs that the supplier delivers; fees and taxes in it are told apart for bills.
+    A kWh from a neighbour costs the buyer what it pays that, and `trade_fee`.
+    """
 
     import_price: Array  # kappa
     feed_in_share: float = 0.5
     own_feed_in_price: Array | None = None  # where it is no share of the import price; nowhere above that
+    supplier: str = ""  # whose they are, where that is told
+    grid_fee: Array | None = None  # of the import price, what the grid operator gets; None: nothing
+    tax: Array | None = None  # of the import price, what the state gets; None: nothing
+    trade_fee: Array | None = None  # l, of what stays in the community, at most the two; None: nothing
+    peak_fee: float = 0.0  # currency/kW of the highest mean power that a household draws in a step of the day
+
+    @property
+    def bought_price(self) -> Array:
+        """kappa - l, what a kWh from a neighbour may cost at most."""
+        return self.import_price if self.trade_fee is None else self.import_price - self.trade_fee
+
+    def with_fees(self, grid: Array, tax: Array, trade: Array, peak: float) -> Prices:
+        """With fees and taxes on top of the supplier's price, which feed-in is a share of."""
+        own = self.own_feed_in_price
+        if own is None and (grid.any() or tax.any()):
+            own = self.feed_in_price
+        return replace(
+            self,
+            import_price=self.import_price + grid + tax,
+            own_feed_in_price=own,
+            grid_fee=grid if grid.any() else None,
+            tax=tax if tax.any() else None,
+            trade_fee=trade if trade.any() else None,
+            peak_fee=peak,
+        )
+
+    @property
+    def has_own_fees(self) -> bool:
+        """Whether something is paid beside supplier and neighbours."""
+        return self.trade_fee is not None or self.peak_fee > 0
 
     @property
     def feed_in_price(self) -> Array:
-        """f, given or min(kappa, share * kappa): never above the import price, also where that is negative."""
+        """f, given or share * kappa: never above kappa - l, also where that is negative."""
         if self.own_feed_in_price is not None:
-            return np.minimum(self.import_price, self.own_feed_in_price)
-        return np.minimum(self.import_price, self.feed_in_share * self.import_price)
+            return np.minimum(self.bought_price, self.own_feed_in_price)
+        return np.minimum(self.bought_price, self.feed_in_share * self.import_price)
 
     @property
     def mean_feed_in_share(self) -> float:
@@ -189,19 +225,17 @@ class Prices:
 
     def in_parts(self, parts: int) -> Prices:
         """The same with each step in so many parts."""
-        own = self.own_feed_in_price
-        return replace(
-            self,
-            import_price=np.repeat(self.import_price, parts),
-            own_feed_in_price=None if own is None else np.repeat(own, parts),
-        )
+        return self._each(lambda series: np.repeat(series, parts))
 
     def since(self, first: int) -> Prices:
         """Those from a step on."""
-        own = self.own_feed_in_price
-        return replace(
-            self, import_price=self.import_price[first:], own_feed_in_price=None if own is None else own[first:]
-        )
+        return self._each(lambda series: series[first:])
+
+    def _each(self, change: Callable[[Array], Array]) -> Prices:
+        """With all series changed alike."""
+        every = {one.name: getattr(self, one.name) for one in fields(self)}
+        series: dict[str, Any] = {name: change(of) for name, of in every.items() if isinstance(of, np.ndarray)}
+        return replace(self, **series)
 
     @property
     def loss_price(self) -> Array:
@@ -230,8 +264,13 @@ class Prices:
 
     @property
     def middle(self) -> Array:
-        """(kappa + f)/2: half way between what a kWh costs and what it earns."""
-        return (self.import_price + self.feed_in_price) / 2
+        """(kappa - l + f)/2: half way between what a kWh may cost and what it earns."""
+        return (self.bought_price + self.feed_in_price) / 2
+
+    @property
+    def margin(self) -> Array:
+        """kappa - l - f: what a kWh gains that goes to a neighbour, and is not fed in and imported again."""
+        return self.bought_price - self.feed_in_price
 
 
 @dataclass(frozen=True)
@@ -251,6 +290,53 @@ class CommunityDay:
     """Trading coefficients that users set themselves: (household, partner) -> currency/kWh."""
     most_partners: int | None = None
     """With how many others a household trades at most; None: with all where that can pay."""
+
+    def prices_of(self, household: Household) -> Prices:
+        """What its supplier asks and pays."""
+        return household.tariff or self.prices
+
+    @property
+    def own_tariffs(self) -> bool:
+        """Whether a household has another supplier than the community's."""
+        return any(household.tariff is not None for household in self.households)
+
+    def require_one_tariff(self, what: str, fees: bool = False) -> None:
+        """
+        Args:
+            what: that knows one tariff only.
+            fees: whether it knows those on trades and peaks.
+
+        Raises:
+            InputError: there are several, or fees on trades or peaks that it does not know.
+        """
+        if self.own_tariffs:
+            raise InputError(
+                f"{what} knows one tariff, and households of '{self.name}' have {len(self.tariffs)}: leave out the "
+                "column 'tariff' of the households"
+            )
+        if self.prices.has_own_fees and not fees:
+            raise InputError(
+                f"{what} knows no fees on trades and peaks, and '{self.name}' has some: leave out traded_per_kwh and "
+                "peak_per_kw of [fees]"
+            )
+
+    @property
+    def tariffs(self) -> tuple[Prices, ...]:
+        """Of all households, each once, the community's first."""
+        others = [household.tariff for household in self.households if household.tariff is not None]
+        return tuple({id(prices): prices for prices in (self.prices, *others)}.values())
+
+    @property
+    def between(self) -> Prices:
+        """Within which prices of trades end: the dearest and the least of all tariffs."""
+        if not self.own_tariffs:
+            return self.prices
+        of_homes = [self.prices_of(household) for household in self.households]
+        return replace(
+            self.prices,
+            import_price=np.max([prices.import_price for prices in of_homes], axis=0),
+            own_feed_in_price=np.min([prices.feed_in_price for prices in of_homes], axis=0),
+        )
 
     @property
     def steps(self) -> int:

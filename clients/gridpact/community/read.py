@@ -17,12 +17,12 @@ from gridpact.community.model import (
     Feeder,
     Household,
     Line,
-    Prices,
 )
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.streets import LINE_COLUMNS, PLACE_COLUMNS, STREET_KEYS, is_street, read_street
+from gridpact.community.suppliers import Suppliers, read_suppliers
 from gridpact.community.tables import Profile, Row, minutes, profile, rows
-from gridpact.community.usual import LEAST_PRICE, MOST_KW, MOST_PRICE
+from gridpact.community.usual import MOST_KW
 from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
@@ -30,7 +30,7 @@ from gridpact.files import parse_toml
 from gridpact.limits import MOST_HOUSEHOLDS, MOST_STEPS
 
 HOUSEHOLD_COLUMNS = (
-    *("power_factor", *PLACE_COLUMNS),
+    *("power_factor", "tariff", *PLACE_COLUMNS),
     *(attribute.column for device in DEVICES for attribute in device.attributes),
 )
 FEEDER_COLUMNS = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")
@@ -49,6 +49,8 @@ SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "feeder": (dict, None),
     "files": (dict, {}),
     "preference": (list, []),
+    "fees": (dict, {}),
+    "tariff": (dict, {}),
     "accept": (list, []),
 }
 FILES = {
@@ -82,21 +84,30 @@ class Community:
     licence: str
     notes: str
     step_minutes: int
-    feed_in_share: float
     trading_coefficient: float
     preferences: dict[tuple[str, str], float]
     rows: tuple[Row, ...]  # households, ascending by node
     feeder: Feeder | PhaseFeeder
-    prices: Profile
+    suppliers: Suppliers
     load: Profile
     device_series: Mapping[str, Profile]  # of devices that are there, by the keys of `TABLES`
     shipped: bool = False  # with the package
     remarks: tuple[str, ...] = ()  # what was assumed, a sentence each
 
     @property
+    def prices(self) -> Profile:
+        """The community's price table."""
+        return self.suppliers.common.prices
+
+    @property
+    def feed_in_share(self) -> float:
+        """Of the community's tariff."""
+        return self.suppliers.common.feed_in_share
+
+    @property
     def days(self) -> tuple[str, ...]:
         """Days for which there is all that is told, in the order of the price file."""
-        profiles = [self.load, *self.device_series.values()]
+        profiles = [self.load, *self.device_series.values(), *self.suppliers.profiles]
         return tuple(day for day in self.prices.times if all(day in p.times for p in profiles))
 
     def on(self, day: str) -> CommunityDay:
@@ -115,11 +126,7 @@ class Community:
             start_times=self.prices.times[day],
             households=tuple(self._household(row, day) for row in self.rows),
             feeder=self.feeder,
-            prices=Prices(
-                self.prices.values[day]["import_price"],
-                self.feed_in_share,
-                self.prices.values[day].get("feed_in_price"),
-            ),
+            prices=self.suppliers.prices(day),
             trading_coefficient=self.trading_coefficient,
             preferences=self.preferences,
         )
@@ -141,6 +148,7 @@ class Community:
             load_kw=load,
             load_kvar=load * math.tan(math.acos(power_factor)),
             devices=_devices(row, occasion),
+            tariff=self.suppliers.own(name, day),
         )
 
 
@@ -216,12 +224,11 @@ def _read(path: Path) -> Community:
         licence=settings["licence"],
         notes=settings["notes"],
         step_minutes=step_minutes,
-        feed_in_share=float(settings["feed_in_share"]),
         trading_coefficient=float(settings["trading_coefficient"]),
         preferences=_preferences(path, settings["preference"], names),
         rows=tuple(households),
         feeder=feeder,
-        prices=_prices(path, path.parent / files["prices"], step_minutes, "feed_in_share" in table, priced),
+        suppliers=read_suppliers(path, table, path.parent / files["prices"], households, step_minutes, priced),
         load=profile(path.parent / files["load"], names, step_minutes, 0.0, doubt=_large(path, sizes)),
         device_series=_device_series(path.parent, files, households, step_minutes),
         remarks=remarks,
@@ -231,7 +238,7 @@ def _read(path: Path) -> Community:
             f"'{community.name}': no day has all that must be known; the first days are "
             + ", ".join(
                 f"{next(iter(table.times))} in {table.file}"
-                for table in (community.prices, community.load, *community.device_series.values())
+                for table in (*community.suppliers.profiles, community.load, *community.device_series.values())
             )
         )
     _check_pv(community)
@@ -307,37 +314,6 @@ def _large(path: Path, is_accepted: bool) -> Callable[[float], str | None]:
         )
 
     return question
-
-
-def _prices(community: Path, path: Path, step_minutes: int, has_share: bool, is_accepted: bool) -> Profile:
-    """
-    Raises:
-        InputError: besides what `profile` raises, feed-in pays more than import costs, or is given twice, or prices are
-            rather of something else than a kWh.
-    """
-
-    unless = f'If it is so, say accept = ["price"] in {community.name}'
-
-    def question(price: float) -> str | None:
-        if is_accepted or abs(price) <= MOST_PRICE:
-            return None
-        return f"{price:g} for a kWh; is it per MWh, or in cents? {unless}"
-
-    prices = profile(path, ("import_price",), step_minutes, -math.inf, ("feed_in_price",), question)
-    largest = max(float(np.abs(of_day["import_price"]).max()) for of_day in prices.values.values())
-    if 0 < largest < LEAST_PRICE and not is_accepted:
-        raise InputError(f"{path.name}: at most {largest:g} for a kWh; are the prices per Wh? {unless}")
-    for day, of_day in prices.values.items():
-        if "feed_in_price" in of_day:
-            if has_share:
-                raise InputError(f"{path.name} has feed_in_price, {community.name} feed_in_share; remove one of them")
-            above = np.flatnonzero(of_day["feed_in_price"] > of_day["import_price"])
-            if above.size:
-                raise InputError(
-                    f"{path.name}, day {day}, {prices.times[day][above[0]]}: feed_in_price is above import_price, so "
-                    "that buying only to feed in would earn without end; give at most the import price"
-                )
-    return prices
 
 
 def _settings(path: Path, table: dict[str, Any]) -> dict[str, Any]:

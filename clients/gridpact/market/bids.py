@@ -1,7 +1,8 @@
 """What households bid in markets that clear orders: one stated rule for all of them, so that they compare.
 
 A household orders what its own plan (scenario B) leaves: it offers what it would feed in, for at least what feeding in
-earns it, and asks for what it would import, for at most what importing costs it. Its devices keep to that plan. Energy
+earns it, and asks for what it would import, for at most what importing costs it, less the fee on what it buys from
+neighbours. Its devices keep to that plan. Energy
 is in whole watt-hours and prices in millionths, as the settlement records them; of a plan's part of a watt-hour nothing
 is ordered.
 """
@@ -33,11 +34,12 @@ class LimitOrder:
 def truthful_orders(prepared: Prepared) -> tuple[LimitOrder, ...]:
     """The orders of all households, by step and node."""
     community = prepared.community
-    prices = community.prices
     energy_wh = np.trunc(np.round(1000 * community.step_hours * prepared.baseline_net_kw, 6)).astype(int)  # (n, T)
-    earns, pays = (np.rint(MICRO * p).astype(int).tolist() for p in (prices.feed_in_price, prices.import_price))
+    tariffs = {home.node: community.prices_of(home) for home in community.households}
+    earns = {node: np.rint(MICRO * own.feed_in_price).astype(int).tolist() for node, own in tariffs.items()}
+    pays = {node: np.rint(MICRO * own.bought_price).astype(int).tolist() for node, own in tariffs.items()}
     return tuple(
-        LimitOrder(home.node, step, abs(wh), earns[step] if wh > 0 else pays[step], sells=wh > 0)
+        LimitOrder(home.node, step, abs(wh), (earns if wh > 0 else pays)[home.node][step], sells=wh > 0)
         for step in range(community.steps)
         for home, wh in zip(community.households, energy_wh[:, step].tolist(), strict=True)
         if wh

@@ -81,7 +81,7 @@ class _Manager:
         self.prices, self.step_hours = community.prices, community.step_hours
         self.net_kw = net_kw
         self.feed_in: Array = self.step_hours * self.prices.feed_in_price  # of a kW through a step, currency
-        self.imports: Array = self.step_hours * self.prices.import_price
+        self.imports: Array = self.step_hours * self.prices.bought_price  # beyond the fee on all that is drawn
         size = max(float(np.sqrt(np.mean(net_kw**2))), 1e-3)
         self.rho = PENALTY * max(float(np.mean(np.abs(self.imports))), 1e-6) / size  # currency / kW^2
         self.shared_kw: Array = net_kw.mean(axis=0)  # z
@@ -95,7 +95,7 @@ class _Manager:
 
     def bill(self, net_kw: Array) -> float:
         """G of a sum, (T,) kW: currency."""
-        return self.step_hours * float(self.prices.paid(-net_kw).sum())
+        return float(self.imports @ np.maximum(-net_kw, 0) - self.feed_in @ np.maximum(net_kw, 0))
 
     def is_settled(
         self, net_kw: Array, at_price_kw: Array, own_cost: float = 0.0, own_at_price: float = 0.0
@@ -166,10 +166,13 @@ class _Members:
         return np.array([one.copies[0] for one in found]), sum(one.own_cost for one in found)
 
     def own_cost(self, plans: Mapping[int, Mapping[str, Array]]) -> float:
-        """What using devices costs in plans, by node."""
-        from gridpact.problem.verification import device_costs
+        """What using devices costs in plans, by node, and what the grid operator gets."""
+        from gridpact.problem.verification import device_costs, peaks_paid, trades_charged
 
-        return device_costs(self.community, [plans[home.node] for home in self.community.households])
+        of_homes = [plans[home.node] for home in self.community.households]
+        net_kw, prices = np.array([plan["injection_kw"] for plan in of_homes]), self.community.prices
+        drawn = self.community.step_hours * float(trades_charged(prices, net_kw).sum())
+        return device_costs(self.community, of_homes) + float(peaks_paid(prices, net_kw).sum()) + drawn
 
     def carried_out(self, manager: _Manager) -> dict[int, dict[str, Array]]:
         """Plans that devices can carry out."""

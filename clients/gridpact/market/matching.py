@@ -31,7 +31,7 @@ class Book:
     offers: tuple[LimitOrder, ...]  # by node
     bids: tuple[LimitOrder, ...]
     feed_in_micro: int  # C_stg, 1e-6 currency/kWh: what the supplier pays
-    import_micro: int  # C_bfg: what it takes; at least as much
+    import_micro: int  # C_bfg: what it takes, less the fee on what comes from neighbours; at least as much
 
     @property
     def offered_wh(self) -> int:
@@ -53,8 +53,8 @@ class Book:
 
 def books_of(prepared: Prepared) -> tuple[Book, ...]:
     """The books of all steps at which anybody orders."""
-    prices = prepared.community.prices
-    feed_in, imports = (np.rint(MICRO * p).astype(int).tolist() for p in (prices.feed_in_price, prices.import_price))
+    prices = prepared.community.between
+    feed_in, imports = (np.rint(MICRO * p).astype(int).tolist() for p in (prices.feed_in_price, prices.bought_price))
     books = []
     for step, orders in groupby(truthful_orders(prepared), lambda order: order.step):
         some = tuple(orders)

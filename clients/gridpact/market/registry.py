@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from gridpact.errors import InputError
 from gridpact.market.admm.mechanism import ConsensusAdmm
@@ -25,6 +26,9 @@ from gridpact.market.supply_demand_ratio import SupplyDemandRatio
 from gridpact.market.truthful_auction import TruthfulAuction
 from gridpact.market.unified_pricing import UnifiedPricing
 from gridpact.problem.scenario import ADMM, Contracts, Scenario
+
+if TYPE_CHECKING:
+    from gridpact.community.model import CommunityDay
 
 AS_ONE = Scenario(mechanism=ADMM, contracts=Contracts.COMMUNITY)
 """A community that deals with the supplier as one, and counts no network: what trade could save at best. Nobody agrees
@@ -69,6 +73,7 @@ class Market:
         promises: which checks apply.
         reference: the scenario whose optimum its plans are compared with.
         on_chain: whether there are contracts for it.
+        one_tariff: whether its prices are made of the supplier's, which must be the same for all then.
     """
 
     scenario: Scenario
@@ -78,6 +83,19 @@ class Market:
     promises: frozenset[Promise]
     reference: Scenario
     on_chain: bool
+    one_tariff: bool = False
+
+    def require_tariffs(self, community: CommunityDay) -> None:
+        """
+        Raises:
+            InputError: households have several tariffs, and it needs one.
+        """
+        if self.one_tariff and community.own_tariffs:
+            several = [market.scenario.value for market in MARKETS if not market.one_tariff]
+            raise InputError(
+                f"'{self.scenario.value}' makes its prices of one tariff, and households of '{community.name}' have "
+                f"{len(community.tariffs)}: leave out the column 'tariff', or choose one of {', '.join(several)}"
+            )
 
     @property
     def agrees(self) -> bool:
@@ -99,7 +117,9 @@ ORDER_BOOK = (
 """What is the same with all strategies of bidding."""
 
 
-def _of_orders(name: str, look: Look, mechanism: Mechanism, line: str, rule: str) -> Market:
+def _of_orders(
+    name: str, look: Look, mechanism: Mechanism, line: str, rule: str, one_tariff: bool = False
+) -> Market:
     """A market of the orders of `market.bids`: not on a chain, and no optimum is promised.
 
     Args:
@@ -122,6 +142,7 @@ def _of_orders(name: str, look: Look, mechanism: Mechanism, line: str, rule: str
         promises=frozenset({Promise.AGREEMENT}),
         reference=AS_ONE,
         on_chain=False,
+        one_tariff=one_tariff,
     )
 
 
@@ -235,6 +256,7 @@ MARKETS = (
         promises=frozenset({Promise.AGREEMENT, Promise.OPTIMUM}),
         reference=AS_ONE,
         on_chain=False,
+        one_tariff=True,
     ),
     _of_orders(
         "truthful-auction",
@@ -251,6 +273,7 @@ MARKETS = (
         "trades halfway between feed-in and import price, of what each household's own plan leaves",
         "At every step all trade halfway between feed-in and import price; of the side with more each trades the same "
         "part.",
+        one_tariff=True,
     ),
     _of_orders(
         "supply-demand-ratio",
@@ -259,6 +282,7 @@ MARKETS = (
         "trades at a price by the ratio of supply to demand, of what each household's own plan leaves",
         "At every step all trade at one price, which falls from the import to the feed-in price as more is offered for "
         "what is wanted; of the side with more each trades the same part.",
+        one_tariff=True,
     ),
     _of_orders(
         "bill-sharing",
@@ -267,6 +291,7 @@ MARKETS = (
         "the supplier's bill shared at every step by what each household's own plan leaves",
         "At every step what the supplier takes is shared by what each lacks, and what it pays by what each has left. "
         "Neighbours pay each other nothing, so who sells may be worse off than alone.",
+        one_tariff=True,
     ),
     _of_orders(
         "unified-pricing",
@@ -275,6 +300,7 @@ MARKETS = (
         "trades at one price by how much is lacking, the largest demand first, of what each own plan leaves",
         "At every step all trade at one price, the import price times the part of demand that nobody offers, but at "
         "least the feed-in price; who wants most is served first.",
+        one_tariff=True,
     ),
     _of_orders(
         "game",
@@ -283,6 +309,7 @@ MARKETS = (
         "sellers who hold back what would spoil their price, to a Nash equilibrium, of what each own plan leaves",
         "At every step the price falls with what is offered, as in unified pricing; sellers answer each other's offers "
         "with what pays best for themselves, until none moves: a Nash equilibrium. Who wants most is served first.",
+        one_tariff=True,
     ),
     _of_orders(
         "merit-order",
@@ -305,6 +332,7 @@ MARKETS = (
         "one seller for each buyer, at the buyer's own bid, of what each household's own plan leaves",
         "Every buyer's bid begins at the import price and falls the less it has had of what neighbours offered. At "
         "every step one buyer gets one seller, such that bids times energies come to the most, and pays its bid.",
+        one_tariff=True,
     ),
     _of_orders(
         "identified-pricing-split",
@@ -313,6 +341,7 @@ MARKETS = (
         "energy to the highest bids, each at its own, of what each household's own plan leaves",
         "Every buyer's bid begins at the import price and falls the less it has had of what neighbours offered. At "
         "every step the highest bids are served first, of all sellers alike, and each pays its bid.",
+        one_tariff=True,
     ),
     _of_orders(
         "double-auction-zero",

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -55,15 +55,15 @@ def read_view(path: Path) -> NodeView:
         if values["format"] != FORMAT:
             raise InputError(f"the household file '{path}' has format {values['format']}, this version reads {FORMAT}")
         prices = values["prices"]
-        kappa = _array(prices["import_price"])
-        steps = len(kappa)
+        steps = len(_array(prices["import_price"]))
         return NodeView(
             node=int(values["node"]),
             day=str(values["day"]),
             scenario=_scenario(values["scenario"]),
             agreement=NetworkAgreement(values["agreement"]),
             step_hours=_number(values["step_hours"], above=0.0),
-            prices=Prices(kappa, _number(prices["feed_in_share"]), _own_feed_in(prices, steps)),
+            prices=_prices(prices),
+            between=_prices(values.get("between")),
             parent=int(values["parent"]),
             children=tuple(int(child) for child in values["children"]),
             depth=int(values["depth"]),
@@ -83,9 +83,24 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else value.tolist()
 
 
-def _own_feed_in(prices: dict[str, Any], steps: int) -> Array | None:
-    own = prices.get("own_feed_in_price")
-    return None if own is None else _array(own, steps)
+@overload
+def _prices(values: dict[str, Any]) -> Prices: ...
+@overload
+def _prices(values: None) -> None: ...
+def _prices(values: dict[str, Any] | None) -> Prices | None:
+    """Prices; what is not told of them is nothing."""
+    if values is None:
+        return None
+    kappa = _array(values["import_price"])
+    told = {name: values.get(name) for name in ("own_feed_in_price", "grid_fee", "tax", "trade_fee")}
+    series = {name: None if of is None else _array(of, len(kappa)) for name, of in told.items()}
+    return Prices(
+        kappa,
+        _number(values["feed_in_share"]),
+        supplier=str(values.get("supplier", "")),
+        peak_fee=_number(values.get("peak_fee", 0.0)),
+        **series,
+    )
 
 
 def _number(value: Any, above: float = -math.inf) -> float:
@@ -116,6 +131,7 @@ def _scenario(name: Any) -> Scenario:
 
 def _fields(home: Household) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(home, name) for name in ("node", "name", "load_kw", "load_kvar")}
+    values["tariff"] = None if home.tariff is None else asdict(home.tariff)
     values |= {name: getattr(home, name) for kind in FLAT for name in kind.names()}
     for kind in DEVICES:
         if kind not in FLAT:
@@ -129,6 +145,9 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
         return None
     values = dict(values)
     node, name, load_kw, load_kvar = (values.pop(key) for key in ("node", "name", "load_kw", "load_kvar"))
+    tariff = _prices(values.pop("tariff", None))
+    if tariff is not None and len(tariff.import_price) != steps:
+        raise ValueError(f"the tariff has {len(tariff.import_price)} steps instead of {steps}")
     devices: list[Device] = []
     for kind in DEVICES:
         if kind in FLAT:
@@ -139,7 +158,7 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
         devices += [device for table in tables if (device := _device(kind, dict(table), steps)).is_there]
     if values:
         raise ValueError(f"'{next(iter(values))}' of the household is not known")
-    return Household(int(node), str(name), _array(load_kw, steps), _array(load_kvar, steps), tuple(devices))
+    return Household(int(node), str(name), _array(load_kw, steps), _array(load_kvar, steps), tuple(devices), tariff)
 
 
 def _device(kind: type[Device], values: dict[str, Any], steps: int) -> Device:

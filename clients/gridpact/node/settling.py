@@ -86,7 +86,7 @@ class Settling:
 
     def _supplier_bill(self, schedule: Mapping[str, Array]) -> int:
         """What the household expects to pay its supplier on delivery, token units."""
-        prices = self.view.prices
+        prices = self.view.own_prices
         if "import_kw" not in schedule:
             return 0
         bought = prices.import_price @ schedule["import_kw"]

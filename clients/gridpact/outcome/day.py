@@ -47,13 +47,18 @@ class HouseholdDay:
     import_cost: float  # to the supplier, less feed-in; in G its part of the community's bill, losses included
     trade_cost: float  # to neighbours, less what it got from them
     loss_cost: float  # its part of the losses, see `by_magnitude`; 0 in G
+    trade_fee: float = 0.0  # to the grid operator, for what neighbours deliver; in G for all that it draws
+    peak_fee: float = 0.0  # to the grid operator, for its highest power
+    grid_cost: float = 0.0  # of the import cost, what the grid operator gets
+    tax_cost: float = 0.0  # of the import cost, what the state gets
+    supplier: str = ""  # where that is told
     wear_cost: float = 0.0  # of its devices by their use: nobody is paid for it, and it is in no sum
     left_value: float = 0.0  # of what is in its batteries beyond the day's start: the same
 
     @property
     def cost(self) -> float:
         """All it pays for the day."""
-        return self.import_cost + self.trade_cost + self.loss_cost
+        return self.import_cost + self.trade_cost + self.loss_cost + self.trade_fee + self.peak_fee
 
 
 @dataclass(frozen=True)
@@ -181,18 +186,15 @@ def solve_day(
         return failed_day(community, scenario, agreement, IN_MEMORY, error)
 
 
-def day_of(outcome: Outcome, *, whole: bool = False) -> DayOutcome:
-    """An outcome as a study keeps it; with `whole` all that it is made of besides."""
+def homes_of(outcome: Outcome) -> tuple[HouseholdDay, ...]:
+    """What every household did and paid."""
     community, scenario, cost = outcome.community, outcome.scenario, outcome.cost
-    indicators, convergence = Indicators(outcome), outcome.convergence
+    indicators = Indicators(outcome)
     own = indicators.supply_kw  # (n, T)
     injection: Array = np.array([home.schedule["injection_kw"] for home in outcome.households])
-    in_common, node_price = not scenario.has_contracts, _nothing()
     loss_price = community.prices.import_price * cost.flow.losses_kw
-    if in_common:
-        assert outcome.optimum.node_price is not None
-        node_price = outcome.optimum.node_price
-        bills = at_node_prices(node_price, injection, cost.supply, community.step_hours)
+    if not scenario.has_contracts:
+        bills = at_node_prices(_node_price(outcome), injection, _beyond_fees(outcome), community.step_hours)
         losses = np.zeros(len(bills))
     else:
         bills = np.array([home.supplier_bill or 0.0 for home in indicators.households])
@@ -217,19 +219,37 @@ def day_of(outcome: Outcome, *, whole: bool = False) -> DayOutcome:
                 import_cost=float(bills[row]),
                 trade_cost=totals.trades_paid,
                 loss_cost=float(losses[row]),
+                trade_fee=totals.fees.trade,
+                peak_fee=totals.fees.peak,
+                grid_cost=totals.fees.grid,
+                tax_cost=totals.fees.tax,
+                supplier=(community.prices_of(home) if scenario.has_contracts else community.prices).supplier,
                 wear_cost=totals.wear,
                 left_value=totals.left,
             )
         )
+    return tuple(households)
+
+
+def _node_price(outcome: Outcome) -> Array:
+    """Of G, (n, T)."""
+    assert outcome.optimum.node_price is not None
+    return outcome.optimum.node_price
+
+
+def day_of(outcome: Outcome, *, whole: bool = False) -> DayOutcome:
+    """An outcome as a study keeps it; with `whole` all that it is made of besides."""
+    community, scenario, cost = outcome.community, outcome.scenario, outcome.cost
+    indicators, convergence = Indicators(outcome), outcome.convergence
     return DayOutcome(
         **_frame(community, scenario, outcome.agreement, chain_text(outcome.chain)),
-        households=tuple(households),
+        households=homes_of(outcome),
         trades=outcome.trades,
         exchange_kw=cost.flow.import_kw,
         losses_kw=cost.flow.losses_kw,
         voltage_pu=cost.flow.voltage_pu,
         current_a=cost.flow.current_a,
-        node_price=node_price,
+        node_price=_nothing() if scenario.has_contracts else _node_price(outcome),
         objective=cost.objective,
         optimum=outcome.optimum.objective,
         optimum_cost=outcome.optimum.paid,
@@ -244,6 +264,14 @@ def day_of(outcome: Outcome, *, whole: bool = False) -> DayOutcome:
         transactions=None if outcome.ledger is None else outcome.ledger.transactions,
         whole=outcome if whole else None,
     )
+
+
+def _beyond_fees(outcome: Outcome) -> float:
+    """The community's bill in G less the fee on what stays in it, which everybody pays for what it draws, currency."""
+    fee = outcome.community.prices.trade_fee
+    if fee is None:
+        return outcome.cost.supply
+    return outcome.cost.supply - outcome.community.step_hours * float(fee @ np.maximum(outcome.flow.import_kw, 0.0))
 
 
 def failed_day(

@@ -16,6 +16,7 @@ from gridpact.market.registry import Promise, market_of
 from gridpact.outcome.outcome import LEAST_BILL, Outcome
 from gridpact.problem.centralised import EXACTNESS_LIMIT
 from gridpact.problem.directions import AT_ONCE_KW
+from gridpact.problem.verification import peaks_paid, trades_charged
 
 GAP_LIMIT = 1e-3
 """The agreed plan may cost this fraction more than the centralised optimum."""
@@ -49,6 +50,16 @@ class PowerBalance:
 
 
 @dataclass(frozen=True)
+class FeesPaid:
+    """What a household's day has for grid operator and state, currency."""
+
+    grid: float  # on what its supplier delivers, and in its bill; in G its part of the community's
+    tax: float  # the same
+    trade: float  # on what neighbours deliver; in G on all that it draws, of what is imported the rest being in `grid`
+    peak: float  # on its highest power
+
+
+@dataclass(frozen=True)
 class HouseholdTotals:
     """One household's day, kWh and currency."""
 
@@ -64,6 +75,7 @@ class HouseholdTotals:
     bought_kwh: float
     trades_paid: float  # positive: paid more than received
     supplier_bill: float | None  # None in G
+    fees: FeesPaid
     wear: float  # of its devices by their use; nobody is paid for it
     left: float  # what is in its batteries beyond the day's start is worth
 
@@ -202,7 +214,8 @@ class Indicators:
 
     @cached_property
     def households(self) -> tuple[HouseholdTotals, ...]:
-        result, prices = self.result, self.result.community.prices
+        result, community = self.result, self.result.community
+        fees = self._fees
         totals = []
         pairs = zip(result.community.households, result.households, strict=True)
         for row, (home, outcome) in enumerate(pairs):
@@ -212,6 +225,7 @@ class Indicators:
             pv_used = own("pv_kw") - own("curtailed_kw")
             bill, own_costs = None, costs(home.devices, outcome.schedule, result.community.step_hours)
             if result.scenario.has_contracts:
+                prices = community.prices_of(home)
                 bill = self.energy_kwh(prices.import_price * bought - prices.feed_in_price * fed_in)
             totals.append(
                 HouseholdTotals(
@@ -227,11 +241,32 @@ class Indicators:
                     bought_kwh=float(self.traded_kwh[:, row].sum()),
                     trades_paid=outcome.paid,
                     supplier_bill=bill,
+                    fees=fees[row],
                     wear=float(own_costs.get(WEAR, 0.0)),
                     left=-float(own_costs.get(LEFT, 0.0)) + 0.0,
                 )
             )
         return tuple(totals)
+
+    @property
+    def _fees(self) -> list[FeesPaid]:
+        """Of all households."""
+        prices, supply = self.result.community.prices, np.maximum(self.supply_kw, 0.0)
+        injection: Array = np.array([home.schedule["injection_kw"] for home in self.result.households])
+        if self.result.scenario.has_contracts:
+            imported, local = supply, self.net_sold_kw
+        else:
+            part = np.divide(supply, supply.sum(axis=0), out=np.zeros_like(supply), where=supply.sum(axis=0) > 0)
+            imported, local = part * np.maximum(self.result.flow.import_kw, 0.0), injection
+        nothing = np.zeros(self.result.community.steps)
+        of_grid, of_tax, of_trade = (
+            nothing if fee is None else fee for fee in (prices.grid_fee, prices.tax, prices.trade_fee)
+        )
+        if not self.result.scenario.has_contracts:
+            of_grid = of_grid - of_trade
+        grid, tax = ([self.energy_kwh(fee * row) for row in imported] for fee in (of_grid, of_tax))
+        trade = [self.energy_kwh(row) for row in trades_charged(prices, local)]
+        return [FeesPaid(*one) for one in zip(grid, tax, trade, peaks_paid(prices, injection).tolist(), strict=True)]
 
     @property
     def lowest_voltage(self) -> VoltageExtreme:

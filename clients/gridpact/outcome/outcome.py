@@ -92,9 +92,10 @@ class Optimum:
         """
         reference = market_of(scenario).reference
         solution = centralised_optimum(community, reference)
+        losses = losses_paid(community, solution) if scenario.has_contracts else 0.0
         return Optimum(
             objective=solution.cost,
-            paid=solution.supply + (losses_paid(community, solution) if scenario.has_contracts else 0.0),
+            paid=solution.supply + solution.fees + losses,
             relaxation_gap=solution.relaxation_gap,
             node_price=solution.nodal_price,
         )
@@ -243,9 +244,10 @@ def solved(
         InfeasibleError: no plan keeps all limits.
         InexactRelaxationError: the cone relaxation is not tight.
         SolverError: a solver or the power flow failed.
-        InputError: nobody registered such a scenario.
+        InputError: nobody registered such a scenario, or it needs one tariff for all where there are several.
     """
     market = market_of(scenario)
+    market.require_tariffs(community)
     optimum = Optimum.of(community, scenario)
     prepared = Prepared.of(community, scenario, agreement)
 

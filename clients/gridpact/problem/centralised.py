@@ -16,7 +16,7 @@ from gridpact.errors import InexactRelaxationError, InfeasibleError, SolverError
 from gridpact.grid.three_phase import loading, phase_flow, reduced_of
 from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu
 from gridpact.problem.coefficients import Partner, partners
-from gridpact.problem.constraints import BranchFlow, network_plan, supply_contract
+from gridpact.problem.constraints import BranchFlow, drawing_fee, network_plan, peak_fee, supply_contract
 from gridpact.problem.daily import TradedPairs, solve_daily
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
@@ -45,6 +45,7 @@ class CentralisedSolution:
 
     cost: float  # currency, the scenario's objective
     supply: float  # of that imports less feed-in
+    fees: float  # of that what the grid operator gets beside it
     injection_kw: Array  # (n, T)
     injection_kvar: Array  # (n, T)
     relaxation_gap: float  # max psi v - P^2 - Q^2, per unit on 100 kVA; 0 without a network
@@ -116,26 +117,37 @@ def _solved(
     """The optimum; on a street around the pass before, which it stays near where all else is the same to it."""
     dt = community.step_hours
     supply: cp.Expression = cp.Constant(0.0)  # imports less feed-in
+    fees: cp.Expression = cp.Constant(0.0)  # to the grid operator, on trades and peaks
     besides: cp.Expression = cp.Constant(0.0)  # what using devices costs, and losses bought at node 0
     constraints: list[cp.Constraint] = []
     injections, reactive, balances, opposed = [], [], [], []
+    # Without a network, what trading could save at best: of several tariffs all contracts, and trades for nothing.
+    each_contracts = scenario.has_contracts or (community.own_tariffs and not scenario.has_network)
     directed = []
     for household, given in zip(community.households, directions, strict=True):
         meter = behind_meter(household, dt)
-        directed.append(given or chosen(household, community.prices, dt, len(meter.opposed)))
+        own = community.prices_of(household)
+        directed.append(given or chosen(household, own, dt, len(meter.opposed)))
         constraints += flat(meter.constraints) + flat(directed[-1].constraints(meter.opposed))
         opposed.append(meter.opposed)
         besides += meter.cost
         injections.append(meter.injection_kw)
         reactive.append(meter.injection_kvar)
-        if scenario.has_contracts:
-            contract = supply_contract(community.prices, dt)
+        fees += peak_fee(community.prices, meter.injection_kw)
+        if each_contracts:
+            contract = supply_contract(own, dt)
             supply += contract.cost
             balances.append(contract.net_import + meter.injection_kw)
+        else:
+            fees += drawing_fee(community.prices, -meter.injection_kw, dt)
 
     trades = _trades(community) if scenario.has_trades else None
     if trades is not None:
         constraints += [balance == trades.sums[k] for k, balance in enumerate(balances)]
+        fees += sum(drawing_fee(community.prices, -trades.sums[k], dt) for k in range(len(balances)))
+    elif each_contracts and not scenario.has_contracts:
+        constraints.append(sum(balances) == 0)
+        fees += sum(drawing_fee(community.prices, -balance, dt) for balance in balances)
     elif scenario.has_contracts:
         constraints += [balance == 0 for balance in balances]
 
@@ -146,11 +158,13 @@ def _solved(
         constraints += flat(network.constraints)
         if scenario.has_contracts:
             besides += dt * (community.prices.loss_price @ network.lost_kw)
-    if not scenario.has_contracts:
-        contract = supply_contract(community.prices, dt)
+    if not each_contracts:
+        contract = supply_contract(community.prices, dt, in_common=True)
         given = cp.sum(cp.vstack(injections), axis=0) if network is None else network.root_kw
         constraints.append(contract.net_import == -given)
         supply += contract.cost
+        if (fee := community.prices.trade_fee) is not None:  # it is in the import price, and was paid for what is drawn
+            supply, fees = supply + dt * (fee @ contract.imported), fees - dt * (fee @ contract.imported)
 
     whose = f"the community '{community.name}' on {community.day}"
     nearness = cp.Constant(0.0) if before is None else _nearness(community, before, injections, reactive)
@@ -159,7 +173,7 @@ def _solved(
         """s and q, (n, T), and trading coefficients."""
         extra = dt * (surcharge @ network.lost_kw) if network is not None and surcharge.any() else 0.0
         try:
-            problem = cp.Problem(cp.Minimize(supply + besides + nearness + extra), constraints)
+            problem = cp.Problem(cp.Minimize(supply + fees + besides + nearness + extra), constraints)
             trading = solve_daily(problem, whose, trades)
         except InfeasibleError as error:
             raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
@@ -199,8 +213,9 @@ def _solved(
         for one, pairs in zip(directed, opposed, strict=True)
     ]
     solution = CentralisedSolution(
-        cost=float(supply.value + besides.value) + trading,
+        cost=float(supply.value + fees.value + besides.value) + trading,
         supply=float(supply.value),
+        fees=float(fees.value),
         injection_kw=injection_kw,
         injection_kvar=injection_kvar,
         relaxation_gap=max(gap, 0.0),

@@ -87,13 +87,12 @@ def community_coefficients(community: CommunityDay) -> Array:
 def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
     """The trades worth a bid, by node number.
 
-    Pruning is exact: a trade (i, j, t) is left out where gamma_ij + gamma_ji >= kappa_t - f_t, since what it costs the
-    two is at least what they could gain, so it is zero in some optimum. Where the community limits the number of
-    partners, pairs are drawn (see `mixed_pairs`).
+    Pruning is exact: a trade (i, j, t) is left out where gamma_ij + gamma_ji >= kappa_t - l_t - f_t, since what it
+    costs the two is at least what anybody could gain by it, so it is zero in some optimum. Where the community limits
+    the number of partners, pairs are drawn (see `mixed_pairs`).
     """
     gamma = community_coefficients(community)
-    margin = community.prices.import_price - community.prices.feed_in_price
-    gain = margin[None, None, :] - (gamma + gamma.transpose(1, 0, 2))
+    gain = _margins(community) - (gamma + gamma.transpose(1, 0, 2))
     pays = gain > 1e-12
     if community.most_partners is not None:
         net = np.array([-household.net_load_kw for household in community.households])
@@ -108,6 +107,12 @@ def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
                 of_node.append(Partner(other, tuple(int(t) for t in steps), gamma[i, j, steps]))
         result[node] = tuple(of_node)
     return result
+
+
+def _margins(community: CommunityDay) -> Array:
+    """What a kWh between two households can gain, (n, n, T), or (1, 1, T) where all have one tariff: the dearest import
+    less the least feed-in of all of them, as trades may pass on to others."""
+    return community.between.margin[None, None, :]
 
 
 def mixed_pairs(gain: Array, net_power_kw: Array, most: int) -> NDArray[np.bool_]:
@@ -152,6 +157,6 @@ def own_partners(nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi:
         net_power_kw: P_net = pv - load of this household, (T,), eq. (26).
         chi: largest coefficient, currency/kWh.
     """
-    steps = np.flatnonzero(prices.import_price - prices.feed_in_price > LEAST_MARGIN)
+    steps = np.flatnonzero(prices.margin > LEAST_MARGIN)
     own = own_coefficients(net_power_kw, chi)[steps]
     return tuple(Partner(node, tuple(steps.tolist()), own) for node in sorted(nodes) if len(steps))

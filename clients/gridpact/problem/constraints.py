@@ -34,12 +34,33 @@ class Contract:
         return self.imported - self.fed_in
 
 
-def supply_contract(prices: Prices, step_hours: float) -> Contract:
-    """Contract with the supplier at import price kappa and feed-in price f (eq. 1 with a 50 % feed-in price)."""
+def supply_contract(prices: Prices, step_hours: float, in_common: bool = False) -> Contract:
+    """Contract with the supplier at import price kappa and feed-in price f (eq. 1 with a 50 % feed-in price).
+
+    Args:
+        in_common: it is the community's, whose households pay the fee on what stays in it for all that they draw: of
+            what is imported that is a part already, see `drawing_fee`.
+    """
     steps = len(prices.import_price)
     imported, fed_in = cp.Variable(steps, nonneg=True), cp.Variable(steps, nonneg=True)
-    cost = step_hours * (prices.import_price @ imported - prices.feed_in_price @ fed_in)
+    price = prices.bought_price if in_common else prices.import_price
+    cost = step_hours * (price @ imported - prices.feed_in_price @ fed_in)
     return Contract(imported, fed_in, cost)
+
+
+def drawing_fee(prices: Prices, drawn_kw: cp.Expression, step_hours: float) -> cp.Expression:
+    """The fee on what stays in the community, sum of dt l [drawn]+: of what a household buys from neighbours or, where
+    the community has one contract, of all that it draws."""
+    if prices.trade_fee is None:
+        return cp.Constant(0.0)
+    return step_hours * (prices.trade_fee @ cp.pos(drawn_kw))
+
+
+def peak_fee(prices: Prices, injection_kw: cp.Expression) -> cp.Expression:
+    """The fee on the highest power that a household draws in a step."""
+    if not prices.peak_fee:
+        return cp.Constant(0.0)
+    return prices.peak_fee * cp.pos(cp.max(-injection_kw))
 
 
 def cone(

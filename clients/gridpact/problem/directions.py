@@ -22,7 +22,7 @@ import numpy as np
 from gridpact.community.model import Array, Household, Prices
 from gridpact.devices.device import Constraints, Opposed, flat
 from gridpact.errors import InfeasibleError
-from gridpact.problem.constraints import supply_contract
+from gridpact.problem.constraints import peak_fee, supply_contract
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.solving import Linear
 
@@ -84,7 +84,8 @@ def _chosen(pickled: bytes) -> Directions:
         firsts.append(first)
     signs = np.zeros((len(firsts), household.steps))
     try:
-        problem = cp.Problem(cp.Minimize(contract.cost + meter.cost), constraints)
+        cost = contract.cost + meter.cost + peak_fee(prices, meter.injection_kw)
+        problem = cp.Problem(cp.Minimize(cost), constraints)
         Linear(problem, f"household '{household.name}'").solve()
     except InfeasibleError:
         return Directions(signs)  # whoever solves the whole problem says why

@@ -17,7 +17,16 @@ from gridpact.devices.device import Constraints, Opposed, flat
 from gridpact.errors import InfeasibleError
 from gridpact.grid.three_phase_plan import PhasePlan
 from gridpact.problem.blocks import Block, Kind, blocks
-from gridpact.problem.constraints import BranchFlow, cone, counting, network_plan, relaxation_gap, supply_contract
+from gridpact.problem.constraints import (
+    BranchFlow,
+    cone,
+    counting,
+    drawing_fee,
+    network_plan,
+    peak_fee,
+    relaxation_gap,
+    supply_contract,
+)
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.repeated import Answer, Repeated
@@ -44,7 +53,7 @@ class LocalSolution:
 
     @cached_property
     def own_cost(self) -> float:
-        """What using devices costs the household beside its energy, currency."""
+        """What using devices costs the household, and the grid operator gets of it, currency."""
         return self.costing()
 
     @cached_property
@@ -148,6 +157,7 @@ class LocalProblem:
             cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids)))
             square, of_sums = cp.Constant(trade_penalty / 2), cp.Constant(pool_penalty / 2)
             cost += square * cp.sum_squares(self._bids) + of_sums * cp.sum_squares(traded)
+            cost += drawing_fee(view.prices, -traded, view.step_hours)
             linear += [self._bids, traded]
             if parted is not None and parted.any():
                 stands = np.zeros(view.bid_count) if held_kw is None else held_kw
@@ -156,7 +166,7 @@ class LocalProblem:
                 steps = np.concatenate([partner.steps for partner in view.partners])
                 bids = BidTerms(self._bids, traded, sums, gamma, square, of_sums, steps)
         if view.scenario.has_contracts and view.household is not None:
-            contract = supply_contract(view.prices, view.step_hours)
+            contract = supply_contract(view.own_prices, view.step_hours)
             cost += contract.cost
             balance = contract.net_import + self._schedule["injection_kw"] == self._traded
             constraints["the balance of import, feed-in and trades"] = [balance]
@@ -206,7 +216,7 @@ class LocalProblem:
             bids,
             lambda: answer.values(self._schedule),
             lambda: self._decided(answer),
-            lambda: float(answer.values({"cost": self._own_cost})["cost"]) if self._own_cost.variables() else 0.0,
+            lambda: self._costs(answer),
         )
 
     def carried_out(self, at: Point) -> LocalSolution:
@@ -219,6 +229,10 @@ class LocalProblem:
         while solution.directions is not None:
             solution = self._directed(solution.directions).solve(at)
         return solution
+
+    def _costs(self, answer: Answer) -> float:
+        known = self._own_cost.is_constant()
+        return float(self._own_cost.value if known else answer.values({"cost": self._own_cost})["cost"])
 
     def _decided(self, answer: Answer) -> Directions | None:
         if self._directions is None:
@@ -251,13 +265,16 @@ class LocalProblem:
         meter = behind_meter(view.household, view.step_hours)
         self._schedule |= meter.schedule
         if self._directions is None:
-            self._directions = chosen(view.household, view.prices, view.step_hours, len(meter.opposed))
-        self._opposed, self._own_cost = meter.opposed, meter.cost
+            self._directions = chosen(view.household, view.own_prices, view.step_hours, len(meter.opposed))
+        self._opposed = meter.opposed
+        self._own_cost = meter.cost + peak_fee(view.prices, meter.injection_kw)
+        if not view.scenario.has_contracts:
+            self._own_cost += drawing_fee(view.prices, -meter.injection_kw, view.step_hours)
         constraints = meter.constraints | self._directions.constraints(meter.opposed)
         if not view.scenario.has_network or view.agreement is NetworkAgreement.DSO:
-            return meter.cost, constraints
+            return self._own_cost, constraints
         losses, constraints = self._own_line(meter.injection_kw, meter.injection_kvar, constraints)
-        return meter.cost + losses, constraints
+        return self._own_cost + losses, constraints
 
     def _own_line(
         self, injection_kw: cp.Expression, injection_kvar: cp.Expression, constraints: Constraints
@@ -323,7 +340,7 @@ class LocalProblem:
         else:
             root_kw = sum(copies[k] for k, block in enumerate(self.blocks) if block.kind is Kind.P)
         if not view.scenario.has_contracts:
-            contract = supply_contract(view.prices, view.step_hours)
+            contract = supply_contract(view.prices, view.step_hours, in_common=True)
             constraints["the balance of the grid connection"] = [contract.net_import == -root_kw]
             cost = cost + contract.cost
             self._schedule |= {"import_kw": contract.imported, "feed_in_kw": contract.fed_in}

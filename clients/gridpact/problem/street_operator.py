@@ -130,7 +130,7 @@ class StreetOperatorProblem:
         if self._view.scenario.has_contracts:
             x = self._least(terms, dt * prices.loss_price, False, bound)
             return LocalSolution(terms.copies(x), np.zeros(0), dict)
-        low, high = dt * prices.feed_in_price, dt * prices.import_price
+        low, high = dt * prices.feed_in_price, dt * prices.bought_price
         x = self._least(terms, high, True, bound)
         taken = terms.taken_kw(x)
         if (taken < 0).any():

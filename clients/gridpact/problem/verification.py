@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridpact.community.model import Array, CommunityDay
+from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.devices.registry import costs
 from gridpact.grid.powerflow import PowerFlow, power_flow
 from gridpact.problem.coefficients import Partner
@@ -33,7 +33,8 @@ class Traded:
 class ImplementedCost:
     """Cost of a plan when it is carried out, currency a day.
 
-    Two sums are told apart. What is paid is the same notion in all scenarios, so that they compare: supply and losses.
+    Two sums are told apart. What is paid is the same notion in all scenarios, so that they compare: supply, losses,
+    fees.
     The objective is what the scenario's agreement looks for the least of: losses only where it counts the network,
     and trading coefficients and what using devices costs, which nobody is paid for.
     """
@@ -43,16 +44,17 @@ class ImplementedCost:
     losses: float  # in the objective: bought at node 0 in TG; in G they are part of the supply
     losses_paid: float  # bought at the import price, whether the scenario counts them or not; 0 in G
     flow: PowerFlow
+    fees: float = 0.0  # to the grid operator: on what stays in the community, and on peaks
     devices: float = 0.0  # of using them, less what is left in them is worth; nobody is paid for it
 
     @property
     def paid(self) -> float:
         """What all households pay together, losses in."""
-        return self.supply + self.losses_paid
+        return self.supply + self.losses_paid + self.fees
 
     @property
     def objective(self) -> float:
-        return self.supply + self.coefficients + self.losses + self.devices
+        return self.supply + self.coefficients + self.losses + self.fees + self.devices
 
 
 def implemented_cost(
@@ -72,17 +74,49 @@ def implemented_cost(
     """
     dt, prices = community.step_hours, community.prices
     flow = power_flow(community.feeder, injection_kw, injection_kvar)
-
-    def supply_cost(net_import: Array) -> float:
-        bought, sold = np.maximum(net_import, 0), np.maximum(-net_import, 0)
-        return float(dt * np.sum(prices.import_price * bought - prices.feed_in_price * sold))
-
+    peaks = float(peaks_paid(prices, injection_kw).sum())
     if not scenario.has_contracts:
-        return ImplementedCost(supply_cost(flow.import_kw), 0.0, 0.0, 0.0, flow, devices)
+        supply = float(dt * np.sum(prices.paid(flow.import_kw)))
+        kept = np.maximum(-injection_kw, 0.0).sum(axis=0) - np.maximum(flow.import_kw, 0.0)
+        fees = 0.0 if prices.trade_fee is None else dt * float(prices.trade_fee @ kept)
+        return ImplementedCost(supply, 0.0, 0.0, 0.0, flow, fees + peaks, devices)
     losses = float(dt * np.sum(prices.loss_price * flow.losses_kw)) if scenario.has_network else 0.0
     losses_paid = float(dt * np.sum(prices.import_price * flow.losses_kw))
-    supply = supply_cost(traded.sold_kw - injection_kw)
-    return ImplementedCost(supply, traded.coefficients, losses, losses_paid, flow, devices)
+    import_price, feed_in_price = tariffs_of(community)
+    net_import = traded.sold_kw - injection_kw
+    bought, sold = np.maximum(net_import, 0), np.maximum(-net_import, 0)
+    supply = float(dt * np.sum(import_price * bought - feed_in_price * sold))
+    fees = dt * float(trades_charged(prices, traded.sold_kw).sum()) + peaks
+    return ImplementedCost(supply, traded.coefficients, losses, losses_paid, flow, fees, devices)
+
+
+def tariffs_of(community: CommunityDay) -> tuple[Array, Array]:
+    """Import and feed-in price of each household, (n, T); where all have the community's, (T,)."""
+    if not community.own_tariffs:
+        return community.prices.import_price, community.prices.feed_in_price
+    own = [community.prices_of(home) for home in community.households]
+    return np.array([one.import_price for one in own]), np.array([one.feed_in_price for one in own])
+
+
+def peaks_paid(prices: Prices, injection_kw: Array) -> Array:
+    """What the highest power that each household draws costs it, currency, (n,).
+
+    Args:
+        injection_kw: (n, T).
+    """
+    paid: Array = prices.peak_fee * np.maximum(-injection_kw, 0.0).max(axis=1, initial=0.0)
+    return paid
+
+
+def trades_charged(prices: Prices, sold_kw: Array) -> Array:
+    """The fee on what each household buys from neighbours beyond what it sells them, currency/h, (n, T).
+
+    Args:
+        sold_kw: net sales, (n, T).
+    """
+    if prices.trade_fee is None:
+        return np.zeros_like(sold_kw)
+    return prices.trade_fee * np.maximum(-sold_kw, 0.0)
 
 
 def device_costs(community: CommunityDay, schedules: Sequence[Mapping[str, Array]]) -> float:

@@ -35,6 +35,13 @@ class NodeView:
     line: Line | None = None  # the node's own line, between neighbours only
     feeder: Feeder | PhaseFeeder | None = None  # limits and base; the lines are in it at the operator's node only
     first: int = 0  # step of the day with which it begins: those before are over, and nothing is agreed about them
+    between: Prices | None = None  # within which prices of trades end, where households have several tariffs
+
+    @property
+    def own_prices(self) -> Prices:
+        """Of the household's own supplier."""
+        tariff = None if self.household is None else self.household.tariff
+        return tariff or self.prices
 
     @property
     def steps(self) -> int:
@@ -55,6 +62,7 @@ class NodeView:
         return replace(
             self,
             prices=self.prices.since(step),
+            between=None if self.between is None else self.between.since(step),
             household=household,
             partners=tuple(partners),
             first=self.first + step,
@@ -123,6 +131,7 @@ def node_views(community: CommunityDay, scenario: Scenario, agreement: NetworkAg
             partners=trades.get(node, ()),
             line=own_line,
             feeder=feeder if sees_network else limits,
+            between=community.between if community.own_tariffs else None,
         )
 
     views = [view(household.node, household) for household in community.households]

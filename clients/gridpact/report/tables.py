@@ -20,6 +20,7 @@ from gridpact.community.model import Array
 from gridpact.community.street import PhaseFeeder
 from gridpact.devices.device import numbered
 from gridpact.devices.registry import COLUMNS, DEVICES
+from gridpact.outcome.day import homes_of
 from gridpact.outcome.indicators import Indicators
 from gridpact.outcome.outcome import Outcome
 from gridpact.report.folder import MARKER, publish
@@ -31,6 +32,7 @@ CSV_FILES = {
     "prices.csv": "import, feed-in and trade prices of every step",
     "voltages.csv": "voltages and currents of the independent power flow",
     "residuals.csv": "residuals of every iteration",
+    "bills.csv": "what every household pays to whom",
 }
 """The CSV files and what is in them."""
 
@@ -59,6 +61,7 @@ def put_tables(result: Outcome, folder: Path) -> None:
         ("prices.csv", prices(result)),
         ("voltages.csv", voltages(result)),
         ("residuals.csv", residuals(result)),
+        ("bills.csv", bills(result)),
     ):
         (folder / name).write_text(csv_text(table), encoding="utf-8", newline="")
     text = json.dumps(result_fields(result), indent=2, ensure_ascii=False, allow_nan=False)
@@ -83,6 +86,7 @@ def result_fields(result: Outcome) -> dict[str, Any]:
         "cost": cost.paid,
         "cost_supply": cost.supply,
         "cost_losses": cost.losses_paid,
+        "cost_fees": cost.fees,
         "cost_alone": result.paid_alone,
         "saved": result.saved,
         "centralised_cost": result.optimum.paid,
@@ -259,6 +263,21 @@ def residuals(result: Outcome) -> Iterable[Sequence[Cell]]:
         return
     for k in range(result.iterations):
         yield (k + 1, *(curve[k] if k < len(curve) else None for curve in convergence.curves))
+
+
+def bills(result: Outcome) -> Iterable[Sequence[Cell]]:
+    """One row a household: what it pays, and gets where it is negative, to whom; `wear` and `left` are in no sum."""
+    yield (
+        "household", "node", "supplier", "energy", "grid_fee", "tax", "trade_fee", "peak_fee", "neighbours", "losses",
+        "total", "wear", "left",
+    )  # fmt: skip
+    for home in homes_of(result):
+        energy = home.import_cost - home.grid_cost - home.tax_cost
+        yield (
+            safe_text(home.name), home.node, safe_text(home.supplier), energy, home.grid_cost,
+            home.tax_cost, home.trade_fee, home.peak_fee, home.trade_cost, home.loss_cost, home.cost, home.wear_cost,
+            home.left_value,
+        )  # fmt: skip
 
 
 def _traded_kw(result: Outcome) -> tuple[Array, Array]:

@@ -78,6 +78,7 @@ def run(
         InfeasibleError: no plan keeps all limits on this day; raised before a chain is started.
         GridpactError: a node or the chain failed; all processes are ended.
     """
+    community.require_one_tariff("the settlement on a chain", fees=True)
     if settings.chain != EMBEDDED:
         warm_up()  # while this process solves
     listener.hear(Stage(f"Solving {community.name} on {community.day} in one place, to compare with"))

@@ -172,7 +172,7 @@ class _Star(Consensus):
         dual = np.zeros_like(wishes)
         if not self.view.scenario.has_contracts:
             prices = self.view.prices
-            worth = np.where(wishes[0::2] < 0, prices.import_price, prices.feed_in_price)
+            worth = np.where(wishes[0::2] < 0, prices.bought_price, prices.feed_in_price)
             dual[0::2] = -self.view.step_hours * worth
         return dual
 

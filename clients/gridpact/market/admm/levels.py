@@ -69,7 +69,7 @@ class Levels:
 def _with_gateway(community: CommunityDay) -> tuple[NodeView, ...]:
     views = node_views(community, Scenario.TG, NetworkAgreement.DSO)
     gateway = 1 + max(view.node for view in views)
-    margin = community.prices.import_price - community.prices.feed_in_price
+    margin = community.prices.margin
     joined, passed_on = [], []
     for view in views:
         if view.household is not None:
@@ -83,7 +83,7 @@ def _with_gateway(community: CommunityDay) -> tuple[NodeView, ...]:
 
 
 def _above(community: CommunityDay, feeders: int) -> tuple[NodeView, ...]:
-    margin = community.prices.import_price - community.prices.feed_in_price
+    margin = community.prices.margin
     steps = tuple(np.flatnonzero(margin > 1e-12).tolist())
     nodes = range(1, feeders + 1)
     return tuple(

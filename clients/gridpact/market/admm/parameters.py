@@ -275,7 +275,7 @@ def percent_of_limits(steps: int, left: int) -> int:
 def _margin(prices: Prices) -> float:
     """What a kWh gains that is not fed in and imported again, currency/kWh, on average over the steps at which it gains
     something; at least a fiftieth of the import price."""
-    gains = prices.import_price - prices.feed_in_price
+    gains = prices.margin
     gained = float(np.mean(gains[gains > 0])) if (gains > 0).any() else 0.0
     return max(gained, _LEAST_MARGIN * prices.mean_import)
 

@@ -54,7 +54,7 @@ class Trades:
         self._changes = False  # whether bids are changes of that
         self.value: Array = np.zeros(view.bid_count)
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
-        self.price: Array = view.step_hours * view.prices.middle[bid_steps(view)]
+        self.price: Array = view.step_hours * (view.between or view.prices).middle[bid_steps(view)]
         self.pool_price: Array = np.zeros(view.steps)
         self.pool_value: Array = np.zeros(view.steps)
 
@@ -146,8 +146,8 @@ class Trades:
     def keep_between_tariffs(self) -> None:
         """Keeps what a trade is paid at between feed-in and import price, where every price ends between households
         that have both: else one that wants more and more would drive it anywhere."""
-        steps, prices, dt = bid_steps(self.view), self.view.prices, self.view.step_hours
-        low, high = (self.pool_price + dt * price for price in (prices.feed_in_price, prices.import_price))
+        steps, prices, dt = bid_steps(self.view), self.view.between or self.view.prices, self.view.step_hours
+        low, high = (self.pool_price + dt * price for price in (prices.feed_in_price, prices.bought_price))
         self.price = np.clip(self.price, low[steps], high[steps])
 
     def resume(self, before: Trades, first: int) -> None:

@@ -35,10 +35,11 @@ class Bill:
     supply: float  # imports less feed-in, and the part of the losses
     losses: float  # of that, for losses in the lines; 0 in G, where they are not told apart
     trade: float  # to neighbours, less what came from them
+    fees: float = 0.0  # to the grid operator beside the supplier's bill
 
     @property
     def total(self) -> float:
-        return self.supply + self.trade
+        return self.supply + self.trade + self.fees
 
     @staticmethod
     def of(days: Sequence[HouseholdDay]) -> Bill:
@@ -46,6 +47,7 @@ class Bill:
             supply=sum(day.import_cost + day.loss_cost for day in days),
             losses=sum(day.loss_cost for day in days),
             trade=sum(day.trade_cost for day in days),
+            fees=sum(day.trade_fee + day.peak_fee for day in days),
         )
 
 
