@@ -1,7 +1,8 @@
 """What power costs whom: the suppliers' tariffs, and what grid operator and state take on top.
 
-A price table has what a supplier asks (`import_price`) and pays (`feed_in_price`, or a share). Fees come on top: on every
-kWh that a supplier delivers, a lower one on what comes from a neighbour, and one on the highest power of a day. They are the network's, and the same for all homes.
+A price table has what a supplier asks (`import_price`) and pays (`feed_in_price`, or a share). Fees come on top: on
+every kWh that a supplier delivers, a lower one on what comes from a neighbour, and one on the highest power of a day.
+They are the network's, and the same for all homes.
 """
 
 from __future__ import annotations
