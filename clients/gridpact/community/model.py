@@ -97,7 +97,8 @@ class Household:
             device.rest(first, own, guess, step_hours, level)
             for device, own, guess, level in zip(self.devices, done, expected, measured, strict=True)
         )
-        return replace(self, load_kw=load_kw, load_kvar=more * self.load_kvar[first:], devices=devices)
+        reactive, tariff = more * self.load_kvar[first:], self.tariff and self.tariff.since(first)
+        return replace(self, load_kw=load_kw, load_kvar=reactive, devices=devices, tariff=tariff)
 
 
 @dataclass(frozen=True)
