@@ -120,7 +120,7 @@ def _solved(
     fees: cp.Expression = cp.Constant(0.0)  # to the grid operator, on trades and peaks
     besides: cp.Expression = cp.Constant(0.0)  # what using devices costs, and losses bought at node 0
     constraints: list[cp.Constraint] = []
-    injections, reactive, balances, opposed = [], [], [], []
+    injections, reactive, balances, opposed, charged = [], [], [], [], []
     # Without a network, what trading could save at best: of several tariffs all contracts, and trades for nothing.
     each_contracts = scenario.has_contracts or (community.own_tariffs and not scenario.has_network)
     directed = []
@@ -139,17 +139,21 @@ def _solved(
             supply += contract.cost
             balances.append(contract.net_import + meter.injection_kw)
         else:
-            fees += drawing_fee(community.prices, -meter.injection_kw, dt)
+            charged.append(-meter.injection_kw)
 
     trades = _trades(community) if scenario.has_trades else None
     if trades is not None:
         constraints += [balance == trades.sums[k] for k, balance in enumerate(balances)]
-        fees += sum(drawing_fee(community.prices, -trades.sums[k], dt) for k in range(len(balances)))
+        charged += [-trades.sums[k] for k in range(len(balances))]
     elif each_contracts and not scenario.has_contracts:
         constraints.append(sum(balances) == 0)
-        fees += sum(drawing_fee(community.prices, -balance, dt) for balance in balances)
+        charged += [-balance for balance in balances]
     elif scenario.has_contracts:
         constraints += [balance == 0 for balance in balances]
+
+    for drawn in charged:
+        fee, within = drawing_fee(community.prices, drawn, dt)
+        fees, constraints = fees + fee, constraints + within
 
     network: BranchFlow | PhasePlan | None = None
     if scenario.has_network:

@@ -48,12 +48,15 @@ def supply_contract(prices: Prices, step_hours: float, in_common: bool = False) 
     return Contract(imported, fed_in, cost)
 
 
-def drawing_fee(prices: Prices, drawn_kw: cp.Expression, step_hours: float) -> cp.Expression:
+def drawing_fee(
+    prices: Prices, drawn_kw: cp.Expression, step_hours: float
+) -> tuple[cp.Expression, list[cp.Constraint]]:
     """The fee on what stays in the community, sum of dt l [drawn]+: of what a household buys from neighbours or, where
-    the community has one contract, of all that it draws."""
+    the community has one contract, of all that it draws; and what that takes."""
     if prices.trade_fee is None:
-        return cp.Constant(0.0)
-    return step_hours * (prices.trade_fee @ cp.pos(drawn_kw))
+        return cp.Constant(0.0), []
+    charged = cp.Variable(len(prices.trade_fee), nonneg=True)
+    return step_hours * (prices.trade_fee @ charged), [charged >= drawn_kw]
 
 
 def peak_fee(prices: Prices, injection_kw: cp.Expression) -> cp.Expression:

@@ -157,7 +157,9 @@ class LocalProblem:
             cost += cp.sum(cp.multiply(gamma, cp.abs(self._bids)))
             square, of_sums = cp.Constant(trade_penalty / 2), cp.Constant(pool_penalty / 2)
             cost += square * cp.sum_squares(self._bids) + of_sums * cp.sum_squares(traded)
-            cost += drawing_fee(view.prices, -traded, view.step_hours)
+            fee, charged = drawing_fee(view.prices, -traded, view.step_hours)
+            cost += fee
+            constraints["what is charged for trades"] = charged
             linear += [self._bids, traded]
             if parted is not None and parted.any():
                 stands = np.zeros(view.bid_count) if held_kw is None else held_kw
@@ -267,10 +269,12 @@ class LocalProblem:
         if self._directions is None:
             self._directions = chosen(view.household, view.own_prices, view.step_hours, len(meter.opposed))
         self._opposed = meter.opposed
-        self._own_cost = meter.cost + peak_fee(view.prices, meter.injection_kw)
+        self._own_cost, charged = meter.cost + peak_fee(view.prices, meter.injection_kw), {}
         if not view.scenario.has_contracts:
-            self._own_cost += drawing_fee(view.prices, -meter.injection_kw, view.step_hours)
-        constraints = meter.constraints | self._directions.constraints(meter.opposed)
+            fee, within = drawing_fee(view.prices, -meter.injection_kw, view.step_hours)
+            self._own_cost += fee
+            charged = {"what is charged for drawing": within}
+        constraints = meter.constraints | self._directions.constraints(meter.opposed) | charged
         if not view.scenario.has_network or view.agreement is NetworkAgreement.DSO:
             return self._own_cost, constraints
         losses, constraints = self._own_line(meter.injection_kw, meter.injection_kvar, constraints)

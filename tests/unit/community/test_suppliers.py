@@ -26,6 +26,7 @@ from gridpact.outcome.outcome import solved
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
+from gridpact.report import report
 from unit.problem.helpers import community, household
 
 ENERGY = np.array([0.12, 0.10, 0.14, 0.20, 0.11, 0.13, 0.28, 0.18])
@@ -240,7 +241,8 @@ def test_whatKnowsOneTariff_saysSo(
     assert "knows one tariff, and households of 'tiny3' have 2: leave out the column 'tariff'" in told
 
 
-def test_runTellsThem(files: Path, tmp_path: Path) -> None:
+def test_runTellsThem(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "png", lambda figure: b"")
     assert main(["run", "--chain", "memory", "--case", str(files), "--out", str(tmp_path / "out")]) == 0
     with (tmp_path / "out" / "bills.csv").open(encoding="utf-8") as file:
         bills = list(csv.DictReader(file))
