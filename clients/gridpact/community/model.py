@@ -37,6 +37,7 @@ class Household:
     load_kvar: Array  # (T,)
     devices: tuple[Device, ...] = ()  # in the order of the registry; several of one kind may be there
     tariff: Prices | None = None  # of its own supplier; None: the community's
+    connection_kw: float | None = None  # what it may draw and feed in at most; None: nobody says
 
     def having(self, kind: type[Self]) -> tuple[Self, ...]:
         """Its devices of a kind."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,13 @@ from gridpact.community.suppliers import Suppliers, read_suppliers
 from gridpact.community.tables import Profile, Row, minutes, profile, rows
 from gridpact.community.usual import MOST_KW
 from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
-from gridpact.devices.registry import DEVICES
+from gridpact.devices.registry import DEVICES, in_order
 from gridpact.errors import InputError
 from gridpact.files import parse_toml
 from gridpact.limits import MOST_HOUSEHOLDS, MOST_STEPS
 
 HOUSEHOLD_COLUMNS = (
-    *("power_factor", "tariff", *PLACE_COLUMNS),
+    *("power_factor", "tariff", "connection_kw", *PLACE_COLUMNS),
     *(attribute.column for device in DEVICES for attribute in device.attributes),
 )
 FEEDER_COLUMNS = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")
@@ -62,10 +62,20 @@ FILES = {
 ACCEPTABLE = ("size", "price")
 """Doubts about what is in a community's files, see `usual`."""
 
-TABLES = {field: device for device in DEVICES for field in device.forecast_fields if field.in_community}
+TABLES = {told: device for device in DEVICES for told in device.forecast_fields if told.in_community}
 """What the tables of a community tell of devices, and of which."""
 
-FILES |= {field.key.rpartition("_")[0]: f"{field.key}.csv" for field in TABLES}
+FILES |= {told.key.rpartition("_")[0]: f"{told.key}.csv" for told in TABLES}
+
+DEVICE_TABLES = {
+    kind.kind: kind
+    for kind in DEVICES
+    if not any(told.in_community and not told.shared for told in kind.forecast_fields)
+}
+"""Kinds of which a table of their own may have any number a household, by its key in `[files]`."""
+
+OwnDevice = tuple[type[Device], Row]
+"""A device with a row of its own."""
 
 MOST_OF_PEAK = 1.5
 """So many times their size panels give at most, in cold air beside bright clouds."""
@@ -91,6 +101,7 @@ class Community:
     suppliers: Suppliers
     load: Profile
     device_series: Mapping[str, Profile]  # of devices that are there, by the keys of `TABLES`
+    further: Mapping[str, Sequence[OwnDevice]] = field(default_factory=dict)  # by household, beside those of its row
     shipped: bool = False  # with the package
     remarks: tuple[str, ...] = ()  # what was assumed, a sentence each
 
@@ -135,7 +146,7 @@ class Community:
         name = row.text("household")
         load = self.load.values[day][name]
         power_factor = row.number_in("power_factor", 0.1, 1, default=1.0)
-        columns = {field.key: field.key if field.shared else name for field in TABLES}
+        columns = {told.key: told.key if told.shared else name for told in TABLES}
         series = {
             key: table.values[day][columns[key]]
             for key, table in self.device_series.items()
@@ -147,7 +158,8 @@ class Community:
             name=name,
             load_kw=load,
             load_kvar=load * math.tan(math.acos(power_factor)),
-            devices=_devices(row, occasion),
+            devices=_devices(row, self.further.get(name, ()), occasion),
+            connection_kw=_connection_kw(row),
             tariff=self.suppliers.own(name, day),
         )
 
@@ -194,8 +206,9 @@ def _read(path: Path) -> Community:
     settings = _settings(path, table)
     files = FILES | settings["files"]
     for key in settings["files"]:
-        if key not in FILES:
-            raise InputError(f"{path.name}, [files]: '{key}' is not known; known keys: {', '.join(FILES)}")
+        if key not in FILES and key not in DEVICE_TABLES:
+            known = ", ".join((*FILES, *DEVICE_TABLES))
+            raise InputError(f"{path.name}, [files]: '{key}' is not known; known keys: {known}")
         if not isinstance(files[key], str):
             raise InputError(f"{path.name}, [files]: '{key}' must be the name of a file")
     step_minutes = settings["step_minutes"]
@@ -209,11 +222,14 @@ def _read(path: Path) -> Community:
     households = _households(path.parent / files["households"])
     names = [row.text("household") for row in households]
     steps = 24 * 60 // step_minutes
-    harmless = {field.key: np.full(steps, field.harmless) for field in TABLES}
+    harmless = {told.key: np.full(steps, told.harmless) for told in TABLES}
+    further = _further(path.parent, settings["files"], names)
     for row in households:
-        _devices(row, Occasion(steps, step_minutes / 60, harmless))
-        if not sizes:
-            _ask_about_sizes(path, row)
+        own = further.get(row.text("household"), ())
+        _devices(row, own, Occasion(steps, step_minutes / 60, harmless))
+        for kind, place in (*((kind, row) for kind in DEVICES), *own) if not sizes else ():
+            _ask_about_sizes(path, place, kind)
+        _connection_kw(row)
         row.number_in("power_factor", 0.1, 1, default=1.0)
     feeder, remarks = _feeder(path, settings["feeder"], path.parent / files["feeder"], households)
     community = Community(
@@ -230,7 +246,8 @@ def _read(path: Path) -> Community:
         feeder=feeder,
         suppliers=read_suppliers(path, table, path.parent / files["prices"], households, step_minutes, priced),
         load=profile(path.parent / files["load"], names, step_minutes, 0.0, doubt=_large(path, sizes)),
-        device_series=_device_series(path.parent, files, households, step_minutes),
+        device_series=_device_series(path.parent, files, households, further, step_minutes),
+        further=further,
         remarks=remarks,
     )
     if not community.days:
@@ -246,17 +263,42 @@ def _read(path: Path) -> Community:
 
 
 def _device_series(
-    folder: Path, files: Mapping[str, str], households: Sequence[Row], step_minutes: int
+    folder: Path,
+    files: Mapping[str, str],
+    households: Sequence[Row],
+    further: Mapping[str, Sequence[OwnDevice]],
+    step_minutes: int,
 ) -> dict[str, Profile]:
     """The tables about devices that are there."""
     tables = {}
-    for field, device in TABLES.items():
+    others = {kind for own in further.values() for kind, _ in own}
+    for told, device in TABLES.items():
         owners = [row.text("household") for row in households if is_there(row, device)]
-        if owners:
-            columns = [field.key] if field.shared else owners
-            path = folder / files[field.key.rpartition("_")[0]]
-            tables[field.key] = profile(path, columns, step_minutes, field.low)
+        if owners or device in others:
+            columns = [told.key] if told.shared else owners
+            path = folder / files[told.key.rpartition("_")[0]]
+            tables[told.key] = profile(path, columns, step_minutes, told.low)
     return tables
+
+
+def _further(folder: Path, files: Mapping[str, str], names: Sequence[str]) -> dict[str, list[OwnDevice]]:
+    """Devices with a row of their own, by household.
+
+    Raises:
+        InputError: besides what `rows` raises, a device is nobody's, or of no size.
+    """
+    found: dict[str, list[OwnDevice]] = {}
+    for key in (key for key in DEVICE_TABLES if key in files):
+        kind = DEVICE_TABLES[key]
+        size, columns = kind.attributes[0], [attribute.column for attribute in kind.attributes]
+        for row in rows(folder / files[key], ("household", size.column), columns):
+            name = row.text("household")
+            if name not in names:
+                raise row.error("household", f"there is no household '{name}'; correct it, or add it to the households")
+            if not is_there(row, kind):
+                raise row.error(size.column, f"is the size of {kind.a_name}, so it must be above 0; or remove the row")
+            found.setdefault(name, []).append((kind, row))
+    return found
 
 
 def is_there(row: Row, device: type[Device]) -> bool:
@@ -293,12 +335,12 @@ def _accepted(path: Path, words: Sequence[Any]) -> frozenset[str]:
     return frozenset(words)
 
 
-def _ask_about_sizes(path: Path, row: Row) -> None:
+def _ask_about_sizes(path: Path, row: Row, kind: type[Device]) -> None:
     """
     Raises:
         InputError: a device is larger than people have them.
     """
-    for attribute in (one for device in DEVICES for one in device.attributes if not one.is_clock):
+    for attribute in (one for one in kind.attributes if not one.is_clock):
         doubt = attribute.doubt(row.number_in(attribute.column, default=0.0), path.name)
         if doubt is not None:
             raise row.error(attribute.column, doubt)
@@ -357,10 +399,15 @@ def _households(path: Path) -> list[Row]:
     return [taken[node] for node in nodes]
 
 
-def _devices(row: Row, day: Occasion) -> tuple[Device, ...]:
-    """What a household has on a day."""
-    devices = (_device(row, kind, day) for kind in DEVICES)
-    return tuple(device for device in devices if device is not None)
+def _devices(row: Row, further: Sequence[OwnDevice], day: Occasion) -> tuple[Device, ...]:
+    """What a household has on a day: those of its row, and those with one of their own."""
+    devices = (_device(place, kind, day) for kind, place in (*((kind, row) for kind in DEVICES), *further))
+    return in_order(device for device in devices if device is not None)
+
+
+def _connection_kw(row: Row) -> float | None:
+    """What its connection carries."""
+    return row.number_in("connection_kw", 0.1) if row.cells.get("connection_kw", "").strip() else None
 
 
 def _device(row: Row, kind: type[Device], day: Occasion) -> Device | None:

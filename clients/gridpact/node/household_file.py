@@ -131,6 +131,7 @@ def _scenario(name: Any) -> Scenario:
 
 def _fields(home: Household) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(home, name) for name in ("node", "name", "load_kw", "load_kvar")}
+    values["connection_kw"] = home.connection_kw
     values["tariff"] = None if home.tariff is None else asdict(home.tariff)
     values |= {name: getattr(home, name) for kind in FLAT for name in kind.names()}
     for kind in DEVICES:
@@ -146,6 +147,8 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
     values = dict(values)
     node, name, load_kw, load_kvar = (values.pop(key) for key in ("node", "name", "load_kw", "load_kvar"))
     tariff = _prices(values.pop("tariff", None))
+    connection = values.pop("connection_kw", None)
+    connection_kw = None if connection is None else _number(connection, above=0.0)
     if tariff is not None and len(tariff.import_price) != steps:
         raise ValueError(f"the tariff has {len(tariff.import_price)} steps instead of {steps}")
     devices: list[Device] = []
@@ -158,7 +161,8 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
         devices += [device for table in tables if (device := _device(kind, dict(table), steps)).is_there]
     if values:
         raise ValueError(f"'{next(iter(values))}' of the household is not known")
-    return Household(int(node), str(name), _array(load_kw, steps), _array(load_kvar, steps), tuple(devices), tariff)
+    loads = _array(load_kw, steps), _array(load_kvar, steps)
+    return Household(int(node), str(name), *loads, tuple(devices), tariff, connection_kw)
 
 
 def _device(kind: type[Device], values: dict[str, Any], steps: int) -> Device:

@@ -248,8 +248,8 @@ def solved(
     """
     market = market_of(scenario)
     market.require_tariffs(community)
+    prepared = Prepared.of(community, scenario, agreement)  # names a household that has no plan
     optimum = Optimum.of(community, scenario)
-    prepared = Prepared.of(community, scenario, agreement)
 
     def tell(number: int, rms_w: Sequence[float]) -> None:
         listener.hear(IterationClosed(0, number, tuple(rms_w)))

@@ -40,6 +40,8 @@ def behind_meter(household: Household, step_hours: float) -> BehindMeter:
         constraints |= {numbered(name, number, " "): of for name, of in block.constraints.items()}
         opposed += block.opposed
         schedule |= {numbered(name, number): of for name, of in block.schedule.items()}
+    if household.connection_kw is not None:
+        constraints["what its connection carries"] = [cp.abs(injection) <= household.connection_kw]
     cost = sum(costs(household.devices, schedule, step_hours).values(), cp.Constant(0.0))
     schedule |= {"injection_kw": injection, "injection_kvar": reactive}
     return BehindMeter(injection, reactive, constraints, schedule, opposed, cost)

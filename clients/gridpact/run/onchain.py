@@ -82,8 +82,8 @@ def run(
     if settings.chain != EMBEDDED:
         warm_up()  # while this process solves
     listener.hear(Stage(f"Solving {community.name} on {community.day} in one place, to compare with"))
+    prepared = Prepared.of(community, settings.scenario, settings.agreement)  # names a household that has no plan
     optimum = Optimum.of(community, settings.scenario)
-    prepared = Prepared.of(community, settings.scenario, settings.agreement)
     views, negotiation = prepared.views, Negotiation.of(prepared, settings.resolution)
 
     started = time.perf_counter()
