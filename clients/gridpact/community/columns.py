@@ -20,6 +20,19 @@ WRITTEN = {"kwh": "kWh", "wh": "Wh", "mwh": "MWh", "kw": "kW", "w": "W", "mw": "
 
 QUANTITIES = ("load", "import", "export", "pv")
 
+OTHER_UNIT = re.compile(
+    r".*[(\[]\s*(?:%|hz|var|kvar|varh|kvarh|va|kva|°\s?[cf]|w/m[2²]|wh/m[2²]|lux|ppm|km|m[3³]|kg|"
+    r"(?:[€£$]|eur|euro|usd|gbp|chf|sek|nok|dkk|pln|czk|aud|ct|cents?|kr|öre|øre|ore)(?:\s?/\s?[km]?wh)?)\s*[)\]]\s*",
+    re.IGNORECASE,
+)
+"""A name with a unit of something else than energy or power. (A), (V) and (C) may be three flats."""
+
+UNIT_WITHIN = re.compile(rf"(.*\S)\s*[(\[]\s*({'|'.join(UNITS)})\s*[)\]]\s*(.*)", re.IGNORECASE)
+"""Verbrauch [kWh] AT0010000: a unit in brackets, and something behind it."""
+
+OBIS = re.compile(r"(?<![\w.])(?:\d+-\d+:)?([12])\.(?:8|29)\.(\d)(?:\*\d+)?(?![\w.])")
+"""The register of a meter, by its OBIS code: 1 what was drawn, 2 what was fed in; and of which tariff, 0 for all."""
+
 UNIT_BEHIND = re.compile(
     rf"(?:(?P<base>.*?)(?:[\s_./-]+|\s*(?P<bracket>[(\[])\s*))?(?P<unit>{'|'.join(UNITS)})\s*[)\]]?", re.IGNORECASE
 )
@@ -35,11 +48,12 @@ MOMENTS = _set(
     "start datetime, start date time, interval start, interval start time, period start, from, von, ab, van, begin,"
     "beginn, last changed, last updated, reading time, reading datetime, tstp, localtime, local time, local timestamp,"
     "utc, utc time, utc timestamp, time utc, timestamp utc, datetime utc, local 15min, localminute, horodatage, debut,"
-    "début, date debut, date début"
+    "début, date debut, date début, read at, measured at, statistical period, messzeitpunkt, meetmoment,"
+    "zeitstempel von, zeit von, fra dato, fra, fra tid, tidspunkt, från, date heure, giorno ora, date time utc"
 )
 ENDS = _set(
     "end, end time, endtime, end datetime, end date time, interval end, period end, to, bis, tot, until, ende,"
-    "fin, date fin, read date and end time"
+    "fin, date fin, read date and end time, zeitstempel bis, zeit bis, til dato, til, til tid, till"
 )
 DATES = _set(
     "date, day, datum, tag, dag, fecha, data, jour, start date, startdate, van datum, startdatum, datum von, von datum,"
@@ -60,27 +74,36 @@ REGISTERS = _set("register, direction, richting, flow direction")
 PERHAPS_REGISTERS = _set("read type, reading type")
 """Of registers if their texts are, else of what is actual and what is estimated."""
 
-UNIT_COLUMNS = _set("unit, units, eenheid, einheit, unité, unite, unidad")
+UNIT_COLUMNS = _set("unit, units, eenheid, einheit, unité, unite, unidad, måleenhed, enhet")
 SYNONYMS = {
     "load": _set(
         "load, consumption, usage, use, value, read value, volume, energy, verbrauch, verbruik, wert, valeur, state,"
-        "power, leistung, consumo, consommation, demand, total consumption, energy consumption"
+        "power, leistung, consumo, consommation, demand, total consumption, energy consumption, load consumption,"
+        "energy consumed, gemessener verbrauch, forbruk, forbrug, förbrukning, mængde, mangde"
     ),
-    "import": _set("import, imported, afname, bezug, netzbezug, grid import, from grid, energy import, prelevement"),
+    "import": _set(
+        "import, imported, afname, bezug, netzbezug, grid import, from grid, energy import, prelevement, levering,"
+        "energy delivered, electricity delivered, imported from grid, import from grid, energie vom netz bezogen,"
+        "active energy, purchased, purchased energy, energy purchased"
+    ),
     "export": _set(
         "export, exported, injectie, einspeisung, netzeinspeisung, teruglevering, grid export, to grid, feed in,"
-        "energy export, energia vertida, injection, surplus, uberschuss, überschuss"
+        "energy export, energia vertida, injection, surplus, uberschuss, überschuss, energy returned, returned energy,"
+        "electricity returned, exported to grid, export to grid, energie ins netz eingespeist, sold, sold energy,"
+        "returned"
     ),
     "pv": _set(
         "pv, solar, generation, production, erzeugung, opwek, produktion, pv production, pv generation,"
-        "solar generation, solar production, pv output"
+        "solar generation, solar production, pv output, system production, energy produced, gesamtertrag, ertrag,"
+        "produktion gesamt"
     ),
 }
 GENERIC = _set("value, read value, volume, energy, wert, valeur, state, power, leistung")
 """Names that say nothing about whose energy it is."""
 
 TARIFF = re.compile(
-    r" (?:(?:t|tariff?|tarief) ?\d|high|low|day|night|peak|off peak|hoog|laag|dag|nacht|normaal|dal|ht|nt)"
+    r" (?:(?:t|tariff?|tarief) ?\d|(?<=delivered )\d|(?<=returned )\d|high|low|day|night|peak|off peak|hoog|laag|dag"
+    r"|nacht|normaal|dal|ht|nt)$"
 )
 """Behind import or export: a register that counts while a tariff holds, so that all of them together are the whole."""
 
@@ -95,6 +118,7 @@ NO_HOUSEHOLD = _set(
     "trafo, substation, community, temperature, temp, price, weather, irradiance, ghi, humidity, soc, battery,"
     "frequency, voltage, current, index, id, no, nr, hour, minute, month, weekday, year, week, dayofweek, period, step"
 )
+SUMS = _set("total, totals, sum, summe, gesamt, totaal, somme, suma, totale, grand total")
 NO_HOUSEHOLD_BEGINS = ("grid", "total", "aggreg", "transformer", "temperature")
 
 REGISTER_WORDS = {
@@ -102,6 +126,13 @@ REGISTER_WORDS = {
     "pv": ("productie", "production", "generation", "opwek", "solar", "erzeugung"),
     "import": ("afname", "import", "bezug", "consumption", "verbruik", "verbrauch", "soutirage", "prelevement"),
 }
+NOT_USED = (
+    "return", "teruglever", "einspeis", "eingespeist", "injectie", "injection", "export", "feed in", "feedin", "sold",
+    "surplus", "vertida", "erzeug", "opwek", "generation", "generated", "production", "produced", "produziert",
+    "produktion", "ertrag", "solar", "photovolta", "fotovolta", "self consumption", "eigenverbrauch",
+)  # fmt: skip
+"""In the name of a column that is hardly what a household uses."""
+
 REACTIVE_WORDS = ("inductief", "capacitief", "inductive", "capacitive", "reactive", "reaktiv", "blind", "kvar")
 
 
@@ -182,8 +213,22 @@ class TableColumn:
 
 def unit_behind(name: str) -> tuple[str, str | None]:
     """A name without the unit that stands behind it, and that unit in lower case."""
-    parts = UNIT_BEHIND.fullmatch(name)
-    return (parts["base"] or "", parts["unit"].lower()) if parts else (name, None)
+    if parts := UNIT_BEHIND.fullmatch(name):
+        return parts["base"] or "", parts["unit"].lower()
+    if parts := UNIT_WITHIN.fullmatch(name):
+        return f"{parts[1]} {parts[3]}", parts[2].lower()
+    return name, None
+
+
+def has_other_unit(name: str) -> bool:
+    """Whether a name says that a column is neither energy nor power: in EUR, in V, in %."""
+    return OTHER_UNIT.fullmatch(name) is not None
+
+
+def is_hardly_used(name: str) -> bool:
+    """Whether a name tells of energy that somebody made, gave away, or had of its own."""
+    words = f" {plain(name)}"
+    return any(f" {word}" in words for word in NOT_USED)
 
 
 def quantity_of(name: str) -> tuple[str, str | None] | None:
@@ -192,6 +237,8 @@ def quantity_of(name: str) -> tuple[str, str | None] | None:
     if not base or plain(name).split()[:1] in (["kwh"], ["wh"], ["mwh"]):
         unit = unit or plain(name).split()[0]
         return ("load", unit) if unit in ("kwh", "wh", "mwh", "kw") else None  # W and MW may be somebody's letters
+    if (register := OBIS.search(base)) and not OBIS.sub("", base).strip(" :-"):
+        return "import" if register[1] == "1" else "export", unit
     if is_tariff(name):
         base = TARIFF.sub("", plain(base))
     return next(((quantity, unit) for quantity, names in SYNONYMS.items() if plain(base) in names), None)
@@ -199,6 +246,8 @@ def quantity_of(name: str) -> tuple[str, str | None] | None:
 
 def is_tariff(name: str) -> bool:
     """Whether a column has the register of one tariff, in one direction: Import T1 kWh, Einspeisung NT."""
+    if register := OBIS.search(name):
+        return register[2] != "0"
     base, found = TARIFF.subn("", plain(unit_behind(name)[0]))
     return found == 1 and base in SYNONYMS["import"] | SYNONYMS["export"]
 
@@ -206,6 +255,8 @@ def is_tariff(name: str) -> bool:
 def household_column(name: str) -> TableColumn:
     """What a column is in a table with columns for each household: home1, home1_pv, home1_import_kwh."""
     base, unit = unit_behind(name)
+    if (register := OBIS.search(base)) and (household := OBIS.sub("", base).strip(" :-_")):
+        return TableColumn(name, household, "import" if register[1] == "1" else "export", unit)
     words = plain(base)
     for quantity, endings in BEHIND.items():
         for ending in endings:
@@ -220,6 +271,11 @@ def is_no_household(name: str) -> bool:
     """Whether a name looks like that of something else than a household."""
     words = plain(name).split()
     return bool(words) and (words[0] in NO_HOUSEHOLD or words[0].startswith(NO_HOUSEHOLD_BEGINS))
+
+
+def is_sum(text: str) -> bool:
+    """Whether a row is called a sum where others have their time."""
+    return plain(text) in SUMS
 
 
 def register_quantity(register: str) -> str | None:

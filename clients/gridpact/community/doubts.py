@@ -31,8 +31,9 @@ RISES_A_FALL = 10
 FEW_RISES, LITTLE = 3, 1.5
 """Values of few steps that all rise, together by less than half."""
 
-MOST_ASSUMED_KW = 1.8
-"""Of all households, where nothing says that readings are kWh and not kW."""
+MOST_IF_KWH, LEAST_IF_KW = 1.8, 0.1
+"""On average of all households, kW: where nothing says that readings are kWh, and they are more than the first as such,
+or more than the second as kW, they may be either."""
 
 MOST_MEAN_KW, LEAST_MEAN_KW, LEAST_MEAN_OF_ALL_KW = 20.0, 0.005, 0.03
 """Of a household over all days, and of all households."""
@@ -129,10 +130,11 @@ def _size(data: MeterData) -> Iterator[str]:
         if mean > MOST_MEAN_KW or 0 < mean < LEAST_MEAN_KW:
             yield _much(f"'{name}' uses", mean)
     of_all = float(np.mean(list(means.values())))
-    if data.assumed_kwh and of_all > MOST_ASSUMED_KW:
+    if_kw = of_all * data.step_minutes / 60
+    if data.assumed_kwh and (of_all > MOST_IF_KWH or if_kw > LEAST_IF_KW):
         yield (
-            f"on average a household uses {24 * of_all:,.3g} kWh a day, if the readings are kWh in each step; are they "
-            "kW? Then say --unit kw, else --unit kwh"
+            f"on average a household uses {24 * of_all:,.3g} kWh a day, if the readings are kWh in each step, and "
+            f"{24 * if_kw:,.3g} if they are kW: say --unit kwh or --unit kw"
         )
     if 0 < of_all < LEAST_MEAN_OF_ALL_KW:
         yield _much("on average a household uses", of_all)

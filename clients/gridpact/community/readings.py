@@ -41,6 +41,12 @@ __all__ = ["UNITS", "HowToRead", "local", "moments_of", "read_readings", "time_z
 METER_TOLERANCE_KW = 0.1
 """By how much pv - export + import may lie below zero: two meters round, and do not tick together."""
 
+NEAR_SECONDS = 2
+"""So far beside a whole minute a time may be."""
+
+TIME_FORM_CELL = re.compile(r"[dDmMyYjJtThHuUsS:./ -]+|time|datetime|timestamp|date", re.IGNORECASE)
+"""dd.MM.yyyy HH:mm: how a time is written, in a row of units."""
+
 MIDNIGHT = re.compile(r"[ T]0?0:00(:00(\.0+)?)?$")
 ASSUMED_UNIT = "kwh"
 
@@ -156,13 +162,18 @@ def _read(files: _Files, path: Path, is_pv: bool) -> None:
     """Adds the readings of a file to those that are there."""
     how = files.how
 
-    def header_of(cells: Sequence[str]) -> Sequence[str] | None:
-        if (how.time_column or how.date_column) is None and len(cells) > 1 and not cells[0] and all(cells[1:]):
-            # what stands above row names is often empty: times, or numbers beside them
-            cells = ["index" if columns.time_columns(cells) else "time", *cells[1:]]
-        return cells if columns.time_columns(cells, how.time_column, how.date_column) else None
+    is_told = (how.time_column or how.date_column) is not None
 
-    table = foreign_table(path, header_of, how.decimal)
+    def header_of(cells: Sequence[str]) -> Sequence[str] | None:
+        if not columns.time_columns(cells, how.time_column, how.date_column):
+            return None
+        # what stands above row names is often empty: here numbers beside the times, below the times themselves
+        return ["index", *cells[1:]] if not is_told and not cells[0] and all(cells[1:]) else cells
+
+    def nameless_header_of(cells: Sequence[str]) -> Sequence[str] | None:
+        return ["time", *cells[1:]] if not is_told and len(cells) > 1 and not cells[0] and all(cells[1:]) else None
+
+    table = _without_sums(foreign_table(path, (header_of, nameless_header_of), how.decimal, _units_below), how)
     files.remarks += table.remarks
     for name in how.ignored:
         if name not in table.header and len(how.ignored) == 1:
@@ -188,6 +199,28 @@ def _read(files: _Files, path: Path, is_pv: bool) -> None:
                 )
             if not row.is_gap(column.name) and (not files.only or column.household in files.only):
                 _add(files, seen, row, moment, column, part, unit)
+
+
+def _units_below(cells: Sequence[str]) -> Sequence[str] | None:
+    """What stands behind names in a second row of the header: units of columns, as [Wh]; None where it is none."""
+    inner = [re.sub(r"^[(\[](.*)[)\]]$", r"\1", cell.strip()).strip() for cell in cells]
+    units = [one if one.lower() in UNITS or columns.has_other_unit(f"({one})") else "" for one in inner]
+    forms = [not one or unit or TIME_FORM_CELL.fullmatch(one) for one, unit in zip(inner, units, strict=True)]
+    return units if all(forms) and any(one.lower() in UNITS for one in units) else None
+
+
+def _without_sums(table: Table, how: HowToRead) -> Table:
+    """A table without the last rows that add up what stands above, where the time says so."""
+    times = columns.time_columns(table.header, how.time_column, how.date_column)
+    if not isinstance(times, TimeColumns):
+        return table
+    count = len(table.rows)
+    while count > 1 and columns.is_sum(table.rows[count - 1].cells[times.day]):
+        count -= 1
+    if count == len(table.rows):
+        return table
+    said = f"Row {table.rows[count].number} of {table.file} and what is below adds up what is above, and was left out."
+    return replace(table, rows=table.rows[:count], remarks=(*table.remarks, said))
 
 
 def _add(
@@ -227,11 +260,17 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
         places.setdefault(text, row)
     read = moments(table.file, times.day, places, how.dates)
     by_text = dict(read.by_text)
-    first = next(iter(by_text.values()))
+    first, rounded = next(iter(by_text.values())), False
     for text, moment in by_text.items():
         row = places[text]
         if moment.second or moment.microsecond:
-            raise row.error(times.day, f"'{text}' is not a whole minute; give a mean or state of every hour or quarter")
+            whole = _whole_minute(moment)
+            if whole is None:
+                raise row.error(
+                    times.day, f"'{text}' is not a whole minute; give a mean or state of every hour or quarter"
+                )
+            by_text[text] = moment = whole
+            rounded = True
         if times.are_utc and moment.tzinfo is None:
             by_text[text] = moment = moment.replace(tzinfo=timezone.utc)
         if moment.tzinfo is not None and how.zone is None:
@@ -243,9 +282,18 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
         text = next(text for text in by_text if "24:" in text)
         raise places[text].error(times.day, f"'{text}' is the end of a step: say --times end, if all times are")
     remarks = list(read.remarks)
+    if rounded:
+        remarks.append(f"Times in {table.file} up to {NEAR_SECONDS} s beside a minute were taken for that minute.")
     if times.are_ends and not how.times_are_ends:
         raise InputError(f"{table.file}: '{times.day}' names the ends of steps; say --times end")
     return [by_text[text] for text in texts], tuple(remarks)
+
+
+def _whole_minute(moment: datetime) -> datetime | None:
+    """The whole minute that a time is next to, None where it is beside all: clocks of loggers tick a little apart."""
+    near = timedelta(seconds=NEAR_SECONDS)
+    whole = (moment + near).replace(second=0, microsecond=0)
+    return whole if abs(moment - whole) <= near else None
 
 
 def _time_text(row: Row, times: TimeColumns) -> str:
@@ -291,6 +339,7 @@ def _layout(files: _Files, path: Path, table: Table, left: Sequence[str], is_pv:
     texts = [name for name in left if columns.quantity_of(name) is None and _is_text(table, name)]
     for name in texts:
         _check_text(table, name)
+    texts += [name for name in left if name not in texts and name not in files.only and columns.has_other_unit(name)]
     numbers = [name for name in left if name not in texts]
     if not numbers:
         raise InputError(f"{path.name} has no column with numbers beside its times; its columns are {_list(left)}")
@@ -401,6 +450,11 @@ def _check_household(path: Path, column: TableColumn, given: Sequence[TableColum
             f"{path.name}: column '{column.name}' looks like {column.quantity} of '{column.household}', which has no "
             f"load there; {how}"
         )
+    if column.quantity == "load" and columns.is_hardly_used(column.household):
+        raise InputError(
+            f"{path.name}: column '{column.name}' is hardly what a household uses; call it pv, import or export with "
+            f"its unit if the file is of one household; {how}"
+        )
     for one in given:
         rest = column.household.removeprefix(one.household)
         if one.household != column.household and rest != column.household and re.match(r"[\s_.-]+[^\W\d]{2}", rest):
@@ -424,6 +478,8 @@ def _rows_of_readings(
             f"{path.name} has a row for each reading: give its PV output there, as pv_kwh, not by --pv, for which each "
             "household needs a column"
         )
+    if {"load", "pv", "import"} <= {quantity for quantity, _ in named.values()}:  # what the first two tell suffices
+        named = {name: of for name, of in named.items() if of[0] in ("load", "pv")}
     quantities = [quantity for quantity, _ in named.values()]
     perhaps = columns.role(left, columns.PERHAPS_REGISTERS)
     registers = columns.role(left, columns.REGISTERS)
@@ -549,7 +605,7 @@ def _meters(files: _Files) -> MeterData:
         meters.append(_meter(name, load, pv))
     remarks += _sizes(meters)
     sentences = tuple(_said(seen, how) for seen in files.read)
-    doubtful = any(seen.assumed_unit and seen.step_minutes != 60 for seen in files.read)
+    doubtful = any(seen.assumed_unit and seen.step_minutes not in (0, 60) for seen in files.read)
     return MeterData(step, tuple(meters), united(remarks), sentences, doubtful and not how.are_counters)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from gridpact.community.model import Array
 from gridpact.community.numerals import Marks, is_gap
 from gridpact.errors import InputError
+from gridpact.text import listed
 
 DAY_AND_CLOCK = re.compile(r"(?P<day>.*\S)(\s+|T)(?P<clock>\d{1,2}:\d{2})$")
 SEPARATORS = (",", ";", "\t", "|")
@@ -141,28 +142,41 @@ def rows_below(path: Path, first: int, header: Sequence[str]) -> Iterator[Row]:
 
 
 def foreign_table(
-    path: Path, header_of: Callable[[Sequence[str]], Sequence[str] | None], decimal: str | None = None
+    path: Path,
+    headers_of: Sequence[Callable[[Sequence[str]], Sequence[str] | None]],
+    decimal: str | None = None,
+    units_below: Callable[[Sequence[str]], Sequence[str] | None] = lambda _: None,
 ) -> Table:
     """A table as people have it: whatever stands above its header is passed over, and Windows' own letters are read.
 
     Args:
-        header_of: the names of the columns, from the cells of a header; None: it is none.
+        headers_of: each tells the names of the columns from the cells of a header, None: it is none. Where one finds
+            none in any row, the next is asked.
         decimal: its decimal mark, "." or ","; None: as the table shows.
+        units_below: the units of the columns, empty where there is none, from the row below the header; None: it is a
+            row like others.
 
     Raises:
         InputError: the file is missing or not text, no row is its header, a column is twice, a row too short or long.
     """
     text, remarks = foreign_text(path)
-    lines, separator = _lines(text, lambda cells: header_of(cells) is not None, MOST_ROWS_ABOVE, path.name)
+    for header_of in headers_of:
+        lines, separator = _lines(text, lambda cells, of=header_of: of(cells) is not None, MOST_ROWS_ABOVE, path.name)  # type: ignore[misc]
+        if lines and header_of(lines[0][1]) is not None:
+            break
     if not lines:
         raise InputError(f"{path.name} is empty; its first row must name the columns, among them time")
     (number, cells), *below = lines
     header = header_of(cells)
     if header is None:
-        named = ", ".join(name for name in cells if name)
+        named = listed([name for name in cells if name])
         raise InputError(
             f"{path.name}: column 'time' is missing; the header has: {named}; say which it is with --time-column"
         )
+    if below and len(below[0][1]) >= len(header) and (units := units_below(below[0][1])) is not None:
+        header = [f"{name} ({unit})" if name and unit else name for name, unit in zip(header, units, strict=False)]
+        remarks.append(f"Row {below[0][0]} of {path.name} names the units of the columns.")
+        below = below[1:]
     for column in header:
         if column and header.count(column) > 1:
             raise InputError(f"{path.name}: column '{column}' stands twice in the header; remove one")

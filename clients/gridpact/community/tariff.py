@@ -107,7 +107,7 @@ def price_table(path: Path, decimal: str | None = None) -> Table:
     Raises:
         InputError: as `tables.foreign_table`.
     """
-    return foreign_table(path, lambda cells: cells if time_columns(cells) else None, decimal)
+    return foreign_table(path, [lambda cells: cells if time_columns(cells) else None], decimal)
 
 
 def capped(feed_in: Tariff, imported: Tariff, days: Sequence[str]) -> tuple[Tariff, int]:

@@ -237,8 +237,8 @@ def test_changingSteps_areRefused_evenIfGapsAreFilled(new: New) -> None:
 @pytest.mark.parametrize("minutes", [1, 5])
 def test_shortSteps_needLongerOnes(new: New, minutes: int) -> None:
     text = table({name: quarters(values, 60 // minutes) for name, values in LOAD.items()}, at(minutes))
-    assert "take longer ones with --step" in new(text)[1]
-    check(new(text, "--step", "15")[0], steps=96)
+    assert "take longer ones with --step" in new(text, "--unit", "kwh")[1]
+    check(new(text, "--step", "15", "--unit", "kwh")[0], steps=96)
 
 
 # ---------------------------------------------------------------------- columns and files
@@ -300,7 +300,8 @@ def test_partsOfAYear_areJoined(new: New) -> None:
 def test_differentSteps_areBroughtToOne(new: New) -> None:
     files = {"a.csv": table({"a": quarters(LOAD["a"])}, at(15)), "b.csv": table({"b": LOAD["b"]})}
     assert "--step 60" in new(files)[1]
-    check(new(files, "--step", "60")[0])
+    assert "say --unit kwh or --unit kw" in new(files, "--step", "60")[1]
+    check(new(files, "--step", "60", "--unit", "kwh")[0])
 
 
 def test_fileOfAGridOperator(new: New) -> None:
@@ -456,11 +457,11 @@ def names_of(made: Community | None) -> list[str]:
 def test_kilowattsWithoutAUnit_areAskedAbout(new: New, tmp_path: Path) -> None:
     """Quarter hours in kW would be four times as many kWh, and hours as many; what is said is not asked."""
     quarters = [START + timedelta(minutes=15 * k) for k in range(192)]
-    power = [0.4 + 0.35 * (k * 7 % 9) / 4 for k in range(192)]  # kW
+    power = [0.12 + 0.35 * (k * 7 % 9) / 4 for k in range(192)]  # kW
     text = table({"a": power}, quarters)
     community, said = new(text)
     assert community is None
-    assert "are they kW? Then say --unit kw, else --unit kwh" in said
+    assert "if they are kW: say --unit kwh or --unit kw" in said
     for unit, factor in (("kw", 1), ("kwh", 4)):
         community, _ = new(text, "--unit", unit)
         assert community is not None
