@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gridpact.chain.keystore import open_keystore, read_password
 from gridpact.service.settings import KeySettings
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
-def key_of(settings: KeySettings, file: str | None = None, variable: str | None = None) -> str:
+def key_of(settings: KeySettings, file: str | Path | None = None, variable: str | None = None) -> str:
     """The private key of a node.
 
     Args:

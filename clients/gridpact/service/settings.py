@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ class KeySettings:
     """Where the key is, and who knows its password: a file, an environment variable, or, without both, a prompt."""
 
     keystore: Path
-    password_file: str | None  # with environment variables, as systemd's $CREDENTIALS_DIRECTORY
+    password_file: Path | None
     password_env: str | None
 
 
@@ -202,7 +203,7 @@ def _chain(table: TomlTable) -> ChainSettings:
 def _key(table: TomlTable) -> KeySettings:
     settings = KeySettings(
         table.file("keystore", "keystore.json"),
-        table.optional_text("password_file"),
+        table.path.parent / file if (file := _expanded(table)) else None,
         table.optional_text("password_env"),
     )
     if settings.password_file and settings.password_env:
@@ -214,6 +215,12 @@ def _key(table: TomlTable) -> KeySettings:
             )
     table.end()
     return settings
+
+
+def _expanded(table: TomlTable) -> Path | None:
+    """Where the password is; environment variables are replaced, as systemd's $CREDENTIALS_DIRECTORY."""
+    text = table.optional_text("password_file")
+    return Path(os.path.expandvars(text)).expanduser() if text else None
 
 
 def _tariff(table: TomlTable, is_accepted: bool) -> TariffSettings:

@@ -124,14 +124,17 @@ def test_node_withAWrongPassword(ready: Path, run: Run, monkeypatch: pytest.Monk
     assert "wrong horse" not in err
 
 
-def test_node_takesThePasswordOfItsFile(ready: Path, run: Run) -> None:
+def test_node_takesThePasswordOfItsFile(ready: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file is named as seen from the folder, as all paths, or in a folder that a variable names."""
     text = ready.read_text()
     (ready.parent / "secret").write_text(PASSWORD)
-    ready.write_text(
-        text.replace('# password_file = "$CREDENTIALS_DIRECTORY/password"', f'password_file = "{ready.parent}/secret"')
-    )
-    _, _, err = run("node", "--config", ready)
-    assert "There is no record" in err
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(ready.parent))
+    for file in (f"{ready.parent}/secret", "secret", "$CREDENTIALS_DIRECTORY/secret"):
+        ready.write_text(
+            text.replace('# password_file = "$CREDENTIALS_DIRECTORY/password"', f'password_file = "{file}"')
+        )
+        _, _, err = run("node", "--config", ready)
+        assert "There is no record" in err, file
     ready.write_text(text.replace('# password_env = "GRIDPACT_PASSWORD"', 'password_env = "SECRET"'))
     _, _, err = run("node", "--config", ready)
     assert "There is no record" in err
