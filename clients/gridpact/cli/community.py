@@ -19,6 +19,7 @@ from gridpact.community.meters import Gaps, MeterData
 from gridpact.community.model import Feeder
 from gridpact.community.networks.files import read_network
 from gridpact.community.networks.network import NetworkFile
+from gridpact.community.networks.simbench import is_simbench, read_simbench, standing_for
 from gridpact.community.new import (
     NETWORK_FILE,
     Assets,
@@ -30,6 +31,7 @@ from gridpact.community.new import (
 )
 from gridpact.community.read import Community, read_community
 from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zone
+from gridpact.community.simbench import read_simbench_homes
 from gridpact.community.tables import foreign_text, minutes
 from gridpact.community.tariff import Tariff, by_time_of_day, capped, from_table, price_table
 from gridpact.community.times import DateOrder
@@ -37,7 +39,7 @@ from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 from gridpact.text import count
 
-FORMATS = ("auto", "readings", "ausgrid", "citylearn")
+FORMATS = ("auto", "readings", "ausgrid", "citylearn", "simbench")
 OF_READINGS = ("pv", "unit", "household", "time_column", "date_column", "value_column", "ignore", "dates", "decimal")
 """Options for plain readings only."""
 
@@ -65,7 +67,7 @@ def _add_new(actions: Commands) -> None:
     new.add_argument(
         "--format", default="auto", metavar="|".join(FORMATS),
         help="readings: a column for each household, or a row for each household and time; ausgrid: solar home data; "
-        "citylearn: the schema.json of a data set; default: by the header",
+        "citylearn: the schema.json of a data set; simbench: the folder of a grid; default: by the header",
     )  # fmt: skip
     reading = new.add_argument_group("how to read")
     reading.add_argument("--pv", type=Path, metavar="CSV", help="PV output, a column for each household that has any")
@@ -112,6 +114,7 @@ def _add_new(actions: Commands) -> None:
         help="of a CityLearn data set, which names no year: the date of its first row",
     )
     chosen = new.add_argument_group("what to take")
+    chosen.add_argument("--subnet", metavar="NAME", help="the low-voltage grid of a SimBench data set that has several")
     chosen.add_argument("--only", action=Joined, metavar="NAMES", help="households, with commas between; default all")
     chosen.add_argument("--most", type=int, metavar="N", help="the first N households")
     chosen.add_argument(
@@ -180,7 +183,7 @@ def _new(arguments: argparse.Namespace) -> int:
     data = data.resampled(data.step_minutes if arguments.step is None else arguments.step)
     check_readings(data, _accepted(arguments))
     tariffs = _tariffs(arguments, days, data)
-    assets, feeder = _assets(arguments, data), _feeder(arguments)
+    assets, feeder = _assets(arguments, data), _feeder(arguments, data)
     new = NewCommunity(
         name=arguments.name or arguments.out.resolve().name,
         currency=arguments.currency,
@@ -214,6 +217,12 @@ def _read(arguments: argparse.Namespace) -> MeterData:
     form = choice("format", arguments.format, {name: name for name in FORMATS})
     if form == "auto" and is_citylearn(arguments.files):
         form = "citylearn"
+    if form == "auto" and is_simbench(arguments.files[0]):
+        form = "simbench"
+    if form == "simbench":
+        _refuse(arguments, "a SimBench grid says all of it itself", (*OF_READINGS, "counter", "timezone", "first_day"))
+        return read_simbench_homes(arguments.files[0], arguments.subnet, only)
+    _refuse(arguments, "it is for a SimBench data set", ("subnet",))
     if form == "citylearn":
         _refuse(arguments, "a CityLearn data set says all of it itself", (*OF_READINGS, "counter", "timezone"))
         if len(arguments.files) != 1:
@@ -362,7 +371,10 @@ def _assets(arguments: argparse.Namespace, data: MeterData) -> Assets:
     return Assets(batteries, battery_kwh, battery_kw, cars, car_kwh, car_kw, hours[1], hours[2])
 
 
-def _feeder(arguments: argparse.Namespace) -> FeederRule | NetworkFile:
+def _feeder(arguments: argparse.Namespace, data: MeterData) -> FeederRule | NetworkFile:
+    if all(meter.bus for meter in data.meters):
+        _refuse(arguments, "the data have a network of their own", ("feeder", "line_length", "seed"))
+        return standing_for(read_simbench(arguments.files[0], arguments.subnet), data.meters)
     if arguments.feeder is not None:
         _refuse(arguments, "the network of --feeder has its own lines", ("line_length", "seed"))
         return read_network(arguments.feeder)

@@ -67,6 +67,7 @@ class Meter:
     pv_kw: dict[str, Array] = field(default_factory=dict)  # day -> (T,); empty without PV
     pv_kwp: float = 0.0
     battery: BatteryOf | None = None
+    bus: str = ""  # of the network, where the data tell
 
 
 @dataclass(frozen=True)

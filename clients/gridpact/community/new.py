@@ -302,8 +302,10 @@ def _toml(data: MeterData, days: Sequence[str], of: NewCommunity, own_feed_in: b
     lines = [f"{key} = {_toml_value(value)}" for key, value in settings.items()]
     if accepted := [word for word in ACCEPTABLE if word in of.accepted]:
         lines.append(f"accept = {json.dumps(accepted)}")
-    which = "nominal_voltage_v = 400" if isinstance(of.feeder, FeederRule) else f'network = "{NETWORK_FILE}"'
-    return "\n".join([*lines, "", "[feeder]", which, "voltage_min_pu = 0.95", "voltage_max_pu = 1.05", ""])
+    which, (low, high) = "nominal_voltage_v = 400", (0.95, 1.05)
+    if isinstance(of.feeder, NetworkFile):
+        which, (low, high) = f'network = "{NETWORK_FILE}"', of.feeder.limits_pu
+    return "\n".join([*lines, "", "[feeder]", which, f"voltage_min_pu = {low:g}", f"voltage_max_pu = {high:g}", ""])
 
 
 def _toml_value(value: str | float | int) -> str:

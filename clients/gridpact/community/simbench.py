@@ -65,7 +65,7 @@ def read_simbench_homes(folder: Path, subnet: str | None = None, only: Sequence[
     remarks += [f"Left out, since no member is at its bus: {row.text('id')}." for row in left]
     if len(left) < len(stores):
         remarks.append("Batteries: etaStore was taken as the efficiency each way, their losses by standing left out.")
-    meters = homes.meters(tables.subnet)
+    meters = homes.meters(tables)
     for meter in meters:
         check_power("Load.csv", meter.name, meter.load_kw)
     data = MeterData(15, meters, united(remarks))
@@ -104,9 +104,17 @@ class _Homes:
         self._given[bus, kind] += 1
         return self._at[bus][(self._given[bus, kind] - 1) % len(self._at[bus])]
 
-    def meters(self, subnet: str) -> tuple[Meter, ...]:
+    def meters(self, tables: SimBenchFolder) -> tuple[Meter, ...]:
+        bus_of = {id(home): tables.places[node] for node, homes in self._at.items() for home in homes}
         return tuple(
-            Meter(name.removeprefix(f"{subnet} "), home.load_kw, home.pv_kw, round(home.kwp, 6), home.battery)
+            Meter(
+                name=name.removeprefix(f"{tables.subnet} "),
+                load_kw=home.load_kw,
+                pv_kw=home.pv_kw,
+                pv_kwp=round(home.kwp, 6),
+                battery=home.battery,
+                bus=bus_of[id(home)],
+            )
             for name, home in self._by_name.items()
         )
 

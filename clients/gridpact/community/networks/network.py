@@ -34,6 +34,7 @@ class NetworkFile:
     transformer: Transformer | None
     source: Source
     remarks: tuple[str, ...]  # what was found odd, or left out
+    limits_pu: tuple[float, float] = (0.95, 1.05)  # of voltages, where the file says others
 
     def feeder(self, connections: Sequence[Connection], voltage_min_pu: float, voltage_max_pu: float) -> PhaseFeeder:
         """The feeder of homes at these places.

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from gridpact.community.meters import Meter
 from gridpact.community.networks.network import NetworkFile, NetworkLoad
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import PHASES, Connection, Source, Transformer, by_sequence
@@ -102,6 +106,11 @@ class SimBenchFolder:
         except UnicodeDecodeError:
             raise InputError(f"{path}: is no text in UTF-8; save it as such") from None
 
+    @cached_property
+    def places(self) -> dict[str, str]:
+        """What the bus of each node is called: closed switches join nodes; one that is no auxiliary gives the name."""
+        return _joined(self, {row.text("id"): row for row in self.table("Node")})
+
     def own(self, name: str) -> list[SimBenchRow]:
         """The rows of the grid."""
         return [row for row in self.table(name) if row.text("subnet") == self.subnet]
@@ -120,7 +129,7 @@ def read_simbench(folder: Path, subnet: str | None = None) -> NetworkFile:
     """
     tables = SimBenchFolder(folder, subnet)
     nodes = {row.text("id"): row for row in tables.table("Node")}
-    places = _joined(tables, nodes)
+    places = tables.places
     root, volts, transformer, source = _head(tables, nodes, places)
     lines, odd = radial(_edges(tables, places), root)
     reached = {root} | {line.bus for line in lines}
@@ -132,12 +141,23 @@ def read_simbench(folder: Path, subnet: str | None = None) -> NetworkFile:
             loads.append(NetworkLoad(row.text("id"), Connection(bus, PHASES), kw, kvar))
     if not loads:
         raise InputError(f"{folder}: no load of '{tables.subnet}' hangs on its transformer, so there is no home")
+    at_homes = [nodes[name] for name, place in places.items() if place in {load.connection.bus for load in loads}]
+    limits = max(row.number("vmMin", 0.9) for row in at_homes), min(row.number("vmMax", 1.1) for row in at_homes)
     remarks = ["SimBench has no zero sequence impedances: lines get four times those of the positive sequence", *odd]
-    return NetworkFile(tables.subnet, volts, root, lines, tuple(loads), transformer, source, tuple(remarks))
+    return NetworkFile(tables.subnet, volts, root, lines, tuple(loads), transformer, source, tuple(remarks), limits)
+
+
+def standing_for(network: NetworkFile, members: Sequence[Meter]) -> NetworkFile:
+    """The same with a load for each member, where it is connected."""
+    loads = [
+        NetworkLoad(member.name, Connection(member.bus, PHASES), max(map(np.max, member.load_kw.values())), 0.0)
+        for member in members
+    ]
+    return replace(network, loads=tuple(loads))
 
 
 def _joined(tables: SimBenchFolder, nodes: Mapping[str, SimBenchRow]) -> dict[str, str]:
-    """What each node is called that closed switches join to others; one that is a place gives the name."""
+    """The name of each node's bus, see `SimBenchFolder.places`."""
     group = {name: {name} for name in nodes}
     for row in tables.own("Switch"):
         if row.number("cond") == 0:
