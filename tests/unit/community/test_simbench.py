@@ -13,21 +13,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gridpact.cli import main
 from gridpact.community.networks.files import read_network
 from gridpact.community.networks.simbench import read_simbench
+from gridpact.community.read import read_community
 from gridpact.community.simbench import read_simbench_homes
+from gridpact.community.street import PhaseFeeder
 from gridpact.errors import InputError
 
 Z = 0.2 + 0.1j
 TABLES = {
-    "Node": """id;type;vmSetp;vmR;subnet;voltLvl
-M;busbar;1.02;20;MV_A;5
-M x;auxiliary;NULL;20;MV_A;5
-A 1;busbar;NULL;0.4;A;7
-A 1 x;auxiliary;NULL;0.4;A;7
-A 2;busbar;NULL;0.4;A;7
-A 2 x;auxiliary;NULL;0.4;A;7
-A 3;busbar;NULL;0.4;A;7
+    "Node": """id;type;vmSetp;vmR;vmMin;vmMax;subnet;voltLvl
+M;busbar;1.02;20;0.97;1.05;MV_A;5
+M x;auxiliary;NULL;20;0.97;1.05;MV_A;5
+A 1;busbar;NULL;0.4;0.9;1.1;A;7
+A 1 x;auxiliary;NULL;0.4;0.9;1.1;A;7
+A 2;busbar;NULL;0.4;0.92;1.1;A;7
+A 2 x;auxiliary;NULL;0.4;0.9;1.1;A;7
+A 3;busbar;NULL;0.4;0.9;1.1;A;7
 """,
     "Line": """id;nodeA;nodeB;type;length;loadingMax;subnet;voltLvl
 L1;A 2 x;A 1 x;cable;0.05;80;A;7
@@ -65,12 +68,14 @@ A Storage 2;A 3;PV_Storage;S;-0.003;0;0;0.003;0.006;0.95;0.13;A;7
 """,
 }
 COLUMNS = ("H0-A", "G1-B", "Air_Parallel_1", "HLS_A_3.7")
-DAYS = 3
+DAYS, SUN = 3, 10
 
 
 def shares(column: int) -> np.ndarray:
     """Of a profile, quarter hour by quarter hour."""
-    return np.random.default_rng(column).random(96 * DAYS)
+    share = np.random.default_rng(column).random(96 * DAYS)
+    by_day = np.maximum(np.sin(np.linspace(-np.pi / 2, 3 * np.pi / 2, 96, endpoint=False)), 0)
+    return share * np.tile(by_day, DAYS) if column == SUN else share
 
 
 def profile(names: list[str], first: int) -> str:
@@ -90,7 +95,7 @@ def folder(tmp_path: Path) -> Path:
     for name, text in TABLES.items():
         (made / f"{name}.csv").write_text(text)
     (made / "LoadProfile.csv").write_text(profile([f"{name}_pload" for name in COLUMNS], 0))
-    (made / "RESProfile.csv").write_text(profile(["PV1"], 10))
+    (made / "RESProfile.csv").write_text(profile(["PV1"], SUN))
     return made
 
 
@@ -128,7 +133,7 @@ def test_homes_haveWhatIsAtTheirBus(folder: Path) -> None:
     assert first.load_kw["2016-06-02"] == pytest.approx(4 * shares(0)[day] + 3 * shares(2)[day])
     assert second.load_kw["2016-06-02"] == pytest.approx(10 * shares(1)[day] + 3.7 * shares(3)[day])
     assert (first.pv_kwp, second.pv_kwp, alone.pv_kwp) == (8, 0, 20)
-    assert alone.pv_kw["2016-06-02"] == pytest.approx(20 * shares(10)[day])
+    assert alone.pv_kw["2016-06-02"] == pytest.approx(20 * shares(SUN)[day])
     assert not alone.load_kw["2016-06-02"].any()
     assert first.battery is not None
     assert (first.battery.capacity_kwh, first.battery.power_kw) == (6, 3)
@@ -140,6 +145,20 @@ def test_homes_haveWhatIsAtTheirBus(folder: Path) -> None:
         assert word in told
     edited("Storage", "A Storage 2;A 3", "A Storage 2;A 1")(folder)
     assert "no member is at its bus: A Storage 2." in " ".join(read_simbench_homes(folder).remarks)
+
+
+def test_community_standsOnTheGrid(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Homes are where the tables have them, within the limits of their nodes."""
+    out = tmp_path / "out"
+    prices = ["--price", "0.3", "--feed-in", "0.1"]
+    assert main(["community", "new", "--from", str(folder), "--step", "60", *prices, "--out", str(out)]) == 0
+    feeder = read_community(str(out)).feeder
+    assert isinstance(feeder, PhaseFeeder)
+    assert [one.bus for one in feeder.connections] == ["a_2", "a_2", "a_3"]
+    assert (feeder.voltage_min_pu, feeder.voltage_max_pu) == (0.92, 1.1)
+    assert "zero sequence" in capsys.readouterr().out
+    assert main(["community", "new", "--from", str(folder), *prices, "--seed", "2", "--out", str(out / "x")]) == 2
+    assert "--seed" in capsys.readouterr().err
 
 
 def edited(table: str, old: str, new: str) -> Callable[[Path], None]:
