@@ -68,6 +68,11 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="all days of the case (default fontana16year) by season, in b, t and tg if --scenarios does not say else",
     )
+    command.add_argument(
+        "--continuous",
+        action="store_true",
+        help="days follow each other: batteries, cars, tanks and houses begin with what the day before has left",
+    )
     command.add_argument("--relay", action="store_true", help="on a chain: signed submissions in one transaction")
     command.add_argument(
         "--jobs", type=int, metavar="N", help="days solved at a time; default as many as cores, one on a chain"
@@ -88,21 +93,24 @@ def _study(arguments: argparse.Namespace) -> int:
     name = NOT_IN_NAMES.sub("-", community.name) + ("_year" if arguments.year else "_study")
     folder = arguments.out or Path("runs") / name
     check_folder(folder)
+    if arguments.continuous and arguments.chain != IN_MEMORY:
+        raise InputError("days follow each other in memory only; leave out --chain, or --continuous")
     for scenario in scenarios:
         check_market(scenario, arguments.chain, arguments.relay)
 
     from gridpact.report.weeks.page import write_study  # imports CVXPY and matplotlib, which take a second
     from gridpact.report.weeks.tables import MARKER
     from gridpact.report.weeks.words import answers, headline, left_out
-    from gridpact.study.weeks.plan import StudySettings, chosen_days, orders, traces
+    from gridpact.study.weeks.plan import StudySettings, chosen_days, orders, rows_of_days, traces
     from gridpact.study.weeks.play import Tally, play
+    from gridpact.study.weeks.row import rows_in
     from gridpact.study.weeks.totals import Study
     from gridpact.text import count
 
     check_ours(folder, "study", MARKER)
     check_same(folder / MARKER, {"case": community.name})
     named = None if arguments.days is None else names("--days", arguments.days)
-    settings = StudySettings(scenarios, agreement, arguments.chain, arguments.relay)
+    settings = StudySettings(scenarios, agreement, arguments.chain, arguments.relay, arguments.continuous)
     days = chosen_days(community, named, arguments.year)
     planned = orders(community, days, settings)
     if not arguments.json:
@@ -119,8 +127,15 @@ def _study(arguments: argparse.Namespace) -> int:
             print(f"What is finished stays in {folder}; the same command goes on from there.", file=sys.stderr)
             raise
 
-    outcomes, tally = played(planned, "Plans")
-    tell_taken_over(tally, "plan", folder)
+    if arguments.continuous:
+        rows = rows_in(community, rows_of_days(days), settings, folder)
+        played(rows, "Rows of days")
+        followed = {(o.community.day, o.scenario): (o, found) for row in rows for o, found in row.followed()}
+        pairs = [followed[order.community.day, order.scenario] for order in planned]
+        planned, outcomes = [order for order, _ in pairs], [found for _, found in pairs]
+    else:
+        outcomes, tally = played(planned, "Plans")
+        tell_taken_over(tally, "plan", folder)
     study = Study(community, settings, tuple(outcomes), arguments.year)
     if not study.counted:
         raise _nothing([(outcome.failure, outcome.failure_status) for outcome in outcomes if not outcome.feasible])

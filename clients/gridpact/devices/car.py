@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from gridpact.devices.device import (
     Attribute,
     Band,
     Column,
+    Constraints,
     Device,
     DeviceBlock,
     DeviceError,
@@ -34,6 +35,9 @@ class ElectricCar(Device):
     power_kw: float
     efficiency: float
     plugged_in: NDArray[np.bool_]  # (T,), omega of eq. (5)
+    due_kwh: float | None = field(default=None, kw_only=True)
+    """Of its energy, what it needs before it first leaves, where days follow each other: the rest it has from the
+    evening before. None: nobody looks at the day before."""
 
     kind: ClassVar[str] = "car"
     a_name: ClassVar[str] = "a car"
@@ -89,15 +93,39 @@ class ElectricCar(Device):
         charged = step_hours * self.efficiency * cp.sum(charging)
         elsewhere = None if realised is None else cp.Variable(nonneg=True)  # at a public charger
         taken = charged if elsewhere is None else charged + elsewhere
+        constraints: Constraints = {
+            "the car's charging power while it is plugged in": [charging <= self.power_kw * plugged_in],  # (5)
+            "the car's energy for the day": [taken == self.energy_kwh],  # (4)
+        }
+        if self.due_kwh:
+            early = step_hours * self.efficiency * cp.sum(charging[: self._leaves])
+            due = early if elsewhere is None else early + elsewhere
+            constraints["the car's energy when it leaves"] = [due >= self.due_kwh]
         return DeviceBlock(
             injection_kw=-charging,
-            constraints={
-                "the car's charging power while it is plugged in": [charging <= self.power_kw * plugged_in],  # (5)
-                "the car's energy for the day": [taken == self.energy_kwh],  # (4)
-            },
+            constraints=constraints,
             schedule={"car_kw": charging},
             elsewhere_kwh=elsewhere,
         )
+
+    @property
+    def _leaves(self) -> int:
+        """At which step it first is away; T where it stays."""
+        away = np.flatnonzero(~self.plugged_in)
+        return int(away[0]) if away.size else len(self.plugged_in)
+
+    def after(self, before: ElectricCar, plan: Mapping[str, Array], step_hours: float) -> ElectricCar:
+        """What it takes in after it is back, it need not take in the next morning: every day as much as on the first
+        of the row."""
+        stays = self.plugged_in.all() or not (self.plugged_in[0] and self.plugged_in[-1])
+        if stays:
+            return self
+        if before.due_kwh is not None:
+            return replace(self, due_kwh=max(before.due_kwh + self.energy_kwh - before.energy_kwh, 0.0))
+        back = int(np.flatnonzero(~before.plugged_in)[-1]) + 1
+        evening = step_hours * self.efficiency * float(plan["car_kw"][back:].sum())
+        morning = step_hours * self.efficiency * self.power_kw * self._leaves
+        return replace(self, due_kwh=min(max(self.energy_kwh - evening, 0.0), morning))
 
     def carried_out(
         self, plan: Mapping[str, Array], realised: Mapping[str, Array], step_hours: float

@@ -284,6 +284,15 @@ class Device(ABC):
             self, **{name: expected.get(name, value)[first:].astype(value.dtype) for name, value in own.items()}
         )
 
+    def after(self: Self, before: Self, plan: Mapping[str, Array], step_hours: float) -> Self:
+        """It on a day that follows another, as that one has left it.
+
+        Args:
+            before: the same device on the day before.
+            plan: its columns there, (T,) each.
+        """
+        return self
+
     @abstractmethod
     def scaled(self: Self, factor: float) -> Self:
         """A device of another size, used as much more or less."""
@@ -337,11 +346,19 @@ class StoringDevice(Device):
     def start(self) -> float:
         """What is in it at the start."""
 
+    def after(self: StoringSelf, before: StoringSelf, plan: Mapping[str, Array], step_hours: float) -> StoringSelf:
+        """It begins with what is left in it, and ends with at least what is stated for the start of a day, as far as it
+        can."""
+        assert self.measured is not None
+        return self.rest(0, plan, {}, step_hours, float(plan[self.measured.name][-1]))
+
     @property
     def wanted(self) -> float:
         """What is in it at the end, at least."""
         return self.start if self.end is None else self.end
 
+
+StoringSelf = TypeVar("StoringSelf", bound=StoringDevice)
 
 Power = TypeVar("Power", "Array", "cp.Expression")
 

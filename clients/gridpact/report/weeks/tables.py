@@ -223,6 +223,7 @@ def study_fields(study: Study) -> dict[str, Any]:
         "scenarios": [scenario.value for scenario in study.settings.scenarios],
         "network_agreement": study.settings.agreement.value,
         "chain": chain_text(study.settings.chain),
+        "continuous": study.settings.continuous,
         "checks_held": study.checks_held,
         "compared_with": SOURCE if study.beside_report else None,
         "periods": [_period_fields(period) for period in study.periods],

@@ -53,6 +53,7 @@ class StudySettings:
     agreement: NetworkAgreement = NetworkAgreement.DSO
     chain: str = IN_MEMORY
     relay: bool = False
+    continuous: bool = False  # whether each day begins as the one before has ended
 
 
 @dataclass(frozen=True)
