@@ -38,7 +38,7 @@ study: $(STAMP)/run ## the four scenarios over a summer and a winter week, as th
 
 test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	@echo "Testing three things at once: whole rounds; units (build/units.log); and the contracts (build/contracts.log), on"
-	@echo "$(NETWORK) and then by some 32,000 random calls (make fuzz for more than a million), and after them the command line"
+	@echo "$(NETWORK) and then by some 44,000 random calls (make fuzz for two million), and after them the command line"
 	@{ deploy/brownie test tests/contracts --network $(NETWORK) && \
 	    $(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary && \
 	    $(PY) deploy/artifacts.py --check; contracts=$$?; \
@@ -49,7 +49,7 @@ test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
 	  wait $$contracts; contracts=$$?; cat build/contracts.log; \
 	  exit $$((rounds | units | contracts))
 
-fuzz: setup ## the contracts' invariants over 1,600,000 random calls, by forge
+fuzz: setup ## the contracts' invariants over 2,200,000 random calls, by forge
 	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=100 FOUNDRY_INVARIANT_DEPTH=1000 forge test --summary
 
 coverage: setup ## branches of the contracts that their tests take; fails below 100 %

@@ -20,7 +20,7 @@ import {SignedData} from "./SignedData.sol";
 ///
 /// | variable          | slots         | written                                                                      |
 /// |-------------------|---------------|------------------------------------------------------------------------------|
-/// | (Deposits)        | 1, 2 mappings | totalDeposits; free and locked of an account                                 |
+/// | (Deposits)        | 1, mapping    | totalDeposits; 1 an account: free and locked                                 |
 /// | _opened, _days    | 1, mapping    | by openDay; a day by all that concerns it                                    |
 /// | _brought          | mapping       | 1 a round and node, by bring                                                 |
 /// | _histories        | mapping       | 1 an account, by settleStep                                                  |
@@ -153,7 +153,7 @@ contract DaySettlement is Days, SignedData {
     function _change(Day storage day_, uint8 party, int256 payment) private {
         address account = day_.accounts[party];
         day_.balances[party] = uint256(int256(day_.balances[party]) + payment);
-        locked[account] = uint256(int256(locked[account]) + payment);
+        _changeLocked(account, payment);
     }
 
     /// @inheritdoc IDaySettlement
@@ -173,7 +173,7 @@ contract DaySettlement is Days, SignedData {
     function _release(Day storage day_, uint8 party) private {
         uint256 left = day_.balances[party];
         day_.balances[party] = 0;
-        _unlock(day_.accounts[party], left);
+        _unlock(day_.accounts[party], left, left);
     }
 
     // ------------------------------------------------------------------ views

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
 import {IDayProducts} from "../interfaces/IDayProducts.sol";
 import {IDaySettlement} from "../interfaces/IDaySettlement.sol";
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
@@ -14,6 +16,7 @@ import {DayProducts} from "./DayProducts.sol";
 /// @title Days, who takes part in them, and what positions they have
 /// @notice See IDaySettlement.
 abstract contract Days is IDaySettlement, Deposits {
+    using SafeCast for uint256;
     using Series for mapping(uint256 word => uint256);
 
     struct Day {
@@ -215,7 +218,7 @@ abstract contract Days is IDaySettlement, Deposits {
 
     /// @inheritdoc IDaySettlement
     function unlockFor(address account, uint256 amount) external onlyProducts {
-        _unlock(account, amount);
+        _unlock(account, amount, amount);
     }
 
     /// @inheritdoc IDaySettlement
@@ -226,7 +229,7 @@ abstract contract Days is IDaySettlement, Deposits {
 
     /// @inheritdoc IDaySettlement
     function payLocked(address from, address to, uint256 amount) external onlyProducts {
-        locked[from] -= amount;
+        _changeLocked(from, -amount.toInt256());
         _credit(to, amount);
     }
 
@@ -243,19 +246,6 @@ abstract contract Days is IDaySettlement, Deposits {
     }
 
     // ------------------------------------------------------------------ money
-
-    /// @dev Locks an account's free deposit.
-    function _lock(address account, uint256 amount) private {
-        if (amount == 0) return;
-        _take(account, amount);
-        locked[account] += amount;
-    }
-
-    function _unlock(address account, uint256 amount) internal {
-        if (amount == 0) return;
-        locked[account] -= amount;
-        _credit(account, amount);
-    }
 
     function _lockFor(Day storage day_, uint8 party, uint256 amount) private {
         _lock(day_.accounts[party], amount);

@@ -13,9 +13,11 @@ interface IDeposits {
 
     error TooManyDecimals(uint8 decimals);
     error InsufficientDeposit(address account, uint256 available, uint256 needed);
+    error DepositsTooLarge(uint256 most);
     error ReceivedOtherAmount(uint256 expected, uint256 received);
 
-    /// @notice Moves tokens from the caller into its deposit. The token must deliver exactly that amount.
+    /// @notice Moves tokens from the caller into its deposit. The token must deliver exactly that amount. All deposits
+    ///         together stay below 2^127 token units.
     function deposit(uint256 amount) external;
 
     /// @notice Moves free deposit back to the caller.

@@ -67,8 +67,6 @@ interface IOrderBook is IDeposits {
     error InvalidPrice(int256 lowest, uint256 tick, int256 highest, int256 given);
     error OwnOrder(uint256 id);
     error NotOpen(uint256 id);
-    /// @notice An account holds less than 2^128 token units.
-    error DepositTooLarge(address account);
     error NotYours(uint256 id, address account);
 
     /// @notice Fills an order as far as it can be, and lets the rest of it rest.

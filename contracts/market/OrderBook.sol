@@ -5,27 +5,25 @@ import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IER
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
-import {IDeposits} from "../interfaces/IDeposits.sol";
 import {IOrderBook} from "../interfaces/IOrderBook.sol";
-import {Vault} from "../settlement/Vault.sol";
+import {Deposits} from "../settlement/Deposits.sol";
 
 /// @title The order book of a continuous double auction
 /// @notice See IOrderBook for what it does, its units and its invariants. Nobody owns it.
 ///
 /// @dev Storage.
 ///
-/// | variable  | slots   | written                                                                                 |
-/// |-----------|---------|-----------------------------------------------------------------------------------------|
-/// | (Vault)   | 1       | totalDeposits                                                                           |
-/// | _accounts | mapping | 1 an account: token units locked << 128, and free, together always below 2^128          |
-/// | _entries  | mapping | 1 an order that rests, by its id; zero again when it is out                             |
-/// | _queues   | mapping | 1 a price of a side of a step (the id without the number), which stays                  |
-/// | _levels   | mapping | 1 a side of a step (the id without level and number): bit i where orders rest at level i |
-/// | position  | mapping | 1 a step and account that has traded in it                                              |
+/// | variable   | slots      | written                                                                          |
+/// |------------|------------|----------------------------------------------------------------------------------|
+/// | (Deposits) | 1, mapping | totalDeposits; 1 an account: free and locked                                     |
+/// | _entries   | mapping    | 1 an order that rests, by its id; zero again when it is out                      |
+/// | _queues    | mapping    | 1 a price of a side of a step (the id without the number), which stays           |
+/// | _levels    | mapping    | 1 a side of a step (the id without level and number): bit i: level i has orders  |
+/// | position   | mapping    | 1 a step and account that has traded in it                                       |
 ///
 /// Orders of a price are a list that is linked both ways, so any of them comes out in a few writes; the best price is the
 /// lowest bit of one word, or the highest. So no call walks through the book.
-contract OrderBook is Vault, IOrderBook {
+contract OrderBook is Deposits, IOrderBook {
     /// @dev An order that rests, between its neighbours' numbers.
     struct Entry {
         address owner;
@@ -44,7 +42,6 @@ contract OrderBook is Vault, IOrderBook {
     uint256 private constant NUMBER_BITS = 32;
     uint256 private constant LEVEL_BITS = 8;
     uint256 private constant SELLS = 1; // the lowest bit of a side
-    uint256 private constant LOCKED = 128; // bits below what is locked of an account
     /// @inheritdoc IOrderBook
     uint256 public constant MOST_FILLS = 64;
 
@@ -55,7 +52,6 @@ contract OrderBook is Vault, IOrderBook {
     uint8 private immutable _top;
     uint32 private immutable _least;
 
-    mapping(address account => uint256 lockedAndFree) private _accounts;
     mapping(uint256 id => Entry) private _entries;
     // Written through storage pointers.
     // slither-disable-next-line uninitialized-state
@@ -64,7 +60,7 @@ contract OrderBook is Vault, IOrderBook {
     /// @inheritdoc IOrderBook
     mapping(uint256 step => mapping(address account => int256)) public position;
 
-    constructor(Setting memory setting_, IERC20Metadata token_) Vault(token_) {
+    constructor(Setting memory setting_, IERC20Metadata token_) Deposits(token_) {
         int256 highest = _price(setting_.lowest, setting_.tick, setting_.top);
         if (setting_.stepSeconds == 0 || setting_.tick == 0 || setting_.least == 0 || highest > type(int32).max) {
             revert InvalidSetting();
@@ -100,7 +96,7 @@ contract OrderBook is Vault, IOrderBook {
         if (entry.owner == address(0)) revert NotOpen(id);
         if (msg.sender != entry.owner && block.timestamp < gateOf(_stepOf(id))) revert NotYours(id, msg.sender);
         _remove(id, entry);
-        uint256 lock = _lock(id, entry.energy);
+        uint256 lock = _lockOf(id, entry.energy);
         if (lock != 0) _unlock(entry.owner, lock, lock);
         emit Cancelled(id);
     }
@@ -150,10 +146,10 @@ contract OrderBook is Vault, IOrderBook {
 
         payment = _value(id, filled);
         uint256 amount = SignedMath.abs(payment);
-        uint256 lock = _lock(id, entry.energy);
+        uint256 lock = _lockOf(id, entry.energy);
         if (lock != 0) {
             // What is left of it stays locked. Parts are rounded down, so the lock is enough for all of them.
-            uint256 unlocked = lock - _lock(id, entry.energy - filled);
+            uint256 unlocked = lock - _lockOf(id, entry.energy - filled);
             _unlock(entry.owner, unlocked, unlocked - amount);
         } else if (amount != 0) {
             _credit(entry.owner, amount);
@@ -176,11 +172,8 @@ contract OrderBook is Vault, IOrderBook {
         (queue.last, queue.count) = (number, number);
         _entries[id] = Entry(msg.sender, energy, last, 0);
         emit Placed(id, msg.sender, energy);
-        uint256 lock = _lock(id, energy);
-        if (lock != 0) {
-            _take(msg.sender, lock);
-            _accounts[msg.sender] += lock << LOCKED;
-        }
+        uint256 lock = _lockOf(id, energy);
+        if (lock != 0) _lock(msg.sender, lock);
     }
 
     /// @dev Takes an order out of its queue.
@@ -198,27 +191,6 @@ contract OrderBook is Vault, IOrderBook {
         position[step][account] += bought ? int256(uint256(energy)) : -int256(uint256(energy));
     }
 
-    // ------------------------------------------------------------------ deposits
-
-    function _take(address account, uint256 amount) internal override {
-        uint256 held = _accounts[account];
-        uint256 available = uint128(held);
-        if (amount > available) revert InsufficientDeposit(account, available, amount);
-        _accounts[account] = held - amount;
-    }
-
-    function _credit(address account, uint256 amount) internal override {
-        uint256 held = _accounts[account];
-        // What is locked can become free, so the two together have to fit.
-        if (amount > type(uint128).max - (held >> LOCKED) - uint128(held)) revert DepositTooLarge(account);
-        _accounts[account] = held + amount;
-    }
-
-    /// @dev Ends a lock, or a part of one, of which the account gets back what was not paid.
-    function _unlock(address account, uint256 amount, uint256 back) private {
-        _accounts[account] = _accounts[account] + back - (amount << LOCKED);
-    }
-
     // ------------------------------------------------------------------ views
 
     /// @inheritdoc IOrderBook
@@ -229,16 +201,6 @@ contract OrderBook is Vault, IOrderBook {
     /// @inheritdoc IOrderBook
     function gateOf(uint256 step) public view returns (uint256) {
         return _firstGate + step * _stepSeconds;
-    }
-
-    /// @inheritdoc IDeposits
-    function free(address account) external view returns (uint256) {
-        return uint128(_accounts[account]);
-    }
-
-    /// @inheritdoc IDeposits
-    function locked(address account) external view returns (uint256) {
-        return _accounts[account] >> LOCKED;
     }
 
     /// @inheritdoc IOrderBook
@@ -324,7 +286,7 @@ contract OrderBook is Vault, IOrderBook {
     }
 
     /// @dev What an order's owner pays for energy, token units; zero where the others pay it.
-    function _lock(uint256 id, uint256 energy) private view returns (uint256) {
+    function _lockOf(uint256 id, uint256 energy) private view returns (uint256) {
         int256 value = _value(id, energy);
         return (value < 0) == _sells(id) ? SignedMath.abs(value) : 0;
     }

@@ -237,13 +237,18 @@ abstract contract Rounds is IRounds, Ownable2Step {
     /// @inheritdoc IOutcomes
     function nodeIn(uint32 round, address account) external view returns (uint8 node) {
         node = _seats.nodeAfter(_changesBefore(round), account);
-        if (_said[round][node] == 0) revert NotEnrolled(account);
+        if (!_hasSpoken(round, node)) revert NotEnrolled(account);
     }
 
     /// @inheritdoc IOutcomes
     function accountIn(uint32 round, uint8 node) external view returns (address) {
         Seats.requireNode(node);
-        return _said[round][node] == 0 ? address(0) : _seats.accountAfter(_changesBefore(round), node);
+        return _hasSpoken(round, node) ? _seats.accountAfter(_changesBefore(round), node) : address(0);
+    }
+
+    /// @dev Whether a node has declared or abstained in a round. Who was there at its end has.
+    function _hasSpoken(uint32 round, uint8 node) private view returns (bool) {
+        return _ended[round].present & Nodes.bit(node) != 0 || _said[round][node] != 0;
     }
 
     /// @dev While it runs, nothing has changed since it was opened.

@@ -3,7 +3,6 @@ pragma solidity 0.8.30;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
@@ -16,6 +15,8 @@ import {TypedData} from "../libraries/TypedData.sol";
 import {Round} from "../rounds/Round.sol";
 import {Arrears} from "./Arrears.sol";
 import {Deposits} from "./Deposits.sol";
+import {Lock, Locks} from "./Lock.sol";
+import {Reckoning} from "./Reckoning.sol";
 
 /// @title Settlement of bilateral trades and of what is delivered
 /// @notice See ITradeSettlement for what it does, its units and its invariants. Nobody owns it.
@@ -24,13 +25,13 @@ import {Deposits} from "./Deposits.sol";
 ///
 /// | variable        | slots         | written                                                                         |
 /// |-----------------|---------------|---------------------------------------------------------------------------------|
-/// | (Arrears)       | 1, 3 mappings | totalDeposits; free, locked and arrears of an account                           |
+/// | (Arrears)       | 1, mapping    | totalDeposits; 1 an account: free, or arrears, and locked                       |
 /// | tariffHash      | mapping       | 1 a round, by the supplier                                                      |
-/// | supplierPayment | mapping       | 1 a round, by deliver and correct                                               |
-/// | _settledIn      | mapping       | 1 a day, when its first trade is recorded or its first reading delivered        |
+/// | _settled        | mapping       | 1 a day, when its first trade is recorded or its first reading delivered; by    |
+/// |                 |               | deliver and correct                                                             |
 /// | _limits         | mapping       | 1 or more an account that sets itself a limit                                   |
 /// | _consents       | mapping       | 1 a party to a correction, until both have said the same                        |
-/// | _standings      | mapping       | 1 a round and node, when a trade is recorded, by deliver, and by correct        |
+/// | _reckonings     | mapping       | 1 a round and node, when a trade is recorded, by deliver, and by correct        |
 /// | _sides          | mapping       | 2 a round, node and partner: the hash of the statement, which stays when the    |
 /// |                 |               | pair is recorded; and the lock of the side that has to pay                      |
 ///
@@ -38,21 +39,17 @@ import {Deposits} from "./Deposits.sol";
 /// in the round, not who is enrolled now; so the manager cannot take a past round's trades from anybody.
 contract TradeSettlement is Arrears, TypedData {
     using Checkpoints for Checkpoints.Trace224;
-    using SafeCast for int256;
 
     /// @dev What one side of a pair states.
     struct Side {
-        bytes32 statement; // keccak256 of the trades; zero where it states nothing
-        uint216 amount; //    locked, token units; zero on the side that is to receive. Payments are below 2^130
-        uint40 deadline; //   of the lock
+        bytes32 statement; // keccak256 of the trades; zero where it states nothing, and then nothing is locked
+        Lock lock; //         nothing on the side that is to receive
     }
 
-    /// @dev What a round has come to for a node. One storage slot.
-    struct Standing {
-        int128 net; // token units. What is larger, at prices beyond all sense, is refused
-        int112 delivery; // the part that is not of trades
-        uint8 positions;
-        bool delivered;
+    /// @dev What a day has come to in a product. One storage slot.
+    struct Settled {
+        uint32 round; // that settles it; 0: none does yet
+        int224 supplierPayment; // token units
     }
 
     /// @dev Who states about whom, and how the round ended.
@@ -63,6 +60,8 @@ contract TradeSettlement is Arrears, TypedData {
         uint8 partner;
         uint8 lower;
         uint8 higher;
+        Reckoning own; //    of the node, stored at the end of the call
+        Reckoning theirs; // of the partner
         bool first; //  whether nothing of the day is settled yet
     }
 
@@ -82,14 +81,11 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @inheritdoc ITradeSettlement
     mapping(uint32 round => bytes32) public tariffHash;
-    /// @inheritdoc ITradeSettlement
-    mapping(uint32 round => int256) public supplierPayment;
-    mapping(uint256 label => uint32 round) private _settledIn;
+    mapping(uint256 label => Settled) private _settled;
     mapping(address account => Checkpoints.Trace224 mostByRound) private _limits;
     mapping(uint256 roundAndNode => mapping(address party => bytes32 reading)) private _consents;
+    mapping(uint256 roundAndNode => Reckoning) private _reckonings;
     // Written through storage pointers.
-    // slither-disable-next-line uninitialized-state
-    mapping(uint256 roundAndNode => Standing) private _standings;
     // slither-disable-next-line uninitialized-state
     mapping(uint256 roundNodeAndPartner => Side) private _sides;
 
@@ -116,11 +112,12 @@ contract TradeSettlement is Arrears, TypedData {
     {
         if (statements.length > MAX_NODES) revert LengthMismatch(MAX_NODES, statements.length);
         Stage memory stage = _stage(round);
-        stage.node = aggregator.nodeIn(round, msg.sender);
+        _play(stage, aggregator.nodeIn(round, msg.sender));
         uint256 which = 0; // have to fit what was agreed
         for (uint256 i = 0; i < statements.length; ++i) {
             if (_stateOne(stage, statements[i].partner, statements[i].trades)) which |= 1 << i;
         }
+        _reckonings[_key(round, stage.node)] = stage.own;
         if (which != 0) agreement.requireFit(round, stage.node, statements, which, own);
     }
 
@@ -130,6 +127,12 @@ contract TradeSettlement is Arrears, TypedData {
         if (stage.outcome.phase != IOutcomes.Phase.Converged) revert NotConverged(round);
         stage.round = round;
         stage.first = _requireRoundOfDay(round, stage.outcome);
+    }
+
+    /// @dev Whose pairs are settled.
+    function _play(Stage memory stage, uint8 node) private view {
+        stage.node = node;
+        stage.own = _reckonings[_key(stage.round, node)];
     }
 
     /// @dev Turns to a partner of the stage's node, which was present as it was.
@@ -151,30 +154,31 @@ contract TradeSettlement is Arrears, TypedData {
         Side storage side = _side(stage.round, node, partner);
         bytes32 other = _side(stage.round, partner, node).statement;
         if (other != 0 && other == side.statement) return _skipRecorded(stage);
-        _unlock(side, msg.sender);
+        if (side.statement != 0) _unlock(side, msg.sender);
         if (trades.length == 0) {
             delete side.statement;
             emit Stated(stage.round, node, partner, 0, 0);
             return false;
         }
 
-        if (_standing(stage.round, node).delivered) revert AlreadyDelivered(stage.round, node);
-        if (_standing(stage.round, partner).delivered) {
+        if (stage.own.isDelivered()) revert AlreadyDelivered(stage.round, node);
+        stage.theirs = _reckonings[_key(stage.round, partner)];
+        if (stage.theirs.isDelivered()) {
             delete side.statement;
             return _skip(stage, abi.encodeWithSelector(AlreadyDelivered.selector, stage.round, partner));
         }
         int256 payment_ = _payment(partner, trades);
         // A positive payment is the higher node's to make.
         uint256 due = (payment_ > 0) == (node == stage.higher) ? SignedMath.abs(payment_) : 0;
-        if (due != 0) _take(msg.sender, due);
         bytes32 statement = keccak256(trades);
         side.statement = statement;
         if (other == statement) {
+            if (due != 0) _take(msg.sender, due);
             emit Stated(stage.round, node, partner, statement, 0);
             _record(stage, payment_, due);
             emit TradeRecorded(stage.round, stage.lower, stage.higher, payment_, trades);
         } else {
-            _lock(side, due);
+            _lockFor(side, due);
             emit Stated(stage.round, node, partner, statement, due);
             if (other != 0) emit StatementsDiffer(stage.round, stage.lower, stage.higher);
         }
@@ -209,17 +213,11 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @dev Counts a recorded trade, whose day is settled by this round from now on.
     function _countBoth(Stage memory stage, int256 payment_) private {
-        if (stage.first) _settledIn[_label(stage.round, stage.outcome)] = stage.round;
+        if (stage.first) _settled[_label(stage.round, stage.outcome.day)].round = stage.round;
         stage.first = false;
-        _count(stage.round, stage.lower, payment_);
-        _count(stage.round, stage.higher, -payment_);
-    }
-
-    /// @dev Counts a recorded trade for one of its nodes.
-    function _count(uint32 round, uint8 node, int256 payment_) private {
-        Standing storage standing = _standing(round, node);
-        standing.net += payment_.toInt128();
-        ++standing.positions;
+        int256 received = stage.node == stage.lower ? payment_ : -payment_;
+        stage.own = stage.own.traded(received);
+        _reckonings[_key(stage.round, stage.partner)] = stage.theirs.traded(-received);
     }
 
     /// @inheritdoc ITradeSettlement
@@ -234,11 +232,12 @@ contract TradeSettlement is Arrears, TypedData {
         if (statements.length > MAX_NODES) revert LengthMismatch(MAX_NODES, statements.length);
         if (keccak256(tariff) != tariffHash[round]) revert WrongTariff(round);
         Stage memory stage = _stage(round);
-        stage.node = node;
+        _play(stage, node);
         uint256 which = 0;
         for (uint256 i = 0; i < statements.length; ++i) {
             if (_vouchOne(stage, statements[i], tariff)) which |= 1 << i;
         }
+        _reckonings[_key(round, node)] = stage.own;
         if (which != 0) agreement.requireFit(round, node, statements, which, own);
     }
 
@@ -257,8 +256,9 @@ contract TradeSettlement is Arrears, TypedData {
             if (side.statement != 0) return _skipRecorded(stage);
             return _skip(stage, abi.encodeWithSelector(NothingStated.selector, stage.round, node, partner));
         }
-        bool first = _standing(stage.round, node).delivered;
-        if (first || _standing(stage.round, partner).delivered) {
+        bool first = stage.own.isDelivered();
+        stage.theirs = _reckonings[_key(stage.round, partner)];
+        if (first || stage.theirs.isDelivered()) {
             return _skip(
                 stage, abi.encodeWithSelector(AlreadyDelivered.selector, stage.round, first ? node : partner)
             );
@@ -299,20 +299,20 @@ contract TradeSettlement is Arrears, TypedData {
     function release(uint32 round, uint8 partner) external nonReentrant {
         uint8 node = aggregator.nodeIn(round, msg.sender);
         Side storage side = _side(round, node, partner);
-        uint256 amount = side.amount;
+        Lock lock = side.lock;
+        uint256 amount = lock.amount();
         if (amount == 0) revert NothingLocked(round, node, partner);
-        if (block.timestamp <= side.deadline) revert LockedUntil(side.deadline);
+        if (block.timestamp <= lock.deadline()) revert LockedUntil(lock.deadline());
         _unlock(side, msg.sender);
         delete side.statement;
         emit Released(round, node, partner, amount);
     }
 
-    /// @dev Locks what was taken from the caller's free deposit.
-    function _lock(Side storage side, uint256 amount) private {
+    /// @dev Locks some of the caller's free deposit.
+    function _lockFor(Side storage side, uint256 amount) private {
         if (amount == 0) return;
-        locked[msg.sender] += amount;
-        side.amount = uint216(amount);
-        side.deadline = uint40(block.timestamp) + lockSeconds;
+        _lock(msg.sender, amount);
+        side.lock = Locks.make(amount, uint40(block.timestamp) + lockSeconds);
     }
 
     /// @dev Ends the lock of an account's side.
@@ -323,10 +323,10 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @dev Takes what a side has locked.
     function _takeLock(Side storage side, address account) private returns (uint256 amount) {
-        amount = side.amount;
+        amount = side.lock.amount();
         if (amount == 0) return 0;
-        (side.amount, side.deadline) = (0, 0);
-        locked[account] -= amount;
+        side.lock = Lock.wrap(0);
+        _changeLocked(account, -int256(amount));
     }
 
     // ------------------------------------------------------------------ delivery
@@ -354,24 +354,23 @@ contract TradeSettlement is Arrears, TypedData {
         bytes32 r,
         bytes32 vs
     ) external nonReentrant {
-        _requireReading(round, node, energies, r, vs);
+        uint32 day = _requireReading(round, node, energies, r, vs);
         int256 payment_ = _deviation(round, node, energies, tariff, positions_);
-        address account = aggregator.accountIn(round, node);
-        if (account == address(0)) revert WrongReading(round, node);
-        _standing(round, node).delivered = true;
         uint256 owed;
-        (payment_, owed) = _deliver(round, node, account, payment_);
+        (payment_, owed) = _deliver(round, day, node, payment_);
         emit Delivered(round, node, payment_, owed, energies);
     }
 
     /// @return what the supplier pays, and what the household owes
-    function _deliver(uint32 round, uint8 node, address account, int256 payment_) private returns (int256, uint256) {
+    function _deliver(uint32 round, uint32 day, uint8 node, int256 payment_) private returns (int256, uint256) {
+        address account = aggregator.accountIn(round, node);
+        if (account == address(0)) revert WrongReading(round, node);
         if (payment_ < 0) {
             payment_ = _limited(round, node, account, payment_);
-            _book(round, node, payment_);
+            _book(round, day, node, payment_);
             return (payment_, _charge(account, SignedMath.abs(payment_)));
         }
-        _book(round, node, payment_);
+        _book(round, day, node, payment_);
         _take(supplier, uint256(payment_));
         _credit(account, uint256(payment_));
         return (payment_, 0);
@@ -381,12 +380,12 @@ contract TradeSettlement is Arrears, TypedData {
     function correct(
         uint32 round, uint8 node, bytes calldata energies, bytes calldata tariff, Position[] calldata positions_
     ) external nonReentrant {
-        if (!_standing(round, node).delivered) revert NotDelivered(round, node);
+        if (!delivered(round, node)) revert NotDelivered(round, node);
         address account = aggregator.accountIn(round, node);
         if (msg.sender != supplier && msg.sender != account) revert NotConcerned(round, node, msg.sender);
         int256 payment_ = _deviation(round, node, energies, tariff, positions_);
         if (_agreed(round, node, account, keccak256(energies))) {
-            uint256 owed = _correct(round, node, account, payment_ - _standing(round, node).delivery);
+            uint256 owed = _correct(round, node, account, payment_);
             emit Corrected(round, node, payment_, owed, energies);
         } else {
             emit CorrectionProposed(round, node, msg.sender, payment_, energies);
@@ -394,15 +393,16 @@ contract TradeSettlement is Arrears, TypedData {
     }
 
     /// @return owed what the household cannot pay yet
-    function _correct(uint32 round, uint8 node, address account, int256 change) private returns (uint256 owed) {
-        _book(round, node, change);
+    function _correct(uint32 round, uint8 node, address account, int256 payment_) private returns (uint256 owed) {
+        int256 change = payment_ - _reckonings[_key(round, node)].delivery();
+        _book(round, aggregator.outcome(round).day, node, change);
         if (change < 0) owed = _charge(account, SignedMath.abs(change));
         else _refund(account, uint256(change));
     }
 
     /// @dev Keeps that the caller consents to a reading; whether the other party does too, and then forgets both.
     function _agreed(uint32 round, uint8 node, address account, bytes32 reading) private returns (bool both) {
-        mapping(address party => bytes32) storage consents = _consents[uint256(round) << 8 | node];
+        mapping(address party => bytes32) storage consents = _consents[_key(round, node)];
         consents[msg.sender] = reading;
         both = consents[account] == consents[supplier];
         if (both) (consents[account], consents[supplier]) = (0, 0);
@@ -438,18 +438,17 @@ contract TradeSettlement is Arrears, TypedData {
         return -int256(most);
     }
 
-    /// @dev Counts what the supplier pays a node.
-    function _book(uint32 round, uint8 node, int256 payment_) private {
-        Standing storage standing = _standing(round, node);
-        standing.net += payment_.toInt128();
-        standing.delivery += payment_.toInt112();
-        supplierPayment[round] -= payment_;
+    /// @dev Counts what the supplier pays a node for what was delivered.
+    function _book(uint32 round, uint32 day, uint8 node, int256 payment_) private {
+        uint256 key = _key(round, node);
+        _reckonings[key] = _reckonings[key].delivered(payment_);
+        _settled[_label(round, day)].supplierPayment -= int224(payment_);
     }
 
     /// @dev Requires that the day of a finished round is settled by no other: by the one in which it was agreed or, where
     ///      it was in none, by the first that is settled. Whether it is the first.
     function _requireRoundOfDay(uint32 round, IOutcomes.Outcome memory outcome) private view returns (bool) {
-        uint32 settled = _settledIn[_label(round, outcome)];
+        uint32 settled = _settled[_label(round, outcome.day)].round;
         if (settled == round) return false;
         uint32 agreed = aggregator.agreedInOf(Round.product(round), outcome.day);
         bool counts = agreed == (outcome.phase == IOutcomes.Phase.Converged ? round : 0);
@@ -457,20 +456,25 @@ contract TradeSettlement is Arrears, TypedData {
         return true;
     }
 
-    function _label(uint32 round, IOutcomes.Outcome memory outcome) private pure returns (uint256) {
-        return Round.label(Round.product(round), outcome.day);
+    function _label(uint32 round, uint32 day) private pure returns (uint256) {
+        return Round.label(Round.product(round), day);
     }
 
     /// @dev Requires a signed reading of a finished round that was not settled before.
-    function _requireReading(uint32 round, uint8 node, bytes calldata energies, bytes32 r, bytes32 vs) private {
+    /// @return the day of the round
+    function _requireReading(uint32 round, uint8 node, bytes calldata energies, bytes32 r, bytes32 vs)
+        private
+        returns (uint32)
+    {
         IOutcomes.Outcome memory outcome = aggregator.outcome(round);
         if (outcome.phase < IOutcomes.Phase.Converged) revert NotFinished(round);
-        if (_standing(round, node).delivered) revert AlreadyDelivered(round, node);
-        if (_requireRoundOfDay(round, outcome)) _settledIn[_label(round, outcome)] = round;
+        if (delivered(round, node)) revert AlreadyDelivered(round, node);
+        if (_requireRoundOfDay(round, outcome)) _settled[_label(round, outcome.day)].round = round;
         // The third value says more about the flaw.
         // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError flaw,) = ECDSA.tryRecover(readingDigest(round, node, energies), r, vs);
         if (flaw != ECDSA.RecoverError.NoError || signer != metering) revert WrongReading(round, node);
+        return outcome.day;
     }
 
     /// @dev The recorded trades of a node by step, Wh, energy sold positive.
@@ -479,7 +483,7 @@ contract TradeSettlement is Arrears, TypedData {
         view
         returns (int256[] memory energies)
     {
-        if (positions_.length != _standing(round, node).positions) revert WrongPositions(round, node);
+        if (positions_.length != positions(round, node)) revert WrongPositions(round, node);
         energies = new int256[](_steps);
         uint256 next = 0; // the lowest partner that may follow
         for (uint256 i = 0; i < positions_.length; ++i) {
@@ -523,32 +527,38 @@ contract TradeSettlement is Arrears, TypedData {
         returns (bytes32 statement, uint256 amount, uint40 deadline)
     {
         Side storage side = _side(round, node, partner);
-        return (side.statement, side.amount, side.deadline);
+        return (side.statement, side.lock.amount(), side.lock.deadline());
     }
 
     /// @inheritdoc ITradeSettlement
-    function positions(uint32 round, uint8 node) external view returns (uint256) {
-        return _standing(round, node).positions;
+    function positions(uint32 round, uint8 node) public view returns (uint256) {
+        return _reckonings[_key(round, node)].positions();
     }
 
     /// @inheritdoc ITradeSettlement
-    function delivered(uint32 round, uint8 node) external view returns (bool) {
-        return _standing(round, node).delivered;
+    function delivered(uint32 round, uint8 node) public view returns (bool) {
+        return _reckonings[_key(round, node)].isDelivered();
     }
 
     /// @inheritdoc ITradeSettlement
     function settledIn(uint32 day) external view returns (uint32) {
-        return _settledIn[Round.label(0, day)];
+        return _settled[Round.label(0, day)].round;
     }
 
     /// @inheritdoc ITradeSettlement
     function settledInOf(uint8 product, uint32 day) external view returns (uint32) {
-        return _settledIn[Round.label(product, day)];
+        return _settled[Round.label(product, day)].round;
     }
 
     /// @inheritdoc ITradeSettlement
     function netPayment(uint32 round, uint8 node) external view returns (int256) {
-        return _standing(round, node).net;
+        return _reckonings[_key(round, node)].net();
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function supplierPayment(uint32 round) external view returns (int256) {
+        Settled memory settled = _settled[_label(round, aggregator.outcome(round).day)];
+        return settled.round == round ? settled.supplierPayment : int256(0);
     }
 
     /// @inheritdoc ITradeSettlement
@@ -570,8 +580,8 @@ contract TradeSettlement is Arrears, TypedData {
         return Trades.total(trades, _steps, partner) * _currency / 1e9;
     }
 
-    function _standing(uint32 round, uint8 node) private view returns (Standing storage) {
-        return _standings[uint256(round) << 8 | node];
+    function _key(uint32 round, uint8 node) private pure returns (uint256) {
+        return uint256(round) << 8 | node;
     }
 
     function _side(uint32 round, uint8 node, uint8 partner) private view returns (Side storage) {

@@ -202,16 +202,17 @@ def test_withdraw_whatIsLocked_isRefused(desk):
     desk.agrees()
 
 
-def test_deposit_moreThanAnAccountHolds_isRefused(desk, manager):
-    """What is locked counts: it can become free."""
-    who = str(desk.people[A])
+def test_deposit_beyondWhatAllTogetherMayHave_isRefused(desk, manager):
+    """What is locked counts, and what others have: any of it can come to one account. The last unit fits."""
+    who, most = str(desk.people[A]), 2**127 - 1
     desk.place(A, 0, BUY, 100_000, 5_000)
-    desk.token.send(manager, "mint", who, 2**129)
-    desk.token.send(who, "approve", desk.book.address, 2**129)
-    with refused(f"DepositTooLarge: {who.lower()}"):
-        desk.book.attempt(who, "deposit", 2**128 - DEPOSIT)
-    desk.book.send(who, "deposit", 2**128 - DEPOSIT - 1)
-    desk.model.free[A] += 2**128 - DEPOSIT - 1
+    desk.token.send(manager, "mint", who, 2**128)
+    desk.token.send(who, "approve", desk.book.address, 2**128)
+    left = most - len(desk.people) * DEPOSIT
+    with refused(f"DepositsTooLarge: {most}"):
+        desk.book.attempt(who, "deposit", left + 1)
+    desk.book.send(who, "deposit", left)
+    desk.model.free[A] += left
     desk.cancel(A, desk.book.view("best", 0, BUY))
     desk.agrees()
 

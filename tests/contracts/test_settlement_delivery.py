@@ -340,6 +340,16 @@ def test_arrears_areWhatCannotBePaid(contract, supplier, nodes, in_arrears):
     assert contract.netPayment(2, 1) == -DRAWN == -contract.supplierPayment(2)
 
 
+def test_arrears_stay_whateverOfNothingIsMoved(priced, contract, nodes, in_arrears):
+    """Nothing deposited, nothing withdrawn, more than nothing refused."""
+    contract.deposit(0, {"from": nodes[1]})
+    contract.withdraw(0, {"from": nodes[1]})
+    assert contract.arrears(nodes[1]) == in_arrears
+    with brownie.reverts(f"InsufficientDeposit: {low(nodes[1])}, 0, 1"):
+        contract.withdraw(1, {"from": nodes[1]})
+    assert (contract.free(nodes[1]), contract.locked(nodes[1])) == (0, 0)
+
+
 def test_arrears_arePaidByDeposits(contract, supplier, nodes, in_arrears):
     """TS4: before anything can be withdrawn; what is more is free."""
     tx = contract.deposit(2_000_000, {"from": nodes[1]})
@@ -392,7 +402,7 @@ def test_arrears_addUp(priced, contract, supplier, nodes, in_arrears):
 
 
 def test_supplier_mayBeAHousehold(TradeSettlement, new_market, manager, token, supplier):
-    """What it owes, it owes to itself."""
+    """It owes nothing to itself."""
     people = {1: supplier, 2: manager}
     books = {1: {2: (3,)}, 2: {1: (3,)}}
     made = new_market(books, people=people)
@@ -406,6 +416,7 @@ def test_supplier_mayBeAHousehold(TradeSettlement, new_market, manager, token, s
         other.deliver(round_, 1, reading, encode_tariff(), [], *signed(other, round_, 1, reading), {"from": manager})
         assert other.netPayment(round_, 1) == -other.supplierPayment(round_)
         assert other.free(supplier) == other.totalDeposits() == 1_000_000
+        assert other.arrears(supplier) == 0
     other.withdraw(1_000_000, {"from": supplier})
 
 
