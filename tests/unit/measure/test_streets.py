@@ -58,3 +58,11 @@ def test_roundsEnd_nearTheOptimum(kind: str, scenario: Scenario) -> None:
     assert not ended.refused
     assert ended.agreed
     assert abs(ended.gap) <= 0.002, ended
+
+
+def test_whereFeedingInIsWorthNothing_theNetworkDoesNotHoldBackWhatHomesCurtail() -> None:
+    """Answers must not creep to where losses are least: then steps are small far from the optimum."""
+    ended = play("much sun", 22, Scenario.TG)
+    assert ended.agreed
+    assert ended.gap <= 0.001, ended
+    assert ended.iterations <= 60

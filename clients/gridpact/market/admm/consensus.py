@@ -185,9 +185,11 @@ class _Star(Consensus):
     def _take(self, wishes: Array, answers: Array, counted: Mask, relaxation: float) -> None:
         """Dual update where both the wish and the answer arrived."""
         dual = np.where(self.heard, self.dual, self._first_dual(wishes))
-        dual = dual + self.rho * (self._relaxed(wishes, relaxation) - answers)
+        relaxed = self._relaxed(wishes, relaxation)
+        dual = dual + self.rho * (relaxed - answers)
         self.dual = np.where(counted, dual, self.dual)
-        apart, moved = wishes - answers, answers - self.value
+        apart = np.where(self._balancing.free, relaxed, wishes) - answers
+        moved = answers - self.value
         balanced = self._balanced((apart + self._apart) / 2, (moved + self._moved) / 2)
         self.rho = np.where(counted & self.heard, balanced, self.rho)
         self._apart = np.where(counted & self.heard, apart, self._apart)
@@ -206,7 +208,9 @@ class _Star(Consensus):
 
         primal, dual = size(apart), size(moved)
         more = (primal > by.apart * level * dual) & (primal > by.smallest)
-        less = (level * dual > by.apart * primal) & (dual >= by.smallest)
+        price = self.dual[0::2] / (self.view.step_hours * self.view.prices.mean_import)
+        weighted = np.repeat(by.weight(price), 2, axis=0) * level * dual
+        less = (weighted > by.apart * primal) & (dual >= by.smallest)
         level = np.where(more, level * by.factor, np.where(less, level / by.factor, level))
         return np.clip(level, by.least, by.most) * self._most
 

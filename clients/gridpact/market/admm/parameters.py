@@ -14,6 +14,7 @@ from gridpact.devices.battery import Battery
 from gridpact.errors import InputError
 from gridpact.grid.three_phase import lossless_pu, reduced_of
 from gridpact.limits import MOST_BID
+from gridpact.market.admm.assembly import Mask
 from gridpact.market.admm.reach import BIAS
 from gridpact.problem.blocks import Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
@@ -65,6 +66,7 @@ _LEAST_GAIN = 0.003  # of the bill: a smaller gain is none
 _LOSSES_AVOIDED = 0.5  # of those without an agreement, about
 _USUAL_BILL = 1 / 3  # of the power, over what a kWh loses: less where as much is fed in as imported
 _FEWEST_BIDS = 3.0  # of a household in a step
+_WORTH_NOTHING = 0.05  # feeding in, of the mean import price
 _OPEN = 4.0
 """How many times as much as of a day may be left open of the rest of one, where hardly a step is over."""
 
@@ -393,20 +395,35 @@ class Balancing:
     Residuals are averages of two iterations. Where node 0 looks for one price for all, the answers swing to and fro
     from one iteration to the next while the price crawls; without the average the swing would hide the crawl.
 
+    With trades, who sells at a step at which feeding in is worth next to nothing curtails for nothing: its wish follows
+    any answer, and both drift to where losses are least by steps as short as the penalty is large. So there it starts
+    much lower; over-relaxation, which keeps a drifting answer ahead of the wish, does not count as their difference;
+    and what an answer moves counts the more, the less the price between the two is beside that of energy.
+
     Attributes:
-        least, most: of the penalty, as fractions of what `Penalties.of_blocks` gives; it starts at the least.
+        least: of the penalty, as a fraction of what `Penalties.of_blocks` gives, (T,); it starts there.
+        free: at which steps curtailing costs next to nothing, (T,).
     """
 
-    least: float
+    least: Array
+    free: Mask
     most: float = 1.0
     factor: float = 2.0
     apart: float = 5.0  # how many times one residual exceeds the other
     smallest: float = 4.0  # a residual below it is let alone, resolution units
+    least_price: float = 0.1  # of that of energy: a smaller one between wish and answer counts as much
 
     @staticmethod
     def of(view: NodeView) -> Balancing:
         """In G the penalty alone holds a household back, which pays nothing itself; with trades it starts lower."""
-        return Balancing(least=0.125) if view.scenario.has_contracts else Balancing(least=0.25)
+        if not view.scenario.has_contracts:
+            return Balancing(np.full(view.steps, 0.25), np.zeros(view.steps, dtype=bool))
+        free = np.abs(view.prices.feed_in_price) <= _WORTH_NOTHING * view.prices.mean_import
+        return Balancing(np.where(free, 1 / 128, 0.125), free)
+
+    def weight(self, price: Array) -> Array:
+        """How much more a change of an answer counts, at the price between wish and answer, of that of energy."""
+        return np.where(self.free, 1 / np.clip(np.abs(price), self.least_price, 1.0), 1.0)
 
 
 def relaxation_at(iteration: int, squares: int, scalars: int, of_new_trades: bool = False) -> float:
