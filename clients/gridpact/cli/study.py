@@ -73,6 +73,15 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="days follow each other: batteries, cars, tanks and houses begin with what the day before has left",
     )
+    command.add_argument(
+        "--invest",
+        action="store_true",
+        help="what panels, batteries, chargers and heat pumps would cost and save in a year (default fontana16year, "
+        "in b and t), by home and for the community, and who should buy what next",
+    )
+    command.add_argument(
+        "--offers", type=Path, metavar="FILE", help="with --invest: prices, lives, sizes and interest, a TOML file"
+    )
     command.add_argument("--relay", action="store_true", help="on a chain: signed submissions in one transaction")
     command.add_argument(
         "--jobs", type=int, metavar="N", help="days solved at a time; default as many as cores, one on a chain"
@@ -83,6 +92,10 @@ def add(commands: Commands) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> int:
+    if arguments.invest:
+        return _invest(arguments)
+    if arguments.offers is not None:
+        raise InputError("--offers are what --invest asks about; give that, too, or leave them out")
     default = "b,t,tg" if arguments.year else "b,t,g,tg"
     scenarios = _scenarios(default if arguments.scenarios is None else arguments.scenarios)
     agreement = choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
@@ -159,6 +172,33 @@ def _study(arguments: argparse.Namespace) -> int:
                 print(f"  {_shown(sentence)}")
         print(f"\nReport: {report}")
     return 0 if study.checks_held and all(o.failure_status in (0, InfeasibleError.exit_status) for o in outcomes) else 1
+
+
+def _invest(arguments: argparse.Namespace) -> int:
+    """What would be worth buying."""
+    for option in ("continuous", "relay"):
+        if getattr(arguments, option):
+            raise InputError(f"--{option} is no option of --invest, whose days stand each for a part of the year")
+    if arguments.chain != IN_MEMORY:
+        raise InputError("--invest plans in memory; leave out --chain")
+    jobs: int | None = arguments.jobs
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs {jobs} must be at least 1")
+    scenarios = _scenarios(arguments.scenarios or "b,t")
+    community = read_community(arguments.case or "fontana16year")
+    folder = arguments.out or Path("runs") / f"{NOT_IN_NAMES.sub('-', community.name)}_invest"
+    check_folder(folder)
+    check_ours(folder, "study of investments", "invest.json")
+
+    from gridpact.cli.whatif import solved_page  # imports CVXPY and matplotlib, which take a second
+    from gridpact.report.whatif.invest import invest_page
+    from gridpact.study.whatif.invest import InvestSettings, invest, standing_days
+
+    settings = InvestSettings.read(arguments.offers)
+    days = standing_days(community, None if arguments.days is None else names("--days", arguments.days))
+    return solved_page(
+        arguments, lambda tally: invest_page(invest(community, days, scenarios, settings, folder, jobs, tally)), folder
+    )
 
 
 def _scenarios(text: str) -> tuple[Scenario, ...]:
