@@ -62,6 +62,15 @@ def _check_integers(value: Any) -> None:
         _check_integers(one)
 
 
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be used, for people: without numbers of errors, and without its name again."""
+    if isinstance(error, OSError):
+        return (error.strerror or type(error).__name__).lower()
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    return str(error)
+
+
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     """Writes a text file in one go, with the given permissions."""
     path.parent.mkdir(parents=True, exist_ok=True)

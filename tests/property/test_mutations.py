@@ -13,6 +13,7 @@ import os
 import random
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def run(*arguments: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main([*arguments])
+    print(err.getvalue(), end="", file=sys.stderr)
     assert status in (0, 1, 2, 3)
     assert "mistake in gridpact" not in err.getvalue(), err.getvalue()
     if status:
@@ -210,3 +212,23 @@ def test_whateverIsInAFile_isASentence(name: str, folder: Path, tmp_path: Path) 
         except Exception as error:
             error.add_note(f"{name}, draw {seed}: {data[:300]!r}")
             raise
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_folderInPlaceOfAFile_isASentence(name: str, folder: Path, tmp_path: Path) -> None:
+    """As people name the folder that a file is in; without the numbers of the system's errors."""
+    place = Path(shutil.copytree(folder, tmp_path / "files"))
+    (place / "tabled.toml").write_text(HOUSEHOLD.replace('"forecasts/{day}.json"', '"forecast.csv"'))
+    (place / name).unlink()
+    (place / name).mkdir()
+    out, err = io.StringIO(), io.StringIO()
+    said = ""
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            READERS[name](place / name)
+        except GridpactError as error:
+            said = str(error)
+    said += err.getvalue().strip()
+    assert said.count("\n") == 0
+    assert "irectory" in said or "folder" in said
+    assert "Errno" not in said

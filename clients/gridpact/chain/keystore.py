@@ -16,7 +16,7 @@ from eth_typing import ChecksumAddress, HexStr
 from gridpact.chain.account import address_of, new_key
 from gridpact.chain.contract import checked_address
 from gridpact.errors import InputError
-from gridpact.files import parse_json, write_atomically
+from gridpact.files import parse_json, reason_of, write_atomically
 
 PASSWORD = "GRIDPACT_KEYSTORE_PASSWORD"
 """Environment variable with the password of a keystore."""
@@ -107,7 +107,7 @@ def read_password(
         try:
             password = path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The password file {path} cannot be read ({error}): check the path.") from None
+            raise InputError(f"The password file {path} cannot be read ({reason_of(error)}): check the path.") from None
         if not password:
             raise InputError(f"The password file {path} is empty: write the password into its first line.")
         return password

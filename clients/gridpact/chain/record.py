@@ -12,7 +12,7 @@ from gridpact.chain.artifacts import SEALED_REFEREE
 from gridpact.chain.contract import checked_address
 from gridpact.chain.reverts import Abi
 from gridpact.errors import InputError
-from gridpact.files import parse_json, write_atomically
+from gridpact.files import parse_json, reason_of, write_atomically
 
 FORMAT = 2
 
@@ -65,7 +65,7 @@ class Record:
                 f"There is no record of a deployment at {path}: deploy first, or give its path."
             ) from error
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The record {path} cannot be read ({error}): check the path.") from error
+            raise InputError(f"The record {path} cannot be read ({reason_of(error)}): check the path.") from error
         except ValueError as error:
             raise InputError(f"The record {path} is not valid JSON ({error}): deploy again.") from error
         return cls._checked(values, path)

@@ -17,7 +17,7 @@ from web3.utils import get_create_address
 from gridpact.chain.contract import checked_address, input_of
 from gridpact.chain.reverts import readable
 from gridpact.errors import ChainError, InputError
-from gridpact.files import parse_json, write_atomically
+from gridpact.files import parse_json, reason_of, write_atomically
 
 SUFFIX = ".unfinished"
 
@@ -65,8 +65,8 @@ class Unfinished:
             unfinished = cls(path, web3, manager, note["about"], int(note["block"]), dict(note["sent"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"What {path} says of an unfinished deployment cannot be read ({error}): restore it, or remove it to"
-                " begin anew."
+                f"What {path} says of an unfinished deployment cannot be read ({reason_of(error)}): restore it, or"
+                " remove it to begin anew."
             ) from None
         names = {
             "genesis": "on another chain",

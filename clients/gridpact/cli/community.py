@@ -391,13 +391,21 @@ def _feeder(arguments: argparse.Namespace, data: MeterData) -> FeederRule | Netw
     return rule
 
 
+_PAIRS = {
+    "--battery-size": "kWh and kW, like 5/2.5",
+    "--car-size": "kWh a day and kW, like 7/3.7",
+    "--line-length": "the shortest and the longest in metres, like 45/75",
+}
+"""What two numbers with a stroke between them are."""
+
+
 def _pair(option: str, text: str) -> tuple[float, float]:
     try:
         first, second = (float(part) for part in text.split("/"))
     except ValueError:
-        raise InputError(f"{option} needs two numbers like 5/2.5, not '{text}'") from None
+        raise InputError(f"{option} needs two numbers, {_PAIRS[option]}, not '{text}'") from None
     if not (0 < first < 1e6 and 0 < second < 1e6):
-        raise InputError(f"{option} needs two positive numbers, not '{text}'")
+        raise InputError(f"{option} needs two positive numbers, {_PAIRS[option]}, not '{text}'")
     return first, second
 
 

@@ -26,7 +26,7 @@ from gridpact.community.usual import MOST_KW
 from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
 from gridpact.devices.registry import DEVICES, in_order
 from gridpact.errors import InputError
-from gridpact.files import parse_toml
+from gridpact.files import parse_toml, reason_of
 from gridpact.limits import MOST_HOUSEHOLDS, MOST_STEPS
 
 HOUSEHOLD_COLUMNS = (
@@ -59,6 +59,9 @@ FILES = {
     "prices": "prices.csv",
     "load": "load_kw.csv",
 }
+LEAST_METRES, MOST_METRES = 0.1, 100_000.0
+"""Of a line: one without resistance has no losses to optimise, and no street goes further."""
+
 ACCEPTABLE = ("size", "price")
 """Doubts about what is in a community's files, see `usual`."""
 
@@ -202,7 +205,7 @@ def _read(path: Path) -> Community:
     try:
         table = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"the community file '{path}' cannot be read: {error}") from None
+        raise InputError(f"the community file '{path}' cannot be read: {reason_of(error)}") from None
     settings = _settings(path, table)
     files = FILES | settings["files"]
     for key in settings["files"]:
@@ -495,7 +498,14 @@ def read_feeder(community: Path, limits: dict[str, Any], path: Path, households:
                 f"node {node} has a second line here, the first is in row {places[node].number}; "
                 "a radial feeder has one line a node",
             )
-        kilometres = row.number_in("length_m", 0.1) / 1000  # a line without resistance has no losses to optimise
+        metres = row.number_in("length_m")
+        if not LEAST_METRES <= metres <= MOST_METRES:
+            raise row.error(
+                "length_m",
+                f"a line of {metres:g} m is not between {LEAST_METRES:g} and {MOST_METRES:,.0f} m long; give its "
+                "length in metres",
+            )
+        kilometres = metres / 1000
         lines[node] = Line(
             node,
             parent,

@@ -18,7 +18,7 @@ from typing import Any
 from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.spent import Spent
 from gridpact.errors import GridpactError, InputError
-from gridpact.files import parse_json
+from gridpact.files import parse_json, reason_of
 
 FORMAT = 1
 """Of the file; in its `user_version`."""
@@ -104,7 +104,8 @@ class Store:
             self._make()
         except (sqlite3.Error, OSError) as error:
             raise InputError(
-                f"The history '{path}' cannot be used ({error}): name another file with --history, or remove it."
+                f"The history '{path}' cannot be used ({reason_of(error)}): name another file with --history, or remove"
+                " it."
             ) from None
 
     def _make(self) -> None:

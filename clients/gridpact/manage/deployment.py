@@ -17,7 +17,7 @@ from gridpact.chain.values import Setting, Theta
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import Community
 from gridpact.errors import InputError
-from gridpact.files import parse_json
+from gridpact.files import parse_json, reason_of
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.parameters import Resolution, Tolerances
@@ -81,7 +81,7 @@ class Parameters:
                 " community file with --community."
             ) from error
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The parameters {path} cannot be read ({error}): check the path.") from error
+            raise InputError(f"The parameters {path} cannot be read ({reason_of(error)}): check the path.") from error
         except ValueError as error:
             raise InputError(f"The parameters {path} are not valid JSON ({error}): correct the file.") from error
         if not isinstance(values, dict):

@@ -17,7 +17,7 @@ from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
-from gridpact.files import parse_json, write_atomically
+from gridpact.files import parse_json, reason_of, write_atomically
 from gridpact.problem.coefficients import Partner
 from gridpact.problem.scenario import REPORT, NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
@@ -50,7 +50,7 @@ def read_view(path: Path) -> NodeView:
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"the household file '{path}' cannot be read: {error}") from None
+        raise InputError(f"the household file '{path}' cannot be read: {reason_of(error)}") from None
     try:
         if values["format"] != FORMAT:
             raise InputError(f"the household file '{path}' has format {values['format']}, this version reads {FORMAT}")

@@ -25,6 +25,7 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START
 from gridpact.chain.values import Phase, Progress, SignedSubmission
 from gridpact.errors import ChainError, InputError, Reorganised
+from gridpact.files import reason_of
 from gridpact.limits import SUM_BYTES
 from gridpact.relay.board import Board, Member, SeenRound, Waiting
 from gridpact.relay.wire import MOST_BYTES, MOST_WAIT_SECONDS, from_json, parse, to_json
@@ -205,7 +206,7 @@ class _Server(ThreadingHTTPServer):
         try:
             super().__init__(address, _Handler)
         except (OSError, OverflowError) as error:
-            raise InputError(f"The relay cannot listen on {address[0]}:{address[1]}: {error}.") from error
+            raise InputError(f"The relay cannot listen on {address[0]}:{address[1]}: {reason_of(error)}.") from error
 
     def server_bind(self) -> None:
         """Without asking for the host's name, which may take long."""

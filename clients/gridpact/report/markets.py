@@ -14,7 +14,7 @@ from gridpact.report.tables import Cell, safe_text
 from gridpact.report.whatif.common import period, where
 from gridpact.report.whatif.page import Page, PageTable, Picture, number, percent_text
 from gridpact.study.markets import NUMBER_BYTES, Compared, MarketRow
-from gridpact.text import count, plain
+from gridpact.text import count, listed, plain
 
 ROW = tuple(field.name for field in fields(MarketRow))
 
@@ -80,10 +80,15 @@ def _answers(outcome: Compared, currency: str) -> list[str]:
     ]
     fair = [row for row in able if row.gini is not None]
     if len(fair) > 1:
-        even, uneven = (pick(fair, key=lambda row: row.gini or 0.0) for pick in (min, max))
+        even, uneven = (number(pick(row.gini or 0.0 for row in fair)) for pick in (min, max))
+        most, least = (
+            listed([_label(row.mechanism, outcome) for row in fair if number(row.gini) == gini])
+            for gini in (even, uneven)
+        )
         sentences.append(
-            f"The saving is shared most evenly in {_label(even.mechanism, outcome)} (Gini {number(even.gini)}) and "
-            f"least in {_label(uneven.mechanism, outcome)} ({number(uneven.gini)})."
+            f"All of them share the saving alike (Gini {even})."
+            if even == uneven
+            else f"The saving is shared most evenly in {most} (Gini {even}) and least in {least} ({uneven})."
         )
     sentences += [
         f"{_label(row.mechanism, outcome)} has no plan on all days: {plain(row.failure or '')}."

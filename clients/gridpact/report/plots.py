@@ -77,12 +77,14 @@ def convergence(result: Outcome) -> Figure:
         for (values, label, colour, dashes), limit in zip(curves, residuals.limits_w, strict=True)
         if np.any(np.nan_to_num(values) > 0)
     ]
+    least = min((float(values[values > 0].min()) for values, *_ in shown), default=1.0) / 2
     for values, label, colour, dashes in shown:
         iteration = np.arange(1, len(values) + 1)
-        positive = np.where(np.nan_to_num(values) > 0, values, np.nan)
-        axes.plot(iteration, positive, dashes, color=colour, linewidth=1.6, label=label,
+        above = np.where(values == 0, least / 10, values)  # nothing is left of it: below the axis
+        axes.plot(iteration, above, dashes, color=colour, linewidth=1.6, label=label,
                   marker="o" if len(values) < 8 else None, markersize=3)  # fmt: skip
     axes.set_yscale("log")
+    axes.set_ylim(bottom=min(least, 0.5))
     axes.set_xlim(1, max(2, result.iterations))
     axes.axhline(1.0, color=INK, linewidth=0.8)
     axes.annotate("limit", (1, 1), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",

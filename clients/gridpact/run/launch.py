@@ -26,7 +26,7 @@ from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import connect
 from gridpact.errors import GridpactError, InputError
-from gridpact.files import write_atomically
+from gridpact.files import reason_of, write_atomically
 from gridpact.node.household_file import read_view
 from gridpact.node.node import Node
 from gridpact.relay.client import RelayClient
@@ -94,7 +94,7 @@ def read_key(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the key file '{path}' cannot be read: {error}") from None
+        raise InputError(f"the key file '{path}' cannot be read: {reason_of(error)}") from None
 
 
 Body = Callable[[NodeFiles, "Network | str"], None]

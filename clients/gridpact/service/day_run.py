@@ -22,6 +22,7 @@ from gridpact.chain.settlement import decode_tariff
 from gridpact.community.model import Array, Household, Prices
 from gridpact.devices.device import numbered
 from gridpact.errors import ContractError, InfeasibleError, InputError, InsufficientFunds, SolverError
+from gridpact.files import reason_of
 from gridpact.market.admm.agent import Agent
 from gridpact.node.node import Node
 from gridpact.node.positions import Positions
@@ -408,7 +409,7 @@ class DayRun:
         try:
             schedule.write(self._settings.service.schedule)
         except OSError as error:
-            self._say_once(f"the schedule for {self.day} cannot be written: {error}")
+            self._say_once(f"the schedule for {self.day} cannot be written: {reason_of(error)}")
 
 
 def _wh(power_kw: Array, hours: float) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ from gridpact.community.times import moments
 from gridpact.community.usual import MOST_KW
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
-from gridpact.files import parse_json
+from gridpact.files import parse_json, reason_of
 from gridpact.service.settings import DAY, ForecastSettings
 
 FIELDS = tuple(field for device in DEVICES for field in device.forecast_fields)
@@ -163,7 +163,7 @@ def told_text(
         except FileNotFoundError:
             raise _NotYet(f"there is no {where.removeprefix('the ')} yet") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise NoForecast(f"{where} cannot be read: {error}") from None
+            raise NoForecast(f"{where} cannot be read: {reason_of(error)}") from None
     assert command is not None
     command = [_named(part, names) for part in command]
     return _output(command, what.removeprefix("the "), seconds), f"{what} of '{command[0]}'"

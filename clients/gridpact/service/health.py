@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from gridpact.chain.values import Progress
 from gridpact.errors import InputError
 from gridpact.events import Event
-from gridpact.files import parse_json, write_atomically
+from gridpact.files import parse_json, reason_of, write_atomically
 from gridpact.service.round_end import RoundEnd
 
 OUTCOMES = ("agreed", "alone", "abstained", "missed", "failed")
@@ -120,7 +120,7 @@ class Health:
             return Health(**values | {"outcomes": Counter(values["outcomes"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"there is no health in '{path}' ({error}): start `gridpact node --config` first"
+                f"there is no health in '{path}' ({reason_of(error)}): start `gridpact node --config` first"
             ) from None
 
 

@@ -29,6 +29,7 @@ from gridpact.errors import (
     Unreadable,
 )
 from gridpact.events import Event, Listener, Planned
+from gridpact.files import reason_of
 from gridpact.market.admm.agent import Agent
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
@@ -443,7 +444,7 @@ class Participation:
         try:
             path = made.write(self._settings.service.schedule)
         except OSError as error:
-            self._complain(f"the schedule for {self._day} cannot be written: {error}")
+            self._complain(f"the schedule for {self._day} cannot be written: {reason_of(error)}")
         else:
             log.info("the schedule for %s is in '%s': %s", self._day, path, status)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gridpact.community.tables import minutes
 from gridpact.errors import InputError
-from gridpact.files import parse_toml
+from gridpact.files import parse_toml, reason_of
 
 
 class TomlTable:
@@ -30,12 +30,14 @@ class TomlTable:
         """
         try:
             return TomlTable(path, "", parse_toml(path.read_text(encoding="utf-8")))
+        except IsADirectoryError:
+            raise InputError(f"'{path}' is a folder: give the file in it, household.toml for example") from None
         except FileNotFoundError:
             raise InputError(
                 f"there is no file '{path}': `gridpact household new` makes one, or give the path of another"
             ) from None
         except (OSError, ValueError) as error:
-            raise InputError(f"the file '{path}' cannot be read: {error}") from None
+            raise InputError(f"the file '{path}' cannot be read: {reason_of(error)}") from None
 
     def error(self, key: str, complaint: str) -> InputError:
         place = f"[{self._name}] {key}" if self._name else key

@@ -134,8 +134,9 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "zone": (["--price", "1", "--timezone", "Mars"], "there is no time zone 'Mars'"),
     "household": (["--price", "1", "--only", "dora"], "no readings of a household 'dora'"),
     "battery": (["--price", "1", "--batteries", "dora"], "no household 'dora' that could get a battery or a car"),
-    "size": (["--price", "1", "--battery-size", "big"], "--battery-size needs two numbers like 5/2.5, not 'big'"),
+    "size": (["--price", "1", "--battery-size", "big"], "two numbers, kWh and kW, like 5/2.5, not 'big'"),
     "no size": (["--price", "1", "--car-size", "0/3"], "--car-size needs two positive numbers"),
+    "no lengths": (["--price", "1", "--line-length", "45"], "the shortest and the longest in metres, like 45/75, not"),
     "hours": (["--price", "1", "--car-hours", "night"], "--car-hours needs two times like 18:00-07:00, not 'night'"),
     "car that cannot charge": (
         ["--price", "1", "--cars", "all", "--car-hours", "18:00-19:00"],

@@ -192,7 +192,7 @@ COMPLAINTS: dict[str, tuple[Break, tuple[str, ...]]] = {
     "loop of two": (both(swap(FEEDER, "2,1,", "2,3,"), swap(FEEDER, "3,1,", "3,2,")),
                     (FEEDER, "'parent'", "loop", "2 - 3 - 2")),
     "loop of one": (swap(FEEDER, "3,1,", "3,3,"), (FEEDER, "row 4", "'parent'", "loop", "3 - 3")),
-    "length negative": (swap(FEEDER, "3,1,50", "3,1,-50"), (FEEDER, "row 4", "'length_m'", "at least 0.1")),
+    "length negative": (swap(FEEDER, "3,1,50", "3,1,-50"), (FEEDER, "row 4", "'length_m'", "between 0.1 and")),
     "resistance a text": (
         swap(FEEDER, "3,1,50,0.641", "3,1,50,much"), (FEEDER, "row 4", "'resistance_ohm_per_km'", "'much'"),
     ),
