@@ -137,6 +137,7 @@ class Play:
         self.trace.append((name, sender[:6], arguments))
         machine = self.machine
         running = bool(machine.rounds) and machine.now.running
+        is_stranger = sender == self.outsider and sender not in machine.accounts.values()
         error, events, machine.time = self.wire.transact(self.people[sender], name, *arguments)
         machine.log.clear()
         reason = None
@@ -148,9 +149,9 @@ class Play:
             assert error.startswith("0x") or error == "Panic"  # the referee's error, or that of decoding
         else:
             assert error == reason
-        if sender == self.outsider and name not in ("relay", "closeOverdue", "accuse"):
+        if is_stranger and name not in ("relay", "closeOverdue", "accuse"):
             assert error is not None, "VA5"
-        if running and name in ("enrol", "expel", "openRound", "replaceRound"):
+        if running and name in ("enrol", "expel", "openRound", "openRoundWithin", "replaceRound"):
             assert error is not None, "VA5"
         self.compare_events(name, events)
         self.compare_views()
@@ -273,7 +274,11 @@ class Play:
         sender, machine = self.pick(*[self.manager] * 8, self.anybody()), self.machine
         day = self.pick(0, 2**32 - 1, *range(20260701, 20260701 + 2 + self.round_))
         agreed = self.number(machine.agreed.get(day, 0))
-        if self.maybe(0.8 if agreed else 0.1):
+        if self.maybe(0.4):
+            percent = self.pick(1, 50, 100, 101, 400, 566, 10_000, *[0, 10_001, 65_535] * self.maybe(0.3))
+            values = 0, day, agreed if self.maybe(0.9) else 0, percent
+            self.call("openRoundWithin", sender, values, lambda: machine.open_within_by(sender, *values[1:]))
+        elif self.maybe(0.8 if agreed else 0.1):
             self.call("replaceRound", sender, (day, agreed), lambda: machine.replace_by(sender, day, agreed))
         else:
             self.call("openRound", sender, (day,), lambda: machine.open_by(sender, day))
@@ -340,7 +345,8 @@ class Play:
         if kind == "none" or node != min(self.machine.now.active):
             return 0
         grid, trade = self.machine.scalars()
-        limits = [eps**2 * count // 10**6 for eps, count in zip(EPS, (grid, grid, trade, trade), strict=True)]
+        percent = self.machine.now.percent
+        limits = [(eps * percent) ** 2 * count // 10**10 for eps, count in zip(EPS, (grid, grid, trade, trade), strict=True)]
         if kind == "beyond":
             limits[self.random.randrange(4)] += 1
         return pack_residuals(limits)

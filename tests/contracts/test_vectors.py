@@ -42,7 +42,11 @@ def played(vector, VirtualAggregator, TradeSettlement, TestEuro, referee, manage
         Link(vouching).send(
             outsider, "publishTariff", vector["round"], binary(vector["settlement"]["vouched"]["tariff"])
         )
-    link.send(manager, "openRoundOf", vector["product"], vector["day"], 0)
+    if vector["percent"] == 100:
+        link.send(manager, "openRoundOf", vector["product"], vector["day"], 0)
+    else:
+        opened = link.send(manager, "openRoundWithin", vector["product"], vector["day"], 0, vector["percent"])
+        assert opened.one("LimitsSet")["percent"] == vector["percent"]
     for call in vector["calls"]:
         tx = sent(link, vector["round"], accounts, manager, call)
         if call["call"] == "submit":

@@ -35,6 +35,8 @@ contract RoundsHandler {
     string public broken; // what a handler saw that must not be: it reverts as refused calls do, so it only keeps it
     mapping(uint8 product => uint32) public seen; // rounds whose outcome is kept, as numbers within the product
     mapping(uint32 round => bytes32) public ended;
+    mapping(uint32 round => uint16) public percentOf; // of theta's limits; 0 where they are theta's
+    mapping(uint32 round => mapping(uint16 iteration => uint256[4])) private _told; // residuals by lane, summed
 
     constructor() {
         IVirtualAggregator.Theta memory theta = IVirtualAggregator.Theta(6, 1, 1, 1000, 1000, 1000, 1000, 6);
@@ -104,6 +106,14 @@ contract RoundsHandler {
         else aggregator.openRoundOf(product, day, 0);
     }
 
+    function openWithin(uint8 product, uint32 day, uint16 percent) external watched {
+        product %= PRODUCTS;
+        day = 1_000 + uint24(aggregator.progressOf(product).round) + day % DAYS;
+        uint32 round = aggregator.openRoundWithin(product, day, 0, percent);
+        if (percent == 0 || percent > 10_000) broken = "limits";
+        percentOf[round] = percent;
+    }
+
     function replace(uint8 product, uint32 day) external watched {
         product %= PRODUCTS;
         day %= DAYS;
@@ -153,6 +163,36 @@ contract RoundsHandler {
         _submit(product, who, 0, 0);
     }
 
+    /// @notice Residuals that are just what the limits of the round allow, or one beyond them in some lane.
+    function submitAtTheLimits(uint8 product, uint256 who, uint8 beyond) external watched {
+        product %= PRODUCTS;
+        uint32 round = aggregator.progressOf(product).round;
+        uint256 residuals = 0;
+        for (uint256 lane = 0; lane < 4; ++lane) {
+            uint256 most = _most(product, round, lane) + (beyond % 8 == lane ? 1 : 0);
+            uint256 told = _told[round][aggregator.progressOf(product).iteration][lane];
+            if (most > told) residuals |= (most - told) << 64 * lane;
+        }
+        _submit(product, who, 0, residuals);
+    }
+
+    /// @dev What a sum of squares may be: (eps / 1000)^2 a scalar, times the square of the percent of them.
+    function _most(uint8 product, uint32 round, uint256 lane) private view returns (uint256) {
+        uint256 percent = percentOf[round] == 0 ? 100 : percentOf[round];
+        (uint64 grid, uint64 trade) = aggregator.scalarsOf(product);
+        return (1000 * percent) ** 2 * (lane < 2 ? trade : grid) / 1e10;
+    }
+
+    /// @dev A round that converges does so within its limits, and within them only.
+    function _judge(uint8 product, IOutcomes.Progress memory before, uint256 residuals) private {
+        uint256[4] storage told = _told[before.round][before.iteration];
+        for (uint256 lane = 0; lane < 4; ++lane) told[lane] += uint64(residuals >> 64 * lane);
+        if (aggregator.outcome(before.round).phase != IOutcomes.Phase.Converged) return;
+        for (uint256 lane = 0; lane < 4; ++lane) {
+            if (told[lane] > _most(product, before.round, lane)) broken = "converged beyond its limits";
+        }
+    }
+
     /// @dev All that are still expected: so that rounds converge, too.
     function submitAll(uint8 product) external watched {
         for (uint256 who = 0; who < PEOPLE; ++who) {
@@ -170,6 +210,14 @@ contract RoundsHandler {
         for (uint256 i = 0; i < iterations % 5; ++i) this.submitAll(product);
     }
 
+    /// @dev A round with limits of its own, up to where it is just within them, or just not.
+    function playAtTheLimits(uint8 product, uint32 day, uint16 percent, uint8 beyond) external {
+        try this.openWithin(product, day, percent % 10_001) {} catch {}
+        for (uint256 who = 0; who < PEOPLE; ++who) try this.declareStar(product, who) {} catch {}
+        this.submitAll(product);
+        for (uint256 who = 0; who < PEOPLE; ++who) try this.submitAtTheLimits(product, who, beyond) {} catch {}
+    }
+
     function declareAlone(uint8 product, uint256 who) external watched {
         _declare(product, who, aggregator.nodeOf(person(who)), 0, 0, 0, "");
     }
@@ -185,6 +233,7 @@ contract RoundsHandler {
         VM.prank(person(who));
         aggregator.submit(before.round, before.iteration, before.history, copies, bids, residuals);
         if (!(before.present & Nodes.bit(node) == 0)) broken = "VA1";
+        _judge(product, before, residuals);
         if (keccak256(abi.encode(other)) != keccak256(abi.encode(aggregator.progressOf(1 - product)))) {
             broken = "a round of another product moved";
         }

@@ -25,6 +25,7 @@ from reference.aggregator_model import (
 
 NOBODY = "0x" + "00" * 20
 NOT_A_NODE = 255
+MOST_PERCENT = 10_000  # of theta's limits
 
 
 class AggregatorMachine(AggregatorModel):
@@ -105,6 +106,16 @@ class AggregatorMachine(AggregatorModel):
         self.open_round(day, agreed)
         self._opened_round()
         self.log.append(("RoundReplaced", agreed, self.now.number))
+
+    def open_within_by(self, sender: str, day: int, agreed: int, percent: int) -> None:
+        self._require_manager(sender)
+        if not 0 < percent <= MOST_PERCENT:
+            raise Refused("InvalidTheta", "percent", percent)
+        self.open_round(day, agreed or None, percent)
+        self._opened_round()
+        if agreed:
+            self.log.append(("RoundReplaced", agreed, self.now.number))
+        self.log.append(("LimitsSet", self.now.number, percent))
 
     def _opened_round(self) -> None:
         self.authors[self.now.number], self.seats[self.now.number] = {}, len(self.accounts)

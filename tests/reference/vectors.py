@@ -34,6 +34,9 @@ VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 DAY, MU, MAX_MISSES = 20260701, 8, 2
 EPS = (1000, 2000, 3000, 4000)
 LARGE = [1 << 50] * 4
+PERCENT = {"feeder": 566}
+"""Of the limits, within which a round ends, by shape; else 100. The last iteration is just within them."""
+
 MILLIWATT, SECONDS, DECIMALS = 500, 3600, 6
 VOUCHED_DEPOSIT = 10_000_000
 
@@ -85,6 +88,7 @@ class Player:
     """Plays one round on the model, and writes down what it does."""
 
     def __init__(self, shape: str) -> None:
+        self.shape = shape
         self.product, self.steps, self.tree = SHAPES[shape]
         self.model = AggregatorModel(
             set(self.tree), self.steps, MU, EPS, MAX_MISSES, n=len(self.tree), product=self.product
@@ -95,7 +99,7 @@ class Player:
     def play(self) -> dict[str, Any]:
         """All declare; the last node is silent in iterations 2 and 3 where there are four of them, and then out; from
         iteration 4 on all are content."""
-        self.model.open_round(DAY)
+        self.model.open_round(DAY, percent=PERCENT.get(self.shape, 100))
         now = self.model.now
         for node, said in self.tree.items():
             self.model.declare(now.number, node, said)
@@ -113,6 +117,7 @@ class Player:
             "product": self.product,
             "steps": self.steps,
             "day": DAY,
+            "percent": now.percent,
             "mu": MU,
             "eps": list(EPS),
             "max_misses": MAX_MISSES,
@@ -137,7 +142,7 @@ class Player:
         words = tuple(word for block in lanes.values() for word in pack(block))
         numbers = [self.random.randint(-4000, 4000) for _ in range(now.nodes[node].bids)]
         bids = b"".join(number.to_bytes(2, "big", signed=True) for number in numbers)
-        each = LARGE if now.iteration < 4 else [0] * 4
+        each = LARGE if now.iteration < 4 else self.content(node)
         residuals = sum(value << 64 * (3 - lane) for lane, value in enumerate(each))
         iteration, history = now.iteration, int.from_bytes(now.head[-2:], "big")
         h = submission_hash(now.number, iteration, node, hash_words(words), keccak(bids), residuals)
@@ -161,6 +166,15 @@ class Player:
         part = Part(node, words, bids, residuals)
         self.watched(lambda: self.model.submit(now.number, iteration, history, part))
         self.calls[-1]["commitment"] = hexadecimal(now.commitments[node])
+
+    def content(self, node: int) -> list[int]:
+        """Residuals of a node that together come to just what the limits allow, or, within theta's own, to none."""
+        now = self.model.now
+        if now.percent == 100 or node != min(now.active):
+            return [0] * 4
+        grid, trade = self.model.scalars()
+        counts = grid, grid, trade, trade
+        return [(eps * now.percent) ** 2 * count // 10**10 for eps, count in zip(EPS, counts, strict=True)]
 
     def watched(self, call: Any) -> None:
         """Writes down what a call closed, and who is out since."""
