@@ -345,8 +345,8 @@ class Play:
         if kind == "none" or node != min(self.machine.now.active):
             return 0
         grid, trade = self.machine.scalars()
-        percent = self.machine.now.percent
-        limits = [(eps * percent) ** 2 * count // 10**10 for eps, count in zip(EPS, (grid, grid, trade, trade), strict=True)]
+        percent, counts = self.machine.now.percent, (grid, grid, trade, trade)
+        limits = [(eps * percent) ** 2 * count // 10**10 for eps, count in zip(EPS, counts, strict=True)]
         if kind == "beyond":
             limits[self.random.randrange(4)] += 1
         return pack_residuals(limits)

@@ -15,6 +15,8 @@ from gridpact.chain.networks import open_network
 from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.files import write_atomically
+from gridpact.manage.watching import Watcher, headline
+from gridpact.market.admm.parameters import percent_of_limits
 from gridpact.service import loop
 from measure.soak import Pilot
 
@@ -71,7 +73,18 @@ class Played:
             plan = schedule(self.pilot, node, day)
             assert (plan["status"], plan["since"], plan["round"]) == ("agreed", first, number)
         self.check_balance(day, first)
+        self.check_limits(number, first)
         return number
+
+    def check_limits(self, number: int, first: int) -> None:
+        """Who watches the round is shown its own limits, as many times theta's as it was opened with."""
+        aggregator, steps = self.pilot.aggregator, self.pilot.community.steps
+        state, theta = Watcher(aggregator, 0.0).look(number), aggregator.theta()
+        more = percent_of_limits(steps, steps - first) / 100
+        unit_w = aggregator.setting().power_resolution_milliwatt / 1000
+        assert state.limits_w[0] == pytest.approx(more * unit_w * theta.eps_primal_grid / 1000)
+        assert all(rms <= limit for rms, limit in zip(state.rms_w, state.limits_w, strict=True))
+        assert f"of the rest of day 1 from step {first} on, converged" in headline(state)
 
     def check_balance(self, day: str, first: int) -> None:
         """What the schedule says is what the chain has: what is sold and fed in is what is drawn."""

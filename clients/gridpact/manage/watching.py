@@ -7,6 +7,7 @@ from typing import Any
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.contract import chain_time
+from gridpact.chain.day import rest_of
 from gridpact.chain.fees import ether_text, euro, gwei_text
 from gridpact.chain.spent import Spent, spent_by
 from gridpact.chain.values import Phase, Progress
@@ -26,7 +27,7 @@ class RoundState(Event):
     """A round at one moment."""
 
     round: int
-    day: int  # yyyymmdd
+    day: int  # yyyymmdd, or the label of a round about the rest of a day
     phase: Phase
     iteration: int  # the open one; of a round that has ended, how many were closed
     most_iterations: int
@@ -36,7 +37,7 @@ class RoundState(Event):
     missing: tuple[int, ...]
     out: tuple[int, ...]  # nodes that were in it and are not any longer
     rms_w: tuple[float, ...]  # of the last closed iteration, in the order of RESIDUALS; empty before
-    limits_w: tuple[float, ...]
+    limits_w: tuple[float, ...]  # of this round
     spent: Spent
     gas_price_wei: int  # stated, or what was paid on average
     eth_price_eur: float
@@ -119,6 +120,7 @@ class Watcher:
         theta, setting = self._aggregator.theta(), self._aggregator.setting()
         unit_w = setting.power_resolution_milliwatt / 1000
         eps = theta.eps_primal_grid, theta.eps_dual_grid, theta.eps_primal_trade, theta.eps_dual_trade
+        own = self._aggregator.percent_of(number) / 100  # of theta's limits
         missing = () if phase.is_final else tuple(sorted(expected - present - out))
         return RoundState(
             round=number,
@@ -132,7 +134,7 @@ class Watcher:
             missing=missing,
             out=tuple(sorted(out)),
             rms_w=self._rms_w(number, iteration if phase.is_final else iteration - 1),
-            limits_w=tuple(unit_w * limit / 1000 for limit in eps),
+            limits_w=tuple(own * unit_w * limit / 1000 for limit in eps),
             spent=Spent(),
             gas_price_wei=0,
             eth_price_eur=self._eth_price_eur,
@@ -169,10 +171,16 @@ def as_json(state: RoundState) -> dict[str, Any]:
     return {**named, "cost_wei": state.wei, "cost_eur": round(state.euro, 6)}
 
 
+def day_in_words(label: int) -> str:
+    """What a round is about."""
+    if (rest := rest_of(label)) is not None:
+        return f"the rest of day {rest[0]} from step {rest[1]} on"
+    return f"{label // 10000:04d}-{label // 100 % 100:02d}-{label % 100:02d}"
+
+
 def headline(state: RoundState) -> str:
     """The state in one line."""
-    day = f"{state.day // 10000:04d}-{state.day // 100 % 100:02d}-{state.day % 100:02d}"
-    parts = [f"round {state.round} of {day}", state.phase.name.lower()]
+    parts = [f"round {state.round} of {day_in_words(state.day)}", state.phase.name.lower()]
     if state.phase is Phase.DECLARING:
         parts.append(f"{state.present} of {state.nodes} nodes have declared")
     else:
@@ -191,9 +199,8 @@ def headline(state: RoundState) -> str:
 
 def as_text(state: RoundState, network: str) -> str:
     """For a terminal, some eight lines."""
-    day = f"{state.day // 10000:04d}-{state.day // 100 % 100:02d}-{state.day % 100:02d}"
     left = f", {state.seconds_left} s left" if state.phase.is_running else ""
-    lines = [f"Round {state.round} of {day} on {network}: {state.phase.name.lower()}{left}"]
+    lines = [f"Round {state.round} of {day_in_words(state.day)} on {network}: {state.phase.name.lower()}{left}"]
     if state.phase is not Phase.DECLARING:
         lines.append(f"  iteration    {state.iteration} of at most {state.most_iterations}")
     did = "declared" if state.phase is Phase.DECLARING else "submitted"
