@@ -96,8 +96,9 @@ class Pilot:
         self._random = random.Random(seed)
         self._scenario, self._sealed = scenario, sealed
         self._web3 = network.connect()
-        self._manager, self._metering = network.manager(self._web3), new_key()
-        self._supplier = ChainAccount(self._web3, new_key())
+        self._manager, self._metering, supplier = network.manager(self._web3), new_key(), new_key()
+        self._supplier = ChainAccount(self._web3, supplier)
+        self.keys = {"supplier": supplier, "metering": self._metering}
         self._terms = terms_of(Negotiation.of(prepared), phase_seconds, max_misses=2, most_iterations=100)
         self._addresses = {view.node: self._make_node(view) for view in self.views}
         self.deploy()

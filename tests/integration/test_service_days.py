@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from chains import rpc, skip_without
 from pilots import PHASE_SECONDS, Running, key_of, outcome, running, schedule, settings_of
 from waiting import until
 
-from gridpact.chain.networks import open_network
+from gridpact.chain.account import address_of
+from gridpact.chain.networks import ETHER, MANAGER_KEY, open_network
 from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.files import write_atomically
@@ -97,7 +100,7 @@ class Played:
         for step in range(first, ledger.steps):
             assert sum(ledger.position(label, node, step) for node in HOMES) == 0
 
-    def deliver(self, day: str, step: int, more_wh: int) -> None:
+    def deliver(self, day: str, step: int, more_wh: int, by_command: Callable[..., str] | None = None) -> None:
         """A step passes in which everybody draws so much more than it planned, the more the higher its number."""
         ledger, label = self.pilot.ledger, label_of(day)
         if step + 1 < ledger.steps:
@@ -120,8 +123,34 @@ class Played:
             assert own[node] == pytest.approx(node * more_wh, abs=11)
             told = day, step, own[node] / 1000
             until(lambda node=node, told=told: self.health(node) == told, f"the health of node {node} is not {told}")
-        self.pilot.read_step(day, step, read)
+        if by_command is None:
+            self.pilot.read_step(day, step, read)
+        else:
+            table = self.pilot.folder / "step.csv"
+            table.write_text("node,meter_wh\n" + "".join(f"{node},{energy}\n" for node, energy in read.items()))
+            reading = ["readings", "step", str(table), "--day", day, "--step", str(step)]
+            assert "is read of 3 members, 0 are left" in by_command("metering", reading)
+            assert "settled 1 steps" in by_command("supplier", ["positions", "--day", str(label), "--settle"])
         assert ledger.settled_steps(label)[-1].deviation_wh == sum(own.values())
+
+
+def commands(
+    pilot: Pilot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs commands with the key of the supplier or of the metering account. Returns what they tell."""
+    place = ["--contracts", str(pilot.folder / "contracts.json"), "--network", "local", "--rpc", pilot.url, "--yes"]
+
+    def command(role: str, arguments: list[str], status: int = 0) -> str:
+        capsys.readouterr()
+        pilot.network.fund([str(address_of(pilot.keys[role]))], ETHER)
+        with monkeypatch.context() as patch:
+            patch.setenv(MANAGER_KEY, pilot.keys[role])
+            ended = main([*arguments, *place])
+        told = capsys.readouterr()
+        assert ended == status, told.err
+        return told.out + told.err
+
+    return command
 
 
 def label_of(day: str) -> int:
@@ -147,6 +176,7 @@ def test_services_goThroughTwoDays(
         with running(pilot, 0, 1, 2, 3) as services:
             played = Played(pilot, services)
             begins = int(played.web3.eth.get_block("latest")["timestamp"]) + 40_000
+            command = commands(pilot, monkeypatch, capsys)
             pilot.open_day(FIRST, begins)
             played.agree(FIRST)
             played.refresh(FIRST, 1.3)
@@ -155,7 +185,9 @@ def test_services_goThroughTwoDays(
 
             services[2].end()
             services[2] = Running(settings_of(pilot, 2), key_of(pilot, 2))
-            pilot.open_day(SECOND, ledger.start_of(label_of(FIRST), ledger.steps))
+            start = datetime.fromtimestamp(ledger.start_of(label_of(FIRST), ledger.steps), timezone.utc).isoformat()
+            terms = ["--day", SECOND, "--start", start, "--lock", "50", "--community", "tiny3", "--gate-minutes", "90"]
+            command("supplier", ["round", "day", *terms, "--least-lock", "1", "--reading-minutes", "90"])
             played.agree(SECOND)
             played.refresh(FIRST, 1.2, sun=1.5)
             second = played.agree_anew(FIRST, 2)
@@ -167,9 +199,12 @@ def test_services_goThroughTwoDays(
                 played.deliver(FIRST, step, 20 * step)
             ledger.close_day(label_of(FIRST))
 
-            for step in range(ledger.steps):
+            for step in range(ledger.steps - 1):
                 played.deliver(SECOND, step, 10)
-            ledger.close_day(label_of(SECOND))
+            late = ["round", "open", "--day", SECOND, "--from", "3"]
+            assert "its gate closed at" in command("supplier", late, status=2)
+            played.deliver(SECOND, 3, 10, by_command=command)
+            assert ledger.standing(label_of(SECOND)).closed
             capsys.readouterr()
             main(["household", "health", "--config", str(pilot.config(3))])
             assert f"step 3 of {SECOND}: sold" in (told := capsys.readouterr().out)

@@ -14,7 +14,7 @@ from hexbytes import HexBytes
 from web3.exceptions import TransactionNotFound
 from web3.types import TxReceipt
 
-from gridpact.chain.account import signer_of
+from gridpact.chain.account import ContractCall, signer_of
 from gridpact.chain.aggregator_watch import WatchedAggregator
 from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.commitments import bids_hash, domain_separator, relayed_digest, submission_hash, words_hash
@@ -53,6 +53,14 @@ class Aggregator(WatchedAggregator):
         """Ends the enrolment of nodes."""
         return self._send("expel", sorted(nodes))
 
+    def opening(self, day: int, replaced: int = 0, percent: int = WHOLE) -> ContractCall:
+        """The call of `open_round`."""
+        if percent != WHOLE:
+            return self.call("openRoundWithin", self.product, day, replaced, percent)
+        if self.product:
+            return self.call("openRoundOf", self.product, day, replaced)
+        return self.call("replaceRound", day, replaced) if replaced else self.call("openRound", day)
+
     def open_round(self, day: int, replaced: int = 0, percent: int = WHOLE) -> int:
         """Opens the next round of the product, labelled with a day (yyyymmdd). Returns its number.
 
@@ -60,12 +68,9 @@ class Aggregator(WatchedAggregator):
             replaced: the round in which the day was agreed; 0 where it was in none.
             percent: of the limits of theta, within which the round ends.
         """
-        if percent != WHOLE:
-            receipt = self._send("openRoundWithin", self.product, day, replaced, percent)
-        elif self.product:
-            receipt = self._send("openRoundOf", self.product, day, replaced)
-        else:
-            receipt = self._send("replaceRound", day, replaced) if replaced else self._send("openRound", day)
+        if self.account is None:
+            raise ChainError("A round is opened by an account: this connection only reads.")
+        receipt = self.account.send(self.opening(day, replaced, percent))
         (event,) = (event for event in self.own_events(receipt["logs"]) if event["event"] == "RoundOpened")
         number = int(arguments_of(event)["round"])
         self._blocks[number, 0] = int(receipt["blockNumber"])

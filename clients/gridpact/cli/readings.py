@@ -9,6 +9,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridpact.cli.delivery import add_step
 from gridpact.cli.manager import account_of, add_record, add_sender, date_of, key_of, place_of, priced, send
 from gridpact.cli.options import Commands, Joined, choice, doubts
 from gridpact.errors import ChainError, InputError
@@ -44,6 +45,7 @@ def add(commands: Commands) -> None:
     add_record(vouch)
     add_sender(vouch)
     vouch.set_defaults(command=_vouch)
+    add_step(actions)
     show = actions.add_parser("show", help="what the settled readings of a day came to")
     _add_round(show)
     show.add_argument("--json", action="store_true", help="as a line of JSON")

@@ -7,8 +7,10 @@ import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from gridpact.chain.values import Phase, Progress
+from gridpact.chain.values import WHOLE, Phase, Progress
+from gridpact.cli.delivery import add_day
 from gridpact.cli.manager import (
+    Deployment,
     account_of,
     add_price,
     add_record,
@@ -37,9 +39,18 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="agree a day anew that was agreed already: what was agreed counts no longer; not once it is being settled",
     )
+    opening.add_argument(
+        "--from",
+        dest="first",
+        type=int,
+        default=0,
+        metavar="STEP",
+        help="about the rest of a day that runs, from this step on (`gridpact round day` has opened it)",
+    )
     add_record(opening)
     add_sender(opening)
     opening.set_defaults(command=_open)
+    add_day(actions)
     tariff = actions.add_parser(
         "tariff",
         help="publish the supplier's prices of the next round, or of the open one, before the first node declares",
@@ -105,22 +116,46 @@ def _open(arguments: argparse.Namespace) -> int:
                 f"Round {progress.round} is still running (day {reader.day_of(progress.round)}, iteration"
                 f" {progress.iteration}): wait for its end, `gridpact watch` shows it."
             )
+        percent = WHOLE
+        if arguments.first:
+            day, percent = _rest(place, day, arguments.first)
         replaced = _agreed_before(reader, Settlement.of(place.record, place.web3), day, arguments.again)
         if not reader.enrolled():
             raise InputError("Nobody is enrolled yet: enrol the accounts of the nodes first (`gridpact enrol`).")
         account = account_of(arguments, place)
         check_manager(reader, account)
         aggregator = Aggregator.of(place.record, place.web3, account)
-        call = aggregator.call("replaceRound", day, replaced) if replaced else aggregator.call("openRound", day)
-        planned = [planned_call(account, "open the round", call)]
+        planned = [planned_call(account, "open the round", aggregator.opening(day, replaced, percent))]
         send(account, planned, arguments, place.profile, "opening the round", f"Open the round of {arguments.day}?")
-        number = aggregator.open_round(day, replaced)
+        number = aggregator.open_round(day, replaced, percent)
         deadline = datetime.fromtimestamp(aggregator.progress().deadline, timezone.utc)
         print(
             f"gridpact: round {number} of {arguments.day} is open for {len(reader.enrolled())} nodes; they declare"
             f" until {deadline:%Y-%m-%d %H:%M:%S} UTC"
         )
     return 0
+
+
+def _rest(place: Deployment, day: int, first: int) -> tuple[int, int]:
+    """The label of a round about the rest of a day, and within how many percent of the limits it ends.
+
+    Raises:
+        InputError: the day is not open, or the step's gate is closed.
+    """
+    from gridpact.chain.contract import chain_time
+    from gridpact.chain.day import DaySettlement
+    from gridpact.market.admm.parameters import percent_of_limits
+
+    assert place.record is not None
+    ledger = DaySettlement.of(place.record, place.web3)
+    if not ledger.standing(day).index:
+        raise InputError(f"{_written(day)} was not opened: the supplier opens it (`gridpact round day`).")
+    if not 0 < first < ledger.steps:
+        raise InputError(f"--from {first}: the rest of a day begins at a step from 1 to {ledger.steps - 1}")
+    if (gate := ledger.gate_of(day, first)) <= chain_time(place.web3):
+        closed = datetime.fromtimestamp(gate, timezone.utc)
+        raise InputError(f"--from {first}: its gate closed at {closed:%Y-%m-%d %H:%M:%S} UTC; take a later step")
+    return ledger.label_of(day, first), percent_of_limits(ledger.steps, ledger.steps - first)
 
 
 def _tariff(arguments: argparse.Namespace) -> int:
