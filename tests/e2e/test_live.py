@@ -16,6 +16,7 @@ from gridpact.chain.networks import Network
 from gridpact.chain.settlement import decode_trades, encode_tariff, encode_trades
 from gridpact.cli import main
 from gridpact.live.following import LivePage, on_network
+from gridpact.live.ground import Ground
 from gridpact.live.household import HouseholdFolder, settings_in
 from gridpact.live.reader import Link, ReaderState
 from gridpact.live.server import Hub, Server
@@ -48,7 +49,7 @@ def quiet(window: Browser) -> Iterator[None]:
 def test_round_isWatchedFromStartToEnd(window: Browser, anvil: Network, tmp_path: Path) -> None:
     play = played(anvil, star(3), steps=6, eps=AT_ONCE)
     page = LivePage(tmp_path / "history.db", {"network": EVIL, "eth_price_eur": 3000.0})
-    page.hub.name({1: EVIL, 2: "Zoë", 3: "&amp;"})
+    page.hub.know(Ground({1: EVIL, 2: "Zoë", 3: "&amp;"}))
     with page.server, page.following(play.record, on_network(play.record, anvil), every=0.1):
         window.open(page.server.url)
         window.wait("document.querySelector('#headline').textContent === 'No round yet'")

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gridpact.chain.networks import Network
     from gridpact.chain.record import Record
     from gridpact.community.model import CommunityDay
+    from gridpact.live.ground import Ground
 
 PORT = 8520
 HISTORIES = Path("runs/live")
@@ -45,8 +47,10 @@ def add(commands: Commands) -> None:
         "command tells; contracts and chain are those of its household.toml",
     )
     command.add_argument(
-        "--community", metavar="NAME|FILE", help="a case or community file, for the names of homes: the chain has none"
-    )
+        "--community", metavar="NAME|FILE",
+        help="a case or community file, for what the chain has not: names of homes, their phases, the lines and what "
+        "they may carry",
+    )  # fmt: skip
     command.add_argument("--every", type=positive, default=0.5, metavar="SECONDS", help="look at least so often")
     add_port(command)
     add_price(command)
@@ -64,6 +68,7 @@ def _live(arguments: argparse.Namespace) -> int:
     from gridpact.chain.profiles import profile_of
     from gridpact.chain.record import Record
     from gridpact.live.following import LivePage, at_url
+    from gridpact.live.ground import LONGEST_NAME
     from gridpact.live.household import HouseholdFolder, settings_in
 
     settings = settings_in(arguments.household) if arguments.household else None
@@ -80,11 +85,11 @@ def _live(arguments: argparse.Namespace) -> int:
     title = {"network": profile.name, "eth_price_eur": eth_price_of(arguments, profile)}
     page = LivePage(history, title, arguments.port, f"/{secrets.token_urlsafe(18)}" if settings else "")
     open_feed = at_url(record, url)
-    names = _names(arguments)
+    ground = _ground(arguments)
     if settings is not None:
         page.hub.household = HouseholdFolder(settings, record.aggregator)
-        names = {**names, settings.node: plain(settings.name, 40)}
-    page.hub.name(names)
+        ground = replace(ground, names={**ground.names, settings.node: plain(settings.name, LONGEST_NAME)})
+    page.hub.know(ground)
     try:
         open_feed().close()
     except ChainError as error:
@@ -108,7 +113,7 @@ def _stored(arguments: argparse.Namespace) -> int:
     if not history.is_file():
         raise InputError(f"there is no history at {history}: check the path, or name the contracts with --contracts")
     page = LivePage(history, {"network": "", "eth_price_eur": float(arguments.eth_price or 0.0)}, arguments.port)
-    page.hub.name(_names(arguments))
+    page.hub.know(_ground(arguments))
     page.hub.standing = lambda: ReaderState(Link.ENDED)
     with page.server:
         print(f"Live page: {page.server.url} (Ctrl-C ends it; it shows what is stored in {history})", flush=True)
@@ -116,14 +121,16 @@ def _stored(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _names(arguments: argparse.Namespace) -> dict[int, str]:
-    """The names of homes, from a community file."""
+def _ground(arguments: argparse.Namespace) -> Ground:
+    """What a community file tells of the street, if one is named."""
+    from gridpact.live.ground import Ground
+
     if not arguments.community:
-        return {}
+        return Ground()
     from gridpact.community.read import read_community
 
     community = read_community(arguments.community)
-    return names_of(community.on(community.days[0]))
+    return Ground.of(community.on(community.days[0]))
 
 
 def add_live(command: argparse.ArgumentParser) -> None:
@@ -159,11 +166,12 @@ class RunPage:
 
     def __init__(self, history: Path, day: CommunityDay, port: int, listener: Listener) -> None:
         from gridpact.live.following import LivePage
+        from gridpact.live.ground import Ground
 
         for old in history.parent.glob(f"{history.name}*"):  # with what SQLite keeps beside it
             old.unlink()
         self._page = LivePage(history, {"network": f"{day.name}, {day.day}", "eth_price_eur": 0.0}, port)
-        self._page.hub.name(names_of(day))
+        self._page.hub.know(Ground.of(day))
         self._listener = listener
 
     @property
@@ -187,11 +195,6 @@ class RunPage:
         from gridpact.live.following import on_network
 
         return self._page.following(record, on_network(record, network))
-
-
-def names_of(day: CommunityDay) -> dict[int, str]:
-    """What the homes are called, by node."""
-    return {household.node: plain(household.name, 40) for household in day.households}
 
 
 def wait() -> None:

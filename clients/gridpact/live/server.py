@@ -25,6 +25,7 @@ from typing import Any
 from aiohttp import web
 
 from gridpact.errors import GridpactError, InputError
+from gridpact.live.ground import Ground
 from gridpact.live.household import HouseholdFolder
 from gridpact.live.reader import ReaderState
 from gridpact.live.store import Store
@@ -70,7 +71,7 @@ class Hub:
         self._known: dict[tuple[str, int], tuple[int, str]] = {}
         self.standing: Callable[[], ReaderState] = ReaderState.waiting
         self._stage = ""
-        self._names: Mapping[int, str] = {}
+        self._ground = Ground()
         self.household: HouseholdFolder | None = None
 
     # ------------------------------------------------------------------ for other threads
@@ -85,9 +86,9 @@ class Hub:
         self._stage = stage
         self.changed()
 
-    def name(self, names: Mapping[int, str]) -> None:
-        """What homes are called, which the chain does not know."""
-        self._names = names
+    def know(self, ground: Ground) -> None:
+        """What the community's files know, and the chain does not."""
+        self._ground = ground
         self.changed()
 
     # ------------------------------------------------------------------ for the server
@@ -166,7 +167,7 @@ class Hub:
             "block": standing.head.number if standing.head else None,
             "ahead": round(standing.chain_time - time.time(), 1),
             "currency": about.currency if about else None,
-            "names": self._names,
+            **self._ground.told,
             "taken_back": None if taken is None else {"at": taken.at, "block": taken.block, "events": taken.events},
         }
 

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.errors import InputError
+from gridpact.live.ground import Ground
 from gridpact.live.server import Hub, Server, application
 from gridpact.live.store import Store
 
@@ -51,7 +52,7 @@ def asked(path: Path, talk: Callable[[TestClient[Any, Any], Hub], Awaitable[None
 
     async def serve() -> None:
         hub = Hub(lambda: Store(path), {"network": SCRIPT, "eth_price_eur": 0.0})
-        hub.name({1: SCRIPT})
+        hub.know(Ground({1: SCRIPT}))
         async with TestClient(TestServer(application(hub, prefix))) as client:
             hub.start()
             await talk(client, hub)

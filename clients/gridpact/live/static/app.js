@@ -300,12 +300,15 @@ function showMap() {
 
 function legend(mode) {
   const { plan, market } = state;
-  const place = !plan ? `${word("mapNone")} ` : plan.flow_kw ? "" : `${word("mapStar")} `;
+  const drawn = plan?.flow_kw || Object.keys(state.status.tree || {}).length;
+  const place = drawn ? "" : `${word(plan ? "mapStar" : "mapNone")} `;
   if (mode === "trades") return place + word(market?.trades.length ? "legendTrades" : "legendTradesNone");
   if (mode === "voltage") return plan.limits_pu ? word("legendVoltage", { low: number(plan.limits_pu[0], 2), high: number(plan.limits_pu[1], 2) }) : word("legendVoltageFree");
+  if (!plan.flow_kw) return place + word("legendHomes");
   let most = 0;
-  for (const [node, series] of Object.entries(plan.flow_kw || {})) series.forEach((p, k) => { most = Math.max(most, Math.hypot(p || 0, plan.flow_kvar[node][k] || 0)); });
-  return place + word("legendPower", { n: number(most, 1) });
+  for (const [node, series] of Object.entries(plan.flow_kw)) series.forEach((p, k) => { most = Math.max(most, Math.hypot(p || 0, plan.flow_kvar[node][k] || 0)); });
+  const rated = Object.keys(state.status.rating_kva || {}).length > 0;
+  return place + word(rated ? "legendLoading" : "legendPower", { n: number(most, 1) });
 }
 
 function showDetail() {

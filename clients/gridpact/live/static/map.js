@@ -91,11 +91,18 @@ export function moment(state, step) {
 
 const level = (share) => Math.max(0, Math.min(4, Math.floor(share * 5)));
 
+// The lines that the operator has published for the round; else those that the community's files have.
+function treeOf({ plan, status }) {
+  const known = Object.keys(status.tree || {}).length ? status.tree : null;
+  return plan?.flow_kw ? plan.tree : known || plan?.tree || {};
+}
+
 export function draw(place, state, options) {
-  const { plan, round } = state;
+  const { plan, round, status } = state;
   const { mode, step, chosen, choose, name } = options;
   const nodes = round.homes.map((home) => home.node);
-  const tree = plan?.tree || {};
+  const tree = treeOf(state);
+  const ratings = status.rating_kva || {};
   const { places, round: isRound } = layout(tree, nodes);
   for (const node of nodes) if (!places.has(node)) places.set(node, [places.size, isRound ? 0 : 3]);
   const xs = [...places.values()].map(([x]) => x);
@@ -126,7 +133,10 @@ export function draw(place, state, options) {
     const share = now.most ? now.load[node] / now.most : 0;
     const path = bend(a, b, upright);
     const shown = mode === "power" && node in now.load;
-    lines.append(s("path", { d: path, class: shown ? `line load-${level(share)}` : "line", "stroke-width": shown ? 2 + 7 * share : 2.5 }));
+    const full = node in ratings ? now.load[node] / ratings[node] : null; // by day, the most of it
+    const colour = full === null ? `load-${level(share)}` : full > 1 ? "over" : `load-${level(full)}`;
+    lines.append(s("path", { d: path, class: shown ? `line ${colour}` : "line", "stroke-width": shown ? 2 + 7 * share : 2.5 },
+      shown && full !== null ? s("title", {}, `${number(100 * full)} %`) : null));
     if (shown && Math.abs(now.flow[node]) > 0.02 * now.most) lines.append(arrow(a, b, now.flow[node] > 0, share, upright));
   }
   picture.append(lines);
@@ -142,7 +152,7 @@ export function draw(place, state, options) {
     const group = s("g", {
       transform: `translate(${x} ${y})${many ? " scale(0.78)" : ""}`, class: `home ${look(node, mode, now, plan)} ${home.state} ${chosen === node ? "chosen" : ""}`,
       tabindex: node === (chosen ?? nodes[0]) ? 0 : -1, role: "button", "aria-pressed": chosen === node ? "true" : "false", "data-node": node,
-      "aria-label": describe(node, now, mode, step, name),
+      "aria-label": describe(node, now, mode, step, name, status.phases?.[node]),
       onclick: () => choose(node), onkeydown: (event) => {
         const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
         if (event.key !== "Enter" && event.key !== " " && !by) return;
@@ -151,11 +161,13 @@ export function draw(place, state, options) {
         else choose(node);
       },
     });
-    group.append(s("title", {}, describe(node, now, mode, step, name)));
+    group.append(s("title", {}, describe(node, now, mode, step, name, status.phases?.[node])));
     if (node === 0) group.append(s("rect", { x: -15, y: -15, width: 30, height: 30, rx: 6 }), s("path", { d: "M3 -9-6 2h5l-2 8 9-12h-5z", class: "bolt" }));
     else group.append(s("path", { d: "M-15-2 0-16 15-2V14H-15z" }), s("text", { y: 8 }, String(node)));
     const figure = caption(node, mode, now, step);
     if (figure && (!many || node === chosen)) group.append(s("text", { y: 29, class: "figure" }, figure));
+    const phases = status.phases?.[node];
+    if (phases && phases.length < 3 && (!many || node === chosen)) group.append(s("text", { x: 18, y: -6, class: "figure phase" }, `L${phases.join("+")}`));
     picture.append(group);
   }
   const focused = place.querySelector("g.home:focus")?.dataset.node;
@@ -223,10 +235,10 @@ function caption(node, mode, now, step) {
   return number(value, Math.abs(value) < 10 ? 1 : 0, { signDisplay: "exceptZero" });
 }
 
-function describe(node, now, mode, step, name) {
+function describe(node, now, mode, step, name, phases) {
   const unit = mode === "trades" || step < 0 ? "kWh" : "kW";
   const value = mode === "trades" ? traded(node, now) : now.power[node];
-  const parts = [name(node)];
+  const parts = [name(node), ...(phases ? [`L${phases.join("+")}`] : [])];
   if (mode === "voltage" && now.voltage[node]) parts.push(`${number(now.voltage[node], 4)} p.u.`);
   else if (value) parts.push(`${word(mode === "trades" ? (value > 0 ? "sells" : "buys") : (value > 0 ? "gives" : "takes"))} ${number(Math.abs(value), 2)} ${unit}`);
   return parts.join(", ");
