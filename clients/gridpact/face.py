@@ -132,6 +132,7 @@ def run_on_chain(
     chain: str = "eth-tester",
     network_agreement: str = "dso",
     relay: bool = False,
+    sealed: bool | None = None,
 ) -> DayOutcome:
     """Runs a day on a chain, from the deployment of the contracts to the payments, each home a node of its own.
 
@@ -140,6 +141,8 @@ def run_on_chain(
         network_agreement: as of `solve`.
         chain: "eth-tester" (inside this process), "anvil" or "ganache" (started and ended), or a node's address.
         relay: signed submissions of all in one transaction an iteration.
+        sealed: whether only the operator's node reads wishes and only partners bids, or everybody all; by default where
+            it can be, which is not between neighbours.
 
     Returns:
         the same as of `solve`, with `gas` and `transactions`.
@@ -152,7 +155,8 @@ def run_on_chain(
     """
     from gridpact.run.onchain import RunSettings, run  # imports web3, which takes a second
 
-    settings = RunSettings(scenario_named(scenario.lower()), _agreement(network_agreement), chain, relay=relay)
+    named = scenario_named(scenario.lower())
+    settings = RunSettings(named, _agreement(network_agreement), chain, relay=relay, sealed=sealed)
     if not market_of(settings.scenario).on_chain:
         raise InputError(f"there are no contracts for the scenario '{scenario}'; solve it in memory")
     return day_of(run(day, settings), whole=True)

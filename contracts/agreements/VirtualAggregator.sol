@@ -71,6 +71,7 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         {
             uint128 nodes = _seats.nodes;
             Tree.check(node, parent, depth, children, nodes);
+            if (_sums != 0) Tree.checkStar(node, parent, depth, children);
             if (bids != 0) _requireFew(bids, Books.capacity(book, nodes & ~Nodes.bit(node), _steps));
         }
         state.members[node] = _member(round, Tree.place(parent, depth, bids, children != 0));

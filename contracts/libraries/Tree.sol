@@ -66,6 +66,13 @@ library Tree {
         if (count > Lanes.MAX_SHARERS) revert IVirtualAggregator.TooManyChildren(node, count);
     }
 
+    /// @notice Whether a declaration leaves every variable with two holders, so that each can be sealed for the other: only
+    ///         a root has children.
+    function checkStar(uint8 node, uint8 parent, uint8 depth, uint128 children) internal pure {
+        if (depth > 1) revert IVirtualAggregator.TopologyMismatch(parent, node);
+        if (depth != 0 && children != 0) revert IVirtualAggregator.TopologyMismatch(node, Nodes.lowest(children));
+    }
+
     /// @notice Fills in what a node declared.
     /// @return account its author
     function read(

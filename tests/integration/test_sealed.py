@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from chains import skip_without
+from unit.chain.synthetic import Place, played
 
 import gridpact.run.onchain
 from gridpact.chain.aggregator import Aggregator
@@ -18,6 +19,7 @@ from gridpact.chain.networks import Network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement
 from gridpact.community.model import CommunityDay
+from gridpact.errors import ContractError
 from gridpact.events import Event, NodeOut
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.agent import Agent, IntegerSubmission
@@ -90,6 +92,21 @@ def test_sealedRound_settlesAsTheOpenOne(tiny3: CommunityDay) -> None:
         blocks = looking.assembly.blocks(home.node)
         net, _ = decode_copies(blocks, looking.copies[home.node], looking.assembly.steps) / 2000
         assert abs(net - home.schedule["injection_kw"]).max() > 1.0
+
+
+def test_placeBelowAHousehold_isRefused(anvil: Network) -> None:
+    """A voltage has more than two holders there, and cannot be sealed. So node 0 reads all that a household says."""
+    tree = {0: Place(0, 0, (1, 2, 3)), 1: Place(0, 1), 2: Place(0, 1, (3,)), 3: Place(2, 2)}
+    play = played(anvil, tree, sealed=True)
+    number = play.manager.open_round(20260701)
+    for node, pair in ((2, (2, 3)), (3, (2, 3))):
+        with pytest.raises(ContractError) as refused:
+            play.declare(number, node)
+        assert (refused.value.name, refused.value.values) == ("TopologyMismatch", pair)
+    for node in (0, 1):
+        play.declare(number, node)
+    assert play.manager.progress().present == {0, 1}
+    play.close()
 
 
 @dataclass(frozen=True)

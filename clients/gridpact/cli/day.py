@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gridpact.cli.live import add_live, shown_live
 from gridpact.cli.options import (
     Commands,
+    add_form,
     check_chain,
     check_folder,
     check_ours,
@@ -84,6 +85,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--relay", action="store_true", help="signed submissions in one transaction an iteration, instead of one each"
     )
+    add_form(command)
     command.add_argument("--seed", type=int, default=1, metavar="K", help="of what happens otherwise than forecast")
     command.add_argument(
         "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_day"
@@ -135,6 +137,7 @@ def _day(arguments: argparse.Namespace) -> int:
         following=choice("stores", arguments.stores, {"community": True, "home": False}),
         silent=silent,
         relay=arguments.relay,
+        sealed=arguments.sealed is not False,
         record=folder / "contracts.json" if "://" in arguments.chain else None,
     )
     with in_use(folder), ProgressBar() as progress, shown_live(folder, day, arguments, progress) as live:

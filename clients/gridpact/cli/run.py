@@ -11,6 +11,7 @@ from gridpact.cli.live import RunPage, add_live, shown_live
 from gridpact.cli.options import (
     POWER_RESOLUTION,
     Commands,
+    add_form,
     check_folder,
     check_market,
     check_ours,
@@ -27,7 +28,7 @@ from gridpact.errors import InputError
 from gridpact.events import Listener, Stage
 from gridpact.market.mechanism import IN_MEMORY
 from gridpact.market.registry import MARKETS, NAMES, scenario_named
-from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.scenario import NetworkAgreement, Scenario, is_sealable
 from gridpact.report.folder import MARKER
 
 WHAT = "; ".join(f"{market.scenario.value}: {market.words.line}" for market in MARKETS)
@@ -69,12 +70,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="collect signed submissions and send them in one transaction an iteration, instead of one each",
     )
-    command.add_argument(
-        "--sealed",
-        action="store_true",
-        help="seal what households submit: only the grid operator's node reads wishes, only partners bids; what cannot"
-        " be proved then is told in docs/privacy.md",
-    )
+    add_form(command)
     command.add_argument(
         "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_DAY_SCENARIO"
     )
@@ -93,8 +89,8 @@ def _run(arguments: argparse.Namespace) -> int:
     check_ours(folder, "run", MARKER)
     check_same(folder / MARKER, {"case": community.name, "day": day.day, "scenario": scenario.value})
     check_market(scenario, arguments.chain, arguments.relay)
-    if arguments.sealed:
-        check_sealed(scenario, agreement, arguments.chain)
+    sealable = is_sealable(scenario, agreement)
+    check_form(arguments.sealed, sealable, arguments.chain)
     if arguments.live and arguments.chain == IN_MEMORY:
         raise InputError("--live shows what a chain tells; choose one with --chain, or leave --live out")
 
@@ -107,6 +103,8 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"gridpact: {community.title or community.name}; day {day.day}, scenario {scenario.name}")
         if resolution != Resolution():
             print(f"gridpact: powers are whole multiples of {1000 * resolution.power_kw:g} W on the chain")
+        if arguments.sealed is None and not sealable and arguments.chain != IN_MEMORY:
+            print("gridpact: between neighbours a round cannot be sealed: everybody reads what each household submits")
     with in_use(folder), ProgressBar() as progress, shown_live(folder, day, arguments, progress) as page:
         result = _outcome(day, scenario, agreement, arguments, folder, page or progress, page)
         report = write_report(result, folder)
@@ -115,15 +113,16 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
 
 
-def check_sealed(scenario: Scenario, agreement: NetworkAgreement, chain: str) -> None:
-    """Whether a round can be sealed.
+def check_form(sealed: bool | None, sealable: bool, chain: str) -> None:
+    """Whether a round can have the form that is asked for.
 
     Raises:
         InputError: there is no chain to seal anything on, or voltages have more than two holders.
     """
-    if chain == IN_MEMORY:
-        raise InputError("--sealed is for a chain; choose one with --chain, or leave --sealed out")
-    if scenario.has_network and agreement is NetworkAgreement.NEIGHBOURS:
+    if sealed is not None and chain == IN_MEMORY:
+        option = "--sealed" if sealed else "--open"
+        raise InputError(f"{option} is for a chain; choose one with --chain, or leave {option} out")
+    if sealed and not sealable:
         raise InputError(
             "a round between neighbours cannot be sealed, since voltages have more than two holders; give"
             " --network-agreement dso, or leave --sealed out"

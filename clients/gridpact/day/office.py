@@ -82,6 +82,7 @@ class DaySettings:
     following: bool = True  # whether stores follow the community's meter within a step
     silent: Mapping[int, int] = field(default_factory=dict)  # node: the step from which it is not heard
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
+    sealed: bool = True  # each household's submissions are read by those only whom they concern
     phase_seconds: int = 300
     record: Path | None = None  # where to leave the record of the deployment, on a chain that goes on
 
@@ -234,7 +235,9 @@ class _Office:
         theta, setting = terms_of(self._negotiation, self._settings.phase_seconds, max_misses=2)
         supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
         self.record = deploy_contracts(
-            self._manager, theta, setting, self._network.name, supplier, metering, days=True
+            *(self._manager, theta, setting, self._network.name, supplier, metering),
+            days=True,
+            sealed=self._settings.sealed,
         )
         if self._settings.record is not None:
             self.record.write(self._settings.record)

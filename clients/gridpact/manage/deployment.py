@@ -45,7 +45,7 @@ class Parameters:
     token: str | None = None  # address, or STANDARD
     supplier: str | None = None
     metering: str | None = None
-    sealed: bool = False
+    sealed: bool = True
 
     def __post_init__(self) -> None:
         for name in ("token", "supplier", "metering"):

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.ledger import RoundLog
 from gridpact.chain.settlement import Settlement, decode_tariff
 from gridpact.chain.values import Delivery, Phase, TradeRecord
 from gridpact.community.doubts import ask, looks_like_a_counter
@@ -383,7 +384,7 @@ def check_signs(rows: Iterable[Settled]) -> None:
             )
 
 
-def planned_wh(aggregator: Aggregator, round_: int) -> dict[int, Array]:
+def planned_wh(aggregator: RoundLog, round_: int) -> dict[int, Array]:
     """What the households of a round agreed to feed into the grid, Wh by node (negative: to draw), (T,) each.
 
     Returns:

@@ -10,9 +10,10 @@ import numpy as np
 
 from gridpact.chain.evidence import residual_evidence, sealed_evidence
 from gridpact.chain.ledger import RoundLedger
+from gridpact.chain.values import Submission
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import ChainError
-from gridpact.market.admm.assembly import Integers
+from gridpact.market.admm.assembly import Assembly, Integers
 from gridpact.market.admm.codec import decode_copies, key_in
 from gridpact.node.audit import departures, false_claims
 from gridpact.node.memory import Memory
@@ -79,15 +80,20 @@ class Accusing:
                 return {}
             answers = dict(zip(memory.agent.blocks, own, strict=True))
             there = [node for node in others if node in now.present]
-            return {
-                node: np.array([now.sums[block] - answers[block] for block in assembly.blocks(node)]) for node in there
-            }
+            shared = [node for node in there if answers.keys() >= set(assembly.blocks(node))]
+            found = {node: np.array([now.sums[one] - answers[one] for one in assembly.blocks(node)]) for node in shared}
+            # Who keeps a line with another household besides has said more, and in an open round only.
+            return found | {node: self._copies(entry.submissions[node], assembly) for node in set(there) - set(shared)}
         if not assembly.blocks(me) or memory.form.sealed or (me + now.iteration) % CHECK_EVERY:
             return {}
         node = others[(me + now.iteration) // CHECK_EVERY % len(others)]
         if (submission := entry.submissions.get(node)) is None:
             return {}
-        return {node: decode_copies(assembly.blocks(node), self._aggregator.copies_of(submission), assembly.steps)}
+        return {node: self._copies(submission, assembly)}
+
+    def _copies(self, said: Submission, assembly: Assembly) -> Integers:
+        """Of an open submission, (blocks, T)."""
+        return decode_copies(assembly.blocks(said.node), self._aggregator.copies_of(said), assembly.steps)
 
     def _evidence(self, round_: int, node: int, iteration: int, departed: bool, memory: Memory) -> bytes:
         if not memory.form.sealed:

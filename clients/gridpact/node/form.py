@@ -13,7 +13,6 @@ import numpy as np
 
 from gridpact.chain.ledger import RoundLedger
 from gridpact.chain.values import Coupling, IterationLog
-from gridpact.errors import InputError
 from gridpact.market.admm.agent import IntegerSubmission
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.codec import (
@@ -36,7 +35,7 @@ from gridpact.market.admm.pads import (
     signed,
 )
 from gridpact.node.round_log import closing_of, whole
-from gridpact.problem.blocks import Block, Kind
+from gridpact.problem.blocks import Block
 
 
 class OpenForm:
@@ -96,20 +95,12 @@ class SealedForm(OpenForm):
 
     Args:
         pads: with every node of the round that this one shares something with.
-
-    Raises:
-        InputError: voltages are shared by more than two nodes.
     """
 
     sealed = True
 
     def __init__(self, assembly: Assembly, node: int, pads: Mapping[int, Pads]) -> None:
         super().__init__(assembly, node)
-        if any(block.kind is Kind.V for block in assembly.all_blocks):
-            raise InputError(
-                "a round between neighbours cannot be sealed, since voltages have more than two holders: leave out"
-                " --sealed, or agree with the grid operator's node (--network-agreement dso)"
-            )
         self._pads = pads
         self._trading: dict[int, Integers] = {}
 

@@ -31,6 +31,7 @@ from gridpact.node.round_log import assembly_of, resolution_of, whole
 from gridpact.node.sending import Sending
 from gridpact.node.settling import Settling
 from gridpact.problem.baseline import fallback
+from gridpact.problem.scenario import is_sealable
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 
@@ -92,6 +93,11 @@ class Node:
             raise InputError(
                 f"the household file of node {view.node} has {view.steps} steps of {3600 * view.step_hours:g} s, the "
                 f"contract {setting.steps} of {setting.step_seconds} s: take the file that belongs to this contract"
+            )
+        if aggregator.sealed and not is_sealable(view.scenario, view.agreement):
+            raise InputError(
+                f"the household file of node {view.node} is for a network agreed on between neighbours, and rounds of"
+                " these contracts are sealed, which takes the grid operator's node: take contracts for open rounds"
             )
         self._check_account()
         assert aggregator.account is not None

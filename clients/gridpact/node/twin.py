@@ -188,6 +188,8 @@ class Twin:
         round_ = self.require(number, Phase.DECLARING)
         if declaration.node in round_.declared:
             refuse("AlreadyDeclared", declaration.node)
+        if self.sealed and (declaration.depth > 1 or (declaration.depth and declaration.children)):
+            refuse("TopologyMismatch", declaration.parent, declaration.node)
         round_.declared[declaration.node], round_.accounts[declaration.node] = declaration, account
         if round_.declared.keys() == self.accounts.keys():
             round_.start(self.setting.steps, self.rules)

@@ -40,6 +40,7 @@ class Ledger:
     solve_s: float
     chain_s: float
     node_s: Mapping[str, float] = field(default_factory=dict)  # of a household's node, on average, by what it did
+    sealed: bool = False  # what households submitted is read by those only whom it concerned
 
     @property
     def gas_total(self) -> int:

@@ -95,3 +95,9 @@ class NetworkAgreement(Enum):
 
     NEIGHBOURS = "neighbours"
     DSO = "dso"
+
+
+def is_sealable(scenario: Scenario, agreement: NetworkAgreement) -> bool:
+    """Whether no variable has more than two holders, so that what each submits can be sealed for the other one. Between
+    neighbours all children of a node hold its voltage."""
+    return not scenario.has_network or agreement is NetworkAgreement.DSO

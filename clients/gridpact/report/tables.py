@@ -118,6 +118,7 @@ def _ledger_fields(result: Outcome) -> dict[str, Any]:
         return {}
     return {
         "relayed": ledger.relayed,
+        "sealed": ledger.sealed,
         "gas_total": ledger.gas_total,
         "gas_by_step": ledger.gas_by_step,
         "gas_per_household_iteration": result.gas_per_household_iteration,

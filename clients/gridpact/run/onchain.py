@@ -21,6 +21,7 @@ from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement, encode_tariff
 from gridpact.chain.values import ClosedIteration, Delivery, Phase, Progress, TradeRecord
 from gridpact.community.model import GRID_CONNECTION, CommunityDay, Prices
+from gridpact.errors import InputError
 from gridpact.events import SILENT, Listener, RoundEnded, Stage
 from gridpact.files import write_atomically
 from gridpact.manage.terms import terms_of
@@ -33,7 +34,7 @@ from gridpact.market.prepared import Prepared
 from gridpact.node.household_file import write_view
 from gridpact.node.report import NodeReport
 from gridpact.outcome.outcome import Ledger, Optimum, Outcome, outcome_of
-from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.scenario import NetworkAgreement, Scenario, is_sealable
 from gridpact.problem.view import NodeView
 from gridpact.relay.server import RelayServer
 from gridpact.run.following import happened
@@ -65,8 +66,20 @@ class RunSettings:
     phase_seconds: int = 300
     max_misses: int = 2  # iterations that a silent node may miss before it is out
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
-    sealed: bool = False  # each household's submissions are read by those only whom they concern
+    sealed: bool | None = None  # whether submissions are read by those only whom they concern; None: where that can be
     record: Path | None = None  # where to leave the record of the deployment too, on a chain that goes on
+
+    def __post_init__(self) -> None:
+        if self.sealed and not is_sealable(self.scenario, self.agreement):
+            raise InputError(
+                "a round between neighbours cannot be sealed, since voltages have more than two holders: agree with the"
+                " grid operator's node (dso), or in the open form"
+            )
+
+    @property
+    def seals(self) -> bool:
+        """Whether the round is sealed."""
+        return is_sealable(self.scenario, self.agreement) if self.sealed is None else self.sealed
 
 
 def run(
@@ -158,7 +171,7 @@ class _RoundOffice:
         )
         supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
         self.record = deploy_contracts(
-            self._manager, theta, setting, self._network.name, supplier, metering, sealed=settings.sealed
+            self._manager, theta, setting, self._network.name, supplier, metering, sealed=settings.seals
         )
         self._spend("deploy")
 
@@ -310,6 +323,7 @@ def _ledger(settings: RunSettings, reports: Mapping[int, NodeReport], closed: _C
     solve_s = max(report.solve_s for report in reports.values())
     return Ledger(
         relayed=settings.relay,
+        sealed=settings.seals,
         gas_by_step=dict(gas),
         transactions=closed.transactions + sum(report.transactions for report in reports.values()),
         transferred=sum(abs(record.payment) for record in closed.records) * closed.token_unit,

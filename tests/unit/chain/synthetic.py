@@ -258,12 +258,14 @@ def played(
     phase_seconds: int = 600,
     max_misses: int = 2,
     mu: int = 20,
+    sealed: bool = False,
 ) -> Played:
     """Deploys for a community and enrols it."""
     manager = network.manager()
     theta = Theta(len(tree), 10**9, 10**9, eps, eps, eps, eps, mu)
     setting = Setting(steps, 3600, 500, 10, phase_seconds, max_misses)
-    record = deploy_contracts(manager, theta, setting, network.name, manager.address, manager.address)
+    roles = manager.address, manager.address
+    record = deploy_contracts(manager, theta, setting, network.name, *roles, sealed=sealed)
     accounts = {node: ChainAccount(network.connect(), new_key(), remind_after=0.3) for node in tree}
     addresses = {node: str(account.address) for node, account in accounts.items()}
     network.fund(list(addresses.values()), 10 * ETHER)

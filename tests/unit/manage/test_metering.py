@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gridpact.chain.values import Delivery
+from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError
-from gridpact.manage.metering import MeterDay, Settled, check_plan, check_signs, read_meters
+from gridpact.manage.metering import MeterDay, Settled, check_plan, check_signs, planned_wh, read_meters
+from gridpact.node.twin import TwinLedger
+from gridpact.problem.scenario import Scenario
+from unit.node.rounds import Played
 
 DAY = MeterDay(date(2025, 6, 10), 4, 6 * 3600, ZoneInfo("Europe/Amsterdam"))
 CLOCKS = ("00:00", "06:00", "12:00", "18:00")
@@ -202,3 +206,19 @@ def test_anotherDayThanPlanned_isNotAskedAbout(more: list[float], weather: float
 def test_smallHomes_mayDoWhatTheyWant() -> None:
     """Twenty times a plan of half a kWh is a dinner."""
     check_plan({1: [-400] * 24}, {1: np.full(24, -20.0)})
+
+
+def test_planOfAnOpenRound_isWhatEachPlans(tiny3: CommunityDay) -> None:
+    """From the last copies, which everybody reads."""
+    played = Played(tiny3, Scenario.TG)
+    reports = played.play()
+    plans = planned_wh(TwinLedger(played.twin, 1), played.number)
+    assert plans.keys() == {1, 2, 3}
+    for node, plan in plans.items():
+        assert plan.tolist() == pytest.approx([6000 * kw for kw in reports[node].schedule["injection_kw"]], abs=30)
+
+
+def test_planOfASealedRound_isNotKnown(tiny3: CommunityDay) -> None:
+    played = Played(tiny3, Scenario.TG, sealed=True)
+    played.play()
+    assert planned_wh(TwinLedger(played.twin, 1), played.number) == {}

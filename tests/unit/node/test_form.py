@@ -65,5 +65,6 @@ def test_silentNode_leavesTheNetworkAsInTheOpenForm(tiny3: CommunityDay) -> None
 
 
 def test_neighbours_cannotBeSealed(tiny3: CommunityDay) -> None:
-    with pytest.raises(InputError, match="more than two holders"):
+    """And that is said before anything is declared."""
+    with pytest.raises(InputError, match=r"between neighbours.* take contracts for open rounds"):
         Played(tiny3, Scenario.TG, NetworkAgreement.NEIGHBOURS, sealed=True).play()
