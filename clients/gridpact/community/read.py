@@ -23,7 +23,7 @@ from gridpact.community.streets import LINE_COLUMNS, PLACE_COLUMNS, STREET_KEYS,
 from gridpact.community.suppliers import Suppliers, read_suppliers
 from gridpact.community.tables import Profile, Row, minutes, profile, rows
 from gridpact.community.usual import MOST_KW
-from gridpact.devices.device import Attribute, Device, DeviceError, Occasion
+from gridpact.devices.device import Attribute, Device, DeviceError, ForecastField, Occasion
 from gridpact.devices.registry import DEVICES, in_order
 from gridpact.errors import InputError
 from gridpact.files import parse_toml, reason_of
@@ -274,10 +274,10 @@ def _device_series(
 ) -> dict[str, Profile]:
     """The tables about devices that are there."""
     tables = {}
-    others = {kind for own in further.values() for kind, _ in own}
+    others = [(kind, row) for own in further.values() for kind, row in own]
     for told, device in TABLES.items():
-        owners = [row.text("household") for row in households if is_there(row, device)]
-        if owners or device in others:
+        owners = [row.text("household") for row in households if is_there(row, device) and _needs(row, told, device)]
+        if owners or any(kind is device and _needs(row, told, device) for kind, row in others):
             columns = [told.key] if told.shared else owners
             path = folder / files[told.key.rpartition("_")[0]]
             tables[told.key] = profile(path, columns, step_minutes, told.low)
@@ -308,6 +308,12 @@ def is_there(row: Row, device: type[Device]) -> bool:
     """Whether a household has a device, as its row says."""
     size = device.attributes[0]
     return row.number_in(size.column, size.low, size.high, default=0.0) > 0
+
+
+def _needs(row: Row, told: ForecastField, device: type[Device]) -> bool:
+    """Whether a device that is there needs what a table tells."""
+    columns = [one.column for one in device.attributes if one.key in told.needed_with]
+    return not columns or any(row.number_in(column, default=0.0) > 0 for column in columns)
 
 
 def _check_pv(community: Community) -> None:

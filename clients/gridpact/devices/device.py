@@ -88,6 +88,7 @@ class ForecastField:
     shared: bool = False  # one series for all households
     low: float = 0.0  # the least that it can be
     harmless: float = 0.0  # with which what is stated can be checked before any day is known
+    needed_with: tuple[str, ...] = ()  # attributes of which one above 0 makes it needed; none: always
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,17 @@ class DeviceBlock:
     injection_kvar: cp.Expression | None = None  # None: nothing
     opposed: tuple[Opposed, ...] = ()
     elsewhere_kwh: cp.Expression | None = None  # what it needs and takes elsewhere, on the day itself only
+
+
+KELVIN = 273.15
+LEAST_LIFT_K = 10.0
+"""Between air and water at least: no heat pump gets better by a lift that is smaller still."""
+
+
+def carnot_cop(quality: float, flow_c: float, outdoor_c: Array) -> Array:
+    """Coefficient of performance of a heat pump, (T,): a share of Carnot's between the outdoor air and its water."""
+    cop: Array = quality * (flow_c + KELVIN) / np.maximum(flow_c - outdoor_c, LEAST_LIFT_K)
+    return cop
 
 
 Self = TypeVar("Self", bound="Device")

@@ -29,11 +29,8 @@ from gridpact.devices.device import (
     Realised,
     Stated,
     StoringDevice,
+    carnot_cop,
 )
-
-KELVIN = 273.15
-LEAST_LIFT_K = 10.0
-"""Between air and water at least: no pump gets better by a lift that is smaller still."""
 
 ADVICE = "raise its power, or lower low_c or start_c"
 
@@ -143,8 +140,7 @@ class HeatPump(StoringDevice):
 
     def cop(self) -> Array:
         """Coefficient of performance, (T,)."""
-        water = self.flow_c + KELVIN
-        return self.quality * water / np.maximum(self.flow_c - self.outdoor_c, LEAST_LIFT_K)
+        return carnot_cop(self.quality, self.flow_c, self.outdoor_c)
 
     def _kept(self, step_hours: float) -> float:
         """a: what is left after a step of how much warmer the house was than it would become."""

@@ -174,11 +174,13 @@ def _device(kind: type[Device], values: dict[str, Any], steps: int) -> Device:
         if name in defaults and name not in values:
             continue
         value = values.pop(name)
-        if types[name] == "float":
+        if value is None and "None" in str(types[name]):
+            known[name] = None
+        elif types[name] == "float":
             known[name] = _number(value)
         else:
             series = _array(value, steps)
-            known[name] = series if types[name] == "Array" else series.astype(bool)
+            known[name] = series.astype(bool) if "bool" in str(types[name]) else series
     if values:
         raise ValueError(f"'{next(iter(values))}' of the {kind.kind} is not known")
     return kind(**known)
