@@ -41,6 +41,7 @@ from gridpact.manage.vouching import to_vouch, vouch_calls
 from gridpact.market.admm import residuals as claims
 from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.assembly import Assembly, Integers
+from gridpact.market.admm.parameters import Penalties, Resolution
 from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
@@ -109,8 +110,8 @@ class HostileNode(Node):
 
     kind, seed = "honest", 0
 
-    def _agent(self, assembly: Assembly) -> Agent:
-        agent = HostileAgent(self.view, assembly, self._penalties, self._resolution, self._most_iterations)
+    def _begin(self, assembly: Assembly, penalties: Penalties, resolution: Resolution, most: int) -> Agent:
+        agent = HostileAgent(self.view, assembly, penalties, resolution, most)
         agent.kind, agent.random = self.kind, np.random.default_rng(self.seed)
         return agent
 

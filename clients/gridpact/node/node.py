@@ -10,24 +10,24 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from gridpact.chain.ledger import RoundLedger, TradeLedger
-from gridpact.chain.values import WHOLE, IterationLog, Phase, Progress
+from gridpact.chain.values import WHOLE, Phase, Progress
 from gridpact.community.model import GRID_CONNECTION, Array
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised, Unreadable
 from gridpact.events import SILENT, Listener, Planned
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly
 from gridpact.market.admm.codec import decode_copies, published, with_key
-from gridpact.market.admm.parameters import Penalties, percent_of_limits
+from gridpact.market.admm.parameters import Penalties, Resolution, percent_of_limits
 from gridpact.node.accusing import Accusing
 from gridpact.node.audit import plan_errors
 from gridpact.node.exchange import Exchange
-from gridpact.node.form import OpenForm, SealedForm
+from gridpact.node.follower import Follower
 from gridpact.node.memory import Laps, Memory
 from gridpact.node.report import NodeReport
-from gridpact.node.round_log import assembly_of, resolution_of, whole
+from gridpact.node.round_log import resolution_of
 from gridpact.node.sending import Sending
 from gridpact.node.settling import Settling
 from gridpact.problem.baseline import fallback
@@ -88,7 +88,7 @@ class Node:
         self._confirm_seconds = confirm_seconds
         self._listener = listener
         self._check = check or (lambda: None)
-        setting, theta = aggregator.setting(), aggregator.theta()
+        setting = aggregator.setting()
         if setting.steps != view.first + view.steps or setting.step_seconds != round(3600 * view.step_hours):
             raise InputError(
                 f"the household file of node {view.node} has {view.steps} steps of {3600 * view.step_hours:g} s, the "
@@ -107,13 +107,8 @@ class Node:
         self._exchange = Exchange(view, aggregator, relay, setting.phase_seconds)
         self._phase_seconds = setting.phase_seconds
         self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
-        self._penalties = Penalties.from_chain(theta.rho, theta.phi)
-        self._most_iterations = theta.mu
-        self._standing, self._held_wh = standing, held_wh
-        self._resolution = resolution_of(aggregator)
-        self._solve_s = 0.0
+        self._follower = Follower(view, aggregator, self._accusing, self._begin, standing, held_wh)
         self._laps = Laps()
-        self._memory: Memory | None = None
 
     def _check_account(self) -> None:
         assert self._aggregator.account is not None
@@ -152,11 +147,10 @@ class Node:
                 schedule, statements = self._conclude(round_, progress)
             except Reorganised as error:
                 log.warning("node %d goes back to the round: %s", self.view.node, error)
-                self._forget()
+                self._follower.forget()
                 continue
             if self._stands(progress):
                 break
-        memory = self._memory
         assert self._aggregator.account is not None
         return NodeReport(
             node=self.view.node,
@@ -166,7 +160,7 @@ class Node:
             schedule={name: values.tolist() for name, values in schedule.items() if name != "relaxation_gap_pu"},
             relaxation_gap_pu=schedule["relaxation_gap_pu"].tolist() if "relaxation_gap_pu" in schedule else [],
             statements=statements or {},
-            solve_s=self._solve_s + (memory.agent.solve_seconds if memory else 0.0),
+            solve_s=self._follower.solve_seconds,
             wall_s=time.perf_counter() - started,
             seconds=self._laps.seconds,
             gas=self._sending.gas,
@@ -180,7 +174,7 @@ class Node:
             ChainError: the chain failed, or does not tell the round as it ended.
         """
         outcome = self._aggregator.outcome(round_)
-        memory = self._catch_up(round_, outcome.iterations, outcome.head)
+        memory = self._follower.catch_up(round_, outcome.iterations, outcome.head)
         return None if memory is None or self.view.node in memory.gone else memory.agent
 
     def _conclude(
@@ -192,13 +186,13 @@ class Node:
             Reorganised: the end of the round was undone.
         """
         self._check()
-        memory = self._memory
+        memory = self._follower.memory
         if progress.phase is not Phase.CONVERGED or memory is None or self.view.node in memory.gone:
             return self._planned(fallback(self.view), False), None
         if broken := self._broken_limits(memory):
             log.error("node %d does not take the plan: %s", self.view.node, "; ".join(broken))
             return self._planned(fallback(self.view), False), None
-        schedule = self._planned(self._plan(round_, memory, progress.iteration), True)
+        schedule = self._planned(self._follower.plan(round_, memory, progress.iteration), True)
         try:
             return schedule, self._settling.settle(round_, memory, schedule)
         except ContractError as error:
@@ -240,7 +234,7 @@ class Node:
                     outcome = self._aggregator.outcome(round_)
                     if outcome.phase is not progress.phase:
                         raise Reorganised(f"the end of round {round_} was undone")
-                    self._catch_up(round_, outcome.iterations, outcome.head)
+                    self._follower.catch_up(round_, outcome.iterations, outcome.head)
                     return progress
                 seen = self._act(round_, progress)
             except Reorganised as error:
@@ -251,7 +245,7 @@ class Node:
                         "another"
                     ) from error
                 log.warning("node %d begins anew: %s", self.view.node, error)
-                self._forget()
+                self._follower.forget()
                 if pause == LONGEST_PAUSE:
                     self._aggregator.ask_another()
                 time.sleep(pause)
@@ -272,7 +266,7 @@ class Node:
             self._declare(round_)
         elif progress.phase is Phase.ITERATING:
             with self._laps.doing("reading"):
-                memory = self._catch_up(round_, progress.iteration - 1, progress.history.to_bytes(2, "big"))
+                memory = self._follower.catch_up(round_, progress.iteration - 1, progress.history.to_bytes(2, "big"))
             if memory is None or node in memory.gone:
                 log.warning("node %d is out of round %d", node, round_)
                 self._wait(lambda now: now.round > round_ or now.phase.is_final)
@@ -297,7 +291,7 @@ class Node:
         assembly, (newest, _) = memory.agent.assembly, memory.last[GRID_CONNECTION]
         copies = self._aggregator.copies_of(newest)
         answers = decode_copies(assembly.blocks(GRID_CONNECTION), copies, assembly.steps)
-        return plan_errors(assembly, answers, book, self._resolution)
+        return plan_errors(assembly, answers, book, resolution_of(self._aggregator))
 
     def _declare(self, round_: int) -> None:
         """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""
@@ -328,110 +322,6 @@ class Node:
                 f"round {round_} is to end within {percent} % of the limits of the contract, where {usual} are right "
                 f"for {about}: node {view.node} takes no part; ask the community manager"
             )
-
-    def _plan(self, round_: int, memory: Memory, last: int) -> dict[str, Array]:
-        """The agreed schedule. Without trades it is that of the last x-step, which a node that came back since takes
-        once more."""
-        agent = memory.agent
-        if self.view.partners:
-            return agent.plan().schedule
-        if agent.solved != last:
-            closing = memory.history[-1][1]
-            again = self._new_memory(round_)
-            assert again is not None
-            for entry in self._aggregator.history(round_)[: last - 1]:
-                self._take_in(again, entry)
-            running = None
-            if agent.answers:
-                words = self._aggregator.copies_of(memory.last[self.view.node][0])
-                own = memory.form.copies(last, self.view.node, words)
-                running = {
-                    block: closing.sums[block] - row
-                    for block, row in zip(agent.blocks, own, strict=True)
-                    if block.node in closing.present
-                }
-            agent = again.agent
-            agent.solve(running)
-            self._solve_s += agent.solve_seconds
-        return agent.plan().schedule
-
-    # ------------------------------------------------------------------ what the chain says
-
-    def _catch_up(self, round_: int, upto: int, head: bytes) -> Memory | None:
-        """Takes in the iterations that were closed since. None: this node is not in the round.
-
-        Where the chain tells another history than before, it is read from its beginning.
-
-        Args:
-            head: the last bytes, or all, of the head that it must lead to.
-
-        Raises:
-            Reorganised: the chain changed while it was read.
-        """
-        memory = self._memory
-        if memory is not None and memory.agent.iteration <= upto:
-            for iteration in range(memory.agent.iteration + 1, upto + 1):
-                entry = self._aggregator.iteration(round_, iteration)
-                if entry.closed is None or not memory.follows(round_, entry.closed):
-                    break
-                self._take_in(memory, entry)
-                self._accusing.look(round_, memory)
-            if memory.agent.iteration == upto and memory.head.endswith(head):
-                return memory
-            log.warning("node %d: the chain was re-organised", self.view.node)
-        self._forget()
-        self._memory = memory = self._new_memory(round_)
-        if memory is not None:
-            for entry in self._aggregator.history(round_)[:upto]:
-                self._take_in(memory, entry)
-            memory.doubtful = upto + 1
-            if memory.agent.iteration != upto or not memory.head.endswith(head):
-                raise Reorganised(f"the chain of round {round_} changed while node {self.view.node} read it")
-        return memory
-
-    def _forget(self) -> None:
-        if self._memory is not None:
-            self._solve_s += self._memory.agent.solve_seconds
-        self._memory = None
-
-    def _new_memory(self, round_: int) -> Memory | None:
-        declared = assembly_of(self._aggregator, round_)
-        if declared is None and self._aggregator.roster().nodes:
-            raise Reorganised(f"the log does not tell yet that round {round_} started")
-        if declared is None or self.view.node not in declared[0].nodes:
-            return None
-        assembly, books = declared
-        node = self.view.node
-        sealed = self._aggregator.sealed
-        form = SealedForm.of(assembly, node, self._aggregator, round_, books) if sealed else OpenForm(assembly, node)
-        return Memory(self._agent(assembly), form, books)
-
-    def _agent(self, assembly: Assembly) -> Agent:
-        agent = Agent(self.view, assembly, self._penalties, self._resolution, self._most_iterations)
-        before = self._standing
-        # All of a round begin where they stood, or none: what they know of it is public.
-        if before is not None and not before.gone and before.assembly.nodes == assembly.nodes:
-            agent.resume(before, self.view.first - before.view.first)
-        if self._held_wh is not None:
-            agent.hold(self._held_wh)
-        return agent
-
-    @property
-    def agent(self) -> Agent | None:
-        """Where it stands in the round; None where it is not in it."""
-        return self._memory.agent if self._memory is not None else None
-
-    def _take_in(self, memory: Memory, entry: IterationLog) -> None:
-        """Step 4, from the logs; of its own submission the copies, which are not in the logs."""
-        assert entry.closed is not None
-        node, iteration = self.view.node, entry.closed.iteration
-        words: Sequence[int] | None = None
-        if node in whole(entry).present:
-            words = memory.sent.get(iteration)
-            if words is None or iteration <= memory.doubtful:  # another run of this node may have sent something else
-                words = self._aggregator.copies_of(entry.submissions[node])
-        own = None if words is None else memory.form.copies(iteration, node, words)
-        memory.take_in(entry, memory.form.closing(entry, memory.gone, words), own)
 
     # ------------------------------------------------------------------ steps 3 to 5
 
@@ -464,6 +354,14 @@ class Node:
         return None
 
     # ------------------------------------------------------------------ small things
+
+    def _begin(self, assembly: Assembly, penalties: Penalties, resolution: Resolution, most: int) -> Agent:
+        return Agent(self.view, assembly, penalties, resolution, most)
+
+    @property
+    def agent(self) -> Agent | None:
+        """Where it stands in the round; None where it is not in it."""
+        return self._follower.memory.agent if self._follower.memory is not None else None
 
     def _wait(self, reached: Callable[[Progress], bool]) -> Progress:
         with self._laps.doing("waiting"):
