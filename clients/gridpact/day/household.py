@@ -33,10 +33,10 @@ from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.node.household_file import read_view
 from gridpact.node.node import Node
-from gridpact.node.positions import Positions
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from gridpact.run.launch import NodeFiles, read_key
+from gridpact.service.positions import Positions
 from gridpact.study.whatif.delivery import Replanning, Terms
 from gridpact.study.whatif.following import TOLD, AskedPart, DecidedStep, answered
 

@@ -25,7 +25,6 @@ from gridpact.errors import ContractError, InfeasibleError, InputError, Insuffic
 from gridpact.files import reason_of
 from gridpact.market.admm.agent import Agent
 from gridpact.node.node import Node
-from gridpact.node.positions import Positions
 from gridpact.problem.baseline import with_positions
 from gridpact.problem.view import NodeView
 from gridpact.service.alone import PlanAlone
@@ -34,6 +33,7 @@ from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
 from gridpact.service.money import OverLimit, check_prices
 from gridpact.service.plan import household_of, published_prices, view_of
+from gridpact.service.positions import Positions
 from gridpact.service.readings import take_reading
 from gridpact.service.schedule import Schedule, Standing
 from gridpact.service.settings import Settings
