@@ -11,12 +11,15 @@ from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gridpact.cli.options import Commands, Joined, check_folder, choice, doubts, names
+import numpy as np
+
+from gridpact.cli.options import Commands, Joined, check_file, check_folder, choice, doubts, names
 from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
 from gridpact.community.citylearn import is_citylearn, read_citylearn
 from gridpact.community.doubts import DOUBTS, check_prices, check_readings
 from gridpact.community.meters import Gaps, MeterData
 from gridpact.community.model import Feeder
+from gridpact.community.networks.export import network_of, network_text
 from gridpact.community.networks.files import read_network
 from gridpact.community.networks.network import NetworkFile
 from gridpact.community.networks.simbench import is_simbench, read_simbench, standing_for
@@ -37,6 +40,7 @@ from gridpact.community.tariff import Tariff, by_time_of_day, capped, from_table
 from gridpact.community.times import DateOrder
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
+from gridpact.files import write_atomically
 from gridpact.text import count
 
 FORMATS = ("auto", "readings", "ausgrid", "citylearn", "simbench")
@@ -53,6 +57,19 @@ def add(commands: Commands) -> None:
     show = actions.add_parser("show", help="check a community and say what is in it")
     show.add_argument("case", metavar="NAME|FILE", help="a shipped case, a community folder or its file")
     show.set_defaults(command=_show)
+    export = actions.add_parser(
+        "export",
+        help="a community's feeder for OpenDSS or pandapower",
+        description="Writes a community's feeder for OpenDSS or pandapower, its homes as loads at one time of a day: "
+        "what they use, less what their panels can give.",
+    )
+    export.add_argument("case", metavar="NAME|FILE", help="a shipped case, a community folder or its file")
+    export.add_argument(
+        "--to", type=Path, required=True, metavar="FILE", help="OpenDSS text (.dss) or pandapower (.json)"
+    )
+    export.add_argument("--day", metavar="DAY", help="default: the first")
+    export.add_argument("--time", metavar="HH:MM", help="default: when all together use most")
+    export.set_defaults(command=_export)
 
 
 def _add_new(actions: Commands) -> None:
@@ -411,6 +428,26 @@ def _pair(option: str, text: str) -> tuple[float, float]:
 
 def _show(arguments: argparse.Namespace) -> int:
     _tell(read_community(arguments.case))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    community = read_community(arguments.case)
+    day = community.on(arguments.day or community.days[0])
+    used = np.sum([home.load_kw for home in day.households], axis=0)
+    step = int(np.argmax(used))
+    if arguments.time is not None:
+        if arguments.time not in day.start_times:
+            raise InputError(f"--time needs a time at which a step begins, like {day.start_times[step]}")
+        step = day.start_times.index(arguments.time)
+    network = network_of(day, step)
+    text, remarks = network_text(network, arguments.to)
+    check_file(arguments.to, "the network")
+    write_atomically(arguments.to, text)
+    for remark in remarks:
+        print(f"{remark}.")
+    lines, loads = count(len(network.lines), "line"), count(len(network.loads), "load")
+    print(f"Written to {arguments.to}: {lines}, {loads} of {day.day} {day.start_times[step]}.")
     return 0
 
 

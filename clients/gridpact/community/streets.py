@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gridpact.community.networks.files import read_network
-from gridpact.community.networks.network import NetworkLoad
+from gridpact.community.networks.network import NetworkLoad, phases_at
 from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, Transformer, by_sequence
 from gridpact.community.tables import Row
 from gridpact.errors import InputError
@@ -174,9 +174,10 @@ def _of_network(
     free = [load for load in network.loads if load.name.lower() not in {_load_name(row) for row in homes}]
     connections = []
     remarks = list(network.remarks)
+    there = {bus.lower(): (bus, phases) for bus, phases in phases_at(network.root, network.lines).items()}
     for row in homes:
         if _given(row, "bus"):
-            connections.append(Connection(row.text("bus").lower(), _phases(row) or PHASES))
+            connections.append(_at_bus(row, there))
         else:
             connections.append(_of_load(row, places, free, remarks).connection)
     try:
@@ -184,6 +185,16 @@ def _of_network(
     except InputError as error:
         raise InputError(f"{table['network']}: {error}") from None
     return feeder, tuple(dict.fromkeys(remarks))
+
+
+def _at_bus(row: Row, there: Mapping[str, tuple[str, tuple[int, ...]]]) -> Connection:
+    if row.text("bus").lower() not in there:
+        raise row.error("bus", f"the network file has no bus '{row.text('bus')}' to which a line leads")
+    bus, has = there[row.text("bus").lower()]
+    phases = _phases(row) or has
+    if not set(phases) <= set(has):
+        raise row.error("phases", f"bus '{bus}' has phases {' '.join(str(phase + 1) for phase in has)} only")
+    return Connection(bus, phases)
 
 
 def _load_name(row: Row) -> str:

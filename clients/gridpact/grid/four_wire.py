@@ -7,9 +7,11 @@ what Z couples its phases by, and phases of the rest: other splits give the same
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridpact.community.model import Array
 from gridpact.community.street import PHASES, Complex, PhaseFeeder, PhaseLine
@@ -42,9 +44,10 @@ def four_wire_flow(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Arr
     Raises:
         SolverError: OpenDSS found no solution at some step.
     """
-    _build(feeder)
+    number = {bus: k for k, bus in enumerate(dict.fromkeys([feeder.root, *(line.bus for line in feeder.lines)]))}
+    _build(feeder, number)
     buses = [feeder.root, *(line.bus for line in feeder.lines if line.phases == PHASES)]
-    taken = []
+    taken, places = [], None
     for t in range(injection_kw.shape[1]):
         for home, connection in enumerate(feeder.connections):
             for phase in connection.phases:
@@ -54,7 +57,8 @@ def four_wire_flow(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Arr
         dss.Solution.Solve()
         if not dss.Solution.Converged():
             raise SolverError(f"the power flow has no solution at step {t}: the feeder cannot carry this plan")
-        taken.append(_step(feeder, buses))
+        places = places or _Asked.of(feeder, buses, number)
+        taken.append(_step(places, feeder.phase_voltage_v))
     voltage, unbalance, neutral_v, phase_a, neutral_a, kva, losses, imported = (
         np.stack(values, axis=-1) for values in zip(*taken, strict=True)
     )
@@ -76,9 +80,8 @@ def four_wire_flow(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Arr
     )
 
 
-def _build(feeder: PhaseFeeder) -> None:
+def _build(feeder: PhaseFeeder, number: Mapping[str, int]) -> None:
     kv, phase_kv = feeder.nominal_voltage_v / 1000, feeder.phase_voltage_v / 1000
-    number = {bus: k for k, bus in enumerate(dict.fromkeys([feeder.root, *(line.bus for line in feeder.lines)]))}
     source = "source" if feeder.transformer else "b0"
     tap = feeder.transformer.tap if feeder.transformer else 1.0
     commands = [
@@ -118,7 +121,7 @@ def _source(impedance: complex, tap: float) -> str:
     return f"[{above.real!r}, {above.imag or 1e-9!r}]"
 
 
-def _line(k: int, line: PhaseLine, number: dict[str, int], feeder: PhaseFeeder) -> str:
+def _line(k: int, line: PhaseLine, number: Mapping[str, int], feeder: PhaseFeeder) -> str:
     conductors = _conductors(line)
     of = len(conductors)
     here = ".".join(str(phase + 1) for phase in line.phases)
@@ -145,47 +148,58 @@ def _matrix(values: Array) -> str:
     return "[" + " | ".join(" ".join(repr(float(v)) for v in row) for row in values) + "]"
 
 
-def _step(feeder: PhaseFeeder, buses: list[str]) -> tuple[Array, ...]:
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Where what is asked stands among all that OpenDSS tells at once."""
+
+    connections: NDArray[np.intp]  # (C, 2), nodes of a phase and the neutral, -1: earth
+    buses: NDArray[np.intp]  # (B, 4)
+    conductors: NDArray[np.intp]  # (L, 4), among all currents; -1: there is none
+
+    @staticmethod
+    def of(feeder: PhaseFeeder, buses: Sequence[str], number: Mapping[str, int]) -> _Asked:
+        node = {name: k for k, name in enumerate(dss.Circuit.AllNodeNames())}
+
+        def nodes(bus: str) -> list[int]:
+            """Of the phases and the neutral, which is earthed at the first bus."""
+            own = [node.get(f"b{number[bus]}.{phase + 1}", -1) for phase in PHASES]
+            return [*own, -1 if bus == feeder.root else node.get(f"b{number[bus]}.{NEUTRAL}", -1)]
+
+        at = [nodes(home.bus) for home in feeder.connections]
+        pairs = [
+            (own[phase], own[3])
+            for own, home in zip(at, feeder.connections, strict=True)
+            for phase in home.phases
+        ]  # fmt: skip
+        ends = np.cumsum([2 * count for count in dss.PDElements.AllNumConductors()])
+        starts = dict(zip((name.lower() for name in dss.PDElements.AllNames()), [0, *ends.tolist()], strict=False))
+        conductors = np.full((len(feeder.lines), 4), -1)
+        for k, line in enumerate(feeder.lines):
+            for place, conductor in enumerate((*line.phases, 3)):
+                conductors[k, conductor] = starts[f"line.l{k}"] + place
+        return _Asked(
+            np.array(pairs, dtype=np.intp).reshape(-1, 2), np.array([nodes(bus) for bus in buses]), conductors
+        )
+
+
+def _step(places: _Asked, unit: float) -> tuple[Array, ...]:
     """What OpenDSS found: connections' voltages, unbalance, neutral's voltage, currents, kVA, losses, import."""
-    number = {bus: k for k, bus in enumerate(dict.fromkeys([feeder.root, *(line.bus for line in feeder.lines)]))}
-    at = {bus: _voltages(k, bus == feeder.root) for bus, k in number.items()}  # (4,) each
-    unit = feeder.phase_voltage_v
-    voltage = [
-        abs(at[connection.bus][phase] - at[connection.bus][3]) / unit
-        for connection in feeder.connections
-        for phase in connection.phases
-    ]
-    sequence = [(at[bus][:3] - at[bus][3]) for bus in buses]
-    unbalance = [abs(np.sum(v * ROTATION)) / abs(np.sum(v * np.conj(ROTATION))) for v in sequence]
-    phase_a = np.full((len(feeder.lines), 3), np.nan)
-    neutral_a = np.zeros(len(feeder.lines))
-    for k, line in enumerate(feeder.lines):
-        dss.Circuit.SetActiveElement(f"line.l{k}")
-        currents = dss.CktElement.CurrentsMagAng()[::2]
-        phase_a[k, list(line.phases)] = currents[: len(line.phases)]
-        neutral_a[k] = currents[len(line.phases)]
+    volts = np.append(np.array(dss.Circuit.AllBusVolts()).reshape(-1, 2) @ [1, 1j], 0.0)  # last the earth
+    amperes = np.append(np.array(dss.PDElements.AllCurrents()).reshape(-1, 2) @ [1, 1j], np.nan)
+    at = volts[places.buses]  # (B, 4)
+    sequence = at[:, :3] - at[:, 3:]
+    currents = np.abs(amperes[places.conductors])
     dss.Circuit.SetActiveElement("vsource.source")
     power = dss.CktElement.Powers()
     kw, kvar = -sum(power[:6:2]), -sum(power[1:6:2])
     losses = dss.Circuit.Losses()[0] / 1000
     return (
-        np.array(voltage),
-        np.array(unbalance),
-        np.array([abs(at[bus][3]) for bus in buses]),
-        phase_a,
-        neutral_a,
+        np.abs(volts[places.connections[:, 0]] - volts[places.connections[:, 1]]) / unit,
+        np.abs(sequence @ ROTATION) / np.abs(sequence @ np.conj(ROTATION)),
+        np.abs(at[:, 3]),
+        currents[:, :3],
+        currents[:, 3],
         np.asarray(np.hypot(kw, kvar)),
         np.asarray(losses),
         np.asarray(kw),
     )
-
-
-def _voltages(bus: int, is_root: bool) -> Complex:
-    """Of a bus's three phases and its neutral against earth, V; 0 of what it does not have."""
-    dss.Circuit.SetActiveBus(f"b{bus}")
-    pairs = np.array(dss.Bus.Voltages()).reshape(-1, 2) @ [1, 1j]
-    result = np.zeros(4, dtype=complex)
-    for node, value in zip(dss.Bus.Nodes(), pairs, strict=True):
-        if node <= 3 or not is_root:
-            result[node - 1] = value
-    return result

@@ -13,6 +13,8 @@ import pytest
 
 from gridpact.cli import main
 from gridpact.community.meters import Meter, MeterData
+from gridpact.community.model import Array, Household
+from gridpact.community.networks.files import read_network
 from gridpact.community.networks.opendss import read_opendss
 from gridpact.community.new import FeederRule, NewCommunity, days_between, synthetic_feeder, write_community
 from gridpact.community.read import read_community
@@ -21,6 +23,8 @@ from gridpact.community.tariff import by_time_of_day, from_table
 from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
 from gridpact.errors import InputError
+from gridpact.grid.powerflow import power_flow
+from gridpact.grid.three_phase import phase_flow
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import Scenario
 from unit.community.networks.test_opendss import written
@@ -231,6 +235,31 @@ def test_homes_standForTheLoadsOfANetworkFile(
     network.write_text("\n".join(line for line in text.splitlines() if not re.match("New Load.h[34]", line)))
     assert main([*command, str(tmp_path / "x")]) == 2
     assert "the network 'street' has 2 loads, too few for 3 households" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("case", "form"), [("tiny3", "dss"), ("tiny3", "json"), ("fontana16x3", "json")])
+def test_export_isTheFeederAgain(tmp_path: Path, case: str, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Read back it has the same voltages; balanced feeders have their homes on all phases."""
+    path, day = tmp_path / f"network.{form}", read_community(case).on(read_community(case).days[0])
+    assert main(["community", "export", case, "--to", str(path), "--time", "00:00"]) == 0
+    assert f"{len(day.households)} loads of {day.day} 00:00" in capsys.readouterr().out
+    read = read_network(path)
+    kw, kvar = (np.array([[part(home)[0]] for home in day.households]) for part in (_net_kw, _kvar))
+    feeder = read.feeder([load.connection for load in read.loads], 0.9, 1.1)
+    mine = phase_flow(feeder, -kw, -kvar).magnitude_pu
+    theirs = power_flow(day.feeder, -kw, -kvar)
+    flow = theirs.voltage_pu if theirs.by_phase is None else theirs.by_phase.voltage_pu
+    np.testing.assert_allclose(mine, np.repeat(flow, len(mine) // len(flow), axis=0), rtol=0, atol=1e-7)
+    assert main(["community", "export", case, "--to", str(tmp_path / "network.xml")]) == 2
+    assert "must end in .dss, for OpenDSS, or in .json, for pandapower" in capsys.readouterr().err
+
+
+def _net_kw(home: Household) -> Array:
+    return home.net_load_kw
+
+
+def _kvar(home: Household) -> Array:
+    return home.load_kvar
 
 
 @pytest.mark.parametrize("households", [1, 2, 3, 4, 7, 16, 17, 40, 127])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gridpact.community.networks.network import NetworkFile, NetworkLoad
+from gridpact.community.networks.network import NetworkFile, NetworkLoad, left_out, on_phases, phases_at
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import PHASES, Complex, Connection, Source, Transformer
 from gridpact.errors import InputError
@@ -51,9 +51,12 @@ def read_matrices(folder: Path) -> NetworkFile:
     z1, z0 = source_z[0, 0] - source_z[0, 1], source_z[0, 0] + 2 * source_z[0, 1]
     series = _number(where_trn, transformer, "Zseries")
     percent = 100 * series * 1000 * RATED_KVA / volts**2
-    lines, odd = radial(edges, root)
-    reached = {root} | {line.bus for line in lines}
-    loads = [load for where, row in tables["bus"] if (load := _load(where, row)) and load.connection.bus in reached]
+    lines, odd = radial(edges, root, volts)
+    there = phases_at(root, lines)
+    placed = [(where, load) for where, row in tables["bus"] if (load := _load(where, row))]
+    loads = [on_phases(where, load, there) for where, load in placed if load.connection.bus in there]
+    if away := [load.name for _, load in placed if load.connection.bus not in there]:
+        odd = (*odd, left_out(away))
     if not loads:
         raise InputError(f"{folder}: no bus behind the transformer has a load, so there is no place for a home")
     return NetworkFile(

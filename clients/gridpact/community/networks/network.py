@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gridpact.community.street import Connection, PhaseFeeder, PhaseLine, Source, Transformer
+from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, Source, Transformer
+from gridpact.errors import InputError
 
 SOURCE_BUS = "source"
-"""Above the transformer, in what is written; no bus of the feeder is named so there."""
+"""Above the transformer, in what is written."""
+
+RESERVED = (SOURCE_BUS, "stiff")
+"""No bus of a feeder is named so in what is written."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,35 @@ class NetworkFile:
         )
 
 
+def phases_at(root: str, lines: Iterable[PhaseLine]) -> dict[str, tuple[int, ...]]:
+    """The phases that each bus has, of those that lines lead to."""
+    return {root: PHASES} | {line.bus: line.phases for line in lines}
+
+
+def on_phases(where: str, load: NetworkLoad, there: Mapping[str, tuple[int, ...]]) -> NetworkLoad:
+    """The load.
+
+    Raises:
+        InputError: its bus has not its phases.
+    """
+    at = load.connection
+    if missing := sorted(set(at.phases) - set(there[at.bus])):
+        raise InputError(
+            f"{where}: load '{load.name}' is on phase {missing[0] + 1} of bus '{at.bus}', to which lead only phases "
+            f"{', '.join(str(phase + 1) for phase in there[at.bus])}"
+        )
+    return load
+
+
+def left_out(loads: Sequence[str]) -> str:
+    """What is said of loads that hang on nothing."""
+    return f"loads where no line in service leads are left out: {len(loads)}, among them '{loads[0]}'"
+
+
 def plainly_named(network: NetworkFile) -> NetworkFile:
     """The same with names of lower-case letters, digits, "_" and "-" only, each once: as any program reads them."""
     old = [network.root, *(line.bus for line in network.lines)]
-    buses = dict(zip(old, _unlike(old, SOURCE_BUS), strict=True))
+    buses = dict(zip(old, _unlike(old, *RESERVED), strict=True))
     lines = _unlike([line.name for line in network.lines])
     loads = _unlike([load.name for load in network.loads])
     return replace(

@@ -16,7 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.community.model import Array
-from gridpact.community.networks.network import SOURCE_BUS, NetworkFile, NetworkLoad, plainly_named
+from gridpact.community.networks.network import (
+    SOURCE_BUS,
+    NetworkFile,
+    NetworkLoad,
+    left_out,
+    on_phases,
+    phases_at,
+    plainly_named,
+)
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import (
     Complex,
@@ -311,11 +319,10 @@ def _network(script: _Script) -> NetworkFile:
             )
     (circuit_name,) = script.of("circuit")
     transformer, root, kv = _transformer(script, circuit_name)
-    lines, odd = radial(_edges(script), root)
+    lines, odd = radial(_edges(script), root, 1000 * kv)
     for remark in odd:
         script.remark(remark)
-    reached = {root} | {line.bus for line in lines}
-    loads = _loads(script, reached)
+    loads = _loads(script, phases_at(root, lines))
     source = _source(script, circuit_name, kv, transformer)
     remarks = [text if count == 1 else f"{text} ({count} times)" for text, count in script.remarks.items()]
     return NetworkFile(circuit_name, 1000 * kv, root, lines, tuple(loads), transformer, source, tuple(remarks))
@@ -505,6 +512,8 @@ def _own_impedance(script: _Script, kind: str, name: str, count: int) -> Complex
         if resistance is None or reactance is None:
             raise script.error(kind, name, "has one of rmatrix and xmatrix; give both")
         return resistance + 1j * reactance
+    if not {"r1", "x1", "r0", "x0"} & script.of(kind)[name].keys():
+        script.remark(f"{kind} without impedances, which OpenDSS takes as its own default of 0.058+j0.1206 a unit")
     z1 = complex(_number(script, kind, name, "r1", 0.058), _number(script, kind, name, "x1", 0.1206))
     z0 = complex(_number(script, kind, name, "r0", 0.1784), _number(script, kind, name, "x0", 0.4047))
     if count == 1:
@@ -548,7 +557,7 @@ def _length(script: _Script, name: str, kind: str, of: str) -> float:
     return length * METRES[mine] / METRES[theirs]
 
 
-def _loads(script: _Script, reached: set[str]) -> list[NetworkLoad]:
+def _loads(script: _Script, there: Mapping[str, tuple[int, ...]]) -> list[NetworkLoad]:
     loads, away = [], []
     for name, given in script.of("load").items():
         if not _flag(given.get("enabled", "yes")):
@@ -561,7 +570,7 @@ def _loads(script: _Script, reached: set[str]) -> list[NetworkLoad]:
         bus, nodes = _bus(given["bus1"], count)
         if len(nodes) != count:
             raise script.error("load", name, f"has {count} phases but is at nodes {given['bus1']}")
-        if bus not in reached:
+        if bus not in there:
             away.append(name)
             continue
         if int(_number(script, "load", name, "model", 1)) != 1:
@@ -569,9 +578,10 @@ def _loads(script: _Script, reached: set[str]) -> list[NetworkLoad]:
         kw = _number(script, "load", name, "kw", 10.0)
         factor = _number(script, "load", name, "pf", 0.88)
         kvar = _number(script, "load", name, "kvar", kw * np.sign(factor) * np.sqrt(1 / factor**2 - 1))
-        loads.append(NetworkLoad(name, Connection(bus, tuple(sorted(n - 1 for n in nodes))), kw, kvar))
+        load = NetworkLoad(name, Connection(bus, tuple(sorted(n - 1 for n in nodes))), kw, kvar)
+        loads.append(on_phases(script.where["load", name], load, there))
     if away:
-        script.remark(f"loads where no line in service leads are left out: {len(away)}, among them '{away[0]}'")
+        script.remark(left_out(away))
     if not loads:
         raise InputError(f"{_first(script, 'circuit')}: the circuit has no load, so there is no place for a home")
     return loads

@@ -1,17 +1,27 @@
-"""Feeders from pandapower's JSON, without pandapower: its tables are read as they stand in the file."""
+"""Feeders from pandapower's JSON and back, without pandapower: its tables are read and written as they stand in it."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gridpact.community.networks.network import NetworkFile, NetworkLoad
+from gridpact.community.networks.network import (
+    SOURCE_BUS,
+    NetworkFile,
+    NetworkLoad,
+    left_out,
+    on_phases,
+    phases_at,
+    plainly_named,
+)
 from gridpact.community.networks.radial import Edge, radial
-from gridpact.community.street import PHASES, Connection, Source, Transformer, by_sequence
+from gridpact.community.street import PHASES, Complex, Connection, PhaseLine, Source, Transformer, by_sequence
 from gridpact.errors import InputError
 from gridpact.files import parse_json
 
@@ -46,10 +56,16 @@ def read_pandapower(path: Path) -> NetworkFile:
     }
     if closed:
         raise InputError(f"{path}: buses {closed.pop()} are joined by a switch; fuse them before the file is written")
-    lines, odd = radial(_edges(path, tables, remarks), root)
+    above = _above(path, tables)
+    edges = [edge for edge in _edges(path, tables, remarks) if edge.where not in {line.where for line in above}]
+    source = _behind(source, above, tables, transformer, volts)
+    lines, odd = radial(edges, root, volts)
     remarks += odd
-    reached = {root} | {line.bus for line in lines}
-    loads = [load for load in _loads(tables, remarks) if load.connection.bus in reached]
+    there = phases_at(root, lines)
+    placed = list(_loads(tables, remarks))
+    loads = [on_phases(str(path), load, there) for load in placed if load.connection.bus in there]
+    if away := [load.name for load in placed if load.connection.bus not in there]:
+        remarks.append(left_out(away))
     if not loads:
         raise InputError(f"{path}: the network has no load behind its transformer, so there is no place for a home")
     return NetworkFile(name, volts, root, lines, tuple(loads), transformer, source, tuple(dict.fromkeys(remarks)))
@@ -100,8 +116,6 @@ def _head(
     if not transformers:
         return _bus(grid["bus"]), None, source, 1000 * float(tables["bus"][grid["bus"]]["vn_kv"])
     (row,) = transformers
-    if row["hv_bus"] != grid["bus"]:
-        raise InputError(f"{path}: the transformer '{row['name']}' does not begin at the external grid")
     if (group := row.get("vector_group")) and not str(group).lower().startswith(("dyn", "yzn")):
         raise InputError(f"{path}: the transformer '{row['name']}' is a {group}; one with a neutral is needed (Dyn)")
     volts = 1000 * float(tables["bus"][row["lv_bus"]]["vn_kv"])
@@ -123,6 +137,49 @@ def _head(
     count = int(_number(row, "parallel", 1))
     kva = 1000 * float(row["sn_mva"]) * count
     return _bus(row["lv_bus"]), Transformer(kva, resistance * scale, reactance * scale, tap), source, volts
+
+
+def _above(path: Path, tables: Mapping[str, Mapping[int, Element]]) -> tuple[Edge, ...]:
+    """The lines between the external grid and the transformer.
+
+    Raises:
+        InputError: none lead there.
+    """
+    (grid,) = (row for row in tables["ext_grid"].values() if _in_service(row))
+    transformers = [row for row in tables.get("trafo", {}).values() if _in_service(row)]
+    if not transformers:
+        return ()
+    ways: dict[str, tuple[Edge, ...]] = {_bus(grid["bus"]): ()}
+    edges = list(_edges(path, tables, []))
+    todo = [_bus(grid["bus"])]
+    while todo:
+        here = todo.pop()
+        for edge in edges:
+            for one, other in (edge.buses, edge.buses[::-1]):
+                if one == here and other not in ways:
+                    ways[other] = (*ways[here], edge)
+                    todo.append(other)
+    head = _bus(transformers[0]["hv_bus"])
+    if head not in ways:
+        raise InputError(f"{path}: no line leads from the external grid to the transformer '{transformers[0]['name']}'")
+    return ways[head]
+
+
+def _behind(
+    source: Source,
+    above: Sequence[Edge],
+    tables: Mapping[str, Mapping[int, Element]],
+    transformer: Transformer | None,
+    volts: float,
+) -> Source:
+    """With the lines above the transformer, as they are seen from the feeder's side."""
+    if transformer is None or not above:
+        return source
+    head = int(above[-1].buses[0])
+    scale = (volts / 1000 / float(tables["bus"][head]["vn_kv"]) * transformer.tap) ** 2
+    total: Complex = scale * np.sum([line.impedance_ohm for line in above], axis=0)
+    z1, z0 = total[0, 0] - total[0, 1], total[0, 0] + 2 * total[0, 1]
+    return replace(source, z1_ohm=complex(z1), z0_ohm=complex(z0))
 
 
 def _bus(index: int) -> str:
@@ -162,6 +219,8 @@ def _loads(tables: Mapping[str, Mapping[int, Element]], remarks: list[str]) -> I
         kw = [1000 * _number(row, f"p_{letter}_mw", 0.0) * _number(row, "scaling", 1.0) for letter in LETTERS]
         kvar = [1000 * _number(row, f"q_{letter}_mvar", 0.0) * _number(row, "scaling", 1.0) for letter in LETTERS]
         phases = tuple(phase for phase in PHASES if kw[phase] or kvar[phase]) or PHASES
+        if not any(kw) and not any(kvar):
+            remarks.append("asymmetric loads of nothing, whose phases nothing tells, are taken to be on all three")
         used = [kw[phase] for phase in phases]
         if max(used) - min(used) > 1e-9 * max(map(abs, used), default=0.0):
             remarks.append("loads of unlike phases are shared equally between them")
@@ -174,3 +233,133 @@ def _loads(tables: Mapping[str, Mapping[int, Element]], remarks: list[str]) -> I
                 name = str(row.get("name") or f"{kind}{index}")
                 at = Connection(_bus(row["bus"]), PHASES)
                 yield NetworkLoad(name, at, scale * _number(row, "p_mw", 0.0), scale * _number(row, "q_mvar", 0.0))
+
+
+# ------------------------------------------------------------------ writing
+
+STIFF = 1e9
+"""MVA and percent: what is as good as an ideal source, and as no magnetising current."""
+
+STIFF_OHM = 1e-8
+NEARLY_NOTHING_KW = 1e-9
+
+TYPES = {bool: "bool", int: "int64", float: "float64", str: "object"}
+
+
+def pandapower_text(network: NetworkFile) -> tuple[str, tuple[str, ...]]:
+    """A feeder in pandapower's JSON, as `pandapower.from_json` reads it and `runpp_3ph` solves it, and remarks.
+
+    pandapower knows lines by their sequences only: a line with one phase gets those that give the phase its impedance;
+    one whose phases are unlike the means of them, and how far that is off is a remark. Impedances of the source are a
+    line above the transformer, since pandapower has none of the positive sequence.
+    """
+    network = plainly_named(network)
+    kv, transformer, source = network.nominal_voltage_v / 1000, network.transformer, network.source
+    buses = [network.root, *(line.bus for line in network.lines)]
+    lines = [(line.name, line.parent, line.bus, *_sequences(line), line.rating_a) for line in network.lines]
+    head = network.root
+    if transformer is not None:
+        buses.append(head := SOURCE_BUS)
+    if max(abs(source.z1_ohm), 0.0 if transformer else abs(source.z0_ohm)) > STIFF_OHM:
+        above = 1.0 if transformer is None else transformer.tap**2
+        z1, z0 = source.z1_ohm / above, source.z0_ohm / above
+        buses.append("stiff")
+        lines.append(("source", "stiff", head, z1, z0 if transformer is None else z1, None))
+        head = "stiff"
+    index = {bus: k for k, bus in enumerate(buses)}
+    tables = {
+        "bus": [{"name": bus, "vn_kv": kv, "type": "b", "in_service": True} for bus in buses],
+        "ext_grid": [
+            {"name": "source", "bus": index[head], "vm_pu": source.voltage_pu, "va_degree": 0.0, "slack_weight": 1.0,
+             "in_service": True, "controllable": True, "s_sc_max_mva": STIFF, "rx_max": 0.1, "x0x_max": 1.0,
+             "r0x0_max": 0.1}
+        ],
+        "line": [
+            {"name": name, "from_bus": index[one], "to_bus": index[two], "length_km": 1.0,
+             "r_ohm_per_km": z1.real, "x_ohm_per_km": z1.imag, "c_nf_per_km": 0.0, "g_us_per_km": 0.0,
+             "r0_ohm_per_km": z0.real, "x0_ohm_per_km": z0.imag, "c0_nf_per_km": 0.0,
+             "max_i_ka": math.nan if rating is None else rating / 1000, "df": 1.0, "parallel": 1, "in_service": True}
+            for name, one, two, z1, z0, rating in lines
+        ],
+        "asymmetric_load": [
+            {"name": load.name, "bus": index[load.connection.bus], **_by_phase(load), "scaling": 1.0,
+             "in_service": True, "type": "wye"}
+            for load in network.loads
+        ],
+    }  # fmt: skip
+    if transformer is not None:
+        of = transformer.tap**2
+        size = math.hypot(transformer.resistance_percent, transformer.reactance_percent) / of
+        loss = transformer.resistance_percent / of
+        tables["trafo"] = [
+            {"name": "transformer", "hv_bus": index[SOURCE_BUS], "lv_bus": index[network.root],
+             "sn_mva": transformer.kva / 1000, "vn_hv_kv": kv, "vn_lv_kv": kv * transformer.tap, "vk_percent": size,
+             "vkr_percent": loss, "pfe_kw": 0.0, "i0_percent": 0.0, "shift_degree": 0.0, "parallel": 1, "df": 1.0,
+             "in_service": True, "vector_group": "Dyn", "vk0_percent": size, "vkr0_percent": loss,
+             "mag0_percent": STIFF, "mag0_rx": 0.0, "si0_hv_partial": 0.9, "tap_side": "lv", "tap_neutral": 0.0,
+             "tap_pos": 0.0, "tap_step_percent": 0.0, "tap_step_degree": 0.0}
+        ]  # fmt: skip
+    whole = {
+        "_module": "pandapower.auxiliary",
+        "_class": "pandapowerNet",
+        "_object": {
+            **{kind: _frame(rows) for kind, rows in tables.items()},
+            "name": network.name, "f_hz": 50.0, "sn_mva": 1.0, "version": "3.0.0", "format_version": "3.0.0",
+        },
+    }  # fmt: skip
+    return json.dumps(whole, indent=1) + "\n", _unlike_phases(network.lines)
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A table as pandas' JSON has it, orientation "split"; what is not known is null."""
+    columns = list(rows[0])
+    data = [[None if value != value else value for value in row.values()] for row in rows]
+    content = {"columns": columns, "index": list(range(len(rows))), "data": data}
+    return {
+        "_module": "pandas.core.frame",
+        "_class": "DataFrame",
+        "_object": json.dumps(content, separators=(",", ":")),
+        "orient": "split",
+        "dtype": {column: TYPES[type(rows[0][column])] for column in columns},
+        "is_multiindex": False,
+        "is_multicolumn": False,
+    }
+
+
+def _sequences(line: PhaseLine) -> tuple[complex, complex]:
+    """z1 and z0 that give phases their mean own impedance, and their mean shared one."""
+    part = line.impedance_ohm[np.ix_(line.phases, line.phases)]
+    count = len(part)
+    own = complex(part.diagonal().mean())
+    shared = complex((part.sum() - part.diagonal().sum()) / (count * (count - 1))) if count > 1 else 0j
+    return own - shared, own + 2 * shared
+
+
+def _unlike_phases(lines: Sequence[PhaseLine]) -> tuple[str, ...]:
+    """What is lost of lines whose phases are unlike."""
+    worst, name, several = 0.0, "", 0
+    for line in lines:
+        here = np.ix_(line.phases, line.phases)
+        part, written = line.impedance_ohm[here], by_sequence(*_sequences(line))[here]
+        off = float(np.abs(part - written).max() / np.abs(part).max())
+        several += off > 1e-6
+        if off > worst:
+            worst, name = off, line.name
+    if not several:
+        return ()
+    return (
+        f"{several} lines have phases that are unlike, and are written by the means of their impedances, which are "
+        f"{100 * worst:.1f} % off at most (line '{name}'): pandapower knows lines by their sequences only",
+    )
+
+
+def _by_phase(load: NetworkLoad) -> dict[str, float]:
+    """In MW and Mvar; a load of nothing draws a microwatt, since its phases are told by nothing else."""
+    phases = load.connection.phases
+    kw = load.kw if load.kw or load.kvar else NEARLY_NOTHING_KW
+    share = {phase: 1 / (1000 * len(phases)) if phase in phases else 0.0 for phase in PHASES}
+    return {
+        f"{name}_{LETTERS[phase]}_{unit}": value * share[phase]
+        for phase in PHASES
+        for name, unit, value in (("p", "mw", kw), ("q", "mvar", load.kvar))
+    }

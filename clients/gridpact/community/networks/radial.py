@@ -24,17 +24,22 @@ class Edge:
     rating_a: float | None
 
 
-def radial(edges: Iterable[Edge], root: str) -> tuple[tuple[PhaseLine, ...], tuple[str, ...]]:
+LEAST_FAULT_A = 50
+"""A short circuit behind one line draws more on any feeder on which a fuse blows."""
+
+
+def radial(edges: Iterable[Edge], root: str, nominal_voltage_v: float) -> tuple[tuple[PhaseLine, ...], tuple[str, ...]]:
     """The lines that hang on a bus, those nearer to it first, and remarks.
 
     Lines between the same two buses are taken as one, exactly; what hangs on nothing is left out.
 
     Raises:
-        InputError: lines close a loop.
+        InputError: lines close a loop, or one is so long that it must be a mistake of units.
     """
     beside: dict[frozenset[str], list[Edge]] = defaultdict(list)
     at: dict[str, list[frozenset[str]]] = defaultdict(list)
     for edge in edges:
+        _check_units(edge, nominal_voltage_v)
         pair = frozenset(edge.buses)
         if pair not in beside:
             for bus in pair:
@@ -65,6 +70,16 @@ def radial(edges: Iterable[Edge], root: str) -> tuple[tuple[PhaseLine, ...], tup
     if left := [members[0].name for pair, members in beside.items() if pair not in used]:
         remarks.append(f"lines that hang on nothing are left out: {len(left)}, among them '{left[0]}'")
     return tuple(lines), tuple(remarks)
+
+
+def _check_units(edge: Edge, nominal_voltage_v: float) -> None:
+    own = float(np.abs(edge.impedance_ohm.diagonal()).max())
+    fault = nominal_voltage_v / np.sqrt(3) / own if own else np.inf
+    if fault < LEAST_FAULT_A:
+        raise InputError(
+            f"{edge.where}: line '{edge.name}' has {own:.3g} ohm, behind which a short circuit would draw {fault:.2g} "
+            "A: check its length and the units of it and of its impedances"
+        )
 
 
 def _as_one(edges: Sequence[Edge], bus: str, parent: str) -> PhaseLine:

@@ -127,7 +127,31 @@ def test_frequency_isThatOfTheCircuit(tmp_path: Path) -> None:
         ("kw=2.5", "kw=two", r"load 'h1' has kw=two, which is not a number"),
         ("New Load.h1", "New Load.h2", r"load 'h2' stands a second time, first at"),
         ("bus1=four.2 phases=1", "bus1=four.2.3 phases=1", r"load 'h1' has 1 phases but is at nodes four.2.3"),
-        ("bus1=four.2 phases=1", "bus1=four.1 phases=1", r"home 1 is on phases 1, bus 'four' has 2"),
+        (
+            "bus1=four.2 phases=1",
+            "bus1=four.1 phases=1",
+            r"dss:17: load 'h1' is on phase 1 of bus 'four', to which",
+        ),
+        (
+            "length=120 units=m",
+            "length=120 units=kft",
+            r"dss:9: line 'b' has 12.4 ohm, behind which",
+        ),
+        (
+            "length=42 units=m",
+            "length=42 units=mi",
+            r"line 'd' has .* ohm.* check its length and the units",
+        ),
+        (
+            "bus2=one.1.2.3 linecode=main",
+            "bus2=one.1.2.3 r1=0 x1=0 r0=0 x0=0",
+            r"dss:8: line 'a' has no impedance",
+        ),
+        (
+            "Set Voltagebases",
+            "New Transformer.two buses=(hv lv2)\nSet Voltagebases",
+            r"transformer 'two' is a second one beside 'tx': give one low-voltage feeder at a time",
+        ),
         ("New Circuit.street", "New Circuit.other bus1=x\nNew Circuit.street", r"defines 2 circuits"),
         ("Redirect codes.dss", "Redirect cods.dss", r"cods.dss: cannot be read"),
         ("Solve\n", "Sovle\n", r"'Sovle' is not a command"),
@@ -138,6 +162,16 @@ def test_file_thatIsWrong_isOneSentence(tmp_path: Path, old: str, new: str, says
     assert old in MASTER
     with pytest.raises(InputError, match=says):
         by_gridpact(read_opendss(written(tmp_path, MASTER.replace(old, new, 1))))
+
+
+def test_whatIsOdd_isNamed(tmp_path: Path) -> None:
+    """A home on a bus that no line leads to, and a line without impedances, which OpenDSS gives its own."""
+    master = MASTER.replace("bus1=five.3", "bus1=nowhere.3").replace("linecode=main length=0.2", "length=0.2")
+    remarks = read_opendss(written(tmp_path, master)).remarks
+    assert "loads where no line in service leads are left out: 1, among them 'h3'" in remarks
+    assert any(
+        remark.startswith("line without impedances, which OpenDSS takes as its own") for remark in remarks
+    )
 
 
 def published() -> list[Path]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from gridpact.community.networks.matrices import read_matrices
 from gridpact.community.networks.network import NetworkFile, NetworkLoad
 from gridpact.community.networks.opendss import opendss_text, read_opendss
-from gridpact.community.networks.pandapower import read_pandapower
+from gridpact.community.networks.pandapower import pandapower_text, read_pandapower
 from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, Source, Transformer, by_sequence
 from gridpact.errors import InputError
 from gridpact.grid.three_phase import phase_flow
@@ -41,6 +43,47 @@ def test_opendssText_isReadBackAlike(tmp_path: Path, seed: int) -> None:
     assert read.remarks == ()
     np.testing.assert_allclose(by_gridpact(read), by_gridpact(written), rtol=0, atol=1e-9)
     np.testing.assert_allclose(by_opendss(path, read), by_gridpact(written), rtol=0, atol=1e-6)
+
+
+def alike(of: NetworkFile) -> NetworkFile:
+    """With lines whose phases are alike, those of one or two phases too."""
+    lines = []
+    for line in of.lines:
+        z = line.impedance_ohm
+        own = z[line.phases[0], line.phases[0]]
+        shared = 0.3 * own
+        lines.append(replace(line, impedance_ohm=by_sequence(own - shared, own + 2 * shared)))
+    return replace(of, lines=tuple(lines))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pandapowerText_isReadBackAlike(tmp_path: Path, seed: int) -> None:
+    """Where phases are unlike, as of lines that come from matrices, that is said."""
+    path, written = tmp_path / "street.json", alike(network(seed))
+    text, remarks = pandapower_text(written)
+    assert remarks == ()
+    path.write_text(text)
+    np.testing.assert_allclose(by_gridpact(read_pandapower(path)), by_gridpact(written), rtol=0, atol=1e-9)
+    assert "lines have phases that are unlike" in pandapower_text(network(seed))[1][0]
+
+
+SIMPLE_PU = [1.004908, 1.008925, 0.996819, 0.974771]
+"""Voltages at the loads of `simple` by pandapower 3.5.4's `runpp_3ph`, of what `pandapower_text` writes of it."""
+
+
+def test_pandapower_solvesWhatIsWritten(tmp_path: Path) -> None:
+    """Figures that were recorded, and where pandapower is installed what it finds now."""
+    np.testing.assert_allclose(by_gridpact(simple()), SIMPLE_PU, rtol=0, atol=1e-6)
+    if importlib.util.find_spec("pandapower") is None:
+        return
+    pandapower = importlib.import_module("pandapower")
+    path = tmp_path / "street.json"
+    path.write_text(pandapower_text(simple())[0])
+    net = pandapower.from_json(str(path))
+    importlib.import_module("pandapower.pf.runpp_3ph").runpp_3ph(net, tolerance_mva=1e-10)
+    loads = zip(simple().loads, net.asymmetric_load["bus"], strict=True)
+    found = [net.res_bus_3ph.at[bus, f"vm_{'abc'[load.connection.phases[0]]}_pu"] for load, bus in loads]
+    np.testing.assert_allclose(found, SIMPLE_PU, rtol=0, atol=1e-6)
 
 
 def tables(folder: Path, of: NetworkFile) -> None:
