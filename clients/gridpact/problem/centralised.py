@@ -178,7 +178,8 @@ def _solved(
         extra = dt * (surcharge @ network.lost_kw) if network is not None and surcharge.any() else 0.0
         try:
             problem = cp.Problem(cp.Minimize(supply + fees + besides + nearness + extra), constraints)
-            trading = solve_daily(problem, whose, trades)
+            # A street's is another one in every pass.
+            trading = solve_daily(problem, whose, trades, once=isinstance(network, PhasePlan))
         except InfeasibleError as error:
             raise InfeasibleError(_why_infeasible(community) if scenario.has_network else str(error)) from None
         except SolverError:  # on a street limits that cannot hold are not always certain to the solver

@@ -26,8 +26,11 @@ class TradedPairs:
     gamma: Array  # (trades,), not negative
 
 
-def solve_daily(problem: cp.Problem, whose: str, trades: TradedPairs | None = None) -> float:
+def solve_daily(problem: cp.Problem, whose: str, trades: TradedPairs | None = None, once: bool = False) -> float:
     """Solves a problem with Clarabel, gives its variables their values and its equalities their duals.
+
+    Args:
+        once: see `Translation`.
 
     Returns:
         What the trades cost, the sum of gamma |d|.
@@ -35,7 +38,7 @@ def solve_daily(problem: cp.Problem, whose: str, trades: TradedPairs | None = No
     Raises:
         InfeasibleError, SolverError: see `problem.solving.solve`.
     """
-    translation = Translation(problem)
+    translation = Translation(problem, once=once)
     q, b = translation.constants()
     size = len(q)
     p = sp.csc_array((size, size)) if translation.p is None else translation.p

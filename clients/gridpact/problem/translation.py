@@ -203,11 +203,12 @@ class Translation:
 
     Args:
         bids: of the problem, where it has any.
+        once: it will hardly come again, or is so large that parameters in it would take more than is won.
     """
 
-    def __init__(self, problem: cp.Problem, bids: BidTerms | None = None) -> None:
+    def __init__(self, problem: cp.Problem, bids: BidTerms | None = None, once: bool = False) -> None:
         shape = _Shape.of(problem, bids)
-        kept = _remembered(shape)
+        kept = None if once else _remembered(shape)
         self._program, alike = kept or (_Translated.of(problem), shape)
         self._variables, self._constraints = shape.variables, problem.constraints
         self._twins = dict(zip((v.id for v in shape.variables), (v.id for v in alike.variables), strict=True))

@@ -131,7 +131,7 @@ def read_simbench(folder: Path, subnet: str | None = None) -> NetworkFile:
     nodes = {row.text("id"): row for row in tables.table("Node")}
     places = tables.places
     root, volts, transformer, source = _head(tables, nodes, places)
-    lines, odd = radial(_edges(tables, places), root)
+    lines, odd = radial(_edges(tables, places), root, volts)
     reached = {root} | {line.bus for line in lines}
     loads = []
     for row in tables.own("Load"):
