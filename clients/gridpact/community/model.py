@@ -266,8 +266,8 @@ class Prices:
 
     @property
     def middle(self) -> Array:
-        """(kappa - l + f)/2: half way between what a kWh may cost and what it earns."""
-        return (self.bought_price + self.feed_in_price) / 2
+        """(kappa + f)/2: half way between what a kWh costs and what it earns, known to all by the tariff alone."""
+        return (self.import_price + self.feed_in_price) / 2
 
     @property
     def margin(self) -> Array:

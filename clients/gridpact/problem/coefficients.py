@@ -157,6 +157,6 @@ def own_partners(nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi:
         net_power_kw: P_net = pv - load of this household, (T,), eq. (26).
         chi: largest coefficient, currency/kWh.
     """
-    steps = np.flatnonzero(prices.margin > LEAST_MARGIN)
+    steps = np.flatnonzero(prices.import_price - prices.feed_in_price > LEAST_MARGIN)
     own = own_coefficients(net_power_kw, chi)[steps]
     return tuple(Partner(node, tuple(steps.tolist()), own) for node in sorted(nodes) if len(steps))

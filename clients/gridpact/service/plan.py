@@ -41,6 +41,7 @@ def view_of(
         NoForecast: the forecast does not fit the household.
     """
     scenario, node = settings.scenario, settings.node
+    prices = settings.tariff.charged(prices)
     place = {"parent": node, "children": (), "depth": 0}
     feeder = settings.feeder
     if feeder is not None:

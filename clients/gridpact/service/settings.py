@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from gridpact.community.model import GRID_CONNECTION, Feeder
+import numpy as np
+
+from gridpact.community.model import GRID_CONNECTION, Feeder, Prices
 from gridpact.community.read import ACCEPTABLE, LIMITS, read_feeder
 from gridpact.community.tables import rows
 from gridpact.community.usual import MOST_KW, MOST_PRICE
@@ -69,6 +71,15 @@ class TariffSettings:
     source: str
     import_price: float  # of `fixed`, currency/kWh
     feed_in_share: float  # of `forecast` and `fixed`
+    trade_fee: float = 0.0  # to the grid operator, on each kWh from a neighbour
+    peak_fee: float = 0.0  # to the grid operator, currency/kW of the highest power of a day
+
+    def charged(self, prices: Prices) -> Prices:
+        """Prices with the grid operator's fees, which no supplier publishes."""
+        if not (self.trade_fee or self.peak_fee):
+            return prices
+        fee = np.full(len(prices.import_price), self.trade_fee) if self.trade_fee else None
+        return replace(prices, trade_fee=fee, peak_fee=self.peak_fee)
 
 
 @dataclass(frozen=True)
@@ -230,6 +241,8 @@ def _tariff(table: TomlTable, is_accepted: bool) -> TariffSettings:
         source,
         table.number("import_price", -math.inf, default=None if fixed else 0.0),
         table.number("feed_in_share", 0, 1, default=0.5),
+        table.number("traded_per_kwh", 0, MOST_PRICE, default=0.0),
+        table.number("peak_per_kw", 0, default=0.0),
     )
     if abs(settings.import_price) > MOST_PRICE and not is_accepted:
         raise table.error(

@@ -72,6 +72,8 @@ source = "published"           # what the supplier publishes on the chain for th
                                # "forecast": the column import_price of the forecast; or "fixed":
 # import_price = 0.30          # of "fixed". Prices that are not the published ones must be alike at all partners
 # feed_in_share = 0.5          # of "forecast" and "fixed": what feeding in earns, as a share of the import price
+# traded_per_kwh = 0.0         # what the grid operator asks for each kWh from a neighbour, and
+# peak_per_kw = 0.0            # for the highest power of a day: the plan counts them, it bills them itself
 """
 
 _LIMITS = """

@@ -13,12 +13,12 @@ from gridpact.devices.battery import Battery
 from gridpact.devices.car import ElectricCar
 from gridpact.market.admm.memory import negotiate
 from gridpact.market.admm.parameters import Penalties
-from gridpact.problem.baseline import baseline_net_kw
+from gridpact.problem.baseline import baseline_net_kw, fallback
 from gridpact.problem.coefficients import own_coefficients, own_partners, trading_coefficients
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
 from gridpact.service.forecast import Forecast, NoForecast
-from gridpact.service.plan import published_prices, view_of
+from gridpact.service.plan import own_prices, published_prices, view_of
 from unit.market.admm.helpers import last_of
 from unit.service.helpers import HOUSEHOLD, OPERATOR, settings_of
 
@@ -133,3 +133,21 @@ def test_publishedPrices() -> None:
     assert fixed.feed_in_price.tolist() == [0.08, 0.08]
     with pytest.raises(NoForecast, match=r"pays 0\.3 for feed-in at step 0, more than import costs there"):
         published_prices([200_000], [300_000])
+
+
+def test_feesOfTheGridOperator_areInThePlan(tmp_path: Path) -> None:
+    """With a fee on peaks less is drawn at once; partners start from the same price as without fees."""
+    load = [0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 2.0, 0.2]
+    told = {"load_kw": load, "pv_kw": [0.0] * 8}
+    forecast = Forecast(DAY, {name: np.array(series) for name, series in told.items()}, {})
+    views = {}
+    for fees in ("", "traded_per_kwh = 0.05\npeak_per_kw = 0.5\n"):
+        settings = settings_of(tmp_path, HOUSEHOLD.replace("import_price = 0.3\n", f"import_price = 0.3\n{fees}"))
+        prices = own_prices(settings.tariff, 8, forecast)
+        views[bool(fees)] = view_of(settings, DAY, 3.0, forecast, prices, frozenset({1, 2, 3}))
+    peaks = {fees: float((-fallback(view)["injection_kw"]).max()) for fees, view in views.items()}
+    assert peaks[True] < peaks[False] - 0.3
+    assert views[True].prices.middle.tolist() == views[False].prices.middle.tolist()
+    assert [p.steps for p in views[True].partners] == [p.steps for p in views[False].partners]
+    assert views[True].prices.trade_fee is not None
+    assert set(views[True].prices.trade_fee.tolist()) == {0.05}

@@ -147,7 +147,7 @@ class Trades:
         """Keeps what a trade is paid at between feed-in and import price, where every price ends between households
         that have both: else one that wants more and more would drive it anywhere."""
         steps, prices, dt = bid_steps(self.view), self.view.between or self.view.prices, self.view.step_hours
-        low, high = (self.pool_price + dt * price for price in (prices.feed_in_price, prices.bought_price))
+        low, high = (self.pool_price + dt * price for price in (prices.feed_in_price, prices.import_price))
         self.price = np.clip(self.price, low[steps], high[steps])
 
     def resume(self, before: Trades, first: int) -> None:
