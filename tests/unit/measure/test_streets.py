@@ -66,3 +66,10 @@ def test_whereFeedingInIsWorthNothing_theNetworkDoesNotHoldBackWhatHomesCurtail(
     assert ended.agreed
     assert ended.gap <= 0.001, ended
     assert ended.iterations <= 60
+
+
+def test_whereOneHomeGivesMoreThanAnybodyTakes_roundingLeavesNoBill() -> None:
+    """Panels of 40 kWp among homes of some kilowatts: in units that fit them 0.058 % of the bill were left."""
+    ended = play("bill near zero", 1, Scenario.G)
+    assert ended.agreed
+    assert ended.gap <= 0.0004, ended
