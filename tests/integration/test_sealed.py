@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,26 +14,30 @@ from chains import skip_without
 from unit.chain.synthetic import Place, played
 
 import gridpact.run.onchain
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.inspection import inspect_deployment
-from gridpact.chain.networks import Network
+from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement
-from gridpact.community.model import CommunityDay
-from gridpact.errors import ContractError
+from gridpact.community.model import Array, CommunityDay
+from gridpact.errors import ChainError, ContractError
 from gridpact.events import Event, NodeOut
 from gridpact.limits import MOST_BID
+from gridpact.manage.vouching import one_sided, shown, to_vouch, vouch_calls
 from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.assembly import Closing, Integers
 from gridpact.market.admm.codec import decode_copies, key_in
 from gridpact.market.admm.residuals import Residuals
 from gridpact.node.audit import audit_round
+from gridpact.node.memory import Memory
 from gridpact.node.round_log import assembly_of
+from gridpact.node.settling import Settling
 from gridpact.outcome.day import day_of, solve_day
 from gridpact.problem.blocks import Block
 from gridpact.problem.scenario import Scenario
 from gridpact.run.launch import NodeFiles, Nodes, one_round
-from gridpact.run.onchain import RunSettings, run
+from gridpact.run.onchain import RunSettings, _RoundOffice, run
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +97,52 @@ def test_sealedRound_settlesAsTheOpenOne(tiny3: CommunityDay) -> None:
         blocks = looking.assembly.blocks(home.node)
         net, _ = decode_copies(blocks, looking.copies[home.node], looking.assembly.steps) / 2000
         assert abs(net - home.schedule["injection_kw"]).max() > 1.0
+
+
+def test_partnerThatStatesNothing_isVouchedFor(tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Household 3 agrees and states nothing. Each of its partners shows what the two had in common, and metering
+    records what they agreed on."""
+    settle, deliver, keys = Settling.settle, _RoundOffice.deliver, dict[int, str]()
+
+    @contextmanager
+    def noting(files: Sequence[NodeFiles], network: Network) -> Iterator[Nodes]:
+        keys.update({int(one.folder.name[-2:]): one.key.read_text().strip() for one in files})
+        with in_threads(files, network) as nodes:
+            yield nodes
+
+    def silent(self: Settling, round_: int, memory: Memory, schedule: Mapping[str, Array]) -> Any:
+        return memory.agent.trades.statements() if self.view.node == 3 else settle(self, round_, memory, schedule)
+
+    def vouched_first(office: Any, schedules: Any) -> Any:
+        web3, record = office._web3, office.record
+        metering = ChainAccount(web3, office._metering_key)
+        office._network.fund([metering.address], ETHER, web3)
+        aggregator, side = Aggregator.of(record, web3), Settlement.of(record, web3, metering)
+        waiting = one_sided(side, 1)
+        assert waiting
+        assert all(pair[1] == 3 and who == {pair[0]} for pair, who in waiting.items())
+        with pytest.raises(ChainError, match=rf"is sealed.*ask node {min(waiting)[0]} for .* with node 3"):
+            to_vouch(aggregator, side, 1)
+        nodes = {pair: Aggregator.of(record, web3, ChainAccount(web3, keys[pair[0]])) for pair in waiting}
+        pads = {pair: shown(node, 1, *pair).pads(aggregator) for pair, node in nodes.items()}
+        pairs = to_vouch(aggregator, side, 1, pads)
+        calls = vouch_calls(aggregator, 1, pairs, pads)
+        side.send_all([side.vouch_call(one.round, one.lower, one.statements, one.openings) for one in calls])
+        return deliver(office, schedules)
+
+    monkeypatch.setattr(Settling, "settle", silent)
+    monkeypatch.setattr(_RoundOffice, "deliver", vouched_first)
+    monkeypatch.setattr(gridpact.run.onchain, "running_nodes", noting)
+    looking = Looking()
+    outcome = run(tiny3, RunSettings(Scenario.TG, chain="anvil"), spectator=looking.look)
+    assert outcome.payments_sum_to_zero
+    expected = {(t.seller, t.buyer, t.step, t.energy_kwh) for t in solve_day(tiny3, Scenario.TG).trades}
+    found = set()
+    for record in looking.recorded:
+        for trade in record.trades:
+            pair = (record.lower, record.higher) if trade.energy_wh > 0 else (record.higher, record.lower)
+            found.add((*pair, trade.step, abs(trade.energy_wh) / 1000))
+    assert found == expected
 
 
 def test_placeBelowAHousehold_isRefused(anvil: Network) -> None:

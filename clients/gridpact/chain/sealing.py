@@ -12,16 +12,49 @@ from coincurve import PrivateKey, PublicKey
 from eth_keys.constants import SECPK1_N
 from eth_utils.crypto import keccak
 
+from gridpact.errors import InputError
+
 PUBLIC_BYTES = 33
 
 Proof = tuple[int, int, int, int]
 """x, y, challenge, response."""
+
+GENERATOR = PrivateKey((1).to_bytes(32, "big")).public_key
 
 NO_PROOF: Proof = (0, 0, 0, 0)
 """Where there is nothing to prove, since one has declared no key."""
 
 NO_SECRET = bytes(32)
 """Between two of which one has declared no key: everybody knows it. Who declares none cannot be spoken to in secret."""
+
+
+def proved_secret(mine: bytes | None, theirs: bytes | None, proof: Proof) -> bytes:
+    """What the owners of two public keys have in common, by a proof of the first of them, as `Seals.secret` takes it.
+
+    Raises:
+        InputError: the proof does not hold.
+    """
+    try:
+        own, other = PublicKey(mine or b""), PublicKey(theirs or b"")
+    except ValueError:
+        return NO_SECRET
+    x, y, challenge, response = proof
+    c, r = ((value % SECPK1_N).to_bytes(32, "big") for value in (challenge, response))
+    try:
+        common = PublicKey.from_point(x, y)
+        first = PublicKey.combine_keys([GENERATOR.multiply(r), own.multiply(c)])
+        second = PublicKey.combine_keys([other.multiply(r), common.multiply(c)])
+        holds = _challenge(other, own, common, first, second) == challenge
+    except (ValueError, OverflowError):
+        holds = False
+    if not holds:
+        raise InputError("what is shown of a sealed round is not what the two nodes had in common: ask for it again")
+    return sha256(common.format(compressed=True)).digest()
+
+
+def _challenge(*points: PublicKey) -> int:
+    """c, as `Seals.sol` has it."""
+    return int.from_bytes(keccak(b"".join(point.format(compressed=False)[1:] for point in points)), "big")
 
 
 class SealingKey:
@@ -58,7 +91,6 @@ class SealingKey:
             return NO_PROOF
         common = theirs.multiply(self._key.secret)
         once = PrivateKey(sha256(b"gridpact proof" + self._key.secret + theirs.format()).digest())
-        points = (theirs, self._key.public_key, common, once.public_key, theirs.multiply(once.secret))
-        challenge = keccak(b"".join(point.format(compressed=False)[1:] for point in points))
-        response = (once.to_int() - int.from_bytes(challenge, "big") * self._key.to_int()) % SECPK1_N
-        return (*common.point(), int.from_bytes(challenge, "big"), response)
+        challenge = _challenge(theirs, self._key.public_key, common, once.public_key, theirs.multiply(once.secret))
+        response = (once.to_int() - challenge * self._key.to_int()) % SECPK1_N
+        return (*common.point(), challenge, response)

@@ -8,7 +8,7 @@ import time
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from gridpact.cli.options import Commands, add_password, check_folder, choice
+from gridpact.cli.options import Commands, add_password, check_file, check_folder, choice
 from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
 
@@ -32,6 +32,15 @@ def add(commands: Commands) -> None:
     check.add_argument("--day", metavar="D", help="ask for the forecast of this day, yyyy-mm-dd; default tomorrow")
     add_password(check)
     check.set_defaults(command=_check)
+    show = actions.add_parser(
+        "show", help="write what metering needs to vouch for trades of a sealed round that a partner does not state"
+    )
+    show.add_argument("--config", type=Path, required=True, metavar="FILE", help="its household.toml")
+    show.add_argument("--round", type=int, required=True, metavar="N", help="the round, which has ended")
+    show.add_argument("--partner", type=int, required=True, metavar="N", help="the node that does not state its trades")
+    show.add_argument("--out", type=Path, required=True, metavar="FILE", help="for the metering operator, nobody else")
+    add_password(show)
+    show.set_defaults(command=_show)
     health = actions.add_parser("health", help="one line about a running node; exit status 1 where it is not well")
     health.add_argument("--config", type=Path, required=True, metavar="FILE", help="its household.toml")
     health.set_defaults(command=_health)
@@ -112,6 +121,27 @@ def _check(arguments: argparse.Namespace) -> int:
 
     for line in checks(settings, key, day.isoformat(), lambda: connect(settings.chain.rpc, patience=5.0)):
         print(f"  ✓  {line}", flush=True)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from gridpact.service.keystore import key_of
+    from gridpact.service.settings import read_settings
+
+    settings = read_settings(arguments.config)
+    check_file(arguments.out, "what is shown")
+    key = key_of(settings.key, arguments.password_file, arguments.password_env)
+
+    from gridpact.chain.transport import connect  # only now, see `gridpact node`
+    from gridpact.manage.vouching import shown
+    from gridpact.service.connection import open_connection, read_record
+
+    node, partner, number = settings.node, arguments.partner, arguments.round
+    rpc = settings.chain.rpc
+    connection = open_connection(settings, read_record(settings), key, lambda: connect(rpc, patience=5.0))
+    shown(connection.aggregator, number, node, partner).write(arguments.out)
+    print(f"gridpact: '{arguments.out}' opens what nodes {node} and {partner} bid each other in round {number},")
+    print("  to whoever has it: give it to the metering operator only, who vouches with it")
     return 0
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gridpact.chain.profiles import ChainProfile
     from gridpact.chain.settlement import Settlement, Token
     from gridpact.manage.metering import MeterDay, Settled
+    from gridpact.market.admm.pads import Pads
 
 
 def add(commands: Commands) -> None:
@@ -41,6 +42,14 @@ def add(commands: Commands) -> None:
         "vouch", help="record, with the metering account, trades that were agreed on and that only one side states"
     )
     _add_round(vouch)
+    vouch.add_argument(
+        "--shown",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="of a sealed round: what households have shown of it (`gridpact household show`)",
+    )
     vouch.add_argument("--dry-run", action="store_true", help="show what would be recorded and what it costs, no more")
     add_record(vouch)
     add_sender(vouch)
@@ -164,7 +173,8 @@ def _vouch(arguments: argparse.Namespace) -> int:
         account = account_of(arguments, place)
         settlement = Settlement.of(place.record, place.web3, account)
         _check_metering(settlement, account.address)
-        pairs = to_vouch(aggregator, settlement, number)
+        pads = _shown(arguments.shown, aggregator, number)
+        pairs = to_vouch(aggregator, settlement, number, pads)
         if not pairs:
             print(f"gridpact: all trades of {day} that somebody states are recorded, or not agreed on")
             return 0
@@ -179,7 +189,7 @@ def _vouch(arguments: argparse.Namespace) -> int:
             )
         calls = [
             settlement.vouch_call(call.round, call.lower, call.statements, call.openings)
-            for call in vouch_calls(aggregator, number, pairs)
+            for call in vouch_calls(aggregator, number, pairs, pads)
         ]
         planned = [planned_call(account, f"vouch {k + 1} of {len(calls)}", call) for k, call in enumerate(calls)]
         question = f"Record {count(len(pairs), 'pair')} of {day} on {place.profile.name} as agreed?"
@@ -188,6 +198,16 @@ def _vouch(arguments: argparse.Namespace) -> int:
         settlement.send_all(calls)
         print(f"gridpact: the trades of {count(len(pairs), 'pair')} in round {number} of {day} are recorded as agreed")
     return 0
+
+
+def _shown(files: Sequence[Path], aggregator: Aggregator, number: int) -> dict[tuple[int, int], Pads]:
+    """What opens the bids of pairs of a sealed round."""
+    from gridpact.manage.vouching import Shown
+
+    every = [Shown.read(path) for path in files]
+    if others := [one for one in every if one.round != number]:
+        raise InputError(f"what node {others[0].node} shows is of round {others[0].round}, not of round {number}")
+    return {one.pair: one.pads(aggregator) for one in every}
 
 
 def _correct(arguments: argparse.Namespace) -> int:

@@ -1,34 +1,44 @@
 """The metering operator's word for pairs that agreed, and of which one states nothing, or each something else.
 
-What they agreed on follows from what was public in the round: books, bids and parameters. So anybody can work it out,
-as a node does that comes back.
+What they agreed on follows from books, bids and parameters, as a node that comes back works it out. In an open round
+these are public; in a sealed one one of the two shows the metering operator what they have in common in it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
 from gridpact.chain.commitments import START
-from gridpact.chain.ledger import RoundLog
+from gridpact.chain.ledger import RoundLedger, RoundLog
+from gridpact.chain.sealing import Proof, proved_secret
 from gridpact.chain.settlement import Opening, Settlement, decode_tariff, encode_trades
 from gridpact.chain.values import IterationLog, Phase, Submission
 from gridpact.community.doubts import ask
 from gridpact.community.model import GRID_CONNECTION, Prices
-from gridpact.errors import ChainError
+from gridpact.errors import ChainError, InputError
+from gridpact.files import parse_json, write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly
+from gridpact.market.admm.codec import key_in
+from gridpact.market.admm.pads import Pads
 from gridpact.market.admm.parameters import Penalties
 from gridpact.node.audit import audit_round
-from gridpact.node.round_log import assembly_of, closing_of, resolution_of
+from gridpact.node.form import OpenForm, SealedForm
+from gridpact.node.round_log import assembly_of, resolution_of
 from gridpact.problem.coefficients import Partner
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
 from gridpact.text import count
+
+Pair = tuple[int, int]
+"""Lower and higher node."""
 
 Entry = tuple[int, int, int]
 """Step, energy in Wh, positive where the lower node sells, price in 1e-6 currency/kWh."""
@@ -57,12 +67,80 @@ class VouchCall:
     openings: Mapping[int, Opening]
 
 
-def agreed_trades(aggregator: RoundLog, round_: int, tariff: bytes) -> dict[tuple[int, int], tuple[Entry, ...]]:
-    """What each pair of a converged round agreed on, (lower, higher), as both of them state it: by the same
-    operations on the same integers, prices no further than the tariff.
+@dataclass(frozen=True)
+class Shown:
+    """What one of a pair shows of a sealed round: what the two have in common in it, with a proof that it is that. It
+    opens all that they bid each other in the round, and nothing else."""
+
+    aggregator: str  # address
+    round: int
+    node: int  # who shows it
+    partner: int
+    proof: Proof
+
+    @property
+    def pair(self) -> Pair:
+        return min(self.node, self.partner), max(self.node, self.partner)
+
+    def write(self, path: Path) -> None:
+        """For nobody else's eyes."""
+        values = asdict(self) | {"proof": [hex(number) for number in self.proof]}
+        write_atomically(path, json.dumps(values, indent=1) + "\n", 0o600)
+
+    @staticmethod
+    def read(path: Path) -> Shown:
+        """Raises InputError where it is no such file."""
+        try:
+            values = parse_json(path.read_text(encoding="utf-8"))
+            x, y, challenge, response = (int(number, 16) for number in values["proof"])
+            round_, node, partner = (int(values[name]) for name in ("round", "node", "partner"))
+            return Shown(str(values["aggregator"]), round_, node, partner, (x, y, challenge, response))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"what is shown of a round, '{path}', cannot be read ({error}): check the path") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"'{path}' is not what `gridpact household show` writes: ask for it again") from error
+
+    def pads(self, aggregator: RoundLog) -> Pads:
+        """Those of the two in the round.
+
+        Raises:
+            InputError: it is of other contracts, of nodes that were not in the round, or its proof does not hold.
+        """
+        if self.aggregator.lower() != aggregator.address.lower():
+            raise InputError(f"what nodes {self.node} and {self.partner} show is of the contracts at {self.aggregator}")
+        declared = aggregator.declarations(self.round)
+        if not {self.node, self.partner} <= declared.keys():
+            raise InputError(f"nodes {self.node} and {self.partner} were not both in round {self.round}")
+        mine, theirs = (key_in(declared[node].book) for node in (self.node, self.partner))
+        return Pads(proved_secret(mine, theirs, self.proof))
+
+
+def shown(aggregator: RoundLedger, round_: int, node: int, partner: int) -> Shown:
+    """What a node can show of a round with a partner.
+
+    Raises:
+        InputError: the round is not sealed, or did not end in agreement, or the two were not both in it.
+    """
+    if not aggregator.sealed:
+        raise InputError(f"round {round_} is open: metering reads what was bid in it, and needs nothing shown")
+    if aggregator.outcome(round_).phase is not Phase.CONVERGED:
+        raise InputError(f"round {round_} has not ended in agreement: there is nothing to vouch for")
+    declared = aggregator.declarations(round_)
+    if node == partner or not {node, partner} <= declared.keys():
+        raise InputError(f"nodes {node} and {partner} were not both in round {round_}: name another partner")
+    proof = aggregator.round_key(round_).proof(key_in(declared[partner].book))
+    return Shown(aggregator.address, round_, node, partner, proof)
+
+
+def agreed_trades(
+    aggregator: RoundLog, round_: int, tariff: bytes, shown: Mapping[Pair, Pads] | None = None
+) -> dict[Pair, tuple[Entry, ...]]:
+    """What each pair of a converged round agreed on as both of them state it: by the same operations on the same
+    integers, prices no further than the tariff.
 
     Args:
         tariff: of the round, as published; prices begin half way between import and feed-in.
+        shown: of a sealed round, pads of the pairs that are asked for: there is nothing of others then.
 
     Raises:
         ChainError: the chain does not tell the round (any longer).
@@ -74,13 +152,20 @@ def agreed_trades(aggregator: RoundLog, round_: int, tariff: bytes) -> dict[tupl
     imported, fed_in = decode_tariff(tariff)
     prices = Prices(np.array(imported) / 1e6, own_feed_in_price=np.array(fed_in) / 1e6)
     agents = [_trader(aggregator, assembly, node, prices) for node in sorted(assembly.nodes - {GRID_CONNECTION})]
+    forms: dict[int, OpenForm] = {agent.view.node: OpenForm(network, agent.view.node) for agent in agents}
+    if shown is not None:
+        forms = {
+            lower: SealedForm(assembly, lower, {pair[1]: pads for pair, pads in shown.items() if pair[0] == lower})
+            for lower in {pair[0] for pair in shown} & forms.keys()
+        }
+        agents = [agent for agent in agents if agent.view.node in forms]
     gone: frozenset[int] = frozenset()
     nothing = np.zeros((0, assembly.steps), dtype=np.int64)
     for entry in aggregator.history(round_):
-        closing = closing_of(network, entry, gone)
-        gone = closing.gone
         for agent in agents:
+            closing = forms[agent.view.node].closing(entry, gone, None)
             agent.take_in(closing, nothing if agent.view.node in closing.present else None)
+        gone |= entry.excluded
     within = [(min(both), max(both)) for both in zip(imported, fed_in, strict=True)]
     return {
         (agent.view.node, partner): tuple(
@@ -88,7 +173,7 @@ def agreed_trades(aggregator: RoundLog, round_: int, tariff: bytes) -> dict[tupl
         )
         for agent in agents
         for partner, entries in agent.trades.statements().items()
-        if agent.view.node < partner
+        if agent.view.node < partner and (shown is None or (agent.view.node, partner) in shown)
     }
 
 
@@ -140,23 +225,30 @@ def check_recorded(settlement: Settlement, round_: int, day: date) -> None:
         )
 
 
-def to_vouch(aggregator: RoundLog, settlement: Settlement, round_: int) -> list[Vouched]:
+def to_vouch(
+    aggregator: RoundLog, settlement: Settlement, round_: int, shown: Mapping[Pair, Pads] | None = None
+) -> list[Vouched]:
     """Pairs that the metering account can vouch for; none of whom one was delivered already.
+
+    Args:
+        shown: see `agreed_trades`.
 
     Raises:
         ChainError: the chain does not tell the round (any longer), or has no tariff for it; or the grid operator's
-            plan breaks the published limits, so that households are right to state nothing; or the round is sealed.
+            plan breaks the published limits, so that households are right to state nothing; or the round is sealed, and
+            nothing is shown of it.
     """
     delivered = settlement.deliveries(round_).keys()
     waiting = {pair: who for pair, who in one_sided(settlement, round_).items() if not delivered & set(pair)}
     if not waiting:
         return []
-    if aggregator.sealed:
+    if aggregator.sealed and not (shown := {pair: pads for pair, pads in (shown or {}).items() if pair in waiting}):
+        pair, who = min(waiting.items())
         raise ChainError(
-            f"Round {round_} is sealed: only partners read each other's bids, so nobody can vouch for the trades of "
-            f"nodes {' and '.join(map(str, min(waiting)))}, which one side alone states."
+            f"Round {round_} is sealed: only partners read each other's bids, so ask node {min(who)} for what it had in"
+            f" common with node {sum(pair) - min(who)} (`gridpact household show`), and give it with --shown."
         )
-    agreed = agreed_trades(aggregator, round_, settlement.tariff(round_))
+    agreed = agreed_trades(aggregator, round_, settlement.tariff(round_), shown if aggregator.sealed else None)
     if plan := audit_round(aggregator, round_).plan_errors:
         raise ChainError(
             f"In round {round_} {plan[0]}, so nobody has to carry it out: what one side states is not vouched for."
@@ -164,21 +256,29 @@ def to_vouch(aggregator: RoundLog, settlement: Settlement, round_: int) -> list[
     return [Vouched(*pair, agreed[pair], who) for pair, who in waiting.items() if agreed.get(pair)]
 
 
-def vouch_calls(aggregator: RoundLog, round_: int, pairs: Sequence[Vouched]) -> Iterator[VouchCall]:
-    """What is to be sent, a few pairs of one lower node at a time."""
+def vouch_calls(
+    aggregator: RoundLog, round_: int, pairs: Sequence[Vouched], shown: Mapping[Pair, Pads] | None = None
+) -> Iterator[VouchCall]:
+    """What is to be sent, a few pairs of one lower node at a time.
+
+    Args:
+        shown: see `agreed_trades`; the contract is shown the key of the last iteration.
+    """
     last = last_submissions(aggregator.history(round_))
     declared = aggregator.declarations(round_)
 
-    def opening(node: int) -> Opening:
+    def opening(node: int, pads: Pads | None = None) -> Opening:
         said, before = last[node]
-        return Opening.of(declared[node].book, said.bids, before, aggregator.copies_of(said), said.residuals)
+        key = b"" if pads is None else pads.key(said.iteration)
+        return Opening.of(declared[node].book, said.bids + key, before, aggregator.copies_of(said), said.residuals)
 
     for lower, group in groupby(pairs, key=lambda pair: pair.lower):
         some = list(group)
         for first in range(0, len(some), PAIRS_A_CALL):
             part = some[first : first + PAIRS_A_CALL]
             statements = {pair.higher: encode_trades(pair.trades) for pair in part}
-            yield VouchCall(round_, lower, statements, {node: opening(node) for node in (lower, *statements)})
+            theirs = {higher: opening(higher, (shown or {}).get((lower, higher))) for higher in statements}
+            yield VouchCall(round_, lower, statements, {lower: opening(lower), **theirs})
 
 
 def last_submissions(history: Iterable[IterationLog]) -> dict[int, tuple[Submission, bytes]]:

@@ -29,7 +29,7 @@ FLAT: tuple[type[Device], ...] = (Panels, Inverter)
 several a list of tables."""
 
 
-def write_view(view: NodeView, path: Path, mode: int = 0o644) -> None:
+def write_view(view: NodeView, path: Path, mode: int = 0o600) -> None:
     """Writes a household file, atomically, with the given permissions."""
     values = asdict(replace(view, feeder=None)) | {
         "scenario": view.scenario.value,

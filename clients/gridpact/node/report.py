@@ -30,7 +30,7 @@ class NodeReport:
     transactions: int = 0
 
     def write(self, path: Path) -> None:
-        write_atomically(path, json.dumps(vars(self) | {"phase": self.phase.name}) + "\n")
+        write_atomically(path, json.dumps(vars(self) | {"phase": self.phase.name}) + "\n", 0o600)
 
     @staticmethod
     def read(path: Path) -> NodeReport:

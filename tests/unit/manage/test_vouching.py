@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,15 @@ from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
 from gridpact.errors import ChainError, InputError
-from gridpact.manage.vouching import agreed_trades, check_recorded, last_submissions, one_sided, to_vouch
+from gridpact.manage.vouching import (
+    Shown,
+    agreed_trades,
+    check_recorded,
+    last_submissions,
+    one_sided,
+    shown,
+    to_vouch,
+)
 from gridpact.market.admm.parameters import Tolerances
 from gridpact.node.twin import TwinLedger
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -115,7 +123,7 @@ def test_vouching_recordsWhatOneSideStates_andDeliveriesWaitForIt(
 
     with monkeypatch.context() as sealing:
         sealing.setattr(type(office), "sealed", True)
-        with pytest.raises(ChainError, match=r"is sealed.*of nodes 1 and 2"):
+        with pytest.raises(ChainError, match=r"is sealed.*ask node 1 for what it had in common with node 2"):
             to_vouch(office, side, number)
 
     world.record.write(tmp_path / "contracts.json")
@@ -154,3 +162,59 @@ def test_vouching_recordsWhatOneSideStates_andDeliveriesWaitForIt(
     check_recorded(side, number, day)
     assert vouch("metering") == 0
     assert "all trades of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("trouble", [None, silent_from_third, oversleeps], ids=["none", "one is out", "one misses"])
+@pytest.mark.parametrize("scenario", [Scenario.T, Scenario.TG])
+def test_sealedTrades_areWorkedOutFromWhatOneOfTheTwoShows(
+    tiny3: CommunityDay, tmp_path: Path, scenario: Scenario, trouble: object
+) -> None:
+    """The same as both of them state, whichever shows it; and of no other pair."""
+    played = Played(tiny3, scenario, tolerances=COARSE, sealed=True)
+    reports = played.play({} if trouble is None else {3: trouble})  # type: ignore[dict-item]
+    assert played.outcome.phase is Phase.CONVERGED
+    log, tariff = TwinLedger(played.twin, 0 if scenario.has_network else 1), encode_tariff(*tariff_of(tiny3))
+    for node, report in reports.items():
+        for partner in report.statements if report.agreed else ():
+            shown(TwinLedger(played.twin, node), played.number, node, partner).write(path := tmp_path / "shown.json")
+            assert path.stat().st_mode & 0o777 == 0o600
+            one = Shown.read(path)
+            assert one.pair == (min(node, partner), max(node, partner))
+            found = agreed_trades(log, played.number, tariff, {one.pair: one.pads(log)})
+            assert found.keys() == {one.pair}
+            entries = report.statements[partner]
+            assert [entry[:2] for entry in found[one.pair]] == [tuple(entry[:2]) for entry in entries]
+            imported, fed_in = tariff_of(tiny3)
+            for (step, _, price), (_, _, own) in zip(found[one.pair], entries, strict=True):
+                assert abs(price - min(max(own, fed_in[step]), imported[step])) <= 1
+
+
+def test_whatIsShown_isBelievedByItsProofOnly(tiny3: CommunityDay) -> None:
+    """A changed number, another pair's proof, another round's contracts: none opens anything."""
+    played = Played(tiny3, Scenario.T, tolerances=COARSE, sealed=True)
+    played.play()
+    log = TwinLedger(played.twin, 1)
+    true = shown(log, played.number, 1, 2)
+    x, y, challenge, response = true.proof
+    others = shown(TwinLedger(played.twin, 3), played.number, 3, 2).proof
+    changed = (x, y, challenge, response + 1), (x, y, challenge + 1, response), (x, y + 1, challenge, response)
+    for false in (*changed, others):
+        with pytest.raises(InputError, match="is not what the two nodes had in common"):
+            replace(true, proof=false).pads(log)
+    with pytest.raises(InputError, match="is of the contracts at 0x12"):
+        replace(true, aggregator="0x12").pads(log)
+    with pytest.raises(InputError, match="nodes 1 and 9 were not both in round 1"):
+        replace(true, partner=9).pads(log)
+    with pytest.raises(InputError, match="nodes 1 and 1 were not both in round 1"):
+        shown(log, played.number, 1, 1)
+    in_the_open = Played(tiny3, Scenario.T, tolerances=COARSE)
+    in_the_open.play()
+    with pytest.raises(InputError, match="is open: metering reads what was bid"):
+        shown(TwinLedger(in_the_open.twin, 1), 1, 1, 2)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"proof": [1, 2, 3, 4]}', '{"proof": ["0x1"]}'])
+def test_fileThatShowsNothing_isSaid(tmp_path: Path, text: str) -> None:
+    (path := tmp_path / "shown.json").write_text(text)
+    with pytest.raises(InputError, match="is not what `gridpact household show` writes"):
+        Shown.read(path)

@@ -32,6 +32,7 @@ from gridpact.node.privacy import (
 )
 from gridpact.node.twin import TwinLedger
 from gridpact.problem.scenario import Scenario
+from measure.privacy import rows, table
 from unit.node.rounds import Played
 
 STEPS = 24
@@ -167,3 +168,18 @@ def test_guessOfNet_isConsistent(power: float) -> None:
     guessed = Guess.of_net(net)
     assert np.all(guessed.load - guessed.pv == -net)
     assert np.all(guessed.car <= guessed.load)
+
+
+def test_otherScenarios_giveAnOutsiderNoMore() -> None:
+    """On one day, by the program that makes the table of the docs: without trades nothing, in T no more than in TG."""
+    every = rows("fontana16", ("06-10",), (Scenario.T, Scenario.G))
+    found = {(row.scenario, row.form, row.role): row.known for row in every}
+    r = {key: known["load"]["r"] for key, known in found.items()}
+    assert r[Scenario.G, "open", "everybody"] == pytest.approx(1.0, abs=1e-4)
+    assert r[Scenario.G, "sealed", "outsider"] == 0.0
+    for role in ("outsider", "supplier", "operator"):
+        load = r[Scenario.T, "sealed", role]
+        assert load is not None
+        assert abs(load) <= 0.3
+    lines = table(every).splitlines()
+    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == ["T"] * 5 + ["G"] * 5
