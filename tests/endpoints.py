@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import threading
 import time
@@ -296,6 +297,28 @@ def lagging(share: float, blocks: int = 1, seed: int = 1) -> Habit:
             return {"result": []}
         last = int(parameters[0].get("toBlock", hex(old)), 16)
         return ask(method, [{**parameters[0], "toBlock": hex(min(last, old))}])
+
+    return habit
+
+
+def remembering(seconds: float, *methods: str) -> Habit:
+    """A cache in front of a node: what was asked before is answered for so long as it was then, so that a contract
+    stands where it stood while its log goes on."""
+    kept: dict[str, tuple[float, Mapping[str, Any]]] = {}
+    lock = threading.Lock()
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
+        if method not in methods:
+            return None
+        key, now = json.dumps([method, parameters], sort_keys=True), time.monotonic()
+        with lock:
+            at, answer = kept.get(key, (-math.inf, {}))
+        if now - at < seconds:
+            return answer
+        answer = ask(method, parameters)
+        with lock:
+            kept[key] = now, answer
+        return answer
 
     return habit
 

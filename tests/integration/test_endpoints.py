@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chains import rpc, skip_without
+from chains import consortium, rpc, skip_without
 from endpoints import (
     Habit,
     Reply,
@@ -33,6 +33,7 @@ from endpoints import (
     outages,
     pruned_before,
     refusal,
+    remembering,
     taken_unsaid,
     without,
 )
@@ -58,6 +59,7 @@ ALL = os.environ.get("GRIDPACT_MATRIX") == "all"
 """Every habit on every chain (`make endpoints`); else some of them, and the rates in the tests of the room."""
 
 CHAINS = ("anvil", "eth-tester")
+CONSORTIUM = "consortium"
 ON_GANACHE = ("logs", "rates", "losses")
 """Not the fees, nor what is drawn: `old_transactions` leads to transactions without a type. Where such come from
 several accounts at once, Ganache stops to answer and to make blocks; plain transfers do the same to it."""
@@ -65,16 +67,17 @@ IN_SHORT = (("anvil", "logs"), ("anvil", "losses"), ("anvil", "fees"))
 
 
 @pytest.fixture(scope="module")
-def networks() -> Iterator[Callable[[str], Network]]:
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Network]]:
     """Each chain is started once."""
     with ExitStack() as stack:
         opened: dict[str, Network] = {}
 
         def network(name: str) -> Network:
-            if name != "eth-tester":
+            if name not in ("eth-tester", CONSORTIUM):
                 skip_without(name)
             if name not in opened:
-                opened[name] = stack.enter_context(open_network(name))
+                made = consortium(tmp_path_factory.mktemp(name)) if name == CONSORTIUM else open_network(name)
+                opened[name] = stack.enter_context(made)
             return opened[name]
 
         yield network
@@ -135,6 +138,11 @@ BEARABLE: Mapping[str, tuple[Habits, Habits, Habits]] = {
         lambda _: [now_and_then(0.1, refusal(-32603, "Internal error")), now_and_then(0.05, {"result": False}, seed=2)],
         lambda _: [lagging(0.2), always({"result": None}, "web3_clientVersion")],
     ),
+    "caches": (
+        lambda _: [remembering(1.0, "eth_call")],
+        lambda _: [remembering(0.5, "eth_call", "eth_getLogs", "eth_blockNumber", "eth_getBlockByNumber")],
+        lambda _: [remembering(2.0, "eth_call", "eth_getTransactionCount"), lagging(0.1)],
+    ),
     "fees": (
         lambda _: [old_blocks],
         lambda _: [old_transactions, without("debug_traceTransaction"), without("web3_clientVersion")],
@@ -154,6 +162,7 @@ BORNE: tuple[Callable[[Pilot, random.Random], Habit], ...] = (
     lambda _, draw: cut(0.05, seed=draw.randrange(99)),
     lambda _, draw: taken_unsaid(0.5, draw.choice(UNSAID), seed=draw.randrange(99)),
     lambda _, draw: lagging(0.2, seed=draw.randrange(99)),
+    lambda _, draw: remembering(draw.choice((0.3, 1.0)), "eth_call"),
     lambda _, draw: outages(8.0, draw.choice((1.0, 3.0)), Reply(b"<html></html>", draw.choice((502, 503, 522, 403)))),
     lambda _, draw: without(draw.choice(("eth_feeHistory", "debug_traceTransaction", "eth_maxPriorityFeePerGas"))),
     lambda _, draw: draw.choice((old_blocks, old_transactions)),
@@ -167,6 +176,13 @@ PASSING = ({"result": None}, {"result": False}, Reply(b"<html></html>"), Reply(b
 UNSAID = (Reply(b"", 502), {"result": None}, refusal(-32000, "already known"), refusal(-32603, "Internal error"))
 
 DRAWS = range(8) if ALL else range(1)
+
+
+@pytest.mark.parametrize("name", BEARABLE)
+def test_bearableHabits_costNothing_onAConsortium(pilots: Callable[[str], Pilot], name: str) -> None:
+    """The same on four validators, where their program is at hand."""
+    pilot = pilots(CONSORTIUM)
+    agree(pilot, {node: habits(pilot) for node, habits in enumerate(BEARABLE[name], start=1)})
 
 
 @pytest.mark.parametrize("seed", DRAWS)
