@@ -229,6 +229,7 @@ class RoundView:
             "limits_w": self._limits_w,
             "iterations": self._iterations(),
             "star": self._is_star,
+            "sealed": self._is_sealed,
             "network": bool(self._assembly and any(self._assembly.depths.values())),
             "homes": self._homes(phase, iteration),
             "gas": {name: [one.gas, one.transactions] for name, one in spent.items()},
@@ -321,7 +322,7 @@ class RoundView:
 
     # ------------------------------------------------------------------ the plan
 
-    @property
+    @cached_property
     def _is_sealed(self) -> bool:
         """Whether what is submitted is for those only whom it concerns: then nodes declare keys."""
         return any(key_in(bytes.fromhex(event.arguments["book"])) for event in self._by_name["Declared"])

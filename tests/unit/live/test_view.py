@@ -11,6 +11,7 @@ from gridpact.chain.settlement import encode_energies, encode_tariff, encode_tra
 from gridpact.chain.values import nodes_to_bitmap
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
+from gridpact.market.admm.codec import with_key
 
 DAY, INDEX, REST = 20260701, 3, 2**31
 STEPS = 4
@@ -112,6 +113,17 @@ def test_traded_isThatOfAllRoundsOfTheDay(store: Store) -> None:
         block = ChainBlock(number, f"0x{number}", number)
         store.add([], [ChainEvent(block, 0, f"0x{number}", "TradeRecorded", said)], {})
     assert view(store, 8).day()["through"]["traded"] == {1: [400, 0, 90], 5: [0, 400, -90]}
+
+
+def test_sealedRounds_areSaidToBe(store: Store) -> None:
+    """By the keys that nodes declare; there is no plan to show then."""
+    declared = {"round": 7, "node": 1, "parent": 0, "children": 0, "depth": 1, "bids": 0}
+    assert not view(store, 7).round()["sealed"]
+    said = declared | {"book": with_key(b"", bytes(33)).hex()}
+    store.add([], [ChainEvent(ChainBlock(99, "0x99", 99), 0, "0x99", "Declared", said)], {})
+    assert view(store, 7).round()["sealed"]
+    assert view(store, 7).plan() is None
+    assert not view(store, 8).round()["sealed"]
 
 
 def test_limits_areThoseOfTheRound(store: Store) -> None:

@@ -44,7 +44,7 @@ function show(parts) {
   if (!state.round) { showNothing(); return; }
   $("main").classList.remove("empty");
   if (has("status", "round", "market", "day")) { showHero(); showTiles(); }
-  if (has("status", "round")) { showAgreement(); showHomes(); showGas(); showHappened(); }
+  if (has("status", "round")) { put($("#public .is"), word(state.round.sealed ? "publicSealed" : "publicIs")); showAgreement(); showHomes(); showGas(); showHappened(); }
   if (has("status", "plan", "market") || (has("round") && changedHomes())) showMap();
   if (has("status", "market")) showPrices();
   if (has("status", "plan", "day")) showDay();
@@ -301,7 +301,8 @@ function showMap() {
 function legend(mode) {
   const { plan, market } = state;
   const drawn = plan?.flow_kw || Object.keys(state.status.tree || {}).length;
-  const place = drawn ? "" : `${word(plan ? "mapStar" : "mapNone")} `;
+  const sealed = state.round.sealed ? `${word("mapSealed")} ` : "";
+  const place = sealed + (drawn || sealed ? "" : `${word(plan ? "mapStar" : "mapNone")} `);
   if (mode === "trades") return place + word(market?.trades.length ? "legendTrades" : "legendTradesNone");
   if (mode === "voltage") return plan.limits_pu ? word("legendVoltage", { low: number(plan.limits_pu[0], 2), high: number(plan.limits_pu[1], 2) }) : word("legendVoltageFree");
   if (!plan.flow_kw) return place + word("legendHomes");

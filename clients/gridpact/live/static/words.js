@@ -91,6 +91,7 @@ const WORDS = {
 
   map: ["On the cable", "Am Kabel", "Op de kabel"],
   mapNone: ["Without a network to agree on, only trades can be drawn.", "Ohne Netz, über das man sich einigt, ist nur der Handel zu zeichnen.", "Zonder net om over te beslissen is alleen de handel te tekenen."],
+  mapSealed: ["The round is sealed: what flows is not public.", "Die Runde ist versiegelt: Was fließt, ist nicht öffentlich.", "De ronde is verzegeld: wat er stroomt is niet openbaar."],
   mapStar: ["The operator has published no feeder in this round: homes stand in a circle.", "Der Betreiber hat in dieser Runde kein Netz veröffentlicht: die Haushalte stehen im Kreis.", "De beheerder heeft in deze ronde geen net gepubliceerd: de huishoudens staan in een kring."],
   modePower: ["Power", "Leistung", "Vermogen"],
   modeTrades: ["Trades", "Handel", "Handel"],
@@ -256,6 +257,7 @@ const WORDS = {
 
   publicTitle: ["What is public, and what is not", "Was öffentlich ist und was nicht", "Wat openbaar is en wat niet"],
   publicIs: ["All on this page comes from the chain, where anybody can read it: who is in a round, every home's net power at every step, offers, trades and prices, meter readings, payments and gas.", "Alles auf dieser Seite kommt von der Chain, wo es jeder lesen kann: wer dabei ist, die Leistung jedes Haushalts am Zähler, Gebote, Handel und Preise, Zählerstände, Zahlungen und Gas.", "Alles op deze pagina komt van de chain, waar iedereen het kan lezen: wie meedoet, het vermogen van elk huishouden aan de meter, biedingen, handel en prijzen, meterstanden, betalingen en gas."],
+  publicSealed: ["All on this page comes from the chain, where anybody can read it: who is in a round, trades and prices, meter readings, payments and gas. The round was sealed: what a home would take or give, and what it offers, is read by those only whom it concerns.", "Alles auf dieser Seite kommt von der Chain, wo es jeder lesen kann: wer dabei ist, Handel und Preise, Zählerstände, Zahlungen und Gas. Die Runde war versiegelt: Was ein Haushalt beziehen oder einspeisen will und was er bietet, lesen nur die, die es angeht.", "Alles op deze pagina komt van de chain, waar iedereen het kan lezen: wie meedoet, handel en prijzen, meterstanden, betalingen en gas. De ronde was verzegeld: wat een huishouden wil afnemen of leveren en wat het biedt, lezen alleen zij die het aangaat."],
   publicNot: ["Not on the chain, and so not here: what is behind a meter (devices, load, what a battery holds), on which phase a home is, what a line may carry, where a house stands, and what it is called: names come from the file of whoever started this page.", "Nicht auf der Chain und darum nicht hier: was hinter dem Zähler ist (Geräte, Verbrauch, Speicherstand), an welcher Phase ein Haus hängt, was eine Leitung verträgt, wo ein Haus steht und wie es heißt: Namen kommen aus der Datei dessen, der die Seite gestartet hat.", "Niet op de chain en dus niet hier: wat achter een meter zit (apparaten, verbruik, inhoud van een accu), op welke fase een huis zit, wat een kabel aankan, waar een huis staat en hoe het heet: namen komen uit het bestand van wie deze pagina startte."],
 };
 
