@@ -52,6 +52,8 @@ class HouseholdDay:
     grid_cost: float = 0.0  # of the import cost, what the grid operator gets
     tax_cost: float = 0.0  # of the import cost, what the state gets
     supplier: str = ""  # where that is told
+    import_price: Array | None = None  # (T,), of its own supplier; None: the community's
+    feed_in_price: Array | None = None  # (T,), the same
     wear_cost: float = 0.0  # of its devices by their use: nobody is paid for it, and it is in no sum
     left_value: float = 0.0  # of what is in its batteries beyond the day's start: the same
 
@@ -224,6 +226,8 @@ def homes_of(outcome: Outcome) -> tuple[HouseholdDay, ...]:
                 grid_cost=totals.fees.grid,
                 tax_cost=totals.fees.tax,
                 supplier=(community.prices_of(home) if scenario.has_contracts else community.prices).supplier,
+                import_price=None if home.tariff is None else home.tariff.import_price,
+                feed_in_price=None if home.tariff is None else home.tariff.feed_in_price,
                 wear_cost=totals.wear,
                 left_value=totals.left,
             )

@@ -12,7 +12,8 @@ from gridpact.outcome.day import DayOutcome, HouseholdDay
 if TYPE_CHECKING:
     import pandas as pd
 
-HOME = tuple(one.name for one in fields(HouseholdDay) if one.name not in ("name", "assets", "schedule"))
+NO_COLUMNS = ("name", "assets", "schedule", "import_price", "feed_in_price")
+HOME = tuple(one.name for one in fields(HouseholdDay) if one.name not in NO_COLUMNS)
 
 
 @dataclass(frozen=True)

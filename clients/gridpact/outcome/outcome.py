@@ -96,7 +96,7 @@ class Optimum:
         losses = losses_paid(community, solution) if scenario.has_contracts else 0.0
         return Optimum(
             objective=solution.cost,
-            paid=solution.supply + solution.fees + losses,
+            paid=solution.paid + losses,
             relaxation_gap=solution.relaxation_gap,
             node_price=solution.nodal_price,
         )

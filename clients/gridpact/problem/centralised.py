@@ -54,6 +54,11 @@ class CentralisedSolution:
     """(n, T), currency/kWh, the duals of the power balances: what one kWh more at a node costs the community in G; in
     TG what it costs beyond the household's contract. None without a network."""
 
+    @property
+    def paid(self) -> float:
+        """What all pay together, but for losses where those are no part of the supply, currency."""
+        return self.supply + self.fees
+
 
 def centralised_optimum(community: CommunityDay, scenario: Scenario) -> CentralisedSolution:
     """Solves a scenario for the whole community at once.

@@ -267,9 +267,11 @@ def _flatness(played: Sequence[MarketDay]) -> float | None:
 def _best(community: CommunityDay) -> float:
     """What all would pay at best if they dealt with the supplier as one, losses in, currency."""
     blind = centralised_optimum(community, AS_ONE)
-    paid = blind.supply + losses_paid(community, blind)
+    paid = blind.paid + losses_paid(community, blind)
+    if community.own_tariffs:
+        return paid  # as one it would have one tariff
     try:
-        return min(paid, centralised_optimum(community, Scenario.G).supply)
+        return min(paid, centralised_optimum(community, Scenario.G).paid)
     except (InfeasibleError, InexactRelaxationError, SolverError):
         return paid  # the feeder has no such plan
 

@@ -27,6 +27,9 @@ from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
 from gridpact.report import report
+from gridpact.study.markets import _best
+from gridpact.study.weeks.store import outcome_of, to_fields
+from gridpact.study.weeks.totals import Totals
 from unit.problem.helpers import community, household
 
 ENERGY = np.array([0.12, 0.10, 0.14, 0.20, 0.11, 0.13, 0.28, 0.18])
@@ -140,6 +143,29 @@ def test_everyMarket_keepsToThem_orSaysSo(market: Market, several: bool) -> None
         assert all(trade.price_per_kwh <= most[trade.step] + 2e-6 for trade in outcome.trades)
 
 
+@pytest.mark.parametrize("scenario", [Scenario.B, Scenario.TG], ids=lambda s: s.name)
+def test_studyKnowsEachHomesTariff(scenario: Scenario) -> None:
+    """What readings would cost alone is in B what is paid but for losses, also of a day that was kept."""
+    found = day_of(solved(street(FEES, OTHER), scenario))
+    again = outcome_of(json.loads(json.dumps(to_fields(found))))
+    for kept, home in zip(Totals(scenario, (again,)).households, found.households, strict=True):
+        tariff = street(FEES, OTHER).households[home.node - 1].tariff or street(FEES).prices
+        drawn = np.maximum(-home.schedule["injection_kw"], 0), np.maximum(home.schedule["injection_kw"], 0)
+        paid = HOURS * float(tariff.import_price @ drawn[0] - tariff.feed_in_price @ drawn[1]) + 0.3 * drawn[0].max()
+        assert kept.alone == pytest.approx(paid, abs=1e-9)
+        if scenario == Scenario.B:
+            assert kept.alone == pytest.approx(home.cost - home.loss_cost, abs=1e-6)
+
+
+def test_marketsAreComparedWithWhatIsPaid() -> None:
+    """No market saves more than what is best for all, fees in."""
+    day = street(FEES)
+    alone, best = solved(day, Scenario.B).cost.paid, _best(day)
+    assert best < alone - 0.05
+    for scenario in (Scenario.T, Scenario.G, next(m.scenario for m in MARKETS if m.one_tariff)):
+        assert solved(day, scenario).cost.paid >= best - 1e-4
+
+
 def test_peakFee_flattensWhatAHomeDraws() -> None:
     peaks = []
     for peak in (0.0, 0.6):
@@ -242,7 +268,7 @@ def test_whatKnowsOneTariff_saysSo(
 
 
 def test_runTellsThem(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "png", lambda figure: b"")
+    monkeypatch.setattr(report, "drawn", lambda figures: {})  # takes seconds
     assert main(["run", "--chain", "memory", "--case", str(files), "--out", str(tmp_path / "out")]) == 0
     with (tmp_path / "out" / "bills.csv").open(encoding="utf-8") as file:
         bills = list(csv.DictReader(file))

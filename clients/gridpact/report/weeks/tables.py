@@ -74,6 +74,11 @@ def economic_lines(period: Period) -> tuple[TableLine, ...]:
         TableLine("Consumers' total", "cost", lambda t: t.consumers.total, lambda c: c.consumer_total),
         TableLine("Total costs", "cost", lambda t: t.community.total, lambda c: c.total, strong=True),
         TableLine("of which losses", "cost", lambda t: t.community.losses if t.scenario.has_contracts else None),
+        *(
+            [TableLine("of which fees on trades, drawing and peaks", "cost", lambda t: t.community.fees)]
+            if any(totals.community.fees for totals in period.totals.values())
+            else []
+        ),
         TableLine("Paid between neighbours", "cost", traded(lambda t: t.transfers)),
         relative("Prosumers' total", lambda t: t.prosumers.total, lambda c: c.prosumer_total),
         relative("Consumers' total", lambda t: t.consumers.total, lambda c: c.consumer_total),
@@ -154,7 +159,7 @@ def households(study: Study) -> Iterable[Sequence[Cell]]:
     """period x scenario x household."""
     yield (
         "period", "scenario", "household", "node", "prosumer", "used_kwh", "pv_kwh", "import_kwh", "feed_in_kwh",
-        "sold_kwh", "bought_kwh", "import_cost", "loss_cost", "trade_cost", "cost", "saving",
+        "sold_kwh", "bought_kwh", "import_cost", "loss_cost", "trade_cost", "fees", "cost", "saving",
     )  # fmt: skip
     for period in study.counted:
         for scenario, totals in period.totals.items():
@@ -162,7 +167,7 @@ def households(study: Study) -> Iterable[Sequence[Cell]]:
                 yield (
                     safe_text(period.name), scenario.name, safe_text(home.name), home.node, _truth(home.is_prosumer),
                     home.used_kwh, home.pv_kwh, home.import_kwh, home.feed_in_kwh, home.sold_kwh, home.bought_kwh,
-                    home.bill.supply - home.bill.losses, home.bill.losses, home.bill.trade, home.cost,
+                    home.bill.supply - home.bill.losses, home.bill.losses, home.bill.trade, home.bill.fees, home.cost,
                     base.cost - home.cost,
                 )  # fmt: skip
 

@@ -118,6 +118,7 @@ def outcome_of(table: Mapping[str, Any]) -> DayOutcome:
             | {
                 "assets": tuple(home["assets"]),
                 "schedule": {name: _array(value) for name, value in home["schedule"].items()},
+                **{name: None if home[name] is None else _array(home[name]) for name in OWN_PRICES},
             }
         )
         for home in values["households"]
@@ -126,6 +127,9 @@ def outcome_of(table: Mapping[str, Any]) -> DayOutcome:
     values["checks"] = tuple(Check(**check) for check in values["checks"])
     return DayOutcome(**values)
 
+
+OWN_PRICES = ("import_price", "feed_in_price")
+"""Of a household, where it has a tariff of its own."""
 
 ARRAYS = tuple(field.name for field in fields(DayOutcome) if field.type == "Array")
 

@@ -227,16 +227,18 @@ class Totals:
             used += day.energy_kwh(own("load_kw") + consumed_kw(own))
             pv += day.energy_kwh(own("pv_kw") - own("curtailed_kw"))
             injection = schedule["injection_kw"]
-            alone += day.energy_kwh(
-                day.import_price * np.maximum(-injection, 0) - day.feed_in_price * np.maximum(injection, 0)
+            import_price = day.import_price if home.import_price is None else home.import_price
+            feed_in_price = day.feed_in_price if home.feed_in_price is None else home.feed_in_price
+            alone += home.peak_fee + day.energy_kwh(
+                import_price * np.maximum(-injection, 0) - feed_in_price * np.maximum(injection, 0)
             )
             for trade in day.trades:
                 if trade.seller == home.node:
                     sales += trade.energy_kwh * trade.price_per_kwh
-                    sales_fed_in += trade.energy_kwh * float(day.feed_in_price[trade.step])
+                    sales_fed_in += trade.energy_kwh * float(feed_in_price[trade.step])
                 if trade.buyer == home.node:
                     purchases += trade.energy_kwh * trade.price_per_kwh
-                    purchases_imported += trade.energy_kwh * float(day.import_price[trade.step])
+                    purchases_imported += trade.energy_kwh * float(import_price[trade.step])
         return HouseholdWeek(
             node=first.node,
             name=first.name,
