@@ -56,7 +56,7 @@ def _audit(arguments: argparse.Namespace) -> int:
     for problem in (*audit.contract_errors, *audit.false_claims, *audit.plan_errors):
         print(f"gridpact: {problem}")
     if audit.sealed:
-        print("gridpact: the round is sealed: residuals and the operator's plan are not public, and were not checked")
+        print("gridpact: the round is sealed: bids, copies and the operator's plan are not public, and not checked")
     verdict = "all as it must be" if audit.clean else "see above"
     print(f"gridpact: round {audit.round}, {audit.iterations} iterations checked from the chain alone: {verdict}")
     return 0 if audit.clean else 1

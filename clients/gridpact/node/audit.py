@@ -84,6 +84,32 @@ def departures(
     }
 
 
+def operators_sum(
+    assembly: Assembly, claims: Mapping[int, Claim], now: Closing, before: Closing | None
+) -> dict[int, str]:
+    """Whether node 0 claims of the network what the households claim together, as it must where all are there: each
+    variable has two holders, who are equally far from what they agreed on. Everybody sees that, in a sealed round too.
+
+    Args:
+        claims: see `false_claims`.
+
+    Returns:
+        What node 0 claims instead: then it does so falsely, or a household does.
+    """
+    there = assembly.nodes - now.gone
+    complete = claims.keys() == now.present == there and (before is None or before.present == there)
+    if not complete or GRID_CONNECTION not in there:
+        return {}
+    own = claims[GRID_CONNECTION][:2]
+    together = tuple(np.sum([claims[node][:2] for node in there - {GRID_CONNECTION}], axis=0, dtype=object).tolist())
+    if own == together:
+        return {}
+    where = f"in iteration {now.iteration}"
+    return {
+        GRID_CONNECTION: f"claims residuals of the grid {own} {where}, the households {together} together: one is false"
+    }
+
+
 @dataclass(frozen=True)
 class Audit:
     """What a check of a whole round found."""
@@ -102,7 +128,7 @@ class Audit:
 
 def audit_round(aggregator: RoundLog, round_: int) -> Audit:
     """Replays a round from logs and calldata: every sum, head and residual, and the operator's last answer. Of a sealed
-    one residuals and answers cannot be read: sums and heads only.
+    one copies, bids and answers cannot be read: sums and heads, and whether residuals of the network fit each other.
 
     Raises:
         ChainError: the chain does not tell the round (any longer).
@@ -125,7 +151,9 @@ def audit_round(aggregator: RoundLog, round_: int) -> Audit:
         where = f"iteration {number}"
         claims = {node: submission.residuals for node, submission in entry.submissions.items()}
         if now is not None:
-            if not sealed:
+            if sealed:
+                false += [f"node {node} {what}" for node, what in operators_sum(assembly, claims, now, before).items()]
+            else:
                 faults = departures(assembly, claims, now, before, copies, reach, steady - most_misses)
                 faults |= false_claims(assembly, claims, now, before, copies)
                 false += [f"node {node} {what}" for node, what in faults.items()]

@@ -17,6 +17,7 @@ from gridpact.chain.deploy import deploy_contracts, enrol_households
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.values import Residuals, Setting, SignedSubmission, Theta
+from gridpact.market.admm.codec import with_key
 
 Block = tuple[str, int]
 Book = Mapping[int, tuple[int, ...]]
@@ -207,6 +208,8 @@ class Played:
 
     def declare(self, number: int, node: int) -> None:
         place, book = self.tree[node], self.community.book(node)
+        if self.record.sealed:
+            book = with_key(book, self.nodes[node].round_key(number).public)
         bids = sum(map(len, place.book.values()))
         self.nodes[node].declare(number, place.parent, place.children, place.depth, bids, book)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gridpact.chain.values import Phase
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import GRID_CONNECTION, CommunityDay
 from gridpact.errors import InputError
+from gridpact.market.admm.agent import Agent
+from gridpact.market.admm.assembly import Closing, Integers
+from gridpact.node.audit import audit_round
 from gridpact.node.report import NodeReport
+from gridpact.node.twin import TwinLedger
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from unit.node.rounds import PHASE_SECONDS, Crash, Played
 from unit.node.test_twin import COARSE
@@ -68,3 +74,22 @@ def test_neighbours_cannotBeSealed(tiny3: CommunityDay) -> None:
     """And that is said before anything is declared."""
     with pytest.raises(InputError, match=r"between neighbours.* take contracts for open rounds"):
         Played(tiny3, Scenario.TG, NetworkAgreement.NEIGHBOURS, sealed=True).play()
+
+
+def test_falseResidualsOfTheOperator_areSeenByEverybody(tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It claims a unit more than the households together; nobody else is blamed, and an honest one is not."""
+    take_in = Agent.take_in
+
+    def false_take_in(self: Agent, now: Closing, copies: Integers | None) -> None:
+        take_in(self, now, copies)
+        if self.view.node == GRID_CONNECTION and now.iteration == 3:
+            self.residuals = replace(self.residuals, primal_grid=self.residuals.primal_grid + 1)
+
+    for agree, accused in ((take_in, []), (false_take_in, ["node 0"])):
+        monkeypatch.setattr(Agent, "take_in", agree)
+        played = Played(tiny3, Scenario.TG, sealed=True)
+        played.play()
+        audit = audit_round(TwinLedger(played.twin, 1), played.number)
+        assert audit.sealed
+        assert not audit.contract_errors
+        assert [claim.split(" claims ")[0] for claim in audit.false_claims] == accused
