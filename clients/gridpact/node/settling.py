@@ -60,12 +60,21 @@ class Settling:
         missing = owed + self._settlement.arrears(address) - self._settlement.free(address)
         if missing > 0:
             self._check_tokens(missing)
-            self._sending.send("settle", lambda: self._settlement.deposit(missing))
+            amount = missing if self._supplied else self._with_more(missing)
+            self._sending.send("settle", lambda: self._settlement.deposit(amount))
         # The lower node of a pair shows that the trades fit the bids.
         opened = {node for partner in encoded if partner > self.view.node for node in (partner, self.view.node)}
         openings = {node: self._opening(memory, node) for node in opened}
         self._sending.send("settle", lambda: self._settlement.state(round_, self.view.node, encoded, openings))
         return statements
+
+    def _with_more(self, units: int) -> int:
+        """Twice what is missing, as far as the account has it and may deposit it: the rest of a day is agreed anew, and
+        each deposit costs as much as stating two pairs."""
+        most = self._settlement.token.balance(self._address)
+        if self._deposit_max is not None:
+            most = min(most, int(self._deposit_max * 10.0 ** self._settlement.token.decimals()))
+        return max(units, min(2 * units, most))
 
     def _check_tokens(self, units: int) -> None:
         """Raises InsufficientFunds where the account has not what it is to deposit, or may not deposit so much."""
