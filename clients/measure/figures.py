@@ -104,6 +104,22 @@ def gas(reports: Mapping[str, Report]) -> str:
     return _table(head, rows, repeated=1)
 
 
+def calls(reports: Mapping[str, Report]) -> str:
+    """What single calls, and the steps of whole rounds, cost beside the first version of the contracts."""
+    first, now = reports["first_version"], reports["calls"]
+    rows = [
+        (f"{name}", f"{gas:,}", f"{now[name]:,}", f"{now[name] / gas - 1:+.1%}".replace("%", " %"))
+        for name, gas in sorted(first["calls"].items())
+        if "reference" not in name
+    ]
+    for before, after in zip(first["rounds"], reports["rounds"], strict=True):
+        for step in ("deploy", "enrol", "declare", "submit", "settle", "deliver"):
+            gas, later = before["gas_by_step"][step], after["gas_by_step"][step]
+            what = f"all of a round of {before['case']} {before['day']}: {step}"
+            rows.append((what, f"{gas:,}", f"{later:,}", f"{later / gas - 1:+.1%}".replace("%", " %")))
+    return _table(("call", "first version", "now", ""), rows, repeated=0)
+
+
 def survival(reports: Mapping[str, Report]) -> str:
     """What is left of TG's planned saving by each rule, on the days that were measured."""
 
@@ -138,6 +154,7 @@ BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "growth": growth,
     "gas": gas,
     "survival": survival,
+    "calls": calls,
 }
 
 
@@ -166,7 +183,9 @@ def documents() -> list[Path]:
 
 
 def read_reports() -> dict[str, Report]:
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in REPORTS.glob("*.json")}
+    """By name; and the gas of single calls, which the contracts' tests keep."""
+    paths = {path.stem: path for path in REPORTS.glob("*.json")} | {"calls": ROOT / "tests" / "contracts" / "gas.json"}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
 
 
 def main() -> int:

@@ -187,14 +187,23 @@ class Settling:
         sender = changes.get("sender", accounts[1])
         return self.contract.deliver(round_, node, reading, tariff, positions, *signature, {"from": sender})
 
-    def check(self, parties: Iterable[Any], gifts: int = 0, rounds: Sequence[int] = (1,)) -> None:
+    def price(self, *rounds: int) -> None:
+        """The next rounds converge, each with a tariff that was published before anybody declared."""
+        for round_ in rounds:
+            self.contract.publishTariff(round_, encode_tariff(), {"from": self.contract.supplier()})
+            assert self.market.converge() == round_
+
+    def is_recorded(self, round_: int, one: int, other: int) -> bool:
+        return int(str(self.contract.recorded(round_, one, other)), 16) != 0
+
+    def check(self, parties: Iterable[Any], gifts: int = 0) -> None:
         """TS1 and TS3: the books balance. `parties` are all accounts that hold deposits."""
         contract = self.contract
         accounts_ = sorted(set(map(str, parties)))
         held = read([(contract, view, (account,)) for view in ("free", "locked") for account in accounts_])
         whole = read([(contract, "totalDeposits", ()), (self.token, "balanceOf", (contract.address,))])
         assert whole == [sum(held), sum(held) + gifts]
-        for round_ in rounds:
+        for round_ in range(1, int(self.market.aggregator.progress()[0]) + 1):
             nets = [(contract, "netPayment", (round_, node)) for node in BOOKS]
             assert sum(read([*nets, (contract, "supplierPayment", (round_,))])) == 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -53,3 +53,21 @@ def settle(TradeSettlement: Any, manager: Any, nodes: Any, supplier: Any, market
         token.approve(made, START, {"from": account})
         made.deposit(DEPOSIT, {"from": account})
     return Settling(made, market, token)
+
+
+@pytest.fixture
+def contract(settle: Settling) -> Any:
+    return settle.contract
+
+
+@pytest.fixture
+def gifts() -> list[int]:
+    """Tokens sent past `deposit` in a test."""
+    return []
+
+
+@pytest.fixture
+def books_balance(settle: Settling, nodes: Any, supplier: Any, gifts: list[int]) -> Iterator[None]:
+    """TS1 and TS3, after a test."""
+    yield
+    settle.check([*nodes.values(), supplier], sum(gifts))

@@ -28,29 +28,12 @@ from settling import (
 )
 
 pytest_plugins = ["settling_fixtures"]
+pytestmark = pytest.mark.usefixtures("books_balance")
 
 
 @pytest.fixture(autouse=True)
 def isolation(fn_isolation):
     """Every test starts from the same chain; brownie forgets the contracts that a test has deployed."""
-
-
-@pytest.fixture
-def contract(settle):
-    return settle.contract
-
-
-@pytest.fixture
-def gifts():
-    """Tokens sent past `deposit` in a test."""
-    return []
-
-
-@pytest.fixture(autouse=True)
-def books_balance(settle, nodes, supplier, gifts):
-    """TS1 and TS3, after every test."""
-    yield
-    settle.check([*nodes.values(), supplier], sum(gifts))
 
 
 def keccak(data):

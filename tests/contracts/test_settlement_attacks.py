@@ -16,12 +16,12 @@ from settling import (
     START,
     STEPS,
     encode_reading,
-    encode_tariff,
     entry,
     signed,
 )
 
 pytest_plugins = ["settling_fixtures"]
+pytestmark = pytest.mark.usefixtures("priced", "books_balance")
 
 
 @pytest.fixture(autouse=True)
@@ -34,28 +34,10 @@ NONE, TAKES_FEE, SAYS_NO, SAYS_NOTHING, REVERTS, CALLS_BACK = range(6)
 
 
 @pytest.fixture(scope="module")
-def priced(settle, supplier):
+def priced(settle):
     """Rounds 2 and 3 have converged, with a tariff."""
-    for round_ in (2, 3):
-        settle.contract.publishTariff(round_, encode_tariff(), {"from": supplier})
-        assert settle.market.converge() == round_
+    settle.price(2, 3)
     return settle
-
-
-@pytest.fixture
-def contract(priced):
-    return priced.contract
-
-
-@pytest.fixture(autouse=True)
-def books_balance(priced, nodes, supplier):
-    """TS1 and TS3, after every test."""
-    yield
-    priced.check([*nodes.values(), supplier], rounds=(1, 2, 3))
-
-
-def is_recorded(contract, one, other, round_=1):
-    return int(str(contract.recorded(round_, one, other)), 16) != 0
 
 
 # ---------------------------------------------------------------------- statements
@@ -66,7 +48,7 @@ def test_attack_oneSideStatesOtherNumbers(priced, contract, nodes, first, second
     """TS2: the buyer's word or the seller's, nothing is paid; the locks are their owners'."""
     priced.state(2, {1: first})
     priced.state(1, {2: second})
-    assert not is_recorded(contract, 1, 2)
+    assert not priced.is_recorded(1, 1, 2)
     assert contract.free(nodes[1]) == DEPOSIT
     assert contract.free(nodes[2]) + contract.locked(nodes[2]) == DEPOSIT
     priced.state(2, {1: b""})
@@ -101,7 +83,7 @@ def test_attack_statementThatDoesNotFitTheBids(priced, contract, trades, step):
     priced.state(2, {1: trades})
     with brownie.reverts(f"DoesNotFitBids: 2, {step}"):
         priced.state(1, {2: trades})
-    assert not is_recorded(contract, 1, 2)
+    assert not priced.is_recorded(1, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -195,10 +177,10 @@ def test_attack_statementInAnothersName(priced, contract, outsider, nodes):
 def test_attack_replayInAnotherRound(priced, contract):
     """TS2: what was agreed on in one round is nothing in the next."""
     priced.record(1, 2, SOLD, 2)
-    assert not is_recorded(contract, 1, 2, 1)
-    assert not is_recorded(contract, 1, 2, 3)
+    assert not priced.is_recorded(1, 1, 2)
+    assert not priced.is_recorded(3, 1, 2)
     priced.state(1, {2: SOLD}, 3)
-    assert not is_recorded(contract, 1, 2, 3)
+    assert not priced.is_recorded(3, 1, 2)
 
 
 # ---------------------------------------------------------------------- griefing
@@ -220,7 +202,7 @@ def test_attack_partnerStatesNonsense(priced, contract, nodes):
         assert "TradeRecorded" not in tx.events
         assert contract.free(nodes[1]) == DEPOSIT
     priced.state(2, {1: SOLD})
-    assert is_recorded(contract, 1, 2)
+    assert priced.is_recorded(1, 1, 2)
 
 
 def test_attack_partnerChangesItsMindBeforeMyCall(priced, contract, nodes):
@@ -240,7 +222,7 @@ def test_attack_partnerHasNoMoney(priced, contract, nodes):
     with brownie.reverts(f"InsufficientDeposit: {low(nodes[2])}, 0, {PRICE}"):
         priced.state(2, {1: SOLD})
     priced.state(3, {1: BOUGHT})
-    assert is_recorded(contract, 1, 3)
+    assert priced.is_recorded(1, 1, 3)
 
 
 def test_attack_releaseOfAnothersLock(priced, contract, nodes, outsider, chain):

@@ -24,6 +24,7 @@ from settling import (
 )
 
 pytest_plugins = ["settling_fixtures"]
+pytestmark = pytest.mark.usefixtures("priced", "books_balance")
 
 
 @pytest.fixture(autouse=True)
@@ -40,23 +41,10 @@ FED_IN, DRAWN = 720_000, 6_600_000
 
 
 @pytest.fixture(scope="module")
-def priced(settle, supplier):
+def priced(settle):
     """Round 2 has converged, and its tariff was published before anybody declared."""
-    settle.contract.publishTariff(2, encode_tariff(), {"from": supplier})
-    assert settle.market.converge() == 2
+    settle.price(2)
     return settle
-
-
-@pytest.fixture
-def contract(priced):
-    return priced.contract
-
-
-@pytest.fixture(autouse=True)
-def books_balance(priced, nodes, supplier):
-    """TS1 and TS3, after every test."""
-    yield
-    priced.check([*nodes.values(), supplier], rounds=(1, 2, 3))
 
 
 # ---------------------------------------------------------------------- tariff

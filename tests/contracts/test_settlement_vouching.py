@@ -17,6 +17,7 @@ from settling import (
 )
 
 pytest_plugins = ["settling_fixtures"]
+pytestmark = pytest.mark.usefixtures("priced", "books_balance")
 
 
 @pytest.fixture(autouse=True)
@@ -25,28 +26,11 @@ def isolation(fn_isolation):
 
 
 @pytest.fixture(scope="module")
-def priced(settle, supplier, manager):
+def priced(settle, manager):
     """Round 2 has converged with a tariff, round 1 without; the metering account can pay for gas."""
     manager.transfer(METER.address, "1 ether")
-    settle.contract.publishTariff(2, encode_tariff(), {"from": supplier})
-    assert settle.market.converge() == 2
+    settle.price(2)
     return settle
-
-
-@pytest.fixture
-def contract(priced):
-    return priced.contract
-
-
-@pytest.fixture(autouse=True)
-def books_balance(priced, nodes, supplier):
-    """TS1 and TS3, after every test."""
-    yield
-    priced.check([*nodes.values(), supplier], rounds=(1, 2))
-
-
-def is_recorded(contract, one, other, round_=2):
-    return int(str(contract.recorded(round_, one, other)), 16) != 0
 
 
 def money(contract, nodes, *who):
@@ -61,7 +45,7 @@ def test_attack_partnerAgreesAndStatesNothing(priced, contract, nodes, supplier,
     assert dict(tx.events["Vouched"]) == {"round": 2, "lower": 1, "higher": 2, "arrears": 0}
     recorded = dict(tx.events["TradeRecorded"])
     assert (recorded["payment"], recorded["trades"]) == (PRICE, "0x" + SOLD.hex())
-    assert is_recorded(contract, 1, 2)
+    assert priced.is_recorded(2, 1, 2)
     assert money(contract, nodes, 1, 2) == [(DEPOSIT + PRICE, 0, 0), (DEPOSIT - PRICE, 0, 0)]
     assert contract.free(supplier) == DEPOSIT
     assert [contract.netPayment(2, node) for node in (1, 2)] == [PRICE, -PRICE]
@@ -77,9 +61,9 @@ def test_attack_partnerAgreesAndStatesOtherwise(priced, contract, nodes, lies, l
         lie = DEARER  # the lower node cannot state what does not fit
     priced.state(lies, {3 - lies: lie}, 2)
     priced.state(3 - lies, {lies: SOLD}, 2)
-    assert not is_recorded(contract, 1, 2)
+    assert not priced.is_recorded(2, 1, 2)
     priced.vouch(1, {2: SOLD})
-    assert is_recorded(contract, 1, 2)
+    assert priced.is_recorded(2, 1, 2)
     assert money(contract, nodes, 1, 2) == [(DEPOSIT + PRICE, 0, 0), (DEPOSIT - PRICE, 0, 0)]
 
 
@@ -105,7 +89,7 @@ def test_vouch_failsIfTheSupplierHasNothing(priced, contract, nodes, supplier):
         priced.vouch(1, {2: SOLD})
     contract.deposit(PRICE, {"from": supplier})
     priced.vouch(1, {2: SOLD})
-    assert is_recorded(contract, 1, 2)
+    assert priced.is_recorded(2, 1, 2)
 
 
 def test_attack_lateStatementAfterAVouch(priced, contract, nodes):
@@ -140,7 +124,7 @@ def test_vouch_skipsWhatNobodyStatesOrWasDelivered(priced, contract):
     priced.deliver(3, [0] * STEPS, 2)
     tx = priced.vouch(1, {2: SOLD, 3: BOUGHT})
     assert (tx.events["Vouched"]["higher"], tx.events["Skipped"]["partner"]) == (2, 3)
-    assert not is_recorded(contract, 1, 3)
+    assert not priced.is_recorded(2, 1, 3)
 
 
 NOT_AGREED = {
@@ -160,7 +144,7 @@ def test_attack_meteringVouchesForWhatWasNotAgreed(priced, contract):
     for trades, error in NOT_AGREED.items():
         with brownie.reverts(error):
             priced.vouch(1, {2: trades})
-    assert not is_recorded(contract, 1, 2)
+    assert not priced.is_recorded(2, 1, 2)
 
 
 def test_attack_othersVouch(priced, nodes, supplier, manager):
