@@ -42,6 +42,8 @@ def changed(name: str) -> dict[str, Any]:
     elif name == "survival":
         for row in reports["survival"]:
             row["draws"] += 1
+    elif name == "calls":
+        reports["calls"]["star16: abstain"] += 1
     else:
         for row in bench_report["waiting"]:
             row["round_s"] += 1.0
