@@ -9,6 +9,7 @@ than before; after each step its reading is taken.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -44,6 +45,9 @@ log = logging.getLogger(__name__)
 LEAST_CHANGE_WH = 10
 """What a nomination must change at a step by, at least, to be sent again."""
 
+ASK_SECONDS = 5.0
+"""Between questions for the reading of a step that is not there yet. Nobody complains while the chain waits for it."""
+
 
 class DayRun:
     """One day.
@@ -77,6 +81,7 @@ class DayRun:
         self._renewed = -1  # the step before whose gate the rest was planned last
         self._read = -1  # the newest step that was read
         self._levels: tuple[int, Mapping[str, float]] = (-1, {})  # after which step, by kind of device
+        self._asked = -1, 0.0  # for the reading of which step, and when
         self._said: set[str] = set()  # what is said once
 
     @property
@@ -365,10 +370,14 @@ class DayRun:
         """The reading of a step, if it is there by now."""
         if step < 0 or self._settings.day is None or self._levels[0] == step:
             return
+        if self._asked[0] == step and time.monotonic() < self._asked[1] + ASK_SECONDS:
+            return
+        self._asked = step, time.monotonic()
         try:
             reading = take_reading(self._settings.day, self.day, step)
         except NoForecast as error:
-            self._say_once(f"step {step} of {self.day} is not read: {error}")
+            if self._now() > self.opened.start_of(step + 1) + self.opened.terms.reading_seconds:
+                self._say_once(f"step {step} of {self.day} is not read: {error}")
         else:
             self._levels = step, {**reading.levels, "meter": float(reading.meter_wh)}
 
