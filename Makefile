@@ -96,6 +96,10 @@ mutations: setup ## every file that a command reads, changed by chance, and tabl
 survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four days (hours; finished draws are taken over)
 	@$(PY) -m measure.survival --json reports/survival.json $(ARGS)
 
+.PHONY: phases
+phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into reports/phases.json (an hour; ARGS=--ipopt with casadi)
+	@$(PY) -m measure.phases --json reports/phases.json $(ARGS)
+
 .PHONY: days
 days: setup ## 100 days of random calls on a settlement of days, against a plain model (some ten minutes)
 	@GRIDPACT_DAYS=100 deploy/brownie test tests/contracts/test_day_stateful.py --network development -s

@@ -148,6 +148,47 @@ def survival(reports: Mapping[str, Report]) -> str:
     return _table(head, rows, repeated=0)
 
 
+def phases(reports: Mapping[str, Report]) -> str:
+    """Plans on streets with phases, by case and scenario, judged by OpenDSS."""
+    report = reports["phases"]
+    balanced = {(row["homes"], row["scenario"]): row["balanced_ms"] for row in report["node_0"]}
+    rows = []
+    for case in dict.fromkeys(row["case"] for row in report["days"]):
+        for scenario in ("TG", "G"):
+            every = [row for row in report["days"] if (row["case"], row["scenario"]) == (case, scenario)]
+            some = [row for row in every if "failure" not in row]
+            followed = [row for row in some if row["to_0_1_percent"] is not None]
+            homes, alone = some[0]["homes"], sum(row["alone_steps_outside"] for row in some)
+            node_0 = statistics.median(row["node_0_ms"] for row in some)
+            rows.append(
+                (
+                    *(case, scenario, f"{len(some)}" + (f" of {len(every)}" if len(some) < len(every) else "")),
+                    f"{sum(row['steps_outside'] for row in some)} ({alone})",
+                    f"{min(r['voltage_min_pu'] for r in some):.4f} to {max(r['voltage_max_pu'] for r in some):.4f}",
+                    f"{max(row['voltage_difference_pu'] for row in some):.0e}",
+                    _middle(followed, "to_0_1_percent") if followed else "",
+                    _middle(some, "stopped_at"),
+                    f"{max(abs(row['gap_at_stop']) for row in some):.3%}".replace("%", " %"),
+                    f"{node_0:.1f} ms, {balanced[homes, scenario]:.1f} ms",
+                )
+            )
+    head = (
+        *("case", "scenario", "days", "steps outside (each home alone)", "voltages, p.u.", "planner and OpenDSS, most"),
+        *("to 0.1 %: median, most", "stopped at: median, most", "gap there, most", "node 0 an iteration, balanced"),
+    )
+    return _table(head, rows, repeated=1)
+
+
+def non_convex(reports: Mapping[str, Report]) -> str:
+    """The convex passes beside IPOPT."""
+    rows = [
+        (row["case"], row["day"], f"{row['ipopt']:.5f}", f"{row['convex']:.5f}",
+         f"{row['convex'] / row['ipopt'] - 1:.4%}".replace("%", " %"))
+        for row in reports["phases"]["non_convex"]
+    ]  # fmt: skip
+    return _table(("case", "day", "IPOPT, not convex", "convex passes", "difference"), rows, repeated=1)
+
+
 BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "iterations": iterations,
     "waiting": waiting,
@@ -155,6 +196,8 @@ BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "gas": gas,
     "survival": survival,
     "calls": calls,
+    "phases": phases,
+    "non-convex": non_convex,
 }
 
 

@@ -105,11 +105,11 @@ def _outside(feeder: PhaseFeeder, kw: Array, kvar: Array) -> int:
 
 
 def _alone(community: CommunityDay) -> int:
-    """The same if every home does what is best for it alone (B)."""
+    """The same if every home does what is best for it alone (B), its inverter giving no reactive power."""
     assert isinstance(community.feeder, PhaseFeeder)
     prepared = Prepared.of(community, Scenario.B, NetworkAgreement.DSO)
-    kw = prepared.baseline_net_kw
-    return _outside(community.feeder, -kw, -np.array([home.load_kvar for home in community.households]))
+    drawn_kvar = np.array([home.load_kvar for home in community.households])
+    return _outside(community.feeder, prepared.baseline_net_kw, -drawn_kvar)
 
 
 class _Watch:

@@ -13,6 +13,7 @@ from gridpact.outcome.indicators import NOT_PROMISED, Indicators
 from gridpact.outcome.outcome import Outcome
 from gridpact.report.drawing import WITHOUT_PICTURES, drawn, inline_svg, png, svg
 from gridpact.report.folder import publish
+from gridpact.report.phases import street_of
 from gridpact.report.plots import PLOTS
 from gridpact.report.tables import CSV_FILES, put_tables
 from gridpact.report.words import NETWORK_AGREEMENT, captions, checks_sentence, cost_sentence, headline
@@ -70,6 +71,7 @@ def page(result: Outcome, drawings: Mapping[str, str]) -> str:
             all_held=all(check.held is not False and check.verdict != NOT_PROMISED for check in indicators.checks),
             pictures=pictures,
             households=indicators.households,
+            street=street_of(result),
             files=CSV_FILES,
         )
     )
