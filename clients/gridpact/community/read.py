@@ -234,7 +234,7 @@ def _read(path: Path) -> Community:
             _ask_about_sizes(path, place, kind)
         _connection_kw(row)
         row.number_in("power_factor", 0.1, 1, default=1.0)
-    feeder, remarks = _feeder(path, settings["feeder"], path.parent / files["feeder"], households)
+    feeder, remarks = read_grid(path, settings["feeder"], path.parent / files["feeder"], households)
     community = Community(
         name=settings["name"],
         title=settings["title"],
@@ -448,10 +448,19 @@ def _clock(row: Row, attribute: Attribute) -> int:
     return value
 
 
-def _feeder(
+def read_grid(
     community: Path, table: dict[str, Any], path: Path, households: Sequence[Row]
 ) -> tuple[Feeder | PhaseFeeder, tuple[str, ...]]:
-    """The feeder, balanced or by phase, and what was assumed of it."""
+    """The feeder, balanced or by phase, and what was assumed of it.
+
+    Args:
+        community: the file that has the table `[feeder]`.
+        path: the table of lines, which is not read where a network file is given.
+        households: rows of households.csv, of which the places count here, ascending by node.
+
+    Raises:
+        InputError: says what is wrong, in which file, row and column.
+    """
     numbers = {key: value for key, value in table.items() if key not in STREET_KEYS}
     lines = [] if "network" in table else list(rows(path, FEEDER_COLUMNS, OPTIONAL_FEEDER_COLUMNS))
     if is_street(table, lines, households):

@@ -244,10 +244,11 @@ class StreetOperatorProblem:
         return broken(self._feeder, self._flow)
 
     def _injections(self, copies: Array) -> tuple[Array, Array]:
-        """Of all households, (n, T) each."""
+        """Of all households, (n, T) each; who is not enrolled gives nothing."""
+        none = np.zeros(self._view.steps)
         row = dict(self._fixed) | {block: copies[k] for k, block in enumerate(self._blocks)}
         active, reactive = (
-            np.array([row[Block(kind, node)] for node in self._feeder.nodes]) for kind in (Kind.P, Kind.Q)
+            np.array([row.get(Block(kind, node), none) for node in self._feeder.nodes]) for kind in (Kind.P, Kind.Q)
         )
         return active, reactive
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Household, Prices
+from gridpact.community.street import PhaseFeeder
 from gridpact.devices.device import Device, DeviceError, Occasion
 from gridpact.devices.registry import KINDS
 from gridpact.limits import MOST_NODES
@@ -44,7 +45,9 @@ def view_of(
     prices = settings.tariff.charged(prices)
     place = {"parent": node, "children": (), "depth": 0}
     feeder = settings.feeder
-    if feeder is not None:
+    if isinstance(feeder, PhaseFeeder):
+        place["children"] = tuple(sorted(enrolled & frozenset(feeder.nodes)))
+    elif feeder is not None:
         lines = frozenset(line.node for line in feeder.lines)
         feeder = replace(feeder, junctions=frozenset(node for node in lines if node >= nodes))
         place["children"] = tuple(sorted((enrolled & lines) - {GRID_CONNECTION}))

@@ -7,12 +7,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Feeder, Prices
-from gridpact.community.read import ACCEPTABLE, LIMITS, read_feeder
+from gridpact.community.read import ACCEPTABLE, LIMITS, read_feeder, read_grid
+from gridpact.community.street import PhaseFeeder
+from gridpact.community.streets import TRANSFORMER
 from gridpact.community.tables import rows
 from gridpact.community.usual import MOST_KW, MOST_PRICE
 from gridpact.devices.device import Device, Stated
@@ -144,7 +147,7 @@ class Settings:
     service: ServiceSettings
     home: HomeSettings | None
     limits: LimitSettings | None
-    feeder: Feeder | None
+    feeder: Feeder | PhaseFeeder | None
     day: ThroughDay | None = None  # None: only the round of the day before is taken part in
 
 
@@ -339,9 +342,35 @@ def _device(top: TomlTable, kind: type[Device], is_accepted: bool) -> Stated:
     return stated
 
 
-def _feeder(table: TomlTable) -> Feeder:
+def _feeder(table: TomlTable) -> Feeder | PhaseFeeder:
+    """Balanced by the table of lines alone; by phase where `homes` says where they are."""
+    if table.has("homes"):
+        return _street(table)
     path = table.file("file")
     limits = {key: table.number(key, 0, default=value) for key, value in LIMITS.items()}
     table.end()
     nodes = [row.integer("node", 1, MOST_HOUSEHOLDS) for row in rows(path, ("node",), None)]
     return read_feeder(table.path, limits, path, {node: str(node) for node in nodes})
+
+
+def _street(table: TomlTable) -> Feeder | PhaseFeeder:
+    listed = rows(table.file("homes"), ("household", "node"), None)
+    homes = sorted(listed, key=lambda row: row.integer("node", 1, MOST_HOUSEHOLDS))
+    for node, row in enumerate(homes, start=1):
+        if row.integer("node", 1, MOST_HOUSEHOLDS) != node:
+            raise row.error("node", f"nodes are 1, 2, ... without gaps, and there is no home {node}, or two of them")
+    given: dict[str, Any] = {
+        key: table.number(key, 0, default=value)
+        for key, value in LIMITS.items()
+        if table.has(key) or not (key == "nominal_voltage_v" and table.has("network"))
+    }
+    if table.has("network"):
+        given["network"] = table.text("network")
+    if table.has("transformer"):
+        of = table.table("transformer")
+        given["transformer"] = {key: of.number(key, 0) for key in TRANSFORMER if of.has(key)}
+        of.end()
+    path = table.path if table.has("network") else table.file("file")
+    table.end()
+    feeder, _ = read_grid(table.path, given, path, homes)
+    return feeder

@@ -13,6 +13,7 @@ from gridpact.chain import keystore
 from gridpact.chain.account import address_of
 from gridpact.chain.keystore import open_keystore
 from gridpact.cli import main
+from gridpact.community.model import Feeder
 from gridpact.service.health import STALE_SECONDS, Health
 from gridpact.service.settings import read_settings
 
@@ -70,7 +71,7 @@ def test_new_forTheOperator(tmp_path: Path, run: Run) -> None:
     )
     assert (status, err) == (0, "")
     settings = read_settings(out / "household.toml")
-    assert settings.feeder is not None
+    assert isinstance(settings.feeder, Feeder)
     assert settings.feeder.parent == {1: 0}
     assert not (out / "forecasts").exists()
 

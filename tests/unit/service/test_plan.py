@@ -15,7 +15,9 @@ from gridpact.market.admm.memory import negotiate
 from gridpact.market.admm.parameters import Penalties
 from gridpact.problem.baseline import baseline_net_kw, fallback
 from gridpact.problem.coefficients import own_coefficients, own_partners, trading_coefficients
+from gridpact.problem.local import Point
 from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.street_operator import StreetOperatorProblem
 from gridpact.problem.view import node_views
 from gridpact.service.forecast import Forecast, NoForecast
 from gridpact.service.plan import own_prices, published_prices, view_of
@@ -98,6 +100,18 @@ def test_view_ofTheGridConnection(tmp_path: Path) -> None:
     assert (view.parent, view.depth, view.children) == (0, 0, (1, 3))
     assert view.household is None
     assert view.feeder is not None
+
+
+def test_operatorOfAStreet_answersThoseWhoAreEnrolled(tmp_path: Path) -> None:
+    """Around a point; who is not enrolled gives nothing and takes nothing."""
+    (tmp_path / "homes.csv").write_text("household,node,phases\nanna,1,1\nben,2,2\ncarl,3,3\n")
+    settings = settings_of(tmp_path, f'{OPERATOR}homes = "homes.csv"\n')
+    view = view_of(settings, DAY, 6.0, None, Prices(np.full(4, 0.3)), frozenset({0, 1, 3, 7}))
+    assert view.children == (1, 3)
+    problem = StreetOperatorProblem(view, lambda kw: np.rint(kw / 1e-3).astype(np.int64), 1e-3, {})
+    wish = np.array([[2.0], [0.1], [-3.0], [0.0]]) * np.ones((1, 4))
+    answer = problem.solve(Point(-wish, np.ones_like(wish), np.zeros(0), np.zeros(4)))
+    np.testing.assert_allclose(answer.copies, wish, atol=0.05)  # but for what losses cost
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from gridpact.community.model import Feeder
+from gridpact.community.street import Connection, PhaseFeeder, Transformer
 from gridpact.devices.registry import KINDS
 from gridpact.errors import InputError
 from gridpact.problem.scenario import Scenario
 from gridpact.service.settings import read_settings
 from gridpact.service.template import NewNode, household_toml
+from unit.community.networks.test_opendss import written
 from unit.service.helpers import FEEDER, HOUSEHOLD, OPERATOR, settings_of
 
 
@@ -34,9 +37,38 @@ def test_operator_isRead(tmp_path: Path) -> None:
     found = settings_of(tmp_path, OPERATOR)
     assert found.home is None
     assert found.forecast is None
-    assert found.feeder is not None
+    assert isinstance(found.feeder, Feeder)
     assert found.feeder.parent == {1: 0, 2: 1, 3: 1}
     assert (found.feeder.voltage_min_pu, found.feeder.voltage_max_pu) == (0.9, 1.05)
+
+
+HOMES = "household,node,bus,phases\nanna,1,2,1\nben,2,2,3\ncarl,3,3,1 2 3\n"
+
+
+def test_operatorOfAStreet_isRead(tmp_path: Path) -> None:
+    """Homes on phases, two at a bus and none at another, and a transformer; what is wrong has its file and row."""
+    (tmp_path / "homes.csv").write_text(HOMES)
+    text = f'{OPERATOR}homes = "homes.csv"\ntransformer = {{ kva = 100 }}\n'
+    feeder = settings_of(tmp_path, text).feeder
+    assert isinstance(feeder, PhaseFeeder)
+    assert feeder.connections == (Connection("2", (0,)), Connection("2", (2,)), Connection("3", (0, 1, 2)))
+    assert feeder.transformer == Transformer(100.0, 1.5, 3.7)
+    assert (feeder.voltage_min_pu, feeder.voltage_max_pu) == (0.9, 1.05)
+    (tmp_path / "homes.csv").write_text(HOMES.replace("ben,2,2,3", "ben,2,7,3"))
+    with pytest.raises(InputError, match=r"homes.csv, row 3, column 'bus': no line leads to bus '7'"):
+        settings_of(tmp_path, text)
+    (tmp_path / "homes.csv").write_text(HOMES.replace("ben,2", "ben,3"))
+    with pytest.raises(InputError, match=r"homes.csv, row \d, column 'node': nodes are 1, 2, ... without gaps"):
+        settings_of(tmp_path, text)
+
+
+def test_networkFileOfAnOperator_isRead(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "homes.csv").write_text("household,node,load\nanna,1,h3\nben,2,h1\n")
+    text = OPERATOR.replace('file = "feeder.csv"', 'network = "master.dss"\nhomes = "homes.csv"')
+    feeder = settings_of(tmp_path, text).feeder
+    assert isinstance(feeder, PhaseFeeder)
+    assert feeder.connections == (Connection("five", (2,)), Connection("four", (1,)))
 
 
 @pytest.mark.parametrize(("node", "scenario"), [(0, "g"), (0, "tg"), (3, "t"), (3, "g"), (3, "tg")])
