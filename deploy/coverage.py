@@ -8,7 +8,7 @@ A branch is one outcome, true or false, of a condition: of `if`, `?:`, `while`, 
 operand of `&&` and `||`, and of `if` and `for` in assembly; and the entry of a function, of a clause of `try`, or of a
 case of `switch`. Checks that the compiler adds (overflow, bounds, ABI) are not counted.
 
-The sources are copied to build/coverage and marked there: a condition c becomes `covered(id, c)`, which returns c and
+The sources are copied to build/coverage and marked there: a condition c becomes `covered(c, id)`, which returns c and
 tells Anvil's console which outcome it was. Anvil prints that for transactions and calls, also for those that revert.
 So what is counted are the tests that `make test` runs, and nothing has to be inferred from bytecode: brownie's own
 `--coverage` reads traces of optimised code, where branches of the source are merged or gone, knows neither custom
@@ -54,7 +54,7 @@ YUL = (
 SOLIDITY = f"""// SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-function {NAME}(uint256 id, bool outcome) view returns (bool same) {{
+function {NAME}(bool outcome, uint256 id) view returns (bool same) {{
     assembly {{
         {YUL}
         same := {NAME}InYul(id, outcome)
@@ -156,7 +156,7 @@ class Marker:
     def _entry(self, block: Node) -> None:
         number = len(self.sites)
         in_yul = block["nodeType"].startswith("Yul")
-        self._insert(_start(block) + 1, f" pop({NAME}InYul({number}, 1))" if in_yul else f" {NAME}({number}, true);")
+        self._insert(_start(block) + 1, f" pop({NAME}InYul({number}, 1))" if in_yul else f" {NAME}(true, {number});")
         self._site(_start(block), "")
 
     def _condition(self, node: Node | None) -> None:
@@ -174,9 +174,13 @@ class Marker:
         elif not node.get("marked"):
             node["marked"] = True
             start, end = _start(node), _end(node)
-            name = f"{NAME}InYul" if kind.startswith("Yul") else NAME
-            self._insert(start, f"{name}({len(self.sites)}, ", rank=-end)  # of two at one place, the longer first
-            self._insert(end, ")", rank=-start)  # and the shorter ends first
+            # What a mark is given first lies on the stack while the condition is evaluated, where there is little room:
+            # Solidity begins with the first argument, assembly with the last.
+            number = len(self.sites)
+            in_yul = kind.startswith("Yul")
+            before, after = (f"{NAME}InYul({number}, ", ")") if in_yul else (f"{NAME}(", f", {number})")
+            self._insert(start, before, rank=-end)  # of two at one place, the longer first
+            self._insert(end, after, rank=-start)  # and the shorter ends first
             self._site(start, " ".join(self._file.source[start:end].decode().split()))
 
     def _insert(self, offset: int, text: str, rank: int = 0) -> None:

@@ -141,7 +141,7 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         bytes memory flaw = _flaw(open.progress, node, declared, copies, bids, part.residuals);
         if (flaw.length == 0) {
             bytes32 hash = _hash(open.progress, node, copies, bids, part.residuals);
-            if (_author(_relayed(hash, open.head), part) == account) {
+            if (_isSigned(open.head, hash, part, account)) {
                 _accept(open, node, hash, bids, part.residuals);
                 _add(open, lane, node, declared, copies);
                 return;
@@ -151,11 +151,16 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         emit Skipped(open.progress.round, open.progress.iteration, node, flaw);
     }
 
-    /// @dev Who signed; nobody where recovery fails.
-    function _author(bytes32 digest_, Signed calldata part) private pure returns (address author) {
+    /// @dev Whether an account has signed a submission; none has where recovery fails.
+    function _isSigned(bytes32 head_, bytes32 hash, Signed calldata part, address account)
+        private
+        view
+        returns (bool)
+    {
         // See above.
         // slither-disable-next-line unused-return
-        (author,,) = ECDSA.tryRecover(digest_, part.r, part.vs);
+        (address author,,) = ECDSA.tryRecover(_relayed(hash, head_), part.r, part.vs);
+        return author == account;
     }
 
     /// @return what keeps the submission from counting, as an encoded custom error; empty if nothing does

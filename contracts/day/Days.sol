@@ -133,7 +133,7 @@ abstract contract Days is IDaySettlement, Deposits {
             (uint8 partner, bytes calldata trades) = (pairs[i].partner, pairs[i].trades);
             _requireRecorded(round, node, partner, trades);
             if (!_mark(round, node, partner)) revert BroughtAlready(round, node, partner);
-            Trades.addTo(energies, trades, node < partner ? int256(1) : -1);
+            Trades.addTo(energies, trades, node, partner);
             _bringOther(day_, round, node, partner, first, trades);
         }
         day_.positions[node].addAll64(first, energies);
@@ -146,7 +146,7 @@ abstract contract Days is IDaySettlement, Deposits {
     ) private {
         if (!_isMember(day_, round, partner) || !_mark(round, partner, node)) return;
         int256[] memory energies = new int256[](steps);
-        Trades.addTo(energies, trades, partner < node ? int256(1) : -1);
+        Trades.addTo(energies, trades, partner, node);
         day_.positions[partner].addAll64(first, energies);
     }
 

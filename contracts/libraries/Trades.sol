@@ -50,9 +50,11 @@ library Trades {
         if (read != trades.length) revert ITradeSettlement.InvalidTrades(partner, read / ENTRY);
     }
 
-    /// @notice Adds the energies of a statement, times the sign, to those by step. The statement was checked before.
-    function addTo(int256[] memory energies, bytes calldata trades, int256 sign) internal pure {
+    /// @notice Adds what a node sells by a statement to its energies by step. The statement was checked before.
+    /// @param partner of the node in it; the two are not the same
+    function addTo(int256[] memory energies, bytes calldata trades, uint8 node, uint8 partner) internal pure {
         uint256 entries = count(trades);
+        int256 sign = node < partner ? int256(1) : -1;
         // No overflow: at most 127 statements of 32-bit numbers.
         unchecked {
             for (uint256 i = 0; i < entries; ++i) {

@@ -492,7 +492,7 @@ contract TradeSettlement is Arrears, TypedData {
                 revert WrongPositions(round, node);
             }
             next = uint256(partner) + 1;
-            Trades.addTo(energies, trades, node < partner ? int256(1) : -1);
+            Trades.addTo(energies, trades, node, partner);
         }
     }
 

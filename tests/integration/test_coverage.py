@@ -116,9 +116,9 @@ def test_sites_areAllThatBranches(marked: tuple[str, Any]) -> None:
 
 def test_marks_keepTheSource(marked: tuple[str, Any]) -> None:
     lines = marked[0].splitlines()
-    assert lines[4] == "    return covered(1, n > 9) ? n : 2 * n;  // ñ: offsets are bytes"
-    assert lines[18] == "        if (covered(5, a > 3) && !(covered(6, b) || covered(7, a == 5))) return 1;"
-    assert lines[22] == "        return (covered(10, covered(11, a == 0) ? b : !b)) ? 2 : twice(3);"
+    assert lines[4] == "    return covered(n > 9, 1) ? n : 2 * n;  // ñ: offsets are bytes"
+    assert lines[18] == "        if (covered(a > 3, 5) && !(covered(b, 6) || covered(a == 5, 7))) return 1;"
+    assert lines[22] == "        return (covered(covered(a == 0, 11) ? b : !b, 10)) ? 2 : twice(3);"
     assert len(lines) == len(SOURCE.splitlines())
 
 
