@@ -7,6 +7,8 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ from gridpact.market.registry import NAMES, SCENARIOS
 from gridpact.outcome.day import solve_day
 from gridpact.outcome.outcome import solved
 from gridpact.problem.scenario import Scenario
-from gridpact.study.markets import MarketDay, MarketTask, _row, check_able, compare, gini
+from gridpact.report.markets import _answers
+from gridpact.study.markets import MarketDay, MarketRow, MarketTask, _row, check_able, compare, gini
 from gridpact.study.weeks.store import to_fields
 
 FIELDS = [
@@ -203,3 +206,20 @@ def test_whatCannotBeUsed_isOneSentence(
     assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("ginis", "sentence"),
+    [
+        ((0.2, 0.3), "most evenly in MMR (Gini 0.20) and least in SDR (0.30)"),
+        ((0.201, 0.202, 0.3), "most evenly in MMR, SDR (Gini 0.20) and least in BS (0.30)"),
+        ((0.101, 0.3, 0.302), "most evenly in MMR (Gini 0.10) and least in SDR, BS (0.30)"),
+        ((0.2, 0.201), "All of them share the saving alike (Gini 0.20)"),
+    ],
+)
+def test_sharesThatArePrintedAlike_areSaidToBeAlike(ginis: tuple[float, ...], sentence: str) -> None:
+    names = ("mmr", "sdr", "bs")[: len(ginis)]
+    scenarios = [SimpleNamespace(name=name.upper(), value=name) for name in names]
+    rows = [MarketRow(name, "all", saving=1.0, gini=one) for name, one in zip(names, ginis, strict=True)]
+    outcome: Any = SimpleNamespace(totals=[MarketRow("b", "all", saving=0.0), *rows], scenarios=scenarios)
+    assert any(sentence in one for one in _answers(outcome, "EUR"))
