@@ -24,8 +24,8 @@ from gridpact.problem.scenario import Scenario
 from gridpact.problem.solving import solve
 
 EXACTNESS_LIMIT = 1e-5  # p.u. on 100 kVA
-TIES = (0.01, 0.1)
-"""Of the mean import price: what a lost kWh costs more where a solution is not tight, and if it still is not."""
+TIES = (0.01, 0.1, 1.0)
+"""Of the mean import price: what a lost kWh costs more where a solution is not tight, and while it still is not."""
 
 STANDS_PU = 1e-5
 """A plan on a street stands where no voltage of it is further from that of its power flow."""

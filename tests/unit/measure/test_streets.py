@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from gridpact.community.model import Prices
+from gridpact.devices.pv import Panels
 from gridpact.grid.powerflow import power_flow
 from gridpact.problem.centralised import EXACTNESS_LIMIT, centralised_optimum
 from gridpact.problem.scenario import Scenario
@@ -73,3 +77,22 @@ def test_whereOneHomeGivesMoreThanAnybodyTakes_roundingLeavesNoBill() -> None:
     ended = play("bill near zero", 1, Scenario.G)
     assert ended.agreed
     assert ended.gap <= 0.0004, ended
+
+
+def test_optimumInG_isPhysical_whereVoltagesThrowAwayWhatIsWorthAsMuchAsImport() -> None:
+    """Net metering and twice the panels: to lose a kWh in a line frees voltage for more than a kWh of somebody else."""
+    drawn = street("much sun", 17)
+    homes = tuple(
+        replace(home, devices=tuple(_twice(one) if isinstance(one, Panels) else one for one in home.devices))
+        for home in drawn.households
+    )
+    community = replace(drawn, households=homes, prices=Prices(np.full(drawn.steps, 0.2), 1.0))
+    optimum = centralised_optimum(community, Scenario.G)
+    flow = power_flow(community.feeder, optimum.injection_kw, optimum.injection_kvar)
+    assert optimum.relaxation_gap <= EXACTNESS_LIMIT
+    assert flow.voltage_pu.max() == pytest.approx(community.feeder.voltage_max_pu, abs=1e-4)  # the limit binds
+    assert 0.2 * community.step_hours * flow.import_kw.sum() == pytest.approx(optimum.cost, rel=1e-5)
+
+
+def _twice(panels: Panels) -> Panels:
+    return replace(panels, pv_kw=2 * panels.pv_kw, pv_kwp=2 * panels.pv_kwp)
