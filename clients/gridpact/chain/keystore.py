@@ -21,6 +21,9 @@ from gridpact.files import parse_json, reason_of, write_atomically
 PASSWORD = "GRIDPACT_KEYSTORE_PASSWORD"
 """Environment variable with the password of a keystore."""
 
+MOST_WORK = 2**23
+"""Of opening a keystore, eight times what is usual, and 1 GB: a damaged file may ask for days, and for all memory."""
+
 SHORTEST_PASSWORD = 8
 
 SCRYPT_N = 2**17
@@ -72,6 +75,8 @@ def open_keystore(path: Path, password: str) -> str:
         InputError: the file cannot be read, is no keystore, or does not open with this password.
     """
     content = _content(path)
+    if _work(content) > MOST_WORK:
+        raise InputError(f"The keystore {path} would take hours to open: it is damaged; restore it from your copy.")
     try:
         key = bytes(Account.decrypt(content, password))
     except ValueError as error:
@@ -82,6 +87,17 @@ def open_keystore(path: Path, password: str) -> str:
         kind = type(error).__name__
         raise InputError(f"The keystore {path} is damaged ({kind}): restore it from your copy.") from None
     return "0x" + key.hex()
+
+
+def _work(content: dict[str, Any]) -> int:
+    """What opening takes, in blocks that are mixed or hashed, by what the file asks for; 0 where it does not say."""
+    crypto = next((part for name, part in content.items() if name.lower() == "crypto"), None)
+    parameters = crypto.get("kdfparams") if isinstance(crypto, dict) else None
+    if not isinstance(parameters, dict):
+        return 0
+    asked = {name: n for name in ("n", "r", "p", "c", "dklen") if isinstance(n := parameters.get(name), int)}
+    lengths = max(asked.get("dklen", 32) // 32, 1)
+    return max(asked.get("n", 0) * asked.get("r", 1) * asked.get("p", 1), asked.get("c", 0) * lengths, lengths)
 
 
 def read_password(

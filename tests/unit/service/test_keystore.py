@@ -80,3 +80,14 @@ def test_password_withoutATerminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(USUAL, raising=False)
     with pytest.raises(InputError, match="no terminal to ask at"):
         read_password("it")
+
+
+@pytest.mark.parametrize("name", ["n", "r", "p", "dklen"])
+@pytest.mark.parametrize("much", [2**40, 10**18, int("9" * 400)])
+def test_keystoreThatWouldTakeDays_isRefusedAtOnce(keystore: Path, name: str, much: int) -> None:
+    """A file that was damaged, or made so, in what it asks for: a node would neither start nor say why."""
+    content = json.loads(keystore.read_text())
+    content["crypto"]["kdfparams"][name] = much
+    keystore.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="would take hours to open: it is damaged; restore it from your copy"):
+        open_keystore(keystore, PASSWORD)
