@@ -44,6 +44,12 @@ def changed(name: str) -> dict[str, Any]:
             row["draws"] += 1
     elif name == "calls":
         reports["calls"]["star16: abstain"] += 1
+    elif name == "phases":
+        for row in reports["phases"]["days"]:
+            row["stopped_at"] += 1
+    elif name == "non-convex":
+        for row in reports["phases"]["non_convex"]:
+            row["ipopt"] += 1.0
     else:
         for row in bench_report["waiting"]:
             row["round_s"] += 1.0
