@@ -12,7 +12,7 @@ to the next. All other modules may change at any time. Names are imported when t
 
 TYPE_CHECKING = False  # as in typing, whose import is time in which Ctrl-C leaves a traceback
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from gridpact.face import (

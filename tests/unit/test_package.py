@@ -83,9 +83,11 @@ def test_wheel_hasItsVersionFromThePackage(metadata: Message) -> None:
     assert metadata["Version"] == gridpact.__version__
 
 
-def test_citation_isOfThisVersion() -> None:
-    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.findall(r"^version: (.+)$", cited, re.MULTILINE) == [gridpact.__version__]
+def test_files_areOfThisVersion() -> None:
+    """What says the version says the same, and the changelog has it."""
+    places = {"CITATION.cff": "version: {}\n", "SECURITY.md": "gridpact {} is", "CHANGELOG.md": "## [{}] - "}
+    for name, words in places.items():
+        assert words.format(gridpact.__version__) in (ROOT / name).read_text(encoding="utf-8"), name
 
 
 def test_requirements_areRangesWithoutTheToolsOfTests(metadata: Message) -> None:
