@@ -324,8 +324,9 @@ class RoundView:
 
     @cached_property
     def _is_sealed(self) -> bool:
-        """Whether what is submitted is for those only whom it concerns: then nodes declare keys."""
-        return any(key_in(bytes.fromhex(event.arguments["book"])) for event in self._by_name["Declared"])
+        """Whether what is submitted is for those only whom it concerns: then all nodes declare keys."""
+        books = [bytes.fromhex(event.arguments["book"]) for event in self._by_name["Declared"]]
+        return bool(books) and all(map(key_in, books))
 
     def plan(self) -> Json | None:
         """Powers and voltages that the last closed iteration agreed on; None where no network is agreed on, and in a

@@ -116,7 +116,7 @@ def test_traded_isThatOfAllRoundsOfTheDay(store: Store) -> None:
 
 
 def test_sealedRounds_areSaidToBe(store: Store) -> None:
-    """By the keys that nodes declare; there is no plan to show then."""
+    """By the keys that all nodes declare; there is no plan to show then. One alone with a key seals nothing."""
     declared = {"round": 7, "node": 1, "parent": 0, "children": 0, "depth": 1, "bids": 0}
     assert not view(store, 7).round()["sealed"]
     said = declared | {"book": with_key(b"", bytes(33)).hex()}
@@ -124,6 +124,9 @@ def test_sealedRounds_areSaidToBe(store: Store) -> None:
     assert view(store, 7).round()["sealed"]
     assert view(store, 7).plan() is None
     assert not view(store, 8).round()["sealed"]
+    other = declared | {"node": 5, "book": ""}
+    store.add([], [ChainEvent(ChainBlock(100, "0x100", 100), 0, "0x100", "Declared", other)], {})
+    assert not view(store, 7).round()["sealed"]
 
 
 def test_limits_areThoseOfTheRound(store: Store) -> None:
