@@ -21,7 +21,7 @@ import numpy as np
 from gridpact.community.model import Array
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Integers, Mask
-from gridpact.market.admm.parameters import WISH, Balancing, Penalties, Resolution
+from gridpact.market.admm.parameters import Balancing, Penalties, Resolution
 from gridpact.market.admm.reach import Bounds, copies_that_fit
 from gridpact.problem.blocks import Block, Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
@@ -147,7 +147,7 @@ class _Star(Consensus):
 
     Both balance rho, for each household and step, by the residuals of the two between them (see `Balancing`).
 
-    A wish counts up to what the largest household of the community can take or give, `WISH` times what a bid carries at
+    A wish counts up to what the largest household of the community can take or give, which is what a bid carries at
     most (see `Resolution.carrying`). What is wished beyond that moves nobody.
     """
 
@@ -155,7 +155,7 @@ class _Star(Consensus):
         super().__init__(view, penalties, resolution)
         self.heard: Mask = np.zeros((len(self.blocks), 1), dtype=bool)  # blocks with a first wish and answer
         self._most = self.rho
-        self._largest = WISH * MOST_BID * max(resolution.power_kw, Resolution.power_kw)  # kW, kvar
+        self._largest = MOST_BID * max(resolution.power_kw, Resolution.power_kw)  # kW, kvar
         self._balancing = Balancing.of(view)
         self.rho = self._balancing.least * self._most
         self._apart: Array = np.zeros_like(self.value)  # x - z, and the change of z, of the iteration before

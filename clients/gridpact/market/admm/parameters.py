@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,8 +39,6 @@ LAST_OVER_RELAXED = 100
 
 FLOW_LIMIT = BIAS[Kind.P] - 1
 """Of a copy of a power flow, resolution units."""
-WISH = 4
-"""What a household may wish for in the star, of the largest bid."""
 MOST_MILLIWATT = 2**16 - 1
 """The coarsest resolution of power that the contract takes."""
 COARSE_MARGIN = 1.25
@@ -99,20 +96,15 @@ class Resolution:
     def carrying(self, community: CommunityDay) -> Resolution:
         """The same, or as much coarser as the powers of a community's households need.
 
-        A bid is as large as what one household gives and another takes at most, and has 15 bits; on its way to
-        agreement it may be larger, so what is coarsened gets a margin. A wish counts up to `WISH` times as much. A flow
-        has 19 bits, and is at most all of them together.
+        A bid is as large as what a household takes or gives at most, and has 15 bits; on its way to agreement it may be
+        larger, so what is coarsened gets a margin. A flow has 19 bits, and is at most all of them together.
 
         Raises:
             InputError: a household is too large for any resolution.
         """
         most = {home.name: most_kw(home) for home in community.households}
         name, largest = max(most.items(), key=lambda item: item[1])
-        needed = max(
-            largest_trade_kw(community.households) / MOST_BID,
-            largest / (WISH * MOST_BID),
-            sum(most.values()) / FLOW_LIMIT,
-        )
+        needed = max(largest / MOST_BID, sum(most.values()) / FLOW_LIMIT)
         if needed <= self.power_kw:
             return self
         units = math.ceil(COARSE_MARGIN * needed / self.power_kw)
@@ -135,16 +127,6 @@ def most_kw(home: Household) -> float:
     """What a household may take or give, kW or kvar."""
     loads = max(float(home.load_kw.max()), float(np.abs(home.load_kvar).max()))
     return max(loads, float(home.pv_kw.max()), home.pv_kwp) + most_of_devices_kw(home)
-
-
-def largest_trade_kw(homes: Sequence[Household]) -> float:
-    """What one household may give at a step and another take, kW, at most over all pairs: panels give no more to a
-    partner than it can use."""
-    devices = [most_of_devices_kw(home) for home in homes]
-    gives = [float(home.pv_kw.max()) + more for home, more in zip(homes, devices, strict=True)]
-    takes = [float(home.load_kw.max()) + more for home, more in zip(homes, devices, strict=True)]
-    pairs = itertools.permutations(range(len(homes)), 2)
-    return max((min(gives[i], takes[j]) for i, j in pairs), default=0.0)
 
 
 def most_of_devices_kw(home: Household) -> float:

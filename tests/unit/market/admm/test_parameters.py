@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,6 @@ from gridpact.grid.powerflow import power_flow
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.parameters import (
     OVER_RELAXATION,
-    WISH,
     Penalties,
     Resolution,
     Tolerances,
@@ -291,40 +289,17 @@ def test_tolerances_withFewBidsOrNone() -> None:
 # ---------------------------------------------------------------------- what powers are counted in
 
 
-def with_peaks(community: CommunityDay, load_kw: Sequence[float], pv_kw: Sequence[float]) -> CommunityDay:
-    """Homes without other devices."""
-    shape = np.array([0.1, 1.0, 0.1, 0.1])
-    homes = [
-        replace(home, load_kw=load * shape, load_kvar=0 * shape, devices=(Panels(pv * shape, pv),))
-        for home, load, pv in zip(community.households, load_kw, pv_kw, strict=True)
-    ]
-    return replace(community, households=tuple(homes))
-
-
-@pytest.mark.parametrize(
-    ("load_kw", "pv_kw"),
-    [((60, 1, 1), (0, 60, 0)), ((60, 1, 1), (0, 4, 0)), ((3, 3, 3), (90, 0, 0)), ((1, 500, 20), (0, 500, 2))],
-)
-def test_resolution_carriesEveryTrade_andWhatTheLargestHouseholdDoes(
-    tiny3: CommunityDay, load_kw: Sequence[float], pv_kw: Sequence[float]
-) -> None:
-    """A bid has 15 bits, a wish counts to 17: what one gives and another takes fits, with a margin where coarser."""
-    drawn = with_peaks(tiny3, load_kw, pv_kw)
-    unit = Resolution().carrying(drawn)
-    margin = 1.0 if unit == Resolution() else 1.25
-    trades = [min(pv, load) for i, pv in enumerate(pv_kw) for j, load in enumerate(load_kw) if i != j]
-    assert unit.power_kw * MOST_BID >= margin * max(trades)
-    assert unit.power_kw * WISH * MOST_BID >= margin * max(*load_kw, *pv_kw)
-    assert unit.power_kw / Resolution.power_kw == round(unit.power_kw / Resolution.power_kw)
-    assert unit.carrying(drawn) == unit
-    assert Resolution(power_kw=0.05).carrying(drawn) == Resolution(power_kw=0.05)
-    assert unit.on_chain() == (round(1e6 * unit.power_kw), 10)
-
-
-def test_resolution_staysFine_whereNobodyTakesWhatLargePanelsGive(tiny3: CommunityDay) -> None:
+def test_resolution_carriesTheLargestHousehold(tiny3: CommunityDay) -> None:
+    """A bid has 15 bits: what a household takes or gives fits, with a margin; small communities stay as they are."""
     assert Resolution().carrying(tiny3) == Resolution()
-    assert Resolution().carrying(with_peaks(tiny3, (3, 3, 3), (60, 0, 0))) == Resolution()
-    assert Resolution().carrying(with_peaks(tiny3, (3, 60, 3), (60, 0, 0))).power_kw > Resolution.power_kw
+    ann = replace(tiny3.households[0], load_kw=np.array([1.0, 60.0, 1.0, 1.0]))
+    school = replace(tiny3, households=(ann, *tiny3.households[1:]))
+    coarser = Resolution().carrying(school)
+    assert coarser.power_kw * MOST_BID >= 1.25 * 60
+    assert coarser.power_kw / Resolution.power_kw == round(coarser.power_kw / Resolution.power_kw)
+    assert coarser.carrying(school) == coarser
+    assert Resolution(power_kw=0.01).carrying(school) == Resolution(power_kw=0.01)
+    assert coarser.on_chain() == (round(1e6 * coarser.power_kw), 10)
 
 
 def test_resolution_isRefusedBeyondAnyReason(tiny3: CommunityDay) -> None:
