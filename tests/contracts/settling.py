@@ -196,14 +196,15 @@ class Settling:
     def is_recorded(self, round_: int, one: int, other: int) -> bool:
         return int(str(self.contract.recorded(round_, one, other)), 16) != 0
 
-    def check(self, parties: Iterable[Any], gifts: int = 0) -> None:
-        """TS1 and TS3: the books balance. `parties` are all accounts that hold deposits."""
+    def check(self, parties: Iterable[Any], gifts: int = 0, others: Iterable[int] = ()) -> None:
+        """TS1 and TS3: the books balance. `parties` are all accounts that hold deposits, `others` rounds of products
+        other than the market's own, whose rounds are all looked at."""
         contract = self.contract
         accounts_ = sorted(set(map(str, parties)))
         held = read([(contract, view, (account,)) for view in ("free", "locked") for account in accounts_])
         whole = read([(contract, "totalDeposits", ()), (self.token, "balanceOf", (contract.address,))])
         assert whole == [sum(held), sum(held) + gifts]
-        for round_ in range(1, int(self.market.aggregator.progress()[0]) + 1):
+        for round_ in (*range(1, int(self.market.aggregator.progress()[0]) + 1), *others):
             nets = [(contract, "netPayment", (round_, node)) for node in BOOKS]
             assert sum(read([*nets, (contract, "supplierPayment", (round_,))])) == 0
 
