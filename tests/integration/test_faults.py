@@ -105,7 +105,7 @@ class Round:
 
     def memory(self, node: int) -> Any:
         """What a node holds when it has ended."""
-        memory = self.nodes[node]._memory
+        memory = self.nodes[node]._follower.memory
         assert memory is not None
         return memory
 

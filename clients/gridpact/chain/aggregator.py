@@ -69,7 +69,7 @@ class Aggregator(WatchedAggregator):
             percent: of the limits of theta, within which the round ends.
         """
         if self.account is None:
-            raise ChainError("A round is opened by an account: this connection only reads.")
+            raise ChainError("Opening a round needs an account: this connection only reads.")
         receipt = self.account.send(self.opening(day, replaced, percent))
         (event,) = (event for event in self.own_events(receipt["logs"]) if event["event"] == "RoundOpened")
         number = int(arguments_of(event)["round"])

@@ -24,7 +24,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translation, "_known", type(translation._known)())
 
 
-def by_cvxpy(problem: cp.Problem, whose: str, trades: TradedPairs | None = None) -> float:
+def by_cvxpy(problem: cp.Problem, whose: str, trades: TradedPairs | None = None, once: bool = False) -> float:
     """All of it stated in CVXPY, trades too, and nothing remembered."""
     if trades is None:
         solve(problem, whose)

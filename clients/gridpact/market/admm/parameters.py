@@ -419,7 +419,7 @@ class Balancing:
         if not view.scenario.has_contracts:
             return Balancing(np.full(view.steps, 0.25), np.zeros(view.steps, dtype=bool))
         free = np.abs(view.prices.feed_in_price) <= _WORTH_NOTHING * view.prices.mean_import
-        return Balancing(np.where(free, 1 / 128, 0.125), free)
+        return Balancing(np.where(free, 2.0**-7, 0.125), free)
 
     def weight(self, price: Array) -> Array:
         """How much more a change of an answer counts, at the price between wish and answer, of that of energy."""
