@@ -22,7 +22,7 @@ from gridpact.community.model import Feeder
 from gridpact.community.networks.export import network_of, network_text
 from gridpact.community.networks.files import read_network
 from gridpact.community.networks.network import NetworkFile
-from gridpact.community.networks.simbench import is_simbench, read_simbench, standing_for
+from gridpact.community.networks.simbench import is_simbench, read_simbench
 from gridpact.community.new import (
     NETWORK_FILE,
     Assets,
@@ -34,7 +34,7 @@ from gridpact.community.new import (
 )
 from gridpact.community.read import Community, read_community
 from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zone
-from gridpact.community.simbench import read_simbench_homes
+from gridpact.community.simbench import read_simbench_homes, standing_for
 from gridpact.community.tables import foreign_text, minutes
 from gridpact.community.tariff import Tariff, by_time_of_day, capped, from_table, price_table
 from gridpact.community.times import DateOrder

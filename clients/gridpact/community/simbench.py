@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,7 +20,10 @@ import numpy as np
 
 from gridpact.community.meters import BatteryOf, Gaps, Meter, MeterData, Readings, check_power, united
 from gridpact.community.model import Array
-from gridpact.community.networks.simbench import SimBenchFolder, SimBenchRow
+from gridpact.community.networks.network import NetworkFile, NetworkLoad
+from gridpact.community.networks.simbench import SimBenchFolder
+from gridpact.community.street import PHASES, Connection
+from gridpact.community.tables import Row
 from gridpact.errors import InputError
 
 ZONE = "Europe/Berlin"
@@ -42,7 +46,7 @@ def read_simbench_homes(folder: Path, subnet: str | None = None, only: Sequence[
     members = [row for row in of_grid if row.text("profile").startswith(MEMBERS)]
     besides = [row for row in of_grid if row not in members]
     panels = [row for row in tables.own("RES") if row.text("type").startswith("PV")]
-    stores = [row for row in tables.own("Storage") if row.number("eStore") > 0]
+    stores = [row for row in tables.own("Storage") if row.number_in("eStore") > 0]
     loads = _Profiles(tables, "LoadProfile", "_pload", of_grid)
     suns = _Profiles(tables, "RESProfile", "", panels)
     homes = _Homes()
@@ -51,7 +55,7 @@ def read_simbench_homes(folder: Path, subnet: str | None = None, only: Sequence[
     for row in besides:
         (homes.next_at(row, "load") or homes.new(row)).add(loads.kw(row, "pLoad"))
     for row in panels:
-        (homes.next_at(row, "panels") or homes.new(row)).panels(suns.kw(row, "pRES"), 1000 * row.number("pRES"))
+        (homes.next_at(row, "panels") or homes.new(row)).panels(suns.kw(row, "pRES"), 1000 * row.number_in("pRES"))
     left = [row for row in stores if not _stored(homes.next_at(row, "battery"), row)]
 
     remarks = [*loads.remarks, *suns.remarks]
@@ -72,13 +76,22 @@ def read_simbench_homes(folder: Path, subnet: str | None = None, only: Sequence[
     return data.only(only) if only else data
 
 
-def _stored(home: _Home | None, row: SimBenchRow) -> bool:
+def standing_for(network: NetworkFile, members: Sequence[Meter]) -> NetworkFile:
+    """A grid with a load for each member, where it is connected."""
+    loads = [
+        NetworkLoad(member.name, Connection(member.bus, PHASES), max(map(np.max, member.load_kw.values())), 0.0)
+        for member in members
+    ]
+    return replace(network, loads=tuple(loads))
+
+
+def _stored(home: _Home | None, row: Row) -> bool:
     """A battery for a home, beside those that it has. False where there is none."""
     if home is None:
         return False
     before = home.battery or BatteryOf(0.0, 0.0, 1.0)
-    capacity, power = 1000 * row.number("eStore"), 1000 * row.number("sR")
-    efficiency = min(round(row.number("etaStore", 0.95) ** 2, 6), before.round_trip_efficiency)
+    capacity, power = 1000 * row.number_in("eStore"), 1000 * row.number_in("sR")
+    efficiency = min(round(row.number_in("etaStore", default=0.95) ** 2, 6), before.round_trip_efficiency)
     home.battery = BatteryOf(before.capacity_kwh + capacity, before.power_kw + power, efficiency)
     return True
 
@@ -91,12 +104,12 @@ class _Homes:
         self._at: dict[str, list[_Home]] = defaultdict(list)  # by bus
         self._given: Counter[tuple[str, str]] = Counter()  # by bus and kind
 
-    def new(self, row: SimBenchRow) -> _Home:
+    def new(self, row: Row) -> _Home:
         made = self._by_name[row.text("id")] = _Home()
         self._at[row.text("node")].append(made)
         return made
 
-    def next_at(self, row: SimBenchRow, kind: str) -> _Home | None:
+    def next_at(self, row: Row, kind: str) -> _Home | None:
         """Whose turn it is at a bus to get something of a kind; None where nobody is there."""
         bus = row.text("node")
         if not self._at[bus]:
@@ -144,7 +157,7 @@ class _Profiles:
         elements: whose profiles are read.
     """
 
-    def __init__(self, tables: SimBenchFolder, name: str, ending: str, elements: Sequence[SimBenchRow]) -> None:
+    def __init__(self, tables: SimBenchFolder, name: str, ending: str, elements: Sequence[Row]) -> None:
         self.remarks: list[str] = []
         self._names = list(dict.fromkeys(row.text("profile") for row in elements))
         self._days: dict[str, Array] = {}
@@ -164,13 +177,15 @@ class _Profiles:
                     readings.add(*_read(f"{path.name}, row {number}", cells, number, columns))
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except (UnicodeDecodeError, csv.Error):
+            raise InputError(f"{path}: is no table in UTF-8; save it as such") from None
         step, self._days, self.remarks = readings.by_day(Gaps.REFUSE, ZoneInfo(ZONE))
         if step != 15:
             raise InputError(f"{path.name}: has steps of {step} minutes, SimBench's are of 15")
 
-    def kw(self, element: SimBenchRow, power: str) -> dict[str, Array]:
+    def kw(self, element: Row, power: str) -> dict[str, Array]:
         """Its power, given the name of the column with what it has at most; never below zero."""
-        place, most = self._names.index(element.text("profile")), 1000 * element.number(power)
+        place, most = self._names.index(element.text("profile")), 1000 * element.number_in(power)
         return {day: np.maximum(most * shares[place], 0.0) for day, shares in self._days.items()}
 
 

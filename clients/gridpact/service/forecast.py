@@ -207,7 +207,13 @@ def _output(command: Sequence[str], what: str, seconds: float) -> str:
     return answer.decode("utf-8-sig", errors="replace")
 
 
-def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """An object in JSON, each of its keys once.
+
+    Raises:
+        NoForecast: it is none.
+    """
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for twice in (key for key, times in Counter(key for key, _ in pairs).items() if times > 1):
             raise NoForecast(f"{where}: '{twice}' is given twice; give it once")
@@ -217,6 +223,13 @@ def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
         values = parse_json(text, object_pairs_hook=once)
     except ValueError as error:
         raise NoForecast(f"{where} is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise NoForecast(f"{where} must be an object, with names and values between braces")
+    return values
+
+
+def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
+    values = json_object(text, where)
     for key in values:
         if key not in ("day", *SERIES, *NUMBERS):
             raise NoForecast(f"{where}: '{key}' is not known; known keys: day, {', '.join((*SERIES, *NUMBERS))}")

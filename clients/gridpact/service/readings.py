@@ -6,14 +6,11 @@ devices has as `measured`. `day` and `step`, where they are given, must be those
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from gridpact.devices.registry import DEVICES
-from gridpact.files import parse_json
-from gridpact.service.forecast import NoForecast, number_of, told_text
+from gridpact.service.forecast import NoForecast, json_object, number_of, told_text
 from gridpact.service.settings import DAY, STEP, ThroughDay
 
 MEASURED = {device.measured.name: device.kind for device in DEVICES if device.measured is not None}
@@ -55,18 +52,7 @@ def parse_reading(text: str, where: str, day: str, step: int) -> Reading:
     Raises:
         NoForecast: as `take_reading`.
     """
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        for twice in (key for key, times in Counter(key for key, _ in pairs).items() if times > 1):
-            raise NoForecast(f"{where}: '{twice}' is given twice; give it once")
-        return dict(pairs)
-
-    try:
-        values = parse_json(text, object_pairs_hook=once)
-    except ValueError as error:
-        raise NoForecast(f"{where} is no JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise NoForecast(f'{where} must be an object, as {{"meter_wh": -420}}')
+    values = json_object(text, where)
     known = ("day", "step", "meter_wh", *MEASURED)
     if unknown := [key for key in values if key not in known]:
         raise NoForecast(f"{where}: '{unknown[0]}' is not known; known keys: {', '.join(known)}")

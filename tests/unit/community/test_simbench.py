@@ -183,6 +183,10 @@ def edited(table: str, old: str, new: str) -> Callable[[Path], None]:
         (edited("Switch", "S1;A 1;A 1 x", "S1;A 1;A 7"), ["Switch.csv, row 2", "A 7"]),
         (edited("Load", "0.001;0.005;A;7", "0.001;0.005;C;7"), ["2 low-voltage grids", "--subnet", "A", "C"]),
         (edited("Load", "0.004", ""), ["Load.csv, row 2", "pLoad"]),
+        (edited("Load", "pLoad", "p"), ["Load.csv", "column 'pLoad' is missing"]),
+        (edited("TransformerType", "kind;0.1", "kind;0"), ["TransformerType.csv, row 2", "sR"]),
+        (edited("TransformerType", "HV;2.5", "HV;-100"), ["TransformerType.csv, row 2", "dVm"]),
+        (edited("Node", "A 1;busbar;NULL;0.4", "A 1;busbar;NULL;0"), ["Node.csv, row 4", "vmR"]),
     ],
 )
 def test_grid_thatIsWrong_isRefused(folder: Path, edit: Callable[[Path], None], words: list[str]) -> None:
@@ -205,6 +209,14 @@ def test_profiles_thatAreWrong_areRefused(folder: Path, edit: Callable[[Path], N
     with pytest.raises(InputError) as told:
         read_simbench_homes(folder)
     assert all(word in str(told.value) for word in words), told.value
+
+
+@pytest.mark.parametrize("table", ["Load", "LoadProfile", "RESProfile", "Switch"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00a", b"a;b\n\x00;1\n"])
+def test_filesThatAreNone_areRefused(folder: Path, table: str, content: bytes) -> None:
+    (folder / f"{table}.csv").write_bytes(content)
+    with pytest.raises(InputError, match=table):
+        read_simbench_homes(folder)
 
 
 def test_subnet_isNamed(folder: Path) -> None:

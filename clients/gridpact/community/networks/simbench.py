@@ -6,64 +6,45 @@ Buses that closed switches join are one bus here. All elements are balanced, and
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from gridpact.community.meters import Meter
 from gridpact.community.networks.network import NetworkFile, NetworkLoad
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import PHASES, Connection, Source, Transformer, by_sequence
+from gridpact.community.tables import Row, rows
 from gridpact.errors import InputError
 from gridpact.text import listed
 
 TABLES = ("Node", "Line", "LineType", "Load")
 """Those that a grid always has."""
 
+COLUMNS = {
+    "Node": ("id", "type", "vmR", "subnet"),
+    "Line": ("id", "nodeA", "nodeB", "type", "length", "subnet"),
+    "LineType": ("id", "r", "x"),
+    "Switch": ("nodeA", "nodeB", "cond", "subnet"),
+    "Transformer": ("nodeHV", "nodeLV", "type", "subnet"),
+    "TransformerType": ("id", "sR", "vmHV", "vmLV", "vmImp", "pCu"),
+    "Load": ("id", "node", "profile", "pLoad", "subnet", "voltLvl"),
+    "RES": ("id", "node", "type", "profile", "pRES", "subnet"),
+    "Storage": ("id", "node", "sR", "eStore", "subnet"),
+}
+"""What is read of each table and must be there."""
+
+LEAST = 1e-9
+"""Of what something is divided by."""
+MOST_MOVED = 0.3
+"""By a tap changer, of the ratio."""
+
 LOW_VOLTAGE = "7"
 """Of the column `voltLvl`: below 1 kV."""
 
 AUXILIARY = "auxiliary"
 """Of the column `type`: a node between a line and its switch, not a place."""
-
-
-@dataclass(frozen=True)
-class SimBenchRow:
-    """One row of a table, with its place for complaints."""
-
-    where: str
-    cells: Mapping[str, str]
-
-    def text(self, column: str) -> str:
-        """
-        Raises:
-            InputError: the cell is empty, or there is no such column.
-        """
-        value = (self.cells.get(column) or "").strip()
-        if value in ("", "NULL"):
-            raise InputError(f"{self.where}: column '{column}' is missing or empty")
-        return value
-
-    def number(self, column: str, default: float | None = None) -> float:
-        """
-        Raises:
-            InputError: it is no finite number, or empty where there is no default.
-        """
-        if default is not None and (self.cells.get(column) or "").strip() in ("", "NULL"):
-            return default
-        text = self.text(column)
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise InputError(f"{self.where}, column '{column}': '{text}' is not a number")
-        return value
 
 
 class SimBenchFolder:
@@ -78,6 +59,7 @@ class SimBenchFolder:
 
     def __init__(self, folder: Path, subnet: str | None = None) -> None:
         self.folder = folder
+        self._read: dict[str, list[Row]] = {}
         for name in TABLES:
             if not (folder / f"{name}.csv").is_file():
                 raise InputError(f"{folder}: has no {name}.csv; give a folder with the tables of a SimBench grid")
@@ -92,26 +74,26 @@ class SimBenchFolder:
             raise InputError(f"{folder}: there is no low-voltage grid '{subnet}'; there are {listed(known)}")
         self.subnet = subnet or known[0]
 
-    def table(self, name: str) -> Iterator[SimBenchRow]:
-        """All rows of a table; none where there is no such file."""
+    def table(self, name: str) -> list[Row]:
+        """All rows of a table; none where there is no such file. NULL is an empty cell.
+
+        Raises:
+            InputError: it cannot be read, or a column is missing.
+        """
         path = self.folder / f"{name}.csv"
-        if not path.is_file():
-            return
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                for number, cells in enumerate(csv.DictReader(file, delimiter=";"), start=2):
-                    yield SimBenchRow(f"{path.name}, row {number}", cells)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        except UnicodeDecodeError:
-            raise InputError(f"{path}: is no text in UTF-8; save it as such") from None
+        if name not in self._read:
+            self._read[name] = [
+                replace(row, cells={column: "" if cell == "NULL" else cell for column, cell in row.cells.items()})
+                for row in (rows(path, COLUMNS[name], None, ".") if path.is_file() else ())
+            ]
+        return self._read[name]
 
     @cached_property
     def places(self) -> dict[str, str]:
         """What the bus of each node is called: closed switches join nodes; one that is no auxiliary gives the name."""
         return _joined(self, {row.text("id"): row for row in self.table("Node")})
 
-    def own(self, name: str) -> list[SimBenchRow]:
+    def own(self, name: str) -> list[Row]:
         """The rows of the grid."""
         return [row for row in self.table(name) if row.text("subnet") == self.subnet]
 
@@ -137,35 +119,28 @@ def read_simbench(folder: Path, subnet: str | None = None) -> NetworkFile:
     for row in tables.own("Load"):
         bus = _place(row, "node", places)
         if bus in reached:
-            kw, kvar = 1000 * row.number("pLoad"), 1000 * row.number("qLoad", 0.0)
+            kw, kvar = 1000 * row.number_in("pLoad"), 1000 * row.number_in("qLoad", default=0.0)
             loads.append(NetworkLoad(row.text("id"), Connection(bus, PHASES), kw, kvar))
     if not loads:
         raise InputError(f"{folder}: no load of '{tables.subnet}' hangs on its transformer, so there is no home")
     at_homes = [nodes[name] for name, place in places.items() if place in {load.connection.bus for load in loads}]
-    limits = max(row.number("vmMin", 0.9) for row in at_homes), min(row.number("vmMax", 1.1) for row in at_homes)
+    lowest = max(row.number_in("vmMin", default=0.9) for row in at_homes)
+    highest = min(row.number_in("vmMax", default=1.1) for row in at_homes)
     remarks = ["SimBench has no zero sequence impedances: lines get four times those of the positive sequence", *odd]
-    return NetworkFile(tables.subnet, volts, root, lines, tuple(loads), transformer, source, tuple(remarks), limits)
+    head = transformer, source
+    return NetworkFile(tables.subnet, volts, root, lines, tuple(loads), *head, tuple(remarks), (lowest, highest))
 
 
-def standing_for(network: NetworkFile, members: Sequence[Meter]) -> NetworkFile:
-    """The same with a load for each member, where it is connected."""
-    loads = [
-        NetworkLoad(member.name, Connection(member.bus, PHASES), max(map(np.max, member.load_kw.values())), 0.0)
-        for member in members
-    ]
-    return replace(network, loads=tuple(loads))
-
-
-def _joined(tables: SimBenchFolder, nodes: Mapping[str, SimBenchRow]) -> dict[str, str]:
+def _joined(tables: SimBenchFolder, nodes: Mapping[str, Row]) -> dict[str, str]:
     """The name of each node's bus, see `SimBenchFolder.places`."""
     group = {name: {name} for name in nodes}
     for row in tables.own("Switch"):
-        if row.number("cond") == 0:
+        if row.number_in("cond") == 0:
             continue
         first, second = (row.text(column) for column in ("nodeA", "nodeB"))
         for name in (first, second):
             if name not in nodes:
-                raise InputError(f"{row.where}: there is no node '{name}'")
+                raise row.error("nodeA" if name == first else "nodeB", f"there is no node '{name}'")
         if group[first] is not group[second]:
             group[first] |= group[second]
             for name in group[second]:
@@ -177,42 +152,44 @@ def _joined(tables: SimBenchFolder, nodes: Mapping[str, SimBenchRow]) -> dict[st
     return {name: called(name) for name in nodes}
 
 
-def _place(row: SimBenchRow, column: str, places: Mapping[str, str]) -> str:
+def _place(row: Row, column: str, places: Mapping[str, str]) -> str:
     name = row.text(column)
     if name not in places:
-        raise InputError(f"{row.where}, column '{column}': there is no node '{name}'")
+        raise row.error(column, f"there is no node '{name}'")
     return places[name]
 
 
 def _head(
-    tables: SimBenchFolder, nodes: Mapping[str, SimBenchRow], places: Mapping[str, str]
+    tables: SimBenchFolder, nodes: Mapping[str, Row], places: Mapping[str, str]
 ) -> tuple[str, float, Transformer, Source]:
     """The first bus behind the transformer, nominal voltage between phases, transformer and source."""
-    rows = tables.own("Transformer")
-    ends = {(_place(row, "nodeHV", places), _place(row, "nodeLV", places)) for row in rows}
-    kinds = {(row.text("type"), row.number("tappos", 0.0)) for row in rows}
+    of_grid = tables.own("Transformer")
+    ends = {(_place(row, "nodeHV", places), _place(row, "nodeLV", places)) for row in of_grid}
+    kinds = {(row.text("type"), row.number_in("tappos", default=0.0)) for row in of_grid}
     if len(ends) != 1 or len(kinds) != 1:
         raise InputError(
-            f"{tables.folder}: '{tables.subnet}' has {len(rows)} transformers, of {len(kinds)} kinds, between "
+            f"{tables.folder}: '{tables.subnet}' has {len(of_grid)} transformers, of {len(kinds)} kinds, between "
             f"{len(ends)} pairs of buses; one, or alike ones side by side, are planned with"
         )
     ((high, low),) = ends
     ((kind, position),) = kinds
     types = {row.text("id"): row for row in tables.table("TransformerType")}
     if kind not in types:
-        raise InputError(f"{rows[0].where}: there is no type '{kind}' in TransformerType.csv")
+        raise of_grid[0].error("type", f"there is no type '{kind}' in TransformerType.csv")
     of = types[kind]
-    volts, volts_above = 1000 * nodes[low].number("vmR"), 1000 * nodes[high].number("vmR")
-    kva = 1000 * of.number("sR")
-    scale = (1000 * of.number("vmLV") / volts) ** 2
-    resistance = 100 * of.number("pCu") / kva
-    reactance = math.sqrt(max(of.number("vmImp") ** 2 - resistance**2, 0.0))
-    moved = (position - of.number("tapNeutr", 0.0)) * of.number("dVm", 0.0) / 100
-    ratio = of.number("vmLV") / of.number("vmHV") * volts_above / volts
+    volts, volts_above = 1000 * nodes[low].number_in("vmR", LEAST), 1000 * nodes[high].number_in("vmR", LEAST)
+    kva = 1000 * of.number_in("sR", LEAST)
+    scale = (1000 * of.number_in("vmLV", LEAST) / volts) ** 2
+    resistance = 100 * of.number_in("pCu") / kva
+    reactance = math.sqrt(max(of.number_in("vmImp") ** 2 - resistance**2, 0.0))
+    moved = (position - of.number_in("tapNeutr", default=0.0)) * of.number_in("dVm", default=0.0) / 100
+    if abs(moved) > MOST_MOVED:
+        raise of.error("dVm", f"a tap that is moved by {100 * moved:g} % is none that transformers have")
+    ratio = of.number_in("vmLV", LEAST) / of.number_in("vmHV", LEAST) * volts_above / volts
     tap = ratio / (1 + moved) if (of.cells.get("tapside") or "HV") == "HV" else ratio * (1 + moved)
     at_head = [nodes[name] for name, place in places.items() if place == high]
-    voltage = next((v for row in at_head if (v := row.number("vmSetp", 0.0)) > 0), 1.0)
-    return low, volts, Transformer(kva * len(rows), resistance * scale, reactance * scale, tap), Source(voltage)
+    voltage = next((v for row in at_head if (v := row.number_in("vmSetp", default=0.0)) > 0), 1.0)
+    return low, volts, Transformer(kva * len(of_grid), resistance * scale, reactance * scale, tap), Source(voltage)
 
 
 def _edges(tables: SimBenchFolder, places: Mapping[str, str]) -> Iterator[Edge]:
@@ -220,11 +197,12 @@ def _edges(tables: SimBenchFolder, places: Mapping[str, str]) -> Iterator[Edge]:
     for row in tables.own("Line"):
         kind = row.text("type")
         if kind not in types:
-            raise InputError(f"{row.where}: there is no type '{kind}' in LineType.csv")
+            raise row.error("type", f"there is no type '{kind}' in LineType.csv")
         of = types[kind]
-        z1 = complex(of.number("r"), of.number("x")) * row.number("length")
+        z1 = complex(of.number_in("r"), of.number_in("x")) * row.number_in("length")
         if not z1:
-            raise InputError(f"{row.where}: line '{row.text('id')}' has no impedance")
+            raise row.error("type", f"line '{row.text('id')}' has no impedance")
         buses = _place(row, "nodeA", places), _place(row, "nodeB", places)
-        rating = of.number("iMax", 0.0) * row.number("loadingMax", 100.0) / 100
-        yield Edge(row.text("id"), row.where, buses, PHASES, by_sequence(z1, 4 * z1), rating or None)
+        rating = of.number_in("iMax", default=0.0) * row.number_in("loadingMax", default=100.0) / 100
+        where = f"{row.file}, row {row.number}"
+        yield Edge(row.text("id"), where, buses, PHASES, by_sequence(z1, 4 * z1), rating or None)
