@@ -6,16 +6,31 @@ import sys
 from pathlib import Path
 
 import pytest
+from brownie.network.transaction import TransactionReceipt
 
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS / "contracts")]
 
 from helpers import FEEDER, MAX_MISSES, STAR, TRADERS, Community, setting, theta  # noqa: E402
-from link import rpc  # noqa: E402
+from link import receipt_of, rpc  # noqa: E402
 
 GAS = TESTS / "contracts" / "gas.json"
 # Payloads and signatures have a few zero bytes more or less; anything else is a change of the contract.
 GAS_TOLERANCE = 0.01
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience():
+    """Brownie takes for dropped what a busy chain has counted and has no receipt of yet: let it wait for that."""
+    confirm = TransactionReceipt._await_confirmation
+
+    def confirm_received(self, *args, **kwargs):
+        receipt_of(self.txid)
+        return confirm(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionReceipt, "_await_confirmation", confirm_received)
+        yield
 
 
 @pytest.fixture(autouse=True)
