@@ -1,0 +1,202 @@
+"""Files of readings, one after the other: every value gets a time, a household, a quantity and a unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from gridpact.community import columns
+from gridpact.community.columns import UNITS, WRITTEN, TableColumn, TimeColumns
+from gridpact.community.meters import MeterData, no_such_household
+from gridpact.community.readings.homes import meters_of
+from gridpact.community.readings.layout import layout_of
+from gridpact.community.readings.source import FileSeen, HowToRead, ReadFiles, ReadSeries, quoted
+from gridpact.community.tables import Row, Table, foreign_table
+from gridpact.community.times import moments
+from gridpact.errors import InputError
+
+NEAR_SECONDS = 2
+"""So far beside a whole minute a time may be."""
+
+TIME_FORM_CELL = re.compile(r"[dDmMyYjJtThHuUsS:./ -]+|time|datetime|timestamp|date", re.IGNORECASE)
+"""dd.MM.yyyy HH:mm: how a time is written, in a row of units."""
+
+MIDNIGHT = re.compile(r"[ T]0?0:00(:00(\.0+)?)?$")
+
+ASSUMED_UNIT = "kwh"
+
+
+def read_readings(
+    paths: Path | Sequence[Path], how: HowToRead, pv: Path | None = None, households: Sequence[str] = ()
+) -> MeterData:
+    """Reads meter readings.
+
+    With a column of households, or one of values, a file has a row for each reading; otherwise every column but the
+    time is a household's. Several files are joined by time and household; a file of one household that it does not name
+    is that of a household that is called as the file.
+
+    Args:
+        pv: a file with PV output, in columns that are named after the households.
+        households: to read, in this order; none: all.
+
+    Raises:
+        InputError: says what is wrong in which file and row, or what is to be told.
+    """
+    if how.unit is not None and how.unit not in UNITS:
+        raise InputError(f"there is no unit '{how.unit}'; choose one of {', '.join(UNITS)}")
+    files = ReadFiles(how, households)
+    for path in [paths] if isinstance(paths, Path) else paths:
+        _read(files, path, is_pv=False)
+    for name in households:
+        if name not in files.names:
+            raise no_such_household(name, list(files.names))
+    if pv is not None:
+        _read(files, pv, is_pv=True)
+    data = meters_of(files)
+    return data.only(households) if households else data
+
+
+def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
+    """Adds the readings of a file to those that are there."""
+    how = files.how
+
+    is_told = (how.time_column or how.date_column) is not None
+
+    def header_of(cells: Sequence[str]) -> Sequence[str] | None:
+        if not columns.time_columns(cells, how.time_column, how.date_column):
+            return None
+        # what stands above row names is often empty: here numbers beside the times, below the times themselves
+        return ["index", *cells[1:]] if not is_told and not cells[0] and all(cells[1:]) else cells
+
+    def nameless_header_of(cells: Sequence[str]) -> Sequence[str] | None:
+        return ["time", *cells[1:]] if not is_told and len(cells) > 1 and not cells[0] and all(cells[1:]) else None
+
+    table = _without_sums(foreign_table(path, (header_of, nameless_header_of), how.decimal, _units_below), how)
+    files.remarks += table.remarks
+    for name in how.ignored:
+        if name not in table.header and len(how.ignored) == 1:
+            raise InputError(f"{path.name} has no column '{name}' that --ignore could leave out")
+    times = columns.time_columns(table.header, how.time_column, how.date_column)
+    if not isinstance(times, TimeColumns):
+        raise InputError(f"{path.name} has times in {quoted(times)}; say which to take with --time-column")
+    starts, remarks = moments_of(table, times, how)
+    files.remarks += remarks
+    left = [name for name in table.header if name not in (*times.all, *how.ignored)]
+    if not left:
+        raise InputError(f"{path.name} has the column '{times.day}' only; give a column for each household")
+    layout = layout_of(files, path, table, left, is_pv)
+    seen = FileSeen(path.name, layout.taken)
+    files.read.append(seen)
+    for row, moment in zip(table.rows, starts, strict=True):
+        for column, part, unit in layout.of_row(row):
+            if not is_pv:
+                files.names.setdefault(column.household, path.name)
+            elif column.household not in files.names:
+                raise InputError(
+                    f"{path.name}: '{column.household}' has PV output, but no column in {files.read[0].file}"
+                )
+            if not row.is_gap(column.name) and (not files.only or column.household in files.only):
+                _add(files, seen, row, moment, column, part, unit)
+
+
+def _units_below(cells: Sequence[str]) -> Sequence[str] | None:
+    """What stands behind names in a second row of the header: units of columns, as [Wh]; None where it is none."""
+    inner = [re.sub(r"^[(\[](.*)[)\]]$", r"\1", cell.strip()).strip() for cell in cells]
+    units = [one if one.lower() in UNITS or columns.has_other_unit(f"({one})") else "" for one in inner]
+    forms = [not one or unit or TIME_FORM_CELL.fullmatch(one) for one, unit in zip(inner, units, strict=True)]
+    return units if all(forms) and any(one.lower() in UNITS for one in units) else None
+
+
+def _without_sums(table: Table, how: HowToRead) -> Table:
+    """A table without the last rows that add up what stands above, where the time says so."""
+    times = columns.time_columns(table.header, how.time_column, how.date_column)
+    if not isinstance(times, TimeColumns):
+        return table
+    count = len(table.rows)
+    while count > 1 and columns.is_sum(table.rows[count - 1].cells[times.day]):
+        count -= 1
+    if count == len(table.rows):
+        return table
+    said = f"Row {table.rows[count].number} of {table.file} and what is below adds up what is above, and was left out."
+    return replace(table, rows=table.rows[:count], remarks=(*table.remarks, said))
+
+
+def _add(
+    files: ReadFiles, seen: FileSeen, row: Row, moment: datetime, column: TableColumn, part: str, unit: str | None
+) -> None:
+    how = files.how
+    unit = unit or column.unit or how.unit
+    if unit is None:
+        unit, seen.assumed_unit = ASSUMED_UNIT, True
+    key = column.household, column.quantity
+    series = files.series.get(key)
+    if series is None:
+        series = files.series[key] = ReadSeries(*key, unit, row.file, column.name)
+    if unit != series.unit:
+        raise row.error(
+            column.name,
+            f"is in {WRITTEN[unit]}, '{series.household}' was in {WRITTEN[series.unit]} before; give one unit",
+        )
+    value = row.number_in(column.name)
+    series.moments.append(moment)
+    series.places.append((row.file, row.number))
+    series.values.append(value)
+    series.parts.append(part)
+    seen.values.setdefault((column.quantity, unit), []).append(value)
+    seen.households.add(column.household)
+
+
+def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[datetime], tuple[str, ...]]:
+    """The time of each row, with its offset from UTC if the file has them.
+
+    Raises:
+        InputError: a time is none, or has an offset where the zone is not known.
+    """
+    texts = [_time_text(row, times) for row in table.rows]
+    places: dict[str, Row] = {}
+    for row, text in zip(table.rows, texts, strict=True):
+        places.setdefault(text, row)
+    read = moments(table.file, times.day, places, how.dates)
+    by_text = dict(read.by_text)
+    first, rounded = next(iter(by_text.values())), False
+    for text, moment in by_text.items():
+        row = places[text]
+        if moment.second or moment.microsecond:
+            whole = _whole_minute(moment)
+            if whole is None:
+                raise row.error(
+                    times.day, f"'{text}' is not a whole minute; give a mean or state of every hour or quarter"
+                )
+            by_text[text] = moment = whole
+            rounded = True
+        if times.are_utc and moment.tzinfo is None:
+            by_text[text] = moment = moment.replace(tzinfo=timezone.utc)
+        if moment.tzinfo is not None and how.zone is None:
+            raise row.error(times.day, f"'{text}' has an offset from UTC; give the place's time zone, for Dutch homes "
+                                       "--timezone Europe/Amsterdam")  # fmt: skip
+        if (moment.tzinfo is None) != (first.tzinfo is None) and not times.are_utc:
+            raise row.error(times.day, "some times have an offset from UTC, others not; write all alike")
+    if read.has_hour_24 and not (how.times_are_ends or how.are_counters or times.are_ends):
+        text = next(text for text in by_text if "24:" in text)
+        raise places[text].error(times.day, f"'{text}' is the end of a step: say --times end, if all times are")
+    remarks = list(read.remarks)
+    if rounded:
+        remarks.append(f"Times in {table.file} up to {NEAR_SECONDS} s beside a minute were taken for that minute.")
+    if times.are_ends and not how.times_are_ends:
+        raise InputError(f"{table.file}: '{times.day}' names the ends of steps; say --times end")
+    return [by_text[text] for text in texts], tuple(remarks)
+
+
+def _whole_minute(moment: datetime) -> datetime | None:
+    """The whole minute that a time is next to, None where it is beside all: clocks of loggers tick a little apart."""
+    near = timedelta(seconds=NEAR_SECONDS)
+    whole = (moment + near).replace(second=0, microsecond=0)
+    return whole if abs(moment - whole) <= near else None
+
+
+def _time_text(row: Row, times: TimeColumns) -> str:
+    text = row.text(times.day)
+    return text if times.clock is None else f"{MIDNIGHT.sub('', text)} {row.text(times.clock)}"
