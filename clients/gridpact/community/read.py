@@ -23,7 +23,7 @@ from gridpact.community.streets import LINE_COLUMNS, PLACE_COLUMNS, STREET_KEYS,
 from gridpact.community.suppliers import Suppliers, read_suppliers
 from gridpact.community.tables import Profile, Row, minutes, profile, rows
 from gridpact.community.usual import MOST_KW
-from gridpact.devices.device import Attribute, Device, DeviceError, ForecastField, Occasion
+from gridpact.devices.device import Attribute, Device, DeviceError, ForecastField, Occasion, Outlook
 from gridpact.devices.registry import DEVICES, in_order
 from gridpact.errors import InputError
 from gridpact.files import parse_toml, reason_of
@@ -155,7 +155,10 @@ class Community:
             for key, table in self.device_series.items()
             if columns[key] in table.values[day]
         }
-        occasion = Occasion(len(load), self.step_minutes / 60, series)
+        tariff = self.suppliers.own(name, day)
+        prices = tariff or self.suppliers.prices(day)
+        outlook = Outlook(prices.import_price, prices.feed_in_price, load - series.get("pv_kw", np.zeros(len(load))))
+        occasion = Occasion(len(load), self.step_minutes / 60, series, outlook=outlook)
         return Household(
             node=row.integer("node", 1, MOST_HOUSEHOLDS),
             name=name,
@@ -163,7 +166,7 @@ class Community:
             load_kvar=load * math.tan(math.acos(power_factor)),
             devices=_devices(row, self.further.get(name, ()), occasion),
             connection_kw=_connection_kw(row),
-            tariff=self.suppliers.own(name, day),
+            tariff=tariff,
         )
 
 

@@ -130,6 +130,22 @@ class Opposed:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What a household expects at its meter, those of its devices left out that can choose; (T,)."""
+
+    import_price: Array  # currency/kWh
+    feed_in_price: Array  # the same
+    net_load_kw: Array  # load less what panels give
+
+    def price_of(self, power_kw: float) -> Array:
+        """What a kWh costs a further load of some power, currency, (T,): the import price but for what panels have
+        over, which would else earn the feed-in price."""
+        own = np.clip(-self.net_load_kw / power_kw, 0.0, 1.0)
+        price: Array = (1 - own) * self.import_price + own * self.feed_in_price
+        return price
+
+
+@dataclass(frozen=True)
 class Occasion:
     """A day for which devices are made of what is stated of them."""
 
@@ -137,6 +153,7 @@ class Occasion:
     step_hours: float
     series: Mapping[str, Array] = field(default_factory=dict)  # by the keys of `ForecastField`
     numbers: Mapping[str, float] = field(default_factory=dict)
+    outlook: Outlook | None = None  # None: no day is known yet
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gridpact.devices.appliance import Appliance
 from gridpact.devices.battery import Battery
 from gridpact.devices.boiler import Boiler
 from gridpact.devices.car import ElectricCar
@@ -25,6 +26,7 @@ DEVICES: tuple[type[Device], ...] = (
     Boiler,
     HeatPump,
     TwoWayCar,
+    Appliance,
 )
 """In the order in which columns, tables and bands have them."""
 

@@ -11,7 +11,7 @@ Three strategies, of which the whole community follows one; none ever goes beyon
 - *near the limit as the gate closes*: from the tariff's other end to the limit in a straight line;
 - *hurdle price*: what waiting is expected to come to. A kWh is bought now where it costs at most what it is expected to
   cost if it is bought in one of the rounds left, at prices that are as likely anywhere within the tariff, or at last
-  from the supplier: the hurdle price of `products.appliances`, with one step to run of those left. Sellers the same
+  from the supplier: the hurdle price of `devices.jobs`, with one step to run of those left. Sellers the same
   with signs turned.
 
 All that is drawn comes from one seed, so the same community gives the same agreement.
@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from gridpact.devices.jobs import hurdle
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.bids import MICRO, LimitOrder
 from gridpact.market.matching import Book, books_of
 from gridpact.market.mechanism import OnIteration, nobody
-from gridpact.products.appliances import hurdle
 
 if TYPE_CHECKING:
     from gridpact.market.prepared import Prepared

@@ -191,7 +191,7 @@ class DayRun:
         seconds = settings.day.timeout_s if settings.day is not None else 0.0
         try:
             forecast = take_forecast(settings.forecast, self.day, self.steps, seconds)
-            return household_of(settings, settings.home, self._hours, forecast)
+            return household_of(settings, settings.home, self._hours, forecast, settings.tariff.charged(self.prices))
         except NoForecast as error:
             self._say_once(f"{self.day} goes on with the forecast that it had: {error}")
             return before

@@ -13,7 +13,7 @@ import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Household, Prices
 from gridpact.community.street import PhaseFeeder
-from gridpact.devices.device import Device, DeviceError, Occasion
+from gridpact.devices.device import Device, DeviceError, Occasion, Outlook
 from gridpact.devices.registry import KINDS
 from gridpact.limits import MOST_NODES
 from gridpact.problem.coefficients import Partner, own_partners
@@ -57,7 +57,7 @@ def view_of(
     partners: tuple[Partner, ...] = ()
     if settings.home is not None:
         assert forecast is not None
-        household = household_of(settings, settings.home, step_hours, forecast)
+        household = household_of(settings, settings.home, step_hours, forecast, prices)
         partners = own_partners(settings.partners, -household.net_load_kw, prices, settings.coefficient)
     return NodeView(
         node=node,
@@ -73,19 +73,24 @@ def view_of(
     )
 
 
-def household_of(settings: Settings, home: HomeSettings, step_hours: float, forecast: Forecast) -> Household:
+def household_of(
+    settings: Settings, home: HomeSettings, step_hours: float, forecast: Forecast, prices: Prices
+) -> Household:
     """The household on a day.
 
     Raises:
         NoForecast: there is PV and no forecast of it, or a device cannot do what the forecast says.
     """
     load = forecast.series["load_kw"]
+    pv = forecast.series.get("pv_kw", np.zeros(len(load))) if "pv" in home.devices else np.zeros(len(load))
+    outlook = Outlook(prices.import_price, prices.feed_in_price, load - pv)
+    occasion = Occasion(len(load), step_hours, forecast.series, forecast.numbers, outlook)
     return Household(
         node=settings.node,
         name=settings.name,
         load_kw=load,
         load_kvar=load * math.tan(math.acos(home.power_factor)),
-        devices=tuple(_devices(home, Occasion(len(load), step_hours, forecast.series, forecast.numbers), forecast.day)),
+        devices=tuple(_devices(home, occasion, forecast.day)),
     )
 
 

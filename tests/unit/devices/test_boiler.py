@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gridpact.community.assigned import has, with_share
-from gridpact.community.model import CommunityDay, Household
+from gridpact.community.model import CommunityDay, Household, Prices
 from gridpact.community.read import read_community, shipped_cases
 from gridpact.devices.boiler import Boiler
 from gridpact.devices.device import Occasion
@@ -146,6 +146,6 @@ def test_service_plansIt(tmp_path: Path) -> None:
     told = {"day": "2026-11-22", "load_kw": [0.5] * 4, "pv_kw": [0] * 4, "boiler_demand_kw": [0, 0.5, 0, 0.25]}
     forecast = parse_forecast(json.dumps(told), "it", "2026-11-22", 4)
     assert settings.home is not None
-    home: Household = household_of(settings, settings.home, 6.0, forecast)
+    home: Household = household_of(settings, settings.home, 6.0, forecast, Prices(np.full(4, 0.3)))
     (boiler,) = home.having(Boiler)
     np.testing.assert_array_equal(boiler.demand_kw, [0, 0.5, 0, 0.25])

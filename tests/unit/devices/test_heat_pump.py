@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from gridpact.community.assigned import has, with_share
-from gridpact.community.model import Array, CommunityDay, Household
+from gridpact.community.model import Array, CommunityDay, Household, Prices
 from gridpact.community.read import read_community, shipped_cases
 from gridpact.devices.device import DeviceError, Occasion
 from gridpact.devices.heat_pump import HeatPump
@@ -180,7 +180,7 @@ def test_service_plansIt(tmp_path: Path) -> None:
     told = {"day": "2026-11-22", "load_kw": [0.5] * 4, "pv_kw": [0] * 4, "outdoor_c": [-3, 2, 4, 1]}
     forecast = parse_forecast(json.dumps(told | {"heat_pump_start_c": 21}), "it", "2026-11-22", 4)
     assert stated.home is not None
-    home: Household = household_of(stated, stated.home, 6.0, forecast)
+    home: Household = household_of(stated, stated.home, 6.0, forecast, Prices(np.full(4, 0.3)))
     (pump,) = home.having(HeatPump)
     np.testing.assert_array_equal(pump.outdoor_c, [-3, 2, 4, 1])
     assert pump.start_c == 21

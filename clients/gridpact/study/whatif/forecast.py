@@ -12,18 +12,26 @@ parked elsewhere. A car leaves around the end of its window and comes home aroun
 about it; between 7 and 23 h it may make short trips besides. A drive ends at home in the half of the day about the
 start of the window, elsewhere in the half about its end. The chain runs through the day before, so that it begins the
 day as it would be.
+
+*Appliances* are decided step by step (`devices.jobs`), by the price that a kWh has at the household's meter in reality,
+and the prices that it may have later: those of the forecast, corrected by the error of now as far as that lasts, times
+quantiles of the error that is still to come, of load and of PV output.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import erf, exp, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridpact.community.model import Array, CommunityDay
+from gridpact.community.model import Array, CommunityDay, Prices
+from gridpact.devices.appliance import Appliance
 from gridpact.devices.car import ElectricCar
+from gridpact.devices.device import Outlook
+from gridpact.devices.jobs import as_expected, runs_now
 from gridpact.devices.pv import Panels
 
 HOME, DRIVING, ELSEWHERE = range(3)
@@ -63,6 +71,25 @@ class Reality:
         return np.array([sum((one.get("pv_kw", nothing) for one in home), nothing) for home in self.series])
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a household sees of its load and PV output at each step, and then guesses of the steps after it."""
+
+    prices: Prices
+    load_kw: Array  # (T,)
+    pv_kw: Array  # (T,)
+    guess_load_kw: Array  # (T, T): row t is what is guessed at step t, whose entries after t count
+    guess_pv_kw: Array  # (T, T)
+
+
+@dataclass(frozen=True)
+class LivedRuns:
+    """In which steps an appliance ran, (T,), and is expected to at every step, (T, T); 1 where it does."""
+
+    runs: Array
+    guesses: Array
+
+
 def draw(community: CommunityDay, model: ErrorModel, random: np.random.Generator) -> Reality:
     """One reality of a day."""
     homes, steps, dt = community.households, community.steps, community.step_hours
@@ -85,7 +112,48 @@ def draw(community: CommunityDay, model: ErrorModel, random: np.random.Generator
             else:
                 drawn.append({name: getattr(device, name) for name in device.uncertain})
         series.append(tuple(drawn))
-    return Reality(load, tuple(series), load_error, pv_error)
+    reality = Reality(load, tuple(series), load_error, pv_error)
+    return replace(reality, series=tuple(_with_runs(community, reality, row, model) for row in range(n)))
+
+
+def _with_runs(community: CommunityDay, reality: Reality, row: int, model: ErrorModel) -> tuple[dict[str, Array], ...]:
+    """A household's series with what its appliances do."""
+    home, drawn = community.households[row], reality.series[row]
+    if not home.having(Appliance):
+        return drawn
+    at_meter = seen(community, reality, row, model)
+    return tuple(
+        {"runs": decided(device, at_meter, model, community.step_hours).runs} if isinstance(device, Appliance) else own
+        for device, own in zip(home.devices, drawn, strict=True)
+    )
+
+
+def seen(community: CommunityDay, reality: Reality, row: int, model: ErrorModel) -> Seen:
+    """At a household's meter."""
+    home, dt, steps = community.households[row], community.step_hours, community.steps
+    panels = [guessed_pv(one, reality.pv_error[row], model, dt) for one in home.having(Panels)]
+    return Seen(
+        community.prices_of(home),
+        reality.load_kw[row],
+        reality.pv_kw[row],
+        _guesses(home.load_kw, reality.load_error[row], model.load, model.correlation, dt),
+        sum(panels, np.zeros((steps, steps))),
+    )
+
+
+def guessed_pv(panels: Panels, error: Array, model: ErrorModel, dt: float) -> Array:
+    """(T, T): row t is the output that is expected from t + 1 on, the error of t known."""
+    return np.minimum(_guesses(panels.pv_kw, error, model.pv, model.correlation, dt), most_kw(panels))
+
+
+def _guesses(forecast: Array, error: Array, sigma: float, correlation: float, dt: float) -> Array:
+    """(T, T): row t is the expected series from t + 1 on, the error of t known."""
+    steps = len(forecast)
+    guesses = np.tile(forecast, (steps, 1))
+    for t in range(steps - 1):
+        faded = fading(correlation, dt, steps - 1 - t)
+        guesses[t, t + 1 :] *= np.exp(faded * error[t] - (sigma * faded) ** 2 / 2)
+    return guesses
 
 
 def most_kw(panels: Panels) -> Array:
@@ -97,6 +165,50 @@ def fading(correlation: float, step_hours: float, steps: int) -> Array:
     """What is left of an error after 1, 2, ... steps, (steps,): the best guess at each from the error of now."""
     faded: Array = np.power(correlation, step_hours * np.arange(1, steps + 1))
     return faded
+
+
+# ---------------------------------------------------------------------- appliances
+
+LEVELS = np.array([NormalDist().inv_cdf((2 * k + 1) / 14) for k in range(7)])
+"""Equally likely errors in standard deviations."""
+
+
+def decided(appliance: Appliance, at_meter: Seen, model: ErrorModel, dt: float) -> LivedRuns:
+    """What an appliance does, each step decided when its price is seen; and what it is expected to do later."""
+    window = np.flatnonzero(appliance.window)
+    steps = len(appliance.window)
+    runs, guesses = np.zeros(steps), np.tile(appliance.runs.astype(float), (steps, 1))
+    price = _outlook(at_meter.prices, at_meter.load_kw, at_meter.pv_kw).price_of(appliance.power_kw)
+    job, running = appliance.job, False
+    for step in range(steps):
+        ahead = window[window > step]
+        outcomes = _prices_ahead(appliance.power_kw, at_meter, step, model, dt)
+        if appliance.window[step]:
+            own = [outcomes[:, later] for later in ahead]
+            running = runs_now(job, int(runs.sum()), running, float(price[step]), own)
+            runs[step] = running
+        guesses[step] = runs
+        if left := job.steps - int(runs.sum()):
+            expected = [float(outcomes[:, later].mean()) for later in ahead]
+            guesses[step, ahead] = as_expected(replace(job, steps=left), expected, running=running)
+    return LivedRuns(runs, guesses)
+
+
+def _outlook(prices: Prices, load_kw: Array, pv_kw: Array) -> Outlook:
+    return Outlook(prices.import_price, prices.feed_in_price, load_kw - pv_kw)
+
+
+def _prices_ahead(power_kw: float, at_meter: Seen, step: int, model: ErrorModel, dt: float) -> Array:
+    """Equally likely prices of each step, of which those after one count, (k, T)."""
+    steps = len(at_meter.load_kw)
+    left = np.zeros(steps)  # standard deviation of the error that is still to come, relative to all of it
+    left[step + 1 :] = np.sqrt(1 - fading(model.correlation, dt, steps - 1 - step) ** 2)
+    load, pv = (
+        guess[step] * np.exp(sigma * left * LEVELS[:, None] - (sigma * left) ** 2 / 2)
+        for guess, sigma in ((at_meter.guess_load_kw, model.load), (at_meter.guess_pv_kw, model.pv))
+    )
+    pairs = [_outlook(at_meter.prices, one, other).price_of(power_kw) for one in load for other in pv]
+    return np.array(pairs)
 
 
 def _correlated(random: np.random.Generator, shape: tuple[int, int], correlation: float, dt: float) -> Array:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
+from gridpact.devices.appliance import Appliance
 from gridpact.devices.pv import Panels
 from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.grid.powerflow import power_flow
@@ -38,7 +39,7 @@ from gridpact.study.weeks.plan import fingerprint
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
-from gridpact.study.whatif.forecast import ErrorModel, Reality, draw, fading, most_kw
+from gridpact.study.whatif.forecast import ErrorModel, Reality, decided, draw, guessed_pv, seen
 from gridpact.study.whatif.reagreement import ReAgreed, re_agreement_steps, through_the_day
 from gridpact.study.whatif.rules import SETTLED, Rule, RuleFigures, settled
 from gridpact.study.whatif.sweep import DayPoint
@@ -539,18 +540,17 @@ def actual_of(community: CommunityDay, row: int, reality: Reality, model: ErrorM
     """What happens at a household, and what it guesses at every step of the steps after it."""
     home = community.households[row]
     guesses: list[dict[str, Array]] = []
+    at_meter = seen(community, reality, row, model)
     for device in home.devices:
         guessed = {name: np.tile(getattr(device, name), (home.steps, 1)) for name in device.uncertain}
         if isinstance(device, Panels):
-            error = reality.pv_error[row]
-            output = _guesses(device.pv_kw, error, model.pv, model.correlation, community.step_hours)
-            guessed["pv_kw"] = np.minimum(output, most_kw(device))
+            guessed["pv_kw"] = guessed_pv(device, reality.pv_error[row], model, community.step_hours)
+        elif isinstance(device, Appliance):
+            guessed["runs"] = decided(device, at_meter, model, community.step_hours).guesses
         guesses.append(guessed)
     return Actual(
         load_kw=reality.load_kw[row],
-        guess_load_kw=_guesses(
-            home.load_kw, reality.load_error[row], model.load, model.correlation, community.step_hours
-        ),
+        guess_load_kw=at_meter.guess_load_kw,
         realised=reality.series[row],
         guesses=guesses,
     )
@@ -581,16 +581,6 @@ def _foreseen(
         return None
     public: Array = settings.public_price_on(community) * np.array(elsewhere)
     return np.array([home.cost for home in outcome.households]) + public
-
-
-def _guesses(forecast: Array, error: Array, sigma: float, correlation: float, dt: float) -> Array:
-    """(T, T): row t is the expected series from t + 1 on, the error of t known."""
-    steps = len(forecast)
-    guesses = np.tile(forecast, (steps, 1))
-    for t in range(steps - 1):
-        faded = fading(correlation, dt, steps - 1 - t)
-        guesses[t, t + 1 :] *= np.exp(faded * error[t] - (sigma * faded) ** 2 / 2)
-    return guesses
 
 
 def _reactive(community: CommunityDay, agreed: _Agreed, reality: Reality) -> Array:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridpact.community.model import Array
+from gridpact.devices.device import Array
 from gridpact.errors import InputError
 
 FEWEST = 24

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridpact.devices.jobs import Job, Pattern, hurdle, played, values
+from gridpact.devices.price_model import ForecastUpdates, PriceModel
 from gridpact.errors import InputError
-from gridpact.products.appliances import Job, Pattern, hurdle, played, values
-from gridpact.products.prices import ForecastUpdates, PriceModel
 
 CERTAIN = PriceModel.certain()
 SAME = 1e-9  # sums of a few floats in another order

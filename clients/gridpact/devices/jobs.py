@@ -23,9 +23,12 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from gridpact.community.model import Array
+from gridpact.devices.device import Array
+from gridpact.devices.price_model import PriceModel
 from gridpact.errors import InputError
-from gridpact.products.prices import PriceModel
+
+TIE = 1e-9
+"""Currency: of two choices that cost the same but for rounding, the earlier one is taken."""
 
 
 class Pattern(Enum):
@@ -85,44 +88,45 @@ def hurdle(outcomes: Sequence[Array], needed: int) -> float:
     return float(after[len(outcomes), needed] - after[len(outcomes), needed - 1])
 
 
-def runs_now(job: Job, done: int, running: bool, price: float, forecasts: Sequence[float], model: PriceModel) -> bool:
+def runs_now(job: Job, done: int, running: bool, price: float, ahead: Sequence[Array]) -> bool:
     """Whether an appliance runs in the step that begins.
 
     Args:
         done: of its steps.
         running: whether it ran in the step before.
         price: of this step, which is seen.
-        forecasts: of the steps of its window that come after.
+        ahead: equally likely prices of each step of its window that comes after.
 
     Raises:
         InputError: the window is too short for what is left of the job.
     """
-    needed, ahead = job.steps - done, len(forecasts)
-    if needed > ahead + 1:
-        raise InputError(f"a job needs {needed} more steps, but {ahead + 1} are left of its window")
+    needed = job.steps - done
+    if needed > len(ahead) + 1:
+        raise InputError(f"a job needs {needed} more steps, but {len(ahead) + 1} are left of its window")
     if needed == 0:
         return False
-    if needed == ahead + 1 or job.pattern is Pattern.NORMAL:
+    if needed == len(ahead) + 1 or job.pattern is Pattern.NORMAL:
         return True
     if not job.interruptible:
-        return (running and done > 0) or _starts(job, price, model.expected(forecasts))
+        return running or _starts(job, price, [float(outcomes.mean()) for outcomes in ahead])
     if job.pattern is Pattern.ACCEPTANCE:
         assert job.most is not None
         return price <= job.most
-    return price <= hurdle([model.outcomes(forecast) for forecast in forecasts], needed)
+    return price <= hurdle(ahead, needed) + TIE
 
 
-def _starts(job: Job, price: float, expected: Array) -> bool:
+def _starts(job: Job, price: float, expected: Sequence[float]) -> bool:
     """Whether the job, in one go, starts with the step that begins."""
-    series = np.concatenate([[price], expected])
-    costs = np.convolve(series, np.ones(job.steps), mode="valid")  # by the step it starts in
+    costs = np.convolve([price, *expected], np.ones(job.steps), mode="valid")  # by the step it starts in
     if job.pattern is Pattern.ACCEPTANCE:
         assert job.most is not None
         return bool(costs[0] <= job.most)
-    return bool(costs[0] <= costs.min())
+    return bool(costs[0] <= costs.min() + TIE)
 
 
-def played(job: Job, forecasts: Sequence[float], prices: Sequence[float], model: PriceModel) -> NDArray[np.bool_]:
+def played(
+    job: Job, forecasts: Sequence[float], prices: Sequence[float], model: PriceModel
+) -> NDArray[np.bool_]:
     """In which steps of its window a job runs, (H,), each decided when its price is seen.
 
     Raises:
@@ -132,8 +136,26 @@ def played(job: Job, forecasts: Sequence[float], prices: Sequence[float], model:
         raise InputError(f"a window has {len(forecasts)} forecasts and {len(prices)} prices; give as many of both")
     if job.steps > len(prices):
         raise InputError(f"a job of {job.steps} steps does not fit into a window of {len(prices)}")
+    return _played(job, [model.outcomes(forecast) for forecast in forecasts], prices, 0, False)
+
+
+def as_expected(job: Job, prices: Sequence[float], done: int = 0, running: bool = False) -> NDArray[np.bool_]:
+    """In which steps of its window, or of what is left of it, a job runs if prices are as they are expected, (H,).
+
+    Args:
+        done: of its steps before these.
+        running: whether it ran in the last of them.
+
+    Raises:
+        InputError: the window is too short for what is left of the job.
+    """
+    return _played(job, [np.array([price]) for price in prices], prices, done, running)
+
+
+def _played(
+    job: Job, outcomes: Sequence[Array], prices: Sequence[float], done: int, running: bool
+) -> NDArray[np.bool_]:
     runs = np.zeros(len(prices), dtype=bool)
     for step, price in enumerate(prices):
-        before = bool(runs[step - 1]) if step else False
-        runs[step] = runs_now(job, int(runs.sum()), before, price, forecasts[step + 1 :], model)
+        running = runs[step] = runs_now(job, done + int(runs.sum()), running, price, outcomes[step + 1 :])
     return runs
