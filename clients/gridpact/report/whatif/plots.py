@@ -312,6 +312,62 @@ def households(outcome: Uncertainty) -> Figure:
     return figure
 
 
+@styled
+def homes(outcome: Uncertainty) -> Figure:
+    """The median saving of each household by each rule, a mark each; those below 0 are crosses."""
+    rules = outcome.rules
+    currency = plain(outcome.plans[0].community.currency, 8)
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.45 * len(rules)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title("Each household's saving by rule")
+    for k, rule in enumerate(reversed(rules)):
+        medians = np.array([home.median for home in rule.by_home.values()])
+        for which, mark, colour in ((medians >= 0, "o", BLUE), (medians < 0, "x", VERMILION)):
+            axes.plot(medians[which], np.full(which.sum(), k), mark, color=colour, markersize=6, alpha=0.75)
+    axes.axvline(0, color=INK, linewidth=0.9)
+    names = [f"{rule.name}, {rule.re_agreements} a day" if rule.re_agreements else rule.name for rule in rules]
+    axes.set_yticks(range(len(rules)), names[::-1])
+    axes.set_ylim(-0.5, len(rules) - 0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"Median saving of a household over B ({currency}); a cross is a loss")
+    axes.grid(axis="x")
+    return figure
+
+
+@styled
+def curve(outcome: Uncertainty) -> Figure:
+    """What is left of the planned saving by the number of re-agreements, and by gas: median, 5 to 95 % of draws."""
+    points, planned = outcome.curve, outcome.planned_saving
+    currency = plain(outcome.plans[0].community.currency, 8)
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    low, middle, high = ([getattr(point, name) for point in points] for name in ("q05", "median", "q95"))
+    ways = (
+        ([point.re_agreements for point in points], "Re-agreements a day"),
+        ([point.gas_of_home / 1e6 for point in points], "Gas of a household in a day (million)"),
+    )
+    hindsight = [rule.median for rule in outcome.rules if rule.name == "hindsight"]
+    for axes, (x, label) in zip(panels, ways, strict=True):
+        axes.fill_between(x, low, high, color=BLUE, alpha=0.2, linewidth=0)
+        axes.plot(x, middle, color=BLUE, marker="o", markersize=5, linewidth=1.6)
+        axes.axhline(planned, color=VERMILION, linestyle="--", linewidth=1.4)
+        for known in hindsight:
+            axes.axhline(known, color=INK, linestyle=":", linewidth=1.4)
+        axes.axhline(0, color=INK, linewidth=0.9)
+        axes.set_xlabel(label)
+        axes.grid(axis="y")
+    panels[0].set_ylabel(f"Saving over B ({currency})\n0 re-agreements: pool alone")
+    handles: list[Any] = [
+        Line2D([], [], color=BLUE, marker="o", markersize=5, linewidth=1.6),
+        Patch(color=BLUE, alpha=0.2, linewidth=0),
+        Line2D([], [], color=VERMILION, linestyle="--", linewidth=1.4),
+        *(Line2D([], [], color=INK, linestyle=":", linewidth=1.4) for _ in hindsight),
+    ]
+    labels = ["median", "5 to 95 % of draws", "planned", *("everything known" for _ in hindsight)]
+    figure.legend(handles, labels, loc="outside lower left", ncols=4)
+    return figure
+
+
 # ---------------------------------------------------------------------- shared
 
 

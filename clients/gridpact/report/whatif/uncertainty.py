@@ -60,6 +60,7 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
                 plots.exchange(outcome),
                 "What passes the grid connection: as planned, and as it turned out.",
             ),
+            *_pictures_of_rules(outcome),
         ],
         method=_uncertainty_method(outcome, currency),
         checks_held=outcome.checks_held,
@@ -75,6 +76,7 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             "baseline_cost": outcome.baseline_cost,
             "planned_saving": outcome.planned_saving,
             "rules": [to_fields(rule) for rule in outcome.rules],
+            "curve": [to_fields(point) for point in outcome.curve],
             "re_agreement_iterations": [k for rounds in re_agreed for k in rounds.iterations],
             "re_agreements_not_reached": sum(rounds.kept for rounds in re_agreed),
             "re_agreement_rounds": list(_rounds_fields(outcome)) if Rule.REAGREED in settings.rules else [],
@@ -86,6 +88,22 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             "rules.csv": ("savings of every household by every rule", list(_rule_rows(outcome))),
         },
     )
+
+
+def _pictures_of_rules(outcome: Uncertainty) -> Iterator[Picture]:
+    if outcome.rules:
+        yield Picture(
+            "homes",
+            plots.homes(outcome),
+            "Who loses: the median of each household's saving, by how the day goes on and is settled.",
+        )
+    if Rule.REAGREED in outcome.settings.rules:
+        yield Picture(
+            "curve",
+            plots.curve(outcome),
+            "What is left of the plan's saving by how often the rest of the day is agreed anew, and by the gas that a "
+            "household pays for that in a day, its transactions relayed.",
+        )
 
 
 def _recourse_fields(outcome: Uncertainty, recourse: Recourse) -> dict[str, Any]:

@@ -43,6 +43,39 @@ SETTLED = (Rule.TODAY, Rule.NETTED, Rule.POOL)
 """Rules that settle the same delivery, each in its way."""
 
 
+GAS_OF_ITERATION, GAS_OF_SETTLING = 34_000, 260_000
+"""Gas of a household in a re-agreement: of an iteration that is relayed, and of declaring, stating, settling, bringing
+and nominating. As `gridpact day` measures it with the 16 households of fontana16 (docs/day.md)."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What is left at some number of re-agreements a day, currency; 0 is the pool alone."""
+
+    re_agreements: int
+    median: float
+    q05: float
+    q95: float
+    share_left: float | None
+    worst_home_median: float
+    losing_homes: int
+    iterations: float  # of all re-agreements of a day, on average
+    gas_of_home: float  # that they cost a household, as `GAS_OF_ITERATION` and `GAS_OF_SETTLING` say
+
+    @staticmethod
+    def of(figures: RuleFigures, days: int, reached: int, iterations: int) -> CurvePoint:
+        """
+        Args:
+            days: that were played.
+            reached: re-agreements on all of them, and
+            iterations: of those.
+        """
+        gas = (GAS_OF_ITERATION * iterations + GAS_OF_SETTLING * reached) / days
+        drawn = figures.median, figures.q05, figures.q95, figures.share_left
+        homes = figures.worst_home_median, figures.losing_homes
+        return CurvePoint(figures.re_agreements, *drawn, *homes, iterations / days, gas)
+
+
 @dataclass(frozen=True)
 class HomeFigures:
     """What a household saves by a rule, currency; over draws."""

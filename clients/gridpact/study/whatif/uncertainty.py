@@ -41,7 +41,7 @@ from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, Reality, decided, draw, guessed_pv, seen
 from gridpact.study.whatif.reagreement import ReAgreed, re_agreement_steps, through_the_day
-from gridpact.study.whatif.rules import SETTLED, Rule, RuleFigures, settled
+from gridpact.study.whatif.rules import SETTLED, CurvePoint, Rule, RuleFigures, settled
 from gridpact.study.whatif.sweep import DayPoint
 
 DELIVERED_BY = (
@@ -221,6 +221,21 @@ class Uncertainty:
                 savings = alone - self._by_rule(settings.main_recourse, rule, number)
                 figures.append(RuleFigures.of(rule, gates, savings, self.planned_saving, homes))
         return tuple(figures)
+
+    @property
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """What is left by how often the rest of the day is agreed anew, seldom first; from the pool alone on, where
+        that was played."""
+        days = self.settings.draws * len(self.plans)
+        agreed = iter(self.settings.re_agreements)
+        points = []
+        for figures in self.rules:
+            if figures.name == Rule.POOL.value:
+                points.append(CurvePoint.of(figures, days, 0, 0))
+            elif figures.name == Rule.REAGREED.value:
+                iterations = self.rounds(next(agreed)).iterations
+                points.append(CurvePoint.of(figures, days, len(iterations), sum(iterations)))
+        return tuple(sorted(points, key=lambda point: point.re_agreements))
 
     def _gates(self, number: int | None) -> int:
         """How often the rest of a day is agreed anew; with a threshold on average."""

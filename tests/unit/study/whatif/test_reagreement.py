@@ -127,6 +127,17 @@ def test_command_playsAllRules(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert told["pool"]["key"] == "fixed"
     rows = (tmp_path / "out" / "rules.csv").read_text().splitlines()
     assert len(rows) == 1 + 6 * len(told["rules"][0]["by_home"]) == 1 + 6 * 3
+    by_number = {rule["re_agreements"]: rule for rule in told["rules"] if rule["name"] in ("pool", "reagreed")}
+    assert [point["re_agreements"] for point in told["curve"]] == [0, 2, 3]
+    for point in told["curve"]:
+        same = ("median", "q05", "q95", "share_left", "worst_home_median", "losing_homes")
+        assert [point[key] for key in same] == [by_number[point["re_agreements"]][key] for key in same]
+    assert sum(point["iterations"] for point in told["curve"]) == sum(told["re_agreement_iterations"])
+    gas = [point["gas_of_home"] for point in told["curve"]]
+    assert gas == sorted(gas)
+    assert gas[0] == 0
+    names = {path.stem for path in (tmp_path / "out").rglob("*.svg")}
+    assert names >= {"curve", "homes"}
 
 
 @pytest.mark.parametrize(
