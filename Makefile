@@ -104,6 +104,10 @@ phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into re
 days: setup ## 100 days of random calls on a settlement of days, against a plain model (some ten minutes)
 	@GRIDPACT_DAYS=100 deploy/brownie test tests/contracts/test_day_stateful.py --network development -s
 
+.PHONY: faultydays
+faultydays: setup ## play 100 days on Anvil with households to which things go wrong, and count the money (an hour)
+	@$(PY) -m measure.days --days 100 --json reports/days.json
+
 .PHONY: vectors
 vectors: $(STAMP)/dev ## write tests/vectors again, which the models of the contracts make
 	@PYTHONPATH=tests $(PY) -m reference.vectors

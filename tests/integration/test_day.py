@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chains import skip_without
 
+from gridpact.chain.day import DaySettlement
 from gridpact.chain.feed import Feed
 from gridpact.chain.networks import Network
 from gridpact.chain.record import Record
+from gridpact.chain.settlement import Settlement
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
@@ -25,6 +26,8 @@ from gridpact.run.launch import NodeFiles
 from gridpact.study.whatif.following import AskedPart, DecidedStep
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.uncertainty import actual_of
+from measure.days import DayCampaign
+from measure.faulty_day import DayFault
 
 
 def played(folder: Path, *options: str) -> dict[str, Any]:
@@ -89,15 +92,34 @@ def check_page(record: Path, network: Network, homes: list[dict[str, Any]]) -> N
         assert unit * through["received"][node] == pytest.approx(home["received_by_steps"], abs=1e-9)
 
 
-def test_day_goesOnWithoutWhoIsSilent(tmp_path: Path):
-    """3 is not heard from step 2 on, and the oracle never. The others agree anew without it; its readings are waited
-    for in vain, and every lock ends."""
-    skip_without("anvil")
-    result = played(tmp_path / "day", "--relay", "--re-agreements", "1", "--silent", "3@2", "--oracle", "silent")
+def test_day_goesOnWithoutWhoIsSilent(tmp_path: Path, anvil: Network):
+    """3 is not heard from step 2 on, and the oracle never. The others agree anew without it, and it keeps the positions
+    of the day before; its readings are waited for in vain, and every lock ends."""
+    told = ["--relay", "--re-agreements", "1", "--silent", "3@2", "--oracle", "silent", "--chain", str(anvil.rpc_url)]
+    result = played(tmp_path / "day", *told)
     assert result["re_agreements"] == 1
+    record, web3 = Record.read(tmp_path / "day" / "contracts.json"), anvil.connect()
+    ledger, trades = DaySettlement.of(record, web3), Settlement.of(record, web3)
+    of_before = [one for one in trades.recorded(1) if 3 in (one.lower, one.higher)]
+    assert of_before
+    assert not any(3 in (one.lower, one.higher) for one in trades.recorded(2))
+    for step in range(ledger.steps):
+        bought = sum(trade.energy_wh for one in of_before for trade in one.trades if trade.step == step)
+        assert ledger.position(1, 3, step) == -bought  # 3 is the higher of each pair
     assert result["missing_readings"] == 2
     assert result["money_conserved"]
     assert result["all_locks_ended"]
+
+
+def test_day_ofLiars_losesNoUnit(anvil: Network):
+    """A sample of `make faultydays`: meters and nominations that cannot be, somebody silent, an absurd oracle."""
+    campaign = DayCampaign(anvil, seed=1, patience_s=120.0)
+    faults = [DayFault("meter lies", 1, 1), DayFault("nominates anything", 2, 1), DayFault("silent", 3, 3)]
+    campaign.go_through(0, "absurd", faults)
+    assert campaign.tally.problems == []
+    assert (campaign.tally.days_closed, campaign.tally.money_lost, campaign.tally.locked) == (1, 0, 0)
+    assert campaign.tally.missing_readings == 1
+    assert campaign.tally.rounds_agreed == 3
 
 
 def test_day_agreesAnewOnlyAboveTheThreshold(tmp_path: Path, anvil: Network):
@@ -125,7 +147,7 @@ def test_day_agreesAnewOnlyAboveTheThreshold(tmp_path: Path, anvil: Network):
         (["--silent", "1@0"], "no household and step"),
         (["--pool-key", "0.5,0.3,0.1"], "sum to 0.9, not to 1"),
         (["--pool-key", "0.5,0.5"], "2 shares for 3 members"),
-        (["--oracle", "late"], "oracle"),
+        (["--oracle", "drunk"], "oracle"),
         (["--step-seconds", "1"], "no time before its gate"),
         (["--re-agreements", "-1"], "at least 0"),
     ],

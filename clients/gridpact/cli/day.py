@@ -32,7 +32,7 @@ from gridpact.report.folder import MARKER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ORACLES = {name: name for name in ("honest", "silent", "absurd")}
+ORACLES = {name: name for name in ("honest", "silent", "late", "absurd")}
 
 
 def add(commands: Commands) -> None:

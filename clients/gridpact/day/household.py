@@ -110,9 +110,12 @@ class DayNode:
                 time.sleep(PAUSE)
             if self._home is not None:
                 self._decide(self._home, step)
-                fed_wh = round(1000 * self.view.step_hours * self._home.injection_kw(step))
-                MeterFiles(self._files).write(step, fed_wh)
+                self._meter(step, round(1000 * self.view.step_hours * self._home.injection_kw(step)))
         self._report()
+
+    def _meter(self, step: int, fed_wh: int) -> None:
+        """What its meter reads."""
+        MeterFiles(self._files).write(step, fed_wh)
 
     def _now(self) -> int:
         """The chain's time."""

@@ -39,7 +39,7 @@ from gridpact.node.household_file import write_view
 from gridpact.problem.scenario import Scenario
 from gridpact.products.pool import Key, PoolRules, Pricing
 from gridpact.relay.server import RelayServer
-from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
+from gridpact.run.launch import Body, NodeFiles, Nodes, running_nodes, warm_up
 from gridpact.run.onchain import Spectator, nobody, tariff_of
 from gridpact.study.whatif.following import TOLD, AskedPart
 from gridpact.study.whatif.forecast import ErrorModel, draw
@@ -51,7 +51,7 @@ LEAD_STEPS = 4
 """How many steps before the first the day is opened: the round of the day before takes place in them."""
 
 PATIENCE = 240.0
-"""How long households are waited for before the day goes on without them, s."""
+"""How long households are waited for before the day goes on without them, unless told otherwise, s."""
 
 PAUSE = 0.1
 AGAIN = ("negotiate", "bring again", "nominate again")
@@ -78,13 +78,14 @@ class DaySettings:
     seed: int = 1
     model: ErrorModel = field(default_factory=ErrorModel)
     deals: bool = True  # a spot trade, an option and a forward besides
-    oracle: str = "honest"  # or silent, or absurd
+    oracle: str = "honest"  # or silent, late, or absurd
     following: bool = True  # whether stores follow the community's meter within a step
     silent: Mapping[int, int] = field(default_factory=dict)  # node: the step from which it is not heard
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
     sealed: bool = True  # each household's submissions are read by those only whom they concern
     phase_seconds: int = 300
     record: Path | None = None  # where to leave the record of the deployment, on a chain that goes on
+    patience_s: float = PATIENCE  # how long households are waited for before the day goes on without them
 
     def __post_init__(self) -> None:
         if not self.scenario.has_trades:
@@ -178,9 +179,16 @@ class PlayedDay:
 
 
 def play_day(
-    community: CommunityDay, settings: DaySettings, listener: Listener = SILENT, spectator: Spectator = nobody
+    community: CommunityDay,
+    settings: DaySettings,
+    listener: Listener = SILENT,
+    spectator: Spectator = nobody,
+    body: Body = play,
 ) -> PlayedDay:
     """Plays a day of a community on a chain, from deployment to the last payment.
+
+    Args:
+        body: what each node's process does.
 
     Raises:
         InfeasibleError: no plan keeps all limits on this day; raised before a chain is started.
@@ -199,7 +207,7 @@ def play_day(
             with spectator(office.record, network), office.relaying() as relay:
                 office.open_day()
                 files = office.equip(Path(folder), relay.url if relay else None)
-                with running_nodes(list(files.values()), network, play) as nodes:
+                with running_nodes(list(files.values()), network, body) as nodes:
                     office.through_the_day(nodes, files)
             return office.played(files, time.perf_counter() - started)
 
@@ -340,7 +348,7 @@ class _Office:
         """From the round of the day before to the last payment."""
         steps = self._community.steps
         self._say(f"{len(self._homes)} households join and agree on the day ahead")
-        self._wait(nodes, lambda: self._joined() >= len(self._homes))
+        self._wait(nodes, lambda: self._joined() >= len(self._homes), PATIENCE)
         self._round(nodes, 0)
         for step in range(steps):
             if step in self._gates:
@@ -449,16 +457,27 @@ class _Office:
     def _report_condition(self, step: int) -> None:
         """The oracle's report for a forward: of a day that is five degrees warmer than usual; absurd, or none."""
         for deal in self._deals:
-            if deal.kind == "forward" and deal.step == step and self._settings.oracle != "silent":
+            if deal.kind == "forward" and deal.step == step and self._settings.oracle not in ("silent", "late"):
                 absurd = self._settings.oracle == "absurd"
                 condition = -(2**63) if absurd else deal.usual + 5000
                 self._ledger.products.report(self._oracle_key, self._day, step, condition)
+
+    def _report_too_late(self) -> None:
+        """What a late oracle reports when the day is over counts no more."""
+        for deal in self._deals:
+            if deal.kind == "forward" and self._settings.oracle == "late":
+                try:
+                    self._ledger.products.report(self._oracle_key, self._day, deal.step, deal.usual + 5000)
+                except ContractError as error:
+                    if error.name != "ReportTooLate":
+                        raise
 
     def _close(self) -> None:
         """Closes the day, and ends whatever of it is open still."""
         self._ledger.close_day(self._day)
         products, late = self._ledger.products, self._ledger.terms(self._day).reading_seconds
         self._time.until(self._ledger.start_of(self._day, self._community.steps) + late + 1)
+        self._report_too_late()
         for number in range(1, products.last_id() + 1):
             for end in (products.settle_forward, products.end_spot, products.end_option, products.end_forward):
                 try:
@@ -467,9 +486,13 @@ class _Office:
                     if error.name != "NotOpen":
                         raise
 
-    def _wait(self, nodes: Nodes, done: Callable[[], bool]) -> bool:
-        """Until something is done; False where it is not in time."""
-        give_up = time.monotonic() + PATIENCE
+    def _wait(self, nodes: Nodes, done: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Until something is done; False where it is not in time.
+
+        Args:
+            seconds: that it may take; default: the settings' patience.
+        """
+        give_up = time.monotonic() + (self._settings.patience_s if seconds is None else seconds)
         while not done():
             nodes.check()
             if time.monotonic() > give_up:

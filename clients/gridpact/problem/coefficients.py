@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,13 +150,32 @@ def mixed_pairs(gain: Array, net_power_kw: Array, most: int) -> NDArray[np.bool_
     return kept
 
 
-def own_partners(nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi: float) -> tuple[Partner, ...]:
+def own_partners(
+    nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi: float, doubts: Mapping[int, float] | None = None
+) -> tuple[Partner, ...]:
     """Bids to all partners at all steps at which a trade can pay at all: what partners name alike, as both know it.
 
     Args:
         net_power_kw: P_net = pv - load of this household, (T,), eq. (26).
         chi: largest coefficient, currency/kWh.
+        doubts: what trading costs besides with some of them, currency/kWh, see `doubt`; default: nothing.
     """
     steps = np.flatnonzero(prices.import_price - prices.feed_in_price > LEAST_MARGIN)
-    own = own_coefficients(net_power_kw, chi)[steps]
-    return tuple(Partner(node, tuple(steps.tolist()), own) for node in sorted(nodes) if len(steps))
+    own, more = own_coefficients(net_power_kw, chi)[steps], doubts or {}
+    return tuple(
+        Partner(node, tuple(steps.tolist()), own + more.get(node, 0.0)) for node in sorted(nodes) if len(steps)
+    )
+
+
+def doubt(had: int, delivered: int, most: float) -> float:
+    """What trading with a partner is to cost more for what it has not delivered, currency/kWh, from 0 to `most`.
+
+    The part of its positions that it did not deliver, by the rule of succession with nothing missing beforehand:
+    (had - delivered) / (had + 1), so that one slip at the beginning is not all that counts.
+
+    Args:
+        had: positions in steps that were read, as the chain counts them.
+        delivered: of these, within the tolerance.
+        most: for who never delivers.
+    """
+    return most * (had - delivered) / (had + 1)

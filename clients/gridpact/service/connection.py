@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from web3 import Web3
@@ -17,6 +17,7 @@ from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import url_of
 from gridpact.chain.values import Setting
 from gridpact.errors import ContractError, InputError, InsufficientFunds
+from gridpact.problem.coefficients import doubt
 from gridpact.service.settings import Settings
 
 ROUND_GAS, OPERATOR_GAS, RELAYED_GAS = 8_000_000, 25_000_000, 2_000_000
@@ -59,6 +60,17 @@ class ChainConnection:
     def debit_limit(self) -> float:
         """The most that a delivery may take from the account in rounds to come, currency; 0: there is no limit."""
         return self.settlement.debit_limit(self.account.address) * self.unit
+
+    def doubts(self, partners: Sequence[int], most: float) -> dict[int, float]:
+        """What trading with partners is to cost more for what they have not delivered, currency/kWh, see `doubt`.
+
+        Args:
+            most: for who never delivers; 0: nobody is asked about.
+        """
+        if not most or self.ledger is None:
+            return {}
+        accounts = {node: self.aggregator.account_of(node) for node in partners}
+        return {node: doubt(*self.ledger.history(account), most) for node, account in accounts.items() if account}
 
     def check_ether(self, gas: int) -> None:
         """Raises InsufficientFunds where so much gas, some of it in one transaction at its fee cap, costs more than

@@ -181,7 +181,8 @@ class DayRun:
         if settings.forecast is not None:
             forecast = take_forecast(settings.forecast, self.day, self.steps, 0.0)
         enrolled, nodes = aggregator.enrolled(), aggregator.theta().n
-        return view_of(settings, self.day, self._hours, forecast, self.prices, enrolled, nodes)
+        doubts = self._connection.doubts(settings.partners, settings.undelivered)
+        return view_of(settings, self.day, self._hours, forecast, self.prices, enrolled, nodes, doubts)
 
     def _refreshed(self, before: Household) -> Household:
         """The household by the forecast as it is now, or else by the one before."""

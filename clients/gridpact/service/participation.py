@@ -243,7 +243,8 @@ class Participation:
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
         aggregator, hours = self._connection.aggregator, setting.step_seconds / 3600
         nodes = aggregator.theta().n
-        return view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled(), nodes)
+        doubts = self._connection.doubts(settings.partners, settings.undelivered)
+        return view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled(), nodes, doubts)
 
     def _check_money(self, view: NodeView, plan: Mapping[str, Array]) -> None:
         """What the household can come to owe, before it declares: of its plan, and of what the supplier published, by

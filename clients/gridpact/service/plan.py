@@ -6,7 +6,7 @@ Trading coefficients are made from the household's own row alone, see `own_coeff
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,12 +31,14 @@ def view_of(
     prices: Prices,
     enrolled: frozenset[int],
     nodes: int = MOST_NODES,
+    doubts: Mapping[int, float] | None = None,
 ) -> NodeView:
     """What a node negotiates with on a day, in the form `dso` or, without a network, in scenario T.
 
     Args:
         enrolled: the nodes of the community, of which node 0 answers those on its feeder.
         nodes: of the contracts; what has a higher number on the feeder is a junction.
+        doubts: what trading with partners costs besides, see `own_partners`.
 
     Raises:
         NoForecast: the forecast does not fit the household.
@@ -58,7 +60,9 @@ def view_of(
     if settings.home is not None:
         assert forecast is not None
         household = household_of(settings, settings.home, step_hours, forecast, prices)
-        partners = own_partners(settings.partners, -household.net_load_kw, prices, settings.coefficient)
+        partners = own_partners(
+            settings.partners, -household.net_load_kw, prices, settings.coefficient, doubts
+        )
     return NodeView(
         node=node,
         day=day,

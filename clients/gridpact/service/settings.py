@@ -140,6 +140,7 @@ class Settings:
     scenario: Scenario
     partners: tuple[int, ...]
     coefficient: float  # chi of the household, currency/kWh
+    undelivered: float  # what trading with who never delivers costs more, currency/kWh
     chain: ChainSettings
     key: KeySettings
     tariff: TariffSettings
@@ -168,6 +169,7 @@ def read_settings(path: Path) -> Settings:
     if node in partners:
         raise community.error("partners", f"{node} is this household itself; remove it")
     coefficient = community.number("trading_coefficient", 0, default=0.0) if is_household else 0.0
+    undelivered = community.number("undelivered", 0, default=0.0) if is_household else 0.0
     if not is_household and not scenario.has_network:
         raise community.error("scenario", "'t' has no network to agree on, so node 0 has nothing to do; stop it")
     accepted = top.texts("accept") if top.has("accept") else ()
@@ -181,6 +183,7 @@ def read_settings(path: Path) -> Settings:
         scenario=scenario,
         partners=partners,
         coefficient=coefficient,
+        undelivered=undelivered,
         chain=_chain(top.table("chain")),
         key=_key(top.table("key")),
         tariff=tariff,
@@ -191,7 +194,7 @@ def read_settings(path: Path) -> Settings:
         feeder=None if is_household else _feeder(top.table("feeder")),
         day=_through_day(top.table("day"), scenario) if is_household and top.has("day") else None,
     )
-    for key in ("partners", "trading_coefficient"):
+    for key in ("partners", "trading_coefficient", "undelivered"):
         community.has(key)
     community.end()
     return settings

@@ -52,6 +52,7 @@ scenario = "{scenario}"                # t: trades, g: the use of the grid, tg: 
 _PARTNERS = """\
 partners = {partners}                  # with whom to trade, from the manager's list; both must name each other
 trading_coefficient = 0.10     # chi: what trading costs where this household hardly buys or sells
+# undelivered = 0.05           # what it costs more with who never delivers its positions, as the chain counts them
 
 [load]
 power_factor = 0.95            # of the load
