@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridpact.community.model import Array
 from gridpact.community.street import Complex, PhaseFeeder
+from gridpact.errors import SolverError
 from gridpact.grid.four_wire import four_wire_flow
 from gridpact.grid.opendss import dss
 from gridpact.grid.three_phase import PhaseFlow, loading, phase_flow, reduced_of
@@ -21,6 +23,12 @@ TOLERANCE = 1e-4
 
 STEP_KW = 0.1
 """By how much an agent's power is moved to see what comes of it."""
+
+SCALED = 0.8
+"""By how much a position that has no power flow is made smaller at once."""
+
+MOST_COLUMNS = 20_000
+"""So many half-hours with one agent's power moved are one load flow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +78,31 @@ class Sensitivities:
     per_kvar: Array
 
 
+def carried(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> NDArray[np.bool_]:
+    """At which steps there is a power flow, looked for by halves, (T,)."""
+
+    def of(kw: Array, kvar: Array) -> NDArray[np.bool_]:
+        count = kw.shape[1]
+        try:
+            phase_flow(feeder, kw, kvar)
+        except SolverError:
+            if count == 1:
+                return np.zeros(1, dtype=bool)
+            half = count // 2
+            return np.concatenate([of(kw[:, :half], kvar[:, :half]), of(kw[:, half:], kvar[:, half:])])
+        return np.ones(count, dtype=bool)
+
+    return of(injection_kw, injection_kvar)
+
+
+def scaled_until_carried(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> tuple[Array, Array]:
+    """The same, where there is no power flow scaled towards nothing until there is one."""
+    scale = np.ones(injection_kw.shape[1])
+    while not (there := carried(feeder, scale * injection_kw, scale * injection_kvar)).all():
+        scale[~there] *= SCALED
+    return scale * injection_kw, scale * injection_kvar
+
+
 def sensitivities(
     feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array, around_pu: Complex | None = None
 ) -> Sensitivities:
@@ -82,19 +115,26 @@ def sensitivities(
         SolverError: a position has no power flow.
     """
 
-    def moved(kw: Array, kvar: Array) -> Array:
-        return rows_of(feeder, phase_flow(feeder, kw, kvar, around_pu))
+    agents, steps = injection_kw.shape
+    some = max(1, MOST_COLUMNS // max(2 * steps, 1))
 
-    per_kw: list[Array] = []
-    per_kvar: list[Array] = []
-    for agent in range(len(injection_kw)):
-        step = np.zeros_like(injection_kw)
-        step[agent] = STEP_KW
-        for of, (kw, kvar) in ((per_kw, (step, 0 * step)), (per_kvar, (0 * step, step))):
-            up = moved(injection_kw + kw, injection_kvar + kvar)
-            down = moved(injection_kw - kw, injection_kvar - kvar)
-            of.append((up - down) / (2 * STEP_KW))
-    return Sensitivities(np.stack(per_kw, axis=1), np.stack(per_kvar, axis=1))
+    def moved(first: int, active: float, reactive: float) -> Array:
+        """By some agents, one after the other, (K, agents, T)."""
+        of = range(first, min(first + some, agents))
+        signs = np.repeat([1.0, -1.0], len(of))
+        which = np.tile(list(of), 2)
+        step = np.zeros((agents, len(which), steps))
+        step[which, np.arange(len(which))] = STEP_KW * signs[:, None]
+        kw, kvar = (
+            (power[:, None] + factor * step).reshape(agents, -1)
+            for power, factor in ((injection_kw, active), (injection_kvar, reactive))
+        )
+        start = None if around_pu is None else np.tile(around_pu, len(which))
+        up, down = np.split(rows_of(feeder, phase_flow(feeder, kw, kvar, start)).reshape(-1, len(which), steps), 2, 1)
+        return np.asarray((up - down) / (2 * STEP_KW))
+
+    firsts = range(0, agents, some)
+    return Sensitivities(*(np.concatenate([moved(k, *of) for k in firsts], axis=1) for of in ((1.0, 0.0), (0.0, 1.0))))
 
 
 @dataclass(frozen=True)
@@ -104,32 +144,41 @@ class Violations:
     voltage: int
     current: int
     worst_pu: float  # the furthest beyond its limit, of the voltage or the rating; 0 without any
+    collapsed: int = 0  # steps without a power flow
 
     @property
     def count(self) -> int:
-        return self.voltage + self.current
+        return self.voltage + self.current + self.collapsed
 
 
 def violations(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> Violations:
     """As OpenDSS has it, with the neutral as a fourth conductor; without it, as the exact power flow of its own.
 
     Raises:
-        SolverError: the position has no power flow.
+        SolverError: OpenDSS has no power flow where there is one.
     """
-    reduced = reduced_of(feeder)
+    there = carried(feeder, injection_kw, injection_kvar)
+    voltage, used = _judged(feeder, injection_kw[:, there], injection_kvar[:, there])
+    beyond = np.maximum(feeder.voltage_min_pu - voltage, voltage - feeder.voltage_max_pu)
+    over = used - 1
+    worst = max(float(beyond.max(initial=0.0)), float(over.max(initial=0.0)), 0.0)
+    return Violations(
+        int((beyond > TOLERANCE).sum()), int((over > TOLERANCE).sum()), worst, int(len(there) - there.sum())
+    )
+
+
+def _judged(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> tuple[Array, Array]:
+    """Voltages, (C, T), and of sections with a rating and the transformer the part of it that is used, (., T)."""
+    reduced, steps = reduced_of(feeder), injection_kw.shape[1]
+    rated = np.flatnonzero(np.isfinite(reduced.rating_a))
+    if not steps:
+        return np.zeros((len(reduced.home), 0)), np.zeros((len(rated) + 1, 0))
     if dss is None:
         flow = phase_flow(feeder, injection_kw, injection_kvar)
         used = loading(feeder, flow)
-        voltage, sections = flow.magnitude_pu, used.line[np.isfinite(reduced.rating_a)]
-        transformer = used.transformer
-    else:
-        judged = four_wire_flow(feeder, injection_kw, injection_kvar)
-        row = {line.name: k for k, line in enumerate(feeder.lines)}
-        by_line = np.maximum(np.nan_to_num(judged.line_loading), np.nan_to_num(judged.neutral_loading))
-        rated = [reduced.names[g] for g in np.flatnonzero(np.isfinite(reduced.rating_a))]
-        voltage, transformer = judged.voltage_pu, np.nan_to_num(judged.transformer_loading)
-        sections = np.array([by_line[[row[name] for name in names]].max(axis=0) for names in rated])
-    beyond = np.maximum(feeder.voltage_min_pu - voltage, voltage - feeder.voltage_max_pu)
-    over = np.vstack([sections.reshape(-1, beyond.shape[1]), transformer[None]]) - 1
-    worst = max(float(beyond.max(initial=0.0)), float(over.max(initial=0.0)), 0.0)
-    return Violations(int((beyond > TOLERANCE).sum()), int((over > TOLERANCE).sum()), worst)
+        return flow.magnitude_pu, np.vstack([used.line[rated], used.transformer[None]])
+    judged = four_wire_flow(feeder, injection_kw, injection_kvar)
+    row = {line.name: k for k, line in enumerate(feeder.lines)}
+    by_line = np.maximum(np.nan_to_num(judged.line_loading), np.nan_to_num(judged.neutral_loading))
+    sections = [by_line[[row[name] for name in reduced.names[section]]].max(axis=0) for section in rated]
+    return judged.voltage_pu, np.vstack([*sections, np.nan_to_num(judged.transformer_loading)[None]])

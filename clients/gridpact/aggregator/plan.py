@@ -16,14 +16,16 @@ from gridpact.aggregator.congestion import (
     Limits,
     Sensitivities,
     Violations,
+    carried,
     limits_of,
     rows_of,
+    scaled_until_carried,
     sensitivities,
     violations,
 )
-from gridpact.aggregator.portfolio import Control, Cuts, Position, curtailed_of, position
+from gridpact.aggregator.portfolio import Control, Cuts, Position, curtailed_of, departing, position
 from gridpact.community.model import Array, CommunityDay, Prices
-from gridpact.community.street import PhaseFeeder
+from gridpact.community.street import Complex, PhaseFeeder
 from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.grid.three_phase import phase_flow
 from gridpact.problem.centralised import centralised_optimum
@@ -75,10 +77,11 @@ class ControlPlayed:
 
 @dataclass(frozen=True, eq=False)
 class FeederOptimum:
-    """G on the same feeder and day."""
+    """G on the same feeder and day, with what the loop pays for adjustments."""
 
     cost: float
     adjusted_kwh: float  # from what direct control wished
+    adjusted_kvarh: float
     curtailed_kwh: float
     peak_kw: float
 
@@ -119,17 +122,24 @@ def plan_day(
     direct = _played(community, community.feeder, Control.DIRECT, community.prices, price)
     signals = _played(community, community.feeder, Control.SIGNALS, _sent(community, signal), price)
     try:
-        solution = centralised_optimum(community, Scenario.G)
+        optimum = _optimum(community, community.feeder, direct.wished, price)
     except (InfeasibleError, SolverError) as error:
         return PortfolioDay(community.day, direct, signals, None, str(error))
-    flow = phase_flow(community.feeder, solution.injection_kw, solution.injection_kvar)
-    optimum = FeederOptimum(
+    return PortfolioDay(community.day, direct, signals, optimum, "")
+
+
+def _optimum(
+    community: CommunityDay, feeder: PhaseFeeder, wished: Position, adjustment_price: float
+) -> FeederOptimum:
+    solution = centralised_optimum(community, Scenario.G, departing(community, wished, adjustment_price))
+    flow = phase_flow(feeder, solution.injection_kw, solution.injection_kvar)
+    return FeederOptimum(
         cost=_cost(community, flow.import_kw),
-        adjusted_kwh=_adjusted_kwh(community, solution.injection_kw, direct.wished),
+        adjusted_kwh=_moved(community, solution.injection_kw, wished.injection_kw),
+        adjusted_kvarh=_moved(community, solution.injection_kvar, wished.injection_kvar),
         curtailed_kwh=community.step_hours * float(curtailed_of(community, solution.injection_kw).sum()),
         peak_kw=float(flow.import_kw.max()),
     )
-    return PortfolioDay(community.day, direct, signals, optimum, "")
 
 
 def _sent(community: CommunityDay, signal: Array | None) -> Prices:
@@ -147,25 +157,27 @@ def _played(
 ) -> ControlPlayed:
     told = replace(community, prices=prices)
     wished = at = position(told, control)
+    departure = departing(told, wished, adjustment_price)
     before = after = violations(feeder, at.injection_kw, at.injection_kvar)
     limits, known, kept = limits_of(feeder), set[Key](), list[Cuts]()
     loops, effective = 0, tuple[Effective, ...]()
     while after.count and loops < MOST_LOOPS:
-        flow = phase_flow(feeder, at.injection_kw, at.injection_kvar)
+        kw, kvar = scaled_until_carried(feeder, at.injection_kw, at.injection_kvar)
+        flow = phase_flow(feeder, kw, kvar)
         rows = rows_of(feeder, flow)
-        moved = sensitivities(feeder, at.injection_kw, at.injection_kvar, flow.voltage_pu)
+        known |= _watched(limits, rows)
+        moved = _at_steps({step for _, step, _ in known}, feeder, kw, kvar, flow.voltage_pu)
         if not loops:
             effective = _effective(community, limits, rows, moved)
-        known |= _watched(limits, rows)
         voltages = sorted(key for key in known if key[0] < limits.voltages)
         currents = sorted(key for key in known if key[0] >= limits.voltages)
         inside = INSIDE * (loops + 1)
-        kept.append(_cuts(currents, limits, rows, moved, at, inside))
-        cuts = [one for one in (_cuts(voltages, limits, rows, moved, at, inside), *kept) if len(one.bound)]
-        at = position(told, control, wished, cuts, adjustment_price)
+        kept.append(_cuts(currents, limits, rows, moved, kw, kvar, inside))
+        cuts = [one for one in (_cuts(voltages, limits, rows, moved, kw, kvar, inside), *kept) if len(one.bound)]
+        at = position(told, control, departure, cuts)
         after = violations(feeder, at.injection_kw, at.injection_kvar)
         loops += 1
-    imported = [phase_flow(feeder, one.injection_kw, one.injection_kvar).import_kw for one in (wished, at)]
+    imported = [_imported(feeder, one) for one in (wished, at)]
     return ControlPlayed(
         control=control,
         loops=loops,
@@ -174,13 +186,36 @@ def _played(
         wished=wished,
         position=at,
         cost=_cost(community, imported[1]),
-        adjusted_kwh=_adjusted_kwh(community, at.injection_kw, wished),
-        adjusted_kvarh=community.step_hours * float(np.abs(at.injection_kvar - wished.injection_kvar).sum()),
+        adjusted_kwh=_moved(community, at.injection_kw, wished.injection_kw),
+        adjusted_kvarh=_moved(community, at.injection_kvar, wished.injection_kvar),
         curtailed_kwh=community.step_hours * float(at.curtailed_kw.sum()),
         peak_before_kw=float(imported[0].max()),
         peak_kw=float(imported[1].max()),
         effective=effective,
     )
+
+
+def _imported(feeder: PhaseFeeder, of: Position) -> Array:
+    """At the head of the feeder, (T,); where there is no power flow without losses."""
+    there = carried(feeder, of.injection_kw, of.injection_kvar)
+    result: Array = -of.injection_kw.sum(axis=0)
+    result[there] = phase_flow(feeder, of.injection_kw[:, there], of.injection_kvar[:, there]).import_kw
+    return result
+
+
+def _at_steps(
+    steps: set[int], feeder: PhaseFeeder, kw: Array, kvar: Array, around_pu: Complex
+) -> Sensitivities:
+    """Sensitivities at some steps, (K, n, T); elsewhere nothing."""
+    columns = sorted(steps)
+    found = sensitivities(feeder, kw[:, columns], kvar[:, columns], around_pu[:, columns])
+
+    def spread(of: Array) -> Array:
+        result = np.zeros((*of.shape[:2], kw.shape[1]))
+        result[:, :, columns] = of
+        return result
+
+    return Sensitivities(spread(found.per_kw), spread(found.per_kvar))
 
 
 def _watched(limits: Limits, rows: Array) -> set[Key]:
@@ -196,11 +231,13 @@ def _watched(limits: Limits, rows: Array) -> set[Key]:
     return found
 
 
-def _cuts(keys: list[Key], limits: Limits, rows: Array, moved: Sensitivities, at: Position, inside: float) -> Cuts:
+def _cuts(
+    keys: list[Key], limits: Limits, rows: Array, moved: Sensitivities, kw: Array, kvar: Array, inside: float
+) -> Cuts:
     row, step, side = np.array(keys, dtype=int).reshape(-1, 3).T
     per_kw, per_kvar = (side[:, None] * of[row, :, step] for of in (moved.per_kw, moved.per_kvar))
-    here = np.einsum("mn,nm->m", per_kw, at.injection_kw[:, step])
-    here += np.einsum("mn,nm->m", per_kvar, at.injection_kvar[:, step])
+    here = np.einsum("mn,nm->m", per_kw, kw[:, step])
+    here += np.einsum("mn,nm->m", per_kvar, kvar[:, step])
     limit = np.where(side > 0, limits.high[row], limits.low[row])
     return Cuts(step, per_kw, per_kvar, side * (limit - rows[row, step]) - inside + here)
 
@@ -225,5 +262,5 @@ def _cost(community: CommunityDay, import_kw: Array) -> float:
     return community.step_hours * float(community.prices.paid(import_kw).sum())
 
 
-def _adjusted_kwh(community: CommunityDay, injection_kw: Array, wished: Position) -> float:
-    return community.step_hours * float(np.abs(injection_kw - wished.injection_kw).sum())
+def _moved(community: CommunityDay, power: Array, wished: Array) -> float:
+    return community.step_hours * float(np.abs(power - wished).sum())

@@ -20,6 +20,7 @@ from gridpact.community.networks.network import NetworkFile
 from gridpact.devices.device import flat, summed
 from gridpact.errors import InfeasibleError
 from gridpact.problem.constraints import supply_contract
+from gridpact.problem.departure import Departure
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.solving import solve
@@ -72,15 +73,13 @@ class Position:
 def position(
     community: CommunityDay,
     control: Control,
-    wished: Position | None = None,
+    departure: Departure | None = None,
     cuts: Sequence[Cuts] = (),
-    adjustment_price: float = 0.0,
 ) -> Position:
     """The best one for the portfolio.
 
     Args:
-        wished: what it would do without a feeder; None: this is asked for.
-        adjustment_price: of every kWh otherwise than wished, currency.
+        departure: from what it would do without a feeder; None: this is asked for.
 
     Raises:
         InfeasibleError: a home has no plan.
@@ -88,7 +87,7 @@ def position(
     """
     directions: list[Directions | None] = [None] * len(community.households)
     while True:
-        found, decided = _solved(community, control, wished, cuts, adjustment_price, directions)
+        found, decided = _solved(community, control, departure, cuts, directions)
         if all(more is None for more in decided):
             return found
         directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
@@ -97,9 +96,8 @@ def position(
 def _solved(
     community: CommunityDay,
     control: Control,
-    wished: Position | None,
+    departure: Departure | None,
     cuts: Sequence[Cuts],
-    adjustment_price: float,
     directions: Sequence[Directions | None],
 ) -> tuple[Position, list[Directions | None]]:
     dt, prices = community.step_hours, community.prices
@@ -117,12 +115,10 @@ def _solved(
         contract = supply_contract(prices, dt)
         constraints.append(contract.net_import + given == 0)
         cost += contract.cost
-    reactive = REACTIVE_PART * (adjustment_price or prices.mean_import) * dt
-    if wished is None:
-        cost += reactive * cp.sum(cp.abs(kvar))
+    if departure is None:
+        cost += REACTIVE_PART * prices.mean_import * dt * cp.sum(cp.abs(kvar))
     else:
-        cost += adjustment_price * dt * cp.sum(cp.abs(kw - wished.injection_kw))
-        cost += reactive * cp.sum(cp.abs(kvar - wished.injection_kvar))
+        cost += departure.cost(kw, kvar, dt)
     beyond = [more.beyond(kw, kvar) for more in cuts]
     whose = f"the portfolio of '{community.name}' on {community.day}"
     try:
@@ -141,6 +137,16 @@ def _solved(
     schedules = [{name: np.asarray(of.value) for name, of in meter.schedule.items()} for meter in meters]
     curtailed = np.array([summed(schedule, "curtailed_kw", community.steps) for schedule in schedules])
     return Position(np.array(kw.value), np.array(kvar.value), np.maximum(curtailed, 0.0), hold), decided
+
+
+def departing(community: CommunityDay, wished: Position, adjustment_price: float) -> Departure:
+    """What it costs to be adjusted.
+
+    Args:
+        adjustment_price: of every kWh otherwise than wished, currency.
+    """
+    reactive = REACTIVE_PART * (adjustment_price or community.prices.mean_import)
+    return Departure(wished.injection_kw, wished.injection_kvar, adjustment_price, reactive)
 
 
 def curtailed_of(community: CommunityDay, injection_kw: Array) -> Array:

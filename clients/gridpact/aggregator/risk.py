@@ -17,7 +17,7 @@ from scipy.optimize import linprog
 from scipy.stats import gaussian_kde
 
 from gridpact.aggregator.cars import HALF_HOURS, HOME, PUBLIC, Cars, chains, drawn_cars
-from gridpact.aggregator.congestion import TOLERANCE, limits_of, rows_of, sensitivities
+from gridpact.aggregator.congestion import TOLERANCE, carried, limits_of, rows_of, sensitivities
 from gridpact.community.grown import finer
 from gridpact.community.model import Array, CommunityDay, Feeder
 from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, by_sequence
@@ -160,12 +160,12 @@ def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars) -> Adjustments:
         rows = rows_of(feeder, phase_flow(feeder, kw, np.zeros_like(kw)))
         return rows, np.maximum(rows - limits.high[:, None], limits.low[:, None] - rows)
 
-    carried = _carried(feeder, net)
+    there = carried(feeder, net, np.zeros_like(net))
     beyond = np.full(net.shape[1], -np.inf)
-    beyond[carried] = past(net[:, carried])[1].max(axis=0)
+    beyond[there] = past(net[:, there])[1].max(axis=0)
     broken = np.flatnonzero(beyond > TOLERANCE)
-    down = np.where(carried, 0, less.sum(axis=0))  # where there is no power flow, all charging has to go
-    up, short = np.zeros(net.shape[1]), ~carried
+    down = np.where(there, 0, less.sum(axis=0))  # where there is no power flow, all charging has to go
+    up, short = np.zeros(net.shape[1]), ~there
     taken = np.zeros((2, *net[:, broken].shape))  # less charging and less PV of each agent
     for _ in range(PASSES if len(broken) else 0):
         at = net[:, broken] + taken[0] - taken[1]
@@ -181,22 +181,6 @@ def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars) -> Adjustments:
     down[broken], up[broken] = taken.sum(axis=1)
     shape = days, HALF_HOURS
     return Adjustments(down.reshape(shape), up.reshape(shape), short.reshape(shape))
-
-
-def _carried(feeder: PhaseFeeder, net_kw: Array) -> NDArray[np.bool_]:
-    """Which half-hours have a power flow, looked for by halves."""
-
-    def of(columns: Array) -> NDArray[np.bool_]:
-        try:
-            phase_flow(feeder, columns, np.zeros_like(columns))
-        except SolverError:
-            count = columns.shape[1]
-            if count == 1:
-                return np.zeros(1, dtype=bool)
-            return np.concatenate([of(columns[:, : count // 2]), of(columns[:, count // 2 :])])
-        return np.ones(columns.shape[1], dtype=bool)
-
-    return of(net_kw)
 
 
 def _least(slopes: Array, room: Array, less: Array, curtailed: Array) -> tuple[Array, bool]:

@@ -56,7 +56,7 @@ def grown(
         raise InputError(f"'{community.name}' has {community.steps} steps: {steps} is no multiple of that")
     if community.balanced.junctions:
         raise InputError(f"'{community.name}' has junctions on its feeder, and cannot be grown")
-    parts = steps // community.steps
+    community = in_parts(community, steps // community.steps)
     by_node = {household.node: household for household in community.households}
     lines = {line.node: line for line in community.balanced.lines}
     order = _from_the_root(community.balanced)
@@ -65,24 +65,34 @@ def grown(
     for k in range(households):
         repetition, place = divmod(k, len(order))
         node, source = k + 1, by_node[order[place]]
-        household = replace(_finer(source, parts), node=node)
+        household = replace(source, node=node)
         if repetition or not as_shipped:
             household = _varied(household, f"{source.name}_{repetition + 1}", random)
         grown_households.append(household)
         thicker = 1.0 if repetition == 0 and as_shipped else 1 / (1 + SPREAD)
         grown_lines.append(_moved(lines[source.node], order, repetition * len(order), thicker))
-    minutes = round(60 * community.step_hours) // parts
     names = {household.name for household in grown_households}
     return replace(
         community,
         name=f"{community.name} grown to {households} x {steps}",
-        step_hours=community.step_hours / parts,
-        start_times=tuple(f"{t * minutes // 60:02d}:{t * minutes % 60:02d}" for t in range(steps)),
         households=tuple(grown_households),
         feeder=replace(community.balanced, lines=tuple(grown_lines)),
-        prices=community.prices.in_parts(parts),
         preferences={pair: value for pair, value in community.preferences.items() if names.issuperset(pair)},
         most_partners=most_partners,
+    )
+
+
+def in_parts(community: CommunityDay, parts: int) -> CommunityDay:
+    """The same day with every step cut into parts, see `grown`."""
+    if parts == 1:
+        return community
+    minutes = round(60 * community.step_hours) // parts
+    return replace(
+        community,
+        step_hours=community.step_hours / parts,
+        start_times=tuple(f"{t * minutes // 60:02d}:{t * minutes % 60:02d}" for t in range(parts * community.steps)),
+        households=tuple(_finer(household, parts) for household in community.households),
+        prices=community.prices.in_parts(parts),
     )
 
 

@@ -55,6 +55,11 @@ class Reduced:
         result[np.arange(len(self.home)), self.home] = self.share
         return result
 
+    def through(self, current_a: Complex) -> Complex:
+        """What sections carry of the connections' currents, (C, T), by phase, (G, 3, T)."""
+        by_conductor: Complex = self.carries.reshape(-1, len(self.home)).astype(complex) @ current_a
+        return by_conductor.reshape(*self.carries.shape[:2], -1)
+
     @cached_property
     def loss_root(self) -> Array:
         """F with losses = |F I|^2, (k, C), k at most C: a square root of the feeder's resistances, ohm^0.5."""
@@ -233,7 +238,7 @@ def phase_flow(
     if not still <= STANDS_PU:
         raise SolverError("the power flow has no solution: the feeder cannot carry this plan")
     current = np.conj(power / voltage)
-    by_section = np.einsum("gpc,ct->gpt", reduced.carries[reduced.own], current)
+    by_section = reduced.through(current)[reduced.own]
     lost = np.einsum("gpt,gpq,gqt->t", np.conj(by_section), reduced.impedance[reduced.own], by_section) / 1000
     imported = lost - np.sum(injection_kw + 1j * injection_kvar, axis=0)
     return PhaseFlow(voltage, current, lost.real, imported.real, imported.imag)
@@ -263,7 +268,7 @@ class Loading:
 def loading(feeder: PhaseFeeder, flow: PhaseFlow) -> Loading:
     """Currents of all sections, and how much of their ratings they use."""
     reduced = reduced_of(feeder)
-    current = np.einsum("gpc,ct->gpt", reduced.carries, flow.current_a)
+    current = reduced.through(flow.current_a)
     phase_a, neutral_a = np.abs(current), np.abs(current.sum(axis=1))
     most = np.maximum(phase_a.max(axis=1), neutral_a) / reduced.rating_a[:, None]
     kva = feeder.transformer.kva if feeder.transformer else np.inf

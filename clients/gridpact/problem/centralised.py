@@ -18,6 +18,7 @@ from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu
 from gridpact.problem.coefficients import Partner, partners
 from gridpact.problem.constraints import BranchFlow, drawing_fee, network_plan, peak_fee, supply_contract
 from gridpact.problem.daily import TradedPairs, solve_daily
+from gridpact.problem.departure import Departure
 from gridpact.problem.directions import Directions, chosen
 from gridpact.problem.meter import behind_meter
 from gridpact.problem.scenario import Scenario
@@ -60,7 +61,9 @@ class CentralisedSolution:
         return self.supply + self.fees
 
 
-def centralised_optimum(community: CommunityDay, scenario: Scenario) -> CentralisedSolution:
+def centralised_optimum(
+    community: CommunityDay, scenario: Scenario, departure: Departure | None = None
+) -> CentralisedSolution:
     """Solves a scenario for the whole community at once.
 
     Where losing energy costs nothing, an optimum may lose it in lines, beyond what they can lose, instead of curtailing
@@ -69,6 +72,9 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
     On a street the network is linear in the injections around a point only: it is solved again around what was found,
     until that stands (`STANDS_PU`).
 
+    Args:
+        departure: from what households wished, and what that costs.
+
     Raises:
         InfeasibleError: no plan keeps all limits.
         InexactRelaxationError: the cone relaxation is not tight, or on a street the passes come to no end.
@@ -76,14 +82,17 @@ def centralised_optimum(community: CommunityDay, scenario: Scenario) -> Centrali
     """
     directions: Sequence[Directions | None] = [None] * len(community.households)
     while True:
-        solution, decided = _settled(community, scenario, directions)
+        solution, decided = _settled(community, scenario, directions, departure)
         if all(more is None for more in decided):
             return solution
         directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
 
 
 def _settled(
-    community: CommunityDay, scenario: Scenario, directions: Sequence[Directions | None]
+    community: CommunityDay,
+    scenario: Scenario,
+    directions: Sequence[Directions | None],
+    departure: Departure | None,
 ) -> tuple[CentralisedSolution, list[Directions | None]]:
     """With the opposed powers of each household as directed, and what is to be directed besides.
 
@@ -92,11 +101,11 @@ def _settled(
     """
     feeder = community.feeder
     if not scenario.has_network or not isinstance(feeder, PhaseFeeder):
-        only = _solved(community, scenario, directions)
+        only = _solved(community, scenario, directions, departure)
         return only.solution, only.decided
     solved: _Pass | None = None
     for _ in range(MOST_PASSES):
-        solved = _solved(community, scenario, directions, solved)
+        solved = _solved(community, scenario, directions, departure, solved)
         if solved.off_pu <= STANDS_PU:
             return solved.solution, solved.decided
     assert solved is not None
@@ -117,7 +126,11 @@ class _Pass:
 
 
 def _solved(
-    community: CommunityDay, scenario: Scenario, directions: Sequence[Directions | None], before: _Pass | None = None
+    community: CommunityDay,
+    scenario: Scenario,
+    directions: Sequence[Directions | None],
+    departure: Departure | None = None,
+    before: _Pass | None = None,
 ) -> _Pass:
     """The optimum; on a street around the pass before, which it stays near where all else is the same to it."""
     dt = community.step_hours
@@ -145,6 +158,9 @@ def _solved(
             balances.append(contract.net_import + meter.injection_kw)
         else:
             charged.append(-meter.injection_kw)
+
+    if departure is not None:
+        besides += departure.cost(cp.vstack(injections), cp.vstack(reactive), dt)
 
     trades = _trades(community) if scenario.has_trades else None
     if trades is not None:
