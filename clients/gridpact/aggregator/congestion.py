@@ -1,7 +1,8 @@
 """What a position does to the feeder: load flow, violations, and how much each agent has to do with them.
 
-Everything that has a limit is a row of (K, T): voltages of the connections per unit, then the conductors of the
-sections that have a rating, phases and neutral, and the transformer, as fractions of their ratings.
+Everything that has a limit is a row of (K, T): magnitudes of the connections' voltages per unit, then currents in the
+conductors of the sections that have a rating, phases and neutral, and the power through the transformer, as fractions
+of their ratings. These are complex: the size of a current is far from linear in powers, the current itself nearly is.
 """
 
 from __future__ import annotations
@@ -60,22 +61,37 @@ def limits_of(feeder: PhaseFeeder) -> Limits:
     return Limits(low, high, tuple(names), voltages)
 
 
-def rows_of(feeder: PhaseFeeder, flow: PhaseFlow) -> Array:
+def rows_of(feeder: PhaseFeeder, flow: PhaseFlow) -> Complex:
     """What a power flow makes of them, (K, T)."""
-    reduced, used = reduced_of(feeder), loading(feeder, flow)
+    reduced = reduced_of(feeder)
     rated = np.flatnonzero(np.isfinite(reduced.rating_a))
-    conductors = np.concatenate([used.phase_a, used.neutral_a[:, None]], axis=1)[rated]  # (R, 4, T)
+    by_phase = reduced.through(flow.current_a)[rated]  # (R, 3, T)
+    conductors = np.concatenate([by_phase, by_phase.sum(axis=1, keepdims=True)], axis=1)
     conductors /= reduced.rating_a[rated, None, None]
-    transformer = [used.transformer[None]] if feeder.transformer is not None else []
-    return np.vstack([flow.magnitude_pu, conductors.reshape(-1, flow.losses_kw.size), *transformer])
+    rows = [flow.magnitude_pu.astype(complex), conductors.reshape(-1, flow.losses_kw.size)]
+    if feeder.transformer is not None:
+        rows.append((flow.import_kw + 1j * flow.import_kvar)[None] / feeder.transformer.kva)
+    return np.vstack(rows)
+
+
+def past(limits: Limits, rows: Complex) -> Array:
+    """How far rows are beyond their limits, below 0 within them, (K, T)."""
+    size = np.abs(rows)
+    return np.asarray(np.maximum(size - limits.high[:, None], limits.low[:, None] - size))
+
+
+def of_sizes(rows: Complex, slopes: Complex) -> Array:
+    """What changes the sizes of rows, (K, T), of what changes them, (K, n, T)."""
+    direction = np.conj(rows) / np.maximum(np.abs(rows), 1e-12)
+    return np.asarray(np.real(direction[:, None] * slopes))
 
 
 @dataclass(frozen=True, eq=False)
 class Sensitivities:
     """What one kW and one kvar more of each agent into the feeder change, (K, n, T)."""
 
-    per_kw: Array
-    per_kvar: Array
+    per_kw: Complex
+    per_kvar: Complex
 
 
 def carried(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> NDArray[np.bool_]:
@@ -118,7 +134,7 @@ def sensitivities(
     agents, steps = injection_kw.shape
     some = max(1, MOST_COLUMNS // max(2 * steps, 1))
 
-    def moved(first: int, active: float, reactive: float) -> Array:
+    def moved(first: int, active: float, reactive: float) -> Complex:
         """By some agents, one after the other, (K, agents, T)."""
         of = range(first, min(first + some, agents))
         signs = np.repeat([1.0, -1.0], len(of))

@@ -1,8 +1,7 @@
 """Portfolio and feeder in turn, until the feeder carries the portfolio: load flow, sensitivities, adjustments.
 
 A loop asks the load flow which limits are broken, how much each agent moves them by perturbation, and the portfolio for
-the least adjustment of those that move them most. Currents are convex in powers, so limits on them that were found
-before stay; those on voltages are found anew around every position.
+the least adjustment of those that move them most. What was broken once is watched from then on at all steps.
 """
 
 from __future__ import annotations
@@ -18,17 +17,19 @@ from gridpact.aggregator.congestion import (
     Violations,
     carried,
     limits_of,
+    of_sizes,
+    past,
     rows_of,
     scaled_until_carried,
     sensitivities,
     violations,
 )
-from gridpact.aggregator.portfolio import Control, Cuts, Position, curtailed_of, departing, position
+from gridpact.aggregator.portfolio import Control, Cuts, Near, Position, curtailed_of, departing, position
 from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.street import Complex, PhaseFeeder
 from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.grid.three_phase import phase_flow
-from gridpact.problem.centralised import centralised_optimum
+from gridpact.problem.centralised import NEARNESS, centralised_optimum
 from gridpact.problem.scenario import Scenario
 
 MOST_LOOPS = 10
@@ -43,7 +44,10 @@ NEAR = 0.01
 WATCHED = 6
 """Of each kind and step, the rows that are worst."""
 
-Key = tuple[int, int, int]  # row, step, 1 for its upper limit, -1 for its lower
+DAMPING = 4.0
+"""How many times as much each loop pays to stay near to the position before."""
+
+Key = tuple[int, int]  # row, step
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,7 @@ def plan_day(
     return PortfolioDay(community.day, direct, signals, optimum, "")
 
 
-def _optimum(
-    community: CommunityDay, feeder: PhaseFeeder, wished: Position, adjustment_price: float
-) -> FeederOptimum:
+def _optimum(community: CommunityDay, feeder: PhaseFeeder, wished: Position, adjustment_price: float) -> FeederOptimum:
     solution = centralised_optimum(community, Scenario.G, departing(community, wished, adjustment_price))
     flow = phase_flow(feeder, solution.injection_kw, solution.injection_kvar)
     return FeederOptimum(
@@ -147,7 +149,8 @@ def _sent(community: CommunityDay, signal: Array | None) -> Prices:
         return community.prices
     if len(signal) < community.steps:
         raise InputError(
-            f"the price series has {len(signal)} values, the horizon {community.steps} steps; give a price for each"
+            f"the price series has {len(signal)} values, the horizon {community.steps} half-hours; give a price "
+            "for each"
         )
     return replace(community.prices, import_price=signal[: community.steps], own_feed_in_price=None)
 
@@ -159,22 +162,18 @@ def _played(
     wished = at = position(told, control)
     departure = departing(told, wished, adjustment_price)
     before = after = violations(feeder, at.injection_kw, at.injection_kvar)
-    limits, known, kept = limits_of(feeder), set[Key](), list[Cuts]()
+    limits, known = limits_of(feeder), set[Key]()
     loops, effective = 0, tuple[Effective, ...]()
     while after.count and loops < MOST_LOOPS:
         kw, kvar = scaled_until_carried(feeder, at.injection_kw, at.injection_kvar)
         flow = phase_flow(feeder, kw, kvar)
         rows = rows_of(feeder, flow)
         known |= _watched(limits, rows)
-        moved = _at_steps({step for _, step, _ in known}, feeder, kw, kvar, flow.voltage_pu)
+        moved = _at_steps({step for _, step in known}, feeder, kw, kvar, flow.voltage_pu)
         if not loops:
             effective = _effective(community, limits, rows, moved)
-        voltages = sorted(key for key in known if key[0] < limits.voltages)
-        currents = sorted(key for key in known if key[0] >= limits.voltages)
-        inside = INSIDE * (loops + 1)
-        kept.append(_cuts(currents, limits, rows, moved, kw, kvar, inside))
-        cuts = [one for one in (_cuts(voltages, limits, rows, moved, kw, kvar, inside), *kept) if len(one.bound)]
-        at = position(told, control, departure, cuts)
+        cuts = _cuts(sorted(known), limits, rows, moved, kw, kvar, INSIDE * (loops + 1))
+        at = position(told, control, departure, cuts, Near(at, NEARNESS * DAMPING**loops))
         after = violations(feeder, at.injection_kw, at.injection_kvar)
         loops += 1
     imported = [_imported(feeder, one) for one in (wished, at)]
@@ -203,54 +202,55 @@ def _imported(feeder: PhaseFeeder, of: Position) -> Array:
     return result
 
 
-def _at_steps(
-    steps: set[int], feeder: PhaseFeeder, kw: Array, kvar: Array, around_pu: Complex
-) -> Sensitivities:
+def _at_steps(steps: set[int], feeder: PhaseFeeder, kw: Array, kvar: Array, around_pu: Complex) -> Sensitivities:
     """Sensitivities at some steps, (K, n, T); elsewhere nothing."""
     columns = sorted(steps)
     found = sensitivities(feeder, kw[:, columns], kvar[:, columns], around_pu[:, columns])
 
-    def spread(of: Array) -> Array:
-        result = np.zeros((*of.shape[:2], kw.shape[1]))
+    def spread(of: Complex) -> Complex:
+        result = np.zeros((*of.shape[:2], kw.shape[1]), dtype=complex)
         result[:, :, columns] = of
         return result
 
     return Sensitivities(spread(found.per_kw), spread(found.per_kvar))
 
 
-def _watched(limits: Limits, rows: Array) -> set[Key]:
-    """Rows that are beyond their limits or near them, the worst of each kind and step."""
-    found: set[Key] = set()
-    kinds = (slice(0, limits.voltages), slice(limits.voltages, len(rows)))
-    for side, past in ((1, rows - limits.high[:, None]), (-1, limits.low[:, None] - rows)):
-        for kind in kinds:
-            worst = np.argsort(-past[kind], axis=0)[:WATCHED] + kind.start
-            for row, step in zip(worst.ravel(), np.tile(np.arange(rows.shape[1]), len(worst)), strict=True):
-                if past[row, step] > -NEAR:
-                    found.add((int(row), int(step), side))
+def _watched(limits: Limits, rows: Complex) -> set[Key]:
+    """Rows that are beyond their limits or near them, the worst of each kind and step; where they are beyond at any
+    step, at all."""
+    beyond = past(limits, rows)
+    found = {
+        (int(row), step) for row in np.flatnonzero(beyond.max(axis=1) > TOLERANCE) for step in range(rows.shape[1])
+    }
+    for kind in (slice(0, limits.voltages), slice(limits.voltages, len(rows))):
+        worst = np.argsort(-beyond[kind], axis=0)[:WATCHED] + kind.start
+        for row, step in zip(worst.ravel(), np.tile(np.arange(rows.shape[1]), len(worst)), strict=True):
+            if beyond[row, step] > -NEAR:
+                found.add((int(row), int(step)))
     return found
 
 
 def _cuts(
-    keys: list[Key], limits: Limits, rows: Array, moved: Sensitivities, kw: Array, kvar: Array, inside: float
+    keys: list[Key], limits: Limits, rows: Complex, moved: Sensitivities, kw: Array, kvar: Array, inside: float
 ) -> Cuts:
-    row, step, side = np.array(keys, dtype=int).reshape(-1, 3).T
-    per_kw, per_kvar = (side[:, None] * of[row, :, step] for of in (moved.per_kw, moved.per_kvar))
-    here = np.einsum("mn,nm->m", per_kw, kw[:, step])
-    here += np.einsum("mn,nm->m", per_kvar, kvar[:, step])
-    limit = np.where(side > 0, limits.high[row], limits.low[row])
-    return Cuts(step, per_kw, per_kvar, side * (limit - rows[row, step]) - inside + here)
+    row, step = np.array(keys, dtype=np.intp).T
+    per_kw, per_kvar = moved.per_kw[row, :, step], moved.per_kvar[row, :, step]
+    here = np.einsum("mn,nm->m", per_kw, kw[:, step]) + np.einsum("mn,nm->m", per_kvar, kvar[:, step])
+    real = int((row < limits.voltages).sum())
+    return Cuts(
+        step, per_kw, per_kvar, rows[row, step] - here, limits.low[row] + inside, limits.high[row] - inside, real
+    )
 
 
 def _effective(
-    community: CommunityDay, limits: Limits, rows: Array, moved: Sensitivities, most: int = 5
+    community: CommunityDay, limits: Limits, rows: Complex, moved: Sensitivities, most: int = 5
 ) -> tuple[Effective, ...]:
     """The agents that move the worst violation most."""
-    past = np.maximum(rows - limits.high[:, None], limits.low[:, None] - rows)
-    row, step = np.unravel_index(int(np.argmax(past)), past.shape)
-    if past[row, step] <= TOLERANCE:
+    beyond = past(limits, rows)
+    row, step = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
+    if beyond[row, step] <= TOLERANCE:
         return ()
-    slopes = moved.per_kw[row, :, step]
+    slopes = of_sizes(rows[[row], step : step + 1], moved.per_kw[[row], :, step : step + 1])[0, :, 0]
     agents = np.argsort(-np.abs(slopes), kind="stable")[:most]
     return tuple(
         Effective(limits.names[row], int(step), community.households[agent].name, float(slopes[agent]))

@@ -14,9 +14,11 @@ from enum import Enum
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.networks.network import NetworkFile
+from gridpact.community.street import Complex
 from gridpact.devices.device import flat, summed
 from gridpact.errors import InfeasibleError
 from gridpact.problem.constraints import supply_contract
@@ -41,21 +43,40 @@ class Control(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """Linear limits on injections at single steps: a . s[:, t] + b . q[:, t] <= bound."""
+    """Limits at single steps on what is linear in injections, a . s[:, t] + b . q[:, t] + c: of real rows, which are
+    the first, the value within `low` and `high`, of complex ones the size."""
 
-    step: Array  # (m,)
-    per_kw: Array  # a, (m, n)
-    per_kvar: Array  # b, (m, n)
-    bound: Array  # (m,)
+    step: NDArray[np.intp]  # (m,)
+    per_kw: Complex  # a, (m, n)
+    per_kvar: Complex  # b, (m, n)
+    offset: Complex  # c, (m,)
+    low: Array  # (m,)
+    high: Array  # (m,)
+    real: int  # how many are
 
-    def beyond(self, kw: cp.Expression, kvar: cp.Expression) -> cp.Expression:
-        """By how much injections, (n, T), are beyond, (m,)."""
-        return self._matrix(self.per_kw, kw) + self._matrix(self.per_kvar, kvar) - self.bound
+    def constraints(self, kw: cp.Expression, kvar: cp.Expression, slack: cp.Expression) -> list[cp.Constraint]:
+        """
+        Args:
+            slack: by how much each may be beyond, (m,).
+        """
+        real, imaginary = (
+            self._matrix(part(self.per_kw), kw) + self._matrix(part(self.per_kvar), kvar) + part(self.offset)
+            for part in (np.real, np.imag)
+        )
+        result: list[cp.Constraint] = []
+        if first := self.real:
+            result.append(real[:first] <= self.high[:first] + slack[:first])
+            bounded = np.flatnonzero(np.isfinite(self.low[:first]))
+            result.append(real[bounded] >= self.low[bounded] - slack[bounded])
+        if first < len(self.step):
+            sides = cp.vstack([real[first:], imaginary[first:]])
+            result.append(cp.SOC(self.high[first:] + slack[first:], sides, axis=0))
+        return result
 
     def _matrix(self, slopes: Array, power: cp.Expression) -> cp.Expression:
         count, steps = power.shape
         rows, agents = np.indices(slopes.shape)
-        columns = agents * steps + self.step[:, None].astype(int)
+        columns = agents * steps + self.step[:, None]
         shape = len(slopes), count * steps
         return sp.csr_array((slopes.ravel(), (rows.ravel(), columns.ravel())), shape=shape) @ cp.vec(power, order="C")
 
@@ -70,16 +91,27 @@ class Position:
     cuts_hold: bool = True  # else this is as near to them as the devices can come
 
 
+@dataclass(frozen=True, eq=False)
+class Near:
+    """What is paid to stay near to a position: it decides among those that cost the same, and the more of it the less
+    two positions follow each other for ever, each of which makes good what the other breaks."""
+
+    to: Position
+    weight: float  # of a kW or kvar away, as a part of the mean import price, kW^-1
+
+
 def position(
     community: CommunityDay,
     control: Control,
     departure: Departure | None = None,
-    cuts: Sequence[Cuts] = (),
+    cuts: Cuts | None = None,
+    near: Near | None = None,
 ) -> Position:
     """The best one for the portfolio.
 
     Args:
         departure: from what it would do without a feeder; None: this is asked for.
+        near: to the position around which the cuts are.
 
     Raises:
         InfeasibleError: a home has no plan.
@@ -87,7 +119,7 @@ def position(
     """
     directions: list[Directions | None] = [None] * len(community.households)
     while True:
-        found, decided = _solved(community, control, departure, cuts, directions)
+        found, decided = _solved(community, control, departure, cuts, near, directions)
         if all(more is None for more in decided):
             return found
         directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
@@ -97,7 +129,8 @@ def _solved(
     community: CommunityDay,
     control: Control,
     departure: Departure | None,
-    cuts: Sequence[Cuts],
+    cuts: Cuts | None,
+    near: Near | None,
     directions: Sequence[Directions | None],
 ) -> tuple[Position, list[Directions | None]]:
     dt, prices = community.step_hours, community.prices
@@ -109,26 +142,35 @@ def _solved(
     constraints = [c for meter in meters for c in flat(meter.constraints)]
     for one, meter in zip(directed, meters, strict=True):
         constraints += flat(one.constraints(meter.opposed))
-    kw, kvar = cp.vstack([m.injection_kw for m in meters]), cp.vstack([m.injection_kvar for m in meters])
+    # Variables of their own, so that cuts have one element for each agent, however many devices it has.
+    kw, kvar = (cp.Variable((len(meters), community.steps)) for _ in range(2))
+    constraints += [
+        kw == cp.vstack([meter.injection_kw for meter in meters]),
+        kvar == cp.vstack([meter.injection_kvar for meter in meters]),
+    ]
     cost: cp.Expression = sum((meter.cost for meter in meters), cp.Constant(0.0))
     for given in [kw[row] for row in range(len(meters))] if control is Control.SIGNALS else [cp.sum(kw, axis=0)]:
         contract = supply_contract(prices, dt)
         constraints.append(contract.net_import + given == 0)
         cost += contract.cost
+    if near is not None:
+        away = cp.sum_squares(kw - near.to.injection_kw) + cp.sum_squares(kvar - near.to.injection_kvar)
+        cost += near.weight * prices.mean_import * dt * away
     if departure is None:
         cost += REACTIVE_PART * prices.mean_import * dt * cp.sum(cp.abs(kvar))
     else:
         cost += departure.cost(kw, kvar, dt)
-    beyond = [more.beyond(kw, kvar) for more in cuts]
     whose = f"the portfolio of '{community.name}' on {community.day}"
+    hold = True
+    within = [] if cuts is None else cuts.constraints(kw, kvar, cp.Constant(np.zeros(len(cuts.step))))
     try:
-        solve(cp.Problem(cp.Minimize(cost), [*constraints, *(one <= 0 for one in beyond)]), whose)
-        hold = True
+        solve(cp.Problem(cp.Minimize(cost), [*constraints, *within]), whose)
     except InfeasibleError:
-        if not beyond:
+        if cuts is None:
             raise
-        effort = BEYOND_COST * prices.mean_import * sum(cp.sum(cp.pos(one)) for one in beyond)
-        solve(cp.Problem(cp.Minimize(cost + effort), constraints), whose)
+        slack = cp.Variable(len(cuts.step), nonneg=True)
+        effort = BEYOND_COST * prices.mean_import * cp.sum(slack)
+        solve(cp.Problem(cp.Minimize(cost + effort), [*constraints, *cuts.constraints(kw, kvar, slack)]), whose)
         hold = False
     decided = [
         one.after([(pair.one.value, pair.other.value) for pair in meter.opposed])

@@ -17,10 +17,10 @@ from scipy.optimize import linprog
 from scipy.stats import gaussian_kde
 
 from gridpact.aggregator.cars import HALF_HOURS, HOME, PUBLIC, Cars, chains, drawn_cars
-from gridpact.aggregator.congestion import TOLERANCE, carried, limits_of, rows_of, sensitivities
+from gridpact.aggregator.congestion import TOLERANCE, carried, limits_of, of_sizes, past, rows_of, sensitivities
 from gridpact.community.grown import finer
 from gridpact.community.model import Array, CommunityDay, Feeder
-from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, by_sequence
+from gridpact.community.street import PHASES, Complex, Connection, PhaseFeeder, PhaseLine, by_sequence
 from gridpact.errors import InputError, SolverError
 from gridpact.grid.three_phase import phase_flow
 
@@ -156,21 +156,20 @@ def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars) -> Adjustments:
     )
     limits = limits_of(feeder)
 
-    def past(kw: Array) -> tuple[Array, Array]:
-        rows = rows_of(feeder, phase_flow(feeder, kw, np.zeros_like(kw)))
-        return rows, np.maximum(rows - limits.high[:, None], limits.low[:, None] - rows)
+    def rows_at(kw: Array) -> Complex:
+        return rows_of(feeder, phase_flow(feeder, kw, np.zeros_like(kw)))
 
     there = carried(feeder, net, np.zeros_like(net))
     beyond = np.full(net.shape[1], -np.inf)
-    beyond[there] = past(net[:, there])[1].max(axis=0)
+    beyond[there] = past(limits, rows_at(net[:, there])).max(axis=0)
     broken = np.flatnonzero(beyond > TOLERANCE)
     down = np.where(there, 0, less.sum(axis=0))  # where there is no power flow, all charging has to go
     up, short = np.zeros(net.shape[1]), ~there
     taken = np.zeros((2, *net[:, broken].shape))  # less charging and less PV of each agent
     for _ in range(PASSES if len(broken) else 0):
         at = net[:, broken] + taken[0] - taken[1]
-        rows, _ = past(at)
-        moved = sensitivities(feeder, at, np.zeros_like(at)).per_kw
+        there_now = rows_at(at)
+        moved, rows = of_sizes(there_now, sensitivities(feeder, at, np.zeros_like(at)).per_kw), np.abs(there_now)
         for k, column in enumerate(broken):
             slopes = np.vstack([moved[:, :, k], -moved[: limits.voltages, :, k]])
             room = np.concatenate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridpact.cli.options import Commands, check_folder, choice, names, out_folder, tell_without_pictures
+from gridpact.community.assigned import with_share
+from gridpact.community.grown import in_half_hours
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.networks.files import read_network
 from gridpact.community.read import read_community, shipped_cases
 from gridpact.community.tables import rows
+from gridpact.devices.battery import Battery
+from gridpact.devices.car import ElectricCar
+from gridpact.devices.device import Device
+from gridpact.devices.heat_pump import HeatPump
+from gridpact.devices.pv import Panels
 from gridpact.errors import InputError
 from gridpact.grid.opendss import CHECKS
 
@@ -25,6 +32,9 @@ if TYPE_CHECKING:
     from gridpact.aggregator.risk import Risk
 
 MOST_DRAWS = 1000
+
+SHARE_SEED = 1
+"""Of the order in which homes get a device."""
 
 
 def add(commands: Commands) -> None:
@@ -40,7 +50,8 @@ def _add_plan(actions: Commands) -> None:
         "--case", default="fontana16x3", metavar="NAME|FILE", help="a case or community file; default fontana16x3"
     )
     plan.add_argument("--feeder", type=Path, metavar="FILE", help="network file; the homes stand on its loads, in turn")
-    plan.add_argument("--days", metavar="D,D,...", help="one or several, of 48 h two; default the first")
+    plan.add_argument("--days", metavar="D,D,...", help="in half-hours, of 48 h two; default the first two")
+    _add_shares(plan)
     plan.add_argument(
         "--signal", type=Path, metavar="FILE", help="CSV with a column price, sent to the homes; default: their tariff"
     )
@@ -77,8 +88,8 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
     community = read_community(arguments.case)
-    named = community.days[:1] if arguments.days is None else names("--days", arguments.days)
-    days = [community.on(day) for day in named]
+    named = community.days[:2] if arguments.days is None else names("--days", arguments.days)
+    days = [in_half_hours(_with_shares(community.on(day), arguments)) for day in named]
     if arguments.feeder is None:
         if arguments.voltage_min is not None or arguments.voltage_max is not None:
             raise InputError(
@@ -96,11 +107,40 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
     return [on_network(day, network, lowest, highest) for day in days]
 
 
+SHARES: dict[str, type[Device]] = {"pv": Panels, "cars": ElectricCar, "batteries": Battery, "heat-pumps": HeatPump}
+"""Devices that shares of the homes can be given, by their options."""
+
+
+def _add_shares(command: argparse.ArgumentParser) -> None:
+    for option, device in SHARES.items():
+        command.add_argument(
+            f"--{option}", type=float, metavar="PERCENT", help=f"of homes with {device.plural}; default as in the case"
+        )
+
+
+def _with_shares(day: CommunityDay, arguments: argparse.Namespace) -> CommunityDay:
+    for option, device in SHARES.items():
+        if (percent := getattr(arguments, option.replace("-", "_"))) is not None:
+            day = with_share(day, device, share_of(f"--{option}", percent), SHARE_SEED)
+    return day
+
+
+def share_of(option: str, percent: float) -> float:
+    """
+    Raises:
+        InputError: it is no percentage.
+    """
+    if not 0 <= percent <= 100:
+        raise InputError(f"{option} {percent:g} must be 0 to 100 percent of the homes")
+    return percent / 100
+
+
 def _signal(path: Path, steps: int) -> Array:
     series = np.array([row.number_in("price") for row in rows(path, ["price"], None)])
     if len(series) < steps:
         raise InputError(
-            f"{path.name}: the price series has {len(series)} values, the horizon {steps} steps; give a price for each"
+            f"{path.name}: the price series has {len(series)} values, the horizon {steps} half-hours; give a price for "
+            "each"
         )
     return series
 
@@ -112,7 +152,7 @@ def _figures(plans: Sequence[PortfolioDay]) -> dict[str, Any]:
     whole = len(found) == len(optima)
     return {
         **{key: direct[key] for key in ("loops", "violations_before", "violations_after", "adjusted_kwh")},
-        "optimum_adjusted_kwh": sum(one.adjusted_kwh for one in found) if whole else None,
+        "optimum_adjusted_kwh": _energy(one.adjusted_kwh for one in found) if whole else None,
         "curtailed_kwh": direct["curtailed_kwh"],
         "days": [plan.day for plan in plans],
         "judge": CHECKS,
@@ -120,14 +160,20 @@ def _figures(plans: Sequence[PortfolioDay]) -> dict[str, Any]:
         "signals": _control([plan.signals for plan in plans]),
         "optimum": {
             "cost": sum(one.cost for one in found),
-            "adjusted_kwh": sum(one.adjusted_kwh for one in found),
-            "curtailed_kwh": sum(one.curtailed_kwh for one in found),
+            "adjusted_kwh": _energy(one.adjusted_kwh for one in found),
+            "adjusted_kvarh": _energy(one.adjusted_kvarh for one in found),
+            "curtailed_kwh": _energy(one.curtailed_kwh for one in found),
             "peak_kw": max(one.peak_kw for one in found),
         }
         if whole
         else None,
         "bound": [plan.bound for plan in plans if plan.bound],
     }
+
+
+def _energy(parts: Iterable[float]) -> float:
+    """To the watt-hour: below that is what a solver leaves."""
+    return round(sum(parts), 3) + 0.0
 
 
 def _control(played: Sequence[ControlPlayed]) -> dict[str, Any]:
@@ -137,10 +183,11 @@ def _control(played: Sequence[ControlPlayed]) -> dict[str, Any]:
         "violations_after": sum(one.after.count for one in played),
         "voltage_violations_before": sum(one.before.voltage for one in played),
         "current_violations_before": sum(one.before.current for one in played),
+        "collapsed_before": sum(one.before.collapsed for one in played),
         "cost": sum(one.cost for one in played),
-        "adjusted_kwh": sum(one.adjusted_kwh for one in played),
-        "adjusted_kvarh": sum(one.adjusted_kvarh for one in played),
-        "curtailed_kwh": sum(one.curtailed_kwh for one in played),
+        "adjusted_kwh": _energy(one.adjusted_kwh for one in played),
+        "adjusted_kvarh": _energy(one.adjusted_kvarh for one in played),
+        "curtailed_kwh": _energy(one.curtailed_kwh for one in played),
         "peak_before_kw": max(one.peak_before_kw for one in played),
         "peak_kw": max(one.peak_kw for one in played),
         "most_effective": [
@@ -168,8 +215,8 @@ def _table(plans: Sequence[PortfolioDay], currency: str) -> str:
         )
     if (best := figures["optimum"]) is not None:
         lines.append(
-            f"{'the optimum (G)':18}{'-':>6}{'0':>16}{best['cost']:9.2f}{best['adjusted_kwh']:14.2f}{'-':>8}"
-            f"{best['curtailed_kwh']:15.2f}{best['peak_kw']:16.1f}"
+            f"{'the optimum (G)':18}{'-':>6}{'0':>16}{best['cost']:9.2f}{best['adjusted_kwh']:14.2f}"
+            f"{best['adjusted_kvarh']:8.1f}{best['curtailed_kwh']:15.2f}{best['peak_kw']:16.1f}"
         )
     lines += [f"no optimum: {reason}" for reason in figures["bound"]]
     if effective := figures["direct"]["most_effective"]:

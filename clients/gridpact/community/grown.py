@@ -96,6 +96,18 @@ def in_parts(community: CommunityDay, parts: int) -> CommunityDay:
     )
 
 
+def in_half_hours(community: CommunityDay) -> CommunityDay:
+    """The same day with steps of more than half an hour cut into half-hours.
+
+    Raises:
+        InputError: they are no whole number of half-hours.
+    """
+    parts = 2 * community.step_hours
+    if parts > 1 and parts != round(parts):
+        raise InputError(f"'{community.name}' has steps of {60 * community.step_hours:g} minutes: no half-hours")
+    return in_parts(community, max(1, round(parts)))
+
+
 def feeders(community: CommunityDay, count: int, households: int, steps: int, seed: int) -> tuple[CommunityDay, ...]:
     """Several communities of the same size at the same prices, each on its own transformer: the first as `grown` makes
     it, in the others all households scaled."""

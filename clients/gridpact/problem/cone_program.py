@@ -11,6 +11,10 @@ import scipy.sparse as sp
 from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError, SolverError
 
+STUCK = (clarabel.SolverStatus.InsufficientProgress, clarabel.SolverStatus.NumericalError)
+REGULAR = 1e-7
+"""Of the diagonal, where a program gets stuck without: ten times Clarabel's own."""
+
 
 @dataclass(frozen=True)
 class ConeProgram:
@@ -32,13 +36,16 @@ class Clarabel:
 
     Args:
         careful: with iterative refinement, which takes half of the time and is seldom needed.
+        regular: what is added to the diagonal of the equations of each step; None: as Clarabel has it.
     """
 
-    def __init__(self, program: ConeProgram, careful: bool = False) -> None:
+    def __init__(self, program: ConeProgram, careful: bool = False, regular: float | None = None) -> None:
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.presolve_enable = False  # else the data cannot be changed
         settings.iterative_refinement_enable = careful
+        if regular is not None:
+            settings.static_regularization_constant = regular
         cones = [clarabel.ZeroConeT(program.zeros), clarabel.NonnegativeConeT(program.nonnegatives)]
         cones += [clarabel.SecondOrderConeT(size) for size in program.cones]
         self._solver = clarabel.DefaultSolver(program.p, program.q, program.a, program.b, cones, settings)
@@ -70,9 +77,12 @@ def decided(program: ConeProgram, whose: str) -> Decided:
     Raises:
         InfeasibleError, SolverError: see `solve`.
     """
-    solver = Clarabel(program, careful=True)
-    solver.solve()
-    solution = solver.solution
+    for regular in (None, REGULAR):
+        solver = Clarabel(program, careful=True, regular=regular)
+        solver.solve()
+        solution = solver.solution
+        if solution.status not in STUCK:
+            break
     if solution.status in (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved):
         return Decided(np.array(solution.x), np.array(solution.z))
     if solution.status in (clarabel.SolverStatus.PrimalInfeasible, clarabel.SolverStatus.AlmostPrimalInfeasible):

@@ -10,7 +10,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from gridpact.aggregator.congestion import limits_of, sensitivities, violations
+from gridpact.aggregator.congestion import limits_of, of_sizes, rows_of, sensitivities, violations
 from gridpact.aggregator.plan import plan_day
 from gridpact.aggregator.portfolio import Control, position
 from gridpact.cli import main
@@ -51,9 +51,11 @@ def test_sensitivities_areFiniteDifferencesOfOpenDss() -> None:
     assert isinstance(feeder, PhaseFeeder)
     kw, kvar = injections(community, 1)
     moved, limits = sensitivities(feeder, kw, kvar), limits_of(feeder)
+    rows = rows_of(feeder, phase_flow(feeder, kw, kvar))
     voltages = slice(0, limits.voltages)
     for agent in (0, 6, 15):
-        for of, reactive in ((moved.per_kw, 0.0), (moved.per_kvar, 1.0)):
+        for complex_slopes, reactive in ((moved.per_kw, 0.0), (moved.per_kvar, 1.0)):
+            of = of_sizes(rows, complex_slopes)
             step = np.zeros_like(kw)
             step[agent] = 0.5
             up, down = (
@@ -86,7 +88,7 @@ def test_sensitivities_areThePlannersLinearisation() -> None:
             cp.Problem(cp.Minimize(cp.sum(plan.lost_kw)), [*only, given == step]).solve(solver=cp.CLARABEL)
             found.append(plan.voltage_pu.value)
         slope = found[1] - found[0]
-        assert moved.per_kw[:voltages, agent] == pytest.approx(slope, abs=0.01 * np.abs(slope).max())
+        assert moved.per_kw[:voltages, agent].real == pytest.approx(slope, abs=0.01 * np.abs(slope).max())
 
 
 @pytest.mark.parametrize(("weaker", "rating_a"), [(16.0, None), (1.0, 18.0)])
@@ -177,8 +179,10 @@ def test_badInput_isOneSentence(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for options, said in (
         (["--feeder", str(empty)], "no load"),
         (["--case", str(case)], "no line leads to bus '16'"),
-        (["--signal", str(short)], "the price series has 2 values, the horizon 24 steps"),
+        (["--signal", str(short)], "the price series has 2 values, the horizon 96 half-hours"),
         (["--case", "fontana16"], "is balanced"),
+        (["--pv", "120"], "--pv 120"),
+        (["--heat-pumps", "50"], "has no heat pumps"),
         (["--adjustment-price", "-1"], "--adjustment-price -1"),
         (["--days", "1"], "has no day '1'"),
     ):
