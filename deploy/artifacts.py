@@ -27,6 +27,7 @@ CONTRACTS = (
     "DaySettlement",
     "DayProducts",
     "OrderBook",
+    "CallAuction",
     "TestEuro",
 )
 MOST = 24_576

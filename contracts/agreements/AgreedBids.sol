@@ -21,6 +21,8 @@ contract AgreedBids is IAgreement {
     IVirtualAggregator private immutable _aggregator;
     /// @inheritdoc IAgreement
     uint16 public immutable steps;
+    /// @inheritdoc IAgreement
+    bool public constant isMarket = false;
     int256 private immutable _bidUnit; // of energy that a unit of a bid is, mW s
     bool private immutable _seals;
 
@@ -45,6 +47,11 @@ contract AgreedBids is IAgreement {
             _requireOpening(round, last, partner, theirs, _submitted(round, partner, theirs.bids));
             _requireFit(node, statements[i], own);
         }
+    }
+
+    /// @inheritdoc IAgreement
+    function requireTraded(uint32, uint8, bytes calldata) external pure {
+        revert NoMarket();
     }
 
     /// @dev The bids as the partner submitted them, of those in its opening.

@@ -21,8 +21,19 @@ interface IAgreement {
         Opening opening; // of the partner; unused where the caller is the higher node
     }
 
+    error NoMarket();
+
     /// @notice Time steps of what is agreed.
     function steps() external view returns (uint16);
+
+    /// @notice Whether nodes trade with all at once, and pay where they do (IMarket). Then they state nothing about
+    ///         pairs, and `requireTraded` says what each has traded.
+    function isMarket() external view returns (bool);
+
+    /// @notice Requires that this is all that a node has traded with all at once in a round that is over; reverts where
+    ///         it is not, or where it can still change. Only of a market.
+    /// @param trades entries as in a statement (see ITradeSettlement), energy positive where the node sells
+    function requireTraded(uint32 round, uint8 node, bytes calldata trades) external view;
 
     /// @notice Requires that these trades fit what was agreed; reverts where they do not, or where an opening is false
     ///         (DoesNotFitBids and WrongOpening of ITradeSettlement).

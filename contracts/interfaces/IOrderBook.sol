@@ -2,15 +2,20 @@
 pragma solidity 0.8.30;
 
 import {IDeposits} from "./IDeposits.sol";
+import {IMarket} from "./IMarket.sol";
 
 /// @title The order book of a continuous double auction, one for each time step, open until its gate closes
 /// @notice Who comes meets the best price of the other side, of equal prices the order that has been there longest, at
 ///         the price of the order that rests. Trades are paid at once from deposits here, and make positions, which
-///         anybody can read. No settlement reads them yet: what is delivered is settled elsewhere.
+///         anybody can read, and which a settlement reads when the day's last gate has closed (IMarket).
 ///
 ///         Energies are whole Wh, prices 1e-6 currency/kWh, payments token units, truncated towards zero. Steps are
 ///         counted from the first whose gate the book knows, days in one row. A step has up to 256 prices, `tick` apart,
 ///         from `lowest` on (the feed-in price) to the import price. Prices may be below zero: then who sells pays.
+///
+///         A round is about the steps of one day: the first after those of all rounds before it whose first gate is
+///         open. Nodes join it; who has joined orders in its steps at once. It has converged when all who are enrolled
+///         were heard, or the time for joining is over; orders come until each step's gate all the same.
 ///
 ///         An order's id says all that never changes of it: step << 41 | sells << 40 | level << 32 | number, with
 ///         numbers from 1 on in the order of their coming, for each step, side and price. No id is used twice.
@@ -32,7 +37,8 @@ import {IDeposits} from "./IDeposits.sol";
 ///   OB8  Every lock ends: of an order by its owner at any time, by anybody after the gate.
 ///   OB9  Nobody trades with itself.
 ///   OB10 No order is smaller than `least` but the first of a price, which was filled in part.
-interface IOrderBook is IDeposits {
+///   OB11 Nobody orders in a day that it has not joined (MK1).
+interface IOrderBook is IDeposits, IMarket {
     struct Setting {
         uint40 firstGate; //   unix time at which the gate of step 0 closes
         uint32 stepSeconds; // later it is that of the next step
@@ -40,6 +46,9 @@ interface IOrderBook is IDeposits {
         uint32 tick; //        between prices, the same unit
         uint8 top; //          prices above the lowest
         uint32 least; //       Wh of an order, so that dust costs who places it
+        uint16 steps; //       of a day
+        uint16 nodes; //       that can be enrolled
+        uint32 joinSeconds; // time for joining a round
     }
 
     struct Order {
@@ -52,6 +61,9 @@ interface IOrderBook is IDeposits {
         uint256 next; //     and after it
     }
 
+    /// @notice A round is about the steps from one on.
+    event DayInBook(uint32 indexed round, uint256 firstStep);
+    event Joined(uint32 indexed round, uint8 indexed node);
     /// @notice An order rests.
     event Placed(uint256 indexed id, address indexed owner, uint32 energy);
     /// @param id      of the order that rested; it has the price, and the other side than the taker
@@ -62,12 +74,16 @@ interface IOrderBook is IDeposits {
     event Cancelled(uint256 indexed id);
 
     error InvalidSetting();
+    error NotJoined(uint256 step, address account);
     error GateClosed(uint256 step, uint256 gate);
     error EnergyTooSmall(uint256 least, uint256 given);
     error InvalidPrice(int256 lowest, uint256 tick, int256 highest, int256 given);
     error OwnOrder(uint256 id);
     error NotOpen(uint256 id);
     error NotYours(uint256 id, address account);
+
+    /// @notice Takes part in a round: from now on the caller can order in its steps. Not after the time for joining.
+    function join(uint32 round) external;
 
     /// @notice Fills an order as far as it can be, and lets the rest of it rest.
     /// @dev    An order that would meet one of the caller is refused as a whole: cancel that one first.
@@ -89,6 +105,8 @@ interface IOrderBook is IDeposits {
     /// @notice Orders that a call can meet.
     function MOST_FILLS() external view returns (uint256);
     function setting() external view returns (Setting memory);
+    /// @notice The first step of a round's day.
+    function firstStepOf(uint32 round) external view returns (uint256);
     function gateOf(uint256 step) external view returns (uint256);
     /// @notice Wh that an account has bought for a step, less what it has sold.
     function position(uint256 step, address account) external view returns (int256);

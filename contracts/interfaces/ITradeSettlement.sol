@@ -66,9 +66,9 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///        what it has to pay for a trade that was vouched for; by nothing else.
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
 interface ITradeSettlement is IDeposits {
-    /// @notice A recorded trade, opened again.
+    /// @notice A recorded trade, opened again; or what a node has traded with all at once in a market.
     struct Position {
-        uint8 partner;
+        uint8 partner; // 255: all
         bytes trades;
     }
 
@@ -162,7 +162,8 @@ interface ITradeSettlement is IDeposits {
 
     /// @notice Settles a household's delivery of a finished round with the supplier. Anybody may call.
     /// @param tariff    as it was published
-    /// @param positions all recorded trades of the node, partners ascending
+    /// @param positions all recorded trades of the node, partners ascending; in a market the one with all at once, also
+    ///                  where it is empty
     /// @param r, vs     the metering account's signature, EIP-2098 form
     function deliver(
         uint32 round,

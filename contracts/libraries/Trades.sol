@@ -109,4 +109,19 @@ library Trades {
             revert ITradeSettlement.DoesNotFitBids(partner, step);
         }
     }
+
+    /// @notice Whether the entries of trades are these energies, all that are not zero, at price 0.
+    /// @param energies Wh by step, energy sold positive
+    function are(bytes calldata trades, int256[] memory energies) internal pure returns (bool) {
+        uint256 entries = count(trades);
+        uint256 next = 0; // the entry that must be about the next energy
+        for (uint256 step = 0; step < energies.length; ++step) {
+            if (energies[step] == 0) continue;
+            if (next == entries) return false;
+            (uint256 said, int256 energy, int256 price) = at(trades, next);
+            if (said != step || energy != energies[step] || price != 0) return false;
+            ++next;
+        }
+        return trades.length == next * ENTRY;
+    }
 }

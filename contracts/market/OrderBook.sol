@@ -5,17 +5,26 @@ import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IER
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
+import {IAgreement} from "../interfaces/IAgreement.sol";
 import {IOrderBook} from "../interfaces/IOrderBook.sol";
+import {Trades} from "../libraries/Trades.sol";
+import {Round} from "../rounds/Round.sol";
+import {Rounds} from "../rounds/Rounds.sol";
 import {Deposits} from "../settlement/Deposits.sol";
+import {MarketRounds} from "./MarketRounds.sol";
 
 /// @title The order book of a continuous double auction
-/// @notice See IOrderBook for what it does, its units and its invariants. Nobody owns it.
+/// @notice See IOrderBook for what it does, its units and its invariants. Its owner is the community manager, who enrols
+///         nodes and opens rounds, and has no say in orders, positions and money.
 ///
 /// @dev Storage.
 ///
 /// | variable   | slots      | written                                                                          |
 /// |------------|------------|----------------------------------------------------------------------------------|
 /// | (Deposits) | 1, mapping | totalDeposits; 1 an account: free and locked                                     |
+/// | (Rounds)   |            | see MarketRounds: when accounts are enrolled, rounds opened and joined           |
+/// | _next, _firstSteps | 1, mapping | 1 a round, when it is opened                                             |
+/// | _joined    | mapping    | 1 a day and account that joins                                                   |
 /// | _entries   | mapping    | 1 an order that rests, by its id; zero again when it is out                      |
 /// | _queues    | mapping    | 1 a price of a side of a step (the id without the number), which stays           |
 /// | _levels    | mapping    | 1 a side of a step (the id without level and number): bit i: level i has orders  |
@@ -23,7 +32,9 @@ import {Deposits} from "../settlement/Deposits.sol";
 ///
 /// Orders of a price are a list that is linked both ways, so any of them comes out in a few writes; the best price is the
 /// lowest bit of one word, or the highest. So no call walks through the book.
-contract OrderBook is Deposits, IOrderBook {
+contract OrderBook is Deposits, MarketRounds, IOrderBook {
+    using Round for Round.State;
+
     /// @dev An order that rests, between its neighbours' numbers.
     struct Entry {
         address owner;
@@ -52,6 +63,9 @@ contract OrderBook is Deposits, IOrderBook {
     uint8 private immutable _top;
     uint32 private immutable _least;
 
+    uint256 private _next; // the first step of no round yet
+    mapping(uint32 round => uint256) private _firstSteps;
+    mapping(uint256 day => mapping(address account => bool)) private _joined;
     mapping(uint256 id => Entry) private _entries;
     // Written through storage pointers.
     // slither-disable-next-line uninitialized-state
@@ -60,7 +74,11 @@ contract OrderBook is Deposits, IOrderBook {
     /// @inheritdoc IOrderBook
     mapping(uint256 step => mapping(address account => int256)) public position;
 
-    constructor(Setting memory setting_, IERC20Metadata token_) Deposits(token_) {
+    constructor(Setting memory setting_, IERC20Metadata token_)
+        Deposits(token_)
+        Rounds(setting_.nodes, 1, setting_.joinSeconds, 1)
+        MarketRounds(setting_.steps)
+    {
         int256 highest = _price(setting_.lowest, setting_.tick, setting_.top);
         if (setting_.stepSeconds == 0 || setting_.tick == 0 || setting_.least == 0 || highest > type(int32).max) {
             revert InvalidSetting();
@@ -73,6 +91,56 @@ contract OrderBook is Deposits, IOrderBook {
         _least = setting_.least;
     }
 
+    // ------------------------------------------------------------------ days
+
+    /// @inheritdoc IOrderBook
+    function join(uint32 round) external {
+        (Round.State storage state, Progress memory progress_, uint8 node) = _heard(round);
+        _said[round][node] = bytes32(uint256(uint160(msg.sender)));
+        _joined[_firstSteps[round] / steps][msg.sender] = true;
+        emit Joined(round, node);
+        _startIfComplete(state, progress_);
+    }
+
+    /// @dev The next day whose first gate is open.
+    function _openDay(uint32 day) internal override returns (uint32 round) {
+        round = super._openDay(day);
+        uint256 first = _next;
+        if (block.timestamp >= gateOf(first)) {
+            uint256 over = (block.timestamp - _firstGate) / _stepSeconds; // the last step whose gate has closed
+            first = (over / steps + 1) * steps;
+        }
+        (_firstSteps[round], _next) = (first, first + steps);
+        emit DayInBook(round, first);
+    }
+
+    /// @dev Joining is over: nothing else is agreed on together.
+    function _begin(uint32 round) internal override {
+        Round.State storage state = _state(0);
+        Progress memory progress_ = state.progress();
+        // There is no tally.
+        // slither-disable-next-line unused-return
+        (state.closed.present,) = _settle(round, progress_.present);
+        _end(progress_, state.closed.present == 0 ? Phase.Abandoned : Phase.Converged);
+        state.save(progress_);
+    }
+
+    /// @dev There is none.
+    function _closePhase(Progress memory progress_) internal pure override {
+        revert WrongPhase(progress_.phase);
+    }
+
+    /// @inheritdoc IAgreement
+    function requireTraded(uint32 round, uint8 node, bytes calldata trades) external view {
+        address account = accountIn(round, node);
+        uint256 first = _firstSteps[round];
+        uint256 last = gateOf(first + steps - 1);
+        if (block.timestamp < last) revert TradingGoesOn(round, last);
+        int256[] memory energies = new int256[](steps);
+        for (uint256 k = 0; k < energies.length; ++k) energies[k] = -position[first + k][account];
+        if (!Trades.are(trades, energies)) revert WrongTrades(round, node);
+    }
+
     // ------------------------------------------------------------------ orders
 
     /// @inheritdoc IOrderBook
@@ -82,6 +150,7 @@ contract OrderBook is Deposits, IOrderBook {
     {
         uint256 gate = gateOf(step);
         if (block.timestamp >= gate) revert GateClosed(step, gate);
+        if (!_joined[step / steps][msg.sender]) revert NotJoined(step, msg.sender);
         if (energy < _least) revert EnergyTooSmall(_least, energy);
         uint256 queue = _queueOf(step, sells, price);
         bool meets;
@@ -92,10 +161,11 @@ contract OrderBook is Deposits, IOrderBook {
 
     /// @inheritdoc IOrderBook
     function cancel(uint256 id) external {
-        Entry memory entry = _entries[id];
+        Entry storage stored = _entries[id];
+        Entry memory entry = stored;
         if (entry.owner == address(0)) revert NotOpen(id);
         if (msg.sender != entry.owner && block.timestamp < gateOf(_stepOf(id))) revert NotYours(id, msg.sender);
-        _remove(id, entry);
+        _remove(id, stored, entry);
         uint256 lock = _lockOf(id, entry.energy);
         if (lock != 0) _unlock(entry.owner, lock, lock);
         emit Cancelled(id);
@@ -138,11 +208,12 @@ contract OrderBook is Deposits, IOrderBook {
     /// @return payment token units, from who buys to who sells
     function _fill(uint256 queue, uint32 most) private returns (uint32 filled, int256 payment) {
         uint256 id = _id(queue, _queues[queue].first);
-        Entry memory entry = _entries[id];
+        Entry storage stored = _entries[id];
+        Entry memory entry = stored;
         if (entry.owner == msg.sender) revert OwnOrder(id);
         filled = entry.energy < most ? entry.energy : most;
-        if (filled == entry.energy) _remove(id, entry);
-        else _entries[id].energy = entry.energy - filled;
+        if (filled == entry.energy) _remove(id, stored, entry);
+        else stored.energy = entry.energy - filled;
 
         payment = _value(id, filled);
         uint256 amount = SignedMath.abs(payment);
@@ -177,9 +248,12 @@ contract OrderBook is Deposits, IOrderBook {
     }
 
     /// @dev Takes an order out of its queue.
-    function _remove(uint256 id, Entry memory entry) private {
+    function _remove(uint256 id, Entry storage stored, Entry memory entry) private {
         uint256 key = id >> NUMBER_BITS;
-        delete _entries[id];
+        // Its one slot at once.
+        assembly ("memory-safe") {
+            sstore(stored.slot, 0)
+        }
         if (entry.previous != 0) _entries[_id(key, entry.previous)].next = entry.next;
         else _queues[key].first = entry.next;
         if (entry.next != 0) _entries[_id(key, entry.next)].previous = entry.previous;
@@ -195,7 +269,12 @@ contract OrderBook is Deposits, IOrderBook {
 
     /// @inheritdoc IOrderBook
     function setting() external view returns (Setting memory) {
-        return Setting(_firstGate, _stepSeconds, _lowest, _tick, _top, _least);
+        return Setting(_firstGate, _stepSeconds, _lowest, _tick, _top, _least, steps, _n, phaseSeconds);
+    }
+
+    /// @inheritdoc IOrderBook
+    function firstStepOf(uint32 round) external view returns (uint256) {
+        return _firstSteps[round];
     }
 
     /// @inheritdoc IOrderBook

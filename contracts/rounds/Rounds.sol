@@ -203,7 +203,7 @@ abstract contract Rounds is IRounds, Ownable2Step {
     }
 
     /// @inheritdoc IOutcomes
-    function outcome(uint32 round) external view returns (Outcome memory) {
+    function outcome(uint32 round) public view returns (Outcome memory) {
         Ended memory ended = _ended[round];
         return Outcome(ended.phase, ended.iterations, ended.present, ended.day, ended.head);
     }
@@ -241,7 +241,7 @@ abstract contract Rounds is IRounds, Ownable2Step {
     }
 
     /// @inheritdoc IOutcomes
-    function accountIn(uint32 round, uint8 node) external view returns (address) {
+    function accountIn(uint32 round, uint8 node) public view returns (address) {
         Seats.requireNode(node);
         return _hasSpoken(round, node) ? _seats.accountAfter(_changesBefore(round), node) : address(0);
     }

@@ -68,6 +68,7 @@ contract TradeSettlement is Arrears, TypedData {
     bytes32 private constant READING_TYPEHASH = keccak256("Reading(uint32 round,uint8 node,bytes energies)");
     uint256 private constant READING = 4; // bytes a step
     uint256 private constant TARIFF = 8; // bytes a step
+    uint8 private constant ALL = 255; // the partner of who trades with all at once
 
     /// @inheritdoc ITradeSettlement
     IOutcomes public immutable aggregator;
@@ -78,6 +79,7 @@ contract TradeSettlement is Arrears, TypedData {
     /// @inheritdoc ITradeSettlement
     uint32 public immutable lockSeconds;
     uint256 private immutable _steps;
+    bool private immutable _isMarket;
 
     /// @inheritdoc ITradeSettlement
     mapping(uint32 round => bytes32) public tariffHash;
@@ -101,6 +103,7 @@ contract TradeSettlement is Arrears, TypedData {
         metering = metering_;
         lockSeconds = aggregator.phaseSeconds();
         _steps = agreement.steps();
+        _isMarket = agreement.isMarket();
     }
 
     // ------------------------------------------------------------------ trades
@@ -477,14 +480,20 @@ contract TradeSettlement is Arrears, TypedData {
         return outcome.day;
     }
 
-    /// @dev The recorded trades of a node by step, Wh, energy sold positive.
+    /// @dev What a node has traded by step, Wh, energy sold positive: in recorded pairs, or with all at once.
     function _traded(uint32 round, uint8 node, Position[] calldata positions_)
         private
         view
         returns (int256[] memory energies)
     {
-        if (positions_.length != positions(round, node)) revert WrongPositions(round, node);
         energies = new int256[](_steps);
+        if (_isMarket) {
+            if (positions_.length != 1 || positions_[0].partner != ALL) revert WrongPositions(round, node);
+            agreement.requireTraded(round, node, positions_[0].trades);
+            Trades.addTo(energies, positions_[0].trades, node, ALL);
+            return energies;
+        }
+        if (positions_.length != positions(round, node)) revert WrongPositions(round, node);
         uint256 next = 0; // the lowest partner that may follow
         for (uint256 i = 0; i < positions_.length; ++i) {
             (uint8 partner, bytes calldata trades) = (positions_[i].partner, positions_[i].trades);

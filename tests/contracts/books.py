@@ -11,6 +11,7 @@ from reference.book_model import BookModel, Refused
 
 STEP_SECONDS = 900
 GATE = 100_000  # seconds until that of step 0
+STEPS, JOIN_SECONDS, DAY = 96, 300, 20_300_101
 LOWEST, TICK, TOP = -2_000, 1_000, 255
 DEPOSIT = 10**6
 
@@ -99,22 +100,28 @@ class Desk:
 
 
 def desk_of(OrderBook: Any, token: Any, manager: Any, accounts: Any, least: int = 10, **other: int) -> Desk:
-    """A book, and five people with deposits."""
+    """A book, and five people with deposits, who have joined its first day."""
     people = {f"person {i}": account for i, account in enumerate(accounts[2:7])}
     first_gate = Link(token).timestamp() + GATE
     setting = {"lowest": LOWEST, "tick": TICK, "top": TOP} | other
     book = Link(
         manager.deploy(
             OrderBook,
-            (first_gate, STEP_SECONDS, setting["lowest"], setting["tick"], setting["top"], least),
+            (
+                *(first_gate, STEP_SECONDS, setting["lowest"], setting["tick"], setting["top"], least),
+                *(STEPS, len(people), JOIN_SECONDS),
+            ),
             token,
         )
     )
+    book.send(manager, "enrol", list(range(len(people))), [str(account) for account in people.values()])
+    book.send(manager, "openRound", DAY)
     model = BookModel(first_gate, STEP_SECONDS, least=least, currency=10 ** token.decimals(), **setting)
     link = Link(token)
     for who, account in people.items():
         link.send(manager, "mint", str(account), 2 * DEPOSIT)
         link.send(account, "approve", book.address, 2 * DEPOSIT)
         book.send(account, "deposit", DEPOSIT)
+        book.send(account, "join", 1)
         model.free[who] = DEPOSIT
     return Desk(book, link, model, people)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from books import DEPOSIT, LOWEST, STEP_SECONDS, TICK, TOP, desk_of
+from books import DEPOSIT, JOIN_SECONDS, LOWEST, STEP_SECONDS, STEPS, TICK, TOP, desk_of
 from link import refused, rpc
 
 from gridpact.market import double_auction
@@ -105,7 +105,10 @@ def test_place_afterItsFills_returnsWhatStillMeets(desk):
 
 
 def test_views_ofABookWithoutOrders(desk):
-    assert desk.book.view("setting") == (desk.model.first_gate, STEP_SECONDS, LOWEST, TICK, TOP, 10)
+    assert desk.book.view("setting") == (
+        *(desk.model.first_gate, STEP_SECONDS, LOWEST, TICK, TOP, 10),
+        *(STEPS, len(desk.people), JOIN_SECONDS),
+    )
     assert desk.book.view("best", 7, SELL) == desk.book.view("first", 7, SELL, 0) == 0
     assert desk.book.view("order", 1) == ("0x" + 40 * "0", 0, False, 0, 0, 0, 0)
     id_ = placed(desk.place(A, 7, SELL, 5_000, 10))
@@ -275,7 +278,12 @@ def test_place_afterTheGate_isRefused(desk):
 
 @pytest.mark.parametrize(
     "setting",
-    [(0, 0, 0, 1, 1, 1), (0, 1, 0, 0, 1, 1), (0, 1, 0, 1, 1, 0), (0, 1, 2**31 - 2, 1, 2, 1)],
+    [
+        (0, 0, 0, 1, 1, 1, 1, 1, 1),
+        (0, 1, 0, 0, 1, 1, 1, 1, 1),
+        (0, 1, 0, 1, 1, 0, 1, 1, 1),
+        (0, 1, 2**31 - 2, 1, 2, 1, 1, 1, 1),
+    ],
     ids=["no seconds", "no tick", "no least", "too high"],
 )
 def test_constructor_ofWhatCannotBe_isRefused(OrderBook, TestEuro, manager, setting):

@@ -39,15 +39,24 @@ contract BookHandler {
     constructor() {
         token = new TestEuro();
         book = new OrderBook(
-            IOrderBook.Setting(uint40(block.timestamp + 3600), 3600, LOWEST, TICK, TOP, LEAST),
+            IOrderBook.Setting(
+                uint40(block.timestamp + 3600), 3600, LOWEST, TICK, TOP, LEAST, uint16(STEPS), PARTIES, 300
+            ),
             IERC20Metadata(address(token))
         );
+        uint8[] memory nodes = new uint8[](PARTIES);
+        address[] memory accounts = new address[](PARTIES);
+        for (uint8 i = 0; i < PARTIES; ++i) (nodes[i], accounts[i]) = (i, party(i));
+        book.enrol(nodes, accounts);
+        uint32 round = book.openRound(1);
         for (uint256 i = 0; i < PARTIES; ++i) {
             token.mint(party(i), 1e12);
             VM.prank(party(i));
             token.approve(address(book), type(uint256).max);
             VM.prank(party(i));
             book.deposit(1e6);
+            VM.prank(party(i));
+            book.join(round);
         }
     }
 

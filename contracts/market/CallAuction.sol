@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+
+import {IAgreement} from "../interfaces/IAgreement.sol";
+import {ICallAuction} from "../interfaces/ICallAuction.sol";
+import {Crossing} from "../libraries/Crossing.sol";
+import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Round} from "../rounds/Round.sol";
+import {Rounds} from "../rounds/Rounds.sol";
+import {Seats} from "../rounds/Seats.sol";
+import {Deposits} from "../settlement/Deposits.sol";
+import {MarketRounds} from "./MarketRounds.sol";
+
+/// @title A call auction of sealed bids
+/// @notice See ICallAuction for what it does, its units and its invariants; Crossing for what is checked of a clearing. Its
+///         owner is the community manager, who enrols nodes and opens rounds, and has no say in bids, prices and money.
+///
+/// @dev Storage.
+///
+/// | variable   | slots      | written                                                                          |
+/// |------------|------------|----------------------------------------------------------------------------------|
+/// | (Deposits) | 1, mapping | totalDeposits; 1 an account: free and locked                                     |
+/// | (Rounds)   |            | see MarketRounds. `_said` of a node is its commitment, then the hash of the bids |
+/// |            |            | that it revealed, then of what it has traded; RELEASED where `release` came      |
+contract CallAuction is Deposits, MarketRounds, ICallAuction {
+    using Round for Round.State;
+    using Seats for Seats.Store;
+
+    uint16 private constant REVEALING = 1; // iterations
+    uint16 private constant CLEARING = 2;
+    bytes32 private constant RELEASED = bytes32(uint256(1));
+    uint256 private constant MOST_ENTRIES = 8192; // of all nodes: a clearing of them has less than 128 kB
+    int256 private constant UNIT = 1e9; // Wh and 1e-6 currency/kWh, in a unit of currency
+
+    int32 private immutable _lowest;
+    int32 private immutable _highest;
+    uint256 private immutable _bond;
+
+    constructor(Setting memory setting_, IERC20Metadata token_)
+        Deposits(token_)
+        Rounds(setting_.nodes, CLEARING, setting_.phaseSeconds, 1)
+        MarketRounds(setting_.steps)
+    {
+        if (setting_.lowest > setting_.highest) revert InvalidSetting();
+        if (uint256(setting_.nodes) * setting_.steps > MOST_ENTRIES) revert TooLarge(setting_.nodes, setting_.steps);
+        (_lowest, _highest, _bond) = (setting_.lowest, setting_.highest, setting_.bond);
+    }
+
+    // ------------------------------------------------------------------ committing and revealing
+
+    /// @inheritdoc ICallAuction
+    function commit(uint32 round, bytes32 commitment) external {
+        (Round.State storage state, Progress memory progress_, uint8 node) = _heard(round);
+        if (commitment == 0 || commitment == RELEASED || commitment == ABSTAINED) revert EmptyCommitment();
+        _said[round][node] = commitment;
+        _lock(msg.sender, _bond);
+        emit Committed(round, node, commitment);
+        _startIfComplete(state, progress_);
+    }
+
+    function _begin(uint32 round) internal override {
+        _start(round);
+    }
+
+    /// @inheritdoc ICallAuction
+    function reveal(uint32 round, bytes32 salt, bytes calldata bids) external {
+        (Round.State storage state, Progress memory progress_) = _in(round, REVEALING);
+        uint8 node = _seats.numberOf(msg.sender);
+        if (state.active & Nodes.bit(node) == 0) revert NotInRound(node, round);
+        if (progress_.present & Nodes.bit(node) != 0) revert AlreadyRevealed(round, node);
+        if (_said[round][node] != commitmentOf(round, msg.sender, salt, bids)) revert WrongCommitment(round, node);
+        _lock(msg.sender, lockOf(bids));
+        _said[round][node] = keccak256(bids);
+        emit Revealed(round, node, bids);
+        progress_.present |= Nodes.bit(node);
+        ++progress_.counter;
+        if (progress_.counter == progress_.expected) _closePhase(progress_);
+        else state.save(progress_);
+    }
+
+    /// @dev Nobody is left to wait for, or the deadline has passed: revealing goes on to clearing, and clearing to nothing.
+    function _closePhase(Progress memory progress_) internal override {
+        Round.State storage state = _state(0);
+        if (progress_.iteration == CLEARING) progress_.present = state.closed.present;
+        // What it returns is stored.
+        // slither-disable-next-line unused-return
+        state.close(progress_, 0);
+        if (progress_.present == 0) _end(progress_, Phase.Abandoned);
+        else _goOn(progress_, false);
+        state.save(progress_);
+    }
+
+    /// @dev The current round, in one of its iterations.
+    function _in(uint32 round, uint16 iteration)
+        private
+        view
+        returns (Round.State storage state, Progress memory progress_)
+    {
+        state = _state(0);
+        progress_ = state.load(round, Phase.Iterating);
+        if (progress_.iteration != iteration) revert WrongPhase(progress_.phase);
+    }
+
+    // ------------------------------------------------------------------ clearing
+
+    /// @inheritdoc ICallAuction
+    function clear(uint32 round, bytes[] calldata bids, bytes[] calldata fills) external {
+        (Round.State storage state, Progress memory progress_) = _in(round, CLEARING);
+        uint128 revealed = state.closed.present;
+        progress_.present = revealed;
+        uint8[] memory nodes = _requireBids(round, revealed, bids);
+        Crossing.Step[] memory crossed = Crossing.checked(nodes, bids, fills, steps);
+        int256[] memory values = _keepAll(round, nodes, crossed, bids, fills);
+        int256[] memory payments = _payAll(state.active & ~revealed, nodes, values, bids);
+        bytes memory prices = Crossing.prices(crossed);
+        // What it returns is stored.
+        // slither-disable-next-line unused-return
+        state.close(progress_, keccak256(prices));
+        _goOn(progress_, true);
+        state.save(progress_);
+        emit Cleared(round, revealed, prices, fills, payments);
+    }
+
+    /// @dev Requires that these are the bids of all who revealed.
+    /// @return nodes ascending
+    function _requireBids(uint32 round, uint128 revealed, bytes[] calldata bids)
+        private
+        view
+        returns (uint8[] memory nodes)
+    {
+        nodes = new uint8[](Nodes.count(revealed));
+        if (bids.length != nodes.length) revert LengthMismatch(nodes.length, bids.length);
+        uint128 rest = revealed;
+        for (uint256 i = 0; i < nodes.length; ++i) {
+            uint8 node = Nodes.lowest(rest);
+            rest = Nodes.withoutLowest(rest);
+            if (keccak256(bids[i]) != _said[round][node]) revert WrongBids(round, node);
+            nodes[i] = node;
+        }
+    }
+
+    /// @dev Keeps what each has traded.
+    /// @return values what that is worth to each, 1e-9 currency
+    function _keepAll(
+        uint32 round,
+        uint8[] memory nodes,
+        Crossing.Step[] memory crossed,
+        bytes[] calldata bids,
+        bytes[] calldata fills
+    ) private returns (int256[] memory values) {
+        bytes32[MAX_NODES] storage said = _said[round];
+        values = new int256[](nodes.length);
+        bytes memory trades;
+        for (uint256 i = 0; i < nodes.length; ++i) {
+            (trades, values[i]) = Crossing.traded(crossed, bids[i], fills[i]);
+            said[nodes[i]] = keccak256(trades);
+        }
+    }
+
+    /// @dev Ends all locks, and pays.
+    /// @param silent nodes that have not revealed
+    function _payAll(uint128 silent, uint8[] memory nodes, int256[] memory values, bytes[] calldata bids)
+        private
+        returns (int256[] memory payments)
+    {
+        uint256 lost = _bond * Nodes.count(silent);
+        for (; silent != 0; silent = Nodes.withoutLowest(silent)) {
+            _unlock(_seats.accounts[Nodes.lowest(silent)], _bond, 0);
+        }
+        payments = new int256[](nodes.length);
+        (int256 running, int256 before) = (0, 0);
+        for (uint256 i = 0; i < nodes.length; ++i) {
+            running += values[i];
+            int256 end = _floor(running);
+            (payments[i], before) = (end - before, end);
+            uint256 share = lost / nodes.length + (i == 0 ? lost % nodes.length : 0);
+            _pay(nodes[i], bids[i], payments[i] + int256(share));
+        }
+    }
+
+    /// @param received with what comes of lost bonds; negative: paid
+    function _pay(uint8 node, bytes calldata bids, int256 received) private {
+        uint256 locked_ = _bond + lockOf(bids);
+        _unlock(_seats.accounts[node], locked_, uint256(int256(locked_) + received));
+    }
+
+    /// @dev Token units, rounded down.
+    function _floor(int256 value) private view returns (int256) {
+        value *= _currency;
+        return value < 0 ? -((-value + UNIT - 1) / UNIT) : value / UNIT;
+    }
+
+    /// @inheritdoc ICallAuction
+    function release(uint32 round, uint8 node, bytes calldata bids) external {
+        Outcome memory ended = outcome(round);
+        if (ended.phase != Phase.Exhausted && ended.phase != Phase.Abandoned) revert NotOver(round);
+        Seats.requireNode(node);
+        bytes32 said = _said[round][node];
+        uint256 amount = _bond;
+        if (ended.present & Nodes.bit(node) != 0) {
+            if (said == RELEASED) revert NothingLocked(round, node);
+            if (said != keccak256(bids)) revert WrongBids(round, node);
+            amount += lockOf(bids);
+        } else if (said == 0 || said == ABSTAINED || said == RELEASED) {
+            revert NothingLocked(round, node);
+        }
+        _said[round][node] = RELEASED;
+        _unlock(accountIn(round, node), amount, amount);
+        emit Released(round, node, amount);
+    }
+
+    // ------------------------------------------------------------------ views
+
+    /// @inheritdoc IAgreement
+    function requireTraded(uint32 round, uint8 node, bytes calldata trades) external view {
+        Outcome memory ended = outcome(round);
+        if (ended.phase == Phase.None) revert TradingGoesOn(round, progressOf(0).deadline);
+        bool cleared = ended.phase == Phase.Converged && ended.present & Nodes.bit(node) != 0;
+        if (cleared ? keccak256(trades) != _said[round][node] : trades.length != 0) revert WrongTrades(round, node);
+    }
+
+    /// @inheritdoc ICallAuction
+    function setting() external view returns (Setting memory) {
+        return Setting(steps, _n, phaseSeconds, _lowest, _highest, uint120(_bond));
+    }
+
+    /// @inheritdoc ICallAuction
+    function commitmentOf(uint32 round, address account, bytes32 salt, bytes calldata bids)
+        public
+        view
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(block.chainid, address(this), round, account, salt, keccak256(bids)));
+    }
+
+    /// @inheritdoc ICallAuction
+    function lockOf(bytes calldata bids) public view returns (uint256) {
+        // Below 192 * 2^62 * 10^18.
+        uint256 cost = Crossing.cost(bids, steps, _lowest, _highest) * uint256(_currency);
+        return (cost + uint256(UNIT) - 1) / uint256(UNIT);
+    }
+}
