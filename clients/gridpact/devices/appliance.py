@@ -31,7 +31,8 @@ from gridpact.devices.device import (
     clock,
     steps_within,
 )
-from gridpact.devices.jobs import Job, Pattern, as_expected
+from gridpact.devices.jobs import Job, Pattern, as_expected, from_now
+from gridpact.devices.price_model import PriceModel
 
 ROUNDING = 1e-9
 
@@ -49,6 +50,7 @@ class Appliance(Device):
     price: Array  # (T,), that is expected, currency/kWh
     runs: NDArray[np.bool_]  # (T,)
     begun: float = field(default=0.0, kw_only=True)  # 1: it ran in the step before these, and has to go on
+    model: PriceModel | None = field(default=None, kw_only=True)  # None: prices come as they are expected
 
     kind: ClassVar[str] = "appliance"
     a_name: ClassVar[str] = "an appliance"
@@ -116,7 +118,7 @@ class Appliance(Device):
         if price is None:
             price = np.zeros(day.steps) if day.outlook is None else day.outlook.price_of(mean)
         ways = stated["in_parts"], stated["at_once"], stated["price_most"]
-        return cls(mean, needed, *ways, window, price, window)._expecting(price)
+        return cls(mean, needed, *ways, window, price, window, model=day.price_model)._expecting(price)
 
     @property
     def job(self) -> Job:
@@ -135,6 +137,16 @@ class Appliance(Device):
         if self.needed:
             runs[self.window] = as_expected(self.job, price[self.window].tolist(), running=bool(self.begun))
         return replace(self, price=price, runs=runs)
+
+    def _decided(self) -> Appliance:
+        """It with the first of its steps decided by the price there, which is seen before the gate, and the hurdle
+        price of what may come."""
+        if self.model is None or not self.needed or not self.window[0]:
+            return self
+        price, *ahead = self.price[self.window].tolist()
+        runs = np.zeros(len(self.window), dtype=bool)
+        runs[self.window] = from_now(self.job, price, ahead, self.model, bool(self.begun))
+        return replace(self, runs=runs)
 
     def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp
@@ -168,7 +180,7 @@ class Appliance(Device):
         )
         if "runs" in expected:
             return replace(later, runs=expected["runs"][first:].astype(bool))
-        return later._expecting(later.price)
+        return later._expecting(later.price)._decided()
 
     @property
     def asset(self) -> str:

@@ -27,6 +27,8 @@ from gridpact.errors import InputError
 if TYPE_CHECKING:
     import cvxpy as cp  # takes a second, and who only reads a community needs none of it
 
+    from gridpact.devices.price_model import PriceModel
+
 Array = NDArray[np.float64]
 
 Constraints: TypeAlias = "dict[str, list[cp.Constraint]]"
@@ -154,6 +156,7 @@ class Occasion:
     series: Mapping[str, Array] = field(default_factory=dict)  # by the keys of `ForecastField`
     numbers: Mapping[str, float] = field(default_factory=dict)
     outlook: Outlook | None = None  # None: no day is known yet
+    price_model: PriceModel | None = None  # how prices turn out by their forecasts; None: as they are forecast
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,24 @@ def as_expected(job: Job, prices: Sequence[float], done: int = 0, running: bool 
     return _played(job, [np.array([price]) for price in prices], prices, done, running)
 
 
+def from_now(
+    job: Job, price: float, forecasts: Sequence[float], model: PriceModel, running: bool = False
+) -> NDArray[np.bool_]:
+    """In which steps a job runs from the one that begins on: this one by its price, which is seen, and what may come;
+    those after it as is expected then, (1 + H,).
+
+    Args:
+        forecasts: of the H steps after it, to the end of the window.
+        running: whether it ran in the step before.
+
+    Raises:
+        InputError: the window is too short for the job.
+    """
+    now = runs_now(job, 0, running, price, [model.outcomes(forecast) for forecast in forecasts])
+    later = as_expected(job, model.expected(forecasts).tolist(), int(now), now)
+    return np.concatenate([[now], later])
+
+
 def _played(
     job: Job, outcomes: Sequence[Array], prices: Sequence[float], done: int, running: bool
 ) -> NDArray[np.bool_]:

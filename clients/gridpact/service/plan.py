@@ -8,13 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Household, Prices
 from gridpact.community.street import PhaseFeeder
+from gridpact.community.tables import rows
 from gridpact.devices.device import Device, DeviceError, Occasion, Outlook
+from gridpact.devices.price_model import PriceModel
 from gridpact.devices.registry import KINDS
+from gridpact.errors import InputError
 from gridpact.limits import MOST_NODES
 from gridpact.problem.coefficients import Partner, own_partners
 from gridpact.problem.scenario import NetworkAgreement
@@ -88,7 +92,10 @@ def household_of(
     load = forecast.series["load_kw"]
     pv = forecast.series.get("pv_kw", np.zeros(len(load))) if "pv" in home.devices else np.zeros(len(load))
     outlook = Outlook(prices.import_price, prices.feed_in_price, load - pv)
-    occasion = Occasion(len(load), step_hours, forecast.series, forecast.numbers, outlook)
+    model = None
+    if settings.forecast is not None and settings.forecast.prices is not None:
+        model = price_model(settings.forecast.prices)
+    occasion = Occasion(len(load), step_hours, forecast.series, forecast.numbers, outlook, model)
     return Household(
         node=settings.node,
         name=settings.name,
@@ -106,6 +113,20 @@ def _devices(home: HomeSettings, occasion: Occasion, day: str) -> Iterator[Devic
             raise NoForecast(f"on {day} {error}; correct the forecast, or [{kind}] in household.toml") from None
         if device is not None:
             yield device
+
+
+def price_model(path: Path) -> PriceModel:
+    """From a table of what prices were forecast as, and came to.
+
+    Raises:
+        NoForecast: it cannot be read, or is too short.
+    """
+    try:
+        pairs = [(row.number_in("forecast"), row.number_in("price")) for row in rows(path, ("forecast", "price"), None)]
+        forecasts, prices = np.array(pairs, dtype=float).reshape(-1, 2).T
+        return PriceModel.fitted(forecasts, prices)
+    except InputError as error:
+        raise NoForecast(f"[forecast] prices: {error}") from None
 
 
 def own_prices(tariff: TariffSettings, steps: int, forecast: Forecast | None) -> Prices:

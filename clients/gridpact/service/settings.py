@@ -102,6 +102,7 @@ class ForecastSettings:
     command: tuple[str, ...] | None
     timeout_s: float  # how long it may be late
     most_kw: float = MOST_KW  # what is above is taken for W
+    prices: Path | None = None  # what appliances' prices were forecast as, and came to; None: nobody knows
 
     @property
     def names_the_day(self) -> bool:
@@ -302,7 +303,9 @@ def _through_day(table: TomlTable, scenario: Scenario) -> ThroughDay:
 def _forecast(table: TomlTable) -> ForecastSettings:
     file, command = _source(table, "file", "command", "forecast")
     late = table.number("timeout_s", 0.1, 86_400, default=60.0)
-    settings = ForecastSettings(file, command, late, table.number("most_kw", 0.001, default=MOST_KW))
+    most_kw = table.number("most_kw", 0.001, default=MOST_KW)
+    prices = table.file("prices", "") if table.has("prices") else None
+    settings = ForecastSettings(file, command, late, most_kw, prices)
     table.end()
     return settings
 

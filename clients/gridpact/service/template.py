@@ -90,6 +90,7 @@ _FORECAST = """
 file = "forecasts/{day}.json"
 # command = ["/usr/local/bin/forecast", "--day", "{day}"]   # writes JSON or CSV to its standard output
 timeout_s = 60                 # how late it may be; after that the node keeps out of the round
+# prices = "prices.csv"         # forecast,price: what appliances' prices were forecast as, and came to, currency/kWh
 """
 
 _DAY = """

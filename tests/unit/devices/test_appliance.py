@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,20 +13,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridpact.community.model import Array, CommunityDay
+from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.read import read_community, shipped_cases
 from gridpact.devices.appliance import Appliance
 from gridpact.devices.device import DeviceError, Occasion, Outlook
+from gridpact.devices.price_model import PriceModel
 from gridpact.errors import InputError
 from gridpact.node.household_file import read_view, write_view
 from gridpact.problem.baseline import fallback
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
+from gridpact.service.forecast import NoForecast, parse_forecast
+from gridpact.service.plan import household_of
 from gridpact.study.whatif import uncertainty
 from gridpact.study.whatif.delivery import Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.rules import Rule
 from unit.problem.helpers import community, household
+from unit.service.helpers import HOUSEHOLD, settings_of
 
 STATED = {
     "power_kw": 2.0, "hours": 6.0, "from": 3 * 60.0, "to": 24 * 60.0, "in_parts": 0.0, "at_once": 0.0,
@@ -122,6 +127,38 @@ def test_rest_isDecidedAnew() -> None:
     assert np.flatnonzero(later.rest(1, {"appliance_kw": np.full(4, 2.0)}, {}, 3.0).runs).tolist() == []
     assert device.rest(4, nothing, {}, 3.0, level=3.0).runs.sum() == 1
     assert device.rest(4, nothing, {}, 3.0, level=99.0).runs.sum() == 4  # what is left of the window
+
+
+def test_gate_isDecidedByTheHurdle() -> None:
+    """One step of two that are left: the next costs 0.2, as the last is forecast to. That may come to 0.1 or 0.3, so
+    waiting is worth no more than 0.2; where it may come to less, it is waited for."""
+    even = PriceModel(1.0, 0.0, 1.0, np.arcsinh([0.1, 0.3]) - np.arcsinh(0.2))
+    cheap = PriceModel(1.0, 0.0, 1.0, np.arcsinh([0.1, 0.25]) - np.arcsinh(0.2))
+    nothing = {"appliance_kw": np.zeros(8)}
+    for model, runs in ((even, [0]), (cheap, [1]), (None, [0])):
+        day = Occasion(8, 3.0, outlook=outlook_of([0.5] * 6 + [0.2, 0.2]), price_model=model)
+        device = Appliance.of(STATED | {"hours": 3.0, "in_parts": 1.0}, day)
+        assert device is not None
+        assert np.flatnonzero(device.rest(6, nothing, {}, 3.0).runs).tolist() == runs
+
+
+def test_service_learnsPricesFromHistory(tmp_path: Path) -> None:
+    toml = HOUSEHOLD.replace('[service]', 'prices = "prices.csv"\n\n[service]') + (
+        '\n[appliance]\npower_kw = 1\nhours = 6\nfrom = "00:00"\nto = "24:00"\nin_parts = 1\n'
+    )
+    told = {"day": "2026-11-22", "load_kw": [0.5] * 4, "pv_kw": [0] * 4, "appliance_price": [0.4, 0.3, 0.2, 0.3]}
+    forecast = parse_forecast(json.dumps(told), "it", "2026-11-22", 4)
+    (tmp_path / "prices.csv").write_text("forecast,price\n" + "0.2,0.1\n0.2,0.3\n" * 12, encoding="utf-8")
+    stated = settings_of(tmp_path, toml)
+    assert stated.home is not None
+    home = household_of(stated, stated.home, 6.0, forecast, Prices(np.full(4, 0.3)))
+    (device,) = home.having(Appliance)
+    assert np.flatnonzero(device.runs).tolist() == [2]
+    assert device.model is not None
+    assert device.model.outcomes(0.2).reshape(12, 2).mean(axis=0) == pytest.approx([0.1, 0.3])
+    (tmp_path / "prices.csv").write_text("forecast,price\n0.2,0.1\n", encoding="utf-8")
+    with pytest.raises(NoForecast, match=r"\[forecast\] prices: a history of 1 prices is too short"):
+        household_of(stated, stated.home, 6.0, forecast, Prices(np.full(4, 0.3)))
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,12 @@ SETTLED = (Rule.TODAY, Rule.NETTED, Rule.POOL)
 """Rules that settle the same delivery, each in its way."""
 
 
-GAS_OF_ITERATION, GAS_OF_SETTLING = 34_000, 260_000
-"""Gas of a household in a re-agreement: of an iteration that is relayed, and of declaring, stating, settling, bringing
-and nominating. As `gridpact day` measures it with the 16 households of fontana16 (docs/day.md)."""
+GAS_OF_ITERATION = 34_000
+"""Gas of a household in an iteration of a re-agreement that is relayed."""
+
+GAS_OF_SETTLING = {2: 260_000, 8: 232_000, 23: 185_000}
+"""The same of declaring, stating, settling, bringing and nominating, by the number of re-agreements a day: the more
+there are, the less each changes. As `gridpact day` measures both with the 16 households of fontana16 (docs/day.md)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ class CurvePoint:
             reached: re-agreements on all of them, and
             iterations: of those.
         """
-        gas = (GAS_OF_ITERATION * iterations + GAS_OF_SETTLING * reached) / days
+        number = reached / days
+        settling = float(np.interp(number, list(GAS_OF_SETTLING), list(GAS_OF_SETTLING.values())))
+        gas = GAS_OF_ITERATION * iterations / days + settling * number
         drawn = figures.median, figures.q05, figures.q95, figures.share_left
         homes = figures.worst_home_median, figures.losing_homes
         return CurvePoint(figures.re_agreements, *drawn, *homes, iterations / days, gas)
