@@ -116,6 +116,10 @@ vectors: $(STAMP)/dev ## write tests/vectors again, which the models of the cont
 endpoints: setup ## every habit of endpoints on Anvil and eth-tester, most on Ganache (half an hour)
 	@GRIDPACT_MATRIX=all $(PY) -m pytest -p no:pytest-brownie -p no:cacheprovider tests/integration/test_endpoints.py
 
+.PHONY: commands
+commands: setup ## every block of shell commands in the documentation that a machine like this can run (half an hour)
+	@GRIDPACT_COMMANDS=all $(PYTEST) tests/e2e/test_commands.py
+
 .PHONY: live
 live: $(STAMP)/run ## measure the live page: time with 10,000 events, memory after a month of them, bytes (a minute)
 	@$(PY) -m measure.live

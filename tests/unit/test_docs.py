@@ -5,30 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from shell_blocks import COMMAND, FENCE, GENERAL, ROOT, pages
 
 from gridpact.cli import _parser
 from gridpact.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
-FENCE = re.compile(r"^ *(`{3,})(?P<language>\S*)\n(?P<code>.*?)^ *\1 *$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-COMMAND = re.compile(r"^(?:\S*/)?(?P<command>(?:gridpact|make) .*)")
-
-
-GENERAL = re.compile(r"\[| \| | \.\.\.|(?<!\$)\b[A-Z]+\b(?!=)")
-"""A line that says what can be given, with FILE for a file and | between what excludes each other."""
-
-
-def texts() -> list[str]:
-    """All Markdown files that belong to the repository."""
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return listed.stdout.split()
 
 
 @cache
@@ -46,7 +33,7 @@ def anchors(path: Path) -> set[str]:
 
 def commands(text: str) -> Iterator[str]:
     """Commands in blocks of code, a line each, without what follows them in a shell."""
-    fenced = [match["code"] for match in FENCE.finditer(text) if match["language"] in ("", "sh")]
+    fenced = [match["code"] for match in FENCE.finditer(text) if match["language"] in ("text", "sh")]
     indented = re.findall(r"^ {4,}\S.*", FENCE.sub("", text), re.MULTILINE)
     for line in re.sub(r" *\\\n\s*", " ", "\n".join([*fenced, *indented])).splitlines():
         if match := COMMAND.match(line.strip().removeprefix("$ ")):
@@ -69,7 +56,7 @@ def parser_of(words: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
-@pytest.mark.parametrize("name", texts())
+@pytest.mark.parametrize("name", pages())
 def test_links_leadSomewhere(name: str) -> None:
     file = ROOT / name
     for target in LINK.findall(re.sub(r"`[^`\n]*`", "", FENCE.sub("", file.read_text(encoding="utf-8")))):
@@ -82,7 +69,7 @@ def test_links_leadSomewhere(name: str) -> None:
             assert anchor in anchors(there), f"{name} links to {target}, and that heading is not there"
 
 
-@pytest.mark.parametrize("name", texts())
+@pytest.mark.parametrize("name", pages())
 def test_commands_areSuchAsGridpactTakes(name: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for command in commands((ROOT / name).read_text(encoding="utf-8")):
