@@ -13,6 +13,7 @@ A block without one is run by `make test`; `make commands` runs those of the las
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import signal
@@ -110,6 +111,7 @@ class Session:
     stopped: int = 0
     """Commands that got Ctrl-C."""
     _groups: list[int] = field(default_factory=list)
+    _terminals: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
@@ -124,7 +126,6 @@ class Session:
             stamp.touch()  # newer than the copies beside it
         (self.folder / "home").mkdir()
         self._state.write_text("")
-        (self.folder / "home" / "answers").write_text("yes\n" * 100)
 
     @property
     def _state(self) -> Path:
@@ -151,7 +152,9 @@ class Session:
         """Args: said: what it must say before it gets Ctrl-C."""
         script = f"set -euo pipefail; cd {self.folder}; . {self._state}\n{code}\ndeclare -px > {self._state}\n"
         told = self.folder / "home" / f"told-{len(self._groups)}"
-        with told.open("w") as output, (self.folder / "home" / "answers").open() as answers:
+        terminal, answers = pty.openpty()  # so that questions are asked
+        os.write(terminal, b"yes\n" * 20)
+        with told.open("w") as output:
             process = subprocess.Popen(
                 ["bash", "-c", script],
                 env=self._environment(),
@@ -161,7 +164,9 @@ class Session:
                 start_new_session=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
+        os.close(answers)
         self._groups.append(process.pid)
+        self._terminals.append(terminal)
         while process.poll() is None:
             time.sleep(0.1)
             if said and re.search(said, told.read_text()):
@@ -186,3 +191,5 @@ class Session:
                 os.killpg(group, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        for terminal in self._terminals:
+            os.close(terminal)

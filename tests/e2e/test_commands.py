@@ -82,11 +82,33 @@ START = """
 for node in 0 1 2 3 4; do gridpact node --config node-$node/household.toml > node-$node/log.txt 2>&1 & done
 """
 METERS = "python deploy/pilot/meters.py 2026-11-22 node-1 node-2 node-3 node-4 > readings.csv\n"
+FILLED_IN = """
+rpc=$GRIDPACT_RPC_URL
+place="--network local --rpc $rpc --contracts community/contracts.json --keystore community/manager.json"
+place="$place --password-file community/password --yes"
+gridpact expel 3 $place
+printf 'node,address\\n3,%s\\n' $(gridpact keystore address node/keystore.json) > accounts.csv
+gridpact enrol accounts.csv $place --ether 1 --test-tokens 100
+forecast="\\"python3\\", \\"$PWD/deploy/pilot/forecast.py\\", \\"house_3\\", \\"{day}\\""
+sed -i -e "s|^file = \\"forecasts/.*|command = [$forecast]|" -e "s|^rpc = .*|rpc = \\"$rpc\\"|" node/household.toml
+cat deploy/pilot/devices/house_3.toml >> node/household.toml
+"""
+TABLES = """
+python - <<'END'
+import re
+from pathlib import Path
+Path("canal4").mkdir()
+page = Path("docs/community-file.md").read_text(encoding="utf-8").partition("## `community.toml`")[0]
+for name, table in re.findall(r"^`([a-z_]+[.](?:toml|csv))`\\n\\n```\\w+\\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+    Path("canal4", name).write_text(table, encoding="utf-8")
+END
+"""
 READERS = {
     "README.md": Reader(before={".venv/bin/gridpact community new": "cp docs/examples/readings.csv ."}),
     "docs/aggregator.md": Reader(
         before={"gridpact aggregator plan": "cp clients/gridpact/community/cases/eulv55/network.dss Master.dss"}
     ),
+    "docs/community-file.md": Reader(before={".venv/bin/gridpact run --case canal4": TABLES}),
     "docs/deployment.md": Reader(
         {
             "GRIDPACT_RPC_URL=...": "GRIDPACT_RPC_URL=$GRIDPACT_RPC_URL",
@@ -111,7 +133,10 @@ READERS = {
     ),
     "docs/node.md": Reader(
         {"/var/lib/gridpact/node": "node", "record.json": "community/contracts.json"},
-        {"gridpact household new": "export GRIDPACT_KEYSTORE_PASSWORD='of a test only'\n"},
+        {
+            "gridpact household new": "export GRIDPACT_KEYSTORE_PASSWORD='of a test only'\n",
+            "gridpact household check": CHAIN.format(port=PORT, options="") + COMMUNITY + FILLED_IN,
+        },
     ),
     "docs/own-data.md": Reader(
         before={

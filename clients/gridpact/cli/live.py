@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from gridpact.chain.record import Record
     from gridpact.community.model import CommunityDay
     from gridpact.live.ground import Ground
+    from gridpact.outcome.outcome import Outcome
 
 PORT = 8520
 HISTORIES = Path("runs/live")
+INJECTIONS = ("injection_kw", "injection_kvar")
 HISTORY = "live.db"
 """The file's name beside a run's results, and in the state of a node."""
 
@@ -189,6 +191,14 @@ class RunPage:
         if isinstance(event, Stage):
             self._page.hub.say(event.text)
         self._listener.hear(event)
+
+    def carry_out(self, result: Outcome) -> None:
+        """Shows how the plan was carried out: this machine has played all homes, so it knows also of a sealed round."""
+        from gridpact.live.ground import carried_out
+
+        homes = result.households
+        active, reactive = ({home.node: home.schedule[name] for home in homes} for name in INJECTIONS)
+        self._page.hub.carry_out(carried_out(result.community.feeder, active, reactive, result.flow))
 
     def watch(self, record: Record, network: Network) -> AbstractContextManager[object]:
         """Looks on while the run's chain is there."""

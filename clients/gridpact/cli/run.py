@@ -107,6 +107,8 @@ def _run(arguments: argparse.Namespace) -> int:
             print("gridpact: between neighbours a round cannot be sealed: everybody reads what each household submits")
     with in_use(folder), ProgressBar() as progress, shown_live(folder, day, arguments, progress) as page:
         result = _outcome(day, scenario, agreement, arguments, folder, page or progress, page)
+        if page:
+            page.carry_out(result)
         report = write_report(result, folder)
         tell_without_pictures()
         _show(result, folder, report, arguments)

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, CommunityDay, Feeder
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder
 from gridpact.community.street import PhaseFeeder
+from gridpact.grid.limits import PublishedFeeder
+from gridpact.grid.powerflow import PowerFlow
+from gridpact.live.view import listed, on_feeder
 from gridpact.text import plain
 
 LONGEST_NAME = 40
@@ -42,6 +45,22 @@ class Ground:
     def told(self) -> dict[str, Any]:
         """As pages are told."""
         return {"names": self.names, "tree": self.tree, "phases": self.phases, "rating_kva": self.rating_kva}
+
+
+def carried_out(
+    feeder: Feeder | PhaseFeeder, active: Mapping[int, Array], reactive: Mapping[int, Array], flow: PowerFlow
+) -> dict[str, Any]:
+    """A plan as this machine knows it that played all homes itself, in the form of `RoundView.plan`.
+
+    Args:
+        active, reactive: injections by node, kW and kvar, (T,).
+        flow: the exact power flow of it.
+    """
+    voltage = dict(zip(flow.nodes, flow.voltage_pu, strict=True))
+    if isinstance(feeder, Feeder):
+        return {"own": True, **on_feeder(PublishedFeeder.of(feeder), active, reactive, voltage)}
+    limits = [feeder.voltage_min_pu, feeder.voltage_max_pu]
+    return {"own": True, "limits_pu": limits, "injection_kw": listed(active), "voltage_pu": listed(voltage, 5)}
 
 
 def _tree_of_homes(feeder: PhaseFeeder) -> dict[int, int]:

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -72,6 +73,7 @@ class Hub:
         self.standing: Callable[[], ReaderState] = ReaderState.waiting
         self._stage = ""
         self._ground = Ground()
+        self._own_plan: Mapping[str, Any] | None = None
         self.household: HouseholdFolder | None = None
 
     # ------------------------------------------------------------------ for other threads
@@ -89,6 +91,11 @@ class Hub:
     def know(self, ground: Ground) -> None:
         """What the community's files know, and the chain does not."""
         self._ground = ground
+        self.changed()
+
+    def carry_out(self, plan: Mapping[str, Any]) -> None:
+        """What whoever has played all homes knows of the plan, for where the chain does not tell it."""
+        self._own_plan = plan
         self.changed()
 
     # ------------------------------------------------------------------ for the server
@@ -135,7 +142,8 @@ class Hub:
             return texts | {"round": "null"}
         if self._known.get(("version", shown), (-1, ""))[0] != version:
             view = RoundView(store, about, shown)
-            for part, made in (("round", view.round), ("plan", view.plan), ("market", view.market), ("day", view.day)):
+            plan = partial(self._plan, view)
+            for part, made in (("round", view.round), ("plan", plan), ("market", view.market), ("day", view.day)):
                 self._known[part, shown] = version, self._part(part, made)
             self._known = {key: value for key, value in self._known.items() if key[1] in (shown, newest)}
             self._known["version", shown] = version, ""
@@ -144,6 +152,10 @@ class Hub:
             (day,) = (one["day"] for one in listed if one["round"] == shown)
             texts["household"] = _text(self.household.on(day, shown))
         return texts
+
+    def _plan(self, view: RoundView) -> Mapping[str, Any] | None:
+        told = view.plan()
+        return self._own_plan if self._own_plan and (told is None or told.get("read")) else told
 
     @staticmethod
     def _part(name: str, made: Callable[[], object]) -> str:

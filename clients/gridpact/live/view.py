@@ -2,7 +2,8 @@
 
     rounds   all rounds, newest first
     round    one round: phase, iterations, who is there, gas, what happened last
-    plan     power by home, flow by line and voltage by bus after its last closed iteration
+    plan     power by home, flow by line and voltage by bus after its last closed iteration; of a sealed round, powers
+             and flows as the meters read them
     market   the recorded trades and the tariff
     day      readings, what they came to, and what each home then has
 
@@ -156,6 +157,11 @@ class RoundView:
         """The trades that were recorded in all rounds about its day."""
         numbers = {one["round"] for one in rounds(self._store) if one["day"] == self._day[0]}
         return [event for event in self._store.named("TradeRecorded") if event.arguments["round"] in numbers]
+
+    @cached_property
+    def _settled(self) -> Json | None:
+        """The day of the round as it is settled step by step; None where it is not."""
+        return through(self._of_day, self._traded, self._about.setting.steps)
 
     # ------------------------------------------------------------------ who is in it
 
@@ -329,6 +335,37 @@ class RoundView:
         return bool(books) and all(map(key_in, books))
 
     def plan(self) -> Json | None:
+        """What was agreed on, where that is public; else what the meters read, as far as they have."""
+        return self._as_agreed() or self._as_read()
+
+    def _as_read(self) -> Json | None:
+        """Powers by home, and what flows through the lines that the operator has published, by readings alone.
+
+        No reading has reactive power: flows are active ones, and voltages are not told. None before any reading.
+        """
+        read = self._read_kw()
+        if not read:
+            return None
+        homes = self._assembly.nodes - {GRID_CONNECTION} if self._assembly else frozenset()
+        here = {node: read.get(node, np.full(self._about.setting.steps, np.nan)) for node in homes | set(read)}
+        lines = {} if self.feeder is None else {line.node: line.parent for line in self.feeder.lines}
+        flow = listed(_through(self.feeder, here)) if self.feeder else {}
+        return {"read": True, "tree": lines, "injection_kw": listed(here), **({"flow_kw": flow} if flow else {})}
+
+    def _read_kw(self) -> dict[int, Array]:
+        """By home, mean powers of the steps that were read, (T,); NaN where one was not."""
+        hours = self._about.setting.step_seconds / 3600
+        steps = self._about.setting.steps
+        delivered = self._delivered()
+        if delivered:
+            return {node: np.array(one["energies_wh"], float) / 1000 / hours for node, one in delivered.items()}
+        read: defaultdict[int, Array] = defaultdict(lambda: np.full(steps, np.nan))
+        for step, by_node in (self._settled["read"] if self._settled else {}).items():
+            for node, energy_wh in by_node.items():
+                read[node][step] = energy_wh / 1000 / hours
+        return dict(read)
+
+    def _as_agreed(self) -> Json | None:
         """Powers and voltages that the last closed iteration agreed on; None where no network is agreed on, and in a
         sealed round.
 
@@ -354,35 +391,20 @@ class RoundView:
         return {
             "iteration": int(closed.arguments["iteration"]),
             "tree": {node: parent for node, parent in assembly.parents.items() if node != parent},
-            "injection_kw": _listed(own),
-            "flow_kw": _listed(of[Kind.P]),
-            "flow_kvar": _listed(of[Kind.Q]),
-            "voltage_pu": _listed({node: np.sqrt(1 + v) for node, v in of[Kind.V].items()}, 5),
+            "injection_kw": listed(own),
+            "flow_kw": listed(of[Kind.P]),
+            "flow_kvar": listed(of[Kind.Q]),
+            "voltage_pu": listed({node: np.sqrt(1 + v) for node, v in of[Kind.V].items()}, 5),
         }
 
     def _in_a_star(self, active: Mapping[int, Array], reactive: Mapping[int, Array]) -> Json:
         feeder = self.feeder
         if feeder is None:
-            return {"tree": dict.fromkeys(active, GRID_CONNECTION), "injection_kw": _listed(active)}
+            return {"tree": dict.fromkeys(active, GRID_CONNECTION), "injection_kw": listed(active)}
         none = np.zeros(self._about.setting.steps)
-        flows = [
-            {line.node: np.array(powers.get(line.node, none)) for line in feeder.lines} for powers in (active, reactive)
-        ]
-        p, q = (np.array([flow[line.node] for line in feeder.lines]) for flow in flows)
+        p, q = (np.array([powers.get(line.node, none) for line in feeder.lines]) for powers in (active, reactive))
         voltage = np.sqrt(1 + feeder.voltages(p, q))
-        for line in reversed(feeder.lines):
-            for flow in flows:
-                if line.parent in flow:
-                    flow[line.parent] = flow[line.parent] + flow[line.node]
-        return {
-            "tree": {line.node: line.parent for line in feeder.lines},
-            "ohm": {line.node: round(line.resistance / 1e6, 5) for line in feeder.lines},
-            "limits_pu": [feeder.lowest / 1e6, feeder.highest / 1e6],
-            "injection_kw": _listed(active),
-            "flow_kw": _listed(flows[0]),
-            "flow_kvar": _listed(flows[1]),
-            "voltage_pu": _listed(dict(zip(feeder.nodes, voltage, strict=True)), 5),
-        }
+        return on_feeder(feeder, active, reactive, dict(zip(feeder.nodes, voltage, strict=True)))
 
     @cached_property
     def feeder(self) -> PublishedFeeder | None:
@@ -421,8 +443,11 @@ class RoundView:
 
     def day(self) -> Json:
         """What the meters read, what it came to, and what the homes have since; token units."""
-        steps = self._about.setting.steps
-        delivered = {
+        return {"delivered": self._delivered(), "balances": self._balances(), "through": self._settled}
+
+    def _delivered(self) -> dict[int, Json]:
+        """What the meters read of the whole day, by home, as it was corrected."""
+        return {
             int(event.arguments["node"]): {
                 "at": event.time,
                 "payment": event.arguments["payment"],
@@ -432,8 +457,6 @@ class RoundView:
             }
             for event in self._in_order("Delivered", "Corrected")
         }
-        day = through(self._of_day, self._traded, steps)
-        return {"delivered": delivered, "balances": self._balances(), "through": day}
 
     def _in_order(self, *names: str) -> Sequence[StoredEvent]:
         events = [event for name in names for event in self._by_name[name]]
@@ -460,7 +483,38 @@ class RoundView:
         return {node: worth[account] for node, account in accounts.items() if account in worth}
 
 
-def _listed(values: Mapping[int, Array], digits: int = 4) -> dict[int, list[float | None]]:
+def on_feeder(
+    feeder: PublishedFeeder, active: Mapping[int, Array], reactive: Mapping[int, Array], voltage: Mapping[int, Array]
+) -> Json:
+    """A plan on a feeder, losses left out of what flows.
+
+    Args:
+        active, reactive: injections by node, kW and kvar, (T,); nodes that are not there inject nothing.
+        voltage: by node, p.u., (T,).
+    """
+    return {
+        "tree": {line.node: line.parent for line in feeder.lines},
+        "ohm": {line.node: round(line.resistance / 1e6, 5) for line in feeder.lines},
+        "limits_pu": [feeder.lowest / 1e6, feeder.highest / 1e6],
+        "injection_kw": listed(active),
+        "flow_kw": listed(_through(feeder, active)),
+        "flow_kvar": listed(_through(feeder, reactive)),
+        "voltage_pu": listed(voltage, 5),
+    }
+
+
+def _through(feeder: PublishedFeeder, injections: Mapping[int, Array]) -> dict[int, Array]:
+    """What flows through each line towards the grid connection, (T,): the sum of what is injected behind it."""
+    none = np.zeros_like(next(iter(injections.values())))
+    flow = {line.node: np.array(injections.get(line.node, none)) for line in feeder.lines}
+    for line in reversed(feeder.lines):
+        if line.parent in flow:
+            flow[line.parent] = flow[line.parent] + flow[line.node]
+    return flow
+
+
+def listed(values: Mapping[int, Array], digits: int = 4) -> dict[int, list[float | None]]:
+    """Rounded, as JSON has it: None for what is not a number."""
     return {
         node: [round(value, digits) if value == value else None for value in series.tolist()]
         for node, series in values.items()

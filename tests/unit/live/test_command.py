@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from waiting import until
@@ -62,6 +65,40 @@ def test_run_isShownWhileItGoesOn(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert [one["phase"] for one in rounds(store)] == ["converged"]
     assert len(store.events(1, "Delivered")) == 3
     store.close()
+
+
+def test_sealedRun_showsWhatItCarriedOut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain tells neither powers nor voltages of a sealed round; a run has played all homes, and found them."""
+    told: dict[str, Any] = {}
+
+    def looked() -> None:
+        with urlopen(f"{said[0]}events") as answer:
+            for line in answer:
+                if line.startswith(b"event: "):
+                    part = line.split()[1].decode()
+                elif line.startswith(b"data: "):
+                    told[part] = json.loads(line[6:])
+                if "day" in told and (told.get("plan") or {}).get("own"):
+                    return
+
+    said: list[str] = []
+    page = live.RunPage.__enter__
+    monkeypatch.setattr(live.RunPage, "__enter__", lambda self: (page(self), said.append(self.url))[0])
+    monkeypatch.setattr(live, "wait", looked)
+    out = tmp_path / "out"
+    assert main(["run", "--case", "tiny3", "--live", "--port", "0", "--out", str(out)]) == 0
+    assert told["round"]["sealed"]
+    rows = list(csv.DictReader((out / "voltages.csv").open()))
+    voltage = told["plan"]["voltage_pu"]
+    assert {(row["node"], int(row["step"])): round(float(row["voltage_pu"]), 5) for row in rows} == {
+        (node, step): value for node, series in voltage.items() for step, value in enumerate(series)
+    }
+    schedules = list(csv.DictReader((out / "schedules.csv").open()))
+    by_node: dict[str, list[float]] = {}
+    for row in schedules:
+        by_node.setdefault(row["node"], []).append(float(row["injection_kw"]))
+    for node, series in by_node.items():
+        assert told["plan"]["injection_kw"][node] == pytest.approx(series, abs=1e-4)
 
 
 def test_recordThatIsNone_isRefused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

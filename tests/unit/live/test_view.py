@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.settlement import encode_energies, encode_tariff, encode_trades
 from gridpact.chain.values import nodes_to_bitmap
+from gridpact.community.model import Feeder, Line
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
-from gridpact.market.admm.codec import with_key
+from gridpact.market.admm.codec import encode_feeder, with_key
 
 DAY, INDEX, REST = 20260701, 3, 2**31
 STEPS = 4
@@ -116,17 +118,67 @@ def test_traded_isThatOfAllRoundsOfTheDay(store: Store) -> None:
 
 
 def test_sealedRounds_areSaidToBe(store: Store) -> None:
-    """By the keys that all nodes declare; there is no plan to show then. One alone with a key seals nothing."""
+    """By the keys that all nodes declare; there are no voltages to show then. One alone with a key seals nothing."""
     declared = {"round": 7, "node": 1, "parent": 0, "children": 0, "depth": 1, "bids": 0}
     assert not view(store, 7).round()["sealed"]
     said = declared | {"book": with_key(b"", bytes(33)).hex()}
     store.add([], [ChainEvent(ChainBlock(99, "0x99", 99), 0, "0x99", "Declared", said)], {})
     assert view(store, 7).round()["sealed"]
-    assert view(store, 7).plan() is None
+    assert "voltage_pu" not in (view(store, 7).plan() or {})
     assert not view(store, 8).round()["sealed"]
     other = declared | {"node": 5, "book": ""}
     store.add([], [ChainEvent(ChainBlock(100, "0x100", 100), 0, "0x100", "Declared", other)], {})
     assert not view(store, 7).round()["sealed"]
+
+
+def test_plan_ofASealedRound_isWhatTheMetersRead(store: Store) -> None:
+    """Homes 1 - 2 - 3 in a row, and 5 beside them, on the feeder that the operator has declared with its key: what
+    flows in a line is what the homes behind it gave, by hand. Home 3 is not read yet; a later correction counts."""
+    feeder = Feeder(400.0, 0.95, 1.05, tuple(Line(n, p, 0.01, 0.01) for n, p in ((1, 0), (2, 1), (3, 2), (5, 0))))
+    keyed = with_key(b"", bytes(33))
+    books = {0: with_key(encode_feeder(feeder), bytes(33)), **dict.fromkeys((1, 2, 3, 5), keyed)}
+    read = {1: [100, 0, 0, -50], 2: [-300, 5, 0, 0], 5: [7, 7, 7, 7]}
+    told: list[tuple[str, dict[str, Any]]] = [
+        *(
+            (
+                "Declared",
+                {"node": node, "parent": 0, "children": 0, "depth": int(node > 0), "bids": 0, "book": book.hex()},
+            )
+            for node, book in books.items()
+        ),
+        ("RoundStarted", {"nodes": nodes_to_bitmap(list(books)), "lines": 0, "inner": 0}),
+    ]
+    add(store, 10, told)
+    assert view(store, 10).plan() is None  # nothing is read yet
+    delivered = {"payment": 0, "arrears": 0}
+    add(store, 10, [("Delivered", {"node": n, "energies": encode_energies(e), **delivered}) for n, e in read.items()])
+    plan = view(store, 10).plan()
+    assert plan is not None
+    assert plan["tree"] == {1: 0, 2: 1, 3: 2, 5: 0}
+    assert plan["injection_kw"] == {1: [0.1, 0, 0, -0.05], 2: [-0.3, 0.005, 0, 0], 3: [None] * 4, 5: [0.007] * 4}
+    assert plan["flow_kw"] == {1: [None] * 4, 2: [None] * 4, 3: [None] * 4, 5: [0.007] * 4}
+    late = [("Delivered", {"node": 3, "energies": encode_energies([1000, 1, 2, 3]), **delivered}),
+            ("Corrected", {"node": 1, "energies": encode_energies([200, 0, 0, 0]), **delivered})]  # fmt: skip
+    add(store, 10, late)
+    plan = view(store, 10).plan()
+    assert plan is not None
+    assert plan["flow_kw"][3] == [1.0, 0.001, 0.002, 0.003]
+    assert plan["flow_kw"][2] == [0.7, 0.006, 0.002, 0.003]
+    assert plan["flow_kw"][1] == [0.9, 0.006, 0.002, 0.003]
+    assert not {"voltage_pu", "flow_kvar", "limits_pu"} & plan.keys()  # of what is sealed
+
+
+def test_plan_ofADayInSteps_isWhatWasReadSoFar(store: Store) -> None:
+    plan = view(store, 7).plan()
+    assert plan is not None
+    assert plan["injection_kw"] == {1: [-0.012, None, None, None], 5: [0.007, None, None, None]}
+
+
+def add(store: Store, number: int, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Events of a round, a block each."""
+    for name, said in told:
+        at = 1000 + store.count()
+        store.add([], [ChainEvent(ChainBlock(at, f"0x{at}", at), 0, f"0x{at}", name, {"round": number, **said})], {})
 
 
 def test_limits_areThoseOfTheRound(store: Store) -> None:

@@ -2,7 +2,7 @@
 import { $, h, put, s, table } from "./dom.js";
 import { Chart, agreementOptions, dayOptions, householdOptions, priceOptions } from "./charts.js";
 import { householdCard } from "./household.js";
-import { draw } from "./map.js";
+import { draw, sizes } from "./map.js";
 import { LANGUAGES, clock, dayText, duration, known, number, speak, word } from "./words.js";
 
 const state = { status: {}, rounds: [], round: null, plan: null, market: null, day: null, household: null };
@@ -44,7 +44,7 @@ function show(parts) {
   if (!state.round) { showNothing(); return; }
   $("main").classList.remove("empty");
   if (has("status", "round", "market", "day")) { showHero(); showTiles(); }
-  if (has("status", "round")) { put($("#public .is"), word(state.round.sealed ? "publicSealed" : "publicIs")); showAgreement(); showHomes(); showGas(); showHappened(); }
+  if (has("status", "round", "plan")) { put($("#public .is"), word(state.round.sealed ? "publicSealed" : "publicIs"), state.plan?.own ? ` ${word("mapOwn")}` : ""); showAgreement(); showHomes(); showGas(); showHappened(); }
   if (has("status", "plan", "market") || (has("round") && changedHomes())) showMap();
   if (has("status", "market")) showPrices();
   if (has("status", "plan", "day")) showDay();
@@ -301,15 +301,14 @@ function showMap() {
 function legend(mode) {
   const { plan, market } = state;
   const drawn = plan?.flow_kw || Object.keys(state.status.tree || {}).length;
-  const sealed = state.round.sealed ? `${word("mapSealed")} ` : "";
-  const place = sealed + (drawn || sealed ? "" : `${word(plan ? "mapStar" : "mapNone")} `);
+  const whence = plan?.own ? "mapOwn" : plan?.read ? "mapRead" : state.round.sealed ? "mapSealed" : drawn ? null : plan ? "mapStar" : "mapNone";
+  const place = whence ? `${word(whence)} ` : "";
   if (mode === "trades") return place + word(market?.trades.length ? "legendTrades" : "legendTradesNone");
-  if (mode === "voltage") return plan.limits_pu ? word("legendVoltage", { low: number(plan.limits_pu[0], 2), high: number(plan.limits_pu[1], 2) }) : word("legendVoltageFree");
+  if (mode === "voltage") return place + (plan.limits_pu ? word("legendVoltage", { low: number(plan.limits_pu[0], 2), high: number(plan.limits_pu[1], 2) }) : word("legendVoltageFree"));
   if (!plan.flow_kw) return place + word("legendHomes");
-  let most = 0;
-  for (const [node, series] of Object.entries(plan.flow_kw)) series.forEach((p, k) => { most = Math.max(most, Math.hypot(p || 0, plan.flow_kvar[node][k] || 0)); });
+  const most = Math.max(0, ...Object.keys(plan.flow_kw).flatMap((node) => sizes(plan, node)));
   const rated = Object.keys(state.status.rating_kva || {}).length > 0;
-  return place + word(rated ? "legendLoading" : "legendPower", { n: number(most, 1) });
+  return place + word(rated ? "legendLoading" : "legendPower", { n: `${number(most, 1)} ${plan.flow_kvar ? "kVA" : "kW"}` });
 }
 
 function showDetail() {
@@ -390,8 +389,9 @@ function showDay() {
   if (day?.through) { showThrough(day.through, dt); return; }
   const read = Object.entries(day?.delivered || {});
   const steps = round.steps;
-  const whose = read.length ? read.map(([node]) => node) : Object.keys(plan?.injection_kw || {});
-  const planned = plan ? Array.from({ length: steps }, (_, k) => whose.reduce((total, node) => total + (plan.injection_kw[node]?.[k] || 0), 0)) : null;
+  const agreed = plan?.read ? null : plan;
+  const whose = read.length ? read.map(([node]) => node) : Object.keys(agreed?.injection_kw || {});
+  const planned = agreed ? Array.from({ length: steps }, (_, k) => whose.reduce((total, node) => total + (agreed.injection_kw[node]?.[k] || 0), 0)) : null;
   const metered = read.length ? Array.from({ length: steps }, (_, k) => read.reduce((total, [, one]) => total + (one.energies_wh[k] || 0) / 1000 / dt, 0)) : null;
   put($("#day .note"), read.length ? word("dayNote", { n: read.length }) : word(planned ? "dayNone" : "dayEmpty"));
   if (!planned && !metered) { charts.day.show("", null); put($("#day .scroll"), []); return; }
@@ -451,7 +451,7 @@ function showMoney() {
     const one = of.get(Number(node));
     if (!one) continue;
     one.supplier = read.payment;
-    const series = round.star ? plan?.injection_kw?.[node] : null; // between neighbours, losses are not told apart
+    const series = round.star && !plan?.read ? plan?.injection_kw?.[node] : null; // between neighbours, losses are not told apart
     if (series) one.off = read.energies_wh.reduce((total, wh, k) => total + Math.abs(wh / 1000 - (series[k] || 0) * dt), 0);
   }
   for (const [node, units] of Object.entries(through?.received || {})) if (of.has(Number(node))) of.get(Number(node)).supplier = units;

@@ -61,6 +61,9 @@ function circle(nodes) {
 const sum = (values) => values.reduce((a, b) => a + (b || 0), 0);
 const furthest = (values) => values.reduce((a, b) => (b !== null && Math.abs(b - 1) > Math.abs((a ?? 1) - 1) ? b : a), values[0] ?? null);
 
+// What flows through a line, kVA; kW where nobody tells the reactive part.
+export const sizes = (plan, node) => plan.flow_kw[node].map((p, k) => Math.hypot(p || 0, plan.flow_kvar?.[node]?.[k] || 0));
+
 // What a picture of one moment shows, from the parts of the view; step -1 is the whole day.
 export function moment(state, step) {
   const { plan, market, round } = state;
@@ -74,8 +77,7 @@ export function moment(state, step) {
   for (const [node, series] of Object.entries(plan?.injection_kw || {})) power[node] = at(series);
   for (const [node, series] of Object.entries(plan?.voltage_pu || {})) voltage[node] = step < 0 ? furthest(series) : series[step];
   for (const [node, series] of Object.entries(plan?.flow_kw || {})) {
-    const reactive = plan.flow_kvar[node];
-    const size = series.map((p, k) => Math.hypot(p || 0, reactive[k] || 0));
+    const size = sizes(plan, node);
     most = Math.max(most, ...size);
     load[node] = step < 0 ? Math.max(...size) : size[step];
     flow[node] = step < 0 ? sum(series) : series[step];
