@@ -22,9 +22,10 @@ ANVILS_FIRST = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80
 YESTERDAY = str(datetime.date.today() - datetime.timedelta(days=1))
 
 
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    PORT = free.getsockname()[1]
+with socket.socket() as one, socket.socket() as other:
+    one.bind(("127.0.0.1", 0))
+    other.bind(("127.0.0.1", 0))
+    PORT, METRICS = one.getsockname()[1], other.getsockname()[1]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ for node in 0 1 2 3 4; do
   [ $node != 0 ] || options="--feeder our/feeder.csv"
   gridpact household new --node $node --out node-$node --contracts deploy/records/sepolia.json \\
     --rpc $GRIDPACT_RPC_URL $options
-  forecast="\"python3\", \"$PWD/deploy/pilot/forecast.py\", \"house_$node\", \"{day}\""
-  sed -i "s|^file = \"forecasts/.*|command = [$forecast]|" node-$node/household.toml
+  forecast="\\"python3\\", \\"$PWD/deploy/pilot/forecast.py\\", \\"house_$node\\", \\"{day}\\""
+  sed -i -e "s|^file = \\"forecasts/.*|command = [$forecast]|" -e "/^metrics_port/d" node-$node/household.toml
   devices=deploy/pilot/devices/house_$node.toml
   [ ! -e $devices ] || cat $devices >> node-$node/household.toml
   echo $node,$(gridpact keystore address node-$node/keystore.json) >> accounts.csv
@@ -91,6 +92,7 @@ printf 'node,address\\n3,%s\\n' $(gridpact keystore address node/keystore.json) 
 gridpact enrol accounts.csv $place --ether 1 --test-tokens 100
 forecast="\\"python3\\", \\"$PWD/deploy/pilot/forecast.py\\", \\"house_3\\", \\"{day}\\""
 sed -i -e "s|^file = \\"forecasts/.*|command = [$forecast]|" -e "s|^rpc = .*|rpc = \\"$rpc\\"|" node/household.toml
+sed -i "s|^metrics_port = .*|metrics_port = METRICS|" node/household.toml
 cat deploy/pilot/devices/house_3.toml >> node/household.toml
 """
 TABLES = """
@@ -135,7 +137,9 @@ READERS = {
         {"/var/lib/gridpact/node": "node", "record.json": "community/contracts.json"},
         {
             "gridpact household new": "export GRIDPACT_KEYSTORE_PASSWORD='of a test only'\n",
-            "gridpact household check": CHAIN.format(port=PORT, options="") + COMMUNITY + FILLED_IN,
+            "gridpact household check": CHAIN.format(port=PORT, options="")
+            + COMMUNITY
+            + FILLED_IN.replace("METRICS", str(METRICS)),
         },
     ),
     "docs/own-data.md": Reader(
