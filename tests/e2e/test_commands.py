@@ -191,7 +191,7 @@ def test_page_isRun(page: str, tmp_path: Path) -> None:
 def test_block_saysWhatItIs(page: str) -> None:
     """A mark stands above a block of shell; what is fenced says its language, and none other hides a command."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    marks = re.findall(r"<!-- (?:not run|run by make|until)\b.*", text)
+    marks = re.findall(r"^ *(<!-- (?:not run|run by make|until)\b.*)", text, re.MULTILINE)
     assert all(MARK.fullmatch(mark.strip()) for mark in marks), marks
     assert len(marks) == sum(block.tried is not Tried.NOW for block in blocks(page))
     for fence in FENCE.finditer(text):
