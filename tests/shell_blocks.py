@@ -57,6 +57,12 @@ class Block:
         return f"{self.page}:{self.line}"
 
 
+def _as_in_a_terminal() -> None:
+    """Ctrl-C works, also below a script in the background; what a block leaves running outlives its shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def pages() -> list[str]:
     """All Markdown files that belong to the repository."""
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -162,7 +168,7 @@ class Session:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=_as_in_a_terminal,
             )
         os.close(answers)
         self._groups.append(process.pid)

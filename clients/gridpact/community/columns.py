@@ -225,6 +225,12 @@ def has_other_unit(name: str) -> bool:
     return OTHER_UNIT.fullmatch(name) is not None
 
 
+def is_used(words: str) -> bool:
+    """Whether words speak of what a household uses or draws."""
+    spoken = plain(words)
+    return any(word in spoken for word in (*REGISTER_WORDS["import"], "consommation", "consumo", "usage", "load"))
+
+
 def is_hardly_used(name: str) -> bool:
     """Whether a name tells of energy that somebody made, gave away, or had of its own."""
     words = f" {plain(name)}"

@@ -81,6 +81,7 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[Row, ...]
     remarks: tuple[str, ...] = ()  # what was assumed, a sentence each
+    above: tuple[str, ...] = ()  # cells of what stands above the header
 
 
 def rows(
@@ -146,6 +147,7 @@ def foreign_table(
     headers_of: Sequence[Callable[[Sequence[str]], Sequence[str] | None]],
     decimal: str | None = None,
     units_below: Callable[[Sequence[str]], Sequence[str] | None] = lambda _: None,
+    table_of: Callable[[str, str], str | None] = lambda _text, _file: None,
 ) -> Table:
     """A table as people have it: whatever stands above its header is passed over, and Windows' own letters are read.
 
@@ -155,11 +157,15 @@ def foreign_table(
         decimal: its decimal mark, "." or ","; None: as the table shows.
         units_below: the units of the columns, empty where there is none, from the row below the header; None: it is a
             row like others.
+        table_of: the table that a text of another form holds, from the text and the file's name; None: it is a table.
 
     Raises:
         InputError: the file is missing or not text, no row is its header, a column is twice, a row too short or long.
     """
     text, remarks = foreign_text(path)
+    if (table := table_of(text, path.name)) is not None:
+        text = table
+        remarks.append(f"{path.name} is no table: its readings are counted as rows of one, from 2 on.")
     for header_of in headers_of:
         lines, separator = _lines(text, lambda cells, of=header_of: of(cells) is not None, MOST_ROWS_ABOVE, path.name)  # type: ignore[misc]
         if lines and header_of(lines[0][1]) is not None:
@@ -183,7 +189,8 @@ def foreign_table(
     if number > 1:
         remarks.append(f"The header of {path.name} was found in row {number}; what stands above it was passed over.")
     rows = tuple(_rows(path.name, header, below, separator, decimal))
-    return Table(path.name, tuple(name for name in header if name), rows, tuple(remarks))
+    above = [cell for line in text.split("\n")[: number - 1] for cell in line.split(separator) if cell.strip()]
+    return Table(path.name, tuple(name for name in header if name), rows, tuple(remarks), tuple(above))
 
 
 def _rows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,39 @@ def dsmr(of: Home) -> str:
             state[1 if day else 0] += of.drawn[k] / 4
             state[3 if day else 2] += of.given[k] / 4
     return "\n".join(lines) + "\n"
+
+
+def green_button(of: Home, prefix: str = "", tens: int = 0, ways: Sequence[int] = (1, 19), unit: int = 72) -> str:
+    """As utilities hand it out: a block for each day, below a meter reading for each direction, in Wh times a power of
+    ten; first and last the gas that is in it, too, and what the file says of its owner."""
+
+    def tag(name: str, body: object) -> str:
+        return f"<{prefix}{name}>{body}</{prefix}{name}>"
+
+    def entry(href: str, body: str, *related: str) -> str:
+        links = "".join(f'<link rel="related" href="{one}"/>' for one in related)
+        return f'<entry><link rel="self" href="{href}"/>{links}<content>{body}</content></entry>'
+
+    space = f"xmlns:{prefix[:-1]}" if prefix else "xmlns:unused"
+    entries = [entry("RetailCustomer/9/UsagePoint/01", tag("UsagePoint", ""))]
+    for number, (way, power, commodity) in enumerate(
+        [(1, of.load + 5, 7), *((way, of.given if way == 19 else of.drawn, 1) for way in ways)]
+    ):
+        meter = f"RetailCustomer/9/UsagePoint/01/MeterReading/{number}"
+        kind = tag("accumulationBehaviour", 4) + tag("commodity", commodity) + tag("flowDirection", way)
+        kind += tag("powerOfTenMultiplier", tens) + tag("uom", unit)
+        entries += [entry(meter, tag("MeterReading", ""), f"{meter}/IntervalBlock", f"ReadingType/{number}")]
+        entries += [entry(f"ReadingType/{number}", tag("ReadingType", kind))]
+        for day in range(DAYS):
+            both = list(zip(of.times, power, strict=True))[96 * day : 96 * (day + 1)]
+            readings = "".join(
+                tag("IntervalReading", tag("timePeriod", tag("duration", 900) + tag("start", int(t.timestamp())))
+                    + tag("value", f"{kw / 4 * 1000 / 10.0**tens:.4f}"))
+                for t, kw in ((t.replace(tzinfo=timezone.utc), kw) for t, kw in both)
+            )  # fmt: skip
+            entries.append(entry(f"{meter}/IntervalBlock/{day}", tag("IntervalBlock", readings)))
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom"'
+    return f'{head} {space}="http://naesb.org/espi">' + "".join(entries) + "</feed>"
 
 
 FLUVIUS = "Van (datum);Van (tijdstip);Tot (datum);Tot (tijdstip);EAN-code;Register;Volume;Eenheid"
@@ -189,6 +222,10 @@ EXPORTS: dict[str, tuple[Callable[[Home], str], HowToRead, str]] = {
                             lambda t, drawn, given: f"sensor.meter,{drawn:.5f},{t:%Y-%m-%dT%H:%M:%S}.700Z"),
         HowToRead(are_counters=True, zone=time_zone("UTC")), "drawn",
     ),
+    "Green Button": (green_button, HowToRead(zone=time_zone("UTC")), "meter"),
+    "Green Button in kWh": (
+        lambda of: green_button(of, "espi:", 3), HowToRead(zone=time_zone("UTC")), "meter",
+    ),
     "a logger that is early": (
         lambda of: quarters(of, "time,load_kwh", "{t},{load}")
         .replace(":00,", ":00.000,").replace("00:15:00.000", "00:14:59.2"),
@@ -246,6 +283,15 @@ COUNTED = HowToRead(are_counters=True)
         (lambda of: quarters(of, "Time,Pac(W)", "{t:%Y-%m-%d %H:%M}:33,{pv_kw}"), HowToRead(), "is not a whole minute"),
         (lambda of: quarters(of, "Datum;Verbrauch kWh", "45463,01;{load_c}"), HowToRead(), "is not a time like"),
         (lambda of: quarters(of, "time,a", "{t:%Y-%m-%d %H:%M},{load_kw}"), HowToRead(), "say --unit kwh or --unit kw"),
+        (lambda of: "Grandeur physique;Grandeur metier;Unite\nEnergie active;Production;W\n"
+         + quarters(of, "Horodate;Valeur", "{t:%Y-%m-%d %H:%M};{pv_kw}"), HowToRead(unit="kw"),
+         "above the header stands 'Production', .*--value-column Valeur"),
+        (green_button, HowToRead(), "has an offset from UTC; give the place's time zone"),
+        (lambda of: green_button(of, ways=(4,)), HowToRead(zone=time_zone("UTC")), "flowDirection 4, and may be net"),
+        (lambda of: green_button(of, unit=42), HowToRead(zone=time_zone("UTC")), "in the unit 42"),
+        (lambda of: green_button(of)[:-9], HowToRead(zone=time_zone("UTC")), "is no whole XML"),
+        (lambda of: "<!DOCTYPE a [<!ENTITY b 'c'>]>" + green_button(of), HowToRead(), "no whole XML|document type"),
+        (lambda of: "<svg/>", HowToRead(), "without an IntervalBlock"),
         (lambda of: ";".join(["Giorno", *(f"{k:02d}:{m}" for k in range(24) for m in ("00", "15", "30", "45"))])
          + "\n20/06/2024" + 96 * ";0,1",
          HowToRead(), "column 'time' is missing; the header has: Giorno, 00:00, .* and 85 more"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from gridpact.community import columns
 from gridpact.community.columns import UNITS, WRITTEN, TableColumn, TimeColumns
 from gridpact.community.meters import MeterData, no_such_household
+from gridpact.community.readings.green_button import table_of
 from gridpact.community.readings.homes import meters_of
 from gridpact.community.readings.layout import layout_of
 from gridpact.community.readings.source import FileSeen, HowToRead, ReadFiles, ReadSeries, quoted
@@ -74,7 +75,9 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
     def nameless_header_of(cells: Sequence[str]) -> Sequence[str] | None:
         return ["time", *cells[1:]] if not is_told and len(cells) > 1 and not cells[0] and all(cells[1:]) else None
 
-    table = _without_sums(foreign_table(path, (header_of, nameless_header_of), how.decimal, _units_below), how)
+    table = _without_sums(
+        foreign_table(path, (header_of, nameless_header_of), how.decimal, _units_below, table_of), how
+    )
     files.remarks += table.remarks
     for name in how.ignored:
         if name not in table.header and len(how.ignored) == 1:
@@ -88,6 +91,8 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
     if not left:
         raise InputError(f"{path.name} has the column '{times.day}' only; give a column for each household")
     layout = layout_of(files, path, table, left, is_pv)
+    if how.value_column is None and {column.quantity for column in layout.fixed} == {"load"}:
+        _check_above(table, layout.fixed[0].name)
     seen = FileSeen(path.name, layout.taken)
     files.read.append(seen)
     for row, moment in zip(table.rows, starts, strict=True):
@@ -100,6 +105,17 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
                 )
             if not row.is_gap(column.name) and (not files.only or column.household in files.only):
                 _add(files, seen, row, moment, column, part, unit)
+
+
+def _check_above(table: Table, column: str) -> None:
+    """What stands above a header may tell that the readings are of what was given, and not of what was used."""
+    used = any(columns.is_used(cell) for cell in table.above)
+    given = next((cell.strip() for cell in table.above if columns.is_hardly_used(cell)), None)
+    if given is not None and not used:
+        raise InputError(
+            f"{table.file}: above the header stands '{given}', which is hardly what a household uses; call '{column}' "
+            f"pv or export with its unit, or say --value-column {column} if it was used all the same"
+        )
 
 
 def _units_below(cells: Sequence[str]) -> Sequence[str] | None:
