@@ -108,9 +108,12 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
 
 
 def _check_above(table: Table, column: str) -> None:
-    """What stands above a header may tell that the readings are of what was given, and not of what was used."""
+    """What stands above a header may tell that the readings are of what was given, and not of what was used; of an
+    export speaks also whoever exported a file."""
     used = any(columns.is_used(cell) for cell in table.above)
-    given = next((cell.strip() for cell in table.above if columns.is_hardly_used(cell)), None)
+    given = next(
+        (cell.strip() for cell in table.above if columns.is_hardly_used(cell.lower().replace("export", ""))), None
+    )
     if given is not None and not used:
         raise InputError(
             f"{table.file}: above the header stands '{given}', which is hardly what a household uses; call '{column}' "
