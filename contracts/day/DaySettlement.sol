@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
 import {IDaySettlement} from "../interfaces/IDaySettlement.sol";
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
@@ -87,7 +88,7 @@ contract DaySettlement is Days, SignedData {
         Clearing.Step memory loaded = _loaded(day_, step);
         // It has no state, and calls nobody.
         Clearing.Cleared memory result = clearing.cleared(loaded);
-        _write(day, day_, step, result);
+        _write(day, day_, step, loaded.balances, result);
         emit StepSettled(day, step, result.poolEnergy, result.poolPrice, result.deviation, result.payments);
     }
 
@@ -103,28 +104,38 @@ contract DaySettlement is Days, SignedData {
     function _loaded(Day storage day_, uint8 step) private returns (Clearing.Step memory all) {
         uint128 members = day_.standing.members;
         uint256 count = Nodes.count(members);
-        (all.nets, all.deviations) = (new int256[](count), new int256[](count));
+        (all.nets, all.positions, all.deviations) = (new int256[](count), new int256[](count), new int256[](count));
         (all.balances, all.shares) = (new uint256[](count), new uint256[](count));
         (all.key, all.pricing) = (day_.terms.key, day_.terms.pricing);
         (all.adder, all.mostAdder) = (day_.terms.adder, day_.terms.mostAdder);
         (all.importPrice, all.feedInPrice) = _prices(day_, step);
         (all.supplierBalance, all.currency) = (day_.balances[SUPPLIER], _currency);
+        bool costs = all.importPrice >= 0 && all.feedInPrice >= 0;
         for (uint256 k = 0; k < count; ++k) {
             uint8 node = Nodes.lowest(members);
             members = Nodes.withoutLowest(members);
-            (all.nets[k], all.deviations[k]) = _load(day_, step, node);
-            (all.balances[k], all.shares[k]) = (day_.balances[node], uint256(day_.shares.at32(node)));
+            int256 sold = day_.positions[node].at64(step);
+            all.positions[k] = sold;
+            (all.nets[k], all.deviations[k]) = _load(day_, step, node, sold, costs);
+            all.balances[k] = day_.balances[node] + _cover(day_, step, sold);
+            all.shares[k] = uint256(day_.shares.at32(node));
         }
     }
 
+    /// @param costs      whether nobody is paid for drawing
     /// @return net       g_i, Wh
     /// @return deviation g_i - n_i, Wh
-    function _load(Day storage day_, uint8 step, uint8 node) private returns (int256 net, int256 deviation) {
+    function _load(Day storage day_, uint8 step, uint8 node, int256 sold, bool costs)
+        private
+        returns (int256 net, int256 deviation)
+    {
         int256 nominated_ = day_.nominated[node].at32(step);
-        // Who is not read pays for what it nominated to draw, and is not paid for what it nominated to have over: else
-        // whoever keeps its meter from being read could ask for all that the supplier has locked.
-        if (day_.isRead[step] & Nodes.bit(node) == 0) return (nominated_ > 0 ? nominated_ : int256(0), 0);
-        int256 sold = day_.positions[node].at64(step);
+        // Who is not read pays for what it nominated to draw and for what it sold, of which nothing was read; and is not
+        // paid for what it nominated to have over, or to draw where that is paid: else whoever keeps its meter from
+        // being read could ask for all that the supplier has locked, or sell what it does not have.
+        if (day_.isRead[step] & Nodes.bit(node) == 0) {
+            return (SignedMath.max(costs ? SignedMath.max(nominated_, sold) : sold, 0), 0);
+        }
         net = sold - day_.readings[step].at32(node);
         if (sold != 0) _remember(day_.accounts[node], sold > 0 ? net : -net, day_.terms.tolerance);
         return (net, net - nominated_);
@@ -137,23 +148,25 @@ contract DaySettlement is Days, SignedData {
         if (missing <= int256(tolerance)) ++past.delivered;
     }
 
-    /// @dev Writes balances that have changed, and what is locked of them.
-    function _write(uint32 day, Day storage day_, uint8 step, Clearing.Cleared memory result) private {
+    /// @dev Writes balances that have changed, and what is locked. What is left of covers is in the balances.
+    /// @param before balances with covers
+    function _write(
+        uint32 day, Day storage day_, uint8 step, uint256[] memory before, Clearing.Cleared memory result
+    ) private {
         uint128 members = day_.standing.members;
         for (uint256 k = 0; members != 0; ++k) {
             uint8 node = Nodes.lowest(members);
             members = Nodes.withoutLowest(members);
-            if (result.payments[k] != 0) _change(day_, node, result.payments[k]);
+            int256 payment = result.payments[k];
+            uint256 left = uint256(int256(before[k]) + payment);
+            if (left != day_.balances[node]) day_.balances[node] = left;
+            if (payment != 0) _changeLocked(day_.accounts[node], payment);
             if (result.uncovered[k] != 0) emit Uncovered(day, step, node, result.uncovered[k]);
         }
-        int256 payment = result.payments[result.payments.length - 1];
-        if (payment != 0) _change(day_, SUPPLIER, payment);
-    }
-
-    function _change(Day storage day_, uint8 party, int256 payment) private {
-        address account = day_.accounts[party];
-        day_.balances[party] = uint256(int256(day_.balances[party]) + payment);
-        _changeLocked(account, payment);
+        int256 received = result.payments[result.payments.length - 1];
+        if (received == 0) return;
+        day_.balances[SUPPLIER] = uint256(int256(day_.balances[SUPPLIER]) + received);
+        _changeLocked(supplier, received);
     }
 
     /// @inheritdoc IDaySettlement

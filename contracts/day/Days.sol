@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
 import {IDayProducts} from "../interfaces/IDayProducts.sol";
 import {IDaySettlement} from "../interfaces/IDaySettlement.sol";
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Money} from "../libraries/Money.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Series} from "../libraries/Series.sol";
 import {Trades} from "../libraries/Trades.sol";
@@ -16,7 +18,6 @@ import {DayProducts} from "./DayProducts.sol";
 /// @title Days, who takes part in them, and what positions they have
 /// @notice See IDaySettlement.
 abstract contract Days is IDaySettlement, Deposits {
-    using SafeCast for uint256;
     using Series for mapping(uint256 word => uint256);
 
     struct Day {
@@ -129,41 +130,52 @@ abstract contract Days is IDaySettlement, Deposits {
         uint256 open = _firstOpen(day_);
         if (first < open) first = open;
         int256[] memory energies = new int256[](steps);
+        uint256 counted = 0;
         for (uint256 i = 0; i < pairs.length; ++i) {
-            (uint8 partner, bytes calldata trades) = (pairs[i].partner, pairs[i].trades);
-            _requireRecorded(round, node, partner, trades);
-            if (!_mark(round, node, partner)) revert BroughtAlready(round, node, partner);
-            Trades.addTo(energies, trades, node, partner);
-            _bringOther(day_, round, node, partner, first, trades);
+            uint8 partner = pairs[i].partner;
+            _requireNew(round, node, partner, pairs[i].trades);
+            if (!_bringOther(day, round, node, partner, first, pairs[i].trades)) continue;
+            Trades.addTo(energies, pairs[i].trades, node, partner);
+            ++counted;
         }
+        _coverBy(day_, node, _coverOfAll(day_, node, first, energies));
         day_.positions[node].addAll64(first, energies);
-        emit Brought(day, round, node, pairs.length);
+        emit Brought(day, round, node, counted);
     }
 
-    /// @dev Counts a pair for the other one of it, too, if that is a member: what one has sold another has bought.
+    /// @dev Counts a pair for the other one of it: what one has sold another has bought. A partner that is no member, or
+    ///      cannot cover it, leaves the pair as it is, and the others count.
+    /// @return whether it counts
     function _bringOther(
-        Day storage day_, uint32 round, uint8 node, uint8 partner, uint256 first, bytes calldata trades
-    ) private {
-        if (!_isMember(day_, round, partner) || !_mark(round, partner, node)) return;
+        uint32 day, uint32 round, uint8 node, uint8 partner, uint256 first, bytes calldata trades
+    ) private returns (bool) {
+        Day storage day_ = _days[day];
         int256[] memory energies = new int256[](steps);
         Trades.addTo(energies, trades, partner, node);
+        int256 more = _coverOfAll(day_, partner, first, energies);
+        if (!_isMember(day_, round, partner) || more > int256(_spare(day_, partner))) {
+            emit NotCovered(day, round, partner, node);
+            return false;
+        }
+        _coverBy(day_, partner, more);
         day_.positions[partner].addAll64(first, energies);
+        _brought[_brings(round, node)] |= Nodes.bit(partner);
+        _brought[_brings(round, partner)] |= Nodes.bit(node);
+        return true;
     }
 
-    /// @dev Requires that a pair was recorded.
-    function _requireRecorded(uint32 round, uint8 node, uint8 partner, bytes calldata trades) private view {
+    /// @dev Requires that a pair was recorded, and was not brought before.
+    function _requireNew(uint32 round, uint8 node, uint8 partner, bytes calldata trades) private view {
         // The settlement is known, and calls nobody.
         // slither-disable-next-line calls-loop
         bytes32 recorded = settlement.recorded(round, node, partner);
         if (recorded == 0 || recorded != keccak256(trades)) revert NotRecorded(round, node, partner);
+        if (_brought[_brings(round, node)] & Nodes.bit(partner) != 0) revert BroughtAlready(round, node, partner);
     }
 
-    /// @dev Marks a pair as counted for a node. Returns whether it was not before.
-    function _mark(uint32 round, uint8 node, uint8 partner) private returns (bool isNew) {
-        uint256 key = uint256(round) << 8 | node;
-        uint128 before = _brought[key];
-        isNew = before & Nodes.bit(partner) == 0;
-        if (isNew) _brought[key] = before | Nodes.bit(partner);
+    /// @dev Where is kept which pairs of a node were brought.
+    function _brings(uint32 round, uint8 node) private pure returns (uint256) {
+        return uint256(round) << 8 | node;
     }
 
     /// @dev Whether a node of a round is a member of a day, by the same account.
@@ -228,21 +240,66 @@ abstract contract Days is IDaySettlement, Deposits {
     }
 
     /// @inheritdoc IDaySettlement
-    function payLocked(address from, address to, uint256 amount) external onlyProducts {
-        _changeLocked(from, -amount.toInt256());
-        _credit(to, amount);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function commit(uint32 day, uint8 party, uint256 amount) external onlyProducts {
-        _days[day].balances[party] += amount;
-    }
-
-    /// @inheritdoc IDaySettlement
     function move(uint32 day, uint8 seller, uint8 buyer, uint8 step, uint256 energy) external onlyProducts {
+        _moveOne(_days[day], seller, step, int256(energy));
+        _moveOne(_days[day], buyer, step, -int256(energy));
+    }
+
+    function _moveOne(Day storage day_, uint8 party, uint8 step, int256 energy) private {
         // The supplier's own position is nobody's concern.
-        if (seller != SUPPLIER) _days[day].positions[seller].add64(step, int256(energy));
-        if (buyer != SUPPLIER) _days[day].positions[buyer].add64(step, -int256(energy));
+        if (party == SUPPLIER) return;
+        int256 before = day_.positions[party].at64(step);
+        _coverBy(day_, party, int256(_cover(day_, step, before + energy)) - int256(_cover(day_, step, before)));
+        day_.positions[party].add64(step, energy);
+    }
+
+    // ------------------------------------------------------------------ covers
+
+    /// @dev What a position costs if nothing of it is fed in or drawn, token units. It is convex and none for none: what
+    ///      covers two covers both together.
+    function _cover(Day storage day_, uint256 step, int256 energy) internal view returns (uint256) {
+        if (energy == 0) return 0;
+        (int256 importPrice, int256 feedInPrice) = _prices(day_, step);
+        int256 adder = int256(uint256(day_.terms.adder));
+        int256 price = energy > 0
+            ? SignedMath.max(importPrice, feedInPrice) + adder
+            : SignedMath.min(importPrice, feedInPrice) - adder;
+        int256 due = Money.dueOf(energy * price, _currency);
+        return due > 0 ? uint256(due) : 0;
+    }
+
+    /// @dev What covers a member's positions with some energies more, beyond what covers them without.
+    function _coverOfAll(Day storage day_, uint8 node, uint256 first, int256[] memory energies)
+        private
+        view
+        returns (int256 more)
+    {
+        for (uint256 step = first; step < energies.length; ++step) {
+            if (energies[step] == 0) continue;
+            int256 before = day_.positions[node].at64(step);
+            more += int256(_cover(day_, step, before + energies[step])) - int256(_cover(day_, step, before));
+        }
+    }
+
+    /// @dev What a member can cover more with: its balance of the day beyond the least lock, and its free deposit.
+    function _spare(Day storage day_, uint8 node) private view returns (uint256) {
+        return _beyondLeast(day_, node) + _accounts[day_.accounts[node]].free();
+    }
+
+    function _beyondLeast(Day storage day_, uint8 node) private view returns (uint256) {
+        return Math.saturatingSub(day_.balances[node], day_.terms.leastLock);
+    }
+
+    /// @dev Takes what covers more from a member's balance beyond the least lock, and then from its free deposit; what
+    ///      is covered no longer is in its balance.
+    function _coverBy(Day storage day_, uint8 node, int256 more) private {
+        if (more <= 0) {
+            if (more != 0) day_.balances[node] += uint256(-more);
+            return;
+        }
+        uint256 own = Math.min(uint256(more), _beyondLeast(day_, node));
+        if (own != 0) day_.balances[node] -= own;
+        if (own != uint256(more)) _lock(day_.accounts[node], uint256(more) - own);
     }
 
     // ------------------------------------------------------------------ money
@@ -300,6 +357,11 @@ abstract contract Days is IDaySettlement, Deposits {
     }
 
     /// @inheritdoc IDaySettlement
+    function coverOf(uint32 day, uint8 step, int256 energy) external view returns (uint256) {
+        return _cover(_days[day], step, energy);
+    }
+
+    /// @inheritdoc IDaySettlement
     function position(uint32 day, uint8 node, uint8 step) external view returns (int256) {
         return _days[day].positions[node].at64(step);
     }
@@ -326,7 +388,7 @@ abstract contract Days is IDaySettlement, Deposits {
 
     /// @inheritdoc IDaySettlement
     function brought(uint32 round, uint8 node) external view returns (uint128) {
-        return _brought[uint256(round) << 8 | node];
+        return _brought[_brings(round, node)];
     }
 
     /// @inheritdoc IDaySettlement

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
-
 import {IDayProducts} from "../interfaces/IDayProducts.sol";
 import {Options} from "./Options.sol";
 import {SignedData} from "./SignedData.sol";
@@ -35,7 +33,7 @@ abstract contract Forwards is Options, SignedData {
         (offered.day, offered.step, offered.energy, offered.until) = (day, step, energy, until);
         (offered.proposer, offered.sells, offered.state) = (proposer, sells, State.Offered);
         offered.formula = formula;
-        uint256 lock = _side(offered, proposer, sells);
+        uint256 lock = _side(offered, proposer, sells, _coverOf(day, step, proposer, sells, energy));
         emit ForwardOffered(id, day, proposer, offered);
         ledger.lockFor(msg.sender, lock);
     }
@@ -48,16 +46,28 @@ abstract contract Forwards is Options, SignedData {
         uint8 taker = ledger.partyOf(taken.day, msg.sender);
         if (taker == taken.proposer) revert OwnOffer(id);
         taken.state = State.Taken;
-        uint256 lock = _side(taken, taker, !taken.sells);
+        uint256 lock = _side(taken, taker, !taken.sells, 0);
         emit ForwardTaken(id, taker);
         ledger.lockFor(msg.sender, lock);
+        _uncover(taken);
         ledger.move(taken.day, taken.seller, taken.buyer, taken.step, taken.energy);
     }
 
-    /// @dev A party takes a side. Returns the most that it can have to pay.
-    function _side(Forward storage one, uint8 party, bool sells) private returns (uint256 lock) {
-        int256 worst = _value(one.energy, sells ? one.formula.floor : one.formula.cap);
-        if (sells == (worst < 0)) lock = SignedMath.abs(worst);
+    /// @dev Ends what a proposer has locked to cover its side: from now on its position is covered.
+    function _uncover(Forward storage taken) private {
+        (uint32 day, uint8 proposer, bool sells) = (taken.day, taken.proposer, taken.sells);
+        uint256 cover = _coverOf(day, taken.step, proposer, sells, taken.energy);
+        if (sells) taken.sellerLock -= uint128(cover);
+        else taken.buyerLock -= uint128(cover);
+        ledger.unlockFor(ledger.memberOf(day, proposer), cover);
+    }
+
+    /// @dev A party takes a side. Returns what it locks: the most that it can have to pay, and what covers its side.
+    function _side(Forward storage one, uint8 party, bool sells, uint256 cover) private returns (uint256 lock) {
+        // Who takes the forward is the other side of the proposer.
+        int256 worst = _payment(one.energy, sells ? one.formula.floor : one.formula.cap, one.sells);
+        int256 due = sells ? -worst : worst;
+        lock = cover + (due > 0 ? uint256(due) : 0);
         if (sells) (one.seller, one.sellerLock) = (party, uint128(lock));
         else (one.buyer, one.buyerLock) = (party, uint128(lock));
     }
@@ -86,23 +96,16 @@ abstract contract Forwards is Options, SignedData {
             if (block.timestamp <= end) revert NotReported(end);
         }
         int256 price = reported ? _priceAt(settled.formula, made.condition) : settled.formula.base;
-        int256 payment = _value(settled.energy, price);
+        int256 payment = _payment(settled.energy, price, settled.sells);
         (uint256 sellerLock, uint256 buyerLock) = (settled.sellerLock, settled.buyerLock);
         (settled.state, settled.sellerLock, settled.buyerLock) = (State.Ended, 0, 0);
         emit ForwardSettled(id, price, payment, reported);
         address seller = ledger.memberOf(settled.day, settled.seller);
         address buyer = ledger.memberOf(settled.day, settled.buyer);
-        uint256 amount = SignedMath.abs(payment);
-        // Locks cover all prices between floor and cap.
-        if (payment < 0) {
-            ledger.payLocked(seller, buyer, amount);
-            sellerLock -= amount;
-        } else {
-            ledger.payLocked(buyer, seller, amount);
-            buyerLock -= amount;
-        }
         ledger.unlockFor(seller, sellerLock);
         ledger.unlockFor(buyer, buyerLock);
+        // Locks are enough for all prices between floor and cap.
+        _pay(seller, buyer, payment);
     }
 
     /// @dev Price at a condition. A slope of 32 bits times a difference of 65.

@@ -14,23 +14,13 @@ abstract contract Options is Spots {
         uint32 day, uint8 step, uint32 energy, uint32 strike, uint128 premium, uint128 collateral, uint40 until
     ) external returns (uint256 id) {
         _requireOffer(day, step, energy, until);
-        uint256 least = _owedWithout(day, step, energy);
-        if (collateral < least) revert CollateralTooSmall(least, collateral);
         uint8 writer = ledger.partyOf(day, msg.sender);
+        uint256 least = _coverOf(day, step, writer, true, energy);
+        if (collateral < least) revert CollateralTooSmall(least, collateral);
         id = ++lastId;
         _options[id] = Option(day, step, writer, 0, State.Offered, energy, strike, until, premium, collateral);
         emit OptionWritten(id, day, writer, _options[id]);
         ledger.lockFor(msg.sender, collateral);
-    }
-
-    /// @dev What a writer owes its supplier if it delivers nothing of the energy.
-    function _owedWithout(uint32 day, uint8 step, uint32 energy) private view returns (uint256) {
-        // What it feeds in has no part in it.
-        // slither-disable-next-line unused-return
-        (int256 importPrice,) = ledger.pricesOf(day, step);
-        int256 owed = importPrice + int256(uint256(ledger.terms(day).adder));
-        // One more for rounding.
-        return owed <= 0 ? 0 : uint256(_value(energy, owed)) + 1;
     }
 
     /// @inheritdoc IDayProducts
@@ -55,11 +45,12 @@ abstract contract Options is Spots {
         if (energy == 0) revert NoEnergy();
         if (energy > held.energy) revert TooMuchEnergy(held.energy, energy);
         uint256 collateral = held.collateral;
-        uint256 payment = uint256(_value(energy, int256(uint256(held.strike))));
+        uint256 payment = uint256(_payment(energy, int256(uint256(held.strike)), true));
         (held.state, held.collateral) = (State.Ended, 0);
         emit OptionExercised(id, energy, payment);
-        ledger.pay(msg.sender, ledger.memberOf(day, writer), payment);
-        ledger.commit(day, writer, collateral);
+        address account = ledger.memberOf(day, writer);
+        ledger.pay(msg.sender, account, payment);
+        ledger.unlockFor(account, collateral);
         ledger.move(day, writer, buyer, step, energy);
     }
 

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IDayProducts} from "../interfaces/IDayProducts.sol";
 import {IDaySettlement} from "../interfaces/IDaySettlement.sol";
+import {Money} from "../libraries/Money.sol";
 
 /// @title What all products have in common
 /// @notice See IDayProducts. The ledger is known: it made this contract, and calls nobody but its token.
@@ -11,6 +12,7 @@ abstract contract Product is IDayProducts {
     IDaySettlement public immutable ledger;
     /// @inheritdoc IDayProducts
     uint256 public lastId;
+    uint8 internal constant SUPPLIER = 255;
     int256 private immutable _currency; // token units in a unit of currency
 
     constructor(IDaySettlement ledger_, int256 currency) {
@@ -36,8 +38,20 @@ abstract contract Product is IDayProducts {
         if (msg.sender != account && block.timestamp < until) revert NotYours(id, msg.sender);
     }
 
-    /// @dev What energy costs, token units, truncated towards zero. Below 2^32 * 2^33 * 10^18.
-    function _value(uint256 energy, int256 price) internal view returns (int256) {
-        return int256(energy) * price * _currency / 1e9;
+    /// @dev What a buyer pays a seller for energy, token units, rounded against who takes.
+    function _payment(uint256 energy, int256 price, bool buyerTakes) internal view returns (int256) {
+        return Money.paymentOf(int256(energy) * price, _currency, buyerTakes);
+    }
+
+    /// @dev What a party has to have locked for energy that it offers to sell or to buy. The supplier covers nothing: it
+    ///      would owe it to itself.
+    function _coverOf(uint32 day, uint8 step, uint8 party, bool sells, uint256 energy) internal view returns (uint256) {
+        return party == SUPPLIER ? 0 : ledger.coverOf(day, step, sells ? int256(energy) : -int256(energy));
+    }
+
+    /// @dev Pays from a buyer's free deposit to a seller's, or the other way where a payment is below zero.
+    function _pay(address seller, address buyer, int256 payment) internal {
+        if (payment < 0) ledger.pay(seller, buyer, uint256(-payment));
+        else ledger.pay(buyer, seller, uint256(payment));
     }
 }

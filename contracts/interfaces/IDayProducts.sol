@@ -12,8 +12,10 @@ import {IDaySettlement} from "./IDaySettlement.sol";
 ///   DP2  Every lock ends, and anybody can end it: of an offer at its end, of an option at its gate, of a forward at its
 ///        report's deadline.
 ///   DP3  Nothing here changes a position whose gate has closed.
-///   DP4  An option leaves nobody in debt: premium and strike are paid at once from free deposits, and what the writer
-///        owes its supplier if it cannot deliver was locked beforehand.
+///   DP4  Nothing here leaves anybody in debt: what is paid at once comes from free deposits, what is paid later from
+///        locks, and what a party owes its supplier if it cannot deliver (IDaySettlement, DS10) was locked with its offer,
+///        or is when it takes one.
+///   DP6  What is taken in parts costs who takes at least what it is worth: money is rounded against who takes (Money).
 ///   DP5  A forward costs no less than its floor and no more than its cap, whatever its oracle says, or if it is silent.
 interface IDayProducts {
     enum State {
@@ -31,7 +33,7 @@ interface IDayProducts {
         bool sells;
         uint32 energy; // left of it
         int32 price;
-        uint128 lock; //  of the poster, token units
+        uint128 lock; //  of the poster, for what is left, token units
     }
 
     /// @notice The right, not the obligation, to buy energy of a step until its gate closes.
@@ -106,7 +108,8 @@ interface IDayProducts {
 
     // ------------------------------------------------------------------ spot
 
-    /// @notice Offers energy of a step at a price. Who would have to pay locks it.
+    /// @notice Offers energy of a step at a price. The poster locks what it would have to pay, and what covers the energy
+    ///         (IDaySettlement, `coverOf`).
     function postSpot(uint32 day, uint8 step, bool sells, uint32 energy, int32 price) external returns (uint256 id);
 
     /// @notice Takes some of an offer, and pays or is paid at once.
@@ -118,7 +121,7 @@ interface IDayProducts {
     // ------------------------------------------------------------------ options
 
     /// @notice Offers an option.
-    /// @param collateral at least what the energy costs at the step's import price and the adder
+    /// @param collateral at least what covers the energy (IDaySettlement, `coverOf`)
     /// @param until      it can be taken; not after the gate
     function writeOption(
         uint32 day, uint8 step, uint32 energy, uint32 strike, uint128 premium, uint128 collateral, uint40 until
@@ -127,8 +130,8 @@ interface IDayProducts {
     /// @notice Pays the premium and has the option.
     function takeOption(uint256 id) external;
 
-    /// @notice Buys up to the option's energy, and pays the strike at once. What the writer locked is in its balance of
-    ///         the day from then on.
+    /// @notice Buys up to the option's energy, and pays the strike at once. The collateral is free again, and the writer's
+    ///         position covered.
     function exercise(uint256 id, uint32 energy) external;
 
     /// @notice Ends an option that was not exercised: before it was taken its writer at any time, anybody after `until`;
@@ -137,12 +140,13 @@ interface IDayProducts {
 
     // ------------------------------------------------------------------ forwards
 
-    /// @notice Offers a forward. The buyer locks what it costs at the cap, the seller what it costs at a negative floor.
+    /// @notice Offers a forward. The buyer locks what it costs at the cap, the seller what it costs at a negative floor; and
+    ///         the proposer what covers its side.
     function offerForward(
         uint32 day, uint8 step, bool sells, uint32 energy, Formula calldata formula, uint40 until
     ) external returns (uint256 id);
 
-    /// @notice Takes the other side.
+    /// @notice Takes the other side, and covers it.
     function takeForward(uint256 id) external;
 
     /// @notice A condition in a step: once, between its beginning and readingSeconds after its end, by the oracle or with

@@ -21,14 +21,20 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///
 /// Rounds. The round with the day as its label is the one of the day before. A round about the steps from k on has the
 /// label `labelOf(day, k)`; its trades are changes of positions, stated and paid on the trade settlement like any
-/// other. `bring` counts a recorded pair for both of its nodes, as far as they are members, at the steps whose gates
-/// are open; one of them brings it, or anybody for them. Rounds that have a tariff on the trade settlement are delivered there, and are
+/// other. `bring` counts a recorded pair for both of its nodes, at the steps whose gates are open; one of them brings it, or
+/// anybody for them. It counts where both are members and can cover it, and for neither else. Rounds that have a tariff on the trade settlement are delivered there, and are
 /// not taken here.
 ///
 /// Series of energies are int32, big-endian, one a step (nominations) or one a node (readings).
 ///
+/// Cover. A member's position of a step is covered from when it is made until the step is settled: by what it costs if
+/// nothing of it is fed in or drawn (`coverOf`), the dearer of import and feed-in price and the adder on what is sold, what
+/// is below zero of the cheaper price less the adder on what is bought. It is taken from the member's balance of the day,
+/// as far as that is above the least lock, then from its free deposit; what is left of it after the step is in the balance.
+///
 /// A step, of its members i, ascending. r_i: reading, Wh fed into the grid; where none came, such that g_i = n_i, but
-/// at least 0: who is not read is not paid for what it nominated to have over.
+/// at least 0, and what i has sold: who is not read is not paid for what it nominated to have over, and has delivered
+/// nothing. Where a price is below zero, it counts as having nominated nothing: nobody is paid for drawing unread.
 ///   g_i = position_i (sold) - r_i       what i draws from pool and supplier; negative: has over
 ///   n_i                                 the same, as i nominated it last; 0 where it never did
 /// Pool, where import > feed-in price, among those whose balance covers g_i at the dearer of both prices:
@@ -38,26 +44,33 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///               nobody more than it lacks; what it does not need goes to the others
 ///   price       half way between feed-in and import price, or by the ratio of what is over to what is lacking, from
 ///               import where hardly anything is over to feed-in where enough is
-/// The rest of g_i is bought at the import price from, or sold at the feed-in price to the supplier. Adder: on |sum of
+/// The rest of g_i is bought at the import price from, or sold at the feed-in price to the supplier. Where the feed-in price
+/// is above the import price, there is no pool, and what is read is supplied at these prices, what was sold is bought at
+/// the dearer and what was bought sold at the cheaper. Adder: on |sum of
 /// g_i - n_i|, borne by those who deviate in its direction, in proportion, each mostAdder at most.
 /// Parts are differences of the rounded-down running sum, so nothing is lost by rounding: what is taken is what is
-/// given, and the payments of a step sum to zero.
+/// given, and the payments of a step sum to zero. What the supplier receives and pays is rounded in its favour.
 ///
-/// Nobody owes more than it locked. What a member has to pay beyond its balance of the day is not paid (`Uncovered`):
-/// that is the supplier's risk, which it takes with the least lock that it asks for. What the supplier has to pay beyond
+/// Nobody owes more than it locked. What a member has to pay beyond its balance of the day and its cover of the step is not
+/// paid (`Uncovered`): that is the supplier's risk, which it takes with the least lock that it asks for. What the supplier has to pay beyond
 /// its balance is not paid either, in proportion: that is the members', who see its lock before they join.
 ///
 /// Invariants. Tests bear these numbers.
 ///   DS1  Free and locked deposits of all accounts together are totalDeposits, and the contract has as many tokens.
-///   DS2  The balances of a day add up to what was locked for it, until it is closed.
+///   DS2  What is locked is the balances of days that are not closed, the covers of positions in steps that are not
+///        settled, and what is locked for products.
 ///   DS3  The payments of a step, the supplier's included, sum to zero.
 ///   DS4  A day takes from nobody more than it has locked for it and received in it.
 ///   DS5  A day's locks end, and anybody can end them after the last reading's deadline. No step before needs anybody's
 ///        consent.
 ///   DS6  Positions and nominations of a step do not change once its gate has closed.
-///   DS7  Positions of members sum to zero, but for what they have traded with others; a pair's trades of a round count
-///        once a node, and for both at the same steps.
+///   DS7  Positions of members sum to zero, but for what they have traded with the supplier; a pair's trades of a round
+///        count once, and for both.
 ///   DS8  A reading counts once, where the metering account signed it, between the end of the step and its settlement.
+///   DS10 The supplier never pays for energy that was not read and that nobody covered: positions move money between
+///        members, and leave the supplier in each step at least what one meter for all of them would, less what members
+///        could not pay of what they drew themselves (but for units of rounding). So nobody is out of money by a delivery
+///        that never happened but who promised it.
 ///   DS9  No call needs more than 2^24 gas, with up to 128 members and 192 steps.
 interface IDaySettlement is IDeposits {
     /// @notice By what those who lack get from the pool.
@@ -110,7 +123,11 @@ interface IDaySettlement is IDeposits {
 
     event DayOpened(uint32 indexed day, uint32 index, Terms terms, bytes tariff, bytes shares, uint256 lock);
     event Joined(uint32 indexed day, uint8 indexed node, address indexed account, uint256 lock);
+    /// @param pairs that count from now on
     event Brought(uint32 indexed day, uint32 indexed round, uint8 indexed node, uint256 pairs);
+    /// @notice A pair does not count, since a partner is no member of the day or cannot cover what it has sold (or, where
+    ///         feeding in costs, bought). It can be brought again.
+    event NotCovered(uint32 indexed day, uint32 indexed round, uint8 indexed partner, uint8 node);
     event Nominated(uint32 indexed day, uint8 indexed node, uint8 first, bytes32 hash, bytes energies);
     /// @param nodes bitmap of those that are read, energies ascending
     event StepRead(uint32 indexed day, uint8 indexed step, uint128 nodes, bytes energies);
@@ -179,13 +196,7 @@ interface IDaySettlement is IDeposits {
     /// @notice Pays from one account's free deposit to another's.
     function pay(address from, address to, uint256 amount) external;
 
-    /// @notice Pays from what one account has locked for a product.
-    function payLocked(address from, address to, uint256 amount) external;
-
-    /// @notice What an account has locked for a product is in its balance of a day from now on.
-    function commit(uint32 day, uint8 party, uint256 amount) external;
-
-    /// @notice Moves energy from a seller's position to a buyer's.
+    /// @notice Moves energy from a seller's position to a buyer's, and locks what covers them.
     function move(uint32 day, uint8 seller, uint8 buyer, uint8 step, uint256 energy) external;
 
     // ------------------------------------------------------------------ delivery
@@ -228,6 +239,9 @@ interface IDaySettlement is IDeposits {
     function memberOf(uint32 day, uint8 node) external view returns (address);
     /// @notice Import and feed-in price of a step.
     function pricesOf(uint32 day, uint8 step) external view returns (int256 importPrice, int256 feedInPrice);
+    /// @notice What covers a position: what it costs if nothing of it is fed in or drawn.
+    /// @param energy sold (negative: bought), Wh
+    function coverOf(uint32 day, uint8 step, int256 energy) external view returns (uint256);
     /// @notice Wh that a node has sold (negative: bought) in a step.
     function position(uint32 day, uint8 node, uint8 step) external view returns (int256);
     /// @notice Wh that a node will draw in a step, as it nominated last.

@@ -96,7 +96,8 @@ def test_day_fromTheForwardToTheLastPayment(world, played):
     assert played.ledger.view("history", played.who(1)) == (1, 1)
     played.settle_all()
     played.ledger.send(played.who("outsider"), "closeDay", DAY)
-    assert played.free(1) == DEPOSIT + pool
+    unread = 500 * 250 + 1000 * 200  # what it sold later
+    assert played.free(1) == DEPOSIT + pool - unread
     assert played.ledger.view("locked", played.who(1)) == 0
     with refused(f"ClosedAlready: {DAY}"):
         played.ledger.send(played.who("outsider"), "closeDay", DAY)
@@ -127,15 +128,87 @@ def test_bring_countsForBoth(played):
 
 
 def test_bring_ofWhoIsNoMember_waitsUntilItIs(world):
-    """3 has traded with 1 and has not joined yet: its part is counted once it has."""
-    played = Played(world).open().join(1)
-    played.ledger.send(played.who(1), "bring", DAY, 1, 1, pairs(1, 1, [2, 3]))
-    assert [played.position(node, 1) for node in (1, 3)] == [2000 - 1500, 0]
+    """DS7: nobody owes what a household that has not joined sells, so it counts for neither until it has."""
+    played = Played(world).open().join(1, 2)
+    receipt = played.ledger.send(played.who(1), "bring", DAY, 1, 1, pairs(1, 1, [2, 3]))
+    assert [(event["partner"], event["node"]) for event in receipt.all("NotCovered")] == [(3, 1)]
+    assert receipt.one("Brought")["pairs"] == 1
+    assert [played.position(node, 1) for node in (1, 2, 3)] == [2000, -2000, 0]
     played.join(3)
     played.ledger.send(played.who(3), "bring", DAY, 1, 3, pairs(1, 3, [1]))
     assert [played.position(node, 1) for node in (1, 3)] == [2000 - 1500, 1500]
     with refused("BroughtAlready: 1, 3, 1"):
         played.ledger.send(played.who(3), "bring", DAY, 1, 3, pairs(1, 3, [1]))
+
+
+def test_bring_countsOnlyWhatIsCovered(world):
+    """DS10: what 1 sold to 2 costs 1.5 * 0.35 + 2 * 0.3 + 0.25 + 0.5 * 0.1 if it delivers nothing. It cannot cover
+    that: the pair counts for neither, until it can; of what it locked, the least lock covers nothing."""
+    needed = 1500 * 350 + 2000 * 300 + 1000 * 250 + 500 * 100
+    played = Played(world, least_lock=100_000).open().join(2).join(1, lock=100_000 + needed - 1)
+    played.ledger.send(played.who(1), "withdraw", played.free(1))
+    receipt = played.ledger.send(played.who(2), "bring", DAY, 1, 2, pairs(1, 2, [1]))
+    assert receipt.one("NotCovered")["partner"] == 1
+    assert [played.position(node, 0) for node in (1, 2)] == [0, 0]
+    with refused(f"InsufficientDeposit: {played.who(1).lower()}, 0, 1"):
+        played.ledger.send(played.who(1), "bring", DAY, 1, 1, pairs(1, 1, [2]))
+    world.token.send(played.who(1), "approve", played.ledger.address, 1)
+    played.ledger.send(played.who(1), "deposit", 1)
+    played.ledger.send(played.who(2), "bring", DAY, 1, 2, pairs(1, 2, [1]))
+    assert [played.position(node, 0) for node in (1, 2)] == [1500, -1500]
+    assert (played.free(1), played.ledger.view("balance", DAY, 1)) == (0, 100_000)
+    assert played.ledger.view("locked", played.who(1)) == 100_000 + needed
+
+
+def test_sellingNothing_paysTheSupplier(world):
+    """DS10, by hand: one without a lock sells another 300 kWh that it does not have for nothing, and delivers none: its
+    cover pays what the buyer is paid for it."""
+    played = Played(world, adder=0).open().join(1, 2, lock=0)
+    played.products.send(played.who(1), "postSpot", DAY, 0, True, 300_000, 0)
+    assert played.ledger.view("locked", played.who(1)) == 300_000 * 300
+    played.products.send(played.who(2), "takeSpot", 1, 300_000)
+    assert played.ledger.view("coverOf", DAY, 0, 300_000) == 300_000 * 300
+    assert played.ledger.view("locked", played.who(1)) == 300_000 * 300
+    played.at(1)
+    played.read(0, {1: 0, 2: 0})
+    told = played.settle()
+    assert list(told["payments"]) == [-90_000_000, 24_000_000, 66_000_000]
+
+
+def test_sellingWithASilentMeter_isDeliveringNothing(world):
+    """DS10: 1 has sold, nominates nothing, and is not read: its cover pays."""
+    played = Played(world).open().join(1, 2)
+    played.products.send(played.who(1), "postSpot", DAY, 0, True, 1000, 0)
+    played.products.send(played.who(2), "takeSpot", 1, 1000)
+    played.at(1)
+    played.read(0, {2: -1000})
+    played.at(1, READING + 1)
+    told = played.settle()
+    assert list(told["payments"]) == [-300_000, 0, 300_000]
+
+
+def test_sellingWhereFeedingInEarnsMore_earnsNothing(world):
+    """DS10: in step 3 the supplier pays 0.05 for what is fed in, and 0.01 for what is drawn. Who sells what neither has
+    is not paid the two."""
+    played = Played(world, adder=0).open().join(1, 2)
+    played.products.send(played.who(1), "postSpot", DAY, 3, True, 100_000, 0)
+    played.products.send(played.who(2), "takeSpot", 1, 100_000)
+    for step in range(3):
+        played.at(step + 1, READING + 1)
+        played.settle()
+    played.at(4)
+    played.read(3, {1: 0, 2: 0})
+    assert list(played.settle()["payments"]) == [-100_000 * 50, -100_000 * 10, 100_000 * 60]
+
+
+def test_buyingWhereFeedingInCosts_isCovered(world):
+    """DS10: in step 2 who has over pays 0.02 for it; who buys what it does not draw has locked that, and the adder."""
+    played = Played(world).open().join(1).join(2, lock=0)
+    played.products.send(played.who(1), "postSpot", DAY, 2, True, 1000, 0)
+    before = played.free(2)
+    played.products.send(played.who(2), "takeSpot", 1, 1000)
+    assert before - played.free(2) == 1000 * (20 + 50)
+    assert played.ledger.view("balance", DAY, 2) == 0
 
 
 def test_bring_onlyWhereTheGateIsOpen(played):
@@ -202,6 +275,19 @@ def test_missingReading_paysNobody(played):
     told = played.settle()
     assert told["poolEnergy"] == 1000
     assert list(told["payments"]) == [0, 190_000, -190_000, 0, 0]
+
+
+def test_missingReading_isNotPaidForDrawing(world):
+    """In step 3 drawing is paid 0.01: who nominates to draw all that can be said and is not read gets nothing."""
+    played = Played(world, adder=0).open().join(1, 2, 3, 4)
+    played.nominate(1, [2**31 - 1], first=3)
+    for step in range(3):
+        played.at(step + 1, READING + 1)
+        played.settle()
+    played.at(4)
+    played.read(3, {2: 0, 3: 0, 4: 1000})
+    played.at(4, READING + 1)
+    assert list(played.settle()["payments"]) == [0, 0, 0, 50_000, -50_000]
 
 
 def test_read_once(played):
@@ -313,14 +399,14 @@ def test_join_onceOnTheTermsThatStand(world):
 
 
 def test_option_neverLeavesADebt(world, played):
-    """DP4: premium, then strike; the collateral is in the writer's balance of the day once it is exercised, and pays
-    what it cannot deliver."""
+    """DP4: premium, then strike; once it is exercised the writer's position is covered as any other, from what it has
+    in the day beyond the least lock, and from what it locked for the option."""
     gate = played.start + 3 * STEP - GATE
-    with refused("CollateralTooSmall: 80001, 80000"):  # 2 kWh at -0.01 + 0.05
-        played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 80_000, gate)
+    with refused("CollateralTooSmall: 200000, 199999"):  # 2 kWh at 0.05, the dearer price, and the adder
+        played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 199_999, gate)
     with refused(f"UntilAfterGate: {gate}, {gate + 1}"):
-        played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 80_001, gate + 1)
-    played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 80_001, gate)
+        played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 200_000, gate + 1)
+    played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 200_000, gate)
     with refused("OwnOffer: 1"):
         played.products.send(played.who(1), "takeOption", 1)
     played.products.send(played.who(2), "takeOption", 1)
@@ -332,9 +418,10 @@ def test_option_neverLeavesADebt(world, played):
         played.products.send(played.who("outsider"), "endOption", 1)
     before = played.free(1), played.ledger.view("balance", DAY, 1)
     played.products.send(played.who(2), "exercise", 1, 1500)
-    assert played.free(1) - before[0] == 1500 * 100
-    assert played.ledger.view("balance", DAY, 1) - before[1] == 80_001
+    assert played.free(1) - before[0] == 1500 * 100 + 200_000
+    assert before[1] - played.ledger.view("balance", DAY, 1) == 1500 * 100
     assert (played.position(1, 3), played.position(2, 3)) == (1500, -1500)
+    assert played.ledger.view("locked", played.who(1)) == 5 * MILLION
     with refused("NotOpen: 1"):
         played.products.send(played.who(2), "exercise", 1, 1)
 
@@ -342,7 +429,7 @@ def test_option_neverLeavesADebt(world, played):
 def test_option_lapses(played):
     """After the gate nobody exercises, and anybody ends the writer's lock."""
     gate = played.start - GATE
-    played.products.send(played.who(1), "writeOption", DAY, 0, 1000, 0, 5000, 350_001, gate)
+    played.products.send(played.who(1), "writeOption", DAY, 0, 1000, 0, 5000, 350_000, gate)
     played.products.send(played.who(2), "takeOption", 1)
     played.world.until(gate)
     with refused(f"GateClosed: {DAY}, 0, {gate}"):
@@ -372,6 +459,7 @@ def test_forward_withinFloorAndCap(world, played, condition, price):
     played.products.send(played.who(2), "takeForward", 1)
     assert (played.position(1, 1), played.position(2, 1)) == (2000, -2000)
     assert played.ledger.view("locked", played.who(2)) == 5 * MILLION + 2000 * 250
+    assert played.ledger.view("balance", DAY, 1) == 5 * MILLION - 2000 * 300
     with refused(f"ReportTooEarly: {played.start + STEP}"):
         played.products.send(played.who(3), "report", *world.condition(DAY, 1, 0))
     played.at(1)
@@ -430,7 +518,8 @@ def test_forward_failsOnFormula_andEnds(world, played):
 
 
 def test_spot_inParts(played):
-    """The buyer posts, so its money is locked; two sell to it; the rest of its lock comes back with the last part."""
+    """The buyer posts, so its money is locked; two sell to it, for whole units; the rest of its lock comes back with
+    the last part."""
     played.products.send(played.who(1), "postSpot", DAY, 1, False, 2000, 150_001)
     assert played.ledger.view("locked", played.who(1)) == 5 * MILLION + 300_002
     with refused("OwnOffer: 1"):
@@ -452,7 +541,7 @@ def test_spot_ends(played):
     played.products.send(played.who(1), "postSpot", DAY, 0, True, 2000, -10_000)
     with refused(f"NotYours: 1, {played.who(2).lower()}"):
         played.products.send(played.who(2), "endSpot", 1)
-    assert played.free(1) == DEPOSIT - 5 * MILLION - 20_000
+    assert played.free(1) == DEPOSIT - 5 * MILLION - 20_000 - 2000 * 350
     played.world.until(played.start - GATE)
     with refused(f"GateClosed: {DAY}, 0, {played.start - GATE}"):
         played.products.send(played.who(2), "takeSpot", 1, 1)
@@ -466,8 +555,6 @@ def test_spot_ends(played):
         ("lockFor", ("node 1", 1)),
         ("unlockFor", ("node 1", 1)),
         ("pay", ("node 1", "node 2", 1)),
-        ("payLocked", ("node 1", "node 2", 1)),
-        ("commit", (DAY, 1, 1)),
         ("move", (DAY, 1, 2, 3, 1000)),
     ],
 )

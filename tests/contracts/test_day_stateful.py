@@ -466,11 +466,10 @@ def machine(world, met):
             assert found[0] == [kind[name] for kind in (model.free, model.locked) for name in names]
             assert found[1] == [sum(found[0])] * 2
             assert found[2] == [opened.balances[p] for opened in model.days.values() for p in opened.balances]
-            for opened in model.days.values():
-                assert sum(opened.balances.values()) == opened.committed
             offered = sum(lock for offer in model.offers.values() for lock in offer.locks.values())
-            committed = sum(opened.committed for opened in model.days.values())
-            assert sum(model.locked.values()) == offered + committed
+            days_ = model.days.values()
+            held = sum(sum(opened.balances.values()) + sum(opened.covers().values()) for opened in days_)
+            assert sum(model.locked.values()) == offered + held
 
         def energies_agree(self):
             """DS6, DS7, DP3: what stands in the end is what every call before left."""

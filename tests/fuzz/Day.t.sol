@@ -32,7 +32,6 @@ contract DayHandler {
     bool public broken; // something that must not happen
 
     bytes private _tariff;
-    mapping(uint32 day => uint256) public committed; // locked for it
 
     constructor() {
         VirtualAggregator aggregator = new VirtualAggregator(
@@ -78,7 +77,6 @@ contract DayHandler {
         VM.prank(party(3));
         ledger.openDay(day, terms, _tariff, shares, lock % 1e7);
         last = day;
-        committed[day] = lock % 1e7;
         for (uint8 node = 0; node < NODES; ++node) {
             if (seed >> node & 8 != 0) try this.join(node, lock >> node) {} catch {}
         }
@@ -89,7 +87,6 @@ contract DayHandler {
         bytes32 terms = ledger.standing(last).terms;
         VM.prank(party(who));
         ledger.join(last, terms, lock % 1e6);
-        committed[last] += lock % 1e6;
     }
 
     function nominate(uint256 who, int32 energy, uint8 first) external {
@@ -126,7 +123,6 @@ contract DayHandler {
         }
         try ledger.closeDay(last) {} catch { broken = true; }
         if (!ledger.standing(last).closed) broken = true;
-        committed[last] = 0;
         for (uint256 id = products.lastId(); id > 0 && id + 20 > products.lastId(); --id) {
             try products.endSpot(id) {} catch {}
             try products.endOption(id) {} catch {}
@@ -162,10 +158,8 @@ contract DayHandler {
     function exercise(uint256 id, uint256 who, uint32 energy) external {
         uint256 lastId = products.lastId();
         id = id > lastId && lastId != 0 ? id % lastId + 1 : id;
-        uint256 collateral = products.option(id).collateral;
         VM.prank(party(who));
         products.exercise(id, energy);
-        committed[products.option(id).day] += collateral;
     }
 
     function forward(uint256 proposer, uint256 taker, uint8 step, bool sells, uint32 energy, int32 base, int32 slope)
@@ -227,15 +221,13 @@ contract DayHandler {
 
     function closeDay() external {
         ledger.closeDay(last);
-        committed[last] = 0;
     }
 
     /// @notice What only the products may do.
     function meddle(uint256 who, uint256 amount, uint8 what) external {
         VM.prank(party(who));
-        if (what % 4 == 0) ledger.unlockFor(party(who), amount);
-        else if (what % 4 == 1) ledger.pay(party(who + 1), party(who), amount);
-        else if (what % 4 == 2) ledger.commit(last, 0, amount);
+        if (what % 3 == 0) ledger.unlockFor(party(who), amount);
+        else if (what % 3 == 1) ledger.pay(party(who + 1), party(who), amount);
         else ledger.move(last, 0, 1, 0, amount);
         broken = true;
     }
@@ -266,18 +258,23 @@ contract DayTest {
         require(held == _handler.token().balanceOf(address(_ledger)), "balance");
     }
 
-    function invariant_DS2_balancesOfADayAreWhatWasLocked() public view {
-        uint32 day = _handler.last();
-        uint256 held = _ledger.balance(day, 255);
-        for (uint8 node = 0; node < _handler.NODES(); ++node) held += _ledger.balance(day, node);
-        require(held == _handler.committed(day));
-    }
-
     function invariant_DS5_everyDayEnds() public view {
         require(!_handler.broken());
     }
 
-    function invariant_DP1_lockedIsWhatIsOpen() public view {
+    /// @dev Balances of the day, and what covers positions of its steps to come.
+    function _held() private view returns (uint256 held) {
+        uint32 day = _handler.last();
+        held = _ledger.balance(day, 255);
+        for (uint8 node = 0; node < _handler.NODES(); ++node) {
+            held += _ledger.balance(day, node);
+            for (uint16 step = _ledger.standing(day).next; step < 2; ++step) {
+                held += _ledger.coverOf(day, uint8(step), _ledger.position(day, node, uint8(step)));
+            }
+        }
+    }
+
+    function invariant_DS2_DP1_lockedIsWhatIsOpen() public view {
         uint256 locked = 0;
         for (uint256 who = 0; who < _handler.PARTIES(); ++who) locked += _ledger.locked(_handler.party(who));
         uint256 open = 0;
@@ -286,6 +283,6 @@ contract DayTest {
             open += products.spot(id).lock + products.option(id).collateral;
             open += products.forward(id).sellerLock + products.forward(id).buyerLock;
         }
-        require(locked == open + _handler.committed(_handler.last()));
+        require(locked == open + _held());
     }
 }

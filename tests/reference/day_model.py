@@ -6,8 +6,11 @@ What a step comes to is worked out by `gridpact.products`, which knows nothing o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Any
 
 from gridpact.products.imbalance import imbalance
 from gridpact.products.pool import Key, PoolRules, Pricing, pool
@@ -25,6 +28,16 @@ class Refused(Exception):
 def truncated(product: int, unit: int) -> int:
     """Towards zero."""
     return product // unit if product >= 0 else -(-product // unit)
+
+
+def due(product: int, unit: int) -> int:
+    """What is owed by who takes: a begun unit as a whole; below zero, whole units that it is paid."""
+    return -(-product // unit)
+
+
+def payment_of(energy: int, price: int, buyer_takes: bool) -> int:
+    """From buyer to seller, rounded against who takes; of a token with six decimals."""
+    return due(energy * price, 1000) if buyer_takes else -due(-energy * price, 1000)
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,14 @@ class Cleared:
     deviation: int
 
 
+def supplied(energy: int, bought: int, fed_in: int) -> int:
+    """What energy that is lacking, or (negative) over, is worth."""
+    return energy * (bought if energy > 0 else fed_in)
+
+
 def cleared(
     nets: Sequence[int],
+    positions: Sequence[int],
     deviations: Sequence[int],
     balances: Sequence[int],
     shares: Sequence[int],
@@ -84,11 +103,15 @@ def cleared(
     claims = [0] * len(nets)
     has = supplier_balance
     for k, net in enumerate(nets):
-        rest = net - matched.got_wh[k]
-        due = truncated(rest * (bought if rest > 0 else fed_in), 1000) + shared.owed[k]
-        claims[k] = max(-due, 0)
-        paid = min(max(due, 0), left[k])
-        uncovered[k] = max(due, 0) - paid
+        rest, sold = net - matched.got_wh[k], positions[k]
+        if fed_in > bought:  # what was read, and apart from it what was sold at the dearer, or bought at the cheaper
+            worth = supplied(rest - sold, bought, fed_in) + max(sold * fed_in, sold * bought)
+        else:
+            worth = supplied(rest, bought, fed_in)
+        owed = due(worth, 1000) + shared.owed[k]
+        claims[k] = max(-owed, 0)
+        paid = min(max(owed, 0), left[k])
+        uncovered[k] = max(owed, 0) - paid
         left[k] -= paid
         has += paid
     kept = claims if sum(claims) <= has else list(apportioned(has, claims))
@@ -108,7 +131,6 @@ class Day:
     shares: Mapping[int, int]
     members: dict[int, str] = field(default_factory=dict)
     balances: dict[int, int] = field(default_factory=dict)
-    committed: int = 0  # locked for it, by whatever way
     positions: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))  # node, step
     nominated: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
     readings: dict[tuple[int, int], int] = field(default_factory=dict)  # step, node
@@ -123,6 +145,20 @@ class Day:
 
     def report_end(self, step: int) -> int:
         return self.start(step + 1) + self.terms.reading_seconds
+
+    def cover(self, step: int, position: int) -> int:
+        """What a position costs at worst, if nothing of it is fed in or drawn."""
+        dear, cheap = max(self.tariff[step]), min(self.tariff[step])
+        price = dear + self.terms.adder if position > 0 else cheap - self.terms.adder
+        return max(due(position * price, 1000), 0)
+
+    def covers(self) -> dict[int, int]:
+        """Of positions in steps that are not settled, by node."""
+        found = dict.fromkeys(self.members, 0)
+        for (node, step), position in self.positions.items():
+            if step >= self.next and node != SUPPLIER:
+                found[node] += self.cover(step, position)
+        return found
 
 
 @dataclass
@@ -230,7 +266,7 @@ class DayModel:
             raise Refused("LengthMismatch")
         self._lock(who, lock)
         opened = Day(len(self.days) + 1, terms, tariff, dict(enumerate(shares)))
-        opened.balances[SUPPLIER] = opened.committed = lock
+        opened.balances[SUPPLIER] = lock
         self.days[day] = opened
 
     def join(self, now: int, who: str, day: int, same_terms: bool, lock: int) -> None:
@@ -247,7 +283,6 @@ class DayModel:
         self._lock(who, lock)
         joined.members[node] = who
         joined.balances[node] = lock
-        joined.committed += lock
 
     def bring(self, now: int, day: int, round_: int, node: int, partners: Sequence[int], right: bool) -> None:
         into, agreed = self._day(day), self.rounds[round_]
@@ -256,24 +291,27 @@ class DayModel:
         if not agreed.counts or not ours or into.members.get(node, "-") != agreed.accounts.get(node):
             raise Refused("RoundOfOther")
         first = 0 if agreed.label == day else rest & 0xFF
-        seen: set[int] = set()
-        for partner in partners:
-            if (min(node, partner), max(node, partner)) not in agreed.recorded or not right:
-                raise Refused("NotRecorded")
-            if (round_, node, partner) in self.brought or partner in seen:
-                raise Refused("BroughtAlready")
-            seen.add(partner)
-        for partner in partners:
-            sides = [(node, partner)]
-            if into.members.get(partner, "-") == agreed.accounts.get(partner):
-                sides.append((partner, node))
-            for one, other in sides:
-                if (round_, one, other) in self.brought:
+        own: dict[int, int] = defaultdict(int)
+        with self._whole():
+            for partner in partners:
+                pair = min(node, partner), max(node, partner)
+                if pair not in agreed.recorded or not right:
+                    raise Refused("NotRecorded")
+                if (round_, *pair) in self.brought:
+                    raise Refused("BroughtAlready")
+                sold: dict[int, int] = defaultdict(int)
+                for step, energy, _ in agreed.recorded[pair]:
+                    if step >= first and now < self.days[day].gate(step):
+                        sold[step] += energy if partner < node else -energy
+                if into.members.get(partner, "-") != agreed.accounts.get(partner):
                     continue
-                self.brought.add((round_, one, other))
-                for step, energy, _ in agreed.recorded[min(node, partner), max(node, partner)]:
-                    if step >= first and now < into.gate(step):
-                        into.positions[one, step] += energy if one < other else -energy
+                if not self._change(day, partner, sold):
+                    continue
+                self.brought.add((round_, *pair))
+                for step, energy in sold.items():
+                    own[step] -= energy
+            if not self._change(day, node, own):
+                raise Refused("InsufficientDeposit")
 
     def nominate(self, now: int, who: str, day: int, first: int, energies: Sequence[int]) -> None:
         into = self._opening(now, day, first)
@@ -285,9 +323,37 @@ class DayModel:
         for step, energy in enumerate(energies, first):
             into.nominated[node, step] = energy
 
-    def move(self, day: int, seller: int, buyer: int, step: int, energy: int) -> None:
-        self.days[day].positions[seller, step] += energy
-        self.days[day].positions[buyer, step] -= energy
+    def _change(self, day: int, party: int, sold: Mapping[int, int]) -> bool:
+        """Adds to positions, and covers them: from the balance beyond the least lock, then from what is free. Whether
+        that is enough; else nothing changes."""
+        if party == SUPPLIER:
+            return True
+        into, who = self.days[day], self.account(day, party)
+        more = sum(
+            into.cover(step, into.positions[party, step] + energy) - into.cover(step, into.positions[party, step])
+            for step, energy in sold.items()
+        )
+        own = min(more, max(into.balances[party] - into.terms.least_lock, 0))
+        if more - own > self.free[who]:
+            return False
+        into.balances[party] -= own
+        self._lock(who, more - own)
+        for step, energy in sold.items():
+            into.positions[party, step] += energy
+        return True
+
+    def _move(self, day: int, seller: int, buyer: int, step: int, energy: int) -> None:
+        if not (self._change(day, seller, {step: energy}) and self._change(day, buyer, {step: -energy})):
+            raise Refused("InsufficientDeposit")
+
+    def _pay(self, payer: str, payee: str, amount: int) -> None:
+        if amount < 0:
+            payer, payee = payee, payer
+        self._take(payer, abs(amount))
+        self.free[payee] += abs(amount)
+
+    def _cover_of(self, day: int, party: int, step: int, sold: int) -> int:
+        return 0 if party == SUPPLIER else self.days[day].cover(step, sold)
 
     # ------------------------------------------------------------------ products
 
@@ -317,10 +383,16 @@ class DayModel:
     def post_spot(self, now: int, who: str, day: int, step: int, sells: bool, energy: int, price: int) -> None:
         self._offerable(now, day, step, energy, 0)
         by = self.party(day, who)
-        payment = truncated(energy * price, 1000)
-        lock = abs(payment) if sells == (payment < 0) else 0
-        self._lock(who, lock)
-        self._new(Offer("spot", day, step, by, energy, sells=sells, price=price, locks={by: lock}))
+        offer = Offer("spot", day, step, by, energy, sells=sells, price=price)
+        offer.locks = {by: self._lock_of(offer)}
+        self._lock(who, offer.locks[by])
+        self._new(offer)
+
+    def _lock_of(self, spot: Offer) -> int:
+        """What its poster would pay for what is left, and what would cover it."""
+        payment = payment_of(spot.energy, spot.price, spot.sells)
+        sold = spot.energy if spot.sells else -spot.energy
+        return max(-payment if spot.sells else payment, 0) + self._cover_of(spot.day, spot.by, spot.step, sold)
 
     def take_spot(self, now: int, who: str, number: int, energy: int) -> None:
         offer = self._found("spot", number, "offered")
@@ -329,19 +401,36 @@ class DayModel:
         taker = self.party(offer.day, who)
         if taker == offer.by:
             raise Refused("OwnOffer")
-        payment, poster = truncated(energy * offer.price, 1000), self.account(offer.day, offer.by)
-        if offer.sells == (payment < 0):
-            self.locked[poster] -= abs(payment)
-            offer.locks[offer.by] -= abs(payment)
-            self.free[who] += abs(payment)
-        else:
-            self._take(who, abs(payment))
-            self.free[poster] += abs(payment)
-        offer.energy -= energy
+        payment, poster = payment_of(energy, offer.price, offer.sells), self.account(offer.day, offer.by)
         seller, buyer = (offer.by, taker) if offer.sells else (taker, offer.by)
-        self.move(offer.day, seller, buyer, offer.step, energy)
-        if not offer.energy:
-            self._end(offer)
+        with self._whole():
+            offer.energy -= energy
+            left = self._lock_of(offer)
+            self._unlock(poster, offer.locks[offer.by] - left)
+            offer.locks = {offer.by: left}
+            if offer.sells:
+                self._pay(who, poster, payment)
+            else:
+                self._pay(poster, who, payment)
+            self._move(offer.day, seller, buyer, offer.step, energy)
+            if not offer.energy:
+                self._end(offer)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """All of it, or where it is refused nothing."""
+        before = self._state()
+        try:
+            yield
+        except Refused:
+            self._restore(before)
+            raise
+
+    def _state(self) -> dict[str, Any]:
+        return deepcopy({name: value for name, value in vars(self).items() if name not in ("accounts", "rounds")})
+
+    def _restore(self, before: dict[str, Any]) -> None:
+        vars(self).update(before)
 
     def _end(self, offer: Offer) -> None:
         for party, lock in offer.locks.items():
@@ -361,11 +450,10 @@ class DayModel:
         self, now: int, who: str, day: int, step: int, energy: int, strike: int, premium: int, collateral: int,
         until: int,
     ) -> None:  # fmt: skip
-        into = self._offerable(now, day, step, energy, until)
-        owed = into.tariff[step][0] + into.terms.adder
-        if owed > 0 and collateral < energy * owed // 1000 + 1:
-            raise Refused("CollateralTooSmall")
+        self._offerable(now, day, step, energy, until)
         by = self.party(day, who)
+        if collateral < self._cover_of(day, by, step, energy):
+            raise Refused("CollateralTooSmall")
         self._lock(who, collateral)
         self._new(
             Offer("option", day, step, by, energy, price=strike, until=until, premium=premium, locks={by: collateral})
@@ -384,18 +472,15 @@ class DayModel:
 
     def exercise(self, now: int, who: str, number: int, energy: int) -> None:
         offer = self._found("option", number, "taken")
-        into = self._opening(now, offer.day, offer.step)
+        self._opening(now, offer.day, offer.step)
         assert offer.other is not None
         if who != self.account(offer.day, offer.other):
             raise Refused("NotYours")
         self._take_energy(offer, energy)
-        payment = energy * offer.price // 1000
-        self._take(who, payment)
-        self.free[self.account(offer.day, offer.by)] += payment
-        into.balances[offer.by] += offer.locks[offer.by]
-        into.committed += offer.locks[offer.by]
-        offer.locks, offer.state = {}, "ended"
-        self.move(offer.day, offer.by, offer.other, offer.step, energy)
+        with self._whole():
+            self._pay(who, self.account(offer.day, offer.by), payment_of(energy, offer.price, True))
+            self._end(offer)
+            self._move(offer.day, offer.by, offer.other, offer.step, energy)
 
     def end_option(self, now: int, who: str, number: int) -> None:
         offer = self._found("option", number, "offered", "taken")
@@ -414,15 +499,18 @@ class DayModel:
         if not floor <= base <= cap:
             raise Refused("InvalidFormula")
         by = self.party(day, who)
-        lock = self._worst(energy, sells, formula)
-        self._lock(who, lock)
-        self._new(Offer("forward", day, step, by, energy, sells=sells, until=until, locks={by: lock}, formula=formula))
+        offer = Offer("forward", day, step, by, energy, sells=sells, until=until, formula=formula)
+        offer.locks = {by: self._worst(offer, sells) + self._cover_of(day, by, step, energy if sells else -energy)}
+        self._lock(who, offer.locks[by])
+        self._new(offer)
 
     @staticmethod
-    def _worst(energy: int, sells: bool, formula: tuple[int, int, int, int, int, str]) -> int:
+    def _worst(forward: Offer, sells: bool) -> int:
         """The most that a side can have to pay."""
-        _, _, floor, cap, _, _ = formula
-        return max(-truncated(energy * floor, 1000), 0) if sells else max(truncated(energy * cap, 1000), 0)
+        assert forward.formula is not None
+        _, _, floor, cap, _, _ = forward.formula
+        worst = payment_of(forward.energy, floor if sells else cap, forward.sells)
+        return max(-worst if sells else worst, 0)
 
     def take_forward(self, now: int, who: str, number: int) -> None:
         offer = self._found("forward", number, "offered")
@@ -431,13 +519,13 @@ class DayModel:
         taker = self.party(offer.day, who)
         if taker == offer.by:
             raise Refused("OwnOffer")
-        assert offer.formula is not None
-        lock = self._worst(offer.energy, not offer.sells, offer.formula)
-        self._lock(who, lock)
-        offer.other, offer.state = taker, "taken"
-        offer.locks[taker] = lock
         seller, buyer = (offer.by, taker) if offer.sells else (taker, offer.by)
-        self.move(offer.day, seller, buyer, offer.step, offer.energy)
+        with self._whole():
+            lock, own = self._worst(offer, not offer.sells), self._worst(offer, offer.sells)
+            self._lock(who, lock)
+            self._unlock(self.account(offer.day, offer.by), offer.locks[offer.by] - own)
+            offer.other, offer.state, offer.locks = taker, "taken", {taker: lock, offer.by: own}
+            self._move(offer.day, seller, buyer, offer.step, offer.energy)
 
     def report(self, now: int, who: str, oracle: str, day: int, step: int, condition: int, signed: bool) -> None:
         if step >= self.steps:
@@ -463,7 +551,7 @@ class DayModel:
             raise Refused("NotReported")
         price = base if condition is None else base + truncated(slope * (condition - usual), 1000)
         price = min(max(price, floor), cap)
-        payment = truncated(offer.energy * price, 1000)
+        payment = payment_of(offer.energy, price, offer.sells)
         seller, buyer = (offer.by, offer.other) if offer.sells else (offer.other, offer.by)
         self._end(offer)
         self.free[self.account(offer.day, seller)] += payment
@@ -507,11 +595,14 @@ class DayModel:
             raise Refused("ReadingsAwaited")
         nodes = sorted(into.members)
         nets, deviations = [], []
-        for node in nodes:
+        positions = [into.positions[node, step] for node in nodes]
+        for node, sold in zip(nodes, positions, strict=True):
             nominated = into.nominated[node, step]
-            net, deviation = max(nominated, 0), 0
+            net, deviation = max(sold, 0), 0
+            if min(into.tariff[step]) >= 0:  # else drawing may be paid, which nobody is without a reading
+                net = max(net, nominated)
             if node in read:
-                sold, fed = into.positions[node, step], into.readings[step, node]
+                fed = into.readings[step, node]
                 net = sold - fed
                 deviation = net - nominated
                 if sold:
@@ -520,8 +611,11 @@ class DayModel:
                     self.history[into.members[node]] = (had + 1, delivered + (missing <= into.terms.tolerance))
             nets.append(net)
             deviations.append(deviation)
+        for node, sold in zip(nodes, positions, strict=True):
+            into.balances[node] += into.cover(step, sold)
         result = cleared(
             nets,
+            positions,
             deviations,
             [into.balances[node] for node in nodes],
             [into.shares.get(node, 0) for node in nodes],
@@ -545,4 +639,3 @@ class DayModel:
         for party, balance in into.balances.items():
             self._unlock(self.account(day, party), balance)
             into.balances[party] = 0
-        into.committed = 0

@@ -69,7 +69,7 @@ _HINTS = {
     "RoundOfOther": "bring rounds of this day that were agreed, in which the household was the same node",
     "NotRecorded": "bring what both sides have stated",
     "BroughtAlready": "these trades count already",
-    "CollateralTooSmall": "lock what the energy costs at the import price and the adder",
+    "CollateralTooSmall": "lock what covers the energy: the dearer of import and feed-in price, and the adder",
     "UntilAfterGate": "let the offer end before the gate of its step closes",
     "OfferEnded": "it can no longer be taken",
     "NotYours": "only its owner may before its time is over",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Sequence
 
@@ -14,6 +15,8 @@ from gridpact.chain.reverts import readable
 from gridpact.chain.settlement import Settlement, positions_of
 from gridpact.community.model import Array
 from gridpact.errors import ContractError
+
+log = logging.getLogger(__name__)
 
 PAUSE = 0.2
 """Seconds between looks at the chain."""
@@ -132,13 +135,21 @@ class Positions:
         return [pair for pair in pairs if pair[0] not in brought]
 
     def _bring_few(self, round_: int, pairs: Sequence[tuple[int, bytes]]) -> None:
-        """As far as nobody has yet; somebody may at the same time."""
+        """As far as nobody has yet; somebody may at the same time. What a partner cannot cover does not count."""
         while few := self._not_brought(round_, pairs):
             try:
                 self._ledger.bring(self._day, round_, self._node, few)
             except ContractError as error:
                 if error.name != "BroughtAlready":
                     raise
+                continue
+            for partner, _ in self._not_brought(round_, few):
+                log.warning(
+                    "what was traded with node %d in round %d does not count in the day: it has too little for it",
+                    partner,
+                    round_,
+                )
+            return
 
     # ------------------------------------------------------------------ nominations
 
