@@ -189,12 +189,34 @@ def non_convex(reports: Mapping[str, Report]) -> str:
     return _table(("case", "day", "IPOPT, not convex", "convex passes", "difference"), rows, repeated=1)
 
 
+def curve(reports: Mapping[str, Report]) -> str:
+    """What is left of TG's planned saving by the number of re-agreements, on the days that were measured."""
+    rows = [
+        (
+            *(f"{day['case']} {day['days'][0]}", str(day["draws"]), str(point["re_agreements"])),
+            f"{point['share_left']:.0%}".replace("%", " %"),
+            f"{point['worst_home_median']:.3f}",
+            str(point["losing_homes"]),
+            f"{point['iterations']:.0f}",
+            f"{point['gas_of_home'] / 1e6:.1f}",
+        )
+        for day in reports["curve"]
+        for point in day["curve"]
+    ]
+    head = (
+        *("TG", "draws", "re-agreements a day", "left of the plan's saving, median", "lowest median of a home"),
+        *("homes that lose", "iterations a day", "gas of a home a day, million"),
+    )
+    return _table(head, rows, repeated=2)
+
+
 BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "iterations": iterations,
     "waiting": waiting,
     "growth": growth,
     "gas": gas,
     "survival": survival,
+    "curve": curve,
     "calls": calls,
     "phases": phases,
     "non-convex": non_convex,

@@ -1,8 +1,13 @@
 """Measures what is left of a plan's saving by each rule, on days of the shipped cases: `make survival`.
 
     python -m measure.survival --draws 20 --json reports/survival.json
+    python -m measure.survival --weeks --draws 2 --re-agreements 4 --json build/weeks.json
 
-Each day is a run of `gridpact uncertainty` in a folder of its own, which takes over the draws that are finished there.
+With --weeks it plays the summer and the winter week of both cases instead, a row a week: what is left then is of the
+week's saving, which is the sum over its days.
+
+Each day, or week, is a run of `gridpact uncertainty` in a folder of its own, which takes over the draws that are
+finished there.
 """
 
 from __future__ import annotations
@@ -17,17 +22,27 @@ from gridpact.cli import main as gridpact
 from gridpact.files import write_atomically
 
 DAYS = ("fontana16 06-10", "fontana16 06-12", "fontana16 12-22", "amsterdam16 2018-06-21")
+WEEKS = (
+    "fontana16 " + ",".join(f"06-{day}" for day in range(10, 17)),
+    "fontana16 " + ",".join(f"12-{day}" for day in range(21, 28)),
+    "amsterdam16 " + ",".join(f"2018-06-{day}" for day in range(21, 29)),
+    "amsterdam16 " + ",".join(f"2018-12-{day}" for day in range(21, 29)),
+)
 RULES = "today,netted,pool,reagreed"
 RE_AGREEMENTS = "4,every"
 KEPT = (
     *("case", "days", "currency", "draws", "seed", "adder", "stores"),
-    *("planned_saving", "rules", "re_agreement_rounds"),
+    *("planned_saving", "rules", "curve", "re_agreement_rounds"),
 )
 """Keys of uncertainty.json."""
 
 
-def measured(day: str, draws: int, folder: Path, jobs: int) -> dict[str, Any]:
-    """Plays a day, or reads it where it is finished.
+def measured(day: str, draws: int, folder: Path, jobs: int, often: str) -> dict[str, Any]:
+    """Plays a day, or several, or reads them where they are finished.
+
+    Args:
+        day: the case and the day; days with commas.
+        often: how often the rest of a day is agreed anew; several with commas.
 
     Raises:
         SystemExit: it failed.
@@ -35,7 +50,7 @@ def measured(day: str, draws: int, folder: Path, jobs: int) -> dict[str, Any]:
     case, name = day.split()
     out = folder / f"{case}_{name}"
     played = ["--case", case, "--days", name, "--draws", str(draws), "--jobs", str(jobs), "--out", str(out)]
-    rules = ["--recourse", "rolling", "--rules", RULES, "--re-agreements", RE_AGREEMENTS]
+    rules = ["--recourse", "rolling", "--rules", RULES, "--re-agreements", often]
     status = gridpact(["uncertainty", *played, *rules])
     if status:
         sys.exit(status)
@@ -45,15 +60,20 @@ def measured(day: str, draws: int, folder: Path, jobs: int) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--days", nargs="+", default=DAYS, metavar="CASE DAY", help="each in quotes")
+    parser.add_argument("--days", nargs="+", metavar="CASE DAY", help="each in quotes; several of a case with commas")
+    parser.add_argument("--weeks", action="store_true", help="the weeks of both cases, where no days are given")
+    parser.add_argument("--re-agreements", default=RE_AGREEMENTS, metavar="N|every,...")
     parser.add_argument("--draws", nargs="+", type=int, default=[20], help="of all days, or of each")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("build/survival"))
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
-    draws = arguments.draws if len(arguments.draws) > 1 else arguments.draws * len(arguments.days)
-    pairs = zip(arguments.days, draws, strict=True)
-    rows = [measured(day, number, arguments.out, arguments.jobs) for day, number in pairs]
+    days = arguments.days or (WEEKS if arguments.weeks else DAYS)
+    draws = arguments.draws if len(arguments.draws) > 1 else arguments.draws * len(days)
+    often = arguments.re_agreements
+    rows = [
+        measured(day, number, arguments.out, arguments.jobs, often) for day, number in zip(days, draws, strict=True)
+    ]
     write_atomically(arguments.json, json.dumps(rows, indent=1) + "\n")
     return 0
 

@@ -42,6 +42,9 @@ def changed(name: str) -> dict[str, Any]:
     elif name == "survival":
         for row in reports["survival"]:
             row["draws"] += 1
+    elif name == "curve":
+        for row in reports["curve"]:
+            row["draws"] += 1
     elif name == "calls":
         reports["calls"]["star16: abstain"] += 1
     elif name == "phases":
