@@ -41,6 +41,9 @@ does not matter then, nor that two positions in turn each make good what the oth
 NEAR = 0.01
 """So near to a limit, a row is watched before it breaks it: energy that is moved breaks others."""
 
+NEAR_VOLTAGE, NEAR_CURRENT = 0.02, 0.25
+"""The same of rows that are beyond their limits at another step."""
+
 WATCHED = 6
 """Of each kind and step, the rows that are worst."""
 
@@ -217,11 +220,11 @@ def _at_steps(steps: set[int], feeder: PhaseFeeder, kw: Array, kvar: Array, arou
 
 def _watched(limits: Limits, rows: Complex) -> set[Key]:
     """Rows that are beyond their limits or near them, the worst of each kind and step; where they are beyond at any
-    step, at all."""
+    step, all steps at which they might come there."""
     beyond = past(limits, rows)
-    found = {
-        (int(row), step) for row in np.flatnonzero(beyond.max(axis=1) > TOLERANCE) for step in range(rows.shape[1])
-    }
+    might = beyond > np.where(np.arange(len(rows)) < limits.voltages, -NEAR_VOLTAGE, -NEAR_CURRENT)[:, None]
+    might &= (beyond.max(axis=1) > TOLERANCE)[:, None]
+    found = {(int(row), int(step)) for row, step in np.argwhere(might)}
     for kind in (slice(0, limits.voltages), slice(limits.voltages, len(rows))):
         worst = np.argsort(-beyond[kind], axis=0)[:WATCHED] + kind.start
         for row, step in zip(worst.ravel(), np.tile(np.arange(rows.shape[1]), len(worst)), strict=True):

@@ -1,9 +1,10 @@
 """How much of its flexibility an aggregator must hold back for the feeder, and how sure it can be of that.
 
-Half-hourly PV and meter demand are drawn by kernel density: a day that was, and around each of its values noise of the
-kernel's width. So each home's distribution at each half-hour is its kernel density estimate, and what homes have in
-common (the sun, the cold) stays common. Cars come from their Markov chains. Of every half-hour that was drawn the load
-flow says whether limits are broken, and a linear program how much cars and panels have to be adjusted for them to hold.
+Half-hourly PV, meter and heat pump demand are drawn by kernel density: a day that was, and around each of its values
+noise of the kernel's width. So each home's distribution at each half-hour is its kernel density estimate, and what
+homes have in common (the sun, the cold) stays common. Cars come from their Markov chains. Of every half-hour that was
+drawn the load flow says whether limits are broken, and a linear program how much cars and panels have to be adjusted
+for them to hold.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy.stats import gaussian_kde
 
 from gridpact.aggregator.cars import HALF_HOURS, HOME, PUBLIC, Cars, chains, drawn_cars
 from gridpact.aggregator.congestion import TOLERANCE, carried, limits_of, of_sizes, past, rows_of, sensitivities
+from gridpact.aggregator.warmth import heat_pump_days
 from gridpact.community.grown import finer
 from gridpact.community.model import Array, CommunityDay, Feeder
 from gridpact.community.street import PHASES, Complex, Connection, PhaseFeeder, PhaseLine, by_sequence
@@ -36,6 +38,9 @@ PASSES = 2
 """How often adjustments are worked out, the second time around those of the first: a voltage that falls by a tenth is
 not linear."""
 
+AT_ONCE = 100
+"""Half-hours whose sensitivities are held at once."""
+
 SHORT_KW = 1e5
 """Weight of what a limit is still beyond, against a kW of adjustment."""
 
@@ -46,9 +51,10 @@ class HalfHours:
 
     load_kw: Array
     pv_kw: Array
+    heat_kw: Array  # of heat pumps
 
     def of(self, days: NDArray[np.intp]) -> HalfHours:
-        return HalfHours(self.load_kw[days], self.pv_kw[days])
+        return HalfHours(self.load_kw[days], self.pv_kw[days], self.heat_kw[days])
 
     @property
     def days(self) -> int:
@@ -62,10 +68,43 @@ class Adjustments:
     down_kw: Array  # less charging
     up_kw: Array  # less PV
     short: NDArray[np.bool_]  # where limits cannot be kept so
+    flexible_kw: Array  # what agents' cars charge, all of which they could leave off
 
     @property
     def size_kw(self) -> Array:
         return self.down_kw + self.up_kw
+
+    def enough(self, certainty: float) -> Array:
+        """What is enough at each half-hour in that share of days at least, (48,)."""
+        return np.asarray(np.quantile(self.size_kw, certainty, axis=0, method="higher"))
+
+    def non_delivery(self, certainty: float) -> Array:
+        """In which share of days agents' cars charge less than has to be held back of it, by half-hour, (48,)."""
+        held = np.quantile(self.down_kw, certainty, axis=0, method="higher")
+        return np.asarray((self.flexible_kw < held - 1e-9).mean(axis=0))
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is drawn, and how."""
+
+    certainty: float = 0.95  # with which what is held back is to be enough at each half-hour, above 0 and below 1
+    draws: int = 90  # days
+    seed: int = 0
+    cars: float = 1.0  # share of homes that have one, the first ones
+    heat_pumps: float = 0.0  # the same
+    agents: float = 1.0  # share of homes whose cars and panels may be adjusted, drawn with the seed
+    car_kw: float = 7.4
+    weekend: bool = False
+    months: tuple[int, ...] = MONTHS["winter"]  # of the weather that heat pumps have
+
+    def count(self, share: float, homes: int) -> int:
+        return round(share * homes)
+
+    def agent(self, homes: int) -> NDArray[np.bool_]:
+        """Which homes are agents, (homes,)."""
+        order = np.random.default_rng([self.seed, homes]).permutation(homes)
+        return np.asarray(np.isin(np.arange(homes), order[: self.count(self.agents, homes)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +123,7 @@ class Risk:
 
 
 def measured(days: Sequence[CommunityDay]) -> HalfHours:
-    """Half-hours of days whose steps are hours, half-hours, or parts of them."""
+    """Half-hours of days whose steps are hours, half-hours, or parts of them, without heat pumps."""
 
     def half_hours(power: Array) -> Array:
         if len(power) < HALF_HOURS:
@@ -95,9 +134,19 @@ def measured(days: Sequence[CommunityDay]) -> HalfHours:
     if HALF_HOURS % steps and steps % HALF_HOURS:
         raise InputError(f"'{days[0].name}' has {steps} steps a day, of which no half-hours can be made")
     load = [[half_hours(home.load_kw) for home in day.households] for day in days]
-    return HalfHours(
-        np.array(load), np.array([[half_hours(np.asarray(home.pv_kw)) for home in day.households] for day in days])
-    )
+    panels = [[half_hours(np.asarray(home.pv_kw)) for home in day.households] for day in days]
+    return HalfHours(np.array(load), np.array(panels), np.zeros((len(days), len(load[0]), HALF_HOURS)))
+
+
+def heated(of: HalfHours, known_kw: Array, pumps: int) -> HalfHours:
+    """The same days with heat pumps at the first homes.
+
+    Args:
+        known_kw: heat pumps' days, any number of them, (., n, 48); in turn, as the weather is another place's.
+    """
+    heat = np.zeros_like(of.load_kw)
+    heat[:, :pumps] = known_kw[np.arange(of.days) % len(known_kw), :pumps]
+    return replace(of, heat_kw=heat)
 
 
 def on_phases(feeder: Feeder | PhaseFeeder) -> PhaseFeeder:
@@ -120,10 +169,10 @@ def on_phases(feeder: Feeder | PhaseFeeder) -> PhaseFeeder:
 
 
 def drawn_days(of: HalfHours, days: int, rng: np.random.Generator) -> HalfHours:
-    """Days by kernel density: days that were, with the kernel's noise."""
-    which = rng.integers(of.days, size=days)
+    """Days by kernel density: days that were, with the kernel's noise. Heat pumps have weather of their own."""
+    which, cold = rng.integers(of.days, size=days), rng.integers(of.days, size=days)
 
-    def smooth(values: Array) -> Array:
+    def smooth(values: Array, which: NDArray[np.int64]) -> Array:
         width = np.zeros(values.shape[1:])
         for home in range(values.shape[1]):
             for step in range(values.shape[2]):
@@ -133,14 +182,15 @@ def drawn_days(of: HalfHours, days: int, rng: np.random.Generator) -> HalfHours:
         noisy = values[which] + width * rng.standard_normal((days, *width.shape))
         return np.where(width > 0, np.maximum(noisy, 0), values[which])
 
-    return HalfHours(smooth(of.load_kw), smooth(of.pv_kw))
+    return HalfHours(smooth(of.load_kw, which), smooth(of.pv_kw, which), smooth(of.heat_kw, cold))
 
 
-def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars) -> Adjustments:
+def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars, agent: NDArray[np.bool_] | None = None) -> Adjustments:
     """What every half-hour needs, by itself, of cars that charge and panels that give.
 
     Args:
         feeder: the last connection is the public charger's, the others are the homes'.
+        agent: which homes' may be adjusted, and the charger always, (n,); None: all.
     """
     days, homes = of.load_kw.shape[:2]
     at_home = np.where(cars.place == HOME, cars.charging_kw, 0)
@@ -150,10 +200,12 @@ def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars) -> Adjustments:
     panels = np.zeros_like(charging)
     panels[:, :homes] = of.pv_kw
     load = np.zeros_like(charging)
-    load[:, :homes] = of.load_kw
+    load[:, :homes] = of.load_kw + of.heat_kw
     net, less, curtailed = (
         np.moveaxis(part, 1, 0).reshape(homes + 1, -1) for part in (panels - load - charging, charging, panels)
     )
+    if agent is not None:
+        less[:homes][~agent], curtailed[:homes][~agent] = 0, 0
     limits = limits_of(feeder)
 
     def rows_at(kw: Array) -> Complex:
@@ -165,21 +217,23 @@ def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars) -> Adjustments:
     broken = np.flatnonzero(beyond > TOLERANCE)
     down = np.where(there, 0, less.sum(axis=0))  # where there is no power flow, all charging has to go
     up, short = np.zeros(net.shape[1]), ~there
-    taken = np.zeros((2, *net[:, broken].shape))  # less charging and less PV of each agent
-    for _ in range(PASSES if len(broken) else 0):
-        at = net[:, broken] + taken[0] - taken[1]
-        there_now = rows_at(at)
-        moved, rows = of_sizes(there_now, sensitivities(feeder, at, np.zeros_like(at)).per_kw), np.abs(there_now)
-        for k, column in enumerate(broken):
-            slopes = np.vstack([moved[:, :, k], -moved[: limits.voltages, :, k]])
-            room = np.concatenate(
-                [limits.high - rows[:, k], rows[: limits.voltages, k] - limits.low[: limits.voltages]]
-            )
-            room += slopes @ (taken[0, :, k] - taken[1, :, k])
-            taken[:, :, k], short[column] = _least(slopes, room, less[:, column], curtailed[:, column])
-    down[broken], up[broken] = taken.sum(axis=1)
-    shape = days, HALF_HOURS
-    return Adjustments(down.reshape(shape), up.reshape(shape), short.reshape(shape))
+    for first in range(0, len(broken), AT_ONCE):
+        some = broken[first : first + AT_ONCE]
+        taken = np.zeros((2, *net[:, some].shape))  # less charging and less PV of each agent
+        for _ in range(PASSES):
+            at = net[:, some] + taken[0] - taken[1]
+            there_now = rows_at(at)
+            moved, rows = of_sizes(there_now, sensitivities(feeder, at, np.zeros_like(at)).per_kw), np.abs(there_now)
+            for k, column in enumerate(some):
+                slopes = np.vstack([moved[:, :, k], -moved[: limits.voltages, :, k]])
+                room = np.concatenate(
+                    [limits.high - rows[:, k], rows[: limits.voltages, k] - limits.low[: limits.voltages]]
+                )
+                room += slopes @ (taken[0, :, k] - taken[1, :, k])
+                taken[:, :, k], short[column] = _least(slopes, room, less[:, column], curtailed[:, column])
+        down[some], up[some] = taken.sum(axis=1)
+    shape, flexible = (days, HALF_HOURS), less.sum(axis=0)
+    return Adjustments(down.reshape(shape), up.reshape(shape), short.reshape(shape), flexible.reshape(shape))
 
 
 def _least(slopes: Array, room: Array, less: Array, curtailed: Array) -> tuple[Array, bool]:
@@ -213,47 +267,43 @@ def check_certainty(certainty: float) -> None:
         )
 
 
-def assess(
-    days: Sequence[CommunityDay],
-    certainty: float,
-    drawn: int,
-    seed: int,
-    car_share: float = 1.0,
-    car_kw: float = 7.4,
-    weekend: bool = False,
-    feeder: Feeder | PhaseFeeder | None = None,
-) -> Risk:
+def assess(days: Sequence[CommunityDay], assumed: Assumed, feeder: Feeder | PhaseFeeder | None = None) -> Risk:
     """Fits to every second day, draws, and tests on the days between.
 
     Args:
-        certainty: with which what is held back is to be enough at each half-hour, above 0 and below 1.
-        drawn: how many days are drawn.
-        car_share: of homes that have a car, the first ones.
         feeder: of the same homes; default: the days' own.
 
     Raises:
         InputError: the certainty is none, or there are too few days.
     """
-    check_certainty(certainty)
+    check_certainty(assumed.certainty)
     if len(days) < LEAST_DAYS:
         raise InputError(f"{len(days)} days are too few to fit to and to test on; give at least {LEAST_DAYS}")
     of = measured(days)
+    homes = of.load_kw.shape[1]
     street = on_phases(days[0].feeder if feeder is None else feeder)
-    if len(street.connections) != of.load_kw.shape[1]:
+    if len(street.connections) != homes:
         raise InputError(
-            f"the feeder has places for {len(street.connections)} homes, the days are of {of.load_kw.shape[1]}; give "
-            "the feeder of the same homes"
+            f"the feeder has places for {len(street.connections)} homes, the days are of {homes}; give the feeder of "
+            "the same homes"
         )
-    on = with_charger(street)
-    rng = np.random.default_rng(seed)
-    matrices, cars = chains(weekend, rng), round(car_share * of.load_kw.shape[1])
+    on, agent = with_charger(street), assumed.agent(homes)
+    rng = np.random.default_rng(assumed.seed)
+    matrices, cars = chains(assumed.weekend, rng), assumed.count(assumed.cars, homes)
+
+    def moving(days: int) -> Cars:
+        return drawn_cars(matrices, assumed.weekend, days, cars, assumed.car_kw, rng)
+
     fitted, kept = of.of(np.arange(0, of.days, 2)), of.of(np.arange(1, of.days, 2))
-    sample, moving = drawn_days(fitted, drawn, rng), drawn_cars(matrices, weekend, drawn, cars, car_kw, rng)
-    needed = adjustments(on, sample, moving)
-    tested = adjustments(on, kept, drawn_cars(matrices, weekend, kept.days, cars, car_kw, rng))
-    held = np.quantile(needed.size_kw, certainty, axis=0, method="higher")
+    if pumps := assumed.count(assumed.heat_pumps, homes):
+        warmth = heat_pump_days(assumed.months, homes, np.random.default_rng(assumed.seed))
+        fitted, kept = heated(fitted, warmth[::2], pumps), heated(kept, warmth[1::2], pumps)
+    sample, driven = drawn_days(fitted, assumed.draws, rng), moving(assumed.draws)
+    needed = adjustments(on, sample, driven, agent)
+    tested = adjustments(on, kept, moving(kept.days), agent)
+    held = needed.enough(assumed.certainty)
     return Risk(
-        certainty=certainty,
+        certainty=assumed.certainty,
         trained_on=fitted.days,
         tested_on=kept.days,
         drawn=needed,
@@ -261,5 +311,5 @@ def assess(
         claimed=float(np.mean(needed.size_kw <= held + 1e-9)),
         observed=float(np.mean(tested.size_kw <= held + 1e-9)),
         sample=sample,
-        cars=moving,
+        cars=driven,
     )

@@ -176,7 +176,7 @@ LEAST_LIFT_K = 10.0
 """Between air and water at least: no heat pump gets better by a lift that is smaller still."""
 
 
-def carnot_cop(quality: float, flow_c: float, outdoor_c: Array) -> Array:
+def carnot_cop(quality: float, flow_c: float | Array, outdoor_c: Array) -> Array:
     """Coefficient of performance of a heat pump, (T,): a share of Carnot's between the outdoor air and its water."""
     cop: Array = quality * (flow_c + KELVIN) / np.maximum(flow_c - outdoor_c, LEAST_LIFT_K)
     return cop

@@ -9,7 +9,7 @@ from gridpact.aggregator.cars import HALF_HOURS, PLACES
 from gridpact.aggregator.risk import Risk
 from gridpact.report.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, Figure, drawn, styled
 
-SHOWN = ((25, "PV", ORANGE), (37, "meters", BLUE), (37, "cars", PURPLE))
+SHOWN = ((25, "PV", ORANGE), (37, "cars", PURPLE), (37, "meters", BLUE), (37, "heat pumps", VERMILION))
 """Half-hours whose distributions are shown: 12:30 and 18:30."""
 
 
@@ -28,12 +28,13 @@ def pictures(risk: Risk) -> dict[str, Figure]:
 @styled
 def distributions(risk: Risk) -> Figure:
     """What homes give and take at a half-hour, their densities."""
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
-    of = {"PV": risk.sample.pv_kw, "meters": risk.sample.load_kw, "cars": risk.cars.charging_kw}
-    for axes, (step, name, colour) in zip(figure.subplots(1, 3), SHOWN, strict=True):
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    heat = risk.sample.heat_kw[:, risk.sample.heat_kw.any(axis=(0, 2))]
+    of = {"PV": risk.sample.pv_kw, "meters": risk.sample.load_kw, "cars": risk.cars.charging_kw, "heat pumps": heat}
+    for axes, (step, name, colour) in zip(figure.subplots(2, 2).ravel(), SHOWN, strict=True):
         seen = of[name][:, :, step].ravel()
         axes.set_title(f"{name}, {at(step)}")
-        axes.set_xlabel("kW a home" if name != "cars" else "kW a car")
+        axes.set_xlabel({"cars": "kW a car", "heat pumps": "kW a pump"}.get(name, "kW a home"))
         if len(seen) > 1 and np.ptp(seen) > 0:
             grid = np.linspace(0, seen.max(), 200)
             axes.fill_between(grid, gaussian_kde(seen)(grid), color=colour, alpha=0.5)
@@ -70,10 +71,10 @@ def cars_drawn(risk: Risk) -> Figure:
     if risk.cars.place.size:
         shares = [(risk.cars.place == place).mean(axis=(0, 1)) for place in range(len(PLACES))]
         axes.stackplot(hours, shares, labels=PLACES, colors=(GREEN, PURPLE, GREY), alpha=0.6)
+        axes.legend(loc="lower left")
         below.step(hours, risk.cars.charging_kw.mean(axis=(0, 1)), where="post", color=PURPLE)
     axes.set_title("Where cars are")
     axes.set_ylabel("share")
-    axes.legend(loc="lower left")
     below.set_ylabel("kW a car")
     below.set_xlabel("hour")
     return figure

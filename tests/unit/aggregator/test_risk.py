@@ -11,9 +11,11 @@ from scipy.stats import gaussian_kde
 
 from gridpact.aggregator.cars import AWAY, HALF_HOURS, HOME, PLACES, Cars, chains, drawn_cars, places_of_trips, sessions
 from gridpact.aggregator.risk import HalfHours, adjustments, drawn_days, with_charger
+from gridpact.aggregator.warmth import heat_pump_days, outdoor_c
 from gridpact.cli import main
 from gridpact.community.read import read_community
 from gridpact.community.street import PhaseFeeder
+from gridpact.devices.heat_pump import HeatPump
 from gridpact.grid.four_wire import four_wire_flow
 
 
@@ -40,7 +42,7 @@ def test_days_areDrawnByKernelDensity() -> None:
     rng = np.random.default_rng(4)
     load = rng.gamma(2.0, 1.0, (40, 2, HALF_HOURS))
     load[:, 1] = 5 + load[:, 0]  # two homes that do alike
-    drawn = drawn_days(HalfHours(load, np.zeros_like(load)), 4000, rng)
+    drawn = drawn_days(HalfHours(load, np.zeros_like(load), np.zeros_like(load)), 4000, rng)
     assert not drawn.pv_kw.any()
     density = gaussian_kde(load[:, 1, 7])
     for level in np.quantile(load[:, 1, 7], [0.1, 0.5, 0.9]):
@@ -62,7 +64,7 @@ def test_adjustment_isWhatOpenDssNeeds(weaker: bool) -> None:
     place = np.full((1, homes, HALF_HOURS), AWAY)
     place[0, -1, 36] = HOME
     charging = np.where(place == HOME, power, 0.0)
-    needed = adjustments(feeder, HalfHours(load, np.zeros_like(load)), Cars(place, charging))
+    needed = adjustments(feeder, HalfHours(load, np.zeros_like(load), np.zeros_like(load)), Cars(place, charging))
 
     def lowest(car: float) -> float:
         kw = np.full((homes + 1, 1), -0.5)
@@ -78,6 +80,55 @@ def test_adjustment_isWhatOpenDssNeeds(weaker: bool) -> None:
     assert np.delete(needed.size_kw[0], 36).max() == 0
 
 
+def test_heatPumps_keepTheHouseAsItsThermostatWants() -> None:
+    """By the device's own exact solution of the house's warmth."""
+    months = (12, 1, 2)
+    power = heat_pump_days(months, 1, np.random.default_rng(5))[:, 0]
+    size = np.random.default_rng(5).uniform(0.8, 1.2, 1)[0]
+    known, by_day = outdoor_c()
+    outside = by_day[np.isin(known, months)]
+    house = HeatPump(3.5 * size, 0.16 * size, 8.0 * size, 17.0, 20.0, 17.0, 0.3, 35.0, 0.45, outside.ravel())
+    warmth = house._path_c(power.ravel(), 0.5).reshape(power.shape)
+    assert 0 < power.max() <= 3.5 * size
+    assert warmth.min() > 16.9  # never below what it is to be by night, once it began with that
+    running = (power > 0.01) & (power < 3.4 * size)
+    assert (
+        np.minimum(abs(warmth - 20), abs(warmth - 17))[running].max() < 1e-6
+    )  # as wanted where it is not at its limit
+    mean = power.mean(axis=1)
+    assert np.corrcoef(mean, outside.mean(axis=1))[0, 1] < -0.8
+
+
+def test_whoIsNoAgent_isNotAdjusted() -> None:
+    feeder = read_community("fontana16x3").feeder
+    assert isinstance(feeder, PhaseFeeder)
+    load = np.full((1, 16, HALF_HOURS), 0.5)
+    place = np.full((1, 16, HALF_HOURS), AWAY)
+    place[0, 12:, 36] = HOME
+    cars, of = Cars(place, np.where(place == HOME, 22.0, 0.0)), HalfHours(load, 0 * load, 0 * load)
+    agent = np.ones(16, dtype=bool)
+    every = adjustments(with_charger(feeder), of, cars, agent)
+    agent[12:] = False
+    nobody = adjustments(with_charger(feeder), of, cars, agent)
+    assert every.flexible_kw[0, 36] == pytest.approx(4 * 22.0)
+    assert 0 < every.down_kw[0, 36] < 4 * 22.0
+    assert not every.short.any()
+    assert nobody.flexible_kw.max() == nobody.size_kw.max() == 0
+    assert nobody.short[0, 36]
+
+
+def test_finishedPenetrations_areNotPlayedAgain(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    played = ["aggregator", "risk", "--penetrations", "0", "--draws", "6", "--out", str(tmp_path), "--json"]
+    assert main(played) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert len(first["penetrations"]) == 1
+    assert max(one["down_p95_kw"] for one in first["half_hours"]) == 0  # without cars nobody charges less
+    kept = tmp_path / "penetration-0" / "risk.json"
+    kept.write_text(kept.read_text().replace('"drawn_days": 6', '"drawn_days": 7'))
+    assert main(played) == 0
+    assert json.loads(capsys.readouterr().out)["drawn_days"] == 7
+
+
 def test_command_testsOnDaysThatWereNotUsed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "pictures"
     assert main(["aggregator", "risk", "--cars", "50", "--draws", "30", "--out", str(out), "--json"]) == 0
@@ -87,7 +138,9 @@ def test_command_testsOnDaysThatWereNotUsed(capsys: pytest.CaptureFixture[str], 
     for one in printed["half_hours"]:
         assert 0 <= one["p05_kw"] <= one["p95_kw"]
         assert 0 <= one["probability"] <= 1
-    assert {path.name for path in out.iterdir()} == {"distributions.svg", "adjustments.svg", "cars.svg"}
+    assert {path.name for path in out.iterdir()} == {
+        "distributions.svg", "adjustments.svg", "cars.svg", "risk.json",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -101,6 +154,8 @@ def test_command_testsOnDaysThatWereNotUsed(capsys: pytest.CaptureFixture[str], 
         (["--feeder", "tiny3"], "the feeder has places for 3 homes"),
         (["--cars", "120"], "--cars 120"),
         (["--draws", "0"], "--draws 0"),
+        (["--penetrations", "0,half"], "'half' is no number"),
+        (["--heat-pumps", "-1"], "--heat-pumps -1"),
     ],
 )
 def test_badInput_isOneSentence(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
