@@ -46,6 +46,7 @@ class Appliance(Device):
     in_parts: float  # 1: it may be interrupted
     at_once: float  # 1: it starts as soon as it may
     price_most: float  # currency/kWh that it accepts; 0: it looks for the least
+    by_table: float  # 1: its prices are those that it is told to expect; 0: those at its meter
     window: NDArray[np.bool_]  # (T,), steps in which it may run
     price: Array  # (T,), that is expected, currency/kWh
     runs: NDArray[np.bool_]  # (T,)
@@ -75,12 +76,16 @@ class Appliance(Device):
             meaning="above 0: it runs where a kWh costs no more, on average over its run if that is in one go, and at "
             "the end of its window in any case",
         ),
+        Attribute(
+            "by_table", "appliance_by_table", high=1.0, default=0.0, example=0,
+            meaning="1: it expects the prices that are told (`expected_price`); 0: what a kWh costs at the meter, the "
+            "import price, or the feed-in price of what panels have over",
+        ),
     )  # fmt: skip
     forecast_fields: ClassVar[tuple[ForecastField, ...]] = (
         ForecastField(
-            "appliance_price", low=-math.inf,
-            meaning="price of a kWh that appliances are to expect, currency/kWh; else what it costs at the meter: the "
-            "import price, or the feed-in price of what panels have over",
+            "expected_price", "price of a kWh that appliances are to expect, currency/kWh; only with `by_table`",
+            in_community=True, shared=True, low=-math.inf, needed_with=("by_table",),
         ),
     )  # fmt: skip
     columns: ClassVar[tuple[Column, ...]] = (Column("appliance_kw", "power of the appliance"),)
@@ -102,7 +107,7 @@ class Appliance(Device):
             )
         if stated["at_once"] and stated["price_most"]:
             raise DeviceError("price_most", "an appliance that starts at once waits for no price; leave one out")
-        for key in ("in_parts", "at_once"):
+        for key in ("in_parts", "at_once", "by_table"):
             if stated[key] not in (0, 1):
                 raise DeviceError(key, f"{stated[key]:g} is neither 0 nor 1; give one of them")
         window = steps_within(start, end, round(60 * day.step_hours))
@@ -114,10 +119,13 @@ class Appliance(Device):
                 f"{clock(start)} to {clock(end)}; widen the window",
             )
         mean = power * hours / (needed * day.step_hours)  # what is no whole number of steps is spread over them
-        price = day.series.get("appliance_price")
-        if price is None:
+        if not stated["by_table"]:
             price = np.zeros(day.steps) if day.outlook is None else day.outlook.price_of(mean)
-        ways = stated["in_parts"], stated["at_once"], stated["price_most"]
+        elif "expected_price" in day.series:
+            price = day.series["expected_price"]
+        else:
+            raise DeviceError("by_table", "there is no expected_price, and the appliance runs by it: give it, too")
+        ways = stated["in_parts"], stated["at_once"], stated["price_most"], stated["by_table"]
         return cls(mean, needed, *ways, window, price, window, model=day.price_model)._expecting(price)
 
     @property

@@ -34,7 +34,7 @@ from unit.service.helpers import HOUSEHOLD, settings_of
 
 STATED = {
     "power_kw": 2.0, "hours": 6.0, "from": 3 * 60.0, "to": 24 * 60.0, "in_parts": 0.0, "at_once": 0.0,
-    "price_most": 0.0,
+    "price_most": 0.0, "by_table": 0.0,
 }  # fmt: skip
 CHEAP_LATE = [0.3, 0.3, 0.5, 0.4, 0.2, 0.3, 0.1, 0.2]  # by three hours
 
@@ -110,7 +110,8 @@ def test_sameprice_isRunAtTheStart() -> None:
 
 def test_toldPrice_countsInPlaceOfTheTariff() -> None:
     told = np.array([0.1, 0.4, 0.1, 0.1, 0.5, 0.5, 0.5, 0.5])
-    assert np.flatnonzero(appliance_of(outlook_of(CHEAP_LATE), {"appliance_price": told}).runs).tolist() == [2, 3]
+    device = appliance_of(outlook_of(CHEAP_LATE), {"expected_price": told}, by_table=1.0)
+    assert np.flatnonzero(device.runs).tolist() == [2, 3]
 
 
 def test_rest_isDecidedAnew() -> None:
@@ -144,9 +145,9 @@ def test_gate_isDecidedByTheHurdle() -> None:
 
 def test_service_learnsPricesFromHistory(tmp_path: Path) -> None:
     toml = HOUSEHOLD.replace('[service]', 'prices = "prices.csv"\n\n[service]') + (
-        '\n[appliance]\npower_kw = 1\nhours = 6\nfrom = "00:00"\nto = "24:00"\nin_parts = 1\n'
+        '\n[appliance]\npower_kw = 1\nhours = 6\nfrom = "00:00"\nto = "24:00"\nin_parts = 1\nby_table = 1\n'
     )
-    told = {"day": "2026-11-22", "load_kw": [0.5] * 4, "pv_kw": [0] * 4, "appliance_price": [0.4, 0.3, 0.2, 0.3]}
+    told = {"day": "2026-11-22", "load_kw": [0.5] * 4, "pv_kw": [0] * 4, "expected_price": [0.4, 0.3, 0.2, 0.3]}
     forecast = parse_forecast(json.dumps(told), "it", "2026-11-22", 4)
     (tmp_path / "prices.csv").write_text("forecast,price\n" + "0.2,0.1\n0.2,0.3\n" * 12, encoding="utf-8")
     stated = settings_of(tmp_path, toml)
@@ -168,6 +169,7 @@ def test_service_learnsPricesFromHistory(tmp_path: Path) -> None:
         ({"hours": 22.0}, "needs 22 h, and has 21 h in whole steps from 03:00 to 24:00"),
         ({"in_parts": 0.5}, "0.5 is neither 0 nor 1"),
         ({"at_once": 1.0, "price_most": 0.2}, "waits for no price"),
+        ({"by_table": 1.0}, "there is no expected_price, and the appliance runs by it"),
     ],
 )
 def test_whatCannotBe_isOneSentence(changes: dict[str, float], says: str) -> None:
@@ -212,6 +214,21 @@ def test_communityFile_hasAppliances(washing: CommunityDay, tmp_path: Path) -> N
         assert one.job == other.job
         np.testing.assert_array_equal(one.runs, other.runs)
         np.testing.assert_array_equal(one.window, other.window)
+
+
+def test_communityTable_tellsWhatToExpect(tmp_path: Path) -> None:
+    """It tells of dear nights, which only ann looks at; and it is asked for where it is not there."""
+    header, ann, *others = TABLE.splitlines()
+    case = tiny_with(tmp_path, "\n".join([f"{header},appliance_by_table", f"{ann},1", *(f"{one}," for one in others)]))
+    with pytest.raises(InputError, match=r"expected_price\.csv"):
+        read_community(str(case))
+    prices = [f"1 {hour:02d}:00,{price}" for hour, price in ((0, 0.9), (6, 0.1), (12, -0.2), (18, 0.9))]
+    (case / "expected_price.csv").write_text("\n".join(["time,expected_price", *prices]) + "\n", encoding="utf-8")
+    day = read_community(str(case)).on("1")
+    runs = [np.flatnonzero(home.having(Appliance)[0].runs).tolist() for home in day.households]
+    assert runs == [[2], [2], [1, 2]]
+    drawn = draw(day, ErrorModel(), np.random.default_rng(1))
+    assert drawn.series[0][0]["runs"].tolist() == [0, 0, 1, 0]
 
 
 def test_complaint_namesRowAndColumn(tmp_path: Path) -> None:

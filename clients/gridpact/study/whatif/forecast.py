@@ -13,9 +13,9 @@ about it; between 7 and 23 h it may make short trips besides. A drive ends at ho
 start of the window, elsewhere in the half about its end. The chain runs through the day before, so that it begins the
 day as it would be.
 
-*Appliances* are decided step by step (`devices.jobs`), by the price that a kWh has at the household's meter in reality,
-and the prices that it may have later: those of the forecast, corrected by the error of now as far as that lasts, times
-quantiles of the error that is still to come, of load and of PV output.
+*Appliances* but those that are told what to expect are decided step by step (`devices.jobs`), by the price that a kWh
+has at the household's meter in reality, and the prices that it may have later: those of the forecast, corrected by the
+error of now as far as that lasts, times quantiles of the error that is still to come, of load and of PV output.
 """
 
 from __future__ import annotations
@@ -178,6 +178,8 @@ def decided(appliance: Appliance, at_meter: Seen, model: ErrorModel, dt: float) 
     window = np.flatnonzero(appliance.window)
     steps = len(appliance.window)
     runs, guesses = np.zeros(steps), np.tile(appliance.runs.astype(float), (steps, 1))
+    if appliance.by_table:  # nothing is drawn of what it was told
+        return LivedRuns(appliance.runs.astype(float), guesses)
     price = _outlook(at_meter.prices, at_meter.load_kw, at_meter.pv_kw).price_of(appliance.power_kw)
     job, running = appliance.job, False
     for step in range(steps):
