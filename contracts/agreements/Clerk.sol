@@ -7,6 +7,7 @@ import {IRounds} from "../interfaces/IRounds.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 import {Blocks} from "../libraries/Blocks.sol";
 import {GRID_CONNECTION, Nodes} from "../libraries/Nodes.sol";
+import {Questions} from "../libraries/Questions.sol";
 import {RunningSums} from "../libraries/RunningSums.sol";
 import {Sizes} from "../libraries/Sizes.sol";
 import {Tree} from "../libraries/Tree.sol";
@@ -19,6 +20,7 @@ import {Consensus} from "./Consensus.sol";
 ///         `delegatecall`: so all of this happens to the aggregator's storage, in its name. What is called here directly
 ///         happens to the clerk's own storage, which nobody reads.
 contract Clerk is Consensus {
+    using Questions for Questions.Store;
     using Round for Round.State;
     using Round for IOutcomes.Progress;
     using RunningSums for RunningSums.Store;
@@ -155,15 +157,61 @@ contract Clerk is Consensus {
     function accuse(uint32 round, uint8 node, bytes calldata evidence) external {
         Round.State storage state = _lane(round).round;
         Progress memory progress_ = state.load(round, Phase.Iterating);
+        _requireActive(state, round, node);
+        _referee.judge(IVirtualAggregator(address(this)), round, node, evidence);
+        _prove(state, progress_, node);
+    }
+
+    /// @dev See IVirtualAggregator.
+    function accuseOfSilence(uint32 round, uint8 node, uint16 about) external {
+        Round.State storage state = _lane(round).round;
+        Progress memory progress_ = state.load(round, Phase.Iterating);
+        _requireActive(state, round, node);
+        Round.Closed memory closed = state.closed;
+        uint16 last = closed.present & Nodes.bit(node) != 0 ? closed.iteration : 0;
+        if (progress_.present & Nodes.bit(node) != 0) last = progress_.iteration;
+        if (!_questions[round].isOverdue(node, about, last)) revert IVirtualAggregator.StillTime(node, about);
+        _prove(state, progress_, node);
+    }
+
+    function _requireActive(Round.State storage state, uint32 round, uint8 node) private view {
         Seats.requireNode(node);
         if (state.active & Nodes.bit(node) == 0) revert NotInRound(node, round);
-        _referee.judge(IVirtualAggregator(address(this)), round, node, evidence);
+    }
 
+    /// @dev Takes a node out that was proved false, stores the progress.
+    function _prove(Round.State storage state, Progress memory progress_, uint8 node) private {
         state.closed.disturbed = progress_.iteration;
         if (_exclude(state, progress_, node, true)) _end(progress_, Phase.Abandoned);
         else if (progress_.counter == progress_.expected) _closeAsItStands(state, progress_);
         state.save(progress_);
     }
+
+    // ------------------------------------------------------------------ questions
+
+    /// @dev See IVirtualAggregator.
+    function ask(uint32 round, uint8 node, uint16 about) external {
+        Round.State storage state = _lane(round).round;
+        Progress memory progress_ = state.load(round, Phase.Iterating);
+        uint8 asker = _seats.numberOf(msg.sender);
+        _requireActive(state, round, asker);
+        _requireActive(state, round, node);
+        if (about == 0 || about >= state.closed.iteration || !_referee.seals()) {
+            revert IVirtualAggregator.CannotAsk(node, about);
+        }
+        _questions[round].ask(asker, node, about, progress_.iteration);
+        emit IVirtualAggregator.Asked(round, progress_.iteration, node, about);
+    }
+
+    /// @dev See IVirtualAggregator.
+    function answer(uint32 round, uint16 about, bytes calldata told) external {
+        Progress memory progress_ = _lane(round).round.load(round, Phase.Iterating);
+        uint8 node = _seats.numberOf(msg.sender);
+        _questions[round].answer(node, about, told);
+        emit IVirtualAggregator.Answered(round, progress_.iteration, node, about, told);
+    }
+
+    // ------------------------------------------------------------------ going out
 
     /// @return lost whether the round cannot go on without it
     function _exclude(Round.State storage state, Progress memory progress_, uint8 node, bool proved)

@@ -7,6 +7,7 @@ import {Blocks} from "../libraries/Blocks.sol";
 import {Commitments} from "../libraries/Commitments.sol";
 import {Lanes} from "../libraries/Lanes.sol";
 import {MAX_NODES} from "../libraries/Nodes.sol";
+import {Questions} from "../libraries/Questions.sol";
 import {ResidualLanes, Residuals} from "../libraries/Residuals.sol";
 import {RunningSums} from "../libraries/RunningSums.sol";
 import {Sizes} from "../libraries/Sizes.sol";
@@ -29,6 +30,7 @@ import {Rounds} from "../rounds/Rounds.sol";
 /// |   residuals  | 1                 | by each call that does not close the iteration                           |
 /// |   sums       | 256 x 32          | the same: the words of the blocks of which a copy came                   |
 /// | _commitments | mapping           | by each submission                                                       |
+/// | _questions   | mapping           | by each question and answer                                              |
 ///
 /// Sums and residuals are never zeroed: the first to submit overwrites what stands there.
 abstract contract Consensus is Rounds {
@@ -70,6 +72,9 @@ abstract contract Consensus is Rounds {
     // Written through a storage reference.
     // slither-disable-next-line uninitialized-state
     mapping(uint32 round => bytes32[MAX_NODES]) internal _commitments;
+    // The same.
+    // slither-disable-next-line uninitialized-state
+    mapping(uint32 round => Questions.Store) internal _questions;
 
     constructor(
         IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_, IReferee referee_

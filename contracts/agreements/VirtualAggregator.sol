@@ -13,6 +13,7 @@ import {Books} from "../libraries/Books.sol";
 import {Commitments} from "../libraries/Commitments.sol";
 import {Lanes} from "../libraries/Lanes.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Questions} from "../libraries/Questions.sol";
 import {Residuals} from "../libraries/Residuals.sol";
 import {RunningSums} from "../libraries/RunningSums.sol";
 import {Seals} from "../libraries/Seals.sol";
@@ -33,6 +34,7 @@ import {Consensus} from "./Consensus.sol";
 /// @dev This is the half that nodes call in every iteration, with all views. What is called seldom is handed over to the
 ///      clerk, which the constructor creates: one contract could not hold both.
 contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
+    using Questions for Questions.Store;
     using Round for Round.State;
     using RunningSums for RunningSums.Store;
     using Seats for Seats.Store;
@@ -287,6 +289,21 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         _handOver();
     }
 
+    /// @inheritdoc IVirtualAggregator
+    function ask(uint32, uint8, uint16) external {
+        _handOver();
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function answer(uint32, uint16, bytes calldata) external {
+        _handOver();
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function accuseOfSilence(uint32, uint8, uint16) external {
+        _handOver();
+    }
+
     function _begin(uint32 round) internal override {
         // It returns nothing.
         // slither-disable-next-line unused-return
@@ -393,6 +410,12 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     function commitment(uint32 round, uint8 node) external view returns (bytes32 submissions, bytes32 book) {
         Seats.requireNode(node);
         return (_commitments[round][node], _said[round][node]);
+    }
+
+    /// @inheritdoc IVirtualAggregator
+    function question(uint32 round, uint8 node, uint16 about) external view returns (uint16 askedIn, uint240 told) {
+        Questions.Question memory asked = _questions[round].read(node, about);
+        return (asked.askedIn, asked.answer);
     }
 
     /// @inheritdoc IVirtualAggregator

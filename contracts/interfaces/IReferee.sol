@@ -19,8 +19,8 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///      than 1e-4 p.u. outside the published limits, at one step. Nodes on the feeder that are no children of the root
 ///      in this round inject nothing: what they draw is not in the plan, and an operator answers for what is.
 ///
-///      Charge Sealed: where rounds are sealed, the only one. See SealedReferee for what it proves; the evidence is a
-///      SealedEvidence.
+///      Charges Sealed and Answer: where rounds are sealed, the only ones. See SealedReferee for what they prove; the
+///      evidence is a SealedEvidence.
 ///
 /// Invariants. Tests bear these numbers.
 ///   RF1  A node that computed its residuals as the interface defines them, and kept within reach, cannot be proved
@@ -32,7 +32,8 @@ interface IReferee {
     enum Charge {
         Residuals,
         Plan,
-        Sealed
+        Sealed,
+        Answer
     }
 
     /// @notice A submission, as its node's commitment hashes it.
@@ -93,6 +94,7 @@ interface IReferee {
         uint256[] copiesBefore; //     of the accused in k - 1; empty where it was not present, or where it is about bids
         uint8 other; //                that node: 0, or a partner
         Proof proof;
+        bytes answer; // of the accused about k; empty where it is not about that
     }
 
     struct PlanEvidence {
@@ -104,7 +106,7 @@ interface IReferee {
     }
 
     /// @param why what does not fit: "head", "history", "sums", "copies", "bids", "book", "presence", "residuals" (they
-    ///            are as they should be), "plan" (it is within the limits)
+    ///            are as they should be), "plan" (it is within the limits), "answer" (it was not given)
     error NotProved(string why);
 
     /// @notice Whether the rounds that it judges are sealed: what stands on the chain of a submission is then read by the

@@ -80,13 +80,16 @@ import {IRounds} from "./IRounds.sol";
 ///   VA7  A relayed submission changes the state exactly as the same submission sent directly.
 ///   VA8  A round ends: every iteration can be closed after its deadline, and a node that is missing maxMisses times
 ///        is out.
-///   VA9  A node is excluded only for misses, or for what the referee finds proved.
+///   VA9  A node is excluded only for misses, for what the referee finds proved, or where it was asked and goes on
+///        without an answer.
 ///   VA10 Nobody's declaration, silence or exclusion ends the round of the others, but for the grid connection's (node
 ///        0) where the others stand below it.
 ///   VA11 The limits are an average over no more bids than the declared books can carry.
 ///   VA12 No call that a round depends on needs more than 2^24 gas, at any size that can be deployed (see Sizes).
 ///   VA13 A day is agreed in one round; another one for it replaces that on purpose, and then that counts no longer.
 ///   VA14 Every accepted submission can be read from calldata and log, without a trace.
+///   VA15 A node asks at most three times in a round, and is asked about an iteration once. Questions are asked in sealed
+///        rounds only, and neither they nor answers change anything else.
 interface IVirtualAggregator is IRounds, IAgreeing {
     /// @notice theta of the report, in its order.
     struct Theta {
@@ -178,6 +181,10 @@ interface IVirtualAggregator is IRounds, IAgreeing {
         bytes32 head,
         uint256[] sums
     );
+    /// @notice A node was asked, in the open iteration, what its partners' parts are in what it said about another one.
+    event Asked(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, uint16 about);
+    /// @param told see the library Answers
+    event Answered(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, uint16 about, bytes told);
     error TooLarge(uint16 n, uint16 steps);
     error TooManyBids(uint256 most, uint256 bids);
     error WrongIteration(uint16 current, uint16 given);
@@ -188,6 +195,9 @@ interface IVirtualAggregator is IRounds, IAgreeing {
     error TooManyChildren(uint8 node, uint256 children);
     error LaneOverflow(uint256 word, uint256 value);
     error ResidualOverflow(uint256 residuals);
+    error CannotAsk(uint8 node, uint16 about);
+    error NotAsked(uint8 node, uint16 about);
+    error StillTime(uint8 node, uint16 about);
 
     // ------------------------------------------------------------------ manager, between rounds
 
@@ -230,7 +240,19 @@ interface IVirtualAggregator is IRounds, IAgreeing {
         uint256 residuals
     ) external;
 
+    /// @notice Where rounds are sealed: asks a node for each partner's part of the residuals of trades that it claimed about
+    ///         an iteration, and of what it submitted for the pool in it. Both have to be there: the iteration after it is
+    ///         closed. A node asks at most three times in a round, and nobody is asked twice about an iteration. A question
+    ///         stops nothing, and an answer tells no bid.
+    function ask(uint32 round, uint8 node, uint16 about) external;
+
+    /// @notice Answers such a question. What is false in it can be proved (see SealedReferee).
+    function answer(uint32 round, uint16 about, bytes calldata told) external;
+
     // ------------------------------------------------------------------ anyone
+
+    /// @notice Excludes a node that was asked, and has submitted two or more iterations later without an answer.
+    function accuseOfSilence(uint32 round, uint8 node, uint16 about) external;
 
     /// @notice Submits for the authors of a batch. What is wrong with one part (not in the round, present already,
     ///         lengths, lanes, signature) makes that part not count, and leaves a `Skipped` in the log; the others
@@ -252,6 +274,9 @@ interface IVirtualAggregator is IRounds, IAgreeing {
     /// @notice The chain of the node's submissions in the round (see above; zero before the first), and keccak256 of
     ///         the book that it declared.
     function commitment(uint32 round, uint8 node) external view returns (bytes32 submissions, bytes32 book);
+    /// @notice Where a node was asked about an iteration (0: it was not), and the lower 240 bits of the keccak256 of what it
+    ///         answered (0: nothing yet).
+    function question(uint32 round, uint8 node, uint16 about) external view returns (uint16 askedIn, uint240 told);
     /// @notice Number of words in a submission of the node, from its declaration.
     function copiesLength(uint8 node) external view returns (uint256);
     function copiesLengthOf(uint8 product, uint8 node) external view returns (uint256);

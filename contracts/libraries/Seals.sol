@@ -29,7 +29,9 @@ library Seals {
     uint256 private constant ENTRY = 2 + 33; // bytes
     uint8 private constant COPIES = 0; // kinds
     uint8 private constant BIDS = 1;
+    uint8 private constant POOL = 2;
     uint256 private constant IN_A_PAD = 16; // bids
+    uint256 private constant SUMS_IN_A_PAD = 8; // of 4 bytes
 
     /// @notice What a node bids to another, resolution units, with its pads taken off.
     /// @param first index of the first of these bids among all that were submitted
@@ -48,6 +50,14 @@ library Seals {
                 said[i] = int16(bid - uint16(pads >> 16 * (IN_A_PAD - 1 - place)));
             }
         }
+    }
+
+    /// @notice What a bid is in the sums of a node, for the pool: under the pad of its step, modulo 2^24.
+    /// @param lower whether the node is the lower one of the pair
+    function share(bytes32 key_, bool lower, int256 bid, uint256 step) internal pure returns (uint256) {
+        uint256 pads = uint256(pad(key_, 0, POOL, step / SUMS_IN_A_PAD));
+        int256 mask = int256(uint256(uint24(pads >> 32 * (SUMS_IN_A_PAD - 1 - step % SUMS_IN_A_PAD))));
+        return uint24(uint256(lower ? bid + mask : bid - mask));
     }
 
     /// @notice A word of copies with its pads taken off the first lanes, each modulo 2^20.

@@ -4,10 +4,12 @@ pragma solidity 0.8.30;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
+import {Answers} from "../libraries/Answers.sol";
 import {Books} from "../libraries/Books.sol";
 import {Curve} from "../libraries/Curve.sol";
 import {Lanes} from "../libraries/Lanes.sol";
-import {GRID_CONNECTION, Nodes} from "../libraries/Nodes.sol";
+import {GRID_CONNECTION, MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Questions} from "../libraries/Questions.sol";
 import {Seals} from "../libraries/Seals.sol";
 import {Round} from "../rounds/Round.sol";
 import {Referee} from "./Referee.sol";
@@ -19,11 +21,17 @@ import {Referee} from "./Referee.sol";
 ///
 ///         - by node 0: its residuals of the network, and its reach;
 ///         - by a partner: its reach in the bids of the two, and its residuals of trades where they are smaller than these
-///           bids alone make them. What it bids to others stays sealed, so that they are too large cannot be proved.
+///           bids alone make them;
+///         - by anybody: that the parts of an answer do not come to what the household submitted (see Answers);
+///         - by a partner: that its part of an answer is false.
+///
+///         So what a household says of all its partners together is answered for, part by part, by who can see the part:
+///         if the whole is false, a part is, or they do not come to it.
 ///
 ///         Whoever sees the evidence can open what the two said to each other in the round, and nothing else.
 contract SealedReferee is Referee {
     uint256 private constant TRADES = 2 ** 64 - 1; // mask of a lane of residuals
+    uint256 private constant MARK = 2 ** 255;
 
     /// @dev Keys of the accused and who accuses it, for the iterations k and k - 1.
     struct Keys {
@@ -38,6 +46,25 @@ contract SealedReferee is Referee {
         int256[] before;
     }
 
+    /// @dev A partner's part, as the two know it.
+    struct Part {
+        uint256 primal;
+        uint256 dual; //  times 4
+        int256[] bids; // of the accused
+        bytes32 key; //   of the iteration
+        bool lower; //    whether the accused is the lower of the two
+        uint256 steps; // of the day
+    }
+
+    /// @dev All parts of an answer together.
+    struct Parts {
+        uint256 primal;
+        uint256 dual; //   times 4
+        uint256[] sums; // by step, with MARK where there are any
+        uint256 bids; //   how many the book has
+        uint256 place; //  in the answer, behind those that were added
+    }
+
     /// @inheritdoc Referee
     function seals() external pure override returns (bool) {
         return true;
@@ -49,23 +76,33 @@ contract SealedReferee is Referee {
         view
         override
     {
-        _require(abi.decode(evidence, (Charge)) == Charge.Sealed && node != GRID_CONNECTION, "sealed");
+        Charge charge = abi.decode(evidence, (Charge));
+        _require((charge == Charge.Sealed || charge == Charge.Answer) && node != GRID_CONNECTION, "sealed");
         SealedEvidence calldata told = _sealedEvidence(evidence);
         ResidualEvidence calldata said = told.residuals;
-        Partner calldata other = said.partners[0];
         Case memory case_;
         (case_.aggregator, case_.round, case_.node) = (aggregator, round, node);
         _openHead(case_, said);
         _openNode(case_, node, said.book, said.accused);
-        _openNode(case_, told.other, other.book, other.history);
         uint256 claimed = _link(said.accused, uint256(case_.iteration) + 1).residuals;
+        if (charge == Charge.Answer) return _judgeAnswer(case_, said, _answer(case_, told), claimed);
+
+        Partner calldata other = said.partners[0];
+        _openNode(case_, told.other, other.book, other.history);
         if (case_.present & Nodes.bit(node) == 0) return _require(claimed != 0, "residuals");
 
         bytes32 secret = Seals.secret(said.book, other.book, told.proof);
         Keys memory keys = Keys(told.other, Seals.key(secret, case_.iteration), 0);
         if (case_.iteration != 1) keys.before = Seals.key(secret, case_.iteration - 1);
         if (told.other == GRID_CONNECTION) _judgeCopies(case_, told, keys, claimed);
-        else _judgeBids(case_, said, keys, claimed);
+        else _judgeBids(case_, told, keys, claimed);
+    }
+
+    /// @dev What the accused answered.
+    function _answer(Case memory case_, SealedEvidence calldata told) private view returns (bytes calldata) {
+        (, uint240 hash) = case_.aggregator.question(case_.round, case_.node, case_.iteration);
+        _require(hash == Questions.hashOf(told.answer), "answer");
+        return told.answer;
     }
 
     // ------------------------------------------------------------------ by node 0
@@ -119,15 +156,20 @@ contract SealedReferee is Referee {
 
     // ------------------------------------------------------------------ by a partner
 
-    function _judgeBids(Case memory case_, ResidualEvidence calldata said, Keys memory keys, uint256 claimed)
+    function _judgeBids(Case memory case_, SealedEvidence calldata told, Keys memory keys, uint256 claimed)
         private
-        pure
+        view
     {
+        ResidualEvidence calldata said = told.residuals;
         Partner calldata theirs = said.partners[0];
         _openBids(case_, case_.node, said.accused, said.bids, said.bidsBefore);
         _openBids(case_, keys.other, theirs.history, theirs.bids, theirs.bidsBefore);
         (Said memory mine, Said memory its) = _openPair(case_, said, theirs, keys);
         (uint256 primal, uint256 dual) = _pairOf(case_, mine, its);
+        if (told.answer.length != 0) {
+            Part memory part = Part(primal, dual, mine.now_, keys.now_, case_.node < keys.other, 0);
+            return _require(_isFalse(case_, said, _answer(case_, told), keys, part), "residuals");
+        }
         bool less = claimed >> 64 & TRADES < primal || claimed & TRADES < Math.ceilDiv(dual, 4);
         _require(less || case_.departed, "residuals");
     }
@@ -163,6 +205,133 @@ contract SealedReferee is Referee {
             primal += uint256((mine.now_[i] + its.now_[i]) ** 2);
             dual += uint256((mine.now_[i] - its.now_[i] - agreed) ** 2);
         }
+    }
+
+    /// @dev Whether an answer has another part for the partner than what the two said to each other.
+    function _isFalse(
+        Case memory case_, ResidualEvidence calldata said, bytes calldata answer, Keys memory keys, Part memory part
+    ) private view returns (bool) {
+        // Where the partner's bids are is not needed.
+        // slither-disable-next-line unused-return
+        (,, uint256 count, uint256 at) = Books.pair(said.book, case_.node, said.partners[0].book, keys.other);
+        (bool there, uint256 place) = Answers.find(answer, said.book, keys.other);
+        if (there != (count != 0)) return true;
+        if (!there) return false;
+        if (Answers.number(answer, place, Answers.SQUARE) != part.primal) return true;
+        if (Answers.number(answer, place + Answers.SQUARE, Answers.SQUARE) != part.dual) return true;
+        part.steps = case_.aggregator.setting().steps;
+        return _isAnyFalse(part, said.book[at:at + count], answer, place + Answers.SQUARES);
+    }
+
+    /// @dev Whether one of the shares of a part, at these steps, is another than what the bid is under its pad.
+    function _isAnyFalse(Part memory part, bytes calldata steps, bytes calldata answer, uint256 place)
+        private
+        pure
+        returns (bool)
+    {
+        for (uint256 i = 0; i < steps.length; ++i) {
+            uint256 step = uint8(steps[i]);
+            if (step >= part.steps) continue;
+            uint256 share = Seals.share(part.key, part.lower, part.bids[i], step);
+            if (Answers.number(answer, place + Answers.SHARE * i, Answers.SHARE) != share) return true;
+        }
+        return false;
+    }
+
+    // ------------------------------------------------------------------ by anybody
+
+    function _judgeAnswer(Case memory case_, ResidualEvidence calldata said, bytes calldata answer, uint256 claimed)
+        private
+        view
+    {
+        Parts memory parts;
+        parts.sums = new uint256[](case_.aggregator.setting().steps);
+        bool sound = _add(case_, said, answer, parts);
+        sound = sound && parts.primal == claimed >> 64 & TRADES && Math.ceilDiv(parts.dual, 4) == claimed & TRADES;
+        if (sound && case_.present & Nodes.bit(case_.node) != 0) {
+            _require(keccak256(said.bids) == _link(said.accused, case_.iteration).bids, "bids");
+            sound = _fits(parts.sums, said.bids, 2 * parts.bids);
+        }
+        _require(!sound, "residuals");
+    }
+
+    /// @dev Adds up the parts of an answer.
+    /// @return sound whether they are all there, and only of whom they can be
+    function _add(Case memory case_, ResidualEvidence calldata said, bytes calldata answer, Parts memory parts)
+        private
+        view
+        returns (bool sound)
+    {
+        uint128 counted = Answers.counted(answer);
+        parts.place = Answers.HEADER;
+        sound = true;
+        (bool more, uint8 partner, uint256 count, uint256 at) = Books.entry(said.book, 0, 0);
+        while (more && partner < MAX_NODES) {
+            parts.bids += count;
+            if (counted & Nodes.bit(partner) != 0) {
+                (bool moved, bool any) = _addPart(parts, said.book[at:at + count], answer);
+                if (case_.present & Nodes.bit(partner) == 0 && (moved || any)) {
+                    sound = sound && !moved && !_isOut(case_, said.closed, partner);
+                }
+            }
+            (more, partner, count, at) = Books.entry(said.book, at + count, uint256(partner) + 1);
+        }
+        sound = sound && parts.place == answer.length;
+    }
+
+    /// @dev Adds the next part of an answer.
+    /// @return moved whether it has residuals
+    /// @return any   whether a share is not zero
+    function _addPart(Parts memory parts, bytes calldata steps, bytes calldata answer)
+        private
+        pure
+        returns (bool moved, bool any)
+    {
+        uint256 place = parts.place;
+        uint256 primal = Answers.number(answer, place, Answers.SQUARE);
+        uint256 dual = Answers.number(answer, place + Answers.SQUARE, Answers.SQUARE);
+        parts.primal += primal;
+        parts.dual += dual;
+        moved = primal | dual != 0;
+        any = _addShares(parts.sums, steps, answer, place + Answers.SQUARES);
+        parts.place = place + Answers.length(steps.length);
+    }
+
+    /// @dev Adds shares of a partner to sums by step, each with a mark that there are any.
+    /// @return any whether one is not zero
+    function _addShares(uint256[] memory sums, bytes calldata steps, bytes calldata answer, uint256 place)
+        private
+        pure
+        returns (bool any)
+    {
+        for (uint256 i = 0; i < steps.length; ++i) {
+            uint256 step = uint8(steps[i]);
+            if (step >= sums.length) continue;
+            uint256 share = Answers.number(answer, place + Answers.SHARE * i, Answers.SHARE);
+            any = any || share != 0;
+            sums[step] = (sums[step] | MARK) + share;
+        }
+    }
+
+    /// @dev Whether sums are those that stand behind bids.
+    function _fits(uint256[] memory sums, bytes calldata bids, uint256 at) private pure returns (bool) {
+        for (uint256 step = 0; step < sums.length; ++step) {
+            if (sums[step] == 0) continue;
+            if (uint24(sums[step]) != Answers.number(bids, at, Answers.SHARE)) return false;
+            at += Answers.SHARE;
+        }
+        return true;
+    }
+
+    /// @dev Whether a node was out in k for sure: it was in none of so many iterations before as a node may miss, nor in k.
+    function _isOut(Case memory case_, Closed[] calldata closed, uint8 node) private view returns (bool) {
+        uint256 at = uint256(case_.iteration) - closed[0].iteration;
+        uint256 misses = case_.aggregator.setting().maxMisses;
+        if (at < misses) return false;
+        for (uint256 i = 0; i <= misses; ++i) {
+            if (closed[at - i].present & Nodes.bit(node) != 0) return false;
+        }
+        return true;
     }
 
     /// @dev As `_residualEvidence`.

@@ -23,13 +23,16 @@ from gridpact.chain.settlement import Settlement
 from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import ChainError, ContractError
 from gridpact.events import Event, NodeOut
-from gridpact.limits import MOST_BID
+from gridpact.limits import MOST_BID, SUM_BYTES
 from gridpact.manage.vouching import one_sided, shown, to_vouch, vouch_calls
 from gridpact.market.admm.agent import Agent, IntegerSubmission
+from gridpact.market.admm.answers import decode_answer, encode_answer
 from gridpact.market.admm.assembly import Closing, Integers
 from gridpact.market.admm.codec import decode_copies, key_in
 from gridpact.market.admm.residuals import Residuals
+from gridpact.node.asking import Asking
 from gridpact.node.audit import audit_round
+from gridpact.node.form import SealedForm
 from gridpact.node.memory import Memory
 from gridpact.node.round_log import assembly_of
 from gridpact.node.settling import Settling
@@ -166,13 +169,41 @@ class Lie:
 
     claims: Callable[[Residuals], Residuals] = lambda true: true
     says: Callable[[IntegerSubmission], IntegerSubmission] = lambda true: true
+    encodes: Callable[[bytes], bytes] = lambda true: true  # bids, and the sums behind them
+    answers: Callable[[SealedForm, bytes], bytes] | None = lambda form, true: true
+
+
+MUCH = 10**9
+"""More than the residuals of an honest round come to there."""
+
+
+def more_of_trades(true: Residuals) -> Residuals:
+    return replace(true, primal_trade=true.primal_trade + MUCH)
+
+
+def other_sums(true: bytes) -> bytes:
+    """At its last step, by 2^20 units."""
+    return true[:-SUM_BYTES] + bytes([true[-SUM_BYTES] ^ 0x10]) + true[1 - SUM_BYTES :]
+
+
+def covered(form: SealedForm, true: bytes) -> bytes:
+    """What it claimed too much is put on its first partner."""
+    book = form.assembly.book(form.node)
+    parts = decode_answer(book, true)
+    assert parts is not None
+    first = min(parts)
+    return encode_answer(book, parts | {first: replace(parts[first], primal=parts[first].primal + MUCH)})
 
 
 LIES = {
     "claims a unit more of the network": Lie(claims=lambda true: replace(true, primal_grid=true.primal_grid + 1)),
     "bids without end": Lie(says=lambda true: replace(true, bids=np.full_like(true.bids, MOST_BID))),
+    "claims much more of the trades, and puts it on a partner": Lie(claims=more_of_trades, answers=covered),
+    "claims much more of the trades, and goes on": Lie(claims=more_of_trades, answers=None),
+    "says other sums for the pool": Lie(encodes=other_sums),
 }
-"""The first the operator's node sees, the second each partner."""
+"""The first the operator's node sees, the second each partner. The others nobody sees, so it is asked: then a partner
+sees that its part is false, the contract that there is no answer, all that the parts do not come to the sums."""
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -192,6 +223,25 @@ def test_liar_isProvedFalse_andNobodyElse(tiny3: CommunityDay, monkeypatch: pyte
         said = solve(self, running)
         return LIES[lie].says(said) if is_false(self) else said
 
+    encode, answer, send = SealedForm.encode, SealedForm.answer, Asking.answer
+
+    def false_encode(
+        self: SealedForm, iteration: int, submission: IntegerSubmission, gone: frozenset[int]
+    ) -> tuple[list[int], bytes]:
+        words, bids = encode(self, iteration, submission, gone)
+        return words, LIES[lie].encodes(bids) if self.node == 3 and iteration >= 8 else bids
+
+    def false_answer(self: SealedForm, *about: Any) -> bytes:
+        true, change = answer(self, *about), LIES[lie].answers
+        return change(self, true) if self.node == 3 and change is not None else true
+
+    def false_send(self: Asking, round_: int, memory: Memory) -> None:
+        if self._node != 3 or LIES[lie].answers is not None:
+            send(self, round_, memory)
+
+    monkeypatch.setattr(SealedForm, "encode", false_encode)
+    monkeypatch.setattr(SealedForm, "answer", false_answer)
+    monkeypatch.setattr(Asking, "answer", false_send)
     monkeypatch.setattr(Agent, "take_in", false_take_in)
     monkeypatch.setattr(Agent, "solve", false_solve)
     monkeypatch.setattr(gridpact.run.onchain, "running_nodes", in_threads)

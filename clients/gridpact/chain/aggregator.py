@@ -133,6 +133,18 @@ class Aggregator(WatchedAggregator):
         learn_errors(load(REFEREE).abi)
         return self._send("accuse", round, node, evidence, spare=self.closing_gas(), afresh=True)
 
+    def ask(self, round: int, node: int, about: int) -> TxReceipt:
+        """Asks a node of a sealed round for its partners' parts in what it said about an iteration."""
+        return self._send("ask", round, node, about)
+
+    def answer(self, round: int, about: int, told: bytes) -> TxReceipt:
+        """Answers such a question, see `SealedForm.answer`."""
+        return self._send("answer", round, about, told)
+
+    def accuse_of_silence(self, round: int, node: int, about: int) -> TxReceipt:
+        """Excludes a node that goes on without an answer."""
+        return self._send("accuseOfSilence", round, node, about, spare=self.closing_gas(), afresh=True)
+
     # ------------------------------------------------------------------ relaying
 
     def sign(

@@ -19,6 +19,7 @@ from gridpact.chain.values import (
     Declaration,
     IterationLog,
     Phase,
+    Question,
     Roster,
     Submission,
     bitmap_to_nodes,
@@ -30,7 +31,7 @@ REMEMBERED_BLOCKS = 512
 """Of how many rounds and iterations it is remembered where they were opened."""
 
 OPENING = ("RoundOpened", "LimitsSet", "Declared", "Abstained", "RoundStarted")
-NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded")
+NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded", "Asked", "Answered")
 """Events of the two phases of a round, and, the first of each, the event that all others follow."""
 
 NOTHING_SAID = IterationLog(None, {}, frozenset())
@@ -59,6 +60,11 @@ class AggregatorLog(AggregatorViews):
     def _opening_names(self) -> tuple[str, ...]:
         """Those that the contract has: older ones know no limits of a round's own."""
         return tuple(name for name in OPENING if name in self.interface.events)
+
+    @cached_property
+    def _negotiation_names(self) -> tuple[str, ...]:
+        """The same: older ones know no questions."""
+        return tuple(name for name in NEGOTIATION if name in self.interface.events)
 
     @cached_property
     def _transactions(self) -> Calldata:
@@ -170,7 +176,7 @@ class AggregatorLog(AggregatorViews):
             since: a block before which nothing is looked for.
         """
         events = self._log(
-            (*self._opening_names, *NEGOTIATION, "RoundEnded"),
+            (*self._opening_names, *self._negotiation_names, "RoundEnded"),
             max(since, self.first_block),
             round,
             lowest=partial(self._openings.before, round),
@@ -184,7 +190,7 @@ class AggregatorLog(AggregatorViews):
             closed: how many of its iterations are closed at least, by what the contract said.
         """
         return in_time(
-            lambda: by_iteration(self._since((round, first), NEGOTIATION, round, *indexed)),
+            lambda: by_iteration(self._since((round, first), self._negotiation_names, round, *indexed)),
             lambda logs: sum(log.is_whole for number, log in logs.items() if number >= first) >= closed,
         )
 
@@ -246,6 +252,10 @@ def _with_event(log: IterationLog, event: EventData, arguments: Mapping[str, Any
         node = int(arguments["node"])
         proved = log.proved | ({node} if arguments["proved"] else frozenset())
         return replace(log, excluded=log.excluded | {node}, proved=proved)
+    if event["event"] == "Asked":
+        return replace(log, asked=log.asked | {_question_of(arguments)})
+    if event["event"] == "Answered":
+        return replace(log, answers={**log.answers, _question_of(arguments): bytes(arguments["told"])})
     if event["event"] == "IterationClosed":
         closed = ClosedIteration(
             iteration=int(arguments["iteration"]),
@@ -256,6 +266,10 @@ def _with_event(log: IterationLog, event: EventData, arguments: Mapping[str, Any
         )
         return replace(log, closed=closed)
     return log
+
+
+def _question_of(arguments: Mapping[str, Any]) -> Question:
+    return int(arguments["node"]), int(arguments["about"])
 
 
 def _place_of(event: EventData) -> tuple[int, int]:

@@ -7,10 +7,12 @@ proves what.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, cast
 
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
 from gridpact.chain.aggregator import Aggregator
@@ -19,7 +21,7 @@ from gridpact.chain.commitments import START, extended, submission_hash, words_h
 from gridpact.chain.contract import checked_address
 from gridpact.chain.ledger import RoundLog
 from gridpact.chain.reverts import learn_errors, readable
-from gridpact.chain.sealing import Proof
+from gridpact.chain.sealing import NO_PROOF, Proof
 from gridpact.chain.values import (
     RESIDUAL_LANE,
     ClosedIteration,
@@ -39,7 +41,7 @@ _RESIDUAL_EVIDENCE = (
     f"(uint16,bytes32,{_CLOSED}[],uint256[],uint256[],{_HISTORY},uint256[],bytes,bytes,bytes,{_PARTNER}[])"
 )
 _PLAN_EVIDENCE = f"(uint256,bytes32,{_LINK},uint256[],bytes)"
-_SEALED_EVIDENCE = f"({_RESIDUAL_EVIDENCE},uint256[],uint8,(uint256,uint256,uint256,uint256))"
+_SEALED_EVIDENCE = f"({_RESIDUAL_EVIDENCE},uint256[],uint8,(uint256,uint256,uint256,uint256),bytes)"
 
 _Link = tuple[int, bytes, bytes, int]
 _History = tuple[bytes, list[_Link]]
@@ -51,6 +53,7 @@ class Charge(IntEnum):
     RESIDUALS = 0
     PLAN = 1
     SEALED = 2
+    ANSWER = 3
 
 
 def residual_evidence(aggregator: RoundLog, round: int, node: int, iteration: int, departed: bool = False) -> bytes:
@@ -68,21 +71,61 @@ def residual_evidence(aggregator: RoundLog, round: int, node: int, iteration: in
 
 
 def sealed_evidence(
-    aggregator: RoundLog, round: int, node: int, iteration: int, departed: bool, other: int, proof: Proof
+    aggregator: RoundLog,
+    round: int,
+    node: int,
+    iteration: int,
+    departed: bool,
+    other: int,
+    proof: Proof,
+    answer: bytes = b"",
 ) -> bytes:
     """The same of a sealed round, by a node that shares something with the accused, which it opens with that.
 
     Args:
         other: that node.
         proof: of what the two have in common.
+        answer: of the accused about the iteration, where it is that node's part in it that is false.
 
     Raises:
         ChainError: see `residual_evidence`.
     """
     case = _Case(aggregator, round)
-    values = case.residuals(node, iteration, departed, only=other)
+    values = case.residuals(node, iteration, departed, only=(other,))
     before = case.copies(node, iteration - 1) if other == 0 else ()  # the grid operator's node
-    return _evidence(Charge.SEALED, _SEALED_EVIDENCE, (values, before, other, proof))
+    return _evidence(Charge.SEALED, _SEALED_EVIDENCE, (values, before, other, proof, answer))
+
+
+def answer_evidence(aggregator: RoundLog, round: int, node: int, iteration: int, answer: bytes) -> bytes:
+    """That the parts of an answer do not come to what the node submitted, of a sealed round, by anybody.
+
+    Raises:
+        ChainError: see `residual_evidence`.
+    """
+    back = aggregator.setting().max_misses
+    values = _Case(aggregator, round).residuals(node, iteration, False, only=(), back=back)
+    return _evidence(Charge.ANSWER, _SEALED_EVIDENCE, (values, (), node, NO_PROOF, answer))
+
+
+@dataclass(frozen=True)
+class SealedCharge:
+    """What evidence of a sealed round says, beside what can be read on the chain."""
+
+    charge: int
+    about: int  # the iteration
+    other: int  # who proves it
+    proof: Proof
+    answer: bytes
+
+    @staticmethod
+    def read(evidence: bytes) -> SealedCharge | None:
+        """None where it is no evidence."""
+        try:
+            charge, content = decode(["uint8", "bytes"], evidence)
+            ((residuals, _, other, proof, answer),) = decode([_SEALED_EVIDENCE], content)
+        except (DecodingError, OverflowError):
+            return None
+        return SealedCharge(charge, residuals[0], other, proof, answer)
 
 
 def plan_evidence(step: int, newest: Submission, before: bytes, copies: Sequence[int], book: bytes) -> bytes:
@@ -123,16 +166,20 @@ class _Case:
         self._logs: list[IterationLog] = [*history, newest]
         self._declarations: dict[int, Declaration] = aggregator.declarations(round)
 
-    def residuals(self, node: int, iteration: int, departed: bool, only: int | None = None) -> tuple[object, ...]:
+    def residuals(
+        self, node: int, iteration: int, departed: bool, only: Sequence[int] | None = None, back: int = 1
+    ) -> tuple[object, ...]:
         """The fields of a `ResidualEvidence`.
 
         Args:
-            only: the one node that stands there as a partner, in place of all.
+            only: the nodes that stand there as partners, in place of all.
+            back: how many iterations before this one are shown.
         """
         closed = [log.closed for log in self._logs if log.closed is not None]
         if not 1 <= iteration <= len(closed):
             raise ChainError(f"Iteration {iteration} of round {self._round} is not closed: nothing is claimed of it.")
-        first = opened = max(iteration - 1, 1)
+        first = max(iteration - 1, 1)
+        opened = max(iteration - back, 1)
         while departed and opened > 1 and closed[opened - 2].present == closed[iteration - 1].present:
             opened -= 1
         own = self._submission(node, iteration)
@@ -148,7 +195,7 @@ class _Case:
             own.bids if own else b"",
             self._bids(node, iteration - 1) if own else b"",
             self._book(node),
-            [self._partner(other, iteration, only is not None) for other in (others if only is None else (only,))],
+            [self._partner(other, iteration, only is not None) for other in (others if only is None else only)],
         )
 
     def copies(self, node: int, iteration: int) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from gridpact.events import Event
@@ -177,6 +177,10 @@ class ClosedIteration:
     head: bytes  # of the round, with this iteration
 
 
+Question = tuple[int, int]
+"""The node that was asked, and the iteration that it was asked about."""
+
+
 @dataclass(frozen=True)
 class IterationLog:
     """What the chain's log tells of an iteration."""
@@ -185,6 +189,8 @@ class IterationLog:
     submissions: Mapping[int, Submission]  # by node
     excluded: frozenset[int]  # nodes that went out in it
     proved: frozenset[int] = frozenset()  # those of them that were proved false
+    asked: frozenset[Question] = frozenset()  # in it, of a sealed round
+    answers: Mapping[Question, bytes] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:

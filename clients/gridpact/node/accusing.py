@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -12,9 +11,9 @@ from gridpact.chain.evidence import residual_evidence, sealed_evidence
 from gridpact.chain.ledger import RoundLedger
 from gridpact.chain.values import Submission
 from gridpact.community.model import GRID_CONNECTION
-from gridpact.errors import ChainError
 from gridpact.market.admm.assembly import Assembly, Integers
 from gridpact.market.admm.codec import decode_copies, key_in
+from gridpact.node.asking import Asking
 from gridpact.node.audit import departures, false_claims
 from gridpact.node.memory import Memory
 from gridpact.node.round_log import reach_of
@@ -26,9 +25,6 @@ log = logging.getLogger(__name__)
 CHECK_EVERY = 4
 """Iterations from one check of another node's network residuals to the next."""
 
-ATTEMPTS = 3
-"""How often an accusation is made in an iteration."""
-
 
 class Accusing:
     """One node's eye on the others."""
@@ -37,6 +33,7 @@ class Accusing:
         self.view = view
         self._aggregator = aggregator
         self._sending = sending
+        self.asking = Asking(view.node, aggregator, sending)
         self._reach = reach_of(aggregator)
         self._most_misses = aggregator.setting().max_misses
 
@@ -44,6 +41,7 @@ class Accusing:
         """Checks what the others claimed in the newest iteration about the one before, and what they said there, and
         accuses who is false: at once where this node comes next after it, else if nobody else has done it by the next
         iteration."""
+        self.asking.look(round_, memory)
         if len(memory.history) < 2:
             return
         entry, now = memory.history[-1][0], memory.history[-2][1]
@@ -102,14 +100,9 @@ class Accusing:
         return sealed_evidence(self._aggregator, round_, node, iteration, departed, self.view.node, proof)
 
     def _accuse(self, round_: int, node: int, iteration: int, departed: bool, memory: Memory) -> None:
-        """Submissions of the accused and its partners overtake the evidence; then it is put together once more. The
-        iteration stays open meanwhile, as this node has not submitted yet."""
-        for _ in range(ATTEMPTS):
-            try:
-                evidence = self._evidence(round_, node, iteration, departed, memory)
-                self._sending.send("accuse", partial(self._aggregator.accuse, round_, node, evidence))
-                return
-            except ChainError as error:
-                log.warning("the accusation of node %d failed: %s", node, error)
-                if getattr(error, "name", "") != "NotProved":
-                    return
+        """The iteration stays open meanwhile, as this node has not submitted yet."""
+
+        def accuse() -> None:
+            self._aggregator.accuse(round_, node, self._evidence(round_, node, iteration, departed, memory))
+
+        self._sending.insist("accuse", accuse)

@@ -84,6 +84,43 @@ def departures(
     }
 
 
+def more_than_half(
+    assembly: Assembly, claims: Mapping[int, Claim], now: Closing, before: Closing | None
+) -> frozenset[int]:
+    """Who claims more of the trades than all others together, where all are there: every pair is in the residuals of
+    two nodes, so this one claims too much, or a partner too little. Everybody sees that, in a sealed round too.
+
+    Args:
+        claims: see `false_claims`.
+    """
+    if not _all_there(assembly, claims, now, before):
+        return frozenset()
+    total = [sum(claim[lane] for claim in claims.values()) for lane in range(4)]
+    return frozenset(node for node, claim in claims.items() if any(2 * claim[lane] > total[lane] for lane in (2, 3)))
+
+
+def pool_is_off(assembly: Assembly, claims: Mapping[int, Claim], now: Closing, before: Closing | None) -> bool:
+    """Whether what all bids of a step are said to come to cannot be, beside the residuals of the trades: of N pairs
+    whose mismatches come to D, the squares come to D^2 / N at least. Then somebody's sums, or residuals, are false.
+
+    Args:
+        claims: see `false_claims`.
+    """
+    total, _ = assembly.balance(now)
+    if total is None or not _all_there(assembly, claims, now, before):
+        return False
+    pairs = assembly.pairs_by_step(now)
+    if np.any(total[pairs == 0]):
+        return True
+    least = np.sum(2 * total[pairs > 0] ** 2 // pairs[pairs > 0])  # each pair is claimed twice
+    return bool(least > sum(claim[2] for claim in claims.values()))
+
+
+def _all_there(assembly: Assembly, claims: Mapping[int, Claim], now: Closing, before: Closing | None) -> bool:
+    there = assembly.nodes - now.gone
+    return claims.keys() == now.present == there and (before is None or before.present == there)
+
+
 def operators_sum(
     assembly: Assembly, claims: Mapping[int, Claim], now: Closing, before: Closing | None
 ) -> dict[int, str]:
@@ -96,12 +133,11 @@ def operators_sum(
     Returns:
         What node 0 claims instead: then it does so falsely, or a household does.
     """
-    there = assembly.nodes - now.gone
-    complete = claims.keys() == now.present == there and (before is None or before.present == there)
-    if not complete or GRID_CONNECTION not in there:
+    if GRID_CONNECTION not in now.present or not _all_there(assembly, claims, now, before):
         return {}
     own = claims[GRID_CONNECTION][:2]
-    together = tuple(np.sum([claims[node][:2] for node in there - {GRID_CONNECTION}], axis=0, dtype=object).tolist())
+    households = now.present - {GRID_CONNECTION}
+    together = tuple(np.sum([claims[node][:2] for node in households], axis=0, dtype=object).tolist())
     if own == together:
         return {}
     where = f"in iteration {now.iteration}"

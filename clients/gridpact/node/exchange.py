@@ -70,7 +70,9 @@ class Exchange:
             return (now.round, now.iteration, now.phase) != (round_, iteration, Phase.ITERATING)
 
         def complete(now: Progress) -> bool:
-            return moved(now) or others <= now.present | wishes.keys()
+            """All are there that the contract waits for: who was proved false meanwhile is not."""
+            left = now.expected - now.counter - len(wishes.keys() - now.present)
+            return moved(now) or others <= now.present | wishes.keys() or left <= 1
 
         now = progress
         while not complete(now) and (left := last_call - self._aggregator.elapsed()) > 0:

@@ -14,6 +14,7 @@ import numpy as np
 from gridpact.chain.ledger import RoundLedger
 from gridpact.chain.values import Coupling, IterationLog
 from gridpact.market.admm.agent import IntegerSubmission
+from gridpact.market.admm.answers import PairPart, encode_answer
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.codec import (
     decode_bids,
@@ -34,6 +35,7 @@ from gridpact.market.admm.pads import (
     seal_word,
     signed,
 )
+from gridpact.market.admm.residuals import pair_squares
 from gridpact.node.round_log import closing_of, whole
 from gridpact.problem.blocks import Block
 
@@ -208,20 +210,11 @@ class SealedForm(OpenForm):
             for author, to in ((node, partner), (partner, node)):
                 if author not in opened or to not in assembly.book(author):
                     continue
-                part = self._part(author, to)
+                part = self.assembly.part(author, to)
                 sealed = decode_bids(entry.submissions[author].bids[2 * part.start : 2 * part.stop])
                 bids = signed(sealed - pads.bids(iteration, author, len(sealed)), 16)
                 opened[author][part.start : part.start + len(sealed)] = bids
         return opened
-
-    def _part(self, author: int, to: int) -> slice:
-        """Where an author's bids to a partner stand among its bids."""
-        at = 0
-        for partner, steps in self.assembly.book(author).items():
-            if partner == to:
-                return slice(at, at + len(steps))
-            at += len(steps)
-        raise KeyError(to)
 
     def _pool(self, entry: IterationLog, present: frozenset[int], gone: frozenset[int]) -> Integers | None:
         """What the bids of all come to at every step, (T,); None where somebody is missing and masks do not cancel."""
@@ -237,7 +230,7 @@ class SealedForm(OpenForm):
         total = np.zeros(assembly.steps, dtype=np.int64)
         for node in traders:
             steps, bids = self._steps(node), entry.submissions[node].bids
-            total[steps] += decode_pool(bids[2 * assembly.bid_count(node) :], len(steps))
+            total[steps] += decode_pool(self.sums_behind(node, bids), len(steps))
         return signed(total, POOL_BITS)
 
     def _steps(self, node: int) -> Integers:
@@ -260,6 +253,52 @@ class SealedForm(OpenForm):
 
     def key(self, iteration: int, partner: int) -> bytes:
         return self._pads[partner].key(iteration)
+
+    # ------------------------------------------------------------------ answers
+
+    def answer(self, entry: IterationLog, before: IterationLog | None, gone: frozenset[int]) -> bytes:
+        """What this node answers when it is asked about a closed iteration.
+
+        Args:
+            before: the iteration before that.
+            gone: who was out before it.
+        """
+        book, node = self.assembly.book(self.node), self.node
+        parts = {other: self.part(node, other, entry, before, gone) for other in book}
+        return encode_answer(book, {other: part for other, part in parts.items() if part is not None})
+
+    def part(
+        self, author: int, to: int, entry: IterationLog, before: IterationLog | None, gone: frozenset[int]
+    ) -> PairPart | None:
+        """The part of a node in what another one said about an iteration, of which one is this node; None where their
+        bids to each other do not count.
+
+        Args:
+            before, gone: see `answer`.
+        """
+        assembly, partner = self.assembly, to if author == self.node else author
+        steps = np.array(assembly.book(author).get(to, ()), dtype=np.int64)
+        if not assembly.mirrors(author, to) or not len(steps):
+            return None
+        now = self.of_bids(entry)
+        primal, dual = pair_squares(assembly, self.node, partner, now, None if before is None else self.of_bids(before))
+        shares = np.zeros(len(steps), dtype=np.int64)
+        if author in now.present and to not in gone:
+            bids = now.bids[author][assembly.part(author, to)]
+            known = steps < assembly.steps
+            mask = self._pads[partner].pool(now.iteration, assembly.steps)[steps[known]]
+            shares[known] = (bids[known] + (mask if author < to else -mask)) % (1 << POOL_BITS)
+        return PairPart(primal, dual, tuple(shares.tolist()))
+
+    def of_bids(self, entry: IterationLog) -> Closing:
+        """A closed iteration with the bids of this node and those to it, and no more."""
+        closed = whole(entry)
+        bids = self._bids(closed.iteration, entry)
+        return Closing(closed.iteration, closed.present, closed.residuals, {}, bids, sealed=True)
+
+    def sums_behind(self, author: int, bids: bytes) -> bytes:
+        """The sums for the pool in what a node submitted."""
+        return bids[2 * self.assembly.bid_count(author) :]
 
     # ------------------------------------------------------------------ pads of copies
 

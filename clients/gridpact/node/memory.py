@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from gridpact.chain.commitments import START, head_with
-from gridpact.chain.values import ClosedIteration, IterationLog, Submission
+from gridpact.chain.values import ClosedIteration, IterationLog, Question, Submission
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Closing, Integers
 from gridpact.node.form import OpenForm
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What is to be done for all, by one node."""
+
+    since: int  # iteration in which that was found; in a later one everybody does it
+    act: Callable[[], object]
 
 
 class Memory:
@@ -27,6 +36,9 @@ class Memory:
         self.last: dict[int, tuple[Submission, bytes]] = {}  # node -> last submission, commitment before it
         self.accounts: dict[int, str] = {}  # of the others, where this node reads the relay's board
         self.suspects: dict[int, tuple[int, bool]] = {}  # node -> iteration in which it was false; beyond its reach
+        self.asked: dict[Question, int] = {}  # questions that wait for an answer -> iteration in which they were asked
+        self.answered: set[Question] = set()
+        self.duties: dict[tuple[str, Question], Duty] = {}  # by what, and about what
         self.steady: deque[int] = deque(maxlen=3)  # for how many iterations the same nodes were there; newest last
         self.relay_failed = False  # then this node sends directly for the rest of the round
         self.history: deque[tuple[IterationLog, Closing, Integers | None]] = deque(maxlen=3)  # own copies; newest last
@@ -40,6 +52,9 @@ class Memory:
         assert entry.closed is not None
         self.head = entry.closed.head
         self.gone = closing.gone
+        self.asked |= dict.fromkeys(entry.asked, closing.iteration)
+        self.answered |= entry.answers.keys()
+        self.asked = {one: since for one, since in self.asked.items() if one not in self.answered}
         before = self.history[-1][1].present if self.history else None
         self.steady.append(self.steady[-1] + 1 if before == closing.present else 0)
         self.history.append((entry, closing, own))

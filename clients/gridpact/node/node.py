@@ -271,6 +271,7 @@ class Node:
                 log.warning("node %d is out of round %d", node, round_)
                 self._wait(lambda now: now.round > round_ or now.phase.is_final)
             elif node not in progress.present:
+                self._accusing.asking.answer(round_, memory)
                 return self._submit(round_, progress, memory)
         return None
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from gridpact.chain.ledger import Account
-from gridpact.errors import ContractError
+from gridpact.errors import ChainError, ContractError
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +15,10 @@ MOVED_ON = frozenset(
     {"WrongIteration", "WrongHistory", "WrongPhase", "WrongRound", "AlreadySubmitted", "AlreadyDeclared", "NotInRound"}
 )
 """What a contract says to a call that came too late, or twice: look again."""
+
+
+ATTEMPTS = 3
+"""How often it is insisted on something in an iteration."""
 
 
 class Sending:
@@ -36,3 +40,15 @@ class Sending:
             log.info("node %d: %s", self._node, error)
         finally:
             self.gas[what] += self._account.gas_used - before
+
+    def insist(self, what: str, send: Callable[[], object]) -> None:
+        """Sends what does not have to come about, once more where it is not proved: submissions of others overtake the
+        evidence, which then is put together anew."""
+        for _ in range(ATTEMPTS):
+            try:
+                self.send(what, send)
+                return
+            except ChainError as error:
+                log.warning("node %d: %s failed: %s", self._node, what, error)
+                if getattr(error, "name", "") != "NotProved":
+                    return

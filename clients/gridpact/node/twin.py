@@ -2,7 +2,8 @@
 
 It takes and tells the same bytes and words as the contracts, and keeps its books in a `Register`, so that a round of
 `Node`s is a round on a chain, to the last bit of its head. Time is that of `Turns`. What is no node's business is not
-here: gas, fees, re-organisations, relays and signatures, and a referee (an accusation is refused as not proved).
+here: gas, fees, re-organisations, relays and signatures, and the referee of open rounds (an accusation is refused as
+not proved).
 Statements are recorded where both sides say the same; that trades fit the bids, and deposits, is the contracts' to see.
 """
 
@@ -25,6 +26,7 @@ from gridpact.chain.values import (
     IterationLog,
     Phase,
     Progress,
+    Question,
     Residuals,
     Roster,
     RoundOutcome,
@@ -40,7 +42,12 @@ from gridpact.market.admm.assembly import Assembly, Closing, TreePlace
 from gridpact.market.admm.codec import decode_bids, decode_book, decode_copies, encode_sums
 from gridpact.market.admm.parameters import within
 from gridpact.market.admm.register import End, Register, Rules
+from gridpact.node.asking import PATIENCE
 from gridpact.node.turns import Turns
+from gridpact.node.twin_referee import is_proved
+
+MOST_ASKED = 3
+"""Questions that a node may ask in a round (`Questions.sol`)."""
 
 PHASES = {End.CONVERGED: Phase.CONVERGED, End.EXHAUSTED: Phase.EXHAUSTED, End.ABANDONED: Phase.ABANDONED}
 
@@ -65,6 +72,10 @@ class TwinRound:
     closed: list[IterationLog] = field(default_factory=list)
     words: dict[bytes, tuple[int, ...]] = field(default_factory=dict)  # copies, by the hash of their transaction
     commitments: dict[int, bytes] = field(default_factory=dict)
+    askers: dict[Question, int] = field(default_factory=dict)  # node that asked
+    asked: dict[Question, int] = field(default_factory=dict)  # iteration in which they were asked
+    told: dict[Question, bytes] = field(default_factory=dict)
+    answered: dict[Question, int] = field(default_factory=dict)  # iteration in which they were answered
     percent: int = WHOLE  # of theta's limits, as it is told; here a round ends within these
 
     @property
@@ -120,10 +131,17 @@ class TwinRound:
         books, before = self.books, self.books.gone
         closing = books.close()
         closed = self._closed(closing)
-        self.closed.append(IterationLog(closed, self.open, closing.gone - before, closing.proved))
+        excluded = closing.gone - before | closing.proved
+        asked, answers = self._questions_of(closing.iteration)
+        self.closed.append(IterationLog(closed, self.open, excluded, closing.proved, asked, answers))
         self.open = {}
         if books.end is not None:
             self.phase = PHASES[books.end]
+
+    def _questions_of(self, iteration: int) -> tuple[frozenset[Question], dict[Question, bytes]]:
+        """What was asked and answered in an iteration."""
+        asked = frozenset(question for question, when in self.asked.items() if when == iteration)
+        return asked, {question: self.told[question] for question, when in self.answered.items() if when == iteration}
 
     def _closed(self, closing: Closing) -> ClosedIteration:
         sums = tuple(encode_sums(self.books.assembly, closing.sums, closing.present))
@@ -212,6 +230,43 @@ class Twin:
         hashed = submission_hash(number, iteration, node, words_hash(copies), bids_hash(bids), pack_residuals(claims))
         commitment = extended(round_.commitments.get(node, START), hashed)
         round_.submit(Submission(node, iteration, claims, bids, commitment, hashed), copies)
+        self._moved_on(round_, iteration)
+
+    def ask(self, number: int, asker: int, node: int, about: int) -> None:
+        round_ = self.require(number, Phase.ITERATING)
+        for one in (asker, node):
+            if one not in round_.books.active:
+                refuse("NotInRound", one, number)
+        asked = (node, about) in round_.askers or list(round_.askers.values()).count(asker) == MOST_ASKED
+        if asked or not self.sealed or not 0 < about < len(round_.closed):
+            refuse("CannotAsk", node, about)
+        round_.askers[node, about] = asker
+        round_.asked[node, about] = round_.books.iteration
+
+    def answer(self, number: int, node: int, about: int, told: bytes) -> None:
+        round_ = self.require(number, Phase.ITERATING)
+        if (node, about) not in round_.askers or (node, about) in round_.told:
+            refuse("NotAsked", node, about)
+        round_.told[node, about] = told
+        round_.answered[node, about] = round_.books.iteration
+
+    def accuse_of_silence(self, number: int, node: int, about: int) -> None:
+        round_ = self.require(number, Phase.ITERATING)
+        if node not in round_.books.active:
+            refuse("NotInRound", node, number)
+        submitted = [len(round_.closed)] if round_.closed and node in round_.closed[-1].submissions else [0]
+        last = round_.books.iteration if node in round_.open else submitted[0]
+        question = node, about
+        if question not in round_.askers or question in round_.told or last < round_.asked[question] + PATIENCE:
+            refuse("StillTime", node, about)
+        self.prove(round_, node)
+
+    def prove(self, round_: TwinRound, node: int) -> None:
+        """Takes a node out that was proved false."""
+        iteration = round_.books.iteration
+        round_.books.prove_false(node)
+        if round_.books.end is not None or round_.books.is_complete:
+            round_.close()
         self._moved_on(round_, iteration)
 
     def close_overdue(self) -> None:
@@ -393,7 +448,21 @@ class TwinLedger(WaitingLedger):
         raise ChainError("Nothing is relayed in memory: give no relay.")
 
     def accuse(self, round: int, node: int, evidence: bytes) -> None:
-        refuse("NotProved", node)
+        one = self._twin.require(round, Phase.ITERATING)
+        if node not in one.books.active:
+            refuse("NotInRound", node, round)
+        if not self._twin.sealed or not is_proved(self, one.books.assembly, round, node, evidence, one.told):
+            refuse("NotProved", node)
+        self._twin.prove(one, node)
+
+    def ask(self, round: int, node: int, about: int) -> None:
+        self._twin.ask(round, self._node, node, about)
+
+    def answer(self, round: int, about: int, told: bytes) -> None:
+        self._twin.answer(round, self._node, about, told)
+
+    def accuse_of_silence(self, round: int, node: int, about: int) -> None:
+        self._twin.accuse_of_silence(round, node, about)
 
 
 class TwinSettlement:

@@ -60,6 +60,8 @@ def live(played: Played, node: int, hostile: Hostile) -> str:
     for iteration in range(1, SILENT_FROM):
         ledger.wait_until(lambda now, k=iteration: now.iteration >= k, 1e6, close_overdue=True)  # type: ignore[misc]
         words = [0] * len(played.twin.now.books.assembly.blocks(node))
+        if node in played.twin.now.books.gone:
+            break  # it was proved false
         ledger.submit(played.number, iteration, played.twin.now.head, words, bytes(said.submitted), (0, 0, 0, 0))
     return ""
 

@@ -144,6 +144,19 @@ class Assembly:
         part = self._parts[node]
         return int(part.stop - part.start)
 
+    def part(self, node: int, partner: int) -> slice:
+        """Where a node's bids to a partner are among its bids.
+
+        Raises:
+            KeyError: its book does not list the partner.
+        """
+        at = 0
+        for other, steps in self._books[node].items():
+            if other == partner:
+                return slice(at, at + len(steps))
+            at += len(steps)
+        raise KeyError(partner)
+
     def mirrors(self, one: int, other: int) -> bool:
         """Whether two nodes bid to each other, for the same steps; else their bids to each other do not count."""
         mine = self._books.get(one, {}).get(other)
@@ -164,6 +177,11 @@ class Assembly:
             known = Bids(own, theirs, counted)
             self._bids.append((now, known))
         return known if node is None else known[self._parts[node]]
+
+    def pairs_by_step(self, now: Closing) -> Integers:
+        """How many pairs have bids that count at every step, (T,)."""
+        counted = self.bids(now).counted & self._in_the_day
+        return np.bincount(self._steps[counted], minlength=self.steps) // 2
 
     def balance(self, now: Closing) -> tuple[Integers | None, Integers]:
         """What the bids that count add up to at every step, and how many households they are of, (T,) each; None where

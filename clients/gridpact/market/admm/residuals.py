@@ -95,6 +95,16 @@ def trade_residuals(assembly: Assembly, now: Closing, before: Closing | None) ->
     return {node: (primal[node], _divided_up(dual[node], 4)) for node in primal}
 
 
+def pair_squares(assembly: Assembly, node: int, partner: int, now: Closing, before: Closing | None) -> tuple[int, int]:
+    """What a pair adds to the primal residual of the trades of each of the two, and four times what it adds to the
+    dual."""
+    part = assembly.part(node, partner)
+    primal, dual = _trade_squares(
+        assembly.bids(now, node)[part], None if before is None else assembly.bids(before, node)[part]
+    )
+    return int(np.sum(primal)), int(np.sum(dual))
+
+
 def _trade_squares(now: Bids, before: Bids | None) -> tuple[Integers, Integers]:
     """What the primal residual adds up, and four times what the dual does, (bids,) each."""
     change = now.agreed if before is None else now.agreed - before.agreed
