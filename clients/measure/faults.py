@@ -52,7 +52,7 @@ from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from gridpact.relay.server import RelayServer
-from gridpact.run.onchain import tariff_of
+from gridpact.run.staging import tariff_of
 
 CASE = "tiny3"
 PHASE_SECONDS = 3

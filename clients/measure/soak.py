@@ -46,7 +46,7 @@ from gridpact.market.admm.parameters import percent_of_limits
 from gridpact.market.prepared import Prepared
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
-from gridpact.run.onchain import tariff_of
+from gridpact.run.staging import tariff_of
 from gridpact.service.template import NewNode, household_toml
 
 CASE = "tiny3"

@@ -76,8 +76,11 @@ def test_runAndStudySayTheSame(name: str) -> None:
     ("options", "message"),
     [
         (["--scenario", "a"], "there is no scenario 'a'; choose one of b, g, t, tg, call-auction"),
-        (["--scenario", "call-auction", "--chain", "eth-tester"], "no contract for scenario 'call-auction'"),
-        (["--scenario", "call-auction", "--chain", "anvil"], "give --chain memory"),
+        (["--scenario", "game", "--chain", "eth-tester"], "no contract for scenario 'game'"),
+        (["--scenario", "mid-market-rate", "--chain", "anvil"], "give --chain memory"),
+        (["--mechanism", "call-auction", "--chain", "eth-tester", "--relay"], "--relay is for b, t, g and tg"),
+        (["--mechanism", "double-auction-gate", "--chain", "eth-tester", "--live"], "--live is for b, t, g and tg"),
+        (["--mechanism", "call-auction", "--chain", "eth-tester", "--open"], "--open is for b, t, g and tg"),
         (["--relay"], "--relay is for a chain"),
         (["--out", ""], "--out is empty"),
         (["--out", " "], "--out is empty"),

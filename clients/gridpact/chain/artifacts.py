@@ -16,6 +16,8 @@ SEALED_REFEREE = "SealedReferee"
 SETTLEMENT = "TradeSettlement"
 DAY = "DaySettlement"
 PRODUCTS = "DayProducts"
+ORDER_BOOK = "OrderBook"
+CALL_AUCTION = "CallAuction"
 TOKEN = "TestEuro"
 
 

@@ -171,7 +171,11 @@ def deploy_contracts(
 
 def mint_tokens(account: ChainAccount, record: Record, addresses: Sequence[str], units: int) -> None:
     """Gives each account test tokens: all transactions first, then all receipts."""
-    token = DeployedContract(account.web3, record.token, record.token_abi)
+    mint_units(account, DeployedContract(account.web3, record.token, record.token_abi), addresses, units)
+
+
+def mint_units(account: ChainAccount, token: DeployedContract, addresses: Sequence[str], units: int) -> None:
+    """The same of a test token."""
     pendings = [account.post(token.call("mint", checked_address(address), units)) for address in addresses]
     account.settle_all(pendings)
 

@@ -39,6 +39,9 @@ STATED_A_CALL = 16
 """So many pairs are stated in one transaction, some 2.1 million gas with 24 steps. An opening grows with all bids of
 its node; with the most homes and steps it was not measured."""
 
+ALL = 255
+"""The partner of who trades with all at once, in a market."""
+
 LAST_ROUND = 2**24 - 1
 """The highest number that a round of product 0 can have."""
 
@@ -170,8 +173,8 @@ class Token(DeployedContract):
         return self._send("approve", spender, amount)
 
 
-class Settlement(DeployedContract):
-    """The settlement contract at an address. `account` is needed to send."""
+class Deposits(DeployedContract):
+    """A contract that holds deposits in a token. `account` is needed to send."""
 
     def __init__(
         self,
@@ -182,37 +185,9 @@ class Settlement(DeployedContract):
         token_abi: Abi,
         account: ChainAccount | None = None,
         chain_id: int | None = None,
-        first_block: int = 0,
-        openings: Openings | None = None,
     ) -> None:
         super().__init__(web3, address, abi, account, chain_id)
         self.token = Token(web3, token, token_abi, account)
-        self._first_block = first_block
-        self._openings = openings
-
-    @classmethod
-    def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> Settlement:
-        """The settlement contract of a deployment."""
-        (opened,) = Interface(record.aggregator_abi).topics(["RoundOpened"])
-        openings = Openings(LogReader(web3), record.aggregator, opened, record.block)
-        return cls(
-            web3,
-            record.settlement,
-            record.settlement_abi,
-            record.token,
-            record.token_abi,
-            account,
-            record.chain_id,
-            record.block,
-            openings,
-        )
-
-    def _of_round(self, name: str, round: int, **indexed: int) -> list[Mapping[str, Any]]:
-        """What events of a round say, in the chain's order; a tariff may be older than its round."""
-        lowest = None if self._openings is None else partial(self._openings.before, round)
-        return [arguments_of(event) for event in self._events(name, self._first_block, lowest, round=round, **indexed)]
-
-    # ------------------------------------------------------------------ household
 
     def deposit(self, amount: int) -> TxReceipt:
         """Approves where needed, and moves token units into the account's deposit."""
@@ -239,6 +214,69 @@ class Settlement(DeployedContract):
     def withdraw(self, amount: int) -> TxReceipt:
         """Moves free deposit back to the account."""
         return self._send("withdraw", amount)
+
+    def send_all(self, calls: Sequence[ContractCall]) -> list[TxReceipt]:
+        """Sends calls of this contract: all transactions first, then all receipts."""
+        if self.account is None:
+            raise ChainError("Sending needs an account: this connection only reads.")
+        account = self.account
+        return account.settle_all([account.post(call, afresh=True) for call in calls])
+
+    def free(self, address: str) -> int:
+        """Deposit that can be withdrawn, token units."""
+        return int(self._read("free", address))
+
+    def locked(self, address: str) -> int:
+        """Deposit that is held for something, token units."""
+        return int(self._read("locked", address))
+
+    def total_deposits(self) -> int:
+        """Free and locked deposits of all accounts."""
+        return int(self._read("totalDeposits"))
+
+
+class Settlement(Deposits):
+    """The settlement contract at an address. `account` is needed to send."""
+
+    def __init__(
+        self,
+        web3: Web3,
+        address: str,
+        abi: Abi,
+        token: str,
+        token_abi: Abi,
+        account: ChainAccount | None = None,
+        chain_id: int | None = None,
+        first_block: int = 0,
+        openings: Openings | None = None,
+    ) -> None:
+        super().__init__(web3, address, abi, token, token_abi, account, chain_id)
+        self._first_block = first_block
+        self._openings = openings
+
+    @classmethod
+    def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> Settlement:
+        """The settlement contract of a deployment."""
+        (opened,) = Interface(record.aggregator_abi).topics(["RoundOpened"])
+        openings = Openings(LogReader(web3), record.aggregator, opened, record.block)
+        return cls(
+            web3,
+            record.settlement,
+            record.settlement_abi,
+            record.token,
+            record.token_abi,
+            account,
+            record.chain_id,
+            record.block,
+            openings,
+        )
+
+    def _of_round(self, name: str, round: int, **indexed: int) -> list[Mapping[str, Any]]:
+        """What events of a round say, in the chain's order; a tariff may be older than its round."""
+        lowest = None if self._openings is None else partial(self._openings.before, round)
+        return [arguments_of(event) for event in self._events(name, self._first_block, lowest, round=round, **indexed)]
+
+    # ------------------------------------------------------------------ household
 
     def state(
         self, round: int, node: int, statements: Mapping[int, bytes], openings: Mapping[int, Opening]
@@ -309,13 +347,6 @@ class Settlement(DeployedContract):
         parts = [(higher, trades, astuple(openings[higher])) for higher, trades in sorted(statements.items())]
         return self.call("vouch", round, lower, parts, astuple(openings[lower]), self.tariff(round))
 
-    def send_all(self, calls: Sequence[ContractCall]) -> list[TxReceipt]:
-        """Sends calls of this contract: all transactions first, then all receipts."""
-        if self.account is None:
-            raise ChainError("Sending needs an account: this connection only reads.")
-        account = self.account
-        return account.settle_all([account.post(call, afresh=True) for call in calls])
-
     def sign_reading(self, key: str, round: int, node: int, energies_wh: Sequence[int]) -> SignedReading:
         """Signs a reading for this contract with the metering account's key."""
         with readable("its chain id"):
@@ -335,6 +366,15 @@ class Settlement(DeployedContract):
         """The same for readings of one round: all transactions first, then all receipts."""
         return self.send_all(self.delivery_calls(readings))
 
+    def deliver_beyond(self, traded: Mapping[int, bytes], readings: Sequence[SignedReading]) -> list[TxReceipt]:
+        """The same in a round of a market.
+
+        Args:
+            traded: what each node has traded with all at once, encoded by `encode_trades`, energy sold positive.
+        """
+        tariff = self.tariff(readings[0].round) if readings else b""
+        return self.send_all([self._beyond(reading, [(ALL, traded[reading.node])], tariff) for reading in readings])
+
     def delivery_calls(self, readings: Sequence[SignedReading]) -> list[ContractCall]:
         """What `deliver_readings` sends. Records and tariff of the round are looked up once."""
         if not readings:
@@ -344,9 +384,11 @@ class Settlement(DeployedContract):
         return [self._delivery(reading, records, tariff) for reading in readings]
 
     def _delivery(self, reading: SignedReading, records: Sequence[TradeRecord], tariff: bytes) -> ContractCall:
-        round, node = reading.round, reading.node
-        energies, positions = encode_energies(reading.energies_wh), positions_of(node, records)
-        return self.call("deliver", round, node, energies, tariff, positions, reading.r, reading.vs)
+        return self._beyond(reading, positions_of(reading.node, records), tariff)
+
+    def _beyond(self, reading: SignedReading, positions: list[tuple[int, bytes]], tariff: bytes) -> ContractCall:
+        energies = encode_energies(reading.energies_wh)
+        return self.call("deliver", reading.round, reading.node, energies, tariff, positions, reading.r, reading.vs)
 
     # ------------------------------------------------------------------ views
 
@@ -357,14 +399,6 @@ class Settlement(DeployedContract):
     def metering(self) -> str:
         """The account that signs meter readings."""
         return str(self._read("metering"))
-
-    def free(self, address: str) -> int:
-        """Deposit that can be withdrawn, token units."""
-        return int(self._read("free", address))
-
-    def locked(self, address: str) -> int:
-        """Deposit that statements hold, token units."""
-        return int(self._read("locked", address))
 
     def arrears(self, address: str) -> int:
         """What the account owes the supplier, token units."""
@@ -383,10 +417,6 @@ class Settlement(DeployedContract):
         """What a delivery of a round takes from an account at most, token units; 0 where it has no limit. By default in
         rounds to come."""
         return int(self._read("debitLimit", round, checked_address(address)))
-
-    def total_deposits(self) -> int:
-        """Free and locked deposits of all accounts."""
-        return int(self._read("totalDeposits"))
 
     def is_recorded(self, round: int, one: int, other: int) -> bool:
         """Whether the trades of a pair are recorded."""

@@ -45,7 +45,7 @@ def _open_day(arguments: argparse.Namespace) -> int:
     from gridpact.chain.estimate import PlannedCall, planned_call
     from gridpact.cli.deposit import DEPOSIT_GAS
     from gridpact.community.read import read_community
-    from gridpact.run.onchain import tariff_of
+    from gridpact.run.staging import tariff_of
 
     label = int(date_of(arguments.day).strftime("%Y%m%d"))
     community = read_community(arguments.community)

@@ -165,7 +165,7 @@ def _tariff(arguments: argparse.Namespace) -> int:
     from gridpact.chain.settlement import Settlement
     from gridpact.cli.deposit import planned_deposit, token_units
     from gridpact.community.read import read_community
-    from gridpact.run.onchain import tariff_of
+    from gridpact.run.staging import tariff_of
 
     community = read_community(arguments.community)
     day = community.on(arguments.day or community.days[0])

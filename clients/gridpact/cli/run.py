@@ -27,7 +27,7 @@ from gridpact.community.read import read_community
 from gridpact.errors import InputError
 from gridpact.events import Listener, Stage
 from gridpact.market.mechanism import IN_MEMORY
-from gridpact.market.registry import MARKETS, NAMES, scenario_named
+from gridpact.market.registry import MARKETS, NAMES, market_of, scenario_named
 from gridpact.problem.scenario import NetworkAgreement, Scenario, is_sealable
 from gridpact.report.folder import MARKER
 
@@ -49,7 +49,9 @@ def add(commands: Commands) -> None:
         help="a shipped case (see `gridpact cases`) or a community file; default fontana16",
     )
     command.add_argument("--day", metavar="D", help="a day of the case; default its first")
-    command.add_argument("--scenario", default="tg", metavar="|".join(NAMES), help=f"default tg. {WHAT}")
+    command.add_argument(
+        "--scenario", "--mechanism", default="tg", metavar="|".join(NAMES), help=f"default tg. {WHAT}"
+    )
     command.add_argument(
         "--network-agreement",
         default="dso",
@@ -91,6 +93,9 @@ def _run(arguments: argparse.Namespace) -> int:
     check_market(scenario, arguments.chain, arguments.relay)
     sealable = is_sealable(scenario, agreement)
     check_form(arguments.sealed, sealable, arguments.chain)
+    own = market_of(scenario).contract
+    if own and arguments.chain != IN_MEMORY:
+        check_own(arguments, scenario)
     if arguments.live and arguments.chain == IN_MEMORY:
         raise InputError("--live shows what a chain tells; choose one with --chain, or leave --live out")
 
@@ -113,6 +118,18 @@ def _run(arguments: argparse.Namespace) -> int:
         tell_without_pictures()
         _show(result, folder, report, arguments)
     return 0 if all(check.held is not False for check in Indicators(result).checks) else 1
+
+
+def check_own(arguments: argparse.Namespace, scenario: Scenario) -> None:
+    """What is for rounds of the virtual aggregator, and not for a market with a contract of its own.
+
+    Raises:
+        InputError: it was given all the same.
+    """
+    given = {"--relay": arguments.relay, "--live": arguments.live, "--sealed or --open": arguments.sealed is not None}
+    for option, is_given in given.items():
+        if is_given:
+            raise InputError(f"{option} is for b, t, g and tg; leave it out with '{scenario.value}'")
 
 
 def check_form(sealed: bool | None, sealable: bool, chain: str) -> None:

@@ -5,7 +5,6 @@ None of them has a say in what is agreed. They open the rounds, sign what meters
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections import Counter
@@ -40,7 +39,8 @@ from gridpact.problem.scenario import Scenario
 from gridpact.products.pool import Key, PoolRules, Pricing
 from gridpact.relay.server import RelayServer
 from gridpact.run.launch import Body, NodeFiles, Nodes, running_nodes, warm_up
-from gridpact.run.onchain import Spectator, nobody, tariff_of
+from gridpact.run.onchain import Spectator, nobody
+from gridpact.run.staging import day_label, tariff_of
 from gridpact.study.whatif.following import TOLD, AskedPart
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.reagreement import apart, re_agreement_steps
@@ -57,7 +57,6 @@ PAUSE = 0.1
 AGAIN = ("negotiate", "bring again", "nominate again")
 """What households spend gas on in a re-agreement."""
 
-NOT_A_DIGIT = re.compile(r"\D")
 KEYS = {Key.PROPORTIONAL: 0, Key.EQUAL: 1, Key.FIXED: 2}
 PRICINGS = {Pricing.MID_MARKET: 0, Pricing.RATIO: 1}
 
@@ -226,7 +225,7 @@ class _Office:
         self._supplier_key, self._metering_key, self._oracle_key = new_key(), new_key(), new_key()
         self._keys = {view.node: new_key() for view in prepared.views}
         self._homes = tuple(home.node for home in self._community.households)
-        self._day = int(NOT_A_DIGIT.sub("", self._community.day)[-8:] or 0)
+        self._day = day_label(self._community.day)
         self._rounds: dict[int, int] = {}  # of each first step
         self._foreseen = sum((home.net_load_kw for home in self._community.households), np.zeros(self._community.steps))
         self._skipped = 0

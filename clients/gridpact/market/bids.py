@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from gridpact.community.model import Array, Prices
     from gridpact.market.prepared import Prepared
 
 MICRO = 1_000_000
@@ -31,16 +32,28 @@ class LimitOrder:
     sells: bool
 
 
+def orders_of(node: int, net_kw: Array, prices: Prices, step_hours: float) -> list[LimitOrder]:
+    """The orders of one household, by step.
+
+    Args:
+        net_kw: of its own plan, kW into the feeder, (T,).
+        prices: of its own supplier.
+    """
+    energy_wh = np.trunc(np.round(1000 * step_hours * net_kw, 6)).astype(int).tolist()
+    earns, pays = (np.rint(MICRO * p).astype(int).tolist() for p in (prices.feed_in_price, prices.bought_price))
+    return [
+        LimitOrder(node, step, abs(wh), (earns if wh > 0 else pays)[step], sells=wh > 0)
+        for step, wh in enumerate(energy_wh)
+        if wh
+    ]
+
+
 def truthful_orders(prepared: Prepared) -> tuple[LimitOrder, ...]:
     """The orders of all households, by step and node."""
     community = prepared.community
-    energy_wh = np.trunc(np.round(1000 * community.step_hours * prepared.baseline_net_kw, 6)).astype(int)  # (n, T)
-    tariffs = {home.node: community.prices_of(home) for home in community.households}
-    earns = {node: np.rint(MICRO * own.feed_in_price).astype(int).tolist() for node, own in tariffs.items()}
-    pays = {node: np.rint(MICRO * own.bought_price).astype(int).tolist() for node, own in tariffs.items()}
-    return tuple(
-        LimitOrder(home.node, step, abs(wh), (earns if wh > 0 else pays)[home.node][step], sells=wh > 0)
-        for step in range(community.steps)
-        for home, wh in zip(community.households, energy_wh[:, step].tolist(), strict=True)
-        if wh
+    orders = (
+        order
+        for home, net_kw in zip(community.households, prepared.baseline_net_kw, strict=True)
+        for order in orders_of(home.node, net_kw, community.prices_of(home), community.step_hours)
     )
+    return tuple(sorted(orders, key=lambda order: order.step))

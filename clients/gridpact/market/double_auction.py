@@ -19,7 +19,7 @@ All that is drawn comes from one seed, so the same community gives the same agre
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -114,6 +114,41 @@ class ContinuousDoubleAuction:
                     price = self.strategy.price(left[node], book, rounds_left, draw)
                     orders.place(replace(left[node], energy_wh=rest, price_micro=price))
         return orders
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The prices that a book has: some ticks above the lowest, as on a chain."""
+
+    lowest_micro: int
+    tick_micro: int
+    top: int
+
+    @staticmethod
+    def of(prices_micro: Sequence[int], top: int = 255) -> Grid:
+        """From the lowest of some prices to the highest, or the next tick above."""
+        lowest, highest = min(prices_micro), max(prices_micro)
+        return Grid(lowest, max(-(-(highest - lowest) // top), 1), top)
+
+    def named(self, order: LimitOrder) -> LimitOrder:
+        """An order at the next price of the book that is no worse for who orders."""
+        above = order.price_micro - self.lowest_micro
+        ticks = -(-above // self.tick_micro) if order.sells else above // self.tick_micro
+        return replace(order, price_micro=self.price(ticks))
+
+    def price(self, ticks: int) -> int:
+        return self.lowest_micro + self.tick_micro * ticks
+
+
+def played(step: int, came: Iterable[LimitOrder | int]) -> OrderBook:
+    """A step's book after what came, one after another: an order, or the number of the node that takes its own out."""
+    orders = OrderBook(step)
+    for one in came:
+        if isinstance(one, LimitOrder):
+            orders.place(one)
+        else:
+            orders.cancel(one)
+    return orders
 
 
 @dataclass

@@ -73,6 +73,7 @@ class Market:
         promises: which checks apply.
         reference: the scenario whose optimum its plans are compared with.
         on_chain: whether there are contracts for it.
+        contract: name of its own contract, where it is not the virtual aggregator that is agreed on a chain.
         one_tariff: whether its prices are made of the supplier's, which must be the same for all then.
     """
 
@@ -84,6 +85,7 @@ class Market:
     reference: Scenario
     on_chain: bool
     one_tariff: bool = False
+    contract: str = ""
 
     def require_tariffs(self, community: CommunityDay) -> None:
         """
@@ -118,12 +120,13 @@ ORDER_BOOK = (
 
 
 def _of_orders(
-    name: str, look: Look, mechanism: Mechanism, line: str, rule: str, one_tariff: bool = False
+    name: str, look: Look, mechanism: Mechanism, line: str, rule: str, one_tariff: bool = False, contract: str = ""
 ) -> Market:
-    """A market of the orders of `market.bids`: not on a chain, and no optimum is promised.
+    """A market of the orders of `market.bids`: no optimum is promised.
 
     Args:
         rule: how orders become trades, sentences.
+        contract: its own on a chain, if there is one.
     """
     label = name.replace("-", " ")
     return Market(
@@ -141,8 +144,9 @@ def _of_orders(
         mechanism=mechanism,
         promises=frozenset({Promise.AGREEMENT}),
         reference=AS_ONE,
-        on_chain=False,
+        on_chain=bool(contract),
         one_tariff=one_tariff,
+        contract=contract,
     )
 
 
@@ -236,7 +240,8 @@ MARKETS = (
         mechanism=CallAuction(),
         promises=frozenset({Promise.AGREEMENT}),
         reference=AS_ONE,
-        on_chain=False,
+        on_chain=True,
+        contract="CallAuction",
     ),
     Market(
         scenario=Scenario(mechanism="community-manager"),
@@ -349,6 +354,7 @@ MARKETS = (
         ContinuousDoubleAuction(ZeroIntelligence()),
         "an order book at every step, prices drawn within limits, of what each household's own plan leaves",
         f"{ORDER_BOOK} Prices are drawn between each one's limit and the tariff's other end.",
+        contract="OrderBook",
     ),
     _of_orders(
         "double-auction-gate",
@@ -356,6 +362,7 @@ MARKETS = (
         ContinuousDoubleAuction(NearTheLimit()),
         "an order book at every step, prices near the limit as the gate closes, of what each own plan leaves",
         f"{ORDER_BOOK} Prices go from the tariff's other end to each one's limit in a straight line.",
+        contract="OrderBook",
     ),
     _of_orders(
         "double-auction-hurdle",
@@ -363,6 +370,7 @@ MARKETS = (
         ContinuousDoubleAuction(HurdlePrice()),
         "an order book at every step, prices by what waiting is expected to come to, of what each own plan leaves",
         f"{ORDER_BOOK} Everybody trades at once at what it expects of waiting, or better.",
+        contract="OrderBook",
     ),
 )
 """In the order of tables."""

@@ -41,6 +41,7 @@ class Ledger:
     chain_s: float
     node_s: Mapping[str, float] = field(default_factory=dict)  # of a household's node, on average, by what it did
     sealed: bool = False  # what households submitted is read by those only whom it concerned
+    gas_by_node: Mapping[int, int] = field(default_factory=dict)  # of the nodes' own transactions
 
     @property
     def gas_total(self) -> int:

@@ -121,6 +121,7 @@ def _ledger_fields(result: Outcome) -> dict[str, Any]:
         "sealed": ledger.sealed,
         "gas_total": ledger.gas_total,
         "gas_by_step": ledger.gas_by_step,
+        "gas_by_node": ledger.gas_by_node,
         "gas_per_household_iteration": result.gas_per_household_iteration,
         "transactions": ledger.transactions,
         "transferred": ledger.transferred,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections import Counter
@@ -18,9 +17,9 @@ from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.record import Record
-from gridpact.chain.settlement import Settlement, encode_tariff
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import ClosedIteration, Delivery, Phase, Progress, TradeRecord
-from gridpact.community.model import GRID_CONNECTION, CommunityDay, Prices
+from gridpact.community.model import GRID_CONNECTION, CommunityDay
 from gridpact.errors import InputError
 from gridpact.events import SILENT, Listener, RoundEnded, Stage
 from gridpact.files import write_atomically
@@ -31,6 +30,7 @@ from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.market.admm.residuals import rms_w
 from gridpact.market.agreement import Agreement, Convergence, Trade
 from gridpact.market.prepared import Prepared
+from gridpact.market.registry import market_of
 from gridpact.node.household_file import write_view
 from gridpact.node.report import NodeReport
 from gridpact.outcome.outcome import Ledger, Optimum, Outcome, outcome_of
@@ -39,11 +39,8 @@ from gridpact.problem.view import NodeView
 from gridpact.relay.server import RelayServer
 from gridpact.run.following import happened
 from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
-
-NOT_A_DIGIT = re.compile(r"\D")
-TEST_TOKENS = 1000  # currency, minted to every household on a test chain
-TOKEN_DECIMALS = 6  # of the test token
-
+from gridpact.run.market import run_market
+from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS, day_label, tariff_of
 
 Spectator = Callable[[Record, Network], AbstractContextManager[object]]
 """Looks on from the deployment until all is settled."""
@@ -94,6 +91,8 @@ def run(
     community.require_one_tariff("the settlement on a chain", fees=True)
     if settings.chain != EMBEDDED:
         warm_up()  # while this process solves
+    if market_of(settings.scenario).contract:
+        return run_market(community, settings.scenario, settings.chain, settings.phase_seconds, listener=listener)
     listener.hear(Stage(f"Solving {community.name} on {community.day} in one place, to compare with"))
     prepared = Prepared.of(community, settings.scenario, settings.agreement)  # names a household that has no plan
     optimum = Optimum.of(community, settings.scenario)
@@ -216,8 +215,7 @@ class _RoundOffice:
         return files
 
     def open_round(self) -> None:
-        day = int(NOT_A_DIGIT.sub("", self._community.day)[-8:] or 0)
-        self._round = self._aggregator.open_round(day)
+        self._round = self._aggregator.open_round(day_label(self._community.day))
         self._spend("enrol")
         if self._settings.scenario.has_trades:
             settlement = Settlement.of(self.record, self._web3, self._supplier)
@@ -332,14 +330,9 @@ def _ledger(settings: RunSettings, reports: Mapping[int, NodeReport], closed: _C
         wall_s=wall_s,
         solve_s=solve_s,
         chain_s=max(report.wall_s for report in reports.values()) - solve_s,
+        gas_by_node={node: report.gas.total() for node, report in sorted(reports.items())},
         node_s={
             what: float(np.mean([report.seconds.get(what, 0.0) for report in households]))
             for what in ("solving", "reading", "sending", "waiting")
         },
     )
-
-
-def tariff_of(prices: Prices) -> bytes:
-    """The supplier's prices as the settlement contract takes them."""
-    imported, fed_in = (np.rint(1e6 * p).astype(int).tolist() for p in (prices.import_price, prices.feed_in_price))
-    return encode_tariff(imported, fed_in)

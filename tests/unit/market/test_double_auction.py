@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.reference.book_model import BookModel
 from tests.unit.market.orders import BOOKS, book, check_kept, filled_wh
 
 from gridpact.community.read import read_community
@@ -15,16 +17,69 @@ from gridpact.market.bids import LimitOrder
 from gridpact.market.double_auction import (
     ROUNDS,
     ContinuousDoubleAuction,
+    Grid,
     HurdlePrice,
     NearTheLimit,
     OrderBook,
     Strategy,
     ZeroIntelligence,
+    played,
 )
 from gridpact.market.matching import Book
 from gridpact.market.registry import NAMES
 from gridpact.outcome.day import solve_day
 from gridpact.problem.scenario import Scenario
+
+NODES = 5
+CAME = st.lists(
+    st.one_of(
+        st.tuples(st.integers(1, NODES), st.integers(1, 12), st.integers(0, 6)),
+        st.integers(1, NODES),  # takes its orders out
+    ),
+    max_size=30,
+)
+
+
+@given(CAME)
+def test_played_tradesAsTheModelOfTheContract(came: list[tuple[int, int, int] | int]) -> None:
+    """One list of orders, read from one end to the other; the contract is compared with the same model, call by call.
+    Odd nodes sell, the others buy."""
+    model = BookModel(1, 1, lowest=0, tick=1, top=6, least=1, currency=10**6, free=Counter(map(str, range(NODES + 1))))
+    turns: list[LimitOrder | int] = []
+    expected = []
+    for one in came:
+        if isinstance(one, int):
+            turns.append(one)
+            for order in [order for order in model.orders if order.owner == str(one)]:
+                model.cancel(0, order.owner, order.id)
+            continue
+        node, energy, price = one
+        sells = bool(node % 2)
+        model.free[str(node)] = 10**9
+        turns.append(LimitOrder(node, 3, energy, price, sells))
+        prices = {order.id: order.price for order in model.orders}
+        for event in model.place(0, str(node), 0, sells, price, energy, 64, True):
+            if event[0] == "Traded":
+                _, id_, maker, taker, wh, _ = event
+                seller, buyer = (taker, maker) if sells else (maker, taker)
+                expected.append((int(str(seller)), int(str(buyer)), wh, prices[int(str(id_))]))
+    trades = played(3, turns).trades
+    assert expected == [
+        (one.seller, one.buyer, round(1000 * one.energy_kwh), round(1e6 * one.price_per_kwh)) for one in trades
+    ]
+
+
+@given(st.integers(-300_000, 300_000), st.integers(1, 400_000), st.booleans(), st.data())
+def test_grid_namesThePriceThatIsNoWorse(lowest: int, span: int, sells: bool, data: st.DataObject) -> None:
+    """On the book's prices, within a tick, and never beyond the limit."""
+    price = data.draw(st.integers(lowest, lowest + span))
+    grid = Grid.of([lowest, lowest + span])
+    named = grid.named(LimitOrder(1, 0, 5, price, sells)).price_micro
+    ticks, odd = divmod(named - lowest, grid.tick_micro)
+    assert odd == 0
+    assert 0 <= ticks <= grid.top
+    assert 0 <= (named - price if sells else price - named) < grid.tick_micro
+
 
 STRATEGIES: list[Strategy] = [ZeroIntelligence(), NearTheLimit(), HurdlePrice()]
 MARKETS = ["double-auction-zero", "double-auction-gate", "double-auction-hurdle"]

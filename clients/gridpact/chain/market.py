@@ -1,0 +1,344 @@
+"""The contracts `OrderBook` and `CallAuction`, typed: a day's round in them, orders, sealed bids, what was traded."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from eth_abi.abi import encode
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.types import TxReceipt
+
+from gridpact.chain.account import ChainAccount, ContractCall
+from gridpact.chain.artifacts import CALL_AUCTION, ORDER_BOOK, SETTLEMENT, TOKEN, load
+from gridpact.chain.contract import arguments_of, chain_time, checked_address
+from gridpact.chain.deploy import check_fork
+from gridpact.chain.reverts import readable
+from gridpact.chain.settlement import Deposits, Settlement, decode_trades, encode_trades
+from gridpact.chain.values import Phase, RoundOutcome, TradedStep, bitmap_to_nodes
+from gridpact.errors import ContractError, InputError
+from gridpact.files import parse_json, reason_of, write_atomically
+
+LOOK_SECONDS = 0.05
+"""Between looks at a round that is waited for."""
+
+ENROLLED_A_CALL = 32
+"""Accounts that are enrolled in one transaction."""
+
+MOST_FILLS = 64
+"""Orders that a call meets at most."""
+
+FRESH = 60_000
+"""Gas that an order may need beyond an estimate, because of what came or went since."""
+
+FILL = struct.Struct(">I")
+PRICE = struct.Struct(">i")
+
+
+@dataclass(frozen=True)
+class BookSetting:
+    """What an order book is made with, see IOrderBook."""
+
+    first_gate: int
+    step_seconds: int
+    lowest_micro: int
+    tick_micro: int
+    top: int
+    least_wh: int
+    steps: int
+    nodes: int
+    join_seconds: int
+
+
+@dataclass(frozen=True)
+class AuctionSetting:
+    """What an auction is made with, see ICallAuction."""
+
+    steps: int
+    nodes: int
+    phase_seconds: int
+    lowest_micro: int
+    highest_micro: int
+    bond: int
+
+
+@dataclass(frozen=True)
+class MarketRecord:
+    """Where a market is, and who settles what is delivered beyond its trades: all that a home needs besides its key."""
+
+    contract: str  # name of the market's
+    scenario: str  # what is played in it: how its orders are priced
+    rounds: int  # of placing orders, in a book
+    network: str
+    chain_id: int
+    block: int  # of the first transaction
+    market: str
+    settlement: str
+    token: str
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @staticmethod
+    def read(path: Path) -> MarketRecord:
+        """
+        Raises:
+            InputError: there is none, or it is broken.
+        """
+        try:
+            values = parse_json(path.read_text(encoding="utf-8"))
+            return MarketRecord(**{field.name: values[field.name] for field in fields(MarketRecord)})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"The record {path} of a market cannot be read ({reason_of(error)}): deploy anew."
+            ) from error
+
+    def settlement_of(self, web3: Web3, account: ChainAccount | None = None) -> Settlement:
+        """The settlement contract."""
+        abis = load(SETTLEMENT).abi, load(TOKEN).abi
+        return Settlement(
+            web3, self.settlement, abis[0], self.token, abis[1], account, self.chain_id, first_block=self.block
+        )
+
+
+def deploy_market(
+    account: ChainAccount,
+    contract: str,
+    scenario: str,
+    setting: BookSetting | AuctionSetting,
+    network: str,
+    supplier: str,
+    metering: str,
+    rounds: int = 1,
+) -> MarketRecord:
+    """Deploys a test token, a market and the settlement that reads it.
+
+    Args:
+        account: becomes the manager.
+        contract: name of the market's.
+    """
+    web3 = account.web3
+    check_fork(web3)
+    with readable("its block number"):
+        block, chain_id = int(web3.eth.block_number) + 1, int(web3.eth.chain_id)
+
+    def deploy(name: str, *arguments: object) -> str:
+        artifact = load(name)
+        factory = web3.eth.contract(abi=cast(Any, artifact.abi), bytecode=cast(Any, artifact.bytecode))
+        with readable(f"the deployment of {name}"):
+            call = factory.constructor(*arguments)
+        return checked_address(str(account.send(call)["contractAddress"]))
+
+    token = deploy(TOKEN)
+    market = deploy(contract, astuple(setting), token)
+    settlement = deploy(SETTLEMENT, market, token, checked_address(supplier), checked_address(metering))
+    return MarketRecord(contract, scenario, rounds, network, chain_id, block, market, settlement, token)
+
+
+class MarketContract(Deposits):
+    """What both have: a day's round."""
+
+    CONTRACT: ClassVar[str]
+
+    @classmethod
+    def of(cls, record: MarketRecord, web3: Web3, account: ChainAccount | None = None) -> Any:
+        """The market of a deployment, by its contract."""
+        kind = {market.CONTRACT: market for market in (BookContract, AuctionContract)}[record.contract]
+        abis = load(record.contract).abi, load(TOKEN).abi
+        made = kind(web3, record.market, abis[0], record.token, abis[1], account, record.chain_id)
+        made.first_block = record.block
+        return made
+
+    first_block: int = 0
+
+    def enrol(self, accounts: Mapping[int, str]) -> None:
+        """Enrols accounts, by node number."""
+        nodes = sorted(accounts)
+        for first in range(0, len(nodes), ENROLLED_A_CALL):
+            few = nodes[first : first + ENROLLED_A_CALL]
+            self._send("enrol", few, [checked_address(accounts[node]) for node in few])
+
+    def open_round(self, day: int) -> int:
+        """Opens a day's round (yyyymmdd). Returns its number."""
+        self._send("openRound", day)
+        return self.round()
+
+    def round(self) -> int:
+        """The current round."""
+        return int(self._progress()[0])
+
+    def iteration(self, round: int) -> int:
+        """The phase after declaring that is open; 0 while nodes declare."""
+        now = self._progress()
+        return int(now[1]) if now[0] == round else 0
+
+    def outcome(self, round: int) -> RoundOutcome:
+        """How a round ended."""
+        phase, iterations, present, day, head = self._read("outcome", round)
+        return RoundOutcome(Phase(phase), iterations, bitmap_to_nodes(present), day, bytes(head))
+
+    def account_in(self, round: int, node: int) -> str:
+        """Who was a node in a round."""
+        return str(self._read("accountIn", round, node))
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Waits for something that others bring about, or the end of their time, which anybody may say."""
+        while not is_so():
+            _, _, phase, deadline, *_ = self._progress()
+            if Phase(phase).is_running and self.account is not None and chain_time(self.web3) > deadline:
+                with suppress(ContractError):  # another one has said so
+                    self._send("closeOverdue")
+            time.sleep(LOOK_SECONDS)
+
+    def _progress(self) -> Any:
+        return self._read("progress")
+
+    def _said(self, name: str, round: int) -> list[Mapping[str, Any]]:
+        """What events of a round say, in the chain's order."""
+        return [arguments_of(event) for event in self._events(name, self.first_block, round=round)]
+
+
+@dataclass(frozen=True)
+class BookTrade:
+    """A trade of a book."""
+
+    maker: str
+    taker: str
+    step: int  # of the book
+    taker_sells: bool
+    price_micro: int
+    energy_wh: int
+    payment: int  # token units, from who buys to who sells
+
+
+class BookContract(MarketContract):
+    """The order book of a continuous double auction."""
+
+    CONTRACT = ORDER_BOOK
+
+    def setting(self) -> BookSetting:
+        return BookSetting(*self._read("setting"))
+
+    def first_step(self, round: int) -> int:
+        """Of the round's day in the book."""
+        return int(self._read("firstStepOf", round))
+
+    def gate(self, step: int) -> int:
+        """Unix time at which the gate of a step of the book closes."""
+        return int(self._read("gateOf", step))
+
+    def join(self, round: int) -> TxReceipt:
+        """Takes part in a round."""
+        return self._send("join", round)
+
+    def placing(self, step: int, sells: bool, price_micro: int, energy_wh: int) -> ContractCall:
+        """The call that places an order, which meets what it can; the rest rests."""
+        return self.call("place", step, sells, price_micro, energy_wh, MOST_FILLS, True)
+
+    def cancelling(self, id: int) -> ContractCall:
+        return self.call("cancel", id)
+
+    def position(self, step: int, account: str) -> int:
+        """Wh that an account has bought for a step of the book, less what it has sold."""
+        return int(self._read("position", step, account))
+
+    def send_fresh(self, call: ContractCall) -> TxReceipt:
+        """Sends a call whose gas depends on what others do meanwhile."""
+        assert self.account is not None
+        return self.account.send(call, spare=FRESH, afresh=True)
+
+    def rests(self, receipt: TxReceipt) -> int:
+        """The order that rests after a placing; 0 where none does."""
+        events = self.own_events(cast(Any, receipt["logs"]))
+        return next((int(arguments_of(event)["id"]) for event in events if event["event"] == "Placed"), 0)
+
+    def trades(self) -> list[BookTrade]:
+        """All trades, in the chain's order."""
+        setting = self.setting()
+        found = []
+        for event in self._events("Traded", self.first_block):
+            said = arguments_of(event)
+            id = int(said["id"])
+            price = setting.lowest_micro + setting.tick_micro * (id >> 32 & 0xFF)
+            maker_sells = bool(id >> 40 & 1)
+            parties = str(said["maker"]), str(said["taker"])
+            energy, payment = int(said["energy"]), int(said["payment"])
+            found.append(BookTrade(*parties, id >> 41, not maker_sells, price, energy, payment))
+        return found
+
+    def traded(self, round: int, node: int) -> bytes:
+        """What a node has traded in a round, as the settlement is told."""
+        first, account = self.first_step(round), self.account_in(round, node)
+        bought = [self.position(first + step, account) for step in range(self.setting().steps)]
+        return encode_trades([(step, -wh, 0) for step, wh in enumerate(bought) if wh])
+
+
+class AuctionContract(MarketContract):
+    """The call auction of sealed bids."""
+
+    CONTRACT = CALL_AUCTION
+    CLEARING = 2
+    """The iteration in which a round is cleared."""
+
+    def commitment(self, round: int, salt: bytes, bids: bytes) -> bytes:
+        """What seals the account's bids. Worked out here: an endpoint that was asked would know them."""
+        assert self.account is not None
+        values = (self.chain_id, self.address, round, self.account.address, salt, bytes(Web3.keccak(bids)))
+        types = ["uint256", "address", "uint32", "address", "bytes32", "bytes32"]
+        return bytes(Web3.keccak(encode(types, values)))
+
+    def commit(self, round: int, salt: bytes, bids: bytes) -> TxReceipt:
+        """Seals bids, encoded by `encode_trades`, energy offered positive, and locks the bond."""
+        return self._send("commit", round, self.commitment(round, salt, bids))
+
+    def reveal(self, round: int, salt: bytes, bids: bytes) -> TxReceipt:
+        """Opens them, and locks what they could come to."""
+        return self._send("reveal", round, salt, bids, spare=FRESH)
+
+    def revealed(self, round: int) -> dict[int, tuple[TradedStep, ...]]:
+        """The bids of all who have revealed any, by node, ascending."""
+        said = sorted(self._said("Revealed", round), key=_node)
+        return {int(one["node"]): decode_trades(bytes(HexBytes(one["bids"]))) for one in said}
+
+    def clear(self, round: int, fills: Mapping[int, Sequence[int]]) -> TxReceipt:
+        """Posts how much of each bid is filled, Wh, by node and in the order of its bids."""
+        bids = self.revealed(round)
+        packed = [b"".join(map(FILL.pack, fills[node])) for node in bids]
+        return self._send("clear", round, [_encoded(own) for own in bids.values()], packed, afresh=True)
+
+    def cleared(self, round: int) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
+        """Price of each step, 1e-6 currency/kWh; and by node the fills of its bids, Wh, and the payment it received."""
+        (said,) = self._said("Cleared", round)
+        prices = [price for (price,) in PRICE.iter_unpack(bytes(HexBytes(said["prices"])))]
+        nodes = sorted(bitmap_to_nodes(int(said["revealed"])))
+        fills = [[wh for (wh,) in FILL.iter_unpack(bytes(HexBytes(packed)))] for packed in said["fills"]]
+        return prices, dict(zip(nodes, fills, strict=True)), dict(zip(nodes, map(int, said["payments"]), strict=True))
+
+    def traded(self, round: int, node: int) -> bytes:
+        """What a node has traded in a round, as the settlement is told."""
+        bids = self.revealed(round)
+        if node not in bids or self.outcome(round).phase is not Phase.CONVERGED:
+            return b""
+        prices, fills, _ = self.cleared(round)
+        return encode_trades(
+            [
+                (bid.step, wh if bid.energy_wh > 0 else -wh, prices[bid.step])
+                for bid, wh in zip(bids[node], fills[node], strict=True)
+                if wh
+            ]
+        )
+
+
+def _encoded(bids: Sequence[TradedStep]) -> bytes:
+    return encode_trades([astuple(bid) for bid in bids])
+
+
+def _node(said: Mapping[str, Any]) -> int:
+    return int(said["node"])

@@ -1,0 +1,188 @@
+"""A home in a market on a chain: it plans its day on its own, and orders what its plan leaves.
+
+In an order book it places its orders, and in each of some rounds takes out what rests and places anew what is left, at
+the price that the market's strategy says, whatever the others do meanwhile. In an auction it seals its bids, and
+reveals them.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.market import AuctionContract, BookContract, MarketContract, MarketRecord
+from gridpact.chain.settlement import encode_trades
+from gridpact.chain.values import Phase
+from gridpact.errors import ContractError, InputError
+from gridpact.files import parse_json, write_atomically
+from gridpact.market.bids import MICRO, LimitOrder, orders_of
+from gridpact.market.double_auction import ContinuousDoubleAuction, Grid
+from gridpact.market.matching import Book
+from gridpact.market.registry import market_of, scenario_named
+from gridpact.problem.baseline import fallback
+from gridpact.problem.view import NodeView
+
+OVER = frozenset({"NotOpen", "GateClosed"})
+"""What a book says to who comes too late: the order is filled, or the step is over."""
+
+
+@dataclass(frozen=True)
+class Placing:
+    """An order that came into a book, or what was taken out of it, and where that stands in the chain."""
+
+    block: int
+    index: int  # of the transaction in it
+    order: LimitOrder
+    out: bool = False  # the node's order at that step is taken out
+
+    @property
+    def came(self) -> tuple[int, int]:
+        return self.block, self.index
+
+
+@dataclass
+class TradingReport:
+    """What a home tells after a day's market."""
+
+    node: int
+    schedule: Mapping[str, list[float]]  # kW, kvar or kWh, (T,) each
+    placings: list[Placing] = field(default_factory=list)
+    gas: Counter[str] = field(default_factory=Counter)  # by what it was used for
+    transactions: int = 0
+    solve_s: float = 0.0
+    wall_s: float = 0.0
+
+    def write(self, path: Path) -> None:
+        placings = [asdict(placing) for placing in self.placings]
+        write_atomically(path, json.dumps(vars(self) | {"placings": placings}) + "\n", 0o600)
+
+    @staticmethod
+    def read(path: Path) -> TradingReport:
+        values = parse_json(path.read_text(encoding="utf-8"))
+        placings = [Placing(**one | {"order": LimitOrder(**one["order"])}) for one in values["placings"]]
+        return TradingReport(**values | {"placings": placings, "gas": Counter(values["gas"])})
+
+
+def trade(record: MarketRecord, view: NodeView, account: ChainAccount, deposit: int) -> TradingReport:
+    """A day's market, from the deposits to the home's last order.
+
+    Args:
+        deposit: token units in the market, and as many in the settlement.
+
+    Raises:
+        InfeasibleError: the home has no plan.
+        ChainError: the chain failed.
+    """
+    started = time.perf_counter()
+    plan = fallback(view)
+    solve_s = time.perf_counter() - started
+    report = TradingReport(view.node, {name: values.tolist() for name, values in plan.items()}, solve_s=solve_s)
+    orders = orders_of(view.node, plan["injection_kw"], view.own_prices, view.step_hours)
+    market = MarketContract.of(record, account.web3, account)
+    with _counted(report, account, "deposit"):
+        market.deposit(deposit)
+        record.settlement_of(account.web3, account).deposit(deposit)
+    if isinstance(market, BookContract):
+        _Trader(market, record, view, account, report).trade(orders)
+    else:
+        _bid(market, account, report, orders)
+    report.transactions, report.wall_s = account.transactions, time.perf_counter() - started
+    return report
+
+
+@contextmanager
+def _counted(report: TradingReport, account: ChainAccount, what: str) -> Iterator[None]:
+    before = account.gas_used
+    yield
+    report.gas[what] += account.gas_used - before
+
+
+def _bid(market: AuctionContract, account: ChainAccount, report: TradingReport, orders: Sequence[LimitOrder]) -> None:
+    round_ = market.round()
+    salt = secrets.token_bytes(32)
+    bids = encode_trades([(o.step, o.energy_wh if o.sells else -o.energy_wh, o.price_micro) for o in orders])
+    with _counted(report, account, "declare"):
+        market.commit(round_, salt, bids)
+    market.wait_until(lambda: market.iteration(round_) > 0 or market.outcome(round_).phase.is_final)
+    with _counted(report, account, "submit"):
+        market.reveal(round_, salt, bids)
+
+
+class _Trader:
+    """A home in an order book."""
+
+    def __init__(
+        self, market: BookContract, record: MarketRecord, view: NodeView, account: ChainAccount, report: TradingReport
+    ) -> None:
+        mechanism = market_of(scenario_named(record.scenario)).mechanism
+        if not isinstance(mechanism, ContinuousDoubleAuction):
+            raise InputError(f"'{record.scenario}' is not played in an order book: deploy its own market")
+        self._market, self._account, self._view, self._report = market, account, view, report
+        self._strategy, self._rounds = mechanism.strategy, record.rounds
+        setting = market.setting()
+        self._grid = Grid(setting.lowest_micro, setting.tick_micro, setting.top)
+        self._draws = np.random.default_rng([mechanism.seed, view.node])
+        self._rests: dict[int, tuple[int, int]] = {}  # id and price by step
+        between = view.between or view.prices
+        self._ends = [
+            (round(MICRO * fed_in), round(MICRO * bought))
+            for fed_in, bought in zip(between.feed_in_price.tolist(), between.bought_price.tolist(), strict=True)
+        ]
+
+    def trade(self, orders: Sequence[LimitOrder]) -> None:
+        market = self._market
+        number = market.round()
+        with _counted(self._report, self._account, "declare"):
+            market.join(number)
+        market.wait_until(lambda: market.outcome(number).phase.is_final)
+        if market.outcome(number).phase is not Phase.CONVERGED:
+            return
+        self._first = market.first_step(number)
+        with _counted(self._report, self._account, "submit"):
+            for left in reversed(range(self._rounds)):
+                for order in orders:
+                    self._renew(order, left)
+
+    def _renew(self, order: LimitOrder, left: int) -> None:
+        """Takes out what rests of an order, and places anew what is left of it, where its price is another now."""
+        book = Book(order.step, (), (), *self._ends[order.step])
+        price = self._strategy.price(order, book, left, self._draws)
+        named = self._grid.named(replace(order, price_micro=price))
+        id, resting = self._rests.get(order.step, (0, 0))
+        if id and resting == named.price_micro:
+            return  # it keeps its turn
+        self._rests.pop(order.step, None)
+        if id and not self._send(lambda: self._take_out(order, id)):
+            return  # it was filled, or the gate has closed
+        energy = order.energy_wh - abs(self._market.position(self._first + order.step, self._account.address))
+        if energy > 0:
+            self._send(lambda: self._place(replace(named, energy_wh=energy)))
+
+    def _send(self, send: Callable[[], None]) -> bool:
+        try:
+            send()
+        except ContractError as error:
+            if error.name not in OVER:
+                raise
+            return False
+        return True
+
+    def _take_out(self, order: LimitOrder, id: int) -> None:
+        receipt = self._market.send_fresh(self._market.cancelling(id))
+        self._report.placings.append(Placing(receipt["blockNumber"], receipt["transactionIndex"], order, out=True))
+
+    def _place(self, order: LimitOrder) -> None:
+        call = self._market.placing(self._first + order.step, order.sells, order.price_micro, order.energy_wh)
+        receipt = self._market.send_fresh(call)
+        self._report.placings.append(Placing(receipt["blockNumber"], receipt["transactionIndex"], order))
+        if id := self._market.rests(receipt):
+            self._rests[order.step] = id, order.price_micro

@@ -1,0 +1,329 @@
+"""One day of a community in a market with a contract of its own, every home a process; and what came of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.contract import chain_time
+from gridpact.chain.deploy import mint_units
+from gridpact.chain.market import (
+    AuctionContract,
+    AuctionSetting,
+    BookContract,
+    BookSetting,
+    MarketContract,
+    MarketRecord,
+    deploy_market,
+)
+from gridpact.chain.networks import ETHER, Network, open_network
+from gridpact.chain.transport import connect
+from gridpact.chain.travel import Traveller
+from gridpact.chain.values import Phase
+from gridpact.community.model import CommunityDay
+from gridpact.errors import GridpactError, InputError
+from gridpact.events import SILENT, Listener, Stage
+from gridpact.files import write_atomically
+from gridpact.market.agreement import Agreement, Trade
+from gridpact.market.bids import MICRO, LimitOrder
+from gridpact.market.call_auction import Cleared, clear, paired
+from gridpact.market.double_auction import Grid, played
+from gridpact.market.prepared import Prepared
+from gridpact.market.registry import market_of
+from gridpact.node.household_file import read_view, write_view
+from gridpact.node.trading import Placing, TradingReport, trade
+from gridpact.outcome.outcome import Ledger, Optimum, Outcome, outcome_of
+from gridpact.problem.scenario import Scenario
+from gridpact.problem.view import NodeView
+from gridpact.run.launch import NodeFiles, read_key, running_nodes
+from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS, day_label, tariff_of
+
+UNITS = TEST_TOKENS * 10**TOKEN_DECIMALS // 2
+"""Token units of a home in the market, and as many in the settlement."""
+
+BOND = 10 ** (TOKEN_DECIMALS - 2)
+"""Token units that who commits and does not reveal loses: a hundredth of a unit of currency."""
+
+GATE_SECONDS = 86_400
+"""Until the first gate closes, on a test chain: it is taken there when all have traded."""
+
+WAITED_SECONDS = 600
+"""The same on a chain that runs on its own."""
+
+CHAIN_ROUNDS = 3
+"""Of placing orders on a chain: the last of those in memory, since each order is a transaction."""
+
+MOST_BIDS = 8192
+"""Homes times steps of an auction, as the contract has it."""
+
+
+def run_market(
+    community: CommunityDay,
+    scenario: Scenario,
+    chain: str,
+    phase_seconds: int = 300,
+    rounds: int = CHAIN_ROUNDS,
+    listener: Listener = SILENT,
+) -> Outcome:
+    """Plays a day of a community in a market on a chain, settles what meters read beyond its trades, and checks it.
+
+    Args:
+        rounds: of placing orders, in an order book.
+
+    Raises:
+        InfeasibleError: no home may be without a plan; raised before a chain is started.
+        GridpactError: a home or the chain failed; all processes are ended.
+    """
+    contract = market_of(scenario).contract
+    homes = len(community.households)
+    if contract == AuctionContract.CONTRACT and homes * community.steps > MOST_BIDS:
+        raise InputError(
+            f"an auction on a chain has {MOST_BIDS:,} bids at most, and {homes} homes with {community.steps} steps have"
+            f" {homes * community.steps:,}: give --chain memory, or longer steps"
+        )
+    listener.hear(Stage(f"Solving {community.name} on {community.day} in one place, to compare with"))
+    prepared = Prepared.of(community, scenario)
+    optimum = Optimum.of(community, scenario)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="gridpact-") as folder, open_network(chain) as network:
+        listener.hear(Stage(f"Starting the chain ({chain}) and deploying the contracts"))
+        office = _MarketOffice(network, community, scenario, phase_seconds, rounds, "://" in chain)
+        office.deploy(contract)
+        files = office.equip(prepared.views, Path(folder))
+        listener.hear(Stage(f"Starting {homes} homes, each a {'thread' if network.rpc_url is None else 'process'}"))
+        with running_nodes(list(files.values()), network, one_day) as nodes:
+            office.open()
+            while nodes.running:
+                nodes.check()
+                time.sleep(0.05)
+            nodes.check()
+        reports = {node: TradingReport.read(item.report) for node, item in files.items()}
+        listener.hear(Stage("Clearing" if contract == AuctionContract.CONTRACT else "Waiting for the last gate"))
+        found = office.close(reports)
+        listener.hear(Stage("Settling deliveries, as planned, with the supplier"))
+        office.deliver(reports)
+        ledger = office.ledger(reports, found, time.perf_counter() - started)
+    plans = {
+        node: {name: np.array(values) for name, values in report.schedule.items()} for node, report in reports.items()
+    }
+    agreed = Agreement(plans, tuple(found.trades), found.rounds, found.messages, balanced=found.as_in_memory)
+    return outcome_of(prepared, agreed, optimum, chain, ledger)
+
+
+def one_day(files: NodeFiles, network: Network | str) -> None:
+    """A home with what is in its folder, from its plan to its report."""
+    web3 = connect(network) if isinstance(network, str) else network.connect()
+    account = ChainAccount(web3, read_key(files.key))
+    trade(MarketRecord.read(files.record), read_view(files.household), account, UNITS).write(files.report)
+
+
+@dataclass(frozen=True)
+class TradedDay:
+    """What the chain says of a day's market."""
+
+    trades: Sequence[Trade]
+    rounds: int
+    messages: int  # numbers that went in or came back
+    moved: int  # token units that changed hands
+    as_in_memory: bool  # whether the mechanism in memory trades the same, of the same orders in the same turn
+
+
+class _MarketOffice:
+    """The manager's side: it deploys, enrols and opens the round, clears as anybody may, and has no say in trades."""
+
+    def __init__(
+        self,
+        network: Network,
+        community: CommunityDay,
+        scenario: Scenario,
+        phase_seconds: int,
+        rounds: int,
+        runs_on_its_own: bool,
+    ) -> None:
+        self._network, self._community, self._scenario = network, community, scenario
+        self._phase_seconds, self._rounds, self._runs_on_its_own = phase_seconds, rounds, runs_on_its_own
+        self._web3 = network.connect()
+        self._manager = network.manager(self._web3)
+        self._supplier = ChainAccount(self._web3, new_key())
+        self._metering_key = new_key()
+        self._gas: Counter[str] = Counter()
+        self._spent = 0
+
+    def deploy(self, contract: str) -> None:
+        setting = self._book() if contract == BookContract.CONTRACT else self._auction()
+        roles = self._supplier.address, address_of(self._metering_key)
+        self._record = deploy_market(
+            self._manager, contract, self._scenario.value, setting, self._network.name, *roles, self._rounds
+        )
+        self._market = MarketContract.of(self._record, self._web3, self._manager)
+        self._settlement = self._record.settlement_of(self._web3, self._supplier)
+        self._spend("deploy")
+
+    def _prices(self) -> list[int]:
+        prices = self._community.prices
+        return [int(price) for of in (prices.feed_in_price, prices.import_price) for price in np.rint(MICRO * of)]
+
+    def _book(self) -> BookSetting:
+        grid = Grid.of(self._prices())
+        gate = chain_time(self._web3) + self._phase_seconds
+        gate += WAITED_SECONDS if self._runs_on_its_own else GATE_SECONDS
+        steps, homes = self._community.steps, len(self._community.households)
+        return BookSetting(
+            gate, 1, grid.lowest_micro, grid.tick_micro, grid.top, 1, steps, homes, self._phase_seconds
+        )
+
+    def _auction(self) -> AuctionSetting:
+        prices = self._prices()
+        homes = len(self._community.households)
+        return AuctionSetting(self._community.steps, homes, self._phase_seconds, min(prices), max(prices), BOND)
+
+    def equip(self, views: Sequence[NodeView], folder: Path) -> dict[int, NodeFiles]:
+        """Gives every home its folder with key and household file, ether and test tokens; enrols all."""
+        record = folder / "market.json"
+        self._record.write(record)
+        keys = {view.node: new_key() for view in views if view.household is not None}
+        files = {}
+        for view in views:
+            if view.household is None:
+                continue
+            item = NodeFiles(folder / f"node-{view.node:02d}", record)
+            # A home in a market plans on its own, and knows nothing of anybody else.
+            alone = replace(
+                view, scenario=Scenario.B, parent=view.node, children=(), depth=0, partners=(), line=None, feeder=None
+            )
+            write_view(alone, item.household)
+            write_atomically(item.key, keys[view.node] + "\n", mode=0o600)
+            files[view.node] = item
+        self._addresses = {node: str(address_of(key)) for node, key in keys.items()}
+        owners = [*self._addresses.values(), self._supplier.address]
+        self._network.fund(owners, ETHER, self._web3)
+        self._market.enrol(self._addresses)
+        self._spend("enrol")
+        mint_units(self._manager, self._market.token, owners, 2 * UNITS)
+        self._spend("test tokens")
+        self._settlement.deposit(2 * UNITS)
+        self._settlement.publish_tariff(1, tariff_of(self._community.prices))
+        return files
+
+    def open(self) -> None:
+        self._round = self._market.open_round(day_label(self._community.day))
+        self._spend("enrol")
+
+    def close(self, reports: Mapping[int, TradingReport]) -> TradedDay:
+        """Brings the market to its end, and says what was traded in it."""
+        if isinstance(self._market, BookContract):
+            last = self._market.first_step(self._round) + self._community.steps - 1
+            Traveller(self._web3).until(self._market.gate(last))
+            return self._of_book(self._market, reports)
+        return self._of_auction(self._market)
+
+    def _of_book(self, market: BookContract, reports: Mapping[int, TradingReport]) -> TradedDay:
+        nodes = {address.lower(): node for node, address in self._addresses.items()}
+        first, trades, moved = market.first_step(self._round), [], 0
+        for one in market.trades():
+            maker, taker = nodes[one.maker.lower()], nodes[one.taker.lower()]
+            seller, buyer = (taker, maker) if one.taker_sells else (maker, taker)
+            trades.append(Trade(seller, buyer, one.step - first, one.energy_wh / 1000, one.price_micro / MICRO))
+            moved += abs(one.payment)
+        placings = [placing for report in reports.values() for placing in report.placings]
+        messages = 2 * len(placings) + 4 * len(trades)
+        return TradedDay(trades, self._rounds, messages, moved, replayed(placings) == by_step(trades))
+
+    def _of_auction(self, market: AuctionContract) -> TradedDay:
+        round_ = self._round
+        market.wait_until(lambda: market.iteration(round_) == AuctionContract.CLEARING or _is_over(market, round_))
+        bids = market.revealed(round_)
+        orders: defaultdict[int, list[LimitOrder]] = defaultdict(list)
+        for node, own in bids.items():
+            for bid in own:
+                energy = abs(bid.energy_wh)
+                orders[bid.step].append(LimitOrder(node, bid.step, energy, bid.price_micro, bid.energy_wh > 0))
+        cleared = {step: clear(some) for step, some in sorted(orders.items())}
+        if not _is_over(market, round_):
+            market.clear(round_, {node: [_fill(cleared[bid.step], node) for bid in own] for node, own in bids.items()})
+            self._spend("settle")
+        if market.outcome(round_).phase is not Phase.CONVERGED:
+            raise GridpactError("nobody revealed any bids in time: give the homes more time")
+        prices, _, payments = market.cleared(round_)
+        trades = [trade for step, one in cleared.items() for trade in paired(step, one)]
+        same = all(prices[step] == one.price_micro for step, one in cleared.items())
+        count = sum(map(len, bids.values()))
+        return TradedDay(trades, 1, 4 * count, sum(max(paid, 0) for paid in payments.values()), same)
+
+    def deliver(self, reports: Mapping[int, TradingReport]) -> None:
+        """Meters that read what was planned, signed by the metering account; the supplier settles the rest."""
+        hours = self._community.step_hours
+        readings = [
+            self._settlement.sign_reading(
+                self._metering_key,
+                self._round,
+                node,
+                [round(1000 * hours * power) for power in report.schedule["injection_kw"]],
+            )
+            for node, report in reports.items()
+        ]
+        traded = {node: self._market.traded(self._round, node) for node in reports}
+        self._settlement.deliver_beyond(traded, readings)
+        self._gas["deliver"] += self._supplier.gas_used
+
+    def ledger(self, reports: Mapping[int, TradingReport], found: TradedDay, wall_s: float) -> Ledger:
+        unit = 10.0**-TOKEN_DECIMALS
+        received = self._settlement.supplier_payment(self._round)
+        nets = sum(self._settlement.net_payment(self._round, node) for node in reports)
+        market = self._market
+        held = sum(market.free(address) + market.locked(address) for address in self._addresses.values())
+        conserved = held == market.total_deposits() == market.token.balance(market.address) == len(reports) * UNITS
+        solve_s = max(report.solve_s for report in reports.values())
+        accounts = (self._manager, self._supplier)
+        return Ledger(
+            relayed=False,
+            sealed=isinstance(market, AuctionContract),
+            gas_by_step=dict(self._gas + sum((report.gas for report in reports.values()), Counter())),
+            transactions=sum(account.transactions for account in accounts)
+            + sum(report.transactions for report in reports.values()),
+            transferred=found.moved * unit,
+            supplier_received=received * unit,
+            sums_to_zero=conserved and nets + received == 0 and found.as_in_memory,
+            wall_s=wall_s,
+            solve_s=solve_s,
+            chain_s=max(report.wall_s for report in reports.values()) - solve_s,
+            gas_by_node={node: report.gas.total() for node, report in sorted(reports.items())},
+        )
+
+    def _spend(self, what: str) -> None:
+        spent = self._manager.gas_used
+        self._gas[what] += spent - self._spent
+        self._spent = spent
+
+
+def _is_over(market: AuctionContract, round_: int) -> bool:
+    return market.outcome(round_).phase.is_final
+
+
+def _fill(cleared: Cleared, node: int) -> int:
+    return cleared.sold_wh.get(node, 0) + cleared.bought_wh.get(node, 0)
+
+
+def by_step(trades: Sequence[Trade]) -> dict[int, list[Trade]]:
+    """Trades of each step, in their order."""
+    found: defaultdict[int, list[Trade]] = defaultdict(list)
+    for one in trades:
+        found[one.step].append(one)
+    return dict(found)
+
+
+def replayed(placings: Sequence[Placing]) -> dict[int, list[Trade]]:
+    """What the order book in memory trades at each step, of the same orders in the turn in which they came."""
+    came: defaultdict[int, list[LimitOrder | int]] = defaultdict(list)
+    for placing in sorted(placings, key=lambda one: one.came):
+        order = placing.order
+        came[order.step].append(order.node if placing.out else order)
+    books = {step: played(step, some).trades for step, some in came.items()}
+    return {step: trades for step, trades in books.items() if trades}

@@ -1,0 +1,113 @@
+"""Markets with contracts of their own: tiny3, from deployment to delivery, every home on its own."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from chains import skip_without
+
+import gridpact.run.market
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import read_community
+from gridpact.market.bids import truthful_orders
+from gridpact.market.prepared import Prepared
+from gridpact.market.registry import NAMES
+from gridpact.node.trading import TradingReport
+from gridpact.outcome.outcome import Outcome, solved
+from gridpact.run.market import CHAIN_ROUNDS, by_step, replayed, run_market
+
+
+@pytest.fixture(scope="module")
+def day() -> CommunityDay:
+    return read_community("tiny3").on("1")
+
+
+@dataclass
+class Remembered:
+    """What homes reported, and what the outcome was."""
+
+    outcome: Outcome
+    reports: dict[int, TradingReport]
+
+
+def remembered(day: CommunityDay, name: str, chain: str, **settings: Any) -> Remembered:
+    reports: dict[int, TradingReport] = {}
+
+    class Keeping(TradingReport):
+        @staticmethod
+        def read(path: Any) -> TradingReport:
+            found = TradingReport.read(path)
+            reports[found.node] = found
+            return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gridpact.run.market, "TradingReport", Keeping)
+        return Remembered(run_market(day, NAMES[name], chain, **settings), reports)
+
+
+def check_money(ran: Remembered) -> None:
+    """All payments cancel, in the token's smallest unit, and every home's gas is counted."""
+    ledger = ran.outcome.ledger
+    assert ledger is not None
+    assert ledger.sums_to_zero
+    assert ran.outcome.agreed.balanced
+    assert set(ledger.gas_by_node) == {home.node for home in ran.outcome.community.households}
+    spent = sum((report.gas for report in ran.reports.values()), Counter[str]())
+    assert sum(ledger.gas_by_node.values()) == spent.total()
+    assert all(ledger.gas_by_step[what] >= gas for what, gas in spent.items())
+    # What the supplier gets for what the meters read beyond trades, to a thousandth: energies are whole watt-hours.
+    dt, prices = day_of(ran).step_hours, day_of(ran).prices
+    sold = defaultdict(float)
+    for trade in ran.outcome.trades:
+        sold[trade.seller, trade.step] += trade.energy_kwh
+        sold[trade.buyer, trade.step] -= trade.energy_kwh
+    due = 0.0
+    for home in ran.outcome.households:
+        beyond = dt * home.schedule["injection_kw"] - [sold[home.node, step] for step in range(day_of(ran).steps)]
+        due -= float(np.sum(np.where(beyond > 0, prices.feed_in_price, prices.import_price) * beyond))
+    assert ledger.supplier_received == pytest.approx(due, abs=2e-3)
+
+
+def day_of(ran: Remembered) -> CommunityDay:
+    return ran.outcome.community
+
+
+def test_callAuction_tradesAsInMemory(day: CommunityDay) -> None:
+    """Trade for trade, though bids were sealed, and the clearing was checked by the contract."""
+    ran = remembered(day, "call-auction", "eth-tester")
+    memory = solved(day, NAMES["call-auction"])
+    check_money(ran)
+    assert ran.outcome.trades == memory.trades != ()
+    assert ran.outcome.cost.paid == memory.cost.paid
+    ledger = ran.outcome.ledger
+    assert ledger is not None
+    assert ledger.sealed
+    bought = Counter({home.node: home.paid for home in memory.households})
+    assert ledger.transferred == pytest.approx(sum(paid for paid in bought.values() if paid > 0), abs=2e-5)
+    assert {"declare", "submit", "settle", "deliver"} < set(ledger.gas_by_step)
+
+
+@pytest.mark.parametrize("name", ["double-auction-gate"])
+def test_orderBook_tradesAsInMemoryOfWhatCame(day: CommunityDay, name: str) -> None:
+    """The book in memory, of the same orders in the turn that the chain gave them, trades the same, and something else
+    of other orders; nobody trades more than its plan leaves, or outside its limit."""
+    skip_without("anvil")
+    ran = remembered(day, name, "anvil", rounds=CHAIN_ROUNDS)
+    check_money(ran)
+    placings = [placing for report in ran.reports.values() for placing in report.placings]
+    assert replayed(placings) == by_step(ran.outcome.trades) != {}
+    assert replayed(placings[: len(placings) // 2]) != by_step(ran.outcome.trades)
+    limits = {(order.node, order.step): order for order in truthful_orders(Prepared.of(day, NAMES[name]))}
+    traded: Counter[tuple[int, int]] = Counter()
+    for trade in ran.outcome.trades:
+        seller, buyer = limits[trade.seller, trade.step], limits[trade.buyer, trade.step]
+        assert seller.sells
+        assert not buyer.sells
+        assert seller.price_micro <= round(1e6 * trade.price_per_kwh) <= buyer.price_micro
+        for node in (trade.seller, trade.buyer):
+            traded[node, trade.step] += round(1000 * trade.energy_kwh)
+    assert all(wh <= limits[of].energy_wh for of, wh in traded.items())
