@@ -64,9 +64,11 @@ class DayTally:
 class DayCampaign:
     """Days one after the other on one chain, each with contracts of its own."""
 
-    def __init__(self, network: Network, seed: int, patience_s: float = PATIENCE) -> None:
+    def __init__(
+        self, network: Network, seed: int, patience_s: float = PATIENCE, phase_seconds: int = PHASE_SECONDS
+    ) -> None:
         assert network.rpc_url is not None
-        self._patience_s = patience_s
+        self._patience_s, self._phase_seconds = patience_s, phase_seconds
         self._url, self._web3, self._seed = network.rpc_url, network.connect(), seed
         self._community = (case := read_community(CASE)).on(case.days[0])
         self.tally = DayTally()
@@ -101,7 +103,7 @@ class DayCampaign:
                 oracle=oracle,
                 silent={fault.node: fault.step for fault in faults if fault.kind == "silent"},
                 relay=number % 3 == 0,
-                phase_seconds=PHASE_SECONDS,
+                phase_seconds=self._phase_seconds,
                 record=record,
                 patience_s=self._patience_s,
             )
