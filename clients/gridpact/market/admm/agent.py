@@ -15,11 +15,11 @@ import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array, Household
 from gridpact.errors import InfeasibleError, SolverError
-from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.market.admm.consensus import consensus_of
 from gridpact.market.admm.parameters import Penalties, Resolution, most_of_devices_kw, relaxation_at
 from gridpact.market.admm.reach import (
+    ANY_NET,
     BIDS_THAT_FIT,
     MOST_ITERATIONS,
     Bounds,
@@ -29,7 +29,7 @@ from gridpact.market.admm.reach import (
     copies_that_fit,
 )
 from gridpact.market.admm.residuals import NO_RESIDUALS, residuals_of
-from gridpact.market.admm.trades import Trades, bid_steps
+from gridpact.market.admm.trades import Trades
 from gridpact.problem.blocks import Block
 from gridpact.problem.local import LocalProblem, LocalSolution, NodeProblem, Point
 from gridpact.problem.operator import operator_problem
@@ -87,7 +87,7 @@ class Agent:
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))  # of the next iteration: network, trades
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
-        self._most = self._most_of_bids(view.household)
+        self._most = self._most_net(view.household)
         self._began = 0  # the iteration after which the negotiation began anew
         self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
@@ -154,7 +154,7 @@ class Agent:
         copies, bids = self._within_reach()
         return IntegerSubmission(
             self.consensus.to_integers(self._over_the_day(self.solution.copies), copies),
-            self.trades.to_integers(self.solution.bids_kw, bids),
+            self.trades.to_integers(self.solution.bids_kw, bids, self._most),
         )
 
     def _over_the_day(self, copies: Array) -> Array:
@@ -182,17 +182,15 @@ class Agent:
                 self._part = self._part / 2 if self._part > LEAST_PART else 0.0
                 self._problem = self._last_problem = None
 
-    def _most_of_bids(self, household: Household | None) -> Bounds:
-        """What it says to one partner at most, whatever is offered, units: twice what it can take or give at that step,
-        and two kilowatts more. Who buys more than it can take sells it on, and that can be no gain to it."""
+    def _most_net(self, household: Household | None) -> Bounds:
+        """What it sells less what it buys at most, over all partners, whatever is offered, units, (T,): twice what it
+        can give or take at that step, and two kilowatts more. Who buys more than it can take could only feed it in, and
+        that is no gain to it. What it passes on to neighbours may be more."""
         if household is None:
-            return Bounds(np.array(-MOST_BID), np.array(MOST_BID))
-        devices, steps = most_of_devices_kw(household), bid_steps(self.view)
-        most = [
-            np.minimum(((2 * (kw[steps] + devices) + 2) / self._resolution.power_kw).astype(np.int64), MOST_BID)
-            for kw in (household.load_kw, household.pv_kw)
-        ]
-        return Bounds(-most[0], most[1])
+            return ANY_NET
+        devices = most_of_devices_kw(household)
+        load, pv = ((2 * (kw + devices) + 2) / self._resolution.power_kw for kw in (household.load_kw, household.pv_kw))
+        return Bounds(-load.astype(np.int64), pv.astype(np.int64))
 
     def _nothing(self) -> LocalSolution:
         return LocalSolution(np.zeros((len(self.blocks), self.view.steps)), np.zeros(self.view.bid_count), dict)
@@ -206,7 +204,7 @@ class Agent:
         if node != GRID_CONNECTION:
             copies = copies.around(*centre_of_copies(assembly, node, self._before), self._reach.of_copies(age))
         if self.view.partners:
-            bids = self._most.below(*agreed_bids(assembly, node, self._before), self._reach.of_bids(age))
+            bids = bids.below(*agreed_bids(assembly, node, self._before), self._reach.of_bids(age))
         return copies, bids
 
     def plan(self) -> LocalSolution:

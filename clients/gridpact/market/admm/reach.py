@@ -114,6 +114,8 @@ class Bounds:
 BIDS_THAT_FIT = Bounds(np.array(-MOST_BID), np.array(MOST_BID))
 ANY_BIDS = Bounds(np.array(-MOST_BID - 1), np.array(MOST_BID))
 """The contract takes one number more."""
+ANY_NET = Bounds(np.array(-np.inf), np.array(np.inf))
+"""Of what a household sells less what it buys."""
 
 
 def copies_that_fit(blocks: Sequence[Block]) -> Bounds:

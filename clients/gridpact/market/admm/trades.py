@@ -22,7 +22,7 @@ import numpy as np
 from gridpact.community.model import Array
 from gridpact.market.admm.assembly import Bids, Integers
 from gridpact.market.admm.parameters import POOL, RESUMED, Penalties, Resolution
-from gridpact.market.admm.reach import BIDS_THAT_FIT, Bounds
+from gridpact.market.admm.reach import ANY_NET, BIDS_THAT_FIT, Bounds
 from gridpact.problem.view import NodeView
 
 WATT_HOUR = 3_600_000  # mW s
@@ -89,13 +89,22 @@ class Trades:
         """c = lambda - pool m, that of the sums of trades, (T,)."""
         return self.pool_price - self.pool_penalty * self.pool_value
 
-    def to_integers(self, bids_kw: Array, bounds: Bounds = BIDS_THAT_FIT) -> Integers:
+    def to_integers(self, bids_kw: Array, bounds: Bounds = BIDS_THAT_FIT, net: Bounds = ANY_NET) -> Integers:
         """Bids in resolution units, to the nearest that is within bounds: what goes on the chain.
 
         Args:
             bounds: what is within reach; without them what fits.
+            net: of their sum at every step, (T,). Beyond it, what is bought or what is sold is less in proportion:
+                less is always within reach.
         """
-        return bounds.nearest((bids_kw - self.held_kw) / self.unit)
+        bids = bounds.nearest((bids_kw - self.held_kw) / self.unit)
+        steps, count = bid_steps(self.view), self.view.steps
+        sold = np.bincount(steps, np.maximum(bids, 0).astype(float), count)
+        bought = np.bincount(steps, np.maximum(-bids, 0).astype(float), count)
+        of_sold = np.clip((net.high + bought) / np.maximum(sold, 1), 0, 1)
+        of_bought = np.clip((sold - net.low) / np.maximum(bought, 1), 0, 1)
+        less: Integers = np.trunc(bids * np.where(bids > 0, of_sold[steps], of_bought[steps])).astype(np.int64)
+        return less
 
     def update(self, bids: Bids, relaxation: float) -> None:
         """Takes in the bids of a closed iteration in which this household was present.

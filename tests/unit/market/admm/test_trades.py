@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gridpact.community.model import Household, Prices
+from gridpact.devices.pv import Panels
 from gridpact.market.admm.assembly import Bids
-from gridpact.market.admm.parameters import OVER_RELAXATION, Penalties, Resolution
+from gridpact.market.admm.negotiation import Negotiation
+from gridpact.market.admm.parameters import OVER_RELAXATION, Penalties, Resolution, Tolerances
+from gridpact.market.admm.reach import Bounds
+from gridpact.market.admm.register import End
 from gridpact.market.admm.trades import Trades, bid_steps
+from gridpact.problem.coefficients import Partner
+from gridpact.problem.scenario import NetworkAgreement, Scenario
+from gridpact.problem.view import NodeView
 from unit.market.admm.helpers import STEP_HOURS, view
 
 PENALTIES, UNIT = Penalties(rho=0.4, phi=0.2), Resolution(power_kw=0.001)
@@ -125,3 +135,47 @@ def test_statements_haveThePriceOfThePool() -> None:
     assert seller.statements()[2] == buyer.statements()[1]
     fall = round(0.5 * PENALTIES.phi * 0.5 / STEP_HOURS * 1e6)
     assert [entry[2] for entry in seller.statements()[2]] == [before[0][2] - fall, before[1][2]]
+
+
+def test_whatASmallHomePassesOn_isNotBounded() -> None:
+    """A roof and a workshop that are no partners of each other, and a home of 300 W that both trade with: the optimum
+    has it buy from the one and sell to the other thirty times what it uses."""
+    flat, sun = np.ones(2), Panels(np.full(2, 10.0), 10.0)
+    homes = [
+        Household(1, "roof", 0.1 * flat, 0 * flat, (sun,)),
+        Household(2, "home", 0.3 * flat, 0 * flat),
+        Household(3, "workshop", 9.5 * flat, 0 * flat),
+    ]
+    prices = Prices(np.array([0.3, 0.2]), 0.25)
+    books = {1: (2,), 2: (1, 3), 3: (2,)}
+    views = [
+        NodeView(
+            home.node, "drawn", Scenario.T, NetworkAgreement.DSO, 1.0, prices, home.node, (), 0, home,
+            tuple(Partner(other, (0, 1), np.zeros(2)) for other in books[home.node]),
+        )
+        for home in homes
+    ]  # fmt: skip
+    alone = np.array([home.pv_kw - home.load_kw for home in homes])
+    rho = 0.25 / float(np.sqrt(np.mean(alone**2)))
+    tolerances = Tolerances.of(views, alone)
+    *_, last = Negotiation(views, Penalties(rho, rho / 2), Resolution(), tolerances).iterates()
+    assert last.end is End.CONVERGED
+    passed = last.agents[2].trades.recorded_kw
+    assert passed[2:] == pytest.approx([9.5, 9.5], abs=0.05)
+    assert np.all((-passed[:2] > 9.75) & (-passed[:2] < 9.95))  # 9.8 are used, 9.9 are there, and worth feed-in beyond
+
+
+@given(data=st.data(), low=st.integers(-40000, 0), high=st.integers(0, 40000))
+def test_integers_addUpToWhatOneCanTakeAndGive(data: st.DataObject, low: int, high: int) -> None:
+    """Beyond it less is bought, or sold; never more than was wanted, nor the other way round; else nothing changes."""
+    trader = Trades(view(1, partners={2: (0, 2), 3: (0, 2), 4: (2,)}), PENALTIES, UNIT)
+    wanted = np.array(data.draw(st.lists(st.integers(-20000, 20000), min_size=5, max_size=5)))
+    bids = trader.to_integers(wanted * UNIT.power_kw, net=Bounds(np.array(low), np.array(high)))
+    assert np.all(np.abs(bids) <= np.abs(wanted))
+    assert np.all(bids * wanted >= 0)
+    steps = bid_steps(trader.view)
+    for step in (0, 2):
+        total, before = bids[steps == step].sum(), wanted[steps == step].sum()
+        assert low <= total <= high
+        if low <= before <= high:
+            assert bids[steps == step].tolist() == wanted[steps == step].tolist()
