@@ -25,6 +25,9 @@ TOLERANCE = 1e-4
 STEP_KW = 0.1
 """By how much an agent's power is moved to see what comes of it."""
 
+EDGE = 1.05
+"""A position is looked at where so many times as much has a power flow: nearer to the edge one moved agent has none."""
+
 SCALED = 0.8
 """By how much a position that has no power flow is made smaller at once."""
 
@@ -112,9 +115,9 @@ def carried(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> 
 
 
 def scaled_until_carried(feeder: PhaseFeeder, injection_kw: Array, injection_kvar: Array) -> tuple[Array, Array]:
-    """The same, where there is no power flow scaled towards nothing until there is one."""
+    """The same, where there is no power flow, or hardly one, scaled towards nothing until there is one."""
     scale = np.ones(injection_kw.shape[1])
-    while not (there := carried(feeder, scale * injection_kw, scale * injection_kvar)).all():
+    while not (there := carried(feeder, EDGE * scale * injection_kw, EDGE * scale * injection_kvar)).all():
         scale[~there] *= SCALED
     return scale * injection_kw, scale * injection_kvar
 

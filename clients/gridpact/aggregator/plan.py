@@ -6,6 +6,7 @@ the least adjustment of those that move them most. What was broken once is watch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,6 +118,23 @@ def plan_day(
         InputError: the feeder has no phases, or the signal is shorter than the day.
         InfeasibleError, SolverError: a home has no plan, or the wished position has no power flow.
     """
+    feeder = street_of(community)
+    price = 0.1 * community.prices.mean_import if adjustment_price is None else adjustment_price
+    direct = _played(community, feeder, Control.DIRECT, community.prices, price)
+    signals = _played(community, feeder, Control.SIGNALS, _sent(community, signal), price)
+    try:
+        optimum = _optimum(community, feeder, direct.wished, price)
+    except (InfeasibleError, SolverError) as error:
+        return PortfolioDay(community.day, direct, signals, None, str(error))
+    return PortfolioDay(community.day, direct, signals, optimum, "")
+
+
+def street_of(community: CommunityDay) -> PhaseFeeder:
+    """Its feeder, where an aggregator can plan on it.
+
+    Raises:
+        InputError: it has no phases, there are no homes, or they have several tariffs.
+    """
     if not isinstance(community.feeder, PhaseFeeder):
         raise InputError(
             f"the feeder of '{community.name}' is balanced; an aggregator plans on one with phases: take fontana16x3, "
@@ -125,14 +143,7 @@ def plan_day(
     if not community.households:
         raise InputError(f"'{community.name}' has no homes, so there is no load to plan for")
     community.require_one_tariff("the aggregator")
-    price = 0.1 * community.prices.mean_import if adjustment_price is None else adjustment_price
-    direct = _played(community, community.feeder, Control.DIRECT, community.prices, price)
-    signals = _played(community, community.feeder, Control.SIGNALS, _sent(community, signal), price)
-    try:
-        optimum = _optimum(community, community.feeder, direct.wished, price)
-    except (InfeasibleError, SolverError) as error:
-        return PortfolioDay(community.day, direct, signals, None, str(error))
-    return PortfolioDay(community.day, direct, signals, optimum, "")
+    return community.feeder
 
 
 def _optimum(community: CommunityDay, feeder: PhaseFeeder, wished: Position, adjustment_price: float) -> FeederOptimum:
@@ -162,10 +173,49 @@ def _played(
     community: CommunityDay, feeder: PhaseFeeder, control: Control, prices: Prices, adjustment_price: float
 ) -> ControlPlayed:
     told = replace(community, prices=prices)
-    wished = at = position(told, control)
+    wished = position(told, control)
     departure = departing(told, wished, adjustment_price)
-    before = after = violations(feeder, at.injection_kw, at.injection_kvar)
-    limits, known = limits_of(feeder), set[Key]()
+    mended = until_carried(community, feeder, wished, lambda cuts, near: position(told, control, departure, cuts, near))
+    at = mended.position
+    imported = [_imported(feeder, one) for one in (wished, at)]
+    return ControlPlayed(
+        control=control,
+        loops=mended.loops,
+        before=mended.before,
+        after=mended.after,
+        wished=wished,
+        position=at,
+        cost=_cost(community, imported[1]),
+        adjusted_kwh=_moved(community, at.injection_kw, wished.injection_kw),
+        adjusted_kvarh=_moved(community, at.injection_kvar, wished.injection_kvar),
+        curtailed_kwh=community.step_hours * float(at.curtailed_kw.sum()),
+        peak_before_kw=float(imported[0].max()),
+        peak_kw=float(imported[1].max()),
+        effective=mended.effective,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """A position that the feeder carries, or as near to that as the loop came."""
+
+    position: Position
+    loops: int
+    before: Violations
+    after: Violations
+    effective: tuple[Effective, ...]
+
+
+def until_carried(
+    community: CommunityDay, feeder: PhaseFeeder, first: Position, again: Callable[[Cuts, Near], Position]
+) -> Mended:
+    """The loop, from a position on.
+
+    Args:
+        again: the portfolio, optimised again within cuts, near to the position that they are around.
+    """
+    at, before = first, violations(feeder, first.injection_kw, first.injection_kvar)
+    after, limits, known = before, limits_of(feeder), set[Key]()
     loops, effective = 0, tuple[Effective, ...]()
     while after.count and loops < MOST_LOOPS:
         kw, kvar = scaled_until_carried(feeder, at.injection_kw, at.injection_kvar)
@@ -176,25 +226,10 @@ def _played(
         if not loops:
             effective = _effective(community, limits, rows, moved)
         cuts = _cuts(sorted(known), limits, rows, moved, kw, kvar, INSIDE * (loops + 1))
-        at = position(told, control, departure, cuts, Near(at, NEARNESS * DAMPING**loops))
+        at = again(cuts, Near(at, NEARNESS * DAMPING**loops))
         after = violations(feeder, at.injection_kw, at.injection_kvar)
         loops += 1
-    imported = [_imported(feeder, one) for one in (wished, at)]
-    return ControlPlayed(
-        control=control,
-        loops=loops,
-        before=before,
-        after=after,
-        wished=wished,
-        position=at,
-        cost=_cost(community, imported[1]),
-        adjusted_kwh=_moved(community, at.injection_kw, wished.injection_kw),
-        adjusted_kvarh=_moved(community, at.injection_kvar, wished.injection_kvar),
-        curtailed_kwh=community.step_hours * float(at.curtailed_kw.sum()),
-        peak_before_kw=float(imported[0].max()),
-        peak_kw=float(imported[1].max()),
-        effective=effective,
-    )
+    return Mended(at, loops, before, after, effective)
 
 
 def _imported(feeder: PhaseFeeder, of: Position) -> Array:

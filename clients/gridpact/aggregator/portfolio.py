@@ -30,6 +30,12 @@ from gridpact.problem.solving import solve
 REACTIVE_PART = 0.01
 """What a kvarh more or less costs, as a part of the adjustment's price for a kWh: owners lose nothing by it."""
 
+SAME_KW = 1e-4
+"""So near to what was planned is as planned: solvers are no more exact."""
+
+CALLED = 100.0
+"""Worth of a kW of reserve, in the highest prices of a kWh: more than all energy that it moves."""
+
 BEYOND_COST = 1e4
 """Where cuts cannot hold: cost of being a whole unit beyond, in mean import prices an hour."""
 
@@ -90,6 +96,12 @@ class Position:
     curtailed_kw: Array  # (n, T)
     cuts_hold: bool = True  # else this is as near to them as the devices can come
 
+    @property
+    def import_kw(self) -> Array:
+        """Of all together, without losses, (T,)."""
+        total: Array = -self.injection_kw.sum(axis=0)
+        return total
+
 
 @dataclass(frozen=True, eq=False)
 class Near:
@@ -100,18 +112,57 @@ class Near:
     weight: float  # of a kW or kvar away, as a part of the mean import price, kW^-1
 
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """Of a reserve: from a step on, and until one, as much more power into the feeder as there can be all the time;
+    what went before it is as planned."""
+
+    planned: Position
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
+class Wholesale:
+    """Behind one contract that pays for feed-in what it asks for imports."""
+
+    low_kw: Array  # (T,), of what all give together; -inf where it is free
+    high_kw: Array
+    call: Call | None = None
+
+    def of(self, kw: cp.Variable, price: Array, step_hours: float) -> tuple[cp.Expression, list[cp.Constraint]]:
+        """What it costs, and what has to hold."""
+        given = cp.sum(kw, axis=0)
+        constraints = []
+        if (low := np.flatnonzero(np.isfinite(self.low_kw))).size:
+            constraints.append(given[low] >= self.low_kw[low])
+        if (high := np.flatnonzero(np.isfinite(self.high_kw))).size:
+            constraints.append(given[high] <= self.high_kw[high])
+        cost = -step_hours * (price @ given)
+        if (call := self.call) is not None:
+            more, planned = cp.Variable(nonneg=True), call.planned.injection_kw
+            during = slice(call.first, call.last)
+            constraints.append(given[during] >= planned[:, during].sum(axis=0) + more)
+            if call.first:
+                constraints.append(cp.abs(kw[:, : call.first] - planned[:, : call.first]) <= SAME_KW)
+            cost -= CALLED * float(np.abs(price).max()) * more
+        return cost, constraints
+
+
 def position(
     community: CommunityDay,
     control: Control,
     departure: Departure | None = None,
     cuts: Cuts | None = None,
     near: Near | None = None,
+    wholesale: Wholesale | None = None,
 ) -> Position:
     """The best one for the portfolio.
 
     Args:
         departure: from what it would do without a feeder; None: this is asked for.
         near: to the position around which the cuts are.
+        wholesale: the contract, at the import price both ways; None: that of the control.
 
     Raises:
         InfeasibleError: a home has no plan.
@@ -119,7 +170,7 @@ def position(
     """
     directions: list[Directions | None] = [None] * len(community.households)
     while True:
-        found, decided = _solved(community, control, departure, cuts, near, directions)
+        found, decided = _solved(community, control, departure, cuts, near, wholesale, directions)
         if all(more is None for more in decided):
             return found
         directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
@@ -131,6 +182,7 @@ def _solved(
     departure: Departure | None,
     cuts: Cuts | None,
     near: Near | None,
+    wholesale: Wholesale | None,
     directions: Sequence[Directions | None],
 ) -> tuple[Position, list[Directions | None]]:
     dt, prices = community.step_hours, community.prices
@@ -149,7 +201,12 @@ def _solved(
         kvar == cp.vstack([meter.injection_kvar for meter in meters]),
     ]
     cost: cp.Expression = sum((meter.cost for meter in meters), cp.Constant(0.0))
-    for given in [kw[row] for row in range(len(meters))] if control is Control.SIGNALS else [cp.sum(kw, axis=0)]:
+    each = [kw[row] for row in range(len(meters))] if control is Control.SIGNALS else [cp.sum(kw, axis=0)]
+    if wholesale is not None:
+        each = []
+        traded, within = wholesale.of(kw, prices.import_price, dt)
+        cost, constraints = cost + traded, constraints + within
+    for given in each:
         contract = supply_contract(prices, dt)
         constraints.append(contract.net_import + given == 0)
         cost += contract.cost
@@ -162,9 +219,9 @@ def _solved(
         cost += departure.cost(kw, kvar, dt)
     whose = f"the portfolio of '{community.name}' on {community.day}"
     hold = True
-    within = [] if cuts is None else cuts.constraints(kw, kvar, cp.Constant(np.zeros(len(cuts.step))))
+    kept = [] if cuts is None else cuts.constraints(kw, kvar, cp.Constant(np.zeros(len(cuts.step))))
     try:
-        solve(cp.Problem(cp.Minimize(cost), [*constraints, *within]), whose)
+        solve(cp.Problem(cp.Minimize(cost), [*constraints, *kept]), whose)
     except InfeasibleError:
         if cuts is None:
             raise

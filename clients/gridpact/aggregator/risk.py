@@ -18,7 +18,7 @@ from scipy.optimize import linprog
 from scipy.stats import gaussian_kde
 
 from gridpact.aggregator.cars import HALF_HOURS, HOME, PUBLIC, Cars, chains, drawn_cars
-from gridpact.aggregator.congestion import TOLERANCE, carried, limits_of, of_sizes, past, rows_of, sensitivities
+from gridpact.aggregator.congestion import EDGE, TOLERANCE, carried, limits_of, of_sizes, past, rows_of, sensitivities
 from gridpact.aggregator.warmth import heat_pump_days
 from gridpact.community.grown import finer
 from gridpact.community.model import Array, CommunityDay, Feeder
@@ -211,11 +211,11 @@ def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars, agent: NDArray[n
     def rows_at(kw: Array) -> Complex:
         return rows_of(feeder, phase_flow(feeder, kw, np.zeros_like(kw)))
 
-    there = carried(feeder, net, np.zeros_like(net))
+    there = carried(feeder, EDGE * net, np.zeros_like(net))
     beyond = np.full(net.shape[1], -np.inf)
     beyond[there] = past(limits, rows_at(net[:, there])).max(axis=0)
     broken = np.flatnonzero(beyond > TOLERANCE)
-    down = np.where(there, 0, less.sum(axis=0))  # where there is no power flow, all charging has to go
+    down = np.where(there, 0, less.sum(axis=0))  # where there is hardly a power flow, all charging has to go
     up, short = np.zeros(net.shape[1]), ~there
     for first in range(0, len(broken), AT_ONCE):
         some = broken[first : first + AT_ONCE]

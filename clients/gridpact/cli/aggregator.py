@@ -7,7 +7,8 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from gridpact.files import parse_json, write_atomically
 from gridpact.grid.opendss import CHECKS
 
 if TYPE_CHECKING:
+    from gridpact.aggregator.offer import MarketPrices, Offered
     from gridpact.aggregator.plan import ControlPlayed, PortfolioDay
     from gridpact.aggregator.risk import Risk
 
@@ -45,6 +47,7 @@ def add(commands: Commands) -> None:
     actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
     _add_plan(actions)
     _add_risk(actions)
+    _add_offer(actions)
 
 
 def _add_plan(actions: Commands) -> None:
@@ -64,8 +67,7 @@ def _add_plan(actions: Commands) -> None:
         metavar="P",
         help="of a kWh otherwise than wished; default a tenth of importing",
     )
-    plan.add_argument("--voltage-min", type=float, metavar="PU", help="with --feeder; default the community's")
-    plan.add_argument("--voltage-max", type=float, metavar="PU", help="the same")
+    _add_voltages(plan)
     plan.add_argument("--json", action="store_true", help="print figures instead of a table")
     plan.set_defaults(command=_plan)
 
@@ -112,6 +114,11 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
 
 SHARES: dict[str, type[Device]] = {"pv": Panels, "cars": ElectricCar, "batteries": Battery, "heat-pumps": HeatPump}
 """Devices that shares of the homes can be given, by their options."""
+
+
+def _add_voltages(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--voltage-min", type=float, metavar="PU", help="with --feeder; default the community's")
+    command.add_argument("--voltage-max", type=float, metavar="PU", help="the same")
 
 
 def _add_shares(command: argparse.ArgumentParser) -> None:
@@ -429,4 +436,126 @@ def _risk_table(figures: dict[str, Any]) -> str:
         f"half-hours drawn, and in {100 * figures['held_back_observed']:.1f} % of those of "
         f"{figures['tested_on_days']} days not used"
     )
+    return "\n".join(lines)
+
+
+def _add_offer(actions: Commands) -> None:
+    offer = actions.add_parser("offer", help="what to offer to which market, within what the feeder carries")
+    offer.add_argument(
+        "--case", default="winter16x3", metavar="NAME|FILE", help="a case or community file; default winter16x3"
+    )
+    offer.add_argument(
+        "--feeder", type=Path, metavar="FILE", help="network file; the homes stand on its loads, in turn"
+    )
+    offer.add_argument("--days", metavar="D,D,...", help="in half-hours, of 48 h two; default the first two")
+    _add_shares(offer)
+    offer.add_argument(
+        "--prices",
+        default="december",
+        metavar="NAME|FILE",
+        help="december (default) or june, of 2018, or a CSV with the columns time and day_ahead, and any of intraday, "
+        "balancing, reserve and carbon: currency or kg a MWh, of the reserve a MW and hour",
+    )
+    offer.add_argument(
+        "--objective", default="profit", metavar="O", help="profit (default), carbon that is saved, or members' benefit"
+    )
+    offer.add_argument("--hold-back", type=Path, metavar="FILE", help="risk.json of 'risk --out'; default nothing")
+    _add_voltages(offer)
+    offer.add_argument("--json", action="store_true", help="print figures instead of a table")
+    offer.set_defaults(command=_offer)
+
+
+def _offer(arguments: argparse.Namespace) -> int:
+    from gridpact.aggregator.offer import Purpose, offered  # imports CVXPY, which takes a second
+
+    aim = Purpose(choice("objective", arguments.objective, {one.value: one.value for one in Purpose}))
+    days = _days(arguments)
+    prices = _market_prices(arguments.prices, days)
+    if aim is Purpose.CARBON and prices[0].carbon_kg is None:
+        raise InputError(f"--objective carbon needs the column 'carbon' in {arguments.prices}: kg a MWh")
+    held = np.zeros(days[0].steps) if arguments.hold_back is None else _held_back(arguments.hold_back, days[0].steps)
+    found = [offered(day, of, aim, held) for day, of in zip(days, prices, strict=True)]
+    figures = _offer_figures(found, days, aim.value)
+    print(json.dumps(figures, indent=2) if arguments.json else _offer_table(figures, days[0].currency))
+    return 1 if figures["violations"] else 0
+
+
+def _market_prices(name: str, days: Sequence[CommunityDay]) -> list[MarketPrices]:
+    """Of each day, from the beginning of the file on."""
+    from gridpact.aggregator.offer import MarketPrices
+
+    shipped = Path(str(resources.files("gridpact.aggregator"))) / "prices" / f"{name}.csv"
+    path = shipped if name in ("december", "june") else Path(name)
+    others = ("intraday", "balancing", "reserve", "carbon")
+    read = list(rows(path, ["time", "day_ahead"], others))
+    columns = [one for one in ("day_ahead", *others) if read and one in read[0].cells]
+    try:
+        first, second = (datetime.fromisoformat(row.text("time")) for row in read[:2])
+        minutes = (second - first).total_seconds() / 60
+    except (ValueError, TypeError):
+        raise InputError(f"{path.name}: two times like 2018-12-21 00:00 must tell how long a step is") from None
+    steps, whole = days[0].steps, 60 * days[0].step_hours
+    parts = round(minutes / whole)
+    if parts < 1 or parts * whole != minutes:
+        raise InputError(f"{path.name}: steps of {minutes:g} minutes are no multiple of the {whole:g} that are planned")
+    horizon = steps * len(days)
+    if len(read) * parts < horizon:
+        raise InputError(
+            f"{path.name}: the price series has {len(read)} values of {minutes:g} minutes, the horizon is {horizon} "
+            f"steps of {whole:g} minutes; give a price for each"
+        )
+    series = {
+        column: np.repeat(np.array([row.number_in(column) for row in read]), parts)[:horizon] / 1000
+        for column in columns
+    }
+    if "carbon" in series:
+        series["carbon_kg"] = series.pop("carbon")
+    return [MarketPrices(**{name: of[k : k + steps] for name, of in series.items()}) for k in range(0, horizon, steps)]
+
+
+def _held_back(path: Path, steps: int) -> Array:
+    """By step, kW, from the figures of `risk`."""
+    try:
+        half_hours = parse_json(path.read_bytes())["half_hours"]
+        held = np.array([float(one["held_back_kw"]) for one in half_hours])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no risk.json of 'gridpact aggregator risk --out': {error}") from None
+    if not len(held) or steps % len(held) or not np.isfinite(held).all() or held.min() < 0:
+        raise InputError(f"{path}: half_hours must have 48 numbers 'held_back_kw' of 0 or more")
+    return np.repeat(held, steps // len(held))
+
+
+def _offer_figures(found: Sequence[Offered], days: Sequence[CommunityDay], objective: str) -> dict[str, Any]:
+    carbon = [one.carbon_saved_kg for one in found]
+    return {
+        "objective": objective,
+        "days": [one.day for one in found],
+        "profit": sum(one.profit for one in found),
+        "brings": {market: sum(one.brings[market] for one in found) for market in found[0].brings},
+        "members_saved": sum(one.members_saved for one in found),
+        "carbon_saved_kg": None if None in carbon else sum(one for one in carbon if one is not None),
+        "grid_cost": sum(one.grid_cost for one in found),
+        "violations": sum(one.violations for one in found),
+        "half_hours": [
+            {
+                "day": one.day,
+                "at": at,
+                **{f"{market}_kw": round(float(volume[step]), 3) + 0.0 for market, volume in one.volume_kw.items()},
+            }
+            for one, day in zip(found, days, strict=True)
+            for step, at in enumerate(day.start_times)
+        ],
+    }
+
+
+def _offer_table(figures: dict[str, Any], currency: str) -> str:
+    lines = [f"{', '.join(figures['days'])}; objective {figures['objective']}", f"{'market':12}{currency:>9}"]
+    lines += [f"{market.replace('_', '-'):12}{brings:9.2f}" for market, brings in figures["brings"].items()]
+    lines.append(f"{'all':12}{figures['profit']:9.2f}")
+    lines.append(f"members save {figures['members_saved']:.2f} {currency} at their tariff, behind one contract")
+    if figures["carbon_saved_kg"] is not None:
+        lines.append(f"{figures['carbon_saved_kg']:.2f} kg of carbon dioxide are saved")
+    lines.append(f"the feeder and what is held back for it cost {figures['grid_cost']:.2f} {currency}")
+    if figures["violations"]:
+        lines.append(f"{figures['violations']} violations are left that devices cannot mend")
     return "\n".join(lines)
