@@ -33,6 +33,9 @@ CONTRACTS = (
 MOST = 24_576
 """Bytes of code that a contract may have (EIP-170)."""
 
+MOST_TO_CREATE = 49_152
+"""Bytes that a contract may be created with (EIP-3860): its code, that of others that it creates, and arguments."""
+
 TO_SPARE = {"VirtualAggregator": 5_000}
 """Bytes that have to be left, where more is going to be added."""
 
@@ -59,16 +62,29 @@ def artifact(build: dict[str, Any]) -> str:
 
 def sizes() -> tuple[str, bool]:
     """A table of all contracts' code, largest first; whether each leaves what it has to."""
-    codes = {
-        build["contractName"]: len(build["deployedBytecode"].removeprefix("0x")) // 2
+    builds = {
+        build["contractName"]: build
         for build in map(json.loads, (path.read_text() for path in sorted(BUILD.glob("*.json"))))
         if build["type"] == "contract" and build["bytecode"] and build["sourcePath"].startswith("contracts/")
     }
+    codes = {name: len(build["deployedBytecode"].removeprefix("0x")) // 2 for name, build in builds.items()}
+    spare = {name: MOST_TO_CREATE - created_with(build) for name, build in builds.items()}
     rows = [
-        f"  {name:<22} {code:>7,} bytes  {MOST - code:>7,} left"
+        f"  {name:<22} {code:>7,} bytes  {MOST - code:>7,} left, to create it {spare[name]:>7,}"
         for name, code in sorted(codes.items(), key=lambda item: -item[1])
     ]
-    return "\n".join(rows), all(MOST - code >= TO_SPARE.get(name, 0) for name, code in codes.items())
+    fits = all(MOST - code >= TO_SPARE.get(name, 0) for name, code in codes.items())
+    return "\n".join(rows), fits and min(spare.values()) >= 0
+
+
+def created_with(build: dict[str, Any]) -> int:
+    """Bytes of the transaction that creates a contract, with its arguments, a word each."""
+
+    def words(inputs: list[dict[str, Any]]) -> int:
+        return sum(words(one["components"]) if one["type"] == "tuple" else 1 for one in inputs)
+
+    arguments = next((one["inputs"] for one in build["abi"] if one["type"] == "constructor"), [])
+    return len(build["bytecode"].removeprefix("0x")) // 2 + 32 * words(arguments)
 
 
 def main() -> int:

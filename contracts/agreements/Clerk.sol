@@ -6,6 +6,7 @@ import {IOutcomes} from "../interfaces/IOutcomes.sol";
 import {IRounds} from "../interfaces/IRounds.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 import {Blocks} from "../libraries/Blocks.sol";
+import {Lanes} from "../libraries/Lanes.sol";
 import {GRID_CONNECTION, Nodes} from "../libraries/Nodes.sol";
 import {Questions} from "../libraries/Questions.sol";
 import {RunningSums} from "../libraries/RunningSums.sol";
@@ -27,12 +28,27 @@ contract Clerk is Consensus {
     using Seats for Seats.Store;
     using Tree for Tree.Store;
 
+    uint16 private constant MAX_STEPS = 192;
     uint16 private constant WHOLE = 100; // percent
     uint16 private constant MOST_PERCENT = 10_000;
 
     constructor(
         IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_, IReferee referee_
     ) Consensus(theta_, setting_, referee_) {}
+
+    function _requireSound(IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_)
+        internal
+        pure
+        override
+    {
+        if (setting_.steps == 0 || setting_.steps > MAX_STEPS) revert InvalidTheta("steps", setting_.steps);
+        if (setting_.stepSeconds == 0) revert InvalidTheta("stepSeconds", 0);
+        if (setting_.powerResolutionMilliwatt == 0) revert InvalidTheta("powerResolutionMilliwatt", 0);
+        if (setting_.voltageResolution == 0) revert InvalidTheta("voltageResolution", 0);
+        if (Sizes.households(theta_.n, Lanes.words(setting_.steps)) > Sizes.MOST_WORDS) {
+            revert IVirtualAggregator.TooLarge(theta_.n, setting_.steps);
+        }
+    }
 
     // ------------------------------------------------------------------ the manager
 

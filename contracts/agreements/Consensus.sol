@@ -10,7 +10,6 @@ import {MAX_NODES} from "../libraries/Nodes.sol";
 import {Questions} from "../libraries/Questions.sol";
 import {ResidualLanes, Residuals} from "../libraries/Residuals.sol";
 import {RunningSums} from "../libraries/RunningSums.sol";
-import {Sizes} from "../libraries/Sizes.sol";
 import {Place, Tree} from "../libraries/Tree.sol";
 import {Round} from "../rounds/Round.sol";
 import {Rounds} from "../rounds/Rounds.sol";
@@ -59,8 +58,6 @@ abstract contract Consensus is Rounds {
         uint256[] sums; //      of all blocks
     }
 
-    uint16 private constant MAX_STEPS = 192;
-
     IReferee internal immutable _referee;
     uint16 internal immutable _steps;
     Residuals private immutable _limits;
@@ -79,11 +76,7 @@ abstract contract Consensus is Rounds {
     constructor(
         IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_, IReferee referee_
     ) Rounds(theta_.n, theta_.mu, setting_.phaseSeconds, setting_.maxMisses) {
-        if (setting_.steps == 0 || setting_.steps > MAX_STEPS) revert InvalidTheta("steps", setting_.steps);
-        if (setting_.stepSeconds == 0) revert InvalidTheta("stepSeconds", 0);
-        if (setting_.powerResolutionMilliwatt == 0) revert InvalidTheta("powerResolutionMilliwatt", 0);
-        if (setting_.voltageResolution == 0) revert InvalidTheta("voltageResolution", 0);
-
+        _requireSound(theta_, setting_);
         _referee = referee_;
         _theta = theta_;
         _setting = setting_;
@@ -92,10 +85,10 @@ abstract contract Consensus is Rounds {
             theta_.epsPrimalGrid, theta_.epsDualGrid, theta_.epsPrimalTrade, theta_.epsDualTrade
         );
         _words = Lanes.words(setting_.steps);
-        if (Sizes.households(theta_.n, _words) > Sizes.MOST_WORDS) {
-            revert IVirtualAggregator.TooLarge(theta_.n, setting_.steps);
-        }
     }
+
+    /// @dev Refuses what cannot be deployed. The clerk does, for both: what the aggregator is created with has a limit.
+    function _requireSound(IVirtualAggregator.Theta memory, IVirtualAggregator.Setting memory) internal pure virtual {}
 
     // ------------------------------------------------------------------ what rounds ask
 

@@ -48,6 +48,15 @@ def test_sums_holdTheLargestVoltage(community, outsider):
         assert made.model.now.closed[-1].sums["V", 1] == [32 * 65535] * 12
 
 
+def test_openRound_hasNoQuestions(star):
+    """VA15: everybody sees everything."""
+    star.iterate()
+    star.iterate()
+    with refused("CannotAsk: 2, 1"):
+        star.send(star.accounts[1], "ask", 1, 2, 1)
+    star.check()
+
+
 # ---------------------------------------------------------------------- the four tests
 
 

@@ -6,8 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gridpact.chain.values import Phase, Residuals
 from gridpact.community.model import CommunityDay
@@ -146,3 +149,43 @@ def test_liar_isOut_andNobodyElse(tiny3: CommunityDay, lie: str) -> None:
     assert [node for _, node in proved] == [LIAR]
     assert proved[0][0] <= FIRST + 6
     assert all(report.agreed for node, report in reports.items() if node != LIAR)
+
+
+LIE = st.fixed_dictionaries(
+    {
+        "factors": st.tuples(*[st.sampled_from((0.0, 0.5, 1.0, 1.0, 1.5, 3.0, 1e6))] * 2),
+        "byte": st.none() | st.tuples(st.integers(1, 24), st.integers(1, 255)),  # of the sums, from the end
+        "answer": st.sampled_from(("true", "silent", "short", "long", "changed")),
+        "at": st.integers(0, 2**16),
+        "every": st.integers(1, 3),
+    }
+)
+
+
+@given(LIE)
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_anyLie_stopsNobody(tiny3: CommunityDay, drawn: dict[str, Any]) -> None:
+    """Whatever a household claims of its trades, says for the pool and answers, the others agree, and no honest one can
+    be proved false."""
+
+    def says(ledger: LyingLedger, bids: bytes, residuals: Residuals) -> tuple[bytes, Residuals]:
+        grid, change, primal, dual = residuals
+        if len(ledger._twin.now.closed) % drawn["every"]:
+            return bids, residuals
+        if drawn["byte"] is not None and drawn["byte"][0] <= SUM_BYTES * 4:
+            place = len(bids) - drawn["byte"][0]
+            bids = bids[:place] + bytes([bids[place] ^ drawn["byte"][1]]) + bids[place + 1 :]
+        one, other = drawn["factors"]
+        return bids, (grid, change, int(primal * one), int(dual * other))
+
+    def answers(ledger: LyingLedger, told: bytes) -> bytes | None:
+        at = drawn["at"] % len(told)
+        changed = told[:at] + bytes([told[at] ^ 1 << drawn["at"] % 8]) + told[at + 1 :]
+        told_otherwise = {"silent": None, "short": told[:at], "long": told + b"1", "changed": changed}
+        return told_otherwise.get(drawn["answer"], told)
+
+    played, reports = play(tiny3, Lie(says, answers))
+    assert all(entry.excluded <= {LIAR} for entry in played.twin.now.closed)
+    honest = [report for node, report in reports.items() if node != LIAR]
+    assert len(honest) == len(played.prepared.views) - 1
+    assert all(report.agreed and report.phase is Phase.CONVERGED for report in honest)

@@ -1,0 +1,99 @@
+"""VA15: questions of sealed rounds, and who goes on without an answer. What is false in an answer is the referee's:
+tests/integration/test_sealed.py."""
+
+import pytest
+from eth_utils import keccak
+from helpers import STAR
+from link import refused
+
+ROUND = 1
+
+
+@pytest.fixture(scope="module")
+def referee(module_isolation, SealedReferee, manager):
+    return manager.deploy(SealedReferee)
+
+
+@pytest.fixture
+def sealed(community):
+    """A sealed round whose third iteration is open: there is an answer to nothing but the first."""
+    made = community(STAR)
+    made.start()
+    made.iterate()
+    made.iterate()
+    return made
+
+
+def ask(made, asker, node, about):
+    return made.send(made.accounts[asker], "ask", ROUND, node, about)
+
+
+def answer(made, node, about, told):
+    return made.send(made.accounts[node], "answer", ROUND, about, told)
+
+
+def test_question_isAsked_andAnsweredOnce(sealed):
+    tx = ask(sealed, 1, 2, 1)
+    assert tx.one("Asked").values == {"round": ROUND, "iteration": 3, "node": 2, "about": 1}
+    assert tuple(sealed.view("question", ROUND, 2, 1)) == (3, 0)
+    told = b"whatever it says"
+    tx = answer(sealed, 2, 1, told)
+    assert tx.one("Answered").values == {"round": ROUND, "iteration": 3, "node": 2, "about": 1, "told": told}
+    assert tuple(sealed.view("question", ROUND, 2, 1)) == (3, int.from_bytes(keccak(told)[2:], "big"))
+    with refused("NotAsked: 2, 1"):
+        answer(sealed, 2, 1, told)
+    with refused("CannotAsk: 2, 1"):
+        ask(sealed, 3, 2, 1)
+    sealed.check()  # nothing else has changed
+    sealed.iterate()
+    sealed.check()
+
+
+def test_question_isOfTheRound_andOfWhatIsClosed(sealed, outsider):
+    for about in (0, 2, 3, 2**16 - 1):
+        with refused(f"CannotAsk: 2, {about}"):
+            ask(sealed, 1, 2, about)
+    with refused(f"NotEnrolled: {str(outsider).lower()}"):
+        sealed.send(outsider, "ask", ROUND, 2, 1)
+    with refused("NotInRound: 7, 1"):
+        ask(sealed, 1, 7, 1)
+    with refused("NotAsked: 1, 1"):
+        answer(sealed, 1, 1, b"")
+
+
+def test_node_asksThreeTimes(sealed):
+    for node in (2, 3, 4):
+        ask(sealed, 1, node, 1)
+    sealed.iterate()
+    with refused("CannotAsk: 2, 2"):
+        ask(sealed, 1, 2, 2)
+    ask(sealed, 2, 1, 2)  # others still do
+
+
+def test_nodeThatGoesOnWithoutAnAnswer_isOut(sealed, outsider):
+    """Two iterations later, not before; and who has answered, or is not heard, is not."""
+    for node in (1, 2, 3):
+        ask(sealed, 4, node, 1)
+    answer(sealed, 2, 1, b"")
+
+    def accuse(node):
+        return sealed.send(outsider, "accuseOfSilence", ROUND, node, 1)
+
+    sealed.iterate()
+    for _ in range(2):
+        with refused("StillTime: 1, 1"):
+            accuse(1)
+        if sealed.model.now.iteration == 4:
+            sealed.iterate()
+    sealed.submit(1)
+    for node in (2, 3):
+        with refused(f"StillTime: {node}, 1"):
+            accuse(node)
+    tx = accuse(1)
+    sealed.model.exclude(1)
+    assert tx.one("Excluded").values == {"round": ROUND, "iteration": 5, "node": 1, "proved": True}
+    sealed.check()
+    with refused("NotInRound: 1, 1"):
+        accuse(1)
+    with refused("NotInRound: 1, 1"):
+        ask(sealed, 1, 3, 2)
