@@ -1,0 +1,74 @@
+"""The loop on networks with and without problems, made here in the form of those that CSIRO published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gridpact.aggregator.plan import plan_day
+from gridpact.aggregator.portfolio import on_network
+from gridpact.community.assigned import with_share
+from gridpact.community.networks.files import read_network
+from gridpact.community.read import read_community
+from gridpact.community.street import PhaseFeeder
+from gridpact.devices.car import ElectricCar
+from gridpact.grid.four_wire import four_wire_flow
+
+HOMES = 4
+
+
+def network(folder: Path, metres: float, kva: float) -> Path:
+    """A transformer, a line with a home on a single phase at each of its buses."""
+    lines = [
+        "clear",
+        "new circuit.made bus1=hv basekv=11 pu=1.0 phases=3 r1=0 x1=0.0001 r0=0 x0=0.0001",
+        f"new transformer.t phases=3 windings=2 buses=[hv, b0] conns=[delta, wye] kvs=[11, 0.4] kvas=[{kva}, {kva}] "
+        "xhl=4 %loadloss=1",
+    ]
+    for k in range(HOMES):
+        lines.append(
+            f"new line.l{k} bus1=b{k} bus2=b{k + 1} phases=3 length={metres / 1000} units=km "
+            "r1=0.32 x1=0.08 r0=1.2 x0=0.3 c1=0 c0=0 normamps=200"
+        )
+        lines.append(f"new load.home{k} bus1=b{k + 1}.{k % 3 + 1} phases=1 kv=0.23 kw=1 kvar=0")
+    path = folder / "made.dss"
+    path.write_text("\n".join([*lines, "set voltagebases=[11, 0.4]", "calcvoltagebases", "solve"]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("metres", "kva", "kind"), [(20, 200, ""), (450, 200, "voltage"), (20, 11, "current")])
+def test_problems_areRemoved_withNoMoreThanTheOptimumNeeds(
+    tmp_path: Path, metres: float, kva: float, kind: str
+) -> None:
+    made = read_network(network(tmp_path, metres, kva))
+    day = with_share(read_community("fontana16x3").on("12-22"), ElectricCar, 1.0, seed=1)
+    community = on_network(day, made, 0.95, 1.05)
+    feeder = community.feeder
+    assert isinstance(feeder, PhaseFeeder)
+    plan = plan_day(community)
+    before = plan.direct.before
+    assert (before.voltage > 0, before.current > 0) == (kind == "voltage", kind == "current")
+    assert plan.optimum is not None
+    for played in (plan.direct, plan.signals):
+        assert played.after.count == 0
+        assert played.loops <= 10
+        flow = four_wire_flow(feeder, played.position.injection_kw, played.position.injection_kvar)
+        assert flow.voltage_pu.min() >= 0.95 - 1e-4
+        assert flow.voltage_pu.max() <= 1.05 + 1e-4
+        assert np.nanmax(flow.transformer_loading) <= 1 + 1e-4
+    assert plan.direct.adjusted_kwh <= 1.3 * plan.optimum.adjusted_kwh + 1e-3  # a watt-hour is what solvers leave
+
+
+def test_whatHasNoPowerFlow_isMended(tmp_path: Path) -> None:
+    """Cars that all charge at once, as a price of one cheap hour has it, on a line that cannot carry that at all."""
+    made = read_network(network(tmp_path, 1400, 200))
+    day = with_share(read_community("fontana16x3").on("06-10"), ElectricCar, 1.0, seed=1)
+    community = on_network(day, made, 0.85, 1.15)
+    signal = np.full(community.steps, 0.5)
+    signal[3:5] = 0.01
+    plan = plan_day(community, signal)
+    assert plan.signals.before.collapsed > 0
+    assert plan.signals.after.count == 0
+    assert plan.signals.loops <= 10
