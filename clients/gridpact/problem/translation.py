@@ -67,8 +67,8 @@ class _Translated:
     def matrices_stand(self) -> bool:
         """Whether A and P are the same whatever the parameters are."""
         rows, columns = self.a.shape
-        of_a = sp.csr_array(self.tensors.A)[: rows * columns]
-        return not _depends(of_a) and (self.tensors.P is None or not _depends(self.tensors.P))
+        of_a = not _depends(self.tensors.A, rows * columns)
+        return of_a and (self.tensors.P is None or not _depends(self.tensors.P))
 
     def duals(self, z: Array) -> dict[int, Array]:
         """Of the equalities, which are the first rows, by their ids before the last reductions."""
@@ -427,6 +427,13 @@ def _frozen(value: Any) -> Hashable:
     raise TypeError(f"{type(value)} does not compare by value")
 
 
-def _depends(tensor: sp.sparray) -> bool:
-    """Whether something in it depends on the parameters: the last column is what does not."""
-    return bool(sp.csc_array(tensor)[:, :-1].count_nonzero())
+def _depends(tensor: Any, first_rows: int | None = None) -> bool:
+    """Whether a tensor, or its first rows, depend on any parameter: all columns but the last, which is constant, do.
+
+    Entry by entry: a tensor has a row for each place of a dense matrix, more than a large problem has memory for.
+    """
+    entries = sp.coo_array(tensor)
+    counts = (entries.col < tensor.shape[1] - 1) & (entries.data != 0)
+    if first_rows is not None:
+        counts &= entries.row < first_rows
+    return bool(counts.any())
