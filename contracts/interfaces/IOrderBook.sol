@@ -9,7 +9,8 @@ import {IMarket} from "./IMarket.sol";
 ///         the price of the order that rests. Trades are paid at once from deposits here, and make positions, which
 ///         anybody can read, and which a settlement reads when the day's last gate has closed (IMarket).
 ///
-///         Energies are whole Wh, prices 1e-6 currency/kWh, payments token units, truncated towards zero. Steps are
+///         Energies are whole Wh, prices 1e-6 currency/kWh, payments token units, rounded against who comes
+///         (Money): who takes in small parts never takes for less than it is worth. Steps are
 ///         counted from the first whose gate the book knows, days in one row. A step has up to 256 prices, `tick` apart,
 ///         from `lowest` on (the feed-in price) to the import price. Prices may be below zero: then who sells pays.
 ///

@@ -28,8 +28,8 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///      books list the other with the same steps. The lower node opens the commitments of both, so that the contract
 ///      can read the bids. An empty statement takes the side's statement back; it is never recorded.
 ///
-///      Payment = sum(energy * price) * 10^decimals / 10^9, truncated towards zero once a pair; positive from the
-///      higher to the lower node. |sum| < 192 * 2^62 < 2^70, times 10^18 < 2^130.
+///      Payment = sum(energy * price) * 10^decimals / 10^9, once a pair, where who pays pays a begun token unit as a whole
+///      (Money); positive from the higher to the lower node. |sum| < 192 * 2^62 < 2^70, times 10^18 < 2^130.
 ///
 ///      The side that has to pay locks the payment with its statement, so recording never fails for want of money and
 ///      neither side can make the other's call fail. A lock ends with the record, with a new statement of the
@@ -41,7 +41,7 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///      as EIP-712 data Reading(uint32 round,uint8 node,bytes energies) of domain ("gridpact settlement", "1").
 ///      deviation = reading - sum of the recorded trades of the node, energy sold positive; payment from the supplier
 ///      = sum(deviation * (feed-in price where the deviation is positive, else import price)) * 10^decimals / 10^9,
-///      truncated towards zero. What a household cannot pay is in arrears: it is taken from whatever comes into
+///      rounded against the household, once a reading. What a household cannot pay is in arrears: it is taken from whatever comes into
 ///      its free deposit, before it can withdraw. If the supplier's deposit is too small, the call fails, and can be
 ///      made again. Arrears end when they are paid, when the supplier forgives them, or by a correction. After a delivery the node's trades can no longer be recorded, so the metering account signs when
 ///      the day is over, and not before.

@@ -7,6 +7,7 @@ import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
 import {IAgreement} from "../interfaces/IAgreement.sol";
 import {IOrderBook} from "../interfaces/IOrderBook.sol";
+import {Money} from "../libraries/Money.sol";
 import {Trades} from "../libraries/Trades.sol";
 import {Round} from "../rounds/Round.sol";
 import {Rounds} from "../rounds/Rounds.sol";
@@ -215,11 +216,12 @@ contract OrderBook is Deposits, MarketRounds, IOrderBook {
         if (filled == entry.energy) _remove(id, stored, entry);
         else stored.energy = entry.energy - filled;
 
-        payment = _value(id, filled);
+        // Its owner is paid a begun unit as a whole, and pays whole units only.
+        payment = Money.paymentOf(int256(uint256(filled)) * _priceOf(id), _currency, _sells(id));
         uint256 amount = SignedMath.abs(payment);
         uint256 lock = _lockOf(id, entry.energy);
         if (lock != 0) {
-            // What is left of it stays locked. Parts are rounded down, so the lock is enough for all of them.
+            // What is left of it stays locked. Here parts are rounded down, so the lock is enough for all of them.
             uint256 unlocked = lock - _lockOf(id, entry.energy - filled);
             _unlock(entry.owner, unlocked, unlocked - amount);
         } else if (amount != 0) {
@@ -356,7 +358,7 @@ contract OrderBook is Deposits, MarketRounds, IOrderBook {
         }
     }
 
-    /// @dev What energy costs at an order's price, token units, truncated towards zero. Below 2^32 * 2^31 * 10^9.
+    /// @dev What energy costs the order's owner at its price, token units, truncated towards zero. Below 2^32 * 2^31 * 10^9.
     function _value(uint256 id, uint256 energy) private view returns (int256 value) {
         int256 price = _priceOf(id);
         unchecked {

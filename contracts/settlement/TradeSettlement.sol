@@ -9,6 +9,7 @@ import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol
 import {IAgreeing, IAgreement} from "../interfaces/IAgreement.sol";
 import {IOutcomes} from "../interfaces/IOutcomes.sol";
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
+import {Money} from "../libraries/Money.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Trades} from "../libraries/Trades.sol";
 import {TypedData} from "../libraries/TypedData.sol";
@@ -518,7 +519,7 @@ contract TradeSettlement is Arrears, TypedData {
             int256 deviation = _int32(energies, READING * step) - traded[step];
             sum += deviation * _int32(tariff, TARIFF * step + (deviation > 0 ? 4 : 0));
         }
-        return sum * _currency / 1e9;
+        return -Money.dueOf(-sum, _currency);
     }
 
     // ------------------------------------------------------------------ views
@@ -586,7 +587,8 @@ contract TradeSettlement is Arrears, TypedData {
     }
 
     function _payment(uint8 partner, bytes calldata trades) private view returns (int256) {
-        return Trades.total(trades, _steps, partner) * _currency / 1e9;
+        int256 sum = Trades.total(trades, _steps, partner);
+        return Money.paymentOf(sum, _currency, sum > 0);
     }
 
     function _key(uint32 round, uint8 node) private pure returns (uint256) {

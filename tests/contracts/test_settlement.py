@@ -423,6 +423,6 @@ def test_payment_equalsExactArithmetic(contract, seed):
     assert contract.payment(statement(entries)) == payment(tuple(entries), 6)
 
 
-@pytest.mark.parametrize(("energy", "price", "amount"), [(1, 999, 0), (-1, 999, 0), (-1, 1999, -1), (1, 1999, 1)])
-def test_payment_truncatesTowardsZero(contract, energy, price, amount):
+@pytest.mark.parametrize(("energy", "price", "amount"), [(1, 999, 1), (-1, 999, -1), (-1, 1001, -2), (1, 2000, 2)])
+def test_payment_ofABegunUnit(contract, energy, price, amount):
     assert contract.payment(entry(0, energy, price)) == amount

@@ -43,6 +43,11 @@ class BookModel:
         amount = energy * abs(price) * self.currency // 10**9
         return amount if price >= 0 else -amount
 
+    def payment(self, energy: int, order: Order) -> int:
+        """Token units that a buyer pays, rounded against who meets the order."""
+        exact = energy * order.price * self.currency
+        return -(-exact // 10**9) if order.sells else exact // 10**9
+
     def lock(self, order: Order) -> int:
         """What its owner would have to pay."""
         pays = order.price < 0 if order.sells else order.price > 0
@@ -80,7 +85,7 @@ class BookModel:
                 plan.append((order, min(left, order.energy)))
                 left -= min(left, order.energy)
         stays = rests and left >= self.least and len(plan) == len(met)
-        payments = [self.value(filled, order.price) for order, filled in plan]
+        payments = [self.payment(filled, order) for order, filled in plan]
         placed = Order(0, who, step, sells, price, left)
         pays = sum(-payment if sells else payment for payment in payments)
         if max(pays, 0) > self.free[who] or pays + (self.lock(placed) if stays else 0) > self.free[who]:

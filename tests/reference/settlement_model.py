@@ -23,9 +23,15 @@ def towards_zero(numerator: int, denominator: int) -> int:
     return quotient if numerator >= 0 else -quotient
 
 
+def begun(exact: int) -> int:
+    """Token units that have begun, of billionths of them."""
+    return -(-exact // 10**9)
+
+
 def payment(entries: Entries, decimals: int) -> int:
     """From the higher to the lower node, token units."""
-    return towards_zero(sum(energy * price for _, energy, price in entries) * 10**decimals, 10**9)
+    exact = sum(energy * price for _, energy, price in entries) * 10**decimals
+    return begun(exact) if exact > 0 else -begun(-exact)
 
 
 def agreed(own: int, other: int, milliwatt: int, seconds: int) -> int:
@@ -40,7 +46,7 @@ def delivery_payment(deviations: Sequence[int], tariff: Sequence[tuple[int, int]
         deviation * (fed_in if deviation > 0 else imported)
         for deviation, (imported, fed_in) in zip(deviations, tariff, strict=True)
     )
-    return towards_zero(total * 10**decimals, 10**9)
+    return -begun(-total * 10**decimals)
 
 
 @dataclass

@@ -335,7 +335,7 @@ def comes_to(settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequ
         unpaid = _with_trades(Delivery(round_, node, 0, 0, tuple(energies)), records)
         prices = zip(unpaid.beyond_wh, imported, fed_in, strict=True)
         value = sum(wh * (selling if wh > 0 else buying) for wh, buying, selling in prices) * 10**decimals
-        payment = abs(value) // 10**9 * (1 if value > 0 else -1)  # truncated towards zero, as the contract does
+        payment = value // 10**9  # a begun unit is the supplier's, as the contract has it
         settled.append(replace(unpaid, delivery=replace(unpaid.delivery, payment=payment)))
     return settled
 

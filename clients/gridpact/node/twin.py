@@ -486,7 +486,7 @@ class TwinSettlement:
 
     def payment(self, trades: bytes) -> int:
         total = sum(trade.energy_wh * trade.price_micro for trade in decode_trades(trades))
-        units: int = abs(total) * 10 ** self.token.decimals() // 10**9
+        units: int = -(-abs(total) * 10 ** self.token.decimals() // 10**9)  # who pays pays a begun unit as a whole
         return units if total > 0 else -units
 
     def is_recorded(self, round: int, one: int, other: int) -> bool:
