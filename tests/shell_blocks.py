@@ -57,12 +57,6 @@ class Block:
         return f"{self.page}:{self.line}"
 
 
-def _as_in_a_terminal() -> None:
-    """Ctrl-C works, also below a script in the background; what a block leaves running outlives its shell."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
 def pages() -> list[str]:
     """All Markdown files that belong to the repository."""
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -156,7 +150,10 @@ class Session:
 
     def _run(self, name: str, code: str, said: str = "") -> str:
         """Args: said: what it must say before it gets Ctrl-C."""
-        script = f"set -euo pipefail; cd {self.folder}; . {self._state}\n{code}\ndeclare -px > {self._state}\n"
+        ended = self.folder / "home" / f"ended-{len(self._groups)}"
+        # the terminal stays open: what a block has left running would hear that it was closed
+        last = f"declare -px > {self._state}; touch {ended}; exec sleep infinity"
+        script = f"set -euo pipefail; cd {self.folder}; . {self._state}\n{code}\n{last}\n"
         told = self.folder / "home" / f"told-{len(self._groups)}"
         terminal, answers = pty.openpty()  # so that questions are asked
         os.write(terminal, b"yes\n" * 20)
@@ -168,12 +165,12 @@ class Session:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_as_in_a_terminal,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         os.close(answers)
         self._groups.append(process.pid)
         self._terminals.append(terminal)
-        while process.poll() is None:
+        while process.poll() is None and not ended.exists():
             time.sleep(0.1)
             if said and re.search(said, told.read_text()):
                 os.killpg(process.pid, signal.SIGINT)
@@ -181,7 +178,7 @@ class Session:
                 self.stopped += 1
                 assert "Traceback" not in told.read_text(), told.read_text()
                 return told.read_text()
-        assert process.returncode == 0, f"{name} failed:\n{code}\n{told.read_text()}"
+        assert ended.exists(), f"{name} failed:\n{code}\n{told.read_text()}"
         return told.read_text()
 
     def _environment(self) -> dict[str, str]:

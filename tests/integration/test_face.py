@@ -75,6 +75,9 @@ def test_import_isLight() -> None:
     heavy = "import gridpact, sys; print(gridpact.__version__, {'cvxpy', 'web3', 'numpy'} & sys.modules.keys())"
     said = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == f"{gridpact.__version__} set()"
+    heavy = "import gridpact.cli, sys; print({'cvxpy', 'web3', 'opendssdirect', 'matplotlib'} & sys.modules.keys())"
+    said = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"
 
 
 def test_face_givesWhatTheRoomsGive() -> None:

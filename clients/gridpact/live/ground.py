@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder
 from gridpact.community.street import PhaseFeeder
 from gridpact.grid.limits import PublishedFeeder
-from gridpact.grid.powerflow import PowerFlow
 from gridpact.live.view import listed, on_feeder
 from gridpact.text import plain
+
+if TYPE_CHECKING:
+    from gridpact.grid.powerflow import PowerFlow  # brings OpenDSS
 
 LONGEST_NAME = 40
 
