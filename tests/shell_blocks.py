@@ -133,9 +133,7 @@ class Session:
 
     def run(self, block: Block) -> str:
         """What it says. Fails where a command does, or one that should go on does not."""
-        code = block.code
-        for words, here in self.filled.items():
-            code = code.replace(words, here)
+        code = self._fill(block.code)
         if not block.said:
             return self._run(str(block), code)
         commands = [line for line in re.sub(r" *\\\n\s*", " ", code).splitlines() if line]
@@ -145,8 +143,13 @@ class Session:
         return told
 
     def prepare(self, code: str) -> None:
-        """What a page's reader has before the page begins."""
-        self._run("before the page", code)
+        """What a page's reader has done before a block."""
+        self._run("before a block", self._fill(code))
+
+    def _fill(self, code: str) -> str:
+        for words, here in self.filled.items():
+            code = code.replace(words, here)
+        return code
 
     def _run(self, name: str, code: str, said: str = "") -> str:
         """Args: said: what it must say before it gets Ctrl-C."""

@@ -231,7 +231,7 @@ def compare(
 
 def _needs(package: str, extra: str) -> None:
     if find_spec(package) is None:
-        raise InputError(f"this needs {package}: pip install gridpact[{extra}]")
+        raise InputError(f"this needs {package}: pip install {package}, or gridpact with [{extra}]")
 
 
 def _agreement(name: str) -> NetworkAgreement:

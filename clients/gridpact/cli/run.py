@@ -155,9 +155,9 @@ def _show(result: Outcome, folder: Path, report: Path, arguments: argparse.Names
         print((folder / "result.json").read_text(encoding="utf-8"), end="")
     else:
         print(summary(result))
-        print(f"Report: {report}")
         if not arguments.live:
             print("With --live, the next run is shown on a page while it goes on.")
+        print(f"Report: {report}")
 
 
 def _outcome(
