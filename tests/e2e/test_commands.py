@@ -82,7 +82,10 @@ done
 START = """
 for node in 0 1 2 3 4; do gridpact node --config node-$node/household.toml > node-$node/log.txt 2>&1 & done
 """
-METERS = "sleep 60  # all trades are stated\npython deploy/pilot/meters.py 2026-11-22 node-1 node-2 node-3 node-4 > readings.csv\n"
+METERS = """
+sleep 60  # all trades are stated
+python deploy/pilot/meters.py 2026-11-22 node-1 node-2 node-3 node-4 > readings.csv
+"""
 FILLED_IN = """
 rpc=$GRIDPACT_RPC_URL
 place="--network local --rpc $rpc --contracts community/contracts.json --keystore community/manager.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, browser, chromium
 from unit.chain.synthetic import AT_ONCE, NEVER, played, star
+from unit.live.sealed import add, declare, deliver
 
 from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.networks import Network
@@ -267,6 +268,45 @@ def test_household_seesItsBill(window: Browser, tmp_path: Path) -> None:
         assert EVIL in window.text("#household h2")
         assert window.tell("window.hacked === undefined")
         window.leave()
+
+
+def test_sealedRound_showsWhatWasRead_andSaysWhatIsSealed(window: Browser, tmp_path: Path) -> None:
+    """Powers by home at one step, worked out by hand; no voltages, and no word of a plan."""
+    store = Store(path := tmp_path / "history.db")
+    limits = dict.fromkeys(("eps_primal_grid", "eps_dual_grid", "eps_primal_trade", "eps_dual_trade"), 1)
+    setting = {"steps": 4, "step_seconds": 3600, "power_resolution_milliwatt": 500, "voltage_resolution": 10}
+    store.tell(
+        {
+            "theta": {"n": 6, "rho": 1, "phi": 1, **limits, "mu": 9},
+            "setting": {**setting, "phase_seconds": 300, "max_misses": 2},
+            "currency": {"symbol": "tEUR", "decimals": 6},
+        }
+    )
+    add(store, 1, [("RoundOpened", {"day": 20260701, "deadline": 1})])
+    declare(store, 1)
+    add(store, 1, [("RoundEnded", {"phase": 3, "iterations": 9})])
+    hub = Hub(lambda: Store(path), {"network": "", "eth_price_eur": 0.0})
+    with Server(hub) as server:
+        window.open(server.url)
+        window.wait("document.querySelector('#feeder .legend').textContent.startsWith('The round is sealed')")
+        assert window.tell("document.querySelectorAll('.modes button').length") == 1
+        deliver(store, 1, {1: [1000, 0, 0, 0], 2: [-3000, 0, 0, 0], 3: [500, 0, 0, 0], 5: [0, 0, 0, -2000]})
+        hub.changed()
+        window.wait("document.querySelector('.modes [data-mode=power]')")
+        window.tell("document.querySelector('.modes [data-mode=power]').click()")
+        assert window.tell("document.querySelector('.modes [data-mode=voltage]') === null")
+        said = window.tell(
+            "Object.fromEntries([...document.querySelectorAll('#feeder g.home')]"
+            ".map((one) => [one.dataset.node, one.querySelector('.figure')?.textContent]))"
+        )
+        assert [said[node] for node in ("1", "2", "3", "5")] == ["+1.0", "-3.0", "+0.5", "-2.0"]
+        legend = window.text("#feeder .legend")
+        assert "as the meters read them" in legend
+        assert "voltages are not public" in legend
+        assert "2.5 kW" in legend  # through the line from 2 to 1, in the first hour
+        assert cells(window, "#day details tbody tr:first-child") == ["00:00", "–", "-1.50"]  # nothing beside what was read
+        window.leave()
+    store.close()
 
 
 def test_language_isChosen(window: Browser, street: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,10 +9,10 @@ import pytest
 from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.settlement import encode_energies, encode_tariff, encode_trades
 from gridpact.chain.values import nodes_to_bitmap
-from gridpact.community.model import Feeder, Line
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
-from gridpact.market.admm.codec import encode_feeder, with_key
+from gridpact.market.admm.codec import with_key
+from unit.live.sealed import declare, deliver
 
 DAY, INDEX, REST = 20260701, 3, 2**31
 STEPS = 4
@@ -132,34 +131,17 @@ def test_sealedRounds_areSaidToBe(store: Store) -> None:
 
 
 def test_plan_ofASealedRound_isWhatTheMetersRead(store: Store) -> None:
-    """Homes 1 - 2 - 3 in a row, and 5 beside them, on the feeder that the operator has declared with its key: what
-    flows in a line is what the homes behind it gave, by hand. Home 3 is not read yet; a later correction counts."""
-    feeder = Feeder(400.0, 0.95, 1.05, tuple(Line(n, p, 0.01, 0.01) for n, p in ((1, 0), (2, 1), (3, 2), (5, 0))))
-    keyed = with_key(b"", bytes(33))
-    books = {0: with_key(encode_feeder(feeder), bytes(33)), **dict.fromkeys((1, 2, 3, 5), keyed)}
-    read = {1: [100, 0, 0, -50], 2: [-300, 5, 0, 0], 5: [7, 7, 7, 7]}
-    told: list[tuple[str, dict[str, Any]]] = [
-        *(
-            (
-                "Declared",
-                {"node": node, "parent": 0, "children": 0, "depth": int(node > 0), "bids": 0, "book": book.hex()},
-            )
-            for node, book in books.items()
-        ),
-        ("RoundStarted", {"nodes": nodes_to_bitmap(list(books)), "lines": 0, "inner": 0}),
-    ]
-    add(store, 10, told)
+    """What flows in a line is what the homes behind it gave, by hand. Home 3 is not read yet; a correction counts."""
+    declare(store, 10)
     assert view(store, 10).plan() is None  # nothing is read yet
-    delivered = {"payment": 0, "arrears": 0}
-    add(store, 10, [("Delivered", {"node": n, "energies": encode_energies(e), **delivered}) for n, e in read.items()])
+    deliver(store, 10, {1: [100, 0, 0, -50], 2: [-300, 5, 0, 0], 5: [7, 7, 7, 7]})
     plan = view(store, 10).plan()
     assert plan is not None
     assert plan["tree"] == {1: 0, 2: 1, 3: 2, 5: 0}
     assert plan["injection_kw"] == {1: [0.1, 0, 0, -0.05], 2: [-0.3, 0.005, 0, 0], 3: [None] * 4, 5: [0.007] * 4}
     assert plan["flow_kw"] == {1: [None] * 4, 2: [None] * 4, 3: [None] * 4, 5: [0.007] * 4}
-    late = [("Delivered", {"node": 3, "energies": encode_energies([1000, 1, 2, 3]), **delivered}),
-            ("Corrected", {"node": 1, "energies": encode_energies([200, 0, 0, 0]), **delivered})]  # fmt: skip
-    add(store, 10, late)
+    deliver(store, 10, {3: [1000, 1, 2, 3]})
+    deliver(store, 10, {1: [200, 0, 0, 0]}, "Corrected")
     plan = view(store, 10).plan()
     assert plan is not None
     assert plan["flow_kw"][3] == [1.0, 0.001, 0.002, 0.003]
@@ -172,13 +154,6 @@ def test_plan_ofADayInSteps_isWhatWasReadSoFar(store: Store) -> None:
     plan = view(store, 7).plan()
     assert plan is not None
     assert plan["injection_kw"] == {1: [-0.012, None, None, None], 5: [0.007, None, None, None]}
-
-
-def add(store: Store, number: int, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Events of a round, a block each."""
-    for name, said in told:
-        at = 1000 + store.count()
-        store.add([], [ChainEvent(ChainBlock(at, f"0x{at}", at), 0, f"0x{at}", name, {"round": number, **said})], {})
 
 
 def test_limits_areThoseOfTheRound(store: Store) -> None:

@@ -301,7 +301,7 @@ function showMap() {
 function legend(mode) {
   const { plan, market } = state;
   const drawn = plan?.flow_kw || Object.keys(state.status.tree || {}).length;
-  const whence = plan?.own ? "mapOwn" : plan?.read ? "mapRead" : state.round.sealed ? "mapSealed" : drawn ? null : plan ? "mapStar" : "mapNone";
+  const whence = plan?.own || plan?.read ? (mode === "trades" ? null : plan.own ? "mapOwn" : "mapRead") : state.round.sealed ? "mapSealed" : drawn ? null : plan ? "mapStar" : "mapNone";
   const place = whence ? `${word(whence)} ` : "";
   if (mode === "trades") return place + word(market?.trades.length ? "legendTrades" : "legendTradesNone");
   if (mode === "voltage") return place + (plan.limits_pu ? word("legendVoltage", { low: number(plan.limits_pu[0], 2), high: number(plan.limits_pu[1], 2) }) : word("legendVoltageFree"));
