@@ -304,7 +304,7 @@ def test_sealedRound_showsWhatWasRead_andSaysWhatIsSealed(window: Browser, tmp_p
         assert "as the meters read them" in legend
         assert "voltages are not public" in legend
         assert "2.5 kW" in legend  # through the line from 2 to 1, in the first hour
-        assert cells(window, "#day details tbody tr:first-child") == ["00:00", "–", "-1.50"]  # nothing beside what was read
+        assert cells(window, "#day details tbody tr:first-child") == ["00:00", "–", "-1.50"]  # no plan beside it
         window.leave()
     store.close()
 
