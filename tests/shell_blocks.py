@@ -177,7 +177,8 @@ class Session:
             time.sleep(0.1)
             if said and re.search(said, told.read_text()):
                 os.killpg(process.pid, signal.SIGINT)
-                process.wait()
+                while process.poll() is None and not ended.exists():
+                    time.sleep(0.1)
                 self.stopped += 1
                 assert "Traceback" not in told.read_text(), told.read_text()
                 return told.read_text()

@@ -22,10 +22,11 @@ ANVILS_FIRST = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80
 YESTERDAY = str(datetime.date.today() - datetime.timedelta(days=1))
 
 
-with socket.socket() as one, socket.socket() as other:
+with socket.socket() as one, socket.socket() as other, socket.socket() as third:
     one.bind(("127.0.0.1", 0))
     other.bind(("127.0.0.1", 0))
-    PORT, METRICS = one.getsockname()[1], other.getsockname()[1]
+    third.bind(("127.0.0.1", 0))
+    PORT, METRICS, SECOND = (free.getsockname()[1] for free in (one, other, third))
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ READERS = {
         {
             "GRIDPACT_RPC_URL=...": "GRIDPACT_RPC_URL=$GRIDPACT_RPC_URL",
             "GRIDPACT_MANAGER_KEY=...": f"GRIDPACT_MANAGER_KEY={ANVILS_FIRST}",
+            "anvil --prune-history 128 &": f"anvil --port {SECOND} --prune-history 128 & sleep 20",
             "tariff --community our/community.toml": "tariff --community our/community.toml --day 12-22",
             "2026-11-22": YESTERDAY,
         },
@@ -126,6 +128,7 @@ READERS = {
             "gridpact enrol": NODES,
             "gridpact round tariff": START,
             "gridpact readings vouch": METERS,
+            "anvil --prune-history": f"export GRIDPACT_RPC_URL=http://127.0.0.1:{SECOND}\n",
         },
     ),
     "docs/live.md": Reader(

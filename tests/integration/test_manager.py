@@ -278,6 +278,7 @@ def watched(site: Site, enrolled: Record) -> Watched:
     """Tariff, round, four nodes, and `gridpact watch` to the end. Blocks come with transactions meanwhile."""
     supplier = replaced(site.sender, "--keystore", str(site.folder / "supplier.json"))
     assert main(["round", "tariff", "--community", "tiny3", *site.place, *supplier]) == 0
+    assert "was published before" in printed(["round", "tariff", "--community", "tiny3", *site.place, *supplier])
     opened = printed(["round", "open", "--day", "2025-11-22", *site.place, *site.sender])
     before = json.loads(printed(["round", "status", "--json", *site.place, "--rpc", site.url]))
     for method, parameter in (("evm_setIntervalMining", 0), ("evm_setAutomine", True)):

@@ -186,6 +186,9 @@ def _tariff(arguments: argparse.Namespace) -> int:
         if supplier and supplier != account.address:  # where the record does not tell, the contract refuses it
             raise InputError(f"The supplier is {supplier}, the key given is of {account.address}: give the supplier's.")
         number, tariff = _round_without_declarations(reader.progress()), tariff_of(prices)
+        if arguments.deposit is None and settlement.published_tariff(number) == tariff:
+            print(f"gridpact: the tariff of round {number} was published before, the same for {steps} steps")
+            return 0
         planned = [planned_call(account, "publish the tariff", settlement.call("publishTariff", number, tariff))]
         units = 0
         if arguments.deposit is not None:
