@@ -100,6 +100,8 @@ contract SealedReferee is Referee {
 
     /// @dev What the accused answered.
     function _answer(Case memory case_, SealedEvidence calldata told) private view returns (bytes calldata) {
+        // Where it was asked is not needed.
+        // slither-disable-next-line unused-return
         (, uint240 hash) = case_.aggregator.question(case_.round, case_.node, case_.iteration);
         _require(hash == Questions.hashOf(told.answer), "answer");
         return told.answer;
@@ -326,6 +328,8 @@ contract SealedReferee is Referee {
     /// @dev Whether a node was out in k for sure: it was in none of so many iterations before as a node may miss, nor in k.
     function _isOut(Case memory case_, Closed[] calldata closed, uint8 node) private view returns (bool) {
         uint256 at = uint256(case_.iteration) - closed[0].iteration;
+        // The aggregator is known, and calls nobody.
+        // slither-disable-next-line calls-loop
         uint256 misses = case_.aggregator.setting().maxMisses;
         if (at < misses) return false;
         for (uint256 i = 0; i <= misses; ++i) {
