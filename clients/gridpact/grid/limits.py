@@ -98,12 +98,13 @@ class PublishedFeeder:
         """At which steps injections are outside, (T,).
 
         Args:
-            nodes: whose; other nodes inject nothing.
+            nodes: whose; other nodes inject nothing, nor do those that are on no line.
             active, reactive: mW and mvar, (nodes, T).
         """
-        rows = [self._rows[node] for node in nodes]
+        here = [k for k, node in enumerate(nodes) if node in self._rows]
+        rows = [self._rows[nodes[k]] for k in here]
         s, q = (np.zeros((len(self.lines), active.shape[1])) for _ in range(2))
-        s[rows], q[rows] = active / 1e6, reactive / 1e6
+        s[rows], q[rows] = active[here] / 1e6, reactive[here] / 1e6
         voltage = np.sqrt(1 + self.voltages(s, q))
         low, high = self.lowest / 1e6 - _CLOSE_PU, self.highest / 1e6 + _CLOSE_PU
         result: NDArray[np.bool_] = ~np.all((voltage >= low) & (voltage <= high), axis=0)

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gridpact.chain.evidence import residual_evidence, sealed_evidence
+from gridpact.chain.evidence import plan_evidence, residual_evidence, sealed_evidence
 from gridpact.chain.ledger import RoundLedger
 from gridpact.chain.values import Submission
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.market.admm.assembly import Assembly, Integers
 from gridpact.market.admm.codec import decode_copies, key_in
 from gridpact.node.asking import Asking
-from gridpact.node.audit import departures, false_claims
+from gridpact.node.audit import departures, false_claims, steps_outside
 from gridpact.node.memory import Memory
-from gridpact.node.round_log import reach_of
+from gridpact.node.round_log import reach_of, resolution_of
 from gridpact.node.sending import Sending
 from gridpact.problem.view import NodeView
 
@@ -40,8 +40,9 @@ class Accusing:
     def look(self, round_: int, memory: Memory) -> None:
         """Checks what the others claimed in the newest iteration about the one before, and what they said there, and
         accuses who is false: at once where this node comes next after it, else if nobody else has done it by the next
-        iteration."""
+        iteration. In its turn it looks at the operator's newest answer besides."""
         self.asking.look(round_, memory)
+        self._look_at_the_plan(round_, memory)
         if len(memory.history) < 2:
             return
         entry, now = memory.history[-1][0], memory.history[-2][1]
@@ -67,6 +68,25 @@ class Accusing:
             first = next((other for other in honest if other > node), honest[0])
             if node not in memory.gone and (me == first or iteration < now.iteration):
                 self._accuse(round_, node, iteration, departed, memory)
+
+    def _look_at_the_plan(self, round_: int, memory: Memory) -> None:
+        """Accuses the grid operator's node of an answer outside the limits that it published. One household looks in an
+        iteration, in turn, since it takes a request; at the end of a round all do, see `Node`."""
+        me, assembly = self.view.node, memory.agent.assembly
+        households = sorted(assembly.nodes - memory.gone - {GRID_CONNECTION})
+        book, answered = memory.books.get(GRID_CONNECTION), memory.last.get(GRID_CONNECTION)
+        if memory.form.sealed or not book or answered is None or me not in households:
+            return
+        if households[memory.agent.iteration % len(households)] != me:
+            return
+        newest, before = answered
+        copies = self._aggregator.copies_of(newest)
+        answers = decode_copies(assembly.blocks(GRID_CONNECTION), copies, assembly.steps)
+        outside = steps_outside(assembly, answers, book, resolution_of(self._aggregator))
+        if outside:
+            log.warning("node %d answers outside the limits that it published, at step %d", GRID_CONNECTION, outside[0])
+            evidence = plan_evidence(outside[0], newest, before, copies, book)
+            self._sending.insist("accuse", lambda: self._aggregator.accuse(round_, GRID_CONNECTION, evidence))
 
     def _copies_to_check(self, memory: Memory, others: Sequence[int]) -> dict[int, Integers]:
         """What others submitted in the iteration before, as far as it is known: the grid operator's node heard all of

@@ -16,7 +16,7 @@ from gridpact.chain.ledger import RoundLog
 from gridpact.chain.values import IterationLog, Submission
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
-from gridpact.market.admm.codec import decode_copies, decode_feeder
+from gridpact.market.admm.codec import decode_copies, published_limits
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import Reach, departed
 from gridpact.market.admm.residuals import grid_residuals, trade_residuals
@@ -221,20 +221,26 @@ def audit_round(aggregator: RoundLog, round_: int) -> Audit:
 
 
 def plan_errors(assembly: Assembly, answers: Integers, book: bytes, resolution: Resolution) -> tuple[str, ...]:
-    """At which steps an answer of the grid operator's node breaks the limits that it published: by the referee's
-    arithmetic, at all steps, whoever reads it. Who is no child of it in the round injects nothing.
+    """At which steps an answer of the grid operator's node breaks the limits that it published, in words.
 
     Args:
         answers: its copies, (blocks, T).
-        book: the feeder that the node published.
+        book: what the node published.
     """
-    published = decode_feeder(book)
+    steps = steps_outside(assembly, answers, book, resolution)
+    return tuple(f"the operator's plan breaks the limits that it published at step {step}" for step in steps)
+
+
+def steps_outside(assembly: Assembly, answers: Integers, book: bytes, resolution: Resolution) -> list[int]:
+    """The same steps: by the referee's arithmetic, at all steps, whoever reads it. Who is no child of the operator's
+    node in the round injects nothing."""
+    published = published_limits(book)
     if published is None or not len(answers):
-        return ()
+        return []
     milliwatts = answers * resolution.on_chain()[0]
     nodes = tuple(block.node for block in assembly.blocks(GRID_CONNECTION) if block.kind is Kind.P)
     outside = published.outside_at(nodes, milliwatts[Kind.P :: 2], milliwatts[Kind.Q :: 2])
-    return tuple(f"the operator's plan breaks the voltage limits at step {step}" for step in np.flatnonzero(outside))
+    return [int(step) for step in np.flatnonzero(outside)]
 
 
 def _answers(history: Sequence[IterationLog]) -> Submission | None:

@@ -19,7 +19,7 @@ from gridpact.errors import ChainError, ContractError, InputError, Reorganised, 
 from gridpact.events import SILENT, Listener, Planned
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly
-from gridpact.market.admm.codec import decode_copies, published, with_key
+from gridpact.market.admm.codec import decode_copies, published, published_limits, with_key
 from gridpact.market.admm.parameters import Penalties, Resolution, percent_of_limits
 from gridpact.node.accusing import Accusing
 from gridpact.node.audit import plan_errors
@@ -289,6 +289,8 @@ class Node:
         book = memory.books.get(GRID_CONNECTION)
         if self.view.household is None or not book or GRID_CONNECTION not in memory.last or memory.form.sealed:
             return ()  # of a sealed answer a household reads its own part only
+        if published_limits(book) is None:
+            log.warning("the grid operator's node has published no limits: nobody can check its plan")
         assembly, (newest, _) = memory.agent.assembly, memory.last[GRID_CONNECTION]
         copies = self._aggregator.copies_of(newest)
         answers = decode_copies(assembly.blocks(GRID_CONNECTION), copies, assembly.steps)

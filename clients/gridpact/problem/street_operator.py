@@ -8,9 +8,10 @@ with the currents linear in the injections x = (s, q) around the last answer's v
 a step. lambda is what a kWh at the grid connection is worth: the price of losses with trades; in G the import price,
 the feed-in price, or what is between them where the street takes nothing and gives nothing.
 
-Every answer is looked at by the exact power flow before it is sent. Steps at which it breaks a limit are solved again
-within the limits, linear around that flow: a quadratic program each, by PIQP. That is repeated until all is inside;
-what is outside still is scaled towards no injection at all, where every voltage is that of no load.
+Every answer is looked at by the exact power flow before it is sent, and as the referee would look at it: by the
+integers of `PublishedStreet`, and without what absent households are taken to do. Steps at which it breaks a limit are
+solved again within the limits, linear around these flows: a quadratic program each, by PIQP. That is repeated until all
+is inside; what is outside still is scaled towards no injection at all, where every voltage is that of no load.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from gridpact.community.model import Array
 from gridpact.community.street import Complex, PhaseFeeder
 from gridpact.errors import InfeasibleError, SolverError
+from gridpact.grid.street_limits import PublishedStreet
 from gridpact.grid.three_phase import PhaseFlow, loading, phase_flow, reduced_of
 from gridpact.grid.three_phase_plan import no_load_pu
 from gridpact.problem.blocks import Block, Kind, blocks
@@ -99,8 +101,10 @@ class StreetOperatorProblem:
     ) -> None:
         assert isinstance(view.feeder, PhaseFeeder)
         self._view, self._feeder, self._fixed = view, view.feeder, fixed
+        self._published = PublishedStreet.of(view.feeder)
         self._units, self._unit_kw = to_integers, unit_kw
         self._flow: PhaseFlow | None = None  # of the last answer
+        self._alone: PhaseFlow | None = None  # the same without absent households, where there are any
         self._blocks = blocks(view.node, view.parent, view.children, view.depth)
 
     def solve(self, at: Point) -> LocalSolution:
@@ -224,7 +228,12 @@ class StreetOperatorProblem:
     ) -> Array:
         """The least of a step within its limits, x; where the solver finds none, that without them."""
         assert self._flow is not None
-        rows, low, high = limits_around(self._feeder, self._flow, step, to_current, constant)
+        around = [limits_around(self._feeder, self._flow, step, to_current, constant)]
+        if self._alone is not None:
+            ratio = np.conj(self._flow.voltage_pu[:, step] / self._alone.voltage_pu[:, step])
+            own = ratio[:, None] * to_current
+            around.append(limits_around(self._feeder, self._alone, step, own, np.zeros_like(constant)))
+        rows, low, high = (np.concatenate(parts) for parts in zip(*around, strict=True))
         solver = piqp.DenseSolver()
         scale = float(np.abs(matrix.diagonal()).max())
         solver.setup(np.asfortranarray(matrix / scale), -right / scale, None, None, np.asfortranarray(rows), low, high)
@@ -238,10 +247,19 @@ class StreetOperatorProblem:
         Raises:
             SolverError: the feeder cannot carry it.
         """
-        kw, kvar = self._injections(np.asarray(self._units(copies) * self._unit_kw, dtype=np.float64))
+        units = self._units(copies)
+        kw, kvar = self._injections(np.asarray(units * self._unit_kw, dtype=np.float64))
         start = None if self._flow is None else self._flow.voltage_pu
         self._flow = phase_flow(self._feeder, kw, kvar, start)
-        return broken(self._feeder, self._flow)
+        milliwatts = units * round(self._unit_kw * 1e6)
+        if self._fixed:
+            rows, shape = [node - 1 for node in self._nodes], kw.shape
+            own_kw, own_kvar = np.zeros(shape), np.zeros(shape)
+            own_kw[rows], own_kvar[rows] = milliwatts[Kind.P :: 2] / 1e6, milliwatts[Kind.Q :: 2] / 1e6
+            self._alone = phase_flow(self._feeder, own_kw, own_kvar)
+        proved = self._published.outside_at(tuple(self._nodes), milliwatts[Kind.P :: 2], milliwatts[Kind.Q :: 2])
+        outside: NDArray[np.bool_] = broken(self._feeder, self._flow) | proved
+        return outside
 
     def _injections(self, copies: Array) -> tuple[Array, Array]:
         """Of all households, (n, T) each; who is not enrolled gives nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
+from streets import street
 
 from gridpact.community.street import (
     PHASES,
@@ -24,34 +25,6 @@ from gridpact.problem.solving import solve
 SAME_PU = 1e-7  # OpenDSS stops at 1e-9; sums of some hundred currents between
 SAME_KW = 1e-5
 SAME_AT_SOURCE_KW = 1e-4  # its current is a difference of voltages over 1e-9 ohm there
-
-Rng = np.random.Generator
-
-
-def street(rng: Rng, buses: int = 30, homes: int = 14) -> PhaseFeeder:
-    """A random radial street: laterals that lose phases, junctions without homes, buses with several."""
-    lines: list[PhaseLine] = []
-    for k in range(1, buses):
-        above = lines[int(rng.integers(len(lines)))] if lines and rng.random() < 0.9 else None
-        had = above.phases if above else PHASES
-        kept = rng.permutation(had)[: int(rng.integers(1, len(had) + 1))] if rng.random() < 0.3 else np.array(had)
-        if rng.random() < 0.5:
-            z1 = complex(rng.uniform(0.005, 0.04), rng.uniform(0.001, 0.01))
-            impedance = by_sequence(z1, rng.uniform(2, 5) * z1)
-        else:  # unlike conductors, coupled
-            root = rng.normal(0, 0.08, (3, 3))
-            impedance = root @ root.T + 0.004 * np.eye(3) + 1j * (0.003 * np.ones((3, 3)) + 0.005 * np.eye(3))
-        rating = float(rng.uniform(60, 200)) if rng.random() < 0.5 else None
-        phases = tuple(int(phase) for phase in sorted(kept))
-        lines.append(PhaseLine(f"l{k}", f"b{k}", above.bus if above else "b0", phases, impedance, rating))
-    connections = []
-    for _ in range(homes):
-        line = lines[int(rng.integers(len(lines)))]
-        some = rng.permutation(line.phases)[: int(rng.integers(1, len(line.phases) + 1))]
-        connections.append(Connection(line.bus, tuple(int(phase) for phase in sorted(some))))
-    transformer = Transformer(100, rng.uniform(1, 2), 4.0, rng.uniform(0.97, 1.05)) if rng.random() < 0.6 else None
-    source = Source(rng.uniform(0.98, 1.02), 0.003 + 0.008j, 0.005 + 0.02j) if rng.random() < 0.5 else Source()
-    return PhaseFeeder(400, 0.9, 1.1, "b0", tuple(lines), tuple(connections), transformer, source)
 
 
 @pytest.mark.parametrize("seed", range(12))

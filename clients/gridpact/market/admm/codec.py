@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Feeder
+from gridpact.community.street import PhaseFeeder
 from gridpact.errors import InputError
 from gridpact.grid.limits import PublishedFeeder, PublishedLine
+from gridpact.grid.street_limits import PublishedStreet, decoded_street
 from gridpact.limits import LANE_BITS, LANES, MOST_BID, MOST_NODES
 from gridpact.market.admm.assembly import Assembly, Book, Integers
 from gridpact.market.admm.reach import BIAS
@@ -121,10 +123,21 @@ def book_of(view: NodeView) -> Book:
 
 
 def published(view: NodeView) -> bytes:
-    """What a node declares beside its place: what its bids refer to or, at the operator's node, the limits. What a
-    street's node 0 answers cannot be proved false by what it publishes, so it publishes nothing."""
+    """What a node declares beside its place: what its bids refer to or, at the operator's node, the limits.
+
+    Raises:
+        InputError: a figure of the limits does not fit.
+    """
     feeder = view.feeder if view.household is None else None
-    return encode_feeder(feeder) if isinstance(feeder, Feeder) and feeder.lines else encode_book(book_of(view))
+    if isinstance(feeder, PhaseFeeder):
+        return PublishedStreet.of(feeder).encoded()
+    return encode_feeder(feeder) if feeder is not None and feeder.lines else encode_book(book_of(view))
+
+
+def published_limits(book: bytes) -> PublishedFeeder | PublishedStreet | None:
+    """What the operator's node has published in its book, whatever it declared; None where that is neither a feeder nor
+    a street. The referee reads it so."""
+    return decoded_street(book) or decode_feeder(book)
 
 
 def encode_book(book: Book) -> bytes:
