@@ -106,13 +106,13 @@ contract OrderBook is Deposits, MarketRounds, IOrderBook {
     /// @dev The next day whose first gate is open.
     function _openDay(uint32 day) internal override returns (uint32 round) {
         round = super._openDay(day);
-        uint256 first = _next;
-        if (block.timestamp >= gateOf(first)) {
+        uint256 begin = _next;
+        if (block.timestamp >= gateOf(begin)) {
             uint256 over = (block.timestamp - _firstGate) / _stepSeconds; // the last step whose gate has closed
-            first = (over / steps + 1) * steps;
+            begin = (over / steps + 1) * steps;
         }
-        (_firstSteps[round], _next) = (first, first + steps);
-        emit DayInBook(round, first);
+        (_firstSteps[round], _next) = (begin, begin + steps);
+        emit DayInBook(round, begin);
     }
 
     /// @dev Joining is over: nothing else is agreed on together.
@@ -134,11 +134,11 @@ contract OrderBook is Deposits, MarketRounds, IOrderBook {
     /// @inheritdoc IAgreement
     function requireTraded(uint32 round, uint8 node, bytes calldata trades) external view {
         address account = accountIn(round, node);
-        uint256 first = _firstSteps[round];
-        uint256 last = gateOf(first + steps - 1);
+        uint256 begin = _firstSteps[round];
+        uint256 last = gateOf(begin + steps - 1);
         if (block.timestamp < last) revert TradingGoesOn(round, last);
         int256[] memory energies = new int256[](steps);
-        for (uint256 k = 0; k < energies.length; ++k) energies[k] = -position[first + k][account];
+        for (uint256 k = 0; k < energies.length; ++k) energies[k] = -position[begin + k][account];
         if (!Trades.are(trades, energies)) revert WrongTrades(round, node);
     }
 

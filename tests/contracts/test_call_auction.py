@@ -254,6 +254,19 @@ def test_roundThatNobodyReveals_givesAllBack(hall):
     hall.auction.attempt(hall.manager, "requireTraded", 1, 0, b"")
 
 
+def test_roundInWhichOneCommits_andDoesNotReveal_givesAllBack(hall):
+    """CA10, CA11: who said nothing has nothing there."""
+    hall.open()
+    hall.commit(0, BIDS[0])
+    hall.overdue()
+    hall.overdue()
+    assert hall.auction.view("outcome", 1)[0] == 5
+    hall.auction.send(hall.manager, "release", 1, 0, b"")
+    with refused("NothingLocked: 1, 1"):
+        hall.auction.attempt(hall.manager, "release", 1, 1, b"")
+    assert hall.money() == [DEPOSIT] * N
+
+
 def test_roundThatNobodyClears_givesAllBack(hall):
     """CA10, CA11: also to who had not revealed; what was bid does not count, and the day can be opened again."""
     hall.play(BIDS, silent=[3])

@@ -8,7 +8,7 @@ import brownie
 import pytest
 from brownie import web3
 from helpers import PHASE_SECONDS, low
-from link import Link
+from link import Link, refused
 from reference.settlement_model import payment
 from settling import (
     BIDS,
@@ -426,3 +426,11 @@ def test_payment_equalsExactArithmetic(contract, seed):
 @pytest.mark.parametrize(("energy", "price", "amount"), [(1, 999, 1), (-1, 999, -1), (-1, 1001, -2), (1, 2000, 2)])
 def test_payment_ofABegunUnit(contract, energy, price, amount):
     assert contract.payment(entry(0, energy, price)) == amount
+
+
+def test_agreementOfPairs_isNoMarket(market, AgreedBids):
+    """Nobody is told what a node has traded with all at once, where nodes trade in pairs."""
+    bids = Link(AgreedBids.at(market.aggregator.agreement()))
+    assert not bids.view("isMarket")
+    with refused("NoMarket: "):
+        bids.attempt(market.accounts[1], "requireTraded", 1, 1, b"")
