@@ -47,19 +47,19 @@ abstract contract Forwards is Options, SignedData {
         if (taker == taken.proposer) revert OwnOffer(id);
         taken.state = State.Taken;
         uint256 lock = _side(taken, taker, !taken.sells, 0);
+        uint256 cover = _uncover(taken);
         emit ForwardTaken(id, taker);
         ledger.lockFor(msg.sender, lock);
-        _uncover(taken);
+        ledger.unlockFor(ledger.memberOf(taken.day, taken.proposer), cover);
         ledger.move(taken.day, taken.seller, taken.buyer, taken.step, taken.energy);
     }
 
-    /// @dev Ends what a proposer has locked to cover its side: from now on its position is covered.
-    function _uncover(Forward storage taken) private {
-        (uint32 day, uint8 proposer, bool sells) = (taken.day, taken.proposer, taken.sells);
-        uint256 cover = _coverOf(day, taken.step, proposer, sells, taken.energy);
+    /// @dev Takes out what a proposer has locked to cover its side, and returns it: from now on its position is covered.
+    function _uncover(Forward storage taken) private returns (uint256 cover) {
+        bool sells = taken.sells;
+        cover = _coverOf(taken.day, taken.step, taken.proposer, sells, taken.energy);
         if (sells) taken.sellerLock -= uint128(cover);
         else taken.buyerLock -= uint128(cover);
-        ledger.unlockFor(ledger.memberOf(day, proposer), cover);
     }
 
     /// @dev A party takes a side. Returns what it locks: the most that it can have to pay, and what covers its side.

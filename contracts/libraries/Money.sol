@@ -19,7 +19,7 @@ library Money {
         unchecked {
             int256 exact = worth * currency;
             amount = exact / UNIT;
-            if (exact > amount * UNIT) ++amount;
+            if (exact % UNIT > 0) ++amount;
         }
     }
 
