@@ -18,6 +18,9 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///      with the injections P, Q of its newest submission, an exact power flow of that feeder has a voltage that is more
 ///      than 1e-4 p.u. outside the published limits, at one step. Nodes on the feeder that are no children of the root
 ///      in this round inject nothing: what they draw is not in the plan, and an operator answers for what is.
+///      Of a street with phases (see the library Street) the same is judged of the voltage of each phase of each home, of
+///      the current of each phase and the neutral of a section that has a rating, and of the apparent power into the
+///      transformer: more than 1e-4 p.u., or of the rating, beyond. Whom the street does not have may inject nothing.
 ///
 ///      Charges Sealed and Answer: where rounds are sealed, the only ones. See SealedReferee for what they prove; the
 ///      evidence is a SealedEvidence.
@@ -28,6 +31,9 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///   RF2  Any difference in any of the four residuals can be proved.
 ///   RF3  A plan whose exact voltages are within the limits cannot be proved false; one that is outside by more than
 ///        2e-4 p.u. can.
+///   RF4  The same of a street with phases, its currents and its transformer (2e-4 of their ratings). Of its power flow by
+///        sweeps from the voltages without load is asked that it settles to 2^-27 p.u. within twenty; one that does not,
+///        or that does not exist, can be proved. Flows within limits settle in about ten.
 interface IReferee {
     enum Charge {
         Residuals,

@@ -12,6 +12,7 @@ import {Feeder} from "../libraries/Feeder.sol";
 import {Lanes} from "../libraries/Lanes.sol";
 import {GRID_CONNECTION, MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Reach} from "../libraries/Reach.sol";
+import {Street} from "../libraries/Street.sol";
 import {Round} from "../rounds/Round.sol";
 
 /// @title The referee
@@ -94,10 +95,24 @@ contract Referee is IReferee {
         IVirtualAggregator.Declaration memory declared = aggregator.declarationOf(Round.product(round), node);
         _require(declared.round == round && declared.depth == 0 && declared.children != 0, "presence");
 
-        (bool sound, Feeder.Limits memory limits, Feeder.Line[] memory lines) = Feeder.read(evidence.book, node);
-        _require(sound, "book");
         (int256[] memory s, int256[] memory q) = _injections(aggregator.setting(), declared.children, evidence);
-        _require(Feeder.outside(limits, lines, s, q), "plan");
+        _require(_outside(evidence.book, node, s, q), "plan");
+    }
+
+    /// @dev Whether injections, mW and mvar by node, are outside the limits that a root published as its book.
+    function _outside(bytes calldata book, uint8 root, int256[] memory s, int256[] memory q)
+        internal
+        pure
+        returns (bool)
+    {
+        if (Street.isStreet(book)) {
+            (bool isOne, Street.Network memory street) = Street.read(book);
+            _require(isOne, "book");
+            return Street.outside(street, s, q);
+        }
+        (bool sound, Feeder.Limits memory limits, Feeder.Line[] memory lines) = Feeder.read(book, root);
+        _require(sound, "book");
+        return Feeder.outside(limits, lines, s, q);
     }
 
     /// @dev What a root answered its children at a step, mW and mvar by node: its copies are P and Q of each of them.

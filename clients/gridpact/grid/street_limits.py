@@ -1,7 +1,8 @@
-"""What the grid operator's node publishes of a street with phases, and whether injections are within it.
+"""What the grid operator's node publishes of a street with phases, and whether injections are within it, as the referee
+has it.
 
-`PublishedStreet.outside` finds that in integers, so that all come to the same; the same flow in floats, for all steps
-at a time, tells where it has to be asked.
+`PublishedStreet.outside` repeats the integer arithmetic of `Street.sol` to the last bit; the same flow in floats, for
+all steps at a time, tells where it has to be asked.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class PublishedStreet:
     # ------------------------------------------------------------------ as a book
 
     def encoded(self) -> bytes:
-        """The book of the operator's node: a header, each section, each home.
+        """The book of the operator's node, see `Street.sol`.
 
         Raises:
             InputError: a figure does not fit.
@@ -340,7 +341,8 @@ class _Floats:
 
 
 def decoded_street(book: bytes) -> PublishedStreet | None:
-    """The inverse of `PublishedStreet.encoded`, whatever was declared: None where it is no street."""
+    """The inverse of `PublishedStreet.encoded`, whatever was declared: None where it is no street. The referee reads it
+    so."""
     if len(book) < _HEADER.size or book[: len(_MARK)] != _MARK:
         return None
     _, nominal, lowest, highest, no_load, count = _HEADER.unpack_from(book)
