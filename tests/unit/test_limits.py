@@ -13,7 +13,7 @@ from gridpact import limits
 ROOT = Path(__file__).resolve().parents[2]
 IN_CONTRACTS = {
     "MOST_NODES": ("libraries/Nodes.sol", "MAX_NODES"),
-    "MOST_STEPS": ("agreements/Consensus.sol", "MAX_STEPS"),
+    "MOST_STEPS": ("agreements/Clerk.sol", "MAX_STEPS"),
     "LANES": ("libraries/Lanes.sol", "PER_WORD"),
     "POWER_BIAS": ("libraries/Lanes.sol", "BIAS_POWER"),
     "VOLTAGE_BIAS": ("libraries/Lanes.sol", "BIAS_VOLTAGE"),
