@@ -4,7 +4,7 @@ the deliveries, which are those of any way to agree."""
 import random
 from collections import Counter
 
-from link import Link, rpc
+from link import Link, receipt_of, rpc
 from settling import METER, encode_reading, encode_tariff, signed
 from test_call_auction import hall_of
 
@@ -46,7 +46,7 @@ def test_gas_ofADay(CallAuction, TestEuro, TradeSettlement, manager, accounts, m
         sent = rpc("eth_sendTransaction", {
             "from": str(manager), "to": hall.auction.address, "data": hall.auction.data("openRound", hall.round + 1),
         })  # fmt: skip
-        spent["open"] += int(rpc("eth_getTransactionReceipt", sent)["gasUsed"], 16)
+        spent["open"] += int(receipt_of(sent)["gasUsed"], 16)
         hall.round, hall.bids = hall.round + 1, {}
         for node in range(HOMES):
             spent["commit"] += hall.commit(node, bids[node]).gas_used

@@ -16,9 +16,9 @@ from gridpact.community.read import read_community
 from gridpact.market.bids import truthful_orders
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import NAMES
-from gridpact.node.trading import TradingReport
 from gridpact.outcome.outcome import Outcome, solved
 from gridpact.run.market import CHAIN_ROUNDS, by_step, replayed, run_market
+from gridpact.run.trading import TradingReport
 
 
 @pytest.fixture(scope="module")

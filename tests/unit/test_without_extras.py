@@ -63,7 +63,7 @@ def test_run_saysWhatIsLeftOut_andComesToTheSame(tmp_path: Path) -> None:
 def test_plot_saysWhatItNeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(face, "find_spec", lambda package: None)
     day = read_community("tiny3").on("1")
-    with pytest.raises(InputError, match=r"^this needs matplotlib: pip install gridpact\[report\]$"):
+    with pytest.raises(InputError, match=r"^this needs matplotlib: pip install .*\[report\]$"):
         gridpact.plot(failed_day(day, Scenario.T, NetworkAgreement.DSO, "memory", InputError()))
 
 

@@ -38,12 +38,12 @@ from gridpact.market.double_auction import Grid, played
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import market_of
 from gridpact.node.household_file import read_view, write_view
-from gridpact.node.trading import Placing, TradingReport, trade
 from gridpact.outcome.outcome import Ledger, Optimum, Outcome, outcome_of
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from gridpact.run.launch import NodeFiles, read_key, running_nodes
 from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS, day_label, tariff_of
+from gridpact.run.trading import Placing, TradingReport, trade
 
 UNITS = TEST_TOKENS * 10**TOKEN_DECIMALS // 2
 """Token units of a home in the market, and as many in the settlement."""
