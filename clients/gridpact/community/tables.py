@@ -22,6 +22,9 @@ from gridpact.errors import InputError
 from gridpact.text import listed
 
 DAY_AND_CLOCK = re.compile(r"(?P<day>.*\S)(\s+|T)(?P<clock>\d{1,2}:\d{2})$")
+MOMENT = re.compile(r"((\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{4})[T ]?)?(\d{1,2}:\d{2}.*)?(?<=.)", re.IGNORECASE)
+"""A date, a clock, or both."""
+
 SEPARATORS = (",", ";", "\t", "|")
 MOST_ROWS_ABOVE = 40
 """So many rows of a foreign file are looked at for its header."""
@@ -176,6 +179,11 @@ def foreign_table(
     header = header_of(cells)
     if header is None:
         named = listed([name for name in cells if name])
+        if sum(map(is_moment, cells)) > 1:
+            raise InputError(
+                f"{path.name} has a column for each time: {named}; give a row for each: turn the table around, or, of "
+                "Home Assistant, take what its history page downloads"
+            )
         raise InputError(
             f"{path.name}: column 'time' is missing; the header has: {named}; say which it is with --time-column"
         )
@@ -251,6 +259,11 @@ def _lines(
     separator = max(headers, key=lambda one: headers[one][0])
     below = [(number, cells) for number, cells in _split(text, separator, file) if number >= headers[separator][1]]
     return [(below[0][0], _names(below[0][1])), *below[1:]], separator
+
+
+def is_moment(cell: str) -> bool:
+    """Whether a cell is a date, a clock or both, and nothing else."""
+    return MOMENT.fullmatch(cell.strip()) is not None
 
 
 def _told_separator(text: str) -> tuple[str, str]:

@@ -294,7 +294,10 @@ COUNTED = HowToRead(are_counters=True)
         (lambda of: "<svg/>", HowToRead(), "without an IntervalBlock"),
         (lambda of: ";".join(["Giorno", *(f"{k:02d}:{m}" for k in range(24) for m in ("00", "15", "30", "45"))])
          + "\n20/06/2024" + 96 * ";0,1",
-         HowToRead(), "column 'time' is missing; the header has: Giorno, 00:00, .* and 85 more"),
+         HowToRead(), "has a column for each time: Giorno, 00:00, .* and 85 more; give a row for each"),
+        (lambda of: "entity_id,type,unit," + ",".join(f"2024-06-20T{k:02d}:00:00.000Z" for k in range(24))
+         + "\nsensor.meter,grid_consumption,kWh" + 24 * ",0.2",
+         HowToRead(), "has a column for each time: entity_id, .*, of Home Assistant, take what its history"),
     ],
 )  # fmt: skip
 def test_whatMayBeAnything_isAsked(text: Callable[[Home], str], how: HowToRead, sentence: str, tmp_path: Path) -> None:
