@@ -112,8 +112,8 @@ def from_frames(
 def solve(day: CommunityDay, scenario: str = "tg", *, network_agreement: str = "dso") -> DayOutcome:
     """Lets a community agree on a day in memory, with the integers of the chain, and carries the plan out.
 
-    Each home solves its own day, (1) to (12) of the B-DER report, and consensus ADMM, (13) to (24), brings them together:
-    docs/formulation.md has the equations, and where the report has misprints.
+    Each home solves its own day, (1) to (12) of the B-DER report, and consensus ADMM, (13) to (24), brings them
+    together: docs/formulation.md has the equations, and where the report has misprints.
 
     Args:
         scenario: what is agreed on: "b" nothing, "t" trades, "g" the grid, "tg" both, or another of `gridpact run`.
