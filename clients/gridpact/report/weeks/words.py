@@ -118,7 +118,7 @@ def trust(study: Study) -> list[str]:
     if relaxed:
         text.append(
             f"Losses and voltages of G and TG are physical: the relaxation gap is at most {max(relaxed):.0e} p.u. "
-            "(limit 1e-05), and {CHECKS}, which shares no code with the optimisation, finds the voltages within "
+            f"(limit 1e-05), and {CHECKS}, which shares no code with the optimisation, finds the voltages within "
             "the limits (0.1 % beyond is tolerated)."
             if not any(o for o in bad if o.scenario.has_network)
             else f"The relaxation gap of G and TG is at most {max(relaxed):.0e} p.u. (limit 1e-05)."

@@ -54,6 +54,11 @@ def test_the_page_has_all_its_parts(written: Path, study: Study) -> None:
         assert link.startswith("#") or (written / link).is_file(), link
 
 
+def test_pages_areFilledIn(weeks: Study, study: Study) -> None:
+    for one in (weeks, study):
+        assert not re.findall(r"\{\w*\}", page(one, {}) + str(list(answers(one).values())))
+
+
 def test_withoutMatplotlib_thereAreNoPictures(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(house_style, "matplotlib", None)
     folder = write_study(study, tmp_path / "study").parent
