@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from accusing import GUILTY, Court, answer, not_proved, plan_evidence
-from brownie import network
 from helpers import NONE
 from link import Link, read, rpc
 from reference.aggregator_model import Declared
@@ -277,8 +276,6 @@ WIDE = (130_000, 1_990_000)
 def test_gas_ofAProof(community, referee, outsider, homes, steps, phases, powers, limits):
     """VA12: of a plan that is just outside, whose flow settles soon; and of one that takes all sweeps, with three
     phases everywhere."""
-    if network.show_active() != "development":
-        pytest.skip("Ganache takes long")
     published = long_street(homes, phases, limits)
     tree = {0: Declared(0, 0, tuple(range(1, homes + 1)), 0, published.encoded())}
     tree |= {node: Declared(0, 1, (), 0) for node in range(1, homes + 1)}
