@@ -37,7 +37,7 @@ from gridpact.market.admm.codec import encode_bids, encode_copies
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.reach import BIAS, MOST_ITERATIONS, Reach, agreed_bids, centre_of_copies, departed
-from gridpact.market.admm.register import Rules
+from gridpact.market.admm.register import End
 from gridpact.market.admm.residuals import Residuals
 from gridpact.market.admm.trades import bid_steps
 from gridpact.market.prepared import Prepared
@@ -395,7 +395,8 @@ class Play:
         in_round = kept_places(views)
         self.cut_off = frozenset(view.node for view in views) - in_round
         views = [view for view in views if view.node in in_round]
-        self.round = Round(views, self.negotiation.penalties, self.negotiation.resolution, Rules(MAX_MISSES))
+        rules = self.negotiation.rules(MAX_MISSES)
+        self.round = Round(views, self.negotiation.penalties, self.negotiation.resolution, rules)
         self.reach = Reach(self.negotiation.resolution.on_chain()[0])
         self.random = np.random.default_rng(seed)
 
@@ -409,7 +410,7 @@ class Play:
     def run(self) -> Ending:
         round_, reach = self.round, self.reach
         before: Iterate | None = None
-        steady, disturbed = 0, 0
+        steady = 0
         lies: dict[int, Residuals] = {}
         accused: dict[int, int] = {}  # node -> iteration in which it is out
         out: set[int] = set()
@@ -422,7 +423,7 @@ class Play:
             missing = frozenset(node for node, submission in given_by.items() if submission is None)
             given = {node: submission for node, submission in given_by.items() if submission is not None}
             try:
-                now = round_.iterate(missing, given, proved)
+                now = round_.iterate(missing, given, proved, lies)
                 for node, submission in now.submissions.items():
                     if node not in self.adversaries:
                         encode_copies(round_.agents[node].blocks, submission.copies)
@@ -430,10 +431,8 @@ class Play:
             except GridpactError as error:
                 return Ending(0, frozenset(out), frozenset(accusable), (str(error),))
             closing = now.closing
-            if missing - (last[-1].gone if last else frozenset()) or proved:
-                disturbed = iteration
-            if iteration >= disturbed + 2 and self._holds(now):
-                return self._ended(iteration, out, accusable)
+            if now.end is not None:
+                return self._ended(iteration if now.end is End.CONVERGED else 0, out, accusable)
             steady = steady + 1 if last and last[-1].present == closing.present else 0
             if before is not None:
                 for node, submission in now.submissions.items():
@@ -445,11 +444,6 @@ class Play:
             accusable |= accused.keys() - self.adversaries.keys()
             before, last = now, [*last, closing][-2:]
         return self._ended(0, out, accusable)
-
-    def _holds(self, now: Iterate) -> bool:
-        """The contract's test: of the residuals that came with the iteration."""
-        negotiation = self.negotiation
-        return negotiation.tolerances.hold(now.closing.residuals, now.scalars, negotiation.resolution)
 
     def _said(self, before: Iterate | None, iteration: int, out: set[int]) -> dict[int, IntegerSubmission | None]:
         """What adversaries submit, who are not out."""
@@ -491,7 +485,6 @@ class Play:
             true = self.round.agents[node].residuals
             claim = CLAIMS[malice.claims](true, self.random)
             if claim != true and node in now.closing.present:
-                self.round.claim(node, claim)
                 lies[node] = claim
         return lies
 

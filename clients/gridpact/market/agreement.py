@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +31,22 @@ class Trade:
         """From a statement as both partners make it: Wh, positive where the lower node sells, and 1e-6 currency/kWh."""
         seller, buyer = (lower, higher) if energy_wh > 0 else (higher, lower)
         return Trade(seller, buyer, step, abs(energy_wh) / 1000, price_micro / 1e6)
+
+
+Statement = TypeVar("Statement")
+
+
+def stated_alike(stated: Mapping[tuple[int, int], Statement]) -> dict[tuple[int, int], Statement]:
+    """What both sides of a pair state alike, which is what a settlement records, by the lower and the higher node.
+
+    Args:
+        stated: by who states it and with whom, of both sides.
+    """
+    return {
+        (node, partner): said
+        for (node, partner), said in stated.items()
+        if node < partner and (partner, node) in stated and stated[partner, node] == said
+    }
 
 
 @dataclass(frozen=True)

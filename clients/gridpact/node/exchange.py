@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gridpact.chain.ledger import RoundLedger
 from gridpact.chain.values import Phase, Progress, SignedSubmission
+from gridpact.market.admm.agent import IntegerSubmission
 from gridpact.market.admm.assembly import Integers
-from gridpact.node.memory import Memory
+from gridpact.market.admm.residuals import Residuals
+from gridpact.node.memory import Laps, Memory
+from gridpact.node.sending import Sending
 from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient, RelayUnavailable
@@ -31,12 +35,42 @@ class Exchange:
     """
 
     def __init__(
-        self, view: NodeView, aggregator: RoundLedger, relay: RelayClient | None, phase_seconds: float
+        self,
+        view: NodeView,
+        aggregator: RoundLedger,
+        relay: RelayClient | None,
+        phase_seconds: float,
+        sending: Sending,
     ) -> None:
         self.view = view
         self._aggregator = aggregator
         self._relay = relay
         self._phase_seconds = phase_seconds
+        self._sending = sending
+
+    def opened(self, round_: int, progress: Progress, memory: Memory, laps: Laps) -> OpenOnChain:
+        """The open iteration, for the node's turn in it."""
+        return OpenOnChain(self, round_, progress, memory, laps, self._aggregator.elapsed())
+
+    def submit(
+        self, opened: OpenOnChain, words: list[int], bids: bytes, residuals: tuple[int, int, int, int]
+    ) -> Progress | None:
+        """Leaves a submission at the relay, or sends it.
+
+        Returns:
+            The progress that was seen last, where any was waited for.
+        """
+        round_, iteration, memory = opened.round, opened.progress.iteration, opened.memory
+        head, aggregator = memory.head, self._aggregator
+        if self._relay is not None and not memory.relay_failed:
+            signed = aggregator.sign(round_, iteration, head, self.view.node, words, bids, residuals)
+            with opened.laps.doing("waiting"):
+                seen = self.leave(round_, opened.progress, signed, opened.since)
+            if seen:
+                return seen
+            memory.relay_failed = True
+        self._sending.send("submit", lambda: aggregator.submit(round_, iteration, head, words, bids, residuals))
+        return None
 
     def leave(self, round_: int, progress: Progress, signed: SignedSubmission, since: float) -> Progress | None:
         """The progress once the relay brought the submission to the chain; None where it did not in time."""
@@ -112,3 +146,32 @@ class Exchange:
             if signed.node in missing
             and self._aggregator.signer_of(round_, iteration, memory.head, signed) == memory.accounts[signed.node]
         }
+
+
+@dataclass
+class OpenOnChain:
+    """An open iteration on a chain, as this node takes part in it: an `OpenIteration`.
+
+    Attributes:
+        since: when the node turned to it, on the chain's clock.
+        seen: the progress that was seen last, where any was waited for.
+    """
+
+    exchange: Exchange
+    round: int
+    progress: Progress
+    memory: Memory
+    laps: Laps
+    since: float
+    seen: Progress | None = None
+
+    def wishes(self) -> dict[Block, Integers] | None:
+        with self.laps.doing("waiting"):
+            return self.exchange.hear(self.round, self.progress, self.memory, self.since)
+
+    def submit(self, submission: IntegerSubmission, residuals: Residuals) -> None:
+        memory, iteration = self.memory, self.progress.iteration
+        with self.laps.doing("sending"):
+            words, bids = memory.form.encode(iteration, submission, memory.gone)
+            memory.sent[iteration] = words
+            self.seen = self.exchange.submit(self, words, bids, residuals.as_tuple())

@@ -148,11 +148,7 @@ class Follower:
     def _agent(self, assembly: Assembly) -> Agent:
         agent = self._begin(assembly, self._penalties, self._resolution, self._most_iterations)
         before = self._standing
-        # All of a round begin where they stood, or none: what they know of it is public.
-        if before is not None and not before.gone and before.assembly.nodes == assembly.nodes:
-            agent.resume(before, self._view.first - before.view.first)
-        if self._held_wh is not None:
-            agent.hold(self._held_wh)
+        agent.go_on(before, self._view.first - before.view.first if before is not None else 0, self._held_wh)
         return agent
 
     def _take_in(self, memory: Memory, entry: IterationLog) -> None:

@@ -30,7 +30,6 @@ class Memory:
         self.agent = agent
         self.form = form
         self.books = books  # as declared
-        self.gone: frozenset[int] = frozenset()
         self.sent: dict[int, list[int]] = {}  # iteration -> words of copies that this node submitted
         self.doubtful = 0  # up to this iteration, an earlier run of this node may have submitted others
         self.last: dict[int, tuple[Submission, bytes]] = {}  # node -> last submission, commitment before it
@@ -44,6 +43,11 @@ class Memory:
         self.history: deque[tuple[IterationLog, Closing, Integers | None]] = deque(maxlen=3)  # own copies; newest last
         self.head = START  # of the round, as it was read
 
+    @property
+    def gone(self) -> frozenset[int]:
+        """Nodes that are out of the round."""
+        return self.agent.gone
+
     def follows(self, round_: int, closed: ClosedIteration) -> bool:
         """Whether an iteration continues the history that was read so far."""
         return head_with(self.head, round_, closed) == closed.head
@@ -51,7 +55,6 @@ class Memory:
     def take_in(self, entry: IterationLog, closing: Closing, own: Integers | None) -> None:
         assert entry.closed is not None
         self.head = entry.closed.head
-        self.gone = closing.gone
         self.asked |= dict.fromkeys(entry.asked, closing.iteration)
         self.answered |= entry.answers.keys()
         self.asked = {one: since for one, since in self.asked.items() if one not in self.answered}

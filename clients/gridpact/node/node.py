@@ -21,6 +21,7 @@ from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly
 from gridpact.market.admm.codec import decode_copies, published, published_limits, with_key
 from gridpact.market.admm.parameters import Penalties, Resolution, percent_of_limits
+from gridpact.market.admm.steps import take_turn
 from gridpact.node.accusing import Accusing
 from gridpact.node.audit import plan_errors
 from gridpact.node.exchange import Exchange
@@ -84,7 +85,6 @@ class Node:
         self.view = view
         self._aggregator = aggregator
         self._settlement = settlement
-        self._relay = relay
         self._confirm_seconds = confirm_seconds
         self._listener = listener
         self._check = check or (lambda: None)
@@ -104,7 +104,7 @@ class Node:
         self._sending = Sending(aggregator.account, view.node)
         self._settling = Settling(view, aggregator, settlement, self._sending, deposit_max, supplied)
         self._accusing = Accusing(view, aggregator, self._sending)
-        self._exchange = Exchange(view, aggregator, relay, setting.phase_seconds)
+        self._exchange = Exchange(view, aggregator, relay, setting.phase_seconds, self._sending)
         self._phase_seconds = setting.phase_seconds
         self._patience = 2.0 * setting.phase_seconds + 60.0  # a phase that is overdue is closed long before
         self._follower = Follower(view, aggregator, self._accusing, self._begin, standing, held_wh)
@@ -330,31 +330,10 @@ class Node:
 
     def _submit(self, round_: int, progress: Progress, memory: Memory) -> Progress | None:
         """Returns what `_act` does."""
-        iteration, since = progress.iteration, self._aggregator.elapsed()
-        running = None
-        if memory.agent.answers:
-            with self._laps.doing("waiting"):
-                running = self._exchange.hear(round_, progress, memory, since)
-            if running is None:
-                return None
+        opened = self._exchange.opened(round_, progress, memory, self._laps)
         with self._laps.doing("solving"):
-            submission = memory.agent.solve(running)
-        with self._laps.doing("sending"):
-            words, bids = memory.form.encode(iteration, submission, memory.gone)
-            memory.sent[iteration] = words
-            residuals = memory.agent.residuals.as_tuple()
-            head = memory.head
-            if self._relay is not None and not memory.relay_failed:
-                signed = self._aggregator.sign(round_, iteration, head, self.view.node, words, bids, residuals)
-                with self._laps.doing("waiting"):
-                    seen = self._exchange.leave(round_, progress, signed, since)
-                if seen:
-                    return seen
-                memory.relay_failed = True
-            self._sending.send(
-                "submit", lambda: self._aggregator.submit(round_, iteration, head, words, bids, residuals)
-            )
-        return None
+            take_turn(memory.agent, opened)
+        return opened.seen
 
     # ------------------------------------------------------------------ small things
 

@@ -42,6 +42,7 @@ from gridpact.market.admm.assembly import Assembly, Closing, TreePlace
 from gridpact.market.admm.codec import decode_bids, decode_book, decode_copies, encode_sums
 from gridpact.market.admm.parameters import within
 from gridpact.market.admm.register import End, Register, Rules
+from gridpact.market.agreement import stated_alike
 from gridpact.node.asking import PATIENCE
 from gridpact.node.turns import Turns
 from gridpact.node.twin_referee import is_proved
@@ -308,11 +309,8 @@ class Twin:
 
     def recorded(self, number: int) -> dict[tuple[int, int], bytes]:
         """What both sides of a pair state alike, by the lower and the higher node."""
-        return {
-            (node, partner): trades
-            for (round_, node, partner), trades in self.stated.items()
-            if round_ == number and node < partner and self.stated.get((number, partner, node)) == trades
-        }
+        said = {(node, to): trades for (round_, node, to), trades in self.stated.items() if round_ == number}
+        return stated_alike(said)
 
 
 @dataclass(frozen=True)

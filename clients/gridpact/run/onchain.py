@@ -27,6 +27,7 @@ from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.market.admm.register import MOST_MISSES
 from gridpact.market.admm.residuals import rms_w
 from gridpact.market.agreement import Agreement, Convergence, Trade
 from gridpact.market.prepared import Prepared
@@ -61,7 +62,7 @@ class RunSettings:
     most_iterations: int = MOST_ITERATIONS
     resolution: Resolution | None = None  # the least of powers; None: what fits
     phase_seconds: int = 300
-    max_misses: int = 2  # iterations that a silent node may miss before it is out
+    max_misses: int = MOST_MISSES  # iterations that a silent node may miss before it is out
     relay: bool = False  # signed submissions in one transaction an iteration, instead of a transaction each
     sealed: bool | None = None  # whether submissions are read by those only whom they concern; None: where that can be
     record: Path | None = None  # where to leave the record of the deployment too, on a chain that goes on

@@ -113,6 +113,21 @@ class Agent:
         """Whether it hears the others' wishes in an iteration before it submits: the grid operator's node of a star."""
         return self.consensus.answers_others
 
+    def go_on(self, before: Agent | None, first: int, held_wh: Mapping[tuple[int, int], int] | None) -> None:
+        """Begins a round about the rest of a day where it stood before, and about changes of what was agreed.
+
+        All of a round begin where they stood, or none: what they know of it is public.
+
+        Args:
+            before: where it stood when a round was agreed last; None: this is the first.
+            first: the step of that round which is the first of this one.
+            held_wh: what was recorded before, see `hold`; None: nothing was.
+        """
+        if before is not None and not before.gone and before.assembly.nodes == self.assembly.nodes:
+            self.resume(before, first)
+        if held_wh is not None:
+            self.hold(held_wh)
+
     def resume(self, before: Agent, first: int) -> None:
         """Goes on where a negotiation about a longer day stood, whose steps from one on are those of this one."""
         self.consensus.resume(before.consensus, first)

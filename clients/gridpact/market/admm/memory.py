@@ -1,4 +1,8 @@
-"""The same negotiation in one process and without a chain: for studies, for tests, and as the chain's counterpart."""
+"""The same negotiation in one process and without a chain: for studies, for tests, and as the chain's counterpart.
+
+Nodes take their turns as on a chain (`market.admm.steps`), at a `Register` that counts and ends the round as the
+contract does. What is not here is what a chain asks for besides: bytes, seals, hashes, waiting, and an eye on others.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gridpact.market.admm.agent import Agent, IntegerSubmission
-from gridpact.market.admm.assembly import Assembly, Closing
+from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.parameters import Penalties, Resolution
-from gridpact.market.admm.register import ENDLESS, End, Register, Rules
+from gridpact.market.admm.register import ENDLESS, MOST_MISSES, End, Register, Rules
 from gridpact.market.admm.residuals import NO_RESIDUALS, Residuals
+from gridpact.market.admm.steps import take_turn
+from gridpact.problem.blocks import Block
 from gridpact.problem.view import NodeView
 
 
@@ -31,6 +37,21 @@ Absence = Callable[[int], frozenset[int]]
 """Who is absent in an iteration."""
 
 
+@dataclass(frozen=True)
+class _Seat:
+    """A node's place at a register: its `OpenIteration`."""
+
+    register: Register
+    node: int
+    claimed: Residuals | None = None  # in place of what follows from the iteration before
+
+    def wishes(self) -> Mapping[Block, Integers]:
+        return self.register.running
+
+    def submit(self, submission: IntegerSubmission, residuals: Residuals) -> None:
+        self.register.submit(self.node, submission, self.claimed or residuals)
+
+
 class Round:
     """A round of one contract in memory, with all its nodes: agents that hand each other integers over a `Register`.
 
@@ -46,7 +67,6 @@ class Round:
         self.agents = {view.node: Agent(view, self.assembly, penalties, resolution, most) for view in views}
         self.register = Register(self.assembly, rules)
         self._in_turn = sorted(self.agents.values(), key=lambda agent: agent.answers)  # operator last
-        self._claimed = dict.fromkeys(self.agents, NO_RESIDUALS)  # about the iteration before
 
     def resume(
         self, standing: Mapping[int, Agent], first: int, held_wh: Mapping[int, Mapping[tuple[int, int], int]]
@@ -56,42 +76,41 @@ class Round:
         Args:
             held_wh: by node, what was recorded before, see `Agent.hold`.
         """
-        for node, before in standing.items():
-            self.agents[node].resume(before, first)
-        for node, energies in held_wh.items():
-            self.agents[node].hold(energies)
-
-    def claim(self, node: int, residuals: Residuals) -> None:
-        """Lets a node claim other residuals about the last iteration than those that follow from it."""
-        self._claimed = {**self._claimed, node: residuals}
+        for node, agent in self.agents.items():
+            agent.go_on(standing.get(node), first, held_wh.get(node))
 
     def iterate(
         self,
         missing: frozenset[int] = frozenset(),
         given: Mapping[int, IntegerSubmission] | None = None,
         proved: frozenset[int] = frozenset(),
+        claimed: Mapping[int, Residuals] | None = None,
     ) -> Iterate:
-        """Runs the six steps once.
+        """Lets all nodes take their turns, closes the iteration, and lets them take it in.
 
         Args:
             missing: who is silent.
             given: submissions of nodes that solve elsewhere.
             proved: who is proved false meanwhile, before it submits.
+            claimed: other residuals about the iteration before than those that follow from it, by node.
         """
         register = self.register
         for node in proved:
             register.prove_false(node)
         for agent in self._in_turn:
             node = agent.view.node
-            if node not in register.gone | missing:
-                submission = given[node] if given and node in given else agent.solve(register.running)
-                register.submit(node, submission, self._claimed[node])
+            if node in register.gone | missing:
+                continue
+            seat = _Seat(register, node, (claimed or {}).get(node))
+            if given and node in given:
+                seat.submit(given[node], agent.residuals)
+            else:
+                take_turn(agent, seat)
         submissions = register.submissions
         closing = register.close()
         for node, agent in self.agents.items():
             agent.take_in(closing, submissions[node].copies if node in submissions else None)
-        claimed = self._claimed = {node: agent.residuals for node, agent in self.agents.items()}
-        total = sum((claimed[node] for node in register.active), NO_RESIDUALS)
+        total = sum((self.agents[node].residuals for node in register.active), NO_RESIDUALS)
         scalars = self.assembly.scalars(register.gone)
         return Iterate(closing.iteration, self.agents, submissions, closing, total, scalars, register.end)
 
@@ -101,7 +120,7 @@ def negotiate(
     penalties: Penalties,
     resolution: Resolution | None = None,
     absent: Absence = lambda iteration: frozenset(),
-    most_misses: int = 2,
+    most_misses: int = MOST_MISSES,
 ) -> Iterator[Iterate]:
     """Runs the six steps for all nodes, one iterate after the other, for as long as it is asked.
 

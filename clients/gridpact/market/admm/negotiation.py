@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
-from gridpact.market.admm.register import End, Rules
+from gridpact.market.admm.register import MOST_MISSES, End, Rules
 from gridpact.market.admm.residuals import rms_w
-from gridpact.market.agreement import Agreement, Convergence, Trade
+from gridpact.market.agreement import Agreement, Convergence, Trade, stated_alike
 from gridpact.market.mechanism import OnIteration, nobody
 from gridpact.market.prepared import Prepared
 from gridpact.problem.local import LocalSolution
@@ -52,10 +52,18 @@ class Negotiation:
         Args:
             standing, first, held_wh: where it goes on from, see `Round.resume`.
         """
-        round_ = Round(self.views, self.penalties, self.resolution, Rules(within=self._within))
+        round_ = Round(self.views, self.penalties, self.resolution, self.rules())
         round_.resume(standing or {}, first, held_wh or {})
         while round_.register.end is None:
             yield round_.iterate()
+
+    def rules(self, most_misses: int = MOST_MISSES) -> Rules:
+        """What the contract of such a round goes by.
+
+        Args:
+            most_misses: see `Rules`.
+        """
+        return Rules(most_misses, within=self._within)
 
     def _within(self, squares: Sequence[int], scalars: tuple[int, int]) -> bool:
         return self.tolerances.hold(squares, scalars, self.resolution)
@@ -93,12 +101,9 @@ class Negotiation:
 def agreed_trades(agents: Mapping[int, Agent]) -> tuple[tuple[Trade, ...], bool]:
     """What the settlement contract would record, and whether all partners state the same."""
     stated = {(node, partner): rows for node in agents for partner, rows in agents[node].trades.statements().items()}
-    agreed = {pair: rows for pair, rows in stated.items() if stated.get(pair[::-1]) == rows}
-    trades = tuple(
-        Trade.stated(lower, higher, *row) for (lower, higher), rows in sorted(agreed.items()) if lower < higher
-        for row in rows
-    )  # fmt: skip
-    return trades, len(agreed) == len(stated)
+    agreed = stated_alike(stated)
+    trades = tuple(Trade.stated(*pair, *row) for pair, rows in sorted(agreed.items()) for row in rows)
+    return trades, 2 * len(agreed) == len(stated)
 
 
 def plan_of(agent: Agent) -> LocalSolution:

@@ -23,6 +23,10 @@ Test = Callable[[Sequence[int], tuple[int, int]], bool]
 """Whether four sums of squares are within the limits, given the number of copies of the network, and of bids."""
 
 
+MOST_MISSES = 2
+"""Iterations that a node may be silent in before it is out, where nobody says otherwise."""
+
+
 class End(Enum):
     """How a round ended."""
 
@@ -35,7 +39,7 @@ class End(Enum):
 class Rules:
     """What a round is opened with."""
 
-    most_misses: int = 2  # iterations that a node may be silent in before it is out
+    most_misses: int = MOST_MISSES  # iterations that a node may be silent in before it is out
     most_iterations: int = MOST_ITERATIONS  # mu
     within: Test = lambda squares, scalars: False  # by default it goes on for as long as it is asked
 
