@@ -108,8 +108,8 @@ def drawn_cars(matrices: Array, weekend: bool, days: int, cars: int, power_kw: f
     taken_place = np.zeros((count, HALF_HOURS), dtype=int)
     taken_kw = np.zeros((count, HALF_HOURS))
     above = np.cumsum(matrices, axis=2)
-    for step in range(2 * HALF_HOURS):
-        now = step % HALF_HOURS
+    for slot in range(1, 2 * HALF_HOURS):
+        now = (slot - 1) % HALF_HOURS
         moved = (rng.random((count, 1)) > above[now, place]).sum(axis=1).clip(0, AWAY)
         arrived = (moved != place) & (moved != AWAY)
         for where in (HOME, PUBLIC):
@@ -118,8 +118,8 @@ def drawn_cars(matrices: Array, weekend: bool, days: int, cars: int, power_kw: f
         left[moved == AWAY] = 0
         charging = np.minimum(power_kw, 2 * left)
         left -= charging / 2
-        at = (now + 1) % HALF_HOURS
-        taken_place[:, at], taken_kw[:, at] = moved, charging
+        if slot >= HALF_HOURS:
+            taken_place[:, slot - HALF_HOURS], taken_kw[:, slot - HALF_HOURS] = moved, charging
         place = moved
     shape = days, cars, HALF_HOURS
     return Cars(taken_place.reshape(shape), taken_kw.reshape(shape))

@@ -133,27 +133,46 @@ def sensitivities(
     Raises:
         SolverError: a position has no power flow.
     """
+    agents = np.arange(len(injection_kw))
+    active, reactive = (
+        perturbed(feeder, injection_kw, injection_kvar, agents, unit, around_pu) for unit in (1.0, 1.0j)
+    )
+    return Sensitivities(active, reactive)
 
-    agents, steps = injection_kw.shape
+
+def perturbed(
+    feeder: PhaseFeeder,
+    injection_kw: Array,
+    injection_kvar: Array,
+    agents: NDArray[np.intp],
+    unit: complex,
+    around_pu: Complex | None = None,
+) -> Complex:
+    """What some agents' power changes by itself, (K, agents, T).
+
+    Args:
+        unit: what is moved: 1 a kW, 1j a kvar.
+        around_pu: see `sensitivities`.
+
+    Raises:
+        SolverError: a position has no power flow.
+    """
+    count, steps = injection_kw.shape
     some = max(1, MOST_COLUMNS // max(2 * steps, 1))
-
-    def moved(first: int, active: float, reactive: float) -> Complex:
-        """By some agents, one after the other, (K, agents, T)."""
-        of = range(first, min(first + some, agents))
-        signs = np.repeat([1.0, -1.0], len(of))
-        which = np.tile(list(of), 2)
-        step = np.zeros((agents, len(which), steps))
-        step[which, np.arange(len(which))] = STEP_KW * signs[:, None]
+    found = [np.zeros((len(limits_of(feeder).high), 0, steps), dtype=complex)]
+    for first in range(0, len(agents), some):
+        of = agents[first : first + some]
+        step = np.zeros((count, 2 * len(of), steps))
+        step[np.tile(of, 2), np.arange(2 * len(of))] = np.repeat([STEP_KW, -STEP_KW], len(of))[:, None]
         kw, kvar = (
-            (power[:, None] + factor * step).reshape(agents, -1)
-            for power, factor in ((injection_kw, active), (injection_kvar, reactive))
+            (power[:, None] + part * step).reshape(count, -1)
+            for power, part in ((injection_kw, unit.real), (injection_kvar, unit.imag))
         )
-        start = None if around_pu is None else np.tile(around_pu, len(which))
-        up, down = np.split(rows_of(feeder, phase_flow(feeder, kw, kvar, start)).reshape(-1, len(which), steps), 2, 1)
-        return np.asarray((up - down) / (2 * STEP_KW))
-
-    firsts = range(0, agents, some)
-    return Sensitivities(*(np.concatenate([moved(k, *of) for k in firsts], axis=1) for of in ((1.0, 0.0), (0.0, 1.0))))
+        start = None if around_pu is None else np.tile(around_pu, 2 * len(of))
+        rows = rows_of(feeder, phase_flow(feeder, kw, kvar, start)).reshape(-1, 2 * len(of), steps)
+        up, down = np.split(rows, 2, axis=1)
+        found.append((up - down) / (2 * STEP_KW))
+    return np.concatenate(found, axis=1)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ for them to hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,11 +18,11 @@ from scipy.optimize import linprog
 from scipy.stats import gaussian_kde
 
 from gridpact.aggregator.cars import HALF_HOURS, HOME, PUBLIC, Cars, chains, drawn_cars
-from gridpact.aggregator.congestion import EDGE, TOLERANCE, carried, limits_of, of_sizes, past, rows_of, sensitivities
+from gridpact.aggregator.congestion import EDGE, TOLERANCE, carried, limits_of, of_sizes, past, perturbed, rows_of
 from gridpact.aggregator.warmth import heat_pump_days
 from gridpact.community.grown import finer
 from gridpact.community.model import Array, CommunityDay, Feeder
-from gridpact.community.street import PHASES, Complex, Connection, PhaseFeeder, PhaseLine, by_sequence
+from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, by_sequence
 from gridpact.errors import InputError, SolverError
 from gridpact.grid.three_phase import phase_flow
 
@@ -138,6 +138,18 @@ def measured(days: Sequence[CommunityDay]) -> HalfHours:
     return HalfHours(np.array(load), np.array(panels), np.zeros((len(days), len(load[0]), HALF_HOURS)))
 
 
+def again(of: HalfHours, homes: int) -> HalfHours:
+    """Of more homes: the same again, as they were metered one week later, two weeks later, and so on, under the sun of
+    the day itself; as the homes of the case `eulv55` are made."""
+    known = of.load_kw.shape[1]
+
+    def spread(values: Array, weeks: bool) -> Array:
+        parts = [np.roll(values, -7 * k if weeks else 0, axis=0) for k in range(-(-homes // known))]
+        return np.concatenate(parts, axis=1)[:, :homes]
+
+    return HalfHours(spread(of.load_kw, True), spread(of.pv_kw, False), spread(of.heat_kw, False))
+
+
 def heated(of: HalfHours, known_kw: Array, pumps: int) -> HalfHours:
     """The same days with heat pumps at the first homes.
 
@@ -185,12 +197,22 @@ def drawn_days(of: HalfHours, days: int, rng: np.random.Generator) -> HalfHours:
     return HalfHours(smooth(of.load_kw, which), smooth(of.pv_kw, which), smooth(of.heat_kw, cold))
 
 
-def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars, agent: NDArray[np.bool_] | None = None) -> Adjustments:
+def adjustments(
+    feeder: PhaseFeeder,
+    of: HalfHours,
+    cars: Cars,
+    agent: NDArray[np.bool_] | None = None,
+    tell: Callable[[int], None] = lambda half_hours: None,
+) -> Adjustments:
     """What every half-hour needs, by itself, of cars that charge and panels that give.
 
     Args:
         feeder: the last connection is the public charger's, the others are the homes'.
         agent: which homes' may be adjusted, and the charger always, (n,); None: all.
+        tell: is told how many half-hours more are done.
+
+    Raises:
+        SolverError: see `least`.
     """
     days, homes = of.load_kw.shape[:2]
     at_home = np.where(cars.place == HOME, cars.charging_kw, 0)
@@ -206,46 +228,82 @@ def adjustments(feeder: PhaseFeeder, of: HalfHours, cars: Cars, agent: NDArray[n
     )
     if agent is not None:
         less[:homes][~agent], curtailed[:homes][~agent] = 0, 0
-    limits = limits_of(feeder)
-
-    def rows_at(kw: Array) -> Complex:
-        return rows_of(feeder, phase_flow(feeder, kw, np.zeros_like(kw)))
-
     there = carried(feeder, EDGE * net, np.zeros_like(net))
     beyond = np.full(net.shape[1], -np.inf)
-    beyond[there] = past(limits, rows_at(net[:, there])).max(axis=0)
+    flow = phase_flow(feeder, net[:, there], np.zeros_like(net[:, there]))
+    beyond[there] = past(limits_of(feeder), rows_of(feeder, flow)).max(axis=0)
     broken = np.flatnonzero(beyond > TOLERANCE)
     down = np.where(there, 0, less.sum(axis=0))  # where there is hardly a power flow, all charging has to go
     up, short = np.zeros(net.shape[1]), ~there
+    tell(net.shape[1] - len(broken))
     for first in range(0, len(broken), AT_ONCE):
         some = broken[first : first + AT_ONCE]
-        taken = np.zeros((2, *net[:, some].shape))  # less charging and less PV of each agent
-        for _ in range(PASSES):
-            at = net[:, some] + taken[0] - taken[1]
-            there_now = rows_at(at)
-            moved, rows = of_sizes(there_now, sensitivities(feeder, at, np.zeros_like(at)).per_kw), np.abs(there_now)
-            for k, column in enumerate(some):
-                slopes = np.vstack([moved[:, :, k], -moved[: limits.voltages, :, k]])
-                room = np.concatenate(
-                    [limits.high - rows[:, k], rows[: limits.voltages, k] - limits.low[: limits.voltages]]
-                )
-                room += slopes @ (taken[0, :, k] - taken[1, :, k])
-                taken[:, :, k], short[column] = _least(slopes, room, less[:, column], curtailed[:, column])
+        taken, short[some] = _taken(feeder, net[:, some], np.stack([less[:, some], curtailed[:, some]]))
         down[some], up[some] = taken.sum(axis=1)
+        tell(len(some))
     shape, flexible = (days, HALF_HOURS), less.sum(axis=0)
     return Adjustments(down.reshape(shape), up.reshape(shape), short.reshape(shape), flexible.reshape(shape))
 
 
-def _least(slopes: Array, room: Array, less: Array, curtailed: Array) -> tuple[Array, bool]:
-    """The least of both, (2, n), with which no row is beyond its room, or as near to that as they come."""
-    agents = len(less)
-    cost = np.concatenate([np.ones(2 * agents), [SHORT_KW]])
-    matrix = np.hstack([slopes, -slopes, -np.ones((len(slopes), 1))])
-    bounds = [*((0, most) for most in np.concatenate([less, curtailed])), (0, None)]
-    result = linprog(cost, A_ub=matrix, b_ub=room, bounds=bounds, method="highs")
+def _taken(feeder: PhaseFeeder, net: Array, most: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """The least of less charging and less PV with which limits hold, (2, n, m), and where it is not enough, (m,).
+
+    Args:
+        net: what agents give at half-hours, (n, m).
+        most: how much less they could charge, and give from panels, (2, n, m).
+    """
+    limits, idle = limits_of(feeder), np.zeros_like(net)
+    taken, short = np.zeros_like(most), np.zeros(net.shape[1], dtype=bool)
+    free = np.flatnonzero(most.any(axis=(0, 2)))
+    for _ in range(PASSES):
+        at = net + taken[0] - taken[1]
+        flow = phase_flow(feeder, at, idle)
+        rows = rows_of(feeder, flow)
+        moved = of_sizes(rows, perturbed(feeder, at, idle, free, 1.0, flow.voltage_pu))
+        size, voltages = np.abs(rows), slice(0, limits.voltages)
+        for k in range(net.shape[1]):
+            slopes = np.vstack([moved[:, :, k], -moved[voltages, :, k]])
+            room = np.concatenate([limits.high - size[:, k], size[voltages, k] - limits.low[voltages]])
+            room += slopes @ (taken[0, free, k] - taken[1, free, k])
+            taken[:, free, k], short[k] = least(slopes, room, most[:, free, k])
+    return taken, short
+
+
+def least(slopes: Array, room: Array, most: Array) -> tuple[Array, bool]:
+    """The least of both with which no row is beyond its room, or as near to that as they come.
+
+    Rows that cannot come beyond it, whatever is taken, and agents with nothing to take are left out first: that
+    changes nothing.
+
+    Args:
+        slopes: of rows by what agents give more, (K, n).
+        room: of the rows, (K,).
+        most: see `_taken`, (2, n).
+
+    Returns:
+        What is taken, (2, n), and whether some row is beyond its room.
+
+    Raises:
+        SolverError: HiGHS failed.
+    """
+    taken = np.zeros(most.size)
+    chosen = np.flatnonzero(most.ravel() > 0)
+    matrix, bound = np.hstack([slopes, -slopes])[:, chosen], most.ravel()[chosen]
+    reach = np.flatnonzero(np.maximum(matrix, 0) @ bound > room)
+    if not len(reach):
+        return taken.reshape(most.shape), False
+    cost = np.concatenate([np.ones(len(chosen)), [SHORT_KW]])
+    result = linprog(
+        cost,
+        A_ub=np.hstack([matrix[reach], -np.ones((len(reach), 1))]),
+        b_ub=room[reach],
+        bounds=np.column_stack([np.zeros(len(cost)), np.append(bound, np.inf)]),
+        method="highs",
+    )
     if result.x is None:
         raise SolverError(f"the least adjustment of a half-hour was not found: {result.message}")
-    return np.asarray(result.x[:-1]).reshape(2, agents), bool(result.x[-1] > TOLERANCE)
+    taken[chosen] = result.x[:-1]
+    return taken.reshape(most.shape), bool(result.x[-1] > TOLERANCE)
 
 
 def with_charger(feeder: PhaseFeeder) -> PhaseFeeder:
@@ -267,26 +325,33 @@ def check_certainty(certainty: float) -> None:
         )
 
 
-def assess(days: Sequence[CommunityDay], assumed: Assumed, feeder: Feeder | PhaseFeeder | None = None) -> Risk:
+def assess(
+    days: Sequence[CommunityDay],
+    assumed: Assumed,
+    feeder: Feeder | PhaseFeeder | None = None,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> Risk:
     """Fits to every second day, draws, and tests on the days between.
 
     Args:
-        feeder: of the same homes; default: the days' own.
+        feeder: of the same homes, or of more (`again`); default: the days' own.
+        tell: is told how many half-hours are done, of how many.
 
     Raises:
-        InputError: the certainty is none, or there are too few days.
+        InputError: the certainty is none, there are too few days, or the feeder has too few places.
     """
     check_certainty(assumed.certainty)
     if len(days) < LEAST_DAYS:
         raise InputError(f"{len(days)} days are too few to fit to and to test on; give at least {LEAST_DAYS}")
     of = measured(days)
-    homes = of.load_kw.shape[1]
     street = on_phases(days[0].feeder if feeder is None else feeder)
-    if len(street.connections) != homes:
+    homes = len(street.connections)
+    if homes < of.load_kw.shape[1]:
         raise InputError(
-            f"the feeder has places for {len(street.connections)} homes, the days are of {homes}; give the feeder of "
-            "the same homes"
+            f"the feeder has places for {homes} homes, the days are of {of.load_kw.shape[1]}; give a feeder for all of "
+            "them"
         )
+    of = again(of, homes)
     on, agent = with_charger(street), assumed.agent(homes)
     rng = np.random.default_rng(assumed.seed)
     matrices, cars = chains(assumed.weekend, rng), assumed.count(assumed.cars, homes)
@@ -299,8 +364,15 @@ def assess(days: Sequence[CommunityDay], assumed: Assumed, feeder: Feeder | Phas
         warmth = heat_pump_days(assumed.months, homes, np.random.default_rng(assumed.seed))
         fitted, kept = heated(fitted, warmth[::2], pumps), heated(kept, warmth[1::2], pumps)
     sample, driven = drawn_days(fitted, assumed.draws, rng), moving(assumed.draws)
-    needed = adjustments(on, sample, driven, agent)
-    tested = adjustments(on, kept, moving(kept.days), agent)
+    done, every = 0, HALF_HOURS * (sample.days + kept.days)
+
+    def more(half_hours: int) -> None:
+        nonlocal done
+        done += half_hours
+        tell(done, every)
+
+    needed = adjustments(on, sample, driven, agent, more)
+    tested = adjustments(on, kept, moving(kept.days), agent, more)
     held = needed.enough(assumed.certainty)
     return Risk(
         certainty=assumed.certainty,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridpact.cli.options import Commands, check_folder, choice, names, out_folder, tell_without_pictures
+from gridpact.cli.progress import counted
 from gridpact.community.assigned import with_share
 from gridpact.community.grown import in_half_hours
 from gridpact.community.model import Array, CommunityDay, Feeder
@@ -110,6 +111,9 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
         raise InputError(f"voltages from {lowest:g} to {highest:g} p.u. are no limits; give some within 0.5 to 1.5")
     return [on_network(day, network, lowest, highest) for day in days]
 
+
+YEARS = {"eulv55": "fontana16year", "fontana16x3": "fontana16year"}
+"""Cases that show two weeks, and the case with a year of the same homes."""
 
 SHARES: dict[str, type[Device]] = {"pv": Panels, "cars": ElectricCar, "batteries": Battery, "heat-pumps": HeatPump}
 """Devices that shares of the homes can be given, by their options."""
@@ -245,12 +249,15 @@ def _table(plans: Sequence[PortfolioDay], currency: str) -> str:
 def _add_risk(actions: Commands) -> None:
     risk = actions.add_parser("risk", help="what must be held back for the feeder by half-hour, with which certainty")
     risk.add_argument(
-        "--case", default="fontana16year", metavar="NAME|FILE", help="days to fit to; default fontana16year"
+        "--case",
+        default="fontana16year",
+        metavar="NAME|FILE",
+        help="days to fit to; default fontana16year, which eulv55 and fontana16x3 stand for with their feeders",
     )
     risk.add_argument(
         "--feeder",
         metavar="NAME|FILE",
-        help="a case with the same homes, or a network file for them; default "
+        help="a case with the same homes or more, or a network file for them; default "
         "fontana16x3 for fontana16year, else the case's own",
     )
     risk.add_argument("--season", default="winter", metavar="S", help="winter (default), spring, summer or autumn")
@@ -294,9 +301,12 @@ def _risk(arguments: argparse.Namespace) -> int:
 
     check_certainty(arguments.certainty)
     months = choice("season", arguments.season, MONTHS)
-    community = read_community(arguments.case)
+    case, named, feeder = arguments.case, arguments.feeder, None
+    if (shown := YEARS.get(case)) is not None:
+        case, named = shown, named or case
+    named = named or {"fontana16year": "fontana16x3"}.get(case)
+    community = read_community(case)
     days = [community.on(day) for day in community.days if _is_of(day, months, arguments.weekend, community.name)]
-    named, feeder = arguments.feeder or ("fontana16x3" if arguments.case == "fontana16year" else None), None
     if named in shipped_cases():
         feeder = read_community(named).feeder
     elif named is not None:
@@ -304,7 +314,7 @@ def _risk(arguments: argparse.Namespace) -> int:
 
         network, limits = read_network(Path(named)), community.feeder
         days = [on_network(day, network, limits.voltage_min_pu, limits.voltage_max_pu) for day in days]
-    where = f"{arguments.case} {named or ''}"
+    where = f"{case} {named or ''}"
     played = [_at(percent, days, where, feeder, months, arguments) for percent in penetrations]
     figures = played[-1]
     if arguments.penetrations is not None:
@@ -369,7 +379,9 @@ def _at(
             return found
     if panels is not None:
         days = [with_share(day, Panels, panels, SHARE_SEED) for day in days]
-    risk = assess(days, assumed, feeder)
+    what = "half-hours" if percent is None else f"half-hours at {percent:g} %"
+    with counted(what, "half-hour") as tell:
+        risk = assess(days, assumed, feeder, tell)
     figures = {**({} if percent is None else {"penetration": percent}), **_risk_figures(risk), "assumed": of}
     if out is not None and kept is not None:
         from gridpact.report.aggregator import pictures

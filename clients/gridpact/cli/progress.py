@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,12 +46,19 @@ class _Bar(tqdm):  # type: ignore[misc]  # has no types
 
 
 @contextmanager
+def counted(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of what is done, to be told how much, of how much."""
+    with _Bar(desc=what, unit=unit, smoothing=0.1) as shown:
+        yield shown.come_to
+
+
+@contextmanager
 def bar(what: str, unit: str) -> Iterator[Tally]:
     """A bar of what is solved, to be played with."""
     from gridpact.study.weeks.play import Tally  # imports CVXPY, which takes a second
 
-    with _Bar(desc=what, unit=unit, smoothing=0.1) as shown:
-        yield Tally(lambda tally: shown.come_to(tally.done, tally.of))
+    with counted(what, unit) as come_to:
+        yield Tally(lambda tally: come_to(tally.done, tally.of))
 
 
 def tell_taken_over(tally: Tally, unit: str, folder: Path) -> None:

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
 from scipy.stats import gaussian_kde
 
 from gridpact.aggregator.cars import AWAY, HALF_HOURS, HOME, PLACES, Cars, chains, drawn_cars, places_of_trips, sessions
-from gridpact.aggregator.risk import HalfHours, adjustments, drawn_days, with_charger
+from gridpact.aggregator.congestion import TOLERANCE
+from gridpact.aggregator.risk import SHORT_KW, HalfHours, adjustments, again, drawn_days, least, measured, with_charger
 from gridpact.aggregator.warmth import heat_pump_days, outdoor_c
 from gridpact.cli import main
 from gridpact.community.read import read_community
@@ -97,6 +101,54 @@ def test_heatPumps_keepTheHouseAsItsThermostatWants() -> None:
     )  # as wanted where it is not at its limit
     mean = power.mean(axis=1)
     assert np.corrcoef(mean, outside.mean(axis=1))[0, 1] < -0.8
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), agents=st.integers(1, 8), rows=st.integers(1, 12))
+def test_least_isTheWholeProgram(seed: int, agents: int, rows: int) -> None:
+    """What is left out of the program before it is solved changes nothing: the same cost as of all rows and agents."""
+    rng = np.random.default_rng(seed)
+    slopes = rng.normal(0, 0.01, (rows, agents))
+    room = rng.normal(0.01, 0.03, rows)
+    most = rng.uniform(0, 7.4, (2, agents)) * (rng.random((2, agents)) < 0.6)
+    taken, short = least(slopes, room, most)
+    whole = linprog(
+        np.append(np.ones(2 * agents), SHORT_KW),
+        A_ub=np.hstack([slopes, -slopes, -np.ones((rows, 1))]),
+        b_ub=room,
+        bounds=[*((0, one) for one in most.ravel()), (0, None)],
+    )
+    assert taken.min() >= 0
+    assert (most - taken).min() >= -1e-9
+    beyond = max(0.0, float((slopes @ (taken[0] - taken[1]) - room).max()))
+    # HiGHS keeps rows to 1e-7, of which a kW is 1e-2
+    assert taken.sum() + SHORT_KW * beyond == pytest.approx(whole.fun, rel=1e-6, abs=1e-4 + SHORT_KW * 1e-7)
+    assert short == (whole.x[-1] > TOLERANCE)
+
+
+def test_homesAgain_areThoseOfEulv55() -> None:
+    """The case is made in the same way, of the same homes: home 17 and on, one, two and three weeks later."""
+    year, street = read_community("fontana16year"), read_community("eulv55")
+    days = list(year.days)[list(year.days).index("06-10") :][:22]
+    found = again(measured([year.on(day) for day in days]), 55)
+    hours = found.load_kw.reshape(len(days), 55, -1, 2).mean(axis=3)
+    for home, one in enumerate(street.on("06-10").households):
+        assert hours[0, home] == pytest.approx(one.load_kw, abs=1e-9)
+
+
+def test_aDayOfCars_isOneDay() -> None:
+    """Half-hour after half-hour, midnight to midnight, cars move as their chains let them."""
+    matrices = chains(False, np.random.default_rng(6))
+    place = drawn_cars(matrices, False, 3, 500, 7.4, np.random.default_rng(7)).place
+    for step in range(1, HALF_HOURS):
+        seen = np.zeros((3, 3))
+        np.add.at(seen, (place[..., step - 1], place[..., step]), 1)
+        assert not seen[matrices[step - 1] == 0].any()
+    arrived = (place[..., 1:] == HOME) & (place[..., :-1] != HOME)
+    share = arrived.sum(axis=(0, 1)) / arrived.sum()
+    known = sessions(False).arrival[0][1:]
+    # some 1500 arrivals: 4 standard deviations of the largest share, 0.09, are 0.03
+    assert share == pytest.approx(known / known.sum(), abs=0.03)
 
 
 def test_whoIsNoAgent_isNotAdjusted() -> None:
