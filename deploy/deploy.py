@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from brownie import Referee, SealedReferee, TestEuro, TradeSettlement, VirtualAggregator, network, web3
+from brownie import Clerk, Referee, SealedReferee, TestEuro, TradeSettlement, VirtualAggregator, network, web3
 from brownie._config import CONFIG  # `brownie.config` holds the settings only
 
 from gridpact.chain.account import ChainAccount
-from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SEALED_REFEREE, SETTLEMENT, TOKEN, load
+from gridpact.chain.artifacts import AGGREGATOR, CLERK, REFEREE, SEALED_REFEREE, SETTLEMENT, TOKEN, load
 from gridpact.chain.deploy import Sender, UnlockedAccount
 from gridpact.chain.estimate import bill, planned_deployment
 from gridpact.chain.fees import fee_policy
@@ -31,6 +31,7 @@ COMPILED = {
     TOKEN: TestEuro,
     REFEREE: Referee,
     SEALED_REFEREE: SealedReferee,
+    CLERK: Clerk,
     AGGREGATOR: VirtualAggregator,
     SETTLEMENT: TradeSettlement,
 }

@@ -17,9 +17,11 @@ import {Seats} from "../rounds/Seats.sol";
 import {Consensus} from "./Consensus.sol";
 
 /// @title The half of the virtual aggregator that works seldom
-/// @notice What the manager calls, overdue phases, and false nodes. The virtual aggregator creates it and calls it by
-///         `delegatecall`: so all of this happens to the aggregator's storage, in its name. What is called here directly
-///         happens to the clerk's own storage, which nobody reads.
+/// @notice What the manager calls, overdue phases, and false nodes. The virtual aggregator calls it by `delegatecall`: so
+///         all of this happens to the aggregator's storage, in its name. What is called here directly happens to the
+///         clerk's own storage, of which nobody reads anything but what it was created with.
+///
+///         It is created first, and checks what cannot be agreed with; the aggregator takes all that from it.
 contract Clerk is Consensus {
     using Questions for Questions.Store;
     using Round for Round.State;
@@ -34,13 +36,7 @@ contract Clerk is Consensus {
 
     constructor(
         IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_, IReferee referee_
-    ) Consensus(theta_, setting_, referee_) {}
-
-    function _requireSound(IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_)
-        internal
-        pure
-        override
-    {
+    ) Consensus(Constants(theta_, setting_, referee_)) {
         if (setting_.steps == 0 || setting_.steps > MAX_STEPS) revert InvalidTheta("steps", setting_.steps);
         if (setting_.stepSeconds == 0) revert InvalidTheta("stepSeconds", 0);
         if (setting_.powerResolutionMilliwatt == 0) revert InvalidTheta("powerResolutionMilliwatt", 0);
@@ -48,6 +44,11 @@ contract Clerk is Consensus {
         if (Sizes.households(theta_.n, Lanes.words(setting_.steps)) > Sizes.MOST_WORDS) {
             revert IVirtualAggregator.TooLarge(theta_.n, setting_.steps);
         }
+    }
+
+    /// @notice What it was created with.
+    function constants() external view returns (Constants memory) {
+        return Constants(_theta, _setting, _referee);
     }
 
     // ------------------------------------------------------------------ the manager

@@ -46,6 +46,13 @@ abstract contract Consensus is Rounds {
         RunningSums.Store sums;
     }
 
+    /// @notice What is fixed when the contracts are created.
+    struct Constants {
+        IVirtualAggregator.Theta theta;
+        IVirtualAggregator.Setting setting;
+        IReferee referee;
+    }
+
     /// @dev The open iteration, as a call found it and changes it.
     struct Open {
         Progress progress;
@@ -73,22 +80,16 @@ abstract contract Consensus is Rounds {
     // slither-disable-next-line uninitialized-state
     mapping(uint32 round => Questions.Store) internal _questions;
 
-    constructor(
-        IVirtualAggregator.Theta memory theta_, IVirtualAggregator.Setting memory setting_, IReferee referee_
-    ) Rounds(theta_.n, theta_.mu, setting_.phaseSeconds, setting_.maxMisses) {
-        _requireSound(theta_, setting_);
-        _referee = referee_;
-        _theta = theta_;
-        _setting = setting_;
-        _steps = setting_.steps;
+    constructor(Constants memory made)
+        Rounds(made.theta.n, made.theta.mu, made.setting.phaseSeconds, made.setting.maxMisses)
+    {
+        (_theta, _setting, _referee) = (made.theta, made.setting, made.referee);
+        _steps = made.setting.steps;
+        _words = Lanes.words(made.setting.steps);
         _limits = ResidualLanes.limits(
-            theta_.epsPrimalGrid, theta_.epsDualGrid, theta_.epsPrimalTrade, theta_.epsDualTrade
+            made.theta.epsPrimalGrid, made.theta.epsDualGrid, made.theta.epsPrimalTrade, made.theta.epsDualTrade
         );
-        _words = Lanes.words(setting_.steps);
     }
-
-    /// @dev Refuses what cannot be deployed. The clerk does, for both: what the aggregator is created with has a limit.
-    function _requireSound(IVirtualAggregator.Theta memory, IVirtualAggregator.Setting memory) internal pure virtual {}
 
     // ------------------------------------------------------------------ what rounds ask
 

@@ -32,7 +32,7 @@ import {Consensus} from "./Consensus.sol";
 ///         storage; Rounds for how a round goes on. The owner is the community manager.
 ///
 /// @dev This is the half that nodes call in every iteration, with all views. What is called seldom is handed over to the
-///      clerk, which the constructor creates: one contract could not hold both.
+///      clerk, which stands on the chain before: one contract could not hold both, nor be created with both.
 contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     using Questions for Questions.Store;
     using Round for Round.State;
@@ -52,15 +52,13 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     uint256 private immutable _mostBids; // see Sizes
     uint256 private immutable _sums; // bytes that may stand behind the bids of a household, where rounds are sealed
 
-    constructor(Theta memory theta_, Setting memory setting_, IReferee referee_)
-        Consensus(theta_, setting_, referee_)
-        TypedData("gridpact", "1")
-    {
-        clerk = address(new Clerk(theta_, setting_, referee_));
-        bool seals = referee_.seals();
-        agreement = new AgreedBids(this, setting_, seals);
-        _mostBids = Sizes.bids(theta_.n);
-        _sums = seals ? Seals.SUM * setting_.steps : 0;
+    /// @param clerk_ of which theta, the setting and the referee are taken
+    constructor(Clerk clerk_) Consensus(clerk_.constants()) TypedData("gridpact", "1") {
+        clerk = address(clerk_);
+        bool seals = _referee.seals();
+        agreement = new AgreedBids(this, _setting, seals);
+        _mostBids = Sizes.bids(_n);
+        _sums = seals ? Seals.SUM * _steps : 0;
     }
 
     // ------------------------------------------------------------------ declaring

@@ -34,11 +34,14 @@ contract DaySettlement is Days, SignedData {
 
     /// @inheritdoc IDaySettlement
     address public immutable metering;
-    Clearing public immutable clearing = new Clearing();
+    /// @dev It stands on the chain before: what this contract is created with has a limit.
+    Clearing public immutable clearing;
 
     mapping(address account => History) private _histories;
 
-    constructor(ITradeSettlement settlement_, IERC20Metadata token_, address supplier_, address metering_)
+    constructor(
+        ITradeSettlement settlement_, IERC20Metadata token_, address supplier_, address metering_, Clearing clearing_
+    )
         Deposits(token_)
         Days(settlement_, supplier_)
         TypedData("gridpact day", "1")
@@ -46,6 +49,7 @@ contract DaySettlement is Days, SignedData {
         // Where nobody meters, each step counts as it was nominated.
         // slither-disable-next-line missing-zero-check
         metering = metering_;
+        clearing = clearing_;
     }
 
     // ------------------------------------------------------------------ readings

@@ -89,12 +89,12 @@ def referee(module_isolation, Referee, manager):
 
 
 @pytest.fixture(scope="module")
-def community(VirtualAggregator, referee, manager, signers):
+def community(VirtualAggregator, Clerk, referee, manager, signers):
     """Makes a community, enrolled, no round open."""
 
     def make(tree, mu=50, steps=24, seed=1, max_misses=MAX_MISSES, milliwatt=10):
         chosen = setting(steps, max_misses, milliwatt)
-        aggregator = manager.deploy(VirtualAggregator, theta(len(tree), mu), chosen, referee)
+        aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(len(tree), mu), chosen, referee))
         made = Community(aggregator, tree, signers(max(tree) + 1), seed)
         made.enrol()
         return made

@@ -12,18 +12,19 @@ from settling import MILLIWATT, STEP_SECONDS
 
 @pytest.fixture(scope="module")
 def world(
-    Referee: Any, VirtualAggregator: Any, TradeSettlement: Any, DaySettlement: Any, DayProducts: Any, TestEuro: Any,
+    Referee: Any, VirtualAggregator: Any, Clerk: Any, TradeSettlement: Any, DaySettlement: Any, Clearing: Any,
+    DayProducts: Any, TestEuro: Any,
     manager: Any, nodes: Any, outsider: Any,
 ) -> World:  # fmt: skip
     """Households 1 to 4 and a supplier, with deposits; no day is open."""
     people = {f"node {node}": nodes[node] for node in NODES} | {"supplier": nodes[7], "outsider": outsider}
     theta = (len(BOOKS), 10**9, 10**9, 1000, 1000, 1000, 1000, 50)
     setting = (STEPS, STEP_SECONDS, MILLIWATT, 100, PHASE_SECONDS, 1)
-    aggregator = manager.deploy(VirtualAggregator, theta, setting, manager.deploy(Referee))
+    aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta, setting, manager.deploy(Referee)))
     aggregator.enrol(list(BOOKS), [nodes[node] for node in BOOKS], {"from": manager})
     token = manager.deploy(TestEuro)
     settlement = manager.deploy(TradeSettlement, aggregator, token, nodes[7], METER.address)
-    ledger = manager.deploy(DaySettlement, settlement, token, nodes[7], METER.address)
+    ledger = manager.deploy(DaySettlement, settlement, token, nodes[7], METER.address, manager.deploy(Clearing))
     for account in people.values():
         token.mint(account, 3 * DEPOSIT, {"from": manager})
         for contract in (settlement, ledger):

@@ -24,13 +24,13 @@ def token(TestEuro: Any, manager: Any, nodes: Any, supplier: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def new_market(Referee: Any, VirtualAggregator: Any, manager: Any, nodes: Any) -> Callable[..., Market]:
+def new_market(Referee: Any, VirtualAggregator: Any, Clerk: Any, manager: Any, nodes: Any) -> Callable[..., Market]:
     """Makes a market whose nodes are enrolled, on an aggregator of its own."""
 
     def make(enrolled: Iterable[int] = BOOKS, mu: int = 50, people: Mapping[int, Any] = nodes) -> Market:
         chosen = list(enrolled)
         theta = (len(chosen), 10**9, 10**9, 1000, 1000, 1000, 1000, mu)
-        aggregator = manager.deploy(VirtualAggregator, theta, SETTING, manager.deploy(Referee))
+        aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta, SETTING, manager.deploy(Referee)))
         aggregator.enrol(chosen, [people[node] for node in chosen], {"from": manager})
         return Market(aggregator, people)
 

@@ -499,7 +499,7 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def deployed(module_isolation, VirtualAggregator, ReferenceAggregator, referee, manager):
+def deployed(module_isolation, VirtualAggregator, Clerk, ReferenceAggregator, referee, manager):
     """Aggregators by shape, and whether every accusation with evidence is taken as proved; and the plain ones.
 
     All are deployed before the first test: later brownie would wait for transactions that it did not send itself.
@@ -509,7 +509,8 @@ def deployed(module_isolation, VirtualAggregator, ReferenceAggregator, referee, 
     for shape, (tree, steps) in SHAPES.items():
         made[shape, "plain"] = manager.deploy(ReferenceAggregator, theta(len(tree), MU), setting(steps))
         for proves, judge in ((True, credulous), (False, referee)):
-            made[shape, proves] = manager.deploy(VirtualAggregator, theta(len(tree), MU), setting(steps), judge)
+            clerk = manager.deploy(Clerk, theta(len(tree), MU), setting(steps), judge)
+            made[shape, proves] = manager.deploy(VirtualAggregator, clerk)
     return made
 
 

@@ -23,14 +23,14 @@ def act(sender, link, name, *arguments):
 
 
 @pytest.fixture(scope="module")
-def street(Referee, VirtualAggregator, TradeSettlement, DaySettlement, TestEuro, manager, nodes):
+def street(Referee, VirtualAggregator, Clerk, TradeSettlement, DaySettlement, Clearing, TestEuro, manager, nodes):
     """127 households that have joined a day whose pool is by shares; and the gas of joining and nominating."""
     setting = (STEPS, STEP_SECONDS, MILLIWATT, 100, PHASE_SECONDS, 1)
     theta = (128, 10**9, 10**9, 1000, 1000, 1000, 1000, 50)
-    aggregator = manager.deploy(VirtualAggregator, theta, setting, manager.deploy(Referee))
+    aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta, setting, manager.deploy(Referee)))
     token, supplier = manager.deploy(TestEuro), nodes[7]
     settlement = manager.deploy(TradeSettlement, aggregator, token, supplier, METER.address)
-    ledger = Link(manager.deploy(DaySettlement, settlement, token, supplier, METER.address))
+    ledger = Link(manager.deploy(DaySettlement, settlement, token, supplier, METER.address, manager.deploy(Clearing)))
     links = Link(aggregator), Link(token)
     homes = {node: f"0x{0xABC000 + node:040x}" for node in NODES}
     for first in range(1, 128, 20):

@@ -137,10 +137,10 @@ def test_declare_failsIfAloneInconsistent(open_star, node, changes, error):
 
 
 @pytest.mark.parametrize("node", [1, 0])
-def test_declare_failsIfTooManyChildren(VirtualAggregator, manager, referee, nodes, node):
+def test_declare_failsIfTooManyChildren(VirtualAggregator, Clerk, manager, referee, nodes, node):
     """33 holders of one voltage would overflow a lane; the root has none, so it may have any number."""
     depth = min(node, 1)
-    link = Link(manager.deploy(VirtualAggregator, theta(35), setting(), referee))
+    link = Link(manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(35), setting(), referee)))
     # Addresses nobody has the key of: they need not declare here.
     others = ["0x" + f"{node:040x}" for node in range(2, 35)]
     link.send(manager, "enrol", list(range(35)), [str(nodes[0]), str(nodes[1]), *others])
@@ -187,9 +187,9 @@ def test_declare_failsIfBidsBeyondTheBook(open_star, name):
     open_star.check()
 
 
-def test_declare_failsIfBidsCannotBeChecked(VirtualAggregator, manager, referee, nodes):
+def test_declare_failsIfBidsCannotBeChecked(VirtualAggregator, Clerk, manager, referee, nodes):
     """VA12: evidence against a node holds the bids of all its partners."""
-    link = Link(manager.deploy(VirtualAggregator, theta(128), setting(48), referee))
+    link = Link(manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(128), setting(48), referee)))
     others = ["0x" + f"{node:040x}" for node in range(1, 61)]
     link.send(manager, "enrol", list(range(61)), [str(nodes[0]), *others])
     link.send(manager, "openRound", 1)

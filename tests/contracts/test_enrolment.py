@@ -8,9 +8,9 @@ ZERO = "0x" + "0" * 40
 
 
 @pytest.fixture
-def aggregator(VirtualAggregator, manager, referee):
+def aggregator(VirtualAggregator, Clerk, manager, referee):
     """For two nodes, nobody enrolled."""
-    return manager.deploy(VirtualAggregator, theta(2), setting(), referee)
+    return manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(2), setting(), referee))
 
 
 def test_enrol_bindsAccountsToNodes(aggregator, manager, nodes):

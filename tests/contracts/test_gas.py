@@ -29,12 +29,12 @@ def bids_of(chance, count):
 
 
 @pytest.fixture
-def star16(VirtualAggregator, referee, manager, signers):
+def star16(VirtualAggregator, Clerk, referee, manager, signers):
     """16 households with about 100 bids each, and node 0."""
     books = {node: book_of(node) for node in range(1, HOUSEHOLDS + 1)}
     tree = {0: Declared(0, 0, tuple(range(1, HOUSEHOLDS + 1)), 0, bytes(12 + 10 * HOUSEHOLDS))}
     tree |= {node: Declared(0, 1, (), BIDS, book) for node, book in books.items()}
-    aggregator = manager.deploy(VirtualAggregator, theta(len(tree)), setting(STEPS), referee)
+    aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(len(tree)), setting(STEPS), referee))
     community = Community(aggregator, tree, signers(len(tree)))
     community.enrol()
     community.open()

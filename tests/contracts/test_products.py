@@ -183,10 +183,10 @@ def test_manager_only(both, outsider):
     ("n", "steps", "error"),
     [(65, 96, f"ProductTooLarge: {REST}"), (128, 48, f"ProductTooLarge: {REST}"), (41, 96, "NobodyEnrolled: ")],
 )
-def test_openRoundOf_refusesWhatNoTransactionCouldCarry(VirtualAggregator, referee, manager, n, steps, error):
+def test_openRoundOf_refusesWhatNoTransactionCouldCarry(VirtualAggregator, Clerk, referee, manager, n, steps, error):
     """VA12: beyond 320 words of all households nobody could pay for fresh words of another product; up to there it is
     opened, but for want of nodes."""
-    link = Link(manager.deploy(VirtualAggregator, theta(n), setting(steps), referee))
+    link = Link(manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(n), setting(steps), referee)))
     with refused(error):
         link.send(manager, "openRoundOf", REST, 1, 0)
     with refused("NobodyEnrolled: "):

@@ -16,17 +16,18 @@ OFFERED = 1000  # Wh
 
 @pytest.fixture(params=[0, 2, 6, 18])
 def market(
-    request, Referee, VirtualAggregator, TradeSettlement, DaySettlement, DayProducts, OddToken, manager, nodes
+    request, Referee, VirtualAggregator, Clerk, TradeSettlement, DaySettlement, Clearing, DayProducts, OddToken,
+    manager, nodes,
 ):  # fmt: skip
     """Two households that have joined a day, with 10,000 in a token of so many decimals, and its unit."""
     unit, homes, supplier = 10**request.param, [nodes[1], nodes[2]], nodes[7]
     setting = (STEPS, STEP_SECONDS, MILLIWATT, 100, PHASE_SECONDS, 1)
     theta = (3, 10**9, 10**9, 1000, 1000, 1000, 1000, 50)
-    aggregator = manager.deploy(VirtualAggregator, theta, setting, manager.deploy(Referee))
+    aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta, setting, manager.deploy(Referee)))
     aggregator.enrol([1, 2], homes, {"from": manager})
     token = manager.deploy(OddToken, request.param)
     settlement = manager.deploy(TradeSettlement, aggregator, token, supplier, METER.address)
-    made = manager.deploy(DaySettlement, settlement, token, supplier, METER.address)
+    made = manager.deploy(DaySettlement, settlement, token, supplier, METER.address, manager.deploy(Clearing))
     for account in (*homes, supplier):
         token.transfer(account, 10_000 * unit, {"from": manager})
         token.approve(made, 10_000 * unit, {"from": account})

@@ -92,11 +92,11 @@ def bushy(n):
 
 @pytest.mark.parametrize("shape", [star, chain_of, bushy])
 @pytest.mark.parametrize(("n", "steps"), LARGEST)
-def test_sizes_ofARound(VirtualAggregator, referee, manager, outsider, n, steps, shape):
+def test_sizes_ofARound(VirtualAggregator, Clerk, referee, manager, outsider, n, steps, shape):
     """The centre first, while all is fresh; all present but one; closing late with all sums, and in time."""
     if network.show_active() != "development":
         pytest.skip("Ganache impersonates nobody")
-    link = Link(manager.deploy(VirtualAggregator, theta(n), setting(steps), referee))
+    link = Link(manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(n), setting(steps), referee)))
     street = Street(link, manager, n, steps, shape(n))
     street.declare()
     order = sorted(street.tree, key=lambda node: -len(street.tree[node]))
@@ -118,12 +118,12 @@ def test_sizes_ofARound(VirtualAggregator, referee, manager, outsider, n, steps,
 
 
 @pytest.mark.parametrize("n", [17, 65, 128])
-def test_sizes_ofBids(VirtualAggregator, referee, manager, n):
+def test_sizes_ofBids(VirtualAggregator, Clerk, referee, manager, n):
     """As many bids as a node may declare."""
     if network.show_active() != "development":
         pytest.skip("Ganache impersonates nobody")
     steps = 48
-    link = Link(manager.deploy(VirtualAggregator, theta(n), setting(steps), referee))
+    link = Link(manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(n), setting(steps), referee)))
     street = Street(link, manager, n, steps, {})
     street.parent = {node: node for node in range(n)}
     street.depth = lambda node: 0

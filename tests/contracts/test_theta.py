@@ -13,9 +13,9 @@ def changed(values, position, value):
 
 
 @pytest.fixture
-def deploy(VirtualAggregator, manager, referee):
+def deploy(VirtualAggregator, Clerk, manager, referee):
     """Deploys with these parameters."""
-    return lambda theta_, setting_: manager.deploy(VirtualAggregator, theta_, setting_, referee)
+    return lambda theta_, setting_: manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta_, setting_, referee))
 
 
 def test_theta_isReadable(deploy, manager, referee):

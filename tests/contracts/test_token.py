@@ -44,4 +44,4 @@ def test_deploy_writesTheRecord(TestEuro, TradeSettlement, VirtualAggregator, ma
     assert settlement.aggregator() == record.aggregator
     assert settlement.token() == record.token == TestEuro.at(record.token).address
     assert (settlement.supplier(), settlement.metering()) == (record.supplier, record.metering)
-    assert set(record.transactions) == {"SealedReferee", "TestEuro", "TradeSettlement", "VirtualAggregator"}
+    assert set(record.transactions) == {"Clerk", "SealedReferee", "TestEuro", "TradeSettlement", "VirtualAggregator"}

@@ -24,7 +24,7 @@ def vector(request):
 
 
 @pytest.fixture(scope="module")
-def played(vector, VirtualAggregator, TradeSettlement, TestEuro, referee, manager, signers, outsider):
+def played(vector, VirtualAggregator, Clerk, TradeSettlement, TestEuro, referee, manager, signers, outsider):
     """The round of a vector, played on the contract; what each call has left is compared on the way."""
     declared = [call for call in vector["calls"] if call["call"] == "declare"]
     nodes = [call["node"] for call in declared]
@@ -33,7 +33,7 @@ def played(vector, VirtualAggregator, TradeSettlement, TestEuro, referee, manage
     chosen = list(setting(steps, vector["max_misses"], milliwatt))
     chosen[1] = seconds
     limits = theta(len(nodes), vector["mu"], tuple(vector["eps"]))
-    aggregator = manager.deploy(VirtualAggregator, limits, tuple(chosen), referee)
+    aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, limits, tuple(chosen), referee))
     link = Link(aggregator)
     link.send(manager, "enrol", nodes, [str(accounts[node]) for node in nodes])
     vouching = None

@@ -3,7 +3,9 @@ pragma solidity 0.8.30;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 
+import {Clerk} from "contracts/agreements/Clerk.sol";
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
+import {Clearing} from "contracts/day/Clearing.sol";
 import {DaySettlement} from "contracts/day/DaySettlement.sol";
 import {IDayProducts} from "contracts/interfaces/IDayProducts.sol";
 import {IDaySettlement} from "contracts/interfaces/IDaySettlement.sol";
@@ -34,15 +36,15 @@ contract DayHandler {
     bytes private _tariff;
 
     constructor() {
-        VirtualAggregator aggregator = new VirtualAggregator(
+        VirtualAggregator aggregator = new VirtualAggregator(new Clerk(
             IVirtualAggregator.Theta(NODES, 1, 1, 1000, 1000, 1000, 1000, 2),
             IVirtualAggregator.Setting(STEPS, 3600, 1000, 100, 600, 1),
             new Referee()
-        );
+        ));
         token = new TestEuro();
         IERC20Metadata money = IERC20Metadata(address(token));
         TradeSettlement trades = new TradeSettlement(aggregator, money, party(3), VM.addr(METER));
-        ledger = new DaySettlement(trades, money, party(3), VM.addr(METER));
+        ledger = new DaySettlement(trades, money, party(3), VM.addr(METER), new Clearing());
         products = ledger.products();
         uint8[] memory nodes = new uint8[](NODES);
         address[] memory accounts = new address[](NODES);

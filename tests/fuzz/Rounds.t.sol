@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Clerk} from "contracts/agreements/Clerk.sol";
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {IReferee} from "contracts/interfaces/IReferee.sol";
 import {IOutcomes} from "contracts/interfaces/IOutcomes.sol";
@@ -41,7 +42,7 @@ contract RoundsHandler {
     constructor() {
         IVirtualAggregator.Theta memory theta = IVirtualAggregator.Theta(6, 1, 1, 1000, 1000, 1000, 1000, 6);
         IVirtualAggregator.Setting memory setting = IVirtualAggregator.Setting(STEPS, 900, 10, 100, 600, 2);
-        aggregator = new VirtualAggregator(theta, setting, new Credulous());
+        aggregator = new VirtualAggregator(new Clerk(theta, setting, new Credulous()));
         uint8[] memory nodes = new uint8[](5);
         address[] memory accounts = new address[](5);
         for (uint8 i = 0; i < 5; ++i) (nodes[i], accounts[i]) = (i, person(i));

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 
 import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
+import {Clerk} from "contracts/agreements/Clerk.sol";
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
 import {IAgreement} from "contracts/interfaces/IAgreement.sol";
@@ -37,11 +38,11 @@ contract SettlementHandler {
     bool public broken; // arrears have grown where they must not, or a stranger did what only parties may
 
     constructor() {
-        aggregator = new VirtualAggregator(
+        aggregator = new VirtualAggregator(new Clerk(
             IVirtualAggregator.Theta(NODES, 1, 1, 1000, 1000, 1000, 1000, 2),
             IVirtualAggregator.Setting(1, 3600, 1000, 100, 600, 1),
             new Referee()
-        );
+        ));
         token = new TestEuro();
         settlement = new TradeSettlement(
             IVirtualAggregator(aggregator), IERC20Metadata(address(token)), party(3), VM.addr(METER)

@@ -148,7 +148,7 @@ def test_dryRun_sendsNothing(site: Site, capsys: pytest.CaptureFixture[str]) -> 
     assert "a fork of sepolia at block" in out
     assert f"chain {SEPOLIA}" in out
     assert "would lack" in out  # the account has nothing there
-    assert "all checks held, 5 transactions, for open rounds" in out  # with the settlement of days
+    assert "all checks held, 7 transactions, for open rounds" in out  # with the settlement of days
     assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(POOR)) == 0
     assert not site.record.exists()
 
@@ -158,7 +158,7 @@ def test_deploy_writesWhatANodeNeeds(site: Site, record: Record, capsys: pytest.
     assert (record.supplier, record.metering) == (SUPPLIER, METERING)
     assert record.sealed
     assert TOKEN in record.transactions
-    assert len(inspect_deployment(site.web3, record)) == 4
+    assert len(inspect_deployment(site.web3, record)) == 5
     expected = Parameters.of_community(_tiny3(), 300)
     assert Aggregator.of(record, site.web3).theta() == expected.theta
     receipts = [site.web3.eth.get_transaction_receipt(h) for h in record.transactions.values()]  # type: ignore[arg-type]
@@ -175,7 +175,7 @@ def test_deploy_writesWhatANodeNeeds(site: Site, record: Record, capsys: pytest.
 def test_deploy_goesOnWhereItStopped(
     site: Site, point: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted at the second contract, or with all of them deployed: in the end there are four transactions."""
+    """Interrupted at the second contract, or with all of them deployed: in the end there are five transactions."""
     out = tmp_path / "sepolia.json"
     again = replaced(site.deploy(), "--out", str(out))
     manager = Web3.to_checksum_address(Record.read(site.record).manager)
@@ -198,7 +198,7 @@ def test_deploy_goesOnWhereItStopped(
     assert not out.exists()
     unfinished = tmp_path / "sepolia.json.unfinished"
     noted = json.loads(unfinished.read_text())
-    assert len(noted["sent"]) == (4 if target is Record else 2)
+    assert len(noted["sent"]) == (5 if target is Record else 2)
 
     capsys.readouterr()
     assert f"begun with another supplier, and not finished: go on with that one, or remove {unfinished}" in complaint(
@@ -215,10 +215,10 @@ def test_deploy_goesOnWhereItStopped(
         )
     told = printed(again)
     assert "going on with the deployment that stopped; TestEuro" in told
-    assert site.web3.eth.get_transaction_count(manager) == before + 4
+    assert site.web3.eth.get_transaction_count(manager) == before + 5
     assert not unfinished.exists()
     record = Record.read(out)
-    assert len(record.transactions) == len(inspect_deployment(site.web3, record)) == 4
+    assert len(record.transactions) == len(inspect_deployment(site.web3, record)) == 5
     assert record.block == noted["block"]
 
 

@@ -11,10 +11,12 @@ from gridpact.errors import InputError
 from gridpact.files import parse_json
 
 AGGREGATOR = "VirtualAggregator"
+CLERK = "Clerk"
 REFEREE = "Referee"
 SEALED_REFEREE = "SealedReferee"
 SETTLEMENT = "TradeSettlement"
 DAY = "DaySettlement"
+CLEARING = "Clearing"
 PRODUCTS = "DayProducts"
 ORDER_BOOK = "OrderBook"
 CALL_AUCTION = "CallAuction"

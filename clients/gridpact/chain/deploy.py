@@ -15,7 +15,18 @@ from web3.types import TxReceipt
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SEALED_REFEREE, SETTLEMENT, TOKEN, Artifact, load
+from gridpact.chain.artifacts import (
+    AGGREGATOR,
+    CLEARING,
+    CLERK,
+    DAY,
+    REFEREE,
+    SEALED_REFEREE,
+    SETTLEMENT,
+    TOKEN,
+    Artifact,
+    load,
+)
 from gridpact.chain.contract import DeployedContract, checked_address
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import first_line, readable
@@ -96,7 +107,7 @@ def deploy_contracts(
     days: bool = False,
     sealed: bool = False,
 ) -> Record:
-    """Deploys referee, aggregator and settlement; and a test token, unless the address of a token is given.
+    """Deploys referee, clerk, aggregator and settlement; and a test token, unless the address of a token is given.
 
     Args:
         account: becomes the manager.
@@ -141,9 +152,11 @@ def deploy_contracts(
     token_address = deploy(test_token) if token is None else checked_address(token)
     referee_address = deploy(referee)
     constants = tuple(asdict(theta).values()), tuple(asdict(setting).values())
-    aggregator_address = deploy(aggregator, *constants, referee_address)
+    clerk_address = deploy(load(CLERK), *constants, referee_address)
+    aggregator_address = deploy(aggregator, clerk_address)
     settlement_address = deploy(settlement, aggregator_address, token_address, *roles)
-    day_address = deploy(load(DAY), settlement_address, token_address, *roles) if days else ""
+    clearing_address = deploy(load(CLEARING)) if days else ""
+    day_address = deploy(load(DAY), settlement_address, token_address, *roles, clearing_address) if days else ""
     return Record(
         network=network,
         chain_id=chain_id,
@@ -165,6 +178,8 @@ def deploy_contracts(
         metering=roles[1],
         commit=source_commit(),
         day_settlement=day_address,
+        clerk=clerk_address,
+        clearing=clearing_address,
         sealed=sealed,
     )
 

@@ -9,7 +9,18 @@ from typing import Any, cast
 from hexbytes import HexBytes
 from web3 import Web3
 
-from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SEALED_REFEREE, SETTLEMENT, TOKEN, Artifact, load
+from gridpact.chain.artifacts import (
+    AGGREGATOR,
+    CLEARING,
+    CLERK,
+    DAY,
+    REFEREE,
+    SEALED_REFEREE,
+    SETTLEMENT,
+    TOKEN,
+    Artifact,
+    load,
+)
 from gridpact.chain.contract import checked_address, input_of
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import Abi, readable
@@ -54,15 +65,16 @@ def inspect_deployment(web3: Web3, record: Record) -> list[Found]:
 def creations(record: Record) -> dict[str, tuple[str, Artifact, tuple[object, ...]]]:
     """Address, compiled contract and constructor arguments of each contract that was deployed, in order."""
     constants = tuple(record.theta.values()), tuple(record.setting.values())
-    aggregator = (*constants, record.referee)
     settlement = record.aggregator, record.token, record.supplier, record.metering
     every: dict[str, tuple[str, tuple[object, ...]]] = {
         TOKEN: (record.token, ()),
         REFEREE: (record.referee, ()),
         SEALED_REFEREE: (record.referee, ()),
-        AGGREGATOR: (record.aggregator, aggregator),
+        CLERK: (record.clerk, (*constants, record.referee)),
+        AGGREGATOR: (record.aggregator, (record.clerk,)),
         SETTLEMENT: (record.settlement, settlement),
-        DAY: (record.day_settlement, (record.settlement, *settlement[1:])),
+        CLEARING: (record.clearing, ()),
+        DAY: (record.day_settlement, (record.settlement, *settlement[1:], record.clearing)),
     }
     return {
         name: (address, load(name), arguments)
@@ -141,6 +153,7 @@ def _check_values(web3: Web3, record: Record) -> None:
         "theta": (tuple(aggregator("theta")), tuple(record.theta.values())),
         "the setting": (tuple(aggregator("setting")), tuple(record.setting.values())),
         "the referee": (aggregator("referee"), record.referee),
+        "the clerk": (aggregator("clerk"), record.clerk),
         "whether rounds are sealed": (referee("seals"), record.sealed),
         "the aggregator": (settlement("aggregator"), record.aggregator),
         "the token": (settlement("token"), record.token),
@@ -151,6 +164,7 @@ def _check_values(web3: Web3, record: Record) -> None:
         day = _reader(web3, record.day_settlement, load(DAY).abi)
         expected |= {
             "the settlement of its days": (day("settlement"), record.settlement),
+            "the clearing of its days": (day("clearing"), record.clearing),
             "the supplier of its days": (day("supplier"), record.supplier),
             "the metering account of its days": (day("metering"), record.metering),
         }

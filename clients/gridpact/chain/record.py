@@ -20,7 +20,7 @@ _ADDRESSES = ("manager", "referee", "aggregator", "settlement", "token")
 _ABIS = ("referee_abi", "aggregator_abi", "settlement_abi", "token_abi")
 _MAPPINGS = ("theta", "setting", "transactions")
 _NUMBERS = ("chain_id", "block")
-_LATER = ("supplier", "metering", "commit", "day_settlement")
+_LATER = ("supplier", "metering", "commit", "day_settlement", "clerk", "clearing")
 """Fields that records of earlier versions lack."""
 
 
@@ -47,6 +47,8 @@ class Record:
     supplier: str = ""  # the account that buys and sells what is delivered beyond the trades
     metering: str = ""  # the account that signs meter readings
     day_settlement: str = ""  # where days are settled step by step, if they are
+    clerk: str = ""  # what the aggregator has done seldom; other versions' aggregators make it themselves
+    clearing: str = ""  # what a step of a day comes to, if days are settled
     commit: str = ""  # of the sources that it was deployed from, as far as git knows
     sealed: bool = False  # whether what is submitted is read by those only whom it concerns, see `node.form`
 

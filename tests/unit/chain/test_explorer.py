@@ -10,7 +10,7 @@ import pytest
 import yaml
 from eth_abi.abi import decode
 
-from gridpact.chain.artifacts import AGGREGATOR, REFEREE, SETTLEMENT, TOKEN
+from gridpact.chain.artifacts import AGGREGATOR, CLERK, REFEREE, SETTLEMENT, TOKEN
 from gridpact.chain.deploy import deploy_contracts
 from gridpact.chain.explorer import Explorer
 from gridpact.chain.networks import open_network
@@ -42,10 +42,11 @@ def deployed() -> Iterator[tuple[object, Record]]:
 def test_verify_sendsWhatTheCompilerNeeds(stub: Stub, deployed: tuple[object, Record]) -> None:
     web3, record = deployed
     said = Explorer(stub.url, 11155111, SECRET, pause=0.01).verify(web3, record)  # type: ignore[arg-type]
-    assert said == dict.fromkeys((TOKEN, REFEREE, AGGREGATOR, SETTLEMENT), "Pass - Verified")
+    assert said == dict.fromkeys((TOKEN, REFEREE, CLERK, AGGREGATOR, SETTLEMENT), "Pass - Verified")
     sent = {one["contractname"]: one for one in stub.asked if one["action"] == "verifysourcecode"}
     assert set(sent) == {
         "contracts/referee/Referee.sol:Referee",
+        "contracts/agreements/Clerk.sol:Clerk",
         "contracts/agreements/VirtualAggregator.sol:VirtualAggregator",
         "contracts/settlement/TradeSettlement.sol:TradeSettlement",
         "contracts/mocks/TestEuro.sol:TestEuro",

@@ -9,7 +9,7 @@ import pytest
 from chains import rpc
 from web3 import Web3
 
-from gridpact.chain.artifacts import AGGREGATOR, DAY, REFEREE, SETTLEMENT, TOKEN
+from gridpact.chain.artifacts import AGGREGATOR, CLEARING, CLERK, DAY, REFEREE, SETTLEMENT, TOKEN
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.deploy import UnlockedAccount, deploy_contracts
 from gridpact.chain.inspection import check_token, inspect_deployment
@@ -43,7 +43,7 @@ def untouched(web3: Web3) -> Iterator[None]:
 
 def test_inspect_passesWhatWasCompiled(web3: Web3, record: Record) -> None:
     found = {one.name: one for one in inspect_deployment(web3, record)}
-    assert set(found) == {TOKEN, REFEREE, AGGREGATOR, SETTLEMENT}
+    assert set(found) == {TOKEN, REFEREE, CLERK, AGGREGATOR, SETTLEMENT}
     assert found[TOKEN].immutables == 0  # it has none in its source
     assert found[AGGREGATOR].immutables >= 12  # the contract declares twelve, some are read more than once
     assert found[AGGREGATOR].code_bytes == len(web3.eth.get_code(Web3.to_checksum_address(record.aggregator)))
@@ -54,7 +54,7 @@ def test_inspect_aSettlementOfDays(web3: Web3, anvil: Network) -> None:
     """It is what was compiled, for this settlement; and says so where the record names another."""
     made = deploy_contracts(anvil.manager(web3), THETA, SETTING, "anvil", SUPPLIER, METERING, days=True)
     found = {one.name: one for one in inspect_deployment(web3, made)}
-    assert set(found) == {TOKEN, REFEREE, AGGREGATOR, SETTLEMENT, DAY}
+    assert set(found) == {TOKEN, REFEREE, CLERK, AGGREGATOR, SETTLEMENT, CLEARING, DAY}
     assert DaySettlement.of(made, web3).steps == SETTING.steps
     with pytest.raises(ChainError, match="did not create DaySettlement"):
         inspect_deployment(web3, replace(made, day_settlement=made.settlement))
@@ -81,8 +81,11 @@ def test_inspect_findsOtherLengths(web3: Web3, record: Record, cut: slice) -> No
 
 def test_inspect_findsOtherArguments(web3: Web3, record: Record) -> None:
     other = replace(record, theta=asdict(replace(THETA, mu=101)))
-    with pytest.raises(ChainError, match=r"VirtualAggregator .* other constructor arguments than the record"):
+    without_clerk = {name: one for name, one in record.transactions.items() if name != CLERK}
+    with pytest.raises(ChainError, match=r"Clerk .* other constructor arguments than the record"):
         inspect_deployment(web3, other)
+    with pytest.raises(ChainError, match=r"VirtualAggregator .* other constructor arguments than the record"):
+        inspect_deployment(web3, replace(record, clerk=record.referee, transactions=without_clerk))
     with pytest.raises(ChainError, match=r"TradeSettlement .* other constructor arguments than the record"):
         inspect_deployment(web3, replace(record, supplier=METERING))
 
@@ -110,7 +113,7 @@ def test_unlockedAccount_deploysTheSame(web3: Web3) -> None:
     account = UnlockedAccount(web3)
     made = deploy_contracts(account, THETA, SETTING, "anvil", SUPPLIER, METERING)
     assert made.manager == account.address == web3.eth.accounts[0]
-    assert len(inspect_deployment(web3, made)) == 4
+    assert len(inspect_deployment(web3, made)) == 5
 
 
 def test_token_mustBeOne(web3: Web3, record: Record) -> None:
