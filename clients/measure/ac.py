@@ -92,11 +92,11 @@ def ac_optimum(case: str, day: str) -> dict[str, Any]:
     )
     begin = np.zeros(every.shape[0])
     begin[len(data["c"]) :][: 2 * count * steps] = np.concatenate([start.real.ravel("F"), start.imag.ravel("F")])
-    found = solver(x0=begin, lbg=low, ubg=high)
+    solution = solver(x0=begin, lbg=low, ubg=high)
     if not solver.stats()["success"]:
         raise SolverError(f"IPOPT on {case} {day}: {solver.stats()['return_status']}")
     convex = centralised_optimum(community, Scenario.G).cost
-    return {"case": case, "day": day, "ipopt": float(found["f"]), "convex": convex}
+    return {"case": case, "day": day, "ipopt": float(solution["f"]), "convex": convex}
 
 
 def _rated(ca: Any, reduced: Reduced) -> list[Any]:

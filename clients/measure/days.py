@@ -89,7 +89,7 @@ class DayCampaign:
     def go_through(self, number: int, oracle: str, faults: Sequence[DayFault]) -> None:
         """One day, and then counts."""
         whom = ", ".join(f"{fault.node} {fault.kind} from {fault.step}" for fault in faults)
-        told = f"[seed {self._seed}, day {number}: oracle {oracle}, {whom}]"
+        where = f"[seed {self._seed}, day {number}: oracle {oracle}, {whom}]"
         tally = self.tally
         tally.days += 1
         tally.faults.update([f"oracle {oracle}", *(fault.kind for fault in faults)])
@@ -110,12 +110,12 @@ class DayCampaign:
             try:
                 played = play_day(self._community, settings, body=partial(live, faults))
             except Exception as error:
-                tally.problems.append(f"{type(error).__name__}: {error} {told}")
+                tally.problems.append(f"{type(error).__name__}: {error} {where}")
                 return
             tally.rounds_agreed += len(played.iterations)
             tally.missing_readings += played.missing_readings
             if not (played.money_conserved and played.all_locks_ended):
-                tally.problems.append(f"the day's own money is not in order {told}")
+                tally.problems.append(f"the day's own money is not in order {where}")
             self._count(Record.read(record), settings)
 
     def _count(self, record: Record, settings: DaySettings) -> None:
@@ -133,10 +133,10 @@ class DayCampaign:
         held = [trades.token.balance(one.address) for one in (ledger, trades)]
         outside = sum(trades.token.balance(party) for party in parties)
         of_accounts = [sum(one.free(party) + one.locked(party) for party in parties) for one in (ledger, trades)]
-        told = [one.total_deposits() for one in (ledger, trades)]
+        deposits = [one.total_deposits() for one in (ledger, trades)]
         self.tally.money_lost += abs(minted - outside - sum(held))
         self.tally.money_lost += sum(abs(one - other) for one, other in zip(held, of_accounts, strict=True))
-        self.tally.money_lost += sum(abs(one - other) for one, other in zip(held, told, strict=True))
+        self.tally.money_lost += sum(abs(one - other) for one, other in zip(held, deposits, strict=True))
         self.tally.locked += sum(one.locked(party) for party in parties for one in (ledger, trades))
 
     def _release(self, record: Record, accounts: Mapping[int, str], rounds: int) -> None:

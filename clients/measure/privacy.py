@@ -41,26 +41,26 @@ def rows(case: str, days: Sequence[str], scenarios: Iterable[Scenario] = SCENARI
         InfeasibleError, SolverError: see `LocalProblem.solve`.
     """
     community = read_community(case)
-    found = []
+    rows = []
     for scenario in scenarios:
         played = [replayed(community.on(day), scenario) for day in days]
         for form, sealed in FORMS.items():
             seen = [insights(one.transcript, one, sealed) for one in played]
             for role in seen[0]:
                 every = [leak for one, of in zip(played, seen, strict=True) for leak in _of_equipped(one, of[role])]
-                found.append(RoleRow(scenario, form, role, summary(every)))
-    return found
+                rows.append(RoleRow(scenario, form, role, summary(every)))
+    return rows
 
 
 def _of_equipped(one: Replay, guessed: dict[int, Guess]) -> list[Leak]:
     return [leak for leak in leaks(guessed, one.schedules) if leak.node in one.equipped]
 
 
-def table(found: Sequence[RoleRow]) -> str:
+def table(rows: Sequence[RoleRow]) -> str:
     """As Markdown; who knows the same as the one before stands beside it."""
     lines = ["| scenario | form | who | load | PV | car | net power at the meter |", "|---|---|---|---|---|---|---|"]
     merged: list[tuple[RoleRow, list[str]]] = []
-    for row in found:
+    for row in rows:
         last = merged[-1][0] if merged else None
         same = last is not None and (last.scenario, last.form, last.known) == (row.scenario, row.form, row.known)
         if same:

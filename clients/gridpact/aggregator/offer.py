@@ -143,9 +143,9 @@ class _Markets:
     def traded(self, price: Array, wholesale: Wholesale | None = None) -> tuple[Position, Position]:
         """At a price for both directions: without the feeder, and with it."""
         wholesale = wholesale or Wholesale(-self._free, self._free)
-        told = replace(self._community, prices=Prices(price, own_feed_in_price=price))
-        first = position(told, Control.DIRECT, wholesale=wholesale)
-        return first, self._mended(told, first, wholesale)
+        priced = replace(self._community, prices=Prices(price, own_feed_in_price=price))
+        first = position(priced, Control.DIRECT, wholesale=wholesale)
+        return first, self._mended(priced, first, wholesale)
 
     def reserves(self, planned: Position) -> Array:
         """How much more than planned all could give in a block, all the time, kW, (T,)."""
@@ -166,12 +166,12 @@ class _Markets:
         low, high = np.where(free, -np.inf, given - HELD_KW), np.where(free, given + spare_kw, given + HELD_KW)
         return self.traded(self._prices.balancing, Wholesale(low, high))[1]
 
-    def _mended(self, told: CommunityDay, first: Position, wholesale: Wholesale | None) -> Position:
+    def _mended(self, priced: CommunityDay, first: Position, wholesale: Wholesale | None) -> Position:
         mended = until_carried(
-            told,
+            priced,
             self._feeder,
             first,
-            lambda cuts, near: position(told, Control.DIRECT, None, cuts, near, wholesale),
+            lambda cuts, near: position(priced, Control.DIRECT, None, cuts, near, wholesale),
         )
         self.left += mended.after.count
         return mended.position

@@ -172,10 +172,12 @@ def _sent(community: CommunityDay, signal: Array | None) -> Prices:
 def _played(
     community: CommunityDay, feeder: PhaseFeeder, control: Control, prices: Prices, adjustment_price: float
 ) -> ControlPlayed:
-    told = replace(community, prices=prices)
-    wished = position(told, control)
-    departure = departing(told, wished, adjustment_price)
-    mended = until_carried(community, feeder, wished, lambda cuts, near: position(told, control, departure, cuts, near))
+    priced = replace(community, prices=prices)
+    wished = position(priced, control)
+    departure = departing(priced, wished, adjustment_price)
+    mended = until_carried(
+        community, feeder, wished, lambda cuts, near: position(priced, control, departure, cuts, near)
+    )
     at = mended.position
     imported = [_imported(feeder, one) for one in (wished, at)]
     return ControlPlayed(
@@ -243,14 +245,14 @@ def _imported(feeder: PhaseFeeder, of: Position) -> Array:
 def _at_steps(steps: set[int], feeder: PhaseFeeder, kw: Array, kvar: Array, around_pu: Complex) -> Sensitivities:
     """Sensitivities at some steps, (K, n, T); elsewhere nothing."""
     columns = sorted(steps)
-    found = sensitivities(feeder, kw[:, columns], kvar[:, columns], around_pu[:, columns])
+    there = sensitivities(feeder, kw[:, columns], kvar[:, columns], around_pu[:, columns])
 
     def spread(of: Complex) -> Complex:
         result = np.zeros((*of.shape[:2], kw.shape[1]), dtype=complex)
         result[:, :, columns] = of
         return result
 
-    return Sensitivities(spread(found.per_kw), spread(found.per_kvar))
+    return Sensitivities(spread(there.per_kw), spread(there.per_kvar))
 
 
 def _watched(limits: Limits, rows: Complex) -> set[Key]:
@@ -259,13 +261,13 @@ def _watched(limits: Limits, rows: Complex) -> set[Key]:
     beyond = past(limits, rows)
     might = beyond > np.where(np.arange(len(rows)) < limits.voltages, -NEAR_VOLTAGE, -NEAR_CURRENT)[:, None]
     might &= (beyond.max(axis=1) > TOLERANCE)[:, None]
-    found = {(int(row), int(step)) for row, step in np.argwhere(might)}
+    watched = {(int(row), int(step)) for row, step in np.argwhere(might)}
     for kind in (slice(0, limits.voltages), slice(limits.voltages, len(rows))):
         worst = np.argsort(-beyond[kind], axis=0)[:WATCHED] + kind.start
         for row, step in zip(worst.ravel(), np.tile(np.arange(rows.shape[1]), len(worst)), strict=True):
             if beyond[row, step] > -NEAR:
-                found.add((int(row), int(step)))
-    return found
+                watched.add((int(row), int(step)))
+    return watched
 
 
 def _cuts(

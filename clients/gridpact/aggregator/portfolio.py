@@ -170,9 +170,9 @@ def position(
     """
     directions: list[Directions | None] = [None] * len(community.households)
     while True:
-        found, decided = _solved(community, control, departure, cuts, near, wholesale, directions)
+        solved, decided = _solved(community, control, departure, cuts, near, wholesale, directions)
         if all(more is None for more in decided):
-            return found
+            return solved
         directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
 
 

@@ -137,9 +137,9 @@ class Aggregator(WatchedAggregator):
         """Asks a node of a sealed round for its partners' parts in what it said about an iteration."""
         return self._send("ask", round, node, about)
 
-    def answer(self, round: int, about: int, told: bytes) -> TxReceipt:
+    def answer(self, round: int, about: int, parts: bytes) -> TxReceipt:
         """Answers such a question, see `SealedForm.answer`."""
-        return self._send("answer", round, about, told)
+        return self._send("answer", round, about, parts)
 
     def accuse_of_silence(self, round: int, node: int, about: int) -> TxReceipt:
         """Excludes a node that goes on without an answer."""

@@ -222,12 +222,12 @@ class DaySettlement(DeployedContract):
 
     def opened(self) -> list[OpenedDay]:
         """The days that were opened, in their order."""
-        found = [arguments_of(event) for event in self._events("DayOpened", self._first_block)]
+        openings = [arguments_of(event) for event in self._events("DayOpened", self._first_block)]
         return [
             OpenedDay(
                 int(arguments["day"]), int(arguments["index"]), _terms(arguments["terms"]), bytes(arguments["tariff"])
             )
-            for arguments in found
+            for arguments in openings
         ]
 
     def brought(self, round: int, node: int) -> frozenset[int]:

@@ -262,16 +262,16 @@ class BookContract(MarketContract):
     def trades(self) -> list[BookTrade]:
         """All trades, in the chain's order."""
         setting = self.setting()
-        found = []
+        trades = []
         for event in self._events("Traded", self.first_block):
-            said = arguments_of(event)
-            id = int(said["id"])
+            arguments = arguments_of(event)
+            id = int(arguments["id"])
             price = setting.lowest_micro + setting.tick_micro * (id >> 32 & 0xFF)
             maker_sells = bool(id >> 40 & 1)
-            parties = str(said["maker"]), str(said["taker"])
-            energy, payment = int(said["energy"]), int(said["payment"])
-            found.append(BookTrade(*parties, id >> 41, not maker_sells, price, energy, payment))
-        return found
+            parties = str(arguments["maker"]), str(arguments["taker"])
+            energy, payment = int(arguments["energy"]), int(arguments["payment"])
+            trades.append(BookTrade(*parties, id >> 41, not maker_sells, price, energy, payment))
+        return trades
 
     def traded(self, round: int, node: int) -> bytes:
         """What a node has traded in a round, as the settlement is told."""
@@ -304,8 +304,8 @@ class AuctionContract(MarketContract):
 
     def revealed(self, round: int) -> dict[int, tuple[TradedStep, ...]]:
         """The bids of all who have revealed any, by node, ascending."""
-        said = sorted(self._said("Revealed", round), key=_node)
-        return {int(one["node"]): decode_trades(bytes(HexBytes(one["bids"]))) for one in said}
+        revelations = sorted(self._said("Revealed", round), key=_node)
+        return {int(one["node"]): decode_trades(bytes(HexBytes(one["bids"]))) for one in revelations}
 
     def clear(self, round: int, fills: Mapping[int, Sequence[int]]) -> TxReceipt:
         """Posts how much of each bid is filled, Wh, by node and in the order of its bids."""
@@ -315,11 +315,12 @@ class AuctionContract(MarketContract):
 
     def cleared(self, round: int) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
         """Price of each step, 1e-6 currency/kWh; and by node the fills of its bids, Wh, and the payment it received."""
-        (said,) = self._said("Cleared", round)
-        prices = [price for (price,) in PRICE.iter_unpack(bytes(HexBytes(said["prices"])))]
-        nodes = sorted(bitmap_to_nodes(int(said["revealed"])))
-        fills = [[wh for (wh,) in FILL.iter_unpack(bytes(HexBytes(packed)))] for packed in said["fills"]]
-        return prices, dict(zip(nodes, fills, strict=True)), dict(zip(nodes, map(int, said["payments"]), strict=True))
+        (clearing,) = self._said("Cleared", round)
+        prices = [price for (price,) in PRICE.iter_unpack(bytes(HexBytes(clearing["prices"])))]
+        nodes = sorted(bitmap_to_nodes(int(clearing["revealed"])))
+        fills = [[wh for (wh,) in FILL.iter_unpack(bytes(HexBytes(packed)))] for packed in clearing["fills"]]
+        payments = map(int, clearing["payments"])
+        return prices, dict(zip(nodes, fills, strict=True)), dict(zip(nodes, payments, strict=True))
 
     def traded(self, round: int, node: int) -> bytes:
         """What a node has traded in a round, as the settlement is told."""
@@ -340,5 +341,5 @@ def _encoded(bids: Sequence[TradedStep]) -> bytes:
     return encode_trades([astuple(bid) for bid in bids])
 
 
-def _node(said: Mapping[str, Any]) -> int:
-    return int(said["node"])
+def _node(arguments: Mapping[str, Any]) -> int:
+    return int(arguments["node"])

@@ -456,7 +456,7 @@ class Settlement(Deposits):
 
     def pairs_stated(self, round: int) -> set[tuple[int, int]]:
         """Who stated something about whom in a round, be it taken back since."""
-        return {(int(said["node"]), int(said["partner"])) for said in self._of_round("Stated", round)}
+        return {(int(statement["node"]), int(statement["partner"])) for statement in self._of_round("Stated", round)}
 
     def unrecorded(self, round: int, node: int) -> list[tuple[Stated, Stated]]:
         """The pairs of a node of which a side states something and that are not recorded: its side, its partner's."""

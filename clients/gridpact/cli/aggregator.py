@@ -160,23 +160,23 @@ def _signal(path: Path, steps: int) -> Array:
 
 def _figures(plans: Sequence[PortfolioDay]) -> dict[str, Any]:
     optima = [plan.optimum for plan in plans]
-    found = [one for one in optima if one is not None]
+    reached = [one for one in optima if one is not None]
     direct = _control([plan.direct for plan in plans])
-    whole = len(found) == len(optima)
+    whole = len(reached) == len(optima)
     return {
         **{key: direct[key] for key in ("loops", "violations_before", "violations_after", "adjusted_kwh")},
-        "optimum_adjusted_kwh": _energy(one.adjusted_kwh for one in found) if whole else None,
+        "optimum_adjusted_kwh": _energy(one.adjusted_kwh for one in reached) if whole else None,
         "curtailed_kwh": direct["curtailed_kwh"],
         "days": [plan.day for plan in plans],
         "judge": _judge(),
         "direct": direct,
         "signals": _control([plan.signals for plan in plans]),
         "optimum": {
-            "cost": sum(one.cost for one in found),
-            "adjusted_kwh": _energy(one.adjusted_kwh for one in found),
-            "adjusted_kvarh": _energy(one.adjusted_kvarh for one in found),
-            "curtailed_kwh": _energy(one.curtailed_kwh for one in found),
-            "peak_kw": max(one.peak_kw for one in found),
+            "cost": sum(one.cost for one in reached),
+            "adjusted_kwh": _energy(one.adjusted_kwh for one in reached),
+            "adjusted_kvarh": _energy(one.adjusted_kvarh for one in reached),
+            "curtailed_kwh": _energy(one.curtailed_kwh for one in reached),
+            "peak_kw": max(one.peak_kw for one in reached),
         }
         if whole
         else None,
@@ -372,11 +372,11 @@ def _at(
     kept = None if out is None else out / "risk.json"
     if kept is not None and kept.is_file():
         try:
-            found: dict[str, Any] = parse_json(kept.read_bytes())
+            before: dict[str, Any] = parse_json(kept.read_bytes())
         except ValueError:
-            found = {}
-        if found.get("assumed") == of:
-            return found
+            before = {}
+        if before.get("assumed") == of:
+            return before
     if panels is not None:
         days = [with_share(day, Panels, panels, SHARE_SEED) for day in days]
     what = "half-hours" if percent is None else f"half-hours at {percent:g} %"
@@ -492,8 +492,8 @@ def _offer(arguments: argparse.Namespace) -> int:
     if aim is Purpose.CARBON and prices[0].carbon_kg is None:
         raise InputError(f"--objective carbon needs the column 'carbon' in {arguments.prices}: kg a MWh")
     held = np.zeros(days[0].steps) if arguments.hold_back is None else _held_back(arguments.hold_back, days[0].steps)
-    found = [offered(day, of, aim, held) for day, of in zip(days, prices, strict=True)]
-    figures = _offer_figures(found, days, aim.value)
+    offers = [offered(day, of, aim, held) for day, of in zip(days, prices, strict=True)]
+    figures = _offer_figures(offers, days, aim.value)
     print(json.dumps(figures, indent=2) if arguments.json else _offer_table(figures, days[0].currency))
     return 1 if figures["violations"] else 0
 
@@ -543,24 +543,24 @@ def _held_back(path: Path, steps: int) -> Array:
     return np.repeat(held, steps // len(held))
 
 
-def _offer_figures(found: Sequence[Offered], days: Sequence[CommunityDay], objective: str) -> dict[str, Any]:
-    carbon = [one.carbon_saved_kg for one in found]
+def _offer_figures(offers: Sequence[Offered], days: Sequence[CommunityDay], objective: str) -> dict[str, Any]:
+    carbon = [one.carbon_saved_kg for one in offers]
     return {
         "objective": objective,
-        "days": [one.day for one in found],
-        "profit": sum(one.profit for one in found),
-        "brings": {market: sum(one.brings[market] for one in found) for market in found[0].brings},
-        "members_saved": sum(one.members_saved for one in found),
+        "days": [one.day for one in offers],
+        "profit": sum(one.profit for one in offers),
+        "brings": {market: sum(one.brings[market] for one in offers) for market in offers[0].brings},
+        "members_saved": sum(one.members_saved for one in offers),
         "carbon_saved_kg": None if None in carbon else sum(one for one in carbon if one is not None),
-        "grid_cost": sum(one.grid_cost for one in found),
-        "violations": sum(one.violations for one in found),
+        "grid_cost": sum(one.grid_cost for one in offers),
+        "violations": sum(one.violations for one in offers),
         "half_hours": [
             {
                 "day": one.day,
                 "at": at,
                 **{f"{market}_kw": round(float(volume[step]), 3) + 0.0 for market, volume in one.volume_kw.items()},
             }
-            for one, day in zip(found, days, strict=True)
+            for one, day in zip(offers, days, strict=True)
             for step, at in enumerate(day.start_times)
         ],
     }

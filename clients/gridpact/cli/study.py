@@ -143,9 +143,9 @@ def _study(arguments: argparse.Namespace) -> int:
     if arguments.continuous:
         rows = rows_in(community, rows_of_days(days), settings, folder)
         played(rows, "Rows of days")
-        followed = {(o.community.day, o.scenario): (o, found) for row in rows for o, found in row.followed()}
+        followed = {(o.community.day, o.scenario): (o, known) for row in rows for o, known in row.followed()}
         pairs = [followed[order.community.day, order.scenario] for order in planned]
-        planned, outcomes = [order for order, _ in pairs], [found for _, found in pairs]
+        planned, outcomes = [order for order, _ in pairs], [known for _, known in pairs]
     else:
         outcomes, tally = played(planned, "Plans")
         tell_taken_over(tally, "plan", folder)

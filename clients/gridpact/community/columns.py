@@ -254,8 +254,8 @@ def is_tariff(name: str) -> bool:
     """Whether a column has the register of one tariff, in one direction: Import T1 kWh, Einspeisung NT."""
     if register := OBIS.search(name):
         return register[2] != "0"
-    base, found = TARIFF.subn("", plain(unit_behind(name)[0]))
-    return found == 1 and base in SYNONYMS["import"] | SYNONYMS["export"]
+    base, tariffs = TARIFF.subn("", plain(unit_behind(name)[0]))
+    return tariffs == 1 and base in SYNONYMS["import"] | SYNONYMS["export"]
 
 
 def household_column(name: str) -> TableColumn:

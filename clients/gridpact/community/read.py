@@ -149,7 +149,7 @@ class Community:
         name = row.text("household")
         load = self.load.values[day][name]
         power_factor = row.number_in("power_factor", 0.1, 1, default=1.0)
-        columns = {told.key: told.key if told.shared else name for told in TABLES}
+        columns = {forecast.key: forecast.key if forecast.shared else name for forecast in TABLES}
         series = {
             key: table.values[day][columns[key]]
             for key, table in self.device_series.items()
@@ -228,7 +228,7 @@ def _read(path: Path) -> Community:
     households = _households(path.parent / files["households"])
     names = [row.text("household") for row in households]
     steps = 24 * 60 // step_minutes
-    harmless = {told.key: np.full(steps, told.harmless) for told in TABLES}
+    harmless = {forecast.key: np.full(steps, forecast.harmless) for forecast in TABLES}
     further = _further(path.parent, settings["files"], names)
     for row in households:
         own = further.get(row.text("household"), ())
@@ -278,12 +278,13 @@ def _device_series(
     """The tables about devices that are there."""
     tables = {}
     others = [(kind, row) for own in further.values() for kind, row in own]
-    for told, device in TABLES.items():
-        owners = [row.text("household") for row in households if is_there(row, device) and _needs(row, told, device)]
-        if owners or any(kind is device and _needs(row, told, device) for kind, row in others):
-            columns = [told.key] if told.shared else owners
-            path = folder / files[told.key.rpartition("_")[0]]
-            tables[told.key] = profile(path, columns, step_minutes, told.low)
+    for forecast, device in TABLES.items():
+        having = [row for row in households if is_there(row, device) and _needs(row, forecast, device)]
+        owners = [row.text("household") for row in having]
+        if owners or any(kind is device and _needs(row, forecast, device) for kind, row in others):
+            columns = [forecast.key] if forecast.shared else owners
+            path = folder / files[forecast.key.rpartition("_")[0]]
+            tables[forecast.key] = profile(path, columns, step_minutes, forecast.low)
     return tables
 
 
@@ -293,7 +294,7 @@ def _further(folder: Path, files: Mapping[str, str], names: Sequence[str]) -> di
     Raises:
         InputError: besides what `rows` raises, a device is nobody's, or of no size.
     """
-    found: dict[str, list[OwnDevice]] = {}
+    devices: dict[str, list[OwnDevice]] = {}
     for key in (key for key in DEVICE_TABLES if key in files):
         kind = DEVICE_TABLES[key]
         size, columns = kind.attributes[0], [attribute.column for attribute in kind.attributes]
@@ -303,8 +304,8 @@ def _further(folder: Path, files: Mapping[str, str], names: Sequence[str]) -> di
                 raise row.error("household", f"there is no household '{name}'; correct it, or add it to the households")
             if not is_there(row, kind):
                 raise row.error(size.column, f"is the size of {kind.a_name}, so it must be above 0; or remove the row")
-            found.setdefault(name, []).append((kind, row))
-    return found
+            devices.setdefault(name, []).append((kind, row))
+    return devices
 
 
 def is_there(row: Row, device: type[Device]) -> bool:
@@ -313,9 +314,9 @@ def is_there(row: Row, device: type[Device]) -> bool:
     return row.number_in(size.column, size.low, size.high, default=0.0) > 0
 
 
-def _needs(row: Row, told: ForecastField, device: type[Device]) -> bool:
+def _needs(row: Row, forecast: ForecastField, device: type[Device]) -> bool:
     """Whether a device that is there needs what a table tells."""
-    columns = [one.column for one in device.attributes if one.key in told.needed_with]
+    columns = [one.column for one in device.attributes if one.key in forecast.needed_with]
     return not columns or any(row.number_in(column, default=0.0) > 0 for column in columns)
 
 

@@ -55,8 +55,8 @@ class NetworkFees:
 
     @property
     def are_there(self) -> bool:
-        told = any(key in of_day for of_day in self.prices.values.values() for key in SERIES)
-        return told or any(self.constant.values())
+        priced = any(key in of_day for of_day in self.prices.values.values() for key in SERIES)
+        return priced or any(self.constant.values())
 
     def series(self, key: str, day: str) -> Array:
         """Of a kWh, (T,)."""

@@ -136,9 +136,9 @@ class DayNode:
 
     def _wait_for_part(self, step: int, turn: int) -> tuple[bool, AskedPart | None]:
         files, give_up = MeterFiles(self._files), time.monotonic() + PATIENCE
-        while not (told := files.asked(step, turn))[0] and time.monotonic() < give_up:
+        while not (asked := files.asked(step, turn))[0] and time.monotonic() < give_up:
             time.sleep(PAUSE)
-        return told
+        return asked
 
     def _terms(self, step: int) -> Terms:
         orders = self._orders

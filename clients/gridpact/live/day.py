@@ -33,19 +33,19 @@ GOING_ON = (
 
 def events_of(store: Store, day: int) -> list[StoredEvent]:
     """What happened in a day beside rounds, in the chain's order; nothing where it is not settled step by step."""
-    found = []
+    events = []
     numbers: set[int] = set()
     for event in store.events(None, *OF_DAY, *OFFERS, *GOING_ON):
-        said = event.arguments
+        arguments = event.arguments
         if event.name in GOING_ON:
-            if said["id"] not in numbers:
+            if arguments["id"] not in numbers:
                 continue
-        elif said["day"] != day:
+        elif arguments["day"] != day:
             continue
         elif event.name in OFFERS:
-            numbers.add(said["id"])
-        found.append(event)
-    return found
+            numbers.add(arguments["id"])
+        events.append(event)
+    return events
 
 
 def through(events: Sequence[StoredEvent], trades: Sequence[StoredEvent], steps: int) -> Json | None:
@@ -134,8 +134,8 @@ def _deals(events: Sequence[StoredEvent]) -> Iterator[Json]:
             yield _OFFERED[event.name](number, event.arguments, going_on[number])
 
 
-def _spot(number: int, said: Mapping[str, Any], later: Sequence[StoredEvent]) -> Json:
-    terms, poster = said["spot"], int(said["poster"])
+def _spot(number: int, offer: Mapping[str, Any], later: Sequence[StoredEvent]) -> Json:
+    terms, poster = offer["spot"], int(offer["poster"])
     taken, paid, ended = 0, [], False
     takers: list[int] = []
     for event in later:
@@ -157,8 +157,8 @@ def _spot(number: int, said: Mapping[str, Any], later: Sequence[StoredEvent]) ->
     }
 
 
-def _option(number: int, said: Mapping[str, Any], later: Sequence[StoredEvent]) -> Json:
-    terms, writer = said["option"], int(said["writer"])
+def _option(number: int, offer: Mapping[str, Any], later: Sequence[StoredEvent]) -> Json:
+    terms, writer = offer["option"], int(offer["writer"])
     buyers, paid, taken, state = [], [], 0, "offered"
     for event in later:
         if event.name == "products.OptionTaken":
@@ -176,8 +176,8 @@ def _option(number: int, said: Mapping[str, Any], later: Sequence[StoredEvent]) 
     }
 
 
-def _forward(number: int, said: Mapping[str, Any], later: Sequence[StoredEvent]) -> Json:
-    terms, proposer = said["terms"], int(said["proposer"])
+def _forward(number: int, offer: Mapping[str, Any], later: Sequence[StoredEvent]) -> Json:
+    terms, proposer = offer["terms"], int(offer["proposer"])
     seller, buyer = ([proposer], []) if terms["sells"] else ([], [proposer])
     price, paid, state = int(terms["formula"]["base"]), [], "offered"
     for event in later:

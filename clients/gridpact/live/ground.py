@@ -77,6 +77,6 @@ def _tree_of_homes(feeder: PhaseFeeder) -> dict[int, int]:
         bus = connection.bus
         while first_at.get(bus, node) == node and bus != feeder.root:
             bus = above[bus]
-        found = first_at.get(bus, GRID_CONNECTION)
-        tree[node] = GRID_CONNECTION if found == node else found
+        above_it = first_at.get(bus, GRID_CONNECTION)
+        tree[node] = GRID_CONNECTION if above_it == node else above_it
     return tree

@@ -154,8 +154,8 @@ class Hub:
         return texts
 
     def _plan(self, view: RoundView) -> Mapping[str, Any] | None:
-        told = view.plan()
-        return self._own_plan if self._own_plan and (told is None or told.get("read")) else told
+        plan = view.plan()
+        return self._own_plan if self._own_plan and (plan is None or plan.get("read")) else plan
 
     @staticmethod
     def _part(name: str, made: Callable[[], object]) -> str:

@@ -145,10 +145,10 @@ def agreed_trades(
     Raises:
         ChainError: the chain does not tell the round (any longer).
     """
-    found, whole = assembly_of(aggregator, round_, network=False), assembly_of(aggregator, round_)
-    if found is None or whole is None or aggregator.outcome(round_).phase is not Phase.CONVERGED:
+    trading, whole = assembly_of(aggregator, round_, network=False), assembly_of(aggregator, round_)
+    if trading is None or whole is None or aggregator.outcome(round_).phase is not Phase.CONVERGED:
         return {}
-    assembly, network = found[0], whole[0]
+    assembly, network = trading[0], whole[0]
     imported, fed_in = decode_tariff(tariff)
     prices = Prices(np.array(imported) / 1e6, own_feed_in_price=np.array(fed_in) / 1e6)
     agents = [_trader(aggregator, assembly, node, prices) for node in sorted(assembly.nodes - {GRID_CONNECTION})]
@@ -268,9 +268,10 @@ def vouch_calls(
     declared = aggregator.declarations(round_)
 
     def opening(node: int, pads: Pads | None = None) -> Opening:
-        said, before = last[node]
-        key = b"" if pads is None else pads.key(said.iteration)
-        return Opening.of(declared[node].book, said.bids + key, before, aggregator.copies_of(said), said.residuals)
+        submission, before = last[node]
+        key = b"" if pads is None else pads.key(submission.iteration)
+        bids, copies = submission.bids + key, aggregator.copies_of(submission)
+        return Opening.of(declared[node].book, bids, before, copies, submission.residuals)
 
     for lower, group in groupby(pairs, key=lambda pair: pair.lower):
         some = list(group)
@@ -285,6 +286,6 @@ def last_submissions(history: Iterable[IterationLog]) -> dict[int, tuple[Submiss
     """The last submission of each node in a round, and its commitment before it."""
     last: dict[int, tuple[Submission, bytes]] = {}
     for entry in history:
-        for node, said in entry.submissions.items():
-            last[node] = (said, last[node][0].commitment if node in last else START)
+        for node, submission in entry.submissions.items():
+            last[node] = (submission, last[node][0].commitment if node in last else START)
     return last

@@ -43,9 +43,9 @@ def stated_alike(stated: Mapping[tuple[int, int], Statement]) -> dict[tuple[int,
         stated: by who states it and with whom, of both sides.
     """
     return {
-        (node, partner): said
-        for (node, partner), said in stated.items()
-        if node < partner and (partner, node) in stated and stated[partner, node] == said
+        (node, partner): statement
+        for (node, partner), statement in stated.items()
+        if node < partner and (partner, node) in stated and stated[partner, node] == statement
     }
 
 

@@ -162,8 +162,8 @@ class _Members:
 
     def at_price(self, manager: _Manager) -> tuple[Array, float]:
         """What everybody would do at the manager's price alone, (n, T), and what using devices costs in it."""
-        found = [problem.solve(self._point(node, -manager.price, 0.0)) for node, problem in self.problems.items()]
-        return np.array([one.copies[0] for one in found]), sum(one.own_cost for one in found)
+        solutions = [problem.solve(self._point(node, -manager.price, 0.0)) for node, problem in self.problems.items()]
+        return np.array([one.copies[0] for one in solutions]), sum(one.own_cost for one in solutions)
 
     def own_cost(self, plans: Mapping[int, Mapping[str, Array]]) -> float:
         """What using devices costs in plans, by node, and what the grid operator gets."""

@@ -46,12 +46,12 @@ class BiddingGame:
         books = books_of(prepared)
         games = [play(book) for book in books]
         trades = [trade for book, game in zip(books, games, strict=True) for trade in traded(book, game)]
-        told = sum(2 * len(book.offers) * game.turns for book, game in zip(books, games, strict=True))
+        messages = sum(2 * len(book.offers) * game.turns for book, game in zip(books, games, strict=True))
         agreement = agreed(prepared, books, trades)
         return replace(
             agreement,
             rounds=max((game.turns for game in games), default=1),
-            messages=agreement.messages + told,
+            messages=agreement.messages + messages,
             reached=all(game.reached for game in games),
         )
 

@@ -99,9 +99,9 @@ class Accusing:
             answers = dict(zip(memory.agent.blocks, own, strict=True))
             there = [node for node in others if node in now.present]
             shared = [node for node in there if answers.keys() >= set(assembly.blocks(node))]
-            found = {node: np.array([now.sums[one] - answers[one] for one in assembly.blocks(node)]) for node in shared}
+            known = {node: np.array([now.sums[one] - answers[one] for one in assembly.blocks(node)]) for node in shared}
             # Who keeps a line with another household besides has said more, and in an open round only.
-            return found | {node: self._copies(entry.submissions[node], assembly) for node in set(there) - set(shared)}
+            return known | {node: self._copies(entry.submissions[node], assembly) for node in set(there) - set(shared)}
         if not assembly.blocks(me) or memory.form.sealed or (me + now.iteration) % CHECK_EVERY:
             return {}
         node = others[(me + now.iteration) // CHECK_EVERY % len(others)]
@@ -109,9 +109,9 @@ class Accusing:
             return {}
         return {node: self._copies(submission, assembly)}
 
-    def _copies(self, said: Submission, assembly: Assembly) -> Integers:
+    def _copies(self, submission: Submission, assembly: Assembly) -> Integers:
         """Of an open submission, (blocks, T)."""
-        return decode_copies(assembly.blocks(said.node), self._aggregator.copies_of(said), assembly.steps)
+        return decode_copies(assembly.blocks(submission.node), self._aggregator.copies_of(submission), assembly.steps)
 
     def _evidence(self, round_: int, node: int, iteration: int, departed: bool, memory: Memory) -> bytes:
         if not memory.form.sealed:

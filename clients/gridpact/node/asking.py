@@ -47,8 +47,8 @@ class Asking:
             return
         for node, about in sorted(memory.asked):
             if node == self._node:
-                told = form.answer(*self._about(round_, about))
-                self._sending.insist("answer", partial(self._aggregator.answer, round_, about, told))
+                parts = form.answer(*self._about(round_, about))
+                self._sending.insist("answer", partial(self._aggregator.answer, round_, about, parts))
 
     def look(self, round_: int, memory: Memory) -> None:
         """Looks at the newest closed iteration: what was answered in it, who goes on without an answer, and whether
@@ -56,9 +56,9 @@ class Asking:
         form = memory.form
         if not isinstance(form, SealedForm):
             return
-        for question, told in memory.history[-1][0].answers.items():
+        for question, answer in memory.history[-1][0].answers.items():
             if question[0] != self._node:
-                self._check(round_, memory, form, question, told)
+                self._check(round_, memory, form, question, answer)
         for question, since in memory.asked.items():
             last = memory.last.get(question[0])
             if last is not None and last[0].iteration >= since + PATIENCE:
@@ -79,11 +79,11 @@ class Asking:
         assembly, me = memory.agent.assembly, self._node
         claims = {node: submission.residuals for node, submission in entry.submissions.items()}
         doubtful = more_than_half(assembly, claims, now, before) - {me, GRID_CONNECTION}
-        found = dict.fromkeys(doubtful, memory.agent.iteration)
+        doubted = dict.fromkeys(doubtful, memory.agent.iteration)
         households = sorted(assembly.nodes - memory.gone - {GRID_CONNECTION})
         if pool_is_off(assembly, claims, now, before) and me in households and len(households) > 1:
-            found[households[(households.index(me) + 1) % len(households)]] = 0  # nobody else asks it
-        for node, since in found.items():
+            doubted[households[(households.index(me) + 1) % len(households)]] = 0  # nobody else asks it
+        for node, since in doubted.items():
             if not self._was_asked(memory, node, now.iteration):
                 ask = partial(self._aggregator.ask, round_, node, now.iteration)
                 memory.duties.setdefault(("ask", (node, now.iteration)), Duty(since, ask))
@@ -107,34 +107,34 @@ class Asking:
 
     # ------------------------------------------------------------------ checking answers
 
-    def _check(self, round_: int, memory: Memory, form: SealedForm, question: Question, told: bytes) -> None:
+    def _check(self, round_: int, memory: Memory, form: SealedForm, question: Question, answer: bytes) -> None:
         """Finds what is false in an answer."""
         (node, about), assembly = question, memory.agent.assembly
         if node in memory.gone:
             return
         entry, before, gone = self._about(round_, about)
         book = assembly.book(node)
-        parts = decode_answer(book, told)
+        parts = decode_answer(book, answer)
         claim = self._aggregator.iteration(round_, about + 1).submissions.get(node)
         if claim is None:
             return  # it claimed nothing
-        said = entry.submissions.get(node)
-        sums = None if said is None else form.sums_behind(node, said.bids)
+        submission = entry.submissions.get(node)
+        sums = None if submission is None else form.sums_behind(node, submission.bids)
         if parts is None or not adds_up(book, parts, claim.residuals[2:], sums, assembly.steps):
 
             def accuse() -> None:
-                evidence = answer_evidence(self._aggregator, round_, node, about, told)
+                evidence = answer_evidence(self._aggregator, round_, node, about, answer)
                 self._aggregator.accuse(round_, node, evidence)
 
             memory.duties.setdefault(("accuse", question), Duty(memory.agent.iteration, accuse))
-        elif node != GRID_CONNECTION and self._node in entry.submissions and said is not None:
+        elif node != GRID_CONNECTION and self._node in entry.submissions and submission is not None:
             mine = form.part(node, self._node, entry, before, gone) if self._node in book else None
             if mine != parts.get(self._node):
                 proof = self._aggregator.round_key(round_).proof(key_in(memory.books[node]))
 
                 def prove() -> None:
                     evidence = sealed_evidence(
-                        self._aggregator, round_, node, about, False, self._node, proof, answer=told
+                        self._aggregator, round_, node, about, False, self._node, proof, answer=answer
                     )
                     self._aggregator.accuse(round_, node, evidence)
 

@@ -92,8 +92,8 @@ def _prices(values: dict[str, Any] | None) -> Prices | None:
     if values is None:
         return None
     kappa = _array(values["import_price"])
-    told = {name: values.get(name) for name in ("own_feed_in_price", "grid_fee", "tax", "trade_fee")}
-    series = {name: None if of is None else _array(of, len(kappa)) for name, of in told.items()}
+    stated = {name: values.get(name) for name in ("own_feed_in_price", "grid_fee", "tax", "trade_fee")}
+    series = {name: None if of is None else _array(of, len(kappa)) for name, of in stated.items()}
     return Prices(
         kappa,
         _number(values["feed_in_share"]),

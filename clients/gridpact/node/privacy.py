@@ -139,13 +139,13 @@ def transcript_of(
     history = aggregator.history(round_)
 
     def submissions(logs: Iterable[IterationLog]) -> dict[int, IntegerSubmission]:
-        newest = {node: said for log in logs for node, said in log.submissions.items() if node in assembly.nodes}
+        newest = {node: one for log in logs for node, one in log.submissions.items() if node in assembly.nodes}
         return {
             node: IntegerSubmission(
-                decode_copies(assembly.blocks(node), aggregator.copies_of(said), assembly.steps),
-                decode_bids(said.bids),
+                decode_copies(assembly.blocks(node), aggregator.copies_of(submission), assembly.steps),
+                decode_bids(submission.bids),
             )
-            for node, said in newest.items()
+            for node, submission in newest.items()
         }
 
     hours = aggregator.setting().step_seconds / 3600
@@ -209,18 +209,18 @@ def guess(transcript: Transcript, node: int) -> Guess:
     return Guess.of_net_and_load(net, -_injected(at, at.first[node], node, Kind.Q) / TANGENT)
 
 
-def _injected(at: Transcript, said: IntegerSubmission, node: int, kind: Kind) -> Array:
+def _injected(at: Transcript, submission: IntegerSubmission, node: int, kind: Kind) -> Array:
     """What a node sends up, less what comes from below, kW or kvar: copies of flows, losses left out."""
     net = np.zeros(at.assembly.steps)
-    for block, row in zip(at.assembly.blocks(node), said.copies, strict=True):
+    for block, row in zip(at.assembly.blocks(node), submission.copies, strict=True):
         if block.kind is kind:
             net = net + (row if block.node == node else -row) * at.power_kw
     return net
 
 
-def _bid(at: Transcript, said: IntegerSubmission, node: int, to: int | None = None) -> Array:
+def _bid(at: Transcript, submission: IntegerSubmission, node: int, to: int | None = None) -> Array:
     """What a node's bids come to, to one partner or to all, kW."""
-    total, bids = np.zeros(at.assembly.steps), iter(said.bids.tolist())
+    total, bids = np.zeros(at.assembly.steps), iter(submission.bids.tolist())
     for partner, steps in at.assembly.book(node).items():
         for step, units in zip(steps, bids, strict=False):
             if step < at.assembly.steps and to in (None, partner):
@@ -257,7 +257,7 @@ def _by_partner(at: Transcript, node: int, outside: Guess) -> Guess:
     if not book:
         return outside
     closest = max(book, key=lambda partner: len(book[partner]))
-    first, last = (_bid(at, said[node], node, closest) for said in (at.first, at.last))
+    first, last = (_bid(at, submissions[node], node, closest) for submissions in (at.first, at.last))
     return Guess.of_net_and_load(last, np.maximum(-first, 0.0))
 
 
@@ -290,14 +290,14 @@ def correlation(guessed: Array, true: Array) -> float | None:
     return 0.0 if np.ptp(guessed) < 1e-9 else float(np.corrcoef(guessed, true)[0, 1])
 
 
-def summary(found: Sequence[Leak], only: Iterable[int] | None = None) -> dict[str, dict[str, float | None]]:
+def summary(leaks: Sequence[Leak], only: Iterable[int] | None = None) -> dict[str, dict[str, float | None]]:
     """Medians over households, by quantity: of r, where the truth changes, and of the errors.
 
     Args:
         only: which households; by default all.
     """
     nodes = None if only is None else frozenset(only)
-    chosen = [leak for leak in found if leak.r is not None and (nodes is None or leak.node in nodes)]
+    chosen = [leak for leak in leaks if leak.r is not None and (nodes is None or leak.node in nodes)]
     return {what: _medians([leak for leak in chosen if leak.what == what]) for what in QUANTITIES}
 
 

@@ -75,7 +75,7 @@ class TwinRound:
     commitments: dict[int, bytes] = field(default_factory=dict)
     askers: dict[Question, int] = field(default_factory=dict)  # node that asked
     asked: dict[Question, int] = field(default_factory=dict)  # iteration in which they were asked
-    told: dict[Question, bytes] = field(default_factory=dict)
+    answers: dict[Question, bytes] = field(default_factory=dict)
     answered: dict[Question, int] = field(default_factory=dict)  # iteration in which they were answered
     percent: int = WHOLE  # of theta's limits, as it is told; here a round ends within these
 
@@ -142,7 +142,7 @@ class TwinRound:
     def _questions_of(self, iteration: int) -> tuple[frozenset[Question], dict[Question, bytes]]:
         """What was asked and answered in an iteration."""
         asked = frozenset(question for question, when in self.asked.items() if when == iteration)
-        return asked, {question: self.told[question] for question, when in self.answered.items() if when == iteration}
+        return asked, {question: self.answers[question] for question, when in self.answered.items() if when == iteration}
 
     def _closed(self, closing: Closing) -> ClosedIteration:
         sums = tuple(encode_sums(self.books.assembly, closing.sums, closing.present))
@@ -244,11 +244,11 @@ class Twin:
         round_.askers[node, about] = asker
         round_.asked[node, about] = round_.books.iteration
 
-    def answer(self, number: int, node: int, about: int, told: bytes) -> None:
+    def answer(self, number: int, node: int, about: int, parts: bytes) -> None:
         round_ = self.require(number, Phase.ITERATING)
-        if (node, about) not in round_.askers or (node, about) in round_.told:
+        if (node, about) not in round_.askers or (node, about) in round_.answers:
             refuse("NotAsked", node, about)
-        round_.told[node, about] = told
+        round_.answers[node, about] = parts
         round_.answered[node, about] = round_.books.iteration
 
     def accuse_of_silence(self, number: int, node: int, about: int) -> None:
@@ -258,7 +258,7 @@ class Twin:
         submitted = [len(round_.closed)] if round_.closed and node in round_.closed[-1].submissions else [0]
         last = round_.books.iteration if node in round_.open else submitted[0]
         question = node, about
-        if question not in round_.askers or question in round_.told or last < round_.asked[question] + PATIENCE:
+        if question not in round_.askers or question in round_.answers or last < round_.asked[question] + PATIENCE:
             refuse("StillTime", node, about)
         self.prove(round_, node)
 
@@ -309,8 +309,8 @@ class Twin:
 
     def recorded(self, number: int) -> dict[tuple[int, int], bytes]:
         """What both sides of a pair state alike, by the lower and the higher node."""
-        said = {(node, to): trades for (round_, node, to), trades in self.stated.items() if round_ == number}
-        return stated_alike(said)
+        stated = {(node, to): trades for (round_, node, to), trades in self.stated.items() if round_ == number}
+        return stated_alike(stated)
 
 
 @dataclass(frozen=True)
@@ -449,15 +449,15 @@ class TwinLedger(WaitingLedger):
         one = self._twin.require(round, Phase.ITERATING)
         if node not in one.books.active:
             refuse("NotInRound", node, round)
-        if not self._twin.sealed or not is_proved(self, one.books.assembly, round, node, evidence, one.told):
+        if not self._twin.sealed or not is_proved(self, one.books.assembly, round, node, evidence, one.answers):
             refuse("NotProved", node)
         self._twin.prove(one, node)
 
     def ask(self, round: int, node: int, about: int) -> None:
         self._twin.ask(round, self._node, node, about)
 
-    def answer(self, round: int, about: int, told: bytes) -> None:
-        self._twin.answer(round, self._node, about, told)
+    def answer(self, round: int, about: int, parts: bytes) -> None:
+        self._twin.answer(round, self._node, about, parts)
 
     def accuse_of_silence(self, round: int, node: int, about: int) -> None:
         self._twin.accuse_of_silence(round, node, about)

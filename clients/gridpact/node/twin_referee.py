@@ -26,29 +26,29 @@ from gridpact.node.round_log import reach_of, whole
 
 
 def is_proved(
-    ledger: RoundLog, assembly: Assembly, round_: int, node: int, evidence: bytes, told: Mapping[Question, bytes]
+    ledger: RoundLog, assembly: Assembly, round_: int, node: int, evidence: bytes, answers: Mapping[Question, bytes]
 ) -> bool:
     """Whether evidence proves a node of a sealed round false.
 
     Args:
-        told: what was answered.
+        answers: what was answered.
     """
-    if (said := SealedCharge.read(evidence)) is None:
+    if (charge := SealedCharge.read(evidence)) is None:
         return False
-    history, about, other, answer = ledger.history(round_), said.about, said.other, said.answer
+    history, about, other, answer = ledger.history(round_), charge.about, charge.other, charge.answer
     if node == GRID_CONNECTION or not 0 < about <= len(history):
         return False
     claim = ledger.iteration(round_, about + 1).submissions.get(node)
-    if claim is None or (answer and told.get((node, about)) != answer):
+    if claim is None or (answer and answers.get((node, about)) != answer):
         return False
     case = _Accusation(ledger, assembly, history, node, about, claim.residuals)
-    if said.charge == Charge.ANSWER:
-        return told.get((node, about)) == answer and not case.is_sound(answer)
+    if charge.charge == Charge.ANSWER:
+        return answers.get((node, about)) == answer and not case.is_sound(answer)
     if node not in history[about - 1].submissions:
         return any(claim.residuals)
     books = {one: declared.book for one, declared in ledger.declarations(round_).items()}
     try:
-        secret = proved_secret(key_in(books.get(other, b"")), key_in(books[node]), said.proof)
+        secret = proved_secret(key_in(books.get(other, b"")), key_in(books[node]), charge.proof)
     except InputError:
         return False
     form = SealedForm(assembly, node, {other: Pads(secret)})
@@ -98,8 +98,8 @@ class _Accusation:
         for partner, part in parts.items():
             if partner not in present and (part.primal or part.dual or (any(part.shares) and partner in self._gone)):
                 return False
-        said = present.get(self.node)
-        sums = None if said is None else said.bids[2 * self.assembly.bid_count(self.node) :]
+        submission = present.get(self.node)
+        sums = None if submission is None else submission.bids[2 * self.assembly.bid_count(self.node) :]
         return adds_up(book, parts, self.claim[2:], sums, self.assembly.steps)
 
     def is_part_false(self, form: SealedForm, other: int, answer: bytes) -> bool:
@@ -115,8 +115,8 @@ class _Accusation:
 
     def is_false_of_the_network(self, form: SealedForm) -> bool:
         def opened(entry: IterationLog) -> tuple[Closing, Integers | None]:
-            said, iteration = entry.submissions.get(self.node), whole(entry).iteration
-            words = None if said is None else self.ledger.copies_of(said)
+            submission, iteration = entry.submissions.get(self.node), whole(entry).iteration
+            words = None if submission is None else self.ledger.copies_of(submission)
             copies = None if words is None else form.copies(iteration, self.node, words)
             return form.closing(entry, frozenset(), words), copies
 

@@ -157,20 +157,20 @@ class StreetOperatorProblem:
         some, within = terms.at(steps), bound[steps]
         below, above = low[steps], high[steps]
         at_low, at_high = taken_low[steps], taken[steps]
-        came, found = at_low, x[steps]
+        came, between = at_low, x[steps]
         for _ in range(MOST_POSITIONS):
             if not (open_still := np.abs(came) > NOTHING_KW).any():
                 break
             price = (above * at_low - below * at_high) / (at_low - at_high)
             tried = self._least(some, price, True, within)
-            found = np.where(open_still[:, None], tried, found)
+            between = np.where(open_still[:, None], tried, between)
             came = np.where(open_still, some.taken_kw(tried), came)
             high_side, low_side = open_still & (came < 0), open_still & (came >= 0)
             above, at_high = np.where(high_side, price, above), np.where(high_side, came, at_high)
             at_low = np.where(high_side, at_low / 2, at_low)
             below, at_low = np.where(low_side, price, below), np.where(low_side, came, at_low)
             at_high = np.where(low_side, at_high / 2, at_high)
-        x[steps] = found
+        x[steps] = between
         return x
 
     def _terms(self, at: Point) -> _Terms:

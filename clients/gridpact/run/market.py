@@ -106,14 +106,14 @@ def run_market(
             nodes.check()
         reports = {node: TradingReport.read(item.report) for node, item in files.items()}
         listener.hear(Stage("Clearing" if contract == AuctionContract.CONTRACT else "Waiting for the last gate"))
-        found = office.close(reports)
+        day = office.close(reports)
         listener.hear(Stage("Settling deliveries, as planned, with the supplier"))
         office.deliver(reports)
-        ledger = office.ledger(reports, found, time.perf_counter() - started)
+        ledger = office.ledger(reports, day, time.perf_counter() - started)
     plans = {
         node: {name: np.array(values) for name, values in report.schedule.items()} for node, report in reports.items()
     }
-    agreed = Agreement(plans, tuple(found.trades), found.rounds, found.messages, balanced=found.as_in_memory)
+    agreed = Agreement(plans, tuple(day.trades), day.rounds, day.messages, balanced=day.as_in_memory)
     return outcome_of(prepared, agreed, optimum, chain, ledger)
 
 
@@ -273,7 +273,7 @@ class _MarketOffice:
         self._settlement.deliver_beyond(traded, readings)
         self._gas["deliver"] += self._supplier.gas_used
 
-    def ledger(self, reports: Mapping[int, TradingReport], found: TradedDay, wall_s: float) -> Ledger:
+    def ledger(self, reports: Mapping[int, TradingReport], day: TradedDay, wall_s: float) -> Ledger:
         unit = 10.0**-TOKEN_DECIMALS
         received = self._settlement.supplier_payment(self._round)
         nets = sum(self._settlement.net_payment(self._round, node) for node in reports)
@@ -288,9 +288,9 @@ class _MarketOffice:
             gas_by_step=dict(self._gas + sum((report.gas for report in reports.values()), Counter())),
             transactions=sum(account.transactions for account in accounts)
             + sum(report.transactions for report in reports.values()),
-            transferred=found.moved * unit,
+            transferred=day.moved * unit,
             supplier_received=received * unit,
-            sums_to_zero=conserved and nets + received == 0 and found.as_in_memory,
+            sums_to_zero=conserved and nets + received == 0 and day.as_in_memory,
             wall_s=wall_s,
             solve_s=solve_s,
             chain_s=max(report.wall_s for report in reports.values()) - solve_s,
@@ -313,10 +313,10 @@ def _fill(cleared: Cleared, node: int) -> int:
 
 def by_step(trades: Sequence[Trade]) -> dict[int, list[Trade]]:
     """Trades of each step, in their order."""
-    found: defaultdict[int, list[Trade]] = defaultdict(list)
+    grouped: defaultdict[int, list[Trade]] = defaultdict(list)
     for one in trades:
-        found[one.step].append(one)
-    return dict(found)
+        grouped[one.step].append(one)
+    return dict(grouped)
 
 
 def replayed(placings: Sequence[Placing]) -> dict[int, list[Trade]]:

@@ -54,8 +54,8 @@ class ReAgreement(Participation):
         return self._known.standing(self._round)
 
     def _day_of_round(self) -> str:
-        found = self._days.of_rest(self._label)
-        if found is None or found != (self._run, self._first):
+        opened = self._days.of_rest(self._label)
+        if opened is None or opened != (self._run, self._first):
             raise Reorganised(f"round {self._round} is about another day now")
         return self._day
 

@@ -57,20 +57,20 @@ class Schedule:
     def read(folder: Path, day: str, zone: ZoneInfo) -> Schedule | None:
         """That of a day; None where there is none, or a broken one."""
         try:
-            said = parse_json((folder / f"{day}.json").read_text(encoding="utf-8"))
-            rows = said["steps"]
+            stored = parse_json((folder / f"{day}.json").read_text(encoding="utf-8"))
+            rows = stored["steps"]
             series = {name: tuple(row[name] for row in rows) for name in rows[0] if name not in ("start", "meter_wh")}
             known = {name: series.pop(name) for name in Standing.__dataclass_fields__ if name in series}
             return Schedule(
-                node=int(said["node"]),
-                day=str(said["day"]),
-                round=int(said["round"]),
-                status=str(said["status"]),
-                forecast=str(said["forecast"]),
-                step_seconds=int(said["step_seconds"]),
+                node=int(stored["node"]),
+                day=str(stored["day"]),
+                round=int(stored["round"]),
+                status=str(stored["status"]),
+                forecast=str(stored["forecast"]),
+                step_seconds=int(stored["step_seconds"]),
                 zone=zone,
                 values={name: np.array(values, dtype=float) for name, values in series.items()},
-                since=int(said.get("since", 0)),
+                since=int(stored.get("since", 0)),
                 standing=Standing(**known) if known else None,
             )
         except (OSError, ValueError, KeyError, TypeError, IndexError):

@@ -83,10 +83,10 @@ class _Feed:
     def type_of(self, href: str) -> Element | None:
         """Of a block: that of its meter reading, or the only one that there is."""
         meter = href.partition("/IntervalBlock")[0]
-        found = [self.types[one] for one in self.meters.get(meter, ()) if one in self.types]
-        if not found and len(self.types) == 1:
-            found = list(self.types.values())
-        return found[0] if found else None
+        types = [self.types[one] for one in self.meters.get(meter, ()) if one in self.types]
+        if not types and len(self.types) == 1:
+            types = list(self.types.values())
+        return types[0] if types else None
 
 
 def _rows(feed: _Feed, href: str, block: Element, file: str) -> Iterator[tuple[str, str, str, str, str]]:
@@ -126,5 +126,5 @@ def _name(element: Element) -> str:
 
 def _text(element: Element, name: str, otherwise: str = "") -> str:
     """Of the first element of a name below."""
-    found = next((one.text for one in element.iter() if _name(one) == name), None)
-    return (found or "").strip() or otherwise
+    text = next((one.text for one in element.iter() if _name(one) == name), None)
+    return (text or "").strip() or otherwise

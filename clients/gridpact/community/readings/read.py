@@ -139,8 +139,9 @@ def _without_sums(table: Table, how: HowToRead) -> Table:
         count -= 1
     if count == len(table.rows):
         return table
-    said = f"Row {table.rows[count].number} of {table.file} and what is below adds up what is above, and was left out."
-    return replace(table, rows=table.rows[:count], remarks=(*table.remarks, said))
+    row = f"Row {table.rows[count].number} of {table.file}"
+    notice = f"{row} and what is below adds up what is above, and was left out."
+    return replace(table, rows=table.rows[:count], remarks=(*table.remarks, notice))
 
 
 def _add(

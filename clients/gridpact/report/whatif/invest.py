@@ -12,69 +12,69 @@ from gridpact.study.whatif.invest import Invested, Option
 from gridpact.text import count, plain
 
 
-def invest_page(found: Invested) -> Page:
+def invest_page(study: Invested) -> Page:
     """The page of a study of investments."""
-    currency = plain(found.community.currency, 8)
-    homes = [(row.integer("node", 1, 10**6), row.text("household")) for row in found.community.rows]
+    currency = plain(study.community.currency, 8)
+    homes = [(row.integer("node", 1, 10**6), row.text("household")) for row in study.community.rows]
     return Page(
         kind="invest",
-        where=f"{found.community.name}, {count(len(found.days), 'day')} that stand for a year",
-        headline=_headline(found, currency),
-        answers=[*_answers(found, currency), *found.not_offered],
-        tables=[_year(found, homes, currency), *(_worth(found, scenario, currency) for scenario in found.scenarios)],
+        where=f"{study.community.name}, {count(len(study.days), 'day')} that stand for a year",
+        headline=_headline(study, currency),
+        answers=[*_answers(study, currency), *study.not_offered],
+        tables=[_year(study, homes, currency), *(_worth(study, scenario, currency) for scenario in study.scenarios)],
         pictures=[],
         method=[
             "The days and for how many each stands: "
-            + ", ".join(f"{day} ({weight:.1f})" for day, weight in found.days.items())
+            + ", ".join(f"{day} ({weight:.1f})" for day, weight in study.days.items())
             + ".",
             "Of the home on its own (B) it is its own bill that falls; in every other scenario what all pay together, "
             "by the optimum of one that knows everything, whoever has it by the prices of the trades.",
-            f"A year of what is bought is its annuity at {100 * found.settings.interest:g} %, and its upkeep. Years "
+            f"A year of what is bought is its annuity at {100 * study.settings.interest:g} %, and its upkeep. Years "
             "until it has paid for itself are price by saving less upkeep, without interest.",
             *(f"{_capital(asset.words)}: {number(asset.price)} {currency}, "
               f"{' and '.join(f'{part.life_years:g}' for part in asset.parts)} years, {number(asset.upkeep)} a year of "
-              f"upkeep. Source: {asset.stated['source']}." for asset in found.settings.assets),
+              f"upkeep. Source: {asset.stated['source']}." for asset in study.settings.assets),
             "The sources have euros; whatever the community's currency is, the figures are taken as they are.",
         ],
-        checks_held=all(outcome.checks_held for outcome in found.outcomes.values()),
+        checks_held=all(outcome.checks_held for outcome in study.outcomes.values()),
         fields={
-            "case": found.community.name,
-            "days": dict(found.days),
-            "currency": found.community.currency,
-            "interest": found.settings.interest,
-            "assets": {a.kind: {**a.stated, "investment": a.price} for a in found.settings.assets},
+            "case": study.community.name,
+            "days": dict(study.days),
+            "currency": study.community.currency,
+            "interest": study.settings.interest,
+            "assets": {a.kind: {**a.stated, "investment": a.price} for a in study.settings.assets},
             "yearly": {
-                s.value: {"all": found.yearly(s), **{name: found.yearly(s, node) for node, name in homes}}
-                for s in found.scenarios
+                s.value: {"all": study.yearly(s), **{name: study.yearly(s, node) for node, name in homes}}
+                for s in study.scenarios
             },
-            "owned": {name: found.owned(node) for node, name in homes},
+            "owned": {name: study.owned(node) for node, name in homes},
             "options": [
                 {
                     "household": option.name,
                     "node": option.node,
                     "asset": option.asset.kind,
                     "price": option.asset.price,
-                    "yearly": option.asset.yearly(found.settings.interest),
+                    "yearly": option.asset.yearly(study.settings.interest),
                     "scenarios": {
                         s.value: {
                             "saving": option.saving[s], "net": option.net(s), "payback_years": option.payback_years(s)
                         }
-                        for s in found.scenarios
+                        for s in study.scenarios
                     },
                 }
-                for option in found.options
+                for option in study.options
             ],
         },
         csv_files={
-            "options.csv": ("everything that anybody could buy, by scenario", list(_rows(found))),
-            "yearly.csv": ("what every home pays in a year, by scenario", list(_yearly_rows(found, homes))),
+            "options.csv": ("everything that anybody could buy, by scenario", list(_rows(study))),
+            "yearly.csv": ("what every home pays in a year, by scenario", list(_yearly_rows(study, homes))),
         },
     )  # fmt: skip
 
 
-def _headline(found: Invested, currency: str) -> str:
-    last = found.scenarios[-1]
-    best = found.best(last)
+def _headline(study: Invested, currency: str) -> str:
+    last = study.scenarios[-1]
+    best = study.best(last)
     if not best:
         return f"Nothing that could be bought would pay for itself in {last.name}"
     first = best[0]
@@ -84,17 +84,17 @@ def _headline(found: Invested, currency: str) -> str:
     )
 
 
-def _answers(found: Invested, currency: str) -> Iterator[str]:
-    for scenario in found.scenarios:
-        best = found.best(scenario)
+def _answers(study: Invested, currency: str) -> Iterator[str]:
+    for scenario in study.scenarios:
+        best = study.best(scenario)
         whose = "its home" if scenario == Scenario.B else "all together"
-        all_pay = f"All pay {number(found.yearly(scenario))} {currency} a year in {scenario.name}"
+        all_pay = f"All pay {number(study.yearly(scenario))} {currency} a year in {scenario.name}"
         if not best:
-            yield f"{all_pay}; of {count(len(found.options), 'purchase')} none would be worth its price to {whose}."
+            yield f"{all_pay}; of {count(len(study.options), 'purchase')} none would be worth its price to {whose}."
             continue
         kinds = {option.asset.kind: option for option in reversed(best)}
         yield (
-            f"{all_pay}; {len(best)} of {count(len(found.options), 'purchase')} would be worth their price to {whose}, "
+            f"{all_pay}; {len(best)} of {count(len(study.options), 'purchase')} would be worth their price to {whose}, "
             "best of each kind: "
             + "; ".join(
                 f"{plain(option.name, 40)} {option.asset.words}, {number(option.net(scenario))} a year left, paid back "
@@ -105,41 +105,41 @@ def _answers(found: Invested, currency: str) -> Iterator[str]:
         )
 
 
-def _year(found: Invested, homes: Sequence[tuple[int, str]], currency: str) -> PageTable:
+def _year(study: Invested, homes: Sequence[tuple[int, str]], currency: str) -> PageTable:
     rows = [
-        (name, *(number(found.yearly(s, node)) for s in found.scenarios), number(found.owned(node)))
+        (name, *(number(study.yearly(s, node)) for s in study.scenarios), number(study.owned(node)))
         for node, name in homes
     ]
-    total = sum(found.owned(node) for node, _ in homes)
+    total = sum(study.owned(node) for node, _ in homes)
     return PageTable(
         f"A year of each home, {currency}",
-        ("Household", *(f"Bills in {s.name}" for s in found.scenarios), "What it owns"),
-        [*rows, ("All", *(number(found.yearly(s)) for s in found.scenarios), number(total))],
+        ("Household", *(f"Bills in {s.name}" for s in study.scenarios), "What it owns"),
+        [*rows, ("All", *(number(study.yearly(s)) for s in study.scenarios), number(total))],
         "What it owns: a year of its panels, batteries and heat pumps, bought anew at these prices. It is in no bill.",
     )
 
 
-def _worth(found: Invested, scenario: Scenario, currency: str) -> PageTable:
-    ranked = sorted(found.options, key=lambda option: -option.net(scenario))[:20]
+def _worth(study: Invested, scenario: Scenario, currency: str) -> PageTable:
+    ranked = sorted(study.options, key=lambda option: -option.net(scenario))[:20]
     return PageTable(
         f"What would be worth buying in {scenario.name} ({market_of(scenario).words.label}), {currency} a year",
         ("Household", "Buys", "Price", "Saves", "Costs", "Leaves", "Paid back, years"),
         [
             (
                 option.name, option.asset.words, number(option.asset.price), number(option.saving[scenario]),
-                number(option.asset.yearly(found.settings.interest)), number(option.net(scenario)),
+                number(option.asset.yearly(study.settings.interest)), number(option.net(scenario)),
                 number(option.payback_years(scenario), 1),
             )
             for option in ranked
         ],
-        "" if len(found.options) <= len(ranked) else f"The first {len(ranked)}; all of them stand in options.csv.",
+        "" if len(study.options) <= len(ranked) else f"The first {len(ranked)}; all of them stand in options.csv.",
     )  # fmt: skip
 
 
-def _rows(found: Invested) -> Iterator[Sequence[Cell]]:
+def _rows(study: Invested) -> Iterator[Sequence[Cell]]:
     yield "household", "node", "asset", "scenario", "price", "saving", "yearly", "net", "payback_years"
-    for option in found.options:
-        for scenario in found.scenarios:
+    for option in study.options:
+        for scenario in study.scenarios:
             yield _row(option, scenario)
 
 
@@ -151,11 +151,11 @@ def _row(option: Option, scenario: Scenario) -> Sequence[Cell]:
     )  # fmt: skip
 
 
-def _yearly_rows(found: Invested, homes: Sequence[tuple[int, str]]) -> Iterator[Sequence[Cell]]:
+def _yearly_rows(study: Invested, homes: Sequence[tuple[int, str]]) -> Iterator[Sequence[Cell]]:
     yield "household", "node", "scenario", "bills", "owned"
     for node, name in homes:
-        for scenario in found.scenarios:
-            yield safe_text(name), node, scenario.value, found.yearly(scenario, node), found.owned(node)
+        for scenario in study.scenarios:
+            yield safe_text(name), node, scenario.value, study.yearly(scenario, node), study.owned(node)
 
 
 def _capital(text: str) -> str:

@@ -65,11 +65,11 @@ class DayRow:
                 schedules = {home.node: home.schedule for home in outcome.households}
                 community = carried_over(before.community, schedules, community)
             order = Order(community, self.scenario, self.settings)
-            found = kept(order, self.folder)
-            if found is None:
-                found = order.solve()
-                keep(order, found, self.folder)
-            done.append((order, found))
+            known = kept(order, self.folder)
+            if known is None:
+                known = order.solve()
+                keep(order, known, self.folder)
+            done.append((order, known))
         return done
 
 

@@ -208,8 +208,8 @@ class InvestSettings:
                 if key != "source":
                     least = 0.0 if key in ("price", "power_price", "upkeep_percent", "fuel_price") else 1e-6
                     _number(f"{path.name}, [{kind}]", key, value, least)
-        told = {kind: stated for kind, stated in DEFAULTS.items() if not table or kind in table}
-        return InvestSettings(tuple(Asset(k, {**of, **table.get(k, {})}) for k, of in told.items()), interest)
+        options = {kind: stated for kind, stated in DEFAULTS.items() if not table or kind in table}
+        return InvestSettings(tuple(Asset(k, {**of, **table.get(k, {})}) for k, of in options.items()), interest)
 
 
 def _number(where: str, key: str, value: Any, least: float) -> float:
@@ -278,8 +278,9 @@ class Purchase:
 
     @cached_property
     def fingerprint(self) -> str:
-        told = {"scenario": self.scenario.value, "node": self.node, "asset": [self.asset.kind, dict(self.asset.stated)]}
-        return fingerprint(self.community, told, "study/whatif/invest.py")
+        asset = [self.asset.kind, dict(self.asset.stated)]
+        about = {"scenario": self.scenario.value, "node": self.node, "asset": asset}
+        return fingerprint(self.community, about, "study/whatif/invest.py")
 
     def solve(self) -> float:
         """What is saved on the day, currency: by the home on its own, else by all together."""
