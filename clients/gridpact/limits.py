@@ -29,6 +29,9 @@ VOLTAGE_BIAS = 2**15
 MOST_BID = 2**15 - 1
 """Of either sign, resolution units: a bid takes two bytes (`Books.sol`)."""
 
+MOST_ENTRIES = 8192
+"""Bids of all homes in a call auction on a chain, homes times steps (`CallAuction.sol`)."""
+
 MOST_PRODUCT = 255
 """Products are numbered from 0: eight bits of a round's number (`IRounds.sol`)."""
 

@@ -29,7 +29,7 @@ from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.events import Event, IterationClosed, RoundEnded, Stage
 from gridpact.files import write_atomically
-from gridpact.limits import MOST_HOUSEHOLDS, MOST_NODES
+from gridpact.limits import LANES, MOST_HOUSEHOLDS, MOST_NODES
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.levels import Levels, negotiate_levels
 from gridpact.market.admm.negotiation import Negotiation, plan_of
@@ -246,8 +246,8 @@ def grown_to(households: int, steps: int) -> Grown:
 
 
 def _payload(agent: Agent, steps: int) -> int:
-    """Bytes: 12 lanes of 20 bits a word of 32 bytes, and 2 bytes a bid."""
-    return 32 * -(-steps // 12) * len(agent.blocks) + 2 * agent.view.bid_count
+    """Bytes: words of 32, and 2 a bid."""
+    return 32 * -(-steps // LANES) * len(agent.blocks) + 2 * agent.view.bid_count
 
 
 def growth_table(rows: Sequence[Grown]) -> str:

@@ -17,6 +17,7 @@ IN_CONTRACTS = {
     "LANES": ("libraries/Lanes.sol", "PER_WORD"),
     "POWER_BIAS": ("libraries/Lanes.sol", "BIAS_POWER"),
     "VOLTAGE_BIAS": ("libraries/Lanes.sol", "BIAS_VOLTAGE"),
+    "MOST_ENTRIES": ("market/CallAuction.sol", "MOST_ENTRIES"),
     "SUM_BYTES": ("libraries/Seals.sol", "SUM"),
 }
 FOLLOW = {

@@ -60,7 +60,7 @@ class Accusing:
             log.warning("node %d %s", node, what)
             memory.suspects.setdefault(node, (now.iteration, True))
         for node, (iteration, departed) in memory.suspects.items():
-            if memory.form.sealed:  # nobody else has what this node has
+            if memory.sealed:  # nobody else has what this node has
                 if node not in memory.gone and node != GRID_CONNECTION:
                     self._accuse(round_, node, iteration, departed, memory)
                 continue
@@ -75,7 +75,7 @@ class Accusing:
         me, assembly = self.view.node, memory.agent.assembly
         households = sorted(assembly.nodes - memory.gone - {GRID_CONNECTION})
         book, answered = memory.books.get(GRID_CONNECTION), memory.last.get(GRID_CONNECTION)
-        if memory.form.sealed or not book or answered is None or me not in households:
+        if memory.sealed or not book or answered is None or me not in households:
             return
         if households[memory.agent.iteration % len(households)] != me:
             return
@@ -102,7 +102,7 @@ class Accusing:
             known = {node: np.array([now.sums[one] - answers[one] for one in assembly.blocks(node)]) for node in shared}
             # Who keeps a line with another household besides has said more, and in an open round only.
             return known | {node: self._copies(entry.submissions[node], assembly) for node in set(there) - set(shared)}
-        if not assembly.blocks(me) or memory.form.sealed or (me + now.iteration) % CHECK_EVERY:
+        if not assembly.blocks(me) or memory.sealed or (me + now.iteration) % CHECK_EVERY:
             return {}
         node = others[(me + now.iteration) // CHECK_EVERY % len(others)]
         if (submission := entry.submissions.get(node)) is None:
@@ -114,7 +114,7 @@ class Accusing:
         return decode_copies(assembly.blocks(submission.node), self._aggregator.copies_of(submission), assembly.steps)
 
     def _evidence(self, round_: int, node: int, iteration: int, departed: bool, memory: Memory) -> bytes:
-        if not memory.form.sealed:
+        if not memory.sealed:
             return residual_evidence(self._aggregator, round_, node, iteration, departed)
         proof = self._aggregator.round_key(round_).proof(key_in(memory.books[node]))
         return sealed_evidence(self._aggregator, round_, node, iteration, departed, self.view.node, proof)

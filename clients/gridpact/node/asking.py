@@ -42,8 +42,7 @@ class Asking:
 
     def answer(self, round_: int, memory: Memory) -> None:
         """Answers what this node was asked, before it submits again."""
-        form = memory.form
-        if not isinstance(form, SealedForm):
+        if (form := memory.sealed) is None:
             return
         for node, about in sorted(memory.asked):
             if node == self._node:
@@ -53,8 +52,7 @@ class Asking:
     def look(self, round_: int, memory: Memory) -> None:
         """Looks at the newest closed iteration: what was answered in it, who goes on without an answer, and whether
         somebody says what cannot be."""
-        form = memory.form
-        if not isinstance(form, SealedForm):
+        if (form := memory.sealed) is None:
             return
         for question, answer in memory.history[-1][0].answers.items():
             if question[0] != self._node:

@@ -141,9 +141,10 @@ class Follower:
             return None
         assembly, books = declared
         node = self._view.node
-        sealed = self._aggregator.sealed
-        form = SealedForm.of(assembly, node, self._aggregator, round_, books) if sealed else OpenForm(assembly, node)
-        return Memory(self._agent(assembly), form, books)
+        if not self._aggregator.sealed:
+            return Memory(self._agent(assembly), OpenForm(assembly, node), books)
+        sealed = SealedForm.of(assembly, node, self._aggregator, round_, books)
+        return Memory(self._agent(assembly), sealed, books, sealed)
 
     def _agent(self, assembly: Assembly) -> Agent:
         agent = self._begin(assembly, self._penalties, self._resolution, self._most_iterations)

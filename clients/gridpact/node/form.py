@@ -47,8 +47,6 @@ class OpenForm:
         node: whose submissions are encoded.
     """
 
-    sealed = False
-
     def __init__(self, assembly: Assembly, node: int) -> None:
         self.assembly, self.node = assembly, node
 
@@ -98,8 +96,6 @@ class SealedForm(OpenForm):
     Args:
         pads: with every node of the round that this one shares something with.
     """
-
-    sealed = True
 
     def __init__(self, assembly: Assembly, node: int, pads: Mapping[int, Pads]) -> None:
         super().__init__(assembly, node)

@@ -12,7 +12,7 @@ from gridpact.chain.commitments import START, head_with
 from gridpact.chain.values import ClosedIteration, IterationLog, Question, Submission
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Closing, Integers
-from gridpact.node.form import OpenForm
+from gridpact.node.form import OpenForm, SealedForm
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,12 @@ class Duty:
 class Memory:
     """What a node makes of a round as it reads it: nothing here that the chain could not tell again."""
 
-    def __init__(self, agent: Agent, form: OpenForm, books: Mapping[int, bytes]) -> None:
+    def __init__(
+        self, agent: Agent, form: OpenForm, books: Mapping[int, bytes], sealed: SealedForm | None = None
+    ) -> None:
         self.agent = agent
         self.form = form
+        self.sealed = sealed  # the same, of a sealed round
         self.books = books  # as declared
         self.sent: dict[int, list[int]] = {}  # iteration -> words of copies that this node submitted
         self.doubtful = 0  # up to this iteration, an earlier run of this node may have submitted others

@@ -287,7 +287,7 @@ class Node:
     def _broken_limits(self, memory: Memory) -> tuple[str, ...]:
         """Checks the grid operator's last answer at all steps, so that all households come to the same."""
         book = memory.books.get(GRID_CONNECTION)
-        if self.view.household is None or not book or GRID_CONNECTION not in memory.last or memory.form.sealed:
+        if self.view.household is None or not book or GRID_CONNECTION not in memory.last or memory.sealed:
             return ()  # of a sealed answer a household reads its own part only
         if published_limits(book) is None:
             log.warning("the grid operator's node has published no limits: nobody can check its plan")

@@ -142,7 +142,7 @@ class TwinRound:
     def _questions_of(self, iteration: int) -> tuple[frozenset[Question], dict[Question, bytes]]:
         """What was asked and answered in an iteration."""
         asked = frozenset(question for question, when in self.asked.items() if when == iteration)
-        return asked, {question: self.answers[question] for question, when in self.answered.items() if when == iteration}
+        return asked, {one: self.answers[one] for one, when in self.answered.items() if when == iteration}
 
     def _closed(self, closing: Closing) -> ClosedIteration:
         sums = tuple(encode_sums(self.books.assembly, closing.sums, closing.present))

@@ -31,6 +31,7 @@ from gridpact.community.model import CommunityDay
 from gridpact.errors import GridpactError, InputError
 from gridpact.events import SILENT, Listener, Stage
 from gridpact.files import write_atomically
+from gridpact.limits import MOST_ENTRIES
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.bids import MICRO, LimitOrder
 from gridpact.market.call_auction import Cleared, clear, paired
@@ -60,10 +61,6 @@ WAITED_SECONDS = 600
 CHAIN_ROUNDS = 3
 """Of placing orders on a chain: the last of those in memory, since each order is a transaction."""
 
-MOST_BIDS = 8192
-"""Homes times steps of an auction, as the contract has it."""
-
-
 def run_market(
     community: CommunityDay,
     scenario: Scenario,
@@ -83,10 +80,10 @@ def run_market(
     """
     contract = market_of(scenario).contract
     homes = len(community.households)
-    if contract == AuctionContract.CONTRACT and homes * community.steps > MOST_BIDS:
+    if contract == AuctionContract.CONTRACT and homes * community.steps > MOST_ENTRIES:
         raise InputError(
-            f"an auction on a chain has {MOST_BIDS:,} bids at most, and {homes} homes with {community.steps} steps have"
-            f" {homes * community.steps:,}: give --chain memory, or longer steps"
+            f"an auction on a chain has {MOST_ENTRIES:,} bids at most, and {homes} homes with {community.steps} steps"
+            f" have {homes * community.steps:,}: give --chain memory, or longer steps"
         )
     listener.hear(Stage(f"Solving {community.name} on {community.day} in one place, to compare with"))
     prepared = Prepared.of(community, scenario)
