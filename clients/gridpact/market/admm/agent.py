@@ -277,8 +277,7 @@ class Agent:
         self.residuals = NO_RESIDUALS
         own_sum: Integers | None = None
         if copies is not None:
-            counts = np.array([assembly.count(block, now.present) for block in self.blocks], dtype=np.int64)
-            sums = np.array([now.sums[block] for block in self.blocks], dtype=np.int64).reshape(copies.shape)
+            counts, sums = assembly.counts(node, now.present), assembly.sums(now, node)
             first = self.view.first
             self.consensus.update(copies[:, first:], sums[:, first:], counts, network)
             if self.view.partners:

@@ -109,6 +109,8 @@ class Assembly:
         self._holders = {block: holders(block, self.parents, self.children) for block in self.all_blocks}
         self._scalars: dict[frozenset[int], tuple[int, int]] = {}
         self._balances: deque[tuple[Closing, tuple[Integers | None, Integers]]] = deque(maxlen=1)
+        self._sums: deque[tuple[Closing, dict[int, Integers]]] = deque(maxlen=2)
+        self._counts: tuple[frozenset[int], dict[int, Integers]] = frozenset(), {}
         self._bids: deque[tuple[Closing, Bids]] = deque(maxlen=3)
         self._declared = {node: self.bid_count(node) for node in nodes} | dict(bids or {})
 
@@ -136,6 +138,25 @@ class Assembly:
     def count(self, block: Block, present: frozenset[int]) -> int:
         """Number of copies in a block's sum."""
         return len(self._holders[block] & present)
+
+    def counts(self, node: int, present: frozenset[int]) -> Integers:
+        """The same of the blocks of a node, (blocks,)."""
+        if self._counts[0] != present:
+            self._counts = present, {}
+        known = self._counts[1]
+        if node not in known:
+            known[node] = np.array([self.count(block, present) for block in self.blocks(node)], dtype=np.int64)
+        return known[node]
+
+    def sums(self, now: Closing, node: int) -> Integers:
+        """What the copies of a node's blocks came to, (blocks, T)."""
+        known = next((sums for closing, sums in self._sums if closing is now), None)
+        if known is None:  # a node asks for the same in this iteration and in the next one
+            self._sums.append((now, known := {}))
+        if node not in known:
+            rows = [now.sums[block] for block in self.blocks(node)]
+            known[node] = np.array(rows, dtype=np.int64).reshape(len(rows), self.steps)
+        return known[node]
 
     def book(self, node: int) -> Book:
         return self._books[node]

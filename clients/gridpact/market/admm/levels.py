@@ -22,7 +22,6 @@ from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances
 from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.market.admm.register import Rules
-from gridpact.market.admm.trades import bid_steps
 from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.coefficients import Partner, own_coefficients
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -132,7 +131,7 @@ class Gateway:
         """What the trades agreed so far sell more than they buy, (T,); it vanishes with the residuals."""
         total = np.zeros(self.below.view.steps)
         for agent in (self.below, self.above):
-            np.add.at(total, bid_steps(agent.view), agent.trades.agreed / 2 * agent.trades.unit)
+            np.add.at(total, agent.trades.steps, agent.trades.agreed / 2 * agent.trades.unit)
         return total
 
 
@@ -141,7 +140,7 @@ class _Side:
 
     def __init__(self, agent: Agent) -> None:
         point, trades, steps = agent.point(), agent.trades, agent.view.steps
-        self._agent, self._steps = agent, bid_steps(agent.view)
+        self._agent, self._steps = agent, trades.steps
         self._linear = point.trade_linear
         self.count = np.bincount(self._steps, minlength=steps)
         total = np.bincount(self._steps, self._linear, minlength=steps)

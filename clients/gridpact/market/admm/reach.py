@@ -126,9 +126,7 @@ def copies_that_fit(blocks: Sequence[Block]) -> Bounds:
 
 def centre_of_copies(assembly: Assembly, node: int, before: Closing) -> tuple[Integers, Mask]:
     """What the copies of a node have to stay near, (blocks, T), and whether they have to, (blocks, 1)."""
-    blocks = assembly.blocks(node)
-    counts = np.array([assembly.count(block, before.present) for block in blocks], dtype=np.int64).reshape(-1, 1)
-    sums = np.array([before.sums[block] for block in blocks], dtype=np.int64).reshape(len(blocks), assembly.steps)
+    counts, sums = assembly.counts(node, before.present).reshape(-1, 1), assembly.sums(before, node)
     return sums // np.maximum(counts, 1), (counts >= 2) & (node in before.present)
 
 
@@ -153,7 +151,7 @@ def departed(
     if copies is not None and near is not None and node != GRID_CONNECTION:
         fits = copies_that_fit(assembly.blocks(node))
         centre, counted = centre_of_copies(assembly, node, before)
-        there = np.array([assembly.count(block, now.present) >= 2 for block in assembly.blocks(node)], dtype=bool)
+        there = assembly.counts(node, now.present) >= 2
         if not fits.around(centre, counted & there.reshape(-1, 1), near).hold(copies):
             return True
     near = reach.of_bids(age)

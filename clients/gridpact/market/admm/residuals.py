@@ -74,14 +74,13 @@ def grid_residuals(
     mine = assembly.blocks(node)
     if node not in now.present or not mine:
         return 0, 0
-    count = np.array([assembly.count(block, now.present) for block in mine])[:, None]
-    total = np.array([now.sums[block] for block in mine])
+    count, total = assembly.counts(node, now.present)[:, None], assembly.sums(now, node)
     count_before, total_before = np.ones_like(count), np.zeros_like(total)
     if before is not None and node in before.present:
-        counted = np.array([assembly.count(block, before.present) for block in mine])[:, None]
+        counted = assembly.counts(node, before.present)[:, None]
         shared = counted >= 2
         count_before = np.where(shared, counted, 1)
-        total_before = np.where(shared, np.array([before.sums[block] for block in mine]), 0)
+        total_before = np.where(shared, assembly.sums(before, node), 0)
     shared = count >= 2
     primal = np.where(shared, count * copies - total, 0)
     dual = np.where(shared, count_before * total - count * total_before, 0)

@@ -36,6 +36,7 @@ class Trades:
     """State of a household's trades in a round.
 
     Attributes:
+        steps: the time step of every bid, (bids,).
         value: consensus z_ij, kW, positive where this household sells.
         price: xi_ij, currency/kW over one step; the price per kWh is xi / dt. It starts half way
             between feed-in and import, which both partners know.
@@ -47,6 +48,7 @@ class Trades:
 
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         self.view = view
+        self.steps = bid_steps(view)
         self.phi = penalties.phi
         self.pool_penalty = POOL * penalties.phi
         self.unit = resolution.power_kw
@@ -54,14 +56,14 @@ class Trades:
         self._changes = False  # whether bids are changes of that
         self.value: Array = np.zeros(view.bid_count)
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
-        self.price: Array = view.step_hours * (view.between or view.prices).middle[bid_steps(view)]
+        self.price: Array = view.step_hours * (view.between or view.prices).middle[self.steps]
         self.pool_price: Array = np.zeros(view.steps)
         self.pool_value: Array = np.zeros(view.steps)
 
     @property
     def paid_price(self) -> Array:
         """xi - lambda, what a trade is paid at, currency/kW over one step, (bids,)."""
-        return self.price - self.pool_price[bid_steps(self.view)]
+        return self.price - self.pool_price[self.steps]
 
     @property
     def energies_wh(self) -> Integers:
@@ -98,7 +100,7 @@ class Trades:
                 less is always within reach.
         """
         bids = bounds.nearest((bids_kw - self.held_kw) / self.unit)
-        steps, count = bid_steps(self.view), self.view.steps
+        steps, count = self.steps, self.view.steps
         sold = np.bincount(steps, np.maximum(bids, 0).astype(float), count)
         bought = np.bincount(steps, np.maximum(-bids, 0).astype(float), count)
         of_sold = np.clip((net.high + bought) / np.maximum(sold, 1), 0, 1)
@@ -138,7 +140,7 @@ class Trades:
     def _held_by_step(self) -> Array:
         """What was agreed before adds up to, kW, (T,); over all households to nothing."""
         held = np.zeros(self.view.steps)
-        np.add.at(held, bid_steps(self.view), self.held_kw)
+        np.add.at(held, self.steps, self.held_kw)
         return held
 
     def hold(self, energies_wh: Mapping[tuple[int, int], int]) -> None:
@@ -155,7 +157,7 @@ class Trades:
     def keep_between_tariffs(self) -> None:
         """Keeps what a trade is paid at between feed-in and import price, where every price ends between households
         that have both: else one that wants more and more would drive it anywhere."""
-        steps, prices, dt = bid_steps(self.view), self.view.between or self.view.prices, self.view.step_hours
+        steps, prices, dt = self.steps, self.view.between or self.view.prices, self.view.step_hours
         low, high = (self.pool_price + dt * price for price in (prices.feed_in_price, prices.import_price))
         self.price = np.clip(self.price, low[steps], high[steps])
 
@@ -165,7 +167,7 @@ class Trades:
         Prices are nearly right then, and what is left is to move energy: with a larger penalty in fewer iterations.
         """
         self.phi, self.pool_penalty = RESUMED * self.phi, RESUMED * self.pool_penalty
-        later = bid_steps(before.view) >= first
+        later = before.steps >= first
         self.value, self.price, self.agreed = before.value[later], before.price[later], before.agreed[later]
         self.pool_price, self.pool_value = before.pool_price[first:], before.pool_value[first:]
 
@@ -178,7 +180,7 @@ class Trades:
         view = self.view
         prices = np.rint(self.paid_price / view.step_hours * 1e6).astype(np.int64)
         partners = [partner.node for partner in view.partners for _ in partner.steps]
-        steps = (view.first + bid_steps(view)).tolist()
+        steps = (view.first + self.steps).tolist()
         result: dict[int, list[tuple[int, int, int]]] = {}
         energies = self.energies_wh.tolist()
         for partner, step, energy, price in zip(partners, steps, energies, prices.tolist(), strict=True):
