@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gridpact.cli.options import Commands, names, out_folder
+from gridpact.cli.options import Commands, add_workers, names, out_folder, workers_of
 from gridpact.cli.study import DAYS
 from gridpact.cli.whatif import folder_of, solved_page
 from gridpact.community.read import read_community
-from gridpact.errors import InputError
 from gridpact.market.registry import SCENARIOS, scenarios_named
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--mechanisms", metavar="M,M,...", help=f"of {known}; b is always there to compare with; default all"
     )
-    command.add_argument("--jobs", type=int, metavar="N", help="processes at a time; default as many as cores")
+    add_workers(command)
     command.add_argument(
         "--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_markets"
     )
@@ -36,8 +35,7 @@ def add(commands: Commands) -> None:
 
 
 def _markets(arguments: argparse.Namespace) -> int:
-    if arguments.jobs is not None and arguments.jobs < 1:
-        raise InputError(f"--jobs {arguments.jobs} must be at least 1")
+    workers = workers_of(arguments)
     given = arguments.mechanisms
     scenarios = SCENARIOS if given is None else scenarios_named(names("--mechanisms", given))
     named = None if arguments.days is None else names("--days", arguments.days)
@@ -51,6 +49,6 @@ def _markets(arguments: argparse.Namespace) -> int:
     days = [community.on(day) for day in chosen_days(community, named)]
 
     def solve(tally: Tally) -> Page:
-        return markets_page(compare(days, scenarios, folder, arguments.jobs, tally))
+        return markets_page(compare(days, scenarios, folder, workers, tally))
 
     return solved_page(arguments, solve, folder, "plan")

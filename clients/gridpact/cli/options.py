@@ -22,6 +22,7 @@ from gridpact.problem.scenario import Scenario
 if TYPE_CHECKING:
     from gridpact.chain.networks import Network
     from gridpact.market.admm.parameters import Resolution
+    from gridpact.study.weeks.workers import Workers
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
@@ -69,6 +70,26 @@ def add_password(command: argparse.ArgumentParser) -> None:
     secret = command.add_mutually_exclusive_group()
     secret.add_argument("--password-file", metavar="FILE", help="file with the password of the keystore")
     secret.add_argument("--password-env", metavar="NAME", help="environment variable with it; default: it is asked for")
+
+
+def add_workers(command: argparse.ArgumentParser, default: str = "as many as cores") -> None:
+    """Adds who solves the days or points of a command."""
+    workers = command.add_mutually_exclusive_group()
+    workers.add_argument("--jobs", type=int, metavar="N", help=f"processes at a time; default {default}")
+    workers.add_argument(
+        "--cluster", metavar="ADDRESS", help="of a Dask scheduler, whose workers solve in place of this machine's cores"
+    )
+
+
+def workers_of(arguments: argparse.Namespace) -> Workers:
+    """What `add_workers` was given.
+
+    Raises:
+        InputError: of processes, less than one.
+    """
+    from gridpact.study.weeks.workers import Cluster, Processes
+
+    return Processes(arguments.jobs) if arguments.cluster is None else Cluster(arguments.cluster)
 
 
 def chain_at(url: str) -> AbstractContextManager[Network]:

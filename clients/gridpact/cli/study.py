@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gridpact.cli.options import (
     Commands,
+    add_workers,
     check_folder,
     check_market,
     check_ours,
@@ -21,6 +22,7 @@ from gridpact.cli.options import (
     names,
     out_folder,
     tell_without_pictures,
+    workers_of,
 )
 from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.read import read_community
@@ -28,6 +30,10 @@ from gridpact.errors import GridpactError, InfeasibleError, InputError
 from gridpact.market.mechanism import IN_MEMORY
 from gridpact.market.registry import NAMES, SCENARIOS, scenarios_named
 from gridpact.problem.scenario import NetworkAgreement, Scenario
+
+if TYPE_CHECKING:
+    from gridpact.report.whatif.page import Page
+    from gridpact.study.weeks.play import Tally
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -83,9 +89,7 @@ def add(commands: Commands) -> None:
         "--offers", type=Path, metavar="FILE", help="with --invest: prices, lives, sizes and interest, a TOML file"
     )
     command.add_argument("--relay", action="store_true", help="on a chain: signed submissions in one transaction")
-    command.add_argument(
-        "--jobs", type=int, metavar="N", help="days solved at a time; default as many as cores, one on a chain"
-    )
+    add_workers(command, "as many as cores, one on a chain")
     command.add_argument("--out", type=out_folder, metavar="DIR", help="folder of the results; default runs/CASE_study")
     command.add_argument("--json", action="store_true", help="print study.json instead of the answers")
     command.set_defaults(command=_study)
@@ -99,15 +103,15 @@ def _study(arguments: argparse.Namespace) -> int:
     default = "b,t,tg" if arguments.year else "b,t,g,tg"
     scenarios = _scenarios(default if arguments.scenarios is None else arguments.scenarios)
     agreement = choice("network agreement", arguments.network_agreement, {a.value: a for a in NetworkAgreement})
-    jobs: int | None = arguments.jobs
-    if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs {jobs} must be at least 1")
+    workers = workers_of(arguments)
     community = read_community(arguments.case or ("fontana16year" if arguments.year else "fontana16"))
     name = NOT_IN_NAMES.sub("-", community.name) + ("_year" if arguments.year else "_study")
     folder = arguments.out or Path("runs") / name
     check_folder(folder)
     if arguments.continuous and arguments.chain != IN_MEMORY:
         raise InputError("days follow each other in memory only; leave out --chain, or --continuous")
+    if arguments.continuous and arguments.cluster is not None:
+        raise InputError("days that follow each other are kept where they are solved; leave out --cluster")
     for scenario in scenarios:
         check_market(scenario, arguments.chain, arguments.relay)
 
@@ -115,9 +119,10 @@ def _study(arguments: argparse.Namespace) -> int:
     from gridpact.report.weeks.tables import MARKER
     from gridpact.report.weeks.words import answers, headline, left_out
     from gridpact.study.weeks.plan import StudySettings, chosen_days, orders, rows_of_days, traces
-    from gridpact.study.weeks.play import Tally, play
+    from gridpact.study.weeks.play import play
     from gridpact.study.weeks.row import rows_in
     from gridpact.study.weeks.totals import Study
+    from gridpact.study.weeks.workers import HERE
     from gridpact.text import count
 
     check_ours(folder, "study", MARKER)
@@ -130,12 +135,14 @@ def _study(arguments: argparse.Namespace) -> int:
         what = f"{count(len(days), 'day')} in {count(len(scenarios), 'scenario')}"
         print(f"gridpact: {community.title or community.name}; {what}")
     if arguments.chain != IN_MEMORY:
-        jobs = jobs or 1  # its nodes are processes themselves
+        if arguments.cluster is not None:
+            raise InputError("a chain's nodes are processes of this machine; leave out --chain, or --cluster")
+        workers = workers if arguments.jobs else HERE  # its nodes are processes themselves
 
     def played(tasks: Sequence[Any], what: str) -> tuple[list[Any], Tally]:
         try:
             with in_use(folder), bar(what, "plan") as tally:
-                return play(tasks, folder, jobs, tally), tally
+                return play(tasks, folder, workers, tally), tally
         except KeyboardInterrupt:
             print(f"What is finished stays in {folder}; the same command goes on from there.", file=sys.stderr)
             raise
@@ -181,9 +188,7 @@ def _invest(arguments: argparse.Namespace) -> int:
             raise InputError(f"--{option} is no option of --invest, whose days stand each for a part of the year")
     if arguments.chain != IN_MEMORY:
         raise InputError("--invest plans in memory; leave out --chain")
-    jobs: int | None = arguments.jobs
-    if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs {jobs} must be at least 1")
+    workers = workers_of(arguments)
     scenarios = _scenarios(arguments.scenarios or "b,t")
     community = read_community(arguments.case or "fontana16year")
     folder = arguments.out or Path("runs") / f"{NOT_IN_NAMES.sub('-', community.name)}_invest"
@@ -196,9 +201,11 @@ def _invest(arguments: argparse.Namespace) -> int:
 
     settings = InvestSettings.read(arguments.offers)
     days = standing_days(community, None if arguments.days is None else names("--days", arguments.days))
-    return solved_page(
-        arguments, lambda tally: invest_page(invest(community, days, scenarios, settings, folder, jobs, tally)), folder
-    )
+
+    def solve(tally: Tally) -> Page:
+        return invest_page(invest(community, days, scenarios, settings, folder, workers, tally))
+
+    return solved_page(arguments, solve, folder)
 
 
 def _scenarios(text: str) -> tuple[Scenario, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gridpact.cli.options import (
     Commands,
+    add_workers,
     check_folder,
     check_ours,
     choice,
@@ -19,6 +20,7 @@ from gridpact.cli.options import (
     names,
     out_folder,
     tell_without_pictures,
+    workers_of,
 )
 from gridpact.cli.progress import bar, tell_taken_over
 from gridpact.community.assigned import USUAL, VARIED
@@ -135,7 +137,7 @@ def _add_common(command: argparse.ArgumentParser, kind: str) -> None:
     )
     command.add_argument("--days", metavar="D,D,...", help="days of the case; default its first")
     command.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is drawn; default 1")
-    command.add_argument("--jobs", type=int, metavar="N", help="processes at a time; default as many as cores")
+    add_workers(command)
     default = f"runs/CASE_{kind}"
     command.add_argument("--out", type=out_folder, metavar="DIR", help=f"folder of the results; default {default}")
     command.add_argument("--json", action="store_true", help=f"print {kind}.json instead of the answers")
@@ -161,7 +163,7 @@ def _add_model(command: argparse.ArgumentParser, draws: int) -> None:
 
 def _penetration(arguments: argparse.Namespace) -> int:
     shares = tuple(value / 100 for value in _numbers("--shares", arguments.shares, 0, 100))
-    days, folder = _days(arguments), folder_of(arguments, "penetration")
+    workers, days, folder = workers_of(arguments), _days(arguments), folder_of(arguments, "penetration")
 
     from gridpact.report.whatif.penetration import penetration_page  # imports CVXPY and matplotlib, which take a second
     from gridpact.study.whatif.penetration import MIXES, PenetrationSettings, penetrate
@@ -173,13 +175,13 @@ def _penetration(arguments: argparse.Namespace) -> int:
     settings = PenetrationSettings(mixes, shares, scenarios, arguments.seed)
 
     def solve(tally: Tally) -> Page:
-        return penetration_page(penetrate(days, settings, folder, arguments.jobs, tally))
+        return penetration_page(penetrate(days, settings, folder, workers, tally))
 
     return solved_page(arguments, solve, folder)
 
 
 def _sensitivity(arguments: argparse.Namespace) -> int:
-    days, folder = _days(arguments), folder_of(arguments, "sensitivity")
+    workers, days, folder = workers_of(arguments), _days(arguments), folder_of(arguments, "sensitivity")
     limits = {"chi": math.inf, "feed_in": 1.0, "battery": math.inf, "lines": math.inf, "adders": math.inf}
     given: dict[str, tuple[float, ...]] = {}
     for name, most in limits.items():
@@ -204,13 +206,13 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
     settings = SensitivitySettings(values, given["adders"], delivery)
 
     def solve(tally: Tally) -> Page:
-        return sensitivity_page(vary(days, settings, folder, arguments.jobs, tally))
+        return sensitivity_page(vary(days, settings, folder, workers, tally))
 
     return solved_page(arguments, solve, folder)
 
 
 def _uncertainty(arguments: argparse.Namespace) -> int:
-    days, folder = _days(arguments), folder_of(arguments, "uncertainty")
+    workers, days, folder = workers_of(arguments), _days(arguments), folder_of(arguments, "uncertainty")
     days[0].require_one_tariff("`gridpact uncertainty`")
     scenario = scenario_named(arguments.scenario, NEGOTIATED.values(), " that can be delivered")
     if not (math.isfinite(arguments.adder) and arguments.adder >= 0):
@@ -231,8 +233,8 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
 
     def solve(tally: Tally) -> Page:
         tally.of = 2 * len(days) + settings.draws * len(days)
-        plans = plan_days(days, scenario, folder, arguments.jobs, tally)
-        return uncertainty_page(live_through(plans, settings, folder, arguments.jobs, tally))
+        plans = plan_days(days, scenario, folder, workers, tally)
+        return uncertainty_page(live_through(plans, settings, folder, workers, tally))
 
     return solved_page(arguments, solve, folder)
 
@@ -298,8 +300,6 @@ def solved_page(
 
 
 def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
-    if arguments.jobs is not None and arguments.jobs < 1:
-        raise InputError(f"--jobs {arguments.jobs} must be at least 1")
     if arguments.seed < 0:
         raise InputError(f"--seed needs a number of at least 0, not {arguments.seed}")
     community = read_community(arguments.case)

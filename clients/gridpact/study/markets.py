@@ -36,6 +36,7 @@ from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.plan import fingerprint
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.totals import outside, passed_kw
+from gridpact.study.weeks.workers import ALL_CORES, Workers
 from gridpact.text import count, plain
 
 LEAST_ENERGY = 1e-6
@@ -111,7 +112,7 @@ class MarketTask:
     def effort(self) -> int:
         return 2 * self.scenario.has_network + self.scenario.has_trades
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         inputs = {"scenario": self.scenario.value, "market": True}
         return fingerprint(self.community, inputs, "study/markets.py", "study/weeks/totals.py")
@@ -205,7 +206,7 @@ def compare(
     days: Sequence[CommunityDay],
     scenarios: Sequence[Scenario],
     folder: Path,
-    jobs: int | None = None,
+    workers: Workers = ALL_CORES,
     tally: Tally | None = None,
 ) -> Compared:
     """Plays markets on days of a community, and everybody on its own besides.
@@ -218,7 +219,7 @@ def compare(
     for scenario in every:
         check_able(days[0], scenario)
     tasks = [MarketTask(day, scenario) for day in days for scenario in every]
-    return Compared(tuple(days), every, tuple(play(tasks, folder, jobs, tally)))
+    return Compared(tuple(days), every, tuple(play(tasks, folder, workers, tally)))
 
 
 def check_able(community: CommunityDay, scenario: Scenario) -> None:

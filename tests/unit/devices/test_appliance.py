@@ -25,6 +25,7 @@ from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
 from gridpact.service.forecast import NoForecast, parse_forecast
 from gridpact.service.plan import household_of
+from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif import uncertainty
 from gridpact.study.whatif.delivery import Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, draw
@@ -295,6 +296,6 @@ def test_dayAgreedAnew_hasAppliances(washing: CommunityDay, tmp_path: Path) -> N
     chosen = uncertainty.UncertaintySettings(
         Scenario.T, model, recourses=(Recourse.ROLLING,), draws=1, rules=rules, seed=4
     )
-    lived = uncertainty.live_through(plans, chosen, tmp_path, jobs=1)
+    lived = uncertainty.live_through(plans, chosen, tmp_path, HERE)
     assert (lived.rounds(None).kept, len(lived.rounds(None).iterations)) == (0, washing.steps - 1)
     assert [one.name for one in lived.rules] == ["today", "reagreed"]

@@ -25,6 +25,7 @@ from gridpact.problem.scenario import Scenario
 from gridpact.report.markets import _answers
 from gridpact.study.markets import MarketDay, MarketRow, MarketTask, _row, check_able, compare, gini
 from gridpact.study.weeks.store import to_fields
+from gridpact.study.weeks.workers import HERE
 
 FIELDS = [
     *("mechanism", "day", "cost", "saving", "saving_share_of_optimum", "energy_shared_kwh", "gini", "worst_off"),
@@ -60,7 +61,7 @@ def test_gini_byHand() -> None:
 
 def test_rowsAreTheDays(tiny3: CommunityDay, tmp_path: Path) -> None:
     """Against what a study has of the same day, whose bills are worked out by another path."""
-    compared = compare([tiny3], [NAMES["bill-sharing"], Scenario.T, Scenario.G], tmp_path, jobs=1)
+    compared = compare([tiny3], [NAMES["bill-sharing"], Scenario.T, Scenario.G], tmp_path, HERE)
     assert [row.mechanism for row in compared.rows] == ["b", "bill-sharing", "t", "g"]
     alone = solve_day(tiny3, Scenario.B)
     for row, scenario in zip(compared.rows, compared.scenarios, strict=True):
@@ -88,7 +89,7 @@ def test_rowsAreTheDays(tiny3: CommunityDay, tmp_path: Path) -> None:
 
 def test_technicalIndices_areOfThePowersOfTheDay(tiny3: CommunityDay, tmp_path: Path) -> None:
     """What homes use, worked out from their devices instead of their meters; the feeder's side from its power flow."""
-    compared = compare([tiny3], [Scenario.T, Scenario.G], tmp_path, jobs=1)
+    compared = compare([tiny3], [Scenario.T, Scenario.G], tmp_path, HERE)
     for row, scenario in zip(compared.rows, compared.scenarios, strict=True):
         day = solve_day(tiny3, scenario)
         used = sum(
@@ -115,7 +116,7 @@ def test_voltagesOutside_areCounted(tiny3: CommunityDay, tmp_path: Path) -> None
     """With limits narrowed around 1, by more than the 0.1 % that is tolerated; a market knows no network."""
     feeder = replace(tiny3.feeder, voltage_min_pu=0.999999, voltage_max_pu=1.000001)
     narrow = replace(tiny3, feeder=feeder)
-    (_, row) = compare([narrow], [NAMES["mid-market-rate"]], tmp_path, jobs=1).rows
+    (_, row) = compare([narrow], [NAMES["mid-market-rate"]], tmp_path, HERE).rows
     voltage = solve_day(narrow, NAMES["mid-market-rate"]).voltage_pu
     assert row.steps_outside == int((np.abs(voltage - 1) > 1e-3 + 1e-6).any(axis=0).sum()) > 0
 

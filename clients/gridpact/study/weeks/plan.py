@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from functools import cache, cached_property
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Order:
         """A network takes longer than trades."""
         return 2 * self.scenario.has_network + self.scenario.has_trades
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Of all that its outcome depends on: data, settings and the program itself."""
         return fingerprint(

@@ -1,18 +1,15 @@
-"""Solving the days of a study and the points of a what-if, in processes over the cores, and keeping them."""
+"""Having the days of a study and the points of a what-if solved by workers, and keeping them."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gridpact.errors import InputError
-from gridpact.run.starting import undisturbed
 from gridpact.study.weeks.store import Task, keep, kept
+from gridpact.study.weeks.workers import ALL_CORES, Workers
 
 Result = TypeVar("Result")
 
@@ -33,20 +30,20 @@ class Tally:
 
 
 def play(
-    tasks: Sequence[Task[Result]], folder: Path, jobs: int | None = None, tally: Tally | None = None
+    tasks: Sequence[Task[Result]], folder: Path, workers: Workers = ALL_CORES, tally: Tally | None = None
 ) -> list[Result]:
-    """Solves all tasks that the folder does not hold already, and keeps each result in it as soon as it is finished.
+    """Has all tasks solved that the folder does not hold already, and keeps each result in it as soon as it is there.
 
     Args:
-        jobs: processes at a time; by default as many as there are cores. With 1 all is done in this process.
+        workers: who solve them.
         tally: is told what is finished.
 
     Returns:
         All results in the order of the tasks, whichever was finished first.
 
     Raises:
-        GridpactError: the chain or a node failed, or the program is another than at the start; what is finished stays
-            in the folder.
+        GridpactError: the chain or a node failed, there is nobody to solve, or workers have another program; what is
+            finished stays in the folder.
     """
     results: dict[str, Result] = {}
     missing: dict[str, Task[Result]] = {}
@@ -69,32 +66,20 @@ def play(
         tally.tell(before + sum(task.name in results for task in tasks))
 
     finished()
-    todo = [(task, task.fingerprint, folder) for task in sorted(missing.values(), key=lambda task: -task.effort)]
-    if jobs == 1 or len(todo) <= 1:
-        for job in todo:
-            results[job[0].name] = _solve_and_keep(job)[1]
-            finished()
-    else:
-        processes = min(jobs or os.cpu_count() or 1, len(todo))
-        with undisturbed():
-            started = multiprocessing.get_context("spawn").Pool(processes, _leave_stopping_to_us)
-        with started as pool:
-            for name, result in pool.imap_unordered(_solve_and_keep, todo):
-                results[name] = result
-                finished()
+    todo = [(task, task.fingerprint) for task in sorted(missing.values(), key=lambda task: -task.effort)]
+    for name, result in workers.each(_solve, todo):
+        keep(missing[name], result, folder)
+        results[name] = result
+        finished()
     return [results[task.name] for task in tasks]
 
 
-def _leave_stopping_to_us() -> None:
-    """A worker is ended by the process that started it, not by the terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _solve_and_keep(job: tuple[Task[Any], str, Path]) -> tuple[str, Any]:
+def _solve(job: tuple[Task[Any], str]) -> tuple[str, Any]:
     """Solves a task, if this process has the program of the one that fingerprinted it."""
-    task, fingerprint, folder = job
+    task, fingerprint = job
     if task.fingerprint != fingerprint:
-        raise InputError("gridpact was changed while it worked: give the command again")
-    result = task.solve()
-    keep(task, result, folder)
-    return task.name, result
+        raise InputError(
+            "the gridpact that solves is not the one that asks: it was changed while it worked, or workers have "
+            "another; give the command again when all have the same"
+        )
+    return task.name, task.solve()

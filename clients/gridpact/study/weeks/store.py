@@ -35,7 +35,7 @@ class Task(Protocol[Result]):
 
     @property
     def fingerprint(self) -> str:
-        """Of all that its result depends on."""
+        """Of all that its result depends on. Each process that has to do with the task works it out anew."""
 
     @property
     def effort(self) -> int:

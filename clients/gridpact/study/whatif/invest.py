@@ -15,7 +15,6 @@ import calendar
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from gridpact.problem.verification import peaks_paid
 from gridpact.problem.view import NodeView, node_views
 from gridpact.study.weeks.plan import LONGEST, date_of, fingerprint
 from gridpact.study.weeks.play import Tally, play
+from gridpact.study.weeks.workers import ALL_CORES, Workers
 from gridpact.study.whatif.sweep import DayPoint
 
 DEA = "Danish Energy Agency, Technology Data, as compiled in PyPSA technology-data, costs_2025.csv"
@@ -276,7 +276,7 @@ class Purchase:
     def effort(self) -> int:
         return 1 + 4 * (self.scenario != Scenario.B) + 4 * self.scenario.has_network
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         asset = [self.asset.kind, dict(self.asset.stated)]
         about = {"scenario": self.scenario.value, "node": self.node, "asset": asset}
@@ -392,7 +392,7 @@ def invest(
     scenarios: Sequence[Scenario],
     settings: InvestSettings,
     folder: Path,
-    jobs: int | None = None,
+    workers: Workers = ALL_CORES,
     tally: Tally | None = None,
 ) -> Invested:
     """Solves what is not kept yet.
@@ -419,12 +419,12 @@ def invest(
     tally = tally or Tally()
     tally.of = len(points) + len(purchases)
     outcomes = dict(
-        zip(((p.community.day, p.scenario) for p in points), play(points, folder, jobs, tally), strict=True)
+        zip(((p.community.day, p.scenario) for p in points), play(points, folder, workers, tally), strict=True)
     )
     for outcome in outcomes.values():
         if not outcome.feasible:
             raise InputError(f"day {outcome.day} stands for a part of the year and has no plan: {outcome.failure}")
-    saved = dict(zip(purchases, play(list(purchases.values()), folder, jobs, tally), strict=True))
+    saved = dict(zip(purchases, play(list(purchases.values()), folder, workers, tally), strict=True))
     options = []
     for home, asset in offered:
         saving = {

@@ -14,6 +14,7 @@ from gridpact.community.model import CommunityDay
 from gridpact.devices.device import Device
 from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.play import Tally, play
+from gridpact.study.weeks.workers import ALL_CORES, Workers
 from gridpact.study.whatif import sweep
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
 
@@ -87,7 +88,7 @@ def penetrate(
     days: Sequence[CommunityDay],
     settings: PenetrationSettings,
     folder: Path,
-    jobs: int | None = None,
+    workers: Workers = ALL_CORES,
     tally: Tally | None = None,
 ) -> Penetration:
     """Solves all shares of all mixes in all scenarios on all days; those without a feasible plan are outcomes, too.
@@ -106,7 +107,7 @@ def penetrate(
         for scenario in settings.scenarios
         for community in communities[place]
     ]
-    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, tally))
+    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, workers, tally))
     points = []
     for mix, share in places:
         by_scenario = {s: PointFigures(tuple(next(figures) for _ in days)) for s in settings.scenarios}

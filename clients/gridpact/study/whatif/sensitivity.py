@@ -18,6 +18,7 @@ from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import InfeasibleError
 from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.play import Tally, play
+from gridpact.study.weeks.workers import ALL_CORES, Workers
 from gridpact.study.whatif import sweep, uncertainty
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
@@ -121,7 +122,7 @@ def vary(
     days: Sequence[CommunityDay],
     settings: SensitivitySettings,
     folder: Path,
-    jobs: int | None = None,
+    workers: Workers = ALL_CORES,
     tally: Tally | None = None,
 ) -> Sensitivity:
     """Solves all values in B, T and TG on all days, and delivers the plan with all adders.
@@ -139,7 +140,7 @@ def vary(
     draws = settings.delivery.draws * len(days)
     tally = tally or Tally()
     tally.of = len(tasks) + (len(settings.adders) * draws + 2 * len(days) if settings.adders else 0)
-    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, jobs, tally))
+    figures = (DayFigures.of(outcome) for outcome in play(tasks, folder, workers, tally))
     points = tuple(
         SensitivityPoint(parameter, value, {s: PointFigures(tuple(next(figures) for _ in days)) for s in SCENARIOS})
         for parameter, value in places
@@ -147,14 +148,14 @@ def vary(
     if not settings.adders:
         return Sensitivity(tuple(days), settings, points, (), 0.0)
     try:
-        plans = uncertainty.plan_days(days, settings.delivery.scenario, folder, jobs, tally)
+        plans = uncertainty.plan_days(days, settings.delivery.scenario, folder, workers, tally)
     except InfeasibleError as error:
         tally.tell(tally.of)
         return Sensitivity(tuple(days), settings, points, (), 0.0, not_delivered=str(error))
     adders = []
     for adder in settings.adders:
         delivery = replace(settings.delivery, adder=adder)
-        lived = uncertainty.live_through(plans, delivery, folder, jobs, tally)
+        lived = uncertainty.live_through(plans, delivery, folder, workers, tally)
         adders.append(
             AdderPoint(
                 adder,

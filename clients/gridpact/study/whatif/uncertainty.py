@@ -38,6 +38,7 @@ from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, by_basel
 from gridpact.study.weeks.plan import fingerprint
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
+from gridpact.study.weeks.workers import ALL_CORES, Workers
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, Reality, decided, draw, guessed_pv, seen
 from gridpact.study.whatif.reagreement import ReAgreed, re_agreement_steps, through_the_day
@@ -280,7 +281,7 @@ def plan_days(
     days: Sequence[CommunityDay],
     scenario: Scenario,
     folder: Path,
-    jobs: int | None = None,
+    workers: Workers = ALL_CORES,
     tally: Tally | None = None,
 ) -> tuple[DayPlan, ...]:
     """Plans all days in a scenario and in the baseline.
@@ -296,7 +297,7 @@ def plan_days(
     if scenario == Scenario.B:
         raise InputError("scenario b cannot be delivered: nobody is told a plan; choose t, g or tg")
     tasks = [DayPoint.of(day, s) for day in days for s in (scenario, Scenario.B)]
-    outcomes = play(tasks, folder, jobs, tally)
+    outcomes = play(tasks, folder, workers, tally)
     for outcome in outcomes:
         if outcome.failure is not None:
             error = InfeasibleError if outcome.failure_status == InfeasibleError.exit_status else SolverError
@@ -308,7 +309,7 @@ def live_through(
     plans: Sequence[DayPlan],
     settings: UncertaintySettings,
     folder: Path,
-    jobs: int | None = None,
+    workers: Workers = ALL_CORES,
     tally: Tally | None = None,
 ) -> Uncertainty:
     """Draws realities of planned days and delivers them.
@@ -319,7 +320,7 @@ def live_through(
     tasks = [
         DeliveryTask(plan, settings, k, number) for k, plan in enumerate(plans) for number in range(settings.draws)
     ]
-    lived = play(tasks, folder, jobs, tally)
+    lived = play(tasks, folder, workers, tally)
     return Uncertainty(
         tuple(plans),
         settings,
@@ -363,7 +364,7 @@ class DeliveryTask:
     def effort(self) -> int:
         return 0  # all alike
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Of the day, how it is planned and how it turns out; not of how many draws there are besides."""
         inputs = {"settings": to_fields(replace(self.settings, draws=0)), "place": self.place, "number": self.number}

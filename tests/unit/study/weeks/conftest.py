@@ -11,6 +11,7 @@ from gridpact.community.read import Community, read_community, shipped_cases
 from gridpact.study.weeks.plan import StudySettings, chosen_days, orders, traces
 from gridpact.study.weeks.play import play
 from gridpact.study.weeks.totals import Study
+from gridpact.study.weeks.workers import HERE
 
 SUMMER_DAY, WINTER_DAY = "2018-06-21", "2018-12-21"
 
@@ -51,8 +52,8 @@ def days_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(community: Community, days_folder: Path) -> Study:
     planned = orders(community, chosen_days(community, None), StudySettings())
     drawn = traces(planned, community.days)
-    gaps = {(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, play(drawn, days_folder, 1), strict=True)}
-    return Study(community, StudySettings(), tuple(play(planned, days_folder, jobs=1)), gaps=gaps)
+    gaps = {(t.of.community.day, t.of.scenario): g for t, g in zip(drawn, play(drawn, days_folder, HERE), strict=True)}
+    return Study(community, StudySettings(), tuple(play(planned, days_folder, HERE)), gaps=gaps)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from gridpact.study.weeks.plan import Order, StudySettings, Trace, by_season, ch
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import kept, to_fields
 from gridpact.study.weeks.totals import Study
+from gridpact.study.weeks.workers import HERE, Processes
 
 
 def test_rows_of_days() -> None:
@@ -103,10 +104,21 @@ class OfAProgram:
 
 def test_a_program_that_was_changed_solves_nothing(tmp_path: Path) -> None:
     tasks = [OfAProgram("one"), OfAProgram("two")]
-    with pytest.raises(InputError, match="gridpact was changed while it worked"):
-        play(tasks, tmp_path, jobs=2)
+    with pytest.raises(InputError, match="the gridpact that solves is not the one that asks"):
+        play(tasks, tmp_path, Processes(2))
     assert not any(tmp_path.rglob("*.json"))
-    assert play(tasks, tmp_path, jobs=1) == ["one", "two"]
+    assert play(tasks, tmp_path, HERE) == ["one", "two"]
+
+
+def test_a_day_that_another_program_solves_is_not_taken(
+    community: Community, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this process holds of a day's fingerprint does not go along with the day."""
+    planned = orders(community, community.days[:1], StudySettings((Scenario.B, Scenario.T)))
+    monkeypatch.setattr("gridpact.study.weeks.plan._program", lambda *sources: "of tomorrow")
+    with pytest.raises(InputError, match="the gridpact that solves is not the one that asks"):
+        play(planned, tmp_path, Processes(2))
+    assert not any(tmp_path.rglob("*.json"))
 
 
 def test_finished_days_are_not_solved_again(
@@ -116,11 +128,11 @@ def test_finished_days_are_not_solved_again(
     for task in (Order, Trace):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     planned = orders(community, community.days, StudySettings())
-    again = play(planned, days_folder, 1, Tally(lambda tally: told.append((tally.done, tally.taken_over, tally.of))))
+    again = play(planned, days_folder, HERE, Tally(lambda tally: told.append((tally.done, tally.taken_over, tally.of))))
     assert [to_fields(outcome) for outcome in again] == [to_fields(outcome) for outcome in study.outcomes]
     assert told == [(len(planned), len(planned), len(planned))]
     drawn = traces(planned, community.days)
-    for trace, gaps in zip(drawn, play(drawn, days_folder, 1), strict=True):
+    for trace, gaps in zip(drawn, play(drawn, days_folder, HERE), strict=True):
         np.testing.assert_array_equal(gaps, study.gaps[trace.of.community.day, trace.of.scenario])
 
 
@@ -130,12 +142,12 @@ def test_what_this_command_solved_is_not_taken_over(
     """One of four is there; the other three are solved, and found by a second call with the same tally."""
     monkeypatch.setattr(Order, "solve", lambda self: study.of_day(self.community.day, self.scenario))
     planned = orders(community, community.days[:1], StudySettings())
-    play(planned[:1], tmp_path, 1)
+    play(planned[:1], tmp_path, HERE)
     told: list[tuple[int, int]] = []
     tally = Tally(lambda tally: told.append((tally.done, tally.taken_over)), of=8)
-    play(planned, tmp_path, 1, tally)
+    play(planned, tmp_path, HERE, tally)
     assert told == [(1, 1), (2, 1), (3, 1), (4, 1)]
-    play(planned[1:], tmp_path, 1, tally)
+    play(planned[1:], tmp_path, HERE, tally)
     assert (tally.done, tally.taken_over, tally.of) == (7, 1, 8)
 
 
@@ -164,10 +176,10 @@ def test_broken_and_foreign_files_are_solved_again(
         return study.of_day(self.community.day, self.scenario)
 
     monkeypatch.setattr(Order, "solve", solve)
-    play(planned, tmp_path, 1)
+    play(planned, tmp_path, HERE)
     assert sorted(solved) == sorted(order.name for order in planned)
     solved.clear()
-    play(planned, tmp_path, 1)
+    play(planned, tmp_path, HERE)
     assert solved == []
 
 
@@ -208,10 +220,10 @@ def test_a_year_that_was_interrupted_goes_on(
 
     monkeypatch.setattr(Order, "solve", solve)
     with pytest.raises(KeyboardInterrupt):
-        play(planned, tmp_path, 1)
+        play(planned, tmp_path, HERE)
     before = list(solved)
     solved.clear()
-    play(planned, tmp_path, 1)
+    play(planned, tmp_path, HERE)
     assert len(before) == len(solved) == 3
     assert sorted(before + solved) == sorted(order.name for order in planned)
 
@@ -225,6 +237,6 @@ def test_days_with_one_file_name_are_refused(tiny3: CommunityDay) -> None:
 def test_processes_find_the_same(study: Study, community: Community, tmp_path: Path) -> None:
     planned = orders(community, community.days[:1], StudySettings((Scenario.B,)))
     planned += orders(community, community.days[1:], StudySettings((Scenario.B,)))
-    outcomes = play(planned, tmp_path, jobs=2)
+    outcomes = play(planned, tmp_path, Processes(2))
     expected = [study.of_day(order.community.day, Scenario.B) for order in planned]
     assert [to_fields(outcome) for outcome in outcomes] == [to_fields(outcome) for outcome in expected]

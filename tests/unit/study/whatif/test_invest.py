@@ -17,6 +17,7 @@ from gridpact.devices.heat_pump import HeatPump
 from gridpact.devices.pv import Panels
 from gridpact.errors import InputError
 from gridpact.problem.scenario import Scenario
+from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif.invest import DEFAULTS, Asset, InvestSettings, Part, Purchase, invest, standing_days
 from unit.problem.helpers import community, household, sweep
 
@@ -112,7 +113,7 @@ def test_year_addsUp(tmp_path: Path) -> None:
     tiny = read_community("tiny3")
     scenarios = (Scenario.B, Scenario.T)
     settings = InvestSettings((asset("pv"), asset("battery"), asset("charger"), asset("heat_pump")))
-    found = invest(tiny, {"1": 365.0}, scenarios, settings, tmp_path, jobs=1)
+    found = invest(tiny, {"1": 365.0}, scenarios, settings, tmp_path, HERE)
     nodes = [home.node for home in tiny.on("1").households]
     for scenario in scenarios:
         assert found.yearly(scenario) == pytest.approx(sum(found.yearly(scenario, node) for node in nodes))

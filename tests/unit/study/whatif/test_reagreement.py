@@ -14,6 +14,7 @@ from gridpact.devices.battery import Battery
 from gridpact.devices.boiler import Boiler
 from gridpact.devices.car import ElectricCar
 from gridpact.problem.scenario import Scenario
+from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif import uncertainty
 from gridpact.study.whatif.delivery import Recourse, Terms
 from gridpact.study.whatif.forecast import ErrorModel, draw
@@ -48,7 +49,7 @@ def test_aDayAsForecast_isNotChangedByAgreeingAnew(tiny: CommunityDay, finished:
         scenario, CERTAIN, recourses=(Recourse.ROLLING,), draws=1, rules=(Rule.REAGREED, Rule.HINDSIGHT)
     )
 
-    lived = uncertainty.live_through(plans, settings, finished, jobs=1)
+    lived = uncertainty.live_through(plans, settings, finished, HERE)
 
     assert lived.rounds(None).kept == 0
     assert len(lived.rounds(None).iterations) == tiny.steps - 1

@@ -18,6 +18,7 @@ from gridpact.problem.scenario import Scenario
 from gridpact.products.pool import PoolRules
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
+from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
 from gridpact.study.whatif.delivery import Recourse
 from gridpact.study.whatif.forecast import ErrorModel
@@ -72,7 +73,7 @@ def test_draws_are_kept_by_all_that_they_depend_on(plans: tuple[DayPlan, ...], l
 
 def test_communities_that_are_alike_are_solved_once(tiny: CommunityDay, tmp_path: Path) -> None:
     same = [Parameter.CHI.at(tiny, tiny.trading_coefficient), Parameter.LINES.at(tiny, 1.0)]
-    play([DayPoint.of(community, Scenario.B) for community in (tiny, *same)], tmp_path, 1)
+    play([DayPoint.of(community, Scenario.B) for community in (tiny, *same)], tmp_path, HERE)
     assert len(list((tmp_path / "days").iterdir())) == 1
 
 
@@ -172,7 +173,7 @@ def test_certain_forecasts_leave_the_whole_saving(tiny: CommunityDay, finished: 
     """With devices as planned nothing at all is lost; planned anew the baseline may pick another of its optima."""
     settings = uncertainty.UncertaintySettings(scenario, model=CERTAIN, adder=0.5, draws=1)
     plans = uncertainty.plan_days([tiny], scenario, finished, 1)
-    lived = uncertainty.live_through(plans, settings, finished, jobs=1)
+    lived = uncertainty.live_through(plans, settings, finished, HERE)
     np.testing.assert_allclose(lived.household_savings(Recourse.NONE)[0], lived.planned_household_savings, atol=1e-6)
     assert (lived.load_error, lived.pv_error) == (0, 0)
     assert lived.savings(Recourse.NONE)[0] == pytest.approx(lived.planned_saving, abs=1e-6)
@@ -183,18 +184,18 @@ def test_certain_forecasts_leave_the_whole_saving(tiny: CommunityDay, finished: 
 
 
 def test_draws_differ_and_are_the_same_again(plans: tuple[DayPlan, ...], lived: Uncertainty, tmp_path: Path) -> None:
-    again = uncertainty.live_through(plans, lived.settings, tmp_path, jobs=1)
+    again = uncertainty.live_through(plans, lived.settings, tmp_path, HERE)
     for recourse in Recourse:
         np.testing.assert_array_equal(lived.savings(recourse), again.savings(recourse))
         assert len(set(lived.savings(recourse))) == lived.settings.draws
-    other = uncertainty.live_through(plans, replace(lived.settings, seed=9, draws=1), tmp_path, jobs=1)
+    other = uncertainty.live_through(plans, replace(lived.settings, seed=9, draws=1), tmp_path, HERE)
     assert other.savings(Recourse.NONE)[0] != lived.savings(Recourse.NONE)[0]
 
 
 def test_first_draws_do_not_depend_on_how_many_there_are(
     plans: tuple[DayPlan, ...], lived: Uncertainty, tmp_path: Path
 ) -> None:
-    fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), tmp_path, jobs=1)
+    fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), tmp_path, HERE)
     np.testing.assert_array_equal(fewer.savings(Recourse.NONE), lived.savings(Recourse.NONE)[:2])
 
 
@@ -255,7 +256,7 @@ def test_nobody_can_deviate_from_the_baseline(tiny: CommunityDay, tmp_path: Path
 
 def test_day_without_a_plan_cannot_be_delivered(tiny: CommunityDay, tmp_path: Path) -> None:
     with pytest.raises(InfeasibleError, match=r"voltage .* without a plan nothing can be delivered"):
-        uncertainty.plan_days([Parameter.LINES.at(tiny, 150.0)], Scenario.TG, tmp_path, 1)
+        uncertainty.plan_days([Parameter.LINES.at(tiny, 150.0)], Scenario.TG, tmp_path, HERE)
 
 
 # ---------------------------------------------------------------------- rules
