@@ -50,8 +50,9 @@ def add(commands: Commands) -> None:
         help="anvil (default), ganache, eth-tester, or the URL of a node that runs. Test chains are moved on in time",
     )
     command.add_argument(
-        "--re-agreements", type=int, default=4, metavar="N", help="a day, spread evenly; 0: none; default 4"
-    )
+        "--re-agreements", type=int, default=4, metavar="N",
+        help="a day, spread evenly, one in time before the price rises; 0: none; default 4",
+    )  # fmt: skip
     command.add_argument(
         "--re-agree-above", type=float, default=0.0, metavar="KWH",
         help="only where what is expected of loads and PV output in the rest of the day is otherwise by so much than "

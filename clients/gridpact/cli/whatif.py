@@ -114,9 +114,10 @@ def _add_uncertainty(commands: Commands) -> None:
     )  # fmt: skip
     command.add_argument(
         "--re-agreements", default="every", metavar="N|every,...",
-        help="with the rule reagreed, how often the rest of the day is agreed anew, spread evenly, or before every "
-        "step; several with commas are compared on the same draws; default every",
-    )
+        help="with the rule reagreed, how often the rest of the day is agreed anew, spread evenly and one in time "
+        "before the price rises, or before every step; several with commas are compared on the same draws; default "
+        "every",
+    )  # fmt: skip
     command.add_argument(
         "--re-agree-above", type=float, default=0.0, metavar="KWH",
         help="only where what is expected of loads and PV output in the rest of the day is otherwise by so much than "

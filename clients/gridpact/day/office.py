@@ -230,7 +230,7 @@ class _Office:
         self._foreseen = sum((home.net_load_kw for home in self._community.households), np.zeros(self._community.steps))
         self._skipped = 0
         often = settings.re_agreements
-        self._gates = re_agreement_steps(self._community.steps, often) if often else ()
+        self._gates = re_agreement_steps(self._community, often) if often else ()
         self._missing = 0
         self._relayer: ChainAccount | None = None
         self._relayed = 0  # gas of the relay until the day ahead was agreed

@@ -310,8 +310,8 @@ class Agent:
     def _relaxation_at(self, iteration: int, squares: tuple[int, int, int, int]) -> tuple[float, float]:
         copies, bids = self.assembly.scalars(self._gone)
         return (
-            relaxation_at(iteration, squares[0], copies),
-            relaxation_at(iteration, squares[2], bids, of_new_trades=not self._resumed),
+            relaxation_at(iteration, squares[0], copies, resumed=self._resumed),
+            relaxation_at(iteration, squares[2], bids, of_new_trades=True, resumed=self._resumed),
         )
 
     def _parted(self) -> Mask:

@@ -27,6 +27,8 @@ OVER_RELAXATION = 1.6
 EARLY_OVER_RELAXATION = 1.8
 """Of trades, in the first iterations: up to `LAST_EARLY`."""
 LAST_EARLY = 10
+RESUMED_OVER_RELAXATION = 1.4
+"""Of all that goes on from another negotiation that stood: with a larger penalty, more would swing to and fro."""
 
 RESUMED = 2.0
 """Times phi, where a negotiation goes on from another that stood."""
@@ -426,7 +428,9 @@ class Balancing:
         return np.where(self.free, 1 / np.clip(np.abs(price), self.least_price, 1.0), 1.0)
 
 
-def relaxation_at(iteration: int, squares: int, scalars: int, of_new_trades: bool = False) -> float:
+def relaxation_at(
+    iteration: int, squares: int, scalars: int, of_new_trades: bool = False, resumed: bool = False
+) -> float:
     """alpha of an iteration: over-relaxation until little more than rounding is left, of trades more in the beginning.
 
     Where a household is indifferent, over-relaxation keeps a mismatch of four units going round for ever. Few bids may
@@ -437,9 +441,12 @@ def relaxation_at(iteration: int, squares: int, scalars: int, of_new_trades: boo
         squares: sum of the squared primal residuals of all nodes in the newest iteration whose sum is public,
             resolution units squared.
         scalars: number of what was squared.
-        of_new_trades: alpha of trades that begin with nothing, not of the network or of trades that go on.
+        of_new_trades: alpha of trades that begin with nothing, not of the network.
+        resumed: alpha in a negotiation that goes on from another.
     """
     rounding = iteration > 2 and squares <= ROUNDING_UNITS**2 * scalars
     if rounding or iteration > LAST_OVER_RELAXED:
         return 1.0
+    if resumed:
+        return RESUMED_OVER_RELAXATION
     return EARLY_OVER_RELAXATION if of_new_trades and iteration <= LAST_EARLY else OVER_RELAXATION

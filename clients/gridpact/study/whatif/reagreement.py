@@ -38,6 +38,14 @@ from gridpact.problem.view import NodeView
 from gridpact.study.whatif.delivery import Actual, Delivered, Replanning, Terms
 from gridpact.study.whatif.following import follow
 
+LEAD_HOURS = 3.0
+"""So long before the import price rises most the rest of the day is agreed anew: stores can still be filled at the
+lower price then, and what the sun gives until the rise is known better than before. On a day with little sun two hours
+later or earlier kept much less of a plan."""
+
+LEAST_RISE = 0.25
+"""Of the mean import price: less is no rise that one prepares for."""
+
 
 @dataclass(frozen=True)
 class Course:
@@ -108,15 +116,24 @@ class ReAgreed:
     skipped: int = 0  # how often it was kept, since less than the threshold was expected to be otherwise
 
 
-def re_agreement_steps(steps: int, number: int | None) -> tuple[int, ...]:
-    """Before which steps the rest of the day is agreed anew; the first step's plan is that of the day before.
+def re_agreement_steps(day: CommunityDay, number: int | None) -> tuple[int, ...]:
+    """Before which steps the rest of a day is agreed anew; the first step's plan is that of the day before.
 
     Args:
-        number: of re-agreements, spread evenly; None, or more than there are gates: before every step.
+        number: of re-agreements, spread evenly, of which the one that is nearest to it, or the earlier of two, is
+            `LEAD_HOURS` before the import price rises most; None, or more than there are gates: before every step.
     """
+    steps = day.steps
     if number is None or number >= steps - 1:
         return tuple(range(1, steps))
-    return tuple(round(k * steps / (number + 1)) for k in range(1, number + 1))
+    gates = [round(k * steps / (number + 1)) for k in range(1, number + 1)]
+    rises = np.diff(day.prices.import_price)
+    if gates and rises.max() >= LEAST_RISE * day.prices.mean_import > 0:
+        in_time = int(np.argmax(rises)) + 1 - round(LEAD_HOURS / day.step_hours)
+        if in_time >= 1:
+            nearest = min(gates, key=lambda gate: abs(gate - in_time))
+            gates[gates.index(nearest)] = in_time
+    return tuple(gates)
 
 
 def through_the_day(

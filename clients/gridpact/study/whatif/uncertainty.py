@@ -241,7 +241,7 @@ class Uncertainty:
     def _gates(self, number: int | None) -> int:
         """How often the rest of a day is agreed anew; with a threshold on average."""
         if not self.settings.re_agree_above_kwh:
-            return len(re_agreement_steps(self.plans[0].community.steps, number))
+            return len(re_agreement_steps(self.plans[0].community, number))
         return round(len(self.rounds(number).iterations) / max(self.settings.draws * len(self.plans), 1))
 
     def rounds(self, number: int | None) -> Rounds:
@@ -391,9 +391,8 @@ class DeliveryTask:
         )
 
     def _re_agreed(self, reality: Reality) -> dict[str, ReAgreed]:
-        steps = self.plan.community.steps
         return {
-            _named(number): self._through_the_day(reality, re_agreement_steps(steps, number))
+            _named(number): self._through_the_day(reality, re_agreement_steps(self.plan.community, number))
             for number in self.settings.re_agreements
         }
 

@@ -152,6 +152,12 @@ def test_relaxationOfTrades_isStrongerInTheBeginning(iteration: int, squares: in
     assert relaxation_at(iteration, squares, 8, of_new_trades=True) == alpha
 
 
+@pytest.mark.parametrize(("iteration", "squares", "alpha"), [(1, 0, 1.4), (3, 32, 1.0), (3, 33, 1.4), (101, 33, 1.0)])
+def test_relaxation_isWeaker_whereANegotiationGoesOn(iteration: int, squares: int, alpha: float) -> None:
+    for of_new_trades in (False, True):
+        assert relaxation_at(iteration, squares, 8, of_new_trades, resumed=True) == alpha
+
+
 LEAST_LOCAL = 0.004 ** (1 / 3)
 """What limits are divided by where nobody feeds in."""
 

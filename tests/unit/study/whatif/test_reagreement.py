@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
+from gridpact.community.read import read_community
 from gridpact.devices.battery import Battery
 from gridpact.devices.boiler import Boiler
 from gridpact.devices.car import ElectricCar
@@ -31,15 +33,30 @@ def played(
     actual = [uncertainty.actual_of(community, row, reality, model) for row in range(len(community.households))]
     nothing = np.zeros(community.steps)
     terms = Terms(community.prices, nothing, nothing, 0.05, 1.0)
-    return through_the_day(community, scenario, actual, terms, re_agreement_steps(community.steps, number), above)
+    return through_the_day(community, scenario, actual, terms, re_agreement_steps(community, number), above)
 
 
 def test_reAgreementSteps_areSpreadEvenly():
-    assert re_agreement_steps(24, None) == tuple(range(1, 24))
-    assert re_agreement_steps(24, 99) == tuple(range(1, 24))
-    assert re_agreement_steps(24, 1) == (12,)
-    assert re_agreement_steps(24, 3) == (6, 12, 18)
-    assert re_agreement_steps(1, None) == ()
+    """Where the price hardly rises: on this day by 0.01 in an hour at most, of 0.19."""
+    day = read_community("amsterdam16").on("2018-06-21")
+    assert re_agreement_steps(day, None) == tuple(range(1, 24))
+    assert re_agreement_steps(day, 99) == tuple(range(1, 24))
+    assert re_agreement_steps(day, 1) == (12,)
+    assert re_agreement_steps(day, 3) == (6, 12, 18)
+    flat = replace(day, prices=replace(day.prices, import_price=np.zeros(24)))
+    assert re_agreement_steps(flat, 2) == (8, 16)
+
+
+@pytest.mark.parametrize(
+    ("rise", "number", "gates"),
+    [(15, 1, (12,)), (15, 2, (12, 16)), (15, 4, (5, 12, 14, 19)), (20, 1, (17,)), (2, 2, (8, 16)), (4, 2, (1, 16))],
+)
+def test_reAgreementSteps_areInTimeForARise(rise: int, number: int, gates: tuple[int, ...]):
+    """One of them is three hours before the price rises most, where that is within the day, and none is moved else."""
+    day = read_community("fontana16").on("06-10")
+    price = np.where(np.arange(24) < rise, 0.2, 0.4)
+    price[0] = 0.35  # what falls is no rise
+    assert re_agreement_steps(replace(day, prices=replace(day.prices, import_price=price)), number) == gates
 
 
 @pytest.mark.parametrize("scenario", [Scenario.T, Scenario.TG, Scenario.G])
