@@ -29,7 +29,7 @@ from gridpact.chain.values import (
     TradeRecord,
     pack_residuals,
 )
-from gridpact.errors import ChainError, ContractError, Reorganised
+from gridpact.errors import ChainError, ContractError, InputError, Reorganised
 from gridpact.limits import MOST_STEPS
 
 ENTRY = struct.Struct(">Bii")
@@ -87,8 +87,17 @@ def decode_tariff(tariff: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def encode_energies(energies_wh: Sequence[int]) -> bytes:
-    """A meter reading: Wh that the household fed into the grid (negative: drew from it), one a step."""
-    return struct.pack(f">{len(energies_wh)}i", *energies_wh)
+    """A meter reading: Wh that the household fed into the grid (negative: drew from it), one a step.
+
+    Raises:
+        InputError: one is no whole number, or does not fit into four bytes.
+    """
+    try:
+        return struct.pack(f">{len(energies_wh)}i", *energies_wh)
+    except struct.error as error:
+        raise InputError(
+            f"An energy of a step is no whole number of Wh between -2^31 and 2^31 ({error}): correct it."
+        ) from error
 
 
 def decode_energies(energies: bytes) -> tuple[int, ...]:

@@ -47,6 +47,13 @@ def test_energies_areTheSameAgain() -> None:
     assert decode_energies(encode_energies(energies)) == energies
 
 
+@pytest.mark.parametrize("energy", [2**31, -(2**31) - 1, 0.5, float("nan"), "12", None])
+def test_energy_thatIsNoWholeNumber_isRefusedInOneSentence(energy: Any) -> None:
+    with pytest.raises(InputError, match="is no whole number of Wh between") as refused:
+        encode_energies([0, energy])
+    assert "\n" not in str(refused.value)
+
+
 def test_reading_failsWithoutAKey() -> None:
     with pytest.raises(InputError, match="key is not valid"):
         sign_reading("0x12", 1, "0x" + "11" * 20, 1, 1, [0])
