@@ -4,13 +4,14 @@ To translate a problem into matrices takes CVXPY many times as long as a solver 
 together alike and differ in series only (loads, prices, what panels can give) and in limits (sizes, states of charge)
 are translated once, with parameters in their places; from then on only those are put in. A problem's *shape* is all of
 it that is neither. A shape that is met for the first time is translated as it is, since most bids are for other steps
-on every day; one that comes again is translated with parameters, and kept.
+on every day; one that comes again is translated with parameters, and kept. So is from then on whatever is put together
+as it is and has another length only, such as the rests of a day.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
@@ -314,6 +315,11 @@ class _Shape:
             shape.variables, shape.parameters = problem.variables(), problem.parameters()
         return shape
 
+    @property
+    def kind(self) -> Hashable:
+        """The names in its key, in their order: alike for problems that differ in lengths and values only."""
+        return tuple(_names(self.key))
+
     def _part(self, part: Any) -> Hashable:
         """Raises TypeError where it cannot be told."""
         if id(part) in self._met:
@@ -392,22 +398,37 @@ class _Met(Enum):
 _known: OrderedDict[Hashable, tuple[_Translated, _Shape] | _Met] = OrderedDict()
 """The shapes that were met, the newest last: those that came again with their translation."""
 
+_kinds_again: set[Hashable] = set()
+"""What shapes that came again are put together of, of whatever length: a household's problem of the rest of a day is as
+that of the day, and comes again as that did."""
+
 
 def _remembered(shape: _Shape) -> tuple[_Translated, _Shape] | None:
     """The translation of a problem of this shape, and the shape of that problem; None where there is none (yet)."""
     if shape.key is None:
         return None
     known = _known.get(shape.key)
-    if known is None:
+    if known is None and shape.kind not in _kinds_again:
         known = _Met.ONCE
-    elif known is _Met.ONCE:
+    elif known is None or known is _Met.ONCE:
         program = shape.with_parameters()
         known = _Met.UNFIT if program is None else (program, shape)
+        if program is not None:
+            _kinds_again.add(shape.kind)
     _known[shape.key] = known
     _known.move_to_end(shape.key)
     while len(_known) > REMEMBERED:
         _known.popitem(last=False)
     return None if isinstance(known, _Met) else known
+
+
+def _names(key: Hashable) -> Iterator[str]:
+    """All strings in nested tuples."""
+    if isinstance(key, str):
+        yield key
+    elif isinstance(key, tuple):
+        for part in key:
+            yield from _names(part)
 
 
 def _frozen(value: Any) -> Hashable:

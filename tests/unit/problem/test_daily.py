@@ -22,6 +22,7 @@ from gridpact.problem.solving import solve
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translation, "_known", type(translation._known)())
+    monkeypatch.setattr(translation, "_kinds_again", set())
 
 
 def by_cvxpy(problem: cp.Problem, whose: str, trades: TradedPairs | None = None, once: bool = False) -> float:

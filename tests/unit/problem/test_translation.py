@@ -23,6 +23,7 @@ DSO, NEIGHBOURS = NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translation, "_known", type(translation._known)())
+    monkeypatch.setattr(translation, "_kinds_again", set())
 
 
 def problems(day: CommunityDay, scenario: Scenario, agreement: NetworkAgreement) -> Iterator[LocalProblem]:
@@ -130,6 +131,23 @@ def test_whatIsNoSeries_isAnotherShape() -> None:
             assert_same(made.p, p)
             assert all(np.array_equal(*pair) for pair in zip(made.constants(), (q, b), strict=True))
     assert len(translation._known) == len(variants) - 1
+
+
+def test_restsOfADay_areTranslatedWithParametersAtOnce() -> None:
+    """A shape is known for what it is put together of once it has come again, and other lengths of it need not."""
+
+    def problem(steps: int) -> cp.Problem:
+        x, chance = cp.Variable(steps), np.random.default_rng(steps)
+        return cp.Problem(cp.Minimize(chance.uniform(1, 2, steps) @ cp.abs(x)), [x <= chance.uniform(1, 2, steps)])
+
+    for steps in (6, 5, 6, 4, 3):
+        one = problem(steps)
+        made, (a, _, q, b) = Translation(one), by_cvxpy(one)
+        assert_same(made.a, a)
+        assert all(np.array_equal(*pair) for pair in zip(made.constants(), (q, b), strict=True))
+    assert [isinstance(kept, tuple) for kept in translation._known.values()] == [False, True, True, True]
+    assert Translation(cp.Problem(cp.Minimize(cp.sum(cp.Variable(4, nonneg=True))))).a.shape[1] == 4
+    assert list(translation._known.values())[-1] is translation._Met.ONCE
 
 
 def test_seriesThatMultipliesAVariable_isTranslatedAnew() -> None:
