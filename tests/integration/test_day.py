@@ -66,7 +66,9 @@ def test_day_fromTheForwardToTheLastPayment(tmp_path: Path, anvil: Network, caps
     assert [line[1] for line in told[1:5]] == ["settled"] * 4
     pooled = [step["pool_kwh"] for step in result["steps"]]
     assert [float(line[5]) for line in told[1:5]] == pytest.approx(pooled, abs=1e-3)
-    assert "options written: 1" in " ".join(told[-1])
+    assert [(line[1], line[-1]) for line in told[-3:]] == [
+        *(("spot", "taken"), ("option", "exercised"), ("forward", "settled"))
+    ]
     assert main(["positions", "--day", "2", *place]) == 2
     assert "was not opened" in capsys.readouterr().err
     check_page(tmp_path / "day" / "contracts.json", anvil, homes)

@@ -362,6 +362,19 @@ class DayProducts(DeployedContract):
         proof = _signed(self, key, "gridpact products", "Condition", fields, values)
         return self._send("report", address_of(key), day, step, condition, *proof)
 
+    def standing(self, kind: str, number: int) -> tuple[Any, ...]:
+        """A spot offer, an option or a forward as the contract has it: the fields of `IDayProducts`, in their order."""
+        return tuple(self._read(kind, number))
+
+    def has(self, event: str, number: int) -> bool:
+        """Whether an event has happened to an offer, an option or a forward."""
+        return bool(self._events(event, self._first_block, id=number))
+
+    def is_reported(self, oracle: str, day: int, step: int) -> bool:
+        """Whether an oracle has reported the condition in a step."""
+        reported, _ = self._read("condition", checked_address(oracle), day, step)
+        return bool(reported)
+
     def last_id(self) -> int:
         """How many offers, options and forwards there are; they are numbered together from 1 on."""
         return int(self._read("lastId"))
