@@ -2,7 +2,8 @@
 
 Estimated from trips whose arrivals, connection times and energies follow the distributions that ElaadNL published of
 its chargers (`charging/README.md`). They are of sessions, not of cars: how many sessions a car has, at home and at the
-public charger, is stated here.
+public charger, is stated here. A session there brings 22 kWh on average, what is driven on three days; a car here
+charges whenever it comes to a charger, what it has driven since: the same energies, made smaller in proportion.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ PLACES = ("home", "public charger", "away")
 PUBLIC_PART = 0.15
 """Of all sessions, those at the public charger on the feeder."""
 
+DRIVEN_KWH = 7.0
+"""What a car needs of a day: 35 km at 0.2 kWh."""
+
 TRIPS = 3000
 """Cars that are followed over a week to estimate the chains."""
 
@@ -40,6 +44,13 @@ class Sessions:
     arrival: Array  # (2, 48), probability by half-hour
     connected_h: Array  # (2, 101), hours by the share of sessions, in percent, that are longer
     energy_kwh: Array  # (2, 101), the same of their energy
+
+    @property
+    def driven_kwh(self) -> Array:
+        """What cars want that charge whenever they come, by the share of sessions with more, (2, 101)."""
+        by_place = (self.energy_kwh[:, 1:] + self.energy_kwh[:, :-1]).mean(axis=1) / 2
+        mean = (1 - PUBLIC_PART) * by_place[HOME] + PUBLIC_PART * by_place[PUBLIC]
+        return np.asarray(DRIVEN_KWH / mean * self.energy_kwh)
 
 
 @lru_cache
@@ -101,7 +112,7 @@ class Cars:
 
 def drawn_cars(matrices: Array, weekend: bool, days: int, cars: int, power_kw: float, rng: np.random.Generator) -> Cars:
     """Days of cars by their chains, each after a day to settle: who arrives charges at once until it has its energy."""
-    known = sessions(weekend)
+    wanted = sessions(weekend).driven_kwh
     count = days * cars
     place = np.full(count, AWAY)
     left = np.zeros(count)  # kWh that it still wants
@@ -114,7 +125,7 @@ def drawn_cars(matrices: Array, weekend: bool, days: int, cars: int, power_kw: f
         arrived = (moved != place) & (moved != AWAY)
         for where in (HOME, PUBLIC):
             here = np.flatnonzero(arrived & (moved == where))
-            left[here] = _drawn(known.energy_kwh[where], rng, len(here))
+            left[here] = _drawn(wanted[where], rng, len(here))
         left[moved == AWAY] = 0
         charging = np.minimum(power_kw, 2 * left)
         left -= charging / 2

@@ -182,6 +182,25 @@ def carnot_cop(quality: float, flow_c: float | Array, outdoor_c: Array) -> Array
     return cop
 
 
+def warmth(
+    start_c: float, kept: float | Array, towards_c: Array, low_c: Array | None = None, high_c: Array | None = None
+) -> Array:
+    """Temperature of a thermal mass after each step, (T,).
+
+    Args:
+        kept: of how far it is from what it goes towards, what is left after a step, (T,) or the same at all.
+        towards_c: what it would become at last, (T,).
+        low_c: where cooling stops, (T,).
+        high_c: where heating stops, (T,).
+    """
+    level, path = start_c, np.empty(len(towards_c))
+    for step, (part, towards) in enumerate(zip(np.broadcast_to(kept, path.shape), towards_c, strict=True)):
+        level = part * level + (1 - part) * towards
+        level = level if low_c is None else max(level, low_c[step])
+        level = path[step] = level if high_c is None else min(level, high_c[step])
+    return path
+
+
 Self = TypeVar("Self", bound="Device")
 
 

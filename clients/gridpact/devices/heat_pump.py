@@ -30,6 +30,7 @@ from gridpact.devices.device import (
     Stated,
     StoringDevice,
     carnot_cop,
+    warmth,
 )
 
 ADVICE = "raise its power, or lower low_c or start_c"
@@ -153,16 +154,13 @@ class HeatPump(StoringDevice):
             power_kw: electric, (T,).
             cap_c: where the heating stops, (T,).
         """
-        kept, level, path = self._kept(step_hours), self.start_c, np.empty(len(power_kw))
         towards = self.outdoor_c + (self.cop() * power_kw + self.gains_kw) / self.loss_kw_per_k
-        for step in range(len(path)):
-            level = kept * level + (1 - kept) * towards[step]
-            level = path[step] = level if cap_c is None else min(level, cap_c[step])
-        return path
+        return warmth(self.start_c, self._kept(step_hours), towards, high_c=cap_c)
 
     def _caps_c(self, step_hours: float) -> Array:
-        """Warmest after each step, (T,): what it is heated to, or becomes without heating."""
-        return np.maximum(self.high_c, self._path_c(np.zeros(len(self.outdoor_c)), step_hours))
+        """Warmest after each step, (T,): what it is heated to, or becomes from there without heating."""
+        unheated = self.outdoor_c + self.gains_kw / self.loss_kw_per_k
+        return warmth(self.start_c, self._kept(step_hours), unheated, low_c=np.full(len(unheated), self.high_c))
 
     def _warmest_c(self, step_hours: float) -> Array:
         """What the pump can do at most, (T,)."""

@@ -11,11 +11,13 @@ import numpy as np
 from gridpact.devices.appliance import Appliance
 from gridpact.devices.battery import Battery
 from gridpact.devices.boiler import Boiler
+from gridpact.devices.building import PublicBuilding
 from gridpact.devices.car import ElectricCar
 from gridpact.devices.device import Array, Device, numbered
 from gridpact.devices.heat_pump import HeatPump
 from gridpact.devices.inverter import Inverter
 from gridpact.devices.pv import Panels
+from gridpact.devices.refrigeration import Refrigeration
 from gridpact.devices.two_way_car import TwoWayCar
 
 DEVICES: tuple[type[Device], ...] = (
@@ -27,6 +29,8 @@ DEVICES: tuple[type[Device], ...] = (
     HeatPump,
     TwoWayCar,
     Appliance,
+    Refrigeration,
+    PublicBuilding,
 )
 """In the order in which columns, tables and bands have them."""
 

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.stats import gaussian_kde
 
-from gridpact.aggregator.cars import AWAY, HALF_HOURS, HOME, PLACES, Cars, chains, drawn_cars, places_of_trips, sessions
+from gridpact.aggregator.cars import (
+    AWAY,
+    DRIVEN_KWH,
+    HALF_HOURS,
+    HOME,
+    PLACES,
+    Cars,
+    chains,
+    drawn_cars,
+    places_of_trips,
+    sessions,
+)
 from gridpact.aggregator.congestion import TOLERANCE
 from gridpact.aggregator.risk import SHORT_KW, HalfHours, adjustments, again, drawn_days, least, measured, with_charger
 from gridpact.aggregator.warmth import heat_pump_days, outdoor_c
@@ -40,6 +51,18 @@ def test_cars_chargeOnlyWhereTheyAre_andNoMoreThanTheyWant() -> None:
     assert 0 < cars.charging_kw.max() <= 3.7
     most = sessions(True).energy_kwh.max()
     assert cars.charging_kw.sum(axis=2).max() / 2 <= 24 * 3.7 * min(1.0, 2 * most / 24)
+
+
+def test_cars_chargeWhatTheyDrive_mostInTheEvening() -> None:
+    matrices = chains(False, np.random.default_rng(8))
+    charging = drawn_cars(matrices, False, 3, 1000, 7.4, np.random.default_rng(9)).charging_kw
+    # who leaves before it is done drives less; cars come 1.3 times a day
+    assert charging.sum(axis=2).mean() / 2 == pytest.approx(DRIVEN_KWH, rel=0.1)
+    by_hour = charging.mean(axis=(0, 1)).reshape(24, 2).mean(axis=1)
+    arrived = sessions(False).arrival[0].reshape(24, 2).sum(axis=1)
+    assert arrived.argmax() == 18
+    assert 17 <= by_hour.argmax() < 20
+    assert by_hour[21:].max() < 0.75 * by_hour.max()  # nobody is full only at midnight
 
 
 def test_days_areDrawnByKernelDensity() -> None:

@@ -93,6 +93,16 @@ def test_anyDay_hasAPlan_orIsRefusedInWords(outside: list[float], start: float, 
     assert (indoor >= np.minimum(19, pump._warmest_c(3.0)) - 1e-4).all()
 
 
+def test_hotAfternoon_afterAColdMorning_hasAPlan() -> None:
+    """The morning's heat, which the house must have, is still there when it gets hotter than it is ever heated to."""
+    outside = np.array([-5.0, -5.0, -5.0, 38.0, 38.0, 38.0, 20.0, 20.0])
+    light = replace(PUMP, outdoor_c=outside, stored_kwh_per_k=1.0)
+    plan = alone(light, [0.3] * 8)
+    assert plan["indoor_c"].min() >= 19 - 1e-4
+    assert plan["indoor_c"].max() > 30
+    assert plan["heat_pump_kw"][3:] == pytest.approx(0, abs=1e-4)
+
+
 def test_cop_isAShareOfCarnot_andBounded() -> None:
     assert replace(PUMP, outdoor_c=np.array([-7.0, 7.0, 60.0])).cop() == pytest.approx(
         [0.45 * 308.15 / 42, 0.45 * 308.15 / 28, 0.45 * 308.15 / 10]
