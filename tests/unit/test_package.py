@@ -23,7 +23,7 @@ import gridpact
 from gridpact.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = ("fast", "opendss", "pandas", "report", "cluster")
+EXTRAS = ("fast", "opendss", "openadr", "pandas", "report", "cluster")
 DEVELOPMENT = {"eth-brownie", "pytest", "hypothesis", "ruff", "mypy", "slither-analyzer", "setuptools", "py-solc-x"}
 NOT_IMPORTED = {"coincurve", "tzdata"}  # found by eth-keys and by Python's zoneinfo
 ENVIRONMENTS = [

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridpact.cli.options import Commands, check_folder, choice, names, out_folder, tell_without_pictures
+from gridpact.cli import vtn
+from gridpact.cli.options import Commands, check_file, check_folder, choice, names, out_folder, tell_without_pictures
 from gridpact.cli.progress import counted
 from gridpact.community.assigned import with_share
 from gridpact.community.grown import in_half_hours
@@ -48,6 +49,7 @@ def add(commands: Commands) -> None:
     _add_plan(actions)
     _add_risk(actions)
     _add_offer(actions)
+    vtn.add(actions)
 
 
 def _add_plan(actions: Commands) -> None:
@@ -68,6 +70,7 @@ def _add_plan(actions: Commands) -> None:
         help="of a kWh otherwise than wished; default a tenth of importing",
     )
     _add_voltages(plan)
+    plan.add_argument("--calls", type=Path, metavar="FILE", help="where to write what 'vtn' sends to the homes")
     plan.add_argument("--json", action="store_true", help="print figures instead of a table")
     plan.set_defaults(command=_plan)
 
@@ -76,6 +79,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     price = arguments.adjustment_price
     if price is not None and not 0 <= price < math.inf:
         raise InputError(f"--adjustment-price {price:g} must be a number of 0 or more")
+    if arguments.calls is not None:
+        check_file(arguments.calls, "the calls")
     days = _days(arguments)
     signal = None if arguments.signal is None else _signal(arguments.signal, sum(day.steps for day in days))
 
@@ -85,10 +90,30 @@ def _plan(arguments: argparse.Namespace) -> int:
     for day in days:
         plans.append(plan_day(day, None if signal is None else signal[first:], price))
         first += day.steps
+    if arguments.calls is not None:
+        write_atomically(arguments.calls, json.dumps(_calls(plans, days, signal)) + "\n")
     print(json.dumps(_figures(plans), indent=2) if arguments.json else _table(plans, days[0].currency))
     if any(plan.bound and plan.direct.after.count for plan in plans):
         return 3
     return 1 if any(plan.direct.after.count for plan in plans) else 0
+
+
+def _calls(plans: Sequence[PortfolioDay], days: Sequence[CommunityDay], signal: Array | None) -> dict[str, Any]:
+    """Prices, and where direct control has homes draw less than they wished."""
+    from gridpact.aggregator.vtn import calls_of
+
+    wished, planned = (
+        -np.hstack([getattr(plan.direct, name).injection_kw for plan in plans]) for name in ("wished", "position")
+    )
+    price = np.concatenate([day.prices.import_price for day in days]) if signal is None else signal[: wished.shape[1]]
+    return {
+        "step_minutes": 60 * days[0].step_hours,
+        "import_price": price.tolist(),
+        "calls": {
+            home.name: [{"first": call.first, "most_kw": call.most_kw.tolist()} for call in calls_of(*powers)]
+            for home, powers in zip(days[0].households, zip(wished, planned, strict=True), strict=True)
+        },
+    }
 
 
 def _days(arguments: argparse.Namespace) -> list[CommunityDay]:

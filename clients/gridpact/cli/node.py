@@ -67,6 +67,10 @@ def _service(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         if settings.service.metrics_port is not None:
             stack.enter_context(HealthServer(health, settings.service.metrics_port))
+        if settings.openadr is not None:
+            from gridpact.service.ven import Ven
+
+            stack.enter_context(Ven(settings, settings.openadr))
         try:
             end = service.run(arguments.once)
         except KeyboardInterrupt:  # the chain holds all that the next start needs

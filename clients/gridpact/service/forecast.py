@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
@@ -89,6 +89,8 @@ def take_forecast(
             names = {DAY: day}
             text, where = told_text(settings.file, settings.command, names, "the forecast", max(left, 0.1))
             forecast = parse_forecast(text, where, day, steps, settings.most_kw)
+            if settings.signals is not None:
+                forecast = with_signal(forecast, settings.signals, steps)
             if not settings.names_the_day and not _says_its_day(text):
                 raise NoForecast(
                     f'{where} does not say of which day it is: give "day", or put {DAY} into [forecast] file or command'
@@ -98,6 +100,26 @@ def take_forecast(
             if left <= LOOK_SECONDS or stop.is_set():
                 raise NoForecast(f"{error}, and the round does not wait longer than {seconds:.0f} s") from None
             stop.wait(LOOK_SECONDS)
+
+
+def with_signal(forecast: Forecast, folder: Path, steps: int) -> Forecast:
+    """The forecast with the import price that the aggregator sent for its day (`ven`).
+
+    Raises:
+        NoForecast: it sent none, or of steps that do not make those of the round.
+    """
+    path = folder / f"{forecast.day}.json"
+    try:
+        price = np.array(parse_json(path.read_bytes())["import_price"], dtype=float)
+    except FileNotFoundError:
+        raise _NotYet(f"there are no prices of {forecast.day} from the aggregator yet") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NoForecast(f"the aggregator's prices '{path}' cannot be read: {error}") from None
+    if steps % len(price) and len(price) % steps:
+        raise NoForecast(f"the aggregator's prices of {forecast.day} are {len(price)}, the round has {steps} steps")
+    if len(price) < steps:
+        price = np.repeat(price, steps // len(price))
+    return replace(forecast, series={**forecast.series, "import_price": price.reshape(steps, -1).mean(axis=1)})
 
 
 def _says_its_day(text: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -32,9 +33,11 @@ DAY, STEP = "{day}", "{step}"
 KEYS = (
     *("name", "node", "chain", "key", "community", "tariff", "forecast", "service", "accept"),
     # those that are not of this kind of node are ignored
-    *("limits", "load", *KINDS, "feeder", "day"),
+    *("limits", "load", *KINDS, "feeder", "day", "openadr"),
 )
 
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 MOST_CURRENCY = 1e30
 """Of a limit: more does not fit into the contract's words."""
@@ -69,11 +72,11 @@ class HomeSettings:
 @dataclass(frozen=True)
 class TariffSettings:
     """`published`: what the supplier published on the chain for the round; `forecast`: the column `import_price` of the
-    forecast; `fixed`: the same at all steps."""
+    forecast; `openadr`: what the aggregator sent; `fixed`: the same at all steps."""
 
     source: str
     import_price: float  # of `fixed`, currency/kWh
-    feed_in_share: float  # of `forecast` and `fixed`
+    feed_in_share: float  # of all but `published`
     trade_fee: float = 0.0  # to the grid operator, on each kWh from a neighbour
     peak_fee: float = 0.0  # to the grid operator, currency/kW of the highest power of a day
 
@@ -103,6 +106,7 @@ class ForecastSettings:
     timeout_s: float  # how long it may be late
     most_kw: float = MOST_KW  # what is above is taken for W
     prices: Path | None = None  # what appliances' prices were forecast as, and came to; None: nobody knows
+    signals: Path | None = None  # folder of what the aggregator sent, which is the import price then
 
     @property
     def names_the_day(self) -> bool:
@@ -120,6 +124,14 @@ class ThroughDay:
     file: str | None  # of readings; one of the two is given; {day} and {step} stand for the day and the step
     command: tuple[str, ...] | None
     timeout_s: float  # of the command
+
+
+@dataclass(frozen=True)
+class OpenAdrSettings:
+    """The aggregator that sends signals to the home."""
+
+    vtn: str  # its address
+    ven: str  # the home's name there
 
 
 @dataclass(frozen=True)
@@ -151,6 +163,7 @@ class Settings:
     limits: LimitSettings | None
     feeder: Feeder | PhaseFeeder | None
     day: ThroughDay | None = None  # None: only the round of the day before is taken part in
+    openadr: OpenAdrSettings | None = None  # None: no aggregator
 
 
 def read_settings(path: Path) -> Settings:
@@ -176,7 +189,11 @@ def read_settings(path: Path) -> Settings:
     accepted = top.texts("accept") if top.has("accept") else ()
     if wrong := [word for word in accepted if word not in ACCEPTABLE]:
         raise top.error("accept", f"'{wrong[0]}' is not known; it is a list of {', '.join(ACCEPTABLE)}")
-    tariff = _tariff(top.table("tariff"), "price" in accepted)
+    tariff, service = _tariff(top.table("tariff"), "price" in accepted), _service(top.table("service"))
+    openadr = _openadr(top.table("openadr")) if is_household and top.has("openadr") else None
+    if tariff.source == "openadr" and openadr is None:
+        raise top.error("openadr", 'is missing, and [tariff] source = "openadr" takes its prices from there; add it')
+    signals = service.state / "openadr" if tariff.source == "openadr" else None
     settings = Settings(
         path=path,
         name=name,
@@ -188,12 +205,13 @@ def read_settings(path: Path) -> Settings:
         chain=_chain(top.table("chain")),
         key=_key(top.table("key")),
         tariff=tariff,
-        forecast=_forecast(top.table("forecast")) if is_household or tariff.source == "forecast" else None,
-        service=_service(top.table("service")),
+        forecast=_forecast(top.table("forecast"), signals) if is_household or tariff.source == "forecast" else None,
+        service=service,
         home=_home(top, "size" in accepted) if is_household else None,
         limits=_limits(top.table("limits")) if is_household else None,
         feeder=None if is_household else _feeder(top.table("feeder")),
         day=_through_day(top.table("day"), scenario) if is_household and top.has("day") else None,
+        openadr=openadr,
     )
     for key in ("partners", "trading_coefficient", "undelivered"):
         community.has(key)
@@ -242,7 +260,7 @@ def _expanded(table: TomlTable) -> Path | None:
 
 
 def _tariff(table: TomlTable, is_accepted: bool) -> TariffSettings:
-    source = table.one_of("source", ("published", "forecast", "fixed"), "published")
+    source = table.one_of("source", ("published", "forecast", "openadr", "fixed"), "published")
     fixed = source == "fixed"
     settings = TariffSettings(
         source,
@@ -300,12 +318,23 @@ def _through_day(table: TomlTable, scenario: Scenario) -> ThroughDay:
     return settings
 
 
-def _forecast(table: TomlTable) -> ForecastSettings:
+def _openadr(table: TomlTable) -> OpenAdrSettings:
+    vtn, ven = table.text("vtn"), table.text("ven")
+    parts = urlsplit(vtn)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise table.error("vtn", f"'{vtn}' is no address of a VTN; begin it with https://")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise table.error("vtn", f"'{vtn}' is in clear, and anybody on the way could change prices; use https://")
+    table.end()
+    return OpenAdrSettings(vtn, ven)
+
+
+def _forecast(table: TomlTable, signals: Path | None) -> ForecastSettings:
     file, command = _source(table, "file", "command", "forecast")
     late = table.number("timeout_s", 0.1, 86_400, default=60.0)
     most_kw = table.number("most_kw", 0.001, default=MOST_KW)
     prices = table.file("prices", "") if table.has("prices") else None
-    settings = ForecastSettings(file, command, late, most_kw, prices)
+    settings = ForecastSettings(file, command, late, most_kw, prices, signals)
     table.end()
     return settings
 

@@ -70,9 +70,10 @@ voltage_max_pu = 1.05
 _TARIFF = """
 [tariff]
 source = "published"           # what the supplier publishes on the chain for the round; or
-                               # "forecast": the column import_price of the forecast; or "fixed":
+                               # "forecast": the column import_price of the forecast; "openadr": what the
+                               # aggregator of [openadr] sends; or "fixed":
 # import_price = 0.30          # of "fixed". Prices that are not the published ones must be alike at all partners
-# feed_in_share = 0.5          # of "forecast" and "fixed": what feeding in earns, as a share of the import price
+# feed_in_share = 0.5          # of all but "published": what feeding in earns, as a share of the import price
 # traded_per_kwh = 0.0         # what the grid operator asks for each kWh from a neighbour, and
 # peak_per_kw = 0.0            # for the highest power of a day: the plan counts them, it bills them itself
 """
@@ -103,6 +104,12 @@ _DAY = """
 # timeout_s = 10               # of the command
 """
 
+_OPENADR = """
+# [openadr]                    # an aggregator sends prices and calls: pip install gridpact[openadr]
+# vtn = "https://..."          # its address, with /OpenADR2/Simple/2.0b at the end
+# ven = "home_3"               # the home's name there
+"""
+
 _SERVICE = """
 [service]
 schedule = "schedule"          # folder in which the home energy manager finds <day>.json and <day>.csv
@@ -118,6 +125,6 @@ def household_toml(new: NewNode) -> str:
     parts = [_HEAD, _PARTNERS, document.template(), _TARIFF] if new.node else [_HEAD, _FEEDER, _TARIFF]
     port = FIRST_PORT + new.node if new.metrics_port is None else new.metrics_port
     values = vars(new) | {"partners": list(new.partners), "metrics_port": port}
-    own = _LIMITS + _FORECAST + (_DAY if "t" in new.scenario else "") if new.node else ""
+    own = _LIMITS + _FORECAST + (_DAY if "t" in new.scenario else "") + _OPENADR if new.node else ""
     text = "".join(part.format(**values) for part in parts)
     return text + own + _SERVICE.format(**values)

@@ -1,0 +1,254 @@
+"""What an aggregator tells this home by OpenADR 2.0b, and what the home answers: a virtual end node, VEN.
+
+Prices (`ELECTRICITY_PRICE`) are opted in to where they cover whole days and stay within what the household lets a kWh
+cost; they are kept as a file for each day, and the forecast of that day has them (`forecast.take_forecast`). A call
+(`LOAD_DISPATCH`, the most power to be drawn) is opted in to where the home's schedule keeps it. What the home plans to
+draw at the moment is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from gridpact.community.model import Array
+from gridpact.errors import GridpactError, InputError
+from gridpact.files import parse_json, write_atomically
+from gridpact.service.schedule import Schedule
+from gridpact.service.settings import OpenAdrSettings, Settings
+
+log = logging.getLogger(__name__)
+
+PRICE, CALL = "ELECTRICITY_PRICE", "LOAD_DISPATCH"
+IN, OUT = "optIn", "optOut"
+
+DAY_SECONDS = 86_400
+AGAIN_SECONDS = 10.0
+"""Between attempts to register."""
+
+KEPT_KW = 0.001
+"""So exactly a schedule keeps what it is called for: schedules are written to a watt."""
+
+REPORT_EVERY = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Of a signal."""
+
+    begins: datetime  # with an offset
+    lasts: timedelta
+    value: float
+
+    @property
+    def ends(self) -> datetime:
+        return self.begins + self.lasts
+
+
+def intervals_of(event: Mapping[str, Any], name: str, kind: str) -> list[Interval]:
+    """Of a signal of an event, in the order of time; none where it has no such signal.
+
+    Raises:
+        InputError: they overlap, have gaps, or a value is no number.
+    """
+    found = [
+        Interval(one["dtstart"], one["duration"], float(one["signal_payload"]))
+        for signal in event["event_signals"]
+        if (signal["signal_name"], signal["signal_type"]) == (name, kind)
+        for one in signal["intervals"]
+    ]
+    found.sort(key=lambda one: one.begins)
+    if any(before.ends != after.begins for before, after in pairwise(found)):
+        raise InputError("its intervals have gaps or overlap")
+    if not np.isfinite([one.value for one in found]).all():
+        raise InputError("it has a value that is no number")
+    return found
+
+
+def whole_days(intervals: Sequence[Interval], midnight: Callable[[date], datetime]) -> dict[str, Array]:
+    """Values by step of the days that they cover, by day.
+
+    Args:
+        midnight: when a day begins; it lasts 24 h.
+
+    Raises:
+        InputError: no day is covered, or not by steps of one length.
+    """
+    if not intervals:
+        raise InputError("it has no intervals")
+    step = intervals[0].lasts
+    if any(one.lasts != step for one in intervals) or DAY_SECONDS % (seconds := step.total_seconds()):
+        raise InputError("its intervals are no steps of one length that parts a day")
+    steps, begins = round(DAY_SECONDS / seconds), {one.begins: k for k, one in enumerate(intervals)}
+    days = {}
+    for ahead in range(-1, (intervals[-1].ends - intervals[0].begins).days + 2):
+        day = (intervals[0].begins + timedelta(days=ahead)).date()
+        first = begins.get(midnight(day))
+        if first is not None and first + steps <= len(intervals):
+            days[day.isoformat()] = np.array([one.value for one in intervals[first : first + steps]])
+    if not days:
+        raise InputError("it covers no whole day from midnight to midnight")
+    return days
+
+
+class Ven:
+    """A thread that is registered at the aggregator's VTN, as long as it is entered.
+
+    Args:
+        report_every: how often at most the home reports.
+
+    Raises:
+        InputError: openleadr is not installed.
+    """
+
+    def __init__(self, settings: Settings, of: OpenAdrSettings, report_every: timedelta = REPORT_EVERY) -> None:
+        try:
+            import openleadr  # noqa: F401
+        except ImportError:
+            raise InputError("[openadr] needs a package that is not here: pip install gridpact[openadr]") from None
+        self._settings, self._of, self._report_every = settings, of, report_every
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="openadr", daemon=True)
+
+    def __enter__(self) -> Ven:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        """Registered until it is told to stop; the VTN is tried again where it is not there."""
+        from openleadr import OpenADRClient
+
+        told = False
+        while not self._stop.is_set():
+            client = OpenADRClient(self._of.ven, self._of.vtn)
+            client.add_handler("on_event", self._hear)
+            client.add_handler("on_update_event", self._hear)
+            client.add_report(
+                callback=self._planned_w,
+                resource_id=self._of.ven,
+                measurement="REAL_POWER",
+                unit="W",
+                sampling_rate=self._report_every,
+                report_duration=timedelta(seconds=DAY_SECONDS),
+            )
+            with suppress(TypeError, KeyError):  # openleadr's own, where no VTN answers
+                await client.run()
+            if client.registration_id:
+                log.info("registered at the VTN %s as %s", self._of.vtn, self._of.ven)
+                await self._stop.wait()
+                await client.stop()
+                return
+            if not told:
+                log.warning("the VTN %s does not take %s in; it is tried again", self._of.vtn, self._of.ven)
+                told = True
+            if client.client_session is not None and not client.client_session.closed:
+                await client.client_session.close()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), AGAIN_SECONDS)
+
+    def _hear(self, event: Mapping[str, Any]) -> str:
+        """Opts in or out, and says why in the log."""
+        descriptor = event["event_descriptor"]
+        name = descriptor["event_id"]
+        try:
+            if descriptor["event_status"] == "cancelled":
+                self._forget(name)
+                log.info("event %s is cancelled", name)
+            else:
+                log.info("event %s is accepted: %s", name, self._taken(name, event))
+        except (GridpactError, KeyError, TypeError, ValueError) as error:
+            log.warning("event %s is not accepted: %s", name, error)
+            return OUT
+        return IN
+
+    def _taken(self, name: str, event: Mapping[str, Any]) -> str:
+        """Takes what an event has, and says what.
+
+        Raises:
+            InputError: it cannot be taken.
+        """
+        if prices := intervals_of(event, PRICE, "price"):
+            return self._take_prices(name, prices)
+        if call := intervals_of(event, CALL, "setpoint"):
+            return self._keeps(call)
+        raise InputError(f"it has neither {PRICE} with prices nor {CALL} with setpoints")
+
+    def _take_prices(self, name: str, prices: Sequence[Interval]) -> str:
+        forecast, limits = self._settings.forecast, self._settings.limits
+        if forecast is None or forecast.signals is None:
+            raise InputError('this home has other prices: [tariff] source is not "openadr"')
+        days = whole_days(prices, self._midnight)
+        highest = max(float(values.max()) for values in days.values())
+        if limits is not None and highest > limits.import_price_max:
+            raise InputError(f"a price of {highest:g} is above [limits] import_price_max, {limits.import_price_max:g}")
+        for day, values in days.items():
+            kept = {"day": day, "event": name, "import_price": values.tolist()}
+            forecast.signals.mkdir(parents=True, exist_ok=True)
+            write_atomically(forecast.signals / f"{day}.json", json.dumps(kept) + "\n")
+        return f"prices of {', '.join(days)}"
+
+    def _forget(self, name: str) -> None:
+        forecast = self._settings.forecast
+        if forecast is None or forecast.signals is None:
+            return
+        for path in forecast.signals.glob("*.json"):
+            if parse_json(path.read_bytes()).get("event") == name:
+                path.unlink()
+
+    def _keeps(self, call: Sequence[Interval]) -> str:
+        """
+        Raises:
+            InputError: the schedule draws more, or there is none.
+        """
+        for one in call:
+            at = one.begins
+            while at < one.ends:
+                drawn, until = self._planned_kw(at)
+                if drawn > one.value + KEPT_KW:
+                    raise InputError(f"{drawn:.3f} kW are planned at {at.isoformat()}, called for are {one.value:g}")
+                at = until
+        return f"the schedule keeps it, {len(call)} intervals"
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, datetime.min.time(), self._settings.service.timezone).astimezone(timezone.utc)
+
+    def _planned_kw(self, at: datetime) -> tuple[float, datetime]:
+        """What is to be drawn at a time by the schedule, and until when.
+
+        Raises:
+            InputError: there is none.
+        """
+        service = self._settings.service
+        day = at.astimezone(service.timezone).date()
+        schedule = Schedule.read(service.schedule, day.isoformat(), service.timezone)
+        if schedule is None or "injection_kw" not in schedule.values:
+            raise InputError(f"there is no schedule of {day} yet")
+        begins, step = self._midnight(day), timedelta(seconds=schedule.step_seconds)
+        k = min((at - begins) // step, len(schedule.values["injection_kw"]) - 1)
+        return -float(schedule.values["injection_kw"][k]), max(begins + (k + 1) * step, at + timedelta(seconds=1))
+
+    def _planned_w(self, **_: Any) -> float:
+        return 1000 * self._planned_kw(datetime.now(timezone.utc))[0]
