@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gridpact.cli import main
+from gridpact.cli import _parser, main
+from gridpact.cli.whatif import _days
+from gridpact.community.read import read_community
 from gridpact.outcome.day import DayOutcome
 from gridpact.problem.scenario import Scenario
 from gridpact.study.whatif.sweep import DayPoint
@@ -113,6 +115,13 @@ def test_a_plan_that_two_things_need_is_not_taken_over(tmp_path: Path, capsys: p
     said = capsys.readouterr().err
     assert f"\n6 of 9 points taken over from {tmp_path / 's'}\n" in said  # 3 of 6, the plan in 2 scenarios, its draw
     assert said.count("taken over") == 1
+
+
+def test_all_days_are_those_of_the_case() -> None:
+    given = ["uncertainty", "--case", "amsterdam16", "--days"]
+    every, some = (_days(_parser().parse_args([*given, days])) for days in ("all", "2018-12-28,2018-06-21"))
+    assert [day.day for day in every] == list(read_community("amsterdam16").days)
+    assert [day.day for day in some] == ["2018-12-28", "2018-06-21"]
 
 
 def test_sensitivity_of_one_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

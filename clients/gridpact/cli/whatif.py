@@ -136,7 +136,7 @@ def _add_common(command: argparse.ArgumentParser, kind: str) -> None:
     command.add_argument(
         "--case", default="fontana16", metavar="NAME|FILE", help="a shipped case or a community file; default fontana16"
     )
-    command.add_argument("--days", metavar="D,D,...", help="days of the case; default its first")
+    command.add_argument("--days", metavar="D,D,...|all", help="days of the case, or all it has; default its first")
     command.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is drawn; default 1")
     add_workers(command)
     default = f"runs/CASE_{kind}"
@@ -304,7 +304,10 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
     if arguments.seed < 0:
         raise InputError(f"--seed needs a number of at least 0, not {arguments.seed}")
     community = read_community(arguments.case)
-    named = [community.days[0]] if arguments.days is None else names("--days", arguments.days)
+    if arguments.days == "all":
+        named = list(community.days)
+    else:
+        named = [community.days[0]] if arguments.days is None else names("--days", arguments.days)
     return [community.on(day) for day in dict.fromkeys(named)]
 
 
