@@ -76,6 +76,7 @@ class Moment:
     before: Closing | None
     iteration: int
     random: Random
+    league: frozenset[int] = frozenset()  # adversaries that know of each other, this one among them
 
 
 Act = Callable[[Moment], IntegerSubmission | None]
@@ -205,6 +206,33 @@ def _stubborn(now: Moment) -> IntegerSubmission:
     return _with(now, bids=now.agent.assembly.bids(now.before, now.agent.view.node).own)
 
 
+LEAST_DRAG = 160
+"""Units by which bids of a league do not meet: as much as it takes, and no more, lasts longest."""
+
+
+def _drags_on(now: Moment) -> IntegerSubmission:
+    """Two agree with each other on as much as fits, and take it back as slowly as holds the round up: within their
+    reach as long as there is any, then one of them by less and less at one step after the other."""
+    agent, partners = now.agent, sorted(now.league & now.agent.assembly.book(now.agent.view.node).keys())
+    if now.before is None or not partners or not len(now.honest.bids):
+        return now.honest
+    node, bids, assembly = agent.view.node, now.honest.bids.copy(), agent.assembly
+    far = Reach(now.milliwatt).of_bids(max(agent.iteration + 1 - agent.disturbed, 1))
+    agreed, counted = agreed_bids(assembly, node, now.before)
+    for partner in partners:
+        part = assembly.part(node, partner)
+        sign, centre = (1 if node < partner else -1), np.where(counted, agreed, 0)[part]
+        if far is None or far >= LEAST_DRAG:
+            said = centre + sign * (far or 0) if far is None or now.iteration % 2 == (sign > 0) else centre
+        else:
+            said = centre.copy()
+            left = np.flatnonzero(np.abs(said) > LEAST_DRAG)
+            if sign < 0 and len(left):
+                said[left[0]] += LEAST_DRAG
+        bids[part] = np.clip(said, -(2**15) + 1, 2**15 - 1)
+    return _with(now, bids=bids)
+
+
 def _noise(values: Integers, now: Moment) -> Integers:
     return values + now.random.integers(-round(5e4 / now.milliwatt), round(5e4 / now.milliwatt) + 1, values.shape)
 
@@ -264,6 +292,21 @@ SUBMISSIONS: dict[str, Act] = {
     ),
 }
 
+def _most_with_a_partner(now: Moment) -> IntegerSubmission:
+    """Two sell each other as much as fits, which neither has."""
+    agent, bids = now.agent, now.honest.bids.copy()
+    book = agent.assembly.book(agent.view.node)
+    for partner in now.league & book.keys():
+        bids[agent.assembly.part(agent.view.node, partner)] = (2**15 - 1) * (1 if agent.view.node < partner else -1)
+    return _with(now, bids=bids[: len(now.honest.bids)])
+
+
+LEAGUE: dict[str, Act] = {
+    "drags on with a partner": _drags_on,
+    "sells a partner all that fits": _most_with_a_partner,
+}
+"""What two do together, who know of each other."""
+
 CLAIMS: dict[str, Callable[[Residuals, Random], Residuals]] = {
     "true claims": lambda true, random: true,
     "claims nothing": lambda true, random: Residuals(0, 0, 0, 0),
@@ -307,6 +350,8 @@ class Malice:
     submits: str = "honest"
     claims: str = "true claims"
     declares: str = HONEST_PLACE
+    sealing: str = "sealed as it should be"  # these two in sealed rounds, see `measure.adversaries_sealed`
+    answers: str = "true answers"
 
     @staticmethod
     def drawn(random: Random) -> Malice:
@@ -456,7 +501,7 @@ class Play:
                 honest = agent.solve() if malice.declares == HONEST_PLACE else self._zero(agent)
             except GridpactError:
                 honest = self._zero(agent)
-            act = SUBMISSIONS[malice.submits]
+            act = {**SUBMISSIONS, **LEAGUE}[malice.submits]
             result[node] = act(
                 Moment(
                     self.reach.milliwatt,
@@ -465,6 +510,7 @@ class Play:
                     None if before is None else before.closing,
                     iteration,
                     self.random,
+                    frozenset(self.adversaries),
                 )
             )
         return result
@@ -637,10 +683,16 @@ def without(
 
 
 def play(
-    tally: AdversaryTally, name: str, scenario: Scenario, form: NetworkAgreement, who: Mapping[int, Malice], seed: int
+    tally: AdversaryTally,
+    name: str,
+    scenario: Scenario,
+    form: NetworkAgreement,
+    who: Mapping[int, Malice],
+    seed: int,
+    game: type[Play] = Play,
 ) -> None:
-    """Plays a round, and adds it up."""
-    ending = Play(name, scenario, form, who, seed).run()
+    """Plays a round, in the open form or another, and adds it up beside the open round without the adversaries."""
+    ending = game(name, scenario, form, who, seed).run()
     nodes = frozenset(who)
     tally.rounds += 1
     tally.streets[name] += 1

@@ -22,12 +22,13 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///      the current of each phase and the neutral of a section that has a rating, and of the apparent power into the
 ///      transformer: more than 1e-4 p.u., or of the rating, beyond. Whom the street does not have may inject nothing.
 ///
-///      Charges Sealed and Answer: where rounds are sealed, the only ones. See SealedReferee for what they prove; the
+///      Charges Sealed, Answer and Late: where rounds are sealed, the only ones. See SealedReferee for what they prove; the
 ///      evidence is a SealedEvidence.
 ///
 /// Invariants. Tests bear these numbers.
 ///   RF1  A node that computed its residuals as the interface defines them, and kept within reach, cannot be proved
-///        false, whatever the evidence.
+///        false, whatever the evidence; where rounds are sealed and the reach is zero, if it proves within six iterations
+///        which partner went beyond it.
 ///   RF2  Any difference in any of the four residuals can be proved.
 ///   RF3  A plan whose exact voltages are within the limits cannot be proved false; one that is outside by more than
 ///        2e-4 p.u. can.
@@ -39,7 +40,8 @@ interface IReferee {
         Residuals,
         Plan,
         Sealed,
-        Answer
+        Answer,
+        Late
     }
 
     /// @notice A submission, as its node's commitment hashes it.

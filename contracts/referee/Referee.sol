@@ -274,7 +274,7 @@ contract Referee is IReferee {
     }
 
     /// @dev The same of one bid: where it is in the bids of the accused, and where the partner's is. On the way, whether
-    ///      it is beyond its reach of what lies between zero and a' / 2.
+    ///      it is beyond its reach.
     function _bid(
         Case memory case_,
         ResidualEvidence calldata evidence,
@@ -287,15 +287,9 @@ contract Referee is IReferee {
         int256 agreed = 0; // a'
         if (counted) {
             agreed = Books.bidAt(evidence.bidsBefore, one) - Books.bidAt(theirs.bidsBefore, other);
-            _note(case_, _beyond(mine, agreed / 2), case_.reachOfBids);
+            _note(case_, Reach.beyond(mine, agreed / 2, case_.reachOfBids), case_.reachOfBids);
         }
         return (uint256((mine + its) ** 2), uint256((mine - its - agreed) ** 2));
-    }
-
-    /// @dev How far a number is from what lies between zero and another one.
-    function _beyond(int256 mine, int256 agreed) internal pure returns (int256) {
-        (int256 low, int256 high) = agreed < 0 ? (agreed, int256(0)) : (int256(0), agreed);
-        return mine < low ? mine - low : mine > high ? mine - high : int256(0);
     }
 
     function _note(Case memory case_, int256 away, int256 reach) internal pure {
@@ -332,7 +326,7 @@ contract Referee is IReferee {
 
     /// @dev What k could reach. A round in which the same nodes were present in the m iterations before k is at least
     ///      m - maxMisses old: who was missing all the time was out after maxMisses. Answers of node 0 reach anywhere.
-    function _reach(Case memory case_, Closed[] calldata closed, uint256 at) private view returns (int256, int256) {
+    function _reach(Case memory case_, Closed[] calldata closed, uint256 at) internal view returns (int256, int256) {
         uint256 first = at;
         while (first != 0 && closed[first - 1].present == case_.present) --first;
         IVirtualAggregator.Setting memory setting = case_.aggregator.setting();

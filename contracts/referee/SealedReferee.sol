@@ -10,6 +10,7 @@ import {Curve} from "../libraries/Curve.sol";
 import {Lanes} from "../libraries/Lanes.sol";
 import {GRID_CONNECTION, MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Questions} from "../libraries/Questions.sol";
+import {Reach} from "../libraries/Reach.sol";
 import {Seals} from "../libraries/Seals.sol";
 import {Round} from "../rounds/Round.sol";
 import {Referee} from "./Referee.sol";
@@ -23,7 +24,14 @@ import {Referee} from "./Referee.sol";
 ///         - by a partner: its reach in the bids of the two, and its residuals of trades where they are smaller than these
 ///           bids alone make them;
 ///         - by anybody: that the parts of an answer do not come to what the household submitted (see Answers);
-///         - by a partner: that its part of an answer is false.
+///         - by a partner: that its part of an answer is false;
+///         - by anybody: that it claims residuals of trades where there can be none.
+///
+///         The last is for two that claim the same of each other, which nobody else sees. Where the reach of bids has been
+///         zero for two iterations, those of a pair cancel, and are as they were (see Reach): residuals are zero, unless
+///         somebody claims falsely, or goes beyond its reach. An honest node proves at once which partner does, and who
+///         is present changes. So who claims some LATE iterations later again, with the same nodes present, is false, or
+///         lets a partner be.
 ///
 ///         So what a household says of all its partners together is answered for, part by part, by who can see the part:
 ///         if the whole is false, a part is, or they do not come to it.
@@ -32,6 +40,8 @@ import {Referee} from "./Referee.sol";
 contract SealedReferee is Referee {
     uint256 private constant TRADES = 2 ** 64 - 1; // mask of a lane of residuals
     uint256 private constant MARK = 2 ** 255;
+    /// @dev Iterations in which an honest node proves that a partner went beyond its reach.
+    uint256 private constant LATE = 6;
 
     /// @dev Keys of the accused and who accuses it, for the iterations k and k - 1.
     struct Keys {
@@ -77,7 +87,7 @@ contract SealedReferee is Referee {
         override
     {
         Charge charge = abi.decode(evidence, (Charge));
-        _require((charge == Charge.Sealed || charge == Charge.Answer) && node != GRID_CONNECTION, "sealed");
+        _require(charge >= Charge.Sealed && node != GRID_CONNECTION, "sealed");
         SealedEvidence calldata told = _sealedEvidence(evidence);
         ResidualEvidence calldata said = told.residuals;
         Case memory case_;
@@ -85,6 +95,7 @@ contract SealedReferee is Referee {
         _openHead(case_, said);
         _openNode(case_, node, said.book, said.accused);
         uint256 claimed = _link(said.accused, uint256(case_.iteration) + 1).residuals;
+        if (charge == Charge.Late) return _judgeLate(case_, said, claimed);
         if (charge == Charge.Answer) return _judgeAnswer(case_, said, _answer(case_, told), claimed);
 
         Partner calldata other = said.partners[0];
@@ -202,7 +213,7 @@ contract SealedReferee is Referee {
             int256 agreed = 0; // a'
             if (counted) {
                 agreed = mine.before[i] - its.before[i];
-                _note(case_, _beyond(mine.now_[i], agreed / 2), case_.reachOfBids);
+                _note(case_, Reach.beyond(mine.now_[i], agreed / 2, case_.reachOfBids), case_.reachOfBids);
             }
             primal += uint256((mine.now_[i] + its.now_[i]) ** 2);
             dual += uint256((mine.now_[i] - its.now_[i] - agreed) ** 2);
@@ -255,6 +266,20 @@ contract SealedReferee is Referee {
             sound = _fits(parts.sums, said.bids, 2 * parts.bids);
         }
         _require(!sound, "residuals");
+    }
+
+    /// @dev Whether residuals of trades are claimed of k and of k + LATE, where those of k are zero.
+    function _judgeLate(Case memory case_, ResidualEvidence calldata said, uint256 claimed) private view {
+        Closed[] calldata closed = said.closed;
+        uint256 at = uint256(case_.iteration) - closed[0].iteration;
+        uint256 last = at + LATE;
+        _require(at != 0 && last < closed.length && case_.present & Nodes.bit(case_.node) != 0, "presence");
+        // What copies could reach is not needed.
+        // slither-disable-next-line unused-return
+        (, int256 reach) = _reach(case_, closed, at - 1);
+        for (uint256 i = at - 1; i <= last; ++i) _require(closed[i].present == case_.present, "presence");
+        uint256 later = _link(said.accused, uint256(case_.iteration) + LATE + 1).residuals;
+        _require(reach == 0 && uint128(claimed) != 0 && uint128(later) != 0, "residuals");
     }
 
     /// @dev Adds up the parts of an answer.

@@ -54,6 +54,7 @@ class Charge(IntEnum):
     PLAN = 1
     SEALED = 2
     ANSWER = 3
+    LATE = 4
 
 
 def residual_evidence(aggregator: RoundLog, round: int, node: int, iteration: int, departed: bool = False) -> bytes:
@@ -105,6 +106,17 @@ def answer_evidence(aggregator: RoundLog, round: int, node: int, iteration: int,
     back = aggregator.setting().max_misses
     values = _Case(aggregator, round).residuals(node, iteration, False, only=(), back=back)
     return _evidence(Charge.ANSWER, _SEALED_EVIDENCE, (values, (), node, NO_PROOF, answer))
+
+
+def late_evidence(aggregator: RoundLog, round: int, node: int, iteration: int) -> bytes:
+    """That a node of a sealed round claims residuals of trades of an iteration, and of a later one, where bids can be
+    nothing but what was agreed, by anybody.
+
+    Raises:
+        ChainError: see `residual_evidence`.
+    """
+    values = _Case(aggregator, round).residuals(node, iteration, True, only=())
+    return _evidence(Charge.LATE, _SEALED_EVIDENCE, (values, (), node, NO_PROOF, b""))
 
 
 @dataclass(frozen=True)

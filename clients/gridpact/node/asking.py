@@ -4,21 +4,26 @@ Nobody reads the residuals of trades and the sums for the pool of another househ
 public numbers show that somebody is false (`more_than_half`, `pool_is_off`). Then nodes ask. An answer tells no bid;
 each partner checks its own part, everybody what the parts come to, and whoever finds it false proves that. Who goes on
 without an answer is out, too.
+
+Two who claim the same of each other contradict nothing that is public, until bids can be nothing but what was agreed.
+Who claims residuals of trades there, again and again, is out (`_find_late`).
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from gridpact.chain.evidence import answer_evidence, sealed_evidence
+from gridpact.chain.evidence import answer_evidence, late_evidence, sealed_evidence
 from gridpact.chain.ledger import RoundLedger
 from gridpact.chain.values import IterationLog, Question
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.market.admm.answers import adds_up, decode_answer
 from gridpact.market.admm.codec import key_in
+from gridpact.market.admm.reach import LATE
 from gridpact.node.audit import more_than_half, pool_is_off
 from gridpact.node.form import SealedForm
 from gridpact.node.memory import Duty, Memory
+from gridpact.node.round_log import reach_of
 from gridpact.node.sending import Sending
 
 PATIENCE = 2
@@ -39,6 +44,8 @@ class Asking:
         self._node = node
         self._aggregator = aggregator
         self._sending = sending
+        self._reach = reach_of(aggregator)
+        self._most_misses = aggregator.setting().max_misses
 
     def answer(self, round_: int, memory: Memory) -> None:
         """Answers what this node was asked, before it submits again."""
@@ -63,7 +70,25 @@ class Asking:
                 silence = partial(self._aggregator.accuse_of_silence, round_, *question)
                 memory.duties.setdefault(("accuse", question), Duty(memory.agent.iteration, silence))
         self._find(round_, memory)
+        self._find_late(round_, memory)
         self._do(memory)
+
+    def _find_late(self, round_: int, memory: Memory) -> None:
+        """Who claims residuals of trades of the iteration before the newest one, and some iterations earlier, where
+        partners that keep within reach have none."""
+        if len(memory.steady) < 2:
+            return
+        newest = memory.agent.iteration - 1
+        first = newest - LATE
+        if memory.steady[-2] < LATE or not self._reach.is_late(memory.steady[-2] - LATE - self._most_misses):
+            return
+        for node, claimed in memory.claimed.items():
+            if {first, newest} <= claimed and node not in memory.gone | {self._node, GRID_CONNECTION}:
+
+                def accuse(node: int = node) -> None:
+                    self._aggregator.accuse(round_, node, late_evidence(self._aggregator, round_, node, first))
+
+                memory.duties.setdefault(("accuse", (node, first)), Duty(memory.agent.iteration, accuse))
 
     # ------------------------------------------------------------------ asking
 

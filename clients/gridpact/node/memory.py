@@ -40,6 +40,7 @@ class Memory:
         self.suspects: dict[int, tuple[int, bool]] = {}  # node -> iteration in which it was false; beyond its reach
         self.asked: dict[Question, int] = {}  # questions that wait for an answer -> iteration in which they were asked
         self.answered: set[Question] = set()
+        self.claimed: dict[int, set[int]] = {}  # node -> iterations of which it claimed residuals of trades
         self.duties: dict[tuple[str, Question], Duty] = {}  # by what, and about what
         self.steady: deque[int] = deque(maxlen=3)  # for how many iterations the same nodes were there; newest last
         self.relay_failed = False  # then this node sends directly for the rest of the round
@@ -67,6 +68,8 @@ class Memory:
         for node, submission in entry.submissions.items():
             commitment = self.last[node][0].commitment if node in self.last else START
             self.last[node] = (submission, commitment)
+            if any(submission.residuals[2:]):
+                self.claimed.setdefault(node, set()).add(closing.iteration - 1)
         self.agent.take_in(closing, own)
 
 

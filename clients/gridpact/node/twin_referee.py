@@ -19,7 +19,7 @@ from gridpact.market.admm.answers import adds_up, decode_answer
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.codec import key_in
 from gridpact.market.admm.pads import Pads
-from gridpact.market.admm.reach import departed
+from gridpact.market.admm.reach import LATE, departed
 from gridpact.market.admm.residuals import grid_residuals, pair_squares
 from gridpact.node.form import SealedForm
 from gridpact.node.round_log import reach_of, whole
@@ -41,7 +41,9 @@ def is_proved(
     claim = ledger.iteration(round_, about + 1).submissions.get(node)
     if claim is None or (answer and answers.get((node, about)) != answer):
         return False
-    case = _Accusation(ledger, assembly, history, node, about, claim.residuals)
+    case = _Accusation(ledger, round_, assembly, history, node, about, claim.residuals)
+    if charge.charge == Charge.LATE:
+        return case.is_late()
     if charge.charge == Charge.ANSWER:
         return answers.get((node, about)) == answer and not case.is_sound(answer)
     if node not in history[about - 1].submissions:
@@ -64,6 +66,7 @@ class _Accusation:
     """What a charge is about."""
 
     ledger: RoundLog
+    round_: int
     assembly: Assembly
     history: Sequence[IterationLog]  # all closed iterations
     node: int
@@ -88,6 +91,15 @@ class _Accusation:
         while first and self.history[first - 1].submissions.keys() == self._now.submissions.keys():
             first -= 1
         return at - first - self.ledger.setting().max_misses
+
+    def is_late(self) -> bool:
+        """Whether it claims residuals of the trades of this iteration, and some later, where there can be none."""
+        later = self.ledger.iteration(self.round_, self.about + LATE + 1).submissions.get(self.node)
+        since = self.history[max(self.about - 2, 0) : self.about + LATE]
+        steady = len(since) == LATE + 2 and all(one.submissions.keys() == since[0].submissions.keys() for one in since)
+        claims = later is not None and any(self.claim[2:]) and any(later.residuals[2:])
+        there = self.node in self._now.submissions
+        return steady and claims and there and reach_of(self.ledger).is_late(self._age)
 
     def is_sound(self, answer: bytes) -> bool:
         """Whether the parts of an answer come to what the node submitted, and are of whom they can be."""

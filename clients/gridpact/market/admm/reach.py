@@ -5,8 +5,9 @@ on it also keeps it within *reach* of the iteration before:
 
 - a copy within `Reach.of_copies` units of the average of its block's copies, floor(S / c);
 - a bid within `Reach.of_bids` units of what lies between nothing and the agreed trade, (d_ij - d_ji) / 2 truncated
-  towards zero. Less is always within reach, so a partner's absurd bids draw nobody after them: of two bids that do not
-  meet, the larger goes beyond its reach.
+  towards zero. Less is within reach, so a partner's absurd bids draw nobody after them: of two bids that do not meet,
+  the larger goes beyond its reach. Where the reach is zero, a bid is what was agreed and no less: else two could take
+  back a trade that they agreed on by so little at a time that the round would not end.
 
 Both centres are public, so whoever reads the chain can see that a node went beyond its reach, and prove it to the
 referee, which computes the same. The grid operator's node is exempt: its answers are where the network has room.
@@ -50,6 +51,10 @@ PART, LEAST_FULL, HALVED_EVERY = 4, 90, 3
 mu of 400 it is zero at 133, in units of a milliwatt at 160."""
 
 
+LATE = 6
+"""Iterations in which an honest node proves that a partner went beyond its reach (`SealedReferee.sol`)."""
+
+
 @dataclass(frozen=True)
 class Reach:
     """How far a round of a contract lets its nodes go, resolution units.
@@ -69,6 +74,11 @@ class Reach:
     def of_bids(self, age: int) -> int | None:
         """The same of bids."""
         return self._at(age, BIDS)
+
+    def is_late(self, age: int) -> bool:
+        """Whether bids of this age could be nothing but what was agreed, for two iterations: then partners that keep
+        within reach have no residuals."""
+        return self.of_bids(age - 1) == 0
 
     def _at(self, age: int, times_age: int) -> int | None:
         if age < FIRST_AGE:
@@ -94,12 +104,14 @@ class Bounds:
         )
 
     def below(self, agreed: Integers, counted: Mask, reach: int | None) -> Bounds:
-        """The part of them that is within reach of what lies between nothing and what was agreed."""
+        """The part of them that is within reach of what lies between nothing and what was agreed; where the reach is
+        zero, what was agreed."""
         if reach is None:
             return self
+        least, most = (agreed, agreed) if reach == 0 else (np.minimum(agreed, 0) - reach, np.maximum(agreed, 0) + reach)
         return Bounds(
-            np.where(counted, np.maximum(self.low, np.minimum(agreed, 0) - reach), self.low),
-            np.where(counted, np.minimum(self.high, np.maximum(agreed, 0) + reach), self.high),
+            np.where(counted, np.maximum(self.low, least), self.low),
+            np.where(counted, np.minimum(self.high, most), self.high),
         )
 
     def nearest(self, wanted: Array) -> Integers:

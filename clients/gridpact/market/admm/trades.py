@@ -96,8 +96,8 @@ class Trades:
 
         Args:
             bounds: what is within reach; without them what fits.
-            net: of their sum at every step, (T,). Beyond it, what is bought or what is sold is less in proportion:
-                less is always within reach.
+            net: of their sum at every step, (T,). Beyond it, what is bought or what is sold is less in proportion, as
+                far as less is within bounds.
         """
         bids = bounds.nearest((bids_kw - self.held_kw) / self.unit)
         steps, count = self.steps, self.view.steps
@@ -105,8 +105,9 @@ class Trades:
         bought = np.bincount(steps, np.maximum(-bids, 0).astype(float), count)
         of_sold = np.clip((net.high + bought) / np.maximum(sold, 1), 0, 1)
         of_bought = np.clip((sold - net.low) / np.maximum(bought, 1), 0, 1)
-        less: Integers = np.trunc(bids * np.where(bids > 0, of_sold[steps], of_bought[steps])).astype(np.int64)
-        return less
+        less = np.trunc(bids * np.where(bids > 0, of_sold[steps], of_bought[steps])).astype(np.int64)
+        within: Integers = np.clip(less, bounds.low, bounds.high)
+        return within
 
     def update(self, bids: Bids, relaxation: float) -> None:
         """Takes in the bids of a closed iteration in which this household was present.
