@@ -1,6 +1,6 @@
 """Adversaries against nodes on a real chain: every message that contracts take, said wrongly by one or two homes.
 
-    python -m measure.adversaries_on_chain [--rounds 48] [--seed 1] [--json reports/adversaries-on-chain.json]
+    python -m measure.adversaries_on_chain [--rounds 48] [--sealed] [--json reports/adversaries-on-chain.json]
 
 The nodes are those of `gridpact node`, as threads, on Anvil. An adversary submits what the kinds of
 `measure.adversaries` say, claims false residuals, accuses honest nodes with garbage and with evidence that proves
@@ -18,7 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from web3 import Web3
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.evidence import residual_evidence
+from gridpact.chain.evidence import residual_evidence, sealed_evidence
 from gridpact.chain.networks import Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import WebSocketTransport
@@ -37,12 +37,15 @@ from gridpact.chain.values import Phase, Residuals
 from gridpact.community.model import Array
 from gridpact.errors import ChainError, ContractError, GridpactError
 from gridpact.files import write_atomically
-from gridpact.manage.vouching import to_vouch, vouch_calls
+from gridpact.manage.vouching import one_sided, shown, to_vouch, vouch_calls
 from gridpact.market.admm import residuals as claims
 from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.assembly import Assembly, Integers
+from gridpact.market.admm.codec import key_in
+from gridpact.market.admm.pads import Pads
 from gridpact.market.admm.parameters import Penalties, Resolution
 from gridpact.market.admm.reach import MOST_ITERATIONS
+from gridpact.node.audit import Audit
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
 from gridpact.problem.blocks import Block
@@ -166,7 +169,7 @@ class HostileAggregator(Aggregator):
         if "accuses the honest" in self.kinds and iteration > 2:
             for other in others:
                 try:
-                    evidence = residual_evidence(self, round, other, iteration - 2, bool(self.random.integers(2)))
+                    evidence = self._true_evidence(round, other, iteration - 2)
                 except ChainError:
                     continue  # it was not there
                 self._tries("accuse", round, other, evidence)
@@ -186,6 +189,14 @@ class HostileAggregator(Aggregator):
             self._nothing_counts(round, iteration, batch)
             mine = super().sign(round, iteration, head, self.node, copies, bids, (0, 0, 0, 0))
             self.before = (self.node, words, bids, 0, mine.r, mine.vs)
+
+    def _true_evidence(self, round: int, other: int, iteration: int) -> bytes:
+        """What stands on the chain of an honest node."""
+        departed = bool(self.random.integers(2))
+        if not self.sealed:
+            return residual_evidence(self, round, other, iteration, departed)
+        proof = self.round_key(round).proof(key_in(self.declarations(round)[other].book))
+        return sealed_evidence(self, round, other, iteration, departed, self.node, proof)
 
     def _nothing_counts(self, round: int, iteration: int, batch: Sequence[Any]) -> None:
         present = self.progress().present
@@ -273,9 +284,15 @@ class AdversaryCampaign(faults.FaultCampaign):
     round_seconds = 300.0
 
     def __init__(
-        self, network: Network, scenario: Scenario, seed: int, first: int, phase_seconds: int = faults.PHASE_SECONDS
+        self,
+        network: Network,
+        scenario: Scenario,
+        seed: int,
+        first: int,
+        phase_seconds: int = faults.PHASE_SECONDS,
+        sealed: bool = False,
     ) -> None:
-        self.scenario = scenario
+        self.scenario, self.sealed = scenario, sealed
         self._next = first
         super().__init__(network, seed, phase_seconds)
 
@@ -392,17 +409,32 @@ class AdversaryCampaign(faults.FaultCampaign):
 
     def _vouch(self, round_: int) -> None:
         """The metering account says what pairs agreed on of which not both sides state it."""
-        pairs = to_vouch(self._manager, self._settlement, round_)
+        pads = self._shown(round_) if self.sealed else None
+        pairs = to_vouch(self._manager, self._settlement, round_, pads)
         metering = ChainAccount(self._web3, self._metering)
         self._rpc("anvil_setBalance", metering.address, hex(10**20))
         settlement = Settlement.of(self._record, self._web3, metering)
         settlement.send_all(
             [
                 settlement.vouch_call(call.round, call.lower, call.statements, call.openings)
-                for call in vouch_calls(self._manager, round_, pairs)
+                for call in vouch_calls(self._manager, round_, pairs, pads)
             ]
         )
         self._moved.vouched += len(pairs)
+
+    def _shown(self, round_: int) -> dict[tuple[int, int], Pads]:
+        """What those who have stated show of a sealed round, of the pairs that wait for the others."""
+        pads = {}
+        for pair, who in one_sided(self._settlement, round_).items():
+            node = min(who)
+            own = Aggregator.of(self._record, self._web3, ChainAccount(self._web3, self._keys[node]))
+            pads[pair] = shown(own, round_, node, sum(pair) - node).pads(self._manager)
+        return pads
+
+    def _audit(self, round_: int) -> Audit:
+        """Of a sealed round it says of residuals of the network that somebody is false, not who."""
+        audit = super()._audit(round_)
+        return replace(audit, false_claims=()) if self.sealed else audit
 
     @staticmethod
     def _bill(net_import: Array, prices: Any, dt: float) -> float:
@@ -440,13 +472,14 @@ def campaign(
     seed: int,
     show: bool = False,
     phase_seconds: int = faults.PHASE_SECONDS,
+    sealed: bool = False,
 ) -> OnChainTally:
     """Plays rounds, on a chain for each scenario."""
     tally = OnChainTally()
     with tqdm(total=len(rounds), unit=" rounds", disable=not show) as bar:
         for scenario in dict.fromkeys(scenario for scenario, _ in rounds):
             with open_network("anvil") as network:
-                played = AdversaryCampaign(network, scenario, seed, 0, phase_seconds)
+                played = AdversaryCampaign(network, scenario, seed, 0, phase_seconds, sealed)
                 for _, kinds in (one for one in rounds if one[0] is scenario):
                     tally.add(played.against(kinds))
                     bar.update()
@@ -458,10 +491,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sealed", action="store_true", help="in the sealed form")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(argv)
     logging.disable(logging.WARNING)
-    tally = campaign(plan(options.rounds, options.seed), options.seed, show=True)
+    tally = campaign(plan(options.rounds, options.seed), options.seed, show=True, sealed=options.sealed)
     text = json.dumps(tally.as_json(), indent=1)
     if options.json:
         write_atomically(options.json, text + "\n")

@@ -45,7 +45,7 @@ from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.parameters import Tolerances
 from gridpact.market.prepared import Prepared
-from gridpact.node.audit import audit_round
+from gridpact.node.audit import Audit, audit_round
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
 from gridpact.problem.scenario import Scenario
@@ -274,6 +274,7 @@ class FaultCampaign:
     tolerances: Tolerances | None = TOLERANCES  # None: those of the rule
     most_iterations = MOST_ITERATIONS
     round_seconds = ROUND_SECONDS
+    sealed = False
 
     def __init__(self, network: Network, seed: int, phase_seconds: int = PHASE_SECONDS) -> None:
         assert network.rpc_url is not None
@@ -298,7 +299,9 @@ class FaultCampaign:
         self._supplier = ChainAccount(self._web3, new_key())
         relayer = self._relayer_key = new_key()
         metering = str(address_of(self._metering))
-        self._record = deploy_contracts(manager, theta, setting, "faults", self._supplier.address, metering)
+        self._record = deploy_contracts(
+            manager, theta, setting, "faults", self._supplier.address, metering, sealed=self.sealed
+        )
         addresses = {node: str(address_of(key)) for node, key in self._keys.items()}
         rich = [*addresses.values(), self._supplier.address, str(address_of(relayer))]
         self._network.fund(rich, 100 * ETHER, self._web3)
@@ -439,7 +442,7 @@ class FaultCampaign:
             self._check_plan(reports)
         elif outcome.phase is Phase.ABANDONED:
             tally.problems.append("the round was abandoned")
-        audit = audit_round(self._manager, round_)
+        audit = self._audit(round_)
         liars = {fault.node for fault in faults if fault.kind == "lies about residuals"}
         accused = {int(claim.split()[1]) for claim in audit.false_claims}
         tally.problems += [claim for claim in audit.false_claims if int(claim.split()[1]) not in liars]
@@ -448,6 +451,9 @@ class FaultCampaign:
             tally.problems.append(f"nodes {accused & outcome.present} lied and are in the agreement")
         self._deliver(round_, reports)
         tally.money_lost += self._missing_money(round_)
+
+    def _audit(self, round_: int) -> Audit:
+        return audit_round(self._manager, round_)
 
     def _check_plan(self, reports: dict[int, Any]) -> None:
         """The agreed plans, and what the others do with their supplier, by a power flow."""

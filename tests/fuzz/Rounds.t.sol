@@ -11,8 +11,10 @@ import {VM} from "./Cheats.sol";
 
 /// @dev Finds everybody guilty against whom there is any evidence: exclusions on proof come often.
 contract Credulous is IReferee {
-    function seals() external pure returns (bool) {
-        return false;
+    bool public immutable seals;
+
+    constructor(bool seals_) {
+        seals = seals_;
     }
 
     function judge(IVirtualAggregator, uint32, uint8, bytes calldata evidence) external pure {
@@ -37,12 +39,13 @@ contract RoundsHandler {
     mapping(uint8 product => uint32) public seen; // rounds whose outcome is kept, as numbers within the product
     mapping(uint32 round => bytes32) public ended;
     mapping(uint32 round => uint16) public percentOf; // of theta's limits; 0 where they are theta's
+    mapping(uint32 round => mapping(uint8 node => uint16)) public submittedIn; // the last iteration
     mapping(uint32 round => mapping(uint16 iteration => uint256[4])) private _told; // residuals by lane, summed
 
-    constructor() {
+    constructor(bool sealed_) {
         IVirtualAggregator.Theta memory theta = IVirtualAggregator.Theta(6, 1, 1, 1000, 1000, 1000, 1000, 6);
         IVirtualAggregator.Setting memory setting = IVirtualAggregator.Setting(STEPS, 900, 10, 100, 600, 2);
-        aggregator = new VirtualAggregator(new Clerk(theta, setting, new Credulous()));
+        aggregator = new VirtualAggregator(new Clerk(theta, setting, new Credulous(sealed_)));
         uint8[] memory nodes = new uint8[](5);
         address[] memory accounts = new address[](5);
         for (uint8 i = 0; i < 5; ++i) (nodes[i], accounts[i]) = (i, person(i));
@@ -234,6 +237,7 @@ contract RoundsHandler {
         VM.prank(person(who));
         aggregator.submit(before.round, before.iteration, before.history, copies, bids, residuals);
         if (!(before.present & Nodes.bit(node) == 0)) broken = "VA1";
+        submittedIn[before.round][node] = before.iteration;
         _judge(product, before, residuals);
         if (keccak256(abi.encode(other)) != keccak256(abi.encode(aggregator.progressOf(1 - product)))) {
             broken = "a round of another product moved";
@@ -266,7 +270,7 @@ contract RoundsTest {
     uint8 private _products;
 
     function setUp() public {
-        _handler = new RoundsHandler();
+        _handler = new RoundsHandler(false);
         _aggregator = _handler.aggregator();
         _products = _handler.PRODUCTS();
     }

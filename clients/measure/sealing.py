@@ -1,0 +1,81 @@
+"""What sealing a round costs: time and gas beside the open form, of runs by turns.
+
+    python -m measure.sealing [--case fontana16] [--day 06-10] [--pairs 3] [--direct]
+
+Each pair is a run in the open form and one in the sealed form, of the same day on the same machine; every second pair
+the other way around, so that what else the machine does meets both. Printed are medians over the pairs of sealed over
+open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gridpact.community.model import CommunityDay
+from gridpact.community.read import read_community
+from gridpact.errors import GridpactError
+from gridpact.problem.scenario import Scenario
+from gridpact.run.onchain import RunSettings, run
+
+SCENARIOS = {"t": Scenario.T, "g": Scenario.G, "tg": Scenario.TG}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run."""
+
+    round_s: float  # from the first node's start to the last one's end
+    gas: float  # a household and iteration, of submissions
+
+
+def cost(community: CommunityDay, scenario: Scenario, chain: str, relay: bool, sealed: bool) -> Cost:
+    """Plays a run.
+
+    Raises:
+        GridpactError: see `run`, or it did not agree.
+    """
+    outcome = run(community, RunSettings(scenario, chain=chain, relay=relay, sealed=sealed))
+    ledger = outcome.ledger
+    if ledger is None or not outcome.converged:
+        raise GridpactError(f"the round of {community.day} did not end in agreement: nothing can be compared")
+    gas = ledger.gas_by_step["submit"] / len(community.households) / outcome.iterations
+    return Cost(ledger.chain_s + ledger.solve_s, gas)
+
+
+def ratios(opened: Sequence[Cost], sealed: Sequence[Cost]) -> dict[str, float]:
+    """Sealed over open, medians over pairs."""
+    return {
+        name: statistics.median(
+            getattr(one, name) / getattr(other, name) for one, other in zip(sealed, opened, strict=True)
+        )
+        for name in ("round_s", "gas")
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", default="fontana16")
+    parser.add_argument("--day", default="06-10")
+    parser.add_argument("--scenario", choices=list(SCENARIOS), default="tg")
+    parser.add_argument("--chain", default="anvil")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--direct", action="store_true", help="every node sends its own transactions, without a relay")
+    options = parser.parse_args(argv)
+    community = read_community(options.case).on(options.day)
+    found: dict[bool, list[Cost]] = {False: [], True: []}
+    for pair in range(options.pairs):
+        for sealed in (False, True) if pair % 2 == 0 else (True, False):
+            one = cost(community, SCENARIOS[options.scenario], options.chain, not options.direct, sealed)
+            found[sealed].append(one)
+            print(f"{'sealed' if sealed else 'open'}: round {one.round_s:.1f} s, gas {one.gas:,.0f}", flush=True)
+    for name, ratio in ratios(found[False], found[True]).items():
+        print(f"{name}: {ratio:.3f} times the open form")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
