@@ -292,6 +292,7 @@ SUBMISSIONS: dict[str, Act] = {
     ),
 }
 
+
 def _most_with_a_partner(now: Moment) -> IntegerSubmission:
     """Two sell each other as much as fits, which neither has."""
     agent, bids = now.agent, now.honest.bids.copy()
@@ -306,6 +307,33 @@ LEAGUE: dict[str, Act] = {
     "sells a partner all that fits": _most_with_a_partner,
 }
 """What two do together, who know of each other."""
+
+
+class HostileAgent(Agent):
+    """Says what its kind says.
+
+    Attributes:
+        silent: whether it says nothing in this iteration, whatever `solve` returns.
+    """
+
+    kind = "honest"
+    league: frozenset[int] = frozenset()
+    random = np.random.default_rng(0)
+    silent = False
+
+    def solve(self, running: Mapping[Block, Integers] | None = None) -> IntegerSubmission:
+        try:
+            honest = super().solve(running)
+        except GridpactError:
+            shape = len(self.blocks), self.view.steps
+            honest = IntegerSubmission(np.zeros(shape, np.int64), np.zeros(self.view.bid_count, np.int64))
+        milliwatt = self._resolution.on_chain()[0]
+        sent = {**SUBMISSIONS, **LEAGUE}[self.kind](
+            Moment(milliwatt, self, honest, self._before, self.iteration + 1, self.random, self.league)
+        )
+        self.silent = sent is None
+        return honest if sent is None else sent
+
 
 CLAIMS: dict[str, Callable[[Residuals, Random], Residuals]] = {
     "true claims": lambda true, random: true,

@@ -53,7 +53,7 @@ from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from measure import faults
-from measure.adversaries import CLAIMS, MOST_MOVED, SUBMISSIONS, Moment, undisturbed
+from measure.adversaries import CLAIMS, MOST_MOVED, SUBMISSIONS, HostileAgent, undisturbed
 from measure.faults import CASE, CONFIRM_SECONDS, Fault, Gone
 
 SAID = (
@@ -93,17 +93,12 @@ SETTLED = {
 KINDS = (*SAID, *CLAIMED, *MESSAGES, *STATEMENTS, *SETTLED)
 
 
-class HostileAgent(Agent):
-    """Says what its kind says."""
-
-    kind = "honest"
-    random = np.random.default_rng(0)
+class LeavingAgent(HostileAgent):
+    """Where it is silent, it is gone for good."""
 
     def solve(self, running: Mapping[Block, Integers] | None = None) -> IntegerSubmission:
-        honest = super().solve(running)
-        milliwatt = self._resolution.on_chain()[0]
-        sent = SUBMISSIONS[self.kind](Moment(milliwatt, self, honest, self._before, self.iteration + 1, self.random))
-        if sent is None:
+        sent = super().solve(running)
+        if self.silent:
             raise Gone
         return sent
 
@@ -114,7 +109,7 @@ class HostileNode(Node):
     kind, seed = "honest", 0
 
     def _begin(self, assembly: Assembly, penalties: Penalties, resolution: Resolution, most: int) -> Agent:
-        agent = HostileAgent(self.view, assembly, penalties, resolution, most)
+        agent = LeavingAgent(self.view, assembly, penalties, resolution, most)
         agent.kind, agent.random = self.kind, np.random.default_rng(self.seed)
         return agent
 

@@ -13,7 +13,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,21 +23,20 @@ from tqdm import tqdm
 
 from gridpact.chain.evidence import sealed_evidence
 from gridpact.chain.values import Phase, Residuals
-from gridpact.errors import ChainError, ContractError, GridpactError, InfeasibleError
+from gridpact.errors import ChainError, ContractError, InfeasibleError
 from gridpact.files import write_atomically
 from gridpact.limits import SUM_BYTES
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm import residuals as claims
-from gridpact.market.admm.agent import Agent, IntegerSubmission
+from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.answers import PairPart, decode_answer, encode_answer
-from gridpact.market.admm.assembly import Assembly, Integers
+from gridpact.market.admm.assembly import Assembly
 from gridpact.market.admm.codec import key_in, with_key, without_key
 from gridpact.market.admm.parameters import Penalties, Resolution
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
 from gridpact.node.turns import Turns
 from gridpact.node.twin import Twin, TwinLedger, TwinSettlement
-from gridpact.problem.blocks import Block
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
 from measure.adversaries import (
@@ -49,8 +48,8 @@ from measure.adversaries import (
     SUBMISSIONS,
     AdversaryTally,
     Ending,
+    HostileAgent,
     Malice,
-    Moment,
     Play,
     Random,
     play,
@@ -66,28 +65,6 @@ MUCH = 10**9
 
 class Out(Exception):
     """Nobody listens to it any more."""
-
-
-class HostileAgent(Agent):
-    """Says what its kind says."""
-
-    kind = "honest"
-    league: frozenset[int] = frozenset()
-    random = np.random.default_rng(0)
-    silent = False
-
-    def solve(self, running: Mapping[Block, Integers] | None = None) -> IntegerSubmission:
-        try:
-            honest = super().solve(running)
-        except GridpactError:
-            shape = len(self.blocks), self.view.steps
-            honest = IntegerSubmission(np.zeros(shape, np.int64), np.zeros(self.view.bid_count, np.int64))
-        milliwatt = self._resolution.on_chain()[0]
-        sent = {**SUBMISSIONS, **LEAGUE}[self.kind](
-            Moment(milliwatt, self, honest, self._before, self.iteration + 1, self.random, self.league)
-        )
-        self.silent = sent is None
-        return honest if sent is None else sent
 
 
 class HostileLedger(TwinLedger):
@@ -318,7 +295,7 @@ class SealedPlay(Play):
         if malice is None:
             return KeptNode(agents, view, TwinLedger(twin, view.node), TwinSettlement(twin, view.node)).run(number)
         ledger = HostileLedger(twin, view.node, malice, frozenset(self.adversaries), self.random, plot)
-        return HostileNode(agents, view, ledger, TwinSettlement(twin, view.node)).run(number)
+        return HostileTwinNode(agents, view, ledger, TwinSettlement(twin, view.node)).run(number)
 
 
 class KeptNode(Node):
@@ -332,7 +309,7 @@ class KeptNode(Node):
         return self._agents.setdefault(self.view.node, super()._begin(assembly, penalties, resolution, most))
 
 
-class HostileNode(KeptNode):
+class HostileTwinNode(KeptNode):
     """A node that says what its kind says."""
 
     def _begin(self, assembly: Assembly, penalties: Penalties, resolution: Resolution, most: int) -> Agent:
