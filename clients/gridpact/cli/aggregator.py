@@ -19,16 +19,19 @@ from gridpact.cli.options import Commands, check_file, check_folder, choice, nam
 from gridpact.cli.progress import counted
 from gridpact.community.assigned import with_share
 from gridpact.community.grown import in_half_hours
+from gridpact.community.joined import joined
 from gridpact.community.model import Array, CommunityDay, Feeder
 from gridpact.community.networks.files import read_network
 from gridpact.community.read import read_community, shipped_cases
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.tables import rows
 from gridpact.devices.battery import Battery
+from gridpact.devices.building import PublicBuilding
 from gridpact.devices.car import ElectricCar
 from gridpact.devices.device import Device
 from gridpact.devices.heat_pump import HeatPump
 from gridpact.devices.pv import Panels
+from gridpact.devices.refrigeration import Refrigeration
 from gridpact.errors import InputError
 from gridpact.files import parse_json, write_atomically
 
@@ -59,6 +62,7 @@ def _add_plan(actions: Commands) -> None:
     )
     plan.add_argument("--feeder", type=Path, metavar="FILE", help="network file; the homes stand on its loads, in turn")
     plan.add_argument("--days", metavar="D,D,...", help="in half-hours, of 48 h two; default the first two")
+    plan.add_argument("--apart", action="store_true", help="each day by itself, instead of all in one problem")
     _add_shares(plan)
     plan.add_argument(
         "--signal", type=Path, metavar="FILE", help="CSV with a column price, sent to the homes; default: their tariff"
@@ -82,6 +86,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.calls is not None:
         check_file(arguments.calls, "the calls")
     days = _days(arguments)
+    if not arguments.apart:
+        days = [joined(days)]
     signal = None if arguments.signal is None else _signal(arguments.signal, sum(day.steps for day in days))
 
     from gridpact.aggregator.plan import plan_day  # imports CVXPY, which takes a second
@@ -140,7 +146,10 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
 YEARS = {"eulv55": "fontana16year", "fontana16x3": "fontana16year"}
 """Cases that show two weeks, and the case with a year of the same homes."""
 
-SHARES: dict[str, type[Device]] = {"pv": Panels, "cars": ElectricCar, "batteries": Battery, "heat-pumps": HeatPump}
+SHARES: dict[str, type[Device]] = {
+    "pv": Panels, "cars": ElectricCar, "batteries": Battery, "heat-pumps": HeatPump, "refrigeration": Refrigeration,
+    "public-buildings": PublicBuilding,
+}  # fmt: skip
 """Devices that shares of the homes can be given, by their options."""
 
 
@@ -192,7 +201,7 @@ def _figures(plans: Sequence[PortfolioDay]) -> dict[str, Any]:
         **{key: direct[key] for key in ("loops", "violations_before", "violations_after", "adjusted_kwh")},
         "optimum_adjusted_kwh": _energy(one.adjusted_kwh for one in reached) if whole else None,
         "curtailed_kwh": direct["curtailed_kwh"],
-        "days": [plan.day for plan in plans],
+        "days": [day for plan in plans for day in plan.day.split(", ")],
         "judge": _judge(),
         "direct": direct,
         "signals": _control([plan.signals for plan in plans]),

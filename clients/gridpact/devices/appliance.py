@@ -89,6 +89,7 @@ class Appliance(Device):
         ),
     )  # fmt: skip
     columns: ClassVar[tuple[Column, ...]] = (Column("appliance_kw", "power of the appliance"),)
+    daily: ClassVar[bool] = True
     bands: ClassVar[tuple[Band, ...]] = (Band("Appliances", "blue", "appliance_kw", hatch="...."),)
     uncertain: ClassVar[tuple[str, ...]] = ("runs",)
     measured: ClassVar[Column | None] = Column("appliance_wanted_h", "hours that the appliance still has to run")

@@ -63,6 +63,7 @@ class ElectricCar(Device):
     uncertain: ClassVar[tuple[str, ...]] = ("plugged_in",)
     measured: ClassVar[Column | None] = Column("car_wanted_kwh", "what the car still wants of the day's energy")
     couples_steps: ClassVar[bool] = True
+    daily: ClassVar[bool] = True
     varied: ClassVar[bool] = True
     usual: ClassVar[bool] = True
 

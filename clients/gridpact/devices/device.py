@@ -261,6 +261,9 @@ class Device(ABC):
     couples_steps: ClassVar[bool] = False
     """Whether what it does at one step has to do with another."""
 
+    daily: ClassVar[bool] = False
+    """Whether what it wants is of each day by itself, where days are one horizon."""
+
     measured: ClassVar[Column | None] = None
     """What a reading may tell of it after a step, where it keeps anything."""
 

@@ -1,0 +1,79 @@
+"""Days that follow each other as one horizon, over whose midnights stores carry what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridpact.community.model import CommunityDay, Household, Prices
+from gridpact.devices.device import Device, as_fields
+from gridpact.devices.registry import DEVICES
+from gridpact.errors import InputError
+
+Kind = TypeVar("Kind", bound=Device)
+
+
+def joined(days: Sequence[CommunityDay]) -> CommunityDay:
+    """One community of all steps of days of the same one.
+
+    Stores begin with what the first day begins with, and end the last one with at least that; between them they may be
+    as empty as their limits allow. What is wanted of each day by itself (`Device.daily`) stays so.
+
+    Raises:
+        InputError: homes or their devices are not the same on all days.
+    """
+    first, *others = days
+    if not others:
+        return first
+    if any([home.name for home in day.households] != [home.name for home in first.households] for day in others):
+        raise InputError(f"'{first.name}' has other homes on {others[0].day} than on {first.day}; plan days apart")
+    return replace(
+        first,
+        day=", ".join(day.day for day in days),
+        start_times=tuple(start for day in days for start in day.start_times),
+        households=tuple(_home(homes) for homes in zip(*(day.households for day in days), strict=True)),
+        prices=_prices([day.prices for day in days]),
+    )
+
+
+def _home(days: Sequence[Household]) -> Household:
+    tariffs = [day.tariff for day in days if day.tariff is not None]
+    return replace(
+        days[0],
+        load_kw=np.concatenate([day.load_kw for day in days]),
+        load_kvar=np.concatenate([day.load_kvar for day in days]),
+        devices=tuple(device for kind in DEVICES for device in _devices(kind, days)),
+        tariff=_prices(tariffs) if tariffs else None,
+    )
+
+
+def _devices(kind: type[Kind], days: Sequence[Household]) -> Iterator[Device]:
+    steps = [len(day.load_kw) for day in days]
+    if kind.daily:
+        for k, day in enumerate(days):
+            around = sum(steps[:k]), sum(steps[k + 1 :])
+            for device in day.having(kind):
+                yield replace(device, **{name: np.pad(of, around) for name, of in _series(device).items()})
+        return
+    owned = [day.having(kind) for day in days]
+    if len({len(of) for of in owned}) > 1:
+        raise InputError(f"'{days[0].name}' has other {kind.plural} on one day than on another; plan days apart")
+    for same in zip(*owned, strict=True):
+        series = [_series(device) for device in same]
+        yield replace(same[0], **{name: np.concatenate([of[name] for of in series]) for name in series[0]})
+
+
+def _series(device: Device) -> dict[str, NDArray[np.generic]]:
+    return {name: value for name, value in as_fields(device).items() if isinstance(value, np.ndarray)}
+
+
+def _prices(days: Sequence[Prices]) -> Prices:
+    """Each series of all days; what some have and others have not is not there."""
+    first = days[0]
+    names = [name for name, value in vars(first).items() if isinstance(value, np.ndarray)]
+    series: dict[str, Any] = {name: np.concatenate([getattr(day, name) for day in days]) for name in names}
+    return replace(first, **series)
