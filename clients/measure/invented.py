@@ -79,7 +79,8 @@ class Street:
         number, steps = self._round, tuple(range(8, 20))
         prices = [0.22 + 0.18 * (15 <= k < 20) for k in range(STEPS)]
         micro = [round(1e6 * price) for price in prices]
-        self._tell(("TariffPublished", {"round": number, "tariff": encode_tariff(micro, [p // 2 for p in micro])}))
+        tariff = encode_tariff(micro, [p // 2 for p in micro])
+        self._tell(("TariffPublished", {"round": number, "supplier": f"0x{0:040x}", "tariff": tariff}))
         deadline = self._time + 300
         self._tell(("RoundOpened", {"round": number, "day": 20260600 + number, "deadline": deadline}))
         children = nodes_to_bitmap(self.nodes[1:])

@@ -36,22 +36,31 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///      same side, or by `release` after its deadline. The side whose statement completes the record pays at once,
 ///      without a lock.
 ///
-///      A tariff has 8 bytes a step: import and feed-in price, each int32, 1e-6 currency/kWh. A reading has 4 bytes a
+///      A tariff has 8 bytes a step: import and feed-in price, each int32, 1e-6 currency/kWh; and with fees behind them 4
+///      bytes a step, int32, 1e-6 currency/kWh of what a household buys from others in the step beyond what it sells,
+///      and 6 bytes, uint48, 1e-6 currency/kWh of the most that it draws from the grid in a step, by its reading. The
+///      supplier collects fees with its bill, for the grid operator. A reading has 4 bytes a
 ///      step: int32, Wh that the household fed into the grid (negative: drew from it), signed by the metering account
 ///      as EIP-712 data Reading(uint32 round,uint8 node,bytes energies) of domain ("gridpact settlement", "1").
 ///      deviation = reading - sum of the recorded trades of the node, energy sold positive; payment from the supplier
-///      = sum(deviation * (feed-in price where the deviation is positive, else import price)) * 10^decimals / 10^9,
+///      = (sum(deviation * (feed-in price where the deviation is positive, else import price)) - fees) * 10^decimals / 10^9,
 ///      rounded against the household, once a reading. What a household cannot pay is in arrears: it is taken from whatever comes into
 ///      its free deposit, before it can withdraw. If the supplier's deposit is too small, the call fails, and can be
 ///      made again. Arrears end when they are paid, when the supplier forgives them, or by a correction. After a delivery the node's trades can no longer be recorded, so the metering account signs when
 ///      the day is over, and not before.
+///
+///      An account is the customer of the community's supplier, or from a round on of another one, whom the metering
+///      account has admitted, and which both wished. Each publishes its own tariff, is paid and pays for its customers'
+///      deliveries, and lays out what they cannot pay of trades that were vouched for. An account owes one supplier at a
+///      time: what it would have to owe another fails (`OwesOnlyTo`), and can be made again once it has the money, or
+///      has paid the first. Suppliers owe nothing: what they draw as customers of others they have to have.
 ///
 /// Invariants. Tests bear these numbers.
 ///   TS1  Free and locked deposits of all accounts together equal the contract's token balance (tokens that somebody
 ///        sends past `deposit` stay in the contract and belong to nobody).
 ///   TS2  A trade is recorded at most once, and only where it fits the last bids and both sides stated the same; or
 ///        where one stated something and the metering account vouches for it, at prices within the tariff.
-///   TS3  The payments of a round, the supplier's included, sum to zero.
+///   TS3  The payments of a round, the suppliers' included, sum to zero.
 ///   TS4  What is neither locked nor in arrears can be withdrawn at any time.
 ///   TS5  Every lock ends: by the record, a new statement, or release after the deadline.
 ///   TS6  Trades are recorded only for rounds that converged, between nodes that were present at the end.
@@ -64,12 +73,20 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///        or abstained; and nothing from who did neither.
 ///   TS11 Arrears grow by deliveries, each of which counts once, by corrections to which the household consented, and by
 ///        what it has to pay for a trade that was vouched for; by nothing else.
+///   TS13 A day is settled with the supplier whose customer the household was when the round was opened, at its tariff. It
+///        becomes the customer of none that it did not wish, and none supplies whom it did not accept.
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
 interface ITradeSettlement is IDeposits {
     /// @notice A recorded trade, opened again; or what a node has traded with all at once in a market.
     struct Position {
         uint8 partner; // 255: all
         bytes trades;
+    }
+
+    /// @notice A supplier's tariff of a round, opened again.
+    struct Quote {
+        address supplier;
+        bytes tariff;
     }
 
     /// @param statement keccak256 of the trades; zero where it was taken back
@@ -81,7 +98,13 @@ interface ITradeSettlement is IDeposits {
         uint32 indexed round, uint8 indexed lower, uint8 indexed higher, int256 payment, bytes trades
     );
     event Released(uint32 indexed round, uint8 indexed node, uint8 indexed partner, uint256 amount);
-    event TariffPublished(uint32 indexed round, bytes tariff);
+    event TariffPublished(uint32 indexed round, address indexed supplier, bytes tariff);
+    /// @notice The metering account lets an account supply others.
+    event SupplierAdmitted(address indexed supplier);
+    /// @notice An account asks to be a supplier's customer; zero: no longer.
+    event SupplierWished(address indexed account, address indexed supplier);
+    /// @param round the first for which it holds
+    event Supplied(address indexed account, address indexed supplier, uint32 round);
     /// @param payment  token units, positive from the supplier to the household
     /// @param arrears  the part of a negative payment that the household could not pay yet
     event Delivered(uint32 indexed round, uint8 indexed node, int256 payment, uint256 arrears, bytes energies);
@@ -115,6 +138,8 @@ interface ITradeSettlement is IDeposits {
     error LockedUntil(uint40 deadline);
     error NotSupplier(address account);
     error NotMetering(address account);
+    error NotWished(address account, address supplier);
+    error OwesOnlyTo(address account, address creditor);
     error NothingStated(uint32 round, uint8 lower, uint8 higher);
     error OutsideTariff(uint8 partner, uint256 step, int256 price);
     error NotDelivered(uint32 round, uint8 node);
@@ -136,32 +161,32 @@ interface ITradeSettlement is IDeposits {
 
     /// @notice Records the trades of pairs that agreed, and of which one side states nothing, or each something else: as
     ///         all can work them out from what was public in the round. Only the metering account, for one node and its
-    ///         partners above it. The energies have to fit the last bids, prices the tariff of the round, and one of the
+    ///         partners above it. The energies have to fit the last bids, prices lie within the tariffs of the round, and one of the
     ///         two has to state something. What was locked for the pair is freed, and then the payer pays from its free
-    ///         deposit; what it has not, it owes the supplier, who lays it out: if its deposit is too small, the call
+    ///         deposit; what it has not, it owes its supplier, who lays it out: if its deposit is too small, the call
     ///         fails, and can be made again. A pair that is recorded, of which nobody states anything, or of which one
     ///         was delivered, leaves a `Skipped` in the log.
     /// @param own    opening of the node's last submission
-    /// @param tariff as it was published
+    /// @param quotes tariffs of the round, as they were published
     function vouch(
         uint32 round,
         uint8 node,
         IAgreement.Statement[] calldata statements,
         IAgreement.Opening calldata own,
-        bytes calldata tariff
+        Quote[] calldata quotes
     ) external;
 
     /// @notice Frees what the caller's account locked for a pair that was not recorded by the lock's deadline.
     function release(uint32 round, uint8 partner) external;
 
-    /// @notice The supplier's prices for a round: once, and before the first node declares or abstains (also before the
+    /// @notice A supplier's prices for a round: once, and before the first node declares or abstains (also before the
     ///         round is opened), so that everybody who takes part knows them. Only for rounds of product 0: a meter
     ///         tells of a day once. What is agreed in another product is stated, recorded and paid here like any trade,
     ///         and delivered where positions of all products are kept.
     function publishTariff(uint32 round, bytes calldata tariff) external;
 
     /// @notice Settles a household's delivery of a finished round with the supplier. Anybody may call.
-    /// @param tariff    as it was published
+    /// @param tariff    of its supplier, as it was published
     /// @param positions all recorded trades of the node, partners ascending; in a market the one with all at once, also
     ///                  where it is empty
     /// @param r, vs     the metering account's signature, EIP-2098 form
@@ -188,14 +213,30 @@ interface ITradeSettlement is IDeposits {
     ///         comes to beyond is nobody's debt here. Zero lifts the limit. Everybody can read it.
     function limitDebit(uint224 most) external;
 
-    /// @notice Ends arrears of an account, as far as there are any. Only the supplier, who is its creditor.
+    /// @notice Ends arrears of an account, as far as there are any. Only the supplier who is its creditor.
     function forgive(address account, uint256 amount) external;
+
+    /// @notice Lets an account supply others. Only the metering account. It may not owe anything, and cannot from then on.
+    function admitSupplier(address account) external;
+
+    /// @notice The caller asks to be a supplier's customer; zero, that it does no longer.
+    function wishSupplier(address supplier_) external;
+
+    /// @notice The caller, a supplier, accepts an account that wished it, in all rounds that are opened from now on.
+    function supply(address account) external;
 
     /// @notice The rounds that are settled.
     function aggregator() external view returns (IOutcomes);
     /// @notice Who says whether trades fit what was agreed in them.
     function agreement() external view returns (IAgreement);
+    /// @notice The community's supplier: of all who have no other.
     function supplier() external view returns (address);
+    /// @notice Whose customer an account is in a round.
+    function supplierIn(uint32 round, address account) external view returns (address);
+    /// @notice The same of who declared as a node in it.
+    function supplierOf(uint32 round, uint8 node) external view returns (address);
+    /// @notice Whom an account owes what it owes; of a supplier itself.
+    function creditorOf(address account) external view returns (address);
     function metering() external view returns (address);
     /// @notice How long a lock holds: as long as the aggregator's phases.
     function lockSeconds() external view returns (uint32);
@@ -218,11 +259,13 @@ interface ITradeSettlement is IDeposits {
     function settledInOf(uint8 product, uint32 day) external view returns (uint32 round);
     /// @notice What a delivery of that round takes from an account at most; zero where it has no limit.
     function debitLimit(uint32 round, address account) external view returns (uint256);
-    /// @notice keccak256 of the round's tariff; zero where none was published.
+    /// @notice keccak256 of a supplier's tariff of a round; zero where it published none.
+    function tariffHashOf(uint32 round, address supplier_) external view returns (bytes32);
+    /// @notice The same of the community's supplier.
     function tariffHash(uint32 round) external view returns (bytes32);
     /// @notice What the node received (negative: paid or owes) in a round, token units: trades and delivery.
     function netPayment(uint32 round, uint8 node) external view returns (int256);
-    /// @notice What the supplier received in a round.
+    /// @notice What the suppliers received in a round, together.
     function supplierPayment(uint32 round) external view returns (int256);
     /// @notice The payment that a statement implies, token units, positive from the higher to the lower node.
     function payment(bytes calldata trades) external view returns (int256);

@@ -64,18 +64,23 @@ library Trades {
         }
     }
 
-    /// @notice Requires that every price of a statement, which was checked before, lies between those of a tariff.
-    /// @param tariff  import and feed-in price of each step, int32 each
+    /// @notice Requires that every price of a statement, which was checked before, lies between the lowest and the highest
+    ///         of tariffs.
+    /// @param quotes  tariffs, one at least: import and feed-in price of each step, int32 each, and more behind
     /// @param partner for the error
-    function requireWithin(bytes calldata trades, bytes calldata tariff, uint8 partner) internal pure {
+    function requireWithin(bytes calldata trades, ITradeSettlement.Quote[] calldata quotes, uint8 partner) internal pure {
         uint256 entries = count(trades);
         for (uint256 i = 0; i < entries; ++i) {
             (uint256 step,, int256 price) = at(trades, i);
-            int256 import_ = int32(uint32(bytes4(tariff[8 * step:])));
-            int256 feedIn = int32(uint32(bytes4(tariff[8 * step + 4:])));
-            if (price < SignedMath.min(import_, feedIn) || price > SignedMath.max(import_, feedIn)) {
-                revert ITradeSettlement.OutsideTariff(partner, step, price);
+            (int256 low, int256 high) = (type(int256).max, type(int256).min);
+            for (uint256 k = 0; k < quotes.length; ++k) {
+                bytes calldata prices = quotes[k].tariff[8 * step:];
+                int256 import_ = int32(uint32(bytes4(prices)));
+                int256 feedIn = int32(uint32(bytes4(prices[4:])));
+                low = SignedMath.min(low, SignedMath.min(import_, feedIn));
+                high = SignedMath.max(high, SignedMath.max(import_, feedIn));
             }
+            if (price < low || price > high) revert ITradeSettlement.OutsideTariff(partner, step, price);
         }
     }
 

@@ -14,10 +14,10 @@ import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Trades} from "../libraries/Trades.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Round} from "../rounds/Round.sol";
-import {Arrears} from "./Arrears.sol";
 import {Deposits} from "./Deposits.sol";
 import {Lock, Locks} from "./Lock.sol";
 import {Reckoning} from "./Reckoning.sol";
+import {Supply} from "./Supply.sol";
 
 /// @title Settlement of bilateral trades and of what is delivered
 /// @notice See ITradeSettlement for what it does, its units and its invariants. Nobody owns it.
@@ -26,8 +26,9 @@ import {Reckoning} from "./Reckoning.sol";
 ///
 /// | variable        | slots         | written                                                                         |
 /// |-----------------|---------------|---------------------------------------------------------------------------------|
-/// | (Arrears)       | 1, mapping    | totalDeposits; 1 an account: free, or arrears, and locked                       |
-/// | tariffHash      | mapping       | 1 a round, by the supplier                                                      |
+/// | (Supply)        | 1, mappings   | totalDeposits; 1 an account: free, or arrears, and locked; 1 an account that    |
+/// |                 |               | owes another than the community's supplier; 2 or more one that has another      |
+/// | _tariffs        | mapping       | 1 a round and supplier, by that                                                 |
 /// | _settled        | mapping       | 1 a day, when its first trade is recorded or its first reading delivered; by    |
 /// |                 |               | deliver and correct                                                             |
 /// | _limits         | mapping       | 1 or more an account that sets itself a limit                                   |
@@ -38,7 +39,7 @@ import {Reckoning} from "./Reckoning.sol";
 ///
 /// A pair is recorded where both sides hold the same statement: both have made it, or `vouch` has put it there. Who speaks for a node is whoever declared as that node
 /// in the round, not who is enrolled now; so the manager cannot take a past round's trades from anybody.
-contract TradeSettlement is Arrears, TypedData {
+contract TradeSettlement is Supply, TypedData {
     using Checkpoints for Checkpoints.Trace224;
 
     /// @dev What one side of a pair states.
@@ -66,24 +67,30 @@ contract TradeSettlement is Arrears, TypedData {
         bool first; //  whether nothing of the day is settled yet
     }
 
+    /// @dev Whose reading is settled, and with whom.
+    struct Parties {
+        uint32 round;
+        uint32 day;
+        uint8 node;
+        address account;
+        address supplier;
+    }
+
     bytes32 private constant READING_TYPEHASH = keccak256("Reading(uint32 round,uint8 node,bytes energies)");
     uint256 private constant READING = 4; // bytes a step
     uint256 private constant TARIFF = 8; // bytes a step
+    uint256 private constant TRADED_FEE = 4; // bytes a step
+    uint256 private constant PEAK_FEE = 6; // bytes
     uint8 private constant ALL = 255; // the partner of who trades with all at once
 
     /// @inheritdoc ITradeSettlement
-    IOutcomes public immutable aggregator;
-    /// @inheritdoc ITradeSettlement
     IAgreement public immutable agreement;
-    /// @inheritdoc ITradeSettlement
-    address public immutable metering;
     /// @inheritdoc ITradeSettlement
     uint32 public immutable lockSeconds;
     uint256 private immutable _steps;
     bool private immutable _isMarket;
 
-    /// @inheritdoc ITradeSettlement
-    mapping(uint32 round => bytes32) public tariffHash;
+    mapping(uint32 round => mapping(address supplier => bytes32 hash)) private _tariffs;
     mapping(uint256 label => Settled) private _settled;
     mapping(address account => Checkpoints.Trace224 mostByRound) private _limits;
     mapping(uint256 roundAndNode => mapping(address party => bytes32 reading)) private _consents;
@@ -94,14 +101,10 @@ contract TradeSettlement is Arrears, TypedData {
 
     constructor(IAgreeing aggregator_, IERC20Metadata token_, address supplier_, address metering_)
         Deposits(token_)
-        Arrears(supplier_)
+        Supply(IOutcomes(address(aggregator_)), supplier_, metering_)
         TypedData("gridpact settlement", "1")
     {
-        aggregator = IOutcomes(address(aggregator_));
         agreement = aggregator_.agreement();
-        // Zero where nobody meters: then nothing is delivered.
-        // slither-disable-next-line missing-zero-check
-        metering = metering_;
         lockSeconds = aggregator.phaseSeconds();
         _steps = agreement.steps();
         _isMarket = agreement.isMarket();
@@ -230,16 +233,17 @@ contract TradeSettlement is Arrears, TypedData {
         uint8 node,
         IAgreement.Statement[] calldata statements,
         IAgreement.Opening calldata own,
-        bytes calldata tariff
+        Quote[] calldata quotes
     ) external nonReentrant {
         if (msg.sender != metering) revert NotMetering(msg.sender);
         if (statements.length > MAX_NODES) revert LengthMismatch(MAX_NODES, statements.length);
-        if (keccak256(tariff) != tariffHash[round]) revert WrongTariff(round);
+        if (quotes.length == 0) revert WrongTariff(round);
+        for (uint256 i = 0; i < quotes.length; ++i) _requireTariff(round, quotes[i].supplier, quotes[i].tariff);
         Stage memory stage = _stage(round);
         _play(stage, node);
         uint256 which = 0;
         for (uint256 i = 0; i < statements.length; ++i) {
-            if (_vouchOne(stage, statements[i], tariff)) which |= 1 << i;
+            if (_vouchOne(stage, statements[i], quotes)) which |= 1 << i;
         }
         _reckonings[_key(round, node)] = stage.own;
         if (which != 0) agreement.requireFit(round, node, statements, which, own);
@@ -247,7 +251,7 @@ contract TradeSettlement is Arrears, TypedData {
 
     /// @dev One pair, by its lower node: ends what both sides have locked, and then records it.
     /// @return whether it was recorded
-    function _vouchOne(Stage memory stage, IAgreement.Statement calldata said, bytes calldata tariff)
+    function _vouchOne(Stage memory stage, IAgreement.Statement calldata said, Quote[] calldata quotes)
         private
         returns (bool)
     {
@@ -269,7 +273,7 @@ contract TradeSettlement is Arrears, TypedData {
         }
         if (said.trades.length == 0) revert InvalidTrades(partner, 0);
         int256 payment_ = _payment(partner, said.trades);
-        Trades.requireWithin(said.trades, tariff, partner);
+        Trades.requireWithin(said.trades, quotes, partner);
         side.statement = other.statement = keccak256(said.trades);
         emit Vouched(stage.round, node, partner, _payVouched(stage, payment_));
         emit TradeRecorded(stage.round, node, partner, payment_, said.trades);
@@ -277,7 +281,7 @@ contract TradeSettlement is Arrears, TypedData {
     }
 
     /// @dev Ends what both sides have locked, pays, and counts the trade.
-    /// @return owed what the payer owes the supplier for that
+    /// @return owed what the payer owes its supplier for that
     function _payVouched(Stage memory stage, int256 payment_) private returns (uint256 owed) {
         // The aggregator is known, and calls nobody.
         // slither-disable-start calls-loop
@@ -287,15 +291,15 @@ contract TradeSettlement is Arrears, TypedData {
         _unlock(_side(stage.round, stage.lower, stage.higher), lower);
         _unlock(_side(stage.round, stage.higher, stage.lower), higher);
         (address payer, address receiver) = payment_ > 0 ? (higher, lower) : (lower, higher);
-        owed = _clear(payer, receiver, SignedMath.abs(payment_));
+        owed = _clear(payer, receiver, supplierIn(stage.round, payer), SignedMath.abs(payment_));
         _countBoth(stage, payment_);
     }
 
-    /// @dev Moves money from free deposit to free deposit. What the payer has not, the supplier lays out.
-    /// @return owed what the payer owes the supplier for that
-    function _clear(address payer, address receiver, uint256 amount) private returns (uint256 owed) {
-        owed = _charge(payer, amount);
-        _take(supplier, amount);
+    /// @dev Moves money from free deposit to free deposit. What the payer has not, its supplier lays out.
+    /// @return owed what the payer owes that for it
+    function _clear(address payer, address receiver, address lender, uint256 amount) private returns (uint256 owed) {
+        owed = _charge(payer, lender, amount);
+        _take(lender, amount);
         _credit(receiver, amount);
     }
 
@@ -342,10 +346,17 @@ contract TradeSettlement is Arrears, TypedData {
         IOutcomes.Progress memory progress = aggregator.progressOf(0);
         bool open = round == progress.round && progress.phase == IOutcomes.Phase.Declaring;
         if (round <= progress.round && !(open && progress.present == 0)) revert TariffTooLate(round);
-        if (tariffHash[round] != 0) revert TariffPublishedAlready(round);
-        if (tariff.length != TARIFF * _steps) revert LengthMismatch(TARIFF * _steps, tariff.length);
-        tariffHash[round] = keccak256(tariff);
-        emit TariffPublished(round, tariff);
+        if (_tariffs[round][msg.sender] != 0) revert TariffPublishedAlready(round);
+        uint256 expected = TARIFF * _steps;
+        if (tariff.length != expected && tariff.length != expected + TRADED_FEE * _steps + PEAK_FEE) {
+            revert LengthMismatch(expected, tariff.length);
+        }
+        _tariffs[round][msg.sender] = keccak256(tariff);
+        emit TariffPublished(round, msg.sender, tariff);
+    }
+
+    function _requireTariff(uint32 round, address supplier_, bytes calldata tariff) private view {
+        if (keccak256(tariff) != _tariffs[round][supplier_]) revert WrongTariff(round);
     }
 
     /// @inheritdoc ITradeSettlement
@@ -359,25 +370,27 @@ contract TradeSettlement is Arrears, TypedData {
         bytes32 vs
     ) external nonReentrant {
         uint32 day = _requireReading(round, node, energies, r, vs);
-        int256 payment_ = _deviation(round, node, energies, tariff, positions_);
-        uint256 owed;
-        (payment_, owed) = _deliver(round, day, node, payment_);
-        emit Delivered(round, node, payment_, owed, energies);
+        Parties memory parties = _parties(round, day, node);
+        if (parties.account == address(0)) revert WrongReading(round, node);
+        _deliver(parties, _deviation(parties, energies, tariff, positions_), energies);
     }
 
-    /// @return what the supplier pays, and what the household owes
-    function _deliver(uint32 round, uint32 day, uint8 node, int256 payment_) private returns (int256, uint256) {
+    function _parties(uint32 round, uint32 day, uint8 node) private view returns (Parties memory) {
         address account = aggregator.accountIn(round, node);
-        if (account == address(0)) revert WrongReading(round, node);
+        return Parties(round, day, node, account, supplierIn(round, account));
+    }
+
+    function _deliver(Parties memory parties, int256 payment_, bytes calldata energies) private {
+        uint256 owed = 0;
         if (payment_ < 0) {
-            payment_ = _limited(round, node, account, payment_);
-            _book(round, day, node, payment_);
-            return (payment_, _charge(account, SignedMath.abs(payment_)));
+            payment_ = _limited(parties, payment_);
+            owed = _charge(parties.account, parties.supplier, SignedMath.abs(payment_));
+        } else {
+            _take(parties.supplier, uint256(payment_));
+            _credit(parties.account, uint256(payment_));
         }
-        _book(round, day, node, payment_);
-        _take(supplier, uint256(payment_));
-        _credit(account, uint256(payment_));
-        return (payment_, 0);
+        _book(parties, payment_);
+        emit Delivered(parties.round, parties.node, payment_, owed, energies);
     }
 
     /// @inheritdoc ITradeSettlement
@@ -385,31 +398,32 @@ contract TradeSettlement is Arrears, TypedData {
         uint32 round, uint8 node, bytes calldata energies, bytes calldata tariff, Position[] calldata positions_
     ) external nonReentrant {
         if (!delivered(round, node)) revert NotDelivered(round, node);
-        address account = aggregator.accountIn(round, node);
-        if (msg.sender != supplier && msg.sender != account) revert NotConcerned(round, node, msg.sender);
-        int256 payment_ = _deviation(round, node, energies, tariff, positions_);
-        if (_agreed(round, node, account, keccak256(energies))) {
-            uint256 owed = _correct(round, node, account, payment_);
-            emit Corrected(round, node, payment_, owed, energies);
+        Parties memory parties = _parties(round, aggregator.outcome(round).day, node);
+        if (msg.sender != parties.supplier && msg.sender != parties.account) {
+            revert NotConcerned(round, node, msg.sender);
+        }
+        int256 payment_ = _deviation(parties, energies, tariff, positions_);
+        if (_agreed(parties, keccak256(energies))) {
+            emit Corrected(round, node, payment_, _correct(parties, payment_), energies);
         } else {
             emit CorrectionProposed(round, node, msg.sender, payment_, energies);
         }
     }
 
     /// @return owed what the household cannot pay yet
-    function _correct(uint32 round, uint8 node, address account, int256 payment_) private returns (uint256 owed) {
-        int256 change = payment_ - _reckonings[_key(round, node)].delivery();
-        _book(round, aggregator.outcome(round).day, node, change);
-        if (change < 0) owed = _charge(account, SignedMath.abs(change));
-        else _refund(account, uint256(change));
+    function _correct(Parties memory parties, int256 payment_) private returns (uint256 owed) {
+        int256 change = payment_ - _reckonings[_key(parties.round, parties.node)].delivery();
+        _book(parties, change);
+        if (change < 0) owed = _charge(parties.account, parties.supplier, SignedMath.abs(change));
+        else _refund(parties.account, parties.supplier, uint256(change));
     }
 
     /// @dev Keeps that the caller consents to a reading; whether the other party does too, and then forgets both.
-    function _agreed(uint32 round, uint8 node, address account, bytes32 reading) private returns (bool both) {
-        mapping(address party => bytes32) storage consents = _consents[_key(round, node)];
+    function _agreed(Parties memory parties, bytes32 reading) private returns (bool both) {
+        mapping(address party => bytes32) storage consents = _consents[_key(parties.round, parties.node)];
         consents[msg.sender] = reading;
-        both = consents[account] == consents[supplier];
-        if (both) (consents[account], consents[supplier]) = (0, 0);
+        both = consents[parties.account] == consents[parties.supplier];
+        if (both) (consents[parties.account], consents[parties.supplier]) = (0, 0);
     }
 
     /// @inheritdoc ITradeSettlement
@@ -435,18 +449,18 @@ contract TradeSettlement is Arrears, TypedData {
     }
 
     /// @dev What a household pays at most, by the limit that it had set itself before it said anything in the round.
-    function _limited(uint32 round, uint8 node, address account, int256 payment_) private returns (int256) {
-        uint256 most = debitLimit(round, account);
+    function _limited(Parties memory parties, int256 payment_) private returns (int256) {
+        uint256 most = debitLimit(parties.round, parties.account);
         if (most == 0 || SignedMath.abs(payment_) <= most) return payment_;
-        emit DebitCut(round, node, payment_, most);
+        emit DebitCut(parties.round, parties.node, payment_, most);
         return -int256(most);
     }
 
     /// @dev Counts what the supplier pays a node for what was delivered.
-    function _book(uint32 round, uint32 day, uint8 node, int256 payment_) private {
-        uint256 key = _key(round, node);
+    function _book(Parties memory parties, int256 payment_) private {
+        uint256 key = _key(parties.round, parties.node);
         _reckonings[key] = _reckonings[key].delivered(payment_);
-        _settled[_label(round, day)].supplierPayment -= int224(payment_);
+        _settled[_label(parties.round, parties.day)].supplierPayment -= int224(payment_);
     }
 
     /// @dev Requires that the day of a finished round is settled by no other: by the one in which it was agreed or, where
@@ -506,23 +520,53 @@ contract TradeSettlement is Arrears, TypedData {
         }
     }
 
-    /// @dev What the supplier pays for a reading beyond the recorded trades, token units. A deviation is below 2^39, the
-    ///      sum below 2^78, times 10^18 below 2^138.
+    /// @dev What the supplier pays for a reading beyond the recorded trades, less fees, token units. A deviation is below
+    ///      2^39, a sum with a price or fee below 2^80, times 10^18 below 2^140.
     function _deviation(
-        uint32 round, uint8 node, bytes calldata energies, bytes calldata tariff, Position[] calldata positions_
+        Parties memory parties, bytes calldata energies, bytes calldata tariff, Position[] calldata positions_
     ) private view returns (int256) {
         if (energies.length != READING * _steps) revert LengthMismatch(READING * _steps, energies.length);
-        if (keccak256(tariff) != tariffHash[round]) revert WrongTariff(round);
-        int256[] memory traded = _traded(round, node, positions_);
+        _requireTariff(parties.round, parties.supplier, tariff);
+        int256[] memory traded = _traded(parties.round, parties.node, positions_);
         int256 sum = 0;
         for (uint256 step = 0; step < traded.length; ++step) {
             int256 deviation = _int32(energies, READING * step) - traded[step];
             sum += deviation * _int32(tariff, TARIFF * step + (deviation > 0 ? 4 : 0));
         }
+        if (tariff.length > TARIFF * _steps) sum -= _fees(energies, traded, tariff[TARIFF * _steps:]);
         return -Money.dueOf(-sum, _currency);
     }
 
+    /// @dev Fees on what was bought from neighbours in each step, and on the most that was drawn in one, 1e-9 currency.
+    function _fees(bytes calldata energies, int256[] memory traded, bytes calldata fees)
+        private
+        pure
+        returns (int256 sum)
+    {
+        int256 most = 0;
+        for (uint256 step = 0; step < traded.length; ++step) {
+            if (traded[step] < 0) sum -= traded[step] * _int32(fees, TRADED_FEE * step);
+            most = SignedMath.max(most, -_int32(energies, READING * step));
+        }
+        sum += most * int256(uint256(uint48(bytes6(fees[TRADED_FEE * traded.length:]))));
+    }
+
     // ------------------------------------------------------------------ views
+
+    /// @inheritdoc ITradeSettlement
+    function tariffHash(uint32 round) external view returns (bytes32) {
+        return _tariffs[round][supplier];
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function tariffHashOf(uint32 round, address supplier_) external view returns (bytes32) {
+        return _tariffs[round][supplier_];
+    }
+
+    /// @inheritdoc ITradeSettlement
+    function supplierOf(uint32 round, uint8 node) external view returns (address) {
+        return supplierIn(round, aggregator.accountIn(round, node));
+    }
 
     /// @inheritdoc ITradeSettlement
     function recorded(uint32 round, uint8 one, uint8 other) public view returns (bytes32) {

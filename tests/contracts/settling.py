@@ -174,7 +174,7 @@ class Settling:
             lower,
             statements,
             self.opened(round_, lower),
-            changes.get("tariff", encode_tariff()),
+            changes.get("quotes", [(self.contract.supplier(), changes.get("tariff", encode_tariff()))]),
             {"from": sender},
         )
 

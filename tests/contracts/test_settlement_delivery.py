@@ -53,7 +53,11 @@ def priced(settle):
 def test_tariff_isPublishedBeforeTheRound(contract, supplier):
     """Also before it is opened."""
     tx = contract.publishTariff(3, encode_tariff(), {"from": supplier})
-    assert dict(tx.events["TariffPublished"]) == {"round": 3, "tariff": "0x" + encode_tariff().hex()}
+    assert dict(tx.events["TariffPublished"]) == {
+        "round": 3,
+        "supplier": supplier,
+        "tariff": "0x" + encode_tariff().hex(),
+    }
     assert str(contract.tariffHash(3)) == "0x" + web3.keccak(encode_tariff()).hex().removeprefix("0x")
     with brownie.reverts("TariffPublishedAlready: 3"):
         contract.publishTariff(3, encode_tariff(), {"from": supplier})

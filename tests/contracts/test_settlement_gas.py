@@ -91,7 +91,7 @@ def spent(TradeSettlement, new_market, token, supplier, manager, accounts):
             manager.transfer(METER.address, "1 ether")
             said = [(other, TRADES, made.openings[3, other]) for other in others]
             sender = {"from": accounts.add(METER.key)}
-            tx = contract.vouch(3, number, said, made.openings[3, number], encode_tariff(), sender)
+            tx = contract.vouch(3, number, said, made.openings[3, number], [(supplier, encode_tariff())], sender)
             assert len(tx.events["Vouched"]) == PARTNERS
             gas["vouch, 8 partners that state nothing"] = tx.gas_used
         reading = encode_reading([5000] * STEPS)

@@ -248,7 +248,7 @@ def machine(world, met):
                     raise Refused("WrongTariff")
                 self.model.vouch(party, METERING, round_, lower, higher, entries)
 
-            arguments = [round_, lower, said, settle.opened(round_, lower), tariff]
+            arguments = [round_, lower, said, settle.opened(round_, lower), [(contract.supplier(), tariff)]]
             self.attempt("vouch", party, contract.vouch, arguments, expected)
 
         @precondition(lambda self: self.model.sides)

@@ -155,7 +155,7 @@ def test_attack_othersVouch(priced, nodes, supplier, manager):
             priced.vouch(1, {2: SOLD}, sender=account)
 
 
-def test_vouch_failsWithoutARoundOrATariff(priced, contract):
+def test_vouch_failsWithoutARoundOrATariff(priced, contract, supplier):
     """TS6"""
     priced.state(1, {2: SOLD}, 1)
     with brownie.reverts("WrongTariff: 1"):
@@ -172,12 +172,12 @@ def test_vouch_failsWithoutARoundOrATariff(priced, contract):
             1,
             [(2, b"", priced.opened(2, 2))] * 129,
             priced.opened(2, 1),
-            encode_tariff(),
+            [(supplier, encode_tariff())],
             {"from": accounts.add(METER.key)},
         )
 
 
-def test_attack_meteringOpensFalsely(priced, contract):
+def test_attack_meteringOpensFalsely(priced, contract, supplier):
     priced.state(1, {2: SOLD}, 2)
     with brownie.reverts("WrongOpening: 2, 1"):
         contract.vouch(
@@ -185,7 +185,7 @@ def test_attack_meteringOpensFalsely(priced, contract):
             1,
             [(2, SOLD, priced.opened(2, 2))],
             priced.opened(1, 1),
-            encode_tariff(),
+            [(supplier, encode_tariff())],
             {"from": accounts.add(METER.key)},
         )
 

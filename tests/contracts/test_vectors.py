@@ -158,7 +158,7 @@ def vouching_isAsTheVectorSays(vector, played, TestEuro, manager, outsider):
             node,
             said,
             openings[node],
-            binary(vouched["tariff"]),
+            [(str(outsider), binary(vouched["tariff"]))],
         )
     for one in vouched["left"]:
         account = str(accounts[one["node"]])

@@ -16,10 +16,11 @@ import {VM} from "./Cheats.sol";
 
 /// @title What anybody may do with money, over rounds of three households that all trade with each other
 /// @notice One time step, one Wh a unit of a bid: node 0 offers to sell 2 kWh to each of the others, node 1 sells 1 kWh to
-///         node 2. Prices, readings and the order of things are the fuzzer's.
+///         node 2. Prices, readings, whose customer who is, and the order of things are the fuzzer's.
 contract SettlementHandler {
     uint8 public constant NODES = 3;
-    uint8 public constant PARTIES = 5; // nodes, supplier, outsider
+    uint8 public constant PARTIES = 6; // nodes, the community's supplier, another one, outsider
+    uint8 public constant SUPPLIER = 3;
     uint256 private constant METER = 0xA11CE;
     uint32 private constant DAYS = 3;
 
@@ -29,7 +30,7 @@ contract SettlementHandler {
     uint32 public last; // round
     mapping(uint32 round => mapping(uint8 node => IAgreement.Opening)) private _openings;
     mapping(uint32 round => mapping(uint8 lower => mapping(uint8 higher => bytes))) private _trades;
-    mapping(uint32 round => bytes) private _tariffs;
+    mapping(uint32 round => mapping(address supplier => bytes)) private _tariffs;
     mapping(address account => uint256) public owes; // what deliveries and corrections left open, less what ended it
     uint256 public beyond; // what deliveries took above a household's limit
     mapping(uint32 day => uint32) private _paidIn;
@@ -58,6 +59,8 @@ contract SettlementHandler {
             VM.prank(party(i));
             settlement.deposit(1e7);
         }
+        VM.prank(VM.addr(METER));
+        settlement.admitSupplier(party(SUPPLIER + 1));
     }
 
     function party(uint256 seed) public pure returns (address) {
@@ -76,9 +79,9 @@ contract SettlementHandler {
         uint32 agreed = aggregator.agreedIn(day);
         last = agreed == 0 ? aggregator.openRound(day) : aggregator.replaceRound(day, agreed);
         if (priced) {
-            _tariffs[last] = abi.encodePacked(import_ % 5_000_000, feedIn % 1_000_000);
-            VM.prank(party(3));
-            settlement.publishTariff(last, _tariffs[last]);
+            bytes memory prices = abi.encodePacked(import_ % 5_000_000, feedIn % 1_000_000);
+            _publish(SUPPLIER, prices);
+            _publish(SUPPLIER + 1, abi.encodePacked(prices, import_ % 100_000, uint48(uint32(feedIn)) % 300_000));
         }
         for (uint8 node = 0; node < NODES; ++node) {
             VM.prank(party(node));
@@ -87,6 +90,25 @@ contract SettlementHandler {
         for (uint16 iteration = 1; iteration <= 2; ++iteration) {
             for (uint8 node = 0; node < NODES; ++node) _submit(node, iteration, agree ? 0 : 1 << 54);
         }
+    }
+
+    function _publish(uint8 who, bytes memory tariff) private {
+        _tariffs[last][party(who)] = tariff;
+        VM.prank(party(who));
+        settlement.publishTariff(last, tariff);
+    }
+
+    /// @notice A household asks for one of the two suppliers, or for somebody else, and is accepted by one.
+    function change(uint8 who, uint8 wished, uint8 accepts) external {
+        address account = party(who % (SUPPLIER + 2));
+        uint32 next = aggregator.progress().round + 1;
+        address before = settlement.supplierIn(next - 1, account);
+        VM.prank(account);
+        settlement.wishSupplier(party(SUPPLIER + wished % 3));
+        VM.prank(party(SUPPLIER + accepts % 3));
+        settlement.supply(account);
+        bool wrong = wished % 3 != accepts % 3 || wished % 3 == 2 || settlement.supplierIn(next - 1, account) != before;
+        if (wrong || settlement.supplierIn(next, account) != party(SUPPLIER + wished % 3)) broken = true;
     }
 
     function _book(uint8 node) private pure returns (bytes memory) {
@@ -162,7 +184,8 @@ contract SettlementHandler {
         if (who % 4 != 0) try this.state(round, node, partner, stated, false) {} catch {}
         (uint8 lower, uint8 higher) = node < partner ? (node, partner) : (partner, node);
         if (settlement.recorded(round, lower, higher) != 0) return;
-        if (who % 2 != 0 && _tariffs[round].length != 0) price = int32(uint32(bytes4(_tariffs[round]))) % 2_000_000;
+        bytes memory tariff = _tariffs[round][party(SUPPLIER)];
+        if (who % 2 != 0 && tariff.length != 0) price = int32(uint32(bytes4(tariff))) % 2_000_000;
         _vouch(round, lower, higher, _statement(lower, higher, price), who % 8 == 0 ? party(who) : VM.addr(METER));
         if (who % 8 == 0) broken = true;
         if (settlement.recorded(round, lower, higher) == 0) return;
@@ -176,8 +199,12 @@ contract SettlementHandler {
         IAgreement.Statement[] memory said = new IAgreement.Statement[](1);
         said[0] = IAgreement.Statement(higher, trades, _openings[round][higher]);
         _trades[round][lower][higher] = trades;
+        ITradeSettlement.Quote[] memory quotes = new ITradeSettlement.Quote[](2);
+        for (uint8 i = 0; i < 2; ++i) {
+            quotes[i] = ITradeSettlement.Quote(party(SUPPLIER + i), _tariffs[round][party(SUPPLIER + i)]);
+        }
         VM.prank(by);
-        settlement.vouch(round, lower, said, _openings[round][lower], _tariffs[round]);
+        settlement.vouch(round, lower, said, _openings[round][lower], quotes);
     }
 
     function release(uint32 round, uint8 node, uint8 partner, uint256 wait) external {
@@ -193,7 +220,7 @@ contract SettlementHandler {
         (uint8 v, bytes32 r, bytes32 s) = VM.sign(METER, settlement.readingDigest(round, node, reading));
         bytes32 vs = bytes32(uint256(s) | uint256(v - 27) << 255);
         uint256 before = settlement.arrears(party(node)) + type(uint128).max - settlement.free(party(node));
-        settlement.deliver(round, node, reading, _tariffs[round], _positions(round, node), r, vs);
+        settlement.deliver(round, node, reading, _tariffOf(round, node), _positions(round, node), r, vs);
         uint256 most = settlement.debitLimit(round, party(node));
         uint256 taken = settlement.arrears(party(node)) + type(uint128).max - settlement.free(party(node));
         if (most != 0 && taken > before && taken - before > most) beyond += taken - before - most;
@@ -206,17 +233,20 @@ contract SettlementHandler {
         node %= NODES;
         uint256 before = settlement.arrears(party(node));
         ITradeSettlement.Position[] memory positions = _positions(round, node);
-        VM.prank(party(who % 2 == 0 ? node : who % 3 == 0 ? 4 : 3));
-        settlement.correct(round, node, abi.encodePacked(energy % 8 * 1000), _tariffs[round], positions);
-        if (!(who % 2 == 0 || who % 3 != 0)) broken = true;
+        bytes memory tariff = _tariffOf(round, node);
+        address by = party(who % 2 == 0 ? node : who);
+        VM.prank(by);
+        settlement.correct(round, node, abi.encodePacked(energy % 8 * 1000), tariff, positions);
+        if (by != party(node) && by != settlement.supplierOf(round, node)) broken = true;
         if (settlement.arrears(party(node)) != before) _seenGrown(node);
     }
 
     function forgive(uint256 who, uint256 amount, uint256 by) external {
         _watch(who);
-        VM.prank(party(by % 4 == 0 ? by : 3));
+        address creditor = settlement.creditorOf(party(who));
+        VM.prank(party(by));
         settlement.forgive(party(who), amount % 1e8);
-        if (!(by % 4 != 0 || by % PARTIES == 3)) broken = true;
+        if (party(by) != creditor) broken = true;
         _seen(who);
     }
 
@@ -226,6 +256,10 @@ contract SettlementHandler {
     }
 
     // ------------------------------------------------------------------ what is remembered
+
+    function _tariffOf(uint32 round, uint8 node) private view returns (bytes memory) {
+        return _tariffs[round][settlement.supplierOf(round, node)];
+    }
 
     function _positions(uint32 round, uint8 node) private view returns (ITradeSettlement.Position[] memory positions) {
         positions = new ITradeSettlement.Position[](settlement.positions(round, node));
@@ -295,6 +329,15 @@ contract SettlementTest {
         for (uint256 who = 0; who < _handler.NODES(); ++who) {
             address account = _handler.party(who);
             require(_settlement.arrears(account) == 0 || _settlement.free(account) == 0);
+        }
+    }
+
+    function invariant_TS13_suppliersOweNothing() public view {
+        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
+            address account = _handler.party(who);
+            address creditor = _settlement.creditorOf(account);
+            require(_settlement.arrears(account) == 0 || creditor != account, "itself");
+            require(_settlement.creditorOf(creditor) == creditor && _settlement.arrears(creditor) == 0, "creditor");
         }
     }
 

@@ -48,7 +48,7 @@ from gridpact.errors import ContractError
 from gridpact.files import write_atomically
 from gridpact.node.node import Node
 from gridpact.problem.scenario import Scenario
-from gridpact.run.onchain import tariff_of
+from gridpact.run.staging import tariff_of
 from gridpact.service.health import Health
 from measure.soak import Pilot
 

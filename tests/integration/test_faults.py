@@ -44,7 +44,7 @@ from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView, node_views
 from gridpact.relay.client import RelayClient
 from gridpact.relay.server import RelayServer
-from gridpact.run.onchain import tariff_of
+from gridpact.run.staging import tariff_of
 from measure import faults
 from measure.faults import WHO, WHOLE, Crash, Fault, Gone, TroubledSettlement, TroubledTransport
 

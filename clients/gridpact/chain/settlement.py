@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 
 from eth_account import Account
 from web3 import Web3
-from web3.types import TxReceipt
+from web3.types import EventData, TxReceipt
 
 from gridpact.chain.account import ChainAccount, ContractCall, address_of
 from gridpact.chain.commitments import words_hash
@@ -75,15 +75,64 @@ PRICES = struct.Struct(">ii")
 """Of a step: import and feed-in price, 1e-6 currency/kWh."""
 
 
-def encode_tariff(import_micro: Sequence[int], feed_in_micro: Sequence[int]) -> bytes:
-    """The supplier's prices of a round, 1e-6 currency/kWh, one of each a step."""
-    return b"".join(PRICES.pack(*prices) for prices in zip(import_micro, feed_in_micro, strict=True))
+FEE_BYTES, PEAK_BYTES = 4, 6
+"""Behind the prices, where there are fees: of each step, and of the peak."""
+
+
+@dataclass(frozen=True)
+class TariffFees:
+    """What a supplier collects for the grid operator beside its prices, 1e-6 currency/kWh."""
+
+    traded_micro: tuple[int, ...]  # on what is bought from others beyond what is sold to them, one a step
+    peak_micro: int  # on the most that is drawn in a step
+
+    def of(self, energies_wh: Sequence[int], traded_wh: Sequence[int]) -> int:
+        """What a day comes to, 1e-9 currency.
+
+        Args:
+            energies_wh: fed into the grid (negative: drawn), one a step.
+            traded_wh: sold to neighbours (negative: bought), one a step.
+        """
+        traded = sum(fee * max(-wh, 0) for fee, wh in zip(self.traded_micro, traded_wh, strict=True))
+        return traded + self.peak_micro * max(0, -min(energies_wh))
+
+
+def encode_tariff(import_micro: Sequence[int], feed_in_micro: Sequence[int], fees: TariffFees | None = None) -> bytes:
+    """A supplier's prices of a round, 1e-6 currency/kWh, one of each a step, and fees."""
+    prices = b"".join(PRICES.pack(*prices) for prices in zip(import_micro, feed_in_micro, strict=True))
+    if fees is None:
+        return prices
+    traded = struct.pack(f">{len(import_micro)}i", *fees.traded_micro)
+    return prices + traded + fees.peak_micro.to_bytes(PEAK_BYTES, "big")
 
 
 def decode_tariff(tariff: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The inverse of `encode_tariff`."""
-    prices = list(PRICES.iter_unpack(tariff))
+    """The prices of `encode_tariff`."""
+    prices = list(PRICES.iter_unpack(tariff[: PRICES.size * _steps_of(tariff)]))
     return tuple(imported for imported, _ in prices), tuple(fed_in for _, fed_in in prices)
+
+
+def decode_fees(tariff: bytes) -> TariffFees | None:
+    """The fees of `encode_tariff`."""
+    steps = _steps_of(tariff)
+    told = tariff[PRICES.size * steps :]
+    if not told:
+        return None
+    return TariffFees(struct.unpack(f">{steps}i", told[:-PEAK_BYTES]), int.from_bytes(told[-PEAK_BYTES:], "big"))
+
+
+def _steps_of(tariff: bytes) -> int:
+    """
+    Raises:
+        ValueError: it is none.
+    """
+    steps, rest = divmod(len(tariff), PRICES.size)
+    if not rest:
+        return steps
+    steps, rest = divmod(len(tariff) - PEAK_BYTES, PRICES.size + FEE_BYTES)
+    if rest or steps < 1:
+        raise ValueError(f"a tariff of {len(tariff)} bytes fits no steps")
+    return steps
 
 
 def encode_energies(energies_wh: Sequence[int]) -> bytes:
@@ -330,18 +379,30 @@ class Settlement(Deposits):
         return self.call("correct", *self._correction(round, node, energies_wh))
 
     def _correction(self, round: int, node: int, energies_wh: Sequence[int]) -> tuple[Any, ...]:
-        records, tariff = self.recorded(round), self.tariff(round)
+        records, tariff = self.recorded(round), self.tariffs_of(round, [node])[node]
         return round, node, encode_energies(energies_wh), tariff, positions_of(node, records)
 
     # ------------------------------------------------------------------ supplier and metering
 
     def forgive(self, address: str, amount: int) -> TxReceipt:
-        """Ends arrears of an account, as far as there are any: only the supplier's account may."""
+        """Ends arrears of an account, as far as there are any: only the supplier may whom it owes them."""
         return self._send("forgive", checked_address(address), amount)
 
     def publish_tariff(self, round: int, tariff: bytes) -> TxReceipt:
-        """The supplier's prices for a round, see `encode_tariff`: before the first node declares."""
+        """A supplier's prices for a round, see `encode_tariff`: before the first node declares."""
         return self._send("publishTariff", round, tariff)
+
+    def admit_supplier(self, address: str) -> TxReceipt:
+        """Lets an account supply others: only the metering account may."""
+        return self._send("admitSupplier", checked_address(address))
+
+    def wish_supplier(self, address: str) -> TxReceipt:
+        """Asks to be a supplier's customer."""
+        return self._send("wishSupplier", checked_address(address))
+
+    def supply(self, address: str) -> TxReceipt:
+        """A supplier accepts an account that wished it, in rounds that are opened from now on."""
+        return self._send("supply", checked_address(address))
 
     def vouch_call(
         self, round: int, lower: int, statements: Mapping[int, bytes], openings: Mapping[int, Opening]
@@ -354,7 +415,10 @@ class Settlement(Deposits):
             openings: of all these nodes.
         """
         parts = [(higher, trades, astuple(openings[higher])) for higher, trades in sorted(statements.items())]
-        return self.call("vouch", round, lower, parts, astuple(openings[lower]), self.tariff(round))
+        own = astuple(openings[lower])
+        if not self._has_suppliers:
+            return self.call("vouch", round, lower, parts, own, self.tariff(round))
+        return self.call("vouch", round, lower, parts, own, list(self.tariffs(round).items()))
 
     def sign_reading(self, key: str, round: int, node: int, energies_wh: Sequence[int]) -> SignedReading:
         """Signs a reading for this contract with the metering account's key."""
@@ -381,16 +445,18 @@ class Settlement(Deposits):
         Args:
             traded: what each node has traded with all at once, encoded by `encode_trades`, energy sold positive.
         """
-        tariff = self.tariff(readings[0].round) if readings else b""
-        return self.send_all([self._beyond(reading, [(ALL, traded[reading.node])], tariff) for reading in readings])
+        tariffs = self.tariffs_of(readings[0].round, [reading.node for reading in readings]) if readings else {}
+        return self.send_all(
+            [self._beyond(reading, [(ALL, traded[reading.node])], tariffs[reading.node]) for reading in readings]
+        )
 
     def delivery_calls(self, readings: Sequence[SignedReading]) -> list[ContractCall]:
-        """What `deliver_readings` sends. Records and tariff of the round are looked up once."""
+        """What `deliver_readings` sends. Records and tariffs of the round are looked up once."""
         if not readings:
             return []
         round = readings[0].round
-        records, tariff = self.recorded(round), self.tariff(round)
-        return [self._delivery(reading, records, tariff) for reading in readings]
+        records, tariffs = self.recorded(round), self.tariffs_of(round, [reading.node for reading in readings])
+        return [self._delivery(reading, records, tariffs[reading.node]) for reading in readings]
 
     def _delivery(self, reading: SignedReading, records: Sequence[TradeRecord], tariff: bytes) -> ContractCall:
         return self._beyond(reading, positions_of(reading.node, records), tariff)
@@ -402,8 +468,27 @@ class Settlement(Deposits):
     # ------------------------------------------------------------------ views
 
     def supplier(self) -> str:
-        """The account that buys and sells what is beyond the trades."""
+        """The account that buys and sells what is beyond the trades, for all who have no other supplier."""
         return str(self._read("supplier"))
+
+    @property
+    def _has_suppliers(self) -> bool:
+        """Whether accounts can have other suppliers: not where the contract is older than they."""
+        return "supplierIn" in self.interface.functions
+
+    def supplier_in(self, round: int, address: str) -> str:
+        """Whose customer an account is in a round."""
+        if not self._has_suppliers:
+            return self.supplier()
+        return str(self._read("supplierIn", round, checked_address(address)))
+
+    def supplies(self, address: str) -> bool:
+        """Whether an account may supply others."""
+        return self.creditor_of(address) == checked_address(address)
+
+    def creditor_of(self, address: str) -> str:
+        """Whom an account owes what it owes."""
+        return str(self._read("creditorOf", checked_address(address))) if self._has_suppliers else self.supplier()
 
     def metering(self) -> str:
         """The account that signs meter readings."""
@@ -474,19 +559,64 @@ class Settlement(Deposits):
         sides = [(self.stated(round, node, other), self.stated(round, other, node)) for other in sorted(partners)]
         return [(own, theirs) for own, theirs in sides if own.statement != theirs.statement]
 
-    def tariff(self, round: int) -> bytes:
-        """The tariff of a round, as published; see `decode_tariff`."""
-        if (tariff := self.published_tariff(round)) is None:
-            raise ChainError(f"The supplier published no tariff for round {round}: deliveries of it cannot be settled.")
+    def tariff(self, round: int, supplier: str | None = None) -> bytes:
+        """The tariff of a round, as published; see `decode_tariff`.
+
+        Args:
+            supplier: whose; None: the community's.
+        """
+        if (tariff := self.published_tariff(round, supplier)) is None:
+            whose = f"The supplier {supplier}" if supplier else "The supplier"
+            raise ChainError(f"{whose} published no tariff for round {round}: deliveries of it cannot be settled.")
         return tariff
 
-    def published_tariff(self, round: int) -> bytes | None:
+    def tariffs_of(self, round: int, nodes: Iterable[int]) -> dict[int, bytes]:
+        """The tariff by which each node of a round is settled."""
+        suppliers = self.suppliers_of(round, nodes)
+        of_supplier = {supplier: self.tariff(round, supplier) for supplier in set(suppliers.values())}
+        return {node: of_supplier[supplier] for node, supplier in suppliers.items()}
+
+    def suppliers_of(self, round: int, nodes: Iterable[int]) -> dict[int, str]:
+        """Whose customer each node is in a round."""
+        if not self.admitted():
+            return dict.fromkeys(nodes, self.supplier())
+        return {node: str(self._read("supplierOf", round, node)) for node in nodes}
+
+    def admitted(self) -> list[str]:
+        """Who may supply besides the community's supplier, in the order in which they were admitted."""
+        if not self._has_suppliers:
+            return []
+        events = self._events("SupplierAdmitted", self._first_block)
+        return list(dict.fromkeys(str(arguments_of(event)["supplier"]) for event in events))
+
+    def wishes(self) -> dict[str, str]:
+        """Whose customer accounts have asked to be last, by account, whether they are since or not."""
+        if not self._has_suppliers:
+            return {}
+        told = [arguments_of(event) for event in self._events("SupplierWished", self._first_block)]
+        return {str(said["account"]): str(said["supplier"]) for said in told}
+
+    def tariffs(self, round: int) -> dict[str, bytes]:
+        """All that were published for a round, by supplier, the community's first."""
+        own = self.supplier()
+        suppliers = [own, *(other for other in self.admitted() if other != own)]
+        found = {supplier: self.published_tariff(round, supplier) for supplier in suppliers}
+        return {supplier: tariff for supplier, tariff in found.items() if tariff is not None}
+
+    def published_tariff(self, round: int, supplier: str | None = None) -> bytes | None:
         """The same; None where the supplier has published none (yet)."""
-        if not any(self._read("tariffHash", round)):
+        own = supplier is None or not self._has_suppliers
+        if not any(self._read("tariffHash", round) if own else self._read("tariffHashOf", round, supplier)):
             return None
-        read = partial(self._log, ["TariffPublished"], self._first_block, round, is_sought=lambda _: True)
-        for event in in_time(read, bool):
-            return bytes(arguments_of(event)["tariff"])
+        whose = (supplier or self.supplier()).lower() if self._has_suppliers else None
+
+        def is_sought(event: EventData) -> bool:
+            return whose is None or str(arguments_of(event)["supplier"]).lower() == whose
+
+        read = partial(self._log, ["TariffPublished"], self._first_block, round, is_sought=is_sought)
+        for event in in_time(read, lambda events: any(map(is_sought, events))):
+            if is_sought(event):
+                return bytes(arguments_of(event)["tariff"])
         raise Reorganised(f"The log does not have the tariff of round {round}, which the contract has: read it again.")
 
     def delivery(self, round: int, node: int) -> Delivery | None:

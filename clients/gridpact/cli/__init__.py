@@ -34,6 +34,7 @@ from gridpact.cli import (
     round,
     run,
     study,
+    supply,
     verify,
     watch,
     whatif,
@@ -50,7 +51,7 @@ Begin with `gridpact run`: 16 real homes agree on one day."""
 COMMANDS = (
     *(run, day, study, markets, whatif, aggregator, cases, community),
     *(household, node, account),
-    *(deploy, verify, enrol, expel, round, watch, live, readings, positions, deposit, keystore),
+    *(deploy, verify, enrol, expel, round, watch, live, readings, positions, deposit, supply, keystore),
     *(relay, audit),
 )
 """In the order of `gridpact --help`."""

@@ -185,11 +185,6 @@ def _forgive(arguments: argparse.Namespace) -> int:
         assert place.record is not None
         account = account_of(arguments, place)
         settlement = Settlement.of(place.record, place.web3, account)
-        if settlement.supplier() != account.address:
-            raise InputError(
-                f"The supplier is {settlement.supplier()}, the key given is of {account.address}: only the supplier, to"
-                " whom they are owed, forgives arrears."
-            )
         if arguments.address is not None:
             owing = str(checked_address(arguments.address))
         else:
@@ -197,6 +192,11 @@ def _forgive(arguments: argparse.Namespace) -> int:
             if arguments.node not in aggregator.enrolled():
                 raise InputError(f"Node {arguments.node} is not enrolled: give the account that owes with --address.")
             owing = str(aggregator.account_of(arguments.node))
+        if (creditor := settlement.creditor_of(owing)) != account.address:
+            raise InputError(
+                f"The supplier is {creditor}, the key given is of {account.address}: only the supplier, to whom they"
+                " are owed, forgives arrears."
+            )
         unit, symbol = 10.0 ** settlement.token.decimals(), settlement.token.symbol()
         owed = settlement.arrears(owing)
         if not owed:

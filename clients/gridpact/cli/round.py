@@ -59,6 +59,7 @@ def add(commands: Commands) -> None:
         "--community", required=True, metavar="NAME|FILE", help="whose prices of import and feed-in are published"
     )
     tariff.add_argument("--day", metavar="D", help="a day of the community; default its first")
+    tariff.add_argument("--name", metavar="NAME", help="of [tariff.NAME], of another supplier than the community's")
     tariff.add_argument(
         "--deposit", type=positive, metavar="N", help="deposit N of the token, too, to pay feed-in with"
     )
@@ -165,12 +166,11 @@ def _tariff(arguments: argparse.Namespace) -> int:
     from gridpact.chain.settlement import Settlement
     from gridpact.cli.deposit import planned_deposit, token_units
     from gridpact.community.read import read_community
-    from gridpact.run.staging import tariff_of
+    from gridpact.run.staging import tariff_with_fees
 
     community = read_community(arguments.community)
-    day = community.on(arguments.day or community.days[0])
-    day.require_one_tariff("the settlement on a chain", fees=True)
-    prices = day.prices
+    day = arguments.day or community.days[0]
+    prices, hours = community.suppliers.prices(day, arguments.name), community.on(day).step_hours
     with place_of(arguments) as place:
         assert place.record is not None
         reader = Aggregator.of(place.record, place.web3)
@@ -182,11 +182,9 @@ def _tariff(arguments: argparse.Namespace) -> int:
             )
         account = account_of(arguments, place)
         settlement = Settlement.of(place.record, place.web3, account)
-        supplier = place.record.supplier
-        if supplier and supplier != account.address:  # where the record does not tell, the contract refuses it
-            raise InputError(f"The supplier is {supplier}, the key given is of {account.address}: give the supplier's.")
-        number, tariff = _round_without_declarations(reader.progress()), tariff_of(prices)
-        if arguments.deposit is None and settlement.published_tariff(number) == tariff:
+        _check_supplier(settlement, place.record.supplier, account.address, arguments.name)
+        number, tariff = _round_without_declarations(reader.progress()), tariff_with_fees(prices, hours)
+        if arguments.deposit is None and settlement.published_tariff(number, account.address) == tariff:
             print(f"gridpact: the tariff of round {number} was published before, the same for {steps} steps")
             return 0
         planned = [planned_call(account, "publish the tariff", settlement.call("publishTariff", number, tariff))]
@@ -207,6 +205,20 @@ def _tariff(arguments: argparse.Namespace) -> int:
             settlement.deposit(units)
         print(f"gridpact: the tariff of round {number} is published for {steps} steps")
     return 0
+
+
+def _check_supplier(settlement: Settlement, common: str, address: str, name: str | None) -> None:
+    """
+    Raises:
+        InputError: the account is not the supplier whose tariff it is.
+    """
+    if name is None:
+        if common and common != address:  # where the record does not tell, the contract refuses it
+            raise InputError(f"The supplier is {common}, the key given is of {address}: give the supplier's.")
+    elif address == common:
+        raise InputError(f"{address} is the community's supplier: [tariff.{name}] is published by another one's key.")
+    elif not settlement.supplies(address):
+        raise InputError(f"{address} may not supply others yet: metering admits it (`gridpact supply admit`).")
 
 
 def _round_without_declarations(progress: Progress) -> int:

@@ -275,6 +275,15 @@ class Prices:
         return self.bought_price - self.feed_in_price
 
 
+def between(tariffs: Sequence[Prices]) -> Prices:
+    """The dearest and the least of tariffs, with the fees of the first."""
+    return replace(
+        tariffs[0],
+        import_price=np.max([prices.import_price for prices in tariffs], axis=0),
+        own_feed_in_price=np.min([prices.feed_in_price for prices in tariffs], axis=0),
+    )
+
+
 @dataclass(frozen=True)
 class CommunityDay:
     """A community on one day: all that a round needs to know, and no single node does."""
@@ -333,12 +342,7 @@ class CommunityDay:
         """Within which prices of trades end: the dearest and the least of all tariffs."""
         if not self.own_tariffs:
             return self.prices
-        of_homes = [self.prices_of(household) for household in self.households]
-        return replace(
-            self.prices,
-            import_price=np.max([prices.import_price for prices in of_homes], axis=0),
-            own_feed_in_price=np.min([prices.feed_in_price for prices in of_homes], axis=0),
-        )
+        return between([self.prices_of(household) for household in self.households])
 
     @property
     def steps(self) -> int:

@@ -69,7 +69,7 @@ class Suppliers:
     """Whose customer each household is."""
 
     common: Tariff  # of the community, and of all who name no other
-    others: Mapping[str, Tariff]  # by name
+    others: Mapping[str, Tariff]  # by name, of those who have customers
     of_household: Mapping[str, str]  # names of tariffs, of those who name one
     fees: NetworkFees
 
@@ -78,14 +78,23 @@ class Suppliers:
         """All price tables, the community's first."""
         return (self.common.prices, *(tariff.prices for tariff in self.others.values()))
 
-    def prices(self, day: str) -> Prices:
-        """The community's."""
-        return self.common.on(day, self.fees)
+    def prices(self, day: str, name: str | None = None) -> Prices:
+        """The community's, or those of another supplier.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        if name is None:
+            return self.common.on(day, self.fees)
+        if name not in self.others:
+            known = f"those with customers are {', '.join(self.others)}" if self.others else "no household has any"
+            raise InputError(f"there is no tariff '{name}'; {known}")
+        return self.others[name].on(day, self.fees)
 
     def own(self, household: str, day: str) -> Prices | None:
         """Of a household with another supplier."""
         name = self.of_household.get(household)
-        return None if name is None else self.others[name].on(day, self.fees)
+        return None if name is None else self.prices(day, name)
 
 
 def read_suppliers(

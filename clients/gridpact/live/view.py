@@ -419,7 +419,7 @@ class RoundView:
     def market(self) -> Json:
         """What was traded, and the supplier's prices around it."""
         opened = [event for event in self._of_day if event.name == "day.DayOpened"]
-        tariff = next(iter(opened), self._one("TariffPublished"))
+        tariff = next(iter(opened), self._tariff())
         imported, fed_in = decode_tariff(bytes.fromhex(tariff.arguments["tariff"])) if tariff else ((), ())
         return {
             "trades": [
@@ -440,6 +440,12 @@ class RoundView:
             "import_micro": imported,
             "feed_in_micro": fed_in,
         }
+
+    def _tariff(self) -> StoredEvent | None:
+        """Of the community's supplier, for the round."""
+        others = {event.arguments["supplier"] for event in self._store.named("SupplierAdmitted")}
+        own = [event for event in self._by_name["TariffPublished"] if event.arguments.get("supplier") not in others]
+        return own[-1] if own else None
 
     def day(self) -> Json:
         """What the meters read, what it came to, and what the homes have since; token units."""

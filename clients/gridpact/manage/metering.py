@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -14,7 +15,7 @@ import numpy as np
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.ledger import RoundLog
-from gridpact.chain.settlement import Settlement, decode_tariff
+from gridpact.chain.settlement import Settlement, decode_fees, decode_tariff
 from gridpact.chain.values import Delivery, Phase, TradeRecord
 from gridpact.community.doubts import ask, looks_like_a_counter
 from gridpact.community.model import Array
@@ -302,40 +303,52 @@ def to_settle(
         accounts: of the nodes in the round.
 
     Raises:
-        InputError: the supplier's deposit does not pay for what is fed in; it says how much is missing.
+        InputError: a supplier's deposit does not pay for what is fed in; it says how much is missing.
         ChainError: the round has no tariff.
     """
-    decimals = settlement.token.decimals()
     covered = []
     for one in comes_to(settlement, round_, energies_wh):
         arrears = max(-one.delivery.payment - settlement.free(accounts[one.delivery.node]), 0)
         covered.append(replace(one, delivery=replace(one.delivery, arrears=arrears)))
-    due = sum(max(one.delivery.payment, 0) for one in covered)
-    supplier = settlement.supplier()
+    due: Counter[str] = Counter()
+    suppliers = settlement.suppliers_of(round_, energies_wh)
+    for one in covered:
+        due[suppliers[one.delivery.node]] += max(one.delivery.payment, 0)
+    for supplier, units in sorted(due.items()):
+        _check_pays(settlement, supplier, units)
+    return covered
+
+
+def _check_pays(settlement: Settlement, supplier: str, due: int) -> None:
+    """
+    Raises:
+        InputError: a supplier's free deposit is below what it is to pay.
+    """
     if (missing := due - settlement.free(supplier)) > 0:
-        unit, symbol = 10.0**decimals, settlement.token.symbol()
+        unit, symbol = 10.0 ** settlement.token.decimals(), settlement.token.symbol()
         raise InputError(
             f"The supplier {supplier} pays {due / unit:g} {symbol} for what was fed in, and its free deposit is"
             f" {(due - missing) / unit:g} {symbol}: let it deposit {missing / unit:g} {symbol} more (`gridpact deposit"
             " add`)."
         )
-    return covered
 
 
 def comes_to(settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]]) -> list[Settled]:
-    """What readings of a round are worth by its trades and its tariff, by node, whoever has what to pay it.
+    """What readings of a round are worth by its trades and tariffs, by node, whoever has what to pay it.
 
     Raises:
         ChainError: the round has no tariff.
     """
     records, decimals = settlement.recorded(round_), settlement.token.decimals()
-    imported, fed_in = decode_tariff(settlement.tariff(round_))
+    tariffs = settlement.tariffs_of(round_, energies_wh)
     settled = []
     for node, energies in sorted(energies_wh.items()):
         unpaid = _with_trades(Delivery(round_, node, 0, 0, tuple(energies)), records)
-        prices = zip(unpaid.beyond_wh, imported, fed_in, strict=True)
-        value = sum(wh * (selling if wh > 0 else buying) for wh, buying, selling in prices) * 10**decimals
-        payment = value // 10**9  # a begun unit is the supplier's, as the contract has it
+        prices = zip(unpaid.beyond_wh, *decode_tariff(tariffs[node]), strict=True)
+        value = sum(wh * (selling if wh > 0 else buying) for wh, buying, selling in prices)
+        if (fees := decode_fees(tariffs[node])) is not None:
+            value -= fees.of(energies, unpaid.traded_wh)
+        payment = value * 10**decimals // 10**9  # a begun unit is the supplier's, as the contract has it
         settled.append(replace(unpaid, delivery=replace(unpaid.delivery, payment=payment)))
     return settled
 
@@ -343,20 +356,22 @@ def comes_to(settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequ
 def to_correct(
     aggregator: Aggregator, settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]], account: str
 ) -> dict[int, Sequence[int]]:
-    """Those of the readings that an account can correct: a household its own, the supplier all.
+    """Those of the readings that an account can correct: a household its own, a supplier its customers'.
 
     Raises:
         InputError: there is none of the account's, or its day is not settled yet.
     """
-    mine = energies_wh
-    if account != settlement.supplier():
-        own = [node for node in energies_wh if aggregator.account_in(round_, node) == account]
-        if not own:
-            raise InputError(
-                f"The readings are of nodes {_listed(energies_wh)}, and {account} was none of them in round {round_}: "
-                "a household corrects its own reading, the supplier any."
-            )
-        mine = {node: energies_wh[node] for node in own}
+    suppliers = settlement.suppliers_of(round_, energies_wh)
+    mine = {
+        node: energies
+        for node, energies in energies_wh.items()
+        if account in (suppliers[node], aggregator.account_in(round_, node))
+    }
+    if not mine:
+        raise InputError(
+            f"The readings are of nodes {_listed(energies_wh)}, and {account} was none of them in round {round_}, and "
+            "supplied none: a household corrects its own reading, a supplier its customers'."
+        )
     done = settlement.deliveries(round_)
     if open_ := [node for node in sorted(mine) if node not in done]:
         raise InputError(

@@ -18,10 +18,10 @@ import numpy as np
 from gridpact.chain.commitments import START
 from gridpact.chain.ledger import RoundLedger, RoundLog
 from gridpact.chain.sealing import Proof, proved_secret
-from gridpact.chain.settlement import Opening, Settlement, decode_tariff, encode_trades
+from gridpact.chain.settlement import Opening, Settlement, decode_fees, decode_tariff, encode_trades
 from gridpact.chain.values import IterationLog, Phase, Submission
 from gridpact.community.doubts import ask
-from gridpact.community.model import GRID_CONNECTION, Prices
+from gridpact.community.model import GRID_CONNECTION, Prices, between
 from gridpact.errors import ChainError, InputError
 from gridpact.files import parse_json, write_atomically
 from gridpact.market.admm.agent import Agent
@@ -133,13 +133,13 @@ def shown(aggregator: RoundLedger, round_: int, node: int, partner: int) -> Show
 
 
 def agreed_trades(
-    aggregator: RoundLog, round_: int, tariff: bytes, shown: Mapping[Pair, Pads] | None = None
+    aggregator: RoundLog, round_: int, tariffs: Sequence[bytes], shown: Mapping[Pair, Pads] | None = None
 ) -> dict[Pair, tuple[Entry, ...]]:
     """What each pair of a converged round agreed on as both of them state it: by the same operations on the same
-    integers, prices no further than the tariff.
+    integers, prices no further than the tariffs.
 
     Args:
-        tariff: of the round, as published; prices begin half way between import and feed-in.
+        tariffs: of the round, as published; prices begin half way between import and feed-in.
         shown: of a sealed round, pads of the pairs that are asked for: there is nothing of others then.
 
     Raises:
@@ -149,8 +149,8 @@ def agreed_trades(
     if trading is None or whole is None or aggregator.outcome(round_).phase is not Phase.CONVERGED:
         return {}
     assembly, network = trading[0], whole[0]
-    imported, fed_in = decode_tariff(tariff)
-    prices = Prices(np.array(imported) / 1e6, own_feed_in_price=np.array(fed_in) / 1e6)
+    prices = between([_prices_of(tariff) for tariff in tariffs])
+    each = [decode_tariff(tariff) for tariff in tariffs]
     agents = [_trader(aggregator, assembly, node, prices) for node in sorted(assembly.nodes - {GRID_CONNECTION})]
     forms: dict[int, OpenForm] = {agent.view.node: OpenForm(network, agent.view.node) for agent in agents}
     if shown is not None:
@@ -166,7 +166,8 @@ def agreed_trades(
             closing = forms[agent.view.node].closing(entry, gone, None)
             agent.take_in(closing, nothing if agent.view.node in closing.present else None)
         gone |= entry.excluded
-    within = [(min(both), max(both)) for both in zip(imported, fed_in, strict=True)]
+    of_step = list(zip(*(series for both in each for series in both), strict=True))
+    within = [(min(every), max(every)) for every in of_step]
     return {
         (agent.view.node, partner): tuple(
             (step, energy, min(max(price, within[step][0]), within[step][1])) for step, energy, price in entries
@@ -175,6 +176,13 @@ def agreed_trades(
         for partner, entries in agent.trades.statements().items()
         if agent.view.node < partner and (shown is None or (agent.view.node, partner) in shown)
     }
+
+
+def _prices_of(tariff: bytes) -> Prices:
+    imported, fed_in = (np.array(series) / 1e6 for series in decode_tariff(tariff))
+    fees = decode_fees(tariff)
+    charged = None if fees is None else np.array(fees.traded_micro) / 1e6
+    return Prices(imported, own_feed_in_price=fed_in, trade_fee=charged)
 
 
 def _trader(aggregator: RoundLog, assembly: Assembly, node: int, prices: Prices) -> Agent:
@@ -248,7 +256,8 @@ def to_vouch(
             f"Round {round_} is sealed: only partners read each other's bids, so ask node {min(who)} for what it had in"
             f" common with node {sum(pair) - min(who)} (`gridpact household show`), and give it with --shown."
         )
-    agreed = agreed_trades(aggregator, round_, settlement.tariff(round_), shown if aggregator.sealed else None)
+    tariffs = list(settlement.tariffs(round_).values()) or [settlement.tariff(round_)]
+    agreed = agreed_trades(aggregator, round_, tariffs, shown if aggregator.sealed else None)
     if plan := audit_round(aggregator, round_).plan_errors:
         raise ChainError(
             f"In round {round_} {plan[0]}, so nobody has to carry it out: what one side states is not vouched for."

@@ -12,6 +12,7 @@ from gridpact.community.model import Array
 from gridpact.errors import InsufficientFunds
 from gridpact.node.memory import Memory
 from gridpact.node.sending import Sending
+from gridpact.problem.verification import peaks_paid, trades_charged
 from gridpact.problem.view import NodeView
 
 
@@ -100,8 +101,16 @@ class Settling:
             return 0
         bought = prices.import_price @ schedule["import_kw"]
         sold = prices.feed_in_price @ schedule["feed_in_kw"]
-        bill: float = self.view.step_hours * (bought - sold) * 10 ** self._settlement.token.decimals()
-        return max(math.ceil(bill), 0)
+        bill = float(self.view.step_hours * (bought - sold)) + self._fees(schedule)
+        return max(math.ceil(bill * 10.0 ** self._settlement.token.decimals()), 0)
+
+    def _fees(self, schedule: Mapping[str, Array]) -> float:
+        """What the supplier collects with it for the grid operator, currency."""
+        injection = schedule["injection_kw"]
+        sold = injection - schedule["feed_in_kw"] + schedule["import_kw"]
+        prices = self.view.own_prices
+        fees = self.view.step_hours * trades_charged(prices, sold).sum() + peaks_paid(prices, injection[None]).sum()
+        return float(fees)
 
     def _opening(self, memory: Memory, node: int) -> Opening:
         """What the contract's commitment to a node's last submission was made from."""

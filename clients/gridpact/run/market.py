@@ -24,6 +24,7 @@ from gridpact.chain.market import (
     deploy_market,
 )
 from gridpact.chain.networks import ETHER, Network, open_network
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import connect
 from gridpact.chain.travel import Traveller
 from gridpact.chain.values import Phase
@@ -43,7 +44,8 @@ from gridpact.outcome.outcome import Ledger, Optimum, Outcome, outcome_of
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from gridpact.run.launch import NodeFiles, read_key, running_nodes
-from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS, day_label, tariff_of
+from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS, day_label
+from gridpact.run.supplying import StagedSuppliers
 from gridpact.run.trading import Placing, TradingReport, trade
 
 UNITS = TEST_TOKENS * 10**TOKEN_DECIMALS // 2
@@ -148,23 +150,25 @@ class _MarketOffice:
         self._phase_seconds, self._rounds, self._runs_on_its_own = phase_seconds, rounds, runs_on_its_own
         self._web3 = network.connect()
         self._manager = network.manager(self._web3)
-        self._supplier = ChainAccount(self._web3, new_key())
-        self._metering_key = new_key()
+        self._suppliers = StagedSuppliers(community, network)
         self._gas: Counter[str] = Counter()
         self._spent = 0
 
     def deploy(self, contract: str) -> None:
         setting = self._book() if contract == BookContract.CONTRACT else self._auction()
-        roles = self._supplier.address, address_of(self._metering_key)
+        roles = self._suppliers.common.address, self._suppliers.metering.address
         self._record = deploy_market(
             self._manager, contract, self._scenario.value, setting, self._network.name, *roles, self._rounds
         )
         self._market = MarketContract.of(self._record, self._web3, self._manager)
-        self._settlement = self._record.settlement_of(self._web3, self._supplier)
+        self._settlement = self._settlement_of(self._suppliers.common)
         self._spend("deploy")
 
+    def _settlement_of(self, account: ChainAccount) -> Settlement:
+        return self._record.settlement_of(self._web3, account)
+
     def _prices(self) -> list[int]:
-        prices = self._community.prices
+        prices = self._community.between
         return [int(price) for of in (prices.feed_in_price, prices.import_price) for price in np.rint(MICRO * of)]
 
     def _book(self) -> BookSetting:
@@ -199,14 +203,15 @@ class _MarketOffice:
             write_atomically(item.key, keys[view.node] + "\n", mode=0o600)
             files[view.node] = item
         self._addresses = {node: str(address_of(key)) for node, key in keys.items()}
-        owners = [*self._addresses.values(), self._supplier.address]
+        owners = [*self._addresses.values(), *self._suppliers.addresses]
         self._network.fund(owners, ETHER, self._web3)
         self._market.enrol(self._addresses)
         self._spend("enrol")
         mint_units(self._manager, self._market.token, owners, 2 * UNITS)
         self._spend("test tokens")
-        self._settlement.deposit(2 * UNITS)
-        self._settlement.publish_tariff(1, tariff_of(self._community.prices))
+        gas, self._transactions = self._suppliers.admit(self._settlement_of, keys)
+        self._gas["enrol"] += gas
+        self._suppliers.publish(self._settlement_of, 1, 2 * UNITS)
         return files
 
     def open(self) -> None:
@@ -255,11 +260,11 @@ class _MarketOffice:
         return TradedDay(trades, 1, 4 * count, sum(max(paid, 0) for paid in payments.values()), same)
 
     def deliver(self, reports: Mapping[int, TradingReport]) -> None:
-        """Meters that read what was planned, signed by the metering account; the supplier settles the rest."""
+        """Meters that read what was planned, signed by the metering account; suppliers settle the rest."""
         hours = self._community.step_hours
         readings = [
             self._settlement.sign_reading(
-                self._metering_key,
+                self._suppliers.metering_key,
                 self._round,
                 node,
                 [round(1000 * hours * power) for power in report.schedule["injection_kw"]],
@@ -268,7 +273,7 @@ class _MarketOffice:
         ]
         traded = {node: self._market.traded(self._round, node) for node in reports}
         self._settlement.deliver_beyond(traded, readings)
-        self._gas["deliver"] += self._supplier.gas_used
+        self._gas["deliver"] += self._suppliers.gas_used
 
     def ledger(self, reports: Mapping[int, TradingReport], day: TradedDay, wall_s: float) -> Ledger:
         unit = 10.0**-TOKEN_DECIMALS
@@ -278,12 +283,13 @@ class _MarketOffice:
         held = sum(market.free(address) + market.locked(address) for address in self._addresses.values())
         conserved = held == market.total_deposits() == market.token.balance(market.address) == len(reports) * UNITS
         solve_s = max(report.solve_s for report in reports.values())
-        accounts = (self._manager, self._supplier)
+        accounts = (self._manager, self._suppliers)
         return Ledger(
             relayed=False,
             sealed=isinstance(market, AuctionContract),
             gas_by_step=dict(self._gas + sum((report.gas for report in reports.values()), Counter())),
-            transactions=sum(account.transactions for account in accounts)
+            transactions=self._transactions
+            + sum(account.transactions for account in accounts)
             + sum(report.transactions for report in reports.values()),
             transferred=day.moved * unit,
             supplier_received=received * unit,

@@ -41,7 +41,8 @@ from gridpact.relay.server import RelayServer
 from gridpact.run.following import happened
 from gridpact.run.launch import NodeFiles, Nodes, running_nodes, warm_up
 from gridpact.run.market import run_market
-from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS, day_label, tariff_of
+from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS, day_label
+from gridpact.run.supplying import StagedSuppliers
 
 Spectator = Callable[[Record, Network], AbstractContextManager[object]]
 """Looks on from the deployment until all is settled."""
@@ -89,7 +90,6 @@ def run(
         InfeasibleError: no plan keeps all limits on this day; raised before a chain is started.
         GridpactError: a node or the chain failed; all processes are ended.
     """
-    community.require_one_tariff("the settlement on a chain", fees=True)
     if settings.chain != EMBEDDED:
         warm_up()  # while this process solves
     if market_of(settings.scenario).contract:
@@ -162,16 +162,16 @@ class _RoundOffice:
         self._spent = 0  # by the manager, gas
         self._transactions = 0  # of the relay and the supplier
         self._round = 0
-        self._supplier_key, self._metering_key = new_key(), new_key()
+        self._suppliers = StagedSuppliers(community, network)
 
     def deploy(self) -> None:
         settings = self._settings
         theta, setting = terms_of(
             self._negotiation, settings.phase_seconds, settings.max_misses, settings.most_iterations
         )
-        supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
+        roles = self._suppliers.common.address, self._suppliers.metering.address
         self.record = deploy_contracts(
-            self._manager, theta, setting, self._network.name, supplier, metering, sealed=settings.seals
+            self._manager, theta, setting, self._network.name, *roles, sealed=settings.seals
         )
         self._spend("deploy")
 
@@ -208,9 +208,11 @@ class _RoundOffice:
         self._addresses = addresses
         self._spend("enrol")
         if self._settings.scenario.has_trades:
-            self._supplier = ChainAccount(self._web3, self._supplier_key)
-            self._network.fund([self._supplier.address], ETHER, self._web3)
-            owners = [self._supplier.address, *(addresses[view.node] for view in views if view.partners)]
+            self._network.fund(self._suppliers.addresses, ETHER, self._web3)
+            gas, transactions = self._suppliers.admit(self._settlement, keys)
+            self._gas["enrol"] += gas
+            self._transactions += transactions
+            owners = [*self._suppliers.addresses, *(addresses[view.node] for view in views if view.partners)]
             mint_tokens(self._manager, self.record, owners, TEST_TOKENS * 10**TOKEN_DECIMALS)
             self._spend("test tokens")
         return files
@@ -219,23 +221,25 @@ class _RoundOffice:
         self._round = self._aggregator.open_round(day_label(self._community.day))
         self._spend("enrol")
         if self._settings.scenario.has_trades:
-            settlement = Settlement.of(self.record, self._web3, self._supplier)
-            settlement.deposit(TEST_TOKENS * 10**TOKEN_DECIMALS)
-            settlement.publish_tariff(self._round, tariff_of(self._community.prices))
+            self._suppliers.publish(self._settlement, self._round, TEST_TOKENS * 10**TOKEN_DECIMALS)
+
+    def _settlement(self, account: ChainAccount) -> Settlement:
+        return Settlement.of(self.record, self._web3, account)
 
     def deliver(self, schedules: Mapping[int, Mapping[str, Sequence[float]]]) -> list[Delivery]:
-        """Meters that read what was planned, signed by the metering account; the supplier settles the rest."""
-        settlement = Settlement.of(self.record, self._web3, self._supplier)
+        """Meters that read what was planned, signed by the metering account; suppliers settle the rest."""
+        settlement = self._settlement(self._suppliers.common)
         dt = self._community.step_hours
         energies = {
             household.node: [round(1000 * dt * power) for power in schedules[household.node]["injection_kw"]]
             for household in self._community.households
         }
+        key, round_ = self._suppliers.metering_key, self._round
         settlement.deliver_readings(
-            [settlement.sign_reading(self._metering_key, self._round, node, wh) for node, wh in energies.items()]
+            [settlement.sign_reading(key, round_, node, wh) for node, wh in energies.items()]
         )
-        self._gas["deliver"] += self._supplier.gas_used
-        self._transactions += self._supplier.transactions
+        self._gas["deliver"] += self._suppliers.gas_used
+        self._transactions += self._suppliers.transactions
         return list(settlement.deliveries(self._round).values())
 
     def records(self) -> list[TradeRecord]:

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from gridpact.chain.settlement import encode_tariff
-from gridpact.community.model import Prices
+from gridpact.chain.settlement import TariffFees, encode_tariff
+from gridpact.community.model import Array, Prices
 
 NOT_A_DIGIT = re.compile(r"\D")
 TEST_TOKENS = 1000  # currency, minted to every household on a test chain
@@ -20,6 +20,20 @@ def day_label(day: str) -> int:
 
 
 def tariff_of(prices: Prices) -> bytes:
-    """The supplier's prices as the settlement contract takes them."""
-    imported, fed_in = (np.rint(1e6 * p).astype(int).tolist() for p in (prices.import_price, prices.feed_in_price))
-    return encode_tariff(imported, fed_in)
+    """The supplier's prices, without fees on trades and peaks."""
+    return encode_tariff(micro_of(prices.import_price), micro_of(prices.feed_in_price))
+
+
+def tariff_with_fees(prices: Prices, step_hours: float) -> bytes:
+    """All that the settlement contract collects for a supplier."""
+    fees = None
+    if prices.has_own_fees:
+        traded = prices.trade_fee if prices.trade_fee is not None else np.zeros(len(prices.import_price))
+        fees = TariffFees(tuple(micro_of(traded)), micro_of(np.array([prices.peak_fee / step_hours]))[0])
+    return encode_tariff(micro_of(prices.import_price), micro_of(prices.feed_in_price), fees)
+
+
+def micro_of(prices: Array) -> list[int]:
+    """In 1e-6 currency."""
+    micro: list[int] = np.rint(1e6 * prices).astype(int).tolist()
+    return micro

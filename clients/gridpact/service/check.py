@@ -8,7 +8,6 @@ import numpy as np
 from web3 import Web3
 
 from gridpact.chain.clock import LARGEST_GAP, clock_gap, told_gap
-from gridpact.chain.settlement import decode_tariff
 from gridpact.community.model import Prices
 from gridpact.errors import InputError
 from gridpact.problem.baseline import fallback
@@ -16,7 +15,7 @@ from gridpact.service.alone import ANY_PRICE
 from gridpact.service.connection import ChainConnection, gas_of_a_round, open_connection, read_record
 from gridpact.service.forecast import Forecast, take_forecast
 from gridpact.service.money import bill_of, check_bill, check_prices
-from gridpact.service.plan import own_prices, published_prices, view_of
+from gridpact.service.plan import own_prices, prices_in, view_of
 from gridpact.service.settings import Settings, ThroughDay
 
 
@@ -102,6 +101,6 @@ def _prices(settings: Settings, connection: ChainConnection, forecast: Forecast 
         return own_prices(settings.tariff, steps, forecast), "at its own tariff"
     newest = connection.aggregator.progress().round
     for round_ in (newest + 1, newest):
-        if (published := connection.settlement.published_tariff(round_)) is not None:
-            return published_prices(*decode_tariff(published)), f"at the tariff of round {round_}"
+        if (published := connection.tariff(round_)) is not None:
+            return prices_in(published, connection.setting.step_seconds / 3600), f"at the tariff of round {round_}"
     return Prices(np.full(steps, ANY_PRICE)), f"at {ANY_PRICE:g} per kWh, as no tariff is published yet"

@@ -57,6 +57,11 @@ class ChainConnection:
         """Free deposit, currency."""
         return self.settlement.free(self.account.address) * self.unit
 
+    def tariff(self, round_: int) -> bytes | None:
+        """What its supplier has published for a round; None: nothing (yet)."""
+        supplier = self.settlement.supplier_in(round_, self.account.address)
+        return self.settlement.published_tariff(round_, supplier)
+
     def debit_limit(self) -> float:
         """The most that a delivery may take from the account in rounds to come, currency; 0: there is no limit."""
         return self.settlement.debit_limit(self.account.address) * self.unit

@@ -44,7 +44,7 @@ from gridpact.service.days import RunningDays
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
 from gridpact.service.money import bill_of, check_bill, check_prices, units_of
-from gridpact.service.plan import own_prices, published_prices, view_of
+from gridpact.service.plan import own_prices, prices_in, view_of
 from gridpact.service.round_end import RoundEnd
 from gridpact.service.schedule import Schedule
 from gridpact.service.settings import Settings
@@ -203,7 +203,7 @@ class Participation:
         """
         if self._run is not None or (run := self._days.of_day(self._label)) is None:
             return
-        if self._connection.settlement.published_tariff(self._round) is not None:
+        if self._connection.tariff(self._round) is not None:
             log.warning("round %d has a tariff of its own: what it agrees on is none of %s", self._round, run.day)
             return
         run.join()
@@ -241,10 +241,11 @@ class Participation:
             late = min(settings.forecast.timeout_s, self._seconds()) if patient else 0.0
             forecast = take_forecast(settings.forecast, self._day, setting.steps, late, self._stop)
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
-        aggregator, hours = self._connection.aggregator, setting.step_seconds / 3600
+        aggregator, hours = self._connection.aggregator, self._hours
+        every = [prices_in(one, hours) for one in self._connection.settlement.tariffs(self._round).values()]
         nodes = aggregator.theta().n
         doubts = self._connection.doubts(settings.partners, settings.undelivered)
-        return view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled(), nodes, doubts)
+        return view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled(), nodes, doubts, every)
 
     def _check_money(self, view: NodeView, plan: Mapping[str, Array]) -> None:
         """What the household can come to owe, before it declares: of its plan, and of what the supplier published, by
@@ -257,12 +258,17 @@ class Participation:
         if limits is None:
             return
         prices = view.prices
-        published = self._connection.settlement.published_tariff(self._round)
+        published = self._connection.tariff(self._round)
         if published is not None:
             import_price, feed_in_price = (np.array(series) / 1e6 for series in decode_tariff(published))
             check_prices(limits, import_price, feed_in_price, "the published tariff")
         check_prices(limits, prices.import_price, prices.feed_in_price, "its tariff")
         check_bill(limits, bill_of(plan, prices, view.step_hours))
+
+    @property
+    def _hours(self) -> float:
+        """Of a step."""
+        return self._connection.setting.step_seconds / 3600
 
     @property
     def _label(self) -> int:
@@ -286,7 +292,7 @@ class Participation:
 
     def _published_prices(self, patient: bool) -> Prices:
         give_up = time.monotonic() + (self._seconds() if patient else 0.0)
-        while self._run is None and (published := self._connection.settlement.published_tariff(self._round)) is None:
+        while self._run is None and (published := self._connection.tariff(self._round)) is None:
             if time.monotonic() > give_up or self._stop.is_set():
                 raise NoForecast(f"the supplier has published no tariff for round {self._round} in time: ask it why")
             self._stop.wait(TARIFF_SECONDS)
@@ -294,7 +300,7 @@ class Participation:
         if self._run is not None:
             return self._run.prices
         assert published is not None
-        return published_prices(*decode_tariff(published))
+        return prices_in(published, self._hours)
 
     # ------------------------------------------------------------------ negotiation and settlement
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Household, Prices
+from gridpact.chain.settlement import decode_fees, decode_tariff
+from gridpact.community.model import GRID_CONNECTION, Household, Prices, between
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.tables import rows
 from gridpact.devices.device import Device, DeviceError, Occasion, Outlook
@@ -36,6 +37,7 @@ def view_of(
     enrolled: frozenset[int],
     nodes: int = MOST_NODES,
     doubts: Mapping[int, float] | None = None,
+    published: Sequence[Prices] = (),
 ) -> NodeView:
     """What a node negotiates with on a day, in the form `dso` or, without a network, in scenario T.
 
@@ -43,12 +45,14 @@ def view_of(
         enrolled: the nodes of the community, of which node 0 answers those on its feeder.
         nodes: of the contracts; what has a higher number on the feeder is a junction.
         doubts: what trading with partners costs besides, see `own_partners`.
+        published: of all suppliers, within which prices of trades end where there are several.
 
     Raises:
         NoForecast: the forecast does not fit the household.
     """
     scenario, node = settings.scenario, settings.node
     prices = settings.tariff.charged(prices)
+    within = between(published) if len(published) > 1 else None
     place = {"parent": node, "children": (), "depth": 0}
     feeder = settings.feeder
     if isinstance(feeder, PhaseFeeder):
@@ -65,7 +69,7 @@ def view_of(
         assert forecast is not None
         household = household_of(settings, settings.home, step_hours, forecast, prices)
         partners = own_partners(
-            settings.partners, -household.net_load_kw, prices, settings.coefficient, doubts
+            settings.partners, -household.net_load_kw, within or prices, settings.coefficient, doubts
         )
     return NodeView(
         node=node,
@@ -78,6 +82,7 @@ def view_of(
         household=household,
         partners=partners,
         feeder=feeder,
+        between=within,
     )
 
 
@@ -140,6 +145,19 @@ def own_prices(tariff: TariffSettings, steps: int, forecast: Forecast | None) ->
     if forecast is None or "import_price" not in forecast.series:
         raise NoForecast("the forecast has no import_price: give it, or another [tariff] source")
     return Prices(forecast.series["import_price"], tariff.feed_in_share)
+
+
+def prices_in(tariff: bytes, step_hours: float) -> Prices:
+    """The prices and fees that a published tariff stands for.
+
+    Raises:
+        NoForecast: see `published_prices`.
+    """
+    prices, fees = published_prices(*decode_tariff(tariff)), decode_fees(tariff)
+    if fees is None:
+        return prices
+    traded = np.array(fees.traded_micro) / 1e6
+    return replace(prices, trade_fee=traded if traded.any() else None, peak_fee=fees.peak_micro / 1e6 * step_hours)
 
 
 def published_prices(import_micro: Sequence[int], feed_in_micro: Sequence[int]) -> Prices:

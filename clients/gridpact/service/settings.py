@@ -81,8 +81,8 @@ class TariffSettings:
     peak_fee: float = 0.0  # to the grid operator, currency/kW of the highest power of a day
 
     def charged(self, prices: Prices) -> Prices:
-        """Prices with the grid operator's fees, which no supplier publishes."""
-        if not (self.trade_fee or self.peak_fee):
+        """Prices with the grid operator's fees, where their supplier has published none."""
+        if prices.has_own_fees or not (self.trade_fee or self.peak_fee):
             return prices
         fee = np.full(len(prices.import_price), self.trade_fee) if self.trade_fee else None
         return replace(prices, trade_fee=fee, peak_fee=self.peak_fee)

@@ -75,7 +75,7 @@ source = "published"           # what the supplier publishes on the chain for th
 # import_price = 0.30          # of "fixed". Prices that are not the published ones must be alike at all partners
 # feed_in_share = 0.5          # of all but "published": what feeding in earns, as a share of the import price
 # traded_per_kwh = 0.0         # what the grid operator asks for each kWh from a neighbour, and
-# peak_per_kw = 0.0            # for the highest power of a day: the plan counts them, it bills them itself
+# peak_per_kw = 0.0            # for the highest power of a day, where its supplier publishes none: it bills them itself
 """
 
 _LIMITS = """

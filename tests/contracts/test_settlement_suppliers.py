@@ -1,0 +1,304 @@
+"""TradeSettlement: several suppliers, and fees that they collect."""
+
+import random
+
+import brownie
+import pytest
+from brownie import accounts
+from helpers import low
+from reference.settlement_model import delivery_payment
+from settling import (
+    BOUGHT,
+    DEPOSIT,
+    METER,
+    OTHER,
+    PRICE,
+    SOLD,
+    STEPS,
+    TARIFF,
+    encode_tariff,
+    entry,
+)
+
+pytest_plugins = ["settling_fixtures"]
+pytestmark = pytest.mark.usefixtures("priced", "books_balance")
+
+
+@pytest.fixture(autouse=True)
+def isolation(fn_isolation):
+    """Every test starts from the same chain; brownie forgets the contracts that a test has deployed."""
+
+
+GREEN = [(200_000, 100_000)] * STEPS
+"""The other supplier's prices."""
+
+TRADED, PEAK = [40_000 if step % 2 else 10_000 for step in range(STEPS)], 150_000
+"""Fees: on what is bought from neighbours, and on the most that is drawn in a step."""
+
+CUSTOMER = 2
+DRAWN_GREEN = 24 * 200_000  # 1 kWh at each step
+NOTHING = [0] * STEPS
+
+
+def with_fees(prices, traded=tuple(TRADED), peak=PEAK):
+    return encode_tariff(prices) + b"".join(fee.to_bytes(4, "big") for fee in traded) + peak.to_bytes(6, "big")
+
+
+@pytest.fixture(scope="module")
+def metering(priced):
+    return accounts.add(METER.key)
+
+
+@pytest.fixture(scope="module")
+def green(nodes):
+    """Another supplier: no node of the market."""
+    return nodes[6]
+
+
+@pytest.fixture(scope="module")
+def priced(settle, manager, nodes, supplier, token):
+    """Node 2 is a customer of another supplier from round 2 on, which has converged with the tariffs of both."""
+    contract, green, metering = settle.contract, nodes[6], accounts.add(METER.key)
+    manager.transfer(METER.address, "1 ether")
+    contract.admitSupplier(green, {"from": metering})
+    contract.wishSupplier(green, {"from": nodes[CUSTOMER]})
+    contract.supply(nodes[CUSTOMER], {"from": green})
+    token.mint(green, DEPOSIT, {"from": manager})
+    token.approve(contract, DEPOSIT, {"from": green})
+    contract.deposit(DEPOSIT, {"from": green})
+    contract.publishTariff(2, encode_tariff(GREEN), {"from": green})
+    contract.publishTariff(2, encode_tariff(), {"from": supplier})
+    assert settle.market.converge() == 2
+    return settle
+
+
+def test_customer_isSettledByItsSupplierAlone(priced, contract, supplier, green, nodes):
+    """TS3, TS13: by its tariff, from and to its deposit; its neighbour by the other's."""
+    before = {account: contract.free(account) for account in (supplier, green, nodes[1], nodes[CUSTOMER])}
+    priced.deliver(CUSTOMER, [-1000] * STEPS, 2, tariff=encode_tariff(GREEN))
+    assert contract.free(green) == before[green] + DRAWN_GREEN
+    assert contract.free(nodes[CUSTOMER]) == before[nodes[CUSTOMER]] - DRAWN_GREEN
+    assert contract.free(supplier) == before[supplier]
+    fed_in = priced.deliver(1, [1000] * STEPS, 2).events["Delivered"]["payment"]
+    assert contract.free(supplier) == before[supplier] - fed_in
+    assert contract.supplierPayment(2) == DRAWN_GREEN - fed_in
+
+
+def test_customer_sellsToItsSupplier(priced, contract, green):
+    """TS13"""
+    priced.deliver(CUSTOMER, [1000] * STEPS, 2, tariff=encode_tariff(GREEN))
+    assert contract.free(green) == DEPOSIT - 24 * 100_000
+
+
+def test_deliver_failsByAnothersTariff(priced):
+    """TS7, TS13"""
+    with brownie.reverts("WrongTariff: 2"):
+        priced.deliver(CUSTOMER, NOTHING, 2)
+    with brownie.reverts("WrongTariff: 2"):
+        priced.deliver(1, NOTHING, 2, tariff=encode_tariff(GREEN))
+
+
+def test_supplier_holdsFromTheNextRoundOn(priced, contract, supplier, green, nodes):
+    """TS13: what was agreed before stays with whom it was agreed with."""
+    assert contract.supplierOf(1, CUSTOMER) == supplier == contract.supplierIn(1, nodes[CUSTOMER])
+    assert contract.supplierOf(2, CUSTOMER) == green
+    contract.wishSupplier(supplier, {"from": nodes[CUSTOMER]})
+    tx = contract.supply(nodes[CUSTOMER], {"from": supplier})
+    assert dict(tx.events["Supplied"]) == {"account": nodes[CUSTOMER], "supplier": supplier, "round": 3}
+    assert contract.supplierOf(2, CUSTOMER) == green
+    assert contract.supplierIn(3, nodes[CUSTOMER]) == supplier
+    priced.deliver(CUSTOMER, [-1000] * STEPS, 2, tariff=encode_tariff(GREEN))
+    assert contract.free(green) == DEPOSIT + DRAWN_GREEN
+
+
+def test_attack_whoIsNotAdmittedSupplies(priced, contract, green, metering, nodes):
+    """TS13: nobody supplies itself, or others, at prices that nobody looked at."""
+    for account in (green, nodes[1]):
+        with brownie.reverts(f"NotMetering: {low(account)}"):
+            contract.admitSupplier(nodes[1], {"from": account})
+    contract.wishSupplier(nodes[1], {"from": nodes[1]})
+    with brownie.reverts(f"NotSupplier: {low(nodes[1])}"):
+        contract.supply(nodes[1], {"from": nodes[1]})
+    with brownie.reverts(f"NotSupplier: {low(nodes[1])}"):
+        contract.publishTariff(3, encode_tariff(), {"from": nodes[1]})
+
+
+def test_attack_supplierTakesWhoDidNotWish(priced, contract, green, supplier, nodes):
+    """TS13: nor who wished another, or wishes no longer, nor twice by one wish."""
+    with brownie.reverts(f"NotWished: {low(nodes[1])}, {low(green)}"):
+        contract.supply(nodes[1], {"from": green})
+    contract.wishSupplier(supplier, {"from": nodes[1]})
+    with brownie.reverts(f"NotWished: {low(nodes[1])}, {low(green)}"):
+        contract.supply(nodes[1], {"from": green})
+    contract.wishSupplier(green, {"from": nodes[1]})
+    contract.wishSupplier("0x" + "00" * 20, {"from": nodes[1]})
+    with brownie.reverts(f"NotWished: {low(nodes[1])}, {low(green)}"):
+        contract.supply(nodes[1], {"from": green})
+    with brownie.reverts(f"NotWished: {low(nodes[CUSTOMER])}, {low(green)}"):
+        contract.supply(nodes[CUSTOMER], {"from": green})
+
+
+# ---------------------------------------------------------------------- arrears
+
+
+@pytest.fixture
+def owing(priced, contract, nodes):
+    """The customer has 1 tEUR, and owes its supplier the rest of a day."""
+    contract.withdraw(DEPOSIT - 1_000_000, {"from": nodes[CUSTOMER]})
+    priced.deliver(CUSTOMER, [-1000] * STEPS, 2, tariff=encode_tariff(GREEN))
+    return DRAWN_GREEN - 1_000_000
+
+
+def test_arrears_areOwedToItsSupplier(contract, owing, green, supplier, nodes):
+    """TS1: what comes in pays that one, and only it forgives."""
+    assert contract.creditorOf(nodes[CUSTOMER]) == green
+    assert contract.arrears(nodes[CUSTOMER]) == owing
+    contract.deposit(1_000_000, {"from": nodes[CUSTOMER]})
+    assert contract.free(green) == DEPOSIT + 2_000_000
+    assert contract.free(supplier) == DEPOSIT
+    with brownie.reverts(f"NotSupplier: {low(supplier)}"):
+        contract.forgive(nodes[CUSTOMER], owing, {"from": supplier})
+    contract.forgive(nodes[CUSTOMER], owing, {"from": green})
+    assert contract.arrears(nodes[CUSTOMER]) == 0
+
+
+def test_arrears_areOwedToOneAtATime(priced, contract, owing, green, supplier, nodes):
+    """The delivery of a round with another supplier waits until it can be paid, or the first is."""
+    contract.wishSupplier(supplier, {"from": nodes[CUSTOMER]})
+    contract.supply(nodes[CUSTOMER], {"from": supplier})
+    priced.price(3)
+    with brownie.reverts(f"OwesOnlyTo: {low(nodes[CUSTOMER])}, {low(green)}"):
+        priced.deliver(CUSTOMER, [-1000] * STEPS, 3)
+    priced.deliver(CUSTOMER, [1000] * STEPS, 3)  # what it earns pays the first
+    assert contract.arrears(nodes[CUSTOMER]) == owing - 720_000
+    assert contract.free(green) == DEPOSIT + 1_000_000 + 720_000
+    assert contract.free(supplier) == DEPOSIT - 720_000
+
+
+def test_arrears_ofAnotherAfterTheyArePaid(priced, contract, owing, green, supplier, nodes):
+    contract.deposit(owing, {"from": nodes[CUSTOMER]})
+    contract.wishSupplier(supplier, {"from": nodes[CUSTOMER]})
+    contract.supply(nodes[CUSTOMER], {"from": supplier})
+    priced.price(3)
+    priced.deliver(CUSTOMER, [-1000] * STEPS, 3)
+    assert contract.creditorOf(nodes[CUSTOMER]) == supplier
+    assert contract.arrears(nodes[CUSTOMER]) == 6_600_000
+    assert contract.free(green) == DEPOSIT + DRAWN_GREEN
+
+
+def test_correction_backPaysItsSupplierOnly(priced, contract, owing, green, nodes):
+    """What the day no longer comes to ends arrears at its supplier first."""
+    for account in (nodes[CUSTOMER], green):
+        contract.correct(2, CUSTOMER, b"\0" * 4 * STEPS, encode_tariff(GREEN), [], {"from": account})
+    assert contract.arrears(nodes[CUSTOMER]) == 0
+    assert contract.free(nodes[CUSTOMER]) == 1_000_000
+    assert contract.free(green) == DEPOSIT
+
+
+def test_correction_isTheCustomersSuppliers(priced, contract, supplier, nodes):
+    priced.deliver(CUSTOMER, NOTHING, 2, tariff=encode_tariff(GREEN))
+    with brownie.reverts(f"NotConcerned: 2, {CUSTOMER}, {low(supplier)}"):
+        contract.correct(2, CUSTOMER, b"\0" * 4 * STEPS, encode_tariff(GREEN), [], {"from": supplier})
+
+
+def test_supplier_owesNothing(priced, contract, green, metering, nodes):
+    """Money would be owed in circles: a household that supplies others, too, has to have what it draws for."""
+    contract.admitSupplier(nodes[1], {"from": metering})
+    contract.withdraw(DEPOSIT, {"from": nodes[1]})
+    with brownie.reverts(f"OwesOnlyTo: {low(nodes[1])}, {low(nodes[1])}"):
+        priced.deliver(1, [-1000] * STEPS, 2)
+    contract.deposit(6_600_000, {"from": nodes[1]})
+    priced.deliver(1, [-1000] * STEPS, 2)
+    assert contract.free(nodes[1]) == contract.arrears(nodes[1]) == 0
+
+
+def test_admission_isNotForWhoOwes(contract, owing, metering, green, nodes):
+    with brownie.reverts(f"OwesOnlyTo: {low(nodes[CUSTOMER])}, {low(green)}"):
+        contract.admitSupplier(nodes[CUSTOMER], {"from": metering})
+
+
+# ---------------------------------------------------------------------- vouching
+
+
+def test_vouch_takesPricesWithinAllTariffs(priced, contract, green, supplier):
+    """TS2: between the least and the dearest of those that are opened."""
+    quotes = [(supplier, encode_tariff()), (green, encode_tariff(GREEN))]
+    cheap = entry(3, 1500, 90_000) + entry(7, 2000, 290_000)  # of one tariff alone the first is below, of both within
+    priced.state(1, {2: cheap}, 2)
+    with brownie.reverts("OutsideTariff: 2, 3, 90000"):
+        priced.vouch(1, {2: cheap}, quotes=[(green, encode_tariff(GREEN))])
+    priced.vouch(1, {2: cheap}, quotes=quotes)
+    assert priced.is_recorded(2, 1, 2)
+
+
+def test_vouch_failsByATariffThatNobodyPublished(priced, green, supplier):
+    priced.state(1, {2: SOLD}, 2)
+    for quotes in ([], [(green, encode_tariff())], [(supplier, encode_tariff()), (green, encode_tariff())]):
+        with brownie.reverts("WrongTariff: 2"):
+            priced.vouch(1, {2: SOLD}, quotes=quotes)
+
+
+def test_vouch_isLaidOutByThePayersSupplier(priced, contract, green, supplier, nodes):
+    """TS11: node 2 has taken its deposit away."""
+    contract.withdraw(DEPOSIT, {"from": nodes[CUSTOMER]})
+    priced.state(1, {2: SOLD}, 2)
+    priced.vouch(1, {2: SOLD})
+    assert contract.arrears(nodes[CUSTOMER]) == PRICE
+    assert contract.creditorOf(nodes[CUSTOMER]) == green
+    assert contract.free(green) == DEPOSIT - PRICE
+    assert contract.free(supplier) == DEPOSIT
+
+
+# ---------------------------------------------------------------------- fees
+
+
+@pytest.fixture
+def charged(priced, contract, supplier, green):
+    """Round 3 has converged, with fees in the common tariff."""
+    contract.publishTariff(3, with_fees(TARIFF), {"from": supplier})
+    assert priced.market.converge() == 3
+    return priced
+
+
+def fees_of(energies, traded):
+    bought = sum(fee * max(-wh, 0) for fee, wh in zip(TRADED, traded, strict=True))
+    return bought + PEAK * max(0, *(-wh for wh in energies))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fees_areOnWhatIsBoughtAndOnThePeak(charged, contract, token, manager, nodes, seed):
+    """Node 1 sells to 2 and buys from 3 at two steps: only what it buys beyond what it sells is charged."""
+    chance = random.Random(seed)
+    sold = {step: 1500 if step == 3 else 2000 for step in (3, 7)}
+    said, traded = [(2, SOLD)], [sold.get(step, 0) for step in range(STEPS)]
+    if seed:
+        said, traded = [(2, SOLD), (3, BOUGHT)], NOTHING
+    for partner, trades in said:
+        charged.record(1, partner, trades, 3)
+    energies = [chance.randint(-900, 900) for _ in range(STEPS)]
+    deviations = [wh - own for wh, own in zip(energies, traded, strict=True)]
+    tx = charged.deliver(1, energies, 3, tariff=with_fees(TARIFF), positions=said)
+    due = fees_of(energies, traded) - sum(
+        wh * (fed_in if wh > 0 else imported) for wh, (imported, fed_in) in zip(deviations, TARIFF, strict=True)
+    )
+    assert tx.events["Delivered"]["payment"] == -due // 1000  # a begun unit is the supplier's
+
+
+def test_fees_ofWhoBuys(charged, contract):
+    """Node 3 buys at step 3 from node 2, and draws just that: the fee on the trade, and on its peak."""
+    charged.record(2, 3, OTHER, 3)
+    bought = [-1500 if step == 3 else 0 for step in range(STEPS)]
+    tx = charged.deliver(3, bought, 3, tariff=with_fees(TARIFF), positions=[(2, OTHER)])
+    assert tx.events["Delivered"]["payment"] == -(1500 * TRADED[3] + 1500 * PEAK) // 1000
+
+
+def test_fees_areNoneWhereNoneAreTold(priced):
+    """The same bytes as ever."""
+    tx = priced.deliver(1, [-1000] * STEPS, 2)
+    assert tx.events["Delivered"]["payment"] == delivery_payment([-1000] * STEPS, TARIFF, 6)
+
+
+@pytest.mark.parametrize("length", [8 * STEPS + 4, 12 * STEPS, 12 * STEPS + 5, 12 * STEPS + 7])
+def test_tariff_withFeesHasItsLength(contract, supplier, length):
+    with brownie.reverts(f"LengthMismatch: {8 * STEPS}, {length}"):
+        contract.publishTariff(4, bytes(length), {"from": supplier})

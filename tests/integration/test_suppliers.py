@@ -1,0 +1,166 @@
+"""A community with two suppliers and all fees on a chain: who is paid what, and how others become suppliers."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from chains import skip_without
+
+import gridpact.run.onchain
+from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.deploy import deploy_contracts, enrol_households
+from gridpact.chain.networks import ETHER, Network, open_network
+from gridpact.chain.record import Record
+from gridpact.chain.settlement import Settlement, decode_fees, decode_tariff
+from gridpact.chain.values import Setting, Theta
+from gridpact.cli import main
+from gridpact.community.read import Community, read_community
+from gridpact.events import Event
+from gridpact.manage.metering import comes_to
+from gridpact.outcome.day import HouseholdDay, day_of
+from gridpact.problem.scenario import Scenario
+from gridpact.run.onchain import RunSettings
+from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS
+
+TINY = Path(gridpact.__file__).parent / "community" / "cases" / "tiny3"
+
+MORE = """
+[fees]
+grid_per_kwh = 0.05
+tax_per_kwh = 0.02
+traded_per_kwh = 0.04
+peak_per_kw = 0.10
+
+[tariff.green]
+supplier = "Green"
+prices = "green.csv"
+feed_in_share = 0.4
+"""
+GREEN = "time,import_price\n1 00:00,0.26\n1 06:00,0.34\n1 12:00,0.26\n1 18:00,0.34\n"
+UNIT = 10**TOKEN_DECIMALS
+
+
+def supplied(folder: Path) -> Community:
+    """tiny3, whose bob is the customer of another supplier."""
+    shutil.copytree(TINY, folder)
+    (folder / "community.toml").write_text((folder / "community.toml").read_text() + MORE)
+    (folder / "green.csv").write_text(GREEN)
+    head, ann, bob, *others = (folder / "households.csv").read_text().splitlines()
+    rows = [f"{head},tariff", f"{ann},", f"{bob},green", *(f"{other}," for other in others)]
+    (folder / "households.csv").write_text("\n".join(rows) + "\n")
+    return read_community(str(folder))
+
+
+class Kept:
+    """The record of a run, for whoever wants to look at its chain afterwards."""
+
+    record: Record
+
+    def hear(self, event: Event) -> None: ...
+
+    @contextmanager
+    def looking(self, record: Record, network: Network) -> Iterator[None]:
+        self.record = record
+        yield
+
+
+def test_everyHouseholdPaysItsSupplierAndAllFees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the contract takes and pays is the household's bill but for neighbours' part and losses; each supplier has
+    what its customers paid, or is owed it."""
+    skip_without("anvil")
+    community = supplied(tmp_path / "supplied3").on("1")
+    kept, settings = Kept(), RunSettings(Scenario.T, chain="anvil")
+    with open_network(settings.chain) as network:
+
+        @contextmanager
+        def opened(name: str) -> Iterator[Network]:
+            yield replace(network, rpc_url=None)
+
+        monkeypatch.setattr(gridpact.run.onchain, "open_network", opened)
+        monkeypatch.setattr(gridpact.run.onchain, "warm_up", lambda: None)
+        result = gridpact.run.onchain.run(community, settings, kept, kept.looking)
+        web3 = network.connect()
+        settlement = Settlement.of(kept.record, web3)
+        deliveries, suppliers = settlement.deliveries(1), settlement.suppliers_of(1, [1, 2, 3])
+        free = Counter({address: settlement.free(address) for address in set(suppliers.values())})
+        for node, account in Aggregator.of(kept.record, web3).accounts_in(1, [1, 2, 3]).items():
+            free[suppliers[node]] += settlement.arrears(account)
+        readings = {node: delivery.energies_wh for node, delivery in deliveries.items()}
+        told = {one.delivery.node: one.delivery.payment for one in comes_to(settlement, 1, readings)}
+    assert result.ledger is not None
+    assert result.ledger.sums_to_zero
+    assert told == {node: delivery.payment for node, delivery in deliveries.items()}
+    assert suppliers[1] == suppliers[3] != suppliers[2]
+    paid: Counter[str] = Counter()
+    for home in day_of(result).households:
+        assert -deliveries[home.node].payment == pytest.approx(UNIT * billed(home), abs=0.002 * UNIT)
+        paid[suppliers[home.node]] -= deliveries[home.node].payment
+    for supplier, left in free.items():
+        assert left == TEST_TOKENS * UNIT + paid[supplier]
+
+
+def billed(home: HouseholdDay) -> float:
+    """By its supplier, with what that collects for grid operator and state."""
+    assert home.peak_fee > 0
+    return home.import_cost + home.trade_fee + home.peak_fee
+
+
+THETA = Theta(4, 1000, 1000, 1000, 1000, 1000, 1000, 50)
+SETTING = Setting(4, 21_600, 500, 100, 600, 2)
+
+
+def test_commandsOfSuppliers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Metering admits, a household asks, the supplier accepts and publishes; what is out of turn is said."""
+    skip_without("anvil")
+    supplied(folder := tmp_path / "supplied3")
+    roles = {name: new_key() for name in ("supplier", "metering", "green", "bob", "ann")}
+    with open_network("anvil") as network:
+        web3 = network.connect()
+        manager = network.manager(web3)
+        address = {name: ChainAccount(web3, key).address for name, key in roles.items()}
+        network.fund(list(address.values()), ETHER, web3)
+        record = deploy_contracts(manager, THETA, SETTING, "local", address["supplier"], address["metering"])
+        record.write(tmp_path / "record.json")
+        enrol_households(manager, record, {1: address["ann"], 2: address["bob"]})
+        where = ["--contracts", str(tmp_path / "record.json"), "--network", "local", "--rpc", str(network.rpc_url)]
+
+        def said(who: str | None, *words: str) -> tuple[int, str]:
+            if who is not None:
+                monkeypatch.setenv("GRIDPACT_MANAGER_KEY", roles[who])
+            code = main([*words, *where, *(["--yes"] if who is not None else [])])
+            out, err = capfd.readouterr()
+            return code, out + err
+
+        tariff = ("round", "tariff", "--community", str(folder), "--name", "green")
+        assert "may not supply others yet" in said("green", *tariff)[1]
+        assert "may not supply others" in said("bob", "supply", "ask", address["green"])[1]
+        assert "only metering admits" in said("green", "supply", "admit", address["green"])[1]
+        assert said("metering", "supply", "admit", address["green"])[0] == 0
+        assert "Nobody asks" in said("green", "supply", "accept")[1]
+        assert said("bob", "supply", "ask", address["green"])[0] == 0
+        assert "does not ask" in said("green", "supply", "accept", address["ann"])[1]
+        assert said("green", "supply", "accept")[0] == 0
+        shown = said(None, "supply", "show")[1]
+        assert f"node 1 ({address['ann']}) is a customer of the community's supplier" in shown
+        assert f"node 2 ({address['bob']}) is a customer of the supplier {address['green']}" in shown
+        assert said("green", *tariff)[0] == 0
+        assert "published before" in said("green", *tariff)[1]
+        assert "is the community's supplier" in said("supplier", *tariff)[1]
+        assert "there is no tariff 'blue'" in said("green", *tariff[:-1], "blue")[1]
+        settlement = Settlement.of(record, web3)
+        published = settlement.tariffs(Aggregator.of(record, web3).progress().round + 1)
+    assert list(published) == [address["green"]]
+    assert decode_tariff(published[address["green"]])[0] == (330_000, 410_000, 330_000, 410_000)
+    fees = decode_fees(published[address["green"]])
+    assert fees is not None
+    assert fees.traded_micro == (40_000,) * 4
+    assert fees.peak_micro == round(1e6 * 0.10 / 6)
