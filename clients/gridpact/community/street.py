@@ -7,7 +7,7 @@ and neutral. Impedances in ohm, phases 0, 1, 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +82,20 @@ class Connection:
     phases: tuple[int, ...]
 
 
+def impedance_fault(phases: Sequence[int], impedance_ohm: Complex) -> str | None:
+    """What no line can be, as the end of a sentence about it; None where it can.
+
+    Args:
+        impedance_ohm: (3, 3), of which those of its phases count.
+    """
+    part = impedance_ohm[np.ix_(phases, phases)]
+    if not phases or np.any(part.diagonal() == 0) or not np.all(np.isfinite(part)):
+        return "has no impedance: give its resistance and reactance"
+    if np.linalg.eigvalsh((part.real + part.real.T) / 2)[0] < -1e-12 * abs(part.real).max(initial=0.0):
+        return "would give energy out of nothing: check its resistances"
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class PhaseFeeder:
     """A radial four-wire feeder. `connections`: of the households, node 1 first.
@@ -111,11 +125,8 @@ class PhaseFeeder:
                     f"line '{line.name}' feeds bus '{line.bus}', which {other} feeds too: a feeder must be radial, "
                     "leave out the line that is open in normal operation"
                 )
-            part = line.impedance_ohm[np.ix_(line.phases, line.phases)]
-            if not line.phases or np.any(part.diagonal() == 0) or not np.all(np.isfinite(part)):
-                raise InputError(f"line '{line.name}' has no impedance: give its resistance and reactance")
-            if np.linalg.eigvalsh((part.real + part.real.T) / 2)[0] < -1e-12 * abs(part.real).max(initial=0.0):
-                raise InputError(f"line '{line.name}' would give energy out of nothing: check its resistances")
+            if (fault := impedance_fault(line.phases, line.impedance_ohm)) is not None:
+                raise InputError(f"line '{line.name}' {fault}")
             above[line.bus] = line
         for line in self.lines:
             self._check_way(line, above)

@@ -9,9 +9,11 @@ is read with its own solution of the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import add, mul, sub, truediv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,7 @@ from gridpact.community.street import (
     sequences_of,
 )
 from gridpact.errors import InputError
+from gridpact.files import reason_of
 
 METRES = {"mi": 1609.344, "kft": 304.8, "km": 1000.0, "m": 1.0, "ft": 0.3048, "in": 0.0254, "cm": 0.01, "mm": 0.001}
 NO_UNIT = "none"
@@ -151,13 +154,21 @@ def _triangle(matrix: Array) -> str:
 # ------------------------------------------------------------------ text
 
 
-def _run(path: Path, script: _Script, above: tuple[Path, ...]) -> None:
+def _run(path: Path, script: _Script, above: tuple[Path, ...], named: str = "") -> None:
+    """
+    Args:
+        above: files that redirect to this one; the last does
+        named: there, file and line.
+    """
+    by = f"{named}: " if named else ""
     if path in above:
-        raise InputError(f"{path}: redirects to itself")
+        raise InputError(f"{by}{path}: redirects to itself")
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the folder as it was published") from None
+    except (OSError, ValueError) as error:
+        told = str(path) if str(path).isprintable() else repr(str(path))
+        why = reason_of(error)
+        raise InputError(f"{by}{told}: cannot be read ({why}); give the folder as it was published") from None
     last: tuple[str, str] | None = None
     for number, line in enumerate(_uncommented(text), start=1):
         tokens = list(_tokens(line))
@@ -173,7 +184,7 @@ def _run(path: Path, script: _Script, above: tuple[Path, ...]) -> None:
         elif verb in ("redirect", "compile"):
             if not rest:
                 raise InputError(f"{where}: '{verb}' names no file")
-            _run(path.parent / rest[0][1].replace("\\", "/"), script, (*above, path))
+            _run(path.parent / rest[0][1].replace("\\", "/"), script, (*above, path), where)
         elif verb in ("clear", "clearall"):
             script.elements.clear()
             script.where.clear()
@@ -255,22 +266,26 @@ def _number(script: _Script, kind: str, name: str, key: str, default: float) -> 
         return default
     try:
         if text[0] in "({" and any(sign in text for sign in "*+-/^"):
-            return _rpn(text.strip("(){} "))
-        (value,) = _numbers(text)
-    except (ValueError, IndexError):
+            value = _rpn(text.strip("(){} "))
+        else:
+            (value,) = _numbers(text)
+    except (ArithmeticError, TypeError, ValueError, IndexError):
         raise script.error(kind, name, f"has {key}={text}, which is not a number") from None
     if not np.isfinite(value):
         raise script.error(kind, name, f"has {key}={text}, which is not finite")
     return value
 
 
+SIGNS: Mapping[str, Callable[[float, float], Any]] = {"*": mul, "/": truediv, "+": add, "-": sub, "^": pow}
+
+
 def _rpn(text: str) -> float:
     """OpenDSS's in-line arithmetic in reverse Polish notation, for example "4 0.265 *"."""
     stack: list[float] = []
     for part in text.split():
-        if part in ("*", "/", "+", "-", "^"):
+        if part in SIGNS:
             b, a = stack.pop(), stack.pop()
-            stack.append({"*": a * b, "/": a / b if b else np.inf, "+": a + b, "-": a - b, "^": a**b}[part])
+            stack.append(float(SIGNS[part](a, b)))
         else:
             stack.append(float(part))
     (value,) = stack
@@ -296,12 +311,18 @@ def _flag(text: str) -> bool:
     return text.lower()[:1] in ("y", "t")
 
 
-def _bus(text: str, phases: int) -> tuple[str, tuple[int, ...]]:
-    """Its name and the nodes that the element's conductors are at, 1 to 3; the neutral's 0 or 4 is left out."""
-    name, *nodes = text.lower().split(".")
+def _bus(script: _Script, kind: str, name: str, text: str, phases: int) -> tuple[str, tuple[int, ...]]:
+    """Its name and the nodes that the element's conductors are at, 1 to 3; the neutral's 0 or 4 is left out.
+
+    Raises:
+        InputError: a node is no number.
+    """
+    bus, *nodes = text.lower().split(".")
+    if not bus or any(not (node.isascii() and node.isdecimal()) for node in nodes):
+        raise script.error(kind, name, f"is at {text!r}, which is no bus and its nodes like street.1.2")
     given = [int(node) for node in nodes]
-    chosen = [node for node in given if node in (1, 2, 3)] if given else list(range(1, phases + 1))
-    return name, tuple(chosen)
+    chosen = [node for node in given if node in (1, 2, 3)] if given else list(range(1, min(phases, 3) + 1))
+    return bus, tuple(chosen)
 
 
 # ------------------------------------------------------------------ elements
@@ -332,18 +353,31 @@ def _first(script: _Script, kind: str) -> str:
     return script.where[kind, next(iter(script.elements[kind]))]
 
 
+def _pair(script: _Script, name: str, key: str) -> tuple[float, float]:
+    """Resistance and reactance of the circuit."""
+    text = script.of("circuit")[name][key]
+    try:
+        one, two = _numbers(text)
+    except ValueError:
+        raise script.error("circuit", name, f"has {key}={text}, which is not a resistance and a reactance") from None
+    if not np.isfinite((one, two)).all():
+        raise script.error("circuit", name, f"has {key}={text}, which is not finite")
+    return one, two
+
+
 def _source(script: _Script, name: str, kv: float, transformer: Transformer | None) -> Source:
     """The circuit's voltage behind its short-circuit power, seen from the feeder."""
     circuit = script.of("circuit")[name]
     base = _number(script, "circuit", name, "basekv", 115.0)
     pu = _number(script, "circuit", name, "pu", 1.0)
+    if not (base > 0 and pu > 0):
+        raise script.error("circuit", name, f"has basekv={base:g} and pu={pu:g}: both are above 0")
 
     def value(key: str, default: float) -> float:
         return _number(script, "circuit", name, key, default)
 
     if "z1" in circuit:
-        r1, x1 = _numbers(circuit["z1"])
-        r0, x0 = _numbers(circuit.get("z0", circuit["z1"]))
+        (r1, x1), (r0, x0) = (_pair(script, name, key) for key in ("z1", "z0" if "z0" in circuit else "z1"))
     elif "r1" in circuit or "x1" in circuit:
         r1, x1 = value("r1", 1.65), value("x1", 6.6)
         r0, x0 = value("r0", 1.9), value("x0", 5.7)
@@ -365,7 +399,7 @@ def _source(script: _Script, name: str, kv: float, transformer: Transformer | No
 
 def _transformer(script: _Script, circuit: str) -> tuple[Transformer | None, str, float]:
     """The one at the feeder's head, the bus behind it, and that bus's nominal kV."""
-    head, _ = _bus(script.of("circuit")[circuit].get("bus1", "sourcebus"), 3)
+    head, _ = _bus(script, "circuit", circuit, script.of("circuit")[circuit].get("bus1", "sourcebus"), 3)
     given = list(script.of("transformer"))
     if not given:
         return None, head, _number(script, "circuit", circuit, "basekv", 115.0)
@@ -381,6 +415,8 @@ def _transformer(script: _Script, circuit: str) -> tuple[Transformer | None, str
     upper, lower = windings[above[0]], windings[1 - above[0]]
     if lower.connection != "wye":
         raise script.error("transformer", name, "has no wye on the feeder's side, so the feeder has no neutral")
+    if not lower.kva > 0:
+        raise script.error("transformer", name, f"has {lower.kva:g} kVA: give what it is rated for, above 0")
     phases = int(_number(script, "transformer", name, "phases", 3))
     if phases != 3:
         script.remark(f"the transformer has {phases} phases; each is taken to have its nominal voltage")
@@ -437,7 +473,12 @@ def _windings(script: _Script, name: str) -> tuple[_Winding, _Winding]:
         )
     except ValueError:
         raise script.error("transformer", name, "has something in kV, kVA, tap or %R that is not a number") from None
-    one, two = (_Winding(_bus(buses[k], 3)[0], connections[k], kvs[k], kvas[k], taps[k], rs[k]) for k in range(2))
+    if not all(0 < value < np.inf for value in (*kvs, *taps)) or not np.all(np.isfinite((*kvas, *rs))):
+        raise script.error("transformer", name, "has something in kV, kVA, tap or %R that cannot be")
+    one, two = (
+        _Winding(_bus(script, "transformer", name, buses[k], 3)[0], connections[k], kvs[k], kvas[k], taps[k], rs[k])
+        for k in range(2)
+    )
     return one, two
 
 
@@ -460,7 +501,7 @@ def _ends(script: _Script, name: str) -> tuple[str, str, tuple[int, ...]]:
     if "bus1" not in given or "bus2" not in given:
         raise script.error("line", name, "has not two buses")
     count = int(_number(script, "line", name, "phases", 3))
-    (one, at1), (two, at2) = _bus(given["bus1"], count), _bus(given["bus2"], count)
+    (one, at1), (two, at2) = (_bus(script, "line", name, given[key], count) for key in ("bus1", "bus2"))
     if at1 != at2:
         raise script.error("line", name, f"changes phases from {at1} to {at2}; that is not planned with")
     if len(at1) != count or len(set(at1)) != count:
@@ -498,7 +539,7 @@ def _impedance(script: _Script, name: str, phases: tuple[int, ...]) -> tuple[Com
 
 
 def _given_capacitance(text: str | None) -> bool:
-    return text is not None and any(value for value in _numbers(text.replace("|", " ")))
+    return text is not None and any(set(part) & set("123456789") for part in re.split(r"[\s,|]+", text))
 
 
 def _per_length(script: _Script, kind: str, name: str, count: int) -> Complex:
@@ -567,7 +608,7 @@ def _loads(script: _Script, there: Mapping[str, tuple[int, ...]]) -> list[Networ
             raise script.error("load", name, "stands between phases (delta); homes stand between a phase and neutral")
         if "bus1" not in given:
             raise script.error("load", name, "has no bus")
-        bus, nodes = _bus(given["bus1"], count)
+        bus, nodes = _bus(script, "load", name, given["bus1"], count)
         if len(nodes) != count:
             raise script.error("load", name, f"has {count} phases but is at nodes {given['bus1']}")
         if bus not in there:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridpact.community.street import Complex, PhaseLine
+from gridpact.community.street import Complex, PhaseLine, impedance_fault
 from gridpact.errors import InputError
 
 
@@ -83,7 +83,14 @@ def _check_units(edge: Edge, nominal_voltage_v: float) -> None:
 
 
 def _as_one(edges: Sequence[Edge], bus: str, parent: str) -> PhaseLine:
-    """Lines between the same two buses: their admittances add up, and currents part by them."""
+    """Lines between the same two buses: their admittances add up, and currents part by them.
+
+    Raises:
+        InputError: one is none that can be.
+    """
+    for edge in edges:
+        if (fault := impedance_fault(edge.phases, edge.impedance_ohm)) is not None:
+            raise InputError(f"{edge.where}: line '{edge.name}' {fault}")
     if len(edges) == 1:
         (edge,) = edges
         return PhaseLine(edge.name, bus, parent, edge.phases, edge.impedance_ohm, edge.rating_a)
