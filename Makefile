@@ -98,6 +98,10 @@ mutations: setup ## every file that a command reads, changed by chance, and tabl
 survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four days (hours; finished draws are taken over)
 	@$(PY) -m measure.survival --json reports/survival.json $(ARGS)
 
+.PHONY: weeks
+weeks: $(STAMP)/run ## the same over both weeks of two cases, two draws, four re-agreements a day (an hour)
+	@$(PY) -m measure.survival --weeks --draws 2 --re-agreements 4 --json reports/weeks.json $(ARGS)
+
 .PHONY: phases
 phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into reports/phases.json (an hour; ARGS=--ipopt with casadi)
 	@$(PY) -m measure.phases --json reports/phases.json $(ARGS)

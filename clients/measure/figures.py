@@ -122,30 +122,84 @@ def calls(reports: Mapping[str, Report]) -> str:
 
 def survival(reports: Mapping[str, Report]) -> str:
     """What is left of TG's planned saving by each rule, on the days that were measured."""
-
-    def left(rule: Report) -> str:
-        return f"{rule['share_left']:.0%} ({rule['worst_home_median']:.3f}, {rule['losing_homes']})".replace("%", " %")
-
-    rows, names = [], ("today", "netted", "pool")
+    rows = []
     for day in reports["survival"]:
         by = {(rule["name"], rule["re_agreements"]): rule for rule in day["rules"]}
-        often = sorted(number for name, number in by if name == "reagreed")
-        rounds = day["re_agreement_rounds"][-1]
+        most = max(number for _, number in by)
+        rounds = {_often(one, most): one for one in day["re_agreement_rounds"]}
         rows.append(
             (
                 f"{day['case']} {day['days'][0]}",
                 str(day["draws"]),
                 f"{day['planned_saving']:.2f} {day['currency']}",
-                *(left(by[name, 0]) for name in names),
-                *(left(by["reagreed", number]) for number in often),
-                f"{rounds['iterations_median']:g}, {rounds['iterations_most']}",
+                *(_left(by[name, 0]) for name in ("today", "netted", "pool")),
+                *(_left(by["reagreed", number]) for number in (4, most)),
+                *(f"{rounds[k]['iterations_median']:g}, {rounds[k]['iterations_most']}" for k in (4, most)),
             )
         )
     head = (
         *("TG", "draws", "planned", "`today`", "`netted`", "`pool`", "`reagreed`, 4 a day", "before every step"),
-        "iterations of these: median, most",
+        *("iterations of 4 a day: median, most", "before every step"),
     )
     return _table(head, rows, repeated=0)
+
+
+def _often(rounds: Report, most: int) -> int:
+    return most if rounds["re_agreements"] == "every" else int(rounds["re_agreements"])
+
+
+def _left(rule: Report) -> str:
+    """Of the planned saving, and in brackets the lowest median of a home and how many lose."""
+    return f"{rule['share_left']:.0%} ({rule['worst_home_median']:.3f}, {rule['losing_homes']})".replace("%", " %")
+
+
+def losers(reports: Mapping[str, Report]) -> str:
+    """Which homes lose in the median, by how often the rest of a day is agreed anew."""
+    rows = []
+    for day in reports["curve"]:
+        for rule in sorted(day["rules"], key=lambda one: one["re_agreements"]):
+            if rule["name"] in ("pool", "reagreed"):
+                lose = {name: home["median"] for name, home in rule["by_home"].items() if home["median"] < -0.0005}
+                told = ", ".join(f"{name} {saved:.3f}" for name, saved in sorted(lose.items(), key=lambda one: one[1]))
+                rows.append((f"{day['case']} {day['days'][0]}", str(rule["re_agreements"]), told or "nobody"))
+    return _table(("TG", "re-agreements a day", "homes that lose, and what in the median"), rows, repeated=1)
+
+
+def weeks(reports: Mapping[str, Report]) -> str:
+    """What is left over weeks, each and both of a case together."""
+    names, rows = ("today", "netted", "pool", "reagreed"), []
+    for case in dict.fromkeys(week["case"] for week in reports["weeks"]):
+        some = [week for week in reports["weeks"] if week["case"] == case]
+        kept = [{rule["name"]: rule["median"] for rule in week["rules"]} for week in some]
+        spans = [f"{week['days'][0]} to {week['days'][-1]}" for week in some]
+        for span, of, by in zip(spans, some, kept, strict=True):
+            rows.append((case, span, str(of["draws"]), *_kept(of["currency"], [of], [by], names)))
+        if len(some) > 1:
+            rows.append((case, "both", str(some[0]["draws"]), *_kept(some[0]["currency"], some, kept, names)))
+    head = ("TG", "days", "draws", "planned", "`today`", "`netted`", "`pool`", "`reagreed`, 4 a day")
+    return _table(head, rows, repeated=1)
+
+
+def _kept(currency: str, of: Sequence[Report], kept: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[str]:
+    planned = sum(week["planned_saving"] for week in of)
+    shares = (sum(by[name] for by in kept) / planned for name in names)
+    return [f"{planned:.2f} {currency}", *(f"{share:.0%}".replace("%", " %") for share in shares)]
+
+
+def faulty_days(reports: Mapping[str, Report]) -> str:
+    """What went wrong on the days of `make faultydays`, and what came of it."""
+    days = reports["days"]
+    faults = ", ".join(f"{number} {kind}" for kind, number in sorted(days["faults"].items()) if "oracle" not in kind)
+    oracles = ", ".join(f"{n} {kind.split()[1]}" for kind, n in sorted(days["faults"].items()) if "oracle" in kind)
+    rows = [
+        ("days, of which closed", f"{days['days']}, {days['days_closed']}"),
+        ("households, by what they did", faults),
+        ("oracles", oracles),
+        ("rounds agreed", f"{days['rounds_agreed']}"),
+        ("readings that never came", f"{days['missing_readings']}"),
+        ("token units lost or made, still locked", f"{days['money_lost']}, {days['locked']}"),
+    ]
+    return _table(("`make faultydays`", ""), rows, repeated=0)
 
 
 def phases(reports: Mapping[str, Report]) -> str:
@@ -190,19 +244,24 @@ def non_convex(reports: Mapping[str, Report]) -> str:
 
 
 def curve(reports: Mapping[str, Report]) -> str:
-    """What is left of TG's planned saving by the number of re-agreements, on the days that were measured."""
-    rows = [
-        (
-            *(f"{day['case']} {day['days'][0]}", str(day["draws"]), str(point["re_agreements"])),
-            f"{point['share_left']:.0%}".replace("%", " %"),
-            f"{point['worst_home_median']:.3f}",
-            str(point["losing_homes"]),
-            f"{point['iterations']:.0f}",
-            f"{point['gas_of_home'] / 1e6:.1f}",
-        )
-        for day in reports["curve"]
-        for point in day["curve"]
-    ]
+    """What is left of TG's planned saving by the number of re-agreements, between today's rules and what was possible,
+    on the days that were measured."""
+
+    def cells(of: Report) -> Iterator[str]:
+        yield f"{of['share_left']:.0%}".replace("%", " %")
+        yield f"{of['worst_home_median']:.3f}"
+        yield str(of["losing_homes"])
+
+    rows = []
+    for day in reports["curve"]:
+        rules = {rule["name"]: rule for rule in day["rules"]}
+        first = f"{day['case']} {day['days'][0]}", str(day["draws"])
+        rows.append((*first, "today's rules", *cells(rules["today"]), "", ""))
+        for point in day["curve"]:
+            iterations, gas = f"{point['iterations']:.0f}", f"{point['gas_of_home'] / 1e6:.1f}"
+            rows.append((*first, str(point["re_agreements"]), *cells(point), iterations, gas))
+        if "hindsight" in rules:
+            rows.append((*first, "all known beforehand", *cells(rules["hindsight"]), "", ""))
     head = (
         *("TG", "draws", "re-agreements a day", "left of the plan's saving, median", "lowest median of a home"),
         *("homes that lose", "iterations a day", "gas of a home a day, million"),
@@ -217,6 +276,9 @@ BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "gas": gas,
     "survival": survival,
     "curve": curve,
+    "losers": losers,
+    "weeks": weeks,
+    "faulty-days": faulty_days,
     "calls": calls,
     "phases": phases,
     "non-convex": non_convex,

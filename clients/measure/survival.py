@@ -1,10 +1,11 @@
 """Measures what is left of a plan's saving by each rule, on days of the shipped cases: `make survival`.
 
     python -m measure.survival --draws 20 --json reports/survival.json
-    python -m measure.survival --weeks --draws 2 --re-agreements 4 --json build/weeks.json
+    python -m measure.survival --draws 5 --re-agreements 1,2,4,8,every --json reports/curve.json
+    python -m measure.survival --weeks --draws 2 --re-agreements 4 --json reports/weeks.json
 
-With --weeks it plays the summer and the winter week of both cases instead, a row a week: what is left then is of the
-week's saving, which is the sum over its days.
+With --weeks it plays the summer and the winter week of both cases instead (`make weeks`), a row a week: what is left
+then is of the week's saving, which is the sum over its days.
 
 Each day, or week, is a run of `gridpact uncertainty` in a folder of its own, which takes over the draws that are
 finished there.
@@ -28,7 +29,7 @@ WEEKS = (
     "amsterdam16 " + ",".join(f"2018-06-{day}" for day in range(21, 29)),
     "amsterdam16 " + ",".join(f"2018-12-{day}" for day in range(21, 29)),
 )
-RULES = "today,netted,pool,reagreed"
+RULES = "today,netted,pool,reagreed,hindsight"
 RE_AGREEMENTS = "4,every"
 KEPT = (
     *("case", "days", "currency", "draws", "seed", "adder", "stores"),

@@ -41,10 +41,20 @@ def changed(name: str) -> dict[str, Any]:
             row["iterations"] += 1
     elif name == "survival":
         for row in reports["survival"]:
-            row["draws"] += 1
+            row["planned_saving"] += 1.0
     elif name == "curve":
         for row in reports["curve"]:
             row["draws"] += 1
+    elif name == "losers":
+        for row in reports["curve"]:
+            for rule in row["rules"]:
+                for home in rule["by_home"].values():
+                    home["median"] -= 1.0
+    elif name == "weeks":
+        for row in reports["weeks"]:
+            row["planned_saving"] += 1.0
+    elif name == "faulty-days":
+        reports["days"]["rounds_agreed"] += 1
     elif name == "calls":
         reports["calls"]["star16: abstain"] += 1
     elif name == "phases":
