@@ -111,6 +111,7 @@ class LocalProblem:
             losses, (lines, children) each: then `solve` is given bounds on these voltages.
         directions: of the household's opposed powers; default: those that are `chosen` for it.
         around_pu: at the operator's node of a street, the point that the network is linear around, see `network_plan`.
+        net_kw: what it sells less what it buys over all partners, at least and at most, (T,) each; default: anything.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class LocalProblem:
         directions: Directions | None = None,
         held_kw: Array | None = None,
         around_pu: Complex | None = None,
+        net_kw: tuple[Array, Array] | None = None,
     ) -> None:
         self.view = view
         self._directed = partial(LocalProblem, view, trade_penalty, pool_penalty, fixed, parted, agreed, sensitivity)
@@ -160,6 +162,8 @@ class LocalProblem:
             fee, charged = drawing_fee(view.prices, -traded, view.step_hours)
             cost += fee
             constraints["what is charged for trades"] = charged
+            if net_kw is not None:
+                constraints["what it buys and sells at most"] = [traded >= net_kw[0], traded <= net_kw[1]]
             linear += [self._bids, traded]
             if parted is not None and parted.any():
                 stands = np.zeros(view.bid_count) if held_kw is None else held_kw

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridpact.community.model import GRID_CONNECTION, Array, Household
+from gridpact.devices.inverter import Inverter
+from gridpact.devices.pv import Panels
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.market.admm.consensus import consensus_of
-from gridpact.market.admm.parameters import Penalties, Resolution, most_of_devices_kw, relaxation_at
+from gridpact.market.admm.parameters import POWERS, Penalties, Resolution, most_of_devices_kw, relaxation_at
 from gridpact.market.admm.reach import (
     ANY_NET,
     BIDS_THAT_FIT,
@@ -39,6 +41,13 @@ log = logging.getLogger(__name__)
 
 LAST_FREE_PRICES = 60
 """Iterations, from the beginning, in which prices of trades may be beyond those of the supplier, on their way."""
+
+LAST_UNBOUNDED = 20
+"""Iterations, from the beginning, in which a household may trade more than its devices can take or give: prices are on
+their way."""
+
+MORE_THAN_OWN_KW = 1.0
+"""Beyond what its devices can take or give, from which a household is held to that."""
 
 LEAST_PART = 1 / 16
 """Of what absent nodes would do; where that is too much, too, they are taken to do nothing."""
@@ -88,6 +97,8 @@ class Agent:
         self._resolution = resolution
         self._reach = Reach(resolution.on_chain()[0], most_iterations)
         self._most = self._most_net(view.household)
+        self._own_kw = self._what_it_can(view)
+        self._held_to_own = False  # whether it trades no more than that
         self._began = 0  # the iteration after which the negotiation began anew
         self.disturbed = 0  # the last iteration in which somebody was missing or excluded
         self._part = 1.0  # of what absent nodes would do, that they are taken to do
@@ -159,6 +170,9 @@ class Agent:
         started = time.perf_counter()
         try:
             self.solution = self._solved(agreed=False)
+            if self._trades_more_than_its_own(self.solution):
+                self._held_to_own, self._problem = True, None
+                self.solution = self._solved(agreed=False)
         except (InfeasibleError, SolverError) as error:
             if self.solution is None and self.view.household is not None:
                 raise  # what others said has no part in the first problem
@@ -196,6 +210,34 @@ class Agent:
                     raise
                 self._part = self._part / 2 if self._part > LEAST_PART else 0.0
                 self._problem = self._last_problem = None
+
+    @staticmethod
+    def _what_it_can(view: NodeView) -> tuple[Array, Array] | None:
+        """What a household sells less what it buys, at least and at most, of its own devices, kW, (T,) each: nobody
+        gains by buying what is fed in at the same price. None where there are several tariffs, or a device does not say
+        what it takes at most."""
+        home = view.household
+        if home is None or view.between is not None:
+            return None
+        drawing = (device for device in home.devices if not isinstance(device, Panels | Inverter))
+        if not all(any(hasattr(device, name) for name in POWERS) for device in drawing):
+            return None
+        devices = most_of_devices_kw(home)
+        return -(home.load_kw + devices), home.pv_kw + devices
+
+    def _trades_more_than_its_own(self, solution: LocalSolution) -> bool:
+        """Whether a household is to be held to what its devices can take or give, which it was not yet.
+
+        Where prices stand a little above the feed-in price, all others buy from somebody who gives for ever, to feed it
+        in again. In an optimum nobody needs to, so the bound takes nothing from it.
+        """
+        if self._own_kw is None or self._held_to_own or self._held or not self.view.partners:
+            return False
+        if self.iteration + 1 - self._began <= LAST_UNBOUNDED:
+            return False
+        net = np.bincount(self.trades.steps, solution.bids_kw, self.view.steps)
+        least, most = self._own_kw
+        return bool(np.any(np.maximum(least - net, net - most) > MORE_THAN_OWN_KW))
 
     def _most_net(self, household: Household | None) -> Bounds:
         """What it sells less what it buys at most, over all partners, whatever is offered, units, (T,): twice what it
@@ -257,6 +299,7 @@ class Agent:
             parted=None if agreed else self._parted(),
             held_kw=self.trades.held_kw,
             agreed=agreed,
+            net_kw=self._own_kw if self._held_to_own else None,
         )
 
     def point(self) -> Point:
@@ -302,7 +345,7 @@ class Agent:
 
     def _begin_anew(self, now: Closing) -> None:
         """Forgets what was agreed: somebody is out, and the rest negotiates as if it had not been there."""
-        self._began, self._resumed = now.iteration, False
+        self._began, self._resumed, self._held_to_own = now.iteration, False, False
         self.trades = Trades(self.view, self.penalties, self._resolution)
         self.trades.hold(self._held)
         self.consensus = self.consensus.anew(now.proved)

@@ -45,6 +45,9 @@ MOST_MILLIWATT = 2**16 - 1
 """The coarsest resolution of power that the contract takes."""
 COARSE_MARGIN = 1.25
 
+POWERS = "power_kw", "charge_kw", "discharge_kw"
+"""How devices call what they take or give at most."""
+
 POOL = 0.5
 """Penalty on a household's trades of a step together, of phi."""
 
@@ -133,7 +136,7 @@ def most_kw(home: Household) -> float:
 
 def most_of_devices_kw(home: Household) -> float:
     """What its devices but the panels may take or give, kW."""
-    return sum(float(getattr(device, "power_kw", 0.0)) for device in home.devices)
+    return sum(max(float(getattr(device, name, 0.0)) for name in POWERS) for device in home.devices)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,27 @@ def test_tiny3_endsAtTheOptimum(tiny3: CommunityDay, scenario: Scenario, agreeme
     assert -5e-5 <= gap(tiny3, scenario, last) <= 1e-3
 
 
+@pytest.mark.parametrize("scenario", [Scenario.T, Scenario.TG])
+def test_whoIsHeldToItsOwn_losesNothing(
+    tiny3: CommunityDay, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A household that may not buy more than its devices can take is as near to the optimum, which knows no such bound:
+    ann, who bought more to feed it in, does no more."""
+    iterate = last_of(start(tiny3, scenario, NetworkAgreement.DSO))
+    ann = iterate.agents[1]
+    net = np.bincount(ann.trades.steps, iterate.submissions[1].bids * ann.trades.unit, tiny3.steps)
+    assert (net < -tiny3.households[0].load_kw - 0.5).any()
+    assert not any(agent._held_to_own for agent in iterate.agents.values())
+    monkeypatch.setattr("gridpact.market.admm.agent.LAST_UNBOUNDED", 0)
+    monkeypatch.setattr("gridpact.market.admm.agent.MORE_THAN_OWN_KW", 0.01)
+    iterate = last_of(start(tiny3, scenario, NetworkAgreement.DSO))
+    ann = iterate.agents[1]
+    assert ann._held_to_own
+    net = np.bincount(ann.trades.steps, iterate.submissions[1].bids * ann.trades.unit, tiny3.steps)
+    assert (net >= -tiny3.households[0].load_kw - 0.01).all()
+    assert abs(gap(tiny3, scenario, iterate)) < 1e-3
+
+
 def test_tiny3_pricesLieBetweenFeedInAndImport(tiny3: CommunityDay) -> None:
     """bob sells in steps 1 and 2, gamma is nothing there: seller and buyer only agree between f and kappa."""
     last = last_of(start(tiny3, Scenario.T, NetworkAgreement.DSO))

@@ -11,6 +11,7 @@ import pytest
 from gridpact.community.model import CommunityDay, Prices
 from gridpact.devices.battery import Battery
 from gridpact.devices.pv import Panels
+from gridpact.devices.two_way_car import TwoWayCar
 from gridpact.errors import InputError
 from gridpact.grid.powerflow import power_flow
 from gridpact.limits import MOST_BID
@@ -19,6 +20,7 @@ from gridpact.market.admm.parameters import (
     Penalties,
     Resolution,
     Tolerances,
+    most_of_devices_kw,
     percent_of_limits,
     relaxation_at,
 )
@@ -34,6 +36,15 @@ def test_resolution_onChain() -> None:
     assert Resolution.from_chain(500, 10) == Resolution()
     assert Resolution(0.001, 1e-4).of(Kind.V) == 1e-4
     assert Resolution(0.001, 1e-4).of(Kind.Q) == 0.001
+
+
+def test_resolution_carriesATwoWayCar(tiny3: CommunityDay) -> None:
+    """Which has a power of its own for each way: of 20 kW, 20 / 16.38 x 1.25 times half a watt."""
+    car = TwoWayCar(40.0, 20.0, 3.0, 0.9, 0.9, 20.0, 0.0, 20.0, np.array([True] * 4), 1.0)
+    ann = replace(tiny3.households[0], devices=(car,))
+    assert most_of_devices_kw(ann) == 20.0
+    day = replace(tiny3, households=(ann, *tiny3.households[1:]))
+    assert Resolution().carrying(day).power_kw * MOST_BID >= 20.0
 
 
 def test_penalties_ofTiny3(tiny3: CommunityDay) -> None:
