@@ -41,6 +41,9 @@ not linear."""
 AT_ONCE = 100
 """Half-hours whose sensitivities are held at once."""
 
+ENOUGH_KW = 1e-9
+"""What is held back is enough where so much more is needed."""
+
 SHORT_KW = 1e5
 """Weight of what a limit is still beyond, against a kW of adjustment."""
 
@@ -81,7 +84,7 @@ class Adjustments:
     def non_delivery(self, certainty: float) -> Array:
         """In which share of days agents' cars charge less than has to be held back of it, by half-hour, (48,)."""
         held = np.quantile(self.down_kw, certainty, axis=0, method="higher")
-        return np.asarray((self.flexible_kw < held - 1e-9).mean(axis=0))
+        return np.asarray((self.flexible_kw < held - ENOUGH_KW).mean(axis=0))
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,15 @@ class Risk:
     trained_on: int  # days
     tested_on: int
     drawn: Adjustments
-    held_back_kw: Array  # (48,), so much is enough with the certainty at least
-    claimed: float  # share of half-hours in which it is enough, as drawn
-    observed: float  # the same on days that were not used
+    tested: Adjustments  # on days that were not used
     sample: HalfHours
     cars: Cars
+
+    def shares(self, certainty: float) -> tuple[float, float]:
+        """In which share of half-hours what is enough with a certainty is enough: as drawn, and on days not used."""
+        held = self.drawn.enough(certainty) + ENOUGH_KW
+        claimed, observed = (float(np.mean(of.size_kw <= held)) for of in (self.drawn, self.tested))
+        return claimed, observed
 
 
 def measured(days: Sequence[CommunityDay]) -> HalfHours:
@@ -373,15 +380,4 @@ def assess(
 
     needed = adjustments(on, sample, driven, agent, more)
     tested = adjustments(on, kept, moving(kept.days), agent, more)
-    held = needed.enough(assumed.certainty)
-    return Risk(
-        certainty=assumed.certainty,
-        trained_on=fitted.days,
-        tested_on=kept.days,
-        drawn=needed,
-        held_back_kw=held,
-        claimed=float(np.mean(needed.size_kw <= held + 1e-9)),
-        observed=float(np.mean(tested.size_kw <= held + 1e-9)),
-        sample=sample,
-        cars=driven,
-    )
+    return Risk(assumed.certainty, fitted.days, kept.days, needed, tested, sample, driven)

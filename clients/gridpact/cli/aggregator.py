@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 MOST_DRAWS = 1000
 
+RISK_FORM = 2
+"""Of what is kept of a penetration; what is of another one is played again."""
+
 SHARE_SEED = 1
 """Of the order in which homes get a device."""
 
@@ -399,7 +402,7 @@ def _at(
         weekend=arguments.weekend,
         months=tuple(months),
     )
-    of = {"case": where, "pv": panels, **asdict(assumed), "months": list(months)}
+    of = {"form": RISK_FORM, "case": where, "pv": panels, **asdict(assumed), "months": list(months)}
     out: Path | None = arguments.out
     if out is not None and percent is not None:
         out = out / f"penetration-{percent:g}"
@@ -441,7 +444,10 @@ def _is_of(day: str, months: Sequence[int], weekend: bool, name: str) -> bool:
 def _risk_figures(risk: Risk) -> dict[str, Any]:
     low, high = np.quantile(risk.drawn.size_kw, [0.05, 0.95], axis=0)
     least, most = np.quantile(risk.drawn.flexible_kw, [0.05, 0.95], axis=0)
-    careful, missing = risk.drawn.enough(0.99), risk.drawn.non_delivery(risk.certainty)
+    held, careful = (risk.drawn.enough(certainty) for certainty in (risk.certainty, 0.99))
+    missing = risk.drawn.non_delivery(risk.certainty)
+    claimed, observed = risk.shares(risk.certainty)
+    carefully_claimed, carefully_observed = risk.shares(0.99)
     return {
         "half_hours": [
             {
@@ -451,7 +457,7 @@ def _risk_figures(risk: Risk) -> dict[str, Any]:
                 "probability": float((risk.drawn.size_kw[:, step] > 0).mean()),
                 "down_p95_kw": float(np.quantile(risk.drawn.down_kw[:, step], 0.95)),
                 "up_p95_kw": float(np.quantile(risk.drawn.up_kw[:, step], 0.95)),
-                "held_back_kw": float(risk.held_back_kw[step]),
+                "held_back_kw": float(held[step]),
                 "held_back_p99_kw": float(careful[step]),
                 "flexible_p05_kw": float(least[step]),
                 "flexible_p95_kw": float(most[step]),
@@ -460,8 +466,10 @@ def _risk_figures(risk: Risk) -> dict[str, Any]:
             }
             for step in range(len(low))
         ],
-        "held_back_claimed": risk.claimed,
-        "held_back_observed": risk.observed,
+        "held_back_claimed": claimed,
+        "held_back_observed": observed,
+        "held_back_p99_claimed": carefully_claimed,
+        "held_back_p99_observed": carefully_observed,
         "certainty": risk.certainty,
         "drawn_days": len(risk.drawn.down_kw),
         "trained_on_days": risk.trained_on,
@@ -483,11 +491,12 @@ def _risk_table(figures: dict[str, Any]) -> str:
             f"{one['at']:6}{one['probability']:12.2f}{one['p05_kw']:8.1f}{one['p95_kw']:8.1f}{one['held_back_kw']:14.1f}"
             f"{one['held_back_p99_kw']:8.1f}{flexible:>20}{one['non_delivery']:11.2f}"
         )
-    lines.append(
-        f"held back at {100 * figures['certainty']:g} %: enough in {100 * figures['held_back_claimed']:.1f} % of "
-        f"half-hours drawn, and in {100 * figures['held_back_observed']:.1f} % of those of "
-        f"{figures['tested_on_days']} days not used"
-    )
+    for certainty, key in ((figures["certainty"], "held_back"), (0.99, "held_back_p99")):
+        lines.append(
+            f"held back at {100 * certainty:g} %: enough in {100 * figures[f'{key}_claimed']:.1f} % of half-hours "
+            f"drawn, and in {100 * figures[f'{key}_observed']:.1f} % of those of {figures['tested_on_days']} days not "
+            "used"
+        )
     return "\n".join(lines)
 
 

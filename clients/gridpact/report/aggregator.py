@@ -53,7 +53,8 @@ def adjustments_drawn(risk: Risk) -> Figure:
             hours, *np.quantile(size, [0.05, 0.95], axis=0), step="post", color=colour, alpha=0.4,
             label=f"less {name}, P5 to P95",
         )  # fmt: skip
-    axes.step(hours, risk.held_back_kw, where="post", color=GREY, label=f"held back at {100 * risk.certainty:g} %")
+    held, name = risk.drawn.enough(risk.certainty), f"held back at {100 * risk.certainty:g} %"
+    axes.step(hours, held, where="post", color=GREY, label=name)
     axes.set_ylabel("kW")
     axes.legend()
     below.step(hours, (risk.drawn.size_kw > 0).mean(axis=0), where="post", color=BLUE)

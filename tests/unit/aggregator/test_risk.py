@@ -209,7 +209,8 @@ def test_command_testsOnDaysThatWereNotUsed(capsys: pytest.CaptureFixture[str], 
     assert main(["aggregator", "risk", "--cars", "50", "--draws", "30", "--out", str(out), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert len(printed["half_hours"]) == HALF_HOURS
-    assert abs(printed["held_back_claimed"] - printed["held_back_observed"]) <= 0.03
+    for key in ("held_back", "held_back_p99"):
+        assert abs(printed[f"{key}_claimed"] - printed[f"{key}_observed"]) <= 0.03
     for one in printed["half_hours"]:
         assert 0 <= one["p05_kw"] <= one["p95_kw"]
         assert 0 <= one["probability"] <= 1
