@@ -20,6 +20,7 @@ from web3.exceptions import Web3Exception
 from web3.types import TxParams, Wei
 
 from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.embedded import embedded_chain
 from gridpact.chain.reverts import readable
 from gridpact.chain.transport import PATIENCE_SECONDS, EmbeddedTransport, connect, urls_in
 from gridpact.errors import ChainError, InputError
@@ -172,18 +173,7 @@ def _unlocked(web3: Web3) -> str | None:
 
 
 def _embedded() -> Network:
-    try:
-        from eth.vm.forks.shanghai import ShanghaiVM
-        from eth_tester import EthereumTester, PyEVMBackend
-    except ImportError as error:
-        raise InputError(
-            "the chain eth-tester needs the Python packages `eth-tester` and `py-evm`: install gridpact again"
-        ) from error
-    backend = PyEVMBackend(
-        genesis_parameters=PyEVMBackend.generate_genesis_params(overrides={"gas_limit": BLOCK_GAS}),
-        vm_configuration=((0, ShanghaiVM),),
-    )
-    tester = EthereumTester(backend)
+    tester = embedded_chain(BLOCK_GAS)
     lock = threading.Lock()
 
     def link() -> Web3:
