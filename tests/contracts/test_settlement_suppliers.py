@@ -16,6 +16,7 @@ from settling import (
     SOLD,
     STEPS,
     TARIFF,
+    encode_reading,
     encode_tariff,
     entry,
 )
@@ -302,3 +303,13 @@ def test_fees_areNoneWhereNoneAreTold(priced):
 def test_tariff_withFeesHasItsLength(contract, supplier, length):
     with brownie.reverts(f"LengthMismatch: {8 * STEPS}, {length}"):
         contract.publishTariff(4, bytes(length), {"from": supplier})
+
+
+def test_correction_paysWhoOwesNothing(priced, contract, green, nodes):
+    """From the deposit of its supplier, whose creditor it never was."""
+    priced.deliver(CUSTOMER, NOTHING, 2, tariff=encode_tariff(GREEN))
+    reading = encode_reading([1000] * STEPS)
+    for account in (nodes[CUSTOMER], green):
+        contract.correct(2, CUSTOMER, reading, encode_tariff(GREEN), [], {"from": account})
+    assert contract.free(nodes[CUSTOMER]) == DEPOSIT + 24 * 100_000
+    assert contract.free(green) == DEPOSIT - 24 * 100_000

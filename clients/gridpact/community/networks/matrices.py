@@ -17,10 +17,14 @@ from gridpact.community.networks.network import NetworkFile, NetworkLoad, left_o
 from gridpact.community.networks.radial import Edge, radial
 from gridpact.community.street import PHASES, Complex, Connection, Source, Transformer
 from gridpact.errors import InputError
+from gridpact.files import reason_of
 
 KINDS = ("bus", "line", "trn", "src")
 RATED_KVA = 1e6
 """Of a transformer that the tables do not rate: an impedance is told in ohm there."""
+
+MOST = 1e12
+"""No number of a network is larger."""
 
 Row = Mapping[str, str]
 
@@ -37,8 +41,10 @@ def read_matrices(folder: Path) -> NetworkFile:
             raise InputError(f"{folder}: has {len(tables[kind])} rows in its table '{kind}'; one is planned with")
     ((where_src, src),) = tables["src"]
     ((where_trn, transformer),) = tables["trn"]
-    head, root = transformer["busA"], transformer["busB"]
+    head, root = (_text(where_trn, transformer, column) for column in ("busA", "busB"))
     volts = 1000 * _number(where_src, src, "kvBaseLL").real
+    if not volts > 0:
+        raise InputError(f"{where_src}, column 'kvBaseLL': {volts / 1000:g} kV: give the nominal voltage, above 0")
     remarks = ["the tables do not rate transformer or lines"]
     source_z = np.zeros((3, 3), dtype=complex)
     edges = []
@@ -79,20 +85,28 @@ def _rows(folder: Path, kind: str) -> Iterator[tuple[str, Row]]:
         with files[0].open(newline="", encoding="utf-8-sig") as table:
             for number, row in enumerate(csv.DictReader(table), start=2):
                 yield f"{files[0]}, row {number}", row
-    except OSError as error:
-        raise InputError(f"{files[0]}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{files[0]}: cannot be read ({reason_of(error)})") from None
+
+
+def _text(where: str, row: Row, column: str) -> str:
+    """
+    Raises:
+        InputError: the column is missing.
+    """
+    if (text := row.get(column)) is None:
+        raise InputError(f"{where}: column '{column}' is missing")
+    return text
 
 
 def _number(where: str, row: Row, column: str) -> complex:
-    text = row.get(column)
-    if text is None:
-        raise InputError(f"{where}: column '{column}' is missing")
+    text = _text(where, row, column)
     try:
         value = complex(text)
     except ValueError:
-        raise InputError(f"{where}, column '{column}': '{text}' is not a number like (0.1+0.05j)") from None
-    if not np.isfinite(value):
-        raise InputError(f"{where}, column '{column}': '{text}' is not finite")
+        raise InputError(f"{where}, column '{column}': {text[:40]!r} is not a number like (0.1+0.05j)") from None
+    if not abs(value) <= MOST:
+        raise InputError(f"{where}, column '{column}': '{text}' is not a number that can be")
     return value
 
 
@@ -102,7 +116,8 @@ def _edge(where: str, row: Row) -> Edge:
         [[_number(where, row, f"Z{min(i, j)}{max(i, j)}") for j in letters] for i in letters], dtype=np.complex128
     )
     phases = tuple(phase for phase in PHASES if matrix[phase, phase])
-    return Edge(row.get("") or where, where, (row["busA"], row["busB"]), phases, matrix, None)
+    buses = _text(where, row, "busA"), _text(where, row, "busB")
+    return Edge(row.get("") or where, where, buses, phases, matrix, None)
 
 
 def _load(where: str, row: Row) -> NetworkLoad | None:
@@ -111,4 +126,5 @@ def _load(where: str, row: Row) -> NetworkLoad | None:
     if not phases:
         return None
     total = sum(power)
-    return NetworkLoad(f"load{row['name']}", Connection(row["name"], phases), total.real, total.imag)
+    bus = _text(where, row, "name")
+    return NetworkLoad(f"load{bus}", Connection(bus, phases), total.real, total.imag)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,57 @@ from gridpact.community.street import PHASES, Complex, Connection, PhaseLine, So
 from gridpact.errors import InputError
 from gridpact.files import parse_json
 
-Element = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Element:
+    """A row of a table."""
+
+    where: str  # for example "street.json: line 3"
+    values: Mapping[str, Any]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        """
+        Raises:
+            InputError: there is no such column.
+        """
+        if key not in self.values:
+            raise InputError(f"{self.where}: has no '{key}'")
+        return self.values[key]
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A finite number; `default` where there is none.
+
+        Raises:
+            InputError: it is something else, or missing without a default.
+        """
+        value = self.values.get(key)
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            if default is None:
+                raise InputError(f"{self.where}: has no '{key}'")
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > MOST:
+            raise InputError(f"{self.where}: '{key}' is {value!r}, which is not a number that can be")
+        return float(value)
+
+    def bus(self, key: str) -> int:
+        """The number of a bus.
+
+        Raises:
+            InputError: it is none.
+        """
+        value = self[key]
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(f"{self.where}: '{key}' is {value!r}, which is not the number of a bus")
+        return value
+
+
+Tables = Mapping[str, Mapping[int, Element]]
+
+MOST = 1e12
+"""No number of a network is larger."""
 
 NOT_PLANNED = ("impedance", "dcline", "trafo3w", "ward", "xward", "motor", "svc", "tcsc", "ssc", "shunt")
 """Tables with elements that change currents and are not known here."""
@@ -51,11 +101,10 @@ def read_pandapower(path: Path) -> NetworkFile:
             raise InputError(f"{path}: elements of table '{kind}' are not planned with; take them out of service")
     remarks: list[str] = []
     root, transformer, source, volts = _head(path, tables, remarks)
-    closed = {
-        (row["bus"], row["element"]) for row in tables.get("switch", {}).values() if row["et"] == "b" and row["closed"]
-    }
-    if closed:
-        raise InputError(f"{path}: buses {closed.pop()} are joined by a switch; fuse them before the file is written")
+    for row in tables.get("switch", {}).values():
+        if row["et"] == "b" and row["closed"]:
+            joined = row.bus("bus"), row.bus("element")
+            raise InputError(f"{row.where}: buses {joined} are joined by a switch; fuse them before it is written")
     above = _above(path, tables)
     edges = [edge for edge in _edges(path, tables, remarks) if edge.where not in {line.where for line in above}]
     source = _behind(source, above, tables, transformer, volts)
@@ -63,8 +112,8 @@ def read_pandapower(path: Path) -> NetworkFile:
     remarks += odd
     there = phases_at(root, lines)
     placed = list(_loads(tables, remarks))
-    loads = [on_phases(str(path), load, there) for load in placed if load.connection.bus in there]
-    if away := [load.name for load in placed if load.connection.bus not in there]:
+    loads = [on_phases(where, load, there) for where, load in placed if load.connection.bus in there]
+    if away := [load.name for _, load in placed if load.connection.bus not in there]:
         remarks.append(left_out(away))
     if not loads:
         raise InputError(f"{path}: the network has no load behind its transformer, so there is no place for a home")
@@ -85,61 +134,82 @@ def _tables(path: Path) -> tuple[dict[str, dict[int, Element]], str]:
     tables: dict[str, dict[int, Element]] = {}
     for kind, table in stored.items():
         if isinstance(table, dict) and table.get("_class") == "DataFrame":
-            frame = table["_object"]
-            frame = parse_json(frame) if isinstance(frame, str) else frame
-            rows = (dict(zip(frame["columns"], row, strict=True)) for row in frame["data"])
-            tables[kind] = dict(zip(frame["index"], rows, strict=True))
+            try:
+                frame = table["_object"]
+                frame = parse_json(frame) if isinstance(frame, str) else frame
+                columns, index = list(map(str, frame["columns"])), list(map(int, frame["index"]))
+                if len(set(index)) < len(index) or len(set(columns)) < len(columns):
+                    raise ValueError
+                rows = [dict(zip(columns, row, strict=True)) for row in frame["data"]]
+                tables[kind] = {
+                    number: Element(f"{path}: {kind} {number}", row) for number, row in zip(index, rows, strict=True)
+                }
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"{path}: table '{kind}' is not one as pandapower writes it to JSON") from None
+    if "bus" not in tables:
+        raise InputError(f"{path}: has no table 'bus'")
     return tables, str(stored.get("name") or path.stem)
+
+
+def _kv(tables: Tables, row: Element, key: str) -> float:
+    """The nominal voltage of a row's bus.
+
+    Raises:
+        InputError: there is no such bus, or it has none.
+    """
+    if (bus := tables["bus"].get(row.bus(key))) is None:
+        raise InputError(f"{row.where}: is at bus {row[key]}, which there is not")
+    if not (kv := bus.number("vn_kv")) > 0:
+        raise InputError(f"{bus.where}: has a nominal voltage of {kv:g} kV: give one above 0")
+    return kv
 
 
 def _in_service(row: Element) -> bool:
     return bool(row.get("in_service", True))
 
 
-def _number(row: Element, key: str, default: float) -> float:
-    value = row.get(key)
-    return default if value is None or not math.isfinite(value) else float(value)
-
-
 def _head(
-    path: Path, tables: Mapping[str, Mapping[int, Element]], remarks: list[str]
+    path: Path, tables: Tables, remarks: list[str]
 ) -> tuple[str, Transformer | None, Source, float]:
     """The first bus of the feeder, the transformer above it, the source, and the nominal voltage between phases."""
     grids = [row for row in tables.get("ext_grid", {}).values() if _in_service(row)]
     if len(grids) != 1:
         raise InputError(f"{path}: has {len(grids)} external grids; a feeder has one, at its head")
     (grid,) = grids
-    source = Source(_number(grid, "vm_pu", 1.0))
+    source = Source(grid.number("vm_pu", 1.0))
     transformers = [row for row in tables.get("trafo", {}).values() if _in_service(row)]
     if len(transformers) > 1:
         raise InputError(f"{path}: has {len(transformers)} transformers; give one low-voltage feeder at a time")
     if not transformers:
-        return _bus(grid["bus"]), None, source, 1000 * float(tables["bus"][grid["bus"]]["vn_kv"])
+        return _bus(grid, "bus"), None, source, 1000 * _kv(tables, grid, "bus")
     (row,) = transformers
     if (group := row.get("vector_group")) and not str(group).lower().startswith(("dyn", "yzn")):
-        raise InputError(f"{path}: the transformer '{row['name']}' is a {group}; one with a neutral is needed (Dyn)")
-    volts = 1000 * float(tables["bus"][row["lv_bus"]]["vn_kv"])
-    resistance = float(row["vkr_percent"])
-    reactance = math.sqrt(max(float(row["vk_percent"]) ** 2 - resistance**2, 0.0))
-    if (magnetising := _number(row, "mag0_percent", math.inf)) < MUCH:
+        raise InputError(f"{row.where}: '{row.get('name')}' is a {group}; one with a neutral is needed (Dyn)")
+    volts = 1000 * _kv(tables, row, "lv_bus")
+    resistance = row.number("vkr_percent")
+    reactance = math.sqrt(max(row.number("vk_percent") ** 2 - resistance**2, 0.0))
+    if (magnetising := row.number("mag0_percent", math.inf)) < MUCH:
         remarks.append(
             f"the transformer's zero sequence impedance is taken as that of the positive one: mag0_percent = "
             f"{magnetising:g} is left out"
         )
     for key, same in (("vk0_percent", "vk_percent"), ("vkr0_percent", "vkr_percent")):
-        if abs(_number(row, key, float(row[same])) - float(row[same])) > 1e-6 * float(row["vk_percent"]):
+        if abs(row.number(key, row.number(same)) - row.number(same)) > 1e-6 * row.number("vk_percent"):
             remarks.append(f"the transformer's {key} is taken as its {same}")
-    step = _number(row, "tap_step_percent", 0.0) / 100
-    moved = (_number(row, "tap_pos", 0.0) - _number(row, "tap_neutral", 0.0)) * step
-    ratio = float(row["vn_lv_kv"]) / float(row["vn_hv_kv"]) * float(tables["bus"][grid["bus"]]["vn_kv"]) * 1000 / volts
+    step = row.number("tap_step_percent", 0.0) / 100
+    moved = (row.number("tap_pos", 0.0) - row.number("tap_neutral", 0.0)) * step
+    if not min(row.number("vn_lv_kv"), row.number("vn_hv_kv")) > 0:
+        raise InputError(f"{row.where}: vn_lv_kv and vn_hv_kv are above 0")
+    ratio = row.number("vn_lv_kv") / row.number("vn_hv_kv") * _kv(tables, grid, "bus") * 1000 / volts
     tap = ratio / (1 + moved) if row.get("tap_side") == "hv" else ratio * (1 + moved)
-    scale = (float(row["vn_lv_kv"]) * 1000 / volts) ** 2
-    count = int(_number(row, "parallel", 1))
-    kva = 1000 * float(row["sn_mva"]) * count
-    return _bus(row["lv_bus"]), Transformer(kva, resistance * scale, reactance * scale, tap), source, volts
+    scale = (row.number("vn_lv_kv") * 1000 / volts) ** 2
+    kva = 1000 * row.number("sn_mva") * _parallel(row)
+    if not kva > 0:
+        raise InputError(f"{row.where}: has {kva:g} kVA: give what it is rated for, above 0")
+    return _bus(row, "lv_bus"), Transformer(kva, resistance * scale, reactance * scale, tap), source, volts
 
 
-def _above(path: Path, tables: Mapping[str, Mapping[int, Element]]) -> tuple[Edge, ...]:
+def _above(path: Path, tables: Tables) -> tuple[Edge, ...]:
     """The lines between the external grid and the transformer.
 
     Raises:
@@ -149,9 +219,9 @@ def _above(path: Path, tables: Mapping[str, Mapping[int, Element]]) -> tuple[Edg
     transformers = [row for row in tables.get("trafo", {}).values() if _in_service(row)]
     if not transformers:
         return ()
-    ways: dict[str, tuple[Edge, ...]] = {_bus(grid["bus"]): ()}
+    ways: dict[str, tuple[Edge, ...]] = {_bus(grid, "bus"): ()}
     edges = list(_edges(path, tables, []))
-    todo = [_bus(grid["bus"])]
+    todo = [_bus(grid, "bus")]
     while todo:
         here = todo.pop()
         for edge in edges:
@@ -159,65 +229,77 @@ def _above(path: Path, tables: Mapping[str, Mapping[int, Element]]) -> tuple[Edg
                 if one == here and other not in ways:
                     ways[other] = (*ways[here], edge)
                     todo.append(other)
-    head = _bus(transformers[0]["hv_bus"])
+    head = _bus(transformers[0], "hv_bus")
     if head not in ways:
-        raise InputError(f"{path}: no line leads from the external grid to the transformer '{transformers[0]['name']}'")
+        raise InputError(f"{transformers[0].where}: no line leads to it from the external grid")
     return ways[head]
 
 
 def _behind(
     source: Source,
     above: Sequence[Edge],
-    tables: Mapping[str, Mapping[int, Element]],
+    tables: Tables,
     transformer: Transformer | None,
     volts: float,
 ) -> Source:
     """With the lines above the transformer, as they are seen from the feeder's side."""
     if transformer is None or not above:
         return source
-    head = int(above[-1].buses[0])
-    scale = (volts / 1000 / float(tables["bus"][head]["vn_kv"]) * transformer.tap) ** 2
+    upper = next(row for row in tables["trafo"].values() if _in_service(row))
+    scale = (volts / 1000 / _kv(tables, upper, "hv_bus") * transformer.tap) ** 2
     total: Complex = scale * np.sum([line.impedance_ohm for line in above], axis=0)
     z1, z0 = total[0, 0] - total[0, 1], total[0, 0] + 2 * total[0, 1]
     return replace(source, z1_ohm=complex(z1), z0_ohm=complex(z0))
 
 
-def _bus(index: int) -> str:
-    return str(index)
+def _bus(row: Element, key: str) -> str:
+    return str(row.bus(key))
 
 
-def _edges(path: Path, tables: Mapping[str, Mapping[int, Element]], remarks: list[str]) -> Iterator[Edge]:
+def _parallel(row: Element) -> int:
+    """How many alike are side by side.
+
+    Raises:
+        InputError: fewer than one.
+    """
+    if (count := int(row.number("parallel", 1))) < 1:
+        raise InputError(f"{row.where}: has {count} parallel ones: give 1 or more")
+    return count
+
+
+def _edges(path: Path, tables: Tables, remarks: list[str]) -> Iterator[Edge]:
     opened = {
         row["element"] for row in tables.get("switch", {}).values() if row["et"] == "l" and not row["closed"]
     }  # fmt: skip
     for index, row in tables.get("line", {}).items():
         if not _in_service(row) or index in opened:
             continue
-        length, count = float(row["length_km"]), int(_number(row, "parallel", 1))
-        z1 = complex(float(row["r_ohm_per_km"]), float(row["x_ohm_per_km"])) * length / count
+        length, count = row.number("length_km"), _parallel(row)
+        z1 = complex(row.number("r_ohm_per_km"), row.number("x_ohm_per_km")) * length / count
         if not z1:
-            raise InputError(f"{path}: line {index} '{row['name']}' has no impedance")
+            raise InputError(f"{row.where}: '{row.get('name')}' has no impedance: give length, resistance, reactance")
         if row.get("r0_ohm_per_km") is None:
             remarks.append("lines without zero sequence impedances get four times those of the positive sequence")
             z0 = 4 * z1
         else:
-            z0 = complex(float(row["r0_ohm_per_km"]), _number(row, "x0_ohm_per_km", 0.0)) * length / count
-        rating = _number(row, "max_i_ka", math.nan) * 1000 * _number(row, "df", 1.0) * count
-        buses = _bus(row["from_bus"]), _bus(row["to_bus"])
-        name = str(row["name"] or f"line{index}")
+            z0 = complex(row.number("r0_ohm_per_km"), row.number("x0_ohm_per_km", 0.0)) * length / count
+        rating = row.number("max_i_ka", math.nan) * 1000 * row.number("df", 1.0) * count
+        buses = _bus(row, "from_bus"), _bus(row, "to_bus")
+        name = str(row.get("name") or f"line{index}")
         yield Edge(
-            name, f"{path}: line {index}", buses, PHASES, by_sequence(z1, z0), rating if np.isfinite(rating) else None
+            name, row.where, buses, PHASES, by_sequence(z1, z0), rating if np.isfinite(rating) else None
         )
 
 
-def _loads(tables: Mapping[str, Mapping[int, Element]], remarks: list[str]) -> Iterator[NetworkLoad]:
+def _loads(tables: Tables, remarks: list[str]) -> Iterator[tuple[str, NetworkLoad]]:
+    """Loads, and where they stand."""
     for index, row in tables.get("asymmetric_load", {}).items():
         if not _in_service(row):
             continue
         if row.get("type") == "delta":
             remarks.append("loads between phases (delta) are taken as between phase and neutral")
-        kw = [1000 * _number(row, f"p_{letter}_mw", 0.0) * _number(row, "scaling", 1.0) for letter in LETTERS]
-        kvar = [1000 * _number(row, f"q_{letter}_mvar", 0.0) * _number(row, "scaling", 1.0) for letter in LETTERS]
+        kw = [1000 * row.number(f"p_{letter}_mw", 0.0) * row.number("scaling", 1.0) for letter in LETTERS]
+        kvar = [1000 * row.number(f"q_{letter}_mvar", 0.0) * row.number("scaling", 1.0) for letter in LETTERS]
         phases = tuple(phase for phase in PHASES if kw[phase] or kvar[phase]) or PHASES
         if not any(kw) and not any(kvar):
             remarks.append("asymmetric loads of nothing, whose phases nothing tells, are taken to be on all three")
@@ -225,14 +307,14 @@ def _loads(tables: Mapping[str, Mapping[int, Element]], remarks: list[str]) -> I
         if max(used) - min(used) > 1e-9 * max(map(abs, used), default=0.0):
             remarks.append("loads of unlike phases are shared equally between them")
         name = str(row.get("name") or f"asymmetric_load{index}")
-        yield NetworkLoad(name, Connection(_bus(row["bus"]), phases), sum(kw), sum(kvar))
+        yield row.where, NetworkLoad(name, Connection(_bus(row, "bus"), phases), sum(kw), sum(kvar))
     for kind, sign in (("load", 1), ("sgen", -1)):
         for index, row in tables.get(kind, {}).items():
             if _in_service(row):
-                scale = 1000 * sign * _number(row, "scaling", 1.0)
+                scale = 1000 * sign * row.number("scaling", 1.0)
                 name = str(row.get("name") or f"{kind}{index}")
-                at = Connection(_bus(row["bus"]), PHASES)
-                yield NetworkLoad(name, at, scale * _number(row, "p_mw", 0.0), scale * _number(row, "q_mvar", 0.0))
+                at, p, q = Connection(_bus(row, "bus"), PHASES), row.number("p_mw", 0.0), row.number("q_mvar", 0.0)
+                yield row.where, NetworkLoad(name, at, scale * p, scale * q)
 
 
 # ------------------------------------------------------------------ writing

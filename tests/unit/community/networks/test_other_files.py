@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,3 +222,60 @@ def test_pandapower_thatIsNone_isSaid(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match="is not a network as pandapower writes it"):
         read_pandapower(path)
+
+
+def refusal(read: Callable[[Path], NetworkFile], path: Path) -> str | None:
+    """What is said of a file that is not read."""
+    try:
+        read(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+MISSING: Any = object()
+ODD = (MISSING, None, "x", "", -1, 0, 1e300, True, [], 999)
+
+
+@pytest.mark.parametrize("kind", ["bus", "ext_grid", "trafo", "line", "load", "sgen", "asymmetric_load"])
+def test_pandapower_withOddValues_isReadOrSaid(tmp_path: Path, kind: str) -> None:
+    """Whatever stands in a cell: it is taken, or the table, its row and the column are named."""
+    path = tmp_path / "net.json"
+    table = json.loads(stored()["_object"][kind]["_object"])
+    for place, column in enumerate(table["columns"]):
+        for value in ODD:
+            changed = json.loads(json.dumps(table))
+            if value is MISSING:
+                changed["columns"].pop(place)
+                changed["data"][0].pop(place)
+                for row in changed["data"][1:]:
+                    row.pop(place)
+            else:
+                changed["data"][0][place] = value
+            path.write_text(json.dumps(stored(**{kind: {"_class": "DataFrame", "_object": json.dumps(changed)}})))
+            said = refusal(read_pandapower, path)
+            assert said is None or (said.startswith(f"{path}: ") and "\n" not in said), (column, value)
+
+
+@pytest.mark.parametrize("text", ['{"columns": 3}', "[", '{"columns": ["a"], "index": [0, 0], "data": [[1], [2]]}'])
+def test_pandapower_tableThatIsNone_isNamed(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(stored(line={"_class": "DataFrame", "_object": text})))
+    with pytest.raises(InputError, match=r"net.json: table 'line' is not one as pandapower writes it"):
+        read_pandapower(path)
+
+
+@pytest.mark.parametrize("kind", ["bus", "line", "trn", "src"])
+def test_matrices_withOddCells_areReadOrSaid(tmp_path: Path, kind: str) -> None:
+    tables(tmp_path, simple())
+    path = tmp_path / f"x_{kind}_df.csv"
+    head, first, *rest = path.read_text().splitlines()
+    for place in range(len(head.split(","))):
+        for value in ("", "x", "-1", "0", "nan", "1e300", '"', "\0"):
+            for changes_head in (False, True):
+                cells = (head if changes_head else first).split(",")
+                cells[place] = value
+                changed = ",".join(cells)
+                path.write_text("\n".join([changed, first, *rest] if changes_head else [head, changed, *rest]) + "\n")
+                said = refusal(read_matrices, tmp_path)
+                assert said is None or (said.startswith(str(tmp_path)) and "\n" not in said), (place, value)
