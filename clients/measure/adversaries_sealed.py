@@ -354,6 +354,7 @@ def leagues() -> list[Malice]:
         for kind in ("claims the same as its partner", "other sums, covered by a partner")
         for answer in ANSWERS
     ]
+    together.append(Malice("beyond reach where there is none", sealing="claims the same as its partner"))
     plans = [Malice(sealing="by a plan with its partner", answers=answer) for answer in ANSWERS]
     return [*together, Malice(sealing="claims the same as its partner by turns"), *plans, *plans]
 

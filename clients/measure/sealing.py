@@ -1,10 +1,10 @@
 """What sealing a round costs: time and gas beside the open form, of runs by turns.
 
-    python -m measure.sealing [--case fontana16] [--day 06-10] [--pairs 3] [--direct]
+    python -m measure.sealing [--case fontana16] [--day 06-10] [--turns 3] [--direct]
 
-Each pair is a run in the open form and one in the sealed form, of the same day on the same machine; every second pair
-the other way around, so that what else the machine does meets both. Printed are medians over the pairs of sealed over
-open.
+Each turn is a run in the open form, two in the sealed form and one in the open form, of the same day on the same
+machine, so that a machine that gets slower or faster meanwhile meets both alike. Printed are medians over the turns of
+sealed over open.
 """
 
 from __future__ import annotations
@@ -47,10 +47,14 @@ def cost(community: CommunityDay, scenario: Scenario, chain: str, relay: bool, s
 
 
 def ratios(opened: Sequence[Cost], sealed: Sequence[Cost]) -> dict[str, float]:
-    """Sealed over open, medians over pairs."""
+    """Sealed over open, medians over turns of two each."""
+
+    def by_turn(costs: Sequence[Cost], name: str) -> list[float]:
+        return [getattr(one, name) + getattr(other, name) for one, other in zip(costs[::2], costs[1::2], strict=True)]
+
     return {
         name: statistics.median(
-            getattr(one, name) / getattr(other, name) for one, other in zip(sealed, opened, strict=True)
+            one / other for one, other in zip(by_turn(sealed, name), by_turn(opened, name), strict=True)
         )
         for name in ("round_s", "gas")
     }
@@ -62,13 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--day", default="06-10")
     parser.add_argument("--scenario", choices=list(SCENARIOS), default="tg")
     parser.add_argument("--chain", default="anvil")
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--direct", action="store_true", help="every node sends its own transactions, without a relay")
     options = parser.parse_args(argv)
     community = read_community(options.case).on(options.day)
     found: dict[bool, list[Cost]] = {False: [], True: []}
-    for pair in range(options.pairs):
-        for sealed in (False, True) if pair % 2 == 0 else (True, False):
+    for _ in range(options.turns):
+        for sealed in (False, True, True, False):
             one = cost(community, SCENARIOS[options.scenario], options.chain, not options.direct, sealed)
             found[sealed].append(one)
             print(f"{'sealed' if sealed else 'open'}: round {one.round_s:.1f} s, gas {one.gas:,.0f}", flush=True)

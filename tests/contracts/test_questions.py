@@ -1,10 +1,13 @@
 """VA15: questions of sealed rounds, and who goes on without an answer. What is false in an answer is the referee's:
 tests/integration/test_sealed.py."""
 
+import random
+
 import pytest
 from eth_utils import keccak
-from helpers import STAR
+from helpers import LARGE, STAR
 from link import refused
+from reference.aggregator_model import Refused
 
 ROUND = 1
 
@@ -47,6 +50,46 @@ def test_question_isAsked_andAnsweredOnce(sealed):
     sealed.check()  # nothing else has changed
     sealed.iterate()
     sealed.check()
+
+
+def test_questions_areAsTheModelHasThem(sealed):
+    """Any of the calls, with anything: what the model refuses the contract refuses, and for the same reason."""
+    chance, made, model = random.Random(1), sealed, sealed.model
+    taken = {"ask": 0, "answer": 0, "accuseOfSilence": 0}
+    for _ in range(90):
+        now = model.now
+        node, other, about = chance.randrange(6), chance.randrange(5), chance.randrange(now.iteration + 1)
+        told = chance.randbytes(chance.randrange(40))
+        active = sorted(model.now.active)
+        kind = chance.choice([*taken, "submit"])
+        if kind == "submit" or other not in now.active:
+            for one in [one for one in active if one not in now.open and chance.random() < 0.8]:
+                made.submit(one, LARGE)
+            continue
+        if kind == "ask":
+            mine, its = (model.ask, (ROUND, other, node, about)), (other, "ask", ROUND, node, about)
+        elif kind == "answer":
+            asked = [question for question, said in now.questions.items() if said.told is None]
+            other, about = chance.choice([(other, about), *asked])
+            mine, its = (model.answer, (ROUND, other, about, told)), (other, "answer", ROUND, about, told)
+        else:
+            node, about = chance.choice([(node, about), *now.questions])
+            mine, its = (model.accuse_of_silence, (ROUND, node, about)), (other, kind, ROUND, node, about)
+        sender, name, *arguments = its
+        call, values = mine
+        try:
+            call(*values)
+        except Refused as why:
+            with refused(str(why)):
+                made.send(made.accounts[sender], name, *arguments)
+        else:
+            made.send(made.accounts[sender], name, *arguments)
+            taken[kind] += 1
+        assert tuple(made.view("question", ROUND, node, about)) == model.question(node, about)
+        if 0 not in model.now.active:
+            break
+    assert all(taken.values())
+    made.check()
 
 
 def test_question_isOfTheRound_andOfWhatIsClosed(sealed, outsider):

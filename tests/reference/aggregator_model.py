@@ -18,6 +18,7 @@ Block = tuple[str, int]
 LANES, LANE_BITS = 12, 21
 PAYLOAD_BITS = {"P": 20, "Q": 20, "V": 16}
 MAX_NODES, MAX_SHARERS, GRID_CONNECTION = 128, 31, 0
+QUESTIONS = 3  # that a node may ask in a round
 ALL_BIDS = 2**16  # of the partners of a node together, at most
 SUBMISSION = "Submission(uint32 round,uint16 iteration,uint8 node,uint256[] copies,bytes bids,uint256 residuals)"
 PHASES = ["None", "Declaring", "Iterating", "Converged", "Exhausted", "Abandoned"]
@@ -113,6 +114,15 @@ class Closed:
 
 
 @dataclass
+class Question:
+    """What a node of a sealed round was asked about an iteration."""
+
+    asker: int
+    asked_in: int  # the iteration that was open
+    told: bytes | None = None
+
+
+@dataclass
 class Round:
     """What belongs to one round."""
 
@@ -130,6 +140,7 @@ class Round:
     commitments: dict[int, bytes] = field(default_factory=dict)
     disturbed: int = 0  # the last iteration in which somebody was missing or excluded
     history: dict[int, list[tuple[int, Part, bytes]]] = field(default_factory=dict)  # iteration, part, commitment
+    questions: dict[tuple[int, int], Question] = field(default_factory=dict)  # by node and iteration
 
     @property
     def running(self) -> bool:
@@ -354,6 +365,47 @@ class AggregatorModel:
             self._end("Abandoned")
         else:
             self._close_if_complete()
+
+    # ------------------------------------------------------------------ questions of sealed rounds
+
+    def ask(self, round_: int, asker: int, node: int, about: int) -> None:
+        now = self._require(round_, "Iterating")
+        for one in (asker, node):
+            self._require_active(one)
+        often = sum(question.asker == asker for question in now.questions.values()) == QUESTIONS
+        if often or (node, about) in now.questions or not 0 < about < len(now.closed):
+            raise Refused("CannotAsk", node, about)
+        now.questions[node, about] = Question(asker, now.iteration)
+
+    def answer(self, round_: int, node: int, about: int, told: bytes) -> None:
+        question = self._require(round_, "Iterating").questions.get((node, about))
+        if question is None or question.told is not None:
+            raise Refused("NotAsked", node, about)
+        question.told = told
+
+    def accuse_of_silence(self, round_: int, node: int, about: int) -> None:
+        """Who was asked, and submits two iterations later, now or in the last closed one, without an answer."""
+        now = self._require(round_, "Iterating")
+        self._require_active(node)
+        question = now.questions.get((node, about))
+        parts = [(now.iteration, now.open), *((one.iteration, one.parts) for one in now.closed[-1:])]
+        last = max((iteration for iteration, there in parts if node in there), default=0)
+        if question is None or question.told is not None or last < question.asked_in + 2:
+            raise Refused("StillTime", node, about)
+        self.exclude(node)
+
+    def _require_active(self, node: int) -> None:
+        if node not in self.now.active:
+            raise Refused("NotInRound", node, self.now.number)
+
+    def question(self, node: int, about: int) -> tuple[int, int]:
+        """Where it was asked, and the lower 240 bits of the hash of what it told; zeros where not."""
+        question = self.now.questions.get((node, about))
+        if question is None:
+            return 0, 0
+        return question.asked_in, 0 if question.told is None else int.from_bytes(keccak(question.told)[2:], "big")
+
+    # ------------------------------------------------------------------ going out
 
     def _exclude(self, node: int) -> bool:
         """Whether the round cannot go on."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from measure.adversaries import LEAGUE, AdversaryTally, Malice, Play, play
+from measure.adversaries import LEAGUE, NO_REACH, AdversaryTally, Malice, Play, play
 from measure.adversaries_sealed import ANSWERS, SEALING, SealedPlay, alone, leagues
 
 STAR = NetworkAgreement.DSO
@@ -49,6 +49,16 @@ def test_twoThatClaimTheSame_areOut_whenBidsReachNothing() -> None:
     assert ending.out == {1, 2}
     assert ending.accusable == frozenset()
     assert ending.iterations <= 160  # two fifths of mu
+
+
+def test_whoGoesBeyondAReachOfZero_takesNoHonestPartnerWithIt() -> None:
+    """2 and 3 keep the round from ending; then 2 bids anything, so that 1 has residuals, too, and proves it."""
+    who = {2: Malice("beyond reach where there is none", sealing=SAME), 3: Malice(sealing=SAME)}
+    ending = SealedPlay("tiny3", Scenario.T, STAR, who, 7).run()
+    assert 2 in ending.out
+    assert ending.failures == ()
+    assert ending.accusable == frozenset()
+    assert NO_REACH < ending.iterations <= 160
 
 
 def test_twoThatTakeBackATradeByLittle_doNotUseUpTheRound() -> None:

@@ -1,4 +1,4 @@
-"""What sealing costs is told by pairs of runs."""
+"""What sealing costs is told by turns of runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import pytest
 from measure.sealing import Cost, ratios
 
 
-def test_ratios_areOfPairs() -> None:
-    """A machine that is slow for a pair does not count: 1.02, 1.05 and 1.5 times, whatever each took."""
-    opened = [Cost(10.0, 100.0), Cost(100.0, 100.0), Cost(10.0, 100.0)]
-    sealed = [Cost(10.2, 107.0), Cost(105.0, 106.0), Cost(15.0, 108.0)]
+def test_ratios_areOfTurns() -> None:
+    """A machine that gets slower within a turn, or is slow for one, does not count: of rounds that take 1.05 times as
+    long in the sealed form."""
+    opened, sealed = [], []
+    for base, drift in ((10.0, 1.0), (10.0, 3.0), (200.0, 0.0)):
+        opened += [Cost(base, 100.0), Cost(base + 3 * drift, 100.0)]
+        sealed += [Cost(1.05 * (base + drift), 107.0), Cost(1.05 * (base + 2 * drift), 107.0)]
     assert ratios(opened, sealed) == {"round_s": pytest.approx(1.05), "gas": pytest.approx(1.07)}

@@ -14,7 +14,6 @@ So who shows the key of an iteration opens what these two said in it, and nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
 from hashlib import sha256
@@ -33,6 +32,9 @@ POOL_BITS = 8 * SUM_BYTES
 BIDS_IN_A_PAD = 16
 SUMS_IN_A_PAD = 8
 """Four bytes each, of which the lowest `SUM_BYTES` count."""
+
+_PLACES = np.array([1 << 8 * place for place in reversed(range(SUM_BYTES))], dtype=np.int64)
+"""What each byte of a sum counts."""
 
 
 class What(IntEnum):
@@ -71,10 +73,15 @@ class Pads:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._newest = 0, b""  # iteration that was asked for last, and its key
 
     def key(self, iteration: int) -> bytes:
         """Opens what the two said for each other in an iteration."""
-        return sha256(self._secret + iteration.to_bytes(2, "big")).digest()
+        newest, key = self._newest
+        if newest != iteration:
+            key = sha256(self._secret + iteration.to_bytes(2, "big")).digest()
+            self._newest = iteration, key
+        return key
 
     def word(self, iteration: int, author: int, number: int) -> int:
         """The pad of a word of copies: of P those from 0 on, then of Q."""
@@ -91,7 +98,8 @@ class Pads:
         return np.frombuffer(data, dtype=">u4").astype(np.int64)[:steps]
 
     def _pads(self, iteration: int, author: int, what: What, count: int) -> bytes:
-        return b"".join(self._pad(iteration, author, what, number) for number in range(count))
+        first = self.key(iteration) + bytes((author, what))
+        return b"".join(sha256(first + number.to_bytes(2, "big")).digest() for number in range(count))
 
     def _pad(self, iteration: int, author: int, what: What, number: int) -> bytes:
         return sha256(self.key(iteration) + bytes((author, what)) + number.to_bytes(2, "big")).digest()
@@ -113,5 +121,5 @@ def encode_pool(sums: Integers) -> bytes:
 def decode_pool(data: bytes, count: int) -> Integers:
     """The inverse of `encode_pool`; what is not there is zero, (count,)."""
     whole = data[: SUM_BYTES * count].ljust(SUM_BYTES * count, b"\0")
-    parts: Sequence[int] = [int.from_bytes(whole[at : at + SUM_BYTES], "big") for at in range(0, len(whole), SUM_BYTES)]
-    return np.array(parts, dtype=np.int64)
+    sums: Integers = np.frombuffer(whole, dtype=np.uint8).astype(np.int64).reshape(-1, SUM_BYTES) @ _PLACES
+    return sums
