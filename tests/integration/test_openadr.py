@@ -64,6 +64,10 @@ class Running:
     def said(self, home: str, what: str) -> list[str | float]:
         return [answer.said for answer in self.heard if (answer.home, answer.what) == (home, what)]
 
+    def cancel(self, home: str, event: str) -> None:
+        ven_id = str(self.said(home, "registered")[0])
+        self._loop.call_soon_threadsafe(self._vtn._server.cancel_event, ven_id, event)
+
     def stop(self) -> None:
         asyncio.run_coroutine_threadsafe(self._vtn.stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -81,7 +85,7 @@ def vtn() -> Iterator[Running]:
 
 def home(folder: Path, vtn: str, **changes: str) -> Settings:
     toml = HOUSEHOLD + f'\n[openadr]\nvtn = "{vtn}"\nven = "cem"\n'
-    for old, new in {**OTHERWISE, **changes}.items():
+    for old, new in [*OTHERWISE.items(), *changes.items()]:
         assert old in toml
         toml = toml.replace(old, new)
     settings = settings_of(folder, toml)
@@ -113,6 +117,27 @@ def test_home_takesPricesAndCalls_andReports(vtn: Running, tmp_path: Path) -> No
     forecast = take_forecast(settings.forecast, day, 24, 0.0)
     prices = own_prices(settings.tariff, 24, forecast)
     np.testing.assert_allclose(prices.import_price, PRICES[48:].reshape(24, 2).mean(axis=1), atol=1e-6)
+
+
+def test_cancelledPrices_areForgotten(vtn: Running, tmp_path: Path) -> None:
+    settings = home(tmp_path, vtn.url)
+    assert settings.openadr is not None
+    assert settings.forecast is not None
+    assert settings.forecast.signals is not None
+    kept = settings.forecast.signals / f"{NEXT}.json"
+    with Ven(settings, settings.openadr):
+        until(kept.is_file, "no prices come")
+        vtn.cancel("cem", json.loads(kept.read_text())["event"])
+        until(lambda: not kept.is_file(), "the prices stay")
+
+
+def test_homeWithAnotherTariff_takesCallsOnly(vtn: Running, tmp_path: Path) -> None:
+    settings = home(tmp_path, vtn.url, **{'source = "openadr"': 'source = "published"'})
+    assert settings.openadr is not None
+    with Ven(settings, settings.openadr):
+        until(lambda: len(vtn.said("cem", "call")) >= 2 and bool(vtn.said("cem", "price")), "no answers come")
+    assert set(vtn.said("cem", "price")) == {"optOut"}
+    assert "optIn" in vtn.said("cem", "call")
 
 
 def test_home_optsOut_ofWhatItDoesNotTake(vtn: Running, tmp_path: Path) -> None:

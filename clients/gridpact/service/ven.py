@@ -174,8 +174,8 @@ class Ven:
         descriptor = event["event_descriptor"]
         name = descriptor["event_id"]
         try:
+            self._forget(name)
             if descriptor["event_status"] == "cancelled":
-                self._forget(name)
                 log.info("event %s is cancelled", name)
             else:
                 log.info("event %s is accepted: %s", name, self._taken(name, event))
@@ -185,16 +185,16 @@ class Ven:
         return IN
 
     def _taken(self, name: str, event: Mapping[str, Any]) -> str:
-        """Takes what an event has, and says what.
+        """Takes all that an event has, and says what.
 
         Raises:
-            InputError: it cannot be taken.
+            InputError: something of it cannot be taken; then nothing is.
         """
-        if prices := intervals_of(event, PRICE, "price"):
-            return self._take_prices(name, prices)
-        if call := intervals_of(event, CALL, "setpoint"):
-            return self._keeps(call)
-        raise InputError(f"it has neither {PRICE} with prices nor {CALL} with setpoints")
+        call, prices = intervals_of(event, CALL, "setpoint"), intervals_of(event, PRICE, "price")
+        if not (call or prices):
+            raise InputError(f"it has neither {PRICE} with prices nor {CALL} with setpoints")
+        words = [self._keeps(call)] if call else []
+        return "; ".join([*words, self._take_prices(name, prices)] if prices else words)
 
     def _take_prices(self, name: str, prices: Sequence[Interval]) -> str:
         forecast, limits = self._settings.forecast, self._settings.limits
@@ -211,6 +211,7 @@ class Ven:
         return f"prices of {', '.join(days)}"
 
     def _forget(self, name: str) -> None:
+        """What an event had before it was changed or cancelled."""
         forecast = self._settings.forecast
         if forecast is None or forecast.signals is None:
             return
