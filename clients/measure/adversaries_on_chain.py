@@ -90,6 +90,9 @@ SETTLED = {
     "takes what is not its own": "withdraws more than is free, releases what is not due, forgives, publishes a tariff",
     "corrects alone": "a delivery, without the supplier's consent",
 }
+TOGETHER = "claims as much more as its partner"
+"""Of two in a sealed round: nobody else sees what is between them."""
+
 KINDS = (*SAID, *CLAIMED, *MESSAGES, *STATEMENTS, *SETTLED)
 
 
@@ -153,6 +156,8 @@ class HostileAggregator(Aggregator):
         for kind in self.kinds:
             if kind in CLAIMS:
                 return CLAIMS[kind](claims.Residuals(*true), self.random).as_tuple()
+            if kind == TOGETHER:
+                return true[0], true[1], true[2] + 10**9, true[3]
         return true
 
     def _annoy(self, round: int, iteration: int, head: bytes, copies: Sequence[int], bids: bytes) -> None:
@@ -490,7 +495,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args(argv)
     logging.disable(logging.WARNING)
-    tally = campaign(plan(options.rounds, options.seed), options.seed, show=True, sealed=options.sealed)
+    drawn = plan(options.rounds, options.seed)
+    if options.sealed:
+        drawn.append((Scenario.T, (TOGETHER, TOGETHER)))
+    tally = campaign(drawn, options.seed, show=True, sealed=options.sealed)
     text = json.dumps(tally.as_json(), indent=1)
     if options.json:
         write_atomically(options.json, text + "\n")
