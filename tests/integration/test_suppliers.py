@@ -1,4 +1,4 @@
-"""A community with two suppliers and all fees on a chain: who is paid what, and how others become suppliers."""
+"""A street with phases, two suppliers and all fees on a chain: who is paid what, and how others become suppliers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from gridpact.chain.settlement import Settlement, decode_fees, decode_tariff
 from gridpact.chain.values import Setting, Theta
 from gridpact.cli import main
 from gridpact.community.read import Community, read_community
+from gridpact.community.street import PhaseFeeder
 from gridpact.events import Event
+from gridpact.grid.street_limits import PublishedStreet, decoded_street
 from gridpact.manage.metering import comes_to
+from gridpact.node.audit import audit_round
 from gridpact.outcome.day import HouseholdDay, day_of
 from gridpact.problem.scenario import Scenario
 from gridpact.run.onchain import RunSettings
@@ -31,7 +34,8 @@ from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS
 
 TINY = Path(gridpact.__file__).parent / "community" / "cases" / "tiny3"
 
-MORE = """
+MORE = """transformer = { kva = 50 }
+
 [fees]
 grid_per_kwh = 0.05
 tax_per_kwh = 0.02
@@ -48,12 +52,12 @@ UNIT = 10**TOKEN_DECIMALS
 
 
 def supplied(folder: Path) -> Community:
-    """tiny3, whose bob is the customer of another supplier."""
+    """tiny3 on single phases behind a transformer, whose bob is the customer of another supplier."""
     shutil.copytree(TINY, folder)
     (folder / "community.toml").write_text((folder / "community.toml").read_text() + MORE)
     (folder / "green.csv").write_text(GREEN)
     head, ann, bob, *others = (folder / "households.csv").read_text().splitlines()
-    rows = [f"{head},tariff", f"{ann},", f"{bob},green", *(f"{other}," for other in others)]
+    rows = [f"{head},tariff,phases", f"{ann},,1", f"{bob},green,2 3", *(f"{other},,3" for other in others)]
     (folder / "households.csv").write_text("\n".join(rows) + "\n")
     return read_community(str(folder))
 
@@ -73,10 +77,10 @@ class Kept:
 
 def test_everyHouseholdPaysItsSupplierAndAllFees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the contract takes and pays is the household's bill but for neighbours' part and losses; each supplier has
-    what its customers paid, or is owed it."""
+    what its customers paid, or is owed it. Node 0 has published the street, and nothing in the round is false."""
     skip_without("anvil")
     community = supplied(tmp_path / "supplied3").on("1")
-    kept, settings = Kept(), RunSettings(Scenario.T, chain="anvil")
+    kept, settings = Kept(), RunSettings(Scenario.TG, chain="anvil", sealed=False)
     with open_network(settings.chain) as network:
 
         @contextmanager
@@ -93,7 +97,12 @@ def test_everyHouseholdPaysItsSupplierAndAllFees(tmp_path: Path, monkeypatch: py
         for node, account in Aggregator.of(kept.record, web3).accounts_in(1, [1, 2, 3]).items():
             free[suppliers[node]] += settlement.arrears(account)
         readings = {node: delivery.energies_wh for node, delivery in deliveries.items()}
+        aggregator = Aggregator.of(kept.record, web3)
+        book, audited = aggregator.declarations(1)[0].book, audit_round(aggregator, 1)
         told = {one.delivery.node: one.delivery.payment for one in comes_to(settlement, 1, readings)}
+    assert isinstance(community.feeder, PhaseFeeder)
+    assert decoded_street(book) == PublishedStreet.of(community.feeder)
+    assert not audited.plan_errors
     assert result.ledger is not None
     assert result.ledger.sums_to_zero
     assert told == {node: delivery.payment for node, delivery in deliveries.items()}
