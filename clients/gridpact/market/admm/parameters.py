@@ -68,6 +68,7 @@ _LEAST_LOCAL_OF_BATTERIES = 0.032
 _STRAIN = 7.0  # where voltages are beyond their limits, what counts like the root of what neighbours could give
 _OF_GAIN = 2.4  # the dual limit in G, of what agreeing could gain; the primal one in proportion
 _LEAST_GAIN = 0.003  # of the bill: a smaller gain is none
+_LEAST_GAIN_AT_IMPORT = 0.006  # in TG, where it is mostly of losses, of which less is avoided
 _LOSSES_AVOIDED = 0.5  # of those without an agreement, about
 _USUAL_BILL = 1 / 3  # of the power, over what a kWh loses: less where as much is fed in as imported
 _FEWEST_BIDS = 3.0  # of a household in a step
@@ -238,7 +239,12 @@ class Tolerances:
         bids = sum(view.bid_count for view in views) / baseline_net_kw.size  # of a household in a step
         trade_w = bill_w / local ** (1 / 3) / max(bids, _FEWEST_BIDS)
         primal_w, dual_w = (factor * trade_w for factor in (_PRIMAL_TRADE, _DUAL_TRADE))
-        return Tolerances(_PRIMAL * power_w, _DUAL * power_w, max(primal_w, least_w), max(dual_w, least_w))
+        gain_w = _gain_at_import_w(views, baseline_net_kw, bill_w, min(bids, 1.0))
+        primal_grid_w, dual_grid_w = _PRIMAL * power_w, _DUAL * power_w
+        most_w = max(gain_w, least_w * _LEAST_TOGETHER_W / _LEAST_W)
+        if dual_grid_w > most_w:
+            primal_grid_w, dual_grid_w = most_w * _PRIMAL / _DUAL, most_w
+        return Tolerances(primal_grid_w, dual_grid_w, max(primal_w, least_w), max(dual_w, least_w))
 
     @property
     def limits_w(self) -> tuple[float, float, float, float]:
@@ -299,8 +305,12 @@ def _bill_w(view: NodeView, baseline_net_kw: Array, power_w: float) -> float:
     price = prices.mean_import
     imported, fed_in = np.maximum(-baseline_net_kw, 0.0), np.maximum(baseline_net_kw, 0.0)
     paid = 1000 * float(np.mean(imported * prices.import_price - fed_in * prices.feed_in_price))
-    lost = max(_margin(prices), _LEAST_LOSS * price)
-    return max(paid, _LEAST_BILL * price * power_w) / lost
+    return max(paid, _LEAST_BILL * price * power_w) / _lost(prices)
+
+
+def _lost(prices: Prices) -> float:
+    """What a kWh loses that is fed in and imported again, currency/kWh; at least a tenth of the import price."""
+    return max(_margin(prices), _LEAST_LOSS * prices.mean_import)
 
 
 def _at_stake_w(prices: Prices, bill_w: float, power_w: float) -> float:
@@ -332,9 +342,24 @@ def _least_local(views: Sequence[NodeView]) -> float:
     return _LEAST_LOCAL_OF_BATTERIES if idle else _LEAST_LOCAL
 
 
-def _gain_w(views: Sequence[NodeView], baseline_net_kw: Array) -> float:
-    """About what agreeing could gain in G, W a household that need not be fed in and imported again: what neighbours
-    could give, and half of the losses at their price. Infinite where nobody knows the lines.
+def _gain_at_import_w(views: Sequence[NodeView], baseline_net_kw: Array, bill_w: float, traded: float) -> float:
+    """About what agreeing could gain in TG, W a household that need not be imported. Where hardly anybody can trade,
+    that is little more than half of the losses; at least what counts as a gain.
+
+    Args:
+        bill_w: see `_bill_w`.
+        traded: which part of what neighbours could give has bids.
+    """
+    prices = views[0].prices
+    if not prices.import_price.any():
+        return math.inf
+    gain_w = _gain_w(views, baseline_net_kw, traded) * _margin(prices)
+    return max(gain_w, _LEAST_GAIN_AT_IMPORT * bill_w * _lost(prices)) / prices.mean_import
+
+
+def _gain_w(views: Sequence[NodeView], baseline_net_kw: Array, traded: float = 1.0) -> float:
+    """About what agreeing could gain, W a household that need not be fed in and imported again: what neighbours could
+    give, or that part of it, and half of the losses at their price. Infinite where nobody knows the lines.
 
     Losses without an agreement are what is fed in times how far the voltage rises there.
     """
@@ -349,7 +374,7 @@ def _gain_w(views: Sequence[NodeView], baseline_net_kw: Array) -> float:
     if isinstance(feeder, PhaseFeeder):
         power = reduced_of(feeder).to_connections @ baseline_net_kw
     losses = max(float(np.sum(power * rise[: len(power)])) / baseline_net_kw.size, 0.0)  # kW a household
-    given = _local(baseline_net_kw) * float(np.mean(np.maximum(-baseline_net_kw, 0.0)))
+    given = traded * _local(baseline_net_kw) * float(np.mean(np.maximum(-baseline_net_kw, 0.0)))
     return 1000 * (given + _LOSSES_AVOIDED * losses * prices.mean_import / _margin(prices))
 
 

@@ -249,6 +249,21 @@ def test_tolerances_inG_followWhatAgreeingCouldGain(tiny3: CommunityDay, net_kw:
     assert Tolerances.of(beside, drawn).dual_grid_w == pytest.approx(dual_w)
 
 
+def test_tolerances_inTG_followLossesWhereNobodyCanTrade(tiny3: CommunityDay) -> None:
+    """Half of them, here of the exact power flow, are all that agreeing can gain; what is fed in counts for nothing.
+    Where all can trade, it counts, and the limits are those of the power."""
+    net = np.array([[0.7] * 4, [0.7] * 4, [-1.5] * 4])
+    flow = power_flow(tiny3.feeder, net, -np.array([home.load_kvar for home in tiny3.households]))
+    power_w = 1000 * np.sqrt(np.mean(net**2))
+    views = node_views(tiny3, Scenario.TG, NetworkAgreement.DSO)
+    primal_w, dual_w = Tolerances.of([replace(one, partners=()) for one in views], net).limits_w[:2]
+    paid_w = (1.5 - 1.4 / 2) / 3 * 1000  # a household, over the import price
+    assert dual_w == pytest.approx(max(500 * flow.losses_kw.mean() / 3, 0.006 * paid_w), rel=0.1)
+    assert dual_w < 0.0044 * power_w
+    assert primal_w / dual_w == pytest.approx(0.0011 / 0.0044)
+    assert Tolerances.of(views, net).limits_w[:2] == pytest.approx((0.0011 * power_w, 0.0044 * power_w))
+
+
 @pytest.mark.parametrize("fed_in_kw", [1.2, 2.4])
 def test_tolerances_inG_ofABillThatIsADifference(fed_in_kw: float) -> None:
     """Below a third of the power they fall like the square of the bill, not like the bill."""
