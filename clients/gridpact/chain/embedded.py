@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from gridpact.errors import InputError
@@ -30,7 +31,32 @@ def embedded_chain(block_gas: int) -> Any:
     # Of the class as well, which is this chain's own: it is made anew where the chain is taken back to its beginning.
     type(backend.chain).gas_estimator = staticmethod(sufficient_gas)
     backend.chain.gas_estimator = sufficient_gas
-    return EthereumTester(backend)
+
+    class Tester(EthereumTester):  # type: ignore[misc]
+        """Remembers receipts. eth-tester looks for a transaction from the newest block backwards and decodes every one,
+        and asks for all receipts of a range of blocks where it is asked for logs."""
+
+        def __init__(self) -> None:
+            super().__init__(backend)
+            self._receipts: dict[str, dict[str, Any]] = {}  # of blocks, by transaction
+
+        def get_transaction_receipt(self, transaction_hash: str) -> dict[str, Any]:
+            known = self._receipts.get(transaction_hash)
+            if known is None or not self._stands(known["block_number"], known["block_hash"]):
+                known = super().get_transaction_receipt(transaction_hash)
+                if known["block_hash"] is not None:
+                    self._receipts[transaction_hash] = known
+            return deepcopy(known)
+
+        def _stands(self, number: int, block_hash: str) -> bool:
+            """Whether a block is still of the chain, which may have been taken back."""
+            chain = backend.chain
+            if number >= chain.header.block_number:  # of the open block; what was of later ones is still stored
+                return False
+            header = chain.get_canonical_block_header_by_number(number)
+            return bool(block_hash == "0x" + header.hash.hex())
+
+    return Tester()
 
 
 def sufficient_gas(state: Any, transaction: Any) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from eth_tester import EthereumTester
+from eth_tester.exceptions import TransactionNotFound
 from web3 import Web3
 
 from gridpact.chain import embedded
@@ -70,6 +72,36 @@ def test_whatIsRefused_isRefused() -> None:
             [{"from": web3.eth.accounts[0], "to": contract}],
         )
     assert "reverted" in answer["error"]["message"]  # type: ignore[index]
+
+
+def test_receiptOfATransactionThatWasTakenBack_isForgotten() -> None:
+    with open_network(EMBEDDED) as network:
+        web3 = network.connect()
+        tester = web3.provider.ethereum_tester  # type: ignore[attr-defined]
+        before = tester.take_snapshot()
+        first = sent(web3, {"to": web3.eth.accounts[1], "gas": 21_000})
+        once, again = (tester.get_transaction_receipt("0x" + first["transactionHash"].hex()) for _ in range(2))
+        assert once == again
+        assert once["block_hash"] == "0x" + first["blockHash"].hex()
+        tester.revert_to_snapshot(before)
+        with pytest.raises(TransactionNotFound):
+            tester.get_transaction_receipt("0x" + first["transactionHash"].hex())
+        tester.mine_blocks(2)
+        moved = sent(web3, {"to": web3.eth.accounts[1], "gas": 21_000})
+    assert moved["blockNumber"] == first["blockNumber"] + 2
+
+
+def test_logs_areThoseOfTheReceipts() -> None:
+    """Asked for twice, and by a tester that remembers nothing."""
+    with open_network(EMBEDDED) as network:
+        play = played(network, FEEDER, steps=2)
+        play.iterate(play.open(), 1)
+        tester = network.connect().provider.ethereum_tester  # type: ignore[attr-defined]
+        first, second = (tester.get_logs(from_block=0) for _ in range(2))
+        forgetful = EthereumTester(tester.backend)
+        assert first == second == forgetful.get_logs(from_block=0)
+        assert len(first) > 10
+        play.close()
 
 
 def deployed(web3: Web3, code: str) -> Any:
