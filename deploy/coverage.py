@@ -255,6 +255,8 @@ def marked_copy() -> list[Site]:
 
     found = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "contracts").rglob("*.sol"))
     sources = {path: (ROOT / path).read_bytes() for path in found if not path.startswith(LEFT_OUT)}
+    for path in set(found) - set(sources):  # they call what is marked
+        (COPY / path).write_bytes(PURE.sub(b"view", (ROOT / path).read_bytes()))
     marker = Marker()
     for path, tree in syntax_trees(sources).items():
         (COPY / path).write_text(marker.mark(path, sources[path], tree))

@@ -23,6 +23,7 @@ import {TypedData} from "../libraries/TypedData.sol";
 import {Member, Members} from "../rounds/Member.sol";
 import {Round} from "../rounds/Round.sol";
 import {Seats} from "../rounds/Seats.sol";
+import {Standing} from "../rounds/Standing.sol";
 import {AgreedBids} from "./AgreedBids.sol";
 import {Clerk} from "./Clerk.sol";
 import {Consensus} from "./Consensus.sol";
@@ -67,18 +68,15 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     function declare(
         uint32 round, uint8 parent, uint128 children, uint8 depth, uint16 bids, bytes calldata book
     ) external {
-        (Round.State storage state, Progress memory progress_, uint8 node) = _heard(round);
-        {
-            uint128 nodes = _seats.nodes;
-            Tree.check(node, parent, depth, children, nodes);
-            if (_sums != 0) Tree.checkStar(node, parent, depth, children);
-            if (bids != 0) _requireFew(bids, Books.capacity(book, nodes & ~Nodes.bit(node), _steps));
-        }
+        (Round.State storage state, Standing heard, uint8 node) = _heard(round);
+        Tree.check(node, parent, depth, children, _seats.nodes);
+        if (_sums != 0) Tree.checkStar(node, parent, depth, children);
+        if (bids != 0) _requireFew(bids, Books.capacity(book.length, _seats.count - 1, _steps));
         state.members[node] = _member(round, Tree.place(parent, depth, bids, children != 0));
         if (children != 0) _lane(round).tree.children[node] = children;
         _said[round][node] = keccak256(book);
         emit Declared(round, node, parent, depth, children, bids, book);
-        _startIfComplete(state, progress_);
+        _startIfComplete(state, heard);
     }
 
     /// @dev The caller in the round: no misses, not out.
@@ -321,9 +319,10 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
             let start := mload(0x40)
             calldatacopy(start, 0, calldatasize())
             let done := delegatecall(gas(), to, start, calldatasize(), 0, 0)
-            returndatacopy(start, 0, returndatasize())
-            if iszero(done) { revert(start, returndatasize()) }
-            return(start, returndatasize())
+            let size := returndatasize()
+            returndatacopy(start, 0, size)
+            if iszero(done) { revert(start, size) }
+            return(start, size)
         }
     }
 

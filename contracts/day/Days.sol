@@ -211,7 +211,7 @@ abstract contract Days is IDaySettlement, Deposits {
         if (energies.length != expected) revert LengthMismatch(expected, energies.length);
         day_.nominated[node].write(first, energies);
         bytes32 hash = keccak256(abi.encodePacked(day, node, first, energies));
-        day_.nominations[node] = Nomination(hash, uint40(block.timestamp));
+        day_.nominations[node] = Nomination(bytes27(hash), uint40(block.timestamp));
         emit Nominated(day, node, first, hash, energies);
     }
 

@@ -111,7 +111,7 @@ interface IDaySettlement is IDeposits {
 
     /// @notice A member's last nomination.
     struct Nomination {
-        bytes32 hash; // keccak256(abi.encodePacked(day, node, first, energies)), with uint32, uint8, uint8
+        bytes27 hash; // of keccak256(abi.encodePacked(day, node, first, energies)), with uint32, uint8, uint8
         uint40 time;
     }
 

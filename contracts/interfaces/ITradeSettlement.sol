@@ -43,11 +43,15 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///      step: int32, Wh that the household fed into the grid (negative: drew from it), signed by the metering account
 ///      as EIP-712 data Reading(uint32 round,uint8 node,bytes energies) of domain ("gridpact settlement", "1").
 ///      deviation = reading - sum of the recorded trades of the node, energy sold positive; payment from the supplier
-///      = (sum(deviation * (feed-in price where the deviation is positive, else import price)) - fees) * 10^decimals / 10^9,
-///      rounded against the household, once a reading. What a household cannot pay is in arrears: it is taken from whatever comes into
-///      its free deposit, before it can withdraw. If the supplier's deposit is too small, the call fails, and can be
-///      made again. Arrears end when they are paid, when the supplier forgives them, or by a correction. After a delivery the node's trades can no longer be recorded, so the metering account signs when
-///      the day is over, and not before.
+///      = (sum(worth(deviation)) - fees) * 10^decimals / 10^9, worth(e) = e * (feed-in price where e is positive, else import price),
+///      rounded against the household, once a reading. In a step whose feed-in price is above its import price
+///      worth(reading) - worth(trades) counts instead of worth(reading - trades): what was sold is bought at the dearer
+///      price and what was bought is sold at the cheaper one, so that nobody earns the difference on energy that was
+///      only traded (TS14).
+///      What a household cannot pay is in arrears: it is taken from whatever comes into its free deposit, before it can
+///      withdraw. If the supplier's deposit is too small, the call fails, and can be made again. Arrears end when they
+///      are paid, when the supplier forgives them, or by a correction. After a delivery the node's trades can no longer
+///      be recorded, so the metering account signs when the day is over, and not before.
 ///
 ///      An account is the customer of the community's supplier, or from a round on of another one, whom the metering
 ///      account has admitted, and which both wished. Each publishes its own tariff, is paid and pays for its customers'
@@ -76,6 +80,9 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///   TS13 A day is settled with the supplier whose customer the household was when the round was opened, at its tariff. It
 ///        becomes the customer of none that it did not wish, and none supplies whom it did not accept.
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
+///   TS14 Where all members of a round are customers of one supplier, trades earn them together no more from it, step by
+///        step, than they would be paid without any: each for its own reading, or all for the sum of their readings,
+///        whichever is more.
 interface ITradeSettlement is IDeposits {
     /// @notice A recorded trade, opened again; or what a node has traded with all at once in a market.
     struct Position {

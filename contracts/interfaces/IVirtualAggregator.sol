@@ -84,7 +84,8 @@ import {IRounds} from "./IRounds.sol";
 ///        without an answer.
 ///   VA10 Nobody's declaration, silence or exclusion ends the round of the others, but for the grid connection's (node
 ///        0) where the others stand below it.
-///   VA11 The limits are an average over no more bids than the declared books can carry.
+///   VA11 The limits are an average over no more bids than books as long as the declared ones can carry, at most one a
+///        step for each other node that is enrolled.
 ///   VA12 No call that a round depends on needs more than 2^24 gas, at any size that can be deployed (see Sizes).
 ///   VA13 A day is agreed in one round; another one for it replaces that on purpose, and then that counts no longer.
 ///   VA14 Every accepted submission can be read from calldata and log, without a trace.

@@ -41,23 +41,17 @@ library Books {
         }
     }
 
-    /// @notice How many bids a book can carry: of the partners that may be meant, at most one a step each.
-    /// @param partners nodes
-    function capacity(bytes calldata book, uint128 partners, uint256 steps) internal pure returns (uint256 bids) {
-        // As `entry` reads, for all entries at once: this is part of every declaration.
-        assembly ("memory-safe") {
-            let end := add(book.offset, book.length)
-            let lowest := 0
-            for { let at := book.offset } lt(at, end) {} {
-                let header := shr(240, calldataload(at))
-                let partner := shr(8, header)
-                let count := and(header, 0xff)
-                at := add(add(at, HEADER), count)
-                if or(gt(at, end), lt(partner, lowest)) { break }
-                lowest := add(partner, 1)
-                if gt(count, steps) { count := steps }
-                bids := add(bids, mul(count, and(1, shr(partner, partners))))
-            }
+    /// @notice How many bids a book of a length can carry: to each partner at most one a step, behind a header. Which
+    ///         partners stand in it does not matter: they need not answer, so whoever wants to can list all.
+    /// @param length   of the book, bytes
+    /// @param partners number of nodes that can be meant
+    function capacity(uint256 length, uint256 partners, uint256 steps) internal pure returns (uint256) {
+        // No overflow: fewer partners than 2^7, and fewer steps than 2^8.
+        unchecked {
+            uint256 whole = length / (HEADER + steps); // entries with all steps
+            if (whole >= partners) return partners * steps;
+            uint256 rest = length % (HEADER + steps);
+            return whole * steps + (rest > HEADER ? rest - HEADER : 0);
         }
     }
 

@@ -11,6 +11,8 @@ import {Nodes} from "./Nodes.sol";
 ///      2^31 calls.
 library Series {
     uint256 private constant BYTES = 4;
+    uint256 private constant LOW_64 = type(uint256).max / type(uint128).max * type(uint64).max; // of each 128 bits
+    uint256 private constant LOW_32 = type(uint256).max / type(uint64).max * type(uint32).max; // of each 64 bits
 
     function at32(mapping(uint256 word => uint256) storage series, uint256 i) internal view returns (int256) {
         return lane32(series[i >> 3], i);
@@ -63,11 +65,23 @@ library Series {
             uint256 end = first + energies.length / BYTES;
             for (uint256 i = first; i < end;) {
                 uint256 at = i >> 3;
+                if (i & 7 == 0 && i + 8 <= end) {
+                    series[at] = _turned(uint256(bytes32(energies[BYTES * (i - first):])));
+                    i += 8;
+                    continue;
+                }
                 uint256 word = series[at];
                 for (; i < end && i >> 3 == at; ++i) word = _with(word, i, energies, i - first);
                 series[at] = word;
             }
         }
+    }
+
+    /// @dev A word with its eight lanes the other way round.
+    function _turned(uint256 word) private pure returns (uint256) {
+        word = word >> 128 | word << 128;
+        word = (word & LOW_64) << 64 | word >> 64 & LOW_64;
+        return (word & LOW_32) << 32 | word >> 32 & LOW_32;
     }
 
     /// @notice Writes calldata at the indices of a set of nodes, ascending, a word at a time.

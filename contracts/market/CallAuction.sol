@@ -10,6 +10,7 @@ import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Round} from "../rounds/Round.sol";
 import {Rounds} from "../rounds/Rounds.sol";
 import {Seats} from "../rounds/Seats.sol";
+import {Standing} from "../rounds/Standing.sol";
 import {Deposits} from "../settlement/Deposits.sol";
 import {MarketRounds} from "./MarketRounds.sol";
 
@@ -52,12 +53,12 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
 
     /// @inheritdoc ICallAuction
     function commit(uint32 round, bytes32 commitment) external {
-        (Round.State storage state, Progress memory progress_, uint8 node) = _heard(round);
+        (Round.State storage state, Standing heard, uint8 node) = _heard(round);
         if (commitment == 0 || commitment == RELEASED || commitment == ABSTAINED) revert EmptyCommitment();
         _said[round][node] = commitment;
         _lock(msg.sender, _bond);
         emit Committed(round, node, commitment);
-        _startIfComplete(state, progress_);
+        _startIfComplete(state, heard);
     }
 
     function _begin(uint32 round) internal override {
@@ -81,7 +82,7 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
     }
 
     /// @dev Nobody is left to wait for, or the deadline has passed: revealing goes on to clearing, and clearing to nothing.
-    function _closePhase(Progress memory progress_) internal override {
+    function _closePhase(Progress memory progress_) private {
         Round.State storage state = _state(0);
         if (progress_.iteration == CLEARING) progress_.present = state.closed.present;
         // What it returns is stored.
@@ -90,6 +91,11 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
         if (progress_.present == 0) _end(progress_, Phase.Abandoned);
         else _goOn(progress_, false);
         state.save(progress_);
+    }
+
+    function _goOnFrom(Progress memory progress_) internal override {
+        if (progress_.phase == Phase.Declaring) super._goOnFrom(progress_);
+        else _closePhase(progress_);
     }
 
     /// @dev The current round, in one of its iterations.

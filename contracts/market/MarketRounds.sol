@@ -93,12 +93,13 @@ abstract contract MarketRounds is Rounds, IMarket {
         Progress memory progress_ = progressOf(0);
         if (!progress_.isRunning()) revert WrongPhase(progress_.phase);
         if (block.timestamp <= progress_.deadline) revert DeadlineNotPassed(progress_.deadline);
-        if (progress_.phase == Phase.Declaring) _begin(progress_.round);
-        else _closePhase(progress_);
+        _goOnFrom(progress_);
     }
 
-    /// @dev Ends an overdue phase after the declarations, where a market has any.
-    function _closePhase(Progress memory progress_) internal virtual;
+    /// @dev Goes on from an overdue phase. A market that has others than declaring sees to them.
+    function _goOnFrom(Progress memory progress_) internal virtual {
+        _begin(progress_.round);
+    }
 
     /// @dev Who was heard and did not abstain.
     function _settle(uint32 round, uint128 heard) internal view override returns (uint128 nodes, uint64 tally) {

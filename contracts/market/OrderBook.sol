@@ -11,6 +11,7 @@ import {Money} from "../libraries/Money.sol";
 import {Trades} from "../libraries/Trades.sol";
 import {Round} from "../rounds/Round.sol";
 import {Rounds} from "../rounds/Rounds.sol";
+import {Standing} from "../rounds/Standing.sol";
 import {Deposits} from "../settlement/Deposits.sol";
 import {MarketRounds} from "./MarketRounds.sol";
 
@@ -96,11 +97,11 @@ contract OrderBook is Deposits, MarketRounds, IOrderBook {
 
     /// @inheritdoc IOrderBook
     function join(uint32 round) external {
-        (Round.State storage state, Progress memory progress_, uint8 node) = _heard(round);
+        (Round.State storage state, Standing heard, uint8 node) = _heard(round);
         _said[round][node] = bytes32(uint256(uint160(msg.sender)));
         _joined[_firstSteps[round] / steps][msg.sender] = true;
         emit Joined(round, node);
-        _startIfComplete(state, progress_);
+        _startIfComplete(state, heard);
     }
 
     /// @dev The next day whose first gate is open.
@@ -124,11 +125,6 @@ contract OrderBook is Deposits, MarketRounds, IOrderBook {
         (state.closed.present,) = _settle(round, progress_.present);
         _end(progress_, state.closed.present == 0 ? Phase.Abandoned : Phase.Converged);
         state.save(progress_);
-    }
-
-    /// @dev There is none.
-    function _closePhase(Progress memory progress_) internal pure override {
-        revert WrongPhase(progress_.phase);
     }
 
     /// @inheritdoc IAgreement

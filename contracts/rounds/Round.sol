@@ -62,14 +62,19 @@ library Round {
     }
 
     /// @notice Where the round stands, which has to be the current one of its product, and in a phase.
+    function at(State storage self, uint32 round, IOutcomes.Phase phase) internal view returns (Standing standing) {
+        standing = self.standing;
+        if (standing.round() != round) revert IRounds.WrongRound(standing.round(), round);
+        if (standing.phase() != phase) revert IRounds.WrongPhase(standing.phase());
+    }
+
+    /// @notice The same, unpacked.
     function load(State storage self, uint32 round, IOutcomes.Phase phase)
         internal
         view
-        returns (IOutcomes.Progress memory progress_)
+        returns (IOutcomes.Progress memory)
     {
-        progress_ = self.standing.unpack();
-        if (progress_.round != round) revert IRounds.WrongRound(progress_.round, round);
-        if (progress_.phase != phase) revert IRounds.WrongPhase(progress_.phase);
+        return at(self, round, phase).unpack();
     }
 
     function progress(State storage self) internal view returns (IOutcomes.Progress memory) {
@@ -83,13 +88,6 @@ library Round {
     function headOf(State storage self) internal view returns (uint16 iteration, bytes32 hash) {
         iteration = self.closed.iteration;
         return (iteration, iteration == 0 ? bytes32(0) : self.head);
-    }
-
-    /// @notice Counts a node as heard.
-    function hear(IOutcomes.Progress memory progress_, uint8 node) internal pure {
-        if (progress_.present & Nodes.bit(node) != 0) revert IRounds.AlreadyDeclared(node);
-        ++progress_.counter;
-        progress_.present |= Nodes.bit(node);
     }
 
     /// @notice Keeps that the open iteration is closed.

@@ -9,6 +9,7 @@ import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Members} from "./Member.sol";
 import {Round} from "./Round.sol";
 import {Seats} from "./Seats.sol";
+import {Standing} from "./Standing.sol";
 
 /// @title How a round begins, goes on and ends, whatever is agreed on in it
 /// @notice The owner is the community manager. What agrees in rounds is built on this: it keeps the states (`_state`),
@@ -104,29 +105,25 @@ abstract contract Rounds is IRounds, Ownable2Step {
 
     /// @inheritdoc IRounds
     function abstain(uint32 round) external {
-        (Round.State storage state, Progress memory progress_, uint8 node) = _heard(round);
+        (Round.State storage state, Standing heard, uint8 node) = _heard(round);
         state.members[node] = Members.make(msg.sender, round, _noTerms(node)).excluded();
         _said[round][node] = keccak256("");
         emit Abstained(round, node);
-        _startIfComplete(state, progress_);
+        _startIfComplete(state, heard);
     }
 
-    /// @dev Counts the caller as heard, once, while the round takes declarations.
-    function _heard(uint32 round)
-        internal
-        view
-        returns (Round.State storage state, Progress memory progress_, uint8 node)
-    {
+    /// @dev Counts the caller as heard, once, while the round takes declarations. `_startIfComplete` stores it.
+    function _heard(uint32 round) internal view returns (Round.State storage state, Standing heard, uint8 node) {
         state = _state(Round.product(round));
-        progress_ = state.load(round, Phase.Declaring);
+        heard = state.at(round, Phase.Declaring);
         node = _seats.numberOf(msg.sender);
-        progress_.hear(node);
+        heard = heard.hear(node);
     }
 
-    /// @dev Stores the progress.
-    function _startIfComplete(Round.State storage state, Progress memory progress_) internal {
-        state.save(progress_);
-        if (progress_.counter == progress_.expected) _begin(progress_.round);
+    /// @dev Stores where the round stands.
+    function _startIfComplete(Round.State storage state, Standing heard) internal {
+        state.standing = heard;
+        if (heard.isComplete()) _begin(heard.round());
     }
 
     /// @dev Starts a round with those who have declared.

@@ -520,8 +520,9 @@ contract TradeSettlement is Supply, TypedData {
         }
     }
 
-    /// @dev What the supplier pays for a reading beyond the recorded trades, less fees, token units. A deviation is below
-    ///      2^39, a sum with a price or fee below 2^80, times 10^18 below 2^140.
+    /// @dev What the supplier pays for a reading beyond the recorded trades, less fees, token units. Where feeding in earns
+    ///      more than drawing costs, readings and trades are apart: else two who sell each other what neither has would be
+    ///      paid the difference. A deviation is below 2^39, a sum with a price or fee below 2^81, times 10^18 below 2^141.
     function _deviation(
         Parties memory parties, bytes calldata energies, bytes calldata tariff, Position[] calldata positions_
     ) private view returns (int256) {
@@ -530,8 +531,11 @@ contract TradeSettlement is Supply, TypedData {
         int256[] memory traded = _traded(parties.round, parties.node, positions_);
         int256 sum = 0;
         for (uint256 step = 0; step < traded.length; ++step) {
-            int256 deviation = _int32(energies, READING * step) - traded[step];
-            sum += deviation * _int32(tariff, TARIFF * step + (deviation > 0 ? 4 : 0));
+            (int256 read, int256 sold) = (_int32(energies, READING * step), traded[step]);
+            (int256 import_, int256 feedIn) = (_int32(tariff, TARIFF * step), _int32(tariff, TARIFF * step + 4));
+            sum += feedIn > import_
+                ? _worth(read, import_, feedIn) - _worth(sold, import_, feedIn)
+                : _worth(read - sold, import_, feedIn);
         }
         if (tariff.length > TARIFF * _steps) sum -= _fees(energies, traded, tariff[TARIFF * _steps:]);
         return -Money.dueOf(-sum, _currency);
@@ -549,6 +553,11 @@ contract TradeSettlement is Supply, TypedData {
             most = SignedMath.max(most, -_int32(energies, READING * step));
         }
         sum += most * int256(uint256(uint48(bytes6(fees[TRADED_FEE * traded.length:]))));
+    }
+
+    /// @dev Energy that is fed in, at its price; or below zero that is drawn, at the price of that.
+    function _worth(int256 energy, int256 import_, int256 feedIn) private pure returns (int256) {
+        return energy * (energy > 0 ? feedIn : import_);
     }
 
     // ------------------------------------------------------------------ views

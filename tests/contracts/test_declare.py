@@ -161,17 +161,18 @@ def test_declare_failsIfARootBesidesTheGridConnectionHasChildren(open_star, node
         open_star.declare(node, parent=node, depth=0, children=(2,))
 
 
-# What a book can carry for node 1 of the star, 24 steps: a step each for every partner that is enrolled.
+# What a book of a length can carry for node 1 of the star, 24 steps: a header and a byte a step for each of 4 partners.
 BOOKS = {
     "no book": (b"", 0),
-    "what it lists": (bytes((2, 3, 0, 1, 2, 3, 2, 5, 6)), 5),
-    "the node itself": (bytes((1, 3, 0, 1, 2, 3, 2, 5, 6)), 2),
-    "nobody that is enrolled": (bytes((2, 1, 0, 7, 3, 0, 1, 2, 200, 1, 0)), 1),
-    "more steps than there are": (bytes((2, 200, *range(200), 3, 1, 0)), 25),
-    "an entry that is not whole": (bytes((2, 1, 0, 3, 5, 0, 1)), 1),
-    "partners out of order": (bytes((3, 1, 0, 2, 1, 0)), 1),
-    "a partner twice": (bytes((2, 1, 0, 2, 1, 1)), 1),
-    "half a header": (bytes((2, 1, 0, 3)), 1),
+    "a header": (bytes((2, 0)), 0),
+    "one step": (bytes((2, 1, 0)), 1),
+    "two partners with few steps": (bytes((2, 3, 0, 1, 2, 3, 2, 5, 6)), 7),
+    "all steps of one": (bytes((2, 24, *range(24))), 24),
+    "and half a header": (bytes((2, 24, *range(24), 3)), 24),
+    "and a header": (bytes((2, 24, *range(24), 3, 0)), 24),
+    "and a step of another": (bytes((2, 24, *range(24), 3, 1, 0)), 25),
+    "all steps of all": (b"".join(bytes((partner, 24, *range(24))) for partner in (0, 2, 3, 4)), 96),
+    "more than that": (bytes(1_000), 96),
 }
 
 

@@ -158,7 +158,7 @@ def test_deliver_equalsExactArithmetic(priced, contract, supplier, token, manage
         token.approve(contract, riches, {"from": account})
         contract.deposit(riches, {"from": account})
     tx = priced.deliver(1, energies, 2)
-    assert tx.events["Delivered"]["payment"] == delivery_payment(energies, TARIFF, 6)
+    assert tx.events["Delivered"]["payment"] == delivery_payment(energies, [0] * STEPS, TARIFF, 6)
 
 
 def test_deliver_ofARoundWithoutAgreement(TradeSettlement, new_market, manager, token, supplier, nodes, chain):

@@ -31,6 +31,9 @@ from settling import (
     statement,
 )
 
+PRICES = [step if k % 2 else step[::-1] for k, step in enumerate(TARIFF)]
+"""In every second step feeding in earns more than drawing costs."""
+
 pytest_plugins = ["settling_fixtures"]
 
 EXAMPLES, STEPS_EACH = 70, 25
@@ -94,7 +97,7 @@ def world(settle, supplier, nodes, outsider, token, manager):
     """Rounds 1 to 3: converged without and with a tariff, and abandoned with one. Deposits are of `settle`."""
     contract, market_ = settle.contract, settle.market
     for round_ in (2, 3):
-        contract.publishTariff(round_, encode_tariff(), {"from": supplier})
+        contract.publishTariff(round_, encode_tariff(PRICES), {"from": supplier})
     market_.converge()
     market_.open()
     market_.declare(3, BOOKS)
@@ -108,8 +111,8 @@ def world(settle, supplier, nodes, outsider, token, manager):
     def model():
         rounds = {
             1: Ended(True, names, present, BID_MAP),
-            2: Ended(True, names, present, BID_MAP, TARIFF),
-            3: Ended(False, names, frozenset(), {}, TARIFF),
+            2: Ended(True, names, present, BID_MAP, PRICES),
+            3: Ended(False, names, frozenset(), {}, PRICES),
         }
         made = SettlementModel(STEPS, MILLIWATT, STEP_SECONDS, PHASE_SECONDS, 6, SUPPLIER, rounds)
         for account in (*(names[node] for node in NODES), SUPPLIER):
@@ -239,7 +242,7 @@ def machine(world, met):
             entries = self.entries(
                 round_, lower, higher, prices, flaw if flaw in ("empty", "energy", "order") else "none"
             )
-            tariff = encode_tariff()[::-1] if flaw == "tariff" else encode_tariff()
+            tariff = encode_tariff(PRICES)[::-1] if flaw == "tariff" else encode_tariff(PRICES)
             party = OUTSIDER if flaw == "party" else METERING
             said = [(higher, statement(entries), settle.opened(round_, higher))]
 
@@ -291,7 +294,7 @@ def machine(world, met):
             told = 6 if flaw == "node" else node
             reading = encode_reading(energies)
             r, vs = signed(contract, round_, node, reading, STRANGER if flaw == "signer" else METER)
-            tariff = encode_tariff()[::-1] if flaw == "tariff" else encode_tariff()
+            tariff = encode_tariff(PRICES)[::-1] if flaw == "tariff" else encode_tariff(PRICES)
             if flaw == "positions":
                 positions = positions[1:] if positions else [(2, b"")]
 
@@ -323,7 +326,7 @@ def machine(world, met):
                 round_ = 1
             energies = [level + step for step in range(STEPS)]
             positions = [(partner, statement(said)) for partner, said in self.model.positions(round_, node)]
-            tariff = encode_tariff()[::-1] if flaw == "tariff" else encode_tariff()
+            tariff = encode_tariff(PRICES)[::-1] if flaw == "tariff" else encode_tariff(PRICES)
             arguments = [round_, node, encode_reading(energies), tariff, positions]
             for who in parties:
                 party = f"node {node}" if who == "own" else who

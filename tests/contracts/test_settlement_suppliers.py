@@ -296,7 +296,7 @@ def test_fees_ofWhoBuys(charged, contract):
 def test_fees_areNoneWhereNoneAreTold(priced):
     """The same bytes as ever."""
     tx = priced.deliver(1, [-1000] * STEPS, 2)
-    assert tx.events["Delivered"]["payment"] == delivery_payment([-1000] * STEPS, TARIFF, 6)
+    assert tx.events["Delivered"]["payment"] == delivery_payment([-1000] * STEPS, [0] * STEPS, TARIFF, 6)
 
 
 @pytest.mark.parametrize("length", [8 * STEPS + 4, 12 * STEPS, 12 * STEPS + 5, 12 * STEPS + 7])

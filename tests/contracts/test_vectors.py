@@ -7,7 +7,7 @@ from brownie import accounts as brownie_accounts
 from helpers import overdue, setting, theta
 from link import Link
 from reference.vectors import DECIMALS, SHAPES, VECTORS
-from settling import DEPOSIT, METER, START
+from settling import DEPOSIT, METER, START, signed
 
 
 def binary(text):
@@ -167,3 +167,13 @@ def vouching_isAsTheVectorSays(vector, played, TestEuro, manager, outsider):
     assert link.view("free", str(outsider)) == vouched["supplier"]
     for one in told["net"]:
         assert link.view("netPayment", vector["round"], one["node"]) == one["payment"]
+    for one in vouched["delivered"]:
+        reading, node = binary(one["reading"]), one["node"]
+        positions = [
+            (pair["lower"] + pair["higher"] - node, binary(pair["trades"]))
+            for pair in told["pairs"]
+            if node in (pair["lower"], pair["higher"])
+        ]
+        signature = signed(contract, vector["round"], node, reading)
+        delivery = vector["round"], node, reading, binary(vouched["tariff"]), sorted(positions), *signature
+        assert link.send(outsider, "deliver", *delivery).one("Delivered")["payment"] == one["payment"]

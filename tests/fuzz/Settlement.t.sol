@@ -36,6 +36,8 @@ contract SettlementHandler {
     mapping(uint32 day => uint32) private _paidIn;
     bool public paidTwice;
     uint256 public vouched; // pairs
+    mapping(uint32 round => mapping(uint8 node => int256)) private _read; // Wh, settled
+    mapping(uint32 round => bool) private _changed; // a reading was corrected
     bool public broken; // arrears have grown where they must not, or a stranger did what only parties may
 
     constructor() {
@@ -213,7 +215,7 @@ contract SettlementHandler {
         settlement.release(_pick(round), partner % NODES);
     }
 
-    function deliver(uint32 round, uint8 node, int32 energy) external {
+    function deliver(uint32 round, uint8 node, int32 energy) public {
         round = _pick(round);
         node %= NODES;
         bytes memory reading = abi.encodePacked(energy % 20_000);
@@ -221,11 +223,41 @@ contract SettlementHandler {
         bytes32 vs = bytes32(uint256(s) | uint256(v - 27) << 255);
         uint256 before = settlement.arrears(party(node)) + type(uint128).max - settlement.free(party(node));
         settlement.deliver(round, node, reading, _tariffOf(round, node), _positions(round, node), r, vs);
+        _read[round][node] = energy % 20_000;
         uint256 most = settlement.debitLimit(round, party(node));
         uint256 taken = settlement.arrears(party(node)) + type(uint128).max - settlement.free(party(node));
         if (most != 0 && taken > before && taken - before > most) beyond += taken - before - most;
         _paid(round);
         _seenGrown(node);
+    }
+
+    /// @notice All households of a round.
+    function deliverAll(uint32 round, int32[NODES] calldata energies) external {
+        for (uint8 node = 0; node < NODES; ++node) this.deliver(round, node, energies[node]);
+    }
+
+    /// @notice What a round came to for all households together, token units, and the most that their readings are worth:
+    ///         each for itself, or all together. Not where they have several suppliers, or one has not been delivered, or
+    ///         was corrected, or pays less by its own limit.
+    function earned(uint32 round) external view returns (int256 payment, int256 most) {
+        if (_changed[round]) return (0, 0);
+        address supplier = settlement.supplierOf(round, 0);
+        int256 together = 0;
+        for (uint8 node = 0; node < NODES; ++node) {
+            if (!settlement.delivered(round, node) || settlement.debitLimit(round, party(node)) != 0) return (0, 0);
+            if (settlement.supplierOf(round, node) != supplier) return (0, 0);
+            payment += settlement.netPayment(round, node);
+            most += _worth(round, _read[round][node]);
+            together += _read[round][node];
+        }
+        together = _worth(round, together);
+        if (together > most) most = together;
+        most = most / 1000 + (most % 1000 > 0 ? int256(1) : int256(0)); // token units, of 1e-9 currency
+    }
+
+    function _worth(uint32 round, int256 energy) private view returns (int256) {
+        uint64 prices = uint64(bytes8(_tariffOf(round, 0)));
+        return energy * (energy > 0 ? int32(uint32(prices)) : int32(uint32(prices >> 32)));
     }
 
     function correct(uint32 round, uint8 node, int32 energy, uint8 who) external {
@@ -237,6 +269,7 @@ contract SettlementHandler {
         address by = party(who % 2 == 0 ? node : who);
         VM.prank(by);
         settlement.correct(round, node, abi.encodePacked(energy % 8 * 1000), tariff, positions);
+        _changed[round] = true;
         if (by != party(node) && by != settlement.supplierOf(round, node)) broken = true;
         if (settlement.arrears(party(node)) != before) _seenGrown(node);
     }
@@ -347,6 +380,14 @@ contract SettlementTest {
 
     function invariant_TS10_aDeliveryTakesNoMoreThanTheLimit() public view {
         require(_handler.beyond() == 0);
+    }
+
+    function invariant_TS14_tradesEarnNothingFromTheSupplier() public view {
+        uint32 last = _handler.last();
+        for (uint32 round = last > 6 ? last - 6 : 1; round <= last; ++round) {
+            (int256 payment, int256 most) = _handler.earned(round);
+            require(payment <= most);
+        }
     }
 
     function invariant_TS11_arrearsGrowByReadingsOnly() public view {

@@ -40,12 +40,15 @@ def agreed(own: int, other: int, milliwatt: int, seconds: int) -> int:
     return towards_zero(twice + (of if twice > 0 else -of), 2 * of)
 
 
-def delivery_payment(deviations: Sequence[int], tariff: Sequence[tuple[int, int]], decimals: int) -> int:
+def delivery_payment(
+    readings: Sequence[int], sold: Sequence[int], tariff: Sequence[tuple[int, int]], decimals: int
+) -> int:
     """From the supplier to the household, token units. Tariff: import and feed-in price of each step."""
-    total = sum(
-        deviation * (fed_in if deviation > 0 else imported)
-        for deviation, (imported, fed_in) in zip(deviations, tariff, strict=True)
-    )
+    total = 0
+    for read, traded, (imported, fed_in) in zip(readings, sold, tariff, strict=True):
+        # Where feeding in earns more than drawing costs, what was read and what was traded are apart.
+        parts = [(1, read), (-1, traded)] if fed_in > imported else [(1, read - traded)]
+        total += sum(sign * energy * (fed_in if energy > 0 else imported) for sign, energy in parts)
     return -begun(-total * 10**decimals)
 
 
@@ -280,11 +283,11 @@ class SettlementModel:
         tariff = self.rounds[round_].tariff
         if tariff is None:
             raise Refused("WrongTariff")
-        deviations = list(energies)
+        sold = [0] * len(energies)
         for (of, lower, higher), entries in self.recorded.items():
             for step, energy, _ in entries if of == round_ and node in (lower, higher) else ():
-                deviations[step] -= energy if node == lower else -energy
-        return delivery_payment(deviations, tariff, self.decimals)
+                sold[step] += energy if node == lower else -energy
+        return delivery_payment(energies, sold, tariff, self.decimals)
 
     def _charge(self, account: str, amount: int) -> None:
         paid = min(amount, self.free[account])

@@ -252,7 +252,8 @@ def settled(player: Player) -> dict[str, Any]:
 def vouched(steps: int, ended: Ended, pairs: list[dict[str, Any]]) -> dict[str, Any]:
     """The same where only the lower node of each pair states it, who has a deposit, and metering vouches: what all have
     then, the supplier included, and what they owe."""
-    tariff = [(400_000, -50_000)] * steps
+    # In every second step feeding in earns more than drawing costs.
+    tariff = [(-50_000, 400_000) if step % 2 else (400_000, -50_000) for step in range(steps)]
     model = SettlementModel(steps, MILLIWATT, SECONDS, 600, DECIMALS, "supplier")
     model.rounds[1] = Ended(True, ended.accounts, ended.present, ended.bids, tariff)
     stating = sorted({pair["lower"] for pair in pairs})
@@ -273,7 +274,19 @@ def vouched(steps: int, ended: Ended, pairs: list[dict[str, Any]]) -> dict[str, 
             for node, account in ended.accounts.items()
         ],
         "supplier": model.free["supplier"],
+        "delivered": delivered(model, ended, steps),
     }
+
+
+def delivered(model: SettlementModel, ended: Ended, steps: int) -> list[dict[str, Any]]:
+    """Readings of all nodes of a round whose trades are recorded, and what the supplier pays for them."""
+    told = []
+    for node in sorted(ended.accounts):
+        energies = [(97 * node + 31 * step) % 900 - 450 for step in range(steps)]
+        model.deliver(1, node, energies)
+        reading = b"".join(energy.to_bytes(4, "big", signed=True) for energy in energies)
+        told.append({"node": node, "reading": hexadecimal(reading), "payment": model.delivered[1, node]})
+    return told
 
 
 def vectors() -> dict[str, str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
+from property.readings import DECIMALS, Told
 from reference.vectors import SHAPES, VECTORS, vectors
 
 from gridpact.chain.commitments import START, bids_hash, extended, head_with, submission_hash, words_hash
 from gridpact.chain.settlement import decode_trades, encode_trades
-from gridpact.chain.values import ClosedIteration, bitmap_to_nodes, unpack_residuals
+from gridpact.chain.values import ClosedIteration, TradeRecord, bitmap_to_nodes, unpack_residuals
+from gridpact.manage.metering import comes_to
 from gridpact.market.admm.assembly import Assembly, TreePlace
 from gridpact.market.admm.codec import (
     decode_bids,
@@ -114,3 +117,22 @@ def test_statements_areThoseOfTheClients(vector: dict[str, Any]) -> None:
         assert encode_trades([tuple(entry) for entry in pair["entries"]]) == binary(pair["trades"])
         read = [(one.step, one.energy_wh, one.price_micro) for one in decode_trades(binary(pair["trades"]))]
         assert read == [tuple(entry) for entry in pair["entries"]]
+
+
+def test_deliveries_comeToWhatTheClientsSay(vector: dict[str, Any]) -> None:
+    """With feed-in prices below and above the import price in turn."""
+    if "settlement" not in vector:
+        return
+    settlement, vouched = vector["settlement"], vector["settlement"]["vouched"]
+    records = [
+        TradeRecord(1, pair["lower"], pair["higher"], pair["payment"], decode_trades(binary(pair["trades"])))
+        for pair in settlement["pairs"]
+    ]
+    told = Told(records, binary(vouched["tariff"]))
+    assert settlement["decimals"] == DECIMALS
+    readings = {
+        one["node"]: [wh for (wh,) in struct.iter_unpack(">i", binary(one["reading"]))] for one in vouched["delivered"]
+    }
+    assert {one.delivery.node: one.delivery.payment for one in comes_to(told, 1, readings)} == {
+        one["node"]: one["payment"] for one in vouched["delivered"]
+    }

@@ -344,13 +344,25 @@ def comes_to(settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequ
     settled = []
     for node, energies in sorted(energies_wh.items()):
         unpaid = _with_trades(Delivery(round_, node, 0, 0, tuple(energies)), records)
-        prices = zip(unpaid.beyond_wh, *decode_tariff(tariffs[node]), strict=True)
-        value = sum(wh * (selling if wh > 0 else buying) for wh, buying, selling in prices)
+        steps = zip(energies, unpaid.traded_wh, *decode_tariff(tariffs[node]), strict=True)
+        value = sum(_value(*step) for step in steps)
         if (fees := decode_fees(tariffs[node])) is not None:
             value -= fees.of(energies, unpaid.traded_wh)
         payment = value * 10**decimals // 10**9  # a begun unit is the supplier's, as the contract has it
         settled.append(replace(unpaid, delivery=replace(unpaid.delivery, payment=payment)))
     return settled
+
+
+def _value(read_wh: int, traded_wh: int, imported: int, fed_in: int) -> int:
+    """What the supplier pays for a step beyond its trades, Wh times 1e-6 currency/kWh, as `ITradeSettlement` has it.
+
+    Where feeding in earns more than drawing costs, readings and trades are priced apart.
+    """
+
+    def worth(wh: int) -> int:
+        return wh * (fed_in if wh > 0 else imported)
+
+    return worth(read_wh) - worth(traded_wh) if fed_in > imported else worth(read_wh - traded_wh)
 
 
 def to_correct(
