@@ -331,11 +331,11 @@ class _Stages:
 
 
 def play(day: str) -> PlayedRound:
-    """A whole round of a shipped day on Anvil, every node sending its own submissions."""
+    """A whole round of a shipped day in the open form on Anvil, every node sending its own submissions."""
     from gridpact.community.read import read_community
     from gridpact.run.onchain import RunSettings, run
 
-    settings = RunSettings(chain="anvil")
+    settings = RunSettings(chain="anvil", sealed=False)
     result = run(read_community(CASE).on(day), settings, _Stages())
     ledger = result.ledger
     assert ledger is not None

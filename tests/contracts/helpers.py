@@ -158,7 +158,7 @@ class Community:
     def carried(self, tree: Mapping[int, Declared], node: int) -> Declared:
         """What the node declares, with no more bids than its book can carry; where it has none, any that could."""
         me, others = tree[node], set(tree) - {node}
-        most = capacity(me.book, others, self.steps) if me.book else self.steps * len(others)
+        most = capacity(len(me.book), len(others), self.steps) if me.book else self.steps * len(others)
         return replace(me, bids=min(me.bids, most))
 
     def again(self) -> Community:

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from brownie import network
 from helpers import FEEDER, LARGE, NONE, STAR, low, overdue, signature
 from link import Reverted, receipt_of, refused, rpc
 from reference.aggregator_model import Declared, Part, bitmap, keccak
@@ -421,6 +422,16 @@ FORWARDER = "0x6024600c60003960246000f3" + "366020900380602060003760009060009060
 @pytest.fixture(scope="module")
 def forwarder(manager):
     return str(manager.transfer(data=FORWARDER, gas_limit=200_000).contract_address)
+
+
+def test_attack_byAnAccountWithCode(star):
+    """VA14: an account with code of its own (EIP-7702) may have been called by whoever sent the transaction."""
+    if network.show_active() != "development":
+        pytest.skip("Ganache gives no account code")
+    star.iterate()
+    rpc("anvil_setCode", str(star.accounts[1]), "0x00")
+    assert star.submit(1).names == ["Submitted", "Forwarded"]
+    star.check()
 
 
 def test_attack_throughAnotherContract(star, outsider, forwarder):

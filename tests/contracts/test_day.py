@@ -1,5 +1,6 @@
 """DaySettlement and DayProducts: a day by hand, and what is refused. What random days come to: test_day_stateful.py."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from days import (
     GATE,
     METER,
     NODES,
+    ORACLE,
     OTHER_DAY,
     READING,
     STEP,
@@ -20,7 +22,8 @@ from days import (
 )
 from days import terms as terms_of
 from eth_utils import keccak
-from link import refused
+from link import Link, refused
+from reference.day_model import cleared
 
 pytest_plugins = ["day_fixtures"]
 
@@ -575,3 +578,148 @@ def test_noPool_whereFeedingInEarnsMore(played):
     assert told["poolEnergy"] == 0
     assert list(told["payments"]) == [50_000, 10_000, 0, 0, -60_000]
     assert all(played.ledger.view("balance", DAY, node) > 0 for node in NODES)
+
+
+# ---------------------------------------------------------------------- who changes places; what else is refused
+
+
+@pytest.fixture
+def aggregator(world, VirtualAggregator, manager):
+    """Sends as the manager, who enrols others while no round runs."""
+    made = VirtualAggregator.at(world.ledger.view("aggregator"))
+    return lambda name, *arguments: getattr(made, name)(*arguments, {"from": manager})
+
+
+def test_join_ofAnAccountInAnotherPlace(played, aggregator, nodes):
+    """Who was enrolled anew, as another node, is in the day already."""
+    aggregator("expel", [1])
+    aggregator("enrol", [5], [nodes[1]])
+    with refused(f"JoinedAlready: {DAY}, 5"):
+        played.join(1)
+
+
+def test_bring_ofWhoTookAPlace(world, aggregator, outsider):
+    """The trades of a round are those of the account that was the node then."""
+    aggregator("expel", [1])
+    aggregator("enrol", [1], [outsider])
+    played = Played(world).open().join(2)
+    played.ledger.send(played.who("outsider"), "join", DAY, played.hash, 0)
+    with refused(f"RoundOfOther: 1, {DAY}"):
+        played.ledger.send(played.who("outsider"), "bring", DAY, 1, 1, pairs(1, 1, [2]))
+
+
+def test_bring_ofAnotherDaysRound(world):
+    """A round of the day before that is about another day, whoever is a member of both."""
+    played = Played(world).open(day=OTHER_DAY).join(1, 2, day=OTHER_DAY)
+    with refused(f"RoundOfOther: 1, {OTHER_DAY}"):
+        played.ledger.send(played.who(1), "bring", OTHER_DAY, 1, 1, pairs(1, 1, [2]))
+
+
+def test_bring_ofWhatWasNeverRecorded(played):
+    with refused("NotRecorded: 1, 1, 4"):
+        played.ledger.send(played.who(1), "bring", DAY, 1, 1, [(4, b"")])
+
+
+def test_openDay_failsOfSharesInParts(world):
+    played = Played(world, key=2)
+    for stated in (b"\x00" * 3, b"\x00" * 516):
+        with refused(f"LengthMismatch: 512, {len(stated)}"):
+            arguments = DAY, played.terms.encoded(), tariff_bytes(), stated, 0
+            played.ledger.send(played.who("supplier"), "openDay", *arguments)
+
+
+def test_openDay_failsOfEndlessSteps(world):
+    played = Played(world)
+    for seconds in (0, 2**24 + 1):
+        with refused(f"InvalidTerms: stepSeconds, {seconds}"):
+            world.open(replace(played.terms, step_seconds=seconds))
+
+
+def test_nominate_isNotTheSuppliers(played):
+    with refused(f"NotMember: {DAY}, {played.who('supplier').lower()}"):
+        played.nominate("supplier", [0] * STEPS)
+
+
+def test_read_failsOfOtherLength(played):
+    played.at(1)
+    day, step, nodes, _, *proof = played.world.reading(DAY, 0, {1: 0, 2: 0})
+    for length in (4, 12):
+        with refused(f"LengthMismatch: 8, {length}"):
+            played.ledger.send(played.who(1), "read", day, step, nodes, bytes(length), *proof)
+
+
+def test_read_failsOfASignatureThatIsNone(played):
+    played.at(1)
+    *told, _, _ = played.world.reading(DAY, 0, {1: 0})
+    with refused(f"NotSignedBy: {METER.address.lower()}"):
+        played.ledger.send(played.who(1), "read", *told, bytes(32), bytes(32))
+
+
+def test_offers_ofNothing(played):
+    """No energy is offered, and none exercised; an option that was not taken in time is over."""
+    gate = played.start + 3 * STEP - GATE
+    with refused("NoEnergy: "):
+        played.products.send(played.who(1), "writeOption", DAY, 3, 0, 0, 5000, 0, gate)
+    with refused("NoEnergy: "):
+        played.products.send(played.who(1), "postSpot", DAY, 3, True, 0, 0)
+    for until in (gate, played.world.now() + 600):
+        played.products.send(played.who(1), "writeOption", DAY, 3, 1000, 0, 5000, 100_000, until)
+    played.products.send(played.who(2), "takeOption", 1)
+    with refused("NoEnergy: "):
+        played.products.send(played.who(2), "exercise", 1, 0)
+    played.world.until(until)
+    with refused(f"OfferEnded: 2, {until}"):
+        played.products.send(played.who(2), "takeOption", 2)
+    assert played.products.view("option", 2)[:3] == (DAY, 3, 1)
+
+
+def test_formula_outsideItsBounds(played):
+    base, slope, floor, cap, usual = FORMULA
+    gate = played.start + 3 * STEP - GATE
+    for wrong in ((cap + 1, floor, cap), (floor - 1, floor, cap)):
+        with refused(f"InvalidFormula: {wrong[1]}, {wrong[0]}, {wrong[2]}"):
+            formula = (wrong[0], slope, floor, cap, usual, ORACLE.address)
+            played.products.send(played.who(1), "offerForward", DAY, 3, True, 1000, formula, gate)
+    formula = (base, slope, floor, cap, usual, ORACLE.address)
+    played.products.send(played.who(1), "offerForward", DAY, 3, True, 1000, formula, gate)
+    assert played.products.view("forward", 1)[0] == DAY
+
+
+def test_report_byTheOracleItself(played):
+    """Whose account it is needs no signature; anybody else does."""
+    formula = (*FORMULA, played.who("outsider"))
+    gate = played.start - GATE
+    played.products.send(played.who(1), "offerForward", DAY, 0, True, 1000, formula, gate)
+    played.products.send(played.who(2), "takeForward", 1)
+    played.at(0)
+    said = played.who("outsider"), DAY, 0, 25_000, bytes(32), bytes(32)
+    with refused(f"NotSignedBy: {played.who('outsider').lower()}"):
+        played.products.send(played.who(2), "report", *said)
+    assert len(played.products.send(played.who("outsider"), "report", *said).all("ConditionReported")) == 1
+
+
+def test_spot_canBeLookedAt(played):
+    played.products.send(played.who(1), "postSpot", DAY, 1, True, 2000, -10_000)
+    assert played.products.view("spot", 1)[:2] == (DAY, 1)
+
+
+@pytest.mark.parametrize("key", [0, 1, 2])
+def test_clearing_isTheModels(Clearing, manager, key):
+    """DS2 to DS5: any step, with more lacking and more over, prices of both signs, and balances that are not enough."""
+    link = Link(manager.deploy(Clearing))
+    chance = random.Random(key)
+    prices = [(300_000, 80_000), (100_000, -300_000), (-10_000, -50_000), (10_000, 50_000)]
+    for case in range(24):
+        count = chance.randint(1, 6)
+        nets, positions, deviations = ([chance.randint(-5000, 5000) for _ in range(count)] for _ in range(3))
+        balances = [chance.choice([0, 1000, 10**6, 10**9]) for _ in range(count)]
+        parts = [chance.choice([0, 0, 10**9 // count]) for _ in range(count)]
+        adder, most = chance.choice([0, 50_000]), chance.choice([50, 10**12])
+        of = terms_of(0, key=key, pricing=case % 2, adder=adder, most_adder=most)
+        step, has = prices[case % 4], chance.choice([0, 10**9])
+        told = nets, positions, deviations, balances, parts, key, of.pricing, *step, of.adder, of.most_adder, has, 10**6
+        payments, uncovered, energy, price, deviation = link.view("cleared", told)
+        model = cleared(nets, positions, deviations, balances, parts, of, step, has)
+        assert (list(payments), list(uncovered), energy, price, deviation) == (
+            list(model.payments), list(model.uncovered), model.pool_wh, model.pool_price, model.deviation,
+        )  # fmt: skip

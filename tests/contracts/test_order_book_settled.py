@@ -136,6 +136,10 @@ def test_manager_onlyOpensNewDays(desk, settlement, manager, accounts):
         with refused(f"OwnableUnauthorizedAccount: {str(accounts[1]).lower()}"):
             desk.book.attempt(accounts[1], name, *arguments)
     desk.book.send(manager, "openRoundOf", 0, DAY + 2, 0)
+    deadline = desk.book.view("progress")[3]
+    for name, arguments in (("closeOverdue", ()), ("closeOverdueOf", (0,))):
+        with refused(f"DeadlineNotPassed: {deadline}"):
+            desk.book.attempt(manager, name, *arguments)
     with refused("RoundsRun: 1"):
         desk.book.attempt(manager, "expel", [0])
 

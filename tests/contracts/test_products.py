@@ -68,6 +68,7 @@ def test_calls_areOfTheProductThatTheRoundSays(both):
         day.send(day.accounts[1], "abstain", other)
     history = day.model.now.head[-2:]
     part = rest.part(1)
+    assert [rest.view("copiesLength", node) for node in FEEDER] == [len(rest.part(node).words) for node in FEEDER]
     with refused(f"LengthMismatch: {2 * day.model.width}, {len(part.words)}"):  # in the star, node 1 holds less
         day.send(day.accounts[1], "submit", 1, 1, int.from_bytes(history, "big"), part.words, part.bids, 0)
     with refused(f"WrongRound: {(REST << 24) + 1}, {(REST << 24) + 2}"):

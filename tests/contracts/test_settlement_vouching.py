@@ -127,6 +127,16 @@ def test_vouch_skipsWhatNobodyStatesOrWasDelivered(priced, contract):
     assert not priced.is_recorded(2, 1, 3)
 
 
+def test_vouch_skipsWhatTheLowerHasDelivered(priced, contract):
+    """TS12: its positions are settled, so nothing can be added to them."""
+    priced.state(1, {2: SOLD}, 2)
+    priced.deliver(1, [0] * STEPS, 2)
+    tx = priced.vouch(1, {2: SOLD})
+    assert "Vouched" not in tx.events
+    assert (tx.events["Skipped"]["node"], tx.events["Skipped"]["partner"]) == (1, 2)
+    assert not priced.is_recorded(2, 1, 2)
+
+
 NOT_AGREED = {
     entry(3, 1500, 300_001) + entry(7, 2000, 100_000): "OutsideTariff: 2, 3, 300001",
     entry(3, 1500, 200_000) + entry(7, 2000, 79_999): "OutsideTariff: 2, 7, 79999",
