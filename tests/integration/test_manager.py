@@ -570,7 +570,7 @@ def test_verify_showsTheSourcesToAnExplorer(
     monkeypatch.setattr(explorer, "PAUSE_SECONDS", 0.01)
     with running_stub() as stub:
         verify = ["verify", "--explorer", stub.url, *site.place, "--rpc", site.url]
-        assert printed(verify).count("Pass - Verified") == 4
+        assert printed(verify).count("Pass - Verified") == 5
         stub.answers = [("0", "Invalid API Key")]
         assert "Invalid API Key" in complaint(capsys, verify)
     monkeypatch.delenv(EXPLORER_KEY)
