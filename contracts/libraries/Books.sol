@@ -48,6 +48,8 @@ library Books {
     function capacity(uint256 length, uint256 partners, uint256 steps) internal pure returns (uint256) {
         // No overflow: fewer partners than 2^7, and fewer steps than 2^8.
         unchecked {
+            // Whole entries are meant.
+            // slither-disable-next-line divide-before-multiply
             uint256 whole = length / (HEADER + steps); // entries with all steps
             if (whole >= partners) return partners * steps;
             uint256 rest = length % (HEADER + steps);

@@ -11,7 +11,10 @@ import {Nodes} from "./Nodes.sol";
 ///      2^31 calls.
 library Series {
     uint256 private constant BYTES = 4;
+    // Both divide without a rest.
+    // slither-disable-next-line divide-before-multiply
     uint256 private constant LOW_64 = type(uint256).max / type(uint128).max * type(uint64).max; // of each 128 bits
+    // slither-disable-next-line divide-before-multiply
     uint256 private constant LOW_32 = type(uint256).max / type(uint64).max * type(uint32).max; // of each 64 bits
 
     function at32(mapping(uint256 word => uint256) storage series, uint256 i) internal view returns (int256) {
