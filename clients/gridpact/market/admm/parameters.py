@@ -379,10 +379,12 @@ def _gain_w(views: Sequence[NodeView], baseline_net_kw: Array, traded: float = 1
 
 
 def _lines_of(views: Sequence[NodeView]) -> tuple[Feeder | PhaseFeeder, Array] | None:
-    """The feeder, of whoever knows it, and what the homes draw, kvar, (n, T)."""
-    feeder = next((view.feeder for view in views if view.feeder is not None and view.feeder.lines), None)
-    if feeder is None:
+    """The feeder, of whoever knows it, and what the homes draw, kvar, (n, T). None where nobody does, and where the
+    views are of several feeders (`levels`), none of which has all the homes."""
+    feeders = {id(view.feeder): view.feeder for view in views if view.feeder is not None and view.feeder.lines}
+    if len(feeders) != 1:
         return None
+    (feeder,) = feeders.values()
     return feeder, np.array([view.household.load_kvar for view in views if view.household is not None])
 
 
