@@ -19,6 +19,7 @@ from gridpact.community.assigned import (
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.devices.battery import Battery
+from gridpact.devices.building import PublicBuilding
 from gridpact.devices.car import ElectricCar
 from gridpact.devices.device import Device
 from gridpact.devices.heat_pump import HeatPump
@@ -29,11 +30,15 @@ from gridpact.errors import InputError
 
 @pytest.fixture(scope="module")
 def fontana() -> CommunityDay:
-    """With a heat pump at its first home: what others would have is known from those that are there."""
+    """With a heat pump and a public building at its first home: what others would have is known from those that are
+    there."""
     day = read_community("fontana16").on("06-10")
     pump = HeatPump(2.0, 0.15, 8.0, 19.0, 22.0, 20.0, 0.3, 35.0, 0.45, np.full(24, 8.0))
+    open_by_day = (np.arange(24) >= 8) & (np.arange(24) < 18)
+    outdoor_c = np.full(24, 8.0)
+    hall = PublicBuilding(20.0, 1.0, 1.5, 20.0, 19.0, 23.0, 12.0, 20.0, 5.0, 40.0, 0.45, open_by_day, outdoor_c)
     first, *others = day.households
-    return replace(day, households=(replace(first, devices=in_order((*first.devices, pump))), *others))
+    return replace(day, households=(replace(first, devices=in_order((*first.devices, pump, hall))), *others))
 
 
 def owners(community: CommunityDay, device: type[Device]) -> set[str]:

@@ -291,7 +291,7 @@ def test_everyDelivery_runsItOnce(washing: CommunityDay) -> None:
 
 
 def test_dayAgreedAnew_hasAppliances(washing: CommunityDay, tmp_path: Path) -> None:
-    plans = uncertainty.plan_days([washing], Scenario.T, tmp_path, 1)
+    plans = uncertainty.plan_days([washing], Scenario.T, tmp_path, HERE)
     rules, model = (Rule.TODAY, Rule.REAGREED), ErrorModel(cars=False)
     chosen = uncertainty.UncertaintySettings(
         Scenario.T, model, recourses=(Recourse.ROLLING,), draws=1, rules=rules, seed=4

@@ -23,6 +23,7 @@ from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
 from gridpact.service.forecast import parse_forecast
 from gridpact.service.plan import household_of
+from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif.penetration import MIXES
 from gridpact.study.whatif.uncertainty import UncertaintySettings, live_through, plan_days
 from unit.problem.helpers import community, household
@@ -132,8 +133,8 @@ def test_uncertainty_ofWhatDoesNotErr_isNothing(boiled: CommunityDay, tmp_path: 
     """Loads that are forecast right leave no deviation: the boiler does as planned, and planned anew it can."""
     settings = UncertaintySettings(scenario=Scenario.T, draws=1)
     model = replace(settings.model, load=0.0, pv=0.0, cars=False)
-    plans = plan_days([boiled], Scenario.T, tmp_path, 1)
-    lived = live_through(plans, replace(settings, model=model), tmp_path, 1)
+    plans = plan_days([boiled], Scenario.T, tmp_path, HERE)
+    lived = live_through(plans, replace(settings, model=model), tmp_path, HERE)
     for one in lived.draws:
         if one.recourse.value == "none":
             assert one.planned.deviation_kwh == pytest.approx(0.0, abs=1e-3)

@@ -65,11 +65,12 @@ def test_roundsEnd_nearTheOptimum(kind: str, scenario: Scenario) -> None:
 
 
 def test_whereFeedingInIsWorthNothing_theNetworkDoesNotHoldBackWhatHomesCurtail() -> None:
-    """Answers must not creep to where losses are least: then steps are small far from the optimum."""
+    """Answers must not creep to where losses are least: then steps are small far from the optimum. 82 iterations, with
+    limits that follow the little that agreeing can gain here (0.00001 of the bill is left; with wider ones 47)."""
     ended = play("much sun", 22, Scenario.TG)
     assert ended.agreed
-    assert ended.gap <= 0.001, ended
-    assert ended.iterations <= 60
+    assert ended.gap <= 0.0005, ended
+    assert ended.iterations <= 100
 
 
 def test_optimumInG_isPhysical_whereVoltagesThrowAwayWhatIsWorthAsMuchAsImport() -> None:

@@ -61,7 +61,7 @@ def test_reAgreementSteps_areInTimeForARise(rise: int, number: int, gates: tuple
 
 @pytest.mark.parametrize("scenario", [Scenario.T, Scenario.TG, Scenario.G])
 def test_aDayAsForecast_isNotChangedByAgreeingAnew(tiny: CommunityDay, finished: Path, scenario: Scenario):
-    plans = uncertainty.plan_days([tiny], scenario, finished, 1)
+    plans = uncertainty.plan_days([tiny], scenario, finished, HERE)
     settings = uncertainty.UncertaintySettings(
         scenario, CERTAIN, recourses=(Recourse.ROLLING,), draws=1, rules=(Rule.REAGREED, Rule.HINDSIGHT)
     )
@@ -88,7 +88,7 @@ def test_positions_cancelAndSoDoTheirPayments(tiny: CommunityDay, scenario: Scen
 
 
 def test_goingOn_takesFewerIterationsThanTheDayBefore(tiny: CommunityDay, finished: Path):
-    plans = uncertainty.plan_days([tiny], Scenario.TG, finished, 1)
+    plans = uncertainty.plan_days([tiny], Scenario.TG, finished, HERE)
 
     day = played(tiny, Scenario.TG, ErrorModel())
 

@@ -42,16 +42,16 @@ def test_finished_points_and_draws_are_not_solved_again(
     for task in (DayPoint, DeliveryTask):
         monkeypatch.setattr(task, "solve", lambda self: pytest.fail(f"{self.name} was solved again"))
     tally = Tally()
-    again = penetration.penetrate([tiny], shares.settings, finished, 1, tally)
+    again = penetration.penetrate([tiny], shares.settings, finished, HERE, tally)
     assert again.points == shares.points
     assert (tally.done, tally.taken_over, tally.of) == (6, 6, 6)
     tally = Tally()
-    anew = sensitivity.vary([tiny], varied.settings, finished, 1, tally)
+    anew = sensitivity.vary([tiny], varied.settings, finished, HERE, tally)
     all_of_them = 3 * 3 + 2 + 2 * 2  # values in three scenarios, the plan in two, draws at two adders
     assert (tally.done, tally.taken_over, tally.of) == (all_of_them, all_of_them, all_of_them)
     assert [p.figures for p in anew.points] == [p.figures for p in varied.points]
-    plans = uncertainty.plan_days([tiny], Scenario.TG, finished, 1)
-    fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), finished, 1)
+    plans = uncertainty.plan_days([tiny], Scenario.TG, finished, HERE)
+    fewer = uncertainty.live_through(plans, replace(lived.settings, draws=2), finished, HERE)
     assert to_fields(fewer.draws) == to_fields([d for d in lived.draws if d.number < 2])
 
 
@@ -172,7 +172,7 @@ def test_adders_eat_the_saving_of_the_same_draws(varied: Sensitivity) -> None:
 def test_certain_forecasts_leave_the_whole_saving(tiny: CommunityDay, finished: Path, scenario: Scenario) -> None:
     """With devices as planned nothing at all is lost; planned anew the baseline may pick another of its optima."""
     settings = uncertainty.UncertaintySettings(scenario, model=CERTAIN, adder=0.5, draws=1)
-    plans = uncertainty.plan_days([tiny], scenario, finished, 1)
+    plans = uncertainty.plan_days([tiny], scenario, finished, HERE)
     lived = uncertainty.live_through(plans, settings, finished, HERE)
     np.testing.assert_allclose(lived.household_savings(Recourse.NONE)[0], lived.planned_household_savings, atol=1e-6)
     assert (lived.load_error, lived.pv_error) == (0, 0)
