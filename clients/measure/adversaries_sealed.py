@@ -114,6 +114,15 @@ class HostileLedger(TwinLedger):
         if changed is not None:
             super().answer(round, about, changed)
 
+    def accuse(self, round: int, node: int, evidence: bytes) -> None:
+        """Who is in league proves nothing of the others there."""
+        if node not in self.league:
+            super().accuse(round, node, evidence)
+
+    def accuse_of_silence(self, round: int, node: int, about: int) -> None:
+        if node not in self.league:
+            super().accuse_of_silence(round, node, about)
+
 
 # ---------------------------------------------------------------------- what only this form has
 
@@ -164,6 +173,12 @@ def _alike_by_turns(ledger: HostileLedger, iteration: int, bids: bytes, claim: R
     return _alike(ledger, iteration, bids, claim) if iteration // 6 % 2 else (bids, claim)
 
 
+def _in_turn(ledger: HostileLedger, iteration: int, bids: bytes, claim: Residuals) -> tuple[bytes, Residuals]:
+    """For some iterations the lower of a league claims much more, and for as many the others do."""
+    mine = iteration // 6 % 2 == (ledger._node == min(ledger.league))
+    return _more(2)(ledger, iteration, bids, claim) if mine and len(ledger.league) > 1 else (bids, claim)
+
+
 def _covered_sums(ledger: HostileLedger, iteration: int, bids: bytes, claim: Residuals) -> tuple[bytes, Residuals]:
     """The lower of a league says other sums for the pool, and all claim what covers them."""
     if ledger._node == min(ledger.league):
@@ -194,6 +209,7 @@ LIES: dict[str, Lie] = {
     "random sums for the pool": _random_sums,
     "claims the same as its partner": _alike,
     "claims the same as its partner by turns": _alike_by_turns,
+    "claims in turn with its partner": _in_turn,
     "other sums, covered by a partner": _covered_sums,
     "by a plan with its partner": _plotted,
 }
@@ -351,7 +367,11 @@ def leagues() -> list[Malice]:
     together = [Malice(kind) for kind in LEAGUE]
     together += [
         Malice(sealing=kind, answers=answer)
-        for kind in ("claims the same as its partner", "other sums, covered by a partner")
+        for kind in (
+            "claims the same as its partner",
+            "claims in turn with its partner",
+            "other sums, covered by a partner",
+        )
         for answer in ANSWERS
     ]
     together.append(Malice("beyond reach where there is none", sealing="claims the same as its partner"))

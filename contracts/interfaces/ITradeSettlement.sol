@@ -82,7 +82,7 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
 ///   TS14 Where all members of a round are customers of one supplier, trades earn them together no more from it, step by
 ///        step, than they would be paid without any: each for its own reading, or all for the sum of their readings,
-///        whichever is more.
+///        whichever is more; as far as no limit on what one owes (TS10) cuts a bill, and no fee on trades is below zero.
 interface ITradeSettlement is IDeposits {
     /// @notice A recorded trade, opened again; or what a node has traded with all at once in a market.
     struct Position {

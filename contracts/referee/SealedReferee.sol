@@ -30,8 +30,8 @@ import {Referee} from "./Referee.sol";
 ///         The last is for two that claim the same of each other, which nobody else sees. Where the reach of bids has been
 ///         zero for two iterations, those of a pair cancel, and are as they were (see Reach): residuals are zero, unless
 ///         somebody claims falsely, or goes beyond its reach. An honest node proves at once which partner does, and who
-///         is present changes. So who claims some LATE iterations later again, with the same nodes present, is false, or
-///         lets a partner be.
+///         is present changes. So who claims any, and is there with the same nodes LATE iterations later, is false, or lets
+///         a partner be.
 ///
 ///         So what a household says of all its partners together is answered for, part by part, by who can see the part:
 ///         if the whole is false, a part is, or they do not come to it.
@@ -268,7 +268,7 @@ contract SealedReferee is Referee {
         _require(!sound, "residuals");
     }
 
-    /// @dev Whether residuals of trades are claimed of k and of k + LATE, where those of k are zero.
+    /// @dev Whether residuals of trades are claimed of k, where there are none, with the same nodes until k + LATE.
     function _judgeLate(Case memory case_, ResidualEvidence calldata said, uint256 claimed) private view {
         Closed[] calldata closed = said.closed;
         uint256 at = uint256(case_.iteration) - closed[0].iteration;
@@ -278,8 +278,7 @@ contract SealedReferee is Referee {
         // slither-disable-next-line unused-return
         (, int256 reach) = _reach(case_, closed, at - 1);
         for (uint256 i = at - 1; i <= last; ++i) _require(closed[i].present == case_.present, "presence");
-        uint256 later = _link(said.accused, uint256(case_.iteration) + LATE + 1).residuals;
-        _require(reach == 0 && uint128(claimed) != 0 && uint128(later) != 0, "residuals");
+        _require(reach == 0 && uint128(claimed) != 0, "residuals");
     }
 
     /// @dev Adds up the parts of an answer.

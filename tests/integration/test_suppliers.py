@@ -166,7 +166,10 @@ def test_commandsOfSuppliers(
         assert "is the community's supplier" in said("supplier", *tariff)[1]
         assert "there is no tariff 'blue'" in said("green", *tariff[:-1], "blue")[1]
         settlement = Settlement.of(record, web3)
-        published = settlement.tariffs(Aggregator.of(record, web3).progress().round + 1)
+        following = Aggregator.of(record, web3).progress().round + 1
+        published = settlement.tariffs(following)
+        assert settlement.tariffs(following, [address["ann"], address["bob"]]) == published
+        assert settlement.tariffs(following, [address["ann"]]) == {}  # whose supplier has published none
     assert list(published) == [address["green"]]
     assert decode_tariff(published[address["green"]])[0] == (330_000, 410_000, 330_000, 410_000)
     fees = decode_fees(published[address["green"]])

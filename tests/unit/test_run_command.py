@@ -13,6 +13,7 @@ import pytest
 
 from gridpact.cli import main
 from gridpact.cli.options import in_use
+from gridpact.cli.positions import label_of
 from gridpact.community.read import shipped_cases
 from gridpact.market.registry import NAMES, market_of
 from gridpact.outcome.day import solve_day
@@ -179,3 +180,14 @@ def test_dayThatCostsNothing_hasNoParts(scenario: str, tmp_path: Path, capsys: p
     assert "(each on its own: 0.00)" in capsys.readouterr().out
     fields = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
     assert abs(fields["implemented_gap"] or 0) < 1e-3
+
+
+@pytest.mark.parametrize(("told", "number"), [("2026-12-22", 20261222), ("20261222", 20261222), ("610", 610)])
+def test_positions_areOfADay_byItsDateOrItsNumber(told: str, number: int) -> None:
+    assert label_of(told) == number
+
+
+@pytest.mark.parametrize("told", ["", "tomorrow", "2026-1x-01", "²"])
+def test_positions_areOfNoOtherDay(told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["positions", "--day", told, "--contracts", "no.json", "--rpc", "http://127.0.0.1:1"]) == 2
+    assert "is no day such as 2026-12-22" in capsys.readouterr().err

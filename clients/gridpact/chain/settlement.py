@@ -596,10 +596,17 @@ class Settlement(Deposits):
         told = [arguments_of(event) for event in self._events("SupplierWished", self._first_block)]
         return {str(said["account"]): str(said["supplier"]) for said in told}
 
-    def tariffs(self, round: int) -> dict[str, bytes]:
-        """All that were published for a round, by supplier, the community's first."""
+    def tariffs(self, round: int, customers: Iterable[str] | None = None) -> dict[str, bytes]:
+        """What was published for a round, by supplier, the community's first.
+
+        Args:
+            customers: accounts; tariffs of suppliers that have none of them for a customer are left out.
+        """
         own = self.supplier()
         suppliers = [own, *(other for other in self.admitted() if other != own)]
+        if customers is not None and len(suppliers) > 1:
+            serving = {self.supplier_in(round, customer) for customer in customers}
+            suppliers = [supplier for supplier in suppliers if supplier in serving]
         found = {supplier: self.published_tariff(round, supplier) for supplier in suppliers}
         return {supplier: tariff for supplier, tariff in found.items() if tariff is not None}
 

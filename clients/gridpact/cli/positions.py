@@ -11,11 +11,21 @@ COLUMNS = ("step", "state", "sold, kWh", "nominated, kWh", "read", "pool, kWh", 
 OF_DEALS = ("no.", "what", "step", "seller", "buyer", "kWh", "price a kWh", "state")
 
 
+def label_of(text: str) -> int:
+    """A day's number, yyyymmdd, of a date or of itself."""
+    digits = text.replace("-", "")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is no day such as 2026-12-22, and no number of one")
+    return int(digits)
+
+
 def add(commands: Commands) -> None:
     command = commands.add_parser(
         "positions", help="where a day on the chain stands: positions, nominations, readings, pool, options"
     )
-    command.add_argument("--day", type=int, required=True, metavar="YYYYMMDD", help="the day, as its round has it")
+    command.add_argument(
+        "--day", type=label_of, required=True, metavar="YYYY-MM-DD", help="the day, or the number that its round has"
+    )
     command.add_argument(
         "--settle",
         action="store_true",

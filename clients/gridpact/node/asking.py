@@ -74,16 +74,15 @@ class Asking:
         self._do(memory)
 
     def _find_late(self, round_: int, memory: Memory) -> None:
-        """Who claims residuals of trades of the iteration before the newest one, and some iterations earlier, where
-        partners that keep within reach have none."""
+        """Who claimed residuals of trades of an iteration in which partners that keep within reach have none, some
+        iterations ago, in which an honest household would have had its partner out."""
         if len(memory.steady) < 2:
             return
-        newest = memory.agent.iteration - 1
-        first = newest - LATE
+        first = memory.agent.iteration - 1 - LATE
         if memory.steady[-2] < LATE or not self._reach.is_late(memory.steady[-2] - LATE - self._most_misses):
             return
         for node, claimed in memory.claimed.items():
-            if {first, newest} <= claimed and node not in memory.gone | {self._node, GRID_CONNECTION}:
+            if first in claimed and node not in memory.gone | {self._node, GRID_CONNECTION}:
 
                 def accuse(node: int = node) -> None:
                     self._aggregator.accuse(round_, node, late_evidence(self._aggregator, round_, node, first))

@@ -93,13 +93,11 @@ class _Accusation:
         return at - first - self.ledger.setting().max_misses
 
     def is_late(self) -> bool:
-        """Whether it claims residuals of the trades of this iteration, and some later, where there can be none."""
-        later = self.ledger.iteration(self.round_, self.about + LATE + 1).submissions.get(self.node)
+        """Whether it claims residuals of the trades of this iteration, where there can be none, and goes on with it."""
         since = self.history[max(self.about - 2, 0) : self.about + LATE]
         steady = len(since) == LATE + 2 and all(one.submissions.keys() == since[0].submissions.keys() for one in since)
-        claims = later is not None and any(self.claim[2:]) and any(later.residuals[2:])
         there = self.node in self._now.submissions
-        return steady and claims and there and reach_of(self.ledger).is_late(self._age)
+        return steady and any(self.claim[2:]) and there and reach_of(self.ledger).is_late(self._age)
 
     def is_sound(self, answer: bytes) -> bool:
         """Whether the parts of an answer come to what the node submitted, and are of whom they can be."""

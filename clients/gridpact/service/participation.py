@@ -17,7 +17,7 @@ import numpy as np
 
 from gridpact.chain.settlement import decode_tariff
 from gridpact.chain.values import Phase
-from gridpact.community.model import Array, Prices
+from gridpact.community.model import GRID_CONNECTION, Array, Prices
 from gridpact.errors import (
     ChainError,
     ContractError,
@@ -242,10 +242,12 @@ class Participation:
             forecast = take_forecast(settings.forecast, self._day, setting.steps, late, self._stop)
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
         aggregator, hours = self._connection.aggregator, self._hours
-        every = [prices_in(one, hours) for one in self._connection.settlement.tariffs(self._round).values()]
-        nodes = aggregator.theta().n
+        nodes, enrolled = aggregator.theta().n, aggregator.enrolled()
+        accounts = filter(None, map(aggregator.account_of, sorted(enrolled - {GRID_CONNECTION})))
+        tariffs = self._connection.settlement.tariffs(self._round, accounts)
+        every = [prices_in(one, hours) for one in tariffs.values()]
         doubts = self._connection.doubts(settings.partners, settings.undelivered)
-        return view_of(settings, self._day, hours, forecast, prices, aggregator.enrolled(), nodes, doubts, every)
+        return view_of(settings, self._day, hours, forecast, prices, enrolled, nodes, doubts, every)
 
     def _check_money(self, view: NodeView, plan: Mapping[str, Array]) -> None:
         """What the household can come to owe, before it declares: of its plan, and of what the supplier published, by

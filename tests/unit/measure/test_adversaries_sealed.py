@@ -51,6 +51,16 @@ def test_twoThatClaimTheSame_areOut_whenBidsReachNothing() -> None:
     assert ending.iterations <= 160  # two fifths of mu
 
 
+@pytest.mark.parametrize("answers", ANSWERS)
+def test_twoThatClaimInTurn_doNotUseUpTheRound(answers: str) -> None:
+    """Where neither claims of an iteration and of the sixth after it, and neither proves what the other answers."""
+    who = dict.fromkeys((1, 2), Malice(sealing="claims in turn with its partner", answers=answers))
+    ending = SealedPlay("tiny3", Scenario.T, STAR, who, 7).run()
+    assert ending.out
+    assert ending.accusable == frozenset()
+    assert ending.iterations <= 300  # of 400; who is out gives the others their reach anew
+
+
 def test_whoGoesBeyondAReachOfZero_takesNoHonestPartnerWithIt() -> None:
     """2 and 3 keep the round from ending; then 2 bids anything, so that 1 has residuals, too, and proves it."""
     who = {2: Malice("beyond reach where there is none", sealing=SAME), 3: Malice(sealing=SAME)}
