@@ -118,7 +118,7 @@ def test_partnerThatStatesNothing_isVouchedFor(tiny3: CommunityDay, monkeypatch:
 
     def vouched_first(office: Any, schedules: Any) -> Any:
         web3, record = office._web3, office.record
-        metering = ChainAccount(web3, office._metering_key)
+        metering = ChainAccount(web3, office._suppliers.metering_key)
         office._network.fund([metering.address], ETHER, web3)
         aggregator, side = Aggregator.of(record, web3), Settlement.of(record, web3, metering)
         waiting = one_sided(side, 1)

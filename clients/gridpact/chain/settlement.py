@@ -578,7 +578,7 @@ class Settlement(Deposits):
 
     def suppliers_of(self, round: int, nodes: Iterable[int]) -> dict[int, str]:
         """Whose customer each node is in a round."""
-        if not self.admitted():
+        if not self._has_suppliers:
             return dict.fromkeys(nodes, self.supplier())
         return {node: str(self._read("supplierOf", round, node)) for node in nodes}
 
@@ -600,13 +600,15 @@ class Settlement(Deposits):
         """What was published for a round, by supplier, the community's first.
 
         Args:
-            customers: accounts; tariffs of suppliers that have none of them for a customer are left out.
+            customers: accounts, whose suppliers these are; else all that were ever admitted, of which the endpoint must
+                have the log.
         """
         own = self.supplier()
-        suppliers = [own, *(other for other in self.admitted() if other != own)]
-        if customers is not None and len(suppliers) > 1:
+        if customers is None or not self._has_suppliers:
+            suppliers = [own, *(other for other in self.admitted() if other != own)]
+        else:
             serving = {self.supplier_in(round, customer) for customer in customers}
-            suppliers = [supplier for supplier in suppliers if supplier in serving]
+            suppliers = sorted(serving, key=lambda supplier: (supplier != own, supplier))
         found = {supplier: self.published_tariff(round, supplier) for supplier in suppliers}
         return {supplier: tariff for supplier, tariff in found.items() if tariff is not None}
 
