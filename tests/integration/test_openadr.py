@@ -24,8 +24,6 @@ from gridpact.service.schedule import Schedule
 from gridpact.service.settings import Settings
 from gridpact.service.ven import Interval, Ven, whole_days
 
-pytest.importorskip("openleadr")
-
 ZONE = ZoneInfo("UTC")  # where every day has 24 h
 TODAY = datetime.now(ZONE).date()
 """Whose schedule the home reports."""
