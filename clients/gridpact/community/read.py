@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from gridpact.community.feeder import between, read_grid
 from gridpact.community.model import (
-    GRID_CONNECTION,
     CommunityDay,
     Feeder,
     Household,
-    Line,
 )
 from gridpact.community.street import PhaseFeeder
-from gridpact.community.streets import LINE_COLUMNS, PLACE_COLUMNS, STREET_KEYS, is_street, read_street
+from gridpact.community.streets import PLACE_COLUMNS
 from gridpact.community.suppliers import Suppliers, read_suppliers
 from gridpact.community.tables import Profile, Row, minutes, profile, rows
 from gridpact.community.usual import MOST_KW
@@ -33,8 +32,6 @@ HOUSEHOLD_COLUMNS = (
     *("power_factor", "tariff", "connection_kw", *PLACE_COLUMNS),
     *(attribute.column for device in DEVICES for attribute in device.attributes),
 )
-FEEDER_COLUMNS = ("node", "parent", "length_m", "resistance_ohm_per_km", "reactance_ohm_per_km")
-OPTIONAL_FEEDER_COLUMNS = ("rating_a", *LINE_COLUMNS)
 SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
     # key: type, default (None: must be given)
     "name": (str, None),
@@ -59,9 +56,6 @@ FILES = {
     "prices": "prices.csv",
     "load": "load_kw.csv",
 }
-LEAST_METRES, MOST_METRES = 0.1, 100_000.0
-"""Of a line: one without resistance has no losses to optimise, and no street goes further."""
-
 ACCEPTABLE = ("size", "price")
 """Doubts about what is in a community's files, see `usual`."""
 
@@ -82,8 +76,6 @@ OwnDevice = tuple[type[Device], Row]
 
 MOST_OF_PEAK = 1.5
 """So many times their size panels give at most, in cold air beside bright clouds."""
-
-LIMITS = {"nominal_voltage_v": 400.0, "voltage_min_pu": 0.95, "voltage_max_pu": 1.05}
 
 
 @dataclass(frozen=True)
@@ -220,8 +212,8 @@ def _read(path: Path) -> Community:
     step_minutes = settings["step_minutes"]
     if not 1 <= step_minutes <= 24 * 60 or 24 * 60 % step_minutes or 24 * 60 // step_minutes > MOST_STEPS:
         raise InputError(f"{path.name}: step_minutes = {step_minutes} must divide a day into 1 to {MOST_STEPS} steps")
-    _between(path, "feed_in_share", settings["feed_in_share"], 0, 1)
-    _between(path, "trading_coefficient", settings["trading_coefficient"], 0, math.inf)
+    between(path, "feed_in_share", settings["feed_in_share"], 0, 1)
+    between(path, "trading_coefficient", settings["trading_coefficient"], 0, math.inf)
 
     accepted = _accepted(path, settings["accept"])
     sizes, priced = "size" in accepted, "price" in accepted
@@ -386,14 +378,6 @@ def _settings(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _between(path: Path, key: str, value: float, low: float, high: float) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
-        raise InputError(
-            f"{path.name}: '{key}' = {value:g} must be {'at least' if high == math.inf else 'between'} "
-            f"{low:g}{'' if high == math.inf else f' and {high:g}'}"
-        )
-
-
 def _households(path: Path) -> list[Row]:
     taken: dict[int, Row] = {}
     names: dict[str, Row] = {}
@@ -450,117 +434,6 @@ def _clock(row: Row, attribute: Attribute) -> int:
     if value is None:
         raise row.error(column, f"'{row.text(column)}' is not a time HH:MM")
     return value
-
-
-def read_grid(
-    community: Path, table: dict[str, Any], path: Path, households: Sequence[Row]
-) -> tuple[Feeder | PhaseFeeder, tuple[str, ...]]:
-    """The feeder, balanced or by phase, and what was assumed of it.
-
-    Args:
-        community: the file that has the table `[feeder]`.
-        path: the table of lines, which is not read where a network file is given.
-        households: rows of households.csv, of which the places count here, ascending by node.
-
-    Raises:
-        InputError: says what is wrong, in which file, row and column.
-    """
-    numbers = {key: value for key, value in table.items() if key not in STREET_KEYS}
-    lines = [] if "network" in table else list(rows(path, FEEDER_COLUMNS, OPTIONAL_FEEDER_COLUMNS))
-    if is_street(table, lines, households):
-        return read_street(community, table, _limits(community, numbers), lines, households)
-    names = {row.integer("node", 1, MOST_HOUSEHOLDS): row.text("household") for row in households}
-    return read_feeder(community, numbers, path, names), ()
-
-
-def _limits(community: Path, table: dict[str, Any]) -> dict[str, float]:
-    """The numbers of `[feeder]`, with defaults."""
-    for key, value in table.items():
-        if key not in LIMITS:
-            known = ", ".join((*LIMITS, *STREET_KEYS))
-            raise InputError(f"{community.name}, [feeder]: '{key}' is not known; known keys: {known}")
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise InputError(f"{community.name}, [feeder]: '{key}' must be a number")
-    values = {key: float(table.get(key, default)) for key, default in LIMITS.items()}
-    _between(community, "nominal_voltage_v", values["nominal_voltage_v"], 1, math.inf)
-    _between(community, "voltage_min_pu", values["voltage_min_pu"], 0.5, 1)
-    _between(community, "voltage_max_pu", values["voltage_max_pu"], 1, 1.5)
-    return values
-
-
-def read_feeder(community: Path, limits: dict[str, Any], path: Path, households: Mapping[int, str]) -> Feeder:
-    """Reads and checks the lines of a feeder.
-
-    Args:
-        community: the file that has the limits, for complaints.
-        limits: its table `[feeder]`, see `LIMITS`.
-        path: the table of lines.
-        households: names by node, 1 to n; each must have a line. Other nodes are junctions, n + 1 and so on.
-
-    Raises:
-        InputError: says what is wrong, in which file, row and column.
-    """
-    values = _limits(community, limits)
-    lines: dict[int, Line] = {}
-    places: dict[int, Row] = {}
-    table = list(rows(path, FEEDER_COLUMNS, OPTIONAL_FEEDER_COLUMNS))
-    known = {GRID_CONNECTION, *households, *(row.integer("node", 0, MOST_HOUSEHOLDS) for row in table)}
-    for row in table:
-        node, parent = row.integer("node", 0, MOST_HOUSEHOLDS), row.integer("parent", 0, MOST_HOUSEHOLDS)
-        if node == GRID_CONNECTION:
-            raise row.error("node", "node 0 is the grid connection, the one root; it has no line of its own")
-        if parent not in known:
-            raise row.error("parent", f"the line of node {node} goes to node {parent}, which does not exist")
-        if node in lines:
-            raise row.error(
-                "node",
-                f"node {node} has a second line here, the first is in row {places[node].number}; "
-                "a radial feeder has one line a node",
-            )
-        metres = row.number_in("length_m")
-        if not LEAST_METRES <= metres <= MOST_METRES:
-            raise row.error(
-                "length_m",
-                f"a line of {metres:g} m is not between {LEAST_METRES:g} and {MOST_METRES:,.0f} m long; give its "
-                "length in metres",
-            )
-        kilometres = metres / 1000
-        lines[node] = Line(
-            node,
-            parent,
-            kilometres * row.number_in("resistance_ohm_per_km", 0.001),
-            kilometres * row.number_in("reactance_ohm_per_km", 0),
-            row.number_in("rating_a", 0.1) if row.cells.get("rating_a", "").strip() else None,
-        )
-        places[node] = row
-    junctions = sorted(lines.keys() - households.keys())
-    for node, expected in zip(junctions, range(len(households) + 1, MOST_HOUSEHOLDS + 1), strict=False):
-        if node != expected:
-            raise places[node].error(
-                "node",
-                f"there is no household with node {node}; nodes without one are numbered after the households, so from "
-                f"{len(households) + 1}, without gaps",
-            )
-    parents = {line.parent for line in lines.values()}
-    for node in junctions:
-        if node not in parents:
-            raise places[node].error(
-                "node", f"there is no household with node {node}, and no line goes on from it; see households.csv"
-            )
-    for node, household in households.items():
-        if node not in lines:
-            raise InputError(
-                f"{path.name}: household '{household}' (node {node}) has no line, which makes it "
-                "a second root beside node 0; add one"
-            )
-    for node in lines:
-        seen = [node]
-        while (parent := lines[seen[-1]].parent) != GRID_CONNECTION:
-            if parent in seen:
-                loop = " - ".join(str(k) for k in [*seen[seen.index(parent) :], parent])
-                raise places[node].error("parent", f"the lines form a loop: {loop}; every node must lead to node 0")
-            seen.append(parent)
-    return Feeder(**values, lines=tuple(lines[node] for node in sorted(lines)), junctions=frozenset(junctions))
 
 
 def _preferences(path: Path, entries: list[Any], names: list[str]) -> dict[tuple[str, str], float]:

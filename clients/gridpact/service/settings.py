@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
+from gridpact.community.feeder import LIMITS, read_feeder, read_grid
 from gridpact.community.model import GRID_CONNECTION, Feeder, Prices
-from gridpact.community.read import ACCEPTABLE, LIMITS, read_feeder, read_grid
+from gridpact.community.read import ACCEPTABLE
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.streets import TRANSFORMER
 from gridpact.community.tables import rows

@@ -16,7 +16,7 @@ from gridpact.chain.values import Delivery
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError
 from gridpact.manage.metering import MeterDay, Settled, check_plan, check_signs, planned_wh, read_meters
-from gridpact.node.twin import TwinLedger
+from gridpact.node.twin_ledger import TwinLedger
 from gridpact.problem.scenario import Scenario
 from unit.node.rounds import Played
 

@@ -27,7 +27,7 @@ from gridpact.manage.vouching import (
     to_vouch,
 )
 from gridpact.market.admm.parameters import Tolerances
-from gridpact.node.twin import TwinLedger
+from gridpact.node.twin_ledger import TwinLedger
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from unit.chain.settled import FEED_IN, IMPORT, Settled, settled
 from unit.node.rounds import PHASE_SECONDS, Played

@@ -15,7 +15,8 @@ from gridpact.market.prepared import Prepared
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
 from gridpact.node.turns import Turns
-from gridpact.node.twin import Twin, TwinLedger, TwinSettlement
+from gridpact.node.twin import Twin
+from gridpact.node.twin_ledger import TwinLedger, TwinSettlement
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 
 PHASE_SECONDS = 600

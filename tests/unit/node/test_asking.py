@@ -19,7 +19,7 @@ from gridpact.limits import SUM_BYTES
 from gridpact.market.admm.answers import decode_answer, encode_answer
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
-from gridpact.node.twin import TwinLedger, TwinSettlement
+from gridpact.node.twin_ledger import TwinLedger, TwinSettlement
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from unit.node.rounds import Played

@@ -13,7 +13,7 @@ from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Closing, Integers
 from gridpact.node.audit import audit_round
 from gridpact.node.report import NodeReport
-from gridpact.node.twin import TwinLedger
+from gridpact.node.twin_ledger import TwinLedger
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from unit.node.rounds import PHASE_SECONDS, Crash, Played
 from unit.node.test_twin import COARSE

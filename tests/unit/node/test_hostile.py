@@ -14,7 +14,7 @@ from gridpact.errors import ContractError
 from gridpact.market.admm.codec import published, with_key
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
-from gridpact.node.twin import TwinLedger, TwinSettlement
+from gridpact.node.twin_ledger import TwinLedger, TwinSettlement
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.view import NodeView
 from unit.node.rounds import Played

@@ -30,7 +30,7 @@ from gridpact.node.privacy import (
     summary,
     transcript_of,
 )
-from gridpact.node.twin import TwinLedger
+from gridpact.node.twin_ledger import TwinLedger
 from gridpact.problem.scenario import Scenario
 from measure.privacy import rows, table
 from unit.node.rounds import Played

@@ -23,7 +23,7 @@ from gridpact.market.admm.register import Rules
 from gridpact.node.node import Node
 from gridpact.node.report import NodeReport
 from gridpact.node.turns import Turns
-from gridpact.node.twin import TwinLedger, TwinSettlement
+from gridpact.node.twin_ledger import TwinLedger, TwinSettlement
 from gridpact.problem.baseline import fallback
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from unit.node.rounds import PHASE_SECONDS, Crash, Played

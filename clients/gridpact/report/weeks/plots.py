@@ -23,7 +23,6 @@ from gridpact.report.drawing import (
     PURPLE,
     SKY,
     VERMILION,
-    Axes,
     Figure,
     FuncFormatter,
     Line2D,
@@ -33,10 +32,22 @@ from gridpact.report.drawing import (
     styled,
 )
 from gridpact.report.plots import FEED_IN_COLOUR, IMPORT_COLOUR, WIDTH, power_bands
+from gridpact.report.weeks.axes import (
+    clock_axis,
+    days_axis,
+    line_of,
+    marks_of,
+    names_axis,
+    narrow,
+    offsets,
+    panels_of,
+    scenario_legend,
+    x_label,
+)
 from gridpact.report.weeks.words import capital, currency
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, sharings
 from gridpact.study.weeks.published import REPORT_GAP, REPORT_ITERATIONS
-from gridpact.study.weeks.totals import HouseholdWeek, Study, left_out, passed_kw
+from gridpact.study.weeks.totals import Study, passed_kw
 from gridpact.text import plain
 
 Plot = Callable[[Study], "Figure | None"]
@@ -65,7 +76,7 @@ def day(study: Study) -> Figure:
     """Generation and consumption of all households over the first day of each period, as in the report's Figure 10a."""
     periods = study.counted
     figure = Figure(figsize=(WIDTH, 0.9 + 2.6 * len(periods)), layout="constrained")
-    panels = _panels(figure, len(periods), 1, sharex=True)
+    panels = panels_of(figure, len(periods), 1, sharex=True)
     handles: dict[str, Any] = {}
     for axes, period in zip(panels[:, 0], periods, strict=True):
         outcome = period.totals[study.after].days[0]
@@ -83,7 +94,7 @@ def day(study: Study) -> Figure:
         axes.set_ylabel("Power (kW)\nuse below zero,\nsupply above")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
         axes.grid(axis="y")
-    _clock_axis(panels[-1, 0], periods[-1].baseline.days[0])
+    clock_axis(panels[-1, 0], periods[-1].baseline.days[0])
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=5, handlelength=1.6)
     return figure
 
@@ -113,7 +124,7 @@ def convergence(study: Study) -> Figure:
     scenarios = [scenario for scenario in study.settings.scenarios if scenario != Scenario.B]
     rows = 2 if study.gaps else 1
     figure = Figure(figsize=(WIDTH, 1.0 + 2.3 * rows), layout="constrained")
-    panels = _panels(figure, rows, max(len(scenarios), 1), sharey="row", sharex="col")
+    panels = panels_of(figure, rows, max(len(scenarios), 1), sharey="row", sharex="col")
     look: list[tuple[str, Any]] = [(BLUE, "-"), (VERMILION, "--"), (GREEN, ":"), (PURPLE, "-.")]
     traced: dict[int, str] = {}
     for column, scenario in enumerate(scenarios):
@@ -181,14 +192,14 @@ def prices(study: Study) -> Figure:
     """Import, feed-in and trade prices over each period, and in G the mean price of the nodes; Figure 11."""
     periods = study.counted
     figure = Figure(figsize=(WIDTH, 0.9 + 2.5 * len(periods)), layout="constrained")
-    panels = _panels(figure, len(periods), 1)
+    panels = panels_of(figure, len(periods), 1)
     handles: dict[str, Any] = {}
     for axes, period in zip(panels[:, 0], periods, strict=True):
         days = period.baseline.days
         bought = np.concatenate([outcome.import_price for outcome in days])
         fed_in = np.concatenate([outcome.feed_in_price for outcome in days])
         edges = np.arange(len(bought) + 1, dtype=float)
-        axes.set_title(_narrow(capital(period.name), len(periods)))
+        axes.set_title(narrow(capital(period.name), len(periods)))
         axes.fill_between(edges, np.append(bought, bought[-1]), np.append(fed_in, fed_in[-1]), step="post",
                           color="#f2f2f2", linewidth=0)  # fmt: skip
         axes.stairs(bought, edges, color=IMPORT_COLOUR, linewidth=1.3, baseline=None)
@@ -202,14 +213,14 @@ def prices(study: Study) -> Figure:
         for scenario, totals in period.totals.items():
             if scenario.has_trades:
                 places, mean = _trade_prices(totals.days)
-                look = _marks(scenario) | {"markersize": 3.5}
+                look = marks_of(scenario) | {"markersize": 3.5}
                 axes.plot(places, mean, **look)
                 handles[f"{scenario.name}: mean trade price"] = Line2D([], [], **look)
         top = float(bought.max())
         axes.set_ylim(min(0.0, float(fed_in.min())), 1.08 * top if top > 0 else 1.0)
         axes.set_ylabel(f"Price ({currency(study)}/kWh)")
         axes.grid(axis="y")
-        _days_axis(axes, days)
+        days_axis(axes, days)
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=5)
     return figure
 
@@ -236,9 +247,9 @@ def boxes(study: Study) -> Figure:
     periods = study.counted
     outliers = {"marker": ".", "markersize": 4, "markeredgecolor": GREY}
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-    panels = _panels(figure, 1, len(periods))
+    panels = panels_of(figure, 1, len(periods))
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(_narrow(capital(period.name), len(periods)))
+        axes.set_title(narrow(capital(period.name), len(periods)))
         place, ticks, labels = 0.0, [], []
         for scenario, totals in period.totals.items():
             for is_prosumer in (False, True):
@@ -272,7 +283,7 @@ def exchange(study: Study) -> Figure:
     """Power exchanged over the first day of each period, by scenario; Figure 13."""
     periods, scenarios = study.counted, study.settings.scenarios
     figure = Figure(figsize=(WIDTH, 0.9 + 2.3 * len(periods)), layout="constrained")
-    panels = _panels(figure, len(periods), len(scenarios), sharey="row", sharex=True)
+    panels = panels_of(figure, len(periods), len(scenarios), sharey="row", sharex=True)
     handles: dict[str, Any] = {}
     for row, period in zip(panels, periods, strict=True):
         for axes, scenario in zip(row, period.totals, strict=True):
@@ -297,7 +308,7 @@ def exchange(study: Study) -> Figure:
         row[0].set_ylim(bottom=0)
         row[0].set_ylabel("Power (kW)")
     for axes in panels[-1]:
-        _clock_axis(axes, periods[-1].baseline.days[0], most=4)
+        clock_axis(axes, periods[-1].baseline.days[0], most=4)
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=4)
     return figure
 
@@ -309,11 +320,11 @@ def network(study: Study) -> Figure:
     periods = study.counted
     rated = periods[0].baseline.loading is not None
     figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
-    panels = _panels(figure, 2, len(periods), sharey="row")
+    panels = panels_of(figure, 2, len(periods), sharey="row")
     limits = periods[0].baseline.days[0].voltage_limits_pu
     for column, period in enumerate(periods):
         voltages, loads = panels[:, column]
-        voltages.set_title(_narrow(capital(period.name), len(periods)))
+        voltages.set_title(narrow(capital(period.name), len(periods)))
         for scenario, totals in period.totals.items():
             hours = np.concatenate([np.full(len(day.start_times), day.step_hours) for day in totals.days])
             low = np.concatenate([day.voltage_pu.min(axis=0) for day in totals.days])
@@ -321,7 +332,7 @@ def network(study: Study) -> Figure:
             loading = np.concatenate(
                 [day.current_a.max(axis=0) if day.loading is None else 100 * day.loading for day in totals.days]
             )
-            look = _line(scenario)
+            look = line_of(scenario)
             edges = np.concatenate([[0.0], np.cumsum(hours)])
             voltages.stairs(np.sort(low), edges, baseline=None, **look)
             voltages.stairs(np.sort(high)[::-1], edges, baseline=None, **look)
@@ -338,14 +349,14 @@ def network(study: Study) -> Figure:
         for axes in (voltages, loads):
             axes.set_xlim(0, float(np.sum(hours)))
             axes.grid(axis="y")
-    _x_label(panels[0], "Hours, sorted: lowest voltages rise, highest fall")
-    _x_label(panels[1], "Hours, sorted by loading")
+    x_label(panels[0], "Hours, sorted: lowest voltages rise, highest fall")
+    x_label(panels[1], "Hours, sorted by loading")
     bottom, top = panels[0, 0].get_ylim()
     panels[0, 0].set_ylim(min(limits[0] - 0.004, bottom), max(limits[1] + 0.01, top))
     panels[1, 0].set_ylim(bottom=0)
     panels[0, 0].set_ylabel("Lowest and highest voltage\nof all households (p.u.)")
     panels[1, 0].set_ylabel(f"Most loaded line\n({'% of its rating' if rated else 'current, A'})")
-    figure.legend(*_scenario_legend(study), loc="outside lower left", ncols=4)
+    figure.legend(*scenario_legend(study), loc="outside lower left", ncols=4)
     return figure
 
 
@@ -365,7 +376,7 @@ def trades(study: Study) -> Figure:
     side = 1.3 + min(0.2 * len(homes), 6.0)
     height = min(side + 1.5, 6.5) if len(periods) == 1 else min(side, 1.0 + 5.6 / len(periods))  # panels are square
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    panels = _panels(figure, 1, len(periods))
+    panels = panels_of(figure, 1, len(periods))
     named = len(periods) == 1 and len(homes) <= FEW_NAMES
     names = [plain(home.name, 14) if named else str(home.node) for home in homes]
     for axes, period in zip(panels[0], periods, strict=True):
@@ -404,20 +415,20 @@ def households(study: Study) -> Figure:
     periods = study.counted
     homes = periods[0].baseline.households
     figure = Figure(figsize=(WIDTH, 1.6 + 0.24 * len(homes)), layout="constrained")
-    panels = _panels(figure, 1, len(periods), sharey=True)
+    panels = panels_of(figure, 1, len(periods), sharey=True)
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(_narrow(capital(period.name), len(periods)))
+        axes.set_title(narrow(capital(period.name), len(periods)))
         costs = {scenario: [home.cost for home in totals.households] for scenario, totals in period.totals.items()}
         places = np.arange(len(homes))
         everything = np.array(list(costs.values()))
         axes.hlines(places, everything.min(axis=0), everything.max(axis=0), color=PALE, linewidth=2.5)
-        for scenario, values, beside in zip(costs, everything, _beside(len(costs)), strict=True):
-            axes.plot(values, places + beside, **_marks(scenario))
+        for scenario, values, beside in zip(costs, everything, offsets(len(costs)), strict=True):
+            axes.plot(values, places + beside, **marks_of(scenario))
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.grid(axis="x")
-    _x_label(panels[0], f"Cost ({currency(study)}); below zero: earns")
-    _names_axis(panels[0, 0], homes)
-    handles = [Line2D([], [], **_marks(scenario)) for scenario in periods[0].totals]
+    x_label(panels[0], f"Cost ({currency(study)}); below zero: earns")
+    names_axis(panels[0, 0], homes)
+    handles = [Line2D([], [], **marks_of(scenario)) for scenario in periods[0].totals]
     labels = [f"{scenario.name}: {market_of(scenario).words.label}" for scenario in periods[0].totals]
     figure.legend(handles, labels, loc="outside lower left", ncols=4, title="In bold: households with PV",
                   alignment="left", title_fontsize=8.5)  # fmt: skip
@@ -430,15 +441,15 @@ def fairness(study: Study) -> Figure:
     periods = study.counted
     homes = periods[0].baseline.households
     figure = Figure(figsize=(WIDTH, 1.8 + 0.24 * len(homes)), layout="constrained")
-    panels = _panels(figure, 1, len(periods), sharey=True)
+    panels = panels_of(figure, 1, len(periods), sharey=True)
     handles: dict[str, Any] = {}
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(_narrow(capital(period.name), len(periods)))
+        axes.set_title(narrow(capital(period.name), len(periods)))
         shown = sharings(period)
         edge = 1.15 * max((float(np.abs(s.saving).max()) for s in shown if s.name != EQUAL), default=1.0)
         edge = max(edge, 0.01)
-        for sharing, beside in zip(shown, _beside(len(shown)), strict=True):
-            drawn = SHARING.get(sharing.name) or _marks(sharing.scenario)
+        for sharing, beside in zip(shown, offsets(len(shown)), strict=True):
+            drawn = SHARING.get(sharing.name) or marks_of(sharing.scenario)
             look: dict[str, Any] = {**drawn, "linestyle": "", "markersize": 4.5}
             handles[sharing.name] = Line2D([], [], **look)
             for place, saving in enumerate(sharing.saving):
@@ -454,8 +465,8 @@ def fairness(study: Study) -> Figure:
         axes.grid(axis="x")
         for place in range(len(homes) - 1):
             axes.axhline(place + 0.5, color="#f2f2f2", linewidth=0.8, zorder=0)
-    _x_label(panels[0], f"Saving against the baseline ({currency(study)})")
-    _names_axis(panels[0, 0], homes)
+    x_label(panels[0], f"Saving against the baseline ({currency(study)})")
+    names_axis(panels[0, 0], homes)
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=5)
     return figure
 
@@ -467,9 +478,9 @@ def savings(study: Study) -> Figure:
     homes = periods[0].baseline.households
     median = {"color": INK, "linewidth": 1.6}
     figure = Figure(figsize=(WIDTH, 1.5 + 0.24 * len(homes)), layout="constrained")
-    panels = _panels(figure, 1, len(periods), sharey=True, sharex=len(periods) > 2)  # a winter's savings are small
+    panels = panels_of(figure, 1, len(periods), sharey=True, sharex=len(periods) > 2)  # a winter's savings are small
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(_narrow(capital(period.name), len(periods)), fontsize=10 if len(periods) > 2 else 11)
+        axes.set_title(narrow(capital(period.name), len(periods)), fontsize=10 if len(periods) > 2 else 11)
         for place, (home, saved) in enumerate(zip(homes, period.savings(study.after), strict=True)):
             box = axes.boxplot([saved], positions=[place], widths=0.6, orientation="horizontal", whis=(5, 95),
                                patch_artist=True, showfliers=False, medianprops=median)  # fmt: skip
@@ -477,8 +488,8 @@ def savings(study: Study) -> Figure:
                                 hatch="" if home.is_prosumer else "///")  # fmt: skip
         axes.axvline(0, color=INK, linewidth=0.9)
         axes.grid(axis="x")
-    _x_label(panels[0], f"Saving a day against the baseline ({currency(study)})")
-    _names_axis(panels[0, 0], homes)
+    x_label(panels[0], f"Saving a day against the baseline ({currency(study)})")
+    names_axis(panels[0, 0], homes)
     patches = [Patch(facecolor=SKY, edgecolor=GREY, hatch="///"), Patch(facecolor=ORANGE, edgecolor=GREY)]
     figure.legend(patches, ["consumers, without PV", "prosumers, with PV"], loc="outside lower left", ncols=2)
     return figure
@@ -521,93 +532,19 @@ def _household(of: tuple[Study, int]) -> Figure:
     study, row = of
     periods = study.counted
     figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
-    panels = _panels(figure, 1, len(periods), sharey=True)
+    panels = panels_of(figure, 1, len(periods), sharey=True)
     for axes, period in zip(panels[0], periods, strict=True):
-        axes.set_title(_narrow(capital(period.name), len(periods)), fontsize=10)
+        axes.set_title(narrow(capital(period.name), len(periods)), fontsize=10)
         for scenario in (Scenario.B, study.after):
             days = [day.households[row].schedule["injection_kw"] for day in period.totals[scenario].days]
             mean = -np.mean(days, axis=0)
-            look = _line(scenario) | {"linestyle": "--" if scenario == Scenario.B else "-", "linewidth": 1.5}
+            look = line_of(scenario) | {"linestyle": "--" if scenario == Scenario.B else "-", "linewidth": 1.5}
             axes.stairs(mean, np.arange(len(mean) + 1), baseline=None, **look)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.grid(axis="y")
-        _clock_axis(axes, period.baseline.days[0], most=7)
+        clock_axis(axes, period.baseline.days[0], most=7)
     panels[0, 0].set_ylabel("Mean power (kW)\nbelow zero: gives")
     shown: list[tuple[Scenario, Any]] = [(Scenario.B, "--"), (study.after, "-")]
     handles = [Line2D([], [], color=market_of(s).look.colour, linestyle=dashes, linewidth=1.5) for s, dashes in shown]
     figure.legend(handles, [f"{s.name}: {market_of(s).words.label}" for s, _ in shown], loc="outside right upper")
     return figure
-
-
-def _panels(figure: Figure, rows: int, columns: int, **share: Any) -> Any:
-    """Axes as an array of shape (rows, columns)."""
-    return figure.subplots(rows, columns, squeeze=False, **share)
-
-
-def _beside(count: int) -> Array:
-    """Where marks of one household stand beside its line, so that none hides another."""
-    return np.linspace(-0.25, 0.25, count) if count > 1 else np.zeros(1)
-
-
-def _marks(scenario: Scenario) -> dict[str, Any]:
-    drawn = market_of(scenario).look
-    look: dict[str, Any] = {"marker": drawn.mark, "color": drawn.colour, "linestyle": "", "markersize": 5}
-    return look | ({"markerfacecolor": "white"} if scenario == Scenario.B else {})
-
-
-def _line(scenario: Scenario) -> dict[str, Any]:
-    look = market_of(scenario).look
-    return {"color": look.colour, "linestyle": look.line, "linewidth": 1.4}
-
-
-def _scenario_legend(study: Study) -> tuple[list[Any], list[str]]:
-    scenarios = study.settings.scenarios
-    lines = [Line2D([], [], **_line(s)) for s in scenarios]
-    return lines, [f"{s.name}: {market_of(s).words.label}" for s in scenarios]
-
-
-def _clock_axis(axes: Axes, outcome: DayOutcome, most: int = 9) -> None:
-    steps, times = len(outcome.start_times), outcome.start_times
-    stride = next((s for s in (1, 2, 3, 4, 6, 8, 12, 16, 24) if steps / s <= most), -(-steps // most))
-    ticks = list(range(0, steps, stride))
-    axes.set_xticks(ticks, [times[t] for t in ticks])
-    axes.set_xlim(0, steps)
-    axes.set_xlabel("Time (hh:mm)")
-
-
-def _days_axis(axes: Axes, days: Sequence[DayOutcome]) -> None:
-    """Days beside each other, marked where days between them are left out; of one day its hours."""
-    if len(days) == 1:
-        _clock_axis(axes, days[0])
-        return
-    starts = np.cumsum([0] + [len(outcome.start_times) for outcome in days])
-    stride = -(-len(days) // 10)
-    axes.set_xticks(starts[:-1][::stride], [plain(outcome.day, 10) for outcome in days][::stride])
-    for start, before, after in zip(starts[1:-1], days, days[1:], strict=False):
-        axes.axvline(start, color=PALE, linewidth=0.8, zorder=0)
-        if left_out(before.day, after.day):
-            axes.text(start, 1.0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", fontsize=9)
-    axes.set_xlim(0, starts[-1])
-    axes.set_xlabel("Day (each label stands at midnight)")
-
-
-def _x_label(row: Sequence[Axes], text: str) -> None:
-    """The label of panels beside each other: under each, or under the first where they are narrow."""
-    if len(row) <= 2:
-        for axes in row:
-            axes.set_xlabel(text)
-    else:
-        row[0].set_xlabel(text, loc="left")
-
-
-def _narrow(text: str, panels: int) -> str:
-    """A title in two lines where there are many beside each other."""
-    return text.replace(" to ", "\nto ") if panels > 2 else text
-
-
-def _names_axis(axes: Axes, homes: Sequence[HouseholdWeek]) -> None:
-    """Households from top to bottom, those with PV in bold."""
-    axes.set_yticks(np.arange(len(homes)), [plain(home.name, 16) for home in homes], fontsize=8)
-    axes.set_ylim(len(homes) - 0.4, -0.6)
-    for label, home in zip(axes.get_yticklabels(), homes, strict=True):
-        label.set_fontweight("bold" if home.is_prosumer else "normal")
