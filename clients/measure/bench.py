@@ -33,7 +33,6 @@ from gridpact.limits import LANES, MOST_HOUSEHOLDS, MOST_NODES
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.levels import Levels, negotiate_levels
 from gridpact.market.admm.negotiation import Negotiation, plan_of
-from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import MOST_ITERATIONS
 from gridpact.market.prepared import Prepared
 from gridpact.problem.baseline import baseline_net_kw
@@ -286,16 +285,15 @@ def split_into(count: int, households: int, steps: int) -> Split:
     case, day = GROWN_DAY
     communities = feeders(read_community(case).on(day), count, households, steps, seed=1)
     started = time.perf_counter()
-    levels, resolution = Levels.of(communities), Resolution()
-    for iterate in negotiate_levels(levels, resolution):
-        if iterate.hold(levels, resolution) or iterate.above.iteration == MOST_ITERATIONS:
-            break
+    levels = Levels.of(communities)
+    *_, iterate = negotiate_levels(levels)
     took = time.perf_counter() - started
     dt, prices = communities[0].step_hours, communities[0].prices
     bids = 2 * np.array([g.below.view.bid_count + g.above.view.bid_count for g in iterate.gateways])
     paid = alone = traded = beyond = 0.0
     homes: list[Agent] = []
-    for community, feeder in zip(communities, iterate.feeders, strict=True):
+    for community, place in zip(communities, levels.feeders, strict=True):
+        feeder = iterate.at(place)
         gateway = max(feeder.agents)
         alone += _bill(baseline_net_kw(community), prices, dt)
         for household in community.households:
@@ -313,7 +311,7 @@ def split_into(count: int, households: int, steps: int) -> Split:
         feeders=count,
         households=len(homes),
         steps=steps,
-        iterations=iterate.above.iteration,
+        iterations=iterate.iteration,
         bytes_per_household=float(np.mean([_payload(agent, steps) for agent in homes])),
         gateway_bytes=float(np.mean(bids)),
         traded_kwh=traded,
@@ -490,8 +488,8 @@ def _document(
         parts += [
             "## Split by feeder",
             "Where a contract is too small: an aggregator for each feeder and one above, in which the feeders' "
-            "gateways trade (see `market/admm/levels.py`), all in one process, until the tests of all contracts hold "
-            "at once. The first feeder is grown as above, on the others all households are scaled.",
+            "gateways trade (see `market/admm/levels.py`), all in one process, until each contract has ended by its "
+            "own test. The first feeder is grown as above, on the others all households are scaled.",
             split_table(splits),
         ]
     return "\n\n".join(parts) + "\n"

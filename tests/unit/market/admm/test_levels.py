@@ -9,34 +9,54 @@ import numpy as np
 import pytest
 
 from gridpact.community.grown import feeders
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import CommunityDay, Household
 from gridpact.community.read import read_community
 from gridpact.devices.device import flat
 from gridpact.grid.powerflow import power_flow
-from gridpact.market.admm.levels import Levels, LevelsIterate, negotiate_levels
+from gridpact.market.admm.levels import Levels, LevelsIterate, Silent, negotiate_levels
 from gridpact.market.admm.negotiation import plan_of
 from gridpact.market.admm.parameters import Resolution, Tolerances
+from gridpact.market.admm.register import End
 from gridpact.problem.coefficients import own_coefficients, partners, trading_coefficients
 from gridpact.problem.constraints import branch_flow, supply_contract
 from gridpact.problem.meter import behind_meter
 
-Agreed = tuple[tuple[CommunityDay, ...], LevelsIterate]
+Agreed = tuple[tuple[CommunityDay, ...], Levels, LevelsIterate]
 
 
 @pytest.fixture(scope="module")
-def agreed() -> Agreed:
-    """Three feeders of three households, two of them scaled, until all residuals are within limits that are far
-    below the usual ones, in finer units."""
+def communities() -> tuple[CommunityDay, ...]:
+    """Three feeders of three households, two of them scaled, the second without panels, so that there is something to
+    pass on to it."""
     case = read_community("tiny3")
-    communities = feeders(case.on(case.days[0]), 3, 3, 4, seed=1)
-    levels, resolution = Levels.of(communities), Resolution(power_kw=5e-5, voltage=1e-6)
+    some = list(feeders(case.on(case.days[0]), 3, 3, 4, seed=1))
+    some[1] = replace(some[1], households=tuple(map(without_panels, some[1].households)))
+    return tuple(some)
+
+
+def without_panels(home: Household) -> Household:
+    return replace(home, devices=tuple(device for device in home.devices if device.kind not in ("pv", "inverter")))
+
+
+@pytest.fixture(scope="module", params=["two levels", "three levels"])
+def agreed(communities: tuple[CommunityDay, ...], request: pytest.FixtureRequest) -> Agreed:
+    one, two, three = communities
+    levels = strictly(Levels.of(communities if request.param == "two levels" else ((one, two), (three,))))
+    iterate = last_of(levels)
+    assert all(iterate.at(place).end is End.CONVERGED for place in range(len(levels.contracts)))
+    return communities, levels, iterate
+
+
+def strictly(levels: Levels) -> Levels:
+    """The same with limits that are far below the usual ones."""
     strict = Tolerances(0.18, 0.5, 0.18, 0.18)
-    levels = replace(levels, tolerances=(strict, strict))
-    for iterate in negotiate_levels(levels, resolution, most_iterations=900):
-        if iterate.hold(levels, resolution):
-            return communities, iterate
-        assert iterate.above.iteration < 300
-    raise AssertionError("unreachable")
+    return replace(levels, contracts=tuple(replace(level, tolerances=strict) for level in levels.contracts))
+
+
+def last_of(levels: Levels, silent: Silent = lambda contract, iteration: False) -> LevelsIterate:
+    """The end, in finer units."""
+    *_, last = negotiate_levels(levels, Resolution(power_kw=5e-5, voltage=1e-6), 600, silent)
+    return last
 
 
 def joint_optimum(communities: tuple[CommunityDay, ...]) -> float:
@@ -76,21 +96,24 @@ def joint_optimum(communities: tuple[CommunityDay, ...]) -> float:
     return float(problem.value)
 
 
-def carried_out(communities: tuple[CommunityDay, ...], iterate: LevelsIterate) -> float:
+def carried_out(levels: Levels, iterate: LevelsIterate) -> float:
     """What the agreed plans cost: an exact power flow, trades as agreed, and what a gateway is left with bought from
     the supplier or fed in."""
     total = 0.0
-    for community, feeder, gateway in zip(communities, iterate.feeders, iterate.gateways, strict=True):
-        dt, prices = community.step_hours, community.prices
+    for tie, gateway in zip(levels.ties, iterate.gateways, strict=True):
+        community, feeder = levels.contracts[tie.below].community, iterate.at(tie.below)
+        dt, prices = gateway.below.view.step_hours, gateway.below.view.prices
 
         def supplied(net_import: np.ndarray, dt: float = dt, prices=prices) -> float:
             bought, fed_in = np.maximum(net_import, 0), np.maximum(-net_import, 0)
             return float(dt * (prices.import_price @ bought - prices.feed_in_price @ fed_in))
 
+        total += supplied(gateway.imbalance_kw)
+        if community is None:
+            continue
         plans = [plan_of(feeder.agents[home.node]).schedule for home in community.households]
         kw, kvar = (np.array([plan[name] for plan in plans]) for name in ("injection_kw", "injection_kvar"))
         total += dt * float(prices.loss_price @ power_flow(community.feeder, kw, kvar).losses_kw)
-        total += supplied(gateway.imbalance_kw)
         for home, injection in zip(community.households, kw, strict=True):
             agent = feeder.agents[home.node]
             trades, start, sold = agent.trades.agreed / 2 * agent.trades.unit, 0, np.zeros(community.steps)
@@ -104,24 +127,23 @@ def carried_out(communities: tuple[CommunityDay, ...], iterate: LevelsIterate) -
 
 
 def test_levels_findTheJointOptimum(agreed: Agreed) -> None:
-    communities, iterate = agreed
-    optimum = joint_optimum(communities)
-    # 0.005 %: what the strict limits may leave open.
-    assert carried_out(communities, iterate) == pytest.approx(optimum, rel=5e-5)
+    communities, levels, iterate = agreed
+    # 0.05 %: a feeder that ends a little before the others leaves its gateway with a watt or two at some steps.
+    assert carried_out(levels, iterate) == pytest.approx(joint_optimum(communities), rel=5e-4)
 
 
 def test_tradesBeyondTheFeeder_arePassedOn(agreed: Agreed) -> None:
     """There is something to pass on, and a gateway is left with little of it."""
-    _, iterate = agreed
+    _, _, iterate = agreed
     traded = [np.abs(g.above.trades.agreed / 2 * g.above.trades.unit).sum() for g in iterate.gateways]
     left = [np.abs(gateway.imbalance_kw).sum() for gateway in iterate.gateways]
-    assert sum(traded) > 0.1
+    assert sum(traded) > 1.0
     assert sum(left) < 0.02 * sum(traded)
 
 
 def test_pricesOnBothSidesOfAGateway_areTheSame(agreed: Agreed) -> None:
     """So it earns nothing; to 2 % of the import price, at steps at which it passes something on."""
-    communities, iterate = agreed
+    communities, _, iterate = agreed
     kappa = communities[0].step_hours * communities[0].prices.import_price
     for gateway in iterate.gateways:
         sides = []
@@ -136,10 +158,19 @@ def test_pricesOnBothSidesOfAGateway_areTheSame(agreed: Agreed) -> None:
         assert np.all(np.abs(below - above)[both] < 0.02 * kappa[both])
 
 
-def test_limitsAbove_followThePowerOfTheGateways(agreed: Agreed) -> None:
-    communities, _ = agreed
-    below, above = Levels.of(communities).tolerances
-    assert above.primal_trade_w > below.primal_trade_w
+def test_limitsAbove_areNoTighterThanOnFeeders(communities: tuple[CommunityDay, ...]) -> None:
+    *feeders_, above = Levels.of(communities).contracts
+    assert all(above.tolerances.primal_trade_w >= feeder.tolerances.primal_trade_w for feeder in feeders_)
+
+
+def test_feederThatFallsSilent_doesNotStopTheOthers(communities: tuple[CommunityDay, ...]) -> None:
+    """The rest comes to what it would have come to without it, at the joint optimum of the rest."""
+    levels = strictly(Levels.of(communities))
+    iterate = last_of(levels, lambda contract, iteration: contract == 2 and iteration >= 12)
+    assert [iterate.at(place).end for place in range(4)] == [End.CONVERGED, End.CONVERGED, End.ABANDONED, End.CONVERGED]
+    rest = replace(levels, ties=levels.ties[:2])
+    settled = replace(iterate, gateways=iterate.gateways[:2])
+    assert carried_out(rest, settled) == pytest.approx(joint_optimum(communities[:2]), rel=5e-4)
 
 
 def test_ownCoefficients_haveTheSumOfThePair() -> None:
