@@ -37,10 +37,9 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///      without a lock.
 ///
 ///      A tariff has 8 bytes a step: import and feed-in price, each int32, 1e-6 currency/kWh; and with fees behind them 4
-///      bytes a step, int32, 1e-6 currency/kWh of what a household buys from others in the step beyond what it sells,
-///      and 6 bytes, uint48, 1e-6 currency/kWh of the most that it draws from the grid in a step, by its reading. The
-///      supplier collects fees with its bill, for the grid operator. A reading has 4 bytes a
-///      step: int32, Wh that the household fed into the grid (negative: drew from it), signed by the metering account
+///      bytes a step, int32 of at least 0, 1e-6 currency/kWh of what a household buys from others in the step beyond what
+///      it sells, and 6 bytes, uint48, 1e-6 currency/kWh of the most that it draws from the grid in a step, by its
+///      reading. The supplier collects fees with its bill, for the grid operator. A reading has 4 bytes a step: int32, Wh that the household fed into the grid (negative: drew from it), signed by the metering account
 ///      as EIP-712 data Reading(uint32 round,uint8 node,bytes energies) of domain ("gridpact settlement", "1").
 ///      deviation = reading - sum of the recorded trades of the node, energy sold positive; payment from the supplier
 ///      = (sum(worth(deviation)) - fees) * 10^decimals / 10^9, worth(e) = e * (feed-in price where e is positive, else import price),
@@ -74,7 +73,9 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///   TS9  A day is settled by one round only in each product: the one in which it was agreed and not replaced; of a day that was agreed
 ///        in none, the first that is settled.
 ///   TS10 A delivery takes no more from a household than the limit that it set itself before it declared in the round,
-///        or abstained; and nothing from who did neither.
+///        or abstained, and what its trades come to that its meter does not bear out: what it sold and did not feed
+///        in, at the dearer price of the step, and what it bought and did not draw, where a price is below zero. And
+///        nothing from who did neither.
 ///   TS11 Arrears grow by deliveries, each of which counts once, by corrections to which the household consented, and by
 ///        what it has to pay for a trade that was vouched for; by nothing else.
 ///   TS13 A day is settled with the supplier whose customer the household was when the round was opened, at its tariff. It
@@ -82,7 +83,7 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
 ///   TS14 Where all members of a round are customers of one supplier, trades earn them together no more from it, step by
 ///        step, than they would be paid without any: each for its own reading, or all for the sum of their readings,
-///        whichever is more; as far as no limit on what one owes (TS10) cuts a bill, and no fee on trades is below zero.
+///        whichever is more. Where a limit (TS10) cuts a bill, they are paid for no more than what their meters read.
 interface ITradeSettlement is IDeposits {
     /// @notice A recorded trade, opened again; or what a node has traded with all at once in a market.
     struct Position {
@@ -130,7 +131,8 @@ interface ITradeSettlement is IDeposits {
     event Corrected(uint32 indexed round, uint8 indexed node, int256 payment, uint256 arrears, bytes energies);
     /// @param round the first for which it holds
     event DebitLimited(address indexed account, uint32 round, uint256 most);
-    /// @notice A household's limit is below what its delivery comes to; it pays the limit.
+    /// @notice A delivery comes to more than a household pays by its limit. `most`: what it pays, the limit and what
+    ///         its meter does not bear out.
     event DebitCut(uint32 indexed round, uint8 indexed node, int256 payment, uint256 most);
 
     error NotConverged(uint32 round);
@@ -155,6 +157,7 @@ interface ITradeSettlement is IDeposits {
     error TariffTooLate(uint32 round);
     error OtherProduct(uint32 round);
     error TariffPublishedAlready(uint32 round);
+    error FeeBelowZero(uint256 step, int256 fee);
     error WrongTariff(uint32 round);
     error WrongReading(uint32 round, uint8 node);
     error WrongPositions(uint32 round, uint8 node);
@@ -216,8 +219,9 @@ interface ITradeSettlement is IDeposits {
     ) external;
 
     /// @notice The most that a delivery may take from the caller, deposit and arrears together: in the round that takes
-    ///         declarations, where the caller has said nothing in it yet, and in each that is opened from now on. What it
-    ///         comes to beyond is nobody's debt here. Zero lifts the limit. Everybody can read it.
+    ///         declarations, where the caller has said nothing in it yet, and in each that is opened from now on; besides
+    ///         it what its trades come to that its meter does not bear out (TS10). What it comes to beyond is nobody's
+    ///         debt here. Zero lifts the limit. Everybody can read it.
     function limitDebit(uint224 most) external;
 
     /// @notice Ends arrears of an account, as far as there are any. Only the supplier who is its creditor.

@@ -11,6 +11,7 @@ import {IOutcomes} from "../interfaces/IOutcomes.sol";
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
 import {Money} from "../libraries/Money.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Tariffs} from "../libraries/Tariffs.sol";
 import {Trades} from "../libraries/Trades.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Round} from "../rounds/Round.sol";
@@ -78,9 +79,6 @@ contract TradeSettlement is Supply, TypedData {
 
     bytes32 private constant READING_TYPEHASH = keccak256("Reading(uint32 round,uint8 node,bytes energies)");
     uint256 private constant READING = 4; // bytes a step
-    uint256 private constant TARIFF = 8; // bytes a step
-    uint256 private constant TRADED_FEE = 4; // bytes a step
-    uint256 private constant PEAK_FEE = 6; // bytes
     uint8 private constant ALL = 255; // the partner of who trades with all at once
 
     /// @inheritdoc ITradeSettlement
@@ -347,10 +345,7 @@ contract TradeSettlement is Supply, TypedData {
         bool open = round == progress.round && progress.phase == IOutcomes.Phase.Declaring;
         if (round <= progress.round && !(open && progress.present == 0)) revert TariffTooLate(round);
         if (_tariffs[round][msg.sender] != 0) revert TariffPublishedAlready(round);
-        uint256 expected = TARIFF * _steps;
-        if (tariff.length != expected && tariff.length != expected + TRADED_FEE * _steps + PEAK_FEE) {
-            revert LengthMismatch(expected, tariff.length);
-        }
+        Tariffs.requireValid(tariff, _steps);
         _tariffs[round][msg.sender] = keccak256(tariff);
         emit TariffPublished(round, msg.sender, tariff);
     }
@@ -372,7 +367,7 @@ contract TradeSettlement is Supply, TypedData {
         uint32 day = _requireReading(round, node, energies, r, vs);
         Parties memory parties = _parties(round, day, node);
         if (parties.account == address(0)) revert WrongReading(round, node);
-        _deliver(parties, _deviation(parties, energies, tariff, positions_), energies);
+        _deliver(parties, _deviation(parties, energies, tariff, positions_, true), energies);
     }
 
     function _parties(uint32 round, uint32 day, uint8 node) private view returns (Parties memory) {
@@ -383,7 +378,6 @@ contract TradeSettlement is Supply, TypedData {
     function _deliver(Parties memory parties, int256 payment_, bytes calldata energies) private {
         uint256 owed = 0;
         if (payment_ < 0) {
-            payment_ = _limited(parties, payment_);
             owed = _charge(parties.account, parties.supplier, SignedMath.abs(payment_));
         } else {
             _take(parties.supplier, uint256(payment_));
@@ -402,7 +396,7 @@ contract TradeSettlement is Supply, TypedData {
         if (msg.sender != parties.supplier && msg.sender != parties.account) {
             revert NotConcerned(round, node, msg.sender);
         }
-        int256 payment_ = _deviation(parties, energies, tariff, positions_);
+        int256 payment_ = _deviation(parties, energies, tariff, positions_, false);
         if (_agreed(parties, keccak256(energies))) {
             emit Corrected(round, node, payment_, _correct(parties, payment_), energies);
         } else {
@@ -446,14 +440,6 @@ contract TradeSettlement is Supply, TypedData {
         } catch {
             return false;
         }
-    }
-
-    /// @dev What a household pays at most, by the limit that it had set itself before it said anything in the round.
-    function _limited(Parties memory parties, int256 payment_) private returns (int256) {
-        uint256 most = debitLimit(parties.round, parties.account);
-        if (most == 0 || SignedMath.abs(payment_) <= most) return payment_;
-        emit DebitCut(parties.round, parties.node, payment_, most);
-        return -int256(most);
     }
 
     /// @dev Counts what the supplier pays a node for what was delivered.
@@ -520,44 +506,28 @@ contract TradeSettlement is Supply, TypedData {
         }
     }
 
-    /// @dev What the supplier pays for a reading beyond the recorded trades, less fees, token units. Where feeding in earns
-    ///      more than drawing costs, readings and trades are apart: else two who sell each other what neither has would be
-    ///      paid the difference. A deviation is below 2^39, a sum with a price or fee below 2^81, times 10^18 below 2^141.
+    /// @dev What the supplier pays for a reading beyond the recorded trades, less fees, token units: a sum below 2^81, times
+    ///      10^18 below 2^141. A household that pays does so up to the limit that it had set itself before it said
+    ///      anything in the round, and what its meter does not bear out.
+    /// @param isLimited whether its limit counts
     function _deviation(
-        Parties memory parties, bytes calldata energies, bytes calldata tariff, Position[] calldata positions_
-    ) private view returns (int256) {
+        Parties memory parties,
+        bytes calldata energies,
+        bytes calldata tariff,
+        Position[] calldata positions_,
+        bool isLimited
+    ) private returns (int256 payment_) {
         if (energies.length != READING * _steps) revert LengthMismatch(READING * _steps, energies.length);
         _requireTariff(parties.round, parties.supplier, tariff);
         int256[] memory traded = _traded(parties.round, parties.node, positions_);
-        int256 sum = 0;
-        for (uint256 step = 0; step < traded.length; ++step) {
-            (int256 read, int256 sold) = (_int32(energies, READING * step), traded[step]);
-            (int256 import_, int256 feedIn) = (_int32(tariff, TARIFF * step), _int32(tariff, TARIFF * step + 4));
-            sum += feedIn > import_
-                ? _worth(read, import_, feedIn) - _worth(sold, import_, feedIn)
-                : _worth(read - sold, import_, feedIn);
-        }
-        if (tariff.length > TARIFF * _steps) sum -= _fees(energies, traded, tariff[TARIFF * _steps:]);
-        return -Money.dueOf(-sum, _currency);
-    }
-
-    /// @dev Fees on what was bought from neighbours in each step, and on the most that was drawn in one, 1e-9 currency.
-    function _fees(bytes calldata energies, int256[] memory traded, bytes calldata fees)
-        private
-        pure
-        returns (int256 sum)
-    {
-        int256 most = 0;
-        for (uint256 step = 0; step < traded.length; ++step) {
-            if (traded[step] < 0) sum -= traded[step] * _int32(fees, TRADED_FEE * step);
-            most = SignedMath.max(most, -_int32(energies, READING * step));
-        }
-        sum += most * int256(uint256(uint48(bytes6(fees[TRADED_FEE * traded.length:]))));
-    }
-
-    /// @dev Energy that is fed in, at its price; or below zero that is drawn, at the price of that.
-    function _worth(int256 energy, int256 import_, int256 feedIn) private pure returns (int256) {
-        return energy * (energy > 0 ? feedIn : import_);
+        payment_ = -Money.dueOf(-Tariffs.worthBeyond(tariff, energies, traded), _currency);
+        if (payment_ >= 0 || !isLimited) return payment_;
+        uint256 most = debitLimit(parties.round, parties.account);
+        if (most == 0 || SignedMath.abs(payment_) <= most) return payment_;
+        int256 missing = Money.dueOf(Tariffs.worthOfMissing(tariff, energies, traded), _currency);
+        if (-payment_ <= int256(most) + missing) return payment_;
+        emit DebitCut(parties.round, parties.node, payment_, most + uint256(missing));
+        return -int256(most) - missing;
     }
 
     // ------------------------------------------------------------------ views
@@ -650,10 +620,5 @@ contract TradeSettlement is Supply, TypedData {
 
     function _side(uint32 round, uint8 node, uint8 partner) private view returns (Side storage) {
         return _sides[uint256(round) << 16 | uint256(node) << 8 | partner];
-    }
-
-    /// @dev Four bytes, big-endian.
-    function _int32(bytes calldata data, uint256 at) private pure returns (int256) {
-        return int32(uint32(bytes4(data[at:at + 4])));
     }
 }

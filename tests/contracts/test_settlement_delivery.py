@@ -6,7 +6,7 @@ import brownie
 import pytest
 from brownie import chain, web3
 from helpers import PHASE_SECONDS, low
-from reference.settlement_model import delivery_payment
+from reference.settlement_model import delivery_payment, limited
 from settling import (
     BOOKS,
     BOUGHT,
@@ -542,6 +542,45 @@ def test_limitDebit_cannotBeSetAfterwards(priced, contract, supplier, nodes):
     round_ = next_round(priced, supplier)
     priced.deliver(1, [-1000] * STEPS, round_)
     assert contract.netPayment(round_, 1) == -DRAWN
+
+
+def test_attack_limitDebitHasEnergyThatNobodyHasPaidFor(priced, contract, supplier, nodes):
+    """TS10, TS14: two sell each other what neither has, and the seller has limited itself to next to nothing: it pays
+    what is missing all the same, so that the two earn nothing."""
+    contract.limitDebit(1, {"from": nodes[1]})
+    round_ = next_round(priced, supplier)
+    priced.record(1, 2, SOLD, round_)
+    before = contract.free(supplier)
+    cut = priced.deliver(1, NOTHING, round_, positions=[(2, SOLD)]).events
+    assert "DebitCut" not in cut
+    assert cut["Delivered"]["payment"] == -(3500 * 300_000) // 1000
+    assert (
+        priced.deliver(2, NOTHING, round_, positions=[(1, SOLD)]).events["Delivered"]["payment"]
+        == 3500 * 80_000 // 1000
+    )
+    assert contract.free(supplier) == before + 3500 * 220_000 // 1000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_limitDebit_isWhatTheModelSays(priced, contract, supplier, nodes, seed):
+    """TS10: of readings, prices and limits drawn by chance; in some steps feeding in earns more than drawing costs."""
+    chance = random.Random(seed)
+    prices = [(chance.randint(-50_000, 2_000_000), chance.randint(-50_000, 400_000)) for _ in range(STEPS)]
+    limits = {node: chance.choice([1, 200_000, 1_000_000, 3_000_000]) for node in (1, 2)}
+    for node, most in limits.items():
+        contract.limitDebit(most, {"from": nodes[node]})
+    round_ = next_round(priced, supplier, prices)
+    priced.record(1, 2, SOLD, round_)
+    for node, sign in ((1, 1), (2, -1)):
+        sold = [{3: 1500, 7: 2000}.get(step, 0) * sign for step in range(STEPS)]
+        energies = [chance.choice([0, chance.randint(-3000, 3000)]) for _ in range(STEPS)]
+        full = delivery_payment(energies, sold, prices, 6)
+        pays = limited(full, limits[node], energies, sold, prices, 6)
+        events = priced.deliver(
+            node, energies, round_, tariff=encode_tariff(prices), positions=[(3 - node, SOLD)]
+        ).events
+        assert events["Delivered"]["payment"] == pays
+        assert ("DebitCut" in events) == (pays != full)
 
 
 @pytest.mark.parametrize("word", ["declares", "abstains"])

@@ -305,6 +305,15 @@ def test_tariff_withFeesHasItsLength(contract, supplier, length):
         contract.publishTariff(4, bytes(length), {"from": supplier})
 
 
+@pytest.mark.parametrize("fee", [-1, -(2**31)])
+def test_attack_feeBelowZero(contract, supplier, fee):
+    """It would pay for trades that go to and fro."""
+    traded = list(TRADED)
+    traded[5] = fee % 2**32
+    with brownie.reverts(f"FeeBelowZero: 5, {fee}"):
+        contract.publishTariff(4, with_fees(TARIFF, traded), {"from": supplier})
+
+
 def test_correction_paysWhoOwesNothing(priced, contract, green, nodes):
     """From the deposit of its supplier, whose creditor it never was."""
     priced.deliver(CUSTOMER, NOTHING, 2, tariff=encode_tariff(GREEN))

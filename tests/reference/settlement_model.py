@@ -52,6 +52,26 @@ def delivery_payment(
     return -begun(-total * 10**decimals)
 
 
+def limited(
+    payment_: int,
+    most: int,
+    readings: Sequence[int],
+    sold: Sequence[int],
+    tariff: Sequence[tuple[int, int]],
+    decimals: int,
+) -> int:
+    """What a delivery comes to for a household with a limit (0: none), token units: it pays the limit, what it sold and
+    did not feed in at the dearer price of the step, and what it bought and did not draw where the cheaper one is below
+    zero, at that; where all of it is less."""
+    if not most or payment_ >= -most:
+        return payment_
+    missing = 0
+    for read, traded, prices in zip(readings, sold, tariff, strict=True):
+        missing += max(traded - max(read, 0), 0) * max(*prices, 0)
+        missing += max(-traded - max(-read, 0), 0) * max(-min(prices), 0)
+    return max(payment_, -most - begun(missing * 10**decimals))
+
+
 @dataclass
 class Ended:
     """A finished round, as far as the settlement knows it."""

@@ -62,6 +62,7 @@ _HINTS = {
     "OtherRoundOfDay": "settle the round that counts for the day",
     "TariffTooLate": "publish the tariff before the first node declares",
     "TariffPublishedAlready": "a round has one tariff",
+    "FeeBelowZero": "let fees be at least 0",
     "WrongTariff": "give the tariff that the supplier published for the round, if it did",
     "WrongReading": "take a reading that the metering account signed for this round, node, contract and chain",
     "NotMember": "join the day before the gate of its first step closes",

@@ -98,12 +98,31 @@ class TariffFees:
 
 
 def encode_tariff(import_micro: Sequence[int], feed_in_micro: Sequence[int], fees: TariffFees | None = None) -> bytes:
-    """A supplier's prices of a round, 1e-6 currency/kWh, one of each a step, and fees."""
+    """A supplier's prices of a round, 1e-6 currency/kWh, one of each a step, and fees.
+
+    Raises:
+        InputError: one is no number that a tariff holds, or a fee is below 0.
+    """
+    for what, series in (("import price", import_micro), ("feed-in price", feed_in_micro)):
+        _check_fits(f"The {what}", series, -(2**31), 2**31)
+    if fees is not None:
+        _check_fits("The fee on what comes from neighbours", fees.traded_micro, 0, 2**31)
+        _check_fits("The peak fee", [fees.peak_micro], 0, 2 ** (8 * PEAK_BYTES))
     prices = b"".join(PRICES.pack(*prices) for prices in zip(import_micro, feed_in_micro, strict=True))
     if fees is None:
         return prices
     traded = struct.pack(f">{len(import_micro)}i", *fees.traded_micro)
     return prices + traded + fees.peak_micro.to_bytes(PEAK_BYTES, "big")
+
+
+def _check_fits(what: str, micro: Sequence[int], low: int, end: int) -> None:
+    for step, value in enumerate(micro):
+        if not low <= value < end:
+            where = f" of step {step}" if len(micro) > 1 else ""
+            raise InputError(
+                f"{what}{where} is {value / 1e6:,.6g}, and a tariff holds {low / 1e6:,.6g} to {(end - 1) / 1e6:,.6g}"
+                " for a kWh: give another one."
+            )
 
 
 def decode_tariff(tariff: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -21,7 +21,7 @@ from gridpact.cli.manager import (
     positive,
     send,
 )
-from gridpact.cli.options import Commands
+from gridpact.cli.options import Commands, Joined, doubts
 from gridpact.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ def add(commands: Commands) -> None:
     tariff.add_argument("--name", metavar="NAME", help="of [tariff.NAME], of another supplier than the community's")
     tariff.add_argument(
         "--deposit", type=positive, metavar="N", help="deposit N of the token, too, to pay feed-in with"
+    )
+    tariff.add_argument(
+        "--accept",
+        action=Joined,
+        metavar="crossing",
+        help="feed-in that pays more than another supplier's energy costs",
     )
     add_record(tariff)
     add_sender(tariff)
@@ -166,8 +172,10 @@ def _tariff(arguments: argparse.Namespace) -> int:
     from gridpact.chain.settlement import Settlement
     from gridpact.cli.deposit import planned_deposit, token_units
     from gridpact.community.read import read_community
+    from gridpact.manage.tariffs import check_beside
     from gridpact.run.staging import tariff_with_fees
 
+    accepted = doubts("--accept", arguments.accept)
     community = read_community(arguments.community)
     day = arguments.day or community.days[0]
     prices, hours = community.suppliers.prices(day, arguments.name), community.on(day).step_hours
@@ -187,6 +195,9 @@ def _tariff(arguments: argparse.Namespace) -> int:
         if arguments.deposit is None and settlement.published_tariff(number, account.address) == tariff:
             print(f"gridpact: the tariff of round {number} was published before, the same for {steps} steps")
             return 0
+        if "crossing" not in accepted:
+            published = settlement.tariffs(number)
+            check_beside(tariff, {who: one for who, one in published.items() if who != account.address})
         planned = [planned_call(account, "publish the tariff", settlement.call("publishTariff", number, tariff))]
         units = 0
         if arguments.deposit is not None:

@@ -22,6 +22,7 @@ DOUBTS = {
     "price": "prices that are very high or low",
     "sign": "readings that contradict what was planned",
     "unrecorded": "trades that only one side states",
+    "crossing": "a tariff that pays more for feed-in than another asks for energy",
 }
 
 LEAST_RISES = 8
