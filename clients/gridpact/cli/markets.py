@@ -47,6 +47,8 @@ def _markets(arguments: argparse.Namespace) -> int:
     from gridpact.study.weeks.plan import chosen_days
 
     days = [community.on(day) for day in chosen_days(community, named)]
+    if len(days) > 1:
+        days[0].require_daily_peaks("`gridpact markets`")
 
     def solve(tally: Tally) -> Page:
         return markets_page(compare(days, scenarios, folder, workers, tally))

@@ -130,6 +130,8 @@ def _study(arguments: argparse.Namespace) -> int:
     named = None if arguments.days is None else names("--days", arguments.days)
     settings = StudySettings(scenarios, agreement, arguments.chain, arguments.relay, arguments.continuous)
     days = chosen_days(community, named, arguments.year)
+    if len(days) > 1 and not arguments.continuous:
+        community.on(days[0]).require_daily_peaks("a study")
     planned = orders(community, days, settings)
     if not arguments.json:
         what = f"{count(len(days), 'day')} in {count(len(scenarios), 'scenario')}"

@@ -308,7 +308,10 @@ def _days(arguments: argparse.Namespace) -> list[CommunityDay]:
         named = list(community.days)
     else:
         named = [community.days[0]] if arguments.days is None else names("--days", arguments.days)
-    return [community.on(day) for day in dict.fromkeys(named)]
+    days = [community.on(day) for day in dict.fromkeys(named)]
+    if len(days) > 1:
+        days[0].require_daily_peaks("a what-if")
+    return days
 
 
 def folder_of(arguments: argparse.Namespace, kind: str) -> Path:

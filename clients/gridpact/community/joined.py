@@ -29,6 +29,11 @@ def joined(days: Sequence[CommunityDay]) -> CommunityDay:
     first, *others = days
     if not others:
         return first
+    if first.prices.peak_fee and not first.prices.monthly_peak:
+        raise InputError(
+            f"'{first.name}' has a peak fee of the day, and days that are planned as one have one peak; plan days "
+            'apart, or say peak_over = "month" in [fees]'
+        )
     if any([home.name for home in day.households] != [home.name for home in first.households] for day in others):
         raise InputError(f"'{first.name}' has other homes on {others[0].day} than on {first.day}; plan days apart")
     return replace(

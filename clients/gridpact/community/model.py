@@ -38,6 +38,7 @@ class Household:
     devices: tuple[Device, ...] = ()  # in the order of the registry; several of one kind may be there
     tariff: Prices | None = None  # of its own supplier; None: the community's
     connection_kw: float | None = None  # what it may draw and feed in at most; None: nobody says
+    peak_kw: float = 0.0  # the highest mean power of a step that it has drawn before, and pays the peak fee for already
 
     def having(self, kind: type[Self]) -> tuple[Self, ...]:
         """Its devices of a kind."""
@@ -183,7 +184,8 @@ class Prices:
     grid_fee: Array | None = None  # of the import price, what the grid operator gets; None: nothing
     tax: Array | None = None  # of the import price, what the state gets; None: nothing
     trade_fee: Array | None = None  # l, of what stays in the community, at most the two; None: nothing
-    peak_fee: float = 0.0  # currency/kW of the highest mean power that a household draws in a step of the day
+    peak_fee: float = 0.0  # currency/kW of the highest mean power that a household draws in a step of the day,
+    monthly_peak: bool = False  # or of the billing month: then of what goes beyond its `Household.peak_kw`
 
     @property
     def bought_price(self) -> Array:
@@ -302,6 +304,11 @@ class CommunityDay:
     most_partners: int | None = None
     """With how many others a household trades at most; None: with all where that can pay."""
 
+    @property
+    def peaks_kw(self) -> Array:
+        """What each household has drawn at most before, see `Household.peak_kw`, (n,)."""
+        return np.array([household.peak_kw for household in self.households])
+
     def prices_of(self, household: Household) -> Prices:
         """What its supplier asks and pays."""
         return household.tariff or self.prices
@@ -329,6 +336,20 @@ class CommunityDay:
             raise InputError(
                 f"{what} knows no fees on trades and peaks, and '{self.name}' has some: leave out traded_per_kwh and "
                 "peak_per_kw of [fees]"
+            )
+
+    def require_daily_peaks(self, what: str) -> None:
+        """
+        Args:
+            what: that takes days each by itself, and so would have each pay for a month's peak.
+
+        Raises:
+            InputError: the fee on peaks is a month's.
+        """
+        if self.prices.monthly_peak:
+            raise InputError(
+                f"{what} takes days each by itself, and the peak fee of '{self.name}' is a month's: take "
+                "`gridpact study --continuous`, one day alone, or leave out peak_over of [fees]"
             )
 
     @property

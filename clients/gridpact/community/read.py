@@ -28,8 +28,9 @@ from gridpact.errors import InputError
 from gridpact.files import parse_toml, reason_of
 from gridpact.limits import MOST_HOUSEHOLDS, MOST_STEPS
 
+PEAK_COLUMN = "peak_so_far_kw"
 HOUSEHOLD_COLUMNS = (
-    *("power_factor", "tariff", "connection_kw", *PLACE_COLUMNS),
+    *("power_factor", "tariff", "connection_kw", PEAK_COLUMN, *PLACE_COLUMNS),
     *(attribute.column for device in DEVICES for attribute in device.attributes),
 )
 SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
@@ -159,6 +160,7 @@ class Community:
             devices=_devices(row, self.further.get(name, ()), occasion),
             connection_kw=_connection_kw(row),
             tariff=tariff,
+            peak_kw=_peak_kw(row),
         )
 
 
@@ -248,6 +250,9 @@ def _read(path: Path) -> Community:
         further=further,
         remarks=remarks,
     )
+    for row in households:
+        if _peak_kw(row) and not community.suppliers.fees.monthly_peak:
+            raise row.error(PEAK_COLUMN, f'counts only where [fees] of {path.name} says peak_over = "month"')
     if not community.days:
         raise InputError(
             f"'{community.name}': no day has all that must be known; the first days are "
@@ -405,6 +410,11 @@ def _devices(row: Row, further: Sequence[OwnDevice], day: Occasion) -> tuple[Dev
 def _connection_kw(row: Row) -> float | None:
     """What its connection carries."""
     return row.number_in("connection_kw", 0.1) if row.cells.get("connection_kw", "").strip() else None
+
+
+def _peak_kw(row: Row) -> float:
+    """What it has drawn before in the month at most."""
+    return row.number_in(PEAK_COLUMN, 0.0, default=0.0)
 
 
 def _device(row: Row, kind: type[Device], day: Occasion) -> Device | None:

@@ -1,15 +1,15 @@
 """What power costs whom: the suppliers' tariffs, and what grid operator and state take on top.
 
 A price table has what a supplier asks (`import_price`) and pays (`feed_in_price`, or a share). Fees come on top: on
-every kWh that a supplier delivers, a lower one on what comes from a neighbour, and one on the highest power of a day.
-They are the network's, and the same for all homes.
+every kWh that a supplier delivers, a lower one on what comes from a neighbour, and one on the highest power of a
+day or a month. They are the network's, and the same for all homes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gridpact.community.usual import LEAST_PRICE, MOST_PRICE
 from gridpact.errors import InputError
 
 GRID, TAX, TRADED, PEAK = "grid_per_kwh", "tax_per_kwh", "traded_per_kwh", "peak_per_kw"
+PEAK_OVER, DAY, MONTH = "peak_over", "day", "month"
 FEES = (GRID, TAX, TRADED, PEAK)
 SERIES = (GRID, TAX, TRADED)
 """NetworkFees that may be columns of the price table, too."""
@@ -43,7 +44,7 @@ class Tariff:
         if not fees.are_there:
             return prices
         grid, tax, traded = (fees.series(key, day) for key in SERIES)
-        return prices.with_fees(grid, tax, traded, fees.constant[PEAK])
+        return replace(prices.with_fees(grid, tax, traded, fees.constant[PEAK]), monthly_peak=fees.monthly_peak)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class NetworkFees:
 
     constant: Mapping[str, float]  # by the keys of `FEES`
     prices: Profile  # the community's, whose columns may have them
+    monthly_peak: bool  # whether a peak counts over the billing month, not over the day
 
     @property
     def are_there(self) -> bool:
@@ -119,7 +121,7 @@ def read_suppliers(
     """
     share = table.get("feed_in_share")
     common = _tariff(community, "", share, prices, step_minutes, accepted, SERIES)
-    fees = NetworkFees(_constant(community, table.get("fees", {}), common.prices), common.prices)
+    fees = _network_fees(community, table.get("fees", {}), common.prices)
     others = {}
     for name, stated in table.get("tariff", {}).items():
         where = f"{community.name}, [tariff.{name}]"
@@ -172,16 +174,23 @@ def _tariff(
     return Tariff(supplier, 0.5 if share is None else float(share), prices)
 
 
-def _constant(community: Path, stated: Mapping[str, Any], prices: Profile) -> dict[str, float]:
+def _network_fees(community: Path, stated: Mapping[str, Any], prices: Profile) -> NetworkFees:
     """`[fees]`, with nothing for what is not there."""
     where = f"{community.name}, [fees]"
+    over = stated.get(PEAK_OVER, DAY)
+    if over not in (DAY, MONTH):
+        raise InputError(f"{where}: '{PEAK_OVER}' = {over!r} must be \"{DAY}\" or \"{MONTH}\"")
+    if PEAK_OVER in stated and not stated.get(PEAK):
+        raise InputError(f"{where}: '{PEAK_OVER}' says over which time '{PEAK}' counts, which is not there; give that")
     for key, value in stated.items():
+        if key == PEAK_OVER:
+            continue
         if key not in FEES:
-            raise InputError(f"{where}: '{key}' is not known; known keys: {', '.join(FEES)}")
+            raise InputError(f"{where}: '{key}' is not known; known keys: {', '.join((*FEES, PEAK_OVER))}")
         _number(where, key, value)
         if any(key in of_day for of_day in prices.values.values()):
             raise InputError(f"{prices.file} has {key}, {where}, too; remove one of them")
-    return {key: float(stated.get(key, 0.0)) for key in FEES}
+    return NetworkFees({key: float(stated.get(key, 0.0)) for key in FEES}, prices, over == MONTH)
 
 
 def _number(where: str, key: str, value: Any, high: float = math.inf) -> None:

@@ -172,7 +172,8 @@ class _Members:
         of_homes = [plans[home.node] for home in self.community.households]
         net_kw, prices = np.array([plan["injection_kw"] for plan in of_homes]), self.community.prices
         drawn = self.community.step_hours * float(trades_charged(prices, net_kw).sum())
-        return device_costs(self.community, of_homes) + float(peaks_paid(prices, net_kw).sum()) + drawn
+        peaks = float(peaks_paid(prices, net_kw, self.community.peaks_kw).sum())
+        return device_costs(self.community, of_homes) + peaks + drawn
 
     def carried_out(self, manager: _Manager) -> dict[int, dict[str, Array]]:
         """Plans that devices can carry out."""

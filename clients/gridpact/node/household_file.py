@@ -99,6 +99,7 @@ def _prices(values: dict[str, Any] | None) -> Prices | None:
         _number(values["feed_in_share"]),
         supplier=str(values.get("supplier", "")),
         peak_fee=_number(values.get("peak_fee", 0.0)),
+        monthly_peak=bool(values.get("monthly_peak", False)),
         **series,
     )
 
@@ -131,7 +132,7 @@ def _scenario(name: Any) -> Scenario:
 
 def _fields(home: Household) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(home, name) for name in ("node", "name", "load_kw", "load_kvar")}
-    values["connection_kw"] = home.connection_kw
+    values |= {"connection_kw": home.connection_kw, "peak_kw": home.peak_kw}
     values["tariff"] = None if home.tariff is None else asdict(home.tariff)
     values |= {name: getattr(home, name) for kind in FLAT for name in kind.names()}
     for kind in DEVICES:
@@ -149,6 +150,7 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
     tariff = _prices(values.pop("tariff", None))
     connection = values.pop("connection_kw", None)
     connection_kw = None if connection is None else _number(connection, above=0.0)
+    peak_kw = _number(values.pop("peak_kw", 0.0))
     if tariff is not None and len(tariff.import_price) != steps:
         raise ValueError(f"the tariff has {len(tariff.import_price)} steps instead of {steps}")
     devices: list[Device] = []
@@ -162,7 +164,7 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
     if values:
         raise ValueError(f"'{next(iter(values))}' of the household is not known")
     loads = _array(load_kw, steps), _array(load_kvar, steps)
-    return Household(int(node), str(name), *loads, tuple(devices), tariff, connection_kw)
+    return Household(int(node), str(name), *loads, tuple(devices), tariff, connection_kw, peak_kw)
 
 
 def _device(kind: type[Device], values: dict[str, Any], steps: int) -> Device:

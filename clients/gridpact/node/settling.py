@@ -109,8 +109,8 @@ class Settling:
         injection = schedule["injection_kw"]
         sold = injection - schedule["feed_in_kw"] + schedule["import_kw"]
         prices = self.view.own_prices
-        fees = self.view.step_hours * trades_charged(prices, sold).sum() + peaks_paid(prices, injection[None]).sum()
-        return float(fees)
+        fees = float(self.view.step_hours * trades_charged(prices, sold).sum())
+        return fees if prices.monthly_peak else fees + float(peaks_paid(prices, injection[None], 0.0).sum())
 
     def _opening(self, memory: Memory, node: int) -> Opening:
         """What the contract's commitment to a node's last submission was made from."""

@@ -266,7 +266,8 @@ class Indicators:
             of_grid = of_grid - of_trade
         grid, tax = ([self.energy_kwh(fee * row) for row in imported] for fee in (of_grid, of_tax))
         trade = [self.energy_kwh(row) for row in trades_charged(prices, local)]
-        return [FeesPaid(*one) for one in zip(grid, tax, trade, peaks_paid(prices, injection).tolist(), strict=True)]
+        peaks = peaks_paid(prices, injection, self.result.community.peaks_kw).tolist()
+        return [FeesPaid(*one) for one in zip(grid, tax, trade, peaks, strict=True)]
 
     @property
     def lowest_voltage(self) -> VoltageExtreme:

@@ -151,7 +151,7 @@ def _solved(
         besides += meter.cost
         injections.append(meter.injection_kw)
         reactive.append(meter.injection_kvar)
-        fees += peak_fee(community.prices, meter.injection_kw)
+        fees += peak_fee(community.prices, household, meter.injection_kw)
         if each_contracts:
             contract = supply_contract(own, dt)
             supply += contract.cost

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cvxpy as cp
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, Feeder, Prices
+from gridpact.community.model import GRID_CONNECTION, Array, Feeder, Household, Prices
 from gridpact.community.street import Complex, PhaseFeeder
 from gridpact.devices.device import Constraints
 from gridpact.grid.three_phase_plan import PhasePlan, no_load_pu, phase_plan
@@ -59,11 +59,11 @@ def drawing_fee(
     return step_hours * (prices.trade_fee @ charged), [charged >= drawn_kw]
 
 
-def peak_fee(prices: Prices, injection_kw: cp.Expression) -> cp.Expression:
-    """The fee on the highest power that a household draws in a step."""
+def peak_fee(prices: Prices, household: Household, injection_kw: cp.Expression) -> cp.Expression:
+    """The fee on the highest power that a household draws in a step, as far as it goes beyond what it pays already."""
     if not prices.peak_fee:
         return cp.Constant(0.0)
-    return prices.peak_fee * cp.pos(cp.max(-injection_kw))
+    return prices.peak_fee * cp.pos(cp.max(-injection_kw) - household.peak_kw)
 
 
 def cone(

@@ -84,7 +84,7 @@ def _chosen(pickled: bytes) -> Directions:
         firsts.append(first)
     signs = np.zeros((len(firsts), household.steps))
     try:
-        cost = contract.cost + meter.cost + peak_fee(prices, meter.injection_kw)
+        cost = contract.cost + meter.cost + peak_fee(prices, household, meter.injection_kw)
         problem = cp.Problem(cp.Minimize(cost), constraints)
         Linear(problem, f"household '{household.name}'").solve()
     except InfeasibleError:

@@ -273,7 +273,7 @@ class LocalProblem:
         if self._directions is None:
             self._directions = chosen(view.household, view.own_prices, view.step_hours, len(meter.opposed))
         self._opposed = meter.opposed
-        self._own_cost, charged = meter.cost + peak_fee(view.prices, meter.injection_kw), {}
+        self._own_cost, charged = meter.cost + peak_fee(view.prices, view.household, meter.injection_kw), {}
         if not view.scenario.has_contracts:
             fee, within = drawing_fee(view.prices, -meter.injection_kw, view.step_hours)
             self._own_cost += fee

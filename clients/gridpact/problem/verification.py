@@ -74,7 +74,7 @@ def implemented_cost(
     """
     dt, prices = community.step_hours, community.prices
     flow = power_flow(community.feeder, injection_kw, injection_kvar)
-    peaks = float(peaks_paid(prices, injection_kw).sum())
+    peaks = float(peaks_paid(prices, injection_kw, community.peaks_kw).sum())
     if not scenario.has_contracts:
         supply = float(dt * np.sum(prices.paid(flow.import_kw)))
         kept = np.maximum(-injection_kw, 0.0).sum(axis=0) - np.maximum(flow.import_kw, 0.0)
@@ -98,13 +98,14 @@ def tariffs_of(community: CommunityDay) -> tuple[Array, Array]:
     return np.array([one.import_price for one in own]), np.array([one.feed_in_price for one in own])
 
 
-def peaks_paid(prices: Prices, injection_kw: Array) -> Array:
+def peaks_paid(prices: Prices, injection_kw: Array, before_kw: Array | float) -> Array:
     """What the highest power that each household draws costs it, currency, (n,).
 
     Args:
         injection_kw: (n, T).
+        before_kw: what it pays for already, see `Household.peak_kw`, (n,).
     """
-    paid: Array = prices.peak_fee * np.maximum(-injection_kw, 0.0).max(axis=1, initial=0.0)
+    paid: Array = prices.peak_fee * np.maximum((-injection_kw).max(axis=1) - before_kw, 0.0)
     return paid
 
 

@@ -25,11 +25,11 @@ def tariff_of(prices: Prices) -> bytes:
 
 
 def tariff_with_fees(prices: Prices, step_hours: float) -> bytes:
-    """All that the settlement contract collects for a supplier."""
-    fees = None
-    if prices.has_own_fees:
+    """All that the settlement contract collects for a supplier: the peaks of days, and none of a month's."""
+    fees, peak = None, 0.0 if prices.monthly_peak else prices.peak_fee
+    if prices.trade_fee is not None or peak:
         traded = prices.trade_fee if prices.trade_fee is not None else np.zeros(len(prices.import_price))
-        fees = TariffFees(tuple(micro_of(traded)), micro_of(np.array([prices.peak_fee / step_hours]))[0])
+        fees = TariffFees(tuple(micro_of(traded)), micro_of(np.array([peak / step_hours]))[0])
     return encode_tariff(micro_of(prices.import_price), micro_of(prices.feed_in_price), fees)
 
 

@@ -192,16 +192,28 @@ def rows_of_days(days: Iterable[str]) -> list[list[str]]:
     before: date | None = None
     for day in days:
         this = date_of(day)
-        if this is None or before is None:
-            follows = this is before and bool(rows)
-        else:
-            follows = timedelta(0) < this - before <= LONGEST_STEP
-        if follows:
+        if rows and _follows(before, this):
             rows[-1].append(day)
         else:
             rows.append([day])
         before = this
     return rows
+
+
+def follows(before: str, day: str) -> bool:
+    """Whether a day is in a row with another."""
+    return _follows(date_of(before), date_of(day))
+
+
+def _follows(before: date | None, this: date | None) -> bool:
+    if this is None or before is None:
+        return this is before
+    return timedelta(0) < this - before <= LONGEST_STEP
+
+
+def billing_month(day: str) -> str:
+    """The month that a day's peak is paid for in; days that are no dates are all of one."""
+    return "" if date_of(day) is None else day[:-3]
 
 
 def by_season(days: Iterable[str]) -> dict[str, list[str]]:

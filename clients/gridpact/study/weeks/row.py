@@ -1,10 +1,11 @@
-"""Days that follow each other: what is left in batteries, cars, tanks and houses is there when the next day begins."""
+"""Days that follow each other: what is left in batteries, cars, tanks and houses is there when the next day begins, and
+what was drawn at most in the month is paid for already."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gridpact.community.model import Array, CommunityDay, Household
@@ -13,7 +14,7 @@ from gridpact.devices.device import numbered
 from gridpact.devices.registry import with_numbers
 from gridpact.outcome.day import DayOutcome
 from gridpact.problem.scenario import Scenario
-from gridpact.study.weeks.plan import Order, StudySettings
+from gridpact.study.weeks.plan import Order, StudySettings, billing_month, follows
 from gridpact.study.weeks.store import keep, kept
 
 
@@ -58,19 +59,44 @@ class DayRow:
             InputError: see `keep`.
         """
         done: list[tuple[Order, DayOutcome]] = []
+        peaks = MonthsPeaks()
         for day in self.days:
             community = self.community.on(day)
-            if done and done[-1][1].feasible:
+            if done and done[-1][1].feasible and follows(done[-1][1].day, day):
                 before, outcome = done[-1]
                 schedules = {home.node: home.schedule for home in outcome.households}
                 community = carried_over(before.community, schedules, community)
-            order = Order(community, self.scenario, self.settings)
+            order = Order(peaks.before(community), self.scenario, self.settings)
             known = kept(order, self.folder)
             if known is None:
                 known = order.solve()
                 keep(order, known, self.folder)
             done.append((order, known))
+            peaks.after(known)
         return done
+
+
+@dataclass
+class MonthsPeaks:
+    """What homes have drawn at most in the billing month; a month begins with what is stated."""
+
+    month: str | None = None
+    kw: dict[int, float] = field(default_factory=dict)  # by node
+
+    def before(self, community: CommunityDay) -> CommunityDay:
+        """A day of which only what goes beyond it is paid for, where the fee on peaks is the month's."""
+        if (month := billing_month(community.day)) != self.month:
+            self.month, self.kw = month, {}
+        if not community.prices.monthly_peak:
+            return community
+        homes = [replace(home, peak_kw=max(home.peak_kw, self.kw.get(home.node, 0.0))) for home in community.households]
+        return replace(community, households=tuple(homes))
+
+    def after(self, outcome: DayOutcome) -> None:
+        """Once a day is over; one without a plan draws nothing."""
+        for home in outcome.households:
+            drawn = float((-home.schedule["injection_kw"]).max())
+            self.kw[home.node] = max(self.kw.get(home.node, 0.0), drawn)
 
 
 def carried_over(
@@ -100,6 +126,13 @@ def _carried(today: Household, schedule: Mapping[str, Array], tomorrow: Househol
 
 
 def rows_in(community: Community, rows: Sequence[Sequence[str]], settings: StudySettings, folder: Path) -> list[DayRow]:
-    """All rows of days in all scenarios."""
-    pairs = [(tuple(row), scenario) for row in rows for scenario in settings.scenarios]
+    """All rows of days in all scenarios. Where a month's peak is paid for, rows of one month are one, in whose gaps
+    nothing is carried over but that."""
+    whole: list[tuple[str, ...]] = []
+    for row in rows:
+        if whole and community.suppliers.fees.monthly_peak and billing_month(whole[-1][-1]) == billing_month(row[0]):
+            whole[-1] += tuple(row)
+        else:
+            whole.append(tuple(row))
+    pairs = [(row, scenario) for row in whole for scenario in settings.scenarios]
     return [DayRow(community, row, scenario, settings, folder) for row, scenario in pairs]

@@ -307,8 +307,9 @@ def _alone(community: CommunityDay, node: int) -> tuple[float, dict[str, Array]]
 
 
 def _paid(view: NodeView, plan: Mapping[str, Array]) -> float:
+    assert view.household is not None
     paid = view.step_hours * float(view.own_prices.paid(plan["import_kw"] - plan["feed_in_kw"]).sum())
-    return paid + float(peaks_paid(view.prices, plan["injection_kw"][None]).sum())
+    return paid + float(peaks_paid(view.prices, plan["injection_kw"][None], view.household.peak_kw).sum())
 
 
 _known: dict[tuple[str, str], float] = {}
@@ -402,6 +403,7 @@ def invest(
         InfeasibleError, SolverError: a day has no plan.
     """
     on = {day: community.on(day) for day in days}
+    next(iter(on.values())).require_daily_peaks("`gridpact study --invest`")
     first = on[next(iter(days))]
     points = [DayPoint.of(on[day], scenario) for day in days for scenario in scenarios]
     offered = [
