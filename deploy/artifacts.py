@@ -29,6 +29,7 @@ CONTRACTS = (
     "Clearing",
     "DaySettlement",
     "DayProducts",
+    "Flexibility",
     "OrderBook",
     "CallAuction",
     "TestEuro",

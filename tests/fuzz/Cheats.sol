@@ -12,6 +12,8 @@ struct Log {
 interface Cheats {
     function warp(uint256 time) external;
     function prank(address sender) external;
+    function startPrank(address sender) external;
+    function stopPrank() external;
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
     function addr(uint256 key) external pure returns (address);

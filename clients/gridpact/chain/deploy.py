@@ -20,6 +20,7 @@ from gridpact.chain.artifacts import (
     CLEARING,
     CLERK,
     DAY,
+    FLEXIBILITY,
     REFEREE,
     SEALED_REFEREE,
     SETTLEMENT,
@@ -116,7 +117,7 @@ def deploy_contracts(
         metering: the account that signs meter readings.
         on_deployed: is told of each contract.
         unfinished: what stands already, of a deployment that is gone on with; and where it is noted what is sent.
-        days: whether a settlement of days is deployed besides.
+        days: whether a settlement of days is deployed besides, and where an aggregator calls its members.
         sealed: whether submissions are read by those only whom they concern, see `node.form`.
     """
     web3 = account.web3
@@ -157,6 +158,7 @@ def deploy_contracts(
     settlement_address = deploy(settlement, aggregator_address, token_address, *roles)
     clearing_address = deploy(load(CLEARING)) if days else ""
     day_address = deploy(load(DAY), settlement_address, token_address, *roles, clearing_address) if days else ""
+    flexibility_address = deploy(load(FLEXIBILITY), day_address) if days else ""
     return Record(
         network=network,
         chain_id=chain_id,
@@ -180,6 +182,7 @@ def deploy_contracts(
         day_settlement=day_address,
         clerk=clerk_address,
         clearing=clearing_address,
+        flexibility=flexibility_address,
         sealed=sealed,
     )
 

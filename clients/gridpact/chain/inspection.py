@@ -14,6 +14,7 @@ from gridpact.chain.artifacts import (
     CLEARING,
     CLERK,
     DAY,
+    FLEXIBILITY,
     REFEREE,
     SEALED_REFEREE,
     SETTLEMENT,
@@ -75,6 +76,7 @@ def creations(record: Record) -> dict[str, tuple[str, Artifact, tuple[object, ..
         SETTLEMENT: (record.settlement, settlement),
         CLEARING: (record.clearing, ()),
         DAY: (record.day_settlement, (record.settlement, *settlement[1:], record.clearing)),
+        FLEXIBILITY: (record.flexibility, (record.day_settlement,)),
     }
     return {
         name: (address, load(name), arguments)
@@ -167,6 +169,12 @@ def _check_values(web3: Web3, record: Record) -> None:
             "the clearing of its days": (day("clearing"), record.clearing),
             "the supplier of its days": (day("supplier"), record.supplier),
             "the metering account of its days": (day("metering"), record.metering),
+        }
+    if record.flexibility:
+        flexibility = _reader(web3, record.flexibility, load(FLEXIBILITY).abi)
+        expected |= {
+            "the days of its flexibility": (flexibility("ledger"), record.day_settlement),
+            "the token of its flexibility": (flexibility("token"), record.token),
         }
     for what, (actual, wanted) in expected.items():
         if actual != wanted:

@@ -20,7 +20,7 @@ _ADDRESSES = ("manager", "referee", "aggregator", "settlement", "token")
 _ABIS = ("referee_abi", "aggregator_abi", "settlement_abi", "token_abi")
 _MAPPINGS = ("theta", "setting", "transactions")
 _NUMBERS = ("chain_id", "block")
-_LATER = ("supplier", "metering", "commit", "day_settlement", "clerk", "clearing")
+_LATER = ("supplier", "metering", "commit", "day_settlement", "clerk", "clearing", "flexibility")
 """Fields that records of earlier versions lack."""
 
 
@@ -49,6 +49,7 @@ class Record:
     day_settlement: str = ""  # where days are settled step by step, if they are
     clerk: str = ""  # what the aggregator has done seldom; other versions' aggregators make it themselves
     clearing: str = ""  # what a step of a day comes to, if days are settled
+    flexibility: str = ""  # where an aggregator calls members of a day, if it can
     commit: str = ""  # of the sources that it was deployed from, as far as git knows
     sealed: bool = False  # whether what is submitted is read by those only whom it concerns, see `node.form`
 

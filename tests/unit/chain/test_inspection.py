@@ -9,7 +9,7 @@ import pytest
 from chains import rpc
 from web3 import Web3
 
-from gridpact.chain.artifacts import AGGREGATOR, CLEARING, CLERK, DAY, REFEREE, SETTLEMENT, TOKEN
+from gridpact.chain.artifacts import AGGREGATOR, CLEARING, CLERK, DAY, FLEXIBILITY, REFEREE, SETTLEMENT, TOKEN
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.deploy import UnlockedAccount, deploy_contracts
 from gridpact.chain.inspection import check_token, inspect_deployment
@@ -54,10 +54,12 @@ def test_inspect_aSettlementOfDays(web3: Web3, anvil: Network) -> None:
     """It is what was compiled, for this settlement; and says so where the record names another."""
     made = deploy_contracts(anvil.manager(web3), THETA, SETTING, "anvil", SUPPLIER, METERING, days=True)
     found = {one.name: one for one in inspect_deployment(web3, made)}
-    assert set(found) == {TOKEN, REFEREE, CLERK, AGGREGATOR, SETTLEMENT, CLEARING, DAY}
+    assert set(found) == {TOKEN, REFEREE, CLERK, AGGREGATOR, SETTLEMENT, CLEARING, DAY, FLEXIBILITY}
     assert DaySettlement.of(made, web3).steps == SETTING.steps
     with pytest.raises(ChainError, match="did not create DaySettlement"):
         inspect_deployment(web3, replace(made, day_settlement=made.settlement))
+    with pytest.raises(ChainError, match="did not create Flexibility"):
+        inspect_deployment(web3, replace(made, flexibility=made.settlement))
 
 
 @pytest.mark.usefixtures("untouched")

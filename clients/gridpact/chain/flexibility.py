@@ -1,0 +1,248 @@
+"""The contract `Flexibility`, typed: offers of members, calls of aggregators, what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from typing import Any
+
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.types import TxReceipt
+
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.artifacts import FLEXIBILITY, load
+from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
+from gridpact.chain.day import DaySettlement
+from gridpact.chain.record import Record
+from gridpact.chain.settlement import Token, decode_energies, encode_energies
+from gridpact.errors import ChainError, InputError
+
+DEVICE_BYTES = 16
+"""Of a device's name on the chain."""
+
+
+@dataclass(frozen=True)
+class OfferTerms:
+    """What a member opts in to; the order is the contract's."""
+
+    aggregator: str
+    fee: int  # a step that is kept, token units
+    device: str
+    bond: int  # what the member can be fined, token units
+    begins: int  # unix time, of steps that it can be called for
+    until: int
+    up_w: int
+    down_w: int
+    energy_wh: int  # in a day, up and down together
+    price: int  # of what is delivered, 1e-6 currency/kWh
+    fine: int  # of what is delivered otherwise than called
+    tolerance_wh: int  # in a step
+    notice_seconds: int  # that a call comes before the gate of its first step
+
+    def encoded(self) -> tuple[Any, ...]:
+        """As the contract takes them.
+
+        Raises:
+            InputError: the aggregator has no address, or the device no name that fits.
+        """
+        aggregator, fee, _, *others = astuple(self)
+        return (checked_address(aggregator), fee, device_word(self.device), *others)
+
+
+@dataclass(frozen=True)
+class MemberOffer:
+    number: int
+    terms: OfferTerms  # with what is left of the bond
+    member: str
+    open: int  # calls that are not settled
+    ended: bool
+
+
+@dataclass(frozen=True)
+class FlexibilityCall:
+    number: int
+    offer: int
+    day: int
+    node: int
+    first: int  # step
+    energies_wh: tuple[int, ...]  # what the meter is to read otherwise than the baseline: fed in more, drawn less
+    baselines_wh: tuple[int, ...]  # fed in
+    reserve: int  # token units
+    settled: bool
+
+
+@dataclass(frozen=True)
+class CallOutcome:
+    """What a call came to."""
+
+    payment: int  # token units, from the aggregator to the member
+    delivered_wh: int
+    otherwise_wh: int  # that are fined
+    kept: int  # steps
+
+
+def device_word(name: str) -> bytes:
+    """A device's name on the chain.
+
+    Raises:
+        InputError: it has none, or one that does not fit.
+    """
+    word = name.encode()
+    if not 0 < len(word) <= DEVICE_BYTES:
+        raise InputError(f"the device '{name}' must have a name of 1 to {DEVICE_BYTES} bytes; give a shorter one")
+    return word.ljust(DEVICE_BYTES, b"\0")
+
+
+class Flexibility(DeployedContract):
+    """The contract at an address. `account` is needed to send."""
+
+    def __init__(
+        self,
+        web3: Web3,
+        address: str,
+        ledger: DaySettlement,
+        account: ChainAccount | None = None,
+        chain_id: int | None = None,
+        first_block: int = 0,
+    ) -> None:
+        super().__init__(web3, address, load(FLEXIBILITY).abi, account, chain_id)
+        self.ledger = ledger
+        self._first_block = first_block
+
+    @classmethod
+    def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> Flexibility:
+        """That of a deployment.
+
+        Raises:
+            InputError: the deployment has none.
+        """
+        if not record.flexibility:
+            raise InputError("On this deployment no aggregator can call: deploy with --days.")
+        ledger = DaySettlement.of(record, web3, account)
+        return cls(web3, record.flexibility, ledger, account, record.chain_id, record.block)
+
+    @cached_property
+    def token(self) -> Token:
+        return self.ledger.token
+
+    # ------------------------------------------------------------------ money
+
+    def deposit(self, amount: int) -> TxReceipt:
+        """Approves and deposits token units."""
+        self.token.approve(self.address, amount)
+        return self._send("deposit", amount)
+
+    def withdraw(self, amount: int) -> TxReceipt:
+        return self._send("withdraw", amount)
+
+    def free(self, address: str) -> int:
+        return int(self._read("free", checked_address(address)))
+
+    def locked(self, address: str) -> int:
+        return int(self._read("locked", checked_address(address)))
+
+    def total_deposits(self) -> int:
+        return int(self._read("totalDeposits"))
+
+    # ------------------------------------------------------------------ offers and calls
+
+    def opt_in(self, terms: OfferTerms) -> int:
+        """Returns the offer's number."""
+        return self._numbered("OptedIn", self._send("optIn", terms.encoded()))
+
+    def end_offer(self, number: int) -> TxReceipt:
+        return self._send("endOffer", number)
+
+    def call_for(
+        self, offer: int, day: int, first: int, energies_wh: Sequence[int], baselines_wh: Sequence[int]
+    ) -> int:
+        """Returns the call's number."""
+        words = encode_energies(energies_wh), encode_energies(baselines_wh)
+        return self._numbered("Called", self._send("call", offer, day, first, *words))
+
+    def settle(self, number: int) -> TxReceipt:
+        return self._send("settle", number)
+
+    def _numbered(self, event: str, receipt: TxReceipt) -> int:
+        for own in self.own_events([dict(log) for log in receipt["logs"]]):
+            if own["event"] == event:
+                return int(arguments_of(own)["id"])
+        raise ChainError(f"The receipt of {HexBytes(receipt['transactionHash']).to_0x_hex()} has no {event}.")
+
+    # ------------------------------------------------------------------ views
+
+    def last_offer(self) -> int:
+        """Offers are numbered from 1 on."""
+        return int(self._read("lastOffer"))
+
+    def last_call(self) -> int:
+        return int(self._read("lastCall"))
+
+    def offered(self, member: str, device: str) -> int:
+        """The last offer that a device is in; 0 where it is in none."""
+        return int(self._read("offered", checked_address(member), device_word(device)))
+
+    def offer(self, number: int) -> MemberOffer:
+        """
+        Raises:
+            InputError: there is none of this number.
+        """
+        values, member, open_, ended = self._read("offer", number)
+        if not int(str(member), 16):
+            raise InputError(f"There is no offer {number}: `gridpact flexibility status` lists them.")
+        aggregator, fee, device, *others = values
+        name = bytes(device).rstrip(b"\0").decode(errors="replace")
+        terms = OfferTerms(str(aggregator), int(fee), name, *map(int, others))
+        return MemberOffer(number, terms, str(member), int(open_), bool(ended))
+
+    def offers(self) -> list[MemberOffer]:
+        return [self.offer(number) for number in range(1, self.last_offer() + 1)]
+
+    def calls(self, number: int | None = None) -> list[FlexibilityCall]:
+        """All, or the one of a number."""
+        events = self._log(["Called"], self._first_block, number)
+        return [self._called(arguments_of(event)) for event in events]
+
+    def _called(self, said: Mapping[str, Any]) -> FlexibilityCall:
+        number = int(said["id"])
+        *_, settled, _ = self._read("callOf", number)
+        return FlexibilityCall(
+            number=number,
+            offer=int(said["offer"]),
+            day=int(said["day"]),
+            node=int(said["node"]),
+            first=int(said["first"]),
+            energies_wh=decode_energies(bytes(said["energies"])),
+            baselines_wh=decode_energies(bytes(said["baselines"])),
+            reserve=int(said["reserve"]),
+            settled=bool(settled),
+        )
+
+    def call_of(self, number: int) -> FlexibilityCall:
+        """
+        Raises:
+            InputError: there is none of this number.
+        """
+        found = self.calls(number)
+        if not found:
+            raise InputError(f"There is no call {number}: `gridpact flexibility status` lists them.")
+        return found[0]
+
+    def outcome(self, number: int) -> CallOutcome | None:
+        """What a call came to; None until it is settled."""
+        said = self._events("CallSettled", self._first_block, id=number)
+        if not said:
+            return None
+        values = arguments_of(said[0])
+        return CallOutcome(*(int(values[name]) for name in ("payment", "delivered", "otherwise", "kept")))
+
+    def called_steps(self, day: int, node: int) -> frozenset[int]:
+        """Steps of a day that a node is called in."""
+        bitmap = int(self._read("called", day, node))
+        return frozenset(step for step in range(bitmap.bit_length()) if bitmap >> step & 1)
+
+    def baselines(self, day: int, node: int, first: int, count: int) -> list[int]:
+        """What a meter will read by what the member has told so far, Wh fed in."""
+        return [int(self._read("baselineOf", day, node, step)) for step in range(first, first + count)]
