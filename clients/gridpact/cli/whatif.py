@@ -214,7 +214,6 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
 
 def _uncertainty(arguments: argparse.Namespace) -> int:
     workers, days, folder = workers_of(arguments), _days(arguments), folder_of(arguments, "uncertainty")
-    days[0].require_one_tariff("`gridpact uncertainty`")
     scenario = scenario_named(arguments.scenario, NEGOTIATED.values(), " that can be delivered")
     if not (math.isfinite(arguments.adder) and arguments.adder >= 0):
         raise InputError(f"--adder needs a price of at least 0, not {arguments.adder:g}")

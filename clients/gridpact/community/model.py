@@ -188,6 +188,11 @@ class Prices:
     monthly_peak: bool = False  # or of the billing month: then of what goes beyond its `Household.peak_kw`
 
     @property
+    def key(self) -> tuple[object, ...]:
+        """By which a tariff is known again: whose it is, and its prices."""
+        return self.supplier, self.import_price.tobytes(), self.feed_in_price.tobytes()
+
+    @property
     def bought_price(self) -> Array:
         """kappa - l, what a kWh from a neighbour may cost at most."""
         return self.import_price if self.trade_fee is None else self.import_price - self.trade_fee
@@ -287,6 +292,19 @@ def between(tariffs: Sequence[Prices]) -> Prices:
 
 
 @dataclass(frozen=True)
+class Customers:
+    """Households with one tariff."""
+
+    prices: Prices
+    rows: tuple[int, ...]  # of the community's households
+
+    @property
+    def places(self) -> list[int]:
+        """The rows, as an index."""
+        return list(self.rows)
+
+
+@dataclass(frozen=True)
 class CommunityDay:
     """A community on one day: all that a round needs to know, and no single node does."""
 
@@ -309,9 +327,18 @@ class CommunityDay:
         """What each household has drawn at most before, see `Household.peak_kw`, (n,)."""
         return np.array([household.peak_kw for household in self.households])
 
-    def prices_of(self, household: Household) -> Prices:
-        """What its supplier asks and pays."""
-        return household.tariff or self.prices
+    def prices_of(self, household: Household, in_common: bool = False) -> Prices:
+        """What its supplier asks and pays; the community's where all have one contract in common."""
+        return self.prices if in_common or household.tariff is None else household.tariff
+
+    def customers(self, in_common: bool = False) -> tuple[Customers, ...]:
+        """Households by their tariff, the one of the first household first; all together in common."""
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for row, household in enumerate(self.households):
+            groups.setdefault(self.prices_of(household, in_common).key, []).append(row)
+        return tuple(
+            Customers(self.prices_of(self.households[rows[0]], in_common), tuple(rows)) for rows in groups.values()
+        )
 
     @property
     def own_tariffs(self) -> bool:
@@ -356,7 +383,7 @@ class CommunityDay:
     def tariffs(self) -> tuple[Prices, ...]:
         """Of all households, each once, the community's first."""
         others = [household.tariff for household in self.households if household.tariff is not None]
-        return tuple({id(prices): prices for prices in (self.prices, *others)}.values())
+        return tuple({prices.key: prices for prices in (self.prices, *others)}.values())
 
     @property
     def between(self) -> Prices:

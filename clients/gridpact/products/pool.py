@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import accumulate
 
@@ -81,6 +81,22 @@ class PoolRules:
                 "gets nothing"
             )
         return [round(share * _SHARE_UNIT) for share in self.shares]
+
+    def among(self, members: Sequence[int]) -> PoolRules:
+        """Those of a pool that only some of the members have: their shares, in proportion.
+
+        Raises:
+            InputError: none of them has a share.
+        """
+        if self.key is not Key.FIXED or len(members) == len(self.shares):
+            return self
+        shares = [self.shares[member] for member in members]
+        if not sum(shares):
+            raise InputError(
+                "the pool's shares leave nothing to customers of one supplier, who have a pool of their own; give one "
+                "of them a share"
+            )
+        return replace(self, shares=tuple(share / sum(shares) for share in shares))
 
     def price(self, over_wh: int, lacking_wh: int, import_price: int, feed_in_price: int) -> int:
         """1e-6 currency/kWh, as the two prices are.

@@ -254,7 +254,6 @@ def test_whatCannotBe_isOneSentence(files: Path, file: str, old: str, new: str, 
 @pytest.mark.parametrize(
     "command",
     [
-        ["uncertainty", "--draws", "1"],
         ["day", "--chain", "eth-tester"],
     ],
 )

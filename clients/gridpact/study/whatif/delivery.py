@@ -14,7 +14,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -110,7 +110,7 @@ def deliver(
     Raises:
         SolverError, InfeasibleError: see `Linear`; a household can always import, so there is always a plan.
     """
-    program = _program(pickle.dumps((home, step_hours)))
+    program = _program(pickle.dumps((home, step_hours, terms.prices.peak_fee)))
     stiff = recourse is Recourse.NONE
     done = program.as_planned(plan, actual) if stiff else program.replanned(actual, terms, recourse)
     return _delivered(program, done, actual, terms, step_hours)
@@ -119,14 +119,15 @@ def deliver(
 class Replanning:
     """A household that plans the rest of its day anew at every step, whatever it has agreed to by then."""
 
-    def __init__(self, home: Household, actual: Actual, step_hours: float) -> None:
+    def __init__(self, home: Household, actual: Actual, step_hours: float, peak_fee: float = 0.0) -> None:
         self._home, self._actual, self._step_hours = home, actual, step_hours
-        self._program = _program(pickle.dumps((home, step_hours)))
+        self._program = _program(pickle.dumps((home, step_hours, peak_fee)))
         self._done = self._program.nothing_done()
 
     def rest(self, first: int) -> Household:
         """The household from a step on, its devices as they stand, as is expected in the step before."""
-        return self._actual.expected_rest(self._home, self._done, first, self._step_hours)
+        home = self._actual.expected_rest(self._home, self._done, first, self._step_hours)
+        return replace(home, peak_kw=self._program.peak_kw(self._done, self._actual, first))
 
     @property
     def has_choice(self) -> bool:
@@ -198,11 +199,14 @@ class _DeliveryProgram:
     """A household's day as one linear program of its devices' blocks, with what really happens as parameters.
 
     The rest of a day is planned anew by the same program, what went before being fixed.
+
+    Args:
+        peak_fee: currency/kW of what the household draws beyond its peak so far.
     """
 
-    def __init__(self, home: Household, step_hours: float) -> None:
+    def __init__(self, home: Household, step_hours: float, peak_fee: float = 0.0) -> None:
         steps = self._steps = home.steps
-        self._step_hours = step_hours
+        self._step_hours, self._peak_fee, self._peak_kw = step_hours, peak_fee, home.peak_kw
         self.devices = home.devices
         self._realised = [{name: cp.Parameter(steps) for name in device.uncertain} for device in home.devices]
         self._blocks = [
@@ -233,6 +237,11 @@ class _DeliveryProgram:
             net_import - self._above + self._below == self._planned,
             *(constraint for block in active for constraint in flat(block.constraints)),
         ]
+        self._unpaid = cp.Parameter(steps)  # what may be imported before it is a new peak
+        if peak_fee:
+            peak = cp.Variable(nonneg=True)
+            cost += peak_fee * peak
+            constraints.append(net_import - peak <= self._unpaid)
         order = [self._imported, self._fed_in, self._above, self._below]
         for block in active:
             order += [power for power in block.schedule.values() if isinstance(power, cp.Variable)]
@@ -247,6 +256,13 @@ class _DeliveryProgram:
                 power.save_value(own[name])
         given: Array = sum((block.injection_kw.value for block in self._blocks), np.zeros(self._steps))
         return given
+
+    def peak_kw(self, done: Done, actual: Actual, first: int) -> float:
+        """The highest power that the household has drawn before a step; without a fee on it, before the day."""
+        if not self._peak_fee:
+            return self._peak_kw
+        drawn = (actual.load_kw - self.injection_kw(done, actual))[:first]
+        return float(max(self._peak_kw, drawn.max(initial=0.0)))
 
     def as_planned(self, plan: Mapping[str, Array], actual: Actual) -> Done:
         done: Done = []
@@ -281,6 +297,9 @@ class _DeliveryProgram:
         for own in done:
             for decided in own.values():
                 decided[now:last] = np.nan
+        if self._peak_fee:
+            before = self.peak_kw(done, actual, now)
+            self._unpaid.value = np.where(np.arange(self._steps) < now, before, before + terms.net_sold_kw)
         kappa, feed_in = np.array(terms.prices.import_price), np.array(terms.prices.feed_in_price)
         planned = np.array(terms.planned_import_kw)
         more, less = np.full(self._steps, terms.adder), np.full(self._steps, terms.adder)

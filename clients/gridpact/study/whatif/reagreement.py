@@ -24,7 +24,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gridpact.community.model import Array, CommunityDay
+from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.memory import Iterate
@@ -149,7 +149,7 @@ def through_the_day(
 
     Args:
         actual: of each household.
-        terms: prices and the adder; positions and nominations are the course's.
+        terms: the adder; prices are each household's own, positions and nominations the course's.
         at: before which steps the rest is agreed anew, ascending;
         threshold_kwh: where what is expected of the community's loads and PV output in the rest of the day, step by
             step, is otherwise by so much than when it was agreed on last.
@@ -158,8 +158,10 @@ def through_the_day(
     Raises:
         SolverError, InfeasibleError: see `deliver`.
     """
+    fee, groups = community.prices.peak_fee, community.customers(not scenario.has_contracts)
+    prices = {row: group.prices for group in groups for row in group.rows}
     homes = [
-        Replanning(home, own, community.step_hours) for home, own in zip(community.households, actual, strict=True)
+        Replanning(home, own, community.step_hours, fee) for home, own in zip(community.households, actual, strict=True)
     ]
     prepared, round_, standing = _day_ahead(pickle.dumps((community, scenario)))
     course, stands_at = Course.nothing(prepared).renewed(prepared, standing, 0), 0
@@ -181,12 +183,12 @@ def through_the_day(
                 foreseen = expected
                 iterations.append(final.iteration)
         later = next((gate for gate in at if gate > step), None)
-        stood = [replace(_terms(terms, course, row), renewed_at=later) for row in range(len(homes))]
+        stood = [replace(_terms(terms, prices[row], course, row), renewed_at=later) for row in range(len(homes))]
         for home, own in zip(homes, stood, strict=True):
             home.step(step, own)
-        if following:
-            follow(homes, stood, step)
-    delivered = tuple(home.delivered(_terms(terms, course, row)) for row, home in enumerate(homes))
+        for group in groups if following else ():  # a supplier's imbalance is of its customers
+            follow([homes[row] for row in group.rows], [stood[row] for row in group.rows], step)
+    delivered = tuple(home.delivered(_terms(terms, prices[row], course, row)) for row, home in enumerate(homes))
     return ReAgreed(course, delivered, tuple(iterations), kept, skipped)
 
 
@@ -201,8 +203,8 @@ def apart(expected: Array, foreseen: Array) -> float:
     return float(np.abs(expected - foreseen[-len(expected) :]).sum())
 
 
-def _terms(terms: Terms, course: Course, row: int) -> Terms:
-    return replace(terms, net_sold_kw=course.sold_kw[row], planned_import_kw=course.nominated_kw[row])
+def _terms(terms: Terms, prices: Prices, course: Course, row: int) -> Terms:
+    return replace(terms, prices=prices, net_sold_kw=course.sold_kw[row], planned_import_kw=course.nominated_kw[row])
 
 
 @lru_cache(maxsize=4)  # of a day in all its draws

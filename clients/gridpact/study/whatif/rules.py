@@ -20,7 +20,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from gridpact.community.model import Array, Prices
+from gridpact.community.model import Array, Customers, Prices
 from gridpact.products.imbalance import imbalance
 from gridpact.products.pool import PoolRules, pool
 from gridpact.study.whatif.delivery import Delivered
@@ -151,14 +151,14 @@ def netted_adders(deviation_kw: Array, adder: float, step_hours: float) -> Array
 
 
 def saved_by_pool(net_import_kw: Array, prices: Prices, rules: PoolRules, step_hours: float) -> Array:
-    """What each household pays less to its supplier than it pays to the pool, currency, (n,).
+    """What each household pays less to its supplier than it pays to the pool, and as a fee for that, currency, (n,).
 
     Args:
         net_import_kw: beyond positions, (n, T).
     """
     saved = np.zeros(len(net_import_kw))
     for step, nets in enumerate(_watt_hours(net_import_kw, step_hours).T.tolist()):
-        kappa, feed_in = float(prices.import_price[step]), float(prices.feed_in_price[step])
+        kappa, feed_in = float(prices.bought_price[step]), float(prices.feed_in_price[step])
         matched = pool(nets, round(kappa * MICRO), round(feed_in * MICRO), rules)
         got = np.array(matched.got_wh, dtype=float) / 1000
         saved += np.where(got > 0, kappa, feed_in) * got - np.array(matched.paid, dtype=float) / MICRO
@@ -168,20 +168,26 @@ def saved_by_pool(net_import_kw: Array, prices: Prices, rules: PoolRules, step_h
 def settled(
     rule: Rule,
     delivered: Sequence[Delivered],
-    prices: Prices,
+    customers: Sequence[Customers],
     adder: float,
     pool_rules: PoolRules,
     step_hours: float,
 ) -> Array:
-    """What households pay to supplier, pool and for deviations, beside trades, losses and public charging, (n,)."""
+    """What households pay to supplier, pool and for deviations, beside trades, fees, losses and public charging, (n,).
+
+    Args:
+        customers: each supplier's, whose pool and imbalance are their own.
+    """
     cost: Array = np.array([d.supply for d in delivered])
     if rule is Rule.TODAY:
         cost = cost + np.array([d.adder for d in delivered])
         return cost
-    cost = cost + netted_adders(np.array([d.deviation_kw for d in delivered]), adder, step_hours)
-    if rule is Rule.POOL:
-        net_import = np.array([d.net_import_kw for d in delivered])
-        cost = cost - saved_by_pool(net_import, prices, pool_rules, step_hours)
+    deviation, net_import = (np.array([getattr(d, of) for d in delivered]) for of in ("deviation_kw", "net_import_kw"))
+    for group in customers:
+        rows = group.places
+        cost[rows] += netted_adders(deviation[rows], adder, step_hours)
+        if rule is Rule.POOL:
+            cost[rows] -= saved_by_pool(net_import[rows], group.prices, pool_rules.among(rows), step_hours)
     return cost
 
 

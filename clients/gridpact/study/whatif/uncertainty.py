@@ -4,8 +4,9 @@ Task 4.3 of the B-DER report. The day of the community file is the forecast, and
 drawn around it (`forecast`) and delivered (`delivery`). The baseline lives through the same realities with the same
 recourse, but has no plan that it could deviate from. What is compared is the difference of the two on each draw.
 
-In T and TG trades stand as agreed, each household does what its recourse allows, and the rest is settled with its
-supplier, deviations included. In G the community buys at the grid connection and has one plan there:
+In T and TG trades stand as agreed, each household does what its recourse allows, and the rest is settled with its own
+supplier, deviations included; adders are netted, and pools made, among the customers of one supplier. Fees are due on
+trades as agreed and on peaks as they were. In G the community buys at the grid connection and has one plan there:
 
     cost = sum dt (kappa g0+ - f g0- + adder |g0 - planned g0|), g0 = g0+ - g0-
 
@@ -33,6 +34,7 @@ from gridpact.errors import InfeasibleError, InputError, SolverError
 from gridpact.grid.powerflow import power_flow
 from gridpact.outcome.day import DayOutcome, by_magnitude, solve_day
 from gridpact.problem.scenario import Scenario
+from gridpact.problem.verification import peaks_paid, trades_charged
 from gridpact.products.pool import PoolRules
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, by_baseline, equal_parts
 from gridpact.study.weeks.plan import fingerprint
@@ -493,7 +495,7 @@ def _side(
     delivered: list[Delivered] = []
     for row, home in enumerate(community.households):
         terms = Terms(
-            prices=community.prices,
+            prices=community.prices_of(home, agreed.in_common),
             net_sold_kw=agreed.sold_kw[row],
             planned_import_kw=agreed.nominated_kw[row],
             adder=adder,
@@ -520,24 +522,28 @@ def _closed(
     supply = np.array([d.supply for d in delivered])
     public = np.array([d.public for d in delivered])
     loss_cost = dt * prices.import_price * flow.losses_kw
+    fees = peaks_paid(prices, injection, community.peaks_kw)
+    fees = fees + dt * trades_charged(prices, injection if agreed.in_common else agreed.sold_kw).sum(axis=1)
+    customers = community.customers(agreed.in_common)
     if agreed.in_common:
         netted = np.abs(flow.import_kw - agreed.exchange_kw)
         adders = dt * adder * (by_magnitude(deviations) @ netted)
         bought, fed_in = np.maximum(flow.import_kw, 0), np.maximum(-flow.import_kw, 0)
-        bill = float(dt * np.sum(prices.import_price * bought - prices.feed_in_price * fed_in))
+        # All pay the fee on what stays for what they draw, see `supply_contract`.
+        bill = float(dt * np.sum(prices.bought_price * bought - prices.feed_in_price * fed_in))
         asked = supply + agreed.paid
         bills = asked - (asked.sum() - bill) * by_magnitude(np.abs(injection).sum(axis=1))
-        by_rule = dict.fromkeys((rule.value for rule in SETTLED), bills + adders + public)
+        by_rule = dict.fromkeys((rule.value for rule in SETTLED), bills + adders + public + fees)
     else:
-        netted = np.abs(deviations.sum(axis=0))
+        netted = sum((np.abs(deviations[group.places].sum(axis=0)) for group in customers), np.zeros(community.steps))
         adders = np.array([d.adder for d in delivered])
         bills = supply + agreed.paid + by_magnitude(injection) @ loss_cost
         by_rule = {
-            rule.value: settled(rule, delivered, prices, adder, settings.pool, dt) + bills - supply + public
+            rule.value: settled(rule, delivered, customers, adder, settings.pool, dt) + bills - supply + public + fees
             for rule in SETTLED
         }
     return Side(
-        household_cost=bills + adders + public,
+        household_cost=bills + adders + public + fees,
         by_rule=by_rule,
         adder=float(adders.sum()),
         public=float(public.sum()),
