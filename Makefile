@@ -106,6 +106,10 @@ weeks: $(STAMP)/run ## the same over both weeks of two cases, two draws, four re
 phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into reports/phases.json (an hour; ARGS=--ipopt with casadi)
 	@$(PY) -m measure.phases --json reports/phases.json $(ARGS)
 
+.PHONY: hybrid
+hybrid: $(STAMP)/run ## 16 feeders with 64 homes each under a contract above them, on one Anvil (a quarter of an hour, both cores)
+	@nice -n 10 $(VENV)/bin/gridpact hybrid --day 06-12 --feeders 16 --households 64 --out runs/hybrid $(ARGS)
+
 .PHONY: proofs
 proofs: setup ## what is proved of 3,700 streets drawn by chance, and of 9,000 spoilt books, on the contract and by its model
 	@GRIDPACT_STREETS=20 deploy/brownie test tests/contracts/test_street.py -k "verdict or book" --network development

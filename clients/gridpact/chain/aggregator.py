@@ -14,7 +14,7 @@ from hexbytes import HexBytes
 from web3.exceptions import TransactionNotFound
 from web3.types import TxReceipt
 
-from gridpact.chain.account import ContractCall, signer_of
+from gridpact.chain.account import ChainAccount, ContractCall, signer_of
 from gridpact.chain.aggregator_watch import WatchedAggregator
 from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.commitments import bids_hash, domain_separator, relayed_digest, submission_hash, words_hash
@@ -82,8 +82,17 @@ class Aggregator(WatchedAggregator):
         self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes
     ) -> TxReceipt:
         """Step 2: declares participation."""
-        arguments = round, parent, nodes_to_bitmap(children), depth, bids, book
-        return self._send("declare", *arguments, spare=self.starting_gas())
+        if self.account is None:
+            raise ChainError("`declare` needs an account: this connection only reads.")
+        return self.account.send(
+            self.declaring(round, parent, children, depth, bids, book), spare=self.starting_gas()
+        )
+
+    def declaring(
+        self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes
+    ) -> ContractCall:
+        """The call of `declare`."""
+        return self.call("declare", round, parent, nodes_to_bitmap(children), depth, bids, book)
 
     def abstain(self, round: int) -> TxReceipt:
         """Instead of declaring: keeps out of the round, so that nobody waits."""
@@ -161,7 +170,13 @@ class Aggregator(WatchedAggregator):
         if self.account is None:
             raise ChainError("A submission is signed by an account: this connection only reads.")
         unsigned = SignedSubmission(node, tuple(copies), bids, residuals, b"", b"")
-        r, vs = self.account.sign(self._digest(round, iteration, head, unsigned))
+        return self.signed_by(self.account, round, iteration, head, unsigned)
+
+    def signed_by(
+        self, account: ChainAccount, round: int, iteration: int, head: bytes, unsigned: SignedSubmission
+    ) -> SignedSubmission:
+        """The same with any account. What stands in place of its signature does not count."""
+        r, vs = account.sign(self._digest(round, iteration, head, unsigned))
         return replace(unsigned, r=r, vs=vs)
 
     def signer_of(self, round: int, iteration: int, head: bytes, signed: SignedSubmission) -> str:

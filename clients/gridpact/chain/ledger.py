@@ -151,6 +151,14 @@ class RoundLedger(RoundLog, WaitingLedger, Protocol):
     def accuse_of_silence(self, round: int, node: int, about: int) -> object: ...
 
 
+class SettlingLedger(Protocol):
+    """What settling asks of a round, with an account."""
+
+    @property
+    def account(self) -> Account | None: ...
+    def copies_of(self, submission: Submission) -> tuple[int, ...]: ...
+
+
 class Purse(Protocol):
     """The token that pays, outside of deposits: see `Token`."""
 

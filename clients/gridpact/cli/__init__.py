@@ -24,6 +24,7 @@ from gridpact.cli import (
     enrol,
     expel,
     household,
+    hybrid,
     keystore,
     live,
     markets,
@@ -49,7 +50,7 @@ Ethereum chain leads all plans to an agreement, and a second contract records th
 Begin with `gridpact run`: 16 real homes agree on one day."""
 
 COMMANDS = (
-    *(run, day, study, markets, whatif, aggregator, cases, community),
+    *(run, hybrid, day, study, markets, whatif, aggregator, cases, community),
     *(household, node, account),
     *(deploy, verify, enrol, expel, round, watch, live, readings, positions, deposit, supply, keystore),
     *(relay, audit),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gridpact.chain.ledger import RoundLedger, TradeLedger
+from gridpact.chain.ledger import SettlingLedger, TradeLedger
 from gridpact.chain.settlement import Opening, encode_trades
 from gridpact.community.model import Array
 from gridpact.errors import InsufficientFunds
@@ -27,7 +27,7 @@ class Settling:
     def __init__(
         self,
         view: NodeView,
-        aggregator: RoundLedger,
+        aggregator: SettlingLedger,
         settlement: TradeLedger,
         sending: Sending,
         deposit_max: float | None,

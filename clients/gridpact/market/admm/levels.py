@@ -225,21 +225,38 @@ class Gateway:
         there, or nothing, and its own comes as near to it as the supplier's prices let it. No bids to a side that is
         not open.
         """
-        low, high = _Cost(self.below), _Cost(self.above)
         if below is above is Standpoint.OPEN:
+            low, high = _Cost(self.below), _Cost(self.above)
             tied = (low.count > 0) & (high.count > 0)
             sold = np.where(tied, (high.slope - low.slope) / (low.curvature + high.curvature), 0.0)
             return low.submission(sold), high.submission(-sold)
         if below is Standpoint.OPEN:
-            return low.submission(low.nearest(-high.agreed_kw(above))), None
+            return bids_beside(self.below, self.above if above is Standpoint.AGREED else None), None
         if above is Standpoint.OPEN:
-            return None, high.submission(high.nearest(-low.agreed_kw(below)))
+            return None, bids_beside(self.above, self.below if below is Standpoint.AGREED else None)
         return None, None
 
     @property
     def imbalance_kw(self) -> Array:
         """What the trades agreed so far sell more than they buy, (T,); it vanishes with the residuals."""
-        return _Cost(self.below).agreed_kw() + _Cost(self.above).agreed_kw()
+        return _agreed_kw(self.below) + _agreed_kw(self.above)
+
+
+def bids_beside(open_: Agent, agreed: Agent | None) -> IntegerSubmission:
+    """What a gateway bids where only one of its sides is open.
+
+    Args:
+        agreed: its agent on the other side; None where nothing was agreed there.
+    """
+    cost = _Cost(open_)
+    return cost.submission(cost.nearest(0.0 * cost.slope if agreed is None else -_agreed_kw(agreed)))
+
+
+def _agreed_kw(agent: Agent) -> Array:
+    """What the trades agreed so far add up to, (T,)."""
+    trades, sold = agent.trades, np.zeros(agent.view.steps)
+    np.add.at(sold, trades.steps, trades.agreed / 2 * trades.unit)
+    return sold
 
 
 class _Cost:
@@ -255,13 +272,6 @@ class _Cost:
         self._share = np.divide(1.0, self.count, out=np.zeros(steps), where=self.count > 0)
         self.slope = self._mean + point.pool_linear
         self.curvature = trades.phi * self._share + trades.pool_penalty
-
-    def agreed_kw(self, standpoint: Standpoint = Standpoint.AGREED) -> Array:
-        """What the trades agreed so far add up to, (T,); nothing, if nothing was."""
-        trades, sold = self._agent.trades, np.zeros(len(self.count))
-        if standpoint is Standpoint.AGREED:
-            np.add.at(sold, self._steps, trades.agreed / 2 * trades.unit)
-        return sold
 
     def nearest(self, net_kw: Array) -> Array:
         """The best sum of one that has so much to sell, and a supplier, (T,)."""
