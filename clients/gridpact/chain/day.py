@@ -247,6 +247,10 @@ class DaySettlement(DeployedContract):
     def start_of(self, day: int, step: int) -> int:
         return int(self._read("startOf", day, step))
 
+    def party_of(self, day: int, address: str) -> int:
+        """A member's node in a day, or SUPPLIER."""
+        return int(self._read("partyOf", day, checked_address(address)))
+
     def position(self, day: int, node: int, step: int) -> int:
         """Wh sold (negative: bought)."""
         return int(self._read("position", day, node, step))

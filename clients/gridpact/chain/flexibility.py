@@ -11,7 +11,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import TxReceipt
 
-from gridpact.chain.account import ChainAccount
+from gridpact.chain.account import ChainAccount, ContractCall
 from gridpact.chain.artifacts import FLEXIBILITY, load
 from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
 from gridpact.chain.day import DaySettlement
@@ -95,6 +95,13 @@ def device_word(name: str) -> bytes:
     return word.ljust(DEVICE_BYTES, b"\0")
 
 
+def _calling(
+    offer: int, day: int, first: int, energies_wh: Sequence[int], baselines_wh: Sequence[int]
+) -> tuple[Any, ...]:
+    """The arguments of a call."""
+    return offer, day, first, encode_energies(energies_wh), encode_energies(baselines_wh)
+
+
 class Flexibility(DeployedContract):
     """The contract at an address. `account` is needed to send."""
 
@@ -159,8 +166,13 @@ class Flexibility(DeployedContract):
         self, offer: int, day: int, first: int, energies_wh: Sequence[int], baselines_wh: Sequence[int]
     ) -> int:
         """Returns the call's number."""
-        words = encode_energies(energies_wh), encode_energies(baselines_wh)
-        return self._numbered("Called", self._send("call", offer, day, first, *words))
+        return self._numbered("Called", self._send("call", *_calling(offer, day, first, energies_wh, baselines_wh)))
+
+    def planned(
+        self, offer: int, day: int, first: int, energies_wh: Sequence[int], baselines_wh: Sequence[int]
+    ) -> ContractCall:
+        """The same, to be estimated."""
+        return self.call("call", *_calling(offer, day, first, energies_wh, baselines_wh))
 
     def settle(self, number: int) -> TxReceipt:
         return self._send("settle", number)

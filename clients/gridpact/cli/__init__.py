@@ -23,6 +23,7 @@ from gridpact.cli import (
     deposit,
     enrol,
     expel,
+    flexibility,
     household,
     hybrid,
     keystore,
@@ -52,7 +53,7 @@ Begin with `gridpact run`: 16 real homes agree on one day."""
 COMMANDS = (
     *(run, hybrid, day, study, markets, whatif, aggregator, cases, community),
     *(household, node, account),
-    *(deploy, verify, enrol, expel, round, watch, live, readings, positions, deposit, supply, keystore),
+    *(deploy, verify, enrol, expel, round, watch, live, readings, positions, flexibility, deposit, supply, keystore),
     *(relay, audit),
 )
 """In the order of `gridpact --help`."""

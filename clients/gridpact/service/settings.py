@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,7 @@ DAY, STEP = "{day}", "{step}"
 KEYS = (
     *("name", "node", "chain", "key", "community", "tariff", "forecast", "service", "accept"),
     # those that are not of this kind of node are ignored
-    *("limits", "load", *KINDS, "feeder", "day", "openadr"),
+    *("limits", "load", *KINDS, "feeder", "day", "openadr", "flexibility"),
 )
 
 
@@ -136,6 +137,23 @@ class OpenAdrSettings:
 
 
 @dataclass(frozen=True)
+class FlexibilitySettings:
+    """What the home offers an aggregator on the chain: the most, where it is called for it; the least, for which."""
+
+    aggregator: str  # its address
+    device: str
+    up_kw: float  # most that is fed in more, or drawn less
+    down_kw: float
+    energy_kwh: float  # most in a day, up and down together
+    price: float  # least, currency/kWh delivered
+    fee: float  # least, for a step that is kept
+    fine: float  # most, currency/kWh otherwise than called
+    bond: float  # most that fines can take
+    tolerance_kwh: float  # least, in a step
+    notice_s: float  # least, before the gate of a call's first step
+
+
+@dataclass(frozen=True)
 class ServiceSettings:
     schedule: Path  # folder that the home energy manager reads
     state: Path
@@ -165,6 +183,7 @@ class Settings:
     feeder: Feeder | PhaseFeeder | None
     day: ThroughDay | None = None  # None: only the round of the day before is taken part in
     openadr: OpenAdrSettings | None = None  # None: no aggregator
+    flexibility: FlexibilitySettings | None = None  # None: nobody calls on the chain
 
 
 def read_settings(path: Path) -> Settings:
@@ -213,6 +232,7 @@ def read_settings(path: Path) -> Settings:
         feeder=None if is_household else _feeder(top.table("feeder")),
         day=_through_day(top.table("day"), scenario) if is_household and top.has("day") else None,
         openadr=openadr,
+        flexibility=_flexibility(top.table("flexibility")) if is_household and top.has("flexibility") else None,
     )
     for key in ("partners", "trading_coefficient", "undelivered"):
         community.has(key)
@@ -314,6 +334,27 @@ def _through_day(table: TomlTable, scenario: Scenario) -> ThroughDay:
         file,
         command,
         table.number("timeout_s", 0.1, 86_400, default=10.0),
+    )
+    table.end()
+    return settings
+
+
+def _flexibility(table: TomlTable) -> FlexibilitySettings:
+    aggregator = table.text("aggregator")
+    if not re.fullmatch("0x[0-9a-fA-F]{40}", aggregator):
+        raise table.error("aggregator", f"'{aggregator}' is no address; give 0x and 40 hexadecimal digits")
+    settings = FlexibilitySettings(
+        aggregator,
+        table.text("device"),
+        table.number("up_kw", 0, MOST_KW, default=0.0),
+        table.number("down_kw", 0, MOST_KW, default=0.0),
+        table.number("energy_kwh", 0, 24 * MOST_KW),
+        table.number("price", 0, MOST_PRICE),
+        table.number("fee", 0, default=0.0),
+        table.number("fine", 0, MOST_PRICE, default=0.0),
+        table.number("bond", 0, MOST_CURRENCY, default=0.0),
+        table.number("tolerance_kwh", 0, default=0.0),
+        table.number("notice_s", 0, 86_400, default=0.0),
     )
     table.end()
     return settings

@@ -110,6 +110,21 @@ _OPENADR = """
 # ven = "home_3"               # the home's name there
 """
 
+_FLEXIBILITY = """
+# [flexibility]                # an aggregator may call this home on the chain: `gridpact flexibility opt-in`
+# aggregator = "0x0000000000000000000000000000000000000000"   # its account
+# device = "battery"           # what is offered
+# up_kw = 2.0                  # most that is fed in more, or drawn less, when it calls; 0 without
+# down_kw = 2.0                # most that is drawn more
+# energy_kwh = 4.0             # most in a day
+# price = 0.20                 # least that a kWh delivered has to bring
+# fee = 0.0                    # least that a step in which all was as called has to bring
+# fine = 0.0                   # most that a kWh otherwise than called may cost, beyond
+# tolerance_kwh = 0.0          # in a step, at least
+# bond = 0.0                   # most that fines may take; it is locked
+# notice_s = 0                 # least that a call has to come before the gate of its first step
+"""
+
 _SERVICE = """
 [service]
 schedule = "schedule"          # folder in which the home energy manager finds <day>.json and <day>.csv
@@ -125,6 +140,6 @@ def household_toml(new: NewNode) -> str:
     parts = [_HEAD, _PARTNERS, document.template(), _TARIFF] if new.node else [_HEAD, _FEEDER, _TARIFF]
     port = FIRST_PORT + new.node if new.metrics_port is None else new.metrics_port
     values = vars(new) | {"partners": list(new.partners), "metrics_port": port}
-    own = _LIMITS + _FORECAST + (_DAY if "t" in new.scenario else "") + _OPENADR if new.node else ""
+    own = _LIMITS + _FORECAST + (_DAY if "t" in new.scenario else "") + _OPENADR + _FLEXIBILITY if new.node else ""
     text = "".join(part.format(**values) for part in parts)
     return text + own + _SERVICE.format(**values)
