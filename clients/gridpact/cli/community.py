@@ -109,7 +109,6 @@ def _add_new(actions: Commands) -> None:
     )
     reading.add_argument(
         "--times",
-        default="start",
         metavar="start|end",
         help="what a time names, the start of its step (default) or its end",
     )
@@ -255,7 +254,8 @@ def _read(arguments: argparse.Namespace) -> MeterData:
         return read_ausgrid(arguments.files, gaps, only)
     how = HowToRead(
         unit=arguments.unit.lower() if arguments.unit else None,
-        times_are_ends=choice("meaning of times", arguments.times, {"start": False, "end": True}),
+        times_are_ends=choice("meaning of times", arguments.times or "start", {"start": False, "end": True}),
+        times_are_told=arguments.times is not None,
         zone=_zone(arguments),
         gaps=gaps,
         are_counters=arguments.counter,

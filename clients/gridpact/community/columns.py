@@ -49,7 +49,8 @@ MOMENTS = _set(
     "beginn, last changed, last updated, reading time, reading datetime, tstp, localtime, local time, local timestamp,"
     "utc, utc time, utc timestamp, time utc, timestamp utc, datetime utc, local 15min, localminute, horodatage, debut,"
     "début, date debut, date début, read at, measured at, statistical period, messzeitpunkt, meetmoment,"
-    "zeitstempel von, zeit von, fra dato, fra, fra tid, tidspunkt, från, date heure, giorno ora, date time utc"
+    "zeitstempel von, zeit von, fra dato, fra, fra tid, tidspunkt, från, date heure, giorno ora, date time utc,"
+    "time local, mtu, mtu cet cest, mtu utc, delivery start, delivery period, inicio, desde, ts"
 )
 ENDS = _set(
     "end, end time, endtime, end datetime, end date time, interval end, period end, to, bis, tot, until, ende,"
@@ -57,11 +58,13 @@ ENDS = _set(
 )
 DATES = _set(
     "date, day, datum, tag, dag, fecha, data, jour, start date, startdate, van datum, startdatum, datum von, von datum,"
-    "read date, reading date, usage date"
+    "read date, reading date, usage date, settlement date, trading date, delivery date, delivery day, interval date,"
+    "liefertag, lieferdatum, dato, giorno"
 )
 CLOCKS = _set(
     "time, clock, hour, uhrzeit, zeit, tijd, tijdstip, hora, heure, start time, starttime, van tijdstip, starttijd,"
-    "von uhrzeit, uhrzeit von, zeit von, von zeit"
+    "von uhrzeit, uhrzeit von, zeit von, von zeit, hour ending, hour number, he, stunde, uur, periodo, ora, period,"
+    "settlement period, interval, intervall"
 )
 END_DATES = _set("end date, enddate, tot datum, einddatum, datum bis, bis datum")
 END_CLOCKS = _set("end time, endtime, tot tijdstip, eindtijd, bis uhrzeit, uhrzeit bis, zeit bis, bis zeit")

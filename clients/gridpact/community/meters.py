@@ -411,7 +411,7 @@ class Readings:
             hint = (
                 f"gaps of more than {MOST_FILLED_MINUTES} minutes are not filled"
                 if gaps is Gaps.FILL
-                else "give the time zone if the clock was put forward then, or leave such days out with --gaps skip, "
+                else "give the time zone if the clock was changed then, or leave such days out with --gaps skip, "
                 "or fill short gaps with --gaps fill"
             )
             upto = "" if len(run) == 1 else f" to {_moment(run[-1])}"

@@ -16,12 +16,12 @@ from gridpact.errors import InputError
 GAP_WORDS = frozenset((
     "-", "--", "---", "\u2013", "\u2014", ".", "..", "...", "\u2026", "?", "n/a", "na", "n.a.", "n.a", "#n/a", "#na",
     "#nv", "nv", "nan", "null", "none", "nil", "nul", "undefined", "unavailable", "unknown", "missing", "inconnu",
-    "unbekannt", "onbekend", "(null)", "<na>",
+    "unbekannt", "onbekend", "(null)", "<na>", "n/e", "n/d", "nd", "k.a.",
 ))  # fmt: skip
 """What files have where a reading is missing, beside nothing, in lower case."""
 
-NUMBER = re.compile(r"([+\-\u2212]?)([0-9.,' \u2019\u00a0\u202f]*[0-9][0-9.,]*)([eE][+-]?[0-9]+)?")
-GROUPED = re.compile(r"[1-9][0-9]{0,2}([.,' \u2019\u00a0\u202f])[0-9]{3}(?:\1[0-9]{3})*")
+NUMBER = re.compile(r"([+\-\u2212]?)([0-9.,' \u2019\u00a0\u202f\u2009\u2007]*[0-9][0-9.,]*)([eE][+-]?[0-9]+)?")
+GROUPED = re.compile(r"[1-9][0-9]{0,2}([.,' \u2019\u00a0\u202f\u2009\u2007])[0-9]{3}(?:\1[0-9]{3})*")
 PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 NOT_FINITE = frozenset(sign + word for sign in ("", "+", "-") for word in ("nan", "inf", "infinity"))
 LEAST_BESIDE_THOUSANDS = 100.0

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,19 @@ MOMENT = re.compile(r"((\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{4})[T ]?)?(
 """A date, a clock, or both."""
 
 SEPARATORS = (",", ";", "\t", "|")
+
+NO_TEXT = {
+    b"PK\x03\x04": "a workbook or an archive (zip)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "packed (gzip)",
+    b"BZh": "packed (bzip2)",
+    b"\xfd7zXZ": "packed (xz)",
+    b"7z\xbc\xaf": "packed (7z)",
+    b"PAR1": "a Parquet file",
+    b"%PDF": "a PDF document",
+    b"SQLite format 3": "a database (SQLite)",
+}
+"""What files are that begin so, and are no tables in text."""
 MOST_ROWS_ABOVE = 40
 """So many rows of a foreign file are looked at for its header."""
 
@@ -38,9 +51,11 @@ class Row:
     number: int  # as an editor counts, the header is 1
     cells: dict[str, str]
     marks: Marks = field(default_factory=Marks, repr=False, compare=False)
+    called: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # column -> its name in the file
 
     def error(self, column: str, complaint: str) -> InputError:
-        return InputError(f"{self.file}, row {self.number}, column '{column}': {complaint}")
+        shown = self.called.get(column, column)
+        return InputError(f"{self.file}, row {self.number}, column '{shown}': {complaint}")
 
     def text(self, column: str) -> str:
         value = self.cells[column].strip()
@@ -187,6 +202,9 @@ def foreign_table(
         raise InputError(
             f"{path.name}: column 'time' is missing; the header has: {named}; say which it is with --time-column"
         )
+    below, left_out = _without_notes(below, len([name for name in header if name]))
+    if left_out:
+        remarks.append(f"Comments and notes in {path.name} were left out: row {', '.join(map(str, left_out))}.")
     if below and len(below[0][1]) >= len(header) and (units := units_below(below[0][1])) is not None:
         header = [f"{name} ({unit})" if name and unit else name for name, unit in zip(header, units, strict=False)]
         remarks.append(f"Row {below[0][0]} of {path.name} names the units of the columns.")
@@ -199,6 +217,17 @@ def foreign_table(
     rows = tuple(_rows(path.name, header, below, separator, decimal))
     above = [cell for line in text.split("\n")[: number - 1] for cell in line.split(separator) if cell.strip()]
     return Table(path.name, tuple(name for name in header if name), rows, tuple(remarks), tuple(above))
+
+
+def _without_notes(
+    lines: Sequence[tuple[int, list[str]]], columns: int
+) -> tuple[list[tuple[int, list[str]]], list[int]]:
+    """Rows without comments, which begin with #, and without words below the last row; and which were left out."""
+    kept = [(n, cells) for n, cells in lines if not (cells and cells[0].startswith("#") and not is_gap(cells[0]))]
+    while len(kept) > 1 and sum(map(bool, map(str.strip, kept[-1][1]))) < min(columns, 2):
+        kept.pop()
+    there = {number for number, _ in kept}
+    return kept, [number for number, cells in lines if number not in there and any(map(str.strip, cells))]
 
 
 def _rows(
@@ -232,7 +261,9 @@ def _rows(
 
 
 def _plain(cell: str) -> str:
-    """A cell without what spreadsheets put around texts of digits: ="0012"."""
+    """A cell without what spreadsheets put around texts of digits: ="0012", and without single quotation marks."""
+    if len(cell) > 2 and cell[0] == cell[-1] == "'":
+        return cell[1:-1]
     return cell[2:-1] if cell.startswith('="') and cell.endswith('"') else cell
 
 
@@ -297,10 +328,22 @@ def text_of(path: Path) -> str:
     return text
 
 
+def _utf16_of(data: bytes) -> str | None:
+    """Which kind of UTF-16 a text is in, by its mark or by the zeros of English letters; None: neither."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    head = data[:400]
+    for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = head[first::2], head[1 - first :: 2]
+        if len(head) > 3 and zeros.count(0) > 0.8 * len(zeros) and others.count(0) < 0.1 * len(others):
+            return encoding
+    return None
+
+
 def foreign_text(path: Path) -> tuple[str, list[str]]:
     """The same, of a file that may be in UTF-16 or in the letters of Windows, and what is to be said about that."""
     data = _bytes_of(path)
-    text = _decoded(data, "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    text = _decoded(data, _utf16_of(data) or "utf-8-sig")
     remarks = []
     if text is None:
         text = _decoded(data, "cp1252")
@@ -312,11 +355,17 @@ def foreign_text(path: Path) -> tuple[str, list[str]]:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"the file '{path}' does not exist; correct its name") from None
     except OSError as error:
         raise InputError(f"the file '{path}' cannot be read: {error.strerror}") from None
+    if (what := next((what for begin, what in NO_TEXT.items() if data.startswith(begin)), None)) is not None:
+        raise InputError(f"the file '{path}' is {what}; unpack it, or save the table in it as CSV")
+    begin = data[:200].lstrip().lower()
+    if begin.startswith((b"<!doctype html", b"<html")):
+        raise InputError(f"the file '{path}' is a web page, perhaps one to log in; download the table as CSV")
+    return data
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:

@@ -13,16 +13,42 @@ from gridpact.errors import InputError
 
 TIME_FORM = "a time like 2024-06-21 14:00, 21-06-2024 14:00 or 2024-06-21T14:00Z"
 
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTHS = {
+    name: number
+    for number, names in enumerate(
+        ("jan ene gen", "feb fev fév", "mar mär mrt maa", "apr abr avr", "may mai mei maj mag", "jun juin giu",
+         "jul juil lug", "aug ago aou aoû", "sep set", "oct okt ott", "nov", "dec dez dic déc"), 1
+    )
+    for name in names.split()
+}  # fmt: skip
+"""How months begin in English, German, Dutch, French, Spanish, Italian and the north's languages."""
+
+WEEKDAYS = frozenset((
+    "mo", "di", "mi", "do", "fr", "sa", "so", "tu", "we", "th", "su", "lu", "ma", "me", "mé", "je", "ju", "ve", "vi",
+    "sá", "vr", "wo", "za", "zo", "ti", "on", "to", "lö", "sö",
+))  # fmt: skip
+"""How days of the week begin there."""
+
 YEAR_FIRST = re.compile(r"(?P<a>\d{4})([-/.])(?P<b>\d{1,2})\2(?P<c>\d{1,2})|(?P<d>\d{4})(?P<e>\d{2})(?P<f>\d{2})")
 YEAR_LAST = re.compile(r"(?P<a>\d{1,2})(?P<mark>[-/.])(?P<b>\d{1,2})(?P=mark)(?P<c>\d{4}|(?<=\.)\d{2})")
-MONTH_NAMED = re.compile(r"(?P<a>\d{1,2})[-. ]+(?P<b>[A-Za-z]{3,9})\.?[-, ]+(?P<c>\d{4}|\d{2})")
+MONTH_NAMED = re.compile(r"(?P<a>\d{1,2})[-. ]+(?P<b>[^\W\d_]{3,10})\.?[-, ]+(?P<c>\d{4}|\d{2})")
+MONTH_BEFORE = re.compile(r"(?P<b>[^\W\d_]{3,10})\.? (?P<a>\d{1,2}),? (?P<c>\d{4})")
 CLOCK = re.compile(
-    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<part>\d+))?)?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
-    r"\s*(?P<offset>Z|z|UTC|GMT|[+\-\u2212]\d{2}(?::?\d{2})?)?"
+    r"(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})(?:[:.](?P<second>\d{2})(?:[.,](?P<part>\d+))?)?"
+    r"\s*(?:(?P<half>[AaPp]\.?[Mm]\.?)|Uhr|uur|h)?\s*(?P<offset>Z|z|UTC|GMT|[+\-\u2212]\d{2}(?::?\d{2})?)?(?:\[[\w/+-]+\])?"
 )
-COMPACT = re.compile(r"(?P<day>\d{8})T?(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?(?P<offset>Z)?")
-EPOCH = re.compile(r"\d{10}(\d{3})?")
+COMPACT = re.compile(r"(?P<day>(?:19|20)\d{6})T?(?P<hour>\d{2})(?:(?P<minute>\d{2})(?P<second>\d{2})?)?(?P<offset>Z)?")
+EPOCH = re.compile(r"(\d{10})(?:\d{3}|\d{6}|\d{9})?(?:\.\d+)?")
+SPREADSHEET_DAY = re.compile(r"([3-7]\d{4})(?:[.,](\d+))?")
+SPREADSHEET_ORIGIN = date(1899, 12, 30)
+RANGE = re.compile(
+    r"(?P<start>.*?\d{1,2}[:.h]\d{2}(?::\d{2})?(?:\s*[AaPp]\.?[Mm]\.?)?(?:\s*(?:Z|[+\-\u2212]\d{2}:?\d{2}))?)"
+    r"\s*(?:[-\u2013\u2014/~]|\bto\b|\bbis\b|\btot\b)\s*(?P<end>(?:.*\D)?\d{1,2}[:.h]\d{2}.*)"
+)
+"""20.06.2024 00:00 - 20.06.2024 01:00, or 00:00-01:00."""
+
+MOST_OFFSETS = 3
+"""What stands behind a hyphen is an offset from UTC only if a column has not more of them."""
 
 
 class DateOrder(Enum):
@@ -65,6 +91,7 @@ class Moments:
 
     by_text: Mapping[str, datetime]
     has_hour_24: bool = False
+    are_ranges: bool = False  # the ends stand beside the starts
     remarks: tuple[str, ...] = field(default=())
 
 
@@ -82,9 +109,10 @@ def moments(file: str, column: str, texts: Mapping[str, TimePlace], order: DateO
     Raises:
         InputError: a text is no time, dates contradict each other, or either order is possible; says how to tell.
     """
+    starts = _starts_of_ranges(list(texts))
     as_written: dict[str, Written] = {}
     for text, place in texts.items():
-        one = written(text)
+        one = written(starts.get(text, text))
         if one is None:
             raise place.error(column, f"'{text}' is not {TIME_FORM}")
         as_written[text] = one
@@ -100,7 +128,18 @@ def moments(file: str, column: str, texts: Mapping[str, TimePlace], order: DateO
         if moment is None:
             raise texts[text].error(column, f"'{text}' is no date with the {order.value.replace('-first', ' first')}")
         by_text[text] = moment
-    return Moments(by_text, any(one.clock >= timedelta(days=1) for one in as_written.values()), remarks)
+    return Moments(by_text, any(one.clock >= timedelta(days=1) for one in as_written.values()), bool(starts), remarks)
+
+
+def _starts_of_ranges(texts: Sequence[str]) -> Mapping[str, str]:
+    """Where each time stands with the end of its step, as 00:00-01:00, what stands before; nothing where none does."""
+    parts = [RANGE.fullmatch(text.strip()) for text in texts]
+    ranges = [part for part in parts if part is not None]
+    if not ranges or len(ranges) < len(texts):
+        return {}
+    if written(texts[0]) is not None and len({part["end"] for part in ranges}) <= MOST_OFFSETS:
+        return {}
+    return {text: part["start"] for text, part in zip(texts, ranges, strict=True)}
 
 
 def _order(
@@ -143,21 +182,26 @@ def _other(order: DateOrder) -> DateOrder:
 def written(text: str) -> Written | None:
     """Reads one time; None where it is none."""
     text = text.strip()
-    if EPOCH.fullmatch(text):
-        moment = datetime.fromtimestamp(int(text[:10]), timezone.utc)
-        return Written(_both(moment.date()), timedelta(hours=moment.hour, minutes=moment.minute, seconds=moment.second),
-                       timezone.utc)  # fmt: skip
     if compact := COMPACT.fullmatch(text):
         dates = _dates(compact["day"])
-        clock = _clock(compact["hour"], compact["minute"], compact["second"], None, None)
-        offset = timezone.utc if compact["offset"] else None
-        return Written(dates, clock, offset) if dates and clock is not None else None
-    for form in (YEAR_FIRST, YEAR_LAST, MONTH_NAMED):
+        clock = _clock(compact["hour"], compact["minute"] or "0", compact["second"], None, None)
+        if dates and clock is not None:
+            return Written(dates, clock, timezone.utc if compact["offset"] else None)
+    if epoch := EPOCH.fullmatch(text):
+        moment = datetime.fromtimestamp(int(epoch[1]), timezone.utc)
+        return Written(_both(moment.date()), timedelta(hours=moment.hour, minutes=moment.minute, seconds=moment.second),
+                       timezone.utc)  # fmt: skip
+    if days := SPREADSHEET_DAY.fullmatch(text):
+        seconds = round(24 * 60 * 60 * float(f"0.{days[2] or 0}"))
+        day = SPREADSHEET_ORIGIN + timedelta(days=int(days[1]))
+        return Written(_both(day), timedelta(seconds=seconds), None, has_clock=days[2] is not None)
+    for form in (YEAR_FIRST, YEAR_LAST, MONTH_NAMED, MONTH_BEFORE):
         if begin := form.match(text):
             dates, rest = _dates(begin[0]), text[begin.end() :]
             break
     else:
-        return None
+        weekday, _, rest = text.partition(" ")
+        return written(rest) if rest and weekday[:2].casefold() in WEEKDAYS and weekday.strip(".,").isalpha() else None
     if dates is None:
         return None
     if not rest:
@@ -179,10 +223,9 @@ def _dates(text: str) -> Mapping[DateOrder, date | None] | None:
     if parts := YEAR_FIRST.fullmatch(text):
         day = _date(parts["a"] or parts["d"], parts["b"] or parts["e"], parts["c"] or parts["f"])
         return _both(day) if day else None
-    if parts := MONTH_NAMED.fullmatch(text):
-        name = parts["b"].lower()
-        month = MONTHS.index(name[:3]) + 1 if name[:3] in MONTHS else 0
-        day = _date(parts["c"], month, parts["a"])
+    if parts := MONTH_NAMED.fullmatch(text) or MONTH_BEFORE.fullmatch(text):
+        name = parts["b"].casefold()
+        day = _date(parts["c"], MONTHS.get(name[:4]) or MONTHS.get(name[:3], 0), parts["a"])
         return _both(day) if day else None
     if parts := YEAR_LAST.fullmatch(text):
         day_first = _date(parts["c"], parts["b"], parts["a"])

@@ -281,7 +281,7 @@ COUNTED = HowToRead(are_counters=True)
         (lambda of: counters(of, "time,1.8.0,1.8.1,1.8.2", lambda t, a, b: f"{t:%Y-%m-%d %H:%M},{a},{a},{b}"), COUNTED,
          "'import' stands in two columns"),
         (lambda of: quarters(of, "Time,Pac(W)", "{t:%Y-%m-%d %H:%M}:33,{pv_kw}"), HowToRead(), "is not a whole minute"),
-        (lambda of: quarters(of, "Datum;Verbrauch kWh", "45463,01;{load_c}"), HowToRead(), "is not a time like"),
+        (lambda of: quarters(of, "Datum;Verbrauch kWh", "45463,01;{load_c}"), HowToRead(), "is not a whole minute"),
         (lambda of: quarters(of, "time,a", "{t:%Y-%m-%d %H:%M},{load_kw}"), HowToRead(), "say --unit kwh or --unit kw"),
         (lambda of: "Grandeur physique;Grandeur metier;Unite\nEnergie active;Production;W\n"
          + quarters(of, "Horodate;Valeur", "{t:%Y-%m-%d %H:%M};{pv_kw}"), HowToRead(unit="kw"),
@@ -292,9 +292,9 @@ COUNTED = HowToRead(are_counters=True)
         (lambda of: green_button(of)[:-9], HowToRead(zone=time_zone("UTC")), "is no whole XML"),
         (lambda of: "<!DOCTYPE a [<!ENTITY b 'c'>]>" + green_button(of), HowToRead(), "no whole XML|document type"),
         (lambda of: "<svg/>", HowToRead(), "without an IntervalBlock"),
-        (lambda of: ";".join(["Giorno", *(f"{k:02d}:{m}" for k in range(24) for m in ("00", "15", "30", "45"))])
-         + "\n20/06/2024" + 96 * ";0,1",
-         HowToRead(), "has a column for each time: Giorno, 00:00, .* and 85 more; give a row for each"),
+        (lambda of: ";".join(["Contatore", *(f"{k:02d}:{m}" for k in range(24) for m in ("00", "15", "30", "45"))])
+         + "\nIT001" + 96 * ";0,1",
+         HowToRead(), "has a column for each time: Contatore, 00:00, .* and 85 more; give a row for each"),
         (lambda of: "entity_id,type,unit," + ",".join(f"2024-06-20T{k:02d}:00:00.000Z" for k in range(24))
          + "\nsensor.meter,grid_consumption,kWh" + 24 * ",0.2",
          HowToRead(), "has a column for each time: entity_id, .*, of Home Assistant, take what its history"),

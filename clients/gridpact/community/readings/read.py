@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 from gridpact.community import columns
 from gridpact.community.columns import UNITS, WRITTEN, TableColumn, TimeColumns
 from gridpact.community.meters import MeterData, no_such_household
-from gridpact.community.readings.green_button import table_of
+from gridpact.community.readings import green_button, nem12
+from gridpact.community.readings.by_day import a_row_for_each
 from gridpact.community.readings.homes import meters_of
 from gridpact.community.readings.layout import layout_of
 from gridpact.community.readings.source import FileSeen, HowToRead, ReadFiles, ReadSeries, quoted
@@ -24,6 +26,17 @@ NEAR_SECONDS = 2
 
 TIME_FORM_CELL = re.compile(r"[dDmMyYjJtThHuUsS:./ -]+|time|datetime|timestamp|date", re.IGNORECASE)
 """dd.MM.yyyy HH:mm: how a time is written, in a row of units."""
+
+CLOCK_CELL = re.compile(r"\d{1,2}[:.h]\d{2}.*")
+STEP_NUMBER = re.compile(r"[^\W\d]{0,6}\s?(\d{1,3})")
+"""7, H07 or HE7: the number of a step in its day."""
+
+STEPS_BY_LAST = {23: (24, 0), 24: (24, 1), 25: (24, 1), 47: (48, 0), 48: (48, 1), 50: (48, 1), 95: (96, 0),
+                 96: (96, 1), 100: (96, 1)}  # fmt: skip
+"""How many steps a day has, and the number of the first, by the largest number; 25, 50, 100: the clock was put back."""
+
+MOST_ROWS_BELOW = 20
+"""So many rows of sums and notes may stand below a table."""
 
 MIDNIGHT = re.compile(r"[ T]0?0:00(:00(\.0+)?)?$")
 
@@ -75,18 +88,19 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
     def nameless_header_of(cells: Sequence[str]) -> Sequence[str] | None:
         return ["time", *cells[1:]] if not is_told and len(cells) > 1 and not cells[0] and all(cells[1:]) else None
 
-    table = _without_sums(
-        foreign_table(path, (header_of, nameless_header_of), how.decimal, _units_below, table_of), how
-    )
-    files.remarks += table.remarks
+    table = foreign_table(path, (header_of, nameless_header_of), how.decimal, _units_below, _table_of)
     for name in how.ignored:
         if name not in table.header and len(how.ignored) == 1:
             raise InputError(f"{path.name} has no column '{name}' that --ignore could leave out")
     times = columns.time_columns(table.header, how.time_column, how.date_column)
     if not isinstance(times, TimeColumns):
         raise InputError(f"{path.name} has times in {quoted(times)}; say which to take with --time-column")
+    table, times = a_row_for_each(without_footer(table, times), times)
+    table, times = with_clocks(table, times, how)
+    files.remarks += table.remarks
     starts, remarks = moments_of(table, times, how)
     files.remarks += remarks
+    _check_starts(path, starts, how)
     left = [name for name in table.header if name not in (*times.all, *how.ignored)]
     if not left:
         raise InputError(f"{path.name} has the column '{times.day}' only; give a column for each household")
@@ -105,6 +119,11 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
                 )
             if not row.is_gap(column.name) and (not files.only or column.household in files.only):
                 _add(files, seen, row, moment, column, part, unit)
+
+
+def _table_of(text: str, file: str) -> str | None:
+    """The table that a file in a format of its own holds; None: it is a table itself."""
+    return green_button.table_of(text, file) or nem12.table_of(text, file)
 
 
 def _check_above(table: Table, column: str) -> None:
@@ -129,19 +148,88 @@ def _units_below(cells: Sequence[str]) -> Sequence[str] | None:
     return units if all(forms) and any(one.lower() in UNITS for one in units) else None
 
 
-def _without_sums(table: Table, how: HowToRead) -> Table:
-    """A table without the last rows that add up what stands above, where the time says so."""
-    times = columns.time_columns(table.header, how.time_column, how.date_column)
-    if not isinstance(times, TimeColumns):
-        return table
+def without_footer(table: Table, times: TimeColumns) -> Table:
+    """A table without the last rows that have no time: sums, and notes below."""
+
+    def has_time(row: Row) -> bool:
+        text = row.cells[times.day].strip() or (row.cells[times.clock] if times.clock else "")
+        return any(map(str.isdigit, text))
+
     count = len(table.rows)
-    while count > 1 and columns.is_sum(table.rows[count - 1].cells[times.day]):
+    while count > 1 and not has_time(table.rows[count - 1]):
         count -= 1
-    if count == len(table.rows):
+    footer = table.rows[count:]
+    if not footer or len(footer) > MOST_ROWS_BELOW:
         return table
-    row = f"Row {table.rows[count].number} of {table.file}"
-    notice = f"{row} and what is below adds up what is above, and was left out."
+    words = list(dict.fromkeys(cell for row in footer if (cell := row.cells[times.day].strip())))
+    said = f" ({quoted(words[:3])})" if words else ""
+    notice = (
+        f"Row {footer[0].number} of {table.file} and what is below adds up what is above, and was left out."
+        if all(columns.is_sum(row.cells[times.day]) for row in footer)
+        else f"Row {footer[0].number} of {table.file} and what is below has no time{said}, and was left out."
+    )
     return replace(table, rows=table.rows[:count], remarks=(*table.remarks, notice))
+
+
+def with_clocks(table: Table, times: TimeColumns, how: HowToRead) -> tuple[Table, TimeColumns]:
+    """A table whose times have a day and a clock, where they stand apart or the steps of a day are numbered.
+
+    Raises:
+        InputError: it cannot be told which step of a day a number is.
+    """
+    if times.clock is None and all(CLOCK_CELL.fullmatch(row.cells[times.day].strip()) for row in table.rows):
+        day = next((name for name in times.others if name in columns.role(table.header, columns.DATES)), None)
+        if day is None:
+            return table, times
+        others = tuple(name for name in times.others if name != day)
+        times = replace(times, day=day, clock=times.day, others=others)
+    clock = times.clock
+    if clock is None:
+        return table, times
+    parts = [STEP_NUMBER.fullmatch(row.cells[clock].strip()) for row in table.rows]
+    numbers = [int(part[1]) for part in parts if part is not None]
+    if len(numbers) < len(table.rows):
+        return table, times
+    count, first = STEPS_BY_LAST.get(max(numbers), (0, 0))
+    if not count or min(numbers) < first or (first == 0 and 0 not in numbers):
+        raise table.rows[0].error(
+            clock,
+            f"the steps of a day are numbered from {min(numbers)} to {max(numbers)}, which is neither 0 to 23 nor 1 to "
+            "24, and so on; write the times at which they begin",
+        )
+    long = {row.cells[times.day] for row, number in zip(table.rows, numbers, strict=True) if number - first >= count}
+    rows = tuple(
+        replace(row, cells={**row.cells, clock: _clock_of(number - first + (first and how.times_are_ends), count)})
+        for row, number in zip(table.rows, numbers, strict=True)
+        if row.cells[times.day] not in long
+    )
+    said = [f"Numbers in '{clock}' of {table.file} were taken for the {count} steps of a day, from {first} on."]
+    said += [f"Left out, since the clock changed: {', '.join(sorted(long))}."] if long else []
+    if not rows:
+        raise InputError(f"{table.file} has no day but that on which the clock changed")
+    return replace(table, rows=rows, remarks=(*table.remarks, *said)), times
+
+
+def _clock_of(steps: int, count: int) -> str:
+    hours, minutes = divmod(steps * 24 * 60 // count, 60)
+    return f"{hours:02d}:{minutes:02d}"
+
+
+def _check_starts(path: Path, moments_: Sequence[datetime], how: HowToRead) -> None:
+    """
+    Raises:
+        InputError: times are whole days if they name the ends of steps, and are not if they name starts.
+    """
+    if how.times_are_ends or how.times_are_told or how.are_counters:
+        return
+    at = sorted({moment.replace(tzinfo=None) for moment in moments_})  # as they are written
+    step = min((later - earlier for earlier, later in pairwise(at)), default=timedelta())
+    midnight = datetime.min.time()
+    if len(at) > 2 and (at[0] - step).time() == midnight == at[-1].time() and at[0].time() != midnight:
+        raise InputError(
+            f"{path.name}: times go from {at[0]:%Y-%m-%d %H:%M} to {at[-1]:%Y-%m-%d %H:%M}, as ends of steps do; say "
+            "--times end, or --times start if they are starts"
+        )
 
 
 def _add(
@@ -181,6 +269,9 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
         places.setdefault(text, row)
     read = moments(table.file, times.day, places, how.dates)
     by_text = dict(read.by_text)
+    if read.are_ranges and how.times_are_ends:
+        raise InputError(f"{table.file}: '{times.day}' names starts and ends, so leave out --times end")
+    by_text = _last_minutes(table, times, how, by_text)
     first, rounded = next(iter(by_text.values())), False
     for text, moment in by_text.items():
         row = places[text]
@@ -208,6 +299,28 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
     if times.are_ends and not how.times_are_ends:
         raise InputError(f"{table.file}: '{times.day}' names the ends of steps; say --times end")
     return [by_text[text] for text in texts], tuple(remarks)
+
+
+def _last_minutes(
+    table: Table, times: TimeColumns, how: HowToRead, by_text: dict[str, datetime]
+) -> dict[str, datetime]:
+    """Times that name the last minute or second of each step, as 00:59, as those of its end.
+
+    Raises:
+        InputError: that they are ends was not said.
+    """
+    if how.are_counters or len(by_text) < 3:
+        return by_text
+    for what, last in (("minute", timedelta(minutes=1)), ("second", timedelta(seconds=1))):
+        after = {text: moment + last for text, moment in by_text.items()}
+        if all(moment.minute % 5 == 0 and moment.second == 0 for moment in after.values()):
+            if not how.times_are_ends:
+                raise InputError(
+                    f"{table.file}: '{next(iter(by_text))}' and all other times name the last {what} of a step; say "
+                    "--times end"
+                )
+            return after
+    return by_text
 
 
 def _whole_minute(moment: datetime) -> datetime | None:
