@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -208,6 +208,10 @@ class PhaseFlow:
         """(C, T)."""
         result: Array = np.abs(self.voltage_pu)
         return result
+
+    def replaced(self, steps: NDArray[np.bool_], by: PhaseFlow) -> PhaseFlow:
+        """With another flow at some of the steps, (T,)."""
+        return PhaseFlow(*(np.where(steps, getattr(by, part.name), getattr(self, part.name)) for part in fields(self)))
 
 
 def phase_flow(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cvxpy as cp
 import numpy as np
@@ -35,6 +35,9 @@ MOST_PASSES = 24
 
 NEARNESS = 0.002
 """Of a kW away from the plan before, as a part of what it costs, kW^-1."""
+
+PATIENT = 8
+"""After so many passes, which may go to and fro between two plans for ever, each is around the middle of two."""
 
 SMALL_SLACK_PU = 1e-6
 RATINGS = ("the ratings of the lines", "the transformer's rating")
@@ -104,10 +107,13 @@ def _settled(
         only = _solved(community, scenario, directions, departure)
         return only.solution, only.decided
     solved: _Pass | None = None
-    for _ in range(MOST_PASSES):
-        solved = _solved(community, scenario, directions, departure, solved)
+    for number in range(MOST_PASSES):
+        around = solved
+        solved = _solved(community, scenario, directions, departure, around)
         if solved.off_pu <= STANDS_PU:
             return solved.solution, solved.decided
+        if around is not None and number >= PATIENT:
+            solved = solved.towards(around)
     assert solved is not None
     raise InexactRelaxationError(
         f"the plan of '{community.name}' on {community.day} does not settle on its street: voltages are still "
@@ -123,6 +129,15 @@ class _Pass:
     decided: list[Directions | None]  # what is to be directed besides
     voltage_pu: Complex | None = None  # on a street by the exact power flow, (C, T)
     off_pu: float = 0.0  # how far voltages of the problem are from those of the power flow
+
+    def towards(self, before: _Pass) -> _Pass:
+        """The point in the middle of two."""
+        assert self.voltage_pu is not None
+        assert before.voltage_pu is not None
+        kw = (self.solution.injection_kw + before.solution.injection_kw) / 2
+        kvar = (self.solution.injection_kvar + before.solution.injection_kvar) / 2
+        middle = replace(self.solution, injection_kw=kw, injection_kvar=kvar)
+        return replace(self, solution=middle, voltage_pu=(self.voltage_pu + before.voltage_pu) / 2)
 
 
 def _solved(

@@ -12,8 +12,10 @@ from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError, SolverError
 
 STUCK = (clarabel.SolverStatus.InsufficientProgress, clarabel.SolverStatus.NumericalError)
-REGULAR = 1e-7
-"""Of the diagonal, where a program gets stuck without: ten times Clarabel's own."""
+WAYS: tuple[tuple[float | None, bool], ...] = ((None, True), (1e-7, True), (1e-7, False), (1e-6, True))
+"""What is tried in turn where a program gets stuck: what is added to the diagonal (None: as Clarabel has it; ten times
+that and more), and whether rows are scaled. Where limits leave hardly a plan, some are solved only as they are; where
+they leave none, that is seen with more on the diagonal only."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,17 @@ class Clarabel:
     Args:
         careful: with iterative refinement, which takes half of the time and is seldom needed.
         regular: what is added to the diagonal of the equations of each step; None: as Clarabel has it.
+        scaled: whether it scales rows and columns first.
     """
 
-    def __init__(self, program: ConeProgram, careful: bool = False, regular: float | None = None) -> None:
+    def __init__(
+        self, program: ConeProgram, careful: bool = False, regular: float | None = None, scaled: bool = True
+    ) -> None:
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.presolve_enable = False  # else the data cannot be changed
         settings.iterative_refinement_enable = careful
+        settings.equilibrate_enable = scaled
         if regular is not None:
             settings.static_regularization_constant = regular
         cones = [clarabel.ZeroConeT(program.zeros), clarabel.NonnegativeConeT(program.nonnegatives)]
@@ -77,8 +83,8 @@ def decided(program: ConeProgram, whose: str) -> Decided:
     Raises:
         InfeasibleError, SolverError: see `solve`.
     """
-    for regular in (None, REGULAR):
-        solver = Clarabel(program, careful=True, regular=regular)
+    for regular, scaled in WAYS:
+        solver = Clarabel(program, careful=True, regular=regular, scaled=scaled)
         solver.solve()
         solution = solver.solution
         if solution.status not in STUCK:

@@ -10,8 +10,10 @@ the feed-in price, or what is between them where the street takes nothing and gi
 
 Every answer is looked at by the exact power flow before it is sent, and as the referee would look at it: by the
 integers of `PublishedStreet`, and without what absent households are taken to do. Steps at which it breaks a limit are
-solved again within the limits, linear around these flows: a quadratic program each, by PIQP. That is repeated until all
-is inside; what is outside still is scaled towards no injection at all, where every voltage is that of no load.
+solved again within the limits, linear around the last answer's flows: a quadratic program each, by PIQP. That is
+repeated, around the flows of what was found, until all is inside; what is outside still is scaled towards no injection
+at all, where every voltage is that of no load. Limits that were broken once are looked at from the start in iterations
+to come: where they bind hard, an answer without them has no power flow, or one that tells nothing of them.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from gridpact.community.street import Complex, PhaseFeeder
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.grid.street_limits import PublishedStreet
 from gridpact.grid.three_phase import PhaseFlow, loading, phase_flow, reduced_of
-from gridpact.grid.three_phase_plan import no_load_pu
 from gridpact.problem.blocks import Block, Kind, blocks
 from gridpact.problem.local import LocalSolution, Point
 from gridpact.problem.view import NodeView
@@ -103,8 +104,10 @@ class StreetOperatorProblem:
         self._view, self._feeder, self._fixed = view, view.feeder, fixed
         self._published = PublishedStreet.of(view.feeder)
         self._units, self._unit_kw = to_integers, unit_kw
-        self._flow: PhaseFlow | None = None  # of the last answer
-        self._alone: PhaseFlow | None = None  # the same without absent households, where there are any
+        nothing = np.zeros((len(view.feeder.connections), view.steps))
+        self._flow = phase_flow(view.feeder, nothing, nothing)  # of the last answer
+        self._alone = self._flow if fixed else None  # the same without absent households
+        self._bound = np.zeros(view.steps, dtype=bool)  # where limits have been looked at
         self._blocks = blocks(view.node, view.parent, view.children, view.depth)
 
     def solve(self, at: Point) -> LocalSolution:
@@ -113,48 +116,47 @@ class StreetOperatorProblem:
         Raises:
             InfeasibleError: what absent households are taken to do breaks a limit, whatever the others do.
         """
-        bound = np.zeros(self._view.steps, dtype=bool)
         for _ in range(1 + TRIES):
-            solution = self._nearest(at, bound)
+            solution = self._nearest(at)
             try:
                 outside = self._outside(solution.copies)
             except SolverError:
-                break
+                if self._bound.all():
+                    break
+                outside = ~self._bound
             if not outside.any():
                 return solution
-            bound |= outside
+            self._bound |= outside
         return self._scaled(solution)
 
     carried_out = solve  # there are no devices at node 0
 
-    def _nearest(self, at: Point, bound: NDArray[np.bool_]) -> LocalSolution:
-        """The least, within the limits at the steps where they bind, (T,)."""
+    def _nearest(self, at: Point) -> LocalSolution:
+        """The least, within the limits where they are looked at."""
         prices, dt = self._view.prices, self._view.step_hours
         terms = self._terms(at)
         if self._view.scenario.has_contracts:
-            x = self._least(terms, dt * prices.loss_price, False, bound)
+            x = self._least(terms, dt * prices.loss_price, False)
             return LocalSolution(terms.copies(x), np.zeros(0), dict)
         low, high = dt * prices.feed_in_price, dt * prices.bought_price
-        x = self._least(terms, high, True, bound)
+        x = self._least(terms, high, True)
         taken = terms.taken_kw(x)
         if (taken < 0).any():
-            x = self._between(terms, low, high, x, taken, bound)
+            x = self._between(terms, low, high, x, taken)
             taken = terms.taken_kw(x)
         given = {"import_kw": np.maximum(taken, 0.0), "feed_in_kw": np.maximum(-taken, 0.0)}
         return LocalSolution(terms.copies(x), np.zeros(0), lambda: given)
 
-    def _between(
-        self, terms: _Terms, low: Array, high: Array, x: Array, taken: Array, bound: NDArray[np.bool_]
-    ) -> Array:
+    def _between(self, terms: _Terms, low: Array, high: Array, x: Array, taken: Array) -> Array:
         """In G, where at the import price the street would feed in: the least at the feed-in price, or at what is
         between the two, where it takes nothing, by false position (Illinois): the more a kWh is worth the more is
         given."""
-        x = np.where((taken < 0)[:, None], self._least(terms, low, True, bound), x)
+        x = np.where((taken < 0)[:, None], self._least(terms, low, True), x)
         taken_low = terms.taken_kw(x)
         steps = np.flatnonzero((taken < 0) & (taken_low > 0))
         if not len(steps):
             return x
-        some, within = terms.at(steps), bound[steps]
+        some = terms.at(steps)
         below, above = low[steps], high[steps]
         at_low, at_high = taken_low[steps], taken[steps]
         came, between = at_low, x[steps]
@@ -162,7 +164,7 @@ class StreetOperatorProblem:
             if not (open_still := np.abs(came) > NOTHING_KW).any():
                 break
             price = (above * at_low - below * at_high) / (at_low - at_high)
-            tried = self._least(some, price, True, within)
+            tried = self._least(some, price, True)
             between = np.where(open_still[:, None], tried, between)
             came = np.where(open_still, some.taken_kw(tried), came)
             high_side, low_side = open_still & (came < 0), open_still & (came >= 0)
@@ -177,8 +179,7 @@ class StreetOperatorProblem:
         """What is looked for, around a point of the negotiation and the voltages of the last answer."""
         reduced = reduced_of(self._feeder)
         steps = self._view.steps
-        voltage = no_load_pu(self._feeder, steps) if self._flow is None else self._flow.voltage_pu
-        slope = 1000 / self._feeder.phase_voltage_v / np.conj(voltage).T  # (T, C)
+        slope = 1000 / self._feeder.phase_voltage_v / np.conj(self._flow.voltage_pu).T  # (T, C)
         kw, kvar = self._injections(np.zeros((len(self._blocks), steps)))  # of absent nodes
         rows = [node - 1 for node in self._nodes]
         share = reduced.to_connections
@@ -202,7 +203,7 @@ class StreetOperatorProblem:
             absent_kw=kw.sum(axis=0),
         )
 
-    def _least(self, terms: _Terms, worth: Array, bought: bool, bound: NDArray[np.bool_]) -> Array:
+    def _least(self, terms: _Terms, worth: Array, bought: bool) -> Array:
         """The least at given lambda, currency/kW, (T,): x, (T, X).
 
         Args:
@@ -217,7 +218,7 @@ class StreetOperatorProblem:
         if bought:
             right[:, : right.shape[1] // 2] += worth[:, None]
         x: Array = np.asarray(np.linalg.solve(matrix, right[:, :, None])[:, :, 0], dtype=np.float64)
-        for row in np.flatnonzero(bound).tolist():
+        for row in np.flatnonzero(self._bound[terms.steps]).tolist():
             x[row] = self._within(
                 int(terms.steps[row]), matrix[row], right[row], terms.to_current[row], terms.constant[row], x[row]
             )
@@ -227,13 +228,14 @@ class StreetOperatorProblem:
         self, step: int, matrix: Array, right: Array, to_current: Complex, constant: Complex, free: Array
     ) -> Array:
         """The least of a step within its limits, x; where the solver finds none, that without them."""
-        assert self._flow is not None
         around = [limits_around(self._feeder, self._flow, step, to_current, constant)]
         if self._alone is not None:
             ratio = np.conj(self._flow.voltage_pu[:, step] / self._alone.voltage_pu[:, step])
             own = ratio[:, None] * to_current
             around.append(limits_around(self._feeder, self._alone, step, own, np.zeros_like(constant)))
         rows, low, high = (np.concatenate(parts) for parts in zip(*around, strict=True))
+        if np.all((rows @ free >= low) & (rows @ free <= high)):
+            return free
         solver = piqp.DenseSolver()
         scale = float(np.abs(matrix.diagonal()).max())
         solver.setup(np.asfortranarray(matrix / scale), -right / scale, None, None, np.asfortranarray(rows), low, high)
@@ -242,23 +244,25 @@ class StreetOperatorProblem:
         return np.array(solver.result.x)
 
     def _outside(self, copies: Array) -> NDArray[np.bool_]:
-        """At which steps an answer, as it goes on the chain, breaks a limit, (T,). It is the last answer then.
+        """At which steps an answer, as it goes on the chain, breaks a limit, (T,). What is linear is so around its
+        flows from now on, but where no limits were looked at and it breaks one: there it may be anywhere.
 
         Raises:
             SolverError: the feeder cannot carry it.
         """
         units = self._units(copies)
         kw, kvar = self._injections(np.asarray(units * self._unit_kw, dtype=np.float64))
-        start = None if self._flow is None else self._flow.voltage_pu
-        self._flow = phase_flow(self._feeder, kw, kvar, start)
+        flow = phase_flow(self._feeder, kw, kvar, self._flow.voltage_pu)
         milliwatts = units * round(self._unit_kw * 1e6)
-        if self._fixed:
+        proved = self._published.outside_at(tuple(self._nodes), milliwatts[Kind.P :: 2], milliwatts[Kind.Q :: 2])
+        outside: NDArray[np.bool_] = broken(self._feeder, flow) | proved
+        near = self._bound | ~outside
+        self._flow = self._flow.replaced(near, flow)
+        if self._alone is not None:
             rows, shape = [node - 1 for node in self._nodes], kw.shape
             own_kw, own_kvar = np.zeros(shape), np.zeros(shape)
             own_kw[rows], own_kvar[rows] = milliwatts[Kind.P :: 2] / 1e6, milliwatts[Kind.Q :: 2] / 1e6
-            self._alone = phase_flow(self._feeder, own_kw, own_kvar)
-        proved = self._published.outside_at(tuple(self._nodes), milliwatts[Kind.P :: 2], milliwatts[Kind.Q :: 2])
-        outside: NDArray[np.bool_] = broken(self._feeder, self._flow) | proved
+            self._alone = self._alone.replaced(near, phase_flow(self._feeder, own_kw, own_kvar))
         return outside
 
     def _injections(self, copies: Array) -> tuple[Array, Array]:

@@ -227,8 +227,8 @@ class Tolerances:
         power_w = 1000 * float(np.sqrt(np.mean(baseline_net_kw**2)))
         bill_w = _bill_w(view, baseline_net_kw, power_w)
         local = max(_local(baseline_net_kw), _least_local(views))
+        strain = _STRAIN * _strain(views, baseline_net_kw)
         if not view.scenario.has_contracts:
-            strain = _STRAIN * _strain(views, baseline_net_kw)
             together_w = _at_stake_w(view.prices, bill_w, power_w) / max(local, strain**2) ** (1 / 3)
             if view.prices.import_price.any():
                 gain_w = max(_gain_w(views, baseline_net_kw), _LEAST_GAIN * bill_w)
@@ -240,7 +240,8 @@ class Tolerances:
         trade_w = bill_w / local ** (1 / 3) / max(bids, _FEWEST_BIDS)
         primal_w, dual_w = (factor * trade_w for factor in (_PRIMAL_TRADE, _DUAL_TRADE))
         gain_w = _gain_at_import_w(views, baseline_net_kw, bill_w, min(bids, 1.0))
-        primal_grid_w, dual_grid_w = _PRIMAL * power_w, _DUAL * power_w
+        kept_w = power_w / max(strain, 1.0) ** (2 / 3)
+        primal_grid_w, dual_grid_w = _PRIMAL * kept_w, _DUAL * kept_w
         most_w = max(gain_w, least_w * _LEAST_TOGETHER_W / _LEAST_W)
         if dual_grid_w > most_w:
             primal_grid_w, dual_grid_w = most_w * _PRIMAL / _DUAL, most_w
