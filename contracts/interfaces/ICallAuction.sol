@@ -13,6 +13,10 @@ import {IMarket} from "./IMarket.sol";
 ///         have, and what that leaves to the first of them. A round in which nobody reveals is abandoned, one that nobody
 ///         clears in time exhausted: nothing is traded, and `release` gives all of its locks back.
 ///
+///         Revealing and clearing are one transaction where all who have committed give what opens their commitments to
+///         one who posts them together, once nobody can commit any more, and before anybody has revealed by itself
+///         (`clearOpened`). Who is not served so in time reveals, and goes on as above.
+///
 ///         Energies are whole Wh, prices 1e-6 currency/kWh, payments token units.
 ///
 /// @dev Bids are entries as in a statement (see ITradeSettlement), 9 bytes, steps ascending, one a step: energy above zero
@@ -41,7 +45,8 @@ import {IMarket} from "./IMarket.sol";
 ///   CA4  Money is conserved: free and locked deposits add up to totalDeposits; payments and bonds of a clearing to zero.
 ///   CA5  No other clearing passes than the one of the rule: not one that is worse, and not one that is as good.
 ///   CA6  Who does not reveal loses its bond and nothing else; who reveals, or abstains, loses nothing of it.
-///   CA7  Nobody can reveal, or commit, for another, and no bids but those committed to, nor in another round or auction.
+///   CA7  Nobody can commit for another, nor reveal without having been told the salt; and no bids but those committed
+///        to, nor in another round or auction.
 ///   CA8  Before the last node has committed or the time for that is over, nothing of anybody's bids is known.
 ///   CA9  Nobody pays more than what it has locked.
 ///   CA10 Every lock ends: by the clearing, or by release once the round is over.
@@ -63,6 +68,8 @@ interface ICallAuction is IDeposits, IMarket {
     /// @param fills    of each node, ascending
     /// @param payments received, token units, of each, without bonds
     event Cleared(uint32 indexed round, uint128 revealed, bytes prices, bytes[] fills, int256[] payments);
+    /// @notice The bids of all who have committed, ascending, were opened and cleared at once.
+    event Opened(uint32 indexed round, bytes[] bids);
     event Released(uint32 indexed round, uint8 indexed node, uint256 amount);
 
     error InvalidSetting();
@@ -76,6 +83,7 @@ interface ICallAuction is IDeposits, IMarket {
     error NotBalanced(uint256 step, int256 sold);
     error NotBest(uint256 step);
     error NotInProportion(uint8 node, uint256 step);
+    error RevealedAlready(uint32 round, uint128 nodes);
     error NothingLocked(uint32 round, uint8 node);
     error NotOver(uint32 round);
 
@@ -91,6 +99,13 @@ interface ICallAuction is IDeposits, IMarket {
     /// @param bids  of all nodes that revealed, ascending
     /// @param fills of the same
     function clear(uint32 round, bytes[] calldata bids, bytes[] calldata fills) external;
+
+    /// @notice Opens all commitments and clears, at once. Anybody who was told what opens them. Refused where somebody has
+    ///         revealed already, where one commitment is not opened, or where a free deposit lacks what its bids could
+    ///         come to.
+    /// @param salts of all nodes that have committed, ascending
+    function clearOpened(uint32 round, bytes32[] calldata salts, bytes[] calldata bids, bytes[] calldata fills)
+        external;
 
     /// @notice Ends what a node has locked in a round that ended without a clearing. Anybody.
     /// @param bids that it revealed; empty where it did not

@@ -11,6 +11,7 @@ import {Round} from "../rounds/Round.sol";
 import {Rounds} from "../rounds/Rounds.sol";
 import {Seats} from "../rounds/Seats.sol";
 import {Standing} from "../rounds/Standing.sol";
+import {Account, Accounts} from "../settlement/Account.sol";
 import {Deposits} from "../settlement/Deposits.sol";
 import {MarketRounds} from "./MarketRounds.sol";
 
@@ -114,19 +115,86 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
     /// @inheritdoc ICallAuction
     function clear(uint32 round, bytes[] calldata bids, bytes[] calldata fills) external {
         (Round.State storage state, Progress memory progress_) = _in(round, CLEARING);
-        uint128 revealed = state.closed.present;
-        progress_.present = revealed;
-        uint8[] memory nodes = _requireBids(round, revealed, bids);
-        Crossing.Step[] memory crossed = Crossing.checked(nodes, bids, fills, steps);
-        int256[] memory values = _keepAll(round, nodes, crossed, bids, fills);
-        int256[] memory payments = _payAll(state.active & ~revealed, nodes, values, bids);
-        bytes memory prices = Crossing.prices(crossed);
+        progress_.present = state.closed.present;
+        uint8[] memory nodes = _requireBids(round, progress_.present, bids);
+        (bytes memory prices, int256[] memory values) = _cross(round, nodes, bids, fills);
+        int256[] memory payments = _payAll(state.active & ~progress_.present, nodes, values, bids);
+        _endCleared(state, progress_, prices, fills, payments);
+    }
+
+    /// @inheritdoc ICallAuction
+    function clearOpened(uint32 round, bytes32[] calldata salts, bytes[] calldata bids, bytes[] calldata fills)
+        external
+    {
+        (Round.State storage state, Progress memory progress_) = _in(round, REVEALING);
+        // Who has revealed has locked what its bids come to, and is cleared in the other way.
+        if (progress_.present != 0) revert RevealedAlready(round, progress_.present);
+        (progress_.iteration, progress_.present, progress_.counter) = (CLEARING, state.active, progress_.expected);
+        uint8[] memory nodes = _requireOpened(round, progress_.present, salts, bids);
+        (bytes memory prices, int256[] memory values) = _cross(round, nodes, bids, fills);
+        int256[] memory payments = _payOpened(nodes, values);
+        _endCleared(state, progress_, prices, fills, payments);
+        emit Opened(round, bids);
+    }
+
+    function _endCleared(
+        Round.State storage state,
+        Progress memory progress_,
+        bytes memory prices,
+        bytes[] calldata fills,
+        int256[] memory payments
+    ) private {
         // What it returns is stored.
         // slither-disable-next-line unused-return
         state.close(progress_, keccak256(prices));
         _goOn(progress_, true);
         state.save(progress_);
-        emit Cleared(round, revealed, prices, fills, payments);
+        emit Cleared(progress_.round, progress_.present, prices, fills, payments);
+    }
+
+    /// @dev Checks a clearing, and keeps what each has traded.
+    /// @return prices of all steps
+    /// @return values what the trades are worth to each, 1e-9 currency
+    function _cross(uint32 round, uint8[] memory nodes, bytes[] calldata bids, bytes[] calldata fills)
+        private
+        returns (bytes memory prices, int256[] memory values)
+    {
+        Crossing.Step[] memory crossed = Crossing.checked(nodes, bids, fills, steps);
+        return (Crossing.prices(crossed), _keepAll(round, nodes, crossed, bids, fills));
+    }
+
+    /// @dev Requires that these open what all have committed to, and that each has what they could come to.
+    /// @return nodes ascending
+    function _requireOpened(uint32 round, uint128 rest, bytes32[] calldata salts, bytes[] calldata bids)
+        private
+        view
+        returns (uint8[] memory nodes)
+    {
+        nodes = new uint8[](Nodes.count(rest));
+        if (bids.length != nodes.length) revert LengthMismatch(nodes.length, bids.length);
+        if (salts.length != nodes.length) revert LengthMismatch(nodes.length, salts.length);
+        for (uint256 i = 0; i < nodes.length; ++i) {
+            uint8 node = Nodes.lowest(rest);
+            rest = Nodes.withoutLowest(rest);
+            address account = _seats.accounts[node];
+            if (_said[round][node] != commitmentOf(round, account, salts[i], bids[i])) {
+                revert WrongCommitment(round, node);
+            }
+            (uint256 most, uint256 free_) = (lockOf(bids[i]), _accounts[account].free());
+            if (most > free_) revert InsufficientDeposit(account, free_, most);
+            nodes[i] = node;
+        }
+    }
+
+    /// @dev Gives all bonds back, and pays: of a free deposit that has what the bids could come to.
+    function _payOpened(uint8[] memory nodes, int256[] memory values) private returns (int256[] memory payments) {
+        payments = _paymentsOf(values);
+        for (uint256 i = 0; i < nodes.length; ++i) {
+            // Nothing of this reaches the limits of an account: see Deposits.
+            Account held = _accounts[_seats.accounts[nodes[i]]];
+            _accounts[_seats.accounts[nodes[i]]] =
+                Accounts.make(held.balance() + int256(_bond) + payments[i], held.locked() - _bond);
+        }
     }
 
     /// @dev Requires that these are the bids of all who revealed.
@@ -175,14 +243,21 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
         for (; silent != 0; silent = Nodes.withoutLowest(silent)) {
             _unlock(_seats.accounts[Nodes.lowest(silent)], _bond, 0);
         }
-        payments = new int256[](nodes.length);
-        (int256 running, int256 before) = (0, 0);
+        payments = _paymentsOf(values);
         for (uint256 i = 0; i < nodes.length; ++i) {
+            uint256 share = lost / nodes.length + (i == 0 ? lost % nodes.length : 0);
+            _pay(nodes[i], bids[i], payments[i] + int256(share));
+        }
+    }
+
+    /// @dev Differences of the running sum, rounded down: they add up to zero.
+    function _paymentsOf(int256[] memory values) private view returns (int256[] memory payments) {
+        payments = new int256[](values.length);
+        (int256 running, int256 before) = (0, 0);
+        for (uint256 i = 0; i < values.length; ++i) {
             running += values[i];
             int256 end = _floor(running);
             (payments[i], before) = (end - before, end);
-            uint256 share = lost / nodes.length + (i == 0 ? lost % nodes.length : 0);
-            _pay(nodes[i], bids[i], payments[i] + int256(share));
         }
     }
 

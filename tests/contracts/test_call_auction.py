@@ -50,15 +50,15 @@ class Hall:
     def reveal(self, node):
         return self.auction.send(self.people[node], "reveal", self.round, SALT, encoded(self.bids[node]))
 
-    def play(self, bids, silent=(), abstaining=()):
-        """Until a round can be cleared."""
+    def play(self, bids, silent=(), abstaining=(), reveals=True):
+        """Until a round can be cleared; or opened and cleared at once, where nobody reveals."""
         self.open()
         for node in range(len(self.people)):
             if node in abstaining:
                 self.auction.send(self.people[node], "abstain", self.round)
             else:
                 self.commit(node, bids.get(node, {}))
-        for node in list(self.bids):
+        for node in list(self.bids) if reveals else ():
             if node in silent:
                 del self.bids[node]
             else:
@@ -98,6 +98,13 @@ class Hall:
 
     def clear(self, fills=None, sender=None):
         return self.auction.send(sender or self.people[0], "clear", *self.arguments(fills))
+
+    def opening(self, fills=None, salts=None):
+        round_, bids, packed = self.arguments(fills)
+        return round_, salts or [SALT] * len(bids), bids, packed
+
+    def clear_opened(self, fills=None, sender=None):
+        return self.auction.send(sender or self.people[0], "clearOpened", *self.opening(fills))
 
     def money(self):
         """CA4. Free deposits."""
@@ -420,6 +427,69 @@ def test_attack_clearingThatIsNotTheBest(hall):
         hall.auction.attempt(hall.people[0], "clear", round_, bids, fills)
 
 
+def test_clearOpened_comesToWhatClearingDoes(hall, accounts):
+    """CA1 to CA4, CA6, CA10: the same clearing, in a transaction of anybody who was told the salts."""
+    hall.play(BIDS)
+    revealed = hall.clear().one("Cleared")
+    before = hall.money()
+    hall.play(BIDS, reveals=False)
+    receipt = hall.clear_opened(sender=accounts[1])
+    opened = receipt.one("Cleared")
+    assert [opened[name] for name in ("revealed", "prices", "fills", "payments")] == [
+        revealed[name] for name in ("revealed", "prices", "fills", "payments")
+    ]
+    assert receipt.one("Opened")["bids"] == tuple(encoded(BIDS[node]) for node in range(N))
+    assert hall.money() == [free + paid for free, paid in zip(before, opened["payments"], strict=True)]
+    assert not any(hall.auction.view("locked", str(who)) for who in hall.people)
+    assert hall.auction.view("outcome", 2)[:4] == (3, 2, 0b11111, DAY + 1)
+    for node in range(N):
+        hall.auction.attempt(hall.manager, "requireTraded", 2, node, hall.traded(node))
+
+
+def test_clearOpened_withoutWhoAbstained(hall):
+    hall.play({node: BIDS[node] for node in range(4)}, abstaining=(4,), reveals=False)
+    assert len(hall.clear_opened().one("Cleared")["payments"]) == 4
+    hall.money()
+
+
+def test_attack_clearOpened(hall):
+    """CA2, CA5, CA7 to CA9: not before all have committed, not without one of them, of other bids, nodes or salts, nor
+    with another clearing, more than somebody has, or once somebody has revealed; and once."""
+    hall.open()
+    for node in range(N - 1):
+        hall.commit(node, BIDS[node])
+    with refused("WrongPhase: 1"):
+        hall.auction.attempt(hall.people[0], "clearOpened", *hall.opening())
+    hall.commit(4, BIDS[4])
+    round_, salts, bids, fills = hall.opening()
+    best = hall.fills()
+    for arguments, reason in (
+        ((salts[:-1], bids[:-1], fills[:-1]), "LengthMismatch: 5, 4"),
+        ((salts[:-1], bids, fills), "LengthMismatch: 5, 4"),
+        ((salts, bids, fills[:-1]), "LengthMismatch: 5, 4"),
+        (([bytes(32), *salts[1:]], bids, fills), "WrongCommitment: 1, 0"),
+        ((salts, [bids[1], bids[0], *bids[2:]], fills), "WrongCommitment: 1, 0"),
+        ((salts, [b"", *bids[1:]], [b"", *fills[1:]]), "WrongCommitment: 1, 0"),
+        (hall.opening(changed(best, 0, 3, -1))[1:], "NotBalanced: 3, -1"),
+        (hall.opening(changed(changed(best, 0, 3, -1), 4, 3, -1))[1:], "NotBest: 3"),
+        (hall.opening(changed(changed(best, 2, 3, 1), 3, 3, -1))[1:], "NotInProportion: 3, 3"),
+    ):
+        with refused(reason):
+            hall.auction.attempt(hall.people[0], "clearOpened", round_, *arguments)
+    free = hall.auction.view("free", str(hall.people[2]))
+    hall.auction.send(hall.people[2], "withdraw", free - 94_999)
+    with refused(f"InsufficientDeposit: {str(hall.people[2]).lower()}, 94999, 95000"):
+        hall.auction.attempt(hall.people[0], "clearOpened", round_, salts, bids, fills)
+    hall.auction.send(hall.people[2], "deposit", free - 94_999)
+    hall.clear_opened()
+    with refused("WrongPhase: 3"):
+        hall.auction.attempt(hall.people[0], "clearOpened", round_, salts, bids, fills)
+    hall.play(BIDS, reveals=False)
+    hall.reveal(3)
+    with refused("RevealedAlready: 2, 8"):
+        hall.auction.attempt(hall.people[0], "clearOpened", *hall.opening())
+
+
 def test_attack_clearingBeforeAllHaveRevealed(hall):
     hall.open()
     for node in range(N):
@@ -503,15 +573,17 @@ def test_clearings_byChance_areThoseOfTheOracle(opened):
             for node in range(7)
         }
         silent = [node for node in range(7) if by.random() < 0.1]
-        hall.play(bids, silent=silent)
+        opened_at_once = not silent and by.random() < 0.5
+        hall.play(bids, silent=silent, reveals=not opened_at_once)
         fills = hall.fills()
+        post = ("clearOpened", hall.opening) if opened_at_once else ("clear", hall.arguments)
         for _ in range(8):
             wrong = mutated(hall, fills, by)
             if wrong is not None:
                 with pytest.raises(Exception, match=r"NotBalanced|NotBest|NotInProportion|FillTooLarge"):
-                    hall.auction.attempt(hall.people[0], "clear", *hall.arguments(wrong))
+                    hall.auction.attempt(hall.people[0], post[0], *post[1](wrong))
                 refusals += 1
-        event = hall.clear().one("Cleared")
+        event = hall.auction.send(hall.people[0], post[0], *post[1]()).one("Cleared")
         cleared = hall.cleared()
         prices = [int.from_bytes(event["prices"][4 * s : 4 * s + 4], "big", signed=True) for s in range(STEPS)]
         assert prices == [cleared[s].price_micro if s in cleared else 0 for s in range(STEPS)]
