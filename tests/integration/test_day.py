@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay
-from gridpact.community.read import read_community
+from gridpact.community.read import read_community, shipped_cases
 from gridpact.day.files import Deal, MeterFiles, Orders, read_actual, write_actual
 from gridpact.errors import InputError
 from gridpact.live.reader import Reader
@@ -30,9 +31,9 @@ from measure.days import DayCampaign
 from measure.faulty_day import DayFault
 
 
-def played(folder: Path, *options: str) -> dict[str, Any]:
+def played(folder: Path, *options: str, case: str = "tiny3") -> dict[str, Any]:
     """`gridpact day` on tiny3; its result.json."""
-    assert main(["day", "--case", "tiny3", "--out", str(folder), *options]) == 0
+    assert main(["day", "--case", case, "--out", str(folder), *options]) == 0
     found: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return found
 
@@ -125,9 +126,21 @@ def test_day_ofLiars_losesNoUnit(anvil: Network):
 
 
 def test_day_agreesAnewOnlyAboveTheThreshold(tmp_path: Path, anvil: Network):
-    """Nothing is agreed anew, no household spends gas on it, and positions are those of the day before."""
-    url = str(anvil.rpc_url)
-    result = played(tmp_path / "day", "--no-deals", "--re-agreements", "2", "--re-agree-above", "1000", "--chain", url)
+    """Nothing is agreed anew, no household spends gas on it, and positions are those of the day before. What the grid
+    operator asks for peaks is by what meters have read."""
+    case = shutil.copytree(shipped_cases()["tiny3"].parent, tmp_path / "case")
+    with (case / "community.toml").open("a", encoding="utf-8") as toml:
+        toml.write("\n[fees]\ngrid_per_kwh = 0.05\npeak_per_kw = 0.3\n")
+    told = "--no-deals", "--re-agreements", "2", "--re-agree-above", "1000", "--chain", str(anvil.rpc_url)
+    result = played(tmp_path / "day", *told, case=str(case))
+    ledger = DaySettlement.of(Record.read(tmp_path / "day" / "contracts.json"), anvil.connect())
+    drawn: dict[int, float] = {}
+    for (_, node), fed_wh in ledger.readings(1).items():
+        drawn[node] = max(drawn.get(node, 0.0), -fed_wh / 6000)  # a step has six hours
+    assert {home["node"]: home["peak_fee"] for home in result["households"]} == pytest.approx(
+        {node: 0.3 * kw for node, kw in drawn.items()}
+    )
+    assert min(drawn.values()) > 0
     assert (result["re_agreements"], result["re_agreements_skipped"], len(result["iterations"])) == (0, 2, 1)
     assert not any(result["gas"].get(what, 0) for what in ("negotiate", "bring again", "nominate again"))
     assert result["gas"]["day-ahead"] > 0

@@ -142,7 +142,7 @@ def street_of(community: CommunityDay) -> PhaseFeeder:
         )
     if not community.households:
         raise InputError(f"'{community.name}' has no homes, so there is no load to plan for")
-    community.require_one_tariff("the aggregator")
+    community.require_one_tariff("an aggregator, who buys for all homes by one contract,")
     return community.feeder
 
 

@@ -345,11 +345,11 @@ class CommunityDay:
         """Whether a household has another supplier than the community's."""
         return any(household.tariff is not None for household in self.households)
 
-    def require_one_tariff(self, what: str, fees: bool = False) -> None:
+    def require_one_tariff(self, what: str, trade_fees: bool = False, peak_fees: bool = False) -> None:
         """
         Args:
             what: that knows one tariff only.
-            fees: whether it knows those on trades and peaks.
+            trade_fees, peak_fees: whether it knows them.
 
         Raises:
             InputError: there are several, or fees on trades or peaks that it does not know.
@@ -359,11 +359,12 @@ class CommunityDay:
                 f"{what} knows one tariff, and households of '{self.name}' have {len(self.tariffs)}: leave out the "
                 "column 'tariff' of the households"
             )
-        if self.prices.has_own_fees and not fees:
+        if self.prices.trade_fee is not None and not trade_fees:
             raise InputError(
-                f"{what} knows no fees on trades and peaks, and '{self.name}' has some: leave out traded_per_kwh and "
-                "peak_per_kw of [fees]"
+                f"{what} knows no fee on trades, and '{self.name}' has one: leave out traded_per_kwh of [fees]"
             )
+        if self.prices.peak_fee and not peak_fees:
+            raise InputError(f"{what} knows no peak fee, and '{self.name}' has one: leave out peak_per_kw of [fees]")
 
     def require_daily_peaks(self, what: str) -> None:
         """

@@ -76,7 +76,8 @@ class DayNode:
         self._ledger = DaySettlement.of(record, account.web3, account)
         self._home: Replanning | None = None
         if view.household is not None:
-            self._home = Replanning(view.household, read_actual(files.folder), view.step_hours)
+            actual, fee = read_actual(files.folder), view.own_prices.peak_fee
+            self._home = Replanning(view.household, actual, view.step_hours, fee)
         self._standing: Agent | None = None
         self._handled = 0  # round
         hours = view.step_hours
@@ -144,7 +145,7 @@ class DayNode:
         orders = self._orders
         renewed = next((gate for gate in orders.re_agreed_at if gate > step), None)
         sold = self._besides + self._positions.held_kw
-        return Terms(self.view.prices, sold, self._planned, orders.adder, orders.public_price, renewed)
+        return Terms(self.view.own_prices, sold, self._planned, orders.adder, orders.public_price, renewed)
 
     def _spend(self, what: str) -> None:
         self._gas[what] += self._account.gas_used - self._spent

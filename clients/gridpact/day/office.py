@@ -36,6 +36,7 @@ from gridpact.market.admm.parameters import percent_of_limits
 from gridpact.market.prepared import Prepared
 from gridpact.node.household_file import write_view
 from gridpact.problem.scenario import Scenario
+from gridpact.problem.verification import peaks_paid
 from gridpact.products.pool import Key, PoolRules, Pricing
 from gridpact.relay.server import RelayServer
 from gridpact.run.launch import Body, NodeFiles, Nodes, running_nodes, warm_up
@@ -121,6 +122,7 @@ class PlayedDay:
     paid_for_trades: Mapping[int, float]  # received, by node
     paid_by_day: Mapping[int, float]
     paid_besides: Mapping[int, float]  # deals
+    peak_fees: Mapping[int, float]  # that the grid operator asks for by what was read, outside of the contract, by node
     supplier_received: float
     history: Mapping[int, tuple[int, int]]
     gas: Mapping[str, int]  # of all households, by what it was used for
@@ -158,6 +160,7 @@ class PlayedDay:
                     "received_for_trades": self.paid_for_trades[node],
                     "received_by_steps": self.paid_by_day[node],
                     "received_for_deals": self.paid_besides[node],
+                    "peak_fee": self.peak_fees[node],
                     "positions_had": self.history[node][0],
                     "positions_delivered": self.history[node][1],
                 }
@@ -552,6 +555,7 @@ class _Office:
             paid_for_trades=self._received_for_trades(members, records),
             paid_by_day={node: amount / self._units for node, amount in by_member.items()},
             paid_besides={node: amount / self._units for node, amount in besides.items()},
+            peak_fees=self._peak_fees(members),
             supplier_received=sum(step.payments[-1] for step in settled) / self._units,
             history={node: ledger.history(accounts[node]) for node in members},
             gas=sum(gas.values(), Counter()),
@@ -568,6 +572,16 @@ class _Office:
                 received[record.lower] += record.payment
                 received[record.higher] -= record.payment
         return {node: amount / self._units for node, amount in received.items()}
+
+    def _peak_fees(self, members: Sequence[int]) -> dict[int, float]:
+        """What the grid operator asks for by what meters have read."""
+        community = self._community
+        fed_kw = np.zeros((len(members), community.steps))
+        for (step, node), energy in self._ledger.readings(self._day).items():
+            fed_kw[members.index(node), step] = energy / (1000 * community.step_hours)
+        before = {home.node: home.peak_kw for home in community.households}
+        paid = peaks_paid(community.prices, fed_kw, np.array([before[node] for node in members]))
+        return dict(zip(members, paid.tolist(), strict=True))
 
     def _gas(self, files: Mapping[int, NodeFiles]) -> dict[int, Counter[str]]:
         """What each household's process spent, by what it was used for."""

@@ -57,7 +57,18 @@ def _answers(day: PlayedDay, currency: str) -> Sequence[str]:
         f"Spot trades: {day.spot_trades}, options exercised: {day.options_exercised}, forwards settled: "
         f"{day.forwards_settled}; {day.missing_readings} readings were missing.",
         "No unit was lost or made." if day.money_conserved else "UNITS WERE LOST OR MADE.",
+        *_peaks(day, currency),
         "Every lock ended." if day.all_locks_ended else "SOMETHING IS STILL LOCKED.",
+    )
+
+
+def _peaks(day: PlayedDay, currency: str) -> Sequence[str]:
+    if not day.community.prices.peak_fee:
+        return ()
+    asked = f"{sum(day.peak_fees.values()):.2f} {currency}"
+    return (
+        f"For peaks, as meters have read them, the grid operator asks {asked} of all households, outside of the "
+        "contract; households.csv has each one's.",
     )
 
 

@@ -47,7 +47,7 @@ class Parameter(Enum):
         if self is Parameter.CHI:
             return replace(community, trading_coefficient=value)
         if self is Parameter.FEED_IN:
-            community.require_one_tariff("the study of feed-in prices", fees=True)
+            community.require_one_tariff("the study of feed-in prices", trade_fees=True, peak_fees=True)
             return replace(community, prices=replace(community.prices, feed_in_share=value, own_feed_in_price=None))
         return (with_battery_size if self is Parameter.BATTERY else with_line_impedance)(community, value)
 
