@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,11 +19,15 @@ from waiting import until
 
 from gridpact.aggregator.vtn import DispatchCall, Signals, VenAnswer, Vtn, calls_of
 from gridpact.cli import main
+from gridpact.community.called import Called
 from gridpact.errors import InputError
+from gridpact.service.alone import PlanAlone
+from gridpact.service.calls import call_folder, called_in, kept_calls
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.plan import own_prices
 from gridpact.service.schedule import Schedule
 from gridpact.service.settings import Settings
+from gridpact.service.state import State
 from gridpact.service.ven import Interval, Ven, whole_days
 
 ZONE = ZoneInfo("UTC")  # where every day has 24 h
@@ -115,6 +121,52 @@ def test_home_takesPricesAndCalls_andReports(vtn: Running, tmp_path: Path) -> No
     forecast = take_forecast(settings.forecast, day, 24, 0.0)
     prices = own_prices(settings.tariff, 24, forecast)
     np.testing.assert_allclose(prices.import_price, PRICES[48:].reshape(24, 2).mean(axis=1), atol=1e-6)
+
+
+def test_home_plansAnew_forACall_andReportsItsMeter(vtn: Running, tmp_path: Path) -> None:
+    """At 18:00 2 kW are planned, and 1.5 called for: the battery gives the rest, and the schedule keeps it. What was
+    bought stays bought. What the meter read is reported beside what is planned."""
+    changes = {'source = "openadr"': 'source = "published"'}
+    day = '\n[day]\nreadings = "readings/{day}-{step}.json"\n\n[service]'
+    settings = home(tmp_path, vtn.url, **changes, **{"\n[service]": day})
+    assert settings.openadr is not None
+    load = [0.4] * 24
+    load[18] = 2.0
+    (tmp_path / "forecasts").mkdir()
+    told = {"load_kw": load, "pv_kw": [0] * 24, "car_energy_kwh": 0}
+    (tmp_path / "forecasts" / f"{DAY}.json").write_text(json.dumps(told))
+    (tmp_path / "readings").mkdir()
+    for before in (TODAY - timedelta(days=1), TODAY, DAY):
+        for step in range(24):
+            (tmp_path / "readings" / f"{before}-{step}.json").write_text('{"meter_wh": -420}')
+    steps: Any = SimpleNamespace(setting={"steps": 24, "step_seconds": 3600})
+    alone = PlanAlone(settings, steps, State(tmp_path / "state" / "here"))
+    with Ven(settings, settings.openadr, timedelta(seconds=1), alone):
+        until(lambda: len(vtn.said("cem", "call")) >= 2, "no answers to calls come")
+        until(lambda: bool(vtn.said("cem", "metered")), "no report of the meter comes")
+        assert set(vtn.said("cem", "call")) == {"optIn"}
+        assert set(vtn.said("cem", "metered")) == {420.0}
+        schedule = Schedule.read(settings.service.schedule, DAY.isoformat(), ZONE)
+        assert schedule is not None
+        assert schedule.status == "renewed"
+        drawn = -schedule.values["injection_kw"]
+        assert drawn[18] <= 1.501
+        assert drawn[12] <= 0.501
+        traded = schedule.values["import_kw"] - schedule.values["feed_in_kw"] + schedule.values["injection_kw"]
+        np.testing.assert_allclose(traded, -np.array(load), atol=1e-4)  # as it was bought
+        called = view_of_calls(settings, DAY.isoformat())
+        assert [float(called.least_kw[k]) for k in (12, 18)] == [-0.5, -1.5]
+        assert np.flatnonzero(called.below).tolist() == [12, 18]
+        events = [json.loads(path.read_text())["event"] for path in call_folder(settings).iterdir()]
+        for event in events:
+            vtn.cancel("cem", event)
+        until(lambda: not any(call_folder(settings).iterdir()), "the calls stay")
+
+
+def view_of_calls(settings: Settings, day: str) -> Called:
+    """What whoever plans the day is asked to keep."""
+    (called,) = called_in(settings, day, 24, 1.0, kept_calls(settings))
+    return called
 
 
 def test_cancelledPrices_areForgotten(vtn: Running, tmp_path: Path) -> None:

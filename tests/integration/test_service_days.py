@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from chains import rpc, skip_without
 from pilots import PHASE_SECONDS, Running, key_of, outcome, running, schedule, settings_of
 from waiting import until
 
-from gridpact.chain.account import address_of
+from gridpact.chain.account import ChainAccount, address_of
+from gridpact.chain.flexibility import Flexibility, OfferTerms
 from gridpact.chain.networks import ETHER, MANAGER_KEY, open_network
 from gridpact.chain.values import Phase
 from gridpact.cli import main
@@ -23,7 +25,7 @@ from gridpact.market.admm.parameters import percent_of_limits
 from gridpact.service import day_run, loop
 from gridpact.service.forecast import NoForecast
 from gridpact.service.readings import Reading
-from gridpact.service.settings import ThroughDay
+from gridpact.service.settings import FlexibilitySettings, ThroughDay
 from measure.soak import Pilot
 
 HOMES = (1, 2, 3)
@@ -108,6 +110,28 @@ class Played:
         for step in range(first, ledger.steps):
             assert sum(ledger.position(label, node, step) for node in HOMES) == 0
 
+    def call_for(self, day: str, node: int, step: int, more_wh: int) -> Flexibility:
+        """A home opts in, and is called to feed so much more in: its plan and nomination follow, and no other's."""
+        pilot, label = self.pilot, label_of(day)
+        member, aggregator = (ChainAccount(self.web3, key) for key in (key_of(pilot, node), pilot.keys["supplier"]))
+        pilot.network.fund([aggregator.address], ETHER)
+        begins, until_ = pilot.ledger.start_of(label, 0), pilot.ledger.start_of(label, pilot.ledger.steps)
+        terms = OfferTerms(aggregator.address, 0, "battery", 0, begins, until_, 5000, 0, 9000, 2_000_000, 0, 50, 0)
+        offer = Flexibility.of(pilot.record, self.web3, member).opt_in(terms)
+        calling = Flexibility.of(pilot.record, self.web3, aggregator)
+        calling.token.approve(calling.address, 10**9)
+        calling.deposit(2 * more_wh * 2000)
+        (baseline,) = calling.baselines(label, node, step, 1)
+        before = {home: rows(pilot, home, day)[step]["meter_wh"] for home in HOMES}
+        calling.call_for(offer, label, step, [more_wh], [baseline])
+        asked = pytest.approx(baseline + more_wh, abs=2)
+        until(lambda: rows(pilot, node, day)[step]["meter_wh"] == asked, "the call is not planned for")
+        until(lambda: -pilot.ledger.nominated(label, node, step) + pilot.ledger.position(label, node, step) == asked)
+        for home in HOMES:
+            if home != node:
+                assert rows(pilot, home, day)[step]["meter_wh"] == before[home]
+        return calling
+
     def deliver(self, day: str, step: int, more_wh: int, by_command: Callable[..., str] | None = None) -> None:
         """A step passes in which everybody draws so much more than it planned, the more the higher its number."""
         ledger, label = self.pilot.ledger, label_of(day)
@@ -147,9 +171,7 @@ class Played:
         assert ledger.settled_steps(label)[-1].deviation_wh == sum(own.values())
 
 
-def commands(
-    pilot: Pilot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def commands(pilot: Pilot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs commands with the key of the supplier or of the metering account. Returns what they tell."""
     place = ["--contracts", str(pilot.folder / "contracts.json"), "--network", "local", "--rpc", pilot.url, "--yes"]
 
@@ -187,7 +209,8 @@ def test_services_goThroughTwoDays(
     with open_network("anvil") as network:
         pilot = Pilot(network, tmp_path, phase_seconds=PHASE_SECONDS, days=True)
         ledger = pilot.ledger
-        with running(pilot, 0, 1, 2, 3) as services:
+        called = FlexibilitySettings("0x" + 40 * "0", "battery", 5.0, 0.0, 9.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        with running(pilot, 0, 1, 2, 3, node_3=replace(settings_of(pilot, 3), flexibility=called)) as services:
             played = Played(pilot, services)
             take = day_run.take_reading
 
@@ -224,8 +247,14 @@ def test_services_goThroughTwoDays(
                 played.deliver(FIRST, step, 20 * step)
             ledger.close_day(label_of(FIRST))
 
+            calling = played.call_for(SECOND, 3, 2, 200)
             for step in range(ledger.steps - 1):
                 played.deliver(SECOND, step, 10)
+            calling.settle(1)
+            outcome_ = calling.outcome(1)
+            assert outcome_ is not None
+            assert outcome_.delivered_wh == pytest.approx(200 - 30, abs=11)  # 3 draws 30 Wh more than it plans
+            assert outcome_.payment == 2000 * outcome_.delivered_wh
             late = ["round", "open", "--day", SECOND, "--from", "3"]
             assert "its gate closed at" in command("supplier", late, status=2)
             played.deliver(SECOND, 3, 10, by_command=command)

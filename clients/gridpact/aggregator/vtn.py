@@ -21,6 +21,9 @@ from gridpact.errors import InputError
 
 POLLED = timedelta(seconds=10)
 PRICE, CALL = "ELECTRICITY_PRICE", "LOAD_DISPATCH"
+METERED = "_meter"
+"""How the resource of a report ends that tells what a meter read."""
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -70,7 +73,7 @@ class VenAnswer:
     """Of a home."""
 
     home: str
-    what: str  # "registered", "price", "call" or "power"
+    what: str  # "registered", "price", "call", or of its power "power", as planned, or "metered"
     said: str | float  # optIn or optOut; W
 
 
@@ -164,8 +167,9 @@ class Vtn:
         min_sampling_interval: timedelta,
         max_sampling_interval: timedelta,
     ) -> tuple[Callable[..., Any], timedelta]:
-        return partial(self._reported, self._names[ven_id]), min_sampling_interval
+        what = "metered" if resource_id.endswith(METERED) else "power"
+        return partial(self._reported, self._names[ven_id], what), min_sampling_interval
 
-    async def _reported(self, home: str, data: list[tuple[datetime, float]]) -> None:
+    async def _reported(self, home: str, what: str, data: list[tuple[datetime, float]]) -> None:
         for _, value in data:
-            self._tell(VenAnswer(home, "power", float(value)))
+            self._tell(VenAnswer(home, what, float(value)))

@@ -217,6 +217,10 @@ class Flexibility(DeployedContract):
         events = self._log(["Called"], self._first_block, number)
         return [self._called(arguments_of(event)) for event in events]
 
+    def calls_of_day(self, day: int) -> list[FlexibilityCall]:
+        """Those for steps of a day."""
+        return [self._called(arguments_of(one)) for one in self._log(["Called"], self._first_block, None, None, day)]
+
     def _called(self, said: Mapping[str, Any]) -> FlexibilityCall:
         number = int(said["id"])
         *_, settled, _ = self._read("callOf", number)

@@ -70,7 +70,7 @@ def _service(arguments: argparse.Namespace) -> int:
         if settings.openadr is not None:
             from gridpact.service.ven import Ven
 
-            stack.enter_context(Ven(settings, settings.openadr))
+            stack.enter_context(Ven(settings, settings.openadr, alone=service.alone))
         try:
             end = service.run(arguments.once)
         except KeyboardInterrupt:  # the chain holds all that the next start needs

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gridpact.community.called import Called
 from gridpact.community.street import PhaseFeeder
 from gridpact.devices.device import Array as Array
 from gridpact.devices.device import Device, Self
@@ -39,6 +40,7 @@ class Household:
     tariff: Prices | None = None  # of its own supplier; None: the community's
     connection_kw: float | None = None  # what it may draw and feed in at most; None: nobody says
     peak_kw: float = 0.0  # the highest mean power of a step that it has drawn before, and pays the peak fee for already
+    called: tuple[Called, ...] = ()  # what its meter is asked for; only its own node plans with it
 
     def having(self, kind: type[Self]) -> tuple[Self, ...]:
         """Its devices of a kind."""
@@ -100,7 +102,8 @@ class Household:
             for device, own, guess, level in zip(self.devices, done, expected, measured, strict=True)
         )
         reactive, tariff = more * self.load_kvar[first:], self.tariff and self.tariff.since(first)
-        return replace(self, load_kw=load_kw, load_kvar=reactive, devices=devices, tariff=tariff)
+        called = tuple(one.since(first) for one in self.called)
+        return replace(self, load_kw=load_kw, load_kvar=reactive, devices=devices, tariff=tariff, called=called)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Flexible:
 
 def standing_of(flexibility: Flexibility, day: int | None) -> Flexible:
     """All offers; of the calls those of a day, or all."""
-    calls = [one for one in flexibility.calls() if day in (None, one.day)]
+    calls = flexibility.calls() if day is None else flexibility.calls_of_day(day)
     return Flexible(flexibility.offers(), [(one, flexibility.outcome(one.number)) for one in calls])
 
 

@@ -20,7 +20,7 @@ class BehindMeter:
     constraints: Constraints
     schedule: dict[str, cp.Expression]  # what the household's energy manager is to do
     opposed: tuple[Opposed, ...]
-    cost: cp.Expression  # of using devices, currency; nobody is paid for it, see `Device.costs`
+    cost: cp.Expression  # of using devices, currency, see `Device.costs`, and of what it is called for and does not do
 
 
 def behind_meter(household: Household, step_hours: float) -> BehindMeter:
@@ -43,5 +43,6 @@ def behind_meter(household: Household, step_hours: float) -> BehindMeter:
     if household.connection_kw is not None:
         constraints["what its connection carries"] = [cp.abs(injection) <= household.connection_kw]
     cost = sum(costs(household.devices, schedule, step_hours).values(), cp.Constant(0.0))
+    cost += sum((called.cost(injection, step_hours) for called in household.called), cp.Constant(0.0))
     schedule |= {"injection_kw": injection, "injection_kvar": reactive}
     return BehindMeter(injection, reactive, constraints, schedule, opposed, cost)

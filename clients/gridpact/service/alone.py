@@ -65,6 +65,18 @@ class PlanAlone:
                 why = error
         raise why
 
+    def view(self, day: str) -> NodeView:
+        """What is known of the home on a day: what it declared with, or else by its forecast.
+
+        Raises:
+            InputError: nothing is.
+        """
+        last = self._state.last_view()
+        view = last if last is not None and last.day == day else self._by_forecast(day)
+        if view is None or view.household is None:
+            raise NoForecast(f"nothing is known of {day} yet")
+        return view
+
     def _by_forecast(self, day: str) -> NodeView | None:
         """By a forecast that is there now, at the household's own prices, or at those of the newest day."""
         settings = self._settings

@@ -11,6 +11,7 @@ from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.fees import ETHER, fee_policy, read_fees
+from gridpact.chain.flexibility import Flexibility
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
 from gridpact.chain.settlement import Settlement
@@ -42,6 +43,7 @@ class ChainConnection:
     symbol: str  # of the token
     unit: float  # of the token, currency
     ledger: DaySettlement | None = None  # of days, where the deployment has one
+    flexibility: Flexibility | None = None  # where an aggregator calls, if the household lets one
 
     @property
     def tells(self) -> bool:
@@ -146,8 +148,11 @@ def open_connection(settings: Settings, record: Record, key: str, link: Callable
     _check_enrolment(settings, aggregator, account.address)
     token = settlement.token
     ledger = DaySettlement.of(record, web3, account) if record.day_settlement else None
+    called = settings.flexibility is not None and record.flexibility
+    flexibility = Flexibility.of(record, web3, account) if called else None
+    unit = 10.0 ** -token.decimals()
     return ChainConnection(
-        account, aggregator, settlement, aggregator.setting(), token.symbol(), 10.0 ** -token.decimals(), ledger
+        account, aggregator, settlement, aggregator.setting(), token.symbol(), unit, ledger, flexibility
     )
 
 

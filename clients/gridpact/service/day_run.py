@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,8 +19,8 @@ import numpy as np
 from gridpact.chain.day import OpenedDay
 from gridpact.chain.reverts import readable
 from gridpact.chain.settlement import decode_tariff
+from gridpact.community.called import Called
 from gridpact.community.model import Array, Household, Prices
-from gridpact.devices.device import numbered
 from gridpact.errors import ContractError, InfeasibleError, InputError, InsufficientFunds, SolverError
 from gridpact.files import reason_of
 from gridpact.market.admm.agent import Agent
@@ -29,6 +28,7 @@ from gridpact.node.node import Node
 from gridpact.problem.baseline import with_positions
 from gridpact.problem.view import NodeView
 from gridpact.service.alone import PlanAlone
+from gridpact.service.calls import called_in, calls_on_chain, kept_calls
 from gridpact.service.connection import ChainConnection
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
@@ -36,6 +36,7 @@ from gridpact.service.money import OverLimit, check_prices
 from gridpact.service.plan import household_of, published_prices, view_of
 from gridpact.service.positions import Positions
 from gridpact.service.readings import take_reading
+from gridpact.service.rest import rest_of
 from gridpact.service.schedule import Schedule, Standing
 from gridpact.service.settings import Settings
 from gridpact.service.state import State
@@ -82,6 +83,8 @@ class DayRun:
         self._read = -1  # the newest step that was read
         self._levels: tuple[int, Mapping[str, float]] = (-1, {})  # after which step, by kind of device
         self._asked = -1, 0.0  # for the reading of which step, and when
+        self._calls: tuple[Called, ...] = ()  # on the chain
+        self._known_calls: object = None  # what was looked at when the rest was planned last
         self._said: set[str] = set()  # what is said once
 
     @property
@@ -198,23 +201,13 @@ class DayRun:
             return before
 
     def _rest(self, home: Household, first: int) -> Household:
-        """It from a step on: its devices as they were read, or else as they were planned to be."""
+        """It from a step on: its devices as they were read, or else as they were planned to be; what is called for."""
         values = self._schedule.values if self._schedule is not None else {}
-        numbers: Counter[str] = Counter()
-        done: list[dict[str, Array]] = []
-        for device in home.devices:
-            numbers[device.kind] += 1
-            names = {one.name: numbered(one.name, numbers[device.kind]) for one in device.columns}
-            done.append({name: values.get(own, np.zeros(self.steps)) for name, own in names.items()})
-        expected: list[dict[str, Array]] = [{} for _ in home.devices]
         self._take_levels(self._over(self._now()))
-        read = self._levels[0] + 1  # what is in devices then was read, and from there on is planned
-        if not 0 < read <= first:
-            return home.rest(first, home.load_kw[first:], done, expected, self._hours)
-        levels = [self._levels[1].get(device.kind) for device in home.devices]
-        home = home.rest(read, home.load_kw[read:], done, expected, self._hours, levels)
-        later = [{name: series[read:] for name, series in own.items()} for own in done]
-        return home.rest(first - read, home.load_kw[first - read :], later, expected, self._hours)
+        read, levels = self._levels[0] + 1, self._levels[1]  # what is in devices then was read, later is planned
+        events = kept_calls(self._settings) if self._settings.openadr is not None else []
+        called = (*called_in(self._settings, self.day, self.steps, self._hours, events), *self._calls)
+        return rest_of(replace(home, called=called), values, first, self._hours, read, levels)
 
     def standing(self, round_: int) -> Agent | None:
         """Where the node stood in the round of the day that was agreed last before another one, which all of it begin
@@ -340,13 +333,34 @@ class DayRun:
         over = self._over(now)
         done = over > self._read and self._take_reading(over)
         step = self._first_open(now)
-        if step < self.steps and step > self._renewed and self.opened.gate_of(step) - now <= own.renew_s:
+        called = self._is_called()
+        if step < self.steps and (called or (step > self._renewed and self.opened.gate_of(step) - now <= own.renew_s)):
             done = True
             try:
                 self._renew(step)
             except (ContractError, InsufficientFunds) as error:
                 self._say_once(f"the rest of {self.day} is not nominated anew from step {step} on: {error}")
         return done
+
+    def _is_called(self) -> bool:
+        """Whether it is called otherwise than when it was asked last: on the chain, or by OpenADR.
+
+        Raises:
+            ChainError: the chain failed.
+        """
+        day, node, flexibility = self.opened.day, self._settings.node, self._connection.flexibility
+        steps = frozenset[int]() if flexibility is None else flexibility.called_steps(day, node)
+        events = kept_calls(self._settings) if self._settings.openadr is not None else []
+        known, before = (steps, events), self._known_calls
+        if known == before:
+            return False
+        if flexibility is not None and steps:
+            self._calls = calls_on_chain(flexibility, day, node, self.steps, self._hours)
+        self._known_calls = known
+        if before is not None or steps or events:
+            log.info("what is called for of %s is another: steps %s on the chain", self.day, sorted(steps))
+            return True
+        return False
 
     def _take_reading(self, step: int) -> bool:
         """Of a step that is over, and what it deviates from what was nominated. False: it is not there yet."""

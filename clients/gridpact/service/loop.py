@@ -99,6 +99,11 @@ class Service:
         self._mute = False  # it was said that the health cannot be written
         self._looked = self._said = float("-inf")  # at balance and meter; the health line
 
+    @property
+    def alone(self) -> PlanAlone:
+        """Who plans without the chain."""
+        return self._alone
+
     def run(self, once: bool = False) -> RoundEnd | None:
         """Goes from round to round until it is told to stop, or through one round.
 

@@ -24,6 +24,7 @@ from gridpact.limits import MOST_NODES
 from gridpact.problem.coefficients import Partner, own_partners
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
+from gridpact.service.calls import called_in, kept_calls
 from gridpact.service.forecast import Forecast, NoForecast
 from gridpact.service.settings import HomeSettings, Settings, TariffSettings
 
@@ -107,6 +108,9 @@ def household_of(
         load_kw=load,
         load_kvar=load * math.tan(math.acos(home.power_factor)),
         devices=tuple(_devices(home, occasion, forecast.day)),
+        called=called_in(settings, forecast.day, len(load), step_hours, kept_calls(settings))
+        if settings.openadr
+        else (),
     )
 
 

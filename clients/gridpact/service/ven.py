@@ -2,8 +2,9 @@
 
 Prices (`ELECTRICITY_PRICE`) are opted in to where they cover whole days and stay within what the household lets a kWh
 cost; they are kept as a file for each day, and the forecast of that day has them (`forecast.take_forecast`). A call
-(`LOAD_DISPATCH`, the most power to be drawn) is opted in to where the home's schedule keeps it. What the home plans to
-draw at the moment is reported.
+(`LOAD_DISPATCH`, the most power to be drawn) is opted in to where the home's schedule keeps it, or one that is planned
+anew for the rest of the day does; then whoever plans the day later keeps it, too. What the home plans to draw at the
+moment is reported, and what its meter read in the newest step.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ import numpy as np
 from gridpact.community.model import Array
 from gridpact.errors import GridpactError, InputError
 from gridpact.files import parse_json, write_atomically
+from gridpact.service.alone import PlanAlone
+from gridpact.service.calls import Allowed, called_in, forget_call, keep_call, kept_calls, midnight
+from gridpact.service.readings import take_reading
+from gridpact.service.rest import planned_anew
 from gridpact.service.schedule import Schedule
 from gridpact.service.settings import OpenAdrSettings, Settings
 
@@ -36,6 +41,11 @@ IN, OUT = "optIn", "optOut"
 DAY_SECONDS = 86_400
 AGAIN_SECONDS = 10.0
 """Between attempts to register."""
+
+METERED = "_meter"
+"""What the resource of a report is named after the home's name, where its meter is reported and not its plan."""
+
+MOMENT = timedelta(microseconds=1)
 
 KEPT_KW = 0.001
 """So exactly a schedule keeps what it is called for: schedules are written to a watt."""
@@ -107,17 +117,24 @@ class Ven:
 
     Args:
         report_every: how often at most the home reports.
+        alone: who knows what the home is like; None: nothing is planned anew for a call.
 
     Raises:
         InputError: openleadr is not installed.
     """
 
-    def __init__(self, settings: Settings, of: OpenAdrSettings, report_every: timedelta = REPORT_EVERY) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        of: OpenAdrSettings,
+        report_every: timedelta = REPORT_EVERY,
+        alone: PlanAlone | None = None,
+    ) -> None:
         try:
             import openleadr  # noqa: F401
         except ImportError:
             raise InputError("[openadr] needs a package that is not here: pip install gridpact[openadr]") from None
-        self._settings, self._of, self._report_every = settings, of, report_every
+        self._settings, self._of, self._report_every, self._alone = settings, of, report_every, alone
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="openadr", daemon=True)
@@ -146,14 +163,18 @@ class Ven:
             client = OpenADRClient(self._of.ven, self._of.vtn)
             client.add_handler("on_event", self._hear)
             client.add_handler("on_update_event", self._hear)
-            client.add_report(
-                callback=self._planned_w,
-                resource_id=self._of.ven,
-                measurement="REAL_POWER",
-                unit="W",
-                sampling_rate=self._report_every,
-                report_duration=timedelta(seconds=DAY_SECONDS),
-            )
+            reports: dict[str, Callable[..., Any]] = {self._of.ven: self._planned_w}
+            if self._settings.day is not None:
+                reports[self._of.ven + METERED] = self._metered_w
+            for resource, callback in reports.items():
+                client.add_report(
+                    callback=callback,
+                    resource_id=resource,
+                    measurement="REAL_POWER",
+                    unit="W",
+                    sampling_rate=self._report_every,
+                    report_duration=timedelta(seconds=DAY_SECONDS),
+                )
             with suppress(TypeError, KeyError):  # openleadr's own, where no VTN answers
                 await client.run()
             if client.registration_id:
@@ -193,7 +214,8 @@ class Ven:
         call, prices = intervals_of(event, CALL, "setpoint"), intervals_of(event, PRICE, "price")
         if not (call or prices):
             raise InputError(f"it has neither {PRICE} with prices nor {CALL} with setpoints")
-        words = [self._keeps(call)] if call else []
+        allowed = [Allowed(one.begins, one.lasts, one.value) for one in call]
+        words = [self._take_call(name, allowed)] if call else []
         return "; ".join([*words, self._take_prices(name, prices)] if prices else words)
 
     def _take_prices(self, name: str, prices: Sequence[Interval]) -> str:
@@ -212,6 +234,7 @@ class Ven:
 
     def _forget(self, name: str) -> None:
         """What an event had before it was changed or cancelled."""
+        forget_call(self._settings, name)
         forecast = self._settings.forecast
         if forecast is None or forecast.signals is None:
             return
@@ -219,37 +242,102 @@ class Ven:
             if parse_json(path.read_bytes()).get("event") == name:
                 path.unlink()
 
-    def _keeps(self, call: Sequence[Interval]) -> str:
-        """
+    def _take_call(self, name: str, call: Sequence[Allowed]) -> str:
+        """Keeps a call that a schedule keeps, as it is or planned anew.
+
         Raises:
-            InputError: the schedule draws more, or there is none.
+            InputError: none does.
+        """
+        words = f"the schedule keeps it, {len(call)} intervals"
+        try:
+            self._check_kept(call, {})
+        except InputError:
+            anew = self._planned_anew(call)
+            self._check_kept(call, anew)
+            for schedule in anew.values():
+                schedule.write(self._settings.service.schedule)
+            words = f"{', '.join(anew)} is planned anew for it, {len(call)} intervals"
+        keep_call(self._settings, name, call)
+        return words
+
+    def _check_kept(self, call: Sequence[Allowed], anew: Mapping[str, Schedule]) -> None:
+        """
+        Args:
+            anew: schedules that are to take the place of those that are written, by day.
+
+        Raises:
+            InputError: more is drawn, or there is no schedule.
         """
         for one in call:
             at = one.begins
             while at < one.ends:
-                drawn, until = self._planned_kw(at)
-                if drawn > one.value + KEPT_KW:
-                    raise InputError(f"{drawn:.3f} kW are planned at {at.isoformat()}, called for are {one.value:g}")
+                drawn, until = self._planned_kw(at, anew)
+                if drawn > one.most_kw + KEPT_KW:
+                    raise InputError(f"{drawn:.3f} kW are planned at {at.isoformat()}, called for are {one.most_kw:g}")
                 at = until
-        return f"the schedule keeps it, {len(call)} intervals"
+
+    def _planned_anew(self, call: Sequence[Allowed]) -> dict[str, Schedule]:
+        """The schedules of the days that a call is about, from the next step on, by day.
+
+        Raises:
+            InputError, InfeasibleError: nothing is known of a day, or there is no plan.
+        """
+        if self._alone is None:
+            raise InputError("nothing is planned anew for a call here")
+        settings, anew = self._settings, dict[str, Schedule]()
+        zone = settings.service.timezone
+        allowed = [*kept_calls(settings), *call]
+        for day in sorted({at.astimezone(zone).date() for one in call for at in (one.begins, one.ends - MOMENT)}):
+            schedule, view = self._scheduled(day), self._alone.view(day.isoformat())
+            passed = datetime.now(timezone.utc) - self._midnight(day)
+            first = max(passed // timedelta(seconds=schedule.step_seconds) + 1, 0)
+            if first >= view.steps:
+                raise InputError(f"the last step of {day} has begun")
+            called = called_in(settings, day.isoformat(), view.steps, view.step_hours, allowed)
+            anew[day.isoformat()] = planned_anew(view, schedule, first, called)
+        return anew
 
     def _midnight(self, day: date) -> datetime:
-        return datetime.combine(day, datetime.min.time(), self._settings.service.timezone).astimezone(timezone.utc)
+        return midnight(self._settings, day.isoformat())
 
-    def _planned_kw(self, at: datetime) -> tuple[float, datetime]:
+    def _scheduled(self, day: date) -> Schedule:
+        """
+        Raises:
+            InputError: there is none.
+        """
+        service = self._settings.service
+        schedule = Schedule.read(service.schedule, day.isoformat(), service.timezone)
+        if schedule is None or "injection_kw" not in schedule.values:
+            raise InputError(f"there is no schedule of {day} yet")
+        return schedule
+
+    def _planned_kw(self, at: datetime, anew: Mapping[str, Schedule]) -> tuple[float, datetime]:
         """What is to be drawn at a time by the schedule, and until when.
 
         Raises:
             InputError: there is none.
         """
-        service = self._settings.service
-        day = at.astimezone(service.timezone).date()
-        schedule = Schedule.read(service.schedule, day.isoformat(), service.timezone)
-        if schedule is None or "injection_kw" not in schedule.values:
-            raise InputError(f"there is no schedule of {day} yet")
+        day = at.astimezone(self._settings.service.timezone).date()
+        schedule = anew.get(day.isoformat()) or self._scheduled(day)
         begins, step = self._midnight(day), timedelta(seconds=schedule.step_seconds)
         k = min((at - begins) // step, len(schedule.values["injection_kw"]) - 1)
         return -float(schedule.values["injection_kw"][k]), max(begins + (k + 1) * step, at + timedelta(seconds=1))
 
     def _planned_w(self, **_: Any) -> float:
-        return 1000 * self._planned_kw(datetime.now(timezone.utc))[0]
+        return 1000 * self._planned_kw(datetime.now(timezone.utc), {})[0]
+
+    def _metered_w(self, **_: Any) -> list[tuple[datetime, float]]:
+        """What the meter read in the newest step that is over, mean power drawn, and when that step began.
+
+        Raises:
+            InputError: there is no schedule, whose steps are read; or no reading.
+        """
+        own, now = self._settings.day, datetime.now(timezone.utc)
+        assert own is not None
+        today = now.astimezone(self._settings.service.timezone).date()
+        step = timedelta(seconds=self._scheduled(today).step_seconds)
+        day, k = today, (now - self._midnight(today)) // step - 1
+        if k < 0:
+            day, k = today - timedelta(days=1), timedelta(days=1) // step - 1
+        reading = take_reading(own, day.isoformat(), k)
+        return [(self._midnight(day) + k * step, -reading.meter_wh / (step / timedelta(hours=1)))]
