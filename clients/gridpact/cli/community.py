@@ -13,7 +13,18 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from gridpact.cli.options import Commands, Joined, check_file, check_folder, choice, doubts, names
+from gridpact.cli.options import (
+    Commands,
+    Joined,
+    are_ends,
+    check_file,
+    check_folder,
+    choice,
+    date_order,
+    decimal_mark,
+    doubts,
+    names,
+)
 from gridpact.community.ausgrid import is_ausgrid, read_ausgrid
 from gridpact.community.citylearn import is_citylearn, read_citylearn
 from gridpact.community.doubts import DOUBTS, check_prices, check_readings
@@ -37,7 +48,6 @@ from gridpact.community.readings import UNITS, HowToRead, read_readings, time_zo
 from gridpact.community.simbench import read_simbench_homes, standing_for
 from gridpact.community.tables import foreign_text, minutes
 from gridpact.community.tariff import Tariff, by_time_of_day, capped, from_table, price_table
-from gridpact.community.times import DateOrder
 from gridpact.devices.registry import DEVICES
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
@@ -254,13 +264,13 @@ def _read(arguments: argparse.Namespace) -> MeterData:
         return read_ausgrid(arguments.files, gaps, only)
     how = HowToRead(
         unit=arguments.unit.lower() if arguments.unit else None,
-        times_are_ends=choice("meaning of times", arguments.times or "start", {"start": False, "end": True}),
+        times_are_ends=bool(are_ends(arguments)),
         times_are_told=arguments.times is not None,
         zone=_zone(arguments),
         gaps=gaps,
         are_counters=arguments.counter,
-        dates=_dates(arguments),
-        decimal=_decimal(arguments),
+        dates=date_order(arguments),
+        decimal=decimal_mark(arguments),
         step_minutes=arguments.step,
         time_column=arguments.time_column,
         date_column=arguments.date_column,
@@ -291,15 +301,6 @@ def _first_day(arguments: argparse.Namespace) -> date | None:
         raise InputError(f"--first-day needs a date like 2016-07-31, not '{arguments.first_day}'") from None
 
 
-def _dates(arguments: argparse.Namespace) -> DateOrder | None:
-    return choice("order of dates", arguments.dates, {o.value: o for o in DateOrder}) if arguments.dates else None
-
-
-def _decimal(arguments: argparse.Namespace) -> str | None:
-    known = {"point": ".", "comma": ","}
-    return choice("decimal mark", arguments.decimal, known) if arguments.decimal else None
-
-
 def _accepted(arguments: argparse.Namespace) -> frozenset[str]:
     return doubts("--accept", arguments.accept)
 
@@ -317,7 +318,7 @@ class _Tariffs:
 
 def _tariffs(arguments: argparse.Namespace, days: list[str], data: MeterData) -> _Tariffs:
     step_minutes = data.step_minutes
-    zone, dates, decimal, remarks = _zone(arguments), _dates(arguments), _decimal(arguments), []
+    zone, dates, decimal, remarks = _zone(arguments), date_order(arguments), decimal_mark(arguments), []
 
     def table(path: Path, column: str) -> Tariff:
         return from_table(path, step_minutes, zone, column, dates, decimal)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
+from gridpact.community.times import DateOrder
 from gridpact.errors import InputError
 from gridpact.files import parse_json
 from gridpact.market.mechanism import IN_MEMORY
@@ -264,6 +265,20 @@ def choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:
     if given not in known:
         raise InputError(f"there is no {what} '{given}'; choose one of {', '.join(known)}")
     return known[given]
+
+
+def are_ends(arguments: argparse.Namespace) -> bool | None:
+    """Whether times name the ends of steps (`--times`); None: that is not told."""
+    return choice("meaning of times", arguments.times, {"start": False, "end": True}) if arguments.times else None
+
+
+def date_order(arguments: argparse.Namespace) -> DateOrder | None:
+    return choice("order of dates", arguments.dates, {o.value: o for o in DateOrder}) if arguments.dates else None
+
+
+def decimal_mark(arguments: argparse.Namespace) -> str | None:
+    known = {"point": ".", "comma": ","}
+    return choice("decimal mark", arguments.decimal, known) if arguments.decimal else None
 
 
 def tell_without_pictures() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridpact.cli.delivery import add_step
 from gridpact.cli.manager import account_of, add_record, add_sender, date_of, key_of, place_of, priced, send
-from gridpact.cli.options import Commands, Joined, choice, doubts
+from gridpact.cli.options import Commands, Joined, are_ends, choice, date_order, decimal_mark, doubts
 from gridpact.errors import ChainError, InputError
 from gridpact.text import count
 
@@ -70,10 +70,11 @@ def _add_file(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--times",
-        default="start",
         metavar="start|end",
         help="what a time names, the start of what was counted (default) or its end",
     )
+    command.add_argument("--dates", metavar="day-first|month-first", help="where dates can be read in two ways")
+    command.add_argument("--decimal", metavar="point|comma", help="where numbers can be read in two ways")
     command.add_argument("--timezone", metavar="ZONE", help="of the place, as Europe/Amsterdam; default this machine's")
     command.add_argument(
         "--accept",
@@ -257,10 +258,10 @@ def _read(
     from gridpact.manage.metering import UNITS, read_meters, round_of
 
     unit = choice("unit", arguments.unit, {unit: unit for unit in UNITS})
-    ends = choice("meaning of times", arguments.times, {"start": False, "end": True})
     delivered = _delivered(arguments, aggregator, day)
     number = round_of(aggregator, day, arguments.round)
-    return number, read_meters(arguments.file, delivered, unit, ends, accepted)
+    order, mark = date_order(arguments), decimal_mark(arguments)
+    return number, read_meters(arguments.file, delivered, unit, are_ends(arguments), accepted, order, mark)
 
 
 def _doubt(rows: Sequence[Settled], aggregator: Aggregator, number: int, accepted: frozenset[str]) -> None:

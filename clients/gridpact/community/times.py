@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from enum import Enum
+from itertools import pairwise
 from typing import Protocol
 
 from gridpact.errors import InputError
@@ -140,6 +141,19 @@ def _starts_of_ranges(texts: Sequence[str]) -> Mapping[str, str]:
     if written(texts[0]) is not None and len({part["end"] for part in ranges}) <= MOST_OFFSETS:
         return {}
     return {text: part["start"] for text, part in zip(texts, ranges, strict=True)}
+
+
+def look_like_ends(file: str, moments_: Iterable[datetime]) -> str | None:
+    """The question whether times name the ends of steps, which span whole days if they do, and do not as starts."""
+    at = sorted({moment.replace(tzinfo=None) for moment in moments_})  # as they are written
+    step = min((later - earlier for earlier, later in pairwise(at)), default=timedelta())
+    midnight = datetime.min.time()
+    if len(at) < 3 or not (at[0] - step).time() == midnight == at[-1].time() != at[0].time():
+        return None
+    return (
+        f"{file}: times go from {at[0]:%Y-%m-%d %H:%M} to {at[-1]:%Y-%m-%d %H:%M}, as ends of steps do; say "
+        "--times end, or --times start if they are starts"
+    )
 
 
 def _order(

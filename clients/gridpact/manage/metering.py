@@ -20,7 +20,7 @@ from gridpact.chain.values import Delivery, Phase, TradeRecord
 from gridpact.community.doubts import ask, looks_like_a_counter
 from gridpact.community.model import Array
 from gridpact.community.tables import Row, rows
-from gridpact.community.times import moments
+from gridpact.community.times import DateOrder, look_like_ends, moments
 from gridpact.community.usual import MOST_KW
 from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
@@ -32,8 +32,8 @@ UNITS = {"wh": 1, "kwh": 1000}
 
 COLUMN = re.compile(rf"^(meter|import|export)_({'|'.join(UNITS)})$")
 
-DOUBTFUL_KW = 0.1
-"""Readings in Wh that are below this at all times and are not whole numbers are taken to be in kWh."""
+DOUBTFUL_KW, DOUBTFUL_WHOLE_KW = 0.1, 0.005
+"""Readings in Wh that are below this at all times are taken to be in kWh; whole numbers, below the second."""
 
 FAR, FAR_KWH = 3.0, 10.0
 """So many times what was planned for a day, and by so much more or less: more than weather and people do."""
@@ -93,8 +93,10 @@ def read_meters(
     path: Path,
     day: MeterDay,
     unit: str = "wh",
-    times_are_ends: bool = False,
+    times_are_ends: bool | None = False,
     accepted: Collection[str] = (),
+    dates: DateOrder | None = None,
+    decimal: str | None = None,
 ) -> dict[int, list[int]]:
     """Reads what meters counted on a day, and adds it up to the round's steps.
 
@@ -104,7 +106,9 @@ def read_meters(
     frequent than steps.
 
     Args:
+        times_are_ends: of what was counted; None: not told, so it is asked where they look so.
         accepted: doubts that are none here, see `doubts.DOUBTS`.
+        dates, decimal: see `readings.HowToRead`.
 
     Returns:
         Wh fed into the grid (negative: drawn from it) by node, (T,) each.
@@ -113,8 +117,8 @@ def read_meters(
         InputError: says what is wrong in which row: a node that is none, a value that is no number, readings that are
             missing or there twice, none of this day, or presumably in another unit or states of counters.
     """
-    table = list(rows(path, ("time",), None))
-    starts = _starts(path, table, day, times_are_ends)
+    table = list(rows(path, ("time",), None, decimal))
+    starts = _starts(path, table, day, times_are_ends, dates)
     end = day.steps * day.step_seconds
     of_day = [(row, moment) for row, moment in zip(table, starts, strict=True) if 0 <= moment < end]
     if not of_day:
@@ -141,10 +145,16 @@ def read_meters(
     return {node: [round(wh) for wh in series] for node, series in energies.items()}
 
 
-def _starts(path: Path, table: Sequence[Row], day: MeterDay, times_are_ends: bool) -> list[float]:
+def _starts(
+    path: Path, table: Sequence[Row], day: MeterDay, times_are_ends: bool | None, dates: DateOrder | None
+) -> list[float]:
     """When the time of each row begins, s after the day's midnight."""
     texts = {row.text("time"): row for row in reversed(table)}
-    read = moments(path.name, "time", texts)
+    read = moments(path.name, "time", texts, dates)
+    if read.are_ranges and times_are_ends:
+        raise InputError(f"{path.name}: its times name starts and ends, so leave out --times end")
+    if times_are_ends is None and (question := look_like_ends(path.name, read.by_text.values())) is not None:
+        raise InputError(question)
     if read.has_hour_24 and not times_are_ends:
         text = next(text for text in texts if "24:" in text)
         raise texts[text].error("time", f"'{text}' is the end of what was counted: say --times end, if all times are")
@@ -173,7 +183,7 @@ def _cells(path: Path, table: Sequence[tuple[Row, float]], unit: str) -> Iterabl
     for row, seconds in table:
         node, wh = row.integer("node", 1, MOST_HOUSEHOLDS), 0.0
         for column, factor in quantities.items():
-            wh += factor * (row.number_in(column) if column.startswith("meter") else row.number_in(column, 0))
+            wh += factor * (row.number_in(column) if column.lower().startswith("meter") else row.number_in(column, 0))
         yield _Cell(row, node, "time", wh, seconds)
 
 
@@ -258,10 +268,11 @@ def _check_unit(path: Path, day: MeterDay, energies: Mapping[int, Sequence[float
                 " readings in another unit (kWh, Wh)? (--accept size if it is so)"
             )
     every = [wh for series in energies.values() for wh in series]
-    if max(map(abs, every)) * kw < DOUBTFUL_KW and any(abs(wh - round(wh)) > 1e-6 for wh in every):
+    largest, are_whole = max(map(abs, every)), all(abs(wh - round(wh)) <= 1e-6 for wh in every)
+    if 0 < largest * kw < (DOUBTFUL_WHOLE_KW if are_whole else DOUBTFUL_KW):
         raise InputError(
-            f"{path.name}: no reading is above {max(map(abs, every)):g} Wh, and they are no whole numbers; are they in"
-            " kWh? Then name the column meter_kwh, or say --unit kwh (--accept size if they are in Wh)"
+            f"{path.name}: no reading is above {largest:g} Wh{'' if are_whole else ', and they are no whole numbers'};"
+            " are they in kWh? Then name the column meter_kwh, or say --unit kwh (--accept size if they are in Wh)"
         )
 
 

@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def take_forecast(
         try:
             names = {DAY: day}
             text, where = told_text(settings.file, settings.command, names, "the forecast", max(left, 0.1))
-            forecast = parse_forecast(text, where, day, steps, settings.most_kw)
+            forecast = parse_forecast(text, where, day, steps, settings.most_kw, settings.zone)
             if settings.signals is not None:
                 forecast = with_signal(forecast, settings.signals, steps)
             if not settings.names_the_day and not _says_its_day(text):
@@ -128,20 +129,23 @@ def _says_its_day(text: str) -> bool:
 
 
 def _is_json(text: str) -> bool:
-    return text.lstrip().startswith("{")
+    return text.lstrip().startswith(("{", "["))
 
 
-def parse_forecast(text: str, where: str, day: str, steps: int, most_kw: float = MOST_KW) -> Forecast:
+def parse_forecast(
+    text: str, where: str, day: str, steps: int, most_kw: float = MOST_KW, zone: ZoneInfo | None = None
+) -> Forecast:
     """Checks a forecast that was read.
 
     Args:
         where: what it was read from, for complaints.
         most_kw: a power above is taken for one in W.
+        zone: in which a day begins, where times have an offset from UTC; None: this machine's.
 
     Raises:
         NoForecast: as `take_forecast`.
     """
-    stated = _from_json(text, where, day) if _is_json(text) else _from_csv(text, where, day, steps)
+    stated = _from_json(text, where, day) if _is_json(text) else _from_csv(text, where, day, steps, zone)
     if "load_kw" not in stated:
         raise NoForecast(f"{where} has no load_kw: give one value a step")
     series = {name: _series(stated[name], name, where, steps) for name in SERIES if name in stated}
@@ -260,12 +264,12 @@ def _from_json(text: str, where: str, day: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != "day"}
 
 
-def _from_csv(text: str, where: str, day: str, steps: int) -> dict[str, Any]:
+def _from_csv(text: str, where: str, day: str, steps: int, zone: ZoneInfo | None) -> dict[str, Any]:
     """Series of one day, whose rows must be the round's steps: local times, or with an offset from UTC."""
     try:
         table = list(rows_of(text, where, ("time",), SERIES))
         texts = {row.text("time"): row for row in reversed(table)}
-        starts = {text: _local(moment) for text, moment in moments(where, "time", texts).by_text.items()}
+        starts = {text: _local(moment, zone) for text, moment in moments(where, "time", texts).by_text.items()}
         of_day = [row for row in table if starts[row.text("time")].date().isoformat() == day]
         if not of_day:
             raise _NotYet(f"{where} has no rows of {day}")
@@ -287,9 +291,9 @@ def _from_csv(text: str, where: str, day: str, steps: int) -> dict[str, Any]:
         raise NoForecast(str(error)) from None
 
 
-def _local(moment: datetime) -> datetime:
-    """A moment by this machine's clock."""
-    return moment if moment.tzinfo is None else moment.astimezone().replace(tzinfo=None)
+def _local(moment: datetime, zone: ZoneInfo | None) -> datetime:
+    """A moment by the clock of a zone, None: this machine's."""
+    return moment if moment.tzinfo is None else moment.astimezone(zone).replace(tzinfo=None)
 
 
 def _series(values: Any, name: str, where: str, steps: int) -> Array:
@@ -297,6 +301,8 @@ def _series(values: Any, name: str, where: str, steps: int) -> Array:
         raise NoForecast(f"{where}: {name} must be a list of {steps} numbers")
     if len(values) != steps:
         raise NoForecast(f"{where} has {len(values)} values of {name}, the round has {steps} steps")
+    if not name.endswith("plugged_in") and (truths := [k for k, value in enumerate(values) if isinstance(value, bool)]):
+        raise NoForecast(f"{name} of {where} at step {truths[0]} is {values[truths[0]]}, which is no number")
     return np.array([number_of(value, f"{name} of {where} at step {step}") for step, value in enumerate(values)])
 
 

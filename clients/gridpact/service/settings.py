@@ -109,6 +109,7 @@ class ForecastSettings:
     most_kw: float = MOST_KW  # what is above is taken for W
     prices: Path | None = None  # what appliances' prices were forecast as, and came to; None: nobody knows
     signals: Path | None = None  # folder of what the aggregator sent, which is the import price then
+    zone: ZoneInfo | None = None  # of times with an offset from UTC; None: this machine's
 
     @property
     def names_the_day(self) -> bool:
@@ -225,7 +226,8 @@ def read_settings(path: Path) -> Settings:
         chain=_chain(top.table("chain")),
         key=_key(top.table("key")),
         tariff=tariff,
-        forecast=_forecast(top.table("forecast"), signals) if is_household or tariff.source == "forecast" else None,
+        forecast=_forecast(top.table("forecast"), signals, service.timezone)
+        if is_household or tariff.source == "forecast" else None,
         service=service,
         home=_home(top, "size" in accepted) if is_household else None,
         limits=_limits(top.table("limits")) if is_household else None,
@@ -371,12 +373,12 @@ def _openadr(table: TomlTable) -> OpenAdrSettings:
     return OpenAdrSettings(vtn, ven)
 
 
-def _forecast(table: TomlTable, signals: Path | None) -> ForecastSettings:
+def _forecast(table: TomlTable, signals: Path | None, zone: ZoneInfo) -> ForecastSettings:
     file, command = _source(table, "file", "command", "forecast")
     late = table.number("timeout_s", 0.1, 86_400, default=60.0)
     most_kw = table.number("most_kw", 0.001, default=MOST_KW)
     prices = table.file("prices", "") if table.has("prices") else None
-    settings = ForecastSettings(file, command, late, most_kw, prices, signals)
+    settings = ForecastSettings(file, command, late, most_kw, prices, signals, zone)
     table.end()
     return settings
 

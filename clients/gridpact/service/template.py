@@ -129,7 +129,7 @@ _SERVICE = """
 [service]
 schedule = "schedule"          # folder in which the home energy manager finds <day>.json and <day>.csv
 state = "state"                # what a restart needs
-timezone = "UTC"               # of the times in the schedule, as "Europe/Amsterdam"
+timezone = "UTC"               # of the home: of times in schedules and forecasts, as "Europe/Amsterdam"
 metrics_port = {metrics_port}            # /metrics (Prometheus) and /health on 127.0.0.1; leave out for none
 log = "text"                   # or "json": one object a line
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -166,11 +166,11 @@ def test_usDates_areNotTakenForOtherDays(tmp_path: Path) -> None:
 
 
 def test_hour24_isAnEnd(tmp_path: Path) -> None:
-    ends = [f"2025-06-10 {hour:02d}:00,{hour}" for hour in (6, 12, 18, 24)]
+    ends = [f"2025-06-10 {hour:02d}:00,{100 * hour}" for hour in (6, 12, 18, 24)]
     text = "\n".join(["time,1", *ends])
     with pytest.raises(InputError, match="'2025-06-10 24:00' is the end of what was counted: say --times end"):
         read(tmp_path, text)
-    assert read(tmp_path, text, ends=True) == {1: [6, 12, 18, 24]}
+    assert read(tmp_path, text, ends=True) == {1: [600, 1200, 1800, 2400]}
 
 
 PLAN = np.array([-300.0, -200.0, 1500.0, 2600.0, 2400.0, -900.0, -1200.0, -400.0] * 3)
@@ -222,3 +222,28 @@ def test_planOfASealedRound_isNotKnown(tiny3: CommunityDay) -> None:
     played = Played(tiny3, Scenario.TG, sealed=True)
     played.play()
     assert planned_wh(TwinLedger(played.twin, 1), played.number) == {}
+
+
+def test_endsOfSteps_areAskedAbout(tmp_path: Path) -> None:
+    """Days that are whole only if times name ends were shifted by a step, without a word, where others stood around."""
+    random = np.random.default_rng(1)
+    first = datetime(2025, 6, 9)
+    wh = random.integers(-900, 900, 72)
+    rows = [f"{first + timedelta(hours=k + 1):%Y-%m-%d %H:%M},1,{value}" for k, value in enumerate(wh)]
+    path = tmp_path / "readings.csv"
+    path.write_text("\n".join(["time,node,Meter_Wh", *rows]))
+    with pytest.raises(InputError, match="as ends of steps do; say --times end"):
+        read_meters(path, HOURS, times_are_ends=None)
+    assert read_meters(path, HOURS, times_are_ends=True) == {1: wh[24:48].tolist()}
+    ranges = [f"{first + timedelta(hours=k):%Y-%m-%d %H:%M} - {first + timedelta(hours=k + 1):%Y-%m-%d %H:%M},1,{value}"
+              for k, value in enumerate(wh)]  # fmt: skip
+    path.write_text("\n".join(["time,node,meter_wh", *ranges]))
+    assert read_meters(path, HOURS, times_are_ends=None) == {1: wh[24:48].tolist()}
+    with pytest.raises(InputError, match="leave out --times end"):
+        read_meters(path, HOURS, times_are_ends=True)
+
+
+def test_wholeKilowattHours_areAskedAbout(tmp_path: Path) -> None:
+    rows = [(f"{hour:02d}:00", 1, -(hour % 3)) for hour in range(24)]
+    with pytest.raises(InputError, match="no reading is above 2 Wh; are they in kWh"):
+        read(tmp_path, long(rows), HOURS)

@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from waiting import SECONDS, until
@@ -227,3 +229,20 @@ def test_aForecastOfNoDay_isNotTakenForThisOne(tmp_path: Path) -> None:
 def test_fileWithAByteOrderMark_isRead(tmp_path: Path) -> None:
     (tmp_path / "windows.json").write_text(json.dumps(GOOD), encoding="utf-8-sig")
     assert take_forecast(of_file(tmp_path / "windows.json"), DAY, STEPS, 1.0).numbers == {"battery_start_kwh": 3.0}
+
+
+@pytest.mark.parametrize("place", ["Europe/Madrid", "America/New_York", "Australia/Adelaide", "UTC"])
+@pytest.mark.parametrize("machine", ["UTC", "Asia/Tokyo"])
+def test_dayOfAForecast_beginsAtTheHomesMidnight(place: str, machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of three days with offsets from UTC: the day is the home's, wherever the machine's clock is."""
+    monkeypatch.setenv("TZ", machine)
+    time.tzset()
+    try:
+        zone = ZoneInfo(place)
+        first = datetime(2026, 11, 21, tzinfo=zone).astimezone(timezone.utc)
+        rows = [f"{first + timedelta(hours=k):%Y-%m-%dT%H:%MZ},{k}" for k in range(72)]
+        found = parse_forecast("\n".join(["time,load_kw", *rows]), "it", "2026-11-22", 24, zone=zone)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found.series["load_kw"].tolist() == list(range(24, 48))

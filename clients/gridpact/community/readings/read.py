@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from itertools import pairwise
 from pathlib import Path
 
 from gridpact.community import columns
@@ -18,7 +17,7 @@ from gridpact.community.readings.homes import meters_of
 from gridpact.community.readings.layout import layout_of
 from gridpact.community.readings.source import FileSeen, HowToRead, ReadFiles, ReadSeries, quoted
 from gridpact.community.tables import Row, Table, foreign_table
-from gridpact.community.times import moments
+from gridpact.community.times import look_like_ends, moments
 from gridpact.errors import InputError
 
 NEAR_SECONDS = 2
@@ -222,14 +221,8 @@ def _check_starts(path: Path, moments_: Sequence[datetime], how: HowToRead) -> N
     """
     if how.times_are_ends or how.times_are_told or how.are_counters:
         return
-    at = sorted({moment.replace(tzinfo=None) for moment in moments_})  # as they are written
-    step = min((later - earlier for earlier, later in pairwise(at)), default=timedelta())
-    midnight = datetime.min.time()
-    if len(at) > 2 and (at[0] - step).time() == midnight == at[-1].time() and at[0].time() != midnight:
-        raise InputError(
-            f"{path.name}: times go from {at[0]:%Y-%m-%d %H:%M} to {at[-1]:%Y-%m-%d %H:%M}, as ends of steps do; say "
-            "--times end, or --times start if they are starts"
-        )
+    if (question := look_like_ends(path.name, moments_)) is not None:
+        raise InputError(question)
 
 
 def _add(
