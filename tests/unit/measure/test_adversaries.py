@@ -43,6 +43,8 @@ def test_kinds_areMany() -> None:
         (Scenario.TG, STAR, {3: Malice("random bids to one partner")}),
         (Scenario.TG, STAR, {2: Malice("honest, then random"), 3: Malice("random, then silent")}),
         (Scenario.TG, NEIGHBOURS, {3: Malice("random copies")}),
+        (Scenario.G, NEIGHBOURS, {3: Malice("greedy, giving")}),
+        (Scenario.G, NEIGHBOURS, {1: Malice("greedy, taking")}),
     ],
     ids=str,
 )

@@ -82,7 +82,7 @@ class Agent:
         self.assembly = assembly
         self.penalties = penalties
         in_round = replace(view, parent=assembly.parents[view.node], children=assembly.children[view.node])
-        self.consensus = consensus_of(in_round, penalties, resolution)
+        self.consensus = consensus_of(in_round, penalties, resolution, assembly.beyond)
         self.trades = Trades(view, penalties, resolution)
         self._held: Mapping[tuple[int, int], int] = {}  # see `hold`
         self.residuals = NO_RESIDUALS  # of the iteration taken in last

@@ -135,6 +135,14 @@ class Assembly:
         flows = [Block(kind, node) for node in lines for kind in (Kind.P, Kind.Q)]
         return (*flows, *(Block(Kind.V, node) for node in lines if self.children[node]))
 
+    @cached_property
+    def beyond(self) -> Mapping[int, int]:
+        """How many nodes are in the tree from each on, itself among them."""
+        counts = dict.fromkeys(self.nodes, 1)
+        for node in sorted(self.nodes, key=lambda node: -self.depths[node]):
+            counts[node] += sum(counts[child] for child in self.children[node])
+        return counts
+
     def count(self, block: Block, present: frozenset[int]) -> int:
         """Number of copies in a block's sum."""
         return len(self._holders[block] & present)

@@ -14,6 +14,7 @@ Arrays over coupling variables have shape (blocks, T).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -35,11 +36,23 @@ Form = TypeVar("Form", bound="Consensus")
 StarForm = TypeVar("StarForm", bound="_Star")
 
 
-def consensus_of(view: NodeView, penalties: Penalties, resolution: Resolution) -> Consensus:
-    """The form of consensus that a node takes part in."""
+def consensus_of(
+    view: NodeView, penalties: Penalties, resolution: Resolution, beyond: Mapping[int, int] | None = None
+) -> Consensus:
+    """The form of consensus that a node takes part in.
+
+    Args:
+        beyond: how many households are at the end of a line and beyond it, by its node; between neighbours.
+    """
     if not view.scenario.has_network or view.agreement is NetworkAgreement.NEIGHBOURS:
-        return NeighbourConsensus(view, penalties, resolution)
+        return NeighbourConsensus(view, penalties, resolution, beyond)
     return (StarCentre if view.is_root else StarMember)(view, penalties, resolution)
+
+
+def largest_kw(resolution: Resolution) -> float:
+    """What the largest household of a community can take or give, kW, kvar: what a bid carries at most, see
+    `Resolution.carrying`. What is wished beyond that moves nobody."""
+    return MOST_BID * max(resolution.power_kw, Resolution.power_kw)
 
 
 class Consensus:
@@ -120,18 +133,42 @@ class NeighbourConsensus(Consensus):
 
     In G, y of an active power starts half way between feed-in and import: minus at the line's own node, which
     sends it, plus at the parent, which receives it.
+
+    A copy of a flow counts up to what the largest households could take or give, as many as are beyond the line.
+
+    Args:
+        beyond: see `consensus_of`; None: all that fits counts.
     """
 
-    def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
+    def __init__(
+        self,
+        view: NodeView,
+        penalties: Penalties,
+        resolution: Resolution,
+        beyond: Mapping[int, int] | None = None,
+    ) -> None:
         super().__init__(view, penalties, resolution)
+        self._beyond = beyond
+        carried = [
+            np.iinfo(np.int64).max if block.kind is Kind.V or beyond is None
+            else int(beyond[block.node] * largest_kw(resolution) / resolution.power_kw)
+            for block in self.blocks
+        ]  # fmt: skip
+        self._most_units = np.array(carried, dtype=np.int64).reshape(-1, 1)
         if not view.scenario.has_contracts:
             worth = view.step_hours * view.prices.middle
             for row, block in enumerate(self.blocks):
                 if block.kind is Kind.P:
                     self.dual[row] = -worth if block.node == view.node else worth
 
+    def anew(self, proved: frozenset[int]) -> NeighbourConsensus:
+        return NeighbourConsensus(self.view, self._penalties, self._resolution, self._beyond)
+
     def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
         before, counted = self.value, counts[:, None] >= 2
+        others = np.clip(sums - own, -self._most_units, self._most_units)  # of a flow one copy
+        own = np.clip(own, -self._most_units, self._most_units)
+        sums = own + others
         mean = sums / np.maximum(counts, 1)[:, None] * self.unit
         relaxed = relaxation * (own * self.unit) + (1 - relaxation) * before
         value = relaxation * mean + (1 - relaxation) * before  # (23)
@@ -147,15 +184,14 @@ class _Star(Consensus):
 
     Both balance rho, for each household and step, by the residuals of the two between them (see `Balancing`).
 
-    A wish counts up to what the largest household of the community can take or give, which is what a bid carries at
-    most (see `Resolution.carrying`). What is wished beyond that moves nobody.
+    A wish counts up to what the largest household of the community can take or give.
     """
 
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         super().__init__(view, penalties, resolution)
         self.heard: Mask = np.zeros((len(self.blocks), 1), dtype=bool)  # blocks with a first wish and answer
         self._most = self.rho
-        self._largest = MOST_BID * max(resolution.power_kw, Resolution.power_kw)  # kW, kvar
+        self._largest = largest_kw(resolution)
         self._balancing = Balancing.of(view)
         self.rho = self._balancing.least * self._most
         self._apart: Array = np.zeros_like(self.value)  # x - z, and the change of z, of the iteration before

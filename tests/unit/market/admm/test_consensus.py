@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gridpact.market.admm.assembly import Integers
-from gridpact.market.admm.consensus import NeighbourConsensus, StarCentre, StarMember, consensus_of
+from gridpact.market.admm.consensus import NeighbourConsensus, StarCentre, StarMember, consensus_of, largest_kw
 from gridpact.market.admm.parameters import OVER_RELAXATION, Penalties, Resolution
 from gridpact.problem.blocks import Block, Kind, holders
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -128,13 +128,16 @@ def play(
         consensus.update(own[node], np.array([sums[block] for block in consensus.blocks]), counts, alpha)
 
 
-def test_neighbours_dualsOfAVariable_sumToZero() -> None:
-    """Also where one of them is absent in every other iteration: on a line a block has two holders, so it is left."""
+@pytest.mark.parametrize("beyond", [None, {0: 5, 1: 4, 2: 3, 3: 2, 4: 1}], ids=["all that fits", "by households"])
+def test_neighbours_dualsOfAVariable_sumToZero(beyond: dict[int, int] | None) -> None:
+    """Also where one of them is absent in every other iteration: on a line a block has two holders, so it is left; and
+    where some copies are more than what is beyond a line could take."""
     views = main_line(4)
-    nodes = {k: NeighbourConsensus(v, PENALTIES, RESOLUTION) for k, v in views.items()}
+    nodes = {k: NeighbourConsensus(v, PENALTIES, RESOLUTION, beyond) for k, v in views.items()}
+    largest = round(2 * largest_kw(RESOLUTION) / RESOLUTION.power_kw) if beyond else 5000
     random = np.random.default_rng(5)
     for iteration in range(25):
-        copies = {k: random.integers(-5000, 5000, c.value.shape) for k, c in nodes.items()}
+        copies = {k: random.integers(-largest, largest, c.value.shape) for k, c in nodes.items()}
         play(nodes, copies, OVER_RELAXATION if iteration % 3 else 1.0, frozenset(random.choice(5, iteration % 2)))
         duals: dict[Block, list[np.ndarray]] = {}
         values: dict[Block, list[list[float]]] = {}
@@ -144,10 +147,21 @@ def test_neighbours_dualsOfAVariable_sumToZero() -> None:
                 values.setdefault(block, []).append(consensus.value[row].tolist())
         for block, found in duals.items():
             assert len(found) >= 2
-            largest = max(np.abs(d).max() for d in found)
+            most = max(np.abs(d).max() for d in found)
             # 25 sums of floats, each rounded to 1e-16 of the largest
-            assert np.abs(sum(found)).max() <= 1e-13 * max(largest, 1.0) * 25
+            assert np.abs(sum(found)).max() <= 1e-13 * max(most, 1.0) * 25
             assert all(v == values[block][0] for v in values[block])  # z to the last bit
+
+
+def test_neighbours_flowBeyondWhatHouseholdsCould_countsAsThat() -> None:
+    """Two households are beyond the line: 60 kW from there are 32.77."""
+    node = NeighbourConsensus(
+        view(1, agreement=NetworkAgreement.NEIGHBOURS, parent=0), PENALTIES, Resolution(power_kw=0.0005), {1: 2}
+    )
+    own, sums = np.array([[2000] * 3, [0] * 3]), np.array([[2000 + 120_000] * 3, [-120_000] * 3])
+    node.update(own, sums, np.array([2, 2]), 1.0)
+    assert node.value[0] == pytest.approx([(1 + 2 * 16.3835) / 2] * 3, rel=1e-12)
+    assert node.value[1] == pytest.approx([-16.3835] * 3, rel=1e-12)
 
 
 def test_neighbours_averageByHand() -> None:
