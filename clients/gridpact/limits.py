@@ -38,3 +38,6 @@ MOST_PRODUCT = 255
 SUM_BYTES = 3
 """What the bids of a household come to at a step, where a round is sealed (`Seals.sol`): more than 127 households that
 bid 16 kW each."""
+
+MOST_PAIRED_BIDS = 2**16
+"""Bids of a node, times the others of a contract (`Sizes.sol`)."""

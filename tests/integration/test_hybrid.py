@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from chains import skip_without
 
+import gridpact.market.admm.levels
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.networks import open_network
 from gridpact.chain.travel import Traveller
@@ -68,8 +69,12 @@ def in_memory(communities: Sequence[CommunityDay]) -> tuple[Levels, LevelsIterat
     return levels, last
 
 
-def test_roundsOnAChain_areThoseInMemory(communities: tuple[CommunityDay, ...]) -> None:
+@pytest.mark.parametrize("gateways", [1, 2])
+def test_roundsOnAChain_areThoseInMemory(
+    communities: tuple[CommunityDay, ...], gateways: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same number of iterations on each contract, and the same plans to the last bit."""
+    monkeypatch.setattr(gridpact.market.admm.levels, "MOST_PAIRED_BIDS", 3 * 4 * 4 if gateways == 1 else 2 * 4 * 6)
     levels, last = in_memory(communities[:2])
     with staged(communities[:2], 2) as (staging, workers, _):
         while not all(worker.is_over for worker in workers):
@@ -80,6 +85,7 @@ def test_roundsOnAChain_areThoseInMemory(communities: tuple[CommunityDay, ...]) 
         of_feeders = {place: one for report in reports for place, one in report.feeders.items()}
         staging.settle(of_feeders)
         result = staging.result(of_feeders, reports, 0.0, 2)
+    assert len(levels.ties) == 2 * gateways
     assert result.has_agreed, result
     assert [level.iterations for level in result.levels] == [last.at(place).iteration for place in range(3)]
     for place in levels.feeders:

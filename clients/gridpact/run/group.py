@@ -199,12 +199,13 @@ class Group:
     # ------------------------------------------------------------------ settling
 
     def settle(self, round_: int, schedules: Mapping[int, Mapping[str, Array]]) -> None:
-        """Step 6, of a round that converged: every node that is in it deposits what it has to pay, and states.
+        """Step 6, of a round that converged: nodes that are in it deposit what they have to pay, and state.
 
         Args:
-            schedules: what each does, by node: what it expects to pay its supplier follows from it.
+            schedules: what each of them does: what it expects to pay its supplier follows from it.
         """
-        for node, agent in self.agents.items():
+        for node, schedule in schedules.items():
+            agent = self.agents[node]
             if node in self._gone or not agent.view.partners:
                 continue
             assert self._assembly is not None
@@ -214,7 +215,7 @@ class Group:
             own = Spokesman(account, self._aggregator)
             settlement = Settlement.of(self._record, account.web3, account)
             sending = Sending(account, node)
-            Settling(agent.view, own, settlement, sending, None).settle(round_, memory, schedules.get(node, {}))
+            Settling(agent.view, own, settlement, sending, None).settle(round_, memory, schedule)
             self.gas += sending.gas
 
     @property

@@ -32,7 +32,7 @@ from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import GridpactError, InputError
 from gridpact.events import SILENT, Listener, Stage
 from gridpact.manage.terms import terms_of
-from gridpact.market.admm.agent import IntegerSubmission
+from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.levels import Gateway, Level, Levels, Standpoint, bids_beside
 from gridpact.market.admm.negotiation import Negotiation, agreed_trades, plan_of
 from gridpact.market.admm.parameters import Resolution
@@ -67,7 +67,7 @@ class Errand:
     """What a process is given: feeders by their place, the nodes of their gateways above, and who pays."""
 
     feeders: Mapping[int, Post]
-    seats: Mapping[int, int]  # node above, by place of the feeder
+    seats: Mapping[int, Mapping[int, int]]  # by place of the feeder: node above by node below
     above: Post
     payer: str  # key
 
@@ -79,8 +79,8 @@ class FeederReport:
     phase: Phase
     iterations: int
     schedules: dict[int, Mapping[str, Array]] = field(default_factory=dict)  # by node, of households
-    sold_wh: list[int] = field(default_factory=list)  # by its gateway to it, (T,); empty where nothing was agreed
-    sold_above_wh: list[int] = field(default_factory=list)  # by its gateway above
+    sold_wh: dict[int, list[int]] = field(default_factory=dict)  # by its gateways to it, (T,); none where none agreed
+    sold_above_wh: dict[int, list[int]] = field(default_factory=dict)  # by its gateways above
     traded_kwh: float = 0.0
     beyond_kwh: float = 0.0  # of that with the gateway
     gas: Counter[str] = field(default_factory=Counter)
@@ -100,13 +100,16 @@ class WorkerReport:
 
 
 class RunningFeeder:
-    """One feeder in a process: its group, and its gateway's seat above."""
+    """One feeder in a process: its group, and its gateways' seats above.
+
+    Args:
+        seats: nodes above, by node of the gateway.
+    """
 
     def __init__(
-        self, post: Post, seat: int, above: Group, opens_after: int, payer: ChainAccount
+        self, post: Post, seats: Mapping[int, int], above: Group, opens_after: int, payer: ChainAccount
     ) -> None:
-        self.below, self.above, self.seat = post.group(payer), above, seat
-        self._node = post.level.views[-1].node
+        self.below, self.above, self._seats = post.group(payer), above, seats
         self._opens_after = opens_after
         self._now: Progress | None = None
         self.failure = ""
@@ -122,47 +125,63 @@ class RunningFeeder:
 
     @property
     def wants_above(self) -> bool:
-        """Whether its gateway is to take part above by now."""
+        """Whether its gateways are to take part above by now."""
         return bool(self.failure) or self.now.iteration > self._opens_after or self.now.phase.is_final
 
-    def standpoints(self, above: Progress) -> tuple[Standpoint | None, Standpoint | None]:
-        """Where its gateway stands below and above; None where that is to be waited for."""
-        below = Standpoint.NOTHING if self.failure else _standpoint(self.now, self.below, self._node)
-        if not self.wants_above:
-            return below, Standpoint.NOTHING
-        return below, _standpoint(above, self.above, self.seat)
+    def standpoints(self, above: Progress) -> dict[int, tuple[Standpoint, Standpoint]] | None:
+        """Where each gateway stands below and above; None where that is to be waited for."""
+        stands = {}
+        for node, seat in self._seats.items():
+            low = Standpoint.NOTHING if self.failure else _standpoint(self.now, self.below, node)
+            high = _standpoint(above, self.above, seat) if self.wants_above else Standpoint.NOTHING
+            if low is None or high is None:
+                return None
+            stands[node] = low, high
+        return stands
 
     def is_over(self, above: Progress) -> bool:
         """Whether nothing is left to negotiate."""
-        return all(stands in (Standpoint.AGREED, Standpoint.NOTHING) for stands in self.standpoints(above)) and (
-            self.wants_above
+        stands = self.standpoints(above)
+        return self.wants_above and stands is not None and all(
+            Standpoint.OPEN not in pair for pair in stands.values()
         )
 
     def step(self, above: Progress) -> bool:
         """Does what can be done now. Returns whether there was anything."""
-        low, high = self.standpoints(above)
-        if low is None or high is None:
+        stands = self.standpoints(above)
+        if stands is None:
             return False
-        mine = self.below.awaited(self.now) if low is Standpoint.OPEN else frozenset[int]()
-        at_above = high is Standpoint.OPEN and self.seat in self.above.awaited(above)
-        is_tied = low is high is Standpoint.OPEN
+        goes_on = not self.failure and self.now.phase is Phase.ITERATING
+        mine = self.below.awaited(self.now) if goes_on else frozenset[int]()
+        seats = {self._seats[node] for node, (_, high) in stands.items() if high is Standpoint.OPEN}
+        at_above = bool(seats) and seats <= self.above.awaited(above)
+        is_tied = goes_on and bool(seats)
         if not (mine and at_above if is_tied else mine or at_above):
             return False
-        bids = self._gateway(low, high)
-        if bids[1] is not None:
-            self.above.take_turns(above, {self.seat: bids[1]}, {self.seat})
+        low: dict[int, IntegerSubmission] = {}
+        high: dict[int, IntegerSubmission] = {}
+        for node, pair in stands.items():
+            bids = self._gateway(node, *pair)
+            low |= {} if bids[0] is None else {node: bids[0]}
+            high |= {} if bids[1] is None else {self._seats[node]: bids[1]}
+        self.above.take_turns(above, high, high)
         if mine:
-            self.below.take_turns(self.now, {} if bids[0] is None else {self._node: bids[0]}, mine)
+            self.below.take_turns(self.now, low, mine)
             self.below.send(self.now)
         return True
 
-    def _gateway(self, low: Standpoint, high: Standpoint) -> tuple[IntegerSubmission | None, IntegerSubmission | None]:
-        """What the gateway bids below and above. Where nothing was agreed on one side, there may be no agent of it."""
+    def _gateway(
+        self, node: int, low: Standpoint, high: Standpoint
+    ) -> tuple[IntegerSubmission | None, IntegerSubmission | None]:
+        """What a gateway bids below and above. Where nothing was agreed on one side, there may be no agent of it."""
+        seat = self._seats[node]
+        if Standpoint.OPEN not in (low, high):
+            return None, None
         if low is Standpoint.NOTHING:
-            return None, bids_beside(self.above.agents[self.seat], None)
+            return None, bids_beside(self.above.agents[seat], None)
         if high is Standpoint.NOTHING:
-            return bids_beside(self.below.agents[self._node], None), None
-        return Gateway(self.below.agents[self._node], self.above.agents[self.seat]).solve(low, high)
+            return bids_beside(self.below.agents[node], None), None
+        return Gateway(self.below.agents[node], self.above.agents[seat]).solve(low, high)
 
     def settled(self, above: Progress) -> FeederReport:
         """What came of it, after everybody has stated its trades."""
@@ -177,27 +196,30 @@ class RunningFeeder:
         return report
 
     def _settle(self, report: FeederReport, above: Progress) -> None:
-        low, high = self.standpoints(above)
-        if low is Standpoint.AGREED:
-            gateway = self.below.agents[self._node]
+        stands = self.standpoints(above) or {}
+        if report.phase is Phase.CONVERGED and not self.failure:
             homes = {node: agent for node, agent in self.below.agents.items() if agent.view.household is not None}
             report.schedules = {node: dict(plan_of(agent).schedule) for node, agent in homes.items()}
-            self.below.settle(self.now.round, report.schedules)
-            sold = np.bincount(gateway.trades.steps, gateway.trades.energies_wh, gateway.view.steps)
-            report.sold_wh = [int(wh) for wh in sold]
+            self.below.settle(self.now.round, report.schedules | {key: {} for key in self._seats})
+            report.sold_wh = {node: _sold_wh(self.below.agents[node]) for node in self._seats}
             trades, _ = agreed_trades(self.below.agents)
             report.traded_kwh = sum(trade.energy_kwh for trade in trades)
-            report.beyond_kwh = sum(t.energy_kwh for t in trades if self._node in (t.seller, t.buyer))
-        if high is Standpoint.AGREED:
-            report.sold_above_wh = self._settle_above(above, report.sold_wh)
+            report.beyond_kwh = sum(
+                trade.energy_kwh for trade in trades if self._seats.keys() & {trade.seller, trade.buyer}
+            )
+        report.sold_above_wh = {
+            node: self._settle_above(above, node, report.sold_wh.get(node))
+            for node, (_, high) in stands.items()
+            if high is Standpoint.AGREED
+        }
 
-    def _settle_above(self, above: Progress, sold_below_wh: Sequence[int]) -> list[int]:
-        """States what its gateway has traded above, whose meter there reads what it sold to its feeder."""
-        agent = self.above.agents[self.seat]
-        view, trades = agent.view, agent.trades
-        sold = np.bincount(trades.steps, trades.energies_wh, view.steps)
+    def _settle_above(self, above: Progress, node: int, sold_below_wh: Sequence[int] | None) -> list[int]:
+        """States what a gateway has traded above, whose meter there reads what it sold to its feeder."""
+        seat = self._seats[node]
+        view, sold_wh = self.above.agents[seat].view, _sold_wh(self.above.agents[seat])
         has_kw, sold_kw = (
-            energies / (1000 * view.step_hours) for energies in (-np.array(sold_below_wh or [0] * view.steps), sold)
+            np.array(energies) / (1000 * view.step_hours)
+            for energies in ([-wh for wh in sold_below_wh or [0] * view.steps], sold_wh)
         )
         lacks_kw = sold_kw - has_kw
         schedule = {
@@ -205,8 +227,14 @@ class RunningFeeder:
             "import_kw": np.maximum(lacks_kw, 0),
             "feed_in_kw": np.maximum(-lacks_kw, 0),
         }
-        self.above.settle(above.round, {self.seat: schedule})
-        return [int(wh) for wh in sold]
+        self.above.settle(above.round, {seat: schedule})
+        return sold_wh
+
+
+def _sold_wh(agent: Agent) -> list[int]:
+    """What a node has sold less what it has bought, by step."""
+    sold = np.bincount(agent.trades.steps, agent.trades.energies_wh, agent.view.steps)
+    return [int(wh) for wh in sold]
 
 
 def _standpoint(now: Progress, group: Group, node: int) -> Standpoint | None:
@@ -486,11 +514,15 @@ class Staging:
         errands = []
         for first in range(min(processes, len(self.feeders))):
             places = range(first, len(self.feeders), processes)
-            seats = {place: self.levels.ties[place].node_above for place in places}
+            seats = {
+                place: {tie.node_below: tie.node_above for tie in self.levels.ties if tie.below == place}
+                for place in places
+            }
             posts = {place: self.feeders[place].post(self.feeders[place].keys.keys()) for place in places}
             payer = new_key()
             self._network.fund([str(address_of(payer))], 10 * ETHER, self._manager.web3)
-            errands.append(Errand(posts, seats, self.above.post(seats.values()), payer))
+            above = self.above.post({node for of_one in seats.values() for node in of_one.values()})
+            errands.append(Errand(posts, seats, above, payer))
         return errands
 
     def open(self) -> None:
@@ -518,8 +550,10 @@ class Staging:
                         for node, schedule in report.schedules.items()
                     }
                 )
-            if report.sold_above_wh:
-                beyond[self.levels.ties[place].node_above] = [-wh for wh in report.sold_wh or [0] * self._steps]
+            for tie in self.levels.ties:
+                if tie.below == place and tie.node_below in report.sold_above_wh:
+                    sold = report.sold_wh.get(tie.node_below, [0] * self._steps)
+                    beyond[tie.node_above] = [-wh for wh in sold]
         if beyond:
             self.above.deliver(beyond)
 
@@ -542,9 +576,9 @@ class Staging:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         own_s = usage.ru_utime + usage.ru_stime
         left = [
-            sum(abs(one + other) for one, other in zip(report.sold_wh, report.sold_above_wh, strict=True))
+            sum(abs(one + other) for one, other in zip(report.sold_wh[node], above, strict=True))
             for report in agreed.values()
-            if report.sold_above_wh
+            for node, above in report.sold_above_wh.items()
         ]
         return HybridResult(
             feeders=len(self.feeders),

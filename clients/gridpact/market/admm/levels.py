@@ -1,8 +1,9 @@
 """Communities too large for one contract: an aggregator for each feeder, and one of the same kind above them.
 
 The hybrid market ("Russian doll") of Wu, User-centric peer-to-peer energy system for residential microgrids, UNSW 2019,
-section 3.4.1: households trade with neighbours on their feeder, and with its *gateway*, a node without a household that
-passes on what it buys and sells. Above, the gateways trade with each other, without a network; and where there are more
+section 3.4.1: households trade with neighbours on their feeder, and with a *gateway*, a node without a household that
+passes on what it buys and sells; a large feeder has several, each for some of its households, since a contract takes so
+many bids of a node only. Above, the gateways trade with each other, without a network; and where there are more
 levels, with the gateway of their contract, which takes part one level further up. A gateway takes part in both
 negotiations at the same time; its own problem is that at every step it sells as much as it buys, over both. It earns
 and pays nothing for it: when the negotiation ends, the prices on both sides of it are the same.
@@ -24,6 +25,8 @@ from typing import TypeAlias
 import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
+from gridpact.errors import InputError
+from gridpact.limits import MOST_PAIRED_BIDS
 from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances, within
@@ -51,10 +54,11 @@ to hold at once, which no contract can tell, did so after 124, at 0.15 %."""
 
 @dataclass(frozen=True)
 class Level:
-    """One contract: its nodes, its gateway last, and when its round begins and ends."""
+    """One contract: its nodes, its gateways last, and when its round begins and ends."""
 
     views: tuple[NodeView, ...]
     tolerances: Tolerances
+    gateways: tuple[int, ...]  # nodes; none of the uppermost
     community: CommunityDay | None = None  # of a feeder; None above
     opens_after: int = 0  # iterations of the feeders
 
@@ -79,7 +83,7 @@ class Levels:
 
     Attributes:
         contracts: feeders in their order and what is above each of them, always after it; the uppermost last.
-        ties: a gateway for each contract but the last, in the order of the contracts.
+        ties: the gateways of each contract but the last, in the order of the contracts.
         penalties: of all contracts. Above, they are those of households, not of the gateways' larger power: a gateway
             is then as stiff on both sides (three feeders were 2 W apart above after 40 iterations; with penalties of
             the gateways' power, 54 W).
@@ -96,6 +100,9 @@ class Levels:
 
         Beyond its feeder, a household's trading coefficient is that which it can know by itself (`own_coefficients`);
         gateways have none. As within a feeder, steps at which a trade cannot pay are left out.
+
+        Raises:
+            InputError: more hang on a contract than it takes.
         """
         joining = _Joining()
         joining.add(branches)
@@ -134,38 +141,60 @@ class _Joining:
         places = []
         for branch in branches:
             if isinstance(branch, CommunityDay):
-                community, views, net_kw = branch, _with_gateway(branch), baseline_net_kw(branch)
-                self.contracts.append((Level(views, Tolerances.of(views, net_kw), branch), net_kw))
+                community, net_kw = branch, baseline_net_kw(branch)
+                views, gateways = _with_gateways(branch)
+                self.contracts.append((Level(views, Tolerances.of(views, net_kw), gateways, branch), net_kw))
             else:
                 community = self.add(branch, uppermost=False)
             places.append(len(self.contracts) - 1)
-        below = [self.contracts[place] for place in places]
-        views = _above(community, len(places) + (not uppermost))
-        net_kw = np.array([net_kw.sum(axis=0) for _, net_kw in below])
-        opens = ABOVE_OPENS_AFTER + max(level.opens_after for level, _ in below)
+        ties = [(place, node) for place in places for node in self.contracts[place][0].gateways]
+        count = len(ties) + (not uppermost)
+        if gateways_needed(count - 1, community.steps, others=count - 1) > 1:
+            raise InputError(
+                f"{count} gateways with {community.steps} steps are more than a contract takes: put some of the feeders"
+                " under a contract between"
+            )
+        views, gateways = _above(community, count), () if uppermost else (count,)
+        net_kw = np.array([self.contracts[place][1].sum(axis=0) for place in places])
+        opens = ABOVE_OPENS_AFTER + max(self.contracts[place][0].opens_after for place in places)
         at = len(self.contracts)
-        self.contracts.append((Level(views, Tolerances.of(views, net_kw), opens_after=opens), net_kw))
-        self.ties += [
-            Tie(place, level.views[-1].node, at, node)
-            for node, (place, (level, _)) in enumerate(zip(places, below, strict=True), start=1)
-        ]
+        limits = Tolerances.of(views, net_kw)
+        self.contracts.append((Level(views, limits, gateways, opens_after=opens), net_kw))
+        self.ties += [Tie(place, below, at, node) for node, (place, below) in enumerate(ties, start=1)]
         return community
 
 
-def _with_gateway(community: CommunityDay) -> tuple[NodeView, ...]:
+def gateways_needed(partners: int, steps: int, others: int) -> int:
+    """How many gateways it takes for so many partners, each of which bids at every step.
+
+    Args:
+        others: nodes of the contract, without the first gateway.
+    """
+    count = 1
+    while -(-partners // count) * steps * (others + count - 1) > MOST_PAIRED_BIDS:
+        count += 1
+    return count
+
+
+def _with_gateways(community: CommunityDay) -> tuple[tuple[NodeView, ...], tuple[int, ...]]:
+    """The views of a feeder's nodes, and which of them are gateways."""
     views = node_views(community, Scenario.TG, NetworkAgreement.DSO)
-    gateway = 1 + max(view.node for view in views)
+    homes = sum(view.household is not None for view in views)
+    first = 1 + max(view.node for view in views)
+    nodes = tuple(range(first, first + gateways_needed(homes, community.steps, others=len(views))))
     margin = community.prices.margin
-    joined, passed_on = [], []
+    joined: list[NodeView] = []
+    passed_on: dict[int, list[Partner]] = {node: [] for node in nodes}
+    turn = itertools.cycle(nodes)
     for view in views:
         if view.household is not None:
-            own = own_coefficients(-view.household.net_load_kw, community.trading_coefficient)
+            gateway, own = next(turn), own_coefficients(-view.household.net_load_kw, community.trading_coefficient)
             steps = tuple(np.flatnonzero(margin - own > 1e-12).tolist())
             if steps:
                 view = replace(view, partners=(*view.partners, Partner(gateway, steps, own[list(steps)])))
-                passed_on.append(Partner(view.node, steps, np.zeros(len(steps))))
+                passed_on[gateway].append(Partner(view.node, steps, np.zeros(len(steps))))
         joined.append(view)
-    return (*joined, _gateway(community, gateway, passed_on))
+    return (*joined, *(_gateway(community, node, passed_on[node]) for node in nodes)), nodes
 
 
 def _above(community: CommunityDay, gateways: int) -> tuple[NodeView, ...]:

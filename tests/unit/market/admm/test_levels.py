@@ -8,12 +8,14 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
+import gridpact.market.admm.levels
 from gridpact.community.grown import feeders
 from gridpact.community.model import CommunityDay, Household
 from gridpact.community.read import read_community
 from gridpact.devices.device import flat
+from gridpact.errors import InputError
 from gridpact.grid.powerflow import power_flow
-from gridpact.market.admm.levels import Levels, LevelsIterate, Silent, negotiate_levels
+from gridpact.market.admm.levels import Levels, LevelsIterate, Silent, gateways_needed, negotiate_levels
 from gridpact.market.admm.negotiation import plan_of
 from gridpact.market.admm.parameters import Resolution, Tolerances
 from gridpact.market.admm.register import End
@@ -38,10 +40,14 @@ def without_panels(home: Household) -> Household:
     return replace(home, devices=tuple(device for device in home.devices if device.kind not in ("pv", "inverter")))
 
 
-@pytest.fixture(scope="module", params=["two levels", "three levels"])
+@pytest.fixture(scope="module", params=["two levels", "three levels", "two gateways a feeder"])
 def agreed(communities: tuple[CommunityDay, ...], request: pytest.FixtureRequest) -> Agreed:
     one, two, three = communities
-    levels = strictly(Levels.of(communities if request.param == "two levels" else ((one, two), (three,))))
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "two gateways a feeder":
+            patch.setattr(gridpact.market.admm.levels, "MOST_PAIRED_BIDS", 2 * 4 * 6)  # partners, steps, others
+            assert len(Levels.of(communities).ties) == 6
+        levels = strictly(Levels.of(((one, two), (three,)) if request.param == "three levels" else communities))
     iterate = last_of(levels)
     assert all(iterate.at(place).end is End.CONVERGED for place in range(len(levels.contracts)))
     return communities, levels, iterate
@@ -101,7 +107,8 @@ def carried_out(levels: Levels, iterate: LevelsIterate) -> float:
     the supplier or fed in."""
     total = 0.0
     for tie, gateway in zip(levels.ties, iterate.gateways, strict=True):
-        community, feeder = levels.contracts[tie.below].community, iterate.at(tie.below)
+        level, feeder = levels.contracts[tie.below], iterate.at(tie.below)
+        community = level.community if tie.node_below == level.gateways[0] else None  # once
         dt, prices = gateway.below.view.step_hours, gateway.below.view.prices
 
         def supplied(net_import: np.ndarray, dt: float = dt, prices=prices) -> float:
@@ -168,6 +175,7 @@ def test_feederThatFallsSilent_doesNotStopTheOthers(communities: tuple[Community
     levels = strictly(Levels.of(communities))
     iterate = last_of(levels, lambda contract, iteration: contract == 2 and iteration >= 12)
     assert [iterate.at(place).end for place in range(4)] == [End.CONVERGED, End.CONVERGED, End.ABANDONED, End.CONVERGED]
+    assert len(levels.ties) == 3
     rest = replace(levels, ties=levels.ties[:2])
     settled = replace(iterate, gateways=iterate.gateways[:2])
     assert carried_out(rest, settled) == pytest.approx(joint_optimum(communities[:2]), rel=5e-4)
@@ -180,3 +188,17 @@ def test_ownCoefficients_haveTheSumOfThePair() -> None:
     one, two = (own_coefficients(row, 0.1) for row in net)
     assert one + two == pytest.approx(gamma[0, 1] + gamma[1, 0])
     assert np.all((one >= 0) & (one <= 0.1))
+
+
+@pytest.mark.parametrize(("homes", "steps"), [(16, 24), (42, 24), (43, 24), (64, 24), (64, 96), (126, 24)])
+def test_gatewaysOfAFeeder_bidNoMoreThanAContractTakes(homes: int, steps: int) -> None:
+    """By `Sizes.sol`: bids of a node, times all other nodes, are 2^16 at most; and with one gateway less they would be
+    more."""
+    count = gateways_needed(homes, steps, others=homes + 1)
+    assert -(-homes // count) * steps <= 2**16 // (homes + count)
+    assert count == 1 or -(-homes // (count - 1)) * steps > 2**16 // (homes + count - 1)
+
+
+def test_moreThanAContractTakes_isRefused(communities: tuple[CommunityDay, ...]) -> None:
+    with pytest.raises(InputError, match="a contract between"):
+        Levels.of(communities * 50)
