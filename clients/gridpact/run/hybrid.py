@@ -472,22 +472,14 @@ class Staging:
     """Contracts of all levels on a chain, from the deployment to the last payment.
 
     Args:
-        communities: one a feeder, with the same prices and steps.
-        levels: of them, with other limits than those that follow from the rule.
-
-    Raises:
-        InputError: they cannot trade with each other.
+        communities: one a feeder.
+        levels: of them.
     """
 
     def __init__(
-        self,
-        network: Network,
-        communities: Sequence[CommunityDay],
-        settings: HybridSettings,
-        levels: Levels | None = None,
+        self, network: Network, communities: Sequence[CommunityDay], settings: HybridSettings, levels: Levels
     ) -> None:
-        check_alike(communities)
-        self.levels = levels or Levels.of(communities)
+        self.levels = levels
         self._network, self._settings, self._communities = network, settings, communities
         self._manager = network.manager(network.connect())
         names = [*(community.name for community in communities), "above"]
@@ -646,11 +638,12 @@ def run_hybrid(
         InputError: the feeders cannot trade with each other.
         ChainError: the chain failed.
     """
-    started = time.perf_counter()
+    check_alike(communities)
+    started, levels = time.perf_counter(), Levels.of(communities)
     processes = settings.processes or os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix="gridpact-") as name, open_network(settings.chain) as network:
         listener.hear(Stage(f"Deploying {len(communities) + 1} contracts ({settings.chain}), and enrolling"))
-        staging = Staging(network, communities, settings)
+        staging = Staging(network, communities, settings, levels)
         files = []
         for number, errand in enumerate(staging.errands(1 if network.rpc_url is None else processes)):
             item = NodeFiles(Path(name) / f"group-{number}", Path(name) / f"group-{number}" / "errand")

@@ -26,7 +26,7 @@ import numpy as np
 
 from gridpact.community.model import Array, CommunityDay
 from gridpact.errors import InputError
-from gridpact.limits import MOST_PAIRED_BIDS
+from gridpact.limits import MOST_NODES, MOST_PAIRED_BIDS
 from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.parameters import Penalties, Resolution, Tolerances, within
@@ -182,6 +182,11 @@ def _with_gateways(community: CommunityDay) -> tuple[tuple[NodeView, ...], tuple
     homes = sum(view.household is not None for view in views)
     first = 1 + max(view.node for view in views)
     nodes = tuple(range(first, first + gateways_needed(homes, community.steps, others=len(views))))
+    if nodes[-1] >= MOST_NODES:
+        raise InputError(
+            f"{homes} homes with {community.steps} steps and their {len(nodes)} gateways are more than a contract"
+            " takes: split the feeder"
+        )
     margin = community.prices.margin
     joined: list[NodeView] = []
     passed_on: dict[int, list[Partner]] = {node: [] for node in nodes}

@@ -45,7 +45,7 @@ def agreed(communities: tuple[CommunityDay, ...], request: pytest.FixtureRequest
     one, two, three = communities
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "two gateways a feeder":
-            patch.setattr(gridpact.market.admm.levels, "MOST_PAIRED_BIDS", 2 * 4 * 6)  # partners, steps, others
+            patch.setattr(gridpact.market.admm.levels, "gateways_needed", lambda _, __, others: 1 + (others == 4))
             assert len(Levels.of(communities).ties) == 6
         levels = strictly(Levels.of(((one, two), (three,)) if request.param == "three levels" else communities))
     iterate = last_of(levels)
@@ -199,6 +199,11 @@ def test_gatewaysOfAFeeder_bidNoMoreThanAContractTakes(homes: int, steps: int) -
     assert count == 1 or -(-homes // (count - 1)) * steps > 2**16 // (homes + count - 1)
 
 
-def test_moreThanAContractTakes_isRefused(communities: tuple[CommunityDay, ...]) -> None:
+def test_moreThanAContractTakes_isRefused(
+    communities: tuple[CommunityDay, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InputError, match="a contract between"):
         Levels.of(communities * 50)
+    monkeypatch.setattr(gridpact.market.admm.levels, "gateways_needed", lambda *_, others: 125)
+    with pytest.raises(InputError, match="3 homes with 4 steps and their 125 gateways"):
+        Levels.of(communities)
