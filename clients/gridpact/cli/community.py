@@ -162,6 +162,9 @@ def _add_new(actions: Commands) -> None:
         "--feed-in", metavar="TARIFF|CSV", help="price of feed-in per kWh: 0.08, by time of day, or a table with a "
         "column feed_in_price",
     )  # fmt: skip
+    prices.add_argument(
+        "--price-times", metavar="start|end", help="what times in tables of prices name; default the starts of steps"
+    )
     prices.add_argument("--currency", default="EUR", metavar="NAME", help="default EUR")
     prices.add_argument(
         "--feed-in-share", type=float, metavar="X", help="feed-in as a share of the import price; default 0.5"
@@ -318,10 +321,20 @@ class _Tariffs:
 
 def _tariffs(arguments: argparse.Namespace, days: list[str], data: MeterData) -> _Tariffs:
     step_minutes = data.step_minutes
-    zone, dates, decimal, remarks = _zone(arguments), date_order(arguments), decimal_mark(arguments), []
+    remarks: list[str] = []
+    how = HowToRead(
+        times_are_ends=bool(are_ends(arguments, "price_times")),
+        times_are_told=arguments.price_times is not None,
+        times_option="--price-times",
+        zone=_zone(arguments),
+        dates=date_order(arguments),
+        decimal=decimal_mark(arguments),
+    )
 
     def table(path: Path, column: str) -> Tariff:
-        return from_table(path, step_minutes, zone, column, dates, decimal)
+        tariff, said = from_table(path, step_minutes, how, column)
+        remarks.extend(one for one in said if one not in remarks)
+        return tariff
 
     given = arguments.feed_in
     feed_in: Tariff | None = None
@@ -335,14 +348,14 @@ def _tariffs(arguments: argparse.Namespace, days: list[str], data: MeterData) ->
     else:
         imported = table(arguments.prices, "import_price")
         words = f"{arguments.prices.name}, {arguments.currency}/kWh"
-        if "feed_in_price" in price_table(arguments.prices, decimal).header:
+        if "feed_in_price" in price_table(arguments.prices, how.decimal).header:
             if given is not None:
                 raise InputError(
                     f"{arguments.prices.name} has a column feed_in_price; leave out --feed-in, or the column"
                 )
             feed_in, given = table(arguments.prices, "feed_in_price"), arguments.prices.name
     if given is not None and feed_in is None:
-        is_file = Path(given).is_file()
+        is_file = Path(given).is_file() or Path(given).suffix.lower() in (".csv", ".txt")
         feed_in = table(Path(given), "feed_in_price") if is_file else by_time_of_day(given, days, step_minutes)
     if feed_in is not None:
         if arguments.feed_in_share is not None:

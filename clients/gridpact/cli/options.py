@@ -267,9 +267,10 @@ def choice(what: str, given: str, known: Mapping[str, Chosen]) -> Chosen:
     return known[given]
 
 
-def are_ends(arguments: argparse.Namespace) -> bool | None:
+def are_ends(arguments: argparse.Namespace, option: str = "times") -> bool | None:
     """Whether times name the ends of steps (`--times`); None: that is not told."""
-    return choice("meaning of times", arguments.times, {"start": False, "end": True}) if arguments.times else None
+    given = getattr(arguments, option)
+    return choice("meaning of times", given, {"start": False, "end": True}) if given else None
 
 
 def date_order(arguments: argparse.Namespace) -> DateOrder | None:

@@ -27,6 +27,8 @@ MOMENT = re.compile(r"((\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{4})[T ]?)?(
 
 SEPARATORS = (",", ";", "\t", "|")
 
+JSON = re.compile(r"\s*(?:\{\s*\"|\[\s*[\[{\"0-9])")
+
 NO_TEXT = {
     b"PK\x03\x04": "a workbook or an archive (zip)",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
@@ -166,6 +168,7 @@ def foreign_table(
     decimal: str | None = None,
     units_below: Callable[[Sequence[str]], Sequence[str] | None] = lambda _: None,
     table_of: Callable[[str, str], str | None] = lambda _text, _file: None,
+    time_told: str = "say which it is with --time-column",
 ) -> Table:
     """A table as people have it: whatever stands above its header is passed over, and Windows' own letters are read.
 
@@ -176,11 +179,14 @@ def foreign_table(
         units_below: the units of the columns, empty where there is none, from the row below the header; None: it is a
             row like others.
         table_of: the table that a text of another form holds, from the text and the file's name; None: it is a table.
+        time_told: how the column of times can be told, for complaints.
 
     Raises:
         InputError: the file is missing or not text, no row is its header, a column is twice, a row too short or long.
     """
     text, remarks = foreign_text(path)
+    if JSON.match(text):
+        raise InputError(f"{path.name} is JSON; give a CSV table with a row for each time")
     if (table := table_of(text, path.name)) is not None:
         text = table
         remarks.append(f"{path.name} is no table: its readings are counted as rows of one, from 2 on.")
@@ -200,7 +206,7 @@ def foreign_table(
                 "Home Assistant, take what its history page downloads"
             )
         raise InputError(
-            f"{path.name}: column 'time' is missing; the header has: {named}; say which it is with --time-column"
+            f"{path.name}: column 'time' is missing; the header has: {named}; {time_told}"
         )
     below, left_out = _without_notes(below, len([name for name in header if name]))
     if left_out:

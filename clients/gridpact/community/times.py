@@ -143,7 +143,7 @@ def _starts_of_ranges(texts: Sequence[str]) -> Mapping[str, str]:
     return {text: part["start"] for text, part in zip(texts, ranges, strict=True)}
 
 
-def look_like_ends(file: str, moments_: Iterable[datetime]) -> str | None:
+def look_like_ends(file: str, moments_: Iterable[datetime], option: str = "--times") -> str | None:
     """The question whether times name the ends of steps, which span whole days if they do, and do not as starts."""
     at = sorted({moment.replace(tzinfo=None) for moment in moments_})  # as they are written
     step = min((later - earlier for earlier, later in pairwise(at)), default=timedelta())
@@ -152,7 +152,7 @@ def look_like_ends(file: str, moments_: Iterable[datetime]) -> str | None:
         return None
     return (
         f"{file}: times go from {at[0]:%Y-%m-%d %H:%M} to {at[-1]:%Y-%m-%d %H:%M}, as ends of steps do; say "
-        "--times end, or --times start if they are starts"
+        f"{option} end, or {option} start if they are starts"
     )
 
 

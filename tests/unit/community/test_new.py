@@ -18,6 +18,7 @@ from gridpact.community.networks.files import read_network
 from gridpact.community.networks.opendss import read_opendss
 from gridpact.community.new import FeederRule, NewCommunity, days_between, synthetic_feeder, write_community
 from gridpact.community.read import read_community
+from gridpact.community.readings import HowToRead
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.tariff import by_time_of_day, from_table
 from gridpact.devices.battery import Battery
@@ -194,14 +195,14 @@ def test_prices_from_a_table(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     rows = [f"2024-06-21 {hour:02d}:00,{hour / 100}" for hour in range(24)]
     path.write_text("\n".join(["time,import_price", *rows, "2024-06-22 00:00,1"]) + "\n")
-    np.testing.assert_allclose(from_table(path, 30)["2024-06-21"], np.repeat(np.arange(24) / 100, 2))
-    np.testing.assert_allclose(from_table(path, 120)["2024-06-21"], np.arange(12) / 50 + 0.005)
-    assert list(from_table(path, 60)) == ["2024-06-21"]  # the other day is not whole
+    np.testing.assert_allclose(from_table(path, 30, HowToRead())[0]["2024-06-21"], np.repeat(np.arange(24) / 100, 2))
+    np.testing.assert_allclose(from_table(path, 120, HowToRead())[0]["2024-06-21"], np.arange(12) / 50 + 0.005)
+    assert list(from_table(path, 60, HowToRead())[0]) == ["2024-06-21"]  # the other day is not whole
     with pytest.raises(InputError, match="prices of 60 minutes do not fit steps of 45"):
-        from_table(path, 45)
+        from_table(path, 45, HowToRead())
     path.write_text("\n".join(["time,import_price", *rows, rows[3] + "5"]) + "\n")
     with pytest.raises(InputError, match=r"row 26, column 'time': a second price at 2024-06-21 03:00, .* row 5"):
-        from_table(path, 60)
+        from_table(path, 60, HowToRead())
 
 
 def test_days_without_prices_are_left_out(tmp_path: Path, readings: Path, capsys: pytest.CaptureFixture[str]) -> None:

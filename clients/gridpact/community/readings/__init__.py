@@ -5,7 +5,7 @@ the values, and what could be two things is asked. From here on a reading is one
 """
 
 from gridpact.community.columns import UNITS
-from gridpact.community.readings.read import moments_of, read_readings
+from gridpact.community.readings.read import read_readings, timed
 from gridpact.community.readings.source import HowToRead, local, time_zone
 
-__all__ = ["UNITS", "HowToRead", "local", "moments_of", "read_readings", "time_zone"]
+__all__ = ["UNITS", "HowToRead", "local", "read_readings", "time_zone", "timed"]

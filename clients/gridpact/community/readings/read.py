@@ -91,15 +91,8 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
     for name in how.ignored:
         if name not in table.header and len(how.ignored) == 1:
             raise InputError(f"{path.name} has no column '{name}' that --ignore could leave out")
-    times = columns.time_columns(table.header, how.time_column, how.date_column)
-    if not isinstance(times, TimeColumns):
-        raise InputError(f"{path.name} has times in {quoted(times)}; say which to take with --time-column")
-    table, times = a_row_for_each(without_footer(table, times), times)
-    table, times = with_clocks(table, times, how)
-    files.remarks += table.remarks
-    starts, remarks = moments_of(table, times, how)
-    files.remarks += remarks
-    _check_starts(path, starts, how)
+    table, times, starts, remarks = timed(table, how)
+    files.remarks += [*table.remarks, *remarks]
     left = [name for name in table.header if name not in (*times.all, *how.ignored)]
     if not left:
         raise InputError(f"{path.name} has the column '{times.day}' only; give a column for each household")
@@ -118,6 +111,25 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
                 )
             if not row.is_gap(column.name) and (not files.only or column.household in files.only):
                 _add(files, seen, row, moment, column, part, unit)
+
+
+def timed(table: Table, how: HowToRead) -> tuple[Table, TimeColumns, list[datetime], tuple[str, ...]]:
+    """A table with a row for each reading, where its times stand, the time of each row, and what was assumed.
+
+    Raises:
+        InputError: a time cannot be told.
+    """
+    times = columns.time_columns(table.header, how.time_column, how.date_column)
+    if not isinstance(times, TimeColumns):
+        raise InputError(f"{table.file} has times in {quoted(times)}; say which to take with --time-column")
+    table, times = a_row_for_each(without_footer(table, times), times)
+    table, times = with_clocks(table, times, how)
+    starts, remarks = moments_of(table, times, how)
+    if not (how.times_are_ends or how.times_are_told or how.are_counters):
+        question = look_like_ends(table.file, starts, how.times_option)
+        if question is not None:
+            raise InputError(question)
+    return table, times, starts, remarks
 
 
 def _table_of(text: str, file: str) -> str | None:
@@ -214,17 +226,6 @@ def _clock_of(steps: int, count: int) -> str:
     return f"{hours:02d}:{minutes:02d}"
 
 
-def _check_starts(path: Path, moments_: Sequence[datetime], how: HowToRead) -> None:
-    """
-    Raises:
-        InputError: times are whole days if they name the ends of steps, and are not if they name starts.
-    """
-    if how.times_are_ends or how.times_are_told or how.are_counters:
-        return
-    if (question := look_like_ends(path.name, moments_)) is not None:
-        raise InputError(question)
-
-
 def _add(
     files: ReadFiles, seen: FileSeen, row: Row, moment: datetime, column: TableColumn, part: str, unit: str | None
 ) -> None:
@@ -263,7 +264,7 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
     read = moments(table.file, times.day, places, how.dates)
     by_text = dict(read.by_text)
     if read.are_ranges and how.times_are_ends:
-        raise InputError(f"{table.file}: '{times.day}' names starts and ends, so leave out --times end")
+        raise InputError(f"{table.file}: '{times.day}' names starts and ends, so leave out {how.times_option} end")
     by_text = _last_minutes(table, times, how, by_text)
     first, rounded = next(iter(by_text.values())), False
     for text, moment in by_text.items():
@@ -285,12 +286,12 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
             raise row.error(times.day, "some times have an offset from UTC, others not; write all alike")
     if read.has_hour_24 and not (how.times_are_ends or how.are_counters or times.are_ends):
         text = next(text for text in by_text if "24:" in text)
-        raise places[text].error(times.day, f"'{text}' is the end of a step: say --times end, if all times are")
+        raise places[text].error(times.day, f"'{text}' is the end of a step: say {how.times_option} end, if all are")
     remarks = list(read.remarks)
     if rounded:
         remarks.append(f"Times in {table.file} up to {NEAR_SECONDS} s beside a minute were taken for that minute.")
     if times.are_ends and not how.times_are_ends:
-        raise InputError(f"{table.file}: '{times.day}' names the ends of steps; say --times end")
+        raise InputError(f"{table.file}: '{times.day}' names the ends of steps; say {how.times_option} end")
     return [by_text[text] for text in texts], tuple(remarks)
 
 
@@ -310,7 +311,7 @@ def _last_minutes(
             if not how.times_are_ends:
                 raise InputError(
                     f"{table.file}: '{next(iter(by_text))}' and all other times name the last {what} of a step; say "
-                    "--times end"
+                    f"{how.times_option} end"
                 )
             return after
     return by_text

@@ -19,6 +19,7 @@ class HowToRead:
     unit: str | None = None  # of columns that do not name theirs; None: kWh is assumed, and said
     times_are_ends: bool = False  # of the steps; else their starts
     times_are_told: bool = False  # to be the one or the other, so that it is not asked
+    times_option: str = "--times"  # that tells it
     zone: ZoneInfo | None = None  # of the place
     gaps: Gaps = Gaps.REFUSE
     are_counters: bool = False  # so that what was used is the difference of two readings
