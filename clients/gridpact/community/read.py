@@ -393,7 +393,10 @@ def _households(path: Path) -> list[Row]:
         if name in names:
             raise row.error("household", f"'{name}' stands here a second time, first in row {names[name].number}")
         if node in taken:
-            raise row.error("node", f"node {node} is taken by '{taken[node].text('household')}'; one household a node")
+            first = taken[node].text("household")
+            raise row.error(
+                "node", f"node {node} is taken by '{first}'; one household a node (homes at one bus name it in 'bus')"
+            )
         taken[node] = names[name] = row
     nodes = sorted(taken)
     if nodes != list(range(1, len(nodes) + 1)):

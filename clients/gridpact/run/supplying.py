@@ -61,9 +61,9 @@ class StagedSuppliers:
         asking = []
         for account in others:
             settlement(self.metering).admit_supplier(account.address)
-        of_tariff = dict(zip(map(id, self._community.tariffs), self._accounts, strict=True))
+        of_tariff = {prices.key: at for prices, at in zip(self._community.tariffs, self._accounts, strict=True)}
         for home in self._community.households:
-            supplier = of_tariff[id(self._community.prices_of(home))]
+            supplier = of_tariff[self._community.prices_of(home).key]
             if supplier is not self.common:
                 asking.append(household := ChainAccount(self._web3, keys[home.node]))
                 settlement(household).wish_supplier(supplier.address)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import cvxpy as cp
 import numpy as np
@@ -14,6 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.networks import open_network
+from gridpact.chain.settlement import Settlement
 from gridpact.cli import main
 from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.read import read_community, shipped_cases
@@ -27,6 +32,7 @@ from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
 from gridpact.report import report
+from gridpact.run.supplying import StagedSuppliers
 from gridpact.study.markets import _best
 from gridpact.study.weeks.store import outcome_of, to_fields
 from gridpact.study.weeks.totals import Totals
@@ -212,6 +218,38 @@ def files(tmp_path: Path) -> Path:
             '\n[tariff.sun]\nsupplier = "Sun and Sons"\nprices = "sun.csv"\nfeed_in_share = 0.4\n'
         )
     return folder
+
+
+def test_customersOfOneTariff_haveOneSupplier(files: Path) -> None:
+    """Each home's tariff is read anew, and is the same one."""
+    table = files / "households.csv"
+    rows = table.read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join([rows[0], f"{rows[1]}sun", *rows[2:]]) + "\n", encoding="utf-8")
+    day = read_community(str(files)).on("1")
+    assert [home.tariff is not None for home in day.households] == [True, False, True]
+    assert [group.rows for group in day.customers()] == [(0, 2), (1,)]
+    assert [group.rows for group in day.customers(in_common=True)] == [(0, 1, 2)]
+    assert [prices.supplier for prices in day.tariffs] == ["", "Sun and Sons"]
+    asked: dict[str, list[str]] = {}
+
+    class Recorded:
+        def __init__(self, account: ChainAccount) -> None:
+            self.of = account.address
+
+        def admit_supplier(self, supplier: str) -> None:
+            asked[supplier] = []
+
+        def wish_supplier(self, supplier: str) -> None:
+            asked[supplier].append(self.of)
+
+        def supply(self, household: str) -> None:
+            assert asked[self.of][-1] == household
+
+    with open_network("eth-tester") as network:
+        suppliers = StagedSuppliers(day, network)
+        keys = {home.node: new_key() for home in day.households}
+        suppliers.admit(cast(Callable[[ChainAccount], Settlement], Recorded), keys)
+    assert asked == {suppliers.addresses[1]: [address_of(keys[1]), address_of(keys[3])]}
 
 
 def test_files_sayWhoPaysWhom(files: Path) -> None:

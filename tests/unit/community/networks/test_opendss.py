@@ -11,6 +11,7 @@ import numpy as np
 import opendssdirect as dss
 import pytest
 
+from gridpact.community.networks.files import read_network
 from gridpact.community.networks.network import NetworkFile
 from gridpact.community.networks.opendss import read_opendss
 from gridpact.errors import InputError
@@ -193,3 +194,12 @@ def test_published_isThatOfOpenDss(path: Path) -> None:
     network = read_opendss(path)
     mine = by_gridpact(network)
     np.testing.assert_allclose(mine, by_opendss(path, network), rtol=0, atol=1e-4)
+
+
+def test_folderOfText_isItsMasterFile(tmp_path: Path) -> None:
+    written(tmp_path)
+    network = read_network(tmp_path)
+    assert [load.name for load in network.loads] == [load.name for load in read_opendss(tmp_path / "master.dss").loads]
+    (tmp_path / "master.dss").rename(tmp_path / "street.dss")
+    with pytest.raises(InputError, match="several files of OpenDSS text; give the one that reads the others, of codes"):
+        read_network(tmp_path)
