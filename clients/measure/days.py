@@ -3,9 +3,9 @@
     python -m measure.days [--days 100] [--seed 1] [--json reports/days.json]
 
 Every day is one of `gridpact day` on tiny3, on Anvil, a process for each node, agreed anew through the day. From the
-seed it is drawn who does what: households that fall silent, come too late, die in the middle of a round, nominate
-anything, state other prices than were agreed, or whose meters are late, unread or lie; an oracle that is silent, late
-or absurd. Then the money of both settlements is counted to the last token unit, and what is still locked.
+seed it is drawn who does what: households that join too late, fall silent, come too late, die in the middle of a round,
+nominate anything, state other prices than were agreed, or whose meters are late, unread or lie; an oracle that is
+silent, late or absurd. Then the money of both settlements is counted to the last token unit, and what is still locked.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class DayTally:
     days_closed: int = 0
     rounds_agreed: int = 0
     missing_readings: int = 0
+    plain_customers: int = 0  # households that joined too late
     money_lost: int = 0  # token units
     locked: int = 0  # the same
     faults: Counter[str] = field(default_factory=Counter)
@@ -101,7 +102,7 @@ class DayCampaign:
                 re_agreements=2,
                 seed=1000 * self._seed + number,
                 oracle=oracle,
-                silent={fault.node: fault.step for fault in faults if fault.kind == "silent"},
+                silent={one.node: one.silent_from for one in faults if one.silent_from is not None},
                 relay=number % 3 == 0,
                 phase_seconds=self._phase_seconds,
                 record=record,
@@ -114,6 +115,7 @@ class DayCampaign:
                 return
             tally.rounds_agreed += len(played.iterations)
             tally.missing_readings += played.missing_readings
+            tally.plain_customers += len(played.plain_customers)
             if not (played.money_conserved and played.all_locks_ended):
                 tally.problems.append(f"the day's own money is not in order {where}")
             self._count(Record.read(record), settings)

@@ -11,7 +11,7 @@ from gridpact.chain.account import ChainAccount
 from gridpact.chain.networks import Network
 from gridpact.chain.record import Record
 from gridpact.chain.transport import connect
-from gridpact.day.household import DayNode
+from gridpact.day.household import PAUSE, DayNode
 from gridpact.node.household_file import read_view
 from gridpact.run.launch import NodeFiles, read_key
 from measure.faults import Fault, Gone, TroubledAggregator, TroubledSettlement
@@ -19,7 +19,10 @@ from measure.faults import Fault, Gone, TroubledAggregator, TroubledSettlement
 PATIENCE = 6.0
 """Seconds after which the office goes on without who has not done what it should."""
 
+JOINS_LATE = "joins late"
+
 WHO = {
+    JOINS_LATE: "after the gate of the first step, so that it is a plain customer that day",
     "silent": "is not heard any more, and the others know",
     "late": "takes no part in a re-agreement",
     "dies": "stops in the middle of a round about the rest of the day",
@@ -39,6 +42,11 @@ class DayFault:
     node: int
     step: int
 
+    @property
+    def silent_from(self) -> int | None:
+        """The step from which nobody expects to hear of it."""
+        return 0 if self.kind == JOINS_LATE else self.step if self.kind == "silent" else None
+
 
 class FaultyNode(DayNode):
     """A household's side of a day on which things go wrong."""
@@ -54,6 +62,12 @@ class FaultyNode(DayNode):
     def leave(self) -> None:
         """It has gone, and says so, so that nobody takes it for a failure of the program."""
         self._report()
+
+    def _join(self) -> bool:
+        gate = self._ledger.gate_of(self._orders.day, 0)
+        while JOINS_LATE in self._faults and self._now() < gate:
+            time.sleep(PAUSE)
+        return super()._join()
 
     def _agree(self, round_: int, first: int) -> None:
         if first and self._is_due("late", first):

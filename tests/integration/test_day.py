@@ -28,7 +28,7 @@ from gridpact.study.whatif.following import AskedPart, DecidedStep
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.uncertainty import actual_of
 from measure.days import DayCampaign
-from measure.faulty_day import DayFault
+from measure.faulty_day import JOINS_LATE, DayFault
 
 
 def played(folder: Path, *options: str, case: str = "tiny3") -> dict[str, Any]:
@@ -115,13 +115,14 @@ def test_day_goesOnWithoutWhoIsSilent(tmp_path: Path, anvil: Network):
 
 
 def test_day_ofLiars_losesNoUnit(anvil: Network):
-    """A sample of `make faultydays`: meters and nominations that cannot be, somebody silent, an absurd oracle."""
+    """A sample of `make faultydays`: meters and nominations that cannot be, an absurd oracle, and somebody who comes
+    when the first gate is closed, and is a plain customer that day."""
     campaign = DayCampaign(anvil, seed=1, patience_s=120.0, phase_seconds=300)  # nobody is late on a slow machine
-    faults = [DayFault("meter lies", 1, 1), DayFault("nominates anything", 2, 1), DayFault("silent", 3, 3)]
+    faults = [DayFault("meter lies", 1, 1), DayFault("nominates anything", 2, 1), DayFault(JOINS_LATE, 3, 1)]
     campaign.go_through(0, "absurd", faults)
     assert campaign.tally.problems == []
     assert (campaign.tally.days_closed, campaign.tally.money_lost, campaign.tally.locked) == (1, 0, 0)
-    assert campaign.tally.missing_readings == 1
+    assert (campaign.tally.plain_customers, campaign.tally.missing_readings) == (1, 0)
     assert campaign.tally.rounds_agreed == 3
 
 

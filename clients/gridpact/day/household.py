@@ -28,7 +28,7 @@ from gridpact.chain.transport import connect
 from gridpact.chain.values import Phase
 from gridpact.community.model import Array
 from gridpact.day.files import Deal, MeterFiles, Orders, read_actual
-from gridpact.errors import InfeasibleError, InputError, SolverError
+from gridpact.errors import ContractError, InfeasibleError, InputError, SolverError
 from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.node.household_file import read_view
@@ -93,12 +93,12 @@ class DayNode:
     # ------------------------------------------------------------------ the day
 
     def play(self) -> None:
-        """From joining to the last step."""
+        """From joining to the last step; who comes too late to join is its supplier's plain customer that day."""
         day, steps = self._orders.day, self.view.steps
         if self._home is not None:
-            self._ledger.deposit(2 * self._orders.lock)
-            self._ledger.join(day, self._orders.lock)
-            self._spend("join")
+            if not self._join():
+                self._report()
+                return
             self._deal()
         for step in range(steps):
             if self._orders.silent_from is not None and step >= self._orders.silent_from:
@@ -113,6 +113,22 @@ class DayNode:
                 self._decide(self._home, step)
                 self._meter(step, round(1000 * self.view.step_hours * self._home.injection_kw(step)))
         self._report()
+
+    def _join(self) -> bool:
+        """Takes part with a lock, and leaves as much again free for trades. False: the first step's gate is closed."""
+        ledger, lock = self._ledger, self._orders.lock
+        ledger.deposit(2 * lock)
+        try:
+            ledger.join(self._orders.day, lock)
+        except ContractError as error:
+            if error.name != "GateClosed":
+                raise
+            log.warning("node %d comes too late to join the day, and is a plain customer: %s", self.view.node, error)
+            ledger.withdraw(2 * lock)
+            return False
+        finally:
+            self._spend("join")
+        return True
 
     def _meter(self, step: int, fed_wh: int) -> None:
         """What its meter reads."""
@@ -212,22 +228,30 @@ class DayNode:
     # ------------------------------------------------------------------ deals
 
     def _deal(self) -> None:
-        """Offers what it sells besides, and takes what it buys."""
-        own, products = self.view.node, self._ledger.products
-        for deal in self._orders.deals:
-            if deal.seller == own:
-                self._offer(deal)
-        for deal in self._orders.deals:
-            if deal.buyer == own and (number := self._offered(deal)) is not None:
-                if deal.kind == "spot":
-                    products.take_spot(number, deal.energy_wh)
-                elif deal.kind == "forward":
-                    products.take_forward(number)
-                else:
-                    products.take_option(number)
-                    if deal.price < 1e6 * self.view.prices.import_price[deal.step]:
-                        products.exercise(number, deal.energy_wh)  # cheaper than what its supplier asks
+        """Offers what it sells besides, and takes what it buys; what the contract refuses is not dealt."""
+        own = self.view.node
+        for deal in sorted(self._orders.deals, key=lambda deal: deal.seller != own):
+            try:
+                if deal.seller == own:
+                    self._offer(deal)
+                elif deal.buyer == own:
+                    self._take(deal)
+            except ContractError as error:
+                log.warning("node %d makes no deal about step %d (%s): %s", own, deal.step, deal.kind, error)
         self._spend("deals")
+
+    def _take(self, deal: Deal) -> None:
+        products, number = self._ledger.products, self._offered(deal)
+        if number is None:
+            return
+        if deal.kind == "spot":
+            products.take_spot(number, deal.energy_wh)
+        elif deal.kind == "forward":
+            products.take_forward(number)
+        else:
+            products.take_option(number)
+            if deal.price < 1e6 * self.view.prices.import_price[deal.step]:
+                products.exercise(number, deal.energy_wh)  # cheaper than what its supplier asks
 
     def _offer(self, deal: Deal) -> None:
         day, products = self._orders.day, self._ledger.products
@@ -242,16 +266,21 @@ class DayNode:
             products.offer_forward(day, deal.step, True, deal.energy_wh, formula, until)
 
     def _offered(self, deal: Deal) -> int | None:
-        """The number of a deal's offer, once it is there; None where it does not come."""
+        """The number of a deal's offer, once it is there; None where it does not come: who is no member yet when the
+        round of the day before is open is not waited for."""
         name = {"spot": "SpotPosted", "option": "OptionWritten", "forward": "ForwardOffered"}[deal.kind]
         by = {"spot": "poster", "option": "writer", "forward": "proposer"}[deal.kind]
         give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up:
+            is_open = self._aggregator.progress().round >= self._orders.round
+            is_coming = not is_open or deal.seller in self._ledger.standing(self._orders.day).members
             for event in self._ledger.products.offers(name, self._orders.day):
                 arguments = arguments_of(event)
                 step = arguments[{"spot": "spot", "option": "option", "forward": "terms"}[deal.kind]]["step"]
                 if int(arguments[by]) == deal.seller and int(step) == deal.step:
                     return int(arguments["id"])
+            if not is_coming:
+                break
             time.sleep(PAUSE)
         return None
 

@@ -130,6 +130,11 @@ class PlayedDay:
     wall_s: float
 
     @property
+    def plain_customers(self) -> tuple[int, ...]:
+        """Households that came too late to join."""
+        return tuple(home.node for home in self.community.households if home.node not in self.members)
+
+    @property
     def fields(self) -> dict[str, object]:
         """As `result.json` has it."""
         return {
@@ -137,6 +142,7 @@ class PlayedDay:
             "day": self.community.day,
             "scenario": self.settings.scenario.value,
             "chain": self.settings.chain,
+            "plain_customers": list(self.plain_customers),
             "positions": self.positions,
             "re_agreements": self.re_agreements,
             "re_agreements_skipped": self.skipped,
@@ -350,7 +356,7 @@ class _Office:
         """From the round of the day before to the last payment."""
         steps = self._community.steps
         self._say(f"{len(self._homes)} households join and agree on the day ahead")
-        self._wait(nodes, lambda: self._joined() >= len(self._homes), PATIENCE)
+        self._wait(nodes, lambda: set(self._awaited(0)) <= self._members(), PATIENCE)
         self._round(nodes, 0)
         for step in range(steps):
             if step in self._gates:
@@ -414,9 +420,14 @@ class _Office:
         if not first and self._relayer is not None:
             self._relayed = self._relayer.gas_used
 
-    def _heard(self, step: int) -> tuple[int, ...]:
-        """Households that are heard at a step."""
+    def _awaited(self, step: int) -> tuple[int, ...]:
+        """Households that nobody expects to be silent at a step."""
         return tuple(node for node in self._homes if self._settings.silent.get(node, step + 1) > step)
+
+    def _heard(self, step: int) -> tuple[int, ...]:
+        """Those of them that are in the day: who came too late to join is a plain customer."""
+        members = self._members()
+        return tuple(node for node in self._awaited(step) if node in members)
 
     def _tell_parts(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> None:
         """The community's meter, which all that are heard are told of within the step."""
@@ -439,13 +450,13 @@ class _Office:
         now = self._aggregator.progress()
         return now.counter if now.phase is Phase.DECLARING and now.round == round_ else len(self._keys)
 
-    def _joined(self) -> int:
-        return len(self._ledger.standing(self._day).members)
+    def _members(self) -> frozenset[int]:
+        return self._ledger.standing(self._day).members
 
     def _settle(self, step: int, files: Mapping[int, NodeFiles]) -> None:
         """Brings what was read of a step that is over, and settles it: at once where all were read, else when nobody is
         waited for any longer."""
-        members = sorted(self._ledger.standing(self._day).members)
+        members = sorted(self._members())
         read = {node: MeterFiles(files[node]).read(step) for node in members}
         there = {node: energy for node, energy in read.items() if energy is not None}
         if there:
@@ -511,10 +522,10 @@ class _Office:
         """What the chain says of the day."""
         ledger, day, steps = self._ledger, self._day, self._community.steps
         settled = tuple(ledger.settled_steps(day))
-        members = tuple(sorted(ledger.standing(day).members))
+        members = tuple(sorted(self._members()))
         by_member = {node: sum(step.payments[k] for step in settled) for k, node in enumerate(members)}
         accounts = {node: str(address_of(self._keys[node])) for node in members}
-        parties = [*accounts.values(), self._supplier.address]
+        parties = [*(str(address_of(self._keys[node])) for node in self._homes), self._supplier.address]
         held = sum(ledger.free(account) + ledger.locked(account) for account in parties)
         balances = sum(ledger.balance(day, party) for party in (*members, SUPPLIER))
         besides = {
@@ -530,7 +541,7 @@ class _Office:
         gas = self._gas(files)
         rounds = len(self._rounds) - (0 in self._rounds)
         relayed = (self._relayer.gas_used - self._relayed) / len(self._keys) if self._relayer is not None else 0.0
-        again = [(relayed + sum(spent[what] for what in AGAIN)) / max(rounds, 1) for spent in gas.values()]
+        again = [(relayed + sum(gas[node][what] for what in AGAIN)) / max(rounds, 1) for node in members if node in gas]
         positions = sum(ledger.position(day, node, step) != 0 for node in members for step in range(steps))
         return PlayedDay(
             community=self._community,

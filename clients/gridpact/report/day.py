@@ -49,7 +49,9 @@ def day_page(day: PlayedDay) -> Page:
 
 def _answers(day: PlayedDay, currency: str) -> Sequence[str]:
     iterations = ", ".join(map(str, day.iterations))
+    late = ", ".join(map(str, day.plain_customers))
     return (
+        *((f"Too late to join, and so their supplier's plain customers that day: nodes {late}.",) if late else ()),
         f"Rounds took {iterations} iterations; {day.positions} positions stood at their gates, after {day.nominations} "
         "nominations.",
         f"{day.pool_kwh:.1f} kWh passed in the pool, the community deviated by {day.imbalance_kwh:.1f} kWh from what "
