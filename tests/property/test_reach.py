@@ -123,6 +123,17 @@ def test_reach_ends(milliwatt: int) -> None:
         assert sizes[-1] == 0
 
 
+@pytest.mark.parametrize("milliwatt", [1, 50, 500, 5000])
+def test_reachOfARoundAboutTheRestOfADay_isWithinThatOfAnyRound(milliwatt: int) -> None:
+    """So nobody who keeps to it can be proved to have gone beyond; and within a tenth of a watt after 40 iterations."""
+    own, any_ = Reach(milliwatt, resumed=True), Reach(milliwatt)
+    for age in range(1, MOST_ITERATIONS):
+        for kept, allowed in ((own.of_copies(age), any_.of_copies(age)), (own.of_bids(age), any_.of_bids(age))):
+            assert (kept is None) == (allowed is None)
+            assert (kept or 0) <= (allowed or 0)
+    assert (own.of_copies(40) or 0) * milliwatt <= 100
+
+
 @pytest.mark.parametrize("form", [NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS], ids=lambda form: form.name)
 def test_honestHouseholds_stayFarWithinReach(form: NetworkAgreement) -> None:
     """So that it takes nothing from an ordinary round: a third of the reach of bids, two thirds of that of copies."""

@@ -71,6 +71,7 @@ class Point:
     trade_linear: Array  # b, (bids,)
     pool_linear: Array  # c, (T,)
     agreed: Array = field(default_factory=lambda: np.zeros(0))  # bids that are given, where they are, kW, (bids,)
+    trade_times: float = 1.0  # what phi and the penalty on sums are taken times
 
     @staticmethod
     def alone(steps: int) -> Point:
@@ -147,6 +148,7 @@ class LocalProblem:
 
         self._traded: cp.Expression = cp.Constant(np.zeros(view.steps))  # sum_j d_ij
         bids: BidTerms | None = None
+        scaled: list[tuple[cp.Variable, float]] = []
         self._bids = cp.Variable(view.bid_count) if view.bid_count and not agreed else None
         self._agreed = cp.Parameter(view.steps) if view.bid_count and agreed else None
         if self._agreed is not None:  # what they cost is settled, too
@@ -165,6 +167,7 @@ class LocalProblem:
             if net_kw is not None:
                 constraints["what it buys and sells at most"] = [traded >= net_kw[0], traded <= net_kw[1]]
             linear += [self._bids, traded]
+            scaled = [(self._bids, trade_penalty), (traded, pool_penalty)]
             if parted is not None and parted.any():
                 stands = np.zeros(view.bid_count) if held_kw is None else held_kw
                 constraints["no trades with absent partners"] = [self._bids[np.flatnonzero(parted)] == stands[parted]]
@@ -188,7 +191,7 @@ class LocalProblem:
         self._constraints = constraints
         problem = cp.Problem(cp.Minimize(cost), flat(constraints))
         weighted = self._copies if self.blocks else None
-        self._problem = Repeated(problem, self._name, linear, weighted, bids)
+        self._problem = Repeated(problem, self._name, linear, weighted, bids, scaled)
 
     def solve(self, at: Point, lossless: tuple[Array, Array] | None = None) -> LocalSolution:
         """Solves around a point of the negotiation.
@@ -209,7 +212,7 @@ class LocalProblem:
         if self._agreed is not None:
             self._agreed.value = self._sums() @ at.agreed
         try:
-            answer = self._problem.solve(linear, at.penalties if self.blocks else None)
+            answer = self._problem.solve(linear, at.penalties if self.blocks else None, at.trade_times)
         except InfeasibleError:
             raise InfeasibleError(
                 f"{self._name} has no feasible plan on {self.view.day}: {self._culprit()} cannot hold with the "

@@ -35,6 +35,7 @@ class Repeated:
         linear: variables that get linear terms, a . x, besides what the problem minimises.
         weighted: one that gets weighted squares, w/2 . x^2, and has no others.
         bids: where it has any, see `BidTerms`.
+        scaled: variables v with squares, w/2 v . v, that may be taken times a number, and w of each.
 
     The variables with further terms may have no attributes, such as `nonneg`.
     """
@@ -46,20 +47,22 @@ class Repeated:
         linear: Sequence[cp.Variable] = (),
         weighted: cp.Variable | None = None,
         bids: BidTerms | None = None,
+        scaled: Sequence[tuple[cp.Variable, float]] = (),
     ) -> None:
         self._problem = problem
-        self._bids = bids
+        self._bids, self._scaled = bids, scaled
         self._whose = whose
         self._linear, self._weighted = linear, weighted
         self._matrices: _Matrices | None = None
         self._solver: _Piqp | Clarabel | None = None
 
-    def solve(self, linear: Sequence[Array] = (), weights: Array | None = None) -> Answer:
+    def solve(self, linear: Sequence[Array] = (), weights: Array | None = None, times: float = 1.0) -> Answer:
         """Solves for the parameters' values.
 
         Args:
             linear: a, of the shapes of the variables with linear terms.
             weights: w, of the shape of the weighted variable.
+            times: what the squares that may be scaled are taken times.
 
         Raises:
             InfeasibleError, SolverError: see `solve`.
@@ -68,15 +71,15 @@ class Repeated:
             solve(self._problem, self._whose)
             return Answer(np.zeros(0), None)
         if self._matrices is None:
-            self._matrices = _Matrices(self._problem, self._linear, self._weighted, self._bids)
-        program = self._matrices.program(linear, weights)
+            self._matrices = _Matrices(self._problem, self._linear, self._weighted, self._bids, self._scaled)
+        program = self._matrices.program(linear, weights, times)
         if self._solver is None:
             self._solver = Clarabel(program) if program.cones or not program.p.nnz else _Piqp(program)
         else:
             self._solver.update(program)
         x = self._solver.solve()
         if x is None:  # there is none, or not to its full accuracy
-            return Answer(decided(self._matrices.entire(linear, weights), self._whose).x, self._matrices)
+            return Answer(decided(self._matrices.entire(linear, weights, times), self._whose).x, self._matrices)
         return Answer(self._matrices.whole(x, program), self._matrices)
 
 
@@ -133,13 +136,21 @@ class _Reduced:
         self.to_kept, self.to_kept_weighted = sp.csr_array(self.whole.T), sp.csr_array(of_kept.T)
         fixed = sp.triu(own[kept][:, kept], format="csc")
         self.p, self.p_fixed, self.p_squares = _with_squares(fixed, of_kept)
+        columns = np.repeat(np.arange(len(kept)), np.diff(self.p.indptr))
+        self.squares = np.flatnonzero(self.p.indices == columns)  # which elements of p are, and
+        self.squared = kept[columns[self.squares]]  # of which columns of x
 
 
 class _Matrices:
     """A problem in matrices, reduced."""
 
     def __init__(
-        self, problem: cp.Problem, linear: Sequence[cp.Variable], weighted: cp.Variable | None, bids: BidTerms | None
+        self,
+        problem: cp.Problem,
+        linear: Sequence[cp.Variable],
+        weighted: cp.Variable | None,
+        bids: BidTerms | None,
+        scaled: Sequence[tuple[cp.Variable, float]],
     ) -> None:
         if weighted is not None:  # so that CVXPY knows of it, even if nothing else is asked of it
             problem = cp.Problem(problem.objective + cp.Minimize(cp.sum_squares(weighted) / 2), problem.constraints)
@@ -152,33 +163,37 @@ class _Matrices:
         )
         self._p = self._reduced.p
         self._squares: Array | None = None
+        self._times = 1.0
+        self._scaled = np.zeros(translation.a.shape[1])
+        for variable, square in scaled:
+            self._scaled[self.columns(variable)] = square
 
     def columns(self, variable: cp.Variable) -> slice:
         """Where a variable without attributes stands in x."""
         return self._translation.columns(variable)
 
-    def program(self, linear: Sequence[Array], weights: Array | None) -> ConeProgram:
+    def program(self, linear: Sequence[Array], weights: Array | None, times: float) -> ConeProgram:
         """For the parameters' values, see `Repeated.solve`."""
         by, (q, b) = self._reduced, self._constants(linear)
         squares = np.zeros(0) if weights is None else weights.ravel(order="F")
         offset = np.zeros_like(q)
         offset[by.leaving] = b[by.equations] / by.alpha
         reduced = by.to_kept @ q + by.to_kept_weighted @ (squares * offset[by.weighted])
-        if self._squares is None or not np.array_equal(squares, self._squares):
-            self._squares = squares.copy()
-            self._p = sp.csc_array(
-                (by.p_fixed + by.p_squares @ squares, self._p.indices, self._p.indptr), self._p.shape
-            )
+        if self._squares is None or times != self._times or not np.array_equal(squares, self._squares):
+            self._squares, self._times = squares.copy(), times
+            elements = by.p_fixed + by.p_squares @ squares
+            elements[by.squares] += (times - 1) * self._scaled[by.squared]
+            self._p = sp.csc_array((elements, self._p.indices, self._p.indptr), self._p.shape)
         zeros = self._zeros - len(by.equations)
         return ConeProgram(self._p, reduced, by.a, b[by.rows], zeros, self._nonnegatives, self._cones, offset)
 
-    def entire(self, linear: Sequence[Array], weights: Array | None) -> ConeProgram:
+    def entire(self, linear: Sequence[Array], weights: Array | None, times: float) -> ConeProgram:
         """The same as CVXPY has it, all variables left."""
         q, b = self._constants(linear)
         a, p = self._reduced.entire
-        squares = np.zeros_like(q)
+        squares = (times - 1) * self._scaled
         if weights is not None:
-            squares[self._reduced.weighted] = weights.ravel(order="F")
+            squares[self._reduced.weighted] += weights.ravel(order="F")
         p = sp.triu(p + sp.diags_array(squares), format="csc")
         return ConeProgram(p, q, a, b, self._zeros, self._nonnegatives, self._cones, np.zeros_like(q))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cvxpy as cp
 import numpy as np
@@ -102,6 +103,27 @@ def test_localProblem_answersAsAFreshOne(scenario: Scenario, agreement: NetworkA
             assert answer.bids_kw == pytest.approx(fresh.bids_kw, abs=FLAT, rel=FLAT)
 
 
+@pytest.mark.parametrize("scenario", [Scenario.T, Scenario.TG])
+def test_localProblem_withAnotherPenaltyOnTrades_answersAsOneThatWasBuiltWithIt(scenario: Scenario) -> None:
+    """Also where partners are absent, and back at the first penalty."""
+    penalties = Penalties(0.4, 0.3)
+    chance = np.random.default_rng(2)
+    case = read_community("tiny3")
+    for view in node_views(case.on(case.days[0]), scenario, NetworkAgreement.DSO):
+        for parted in (None, np.arange(view.bid_count) < view.steps):
+            if not view.bid_count:
+                continue
+            again = LocalProblem(view, penalties.phi, 0.2, parted=parted)
+            for times in (0.5, 1.0, 8.0, 1.0):
+                linear = chance.normal(scale=0.3, size=(len(again.blocks), view.steps))
+                trades = chance.normal(-0.2, 0.1, view.bid_count)
+                there = point(again, penalties.of_blocks(view), linear, trades, chance.normal(scale=0.1))
+                built = LocalProblem(view, times * penalties.phi, times * 0.2, parted=parted).solve(there)
+                answer = again.solve(replace(there, trade_times=times))
+                assert answer.bids_kw == pytest.approx(built.bids_kw, abs=FLAT, rel=FLAT)
+                assert answer.copies == pytest.approx(built.copies, abs=FLAT, rel=FLAT)
+
+
 ORACLE = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
 
 
@@ -113,8 +135,10 @@ def test_roundOfAShippedDay_isSolvedToAHundredMillionth_andToATenthOfAUnit(scena
     costs, apart = [], []
     solved = Repeated.solve
 
-    def checked(self: Repeated, linear: Sequence[Array] = (), weights: Array | None = None) -> Answer:
-        answer = solved(self, linear, weights)
+    def checked(
+        self: Repeated, linear: Sequence[Array] = (), weights: Array | None = None, times: float = 1.0
+    ) -> Answer:
+        answer = solved(self, linear, weights, times)
         more = sum(cp.sum(cp.multiply(a, x)) for a, x in zip(linear, self._linear, strict=True))
         if weights is not None:
             more += cp.sum(cp.multiply(weights / 2, cp.square(self._weighted)))

@@ -19,7 +19,14 @@ from gridpact.devices.pv import Panels
 from gridpact.errors import InfeasibleError, SolverError
 from gridpact.market.admm.assembly import Assembly, Closing, Integers, Mask
 from gridpact.market.admm.consensus import consensus_of
-from gridpact.market.admm.parameters import POWERS, Penalties, Resolution, most_of_devices_kw, relaxation_at
+from gridpact.market.admm.parameters import (
+    POWERS,
+    Penalties,
+    Resolution,
+    most_of_devices_kw,
+    relaxation_at,
+    resumed_penalty,
+)
 from gridpact.market.admm.reach import (
     ANY_NET,
     BIDS_THAT_FIT,
@@ -35,6 +42,7 @@ from gridpact.market.admm.trades import Trades
 from gridpact.problem.blocks import Block
 from gridpact.problem.local import LocalProblem, LocalSolution, NodeProblem, Point
 from gridpact.problem.operator import operator_problem
+from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
 
 log = logging.getLogger(__name__)
@@ -145,6 +153,7 @@ class Agent:
         self.trades.resume(before.trades, first)
         self._resumed = True
         self._relaxation = self._relaxation_at(1, (0, 0, 0, 0))
+        self.trades.penalise(resumed_penalty(1))
 
     def hold(self, energies_wh: Mapping[tuple[int, int], int]) -> None:
         """What is agreed on are changes of what was recorded before, see `Trades.hold`."""
@@ -258,10 +267,12 @@ class Agent:
         if self._before is None:
             return copies, bids
         node, assembly, age = self.view.node, self.assembly, self.iteration + 1 - self.disturbed
+        in_turn = self.view.agreement is NetworkAgreement.DSO  # neighbours come to agree on voltages by and by
+        reach = replace(self._reach, resumed=self._resumed and in_turn)
         if node != GRID_CONNECTION:
-            copies = copies.around(*centre_of_copies(assembly, node, self._before), self._reach.of_copies(age))
+            copies = copies.around(*centre_of_copies(assembly, node, self._before), reach.of_copies(age))
         if self.view.partners:
-            bids = bids.below(*agreed_bids(assembly, node, self._before), self._reach.of_bids(age))
+            bids = bids.below(*agreed_bids(assembly, node, self._before), reach.of_bids(age))
         return copies, bids
 
     def plan(self) -> LocalSolution:
@@ -293,8 +304,8 @@ class Agent:
             return operator_problem(self._in_round, self.consensus.to_integers, self._resolution.power_kw, fixed)
         return LocalProblem(
             self._in_round,
-            self.trades.phi,
-            self.trades.pool_penalty,
+            self.penalties.phi,
+            self.penalties.pool,
             fixed=fixed,
             parted=None if agreed else self._parted(),
             held_kw=self.trades.held_kw,
@@ -306,7 +317,8 @@ class Agent:
         """Where the negotiation stands for this node."""
         alpha, _ = self._relaxation
         consensus, trades = self.consensus, self.trades
-        return Point(consensus.linear(alpha), consensus.rho, trades.linear(), trades.pool_linear(), trades.recorded_kw)
+        network, bids = (consensus.linear(alpha), consensus.rho), (trades.linear(), trades.pool_linear())
+        return Point(*network, *bids, trades.recorded_kw, trades.times)
 
     def take_in(self, now: Closing, copies: Integers | None) -> None:
         """Dual updates and partial residuals from a closed iteration (steps 4 and 5).
@@ -342,6 +354,8 @@ class Agent:
             self._problem = self._last_problem = None
             self._begin_anew(now)
         self._relaxation = self._relaxation_at(now.iteration + 1 - self._began, now.residuals)
+        if self._resumed:
+            self.trades.penalise(resumed_penalty(now.iteration + 1))
 
     def _begin_anew(self, now: Closing) -> None:
         """Forgets what was agreed: somebody is out, and the rest negotiates as if it had not been there."""

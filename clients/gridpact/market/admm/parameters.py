@@ -30,8 +30,8 @@ LAST_EARLY = 10
 RESUMED_OVER_RELAXATION = 1.4
 """Of all that goes on from another negotiation that stood: with a larger penalty, more would swing to and fro."""
 
-RESUMED = 2.0
-"""Times phi, where a negotiation goes on from another that stood."""
+FIRST_RESUMED, DOUBLED_EVERY, MOST_RESUMED = 0.5, 2, 8.0
+"""Times phi, where a negotiation goes on from another that stood: at first, after so many iterations, and at most."""
 
 ROUNDING_UNITS = 2
 """RMS residual, in resolution units, below which rounding may be what is left."""
@@ -160,6 +160,11 @@ class Penalties:
         worth = min(_TRADE * _margin(prices), _MOST_TRADE * prices.mean_import)
         penalties = Penalties(hours * prices.mean_import / power, hours * worth / power)
         return Penalties.from_chain(*penalties.on_chain())
+
+    @property
+    def pool(self) -> float:
+        """On a household's trades of a step together."""
+        return POOL * self.phi
 
     def on_chain(self) -> tuple[int, int]:
         return round(self.rho / PENALTY_UNIT), round(self.phi / PENALTY_UNIT)
@@ -457,6 +462,16 @@ class Balancing:
     def weight(self, price: Array) -> Array:
         """How much more a change of an answer counts, at the price between wish and answer, of that of energy."""
         return np.where(self.free, 1 / np.clip(np.abs(price), self.least_price, 1.0), 1.0)
+
+
+def resumed_penalty(iteration: int) -> float:
+    """Times phi in an iteration of a negotiation that goes on from another that stood.
+
+    What has become otherwise since asks for energy at other steps, and a household moves it the further in an
+    iteration, the less its penalty is. Where that is done, partners who are indifferent come to the same the sooner,
+    the larger it is. One in between crept along where much was to be moved, and stopped on the way.
+    """
+    return min(FIRST_RESUMED * 2.0 ** ((iteration - 1) // DOUBLED_EVERY), MOST_RESUMED)
 
 
 def relaxation_at(

@@ -50,6 +50,11 @@ PART, LEAST_FULL, HALVED_EVERY = 4, 90, 3
 """Up to an age of a quarter of mu the reach falls like 1 / age, then it is also halved every so many iterations: at a
 mu of 400 it is zero at 133, in units of a milliwatt at 160."""
 
+RESUMED_FULL, RESUMED_HALVED_EVERY = 12, 1
+"""The same of what nodes keep to themselves, where they go on from another round that stood. The rest of a day may have
+no plan within the limits of voltage any more: loads that are larger than was expected, and nothing left that could give
+way. Then wishes stay away from what the grid operator answers, however long it is asked."""
+
 
 LATE = 6
 """Iterations in which an honest node proves that a partner went beyond its reach (`SealedReferee.sol`)."""
@@ -62,10 +67,12 @@ class Reach:
     Attributes:
         milliwatt: resolution of powers.
         most_iterations: mu.
+        resumed: whether it is what nodes of a round about the rest of a day keep to themselves, which is less.
     """
 
     milliwatt: int = USUAL_MILLIWATT
     most_iterations: int = MOST_ITERATIONS
+    resumed: bool = False
 
     def of_copies(self, age: int) -> int | None:
         """None where a copy only has to fit. As `Reach.sol` has it."""
@@ -83,8 +90,10 @@ class Reach:
     def _at(self, age: int, times_age: int) -> int | None:
         if age < FIRST_AGE:
             return None
-        late = max(age - max(self.most_iterations // PART, LEAST_FULL), 0)
-        return times_age * max(USUAL_MILLIWATT // self.milliwatt, 1) // age >> late // HALVED_EVERY
+        full, every = max(self.most_iterations // PART, LEAST_FULL), HALVED_EVERY
+        if self.resumed:
+            full, every = RESUMED_FULL, RESUMED_HALVED_EVERY
+        return times_age * max(USUAL_MILLIWATT // self.milliwatt, 1) // age >> max(age - full, 0) // every
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 
 from gridpact.community.model import Array
 from gridpact.market.admm.assembly import Bids, Integers
-from gridpact.market.admm.parameters import POOL, RESUMED, Penalties, Resolution
+from gridpact.market.admm.parameters import Penalties, Resolution
 from gridpact.market.admm.reach import ANY_NET, BIDS_THAT_FIT, Bounds
 from gridpact.problem.view import NodeView
 
@@ -49,8 +49,8 @@ class Trades:
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         self.view = view
         self.steps = bid_steps(view)
-        self.phi = penalties.phi
-        self.pool_penalty = POOL * penalties.phi
+        self._usual = penalties
+        self.penalise(1.0)
         self.unit = resolution.power_kw
         self.held_kw: Array = np.zeros(view.bid_count)
         self._changes = False  # whether bids are changes of that
@@ -59,6 +59,15 @@ class Trades:
         self.price: Array = view.step_hours * (view.between or view.prices).middle[self.steps]
         self.pool_price: Array = np.zeros(view.steps)
         self.pool_value: Array = np.zeros(view.steps)
+
+    def penalise(self, times: float) -> None:
+        """Sets phi, and with it the penalty on sums, from now on; of prices nothing is changed.
+
+        Args:
+            times: what theta has.
+        """
+        self.times = times
+        self.phi, self.pool_penalty = times * self._usual.phi, times * self._usual.pool
 
     @property
     def paid_price(self) -> Array:
@@ -163,11 +172,7 @@ class Trades:
         self.price = np.clip(self.price, low[steps], high[steps])
 
     def resume(self, before: Trades, first: int) -> None:
-        """Goes on where a negotiation stood whose steps from one on are these, with the same partners.
-
-        Prices are nearly right then, and what is left is to move energy: with a larger penalty in fewer iterations.
-        """
-        self.phi, self.pool_penalty = RESUMED * self.phi, RESUMED * self.pool_penalty
+        """Goes on where a negotiation stood whose steps from one on are these, with the same partners."""
         later = before.steps >= first
         self.value, self.price, self.agreed = before.value[later], before.price[later], before.agreed[later]
         self.pool_price, self.pool_value = before.pool_price[first:], before.pool_value[first:]

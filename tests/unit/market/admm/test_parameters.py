@@ -23,6 +23,7 @@ from gridpact.market.admm.parameters import (
     most_of_devices_kw,
     percent_of_limits,
     relaxation_at,
+    resumed_penalty,
 )
 from gridpact.problem.blocks import Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -167,6 +168,12 @@ def test_relaxationOfTrades_isStrongerInTheBeginning(iteration: int, squares: in
 def test_relaxation_isWeaker_whereANegotiationGoesOn(iteration: int, squares: int, alpha: float) -> None:
     for of_new_trades in (False, True):
         assert relaxation_at(iteration, squares, 8, of_new_trades, resumed=True) == alpha
+
+
+def test_penaltyOnTrades_rises_whereANegotiationGoesOn() -> None:
+    """From half to eight times what it is in another, doubled every other iteration, by a power of two: what two nodes
+    multiply alike is alike."""
+    assert [resumed_penalty(k) for k in range(1, 12)] == [0.5, 0.5, 1, 1, 2, 2, 4, 4, 8, 8, 8]
 
 
 LEAST_LOCAL = 0.004 ** (1 / 3)

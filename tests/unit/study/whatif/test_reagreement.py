@@ -18,7 +18,7 @@ from gridpact.devices.car import ElectricCar
 from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif import uncertainty
-from gridpact.study.whatif.delivery import Recourse, Terms
+from gridpact.study.whatif.delivery import Actual, Recourse, Terms
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.reagreement import ReAgreed, re_agreement_steps, through_the_day
 from gridpact.study.whatif.rules import Rule
@@ -93,6 +93,31 @@ def test_goingOn_takesFewerIterationsThanTheDayBefore(tiny: CommunityDay, finish
     day = played(tiny, Scenario.TG, ErrorModel())
 
     assert max(day.iterations) < plans[0].planned.iterations
+
+
+@pytest.mark.parametrize("more_kw", [40.0, 80.0, 150.0])
+def test_restWithoutAPlanWithinTheLimits_isAgreedOnSoonAllTheSame(tiny: CommunityDay, more_kw: float):
+    """A load that no cable carries, from step 2 on, and nothing that could give way: the others' trades are agreed on,
+    and the home draws what it draws."""
+    actual = unforeseen(tiny, node=3, first=1, more_kw=more_kw)
+    nothing = np.zeros(tiny.steps)
+
+    day = through_the_day(tiny, Scenario.TG, actual, Terms(tiny.prices, nothing, nothing, 0.05, 1.0), (2,))
+
+    assert day.kept == 0
+    assert max(day.iterations) <= 25
+    assert day.delivered[2].injection_kw[2] <= -more_kw
+
+
+def unforeseen(community: CommunityDay, node: int, first: int, more_kw: float) -> list[Actual]:
+    """All as forecast, but that a home's load is larger from a step on, and expected to stay so."""
+    reality = draw(community, CERTAIN, np.random.default_rng(1))
+    actual = [uncertainty.actual_of(community, row, reality, CERTAIN) for row in range(len(community.households))]
+    own, more = actual[node - 1], np.where(np.arange(community.steps) >= first, more_kw, 0.0)
+    guess = own.guess_load_kw.copy()
+    guess[first:] += more
+    actual[node - 1] = replace(own, load_kw=own.load_kw + more, guess_load_kw=guess)
+    return actual
 
 
 def test_restOfABattery_goesOnWithWhatIsInIt():
