@@ -140,6 +140,7 @@ abstract contract Days is IDaySettlement, Deposits {
         }
         _coverBy(day_, node, _coverOfAll(day_, node, first, energies));
         day_.positions[node].addAll64(first, energies);
+        _outdate(day_, node);
         emit Brought(day, round, node, counted);
     }
 
@@ -159,6 +160,7 @@ abstract contract Days is IDaySettlement, Deposits {
         }
         _coverBy(day_, partner, more);
         day_.positions[partner].addAll64(first, energies);
+        _outdate(day_, partner);
         _brought[_brings(round, node)] |= Nodes.bit(partner);
         _brought[_brings(round, partner)] |= Nodes.bit(node);
         return true;
@@ -251,6 +253,13 @@ abstract contract Days is IDaySettlement, Deposits {
         int256 before = day_.positions[party].at64(step);
         _coverBy(day_, party, int256(_cover(day_, step, before + energy)) - int256(_cover(day_, step, before)));
         day_.positions[party].add64(step, energy);
+        _outdate(day_, party);
+    }
+
+    /// @dev A nomination that was made before its member's position changed is of another one.
+    function _outdate(Day storage day_, uint8 node) private {
+        Nomination storage made = day_.nominations[node];
+        if (made.hash != 0) made.hash = 0;
     }
 
     // ------------------------------------------------------------------ covers

@@ -151,8 +151,9 @@ contract Flexibility is IFlexibility, Deposits {
 
     /// @dev Requires that these are the baselines that stand.
     function _requireBaselines(uint32 day, uint8 node, uint8 first, bytes calldata baselines) private view {
-        // Who has told nothing has no baseline.
-        if (ledger.nomination(day, node).time == 0) revert NotNominated(day, node);
+        // Who has told nothing, or nothing since its position changed, has no baseline: else somebody else could bring what
+        // it traded, and call before it has nominated accordingly.
+        if (ledger.nomination(day, node).hash == 0) revert NotNominated(day, node);
         for (uint256 at = 0; at < baselines.length; at += ENERGY) {
             uint8 step = uint8(first + at / ENERGY);
             (int256 baseline, int256 given) = (baselineOf(day, node, step), _at(baselines, at));
@@ -167,18 +168,18 @@ contract Flexibility is IFlexibility, Deposits {
     {
         Terms memory terms = of_.terms;
         uint256 seconds_ = ledger.terms(day).stepSeconds;
-        uint256 sum = 0;
+        (uint256 sum, uint256 fees) = (0, 0);
         for (uint256 at = 0; at < energies.length; at += ENERGY) {
             int256 energy = _at(energies, at);
             uint256 most = uint256(energy < 0 ? terms.down : terms.up) * seconds_ / HOUR;
             uint256 size = SignedMath.abs(energy);
             if (size > most) revert BeyondPower(uint8(first + at / ENERGY), most, size);
-            sum += size;
+            (sum, fees) = (sum + size, fees + terms.fee);
         }
         uint256 inDay = energyOf[id][day] + sum;
         if (inDay > terms.energy) revert BeyondEnergy(terms.energy, inDay);
         energyOf[id][day] = inDay;
-        return uint256(Money.dueOf(int256(sum * terms.price), _currency)) + terms.fee * (energies.length / ENERGY);
+        return uint256(Money.dueOf(int256(sum * terms.price), _currency)) + fees;
     }
 
     function _at(bytes calldata energies, uint256 at) private pure returns (int256) {

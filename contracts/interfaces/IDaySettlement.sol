@@ -111,7 +111,9 @@ interface IDaySettlement is IDeposits {
 
     /// @notice A member's last nomination.
     struct Nomination {
-        bytes27 hash; // of keccak256(abi.encodePacked(day, node, first, energies)), with uint32, uint8, uint8
+        // Of keccak256(abi.encodePacked(day, node, first, energies)), with uint32, uint8, uint8; 0 where a position of the
+        // member has changed since: it still counts, and what its meter will read follows from both no longer.
+        bytes27 hash;
         uint40 time;
     }
 

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 
 import pytest
-from days import DAY, DEPOSIT, GATE, NODES, OTHER_DAY, READING, STEP, STEPS, series
+from days import DAY, DEPOSIT, GATE, NODES, OTHER_DAY, READING, STEP, STEPS, pairs, series
 from flexibility_fixtures import PLANNED
 from helpers import low
 from link import Reverted, refused, rpc
@@ -188,6 +188,25 @@ def test_attack_falseBaseline_beforeAnyCall(played):
     played.over()
     assert played.settle() == -50_000
     played.check()
+
+
+def test_attack_falseBaseline_byBringingATrade(played):
+    """FX6: anybody may bring what 1 sold to 2 in a round, and what meters will read does not follow from that: both are
+    not called until they have nominated with it. Else an aggregator could bring it, call for 0, and have the fine.
+    Others are called as before."""
+    offers = [played.opt_in(node) for node in (1, 2, 3)]
+    ledger, aggregator = played.world.ledger, played.who("outsider")
+    ledger.send(aggregator, "bring", DAY, 1, 1, pairs(1, 1, [2]))
+    for node in (1, 2):
+        sold = ledger.view("position", DAY, node, 1)
+        assert ledger.view("nomination", DAY, node)[1] > 0
+        with refused(f"NotNominated: {DAY}, {node}"):
+            arguments = (offers[node - 1], DAY, 1, series([0]), series([sold + PLANNED[node][1]]))
+            played.link.send(aggregator, "call", *arguments)
+        drawn = [ledger.view("position", DAY, node, step) - PLANNED[node][step] for step in range(STEPS)]
+        ledger.send(played.who(f"node {node}"), "nominate", DAY, 0, series(drawn))
+    for node in (1, 2, 3):
+        played.call(offers[node - 1], 1, [0])
 
 
 def test_call_ofWhoHasToldNothing_refused(world, played):

@@ -260,7 +260,7 @@ class DaySettlement(DeployedContract):
         return int(self._read("nominated", day, node, step))
 
     def nomination(self, day: int, node: int) -> tuple[bytes, int]:
-        """Hash and time of a node's last nomination."""
+        """Hash and time of a node's last nomination; the hash is 0 where its position has changed since."""
         hash_, time = self._read("nomination", day, node)
         return bytes(hash_), int(time)
 

@@ -112,7 +112,7 @@ _HINTS = {
     "CalledAlready": "a member is called once in a step",
     "BeyondPower": "call for no more than the offer has, in Wh of a step",
     "BeyondEnergy": "call for no more in a day than the offer has",
-    "NotNominated": "let the member nominate what it is going to draw first",
+    "NotNominated": "let the member nominate what it is going to draw first, and anew where its position has changed",
     "OtherBaseline": "the member has nominated otherwise meanwhile, so read its baseline again",
     "NoSuchCall": "calls are numbered from 1 on",
     "CallSettledAlready": "what it came to stands",

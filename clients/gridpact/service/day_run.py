@@ -289,10 +289,10 @@ class DayRun:
             return
         sold = self._positions.sold_kw()
         drawn = (sold - schedule.values["injection_kw"])[first:]
-        _, at = self._ledger.nomination(self.opened.day, self._settings.node)
+        stands, _ = self._ledger.nomination(self.opened.day, self._settings.node)
         nominated = self._positions.nominated_kw()
         changed_wh = 1000 * self._hours * np.abs(drawn - nominated[first:]).max(initial=0.0)
-        if not at or changed_wh >= LEAST_CHANGE_WH:
+        if not any(stands) or changed_wh >= LEAST_CHANGE_WH:  # nor does what was told of other positions
             if not self._positions.nominate(first, drawn):
                 log.warning("the gate of step %d of %s closed before it was nominated", first, self.day)
             nominated = self._positions.nominated_kw()
