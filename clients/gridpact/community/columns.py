@@ -33,6 +33,12 @@ UNIT_WITHIN = re.compile(rf"(.*\S)\s*[(\[]\s*({'|'.join(UNITS)})\s*[)\]]\s*(.*)"
 OBIS = re.compile(r"(?<![\w.])(?:\d+-\d+:)?([12])\.(?:8|29)\.(\d)(?:\*\d+)?(?![\w.])")
 """The register of a meter, by its OBIS code: 1 what was drawn, 2 what was fed in; and of which tariff, 0 for all."""
 
+UNKNOWN_UNIT = re.compile(
+    r".*[(\[]\s*((?:[kmgt]?(?:wh|w|j|va|vah)|[kmg]?cal|btu|therms?|pulses|imp)(?:[\s./*·-].*)?|kw·?h.+|kw[·\s*]h)\s*[)\]]\s*",
+    re.IGNORECASE,
+)
+"""A name with what is an energy or a power in brackets, but none of `UNITS`: (MJ), (kWh/15min), (W avg)."""
+
 UNIT_BEHIND = re.compile(
     rf"(?:(?P<base>.*?)(?:[\s_./-]+|\s*(?P<bracket>[(\[])\s*))?(?P<unit>{'|'.join(UNITS)})\s*[)\]]?", re.IGNORECASE
 )
@@ -82,26 +88,34 @@ SYNONYMS = {
     "load": _set(
         "load, consumption, usage, use, value, read value, volume, energy, verbrauch, verbruik, wert, valeur, state,"
         "power, leistung, consumo, consommation, demand, total consumption, energy consumption, load consumption,"
-        "energy consumed, gemessener verbrauch, forbruk, forbrug, förbrukning, mængde, mangde"
+        "energy consumed, gemessener verbrauch, forbruk, forbrug, förbrukning, mængde, mangde,"
+        "load power, load energy, home consumption, house consumption, household consumption, hausverbrauch,"
+        "gesamtverbrauch, wirkarbeit, wirkleistung, leistungsmittelwert, ae"
     ),
     "import": _set(
         "import, imported, afname, bezug, netzbezug, grid import, from grid, energy import, prelevement, levering,"
         "energy delivered, electricity delivered, imported from grid, import from grid, energie vom netz bezogen,"
-        "active energy, purchased, purchased energy, energy purchased"
+        "active energy, purchased, purchased energy, energy purchased, energy from grid, power from grid,"
+        "energie vom netz, energía importada, energia importada, prélèvement"
     ),
     "export": _set(
         "export, exported, injectie, einspeisung, netzeinspeisung, teruglevering, grid export, to grid, feed in,"
         "energy export, energia vertida, injection, surplus, uberschuss, überschuss, energy returned, returned energy,"
         "electricity returned, exported to grid, export to grid, energie ins netz eingespeist, sold, sold energy,"
+        "energy to grid, power to grid, energie ins netz, energía exportada, energia exportada,"
         "returned"
     ),
     "pv": _set(
         "pv, solar, generation, production, erzeugung, opwek, produktion, pv production, pv generation,"
         "solar generation, solar production, pv output, system production, energy produced, gesamtertrag, ertrag,"
-        "produktion gesamt"
+        "produktion gesamt, solar energy, solar power, pv power, pv energy, energy from inverter s,"
+        "energy from inverters, energie vom wechselrichter"
     ),
 }
-GENERIC = _set("value, read value, volume, energy, wert, valeur, state, power, leistung")
+GENERIC = _set(
+    "value, read value, volume, energy, wert, valeur, state, power, leistung, wirkarbeit, wirkleistung, ae,"
+    "leistungsmittelwert"
+)
 """Names that say nothing about whose energy it is."""
 
 TARIFF = re.compile(
@@ -120,6 +134,17 @@ NO_HOUSEHOLD = _set(
     "total, sum, gesamt, summe, totaal, aggregate, all, grid, net, netz, netto, main, mains, feeder, transformer,"
     "trafo, substation, community, temperature, temp, price, weather, irradiance, ghi, humidity, soc, battery,"
     "frequency, voltage, current, index, id, no, nr, hour, minute, month, weekday, year, week, dayofweek, period, step"
+)
+PARTS = _set(
+    "grid, netz, battery, batteries, batterie, bateria, batería, akku, powerwall, inverter, wechselrichter, omvormer,"
+    "pv, temperature, temp, total, sum, summe, gesamt, totaal, soc, voltage, frequency, quality, status, flag, valid,"
+    "code"
+)
+"""Words that tell, wherever they stand in a name, that it is rather of a part, a sum or no reading."""
+
+MONEY = _set(
+    "cost, costs, kosten, coste, costes, importe, coût, charge, charges, bill, betrag, bedrag, price, preis, prijs,"
+    "precio, prix, prezzo, pris"
 )
 SUMS = _set("total, totals, sum, summe, gesamt, totaal, somme, suma, totale, grand total")
 NO_HOUSEHOLD_BEGINS = ("grid", "total", "aggreg", "transformer", "temperature")
@@ -228,6 +253,17 @@ def has_other_unit(name: str) -> bool:
     return OTHER_UNIT.fullmatch(name) is not None
 
 
+def unknown_unit(name: str) -> str | None:
+    """The unit of energy or power in brackets in a name, if it is none that is known."""
+    parts = UNKNOWN_UNIT.fullmatch(name)
+    return parts[1].strip() if parts and unit_behind(name)[1] is None and not has_other_unit(name) else None
+
+
+def is_of_money(name: str) -> bool:
+    """Whether a name says that a column has amounts of money."""
+    return not MONEY.isdisjoint(plain(name).split())
+
+
 def is_used(words: str) -> bool:
     """Whether words speak of what a household uses or draws."""
     spoken = plain(words)
@@ -250,6 +286,8 @@ def quantity_of(name: str) -> tuple[str, str | None] | None:
         return "import" if register[1] == "1" else "export", unit
     if is_tariff(name):
         base = TARIFF.sub("", plain(base))
+    if unit is not None and plain(base) in ("home", "house"):  # else it names them
+        return "load", unit
     return next(((quantity, unit) for quantity, names in SYNONYMS.items() if plain(base) in names), None)
 
 
@@ -279,7 +317,10 @@ def household_column(name: str) -> TableColumn:
 def is_no_household(name: str) -> bool:
     """Whether a name looks like that of something else than a household."""
     words = plain(name).split()
-    return bool(words) and (words[0] in NO_HOUSEHOLD or words[0].startswith(NO_HOUSEHOLD_BEGINS))
+    if not words:
+        return False
+    is_part = not PARTS.isdisjoint(words) or not MONEY.isdisjoint(words)
+    return is_part or words[0] in NO_HOUSEHOLD or words[0].startswith(NO_HOUSEHOLD_BEGINS)
 
 
 def is_sum(text: str) -> bool:

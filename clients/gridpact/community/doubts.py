@@ -39,6 +39,12 @@ or more than the second as kW, they may be either."""
 MOST_MEAN_KW, LEAST_MEAN_KW, LEAST_MEAN_OF_ALL_KW = 20.0, 0.005, 0.03
 """Of a household over all days, and of all households."""
 
+SUM_ERROR = 0.02
+"""By so much a meter of all others may differ from what they add up to."""
+
+SPIKE_KW, SPIKE = 25.0, 5.0
+"""A power in one step above the first and so many times above all others is rather an error."""
+
 NIGHT = (22.0, 4.0)
 MOST_AT_NIGHT = 0.1
 """Of PV output between these hours; more has only the far north in summer."""
@@ -137,8 +143,28 @@ def _size(data: MeterData) -> Iterator[str]:
             f"on average a household uses {24 * of_all:,.3g} kWh a day, if the readings are kWh in each step, and "
             f"{24 * if_kw:,.3g} if they are kW: say --unit kwh or --unit kw"
         )
+    for meter in data.meters:
+        for what, by_day in (("uses", meter.load_kw), ("has a PV output of", meter.pv_kw)):
+            if (spike := _spike(by_day)) is not None:
+                day, clock, kw = spike
+                yield (
+                    f"'{meter.name}' {what} {kw:,.4g} kW on {day} at {clock}, more than {SPIKE:g} times as much as "
+                    "ever else; is it an error of its meter? Then leave the cell empty"
+                )
     if 0 < of_all < LEAST_MEAN_OF_ALL_KW:
         yield _much("on average a household uses", of_all)
+
+
+def _spike(by_day: Mapping[str, Array]) -> tuple[str, str, float] | None:
+    """Day, time and size of the largest power, kW, if it stands out."""
+    if not by_day:
+        return None
+    every = np.concatenate([by_day[day] for day in by_day])
+    if len(every) < 2 or every.max() <= max(SPIKE_KW, SPIKE * float(np.partition(every, -2)[-2])):
+        return None
+    place, step = divmod(int(every.argmax()), len(next(iter(by_day.values()))))
+    minute = step * 24 * 60 // len(next(iter(by_day.values())))
+    return list(by_day)[place], f"{minute // 60:02d}:{minute % 60:02d}", float(every.max())
 
 
 def _much(who: str, mean_kw: float) -> str:
@@ -169,5 +195,5 @@ def _total(data: MeterData) -> Iterator[str]:
     every = [np.concatenate([meter.load_kw[day] for day in data.days]) for meter in data.meters] if data.days else []
     total = np.sum(every, axis=0) if every else np.zeros(0)
     for meter, load in zip(data.meters, every, strict=False):
-        if load.any() and np.allclose(2 * load, total, rtol=1e-3, atol=1e-9):
+        if load.any() and np.abs(2 * load - total).sum() < SUM_ERROR * total.sum():
             yield f"'{meter.name}' uses what all others use together; leave it out with --ignore if it is their sum"

@@ -194,6 +194,7 @@ class Readings:
         self._rows: list[int] = []
         self._files: list[str] = []
         self._values: list[Sequence[float]] = []
+        self._fell: frozenset[int] = frozenset()  # when counters fell or jumped, min
 
     def __len__(self) -> int:
         return len(self._minutes)
@@ -219,6 +220,7 @@ class Readings:
         step_minutes: int | None = None,
         scale: Scale | None = None,
         are_counters: bool = False,
+        most_kw: float = MOST_KW,
     ) -> tuple[int, dict[str, Array], list[str]]:
         """The readings as whole days.
 
@@ -228,6 +230,7 @@ class Readings:
             step_minutes: what it must be; None: the smallest difference between two readings.
             scale: makes kW of them, and takes what is little below zero for zero; None: they stay as they are.
             are_counters: they are states of counters, so what was counted is their differences.
+            most_kw: what a counter cannot have counted in a step, so that its meter was changed there.
 
         Returns:
             Minutes of a step; day -> (columns, T); what was left out or filled, a sentence each.
@@ -262,7 +265,10 @@ class Readings:
             )
         self._on_one_grid(minutes, rows, step)
         if are_counters:
-            minutes, rows, values, noted = self._differences(minutes, rows, values, step, gaps)
+            minutes, rows, values, noted = self._without_dips(minutes, rows, values)
+            remarks += noted
+            most = most_kw / (scale or Scale()).kw(step)
+            minutes, rows, values, noted = self._differences(minutes, rows, values, step, gaps, most)
             keep = ~np.isin(minutes // DAY_MINUTES, list(changed))
             minutes, rows, values, remarks = minutes[keep], rows[keep], values[keep], remarks + noted
         if scale is not None:
@@ -331,16 +337,44 @@ class Readings:
                 f"elsewhere {step}; bring them to one step, or give the parts as files of their own"
             )
 
+    def _without_dips(
+        self, minutes: NDArray[np.int64], entries: NDArray[np.int64], values: Array
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, list[str]]:
+        """States of counters without those that fall to one value and go on from where they were: errors of reading."""
+        keep = np.ones(len(minutes), dtype=bool)
+        for column in values.T:
+            k = 1
+            while k < len(column):
+                after = k + 1
+                while after < len(column) and column[after] == column[k] < column[k - 1]:
+                    after += 1
+                if column[k] < column[k - 1] and after < len(column) and column[after] >= column[k - 1]:
+                    keep[k:after] = False
+                    k = after
+                k += 1
+        if keep.all() or (~keep).sum() > max(1, len(keep) * MOST_FALLS):
+            return minutes, entries, values, []
+        first = _moment(minutes[int(np.flatnonzero(~keep)[0])])
+        remark = (
+            "States of counters that fell, and went on from where they were, were left out: "
+            f"{(~keep).sum()} of '{self.household}' (first {first})."
+        )
+        return minutes[keep], entries[keep], values[keep], [remark]
+
     def _differences(
-        self, minutes: NDArray[np.int64], entries: NDArray[np.int64], values: Array, step: int, gaps: Gaps
+        self, minutes: NDArray[np.int64], entries: NDArray[np.int64], values: Array, step: int, gaps: Gaps, most: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, list[str]]:
         """What counters counted from each time to the next.
 
-        Where one falls, the meter was changed or reset, and what it counted then is not known: a gap. Over a missing
-        state what was counted is known, and is spread evenly where gaps are to be filled.
+        Where one falls, or counts more than `most` in a step, the meter was changed or reset, and what it counted then
+        is not known: a gap. Over a missing state what was counted is known, and is spread evenly where gaps are to be
+        filled.
         """
         steps, counted = np.diff(minutes) // step, np.diff(values, axis=0)
         fell: NDArray[np.bool_] = np.any(counted < 0, axis=1)
+        jumped: NDArray[np.bool_] = np.any(counted > most * steps[:, None], axis=1)
+        if jumped.sum() <= max(1, len(jumped) * MOST_FALLS):  # else the unit is another one
+            fell = fell | jumped
         if fell.sum() > max(1, len(fell) * MOST_FALLS):
             k = int(np.flatnonzero(fell)[0])
             raise InputError(
@@ -353,10 +387,11 @@ class Readings:
         within = np.concatenate([np.arange(n) for n in steps[keep]]) if keep.any() else np.zeros(0, dtype=np.int64)
         remarks = []
         if fell.any():
+            self._fell = frozenset(minutes[:-1][fell].tolist())
             first = _moment(minutes[int(np.flatnonzero(fell)[0])])
             remarks.append(
-                f"Counters fell, so the meter was changed or reset, and these steps have no reading: {fell.sum()} of "
-                f"'{self.household}' (first {first})."
+                "Counters fell or jumped, so the meter was changed or reset, and these steps have no reading: "
+                f"{fell.sum()} of '{self.household}' (first {first})."
             )
         if extra := int((steps[keep] - 1).sum()):
             remarks.append(f"States of counters that are missing, spread evenly: {extra} of '{self.household}'.")
@@ -415,8 +450,10 @@ class Readings:
                 "or fill short gaps with --gaps fill"
             )
             upto = "" if len(run) == 1 else f" to {_moment(run[-1])}"
+            why = ", as its counter fell or jumped there" if int(run[0]) in self._fell else ""
             raise InputError(
-                f"{self._place(before)}: after it '{self.household}' has no reading at {_moment(run[0])}{upto}; {hint}"
+                f"{self._place(before)}: after it '{self.household}' has no reading at {_moment(run[0])}{upto}{why}; "
+                f"{hint}"
             )
         lines = np.array([np.interp(missing, minutes, column) for column in values.T]).T
         minutes, values = np.concatenate([minutes, missing]), np.concatenate([values, lines])

@@ -231,6 +231,8 @@ def _without_notes(
     """Rows without comments, which begin with #, and without words below the last row; and which were left out."""
     kept = [(n, cells) for n, cells in lines if not (cells and cells[0].startswith("#") and not is_gap(cells[0]))]
     while len(kept) > 1 and sum(map(bool, map(str.strip, kept[-1][1]))) < min(columns, 2):
+        if any("\n" in cell for cell in kept[-1][1]):  # of a quotation that is not closed
+            break
         kept.pop()
     there = {number for number, _ in kept}
     return kept, [number for number, cells in lines if number not in there and any(map(str.strip, cells))]

@@ -104,7 +104,7 @@ def test_counter_thatIsChanged_hasAGapThere(new: New) -> None:
     text = table({"a": a}, times)
     assert "after it 'a' has no reading at 2024-06-21 06:00" in new(text, "--counter")[1]
     community, said = new(text, "--counter", "--gaps", "skip")
-    assert "Counters fell, so the meter was changed or reset" in said
+    assert "Counters fell or jumped, so the meter was changed or reset" in said
     check(community, {"a": LOAD["a"][:24]})
 
 
@@ -253,7 +253,15 @@ def test_shortSteps_needLongerOnes(new: New, minutes: int) -> None:
         ({**LOAD, "a_ev": LOAD["b"]}, "column 'a_ev' looks like a part of 'a'"),
         ({**LOAD, "c_pv": LOAD["b"]}, "column 'c_pv' looks like pv of 'c', which has no load"),
         ({"a": LOAD["a"], "a_pv": [1.0 if k % 24 > 20 or k % 24 < 5 else 0.0 for k in range(48)]}, "is it PV output"),
-        ({"consumption": LOAD["a"], "cost": LOAD["b"]}, "--value-column"),
+        ({"consumption": LOAD["a"], "boat": LOAD["b"]}, "--value-column"),
+        ({**LOAD, "roof PV - DC": LOAD["a"]}, "column 'roof PV - DC' looks like that of no household"),
+        ({**LOAD, "quality": [1] * 48}, "column 'quality' looks like that of no household"),
+        ({"Anna": LOAD["a"], "anna": LOAD["b"]}, "differ in case or spaces only"),
+        ({"a (MJ)": LOAD["a"]}, "the unit 'MJ' of column 'a (MJ)' is not known"),
+        ({"a": LOAD["a"], "b (kWh/15min)": LOAD["b"]}, "the unit 'kWh/15min' of column"),
+        ({"a": [99.0 if k == 30 else v for k, v in enumerate(LOAD["a"])]}, "is it an error of its meter"),
+        ({**LOAD, "c": LOAD["b"], "street": [1.01 * (x + 2 * y) for x, y in zip(*LOAD.values(), strict=True)]},
+         "what all others use together"),
     ],
 )  # fmt: skip
 def test_columnsThatMayBeAnything_areAskedAbout(new: New, columns: dict[str, Sequence[object]], complaint: str) -> None:
@@ -556,3 +564,37 @@ def test_a_terminal_without_the_letters_of_a_name_shows_their_numbers(new: New, 
     shown = subprocess.run(command, env=bare, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert "Zo\\xeb \\u2600" in shown.stdout
+
+
+@pytest.mark.parametrize("beside", [
+    {"Estimated Cost Inc. Tax (p)": 7.3, "Standing charge (p)": 40.0}, {"COST": "$0.05"}, {"price": 0.3},
+])  # fmt: skip
+def test_moneyBesideReadings_isLeftOutAndSaid(new: New, beside: dict[str, object]) -> None:
+    made, said = new(table({"Consumption (kWh)": LOAD["a"], **{name: [cell] * 48 for name, cell in beside.items()}}))
+    check(made, {"r": LOAD["a"]})
+    assert all(f"'{name}'" in said.partition("not looked at")[2] for name in beside)
+
+
+@pytest.mark.parametrize("where", [7, 20, 30])
+@pytest.mark.parametrize("what", ["dip", "long dip", "jump", "new meter", "rollover"])
+def test_stateThatCannotBe_isNoConsumption(new: New, what: str, where: int) -> None:
+    """A state that falls or jumps, by an error or another meter, is a gap: nothing of it is counted."""
+    states = 4000 + np.concatenate([[0.0], np.cumsum(LOAD["a"])])
+    match what:
+        case "dip":
+            states[where] = 0.0
+        case "long dip":
+            states[where : where + 2] = 0.0
+        case "jump":
+            states[where:] += 50_000
+        case "new meter":
+            states[where:] -= states[where]
+        case _:
+            states[where:] -= 4000
+    times = [*HOURS, HOURS[-1] + timedelta(hours=1)]
+    made, said = new(table({"a": [f"{state:.4f}" for state in states]}, times), "--counter", "--gaps", "fill")
+    assert made is not None
+    read = np.concatenate([made.load.values[day]["a"] for day in sorted(made.load.values)])
+    assert read.max() <= max(LOAD["a"]) + 1e-6
+    assert np.count_nonzero(np.abs(read - LOAD["a"]) > 1e-3) <= 3
+    assert "fell" in said

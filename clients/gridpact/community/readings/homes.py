@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -12,6 +13,7 @@ from gridpact.community.columns import UNITS, WRITTEN
 from gridpact.community.meters import Meter, MeterData, Readings, Scale, check_power, resample, rounded_up, united
 from gridpact.community.model import Array
 from gridpact.community.readings.source import FileSeen, HowToRead, ReadFiles, ReadSeries, local, quoted
+from gridpact.community.usual import MOST_KW
 from gridpact.errors import InputError
 
 METER_TOLERANCE_KW = 0.1
@@ -90,7 +92,11 @@ def _by_day(series: ReadSeries, how: HowToRead, remarks: list[str]) -> tuple[int
     for moment, (file, row), value in zip(moments_, places, values, strict=True):
         readings.add(local(moment, how.zone), row, [value], file)
     step_minutes, by_day, noted = readings.by_day(
-        how.gaps, how.zone, scale=Scale(scale, is_energy), are_counters=how.are_counters
+        how.gaps,
+        how.zone,
+        scale=Scale(scale, is_energy),
+        are_counters=how.are_counters,
+        most_kw=math.inf if "size" in how.accepted else MOST_KW,
     )
     remarks += noted
     return step_minutes, {day: power[0] for day, power in by_day.items()}

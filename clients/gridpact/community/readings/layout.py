@@ -64,6 +64,18 @@ def layout_of(files: ReadFiles, path: Path, table: Table, left: Sequence[str], i
         quantity = columns.quantity_of(how.value_column)
         return _rows_of_readings(files, path, table, left, {how.value_column: quantity or ("load", None)}, is_pv)
     named = {name: of for name in numbers if (of := columns.quantity_of(name)) and name not in files.only}
+    for name in numbers:
+        if name not in files.only and (unit := columns.unknown_unit(name)) is not None:
+            raise InputError(
+                f"{path.name}: the unit '{unit}' of column '{name}' is not known; give one of "
+                f"{', '.join(WRITTEN.values())}, "
+                f'leave it out with --ignore "{name}", or name the households with --only'
+            )
+    if named:
+        whole = {"load", "pv"} <= {quantity for quantity, _ in named.values()}
+        beside = [name for name in numbers if name not in named and name not in files.only
+                  and (columns.is_of_money(name) or (whole and columns.is_hardly_used(name)))]  # fmt: skip
+        numbers, filled = ([name for name in of if name not in beside] for of in (numbers, filled))
     facts = columns.role(left, columns.HOUSEHOLDS | columns.REGISTERS | columns.UNIT_COLUMNS)
     others = [name for name in filled if name not in named and name not in facts]
     if "household" in left:
@@ -96,6 +108,9 @@ def _check_text(table: Table, name: str) -> None:
         InputError: all texts of a column are numbers with something behind them, as 0.25 kWh: readings, perhaps.
     """
     rows = [row for row in table.rows if not row.is_gap(name)]
+    beside = {re.sub(r"[+-]?[0-9][0-9.,]*", "", row.cells[name]).strip() for row in rows}
+    if columns.is_of_money(name) and all(columns.has_other_unit(f"({one})") for one in beside):
+        return
     if all(BESIDE_NUMBER.fullmatch(row.cells[name].strip()) for row in rows):
         raise rows[0].error(
             name,

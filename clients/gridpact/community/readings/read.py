@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -66,10 +66,30 @@ def read_readings(
     for name in households:
         if name not in files.names:
             raise no_such_household(name, list(files.names))
+    if not households:
+        _check_names(files.names)
     if pv is not None:
         _read(files, pv, is_pv=True)
     data = meters_of(files)
     return data.only(households) if households else data
+
+
+def _check_names(names: Mapping[str, str]) -> None:
+    """
+    Args:
+        names: of households, each with its file.
+
+    Raises:
+        InputError: two differ in case or spaces only.
+    """
+    known: dict[str, str] = {}
+    for name, file in names.items():
+        alike = known.setdefault(" ".join(name.casefold().split()), name)
+        if alike != name:
+            raise InputError(
+                f"{file}: '{name}' and '{alike}' differ in case or spaces only; write them alike if they are one "
+                "household, else apart"
+            )
 
 
 def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
