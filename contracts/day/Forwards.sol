@@ -23,7 +23,7 @@ abstract contract Forwards is Options, SignedData {
     function offerForward(
         uint32 day, uint8 step, bool sells, uint32 energy, Formula calldata formula, uint40 until
     ) external returns (uint256 id) {
-        _requireOffer(day, step, energy, until);
+        _requireOfferUntil(day, step, energy, until);
         if (formula.floor > formula.base || formula.base > formula.cap) {
             revert InvalidFormula(formula.floor, formula.base, formula.cap);
         }

@@ -13,7 +13,7 @@ abstract contract Options is Spots {
     function writeOption(
         uint32 day, uint8 step, uint32 energy, uint32 strike, uint128 premium, uint128 collateral, uint40 until
     ) external returns (uint256 id) {
-        _requireOffer(day, step, energy, until);
+        _requireOfferUntil(day, step, energy, until);
         uint8 writer = ledger.partyOf(day, msg.sender);
         uint256 least = _coverOf(day, step, writer, true, energy);
         if (collateral < least) revert CollateralTooSmall(least, collateral);

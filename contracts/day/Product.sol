@@ -26,11 +26,17 @@ abstract contract Product is IDayProducts {
         if (block.timestamp >= gate) revert IDaySettlement.GateClosed(day, step, gate);
     }
 
-    /// @dev Requires that something of a step can be offered until a time.
-    function _requireOffer(uint32 day, uint8 step, uint32 energy, uint40 until) internal view {
-        uint256 gate = _requireOpen(day, step);
+    /// @dev Requires that something of a step can be offered. Returns when its gate closes.
+    function _requireOffer(uint32 day, uint8 step, uint32 energy) internal view returns (uint256 gate) {
+        gate = _requireOpen(day, step);
         if (energy == 0) revert NoEnergy();
+    }
+
+    /// @dev Requires the same until a time, which is to come.
+    function _requireOfferUntil(uint32 day, uint8 step, uint32 energy, uint40 until) internal view {
+        uint256 gate = _requireOffer(day, step, energy);
         if (until > gate) revert UntilAfterGate(gate, until);
+        if (block.timestamp >= until) revert UntilOver(until);
     }
 
     /// @dev Requires that the caller is who may end something before a time, or that the time has come.

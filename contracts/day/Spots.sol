@@ -11,7 +11,7 @@ abstract contract Spots is Product {
 
     /// @inheritdoc IDayProducts
     function postSpot(uint32 day, uint8 step, bool sells, uint32 energy, int32 price) external returns (uint256 id) {
-        _requireOffer(day, step, energy, 0);
+        _requireOffer(day, step, energy);
         uint8 poster = ledger.partyOf(day, msg.sender);
         id = ++lastId;
         Spot storage offer = _spots[id];

@@ -99,6 +99,7 @@ interface IDayProducts {
     error NotYours(uint256 id, address account);
     error OfferEnded(uint256 id, uint256 until);
     error UntilAfterGate(uint256 gate, uint256 until);
+    error UntilOver(uint256 until);
     error CollateralTooSmall(uint256 least, uint256 given);
     error InvalidFormula(int256 floor, int256 base, int256 cap);
     error ReportTooEarly(uint256 from);
@@ -122,7 +123,7 @@ interface IDayProducts {
 
     /// @notice Offers an option.
     /// @param collateral at least what covers the energy (IDaySettlement, `coverOf`)
-    /// @param until      it can be taken; not after the gate
+    /// @param until      it can be taken; to come, and not after the gate
     function writeOption(
         uint32 day, uint8 step, uint32 energy, uint32 strike, uint128 premium, uint128 collateral, uint40 until
     ) external returns (uint256 id);

@@ -409,6 +409,8 @@ def test_option_neverLeavesADebt(world, played):
         played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 199_999, gate)
     with refused(f"UntilAfterGate: {gate}, {gate + 1}"):
         played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 200_000, gate + 1)
+    with refused(f"UntilOver: {(over := played.world.now())}"):  # nobody could take it any more
+        played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 200_000, over)
     played.products.send(played.who(1), "writeOption", DAY, 3, 2000, 100_000, 5000, 200_000, gate)
     with refused("OwnOffer: 1"):
         played.products.send(played.who(1), "takeOption", 1)
@@ -507,6 +509,8 @@ def test_forward_failsOnFormula_andEnds(world, played):
     gate = played.start + STEP - GATE
     with refused("InvalidFormula: 2, 1, 3"):
         played.products.send(played.who(1), "offerForward", DAY, 1, True, 10, (1, 0, 2, 3, 0, oracle), gate)
+    with refused(f"UntilOver: {(over := played.world.now())}"):
+        played.products.send(played.who(1), "offerForward", DAY, 1, True, 10, (2, 0, 2, 3, 0, oracle), over)
     played.products.send(played.who(1), "offerForward", DAY, 1, True, 10, (2, 0, 2, 3, 0, oracle), gate)
     with refused("OwnOffer: 1"):
         played.products.send(played.who(1), "takeForward", 1)

@@ -313,7 +313,7 @@ def machine(world, met):
             strike=draw.of([0, 100_000, 4_000_000_000]),
             premium=draw.of([0, 10_000, 10**9]),
             collateral=draw.of([0, 2_000_000, 2_000_000, 10**9]),
-            early=draw.of([0, 100, -1]),
+            early=draw.of([0, 10**6, -1]),
         )
         def write_option(self, who, day, step, energy, strike, premium, collateral, early):
             until = self.model.days[day].gate(step) - early if day in self.model.days else 0
@@ -358,7 +358,7 @@ def machine(world, met):
             slope=draw.of([0, 1000, -(2**31), 2**31 - 1]),
             below=draw.of([0, 50_000, 250_000, -1]),
             above=draw.of([0, 100_000]),
-            early=draw.of([0, 100, -1]),
+            early=draw.of([0, 10**6, -1]),
         )
         def offer_forward(self, who, day, step, sells, energy, base, slope, below, above, early):
             until = self.model.days[day].gate(step) - early if day in self.model.days else 0

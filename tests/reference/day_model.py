@@ -357,12 +357,14 @@ class DayModel:
 
     # ------------------------------------------------------------------ products
 
-    def _offerable(self, now: int, day: int, step: int, energy: int, until: int) -> Day:
+    def _offerable(self, now: int, day: int, step: int, energy: int, until: int | None = None) -> Day:
         into = self._opening(now, day, step)
         if not energy:
             raise Refused("NoEnergy")
-        if until > into.gate(step):
+        if until is not None and until > into.gate(step):
             raise Refused("UntilAfterGate")
+        if until is not None and now >= until:
+            raise Refused("UntilOver")
         return into
 
     def _new(self, offer: Offer) -> None:
@@ -381,7 +383,7 @@ class DayModel:
             raise Refused("TooMuchEnergy")
 
     def post_spot(self, now: int, who: str, day: int, step: int, sells: bool, energy: int, price: int) -> None:
-        self._offerable(now, day, step, energy, 0)
+        self._offerable(now, day, step, energy)
         by = self.party(day, who)
         offer = Offer("spot", day, step, by, energy, sells=sells, price=price)
         offer.locks = {by: self._lock_of(offer)}

@@ -89,6 +89,7 @@ _HINTS = {
     "InvalidFormula": "give a floor, a base and a cap in this order",
     "CollateralTooSmall": "lock what covers the energy: the dearer of import and feed-in price, and the adder",
     "UntilAfterGate": "let the offer end before the gate of its step closes",
+    "UntilOver": "let the offer end later than now",
     "OfferEnded": "it can no longer be taken",
     "NotYours": "only its owner may before its time is over",
     "ReportTooEarly": "report when the step has begun",

@@ -50,6 +50,7 @@ def test_error_isOneSentence_withAdvice(name: str) -> None:
         ("CollateralTooSmall", (80_001, 0), "least 80001, given 0): lock what covers the energy"),
         ("GateClosed", (610, 3, 1_750_000_000), "day 610, step 3, gate 1750000000): positions and nominations"),
         ("ReadTwice", (610, 3, 2), "day 610, step 3, node 2): the first reading counts"),
+        ("UntilOver", (1_750_000_000,), "until 1750000000): let the offer end later than now"),
         ("OfferEnded", (4, 1_750_000_000), "id 4, until 1750000000): it can no longer be taken"),
         ("SharesDoNotSumToOne", (900_000_000,), "sum 900000000): give shares that sum to"),
         ("LengthMismatch", (96, 92), "expected 96, actual 92): give as many values as there are steps"),
