@@ -27,6 +27,7 @@ from gridpact.events import Event
 from gridpact.grid.street_limits import PublishedStreet, decoded_street
 from gridpact.manage.metering import comes_to
 from gridpact.node.audit import audit_round
+from gridpact.outcome.account import account_table, read_account
 from gridpact.outcome.day import HouseholdDay, day_of
 from gridpact.problem.scenario import Scenario
 from gridpact.run.onchain import RunSettings
@@ -100,6 +101,10 @@ def test_everyHouseholdPaysItsSupplierAndAllFees(tmp_path: Path, monkeypatch: py
         aggregator = Aggregator.of(kept.record, web3)
         book, audited = aggregator.declarations(1)[0].book, audit_round(aggregator, 1)
         told = {one.delivery.node: one.delivery.payment for one in comes_to(settlement, 1, readings)}
+        accounts = {
+            node: read_account(aggregator, settlement, address, 1)
+            for node, address in aggregator.accounts_in(1, [1, 2, 3]).items()
+        }
     assert isinstance(community.feeder, PhaseFeeder)
     assert decoded_street(book) == PublishedStreet.of(community.feeder)
     assert not audited.plan_errors
@@ -111,6 +116,11 @@ def test_everyHouseholdPaysItsSupplierAndAllFees(tmp_path: Path, monkeypatch: py
     for home in day_of(result).households:
         assert -deliveries[home.node].payment == pytest.approx(UNIT * billed(home), abs=0.002 * UNIT)
         paid[suppliers[home.node]] -= deliveries[home.node].payment
+        (of_round,) = accounts[home.node].rounds
+        assert of_round.fees.trades == pytest.approx(UNIT * home.trade_fee, abs=0.001 * UNIT)
+        assert of_round.fees.peak == pytest.approx(UNIT * home.peak_fee, abs=0.001 * UNIT)
+        assert "of it a fee on the peak" in account_table(accounts[home.node], 0.0)
+    assert sum(one.rounds[0].fees.trades for one in accounts.values()) > 0
     for supplier, left in free.items():
         assert left == TEST_TOKENS * UNIT + paid[supplier]
 

@@ -93,8 +93,15 @@ class TariffFees:
             energies_wh: fed into the grid (negative: drawn), one a step.
             traded_wh: sold to neighbours (negative: bought), one a step.
         """
-        traded = sum(fee * max(-wh, 0) for fee, wh in zip(self.traded_micro, traded_wh, strict=True))
-        return traded + self.peak_micro * max(0, -min(energies_wh))
+        return self.on_trades(traded_wh) + self.on_peak(energies_wh)
+
+    def on_trades(self, traded_wh: Sequence[int]) -> int:
+        """The part of `of` that is due on trades."""
+        return sum(fee * max(-wh, 0) for fee, wh in zip(self.traded_micro, traded_wh, strict=True))
+
+    def on_peak(self, energies_wh: Sequence[int]) -> int:
+        """The part of `of` that is due on the most that is drawn."""
+        return self.peak_micro * max(0, -min(energies_wh))
 
 
 def encode_tariff(import_micro: Sequence[int], feed_in_micro: Sequence[int], fees: TariffFees | None = None) -> bytes:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.chain.settlement import decode_energies, decode_tariff, decode_trades
+from gridpact.chain.settlement import decode_energies, decode_fees, decode_tariff, decode_trades
 from gridpact.chain.spent import Spent
 from gridpact.chain.values import Phase, Setting, Theta, bitmap_to_nodes, unpack_residuals
 from gridpact.community.model import GRID_CONNECTION, Array
@@ -417,10 +417,9 @@ class RoundView:
     # ------------------------------------------------------------------ trades, readings, money
 
     def market(self) -> Json:
-        """What was traded, and the supplier's prices around it."""
+        """What was traded, and the suppliers' prices around it: the community's, and of who has another one its own."""
         opened = [event for event in self._of_day if event.name == "day.DayOpened"]
-        tariff = next(iter(opened), self._tariff())
-        imported, fed_in = decode_tariff(bytes.fromhex(tariff.arguments["tariff"])) if tariff else ((), ())
+        common = next(iter(opened), self._tariff())
         return {
             "trades": [
                 {
@@ -437,8 +436,23 @@ class RoundView:
             "differ": [
                 [event.arguments["lower"], event.arguments["higher"]] for event in self._by_name["StatementsDiffer"]
             ],
-            "import_micro": imported,
-            "feed_in_micro": fed_in,
+            **_prices(common),
+            "own": {} if opened else self._own_prices(),
+        }
+
+    def _own_prices(self) -> dict[int, Json]:
+        """Of the homes with another supplier than the community's, which has published a tariff for the round."""
+        supplier_of: dict[str, str] = {}
+        for event in self._store.named("Supplied"):  # from a round on, the last one counts
+            if int(event.arguments["round"]) <= self.number:
+                supplier_of[str(event.arguments["account"])] = str(event.arguments["supplier"])
+        published = {str(event.arguments.get("supplier")): event for event in self._by_name["TariffPublished"]}
+        common = self._tariff()
+        found = {node: published.get(supplier_of.get(account, "")) for node, account in self._enrolled.items()}
+        return {
+            node: {"supplier": event.arguments["supplier"], **_prices(event)}
+            for node, event in sorted(found.items())
+            if event is not None and event is not common
         }
 
     def _tariff(self) -> StoredEvent | None:
@@ -533,4 +547,20 @@ def _short(arguments: Mapping[str, Any]) -> Json:
         name: str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
         for name, value in arguments.items()
         if name != "round" and not isinstance(value, list) and len(str(value)) <= 80
+    }
+
+
+def _prices(published: StoredEvent | None) -> Json:
+    """What a supplier asks and pays, 1e-6 currency/kWh, and what it collects for the grid operator: on what comes from
+    neighbours, and on the most that is drawn in a step, 1e-9 currency/Wh."""
+    if published is None:
+        return {"import_micro": (), "feed_in_micro": (), "traded_micro": (), "peak_micro": 0}
+    tariff = bytes.fromhex(published.arguments["tariff"])
+    imported, fed_in = decode_tariff(tariff)
+    fees = decode_fees(tariff)
+    return {
+        "import_micro": imported,
+        "feed_in_micro": fed_in,
+        "traded_micro": () if fees is None else fees.traded_micro,
+        "peak_micro": 0 if fees is None else fees.peak_micro,
     }

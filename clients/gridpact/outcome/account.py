@@ -14,7 +14,7 @@ from gridpact.text import plain
 
 if TYPE_CHECKING:
     from gridpact.chain.aggregator import Aggregator
-    from gridpact.chain.settlement import Settlement
+    from gridpact.chain.settlement import Settlement, TariffFees
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,34 @@ class OpenPair:
 
 
 @dataclass(frozen=True)
+class FeesCollected:
+    """What the supplier collects with a delivery for the grid operator, token units. What is on each kWh that it
+    delivers is in its price."""
+
+    trades: int = 0  # on what neighbours have sold the household
+    peak: int = 0  # on the most that it has drawn in a step
+
+    @staticmethod
+    def of(
+        fees: TariffFees | None, delivery: Delivery | None, records: Sequence[TradeRecord], unit: int
+    ) -> FeesCollected:
+        """
+        Args:
+            fees: of the tariff by which it is settled.
+            records: of the household.
+            unit: token units in a unit of currency.
+        """
+        if fees is None or delivery is None:
+            return FeesCollected()
+        traded = [0] * len(delivery.energies_wh)
+        for record in records:
+            for trade in record.trades:
+                traded[trade.step] += trade.energy_wh if record.lower == delivery.node else -trade.energy_wh
+        trades, peak = fees.on_trades(traded), fees.on_peak(delivery.energies_wh)
+        return FeesCollected(round(trades * unit / 1e9), round(peak * unit / 1e9))
+
+
+@dataclass(frozen=True)
 class RoundAccount:
     """What one round came to for the household."""
 
@@ -74,6 +102,7 @@ class RoundAccount:
     open_pairs: Sequence[OpenPair]
     delivery: Delivery | None
     net: int  # token units received, from neighbours and the supplier; negative: paid or owed
+    fees: FeesCollected = FeesCollected()  # in the delivery's payment
 
 
 @dataclass(frozen=True)
@@ -118,7 +147,12 @@ def _read_round(aggregator: Aggregator, settlement: Settlement, round_: int, nod
     trades = sorted((PairTrades.of(record, node) for record in records), key=lambda pair: pair.partner)
     open_pairs = [OpenPair(own, theirs, delivery is not None) for own, theirs in settlement.unrecorded(round_, node)]
     phase = aggregator.outcome(round_).phase
-    return RoundAccount(round_, node, phase, trades, open_pairs, delivery, settlement.net_payment(round_, node))
+    from gridpact.chain.settlement import decode_fees  # imports web3, which who prints an account has
+
+    fees = None if delivery is None else decode_fees(settlement.tariffs_of(round_, [node])[node])
+    collected = FeesCollected.of(fees, delivery, records, 10 ** settlement.token.decimals())
+    net = settlement.net_payment(round_, node)
+    return RoundAccount(round_, node, phase, trades, open_pairs, delivery, net, collected)
 
 
 # ---------------------------------------------------------------------- for the terminal
@@ -165,7 +199,8 @@ def account_table(account: HouseholdAccount, now: float) -> str:
             names = [f"  node {pair.own.partner}" for pair in item.open_pairs]
             blocks.append(["  Not recorded:", *_aligned(list(zip(names, reasons, strict=True)))])
         if item.phase.is_final:
-            blocks.append(_aligned([*_delivery(item.delivery, amount), ("  Net", amount(item.net), "")]))
+            told = [*_delivery(item.delivery, amount), *_fees(item.fees, amount), ("  Net", amount(item.net), "")]
+            blocks.append(_aligned(told))
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
@@ -185,6 +220,12 @@ def _delivery(delivery: Delivery | None, amount: Any) -> list[tuple[str, str, st
     meter = f"meter: {fed_in / 1000:,.3f} kWh fed in, {drawn / 1000:,.3f} kWh drawn"
     owed = f"; {amount(delivery.arrears)} of it could not be paid then" if delivery.arrears else ""
     return [("  Delivery", amount(delivery.payment), meter + owed)]
+
+
+def _fees(fees: FeesCollected, amount: Any) -> list[tuple[str, str, str]]:
+    """Where there are any; what is on each kWh from the supplier is in its price."""
+    told = [("    of it a fee on trades", fees.trades), ("    of it a fee on the peak", fees.peak)]
+    return [(what, amount(-units), "to the grid operator, by the supplier") for what, units in told if units]
 
 
 def _lock(own: Stated, amount: Any, now: float) -> str:
@@ -251,6 +292,8 @@ def account_json(account: HouseholdAccount) -> dict[str, Any]:
                 else {
                     "received": amount(item.delivery.payment),
                     "arrears": amount(item.delivery.arrears),
+                    "trade_fee": amount(item.fees.trades),
+                    "peak_fee": amount(item.fees.peak),
                     "energies_wh": list(item.delivery.energies_wh),
                 },
                 "net": amount(item.net),

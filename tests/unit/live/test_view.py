@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from gridpact.chain.feed import ChainBlock, ChainEvent
-from gridpact.chain.settlement import encode_energies, encode_tariff, encode_trades
+from gridpact.chain.settlement import TariffFees, encode_energies, encode_tariff, encode_trades
 from gridpact.chain.values import nodes_to_bitmap
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds
 from gridpact.market.admm.codec import with_key
-from unit.live.sealed import declare, deliver
+from unit.live.sealed import add, declare, deliver
 
 DAY, INDEX, REST = 20260701, 3, 2**31
 STEPS = 4
@@ -154,6 +154,36 @@ def test_plan_ofADayInSteps_isWhatWasReadSoFar(store: Store) -> None:
     plan = view(store, 7).plan()
     assert plan is not None
     assert plan["injection_kw"] == {1: [-0.012, None, None, None], 5: [0.007, None, None, None]}
+
+
+def test_prices_areOfEachHomesOwnSupplier(store: Store) -> None:
+    """Home 5 is the customer of another supplier from round 7 on, home 1 was and is none since; who has published none
+    counts as the community's."""
+    fees = TariffFees((30_000,) * STEPS, 200_000)
+    common = encode_tariff([300_000] * STEPS, [80_000] * STEPS, fees)
+    green = encode_tariff([280_000] * STEPS, [70_000] * STEPS)
+    told: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("SupplierAdmitted", {"supplier": "0xg"}),
+        ("Supplied", {"account": "0x1", "supplier": "0xg", "round": 2}),
+        ("Supplied", {"account": "0x5", "supplier": "0xg", "round": 7}),
+        ("Supplied", {"account": "0x1", "supplier": "0xc", "round": 8}),
+        ("TariffPublished", {"round": 10, "supplier": "0xc", "tariff": common}),
+        ("TariffPublished", {"round": 10, "supplier": "0xg", "tariff": green}),
+    )
+    add(store, 10, told)
+    market = view(store, 10).market()
+    assert (market["import_micro"], market["feed_in_micro"]) == ((300_000,) * STEPS, (80_000,) * STEPS)
+    assert (market["traded_micro"], market["peak_micro"]) == (fees.traded_micro, fees.peak_micro)
+    assert market["own"] == {
+        5: {
+            "supplier": "0xg",
+            "import_micro": (280_000,) * STEPS,
+            "feed_in_micro": (70_000,) * STEPS,
+            "traded_micro": (),
+            "peak_micro": 0,
+        }
+    }
+    assert view(store, 9).market()["own"] == {}
 
 
 def test_limits_areThoseOfTheRound(store: Store) -> None:

@@ -378,8 +378,13 @@ function showPrices() {
   charts.prices.show(`${document.documentElement.lang}${steps}`, [x, stairs(market.import_micro), stairs(market.feed_in_micro), dots(mean)], priceOptions(words), word("pricesNote"));
   charts.prices.plot.ranges = { low: dots(found.map((one) => one.low)), high: dots(found.map((one) => one.high)) };
   charts.prices.redraw();
-  put($("#prices .scroll"), table([word("hour"), words.importPrice, words.feedIn, words.tradePrice, "kWh"],
-    found.map((one, k) => [timeOf(k), number(market.import_micro[k] / 1e6, 3), number(market.feed_in_micro[k] / 1e6, 3), mean[k] === null ? "–" : number(mean[k], 3), one.kwh ? number(one.kwh, 2) : "–"])));
+  const others = new Map();  // other suppliers, and whose they are
+  for (const [node, one] of Object.entries(market.own || {})) others.set(one.supplier, { ...one, homes: [...(others.get(one.supplier)?.homes || []), name(Number(node))] });
+  const own = [...others.values()];
+  const heads = own.flatMap(({ homes }) => [words.importPrice, words.feedIn].map((what) => `${what}: ${homes.join(", ")}`));
+  const pair = (one, k) => [number(one.import_micro[k] / 1e6, 3), number(one.feed_in_micro[k] / 1e6, 3)];
+  put($("#prices .scroll"), table([word("hour"), words.importPrice, words.feedIn, ...heads, words.tradePrice, "kWh"],
+    found.map((one, k) => [timeOf(k), ...pair(market, k), ...own.flatMap((other) => pair(other, k)), mean[k] === null ? "–" : number(mean[k], 3), one.kwh ? number(one.kwh, 2) : "–"])));
 }
 
 function showDay() {

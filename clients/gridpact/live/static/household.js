@@ -4,10 +4,16 @@ import { dayText, number, word } from "./words.js";
 
 const SMALL = 0.05; // kW or kWh: less is not worth a word
 
+// By whose prices a home is supplied: its own supplier's, or the community's.
+function tariffOf(market, node) {
+  return market?.own?.[node] || market;
+}
+
 // What a step has, from the schedule (private) and from trades and tariff (public).
 function steps(state, name, timeOf) {
   const { household, market, round } = state;
   const rows = household.schedule?.steps || [];
+  const tariff = tariffOf(market, household.node);
   const dt = round.step_seconds / 3600;
   const trades = rows.map(() => ({ sold: 0, bought: 0, value: 0, sellers: new Set(), buyers: new Set() }));
   for (const trade of market?.trades || []) {
@@ -25,8 +31,9 @@ function steps(state, name, timeOf) {
     k, dt, time: timeOf(k), kw: row.injection_kw ?? 0, kwh: (row.meter_wh ?? 1000 * dt * (row.injection_kw ?? 0)) / 1000,
     battery: of(row, "discharge_kw") - of(row, "charge_kw"), car: of(row, "car_kw"), boiler: of(row, "boiler_kw"), unused: of(row, "curtailed_kw"),
     load: household.load_kw?.[k] ?? null, sun: household.pv_kw?.[k] ?? null,
-    imported: market?.import_micro[k] === undefined ? null : market.import_micro[k] / 1e6,
-    fedIn: market?.feed_in_micro[k] === undefined ? null : market.feed_in_micro[k] / 1e6, ...trades[k],
+    imported: tariff?.import_micro[k] === undefined ? null : tariff.import_micro[k] / 1e6,
+    fedIn: tariff?.feed_in_micro[k] === undefined ? null : tariff.feed_in_micro[k] / 1e6,
+    tradeFee: (tariff?.traded_micro?.[k] || 0) / 1e6, ...trades[k],
   }));
 }
 
@@ -64,11 +71,14 @@ export function householdCard(state, { name, timeOf, money, symbol }) {
   const tariff = (kwh, one) => kwh * (kwh > 0 ? one.fedIn : one.imported);
   const rest = priced ? rows.reduce((total, one) => total + tariff(one.kwh - one.sold + one.bought, one), 0) : null;
   const alone = priced ? rows.reduce((total, one) => total + tariff(one.kwh, one), 0) : null;
+  const peak = ((tariffOf(state.market, household.node)?.peak_micro || 0) / 1e6) * Math.max(...rows.map((one) => -one.kwh), 0);
+  const fees = -peak - rows.reduce((total, one) => total + one.tradeFee * Math.max(one.bought - one.sold, 0), 0);
   const read = day?.delivered?.[household.node];
   const signed = { signDisplay: "exceptZero" };
   const amount = (value) => (value === null ? "–" : `${number(value, 2, signed)} ${symbol}`);
-  const bill = [[word("billNeighbours"), amount(neighbours)], [word("billSupplier"), amount(rest)], [word("billTogether"), amount(rest === null ? null : neighbours + rest)],
-    [word("billWithout"), amount(alone)], [word("billGain"), rest === null ? "–" : `${number(neighbours + rest - alone, 2, signed)} ${symbol}`]];
+  const bill = [[word("billNeighbours"), amount(neighbours)], [word("billSupplier"), amount(rest)], ...(fees ? [[word("billFees"), amount(fees)]] : []),
+    [word("billTogether"), amount(rest === null ? null : neighbours + rest + fees)], [word("billWithout"), amount(alone === null ? null : alone - peak)],
+    [word("billGain"), rest === null ? "–" : `${number(neighbours + rest + fees - (alone - peak), 2, signed)} ${symbol}`]];
   if (read) bill.push([word("billRead"), `${money(read.payment, 2, signed)} ${symbol}`]);
   if (day?.balances?.[household.node] !== undefined) bill.push([word("billDeposit"), `${money(day.balances[household.node], 2, { signDisplay: "negative" })} ${symbol}`]);
   if (household.deposit_max !== null) bill.push([word("billMost"), `${number(household.deposit_max, 2)} ${symbol}`]);

@@ -233,6 +233,7 @@ const WORDS = {
   minePrivate: ["This part comes from the node's folder on this machine and leaves it no further than this window.", "Dieser Teil kommt aus dem Ordner des Knotens auf diesem Rechner und verlässt ihn nur bis in dieses Fenster.", "Dit deel komt uit de map van de node op deze computer en gaat niet verder dan dit venster."],
   billNeighbours: ["From neighbours", "Von Nachbarn", "Van buren"],
   billSupplier: ["From the supplier, by plan", "Vom Versorger, nach Plan", "Van de leverancier, volgens plan"],
+  billFees: ["Fees to the grid operator, by plan", "Gebühren an den Netzbetreiber, nach Plan", "Kosten van de netbeheerder, volgens plan"],
   billTogether: ["Together", "Zusammen", "Samen"],
   billWithout: ["The same without trades", "Dasselbe ohne Handel", "Hetzelfde zonder handel"],
   billGain: ["Gained by trading", "Durch Handel gewonnen", "Gewonnen door handel"],
