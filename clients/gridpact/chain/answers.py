@@ -21,8 +21,12 @@ LIMIT_CODES = frozenset({429, -32005, -32007, -32016, -32029, -32097})
 """JSON-RPC errors that say that there were too many requests (Infura, QuickNode, Alchemy, Chainstack, dRPC)."""
 
 LIMIT_WORDS = re.compile(
-    r"\brate.?limit|request rate|call rate|too many requests|request(s|\s+count)? (limit|exceeded|per )|per second"
-    r"|/\s*s(ec(ond)?)?\b|throughput|compute units|capacity|quota|credits|throttl|slow down|concurren",
+    r"\brate.?limit|request rate|call rate|\brate (was )?exceed|too many (request|call)|per second|\b[rc]ps\b"
+    r"|request(s|\s+count)? (limit|exceeded|per )|(max(imum)?|number of) (requests|calls)"
+    r"|(requests|calls|credits?) (left|remaining|used up|exhausted)|/\s*s(ec(ond)?)?\b"
+    r"|(?<!gas )(?<!account )(?<!pool )(?<!size )(?<!block )\blimit (was |has been |is )?(exceeded|reached)"
+    r"|(usage|plan|daily|monthly|hourly|free.tier) (limit|allowance)"
+    r"|throughput|compute units|capacity|quota|credits|throttl|slow down|concurren",
     re.IGNORECASE,
 )
 RANGE_WORDS = re.compile(r"\brange|\bresults?\b|\bblocks?\b|too (large|wide|many logs)|response size", re.IGNORECASE)

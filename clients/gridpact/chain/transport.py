@@ -13,6 +13,8 @@ import ast
 import itertools
 import json
 import random
+import re
+import ssl
 import threading
 import time
 from collections import Counter
@@ -32,7 +34,7 @@ from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketExcepti
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
 
-from gridpact.chain.answers import Trouble, limit_of, trouble_in
+from gridpact.chain.answers import LOGS, PASSING_LOG_REPEATS, Trouble, limit_of, trouble_in
 from gridpact.errors import ChainError, InputError
 from gridpact.files import parse_json
 
@@ -44,6 +46,11 @@ TURN_SECONDS = 4.0
 
 REQUEST_SECONDS = 20.0
 """How long one request may take."""
+
+LIMIT_STATUSES = frozenset({402, 420, 429, 430, 529})
+"""By which gateways say that they were asked too often, or more than was paid for."""
+
+NO_TLS = "its TLS certificate is not accepted"
 
 ERROR_STRING = bytes.fromhex("08c379a0")  # selector of Error(string)
 
@@ -169,6 +176,8 @@ class Transport(JSONBaseProvider):
                 trouble = error.trouble
             except (InvalidURI, requests.exceptions.InvalidURL) as error:
                 raise InputError(f"'{self._where}' is no address of a node: check it.") from error
+            except (ssl.SSLError, requests.exceptions.SSLError) as error:
+                cause, trouble = error, Trouble(f"{NO_TLS} ({_of_certificate(error)})", foreign=True)
             except InvalidHandshake as error:
                 cause, trouble = error, Trouble("it does not open a websocket", foreign=True)
             except (requests.exceptions.RequestException, WebSocketException, OSError) as error:
@@ -179,6 +188,8 @@ class Transport(JSONBaseProvider):
                 self._spoke = True
                 return answer
             assert trouble is not None
+            if method == LOGS and attempt >= PASSING_LOG_REPEATS and not trouble.limited and self._is_alive():
+                return _refusal(-32000, trouble.words)  # the piece is too large for it: a smaller one may do
             pause = max(pause * random.uniform(0.8, 1.2), trouble.pause)  # not all nodes at once
             if (trouble.foreign and not self._spoke) or time.monotonic() + pause > give_up:
                 raise self._given_up(method, trouble) from cause
@@ -189,16 +200,25 @@ class Transport(JSONBaseProvider):
         """Sends a request once."""
         raise NotImplementedError
 
+    def _is_alive(self) -> bool:
+        """Whether the endpoint answers something small."""
+        method = RPCEndpoint("eth_blockNumber")
+        self.meter.requests[method] += 1
+        try:
+            return trouble_in(method, [], self._exchange(method, [])) is None
+        except (Troubled, requests.exceptions.RequestException, WebSocketException, OSError, ValueError):
+            return False
+
     def close(self) -> None:
         """Ends the connection; the next request opens a new one."""
 
     @property
     def _where(self) -> str:
-        """Scheme, host and port only: a path or user part may hold an access key."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return _place_of(self.url)
 
     def _given_up(self, method: str, trouble: Trouble) -> ChainError:
+        if trouble.words.startswith(NO_TLS):
+            return ChainError(f"The endpoint at {self._where} is not trusted: {trouble.words}; check the address.")
         if trouble.foreign:
             return ChainError(f"What answers at {self._where} is no node: {trouble.words}; check the address.")
         if trouble.limited:
@@ -215,6 +235,18 @@ class Transport(JSONBaseProvider):
             f"The chain at {self._where} does not answer ({trouble.words}): check that its node runs and that the"
             " address is right."
         )
+
+
+def _place_of(url: str) -> str:
+    """Scheme, host and port only: a path or user part may hold an access key."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "another path"
+
+
+def _of_certificate(error: BaseException) -> str:
+    """What is wrong with a certificate, in the words of the library."""
+    known = re.search(r"certificate verify failed: ([^(\"']+)", str(error))
+    return known[1].strip() if known else "no connection by TLS"
 
 
 class Troubled(Exception):
@@ -265,8 +297,11 @@ class HttpTransport(Transport):
         self._session.headers["Content-Type"] = "application/json"
 
     def _exchange(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        got = self._session.post(self.url, data=self.encode_rpc_request(method, params), timeout=REQUEST_SECONDS)
-        if got.status_code == 429 or (got.status_code == 503 and "Retry-After" in got.headers):
+        request = self.encode_rpc_request(method, params)
+        got = self._session.post(self.url, data=request, timeout=REQUEST_SECONDS, allow_redirects=False)
+        if got.is_redirect:  # followed, many a POST would become a GET
+            raise Troubled(Trouble(f"it sends on to {_place_of(got.headers['Location'])}", foreign=True))
+        if got.status_code in LIMIT_STATUSES or (got.status_code == 503 and "Retry-After" in got.headers):
             raise Troubled(limit_of(got.status_code, got.headers.get("Retry-After")))
         try:
             answer = parse_json(got.content)

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+import requests
 from endpoints import Ask, Endpoint, Habit, Reply, always, endpoint, limited_rate, refusal
 from waiting import SECONDS
 from web3 import Web3
 
 from gridpact.chain import transport as transport_module
 from gridpact.chain.answers import seconds_of, trouble_in
+from gridpact.chain.logs import LogReader
 from gridpact.chain.networks import Network, open_network
 from gridpact.chain.transport import Endpoints, HttpTransport, connect
 from gridpact.errors import ChainError, InputError
@@ -68,6 +70,15 @@ LIMITS: dict[str, Reply | Mapping[str, Any]] = {
     "Alchemy": refusal(429, "Your app has exceeded its compute units per second capacity."),
     "status 400": Reply(refusal(-32016, "rate limited"), 400),
     "only words": refusal(-32000, "Too many requests, try again later"),
+    "one request too many": refusal(-32000, "Too many request for this key"),
+    "limit": refusal(-32000, "limit exceeded"),
+    "RPS": refusal(-32098, "RPS of your plan: 25"),
+    "day": refusal(-32001, "Daily limit for the free tier has been reached"),
+    "calls": refusal(-32000, "no calls left in this window"),
+    "rate": refusal(-32000, "API rate exceeded"),
+    "402": Reply(b"<html>Payment Required</html>", 402),
+    "420": Reply(b"", 420),
+    "529": Reply(b"overloaded", 529, {"Retry-After": "0.1"}),
 }
 TROUBLES: dict[str, Reply | Mapping[str, Any]] = {
     "null": {"result": None},
@@ -102,6 +113,59 @@ def test_passingTrouble_isAskedAgain(chain: Network, reply: Reply | Mapping[str,
 def test_limit_isSaid(chain: Network, name: str) -> None:
     with pytest.raises(ChainError, match=r"limits how often it is asked .* give another endpoint"):
         asked(chain, but_for_the_id(always(LIMITS[name])), patience=0.3)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirection_isSaid(chain: Network, status: int) -> None:
+    """It is not followed: a POST would become a GET, and what answers it is no node."""
+    reply = Reply(b"", status, {"Location": "https://node.example:8443/v3/secret"})
+    with endpoint(chain, always(reply)) as served:
+        with pytest.raises(ChainError, match=r"it sends on to https://node\.example:8443; check the address") as error:
+            HttpTransport(served.url, SECONDS).make_request("eth_chainId", [])  # type: ignore[arg-type]
+        assert "secret" not in str(error.value)
+
+
+def test_certificate_isSaid(chain: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: it does not become a better one by waiting."""
+    words = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:992)"
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise requests.exceptions.SSLError(words)
+
+    transport = HttpTransport("https://node.example/v3/secret", SECONDS)
+    monkeypatch.setattr(transport._session, "post", refuse)
+    said = r"at https://node.example is not trusted: its TLS certificate is not accepted \(self-signed certificate\)"
+    with pytest.raises(ChainError, match=said):
+        transport.make_request("eth_chainId", [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("trouble", ["504", "413", "page", "cut off", "null"])
+def test_pieceThatAGatewayDoesNotTake_isAskedForInSmallerOnes(chain: Network, trouble: str) -> None:
+    """Large pieces of the log end in a gateway's timeout, or at its limit of size, and in no answer of a node."""
+    replies = {
+        "504": Reply(b"<html>504 Gateway Time-out</html>", 504),
+        "413": Reply(b"<html>413 Request Entity Too Large</html>", 413),
+        "page": Reply(b"<html>the upstream server took too long</html>"),
+        "cut off": Reply(b'{"jsonrpc":"2.0","result":[', missing=9000),
+        "null": {"result": None},
+    }
+    head, most = 20, 4
+
+    def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Reply | Mapping[str, Any] | None:
+        if method == "eth_blockNumber":
+            return {"result": hex(head)}
+        if method != "eth_getLogs":
+            return None
+        low, high = (int(parameters[0].get(name, hex(head)), 16) for name in ("fromBlock", "toBlock"))
+        if high - low + 1 > most:
+            return replies[trouble]
+        return {"result": [{"blockNumber": hex(block)} for block in range(low, high + 1)]}
+
+    with endpoint(chain, habit) as served:
+        web3 = Web3(HttpTransport(served.url, SECONDS), middleware=[])
+        assert web3.eth.block_number == head
+        entries = LogReader(web3).read({"address": "0x" + 40 * "1"}, 1)
+    assert [int(entry["blockNumber"], 16) for entry in entries] == list(range(1, head + 1))
 
 
 @pytest.mark.parametrize("name", ["null", "false", "a word", "an object"])
@@ -161,6 +225,11 @@ def test_rate_isBorne(chain: Network, name: str) -> None:
         ("eth_sendRawTransaction", refusal(-32000, "nonce too low")),
         ("eth_sendRawTransaction", refusal(-32000, "insufficient funds for gas * price + value")),
         ("eth_sendRawTransaction", refusal(-32000, "transaction underpriced")),
+        ("eth_sendRawTransaction", refusal(-32000, "exceeds block gas limit")),
+        ("eth_sendRawTransaction", refusal(-32000, "gas limit reached")),
+        ("eth_sendRawTransaction", refusal(-32000, "account limit exceeded: pooled 64 txs")),
+        ("eth_sendRawTransaction", refusal(-32000, "oversized data: transaction size 140000, limit 131072")),
+        ("eth_sendRawTransaction", refusal(-32000, "tx fee (1.20 ether) exceeds the configured cap (1.00 ether)")),
         ("debug_traceTransaction", refusal(-32601, "the method does not exist/is not available")),
         ("eth_getLogs", refusal(-32005, "query returned more than 10000 results")),
         ("eth_getLogs", refusal(-32005, "query exceeds max block range 1000")),
