@@ -32,6 +32,7 @@ CONTRACTS = (
     "Flexibility",
     "OrderBook",
     "CallAuction",
+    "Deliveries",
     "TestEuro",
 )
 MOST = 24_576

@@ -11,6 +11,7 @@ import pytest
 from chains import skip_without
 
 import gridpact.run.market
+from gridpact.chain.market import AuctionContract, BidsOpening
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.market.bids import truthful_orders
@@ -88,7 +89,20 @@ def test_callAuction_tradesAsInMemory(day: CommunityDay) -> None:
     assert ledger.sealed
     bought = Counter({home.node: home.paid for home in memory.households})
     assert ledger.transferred == pytest.approx(sum(paid for paid in bought.values() if paid > 0), abs=2e-5)
-    assert {"declare", "submit", "settle", "deliver"} < set(ledger.gas_by_step)
+    assert {"declare", "settle", "deliver"} < set(ledger.gas_by_step)
+    assert all(report.gas["submit"] == 0 for report in ran.reports.values())  # opened and cleared at once
+
+
+def test_callAuction_whereOneTellsNobody_isRevealedAndClearedTheSame(
+    day: CommunityDay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Homes find it late at once, and reveal by themselves."""
+    monkeypatch.setattr(AuctionContract, "deadline", lambda market: 0)
+    monkeypatch.setattr(BidsOpening, "write", lambda opening, path: None)
+    ran = remembered(day, "call-auction", "eth-tester")
+    check_money(ran)
+    assert ran.outcome.trades == solved(day, NAMES["call-auction"]).trades != ()
+    assert all(report.gas["submit"] > 0 for report in ran.reports.values())
 
 
 @pytest.mark.parametrize("name", ["double-auction-gate"])

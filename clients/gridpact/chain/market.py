@@ -17,12 +17,19 @@ from web3 import Web3
 from web3.types import TxReceipt
 
 from gridpact.chain.account import ChainAccount, ContractCall
-from gridpact.chain.artifacts import CALL_AUCTION, ORDER_BOOK, SETTLEMENT, TOKEN, load
-from gridpact.chain.contract import arguments_of, chain_time, checked_address
+from gridpact.chain.artifacts import CALL_AUCTION, DELIVERIES, ORDER_BOOK, SETTLEMENT, TOKEN, load
+from gridpact.chain.contract import DeployedContract, arguments_of, chain_time, checked_address
 from gridpact.chain.deploy import check_fork
-from gridpact.chain.reverts import readable
-from gridpact.chain.settlement import Deposits, Settlement, decode_trades, encode_trades
-from gridpact.chain.values import Phase, RoundOutcome, TradedStep, bitmap_to_nodes
+from gridpact.chain.reverts import learn_errors, readable
+from gridpact.chain.settlement import (
+    ALL,
+    Deposits,
+    Settlement,
+    decode_trades,
+    encode_energies,
+    encode_trades,
+)
+from gridpact.chain.values import Phase, RoundOutcome, SignedReading, TradedStep, bitmap_to_nodes
 from gridpact.errors import ContractError, InputError
 from gridpact.files import parse_json, reason_of, write_atomically
 
@@ -34,6 +41,9 @@ ENROLLED_A_CALL = 32
 
 MOST_FILLS = 64
 """Orders that a call meets at most."""
+
+DELIVERED_A_CALL = 32
+"""Readings that are delivered in one transaction."""
 
 FRESH = 60_000
 """Gas that an order may need beyond an estimate, because of what came or went since."""
@@ -82,6 +92,7 @@ class MarketRecord:
     market: str
     settlement: str
     token: str
+    deliveries: str  # hands many readings to a settlement
 
     def write(self, path: Path) -> None:
         write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
@@ -118,7 +129,7 @@ def deploy_market(
     metering: str,
     rounds: int = 1,
 ) -> MarketRecord:
-    """Deploys a test token, a market and the settlement that reads it.
+    """Deploys a test token, a market, the settlement that reads it, and what delivers many at once.
 
     Args:
         account: becomes the manager.
@@ -139,7 +150,8 @@ def deploy_market(
     token = deploy(TOKEN)
     market = deploy(contract, astuple(setting), token)
     settlement = deploy(SETTLEMENT, market, token, checked_address(supplier), checked_address(metering))
-    return MarketRecord(contract, scenario, rounds, network, chain_id, block, market, settlement, token)
+    deliveries = deploy(DELIVERIES)
+    return MarketRecord(contract, scenario, rounds, network, chain_id, block, market, settlement, token, deliveries)
 
 
 class MarketContract(Deposits):
@@ -280,12 +292,31 @@ class BookContract(MarketContract):
         return encode_trades([(step, -wh, 0) for step, wh in enumerate(bought) if wh])
 
 
+@dataclass(frozen=True)
+class BidsOpening:
+    """What opens a commitment to bids."""
+
+    salt: bytes
+    bids: bytes  # encoded by `encode_trades`, energy offered positive
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, f"{self.salt.hex()}\n{self.bids.hex()}\n", 0o600)
+
+    @staticmethod
+    def read(path: Path) -> BidsOpening:
+        salt, bids = path.read_text(encoding="ascii").splitlines()
+        return BidsOpening(bytes.fromhex(salt), bytes.fromhex(bids))
+
+
 class AuctionContract(MarketContract):
     """The call auction of sealed bids."""
 
     CONTRACT = CALL_AUCTION
     CLEARING = 2
     """The iteration in which a round is cleared."""
+
+    def setting(self) -> AuctionSetting:
+        return AuctionSetting(*self._read("setting"))
 
     def commitment(self, round: int, salt: bytes, bids: bytes) -> bytes:
         """What seals the account's bids. Worked out here: an endpoint that was asked would know them."""
@@ -302,8 +333,25 @@ class AuctionContract(MarketContract):
         """Opens them, and locks what they could come to."""
         return self._send("reveal", round, salt, bids, spare=FRESH)
 
+    def committed(self, round: int) -> frozenset[int]:
+        """The nodes that have committed to bids."""
+        return frozenset(map(_node, self._said("Committed", round)))
+
+    def present(self, round: int) -> frozenset[int]:
+        """The nodes that have done what the open phase asks for."""
+        now = self._progress()
+        return bitmap_to_nodes(now[7]) if now[0] == round else frozenset()
+
+    def deadline(self) -> int:
+        """Unix time at which the open phase ends."""
+        return int(self._progress()[3])
+
     def revealed(self, round: int) -> dict[int, tuple[TradedStep, ...]]:
-        """The bids of all who have revealed any, by node, ascending."""
+        """The bids of all who have revealed any, or whose were opened, by node, ascending."""
+        for opened in self._said("Opened", round):
+            (clearing,) = self._said("Cleared", round)
+            nodes = sorted(bitmap_to_nodes(int(clearing["revealed"])))
+            return {node: decode_trades(bytes(bids)) for node, bids in zip(nodes, opened["bids"], strict=True)}
         revelations = sorted(self._said("Revealed", round), key=_node)
         return {int(one["node"]): decode_trades(bytes(HexBytes(one["bids"]))) for one in revelations}
 
@@ -312,6 +360,15 @@ class AuctionContract(MarketContract):
         bids = self.revealed(round)
         packed = [b"".join(map(FILL.pack, fills[node])) for node in bids]
         return self._send("clear", round, [_encoded(own) for own in bids.values()], packed, afresh=True)
+
+    def clear_opened(
+        self, round: int, openings: Mapping[int, BidsOpening], fills: Mapping[int, Sequence[int]]
+    ) -> TxReceipt:
+        """The same where nobody has revealed, with what opens the commitments of all."""
+        nodes = sorted(openings)
+        salts, bids = [openings[node].salt for node in nodes], [openings[node].bids for node in nodes]
+        packed = [b"".join(map(FILL.pack, fills[node])) for node in nodes]
+        return self._send("clearOpened", round, salts, bids, packed, afresh=True)
 
     def cleared(self, round: int) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
         """Price of each step, 1e-6 currency/kWh; and by node the fills of its bids, Wh, and the payment it received."""
@@ -335,6 +392,33 @@ class AuctionContract(MarketContract):
                 if wh
             ]
         )
+
+
+class Deliveries(DeployedContract):
+    """What hands signed readings to a settlement, many in a transaction."""
+
+    @staticmethod
+    def of(record: MarketRecord, web3: Web3, account: ChainAccount) -> Deliveries:
+        learn_errors(load(SETTLEMENT).abi)
+        return Deliveries(web3, record.deliveries, load(DELIVERIES).abi, account, record.chain_id)
+
+    def deliver(self, settlement: Settlement, traded: Mapping[int, bytes], readings: Sequence[SignedReading]) -> None:
+        """Delivers in a round of a market.
+
+        Args:
+            traded: what each node has traded with all at once, encoded by `encode_trades`, energy sold positive.
+        """
+        if not readings:
+            return
+        round_, tariffs = readings[0].round, settlement.tariffs_of(readings[0].round, [one.node for one in readings])
+        for tariff in sorted(set(tariffs.values())):
+            alike = [one for one in readings if tariffs[one.node] == tariff]
+            for first in range(0, len(alike), DELIVERED_A_CALL):
+                several = [
+                    (one.node, encode_energies(one.energies_wh), [(ALL, traded[one.node])], one.r, one.vs)
+                    for one in alike[first : first + DELIVERED_A_CALL]
+                ]
+                self._send("deliver", settlement.address, round_, tariff, several, afresh=True)
 
 
 def _encoded(bids: Sequence[TradedStep]) -> bytes:

@@ -465,17 +465,6 @@ class Settlement(Deposits):
         """The same for readings of one round: all transactions first, then all receipts."""
         return self.send_all(self.delivery_calls(readings))
 
-    def deliver_beyond(self, traded: Mapping[int, bytes], readings: Sequence[SignedReading]) -> list[TxReceipt]:
-        """The same in a round of a market.
-
-        Args:
-            traded: what each node has traded with all at once, encoded by `encode_trades`, energy sold positive.
-        """
-        tariffs = self.tariffs_of(readings[0].round, [reading.node for reading in readings]) if readings else {}
-        return self.send_all(
-            [self._beyond(reading, [(ALL, traded[reading.node])], tariffs[reading.node]) for reading in readings]
-        )
-
     def delivery_calls(self, readings: Sequence[SignedReading]) -> list[ContractCall]:
         """What `deliver_readings` sends. Records and tariffs of the round are looked up once."""
         if not readings:

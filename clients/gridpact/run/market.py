@@ -17,19 +17,21 @@ from gridpact.chain.deploy import mint_units
 from gridpact.chain.market import (
     AuctionContract,
     AuctionSetting,
+    BidsOpening,
     BookContract,
     BookSetting,
+    Deliveries,
     MarketContract,
     MarketRecord,
     deploy_market,
 )
 from gridpact.chain.networks import ETHER, Network, open_network
-from gridpact.chain.settlement import Settlement
+from gridpact.chain.settlement import Settlement, decode_trades
 from gridpact.chain.transport import connect
 from gridpact.chain.travel import Traveller
-from gridpact.chain.values import Phase
+from gridpact.chain.values import Phase, TradedStep
 from gridpact.community.model import CommunityDay
-from gridpact.errors import GridpactError, InputError
+from gridpact.errors import ContractError, GridpactError, InputError
 from gridpact.events import SILENT, Listener, Stage
 from gridpact.files import write_atomically
 from gridpact.limits import MOST_ENTRIES
@@ -101,6 +103,7 @@ def run_market(
             office.open()
             while nodes.running:
                 nodes.check()
+                office.clear_opened({node: _opening(item) for node, item in files.items()})
                 time.sleep(0.05)
             nodes.check()
         reports = {node: TradingReport.read(item.report) for node, item in files.items()}
@@ -120,7 +123,13 @@ def one_day(files: NodeFiles, network: Network | str) -> None:
     """A home with what is in its folder, from its plan to its report."""
     web3 = connect(network) if isinstance(network, str) else network.connect()
     account = ChainAccount(web3, read_key(files.key))
-    trade(MarketRecord.read(files.record), read_view(files.household), account, UNITS).write(files.report)
+    record, view = MarketRecord.read(files.record), read_view(files.household)
+    trade(record, view, account, UNITS, lambda opening: opening.write(_opening(files))).write(files.report)
+
+
+def _opening(files: NodeFiles) -> Path:
+    """Where a home leaves what opens its bids, for the manager to clear all at once."""
+    return files.folder / "opening"
 
 
 @dataclass(frozen=True)
@@ -153,6 +162,7 @@ class _MarketOffice:
         self._suppliers = StagedSuppliers(community, network)
         self._gas: Counter[str] = Counter()
         self._spent = 0
+        self._cleared = False  # at once
 
     def deploy(self, contract: str) -> None:
         setting = self._book() if contract == BookContract.CONTRACT else self._auction()
@@ -218,6 +228,26 @@ class _MarketOffice:
         self._round = self._market.open_round(day_label(self._community.day))
         self._spend("enrol")
 
+    def clear_opened(self, openings: Mapping[int, Path]) -> None:
+        """Clears an auction as soon as all who have committed have told what opens their bids. Where somebody does not,
+        all reveal, and it is cleared at the end."""
+        market, round_ = self._market, self._round
+        if not isinstance(market, AuctionContract) or self._cleared or market.iteration(round_) != 1:
+            return
+        committed = market.committed(round_)
+        if market.present(round_) or not all(openings[node].exists() for node in committed):
+            return
+        told = {node: BidsOpening.read(openings[node]) for node in sorted(committed)}
+        bids = {node: decode_trades(opening.bids) for node, opening in told.items()}
+        cleared = _cleared_of(bids)
+        try:
+            market.clear_opened(round_, told, _fills(cleared, bids))
+        except ContractError as error:
+            if error.name not in ("RevealedAlready", "WrongPhase"):
+                raise
+        self._cleared = True
+        self._spend("settle")
+
     def close(self, reports: Mapping[int, TradingReport]) -> TradedDay:
         """Brings the market to its end, and says what was traded in it."""
         if isinstance(self._market, BookContract):
@@ -242,14 +272,9 @@ class _MarketOffice:
         round_ = self._round
         market.wait_until(lambda: market.iteration(round_) == AuctionContract.CLEARING or _is_over(market, round_))
         bids = market.revealed(round_)
-        orders: defaultdict[int, list[LimitOrder]] = defaultdict(list)
-        for node, own in bids.items():
-            for bid in own:
-                energy = abs(bid.energy_wh)
-                orders[bid.step].append(LimitOrder(node, bid.step, energy, bid.price_micro, bid.energy_wh > 0))
-        cleared = {step: clear(some) for step, some in sorted(orders.items())}
+        cleared = _cleared_of(bids)
         if not _is_over(market, round_):
-            market.clear(round_, {node: [_fill(cleared[bid.step], node) for bid in own] for node, own in bids.items()})
+            market.clear(round_, _fills(cleared, bids))
             self._spend("settle")
         if market.outcome(round_).phase is not Phase.CONVERGED:
             raise GridpactError("nobody revealed any bids in time: give the homes more time")
@@ -272,7 +297,7 @@ class _MarketOffice:
             for node, report in reports.items()
         ]
         traded = {node: self._market.traded(self._round, node) for node in reports}
-        self._settlement.deliver_beyond(traded, readings)
+        Deliveries.of(self._record, self._web3, self._suppliers.common).deliver(self._settlement, traded, readings)
         self._gas["deliver"] += self._suppliers.gas_used
 
     def ledger(self, reports: Mapping[int, TradingReport], day: TradedDay, wall_s: float) -> Ledger:
@@ -308,6 +333,20 @@ class _MarketOffice:
 
 def _is_over(market: AuctionContract, round_: int) -> bool:
     return market.outcome(round_).phase.is_final
+
+
+def _cleared_of(bids: Mapping[int, Sequence[TradedStep]]) -> dict[int, Cleared]:
+    """The clearing of all bids, by step."""
+    orders: defaultdict[int, list[LimitOrder]] = defaultdict(list)
+    for node, own in bids.items():
+        for bid in own:
+            orders[bid.step].append(LimitOrder(node, bid.step, abs(bid.energy_wh), bid.price_micro, bid.energy_wh > 0))
+    return {step: clear(some) for step, some in sorted(orders.items())}
+
+
+def _fills(cleared: Mapping[int, Cleared], bids: Mapping[int, Sequence[TradedStep]]) -> dict[int, list[int]]:
+    """How much of each bid is filled, by node and in their order."""
+    return {node: [_fill(cleared[bid.step], node) for bid in own] for node, own in bids.items()}
 
 
 def _fill(cleared: Cleared, node: int) -> int:

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.chain.account import ChainAccount
-from gridpact.chain.market import AuctionContract, BookContract, MarketContract, MarketRecord
+from gridpact.chain.contract import chain_time
+from gridpact.chain.market import AuctionContract, BidsOpening, BookContract, MarketContract, MarketRecord
 from gridpact.chain.settlement import encode_trades
 from gridpact.chain.values import Phase
 from gridpact.errors import ContractError, InputError
@@ -72,7 +73,13 @@ class TradingReport:
         return TradingReport(**values | {"placings": placings, "gas": Counter(values["gas"])})
 
 
-def trade(record: MarketRecord, view: NodeView, account: ChainAccount, deposit: int) -> TradingReport:
+HandOver = Callable[[BidsOpening], None]
+"""Gives what opens a home's bids to one who clears for all."""
+
+
+def trade(
+    record: MarketRecord, view: NodeView, account: ChainAccount, deposit: int, hand_over: HandOver
+) -> TradingReport:
     """A day's market, from the deposits to the home's last order.
 
     Args:
@@ -94,7 +101,7 @@ def trade(record: MarketRecord, view: NodeView, account: ChainAccount, deposit: 
     if isinstance(market, BookContract):
         _Trader(market, record, view, account, report).trade(orders)
     else:
-        _bid(market, account, report, orders)
+        _bid(market, account, report, orders, hand_over)
     report.transactions, report.wall_s = account.transactions, time.perf_counter() - started
     return report
 
@@ -106,15 +113,36 @@ def _counted(report: TradingReport, account: ChainAccount, what: str) -> Iterato
     report.gas[what] += account.gas_used - before
 
 
-def _bid(market: AuctionContract, account: ChainAccount, report: TradingReport, orders: Sequence[LimitOrder]) -> None:
+def _bid(
+    market: AuctionContract,
+    account: ChainAccount,
+    report: TradingReport,
+    orders: Sequence[LimitOrder],
+    hand_over: HandOver,
+) -> None:
+    """Commits, and tells what opens that once nobody can commit any more. Where all do, they are cleared at once; where
+    that has not come about after half of the phase, or somebody reveals, it reveals."""
     round_ = market.round()
-    salt = secrets.token_bytes(32)
     bids = encode_trades([(o.step, o.energy_wh if o.sells else -o.energy_wh, o.price_micro) for o in orders])
+    opening = BidsOpening(secrets.token_bytes(32), bids)
     with _counted(report, account, "declare"):
-        market.commit(round_, salt, bids)
+        market.commit(round_, opening.salt, bids)
     market.wait_until(lambda: market.iteration(round_) > 0 or market.outcome(round_).phase.is_final)
-    with _counted(report, account, "submit"):
-        market.reveal(round_, salt, bids)
+    hand_over(opening)
+    late = market.deadline() - market.setting().phase_seconds // 2
+
+    def cleared() -> bool:
+        return market.outcome(round_).phase.is_final
+
+    market.wait_until(lambda: cleared() or bool(market.present(round_)) or chain_time(account.web3) > late)
+    if cleared():
+        return
+    try:
+        with _counted(report, account, "submit"):
+            market.reveal(round_, opening.salt, bids)
+    except ContractError:
+        if not cleared():  # at this moment, with all
+            raise
 
 
 class _Trader:
