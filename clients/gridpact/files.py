@@ -47,7 +47,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         ValueError: it is none, is nested too deep, or has a whole number of more than 64 bits, as TOML has none.
     """
     try:
-        values: dict[str, Any] = tomllib.loads(text)
+        values: dict[str, Any] = tomllib.loads(text.removeprefix("\ufeff"))  # which some editors of Windows write
         _check_integers(values)
     except RecursionError:
         raise ValueError("lists and tables are nested too deep") from None

@@ -23,6 +23,9 @@ from gridpact.devices.device import (
     median,
 )
 
+MOST_OF_PEAK = 2.0
+"""Of their size, panels give less than so much at any time, however cold and bright it is."""
+
 
 @dataclass(frozen=True)
 class Panels(Device):
@@ -56,6 +59,11 @@ class Panels(Device):
             return None
         if "pv_kw" not in day.series:
             raise DeviceError("peak_kwp", "there is no pv_kw, and the household has panels: give it, too")
+        if (most := float(day.series["pv_kw"].max())) > MOST_OF_PEAK * stated["peak_kwp"]:
+            raise DeviceError(
+                "peak_kwp",
+                f"{stated['peak_kwp']:g} kWp never give {most:g} kW, which pv_kw has: correct one of them, or its unit",
+            )
         return cls(day.series["pv_kw"], stated["peak_kwp"])
 
     def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:

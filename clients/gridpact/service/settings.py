@@ -230,7 +230,7 @@ def read_settings(path: Path) -> Settings:
         if is_household or tariff.source == "forecast" else None,
         service=service,
         home=_home(top, "size" in accepted) if is_household else None,
-        limits=_limits(top.table("limits")) if is_household else None,
+        limits=_limits(top.table("limits"), "price" in accepted) if is_household else None,
         feeder=None if is_household else _feeder(top.table("feeder")),
         day=_through_day(top.table("day"), scenario) if is_household and top.has("day") else None,
         openadr=openadr,
@@ -302,12 +302,20 @@ def _tariff(table: TomlTable, is_accepted: bool) -> TariffSettings:
     return settings
 
 
-def _limits(table: TomlTable) -> LimitSettings:
+def _limits(table: TomlTable, is_accepted: bool) -> LimitSettings:
     settings = LimitSettings(
         table.number("import_price_max", -math.inf, default=1.0),
         table.number("feed_in_price_min", -math.inf, default=-0.5),
         table.number("deposit_max", 0, MOST_CURRENCY, default=25.0),
     )
+    limits = {"import_price_max": settings.import_price_max, "feed_in_price_min": settings.feed_in_price_min}
+    for key, limit in limits.items():
+        if abs(limit) > MOST_PRICE and not is_accepted:
+            raise table.error(
+                key,
+                f"{limit:g} for a kWh limits nothing; is it per MWh, or in cents? If it is so, say accept = "
+                f'["price"] at the top of {table.path.name}',
+            )
     table.end()
     return settings
 

@@ -57,3 +57,12 @@ def test_limits_areReadAndHaveDefaults(tmp_path: Path) -> None:
 def test_limits_thatAreNone_areNamed(tmp_path: Path, line: str) -> None:
     with pytest.raises(InputError, match=r"household.toml, \[limits\] (deposit_max|import_price_max|most)"):
         settings_of(tmp_path, f"{HOUSEHOLD}[limits]\n{line}\n")
+
+
+@pytest.mark.parametrize("line", ["import_price_max = 30", "import_price_max = 250", "feed_in_price_min = -50"])
+def test_limitThatLimitsNothing_isAskedAbout(tmp_path: Path, line: str) -> None:
+    """In cents, or per MWh: such a limit would let every tariff pass."""
+    own = f"{HOUSEHOLD}[limits]\n{line}\n"
+    with pytest.raises(InputError, match="limits nothing; is it per MWh, or in cents"):
+        settings_of(tmp_path, own)
+    assert settings_of(tmp_path, 'accept = ["price"]\n' + own).limits is not None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gridpact.community.model import Feeder
 from gridpact.community.street import Connection, PhaseFeeder, Transformer
+from gridpact.devices.device import DeviceError, Occasion
+from gridpact.devices.pv import Panels
 from gridpact.devices.registry import KINDS
 from gridpact.errors import InputError
 from gridpact.problem.scenario import Scenario
@@ -210,3 +213,15 @@ def test_anotherUnit_isAskedAbout(tmp_path: Path, old: str, new: str, word: str,
     settings_of(tmp_path, f'accept = ["{word}"]\n{text}')
     with pytest.raises(InputError, match="accept: 'everything' is not known"):
         settings_of(tmp_path, f'accept = ["everything"]\n{text}')
+
+
+def test_markOfWindowsEditors_isPassedOver(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, "\ufeff" + HOUSEHOLD) == settings_of(tmp_path, HOUSEHOLD)
+
+
+def test_panels_giveNoMoreThanTheyCan() -> None:
+    """A forecast in Wh or of counted energy, or panels in W, contradict each other."""
+    given = {"pv_kw": np.array([0.0, 3.1, 20.0, 0.0])}
+    with pytest.raises(DeviceError, match=r"3 kWp never give 20 kW, which pv_kw has"):
+        Panels.of({"peak_kwp": 3.0}, Occasion(4, 6.0, given))
+    assert Panels.of({"peak_kwp": 12.0}, Occasion(4, 6.0, given)) is not None
