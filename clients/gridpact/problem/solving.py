@@ -14,6 +14,10 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from gridpact.community.model import Array
 from gridpact.errors import InfeasibleError, SolverError
 
+# CVXPY finds the shape of a sum by summing memory that nobody has written (`Sum.shape_from_args`): now and then two
+# infinities are in it.
+warnings.filterwarnings("ignore", "invalid value encountered in reduce", RuntimeWarning, r"numpy\._core\.fromnumeric")
+
 
 def solve(problem: cp.Problem, whose: str) -> None:
     """Solves a problem with Clarabel.

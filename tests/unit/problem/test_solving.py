@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -192,3 +194,15 @@ def test_answer_staysAsItIs() -> None:
     assert other.values({"y": y})["y"] == pytest.approx([3, 0], abs=1e-6)
     assert one.values({"y": y})["y"] == pytest.approx([0.5, 0], abs=1e-6)
     assert one.value(x) == pytest.approx([1.5, -2.5], abs=1e-6)
+
+
+def test_whatCvxpyLeavesUnwritten_isNotTold() -> None:
+    """It finds the shape of a sum by summing memory that nobody has written; infinities in it are nothing to tell."""
+    sums = "cp.sum(cp.Variable((2, 2)))"
+    program = f"import cvxpy as cp, numpy as np\nnp.empty = lambda shape: np.array([[np.inf, -np.inf]])\n{sums}\n"
+    said = [
+        subprocess.run([sys.executable, "-c", first + program], capture_output=True, text=True, check=True).stderr
+        for first in ("", "import gridpact.problem.solving\n")
+    ]
+    assert "invalid value encountered in reduce" in said[0]
+    assert said[1] == ""
