@@ -18,7 +18,7 @@ NETWORK ?= development
 FUZZ := FOUNDRY_DISABLE_NIGHTLY_WARNING=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup demo study test fuzz coverage site bench streets gas costs faults adversaries soak lint contracts clean figures
+.PHONY: help install setup demo study test fuzz coverage site bench streets limits heldback gas costs faults adversaries soak lint contracts clean figures
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -68,6 +68,12 @@ bench: setup ## measure docs/benchmarks.md and reports/bench.json again (half an
 
 streets: setup ## play rounds on streets of 20 kinds, drawn by chance (an hour; ARGS="--seeds 0 1" for some of them)
 	@$(PY) -m measure.streets --jobs 2 --json build/streets.json $(ARGS)
+
+limits: setup ## which limit of network files breaks first as panels grow (seconds; ARGS="FOLDER/Master.dss ...")
+	@$(PY) -m measure.first_limit $(ARGS)
+
+heldback: setup ## what to hold back on eulv55 at five penetrations, at 95 and 99 % (2.5 minutes of a core)
+	@.venv/bin/gridpact aggregator risk --case eulv55 --penetrations 0,25,50,75,100 --out build/held-back
 
 gas: setup ## measure docs/gas.md and reports/gas.json again (a quarter of an hour on two cores)
 	@$(PY) -m measure.gas --out docs/gas.md --json reports/gas.json

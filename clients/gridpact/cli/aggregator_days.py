@@ -61,6 +61,8 @@ def share_of(option: str, percent: float) -> float:
 def days_of(arguments: argparse.Namespace) -> list[CommunityDay]:
     community = read_community(arguments.case)
     named = community.days[:2] if arguments.days is None else names("--days", arguments.days)
+    if twice := [day for k, day in enumerate(named) if day in named[:k]]:
+        raise InputError(f"--days names {twice[0]} twice; name each day once")
     days = [in_half_hours(_with_shares(community.on(day), arguments)) for day in named]
     if arguments.feeder is None:
         if arguments.voltage_min is not None or arguments.voltage_max is not None:

@@ -83,6 +83,8 @@ def _signals(path: Path, begins: datetime) -> Signals:
         }
         if not price.size or not np.isfinite(price).all() or step <= timedelta() or not calls:
             raise ValueError("a price and a home are missing")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give what 'plan --calls' has written") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: is no file of 'gridpact aggregator plan --calls': {error}") from None
     return Signals(begins, step, price, calls)

@@ -623,6 +623,11 @@ def _loads(script: _Script, there: Mapping[str, tuple[int, ...]]) -> list[Networ
         loads.append(on_phases(script.where["load", name], load, there))
     if away:
         script.remark(left_out(away))
+    if not loads and away:
+        raise InputError(
+            f"{script.where['load', away[0]]}: the load '{away[0]}' is on a bus that nothing leads to, and there is no"
+            " other: correct its bus"
+        )
     if not loads:
         raise InputError(f"{_first(script, 'circuit')}: the circuit has no load, so there is no place for a home")
     return loads

@@ -115,6 +115,10 @@ def read_pandapower(path: Path) -> NetworkFile:
     loads = [on_phases(where, load, there) for where, load in placed if load.connection.bus in there]
     if away := [load.name for _, load in placed if load.connection.bus not in there]:
         remarks.append(left_out(away))
+    if not loads and away:
+        raise InputError(
+            f"{path}: the load '{away[0]}' is on a bus that nothing leads to, and there is no other: correct its bus"
+        )
     if not loads:
         raise InputError(f"{path}: the network has no load behind its transformer, so there is no place for a home")
     return NetworkFile(name, volts, root, lines, tuple(loads), transformer, source, tuple(dict.fromkeys(remarks)))
