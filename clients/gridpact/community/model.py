@@ -352,7 +352,8 @@ class CommunityDay:
         """
         Args:
             what: that knows one tariff only.
-            trade_fees, peak_fees: whether it knows them.
+            trade_fees: whether it knows fees on trades.
+            peak_fees: whether it knows fees on peaks.
 
         Raises:
             InputError: there are several, or fees on trades or peaks that it does not know.
