@@ -11,6 +11,7 @@ import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 import {Blocks, Entry} from "../libraries/Blocks.sol";
 import {Books} from "../libraries/Books.sol";
 import {Commitments} from "../libraries/Commitments.sol";
+import {HandOver} from "../libraries/HandOver.sol";
 import {Lanes} from "../libraries/Lanes.sol";
 import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Questions} from "../libraries/Questions.sol";
@@ -312,18 +313,8 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         Address.functionDelegateCall(clerk, abi.encodeCall(Clerk.record, (round, phase)));
     }
 
-    /// @dev Has the clerk do what was called, and ends the call as the clerk does.
     function _handOver() private {
-        address to = clerk;
-        assembly ("memory-safe") {
-            let start := mload(0x40)
-            calldatacopy(start, 0, calldatasize())
-            let done := delegatecall(gas(), to, start, calldatasize(), 0, 0)
-            let size := returndatasize()
-            returndatacopy(start, 0, size)
-            if iszero(done) { revert(start, size) }
-            return(start, size)
-        }
+        HandOver.to(clerk);
     }
 
     // ------------------------------------------------------------------ views

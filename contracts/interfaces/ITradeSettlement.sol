@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {IAgreement} from "./IAgreement.sol";
 import {IDeposits} from "./IDeposits.sol";
-import {IOutcomes} from "./IOutcomes.sol";
+import {ISupply} from "./ISupply.sol";
 
 /// @title Settlement of bilateral trades and of what is delivered
 /// @notice Households, and their supplier, hold deposits in an ERC-20 token. After a round of the virtual aggregator has
@@ -47,22 +47,22 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///      worth(reading) - worth(trades) counts instead of worth(reading - trades): what was sold is bought at the dearer
 ///      price and what was bought is sold at the cheaper one, so that nobody earns the difference on energy that was
 ///      only traded (TS14).
-///      What a household cannot pay is in arrears: it is taken from whatever comes into its free deposit, before it can
-///      withdraw. If the supplier's deposit is too small, the call fails, and can be made again. Arrears end when they
-///      are paid, when the supplier forgives them, or by a correction. After a delivery the node's trades can no longer
-///      be recorded, so the metering account signs when the day is over, and not before.
+///      What a household cannot pay is in arrears (ISupply). If the supplier's deposit is too small, the call fails, and can
+///      be made again. After a delivery the node's trades can no longer be recorded, so the metering account signs when the
+///      day is over, and not before.
 ///
-///      An account is the customer of the community's supplier, or from a round on of another one, whom the metering
-///      account has admitted, and which both wished. Each publishes its own tariff, is paid and pays for its customers'
-///      deliveries, and lays out what they cannot pay of trades that were vouched for. An account owes one supplier at a
-///      time: what it would have to owe another fails (`OwesOnlyTo`), and can be made again once it has the money, or
-///      has paid the first. Suppliers owe nothing: what they draw as customers of others they have to have.
+///      Each supplier publishes its own tariff, is paid and pays for its customers' deliveries, and lays out what they
+///      cannot pay of trades that were vouched for. The price of a trade that is vouched for lies within the tariffs of
+///      the suppliers of its two sides: neither below the higher of their lower prices of the step nor above the lower of
+///      their higher ones, so that whoever of the two buys pays no more than its own supplier asks, and whoever sells gets
+///      no less than its own supplier pays, and no third supplier's tariff counts.
 ///
 /// Invariants. Tests bear these numbers.
 ///   TS1  Free and locked deposits of all accounts together equal the contract's token balance (tokens that somebody
 ///        sends past `deposit` stay in the contract and belong to nobody).
 ///   TS2  A trade is recorded at most once, and only where it fits the last bids and both sides stated the same; or
-///        where one stated something and the metering account vouches for it, at prices within the tariff.
+///        where one stated something and the metering account vouches for it, at prices within the tariffs of the two
+///        sides' own suppliers.
 ///   TS3  The payments of a round, the suppliers' included, sum to zero.
 ///   TS4  What is neither locked nor in arrears can be withdrawn at any time.
 ///   TS5  Every lock ends: by the record, a new statement, or release after the deadline.
@@ -79,12 +79,15 @@ import {IOutcomes} from "./IOutcomes.sol";
 ///   TS11 Arrears grow by deliveries, each of which counts once, by corrections to which the household consented, and by
 ///        what it has to pay for a trade that was vouched for; by nothing else.
 ///   TS13 A day is settled with the supplier whose customer the household was when the round was opened, at its tariff. It
-///        becomes the customer of none that it did not wish, and none supplies whom it did not accept.
+///        becomes the customer of none that it did not wish, and none supplies whom it did not accept; but the community's
+///        supplier supplies who has no other, or no longer. Who is dismissed supplies nobody in rounds opened later.
 ///   TS12 What one node of a pair has settled already takes nothing from the other's statements about other pairs.
 ///   TS14 Where all members of a round are customers of one supplier, trades earn them together no more from it, step by
 ///        step, than they would be paid without any: each for its own reading, or all for the sum of their readings,
 ///        whichever is more. Where a limit (TS10) cuts a bill, they are paid for no more than what their meters read.
-interface ITradeSettlement is IDeposits {
+///   TS15 Arrears are what an account owes suppliers, each its own: what one is owed keeps none from billing, and what
+///        comes in pays them in the order in which their debts began.
+interface ITradeSettlement is IDeposits, ISupply {
     /// @notice A recorded trade, opened again; or what a node has traded with all at once in a market.
     struct Position {
         uint8 partner; // 255: all
@@ -107,17 +110,9 @@ interface ITradeSettlement is IDeposits {
     );
     event Released(uint32 indexed round, uint8 indexed node, uint8 indexed partner, uint256 amount);
     event TariffPublished(uint32 indexed round, address indexed supplier, bytes tariff);
-    /// @notice The metering account lets an account supply others.
-    event SupplierAdmitted(address indexed supplier);
-    /// @notice An account asks to be a supplier's customer; zero: no longer.
-    event SupplierWished(address indexed account, address indexed supplier);
-    /// @param round the first for which it holds
-    event Supplied(address indexed account, address indexed supplier, uint32 round);
     /// @param payment  token units, positive from the supplier to the household
     /// @param arrears  the part of a negative payment that the household could not pay yet
     event Delivered(uint32 indexed round, uint8 indexed node, int256 payment, uint256 arrears, bytes energies);
-    event ArrearsPaid(address indexed account, uint256 amount);
-    event ArrearsForgiven(address indexed account, uint256 amount);
     /// @notice A pair is recorded on the word of the metering account. `arrears`: what its payer could not pay yet.
     event Vouched(uint32 indexed round, uint8 indexed lower, uint8 indexed higher, uint256 arrears);
     /// @notice A part of `state` or `vouch` did not count. `reason`: the custom error that says why.
@@ -145,10 +140,6 @@ interface ITradeSettlement is IDeposits {
     error AlreadyDelivered(uint32 round, uint8 node);
     error NothingLocked(uint32 round, uint8 node, uint8 partner);
     error LockedUntil(uint40 deadline);
-    error NotSupplier(address account);
-    error NotMetering(address account);
-    error NotWished(address account, address supplier);
-    error OwesOnlyTo(address account, address creditor);
     error NothingStated(uint32 round, uint8 lower, uint8 higher);
     error OutsideTariff(uint8 partner, uint256 step, int256 price);
     error NotDelivered(uint32 round, uint8 node);
@@ -171,13 +162,13 @@ interface ITradeSettlement is IDeposits {
 
     /// @notice Records the trades of pairs that agreed, and of which one side states nothing, or each something else: as
     ///         all can work them out from what was public in the round. Only the metering account, for one node and its
-    ///         partners above it. The energies have to fit the last bids, prices lie within the tariffs of the round, and one of the
-    ///         two has to state something. What was locked for the pair is freed, and then the payer pays from its free
-    ///         deposit; what it has not, it owes its supplier, who lays it out: if its deposit is too small, the call
-    ///         fails, and can be made again. A pair that is recorded, of which nobody states anything, or of which one
-    ///         was delivered, leaves a `Skipped` in the log.
+    ///         partners above it. The energies have to fit the last bids, prices lie within the tariffs of the suppliers of
+    ///         the two, and one of the two has to state something. What was locked for the pair is freed, and then the
+    ///         payer pays from its free deposit; what it has not, it owes its supplier, who lays it out. A pair that is
+    ///         recorded, of which nobody states anything, of which one was delivered, or for which neither payer nor its
+    ///         supplier has the money, leaves a `Skipped` in the log, and can be vouched for again.
     /// @param own    opening of the node's last submission
-    /// @param quotes tariffs of the round, as they were published
+    /// @param quotes tariffs of the round, as they were published: of all these nodes' suppliers
     function vouch(
         uint32 round,
         uint8 node,
@@ -224,34 +215,14 @@ interface ITradeSettlement is IDeposits {
     ///         debt here. Zero lifts the limit. Everybody can read it.
     function limitDebit(uint224 most) external;
 
-    /// @notice Ends arrears of an account, as far as there are any. Only the supplier who is its creditor.
-    function forgive(address account, uint256 amount) external;
-
-    /// @notice Lets an account supply others. Only the metering account. It may not owe anything, and cannot from then on.
-    function admitSupplier(address account) external;
-
-    /// @notice The caller asks to be a supplier's customer; zero, that it does no longer.
-    function wishSupplier(address supplier_) external;
-
-    /// @notice The caller, a supplier, accepts an account that wished it, in all rounds that are opened from now on.
-    function supply(address account) external;
-
-    /// @notice The rounds that are settled.
-    function aggregator() external view returns (IOutcomes);
     /// @notice Who says whether trades fit what was agreed in them.
     function agreement() external view returns (IAgreement);
-    /// @notice The community's supplier: of all who have no other.
-    function supplier() external view returns (address);
-    /// @notice Whose customer an account is in a round.
-    function supplierIn(uint32 round, address account) external view returns (address);
-    /// @notice The same of who declared as a node in it.
+    /// @notice Who does for it what is called seldom.
+    function registrar() external view returns (address);
+    /// @notice Whose customer who declared as a node in a round is in it.
     function supplierOf(uint32 round, uint8 node) external view returns (address);
-    /// @notice Whom an account owes what it owes; of a supplier itself.
-    function creditorOf(address account) external view returns (address);
-    function metering() external view returns (address);
     /// @notice How long a lock holds: as long as the aggregator's phases.
     function lockSeconds() external view returns (uint32);
-    function arrears(address account) external view returns (uint256);
     /// @notice keccak256 of the recorded trades of a pair; zero where there are none.
     function recorded(uint32 round, uint8 one, uint8 other) external view returns (bytes32);
     /// @notice What a node states about a partner.

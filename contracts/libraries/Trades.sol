@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
+import {Tariffs} from "./Tariffs.sol";
 
 /// @title Statements about the trades of a pair
 /// @notice Reads and checks the byte strings that ITradeSettlement describes: 9 bytes an entry.
@@ -64,24 +65,25 @@ library Trades {
         }
     }
 
-    /// @notice Requires that every price of a statement, which was checked before, lies between the lowest and the highest
-    ///         of tariffs.
-    /// @param quotes  tariffs, one at least: import and feed-in price of each step, int32 each, and more behind
+    /// @notice Requires that every price of a statement, which was checked before, lies within both of two tariffs: neither
+    ///         below the lower price of one in its step nor above the higher one.
     /// @param partner for the error
-    function requireWithin(bytes calldata trades, ITradeSettlement.Quote[] calldata quotes, uint8 partner) internal pure {
+    function requireWithin(bytes calldata trades, bytes calldata tariff, bytes calldata other, uint8 partner)
+        internal
+        pure
+    {
         uint256 entries = count(trades);
         for (uint256 i = 0; i < entries; ++i) {
             (uint256 step,, int256 price) = at(trades, i);
-            (int256 low, int256 high) = (type(int256).max, type(int256).min);
-            for (uint256 k = 0; k < quotes.length; ++k) {
-                bytes calldata prices = quotes[k].tariff[8 * step:];
-                int256 import_ = int32(uint32(bytes4(prices)));
-                int256 feedIn = int32(uint32(bytes4(prices[4:])));
-                low = SignedMath.min(low, SignedMath.min(import_, feedIn));
-                high = SignedMath.max(high, SignedMath.max(import_, feedIn));
+            if (!_isWithin(price, tariff, step) || !_isWithin(price, other, step)) {
+                revert ITradeSettlement.OutsideTariff(partner, step, price);
             }
-            if (price < low || price > high) revert ITradeSettlement.OutsideTariff(partner, step, price);
         }
+    }
+
+    function _isWithin(int256 price, bytes calldata tariff, uint256 step) private pure returns (bool) {
+        (int256 import_, int256 feedIn) = Tariffs.pricesAt(tariff, step);
+        return price >= SignedMath.min(import_, feedIn) && price <= SignedMath.max(import_, feedIn);
     }
 
     /// @notice Requires that a statement has the agreed energies, rounded to the nearest Wh: an entry wherever they are

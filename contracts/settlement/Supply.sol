@@ -4,22 +4,24 @@ pragma solidity 0.8.30;
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {IOutcomes} from "../interfaces/IOutcomes.sol";
-import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
+import {ISupply} from "../interfaces/ISupply.sol";
 import {Arrears} from "./Arrears.sol";
 
 /// @title Who supplies whom
-/// @notice See ITradeSettlement.
+/// @notice See ISupply.
 ///
 /// @dev An account's supplier holds from a round on, so that a day is settled with whose customer it was in its round.
 abstract contract Supply is Arrears {
     using Checkpoints for Checkpoints.Trace224;
 
-    /// @inheritdoc ITradeSettlement
+    /// @inheritdoc ISupply
     IOutcomes public immutable aggregator;
-    /// @inheritdoc ITradeSettlement
+    /// @inheritdoc ISupply
     address public immutable metering;
-    mapping(address account => address) private _wishes;
-    mapping(address account => Checkpoints.Trace224 supplierByRound) private _suppliers;
+    uint256 internal _admitted; // accounts, ever
+    mapping(address account => address) internal _wishes;
+    mapping(address account => Checkpoints.Trace224 supplierByRound) internal _suppliers;
+    mapping(address account => Checkpoints.Trace224 isOneByRound) internal _admissions;
 
     constructor(IOutcomes aggregator_, address supplier_, address metering_) Arrears(supplier_) {
         aggregator = aggregator_;
@@ -28,35 +30,18 @@ abstract contract Supply is Arrears {
         metering = metering_;
     }
 
-    /// @inheritdoc ITradeSettlement
-    function admitSupplier(address account) external {
-        if (msg.sender != metering) revert NotMetering(msg.sender);
-        if (arrears(account) != 0) revert OwesOnlyTo(account, creditorOf(account));
-        _creditors[account] = account;
-        emit SupplierAdmitted(account);
-    }
-
-    /// @inheritdoc ITradeSettlement
-    function wishSupplier(address supplier_) external {
-        _wishes[msg.sender] = supplier_;
-        emit SupplierWished(msg.sender, supplier_);
-    }
-
-    /// @inheritdoc ITradeSettlement
-    function supply(address account) external {
-        _requireSupplier();
-        if (_wishes[account] != msg.sender) revert NotWished(account, msg.sender);
-        delete _wishes[account];
-        uint32 from = aggregator.progressOf(0).round + 1;
-        // It returns what stood there before.
-        // slither-disable-next-line unused-return
-        _suppliers[account].push(from, uint160(msg.sender));
-        emit Supplied(account, msg.sender, from);
-    }
-
-    /// @inheritdoc ITradeSettlement
+    /// @inheritdoc ISupply
     function supplierIn(uint32 round, address account) public view returns (address supplier_) {
         supplier_ = address(uint160(_suppliers[account].upperLookupRecent(round)));
-        if (supplier_ == address(0)) supplier_ = supplier;
+        if (supplier_ == address(0) || !supplies(round, supplier_)) supplier_ = supplier;
+    }
+
+    /// @inheritdoc ISupply
+    function supplies(uint32 round, address account) public view returns (bool) {
+        return account == supplier || _admissions[account].upperLookupRecent(round) != 0;
+    }
+
+    function _isSupplier(address account) internal view override returns (bool) {
+        return account == supplier || _admissions[account].length() != 0;
     }
 }

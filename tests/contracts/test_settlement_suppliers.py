@@ -65,7 +65,7 @@ def priced(settle, manager, nodes, supplier, token):
     contract.wishSupplier(green, {"from": nodes[CUSTOMER]})
     contract.supply(nodes[CUSTOMER], {"from": green})
     token.mint(green, DEPOSIT, {"from": manager})
-    token.approve(contract, DEPOSIT, {"from": green})
+    token.approve(contract, 2 * DEPOSIT, {"from": green})
     contract.deposit(DEPOSIT, {"from": green})
     contract.publishTariff(2, encode_tariff(GREEN), {"from": green})
     contract.publishTariff(2, encode_tariff(), {"from": supplier})
@@ -150,41 +150,78 @@ def owing(priced, contract, nodes):
     return DRAWN_GREEN - 1_000_000
 
 
+def owes(contract, account, *creditors):
+    """TS1: what an account owes whom, in the order in which they are paid, is all that it owes."""
+    assert list(contract.creditorsOf(account)) == list(creditors)
+    amounts = [contract.owed(account, creditor) for creditor in creditors]
+    assert sum(amounts) == contract.arrears(account)
+    return amounts
+
+
 def test_arrears_areOwedToItsSupplier(contract, owing, green, supplier, nodes):
     """TS1: what comes in pays that one, and only it forgives."""
-    assert contract.creditorOf(nodes[CUSTOMER]) == green
-    assert contract.arrears(nodes[CUSTOMER]) == owing
+    assert owes(contract, nodes[CUSTOMER], green) == [owing]
     contract.deposit(1_000_000, {"from": nodes[CUSTOMER]})
     assert contract.free(green) == DEPOSIT + 2_000_000
     assert contract.free(supplier) == DEPOSIT
-    with brownie.reverts(f"NotSupplier: {low(supplier)}"):
-        contract.forgive(nodes[CUSTOMER], owing, {"from": supplier})
+    contract.forgive(nodes[CUSTOMER], owing, {"from": supplier})  # whom it owes nothing
+    assert owes(contract, nodes[CUSTOMER], green) == [owing - 1_000_000]
+    with brownie.reverts(f"NotSupplier: {low(nodes[1])}"):
+        contract.forgive(nodes[CUSTOMER], owing, {"from": nodes[1]})
     contract.forgive(nodes[CUSTOMER], owing, {"from": green})
-    assert contract.arrears(nodes[CUSTOMER]) == 0
+    assert owes(contract, nodes[CUSTOMER]) == []
 
 
-def test_arrears_areOwedToOneAtATime(priced, contract, owing, green, supplier, nodes):
-    """The delivery of a round with another supplier waits until it can be paid, or the first is."""
-    contract.wishSupplier(supplier, {"from": nodes[CUSTOMER]})
-    contract.supply(nodes[CUSTOMER], {"from": supplier})
-    priced.price(3)
-    with brownie.reverts(f"OwesOnlyTo: {low(nodes[CUSTOMER])}, {low(green)}"):
-        priced.deliver(CUSTOMER, [-1000] * STEPS, 3)
-    priced.deliver(CUSTOMER, [1000] * STEPS, 3)  # what it earns pays the first
-    assert contract.arrears(nodes[CUSTOMER]) == owing - 720_000
-    assert contract.free(green) == DEPOSIT + 1_000_000 + 720_000
-    assert contract.free(supplier) == DEPOSIT - 720_000
-
-
-def test_arrears_ofAnotherAfterTheyArePaid(priced, contract, owing, green, supplier, nodes):
-    contract.deposit(owing, {"from": nodes[CUSTOMER]})
+@pytest.fixture
+def owing_both(priced, contract, owing, green, supplier, nodes):
+    """The customer went on to the community's supplier, and owes that a day, too."""
     contract.wishSupplier(supplier, {"from": nodes[CUSTOMER]})
     contract.supply(nodes[CUSTOMER], {"from": supplier})
     priced.price(3)
     priced.deliver(CUSTOMER, [-1000] * STEPS, 3)
-    assert contract.creditorOf(nodes[CUSTOMER]) == supplier
-    assert contract.arrears(nodes[CUSTOMER]) == 6_600_000
-    assert contract.free(green) == DEPOSIT + DRAWN_GREEN
+    return owing, 6_600_000
+
+
+def test_arrears_atOneSupplierKeepNoOtherFromBilling(contract, owing_both, green, supplier, nodes):
+    """TS15: each is owed its own, and paid in the order in which it began."""
+    first, second = owing_both
+    assert owes(contract, nodes[CUSTOMER], green, supplier) == [first, second]
+    before = contract.free(green), contract.free(supplier)
+    tx = contract.deposit(first + 100, {"from": nodes[CUSTOMER]})
+    paid = [(event["creditor"], event["amount"]) for event in tx.events["ArrearsPaid"]]
+    assert paid == [(green, first), (supplier, 100)]
+    assert (contract.free(green), contract.free(supplier)) == (before[0] + first, before[1] + 100)
+    assert owes(contract, nodes[CUSTOMER], supplier) == [second - 100]
+    contract.deposit(second, {"from": nodes[CUSTOMER]})
+    assert owes(contract, nodes[CUSTOMER]) == []
+    assert contract.free(nodes[CUSTOMER]) == 100
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_arrears_areForgivenByEachForItself(contract, owing_both, green, supplier, nodes, first):
+    who, other, left = (green, supplier, owing_both[1]) if first else (supplier, green, owing_both[0])
+    contract.forgive(nodes[CUSTOMER], 10**9, {"from": who})
+    assert owes(contract, nodes[CUSTOMER], other) == [left]
+    contract.deposit(left + 5, {"from": nodes[CUSTOMER]})
+    assert contract.free(nodes[CUSTOMER]) == 5
+
+
+def test_arrears_areCorrectedAtTheSupplierOfTheDay(contract, owing_both, green, supplier, nodes):
+    """What a day no longer comes to ends what is owed for it, and pays no other."""
+    for account in (nodes[CUSTOMER], supplier):
+        contract.correct(3, CUSTOMER, encode_reading(NOTHING), encode_tariff(), [], {"from": account})
+    assert owes(contract, nodes[CUSTOMER], green) == [owing_both[0]]
+    assert contract.free(supplier) == DEPOSIT
+
+
+def test_arrears_whatIsEarnedElsewherePaysThem(priced, contract, owing, green, supplier, nodes):
+    contract.wishSupplier(supplier, {"from": nodes[CUSTOMER]})
+    contract.supply(nodes[CUSTOMER], {"from": supplier})
+    priced.price(3)
+    priced.deliver(CUSTOMER, [1000] * STEPS, 3)
+    assert contract.arrears(nodes[CUSTOMER]) == owing - 720_000
+    assert contract.free(green) == DEPOSIT + 1_000_000 + 720_000
+    assert contract.free(supplier) == DEPOSIT - 720_000
 
 
 def test_correction_backPaysItsSupplierOnly(priced, contract, owing, green, nodes):
@@ -206,7 +243,7 @@ def test_supplier_owesNothing(priced, contract, green, metering, nodes):
     """Money would be owed in circles: a household that supplies others, too, has to have what it draws for."""
     contract.admitSupplier(nodes[1], {"from": metering})
     contract.withdraw(DEPOSIT, {"from": nodes[1]})
-    with brownie.reverts(f"OwesOnlyTo: {low(nodes[1])}, {low(nodes[1])}"):
+    with brownie.reverts(f"SupplierOwesNothing: {low(nodes[1])}, 6600000"):
         priced.deliver(1, [-1000] * STEPS, 2)
     contract.deposit(6_600_000, {"from": nodes[1]})
     priced.deliver(1, [-1000] * STEPS, 2)
@@ -214,38 +251,162 @@ def test_supplier_owesNothing(priced, contract, green, metering, nodes):
 
 
 def test_admission_isNotForWhoOwes(contract, owing, metering, green, nodes):
-    with brownie.reverts(f"OwesOnlyTo: {low(nodes[CUSTOMER])}, {low(green)}"):
+    with brownie.reverts(f"InArrears: {low(nodes[CUSTOMER])}, {owing}"):
         contract.admitSupplier(nodes[CUSTOMER], {"from": metering})
+
+
+# ---------------------------------------------------------------------- dismissal
+
+
+@pytest.mark.parametrize("by", ["metering", "manager"])
+def test_dismissal_ofASupplier(priced, contract, green, supplier, metering, manager, nodes, by):
+    """TS13: from the next round on its customers are the community's supplier's; what was delivered stays billable."""
+    tx = contract.dismissSupplier(green, {"from": {"metering": metering, "manager": manager}[by]})
+    assert dict(tx.events["SupplierDismissed"]) == {"supplier": green, "round": 3}
+    assert [contract.supplierIn(round_, nodes[CUSTOMER]) for round_ in (2, 3)] == [green, supplier]
+    assert [contract.supplies(round_, green) for round_ in (2, 3)] == [True, False]
+    priced.deliver(CUSTOMER, [-1000] * STEPS, 2, tariff=encode_tariff(GREEN))
+    assert contract.free(green) == DEPOSIT + DRAWN_GREEN
+    with brownie.reverts(f"NotSupplier: {low(green)}"):
+        contract.publishTariff(3, encode_tariff(GREEN), {"from": green})
+    contract.wishSupplier(green, {"from": nodes[1]})
+    with brownie.reverts(f"NotSupplier: {low(green)}"):
+        contract.supply(nodes[1], {"from": green})
+    priced.price(3)
+    priced.deliver(CUSTOMER, [-1000] * STEPS, 3)
+    assert contract.supplierPayment(3) == 6_600_000
+    assert owes(contract, nodes[CUSTOMER], supplier) == [6_600_000 + DRAWN_GREEN - DEPOSIT]
+    with brownie.reverts(f"AdmittedBefore: {low(green)}"):
+        contract.admitSupplier(green, {"from": metering})
+
+
+def test_dismissal_leavesARoundThatIsOpen(priced, contract, green, manager, nodes):
+    """TS13: also before anybody has declared in it."""
+    assert priced.market.open() == 3
+    contract.dismissSupplier(green, {"from": manager})
+    contract.publishTariff(3, encode_tariff(GREEN), {"from": green})
+    assert [contract.supplierIn(round_, nodes[CUSTOMER]) == green for round_ in (3, 4)] == [True, False]
+
+
+def test_attack_whoDismisses(contract, green, supplier, metering, manager, nodes):
+    for account in (green, supplier, nodes[1]):
+        with brownie.reverts(f"NotManager: {low(account)}"):
+            contract.dismissSupplier(green, {"from": account})
+    for other in (supplier, nodes[1]):
+        with brownie.reverts(f"NotSupplier: {low(other)}"):
+            contract.dismissSupplier(other, {"from": manager})
+
+
+def test_dismissal_ofACustomer(priced, contract, green, supplier, nodes):
+    """TS13: from the next round on; and of nobody else's."""
+    for account, other in ((green, nodes[1]), (supplier, nodes[1]), (nodes[1], nodes[CUSTOMER])):
+        with brownie.reverts(f"NotCustomer: {low(other)}, {low(account)}"):
+            contract.dismissCustomer(other, {"from": account})
+    tx = contract.dismissCustomer(nodes[CUSTOMER], {"from": green})
+    assert dict(tx.events["Supplied"]) == {"account": nodes[CUSTOMER], "supplier": supplier, "round": 3}
+    assert [contract.supplierIn(round_, nodes[CUSTOMER]) for round_ in (2, 3)] == [green, supplier]
+    priced.deliver(CUSTOMER, [-1000] * STEPS, 2, tariff=encode_tariff(GREEN))
+    assert contract.free(green) == DEPOSIT + DRAWN_GREEN
+    with brownie.reverts(f"NotCustomer: {low(nodes[CUSTOMER])}, {low(green)}"):
+        contract.dismissCustomer(nodes[CUSTOMER], {"from": green})
 
 
 # ---------------------------------------------------------------------- vouching
 
 
-def test_vouch_takesPricesWithinAllTariffs(priced, contract, green, supplier):
-    """TS2: between the least and the dearest of those that are opened."""
-    quotes = [(supplier, encode_tariff()), (green, encode_tariff(GREEN))]
-    cheap = entry(3, 1500, 90_000) + entry(7, 2000, 290_000)  # of one tariff alone the first is below, of both within
-    priced.state(1, {2: cheap}, 2)
-    with brownie.reverts("OutsideTariff: 2, 3, 90000"):
-        priced.vouch(1, {2: cheap}, quotes=[(green, encode_tariff(GREEN))])
-    priced.vouch(1, {2: cheap}, quotes=quotes)
-    assert priced.is_recorded(2, 1, 2)
+def both(supplier, green, prices=GREEN):
+    return [(supplier, encode_tariff()), (green, encode_tariff(prices))]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outside"),
+    [
+        (100_000, 200_000, None),  # of the two tariffs 0.10 to 0.20 at either step
+        (99_999, 200_000, (3, 99_999)),  # below what the other supplier pays
+        (100_000, 200_001, (7, 200_001)),  # above what the other supplier asks
+        (80_000, 200_000, (3, 80_000)),
+        (300_000, 200_000, (3, 300_000)),
+    ],
+)
+def test_vouch_takesPricesWithinBothTariffs(priced, green, supplier, first, second, outside):
+    """TS2: of the suppliers of the pair."""
+    trades = entry(3, 1500, first) + entry(7, 2000, second)
+    priced.state(1, {2: SOLD}, 2)
+    if outside is None:
+        priced.vouch(1, {2: trades}, quotes=both(supplier, green))
+    else:
+        with brownie.reverts(f"OutsideTariff: 2, {outside[0]}, {outside[1]}"):
+            priced.vouch(1, {2: trades}, quotes=both(supplier, green))
+    assert priced.is_recorded(2, 1, 2) == (outside is None)
+
+
+def test_attack_absurdTariffOfAThird(priced, contract, metering, nodes, green, supplier):
+    """TS2: a supplier in league with metering, whose tariff is beyond all sense: neither is a pair vouched for at its
+    prices that it does not supply, nor one of which it supplies one at more than the other's supplier asks."""
+    absurd, prices = nodes[1], [(2_000_000_000, 1_000)] * STEPS
+    contract.admitSupplier(absurd, {"from": metering})
+    contract.wishSupplier(absurd, {"from": nodes[3]})
+    contract.supply(nodes[3], {"from": absurd})
+    for account, told in ((green, GREEN), (supplier, TARIFF), (absurd, prices)):
+        contract.publishTariff(3, encode_tariff(told), {"from": account})
+    assert priced.market.converge() == 3
+    quotes = [*both(supplier, green), (absurd, encode_tariff(prices))]
+    priced.state(1, {2: SOLD, 3: BOUGHT}, 3)
+    dear, at_most = entry(3, 1500, 200_001), entry(3, -1500, 300_001)
+    for partner, trades, price in ((2, dear, 200_001), (3, at_most, 300_001)):
+        with brownie.reverts(f"OutsideTariff: {partner}, 3, {price}"):
+            priced.vouch(1, {partner: trades}, 3, quotes=quotes)
+    priced.vouch(1, {3: entry(3, -1500, 300_000) + entry(7, -2000, 300_000)}, 3, quotes=quotes)
+    assert contract.netPayment(3, 1) == -1_050_000
 
 
 def test_vouch_failsByATariffThatNobodyPublished(priced, green, supplier):
+    """And without that of one of the two suppliers."""
     priced.state(1, {2: SOLD}, 2)
-    for quotes in ([], [(green, encode_tariff())], [(supplier, encode_tariff()), (green, encode_tariff())]):
+    for quotes in (
+        [],
+        [(green, encode_tariff())],
+        [(supplier, encode_tariff()), (green, encode_tariff())],
+        [(supplier, encode_tariff())],
+        [(green, encode_tariff(GREEN))],
+    ):
         with brownie.reverts("WrongTariff: 2"):
             priced.vouch(1, {2: SOLD}, quotes=quotes)
+
+
+def test_vouch_skipsWhatNobodyCanLayOut(priced, contract, green, supplier, nodes):
+    """The other pairs are recorded; and this one once there is money."""
+    fits, third = entry(3, 1500, 150_000) + entry(7, 2000, 150_000), entry(3, -1500, 150_000) + entry(7, -2000, 150_000)
+    for account in (nodes[CUSTOMER], green):
+        contract.withdraw(DEPOSIT, {"from": account})
+    priced.state(1, {2: SOLD, 3: BOUGHT}, 2)
+    tx = priced.vouch(1, {2: fits, 3: third}, quotes=both(supplier, green))
+    assert [event["partner"] for event in tx.events["Skipped"]] == [2]
+    assert [event["higher"] for event in tx.events["TradeRecorded"]] == [3]
+    contract.deposit(525_000, {"from": green})
+    priced.vouch(1, {2: fits}, quotes=both(supplier, green))
+    assert owes(contract, nodes[CUSTOMER], green) == [525_000]
+
+
+def test_vouch_skipsASupplierThatCannotPay(priced, contract, metering, green, supplier, nodes):
+    """It owes nothing, so that nobody lays out anything for it."""
+    contract.admitSupplier(nodes[CUSTOMER], {"from": metering})
+    contract.withdraw(DEPOSIT, {"from": nodes[CUSTOMER]})
+    priced.state(1, {2: SOLD}, 2)
+    fits = entry(3, 1500, 150_000) + entry(7, 2000, 150_000)
+    assert "Skipped" in priced.vouch(1, {2: fits}, quotes=both(supplier, green)).events
+    contract.deposit(525_000, {"from": nodes[CUSTOMER]})
+    assert "Vouched" in priced.vouch(1, {2: fits}, quotes=both(supplier, green)).events
+    assert contract.free(nodes[CUSTOMER]) == 0
 
 
 def test_vouch_isLaidOutByThePayersSupplier(priced, contract, green, supplier, nodes):
     """TS11: node 2 has taken its deposit away."""
     contract.withdraw(DEPOSIT, {"from": nodes[CUSTOMER]})
     priced.state(1, {2: SOLD}, 2)
-    priced.vouch(1, {2: SOLD})
+    priced.vouch(1, {2: SOLD}, quotes=both(supplier, green))
     assert contract.arrears(nodes[CUSTOMER]) == PRICE
-    assert contract.creditorOf(nodes[CUSTOMER]) == green
+    assert owes(contract, nodes[CUSTOMER], green) == [PRICE]
     assert contract.free(green) == DEPOSIT - PRICE
     assert contract.free(supplier) == DEPOSIT
 

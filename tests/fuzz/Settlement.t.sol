@@ -19,8 +19,9 @@ import {VM} from "./Cheats.sol";
 ///         node 2. Prices, readings, whose customer who is, and the order of things are the fuzzer's.
 contract SettlementHandler {
     uint8 public constant NODES = 3;
-    uint8 public constant PARTIES = 6; // nodes, the community's supplier, another one, outsider
+    uint8 public constant PARTIES = 7; // nodes, the community's supplier, others, outsider
     uint8 public constant SUPPLIER = 3;
+    uint8 public constant SUPPLIERS = 3; // the community's, another one, and one whose prices are beyond all sense
     uint256 private constant METER = 0xA11CE;
     uint32 private constant DAYS = 3;
 
@@ -39,6 +40,7 @@ contract SettlementHandler {
     mapping(uint32 round => mapping(uint8 node => int256)) private _read; // Wh, settled
     mapping(uint32 round => bool) private _changed; // a reading was corrected
     bool public broken; // arrears have grown where they must not, or a stranger did what only parties may
+    bool public dear; // somebody paid more, or got less, than its own supplier asks or pays, by a word of metering
 
     constructor() {
         aggregator = new VirtualAggregator(new Clerk(
@@ -61,8 +63,10 @@ contract SettlementHandler {
             VM.prank(party(i));
             settlement.deposit(1e7);
         }
-        VM.prank(VM.addr(METER));
-        settlement.admitSupplier(party(SUPPLIER + 1));
+        for (uint8 i = 1; i < SUPPLIERS; ++i) {
+            VM.prank(VM.addr(METER));
+            settlement.admitSupplier(party(SUPPLIER + i));
+        }
     }
 
     function party(uint256 seed) public pure returns (address) {
@@ -83,7 +87,9 @@ contract SettlementHandler {
         if (priced) {
             bytes memory prices = abi.encodePacked(import_ % 5_000_000, feedIn % 1_000_000);
             _publish(SUPPLIER, prices);
-            _publish(SUPPLIER + 1, abi.encodePacked(prices, import_ % 100_000, uint48(uint32(feedIn)) % 300_000));
+            uint48 peak = uint48(uint32(feedIn)) % 300_000;
+            _publish(SUPPLIER + 1, abi.encodePacked(prices, import_ < 0 ? int32(0) : import_ % 100_000, peak));
+            _publish(SUPPLIER + 2, abi.encodePacked(import_, feedIn));
         }
         for (uint8 node = 0; node < NODES; ++node) {
             VM.prank(party(node));
@@ -94,23 +100,46 @@ contract SettlementHandler {
         }
     }
 
+    /// @dev One that was dismissed publishes nothing.
     function _publish(uint8 who, bytes memory tariff) private {
+        if (!settlement.supplies(last, party(who))) return;
         _tariffs[last][party(who)] = tariff;
         VM.prank(party(who));
         settlement.publishTariff(last, tariff);
     }
 
-    /// @notice A household asks for one of the two suppliers, or for somebody else, and is accepted by one.
+    /// @notice A household asks for one of the suppliers, or for somebody else, and is accepted by one.
     function change(uint8 who, uint8 wished, uint8 accepts) external {
-        address account = party(who % (SUPPLIER + 2));
+        address account = party(who % (SUPPLIER + SUPPLIERS));
         uint32 next = aggregator.progress().round + 1;
         address before = settlement.supplierIn(next - 1, account);
         VM.prank(account);
-        settlement.wishSupplier(party(SUPPLIER + wished % 3));
-        VM.prank(party(SUPPLIER + accepts % 3));
+        settlement.wishSupplier(party(SUPPLIER + wished % 4));
+        VM.prank(party(SUPPLIER + accepts % 4));
         settlement.supply(account);
-        bool wrong = wished % 3 != accepts % 3 || wished % 3 == 2 || settlement.supplierIn(next - 1, account) != before;
-        if (wrong || settlement.supplierIn(next, account) != party(SUPPLIER + wished % 3)) broken = true;
+        bool wrong = wished % 4 != accepts % 4 || wished % 4 == 3 || settlement.supplierIn(next - 1, account) != before;
+        if (wrong || settlement.supplierIn(next, account) != party(SUPPLIER + wished % 4)) broken = true;
+    }
+
+    /// @notice Somebody says that a household is its customer no longer.
+    function dismissCustomer(uint8 who, uint8 by) external {
+        (address account, address caller) = (party(who % NODES), party(by));
+        uint32 next = aggregator.progress().round + 1;
+        (address now_, address then_) = (settlement.supplierIn(next - 1, account), settlement.supplierIn(next, account));
+        VM.prank(caller);
+        settlement.dismissCustomer(account);
+        if (caller != then_ || settlement.supplierIn(next - 1, account) != now_) broken = true;
+        if (settlement.supplierIn(next, account) != party(SUPPLIER)) broken = true;
+    }
+
+    /// @notice The manager, which is this contract, or somebody else dismisses a supplier: seldom, as it stays so.
+    function dismissSupplier(uint8 who, uint8 by, uint16 seldom) external {
+        address account = party(SUPPLIER + who % SUPPLIERS);
+        if (by % 4 == 0 && seldom % 16 != 0) return;
+        address caller = by % 4 == 0 ? address(this) : party(by);
+        VM.prank(caller);
+        settlement.dismissSupplier(account);
+        if (caller != address(this) || account == party(SUPPLIER)) broken = true;
     }
 
     function _book(uint8 node) private pure returns (bytes memory) {
@@ -186,15 +215,28 @@ contract SettlementHandler {
         if (who % 4 != 0) try this.state(round, node, partner, stated, false) {} catch {}
         (uint8 lower, uint8 higher) = node < partner ? (node, partner) : (partner, node);
         if (settlement.recorded(round, lower, higher) != 0) return;
-        bytes memory tariff = _tariffs[round][party(SUPPLIER)];
-        if (who % 2 != 0 && tariff.length != 0) price = int32(uint32(bytes4(tariff))) % 2_000_000;
+        bytes memory tariff = _tariffOf(round, who % 3 == 0 ? lower : higher);
+        if (who % 2 != 0 && tariff.length != 0) price = int32(uint32(bytes4(tariff)));
         _vouch(round, lower, higher, _statement(lower, higher, price), who % 8 == 0 ? party(who) : VM.addr(METER));
         if (who % 8 == 0) broken = true;
         if (settlement.recorded(round, lower, higher) == 0) return;
         ++vouched;
+        if (!_isFair(round, lower, price) || !_isFair(round, higher, price)) dear = true;
         _paid(round);
         _seenGrown(lower);
         _seenGrown(higher);
+    }
+
+    /// @dev Whether a price is one that a household knows from its own supplier: between what it asks and pays.
+    function _isFair(uint32 round, uint8 node, int32 price) private view returns (bool) {
+        (int256 import_, int256 feedIn) = _pricesOf(round, node);
+        price %= 2_000_000;
+        return (price >= import_ || price >= feedIn) && (price <= import_ || price <= feedIn);
+    }
+
+    function _pricesOf(uint32 round, uint8 node) private view returns (int256 import_, int256 feedIn) {
+        uint64 prices = uint64(bytes8(_tariffOf(round, node)));
+        return (int32(uint32(prices >> 32)), int32(uint32(prices)));
     }
 
     function _vouch(uint32 round, uint8 lower, uint8 higher, bytes memory trades, address by) private {
@@ -203,7 +245,8 @@ contract SettlementHandler {
         _trades[round][lower][higher] = trades;
         ITradeSettlement.Quote[] memory quotes = new ITradeSettlement.Quote[](2);
         for (uint8 i = 0; i < 2; ++i) {
-            quotes[i] = ITradeSettlement.Quote(party(SUPPLIER + i), _tariffs[round][party(SUPPLIER + i)]);
+            address supplier = settlement.supplierOf(round, i == 0 ? lower : higher);
+            quotes[i] = ITradeSettlement.Quote(supplier, _tariffs[round][supplier]);
         }
         VM.prank(by);
         settlement.vouch(round, lower, said, _openings[round][lower], quotes);
@@ -226,9 +269,29 @@ contract SettlementHandler {
         _read[round][node] = energy % 20_000;
         uint256 most = settlement.debitLimit(round, party(node));
         uint256 taken = settlement.arrears(party(node)) + type(uint128).max - settlement.free(party(node));
+        if (most != 0) most += _missing(round, node, energy % 20_000);
         if (most != 0 && taken > before && taken - before > most) beyond += taken - before - most;
         _paid(round);
         _seenGrown(node);
+    }
+
+    /// @dev What was sold and not fed in, or bought and not drawn, at the price that is worse, token units.
+    function _missing(uint32 round, uint8 node, int256 read) private view returns (uint256) {
+        int256 sold = 0;
+        ITradeSettlement.Position[] memory positions = _positions(round, node);
+        for (uint256 i = 0; i < positions.length; ++i) {
+            bytes memory trades = positions[i].trades;
+            int256 energy;
+            assembly {
+                energy := signextend(3, shr(216, mload(add(trades, 32))))
+            }
+            sold += node < positions[i].partner ? energy : -energy;
+        }
+        (int256 import_, int256 feedIn) = _pricesOf(round, node);
+        int256 price = (sold > 0) == (import_ > feedIn) ? import_ : feedIn; // the higher where it sold, else the lower
+        int256 missing = sold > 0 ? sold - (read > 0 ? read : int256(0)) : sold - (read < 0 ? read : int256(0));
+        bool counts = sold > 0 ? missing > 0 && price > 0 : missing < 0 && price < 0;
+        return counts ? uint256(missing * price + 999) / 1000 : 0;
     }
 
     /// @notice All households of a round.
@@ -237,14 +300,18 @@ contract SettlementHandler {
     }
 
     /// @notice What a round came to for all households together, token units, and the most that their readings are worth:
-    ///         each for itself, or all together. Not where they have several suppliers, or one has not been delivered, or
-    ///         was corrected, or pays less by its own limit.
+    ///         each for itself, or all together; where one has a limit, what their meters read. Not where they have several
+    ///         suppliers, or one has not been delivered, or was corrected.
     function earned(uint32 round) external view returns (int256 payment, int256 most) {
         if (_changed[round]) return (0, 0);
         address supplier = settlement.supplierOf(round, 0);
         int256 together = 0;
+        int256 metered = 0;
+        bool limited = false;
         for (uint8 node = 0; node < NODES; ++node) {
-            if (!settlement.delivered(round, node) || settlement.debitLimit(round, party(node)) != 0) return (0, 0);
+            if (!settlement.delivered(round, node)) return (0, 0);
+            limited = limited || settlement.debitLimit(round, party(node)) != 0;
+            metered += _metered(round, _read[round][node]);
             if (settlement.supplierOf(round, node) != supplier) return (0, 0);
             payment += settlement.netPayment(round, node);
             most += _worth(round, _read[round][node]);
@@ -252,12 +319,20 @@ contract SettlementHandler {
         }
         together = _worth(round, together);
         if (together > most) most = together;
+        if (limited) most = metered + 3000; // and a begun unit of each
         most = most / 1000 + (most % 1000 > 0 ? int256(1) : int256(0)); // token units, of 1e-9 currency
     }
 
     function _worth(uint32 round, int256 energy) private view returns (int256) {
-        uint64 prices = uint64(bytes8(_tariffOf(round, 0)));
-        return energy * (energy > 0 ? int32(uint32(prices)) : int32(uint32(prices >> 32)));
+        (int256 import_, int256 feedIn) = _pricesOf(round, 0);
+        return energy * (energy > 0 ? feedIn : import_);
+    }
+
+    /// @dev What energy that a meter has read can be worth at the most.
+    function _metered(uint32 round, int256 energy) private view returns (int256) {
+        (int256 import_, int256 feedIn) = _pricesOf(round, 0);
+        int256 price = (energy > 0) == (import_ > feedIn) ? import_ : feedIn;
+        return energy * price > 0 ? energy * price : int256(0);
     }
 
     function correct(uint32 round, uint8 node, int32 energy, uint8 who) external {
@@ -276,10 +351,10 @@ contract SettlementHandler {
 
     function forgive(uint256 who, uint256 amount, uint256 by) external {
         _watch(who);
-        address creditor = settlement.creditorOf(party(who));
+        (uint256 own, uint256 all) = (settlement.owed(party(who), party(by)), settlement.arrears(party(who)));
         VM.prank(party(by));
         settlement.forgive(party(who), amount % 1e8);
-        if (party(by) != creditor) broken = true;
+        if (settlement.arrears(party(who)) != all - (amount % 1e8 < own ? amount % 1e8 : own)) broken = true;
         _seen(who);
     }
 
@@ -368,10 +443,28 @@ contract SettlementTest {
     function invariant_TS13_suppliersOweNothing() public view {
         for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
             address account = _handler.party(who);
-            address creditor = _settlement.creditorOf(account);
-            require(_settlement.arrears(account) == 0 || creditor != account, "itself");
-            require(_settlement.creditorOf(creditor) == creditor && _settlement.arrears(creditor) == 0, "creditor");
+            bool supplies = who >= _handler.SUPPLIER() && who < _handler.SUPPLIER() + _handler.SUPPLIERS();
+            require(!supplies || _settlement.arrears(account) == 0, "supplier");
         }
+    }
+
+    function invariant_TS15_arrearsAreOwedToSuppliers() public view {
+        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
+            address account = _handler.party(who);
+            address[] memory creditors = _settlement.creditorsOf(account);
+            uint256 together = 0;
+            for (uint256 i = 0; i < creditors.length; ++i) {
+                uint256 owed = _settlement.owed(account, creditors[i]);
+                require(owed != 0, "listed");
+                together += owed;
+                for (uint256 k = 0; k < i; ++k) require(creditors[i] != creditors[k], "twice");
+            }
+            require(together == _settlement.arrears(account), "sum");
+        }
+    }
+
+    function invariant_TS2_nobodyIsVouchedForBeyondItsOwnTariff() public view {
+        require(!_handler.dear());
     }
 
     function invariant_TS9_aDayIsSettledByOneRound() public view {

@@ -175,11 +175,21 @@ def test_commandsOfSuppliers(
         assert "published before" in said("green", *tariff)[1]
         assert "is the community's supplier" in said("supplier", *tariff)[1]
         assert "there is no tariff 'blue'" in said("green", *tariff[:-1], "blue")[1]
+        assert "only these two dismiss suppliers" in said("green", "supply", "dismiss", address["green"])[1]
+        assert "is the community's supplier" in said("metering", "supply", "dismiss", address["supplier"])[1]
+        assert "is no customer of" in said("green", "supply", "drop", address["ann"])[1]
+        assert "it drops nobody" in said("supplier", "supply", "drop", address["ann"])[1]
         settlement = Settlement.of(record, web3)
         following = Aggregator.of(record, web3).progress().round + 1
         published = settlement.tariffs(following)
         assert settlement.tariffs(following, [address["ann"], address["bob"]]) == published
         assert settlement.tariffs(following, [address["ann"]]) == {}  # whose supplier has published none
+        assert said("green", "supply", "drop", address["bob"])[0] == 0
+        assert settlement.supplier_in(following, address["bob"]) == address["supplier"]
+        assert said("metering", "supply", "dismiss", address["green"])[0] == 0
+        assert "supplies nobody from round 1 on" in said("metering", "supply", "dismiss", address["green"])[1]
+        assert not settlement.supplies(address["green"])
+        assert settlement.has_supplied(address["green"])
     assert list(published) == [address["green"]]
     assert decode_tariff(published[address["green"]])[0] == (330_000, 410_000, 330_000, 410_000)
     fees = decode_fees(published[address["green"]])

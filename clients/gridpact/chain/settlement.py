@@ -422,6 +422,14 @@ class Settlement(Deposits):
         """Lets an account supply others: only the metering account may."""
         return self._send("admitSupplier", checked_address(address))
 
+    def dismiss_supplier(self, address: str) -> TxReceipt:
+        """Ends that in rounds that are opened from now on: only the manager and the metering account may."""
+        return self._send("dismissSupplier", checked_address(address))
+
+    def dismiss_customer(self, address: str) -> TxReceipt:
+        """A supplier supplies a customer no longer, in rounds that are opened from now on."""
+        return self._send("dismissCustomer", checked_address(address))
+
     def wish_supplier(self, address: str) -> TxReceipt:
         """Asks to be a supplier's customer."""
         return self._send("wishSupplier", checked_address(address))
@@ -444,7 +452,8 @@ class Settlement(Deposits):
         own = astuple(openings[lower])
         if not self._has_suppliers:
             return self.call("vouch", round, lower, parts, own, self.tariff(round))
-        return self.call("vouch", round, lower, parts, own, list(self.tariffs(round).items()))
+        suppliers = sorted(set(self.suppliers_of(round, [lower, *statements]).values()))
+        return self.call("vouch", round, lower, parts, own, [(who, self.tariff(round, who)) for who in suppliers])
 
     def sign_reading(self, key: str, round: int, node: int, energies_wh: Sequence[int]) -> SignedReading:
         """Signs a reading for this contract with the metering account's key."""
@@ -497,12 +506,25 @@ class Settlement(Deposits):
             return self.supplier()
         return str(self._read("supplierIn", round, checked_address(address)))
 
-    def supplies(self, address: str) -> bool:
-        """Whether an account may supply others."""
-        return self.creditor_of(address) == checked_address(address)
+    def supplies(self, address: str, round: int = LAST_ROUND) -> bool:
+        """Whether an account may supply others in a round; by default in rounds to come."""
+        if "supplies" in self.interface.functions:
+            return bool(self._read("supplies", round, checked_address(address)))
+        return self._creditor_of(address) == checked_address(address)
 
-    def creditor_of(self, address: str) -> str:
-        """Whom an account owes what it owes."""
+    def has_supplied(self, address: str) -> bool:
+        """Whether an account may supply others, or once might: it owes nothing."""
+        return self.supplies(address) or checked_address(address) in self.admitted()
+
+    def debts(self, address: str) -> dict[str, int]:
+        """What an account owes whom, token units, in the order in which they are paid."""
+        address = checked_address(address)
+        if "creditorsOf" in self.interface.functions:
+            return {str(whom): int(self._read("owed", address, whom)) for whom in self._read("creditorsOf", address)}
+        return {self._creditor_of(address): owed} if (owed := self.arrears(address)) else {}
+
+    def _creditor_of(self, address: str) -> str:
+        """Whom an account owes all, or a supplier itself, where the contract is older than debts to several."""
         return str(self._read("creditorOf", checked_address(address))) if self._has_suppliers else self.supplier()
 
     def metering(self) -> str:
@@ -510,7 +532,7 @@ class Settlement(Deposits):
         return str(self._read("metering"))
 
     def arrears(self, address: str) -> int:
-        """What the account owes the supplier, token units."""
+        """What the account owes suppliers, token units."""
         return int(self._read("arrears", address))
 
     def balance(self, address: str) -> Balance:
@@ -590,6 +612,14 @@ class Settlement(Deposits):
         suppliers = self.suppliers_of(round, nodes)
         of_supplier = {supplier: self.tariff(round, supplier) for supplier in set(suppliers.values())}
         return {node: of_supplier[supplier] for node, supplier in suppliers.items()}
+
+    def published_tariffs_of(self, round: int, nodes: Iterable[int]) -> dict[int, bytes]:
+        """The same of those whose suppliers have published one. Once somebody has declared in the round, or abstained,
+        nobody can publish any more."""
+        suppliers = self.suppliers_of(round, nodes)
+        of_supplier = {supplier: self.published_tariff(round, supplier) for supplier in set(suppliers.values())}
+        told = {node: of_supplier[supplier] for node, supplier in suppliers.items()}
+        return {node: tariff for node, tariff in told.items() if tariff is not None}
 
     def suppliers_of(self, round: int, nodes: Iterable[int]) -> dict[int, str]:
         """Whose customer each node is in a round."""

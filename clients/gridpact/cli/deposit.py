@@ -192,15 +192,17 @@ def _forgive(arguments: argparse.Namespace) -> int:
             if arguments.node not in aggregator.enrolled():
                 raise InputError(f"Node {arguments.node} is not enrolled: give the account that owes with --address.")
             owing = str(aggregator.account_of(arguments.node))
-        if (creditor := settlement.creditor_of(owing)) != account.address:
+        unit, symbol = 10.0 ** settlement.token.decimals(), settlement.token.symbol()
+        debts = settlement.debts(owing)
+        if account.address not in debts and account.address != settlement.supplier():
+            creditors = ", ".join(debts) or settlement.supplier()
             raise InputError(
-                f"The supplier is {creditor}, the key given is of {account.address}: only the supplier, to whom they"
+                f"The supplier is {creditors}, the key given is of {account.address}: only the supplier, to whom they"
                 " are owed, forgives arrears."
             )
-        unit, symbol = 10.0 ** settlement.token.decimals(), settlement.token.symbol()
-        owed = settlement.arrears(owing)
-        if not owed:
-            raise InputError(f"Account {owing} owes nothing: there is nothing to forgive.")
+        if not (owed := debts.get(account.address, 0)):
+            whom = f"{account.address} " if debts else ""
+            raise InputError(f"Account {owing} owes {whom}nothing: there is nothing to forgive.")
         units = owed if arguments.amount * unit >= owed else round(arguments.amount * unit)
         planned = [planned_call(account, "forgive", settlement.call("forgive", owing, units))]
         question = f"Forgive {units / unit:g} of the {owed / unit:g} {symbol} that {owing} owes?"

@@ -114,7 +114,10 @@ def _settle(arguments: argparse.Namespace) -> int:
             return 0
         if "unrecorded" not in accepted:
             check_recorded(settlement, number, day)
-        comes_to = to_settle(settlement, number, {node: energies[node] for node in accounts}, accounts)
+        comes_to, left_out = to_settle(settlement, number, {node: energies[node] for node in accounts}, accounts)
+        for node, why in sorted(left_out.items()):
+            print(f"gridpact: the reading of node {node} is left out, as {why}")
+            del accounts[node]
         settlement = Settlement.of(place.record, place.web3, account)
         signed = [settlement.sign_reading(key, number, node, energies[node]) for node in accounts]
         calls = settlement.delivery_calls(signed)

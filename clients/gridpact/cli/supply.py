@@ -27,11 +27,23 @@ def add(commands: Commands) -> None:
     accepting = actions.add_parser("accept", help="accept customers who ask; needs the supplier's key")
     accepting.add_argument("addresses", nargs="*", metavar="0x...", help="their accounts; default all who ask")
     accepting.set_defaults(command=_accept)
+    dismissing = actions.add_parser(
+        "dismiss",
+        help="end that an account supplies others, from the next round on; needs the manager's or metering's key",
+    )
+    dismissing.add_argument("address", metavar="0x...", help="the supplier's account")
+    dismissing.set_defaults(command=_dismiss)
+    dropping = actions.add_parser(
+        "drop", help="supply a customer no longer, from the next round on; needs the supplier's key"
+    )
+    dropping.add_argument("address", metavar="0x...", help="the customer's account")
+    dropping.set_defaults(command=_drop)
     showing = actions.add_parser("show", help="whose customers the enrolled households are in the next round")
     showing.set_defaults(command=_show)
-    for action in (admitting, asking, accepting):
+    sending = (admitting, asking, accepting, dismissing, dropping)
+    for action in sending:
         add_sender(action)
-    for action in (admitting, asking, accepting, showing):
+    for action in (*sending, showing):
         add_record(action)
 
 
@@ -105,6 +117,62 @@ def _accept(arguments: argparse.Namespace) -> int:
         for who in chosen:
             settlement.supply(who)
             print(f"gridpact: {who} is a customer of {account.address} from round {following} on")
+    return 0
+
+
+def _dismiss(arguments: argparse.Namespace) -> int:
+    """What was delivered to its customers, and what is owed to it, stays."""
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.contract import checked_address
+    from gridpact.chain.estimate import planned_call
+    from gridpact.chain.settlement import Settlement
+
+    with place_of(arguments) as place:
+        assert place.record is not None
+        account, address = account_of(arguments, place), str(checked_address(arguments.address))
+        settlement = Settlement.of(place.record, place.web3, account)
+        aggregator = Aggregator.of(place.record, place.web3)
+        manager, metering, following = aggregator.manager(), settlement.metering(), aggregator.progress().round + 1
+        if account.address not in (manager, metering):
+            raise InputError(
+                f"The manager is {manager}, the metering account {metering}, the key given is of {account.address}:"
+                " only these two dismiss suppliers."
+            )
+        if address == settlement.supplier():
+            raise InputError(f"{address} is the community's supplier, of all who have no other: name another one.")
+        if not settlement.supplies(address):
+            print(f"gridpact: {address} supplies nobody from round {following} on")
+            return 0
+        planned = [planned_call(account, "dismiss", settlement.call("dismissSupplier", address))]
+        question = f"Let {address} supply nobody from round {following} on?"
+        send(account, planned, arguments, place.profile, "dismissing", question)
+        settlement.dismiss_supplier(address)
+        print(
+            f"gridpact: {address} supplies nobody from round {following} on; its customers are those of the community's"
+            " supplier"
+        )
+    return 0
+
+
+def _drop(arguments: argparse.Namespace) -> int:
+    from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.contract import checked_address
+    from gridpact.chain.estimate import planned_call
+    from gridpact.chain.settlement import Settlement
+
+    with place_of(arguments) as place:
+        assert place.record is not None
+        account, address = account_of(arguments, place), str(checked_address(arguments.address))
+        settlement = Settlement.of(place.record, place.web3, account)
+        following = Aggregator.of(place.record, place.web3).progress().round + 1
+        if account.address == settlement.supplier():
+            raise InputError(f"{account.address} is the supplier of all who have no other: it drops nobody.")
+        if settlement.supplier_in(following, address) != account.address:
+            raise InputError(f"{address} is no customer of {account.address} in round {following}: name one that is.")
+        planned = [planned_call(account, "drop", settlement.call("dismissCustomer", address))]
+        send(account, planned, arguments, place.profile, "dropping", f"Supply {address} until round {following} only?")
+        settlement.dismiss_customer(address)
+        print(f"gridpact: {address} is a customer of the community's supplier from round {following} on")
     return 0
 
 

@@ -285,6 +285,34 @@ class Prices:
         return self.bought_price - self.feed_in_price
 
 
+@dataclass(frozen=True)
+class PriceRange:
+    """Prices that a trade can have: what neither side is worse off with than with its own supplier, whoever of the two
+    buys. Currency/kWh, (T,) each; none where the lowest is above the highest."""
+
+    low: Array
+    high: Array
+
+    @staticmethod
+    def of(one: Prices, other: Prices | None) -> PriceRange:
+        """Of a pair, by the tariffs of its two suppliers: the dearer feed-in and the cheaper import price. None where
+        one has no tariff."""
+        if other is None:
+            return PriceRange.none(len(one.import_price))
+        return PriceRange(
+            np.maximum(one.feed_in_price, other.feed_in_price), np.minimum(one.import_price, other.import_price)
+        )
+
+    @staticmethod
+    def none(steps: int) -> PriceRange:
+        """Where no price suits both."""
+        return PriceRange(np.ones(steps), np.zeros(steps))
+
+    def since(self, first: int) -> PriceRange:
+        """From a step on."""
+        return PriceRange(self.low[first:], self.high[first:])
+
+
 def between(tariffs: Sequence[Prices]) -> Prices:
     """The dearest and the least of tariffs, with the fees of the first."""
     return replace(

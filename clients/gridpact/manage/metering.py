@@ -306,42 +306,63 @@ def settled(settlement: Settlement, round_: int) -> list[Settled]:
 
 def to_settle(
     settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]], accounts: Mapping[int, str]
-) -> list[Settled]:
+) -> tuple[list[Settled], dict[int, str]]:
     """What readings of a round will come to, with the deposits of now.
 
     Args:
         energies_wh: as `read_meters` returns them.
         accounts: of the nodes in the round.
 
+    Returns:
+        What can be settled; and whose reading cannot yet, with the reason: a supplier keeps no other's customers
+        waiting.
+
     Raises:
-        InputError: a supplier's deposit does not pay for what is fed in; it says how much is missing.
-        ChainError: the round has no tariff.
+        InputError: none of them can be settled; it says why.
     """
-    covered = []
-    for one in comes_to(settlement, round_, energies_wh):
-        arrears = max(-one.delivery.payment - settlement.free(accounts[one.delivery.node]), 0)
-        covered.append(replace(one, delivery=replace(one.delivery, arrears=arrears)))
-    due: Counter[str] = Counter()
     suppliers = settlement.suppliers_of(round_, energies_wh)
-    for one in covered:
+    left_out: dict[int, str] = {}
+    for supplier, nodes in _by_supplier(suppliers).items():
+        if settlement.published_tariff(round_, supplier) is None:
+            why = f"its supplier {supplier} published no tariff for round {round_}"
+            left_out |= dict.fromkeys(nodes, f"{why}: deliveries of it cannot be settled")
+    settled = comes_to(settlement, round_, {node: wh for node, wh in energies_wh.items() if node not in left_out})
+    due: Counter[str] = Counter()
+    for one in settled:
         due[suppliers[one.delivery.node]] += max(one.delivery.payment, 0)
-    for supplier, units in sorted(due.items()):
-        _check_pays(settlement, supplier, units)
-    return covered
+    covered = []
+    for one in settled:
+        node, pays = one.delivery.node, -one.delivery.payment
+        arrears = max(pays - settlement.free(accounts[node]), 0)
+        covered.append(replace(one, delivery=replace(one.delivery, arrears=arrears)))
+        if pays < 0 and (lacks := _lacks(settlement, suppliers[node], due[suppliers[node]])):
+            left_out[node] = lacks
+        elif arrears and settlement.has_supplied(accounts[node]):
+            more = _amount(settlement, arrears)
+            left_out[node] = f"who supplies others owes nothing: let it deposit {more} more"
+    if left_out.keys() == energies_wh.keys():
+        node = min(left_out)
+        raise InputError(f"The reading of node {node} cannot be settled: {left_out[node]}.")
+    return [one for one in covered if one.delivery.node not in left_out], left_out
 
 
-def _check_pays(settlement: Settlement, supplier: str, due: int) -> None:
-    """
-    Raises:
-        InputError: a supplier's free deposit is below what it is to pay.
-    """
-    if (missing := due - settlement.free(supplier)) > 0:
-        unit, symbol = 10.0 ** settlement.token.decimals(), settlement.token.symbol()
-        raise InputError(
-            f"The supplier {supplier} pays {due / unit:g} {symbol} for what was fed in, and its free deposit is"
-            f" {(due - missing) / unit:g} {symbol}: let it deposit {missing / unit:g} {symbol} more (`gridpact deposit"
-            " add`)."
-        )
+def _by_supplier(suppliers: Mapping[int, str]) -> dict[str, list[int]]:
+    return {whom: [node for node in suppliers if suppliers[node] == whom] for whom in sorted(set(suppliers.values()))}
+
+
+def _lacks(settlement: Settlement, supplier: str, due: int) -> str | None:
+    """What a supplier's free deposit is short of, where it is below what it is to pay."""
+    if (missing := due - settlement.free(supplier)) <= 0:
+        return None
+    has, more = _amount(settlement, due - missing), _amount(settlement, missing)
+    return (
+        f"the supplier {supplier} pays {_amount(settlement, due)} for what was fed in, and its free deposit is {has}:"
+        f" let it deposit {more} more (`gridpact deposit add`)"
+    )
+
+
+def _amount(settlement: Settlement, units: int) -> str:
+    return f"{units / 10.0 ** settlement.token.decimals():g} {settlement.token.symbol()}"
 
 
 def comes_to(settlement: Settlement, round_: int, energies_wh: Mapping[int, Sequence[int]]) -> list[Settled]:

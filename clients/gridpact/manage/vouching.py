@@ -21,7 +21,7 @@ from gridpact.chain.sealing import Proof, proved_secret
 from gridpact.chain.settlement import Opening, Settlement, decode_fees, decode_tariff, encode_trades
 from gridpact.chain.values import IterationLog, Phase, Submission
 from gridpact.community.doubts import ask
-from gridpact.community.model import GRID_CONNECTION, Prices, between
+from gridpact.community.model import PriceRange, Prices
 from gridpact.errors import ChainError, InputError
 from gridpact.files import parse_json, write_atomically
 from gridpact.market.admm.agent import Agent
@@ -133,13 +133,13 @@ def shown(aggregator: RoundLedger, round_: int, node: int, partner: int) -> Show
 
 
 def agreed_trades(
-    aggregator: RoundLog, round_: int, tariffs: Sequence[bytes], shown: Mapping[Pair, Pads] | None = None
+    aggregator: RoundLog, round_: int, tariffs: Mapping[int, bytes], shown: Mapping[Pair, Pads] | None = None
 ) -> dict[Pair, tuple[Entry, ...]]:
     """What each pair of a converged round agreed on as both of them state it: by the same operations on the same
-    integers, prices no further than the tariffs.
+    integers, prices no further than the tariffs of its two sides.
 
     Args:
-        tariffs: of the round, as published; prices begin half way between import and feed-in.
+        tariffs: by which nodes are settled, as published; pairs are left out of which one has none.
         shown: of a sealed round, pads of the pairs that are asked for: there is nothing of others then.
 
     Raises:
@@ -149,9 +149,8 @@ def agreed_trades(
     if trading is None or whole is None or aggregator.outcome(round_).phase is not Phase.CONVERGED:
         return {}
     assembly, network = trading[0], whole[0]
-    prices = between([_prices_of(tariff) for tariff in tariffs])
-    each = [decode_tariff(tariff) for tariff in tariffs]
-    agents = [_trader(aggregator, assembly, node, prices) for node in sorted(assembly.nodes - {GRID_CONNECTION})]
+    prices = {node: _prices_of(tariff) for node, tariff in tariffs.items()}
+    agents = [_trader(aggregator, assembly, node, prices) for node in sorted(assembly.nodes & prices.keys())]
     forms: dict[int, OpenForm] = {agent.view.node: OpenForm(network, agent.view.node) for agent in agents}
     if shown is not None:
         forms = {
@@ -166,16 +165,19 @@ def agreed_trades(
             closing = forms[agent.view.node].closing(entry, gone, None)
             agent.take_in(closing, nothing if agent.view.node in closing.present else None)
         gone |= entry.excluded
-    of_step = list(zip(*(series for both in each for series in both), strict=True))
-    within = [(min(every), max(every)) for every in of_step]
     return {
-        (agent.view.node, partner): tuple(
-            (step, energy, min(max(price, within[step][0]), within[step][1])) for step, energy, price in entries
-        )
+        (agent.view.node, partner): _kept_within(entries, tariffs[agent.view.node], tariffs[partner])
         for agent in agents
         for partner, entries in agent.trades.statements().items()
         if agent.view.node < partner and (shown is None or (agent.view.node, partner) in shown)
     }
+
+
+def _kept_within(entries: Iterable[Entry], one: bytes, other: bytes) -> tuple[Entry, ...]:
+    """With prices that the contract takes: within both tariffs."""
+    of_step = list(zip(*decode_tariff(one), *decode_tariff(other), strict=True))
+    bounds = [(max(min(a, b), min(c, d)), min(max(a, b), max(c, d))) for a, b, c, d in of_step]
+    return tuple((step, energy, min(max(price, bounds[step][0]), bounds[step][1])) for step, energy, price in entries)
 
 
 def _prices_of(tariff: bytes) -> Prices:
@@ -185,17 +187,20 @@ def _prices_of(tariff: bytes) -> Prices:
     return Prices(imported, own_feed_in_price=fed_in, trade_fee=charged)
 
 
-def _trader(aggregator: RoundLog, assembly: Assembly, node: int, prices: Prices) -> Agent:
+def _trader(aggregator: RoundLog, assembly: Assembly, node: int, prices: Mapping[int, Prices]) -> Agent:
     """A household as far as its trades follow from public integers: it solves nothing."""
     theta, setting = aggregator.theta(), aggregator.setting()
-    partners = tuple(Partner(one, steps, np.zeros(len(steps))) for one, steps in assembly.book(node).items())
+    partners = tuple(
+        Partner(one, steps, np.zeros(len(steps)), PriceRange.of(prices[node], prices.get(one)))
+        for one, steps in assembly.book(node).items()
+    )
     view = NodeView(
         node=node,
         day="",
         scenario=Scenario.T,
         agreement=NetworkAgreement.DSO,
         step_hours=setting.step_seconds / 3600,
-        prices=prices,
+        prices=prices[node],
         parent=node,
         children=(),
         depth=0,
@@ -256,7 +261,9 @@ def to_vouch(
             f"Round {round_} is sealed: only partners read each other's bids, so ask node {min(who)} for what it had in"
             f" common with node {sum(pair) - min(who)} (`gridpact household show`), and give it with --shown."
         )
-    tariffs = list(settlement.tariffs(round_).values()) or [settlement.tariff(round_)]
+    tariffs = settlement.published_tariffs_of(round_, set().union(*waiting))
+    if not tariffs:
+        settlement.tariff(round_)  # which says that there is none
     agreed = agreed_trades(aggregator, round_, tariffs, shown if aggregator.sealed else None)
     if plan := audit_round(aggregator, round_).plan_errors:
         raise ChainError(

@@ -10,7 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from gridpact.community.model import Array, Feeder, Household, Line, Prices
+from gridpact.community.model import Array, Feeder, Household, Line, PriceRange, Prices
 from gridpact.community.street import Connection, PhaseFeeder, PhaseLine, Source, Transformer
 from gridpact.devices.device import Device, as_fields
 from gridpact.devices.inverter import Inverter
@@ -192,7 +192,13 @@ def _partner(values: dict[str, Any], steps: int) -> Partner:
     own = tuple(int(step) for step in values["steps"])
     if list(own) != sorted(set(own)) or not all(0 <= step < steps for step in own):
         raise ValueError(f"the steps of partner {values['node']} must be ascending and below {steps}")
-    return Partner(int(values["node"]), own, _array(values["coefficient"], len(own)))
+    within = values.get("within")
+    return Partner(
+        int(values["node"]),
+        own,
+        _array(values["coefficient"], len(own)),
+        None if within is None else PriceRange(_array(within["low"], steps), _array(within["high"], steps)),
+    )
 
 
 def _line(values: dict[str, Any]) -> Line:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gridpact.chain.ledger import RoundLedger, TradeLedger
 from gridpact.chain.values import WHOLE, Phase, Progress
-from gridpact.community.model import GRID_CONNECTION, Array
+from gridpact.community.model import GRID_CONNECTION, Array, PriceRange
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised, Unreadable
 from gridpact.events import SILENT, Listener, Planned
 from gridpact.market.admm.agent import Agent
@@ -70,6 +70,7 @@ class Node:
         standing: Agent | None = None,
         held_wh: Mapping[tuple[int, int], int] | None = None,
         supplied: bool = True,
+        ranges: Callable[[Iterable[int]], Mapping[int, PriceRange]] | None = None,
     ) -> None:
         """Step 1: connects, reads theta and the setting.
 
@@ -78,6 +79,8 @@ class Node:
             standing: of a round about the rest of a day, where this node stood in the last one that was agreed.
             held_wh: trades that were recorded before, which this round changes, see `Agent.hold`.
             supplied: whether the supplier is paid out of the same deposit, and not of what is locked for a day.
+            ranges: asked once all have declared, of those who have, for what trades with them can be paid at, see
+                `NodeView.trading_within`; None: as the view says.
 
         Raises:
             InputError: the account is not enrolled as this node, or the file does not fit the contract.
@@ -86,6 +89,7 @@ class Node:
         self._aggregator = aggregator
         self._settlement = settlement
         self._confirm_seconds = confirm_seconds
+        self._ranges = ranges
         self._listener = listener
         self._check = check or (lambda: None)
         setting = aggregator.setting()
@@ -338,7 +342,8 @@ class Node:
     # ------------------------------------------------------------------ small things
 
     def _begin(self, assembly: Assembly, penalties: Penalties, resolution: Resolution, most: int) -> Agent:
-        return Agent(self.view, assembly, penalties, resolution, most)
+        view = self.view if self._ranges is None else self.view.trading_within(self._ranges(assembly.nodes))
+        return Agent(view, assembly, penalties, resolution, most)
 
     @property
     def agent(self) -> Agent | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridpact.community.model import Array, CommunityDay, Prices
+from gridpact.community.model import Array, CommunityDay, PriceRange, Prices
 
 BEYOND_EXPECTED_KW = 0.1
 """What two households may trade throughout besides what their forecasts say, with batteries and cars."""
@@ -25,6 +25,7 @@ class Partner:
     node: int
     steps: tuple[int, ...]  # ascending
     coefficient: Array  # (len(steps),), gamma_ij,t, currency/kWh
+    within: PriceRange | None = None  # where the two have several suppliers; None: the tariff that both have
 
 
 def trading_coefficients(net_power_kw: Array, chi: float) -> Array:
@@ -98,13 +99,18 @@ def partners(community: CommunityDay) -> dict[int, tuple[Partner, ...]]:
         net = np.array([-household.net_load_kw for household in community.households])
         pays &= mixed_pairs(np.where(pays, gain, 0.0), net, community.most_partners)[:, :, None]
     nodes: Sequence[int] = [household.node for household in community.households]
+    prices = [community.prices_of(household) for household in community.households]
+    keys = [own.key for own in prices]
     result: dict[int, tuple[Partner, ...]] = {}
     for i, node in enumerate(nodes):
         of_node = []
         for j, other in enumerate(nodes):
             steps = np.flatnonzero(pays[i, j]) if i != j else np.array([], dtype=int)
+            within = None if keys[i] == keys[j] else PriceRange.of(prices[i], prices[j])
+            if within is not None:
+                steps = steps[within.low[steps] <= within.high[steps]]
             if len(steps):
-                of_node.append(Partner(other, tuple(int(t) for t in steps), gamma[i, j, steps]))
+                of_node.append(Partner(other, tuple(int(t) for t in steps), gamma[i, j, steps], within))
         result[node] = tuple(of_node)
     return result
 
@@ -151,7 +157,12 @@ def mixed_pairs(gain: Array, net_power_kw: Array, most: int) -> NDArray[np.bool_
 
 
 def own_partners(
-    nodes: Sequence[int], net_power_kw: Array, prices: Prices, chi: float, doubts: Mapping[int, float] | None = None
+    nodes: Sequence[int],
+    net_power_kw: Array,
+    prices: Prices,
+    chi: float,
+    doubts: Mapping[int, float] | None = None,
+    ranges: Mapping[int, PriceRange] | None = None,
 ) -> tuple[Partner, ...]:
     """Bids to all partners at all steps at which a trade can pay at all: what partners name alike, as both know it.
 
@@ -159,12 +170,18 @@ def own_partners(
         net_power_kw: P_net = pv - load of this household, (T,), eq. (26).
         chi: largest coefficient, currency/kWh.
         doubts: what trading costs besides with some of them, currency/kWh, see `doubt`; default: nothing.
+        ranges: of those with another supplier, the prices that a trade can have; default: `prices`, as of all others.
     """
-    steps = np.flatnonzero(prices.import_price - prices.feed_in_price > LEAST_MARGIN)
-    own, more = own_coefficients(net_power_kw, chi)[steps], doubts or {}
-    return tuple(
-        Partner(node, tuple(steps.tolist()), own + more.get(node, 0.0)) for node in sorted(nodes) if len(steps)
-    )
+    own, more, apart = own_coefficients(net_power_kw, chi), doubts or {}, ranges or {}
+    common = PriceRange(prices.feed_in_price, prices.import_price)
+    result = []
+    for node in sorted(nodes):
+        within = apart.get(node, common)
+        steps = np.flatnonzero(within.high - within.low > LEAST_MARGIN)
+        if len(steps):
+            coefficient = own[steps] + more.get(node, 0.0)
+            result.append(Partner(node, tuple(steps.tolist()), coefficient, apart.get(node)))
+    return tuple(result)
 
 
 def doubt(had: int, delivered: int, most: float) -> float:

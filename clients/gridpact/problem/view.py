@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, CommunityDay, Feeder, Household, Line, Prices
+from gridpact.community.model import GRID_CONNECTION, CommunityDay, Feeder, Household, Line, PriceRange, Prices
 from gridpact.community.street import PhaseFeeder
 from gridpact.errors import InputError
 from gridpact.problem.coefficients import Partner, partners
@@ -35,7 +36,25 @@ class NodeView:
     line: Line | None = None  # the node's own line, between neighbours only
     feeder: Feeder | PhaseFeeder | None = None  # limits and base; the lines are in it at the operator's node only
     first: int = 0  # step of the day with which it begins: those before are over, and nothing is agreed about them
-    between: Prices | None = None  # within which prices of trades end, where households have several tariffs
+    between: Prices | None = None  # the dearest and the least of all tariffs, where households have several
+
+    def trading_within(self, ranges: Mapping[int, PriceRange]) -> NodeView:
+        """With the prices that trades can have, by partner: of those that are not told, the tariff's."""
+        return replace(self, partners=tuple(replace(one, within=ranges.get(one.node)) for one in self.partners))
+
+    def price_range(self) -> PriceRange:
+        """The prices that each bid can have, (bids,): partners ascending, then steps."""
+        own, empty = PriceRange(self.prices.feed_in_price, self.prices.import_price), np.zeros(0)
+        each = [(partner.within or own, list(partner.steps)) for partner in self.partners]
+        return PriceRange(
+            np.concatenate([empty, *(within.low[steps] for within, steps in each)]),
+            np.concatenate([empty, *(within.high[steps] for within, steps in each)]),
+        )
+
+    @property
+    def one_tariff(self) -> bool:
+        """Whether it and all its partners have the same."""
+        return all(partner.within is None for partner in self.partners)
 
     @property
     def own_prices(self) -> Prices:
@@ -58,7 +77,8 @@ class NodeView:
             later = np.array(partner.steps) >= step
             if later.any():
                 steps = tuple(own - step for own in partner.steps if own >= step)
-                partners.append(Partner(partner.node, steps, partner.coefficient[later]))
+                within = None if partner.within is None else partner.within.since(step)
+                partners.append(Partner(partner.node, steps, partner.coefficient[later], within))
         return replace(
             self,
             prices=self.prices.since(step),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from web3 import Web3
@@ -63,6 +63,13 @@ class ChainConnection:
         """What its supplier has published for a round; None: nothing (yet)."""
         supplier = self.settlement.supplier_in(round_, self.account.address)
         return self.settlement.published_tariff(round_, supplier)
+
+    def tariffs_now(self, round_: int, nodes: Iterable[int]) -> dict[int, bytes]:
+        """What the suppliers of enrolled nodes have published for a round, so far."""
+        accounts = {node: self.aggregator.account_of(node) for node in nodes}
+        suppliers = {node: self.settlement.supplier_in(round_, who) for node, who in accounts.items() if who}
+        told = {who: self.settlement.published_tariff(round_, who) for who in sorted(set(suppliers.values()))}
+        return {node: tariff for node, who in suppliers.items() if (tariff := told[who]) is not None}
 
     def debit_limit(self) -> float:
         """The most that a delivery may take from the account in rounds to come, currency; 0: there is no limit."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gridpact.chain.settlement import decode_tariff
 from gridpact.community.model import Array, Prices
 from gridpact.errors import InputError
 from gridpact.service.settings import LimitSettings
@@ -58,6 +59,16 @@ def units_of(limits: LimitSettings, unit: float) -> int:
         unit: of the token, currency.
     """
     return max(round(limits.deposit_max / unit), 1)
+
+
+def check_published(limits: LimitSettings, tariff: bytes) -> None:
+    """The same of a tariff as it was published.
+
+    Raises:
+        OverLimit: see `check_prices`.
+    """
+    import_price, feed_in_price = (np.array(series) / 1e6 for series in decode_tariff(tariff))
+    check_prices(limits, import_price, feed_in_price, "the published tariff")
 
 
 def bill_of(plan: Mapping[str, Array], prices: Prices, step_hours: float) -> float:

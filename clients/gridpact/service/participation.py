@@ -10,14 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-import numpy as np
-
-from gridpact.chain.settlement import decode_tariff
 from gridpact.chain.values import Phase
-from gridpact.community.model import GRID_CONNECTION, Array, Prices
+from gridpact.community.model import GRID_CONNECTION, Array, PriceRange, Prices
 from gridpact.errors import (
     ChainError,
     ContractError,
@@ -43,8 +40,8 @@ from gridpact.service.day_run import DayRun
 from gridpact.service.days import RunningDays
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
-from gridpact.service.money import bill_of, check_bill, check_prices, units_of
-from gridpact.service.plan import own_prices, prices_in, view_of
+from gridpact.service.money import OverLimit, bill_of, check_bill, check_prices, check_published, units_of
+from gridpact.service.plan import own_prices, prices_in, ranges_of, view_of
 from gridpact.service.round_end import RoundEnd
 from gridpact.service.schedule import Schedule
 from gridpact.service.settings import Settings
@@ -243,11 +240,25 @@ class Participation:
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
         aggregator, hours = self._connection.aggregator, self._hours
         nodes, enrolled = aggregator.theta().n, aggregator.enrolled()
-        accounts = filter(None, map(aggregator.account_of, sorted(enrolled - {GRID_CONNECTION})))
-        tariffs = self._connection.settlement.tariffs(self._round, accounts)
-        every = [prices_in(one, hours) for one in tariffs.values()]
+        tariffs = self._connection.tariffs_now(self._round, [settings.node, *settings.partners])
+        ranges = ranges_of(settings.node, tariffs, settings.partners, setting.steps, hours)
         doubts = self._connection.doubts(settings.partners, settings.undelivered)
-        return view_of(settings, self._day, hours, forecast, prices, enrolled, nodes, doubts, every)
+        return view_of(settings, self._day, hours, forecast, prices, enrolled, nodes, doubts, ranges)
+
+    def _ranges(self, nodes: Iterable[int]) -> Mapping[int, PriceRange]:
+        """What trades can be paid at with whom, once all have declared: by what was published until then, which stands.
+        With a tariff of its own beyond its limits it trades nothing."""
+        settings, households = self._settings, sorted(set(nodes) - {GRID_CONNECTION})
+        steps = self._connection.setting.steps
+        tariffs = self._connection.settlement.published_tariffs_of(self._round, households)
+        limits, own = settings.limits, tariffs.get(settings.node)
+        if limits is not None and own is not None:
+            try:
+                check_published(limits, own)
+            except OverLimit as error:
+                self._complain(f"node {settings.node} trades nothing in round {self._round}: {error}")
+                return dict.fromkeys(households, PriceRange.none(steps))
+        return ranges_of(settings.node, tariffs, households, steps, self._hours)
 
     def _check_money(self, view: NodeView, plan: Mapping[str, Array]) -> None:
         """What the household can come to owe, before it declares: of its plan, and of what the supplier published, by
@@ -262,8 +273,7 @@ class Participation:
         prices = view.prices
         published = self._connection.tariff(self._round)
         if published is not None:
-            import_price, feed_in_price = (np.array(series) / 1e6 for series in decode_tariff(published))
-            check_prices(limits, import_price, feed_in_price, "the published tariff")
+            check_published(limits, published)
         check_prices(limits, prices.import_price, prices.feed_in_price, "its tariff")
         check_bill(limits, bill_of(plan, prices, view.step_hours))
 
@@ -330,6 +340,7 @@ class Participation:
             standing,
             held,
             supplied=self._run is None,
+            ranges=self._ranges,
         )
         agreed = False
         try:

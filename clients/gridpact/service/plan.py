@@ -6,14 +6,15 @@ Trading coefficients are made from the household's own row alone, see `own_coeff
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from gridpact.chain.settlement import decode_fees, decode_tariff
-from gridpact.community.model import GRID_CONNECTION, Household, Prices, between
+from gridpact.community.model import GRID_CONNECTION, Household, PriceRange, Prices
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.tables import rows
 from gridpact.devices.device import Device, DeviceError, Occasion, Outlook
@@ -38,7 +39,7 @@ def view_of(
     enrolled: frozenset[int],
     nodes: int = MOST_NODES,
     doubts: Mapping[int, float] | None = None,
-    published: Sequence[Prices] = (),
+    ranges: Mapping[int, PriceRange] | None = None,
 ) -> NodeView:
     """What a node negotiates with on a day, in the form `dso` or, without a network, in scenario T.
 
@@ -46,14 +47,13 @@ def view_of(
         enrolled: the nodes of the community, of which node 0 answers those on its feeder.
         nodes: of the contracts; what has a higher number on the feeder is a junction.
         doubts: what trading with partners costs besides, see `own_partners`.
-        published: of all suppliers, within which prices of trades end where there are several.
+        ranges: what trades with those of other suppliers can be paid at, by node.
 
     Raises:
         NoForecast: the forecast does not fit the household.
     """
     scenario, node = settings.scenario, settings.node
     prices = settings.tariff.charged(prices)
-    within = between(published) if len(published) > 1 else None
     place = {"parent": node, "children": (), "depth": 0}
     feeder = settings.feeder
     if isinstance(feeder, PhaseFeeder):
@@ -69,9 +69,7 @@ def view_of(
     if settings.home is not None:
         assert forecast is not None
         household = household_of(settings, settings.home, step_hours, forecast, prices)
-        partners = own_partners(
-            settings.partners, -household.net_load_kw, within or prices, settings.coefficient, doubts
-        )
+        partners = own_partners(settings.partners, -household.net_load_kw, prices, settings.coefficient, doubts, ranges)
     return NodeView(
         node=node,
         day=day,
@@ -83,8 +81,29 @@ def view_of(
         household=household,
         partners=partners,
         feeder=feeder,
-        between=within,
     )
+
+
+def ranges_of(
+    node: int, tariffs: Mapping[int, bytes], nodes: Iterable[int], steps: int, step_hours: float
+) -> dict[int, PriceRange]:
+    """What trades with others can be paid at, whose tariff is another one than this node's own: by what both know, the
+    tariffs of the two suppliers. None where one of the two has no tariff, or one with which nobody plans.
+
+    Args:
+        tariffs: by which nodes are settled, as far as they were published.
+        nodes: who there is.
+    """
+    own, ranges = tariffs.get(node), {}
+    for other in nodes:
+        theirs = tariffs.get(other)
+        if other == node or theirs == own:
+            continue
+        ranges[other] = PriceRange.none(steps)
+        if own is not None and theirs is not None:
+            with suppress(NoForecast):
+                ranges[other] = PriceRange.of(prices_in(own, step_hours), prices_in(theirs, step_hours))
+    return ranges
 
 
 def household_of(

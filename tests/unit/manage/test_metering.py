@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gridpact.chain.values import Delivery
+from gridpact.chain.settlement import encode_tariff
+from gridpact.chain.values import Delivery, TradeRecord
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError
-from gridpact.manage.metering import MeterDay, Settled, check_plan, check_signs, planned_wh, read_meters
+from gridpact.manage.metering import MeterDay, Settled, check_plan, check_signs, planned_wh, read_meters, to_settle
 from gridpact.node.twin_ledger import TwinLedger
 from gridpact.problem.scenario import Scenario
 from unit.node.rounds import Played
@@ -206,6 +210,62 @@ def test_anotherDayThanPlanned_isNotAskedAbout(more: list[float], weather: float
 def test_smallHomes_mayDoWhatTheyWant() -> None:
     """Twenty times a plan of half a kWh is a dinner."""
     check_plan({1: [-400] * 24}, {1: np.full(24, -20.0)})
+
+
+class SeveralSuppliers:
+    """A settlement of which five homes have readings: 1, 2 and 3 at one supplier, 4 and 5 at one each."""
+
+    token = SimpleNamespace(decimals=lambda: 6, symbol=lambda: "tEUR")
+    suppliers: ClassVar = {1: "a", 2: "a", 3: "a", 4: "b", 5: "c"}
+
+    def __init__(self, free: dict[str, int], published: str = "abc", supplying: str = "") -> None:
+        self._free, self._published, self._supplying = free, published, supplying
+
+    def suppliers_of(self, round_: int, nodes: Iterable[int]) -> dict[int, str]:
+        return {node: self.suppliers[node] for node in nodes}
+
+    def published_tariff(self, round_: int, supplier: str) -> bytes | None:
+        return encode_tariff([300_000], [100_000]) if supplier in self._published else None
+
+    def tariffs_of(self, round_: int, nodes: Iterable[int]) -> dict[int, bytes]:
+        return dict.fromkeys(nodes, encode_tariff([300_000], [100_000]))
+
+    def recorded(self, round_: int) -> list[TradeRecord]:
+        return []
+
+    def free(self, account: str) -> int:
+        return self._free.get(account, 0)
+
+    def has_supplied(self, account: str) -> bool:
+        return account in self._supplying
+
+
+READ = {1: [1000], 2: [-1000], 3: [2000], 4: [500], 5: [-500]}
+ACCOUNTS = {node: f"home {node}" for node in READ}
+RICH = {"a": 300_000, "b": 50_000, "c": 0}
+
+
+@pytest.mark.parametrize(
+    ("settlement", "left_out"),
+    [
+        (SeveralSuppliers(RICH), {}),
+        (SeveralSuppliers(RICH | {"a": 299_999}), {1: "more (`gridpact deposit add`)", 3: "pays 0.3 tEUR"}),
+        (SeveralSuppliers(RICH | {"b": 0}), {4: "the supplier b pays 0.05 tEUR"}),
+        (SeveralSuppliers(RICH, "ac"), {4: "supplier b published no tariff for round 7"}),
+        (SeveralSuppliers(RICH, supplying="home 5"), {5: "let it deposit 0.15 tEUR more"}),
+        (SeveralSuppliers(RICH | {"home 5": 150_000}, supplying="home 5"), {}),
+    ],
+)
+def test_whatOneSupplierCannotSettle_keepsNoOtherWaiting(settlement: Any, left_out: dict[int, str]) -> None:
+    settled, without = to_settle(settlement, 7, READ, ACCOUNTS)
+    assert without.keys() == left_out.keys()
+    assert all(why in without[node] for node, why in left_out.items())
+    assert [one.delivery.node for one in settled] == sorted(READ.keys() - left_out.keys())
+
+
+def test_whereNothingCanBeSettled_itIsSaid() -> None:
+    with pytest.raises(InputError, match=r"reading of node 4 cannot be settled: the supplier b pays 0\.05 tEUR"):
+        to_settle(SeveralSuppliers({}), 7, {4: [500]}, ACCOUNTS)  # type: ignore[arg-type]
 
 
 def test_planOfAnOpenRound_isWhatEachPlans(tiny3: CommunityDay) -> None:

@@ -67,7 +67,7 @@ def test_agreedTrades_areWhatBothSidesState(
     assert played.outcome.phase is Phase.CONVERGED
     imported, fed_in = tariff_of(tiny3)
     log = TwinLedger(played.twin, 1)
-    found = agreed_trades(log, played.number, [encode_tariff(imported, fed_in)])
+    found = agreed_trades(log, played.number, dict.fromkeys(range(1, 4), encode_tariff(imported, fed_in)))
     stated = {
         (node, partner): entries
         for node, report in reports.items()
@@ -110,7 +110,7 @@ def test_vouching_recordsWhatOneSideStates_andDeliveriesWaitForIt(
 ) -> None:
     """From the command line: node 1 states, 2 says nothing and 3 something else; nobody settles a reading meanwhile."""
     number, office = world.play(), world.community.manager
-    agreed = agreed_trades(office, number, [encode_tariff(IMPORT, FEED_IN)])
+    agreed = agreed_trades(office, number, dict.fromkeys(range(1, 4), encode_tariff(IMPORT, FEED_IN)))
     energies = {pair: [(step, wh) for step, wh, _ in entries] for pair, entries in agreed.items()}
     assert energies == {pair: [(step, wh) for step, wh, _ in world.entries(*pair, 0)] for pair in energies}
     world.state(number, 1, {2: 200_000, 3: 200_000})
@@ -180,7 +180,7 @@ def test_sealedTrades_areWorkedOutFromWhatOneOfTheTwoShows(
             assert path.stat().st_mode & 0o777 == 0o600
             one = Shown.read(path)
             assert one.pair == (min(node, partner), max(node, partner))
-            found = agreed_trades(log, played.number, [tariff], {one.pair: one.pads(log)})
+            found = agreed_trades(log, played.number, dict.fromkeys(range(1, 4), tariff), {one.pair: one.pads(log)})
             assert found.keys() == {one.pair}
             entries = report.statements[partner]
             assert [entry[:2] for entry in found[one.pair]] == [tuple(entry[:2]) for entry in entries]

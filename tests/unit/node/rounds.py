@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gridpact.chain.values import ClosedIteration, Residuals, RoundOutcome
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import CommunityDay, PriceRange
 from gridpact.manage.terms import terms_of
 from gridpact.market.admm.negotiation import Negotiation
 from gridpact.market.admm.parameters import Tolerances
@@ -53,6 +53,8 @@ class Played:
     agreement: NetworkAgreement = NetworkAgreement.DSO
     tolerances: Tolerances | None = None
     sealed: bool = False
+    ranges: Callable[[int, Iterable[int]], Mapping[int, PriceRange]] | None = None
+    """What trades of a node can be paid at with whom, once all have declared."""
     turns: Turns = field(default_factory=Turns)
     lives: int = 0  # of nodes that were started
 
@@ -88,7 +90,8 @@ class Played:
                 self.lives += 1
                 try:
                     ledger = Troubled(self.twin, node, before)
-                    return Node(view, ledger, TwinSettlement(self.twin, node)).run(self.number)
+                    ranges = None if self.ranges is None else partial(self.ranges, node)
+                    return Node(view, ledger, TwinSettlement(self.twin, node), ranges=ranges).run(self.number)
                 except Crash:
                     continue
 

@@ -226,7 +226,7 @@ class Agent:
         gains by buying what is fed in at the same price. None where there are several tariffs, or a device does not say
         what it takes at most."""
         home = view.household
-        if home is None or view.between is not None:
+        if home is None or not view.one_tariff:
             return None
         drawing = (device for device in home.devices if not isinstance(device, Panels | Inverter))
         if not all(any(hasattr(device, name) for name in POWERS) for device in drawing):
@@ -372,12 +372,14 @@ class Agent:
         )
 
     def _parted(self) -> Mask:
-        """Which bids are to partners that do not count (any longer), (bids,)."""
+        """Which bids are to partners that do not count (any longer), or with whom no price suits both, (bids,)."""
         counts = {
             partner.node: partner.node not in self._gone and self.assembly.mirrors(self.view.node, partner.node)
             for partner in self.view.partners
         }
-        return np.array([not counts[partner.node] for partner in self.view.partners for _ in partner.steps], dtype=bool)
+        gone = np.array([not counts[partner.node] for partner in self.view.partners for _ in partner.steps], dtype=bool)
+        parted: Mask = gone | ~self.trades.has_prices
+        return parted
 
     def _fixed(self) -> dict[Block, Array]:
         """Flows of nodes that are out, (T,) each."""

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gridpact.community.model import Array
-from gridpact.market.admm.assembly import Bids, Integers
+from gridpact.market.admm.assembly import Bids, Integers, Mask
 from gridpact.market.admm.parameters import Penalties, Resolution
 from gridpact.market.admm.reach import ANY_NET, BIDS_THAT_FIT, Bounds
 from gridpact.problem.view import NodeView
@@ -39,7 +39,8 @@ class Trades:
         steps: the time step of every bid, (bids,).
         value: consensus z_ij, kW, positive where this household sells.
         price: xi_ij, currency/kW over one step; the price per kWh is xi / dt. It starts half way
-            between feed-in and import, which both partners know.
+            between the lowest and the highest price that the pair's own suppliers leave, which both partners know.
+        within: these prices, (bids,); whoever has none to a partner at a step bids nothing there, see `Agent`.
         agreed: d_ij - d_ji of the last iteration, twice the agreed trade in resolution units.
         pool_price: lambda, currency/kW over one step, (T,): the same at all nodes.
         pool_value: m, kW, (T,).
@@ -56,7 +57,8 @@ class Trades:
         self._changes = False  # whether bids are changes of that
         self.value: Array = np.zeros(view.bid_count)
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
-        self.price: Array = view.step_hours * (view.between or view.prices).middle[self.steps]
+        self.within = view.price_range()
+        self.price: Array = view.step_hours * ((self.within.high + self.within.low) / 2)
         self.pool_price: Array = np.zeros(view.steps)
         self.pool_value: Array = np.zeros(view.steps)
 
@@ -68,6 +70,12 @@ class Trades:
         """
         self.times = times
         self.phi, self.pool_penalty = times * self._usual.phi, times * self._usual.pool
+
+    @property
+    def has_prices(self) -> Mask:
+        """Whether there is a price that suits both, (bids,)."""
+        suits: Mask = self.within.low <= self.within.high
+        return suits
 
     @property
     def paid_price(self) -> Array:
@@ -167,9 +175,8 @@ class Trades:
     def keep_between_tariffs(self) -> None:
         """Keeps what a trade is paid at between feed-in and import price, where every price ends between households
         that have both: else one that wants more and more would drive it anywhere."""
-        steps, prices, dt = self.steps, self.view.between or self.view.prices, self.view.step_hours
-        low, high = (self.pool_price + dt * price for price in (prices.feed_in_price, prices.import_price))
-        self.price = np.clip(self.price, low[steps], high[steps])
+        pool, dt = self.pool_price[self.steps], self.view.step_hours
+        self.price = np.clip(self.price, pool + dt * self.within.low, pool + dt * self.within.high)
 
     def resume(self, before: Trades, first: int) -> None:
         """Goes on where a negotiation stood whose steps from one on are these, with the same partners."""
@@ -181,10 +188,11 @@ class Trades:
         """What to state about the agreed trades, by partner: (step, energy in Wh, price in 1e-6 currency/kWh).
 
         Both partners get the same integers. Energy is positive where the lower node sells; there is no entry where it
-        is zero.
+        is zero. No price is beyond those that the suppliers of the two leave, also where the round ended with one.
         """
         view = self.view
-        prices = np.rint(self.paid_price / view.step_hours * 1e6).astype(np.int64)
+        kept = np.clip(self.paid_price / view.step_hours, self.within.low, self.within.high)
+        prices = np.rint(kept * 1e6).astype(np.int64)
         partners = [partner.node for partner in view.partners for _ in partner.steps]
         steps = (view.first + self.steps).tolist()
         result: dict[int, list[tuple[int, int, int]]] = {}

@@ -86,11 +86,13 @@ def test_absentPartner_leavesAllAsItWas() -> None:
 
 
 def test_statements_byHand_sameAtBothPartners() -> None:
-    """1.5 kW and 0.5 kW as in the test above, over one step each; the lower node sells, so energy is positive."""
+    """1.5 kW and 0.5 kW as in the test above, over one step each; the lower node sells, so energy is positive. The
+    first is at the feed-in price, below which the negotiation has left it."""
     seller, buyer = pair()
     seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
     buyer.update(Bids(np.array([-1000, -500]), np.array([2000, 500]), BOTH), 1.0)
-    first = round((0.75 * 0.1 * STEP_HOURS - 0.1) / STEP_HOURS * 1e6)
+    first = round(0.5 * 0.1 * 1e6)
+    assert round((0.75 * 0.1 * STEP_HOURS - 0.1) / STEP_HOURS * 1e6) < first
     expected = [(0, round(1500 * STEP_HOURS), first), (2, round(500 * STEP_HOURS), round(0.75 * 0.5 * 1e6))]
     assert seller.statements() == {2: expected}
     assert buyer.statements() == {1: expected}
@@ -129,12 +131,14 @@ def test_statements_haveThePriceOfThePool() -> None:
     seller, buyer = pair()
     seller.update(Bids(np.array([2000, 500]), np.array([-1000, -500]), BOTH), 1.0)
     buyer.update(Bids(np.array([-1000, -500]), np.array([2000, 500]), BOTH), 1.0)
-    before = seller.statements()[2]
+    before = seller.paid_price
     for trades in (seller, buyer):
         trades.balance(np.zeros(3, dtype=np.int64), np.array([1000, 0, 0]), np.array([2, 0, 0]), 1.0)
     assert seller.statements()[2] == buyer.statements()[1]
-    fall = round(0.5 * PENALTIES.phi * 0.5 / STEP_HOURS * 1e6)
-    assert [entry[2] for entry in seller.statements()[2]] == [before[0][2] - fall, before[1][2]]
+    assert before - seller.paid_price == pytest.approx([0.5 * PENALTIES.phi * 0.5, 0], rel=1e-12)
+    low, high = 1e6 * seller.within.low, 1e6 * seller.within.high
+    kept = np.clip(1e6 * seller.paid_price / STEP_HOURS, low, high)
+    assert [entry[2] for entry in seller.statements()[2]] == np.rint(kept).tolist()
 
 
 def test_whatASmallHomePassesOn_isNotBounded() -> None:
