@@ -184,6 +184,9 @@ class DaySettlement(DeployedContract):
 
     def nominate(self, day: int, first: int, energies_wh: Sequence[int]) -> TxReceipt:
         """What the account will draw from pool and supplier in each step from one on."""
+        if not 0 <= first < self.steps:
+            last = self.steps - 1
+            raise InputError(f"A nomination begins at step {first}, the day has 0 to {last}: give one of these.")
         if len(energies_wh) != self.steps - first:
             raise InputError(
                 f"A nomination from step {first} on has {len(energies_wh)} energies, but {self.steps - first} steps are"

@@ -83,7 +83,7 @@ _HINTS = {
     "NotProducts": "only spot, forwards and options move what is others'",
     "OtherTerms": "read the terms that stand, and join on them",
     "LockTooSmall": "lock at least what the terms ask for",
-    "GateClosed": "positions and nominations of this step stand",
+    "GateClosed": "positions and nominations of this step stand, and nobody joins after the first gate",
     "RoundOfOther": "bring rounds of this day that were agreed, in which the household was the same node",
     "NotRecorded": "bring what both sides have stated",
     "BroughtAlready": "these trades count already",

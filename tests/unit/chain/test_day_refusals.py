@@ -9,8 +9,9 @@ from eth_abi.abi import encode
 from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
 
 from gridpact.chain.artifacts import DAY, PRODUCTS, load
+from gridpact.chain.day import DaySettlement
 from gridpact.chain.reverts import contract_error, learn_errors
-from gridpact.errors import ContractError
+from gridpact.errors import ContractError, InputError
 
 OF_LIBRARIES = {
     *("ReentrancyGuardReentrantCall", "SafeCastOverflowedIntDowncast", "SafeCastOverflowedUintDowncast"),
@@ -58,3 +59,18 @@ def test_error_isOneSentence_withAdvice(name: str) -> None:
 )
 def test_badInput_isNamed(name: str, values: tuple[int, ...], says: str) -> None:
     assert says in str(refused(name, *values))
+
+
+@pytest.mark.parametrize(
+    ("first", "energies", "says"),
+    [
+        (9, [], "begins at step 9, the day has 0 to 3: give"),
+        (-1, [0] * 5, "begins at step -1, the day has 0 to 3: give"),
+        (1, [0] * 2, "from step 1 on has 2 energies, but 3 steps are left of the day: give"),
+    ],
+)
+def test_nomination_ofOtherSteps_isRefusedBeforeItIsSent(first: int, energies: list[int], says: str) -> None:
+    ledger = object.__new__(DaySettlement)
+    ledger.__dict__["steps"] = 4  # as it would be read
+    with pytest.raises(InputError, match=says):
+        ledger.nominate(610, first, energies)
