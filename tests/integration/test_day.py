@@ -158,6 +158,8 @@ def test_day_agreesAnewOnlyAboveTheThreshold(tmp_path: Path, anvil: Network):
         (["--scenario", "g"], "scenario"),
         (["--stores", "mine"], "no stores 'mine'"),
         (["--re-agree-above", "nan"], "--re-agree-above needs a number of at least 0"),
+        (["--lock", "0"], "--lock needs an amount above 0"),
+        (["--pool-key", "a,b,c"], "--pool-key 'a,b,c' is none of proportional, equal, nor a share of each household"),
         (["--adder", "-1"], "--adder needs a number of at least 0"),
         (["--silent", "9@1"], "no household and step"),
         (["--silent", "1@0"], "no household and step"),

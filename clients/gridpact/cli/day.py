@@ -104,6 +104,8 @@ def _day(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, option)
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise InputError(f"--{option.replace('_', '-')} needs a number of at least 0, not {value:g}")
+    if not arguments.lock:
+        raise InputError("--lock needs an amount above 0: what households trade is covered by it")
     for option in ("re_agreements", "seed"):
         if getattr(arguments, option) < 0:
             raise InputError(f"--{option.replace('_', '-')} needs a number of at least 0")

@@ -271,7 +271,11 @@ def pool_rules(arguments: argparse.Namespace, members: int) -> PoolRules:
         shares = tuple(float(part) for part in arguments.pool_key.split(","))
     except ValueError:
         keys = {one.value: one for one in Key if one is not Key.FIXED}
-        return PoolRules(choice("pool key", arguments.pool_key, keys), pricing)
+        if arguments.pool_key not in keys:
+            raise InputError(
+                f"--pool-key '{arguments.pool_key}' is none of {', '.join(keys)}, nor a share of each household"
+            ) from None
+        return PoolRules(keys[arguments.pool_key], pricing)
     rules = PoolRules(Key.FIXED, pricing, shares)
     rules.weights([0] * members)  # as many shares as members
     return rules

@@ -140,6 +140,9 @@ class Positions:
             try:
                 self._ledger.bring(self._day, round_, self._node, few)
             except ContractError as error:
+                if error.name == "InsufficientDeposit":
+                    log.warning("trades of node %d in round %d do not count in the day: %s", self._node, round_, error)
+                    return
                 if error.name != "BroughtAlready":
                     raise
                 continue

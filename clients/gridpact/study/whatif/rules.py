@@ -43,12 +43,12 @@ SETTLED = (Rule.TODAY, Rule.NETTED, Rule.POOL)
 """Rules that settle the same delivery, each in its way."""
 
 
-GAS_OF_ITERATION = 34_000
+GAS_OF_ITERATION = 31_000
 """Gas of a household in an iteration of a re-agreement that is relayed."""
 
-GAS_OF_SETTLING = {2: 260_000, 8: 232_000, 23: 185_000}
+GAS_OF_SETTLING = {2: 264_000, 4: 230_000, 8: 258_000, 23: 218_000}
 """The same of declaring, stating, settling, bringing and nominating, by the number of re-agreements a day: the more
-there are, the less each changes. As `gridpact day` measures both with the 16 households of fontana16 (docs/day.md)."""
+there are, the less each changes, mostly. As `gridpact day` measures both on fontana16 (docs/day.md)."""
 
 
 @dataclass(frozen=True)
