@@ -139,7 +139,7 @@ contract FlexibilityHandler {
     /// @notice FX5: a call that is taken is within its offer, and its step was not called.
     function call(uint256 id, uint8 first, int32 energy, bool both, uint256 flaw) external {
         this.openDay(energy, -energy);
-        if (flaw % 3 == 0) this.optIn(id, flaw >> 8 << 8 | 0xA00001, 20_000, 300_000, 200_000, 9, 1e5);
+        if (flaw % 3 == 0) this.optIn(id, flaw >> 8 << 8 | 0xA00001, 0xFFFFFF, 300_000, 200_000, 9, 1e5);
         bool wrong = flaw % 8 == 0;
         // Mostly one of the last, as the others have ended.
         id = flaw % 2 == 0 ? flexibility.lastOffer() : _some(id, flexibility.lastOffer());
@@ -193,11 +193,11 @@ contract FlexibilityHandler {
 
     function deposit(uint256 who, uint256 amount) external {
         VM.prank(party(who));
-        flexibility.deposit(amount % 1e7);
+        flexibility.deposit(amount % 1e9);
     }
 
     function withdraw(uint256 who, uint256 amount) external {
-        amount = amount % 2 == 0 ? flexibility.free(party(who)) : amount % 1e7;
+        amount = amount % 8 == 0 ? flexibility.free(party(who)) : amount % 1e6;
         VM.prank(party(who));
         flexibility.withdraw(amount);
     }

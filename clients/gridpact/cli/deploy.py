@@ -65,7 +65,9 @@ def add(commands: Commands) -> None:
     command.add_argument("--supplier", metavar="0x...", help="account that buys and sells what is beyond the trades")
     command.add_argument("--metering", metavar="0x...", help="account that signs meter readings")
     command.add_argument(
-        "--days", action="store_true", help="also the settlement of days, which carries a day on after its round"
+        "--days",
+        action="store_true",
+        help="also the settlement of days, which carries a day on after its round, and calls of its members",
     )
     add_form(command)
     command.add_argument("--out", type=Path, metavar="FILE", help=f"the record; default {RECORDS}/NETWORK.json")

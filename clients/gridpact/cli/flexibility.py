@@ -118,7 +118,7 @@ def _add_opt_in(actions: Commands) -> None:
             help="as 2026-12-22T17:00+01:00; without an offset in the household's time zone, or UTC",
         )
     for name, of in TERMS.items():
-        opt_in.add_argument(_option_of(name), dest=name, type=float, metavar="N", help=of.help)
+        opt_in.add_argument(_option_of(name), dest=name, type=float, metavar=_unit_of(name), help=of.help)
     add_sender(opt_in)
     add_record(opt_in)
     opt_in.set_defaults(command=_opt_in)
@@ -201,6 +201,12 @@ def _text(name: str, given: str | None, own: str | None, where: str | None) -> s
 def _option_of(name: str) -> str:
     """How a term is given."""
     return f"--{name.removesuffix('_kwh').removesuffix('_kw').removesuffix('_s')}"
+
+
+def _unit_of(name: str) -> str:
+    """What a term is in."""
+    units = {"_kwh": "KWH", "_kw": "KW", "_s": "SECONDS"}
+    return next((unit for end, unit in units.items() if name.endswith(end)), "N")
 
 
 def _number(name: str, of: Limit, given: float | None, own: float | None, where: str | None) -> float:
