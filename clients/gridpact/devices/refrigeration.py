@@ -1,47 +1,23 @@
 """Refrigeration, as a supermarket has it, with the goods themselves as the store.
 
-Display cases and what stands in them are one thermal mass C that takes H a kelvin from the shop around and `heat` from
-lights, people and open doors, and is cooled by the compressor. With power constant over a step of dt, its equation
-C dT/dt = H (T_shop - T) + heat - COP P has the exact solution
-
-    T[k + 1] = a T[k] + (1 - a) (T_shop + (heat - COP P[k]) / H),    a = exp(-H dt / C).
+Display cases and what stands in them are one thermal mass (`thermal`) that takes H a kelvin from the shop around and
+`heat` from lights, people and open doors, and is cooled by the compressor: T_towards = T_shop + (heat - COP P) / H.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-
-from gridpact.devices.device import (
-    Array,
-    Attribute,
-    Band,
-    Column,
-    DeviceBlock,
-    DeviceError,
-    ForecastField,
-    Occasion,
-    Realised,
-    Stated,
-    StoringDevice,
-    warmth,
-)
+from gridpact.devices.device import Array, Attribute, Band, Column, DeviceError, ForecastField, Occasion, Stated
+from gridpact.devices.thermal import ThermalStore
 
 
 @dataclass(frozen=True)
-class Refrigeration(StoringDevice):
+class Refrigeration(ThermalStore):
     """Refrigeration whose goods are to stay within a band of temperatures, and end the day no warmer than they began
     it, as far as the band and the compressor allow."""
 
-    power_kw: float
-    loss_kw_per_k: float  # H
-    stored_kwh_per_k: float  # C
-    low_c: float
-    high_c: float
-    start_c: float
     shop_c: float
     heat_kw: float
     cop: float
@@ -99,6 +75,11 @@ class Refrigeration(StoringDevice):
     bands: ClassVar[tuple[Band, ...]] = (Band("Refrigeration", "blue", "refrigeration_kw", hatch="////"),)
     measured: ClassVar[Column | None] = Column("goods_c", "temperature of the refrigerated goods, °C")
     varied: ClassVar[bool] = True
+    heats: ClassVar[bool] = False
+    power_of: ClassVar[str] = "the refrigeration"
+    level_of: ClassVar[str] = "temperature"
+    mass: ClassVar[str] = "the goods"
+    scales: ClassVar[tuple[str, ...]] = (*ThermalStore.scales, "heat_kw")
 
     @classmethod
     def of(cls, stated: Stated, day: Occasion) -> Refrigeration | None:
@@ -123,95 +104,25 @@ class Refrigeration(StoringDevice):
         """
         if self.start_c > self.high_c:
             return  # then they are cooled as fast as that goes
-        coldest = self._coldest_c(steps, step_hours)
-        warm = np.flatnonzero(coldest > self.high_c + 1e-9)
-        if warm.size:
-            step = int(warm[0])
+        if (step := self._missed(steps, step_hours)) is not None:
+            coldest = self._reached_c(steps, step_hours)[step]
             raise DeviceError(
                 "power_kw",
-                f"after step {step} the goods have {coldest[step]:.1f} °C although the compressor runs with all its "
+                f"after step {step} the goods have {coldest:.1f} °C although the compressor runs with all its "
                 f"{self.power_kw:g} kW, and must have {self.high_c:g} °C; raise its power, or raise high_c",
             )
 
-    def _kept(self, step_hours: float) -> float:
-        """a: what is left after a step of how much colder the goods were than they would become."""
-        return float(np.exp(-self.loss_kw_per_k * step_hours / self.stored_kwh_per_k))
-
-    def _towards_c(self, power_kw: Any) -> Any:
-        """What goods would become at last, (T,)."""
+    def _towards_c(self, power_kw: Array) -> Array:
         return self.shop_c + (self.heat_kw - self.cop * power_kw) / self.loss_kw_per_k
-
-    def _path_c(self, power_kw: Array, step_hours: float, floor_c: Array | None = None) -> Array:
-        """Temperature after each step, (T,).
-
-        Args:
-            power_kw: electric, (T,).
-            floor_c: where the cooling stops, (T,).
-        """
-        return warmth(self.start_c, self._kept(step_hours), self._towards_c(power_kw), low_c=floor_c)
-
-    def _floors_c(self, steps: int, step_hours: float) -> Array:
-        """Coldest after each step, (T,): what goods are cooled to, or are without cooling."""
-        uncooled = self._towards_c(np.zeros(steps))
-        return warmth(self.start_c, self._kept(step_hours), uncooled, high_c=np.full(steps, self.low_c))
-
-    def _coldest_c(self, steps: int, step_hours: float) -> Array:
-        """What the compressor can do at most, (T,)."""
-        return self._path_c(np.full(steps, self.power_kw), step_hours, self._floors_c(steps, step_hours))
-
-    @property
-    def start(self) -> float:
-        """As far as it is wanted so."""
-        return min(max(self.start_c, self.low_c), self.high_c)
-
-    def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
-        import cvxpy as cp
-
-        power = cp.Variable(steps, nonneg=True)
-        goods = cp.Variable(steps + 1)  # before the first step and after each
-        kept, coldest = self._kept(step_hours), self._coldest_c(steps, step_hours)
-        highest = np.maximum(self.high_c, coldest)
-        highest[-1] = min(highest[-1], max(self.wanted, coldest[-1]))
-        return DeviceBlock(
-            injection_kw=-power,
-            constraints={
-                "the power of the refrigeration": [power <= self.power_kw],
-                "the temperature of the goods": [goods[1:] <= highest, goods[1:] >= self._floors_c(steps, step_hours)],
-                "the temperature of the goods at the start": [goods[0] == self.start_c],
-                "the heat balance of the goods": [goods[1:] == kept * goods[:-1] + (1 - kept) * self._towards_c(power)],
-            },
-            schedule={"refrigeration_kw": power, "goods_c": goods[1:]},
-        )
-
-    def rest(
-        self,
-        first: int,
-        done: Mapping[str, Array],
-        expected: Mapping[str, Array],
-        step_hours: float,
-        level: float | None = None,
-    ) -> Refrigeration:
-        if level is None:
-            level = float(self._path_c(done["refrigeration_kw"], step_hours)[first - 1]) if first > 0 else self.start_c
-        return replace(self, start_c=level, end=self.wanted)
 
     @property
     def asset(self) -> str:
         return f"refrigeration {self.power_kw:g} kW"
 
-    def scaled(self, factor: float) -> Refrigeration:
-        """Of a shop that is so many times as large."""
-        fields = ("power_kw", "loss_kw_per_k", "stored_kwh_per_k", "heat_kw")
-        return replace(self, **{name: factor * getattr(self, name) for name in fields})
-
     @classmethod
     def customary(cls, steps: int, step_hours: float) -> Refrigeration:
         """Of a supermarket: 15 kW, which cools 6 t of food at half its power."""
         return cls(15.0, 0.8, 6.0, 1.0, 5.0, 3.0, 20.0, 2.0, 2.5)
-
-    @property
-    def size(self) -> tuple[float, ...]:
-        return (self.power_kw,)
 
     @property
     def in_words(self) -> str:

@@ -36,7 +36,7 @@ def fontana() -> CommunityDay:
     pump = HeatPump(2.0, 0.15, 8.0, 19.0, 22.0, 20.0, 0.3, 35.0, 0.45, np.full(24, 8.0))
     open_by_day = (np.arange(24) >= 8) & (np.arange(24) < 18)
     outdoor_c = np.full(24, 8.0)
-    hall = PublicBuilding(20.0, 1.0, 1.5, 20.0, 19.0, 23.0, 12.0, 20.0, 5.0, 40.0, 0.45, open_by_day, outdoor_c)
+    hall = PublicBuilding(20.0, 1.0, 20.0, 19.0, 23.0, 20.0, 1.5, 12.0, 5.0, 40.0, 0.45, open_by_day, outdoor_c)
     first, *others = day.households
     return replace(day, households=(replace(first, devices=in_order((*first.devices, pump, hall))), *others))
 

@@ -83,14 +83,14 @@ def test_anyDay_hasAPlan_orIsRefusedInWords(outside: list[float], start: float, 
     stated = STATED | {"start_c": start, "power_kw": power, "stored_kwh_per_k": capacity}
     day = Occasion(8, 3.0, {"outdoor_c": np.array(outside)})
     pump = replace(PUMP, **{name: stated[name] for name in STATED}, outdoor_c=np.array(outside))
-    if start >= 19 and (pump._warmest_c(3.0) < 19).any():
+    if start >= 19 and (pump._reached_c(len(pump.outdoor_c), 3.0) < 19).any():
         with pytest.raises(DeviceError, match="although the pump runs with all its") as refused:
             HeatPump.of(stated, day)
         assert refused.value.key == "power_kw"
         return
     assert HeatPump.of(stated, day) is not None
     indoor = alone(pump, [0.2, 0.3] * 4)["indoor_c"]
-    assert (indoor >= np.minimum(19, pump._warmest_c(3.0)) - 1e-4).all()
+    assert (indoor >= np.minimum(19, pump._reached_c(len(pump.outdoor_c), 3.0)) - 1e-4).all()
 
 
 def test_hotAfternoon_afterAColdMorning_hasAPlan() -> None:
