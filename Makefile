@@ -116,6 +116,10 @@ phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into re
 hybrid: $(STAMP)/run ## 16 feeders with 64 homes each under a contract above them, on one Anvil (a quarter of an hour, both cores)
 	@nice -n 10 $(VENV)/bin/gridpact hybrid --day 06-12 --feeders 16 --households 64 --out runs/hybrid $(ARGS)
 
+.PHONY: plans
+plans: $(STAMP)/run ## which pricing suits whom: 64 homes for a year, and the thesis's 15 homes (half a minute)
+	@$(PY) -m measure.plans && $(PY) -m measure.figures
+
 .PHONY: proofs
 proofs: setup ## what is proved of 3,700 streets drawn by chance, and of 9,000 spoilt books, on the contract and by its model
 	@GRIDPACT_STREETS=20 deploy/brownie test tests/contracts/test_street.py -k "verdict or book" --network development

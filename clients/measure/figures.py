@@ -243,6 +243,42 @@ def non_convex(reports: Mapping[str, Report]) -> str:
     return _table(("case", "day", "IPOPT, not convex", "convex passes", "difference"), rows, repeated=1)
 
 
+def thesis(reports: Mapping[str, Report]) -> str:
+    """Bills of 15 homes by three pricings, as in the thesis's Table 5.3."""
+    plans = ("unified", "identified", "mid-market")
+    rows = [
+        (str(row["home"]), f"{row['kwp']:g}", f"{row['alone']:.2f}", *(f"{row[plan]:.2f}" for plan in plans))
+        for row in reports["plans"]["thesis"]
+    ]
+    total = {plan: sum(row[plan] for row in reports["plans"]["thesis"]) for plan in ("alone", *plans)}
+    less = (f"{total[plan]:.2f} (-{1 - total[plan] / total['alone']:.1%})".replace("%", " %") for plan in plans)
+    rows.append(("all", "", f"{total['alone']:.2f}", *less))
+    return _table(("home", "panels, kWp", "a day, each on its own", *plans), rows, repeated=0)
+
+
+def plans(reports: Mapping[str, Report]) -> str:
+    """Which pricing suits whom: the rule, how often it is right, and who is best off by what."""
+    report, trial = reports["plans"], reports["plans"]["trial"]
+    names = ("panels, kWp", "use, kWh a day", "used from 9 to 17 h, %")
+    by = ("unified", "identified", "mid-market")
+    rows = [
+        (
+            group["plan"],
+            str(group["homes"]),
+            *(f"{group[name]:.1f}" for name in names),
+            *(f"{group[f'saves by {plan}']:.2f}" for plan in by),
+        )
+        for group in report["groups"]
+    ]
+    table = _table(("pays least by", "homes", *names, *(f"saves a day by {plan}" for plan in by)), rows, repeated=0)
+    right, common = (f"{100 * part:.0f} %" for part in (trial["right"], trial["right_common"]))
+    return (
+        f"{table}\n*{report['rule']}* is right for {right} of homes of which it has seen no other copy, what is most "
+        f"common for {common}; beside the best plan it loses a home {trial['lost']:.2f} a day, what is most common "
+        f"{trial['lost_common']:.2f} ({report['homes']} homes, {report['days']} days).\n"
+    )
+
+
 def curve(reports: Mapping[str, Report]) -> str:
     """What is left of TG's planned saving by the number of re-agreements, between today's rules and what was possible,
     on the days that were measured."""
@@ -282,6 +318,8 @@ BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "calls": calls,
     "phases": phases,
     "non-convex": non_convex,
+    "thesis": thesis,
+    "plans": plans,
 }
 
 

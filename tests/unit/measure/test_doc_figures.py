@@ -57,6 +57,11 @@ def changed(name: str) -> dict[str, Any]:
         reports["days"]["rounds_agreed"] += 1
     elif name == "calls":
         reports["calls"]["star16: abstain"] += 1
+    elif name == "thesis":
+        for row in reports["plans"]["thesis"]:
+            row["unified"] += 1.0
+    elif name == "plans":
+        reports["plans"]["trial"]["right"] -= 0.1
     elif name == "phases":
         for row in reports["phases"]["days"]:
             row["stopped_at"] += 1
