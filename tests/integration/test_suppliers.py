@@ -165,7 +165,11 @@ def test_commandsOfSuppliers(
         assert "only metering admits" in said("green", "supply", "admit", address["green"])[1]
         assert said("metering", "supply", "admit", address["green"])[0] == 0
         assert "Nobody asks" in said("green", "supply", "accept")[1]
+        assert "nobody's account" in said("metering", "supply", "admit", "0x" + 40 * "0")[1]
+        assert "cannot be its own customer" in said("green", "supply", "ask", address["green"])[1]
         assert said("bob", "supply", "ask", address["green"])[0] == 0
+        asked = f"is a customer of the community's supplier from round 1 on, and asks to be one of {address['green']}"
+        assert f"node 2 ({address['bob']}) {asked}" in said(None, "supply", "show")[1]
         assert "does not ask" in said("green", "supply", "accept", address["ann"])[1]
         assert said("green", "supply", "accept")[0] == 0
         shown = said(None, "supply", "show")[1]

@@ -61,6 +61,8 @@ def _admit(arguments: argparse.Namespace) -> int:
                 f"The metering account is {settlement.metering()}, the key given is of {account.address}: only metering"
                 " admits suppliers."
             )
+        if int(address, 16) == 0:
+            raise InputError(f"{address} is nobody's account: give the supplier's.")
         if settlement.supplies(address):
             print(f"gridpact: {address} may supply others already")
             return 0
@@ -81,6 +83,8 @@ def _ask(arguments: argparse.Namespace) -> int:
         account, address = account_of(arguments, place), str(checked_address(arguments.address))
         settlement = Settlement.of(place.record, place.web3, account)
         _require_supplier(settlement, address)
+        if address == account.address:
+            raise InputError(f"{address} cannot be its own customer: ask another supplier.")
         planned = [planned_call(account, "ask", settlement.call("wishSupplier", address))]
         send(account, planned, arguments, place.profile, "asking", f"Ask to be a customer of {address}?")
         settlement.wish_supplier(address)
@@ -194,9 +198,12 @@ def _show(arguments: argparse.Namespace) -> int:
         assert place.record is not None
         aggregator, settlement = Aggregator.of(place.record, place.web3), Settlement.of(place.record, place.web3)
         following, common = aggregator.progress().round + 1, settlement.supplier()
+        wishes = settlement.wishes()
         for node in sorted(aggregator.enrolled() - {GRID_CONNECTION}):
             address = str(aggregator.account_of(node))
             supplier = settlement.supplier_in(following, address)
             whose = "the community's supplier" if supplier == common else f"the supplier {supplier}"
-            print(f"gridpact: node {node} ({address}) is a customer of {whose} from round {following} on")
+            wish = wishes.get(address, supplier)
+            asks = "" if wish == supplier else f", and asks to be one of {wish}"
+            print(f"gridpact: node {node} ({address}) is a customer of {whose} from round {following} on{asks}")
     return 0
