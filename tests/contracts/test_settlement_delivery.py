@@ -345,7 +345,7 @@ def test_arrears_stay_whateverOfNothingIsMoved(priced, contract, nodes, in_arrea
 def test_arrears_arePaidByDeposits(contract, supplier, nodes, in_arrears):
     """TS4: before anything can be withdrawn; what is more is free."""
     tx = contract.deposit(2_000_000, {"from": nodes[1]})
-    assert dict(tx.events["ArrearsPaid"]) == {"account": nodes[1], "amount": 2_000_000}
+    assert dict(tx.events["ArrearsPaid"]) == {"account": nodes[1], "creditor": supplier, "amount": 2_000_000}
     assert contract.arrears(nodes[1]) == in_arrears - 2_000_000
     with brownie.reverts(f"InsufficientDeposit: {low(nodes[1])}, 0, 1"):
         contract.withdraw(1, {"from": nodes[1]})
