@@ -196,6 +196,7 @@ def faulty_days(reports: Mapping[str, Report]) -> str:
         ("households, by what they did", faults),
         ("oracles", oracles),
         ("rounds agreed", f"{days['rounds_agreed']}"),
+        ("households that were plain customers that day", f"{days['plain_customers']}"),
         ("readings that never came", f"{days['missing_readings']}"),
         ("token units lost or made, still locked", f"{days['money_lost']}, {days['locked']}"),
     ]
