@@ -23,6 +23,7 @@ from gridpact.community.street import PhaseFeeder
 from gridpact.devices.pv import Panels
 from gridpact.errors import InputError
 from gridpact.files import parse_json, write_atomically
+from gridpact.text import listed
 
 if TYPE_CHECKING:
     from gridpact.aggregator.risk import Risk
@@ -97,6 +98,12 @@ def _risk(arguments: argparse.Namespace) -> int:
     named = named or {"fontana16year": "fontana16x3"}.get(case)
     community = read_community(case)
     days = [community.on(day) for day in community.days if _is_of(day, months, arguments.weekend, community.name)]
+    if not days:
+        kind = "weekends" if arguments.weekend else "weekdays"
+        raise InputError(
+            f"'{community.name}' has no {kind} of {arguments.season}, but {listed(list(community.days), most=6)}; "
+            "choose with --season and --weekend"
+        )
     if named in shipped_cases():
         feeder = read_community(named).feeder
     elif named is not None:
