@@ -189,6 +189,20 @@ def test_whatCannotBe_isSaidInOneSentence(street: Street, tmp_path: Path) -> Non
         assert told in said, words
 
 
+def test_whatAnybodyOffers_isShownInOneLine(street: Street) -> None:
+    """A name may be any 16 bytes, and a span end in any second that fits: neither writes to the terminal otherwise."""
+    flexibility = Flexibility.of(street.record, street.ledger.web3, street.by["bob"])
+    address = street.by["aggregator"].address
+    for device in ("\x1b]0;mine\x07", "a\nb\rc", "\u202eb\u009b2J", "caf\u00e9"):
+        terms = OfferTerms(address, 2**96 - 1, device, 0, 0, 2**40 - 1, *[2**32 - 1] * 7)
+        flexibility.opt_in(terms)
+    code, said = street.said(None, "status")
+    assert (code, len(said.splitlines()), said.count("\n")) == (0, 4, 4)
+    assert said.replace("\n", "").isprintable()
+    assert "caf\u00e9 for" in said
+    assert json.loads(street.said(None, "status", "--json")[1])["offers"][3]["terms"]["until"] == 2**40 - 1
+
+
 def test_withoutTheContract_itIsSaid(street: Street) -> None:
     with pytest.raises(InputError, match="deploy with --days"):
         Flexibility.of(replace(street.record, flexibility=""), street.ledger.web3)

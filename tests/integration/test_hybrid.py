@@ -14,15 +14,18 @@ import gridpact.market.admm.levels
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.networks import open_network
 from gridpact.chain.travel import Traveller
-from gridpact.chain.values import Phase
+from gridpact.chain.values import Phase, Progress
 from gridpact.cli import main
 from gridpact.community.grown import feeders
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
 from gridpact.errors import InputError, SolverError
+from gridpact.limits import MOST_BID
+from gridpact.market.admm.agent import IntegerSubmission
 from gridpact.market.admm.levels import Levels, LevelsIterate, negotiate_levels
 from gridpact.market.admm.negotiation import plan_of
 from gridpact.market.admm.parameters import Resolution
+from gridpact.market.admm.residuals import Residuals
 from gridpact.run.hybrid import FeederProcess, HybridSettings, Staging, check_alike, run_hybrid
 
 skip_without("anvil")
@@ -127,6 +130,34 @@ def test_feederThatFails_doesNotStopTheOthers(communities: tuple[CommunityDay, .
     assert result.agreed == 2
     assert result.beyond_kwh > 1
     assert result.cost < result.cost_alone
+
+
+@pytest.mark.parametrize("how", ["claims residuals", "goes beyond its reach"])
+def test_feederThatLiesAbove_isProvedFalse(communities: tuple[CommunityDay, ...], how: str) -> None:
+    """A feeder whose gateway holds the contract above up is out of it, proved by who runs another feeder: the others
+    agree. In memory the two others paid 16 % more where nobody accused one that swung from end to end of what fits."""
+    with staged(communities, 3) as (staging, workers, _):
+        lying, others = workers[2]._above, workers[:2]
+        honest = lying.sign
+
+        def sign(progress: Progress, node: int, submission: IntegerSubmission, residuals: Residuals) -> None:
+            if how == "claims residuals":
+                residuals += Residuals(0, 0, 10**9, 0)
+            else:
+                bids = np.full_like(submission.bids, MOST_BID * (-1) ** progress.iteration)
+                submission = replace(submission, bids=bids)
+            honest(progress, node, submission, residuals)
+
+        lying.sign = sign  # type: ignore[method-assign]
+        while not all(worker.is_over for worker in others):
+            for worker in workers:
+                worker.step()
+            staging.open_above()
+        assert staging.above.progress().phase is Phase.CONVERGED
+        reports = [worker.report() for worker in others]
+    seat = next(iter(workers[2]._streets[2]._seats.values()))
+    assert all(worker._above._gone == {seat} for worker in others)
+    assert all(feeder.sold_above_wh for report in reports for feeder in report.feeders.values())
 
 
 def test_feedersThatCannotTrade_areNamed(communities: tuple[CommunityDay, ...]) -> None:

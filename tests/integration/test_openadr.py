@@ -212,6 +212,57 @@ def test_stranger_isNotTakenIn(vtn: Running, tmp_path: Path) -> None:
     assert "refused" in str(vtn.said("eve", "registered")[0])
 
 
+def event_of(*signals: tuple[str, str, object]) -> dict[str, Any]:
+    told = [{"signal_name": name, "signal_type": kind, "intervals": all_} for name, kind, all_ in signals]
+    return {"event_descriptor": {"event_id": "e\x1b[2J", "event_status": "far"}, "event_signals": told}
+
+
+def interval(begins: object, lasts: object, value: object) -> dict[str, object]:
+    return {"dtstart": begins, "duration": lasts, "signal_payload": value}
+
+
+def schedules(settings: Settings) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in settings.service.schedule.iterdir()}
+
+
+LAST = datetime.max.replace(tzinfo=timezone.utc)
+KEPT = interval(MIDNIGHT, timedelta(hours=1), 0.5)
+"""A call that the schedule keeps."""
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        [("LOAD_DISPATCH", "setpoint", [interval(LAST, timedelta(days=1), 1.0)])],
+        [("LOAD_DISPATCH", "setpoint", [interval(MIDNIGHT, timedelta.max, 1.0)])],
+        [("LOAD_DISPATCH", "setpoint", [interval(MIDNIGHT, None, 1.0)])],
+        [("LOAD_DISPATCH", "setpoint", [interval(MIDNIGHT.replace(tzinfo=None), HALF_HOUR, 9.0)])],
+        [("LOAD_DISPATCH", "setpoint", [interval(MIDNIGHT, HALF_HOUR, "nan")])],
+        [("LOAD_DISPATCH", "setpoint", [interval(MIDNIGHT, HALF_HOUR, [1])])],
+        [("LOAD_DISPATCH", "setpoint", "all day")],
+        [("ELECTRICITY_PRICE", "price", [interval(MIDNIGHT, timedelta(0), 0.1)])],
+        [("ELECTRICITY_PRICE", "price", [interval(MIDNIGHT, timedelta(microseconds=-1), 0.1)])],
+        [("ELECTRICITY_PRICE", "price", [interval(LAST, timedelta(hours=1), 0.1)])],
+        [("LOAD_DISPATCH", "setpoint", [KEPT]), ("ELECTRICITY_PRICE", "price", [interval(MIDNIGHT, HALF_HOUR, 0.1)])],
+        [("ELECTRICITY_PRICE", "price", [interval(MIDNIGHT, timedelta(days=1), 0.1)]),
+         ("LOAD_DISPATCH", "setpoint", [interval(MIDNIGHT, timedelta(days=1), 0.5)])],
+    ],
+)  # fmt: skip
+def test_hostileEvent_isOptedOutOf_andNothingOfItKept(tmp_path: Path, signals: list[tuple[str, str, object]]) -> None:
+    settings = home(tmp_path, "http://127.0.0.1:1/")
+    assert settings.openadr is not None
+    assert settings.forecast is not None
+    assert settings.forecast.signals is not None
+    ven = Ven(settings, settings.openadr)
+    ven._loop.close()
+    written = schedules(settings)
+    assert ven._hear(event_of(("LOAD_DISPATCH", "setpoint", [KEPT]))) == "optIn"
+    assert ven._hear(event_of(*signals)) == "optOut"
+    assert not kept_calls(settings)
+    assert not list(settings.forecast.signals.glob("*.json"))
+    assert schedules(settings) == written
+
+
 def test_calls_areWhereLessIsDrawn() -> None:
     wished = np.array([2.0, 2.0, 2.0, -1.0, -1.0, 0.5])
     planned = np.array([2.0, 1.5, 1.0, -1.0, -3.0, 0.499])

@@ -18,6 +18,7 @@ from gridpact.chain.day import DaySettlement
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Token, decode_energies, encode_energies
 from gridpact.errors import ChainError, InputError
+from gridpact.text import plain
 
 DEVICE_BYTES = 16
 """Of a device's name on the chain."""
@@ -205,7 +206,7 @@ class Flexibility(DeployedContract):
         if not int(str(member), 16):
             raise InputError(f"There is no offer {number}: `gridpact flexibility status` lists them.")
         aggregator, fee, device, *others = values
-        name = bytes(device).rstrip(b"\0").decode(errors="replace")
+        name = plain(bytes(device).rstrip(b"\0").decode(errors="replace"))
         terms = OfferTerms(str(aggregator), int(fee), name, *map(int, others))
         return MemberOffer(number, terms, str(member), int(open_), bool(ended))
 

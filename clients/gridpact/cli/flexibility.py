@@ -471,14 +471,20 @@ def _paid(call: FlexibilityCall, outcome: CallOutcome, flexibility: Flexibility)
 
 
 def _offered(terms: OfferTerms, symbol: str, unit: float) -> str:
-    begins, until = (
-        datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%MZ") for at in (terms.begins, terms.until)
-    )
+    begins, until = _moment(terms.begins), _moment(terms.until)
     return (
         f"{terms.device} for {terms.aggregator}, {begins} to {until}, up {terms.up_w / 1000:g} kW, down "
         f"{terms.down_w / 1000:g} kW, {terms.energy_wh / 1000:g} kWh a day, {terms.price / 1e6:g} {symbol} a kWh, fine "
         f"{terms.fine / 1e6:g}, bond {terms.bond / unit:g}"
     )
+
+
+def _moment(at: int) -> str:
+    """A unix time of the chain's; anybody can offer until after the last year that has a date."""
+    try:
+        return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%MZ")
+    except ValueError:
+        return f"{at} s"
 
 
 def _unit(flexibility: Flexibility) -> float:

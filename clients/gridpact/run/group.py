@@ -2,33 +2,37 @@
 
 A `Node` is a household's own program and trusts nobody. Here an operator runs many, as in a study of a thousand homes:
 what the contract told is read once for all of them, and what they submit in an iteration goes out signed in one
-transaction. The integers, the turn (`market.admm.steps`) and the contracts are the same. Rounds are open ones.
+transaction. The integers, the turn (`market.admm.steps`) and the contracts are the same. Rounds are open ones. Nodes of
+the same contract that another process runs are not trusted: what they claim of trades, and whether they keep within
+reach, is looked at, and who is false is accused.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START, head_with
+from gridpact.chain.evidence import residual_evidence
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Phase, Progress, SignedSubmission, Submission
 from gridpact.community.model import Array
 from gridpact.errors import ChainError, ContractError, InputError
 from gridpact.market.admm.agent import Agent, IntegerSubmission
-from gridpact.market.admm.assembly import Assembly, Integers
+from gridpact.market.admm.assembly import Assembly, Closing, Integers
 from gridpact.market.admm.codec import published
 from gridpact.market.admm.parameters import Penalties
 from gridpact.market.admm.residuals import Residuals
 from gridpact.market.admm.steps import take_turn
+from gridpact.node.audit import departures, false_claims
 from gridpact.node.form import OpenForm
 from gridpact.node.memory import Memory
-from gridpact.node.round_log import assembly_of, closing_of, resolution_of
+from gridpact.node.round_log import assembly_of, closing_of, reach_of, resolution_of
 from gridpact.node.sending import MOVED_ON, Sending
 from gridpact.node.settling import Settling
 from gridpact.problem.blocks import Block
@@ -62,11 +66,13 @@ class Group:
         self._books: dict[int, bytes] = {}
         self._declared = False
         self._closed = 0  # iterations that were taken in
+        self._judged = 0  # up to which of them others were looked at
         self._head = START
         self._gone: frozenset[int] = frozenset()
         self._sent: dict[int, Integers] = {}  # copies in the open iteration, by node
         self._last: dict[int, tuple[Submission, bytes]] = {}  # by node: last submission, commitment before it
         self._signed: list[SignedSubmission] = []  # on their way
+        self._history: deque[tuple[Mapping[int, Submission], Closing, int]] = deque(maxlen=3)  # see `_accuse`
         self.gas: Counter[str] = Counter()
 
     # ------------------------------------------------------------------ where the round stands
@@ -85,6 +91,8 @@ class Group:
             progress = self._aggregator.progress()
         if progress.phase is Phase.ITERATING or progress.phase.is_final:
             self._catch_up(progress)
+            if progress.phase is Phase.ITERATING and self._accuse(progress.round):
+                progress = self._aggregator.progress()
         if progress.phase.is_running and self._aggregator.chain_now() > progress.deadline:
             self._aggregator.close_overdue()
         return progress
@@ -136,9 +144,37 @@ class Group:
                 raise ChainError(f"the chain of round {round_} changed while a group of nodes read it: begin anew")
             for node, agent in self.agents.items():
                 agent.take_in(closing, self._sent.get(node) if node in closing.present else None)
+            before = self._history[-1] if self._history else None
+            steady = before[2] + 1 if before is not None and before[1].present == closing.present else 0
+            self._history.append((entry.submissions, closing, steady))
             for node, submission in entry.submissions.items():
                 self._last[node] = submission, self._last[node][0].commitment if node in self._last else START
             self._closed, self._head, self._gone, self._sent = closing.iteration, closed.head, closing.gone, {}
+
+    def _accuse(self, round_: int) -> bool:
+        """Looks at what nodes of others said in the iteration before the newest that is closed, and claim of it in that
+        one. Returns whether somebody was accused."""
+        if len(self._history) < 2 or self._judged == self._closed:
+            return False
+        self._judged = self._closed
+        assert self._assembly is not None
+        said, _, _ = self._history[-1]
+        if not (others := said.keys() - self.views.keys() - self._gone):
+            return False
+        _, now, steady = self._history[-2]
+        before = self._history[0][1] if len(self._history) == 3 else None
+        claims = {node: said[node].residuals for node in others}
+        age = steady - self._aggregator.setting().max_misses
+        false = false_claims(self._assembly, claims, now, before, {})
+        gone = departures(self._assembly, others, now, before, {}, reach_of(self._aggregator), age)
+        for node, what in (false | gone).items():
+            log.warning("node %d %s", node, what)
+            try:
+                evidence = residual_evidence(self._aggregator, round_, node, now.iteration, node not in false)
+                self._aggregator.accuse(round_, node, evidence)
+            except ChainError as error:  # another process may have been before
+                log.warning("accusing node %d failed: %s", node, error)
+        return bool(false or gone)
 
     # ------------------------------------------------------------------ steps 3 and 5
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from gridpact.text import plain
+
 Context = Callable[[], Mapping[str, object]]
 """What stands in every line: node, round and so on, as they are now."""
 
@@ -26,7 +28,7 @@ class _Format(logging.Formatter):
             "level": record.levelname.lower(),
             "from": record.name.removeprefix("gridpact."),
             **self._context(),
-            "message": " ".join(record.getMessage().split("\n")),
+            "message": plain(record.getMessage()),
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)

@@ -200,8 +200,9 @@ class Ven:
                 log.info("event %s is cancelled", name)
             else:
                 log.info("event %s is accepted: %s", name, self._taken(name, event))
-        except (GridpactError, KeyError, TypeError, ValueError) as error:
+        except (GridpactError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             log.warning("event %s is not accepted: %s", name, error)
+            self._forget(name)
             return OUT
         return IN
 
@@ -215,8 +216,8 @@ class Ven:
         if not (call or prices):
             raise InputError(f"it has neither {PRICE} with prices nor {CALL} with setpoints")
         allowed = [Allowed(one.begins, one.lasts, one.value) for one in call]
-        words = [self._take_call(name, allowed)] if call else []
-        return "; ".join([*words, self._take_prices(name, prices)] if prices else words)
+        words = [self._take_prices(name, prices)] if prices else []
+        return "; ".join([*words, self._take_call(name, allowed)] if call else words)
 
     def _take_prices(self, name: str, prices: Sequence[Interval]) -> str:
         forecast, limits = self._settings.forecast, self._settings.limits

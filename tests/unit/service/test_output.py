@@ -244,7 +244,7 @@ def test_log_isOneLineAnEvent(kind: str) -> None:
     before = logger.level, logger.propagate
     handler = start_logging(kind, lambda: {"node": 3, "round": 7}, stream)
     try:
-        logging.getLogger("gridpact.service.loop").warning('a "word"\nand %s', "more")
+        logging.getLogger("gridpact.service.loop").warning('a "word"\nand %s', "\u202emore\x9b2J\x1b[2J")
         logging.getLogger("gridpact.node.node").info("plain")
         logging.getLogger("gridpact.node.node").debug("nobody hears it")
     finally:
@@ -254,7 +254,7 @@ def test_log_isOneLineAnEvent(kind: str) -> None:
     if kind == "json":
         said = json.loads(first)
         assert (said["level"], said["from"], said["node"], said["round"]) == ("warning", "service.loop", 3, 7)
-        assert said["message"] == 'a "word" and more'
+        assert said["message"] == 'a "word" and  more 2J [2J'
     else:
-        assert 'level=warning from=service.loop node=3 round=7 message="a \\"word\\" and more"' in first
+        assert 'level=warning from=service.loop node=3 round=7 message="a \\"word\\" and  more 2J [2J"' in first
         assert second.endswith("from=node.node node=3 round=7 message=plain")

@@ -189,7 +189,7 @@ class Agent:
             self.solution = self.solution or self._nothing()
         self.solved = self.iteration + 1
         self.solve_seconds += time.perf_counter() - started
-        copies, bids = self._within_reach()
+        copies, bids = self.within_reach()
         return IntegerSubmission(
             self.consensus.to_integers(self._over_the_day(self.solution.copies), copies),
             self.trades.to_integers(self.solution.bids_kw, bids, self._most),
@@ -261,7 +261,7 @@ class Agent:
     def _nothing(self) -> LocalSolution:
         return LocalSolution(np.zeros((len(self.blocks), self.view.steps)), np.zeros(self.view.bid_count), dict)
 
-    def _within_reach(self) -> tuple[Bounds, Bounds]:
+    def within_reach(self) -> tuple[Bounds, Bounds]:
         """What its next copies and bids may be."""
         copies, bids = copies_that_fit(self.blocks), BIDS_THAT_FIT
         if self._before is None:

@@ -316,12 +316,12 @@ class _Cost:
         return np.where(self.count > 0, np.clip(net_kw, least, most), 0.0)
 
     def submission(self, total: Array) -> IntegerSubmission:
-        """The cheapest bids with a given sum, (T,)."""
+        """The cheapest bids with a given sum, (T,), as far as they are within reach: others could prove it false."""
         trades = self._agent.trades
         even = (total * self._share)[self._steps]
         bids = even + (self._mean[self._steps] - self._linear) / trades.phi
         nothing = np.zeros((0, self._agent.view.steps), dtype=np.int64)
-        return IntegerSubmission(nothing, trades.to_integers(bids))
+        return IntegerSubmission(nothing, trades.to_integers(bids, self._agent.within_reach()[1]))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from gridpact.community.read import read_community
 from gridpact.devices.device import flat
 from gridpact.errors import InputError
 from gridpact.grid.powerflow import power_flow
+from gridpact.market.admm.assembly import Closing
 from gridpact.market.admm.levels import Levels, LevelsIterate, Silent, gateways_needed, negotiate_levels
 from gridpact.market.admm.negotiation import plan_of
 from gridpact.market.admm.parameters import Resolution, Tolerances
+from gridpact.market.admm.reach import MOST_ITERATIONS, Reach, departed
 from gridpact.market.admm.register import End
 from gridpact.problem.coefficients import own_coefficients, partners, trading_coefficients
 from gridpact.problem.constraints import branch_flow, supply_contract
@@ -163,6 +165,29 @@ def test_pricesOnBothSidesOfAGateway_areTheSame(agreed: Agreed) -> None:
         below, above = sides
         both = ~np.isnan(below) & ~np.isnan(above)
         assert np.all(np.abs(below - above)[both] < 0.02 * kappa[both])
+
+
+def test_honestGateway_cannotBeProvedFalse(communities: tuple[CommunityDay, ...]) -> None:
+    """Whatever others find in what a gateway said, on either side, it was within reach: else any account could have it
+    excluded. And as nothing is within reach in the end but what was agreed, its rounds end when all others would."""
+    levels = Levels.of(communities)
+    before: dict[int, Closing] = {}
+    looked_at = 0
+    for iterate in negotiate_levels(levels):
+        for place, one in enumerate(iterate.contracts):
+            if one is None or one.closing is before.get(place):
+                continue
+            last, before[place] = before.get(place), one.closing
+            seats = {tie.node_below for tie in levels.ties if tie.below == place}
+            for node in seats | {tie.node_above for tie in levels.ties if tie.above == place}:
+                agent = one.agents[node]
+                age = one.iteration - agent.disturbed
+                if last is not None:
+                    assert not departed(agent.assembly, node, one.closing, last, None, Reach(), age), (place, node, age)
+                    looked_at += 1
+    assert looked_at > 200
+    assert all(iterate.at(place).end is End.CONVERGED for place in range(len(levels.contracts)))
+    assert max(iterate.at(place).iteration for place in range(len(levels.contracts))) < 2 / 5 * MOST_ITERATIONS
 
 
 def test_limitsAbove_areNoTighterThanOnFeeders(communities: tuple[CommunityDay, ...]) -> None:
