@@ -148,7 +148,7 @@ def test_dryRun_sendsNothing(site: Site, capsys: pytest.CaptureFixture[str]) -> 
     assert "a fork of sepolia at block" in out
     assert f"chain {SEPOLIA}" in out
     assert "would lack" in out  # the account has nothing there
-    assert "all checks held, 7 transactions, for open rounds" in out  # with the settlement of days
+    assert "all checks held, 8 transactions, for open rounds" in out  # with the settlement of days and of calls
     assert site.web3.eth.get_transaction_count(Web3.to_checksum_address(POOR)) == 0
     assert not site.record.exists()
 
