@@ -140,7 +140,8 @@ abstract contract Days is IDaySettlement, Deposits {
         }
         _coverBy(day_, node, _coverOfAll(day_, node, first, energies));
         day_.positions[node].addAll64(first, energies);
-        _outdate(day_, node);
+        // Bringing nothing changes nothing, as often as somebody does it.
+        if (counted != 0) _outdate(day_, node);
         emit Brought(day, round, node, counted);
     }
 

@@ -21,9 +21,10 @@ import {IDeposits} from "./IDeposits.sol";
 /// Baseline b of a step is what the member has told everybody that its meter will read: position - nomination on the day's
 /// settlement, at the moment of the call. The contract reads it there itself and keeps it, so neither what the member
 /// nominates afterwards nor what the aggregator says moves it; and the aggregator names it with its call, which is refused
-/// where the member has changed it meanwhile, or has not nominated since its position changed: anybody may bring a trade of it,
-/// and what its meter will read then follows only from what it nominates next. Who nominates falsely before any call pays for it on the day's settlement (the
-/// adder, or energy that it does not need), and can be called for its baseline (energy 0), which it then has to keep.
+/// where the member has changed it meanwhile, or has not nominated since its position changed: anybody may bring a trade of
+/// it, take its offer or exercise its option, and what its meter will read then follows only from what it nominates next.
+/// That a member nominates falsely before any call nobody sees, and it costs it nothing, called or not, if it nominates the
+/// truth before the gate. What an aggregator can do is to call for the baseline (energy 0), which a member then has to keep.
 ///
 /// A call is settled once the day's settlement has settled its steps, as no reading changes any longer. Of a step that was
 /// read r, with energy e, x = r - b:

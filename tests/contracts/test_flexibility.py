@@ -209,6 +209,44 @@ def test_attack_falseBaseline_byBringingATrade(played):
         played.call(offers[node - 1], 1, [0])
 
 
+@pytest.mark.parametrize("how", ["bring", "take a spot offer", "exercise an option"])
+def test_attack_baselineMovedByOthers(played, how):
+    """FX6: a partner that is in league with the aggregator moves a position in the moment of the call, so that the
+    meter reads otherwise than told: who has not nominated since is not called, whoever names which baseline."""
+    ledger, products = played.world.ledger, played.world.products
+    if how == "bring":
+        ledger.send(played.who("node 2"), "bring", DAY, 1, 2, pairs(1, 2, [1]))
+    elif how == "take a spot offer":
+        products.send(played.who("node 1"), "postSpot", DAY, 1, True, 700, 100_000)
+        products.send(played.who("node 2"), "takeSpot", 1, 700)
+    else:
+        until = ledger.view("gateOf", DAY, 1)
+        products.send(played.who("node 1"), "writeOption", DAY, 1, 700, 100_000, 0, 10**6, until)
+        products.send(played.who("node 2"), "takeOption", 1)
+        products.send(played.who("node 2"), "exercise", 1, 700)
+    moved = [ledger.view("position", DAY, 1, step) + PLANNED[1][step] for step in range(STEPS)]
+    assert moved[1] != PLANNED[1][1]
+    offer = played.opt_in(bond=1_000_000)
+    for baselines in (moved, PLANNED[1]):
+        with refused(f"NotNominated: {DAY}, 1"):
+            played.call(offer, 1, [0], baselines=baselines[1:2])
+    drawn = [ledger.view("position", DAY, 1, step) - wh for step, wh in enumerate(PLANNED[1])]
+    ledger.send(played.who("node 1"), "nominate", DAY, 0, series(drawn))
+    played.call(offer, 1, [500])
+    played.read(1, node_1=PLANNED[1][1] + 500)
+    played.over()
+    assert played.settle() == 500 * 200 + 1000
+    played.check()
+
+
+def test_attack_bringingNothing_keepsNobodyFromBeingCalled(played):
+    """FX6: only what changes a position takes its baseline away: anybody may bring no pairs, as often as he likes,
+    and could keep a member from being called by that."""
+    for node in NODES:
+        played.world.ledger.send(played.who("outsider"), "bring", DAY, 1, node, [])
+        played.call(played.opt_in(node), 1, [100])
+
+
 def test_call_ofWhoHasToldNothing_refused(world, played):
     """Who is not in the day, or never nominated, has no baseline."""
     offer = played.link.send(played.who("supplier"), "optIn", played.terms().encoded(world.addresses))

@@ -5,7 +5,9 @@ import random
 import brownie
 import pytest
 from brownie import chain, web3
+from eth_utils import keccak
 from helpers import PHASE_SECONDS, low
+from hexbytes import HexBytes
 from reference.settlement_model import delivery_payment, limited
 from settling import (
     BOOKS,
@@ -144,6 +146,26 @@ def test_deliver_withoutTrades(priced, contract):
     """What was not traded is the supplier's, all of it."""
     tx = priced.deliver(1, [-1000] * STEPS, 2)
     assert tx.events["Delivered"]["payment"] == -DRAWN
+
+
+def test_attack_oneOfABatch_keepsNoneOfTheOthers(priced, contract, Deliveries, manager, supplier):
+    """Readings of a batch can be seen while it waits. Who delivers one of them before, or puts one in that nobody has
+    signed, takes nothing from the others, which come to what they come to alone."""
+    reading, batches = encode_reading([-1000] * STEPS), manager.deploy(Deliveries)
+
+    def one(node, round_=2):
+        return node, reading, [], *signed(contract, round_, node, reading)
+
+    priced.deliver(2, [-1000] * STEPS, 2)
+    all_ = [one(1), one(2), one(3, round_=1), one(200), one(4)]
+    tx = batches.deliver(contract, 2, encode_tariff(), all_, {"from": supplier})
+    skipped = {event["node"]: HexBytes(event["reason"]) for event in tx.events["NotDelivered"]}
+    assert skipped.keys() == {2, 3, 200}
+    assert skipped[2][:4] == keccak(text="AlreadyDelivered(uint32,uint8)")[:4]
+    assert [(event["node"], event["payment"]) for event in tx.events["Delivered"]] == [(1, -DRAWN), (4, -DRAWN)]
+    assert [contract.delivered(2, node) for node in (1, 2, 3, 4)] == [True, True, False, True]
+    again = batches.deliver(contract, 2, encode_tariff(), [one(3)], {"from": supplier})
+    assert "NotDelivered" not in again.events
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -20,7 +20,7 @@ from gridpact.chain.account import ChainAccount, ContractCall
 from gridpact.chain.artifacts import CALL_AUCTION, DELIVERIES, ORDER_BOOK, SETTLEMENT, TOKEN, load
 from gridpact.chain.contract import DeployedContract, arguments_of, chain_time, checked_address
 from gridpact.chain.deploy import check_fork
-from gridpact.chain.reverts import learn_errors, readable
+from gridpact.chain.reverts import contract_error, learn_errors, readable
 from gridpact.chain.settlement import (
     ALL,
     Deposits,
@@ -407,6 +407,9 @@ class Deliveries(DeployedContract):
 
         Args:
             traded: what each node has traded with all at once, encoded by `encode_trades`, energy sold positive.
+
+        Raises:
+            ContractError: one was refused, and the others of its batch are delivered; who was delivered before is.
         """
         if not readings:
             return
@@ -418,7 +421,12 @@ class Deliveries(DeployedContract):
                     (one.node, encode_energies(one.energies_wh), [(ALL, traded[one.node])], one.r, one.vs)
                     for one in alike[first : first + DELIVERED_A_CALL]
                 ]
-                self._send("deliver", settlement.address, round_, tariff, several, afresh=True)
+                receipt = self._send("deliver", settlement.address, round_, tariff, several, afresh=True)
+                for event in self.own_events(receipt["logs"]):
+                    said = arguments_of(event)
+                    refused = contract_error(f"delivering node {said['node']}", bytes(said["reason"]))
+                    if refused.name != "AlreadyDelivered":
+                        raise refused
 
 
 def _encoded(bids: Sequence[TradedStep]) -> bytes:
