@@ -265,11 +265,11 @@ contract Registrar is Settling {
         }
     }
 
-    /// @return owed what the household cannot pay yet
-    function _correct(Parties memory parties, int256 payment_) private returns (uint256 owed) {
+    /// @return rest what the household cannot pay yet
+    function _correct(Parties memory parties, int256 payment_) private returns (uint256 rest) {
         int256 change = payment_ - _reckonings[_key(parties.round, parties.node)].delivery();
         _book(parties, change);
-        if (change < 0) owed = _charge(parties.account, parties.supplier, SignedMath.abs(change));
+        if (change < 0) rest = _charge(parties.account, parties.supplier, SignedMath.abs(change));
         else _refund(parties.account, parties.supplier, uint256(change));
     }
 

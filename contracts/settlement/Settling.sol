@@ -83,6 +83,8 @@ abstract contract Settling is Supply {
     uint256 internal immutable _steps;
     bool private immutable _isMarket;
 
+    // Written by the registrar.
+    // slither-disable-next-line uninitialized-state
     mapping(uint32 round => mapping(address supplier => bytes32 hash)) internal _tariffs;
     mapping(uint256 label => Settled) internal _settled;
     mapping(address account => Checkpoints.Trace224 mostByRound) internal _limits;

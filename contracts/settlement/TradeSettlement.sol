@@ -34,6 +34,8 @@ contract TradeSettlement is Settling, TypedData, ITradeSettlement {
         Settling(aggregator_, token_, supplier_, metering_)
         TypedData("gridpact settlement", "1")
     {
+        // Who may be zero is checked, or not, where it is kept.
+        // slither-disable-next-line missing-zero-check
         registrar = address(new Registrar(aggregator_, token_, supplier_, metering_));
         lockSeconds = aggregator.phaseSeconds();
     }
@@ -149,15 +151,15 @@ contract TradeSettlement is Settling, TypedData, ITradeSettlement {
     }
 
     function _deliver(Parties memory parties, int256 payment_, bytes calldata energies) private {
-        uint256 owed = 0;
+        uint256 rest = 0;
         if (payment_ < 0) {
-            owed = _charge(parties.account, parties.supplier, SignedMath.abs(payment_));
+            rest = _charge(parties.account, parties.supplier, SignedMath.abs(payment_));
         } else {
             _take(parties.supplier, uint256(payment_));
             _credit(parties.account, uint256(payment_));
         }
         _book(parties, payment_);
-        emit Delivered(parties.round, parties.node, payment_, owed, energies);
+        emit Delivered(parties.round, parties.node, payment_, rest, energies);
     }
 
     /// @dev Requires a signed reading of a finished round that was not settled before.
