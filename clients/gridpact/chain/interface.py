@@ -188,7 +188,10 @@ def _of_word(item: Mapping[str, Any], word: bytes) -> Any:
 
 
 def _value(item: Mapping[str, Any], value: Any) -> Any:
-    return to_checksum_address(value) if item["type"] == "address" else value
+    kind = str(item["type"])
+    if kind == "address":
+        return to_checksum_address(value)
+    return tuple(map(to_checksum_address, value)) if kind == "address[]" else value
 
 
 def _number(value: int | str) -> int:

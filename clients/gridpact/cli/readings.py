@@ -128,13 +128,13 @@ def _settle(arguments: argparse.Namespace) -> int:
         _doubt(comes_to, aggregator, number, accepted)
         question = f"Settle {len(signed)} readings of {day} on {place.profile.name}?"
         if not _to_send(account, planned, arguments, place.profile, "settling the readings", question):
-            return 0
+            return 1 if left_out else 0
         settlement.deliver_readings(signed)
         done = [one for one in settled(settlement, number) if one.delivery.node in accounts]
         if done != comes_to:  # trades or deposits moved in between
             print(_table(done, settlement.token))
         print(f"gridpact: the readings of {count(len(done), 'household')} in round {number} of {day} are settled")
-    return 0
+    return 1 if left_out else 0
 
 
 def _to_send(
