@@ -299,7 +299,7 @@ def test_chain_addsNothing(ran: Ran, iterates: list[Iterate]) -> None:
 
 
 def test_recordedTrades_areThoseWithoutAChain(ran: Ran, iterates: list[Iterate]) -> None:
-    """Energy to the nearest Wh; price in 1e-6; from z, xi and lambda of the negotiation in memory."""
+    """Energy to the nearest Wh; price in 1e-6, within the tariff; from z, xi and lambda of the negotiation in memory."""
     if not ran.settings.scenario.has_trades:
         return
     expected = set()
@@ -308,7 +308,9 @@ def test_recordedTrades_areThoseWithoutAChain(ran: Ran, iterates: list[Iterate])
         for partner in agent.view.partners:
             for step in partner.steps:
                 kwh = agent.trades.agreed[place] / 2 * ran.resolution.power_kw * 6
-                price = agent.trades.paid_price[place] / 6
+                tariff = agent.view.prices
+                paid = agent.trades.paid_price[place] / 6
+                price = min(max(paid, tariff.feed_in_price[step]), tariff.import_price[step])
                 energy = math.floor(kwh * 1000 + 0.5 + 1e-9)  # 1e-9: a half, written as a float
                 if energy > 0:
                     expected.add((node, partner.node, step, energy, round(price * 1e6)))

@@ -24,6 +24,7 @@ from gridpact.chain.keystore import create_keystore, keystore_address, open_keys
 from gridpact.chain.record import Record
 from gridpact.cli import main
 from gridpact.community.read import read_community, shipped_cases
+from gridpact.community.readings import HowToRead
 from gridpact.community.tariff import from_table
 from gridpact.errors import GridpactError
 from gridpact.manage.deployment import Parameters
@@ -195,7 +196,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "readings.csv": lambda path: run(
         "community", "new", "--from", str(path), "--out", str(path.parent / "out"), "--price", "0.3"
     ),
-    "prices.csv": lambda path: from_table(path, 60, None, "import_price"),
+    "prices.csv": lambda path: from_table(path, 60, HowToRead(), "import_price"),
 }
 
 

@@ -19,6 +19,7 @@ IN_CONTRACTS = {
     "VOLTAGE_BIAS": ("libraries/Lanes.sol", "BIAS_VOLTAGE"),
     "MOST_ENTRIES": ("market/CallAuction.sol", "MOST_ENTRIES"),
     "SUM_BYTES": ("libraries/Seals.sol", "SUM"),
+    "MOST_PAIRED_BIDS": ("libraries/Sizes.sol", "MOST_BIDS"),
 }
 FOLLOW = {
     "MOST_HOUSEHOLDS": limits.MOST_NODES - 1,  # all nodes but the grid connection

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import cvxpy as cp
 import numpy as np
 
 from gridpact.devices.device import Array
+
+if TYPE_CHECKING:
+    import cvxpy as cp  # takes a second, and who only reads a community needs none of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,5 +39,7 @@ class Called:
 
     def cost(self, injection_kw: cp.Expression, step_hours: float) -> cp.Expression:
         """Of what is missed, currency."""
+        import cvxpy as cp
+
         missing, over = cp.pos(self.least_kw - injection_kw), cp.pos(injection_kw - self.most_kw)
         return step_hours * (self.below @ missing + self.above @ over)

@@ -83,6 +83,14 @@ class Trades:
         return self.price - self.pool_price[self.steps]
 
     @property
+    def stated_micro(self) -> Integers:
+        """The same as it is stated, 1e-6 currency/kWh, (bids,): none is beyond what the suppliers of the two leave,
+        also where the round ended with one."""
+        kept = np.clip(self.paid_price / self.view.step_hours, self.within.low, self.within.high)
+        micro: Integers = np.rint(kept * 1e6).astype(np.int64)
+        return micro
+
+    @property
     def energies_wh(self) -> Integers:
         """The agreed trades as they are recorded, to the nearest Wh, halves away from zero, (bids,); changes of those
         pairs only that have at least `LEAST_CHANGE_WH`, which both partners find alike."""
@@ -188,16 +196,14 @@ class Trades:
         """What to state about the agreed trades, by partner: (step, energy in Wh, price in 1e-6 currency/kWh).
 
         Both partners get the same integers. Energy is positive where the lower node sells; there is no entry where it
-        is zero. No price is beyond those that the suppliers of the two leave, also where the round ended with one.
+        is zero.
         """
         view = self.view
-        kept = np.clip(self.paid_price / view.step_hours, self.within.low, self.within.high)
-        prices = np.rint(kept * 1e6).astype(np.int64)
         partners = [partner.node for partner in view.partners for _ in partner.steps]
         steps = (view.first + self.steps).tolist()
         result: dict[int, list[tuple[int, int, int]]] = {}
         energies = self.energies_wh.tolist()
-        for partner, step, energy, price in zip(partners, steps, energies, prices.tolist(), strict=True):
+        for partner, step, energy, price in zip(partners, steps, energies, self.stated_micro.tolist(), strict=True):
             if energy:
                 result.setdefault(partner, []).append((step, energy if view.node < partner else -energy, price))
         return result

@@ -93,7 +93,7 @@ class Course:
             later = steps >= first
             held = positions[home.node].copy()
             change = trades.recorded_kw - held[later]
-            paid[row] -= float(change @ (np.rint(trades.paid_price / hours * 1e6) / 1e6)) * hours
+            paid[row] -= float(change @ (trades.stated_micro / 1e6)) * hours
             held[later] = trades.recorded_kw
             positions[home.node] = held
             kw[row, first:], kvar[row, first:] = plan["injection_kw"], plan["injection_kvar"]

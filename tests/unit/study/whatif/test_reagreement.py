@@ -192,7 +192,7 @@ def test_command_playsAllRules(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("--stores", "mine", "no stores 'mine'"),
         ("--pool-key", "0.5,0.5,0.5", "sum to 1.5, not to 1"),
         ("--pool-key", "0.5,0.5", "2 shares for 3 members"),
-        ("--pool-key", "nobody", "no pool key 'nobody'"),
+        ("--pool-key", "nobody", "'nobody' is none of proportional, equal"),
         ("--pool-price", "free", "no pool price 'free'"),
         ("--rules", "tomorrow", "no rule 'tomorrow'"),
     ],
