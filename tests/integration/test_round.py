@@ -299,7 +299,7 @@ def test_chain_addsNothing(ran: Ran, iterates: list[Iterate]) -> None:
 
 
 def test_recordedTrades_areThoseWithoutAChain(ran: Ran, iterates: list[Iterate]) -> None:
-    """Energy to the nearest Wh; price in 1e-6, within the tariff; from z, xi and lambda of the negotiation in memory."""
+    """Energy to the nearest Wh; price in 1e-6, within the tariff; from z, xi, lambda of the negotiation in memory."""
     if not ran.settings.scenario.has_trades:
         return
     expected = set()
