@@ -36,18 +36,24 @@ demo: $(STAMP)/run $(DEMO_CHAIN) ## run a community's day on a local chain (ARGS
 study: $(STAMP)/run ## the four scenarios over a summer and a winter week, as the B-DER report has them (ARGS="..." as above)
 	@$(VENV)/bin/gridpact study $(ARGS)
 
+# Tests that mostly wait: for deadlines, for services that come back, for endpoints that do not answer.
+WAITING := $(addprefix tests/integration/test_,endpoints.py service.py service_days.py faults.py)
+
 test: setup ## all tests (NETWORK=ganache-cli for the contract tests on Ganache)
-	@echo "Testing three things at once: whole rounds; units (build/units.log); and the contracts (build/contracts.log), on"
-	@echo "$(NETWORK) and then by some 44,000 random calls (make fuzz for two million), and after them the command line"
+	@echo "Testing four things at once: whole rounds; what waits (build/waiting.log); units (build/units.log); and the"
+	@echo "contracts (build/contracts.log), on $(NETWORK) and then by some 44,000 random calls (make fuzz for two million),"
+	@echo "and after them the command line"
 	@{ deploy/brownie test tests/contracts --network $(NETWORK) && \
 	    $(FUZZ) FOUNDRY_INVARIANT_RUNS=10 FOUNDRY_INVARIANT_DEPTH=200 forge test --summary && \
 	    $(PY) deploy/artifacts.py --check; contracts=$$?; \
 	    $(PYTEST) tests/e2e; exit $$((contracts | $$?)); } > build/contracts.log 2>&1 & contracts=$$!; \
 	  $(PYTEST) tests/unit tests/property > build/units.log 2>&1 & units=$$!; \
-	  $(PYTEST) tests/integration; rounds=$$?; \
+	  $(PYTEST) $(WAITING) > build/waiting.log 2>&1 & waiting=$$!; \
+	  $(PYTEST) tests/integration $(addprefix --ignore ,$(WAITING)); rounds=$$?; \
+	  wait $$waiting; waiting=$$?; cat build/waiting.log; \
 	  wait $$units; units=$$?; cat build/units.log; \
 	  wait $$contracts; contracts=$$?; cat build/contracts.log; \
-	  exit $$((rounds | units | contracts))
+	  exit $$((rounds | waiting | units | contracts))
 
 fuzz: setup ## the contracts' invariants over 2,200,000 random calls, by forge
 	@$(FUZZ) FOUNDRY_INVARIANT_RUNS=100 FOUNDRY_INVARIANT_DEPTH=1000 forge test --summary
