@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 
 import dask
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from gridpact.cli import main
 from gridpact.community.read import read_community
@@ -107,6 +108,7 @@ def test_what_cannot_be_is_said_in_one_sentence(tmp_path: Path) -> None:
         play(task, tmp_path, Cluster("127.0.0.1:1", wait_s=0.5))
     with pytest.raises(InputError, match="no Dask scheduler answers at --cluster nowhere at all"):
         play(task, tmp_path, Cluster("nowhere at all", wait_s=0.5))
+    assert not [client for client in gc.get_objects() if type(client) is Client and client.status != "closed"]
     with (
         LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as empty,
         pytest.raises(InputError, match="has no workers; `dask worker"),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gridpact.errors import InputError
 from gridpact.run.starting import undisturbed
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -64,17 +68,10 @@ class Cluster:
 
     def each(self, solve: Callable[[Job], Done], jobs: Sequence[Job]) -> Iterator[Done]:
         try:
-            from distributed import Client, KilledWorker, as_completed
+            from distributed import KilledWorker, as_completed
         except ImportError:
             raise InputError("--cluster needs the package distributed: pip install 'gridpact[cluster]'") from None
-        try:
-            client = Client(self.address, timeout=self.wait_s)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(
-                f"no Dask scheduler answers at --cluster {self.address} ({error}); `dask scheduler` starts one and "
-                "says its address"
-            ) from None
-        with client:
+        with self._client() as client:
             try:
                 client.wait_for_workers(1, timeout=self.wait_s)
             except TimeoutError:
@@ -96,6 +93,20 @@ class Cluster:
                     f"a worker at {self.address} has no package '{error.name}': start workers in an environment that "
                     "has the same gridpact"
                 ) from None
+
+    def _client(self) -> Client:
+        from distributed import Client
+
+        try:
+            return Client(self.address, timeout=self.wait_s)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, TypeError) as error:
+            reason = str(error)
+        # What did not get through ends when memory is cleared; if that is while another begins, it waits for ever.
+        gc.collect()
+        raise InputError(
+            f"no Dask scheduler answers at --cluster {self.address} ({reason}); `dask scheduler` starts one and says "
+            "its address"
+        )
 
 
 ALL_CORES = Processes()
