@@ -53,8 +53,10 @@ from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from measure import faults
-from measure.adversaries import CLAIMS, MOST_MOVED, SUBMISSIONS, HostileAgent, undisturbed
+from measure.adversaries import MOST_MOVED
+from measure.adverse_round import undisturbed
 from measure.faults import CASE, CONFIRM_SECONDS, Fault, Gone
+from measure.malice import CLAIMS, SUBMISSIONS, HostileAgent
 
 SAID = (
     "random copies and bids",

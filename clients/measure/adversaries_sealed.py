@@ -40,23 +40,9 @@ from gridpact.node.twin import Twin
 from gridpact.node.twin_ledger import TwinLedger, TwinSettlement
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView
-from measure.adversaries import (
-    CLAIMS,
-    DECLARATIONS,
-    HONEST_PLACE,
-    LEAGUE,
-    MAX_MISSES,
-    SUBMISSIONS,
-    AdversaryTally,
-    Ending,
-    HostileAgent,
-    Malice,
-    Play,
-    Random,
-    play,
-    street,
-    where,
-)
+from measure.adversaries import AdversaryTally, play, where
+from measure.adverse_round import MAX_MISSES, Ending, Play, street
+from measure.malice import CLAIMS, DECLARATIONS, HONEST_PLACE, LEAGUE, SUBMISSIONS, HostileAgent, Malice, Random
 
 FORMS = tuple((scenario, NetworkAgreement.DSO) for scenario in (Scenario.T, Scenario.G, Scenario.TG))
 PHASE_SECONDS = 600

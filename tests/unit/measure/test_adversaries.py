@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from measure.adversaries import (
-    CLAIMS,
-    DECLARATIONS,
-    SUBMISSIONS,
-    AdversaryTally,
-    Malice,
-    Play,
-    play,
-    street,
-    undisturbed,
-)
+from measure.adversaries import AdversaryTally, play
+from measure.adverse_round import Play, street, undisturbed
+from measure.malice import CLAIMS, DECLARATIONS, SUBMISSIONS, Malice
 
 STAR, NEIGHBOURS = NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS
 

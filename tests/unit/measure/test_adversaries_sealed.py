@@ -6,8 +6,10 @@ from __future__ import annotations
 import pytest
 
 from gridpact.problem.scenario import NetworkAgreement, Scenario
-from measure.adversaries import LEAGUE, NO_REACH, AdversaryTally, Malice, Play, play
+from measure.adversaries import AdversaryTally, play
 from measure.adversaries_sealed import ANSWERS, SEALING, SealedPlay, alone, leagues
+from measure.adverse_round import Play
+from measure.malice import LEAGUE, NO_REACH, Malice
 
 STAR = NetworkAgreement.DSO
 SAME = "claims the same as its partner"
