@@ -54,6 +54,9 @@ def test_day_fromTheForwardToTheLastPayment(tmp_path: Path, anvil: Network, caps
     by_steps = sum(home["received_by_steps"] for home in homes) + result["supplier_received"]
     assert by_steps == pytest.approx(0, abs=1e-9)
     assert sum(step["day_ahead_kwh"] for step in result["steps"]) > 0
+    for home in homes:  # nobody has a car on tiny3, nor a peak fee
+        received = sum(home[f"received_{what}"] for what in ("for_trades", "by_steps", "for_deals"))
+        assert home["paid"] == pytest.approx(-received, abs=1e-6)
     assert {path.name for path in (tmp_path / "day").iterdir()} >= {
         "index.html",
         "layers.svg",

@@ -87,6 +87,7 @@ class DayNode:
         self._besides: Array = np.zeros(view.steps)  # kW sold by deals
         self._planned: Array = np.zeros(view.steps)  # kW drawn from pool and supplier, as it was nominated last
         self._iterations: dict[int, int] = {}  # by the first step of a round that was agreed
+        self._elsewhere: float | None = None  # paid for what its cars took in there; None where the day was not ended
         self._gas: Counter[str] = Counter()
         self._spent = 0
 
@@ -112,6 +113,9 @@ class DayNode:
             if self._home is not None:
                 self._decide(self._home, step)
                 self._meter(step, round(1000 * self.view.step_hours * self._home.injection_kw(step)))
+        else:
+            if self._home is not None:
+                self._elsewhere = self._home.delivered(self._terms(steps - 1)).public
         self._report()
 
     def _join(self) -> bool:
@@ -292,5 +296,6 @@ class DayNode:
             "iterations": self._iterations,
             "gas": self._gas,
             "transactions": self._account.transactions,
+            "elsewhere": self._elsewhere,
         }
         write_atomically(Path(self._files.report), json.dumps(values) + "\n")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from gridpact.run.staging import day_label, tariff_of
 from gridpact.study.whatif.following import TOLD, AskedPart
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.reagreement import apart, re_agreement_steps
-from gridpact.study.whatif.uncertainty import PUBLIC_PRICE, actual_of
+from gridpact.study.whatif.uncertainty import actual_of, paid_alone, public_price_of
 
 MICRO = 10**6
 LEAD_STEPS = 4
@@ -122,6 +123,8 @@ class PlayedDay:
     paid_for_trades: Mapping[int, float]  # received, by node
     paid_by_day: Mapping[int, float]
     paid_besides: Mapping[int, float]  # deals
+    paid: Mapping[int, float | None]  # by node, all in all and what its cars took in elsewhere; None: it went silent
+    paid_alone: Mapping[int, float]  # on the same day, had nobody agreed on anything
     peak_fees: Mapping[int, float]  # that the grid operator asks for by what was read, outside of the contract, by node
     supplier_received: float
     history: Mapping[int, tuple[int, int]]
@@ -167,6 +170,8 @@ class PlayedDay:
                     "received_by_steps": self.paid_by_day[node],
                     "received_for_deals": self.paid_besides[node],
                     "peak_fee": self.peak_fees[node],
+                    "paid": self.paid[node],
+                    "paid_alone": self.paid_alone[node],
                     "positions_had": self.history[node][0],
                     "positions_delivered": self.history[node][1],
                 }
@@ -237,6 +242,7 @@ class _Office:
         self._day = day_label(self._community.day)
         self._rounds: dict[int, int] = {}  # of each first step
         self._foreseen = sum((home.net_load_kw for home in self._community.households), np.zeros(self._community.steps))
+        self._reality = draw(self._community, settings.model, np.random.default_rng(settings.seed))
         self._skipped = 0
         often = settings.re_agreements
         self._gates = re_agreement_steps(self._community, often) if often else ()
@@ -307,8 +313,7 @@ class _Office:
         community, settings = self._community, self._settings
         record = folder / "contracts.json"
         self.record.write(record)
-        reality = draw(community, settings.model, np.random.default_rng(settings.seed))
-        public_price = PUBLIC_PRICE * float(np.mean(community.prices.import_price))
+        public_price = public_price_of(community)
         self._deals = self._chosen_deals() if settings.deals else ()
         rows = {home.node: row for row, home in enumerate(community.households)}
         files = {}
@@ -322,7 +327,7 @@ class _Office:
             )  # fmt: skip
             orders.write(item.folder)
             if view.node in rows:
-                write_actual(actual_of(community, rows[view.node], reality, settings.model), item.folder)
+                write_actual(actual_of(community, rows[view.node], self._reality, settings.model), item.folder)
         return files
 
     def _chosen_deals(self) -> tuple[Deal, ...]:
@@ -538,11 +543,16 @@ class _Office:
             and sum(besides.values()) == 0
         )
         records = {first: self._trades.recorded(round_) for first, round_ in self._rounds.items()}
-        gas = self._gas(files)
+        reports = self._reports(files)
+        gas = {node: Counter(report["gas"]) for node, report in reports.items()}
         rounds = len(self._rounds) - (0 in self._rounds)
         relayed = (self._relayer.gas_used - self._relayed) / len(self._keys) if self._relayer is not None else 0.0
         again = [(relayed + sum(gas[node][what] for what in AGAIN)) / max(rounds, 1) for node in members if node in gas]
         positions = sum(ledger.position(day, node, step) != 0 for node in members for step in range(steps))
+        for_trades, peak_fees = self._received_for_trades(members, records), self._peak_fees(members)
+        elsewhere = {node: report["elsewhere"] for node, report in reports.items()}
+        received = {node: for_trades[node] + (by_member[node] + besides[node]) / self._units for node in members}
+        alone = paid_alone(self._community, self._reality, self._settings.model).tolist()
         return PlayedDay(
             community=self._community,
             settings=self._settings,
@@ -563,10 +573,15 @@ class _Office:
             traded_kwh=_by_step(records.get(0, []), steps),
             changed_kwh=_by_step([one for first, many in records.items() if first for one in many], steps),
             steps=settled,
-            paid_for_trades=self._received_for_trades(members, records),
+            paid_for_trades=for_trades,
             paid_by_day={node: amount / self._units for node, amount in by_member.items()},
             paid_besides={node: amount / self._units for node, amount in besides.items()},
-            peak_fees=self._peak_fees(members),
+            paid={
+                node: None if (more := elsewhere.get(node)) is None else peak_fees[node] + more - received[node]
+                for node in members
+            },
+            paid_alone={node: round(paid, 6) for node, paid in zip(self._homes, alone, strict=True) if node in members},
+            peak_fees=peak_fees,
             supplier_received=sum(step.payments[-1] for step in settled) / self._units,
             history={node: ledger.history(accounts[node]) for node in members},
             gas=sum(gas.values(), Counter()),
@@ -594,10 +609,10 @@ class _Office:
         paid = peaks_paid(community.prices, fed_kw, np.array([before[node] for node in members]))
         return dict(zip(members, paid.tolist(), strict=True))
 
-    def _gas(self, files: Mapping[int, NodeFiles]) -> dict[int, Counter[str]]:
-        """What each household's process spent, by what it was used for."""
+    def _reports(self, files: Mapping[int, NodeFiles]) -> dict[int, dict[str, Any]]:
+        """What each household's process says of its day."""
         return {
-            node: Counter(parse_json(item.report.read_text(encoding="utf-8"))["gas"])
+            node: parse_json(item.report.read_text(encoding="utf-8"))
             for node, item in files.items()
             if node != GRID_CONNECTION and item.report.exists()
         }

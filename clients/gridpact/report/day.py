@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gridpact.day.office import PlayedDay
-from gridpact.report.drawing import BLUE, INK, ORANGE, SKY, VERMILION, Figure, MaxNLocator, styled
-from gridpact.report.plots import WIDTH
+from gridpact.report.drawing import BLUE, INK, ORANGE, SKY, VERMILION, Figure, styled
+from gridpact.report.plots import WIDTH, time_axis
 from gridpact.report.tables import Cell
 from gridpact.report.whatif.page import Page, PageTable, Picture, number
 from gridpact.text import plain
+
+MOST_LETTERS = 90
+"""Of all households' names side by side below a picture; more stand upright."""
 
 
 def day_page(day: PlayedDay) -> Page:
@@ -51,6 +54,7 @@ def _answers(day: PlayedDay, currency: str) -> Sequence[str]:
     iterations = ", ".join(map(str, day.iterations))
     late = ", ".join(map(str, day.plain_customers))
     return (
+        *_against_alone(day, currency),
         *((f"Too late to join, and so their supplier's plain customers that day: nodes {late}.",) if late else ()),
         f"Rounds took {iterations} iterations; {day.positions} positions stood at their gates, after {day.nominations} "
         "nominations.",
@@ -61,6 +65,19 @@ def _answers(day: PlayedDay, currency: str) -> Sequence[str]:
         "No unit was lost or made." if day.money_conserved else "UNITS WERE LOST OR MADE.",
         *_peaks(day, currency),
         "Every lock ended." if day.all_locks_ended else "SOMETHING IS STILL LOCKED.",
+    )
+
+
+def _against_alone(day: PlayedDay, currency: str) -> Sequence[str]:
+    """What agreeing was worth on the day as it came, for those that were heard until its end."""
+    pairs = [(paid, day.paid_alone[node]) for node, paid in day.paid.items() if paid is not None]
+    if not pairs:
+        return ()
+    paid, alone = (sum(side) for side in zip(*pairs, strict=True))
+    less = sum(here < there for here, there in pairs)
+    return (
+        f"For the day as it came the households pay {paid:.2f} {currency}, and would have paid {alone:.2f} each on its "
+        f"own; {less} of {len(pairs)} pay less than that.",
     )
 
 
@@ -82,7 +99,7 @@ def _csv(rows: object) -> list[list[Cell]]:
 def _step_table(day: PlayedDay, currency: str) -> PageTable:
     rows = [
         (
-            str(step.step),
+            day.community.start_times[step.step],
             number(day.traded_kwh[step.step]),
             number(day.changed_kwh[step.step]),
             number(step.pool_wh / 1000),
@@ -93,16 +110,19 @@ def _step_table(day: PlayedDay, currency: str) -> PageTable:
         for step in day.steps
     ]
     header = (
-        "step", "agreed the day before, kWh", "changed since, kWh", "pool, kWh", f"its price, {currency}/kWh",
+        "from", "agreed the day before, kWh", "changed since, kWh", "pool, kWh", f"its price, {currency}/kWh",
         "deviation of all, kWh", f"supplier received, {currency}",
     )  # fmt: skip
     return PageTable("Steps", header, rows)
 
 
 def _home_table(day: PlayedDay, currency: str) -> PageTable:
+    names = _names(day)
     rows = [
         (
-            str(node),
+            names[node],
+            number(day.paid[node]),
+            number(day.paid_alone[node]),
             number(day.paid_for_trades[node]),
             number(day.paid_besides[node]),
             number(day.paid_by_day[node]),
@@ -111,10 +131,18 @@ def _home_table(day: PlayedDay, currency: str) -> PageTable:
         for node in day.members
     ]
     header = (
-        "household", f"trades, {currency}", f"spot, option, forward, {currency}",
-        f"pool, supplier and adder, {currency}", "positions delivered",
+        "household", f"pays, {currency}", f"alone, {currency}", f"trades, {currency}",
+        f"spot, option, forward, {currency}", f"pool, supplier and adder, {currency}", "positions delivered",
     )  # fmt: skip
-    return PageTable("Households", header, rows, "Received; what is below zero was paid.")
+    words = (
+        "What it pays in all, with what its cars took in elsewhere, beside what it would have paid on the same day "
+        "alone; then what it received, by what for. Below zero it paid."
+    )
+    return PageTable("Households", header, rows, words)
+
+
+def _names(day: PlayedDay) -> Mapping[int, str]:
+    return {home.node: plain(home.name, 18) for home in day.community.households}
 
 
 @styled
@@ -122,7 +150,7 @@ def layers(day: PlayedDay) -> Figure:
     """Energy by layer and step."""
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    at = np.array([step.step for step in day.steps])
+    at = np.array([step.step for step in day.steps]) + 0.5
     width = 0.28
     pool = [step.pool_wh / 1000 for step in day.steps]
     for shift, values, colour, label in (
@@ -136,8 +164,7 @@ def layers(day: PlayedDay) -> Figure:
     lower.bar(at, [step.deviation_wh / 1000 for step in day.steps], 0.6, color=VERMILION)
     lower.axhline(0, color=INK, linewidth=0.6)
     lower.set_ylabel("Deviation from what\nwas nominated (kWh)")
-    lower.set_xlabel("Step")
-    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    time_axis(lower, day.community)
     return figure
 
 
@@ -159,8 +186,9 @@ def money(day: PlayedDay) -> Figure:
         axes.bar(at, values, 0.7, bottom=base, color=colour, label=label)
         below, above = below + np.minimum(values, 0), above + np.maximum(values, 0)
     axes.axhline(0, color=INK, linewidth=0.6)
-    axes.set_xticks(at, [str(node) for node in day.members])
-    axes.set_xlabel("Household")
+    names = [_names(day)[node] for node in day.members]
+    upright = sum(map(len, names)) > MOST_LETTERS
+    axes.set_xticks(at, names, rotation=90 if upright else 0)
     axes.set_ylabel(f"Received ({plain(day.community.currency, 8)})")
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     return figure

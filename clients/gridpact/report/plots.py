@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, Feeder
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Feeder
 from gridpact.community.street import PhaseFeeder
 from gridpact.devices.registry import BANDS
 from gridpact.grid.three_phase import homes_of, reduced_of
@@ -160,7 +160,7 @@ def power(result: Outcome) -> Figure:
     prices.set_ylabel(f"Import price\n({_currency(result)}/kWh)")
     prices.yaxis.set_major_locator(MaxNLocator(3))
     prices.grid(axis="y")
-    _time_axis(prices, result)
+    time_axis(prices, result.community)
     figure.align_ylabels()
     return figure
 
@@ -263,7 +263,7 @@ def prices(result: Outcome) -> Figure:
     axes.set_ylim(min(0.0, 1.08 * min(everything)), 1.08 * top if top > 0 else 1.0)
     axes.set_ylabel(f"Price ({_currency(result)}/kWh)")
     axes.grid(axis="y")
-    _time_axis(axes, result)
+    time_axis(axes, result.community)
     _legend(figure, (handles, labels), columns=5)
     return figure
 
@@ -358,9 +358,9 @@ def _legend(figure: Figure, entries: tuple[Any, Any], columns: int) -> None:
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.2, columnspacing=1.5)
 
 
-def _time_axis(axes: Axes, result: Outcome) -> None:
+def time_axis(axes: Axes, community: CommunityDay) -> None:
     """Steps on the x axis, labelled with the times at which they start; at most nine labels."""
-    steps, times = result.community.steps, result.community.start_times
+    steps, times = community.steps, community.start_times
     stride = next((s for s in (1, 2, 3, 4, 6, 8, 12, 16, 24) if steps / s <= 9), -(-steps // 9))
     ticks = list(range(0, steps, stride))
     axes.set_xticks(ticks, [times[t] for t in ticks])

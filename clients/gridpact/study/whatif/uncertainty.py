@@ -83,7 +83,7 @@ class UncertaintySettings:
     def public_price_on(self, community: CommunityDay) -> float:
         if self.public_price is not None:
             return self.public_price
-        return PUBLIC_PRICE * float(np.mean(community.prices.import_price))
+        return public_price_of(community)
 
 
 @dataclass(frozen=True)
@@ -575,6 +575,24 @@ def actual_of(community: CommunityDay, row: int, reality: Reality, model: ErrorM
         realised=reality.series[row],
         guesses=guesses,
     )
+
+
+def paid_alone(community: CommunityDay, reality: Reality, model: ErrorModel) -> Array:
+    """What each household pays for a day as it is where nobody agrees on anything, and each plans its rest anew at
+    every step; its peak fee and what its cars take in elsewhere included, currency, (n,)."""
+    nothing, injection, paid = np.zeros(community.steps), [], []
+    for row, home in enumerate(community.households):
+        terms = Terms(community.prices_of(home), nothing, nothing, 0.0, public_price_of(community))
+        actual = actual_of(community, row, reality, model)
+        ended = deliver(home, {}, actual, terms, Recourse.ROLLING, community.step_hours)
+        injection.append(ended.injection_kw)
+        paid.append(ended.cost)
+    return np.array(paid) + peaks_paid(community.prices, np.array(injection), community.peaks_kw)
+
+
+def public_price_of(community: CommunityDay) -> float:
+    """Of a public charger where none is given, currency/kWh into the car's battery."""
+    return PUBLIC_PRICE * float(np.mean(community.prices.import_price))
 
 
 def _foreseen(

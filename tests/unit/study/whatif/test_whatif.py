@@ -21,7 +21,7 @@ from gridpact.study.weeks.store import to_fields
 from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
 from gridpact.study.whatif.delivery import Recourse
-from gridpact.study.whatif.forecast import ErrorModel
+from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.penetration import MIXES, Penetration, community_at
 from gridpact.study.whatif.rules import saved_by_pool
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
@@ -247,6 +247,16 @@ def test_in_g_every_rule_shares_the_same_saving(common: Uncertainty) -> None:
         for saved in shared.values():
             assert saved.shape == (3, 3)  # draws, households
             np.testing.assert_allclose(saved.sum(axis=1), common.savings(recourse), atol=1e-9)
+
+
+def test_who_is_alone_pays_what_the_baseline_does_but_for_losses(tiny: CommunityDay, lived: Uncertainty) -> None:
+    """With the same draws; who has no plan loses nothing by one, so only the lines' losses lie between."""
+    rolling = [one for one in lived.draws if one.recourse is Recourse.ROLLING]
+    for one in rolling:
+        rng = np.random.default_rng([lived.settings.seed, 0, one.number])
+        alone = uncertainty.paid_alone(tiny, draw(tiny, lived.settings.model, rng), lived.settings.model)
+        assert alone.sum() == pytest.approx(one.baseline.cost - one.baseline.losses, abs=1e-6)
+    assert len(rolling) == 3
 
 
 def test_nobody_can_deviate_from_the_baseline(tiny: CommunityDay, tmp_path: Path) -> None:
