@@ -12,7 +12,9 @@ from chains import skip_without
 
 import gridpact.market.admm.levels
 from gridpact.chain.account import ChainAccount
+from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.networks import open_network
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.travel import Traveller
 from gridpact.chain.values import Phase, Progress
 from gridpact.cli import main
@@ -75,7 +77,12 @@ def in_memory(communities: Sequence[CommunityDay]) -> tuple[Levels, LevelsIterat
 def test_roundsOnAChain_areThoseInMemory(
     communities: tuple[CommunityDay, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many iterations on each contract, and the same plans to the last bit; with two gateways a feeder."""
+    """As many iterations on each contract, and the same plans to the last bit; with two gateways a feeder. Tariffs are
+    published before rounds are open, in which nodes that run already declare at once."""
+    order: list[str] = []
+    publish, opening = Settlement.publish_tariff, Aggregator.open_round
+    monkeypatch.setattr(Settlement, "publish_tariff", lambda *given: (order.append("publish"), publish(*given))[1])
+    monkeypatch.setattr(Aggregator, "open_round", lambda *given: (order.append("open"), opening(*given))[1])
     monkeypatch.setattr(gridpact.market.admm.levels, "gateways_needed", lambda _, __, others: 1 + (others == 4))
     levels, last = in_memory(communities[:2])
     with staged(communities[:2], 2) as (staging, workers, _):
@@ -87,6 +94,7 @@ def test_roundsOnAChain_areThoseInMemory(
         of_feeders = {place: one for report in reports for place, one in report.feeders.items()}
         staging.settle(of_feeders)
         result = staging.result(of_feeders, reports, 0.0, 2)
+    assert order == ["publish", "open"] * 3
     assert len(levels.ties) == 4
     assert result.has_agreed, result
     assert [level.iterations for level in result.levels] == [last.at(place).iteration for place in range(3)]

@@ -425,9 +425,12 @@ class _Contract:
         return Post(self.record, replace(self.level, community=None), keys)
 
     def open(self) -> None:
+        """Tariffs come first: nodes that run already declare as soon as the round is open, and then it is too late."""
+        coming = self.progress().round + 1
+        self._suppliers.publish(self._settlement, coming, TEST_TOKENS * 10**TOKEN_DECIMALS)
         with self._counted("enrol"):
             self.round = self._aggregator.open_round(day_label(self._community.day))
-        self._suppliers.publish(self._settlement, self.round, TEST_TOKENS * 10**TOKEN_DECIMALS)
+        assert self.round == coming
 
     def progress(self) -> Progress:
         return self._aggregator.progress()
