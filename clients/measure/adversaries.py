@@ -24,7 +24,7 @@ from gridpact.errors import InfeasibleError
 from gridpact.files import write_atomically
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from measure.adverse_round import Play, street, undisturbed, without
-from measure.malice import CLAIMS, DECLARATIONS, PLACELESS, SUBMISSIONS, Malice, Random
+from measure.malice import CLAIMS, DECLARATIONS, PLACELESS, SUBMISSIONS, SUPPLIERS, Malice, Random
 
 FORMS = (
     (Scenario.T, NetworkAgreement.DSO),
@@ -159,16 +159,18 @@ def where(random: Random) -> str:
 
 
 def campaign(rounds: int, seed: int, places: Sequence[str] = (), show: bool = False) -> AdversaryTally:
-    """Plays rounds: every kind of malice alone in every form on tiny3, then drawn ones, and one in ten that looks for
-    harm."""
+    """Plays rounds: every kind of malice alone in every form on tiny3, suppliers in league with a customer where
+    households have one, then drawn ones, and one in ten that looks for harm."""
     random, tally = np.random.default_rng(seed), AdversaryTally()
     kinds = [Malice(submits) for submits in SUBMISSIONS if submits != "honest"]
     kinds += [Malice(claims=claims) for claims in list(CLAIMS)[1:]] + [Malice(declares=how) for how in DECLARATIONS[1:]]
     alone = [(kind, form) for kind in kinds for form in FORMS]
+    suppliers = [Malice(submits, supplier=how) for how in SUPPLIERS for submits in ("honest", "insists on giving 3 kW")]
+    alone += [(kind, form) for kind in suppliers for form in FORMS if form[0].has_contracts]
     for number in tqdm(range(rounds), disable=not show):
         each = number < len(alone)
         name = str(random.choice(places)) if places else "tiny3" if each else where(random)
-        scenario, form = FORMS[number % len(FORMS)]
+        scenario, form = alone[number][1] if each else FORMS[number % len(FORMS)]
         nodes = [household.node for household in street(name).households]
         count = int(random.integers(1, 3)) if len(nodes) > 2 else 1
         chosen = [int(node) for node in random.choice(nodes, count, replace=False)]

@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay
+from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, PriceRange
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.market.admm.agent import Agent, IntegerSubmission
@@ -33,7 +33,18 @@ from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.verification import Traded, implemented_cost
 from gridpact.problem.view import NodeView
 from measure import streets
-from measure.malice import ACTS, CLAIMS, HONEST_PLACE, PLACELESS, Malice, Moment, declared, kept_places
+from measure.malice import (
+    ACTS,
+    CLAIMS,
+    HONEST_PLACE,
+    PLACELESS,
+    SUPPLIERS,
+    USUAL_SUPPLIER,
+    Malice,
+    Moment,
+    declared,
+    kept_places,
+)
 
 MAX_MISSES = 2
 PROVED_AFTER = 2
@@ -118,7 +129,26 @@ class Play:
             kw, kvar = self.carried_out[view.node]
             home = replace(view.household, load_kw=-kw, load_kvar=-kvar, devices=())
             return replace(view, household=home, partners=())
-        return declared(view, self.adversaries[view.node].declares) if view.node in self.adversaries else view
+        malice = self.adversaries.get(view.node)
+        return self._supplied(view) if malice is None else declared(self._supplied(view), malice.declares)
+
+    def _supplied(self, view: NodeView) -> NodeView:
+        """With the suppliers of adversaries: what a node reads of them once all have declared."""
+        usual = self.day.prices
+        tariffs = {
+            node: SUPPLIERS[malice.supplier](usual)
+            for node, malice in self.adversaries.items()
+            if malice.supplier != USUAL_SUPPLIER and self.scenario.has_contracts
+        }
+        if not tariffs or view.household is None:
+            return view
+        own = tariffs.get(view.node, usual)
+        if own is not None and view.node in tariffs:
+            view = replace(view, household=replace(view.household, tariff=own))
+        apart = [one.node for one in view.partners if view.node in tariffs or one.node in tariffs]
+        nothing = PriceRange.none(view.steps)
+        ranges = {one: nothing if own is None else PriceRange.of(own, tariffs.get(one, usual)) for one in apart}
+        return view.trading_within(ranges)
 
     def run(self) -> Ending:
         round_, reach = self.round, self.reach

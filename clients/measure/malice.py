@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridpact.community.model import Array
+from gridpact.community.model import Array, Prices
 from gridpact.errors import GridpactError
 from gridpact.market.admm.agent import Agent, IntegerSubmission
 from gridpact.market.admm.assembly import Closing, Integers
@@ -87,6 +87,19 @@ def _greedy(sign: int) -> Act:
             centre, counted = agreed_bids(agent.assembly, agent.view.node, closing)
             bids = np.clip(np.where(counted, centre + sign * far, bids), -(2**15) + 1, 2**15 - 1)
         return IntegerSubmission(copies, bids)
+
+    return act
+
+
+def _voltage(sign: int) -> Act:
+    """Wants the voltages that it shares ever higher or lower, as far as reach allows, and is honest otherwise."""
+    greedy = _greedy(sign)
+
+    def act(now: Moment) -> IntegerSubmission:
+        voltages = np.array([block.kind is Kind.V for block in now.agent.blocks], dtype=bool).reshape(-1, 1)
+        extreme = greedy(now)
+        assert extreme is not None
+        return _with(now, np.where(voltages, extreme.copies, now.honest.copies))
 
     return act
 
@@ -221,6 +234,8 @@ SUBMISSIONS: dict[str, Act] = {
     "random copies and bids": lambda now: IntegerSubmission(_random_copies(now), _random_bids(now)),
     "greedy, giving": _greedy(1),
     "greedy, taking": _greedy(-1),
+    "wants voltages higher": _voltage(1),
+    "wants voltages lower": _voltage(-1),
     "agrees to anything": _agreeable,
     "insists on taking 3 kW": _insisting(-3.0),
     "insists on giving 3 kW": _insisting(3.0),
@@ -305,6 +320,41 @@ CLAIMS: dict[str, Callable[[Residuals, Random], Residuals]] = {
     "claims anything": lambda true, random: Residuals(*random.integers(0, 2**50, 4).tolist()),
 }
 
+Supplies = Callable[[Prices], Prices | None]
+"""The tariff of an adversary's own supplier, of the community's; None where it publishes none."""
+
+
+def _asks(prices: Callable[[Array, Array], tuple[Array, Array]]) -> Supplies:
+    """Import and feed-in price, of the community's."""
+
+    def supplies(usual: Prices) -> Prices:
+        imported, fed_in = prices(usual.import_price, usual.feed_in_price)
+        return replace(usual, import_price=imported, own_feed_in_price=fed_in)
+
+    return supplies
+
+
+def _every_second(price: Array, other: Array) -> Array:
+    return np.where(np.arange(len(price)) % 2, price, other)
+
+
+ABSURD = 2000.0
+"""Currency/kWh: next to the most that a tariff can say."""
+USUAL_SUPPLIER = "the community's supplier"
+SUPPLIERS: dict[str, Supplies] = {
+    "its supplier asks 2,000": _asks(lambda buy, sell: (buy + ABSURD, sell)),
+    "its supplier pays and asks 2,000": _asks(lambda buy, sell: (buy + ABSURD, buy + ABSURD)),
+    "its supplier takes 2,000 for what is fed in": _asks(lambda buy, sell: (buy, sell - ABSURD)),
+    "its supplier pays 2,000 for what is drawn": _asks(lambda buy, sell: (buy - ABSURD, sell - ABSURD)),
+    "its supplier gives for next to nothing": _asks(lambda buy, sell: (0 * buy + 1e-3, 0 * sell)),
+    "its supplier pays what others ask": _asks(lambda buy, sell: (2 * buy, buy)),
+    "its supplier asks what others pay": _asks(lambda buy, sell: (sell, 0.5 * sell)),
+    "its supplier crosses others now and then": _asks(lambda buy, sell: (3 * buy, _every_second(2 * buy, sell))),
+    "its supplier pays more than it asks": _asks(lambda buy, sell: (sell, buy)),
+    "its supplier publishes nothing": lambda usual: None,
+}
+"""Suppliers in league with a customer. The others are customers of the community's."""
+
 HONEST_PLACE, PLACELESS = "true declaration", "root of its own"
 DECLARATIONS = (HONEST_PLACE, "no book", "book of other steps", PLACELESS)
 
@@ -343,14 +393,17 @@ class Malice:
     declares: str = HONEST_PLACE
     sealing: str = "sealed as it should be"  # these two in sealed rounds, see `measure.adversaries_sealed`
     answers: str = "true answers"
+    supplier: str = USUAL_SUPPLIER
 
     @staticmethod
     def drawn(random: Random) -> Malice:
         """Mostly one kind at a time, so that it does what it can."""
         kind = random.random()
         submits = str(random.choice(list(SUBMISSIONS)[1:]))
-        if kind < 0.7:
+        if kind < 0.6:
             return Malice(submits)
+        if kind < 0.7:
+            return Malice(submits, supplier=str(random.choice(list(SUPPLIERS))))
         if kind < 0.8:
             return Malice(claims=str(random.choice(list(CLAIMS)[1:])))
         if kind < 0.9:

@@ -55,14 +55,16 @@ import {ISupply} from "./ISupply.sol";
 ///      cannot pay of trades that were vouched for. The price of a trade that is vouched for lies within the tariffs of
 ///      the suppliers of its two sides: neither below the higher of their lower prices of the step nor above the lower of
 ///      their higher ones, so that whoever of the two buys pays no more than its own supplier asks, and whoever sells gets
-///      no less than its own supplier pays, and no third supplier's tariff counts.
+///      no less than its own supplier pays, and no third supplier's tariff counts. Where one of the two tariffs pays more
+///      than the other asks, so that no price is both, it lies between these: else one of a pair could keep the other's
+///      trades from being vouched for by a bid in such a step.
 ///
 /// Invariants. Tests bear these numbers.
 ///   TS1  Free and locked deposits of all accounts together equal the contract's token balance (tokens that somebody
 ///        sends past `deposit` stay in the contract and belong to nobody).
 ///   TS2  A trade is recorded at most once, and only where it fits the last bids and both sides stated the same; or
 ///        where one stated something and the metering account vouches for it, at prices within the tariffs of the two
-///        sides' own suppliers.
+///        sides' own suppliers, or between them where they have none in common.
 ///   TS3  The payments of a round, the suppliers' included, sum to zero.
 ///   TS4  What is neither locked nor in arrears can be withdrawn at any time.
 ///   TS5  Every lock ends: by the record, a new statement, or release after the deadline.
@@ -162,8 +164,8 @@ interface ITradeSettlement is IDeposits, ISupply {
 
     /// @notice Records the trades of pairs that agreed, and of which one side states nothing, or each something else: as
     ///         all can work them out from what was public in the round. Only the metering account, for one node and its
-    ///         partners above it. The energies have to fit the last bids, prices lie within the tariffs of the suppliers of
-    ///         the two, and one of the two has to state something. What was locked for the pair is freed, and then the
+    ///         partners above it. The energies have to fit the last bids, prices lie within, or between, the tariffs of the suppliers
+    ///         of the two, and one of the two has to state something. What was locked for the pair is freed, and then the
     ///         payer pays from its free deposit; what it has not, it owes its supplier, who lays it out. A pair that is
     ///         recorded, of which nobody states anything, of which one was delivered, or for which neither payer nor its
     ///         supplier has the money, leaves a `Skipped` in the log, and can be vouched for again.

@@ -65,25 +65,30 @@ library Trades {
         }
     }
 
-    /// @notice Requires that every price of a statement, which was checked before, lies within both of two tariffs: neither
-    ///         below the lower price of one in its step nor above the higher one.
+    /// @notice Requires that every price of a statement, which was checked before, lies between two bounds of its step:
+    ///         the higher of the lower prices of two tariffs, and the lower of their higher ones. Mostly that is within both
+    ///         tariffs; where one pays more than the other asks it is between these two, and no price is within both.
     /// @param partner for the error
-    function requireWithin(bytes calldata trades, bytes calldata tariff, bytes calldata other, uint8 partner)
+    function requireBetween(bytes calldata trades, bytes calldata tariff, bytes calldata other, uint8 partner)
         internal
         pure
     {
         uint256 entries = count(trades);
         for (uint256 i = 0; i < entries; ++i) {
             (uint256 step,, int256 price) = at(trades, i);
-            if (!_isWithin(price, tariff, step) || !_isWithin(price, other, step)) {
+            (int256 low, int256 high) = _bounds(tariff, step);
+            (int256 otherLow, int256 otherHigh) = _bounds(other, step);
+            int256 one = SignedMath.max(low, otherLow);
+            int256 two = SignedMath.min(high, otherHigh);
+            if (price < SignedMath.min(one, two) || price > SignedMath.max(one, two)) {
                 revert ITradeSettlement.OutsideTariff(partner, step, price);
             }
         }
     }
 
-    function _isWithin(int256 price, bytes calldata tariff, uint256 step) private pure returns (bool) {
+    function _bounds(bytes calldata tariff, uint256 step) private pure returns (int256 low, int256 high) {
         (int256 import_, int256 feedIn) = Tariffs.pricesAt(tariff, step);
-        return price >= SignedMath.min(import_, feedIn) && price <= SignedMath.max(import_, feedIn);
+        return (SignedMath.min(import_, feedIn), SignedMath.max(import_, feedIn));
     }
 
     /// @notice Requires that a statement has the agreed energies, rounded to the nearest Wh: an entry wherever they are

@@ -163,7 +163,7 @@ contract Registrar is Settling {
         if (_cannotVouch(stage)) return false;
         if (said.trades.length == 0) revert ITradeSettlement.InvalidTrades(said.partner, 0);
         Vouching memory pair = _between(stage, _payment(said.partner, said.trades));
-        Trades.requireWithin(
+        Trades.requireBetween(
             said.trades, _quoted(stage.round, quotes, pair.lower), _quoted(stage.round, quotes, pair.higher), said.partner
         );
         if (_lacks(stage, pair)) return false;

@@ -360,6 +360,24 @@ def test_attack_absurdTariffOfAThird(priced, contract, metering, nodes, green, s
     assert contract.netPayment(3, 1) == -1_050_000
 
 
+@pytest.mark.parametrize(("price", "is_recorded"), [(299_999, 0), (300_000, 1), (500_000, 1), (500_001, 0)])
+def test_attack_tariffsThatCross(priced, contract, nodes, green, supplier, price, is_recorded):
+    """TS2: a supplier that pays more at one step than another asks leaves no price within both tariffs there. One
+    between the two is taken, so that what was bid there keeps no trades at other steps from being vouched for."""
+    crossing = [(600_000, 500_000) if step == 3 else prices for step, prices in enumerate(GREEN)]
+    contract.publishTariff(3, encode_tariff(crossing), {"from": green})
+    contract.publishTariff(3, encode_tariff(), {"from": supplier})
+    assert priced.market.converge() == 3
+    priced.state(1, {2: SOLD}, 3)
+    trades = entry(3, 1500, price) + entry(7, 2000, 150_000)
+    if is_recorded:
+        priced.vouch(1, {2: trades}, 3, quotes=both(supplier, green, crossing))
+    else:
+        with brownie.reverts(f"OutsideTariff: 2, 3, {price}"):
+            priced.vouch(1, {2: trades}, 3, quotes=both(supplier, green, crossing))
+    assert priced.is_recorded(3, 1, 2) == bool(is_recorded)
+
+
 def test_vouch_failsByATariffThatNobodyPublished(priced, green, supplier):
     """And without that of one of the two suppliers."""
     priced.state(1, {2: SOLD}, 2)

@@ -169,14 +169,14 @@ def agreed_trades(
         (agent.view.node, partner): _kept_within(entries, tariffs[agent.view.node], tariffs[partner])
         for agent in agents
         for partner, entries in agent.trades.statements().items()
-        if agent.view.node < partner and (shown is None or (agent.view.node, partner) in shown)
+        if agent.view.node < partner and partner in tariffs and (shown is None or (agent.view.node, partner) in shown)
     }
 
 
 def _kept_within(entries: Iterable[Entry], one: bytes, other: bytes) -> tuple[Entry, ...]:
-    """With prices that the contract takes: within both tariffs."""
+    """With prices that the contract takes: within both tariffs, or between them where no price is."""
     of_step = list(zip(*decode_tariff(one), *decode_tariff(other), strict=True))
-    bounds = [(max(min(a, b), min(c, d)), min(max(a, b), max(c, d))) for a, b, c, d in of_step]
+    bounds = [sorted((max(min(a, b), min(c, d)), min(max(a, b), max(c, d)))) for a, b, c, d in of_step]
     return tuple((step, energy, min(max(price, bounds[step][0]), bounds[step][1])) for step, energy, price in entries)
 
 

@@ -70,6 +70,7 @@ def read_view(path: Path) -> NodeView:
             household=_household(values["household"], steps),
             partners=tuple(_partner(partner, steps) for partner in values["partners"]),
             line=None if values["line"] is None else _line(values["line"]),
+            lines=tuple(_line(line) for line in values.get("lines", ())),
             feeder=_feeder(values["feeder"]),
             first=int(values.get("first", 0)),
         )

@@ -34,6 +34,7 @@ class NodeView:
     household: Household | None = None  # None: the grid connection
     partners: tuple[Partner, ...] = ()
     line: Line | None = None  # the node's own line, between neighbours only
+    lines: tuple[Line, ...] = ()  # of the whole feeder, between neighbours only: what they are is public there
     feeder: Feeder | PhaseFeeder | None = None  # limits and base; the lines are in it at the operator's node only
     first: int = 0  # step of the day with which it begins: those before are over, and nothing is agreed about them
     between: Prices | None = None  # the dearest and the least of all tariffs, where households have several
@@ -133,9 +134,10 @@ def node_views(community: CommunityDay, scenario: Scenario, agreement: NetworkAg
     def view(node: int, household: Household | None) -> NodeView:
         parent, children, depth = place(node)
         own_line, limits = None, None
+        lines: tuple[Line, ...] = ()
         if neighbours and balanced is not None:
             own_line = next((line for line in balanced.lines if line.node == node), None)
-            limits = replace(balanced, lines=(), junctions=frozenset())
+            limits, lines = replace(balanced, lines=(), junctions=frozenset()), balanced.lines
         sees_network = scenario.has_network and not neighbours and node == GRID_CONNECTION
         return NodeView(
             node=node,
@@ -150,6 +152,7 @@ def node_views(community: CommunityDay, scenario: Scenario, agreement: NetworkAg
             household=household,
             partners=trades.get(node, ()),
             line=own_line,
+            lines=lines,
             feeder=feeder if sees_network else limits,
             between=community.between if community.own_tariffs else None,
         )

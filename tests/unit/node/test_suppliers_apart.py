@@ -130,6 +130,10 @@ def test_tariffPublishedLate_splitsNoPrices(tiny3: CommunityDay, dear: int, late
     assert any(CUSTOMER not in pair for pair in stated)
     assert all(stated[pair[::-1]] == said for pair, said in stated.items())
     agreed = agreed_trades(TwinLedger(played.twin, 1), played.number, told)
+    some = {node: told[node] for node in (1, CUSTOMER)}  # only these are waiting for it, or have a tariff
+    assert agreed_trades(TwinLedger(played.twin, 1), played.number, some) == {
+        pair: entries for pair, entries in agreed.items() if set(pair) <= some.keys()
+    }
     for pair, entries in agreed.items():
         for (step, wh, price), (own_step, own_wh, own_price) in zip(entries, stated[pair], strict=True):
             assert (step, wh) == (own_step, own_wh)

@@ -48,7 +48,8 @@ from gridpact.problem.view import NodeView
 log = logging.getLogger(__name__)
 
 LAST_FREE_PRICES = 60
-"""Iterations, from the beginning, in which prices of trades may be beyond those of the supplier, on their way."""
+"""Iterations, from the beginning, in which prices may be on their way: those of trades beyond the supplier's, those of
+voltages where no limit asks for any."""
 
 LAST_UNBOUNDED = 20
 """Iterations, from the beginning, in which a household may trade more than its devices can take or give: prices are on
@@ -346,6 +347,9 @@ class Agent:
                 self.trades.balance(own_sum, total[first:], households[first:], trades)
             if now.iteration - self._began > LAST_FREE_PRICES:
                 self.trades.keep_between_tariffs()
+        if now.iteration - self._began > LAST_FREE_PRICES:
+            first = self.view.first
+            self.consensus.keep_to_needs(lambda block: assembly.flow(now, block)[first:])
         if now.gone != self._gone or now.present != assembly.nodes - self._gone:
             self.disturbed = now.iteration
         self._before = now

@@ -166,6 +166,12 @@ class Assembly:
             known[node] = np.array(rows, dtype=np.int64).reshape(len(rows), self.steps)
         return known[node]
 
+    def flow(self, now: Closing, block: Block) -> Integers:
+        """What was said of a flow on average, rounded down, (T,); nothing where its line is not in the round."""
+        if block not in now.sums:
+            return np.zeros(self.steps, dtype=np.int64)
+        return now.sums[block] // max(self.count(block, now.present), 1)
+
     def book(self, node: int) -> Book:
         return self._books[node]
 

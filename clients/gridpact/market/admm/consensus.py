@@ -14,16 +14,18 @@ Arrays over coupling variables have shape (blocks, T).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from gridpact.community.model import Array
+from gridpact.community.model import Array, Feeder
 from gridpact.limits import MOST_BID
 from gridpact.market.admm.assembly import Integers, Mask
 from gridpact.market.admm.parameters import Balancing, Penalties, Resolution
 from gridpact.market.admm.reach import Bounds, copies_that_fit
+from gridpact.market.admm.voltages import near_limits
 from gridpact.problem.blocks import Block, Kind, blocks
 from gridpact.problem.scenario import NetworkAgreement
 from gridpact.problem.view import NodeView
@@ -111,6 +113,13 @@ class Consensus:
             present: whether the copy is there, (blocks,).
         """
 
+    def keep_to_needs(self, flow: Callable[[Block], Integers]) -> None:
+        """Keeps prices of voltages, between neighbours, to what limits can ask for.
+
+        Args:
+            flow: what the two ends of a line say that flows on it, on average, resolution units, (T,).
+        """
+
     def flows_without(self, gone: frozenset[int]) -> dict[Block, Array]:
         """P and Q between this node and nodes that are out, (T,) each: they stay as they were agreed last."""
         return {
@@ -174,6 +183,29 @@ class NeighbourConsensus(Consensus):
         value = relaxation * mean + (1 - relaxation) * before  # (23)
         self.dual = np.where(counted, self.dual + self.rho * (relaxed - value), self.dual)  # (24b)
         self.value = np.where(counted, value, before)
+
+    def keep_to_needs(self, flow: Callable[[Block], Integers]) -> None:
+        """Who holds its parent's voltage may want it higher where it, or one beneath it, comes near the lower limit,
+        and lower near the upper one: so y of that copy has no other sign, and y of the parent's own copy the contrary
+        of what its children may want."""
+        rows = [row for row, block in enumerate(self.blocks) if block.kind is Kind.V]
+        if not rows or not self.view.lines or not isinstance(self.view.feeder, Feeder):
+            return
+        most = largest_kw(self._resolution)
+
+        def credible_kw(block: Block) -> Array:
+            carried = most * (self._beyond or {}).get(block.node, 1)
+            return np.clip(flow(block) * self._resolution.power_kw, -carried, carried)
+
+        near = near_limits(replace(self.view.feeder, lines=self.view.lines), credible_kw)
+        for row in rows:
+            is_own = self.blocks[row].node == self.view.node
+            below = self.view.children if is_own else (self.view.node,)
+            low, high = (np.any([near[node][side] for node in below], axis=0) for side in (0, 1))
+            sign = -1.0 if is_own else 1.0  # of a wish that it be higher
+            self.dual[row] = sign * np.clip(
+                sign * self.dual[row], np.where(high, -np.inf, 0.0), np.where(low, np.inf, 0.0)
+            )
 
 
 class _Star(Consensus):

@@ -92,13 +92,15 @@ class Trades:
 
     @property
     def energies_wh(self) -> Integers:
-        """The agreed trades as they are recorded, to the nearest Wh, halves away from zero, (bids,); changes of those
-        pairs only that have at least `LEAST_CHANGE_WH`, which both partners find alike."""
+        """The agreed trades as they are recorded, to the nearest Wh, halves away from zero, (bids,): nothing with a
+        partner with whom no price suits both at any step; changes of those pairs only that have at least
+        `LEAST_CHANGE_WH`, which both partners find alike."""
         twice = self.agreed * (round(self.unit * 1e6) * round(self.view.step_hours * 3600))  # mW s
         nearest: Integers = np.sign(twice) * ((np.abs(twice) + WATT_HOUR) // (2 * WATT_HOUR))
+        pair = np.repeat(np.arange(len(self.view.partners)), [len(partner.steps) for partner in self.view.partners])
+        nearest = np.where((np.bincount(pair, self.has_prices, len(self.view.partners)) > 0)[pair], nearest, 0)
         if not self._changes:
             return nearest
-        pair = np.repeat(np.arange(len(self.view.partners)), [len(partner.steps) for partner in self.view.partners])
         moved = np.bincount(pair, np.abs(nearest), len(self.view.partners))
         stated: Integers = np.where(moved[pair] >= LEAST_CHANGE_WH, nearest, 0)
         return stated

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridpact.community.model import Household, Prices
+from gridpact.community.model import Household, PriceRange, Prices
 from gridpact.devices.pv import Panels
 from gridpact.market.admm.assembly import Bids
 from gridpact.market.admm.negotiation import Negotiation
@@ -96,6 +96,23 @@ def test_statements_byHand_sameAtBothPartners() -> None:
     expected = [(0, round(1500 * STEP_HOURS), first), (2, round(500 * STEP_HOURS), round(0.75 * 0.5 * 1e6))]
     assert seller.statements() == {2: expected}
     assert buyer.statements() == {1: expected}
+
+
+@pytest.mark.parametrize("crossing", [(True, True), (True, False), (False, False)])
+def test_statements_areOfNobodyWithoutAPrice(crossing: tuple[bool, bool]) -> None:
+    """Where no price suits both at any step of a pair, neither states what the other has bid; where one does, both
+    state all of it, since a statement has to fit the bids. A step without one is at a price between the two tariffs."""
+    low = np.array([0.3 if crossing[0] else 0.1, 0.0, 0.3 if crossing[1] else 0.1])
+    stated = []
+    for own, other, bids in ((1, 2, [1000, 1000]), (2, 1, [0, 0])):
+        within = {other: PriceRange(low, np.full(3, 0.2))}
+        trades = Trades(view(own, partners={other: (0, 2)}).trading_within(within), PENALTIES, UNIT)
+        mine, theirs = (np.array(bids), np.array([1000, 1000]) - bids)
+        trades.update(Bids(mine, theirs, BOTH), 1.0)
+        stated.append(trades.statements().get(other, []))
+    assert stated[0] == stated[1]
+    assert [step for step, *_ in stated[0]] == ([] if all(crossing) else [0, 2])
+    assert all(200_000 <= price <= 300_000 for step, _, price in stated[0] if crossing[step // 2])
 
 
 @pytest.mark.parametrize(
