@@ -55,13 +55,14 @@ class Clarabel:
         cones = [clarabel.ZeroConeT(program.zeros), clarabel.NonnegativeConeT(program.nonnegatives)]
         cones += [clarabel.SecondOrderConeT(size) for size in program.cones]
         self._solver = clarabel.DefaultSolver(program.p, program.q, program.a, program.b, cones, settings)
-        self._p = program.p
+        self._known = program
 
     def update(self, program: ConeProgram) -> None:
-        self._solver.update(q=program.q, b=program.b)
-        if program.p is not self._p:
-            self._solver.update(P=program.p)
-            self._p = program.p
+        known, self._known = self._known, program
+        changed = {"b": program.b} if program.b is not known.b else {}
+        if program.p is not known.p:
+            changed["P"] = program.p
+        self._solver.update(q=program.q, **changed)
 
     def solve(self) -> Array | None:
         """x, or None where it is not solved to the full accuracy."""

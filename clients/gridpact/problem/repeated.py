@@ -156,13 +156,16 @@ class _Matrices:
             problem = cp.Problem(problem.objective + cp.Minimize(cp.sum_squares(weighted) / 2), problem.constraints)
         self._translation = translation = Translation(problem, bids)
         self._zeros, self._nonnegatives, self._cones = translation.zeros, translation.nonnegatives, translation.cones
+        self._columns: dict[int, slice] = {}
         self._linear = [self.columns(variable) for variable in linear]
         columns = range(0) if weighted is None else range(*self.columns(weighted).indices(translation.a.shape[1]))
         self._reduced: _Reduced = translation.shared(
             columns, lambda: _Reduced(translation.a, translation.p, np.array(columns, dtype=np.intp), self._zeros)
         )
         self._p = self._reduced.p
-        self._squares: Array | None = None
+        self._b: Array | None = None  # that `_offset` and `_b_kept` are of
+        self._squares: Array | None = None  # that `_p` is of
+        self._of_squares: Array | None = None  # their linear terms, of both
         self._times = 1.0
         self._scaled = np.zeros(translation.a.shape[1])
         for variable, square in scaled:
@@ -170,22 +173,27 @@ class _Matrices:
 
     def columns(self, variable: cp.Variable) -> slice:
         """Where a variable without attributes stands in x."""
-        return self._translation.columns(variable)
+        if variable.id not in self._columns:
+            self._columns[variable.id] = self._translation.columns(variable)
+        return self._columns[variable.id]
 
     def program(self, linear: Sequence[Array], weights: Array | None, times: float) -> ConeProgram:
         """For the parameters' values, see `Repeated.solve`."""
         by, (q, b) = self._reduced, self._constants(linear)
         squares = np.zeros(0) if weights is None else weights.ravel(order="F")
-        offset = np.zeros_like(q)
-        offset[by.leaving] = b[by.equations] / by.alpha
-        reduced = by.to_kept @ q + by.to_kept_weighted @ (squares * offset[by.weighted])
+        if b is not self._b:
+            self._b, self._b_kept, self._of_squares = b, b[by.rows], None
+            self._offset = np.zeros_like(q)
+            self._offset[by.leaving] = b[by.equations] / by.alpha
         if self._squares is None or times != self._times or not np.array_equal(squares, self._squares):
-            self._squares, self._times = squares.copy(), times
+            self._squares, self._times, self._of_squares = squares.copy(), times, None
             elements = by.p_fixed + by.p_squares @ squares
             elements[by.squares] += (times - 1) * self._scaled[by.squared]
             self._p = sp.csc_array((elements, self._p.indices, self._p.indptr), self._p.shape)
-        zeros = self._zeros - len(by.equations)
-        return ConeProgram(self._p, reduced, by.a, b[by.rows], zeros, self._nonnegatives, self._cones, offset)
+        if self._of_squares is None:
+            self._of_squares = by.to_kept_weighted @ (squares * self._offset[by.weighted])
+        zeros, reduced = self._zeros - len(by.equations), by.to_kept @ q + self._of_squares
+        return ConeProgram(self._p, reduced, by.a, self._b_kept, zeros, self._nonnegatives, self._cones, self._offset)
 
     def entire(self, linear: Sequence[Array], weights: Array | None, times: float) -> ConeProgram:
         """The same as CVXPY has it, all variables left."""
@@ -250,7 +258,7 @@ class _Piqp:
         return low, high
 
     def update(self, program: ConeProgram) -> None:
-        if not np.array_equal(program.b, self._known.b):
+        if program.b is not self._known.b and not np.array_equal(program.b, self._known.b):
             low, high = self._bounds(program)
             rest = program.b[program.zeros :][self._several]
             self._solver.update(b=program.b[: program.zeros], h_u=rest, x_l=low, x_u=high)

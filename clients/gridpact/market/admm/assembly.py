@@ -69,7 +69,9 @@ class Bids:
         return mismatch
 
     def __getitem__(self, part: slice) -> Bids:
-        return Bids(self.own[part], self.theirs[part], self.counted[part])
+        bids = Bids(self.own[part], self.theirs[part], self.counted[part])
+        vars(bids).update(agreed=self.agreed[part], mismatch=self.mismatch[part])  # worked out once for all parts
+        return bids
 
 
 class Assembly:
@@ -111,7 +113,7 @@ class Assembly:
         self._balances: deque[tuple[Closing, tuple[Integers | None, Integers]]] = deque(maxlen=1)
         self._sums: deque[tuple[Closing, dict[int, Integers]]] = deque(maxlen=2)
         self._counts: tuple[frozenset[int], dict[int, Integers]] = frozenset(), {}
-        self._bids: deque[tuple[Closing, Bids]] = deque(maxlen=3)
+        self._bids: deque[tuple[Closing, Bids, dict[int, Bids]]] = deque(maxlen=3)
         self._declared = {node: self.bid_count(node) for node in nodes} | dict(bids or {})
 
     @staticmethod
@@ -199,7 +201,7 @@ class Assembly:
 
     def bids(self, now: Closing, node: int | None = None) -> Bids:
         """The bids of an iteration and the partners' to them: of one node, or of all, ascending."""
-        known = next((bids for closing, bids in self._bids if closing is now), None)
+        known, parts = next(((bids, parts) for closing, bids, parts in self._bids if closing is now), (None, {}))
         if known is None:  # all nodes in a process ask for the same, and some again in the iterations after it
             own = np.zeros(len(self._steps), dtype=np.int64)
             present = np.zeros(len(self._steps) + 1, dtype=bool)  # the last is what no bid mirrors
@@ -210,8 +212,12 @@ class Assembly:
             counted = present[:-1] & present[self._mirrored]
             theirs = np.where(counted, np.append(own, 0)[self._mirrored], 0)
             known = Bids(own, theirs, counted)
-            self._bids.append((now, known))
-        return known if node is None else known[self._parts[node]]
+            self._bids.append((now, known, parts))
+        if node is None:
+            return known
+        if node not in parts:
+            parts[node] = known[self._parts[node]]
+        return parts[node]
 
     def pairs_by_step(self, now: Closing) -> Integers:
         """How many pairs have bids that count at every step, (T,)."""
@@ -232,10 +238,9 @@ class Assembly:
     def sold_by_step(self, now: Closing, node: int | None = None) -> Integers:
         """What the bids that count add up to at every step, of one node or of all, (T,)."""
         part = slice(None) if node is None else self._parts[node]
-        bids, total = self.bids(now, node), np.zeros(self.steps, dtype=np.int64)
+        bids = self.bids(now, node)
         counted = bids.counted & self._in_the_day[part]
-        np.add.at(total, self._steps[part][counted], bids.own[counted])
-        return total
+        return np.bincount(self._steps[part][counted], bids.own[counted], self.steps).astype(np.int64)
 
     def by_node(self, values: Integers) -> dict[int, int]:
         """Sums over the bids of each node of one value a bid, (bids of all,)."""

@@ -245,7 +245,7 @@ class _Star(Consensus):
         return dual
 
     def _credible(self, wishes: Array) -> Array:
-        return np.clip(wishes, -self._largest, self._largest)
+        return np.minimum(np.maximum(wishes, -self._largest), self._largest)
 
     def _relaxed(self, wishes: Array, relaxation: float) -> Array:
         return np.where(self.heard, relaxation * wishes + (1 - relaxation) * self.value, wishes)
@@ -280,7 +280,7 @@ class _Star(Consensus):
         weighted = np.repeat(by.weight(price), 2, axis=0) * level * dual
         less = (weighted > by.apart * primal) & (dual >= by.smallest)
         level = np.where(more, level * by.factor, np.where(less, level / by.factor, level))
-        return np.clip(level, by.least, by.most) * self._most
+        return np.minimum(np.maximum(level, by.least), by.most) * self._most
 
 
 class StarMember(_Star):

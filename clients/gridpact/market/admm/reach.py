@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -125,13 +126,18 @@ class Bounds:
 
     def nearest(self, wanted: Array) -> Integers:
         """The nearest integers to what a node wants."""
-        integers: Integers = np.clip(np.rint(wanted), self.low, self.high).astype(np.int64)
+        integers: Integers = self.clip(np.rint(wanted)).astype(np.int64)
         return integers
+
+    def clip(self, values: Any) -> Any:
+        """The nearest within them; `numpy.clip` takes twice as long for so few numbers."""
+        return np.minimum(np.maximum(values, self.low), self.high)
 
     def hold(self, values: Integers) -> bool:
         return bool(np.all((values >= self.low) & (values <= self.high)))
 
 
+PART_OF_ONE = Bounds(np.array(0), np.array(1))
 BIDS_THAT_FIT = Bounds(np.array(-MOST_BID), np.array(MOST_BID))
 ANY_BIDS = Bounds(np.array(-MOST_BID - 1), np.array(MOST_BID))
 """The contract takes one number more."""

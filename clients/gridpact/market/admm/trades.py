@@ -22,7 +22,7 @@ import numpy as np
 from gridpact.community.model import Array
 from gridpact.market.admm.assembly import Bids, Integers, Mask
 from gridpact.market.admm.parameters import Penalties, Resolution
-from gridpact.market.admm.reach import ANY_NET, BIDS_THAT_FIT, Bounds
+from gridpact.market.admm.reach import ANY_NET, BIDS_THAT_FIT, PART_OF_ONE, Bounds
 from gridpact.problem.view import NodeView
 
 WATT_HOUR = 3_600_000  # mW s
@@ -54,6 +54,7 @@ class Trades:
         self.penalise(1.0)
         self.unit = resolution.power_kw
         self.held_kw: Array = np.zeros(view.bid_count)
+        self._held_by_step: Array = np.zeros(view.steps)  # what that adds up to, kW; over all households to nothing
         self._changes = False  # whether bids are changes of that
         self.value: Array = np.zeros(view.bid_count)
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
@@ -130,10 +131,10 @@ class Trades:
         steps, count = self.steps, self.view.steps
         sold = np.bincount(steps, np.maximum(bids, 0).astype(float), count)
         bought = np.bincount(steps, np.maximum(-bids, 0).astype(float), count)
-        of_sold = np.clip((net.high + bought) / np.maximum(sold, 1), 0, 1)
-        of_bought = np.clip((sold - net.low) / np.maximum(bought, 1), 0, 1)
+        of_sold = PART_OF_ONE.clip((net.high + bought) / np.maximum(sold, 1))
+        of_bought = PART_OF_ONE.clip((sold - net.low) / np.maximum(bought, 1))
         less = np.trunc(bids * np.where(bids > 0, of_sold[steps], of_bought[steps])).astype(np.int64)
-        within: Integers = np.clip(less, bounds.low, bounds.high)
+        within: Integers = bounds.clip(less)
         return within
 
     def update(self, bids: Bids, relaxation: float) -> None:
@@ -164,13 +165,6 @@ class Trades:
             traded = own * self.unit + self._held_by_step
             self.pool_value = relaxation * (traded - mean) + (1 - relaxation) * self.pool_value
 
-    @property
-    def _held_by_step(self) -> Array:
-        """What was agreed before adds up to, kW, (T,); over all households to nothing."""
-        held = np.zeros(self.view.steps)
-        np.add.at(held, self.steps, self.held_kw)
-        return held
-
     def hold(self, energies_wh: Mapping[tuple[int, int], int]) -> None:
         """Bids are changes of what was recorded before, and begin with none.
 
@@ -180,6 +174,7 @@ class Trades:
         view = self.view
         held = [energies_wh.get((p.node, view.first + step), 0) for p in view.partners for step in p.steps]
         self.held_kw, self._changes = np.array(held, dtype=float) / (1000 * view.step_hours), True
+        self._held_by_step = np.bincount(self.steps, self.held_kw, view.steps).astype(float)
         self.agreed = np.zeros(view.bid_count, dtype=np.int64)
 
     def keep_between_tariffs(self) -> None:
