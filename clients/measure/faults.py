@@ -386,7 +386,7 @@ class FaultCampaign:
                 assert aggregator is not None
                 aggregator.trouble(left, transport, seed)
                 settlement = TroubledSettlement.of(self._record, web3, account)
-                settlement.faults = tuple(fault.kind for fault in faults)  # type: ignore[attr-defined]
+                settlement.faults = tuple(fault.kind for fault in faults)
                 client = RelayClient(relay) if relay else None
                 return Node(view, aggregator, settlement, client, CONFIRM_SECONDS).run(round_)
             except Gone:

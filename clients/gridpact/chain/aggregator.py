@@ -71,8 +71,7 @@ class Aggregator(WatchedAggregator):
         if self.account is None:
             raise ChainError("Opening a round needs an account: this connection only reads.")
         receipt = self.account.send(self.opening(day, replaced, percent))
-        (event,) = (event for event in self.own_events(receipt["logs"]) if event["event"] == "RoundOpened")
-        number = int(arguments_of(event)["round"])
+        number = int(self._said_in(receipt, "RoundOpened")["round"])
         self._blocks[number, 0] = int(receipt["blockNumber"])
         return number
 

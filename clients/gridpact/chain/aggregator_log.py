@@ -74,7 +74,7 @@ class AggregatorLog(AggregatorViews):
 
     def days(self) -> dict[int, int]:
         """The labels of all rounds, yyyymmdd, by round."""
-        opened = map(arguments_of, self._events("RoundOpened", self.first_block))
+        opened = map(arguments_of, self._events("RoundOpened"))
         return {int(event["round"]): int(event["day"]) for event in opened}
 
     def day_of(self, round: int) -> int:
@@ -177,8 +177,8 @@ class AggregatorLog(AggregatorViews):
         """
         events = self._log(
             (*self._opening_names, *self._negotiation_names, "RoundEnded"),
-            max(since, self.first_block),
             round,
+            since=since,
             lowest=partial(self._openings.before, round),
         )
         return {bytes(event["transactionHash"]): int(event["blockNumber"]) for event in events}
@@ -205,13 +205,14 @@ class AggregatorLog(AggregatorViews):
         re-organisation has moved it, and the search begins anew where the contract was deployed.
         """
         hint = max((known for known in self._blocks if known <= place), default=None)
-        first = self.first_block if hint is None else self._blocks[hint]
+        first = 0 if hint is None else self._blocks[hint]
 
         def opens(event: EventData) -> bool:
             return event["event"] == names[0] and _place_of(event) == place
 
         try:
-            events = self._log(names, first, *indexed, lowest=partial(self._openings.before, place[0]), is_sought=opens)
+            lowest = partial(self._openings.before, place[0])
+            events = self._log(names, *indexed, since=first, lowest=lowest, is_sought=opens)
         except ChainError:
             if hint is None:
                 raise

@@ -51,8 +51,8 @@ class AggregatorViews(DeployedContract):
         first_block: int = 0,
         product: int = 0,
     ) -> None:
-        super().__init__(web3, address, abi, account, chain_id)
-        self.first_block, self.product = first_block, product
+        super().__init__(web3, address, abi, account, chain_id, first_block)
+        self.product = product
         if not 0 <= product <= MOST_PRODUCT:
             raise InputError(f"There is no product {product}: choose one from 0 to {MOST_PRODUCT}.")
         self._seen: Progress | None = None  # last

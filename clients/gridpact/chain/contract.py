@@ -26,7 +26,13 @@ Value = TypeVar("Value")
 
 
 class DeployedContract:
-    """A contract at an address."""
+    """A contract at an address.
+
+    Args:
+        account: that sends; without one it is only asked.
+        chain_id: on which it must be, if that is known.
+        first_block: none of its events is older.
+    """
 
     def __init__(
         self,
@@ -35,10 +41,12 @@ class DeployedContract:
         abi: Abi,
         account: ChainAccount | None = None,
         chain_id: int | None = None,
+        first_block: int = 0,
     ) -> None:
         self.web3 = web3
         self.address = checked_address(address)
         self.account = account
+        self.first_block = first_block
         learn_errors(abi)
         self.interface = Interface(abi)
         self._logs = LogReader(web3)
@@ -91,29 +99,28 @@ class DeployedContract:
             raise ChainError(f"`{name}` needs an account: this connection only reads.")
         return self.account.send(self.call(name, *arguments), gas, spare, afresh)
 
-    def _events(
-        self, name: str, first_block: int, lowest: Callable[[], int] | None = None, **indexed: int
-    ) -> list[EventData]:
-        """The events since a block with the given indexed arguments, in the chain's order.
+    def _events(self, name: str, lowest: Callable[[], int] | None = None, **indexed: int) -> list[EventData]:
+        """The events with the given indexed arguments, in the chain's order.
 
         Args:
             lowest: see `LogReader.read`.
         """
         wanted = [indexed.get(item["name"]) for item in self.interface.events[name].indexed.items]
-        return self._log([name], first_block, *wanted, lowest=lowest)
+        return self._log([name], *wanted, lowest=lowest)
 
     def _log(
         self,
         names: Sequence[str],
-        first_block: int,
         *indexed: int | None,
+        since: int = 0,
         lowest: Callable[[], int] | None = None,
         is_sought: Callable[[EventData], bool] | None = None,
     ) -> list[EventData]:
-        """Events of several kinds since a block, in the chain's order.
+        """Events of several kinds, in the chain's order.
 
         Args:
             indexed: their first indexed arguments, which all of them have; None where any will do.
+            since: a block before which nothing is looked for.
             lowest: see `LogReader.read`.
             is_sought: which of the events is looked for; what is older may be missing.
         """
@@ -124,12 +131,24 @@ class DeployedContract:
             return is_sought is not None and any(map(is_sought, self.own_events(entries)))
 
         with readable("the log"):
-            return self.own_events(self._logs.read(wanted, first_block, lowest, has_it if is_sought else None))
+            first = max(since, self.first_block)
+            return self.own_events(self._logs.read(wanted, first, lowest, has_it if is_sought else None))
 
     def own_events(self, logs: Iterable[Mapping[str, Any]]) -> list[EventData]:
         """The contract's events among entries of a log."""
         own = (log for log in logs if log["address"].lower() == self.address.lower())
         return [event for event in map(self.interface.event, own) if event is not None]
+
+    def _said_in(self, receipt: TxReceipt, event: str) -> Mapping[str, Any]:
+        """What an event says that a transaction must have led to.
+
+        Raises:
+            ChainError: it is not in the receipt.
+        """
+        for own in self.own_events([dict(log) for log in receipt["logs"]]):
+            if own["event"] == event:
+                return arguments_of(own)
+        raise ChainError(f"The receipt of {HexBytes(receipt['transactionHash']).to_0x_hex()} has no {event}.")
 
     def _calldata(self, name: str, arguments: Sequence[Any]) -> str:
         if name not in self.interface.functions:

@@ -9,17 +9,17 @@ from functools import cached_property
 from typing import Any
 
 from eth_account import Account
-from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import EventData, TxReceipt
 
 from gridpact.chain.account import ChainAccount, address_of
 from gridpact.chain.artifacts import DAY, PRODUCTS, load
 from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
+from gridpact.chain.deposits import Deposits
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
-from gridpact.chain.settlement import Token, decode_energies, encode_energies
-from gridpact.errors import ChainError, InputError
+from gridpact.chain.settlement import decode_energies, encode_energies
+from gridpact.errors import InputError
 
 SUPPLIER = 255
 """The supplier among the parties of a day; households are their node numbers."""
@@ -123,21 +123,8 @@ def encode_shares(shares: Mapping[int, float]) -> bytes:
     return struct.pack(f">{len(whole)}i", *whole)
 
 
-class DaySettlement(DeployedContract):
+class DaySettlement(Deposits):
     """The settlement of days at an address. `account` is needed to send."""
-
-    def __init__(
-        self,
-        web3: Web3,
-        address: str,
-        token: Token,
-        account: ChainAccount | None = None,
-        chain_id: int | None = None,
-        first_block: int = 0,
-    ) -> None:
-        super().__init__(web3, address, load(DAY).abi, account, chain_id)
-        self.token = token
-        self._first_block = first_block
 
     @classmethod
     def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> DaySettlement:
@@ -148,13 +135,13 @@ class DaySettlement(DeployedContract):
         """
         if not record.day_settlement:
             raise InputError("This deployment settles no days: deploy with --days.")
-        token = Token(web3, record.token, record.token_abi, account)
-        return cls(web3, record.day_settlement, token, account, record.chain_id, record.block)
+        return cls.at(record.day_settlement, load(DAY).abi, record, web3, account)
 
     @cached_property
     def products(self) -> DayProducts:
         """Spot trades, options and forwards on it."""
-        return DayProducts(self.web3, str(self._read("products")), self.account, self._first_block)
+        address = str(self._read("products"))
+        return DayProducts(self.web3, address, load(PRODUCTS).abi, self.account, first_block=self.first_block)
 
     @cached_property
     def steps(self) -> int:
@@ -169,14 +156,6 @@ class DaySettlement(DeployedContract):
     def join(self, day: int, lock: int) -> TxReceipt:
         """Takes part, on the terms that stand; who has read them says so by their hash."""
         return self._send("join", day, self.standing(day).terms, lock)
-
-    def deposit(self, amount: int) -> TxReceipt:
-        """Approves and deposits token units."""
-        self.token.approve(self.address, amount)
-        return self._send("deposit", amount)
-
-    def withdraw(self, amount: int) -> TxReceipt:
-        return self._send("withdraw", amount)
 
     def bring(self, day: int, round: int, node: int, pairs: Sequence[tuple[int, bytes]]) -> TxReceipt:
         """Counts recorded trades of a node: partners and statements, as `positions_of` has them."""
@@ -225,7 +204,7 @@ class DaySettlement(DeployedContract):
 
     def opened(self) -> list[OpenedDay]:
         """The days that were opened, in their order."""
-        openings = [arguments_of(event) for event in self._events("DayOpened", self._first_block)]
+        openings = [arguments_of(event) for event in self._events("DayOpened")]
         return [
             OpenedDay(
                 int(arguments["day"]), int(arguments["index"]), _terms(arguments["terms"]), bytes(arguments["tariff"])
@@ -287,7 +266,7 @@ class DaySettlement(DeployedContract):
 
     def settled_steps(self, day: int) -> list[StepSettled]:
         """What the steps of a day came to, as far as they are settled."""
-        settled = [arguments_of(event) for event in self._events("StepSettled", self._first_block, day=day)]
+        settled = [arguments_of(event) for event in self._events("StepSettled", day=day)]
         return [
             StepSettled(
                 int(arguments["step"]),
@@ -301,12 +280,12 @@ class DaySettlement(DeployedContract):
 
     def nominations(self, day: int) -> int:
         """How many were made."""
-        return len(self._events("Nominated", self._first_block, day=day))
+        return len(self._events("Nominated", day=day))
 
     def readings(self, day: int) -> dict[tuple[int, int], int]:
         """Wh that were fed in, by step and node, as far as they are read."""
         readings: dict[tuple[int, int], int] = {}
-        for event in self._events("StepRead", self._first_block, day=day):
+        for event in self._events("StepRead", day=day):
             arguments = arguments_of(event)
             energies = decode_energies(bytes(arguments["energies"]))
             readings |= {
@@ -318,10 +297,6 @@ class DaySettlement(DeployedContract):
 
 class DayProducts(DeployedContract):
     """Spot trades, options and forwards at an address."""
-
-    def __init__(self, web3: Web3, address: str, account: ChainAccount | None, first_block: int) -> None:
-        super().__init__(web3, address, load(PRODUCTS).abi, account)
-        self._first_block = first_block
 
     def post_spot(self, day: int, step: int, sells: bool, energy_wh: int, price: int) -> int:
         """Offers energy at a price, 1e-6 currency/kWh. Returns the number of the offer."""
@@ -375,7 +350,7 @@ class DayProducts(DeployedContract):
 
     def has(self, event: str, number: int) -> bool:
         """Whether an event has happened to an offer, an option or a forward."""
-        return bool(self._events(event, self._first_block, id=number))
+        return bool(self._events(event, id=number))
 
     def is_reported(self, oracle: str, day: int, step: int) -> bool:
         """Whether an oracle has reported the condition in a step."""
@@ -388,19 +363,16 @@ class DayProducts(DeployedContract):
 
     def offers(self, event: str, day: int) -> list[EventData]:
         """All of one kind, by the name of their event."""
-        return self._events(event, self._first_block, day=day)
+        return self._events(event, day=day)
 
     def count(self, event: str, day: int | None = None) -> int:
         """How many events of a kind there are."""
         if day is None:
-            return len(self._events(event, self._first_block))
-        return len(self._events(event, self._first_block, day=day))
+            return len(self._events(event))
+        return len(self._events(event, day=day))
 
     def _made(self, event: str, receipt: TxReceipt) -> int:
-        for log_event in self.own_events([dict(log) for log in receipt["logs"]]):
-            if log_event["event"] == event:
-                return int(arguments_of(log_event)["id"])
-        raise ChainError(f"The receipt of {HexBytes(receipt['transactionHash']).to_0x_hex()} has no {event}.")
+        return int(self._said_in(receipt, event)["id"])
 
 
 def _signed(

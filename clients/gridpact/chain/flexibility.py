@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from functools import cached_property
 from typing import Any
 
-from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import TxReceipt
 
 from gridpact.chain.account import ChainAccount, ContractCall
 from gridpact.chain.artifacts import FLEXIBILITY, load
-from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
+from gridpact.chain.contract import arguments_of, checked_address
 from gridpact.chain.day import DaySettlement
+from gridpact.chain.deposits import Deposits
 from gridpact.chain.record import Record
-from gridpact.chain.settlement import Token, decode_energies, encode_energies
-from gridpact.errors import ChainError, InputError
+from gridpact.chain.settlement import decode_energies, encode_energies
+from gridpact.errors import InputError
 from gridpact.text import plain
 
 DEVICE_BYTES = 16
@@ -103,21 +102,10 @@ def _calling(
     return offer, day, first, encode_energies(energies_wh), encode_energies(baselines_wh)
 
 
-class Flexibility(DeployedContract):
+class Flexibility(Deposits):
     """The contract at an address. `account` is needed to send."""
 
-    def __init__(
-        self,
-        web3: Web3,
-        address: str,
-        ledger: DaySettlement,
-        account: ChainAccount | None = None,
-        chain_id: int | None = None,
-        first_block: int = 0,
-    ) -> None:
-        super().__init__(web3, address, load(FLEXIBILITY).abi, account, chain_id)
-        self.ledger = ledger
-        self._first_block = first_block
+    ledger: DaySettlement
 
     @classmethod
     def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> Flexibility:
@@ -128,31 +116,9 @@ class Flexibility(DeployedContract):
         """
         if not record.flexibility:
             raise InputError("On this deployment no aggregator can call: deploy with --days.")
-        ledger = DaySettlement.of(record, web3, account)
-        return cls(web3, record.flexibility, ledger, account, record.chain_id, record.block)
-
-    @cached_property
-    def token(self) -> Token:
-        return self.ledger.token
-
-    # ------------------------------------------------------------------ money
-
-    def deposit(self, amount: int) -> TxReceipt:
-        """Approves and deposits token units."""
-        self.token.approve(self.address, amount)
-        return self._send("deposit", amount)
-
-    def withdraw(self, amount: int) -> TxReceipt:
-        return self._send("withdraw", amount)
-
-    def free(self, address: str) -> int:
-        return int(self._read("free", checked_address(address)))
-
-    def locked(self, address: str) -> int:
-        return int(self._read("locked", checked_address(address)))
-
-    def total_deposits(self) -> int:
-        return int(self._read("totalDeposits"))
+        made = cls.at(record.flexibility, load(FLEXIBILITY).abi, record, web3, account)
+        made.ledger = DaySettlement.of(record, web3, account)
+        return made
 
     # ------------------------------------------------------------------ offers and calls
 
@@ -179,10 +145,7 @@ class Flexibility(DeployedContract):
         return self._send("settle", number)
 
     def _numbered(self, event: str, receipt: TxReceipt) -> int:
-        for own in self.own_events([dict(log) for log in receipt["logs"]]):
-            if own["event"] == event:
-                return int(arguments_of(own)["id"])
-        raise ChainError(f"The receipt of {HexBytes(receipt['transactionHash']).to_0x_hex()} has no {event}.")
+        return int(self._said_in(receipt, event)["id"])
 
     # ------------------------------------------------------------------ views
 
@@ -215,12 +178,12 @@ class Flexibility(DeployedContract):
 
     def calls(self, number: int | None = None) -> list[FlexibilityCall]:
         """All, or the one of a number."""
-        events = self._log(["Called"], self._first_block, number)
+        events = self._log(["Called"], number)
         return [self._called(arguments_of(event)) for event in events]
 
     def calls_of_day(self, day: int) -> list[FlexibilityCall]:
         """Those for steps of a day."""
-        return [self._called(arguments_of(one)) for one in self._log(["Called"], self._first_block, None, None, day)]
+        return [self._called(arguments_of(one)) for one in self._log(["Called"], None, None, day)]
 
     def _called(self, said: Mapping[str, Any]) -> FlexibilityCall:
         number = int(said["id"])
@@ -249,7 +212,7 @@ class Flexibility(DeployedContract):
 
     def outcome(self, number: int) -> CallOutcome | None:
         """What a call came to; None until it is settled."""
-        said = self._events("CallSettled", self._first_block, id=number)
+        said = self._events("CallSettled", id=number)
         if not said:
             return None
         values = arguments_of(said[0])

@@ -20,10 +20,10 @@ from gridpact.chain.account import ChainAccount, ContractCall
 from gridpact.chain.artifacts import CALL_AUCTION, DELIVERIES, ORDER_BOOK, SETTLEMENT, TOKEN, load
 from gridpact.chain.contract import DeployedContract, arguments_of, chain_time, checked_address
 from gridpact.chain.deploy import check_fork
-from gridpact.chain.reverts import contract_error, learn_errors, readable
+from gridpact.chain.deposits import Deposits
+from gridpact.chain.reverts import Abi, contract_error, learn_errors, readable
 from gridpact.chain.settlement import (
     ALL,
-    Deposits,
     Settlement,
     decode_trades,
     encode_energies,
@@ -113,10 +113,11 @@ class MarketRecord:
 
     def settlement_of(self, web3: Web3, account: ChainAccount | None = None) -> Settlement:
         """The settlement contract."""
-        abis = load(SETTLEMENT).abi, load(TOKEN).abi
-        return Settlement(
-            web3, self.settlement, abis[0], self.token, abis[1], account, self.chain_id, first_block=self.block
-        )
+        return Settlement.at(self.settlement, load(SETTLEMENT).abi, self, web3, account)
+
+    @property
+    def token_abi(self) -> Abi:
+        return load(TOKEN).abi
 
 
 def deploy_market(
@@ -163,12 +164,7 @@ class MarketContract(Deposits):
     def of(cls, record: MarketRecord, web3: Web3, account: ChainAccount | None = None) -> Any:
         """The market of a deployment, by its contract."""
         kind = {market.CONTRACT: market for market in (BookContract, AuctionContract)}[record.contract]
-        abis = load(record.contract).abi, load(TOKEN).abi
-        made = kind(web3, record.market, abis[0], record.token, abis[1], account, record.chain_id)
-        made.first_block = record.block
-        return made
-
-    first_block: int = 0
+        return kind.at(record.market, load(record.contract).abi, record, web3, account)
 
     def enrol(self, accounts: Mapping[int, str]) -> None:
         """Enrols accounts, by node number."""
@@ -214,7 +210,7 @@ class MarketContract(Deposits):
 
     def _said(self, name: str, round: int) -> list[Mapping[str, Any]]:
         """What events of a round say, in the chain's order."""
-        return [arguments_of(event) for event in self._events(name, self.first_block, round=round)]
+        return [arguments_of(event) for event in self._events(name, round=round)]
 
 
 @dataclass(frozen=True)
@@ -275,7 +271,7 @@ class BookContract(MarketContract):
         """All trades, in the chain's order."""
         setting = self.setting()
         trades = []
-        for event in self._events("Traded", self.first_block):
+        for event in self._events("Traded"):
             arguments = arguments_of(event)
             id = int(arguments["id"])
             price = setting.lowest_micro + setting.tick_micro * (id >> 32 & 0xFF)

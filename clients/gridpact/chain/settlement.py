@@ -1,4 +1,4 @@
-"""The contract `TradeSettlement` and its token, typed: deposits, statements, recorded trades and deliveries."""
+"""The contract `TradeSettlement`, typed: statements, recorded trades and deliveries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from eth_account import Account
 from web3 import Web3
@@ -14,11 +14,12 @@ from web3.types import EventData, TxReceipt
 
 from gridpact.chain.account import ChainAccount, ContractCall, address_of
 from gridpact.chain.commitments import words_hash
-from gridpact.chain.contract import DeployedContract, arguments_of, checked_address, in_time
+from gridpact.chain.contract import arguments_of, checked_address, in_time
+from gridpact.chain.deposits import Deposits
 from gridpact.chain.interface import Interface
 from gridpact.chain.logs import LogReader, Openings
 from gridpact.chain.record import Record
-from gridpact.chain.reverts import Abi, readable
+from gridpact.chain.reverts import readable
 from gridpact.chain.values import (
     Balance,
     Delivery,
@@ -29,7 +30,7 @@ from gridpact.chain.values import (
     TradeRecord,
     pack_residuals,
 )
-from gridpact.errors import ChainError, ContractError, InputError, Reorganised
+from gridpact.errors import ChainError, InputError, Reorganised
 from gridpact.limits import MOST_STEPS
 
 ENTRY = struct.Struct(">Bii")
@@ -41,6 +42,8 @@ its node; with the most homes and steps it was not measured."""
 
 ALL = 255
 """The partner of who trades with all at once, in a market."""
+
+Settling = TypeVar("Settling", bound="Settlement")
 
 LAST_ROUND = 2**24 - 1
 """The highest number that a round of product 0 can have."""
@@ -233,132 +236,23 @@ class Opening:
         return Opening(book, bids, before, words_hash(copies), pack_residuals(residuals))
 
 
-class Token(DeployedContract):
-    """The ERC-20 token that pays."""
-
-    def balance(self, address: str) -> int:
-        """Token units of an account, outside of the settlement contract."""
-        return int(self._read("balanceOf", address))
-
-    def symbol(self) -> str:
-        """The token's short name."""
-        return str(self._read("symbol"))
-
-    def decimals(self) -> int:
-        """A currency unit has 10^decimals token units."""
-        return int(self._read("decimals"))
-
-    def allowance(self, owner: str, spender: str) -> int:
-        """What the spender may still take from the owner."""
-        return int(self._read("allowance", owner, spender))
-
-    def approve(self, spender: str, amount: int) -> TxReceipt:
-        """Lets the spender take an amount."""
-        return self._send("approve", spender, amount)
-
-
-class Deposits(DeployedContract):
-    """A contract that holds deposits in a token. `account` is needed to send."""
-
-    def __init__(
-        self,
-        web3: Web3,
-        address: str,
-        abi: Abi,
-        token: str,
-        token_abi: Abi,
-        account: ChainAccount | None = None,
-        chain_id: int | None = None,
-    ) -> None:
-        super().__init__(web3, address, abi, account, chain_id)
-        self.token = Token(web3, token, token_abi, account)
-
-    def deposit(self, amount: int) -> TxReceipt:
-        """Approves where needed, and moves token units into the account's deposit."""
-        self._approve(amount)
-        try:
-            return self._send("deposit", amount)
-        except ContractError as error:
-            if error.name != "ERC20InsufficientAllowance":
-                raise
-            self._approve(amount)  # the chain was taken back, and the approval with it
-            return self._send("deposit", amount)
-
-    def _approve(self, amount: int) -> None:
-        if self.account is None or (left := self.token.allowance(self.account.address, self.address)) >= amount:
-            return
-        try:
-            self.token.approve(self.address, amount)
-        except ContractError:
-            if not left:
-                raise
-            self.token.approve(self.address, 0)  # some tokens (USDT) change an allowance from or to nothing only
-            self.token.approve(self.address, amount)
-
-    def withdraw(self, amount: int) -> TxReceipt:
-        """Moves free deposit back to the account."""
-        return self._send("withdraw", amount)
-
-    def send_all(self, calls: Sequence[ContractCall]) -> list[TxReceipt]:
-        """Sends calls of this contract: all transactions first, then all receipts."""
-        if self.account is None:
-            raise ChainError("Sending needs an account: this connection only reads.")
-        account = self.account
-        return account.settle_all([account.post(call, afresh=True) for call in calls])
-
-    def free(self, address: str) -> int:
-        """Deposit that can be withdrawn, token units."""
-        return int(self._read("free", address))
-
-    def locked(self, address: str) -> int:
-        """Deposit that is held for something, token units."""
-        return int(self._read("locked", address))
-
-    def total_deposits(self) -> int:
-        """Free and locked deposits of all accounts."""
-        return int(self._read("totalDeposits"))
-
-
 class Settlement(Deposits):
     """The settlement contract at an address. `account` is needed to send."""
 
-    def __init__(
-        self,
-        web3: Web3,
-        address: str,
-        abi: Abi,
-        token: str,
-        token_abi: Abi,
-        account: ChainAccount | None = None,
-        chain_id: int | None = None,
-        first_block: int = 0,
-        openings: Openings | None = None,
-    ) -> None:
-        super().__init__(web3, address, abi, token, token_abi, account, chain_id)
-        self._first_block = first_block
-        self._openings = openings
+    _openings: Openings | None = None
 
     @classmethod
-    def of(cls, record: Record, web3: Web3, account: ChainAccount | None = None) -> Settlement:
+    def of(cls: type[Settling], record: Record, web3: Web3, account: ChainAccount | None = None) -> Settling:
         """The settlement contract of a deployment."""
+        made = cls.at(record.settlement, record.settlement_abi, record, web3, account)
         (opened,) = Interface(record.aggregator_abi).topics(["RoundOpened"])
-        openings = Openings(LogReader(web3), record.aggregator, opened, record.block)
-        return cls(
-            web3,
-            record.settlement,
-            record.settlement_abi,
-            record.token,
-            record.token_abi,
-            account,
-            record.chain_id,
-            record.block,
-            openings,
-        )
+        made._openings = Openings(LogReader(web3), record.aggregator, opened, record.block)
+        return made
 
     def _of_round(self, name: str, round: int, **indexed: int) -> list[Mapping[str, Any]]:
         """What events of a round say, in the chain's order; a tariff may be older than its round."""
         lowest = None if self._openings is None else partial(self._openings.before, round)
-        return [arguments_of(event) for event in self._events(name, self._first_block, lowest, round=round, **indexed)]
+        return [arguments_of(event) for event in self._events(name, lowest, round=round, **indexed)]
 
     # ------------------------------------------------------------------ household
 
@@ -631,14 +525,14 @@ class Settlement(Deposits):
         """Who may supply besides the community's supplier, in the order in which they were admitted."""
         if not self._has_suppliers:
             return []
-        events = self._events("SupplierAdmitted", self._first_block)
+        events = self._events("SupplierAdmitted")
         return list(dict.fromkeys(str(arguments_of(event)["supplier"]) for event in events))
 
     def wishes(self) -> dict[str, str]:
         """Whose customer accounts have asked to be last, by account, whether they are since or not."""
         if not self._has_suppliers:
             return {}
-        told = [arguments_of(event) for event in self._events("SupplierWished", self._first_block)]
+        told = [arguments_of(event) for event in self._events("SupplierWished")]
         return {str(said["account"]): str(said["supplier"]) for said in told}
 
     def tariffs(self, round: int, customers: Iterable[str] | None = None) -> dict[str, bytes]:
@@ -667,7 +561,7 @@ class Settlement(Deposits):
         def is_sought(event: EventData) -> bool:
             return whose is None or str(arguments_of(event)["supplier"]).lower() == whose
 
-        read = partial(self._log, ["TariffPublished"], self._first_block, round, is_sought=is_sought)
+        read = partial(self._log, ["TariffPublished"], round, is_sought=is_sought)
         for event in in_time(read, lambda events: any(map(is_sought, events))):
             if is_sought(event):
                 return bytes(arguments_of(event)["tariff"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gridpact.cli.manager import account_of, add_record, add_sender, place_of, positive, send
+from gridpact.cli.manager import add_record, add_sender, at_settlement, positive, send
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
 
@@ -70,21 +70,17 @@ def planned_deposit(settlement: Settlement, address: str, units: int) -> Planned
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.settlement import Settlement
-
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account = account_of(arguments, place)
-        settlement = Settlement.of(place.record, place.web3, account)
+    with at_settlement(arguments) as at:
+        account, settlement = at.account, at.settlement
         units = token_units(settlement, arguments.amount)
-        planned = [planned_deposit(settlement, account.address, units)]
+        question = f"Deposit {arguments.amount:g} {settlement.token.symbol()}?"
         send(
             account,
-            planned,
+            [planned_deposit(settlement, account.address, units)],
             arguments,
-            place.profile,
+            at.place.profile,
             "the deposit",
-            f"Deposit {arguments.amount:g} {settlement.token.symbol()}?",
+            question,
         )
         settlement.deposit(units)
         _tell(settlement, account.address)
@@ -92,13 +88,8 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _withdraw(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
-
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account = account_of(arguments, place)
-        settlement = Settlement.of(place.record, place.web3, account)
+    with at_settlement(arguments) as at:
+        account, settlement = at.account, at.settlement
         units, free = token_units(settlement, arguments.amount), settlement.free(account.address)
         symbol = settlement.token.symbol()
         if units > free:
@@ -106,8 +97,8 @@ def _withdraw(arguments: argparse.Namespace) -> int:
                 f"Account {account.address} has {free / 10.0 ** settlement.token.decimals():g} {symbol} free in the"
                 f" settlement contract, less than {arguments.amount:g}: withdraw no more than that."
             )
-        planned = [planned_call(account, "withdraw", settlement.call("withdraw", units))]
-        send(account, planned, arguments, place.profile, "withdrawing", f"Withdraw {arguments.amount:g} {symbol}?")
+        calls = {"withdraw": settlement.call("withdraw", units)}
+        at.confirm("withdrawing", f"Withdraw {arguments.amount:g} {symbol}?", calls)
         settlement.withdraw(units)
         _tell(settlement, account.address)
     return 0
@@ -115,34 +106,19 @@ def _withdraw(arguments: argparse.Namespace) -> int:
 
 def _release(arguments: argparse.Namespace) -> int:
     """All locks of the account in a round whose time is up."""
-    from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.contract import chain_time
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
 
     number = arguments.round
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account = account_of(arguments, place)
-        settlement = Settlement.of(place.record, place.web3, account)
-        node = Aggregator.of(place.record, place.web3).node_in(number, account.address)
+    with at_settlement(arguments) as at:
+        account, settlement = at.account, at.settlement
+        node = at.aggregator.node_in(number, account.address)
         locks = [own for own, _ in settlement.unrecorded(number, node) if own.locked]
         if not locks:
             raise InputError(f"Nothing of node {node} is locked in round {number}: there is nothing to release.")
-        if (left := max(own.deadline for own in locks) - chain_time(place.web3)) >= 0:
+        if (left := max(own.deadline for own in locks) - chain_time(at.place.web3)) >= 0:
             raise InputError(f"The partners of node {node} may still state their trades: release in {left + 1} s.")
-        planned = [
-            planned_call(account, f"release from {own.partner}", settlement.call("release", number, own.partner))
-            for own in locks
-        ]
-        send(
-            account,
-            planned,
-            arguments,
-            place.profile,
-            "releasing",
-            f"Release what node {node} has locked in round {number}?",
-        )
+        calls = {f"release from {own.partner}": settlement.call("release", number, own.partner) for own in locks}
+        at.confirm("releasing", f"Release what node {node} has locked in round {number}?", calls)
         for own in locks:
             settlement.release(number, own.partner)
         _tell(settlement, account.address)
@@ -151,47 +127,36 @@ def _release(arguments: argparse.Namespace) -> int:
 
 def _limit(arguments: argparse.Namespace) -> int:
     """Of the account, in rounds that are opened later."""
-    from gridpact.chain.aggregator import Aggregator
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
     from gridpact.service.settings import MOST_CURRENCY
 
     if not 0 <= arguments.amount < MOST_CURRENCY:
         raise InputError(f"a limit is a number of at least 0, not {arguments.amount:g}; 0 lifts it")
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account = account_of(arguments, place)
-        settlement = Settlement.of(place.record, place.web3, account)
+    with at_settlement(arguments) as at:
+        account, settlement = at.account, at.settlement
         units, symbol = token_units(settlement, arguments.amount), settlement.token.symbol()
         if arguments.amount and not units:
             raise InputError(f"{arguments.amount:g} {symbol} is less than the smallest part of the token: give more")
-        planned = [planned_call(account, "limit", settlement.call("limitDebit", units))]
+        calls = {"limit": settlement.call("limitDebit", units)}
         words = f"at most {arguments.amount:g} {symbol}" if units else "without a limit"
-        send(account, planned, arguments, place.profile, "limiting", f"Let a delivery take {words}?")
+        at.confirm("limiting", f"Let a delivery take {words}?", calls)
         settlement.limit_debit(units)
-        now = Aggregator.of(place.record, place.web3).progress().round
+        now = at.aggregator.progress().round
         first = next(round_ for round_ in (now, now + 1) if settlement.debit_limit(account.address, round_) == units)
         print(f"gridpact: from round {first} on a delivery is taken from account {account.address} {words}")
     return 0
 
 
 def _forgive(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.contract import checked_address
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
 
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account = account_of(arguments, place)
-        settlement = Settlement.of(place.record, place.web3, account)
+    with at_settlement(arguments) as at:
+        account, settlement = at.account, at.settlement
         if arguments.address is not None:
             owing = str(checked_address(arguments.address))
         else:
-            aggregator = Aggregator.of(place.record, place.web3)
-            if arguments.node not in aggregator.enrolled():
+            if arguments.node not in at.aggregator.enrolled():
                 raise InputError(f"Node {arguments.node} is not enrolled: give the account that owes with --address.")
-            owing = str(aggregator.account_of(arguments.node))
+            owing = str(at.aggregator.account_of(arguments.node))
         unit, symbol = 10.0 ** settlement.token.decimals(), settlement.token.symbol()
         debts = settlement.debts(owing)
         if account.address not in debts and account.address != settlement.supplier():
@@ -204,9 +169,9 @@ def _forgive(arguments: argparse.Namespace) -> int:
             whom = f"{account.address} " if debts else ""
             raise InputError(f"Account {owing} owes {whom}nothing: there is nothing to forgive.")
         units = owed if arguments.amount * unit >= owed else round(arguments.amount * unit)
-        planned = [planned_call(account, "forgive", settlement.call("forgive", owing, units))]
+        calls = {"forgive": settlement.call("forgive", owing, units)}
         question = f"Forgive {units / unit:g} of the {owed / unit:g} {symbol} that {owing} owes?"
-        send(account, planned, arguments, place.profile, "forgiving", question)
+        at.confirm("forgiving", question, calls)
         settlement.forgive(owing, units)
         print(f"gridpact: account {owing} owes {settlement.arrears(owing) / unit:,.4f} {symbol}")
     return 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,10 +20,12 @@ from gridpact.errors import InputError
 if TYPE_CHECKING:
     from web3 import Web3
 
-    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.account import ChainAccount, ContractCall
+    from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.estimate import GasBill, PlannedCall
     from gridpact.chain.fees import FeePolicy
     from gridpact.chain.record import Record
+    from gridpact.chain.settlement import Settlement
 
 KEYSTORE = "GRIDPACT_KEYSTORE"
 """Environment variable with the path of the manager's keystore."""
@@ -245,6 +248,47 @@ def send(
     """Shows the price, checks that the account can pay it, and asks."""
     priced(account, planned, arguments, profile).check(purpose)
     agree(arguments, question)
+
+
+@dataclass(frozen=True)
+class AtSettlement:
+    """A settlement that answers, and the account that sends to it."""
+
+    arguments: argparse.Namespace
+    place: Deployment
+    account: ChainAccount
+    settlement: Settlement
+
+    @cached_property
+    def aggregator(self) -> Aggregator:
+        """Whose rounds are settled."""
+        from gridpact.chain.aggregator import Aggregator
+
+        assert self.place.record is not None
+        return Aggregator.of(self.place.record, self.place.web3)
+
+    @cached_property
+    def following(self) -> int:
+        """The next round that will be opened."""
+        return self.aggregator.progress().round + 1
+
+    def confirm(self, purpose: str, question: str, calls: Mapping[str, ContractCall]) -> None:
+        """Shows the price of calls, by what they are for, checks that the account can pay it, and asks."""
+        from gridpact.chain.estimate import planned_call
+
+        planned = [planned_call(self.account, what, call) for what, call in calls.items()]
+        send(self.account, planned, self.arguments, self.place.profile, purpose, question)
+
+
+@contextmanager
+def at_settlement(arguments: argparse.Namespace) -> Iterator[AtSettlement]:
+    """Opens the network, the record on it, and the account of the key that the arguments name."""
+    from gridpact.chain.settlement import Settlement
+
+    with place_of(arguments) as place:
+        assert place.record is not None
+        account = account_of(arguments, place)
+        yield AtSettlement(arguments, place, account, Settlement.of(place.record, place.web3, account))
 
 
 def date_of(text: str) -> date:

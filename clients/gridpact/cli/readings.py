@@ -18,9 +18,10 @@ from gridpact.text import count
 if TYPE_CHECKING:
     from gridpact.chain.account import ChainAccount
     from gridpact.chain.aggregator import Aggregator
+    from gridpact.chain.deposits import Token
     from gridpact.chain.estimate import PlannedCall
     from gridpact.chain.profiles import ChainProfile
-    from gridpact.chain.settlement import Settlement, Token
+    from gridpact.chain.settlement import Settlement
     from gridpact.manage.metering import MeterDay, Settled
     from gridpact.market.admm.pads import Pads
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gridpact.cli.manager import account_of, add_record, add_sender, place_of, send
+from gridpact.cli.manager import add_record, add_sender, at_settlement, place_of
 from gridpact.cli.options import Commands
 from gridpact.errors import InputError
 
@@ -49,13 +49,9 @@ def add(commands: Commands) -> None:
 
 def _admit(arguments: argparse.Namespace) -> int:
     from gridpact.chain.contract import checked_address
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
 
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account, address = account_of(arguments, place), str(checked_address(arguments.address))
-        settlement = Settlement.of(place.record, place.web3, account)
+    with at_settlement(arguments) as at:
+        account, settlement, address = at.account, at.settlement, str(checked_address(arguments.address))
         if settlement.metering() != account.address:
             raise InputError(
                 f"The metering account is {settlement.metering()}, the key given is of {account.address}: only metering"
@@ -66,8 +62,8 @@ def _admit(arguments: argparse.Namespace) -> int:
         if settlement.supplies(address):
             print(f"gridpact: {address} may supply others already")
             return 0
-        planned = [planned_call(account, "admit", settlement.call("admitSupplier", address))]
-        send(account, planned, arguments, place.profile, "admitting", f"Let {address} supply others?")
+        calls = {"admit": settlement.call("admitSupplier", address)}
+        at.confirm("admitting", f"Let {address} supply others?", calls)
         settlement.admit_supplier(address)
         print(f"gridpact: {address} may supply others")
     return 0
@@ -75,35 +71,26 @@ def _admit(arguments: argparse.Namespace) -> int:
 
 def _ask(arguments: argparse.Namespace) -> int:
     from gridpact.chain.contract import checked_address
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
 
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account, address = account_of(arguments, place), str(checked_address(arguments.address))
-        settlement = Settlement.of(place.record, place.web3, account)
+    with at_settlement(arguments) as at:
+        account, settlement, address = at.account, at.settlement, str(checked_address(arguments.address))
         _require_supplier(settlement, address)
         if address == account.address:
             raise InputError(f"{address} cannot be its own customer: ask another supplier.")
-        planned = [planned_call(account, "ask", settlement.call("wishSupplier", address))]
-        send(account, planned, arguments, place.profile, "asking", f"Ask to be a customer of {address}?")
+        calls = {"ask": settlement.call("wishSupplier", address)}
+        at.confirm("asking", f"Ask to be a customer of {address}?", calls)
         settlement.wish_supplier(address)
         print(f"gridpact: {account.address} asks to be a customer of {address}, who accepts (`gridpact supply accept`)")
     return 0
 
 
 def _accept(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.contract import checked_address
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
 
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account = account_of(arguments, place)
-        settlement = Settlement.of(place.record, place.web3, account)
+    with at_settlement(arguments) as at:
+        account, settlement = at.account, at.settlement
         _require_supplier(settlement, account.address)
-        following = Aggregator.of(place.record, place.web3).progress().round + 1
+        following = at.following
         asking = [
             who
             for who, whom in settlement.wishes().items()
@@ -115,9 +102,9 @@ def _accept(arguments: argparse.Namespace) -> int:
                 raise InputError(f"{address} does not ask to be a customer of {account.address}: let it ask first.")
         if not chosen:
             raise InputError(f"Nobody asks to be a customer of {account.address}: let them (`gridpact supply ask`).")
-        planned = [planned_call(account, f"accept {who}", settlement.call("supply", who)) for who in chosen]
+        calls = {f"accept {who}": settlement.call("supply", who) for who in chosen}
         question = f"Accept {len(chosen)} customers from round {following} on?"
-        send(account, planned, arguments, place.profile, "accepting", question)
+        at.confirm("accepting", question, calls)
         for who in chosen:
             settlement.supply(who)
             print(f"gridpact: {who} is a customer of {account.address} from round {following} on")
@@ -126,17 +113,11 @@ def _accept(arguments: argparse.Namespace) -> int:
 
 def _dismiss(arguments: argparse.Namespace) -> int:
     """What was delivered to its customers, and what is owed to it, stays."""
-    from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.contract import checked_address
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
 
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account, address = account_of(arguments, place), str(checked_address(arguments.address))
-        settlement = Settlement.of(place.record, place.web3, account)
-        aggregator = Aggregator.of(place.record, place.web3)
-        manager, metering, following = aggregator.manager(), settlement.metering(), aggregator.progress().round + 1
+    with at_settlement(arguments) as at:
+        account, settlement, address = at.account, at.settlement, str(checked_address(arguments.address))
+        manager, metering, following = at.aggregator.manager(), settlement.metering(), at.following
         if account.address not in (manager, metering):
             raise InputError(
                 f"The manager is {manager}, the metering account {metering}, the key given is of {account.address}:"
@@ -147,9 +128,9 @@ def _dismiss(arguments: argparse.Namespace) -> int:
         if not settlement.supplies(address):
             print(f"gridpact: {address} supplies nobody from round {following} on")
             return 0
-        planned = [planned_call(account, "dismiss", settlement.call("dismissSupplier", address))]
+        calls = {"dismiss": settlement.call("dismissSupplier", address)}
         question = f"Let {address} supply nobody from round {following} on?"
-        send(account, planned, arguments, place.profile, "dismissing", question)
+        at.confirm("dismissing", question, calls)
         settlement.dismiss_supplier(address)
         print(
             f"gridpact: {address} supplies nobody from round {following} on; its customers are those of the community's"
@@ -159,22 +140,17 @@ def _dismiss(arguments: argparse.Namespace) -> int:
 
 
 def _drop(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.contract import checked_address
-    from gridpact.chain.estimate import planned_call
-    from gridpact.chain.settlement import Settlement
 
-    with place_of(arguments) as place:
-        assert place.record is not None
-        account, address = account_of(arguments, place), str(checked_address(arguments.address))
-        settlement = Settlement.of(place.record, place.web3, account)
-        following = Aggregator.of(place.record, place.web3).progress().round + 1
+    with at_settlement(arguments) as at:
+        account, settlement, address = at.account, at.settlement, str(checked_address(arguments.address))
+        following = at.following
         if account.address == settlement.supplier():
             raise InputError(f"{account.address} is the supplier of all who have no other: it drops nobody.")
         if settlement.supplier_in(following, address) != account.address:
             raise InputError(f"{address} is no customer of {account.address} in round {following}: name one that is.")
-        planned = [planned_call(account, "drop", settlement.call("dismissCustomer", address))]
-        send(account, planned, arguments, place.profile, "dropping", f"Supply {address} until round {following} only?")
+        calls = {"drop": settlement.call("dismissCustomer", address)}
+        at.confirm("dropping", f"Supply {address} until round {following} only?", calls)
         settlement.dismiss_customer(address)
         print(f"gridpact: {address} is a customer of the community's supplier from round {following} on")
     return 0

@@ -20,9 +20,9 @@ from gridpact.chain.account import MOST_GAS, ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.aggregator_watch import CLOSE_GAS, START_GAS
 from gridpact.chain.clock import ChainClock, clock_gap, told_gap
+from gridpact.chain.deposits import Token
 from gridpact.chain.fees import GWEI
 from gridpact.chain.networks import Network
-from gridpact.chain.settlement import Token
 from gridpact.chain.values import Phase, Progress
 from gridpact.errors import ChainError, ContractError
 from unit.chain.settled import settled

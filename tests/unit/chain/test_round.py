@@ -144,7 +144,7 @@ def test_declarations_failForAnUnknownRound(play: Played, round_: int) -> None:
 def test_day_isReadWithoutTheLog(play: Played, round_: int) -> None:
     """From the transaction that opened the round, in a block that its time names."""
     reader = anybody(play)
-    opened = reader._events("RoundOpened", reader.first_block)[-1]
+    opened = reader._events("RoundOpened")[-1]
     at = int(reader.web3.eth.get_block(opened["blockNumber"])["timestamp"])
     assert Calldata(reader).day_opened(at, reader.first_block) == reader.day_of(round_)
 
