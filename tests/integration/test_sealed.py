@@ -26,7 +26,7 @@ from gridpact.events import Event, NodeOut
 from gridpact.limits import MOST_BID, SUM_BYTES
 from gridpact.manage.vouching import one_sided, shown, to_vouch, vouch_calls
 from gridpact.market.admm.agent import Agent, IntegerSubmission
-from gridpact.market.admm.answers import decode_answer, encode_answer
+from gridpact.market.admm.answers import PairPart, decode_answer, encode_answer
 from gridpact.market.admm.assembly import Closing, Integers
 from gridpact.market.admm.codec import decode_copies, key_in
 from gridpact.market.admm.residuals import Residuals
@@ -181,29 +181,78 @@ def more_of_trades(true: Residuals) -> Residuals:
     return replace(true, primal_trade=true.primal_trade + MUCH)
 
 
+def more_of_changes(true: Residuals) -> Residuals:
+    return replace(true, dual_trade=true.dual_trade + MUCH)
+
+
+CHANGED = 2**20
+
+
 def other_sums(true: bytes) -> bytes:
     """At its last step, by 2^20 units."""
-    return true[:-SUM_BYTES] + bytes([true[-SUM_BYTES] ^ 0x10]) + true[1 - SUM_BYTES :]
+    return true[:-SUM_BYTES] + bytes([true[-SUM_BYTES] ^ CHANGED >> 16]) + true[1 - SUM_BYTES :]
 
 
-def covered(form: SealedForm, true: bytes) -> bytes:
-    """What it claimed too much is put on its first partner."""
+def far(true: IntegerSubmission) -> IntegerSubmission:
+    """Injections that nothing of what was agreed is near."""
+    return replace(true, copies=np.where(true.copies > 0, -FAR, FAR))
+
+
+FAR = 2**19 - 1
+"""As much as fits."""
+
+
+def on_the_first(form: SealedForm, true: bytes, change: Callable[[PairPart], PairPart]) -> bytes:
+    """An answer with another part of its first partner."""
     book = form.assembly.book(form.node)
     parts = decode_answer(book, true)
     assert parts is not None
     first = min(parts)
-    return encode_answer(book, parts | {first: replace(parts[first], primal=parts[first].primal + MUCH)})
+    return encode_answer(book, parts | {first: change(parts[first])})
+
+
+def covered(form: SealedForm, true: bytes) -> bytes:
+    """What it claimed too much is put on its first partner."""
+    return on_the_first(form, true, lambda part: replace(part, primal=part.primal + MUCH))
+
+
+def covered_change(form: SealedForm, true: bytes) -> bytes:
+    """The same of how much trades have changed."""
+    return on_the_first(form, true, lambda part: replace(part, dual=part.dual + 4 * MUCH))
+
+
+def covered_sums(form: SealedForm, true: bytes) -> bytes:
+    """What `other_sums` has changed is put on its first partner, so that the shares come to the sums."""
+    book = form.assembly.book(form.node)
+    parts = decode_answer(book, true)
+    assert parts is not None
+    last = max(step for steps in book.values() for step in steps)
+    shares = [part.shares[book[partner].index(last)] for partner, part in parts.items() if last in book[partner]]
+    change = -CHANGED if sum(shares) & CHANGED else CHANGED
+
+    def changed(part: PairPart) -> PairPart:
+        at = book[min(parts)].index(last)
+        return replace(part, shares=(*part.shares[:at], (part.shares[at] + change) % 2**24, *part.shares[at + 1 :]))
+
+    return on_the_first(form, true, changed)
 
 
 LIES = {
     "claims a unit more of the network": Lie(claims=lambda true: replace(true, primal_grid=true.primal_grid + 1)),
+    "claims less of the trades": Lie(claims=lambda true: replace(true, primal_trade=true.primal_trade // 2)),
+    "claims that less has changed": Lie(claims=lambda true: replace(true, dual_trade=true.dual_trade // 2)),
+    "injects without end": Lie(says=far),
     "bids without end": Lie(says=lambda true: replace(true, bids=np.full_like(true.bids, MOST_BID))),
     "claims much more of the trades, and puts it on a partner": Lie(claims=more_of_trades, answers=covered),
     "claims much more of the trades, and goes on": Lie(claims=more_of_trades, answers=None),
+    "claims that much more has changed, and puts it on a partner": Lie(claims=more_of_changes, answers=covered_change),
+    "claims much more of the trades, and breaks off": Lie(claims=more_of_trades, answers=lambda form, true: true[:-1]),
     "says other sums for the pool": Lie(encodes=other_sums),
+    "says other sums for the pool, and puts them on a partner": Lie(encodes=other_sums, answers=covered_sums),
 }
-"""The first the operator's node sees, the second each partner. The others nobody sees, so it is asked: then a partner
-sees that its part is false, the contract that there is no answer, all that the parts do not come to the sums."""
+"""What it claims of the network, and where it injects, the operator's node sees; what it bids, and residuals that are
+less than its bids to a partner alone make them, that partner. The others nobody sees, so it is asked: then a partner
+sees that its part is false, the contract that there is no answer, all that the parts do not come to what it said."""
 
 
 @pytest.mark.parametrize("lie", LIES)
