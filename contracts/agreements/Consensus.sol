@@ -66,6 +66,7 @@ abstract contract Consensus is Rounds {
     }
 
     IReferee internal immutable _referee;
+    bool internal immutable _seals;
     uint16 internal immutable _steps;
     Residuals private immutable _limits;
     uint256 internal immutable _words; // of a block
@@ -84,6 +85,7 @@ abstract contract Consensus is Rounds {
         Rounds(made.theta.n, made.theta.mu, made.setting.phaseSeconds, made.setting.maxMisses)
     {
         (_theta, _setting, _referee) = (made.theta, made.setting, made.referee);
+        _seals = made.referee.seals();
         _steps = made.setting.steps;
         _words = Lanes.words(made.setting.steps);
         _limits = ResidualLanes.limits(
@@ -151,8 +153,9 @@ abstract contract Consensus is Rounds {
         bytes32 sums = Lanes.hash(open.sums);
         hash = Commitments.closed(hash, round, iteration, open.progress.present, residuals, sums);
         Round.Closed memory closed = state.close(open.progress, hash);
+        // Of sealed sums each is of use to two nodes, which have what it is made of.
         emit IVirtualAggregator.IterationClosed(
-            round, iteration, open.progress.present, residuals, hash, open.sums
+            round, iteration, open.progress.present, residuals, hash, _seals ? new uint256[](0) : open.sums
         );
         // Residuals concern the iteration before. Both have to be of all nodes that are not out, and of no other.
         if (!closed.undisturbed()) return false;

@@ -57,10 +57,9 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     /// @param clerk_ of which theta, the setting and the referee are taken
     constructor(Clerk clerk_) Consensus(clerk_.constants()) TypedData("gridpact", "1") {
         clerk = address(clerk_);
-        bool seals = _referee.seals();
-        agreement = new AgreedBids(this, _setting, seals);
+        agreement = new AgreedBids(this, _setting, _seals);
         _mostBids = Sizes.bids(_n);
-        _sums = seals ? Seals.SUM * _steps : 0;
+        _sums = _seals ? Seals.SUM * _steps : 0;
     }
 
     // ------------------------------------------------------------------ declaring
@@ -71,7 +70,7 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
     ) external {
         (Round.State storage state, Standing heard, uint8 node) = _heard(round);
         Tree.check(node, parent, depth, children, _seats.nodes);
-        if (_sums != 0) Tree.checkStar(node, parent, depth, children);
+        if (_seals) Tree.checkStar(node, parent, depth, children);
         if (bids != 0) _requireFew(bids, Books.capacity(book.length, _seats.count - 1, _steps));
         state.members[node] = _member(round, Tree.place(parent, depth, bids, children != 0));
         if (children != 0) _lane(round).tree.children[node] = children;
@@ -197,7 +196,9 @@ contract VirtualAggregator is Consensus, TypedData, IVirtualAggregator {
         bytes32[MAX_NODES] storage commitments = _commitments[round];
         hash = Commitments.extended(commitments[node], hash);
         commitments[node] = hash;
-        emit Submitted(round, iteration, node, residuals, hash, bids);
+        // What is sealed nobody reads but whom it is for: they find it in the calldata, where it stands anyway.
+        if (_seals && !open.forwarded) emit Sealed(round, iteration, node, hash);
+        else emit Submitted(round, iteration, node, residuals, hash, bids);
         if (iteration != 1) open.residuals = open.residuals.plus(Residuals.wrap(residuals));
         // No overflow: a node counts once.
         unchecked {

@@ -46,7 +46,8 @@ import {IRounds} from "./IRounds.sol";
 ///   P, Q of each line            nodes of the round that are not roots, ascending
 ///   V of each inner node         those of them that have children, ascending
 /// A block of which no copy arrived is zero. With the bids in the logs, the copies in the calldata, and the hashes of
-/// both in storage, everybody can follow, check and replay a round from the chain alone.
+/// both in storage, everybody can follow, check and replay a round from the chain alone. Where rounds are sealed, the log
+/// has neither bids nor sums, but says where each submission is; the sums follow from the copies, and the head has them.
 ///
 /// Residuals of a node for iteration k, which travel with its submission for k + 1, are functions of public integers,
 /// so a false one can be proved (see `accuse`). x are the node's copies, S a block's sum without biases, c the number
@@ -160,6 +161,9 @@ interface IVirtualAggregator is IRounds, IAgreeing {
         bytes32 commitment,
         bytes bids
     );
+    /// @notice The same where rounds are sealed: bids and residuals stand in the calldata, too. A submission that came through
+    ///         another contract leaves `Submitted` there, too.
+    event Sealed(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, bytes32 commitment);
     /// @notice The copies of an accepted submission that came through another contract: then they may not stand in the
     ///         calldata of the transaction, and nobody should need a trace of it. Comes right after its `Submitted`.
     event Forwarded(uint32 indexed round, uint16 indexed iteration, uint8 indexed node, uint256[] copies);
@@ -173,7 +177,7 @@ interface IVirtualAggregator is IRounds, IAgreeing {
     ///                  most significant 64-bit lane down
     /// @param head      the head with this iteration: a reader whose own fold differs has seen another history (the
     ///                  chain was re-organised) and reads the round anew
-    /// @param sums      all blocks, see above
+    /// @param sums      all blocks, see above; none where rounds are sealed
     event IterationClosed(
         uint32 indexed round,
         uint16 indexed iteration,

@@ -52,6 +52,25 @@ def test_question_isAsked_andAnsweredOnce(sealed):
     sealed.check()
 
 
+def test_logOfSealedRound_saysWhereSubmissionsAre_andNothingOfThem(sealed):
+    """Sums are in the head as ever, which `check` has of the model."""
+    model = sealed.model
+    tx = sealed.submit(1)
+    assert tx.names == ["Sealed"]
+    assert tx.one("Sealed").values == {
+        "round": ROUND,
+        "iteration": 3,
+        "node": 1,
+        "commitment": model.now.commitments[1],
+    }
+    for node in sorted(sealed.tree):
+        if node != 1:
+            tx = sealed.submit(node)
+    assert tx.one("IterationClosed")["sums"] == ()
+    assert model.now.closed[-1].words
+    sealed.check()
+
+
 def test_questions_areAsTheModelHasThem(sealed):
     """Any of the calls, with anything: what the model refuses the contract refuses, and for the same reason."""
     chance, made, model = random.Random(1), sealed, sealed.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from operator import add
 from typing import Any
 
 from web3.types import EventData
@@ -26,12 +27,13 @@ from gridpact.chain.values import (
     unpack_residuals,
 )
 from gridpact.errors import ChainError, Reorganised
+from gridpact.limits import LANES
 
 REMEMBERED_BLOCKS = 512
 """Of how many rounds and iterations it is remembered where they were opened."""
 
 OPENING = ("RoundOpened", "LimitsSet", "Declared", "Abstained", "RoundStarted")
-NEGOTIATION = ("IterationOpened", "Submitted", "IterationClosed", "Excluded", "Asked", "Answered")
+NEGOTIATION = ("IterationOpened", "Submitted", "Sealed", "IterationClosed", "Excluded", "Asked", "Answered")
 """Events of the two phases of a round, and, the first of each, the event that all others follow."""
 
 NOTHING_SAID = IterationLog(None, {}, frozenset())
@@ -52,6 +54,11 @@ class AggregatorLog(AggregatorViews):
         return {}
 
     @cached_property
+    def _lines(self) -> dict[int, list[int]]:
+        """Who shares variables with the grid operator's node, by round, ascending: as the log told last."""
+        return {}
+
+    @cached_property
     def _openings(self) -> Openings:
         (opened,) = self.interface.topics(["RoundOpened"])
         return Openings(self._logs, self.address, opened, self.first_block)
@@ -63,7 +70,7 @@ class AggregatorLog(AggregatorViews):
 
     @cached_property
     def _negotiation_names(self) -> tuple[str, ...]:
-        """The same: older ones know no questions."""
+        """The same: older ones know no questions, and none that are sealed."""
         return tuple(name for name in NEGOTIATION if name in self.interface.events)
 
     @cached_property
@@ -126,6 +133,7 @@ class AggregatorLog(AggregatorViews):
         """Who was in a round when it started; None where it did not start (yet)."""
         for event in self._opening(round).get("RoundStarted", ()):
             nodes, lines, inner = (bitmap_to_nodes(event[name]) for name in ("nodes", "lines", "inner"))
+            self._lines[round] = sorted(lines)
             return Roster(nodes, nodes, lines, inner)
         return None
 
@@ -189,10 +197,35 @@ class AggregatorLog(AggregatorViews):
         Args:
             closed: how many of its iterations are closed at least, by what the contract said.
         """
-        return in_time(
+        logs = in_time(
             lambda: by_iteration(self._since((round, first), self._negotiation_names, round, *indexed)),
             lambda logs: sum(log.is_whole for number, log in logs.items() if number >= first) >= closed,
         )
+        return {number: self._unsealed(round, log) if number >= first else log for number, log in logs.items()}
+
+    def _unsealed(self, round: int, log: IterationLog) -> IterationLog:
+        """With what a sealed iteration has in the calldata only, as it was submitted: bids, residuals and sums."""
+        if not any(submission.in_calldata for submission in log.submissions.values()):
+            return log
+        read = self._transactions.whole
+        whole = {node: read(one) if one.in_calldata else one for node, one in log.submissions.items()}
+        closed = log.closed
+        if closed is not None and closed.present <= whole.keys():
+            closed = replace(closed, sums=self._sums(round, {node: whole[node] for node in closed.present}))
+        return replace(log, submissions=whole, closed=closed)
+
+    def _sums(self, round: int, submissions: Mapping[int, Submission]) -> tuple[int, ...]:
+        """Words of all blocks of a sealed iteration, as the contract adds them: each household's copies, and those of
+        the grid operator's node, which has them of all of them in this order."""
+        if round not in self._lines:
+            self.started(round)
+        lines = self._lines.get(round, [])
+        if not lines:
+            return ()
+        each = 2 * -(-self.setting().steps // LANES)
+        copies = {node: self.copies_of(one) for node, one in submissions.items()}
+        sums = [word for node in lines for word in copies.get(node, (0,) * each)]
+        return tuple(map(add, sums, copies.get(0, (0,) * len(sums))))
 
     def _closed_in(self, round: int) -> int:
         """How many iterations of a round were closed when the contract was last asked where it stands."""
@@ -239,14 +272,15 @@ def by_iteration(events: Iterable[EventData]) -> dict[int, IterationLog]:
 
 def _with_event(log: IterationLog, event: EventData, arguments: Mapping[str, Any]) -> IterationLog:
     """An iteration's log with one more event."""
-    if event["event"] == "Submitted":
+    if event["event"] in ("Submitted", "Sealed"):
         submission = Submission(
             node=int(arguments["node"]),
             iteration=int(arguments["iteration"]),
-            residuals=unpack_residuals(int(arguments["residuals"])),
-            bids=bytes(arguments["bids"]),
+            residuals=unpack_residuals(int(arguments.get("residuals", 0))),
+            bids=bytes(arguments.get("bids", b"")),
             commitment=bytes(arguments["commitment"]),
             transaction=bytes(event["transactionHash"]),
+            in_calldata=event["event"] == "Sealed",
         )
         return replace(log, submissions={**log.submissions, submission.node: submission})
     if event["event"] == "Excluded":

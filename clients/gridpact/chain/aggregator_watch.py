@@ -10,6 +10,7 @@ from functools import cached_property
 
 from gridpact.chain.account import MOST_GAS
 from gridpact.chain.aggregator_log import AggregatorLog
+from gridpact.chain.calldata import COUNTED
 from gridpact.chain.ledger import WaitingLedger
 from gridpact.chain.transport import url_of
 from gridpact.chain.values import Phase, Progress
@@ -73,8 +74,8 @@ class WatchedAggregator(AggregatorLog, WaitingLedger):
 
     def _watching(self, each_submission: bool) -> Watch:
         if each_submission not in self._watches:
-            names = (*MILESTONES, "Submitted") if each_submission else MILESTONES
-            topics = self.interface.topics(names)
+            names = (*MILESTONES, *COUNTED) if each_submission else MILESTONES
+            topics = self.interface.topics([name for name in names if name in self.interface.events])
             self._watches[each_submission] = watch_events(url_of(self.web3), self.address, topics)
         return self._watches[each_submission]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from hexbytes import HexBytes
@@ -14,10 +15,17 @@ from gridpact.chain.contract import READ_ATTEMPTS, READ_PAUSE, DeployedContract,
 from gridpact.chain.reverts import readable
 from gridpact.chain.values import Submission, unpack_residuals
 from gridpact.errors import ChainError, Reorganised
+from gridpact.limits import MOST_NODES
 
 OPENING = {"openRound": 0, "replaceRound": 0, "openRoundOf": 1, "openRoundWithin": 1}
 """What the manager calls to open a round, and the place of the day among the arguments; before it stands the product,
 where it is not 0."""
+
+COUNTED = ("Submitted", "Sealed")
+"""The events that an accepted submission leaves."""
+
+REMEMBERED_PARTS = 2 * MOST_NODES
+"""Of an iteration and the one before."""
 
 Part = Mapping[str, Any]
 """One submission in a transaction: node, copies, bids, residuals as packed; an iteration, where it is told."""
@@ -26,20 +34,41 @@ Read = TypeVar("Read")
 
 
 class Calldata:
-    """Reads the transactions to an aggregator, and remembers the last one, which may be a batch of many."""
+    """Reads the transactions to an aggregator, and remembers the last ones, of which one may be a batch of many."""
 
     def __init__(self, contract: DeployedContract) -> None:
         self._contract = contract
-        self._last: tuple[bytes, list[Part]] = b"", []
+        self._known: dict[bytes, list[Part]] = {}
 
     def copies_of(self, submission: Submission) -> tuple[int, ...]:
         """The copies of a node's submission, in words.
 
-        In a batch the node may occur more than once, by the relayer's mistake or malice. Each part of a batch leaves
-        one event, so the part is the one at the place of `Submitted` among the events of the node.
-
         Raises:
             Reorganised: the transaction is not on the chain any longer, or did something else.
+        """
+        part = self._part_of(submission)
+        submitted = submission.bids, submission.residuals
+        if part is None or (bytes(part["bids"]), unpack_residuals(int(part["residuals"]))) != submitted:
+            raise _is_not(submission)
+        return tuple(part["copies"])
+
+    def whole(self, submission: Submission) -> Submission:
+        """A sealed submission with its bids and residuals.
+
+        Raises:
+            Reorganised: see `copies_of`.
+        """
+        part = self._part_of(submission)
+        if part is None:
+            raise _is_not(submission)
+        bids, residuals = bytes(part["bids"]), unpack_residuals(int(part["residuals"]))
+        return replace(submission, bids=bids, residuals=residuals, in_calldata=False)
+
+    def _part_of(self, submission: Submission) -> Part | None:
+        """What a submission was sent with; None where its transaction was none of the node for the iteration.
+
+        In a batch the node may occur more than once, by the relayer's mistake or malice. Each part of a batch leaves
+        one event, so the part is the one at the place of the accepted one among the events of the node.
         """
         node, iteration = submission.node, submission.iteration
         parts = [
@@ -48,26 +77,22 @@ class Calldata:
             if (part["node"], part.get("iteration", iteration)) == (node, iteration)
         ]
         place = self._place_of(submission) if len(parts) > 1 else 0
-        submitted = submission.bids, submission.residuals
-        for part in parts[place : place + 1]:
-            if (bytes(part["bids"]), unpack_residuals(int(part["residuals"]))) == submitted:
-                return tuple(part["copies"])
-        raise Reorganised(
-            f"The transaction 0x{submission.transaction.hex()} is not the submission of node {submission.node}: read"
-            " the iteration again."
-        )
+        return parts[place] if place < len(parts) else None
 
     def _parts_of(self, submission: Submission) -> list[Part]:
         """What a transaction called `submit` or `relay` with, in order; or what it left in the log."""
-        if self._last[0] == submission.transaction:
-            return self._last[1]
-        transaction = _still_there(submission, "a submission's transaction", self._contract.web3.eth.get_transaction)
-        if transaction.get("to") == self._contract.address:
-            parts = self._called_parts(submission.node, input_of(transaction))
-        else:
-            parts = self._forwarded_parts(submission)
-        self._last = submission.transaction, parts
-        return parts
+        known = self._known
+        if submission.transaction not in known:
+            read = self._contract.web3.eth.get_transaction
+            transaction = _still_there(submission, "a submission's transaction", read)
+            if transaction.get("to") == self._contract.address:
+                parts = self._called_parts(submission.node, input_of(transaction))
+            else:
+                parts = self._forwarded_parts(submission)
+            known[submission.transaction] = parts
+            while len(known) > 1 and sum(map(len, known.values())) > REMEMBERED_PARTS:
+                del known[next(iter(known))]
+        return known[submission.transaction]
 
     def _called_parts(self, node: int, data: bytes) -> list[Part]:
         function, arguments = self._contract.interface.called(data)
@@ -91,9 +116,9 @@ class Calldata:
         kinds = [
             event["event"]
             for event in self._events_of(submission)
-            if event["event"] in ("Submitted", "Skipped") and arguments_of(event)["node"] == submission.node
+            if event["event"] in (*COUNTED, "Skipped") and arguments_of(event)["node"] == submission.node
         ]
-        return kinds.index("Submitted") if "Submitted" in kinds else len(kinds)
+        return next((place for place, kind in enumerate(kinds) if kind in COUNTED), len(kinds))
 
     def _events_of(self, submission: Submission) -> list[EventData]:
         """The contract's events in a submission's transaction, in order."""
@@ -133,6 +158,13 @@ class Calldata:
                     if (products or [0]) == [product]:
                         return int(day)
         return None
+
+
+def _is_not(submission: Submission) -> Reorganised:
+    return Reorganised(
+        f"The transaction 0x{submission.transaction.hex()} is not the submission of node {submission.node}: read"
+        " the iteration again."
+    )
 
 
 def _still_there(submission: Submission, what: str, read: Callable[[HexBytes], Read]) -> Read:

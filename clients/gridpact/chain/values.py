@@ -152,6 +152,7 @@ class Submission:
     bids: bytes
     commitment: bytes  # of the node, with this submission
     transaction: bytes  # hash: the copies stand in its calldata
+    in_calldata: bool = False  # bids and residuals as well, and were not read yet
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ FORMAT = 1
 KEPT_BLOCKS = 64
 """Newest blocks without events that are remembered, to go on from after a re-organisation."""
 
-NOT_KEPT = {"Submitted": {"bids", "commitment"}, "Forwarded": {"copies"}}
+NOT_KEPT = {"Submitted": {"bids", "commitment"}, "Sealed": {"commitment"}, "Forwarded": {"copies"}}
 """What is large, and shown nowhere."""
 
 TABLES = """
@@ -217,12 +217,13 @@ class Store:
             )
             return [StoredEvent(row[0], row[1], row[2], row[3], row[4], parse_json(row[5])) for row in rows]
 
-    def said_by(self, round: int, name: str) -> dict[int, tuple[int, int]]:
-        """How often each node did something in a round, and in which iteration last."""
+    def said_by(self, round: int, *names: str) -> dict[int, tuple[int, int]]:
+        """How often each node did something in a round, by any of these events, and in which iteration last."""
         with _told():
             rows = self._db.execute(
-                "SELECT node, COUNT(*), MAX(iteration) FROM events WHERE round = ? AND name = ? GROUP BY node",
-                (round, name),
+                "SELECT node, COUNT(*), MAX(iteration) FROM events WHERE round = ? AND name IN"
+                f" ({_marks(names)}) GROUP BY node",
+                (round, *names),
             )
             return {node: (count, last) for node, count, last in rows}
 

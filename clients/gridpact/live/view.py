@@ -39,7 +39,7 @@ Json = dict[str, Any]
 NEWEST = 60
 """Lines of what happened."""
 
-QUIET = {"Submitted", "Forwarded", "IterationOpened", "Stated"}
+QUIET = {"Submitted", "Sealed", "Forwarded", "IterationOpened", "Stated"}
 """Too many to be told."""
 
 OF_THE_REST = 2**31
@@ -48,7 +48,7 @@ OF_THE_REST = 2**31
 PURPOSES = (
     ("deliver", {"Delivered", "DebitCut", "CorrectionProposed", "Corrected", "TariffPublished"}),
     ("settle", {"Stated", "TradeRecorded", "StatementsDiffer", "Released", "day.Brought"}),
-    ("submit", {"Submitted", "Forwarded", "IterationClosed", "Excluded"}),
+    ("submit", {"Submitted", "Sealed", "Forwarded", "IterationClosed", "Excluded"}),
     ("declare", {"Declared", "Abstained", "RoundStarted"}),
     ("open", {"RoundOpened"}),
 )
@@ -126,7 +126,7 @@ class RoundView:
     def _by_name(self) -> Mapping[str, list[StoredEvent]]:
         """Everything but what is counted by SQL."""
         by_name: defaultdict[str, list[StoredEvent]] = defaultdict(list)
-        for event in self._store.events(self.number, but=("Submitted", "Forwarded", "Stated")):
+        for event in self._store.events(self.number, but=("Submitted", "Sealed", "Forwarded", "Stated")):
             by_name[event.name].append(event)
         return by_name
 
@@ -266,7 +266,7 @@ class RoundView:
         """Who is there, missing or out; nodes ascending."""
         declared = {int(event.arguments["node"]) for event in self._by_name["Declared"]}
         abstained = {int(event.arguments["node"]) for event in self._by_name["Abstained"]}
-        submitted, out = self._store.said_by(self.number, "Submitted"), self._out()
+        submitted, out = self._store.said_by(self.number, "Submitted", "Sealed"), self._out()
         inside = self._assembly.nodes if self._assembly else frozenset()
         present = [bitmap_to_nodes(int(event.arguments["present"])) for event in self._closed]
         last = present[-1] if present else inside
