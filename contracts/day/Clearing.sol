@@ -1,194 +1,264 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
+
 import {IDaySettlement} from "../interfaces/IDaySettlement.sol";
-import {Apportion} from "../libraries/Apportion.sol";
-import {Money} from "../libraries/Money.sol";
+import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
+import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Series} from "../libraries/Series.sol";
+import {Steps} from "../libraries/Steps.sol";
+import {Tariffs} from "../libraries/Tariffs.sol";
+import {Deposits} from "../settlement/Deposits.sol";
+import {Days} from "./Days.sol";
 
-/// @title Pool, supply and imbalance of one step: mathematics only
-/// @notice See IDaySettlement for the rules. It has no state, so that anybody can ask what a step would come to.
-///
-/// @dev Nothing overflows: energies are below 2^64, prices below 2^31, a unit of currency is at most 10^18 token units, so
-///      products are below 2^157 and sums of at most 127 of them below 2^164; balances are below 2^127.
-contract Clearing {
-    /// @notice A step; arrays by member, ascending.
-    struct Step {
-        int256[] nets; //       g_i, Wh
-        int256[] positions; //  sold, Wh
-        int256[] deviations; // g_i - n_i, Wh
-        uint256[] balances; //  of members, with what covers their positions of the step, token units
-        uint256[] shares; //    with the key Shares
-        IDaySettlement.Key key;
-        IDaySettlement.Pricing pricing;
-        int256 importPrice;
-        int256 feedInPrice;
-        uint256 adder;
-        uint256 mostAdder;
-        uint256 supplierBalance;
-        int256 currency; //     token units in a unit of currency
+/// @title The half of a day's settlement that opens days, settles their steps and closes them
+/// @notice The day's settlement calls it by `delegatecall`: so all of this happens to its storage, in its name. What is
+///         called here directly happens to this contract's own storage, of which nobody reads anything; but anybody can
+///         ask what a step would come to.
+contract Clearing is Days {
+    using Series for mapping(uint256 word => uint256);
+
+    uint256 private constant ONE = 1e9; // all shares
+    uint256 private constant LONGEST = 2 ** 24; // s
+    uint256 private constant TRADE_FEE = 4; // bytes a step
+    uint256 private constant PEAK_FEE = 6; // bytes
+    uint256 private constant PERIOD = 4; // bytes
+
+    constructor(ITradeSettlement settlement_, IERC20Metadata token_, address supplier_)
+        Deposits(token_)
+        Days(settlement_, supplier_)
+    {}
+
+    // ------------------------------------------------------------------ opening
+
+    /// @dev See IDaySettlement.
+    function openDay(
+        uint32 day,
+        IDaySettlement.Terms calldata terms,
+        bytes calldata tariff,
+        bytes calldata shares,
+        uint128 lock
+    ) external nonReentrant {
+        if (msg.sender != _supplier) revert IDaySettlement.NotSupplier(msg.sender);
+        Day storage opened = _days[day];
+        if (opened.standing.index != 0) revert IDaySettlement.DayOpenedAlready(day);
+        _requireTerms(day, terms, shares);
+        bytes32 hash = keccak256(abi.encode(terms, keccak256(tariff), keccak256(shares)));
+        opened.standing = IDaySettlement.Standing(++_opened, 0, false, 0, 1, hash);
+        opened.terms = terms;
+        opened.shares.write(0, shares);
+        _supplies(opened, 0, hash, tariff, lock);
+        emit IDaySettlement.DayOpened(day, _opened, terms, tariff, shares, lock);
     }
 
-    /// @notice What it comes to.
-    struct Cleared {
-        int256[] payments; //  received by each member, and by the supplier, token units; they sum to zero
-        int256[] uncovered; // what each could not pay, or (negative) was not paid, beyond balances
-        uint256 poolEnergy; // Wh
-        int256 poolPrice;
-        int256 deviation; //   of all, Wh
+    function _requireTerms(uint32 day, IDaySettlement.Terms calldata terms, bytes calldata shares) private view {
+        if (day >= LABEL) revert IDaySettlement.InvalidTerms("day", day);
+        if (terms.stepSeconds == 0 || terms.stepSeconds > LONGEST) {
+            revert IDaySettlement.InvalidTerms("stepSeconds", terms.stepSeconds);
+        }
+        if (terms.readingSeconds > LONGEST) revert IDaySettlement.InvalidTerms("readingSeconds", terms.readingSeconds);
+        if (terms.start <= block.timestamp + terms.gateSeconds) revert IDaySettlement.InvalidTerms("start", terms.start);
+        if (terms.adder > uint32(type(int32).max)) revert IDaySettlement.InvalidTerms("adder", terms.adder);
+        uint256 most = terms.key == IDaySettlement.Key.Shares ? ENERGY * MAX_NODES : 0;
+        if (shares.length > most || shares.length % ENERGY != 0) {
+            revert IDaySettlement.LengthMismatch(most, shares.length);
+        }
+        uint256 sum = 0;
+        for (uint256 at = 0; at < shares.length; at += ENERGY) sum += uint32(bytes4(shares[at:at + ENERGY]));
+        if (most != 0 && sum != ONE) revert IDaySettlement.SharesDoNotSumToOne(sum);
     }
 
-    /// @dev What is worked with while it is worked out.
-    struct Work {
-        int256[] rests; //    of g_i, after the pool
-        int256[] balances; // of members
+    /// @dev See IDaySettlement.
+    function supplyDay(uint32 day, bytes32 terms, bytes calldata tariff, uint128 lock) external nonReentrant {
+        Day storage day_ = _opening(day, 0);
+        if (msg.sender == _supplier || !_settlement.supplies(type(uint32).max, msg.sender)) {
+            revert IDaySettlement.NotSupplier(msg.sender);
+        }
+        if (day_.standing.terms != terms) revert IDaySettlement.OtherTerms(day, day_.standing.terms);
+        if (day_.numbers[msg.sender] != 0) revert IDaySettlement.SuppliesAlready(day, msg.sender);
+        uint8 number = day_.standing.suppliers;
+        if (number == MAX_NODES) revert IDaySettlement.TooManySuppliers(day);
+        day_.standing.suppliers = number + 1;
+        day_.numbers[msg.sender] = number;
+        bytes32 hash = keccak256(abi.encode(terms, keccak256(tariff)));
+        _supplies(day_, number, hash, tariff, lock);
+        emit IDaySettlement.DaySupplied(day, msg.sender, number, hash, tariff, lock);
     }
 
-    int256 private constant UNIT = 1e9; // Wh and 1e-6 currency/kWh, in a unit of currency
+    /// @dev The caller is a supplier of a day from now on.
+    function _supplies(Day storage day_, uint8 number, bytes32 terms, bytes calldata tariff, uint256 lock) private {
+        Supplier storage supplier = day_.suppliers[number];
+        (supplier.account, supplier.terms) = (msg.sender, terms);
+        uint256 prices = PRICES * _steps;
+        uint256 end = prices + TRADE_FEE * _steps;
+        // A peak counts over the period that is told, or else over the day.
+        bool told = tariff.length == end + PEAK_FEE + PERIOD;
+        Tariffs.requireValid(told ? tariff[:end + PEAK_FEE] : tariff, _steps);
+        bool fees = tariff.length != prices;
+        supplier.tariff.write(0, fees ? tariff[:end] : tariff);
+        if (fees) {
+            supplier.tradeFee = true;
+            supplier.peakFee = uint48(bytes6(tariff[end:]));
+            supplier.period = told ? uint32(bytes4(tariff[end + PEAK_FEE:])) : LABEL | day_.standing.index;
+        }
+        _lockFor(day_, SUPPLIER - number, msg.sender, lock);
+    }
 
-    /// @notice Clears a step. All arrays have one length, but for shares, which may be none.
-    function cleared(Step memory step) external pure returns (Cleared memory result) {
-        unchecked {
-            uint256 count = step.nets.length;
-            result.payments = new int256[](count + 1);
-            result.uncovered = new int256[](count);
-            Work memory work = Work(new int256[](count), new int256[](count));
-            for (uint256 k = 0; k < count; ++k) {
-                (work.rests[k], work.balances[k]) = (step.nets[k], int256(step.balances[k]));
-            }
-            _pool(step, work, result);
-            _supply(step, work, result);
-            for (uint256 k = 0; k < count; ++k) result.payments[k] = work.balances[k] - int256(step.balances[k]);
+    // ------------------------------------------------------------------ settlement
+
+    /// @dev See IDaySettlement.
+    function settleStep(uint32 day) external {
+        Day storage day_ = _day(day);
+        uint16 next = day_.standing.next;
+        if (next == _steps) revert IDaySettlement.StepsLeft(day, next);
+        uint8 step = uint8(next);
+        _requireRead(day, day_, step);
+        day_.standing.next = next + 1;
+        for (uint8 number = 0; number < day_.standing.suppliers; ++number) _settle(day, day_, number, step);
+    }
+
+    /// @dev Requires that a step is over, and that all were read or are not waited for any longer.
+    function _requireRead(uint32 day, Day storage day_, uint8 step) private view {
+        uint256 until = _requireOver(day, day_, step) + day_.terms.readingSeconds;
+        if (block.timestamp <= until && day_.isRead[step] != day_.standing.members) {
+            revert IDaySettlement.ReadingsAwaited(day, step, until);
         }
     }
 
-    // ------------------------------------------------------------------ pool
-
-    /// @dev What members have over goes to those who lack.
-    function _pool(Step memory step, Work memory work, Cleared memory result) private pure {
-        if (step.feedInPrice >= step.importPrice) return;
-        (uint256[] memory lacking, uint256[] memory over, uint256 lacks, uint256 has) = _sides(step);
-        if (lacks == 0 || has == 0) return;
-        uint256[] memory taken = Apportion.filled(lacks < has ? lacks : has, _weights(step, lacking), lacking);
-        uint256 energy = 0;
-        for (uint256 k = 0; k < taken.length; ++k) energy += taken[k];
-        if (energy == 0) return;
-        int256 price = _price(step, lacks, has);
-        (result.poolEnergy, result.poolPrice) = (energy, price);
-        _pass(work, taken, Apportion.apportioned(energy, over), price * step.currency);
+    /// @dev A step of a supplier's customers.
+    function _settle(uint32 day, Day storage day_, uint8 number, uint8 step) private {
+        Steps.Step memory loaded = _loaded(day_, number, step);
+        Steps.Cleared memory result = Steps.cleared(loaded);
+        _write(day, day_, number, step, loaded.balances, result);
+        emit IDaySettlement.StepSettled(
+            day,
+            step,
+            number,
+            day_.suppliers[number].customers,
+            result.poolEnergy,
+            result.poolPrice,
+            result.deviation,
+            result.payments
+        );
     }
 
-    /// @dev What is lacking and over, of those who can pay for it at any price that the pool can have.
-    function _sides(Step memory step)
-        private
-        pure
-        returns (uint256[] memory lacking, uint256[] memory over, uint256 lacks, uint256 has)
-    {
-        unchecked {
-            uint256 count = step.nets.length;
-            (lacking, over) = (new uint256[](count), new uint256[](count));
-            // Above zero, since the import price is above the feed-in price.
-            int256 dearest = step.importPrice > -step.feedInPrice ? step.importPrice : -step.feedInPrice;
-            for (uint256 k = 0; k < count; ++k) {
-                int256 net = step.nets[k];
-                uint256 energy = uint256(net < 0 ? -net : net);
-                // One more for rounding.
-                if (uint256(int256(energy) * dearest * step.currency / UNIT) + 1 > step.balances[k]) continue;
-                if (net > 0) (lacking[k], lacks) = (energy, lacks + energy);
-                else (over[k], has) = (energy, has + energy);
-            }
+    /// @dev What a supplier's customers had to deliver and did. Counts who delivered its position.
+    function _loaded(Day storage day_, uint8 number, uint8 step) private returns (Steps.Step memory all) {
+        Supplier storage supplier = day_.suppliers[number];
+        uint128 left = supplier.customers;
+        uint256 count = Nodes.count(left);
+        (all.nets, all.positions, all.deviations) = (new int256[](count), new int256[](count), new int256[](count));
+        (all.balances, all.shares, all.peaks) = (new uint256[](count), new uint256[](count), new uint256[](count));
+        (all.key, all.pricing) = (day_.terms.key, day_.terms.pricing);
+        (all.adder, all.mostAdder) = (day_.terms.adder, day_.terms.mostAdder);
+        (all.importPrice, all.feedInPrice) = _prices(day_, number, step);
+        all.peakFee = int256(uint256(supplier.peakFee));
+        if (supplier.tradeFee) all.tradeFee = _tradeFee(day_, number, step);
+        (all.supplierBalance, all.currency) = (day_.balances[SUPPLIER - number], _currency);
+        for (uint256 k = 0; k < count; ++k) {
+            uint8 node = Nodes.lowest(left);
+            left = Nodes.withoutLowest(left);
+            _load(day_, supplier, step, node, all, k);
         }
     }
 
-    function _weights(Step memory step, uint256[] memory lacking) private pure returns (uint256[] memory weights) {
-        if (step.key == IDaySettlement.Key.Proportional) return lacking;
-        if (step.key == IDaySettlement.Key.Shares) return step.shares;
-        weights = new uint256[](lacking.length);
-        for (uint256 k = 0; k < weights.length; ++k) weights[k] = 1;
-    }
-
-    function _price(Step memory step, uint256 lacks, uint256 has) private pure returns (int256) {
-        unchecked {
-            int256 margin = step.importPrice - step.feedInPrice;
-            if (step.pricing == IDaySettlement.Pricing.MidMarket) return step.feedInPrice + margin / 2;
-            return step.importPrice - margin * int256(has < lacks ? has : lacks) / int256(lacks);
+    function _load(
+        Day storage day_, Supplier storage supplier, uint8 step, uint8 node, Steps.Step memory all, uint256 k
+    ) private {
+        int256 sold = day_.positions[node].at64(step);
+        all.positions[k] = sold;
+        all.balances[k] = day_.balances[node] + _cover(day_, node, step, sold);
+        all.shares[k] = uint256(day_.shares.at32(node));
+        int256 nominated = day_.nominated[node].at32(step);
+        // Who is not read pays for what it nominated to draw and for what it sold, of which nothing was read; and is not
+        // paid for what it nominated to have over, or to draw where that is paid: else whoever keeps its meter from
+        // being read could ask for all that the supplier has locked, or sell what it does not have.
+        if (day_.isRead[step] & Nodes.bit(node) == 0) {
+            bool costs = all.importPrice >= 0 && all.feedInPrice >= 0; // nobody is paid for drawing
+            all.nets[k] = SignedMath.max(costs ? SignedMath.max(nominated, sold) : sold, 0);
+            return;
         }
+        int256 read = day_.readings[step].at32(node);
+        int256 net = sold - read;
+        (all.nets[k], all.deviations[k]) = (net, net - nominated);
+        address account = day_.members[node].account;
+        if (sold != 0) _remember(account, sold > 0 ? net : -net, day_.terms.tolerance);
+        if (all.peakFee != 0 && read < 0) all.peaks[k] = _risen(account, supplier, uint256(-read));
     }
 
-    /// @dev Passes energy from those who have it over, and what it costs the other way.
-    function _pass(Work memory work, uint256[] memory taken, uint256[] memory given, int256 price) private pure {
-        unchecked {
-            int256[] memory bills = Apportion.priced(taken, price, UNIT);
-            int256[] memory incomes = Apportion.priced(given, price, UNIT);
-            for (uint256 k = 0; k < taken.length; ++k) {
-                work.rests[k] -= int256(taken[k]) - int256(given[k]);
-                work.balances[k] += incomes[k] - bills[k];
-            }
+    /// @dev By how much what was drawn in a step is above the most of its period, which it is from now on.
+    function _risen(address account, Supplier storage supplier, uint256 drawn) private returns (uint256) {
+        uint256 key = uint256(uint160(supplier.account)) << 32 | supplier.period;
+        uint256 most = _peaks[account][key];
+        if (drawn <= most) return 0;
+        _peaks[account][key] = drawn;
+        return drawn - most;
+    }
+
+    /// @dev Counts a position, what is missing of which is known.
+    function _remember(address account, int256 missing, uint256 tolerance) private {
+        IDaySettlement.History storage past = _histories[account];
+        ++past.had;
+        if (missing <= int256(tolerance)) ++past.delivered;
+    }
+
+    /// @dev Writes balances that have changed, and what is locked. What is left of covers is in the balances.
+    /// @param before balances with covers
+    function _write(
+        uint32 day,
+        Day storage day_,
+        uint8 number,
+        uint8 step,
+        uint256[] memory before,
+        Steps.Cleared memory result
+    ) private {
+        uint128 customers = day_.suppliers[number].customers;
+        for (uint256 k = 0; customers != 0; ++k) {
+            uint8 node = Nodes.lowest(customers);
+            customers = Nodes.withoutLowest(customers);
+            int256 payment = result.payments[k];
+            uint256 left = uint256(int256(before[k]) + payment);
+            if (left != day_.balances[node]) day_.balances[node] = left;
+            if (payment != 0) _changeLocked(day_.members[node].account, payment);
+            if (result.uncovered[k] != 0) emit IDaySettlement.Uncovered(day, step, node, result.uncovered[k]);
         }
+        int256 received = result.payments[result.payments.length - 1];
+        if (received == 0) return;
+        uint8 party = SUPPLIER - number;
+        day_.balances[party] = uint256(int256(day_.balances[party]) + received);
+        _changeLocked(day_.suppliers[number].account, received);
     }
 
-    // ------------------------------------------------------------------ supply and imbalance
+    /// @notice What a step of a supplier's customers would come to. All arrays have one length, but for shares, which may be
+    ///         none.
+    function cleared(Steps.Step memory step) external pure returns (Steps.Cleared memory) {
+        return Steps.cleared(step);
+    }
 
-    /// @dev The supplier buys and sells the rest, and gets the adders: first it receives, then it pays.
-    function _supply(Step memory step, Work memory work, Cleared memory result) private pure {
-        unchecked {
-            uint256[] memory adders;
-            (result.deviation, adders) = _adders(step);
-            uint256[] memory claims = new uint256[](adders.length);
-            (uint256 claimed, uint256 has) = (0, step.supplierBalance);
-            for (uint256 k = 0; k < adders.length; ++k) {
-                int256 due = _due(step, work.rests[k], step.positions[k]) + int256(adders[k]);
-                if (due <= 0) {
-                    (claims[k], claimed) = (uint256(-due), claimed + uint256(-due));
-                    continue;
-                }
-                int256 paid = due < work.balances[k] ? due : work.balances[k];
-                result.uncovered[k] = due - paid;
-                work.balances[k] -= paid;
-                has += uint256(paid);
-            }
-            uint256[] memory kept = claimed > has ? Apportion.apportioned(has, claims) : claims;
-            for (uint256 k = 0; k < kept.length; ++k) {
-                if (kept[k] < claims[k]) result.uncovered[k] = -int256(claims[k] - kept[k]);
-                work.balances[k] += int256(kept[k]);
-                has -= kept[k];
-            }
-            result.payments[kept.length] = int256(has) - int256(step.supplierBalance);
+    // ------------------------------------------------------------------ closing
+
+    /// @dev See IDaySettlement.
+    function closeDay(uint32 day) external {
+        Day storage day_ = _day(day);
+        IDaySettlement.Standing storage now_ = day_.standing;
+        if (now_.next < _steps) revert IDaySettlement.StepsLeft(day, now_.next);
+        if (now_.closed) revert IDaySettlement.ClosedAlready(day);
+        now_.closed = true;
+        for (uint128 left = now_.members; left != 0; left = Nodes.withoutLowest(left)) {
+            uint8 node = Nodes.lowest(left);
+            _release(day_, node, day_.members[node].account);
         }
-    }
-
-    /// @dev What a member owes the supplier, token units. Where feeding in earns more than drawing costs, what was sold
-    ///      counts at the dearer price and what was bought at the cheaper one, apart from what was read: else two who
-    ///      sell each other what neither has would be paid the difference.
-    function _due(Step memory step, int256 rest, int256 sold) private pure returns (int256) {
-        (int256 import_, int256 feedIn) = (step.importPrice, step.feedInPrice);
-        int256 worth =
-            feedIn > import_ ? _worth(rest - sold, import_, feedIn) + _worth(sold, feedIn, import_) : _worth(rest, import_, feedIn);
-        return Money.dueOf(worth, step.currency);
-    }
-
-    /// @dev Energy at the price of what is lacking, or of what is over where it is below zero.
-    function _worth(int256 energy, int256 lacking, int256 over) private pure returns (int256) {
-        unchecked {
-            return energy * (energy > 0 ? lacking : over);
+        for (uint8 number = 0; number < now_.suppliers; ++number) {
+            _release(day_, SUPPLIER - number, day_.suppliers[number].account);
         }
+        emit IDaySettlement.DayClosed(day);
     }
 
-    /// @return net    deviation of all together, Wh
-    /// @return adders that each bears, token units
-    function _adders(Step memory step) private pure returns (int256 net, uint256[] memory adders) {
-        unchecked {
-            uint256 count = step.deviations.length;
-            for (uint256 k = 0; k < count; ++k) net += step.deviations[k];
-            uint256[] memory caused = new uint256[](count);
-            for (uint256 k = 0; k < count; ++k) {
-                int256 own = net > 0 ? step.deviations[k] : -step.deviations[k];
-                if (own > 0) caused[k] = uint256(own);
-            }
-            uint256 due = uint256(net < 0 ? -net : net) * step.adder * uint256(step.currency) / uint256(UNIT);
-            adders = Apportion.apportioned(due, caused);
-            for (uint256 k = 0; k < count; ++k) {
-                if (adders[k] > step.mostAdder) adders[k] = step.mostAdder;
-            }
-        }
+    function _release(Day storage day_, uint8 party, address account) private {
+        uint256 left = day_.balances[party];
+        day_.balances[party] = 0;
+        _unlock(account, left, left);
     }
 }

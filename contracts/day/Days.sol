@@ -1,430 +1,110 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
-import {IDayProducts} from "../interfaces/IDayProducts.sol";
 import {IDaySettlement} from "../interfaces/IDaySettlement.sol";
 import {ITradeSettlement} from "../interfaces/ITradeSettlement.sol";
 import {IVirtualAggregator} from "../interfaces/IVirtualAggregator.sol";
 import {Money} from "../libraries/Money.sol";
-import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
 import {Series} from "../libraries/Series.sol";
-import {Trades} from "../libraries/Trades.sol";
 import {Deposits} from "../settlement/Deposits.sol";
-import {DayProducts} from "./DayProducts.sol";
 
-/// @title Days, who takes part in them, and what positions they have
+/// @title What both halves of a day's settlement know: its storage, when steps begin, and what covers positions
 /// @notice See IDaySettlement.
-abstract contract Days is IDaySettlement, Deposits {
+///
+/// @dev Storage.
+///
+/// | variable          | slots         | written                                                                      |
+/// |-------------------|---------------|------------------------------------------------------------------------------|
+/// | (Deposits)        | 1, mapping    | totalDeposits; 1 an account: free and locked                                 |
+/// | _opened, _days    | 1, mapping    | by openDay; a day by all that concerns it                                    |
+/// | _brought          | mapping       | 1 a round and node, by bring                                                 |
+/// | _histories        | mapping       | 1 an account, by settleStep                                                  |
+/// | _peaks            | mapping       | 1 an account, supplier and period, by settleStep                             |
+abstract contract Days is Deposits {
     using Series for mapping(uint256 word => uint256);
 
+    /// @dev Who is in a day as a node. One storage slot.
+    struct Member {
+        address account;
+        uint8 supplier; // its number in the day
+        bool tradeFee; //  whether that has a fee on what comes from neighbours
+    }
+
+    /// @dev Who supplies in a day.
+    struct Supplier {
+        address account;
+        uint48 peakFee; //    1e-6 currency for each kWh in the step in which most is drawn
+        uint32 period; //     over which that is
+        bool tradeFee; //     whether it has a fee on what comes from neighbours
+        uint128 customers; // bitmap of node numbers
+        bytes32 terms; //     hash that its customers agree to
+        mapping(uint256 word => uint256) tariff; // int32: import and feed-in price of each step, then fees on trades
+    }
+
     struct Day {
-        Standing standing; //                                             3 slots
-        Terms terms; //                                                   2 slots
-        mapping(uint256 word => uint256) tariff; //                       int32: import and feed-in price of each step
+        IDaySettlement.Standing standing; //                              3 slots
+        IDaySettlement.Terms terms; //                                    2 slots
+        mapping(uint256 number => Supplier) suppliers; //                 the community's is 0
         mapping(uint256 word => uint256) shares; //                       int32, by node
-        mapping(uint256 party => address) accounts;
+        mapping(uint256 node => Member) members;
         mapping(address account => uint256) nodes; //                     of members, and one
+        mapping(address account => uint256) numbers; //                   of other suppliers than the community's
         mapping(uint256 party => uint256) balances; //                    token units
         mapping(uint256 node => mapping(uint256 word => uint256)) positions; // int64, by step
         mapping(uint256 node => mapping(uint256 word => uint256)) nominated; // int32, by step
-        mapping(uint256 node => Nomination) nominations;
+        mapping(uint256 node => IDaySettlement.Nomination) nominations;
         mapping(uint256 step => uint128) isRead; //                       bitmap of nodes
         mapping(uint256 step => mapping(uint256 word => uint256)) readings; // int32, by node
     }
 
-    /// @dev The supplier among the parties of a day; others are their node numbers.
+    /// @dev The community's supplier among the parties of a day; others are 254, 253 and so on, members their node numbers.
     uint8 internal constant SUPPLIER = 255;
-    uint256 private constant ONE = 1e9; // all shares
-    uint256 private constant PRICES = 8; // bytes a step
-    uint256 private constant ENERGY = 4; // bytes a step, or a node
-    uint256 private constant LONGEST = 2 ** 24; // s
-    uint32 private constant LABEL = 2 ** 31; // of rounds about the rest of a day
+    uint256 internal constant PRICES = 8; // bytes a step
+    uint256 internal constant ENERGY = 4; // bytes a step, or a node
+    uint32 internal constant LABEL = 2 ** 31; // of rounds about the rest of a day
 
-    /// @inheritdoc IDaySettlement
-    IVirtualAggregator public immutable aggregator;
-    /// @inheritdoc IDaySettlement
-    ITradeSettlement public immutable settlement;
-    /// @inheritdoc IDaySettlement
-    address public immutable supplier;
-    /// @inheritdoc IDaySettlement
-    IDayProducts public immutable products;
-    /// @inheritdoc IDaySettlement
-    uint16 public immutable steps;
+    IVirtualAggregator internal immutable _aggregator;
+    ITradeSettlement internal immutable _settlement;
+    address internal immutable _supplier;
+    uint16 internal immutable _steps;
 
-    uint32 private _opened; // days
+    uint32 internal _opened; // days
     mapping(uint32 day => Day) internal _days;
-    mapping(uint256 roundAndNode => uint128) private _brought;
+    // Written through storage pointers, or by the other half.
+    // slither-disable-next-line uninitialized-state
+    mapping(uint256 roundAndNode => uint128) internal _brought;
+    // slither-disable-next-line uninitialized-state
+    mapping(address account => IDaySettlement.History) internal _histories;
+    // slither-disable-next-line uninitialized-state
+    mapping(address account => mapping(uint256 supplierAndPeriod => uint256 energy)) internal _peaks;
 
     constructor(ITradeSettlement settlement_, address supplier_) {
-        // Made here, so that nobody has to be trusted to name it.
-        products = new DayProducts(this, _currency);
-        settlement = settlement_;
-        aggregator = IVirtualAggregator(address(settlement_.aggregator()));
+        _settlement = settlement_;
+        _aggregator = IVirtualAggregator(address(settlement_.aggregator()));
         // A day cannot be opened where nobody supplies.
         // slither-disable-next-line missing-zero-check
-        supplier = supplier_;
-        steps = aggregator.setting().steps;
+        _supplier = supplier_;
+        _steps = _aggregator.setting().steps;
     }
 
-    // ------------------------------------------------------------------ opening and joining
-
-    /// @inheritdoc IDaySettlement
-    function openDay(
-        uint32 day, Terms calldata terms_, bytes calldata tariff, bytes calldata shares, uint128 lock
-    ) external nonReentrant {
-        if (msg.sender != supplier) revert NotSupplier(msg.sender);
-        Day storage opened = _days[day];
-        if (opened.standing.index != 0) revert DayOpenedAlready(day);
-        _requireTerms(day, terms_, shares);
-        if (tariff.length != PRICES * steps) revert LengthMismatch(PRICES * steps, tariff.length);
-        opened.standing = Standing(++_opened, 0, false, 0, termsHash(terms_, tariff, shares));
-        opened.terms = terms_;
-        opened.tariff.write(0, tariff);
-        opened.shares.write(0, shares);
-        opened.accounts[SUPPLIER] = msg.sender;
-        _lockFor(opened, SUPPLIER, lock);
-        emit DayOpened(day, _opened, terms_, tariff, shares, lock);
-    }
-
-    function _requireTerms(uint32 day, Terms calldata terms_, bytes calldata shares) private view {
-        if (day >= LABEL) revert InvalidTerms("day", day);
-        if (terms_.stepSeconds == 0 || terms_.stepSeconds > LONGEST) {
-            revert InvalidTerms("stepSeconds", terms_.stepSeconds);
-        }
-        if (terms_.readingSeconds > LONGEST) revert InvalidTerms("readingSeconds", terms_.readingSeconds);
-        if (terms_.start <= block.timestamp + terms_.gateSeconds) revert InvalidTerms("start", terms_.start);
-        if (terms_.adder > uint32(type(int32).max)) revert InvalidTerms("adder", terms_.adder);
-        uint256 most = terms_.key == Key.Shares ? ENERGY * MAX_NODES : 0;
-        if (shares.length > most || shares.length % ENERGY != 0) revert LengthMismatch(most, shares.length);
-        uint256 sum = 0;
-        for (uint256 at = 0; at < shares.length; at += ENERGY) sum += uint32(bytes4(shares[at:at + ENERGY]));
-        if (most != 0 && sum != ONE) revert SharesDoNotSumToOne(sum);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function join(uint32 day, bytes32 terms_, uint128 lock) external nonReentrant {
-        Day storage joined = _opening(day, 0);
-        if (joined.standing.terms != terms_) revert OtherTerms(day, joined.standing.terms);
-        if (lock < joined.terms.leastLock) revert LockTooSmall(joined.terms.leastLock, lock);
-        uint8 node = aggregator.nodeOf(msg.sender);
-        // Neither a place nor an account is in a day twice, whoever is enrolled meanwhile.
-        if (joined.standing.members & Nodes.bit(node) != 0 || joined.nodes[msg.sender] != 0) {
-            revert JoinedAlready(day, node);
-        }
-        joined.standing.members |= Nodes.bit(node);
-        joined.accounts[node] = msg.sender;
-        joined.nodes[msg.sender] = uint256(node) + 1;
-        _lockFor(joined, node, lock);
-        emit Joined(day, node, msg.sender, lock);
-    }
-
-    // ------------------------------------------------------------------ positions and nominations
-
-    /// @inheritdoc IDaySettlement
-    function bring(uint32 day, uint32 round, uint8 node, ITradeSettlement.Position[] calldata pairs) external {
-        Day storage day_ = _day(day);
-        uint256 first = _firstOf(day, round, node);
-        uint256 open = _firstOpen(day_);
-        if (first < open) first = open;
-        int256[] memory energies = new int256[](steps);
-        uint256 counted = 0;
-        for (uint256 i = 0; i < pairs.length; ++i) {
-            uint8 partner = pairs[i].partner;
-            _requireNew(round, node, partner, pairs[i].trades);
-            if (!_bringOther(day, round, node, partner, first, pairs[i].trades)) continue;
-            Trades.addTo(energies, pairs[i].trades, node, partner);
-            ++counted;
-        }
-        _coverBy(day_, node, _coverOfAll(day_, node, first, energies));
-        day_.positions[node].addAll64(first, energies);
-        // Bringing nothing changes nothing, as often as somebody does it.
-        if (counted != 0) _outdate(day_, node);
-        emit Brought(day, round, node, counted);
-    }
-
-    /// @dev Counts a pair for the other one of it: what one has sold another has bought. A partner that is no member, or
-    ///      cannot cover it, leaves the pair as it is, and the others count.
-    /// @return whether it counts
-    function _bringOther(
-        uint32 day, uint32 round, uint8 node, uint8 partner, uint256 first, bytes calldata trades
-    ) private returns (bool) {
-        Day storage day_ = _days[day];
-        int256[] memory energies = new int256[](steps);
-        Trades.addTo(energies, trades, partner, node);
-        int256 more = _coverOfAll(day_, partner, first, energies);
-        if (!_isMember(day_, round, partner) || more > int256(_spare(day_, partner))) {
-            emit NotCovered(day, round, partner, node);
-            return false;
-        }
-        _coverBy(day_, partner, more);
-        day_.positions[partner].addAll64(first, energies);
-        _outdate(day_, partner);
-        _brought[_brings(round, node)] |= Nodes.bit(partner);
-        _brought[_brings(round, partner)] |= Nodes.bit(node);
-        return true;
-    }
-
-    /// @dev Requires that a pair was recorded, and was not brought before.
-    function _requireNew(uint32 round, uint8 node, uint8 partner, bytes calldata trades) private view {
-        // The settlement is known, and calls nobody.
-        // slither-disable-next-line calls-loop
-        bytes32 recorded = settlement.recorded(round, node, partner);
-        if (recorded == 0 || recorded != keccak256(trades)) revert NotRecorded(round, node, partner);
-        if (_brought[_brings(round, node)] & Nodes.bit(partner) != 0) revert BroughtAlready(round, node, partner);
-    }
-
-    /// @dev Where is kept which pairs of a node were brought.
-    function _brings(uint32 round, uint8 node) private pure returns (uint256) {
-        return uint256(round) << 8 | node;
-    }
-
-    /// @dev Whether a node of a round is a member of a day, by the same account.
-    function _isMember(Day storage day_, uint32 round, uint8 node) private view returns (bool) {
-        address account = day_.accounts[node];
-        // The aggregator is known, and calls nobody.
-        // slither-disable-next-line calls-loop
-        return account != address(0) && aggregator.accountIn(round, node) == account;
-    }
-
-    /// @dev The first step that a round of a day is about, in which a member was as the same node.
-    function _firstOf(uint32 day, uint32 round, uint8 node) private view returns (uint256 first) {
-        uint32 label = aggregator.outcome(round).day;
-        bool ofDay = aggregator.agreedIn(label) == round && settlement.tariffHash(round) == 0;
-        if (!ofDay || !_isMember(_days[day], round, node)) revert RoundOfOther(round, day);
-        if (label == day) return 0;
-        if (label & LABEL == 0 || (label ^ LABEL) >> 8 != _days[day].standing.index) revert RoundOfOther(round, day);
-        return label & 0xff;
-    }
-
-    /// @dev The first step whose gate is open.
-    function _firstOpen(Day storage day_) private view returns (uint256 step) {
-        uint256 first = uint256(day_.terms.start) - day_.terms.gateSeconds; // gate
-        return block.timestamp < first ? 0 : (block.timestamp - first) / day_.terms.stepSeconds + 1;
-    }
-
-    /// @inheritdoc IDaySettlement
-    function nominate(uint32 day, uint8 first, bytes calldata energies) external {
-        Day storage day_ = _opening(day, first);
-        uint8 node = partyOf(day, msg.sender);
-        if (node == SUPPLIER) revert NotMember(day, msg.sender);
-        uint256 expected = ENERGY * (steps - first);
-        if (energies.length != expected) revert LengthMismatch(expected, energies.length);
-        day_.nominated[node].write(first, energies);
-        bytes32 hash = keccak256(abi.encodePacked(day, node, first, energies));
-        day_.nominations[node] = Nomination(bytes27(hash), uint40(block.timestamp));
-        emit Nominated(day, node, first, hash, energies);
-    }
-
-    // ------------------------------------------------------------------ products only
-
-    /// @dev Who may move positions and money for others.
-    modifier onlyProducts() {
-        if (msg.sender != address(products)) revert NotProducts(msg.sender);
-        _;
-    }
-
-    /// @inheritdoc IDaySettlement
-    function lockFor(address account, uint256 amount) external onlyProducts {
-        _lock(account, amount);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function unlockFor(address account, uint256 amount) external onlyProducts {
-        _unlock(account, amount, amount);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function pay(address from, address to, uint256 amount) external onlyProducts {
-        _take(from, amount);
-        _credit(to, amount);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function move(uint32 day, uint8 seller, uint8 buyer, uint8 step, uint256 energy) external onlyProducts {
-        _moveOne(_days[day], seller, step, int256(energy));
-        _moveOne(_days[day], buyer, step, -int256(energy));
-    }
-
-    function _moveOne(Day storage day_, uint8 party, uint8 step, int256 energy) private {
-        // The supplier's own position is nobody's concern.
-        if (party == SUPPLIER) return;
-        int256 before = day_.positions[party].at64(step);
-        _coverBy(day_, party, int256(_cover(day_, step, before + energy)) - int256(_cover(day_, step, before)));
-        day_.positions[party].add64(step, energy);
-        _outdate(day_, party);
-    }
-
-    /// @dev A nomination that was made before its member's position changed is of another one.
-    function _outdate(Day storage day_, uint8 node) private {
-        Nomination storage made = day_.nominations[node];
-        if (made.hash != 0) made.hash = 0;
-    }
-
-    // ------------------------------------------------------------------ covers
-
-    /// @dev What a position costs if nothing of it is fed in or drawn, token units. It is convex and none for none: what
-    ///      covers two covers both together.
-    function _cover(Day storage day_, uint256 step, int256 energy) internal view returns (uint256) {
-        if (energy == 0) return 0;
-        (int256 importPrice, int256 feedInPrice) = _prices(day_, step);
-        int256 adder = int256(uint256(day_.terms.adder));
-        int256 price = energy > 0
-            ? SignedMath.max(importPrice, feedInPrice) + adder
-            : SignedMath.min(importPrice, feedInPrice) - adder;
-        int256 due = Money.dueOf(energy * price, _currency);
-        return due > 0 ? uint256(due) : 0;
-    }
-
-    /// @dev What covers a member's positions with some energies more, beyond what covers them without.
-    function _coverOfAll(Day storage day_, uint8 node, uint256 first, int256[] memory energies)
-        private
-        view
-        returns (int256 more)
-    {
-        for (uint256 step = first; step < energies.length; ++step) {
-            if (energies[step] == 0) continue;
-            int256 before = day_.positions[node].at64(step);
-            more += int256(_cover(day_, step, before + energies[step])) - int256(_cover(day_, step, before));
-        }
-    }
-
-    /// @dev What a member can cover more with: its balance of the day beyond the least lock, and its free deposit.
-    function _spare(Day storage day_, uint8 node) private view returns (uint256) {
-        return _beyondLeast(day_, node) + _accounts[day_.accounts[node]].free();
-    }
-
-    function _beyondLeast(Day storage day_, uint8 node) private view returns (uint256) {
-        return Math.saturatingSub(day_.balances[node], day_.terms.leastLock);
-    }
-
-    /// @dev Takes what covers more from a member's balance beyond the least lock, and then from its free deposit; what
-    ///      is covered no longer is in its balance.
-    function _coverBy(Day storage day_, uint8 node, int256 more) private {
-        if (more <= 0) {
-            if (more != 0) day_.balances[node] += uint256(-more);
-            return;
-        }
-        uint256 own = Math.min(uint256(more), _beyondLeast(day_, node));
-        if (own != 0) day_.balances[node] -= own;
-        if (own != uint256(more)) _lock(day_.accounts[node], uint256(more) - own);
-    }
-
-    // ------------------------------------------------------------------ money
-
-    function _lockFor(Day storage day_, uint8 party, uint256 amount) private {
-        _lock(day_.accounts[party], amount);
-        day_.balances[party] += amount;
-    }
-
-    // ------------------------------------------------------------------ views
-
-    /// @inheritdoc IDaySettlement
-    function standing(uint32 day) external view returns (Standing memory) {
-        return _days[day].standing;
-    }
-
-    /// @inheritdoc IDaySettlement
-    function terms(uint32 day) external view returns (Terms memory) {
-        return _days[day].terms;
-    }
-
-    /// @inheritdoc IDaySettlement
-    function termsHash(Terms calldata terms_, bytes calldata tariff, bytes calldata shares)
-        public
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(terms_, keccak256(tariff), keccak256(shares)));
-    }
-
-    /// @inheritdoc IDaySettlement
-    function labelOf(uint32 day, uint8 step) external view returns (uint32) {
-        return LABEL | _day(day).standing.index << 8 | step;
-    }
-
-    /// @inheritdoc IDaySettlement
-    function gateOf(uint32 day, uint8 step) external view returns (uint256) {
-        return _gate(_day(day), step);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function startOf(uint32 day, uint256 step) external view returns (uint256) {
-        if (step > steps) revert NoSuchStep(uint8(step));
-        return _start(_day(day), step);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function memberOf(uint32 day, uint8 node) external view returns (address) {
-        return _days[day].accounts[node];
-    }
-
-    /// @inheritdoc IDaySettlement
-    function pricesOf(uint32 day, uint8 step) external view returns (int256 importPrice, int256 feedInPrice) {
-        return _prices(_days[day], step);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function coverOf(uint32 day, uint8 step, int256 energy) external view returns (uint256) {
-        return _cover(_days[day], step, energy);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function position(uint32 day, uint8 node, uint8 step) external view returns (int256) {
-        return _days[day].positions[node].at64(step);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function nominated(uint32 day, uint8 node, uint8 step) external view returns (int256) {
-        return _days[day].nominated[node].at32(step);
-    }
-
-    /// @inheritdoc IDaySettlement
-    function nomination(uint32 day, uint8 node) external view returns (Nomination memory) {
-        return _days[day].nominations[node];
-    }
-
-    /// @inheritdoc IDaySettlement
-    function reading(uint32 day, uint8 step, uint8 node) external view returns (bool isRead, int256 energy) {
-        return (_days[day].isRead[step] & Nodes.bit(node) != 0, _days[day].readings[step].at32(node));
-    }
-
-    /// @inheritdoc IDaySettlement
-    function balance(uint32 day, uint8 node) external view returns (uint256) {
-        return _days[day].balances[node];
-    }
-
-    /// @inheritdoc IDaySettlement
-    function brought(uint32 round, uint8 node) external view returns (uint128) {
-        return _brought[_brings(round, node)];
-    }
-
-    /// @inheritdoc IDaySettlement
-    function partyOf(uint32 day, address account) public view returns (uint8) {
-        uint256 known = _days[day].nodes[account];
-        if (known != 0) return uint8(known - 1);
-        if (account != supplier) revert NotMember(day, account);
-        return SUPPLIER;
-    }
-
-    // ------------------------------------------------------------------ what other parts ask
+    // ------------------------------------------------------------------ when
 
     function _day(uint32 day) internal view returns (Day storage day_) {
         day_ = _days[day];
-        if (day_.standing.index == 0) revert NoSuchDay(day);
+        if (day_.standing.index == 0) revert IDaySettlement.NoSuchDay(day);
     }
 
     /// @dev A day, a step's gate in which is open.
     function _opening(uint32 day, uint8 step) internal view returns (Day storage day_) {
         day_ = _day(day);
         uint256 gate = _gate(day_, step);
-        if (block.timestamp >= gate) revert GateClosed(day, step, gate);
+        if (block.timestamp >= gate) revert IDaySettlement.GateClosed(day, step, gate);
     }
 
     function _gate(Day storage day_, uint8 step) internal view returns (uint256) {
-        if (step >= steps) revert NoSuchStep(step);
+        if (step >= _steps) revert IDaySettlement.NoSuchStep(step);
         return _start(day_, step) - day_.terms.gateSeconds;
     }
 
@@ -433,7 +113,51 @@ abstract contract Days is IDaySettlement, Deposits {
         return day_.terms.start + step * day_.terms.stepSeconds;
     }
 
-    function _prices(Day storage day_, uint256 step) internal view returns (int256 importPrice, int256 feedInPrice) {
-        return (day_.tariff.at32(2 * step), day_.tariff.at32(2 * step + 1));
+    /// @dev Requires that a step is over. Returns since when it is.
+    function _requireOver(uint32 day, Day storage day_, uint8 step) internal view returns (uint256 end) {
+        end = _start(day_, uint256(step) + 1);
+        if (block.timestamp < end) revert IDaySettlement.StepNotOver(day, step, end);
+    }
+
+    // ------------------------------------------------------------------ at what price
+
+    /// @dev Of a supplier, by its number.
+    function _prices(Day storage day_, uint256 number, uint256 step)
+        internal
+        view
+        returns (int256 importPrice, int256 feedInPrice)
+    {
+        mapping(uint256 word => uint256) storage tariff = day_.suppliers[number].tariff;
+        return (tariff.at32(2 * step), tariff.at32(2 * step + 1));
+    }
+
+    /// @dev A supplier's fee on what comes from neighbours.
+    function _tradeFee(Day storage day_, uint256 number, uint256 step) internal view returns (int256) {
+        return day_.suppliers[number].tariff.at32(2 * uint256(_steps) + step);
+    }
+
+    /// @dev What a position costs if nothing of it is fed in or drawn, token units: what was bought costs its fee in any
+    ///      case. It is convex and none for none: what covers two covers both together.
+    function _cover(Day storage day_, uint8 node, uint256 step, int256 energy) internal view returns (uint256) {
+        if (energy == 0) return 0;
+        Member storage member = day_.members[node];
+        (int256 importPrice, int256 feedInPrice) = _prices(day_, member.supplier, step);
+        int256 adder = int256(uint256(day_.terms.adder));
+        int256 price = 0;
+        if (energy > 0) {
+            price = SignedMath.max(importPrice, feedInPrice) + adder;
+        } else {
+            price = SignedMath.min(SignedMath.min(importPrice, feedInPrice) - adder, 0);
+            if (member.tradeFee) price -= _tradeFee(day_, member.supplier, step);
+        }
+        int256 due = Money.dueOf(energy * price, _currency);
+        return due > 0 ? uint256(due) : 0;
+    }
+
+    // ------------------------------------------------------------------ whose
+
+    function _lockFor(Day storage day_, uint8 party, address account, uint256 amount) internal {
+        _lock(account, amount);
+        day_.balances[party] += amount;
     }
 }

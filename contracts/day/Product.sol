@@ -52,7 +52,7 @@ abstract contract Product is IDayProducts {
     /// @dev What a party has to have locked for energy that it offers to sell or to buy. The supplier covers nothing: it
     ///      would owe it to itself.
     function _coverOf(uint32 day, uint8 step, uint8 party, bool sells, uint256 energy) internal view returns (uint256) {
-        return party == SUPPLIER ? 0 : ledger.coverOf(day, step, sells ? int256(energy) : -int256(energy));
+        return party == SUPPLIER ? 0 : ledger.coverOf(day, party, step, sells ? int256(energy) : -int256(energy));
     }
 
     /// @dev Pays from a buyer's free deposit to a seller's, or the other way where a payment is below zero.

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from brownie import web3
+from eth_abi import encode
 from eth_account import Account
+from eth_utils import keccak
 from link import Link, Receipt, rpc
-from reference.day_model import LABEL, Agreed, DayModel, Terms
+from reference.day_model import LABEL, Agreed, DayModel, Tariff, Terms
 from settling import Market, Settling, statement
 
 STEPS = 4
@@ -18,6 +20,9 @@ STEP, GATE, READING = 4000, 1000, 1000  # s
 DEPOSIT = 100_000_000
 METER, ORACLE, STRANGER = (Account.from_key(bytes([n]) * 32) for n in (7, 8, 9))
 TARIFF = [(300_000, 80_000), (250_000, 100_000), (200_000, -20_000), (-10_000, 50_000)]
+PLAIN = Tariff(TARIFF)
+GREEN = Tariff([(340_000, 60_000), (280_000, 90_000), (210_000, -10_000), (120_000, 40_000)], [20_000] * 4, 150_000)
+"""Of another supplier: with a fee on what comes from neighbours, and one on the day's peak."""
 NODES = (1, 2, 3, 4)
 BOOKS = {1: {2: (0, 1, 2, 3), 3: (1, 3)}, 2: {1: (0, 1, 2, 3)}, 3: {1: (1, 3)}, 4: {1: (0,)}}
 BIDS = {
@@ -40,7 +45,7 @@ def series(energies: Sequence[int]) -> bytes:
 
 
 def tariff_bytes(tariff: Sequence[tuple[int, int]] = TARIFF) -> bytes:
-    return series([price for both in tariff for price in both])
+    return Tariff(tariff).encoded()
 
 
 def terms(start: int, **changes: int) -> Terms:
@@ -63,6 +68,7 @@ def signed(contract: str, name: str, kind: str, fields: str, values: Mapping[str
 class World:
     """Contracts, accounts by name, and a chain that can be moved in time."""
 
+    settlement: Link
     ledger: Link
     products: Link
     token: Link
@@ -70,11 +76,23 @@ class World:
     accounts: dict[int, str]  # names by node
     agreed: dict[int, Agreed]
 
-    def model(self) -> DayModel:
-        made = DayModel(STEPS, "supplier", self.accounts, self.agreed)
-        for who in ("supplier", *self.accounts.values()):
+    def model(self, of_green: Sequence[str] = ()) -> DayModel:
+        """
+        Args:
+            of_green: customers of the other supplier.
+        """
+        made = DayModel(STEPS, "supplier", self.accounts, self.agreed, dict.fromkeys(of_green, "green"))
+        made.admitted.add("green")
+        for who in ("supplier", "green", *self.accounts.values()):
             made.deposit(who, DEPOSIT)
         return made
+
+    def supply(self, *of_green: str) -> None:
+        """These are customers of the other supplier from now on."""
+        green = self.addresses["green"]
+        for who in of_green:
+            self.settlement.send(self.addresses[who], "wishSupplier", green)
+            self.settlement.send(green, "supply", self.addresses[who])
 
     def now(self) -> int:
         return self.ledger.timestamp()
@@ -99,13 +117,19 @@ class World:
         proof = signed(self.products.address, "gridpact products", "Condition", fields, values, key)
         return (ORACLE.address, day, step, condition, *proof)
 
-    def open(self, agreed: Terms, day: int = DAY, shares: Sequence[int] = (), lock: int = DEPOSIT // 2) -> Receipt:
-        arguments = (day, agreed.encoded(), tariff_bytes(), series(shares), lock)
+    def open(
+        self, agreed: Terms, day: int = DAY, shares: Sequence[int] = (), lock: int = DEPOSIT // 2,
+        tariff: Tariff = PLAIN,
+    ) -> Receipt:  # fmt: skip
+        arguments = (day, agreed.encoded(), tariff.encoded(), series(shares), lock)
         return self.ledger.send(self.addresses["supplier"], "openDay", *arguments)
 
-    def terms_hash(self, agreed: Terms, shares: Sequence[int] = ()) -> bytes:
-        found: bytes = self.ledger.view("termsHash", agreed.encoded(), tariff_bytes(), series(shares))
-        return found
+    def terms_hash(
+        self, agreed: Terms, shares: Sequence[int] = (), tariff: Tariff = PLAIN, other: Tariff | None = None
+    ) -> bytes:
+        """What customers agree to: of the community's supplier, or of another one with its tariff."""
+        found: bytes = self.ledger.view("termsHash", agreed.encoded(), tariff.encoded(), series(shares))
+        return found if other is None else keccak(encode(["bytes32", "bytes32"], [found, keccak(other.encoded())]))
 
 
 def pairs(round_: int, node: int, partners: Sequence[int]) -> list[tuple[int, bytes]]:
@@ -129,8 +153,8 @@ def new_world(
             settle.record(lower, higher, statement(RECORDED[lower, higher]), round_)
     names = {node: f"node {node}" for node in NODES}
     agreed = {round_: Agreed(label, names, RECORDED, round_ != 4) for round_, label in ROUNDS.items()}
-    ledger, links = Link(day_settlement), Link(products)
-    errors = ledger.errors | links.errors | Link(aggregator).errors
+    ledger, links, trades = Link(day_settlement), Link(products), Link(settlement)
+    errors = ledger.errors | links.errors | Link(aggregator).errors | trades.errors
     ledger.errors, links.errors = errors, errors  # what one says comes through the other
     addresses = {name: str(account) for name, account in people.items()}
-    return World(ledger, links, Link(token), addresses, names, agreed)
+    return World(trades, ledger, links, Link(token), addresses, names, agreed)

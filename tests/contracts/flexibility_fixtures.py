@@ -25,7 +25,7 @@ class Called:
         start = world.now() + GATE + 2 * STEP
         self.day = Ledger(start, STEP, GATE, STEPS, {f"node {node}": node for node in NODES})
         world.open(day_terms(start), DAY)
-        hash_ = world.ledger.view("standing", DAY)[4]
+        hash_ = world.ledger.view("standing", DAY)[-1]
         for node in NODES:
             world.ledger.send(self.who(f"node {node}"), "join", DAY, hash_, 5_000_000)
         self.model = FlexibilityModel(self.day, dict.fromkeys(world.addresses, DEPOSIT // 2))

@@ -170,7 +170,7 @@ def test_sellingNothing_paysTheSupplier(world):
     played.products.send(played.who(1), "postSpot", DAY, 0, True, 300_000, 0)
     assert played.ledger.view("locked", played.who(1)) == 300_000 * 300
     played.products.send(played.who(2), "takeSpot", 1, 300_000)
-    assert played.ledger.view("coverOf", DAY, 0, 300_000) == 300_000 * 300
+    assert played.ledger.view("coverOf", DAY, 1, 0, 300_000) == 300_000 * 300
     assert played.ledger.view("locked", played.who(1)) == 300_000 * 300
     played.at(1)
     played.read(0, {1: 0, 2: 0})
@@ -378,7 +378,7 @@ def test_openDay_failsOnTime_onTariff_onWho(world):
     with refused(f"DayOpenedAlready: {DAY}"):
         world.open(agreed)
     assert world.ledger.view("terms", DAY) == agreed.encoded()
-    assert world.ledger.view("pricesOf", DAY, 2) == (200_000, -20_000)
+    assert world.ledger.view("pricesOf", DAY, 1, 2) == (200_000, -20_000, 0)
     assert world.ledger.view("steps") == STEPS
 
 
@@ -708,9 +708,10 @@ def test_spot_canBeLookedAt(played):
 
 
 @pytest.mark.parametrize("key", [0, 1, 2])
-def test_clearing_isTheModels(Clearing, manager, key):
-    """DS2 to DS5: any step, with more lacking and more over, prices of both signs, and balances that are not enough."""
-    link = Link(manager.deploy(Clearing))
+def test_clearing_isTheModels(Clearing, world, key):
+    """DS2 to DS5: any step, with more lacking and more over, prices of both signs, fees, and balances that are not
+    enough."""
+    link = Link(Clearing.at(world.ledger.view("clearing")))
     chance = random.Random(key)
     prices = [(300_000, 80_000), (100_000, -300_000), (-10_000, -50_000), (10_000, 50_000)]
     for case in range(24):
@@ -721,9 +722,14 @@ def test_clearing_isTheModels(Clearing, manager, key):
         adder, most = chance.choice([0, 50_000]), chance.choice([50, 10**12])
         of = terms_of(0, key=key, pricing=case % 2, adder=adder, most_adder=most)
         step, has = prices[case % 4], chance.choice([0, 10**9])
-        told = nets, positions, deviations, balances, parts, key, of.pricing, *step, of.adder, of.most_adder, has, 10**6
+        peaks = [chance.choice([0, 2000]) for _ in range(count)]
+        fees = chance.choice([(0, 0), (20_000, 150_000), (250_000, 2**40)])
+        told = (
+            nets, positions, deviations, peaks, balances, parts, key, of.pricing, *step, *fees, of.adder, of.most_adder,
+            has, 10**6,
+        )  # fmt: skip
         payments, uncovered, energy, price, deviation = link.view("cleared", told)
-        model = cleared(nets, positions, deviations, balances, parts, of, step, has)
+        model = cleared(nets, positions, deviations, balances, parts, of, step, has, *fees, peaks)
         assert (list(payments), list(uncovered), energy, price, deviation) == (
             list(model.payments), list(model.uncovered), model.pool_wh, model.pool_price, model.deviation,
         )  # fmt: skip

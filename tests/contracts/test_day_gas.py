@@ -30,7 +30,8 @@ def street(Referee, VirtualAggregator, Clerk, TradeSettlement, DaySettlement, Cl
     aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta, setting, manager.deploy(Referee)))
     token, supplier = manager.deploy(TestEuro), nodes[7]
     settlement = manager.deploy(TradeSettlement, aggregator, token, supplier, METER.address)
-    ledger = Link(manager.deploy(DaySettlement, settlement, token, supplier, METER.address, manager.deploy(Clearing)))
+    clearing = manager.deploy(Clearing, settlement, token, supplier)
+    ledger = Link(manager.deploy(DaySettlement, settlement, token, supplier, METER.address, clearing))
     links = Link(aggregator), Link(token)
     homes = {node: f"0x{0xABC000 + node:040x}" for node in NODES}
     for first in range(1, 128, 20):
@@ -46,11 +47,11 @@ def street(Referee, VirtualAggregator, Clerk, TradeSettlement, DaySettlement, Cl
     shares = [0, *[7_874_015] * 126, 10**9 - 126 * 7_874_015]
     tariff = (TARIFF * 6)[:STEPS]
     act(str(supplier), ledger, "openDay", DAY, agreed.encoded(), tariff_bytes(tariff), series(shares), 10**9)
-    terms = ledger.view("standing", DAY)[4]
+    terms = ledger.view("standing", DAY)[-1]
     for home in homes.values():
         act(home, ledger, "join", DAY, terms, 10**9)
     nominating = [act(homes[1], ledger, "nominate", DAY, 0, series([wh] * STEPS)) for wh in (500, 600)]
-    return World(ledger, ledger, links[1], {}, {}, {}), agreed, nominating
+    return World(Link(settlement), ledger, ledger, links[1], {}, {}, {}), agreed, nominating
 
 
 def test_step_ofTheLargestCommunity(street, measured):

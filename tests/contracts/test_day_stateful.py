@@ -9,6 +9,7 @@ from days import (
     DAY,
     DEPOSIT,
     GATE,
+    GREEN,
     NODES,
     OTHER_DAY,
     STEP,
@@ -17,11 +18,10 @@ from days import (
     TARIFF,
     pairs,
     series,
-    tariff_bytes,
 )
 from days import terms as terms_of
 from link import Reverted, grouped, rpc
-from reference.day_model import ONE, Refused
+from reference.day_model import ONE, Refused, Tariff
 
 pytest_plugins = ["day_fixtures"]
 
@@ -61,12 +61,18 @@ def rule(weight=1, when=lambda self: True, **arguments):
 
 HALF = STEP // 2
 people = [f"node {node}" for node in NODES]
-parties = draw.of([*people * 3, "supplier", "outsider"])
+parties = draw.of([*people * 3, "supplier", "green", "outsider"])
 members = draw.of(people)
 days = draw.of([DAY] * 8 + [OTHER_DAY])
 steps = draw.of([0, 1, 1, 2, 2, 3, 3, 3, 3, STEPS])
 energies = draw.between(0, 3000)
 prices = draw.of([0, 90_000, 150_000, 200_001, -30_000])
+tariffs = draw.of(
+    [Tariff(TARIFF)] * 2
+    + [Tariff(TARIFF, [10_000, 0, 50_000, 30_000], 90_000), Tariff(TARIFF, [0] * 4, 2**40, 202_607)]
+)
+greens = draw.of([GREEN, GREEN, Tariff(GREEN.prices), Tariff(TARIFF[::-1], [30_000] * 4, 400_000, 202_607)])
+"""Of the community's supplier and of another one, with fees and without."""
 
 
 def machine(world, met):
@@ -77,6 +83,11 @@ def machine(world, met):
         def __init__(self):
             self.snapshot = rpc("evm_snapshot")
             self.model = world.model()
+
+        def supply(self, *of_green):
+            """These become customers of the other supplier."""
+            world.supply(*of_green)
+            self.model.others |= dict.fromkeys(of_green, "green")
 
         def teardown(self):
             """DS5, DP2: whatever happened, everything ends by calls of somebody who has no part in it."""
@@ -113,9 +124,10 @@ def machine(world, met):
             shares=draw.four(400_000_000),
             flaw=draw.of(["none"] * 8 + ["sum", "start"]),
             lock=draw.of([0, 100_000, DEPOSIT // 2, DEPOSIT // 2]),
+            tariff=tariffs,
         )
-        def open_day(self, who, day, key, pricing, adder, most, least, shares, flaw, lock):
-            self.open_one(who, day, key, pricing, adder, most, least, shares, flaw, lock)
+        def open_day(self, who, day, key, pricing, adder, most, least, shares, flaw, lock, tariff):
+            self.open_one(who, day, key, pricing, adder, most, least, shares, flaw, lock, tariff)
 
         @rule(
             weight=0,
@@ -123,25 +135,64 @@ def machine(world, met):
             pricing=draw.between(0, 1),
             adder=draw.of([0, 50_000, 400_000]),
             shares=draw.four(300_000_000),
-            joins=draw.coin(),
+            joins=draw.of([True, True, False]),
             lock=draw.of([100_000, DEPOSIT // 2, DEPOSIT // 2]),
             own=draw.of([400_000, 5_000_000]),
+            tariff=tariffs,
+            of_green=draw.of([(), ("node 2", "node 4"), ("node 2", "node 3"), ("node 1", "node 2", "node 3")]),
+            green=greens,
         )
-        def begin(self, key, pricing, adder, shares, joins, lock, own):
-            self.open_one("supplier", DAY, key, pricing, adder, 10**12, 0, shares, "none", lock)
+        def begin(self, key, pricing, adder, shares, joins, lock, own, tariff, of_green, green):
+            self.supply(*of_green)
+            self.open_one("supplier", DAY, key, pricing, adder, 10**12, 0, shares, "none", lock, tariff)
+            if of_green and joins:
+                self.supply_one("green", DAY, True, green, lock)
             if joins:
                 self.join_all(own)
 
-        def open_one(self, who, day, key, pricing, adder, most, least, shares, flaw, lock):
+        @rule(
+            when=lambda self: self.model.days,
+            who=draw.of(["green"] * 4 + ["supplier", "node 1"]),
+            day=days,
+            same=draw.of([True] * 4 + [False]),
+            tariff=greens,
+            flaw=draw.of(["none"] * 4 + ["length", "fee"]),
+            lock=draw.of([0, 100_000, DEPOSIT // 2]),
+        )
+        def supply_day(self, who, day, same, tariff, flaw, lock):
+            if flaw == "length":
+                tariff = Tariff(tariff.prices[1:])
+            elif flaw == "fee":
+                tariff = Tariff(tariff.prices, [0, 0, 0, -1])
+            self.supply_one(who, day, same, tariff, lock)
+
+        def supply_one(self, who, day, same, tariff, lock):
+            opened = self.model.days.get(day)
+            same = same and opened is not None
+            hash_ = self.hash_of(opened, "supplier") if same else bytes(32)
+            self.attempt(
+                ledger, who, "supplyDay", (day, hash_, tariff.encoded(), lock),
+                lambda now: self.model.supply_day(now, who, day, same, tariff, lock),
+            )  # fmt: skip
+
+        def hash_of(self, opened, supplier):
+            """What customers of a supplier agree to; nothing where it supplies nobody that day."""
+            if supplier not in opened.tariffs:
+                return bytes(32)
+            shares = [opened.shares[k] for k in sorted(opened.shares)]
+            other = None if supplier == "supplier" else opened.tariffs[supplier]
+            return world.terms_hash(opened.terms, shares, opened.tariffs["supplier"], other)
+
+        def open_one(self, who, day, key, pricing, adder, most, least, shares, flaw, lock, tariff):
             start = world.now() + (GATE + HALF if flaw != "start" else GATE)
             agreed = terms_of(start, key=key, pricing=pricing, adder=adder, most_adder=most, least_lock=least)
             said = [0, *shares[:3], ONE - sum(shares[:3])] if key == 2 else []
             if flaw == "sum" and key == 2:
                 said[1] += 1
-            arguments = (day, agreed.encoded(), tariff_bytes(), series(said), lock)
+            arguments = (day, agreed.encoded(), tariff.encoded(), series(said), lock)
             self.attempt(
                 ledger, who, "openDay", arguments,
-                lambda now: self.model.open_day(now, who, day, agreed, TARIFF, said, lock),
+                lambda now: self.model.open_day(now, who, day, agreed, tariff, said, lock),
             )  # fmt: skip
 
         @rule(
@@ -155,8 +206,7 @@ def machine(world, met):
             opened = self.model.days.get(day)
             hash_ = bytes(32)
             if opened is not None and same:
-                shares = [opened.shares[k] for k in sorted(opened.shares)]
-                hash_ = world.terms_hash(opened.terms, shares)
+                hash_ = self.hash_of(opened, self.model.others.get(who, "supplier"))
             same = opened is not None and same
             self.attempt(
                 ledger, who, "join", (day, hash_, lock), lambda now: self.model.join(now, who, day, same, lock)
@@ -172,8 +222,7 @@ def machine(world, met):
 
         def join_one(self, who, lock):
             day, opened = next(iter(self.model.days.items()))
-            shares = [opened.shares[k] for k in sorted(opened.shares)]
-            hash_ = world.terms_hash(opened.terms, shares)
+            hash_ = self.hash_of(opened, self.model.others.get(who, "supplier"))
             self.attempt(
                 ledger, who, "join", (day, hash_, lock), lambda now: self.model.join(now, who, day, True, lock)
             )
@@ -376,7 +425,7 @@ def machine(world, met):
             self.attempt(products, who, "takeForward", (number,), lambda now: self.model.take_forward(now, who, number))
 
         @rule(
-            weight=2,
+            weight=4,
             when=lambda self: self.model.days,
             who=parties,
             day=days,
@@ -443,10 +492,13 @@ def machine(world, met):
         def settle(self, day):
             def expected(now):
                 """DS3, and that nobody pays the pool more than the import price."""
-                result = self.model.settle_step(now, day)
-                assert sum(result.payments) == 0
-                met["pooled"] += result.pool_wh > 0
-                met["uncovered"] += any(result.uncovered)
+                before = dict(self.model.peaks)
+                for supplier, result in self.model.settle_step(now, day).items():
+                    assert sum(result.payments) == 0
+                    met["pooled"] += result.pool_wh > 0
+                    met[f"pooled by customers of {supplier}"] += result.pool_wh > 0
+                    met["uncovered"] += any(result.uncovered)
+                met["peaks"] += self.model.peaks != before
 
             self.attempt(ledger, "outsider", "settleStep", (day,), expected)
 
@@ -483,10 +535,25 @@ def machine(world, met):
             assert found[1] == [model.days[day].nominated[node, step] for day, node, step in places]
             assert found[2] == [model.history[name] for name in people]
 
+        def read_the_rest(self, day, opened):
+            """Who is not read yet feeds in what the next customer of the same supplier draws, and less."""
+            read, step = {}, opened.next
+            for supplier in opened.tariffs:
+                left = [n for n in sorted(opened.members) if opened.suppliers[n] == supplier]
+                left = [n for n in left if (step, n) not in opened.readings]
+                read |= {node: -3000 if k % 2 else 2500 for k, node in enumerate(left)}
+            if read:
+                self.attempt(
+                    ledger, "outsider", "read", world.reading(day, step, read),
+                    lambda now: self.model.read(now, day, step, read, True, True),
+                )  # fmt: skip
+
         def end(self):
             for day, opened in list(self.model.days.items()):
                 world.until(opened.report_end(STEPS - 1) + HALF // 4)
                 while opened.next < STEPS:
+                    if opened.next % 2:
+                        self.read_the_rest(day, opened)
                     self.settle(day)
                 if not opened.closed:
                     self.close_day(day)
@@ -529,9 +596,11 @@ def test_day_likeTheModel(world):
         print(f"  {what}: {times}")
     done = {what.removesuffix(" done") for what in met if what.endswith(" done")}
     assert done >= {
-        "openDay", "join", "bring", "nominate", "postSpot", "takeSpot", "endSpot", "writeOption", "takeOption",
-        "exercise", "endOption", "offerForward", "takeForward", "report", "settleForward", "endForward", "read",
-        "settleStep", "closeDay",
+        "openDay", "supplyDay", "join", "bring", "nominate", "postSpot", "takeSpot", "endSpot", "writeOption",
+        "takeOption", "exercise", "endOption", "offerForward", "takeForward", "report", "settleForward", "endForward",
+        "read", "settleStep", "closeDay",
     }  # fmt: skip
     assert met["pooled"]
+    assert met["pooled by customers of green"]
+    assert met["peaks"]
     assert met["uncovered"]

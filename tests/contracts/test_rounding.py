@@ -27,7 +27,8 @@ def market(
     aggregator.enrol([1, 2], homes, {"from": manager})
     token = manager.deploy(OddToken, request.param)
     settlement = manager.deploy(TradeSettlement, aggregator, token, supplier, METER.address)
-    made = manager.deploy(DaySettlement, settlement, token, supplier, METER.address, manager.deploy(Clearing))
+    clearing = manager.deploy(Clearing, settlement, token, supplier)
+    made = manager.deploy(DaySettlement, settlement, token, supplier, METER.address, clearing)
     for account in (*homes, supplier):
         token.transfer(account, 10_000 * unit, {"from": manager})
         token.approve(made, 10_000 * unit, {"from": account})
@@ -65,7 +66,7 @@ def test_spot_takenInParts(market, sells):
     beyond = (wealth[1] - after[1]) - (exact if sells else -exact)
     assert 0 <= beyond < len(taken)
     seller = poster if sells else taker
-    cover = ledger.view("coverOf", DAY, 1, OFFERED)
+    cover = ledger.view("coverOf", DAY, 1, 1, OFFERED)
     assert cover >= Fraction(OFFERED * 300_000 * unit, 10**9)
     locked = {who: ledger.view("locked", who) for who in (poster, taker)}
     assert locked == {poster: 0, taker: 0} | {seller: cover}
@@ -73,7 +74,7 @@ def test_spot_takenInParts(market, sells):
 
 def test_option_exercised(market):
     ledger, products, _, (writer, buyer), unit = market
-    collateral = ledger.view("coverOf", DAY, 1, OFFERED)
+    collateral = ledger.view("coverOf", DAY, 1, 1, OFFERED)
     products.send(writer, "writeOption", DAY, 1, OFFERED, PRICE, 0, collateral, ledger.view("gateOf", DAY, 1))
     products.send(buyer, "takeOption", 1)
     before = ledger.view("free", buyer)

@@ -16,12 +16,13 @@ import {Referee} from "contracts/referee/Referee.sol";
 import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
 import {VM} from "./Cheats.sol";
 
-/// @title What anybody may do in days of three households with two steps
+/// @title What anybody may do in days of three households and two suppliers with two steps
 /// @notice Amounts, prices, readings, conditions and the order of things are the fuzzer's; so is who is silent.
 contract DayHandler {
     uint8 public constant NODES = 3;
-    uint8 public constant PARTIES = 5; // nodes, supplier, outsider
+    uint8 public constant PARTIES = 6; // nodes, supplier, outsider, and the supplier of node 2
     uint8 private constant SUPPLIER = 255;
+    uint8 private constant OTHER = 5;
     uint16 private constant STEPS = 2;
     uint32 private constant STEP = 1000;
     uint256 private constant METER = 0xA11CE;
@@ -44,12 +45,19 @@ contract DayHandler {
         token = new TestEuro();
         IERC20Metadata money = IERC20Metadata(address(token));
         TradeSettlement trades = new TradeSettlement(aggregator, money, party(3), VM.addr(METER));
-        ledger = new DaySettlement(trades, money, party(3), VM.addr(METER), new Clearing());
+        Clearing clearing = new Clearing(trades, money, party(3));
+        ledger = new DaySettlement(trades, money, party(3), VM.addr(METER), clearing);
         products = ledger.products();
         uint8[] memory nodes = new uint8[](NODES);
         address[] memory accounts = new address[](NODES);
         for (uint8 i = 0; i < NODES; ++i) (nodes[i], accounts[i]) = (i, party(i));
         aggregator.enrol(nodes, accounts);
+        VM.prank(VM.addr(METER));
+        trades.admitSupplier(party(OTHER));
+        VM.prank(party(2));
+        trades.wishSupplier(party(OTHER));
+        VM.prank(party(OTHER));
+        trades.supply(party(2));
         for (uint8 i = 0; i < PARTIES; ++i) {
             token.mint(party(i), 1e12);
             VM.prank(party(i));
@@ -79,14 +87,25 @@ contract DayHandler {
         VM.prank(party(3));
         ledger.openDay(day, terms, _tariff, shares, lock % 1e7);
         last = day;
+        if (seed % 7 != 0) try this.supplyDay(one, other, adder, lock, seed % 3) {} catch {}
         for (uint8 node = 0; node < NODES; ++node) {
             if (seed >> node & 8 != 0) try this.join(node, lock >> node) {} catch {}
         }
     }
 
+    /// @notice Another supplier, without fees, with fees on trades and the day's peak, or on that of a period.
+    function supplyDay(int32 one, int32 other, uint32 fee, uint64 lock, uint256 kind) external {
+        bytes memory tariff = abi.encodePacked(other % 400_000, one % 400_000, one % 300_000, other % 200_000);
+        if (kind % 3 != 0) tariff = abi.encodePacked(tariff, int32(fee % 100_000), int32(fee % 3000), uint48(fee));
+        if (kind % 3 == 2) tariff = abi.encodePacked(tariff, uint32(202_606));
+        bytes32 terms = ledger.standing(last).terms;
+        VM.prank(party(OTHER));
+        ledger.supplyDay(last, terms, tariff, lock % 1e7);
+    }
+
     function join(uint256 who, uint64 lock) external {
         // Before the prank, which is for the next call only.
-        bytes32 terms = ledger.standing(last).terms;
+        bytes32 terms = ledger.termsFor(last, party(who));
         VM.prank(party(who));
         ledger.join(last, terms, lock % 1e6);
     }
@@ -267,11 +286,11 @@ contract DayTest {
     /// @dev Balances of the day, and what covers positions of its steps to come.
     function _held() private view returns (uint256 held) {
         uint32 day = _handler.last();
-        held = _ledger.balance(day, 255);
+        held = _ledger.balance(day, 255) + _ledger.balance(day, 254);
         for (uint8 node = 0; node < _handler.NODES(); ++node) {
             held += _ledger.balance(day, node);
             for (uint16 step = _ledger.standing(day).next; step < 2; ++step) {
-                held += _ledger.coverOf(day, uint8(step), _ledger.position(day, node, uint8(step)));
+                held += _ledger.coverOf(day, node, uint8(step), _ledger.position(day, node, uint8(step)));
             }
         }
     }

@@ -40,7 +40,8 @@ contract FlexibilityHandler {
         token = new TestEuro();
         IERC20Metadata money = IERC20Metadata(address(token));
         TradeSettlement trades = new TradeSettlement(aggregator, money, party(SUPPLIES), VM.addr(METER));
-        ledger = new DaySettlement(trades, money, party(SUPPLIES), VM.addr(METER), new Clearing());
+        Clearing clearing = new Clearing(trades, money, party(SUPPLIES));
+        ledger = new DaySettlement(trades, money, party(SUPPLIES), VM.addr(METER), clearing);
         flexibility = new Flexibility(ledger);
         uint8[] memory nodes = new uint8[](NODES);
         address[] memory accounts = new address[](NODES);

@@ -23,9 +23,12 @@ from gridpact.errors import InputError
 from gridpact.live.reader import Reader
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView
+from gridpact.problem.verification import trades_charged
+from gridpact.products.pool import PoolRules
 from gridpact.run.launch import NodeFiles
 from gridpact.study.whatif.following import AskedPart, DecidedStep
 from gridpact.study.whatif.forecast import ErrorModel, draw
+from gridpact.study.whatif.rules import netted_adders, saved_by_pool
 from gridpact.study.whatif.uncertainty import actual_of
 from measure.days import DayCampaign
 from measure.faulty_day import JOINS_LATE, DayFault
@@ -127,6 +130,47 @@ def test_day_ofLiars_losesNoUnit(anvil: Network):
     assert (campaign.tally.days_closed, campaign.tally.money_lost, campaign.tally.locked) == (1, 0, 0)
     assert (campaign.tally.plain_customers, campaign.tally.missing_readings) == (1, 0)
     assert campaign.tally.rounds_agreed == 3
+
+
+def test_day_withTwoSuppliersAndFees(tmp_path: Path, anvil: Network):
+    """What the contract takes of each home is its own supplier's bill for what was read beyond its positions, less what
+    the pool of that supplier's customers saves it, with their adders, the fee on what it has bought and taken, and that
+    on the month's peak; worked out from readings, positions and nominations alone."""
+    case = shutil.copytree(shipped_cases()["tiny3"].parent, tmp_path / "case")
+    fees = "[fees]\ngrid_per_kwh = 0.05\ntax_per_kwh = 0.02\ntraded_per_kwh = 0.04\n"
+    peak = 'peak_per_kw = 0.3\npeak_over = "month"\n'
+    green = '[tariff.green]\nsupplier = "Green"\nprices = "green.csv"\nfeed_in_share = 0.4\n'
+    with (case / "community.toml").open("a", encoding="utf-8") as toml:
+        toml.write(f"\n{fees}{peak}\n{green}")
+    (case / "green.csv").write_text("time,import_price\n1 00:00,0.26\n1 06:00,0.34\n1 12:00,0.26\n1 18:00,0.34\n")
+    head, first, *others = (case / "households.csv").read_text().splitlines()
+    rows = [f"{head},tariff", f"{first},", *(f"{other},green" for other in others)]
+    (case / "households.csv").write_text("\n".join(rows) + "\n")
+    result = played(tmp_path / "day", "--re-agreements", "1", "--chain", str(anvil.rpc_url), case=str(case))
+    assert (result["money_conserved"], result["all_locks_ended"], result["missing_readings"]) == (True, True, 0)
+    community = read_community(str(case)).on("1")
+    ledger = DaySettlement.of(Record.read(tmp_path / "day" / "contracts.json"), anvil.connect())
+    hours, nodes = community.step_hours, [home.node for home in community.households]
+    fed_kw, sold_kw, nominated_kw = np.zeros((3, 3, community.steps))
+    for row, node in enumerate(nodes):
+        for step in range(community.steps):
+            fed_kw[row, step] = ledger.readings(1)[step, node] / 1000 / hours
+            sold_kw[row, step] = ledger.position(1, node, step) / 1000 / hours
+            nominated_kw[row, step] = ledger.nominated(1, node, step) / 1000 / hours
+    net_kw, paid = sold_kw - fed_kw, np.zeros(3)
+    for group in community.customers():
+        rows_, prices = group.places, group.prices
+        supply = np.maximum(net_kw, 0) * prices.import_price - np.maximum(-net_kw, 0) * prices.feed_in_price
+        paid[rows_] += hours * (supply + trades_charged(prices, sold_kw))[rows_].sum(axis=1)
+        paid[rows_] -= saved_by_pool(net_kw[rows_], prices, PoolRules(), hours)
+        paid[rows_] += netted_adders((net_kw - nominated_kw)[rows_], 0.05, hours)
+        paid[rows_] += 0.3 * np.maximum(-fed_kw[rows_], 0).max(axis=1)
+    received = [home["received_by_steps"] for home in result["households"]]
+    assert received == pytest.approx(-paid, abs=3e-5)
+    assert (sold_kw < 0).any()
+    assert sum(home["peak_fee"] for home in result["households"]) > 0
+    assert len(community.customers()) == 2
+    assert sum(received) + result["supplier_received"] == pytest.approx(0, abs=1e-9)
 
 
 def test_day_agreesAnewOnlyAboveTheThreshold(tmp_path: Path, anvil: Network):

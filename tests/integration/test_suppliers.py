@@ -15,7 +15,8 @@ from chains import skip_without
 import gridpact.run.onchain
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.deploy import deploy_contracts, enrol_households
+from gridpact.chain.day import DaySettlement
+from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement, decode_fees, decode_tariff
@@ -23,6 +24,7 @@ from gridpact.chain.values import Setting, Theta
 from gridpact.cli import main
 from gridpact.community.read import Community, read_community
 from gridpact.community.street import PhaseFeeder
+from gridpact.errors import ContractError
 from gridpact.events import Event
 from gridpact.grid.street_limits import PublishedStreet, decoded_street
 from gridpact.manage.metering import comes_to
@@ -147,9 +149,11 @@ def test_commandsOfSuppliers(
         manager = network.manager(web3)
         address = {name: ChainAccount(web3, key).address for name, key in roles.items()}
         network.fund(list(address.values()), ETHER, web3)
-        record = deploy_contracts(manager, THETA, SETTING, "local", address["supplier"], address["metering"])
+        roles_ = address["supplier"], address["metering"]
+        record = deploy_contracts(manager, THETA, SETTING, "local", *roles_, days=True)
         record.write(tmp_path / "record.json")
         enrol_households(manager, record, {1: address["ann"], 2: address["bob"]})
+        mint_tokens(manager, record, [address[name] for name in ("supplier", "green", "bob")], 100 * UNIT)
         where = ["--contracts", str(tmp_path / "record.json"), "--network", "local", "--rpc", str(network.rpc_url)]
 
         def said(who: str | None, *words: str) -> tuple[int, str]:
@@ -179,6 +183,20 @@ def test_commandsOfSuppliers(
         assert "published before" in said("green", *tariff)[1]
         assert "is the community's supplier" in said("supplier", *tariff)[1]
         assert "there is no tariff 'blue'" in said("green", *tariff[:-1], "blue")[1]
+        open_day = ("round", "day", "--community", str(folder), "--day", "2099-02-01", "--lock", "10")
+        supplied_in = (*open_day, "--name", "green")
+        assert "is not open" in said("green", *supplied_in)[1]
+        assert "--start says when a day begins" in said("supplier", *open_day)[1]
+        assert said("supplier", *open_day, "--start", "2099-02-01T00:00+00:00")[0] == 0
+        assert "another one's key" in said("supplier", *supplied_in)[1]
+        ledger = DaySettlement.of(record, web3, ChainAccount(web3, roles["bob"]))
+        ledger.deposit(10 * UNIT)
+        with pytest.raises(ContractError, match="NotSupplied"):
+            ledger.join(20_990_201, UNIT)
+        assert said("green", *supplied_in)[0] == 0
+        assert "SuppliesAlready" in said("green", *supplied_in)[1]
+        ledger.join(20_990_201, UNIT)
+        told = ledger.tariffs_of(20_990_201, [1, 2])
         assert "only these two dismiss suppliers" in said("green", "supply", "dismiss", address["green"])[1]
         assert "is the community's supplier" in said("metering", "supply", "dismiss", address["supplier"])[1]
         assert "is no customer of" in said("green", "supply", "drop", address["ann"])[1]
@@ -195,6 +213,7 @@ def test_commandsOfSuppliers(
         assert not settlement.supplies(address["green"])
         assert settlement.has_supplied(address["green"])
     assert list(published) == [address["green"]]
+    assert told == {2: published[address["green"]]}  # a peak counts over the day, in both
     assert decode_tariff(published[address["green"]])[0] == (330_000, 410_000, 330_000, 410_000)
     fees = decode_fees(published[address["green"]])
     assert fees is not None

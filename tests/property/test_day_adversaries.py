@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import pytest
-from reference.day_model import Agreed, Cleared, DayModel, Offer, Refused, Terms
+from reference.day_model import LABEL, Agreed, Cleared, DayModel, Offer, Refused, Tariff, Terms
 
 LEAGUES = int(os.environ.get("GRIDPACT_LEAGUES", "40"))
 DAY = 20260701
 STEPS, STEP, GATE, READING = 4, 4000, 1000, 1000
 HOMES = (1, 2, 3, 4, 5)
+COMMON, GREEN = "supplier", "green"
+"""The community's supplier, and in every second day another one."""
 RICH = 10**9
 UNITS = 4
 """Of rounding, in a step: of the pool, of what is due, and of the adder."""
@@ -37,7 +39,7 @@ def owed(energy: int, lacking: int, over: int) -> Fraction:
 
 @dataclass
 class League:
-    """A day of honest homes, a supplier, and two who are in league: drawn by chance."""
+    """A day of honest homes, one supplier or two, with fees or without, and two who are in league: drawn by chance."""
 
     seed: int
     met: Counter[str] = field(default_factory=Counter)
@@ -46,18 +48,27 @@ class League:
         by = self.by = random.Random(self.seed)
         self.villains = tuple(by.sample(HOMES, 2))
         self.honest = tuple(node for node in HOMES if node not in self.villains)
-        self.tariff = [self._prices() for _ in range(STEPS)]
+        several = self.seed % 2 == 1
+        prices = [self._prices(not several) for _ in range(STEPS)]
+        self.tariffs = {COMMON: self._with_fees(prices)}
+        if several:
+            self.tariffs[GREEN] = self._with_fees([self._uncrossed(*both) for both in prices])
+        of_green = {name(node): GREEN for node in HOMES if several and by.random() < 0.5}
+        self.supplier_of = {node: of_green.get(name(node), COMMON) for node in HOMES}
         self.terms = Terms(
             10_000, STEP, GATE, READING, by.randrange(3), by.randrange(2), by.choice([0, 50_000, 400_000]), 100,
             by.choice([0, 0, 500_000]), by.choice([10**12, 100_000]),
         )  # fmt: skip
         rounds = {1: self._agreed(DAY), 2: self._agreed(1 << 31 | 1 << 8 | 2)}
-        self.model = DayModel(STEPS, "supplier", {node: name(node) for node in HOMES}, rounds)
+        self.model = DayModel(STEPS, "supplier", {node: name(node) for node in HOMES}, rounds, of_green)
         self.oracle = "the villains' oracle"
         self.now = 0
         self.model.deposit("supplier", RICH)
         shares = [0, 2 * 10**8, 2 * 10**8, 2 * 10**8, 2 * 10**8, 2 * 10**8] if self.terms.key == 2 else []
-        self.model.open_day(self.now, "supplier", DAY, self.terms, self.tariff, shares, RICH // 2)
+        self.model.open_day(self.now, COMMON, DAY, self.terms, self.tariffs[COMMON], shares, RICH // 2)
+        if of_green:
+            self.model.deposit(GREEN, RICH)
+            self.model.supply_day(self.now, GREEN, DAY, True, self.tariffs[GREEN], RICH // 2)
         for node in HOMES:
             self.model.deposit(name(node), RICH if node in self.honest else by.choice([0, 10**6, 10**8]))
         for node in self.honest:
@@ -66,10 +77,28 @@ class League:
             if by.random() < 0.8 and self.model.free[name(node)] >= self.terms.least_lock:
                 self.model.join(self.now, name(node), DAY, True, self.terms.least_lock)
 
-    def _prices(self) -> tuple[int, int]:
+    def _prices(self, turned: bool) -> tuple[int, int]:
+        """
+        Args:
+            turned: whether feeding in may earn more than drawing costs.
+        """
         by = self.by
         usual = (by.randrange(100_000, 500_000), by.randrange(0, 100_000))
-        return by.choice([usual] * 4 + [(-30_000, 80_000), (20_000, -60_000), (-20_000, -50_000), (90_000, 90_000)])
+        odd = [(20_000, -60_000), (-20_000, -50_000), (90_000, 90_000)]
+        return by.choice([usual] * 4 + odd + ([(-30_000, 80_000)] if turned else []))
+
+    def _uncrossed(self, import_: int, feed_in: int) -> tuple[int, int]:
+        """Prices with which nobody earns by feeding in what another's supplier sells."""
+        dear = self.by.randint(feed_in, max(2 * import_, feed_in))
+        return dear, self.by.randint(feed_in - 50_000, min(import_, dear))
+
+    def _with_fees(self, prices: list[tuple[int, int]]) -> Tariff:
+        by = self.by
+        if by.random() < 0.5:
+            return Tariff(prices)
+        return Tariff(
+            prices, [by.choice([0, 30_000]) for _ in prices], by.choice([0, 200_000]), by.choice([None, 202_607])
+        )
 
     def _agreed(self, label: int) -> Agreed:
         """Rounds in which anybody has traded with anybody."""
@@ -88,7 +117,7 @@ class League:
 
     def call(self, what: str, made: Callable[[], object], caller: str = "") -> None:
         """One call: who is honest and has offered is paid at least its price, and of the others only the caller is."""
-        honest = [name(node) for node in self.honest] + ["supplier"]
+        honest = [name(node) for node in self.honest] + [*self.tariffs]
         before = {who: self.wealth(who) for who in honest}
         energies = {number: (offer.energy, offer.state) for number, offer in self.model.offers.items()}
         try:
@@ -169,9 +198,9 @@ class League:
     def honest_acts(self) -> None:
         """An honest home offers between the prices of the step, and takes what is better than its supplier."""
         by, model, now = self.by, self.model, self.now
-        who, step = name(by.choice(self.honest)), by.randrange(STEPS)
-        low, high = sorted(self.tariff[step])
-        good = [k for k, offer in model.offers.items() if offer.kind == "spot" and self._is_good(offer)]
+        node, step = by.choice(self.honest), by.randrange(STEPS)
+        who, (low, high) = name(node), sorted(self._prices_of(node, step))
+        good = [k for k, offer in model.offers.items() if offer.kind == "spot" and self._is_good(node, offer)]
         if good and by.random() < 0.5:
             number = by.choice(good)
             energy = min(model.offers[number].energy, 3000)
@@ -183,8 +212,11 @@ class League:
             plan = [by.randint(-3000, 3000) for _ in range(STEPS - step)]
             self.call("home: nominate", lambda: model.nominate(now, who, DAY, step, plan), who)
 
-    def _is_good(self, offer: Offer) -> bool:
-        low, high = sorted(self.tariff[offer.step])
+    def _prices_of(self, node: int, step: int) -> tuple[int, int]:
+        return self.tariffs[self.supplier_of[node]].prices[step]
+
+    def _is_good(self, node: int, offer: Offer) -> bool:
+        low, high = sorted(self._prices_of(node, offer.step))
         return offer.energy > 0 and (offer.price <= high if offer.sells else offer.price >= low)
 
     # ------------------------------------------------------------------ delivery
@@ -200,55 +232,78 @@ class League:
         read = {node: energy for node, energy in fed.items() if node in self.honest or by.random() < 0.7}
         self.model.read(self.now, DAY, step, read, True, True)
         self.now = day.report_end(step) + 1
-        before = {who: self.wealth(who) for who in ["supplier", *map(name, self.honest)]}
+        before = {who: self.wealth(who) for who in [*self.tariffs, *map(name, self.honest)]}
         balances = dict(day.balances)
         positions = {node: day.positions[node, step] for node in day.members}
         nominated = {node: day.nominated[node, step] for node in day.members}
-        result = self.model.settle_step(self.now, DAY)
+        peaks = dict(self.model.peaks)
+        results = self.model.settle_step(self.now, DAY)
         gained = {who: self.wealth(who) - had for who, had in before.items()}
         drawn = {
-            node: -read[node] if node in read else self._unread(step, sold, nominated[node])
+            node: -read[node] if node in read else self._unread(node, step, sold, nominated[node])
             for node, sold in positions.items()
         }
-        self._judge(step, result, gained, balances, positions, nominated, drawn, read)
+        fees = {node: self._fees(node, step, positions[node], read.get(node, 0), peaks) for node in positions}
+        self._judge(step, results, gained, balances, positions, nominated, drawn, read, fees)
 
-    def _unread(self, step: int, sold: int, nominated: int) -> int:
+    def _fees(
+        self, node: int, step: int, sold: int, fed: int, peaks: dict[tuple[str, str, int], int]
+    ) -> tuple[Fraction, Fraction]:
+        """What is due on what a home has bought, and on its peak, token units."""
+        supplier = self.supplier_of[node]
+        tariff = self.tariffs[supplier]
+        period = LABEL | self.model.days[DAY].index if tariff.period is None else tariff.period
+        risen = max(-fed - peaks.get((name(node), supplier, period), 0), 0)
+        return Fraction(tariff.trade_fee(step) * max(-sold, 0), 1000), Fraction(tariff.peak_fee * risen, 1000)
+
+    def _unread(self, node: int, step: int, sold: int, nominated: int) -> int:
         """What somebody counts as having drawn of whom nothing is known: never to its advantage."""
-        counts = max(nominated, sold, 0) if min(self.tariff[step]) >= 0 else max(sold, 0)
+        counts = max(nominated, sold, 0) if min(self._prices_of(node, step)) >= 0 else max(sold, 0)
         return counts - sold
 
     def _judge(
-        self, step: int, result: Cleared, gained: dict[str, int], balances: dict[int, int],
+        self, step: int, results: dict[str, Cleared], gained: dict[str, int], balances: dict[int, int],
         positions: dict[int, int], nominated: dict[int, int], drawn: dict[int, int], read: dict[int, int],
+        fees: dict[int, tuple[Fraction, Fraction]],
     ) -> None:  # fmt: skip
-        import_, feed_in = self.tariff[step]
+        prices = {node: self._prices_of(node, step) for node in positions}
         nets = {node: positions[node] + drawn[node] for node in positions}
         adders = {
             node: Fraction(self.terms.adder * abs(nets[node] - nominated[node]), 1000) if node in read else Fraction(0)
             for node in nets
         }
         adders = {node: min(adder, Fraction(self.terms.most_adder)) for node, adder in adders.items()}
-        turned = feed_in > import_
-        # An honest home pays its supplier for what it has drawn and not bought, and no more; whoever it bought from.
+        # An honest home pays its supplier for what it has drawn and not bought, and fees, and no more; whoever it
+        # bought from. What the pool saves it is more than the fee on that.
         for node in self.honest:
+            import_, feed_in = prices[node]
             alone = owed(nets[node], import_, feed_in)
-            if turned:
+            if feed_in > import_:
                 alone = owed(drawn[node], import_, feed_in) + owed(positions[node], feed_in, import_)
-            assert gained[name(node)] >= -alone - adders[node] - UNITS, (step, node)
-        # What somebody cannot pay is of what it has drawn or fed in itself, and of what it nominated.
+            assert gained[name(node)] >= -alone - adders[node] - sum(fees[node]) - UNITS, (step, node)
+        # What somebody cannot pay is of what it has drawn or fed in itself, of its peak, and of what it nominated.
         unpaid = Fraction(0)
-        for node, uncovered in zip(sorted(positions), result.uncovered, strict=True):
-            own = owed(drawn[node], import_, feed_in) + adders[node] - balances[node]
-            assert uncovered <= max(own, 0) + UNITS, (step, node)
-            unpaid += max(own, 0)
-            self.met["uncovered"] += uncovered > 0
-        # The supplier has what one meter for all would come to.
+        for supplier, result in results.items():
+            customers = [node for node in sorted(positions) if self.supplier_of[node] == supplier]
+            for node, uncovered in zip(customers, result.uncovered, strict=True):
+                own = owed(drawn[node], *prices[node]) + adders[node] + fees[node][1] - balances[node]
+                assert uncovered <= max(own, 0) + UNITS, (step, node)
+                unpaid += max(own, 0)
+                self.met["uncovered"] += uncovered > 0
+        # The suppliers have what one meter for all would come to at the least of their prices.
         sold = sum(positions.values())
+        import_ = min(tariff.prices[step][0] for tariff in self.tariffs.values())
+        feed_in = max(tariff.prices[step][1] for tariff in self.tariffs.values())
         whole = owed(sum(nets.values()), import_, feed_in)
-        if turned:
+        if feed_in > import_:
             whole = sum(owed(energy, import_, feed_in) for energy in drawn.values()) + owed(sold, feed_in, import_)
-        assert gained["supplier"] >= whole - unpaid - UNITS * len(positions), step
+        whole += sum(map(sum, fees.values()))
+        got = sum(gained[supplier] for supplier in self.tariffs)
+        assert got >= whole - unpaid - UNITS * len(positions), step
         self.met["positions"] += any(positions[node] for node in self.villains if node in positions)
+        bought = any(positions[node] < 0 and self.supplier_of[node] == GREEN for node in self.honest)
+        self.met["bought by a customer of another supplier"] += bought
+        self.met["fees"] += any(map(sum, fees.values()))
 
     def play(self) -> None:
         day = self.model.days[DAY]
@@ -284,11 +339,13 @@ def test_leagues_takeNothing() -> None:
         assert met[f"villain: {what}"], what
     assert met["positions"]
     assert met["uncovered"]
+    assert met["fees"]
+    assert met["bought by a customer of another supplier"]
 
 
 def test_leagues_wouldTake_withoutCovers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The judgement sees the theft: where nothing is covered, some of the same days lose money."""
-    monkeypatch.setattr("reference.day_model.Day.cover", lambda self, step, position: 0)
+    monkeypatch.setattr("reference.day_model.Day.cover", lambda self, node, step, position: 0)
     lost = 0
     for seed in range(10):
         try:

@@ -62,7 +62,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Cleared:
-    payments: list[int]  # received by members, and the supplier
+    payments: list[int]  # received by customers, and their supplier
     uncovered: list[int]
     pool_wh: int
     pool_price: int
@@ -83,8 +83,15 @@ def cleared(
     terms: Terms,
     prices: tuple[int, int],
     supplier_balance: int,
+    trade_fee: int = 0,
+    peak_fee: int = 0,
+    peaks: Sequence[int] | None = None,
 ) -> Cleared:
-    """A step, of a token with six decimals."""
+    """A step among a supplier and its customers, of a token with six decimals.
+
+    Args:
+        peaks: what each drew beyond the most of the period, Wh; default nothing.
+    """
     bought, fed_in = prices
     dearest = max(bought, -fed_in)
     able = [abs(net) * dearest // 1000 + 1 <= balance for net, balance in zip(nets, balances, strict=True)]
@@ -96,7 +103,7 @@ def cleared(
         pooled.append(0)
     else:
         rules = PoolRules((Key.PROPORTIONAL, Key.EQUAL)[terms.key], list(Pricing)[terms.pricing])
-    matched = pool(pooled, bought, fed_in, rules)
+    matched = pool(pooled, bought - trade_fee, fed_in, rules)
     shared = imbalance(deviations, terms.adder, terms.most_adder)
     left = [balance - paid for balance, paid in zip(balances, matched.paid, strict=False)]
     uncovered = [0] * len(nets)
@@ -108,6 +115,8 @@ def cleared(
             worth = supplied(rest - sold, bought, fed_in) + max(sold * fed_in, sold * bought)
         else:
             worth = supplied(rest, bought, fed_in)
+        stays = max(matched.got_wh[k], 0) + max(-sold, 0)  # from neighbours, by the pool and by the position
+        worth += trade_fee * stays + peak_fee * (peaks[k] if peaks is not None else 0)
         owed = due(worth, 1000) + shared.owed[k]
         claims[k] = max(-owed, 0)
         paid = min(max(owed, 0), left[k])
@@ -123,13 +132,34 @@ def cleared(
     return Cleared([*payments, has - supplier_balance], uncovered, matched.energy_wh, matched.price, shared.net_wh)
 
 
+@dataclass(frozen=True)
+class Tariff:
+    """What a supplier asks: import and feed-in price of each step, and fees."""
+
+    prices: Sequence[tuple[int, int]]
+    trade_fees: Sequence[int] = ()  # of each step; none: no fees at all
+    peak_fee: int = 0
+    period: int | None = None  # over which a peak counts; None: the day
+
+    def trade_fee(self, step: int) -> int:
+        return self.trade_fees[step] if self.trade_fees else 0
+
+    def encoded(self) -> bytes:
+        found = b"".join(price.to_bytes(4, "big", signed=True) for both in self.prices for price in both)
+        if self.trade_fees:
+            found += b"".join(fee.to_bytes(4, "big", signed=True) for fee in self.trade_fees)
+            found += self.peak_fee.to_bytes(6, "big")
+        return found if self.period is None else found + self.period.to_bytes(4, "big")
+
+
 @dataclass
 class Day:
     index: int
     terms: Terms
-    tariff: Sequence[tuple[int, int]]
+    tariffs: dict[str, Tariff]  # by supplier, the community's first
     shares: Mapping[int, int]
     members: dict[int, str] = field(default_factory=dict)
+    suppliers: dict[int, str] = field(default_factory=dict)  # of members
     balances: dict[int, int] = field(default_factory=dict)
     positions: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))  # node, step
     nominated: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
@@ -146,10 +176,16 @@ class Day:
     def report_end(self, step: int) -> int:
         return self.start(step + 1) + self.terms.reading_seconds
 
-    def cover(self, step: int, position: int) -> int:
-        """What a position costs at worst, if nothing of it is fed in or drawn."""
-        dear, cheap = max(self.tariff[step]), min(self.tariff[step])
-        price = dear + self.terms.adder if position > 0 else cheap - self.terms.adder
+    def supplier_party(self, name: str) -> int:
+        return SUPPLIER - list(self.tariffs).index(name)
+
+    def cover(self, node: int, step: int, position: int) -> int:
+        """What a member's position costs at worst, if nothing of it is fed in or drawn."""
+        tariff = self.tariffs[self.suppliers[node]]
+        dear, cheap = max(tariff.prices[step]), min(tariff.prices[step])
+        # The fee on what was bought is due in any case, and at worst it pays besides for having it over.
+        over = min(cheap - self.terms.adder, 0) - tariff.trade_fee(step)
+        price = dear + self.terms.adder if position > 0 else over
         return max(due(position * price, 1000), 0)
 
     def covers(self) -> dict[int, int]:
@@ -157,7 +193,7 @@ class Day:
         found = dict.fromkeys(self.members, 0)
         for (node, step), position in self.positions.items():
             if step >= self.next and node != SUPPLIER:
-                found[node] += self.cover(step, position)
+                found[node] += self.cover(node, step, position)
         return found
 
 
@@ -188,11 +224,26 @@ class Agreed:
     accounts: Mapping[int, str]
     recorded: Mapping[tuple[int, int], Sequence[tuple[int, int, int]]]  # lower, higher
     counts: bool = True  # agreed, and without a tariff of its own
+    tariff_of: str = ""  # another supplier's that has published one for it
 
 
 class DayModel:
-    def __init__(self, steps: int, supplier: str, accounts: Mapping[int, str], rounds: Mapping[int, Agreed]) -> None:
+    def __init__(
+        self,
+        steps: int,
+        supplier: str,
+        accounts: Mapping[int, str],
+        rounds: Mapping[int, Agreed],
+        others: Mapping[str, str] | None = None,
+    ) -> None:
+        """
+        Args:
+            others: suppliers of those who are not the community's supplier's customers.
+        """
         self.steps, self.supplier, self.accounts, self.rounds = steps, supplier, accounts, rounds
+        self.others = dict(others or {})
+        self.admitted = set(self.others.values())  # suppliers besides the community's
+        self.peaks: dict[tuple[str, str, int], int] = defaultdict(int)  # account, supplier, period
         self.free: dict[str, int] = defaultdict(int)
         self.locked: dict[str, int] = defaultdict(int)
         self.days: dict[int, Day] = {}
@@ -246,12 +297,19 @@ class DayModel:
         raise Refused("NotMember")
 
     def account(self, day: int, party: int) -> str:
-        return self.supplier if party == SUPPLIER else self.days[day].members[party]
+        if party > 127:
+            return list(self.days[day].tariffs)[SUPPLIER - party]
+        return self.days[day].members[party]
+
+    def _check_tariff(self, tariff: Tariff) -> None:
+        if len(tariff.prices) != self.steps or len(tariff.trade_fees) not in (0, self.steps):
+            raise Refused("LengthMismatch")
+        if any(fee < 0 for fee in tariff.trade_fees):
+            raise Refused("FeeBelowZero")
 
     def open_day(
-        self, now: int, who: str, day: int, terms: Terms, tariff: Sequence[tuple[int, int]], shares: Sequence[int],
-        lock: int,
-    ) -> None:  # fmt: skip
+        self, now: int, who: str, day: int, terms: Terms, tariff: Tariff, shares: Sequence[int], lock: int
+    ) -> None:
         if who != self.supplier:
             raise Refused("NotSupplier")
         if day in self.days:
@@ -262,15 +320,30 @@ class DayModel:
             raise Refused("LengthMismatch")
         if terms.key == 2 and sum(shares) != ONE:
             raise Refused("SharesDoNotSumToOne")
-        if len(tariff) != self.steps:
-            raise Refused("LengthMismatch")
+        self._check_tariff(tariff)
         self._lock(who, lock)
-        opened = Day(len(self.days) + 1, terms, tariff, dict(enumerate(shares)))
+        opened = Day(len(self.days) + 1, terms, {who: tariff}, dict(enumerate(shares)))
         opened.balances[SUPPLIER] = lock
         self.days[day] = opened
 
+    def supply_day(self, now: int, who: str, day: int, same_terms: bool, tariff: Tariff, lock: int) -> None:
+        supplied = self._opening(now, day, 0)
+        if who not in self.admitted:
+            raise Refused("NotSupplier")
+        if not same_terms:
+            raise Refused("OtherTerms")
+        if who in supplied.tariffs:
+            raise Refused("SuppliesAlready")
+        self._check_tariff(tariff)
+        self._lock(who, lock)
+        supplied.tariffs[who] = tariff
+        supplied.balances[supplied.supplier_party(who)] = lock
+
     def join(self, now: int, who: str, day: int, same_terms: bool, lock: int) -> None:
         joined = self._opening(now, day, 0)
+        supplier = self.others.get(who, self.supplier)
+        if supplier not in joined.tariffs:
+            raise Refused("NotSupplied")
         if not same_terms:
             raise Refused("OtherTerms")
         if lock < joined.terms.least_lock:
@@ -282,13 +355,14 @@ class DayModel:
             raise Refused("JoinedAlready")
         self._lock(who, lock)
         joined.members[node] = who
+        joined.suppliers[node] = supplier
         joined.balances[node] = lock
 
     def bring(self, now: int, day: int, round_: int, node: int, partners: Sequence[int], right: bool) -> None:
         into, agreed = self._day(day), self.rounds[round_]
         rest = agreed.label ^ LABEL
         ours = agreed.label == day or (agreed.label >= LABEL and rest >> 8 == into.index)
-        if not agreed.counts or not ours or into.members.get(node, "-") != agreed.accounts.get(node):
+        if not agreed.counts or not ours or not self._takes_part(into, agreed, node):
             raise Refused("RoundOfOther")
         first = 0 if agreed.label == day else rest & 0xFF
         own: dict[int, int] = defaultdict(int)
@@ -303,7 +377,7 @@ class DayModel:
                 for step, energy, _ in agreed.recorded[pair]:
                     if step >= first and now < self.days[day].gate(step):
                         sold[step] += energy if partner < node else -energy
-                if into.members.get(partner, "-") != agreed.accounts.get(partner):
+                if not self._takes_part(into, agreed, partner):
                     continue
                 if not self._change(day, partner, sold):
                     continue
@@ -312,6 +386,12 @@ class DayModel:
                     own[step] -= energy
             if not self._change(day, node, own):
                 raise Refused("InsufficientDeposit")
+
+    @staticmethod
+    def _takes_part(into: Day, agreed: Agreed, node: int) -> bool:
+        """Whether a node of a round is a member by the same account, and its round is not delivered elsewhere."""
+        same = into.members.get(node, "-") == agreed.accounts.get(node)
+        return same and into.suppliers[node] != agreed.tariff_of
 
     def nominate(self, now: int, who: str, day: int, first: int, energies: Sequence[int]) -> None:
         into = self._opening(now, day, first)
@@ -330,7 +410,8 @@ class DayModel:
             return True
         into, who = self.days[day], self.account(day, party)
         more = sum(
-            into.cover(step, into.positions[party, step] + energy) - into.cover(step, into.positions[party, step])
+            into.cover(party, step, into.positions[party, step] + energy)
+            - into.cover(party, step, into.positions[party, step])
             for step, energy in sold.items()
         )
         own = min(more, max(into.balances[party] - into.terms.least_lock, 0))
@@ -353,7 +434,7 @@ class DayModel:
         self.free[payee] += abs(amount)
 
     def _cover_of(self, day: int, party: int, step: int, sold: int) -> int:
-        return 0 if party == SUPPLIER else self.days[day].cover(step, sold)
+        return 0 if party == SUPPLIER else self.days[day].cover(party, step, sold)
 
     # ------------------------------------------------------------------ products
 
@@ -585,7 +666,8 @@ class DayModel:
             raise Refused("NotSignedBy")
         into.readings |= {(step, node): energy for node, energy in energies.items()}
 
-    def settle_step(self, now: int, day: int) -> Cleared:
+    def settle_step(self, now: int, day: int) -> dict[str, Cleared]:
+        """What it came to, by supplier."""
         into = self._day(day)
         step = into.next
         if step == self.steps:
@@ -595,13 +677,19 @@ class DayModel:
         read = {node for node in into.members if (step, node) in into.readings}
         if now <= into.report_end(step) and read != into.members.keys():
             raise Refused("ReadingsAwaited")
-        nodes = sorted(into.members)
-        nets, deviations = [], []
+        results = {name: self._settled(into, day, name, step, read) for name in into.tariffs}
+        into.next += 1
+        return results
+
+    def _settled(self, into: Day, day: int, name: str, step: int, read: set[int]) -> Cleared:
+        nodes = sorted(node for node in into.members if into.suppliers[node] == name)
+        tariff = into.tariffs[name]
+        nets, deviations, peaks = [], [], []
         positions = [into.positions[node, step] for node in nodes]
         for node, sold in zip(nodes, positions, strict=True):
             nominated = into.nominated[node, step]
-            net, deviation = max(sold, 0), 0
-            if min(into.tariff[step]) >= 0:  # else drawing may be paid, which nobody is without a reading
+            net, deviation, beyond = max(sold, 0), 0, 0
+            if min(tariff.prices[step]) >= 0:  # else drawing may be paid, which nobody is without a reading
                 net = max(net, nominated)
             if node in read:
                 fed = into.readings[step, node]
@@ -611,10 +699,17 @@ class DayModel:
                     had, delivered = self.history[into.members[node]]
                     missing = net if sold > 0 else -net
                     self.history[into.members[node]] = (had + 1, delivered + (missing <= into.terms.tolerance))
+                if tariff.peak_fee:
+                    over = LABEL | into.index if tariff.period is None else tariff.period
+                    most = self.peaks[into.members[node], name, over]
+                    beyond = max(-fed - most, 0)
+                    self.peaks[into.members[node], name, over] = most + beyond
             nets.append(net)
             deviations.append(deviation)
+            peaks.append(beyond)
         for node, sold in zip(nodes, positions, strict=True):
-            into.balances[node] += into.cover(step, sold)
+            into.balances[node] += into.cover(node, step, sold)
+        party = into.supplier_party(name)
         result = cleared(
             nets,
             positions,
@@ -622,13 +717,15 @@ class DayModel:
             [into.balances[node] for node in nodes],
             [into.shares.get(node, 0) for node in nodes],
             into.terms,
-            (into.tariff[step][0], into.tariff[step][1]),
-            into.balances[SUPPLIER],
+            (tariff.prices[step][0], tariff.prices[step][1]),
+            into.balances[party],
+            tariff.trade_fee(step),
+            tariff.peak_fee,
+            peaks,
         )
-        for party, payment in zip([*nodes, SUPPLIER], result.payments, strict=True):
-            into.balances[party] += payment
-            self.locked[self.account(day, party)] += payment
-        into.next += 1
+        for one, payment in zip([*nodes, party], result.payments, strict=True):
+            into.balances[one] += payment
+            self.locked[self.account(day, one)] += payment
         return result
 
     def close_day(self, day: int) -> None:

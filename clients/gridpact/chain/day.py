@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
@@ -22,12 +23,15 @@ from gridpact.chain.settlement import decode_energies, encode_energies
 from gridpact.errors import InputError
 
 SUPPLIER = 255
-"""The supplier among the parties of a day; households are their node numbers."""
+"""The community's supplier among the parties of a day, others are 254, 253 and so on; households are their node
+numbers."""
 
 ALL_SHARES = 10**9
 
 MOST_UNITS = 2 ** (8 * 16) - 1
 """Token units that a word of sixteen bytes holds: as a limit, none."""
+
+LAST_NODE = 127
 
 LABEL = 1 << 31
 """Of rounds about the rest of a day."""
@@ -61,7 +65,12 @@ class OpenedDay:
     day: int  # yyyymmdd
     index: int  # its number on the settlement
     terms: DayTerms
-    tariff: bytes  # see `decode_tariff`
+    tariffs: tuple[tuple[str, bytes], ...]  # by supplier, the community's first; see `decode_tariff`
+
+    @property
+    def tariff(self) -> bytes:
+        """The community's supplier's."""
+        return self.tariffs[0][1]
 
     def start_of(self, step: int) -> int:
         """Unix time at which a step begins; that of one after the last is the end of the day."""
@@ -80,18 +89,40 @@ class DayStanding:
     next: int  # step that is settled next
     closed: bool
     members: frozenset[int]
+    suppliers: int
     terms: bytes  # hash
 
 
 @dataclass(frozen=True)
 class StepSettled:
-    """What a step came to."""
+    """What a step came to among all suppliers and their customers."""
 
     step: int
     pool_wh: int
-    pool_price: int  # 1e-6 currency/kWh
+    pool_price: int  # 1e-6 currency/kWh; the mean of its energy where customers of several suppliers have pools
     deviation_wh: int  # of all members together from what they nominated
-    payments: tuple[int, ...]  # token units, received, of members ascending and of the supplier
+    imbalance_wh: int  # magnitudes of that of each supplier's customers
+    payments: Mapping[int, int]  # token units, received, by party
+
+    @classmethod
+    def of(cls, parts: Sequence[Mapping[str, Any]]) -> StepSettled:
+        """
+        Args:
+            parts: arguments of the events of one step, one a supplier.
+        """
+        energies, deviations = ([int(part[key]) for part in parts] for key in ("poolEnergy", "deviation"))
+        worth = sum(energy * int(part["poolPrice"]) for energy, part in zip(energies, parts, strict=True))
+        payments: dict[int, int] = {}
+        for part in parts:
+            parties = [*sorted(_nodes(int(part["customers"]))), SUPPLIER - int(part["number"])]
+            payments |= dict(zip(parties, map(int, part["payments"]), strict=True))
+        price = round(worth / sum(energies)) if any(energies) else 0
+        imbalance = sum(map(abs, deviations))
+        return cls(int(parts[0]["step"]), sum(energies), price, sum(deviations), imbalance, payments)
+
+    @property
+    def suppliers_received(self) -> int:
+        return sum(payment for party, payment in self.payments.items() if party > LAST_NODE)
 
 
 @dataclass(frozen=True)
@@ -153,9 +184,15 @@ class DaySettlement(Deposits):
         """The supplier opens a day; see `encode_tariff`, `encode_shares`."""
         return self._send("openDay", day, astuple(terms), tariff, shares, lock)
 
+    def supply_day(self, day: int, tariff: bytes, lock: int) -> TxReceipt:
+        """Another supplier than the community's takes part with its tariff, on the terms that stand."""
+        return self._send("supplyDay", day, self.standing(day).terms, tariff, lock)
+
     def join(self, day: int, lock: int) -> TxReceipt:
-        """Takes part, on the terms that stand; who has read them says so by their hash."""
-        return self._send("join", day, self.standing(day).terms, lock)
+        """Takes part, on its supplier's terms that stand; who has read them says so by their hash."""
+        assert self.account is not None
+        terms = bytes(self._read("termsFor", day, checked_address(self.account.address)))
+        return self._send("join", day, terms, lock)
 
     def bring(self, day: int, round: int, node: int, pairs: Sequence[tuple[int, bytes]]) -> TxReceipt:
         """Counts recorded trades of a node: partners and statements, as `positions_of` has them."""
@@ -199,15 +236,22 @@ class DaySettlement(Deposits):
     # ------------------------------------------------------------------ views
 
     def standing(self, day: int) -> DayStanding:
-        index, next_, closed, members, terms = self._read("standing", day)
-        return DayStanding(int(index), int(next_), bool(closed), _nodes(int(members)), bytes(terms))
+        index, next_, closed, members, suppliers, terms = self._read("standing", day)
+        return DayStanding(int(index), int(next_), bool(closed), _nodes(int(members)), int(suppliers), bytes(terms))
 
     def opened(self) -> list[OpenedDay]:
         """The days that were opened, in their order."""
         openings = [arguments_of(event) for event in self._events("DayOpened")]
+        common, tariffs = str(self._read("supplier")), defaultdict[int, list[tuple[str, bytes]]](list)
+        for event in self._events("DaySupplied"):
+            told = arguments_of(event)
+            tariffs[int(told["day"])].append((str(told["supplier"]), bytes(told["tariff"])))
         return [
             OpenedDay(
-                int(arguments["day"]), int(arguments["index"]), _terms(arguments["terms"]), bytes(arguments["tariff"])
+                int(arguments["day"]),
+                int(arguments["index"]),
+                _terms(arguments["terms"]),
+                ((common, bytes(arguments["tariff"])), *tariffs[int(arguments["day"])]),
             )
             for arguments in openings
         ]
@@ -225,6 +269,15 @@ class DaySettlement(Deposits):
 
     def gate_of(self, day: int, step: int) -> int:
         return int(self._read("gateOf", day, step))
+
+    def tariffs_of(self, day: int, nodes: Iterable[int]) -> dict[int, bytes]:
+        """What the suppliers of those of some nodes that are members ask."""
+        members = self.standing(day).members
+        opened = next(one for one in reversed(self.opened()) if one.day == day)
+        told = {checked_address(supplier): tariff for supplier, tariff in opened.tariffs}
+        return {
+            node: told[checked_address(str(self._read("supplierOf", day, node)))] for node in nodes if node in members
+        }
 
     def start_of(self, day: int, step: int) -> int:
         return int(self._read("startOf", day, step))
@@ -266,17 +319,11 @@ class DaySettlement(Deposits):
 
     def settled_steps(self, day: int) -> list[StepSettled]:
         """What the steps of a day came to, as far as they are settled."""
-        settled = [arguments_of(event) for event in self._events("StepSettled", day=day)]
-        return [
-            StepSettled(
-                int(arguments["step"]),
-                int(arguments["poolEnergy"]),
-                int(arguments["poolPrice"]),
-                int(arguments["deviation"]),
-                tuple(int(payment) for payment in arguments["payments"]),
-            )
-            for arguments in settled
-        ]
+        parts = defaultdict[int, list[Mapping[str, Any]]](list)
+        for event in self._events("StepSettled", day=day):
+            told = arguments_of(event)
+            parts[int(told["step"])].append(told)
+        return [StepSettled.of(parts[step]) for step in sorted(parts)]
 
     def nominations(self, day: int) -> int:
         """How many were made."""

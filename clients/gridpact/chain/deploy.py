@@ -156,7 +156,7 @@ def deploy_contracts(
     clerk_address = deploy(load(CLERK), *constants, referee_address)
     aggregator_address = deploy(aggregator, clerk_address)
     settlement_address = deploy(settlement, aggregator_address, token_address, *roles)
-    clearing_address = deploy(load(CLEARING)) if days else ""
+    clearing_address = deploy(load(CLEARING), settlement_address, token_address, roles[0]) if days else ""
     day_address = deploy(load(DAY), settlement_address, token_address, *roles, clearing_address) if days else ""
     flexibility_address = deploy(load(FLEXIBILITY), day_address) if days else ""
     return Record(

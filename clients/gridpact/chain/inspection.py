@@ -74,7 +74,7 @@ def creations(record: Record) -> dict[str, tuple[str, Artifact, tuple[object, ..
         CLERK: (record.clerk, (*constants, record.referee)),
         AGGREGATOR: (record.aggregator, (record.clerk,)),
         SETTLEMENT: (record.settlement, settlement),
-        CLEARING: (record.clearing, ()),
+        CLEARING: (record.clearing, (record.settlement, record.token, record.supplier)),
         DAY: (record.day_settlement, (record.settlement, *settlement[1:], record.clearing)),
         FLEXIBILITY: (record.flexibility, (record.day_settlement,)),
     }

@@ -54,6 +54,8 @@ _HINTS = {
     "NothingLocked": "there is nothing to release",
     "LockedUntil": "wait for the deadline, or take the statement back",
     "ReceivedOtherAmount": "use a token that delivers exactly what is sent",
+    "NotSupplied": "wait until it has published its tariff for the day",
+    "SuppliesAlready": "its tariff of the day stands",
     "NotSupplier": "use the key of the supplier, whom the metering account has admitted if it is not the community's",
     "NotWished": "let the household ask for this supplier first",
     "NotManager": "use the key of the community manager, or of the metering account",

@@ -78,8 +78,8 @@ PRICES = struct.Struct(">ii")
 """Of a step: import and feed-in price, 1e-6 currency/kWh."""
 
 
-FEE_BYTES, PEAK_BYTES = 4, 6
-"""Behind the prices, where there are fees: of each step, and of the peak."""
+FEE_BYTES, PEAK_BYTES, PERIOD_BYTES = 4, 6, 4
+"""Behind the prices, where there are fees: of each step, of the peak, and of the period over which a peak counts."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class TariffFees:
 
     traded_micro: tuple[int, ...]  # on what is bought from others beyond what is sold to them, one a step
     peak_micro: int  # on the most that is drawn in a step
+    period: int | None = None  # over which that is; None: the day. Days know others, rounds do not
 
     def of(self, energies_wh: Sequence[int], traded_wh: Sequence[int]) -> int:
         """What a day comes to, 1e-9 currency.
@@ -122,7 +123,8 @@ def encode_tariff(import_micro: Sequence[int], feed_in_micro: Sequence[int], fee
     if fees is None:
         return prices
     traded = struct.pack(f">{len(import_micro)}i", *fees.traded_micro)
-    return prices + traded + fees.peak_micro.to_bytes(PEAK_BYTES, "big")
+    period = b"" if fees.period is None else fees.period.to_bytes(PERIOD_BYTES, "big")
+    return prices + traded + fees.peak_micro.to_bytes(PEAK_BYTES, "big") + period
 
 
 def _check_fits(what: str, micro: Sequence[int], low: int, end: int) -> None:
@@ -147,7 +149,10 @@ def decode_fees(tariff: bytes) -> TariffFees | None:
     told = tariff[PRICES.size * steps :]
     if not told:
         return None
-    return TariffFees(struct.unpack(f">{steps}i", told[:-PEAK_BYTES]), int.from_bytes(told[-PEAK_BYTES:], "big"))
+    traded, rest = told[: FEE_BYTES * steps], told[FEE_BYTES * steps :]
+    peak, period = rest[:PEAK_BYTES], rest[PEAK_BYTES:]
+    over = int.from_bytes(period, "big") if period else None
+    return TariffFees(struct.unpack(f">{steps}i", traded), int.from_bytes(peak, "big"), over)
 
 
 def _steps_of(tariff: bytes) -> int:
@@ -158,10 +163,11 @@ def _steps_of(tariff: bytes) -> int:
     steps, rest = divmod(len(tariff), PRICES.size)
     if not rest:
         return steps
-    steps, rest = divmod(len(tariff) - PEAK_BYTES, PRICES.size + FEE_BYTES)
-    if rest or steps < 1:
-        raise ValueError(f"a tariff of {len(tariff)} bytes fits no steps")
-    return steps
+    for behind in (PEAK_BYTES, PEAK_BYTES + PERIOD_BYTES):
+        steps, rest = divmod(len(tariff) - behind, PRICES.size + FEE_BYTES)
+        if not rest and steps > 0:
+            return steps
+    raise ValueError(f"a tariff of {len(tariff)} bytes fits no steps")
 
 
 def encode_energies(energies_wh: Sequence[int]) -> bytes:

@@ -111,8 +111,6 @@ def _day(arguments: argparse.Namespace) -> int:
             raise InputError(f"--{option.replace('_', '-')} needs a number of at least 0")
     community = read_community(arguments.case)
     day = community.on(arguments.day or community.days[0])
-    settles = "`gridpact day`, whose contract settles with one supplier and without a fee on trades,"
-    day.require_one_tariff(settles, peak_fees=True)
     pool = pool_rules(arguments, len(day.households))
     silent = _silent(arguments.silent, [home.node for home in day.households], day.steps)
     folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_day")

@@ -317,3 +317,17 @@ def count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of at least 1")
     return value
+
+
+def check_supplier(settlement: Settlement, common: str, address: str, name: str | None) -> None:
+    """
+    Raises:
+        InputError: the account is not the supplier whose tariff it is.
+    """
+    if name is None:
+        if common and common != address:  # where the record does not tell, the contract refuses it
+            raise InputError(f"The supplier is {common}, the key given is of {address}: give the supplier's.")
+    elif address == common:
+        raise InputError(f"{address} is the community's supplier: [tariff.{name}] is published by another one's key.")
+    elif not settlement.supplies(address):
+        raise InputError(f"{address} may not supply others yet: metering admits it (`gridpact supply admit`).")

@@ -15,6 +15,7 @@ from gridpact.cli.manager import (
     add_price,
     add_record,
     add_sender,
+    check_supplier,
     date_of,
     eth_price_of,
     place_of,
@@ -190,7 +191,7 @@ def _tariff(arguments: argparse.Namespace) -> int:
             )
         account = account_of(arguments, place)
         settlement = Settlement.of(place.record, place.web3, account)
-        _check_supplier(settlement, place.record.supplier, account.address, arguments.name)
+        check_supplier(settlement, place.record.supplier, account.address, arguments.name)
         number, tariff = _round_without_declarations(reader.progress()), tariff_with_fees(prices, hours)
         if arguments.deposit is None and settlement.published_tariff(number, account.address) == tariff:
             print(f"gridpact: the tariff of round {number} was published before, the same for {steps} steps")
@@ -216,20 +217,6 @@ def _tariff(arguments: argparse.Namespace) -> int:
             settlement.deposit(units)
         print(f"gridpact: the tariff of round {number} is published for {steps} steps")
     return 0
-
-
-def _check_supplier(settlement: Settlement, common: str, address: str, name: str | None) -> None:
-    """
-    Raises:
-        InputError: the account is not the supplier whose tariff it is.
-    """
-    if name is None:
-        if common and common != address:  # where the record does not tell, the contract refuses it
-            raise InputError(f"The supplier is {common}, the key given is of {address}: give the supplier's.")
-    elif address == common:
-        raise InputError(f"{address} is the community's supplier: [tariff.{name}] is published by another one's key.")
-    elif not settlement.supplies(address):
-        raise InputError(f"{address} may not supply others yet: metering admits it (`gridpact supply admit`).")
 
 
 def _round_without_declarations(progress: Progress) -> int:

@@ -254,7 +254,7 @@ class DayNode:
             products.take_forward(number)
         else:
             products.take_option(number)
-            if deal.price < 1e6 * self.view.prices.import_price[deal.step]:
+            if deal.price < 1e6 * self.view.own_prices.bought_price[deal.step]:
                 products.exercise(number, deal.energy_wh)  # cheaper than what its supplier asks
 
     def _offer(self, deal: Deal) -> None:

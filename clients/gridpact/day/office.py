@@ -42,7 +42,8 @@ from gridpact.products.pool import Key, PoolRules, Pricing
 from gridpact.relay.server import RelayServer
 from gridpact.run.launch import Body, NodeFiles, Nodes, running_nodes, warm_up
 from gridpact.run.onchain import Spectator, nobody
-from gridpact.run.staging import day_label, tariff_of
+from gridpact.run.staging import day_label, month_of, tariff_with_fees
+from gridpact.run.supplying import StagedSuppliers
 from gridpact.study.whatif.following import TOLD, AskedPart
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.reagreement import apart, re_agreement_steps
@@ -110,7 +111,7 @@ class PlayedDay:
     iterations: tuple[int, ...]  # of each round that was agreed, the first of the day before
     nominations: int
     pool_kwh: float
-    imbalance_kwh: float  # of all together, in either direction, step by step
+    imbalance_kwh: float  # of each supplier's customers together, in either direction, step by step
     options_exercised: int
     spot_trades: int
     forwards_settled: int
@@ -125,8 +126,8 @@ class PlayedDay:
     paid_besides: Mapping[int, float]  # deals
     paid: Mapping[int, float | None]  # by node, all in all and what its cars took in elsewhere; None: it went silent
     paid_alone: Mapping[int, float]  # on the same day, had nobody agreed on anything
-    peak_fees: Mapping[int, float]  # that the grid operator asks for by what was read, outside of the contract, by node
-    supplier_received: float
+    peak_fees: Mapping[int, float]  # of what is paid in steps, for the grid operator by what was read, by node
+    supplier_received: float  # all suppliers
     history: Mapping[int, tuple[int, int]]
     gas: Mapping[str, int]  # of all households, by what it was used for
     gas_of_home: float  # of a re-agreement, median over households, settled; with its part of the relay's
@@ -236,7 +237,8 @@ class _Office:
         self._web3 = network.connect()
         self._manager = network.manager(self._web3)
         self._time = Traveller(self._web3)
-        self._supplier_key, self._metering_key, self._oracle_key = new_key(), new_key(), new_key()
+        self._oracle_key = new_key()
+        self._suppliers = StagedSuppliers(self._community, network)
         self._keys = {view.node: new_key() for view in prepared.views}
         self._homes = tuple(home.node for home in self._community.households)
         self._day = day_label(self._community.day)
@@ -255,7 +257,7 @@ class _Office:
     def deploy(self) -> None:
         """Contracts, enrolment, ether and tokens."""
         theta, setting = terms_of(self._negotiation, self._settings.phase_seconds, max_misses=2)
-        supplier, metering = address_of(self._supplier_key), address_of(self._metering_key)
+        supplier, metering = self._suppliers.common.address, self._suppliers.metering.address
         self.record = deploy_contracts(
             *(self._manager, theta, setting, self._network.name, supplier, metering),
             days=True,
@@ -264,18 +266,18 @@ class _Office:
         if self._settings.record is not None:
             self.record.write(self._settings.record)
         addresses = {node: str(address_of(key)) for node, key in self._keys.items()}
-        self._network.fund([*addresses.values(), str(supplier)], ETHER, self._web3)
+        self._network.fund([*addresses.values(), *self._suppliers.addresses], ETHER, self._web3)
         self._aggregator = enrol_households(self._manager, self.record, addresses)
-        self._supplier = ChainAccount(self._web3, self._supplier_key)
+        self._suppliers.admit(lambda account: Settlement.of(self.record, account.web3, account), self._keys)
         self._units = 10**6  # of the test token in a unit of currency
         self._lock = round(self._settings.lock * self._units)
-        owners = [str(supplier), *(addresses[node] for node in self._homes)]
+        owners = [*self._suppliers.addresses, *(addresses[node] for node in self._homes)]
         mint_tokens(self._manager, self.record, owners, 20 * self._lock)
-        self._ledger = DaySettlement.of(self.record, self._web3, self._supplier)
+        self._ledger = DaySettlement.of(self.record, self._web3, self._suppliers.common)
         self._trades = Settlement.of(self.record, self._web3)
 
     def open_day(self) -> None:
-        """The supplier opens the day, and the manager the round of the day before."""
+        """The community's supplier opens the day, and others take part in it."""
         settings, seconds = self._settings, self._settings.step_seconds
         pool, most = settings.pool, settings.most_adder
         shares = dict(zip(self._homes, pool.shares, strict=True)) if pool.shares else {}
@@ -291,10 +293,14 @@ class _Office:
             least_lock=self._lock // 2,
             most_adder=MOST_UNITS if most is None else round(most * self._units),
         )
-        self._ledger.deposit(10 * self._lock)
-        self._ledger.open_day(
-            self._day, terms, tariff_of(self._community.prices), 5 * self._lock, encode_shares(shares)
-        )
+        for account, prices in self._suppliers.tariffs:
+            ledger = DaySettlement.of(self.record, self._web3, account)
+            ledger.deposit(10 * self._lock)
+            tariff = tariff_with_fees(prices, self._community.step_hours, month_of(self._day))
+            if account is self._suppliers.common:
+                ledger.open_day(self._day, terms, tariff, 5 * self._lock, encode_shares(shares))
+            else:
+                ledger.supply_day(self._day, tariff, 5 * self._lock)
 
     @contextmanager
     def relaying(self) -> Iterator[RelayServer | None]:
@@ -332,15 +338,18 @@ class _Office:
 
     def _chosen_deals(self) -> tuple[Deal, ...]:
         """A spot trade, an option and a forward between the home with most sun and the one with most load, at the step
-        where most is traded; prices between feed-in and import."""
-        homes, prices = self._community.households, self._community.prices
+        where most is traded; half way between what it is worth to both."""
+        homes = self._community.households
         seller = max(homes, key=lambda home: float(-np.minimum(home.net_load_kw, 0).sum()))
         buyer = max((home for home in homes if home is not seller), key=lambda home: float(home.load_kw.sum()))
-        middle = np.rint(prices.middle * MICRO).astype(int)
+        own = [self._community.prices_of(home) for home in (seller, buyer)]
+        least = np.maximum(own[0].feed_in_price, own[1].feed_in_price)
+        most = np.minimum(own[0].bought_price, own[1].bought_price)
+        middle = np.rint((least + most) / 2 * MICRO).astype(int)
         steps = self._community.steps
         at = [min(steps - 1, max(1, round(part * steps))) for part in (0.5, 0.55, 0.6)]
         spot, option, forward = at
-        dearest = round(float(prices.import_price[option]) * MICRO) + round(self._settings.adder * MICRO)
+        dearest = round(float(own[0].import_price[option]) * MICRO) + round(self._settings.adder * MICRO)
         collateral = max(300 * dearest * self._units // 10**9 + 1, 0)
         base = int(middle[forward])
         return (
@@ -435,9 +444,15 @@ class _Office:
         return tuple(node for node in self._awaited(step) if node in members)
 
     def _tell_parts(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> None:
-        """The community's meter, which all that are heard are told of within the step."""
-        meters = [MeterFiles(files[node]) for node in self._heard(step)]
-        for turn in range(TOLD):
+        """The meter of each supplier's customers, which all of them that are heard are told of within the step: a
+        supplier's imbalance is of its customers."""
+        heard = self._heard(step)
+        for group in self._community.customers():
+            own = {self._homes[row] for row in group.rows}
+            self._tell_group(nodes, [MeterFiles(files[node]) for node in heard if node in own], step)
+
+    def _tell_group(self, nodes: Nodes, meters: Sequence[MeterFiles], step: int) -> None:
+        for turn in range(TOLD if meters else 0):
             self._wait(nodes, partial(_all_said, meters, step, turn))
             decided = [one for meter in meters if (one := meter.said(step, turn)) is not None]
             asked = AskedPart.of(decided) if len(decided) == len(meters) else None
@@ -465,7 +480,7 @@ class _Office:
         read = {node: MeterFiles(files[node]).read(step) for node in members}
         there = {node: energy for node, energy in read.items() if energy is not None}
         if there:
-            self._ledger.read(self._ledger.sign_reading(self._metering_key, self._day, step, there))
+            self._ledger.read(self._ledger.sign_reading(self._suppliers.metering_key, self._day, step, there))
         if len(there) < len(members):
             self._missing += len(members) - len(there)
             late = self._ledger.terms(self._day).reading_seconds
@@ -528,18 +543,19 @@ class _Office:
         ledger, day, steps = self._ledger, self._day, self._community.steps
         settled = tuple(ledger.settled_steps(day))
         members = tuple(sorted(self._members()))
-        by_member = {node: sum(step.payments[k] for step in settled) for k, node in enumerate(members)}
+        by_member = {node: sum(step.payments[node] for step in settled) for node in members}
         accounts = {node: str(address_of(self._keys[node])) for node in members}
-        parties = [*(str(address_of(self._keys[node])) for node in self._homes), self._supplier.address]
+        parties = [*(str(address_of(self._keys[node])) for node in self._homes), *self._suppliers.addresses]
         held = sum(ledger.free(account) + ledger.locked(account) for account in parties)
-        balances = sum(ledger.balance(day, party) for party in (*members, SUPPLIER))
+        supplying = [SUPPLIER - number for number in range(len(self._suppliers.addresses))]
+        balances = sum(ledger.balance(day, party) for party in (*members, *supplying))
         besides = {
             node: ledger.free(accounts[node]) + ledger.locked(accounts[node]) - 2 * self._lock - by_member[node]
             for node in members
         }
         conserved = (
             held == ledger.total_deposits() == ledger.token.balance(ledger.address)
-            and all(sum(step.payments) == 0 for step in settled)
+            and all(sum(step.payments.values()) == 0 for step in settled)
             and sum(besides.values()) == 0
         )
         records = {first: self._trades.recorded(round_) for first, round_ in self._rounds.items()}
@@ -563,7 +579,7 @@ class _Office:
             iterations=tuple(self._aggregator.outcome(round_).iterations for round_ in self._rounds.values()),
             nominations=ledger.nominations(day),
             pool_kwh=sum(step.pool_wh for step in settled) / 1000,
-            imbalance_kwh=sum(abs(step.deviation_wh) for step in settled) / 1000,
+            imbalance_kwh=sum(step.imbalance_wh for step in settled) / 1000,
             options_exercised=ledger.products.count("OptionExercised"),
             spot_trades=ledger.products.count("SpotTaken"),
             forwards_settled=ledger.products.count("ForwardSettled"),
@@ -576,13 +592,10 @@ class _Office:
             paid_for_trades=for_trades,
             paid_by_day={node: amount / self._units for node, amount in by_member.items()},
             paid_besides={node: amount / self._units for node, amount in besides.items()},
-            paid={
-                node: None if (more := elsewhere.get(node)) is None else peak_fees[node] + more - received[node]
-                for node in members
-            },
+            paid={node: None if (more := elsewhere.get(node)) is None else more - received[node] for node in members},
             paid_alone={node: round(paid, 6) for node, paid in zip(self._homes, alone, strict=True) if node in members},
             peak_fees=peak_fees,
-            supplier_received=sum(step.payments[-1] for step in settled) / self._units,
+            supplier_received=sum(step.suppliers_received for step in settled) / self._units,
             history={node: ledger.history(accounts[node]) for node in members},
             gas=sum(gas.values(), Counter()),
             gas_of_home=float(np.median(again)) if again else 0.0,

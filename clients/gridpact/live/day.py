@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gridpact.chain.day import StepSettled
 from gridpact.chain.settlement import decode_energies, decode_trades
 from gridpact.chain.values import bitmap_to_nodes
 from gridpact.live.store import Store, StoredEvent
@@ -60,7 +61,7 @@ def through(events: Sequence[StoredEvent], trades: Sequence[StoredEvent], steps:
     members: set[int] = set()
     nominated: defaultdict[int, list[int]] = defaultdict(lambda: [0] * steps)
     read: dict[int, dict[int, int]] = {}
-    settled: list[list[int]] = []
+    parts: dict[int, list[Mapping[str, Any]]] = {}
     received: defaultdict[int, int] = defaultdict(int)
     uncovered, closed = 0, False
     for event in events:
@@ -76,19 +77,20 @@ def through(events: Sequence[StoredEvent], trades: Sequence[StoredEvent], steps:
             energies = decode_energies(bytes.fromhex(fields["energies"]))
             read.setdefault(int(fields["step"]), {}).update(zip(nodes, energies, strict=True))
         elif event.name == "day.StepSettled":
-            settled.append([int(fields[key]) for key in ("step", "poolEnergy", "poolPrice", "deviation")])
-            # the last payment is the supplier's
-            for node, payment in zip(sorted(members), fields["payments"], strict=False):
-                received[node] += int(payment)
+            parts.setdefault(int(fields["step"]), []).append(fields)
         elif event.name == "day.Uncovered":
             uncovered += 1
         elif event.name == "day.DayClosed":
             closed = True
+    settled = [StepSettled.of(of_step) for of_step in parts.values()]
+    for one in settled:
+        for node in members:
+            received[node] += one.payments[node]
     return {
         "members": sorted(members),
         "nominated": {node: series[:steps] for node, series in nominated.items()},
         "read": read,
-        "settled": settled,
+        "settled": [[one.step, one.pool_wh, one.pool_price, one.deviation_wh] for one in settled],
         "received": received,
         "uncovered": uncovered,
         "closed": closed,

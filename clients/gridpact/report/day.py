@@ -86,8 +86,8 @@ def _peaks(day: PlayedDay, currency: str) -> Sequence[str]:
         return ()
     asked = f"{sum(day.peak_fees.values()):.2f} {currency}"
     return (
-        f"For peaks, as meters have read them, the grid operator asks {asked} of all households, outside of the "
-        "contract; households.csv has each one's.",
+        f"Of what was paid to suppliers, {asked} are for peaks, as meters have read them; households.csv has each "
+        "one's.",
     )
 
 
@@ -105,13 +105,13 @@ def _step_table(day: PlayedDay, currency: str) -> PageTable:
             number(step.pool_wh / 1000),
             number(step.pool_price / 1e6, 3) if step.pool_wh else number(None),
             number(step.deviation_wh / 1000),
-            number(step.payments[-1] / 1e6),
+            number(step.suppliers_received / 1e6),
         )
         for step in day.steps
     ]
     header = (
         "from", "agreed the day before, kWh", "changed since, kWh", "pool, kWh", f"its price, {currency}/kWh",
-        "deviation of all, kWh", f"supplier received, {currency}",
+        "deviation of all, kWh", f"suppliers received, {currency}",
     )  # fmt: skip
     return PageTable("Steps", header, rows)
 
@@ -132,7 +132,7 @@ def _home_table(day: PlayedDay, currency: str) -> PageTable:
     ]
     header = (
         "household", f"pays, {currency}", f"alone, {currency}", f"trades, {currency}",
-        f"spot, option, forward, {currency}", f"pool, supplier and adder, {currency}", "positions delivered",
+        f"spot, option, forward, {currency}", f"pool, supplier, fees and adder, {currency}", "positions delivered",
     )  # fmt: skip
     words = (
         "What it pays in all, with what its cars took in elsewhere, beside what it would have paid on the same day "

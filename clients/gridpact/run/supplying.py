@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from gridpact.chain.account import ChainAccount, new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.settlement import Settlement
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import CommunityDay, Prices
 from gridpact.run.staging import tariff_with_fees
 
 SettlementOf = Callable[[ChainAccount], Settlement]
@@ -28,6 +28,11 @@ class StagedSuppliers:
     def common(self) -> ChainAccount:
         """The community's."""
         return self._accounts[0]
+
+    @property
+    def tariffs(self) -> list[tuple[ChainAccount, Prices]]:
+        """Of each, the community's first."""
+        return list(zip(self._accounts, self._community.tariffs, strict=True))
 
     @property
     def addresses(self) -> list[str]:
@@ -73,6 +78,6 @@ class StagedSuppliers:
 
     def publish(self, settlement: SettlementOf, round_: int, units: int) -> None:
         """The tariff of each for a round, and a deposit to pay feed-in with, token units."""
-        for account, prices in zip(self._accounts, self._community.tariffs, strict=True):
+        for account, prices in self.tariffs:
             settlement(account).deposit(units)
             settlement(account).publish_tariff(round_, tariff_with_fees(prices, self._community.step_hours))

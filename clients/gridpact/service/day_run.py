@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from gridpact.chain.day import OpenedDay
 from gridpact.chain.reverts import readable
-from gridpact.chain.settlement import decode_tariff
+from gridpact.chain.settlement import LAST_ROUND, decode_tariff
 from gridpact.community.called import Called
 from gridpact.community.model import Array, Household, Prices
 from gridpact.errors import ContractError, InfeasibleError, InputError, InsufficientFunds, SolverError
@@ -33,7 +33,7 @@ from gridpact.service.connection import ChainConnection
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
 from gridpact.service.money import OverLimit, check_prices
-from gridpact.service.plan import household_of, published_prices, view_of
+from gridpact.service.plan import household_of, prices_in, view_of
 from gridpact.service.positions import Positions
 from gridpact.service.readings import take_reading
 from gridpact.service.rest import rest_of
@@ -89,8 +89,29 @@ class DayRun:
 
     @property
     def prices(self) -> Prices:
-        """Raises NoForecast where no plan can be made with them."""
-        return published_prices(*decode_tariff(self.opened.tariff))
+        """Its supplier's. Raises NoForecast where no plan can be made with them."""
+        return prices_in(self._tariff(), self._hours)
+
+    def _tariff(self) -> bytes:
+        """What its supplier asks that day; the grid operator's node has the community's.
+
+        Raises:
+            NoForecast: that does not supply in the day, so far.
+        """
+        connection = self._connection
+        if self._settings.home is None:
+            return self.opened.tariff
+        if self.is_member:
+            return self.tariffs([self._settings.node])[self._settings.node]
+        supplier = connection.settlement.supplier_in(LAST_ROUND, connection.account.address)
+        for opened in reversed(self._ledger.opened()):
+            if opened.index == self.opened.index and supplier in (told := dict(opened.tariffs)):
+                return told[supplier]
+        raise NoForecast(f"the supplier {supplier} has published no tariff for {self.day}: ask it why")
+
+    def tariffs(self, nodes: Iterable[int]) -> dict[int, bytes]:
+        """By which those of some nodes that are members are settled."""
+        return self._ledger.tariffs_of(self.opened.day, nodes)
 
     @property
     def schedule(self) -> Schedule | None:
@@ -117,6 +138,7 @@ class DayRun:
 
         Raises:
             OverLimit: its terms are beyond what the household lets them be.
+            NoForecast: its supplier does not supply in it.
             InsufficientFunds: it lacks what it is to lock.
         """
         own, limits, terms = self._settings.day, self._settings.limits, self.opened.terms
@@ -132,7 +154,7 @@ class DayRun:
                 f"on {self.day} a kWh of deviation costs {terms.adder / 1e6:g}, more than the {own.adder_max:g} of "
                 "[day] adder_max: ask the supplier, or raise it"
             )
-        import_price, feed_in_price = (np.array(series) / 1e6 for series in decode_tariff(self.opened.tariff))
+        import_price, feed_in_price = (np.array(series) / 1e6 for series in decode_tariff(self._tariff()))
         check_prices(limits, import_price, feed_in_price, f"the tariff of {self.day}")
         unit = self._connection.unit
         units = round(own.lock / unit)

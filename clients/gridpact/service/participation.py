@@ -240,7 +240,8 @@ class Participation:
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
         aggregator, hours = self._connection.aggregator, self._hours
         nodes, enrolled = aggregator.theta().n, aggregator.enrolled()
-        tariffs = self._connection.tariffs_now(self._round, [settings.node, *settings.partners])
+        known = settings.node, *settings.partners
+        tariffs = self._run.tariffs(known) if self._run else self._connection.tariffs_now(self._round, known)
         ranges = ranges_of(settings.node, tariffs, settings.partners, setting.steps, hours)
         doubts = self._connection.doubts(settings.partners, settings.undelivered)
         return view_of(settings, self._day, hours, forecast, prices, enrolled, nodes, doubts, ranges)
@@ -250,6 +251,9 @@ class Participation:
         With a tariff of its own beyond its limits it trades nothing."""
         settings, households = self._settings, sorted(set(nodes) - {GRID_CONNECTION})
         steps = self._connection.setting.steps
+        if self._run is not None:
+            ranges = ranges_of(settings.node, self._run.tariffs(households), households, steps, self._hours)
+            return {node: within.since(self._first) for node, within in ranges.items()}
         tariffs = self._connection.settlement.published_tariffs_of(self._round, households)
         limits, own = settings.limits, tariffs.get(settings.node)
         if limits is not None and own is not None:
