@@ -50,6 +50,8 @@ COLOURS = {
 
 NETWORK_COLOUR, TRADE_COLOUR = BLUE, VERMILION
 IMPORT_COLOUR, FEED_IN_COLOUR = BLUE, SKY
+IMPORT_COLOURS, FEED_IN_COLOURS = (BLUE, GREEN, PURPLE, INK), (SKY, GREEN, PURPLE, INK)
+"""Of suppliers one after the other."""
 
 WIDTH = 8.0  # inches
 
@@ -226,20 +228,27 @@ def trades(result: Outcome) -> Figure:
 
 @styled
 def prices(result: Outcome) -> Figure:
-    """Import price, feed-in price, and the trades' prices between them."""
+    """Import and feed-in price of each supplier that somebody is the customer of, and the trades' prices."""
     indicators, community = Indicators(result), result.community
     figure, axes = _figure("What a kilowatt-hour cost", 3.8)
     edges = np.arange(community.steps + 1, dtype=float)
-    bought, fed_in = community.prices.import_price, community.prices.feed_in_price
-    axes.fill_between(edges, np.append(bought, bought[-1]), np.append(fed_in, fed_in[-1]), step="post",
-                      color="#f2f2f2", linewidth=0)  # fmt: skip
-    axes.stairs(bought, edges, color=IMPORT_COLOUR, linewidth=1.8, baseline=None)
-    axes.stairs(fed_in, edges, color=FEED_IN_COLOUR, linewidth=1.8, linestyle="--", baseline=None)
-    handles: list[Any] = [
-        Line2D([], [], color=IMPORT_COLOUR, linewidth=1.8),
-        Line2D([], [], color=FEED_IN_COLOUR, linewidth=1.8, linestyle="--"),
-    ]
-    labels = ["Import price", "Feed-in price"]
+    tariffs = [group.prices for group in community.customers(not result.scenario.has_contracts)]
+    handles: list[Any] = []
+    labels: list[str] = []
+    for number, tariff in enumerate(tariffs):
+        bought, fed_in = tariff.import_price, tariff.feed_in_price
+        of = "" if len(tariffs) == 1 else f", {plain(tariff.supplier or community.name, 18)}"
+        if len(tariffs) == 1:
+            axes.fill_between(edges, np.append(bought, bought[-1]), np.append(fed_in, fed_in[-1]), step="post",
+                              color="#f2f2f2", linewidth=0)  # fmt: skip
+        for series, what, line, colours in (
+            (bought, "Import price", "-", IMPORT_COLOURS),
+            (fed_in, "Feed-in price", "--", FEED_IN_COLOURS),
+        ):
+            look: dict[str, Any] = {"color": colours[number % len(colours)], "linewidth": 1.8, "linestyle": line}
+            axes.stairs(series, edges, baseline=None, **look)
+            handles.append(Line2D([], [], **look))
+            labels.append(f"{what}{of}")
     traded = indicators.trade_prices
     if traded:
         middle = np.array([prices.step + 0.5 for prices in traded])
@@ -258,13 +267,14 @@ def prices(result: Outcome) -> Figure:
     else:
         handles.append(Patch(alpha=0))
         labels.append(nothing_traded(result))
-    everything = [float(values.min()) for values in (bought, fed_in)] + [p.low for p in traded]
-    top = max([float(bought.max())] + [p.high for p in traded])
+    everything = [float(t.feed_in_price.min()) for t in tariffs] + [float(t.import_price.min()) for t in tariffs]
+    everything += [p.low for p in traded]
+    top = max([float(t.import_price.max()) for t in tariffs] + [p.high for p in traded])
     axes.set_ylim(min(0.0, 1.08 * min(everything)), 1.08 * top if top > 0 else 1.0)
     axes.set_ylabel(f"Price ({_currency(result)}/kWh)")
     axes.grid(axis="y")
     time_axis(axes, result.community)
-    _legend(figure, (handles, labels), columns=5)
+    _legend(figure, (handles, labels), columns=5 if len(tariffs) == 1 else 3)
     return figure
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from gridpact.community.model import Prices
 from gridpact.market.agreement import Convergence
 from gridpact.outcome.outcome import Outcome
 from gridpact.problem.scenario import REPORT, Scenario
@@ -65,6 +67,24 @@ def test_the_same_run_gives_the_same_characters(name: str, result: Outcome) -> N
 
 def test_text_stays_text(result: Outcome) -> None:
     assert "Seller</text>" in svg(PLOTS["trades"](result))
+
+
+def test_prices_ofEachSupplier() -> None:
+    """Two lines each, of who has customers; in common the community has one contract, whoever supplies whom."""
+    green = Prices(np.array([0.3, 0.1, 0.35, 0.5]), 0.4, supplier="Green & Sons")
+    one, *others = (day := community()).households
+    day = replace(day, households=(one, *(replace(home, tariff=green) for home in others)))
+    for scenario, expected in ((Scenario.TG, [day.prices, green]), (Scenario.G, [day.prices])):
+        figure = PLOTS["prices"](run(scenario, community=day))
+        drawn = [patch.get_data().values for patch in figure.axes[0].patches if hasattr(patch, "get_data")]
+        series = [values for prices in expected for values in (prices.import_price, prices.feed_in_price)]
+        assert len(drawn) == len(series)
+        np.testing.assert_array_equal(drawn, series)
+        low, high = figure.axes[0].get_ylim()
+        assert low <= np.min(series) <= np.max(series) <= high
+    words = svg(PLOTS["prices"](run(Scenario.TG, community=day)))
+    assert "Feed-in price, Green &amp; Sons</text>" in words
+    assert "Import price, tiny</text>" in words
 
 
 def test_png(result: Outcome) -> None:
