@@ -107,12 +107,16 @@ mutations: setup ## every file that a command reads, changed by chance, and tabl
 	@GRIDPACT_MUTATIONS=2000 GRIDPACT_TABLES=2000 $(PYTEST) tests/property/test_mutations.py tests/property/test_own_habits.py
 
 .PHONY: survival
-survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four days (hours; finished draws are taken over)
+survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four days (40 minutes of a core; finished draws are taken over)
 	@$(PY) -m measure.survival --json reports/survival.json $(ARGS)
 
 .PHONY: weeks
 weeks: $(STAMP)/run ## the same over both weeks of two cases, two draws, four re-agreements a day (an hour)
 	@$(PY) -m measure.survival --weeks --draws 2 --re-agreements 4 --json reports/weeks.json $(ARGS)
+
+.PHONY: losers
+losers: $(STAMP)/run ## who loses by how a pool is paid and adders are borne: three days and six streets (15 minutes of a core)
+	@$(PY) -m measure.losers --json reports/losers.json $(ARGS)
 
 .PHONY: phases
 phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into reports/phases.json (an hour; ARGS=--ipopt with casadi)

@@ -165,6 +165,32 @@ def losers(reports: Mapping[str, Report]) -> str:
     return _table(("TG", "re-agreements a day", "homes that lose, and what in the median"), rows, repeated=1)
 
 
+def sharings(reports: Mapping[str, Report]) -> str:
+    """Who loses by how a pool is paid and adders are borne, on days and streets."""
+    rows = []
+    for day in reports["losers"]:
+        by = {(one["pool_price"], one["adders"]): one for one in day["sharings"] if one["rule"] == "reagreed"}
+        (saved,) = (saving for name, saving in day["saving"].items() if name.startswith("reagreed"))
+        rows.append(
+            (
+                f"{day['case']} {day['day']}",
+                f"{day['homes']}, {day['draws']}",
+                f"{day['planned_saving']:.2f} {day['currency']}",
+                f"{saved:.2f}",
+                *(
+                    f"{one['losing_homes']} ({one['worst_home_median']:.3f}), {one['losing_homes_mean']}"
+                    for price in ("mid-market", "ratio")
+                    for one in (by[price, adders] for adders in ("caused", "gained"))
+                ),
+            )
+        )
+    head = (
+        *("TG, four a day", "homes, draws", "planned", "saved, median", "mid-market, adders by cause"),
+        *("mid-market, by gain", "ratio, by cause", "ratio, by gain"),
+    )
+    return _table(head, rows, repeated=0)
+
+
 def weeks(reports: Mapping[str, Report]) -> str:
     """What is left over weeks, each and both of a case together."""
     names, rows = ("today", "netted", "pool", "reagreed"), []
@@ -314,6 +340,7 @@ BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "survival": survival,
     "curve": curve,
     "losers": losers,
+    "sharings": sharings,
     "weeks": weeks,
     "faulty-days": faulty_days,
     "calls": calls,

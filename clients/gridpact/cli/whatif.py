@@ -108,6 +108,11 @@ def _add_uncertainty(commands: Commands) -> None:
         help="half way between feed-in and import, or by the ratio of supply to demand; default mid-market",
     )
     command.add_argument(
+        "--adder-key", default="caused", metavar="caused|gained",
+        help="who bears the community's adders, but by today's rules: who deviates as all do, or each in proportion to "
+        "what it pays less than its own meter's bill; default caused",
+    )  # fmt: skip
+    command.add_argument(
         "--rules", default="today,netted,pool,reagreed,hindsight", metavar="R,R,...",
         help="how the day goes on and is settled, compared on the same draws: today, netted, pool, reagreed, "
         "hindsight; the last two negotiate in every draw, which takes its time; default all five",
@@ -219,6 +224,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
         raise InputError(f"--adder needs a price of at least 0, not {arguments.adder:g}")
     model, public_price = _model(arguments), _public_price(arguments)
 
+    from gridpact.products.imbalance import AdderKey
     from gridpact.report.whatif.uncertainty import uncertainty_page
     from gridpact.study.whatif.delivery import Recourse
     from gridpact.study.whatif.uncertainty import UncertaintySettings, live_through, plan_days
@@ -229,6 +235,7 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
         scenario, model, arguments.adder, public_price, recourses, arguments.draws, arguments.seed,
         pool_rules(arguments, len(days[0].households)), _rules(arguments), _re_agreements(arguments),
         _threshold(arguments), choice("stores", arguments.stores, {"community": True, "home": False}),
+        choice("adder key", arguments.adder_key, {key.value: key for key in AdderKey}),
     )  # fmt: skip
 
     def solve(tally: Tally) -> Page:

@@ -2,15 +2,28 @@
 
 What one takes beyond its nomination and another leaves cancels before it costs anything. What is left is caused by
 those who deviate in its direction, and they bear the adder in proportion; so nobody pays more than it would alone.
+
+Or what a day's adders come to is borne out of what the day has gained: by each in proportion to what it pays less than
+its own meter's bill would be, as far as all have gained that much together. So the adders leave nobody worse off than
+by that bill before there is no gain left; what is due beyond it is borne by who caused it. What one deviates costs the
+others, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from gridpact.errors import InputError
 from gridpact.products.shares import apportioned
+
+
+class AdderKey(Enum):
+    """Who bears the adders."""
+
+    CAUSED = "caused"  # who deviates as all do, step by step
+    GAINED = "gained"  # who has gained, in the day
 
 
 @dataclass(frozen=True)
@@ -48,3 +61,17 @@ def imbalance(deviation_wh: Sequence[int], adder: int, most: int | None = None) 
     parts = apportioned(due, caused)
     owed = parts if most is None else tuple(min(part, most) for part in parts)
     return Imbalance(net, owed, due - sum(owed))
+
+
+def borne_by_gain(due: int, gained: Sequence[int], caused: Sequence[int]) -> tuple[int, ...]:
+    """Shares a day's adders by what each has gained, and what is due beyond that by what each has caused, in 1e-6
+    currency.
+
+    Args:
+        gained: by member, its own meter's bill less what it pays for trades, pool and supplier; negative: it pays more.
+        caused: what each would bear by what it has caused; they sum to what is due.
+    """
+    positive = [max(gain, 0) for gain in gained]
+    out_of_gain = min(due, sum(positive))
+    parts = zip(apportioned(out_of_gain, positive), apportioned(due - out_of_gain, caused), strict=True)
+    return tuple(gain + beyond for gain, beyond in parts)

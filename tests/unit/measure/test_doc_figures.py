@@ -50,6 +50,9 @@ def changed(name: str) -> dict[str, Any]:
             for rule in row["rules"]:
                 for home in rule["by_home"].values():
                     home["median"] -= 1.0
+    elif name == "sharings":
+        for row in reports["losers"]:
+            row["planned_saving"] += 1.0
     elif name == "weeks":
         for row in reports["weeks"]:
             row["planned_saving"] += 1.0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridpact.errors import InputError
-from gridpact.products.imbalance import imbalance
+from gridpact.products.imbalance import borne_by_gain, imbalance
 from gridpact.products.pool import Key, PoolRules, Pricing, pool
 from gridpact.products.shares import apportioned, filled
 
@@ -111,6 +111,24 @@ def test_imbalance_isSharedByWhoCausedIt(deviations, adder, most):
         assert most is None or owed <= most
     if most is None:
         assert shared.uncovered == 0
+
+
+@given(st.lists(st.tuples(st.integers(-(10**7), 10**7), st.integers(0, 10**6)), min_size=1, max_size=12))
+def test_adders_areBorneByGain(rows):
+    gained, caused = [gain for gain, _ in rows], [part for _, part in rows]
+
+    borne = borne_by_gain(sum(caused), gained, caused)
+
+    assert sum(borne) == sum(caused)
+    of_all = sum(gain for gain in gained if gain > 0)
+    beyond = max(sum(caused) - of_all, 0)
+    for gain, of_own, part in zip(gained, caused, borne, strict=True):
+        by_cause = Fraction(beyond * of_own, max(sum(caused), 1))
+        if beyond:  # all that was gained is gone, and no more
+            assert abs(part - max(gain, 0) - by_cause) < 1
+        else:
+            assert part <= max(gain, 0)
+            assert abs(part - Fraction(sum(caused) * max(gain, 0), max(of_all, 1))) < 1
 
 
 def test_imbalance_ofThreeByHand():

@@ -89,6 +89,7 @@ def delivery_fields(settings: Any) -> dict[str, Any]:
         "draws": settings.draws,
         "seed": settings.seed,
         "adder": settings.adder,
+        "adder_key": settings.adders.value,
         "pool": asdict(settings.pool) | {"key": settings.pool.key.value, "pricing": settings.pool.pricing.value},
         "public_price": settings.public_price,
         "model": asdict(settings.model),

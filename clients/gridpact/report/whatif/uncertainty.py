@@ -43,6 +43,7 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             _rules_table(outcome, currency),
             _household_table(outcome, currency),
             *([] if settings.scenario.has_contracts else [_sharing_table(outcome, currency)]),
+            *([_losers_table(outcome, currency)] if outcome.sharings else []),
         ],
         pictures=[
             Picture(
@@ -77,6 +78,7 @@ def uncertainty_page(outcome: Uncertainty) -> Page:
             "planned_saving": outcome.planned_saving,
             "rules": [to_fields(rule) for rule in outcome.rules],
             "curve": [to_fields(point) for point in outcome.curve],
+            "sharings": [to_fields(figures) for figures in outcome.sharings],
             "re_agreement_iterations": [k for rounds in re_agreed for k in rounds.iterations],
             "re_agreements_not_reached": sum(rounds.kept for rounds in re_agreed),
             "re_agreement_rounds": list(_rounds_fields(outcome)) if Rule.REAGREED in settings.rules else [],
@@ -257,6 +259,27 @@ def _rules_table(outcome: Uncertainty, currency: str) -> PageTable:
         ],
         rows,
         note,
+    )  # fmt: skip
+
+
+def _losers_table(outcome: Uncertainty, currency: str) -> PageTable:
+    return PageTable(
+        "Who loses, by how a pool is paid and adders are borne",
+        [
+            "Rule", "pool's price", "adders borne by", "households whose median is a loss",
+            f"lowest median, {currency}", "whose mean is", f"lowest mean, {currency}", "of all days of households",
+        ],
+        [
+            [
+                f"{one.rule} {one.re_agreements} times" if one.re_agreements else one.rule,
+                one.pool_price, {"caused": "who causes them", "gained": "who gains"}[one.adders],
+                str(one.losing_homes), number(one.worst_home_median),
+                str(one.losing_homes_mean), number(one.worst_home_mean), percent_text(one.loses, 0),
+            ]
+            for one in outcome.sharings
+        ],
+        "Of the same deliveries: these move money between households only. Who gains pays less than its own meter's "
+        "bill.",
     )  # fmt: skip
 
 

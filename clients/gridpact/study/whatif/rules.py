@@ -9,20 +9,24 @@
 | hindsight | as if all had been known the day before | nothing | - |
 
 In G the community has one meter at its grid connection, which nets and pools by itself: there the first three are one.
+
+A pool's price, and who bears the adders, move money between households only: `SHARINGS` are compared on what one and
+the same delivery comes to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.community.model import Array, Customers, Prices
-from gridpact.products.imbalance import imbalance
-from gridpact.products.pool import PoolRules, pool
+from gridpact.products.imbalance import AdderKey, borne_by_gain, imbalance
+from gridpact.products.pool import PoolRules, Pricing, pool
 from gridpact.study.whatif.delivery import Delivered
 from gridpact.text import share
 
@@ -41,6 +45,55 @@ class Rule(Enum):
 
 SETTLED = (Rule.TODAY, Rule.NETTED, Rule.POOL)
 """Rules that settle the same delivery, each in its way."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What the pool's energy costs, and who bears the adders."""
+
+    pricing: Pricing = Pricing.MID_MARKET
+    adders: AdderKey = AdderKey.CAUSED
+
+    @property
+    def name(self) -> str:
+        return f"{self.pricing.value}, {self.adders.value}"
+
+
+SHARINGS = tuple(Sharing(*both) for both in product(Pricing, AdderKey))
+
+
+@dataclass(frozen=True)
+class SharingFigures:
+    """Who loses by a sharing, over draws; currency."""
+
+    rule: str
+    re_agreements: int
+    pool_price: str
+    adders: str
+    worst_home_median: float
+    worst_home_mean: float
+    losing_homes: int  # whose median is below 0
+    losing_homes_mean: int  # whose mean is
+    loses: float  # share of all households' draws
+
+    @staticmethod
+    def of(rule: Rule, re_agreements: int, sharing: Sharing, household_savings: Array) -> SharingFigures:
+        """
+        Args:
+            household_savings: of each draw, (draws, n).
+        """
+        median, mean = np.median(household_savings, axis=0), household_savings.mean(axis=0)
+        return SharingFigures(
+            rule.value,
+            re_agreements,
+            sharing.pricing.value,
+            sharing.adders.value,
+            float(median.min()),
+            float(mean.min()),
+            int(np.sum(median < -1 / MICRO)),
+            int(np.sum(mean < -1 / MICRO)),
+            float(np.mean(household_savings < -1 / MICRO)),
+        )
 
 
 GAS_OF_ITERATION = 31_000
@@ -172,23 +225,56 @@ def settled(
     adder: float,
     pool_rules: PoolRules,
     step_hours: float,
+    adders: AdderKey,
+    paid_for_trades: Array,
 ) -> Array:
     """What households pay to supplier, pool and for deviations, beside trades, fees, losses and public charging, (n,).
 
     Args:
         customers: each supplier's, whose pool and imbalance are their own.
+        adders: who bears them, but by today's rules.
+        paid_for_trades: with fees on them, currency, (n,).
     """
     cost: Array = np.array([d.supply for d in delivered])
     if rule is Rule.TODAY:
         cost = cost + np.array([d.adder for d in delivered])
         return cost
-    deviation, net_import = (np.array([getattr(d, of) for d in delivered]) for of in ("deviation_kw", "net_import_kw"))
+    of = ("deviation_kw", "net_import_kw", "injection_kw")
+    deviation, net_import, injection = (np.array([getattr(d, name) for d in delivered]) for name in of)
     for group in customers:
         rows = group.places
-        cost[rows] += netted_adders(deviation[rows], adder, step_hours)
         if rule is Rule.POOL:
             cost[rows] -= saved_by_pool(net_import[rows], group.prices, pool_rules.among(rows), step_hours)
+        caused = netted_adders(deviation[rows], adder, step_hours)
+        if adders is AdderKey.GAINED:
+            own_bill = step_hours * group.prices.paid(-injection[rows]).sum(axis=1)
+            caused = _by_gain(caused, own_bill - cost[rows] - paid_for_trades[rows])
+        cost[rows] += caused
     return cost
+
+
+def shared(
+    delivered: Sequence[Delivered],
+    customers: Sequence[Customers],
+    adder: float,
+    pool_rules: PoolRules,
+    step_hours: float,
+    paid_for_trades: Array,
+) -> dict[str, Array]:
+    """`settled` with a pool by each of `SHARINGS`, by its name, (n,) each."""
+    return {
+        sharing.name: settled(
+            *(Rule.POOL, delivered, customers, adder, replace(pool_rules, pricing=sharing.pricing), step_hours),
+            *(sharing.adders, paid_for_trades),
+        )
+        for sharing in SHARINGS
+    }
+
+
+def _by_gain(caused: Array, gained: Array) -> Array:
+    """What each bears of the adders that all have caused, currency, (n,)."""
+    causes, gains = ([round(MICRO * value) for value in values.tolist()] for values in (caused, gained))
+    return np.array(borne_by_gain(sum(causes), gains, causes), dtype=float) / MICRO
 
 
 def _watt_hours(power_kw: Array, step_hours: float) -> NDArray[np.int64]:

@@ -35,6 +35,7 @@ from gridpact.grid.powerflow import power_flow
 from gridpact.outcome.day import DayOutcome, by_magnitude, solve_day
 from gridpact.problem.scenario import Scenario
 from gridpact.problem.verification import peaks_paid, trades_charged
+from gridpact.products.imbalance import AdderKey
 from gridpact.products.pool import PoolRules
 from gridpact.study.weeks.fairness import BASELINE, EQUAL, NODE_PRICES, by_baseline, equal_parts
 from gridpact.study.weeks.plan import fingerprint
@@ -44,7 +45,17 @@ from gridpact.study.weeks.workers import ALL_CORES, Workers
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, Reality, decided, draw, guessed_pv, seen
 from gridpact.study.whatif.reagreement import ReAgreed, re_agreement_steps, through_the_day
-from gridpact.study.whatif.rules import SETTLED, CurvePoint, Rule, RuleFigures, settled
+from gridpact.study.whatif.rules import (
+    SETTLED,
+    SHARINGS,
+    CurvePoint,
+    Rule,
+    RuleFigures,
+    Sharing,
+    SharingFigures,
+    settled,
+    shared,
+)
 from gridpact.study.whatif.sweep import DayPoint
 
 DELIVERED_BY = (
@@ -74,6 +85,7 @@ class UncertaintySettings:
     re_agreements: tuple[int | None, ...] = (None,)  # a day, with the rule that has them; None: before every step
     re_agree_above_kwh: float = 0.0  # of what is expected otherwise; below it, what stands is kept
     following: bool = True  # with the rules that have a pool: whether stores follow the community's meter
+    adders: AdderKey = AdderKey.CAUSED  # who bears them, but by today's rules
 
     @property
     def main_recourse(self) -> Recourse:
@@ -225,6 +237,22 @@ class Uncertainty:
                 figures.append(RuleFigures.of(rule, gates, savings, self.planned_saving, homes))
         return tuple(figures)
 
+    @cached_property
+    def sharings(self) -> tuple[SharingFigures, ...]:
+        """Who loses by how a pool's energy is paid and adders are shared, on the same deliveries; in G none."""
+        settings = self.settings
+        if not settings.scenario.has_contracts:
+            return ()
+        alone = self._household_costs(settings.main_recourse, lambda d: d.baseline.household_cost)
+        figures = []
+        for rule in (rule for rule in settings.rules if rule in (Rule.POOL, Rule.REAGREED)):
+            for number in settings.re_agreements if rule is Rule.REAGREED else (None,):
+                gates = self._gates(number) if rule is Rule.REAGREED else 0
+                for sharing in SHARINGS:
+                    savings = alone - self._by_rule(settings.main_recourse, rule, number, sharing)
+                    figures.append(SharingFigures.of(rule, gates, sharing, savings))
+        return tuple(figures)
+
     @property
     def curve(self) -> tuple[CurvePoint, ...]:
         """What is left by how often the rest of the day is agreed anew, seldom first; from the pool alone on, where
@@ -252,8 +280,10 @@ class Uncertainty:
         drawn = [one[place] for one in self.re_agreed if one]
         return Rounds(tuple(k for one in drawn for k in one.iterations), sum(one.kept for one in drawn))
 
-    def _by_rule(self, recourse: Recourse, rule: Rule, number: int | None) -> Array:
+    def _by_rule(self, recourse: Recourse, rule: Rule, number: int | None, sharing: Sharing | None = None) -> Array:
         name = _named(number) if rule is Rule.REAGREED else rule.value
+        if sharing is not None:
+            name = f"{name}: {sharing.name}"
         return self._household_costs(recourse, lambda d: d.planned.by_rule[name])
 
     def _household_costs(self, recourse: Recourse, of: Callable[[Draw], Array]) -> Array:
@@ -410,20 +440,23 @@ class DeliveryTask:
     def _by_other_rules(self, reality: Reality, days: Mapping[str, ReAgreed], today: Side) -> dict[str, Array]:
         """What each household pays where more than the settlement is otherwise, (n,)."""
         settings = self.settings
-        costs = {name: self._pooled(reality, day) for name, day in days.items()}
+        costs: dict[str, Array] = {}
+        for name, day in days.items():
+            costs |= self._pooled(reality, day, name)
         if Rule.POOL in settings.rules and settings.following and settings.main_recourse is Recourse.ROLLING:
-            costs[Rule.POOL.value] = self._pooled(reality, self._through_the_day(reality, ()))
+            costs |= self._pooled(reality, self._through_the_day(reality, ()), Rule.POOL.value)
         if Rule.HINDSIGHT in settings.rules:
             foreseen = _foreseen(self.plan.community, reality, self.plan.planned.scenario, settings)
             costs[Rule.HINDSIGHT.value] = today.by_rule[Rule.TODAY.value] if foreseen is None else foreseen
         return costs
 
-    def _pooled(self, reality: Reality, day: ReAgreed) -> Array:
-        """What each household pays for a day with a pool, (n,)."""
+    def _pooled(self, reality: Reality, day: ReAgreed, name: str) -> dict[str, Array]:
+        """What each household pays for a day with a pool, (n,): by a name, and with each sharing behind it."""
         community, settings = self.plan.community, self.settings
         agreed = _Agreed.renewed(community, self.plan.planned, day)
         side = _closed(community, agreed, day.delivered, reality, settings, settings.adder)
-        return side.by_rule[Rule.POOL.value]
+        own = Rule.POOL.value
+        return {rule.replace(own, name, 1): cost for rule, cost in side.by_rule.items() if rule.startswith(own)}
 
     def read(self, fields: Mapping[str, Any]) -> Lived:
         draws = tuple(
@@ -538,10 +571,15 @@ def _closed(
         netted = sum((np.abs(deviations[group.places].sum(axis=0)) for group in customers), np.zeros(community.steps))
         adders = np.array([d.adder for d in delivered])
         bills = supply + agreed.paid + by_magnitude(injection) @ loss_cost
+        besides = bills - supply + public + fees
+        for_trades = agreed.paid + dt * trades_charged(prices, agreed.sold_kw).sum(axis=1)
         by_rule = {
-            rule.value: settled(rule, delivered, customers, adder, settings.pool, dt) + bills - supply + public + fees
+            rule.value: settled(rule, delivered, customers, adder, settings.pool, dt, settings.adders, for_trades)
+            + besides
             for rule in SETTLED
         }
+        by_sharing = shared(delivered, customers, adder, settings.pool, dt, for_trades)
+        by_rule |= {f"{Rule.POOL.value}: {name}": cost + besides for name, cost in by_sharing.items()}
     return Side(
         household_cost=bills + adders + public + fees,
         by_rule=by_rule,

@@ -168,6 +168,12 @@ def test_command_playsAllRules(tmp_path: Path, capsys: pytest.CaptureFixture[str
                for rule in told["rules"])  # fmt: skip
     assert len(told["re_agreement_iterations"]) + told["re_agreements_not_reached"] == 2 + 3
     assert told["pool"]["key"] == "fixed"
+    by_sharing = [(one["rule"], one["re_agreements"]) for one in told["sharings"]]
+    assert by_sharing == [("pool", 0)] * 4 + [("reagreed", 2)] * 4 + [("reagreed", 3)] * 4
+    worst = {(rule["name"], rule["re_agreements"]): rule["worst_home_median"] for rule in told["rules"]}
+    for one in told["sharings"]:
+        if (one["pool_price"], one["adders"]) == ("mid-market", "caused"):
+            assert one["worst_home_median"] == worst[one["rule"], one["re_agreements"]]
     rows = (tmp_path / "out" / "rules.csv").read_text().splitlines()
     assert len(rows) == 1 + 6 * len(told["rules"][0]["by_home"]) == 1 + 6 * 3
     by_number = {rule["re_agreements"]: rule for rule in told["rules"] if rule["name"] in ("pool", "reagreed")}
@@ -194,6 +200,7 @@ def test_command_playsAllRules(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("--pool-key", "0.5,0.5", "2 shares for 3 members"),
         ("--pool-key", "nobody", "'nobody' is none of proportional, equal"),
         ("--pool-price", "free", "no pool price 'free'"),
+        ("--adder-key", "nobody", "no adder key 'nobody'; choose one of caused, gained"),
         ("--rules", "tomorrow", "no rule 'tomorrow'"),
     ],
 )

@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 
 from gridpact.community.assigned import has
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import CommunityDay, Prices
 from gridpact.devices.pv import Panels
 from gridpact.errors import InfeasibleError, InputError
 from gridpact.outcome.day import solve_day
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import Scenario
+from gridpact.products.imbalance import AdderKey
 from gridpact.products.pool import PoolRules
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
-from gridpact.study.whatif.delivery import Recourse
+from gridpact.study.whatif.delivery import Delivered, Recourse
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.penetration import MIXES, Penetration, community_at
-from gridpact.study.whatif.rules import saved_by_pool
+from gridpact.study.whatif.rules import SHARINGS, Rule, netted_adders, saved_by_pool, settled
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import DayFigures, DayPoint, PointFigures
 from gridpact.study.whatif.uncertainty import DayPlan, DeliveryTask, Uncertainty
@@ -303,6 +304,51 @@ def test_with_a_pool_the_supplier_sees_one_net_import(plans: tuple[DayPlan, ...]
     saved = saved_by_pool(net, prices, PoolRules(), dt)
     assert saved.min() >= -1e-6 * community.steps
     assert saved.sum() == pytest.approx(tariff(net) - tariff(net.sum(axis=0)), abs=2e-3)
+
+
+def test_sharings_move_money_between_households_only(lived: Uncertainty) -> None:
+    """What all pay is the same by each, to the last decimal a step; the one that is set is what its rule settles by."""
+    sharings = {sharing.name for sharing in SHARINGS}
+    assert {(one.pool_price, one.adders) for one in lived.sharings} == {
+        (price, adders) for price in ("mid-market", "ratio") for adders in ("caused", "gained")
+    }
+    for d in lived.draws:
+        costs = d.planned.by_rule
+        assert {name.removeprefix("pool: ") for name in costs if name.startswith("pool: ")} == sharings
+        np.testing.assert_array_equal(costs["pool"], costs["pool: mid-market, caused"])
+        for name in sharings:
+            assert costs[f"pool: {name}"].sum() == pytest.approx(costs["pool"].sum(), abs=2e-6 * len(costs["pool"]))
+
+
+def test_adders_borne_by_gain_take_from_nobody_more_than_its_gain(plans: tuple[DayPlan, ...]) -> None:
+    """Against a bill of its own meter: where all gain by the pool together what the adders come to, nobody is left
+    worse off than by that bill."""
+    community, random = plans[0].community, np.random.default_rng(11)
+    prices, dt, n = community.prices, community.step_hours, len(community.households)
+    met = 0
+    for _ in range(40):
+        injection = random.normal(0, 3, (n, community.steps))
+        deviation = random.normal(0, random.uniform(0, 2), injection.shape)
+        delivered = [_delivered(own, off, prices, dt) for own, off in zip(injection, deviation, strict=True)]
+        nothing, customers = np.zeros(n), community.customers(False)
+        by = [
+            settled(Rule.POOL, delivered, customers, 0.05, PoolRules(), dt, key, nothing)
+            for key in (AdderKey.CAUSED, AdderKey.GAINED)
+        ]
+        own_bill = dt * prices.paid(-injection).sum(axis=1)
+        caused = netted_adders(deviation, 0.05, dt)
+        gain = own_bill - (by[0] - caused)
+        assert by[1].sum() == pytest.approx(by[0].sum(), abs=1e-5)
+        if caused.sum() <= gain.sum():
+            met += 1
+            assert (by[1] <= own_bill + 1e-5).all()
+            np.testing.assert_allclose(by[1] - by[0] + caused, caused.sum() * gain / gain.sum(), atol=1e-5)
+    assert met > 5
+
+
+def _delivered(injection: np.ndarray, deviation: np.ndarray, prices: Prices, dt: float) -> Delivered:
+    supply = float(dt * prices.paid(-injection).sum())
+    return Delivered(injection, -injection, deviation, 0.0, supply, 0.0, 0.0)
 
 
 def test_rules_are_told_in_order_with_their_figures(lived: Uncertainty) -> None:
