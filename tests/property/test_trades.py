@@ -67,7 +67,7 @@ def test_partners_holdTheSameBits(
     agreed=st.lists(st.one_of(BID, st.integers(-1000, 1000)), min_size=STEPS, max_size=STEPS),
 )
 def test_changes_areStatedByBothOrNeither_andOnlyWhereTheyAreWorthIt(held: list[int], agreed: list[int]) -> None:
-    """What both state after a re-agreement is what both hold then; less than 0.5 kWh of a pair is left to the pool."""
+    """What both state after a re-agreement is what both hold then; less than 1 kWh of a pair is left to the pool."""
     one, two = (Trades(trader(a, b, [0.2] * STEPS), Penalties(1.0, 0.1), Resolution()) for a, b in ((1, 2), (2, 1)))
     one.hold({(2, step): energy for step, energy in enumerate(held)})
     two.hold({(1, step): -energy for step, energy in enumerate(held)})
@@ -80,7 +80,7 @@ def test_changes_areStatedByBothOrNeither_andOnlyWhereTheyAreWorthIt(held: list[
     moved = [stated.get(step, 0) for step in range(STEPS)]
     assert np.rint(250 * one.recorded_kw).tolist() == (np.array(held) + moved).tolist()
     wh = bids * 0.5 * 0.25  # units of half a watt, a quarter of an hour
-    if np.abs(wh).sum() >= 500 + STEPS / 2:
+    if np.abs(wh).sum() >= 1000 + STEPS / 2:
         np.testing.assert_allclose(moved, wh, atol=0.5)
-    if np.abs(wh).sum() < 500 - STEPS / 2:
+    if np.abs(wh).sum() < 1000 - STEPS / 2:
         assert not stated

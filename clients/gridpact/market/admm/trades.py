@@ -27,7 +27,7 @@ from gridpact.problem.view import NodeView
 
 WATT_HOUR = 3_600_000  # mW s
 
-LEAST_CHANGE_WH = 500
+LEAST_CHANGE_WH = 1000
 """Changes of what was agreed before, of a pair over all steps, below which neither side states any: settling them costs
 more than they are worth, and the pool after delivery shares what they would have moved."""
 

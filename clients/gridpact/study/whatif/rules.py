@@ -48,7 +48,7 @@ SETTLED = (Rule.TODAY, Rule.NETTED, Rule.POOL)
 
 
 @dataclass(frozen=True)
-class Sharing:
+class SharingKeys:
     """What the pool's energy costs, and who bears the adders."""
 
     pricing: Pricing = Pricing.MID_MARKET
@@ -59,7 +59,7 @@ class Sharing:
         return f"{self.pricing.value}, {self.adders.value}"
 
 
-SHARINGS = tuple(Sharing(*both) for both in product(Pricing, AdderKey))
+SHARINGS = tuple(SharingKeys(*both) for both in product(Pricing, AdderKey))
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class SharingFigures:
     loses: float  # share of all households' draws
 
     @staticmethod
-    def of(rule: Rule, re_agreements: int, sharing: Sharing, household_savings: Array) -> SharingFigures:
+    def of(rule: Rule, re_agreements: int, sharing: SharingKeys, household_savings: Array) -> SharingFigures:
         """
         Args:
             household_savings: of each draw, (draws, n).

@@ -51,8 +51,8 @@ from gridpact.study.whatif.rules import (
     CurvePoint,
     Rule,
     RuleFigures,
-    Sharing,
     SharingFigures,
+    SharingKeys,
     settled,
     shared,
 )
@@ -280,7 +280,7 @@ class Uncertainty:
         drawn = [one[place] for one in self.re_agreed if one]
         return Rounds(tuple(k for one in drawn for k in one.iterations), sum(one.kept for one in drawn))
 
-    def _by_rule(self, recourse: Recourse, rule: Rule, number: int | None, sharing: Sharing | None = None) -> Array:
+    def _by_rule(self, recourse: Recourse, rule: Rule, number: int | None, sharing: SharingKeys | None = None) -> Array:
         name = _named(number) if rule is Rule.REAGREED else rule.value
         if sharing is not None:
             name = f"{name}: {sharing.name}"
