@@ -59,12 +59,16 @@ def phase_plan(
     injection_kvar: cp.Expression,
     around_pu: Complex,
     slack: cp.Expression | float = 0.0,
+    current_a: Complex | None = None,
 ) -> PhasePlan:
     """The feeder's limits around a point, for injections s and q of the households, (n, T).
 
     Args:
         around_pu: V^, (C, T).
         slack: by how much voltages may break their limits, p.u., (C, T).
+        current_a: I^, the connections' currents at that point, (C, T). With them conj(V^) I + I^ conj(V) - conj(V^) I^
+            stands for conj(S), its first order around the point: what stands then is a stationary point of the exact
+            problem. Without, slopes are of currents at voltages that do not move.
     """
     reduced, unit = reduced_of(feeder), feeder.phase_voltage_v
     count, steps = around_pu.shape
@@ -73,23 +77,28 @@ def phase_plan(
     active, reactive = reduced.to_connections @ given, reduced.to_connections @ injection_kvar
     slope, direction = _per_power(feeder, around_pu), around_pu / np.abs(around_pu)
     real, imaginary = cp.Variable((count, steps)), cp.Variable((count, steps))  # A
-    currents = [
-        real == cp.multiply(slope.real, active) + cp.multiply(slope.imag, reactive),
-        imaginary == cp.multiply(slope.imag, active) - cp.multiply(slope.real, reactive),
-    ]
     tree, no_load = reduced.tree, reduced.no_load[:, None]
     conductors = len(tree.section)
     through = cp.Variable((conductors, steps)), cp.Variable((conductors, steps))  # A, real and imaginary
     higher = cp.Variable((conductors, steps)), cp.Variable((conductors, steps))  # p.u.
     resistance, reactance = tree.impedance.real / unit, tree.impedance.imag / unit
+    at_end = sp.csr_array((tree.end[:, None] == np.arange(conductors)).astype(float))
+    at = no_load.real + at_end @ higher[0], no_load.imag + at_end @ higher[1]  # V
+    moved: list[cp.Expression] = [cp.Constant(0.0), cp.Constant(0.0)]
+    if current_a is not None:
+        by, off = current_a / np.conj(around_pu), (at[0] - around_pu.real, at[1] - around_pu.imag)
+        moved[0] = cp.multiply(by.real, off[0]) + cp.multiply(by.imag, off[1])
+        moved[1] = cp.multiply(by.imag, off[0]) - cp.multiply(by.real, off[1])
+    currents = [
+        real == cp.multiply(slope.real, active) + cp.multiply(slope.imag, reactive) - moved[0],
+        imaginary == cp.multiply(slope.imag, active) - cp.multiply(slope.real, reactive) - moved[1],
+    ]
     currents += [
         *(tree.below @ part == tree.of_connection @ own for part, own in zip(through, (real, imaginary), strict=True)),
         tree.above @ higher[0] == resistance @ through[0] - reactance @ through[1],
         tree.above @ higher[1] == resistance @ through[1] + reactance @ through[0],
     ]
-    at_end = sp.csr_array((tree.end[:, None] == np.arange(conductors)).astype(float))
-    voltage = cp.multiply(direction.real, no_load.real + at_end @ higher[0])
-    voltage += cp.multiply(direction.imag, no_load.imag + at_end @ higher[1])
+    voltage = cp.multiply(direction.real, at[0]) + cp.multiply(direction.imag, at[1])
     losses = cp.Variable(steps)
     # |F I|^2 <= 1000 losses, as a cone for every step
     lost = cp.vstack([2 * (tree.loss_root @ part) for part in through])

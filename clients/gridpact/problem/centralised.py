@@ -37,7 +37,11 @@ NEARNESS = 0.002
 """Of a kW away from the plan before, as a part of what it costs, kW^-1."""
 
 PATIENT = 8
-"""After so many passes, which may go to and fro between two plans for ever, each is around the middle of two."""
+"""After so many passes, which may go to and fro between two plans for ever, each is around the middle of two, and pays
+`FIRMER` times as much as the one before to stay near to it, up to `FIRMEST` times `NEARNESS`: who has to adjust for a
+limit of all, a transformer's, are many who cost nearly the same, and each pass takes others of them."""
+
+FIRMER, FIRMEST = 4.0, 4.0**5
 
 SMALL_SLACK_PU = 1e-6
 RATINGS = ("the ratings of the lines", "the transformer's rating")
@@ -109,7 +113,8 @@ def _settled(
     solved: _Pass | None = None
     for number in range(MOST_PASSES):
         around = solved
-        solved = _solved(community, scenario, directions, departure, around)
+        firmness = min(FIRMER ** max(number - PATIENT, 0), FIRMEST)
+        solved = _solved(community, scenario, directions, departure, around, firmness)
         if solved.off_pu <= STANDS_PU:
             return solved.solution, solved.decided
         if around is not None and number >= PATIENT:
@@ -128,6 +133,7 @@ class _Pass:
     solution: CentralisedSolution
     decided: list[Directions | None]  # what is to be directed besides
     voltage_pu: Complex | None = None  # on a street by the exact power flow, (C, T)
+    current_a: Complex | None = None  # the same, of the connections
     off_pu: float = 0.0  # how far voltages of the problem are from those of the power flow
 
     def towards(self, before: _Pass) -> _Pass:
@@ -137,7 +143,10 @@ class _Pass:
         kw = (self.solution.injection_kw + before.solution.injection_kw) / 2
         kvar = (self.solution.injection_kvar + before.solution.injection_kvar) / 2
         middle = replace(self.solution, injection_kw=kw, injection_kvar=kvar)
-        return replace(self, solution=middle, voltage_pu=(self.voltage_pu + before.voltage_pu) / 2)
+        current = None
+        if self.current_a is not None and before.current_a is not None:
+            current = (self.current_a + before.current_a) / 2
+        return replace(self, solution=middle, voltage_pu=(self.voltage_pu + before.voltage_pu) / 2, current_a=current)
 
 
 def _solved(
@@ -146,8 +155,13 @@ def _solved(
     directions: Sequence[Directions | None],
     departure: Departure | None = None,
     before: _Pass | None = None,
+    firmness: float = 1.0,
 ) -> _Pass:
-    """The optimum; on a street around the pass before, which it stays near where all else is the same to it."""
+    """The optimum; on a street around the pass before, which it stays near where all else is the same to it.
+
+    Args:
+        firmness: how many times `NEARNESS` that is paid.
+    """
     dt = community.step_hours
     supply: cp.Expression = cp.Constant(0.0)  # imports less feed-in
     fees: cp.Expression = cp.Constant(0.0)  # to the grid operator, on trades and peaks
@@ -194,7 +208,9 @@ def _solved(
     network: BranchFlow | PhasePlan | None = None
     if scenario.has_network:
         around = None if before is None else before.voltage_pu
-        network = network_plan(community.feeder, cp.vstack(injections), cp.vstack(reactive), around)
+        # What an aggregator's loop finds by perturbing the load flow can only be compared with exact slopes.
+        current = None if before is None or departure is None else before.current_a
+        network = network_plan(community.feeder, cp.vstack(injections), cp.vstack(reactive), around, current_a=current)
         constraints += flat(network.constraints)
         if scenario.has_contracts:
             besides += dt * (community.prices.loss_price @ network.lost_kw)
@@ -207,7 +223,7 @@ def _solved(
             supply, fees = supply + dt * (fee @ contract.imported), fees - dt * (fee @ contract.imported)
 
     whose = f"the community '{community.name}' on {community.day}"
-    nearness = cp.Constant(0.0) if before is None else _nearness(community, before, injections, reactive)
+    nearness = cp.Constant(0.0) if before is None else firmness * _nearness(community, before, injections, reactive)
 
     def solved(surcharge: Array) -> tuple[Array, Array, float]:
         """s and q, (n, T), and trading coefficients."""
@@ -230,7 +246,7 @@ def _solved(
         # Nobody can see whether a street's losses are tight before it stands.
         surcharge = surcharge + TIES[0] * prices.mean_import
     injection_kw, injection_kvar, trading = solved(surcharge)
-    gap, voltage, nodal_price, at, off = 0.0, None, None, None, 0.0
+    gap, voltage, nodal_price, at, current_a, off = 0.0, None, None, None, None, 0.0
     if network is not None:
         for tie in TIES if isinstance(network, BranchFlow) else ():
             if _looseness(network, injection_kw, injection_kvar) > EXACTNESS_LIMIT:
@@ -241,7 +257,7 @@ def _solved(
             planned = network.voltage_pu.value
             flow = network.follow(injection_kw, injection_kvar)
             off = float(np.max(np.abs(planned - flow.magnitude_pu), initial=0.0))
-            voltage, at = flow.magnitude_pu, flow.voltage_pu
+            voltage, at, current_a = flow.magnitude_pu, flow.voltage_pu, flow.current_a
         else:
             voltage = np.sqrt(1 + network.voltage.value)
         if gap > EXACTNESS_LIMIT and off <= STANDS_PU:
@@ -263,7 +279,7 @@ def _solved(
         voltage_pu=voltage,
         nodal_price=nodal_price,
     )
-    return _Pass(solution, decided, at, off)
+    return _Pass(solution, decided, at, current_a, off)
 
 
 def _looseness(network: BranchFlow | PhasePlan, injection_kw: Array, injection_kvar: Array) -> float:

@@ -134,6 +134,7 @@ def network_plan(
     injection_kvar: cp.Expression,
     around_pu: Complex | None = None,
     slack: cp.Expression | float = 0.0,
+    current_a: Complex | None = None,
 ) -> BranchFlow | PhasePlan:
     """What the feeder allows, balanced or by phase: injections, a balance, losses, and the flow into the root.
 
@@ -141,11 +142,12 @@ def network_plan(
         injection_kw, injection_kvar: s and q of the households, (n, T).
         around_pu: on a street the point that it is linear around, (C, T); None: nobody takes or gives anything.
         slack: by how much voltages may break their limits: squared (n, T), on a street p.u. (C, T).
+        current_a: on a street the connections' currents at that point, see `phase_plan`.
     """
     if not isinstance(feeder, PhaseFeeder):
         return branch_flow(feeder, injection_kw, injection_kvar, slack)
     around = no_load_pu(feeder, injection_kw.shape[1]) if around_pu is None else around_pu
-    return phase_plan(feeder, injection_kw, injection_kvar, around, slack)
+    return phase_plan(feeder, injection_kw, injection_kvar, around, slack, current_a)
 
 
 def branch_flow(

@@ -69,16 +69,18 @@ def test_sensitivities_areFiniteDifferencesOfOpenDss() -> None:
             assert of[-1, agent] == pytest.approx(by_kva, rel=0.01, abs=1e-5)
 
 
-def test_sensitivities_areThePlannersLinearisation() -> None:
+@pytest.mark.parametrize("load", [0.1, 1.5])
+def test_sensitivities_areThePlannersLinearisation(load: float) -> None:
     community = day_on("06-10")
     feeder = community.feeder
     assert isinstance(feeder, PhaseFeeder)
     kw, kvar = injections(community, 2)
-    kw, kvar = kw / 10, kvar / 10  # near no load: the planner leaves out what voltages do to currents
+    kw, kvar = load * kw, load * kvar
     moved, voltages = sensitivities(feeder, kw, kvar), limits_of(feeder).voltages
-    around = phase_flow(feeder, kw, kvar).voltage_pu
+    flow = phase_flow(feeder, kw, kvar)
     given, reactive = cp.Variable(kw.shape), cp.Constant(kvar)
-    plan = phase_plan(feeder, given, reactive, around)
+    # Without currents the planner leaves out what voltages do to them, which matters away from no load only.
+    plan = phase_plan(feeder, given, reactive, flow.voltage_pu, current_a=flow.current_a if load > 1 else None)
     for agent in (2, 15):
         found = []
         for more in (0.0, 1.0):
