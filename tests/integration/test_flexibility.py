@@ -149,6 +149,10 @@ def test_aCall_fromOptInToPayment(street: Street, tmp_path: Path) -> None:
     assert flexibility.free(street.by["ann"].address) == round((2 + payment) * UNIT)
     assert flexibility.free(aggregator) == round((3 - payment) * UNIT)
     assert flexibility.total_deposits() == 5 * UNIT == flexibility.token.balance(flexibility.address)
+    offers, calls = flexibility.history()  # of the log, as the contract has them
+    assert offers == [flexibility.offer(number) for number in range(1, flexibility.last_offer() + 1)]
+    assert [call for call, _ in calls] == flexibility.calls()
+    assert [outcome for _, outcome in calls] == [flexibility.outcome(call.number) for call, _ in calls]
     status = json.loads(said(None, "status", "--json", "--day", "2026-12-22")[1])
     assert [one["ended"] for one in status["offers"]] == [True]
     assert [one["delivered_kwh"] for one in status["calls"]] == [1.7]
@@ -196,6 +200,8 @@ def test_whatAnybodyOffers_isShownInOneLine(street: Street) -> None:
     for device in ("\x1b]0;mine\x07", "a\nb\rc", "\u202eb\u009b2J", "caf\u00e9"):
         terms = OfferTerms(address, 2**96 - 1, device, 0, 0, 2**40 - 1, *[2**32 - 1] * 7)
         flexibility.opt_in(terms)
+    offers = flexibility.history()[0]
+    assert offers == [flexibility.offer(number) for number in range(1, flexibility.last_offer() + 1)]
     code, said = street.said(None, "status")
     assert (code, len(said.splitlines()), said.count("\n")) == (0, 4, 4)
     assert said.replace("\n", "").isprintable()

@@ -25,6 +25,7 @@ from gridpact.service.alone import PlanAlone
 from gridpact.service.calls import call_folder, called_in, kept_calls
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.plan import own_prices
+from gridpact.service.rest import planned_anew
 from gridpact.service.schedule import Schedule
 from gridpact.service.settings import Settings
 from gridpact.service.state import State
@@ -161,6 +162,67 @@ def test_home_plansAnew_forACall_andReportsItsMeter(vtn: Running, tmp_path: Path
         for event in events:
             vtn.cancel("cem", event)
         until(lambda: not any(call_folder(settings).iterdir()), "the calls stay")
+
+
+def called_home(folder: Path) -> tuple[Ven, Settings, PlanAlone]:
+    """A home without a chain, which draws 2 kW at 18:00, and has a battery; its VEN is asked without a VTN."""
+    settings = home(folder, "http://127.0.0.1:1/", **{'source = "openadr"': 'source = "published"'})
+    assert settings.openadr is not None
+    load = [0.4] * 24
+    load[18] = 2.0
+    (folder / "forecasts").mkdir()
+    told = {"load_kw": load, "pv_kw": [0] * 24, "car_energy_kwh": 0}
+    (folder / "forecasts" / f"{DAY}.json").write_text(json.dumps(told))
+    steps: Any = SimpleNamespace(setting={"steps": 24, "step_seconds": 3600})
+    alone = PlanAlone(settings, steps, State(folder / "state" / "here"))
+    ven = Ven(settings, settings.openadr, alone=alone)
+    ven._loop.close()
+    return ven, settings, alone
+
+
+def a_call(most_kw: float, status: str = "far") -> dict[str, Any]:
+    """Of 18:00."""
+    event = event_of(("LOAD_DISPATCH", "setpoint", [interval(MIDNIGHT + timedelta(hours=18), HALF_HOUR, most_kw)]))
+    event["event_descriptor"]["event_status"] = status
+    return event
+
+
+def drawn_kw(settings: Settings) -> np.ndarray:
+    schedule = Schedule.read(settings.service.schedule, DAY.isoformat(), ZONE)
+    assert schedule is not None
+    return -schedule.values["injection_kw"]
+
+
+def test_cancelledCall_isNotPlannedForAnyMore(tmp_path: Path) -> None:
+    """Also without [day] in its configuration, where nothing else plans the day again."""
+    ven, settings, alone = called_home(tmp_path)
+    before = Schedule.read(settings.service.schedule, DAY.isoformat(), ZONE)
+    assert before is not None
+    free = planned_anew(alone.view(DAY.isoformat()), before, 0, ())
+    assert ven._hear(a_call(1.2)) == "optIn"
+    assert drawn_kw(settings)[18] <= 1.201
+    assert np.abs(drawn_kw(settings) + free.values["injection_kw"]).max() > 0.1
+    assert ven._hear(a_call(1.2, "cancelled")) == "optIn"
+    assert not kept_calls(settings)
+    np.testing.assert_allclose(drawn_kw(settings), -free.values["injection_kw"], atol=2e-3)
+
+
+def test_eventThatChangesAllTheTime_isOptedOutOf_onceTheHomeHasPlannedEnough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gridpact.service.ven.MOST_ANEW", 3)
+    ven, settings, _ = called_home(tmp_path)
+    planned = []
+
+    def counted(*arguments: Any) -> Schedule:
+        planned.append(1)
+        return planned_anew(*arguments)
+
+    monkeypatch.setattr("gridpact.service.ven.planned_anew", counted)
+    answers = [ven._hear(a_call(1.5 - 0.05 * number)) for number in range(8)]
+    assert len(planned) == 3
+    assert answers == ["optIn"] * 3 + ["optOut"] * 5
+    assert not kept_calls(settings)
 
 
 def view_of_calls(settings: Settings, day: str) -> Called:

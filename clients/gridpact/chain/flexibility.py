@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from web3 import Web3
@@ -18,6 +18,9 @@ from gridpact.chain.record import Record
 from gridpact.chain.settlement import decode_energies, encode_energies
 from gridpact.errors import InputError
 from gridpact.text import plain
+
+HISTORY = ("OptedIn", "OfferEnded", "BondFreed", "Called", "CallSettled")
+"""Events that change offers and calls."""
 
 DEVICE_BYTES = 16
 """Of a device's name on the chain."""
@@ -102,6 +105,33 @@ def _calling(
     return offer, day, first, encode_energies(energies_wh), encode_energies(baselines_wh)
 
 
+def _terms_of(values: Sequence[Any]) -> OfferTerms:
+    """In the order of the contract's."""
+    aggregator, fee, device, *others = values
+    name = plain(bytes(device).rstrip(b"\0").decode(errors="replace"))
+    return OfferTerms(checked_address(str(aggregator)), int(fee), name, *map(int, others))
+
+
+def _call_of(said: Mapping[str, Any], settled: bool) -> FlexibilityCall:
+    """Of the event `Called`."""
+    return FlexibilityCall(
+        number=int(said["id"]),
+        offer=int(said["offer"]),
+        day=int(said["day"]),
+        node=int(said["node"]),
+        first=int(said["first"]),
+        energies_wh=decode_energies(bytes(said["energies"])),
+        baselines_wh=decode_energies(bytes(said["baselines"])),
+        reserve=int(said["reserve"]),
+        settled=settled,
+    )
+
+
+def _outcome_of(said: Mapping[str, Any]) -> CallOutcome:
+    """Of the event `CallSettled`."""
+    return CallOutcome(*(int(said[name]) for name in ("payment", "delivered", "otherwise", "kept")))
+
+
 class Flexibility(Deposits):
     """The contract at an address. `account` is needed to send."""
 
@@ -168,13 +198,35 @@ class Flexibility(Deposits):
         values, member, open_, ended = self._read("offer", number)
         if not int(str(member), 16):
             raise InputError(f"There is no offer {number}: `gridpact flexibility status` lists them.")
-        aggregator, fee, device, *others = values
-        name = plain(bytes(device).rstrip(b"\0").decode(errors="replace"))
-        terms = OfferTerms(str(aggregator), int(fee), name, *map(int, others))
-        return MemberOffer(number, terms, str(member), int(open_), bool(ended))
+        return MemberOffer(number, _terms_of(values), checked_address(str(member)), int(open_), bool(ended))
 
-    def offers(self) -> list[MemberOffer]:
-        return [self.offer(number) for number in range(1, self.last_offer() + 1)]
+    def history(self) -> tuple[list[MemberOffer], list[tuple[FlexibilityCall, CallOutcome | None]]]:
+        """All offers, with what is left of them, and all calls with what they came to: one look into the log, however
+        many there are."""
+        offers: dict[int, MemberOffer] = {}
+        calls: dict[int, tuple[FlexibilityCall, CallOutcome | None]] = {}
+        for event in self._log(HISTORY):
+            said, kind = arguments_of(event), event["event"]
+            number = int(said["id"])
+            if kind == "OptedIn":
+                terms = said["terms"]
+                values = list(terms.values()) if isinstance(terms, Mapping) else terms
+                offers[number] = MemberOffer(number, _terms_of(values), checked_address(str(said["member"])), 0, False)
+            elif kind == "OfferEnded":
+                offers[number] = replace(offers[number], ended=True)
+            elif kind == "BondFreed":
+                offers[number] = replace(offers[number], terms=replace(offers[number].terms, bond=0))
+            elif kind == "Called":
+                calls[number] = _call_of(said, settled=False), None
+                offer = offers[int(said["offer"])]
+                offers[offer.number] = replace(offer, open=offer.open + 1)
+            else:
+                call, outcome = calls[number][0], _outcome_of(said)
+                calls[number] = replace(call, settled=True), outcome
+                offer = offers[call.offer]
+                left = replace(offer.terms, bond=offer.terms.bond + min(outcome.payment, 0))
+                offers[offer.number] = replace(offer, open=offer.open - 1, terms=left)
+        return list(offers.values()), list(calls.values())
 
     def calls(self, number: int | None = None) -> list[FlexibilityCall]:
         """All, or the one of a number."""
@@ -186,19 +238,8 @@ class Flexibility(Deposits):
         return [self._called(arguments_of(one)) for one in self._log(["Called"], None, None, day)]
 
     def _called(self, said: Mapping[str, Any]) -> FlexibilityCall:
-        number = int(said["id"])
-        *_, settled, _ = self._read("callOf", number)
-        return FlexibilityCall(
-            number=number,
-            offer=int(said["offer"]),
-            day=int(said["day"]),
-            node=int(said["node"]),
-            first=int(said["first"]),
-            energies_wh=decode_energies(bytes(said["energies"])),
-            baselines_wh=decode_energies(bytes(said["baselines"])),
-            reserve=int(said["reserve"]),
-            settled=bool(settled),
-        )
+        *_, settled, _ = self._read("callOf", int(said["id"]))
+        return _call_of(said, bool(settled))
 
     def call_of(self, number: int) -> FlexibilityCall:
         """
@@ -215,8 +256,7 @@ class Flexibility(Deposits):
         said = self._events("CallSettled", id=number)
         if not said:
             return None
-        values = arguments_of(said[0])
-        return CallOutcome(*(int(values[name]) for name in ("payment", "delivered", "otherwise", "kept")))
+        return _outcome_of(arguments_of(said[0]))
 
     def called_steps(self, day: int, node: int) -> frozenset[int]:
         """Steps of a day that a node is called in."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,11 +26,17 @@ def joined(days: Sequence[CommunityDay]) -> CommunityDay:
     as empty as their limits allow. What is wanted of each day by itself (`Device.daily`) stays so.
 
     Raises:
-        InputError: homes or their devices are not the same on all days.
+        InputError: homes or their devices are not the same on all days, or a day does not follow the one before it.
     """
     first, *others = days
     if not others:
         return first
+    for before, after in pairwise(days):
+        if not _follows(before.day, after.day):
+            raise InputError(
+                f"{after.day} does not follow {before.day}, and what stores hold at midnight is carried from one day "
+                "into the next: name days that do, or plan days apart"
+            )
     if first.prices.peak_fee and not first.prices.monthly_peak:
         raise InputError(
             f"'{first.name}' has a peak fee of the day, and days that are planned as one have one peak; plan days "
@@ -43,6 +51,22 @@ def joined(days: Sequence[CommunityDay]) -> CommunityDay:
         households=tuple(_home(homes) for homes in zip(*(day.households for day in days), strict=True)),
         prices=_prices([day.prices for day in days]),
     )
+
+
+def _follows(before: str, after: str) -> bool:
+    """Whether a day is the next one, named 2018-12-22 or 12-22; of other names nobody knows."""
+    days = []
+    for name in (before, after):
+        # Of a month and day without a year, one that has a 29 February.
+        whole = f"2000-{name}" if len(name) == len("12-22") else name
+        try:
+            days.append(date.fromisoformat(whole))
+        except ValueError:
+            return True
+    one, other = days
+    begins_again = len(before) == len("12-22") and (one.month, one.day, other.month, other.day) == (12, 31, 1, 1)
+    skips = len(before) == len("12-22") and (one.month, one.day, other.month, other.day) == (2, 28, 3, 1)
+    return other - one == timedelta(days=1) or begins_again or skips
 
 
 def _home(days: Sequence[Household]) -> Household:

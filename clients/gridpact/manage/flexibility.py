@@ -72,8 +72,8 @@ class Flexible:
 
 def standing_of(flexibility: Flexibility, day: int | None) -> Flexible:
     """All offers; of the calls those of a day, or all."""
-    calls = flexibility.calls() if day is None else flexibility.calls_of_day(day)
-    return Flexible(flexibility.offers(), [(one, flexibility.outcome(one.number)) for one in calls])
+    offers, calls = flexibility.history()
+    return Flexible(offers, [(call, outcome) for call, outcome in calls if day in (None, call.day)])
 
 
 def settled_now(flexibility: Flexibility, number: int | None) -> list[tuple[FlexibilityCall, CallOutcome]]:
@@ -82,7 +82,7 @@ def settled_now(flexibility: Flexibility, number: int | None) -> list[tuple[Flex
     Raises:
         InputError: there is no such call, it is settled, or its steps are not.
     """
-    sought = flexibility.calls() if number is None else [flexibility.call_of(number)]
+    sought = [call for call, _ in flexibility.history()[1]] if number is None else [flexibility.call_of(number)]
     paid = []
     for call in sought:
         end = call.first + len(call.energies_wh)

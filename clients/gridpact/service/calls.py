@@ -76,12 +76,13 @@ def keep_call(settings: Settings, event: str, allowed: Sequence[Allowed]) -> Non
     write_atomically(folder / name, json.dumps({"event": event, "allowed": told}) + "\n")
 
 
-def forget_call(settings: Settings, event: str) -> bool:
-    """Of an event that is changed or cancelled. Returns whether it was kept."""
+def forget_call(settings: Settings, event: str) -> list[Allowed]:
+    """Of an event that is changed or cancelled. Returns what was kept of it."""
     there = [path for path in call_folder(settings).glob("*.json") if _event(path) == event]
+    had = [one for path in there for one in _read(path)]
     for path in there:
         path.unlink(missing_ok=True)
-    return bool(there)
+    return had
 
 
 def kept_calls(settings: Settings) -> list[Allowed]:

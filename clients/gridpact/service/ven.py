@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,6 +50,10 @@ MOMENT = timedelta(microseconds=1)
 
 KEPT_KW = 0.001
 """So exactly a schedule keeps what it is called for: schedules are written to a watt."""
+
+MOST_ANEW, ANEW_WITHIN = 12, timedelta(hours=1)
+"""So often a home plans anew for a VTN, in which time: else one that changes an event at every poll keeps it busy, and
+its devices on the move."""
 
 REPORT_EVERY = timedelta(seconds=10)
 
@@ -135,6 +140,7 @@ class Ven:
         except ImportError:
             raise InputError("[openadr] needs a package that is not here: pip install gridpact[openadr]") from None
         self._settings, self._of, self._report_every, self._alone = settings, of, report_every, alone
+        self._anew = deque[datetime](maxlen=MOST_ANEW)  # when the last plans were made
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="openadr", daemon=True)
@@ -193,16 +199,18 @@ class Ven:
     def _hear(self, event: Mapping[str, Any]) -> str:
         """Opts in or out, and says why in the log."""
         descriptor = event["event_descriptor"]
-        name = descriptor["event_id"]
+        name, had = descriptor["event_id"], list[Allowed]()
         try:
-            self._forget(name)
+            had = self._forget(name)
             if descriptor["event_status"] == "cancelled":
                 log.info("event %s is cancelled", name)
+                self._plan_without(name, had)
             else:
                 log.info("event %s is accepted: %s", name, self._taken(name, event))
         except (GridpactError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             log.warning("event %s is not accepted: %s", name, error)
             self._forget(name)
+            self._plan_without(name, had)
             return OUT
         return IN
 
@@ -233,15 +241,26 @@ class Ven:
             write_atomically(forecast.signals / f"{day}.json", json.dumps(kept) + "\n")
         return f"prices of {', '.join(days)}"
 
-    def _forget(self, name: str) -> None:
-        """What an event had before it was changed or cancelled."""
-        forget_call(self._settings, name)
-        forecast = self._settings.forecast
-        if forecast is None or forecast.signals is None:
+    def _forget(self, name: str) -> list[Allowed]:
+        """What an event had before it was changed or cancelled; returns its call."""
+        had, forecast = forget_call(self._settings, name), self._settings.forecast
+        if forecast is not None and forecast.signals is not None:
+            for path in forecast.signals.glob("*.json"):
+                if parse_json(path.read_bytes()).get("event") == name:
+                    path.unlink()
+        return had
+
+    def _plan_without(self, name: str, had: Sequence[Allowed]) -> None:
+        """The rest of the days that were planned anew for a call that is not one any more, once more."""
+        if not had or self._alone is None:
             return
-        for path in forecast.signals.glob("*.json"):
-            if parse_json(path.read_bytes()).get("event") == name:
-                path.unlink()
+        try:
+            for day, schedule in self._planned_anew(had, ()).items():
+                if self._scheduled(date.fromisoformat(day)).status == "renewed":
+                    schedule.write(self._settings.service.schedule)
+                    log.info("%s is planned anew without event %s", day, name)
+        except GridpactError as error:
+            log.warning("what was planned for event %s stays planned: %s", name, error)
 
     def _take_call(self, name: str, call: Sequence[Allowed]) -> str:
         """Keeps a call that a schedule keeps, as it is or planned anew.
@@ -253,7 +272,7 @@ class Ven:
         try:
             self._check_kept(call, {})
         except InputError:
-            anew = self._planned_anew(call)
+            anew = self._planned_anew(call, call)
             self._check_kept(call, anew)
             for schedule in anew.values():
                 schedule.write(self._settings.service.schedule)
@@ -277,18 +296,25 @@ class Ven:
                     raise InputError(f"{drawn:.3f} kW are planned at {at.isoformat()}, called for are {one.most_kw:g}")
                 at = until
 
-    def _planned_anew(self, call: Sequence[Allowed]) -> dict[str, Schedule]:
+    def _planned_anew(self, about: Sequence[Allowed], call: Sequence[Allowed]) -> dict[str, Schedule]:
         """The schedules of the days that a call is about, from the next step on, by day.
 
+        Args:
+            call: what is to be kept beside what was opted in to.
+
         Raises:
-            InputError, InfeasibleError: nothing is known of a day, or there is no plan.
+            InputError, InfeasibleError: nothing is known of a day, there is no plan, or it was planned anew too often.
         """
         if self._alone is None:
             raise InputError("nothing is planned anew for a call here")
+        now = datetime.now(timezone.utc)
+        if len(self._anew) == self._anew.maxlen and now - self._anew[0] < ANEW_WITHIN:
+            raise InputError(f"this home has planned anew {len(self._anew)} times within {ANEW_WITHIN}, and waits")
+        self._anew.append(now)
         settings, anew = self._settings, dict[str, Schedule]()
         zone = settings.service.timezone
         allowed = [*kept_calls(settings), *call]
-        for day in sorted({at.astimezone(zone).date() for one in call for at in (one.begins, one.ends - MOMENT)}):
+        for day in sorted({at.astimezone(zone).date() for one in about for at in (one.begins, one.ends - MOMENT)}):
             schedule, view = self._scheduled(day), self._alone.view(day.isoformat())
             passed = datetime.now(timezone.utc) - self._midnight(day)
             first = max(passed // timedelta(seconds=schedule.step_seconds) + 1, 0)

@@ -75,3 +75,29 @@ def test_otherDevices_areRefused() -> None:
         joined([first, with_share(second, Battery, 0.0, 1)])
     with pytest.raises(InputError, match="has other homes"):
         joined([first, replace(second, households=second.households[1:])])
+
+
+@pytest.mark.parametrize(
+    ("names", "follow"),
+    [
+        (("06-10", "06-11"), True),
+        (("06-30", "07-01"), True),
+        (("12-31", "01-01"), True),
+        (("02-28", "03-01"), True),
+        (("2018-12-31", "2019-01-01"), True),
+        (("monday", "tuesday"), True),  # nobody knows
+        (("06-10", "06-12"), False),
+        (("06-11", "06-10"), False),
+        (("02-28", "03-02"), False),
+        (("2019-02-28", "2019-03-02"), False),
+        (("2018-12-31", "2018-01-01"), False),
+    ],
+)
+def test_daysThatDoNotFollowEachOther_areNotJoined(names: tuple[str, str], follow: bool) -> None:
+    (one,) = days("fontana16x3", "06-10")
+    both = [replace(one, day=name) for name in names]
+    if follow:
+        assert joined(both).steps == 2 * one.steps
+    else:
+        with pytest.raises(InputError, match=f"{names[1]} does not follow {names[0]}, .* or plan days apart"):
+            joined(both)
