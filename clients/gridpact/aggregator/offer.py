@@ -1,32 +1,34 @@
 """What an aggregator offers to which market, within what its feeder carries and the grid operator may need.
 
-In the order in which the markets close: a position for the day-ahead market, another one for the intraday market, which
-trades the difference; then for each block of hours how much more its members could give, or take less, all the time.
-Of that the grid operator's part is held back, and the rest goes to the reserve or to balancing, whichever brings more.
-Every position is one of all devices, and mended until the feeder carries it; nothing is sold that nobody can deliver.
+All markets are one problem (`markets`): what is bought day-ahead, intraday and in balancing, and what is held for the
+reserve, once what the grid operator may need is held back. What a market brings, and what feeder and operator cost, are
+differences of two optima, with it and without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gridpact.aggregator.plan import street_of, until_carried
-from gridpact.aggregator.portfolio import Call, Control, Position, Wholesale, position
-from gridpact.community.model import Array, CommunityDay, Prices
-from gridpact.community.street import PhaseFeeder
+from gridpact.aggregator.markets import AllMarkets, Goal, Sold
+from gridpact.aggregator.plan import street_of
+from gridpact.aggregator.portfolio import Control, position
+from gridpact.community.model import Array, CommunityDay
 
 BLOCK_HOURS = 4
 """A reserve is sold for so long, at the mean of its prices."""
 
-HELD_KW = 1e-3
-"""A position that is sold is kept to a watt."""
+ENERGY = ("day_ahead", "intraday", "balancing")
+"""In the order in which they close."""
 
-MARKETS = ("day_ahead", "intraday", "balancing", "reserve")
+MARKETS = (*ENERGY, "reserve")
+
+EQUAL_PART = 1e-3
+"""Where offers are made for something else than profit, what a reserve brings counts by this part, so that it decides
+among equals."""
 
 
 class Purpose(Enum):
@@ -55,130 +57,135 @@ class Offered:
     day: str
     volume_kw: Mapping[str, Array]
     """By market, (T,): bought day-ahead; what the intraday and the balancing market buy more; reserve."""
-    brings: Mapping[str, float]  # by market, currency
+    pays: Mapping[str, float]
+    """By market, currency, what changes hands there: day-ahead against what homes do by themselves at their tariff."""
+    brings: Mapping[str, float]
+    """By market, currency: how much less all would bring without it; day-ahead: what it brings alone."""
     members_saved: float  # at their tariff behind one contract, against each behind its own, currency
     carbon_saved_kg: float | None
-    grid_cost: float  # what the markets would bring more without a feeder, and if nothing had to be held back
+    feeder_cost: float  # what all would bring more without a feeder
+    held_back_cost: float  # what all would bring more if nothing had to be held back
+    grid_cost: float  # what all would bring more without both
+    short_kw: Array  # (T,), what is to be held back and cannot be
     violations: int  # that are left in any of the positions
 
     @property
     def profit(self) -> float:
-        return sum(self.brings.values())
+        return sum(self.pays.values())
 
 
-def offered(community: CommunityDay, prices: MarketPrices, aim: Purpose, held_back_kw: Array) -> Offered:
+def offered(
+    community: CommunityDay,
+    prices: MarketPrices,
+    aim: Purpose,
+    held_back_kw: Array,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> Offered:
     """Offers of a day.
 
     Args:
         held_back_kw: of what members could give more, for the grid operator, (T,).
+        tell: how many optima are found, of how many.
 
     Raises:
         InputError: an aggregator cannot plan on the feeder.
         InfeasibleError, SolverError: a home has no plan, or the solver failed.
     """
-    markets = _Markets(community, street_of(community), prices)
-    dt, reserve, paid = community.step_hours, prices.reserve, community.prices.paid
-    alone = position(community, Control.SIGNALS)
-    unbound, sold = markets.day_ahead(aim)
-    nothing = np.zeros(community.steps)
-    volume, brings = dict.fromkeys(MARKETS, nothing), dict.fromkeys(MARKETS, 0.0)
-    volume["day_ahead"] = sold.import_kw
-    brings["day_ahead"] = dt * float(prices.day_ahead @ (alone.import_kw - sold.import_kw))
-    grid_cost = dt * float(prices.day_ahead @ (sold.import_kw - unbound.import_kw)) if aim is Purpose.PROFIT else 0.0
-    at = sold
-    if prices.intraday is not None and aim is Purpose.PROFIT:
-        unbound, at = markets.traded(prices.intraday)
-        volume["intraday"] = at.import_kw - sold.import_kw
-        brings["intraday"] = -dt * float(prices.intraday @ volume["intraday"])
-        grid_cost += dt * float(prices.intraday @ (at.import_kw - unbound.import_kw))
-    spare = nothing
-    if reserve is not None or prices.balancing is not None:
-        more = markets.reserves(at)
-        spare = np.maximum(more - held_back_kw, 0.0)
-        spare = _by_block(spare, dt, np.min)
-        if reserve is not None:
-            worth = _by_block(reserve, dt, np.mean)
-            volume["reserve"] = np.where(worth > 0, spare, 0.0)
-            grid_cost += dt * float(np.maximum(worth, 0.0) @ (more - spare))
-    if prices.balancing is not None and aim is Purpose.PROFIT:
-        moved = markets.balanced(at, spare, np.ones(community.steps, dtype=bool))
-        if reserve is not None:
-            gain = _by_block(prices.balancing * (at.import_kw - moved.import_kw), dt, np.mean)
-            free = gain > _by_block(reserve, dt, np.mean) * volume["reserve"]
-            volume["reserve"] = np.where(free, 0.0, volume["reserve"])
-            moved = markets.balanced(at, spare, free)
-        volume["balancing"] = moved.import_kw - at.import_kw
-        brings["balancing"] = -dt * float(prices.balancing @ volume["balancing"])
-        at = moved
-    if reserve is not None:
-        brings["reserve"] = dt * float(_by_block(reserve, dt, np.mean) @ volume["reserve"])
-    carbon = prices.carbon_kg
+    there = tuple(name for name in MARKETS if getattr(prices, name) is not None)
+    if aim is not Purpose.PROFIT:
+        there = tuple(name for name in there if name not in ENERGY[1:])
+    day, nothing = _Day(community, prices, aim), np.zeros(community.steps)
+    without = {name: tuple(one for one in there if one != name) for name in there[1:]}
+    asked = dict.fromkeys([(there, True), (("day_ahead",), True), *((others, True) for others in without.values())])
+    if held_back_kw.any():
+        asked[there, False] = None
+    found = {}
+    for number, (markets, held) in enumerate(asked):
+        tell(number, len(asked))
+        found[markets, held] = day.sold(markets, held_back_kw if held else nothing)
+    tell(len(asked), len(asked))
+    free, sold = found[there, True]
+    unbound, unheld = found.get((there, False), (free, sold))
+    profit = day.profit(there, sold)
+    only = day.profit(("day_ahead",), found[("day_ahead",), True][1])
+    brings = dict.fromkeys(MARKETS, 0.0) | {"day_ahead": only}
+    brings |= {name: profit - day.profit(others, found[others, True][1]) for name, others in without.items()}
+    dt, done, paid, carbon = community.step_hours, sold.done, community.prices.paid, prices.carbon_kg
+    saved = paid(-day.alone.injection_kw).sum() - paid(done.import_kw).sum()
     return Offered(
         community.day,
-        volume,
+        day.volumes(there, sold),
+        day.pays(there, sold),
         brings,
-        members_saved=dt * float(paid(-alone.injection_kw).sum() - paid(at.import_kw).sum()),
-        carbon_saved_kg=None if carbon is None else dt * float(carbon @ (alone.import_kw - at.import_kw)),
-        grid_cost=grid_cost,
-        violations=markets.left,
+        members_saved=dt * float(saved),
+        carbon_saved_kg=None if carbon is None else dt * float(carbon @ (day.alone.import_kw - done.import_kw)),
+        feeder_cost=day.profit(there, free) - profit,
+        held_back_cost=day.profit(there, unheld) - profit,
+        grid_cost=day.profit(there, unbound) - profit,
+        short_kw=day.by_step(sold.short_kw),
+        violations=sold.violations,
     )
 
 
-class _Markets:
-    """A day's positions, each mended for the feeder."""
+class _Day:
+    """A day's optima, by markets that there are."""
 
-    def __init__(self, community: CommunityDay, feeder: PhaseFeeder, prices: MarketPrices) -> None:
-        self._community, self._feeder, self._prices = community, feeder, prices
-        self._free = np.full(community.steps, np.inf)
-        self.left = 0  # violations
+    def __init__(self, community: CommunityDay, prices: MarketPrices, aim: Purpose) -> None:
+        self._community, self._prices, self._aim = community, prices, aim
+        self._feeder = street_of(community)
+        self.alone = position(community, Control.SIGNALS)
+        block = round(BLOCK_HOURS / community.step_hours)
+        steps = community.steps
+        self._blocks = [(first, min(first + block, steps)) for first in range(0, steps, block)]
 
-    def day_ahead(self, aim: Purpose) -> tuple[Position, Position]:
+    def sold(self, markets: tuple[str, ...], held_back_kw: Array) -> tuple[Sold, Sold]:
         """Without the feeder, and with it."""
-        if aim is Purpose.MEMBERS:
-            first = position(self._community, Control.DIRECT)
-            return first, self._mended(self._community, first, None)
-        carbon = self._prices.carbon_kg
-        return self.traded(carbon if aim is Purpose.CARBON and carbon is not None else self._prices.day_ahead)
+        prices, aim = self._prices, self._aim
+        energy, bill = self._energy(markets), None
+        if aim is Purpose.CARBON:
+            assert prices.carbon_kg is not None
+            energy = [prices.carbon_kg]
+        elif aim is Purpose.MEMBERS:
+            energy, bill = [np.zeros(self._community.steps)], self._community.prices
+        reserve = None
+        if "reserve" in markets:
+            reserve = self._reserve_price() * (1.0 if aim is Purpose.PROFIT else EQUAL_PART)
+        held = np.array([held_back_kw[first:last].max() for first, last in self._blocks])
+        goal = Goal(tuple(energy), bill, reserve, held)
+        return AllMarkets(self._community, goal, self._blocks).sold(self._feeder)
 
-    def traded(self, price: Array, wholesale: Wholesale | None = None) -> tuple[Position, Position]:
-        """At a price for both directions: without the feeder, and with it."""
-        wholesale = wholesale or Wholesale(-self._free, self._free)
-        priced = replace(self._community, prices=Prices(price, own_feed_in_price=price))
-        first = position(priced, Control.DIRECT, wholesale=wholesale)
-        return first, self._mended(priced, first, wholesale)
+    def _energy(self, markets: tuple[str, ...]) -> list[Array]:
+        return [getattr(self._prices, name) for name in ENERGY if name in markets]
 
-    def reserves(self, planned: Position) -> Array:
-        """How much more than planned all could give in a block, all the time, kW, (T,)."""
-        steps, block = self._community.steps, round(BLOCK_HOURS / self._community.step_hours)
-        result = np.zeros(steps)
-        for first in range(0, steps, block):
-            call = Call(planned, first, min(first + block, steps))
-            _, called = self.traded(self._prices.day_ahead, Wholesale(-self._free, self._free, call))
-            more = (planned.import_kw - called.import_kw)[first : call.last]
-            result[first : call.last] = max(float(more.min()), 0.0)
-        return result
+    def _reserve_price(self) -> Array:
+        assert self._prices.reserve is not None
+        return np.array([self._prices.reserve[first:last].mean() for first, last in self._blocks])
 
-    def balanced(self, at: Position, spare_kw: Array, free: NDArray[np.bool_]) -> Position:
-        """A position for balancing's prices, from one that is sold: where it is free, it may give so much more, or any
-        amount less."""
-        assert self._prices.balancing is not None
-        given = -at.import_kw
-        low, high = np.where(free, -np.inf, given - HELD_KW), np.where(free, given + spare_kw, given + HELD_KW)
-        return self.traded(self._prices.balancing, Wholesale(low, high))[1]
-
-    def _mended(self, priced: CommunityDay, first: Position, wholesale: Wholesale | None) -> Position:
-        mended = until_carried(
-            priced,
-            self._feeder,
-            first,
-            lambda cuts, near: position(priced, Control.DIRECT, None, cuts, near, wholesale),
+    def by_step(self, by_block: Array) -> Array:
+        return np.concatenate(
+            [np.full(last - first, value) for (first, last), value in zip(self._blocks, by_block, strict=True)]
         )
-        self.left += mended.after.count
-        return mended.position
 
+    def volumes(self, markets: tuple[str, ...], sold: Sold) -> dict[str, Array]:
+        """By market, (T,)."""
+        nothing = np.zeros(self._community.steps)
+        volume = dict.fromkeys(MARKETS, nothing)
+        names = [name for name in ENERGY if name in markets]
+        for name, now, before in zip(names, sold.import_kw, (nothing, *sold.import_kw), strict=False):
+            volume[name] = now - before
+        volume["reserve"] = self.by_step(sold.reserve_kw)
+        return volume
 
-def _by_block(series: Array, step_hours: float, what: Callable[[Array], float]) -> Array:
-    """One number for all steps of a block, (T,)."""
-    block = round(BLOCK_HOURS / step_hours)
-    parts = [series[first : first + block] for first in range(0, len(series), block)]
-    return np.concatenate([np.full(len(part), what(part)) for part in parts])
+    def pays(self, markets: tuple[str, ...], sold: Sold) -> dict[str, float]:
+        """By market, currency."""
+        dt, volume = self._community.step_hours, self.volumes(markets, sold)
+        pays = dict.fromkeys(MARKETS, 0.0)
+        for name, price in zip([one for one in ENERGY if one in markets], self._energy(markets), strict=True):
+            pays[name] = -dt * float(price @ volume[name])
+        pays["day_ahead"] += dt * float(self._prices.day_ahead @ self.alone.import_kw)
+        if "reserve" in markets:
+            pays["reserve"] = dt * float(self.by_step(self._reserve_price()) @ volume["reserve"])
+        return pays
+
+    def profit(self, markets: tuple[str, ...], sold: Sold) -> float:
+        return sum(self.pays(markets, sold).values())

@@ -209,28 +209,44 @@ class Mended:
 
 
 def until_carried(
-    community: CommunityDay, feeder: PhaseFeeder, first: Position, again: Callable[[Cuts, Near], Position]
+    community: CommunityDay,
+    feeder: PhaseFeeder,
+    first: Position,
+    again: Callable[[Cuts, Near], Position],
+    further: int = 0,
 ) -> Mended:
     """The loop, from a position on.
 
     Args:
         again: the portfolio, optimised again within cuts, near to the position that they are around.
+        further: how often it is optimised once more when nothing is violated, as long as nothing is: the position that
+            mends is near to one that did not.
     """
     at, before = first, violations(feeder, first.injection_kw, first.injection_kvar)
     after, limits, known = before, limits_of(feeder), set[Key]()
     loops, effective = 0, tuple[Effective, ...]()
-    while after.count and loops < MOST_LOOPS:
+
+    def once_more(inside: float, weight: float) -> Position:
+        nonlocal effective
         kw, kvar = scaled_until_carried(feeder, at.injection_kw, at.injection_kvar)
         flow = phase_flow(feeder, kw, kvar)
         rows = rows_of(feeder, flow)
-        known |= _watched(limits, rows)
+        known.update(_watched(limits, rows))
         moved = _at_steps({step for _, step in known}, feeder, kw, kvar, flow.voltage_pu)
         if not loops:
             effective = _effective(community, limits, rows, moved)
-        cuts = _cuts(sorted(known), limits, rows, moved, kw, kvar, INSIDE * (loops + 1))
-        at = again(cuts, Near(at, NEARNESS * DAMPING**loops))
+        return again(_cuts(sorted(known), limits, rows, moved, kw, kvar, inside), Near(at, weight))
+
+    while after.count and loops < MOST_LOOPS:
+        at = once_more(INSIDE * (loops + 1), NEARNESS * DAMPING**loops)
         after = violations(feeder, at.injection_kw, at.injection_kvar)
         loops += 1
+    if loops and not after.count:
+        for _ in range(further):
+            better = once_more(INSIDE, NEARNESS)
+            if violations(feeder, better.injection_kw, better.injection_kvar).count:
+                break
+            at = better
     return Mended(at, loops, before, after, effective)
 
 

@@ -30,12 +30,6 @@ from gridpact.problem.solving import solve
 REACTIVE_PART = 0.01
 """What a kvarh more or less costs, as a part of the adjustment's price for a kWh: owners lose nothing by it."""
 
-SAME_KW = 1e-4
-"""So near to what was planned is as planned: solvers are no more exact."""
-
-CALLED = 100.0
-"""Worth of a kW of reserve, in the highest prices of a kWh: more than all energy that it moves."""
-
 BEYOND_COST = 1e4
 """Where cuts cannot hold: cost of being a whole unit beyond, in mean import prices an hour."""
 
@@ -111,42 +105,10 @@ class Near:
     to: Position
     weight: float  # of a kW or kvar away, as a part of the mean import price, kW^-1
 
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """Of a reserve: from a step on, and until one, as much more power into the feeder as there can be all the time;
-    what went before it is as planned."""
-
-    planned: Position
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, eq=False)
-class Wholesale:
-    """Behind one contract that pays for feed-in what it asks for imports."""
-
-    low_kw: Array  # (T,), of what all give together; -inf where it is free
-    high_kw: Array
-    call: Call | None = None
-
-    def of(self, kw: cp.Variable, price: Array, step_hours: float) -> tuple[cp.Expression, list[cp.Constraint]]:
-        """What it costs, and what has to hold."""
-        given = cp.sum(kw, axis=0)
-        constraints = []
-        if (low := np.flatnonzero(np.isfinite(self.low_kw))).size:
-            constraints.append(given[low] >= self.low_kw[low])
-        if (high := np.flatnonzero(np.isfinite(self.high_kw))).size:
-            constraints.append(given[high] <= self.high_kw[high])
-        cost = -step_hours * (price @ given)
-        if (call := self.call) is not None:
-            more, planned = cp.Variable(nonneg=True), call.planned.injection_kw
-            during = slice(call.first, call.last)
-            constraints.append(given[during] >= planned[:, during].sum(axis=0) + more)
-            if call.first:
-                constraints.append(cp.abs(kw[:, : call.first] - planned[:, : call.first]) <= SAME_KW)
-            cost -= CALLED * float(np.abs(price).max()) * more
-        return cost, constraints
+    def cost(self, kw: cp.Expression, kvar: cp.Expression, hour_price: float) -> cp.Expression:
+        """Of injections, (n, T), currency, at what a kW costs in a step."""
+        away = cp.sum_squares(kw - self.to.injection_kw) + cp.sum_squares(kvar - self.to.injection_kvar)
+        return self.weight * hour_price * away
 
 
 def position(
@@ -155,14 +117,12 @@ def position(
     departure: Departure | None = None,
     cuts: Cuts | None = None,
     near: Near | None = None,
-    wholesale: Wholesale | None = None,
 ) -> Position:
     """The best one for the portfolio.
 
     Args:
         departure: from what it would do without a feeder; None: this is asked for.
         near: to the position around which the cuts are.
-        wholesale: the contract, at the import price both ways; None: that of the control.
 
     Raises:
         InfeasibleError: a home has no plan.
@@ -170,7 +130,7 @@ def position(
     """
     directions: list[Directions | None] = [None] * len(community.households)
     while True:
-        solved, decided = _solved(community, control, departure, cuts, near, wholesale, directions)
+        solved, decided = _solved(community, control, departure, cuts, near, directions)
         if all(more is None for more in decided):
             return solved
         directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
@@ -182,7 +142,6 @@ def _solved(
     departure: Departure | None,
     cuts: Cuts | None,
     near: Near | None,
-    wholesale: Wholesale | None,
     directions: Sequence[Directions | None],
 ) -> tuple[Position, list[Directions | None]]:
     dt, prices = community.step_hours, community.prices
@@ -202,33 +161,18 @@ def _solved(
     ]
     cost: cp.Expression = sum((meter.cost for meter in meters), cp.Constant(0.0))
     each = [kw[row] for row in range(len(meters))] if control is Control.SIGNALS else [cp.sum(kw, axis=0)]
-    if wholesale is not None:
-        each = []
-        traded, within = wholesale.of(kw, prices.import_price, dt)
-        cost, constraints = cost + traded, constraints + within
     for given in each:
         contract = supply_contract(prices, dt)
         constraints.append(contract.net_import + given == 0)
         cost += contract.cost
     if near is not None:
-        away = cp.sum_squares(kw - near.to.injection_kw) + cp.sum_squares(kvar - near.to.injection_kvar)
-        cost += near.weight * prices.mean_import * dt * away
+        cost += near.cost(kw, kvar, prices.mean_import * dt)
     if departure is None:
         cost += REACTIVE_PART * prices.mean_import * dt * cp.sum(cp.abs(kvar))
     else:
         cost += departure.cost(kw, kvar, dt)
     whose = f"the portfolio of '{community.name}' on {community.day}"
-    hold = True
-    kept = [] if cuts is None else cuts.constraints(kw, kvar, cp.Constant(np.zeros(len(cuts.step))))
-    try:
-        solve(cp.Problem(cp.Minimize(cost), [*constraints, *kept]), whose)
-    except InfeasibleError:
-        if cuts is None:
-            raise
-        slack = cp.Variable(len(cuts.step), nonneg=True)
-        effort = BEYOND_COST * prices.mean_import * cp.sum(slack)
-        solve(cp.Problem(cp.Minimize(cost + effort), [*constraints, *cuts.constraints(kw, kvar, slack)]), whose)
-        hold = False
+    hold = solved_within(cost, constraints, cuts, kw, kvar, prices.mean_import, whose)
     decided = [
         one.after([(pair.one.value, pair.other.value) for pair in meter.opposed])
         for one, meter in zip(directed, meters, strict=True)
@@ -236,6 +180,36 @@ def _solved(
     schedules = [{name: np.asarray(of.value) for name, of in meter.schedule.items()} for meter in meters]
     curtailed = np.array([summed(schedule, "curtailed_kw", community.steps) for schedule in schedules])
     return Position(np.array(kw.value), np.array(kvar.value), np.maximum(curtailed, 0.0), hold), decided
+
+
+def solved_within(
+    cost: cp.Expression,
+    constraints: list[cp.Constraint],
+    cuts: Cuts | None,
+    kw: cp.Expression,
+    kvar: cp.Expression,
+    mean_import: float,
+    whose: str,
+) -> bool:
+    """Solves a problem within cuts on its injections, (n, T), or as near to them as there is a plan.
+
+    Returns:
+        Whether the cuts hold.
+
+    Raises:
+        InfeasibleError, SolverError: see `problem.solving.solve`.
+    """
+    kept = [] if cuts is None else cuts.constraints(kw, kvar, cp.Constant(np.zeros(len(cuts.step))))
+    try:
+        solve(cp.Problem(cp.Minimize(cost), [*constraints, *kept]), whose)
+    except InfeasibleError:
+        if cuts is None:
+            raise
+        slack = cp.Variable(len(cuts.step), nonneg=True)
+        effort = BEYOND_COST * mean_import * cp.sum(slack)
+        solve(cp.Problem(cp.Minimize(cost + effort), [*constraints, *cuts.constraints(kw, kvar, slack)]), whose)
+        return False
+    return True
 
 
 def departing(community: CommunityDay, wished: Position, adjustment_price: float) -> Departure:

@@ -14,6 +14,7 @@ import numpy as np
 
 from gridpact.cli.aggregator_days import add_shares, add_voltages, days_of
 from gridpact.cli.options import Commands, choice
+from gridpact.cli.progress import counted
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.tables import rows
 from gridpact.errors import InputError
@@ -58,7 +59,10 @@ def _offer(arguments: argparse.Namespace) -> int:
     if aim is Purpose.CARBON and prices[0].carbon_kg is None:
         raise InputError(f"--objective carbon needs the column 'carbon' in {arguments.prices}: kg a MWh")
     held = np.zeros(days[0].steps) if arguments.hold_back is None else _held_back(arguments.hold_back, days[0].steps)
-    offers = [offered(day, of, aim, held) for day, of in zip(days, prices, strict=True)]
+    offers = []
+    for day, of in zip(days, prices, strict=True):
+        with counted(f"offers of {day.day}", "optimum") as tell:
+            offers.append(offered(day, of, aim, held, tell))
     figures = _offer_figures(offers, days, aim.value)
     print(json.dumps(figures, indent=2) if arguments.json else _offer_table(figures, days[0].currency))
     return 1 if figures["violations"] else 0
@@ -116,15 +120,19 @@ def _offer_figures(offers: Sequence[Offered], days: Sequence[CommunityDay], obje
         "days": [one.day for one in offers],
         "profit": sum(one.profit for one in offers),
         "brings": {market: sum(one.brings[market] for one in offers) for market in offers[0].brings},
+        "pays": {market: sum(one.pays[market] for one in offers) for market in offers[0].pays},
         "members_saved": sum(one.members_saved for one in offers),
         "carbon_saved_kg": None if None in carbon else sum(one for one in carbon if one is not None),
         "grid_cost": sum(one.grid_cost for one in offers),
+        "feeder_cost": sum(one.feeder_cost for one in offers),
+        "held_back_cost": sum(one.held_back_cost for one in offers),
+        "held_back_short_kw": max(_kw(one.short_kw.max()) for one in offers),
         "violations": sum(one.violations for one in offers),
         "half_hours": [
             {
                 "day": one.day,
                 "at": at,
-                **{f"{market}_kw": round(float(volume[step]), 3) + 0.0 for market, volume in one.volume_kw.items()},
+                **{f"{market}_kw": _kw(volume[step]) for market, volume in one.volume_kw.items()},
             }
             for one, day in zip(offers, days, strict=True)
             for step, at in enumerate(day.start_times)
@@ -132,14 +140,31 @@ def _offer_figures(offers: Sequence[Offered], days: Sequence[CommunityDay], obje
     }
 
 
+def _kw(value: float) -> float:
+    """To the watt: below that is what a solver leaves."""
+    return round(float(value), 3) + 0.0
+
+
 def _offer_table(figures: dict[str, Any], currency: str) -> str:
-    lines = [f"{', '.join(figures['days'])}; objective {figures['objective']}", f"{'market':12}{currency:>9}"]
-    lines += [f"{market.replace('_', '-'):12}{brings:9.2f}" for market, brings in figures["brings"].items()]
-    lines.append(f"{'all':12}{figures['profit']:9.2f}")
+    lines = [
+        f"{', '.join(figures['days'])}; objective {figures['objective']}",
+        f"{'market':12}{'pays ' + currency:>10}{'brings':>10}",
+    ]
+    lines += [
+        f"{market.replace('_', '-'):12}{pays:10.2f}{figures['brings'][market]:10.2f}"
+        for market, pays in figures["pays"].items()
+    ]
+    lines.append(f"{'all':12}{figures['profit']:10.2f}")
+    lines.append("brings: day-ahead alone, and how much less all would pay without each other market")
     lines.append(f"members save {figures['members_saved']:.2f} {currency} at their tariff, behind one contract")
     if figures["carbon_saved_kg"] is not None:
         lines.append(f"{figures['carbon_saved_kg']:.2f} kg of carbon dioxide are saved")
-    lines.append(f"the feeder and what is held back for it cost {figures['grid_cost']:.2f} {currency}")
+    lines.append(
+        f"without the feeder all would pay {figures['feeder_cost']:.2f} {currency} more, without what is held back "
+        f"{figures['held_back_cost']:.2f}, without both {figures['grid_cost']:.2f}"
+    )
+    if figures["held_back_short_kw"]:
+        lines.append(f"of what is to be held back up to {figures['held_back_short_kw']:.2f} kW cannot be")
     if figures["violations"]:
         lines.append(f"{figures['violations']} violations are left that devices cannot mend")
     return "\n".join(lines)

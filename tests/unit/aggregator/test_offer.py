@@ -31,15 +31,27 @@ def batteries(weaker: float = 1.0) -> CommunityDay:
 
 
 def test_reserve_isWhatBatteriesCanGiveAllTheTime_lessWhatIsHeldBack() -> None:
-    flat = np.full(STEPS, 0.05)
-    found = offered(batteries(), MarketPrices(flat, reserve=np.full(STEPS, 0.01)), Purpose.PROFIT, np.full(STEPS, 0.4))
-    # At one price batteries with losses stand still. For 4 h each gives 6 kWh * 0.8 / 4 h, in any block but the last,
-    # after which there is no time to charge again what the day has to end with.
+    flat, held = np.full(STEPS, 0.05), np.where(np.arange(STEPS) < 20, 0.4, 0.0)
+    found = offered(batteries(), MarketPrices(flat, reserve=np.full(STEPS, 0.002)), Purpose.PROFIT, held)
+    # At one price batteries with losses stand still: what 4 kWh more in each would bring over a day is less than they
+    # lose. For 4 h each gives 6 kWh * 0.8 / 4 h, in any block but the last, after which there is no time to charge
+    # again what the day has to end with.
     each = 6.0 * 0.8 / 4
     assert found.volume_kw["reserve"][:20] == pytest.approx(np.full(20, 2 * each - 0.4), abs=1e-2)
     assert found.volume_kw["reserve"][20:] == pytest.approx(0, abs=1e-2)
-    assert found.brings["reserve"] == pytest.approx(20 * 0.01 * (2 * each - 0.4), rel=0.01)
-    assert found.grid_cost == pytest.approx(20 * 0.01 * 0.4, rel=0.01)
+    assert found.pays["reserve"] == pytest.approx(20 * 0.002 * (2 * each - 0.4), rel=0.01)
+    assert found.brings["reserve"] == pytest.approx(found.pays["reserve"], rel=0.01)
+    assert found.held_back_cost == found.grid_cost == pytest.approx(20 * 0.002 * 0.4, rel=0.01)
+    assert found.short_kw == pytest.approx(0, abs=1e-4)
+
+
+def test_reserve_isChargedFor_whereItPays() -> None:
+    """Served after day-ahead, batteries would stand still, as above."""
+    flat = np.full(STEPS, 0.05)
+    found = offered(batteries(), MarketPrices(flat, reserve=np.full(STEPS, 0.02)), Purpose.PROFIT, np.zeros(STEPS))
+    assert found.profit > 20 * 0.02 * 2 * 6.0 * 0.8 / 4 + 0.01
+    assert found.brings["reserve"] == pytest.approx(found.profit - found.brings["day_ahead"], abs=1e-6)
+    assert found.pays["day_ahead"] < found.brings["day_ahead"]  # that is what it costs
 
 
 def test_dayAhead_isWhatABatteryEarnsByHand() -> None:
@@ -62,7 +74,7 @@ def test_aims_makeTheMostOfWhatTheyAreFor() -> None:
     )
     found = {aim: offered(batteries(), prices, aim, np.zeros(STEPS)) for aim in Purpose}
     assert found[Purpose.PROFIT].profit == max(one.profit for one in found.values())
-    assert found[Purpose.PROFIT].brings["intraday"] >= 0
+    assert found[Purpose.PROFIT].brings["intraday"] >= -1e-6
     assert found[Purpose.MEMBERS].members_saved == max(one.members_saved for one in found.values())
     saved = [one.carbon_saved_kg for one in found.values()]
     assert found[Purpose.CARBON].carbon_saved_kg == max(one for one in saved if one is not None)
@@ -75,6 +87,7 @@ def test_weakFeeder_costsMarkets() -> None:
     assert strong.grid_cost == pytest.approx(0, abs=1e-6)
     assert weak.grid_cost > 1e-3
     assert weak.brings["day_ahead"] == pytest.approx(strong.brings["day_ahead"] - weak.grid_cost, abs=1e-3)
+    assert weak.feeder_cost == weak.grid_cost
     assert not weak.violations
 
 
@@ -83,14 +96,17 @@ def test_command_readsItsFiles(tmp_path: Path, capsys: pytest.CaptureFixture[str
     prices.write_text("time,day_ahead\n" + "".join(f"2018-12-21 {hour:02d}:00,{40 + hour}\n" for hour in range(24)))
     short = tmp_path / "short.csv"
     short.write_text("time,day_ahead\n2018-12-21 00:00,40\n2018-12-21 01:00,41\n")
-    risk.write_text(json.dumps({"half_hours": [{"held_back_kw": 1.0}] * 48}))
+    evening = [{"held_back_kw": 1.0 if at >= 40 else 0.0} for at in range(48)]
+    risk.write_text(json.dumps({"half_hours": evening}))
     broken.write_text("{}")
     of = ["aggregator", "offer", "--days", "2018-12-21"]
     assert main([*of, "--prices", str(prices), "--hold-back", str(risk), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert len(printed["half_hours"]) == 48
     assert printed["profit"] == pytest.approx(printed["brings"]["day_ahead"])
+    assert printed["profit"] == pytest.approx(printed["pays"]["day_ahead"])
     assert printed["brings"]["intraday"] == printed["brings"]["reserve"] == 0
+    assert printed["held_back_cost"] >= -1e-6
     for options, said in (
         (["--prices", str(short)], "the price series has 2 values of 60 minutes, the horizon is 48 steps"),
         (["--prices", "nowhere.csv"], "nowhere.csv"),
