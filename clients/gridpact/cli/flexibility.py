@@ -424,7 +424,7 @@ def _deliver(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from gridpact.manage.flexibility import standing_of
+    from gridpact.manage.flexibility import control_share, standing_of
 
     with _reading(arguments) as flexibility:
         found, unit, symbol = standing_of(flexibility, arguments.day), _unit(flexibility), flexibility.token.symbol()
@@ -438,6 +438,8 @@ def _status(arguments: argparse.Namespace) -> int:
             return 0
         for offer in found.offers:
             print(f"offer {offer.number} of {offer.member}: {_offered(offer.terms, symbol, unit)}, {_state(offer)}")
+            if not offer.ended:
+                print(f"  false baselines do not pay where {control_share(offer.terms):.0%} of its calls are for 0 kWh")
         for call, outcome in found.calls:
             asked = ", ".join(f"{wh / 1000:g}" for wh in call.energies_wh)
             state = "not settled" if outcome is None else _paid(call, outcome, flexibility)

@@ -46,6 +46,17 @@ def delivered_steps(call: FlexibilityCall, readings: Mapping[tuple[int, int], in
     ]
 
 
+def control_share(terms: OfferTerms) -> float:
+    """The share of calls that are to be for nothing, 0 kWh, so that no member gains by nominating falsely.
+
+    A member whose baseline is d away from what it will do, on the side that it is called to, is paid up to price * d a
+    call for what it does anyway, whom delivering costs no more than the price. Called for 0 kWh it pays
+    fine * (d - tolerance). So with a share q = price / (price + fine) of such calls, which it cannot foresee, what
+    it gains is at most q * fine * tolerance a step, as long as the bond covers fine * d.
+    """
+    return terms.price / (terms.price + terms.fine) if terms.price else 0.0
+
+
 def comes_to(steps: Sequence[DeliveredStep], terms: OfferTerms, units: int) -> CallOutcome:
     """What a call comes to by what was read of it.
 
