@@ -61,7 +61,7 @@ def _offer(arguments: argparse.Namespace) -> int:
     held = np.zeros(days[0].steps) if arguments.hold_back is None else _held_back(arguments.hold_back, days[0].steps)
     offers = []
     for day, of in zip(days, prices, strict=True):
-        with counted(f"offers of {day.day}", "optimum") as tell:
+        with counted(f"offers of {day.day}", "solution") as tell:
             offers.append(offered(day, of, aim, held, tell))
     figures = _offer_figures(offers, days, aim.value)
     print(json.dumps(figures, indent=2) if arguments.json else _offer_table(figures, days[0].currency))

@@ -437,9 +437,9 @@ def _status(arguments: argparse.Namespace) -> int:
             print(json.dumps({"offers": offers, "calls": calls}, indent=2))
             return 0
         for offer in found.offers:
-            print(f"offer {offer.number} of {offer.member}: {_offered(offer.terms, symbol, unit)}, {_state(offer)}")
-            if not offer.ended:
-                print(f"  false baselines do not pay where {control_share(offer.terms):.0%} of its calls are for 0 kWh")
+            share = f"a false baseline does not pay where {control_share(offer.terms):.0%} of its calls are for 0 kWh"
+            words = f"{_offered(offer.terms, symbol, unit)}, {_state(offer)}; {share}"
+            print(f"offer {offer.number} of {offer.member}: {words}")
         for call, outcome in found.calls:
             asked = ", ".join(f"{wh / 1000:g}" for wh in call.energies_wh)
             state = "not settled" if outcome is None else _paid(call, outcome, flexibility)
