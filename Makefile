@@ -106,6 +106,11 @@ soak: setup ## run services through 48 days in compressed time, and check memory
 mutations: setup ## every file that a command reads, changed by chance, and tables drawn by chance (half an hour)
 	@GRIDPACT_MUTATIONS=2000 GRIDPACT_TABLES=2000 $(PYTEST) tests/property/test_mutations.py tests/property/test_own_habits.py
 
+.PHONY: clearings
+clearings: setup ## every clearing of the markets against its oracle on a thousand cases drawn anew (minutes)
+	@HYPOTHESIS_PROFILE=campaign $(PYTEST) $(addprefix tests/unit/market/test_,$(addsuffix .py,call_auction truthful_auction \
+	  double_auction merit_order identified_pricing pool_prices game))
+
 .PHONY: survival
 survival: $(STAMP)/run ## what re-agreements keep of a plan: 20 draws on four days (40 minutes of a core; finished draws are taken over)
 	@$(PY) -m measure.survival --json reports/survival.json $(ARGS)

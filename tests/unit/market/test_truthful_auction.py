@@ -51,6 +51,43 @@ def test_onePriceWithinAllLimits_andOneOrderAtMostIsLost(orders: list[LimitOrder
     assert most - max((o.energy_wh for o in orders), default=0) <= sum(sold.values()) <= most
 
 
+def of_single_watt_hours(orders: list[LimitOrder]) -> tuple[int, set[int], set[int]] | None:
+    """The auction by the words of its module, of orders cut into watt-hours: the price, who sells and who buys; None
+    where no offer meets a bid."""
+    asked = sorted((o.price_micro, o.node) for o in orders if o.sells for _ in range(o.energy_wh))
+    wanted = sorted((-o.price_micro, o.node) for o in orders if not o.sells for _ in range(o.energy_wh))
+    crossed = sum(ask <= -bid for (ask, _), (bid, _) in zip(asked, wanted, strict=False))
+    if not crossed:
+        return None
+    (ask, last_seller), (bid, last_buyer) = asked[crossed - 1], wanted[crossed - 1]
+    sellers, buyers = {node for _, node in asked[:crossed]}, {node for _, node in wanted[:crossed]}
+    beyond = asked[crossed] if crossed < len(asked) else None
+    if beyond is not None and beyond[1] == last_seller:
+        return ask, sellers - {last_seller}, buyers
+    if beyond is not None and beyond[0] <= -bid:
+        return beyond[0], sellers, buyers
+    return -bid, sellers, buyers - {last_buyer}
+
+
+@given(LIMITED)
+def test_auction_isThatOfSingleWattHours(orders: list[LimitOrder]) -> None:
+    """Its price and who trades; on the side with more all in proportion, to a watt-hour."""
+    trades = truthfully(0, orders)
+    expected = of_single_watt_hours(orders)
+    sizes = {order.node: order.energy_wh for order in orders}
+    total = 0 if expected is None else min(sum(sizes[node] for node in side) for side in expected[1:])
+    if expected is None or not total:
+        assert trades == []
+        return
+    price, *sides = expected
+    assert {round(1e6 * trade.price_per_kwh) for trade in trades} == {price}
+    for side, filled in zip(sides, filled_wh(trades), strict=True):
+        of_side = sum(sizes[node] for node in side)
+        assert sum(filled.values()) == total
+        assert filled.keys() <= side
+        assert all(abs(filled.get(node, 0) - total * sizes[node] / of_side) < 1 for node in side)
+
+
 def order(node: int, wh: int, price: int, sells: bool) -> LimitOrder:
     return LimitOrder(node, 0, wh, 10_000 * price, sells)
 
