@@ -65,9 +65,9 @@ library Trades {
         }
     }
 
-    /// @notice Requires that every price of a statement, which was checked before, lies between two bounds of its step:
-    ///         the higher of the lower prices of two tariffs, and the lower of their higher ones. Mostly that is within both
-    ///         tariffs; where one pays more than the other asks it is between these two, and no price is within both.
+    /// @notice Requires that every price of a statement, which was checked before, lies within both of two tariffs: neither
+    ///         below the lower price of one in its step nor above the higher one; or where no price does, since one pays
+    ///         more than the other asks, between these two.
     /// @param partner for the error
     function requireBetween(bytes calldata trades, bytes calldata tariff, bytes calldata other, uint8 partner)
         internal
@@ -76,19 +76,27 @@ library Trades {
         uint256 entries = count(trades);
         for (uint256 i = 0; i < entries; ++i) {
             (uint256 step,, int256 price) = at(trades, i);
-            (int256 low, int256 high) = _bounds(tariff, step);
-            (int256 otherLow, int256 otherHigh) = _bounds(other, step);
-            int256 one = SignedMath.max(low, otherLow);
-            int256 two = SignedMath.min(high, otherHigh);
-            if (price < SignedMath.min(one, two) || price > SignedMath.max(one, two)) {
-                revert ITradeSettlement.OutsideTariff(partner, step, price);
-            }
+            if (_isWithin(price, tariff, step) && _isWithin(price, other, step)) continue;
+            if (!_isBetween(price, tariff, other, step)) revert ITradeSettlement.OutsideTariff(partner, step, price);
         }
     }
 
-    function _bounds(bytes calldata tariff, uint256 step) private pure returns (int256 low, int256 high) {
+    function _isWithin(int256 price, bytes calldata tariff, uint256 step) private pure returns (bool) {
         (int256 import_, int256 feedIn) = Tariffs.pricesAt(tariff, step);
-        return (SignedMath.min(import_, feedIn), SignedMath.max(import_, feedIn));
+        return price >= SignedMath.min(import_, feedIn) && price <= SignedMath.max(import_, feedIn);
+    }
+
+    /// @dev Whether a price lies between two tariffs that have none in common: all of one is above all of the other.
+    function _isBetween(int256 price, bytes calldata tariff, bytes calldata other, uint256 step)
+        private
+        pure
+        returns (bool)
+    {
+        (int256 one, int256 two) = Tariffs.pricesAt(tariff, step);
+        (int256 three, int256 four) = Tariffs.pricesAt(other, step);
+        int256 high = SignedMath.max(SignedMath.min(one, two), SignedMath.min(three, four));
+        int256 low = SignedMath.min(SignedMath.max(one, two), SignedMath.max(three, four));
+        return price >= low && price <= high;
     }
 
     /// @notice Requires that a statement has the agreed energies, rounded to the nearest Wh: an entry wherever they are
