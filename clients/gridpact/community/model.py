@@ -69,6 +69,22 @@ class Household:
         return sum((inverter.inverter_kvar for inverter in self.having(Inverter)), 0.0)
 
     @property
+    def inverter_even_share(self) -> float:
+        """Share of that with which it may even out what its load takes."""
+        even = sum((one.inverter_even_share * one.inverter_kvar for one in self.having(Inverter)), 0.0)
+        return even / self.inverter_kvar if even else 0.0
+
+    @property
+    def first_kvar(self) -> Array:
+        """The reactive power that it wishes for before anybody asks for another, (T,), positive where it takes it: its
+        load's, evened out as far as its inverters may do that."""
+        room = self.inverter_even_share * self.inverter_kvar
+        low, high = self.load_kvar - room, self.load_kvar + room
+        level = np.clip(self.load_kvar.mean(), low.max(), high.min())  # within reach at all steps, if any is
+        evened: Array = np.clip(level, low, high)
+        return evened
+
+    @property
     def is_prosumer(self) -> bool:
         return self.pv_kwp > 0
 

@@ -15,6 +15,7 @@ class Inverter(Device):
     """An inverter, eqs. (3) and (9)."""
 
     inverter_kvar: float  # the most reactive power that it gives or takes
+    inverter_even_share: float = 0.0  # share of it with which it may even out what the load takes
 
     kind: ClassVar[str] = "inverter"
     a_name: ClassVar[str] = "an inverter"
@@ -24,12 +25,17 @@ class Inverter(Device):
             "reactive_kvar", "inverter_kvar", unit="kvar", default=0.0, most=300.0, example=2.0,
             meaning="the inverter can give or take up to this much reactive power at any step; also without PV",
         ),
+        Attribute(
+            "even_share", "inverter_even_share", high=1.0, default=0.0, example=1.0,
+            meaning="up to this share of it evens out the reactive power of the load over the day, so that the grid "
+            "operator does not read the load from it",
+        ),
     )  # fmt: skip
     columns: ClassVar[tuple[Column, ...]] = (Column("reactive_kvar", "reactive power that the inverter gives"),)
 
     @classmethod
     def of(cls, stated: Stated, day: Occasion) -> Inverter | None:
-        return cls(stated["reactive_kvar"]) if stated["reactive_kvar"] > 0 else None
+        return cls(stated["reactive_kvar"], stated["even_share"]) if stated["reactive_kvar"] > 0 else None
 
     def block(self, steps: int, step_hours: float, realised: Realised | None = None) -> DeviceBlock:
         import cvxpy as cp

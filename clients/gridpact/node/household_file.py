@@ -157,7 +157,7 @@ def _household(values: dict[str, Any] | None, steps: int) -> Household | None:
     devices: list[Device] = []
     for kind in DEVICES:
         if kind in FLAT:
-            tables = [{name: values.pop(name) for name in kind.names()}]
+            tables = [{name: values.pop(name) for name in kind.names() if name in values}]
         else:
             stated = values.pop(kind.kind, None)
             tables = [] if stated is None else stated if isinstance(stated, list) else [stated]

@@ -289,7 +289,7 @@ class StarMember(_Star):
     def __init__(self, view: NodeView, penalties: Penalties, resolution: Resolution) -> None:
         super().__init__(view, penalties, resolution)
         assert view.household is not None
-        self.value = np.stack([-view.household.net_load_kw, -view.household.load_kvar])
+        self.value = np.stack([-view.household.net_load_kw, -view.household.first_kvar])
         self.dual = self._first_dual(self.value)
 
     def update(self, own: Integers, sums: Integers, counts: Integers, relaxation: float) -> None:
