@@ -50,7 +50,7 @@ def anybody(play: Played) -> Aggregator:
 
 
 def test_log_hasNothingOfWhatIsSealed(play: Played, round_: int) -> None:
-    events = anybody(play)._log(("Sealed", "Submitted", "IterationClosed"), 0, round_)
+    events = anybody(play)._log(("Sealed", "Submitted", "IterationClosed"), round_)
     names = [event["event"] for event in events]
     assert "Submitted" not in names
     assert names.count("Sealed") == ITERATIONS * len(play.tree) - 2  # who was absent
