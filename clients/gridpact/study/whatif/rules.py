@@ -99,7 +99,7 @@ class SharingFigures:
 GAS_OF_ITERATION = 31_000
 """Gas of a household in an iteration of a re-agreement that is relayed."""
 
-GAS_OF_SETTLING = {2: 153_000, 4: 165_000, 8: 148_000}
+GAS_OF_SETTLING = {2: 153_000, 4: 165_000, 8: 148_000, 23: 141_000}
 """The same of declaring, stating, settling, bringing and nominating, by the number of re-agreements a day: the more
 there are, the less each changes, mostly. As `gridpact day` measures both on fontana16 (docs/day.md)."""
 
