@@ -93,8 +93,8 @@ figures: $(STAMP)/run ## put the figures of reports/ into README and docs
 faults: setup ## play 200 rounds in which things go wrong, and write reports/faults.json (some fifteen minutes)
 	@$(PY) -m measure.faults --rounds 200 --json reports/faults.json
 
-adversaries: setup ## play against adversaries, 520 rounds in memory and 73 on Anvil, and write reports/adversaries*.json (half an hour)
-	@$(PY) -m measure.adversaries --rounds 320 --seed 7 --json reports/adversaries.json
+adversaries: setup ## play against adversaries, 560 rounds in memory and 73 on Anvil, and write reports/adversaries*.json (half an hour)
+	@$(PY) -m measure.adversaries --rounds 360 --seed 7 --json reports/adversaries.json
 	@$(PY) -m measure.adversaries_sealed --rounds 200 --seed 7 --json reports/adversaries-sealed.json
 	@$(PY) -m measure.adversaries_on_chain --rounds 48 --json reports/adversaries-on-chain.json
 	@$(PY) -m measure.adversaries_on_chain --rounds 24 --seed 2 --sealed --json reports/adversaries-on-chain-sealed.json

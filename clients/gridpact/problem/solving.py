@@ -155,6 +155,7 @@ class Linear:
         )
         if result.status == 2:
             raise InfeasibleError(f"no plan of {self._whose} satisfies its constraints")
-        if result.x is None or result.status not in (0, 1):
+        cut_off = (result.get("mip_node_count") or 0) >= self.MOST_NODES  # a status that SciPy does not know
+        if result.x is None or (result.status not in (0, 1) and not cut_off):
             raise SolverError(f"the problem of {self._whose} ended with: {result.message}")
         return np.asarray(result.x)

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import milp
 
 from gridpact.community.model import Array, CommunityDay, Household
 from gridpact.devices.battery import Battery
 from gridpact.outcome.day import solve_day
+from gridpact.problem import solving
 from gridpact.problem.baseline import fallback
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.coefficients import community_coefficients
 from gridpact.problem.directions import AT_ONCE_KW
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import node_views
+from measure import streets
 from unit.problem.helpers import community, household
 
 STEPS = 8
@@ -50,6 +53,25 @@ def by_mixed_integers(day: CommunityDay, trades: bool = False) -> float:
     problem = cp.Problem(cp.Minimize(cost), constraints)
     problem.solve(solver=cp.SCIPY, scipy_options={"mip_rel_gap": 1e-6})
     return float(problem.value)
+
+
+def test_planAlone_isReal_whereTheSearchIsCutOff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home on a day with prices below zero, whose directions take more nodes of the tree than are looked at: it goes
+    by the best that was found, which is within half a percent of what the solver knows to be the least. It had no
+    plan."""
+    day, ended = streets.street("negative hours", 43), []
+
+    def kept(*arguments: object, **named: object) -> object:
+        ended.append(milp(*arguments, **named))
+        return ended[-1]
+
+    monkeypatch.setattr(solving, "milp", kept)
+    view = node_views(day, Scenario.B, NetworkAgreement.DSO)[2]
+    plan = fallback(view)
+    cut_off = [one for one in ended if (one.mip_node_count or 0) >= solving.Linear.MOST_NODES]
+    assert cut_off
+    assert all(one.fun - one.mip_dual_bound <= 0.005 * abs(one.fun) for one in cut_off)
+    assert not does_both(plan)
 
 
 def does_both(plan: dict[str, Array]) -> bool:
