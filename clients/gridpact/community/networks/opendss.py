@@ -240,9 +240,10 @@ def _define(script: _Script, verb: str, rest: list[tuple[str, str]], where: str)
 def _set(script: _Script, of: tuple[str, str], pairs: list[tuple[str, str]], where: str) -> None:
     kind, name = of
     properties = script.elements[kind][name]
-    for key, value in pairs:
-        if not key:
+    for given, value in pairs:
+        if not given:
             raise InputError(f"{where}: {kind} '{name}' has the value '{value}' without a name; write name=value")
+        key = _property(kind, name, given, where)
         if kind == "transformer" and key == "wdg":
             properties["wdg"] = value
             continue
@@ -251,6 +252,50 @@ def _set(script: _Script, of: tuple[str, str], pairs: list[tuple[str, str]], whe
         if kind == "line" and key == "like":
             raise InputError(f"{where}: line '{name}' is 'like' another; write out what it is")
         properties[key] = value
+
+
+PROPERTIES: Mapping[str, str] = {
+    "circuit": (
+        " bus1 basekv pu angle frequency phases mvasc3 mvasc1 x1r1 x0r0 isc3 isc1 r1 x1 r0 x0 scantype sequence "
+        " bus2 z1 z0 z2 puz1 puz0 puz2 basemva yearly daily duty model puzideal spectrum basefreq enabled like "
+    ),
+    "line": (
+        " bus1 bus2 linecode length phases r1 x1 r0 x0 c1 c0 rmatrix xmatrix cmatrix switch rg xg rho geometry "
+        " units spacing wires earthmodel cncables tscables b1 b0 seasons ratings linetype normamps emergamps "
+        " faultrate pctperm repair basefreq enabled like "
+    ),
+    "linecode": (
+        " nphases r1 x1 r0 x0 c1 c0 units rmatrix xmatrix cmatrix basefreq normamps emergamps faultrate pctperm "
+        " repair kron rg xg rho neutral b1 b0 seasons ratings linetype like "
+    ),
+    "load": (
+        " phases bus1 kv kw pf model yearly daily duty growth conn kvar rneut xneut status class vminpu vmaxpu "
+        " vminnorm vminemerg xfkva allocationfactor kva %mean %stddev cvrwatts cvrvars kwh kwhdays cfactor cvrcurve "
+        " numcust zipv %seriesrl relweight vlowpu puxharm xrharm spectrum basefreq enabled like "
+    ),
+    "transformer": (
+        " phases windings wdg bus conn kv kva tap %r rneut xneut buses conns kvs kvas taps xhl xht xlt xscarray "
+        " thermal n m flrise hsrise %loadloss %noloadloss normhkva emerghkva sub maxtap mintap numtaps subname "
+        " %imag ppm_antifloat %rs bank xfmrcode xrconst x12 x13 x23 leadlag wdgcurrents core rdcohms seasons "
+        " ratings normamps emergamps faultrate pctperm repair basefreq enabled like "
+    ),
+}
+"""Of each class that is planned with, in OpenDSS's order."""
+
+
+def _property(kind: str, name: str, given: str, where: str) -> str:
+    """A property by its name, or the first that begins so, as OpenDSS takes it.
+
+    Raises:
+        InputError: the class has none, so that what it says would count for nothing.
+    """
+    known = PROPERTIES.get(kind, "").split()
+    if not known or given in known:
+        return given
+    for one in known:
+        if one.startswith(given):
+            return one
+    raise InputError(f"{where}: {kind} '{name}' has no property '{given}' in OpenDSS; correct its name or leave it out")
 
 
 # ------------------------------------------------------------------ values
@@ -343,7 +388,7 @@ def _network(script: _Script) -> NetworkFile:
     lines, odd = radial(_edges(script), root, 1000 * kv)
     for remark in odd:
         script.remark(remark)
-    loads = _loads(script, phases_at(root, lines))
+    loads = _loads(script, phases_at(root, lines), kv)
     source = _source(script, circuit_name, kv, transformer)
     remarks = [text if count == 1 else f"{text} ({count} times)" for text, count in script.remarks.items()]
     return NetworkFile(circuit_name, 1000 * kv, root, lines, tuple(loads), transformer, source, tuple(remarks))
@@ -426,7 +471,10 @@ def _transformer(script: _Script, circuit: str) -> tuple[Transformer | None, str
     if upper.connection != "delta":
         script.remark("the transformer is wye-wye; zero sequence currents are taken to pass it")
     loss = _number(script, "transformer", name, "%loadloss", upper.resistance + lower.resistance)
-    tap = lower.tap / upper.tap
+    basekv = _number(script, "circuit", circuit, "basekv", 115.0)
+    if not _is_near(upper.kv, basekv):
+        raise script.error("transformer", name, f"has {upper.kv:g} kV at a circuit of {basekv:g} kV; correct one")
+    tap = lower.tap / upper.tap * basekv / upper.kv
     return (
         Transformer(
             kva=lower.kva,
@@ -598,7 +646,20 @@ def _length(script: _Script, name: str, kind: str, of: str) -> float:
     return length * METRES[mine] / METRES[theirs]
 
 
-def _loads(script: _Script, there: Mapping[str, tuple[int, ...]]) -> list[NetworkLoad]:
+MOST_OFF = 2.0
+"""By which factor voltages may differ that are to be the same: a rating of 0.4 kV stands for 0.23, too; more is a unit
+or what OpenDSS takes where nothing is said."""
+
+
+def _is_near(one: float, other: float) -> bool:
+    return other / MOST_OFF < one < other * MOST_OFF
+
+
+def _loads(script: _Script, there: Mapping[str, tuple[int, ...]], kv: float) -> list[NetworkLoad]:
+    """
+    Args:
+        kv: nominal, from phase to phase.
+    """
     loads, away = [], []
     for name, given in script.of("load").items():
         if not _flag(given.get("enabled", "yes")):
@@ -614,6 +675,10 @@ def _loads(script: _Script, there: Mapping[str, tuple[int, ...]]) -> list[Networ
         if bus not in there:
             away.append(name)
             continue
+        own, nominal = _number(script, "load", name, "kv", 12.47), kv / np.sqrt(3) if count == 1 else kv
+        if not _is_near(own, nominal):
+            default = "" if "kv" in given else ", which is what OpenDSS takes where kv is not given"
+            raise script.error("load", name, f"is made for {own:g} kV{default}, and stands where are {nominal:.3g}")
         if int(_number(script, "load", name, "model", 1)) != 1:
             script.remark("loads that depend on voltage are taken as constant powers")
         kw = _number(script, "load", name, "kw", 10.0)

@@ -103,6 +103,14 @@ def test_feeder_isThatOfOpenDss(tmp_path: Path) -> None:
     np.testing.assert_allclose(by_gridpact(network), by_opendss(path, network), rtol=0, atol=SAME_PU)
 
 
+def test_transformer_ofAnotherVoltageThanTheCircuit(tmp_path: Path) -> None:
+    """Its winding is for 10.5 kV where the circuit has 11; and a property may be cut short, as OpenDSS takes it."""
+    text = MASTER.replace("conn=delta kv=11", "conn=delta kv=10.5").replace("length=0.2 units=km", "len=0.2 unit=km")
+    path = written(tmp_path, text)
+    network = read_opendss(path)
+    np.testing.assert_allclose(by_gridpact(network), by_opendss(path, network), rtol=0, atol=SAME_PU)
+
+
 def test_frequency_isThatOfTheCircuit(tmp_path: Path) -> None:
     """Line codes of 50 Hz in a circuit of 60 Hz: OpenDSS changes their impedances, and so do we, and say it."""
     path = written(
@@ -136,6 +144,10 @@ def test_frequency_isThatOfTheCircuit(tmp_path: Path) -> None:
         ("conn=wye\nNew Energ", "conn=delta\nNew Energ", r"master.dss:20: load 'h4' stands between phases \(delta\)"),
         ("kw=2.5", "kw=two", r"load 'h1' has kw=two, which is not a number"),
         ("New Load.h1", "New Load.h2", r"load 'h2' stands a second time, first at"),
+        ("length=0.2 units=km", "lenght=0.2 units=km", r"dss:8: line 'a' has no property 'lenght' in OpenDSS"),
+        ("kv=0.23 kw=2.5", "kw=2.5", r"dss:17: load 'h1' is made for 12.47 kV, which is what OpenDSS takes where kv"),
+        ("kv=0.4 kw=6", "kv=400 kw=6", r"dss:18: load 'h2' is made for 400 kV, and stands where are 0.4$"),
+        ("conn=delta kv=11 kva=100", "conn=delta kv=11000 kva=100", r"'tx' has 11000 kV at a circuit of 11 kV"),
         ("bus1=four.2 phases=1", "bus1=four.2.3 phases=1", r"load 'h1' has 1 phases but is at nodes four.2.3"),
         (
             "bus1=four.2 phases=1",
