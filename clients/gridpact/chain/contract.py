@@ -77,7 +77,7 @@ class DeployedContract:
         call = {"to": self.address, "data": self._calldata(name, arguments)}
         for _ in range(READ_ATTEMPTS):
             with suppress(Reorganised), readable(f"`{name}`"):
-                return self.interface.answer(name, self._ask("eth_call", call, "latest"))
+                return self.interface.answer(name, self.request("eth_call", call, "latest"))
             time.sleep(READ_PAUSE)
         raise Reorganised(f"The chain is taken back again and again during `{name}`: look at its node.")
 
@@ -87,7 +87,7 @@ class DeployedContract:
         if turn is not None:
             turn()
 
-    def _ask(self, method: str, *parameters: Any) -> Any:
+    def request(self, method: str, *parameters: Any) -> Any:
         """A request whose answer is taken as it is."""
         return self.web3.manager.request_blocking(RPCEndpoint(method), list(parameters))
 
