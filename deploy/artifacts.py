@@ -32,6 +32,7 @@ CONTRACTS = (
     "Flexibility",
     "OrderBook",
     "CallAuction",
+    "CommunityPrice",
     "Deliveries",
     "TestEuro",
 )

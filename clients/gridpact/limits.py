@@ -30,7 +30,7 @@ MOST_BID = 2**15 - 1
 """Of either sign, resolution units: a bid takes two bytes (`Books.sol`)."""
 
 MOST_ENTRIES = 8192
-"""Bids of all homes in a call auction on a chain, homes times steps (`CallAuction.sol`)."""
+"""Bids of all homes where a contract clears all steps at once, homes times steps (`AtOnePrice.sol`)."""
 
 MOST_PRODUCT = 255
 """Products are numbered from 0: eight bits of a round's number (`IRounds.sol`)."""
@@ -41,3 +41,7 @@ bid 16 kW each."""
 
 MOST_PAIRED_BIDS = 2**16
 """Bids of a node, times the others of a contract (`Sizes.sol`)."""
+
+MOST_UNITS = 2**24
+"""Units of energy that a member of a community with a manager takes or gives in a step, at most one less
+(`CommunityPrice.sol`)."""

@@ -332,6 +332,13 @@ def curve(reports: Mapping[str, Report]) -> str:
     return _table(head, rows, repeated=2)
 
 
+def manager_gas(reports: Mapping[str, Report]) -> str:
+    """What the price of a community costs 64 homes."""
+    named = "price of 64 homes, 24 steps: "
+    calls = {name.removeprefix(named): gas for name, gas in reports["calls"].items() if name.startswith(named)}
+    return _table(("a call, 64 homes with 24 steps", "gas"), [(name, f"{gas:,}") for name, gas in calls.items()], 0)
+
+
 BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "iterations": iterations,
     "waiting": waiting,
@@ -348,6 +355,7 @@ BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "non-convex": non_convex,
     "thesis": thesis,
     "plans": plans,
+    "manager-gas": manager_gas,
 }
 
 

@@ -3,12 +3,12 @@ pragma solidity 0.8.30;
 
 import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
-import {ICallAuction} from "../interfaces/ICallAuction.sol";
+import {IAtOnePrice} from "../interfaces/IAtOnePrice.sol";
 import {IRounds} from "../interfaces/IRounds.sol";
 import {Trades} from "./Trades.sol";
 
 /// @title Whether a clearing is where the curves cross
-/// @notice Mathematics only; the rule is in ICallAuction.
+/// @notice Mathematics only; the rule is in IAtOnePrice.
 ///
 /// @dev Nothing overflows: at most 8192 energies of 32 bits, times prices of 32 bits.
 library Crossing {
@@ -51,13 +51,13 @@ library Crossing {
         returns (uint256 sum)
     {
         uint256 entries = Trades.count(bids);
-        if (bids.length != ENTRY * entries) revert ICallAuction.InvalidBids(entries);
+        if (bids.length != ENTRY * entries) revert IAtOnePrice.InvalidBids(entries);
         uint256 next = 0; // the lowest step that may follow
         unchecked {
             for (uint256 k = 0; k < entries; ++k) {
                 (uint256 step, int256 energy, int256 price) = Trades.at(bids, k);
                 if (step < next || step >= steps || energy == 0 || price < lowest || price > highest) {
-                    revert ICallAuction.InvalidBids(k);
+                    revert IAtOnePrice.InvalidBids(k);
                 }
                 next = step + 1;
                 int256 value = energy * price;
@@ -97,7 +97,7 @@ library Crossing {
                 Step memory step = steps[entry.step];
                 (int256 price, uint256 fill) = (entry.price, entry.fill);
                 uint256 energy = SignedMath.abs(entry.energy);
-                if (fill > energy) revert ICallAuction.FillTooLarge(node, entry.step);
+                if (fill > energy) revert IAtOnePrice.FillTooLarge(node, entry.step);
                 if (entry.energy > 0) {
                     step.sold += int256(fill);
                     if (fill != 0 && price > step.dearest) step.dearest = price;
@@ -113,12 +113,12 @@ library Crossing {
 
     /// @dev Requires that as much is sold as bought, that no more could be, and that better ones come before worse.
     function _price(Step memory step, uint256 number) private pure {
-        if (step.sold != 0) revert ICallAuction.NotBalanced(number, step.sold);
-        if (step.offers.price <= step.asks.price) revert ICallAuction.NotBest(number);
+        if (step.sold != 0) revert IAtOnePrice.NotBalanced(number, step.sold);
+        if (step.offers.price <= step.asks.price) revert IAtOnePrice.NotBest(number);
         if (step.dearest == -NONE) return; // nothing is traded
         int256 low = SignedMath.max(step.dearest, step.asks.price);
         int256 high = SignedMath.min(step.cheapest, step.offers.price);
-        if (low > high) revert ICallAuction.NotBest(number);
+        if (low > high) revert IAtOnePrice.NotBest(number);
         step.price = (low + high) >> 1;
     }
 
@@ -147,7 +147,7 @@ library Crossing {
                 Margin memory margin = entry.energy > 0 ? steps[entry.step].offers : steps[entry.step].asks;
                 if (entry.price != margin.price) continue;
                 if (!_isShare(margin, SignedMath.abs(entry.energy), entry.fill)) {
-                    revert ICallAuction.NotInProportion(node, entry.step);
+                    revert IAtOnePrice.NotInProportion(node, entry.step);
                 }
             }
         }

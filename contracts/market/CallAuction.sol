@@ -3,16 +3,17 @@ pragma solidity 0.8.30;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 
-import {IAgreement} from "../interfaces/IAgreement.sol";
+import {IAtOnePrice} from "../interfaces/IAtOnePrice.sol";
 import {ICallAuction} from "../interfaces/ICallAuction.sol";
 import {Crossing} from "../libraries/Crossing.sol";
-import {MAX_NODES, Nodes} from "../libraries/Nodes.sol";
+import {Nodes} from "../libraries/Nodes.sol";
 import {Round} from "../rounds/Round.sol";
 import {Rounds} from "../rounds/Rounds.sol";
 import {Seats} from "../rounds/Seats.sol";
 import {Standing} from "../rounds/Standing.sol";
 import {Account, Accounts} from "../settlement/Account.sol";
 import {Deposits} from "../settlement/Deposits.sol";
+import {AtOnePrice} from "./AtOnePrice.sol";
 import {MarketRounds} from "./MarketRounds.sol";
 
 /// @title A call auction of sealed bids
@@ -26,15 +27,13 @@ import {MarketRounds} from "./MarketRounds.sol";
 /// | (Deposits) | 1, mapping | totalDeposits; 1 an account: free and locked                                     |
 /// | (Rounds)   |            | see MarketRounds. `_said` of a node is its commitment, then the hash of the bids |
 /// |            |            | that it revealed, then of what it has traded; RELEASED where `release` came      |
-contract CallAuction is Deposits, MarketRounds, ICallAuction {
+contract CallAuction is AtOnePrice, ICallAuction {
     using Round for Round.State;
     using Seats for Seats.Store;
 
     uint16 private constant REVEALING = 1; // iterations
     uint16 private constant CLEARING = 2;
     bytes32 private constant RELEASED = bytes32(uint256(1));
-    uint256 private constant MOST_ENTRIES = 8192; // of all nodes: a clearing of them has less than 128 kB
-    int256 private constant UNIT = 1e9; // Wh and 1e-6 currency/kWh, in a unit of currency
 
     int32 private immutable _lowest;
     int32 private immutable _highest;
@@ -44,9 +43,9 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
         Deposits(token_)
         Rounds(setting_.nodes, CLEARING, setting_.phaseSeconds, 1)
         MarketRounds(setting_.steps)
+        AtOnePrice(setting_.nodes)
     {
         if (setting_.lowest > setting_.highest) revert InvalidSetting();
-        if (uint256(setting_.nodes) * setting_.steps > MOST_ENTRIES) revert TooLarge(setting_.nodes, setting_.steps);
         (_lowest, _highest, _bond) = (setting_.lowest, setting_.highest, setting_.bond);
     }
 
@@ -112,7 +111,7 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
 
     // ------------------------------------------------------------------ clearing
 
-    /// @inheritdoc ICallAuction
+    /// @inheritdoc IAtOnePrice
     function clear(uint32 round, bytes[] calldata bids, bytes[] calldata fills) external {
         (Round.State storage state, Progress memory progress_) = _in(round, CLEARING);
         progress_.present = state.closed.present;
@@ -135,32 +134,6 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
         int256[] memory payments = _payOpened(nodes, values);
         _endCleared(state, progress_, prices, fills, payments);
         emit Opened(round, bids);
-    }
-
-    function _endCleared(
-        Round.State storage state,
-        Progress memory progress_,
-        bytes memory prices,
-        bytes[] calldata fills,
-        int256[] memory payments
-    ) private {
-        // What it returns is stored.
-        // slither-disable-next-line unused-return
-        state.close(progress_, keccak256(prices));
-        _goOn(progress_, true);
-        state.save(progress_);
-        emit Cleared(progress_.round, progress_.present, prices, fills, payments);
-    }
-
-    /// @dev Checks a clearing, and keeps what each has traded.
-    /// @return prices of all steps
-    /// @return values what the trades are worth to each, 1e-9 currency
-    function _cross(uint32 round, uint8[] memory nodes, bytes[] calldata bids, bytes[] calldata fills)
-        private
-        returns (bytes memory prices, int256[] memory values)
-    {
-        Crossing.Step[] memory crossed = Crossing.checked(nodes, bids, fills, steps);
-        return (Crossing.prices(crossed), _keepAll(round, nodes, crossed, bids, fills));
     }
 
     /// @dev Requires that these open what all have committed to, and that each has what they could come to.
@@ -197,42 +170,6 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
         }
     }
 
-    /// @dev Requires that these are the bids of all who revealed.
-    /// @return nodes ascending
-    function _requireBids(uint32 round, uint128 revealed, bytes[] calldata bids)
-        private
-        view
-        returns (uint8[] memory nodes)
-    {
-        nodes = new uint8[](Nodes.count(revealed));
-        if (bids.length != nodes.length) revert LengthMismatch(nodes.length, bids.length);
-        uint128 rest = revealed;
-        for (uint256 i = 0; i < nodes.length; ++i) {
-            uint8 node = Nodes.lowest(rest);
-            rest = Nodes.withoutLowest(rest);
-            if (keccak256(bids[i]) != _said[round][node]) revert WrongBids(round, node);
-            nodes[i] = node;
-        }
-    }
-
-    /// @dev Keeps what each has traded.
-    /// @return values what that is worth to each, 1e-9 currency
-    function _keepAll(
-        uint32 round,
-        uint8[] memory nodes,
-        Crossing.Step[] memory crossed,
-        bytes[] calldata bids,
-        bytes[] calldata fills
-    ) private returns (int256[] memory values) {
-        bytes32[MAX_NODES] storage said = _said[round];
-        values = new int256[](nodes.length);
-        bytes memory trades;
-        for (uint256 i = 0; i < nodes.length; ++i) {
-            (trades, values[i]) = Crossing.traded(crossed, bids[i], fills[i]);
-            said[nodes[i]] = keccak256(trades);
-        }
-    }
-
     /// @dev Ends all locks, and pays.
     /// @param silent nodes that have not revealed
     function _payAll(uint128 silent, uint8[] memory nodes, int256[] memory values, bytes[] calldata bids)
@@ -250,27 +187,10 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
         }
     }
 
-    /// @dev Differences of the running sum, rounded down: they add up to zero.
-    function _paymentsOf(int256[] memory values) private view returns (int256[] memory payments) {
-        payments = new int256[](values.length);
-        (int256 running, int256 before) = (0, 0);
-        for (uint256 i = 0; i < values.length; ++i) {
-            running += values[i];
-            int256 end = _floor(running);
-            (payments[i], before) = (end - before, end);
-        }
-    }
-
     /// @param received with what comes of lost bonds; negative: paid
     function _pay(uint8 node, bytes calldata bids, int256 received) private {
         uint256 locked_ = _bond + lockOf(bids);
         _unlock(_seats.accounts[node], locked_, uint256(int256(locked_) + received));
-    }
-
-    /// @dev Token units, rounded down.
-    function _floor(int256 value) private view returns (int256) {
-        value *= _currency;
-        return value < 0 ? -((-value + UNIT - 1) / UNIT) : value / UNIT;
     }
 
     /// @inheritdoc ICallAuction
@@ -293,14 +213,6 @@ contract CallAuction is Deposits, MarketRounds, ICallAuction {
     }
 
     // ------------------------------------------------------------------ views
-
-    /// @inheritdoc IAgreement
-    function requireTraded(uint32 round, uint8 node, bytes calldata trades) external view {
-        Outcome memory ended = outcome(round);
-        if (ended.phase == Phase.None) revert TradingGoesOn(round, progressOf(0).deadline);
-        bool cleared = ended.phase == Phase.Converged && ended.present & Nodes.bit(node) != 0;
-        if (cleared ? keccak256(trades) != _said[round][node] : trades.length != 0) revert WrongTrades(round, node);
-    }
 
     /// @inheritdoc ICallAuction
     function setting() external view returns (Setting memory) {

@@ -41,10 +41,10 @@ abstract contract Rounds is IRounds, Ownable2Step {
     }
 
     uint16 internal immutable _n;
-    uint16 private immutable _mu;
+    uint16 internal immutable _mu;
     /// @inheritdoc IOutcomes
     uint32 public immutable phaseSeconds;
-    uint8 private immutable _maxMisses;
+    uint8 internal immutable _maxMisses;
 
     Seats.Store internal _seats;
     /// @dev keccak256 of what nodes declared; zero where a node neither declared nor abstained.
@@ -152,7 +152,7 @@ abstract contract Rounds is IRounds, Ownable2Step {
         else _openIteration(progress_);
     }
 
-    function _openIteration(Progress memory progress_) private {
+    function _openIteration(Progress memory progress_) internal {
         ++progress_.iteration;
         progress_.deadline = _deadline();
         progress_.counter = 0;

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from chains import skip_without
 
 import gridpact.run.market
 from gridpact.chain.market import AuctionContract, BidsOpening
-from gridpact.community.model import CommunityDay
+from gridpact.community.model import Array, CommunityDay
 from gridpact.community.read import read_community
+from gridpact.errors import GridpactError
+from gridpact.market.agreement import Trade
 from gridpact.market.bids import truthful_orders
+from gridpact.market.community_manager import Terms
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import NAMES
 from gridpact.outcome.outcome import Outcome, solved
@@ -103,6 +107,47 @@ def test_callAuction_whereOneTellsNobody_isRevealedAndClearedTheSame(
     check_money(ran)
     assert ran.outcome.trades == solved(day, NAMES["call-auction"]).trades != ()
     assert all(report.gas["submit"] > 0 for report in ran.reports.values())
+
+
+def test_communityManager_plansAsInMemory(day: CommunityDay) -> None:
+    """Iteration for iteration, and plan for plan to the last bit; trades are those of memory in whole Wh."""
+    ran = remembered(day, "community-manager", "eth-tester")
+    memory = solved(day, NAMES["community-manager"])
+    check_money(ran)
+    assert ran.outcome.iterations == memory.iterations > 1
+    for home, own in zip(ran.outcome.households, memory.households, strict=True):
+        for name, values in own.schedule.items():
+            assert np.array_equal(home.schedule[name], values)
+    prices = {trade.step: trade.price_per_kwh for trade in memory.trades}
+    assert {trade.step: trade.price_per_kwh for trade in ran.outcome.trades} == prices != {}
+    sold, sold_there = (sum_by(outcome.trades) for outcome in (memory, ran.outcome))
+    for key in sold.keys() | sold_there.keys():  # a Wh by rounding each bid, and one by sharing in whole Wh
+        assert sold_there.get(key, 0.0) == pytest.approx(sold.get(key, 0.0), abs=2.001e-3)
+    assert {"declare", "submit", "settle", "deliver"} < set(ran.outcome.ledger.gas_by_step)  # type: ignore[union-attr]
+
+
+def sum_by(trades: Sequence[Trade]) -> dict[tuple[int, int], float]:
+    """kWh sold less bought, by node and step."""
+    sums: defaultdict[tuple[int, int], float] = defaultdict(float)
+    for trade in trades:
+        sums[trade.seller, trade.step] += trade.energy_kwh
+        sums[trade.buyer, trade.step] -= trade.energy_kwh
+    return dict(sums)
+
+
+def test_communityManager_whoseTermsAreNotTheSuppliers_hasNobodyIn(
+    day: CommunityDay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All abstain, so there is no price, and the run says so."""
+    honest = Terms.of
+
+    def dearer(community: CommunityDay, alone_kw: Array) -> Terms:
+        terms = honest(community, alone_kw)
+        return replace(terms, import_micro=tuple(price + 1 for price in terms.import_micro))
+
+    monkeypatch.setattr(Terms, "of", dearer)
+    with pytest.raises(GridpactError, match="no price was found"):
+        run_market(day, NAMES["community-manager"], "eth-tester")
 
 
 @pytest.mark.parametrize("name", ["double-auction-gate"])

@@ -17,7 +17,8 @@ IN_CONTRACTS = {
     "LANES": ("libraries/Lanes.sol", "PER_WORD"),
     "POWER_BIAS": ("libraries/Lanes.sol", "BIAS_POWER"),
     "VOLTAGE_BIAS": ("libraries/Lanes.sol", "BIAS_VOLTAGE"),
-    "MOST_ENTRIES": ("market/CallAuction.sol", "MOST_ENTRIES"),
+    "MOST_ENTRIES": ("market/AtOnePrice.sol", "MOST_ENTRIES"),
+    "MOST_UNITS": ("market/CommunityPrice.sol", "UNITS"),
     "SUM_BYTES": ("libraries/Seals.sol", "SUM"),
     "MOST_PAIRED_BIDS": ("libraries/Sizes.sol", "MOST_BIDS"),
 }

@@ -21,6 +21,7 @@ PRODUCTS = "DayProducts"
 FLEXIBILITY = "Flexibility"
 ORDER_BOOK = "OrderBook"
 CALL_AUCTION = "CallAuction"
+COMMUNITY_PRICE = "CommunityPrice"
 DELIVERIES = "Deliveries"
 TOKEN = "TestEuro"
 

@@ -1,4 +1,5 @@
-"""The contracts `OrderBook` and `CallAuction`, typed: a day's round in them, orders, sealed bids, what was traded."""
+"""The contracts `OrderBook`, `CallAuction` and `CommunityPrice`, typed: a day's round in them, orders, sealed bids, a
+manager's prices, what was traded."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -17,7 +19,7 @@ from web3 import Web3
 from web3.types import TxReceipt
 
 from gridpact.chain.account import ChainAccount, ContractCall
-from gridpact.chain.artifacts import CALL_AUCTION, DELIVERIES, ORDER_BOOK, SETTLEMENT, TOKEN, load
+from gridpact.chain.artifacts import CALL_AUCTION, COMMUNITY_PRICE, DELIVERIES, ORDER_BOOK, SETTLEMENT, TOKEN, load
 from gridpact.chain.contract import DeployedContract, arguments_of, chain_time, checked_address
 from gridpact.chain.deploy import check_fork
 from gridpact.chain.deposits import Deposits
@@ -32,6 +34,7 @@ from gridpact.chain.settlement import (
 from gridpact.chain.values import Phase, RoundOutcome, SignedReading, TradedStep, bitmap_to_nodes
 from gridpact.errors import ContractError, InputError
 from gridpact.files import parse_json, reason_of, write_atomically
+from gridpact.limits import MOST_UNITS
 
 LOOK_SECONDS = 0.05
 """Between looks at a round that is waited for."""
@@ -47,6 +50,12 @@ DELIVERED_A_CALL = 32
 
 FRESH = 60_000
 """Gas that an order may need beyond an estimate, because of what came or went since."""
+
+STEP_GAS = 1_000
+"""Gas that a step takes who closes an iteration, beyond what telling takes."""
+
+ENERGIES, LANE = 8, 2**32 - 1
+"""Numbers in a word of a community's price, and the bits of one."""
 
 FILL = struct.Struct(">I")
 PRICE = struct.Struct(">i")
@@ -77,6 +86,19 @@ class AuctionSetting:
     lowest_micro: int
     highest_micro: int
     bond: int
+
+
+@dataclass(frozen=True)
+class PriceSetting:
+    """What a community's price is found with, see ICommunityPrice."""
+
+    steps: int
+    nodes: int
+    phase_seconds: int
+    most_iterations: int
+    max_misses: int
+    unit_mwh: int
+    gap_ppm: int
 
 
 @dataclass(frozen=True)
@@ -124,7 +146,7 @@ def deploy_market(
     account: ChainAccount,
     contract: str,
     scenario: str,
-    setting: BookSetting | AuctionSetting,
+    setting: BookSetting | AuctionSetting | PriceSetting,
     network: str,
     supplier: str,
     metering: str,
@@ -156,14 +178,15 @@ def deploy_market(
 
 
 class MarketContract(Deposits):
-    """What both have: a day's round."""
+    """What all have: a day's round."""
 
     CONTRACT: ClassVar[str]
 
     @classmethod
     def of(cls, record: MarketRecord, web3: Web3, account: ChainAccount | None = None) -> Any:
         """The market of a deployment, by its contract."""
-        kind = {market.CONTRACT: market for market in (BookContract, AuctionContract)}[record.contract]
+        kinds = (BookContract, AuctionContract, PriceContract)
+        kind = {market.CONTRACT: market for market in kinds}[record.contract]
         return kind.at(record.market, load(record.contract).abi, record, web3, account)
 
     def enrol(self, accounts: Mapping[int, str]) -> None:
@@ -288,6 +311,43 @@ class BookContract(MarketContract):
         return encode_trades([(step, -wh, 0) for step, wh in enumerate(bought) if wh])
 
 
+class AtOnePriceContract(MarketContract):
+    """What clears all steps of a day at once, at one price a step."""
+
+    def bids(self, round: int) -> dict[int, tuple[TradedStep, ...]]:
+        """The bids that can be cleared, by node, ascending."""
+        raise NotImplementedError
+
+    def clear(self, round: int, fills: Mapping[int, Sequence[int]]) -> TxReceipt:
+        """Posts how much of each bid is filled, Wh, by node and in the order of its bids."""
+        bids = self.bids(round)
+        packed = [b"".join(map(FILL.pack, fills[node])) for node in bids]
+        return self._send("clear", round, [_encoded(own) for own in bids.values()], packed, afresh=True)
+
+    def cleared(self, round: int) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
+        """Price of each step, 1e-6 currency/kWh; and by node the fills of its bids, Wh, and the payment it received."""
+        (clearing,) = self._said("Cleared", round)
+        prices = [price for (price,) in PRICE.iter_unpack(bytes(HexBytes(clearing["prices"])))]
+        nodes = sorted(bitmap_to_nodes(int(clearing["nodes"])))
+        fills = [[wh for (wh,) in FILL.iter_unpack(bytes(HexBytes(packed)))] for packed in clearing["fills"]]
+        payments = map(int, clearing["payments"])
+        return prices, dict(zip(nodes, fills, strict=True)), dict(zip(nodes, payments, strict=True))
+
+    def traded(self, round: int, node: int) -> bytes:
+        """What a node has traded in a round, as the settlement is told."""
+        bids = self.bids(round)
+        if node not in bids or self.outcome(round).phase is not Phase.CONVERGED:
+            return b""
+        prices, fills, _ = self.cleared(round)
+        return encode_trades(
+            [
+                (bid.step, wh if bid.energy_wh > 0 else -wh, prices[bid.step])
+                for bid, wh in zip(bids[node], fills[node], strict=True)
+                if wh
+            ]
+        )
+
+
 @dataclass(frozen=True)
 class BidsOpening:
     """What opens a commitment to bids."""
@@ -304,7 +364,7 @@ class BidsOpening:
         return BidsOpening(bytes.fromhex(salt), bytes.fromhex(bids))
 
 
-class AuctionContract(MarketContract):
+class AuctionContract(AtOnePriceContract):
     """The call auction of sealed bids."""
 
     CONTRACT = CALL_AUCTION
@@ -342,20 +402,14 @@ class AuctionContract(MarketContract):
         """Unix time at which the open phase ends."""
         return int(self._progress()[3])
 
-    def revealed(self, round: int) -> dict[int, tuple[TradedStep, ...]]:
+    def bids(self, round: int) -> dict[int, tuple[TradedStep, ...]]:
         """The bids of all who have revealed any, or whose were opened, by node, ascending."""
         for opened in self._said("Opened", round):
             (clearing,) = self._said("Cleared", round)
-            nodes = sorted(bitmap_to_nodes(int(clearing["revealed"])))
+            nodes = sorted(bitmap_to_nodes(int(clearing["nodes"])))
             return {node: decode_trades(bytes(bids)) for node, bids in zip(nodes, opened["bids"], strict=True)}
         revelations = sorted(self._said("Revealed", round), key=_node)
         return {int(one["node"]): decode_trades(bytes(HexBytes(one["bids"]))) for one in revelations}
-
-    def clear(self, round: int, fills: Mapping[int, Sequence[int]]) -> TxReceipt:
-        """Posts how much of each bid is filled, Wh, by node and in the order of its bids."""
-        bids = self.revealed(round)
-        packed = [b"".join(map(FILL.pack, fills[node])) for node in bids]
-        return self._send("clear", round, [_encoded(own) for own in bids.values()], packed, afresh=True)
 
     def clear_opened(
         self, round: int, openings: Mapping[int, BidsOpening], fills: Mapping[int, Sequence[int]]
@@ -366,28 +420,115 @@ class AuctionContract(MarketContract):
         packed = [b"".join(map(FILL.pack, fills[node])) for node in nodes]
         return self._send("clearOpened", round, salts, bids, packed, afresh=True)
 
-    def cleared(self, round: int) -> tuple[list[int], dict[int, list[int]], dict[int, int]]:
-        """Price of each step, 1e-6 currency/kWh; and by node the fills of its bids, Wh, and the payment it received."""
-        (clearing,) = self._said("Cleared", round)
-        prices = [price for (price,) in PRICE.iter_unpack(bytes(HexBytes(clearing["prices"])))]
-        nodes = sorted(bitmap_to_nodes(int(clearing["revealed"])))
-        fills = [[wh for (wh,) in FILL.iter_unpack(bytes(HexBytes(packed)))] for packed in clearing["fills"]]
-        payments = map(int, clearing["payments"])
-        return prices, dict(zip(nodes, fills, strict=True)), dict(zip(nodes, payments, strict=True))
 
-    def traded(self, round: int, node: int) -> bytes:
-        """What a node has traded in a round, as the settlement is told."""
-        bids = self.revealed(round)
-        if node not in bids or self.outcome(round).phase is not Phase.CONVERGED:
-            return b""
-        prices, fills, _ = self.cleared(round)
-        return encode_trades(
-            [
-                (bid.step, wh if bid.energy_wh > 0 else -wh, prices[bid.step])
-                for bid, wh in zip(bids[node], fills[node], strict=True)
-                if wh
-            ]
+@dataclass(frozen=True)
+class Priced:
+    """An iteration of a community's price, as it was closed."""
+
+    iteration: int
+    present: frozenset[int]
+    settled: bool
+    history: int  # what is told next names it
+    sums: tuple[int, ...]  # of what was told, units by step
+    price_micro: tuple[int, ...]  # the next; of a settled iteration, that by which it was planned
+
+
+class PriceContract(AtOnePriceContract):
+    """The manager's step of a community that plans by one price a step."""
+
+    CONTRACT = COMMUNITY_PRICE
+
+    def terms(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+        """rho, base, feed-in and import price of each step, see ICommunityPrice."""
+        rho, base, feed_in, imports = self._read("terms")
+        return int(rho), int(base), prices_of(feed_in, self.steps), prices_of(imports, self.steps)
+
+    @cached_property
+    def steps(self) -> int:
+        return int(self._read("steps"))
+
+    @cached_property
+    def unit_mwh(self) -> int:
+        return int(self._read("unit"))
+
+    def open_on(self, day: int, rho: int, base: int, feed_in: Sequence[int], imports: Sequence[int]) -> int:
+        """Opens a day's round (yyyymmdd) on terms. Returns its number."""
+        self._send("openOn", day, rho, base, words_of(feed_in), words_of(imports))
+        return self.round()
+
+    def join(self, round: int) -> TxReceipt:
+        """Takes part in a round."""
+        return self._send("join", round)
+
+    def abstain(self, round: int) -> TxReceipt:
+        """Keeps out of it."""
+        return self._send("abstain", round)
+
+    def tell(self, round: int, iteration: int, history: int, units: Sequence[int], gain_nano: int) -> TxReceipt:
+        """Tells what would pass the meter, units by step. Who comes last pays for the step, whatever was estimated."""
+        words = words_of([MOST_UNITS + one for one in units])
+        return self._send("tell", round, iteration, history, words, gain_nano, spare=FRESH + STEP_GAS * len(units))
+
+    def is_settled(self, round: int) -> bool:
+        """Whether it waits to be cleared: nobody is waited for, and it iterates."""
+        now = self._progress()
+        return now[0] == round and Phase(now[2]) is Phase.ITERATING and now[4] == now[5]
+
+    def priced(self, round: int) -> list[Priced]:
+        """All iterations that were closed."""
+        return [self._priced(one) for one in self._said("Priced", round)]
+
+    def priced_in(self, round: int, iteration: int) -> Priced | None:
+        """One of them, as soon as it is closed; None where the round ends before."""
+
+        def is_over() -> bool:
+            return self.outcome(round).phase.is_final
+
+        self.wait_until(lambda: self.iteration(round) > iteration or is_over())
+        for event in self._events("Priced", self.first_block, round=round, iteration=iteration):
+            return self._priced(arguments_of(event))
+        return None
+
+    def _priced(self, said: Mapping[str, Any]) -> Priced:
+        present, steps = bitmap_to_nodes(int(said["present"])), self.steps
+        sums = tuple(lane - MOST_UNITS * len(present) for lane in lanes_of(said["sums"], steps))
+        history = int.from_bytes(bytes(HexBytes(said["head"]))[-2:], "big")
+        return Priced(
+            int(said["iteration"]), present, bool(said["settled"]), history, sums, prices_of(said["price"], steps)
         )
+
+    def weighed(self, round: int, iteration: int) -> dict[int, tuple[int, bytes]]:
+        """What nodes would gain, 1e-9 currency, and their bids, by node, ascending."""
+        events = self._events("Weighed", self.first_block, round=round, iteration=iteration)
+        told = sorted((arguments_of(event) for event in events), key=_node)
+        return {_node(one): (int(one["gain"]), bytes(HexBytes(one["bids"]))) for one in told}
+
+    def bids(self, round: int) -> dict[int, tuple[TradedStep, ...]]:
+        """Of the iteration that settled the round, by node, ascending."""
+        settled = [one for one in self.priced(round) if one.settled]
+        if not settled:
+            return {}
+        told = self.weighed(round, settled[-1].iteration)
+        return {node: decode_trades(bids) for node, (_, bids) in told.items()}
+
+
+def words_of(values: Sequence[int]) -> list[int]:
+    """Numbers of 32 bits, 8 a word, from the least significant."""
+    lanes = range(0, len(values), ENERGIES)
+    return [
+        sum((value & LANE) << 32 * at for at, value in enumerate(values[first : first + ENERGIES])) for first in lanes
+    ]
+
+
+def lanes_of(words: Sequence[int], steps: int) -> list[int]:
+    """The numbers in words, without a sign."""
+    return [int(words[step // ENERGIES]) >> 32 * (step % ENERGIES) & LANE for step in range(steps)]
+
+
+def prices_of(words: Sequence[int], steps: int) -> tuple[int, ...]:
+    """The numbers in words, with their sign."""
+    half = (LANE + 1) // 2
+    return tuple((lane + half) % (LANE + 1) - half for lane in lanes_of(words, steps))
 
 
 class Deliveries(DeployedContract):

@@ -6,19 +6,21 @@ sum q_n = 0, sum alpha_n = q_imp and sum beta_n = q_exp. Here G is the supplier'
 trading, so only the sum of their net injections x_n counts, and the problem is one of sharing (Boyd et al., 2011,
 7.3):
 
-    minimise sum_n C_n(x_n) + G(sum_n x_n),   G(z) = Delta (import [-z]+ - feed-in [z]+) at every step.
+    minimise sum_n C_n(x_n) + G(sum_n x_n),   G(z) = import [-z]+ - feed-in [z]+ at every step.
 
-In each round the manager tells all the same two rows of numbers, the price u and how far they are from fitting; every
-member plans anew near where it stood,
+The manager tells all a price p of each step. Every member plans anew near where it stood, and tells what would pass its
+meter; then the manager's step has a closed form, kept within the tariff:
 
-    x_n <- argmin C_n(x) + rho/2 |x - x_n + mean(x) - z + u|^2,
-
-and the manager's step has a closed form: z, a member's share of what the community deals outside, is
-a + feed-in Delta/rho where that is positive, a + import Delta/rho where that is negative, and else 0, with
-a = mean(x) + u. Then u <- a - z, which is -price Delta/rho with a price between feed-in and import, always.
+    x_n <- argmin C_n(x) - (2 p - p_before) x + rho/2 |x - x_n|^2
+    p   <- p - rho mean(x), at least feed-in, at most import.
 
 It ends when nothing is left to find: at the manager's price what all members would pay without any penalty is a lower
-bound of what the community can pay (the Lagrangian's dual), and what they do pay is within `GAP` of it.
+bound of what the community can pay (the Lagrangian's dual). So at times each tells what it would gain by planning at
+the price alone; with what the supplier takes beyond the price for what is left, these gains are how far all are from
+that bound, and the round ends where they come to no more than `GAP_PPM`.
+
+What members and manager tell each other are whole numbers, so a contract takes the manager's step to the last digit
+(ICommunityPrice): energies in units of some mWh, prices in 1e-6 currency/kWh.
 
 Members trade at the manager's price; the side with more is served in proportion, and the rest is dealt outside. It
 knows no network.
@@ -26,31 +28,191 @@ knows no network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gridpact.limits import MOST_UNITS
+from gridpact.market.admm.parameters import most_kw
 from gridpact.market.agreement import Agreement, Trade
+from gridpact.market.bids import MICRO
 from gridpact.market.matching import in_proportion, joined
 from gridpact.market.mechanism import OnIteration, nobody
 
 if TYPE_CHECKING:
-    from gridpact.community.model import Array, CommunityDay
+    from gridpact.community.model import Array, CommunityDay, Prices
     from gridpact.market.prepared import Prepared
-    from gridpact.problem.local import LocalProblem, Point
+    from gridpact.problem.local import LocalProblem, LocalSolution, Point
+    from gridpact.problem.view import NodeView
 
-GAP, FLOOR = 4e-4, 0.1
+Units = NDArray[np.int64]
+"""Net injections of steps, in units of energy."""
+
+GAP_PPM, FLOOR = 400, 0.1
 """How far from the least that the community can pay it may end: a part of what it pays, or of that part of what passes
-its meters at import prices, where that is more."""
+its meters at import prices when each plans alone, where that is more."""
 
 PENALTY = 0.25
 """rho, in parts of the mean import price over what passes a meter (root mean square)."""
 
 MOST_ROUNDS = 1000
-LOOK_EVERY = 5
-"""Rounds between two looks at the bound, for which all plan once more."""
+WEIGH_EVERY = 5
+"""Rounds in which members tell what they would gain: each plans twice in them."""
+
+RHO_BITS = 32
+"""Binary places of rho."""
+
+NANO, MWH = 1e9, 1e6  # of a unit of currency, and of a kWh
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a manager opens a round with."""
+
+    feed_in_micro: tuple[int, ...]  # 1e-6 currency/kWh, by step
+    import_micro: tuple[int, ...]
+    unit_mwh: int  # energy of a unit
+    rho: int  # 1e-6 currency/kWh for a unit, 2^-32
+    base_nano: int  # what the gap is at least a part of, 1e-9 currency
+
+    @staticmethod
+    def of(community: CommunityDay, alone_kw: Array) -> Terms:
+        """
+        Args:
+            alone_kw: everybody's net injections, as each plans on its own, (n, T).
+        """
+        hours = community.step_hours
+        feed_in, imports = tariff_micro(community.prices)
+        largest_kw = max(map(most_kw, community.households))
+        unit_mwh = max(math.ceil(MWH * hours * largest_kw / (MOST_UNITS - 1)), 1)
+        size_kw = max(float(np.sqrt(np.mean(alone_kw**2))), 1e-3)
+        rho_micro = PENALTY * max(float(np.mean(np.abs(imports))), 1.0) / (size_kw * hours)  # for a kWh
+        passes = hours * float(np.abs(imports) @ np.abs(alone_kw).sum(axis=0))
+        rho = max(round(rho_micro * unit_mwh / MWH * 2**RHO_BITS), 1)
+        return Terms(feed_in, imports, unit_mwh, rho, round(FLOOR * passes * NANO / MICRO))
+
+    def units(self, net_kw: Array, step_hours: float) -> Units:
+        """The nearest whole units of powers."""
+        return np.rint(MWH * step_hours / self.unit_mwh * net_kw).astype(np.int64)
+
+    def penalty(self, step_hours: float) -> float:
+        """rho, currency / kW^2."""
+        return self.rho * MWH / (2.0**RHO_BITS * MICRO * self.unit_mwh) * step_hours**2
+
+
+def tariff_micro(prices: Prices) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What feeding in earns, and importing costs beyond the fee on all that is drawn, 1e-6 currency/kWh by step."""
+    feed_in, imports = (np.rint(MICRO * p).astype(int).tolist() for p in (prices.feed_in_price, prices.bought_price))
+    return tuple(feed_in), tuple(imports)
+
+
+class Manager:
+    """What the manager knows, and its step: the model of the contract CommunityPrice."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        ends = list(zip(terms.feed_in_micro, terms.import_micro, strict=True))
+        self.price_micro = [(feed_in + import_) >> 1 for feed_in, import_ in ends]
+        self.before_micro = self.price_micro
+
+    def step(self, sums: Sequence[int], count: int) -> None:
+        """The next price.
+
+        Args:
+            sums: of what members told, units by step.
+            count: how many they are.
+        """
+        terms, before = self.terms, self.price_micro
+        whole = count << RHO_BITS
+        moved = [abs(total) * terms.rho // whole * (1 if total > 0 else -1) for total in sums]  # towards zero
+        self.before_micro = before
+        self.price_micro = [
+            min(max(price - by, feed_in), import_)
+            for price, by, feed_in, import_ in zip(before, moved, terms.feed_in_micro, terms.import_micro, strict=True)
+        ]
+
+    def is_settled(self, sums: Sequence[int], gains_nano: int) -> bool:
+        """Whether plans cost at most the gap more than any could.
+
+        Args:
+            gains_nano: what members say that they would gain, all together, 1e-9 currency.
+        """
+        terms = self.terms
+        bill = beyond = 0  # 1e-6 currency/kWh times units
+        for total, price, feed_in, import_ in zip(
+            sums, self.price_micro, terms.feed_in_micro, terms.import_micro, strict=True
+        ):
+            at = feed_in if total > 0 else import_
+            bill -= at * total
+            beyond += (price - at) * total
+        whole = 1000  # mWh in a Wh
+        limit = max(abs(bill) * terms.unit_mwh, terms.base_nano * whole)
+        return (beyond * terms.unit_mwh + gains_nano * whole) * 10**6 <= GAP_PPM * limit
+
+
+class Member:
+    """A household's own problem, at home: nobody sees more of it than its net injection.
+
+    Args:
+        view: what it knows, as of a community that uses the grid as one (G).
+        alone: its plan without anybody.
+    """
+
+    def __init__(self, view: NodeView, alone: Mapping[str, Array], terms: Terms) -> None:
+        from gridpact.problem.local import LocalProblem  # imports CVXPY, which takes a second
+
+        self._problem: LocalProblem = LocalProblem(view, 0.0)
+        self._own_kvar = alone["injection_kvar"]  # nobody asks for another
+        self._terms, self._hours = terms, view.step_hours
+        self._penalty = terms.penalty(view.step_hours)
+        self._kw_of_unit = terms.unit_mwh / MWH / view.step_hours
+        self.units = terms.units(alone["injection_kw"], view.step_hours)
+        self.plan: Mapping[str, Array] = alone
+
+    def told(self, number: int, price_micro: Sequence[int], before_micro: Sequence[int]) -> tuple[Units, int]:
+        """Net injections around where it stood; in a weighing round by a plan that devices can carry out, with what
+        planning at the price alone would gain, 1e-9 currency; else 0.
+
+        Raises:
+            SolverError: the solver failed.
+        """
+        near = self._near(price_micro, before_micro)
+        if not is_weighing(number):
+            return self._stand(self._problem.solve(near)), 0
+        solution = self._problem.carried_out(near)
+        self.plan = solution.schedule
+        units, price = self._stand(solution), self._per_kw(price_micro)
+        free = self._problem.solve(self._point(-price, 0.0))
+        here, there = (one.own_cost - float(price @ one.copies[0]) for one in (solution, free))
+        return units, max(math.ceil(NANO * (here - there)), 0)
+
+    def _stand(self, solution: LocalSolution) -> Units:
+        self.units = self._terms.units(solution.copies[0], self._hours)
+        return self.units
+
+    def _per_kw(self, price_micro: Sequence[int]) -> Array:
+        """What a kW through each step is worth, currency."""
+        worth: Array = self._hours / MICRO * np.array(price_micro, dtype=float)
+        return worth
+
+    def _near(self, price_micro: Sequence[int], before_micro: Sequence[int]) -> Point:
+        ahead = 2 * self._per_kw(price_micro) - self._per_kw(before_micro)
+        return self._point(-ahead - self._penalty * self._kw_of_unit * self.units, self._penalty)
+
+    def _point(self, linear: Array, penalty: float) -> Point:
+        from gridpact.problem.local import Point
+
+        own = self._own_kvar
+        return Point(
+            np.array([linear, -own]),
+            np.array([np.full(own.shape, penalty), np.ones(own.shape)]),
+            np.zeros(0),
+            np.zeros(own.shape),
+        )
 
 
 @dataclass(frozen=True)
@@ -58,150 +220,59 @@ class CommunityManager:
     """A manager finds one price a step; members plan their devices by it."""
 
     def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
-        members = _Members.of(prepared)
-        manager = _Manager(prepared.community, members.net_kw(prepared))
+        community = prepared.community
+        alone_kw = prepared.baseline_net_kw
+        terms = Terms.of(community, alone_kw)
+        members = [Member(view, prepared.alone[view.node], terms) for view in member_views(community)]
+        manager, stood = Manager(terms), np.array([member.units for member in members])
         for number in range(1, MOST_ROUNDS + 1):
-            manager.step(members.answers(manager))
-            on_iteration(number, (*manager.residuals_w, 0.0, 0.0))
-            if number % LOOK_EVERY == 0 or number == MOST_ROUNDS:
-                plans = members.carried_out(manager)
-                net_kw = np.array([plan["injection_kw"] for plan in plans.values()])
-                at_price_kw, own_at_price = members.at_price(manager)
-                if reached := manager.is_settled(net_kw, at_price_kw, members.own_cost(plans), own_at_price):
-                    break
-        trades = _trades(prepared.community, net_kw, manager.price)
-        asked = number + 2 * -(-number // LOOK_EVERY)
-        return Agreement(plans, tuple(trades), rounds=number, messages=asked * 2 * net_kw.size, reached=reached)
+            now = manager.price_micro, manager.before_micro
+            told = [member.told(number, *now) for member in members]
+            units, gains = np.array([one for one, _ in told]), sum(gain for _, gain in told)
+            sums = units.sum(axis=0).tolist()
+            reached = is_weighing(number) and manager.is_settled(sums, gains)
+            if not reached:
+                manager.step(sums, len(members))
+            moved_micro = np.subtract(manager.price_micro, now[0])
+            on_iteration(number, (*_residuals_w(terms, community.step_hours, moved_micro, units - stood), 0.0, 0.0))
+            stood = units
+            if reached:
+                break
+        nodes = [home.node for home in community.households]
+        plans = {node: dict(member.plan) for node, member in zip(nodes, members, strict=True)}
+        trades = tuple(_trades(nodes, units, manager.price_micro, terms))
+        asked = number + number // WEIGH_EVERY
+        return Agreement(plans, trades, rounds=number, messages=asked * 2 * units.size, reached=reached)
 
 
-class _Manager:
-    """What the manager knows: everybody's net injections, and the tariff. All powers (T,) or (n, T), kW."""
-
-    def __init__(self, community: CommunityDay, net_kw: Array) -> None:
-        self.prices, self.step_hours = community.prices, community.step_hours
-        self.net_kw = net_kw
-        self.feed_in: Array = self.step_hours * self.prices.feed_in_price  # of a kW through a step, currency
-        self.imports: Array = self.step_hours * self.prices.bought_price  # beyond the fee on all that is drawn
-        size = max(float(np.sqrt(np.mean(net_kw**2))), 1e-3)
-        self.rho = PENALTY * max(float(np.mean(np.abs(self.imports))), 1e-6) / size  # currency / kW^2
-        self.shared_kw: Array = net_kw.mean(axis=0)  # z
-        self.dual_kw: Array = -(self.feed_in + self.imports) / (2 * self.rho)  # u
-        self.residuals_w = (np.inf, np.inf)
-
-    @property
-    def price(self) -> Array:
-        """Of a kW through a step, currency, within the tariff, (T,)."""
-        return np.clip(-self.rho * self.dual_kw, self.feed_in, self.imports)
-
-    def bill(self, net_kw: Array) -> float:
-        """G of a sum, (T,) kW: currency."""
-        return float(self.imports @ np.maximum(-net_kw, 0) - self.feed_in @ np.maximum(net_kw, 0))
-
-    def is_settled(
-        self, net_kw: Array, at_price_kw: Array, own_cost: float = 0.0, own_at_price: float = 0.0
-    ) -> bool:
-        """Whether plans cost at most `GAP` more than any could: the dual's value at this price.
-
-        Args:
-            own_cost, own_at_price: what using devices costs in the plans, and at the price.
-        """
-        paid = self.bill(net_kw.sum(axis=0)) + own_cost
-        least = own_at_price - float(self.price @ at_price_kw.sum(axis=0))
-        passes = float(np.abs(self.imports) @ np.abs(net_kw).sum(axis=0))
-        return paid - least <= GAP * max(abs(paid), FLOOR * passes)
-
-    @property
-    def centres_kw(self) -> Array:
-        """What every member's plan is drawn to, (n, T)."""
-        centres: Array = self.net_kw - self.net_kw.mean(axis=0) + self.shared_kw - self.dual_kw
-        return centres
-
-    def step(self, net_kw: Array) -> None:
-        """The manager's answer to all plans, and how far they are from fitting, and from their last ones."""
-        at = net_kw.mean(axis=0) + self.dual_kw
-        sold, bought = at + self.feed_in / self.rho, at + self.imports / self.rho
-        shared_kw = np.where(sold > 0, sold, np.where(bought < 0, bought, 0.0))
-        moved = (net_kw - self.net_kw) - (net_kw - self.net_kw).mean(axis=0) + shared_kw - self.shared_kw
-        self.dual_kw = at - shared_kw
-        self.net_kw, self.shared_kw = net_kw, shared_kw
-        apart, changed = (1000 * float(np.sqrt(np.mean(r**2))) for r in (net_kw.mean(axis=0) - shared_kw, moved))
-        self.residuals_w = (apart, changed)
+def is_weighing(number: int) -> bool:
+    """Whether members tell in a round what they would gain."""
+    return number % WEIGH_EVERY == 0
 
 
-@dataclass(frozen=True)
-class _Members:
-    """Each household's own problem, at home: nobody sees more of it than its net injection."""
+def member_views(community: CommunityDay) -> list[NodeView]:
+    """What each member knows, nodes ascending."""
+    from gridpact.problem.scenario import NetworkAgreement, Scenario
+    from gridpact.problem.view import node_views
 
-    community: CommunityDay
-    problems: dict[int, LocalProblem]  # by node
-    reactive_kvar: dict[int, Array]  # what each would do on its own: nobody asks for another
-
-    @staticmethod
-    def of(prepared: Prepared) -> _Members:
-        from gridpact.problem.local import LocalProblem  # imports CVXPY, which takes a second
-        from gridpact.problem.scenario import NetworkAgreement, Scenario
-        from gridpact.problem.view import node_views
-
-        views = node_views(prepared.community, Scenario.G, NetworkAgreement.DSO)  # with wishes for net injections
-        problems = {view.node: LocalProblem(view, 0.0) for view in views if view.household is not None}
-        return _Members(
-            prepared.community, problems, {node: prepared.alone[node]["injection_kvar"] for node in problems}
-        )
-
-    def net_kw(self, prepared: Prepared) -> Array:
-        return np.array([prepared.alone[node]["injection_kw"] for node in self.problems])
-
-    def answers(self, manager: _Manager) -> Array:
-        """Net injections around where everybody stands, (n, T)."""
-        return np.array(
-            [
-                problem.solve(self._point(node, -manager.rho * centre, manager.rho)).copies[0]
-                for (node, problem), centre in zip(self.problems.items(), manager.centres_kw, strict=True)
-            ]
-        )
-
-    def at_price(self, manager: _Manager) -> tuple[Array, float]:
-        """What everybody would do at the manager's price alone, (n, T), and what using devices costs in it."""
-        solutions = [problem.solve(self._point(node, -manager.price, 0.0)) for node, problem in self.problems.items()]
-        return np.array([one.copies[0] for one in solutions]), sum(one.own_cost for one in solutions)
-
-    def own_cost(self, plans: Mapping[int, Mapping[str, Array]]) -> float:
-        """What using devices costs in plans, by node, and what the grid operator gets."""
-        from gridpact.problem.verification import device_costs, peaks_paid, trades_charged
-
-        of_homes = [plans[home.node] for home in self.community.households]
-        net_kw, prices = np.array([plan["injection_kw"] for plan in of_homes]), self.community.prices
-        drawn = self.community.step_hours * float(trades_charged(prices, net_kw).sum())
-        peaks = float(peaks_paid(prices, net_kw, self.community.peaks_kw).sum())
-        return device_costs(self.community, of_homes) + peaks + drawn
-
-    def carried_out(self, manager: _Manager) -> dict[int, dict[str, Array]]:
-        """Plans that devices can carry out."""
-        return {
-            node: problem.carried_out(self._point(node, -manager.rho * centre, manager.rho)).schedule
-            for (node, problem), centre in zip(self.problems.items(), manager.centres_kw, strict=True)
-        }
-
-    def _point(self, node: int, linear: Array, rho: float) -> Point:
-        from gridpact.problem.local import Point
-
-        own = self.reactive_kvar[node]
-        return Point(
-            np.array([linear, -own]),
-            np.array([np.full(own.shape, rho), np.ones(own.shape)]),
-            np.zeros(0),
-            np.zeros(own.shape),
-        )
+    views = node_views(community, Scenario.G, NetworkAgreement.DSO)  # with wishes for net injections
+    return [view for view in views if view.household is not None]
 
 
-def _trades(community: CommunityDay, net_kw: Array, price: Array) -> Iterator[Trade]:
+def _residuals_w(terms: Terms, hours: float, moved_micro: Array, moved: Units) -> tuple[float, float]:
+    """How far the mean is from a price that stays, and how far plans are from their last ones, root mean square."""
+    rho_micro = terms.rho / 2**RHO_BITS
+    watts = 1e-3 * terms.unit_mwh / hours  # of a unit
+    apart, changed = moved_micro / rho_micro, moved
+    return watts * float(np.sqrt(np.mean(apart**2))), watts * float(np.sqrt(np.mean(changed.astype(float) ** 2)))
+
+
+def _trades(nodes: Sequence[int], units: Units, price_micro: Sequence[int], terms: Terms) -> Iterator[Trade]:
     """What fits together inside, at the manager's price. Energies are in mWh: of whole Wh too much would be left to the
     supplier where homes are small and steps short."""
-    nodes = [home.node for home in community.households]
-    net_mwh = np.rint(1e6 * community.step_hours * net_kw).astype(int)
-    for step, left in enumerate(net_mwh.T.tolist()):
+    for step, left in enumerate((terms.unit_mwh * units).T.tolist()):
         sides = ([max(e, 0) for e in left], [max(-e, 0) for e in left])
         total = min(map(sum, sides))
         sold, bought = ([(n, e) for n, e in zip(nodes, in_proportion(total, s), strict=True) if e] for s in sides)
         for seller, buyer, energy in joined(sold, bought):
-            yield Trade(seller, buyer, step, energy / 1e6, float(price[step]) / community.step_hours)
+            yield Trade(seller, buyer, step, energy / MWH, price_micro[step] / MICRO)

@@ -260,8 +260,9 @@ MARKETS = (
         mechanism=CommunityManager(),
         promises=frozenset({Promise.AGREEMENT, Promise.OPTIMUM}),
         reference=AS_ONE,
-        on_chain=False,
+        on_chain=True,
         one_tariff=True,
+        contract="CommunityPrice",
     ),
     _of_orders(
         "truthful-auction",

@@ -15,6 +15,7 @@ from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.contract import chain_time
 from gridpact.chain.deploy import mint_units
 from gridpact.chain.market import (
+    AtOnePriceContract,
     AuctionContract,
     AuctionSetting,
     BidsOpening,
@@ -23,6 +24,9 @@ from gridpact.chain.market import (
     Deliveries,
     MarketContract,
     MarketRecord,
+    PriceContract,
+    Priced,
+    PriceSetting,
     deploy_market,
 )
 from gridpact.chain.networks import ETHER, Network, open_network
@@ -38,6 +42,14 @@ from gridpact.limits import MOST_ENTRIES
 from gridpact.market.agreement import Agreement, Trade
 from gridpact.market.bids import MICRO, LimitOrder
 from gridpact.market.call_auction import Cleared, clear, paired
+from gridpact.market.community_manager import (
+    GAP_PPM,
+    MOST_ROUNDS,
+    Manager,
+    Terms,
+    is_weighing,
+    member_views,
+)
 from gridpact.market.double_auction import Grid, played
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import market_of
@@ -62,8 +74,12 @@ GATE_SECONDS = 86_400
 WAITED_SECONDS = 600
 """The same on a chain that runs on its own."""
 
+MISSES = 3
+"""Iterations of a community's price that a home may miss before it is out."""
+
 CHAIN_ROUNDS = 3
 """Of placing orders on a chain: the last of those in memory, since each order is a transaction."""
+
 
 def run_market(
     community: CommunityDay,
@@ -84,10 +100,10 @@ def run_market(
     """
     contract = market_of(scenario).contract
     homes = len(community.households)
-    if contract == AuctionContract.CONTRACT and homes * community.steps > MOST_ENTRIES:
+    if contract != BookContract.CONTRACT and homes * community.steps > MOST_ENTRIES:
         raise InputError(
-            f"an auction on a chain has {MOST_ENTRIES:,} bids at most, and {homes} homes with {community.steps} steps"
-            f" have {homes * community.steps:,}: give --chain memory, or longer steps"
+            f"what clears all steps at once on a chain takes {MOST_ENTRIES:,} bids at most, and {homes} homes with"
+            f" {community.steps} steps have {homes * community.steps:,}: give --chain memory, or longer steps"
         )
     listener.hear(Stage(f"Solving {community.name} on {community.day} in one place, to compare with"))
     prepared = Prepared.of(community, scenario)
@@ -96,8 +112,9 @@ def run_market(
     with tempfile.TemporaryDirectory(prefix="gridpact-") as folder, open_network(chain) as network:
         listener.hear(Stage(f"Starting the chain ({chain}) and deploying the contracts"))
         office = _MarketOffice(network, community, scenario, phase_seconds, rounds, "://" in chain)
+        office.terms = Terms.of(community, prepared.baseline_net_kw) if contract == PriceContract.CONTRACT else None
         office.deploy(contract)
-        files = office.equip(prepared.views, Path(folder))
+        files = office.equip(member_views(community) if office.terms else prepared.views, Path(folder))
         listener.hear(Stage(f"Starting {homes} homes, each a {'thread' if network.rpc_url is None else 'process'}"))
         with running_nodes(list(files.values()), network, one_day) as nodes:
             office.open()
@@ -107,7 +124,7 @@ def run_market(
                 time.sleep(0.05)
             nodes.check()
         reports = {node: TradingReport.read(item.report) for node, item in files.items()}
-        listener.hear(Stage("Clearing" if contract == AuctionContract.CONTRACT else "Waiting for the last gate"))
+        listener.hear(Stage("Waiting for the last gate" if contract == BookContract.CONTRACT else "Clearing"))
         day = office.close(reports)
         listener.hear(Stage("Settling deliveries, as planned, with the supplier"))
         office.deliver(reports)
@@ -163,9 +180,10 @@ class _MarketOffice:
         self._gas: Counter[str] = Counter()
         self._spent = 0
         self._cleared = False  # at once
+        self.terms: Terms | None = None  # of a community with a manager
 
     def deploy(self, contract: str) -> None:
-        setting = self._book() if contract == BookContract.CONTRACT else self._auction()
+        setting = self._book() if contract == BookContract.CONTRACT else self._priced() or self._auction()
         roles = self._suppliers.common.address, self._suppliers.metering.address
         self._record = deploy_market(
             self._manager, contract, self._scenario.value, setting, self._network.name, *roles, self._rounds
@@ -186,14 +204,18 @@ class _MarketOffice:
         gate = chain_time(self._web3) + self._phase_seconds
         gate += WAITED_SECONDS if self._runs_on_its_own else GATE_SECONDS
         steps, homes = self._community.steps, len(self._community.households)
-        return BookSetting(
-            gate, 1, grid.lowest_micro, grid.tick_micro, grid.top, 1, steps, homes, self._phase_seconds
-        )
+        return BookSetting(gate, 1, grid.lowest_micro, grid.tick_micro, grid.top, 1, steps, homes, self._phase_seconds)
 
     def _auction(self) -> AuctionSetting:
         prices = self._prices()
         homes = len(self._community.households)
         return AuctionSetting(self._community.steps, homes, self._phase_seconds, min(prices), max(prices), BOND)
+
+    def _priced(self) -> PriceSetting | None:
+        if self.terms is None:
+            return None
+        steps, homes = self._community.steps, len(self._community.households)
+        return PriceSetting(steps, homes, self._phase_seconds, MOST_ROUNDS, MISSES, self.terms.unit_mwh, GAP_PPM)
 
     def equip(self, views: Sequence[NodeView], folder: Path) -> dict[int, NodeFiles]:
         """Gives every home its folder with key and household file, ether and test tokens; enrols all."""
@@ -209,7 +231,7 @@ class _MarketOffice:
             alone = replace(
                 view, scenario=Scenario.B, parent=view.node, children=(), depth=0, partners=(), line=None, feeder=None
             )
-            write_view(alone, item.household)
+            write_view(view if self.terms else alone, item.household)
             write_atomically(item.key, keys[view.node] + "\n", mode=0o600)
             files[view.node] = item
         self._addresses = {node: str(address_of(key)) for node, key in keys.items()}
@@ -225,7 +247,11 @@ class _MarketOffice:
         return files
 
     def open(self) -> None:
-        self._round = self._market.open_round(day_label(self._community.day))
+        day, terms = day_label(self._community.day), self.terms
+        if isinstance(self._market, PriceContract) and terms is not None:
+            self._round = self._market.open_on(day, terms.rho, terms.base_nano, terms.feed_in_micro, terms.import_micro)
+        else:
+            self._round = self._market.open_round(day)
         self._spend("enrol")
 
     def clear_opened(self, openings: Mapping[int, Path]) -> None:
@@ -254,7 +280,7 @@ class _MarketOffice:
             last = self._market.first_step(self._round) + self._community.steps - 1
             Traveller(self._web3).until(self._market.gate(last))
             return self._of_book(self._market, reports)
-        return self._of_auction(self._market)
+        return self._of_one_price(self._market)
 
     def _of_book(self, market: BookContract, reports: Mapping[int, TradingReport]) -> TradedDay:
         nodes = {address.lower(): node for node, address in self._addresses.items()}
@@ -268,21 +294,37 @@ class _MarketOffice:
         messages = 2 * len(placings) + 4 * len(trades)
         return TradedDay(trades, self._rounds, messages, moved, replayed(placings) == by_step(trades))
 
-    def _of_auction(self, market: AuctionContract) -> TradedDay:
+    def _of_one_price(self, market: AtOnePriceContract) -> TradedDay:
         round_ = self._round
-        market.wait_until(lambda: market.iteration(round_) == AuctionContract.CLEARING or _is_over(market, round_))
-        bids = market.revealed(round_)
+
+        def can_clear() -> bool:
+            if isinstance(market, PriceContract):
+                return market.is_settled(round_)
+            return market.iteration(round_) == AuctionContract.CLEARING
+
+        market.wait_until(lambda: can_clear() or _is_over(market, round_))
+        bids = market.bids(round_)
         cleared = _cleared_of(bids)
         if not _is_over(market, round_):
             market.clear(round_, _fills(cleared, bids))
             self._spend("settle")
         if market.outcome(round_).phase is not Phase.CONVERGED:
-            raise GridpactError("nobody revealed any bids in time: give the homes more time")
+            raise GridpactError(
+                f"no price was found in {MOST_ROUNDS:,} iterations: all keep to their own plans"
+                if isinstance(market, PriceContract)
+                else "nobody revealed any bids in time: give the homes more time"
+            )
         prices, _, payments = market.cleared(round_)
         trades = [trade for step, one in cleared.items() for trade in paired(step, one)]
-        same = all(prices[step] == one.price_micro for step, one in cleared.items())
-        count = sum(map(len, bids.values()))
-        return TradedDay(trades, 1, 4 * count, sum(max(paid, 0) for paid in payments.values()), same)
+        same = all(prices[step] == one.price_micro for step, one in cleared.items() if one.energy_wh)
+        moved = sum(max(paid, 0) for paid in payments.values())
+        if not isinstance(market, PriceContract) or self.terms is None:
+            return TradedDay(trades, 1, 4 * sum(map(len, bids.values())), moved, same)
+        priced = market.priced(round_)
+        weighings = [market.weighed(round_, one.iteration) for one in priced if is_weighing(one.iteration)]
+        same = same and is_as_in_memory(self.terms, priced, weighings)
+        asked = len(priced) + len(weighings)
+        return TradedDay(trades, len(priced), asked * 2 * len(bids) * self._community.steps, moved, same)
 
     def deliver(self, reports: Mapping[int, TradingReport]) -> None:
         """Meters that read what was planned, signed by the metering account; suppliers settle the rest."""
@@ -331,7 +373,7 @@ class _MarketOffice:
         self._spent = spent
 
 
-def _is_over(market: AuctionContract, round_: int) -> bool:
+def _is_over(market: MarketContract, round_: int) -> bool:
     return market.outcome(round_).phase.is_final
 
 
@@ -351,6 +393,27 @@ def _fills(cleared: Mapping[int, Cleared], bids: Mapping[int, Sequence[TradedSte
 
 def _fill(cleared: Cleared, node: int) -> int:
     return cleared.sold_wh.get(node, 0) + cleared.bought_wh.get(node, 0)
+
+
+def is_as_in_memory(
+    terms: Terms, priced: Sequence[Priced], weighings: Sequence[Mapping[int, tuple[int, bytes]]]
+) -> bool:
+    """Whether the manager in memory takes the steps of the contract, of the same sums, and ends where it did.
+
+    Args:
+        weighings: what was told in each weighing iteration.
+    """
+    manager, weighed = Manager(terms), iter(weighings)
+    for one in priced:
+        gains = sum(gain for gain, _ in next(weighed).values()) if is_weighing(one.iteration) else 0
+        all_told = len(one.present) == max(len(other.present) for other in priced)
+        if one.settled != (is_weighing(one.iteration) and all_told and manager.is_settled(one.sums, gains)):
+            return False
+        if not one.settled and one.present:
+            manager.step(one.sums, len(one.present))
+        if tuple(manager.price_micro) != one.price_micro:
+            return False
+    return priced[-1].settled
 
 
 def by_step(trades: Sequence[Trade]) -> dict[int, list[Trade]]:

@@ -2,7 +2,7 @@
 
 In an order book it places its orders, and in each of some rounds takes out what rests and places anew what is left, at
 the price that the market's strategy says, whatever the others do meanwhile. In an auction it seals its bids, and
-reveals them.
+reveals them. In a community with a manager it plans by the manager's prices, until they fit all.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ import numpy as np
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.contract import chain_time
-from gridpact.chain.market import AuctionContract, BidsOpening, BookContract, MarketContract, MarketRecord
+from gridpact.chain.market import (
+    AuctionContract,
+    BidsOpening,
+    BookContract,
+    MarketContract,
+    MarketRecord,
+    PriceContract,
+    Priced,
+)
 from gridpact.chain.settlement import encode_trades
 from gridpact.chain.values import Phase
+from gridpact.community.model import Array
 from gridpact.errors import ContractError, InputError
 from gridpact.files import parse_json, write_atomically
 from gridpact.market.bids import MICRO, LimitOrder, orders_of
+from gridpact.market.community_manager import Manager, Member, Terms, tariff_micro
 from gridpact.market.double_auction import ContinuousDoubleAuction, Grid
 from gridpact.market.matching import Book
 from gridpact.market.registry import market_of, scenario_named
@@ -34,6 +44,12 @@ from gridpact.problem.view import NodeView
 
 OVER = frozenset({"NotOpen", "GateClosed"})
 """What a book says to who comes too late: the order is filled, or the step is over."""
+
+GONE_ON = frozenset({"WrongIteration", "WrongHistory"})
+"""What a community's price says to who tells for an iteration that is closed."""
+
+LEFT = frozenset({"NotInRound", "WrongPhase", "WrongRound", "AlreadyTold"})
+"""What it says to who is out of the round, or where that is settled or over."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +109,18 @@ def trade(
     plan = fallback(view)
     solve_s = time.perf_counter() - started
     report = TradingReport(view.node, {name: values.tolist() for name, values in plan.items()}, solve_s=solve_s)
-    orders = orders_of(view.node, plan["injection_kw"], view.own_prices, view.step_hours)
     market = MarketContract.of(record, account.web3, account)
     with _counted(report, account, "deposit"):
         market.deposit(deposit)
         record.settlement_of(account.web3, account).deposit(deposit)
-    if isinstance(market, BookContract):
-        _Trader(market, record, view, account, report).trade(orders)
+    if isinstance(market, PriceContract):
+        _Planner(market, view, account, report).plan(plan)
     else:
-        _bid(market, account, report, orders, hand_over)
+        orders = orders_of(view.node, plan["injection_kw"], view.own_prices, view.step_hours)
+        if isinstance(market, BookContract):
+            _Trader(market, record, view, account, report).trade(orders)
+        else:
+            _bid(market, account, report, orders, hand_over)
     report.transactions, report.wall_s = account.transactions, time.perf_counter() - started
     return report
 
@@ -143,6 +162,72 @@ def _bid(
     except ContractError:
         if not cleared():  # at this moment, with all
             raise
+
+
+def terms_of(market: PriceContract) -> Terms:
+    """What a round was opened with."""
+    rho, base, feed_in, imports = market.terms()
+    return Terms(feed_in, imports, market.unit_mwh, rho, base)
+
+
+class _Planner:
+    """A home in a community with a manager. All that it needs besides its own plan stands in the contract's log."""
+
+    def __init__(self, market: PriceContract, view: NodeView, account: ChainAccount, report: TradingReport) -> None:
+        self._market, self._view, self._account, self._report = market, view, account, report
+
+    def plan(self, alone: Mapping[str, Array]) -> None:
+        """To the end of the round; its own plan stays where that is not settled with it."""
+        market, number = self._market, self._market.round()
+        terms = terms_of(market)
+        fair = (terms.feed_in_micro, terms.import_micro) == tariff_micro(self._view.prices)
+        with _counted(self._report, self._account, "declare"):
+            (market.join if fair else market.abstain)(number)
+        if not fair:  # other prices than its supplier's
+            return
+        started = time.perf_counter()
+        member = Member(self._view, alone, terms)
+        self._report.solve_s += time.perf_counter() - started
+        market.wait_until(lambda: market.iteration(number) > 0 or market.outcome(number).phase.is_final)
+        if self._is_settled(member, terms, number):
+            self._report.schedule = {name: values.tolist() for name, values in member.plan.items()}
+
+    def _is_settled(self, member: Member, terms: Terms, number: int) -> bool:
+        first = tuple(Manager(terms).price_micro)
+        prices, iteration, history = (first, first), 1, 0
+        while True:
+            started = time.perf_counter()
+            units, gain = member.told(iteration, *prices)
+            self._report.solve_s += time.perf_counter() - started
+            priced = self._tell(number, iteration, history, units.tolist(), gain)
+            if priced is None:
+                return False
+            if priced.settled:
+                return self._view.node in priced.present
+            if priced.iteration == iteration:
+                prices = (priced.price_micro, prices[0])
+            else:  # it was closed without this one, and so were others since
+                before = [one.price_micro for one in self._market.priced(number)][-2:-1]
+                prices = (priced.price_micro, before[0] if before else first)
+            iteration, history = priced.iteration + 1, priced.history
+
+    def _tell(self, number: int, iteration: int, history: int, units: Sequence[int], gain: int) -> Priced | None:
+        """Tells, and waits until the iteration is closed; the last one that is, where this comes too late for it.
+
+        Returns:
+            None where the round goes on without this home, or is over.
+        """
+        market = self._market
+        try:
+            with _counted(self._report, self._account, "submit"):
+                market.tell(number, iteration, history, units, gain)
+        except ContractError as error:
+            if error.name in GONE_ON:
+                return None if market.outcome(number).phase.is_final else market.priced(number)[-1]
+            if error.name in LEFT:
+                return None
+            raise
+        return market.priced_in(number, iteration)
 
 
 class _Trader:

@@ -7,7 +7,17 @@ import pytest
 
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
-from gridpact.market.community_manager import GAP, CommunityManager, _Manager
+from gridpact.market.community_manager import (
+    GAP_PPM,
+    MWH,
+    NANO,
+    CommunityManager,
+    Manager,
+    Member,
+    Terms,
+    is_weighing,
+    member_views,
+)
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import NAMES
 from gridpact.outcome.day import solve_day
@@ -60,30 +70,71 @@ def test_everyPlanIsTheBestAtTheManagersPrice(tiny3: CommunityDay) -> None:
     assert agreed.trades
 
 
+def terms_of(community: CommunityDay) -> Terms:
+    return Terms.of(community, Prepared.of(community, MANAGED).baseline_net_kw)
+
+
 def test_managersStep_isTheLeastOfBillAndPenalty(tiny3: CommunityDay) -> None:
-    """z minimises G(n z) + n rho/2 (z - a)^2: tried on a grid of z, at every step, for drawn plans."""
+    """With z = mean + (p_next - p) / rho, a member's share of what the community deals outside, and a = mean - p / rho,
+    z minimises G(n z) + n rho/2 (z - a)^2 (Boyd et al., 7.3): tried on a grid of z, at every step, for drawn plans."""
     chance = np.random.default_rng(1)
-    manager = _Manager(tiny3, chance.normal(size=(3, tiny3.steps)))
+    terms, hours, prices = terms_of(tiny3), tiny3.step_hours, tiny3.prices
+    manager, rho = Manager(terms), terms.penalty(hours)
+    imports, feed_in = hours * prices.bought_price, hours * prices.feed_in_price
     for _ in range(20):
-        net_kw, dual_kw, rho = chance.normal(size=(3, tiny3.steps)), manager.dual_kw, manager.rho
-        manager.step(net_kw)
-        at = net_kw.mean(axis=0) + dual_kw
+        net_kw = chance.normal(size=(3, tiny3.steps))
+        before = hours * np.array(manager.price_micro) / 1e6
+        manager.step(terms.units(net_kw, hours).sum(axis=0).tolist(), 3)
+        price = hours * np.array(manager.price_micro) / 1e6
+        at, shared_kw = net_kw.mean(axis=0) - before / rho, net_kw.mean(axis=0) + (price - before) / rho
         tried = np.linspace(-5, 5, 20001)
         for t in range(tiny3.steps):
-            bill = manager.imports[t] * np.maximum(-3 * tried, 0) - manager.feed_in[t] * np.maximum(3 * tried, 0)
+            bill = imports[t] * np.maximum(-3 * tried, 0) - feed_in[t] * np.maximum(3 * tried, 0)
             best = tried[np.argmin(bill + 3 * rho / 2 * (tried - at[t]) ** 2)]
-            assert manager.shared_kw[t] == pytest.approx(best, abs=6e-4)
-        assert (manager.price >= manager.feed_in).all()
-        assert (manager.price <= manager.imports).all()
+            # Half a step of the grid, and a unit of price over rho.
+            assert shared_kw[t] == pytest.approx(best, abs=3e-4 + hours * 1e-6 / rho)
+        assert (price >= feed_in - 1e-9).all()
+        assert (price <= imports + 1e-9).all()
 
 
 def test_endsNotBeforeTheBound(tiny3: CommunityDay) -> None:
-    """Plans that cost more than the bound allows are not settled, those that do are."""
-    manager = _Manager(tiny3, np.zeros((3, tiny3.steps)))
-    short = np.full((3, tiny3.steps), -1.0)
-    paid = manager.bill(short.sum(axis=0))
-    assert paid == pytest.approx(3 * float(manager.imports.sum()))
-    assert not manager.is_settled(short, short)  # the price lies halfway, and all would be dealt outside at import's
-    manager.dual_kw = -manager.imports / manager.rho
-    assert manager.is_settled(short, short)
-    assert not manager.is_settled(short * (1 + 2 * GAP), short)
+    """Where nobody gains, what the supplier takes beyond the price has to be within the gap; and gains are added."""
+    terms = terms_of(tiny3)
+    manager = Manager(terms)
+    short = [-(10**7)] * tiny3.steps
+    assert not manager.is_settled(short, 0)  # the price lies halfway, and all is dealt outside at import's
+    manager.price_micro = list(terms.import_micro)
+    bill_nano = sum(terms.import_micro) * 10**7 * terms.unit_mwh / 1000
+    most = int(GAP_PPM * max(bill_nano, terms.base_nano) / 10**6)
+    assert manager.is_settled(short, most)
+    assert not manager.is_settled(short, most + 1)
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("much sun", 7), ("quarter hours", 6)])
+def test_gains_areTheDistanceToTheDual(kind: str, seed: int) -> None:
+    """At any price, what members say that they would gain is what their plans cost beyond the least at that price: each
+    problem solved anew, from nothing."""
+    from gridpact.problem.local import LocalProblem, Point  # imports CVXPY
+
+    community = streets.street(kind, seed)
+    prepared, chance = Prepared.of(community, MANAGED), np.random.default_rng(seed)
+    terms, hours = Terms.of(community, prepared.baseline_net_kw), community.step_hours
+    for view in member_views(community)[:3]:
+        member = Member(view, prepared.alone[view.node], terms)
+        price = [int(chance.integers(f, i + 1)) for f, i in zip(terms.feed_in_micro, terms.import_micro, strict=True)]
+        number = next(k for k in range(1, 10) if is_weighing(k))
+        units, gain_nano = member.told(number, price, price)
+        worth = hours * np.array(price) / 1e6
+        own = prepared.alone[view.node]["injection_kvar"]
+        linear, penalties = np.array([-worth, -own]), np.array([np.zeros(own.shape), np.ones(own.shape)])
+        alone = LocalProblem(view, 0.0).solve(Point(linear, penalties, np.zeros(0), np.zeros(own.shape)))
+        least = alone.own_cost - float(worth @ alone.copies[0])
+        net_kw = member.plan["injection_kw"]
+        there = LocalProblem(view, 0.0).carried_out(
+            Point(
+                np.array([-1e6 * net_kw, -own]), np.array([np.full(own.shape, 1e6), np.ones(own.shape)]),
+                np.zeros(0), np.zeros(own.shape),
+            )
+        )  # fmt: skip
+        assert gain_nano / NANO == pytest.approx(there.own_cost - float(worth @ net_kw) - least, abs=2e-4)
+        assert units * terms.unit_mwh / MWH / hours == pytest.approx(net_kw, abs=terms.unit_mwh / MWH / hours)
