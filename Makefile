@@ -131,6 +131,10 @@ phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into re
 hybrid: $(STAMP)/run ## 16 feeders with 64 homes each under a contract above them, on one Anvil (a quarter of an hour, both cores)
 	@nice -n 10 $(VENV)/bin/gridpact hybrid --day 06-12 --feeders 16 --households 64 --out runs/hybrid $(ARGS)
 
+.PHONY: platforms
+platforms: setup ## the same round, auction and manager on each chain that is here (GETH, EVMD or BESU_HOME name more; half an hour)
+	@$(PY) -m measure.platforms --json reports/platforms.json $(ARGS) && $(PY) -m measure.figures
+
 .PHONY: plans
 plans: $(STAMP)/run ## which pricing suits whom: 64 homes for a year, and the thesis's 15 homes (half a minute)
 	@$(PY) -m measure.plans && $(PY) -m measure.figures

@@ -339,6 +339,47 @@ def manager_gas(reports: Mapping[str, Report]) -> str:
     return _table(("a call, 64 homes with 24 steps", "gas"), [(name, f"{gas:,}") for name, gas in calls.items()], 0)
 
 
+def platforms(reports: Mapping[str, Report]) -> str:
+    """The same plays on several chains: transfers, what a play takes, what a node that fails does."""
+    words = {"round": "round of TG by relay", "auction": "call auction", "manager": "community with a manager"}
+    rows = []
+    for row in reports["platforms"]["rows"]:
+        of = (row["platform"], f"{row['case']}, {row['homes']} homes")
+        for play, name in words.items():
+            if (one := row.get(play)) is not None:
+                size = "-" if "bytes" not in one else f"{one['bytes'] / 1000:,.0f}"
+                each = f"{1000 * one['chain_cpu_s'] / one['transactions']:.1f}"
+                seconds = (f"{one[key]:.1f}" for key in ("chain_cpu_s", "wall_s"))
+                rows.append((*of, name, f"{one['transactions']:,}", f"{one['gas'] / 1e6:.1f}", size, *seconds, each))
+    head = (
+        *("platform", "case", "play", "transactions", "gas, million", "bytes in blocks, kB"),
+        *("CPU of the chain, s", "wall, s", "CPU a transaction, ms"),
+    )
+    return _table(head, rows, repeated=2)
+
+
+def platform_faults(reports: Mapping[str, Report]) -> str:
+    """Transfers, and what one failed node does, by platform; and which were not here."""
+    rows = []
+    for row in reports["platforms"]["rows"]:
+        sent, failed = row["transfers"], row.get("failure")
+        if failed is None:
+            said = "it ends with its process"
+        elif failed["goes_on"]:
+            said = f"the others go on: the next transfer after {failed['wait_s']:.1f} s"
+        else:
+            kept = "all blocks there" if failed["blocks_kept"] else "all blocks lost"
+            said = f"nothing goes on; started again, {kept}"
+        numbers = (f"{sent['a_second']:,.0f}", f"{sent['cpu_ms_each']:.1f}", f"{sent['median_wait_s']:.2f}")
+        rows.append((row["platform"], *numbers, f"{row['load']:g}", said))
+    rows += [(name, "", "", "", "", f"not measured: {why}") for name, why in reports["platforms"]["missing"].items()]
+    head = (
+        *("platform", "transfers a second", "CPU each, ms", "to its block, median, s", "load of the machine"),
+        "one node ended by force",
+    )
+    return _table(head, rows, repeated=0)
+
+
 BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "iterations": iterations,
     "waiting": waiting,
@@ -356,6 +397,8 @@ BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "thesis": thesis,
     "plans": plans,
     "manager-gas": manager_gas,
+    "platforms": platforms,
+    "platform-faults": platform_faults,
 }
 
 

@@ -45,7 +45,7 @@ import {IAtOnePrice} from "./IAtOnePrice.sol";
 ///   CP3  A round is settled only in an iteration in which all who are not out have told what they would gain, by the
 ///        test above, and traded at the price that these plans were made by.
 ///   CP4  Money is conserved: free and locked deposits add up to totalDeposits; payments of a clearing to zero.
-///   CP5  Nobody pays more than what it has locked, nor locks more than its own bids could come to.
+///   CP5  Nobody pays more than what it has locked, nor locks more than its own bids of one iteration could come to.
 ///   CP6  Every lock ends: by the clearing, or by release once the round is over.
 ///   CP7  No other clearing passes than the one of the rule; energies of a step add up to zero.
 ///   CP8  Whoever is silent, the round ends, after mu iterations and a clearing at the latest.

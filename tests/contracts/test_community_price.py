@@ -10,7 +10,7 @@ from link import Link, Reverted, refused, rpc
 from reference.price_model import PriceModel, Refused
 from settling import DEPOSIT, METER, encode_reading, encode_tariff, entry, signed
 
-from gridpact.market.community_manager import GAP_PPM, RHO_BITS, Manager, Terms
+from gridpact.market.community_manager import GAP_PPM, RHO_BITS, ManagedTerms, Manager
 
 N, STEPS, PHASE, DAY = 5, 24, 300, 20_300_101
 UNIT, MU, MISSES = 500, 12, 2
@@ -174,7 +174,7 @@ FIT = {**SHORT, 3: flat(-100 * WH)}
 def test_price_movesAgainstTheMean_asTheManagerInMemory(hall):
     """CP1: by the model, and by the manager that plays in memory."""
     hall.begin()
-    memory = Manager(Terms(tuple(FEED_IN), tuple(IMPORTS), UNIT, RHO, BASE))
+    memory = Manager(ManagedTerms(tuple(FEED_IN), tuple(IMPORTS), UNIT, RHO, BASE))
     by = random.Random(1)
     for _ in range(4):
         units = {node: [by.randint(-400_000, 400_000) for _ in range(STEPS)] for node in range(N)}

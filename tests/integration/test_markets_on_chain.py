@@ -15,10 +15,10 @@ import gridpact.run.market
 from gridpact.chain.market import AuctionContract, BidsOpening
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.read import read_community
-from gridpact.errors import GridpactError
+from gridpact.errors import GridpactError, InputError
 from gridpact.market.agreement import Trade
 from gridpact.market.bids import truthful_orders
-from gridpact.market.community_manager import Terms
+from gridpact.market.community_manager import ManagedTerms
 from gridpact.market.prepared import Prepared
 from gridpact.market.registry import NAMES
 from gridpact.outcome.outcome import Outcome, solved
@@ -139,15 +139,23 @@ def test_communityManager_whoseTermsAreNotTheSuppliers_hasNobodyIn(
     day: CommunityDay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All abstain, so there is no price, and the run says so."""
-    honest = Terms.of
+    honest = ManagedTerms.of
 
-    def dearer(community: CommunityDay, alone_kw: Array) -> Terms:
+    def dearer(community: CommunityDay, alone_kw: Array) -> ManagedTerms:
         terms = honest(community, alone_kw)
         return replace(terms, import_micro=tuple(price + 1 for price in terms.import_micro))
 
-    monkeypatch.setattr(Terms, "of", dearer)
+    monkeypatch.setattr(ManagedTerms, "of", dearer)
     with pytest.raises(GridpactError, match="no price was found"):
         run_market(day, NAMES["community-manager"], "eth-tester")
+
+
+def test_communityManager_withSeveralTariffs_isRefusedBeforeAChainIsStarted(day: CommunityDay) -> None:
+    other = replace(day.prices, import_price=2 * day.prices.import_price, supplier="Other")
+    first, *others = day.households
+    several = replace(day, households=(replace(first, tariff=other), *others))
+    with pytest.raises(InputError, match="makes its prices of one tariff"):
+        run_market(several, NAMES["community-manager"], "no chain")
 
 
 @pytest.mark.parametrize("name", ["double-auction-gate"])

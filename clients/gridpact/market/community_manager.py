@@ -70,7 +70,7 @@ NANO, MWH = 1e9, 1e6  # of a unit of currency, and of a kWh
 
 
 @dataclass(frozen=True)
-class Terms:
+class ManagedTerms:
     """What a manager opens a round with."""
 
     feed_in_micro: tuple[int, ...]  # 1e-6 currency/kWh, by step
@@ -80,7 +80,7 @@ class Terms:
     base_nano: int  # what the gap is at least a part of, 1e-9 currency
 
     @staticmethod
-    def of(community: CommunityDay, alone_kw: Array) -> Terms:
+    def of(community: CommunityDay, alone_kw: Array) -> ManagedTerms:
         """
         Args:
             alone_kw: everybody's net injections, as each plans on its own, (n, T).
@@ -93,7 +93,7 @@ class Terms:
         rho_micro = PENALTY * max(float(np.mean(np.abs(imports))), 1.0) / (size_kw * hours)  # for a kWh
         passes = hours * float(np.abs(imports) @ np.abs(alone_kw).sum(axis=0))
         rho = max(round(rho_micro * unit_mwh / MWH * 2**RHO_BITS), 1)
-        return Terms(feed_in, imports, unit_mwh, rho, round(FLOOR * passes * NANO / MICRO))
+        return ManagedTerms(feed_in, imports, unit_mwh, rho, round(FLOOR * passes * NANO / MICRO))
 
     def units(self, net_kw: Array, step_hours: float) -> Units:
         """The nearest whole units of powers."""
@@ -113,7 +113,7 @@ def tariff_micro(prices: Prices) -> tuple[tuple[int, ...], tuple[int, ...]]:
 class Manager:
     """What the manager knows, and its step: the model of the contract CommunityPrice."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: ManagedTerms) -> None:
         self.terms = terms
         ends = list(zip(terms.feed_in_micro, terms.import_micro, strict=True))
         self.price_micro = [(feed_in + import_) >> 1 for feed_in, import_ in ends]
@@ -154,7 +154,7 @@ class Manager:
         return (beyond * terms.unit_mwh + gains_nano * whole) * 10**6 <= GAP_PPM * limit
 
 
-class Member:
+class ManagedMember:
     """A household's own problem, at home: nobody sees more of it than its net injection.
 
     Args:
@@ -162,7 +162,7 @@ class Member:
         alone: its plan without anybody.
     """
 
-    def __init__(self, view: NodeView, alone: Mapping[str, Array], terms: Terms) -> None:
+    def __init__(self, view: NodeView, alone: Mapping[str, Array], terms: ManagedTerms) -> None:
         from gridpact.problem.local import LocalProblem  # imports CVXPY, which takes a second
 
         self._problem: LocalProblem = LocalProblem(view, 0.0)
@@ -222,8 +222,8 @@ class CommunityManager:
     def agree(self, prepared: Prepared, on_iteration: OnIteration = nobody) -> Agreement:
         community = prepared.community
         alone_kw = prepared.baseline_net_kw
-        terms = Terms.of(community, alone_kw)
-        members = [Member(view, prepared.alone[view.node], terms) for view in member_views(community)]
+        terms = ManagedTerms.of(community, alone_kw)
+        members = [ManagedMember(view, prepared.alone[view.node], terms) for view in member_views(community)]
         manager, stood = Manager(terms), np.array([member.units for member in members])
         for number in range(1, MOST_ROUNDS + 1):
             now = manager.price_micro, manager.before_micro
@@ -259,7 +259,7 @@ def member_views(community: CommunityDay) -> list[NodeView]:
     return [view for view in views if view.household is not None]
 
 
-def _residuals_w(terms: Terms, hours: float, moved_micro: Array, moved: Units) -> tuple[float, float]:
+def _residuals_w(terms: ManagedTerms, hours: float, moved_micro: Array, moved: Units) -> tuple[float, float]:
     """How far the mean is from a price that stays, and how far plans are from their last ones, root mean square."""
     rho_micro = terms.rho / 2**RHO_BITS
     watts = 1e-3 * terms.unit_mwh / hours  # of a unit
@@ -267,7 +267,7 @@ def _residuals_w(terms: Terms, hours: float, moved_micro: Array, moved: Units) -
     return watts * float(np.sqrt(np.mean(apart**2))), watts * float(np.sqrt(np.mean(changed.astype(float) ** 2)))
 
 
-def _trades(nodes: Sequence[int], units: Units, price_micro: Sequence[int], terms: Terms) -> Iterator[Trade]:
+def _trades(nodes: Sequence[int], units: Units, price_micro: Sequence[int], terms: ManagedTerms) -> Iterator[Trade]:
     """What fits together inside, at the manager's price. Energies are in mWh: of whole Wh too much would be left to the
     supplier where homes are small and steps short."""
     for step, left in enumerate((terms.unit_mwh * units).T.tolist()):

@@ -45,8 +45,8 @@ from gridpact.market.call_auction import Cleared, clear, paired
 from gridpact.market.community_manager import (
     GAP_PPM,
     MOST_ROUNDS,
+    ManagedTerms,
     Manager,
-    Terms,
     is_weighing,
     member_views,
 )
@@ -96,8 +96,10 @@ def run_market(
 
     Raises:
         InfeasibleError: no home may be without a plan; raised before a chain is started.
+        InputError: homes have several tariffs, and the mechanism needs one; or they are too many for the contract.
         GridpactError: a home or the chain failed; all processes are ended.
     """
+    market_of(scenario).require_tariffs(community)
     contract = market_of(scenario).contract
     homes = len(community.households)
     if contract != BookContract.CONTRACT and homes * community.steps > MOST_ENTRIES:
@@ -112,7 +114,8 @@ def run_market(
     with tempfile.TemporaryDirectory(prefix="gridpact-") as folder, open_network(chain) as network:
         listener.hear(Stage(f"Starting the chain ({chain}) and deploying the contracts"))
         office = _MarketOffice(network, community, scenario, phase_seconds, rounds, "://" in chain)
-        office.terms = Terms.of(community, prepared.baseline_net_kw) if contract == PriceContract.CONTRACT else None
+        if contract == PriceContract.CONTRACT:
+            office.terms = ManagedTerms.of(community, prepared.baseline_net_kw)
         office.deploy(contract)
         files = office.equip(member_views(community) if office.terms else prepared.views, Path(folder))
         listener.hear(Stage(f"Starting {homes} homes, each a {'thread' if network.rpc_url is None else 'process'}"))
@@ -180,7 +183,7 @@ class _MarketOffice:
         self._gas: Counter[str] = Counter()
         self._spent = 0
         self._cleared = False  # at once
-        self.terms: Terms | None = None  # of a community with a manager
+        self.terms: ManagedTerms | None = None  # of a community with a manager
 
     def deploy(self, contract: str) -> None:
         setting = self._book() if contract == BookContract.CONTRACT else self._priced() or self._auction()
@@ -396,7 +399,7 @@ def _fill(cleared: Cleared, node: int) -> int:
 
 
 def is_as_in_memory(
-    terms: Terms, priced: Sequence[Priced], weighings: Sequence[Mapping[int, tuple[int, bytes]]]
+    terms: ManagedTerms, priced: Sequence[Priced], weighings: Sequence[Mapping[int, tuple[int, bytes]]]
 ) -> bool:
     """Whether the manager in memory takes the steps of the contract, of the same sums, and ends where it did.
 

@@ -35,7 +35,7 @@ from gridpact.community.model import Array
 from gridpact.errors import ContractError, InputError
 from gridpact.files import parse_json, write_atomically
 from gridpact.market.bids import MICRO, LimitOrder, orders_of
-from gridpact.market.community_manager import Manager, Member, Terms, tariff_micro
+from gridpact.market.community_manager import ManagedMember, ManagedTerms, Manager, tariff_micro
 from gridpact.market.double_auction import ContinuousDoubleAuction, Grid
 from gridpact.market.matching import Book
 from gridpact.market.registry import market_of, scenario_named
@@ -164,10 +164,10 @@ def _bid(
             raise
 
 
-def terms_of(market: PriceContract) -> Terms:
+def terms_of(market: PriceContract) -> ManagedTerms:
     """What a round was opened with."""
     rho, base, feed_in, imports = market.terms()
-    return Terms(feed_in, imports, market.unit_mwh, rho, base)
+    return ManagedTerms(feed_in, imports, market.unit_mwh, rho, base)
 
 
 class _Planner:
@@ -186,13 +186,13 @@ class _Planner:
         if not fair:  # other prices than its supplier's
             return
         started = time.perf_counter()
-        member = Member(self._view, alone, terms)
+        member = ManagedMember(self._view, alone, terms)
         self._report.solve_s += time.perf_counter() - started
         market.wait_until(lambda: market.iteration(number) > 0 or market.outcome(number).phase.is_final)
         if self._is_settled(member, terms, number):
             self._report.schedule = {name: values.tolist() for name, values in member.plan.items()}
 
-    def _is_settled(self, member: Member, terms: Terms, number: int) -> bool:
+    def _is_settled(self, member: ManagedMember, terms: ManagedTerms, number: int) -> bool:
         first = tuple(Manager(terms).price_micro)
         prices, iteration, history = (first, first), 1, 0
         while True:

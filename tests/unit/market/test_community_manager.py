@@ -12,9 +12,9 @@ from gridpact.market.community_manager import (
     MWH,
     NANO,
     CommunityManager,
+    ManagedMember,
+    ManagedTerms,
     Manager,
-    Member,
-    Terms,
     is_weighing,
     member_views,
 )
@@ -70,8 +70,8 @@ def test_everyPlanIsTheBestAtTheManagersPrice(tiny3: CommunityDay) -> None:
     assert agreed.trades
 
 
-def terms_of(community: CommunityDay) -> Terms:
-    return Terms.of(community, Prepared.of(community, MANAGED).baseline_net_kw)
+def terms_of(community: CommunityDay) -> ManagedTerms:
+    return ManagedTerms.of(community, Prepared.of(community, MANAGED).baseline_net_kw)
 
 
 def test_managersStep_isTheLeastOfBillAndPenalty(tiny3: CommunityDay) -> None:
@@ -118,9 +118,9 @@ def test_gains_areTheDistanceToTheDual(kind: str, seed: int) -> None:
 
     community = streets.street(kind, seed)
     prepared, chance = Prepared.of(community, MANAGED), np.random.default_rng(seed)
-    terms, hours = Terms.of(community, prepared.baseline_net_kw), community.step_hours
+    terms, hours = ManagedTerms.of(community, prepared.baseline_net_kw), community.step_hours
     for view in member_views(community)[:3]:
-        member = Member(view, prepared.alone[view.node], terms)
+        member = ManagedMember(view, prepared.alone[view.node], terms)
         price = [int(chance.integers(f, i + 1)) for f, i in zip(terms.feed_in_micro, terms.import_micro, strict=True)]
         number = next(k for k in range(1, 10) if is_weighing(k))
         units, gain_nano = member.told(number, price, price)
