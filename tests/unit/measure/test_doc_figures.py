@@ -60,6 +60,14 @@ def changed(name: str) -> dict[str, Any]:
         reports["days"]["rounds_agreed"] += 1
     elif name == "calls":
         reports["calls"]["star16: abstain"] += 1
+    elif name == "manager-gas":
+        reports["calls"]["price of 64 homes, 24 steps: tell, mean"] += 1
+    elif name == "platforms":
+        for row in reports["platforms"]["rows"]:
+            row["round"]["gas"] += 10**6
+    elif name == "platform-faults":
+        for row in reports["platforms"]["rows"]:
+            row["transfers"]["median_wait_s"] += 1.0
     elif name == "thesis":
         for row in reports["plans"]["thesis"]:
             row["unified"] += 1.0
