@@ -485,7 +485,7 @@ class PriceContract(AtOnePriceContract):
             return self.outcome(round).phase.is_final
 
         self.wait_until(lambda: self.iteration(round) > iteration or is_over())
-        for event in self._events("Priced", self.first_block, round=round, iteration=iteration):
+        for event in self._events("Priced", round=round, iteration=iteration):
             return self._priced(arguments_of(event))
         return None
 
@@ -499,7 +499,7 @@ class PriceContract(AtOnePriceContract):
 
     def weighed(self, round: int, iteration: int) -> dict[int, tuple[int, bytes]]:
         """What nodes would gain, 1e-9 currency, and their bids, by node, ascending."""
-        events = self._events("Weighed", self.first_block, round=round, iteration=iteration)
+        events = self._events("Weighed", round=round, iteration=iteration)
         told = sorted((arguments_of(event) for event in events), key=_node)
         return {_node(one): (int(one["gain"]), bytes(HexBytes(one["bids"]))) for one in told}
 
