@@ -25,8 +25,9 @@ import {Supply} from "./Supply.sol";
 ///
 /// | variable        | slots         | written                                                                         |
 /// |-----------------|---------------|---------------------------------------------------------------------------------|
-/// | (Supply)        | 1, mappings   | totalDeposits; 1 an account: free, or arrears, and locked; 2 and 1 a creditor   |
-/// |                 |               | of who owes; 2 or more an account that has another supplier, or is one          |
+/// | (Supply)        | 1, mappings   | totalDeposits; 1 an account: free, or arrears, and locked; of who owes others   |
+/// |                 |               | than the community's supplier 1, and 2 a creditor; 2 or more an account that    |
+/// |                 |               | has another supplier, or is one                                                 |
 /// | _tariffs        | mapping       | 1 a round and supplier, by that                                                 |
 /// | _settled        | mapping       | 1 a day, when its first trade is recorded or its first reading delivered; by    |
 /// |                 |               | deliver and correct                                                             |
