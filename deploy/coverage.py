@@ -10,9 +10,13 @@ case of `switch`. Checks that the compiler adds (overflow, bounds, ABI) are not 
 
 The sources are copied to build/coverage and marked there: a condition c becomes `covered(c, id)`, which returns c and
 tells Anvil's console which outcome it was. Anvil prints that for transactions and calls, also for those that revert.
-So what is counted are the tests that `make test` runs, and nothing has to be inferred from bytecode: brownie's own
+So what is counted are tests that `make test` runs, and nothing has to be inferred from bytecode: brownie's own
 `--coverage` reads traces of optimised code, where branches of the source are merged or gone, knows neither custom
 errors' conditions nor assembly, and a trace of a large submission is some hundred megabytes.
+
+What is sealed means nothing to the contracts without the nodes that seal it. So ROUNDS are counted as well, whole
+rounds of nodes, with the package's artifacts made of the marked contracts. A mark speaks however it is come to: by a
+call, by `delegatecall` (`Clerk`, `Registrar`), or by a call of another contract (the referee, `Clearing`).
 
 The marks cost gas and code size, so the limits on both are off, and the tests that measure gas are left out.
 """
@@ -34,8 +38,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "coverage"
 LEFT_OUT = ("contracts/mocks",)
-COPIED = ("contracts", "deploy", "tests", "brownie-config.yaml")
+COPIED = ("contracts", "deploy", "tests", "clients", "brownie-config.yaml", "pyproject.toml")
 LINKED = (".venv", "node_modules")
+ROUNDS = ("tests/integration/test_sealed.py",)
+"""Whole rounds beside the tests in tests/contracts: what is sealed means nothing without the nodes that seal it."""
+
 NOT_RUN = ("--ignore-glob=*gas.py", "--deselect=tests/contracts/test_token.py::test_artifacts_areUpToDate")
 """What measures gas, and the size of contracts, which marks change."""
 
@@ -265,22 +272,43 @@ def marked_copy() -> list[Site]:
 
 
 def run_tests(arguments: Sequence[str]) -> tuple[int, set[int]]:
-    """Runs the contract tests on the marked copy. Returns pytest's exit status and what Anvil printed."""
-    printed, port = COPY / "printed", _free_port()
-    programs = COPY / "programs"
-    programs.mkdir()
+    """Runs the tests on the marked copy. Returns the worst of pytest's exit statuses, and what Anvil printed."""
+    printed = COPY / "printed"
+    printed.touch()
+    status = max(run_contract_tests(printed, arguments), run_rounds(printed, arguments))
+    return status, {int(line) - FIRST for line in printed.read_text().split()}
+
+
+def run_rounds(printed: Path, arguments: Sequence[str]) -> int:
+    """Runs ROUNDS on the marked copy, from a folder with a chain of its own."""
+    folder = COPY / "rounds"
+    _chain(folder / "node_modules" / ".bin" / "anvil", printed)
+    tests = [f"../{path}" for path in ROUNDS]
+    command = [sys.executable, "-m", "pytest", "-c", "../pyproject.toml", "--rootdir", "..", "-p", "no:pytest-brownie"]
+    environment = {**os.environ, "PYTHONPATH": str(COPY / "clients"), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    return subprocess.run([*command, *tests, *arguments], cwd=folder, env=environment, check=False).returncode
+
+
+def _chain(path: Path, printed: Path) -> None:
+    """Makes a program that starts Anvil and keeps its marks."""
+    path.parent.mkdir(parents=True)
+    programs, command = ROOT / "node_modules" / ".bin", f'"{sys.executable}" "{Path(__file__).resolve()}" {CHAIN}'
+    path.write_text(f'#!/bin/sh\nPATH="{programs}:$PATH" exec {command} "{printed}" "$@"\n')
+    path.chmod(0o755)
+
+
+def run_contract_tests(printed: Path, arguments: Sequence[str]) -> int:
+    """Runs the contract tests on the marked copy."""
+    port, programs = _free_port(), COPY / "programs"
     chain = programs / "anvil-printing"  # what brownie starts, by its list of networks
-    chain.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" {CHAIN} "{printed}" "$@"\n')
-    chain.chmod(0o755)
+    _chain(chain, printed)
     _change(COPY / "deploy" / "networks.yaml", "cmd: anvil", f"cmd: {chain.name}")
     _change(COPY / "deploy" / "networks.yaml", "port: 8545", f"port: {port}")
     _change(COPY / "deploy" / "networks.yaml", "gas_limit: 30000000", "gas_limit: 1000000000000")
     _change(COPY / "brownie-config.yaml", "gas_price: 2 gwei", "gas_price: 0")  # nobody could pay for that limit
-    printed.touch()
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTEST_ADDOPTS": "-p no:cacheprovider"}
     command = ["deploy/brownie", "test", "tests/contracts", "--network", "development", *NOT_RUN, *arguments]
-    status = subprocess.run(command, cwd=COPY, env=environment, check=False).returncode
-    return status, {int(line) - FIRST for line in printed.read_text().split()}
+    return subprocess.run(command, cwd=COPY, env=environment, check=False).returncode
 
 
 def run_chain(printed: Path, arguments: Sequence[str]) -> int:
