@@ -25,6 +25,7 @@ CONTRACTS = (
     "SealedReferee",
     "Clerk",
     "VirtualAggregator",
+    "TiedAggregator",
     "TradeSettlement",
     "Clearing",
     "DaySettlement",

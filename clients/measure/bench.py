@@ -293,7 +293,7 @@ def split_into(count: int, households: int, steps: int) -> Split:
     paid = alone = traded = beyond = 0.0
     homes: list[Agent] = []
     for community, place in zip(communities, levels.feeders, strict=True):
-        feeder = iterate.at(place)
+        feeder = iterate.contracts[place]
         gateway = max(feeder.agents)
         alone += _bill(baseline_net_kw(community), prices, dt)
         for household in community.households:
@@ -488,8 +488,8 @@ def _document(
         parts += [
             "## Split by feeder",
             "Where a contract is too small: an aggregator for each feeder and one above, in which the feeders' "
-            "gateways trade (see `market/admm/levels.py`), all in one process, until each contract has ended by its "
-            "own test. The first feeder is grown as above, on the others all households are scaled.",
+            "gateways trade (see `market/admm/levels.py`), all in one process, until all contracts have ended "
+            "from the top down. The first feeder is grown as above, on the others all households are scaled.",
             split_table(splits),
         ]
     return "\n\n".join(parts) + "\n"

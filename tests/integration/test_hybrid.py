@@ -88,8 +88,7 @@ def test_roundsOnAChain_areThoseInMemory(
     with staged(communities[:2], 2) as (staging, workers, _):
         while not all(worker.is_over for worker in workers):
             acted = [worker.step() for worker in workers]
-            assert any(acted) or not staging.above.round or all(worker.is_over for worker in workers)
-            staging.open_above()
+            assert any(acted) or all(worker.is_over for worker in workers)
         reports = [worker.report() for worker in workers]
         of_feeders = {place: one for report in reports for place, one in report.feeders.items()}
         staging.settle(of_feeders)
@@ -97,11 +96,11 @@ def test_roundsOnAChain_areThoseInMemory(
     assert order == ["publish", "open"] * 3
     assert len(levels.ties) == 4
     assert result.has_agreed, result
-    assert [level.iterations for level in result.levels] == [last.at(place).iteration for place in range(3)]
+    assert [level.iterations for level in result.levels] == [last.contracts[place].iteration for place in range(3)]
     for place in levels.feeders:
         for node, schedule in of_feeders[place].schedules.items():
             np.testing.assert_array_equal(
-                schedule["injection_kw"], plan_of(last.at(place).agents[node]).schedule["injection_kw"]
+                schedule["injection_kw"], plan_of(last.contracts[place].agents[node]).schedule["injection_kw"]
             )
     assert result.beyond_kwh > 1  # the feeder without panels buys
     assert result.cost < result.cost_alone
@@ -115,7 +114,6 @@ def test_feederThatFails_doesNotStopTheOthers(communities: tuple[CommunityDay, .
         failing, others = workers[2], workers[:2]
         while not all(worker.is_over for worker in others):
             acted = [worker.step() for worker in others]
-            staging.open_above()
             street = failing._streets[2]
             if street._now is None or street.now.iteration < 12:
                 acted.append(failing.step())
@@ -160,7 +158,6 @@ def test_feederThatLiesAbove_isProvedFalse(communities: tuple[CommunityDay, ...]
         while not all(worker.is_over for worker in others):
             for worker in workers:
                 worker.step()
-            staging.open_above()
         assert staging.above.progress().phase is Phase.CONVERGED
         reports = [worker.report() for worker in others]
     seat = next(iter(workers[2]._streets[2]._seats.values()))

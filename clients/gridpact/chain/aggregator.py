@@ -6,7 +6,7 @@ what it told, `WatchedAggregator` waits for what comes, `Aggregator` sends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from hexbytes import HexBytes
 from web3.exceptions import TransactionNotFound
 from web3.types import TxReceipt
 
-from gridpact.chain.account import ChainAccount, ContractCall, signer_of
+from gridpact.chain.account import NOBODY, ChainAccount, ContractCall, signer_of
 from gridpact.chain.aggregator_watch import WatchedAggregator
 from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.commitments import bids_hash, domain_separator, relayed_digest, submission_hash, words_hash
@@ -52,6 +52,16 @@ class Aggregator(WatchedAggregator):
     def expel(self, nodes: Iterable[int]) -> TxReceipt:
         """Ends the enrolment of nodes."""
         return self._send("expel", sorted(nodes))
+
+    def tie(self, above: str | None, below: Mapping[str, Iterable[int]]) -> TxReceipt:
+        """Says what is above it and below it, where it is a `TiedAggregator`.
+
+        Args:
+            above: an address; None where nothing is.
+            below: gateways, nodes of this one, by the address of what is below.
+        """
+        branches = [(checked_address(one), nodes_to_bitmap(nodes)) for one, nodes in below.items()]
+        return self._send("tie", checked_address(above) if above else NOBODY, branches)
 
     def opening(self, day: int, replaced: int = 0, percent: int = WHOLE) -> ContractCall:
         """The call of `open_round`."""

@@ -11,6 +11,7 @@ from gridpact.errors import InputError
 from gridpact.files import parse_json
 
 AGGREGATOR = "VirtualAggregator"
+TIED = "TiedAggregator"
 CLERK = "Clerk"
 REFEREE = "Referee"
 SEALED_REFEREE = "SealedReferee"

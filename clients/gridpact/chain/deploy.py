@@ -24,6 +24,7 @@ from gridpact.chain.artifacts import (
     REFEREE,
     SEALED_REFEREE,
     SETTLEMENT,
+    TIED,
     TOKEN,
     Artifact,
     load,
@@ -107,6 +108,7 @@ def deploy_contracts(
     unfinished: Unfinished | None = None,
     days: bool = False,
     sealed: bool = False,
+    tied: bool = False,
 ) -> Record:
     """Deploys referee, clerk, aggregator and settlement; and a test token, unless the address of a token is given.
 
@@ -119,6 +121,7 @@ def deploy_contracts(
         unfinished: what stands already, of a deployment that is gone on with; and where it is noted what is sent.
         days: whether a settlement of days is deployed besides, and where an aggregator calls its members.
         sealed: whether submissions are read by those only whom they concern, see `node.form`.
+        tied: whether the aggregator can be above or below others, see `ITied.sol`.
     """
     web3 = account.web3
     check_fork(web3)
@@ -127,7 +130,7 @@ def deploy_contracts(
         block = unfinished.block if unfinished is not None else int(web3.eth.block_number) + 1
         chain_id = int(web3.eth.chain_id)
     referee, aggregator, settlement, test_token = map(
-        load, (SEALED_REFEREE if sealed else REFEREE, AGGREGATOR, SETTLEMENT, TOKEN)
+        load, (SEALED_REFEREE if sealed else REFEREE, TIED if tied else AGGREGATOR, SETTLEMENT, TOKEN)
     )
     roles = checked_address(supplier), checked_address(metering)
     transactions: dict[str, str] = {}

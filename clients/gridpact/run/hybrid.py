@@ -2,7 +2,8 @@
 
 What is negotiated is `market.admm.levels`; here the contracts are deployed, the nodes of a feeder are a `Group`, and a
 feeder's gateway takes part in two of them at once. Feeders go on side by side. One that fails leaves the others alone:
-if its process is there still, its gateway has nothing to sell above; else that misses iterations there until it is out.
+its gateway says nothing above any more, whether its process is there still or not, and is out when it has missed as
+many iterations there as it may.
 """
 
 from __future__ import annotations
@@ -106,11 +107,8 @@ class RunningFeeder:
         seats: nodes above, by node of the gateway.
     """
 
-    def __init__(
-        self, post: Post, seats: Mapping[int, int], above: Group, opens_after: int, payer: ChainAccount
-    ) -> None:
+    def __init__(self, post: Post, seats: Mapping[int, int], above: Group, payer: ChainAccount) -> None:
         self.below, self.above, self._seats = post.group(payer), above, seats
-        self._opens_after = opens_after
         self._now: Progress | None = None
         self.failure = ""
 
@@ -123,17 +121,12 @@ class RunningFeeder:
         assert self._now is not None
         return self._now
 
-    @property
-    def wants_above(self) -> bool:
-        """Whether its gateways are to take part above by now."""
-        return bool(self.failure) or self.now.iteration > self._opens_after or self.now.phase.is_final
-
     def standpoints(self, above: Progress) -> dict[int, tuple[Standpoint, Standpoint]] | None:
         """Where each gateway stands below and above; None where that is to be waited for."""
         stands = {}
         for node, seat in self._seats.items():
             low = Standpoint.NOTHING if self.failure else _standpoint(self.now, self.below, node)
-            high = _standpoint(above, self.above, seat) if self.wants_above else Standpoint.NOTHING
+            high = _standpoint(above, self.above, seat)
             if low is None or high is None:
                 return None
             stands[node] = low, high
@@ -142,16 +135,16 @@ class RunningFeeder:
     def is_over(self, above: Progress) -> bool:
         """Whether nothing is left to negotiate."""
         stands = self.standpoints(above)
-        return self.wants_above and stands is not None and all(
-            Standpoint.OPEN not in pair for pair in stands.values()
-        )
+        if self.failure:
+            return True
+        return stands is not None and all(Standpoint.OPEN not in pair for pair in stands.values())
 
     def step(self, above: Progress) -> bool:
         """Does what can be done now. Returns whether there was anything."""
         stands = self.standpoints(above)
-        if stands is None:
+        if stands is None or self.failure:
             return False
-        goes_on = not self.failure and self.now.phase is Phase.ITERATING
+        goes_on = self.now.phase is Phase.ITERATING
         mine = self.below.awaited(self.now) if goes_on else frozenset[int]()
         seats = {self._seats[node] for node, (_, high) in stands.items() if high is Standpoint.OPEN}
         at_above = bool(seats) and seats <= self.above.awaited(above)
@@ -252,9 +245,8 @@ class FeederProcess:
     def __init__(self, errand: Errand, payer: ChainAccount) -> None:
         self._payer = payer
         self._above = errand.above.group(payer)
-        opens_after = errand.above.level.opens_after
         self._streets = {
-            place: RunningFeeder(post, errand.seats[place], self._above, opens_after, payer)
+            place: RunningFeeder(post, errand.seats[place], self._above, payer)
             for place, post in errand.feeders.items()
         }
         self._now: Progress | None = None
@@ -264,7 +256,7 @@ class FeederProcess:
         streets = self._streets.values()
         for street in streets:
             self._guarded(street, street.look)
-        self._now = above = self._above.look(any(street.wants_above for street in streets))
+        self._now = above = self._above.look()
         acted = [self._guarded(street, lambda street=street: street.step(above)) for street in streets]  # type: ignore[misc]
         self._above.send(above)
         return any(acted)
@@ -282,9 +274,7 @@ class FeederProcess:
     @property
     def is_over(self) -> bool:
         streets, now = self._streets.values(), self._now
-        return now is not None and (
-            all(street.failure for street in streets) or all(street.is_over(now) for street in streets)
-        )
+        return now is not None and all(street.is_over(now) for street in streets)
 
     def play(self) -> None:
         """To the end."""
@@ -406,6 +396,7 @@ class _Contract:
                 self._network.name,
                 *roles,
                 token,
+                tied=True,
             )
 
     def enrol(self) -> None:
@@ -418,6 +409,11 @@ class _Contract:
         with self._counted("test tokens"):
             units = TEST_TOKENS * 10**TOKEN_DECIMALS
             mint_tokens(self._manager, self.record, [*self._suppliers.addresses, *traders], units)
+
+    def tie(self, above: str | None, below: Mapping[str, frozenset[int]]) -> None:
+        """Says on the chain what is above and below it, see `ITied.sol`."""
+        with self._counted("deploy"):
+            self._aggregator.tie(above, below)
 
     def post(self, nodes: Collection[int]) -> Post:
         """What a process that runs some of its nodes is told."""
@@ -495,6 +491,19 @@ class Staging:
             contract.deploy(self.levels, settings, token)
             token = contract.record.token
             contract.enrol()
+        for contract, (above, below) in zip(self.contracts, self._ties(), strict=True):
+            contract.tie(above, below)
+
+    def _ties(self) -> Iterator[tuple[str | None, dict[str, frozenset[int]]]]:
+        """Of each contract what is above it, and by what is below it the gateways, nodes of this one."""
+        addresses = [contract.record.aggregator for contract in self.contracts]
+        for at in range(len(self.contracts)):
+            above = {addresses[tie.above] for tie in self.levels.ties if tie.below == at}
+            below: dict[str, frozenset[int]] = {}
+            for tie in self.levels.ties:
+                if tie.above == at:
+                    below[addresses[tie.below]] = below.get(addresses[tie.below], frozenset()) | {tie.node_above}
+            yield min(above, default=None), below
 
     @property
     def above(self) -> _Contract:
@@ -521,18 +530,8 @@ class Staging:
         return errands
 
     def open(self) -> None:
-        for contract in self.feeders:
+        for contract in self.contracts:
             contract.open()
-
-    def open_above(self) -> bool:
-        """Opens it once a feeder is so far. Returns whether it is open."""
-        if not self.above.round:
-            for contract in self.feeders:
-                now = contract.progress()
-                if now.iteration > self.above.level.opens_after or now.phase.is_final:
-                    self.above.open()
-                    break
-        return bool(self.above.round)
 
     def settle(self, reports: Mapping[int, FeederReport]) -> None:
         """Delivers what meters read: on feeders those of households, above what gateways have from their feeders."""
@@ -657,7 +656,6 @@ def run_hybrid(
         listener.hear(Stage(f"Negotiating on {len(communities)} feeders in {len(files)} processes"))
         with running_nodes(files, network, one_errand) as running:
             while running.running:
-                staging.open_above()
                 time.sleep(0.2)
         workers = [pickle.loads(item.report.read_bytes()) for item in files if item.report.exists()]
         if not workers:

@@ -8,9 +8,13 @@ levels, with the gateway of their contract, which takes part one level further u
 negotiations at the same time; its own problem is that at every step it sells as much as it buys, over both. It earns
 and pays nothing for it: when the negotiation ends, the prices on both sides of it are the same.
 
-Each contract sees its own nodes only, so bytes and gas of a household stay as they are, whatever the number of feeders;
-and each ends by its own test, or fails by itself. A gateway of which one side has ended goes on in the other like a
-household that has to sell what was agreed there, and would settle with the supplier what it cannot.
+Each contract sees its own nodes only, so bytes and gas of a household stay as they are, whatever the number of feeders.
+Contracts end from the top down (`ITied.sol`): the uppermost when it and all below it are within their limits; then what
+the gateways have agreed there is fixed, and each below ends by its own test, when what is above it has ended. A gateway
+of which one side has ended goes on in the other like a household that has to sell what was agreed there, and would
+settle with the supplier what it cannot. The other way round, gateways would be bound above to sums that need not add up
+to nothing, and prices there would have to go all the way to the supplier's until somebody gave way. Who fails, fails by
+itself, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from fractions import Fraction
 from functools import partial
 from typing import TypeAlias
 
@@ -41,30 +46,14 @@ Branch: TypeAlias = "CommunityDay | Sequence[Branch]"
 """A community on its feeder, or what hangs on one contract above."""
 
 
-ABOVE_OPENS_AFTER = 8
-"""Iterations of what is below a contract, after which it is opened. At the beginning gateways have nothing to bid, and
-a round of nothing would end at once."""
-
-LIMITS_ABOVE = 0.1
-"""Of the limits that follow from the gateways' power and bill, those within which a round of gateways ends: it should
-end when the feeders do, about. 4 feeders of 16 households, two of them without panels, had all ended after 113, 106 and
-126 iterations, 1.09, 0.23 and 0.14 % above the joint optimum, with 1, 0.1 and 0.03 of the limits; tests that all have
-to hold at once, which no contract can tell, did so after 124, at 0.15 %."""
-
-
 @dataclass(frozen=True)
 class Level:
-    """One contract: its nodes, its gateways last, and when its round begins and ends."""
+    """One contract: its nodes, its gateways last, and the limits within which its round ends."""
 
     views: tuple[NodeView, ...]
     tolerances: Tolerances
     gateways: tuple[int, ...]  # nodes; none of the uppermost
     community: CommunityDay | None = None  # of a feeder; None above
-    opens_after: int = 0  # iterations of the feeders
-
-    def rules(self, resolution: Resolution, most_iterations: int = MOST_ITERATIONS) -> Rules:
-        """What its contract goes by."""
-        return Rules(MOST_MISSES, most_iterations, partial(within, self.tolerances.on_chain(resolution)))
 
 
 @dataclass(frozen=True)
@@ -75,6 +64,11 @@ class Tie:
     node_below: int
     above: int
     node_above: int
+
+    @property
+    def seats(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Contract and node, below and above."""
+        return (self.below, self.node_below), (self.above, self.node_above)
 
 
 @dataclass(frozen=True)
@@ -111,8 +105,7 @@ class Levels:
         assert community is not None
         limits = Tolerances.of([view for level, _ in of_feeders for view in level.views], net_kw)
         contracts = tuple(
-            replace(level, tolerances=limits if level.community else _tighter(level.tolerances, limits))
-            for level, _ in joining.contracts
+            replace(level, tolerances=limits) if level.community else level for level, _ in joining.contracts
         )
         ties = tuple(sorted(joining.ties, key=lambda tie: tie.below))
         return Levels(contracts, ties, Penalties.of_community(community, net_kw))
@@ -121,12 +114,6 @@ class Levels:
     def feeders(self) -> tuple[int, ...]:
         """The places of the feeders' contracts."""
         return tuple(at for at, level in enumerate(self.contracts) if level.community is not None)
-
-
-def _tighter(above: Tolerances, of_feeders: Tolerances) -> Tolerances:
-    """The limits of a contract of gateways: no tighter than those of the feeders."""
-    pairs = zip(above.wider(LIMITS_ABOVE).limits_w, of_feeders.limits_w, strict=True)
-    return Tolerances(*(max(pair) for pair in pairs))
 
 
 class _Joining:
@@ -156,10 +143,8 @@ class _Joining:
             )
         views, gateways = _above(community, count), () if uppermost else (count,)
         net_kw = np.array([self.contracts[place][1].sum(axis=0) for place in places])
-        opens = ABOVE_OPENS_AFTER + max(self.contracts[place][0].opens_after for place in places)
         at = len(self.contracts)
-        limits = Tolerances.of(views, net_kw)
-        self.contracts.append((Level(views, limits, gateways, opens_after=opens), net_kw))
+        self.contracts.append((Level(views, Tolerances.of(views, net_kw), gateways), net_kw))
         self.ties += [Tie(place, below, at, node) for node, (place, below) in enumerate(ties, start=1)]
         return community
 
@@ -233,14 +218,7 @@ class Standpoint(Enum):
 
     OPEN = "open"
     AGREED = "agreed"
-    NOTHING = "nothing"  # not opened yet, ended without an agreement, or without the gateway
-
-    @staticmethod
-    def at(register: Register, node: int) -> Standpoint:
-        """Of a round in memory."""
-        if node in register.gone or register.end not in (None, End.CONVERGED):
-            return Standpoint.NOTHING
-        return Standpoint.OPEN if register.end is None else Standpoint.AGREED
+    NOTHING = "nothing"  # ended without an agreement, or without the gateway
 
 
 class Gateway:
@@ -326,22 +304,61 @@ class _Cost:
 
 @dataclass(frozen=True)
 class LevelsIterate:
-    """Where all contracts stand after an iteration of the feeders: those that have ended, where they ended; None of
-    those that are not open yet."""
+    """Where all contracts stand after an iteration: those that have ended, where they ended."""
 
     iteration: int
-    contracts: tuple[Iterate | None, ...]
+    contracts: tuple[Iterate, ...]
     gateways: tuple[Gateway, ...]
-
-    def at(self, contract: int) -> Iterate:
-        """Where a contract stands that was opened."""
-        one = self.contracts[contract]
-        assert one is not None
-        return one
 
 
 Silent = Callable[[int, int], bool]
-"""Whether all nodes of a contract, and its gateway above, say nothing in an iteration of the feeders."""
+"""Whether all nodes of a contract, and its gateway above, say nothing in an iteration."""
+
+WAITING = Fraction(2, 5)
+"""Of mu, the iterations in which a contract waits for those below it (`ITied.sol`)."""
+
+
+class _Rounds:
+    """The rounds of all contracts, each of which ends when its ties let it."""
+
+    def __init__(self, levels: Levels, resolution: Resolution, most_iterations: int) -> None:
+        self._levels, self._last_waiting = levels, WAITING * most_iterations
+        self.of: list[Round] = []
+        for at, level in enumerate(levels.contracts):
+            test = partial(within, level.tolerances.on_chain(resolution))
+            rules = Rules(MOST_MISSES, most_iterations, test, partial(self._may_end, at))
+            self.of.append(Round(level.views, levels.penalties, resolution, rules))
+
+    def register(self, contract: int) -> Register:
+        return self.of[contract].register
+
+    def standpoint(self, contract: int, node: int) -> Standpoint:
+        register = self.register(contract)
+        if node in register.gone or register.end not in (None, End.CONVERGED):
+            return Standpoint.NOTHING
+        return Standpoint.OPEN if register.end is None else Standpoint.AGREED
+
+    def _may_end(self, contract: int, iteration: int) -> bool:
+        """Whether what is above lets it, and what is below. Contracts close an iteration from the bottom up, so what is
+        above has ended in one before."""
+        above = [self.register(tie.above) for tie in self._levels.ties if tie.below == contract]
+        gateways = {tie.node_above for tie in self._levels.ties if tie.below == contract}
+        is_released = all(one.end is not None or gateways <= one.gone for one in above)
+        return is_released and self._are_ready(contract, iteration)
+
+    def _are_ready(self, contract: int, iteration: int) -> bool:
+        """Whether nobody below has to be waited for."""
+        gone = self.register(contract).gone
+        return iteration >= self._last_waiting or all(
+            self._is_ready(tie.below)
+            for tie in self._levels.ties
+            if tie.above == contract and tie.node_above not in gone
+        )
+
+    def _is_ready(self, contract: int) -> bool:
+        register = self.register(contract)
+        closed = register.iteration - 1
+        return register.end is not None or (0 < register.held == closed and self._are_ready(contract, closed))
 
 
 def negotiate_levels(
@@ -355,35 +372,24 @@ def negotiate_levels(
     Args:
         most_iterations: mu of all of them.
     """
-    resolution = resolution or Resolution()
-    rounds = [
-        Round(level.views, levels.penalties, resolution, level.rules(resolution, most_iterations))
-        for level in levels.contracts
-    ]
-    gateways = tuple(
-        Gateway(rounds[tie.below].agents[tie.node_below], rounds[tie.above].agents[tie.node_above])
-        for tie in levels.ties
-    )
-    newest: list[Iterate | None] = [None for _ in rounds]
+    rounds = _Rounds(levels, resolution or Resolution(), most_iterations)
+    seats = [tie.seats for tie in levels.ties]
+    gateways = tuple(Gateway(*(rounds.of[at].agents[node] for at, node in both)) for both in seats)
+    newest: dict[int, Iterate] = {}
     for iteration in itertools.count(1):
-        missing: list[frozenset[int]] = [frozenset() for _ in rounds]
-        given: list[dict[int, IntegerSubmission]] = [{} for _ in rounds]
-
-        def side(contract: int, node: int, now: int = iteration) -> Standpoint:
-            opened = now > levels.contracts[contract].opens_after
-            return Standpoint.at(rounds[contract].register, node) if opened else Standpoint.NOTHING
-
-        for tie, gateway in zip(levels.ties, gateways, strict=True):
-            bids = gateway.solve(side(tie.below, tie.node_below), side(tie.above, tie.node_above))
-            for at, node, own in zip((tie.below, tie.above), (tie.node_below, tie.node_above), bids, strict=True):
+        missing: list[frozenset[int]] = [frozenset() for _ in levels.contracts]
+        given: list[dict[int, IntegerSubmission]] = [{} for _ in levels.contracts]
+        for tie, both, gateway in zip(levels.ties, seats, gateways, strict=True):
+            bids = gateway.solve(*(rounds.standpoint(*seat) for seat in both))
+            for (at, node), own in zip(both, bids, strict=True):
                 if own is not None:
                     given[at][node] = own
             if silent(tie.below, iteration):
-                missing[tie.below] = rounds[tie.below].register.assembly.nodes
+                missing[tie.below] = rounds.of[tie.below].assembly.nodes
                 missing[tie.above] |= {tie.node_above}
-        for at, (round_, level) in enumerate(zip(rounds, levels.contracts, strict=True)):
-            if iteration > level.opens_after and round_.register.end is None:
+        for at, round_ in enumerate(rounds.of):
+            if round_.register.end is None:
                 newest[at] = round_.iterate(missing[at], given[at])
-        yield LevelsIterate(iteration, tuple(newest), gateways)
-        if all(round_.register.end is not None for round_ in rounds):
+        yield LevelsIterate(iteration, tuple(newest[at] for at in range(len(levels.contracts))), gateways)
+        if all(round_.register.end is not None for round_ in rounds.of):
             return

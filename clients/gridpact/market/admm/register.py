@@ -42,6 +42,7 @@ class Rules:
     most_misses: int = MOST_MISSES  # iterations that a node may be silent in before it is out
     most_iterations: int = MOST_ITERATIONS  # mu
     within: Test = lambda squares, scalars: False  # by default it goes on for as long as it is asked
+    may_end: Callable[[int], bool] = lambda iteration: True  # within the limits, for what others do
 
 
 ENDLESS = Rules()
@@ -56,6 +57,7 @@ class Register:
         gone: who is out.
         running: the sums of the open iteration, (T,) each, of blocks of which a copy has come.
         end: None while it goes on.
+        held: the last iteration that was within the limits; 0 before the first.
     """
 
     def __init__(self, assembly: Assembly, rules: Rules) -> None:
@@ -64,6 +66,7 @@ class Register:
         self.gone: frozenset[int] = frozenset()
         self.misses = dict.fromkeys(assembly.nodes, 0)
         self.end: End | None = None
+        self.held = 0
         self.submissions: dict[int, IntegerSubmission] = {}  # of the open iteration, by node
         self.running: dict[Block, Integers] = {}
         self._rules = rules
@@ -108,14 +111,21 @@ class Register:
         closing = Closing(iteration, present, squares, sums, bids, self.gone, self._proved)
         if lost:
             self.end = End.ABANDONED
-        elif iteration >= self._disturbed + 2 and self._rules.within(squares, self.assembly.scalars(self.gone)):
-            self.end = End.CONVERGED
-        elif iteration >= self._rules.most_iterations:
-            self.end = End.EXHAUSTED
+        else:
+            self.end = self._ended(squares)
         self.iteration += 1
         self.submissions, self.running = {}, {}
         self._claimed, self._proved = NO_RESIDUALS, frozenset()
         return closing
+
+    def _ended(self, squares: tuple[int, int, int, int]) -> End | None:
+        """How the round ends with the open iteration, if it does."""
+        rules, is_last = self._rules, self.iteration >= self._rules.most_iterations
+        if self.iteration >= self._disturbed + 2 and rules.within(squares, self.assembly.scalars(self.gone)):
+            self.held = self.iteration
+            if is_last or rules.may_end(self.iteration):
+                return End.CONVERGED
+        return End.EXHAUSTED if is_last else None
 
     def _sums(self) -> Mapping[Block, Integers]:
         nothing = np.zeros(self.assembly.steps, dtype=np.int64)

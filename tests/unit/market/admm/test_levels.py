@@ -51,19 +51,20 @@ def agreed(communities: tuple[CommunityDay, ...], request: pytest.FixtureRequest
             assert len(Levels.of(communities).ties) == 6
         levels = strictly(Levels.of(((one, two), (three,)) if request.param == "three levels" else communities))
     iterate = last_of(levels)
-    assert all(iterate.at(place).end is End.CONVERGED for place in range(len(levels.contracts)))
+    assert all(iterate.contracts[place].end is End.CONVERGED for place in range(len(levels.contracts)))
     return communities, levels, iterate
 
 
 def strictly(levels: Levels) -> Levels:
     """The same with limits that are far below the usual ones."""
-    strict = Tolerances(0.18, 0.5, 0.18, 0.18)
+    strict = Tolerances(0.18, 0.2, 0.18, 0.09)
     return replace(levels, contracts=tuple(replace(level, tolerances=strict) for level in levels.contracts))
 
 
 def last_of(levels: Levels, silent: Silent = lambda contract, iteration: False) -> LevelsIterate:
-    """The end, in finer units."""
-    *_, last = negotiate_levels(levels, Resolution(power_kw=5e-5, voltage=1e-6), 600, silent)
+    """The end, in finer units, and with a mu of which a quarter is enough to come within such limits: what ended by a
+    reach of nothing would be off by five times as much."""
+    *_, last = negotiate_levels(levels, Resolution(power_kw=5e-5, voltage=1e-6), 4000, silent)
     return last
 
 
@@ -109,7 +110,7 @@ def carried_out(levels: Levels, iterate: LevelsIterate) -> float:
     the supplier or fed in."""
     total = 0.0
     for tie, gateway in zip(levels.ties, iterate.gateways, strict=True):
-        level, feeder = levels.contracts[tie.below], iterate.at(tie.below)
+        level, feeder = levels.contracts[tie.below], iterate.contracts[tie.below]
         community = level.community if tie.node_below == level.gateways[0] else None  # once
         dt, prices = gateway.below.view.step_hours, gateway.below.view.prices
 
@@ -137,8 +138,7 @@ def carried_out(levels: Levels, iterate: LevelsIterate) -> float:
 
 def test_levels_findTheJointOptimum(agreed: Agreed) -> None:
     communities, levels, iterate = agreed
-    # 0.05 %: a feeder that ends a little before the others leaves its gateway with a watt or two at some steps.
-    assert carried_out(levels, iterate) == pytest.approx(joint_optimum(communities), rel=5e-4)
+    assert carried_out(levels, iterate) == pytest.approx(joint_optimum(communities), rel=5e-5)
 
 
 def test_tradesBeyondTheFeeder_arePassedOn(agreed: Agreed) -> None:
@@ -186,8 +186,8 @@ def test_honestGateway_cannotBeProvedFalse(communities: tuple[CommunityDay, ...]
                     assert not departed(agent.assembly, node, one.closing, last, None, Reach(), age), (place, node, age)
                     looked_at += 1
     assert looked_at > 200
-    assert all(iterate.at(place).end is End.CONVERGED for place in range(len(levels.contracts)))
-    assert max(iterate.at(place).iteration for place in range(len(levels.contracts))) < 2 / 5 * MOST_ITERATIONS
+    assert all(iterate.contracts[place].end is End.CONVERGED for place in range(len(levels.contracts)))
+    assert max(iterate.contracts[place].iteration for place in range(len(levels.contracts))) < 2 / 5 * MOST_ITERATIONS
 
 
 def test_limitsAbove_areNoTighterThanOnFeeders(communities: tuple[CommunityDay, ...]) -> None:
@@ -199,11 +199,12 @@ def test_feederThatFallsSilent_doesNotStopTheOthers(communities: tuple[Community
     """The rest comes to what it would have come to without it, at the joint optimum of the rest."""
     levels = strictly(Levels.of(communities))
     iterate = last_of(levels, lambda contract, iteration: contract == 2 and iteration >= 12)
-    assert [iterate.at(place).end for place in range(4)] == [End.CONVERGED, End.CONVERGED, End.ABANDONED, End.CONVERGED]
+    assert [one.end for one in iterate.contracts] == [End.CONVERGED, End.CONVERGED, End.ABANDONED, End.CONVERGED]
     assert len(levels.ties) == 3
     rest = replace(levels, ties=levels.ties[:2])
     settled = replace(iterate, gateways=iterate.gateways[:2])
-    assert carried_out(rest, settled) == pytest.approx(joint_optimum(communities[:2]), rel=5e-4)
+    # Plans on the first feeder still creep by a fifth of a watt: 5.2e-5 here, 4.1e-5 after 800 iterations.
+    assert carried_out(rest, settled) == pytest.approx(joint_optimum(communities[:2]), rel=1e-4)
 
 
 def test_ownCoefficients_haveTheSumOfThePair() -> None:
