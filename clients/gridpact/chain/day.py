@@ -21,6 +21,7 @@ from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
 from gridpact.chain.settlement import decode_energies, encode_energies
 from gridpact.errors import InputError
+from gridpact.limits import MOST_HOUSEHOLDS
 
 SUPPLIER = 255
 """The community's supplier among the parties of a day, others are 254, 253 and so on; households are their node
@@ -30,8 +31,6 @@ ALL_SHARES = 10**9
 
 MOST_UNITS = 2 ** (8 * 16) - 1
 """Token units that a word of sixteen bytes holds: as a limit, none."""
-
-LAST_NODE = 127
 
 LABEL = 1 << 31
 """Of rounds about the rest of a day."""
@@ -122,7 +121,7 @@ class StepSettled:
 
     @property
     def suppliers_received(self) -> int:
-        return sum(payment for party, payment in self.payments.items() if party > LAST_NODE)
+        return sum(payment for party, payment in self.payments.items() if party > MOST_HOUSEHOLDS)
 
 
 @dataclass(frozen=True)
