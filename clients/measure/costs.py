@@ -274,7 +274,8 @@ page from the reports; a test fails where it does not fit them.
 16 households and 24 steps, scenario {scenario}, star around node 0. Two days of {case} were played to the end on
 Anvil (reports/rounds.json): one in summer with many trades, one in winter with few. *Median*: as many iterations as the
 median of all {days} days of {cases} took ([benchmarks.md](benchmarks.md): {least} to {most}), with the gas
-of the two days. In the open form: a [sealed](privacy.md) round takes 6 to 7 % more of *Negotiation*.
+of the two days. In the open form: a [sealed](privacy.md) round takes some 4 % less of *Negotiation* by relay, and
+2 % more without.
 
 - *Opening*: opening the round, and all declarations.
 - *Negotiation*: gas of an iteration ([gas.md](gas.md)) by iterations, and what the first ones, which fill new storage,
