@@ -61,6 +61,8 @@ interface ICommunityPrice is IAtOnePrice {
         uint32 gap; //          millionths
     }
 
+    /// @notice What a round is opened on, see `openOn`.
+    event TermsSet(uint32 indexed round, uint64 rho, uint64 base, uint256[] feedIn, uint256[] imports);
     event Joined(uint32 indexed round, uint8 indexed node);
     /// @notice What a node told where gains were weighed.
     /// @param gain 1e-9 currency

@@ -99,9 +99,10 @@ contract CommunityPrice is AtOnePrice, ICommunityPrice {
         _requireWords(imports);
         (_rho, _base) = (rho, base);
         for (uint256 k = 0; k < feedIn.length; ++k) {
-            (_feedIn[k], _import[k]) = (feedIn[k], imports[k]);
-            _price[k] = _middles(k, feedIn[k], imports[k]);
+            (uint256 low, uint256 high) = (feedIn[k], imports[k]);
+            (_feedIn[k], _import[k], _price[k]) = (low, high, _middles(k, low, high));
         }
+        emit TermsSet(round, rho, base, feedIn, imports);
     }
 
     function _openDay(uint32) internal pure override returns (uint32) {
@@ -174,9 +175,11 @@ contract CommunityPrice is AtOnePrice, ICommunityPrice {
 
     function _requireUnits(uint256[] calldata units) private view {
         _requireWords(units);
-        for (uint256 k = 0; k < units.length; ++k) if (units[k] & ABOVE != 0) revert UnitsTooLarge(k);
-        uint256 last = steps % LANES;
-        if (last != 0 && units[units.length - 1] >> LANE * last != 0) revert UnitsTooLarge(units.length - 1);
+        uint256 last = steps % LANES; // lanes of the last word; 0: all
+        for (uint256 k = 0; k < units.length; ++k) {
+            uint256 beyond = last != 0 && k + 1 == units.length ? units[k] >> LANE * last : 0;
+            if (units[k] & ABOVE | beyond != 0) revert UnitsTooLarge(k);
+        }
     }
 
     /// @dev Keeps what a node trades if the round is settled by this iteration, and locks what that could come to.

@@ -50,8 +50,11 @@ class Hall:
 
     def open(self, feed_in=None, imports=None, rho=RHO, base=BASE):
         feed_in, imports = feed_in or [80_000] * self.steps, imports or [200_000] * self.steps
-        self.contract.send(self.manager, "openOn", DAY + self.round, rho, base, packed(feed_in), packed(imports))
+        terms = rho, base, packed(feed_in), packed(imports)
+        opened = self.contract.send(self.manager, "openOn", DAY + self.round, *terms)
         self.round += 1
+        (said,) = opened.all("TermsSet")
+        assert (said["rho"], said["base"], list(said["feedIn"]), list(said["imports"])) == terms
         self.model.open(feed_in, imports, rho, base)
 
     def begin(self, nodes=None, **terms):
