@@ -328,16 +328,16 @@ def without(*methods: str) -> Habit:
     return always(refusal(-32601, "the method does not exist/is not available"), *methods)
 
 
-def changed_logs(change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Habit:
-    """A log in which entries are others, or missing."""
+def changed_calldata(change: Callable[[bytes], bytes]) -> Habit:
+    """Transactions that were sent with something else."""
 
     def habit(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any] | None:
-        if method != "eth_getLogs":
+        if method != "eth_getTransactionByHash":
             return None
-        entries = ask(method, parameters).get("result")
-        if entries is None:
+        found = ask(method, parameters).get("result")
+        if found is None:
             return None
-        return {"result": [new for entry in entries if (new := change(dict(entry))) is not None]}
+        return {"result": found | {"input": "0x" + change(bytes.fromhex(found["input"][2:])).hex()}}
 
     return habit
 

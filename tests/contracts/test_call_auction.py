@@ -435,8 +435,8 @@ def test_clearOpened_comesToWhatClearingDoes(hall, accounts):
     hall.play(BIDS, reveals=False)
     receipt = hall.clear_opened(sender=accounts[1])
     opened = receipt.one("Cleared")
-    assert [opened[name] for name in ("revealed", "prices", "fills", "payments")] == [
-        revealed[name] for name in ("revealed", "prices", "fills", "payments")
+    assert [opened[name] for name in ("nodes", "prices", "fills", "payments")] == [
+        revealed[name] for name in ("nodes", "prices", "fills", "payments")
     ]
     assert receipt.one("Opened")["bids"] == tuple(encoded(BIDS[node]) for node in range(N))
     assert hall.money() == [free + paid for free, paid in zip(before, opened["payments"], strict=True)]

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from chains import consortium, rpc, skip_without
@@ -20,7 +19,7 @@ from endpoints import (
     Habit,
     Reply,
     always,
-    changed_logs,
+    changed_calldata,
     cut,
     endpoint,
     lagging,
@@ -225,17 +224,17 @@ def agree(pilot: Pilot, habits: Mapping[int, list[Habit]]) -> None:
 
 
 def lies_about_bids(pilot: Pilot) -> Habit:
-    submitted = pilot.aggregator.interface.topics(["Submitted"])[0]
+    """Of a sealed round, whose bids are in the calldata only."""
 
-    def change(entry: dict[str, Any]) -> dict[str, Any]:
-        if entry["topics"][0] != submitted:
-            return entry
-        data = bytearray.fromhex(entry["data"][2:])
-        if len(data) > 32 * 4 + 1:
-            data[32 * 4 + 1] ^= 3  # of the first bid
-        return entry | {"data": "0x" + data.hex()}
+    def change(data: bytes) -> bytes:
+        function, arguments = pilot.aggregator.interface.called(data)
+        bids = bytearray(arguments["bids"]) if function == "submit" else bytearray()
+        if len(bids) <= 1:
+            return data
+        bids[1] ^= 3  # of the first bid
+        return data.replace(bytes(arguments["bids"]), bytes(bids))
 
-    return changed_logs(change)
+    return changed_calldata(change)
 
 
 UNREADABLE: tuple[Habits, Habits, Habits] = (

@@ -289,20 +289,6 @@ def test_whatCannotBe_isOneSentence(files: Path, file: str, old: str, new: str, 
         read_community(str(files))
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["day", "--chain", "eth-tester"],
-    ],
-)
-def test_whatKnowsOneTariff_saysSo(
-    files: Path, tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*command, "--case", str(files), "--out", str(tmp_path / "out")]) == 2
-    told = capsys.readouterr().err
-    assert "knows one tariff, and households of 'tiny3' have 2: leave out the column 'tariff'" in told
-
-
 def test_runTellsThem(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "drawn", lambda figures: {})  # takes seconds
     assert main(["run", "--chain", "memory", "--case", str(files), "--out", str(tmp_path / "out")]) == 0

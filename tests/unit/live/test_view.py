@@ -33,11 +33,11 @@ TOLD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("day.Nominated", {"day": DAY, "node": 5, "first": 0, "hash": b"", "energies": encode_energies([-1, -2, -3, -4])}),
     ("day.StepRead", {"day": DAY, "step": 0, "nodes": nodes_to_bitmap([5]), "energies": encode_energies([7])}),
     ("day.StepRead", {"day": DAY, "step": 0, "nodes": nodes_to_bitmap([1]), "energies": encode_energies([-12])}),
-    ("day.StepSettled", {"day": DAY, "step": 0, "poolEnergy": 6, "poolPrice": 190_000, "deviation": -2,
-                         "payments": [-1_140, 1_000, 140]}),
+    ("day.StepSettled", {"day": DAY, "step": 0, "number": 0, "customers": nodes_to_bitmap([1, 5]), "poolEnergy": 6,
+                         "poolPrice": 190_000, "deviation": -2, "payments": [-1_140, 1_000, 140]}),
     ("day.Nominated", {"day": DAY, "node": 1, "first": 2, "hash": b"", "energies": encode_energies([33, 44])}),
-    ("day.StepSettled", {"day": DAY, "step": 1, "poolEnergy": 0, "poolPrice": 0, "deviation": 5,
-                         "payments": [-500, -60, 560]}),
+    ("day.StepSettled", {"day": DAY, "step": 1, "number": 0, "customers": nodes_to_bitmap([1, 5]), "poolEnergy": 0,
+                         "poolPrice": 0, "deviation": 5, "payments": [-500, -60, 560]}),
     ("day.Uncovered", {"day": DAY, "step": 1, "node": 5, "amount": 4}),
     ("products.SpotPosted", {"id": 1, "day": DAY, "poster": 5,
                              "spot": {"step": 2, "sells": False, "energy": 800, "price": 200_000}}),
@@ -52,8 +52,8 @@ TOLD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("products.OptionEnded", {"id": 3, "unlocked": 1}),
     ("products.ForwardOffered", {"id": 4, "day": DAY, "proposer": 1,
                                  "terms": {"step": 1, "sells": True, "energy": 700, "formula": {"base": 210_000}}}),
-    ("day.StepSettled", {"day": 20260630, "step": 3, "poolEnergy": 99, "poolPrice": 99, "deviation": 99,
-                         "payments": [9]}),  # of another day
+    ("day.StepSettled", {"day": 20260630, "step": 3, "number": 0, "customers": 0, "poolEnergy": 99,
+                         "poolPrice": 99, "deviation": 99, "payments": [9]}),  # of another day
 )  # fmt: skip
 
 
