@@ -237,7 +237,7 @@ def test_services_goThroughTwoDays(
             terms = ["--day", SECOND, "--start", start, "--lock", "50", "--community", "tiny3", "--gate-minutes", "90"]
             command("supplier", ["round", "day", *terms, "--least-lock", "1", "--reading-minutes", "90"])
             played.agree(SECOND)
-            played.refresh(FIRST, 1.2, sun=4.0)  # a pair states what comes to a kWh
+            played.refresh(FIRST, 2.0, sun=1.5)  # a pair states changes from a kilowatt-hour on
             second = played.agree_anew(FIRST, 2)
             assert pilot.aggregator.outcome(second).present == {0, 1, 2, 3}
             for round_ in (first, second):
