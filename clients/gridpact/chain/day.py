@@ -302,15 +302,6 @@ class DaySettlement(Deposits):
         """What is left of a party's lock for a day, token units."""
         return int(self._read("balance", day, party))
 
-    def free(self, address: str) -> int:
-        return int(self._read("free", checked_address(address)))
-
-    def locked(self, address: str) -> int:
-        return int(self._read("locked", checked_address(address)))
-
-    def total_deposits(self) -> int:
-        return int(self._read("totalDeposits"))
-
     def history(self, address: str) -> tuple[int, int]:
         """How often an account had a position in a step that was read, and how often it delivered it."""
         had, delivered = self._read("history", checked_address(address))
