@@ -14,7 +14,5 @@ def search_steadily() -> None:
     settings.register_profile(
         "steady", derandomize=True, deadline=None, max_examples=50, print_blob=True, suppress_health_check=slow
     )
-    settings.register_profile(
-        "campaign", deadline=None, max_examples=1000, print_blob=True, suppress_health_check=slow
-    )
+    settings.register_profile("campaign", deadline=None, max_examples=1000, print_blob=True, suppress_health_check=slow)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))

@@ -191,9 +191,7 @@ def test_clear_notPaidInWholeUnits_losesNothing(hall):
     locked = [hall.auction.view("locked", str(who)) - BOND for who in hall.people]
     paid = hall.clear().one("Cleared")["payments"]
     assert sum(paid) == 0
-    values = [
-        sum(wh * price for _, wh, price in decoded(hall.traded(node))) for node in range(N)
-    ]
+    values = [sum(wh * price for _, wh, price in decoded(hall.traded(node))) for node in range(N)]
     assert all(abs(unit - value / 1_000) < 1 for unit, value in zip(paid, values, strict=True))
     assert all(-unit <= most for unit, most in zip(paid, locked, strict=True))
     assert hall.money() == [free + unit for free, unit in zip(before, paid, strict=True)]
@@ -550,7 +548,6 @@ def test_deliver_beyondWhatWasTraded(hall, TradeSettlement, accounts, manager):
 
 
 # ---------------------------------------------------------------------- by chance
-
 
 
 def test_clearings_byChance_areThoseOfTheOracle(opened):

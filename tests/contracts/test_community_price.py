@@ -198,7 +198,7 @@ def test_price_ofPricesBelowZero_isRoundedTowardsWhereItWas(hall):
     """CP1: signed lanes, and division towards zero on both sides."""
     hall.begin(feed_in=[-90_001] * STEPS, imports=[-20_000] * STEPS, rho=2**RHO_BITS)
     assert hall.model.price == [-55_001] * STEPS
-    for units, price in ((4, -55_001), (-4, -55_001), (5, -55_002), (-9, -55_001), (-2**20, -20_000)):
+    for units, price in ((4, -55_001), (-4, -55_001), (5, -55_002), (-9, -55_001), (-(2**20), -20_000)):
         event = hall.all_tell({node: flat(units if node == 0 else 0) for node in range(N)}).one("Priced")
         assert unpacked(event["price"], STEPS) == hall.model.price == [price] * STEPS
 

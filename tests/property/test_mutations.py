@@ -172,7 +172,13 @@ def plan(path: Path) -> None:
     from gridpact.community.model import Prices
 
     view = view_of(
-        settings, day, hours, forecast, prices or Prices([ANY_PRICE] * steps), frozenset(range(4)), 4  # type: ignore[arg-type]
+        settings,
+        day,
+        hours,
+        forecast,
+        prices or Prices([ANY_PRICE] * steps),
+        frozenset(range(4)),
+        4,  # type: ignore[arg-type]
     )
     if view.household is not None:
         fallback(view)

@@ -93,9 +93,7 @@ class Aggregator(WatchedAggregator):
         """Step 2: declares participation."""
         if self.account is None:
             raise ChainError("`declare` needs an account: this connection only reads.")
-        return self.account.send(
-            self.declaring(round, parent, children, depth, bids, book), spare=self.starting_gas()
-        )
+        return self.account.send(self.declaring(round, parent, children, depth, bids, book), spare=self.starting_gas())
 
     def declaring(
         self, round: int, parent: int, children: Iterable[int], depth: int, bids: int, book: bytes

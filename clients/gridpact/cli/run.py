@@ -49,9 +49,7 @@ def add(commands: Commands) -> None:
         help="a shipped case (see `gridpact cases`) or a community file; default fontana16",
     )
     command.add_argument("--day", metavar="D", help="a day of the case; default its first")
-    command.add_argument(
-        "--scenario", "--mechanism", default="tg", metavar="|".join(NAMES), help=f"default tg. {WHAT}"
-    )
+    command.add_argument("--scenario", "--mechanism", default="tg", metavar="|".join(NAMES), help=f"default tg. {WHAT}")
     command.add_argument(
         "--network-agreement",
         default="dso",

@@ -104,7 +104,9 @@ def _add_uncertainty(commands: Commands) -> None:
         "of all households with commas between them, which sum to 1; default proportional",
     )  # fmt: skip
     command.add_argument(
-        "--pool-price", default="mid-market", metavar="mid-market|ratio",
+        "--pool-price",
+        default="mid-market",
+        metavar="mid-market|ratio",
         help="half way between feed-in and import, or by the ratio of supply to demand; default mid-market",
     )
     command.add_argument(
@@ -124,7 +126,10 @@ def _add_uncertainty(commands: Commands) -> None:
         "every",
     )  # fmt: skip
     command.add_argument(
-        "--re-agree-above", type=float, default=0.0, metavar="KWH",
+        "--re-agree-above",
+        type=float,
+        default=0.0,
+        metavar="KWH",
         help="only where what is expected of loads and PV output in the rest of the day is otherwise by so much than "
         "when it was agreed on last; default 0: always",
     )

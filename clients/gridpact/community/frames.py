@@ -89,4 +89,3 @@ def _named(households: pd.DataFrame) -> str:
     if "node" not in table.columns:
         table = table.assign(node=range(1, len(table) + 1))
     return str(table.to_csv(index=False))
-

@@ -201,9 +201,7 @@ def _load_name(row: Row) -> str:
     return row.cells.get("load", "").strip().lower()
 
 
-def _of_load(
-    row: Row, places: Mapping[str, NetworkLoad], free: list[NetworkLoad], remarks: list[str]
-) -> NetworkLoad:
+def _of_load(row: Row, places: Mapping[str, NetworkLoad], free: list[NetworkLoad], remarks: list[str]) -> NetworkLoad:
     """The load of the network file that a home stands for: the one it names, or the next that nobody names."""
     if name := _load_name(row):
         if name not in places:

@@ -136,9 +136,7 @@ def read_suppliers(
             _number(where, "feed_in_share", stated["feed_in_share"], 1.0)
         path = community.parent / stated["prices"]
         others[name] = _tariff(community, supplier, stated.get("feed_in_share"), path, step_minutes, accepted)
-    of_household = {
-        row.text("household"): name for row in households if (name := row.cells.get("tariff", "").strip())
-    }
+    of_household = {row.text("household"): name for row in households if (name := row.cells.get("tariff", "").strip())}
     for row in households:
         if (name := row.cells.get("tariff", "").strip()) and name not in others:
             known = f"the tariffs are {', '.join(others)}" if others else f"no [tariff.{name}] is in {community.name}"
@@ -179,7 +177,7 @@ def _network_fees(community: Path, stated: Mapping[str, Any], prices: Profile) -
     where = f"{community.name}, [fees]"
     over = stated.get(PEAK_OVER, DAY)
     if over not in (DAY, MONTH):
-        raise InputError(f"{where}: '{PEAK_OVER}' = {over!r} must be \"{DAY}\" or \"{MONTH}\"")
+        raise InputError(f'{where}: \'{PEAK_OVER}\' = {over!r} must be "{DAY}" or "{MONTH}"')
     if PEAK_OVER in stated and not stated.get(PEAK):
         raise InputError(f"{where}: '{PEAK_OVER}' says over which time '{PEAK}' counts, which is not there; give that")
     for key, value in stated.items():

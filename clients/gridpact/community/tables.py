@@ -205,9 +205,7 @@ def foreign_table(
                 f"{path.name} has a column for each time: {named}; give a row for each: turn the table around, or, of "
                 "Home Assistant, take what its history page downloads"
             )
-        raise InputError(
-            f"{path.name}: column 'time' is missing; the header has: {named}; {time_told}"
-        )
+        raise InputError(f"{path.name}: column 'time' is missing; the header has: {named}; {time_told}")
     below, left_out = _without_notes(below, len([name for name in header if name]))
     if left_out:
         remarks.append(f"Comments and notes in {path.name} were left out: row {', '.join(map(str, left_out))}.")

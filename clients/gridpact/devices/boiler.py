@@ -209,7 +209,6 @@ class Boiler(StoringDevice):
         return f"a boiler of {self.tank_kwh:g} kWh / {self.power_kw:g} kW"
 
 
-
 def _usual(steps: int, step_hours: float) -> Array:
     """The usual profile, kW for 1 kWh a day, (T,): the mean over each step of what is drawn in its hours."""
     drawn = np.concatenate([[0.0], np.cumsum(PROFILE)])

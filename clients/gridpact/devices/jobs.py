@@ -124,9 +124,7 @@ def _starts(job: Job, price: float, expected: Sequence[float]) -> bool:
     return bool(costs[0] <= costs.min() + TIE)
 
 
-def played(
-    job: Job, forecasts: Sequence[float], prices: Sequence[float], model: PriceModel
-) -> NDArray[np.bool_]:
+def played(job: Job, forecasts: Sequence[float], prices: Sequence[float], model: PriceModel) -> NDArray[np.bool_]:
     """In which steps of its window a job runs, (H,), each decided when its price is seen.
 
     Raises:

@@ -227,9 +227,7 @@ class Group:
         unsigned = SignedSubmission(node, tuple(words), bids, residuals.as_tuple(), b"", b"")
         self._sent[node] = submission.copies
         self._signed.append(
-            self._aggregator.signed_by(
-                self._accounts[node], progress.round, progress.iteration, self._head, unsigned
-            )
+            self._aggregator.signed_by(self._accounts[node], progress.round, progress.iteration, self._head, unsigned)
         )
 
     # ------------------------------------------------------------------ settling

@@ -170,9 +170,7 @@ class _RoundOffice:
             self._negotiation, settings.phase_seconds, settings.max_misses, settings.most_iterations
         )
         roles = self._suppliers.common.address, self._suppliers.metering.address
-        self.record = deploy_contracts(
-            self._manager, theta, setting, self._network.name, *roles, sealed=settings.seals
-        )
+        self.record = deploy_contracts(self._manager, theta, setting, self._network.name, *roles, sealed=settings.seals)
         self._spend("deploy")
 
     @contextmanager
@@ -235,9 +233,7 @@ class _RoundOffice:
             for household in self._community.households
         }
         key, round_ = self._suppliers.metering_key, self._round
-        settlement.deliver_readings(
-            [settlement.sign_reading(key, round_, node, wh) for node, wh in energies.items()]
-        )
+        settlement.deliver_readings([settlement.sign_reading(key, round_, node, wh) for node, wh in energies.items()])
         self._gas["deliver"] += self._suppliers.gas_used
         self._transactions += self._suppliers.transactions
         return list(settlement.deliveries(self._round).values())

@@ -227,7 +227,8 @@ def read_settings(path: Path) -> Settings:
         key=_key(top.table("key")),
         tariff=tariff,
         forecast=_forecast(top.table("forecast"), signals, service.timezone)
-        if is_household or tariff.source == "forecast" else None,
+        if is_household or tariff.source == "forecast"
+        else None,
         service=service,
         home=_home(top, "size" in accepted) if is_household else None,
         limits=_limits(top.table("limits"), "price" in accepted) if is_household else None,

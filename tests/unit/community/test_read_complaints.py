@@ -311,9 +311,7 @@ def test_preferences_areRead(folder: Path) -> None:
         ("prices.csv", "0.", "0.0000", "price", "prices.csv: at most 4e-05 for a kWh; are the prices per Wh?"),
     ],
 )
-def test_anotherUnit_isAskedAbout(
-    folder: Path, file: str, old: str, new: str, word: str, said: str
-) -> None:
+def test_anotherUnit_isAskedAbout(folder: Path, file: str, old: str, new: str, word: str, said: str) -> None:
     """What can hardly be so, with row and column, until it is accepted."""
     path, toml = folder / file, folder / "community.toml"
     text = path.read_text()

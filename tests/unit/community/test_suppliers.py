@@ -214,7 +214,7 @@ def files(tmp_path: Path) -> Path:
     (folder / "sun.csv").write_text(prices.replace("0.40", "0.30").replace("0.4", "0.30"), encoding="utf-8")
     with (folder / "community.toml").open("a", encoding="utf-8") as toml:
         toml.write(
-            '\n[fees]\ngrid_per_kwh = 0.05\ntax_per_kwh = 0.02\ntraded_per_kwh = 0.03\npeak_per_kw = 0.1\n'
+            "\n[fees]\ngrid_per_kwh = 0.05\ntax_per_kwh = 0.02\ntraded_per_kwh = 0.03\npeak_per_kw = 0.1\n"
             '\n[tariff.sun]\nsupplier = "Sun and Sons"\nprices = "sun.csv"\nfeed_in_share = 0.4\n'
         )
     return folder

@@ -145,7 +145,7 @@ def test_gate_isDecidedByTheHurdle() -> None:
 
 
 def test_service_learnsPricesFromHistory(tmp_path: Path) -> None:
-    toml = HOUSEHOLD.replace('[service]', 'prices = "prices.csv"\n\n[service]') + (
+    toml = HOUSEHOLD.replace("[service]", 'prices = "prices.csv"\n\n[service]') + (
         '\n[appliance]\npower_kw = 1\nhours = 6\nfrom = "00:00"\nto = "24:00"\nin_parts = 1\nby_table = 1\n'
     )
     told = {"day": "2026-11-22", "load_kw": [0.5] * 4, "pv_kw": [0] * 4, "expected_price": [0.4, 0.3, 0.2, 0.3]}

@@ -102,9 +102,7 @@ def test_costsNoMoreThanAMixedIntegerProgram(prices: list[float], drive: float, 
             LinearConstraint(np.hstack([eye, -eye, -eye, eye, none]), 2.0, 2.0),
             LinearConstraint(np.hstack([none, none, eye, none, -5 * eye]), -np.inf, 0),
             LinearConstraint(np.hstack([none, none, none, eye, 4 * eye]), -np.inf, 4),
-            LinearConstraint(
-                np.hstack([none, none, way * sums, -sums / way, none]), least - 20 + driven, 20 + driven
-            ),
+            LinearConstraint(np.hstack([none, none, way * sums, -sums / way, none]), least - 20 + driven, 20 + driven),
         ],
     )
     assert found.success

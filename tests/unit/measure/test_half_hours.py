@@ -42,9 +42,7 @@ def test_table_addsUpToWhatTheThesisHasForAYear() -> None:
     assert HALF_HOURS[int(table.generated.argmax())] == "12:30"
 
 
-def test_fileWhoseCustomersAverageTheTable_isNothingApart(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fileWhoseCustomersAverageTheTable_isNothingApart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever single ones do, and without controlled load."""
     file = made(tmp_path / "2012-2013.csv", {1: 0.4, 2: 1.0, 7: 1.6})
     own = Averages.of_file(file)

@@ -58,9 +58,7 @@ def test_rule_findsWhatThereIsToFind() -> None:
     """Two questions that part four kinds of homes, whatever else is told of them."""
     random = np.random.default_rng(5)
     panels, use, other = random.uniform(0, 5, 400), random.uniform(5, 40, 400), random.uniform(0, 1, 400)
-    best = [
-        "mid-market" if u > 20 else "identified" if p > 2 else "unified" for p, u in zip(panels, use, strict=True)
-    ]
+    best = ["mid-market" if u > 20 else "identified" if p > 2 else "unified" for p, u in zip(panels, use, strict=True)]
     rule = rule_for({"other": other, "panels": panels, "use": use}, best)
     given = [rule.of({"other": o, "panels": p, "use": u}) for o, p, u in zip(other, panels, use, strict=True)]
     assert np.mean([one == two for one, two in zip(given, best, strict=True)]) > 0.9  # 19 values lie between

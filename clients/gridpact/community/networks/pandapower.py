@@ -172,9 +172,7 @@ def _in_service(row: Element) -> bool:
     return bool(row.get("in_service", True))
 
 
-def _head(
-    path: Path, tables: Tables, remarks: list[str]
-) -> tuple[str, Transformer | None, Source, float]:
+def _head(path: Path, tables: Tables, remarks: list[str]) -> tuple[str, Transformer | None, Source, float]:
     """The first bus of the feeder, the transformer above it, the source, and the nominal voltage between phases."""
     grids = [row for row in tables.get("ext_grid", {}).values() if _in_service(row)]
     if len(grids) != 1:
@@ -290,9 +288,7 @@ def _edges(path: Path, tables: Tables, remarks: list[str]) -> Iterator[Edge]:
         rating = row.number("max_i_ka", math.nan) * 1000 * row.number("df", 1.0) * count
         buses = _bus(row, "from_bus"), _bus(row, "to_bus")
         name = str(row.get("name") or f"line{index}")
-        yield Edge(
-            name, row.where, buses, PHASES, by_sequence(z1, z0), rating if np.isfinite(rating) else None
-        )
+        yield Edge(name, row.where, buses, PHASES, by_sequence(z1, z0), rating if np.isfinite(rating) else None)
 
 
 def _loads(tables: Tables, remarks: list[str]) -> Iterator[tuple[str, NetworkLoad]]:

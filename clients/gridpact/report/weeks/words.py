@@ -441,7 +441,9 @@ def captions(study: Study) -> dict[str, str]:
         "trades": "Energy sold over a period, by contract; some pass on what they bought at the same time.",
         "network": (
             "Every step of a period, sorted: the lowest and the highest voltage on the feeder, and the most loaded "
-            "line, by " + CHECKS + ". "
+            "line, by "
+            + CHECKS
+            + ". "
             + (
                 "The feeder's data have limits for voltages, none for lines."
                 if periods[0].baseline.loading is None

@@ -286,9 +286,7 @@ class _DeliveryProgram:
     def nothing_done(self) -> Done:
         return [{name: np.full(self._steps, np.nan) for name in powers} for powers in self._decisions]
 
-    def decide(
-        self, done: Done, actual: Actual, terms: Terms, now: int, last: int, aim: Aim | None = None
-    ) -> None:
+    def decide(self, done: Done, actual: Actual, terms: Terms, now: int, last: int, aim: Aim | None = None) -> None:
         """What is done from a step on until another, up to which things are known, the rest of the day in view.
 
         Args:

@@ -68,8 +68,7 @@ def follow(homes: Sequence[Replanning], terms: Sequence[Terms], step: int) -> No
         if asked is None:
             return
         decided = [
-            answered(home, own, step, asked, before)
-            for home, own, before in zip(homes, terms, decided, strict=True)
+            answered(home, own, step, asked, before) for home, own, before in zip(homes, terms, decided, strict=True)
         ]
 
 

@@ -191,9 +191,7 @@ def test_whatIsOdd_isNamed(tmp_path: Path) -> None:
     master = MASTER.replace("bus1=five.3", "bus1=nowhere.3").replace("linecode=main length=0.2", "length=0.2")
     remarks = read_opendss(written(tmp_path, master)).remarks
     assert "loads where no line in service leads are left out: 1, among them 'h3'" in remarks
-    assert any(
-        remark.startswith("line without impedances, which OpenDSS takes as its own") for remark in remarks
-    )
+    assert any(remark.startswith("line without impedances, which OpenDSS takes as its own") for remark in remarks)
 
 
 def published() -> list[Path]:

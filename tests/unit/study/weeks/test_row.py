@@ -290,9 +290,7 @@ def test_aKindThatIsNewOnADay_beginsAsStated(three_days: Path) -> None:
     assert carried_over(bare, {home.node: {} for home in bare.households}, tomorrow) == tomorrow
 
 
-def test_command_goesOnFromWhatIsThere(
-    three_days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_goesOnFromWhatIsThere(three_days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "drawn", lambda figures: {})  # takes seconds; `test_page` has them
     out = tmp_path / "out"
     command = ["study", "--case", str(three_days), "--scenarios", "t", "--jobs", "1", "--out", str(out), "--continuous"]
