@@ -85,8 +85,8 @@ class FaultyNode(DayNode):
             time.sleep(PATIENCE + 1)
         super()._meter(step, -10 * fed_wh if self._is_due("meter lies", step) else fed_wh)
 
-    def _nominate(self, first: int, schedule: Mapping[str, list[float]]) -> None:
-        super()._nominate(first, schedule)
+    def _nominate(self, first: int, schedule: Mapping[str, list[float]], what: str) -> None:
+        super()._nominate(first, schedule, what)
         if self._is_due("nominates anything", first):
             most = (2**31 - 1) / 1000 / self.view.step_hours  # kW
             self._planned[first:] = [most * (-1) ** step for step in range(first, self.view.steps)]

@@ -12,6 +12,7 @@ import pytest
 
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.feed import Feed
+from gridpact.chain.flexibility import OfferTerms
 from gridpact.chain.networks import Network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement
@@ -132,6 +133,45 @@ def test_day_ofLiars_losesNoUnit(anvil: Network):
     assert campaign.tally.rounds_agreed == 3
 
 
+def test_day_withCalls(tmp_path: Path, anvil: Network):
+    """3, with a battery, is called for its baseline, and for half a kWh less drawn after that; 1, with nothing but a
+    load that turns out otherwise, for more; 2 is not heard any more by then. What each receives is worked out from
+    baselines and readings, and is what the live page shows."""
+    called = ["--calls", "3@1:0,3@2:0.5,1@3:-0.3,2@3:1", "--call-price", "0.4", "--silent", "2@3"]
+    plain = ["--no-deals", "--re-agreements", "0", "--chain", str(anvil.rpc_url)]
+    result = played(tmp_path / "day", *called, *plain)
+    assert (result["money_conserved"], result["all_locks_ended"]) == (True, True)
+    store, deployed = Store(None), Record.read(tmp_path / "day" / "contracts.json")
+    Reader(lambda: Feed(deployed, anvil.connect()), lambda: store, lambda: None).look(store)
+    about = About.of(store)
+    assert about is not None
+    shown = {one["node"]: one for one in RoundView(store, about, 1).day()["through"]["calls"]}
+    assert [(call["node"], call["device"], call["step"]) for call in result["calls"]] == [
+        *((3, "battery", 1), (1, "meter", 3)),
+    ]
+    assert result["calls"][0]["asked_kwh"] == [0, 0.5]
+    for call in result["calls"]:
+        moved = np.array(call["read_kwh"]) - np.array(call["baseline_kwh"])
+        asked = np.array(call["asked_kwh"])
+        delivered = np.clip(moved * np.sign(asked), 0, np.abs(asked)).sum()
+        otherwise = np.maximum(np.abs(moved - asked) - 0.1, 0).sum()
+        most = 0.4 * 2 * np.maximum(np.abs(asked), 1).sum()  # the bond
+        payment = max(0.4 * (delivered - otherwise), -most)
+        assert call["payment"] == pytest.approx(payment, abs=3e-6)
+        own = shown[call["node"]]
+        assert own["moved_wh"] == [round(1000 * one) for one in moved]
+        assert own["payment"] == round(1e6 * call["payment"])
+        (home,) = (home for home in result["households"] if home["node"] == call["node"])
+        assert home["received_for_calls"] == call["payment"]
+        received = sum(home[f"received_{what}"] for what in ("for_trades", "by_steps", "for_deals", "for_calls"))
+        assert home["paid"] == pytest.approx(-received, abs=1e-6)
+    battery = result["calls"][0]
+    assert battery["delivered_kwh"] == 0.5
+    assert (tmp_path / "day" / "calls.csv").read_text().count("\n") == 4
+    page = (tmp_path / "day" / "index.html").read_text()
+    assert "The aggregator called for 0.80 kWh in 3 steps" in page
+
+
 def test_day_withTwoSuppliersAndFees(tmp_path: Path, anvil: Network):
     """What the contract takes of each home is its own supplier's bill for what was read beyond its positions, less what
     the pool of that supplier's customers saves it, with their adders, the fee on what it has bought and taken, and that
@@ -215,6 +255,17 @@ def test_day_agreesAnewOnlyAboveTheThreshold(tmp_path: Path, anvil: Network):
         (["--oracle", "drunk"], "oracle"),
         (["--step-seconds", "1"], "no time before its gate"),
         (["--re-agreements", "-1"], "at least 0"),
+        (["--calls", "9@1:1"], "is for no household and step"),
+        (["--calls", "1@4:1"], "is for no household and step"),
+        (["--calls", "1:1"], "is for no household and step"),
+        (["--calls", "1@2"], "has no number of kWh"),
+        (["--calls", "1@2:much"], "has no number of kWh"),
+        (["--calls", "1@2:nan"], "has no number of kWh"),
+        (["--calls", "1@2:1e9"], "has no number of kWh"),
+        (["--calls", "1@2:1,1@2:0.5"], "called twice at step 2, and its one meter tells of one call"),
+        (["--calls", ","], "--calls is empty"),
+        (["--call-price", "0.3"], "nobody is called"),
+        (["--call-price", "-1", "--calls", "1@2:1"], "--call-price needs a number of at least 0"),
     ],
 )
 def test_day_refusesInOneSentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str):
@@ -233,7 +284,8 @@ def test_files_sayTheSameAgain(tmp_path: Path):
     again = read_actual(tmp_path)
     assert np.array_equal(again.guess_load_kw, actual.guess_load_kw)
     assert [sorted(one) for one in again.realised] == [sorted(one) for one in actual.realised]
-    orders = Orders(1, 1, 5, 0.05, 0.4, (Deal("spot", 1, 2, 3, 100, 5),), 2, (2, 4), False)
+    offer = OfferTerms("0x" + 40 * "1", 0, "battery", 5, 7, 9, 500, 0, 1000, 300_000, 300_000, 100, 0)
+    orders = Orders(1, 1, 5, 0.05, 0.4, (Deal("spot", 1, 2, 3, 100, 5),), 2, (2, 4), False, offer)
     orders.write(tmp_path)
     assert Orders.read(tmp_path) == orders
 

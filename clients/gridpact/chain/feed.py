@@ -16,7 +16,7 @@ from web3 import Web3
 from web3.exceptions import BadFunctionCallOutput, BlockNotFound
 
 from gridpact.chain.aggregator import Aggregator
-from gridpact.chain.artifacts import DAY, PRODUCTS, load
+from gridpact.chain.artifacts import DAY, FLEXIBILITY, PRODUCTS, load
 from gridpact.chain.contract import arguments_of
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.interface import DecodingError, Interface
@@ -30,9 +30,9 @@ from gridpact.chain.values import Setting, Theta
 from gridpact.chain.watch import Watch, watch_events
 from gridpact.errors import ChainError, ContractError, InputError, Reorganised
 
-OF_DAY, OF_PRODUCTS = "day.", "products."
-"""Before the names of the events of the settlement of days, which has some that the other one has, too, and of the
-products on it."""
+OF_DAY, OF_PRODUCTS, OF_CALLS = "day.", "products.", "calls."
+"""Before the names of the events of the settlement of days, which has some that the other one has, too, of the products
+on it, and of what an aggregator calls its members for."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class Feed:
                 products = DaySettlement.of(record, web3).products.address
             self._contracts[record.day_settlement] = (OF_DAY, Interface(load(DAY).abi))
             self._contracts[products] = (OF_PRODUCTS, Interface(load(PRODUCTS).abi))
+        if record.flexibility:
+            self._contracts[record.flexibility] = (OF_CALLS, Interface(load(FLEXIBILITY).abi))
         self._logs = {address: LogReader(web3) for address in self._contracts}
         topics = [topic for _, one in self._contracts.values() for topic in one.topics(list(one.events))]
         self._watch: Watch = watch_events(url_of(web3), list(self._contracts), topics)

@@ -84,6 +84,15 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("--no-deals", action="store_true", help="no spot trade, option and forward besides")
     command.add_argument(
+        "--calls", default="", metavar="NODE@STEP:KWH,...",
+        help="for what an aggregator calls households that opt in, before that step's gate: kWh otherwise than they "
+        "have nominated, above 0 more fed in or less drawn, below 0 more drawn",
+    )  # fmt: skip
+    command.add_argument(
+        "--call-price", type=float, metavar="P",
+        help="of a kWh delivered, and the fine of one otherwise; default the mean import price",
+    )  # fmt: skip
+    command.add_argument(
         "--relay", action="store_true", help="signed submissions in one transaction an iteration, instead of one each"
     )
     add_form(command)
@@ -100,7 +109,7 @@ def _day(arguments: argparse.Namespace) -> int:
     scenario = choice("scenario", arguments.scenario, {one.value: one for one in (Scenario.T, Scenario.TG)})
     oracle = choice("oracle", arguments.oracle, ORACLES)
     check_chain(arguments.chain)
-    for option in ("adder", "most_adder", "lock", "re_agree_above"):
+    for option in ("adder", "most_adder", "lock", "re_agree_above", "call_price"):
         value = getattr(arguments, option)
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise InputError(f"--{option.replace('_', '-')} needs a number of at least 0, not {value:g}")
@@ -113,11 +122,15 @@ def _day(arguments: argparse.Namespace) -> int:
     day = community.on(arguments.day or community.days[0])
     pool = pool_rules(arguments, len(day.households))
     silent = _silent(arguments.silent, [home.node for home in day.households], day.steps)
+    calls = _calls(arguments.calls, [home.node for home in day.households], day.steps)
+    if arguments.call_price is not None and not calls:
+        raise InputError("--call-price is for calls, and nobody is called; give --calls, too")
     folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_day")
     check_folder(folder)
     check_ours(folder, "day", MARKER)
     check_same(folder / MARKER, {"case": community.name, "day": day.day, "scenario": scenario.value})
 
+    from gridpact.day.calling import DayCall
     from gridpact.day.office import DaySettings, play_day  # imports CVXPY and web3, which takes a second
     from gridpact.report.day import day_page
     from gridpact.report.whatif.page import write_page
@@ -135,6 +148,8 @@ def _day(arguments: argparse.Namespace) -> int:
         step_seconds=arguments.step_seconds,
         seed=arguments.seed,
         deals=not arguments.no_deals,
+        calls=tuple(DayCall(*call) for call in calls),
+        call_price=arguments.call_price,
         oracle=oracle,
         following=choice("stores", arguments.stores, {"community": True, "home": False}),
         silent=silent,
@@ -166,3 +181,42 @@ def _silent(text: str, nodes: list[int], steps: int) -> Mapping[int, int]:
             )
         silent[int(node)] = int(step)
     return silent
+
+
+MOST_KWH = 1e5
+"""That a household can be called for in a step."""
+
+
+def _calls(text: str, nodes: list[int], steps: int) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Node, first step and Wh of each call; steps that follow each other are one.
+
+    Raises:
+        InputError: a part is none.
+    """
+    asked: dict[tuple[int, int], int] = {}
+    for part in names("--calls", text) if text else ():
+        place, _, energy = part.partition(":")
+        node, _, step = place.partition("@")
+        if not (node.isdecimal() and step.isdecimal() and int(node) in nodes and int(step) < steps):
+            raise InputError(
+                f"--calls: '{part}' is for no household and step; give NODE@STEP:KWH, a node of {nodes[0]} to"
+                f" {nodes[-1]} and a step of 0 to {steps - 1}"
+            )
+        try:
+            kwh = float(energy)
+        except ValueError:
+            kwh = math.nan
+        if not abs(kwh) <= MOST_KWH:
+            raise InputError(f"--calls: '{part}' has no number of kWh after its colon, of {MOST_KWH:g} at most")
+        if (int(node), int(step)) in asked:
+            raise InputError(
+                f"--calls: node {node} is called twice at step {step}, and its one meter tells of one call; give one"
+            )
+        asked[int(node), int(step)] = round(1000 * kwh)
+    calls: list[tuple[int, int, tuple[int, ...]]] = []
+    for (node_, step_), energy_wh in sorted(asked.items()):
+        if calls and calls[-1][0] == node_ and calls[-1][1] + len(calls[-1][2]) == step_:
+            calls[-1] = node_, calls[-1][1], (*calls[-1][2], energy_wh)
+        else:
+            calls.append((node_, step_, (energy_wh,)))
+    return calls

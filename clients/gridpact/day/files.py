@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gridpact.chain.flexibility import OfferTerms
 from gridpact.community.model import Array
 from gridpact.files import parse_json, write_atomically
 from gridpact.run.launch import NodeFiles
@@ -49,6 +50,7 @@ class Orders:
     silent_from: int | None = None  # step from which this household is not heard any more
     re_agreed_at: tuple[int, ...] = ()  # steps before which the rest of the day may be agreed anew
     follows: bool = True  # whether its stores follow the community's meter within a step
+    offer: OfferTerms | None = None  # what this household opts in to
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / "day.json", json.dumps(asdict(self)) + "\n")
@@ -57,7 +59,8 @@ class Orders:
     def read(folder: Path) -> Orders:
         values = parse_json((folder / "day.json").read_text(encoding="utf-8"))
         deals, gates = tuple(Deal(**deal) for deal in values["deals"]), tuple(values["re_agreed_at"])
-        return Orders(**values | {"deals": deals, "re_agreed_at": gates})
+        offer = None if values["offer"] is None else OfferTerms(**values["offer"])
+        return Orders(**values | {"deals": deals, "re_agreed_at": gates, "offer": offer})
 
 
 def write_actual(actual: Actual, folder: Path) -> None:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.contract import arguments_of
 from gridpact.chain.day import DaySettlement, Formula
+from gridpact.chain.flexibility import Flexibility
 from gridpact.chain.networks import Network
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
@@ -33,9 +35,11 @@ from gridpact.files import write_atomically
 from gridpact.market.admm.agent import Agent
 from gridpact.node.household_file import read_view
 from gridpact.node.node import Node
+from gridpact.problem.baseline import with_positions
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
 from gridpact.run.launch import NodeFiles, read_key
+from gridpact.service.calls import calls_on_chain
 from gridpact.service.positions import Positions
 from gridpact.study.whatif.delivery import Replanning, Terms
 from gridpact.study.whatif.following import TOLD, AskedPart, DecidedStep, answered
@@ -74,6 +78,9 @@ class DayNode:
         self._aggregator = aggregator
         self._settlement = Settlement.of(record, account.web3, account)
         self._ledger = DaySettlement.of(record, account.web3, account)
+        offers = self._orders.offer is not None
+        self._flexibility = Flexibility.of(record, account.web3, account) if offers else None
+        self._called = frozenset[int]()  # steps
         self._home: Replanning | None = None
         if view.household is not None:
             actual, fee = read_actual(files.folder), view.own_prices.peak_fee
@@ -101,6 +108,7 @@ class DayNode:
                 self._report()
                 return
             self._deal()
+            self._opt_in()
         for step in range(steps):
             if self._orders.silent_from is not None and step >= self._orders.silent_from:
                 break
@@ -109,6 +117,7 @@ class DayNode:
             start = self._ledger.start_of(day, step)
             while self._now() < start:
                 self._follow()
+                self._answer_calls(step)
                 time.sleep(PAUSE)
             if self._home is not None:
                 self._decide(self._home, step)
@@ -210,13 +219,13 @@ class DayNode:
         if self._home is None:
             return
         self._bring(round_, first, report.statements)
-        self._nominate(first, report.schedule)
+        self._nominate(first, report.schedule, "nominate again" if first else "nominate")
 
     def _bring(self, round_: int, first: int, partners: Collection[int]) -> None:
         self._positions.bring(round_, first, partners)
         self._spend("bring again" if first else "bring")
 
-    def _nominate(self, first: int, schedule: Mapping[str, list[float]]) -> None:
+    def _nominate(self, first: int, schedule: Mapping[str, list[float]], what: str) -> None:
         """What it will draw by its plan, and by what it has sold besides."""
         node, held, unit = self.view.node, self._positions.held_kw, 1000 * self.view.step_hours
         for deal in self._orders.deals:
@@ -227,7 +236,7 @@ class DayNode:
         self._planned = np.concatenate([self._planned[:first], drawn])
         if not self._positions.nominate(first, drawn):
             log.warning("node %d nominates too late: the gate of step %d is closed", node, first)
-        self._spend("nominate again" if first else "nominate")
+        self._spend(what)
 
     # ------------------------------------------------------------------ deals
 
@@ -287,6 +296,34 @@ class DayNode:
                 break
             time.sleep(PAUSE)
         return None
+
+    # ------------------------------------------------------------------ calls
+
+    def _opt_in(self) -> None:
+        if self._flexibility is not None and self._orders.offer is not None:
+            self._flexibility.deposit(self._orders.offer.bond)
+            self._flexibility.opt_in(self._orders.offer)
+            self._spend("opt in")
+
+    def _answer_calls(self, step: int) -> None:
+        """Where it is called, the rest of the day from a step on is planned anew, and nominated."""
+        flexibility, home, view, day = self._flexibility, self._home, self.view, self._orders.day
+        if flexibility is None or home is None or view.household is None:
+            return
+        steps = flexibility.called_steps(day, view.node)
+        if steps == self._called:
+            return
+        self._called = steps
+        called = calls_on_chain(flexibility, day, view.node, view.steps, view.step_hours)
+        home.call(called)
+        at_once = replace(view, household=replace(view.household, called=called))
+        rest = view.since(step, home.rest(step)) if step else at_once
+        try:
+            schedule = with_positions(rest, (self._besides + self._positions.held_kw)[step:])
+        except (InfeasibleError, SolverError) as error:
+            log.warning("node %d has no plan with what it is called for: %s", view.node, error)
+            return
+        self._nominate(step, {name: series.tolist() for name, series in schedule.items()}, "nominate a call")
 
     # ------------------------------------------------------------------ afterwards
 

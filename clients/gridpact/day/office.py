@@ -21,11 +21,13 @@ from gridpact.chain.account import ChainAccount, address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import MOST_UNITS, SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.flexibility import OfferTerms
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.travel import Traveller
 from gridpact.chain.values import WHOLE, Phase, TradeRecord
 from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay
+from gridpact.day.calling import DayCall, PlayedCall, StagedAggregator, offers_of
 from gridpact.day.files import Deal, MeterFiles, Orders, write_actual
 from gridpact.day.household import play
 from gridpact.errors import ContractError, InputError
@@ -80,6 +82,8 @@ class DaySettings:
     seed: int = 1
     model: ErrorModel = field(default_factory=ErrorModel)
     deals: bool = True  # a spot trade, an option and a forward besides
+    calls: tuple[DayCall, ...] = ()  # of an aggregator, to whom those households opt in
+    call_price: float | None = None  # of what is delivered, and the fine, currency/kWh; None: the mean import price
     oracle: str = "honest"  # or silent, late, or absurd
     following: bool = True  # whether stores follow the community's meter within a step
     silent: Mapping[int, int] = field(default_factory=dict)  # node: the step from which it is not heard
@@ -124,6 +128,7 @@ class PlayedDay:
     paid_for_trades: Mapping[int, float]  # received, by node
     paid_by_day: Mapping[int, float]
     paid_besides: Mapping[int, float]  # deals
+    calls: tuple[PlayedCall, ...]
     paid: Mapping[int, float | None]  # by node, all in all and what its cars took in elsewhere; None: it went silent
     paid_alone: Mapping[int, float]  # on the same day, had nobody agreed on anything
     peak_fees: Mapping[int, float]  # of what is paid in steps, for the grid operator by what was read, by node
@@ -132,6 +137,10 @@ class PlayedDay:
     gas: Mapping[str, int]  # of all households, by what it was used for
     gas_of_home: float  # of a re-agreement, median over households, settled; with its part of the relay's
     wall_s: float
+
+    def paid_for_calls(self, node: int) -> float:
+        """What a household has received for being called, currency; below 0 it was fined more than it was paid."""
+        return sum(one.outcome.payment for one in self.calls if one.call.node == node) / MICRO
 
     @property
     def plain_customers(self) -> tuple[int, ...]:
@@ -170,6 +179,7 @@ class PlayedDay:
                     "received_for_trades": self.paid_for_trades[node],
                     "received_by_steps": self.paid_by_day[node],
                     "received_for_deals": self.paid_besides[node],
+                    "received_for_calls": self.paid_for_calls(node),
                     "peak_fee": self.peak_fees[node],
                     "paid": self.paid[node],
                     "paid_alone": self.paid_alone[node],
@@ -177,6 +187,21 @@ class PlayedDay:
                     "positions_delivered": self.history[node][1],
                 }
                 for node in self.members
+            ],
+            "calls": [
+                {
+                    "node": one.call.node,
+                    "device": one.device,
+                    "step": one.call.first,
+                    "asked_kwh": [step.asked_wh / 1000 for step in one.steps],
+                    "baseline_kwh": [step.baseline_wh / 1000 for step in one.steps],
+                    "read_kwh": [None if step.read_wh is None else step.read_wh / 1000 for step in one.steps],
+                    "delivered_kwh": one.outcome.delivered_wh / 1000,
+                    "otherwise_kwh": one.outcome.otherwise_wh / 1000,
+                    "kept_steps": one.outcome.kept,
+                    "payment": one.outcome.payment / MICRO,
+                }
+                for one in self.calls
             ],
             "steps": [
                 {
@@ -275,6 +300,13 @@ class _Office:
         mint_tokens(self._manager, self.record, owners, 20 * self._lock)
         self._ledger = DaySettlement.of(self.record, self._web3, self._suppliers.common)
         self._trades = Settlement.of(self.record, self._web3)
+        calls, price = self._settings.calls, self._settings.call_price
+        self._call_price = self._community.prices.mean_import if price is None else price
+        self._caller: StagedAggregator | None = None
+        if calls:
+            homes = {node: addresses[node] for node in self._homes}
+            staged = self._network, self.record, self._manager, homes, calls
+            self._caller = StagedAggregator(*staged, self._call_price, self._units)
 
     def open_day(self) -> None:
         """The community's supplier opens the day, and others take part in it."""
@@ -321,6 +353,10 @@ class _Office:
         self.record.write(record)
         public_price = public_price_of(community)
         self._deals = self._chosen_deals() if settings.deals else ()
+        offers: dict[int, OfferTerms] = {}
+        if self._caller is not None:
+            called = community, settings.calls, self._ledger, self._day, self._caller.address
+            offers = offers_of(*called, self._call_price, self._units)
         rows = {home.node: row for row, home in enumerate(community.households)}
         files = {}
         for view in self._prepared.views:
@@ -329,7 +365,7 @@ class _Office:
             write_atomically(item.key, self._keys[view.node] + "\n", mode=0o600)
             orders = Orders(
                 self._day, 1, self._lock, settings.adder, public_price, self._deals, settings.silent.get(view.node),
-                self._gates, settings.following,
+                self._gates, settings.following, offers.get(view.node),
             )  # fmt: skip
             orders.write(item.folder)
             if view.node in rows:
@@ -375,6 +411,7 @@ class _Office:
         for step in range(steps):
             if step in self._gates:
                 self._re_agree(nodes, files, step)
+            self._call(nodes, step)
             self._time.until(self._ledger.start_of(self._day, step))
             if self._settings.following:
                 self._tell_parts(nodes, files, step)
@@ -399,6 +436,18 @@ class _Office:
         self._round(nodes, step)
         if step in self._rounds:
             self._foreseen = expected
+
+    def _call(self, nodes: Nodes, step: int) -> None:
+        """Who is to be called from a step on, once its rest is agreed; waits until they have nominated accordingly."""
+        if self._caller is None:
+            return
+        before = self._ledger.nominations(self._day)
+        called, refused = self._caller.call(self._day, step, self._heard(step))
+        for sentence in refused:
+            self._say(sentence[0].upper() + sentence[1:])
+        if called:
+            self._say(f"The aggregator calls {', '.join(f'node {node}' for node in called)} from step {step} on")
+            self._wait(nodes, lambda: self._ledger.nominations(self._day) >= before + len(called))
 
     def _expected_kw(self, nodes: Nodes, files: Mapping[int, NodeFiles], step: int) -> Array:
         """Of all households together, (T - step,); of who is not heard as it was forecast."""
@@ -518,6 +567,8 @@ class _Office:
                 except ContractError as error:
                     if error.name != "NotOpen":
                         raise
+        if self._caller is not None:
+            self._caller.close()
 
     def _wait(self, nodes: Nodes, done: Callable[[], bool], seconds: float | None = None) -> bool:
         """Until something is done; False where it is not in time.
@@ -568,6 +619,10 @@ class _Office:
         for_trades, peak_fees = self._received_for_trades(members, records), self._peak_fees(members)
         elsewhere = {node: report["elsewhere"] for node, report in reports.items()}
         received = {node: for_trades[node] + (by_member[node] + besides[node]) / self._units for node in members}
+        calls = () if self._caller is None else self._caller.played(day)
+        evens = self._caller is None or self._caller.is_even()
+        for one in calls:
+            received[one.call.node] += one.outcome.payment / self._units
         alone = paid_alone(self._community, self._reality, self._settings.model).tolist()
         return PlayedDay(
             community=self._community,
@@ -584,14 +639,15 @@ class _Office:
             spot_trades=ledger.products.count("SpotTaken"),
             forwards_settled=ledger.products.count("ForwardSettled"),
             missing_readings=self._missing,
-            money_conserved=conserved,
-            all_locks_ended=balances == 0 and all(ledger.locked(account) == 0 for account in parties),
+            money_conserved=conserved and evens,
+            all_locks_ended=balances == 0 and evens and all(ledger.locked(account) == 0 for account in parties),
             traded_kwh=_by_step(records.get(0, []), steps),
             changed_kwh=_by_step([one for first, many in records.items() if first for one in many], steps),
             steps=settled,
             paid_for_trades=for_trades,
             paid_by_day={node: amount / self._units for node, amount in by_member.items()},
             paid_besides={node: amount / self._units for node, amount in besides.items()},
+            calls=calls,
             paid={node: None if (more := elsewhere.get(node)) is None else more - received[node] for node in members},
             paid_alone={node: round(paid, 6) for node, paid in zip(self._homes, alone, strict=True) if node in members},
             peak_fees=peak_fees,

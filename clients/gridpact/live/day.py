@@ -1,7 +1,8 @@
 """A day that is settled step by step, folded from its events: plain data for the page.
 
 Names of its events begin with `day.`, those of what members agree on in pairs, spot, options and forwards, with
-`products.`. Energies Wh, prices 1e-6 currency/kWh, money token units.
+`products.`, those of what an aggregator calls members for with `calls.`. Energies Wh, prices 1e-6 currency/kWh, money
+token units.
 """
 
 from __future__ import annotations
@@ -31,20 +32,26 @@ GOING_ON = (
     *("products.OptionEnded", "products.ForwardTaken", "products.ForwardSettled", "products.ForwardEnded"),
 )
 
+CALLED, PAID = "calls.Called", "calls.CallSettled"
+"""Of an aggregator's calls: they are numbered by themselves."""
+
 
 def events_of(store: Store, day: int) -> list[StoredEvent]:
     """What happened in a day beside rounds, in the chain's order; nothing where it is not settled step by step."""
     events = []
     numbers: set[int] = set()
-    for event in store.events(None, *OF_DAY, *OFFERS, *GOING_ON):
+    calls: set[int] = set()
+    for event in store.events(None, *OF_DAY, *OFFERS, *GOING_ON, CALLED, PAID):
         arguments = event.arguments
-        if event.name in GOING_ON:
-            if arguments["id"] not in numbers:
+        if event.name in (*GOING_ON, PAID):
+            if arguments["id"] not in (calls if event.name == PAID else numbers):
                 continue
         elif arguments["day"] != day:
             continue
         elif event.name in OFFERS:
             numbers.add(arguments["id"])
+        elif event.name == CALLED:
+            calls.add(arguments["id"])
         events.append(event)
     return events
 
@@ -96,7 +103,28 @@ def through(events: Sequence[StoredEvent], trades: Sequence[StoredEvent], steps:
         "closed": closed,
         "traded": _traded(trades),
         "deals": list(_deals(events)),
+        "calls": list(_calls(events, read)),
     }
+
+
+def _calls(events: Sequence[StoredEvent], read: Mapping[int, Mapping[int, int]]) -> Iterator[Json]:
+    """What an aggregator called members for, in its order, and what they received for it: `payment`, None until it is
+    settled. Of each step what was asked otherwise than the baseline, and what was read otherwise, as far as it was."""
+    paid = {int(event.arguments["id"]): int(event.arguments["payment"]) for event in events if event.name == PAID}
+    for event in events:
+        if event.name != CALLED:
+            continue
+        fields = event.arguments
+        node, first = int(fields["node"]), int(fields["first"])
+        asked, baselines = (decode_energies(bytes.fromhex(fields[name])) for name in ("energies", "baselines"))
+        readings = [read.get(step, {}).get(node) for step in range(first, first + len(asked))]
+        yield {
+            **{"id": int(fields["id"]), "node": node, "first": first, "asked_wh": asked, "baseline_wh": baselines},
+            "moved_wh": [
+                None if wh is None else wh - baseline for wh, baseline in zip(readings, baselines, strict=True)
+            ],
+            "payment": paid.get(int(fields["id"])),
+        }
 
 
 def _traded(trades: Sequence[StoredEvent]) -> dict[int, list[int]]:

@@ -29,7 +29,7 @@ def day_page(day: PlayedDay) -> Page:
             f"{day.re_agreements} times, delivered, and paid to the last unit"
         ),
         answers=_answers(day, currency),
-        tables=(_step_table(day, currency), _home_table(day, currency)),
+        tables=(_step_table(day, currency), _home_table(day, currency), *_call_table(day, currency)),
         pictures=(
             Picture("layers", layers(day), "What each layer moved, step by step"),
             Picture("money", money(day), f"What each household received for what, {currency}"),
@@ -40,14 +40,23 @@ def day_page(day: PlayedDay) -> Page:
             "Rounds about the rest of the day change positions; nominations follow them until a step's gate closes.",
             "After each step what was read is matched in the pool, the supplier buys and sells the rest, and the adder "
             "is due on what all together deviate from what they nominated.",
+            *(_CALLED if day.settings.calls else ()),
         ),
         checks_held=day.money_conserved and day.all_locks_ended,
         fields=day.fields,
         csv_files={
             "steps.csv": ("every step", _csv(day.fields["steps"])),
             "households.csv": ("what each household received", _csv(day.fields["households"])),
+            **({"calls.csv": ("every step that was called for", _call_rows(day))} if day.calls else {}),
         },
     )
+
+
+_CALLED = (
+    "Before the gate of a step the aggregator calls who opted in to it; who is called plans the rest of its day anew, "
+    "and nominates that. What its meter reads otherwise than its baseline, which is what it had told by then that its "
+    "meter would read, is paid up to what was asked for, and fined where it is more than the tolerance away from that.",
+)
 
 
 def _answers(day: PlayedDay, currency: str) -> Sequence[str]:
@@ -62,6 +71,7 @@ def _answers(day: PlayedDay, currency: str) -> Sequence[str]:
         f"it had nominated, and the supplier received {day.supplier_received:.2f} {currency}.",
         f"Spot trades: {day.spot_trades}, options exercised: {day.options_exercised}, forwards settled: "
         f"{day.forwards_settled}; {day.missing_readings} readings were missing.",
+        *_on_calls(day, currency),
         "No unit was lost or made." if day.money_conserved else "UNITS WERE LOST OR MADE.",
         *_peaks(day, currency),
         "Every lock ended." if day.all_locks_ended else "SOMETHING IS STILL LOCKED.",
@@ -78,6 +88,22 @@ def _against_alone(day: PlayedDay, currency: str) -> Sequence[str]:
     return (
         f"For the day as it came the households pay {paid:.2f} {currency}, and would have paid {alone:.2f} each on its "
         f"own; {less} of {len(pairs)} pay less than that.",
+    )
+
+
+def _on_calls(day: PlayedDay, currency: str) -> Sequence[str]:
+    if not day.settings.calls:
+        return ()
+    if not day.calls:
+        return ("The aggregator could call nobody.",)
+    steps = [step for one in day.calls for step in one.steps]
+    asked = sum(abs(step.asked_wh) for step in steps) / 1000
+    delivered = sum(one.outcome.delivered_wh for one in day.calls) / 1000
+    otherwise = sum(one.outcome.otherwise_wh for one in day.calls) / 1000
+    paid = sum(day.paid_for_calls(node) for node in day.members)
+    return (
+        f"The aggregator called for {asked:.2f} kWh in {len(steps)} steps: {delivered:.2f} kWh were delivered, "
+        f"{otherwise:.2f} kWh were otherwise than called, and it paid {paid:.2f} {currency} for that.",
     )
 
 
@@ -114,6 +140,48 @@ def _step_table(day: PlayedDay, currency: str) -> PageTable:
         "deviation of all, kWh", f"suppliers received, {currency}",
     )  # fmt: skip
     return PageTable("Steps", header, rows)
+
+
+def _call_table(day: PlayedDay, currency: str) -> Sequence[PageTable]:
+    if not day.calls:
+        return ()
+    names, times = _names(day), day.community.start_times
+    rows = [
+        (
+            names[one.call.node],
+            one.device,
+            ", ".join(times[step.step] for step in one.steps),
+            *(
+                ", ".join("-" if wh is None else f"{wh / 1000:.2f}" for wh in energies)
+                for energies in (
+                    [step.baseline_wh for step in one.steps],
+                    [step.asked_wh for step in one.steps],
+                    [step.moved_wh for step in one.steps],
+                )
+            ),
+            number(one.outcome.delivered_wh / 1000),
+            number(one.outcome.payment / 1e6),
+        )
+        for one in day.calls
+    ]
+    header = (
+        "household", "with its", "steps from", "baseline, kWh", "asked for, kWh", "moved, kWh", "paid for, kWh",
+        f"received, {currency}",
+    )  # fmt: skip
+    words = (
+        "What an aggregator called for. Energies are fed in, below zero drawn: the baseline, what was asked otherwise "
+        "than it, and what was read otherwise."
+    )
+    return (PageTable("Calls", header, rows, words),)
+
+
+def _call_rows(day: PlayedDay) -> list[list[Cell]]:
+    rows: list[list[Cell]] = [["node", "device", "step", "baseline_kwh", "asked_kwh", "read_kwh"]]
+    for one in day.calls:
+        for step in one.steps:
+            read = None if step.read_wh is None else step.read_wh / 1000
+            rows.append([one.call.node, one.device, step.step, step.baseline_wh / 1000, step.asked_wh / 1000, read])
+    return rows
 
 
 def _home_table(day: PlayedDay, currency: str) -> PageTable:
@@ -179,6 +247,7 @@ def money(day: PlayedDay) -> Figure:
         ("trades", day.paid_for_trades, BLUE),
         ("spot, option, forward", day.paid_besides, SKY),
         ("pool, supplier and adder", day.paid_by_day, ORANGE),
+        *((("calls", {node: day.paid_for_calls(node) for node in day.members}, VERMILION),) if day.calls else ()),
     )
     for label, received, colour in parts:
         values = np.array([received[node] for node in day.members])
@@ -190,5 +259,5 @@ def money(day: PlayedDay) -> Figure:
     upright = sum(map(len, names)) > MOST_LETTERS
     axes.set_xticks(at, names, rotation=90 if upright else 0)
     axes.set_ylabel(f"Received ({plain(day.community.currency, 8)})")
-    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    axes.legend(frameon=False, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 1))
     return figure

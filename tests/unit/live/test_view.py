@@ -52,6 +52,14 @@ TOLD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("products.OptionEnded", {"id": 3, "unlocked": 1}),
     ("products.ForwardOffered", {"id": 4, "day": DAY, "proposer": 1,
                                  "terms": {"step": 1, "sells": True, "energy": 700, "formula": {"base": 210_000}}}),
+    ("calls.Called", {"id": 1, "offer": 1, "day": 20260630, "node": 1, "first": 0, "energies": encode_energies([9]),
+                      "baselines": encode_energies([9]), "reserve": 9}),  # of another day
+    ("calls.Called", {"id": 2, "offer": 1, "day": DAY, "node": 1, "first": 0, "energies": encode_energies([500, -4]),
+                      "baselines": encode_energies([-300, 0]), "reserve": 9}),
+    ("calls.Called", {"id": 3, "offer": 2, "day": DAY, "node": 5, "first": 3, "energies": encode_energies([0]),
+                      "baselines": encode_energies([8]), "reserve": 0}),
+    ("calls.CallSettled", {"id": 1, "payment": 9, "delivered": 9, "otherwise": 9, "kept": 9}),
+    ("calls.CallSettled", {"id": 2, "payment": -70, "delivered": 288, "otherwise": 9, "kept": 0}),
     ("day.StepSettled", {"day": 20260630, "step": 3, "number": 0, "customers": 0, "poolEnergy": 99,
                          "poolPrice": 99, "deviation": 99, "payments": [9]}),  # of another day
 )  # fmt: skip
@@ -104,6 +112,14 @@ def test_deals_sayWhatBecameOfThem(store: Store) -> None:
     assert (option["state"], option["taken_wh"], option["paid"]) == ("lapsed", 0, [[5, 1, 40]])
     assert (forward["sellers"], forward["buyers"], forward["taken_wh"], forward["paid"]) == ([1], [], 0, [])
     assert (forward["state"], forward["price"]) == ("offered", 210_000)
+
+
+def test_calls_sayWhatWasAskedMovedAndPaid(store: Store) -> None:
+    """Node 1 has fed in -12 Wh at step 0, 288 more than nominated; step 1 is not read yet, and 5 is not paid yet."""
+    first, second = view(store, 7).day()["through"]["calls"]
+    told = {"id": 2, "node": 1, "first": 0, "asked_wh": (500, -4), "baseline_wh": (-300, 0)}
+    assert first == {**told, "moved_wh": [288, None], "payment": -70}
+    assert (second["node"], second["first"], second["moved_wh"], second["payment"]) == (5, 3, [None], None)
 
 
 def test_traded_isThatOfAllRoundsOfTheDay(store: Store) -> None:
@@ -205,5 +221,5 @@ def test_labels_sayDayAndStep(store: Store) -> None:
 
 def test_whatHappened_hasTheDay(store: Store) -> None:
     names = [line["name"] for line in view(store, 8).round()["happened"]]
-    assert names[0] == "products.ForwardOffered"
-    assert {"RoundOpened", "day.StepSettled", "day.Nominated"} <= set(names)
+    assert names[0] == "calls.CallSettled"
+    assert {"RoundOpened", "day.StepSettled", "day.Nominated", "calls.Called", "products.ForwardOffered"} <= set(names)

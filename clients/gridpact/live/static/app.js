@@ -391,6 +391,7 @@ function showDay() {
   const { plan, day, round } = state;
   const dt = round.step_seconds / 3600;
   showDeals(day?.through?.deals || []);
+  showCalls(day?.through?.calls || []);
   if (day?.through) { showThrough(day.through, dt); return; }
   const read = Object.entries(day?.delivered || {});
   const steps = round.steps;
@@ -433,17 +434,26 @@ function showDeals(deals) {
       one.paid.length ? money(one.paid.reduce((sum, [, , units]) => sum + units, 0)) : "–", word(`deal_${one.state}`)])));
 }
 
+// What an aggregator called whom for: asked, moved, paid, step by step.
+function showCalls(calls) {
+  $("#calls").hidden = !calls.length;
+  const kwh = (wh) => (wh === null ? "–" : number(wh / 1000, 2, signed));
+  put($("#calls .scroll"), table([word("colHome"), word("hour"), `${word("callAsked")} kWh`, `${word("callMoved")} kWh`, word("callPaid")],
+    calls.flatMap((one) => one.asked_wh.map((wh, k) => [k ? "" : name(one.node), timeOf(one.first + k), kwh(wh), kwh(one.moved_wh[k]), k ? "" : one.payment === null ? word("callOpen") : money(one.payment, 2, signed)]))));
+}
+
 function showMoney() {
   const { market, day, round, plan } = state;
   const delivered = day?.delivered || {};
   const through = day?.through;
-  if (!market || (!market.trades.length && !Object.keys(delivered).length && !through?.settled.length && !through?.deals.some((one) => one.paid.length))) {
+  const called = (through?.calls || []).filter((one) => one.payment !== null);
+  if (!market || (!market.trades.length && !Object.keys(delivered).length && !through?.settled.length && !through?.deals.some((one) => one.paid.length) && !called.length)) {
     put($("#money .note"), word("moneyNone"));
     put($("#money .scroll"), []);
     return;
   }
   const dt = round.step_seconds / 3600;
-  const of = new Map(homesOnly(round).map(({ node }) => [node, { sold: 0, bought: 0, neighbours: 0, supplier: null, off: null }]));
+  const of = new Map(homesOnly(round).map(({ node }) => [node, { sold: 0, bought: 0, neighbours: 0, supplier: null, calls: 0, off: null }]));
   if (through) for (const [node, [sold, bought, units]] of Object.entries(through.traded)) {
     Object.assign(of.get(Number(node)) || {}, { sold: sold / 1000, bought: bought / 1000, neighbours: units });
   } else for (const trade of market.trades) for (const [node, sign] of [[trade.lower, 1], [trade.higher, -1]]) {
@@ -467,16 +477,18 @@ function showMoney() {
       else if (one) one.neighbours += sum;
     }
   }
-  const most = Math.max(...[...of.values()].map((one) => Math.abs(one.neighbours + (one.supplier || 0))), 1);
+  for (const { node, payment } of called) if (of.has(node)) of.get(node).calls += payment;
+  const sum = (one) => one.neighbours + (one.supplier || 0) + one.calls;
+  const most = Math.max(...[...of.values()].map((one) => Math.abs(sum(one))), 1);
   const shown = (units) => (units === null ? "–" : money(units, 2, signed));
-  const rows = [...of.entries()].map(([node, one]) => ({ node, cells: [name(node), number(one.sold, 1), number(one.bought, 1), shown(one.neighbours), shown(one.supplier),
-    h("span", {}, bar((one.neighbours + (one.supplier || 0)) / most), " ", shown(one.neighbours + (one.supplier || 0))),
+  const rows = [...of.entries()].map(([node, one]) => ({ node, cells: [name(node), number(one.sold, 1), number(one.bought, 1), shown(one.neighbours), shown(one.supplier), ...(called.length ? [shown(one.calls)] : []),
+    h("span", {}, bar(sum(one) / most), " ", shown(sum(one))),
     one.off === null ? "–" : `${number(one.off, 1)} kWh`, day?.balances?.[node] === undefined ? "–" : money(day.balances[node], 2, { signDisplay: "negative" })] }));
   const all = [...of.values()];
-  const total = (key) => all.reduce((sum, one) => sum + (one[key] || 0), 0);
-  const made = table([word("colHome"), `${word("colSold")} kWh`, `${word("colBought")} kWh`, word("colNeighbours"), word("colSupplier"), word("colTogether"), word("colOff"), word("colBalance")],
+  const total = (key) => all.reduce((before, one) => before + (one[key] || 0), 0);
+  const made = table([word("colHome"), `${word("colSold")} kWh`, `${word("colBought")} kWh`, word("colNeighbours"), word("colSupplier"), ...(called.length ? [word("colCalls")] : []), word("colTogether"), word("colOff"), word("colBalance")],
     rows.map((row) => row.cells),
-    [word("gasAll"), number(total("sold"), 1), number(total("bought"), 1), shown(total("neighbours")), shown(total("supplier")), shown(total("neighbours") + total("supplier")), `${number(total("off"), 1)} kWh`, ""]);
+    [word("gasAll"), number(total("sold"), 1), number(total("bought"), 1), shown(total("neighbours")), shown(total("supplier")), ...(called.length ? [shown(total("calls"))] : []), shown(total("neighbours") + total("supplier") + total("calls")), `${number(total("off"), 1)} kWh`, ""]);
   made.querySelectorAll("tbody tr").forEach((tr, k) => tr.classList.toggle("chosen", rows[k].node === view.chosen));
   put($("#money .note"), word("moneyNote", { currency: symbol() }), through ? ` ${word("moneyThrough")}` : "");
   put($("#money .scroll"), made);

@@ -9,9 +9,14 @@ function tariffOf(market, node) {
   return market?.own?.[node] || market;
 }
 
+// What an aggregator has called this home for.
+const callsOf = ({ day, household }) => (day?.through?.calls || []).filter((one) => one.node === household.node);
+
 // What a step has, from the schedule (private) and from trades and tariff (public).
 function steps(state, name, timeOf) {
   const { household, market, round } = state;
+  const called = new Map();
+  for (const one of callsOf(state)) one.asked_wh.forEach((wh, k) => called.set(one.first + k, [wh, one.moved_wh[k]]));
   const rows = household.schedule?.steps || [];
   const tariff = tariffOf(market, household.node);
   const dt = round.step_seconds / 3600;
@@ -33,7 +38,7 @@ function steps(state, name, timeOf) {
     load: household.load_kw?.[k] ?? null, sun: household.pv_kw?.[k] ?? null,
     imported: tariff?.import_micro[k] === undefined ? null : tariff.import_micro[k] / 1e6,
     fedIn: tariff?.feed_in_micro[k] === undefined ? null : tariff.feed_in_micro[k] / 1e6,
-    tradeFee: (tariff?.traded_micro?.[k] || 0) / 1e6, ...trades[k],
+    called: called.get(k), tradeFee: (tariff?.traded_micro?.[k] || 0) / 1e6, ...trades[k],
   }));
 }
 
@@ -56,6 +61,7 @@ function why(one, all) {
   if (one.car > SMALL) said.push(one.imported !== null && one.imported <= cheapest + 1e-9 && dearest > cheapest ? word("whyCarCheap", { at: price(one.imported) }) : word("whyCar"));
   if (one.boiler > SMALL) said.push(word("whyBoiler"));
   if (one.unused > SMALL) said.push(word("whyUnused"));
+  if (one.called) said.push(word("whyCalled", { kwh: number(one.called[0] / 1000, 2, { signDisplay: "exceptZero" }) }), ...(one.called[1] === null ? [] : [word("whyMoved", { kwh: number(one.called[1] / 1000, 2, { signDisplay: "exceptZero" }) })]));
   return said.join(" ");
 }
 
@@ -80,6 +86,8 @@ export function householdCard(state, { name, timeOf, money, symbol }) {
     [word("billTogether"), amount(rest === null ? null : neighbours + rest + fees)], [word("billWithout"), amount(alone === null ? null : alone - peak)],
     [word("billGain"), rest === null ? "–" : `${number(neighbours + rest + fees - (alone - peak), 2, signed)} ${symbol}`]];
   if (read) bill.push([word("billRead"), `${money(read.payment, 2, signed)} ${symbol}`]);
+  const calls = callsOf(state);
+  if (calls.length) bill.push([word("billCalls"), calls.some((one) => one.payment === null) ? word("callOpen") : `${money(calls.reduce((sum, one) => sum + one.payment, 0), 2, signed)} ${symbol}`]);
   if (day?.balances?.[household.node] !== undefined) bill.push([word("billDeposit"), `${money(day.balances[household.node], 2, { signDisplay: "negative" })} ${symbol}`]);
   if (household.deposit_max !== null) bill.push([word("billMost"), `${number(household.deposit_max, 2)} ${symbol}`]);
   const cell = (value) => (Math.abs(value) < 0.005 ? "–" : number(value, 2, signed));

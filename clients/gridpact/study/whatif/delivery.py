@@ -21,6 +21,7 @@ from functools import lru_cache
 import cvxpy as cp
 import numpy as np
 
+from gridpact.community.called import Called
 from gridpact.community.model import Array, Household, Prices
 from gridpact.devices.device import flat, numbered
 from gridpact.problem.directions import AT_ONCE_KW
@@ -120,9 +121,14 @@ class Replanning:
     """A household that plans the rest of its day anew at every step, whatever it has agreed to by then."""
 
     def __init__(self, home: Household, actual: Actual, step_hours: float, peak_fee: float = 0.0) -> None:
-        self._home, self._actual, self._step_hours = home, actual, step_hours
+        self._home, self._actual, self._step_hours, self._peak_fee = home, actual, step_hours, peak_fee
         self._program = _program(pickle.dumps((home, step_hours, peak_fee)))
         self._done = self._program.nothing_done()
+
+    def call(self, called: tuple[Called, ...]) -> None:
+        """What its meter is called for from now on, instead of what it was before."""
+        self._home = replace(self._home, called=called)
+        self._program = _program(pickle.dumps((self._home, self._step_hours, self._peak_fee)))
 
     def rest(self, first: int) -> Household:
         """The household from a step on, its devices as they stand, as is expected in the step before."""
@@ -237,6 +243,9 @@ class _DeliveryProgram:
             net_import - self._above + self._below == self._planned,
             *(constraint for block in active for constraint in flat(block.constraints)),
         ]
+        self._sold = cp.Parameter(steps)
+        for call in home.called:
+            cost += call.cost(self._sold - net_import, step_hours)
         self._unpaid = cp.Parameter(steps)  # what may be imported before it is a new peak
         if peak_fee:
             peak = cp.Variable(nonneg=True)
@@ -312,6 +321,7 @@ class _DeliveryProgram:
         self._public.value = terms.public_price
         load = np.concatenate([actual.load_kw[:last], actual.guess_load_kw[now, last:]])
         self._due.value = terms.net_sold_kw + load
+        self._sold.value = terms.net_sold_kw
         self._know(
             [
                 {name: np.concatenate([series[:last], guessed[name][now, last:]]) for name, series in own.items()}

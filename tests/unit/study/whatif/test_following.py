@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gridpact.community.called import Called
 from gridpact.community.model import Array, Household, Prices
 from gridpact.devices.battery import Battery
 from gridpact.study.whatif.delivery import Actual, Aim, Replanning, Terms
@@ -111,3 +112,30 @@ def test_theCommunity_deviatesLessAtEveryStepAndNeverTheOtherWay(seed: int):
             stored[k] += -0.95 * charged if charged < 0 else -charged / 0.95
             assert -1e-6 <= stored[k] <= battery.capacity_kwh + 1e-6
     assert followed
+
+
+def test_whoIsCalled_delivers_whereThatIsWorthIt():
+    """A home that draws 1 kW, with a full battery, is called for half a kilowatt less at step 1: worth 0.8 a kWh it is
+    had from the battery, although filling that again costs 0.3 more; worth 0.01 it is not. Nor does what a neighbour
+    draws too much move a home away from what it is called for."""
+    full = Battery(1.0, 1.0, 1.0, 1.0, 1.0)
+    asked = np.array([0, -0.5, 0, 0])
+    dear, cheap = (np.array([0, of, 0, 0]) for of in (0.8, 0.01))
+    dearer_later = Terms(Prices(np.array([0.1, 0.1, 0.4, 0.4]), 0.5), np.zeros(4), np.ones(4), ADDER, 1.0, 1)
+    for price, kept in ((dear, 0.5), (cheap, 1.0)):
+        home = replanning("bob", np.ones(4), full)
+        home.call((Called(asked, price, asked, price),))
+        home.step(0, dearer_later)
+        home.step(1, dearer_later)
+        assert -home.injection_kw(1) == pytest.approx(kept, abs=1e-6)
+        follow([replanning_at(1.5), home], [dearer_later] * 2, 1)
+        if price is dear:
+            assert -home.injection_kw(1) == pytest.approx(kept, abs=1e-6)
+
+
+def replanning_at(load_kw: float) -> Replanning:
+    """A home without a store, which has decided two steps."""
+    home = replanning("ann", np.array([1, load_kw, 1, 1]))
+    for step in range(2):
+        home.step(step, terms())
+    return home
