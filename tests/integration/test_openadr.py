@@ -210,7 +210,7 @@ def test_cancelledCall_isNotPlannedForAnyMore(tmp_path: Path) -> None:
 def test_eventThatChangesAllTheTime_isOptedOutOf_onceTheHomeHasPlannedEnough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gridpact.service.ven.MOST_ANEW", 3)
+    monkeypatch.setattr("gridpact.service.calls.MOST_ANEW", 3)
     ven, settings, _ = called_home(tmp_path)
     planned = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -18,6 +19,25 @@ from gridpact.service.settings import Settings
 
 CALL_PRICE = 100.0
 """What a kWh above the power that an OpenADR event allows costs in a plan, currency: more than energy does."""
+
+MOST_ANEW, ANEW_WITHIN = 12, timedelta(hours=1)
+"""So often a home plans anew for a VTN, in which time: else one that changes an event at every poll keeps it busy, its
+devices on the move, and its account paying for nominations."""
+
+
+class PlannedAnew:
+    """When a home has planned anew for a VTN."""
+
+    def __init__(self) -> None:
+        self._at = deque[datetime](maxlen=MOST_ANEW)
+
+    def again(self) -> bool:
+        """Whether it may once more, which counts then."""
+        now = datetime.now(timezone.utc)
+        if len(self._at) == self._at.maxlen and now - self._at[0] < ANEW_WITHIN:
+            return False
+        self._at.append(now)
+        return True
 
 
 def called_by(call: FlexibilityCall, terms: OfferTerms, steps: int, step_hours: float) -> Called:

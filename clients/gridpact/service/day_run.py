@@ -28,7 +28,7 @@ from gridpact.node.node import Node
 from gridpact.problem.baseline import with_positions
 from gridpact.problem.view import NodeView
 from gridpact.service.alone import PlanAlone
-from gridpact.service.calls import called_in, calls_on_chain, kept_calls
+from gridpact.service.calls import Allowed, PlannedAnew, called_in, calls_on_chain, kept_calls
 from gridpact.service.connection import ChainConnection
 from gridpact.service.forecast import NoForecast, take_forecast
 from gridpact.service.health import Health
@@ -84,7 +84,8 @@ class DayRun:
         self._levels: tuple[int, Mapping[str, float]] = (-1, {})  # after which step, by kind of device
         self._asked = -1, 0.0  # for the reading of which step, and when
         self._calls: tuple[Called, ...] = ()  # on the chain
-        self._known_calls: object = None  # what was looked at when the rest was planned last
+        self._known_calls: tuple[frozenset[int], list[Allowed]] | None = None  # when the rest was planned last for them
+        self._anew = PlannedAnew()
         self._said: set[str] = set()  # what is said once
 
     @property
@@ -365,7 +366,8 @@ class DayRun:
         return done
 
     def _is_called(self) -> bool:
-        """Whether it is called otherwise than when it was asked last: on the chain, or by OpenADR.
+        """Whether it is called otherwise than when it was asked last: on the chain, or by OpenADR, which is heard so
+        often only, and else waits until the rest is planned anyway.
 
         Raises:
             ChainError: the chain failed.
@@ -375,6 +377,8 @@ class DayRun:
         events = kept_calls(self._settings) if self._settings.openadr is not None else []
         known, before = (steps, events), self._known_calls
         if known == before:
+            return False
+        if before is not None and before[0] == steps and not self._anew.again():
             return False
         if flexibility is not None and steps:
             self._calls = calls_on_chain(flexibility, day, node, self.steps, self._hours)

@@ -13,7 +13,6 @@ import asyncio
 import json
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +27,17 @@ from gridpact.community.model import Array
 from gridpact.errors import GridpactError, InputError
 from gridpact.files import parse_json, write_atomically
 from gridpact.service.alone import PlanAlone
-from gridpact.service.calls import Allowed, called_in, forget_call, keep_call, kept_calls, midnight
+from gridpact.service.calls import (
+    ANEW_WITHIN,
+    MOST_ANEW,
+    Allowed,
+    PlannedAnew,
+    called_in,
+    forget_call,
+    keep_call,
+    kept_calls,
+    midnight,
+)
 from gridpact.service.readings import take_reading
 from gridpact.service.rest import planned_anew
 from gridpact.service.schedule import Schedule
@@ -50,10 +59,6 @@ MOMENT = timedelta(microseconds=1)
 
 KEPT_KW = 0.001
 """So exactly a schedule keeps what it is called for: schedules are written to a watt."""
-
-MOST_ANEW, ANEW_WITHIN = 12, timedelta(hours=1)
-"""So often a home plans anew for a VTN, in which time: else one that changes an event at every poll keeps it busy, and
-its devices on the move."""
 
 REPORT_EVERY = timedelta(seconds=10)
 
@@ -140,7 +145,7 @@ class Ven:
         except ImportError:
             raise InputError("[openadr] needs a package that is not here: pip install gridpact[openadr]") from None
         self._settings, self._of, self._report_every, self._alone = settings, of, report_every, alone
-        self._anew = deque[datetime](maxlen=MOST_ANEW)  # when the last plans were made
+        self._anew = PlannedAnew()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="openadr", daemon=True)
@@ -307,10 +312,8 @@ class Ven:
         """
         if self._alone is None:
             raise InputError("nothing is planned anew for a call here")
-        now = datetime.now(timezone.utc)
-        if len(self._anew) == self._anew.maxlen and now - self._anew[0] < ANEW_WITHIN:
-            raise InputError(f"this home has planned anew {len(self._anew)} times within {ANEW_WITHIN}, and waits")
-        self._anew.append(now)
+        if not self._anew.again():
+            raise InputError(f"this home has planned anew {MOST_ANEW} times within {ANEW_WITHIN}, and waits")
         settings, anew = self._settings, dict[str, Schedule]()
         zone = settings.service.timezone
         allowed = [*kept_calls(settings), *call]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import cvxpy as cp
 import numpy as np
@@ -20,9 +21,20 @@ from gridpact.manage.flexibility import comes_to, delivered_steps
 from gridpact.problem.baseline import fallback
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.problem.view import NodeView, node_views
-from gridpact.service.calls import Allowed, call_folder, called_by, called_in, keep_call, kept_calls, midnight
+from gridpact.service.calls import (
+    MOST_ANEW,
+    Allowed,
+    call_folder,
+    called_by,
+    called_in,
+    forget_call,
+    keep_call,
+    kept_calls,
+    midnight,
+)
+from gridpact.service.day_run import DayRun
 from unit.problem.helpers import community, household
-from unit.service.helpers import settings_of
+from unit.service.helpers import HOUSEHOLD, settings_of
 
 STEPS = 4
 LOAD = np.array([0.5, 0.5, 1.5, 0.5])
@@ -101,3 +113,32 @@ def test_events_areKeptForWhoeverPlans(tmp_path: Path) -> None:
     assert called_in(own, "2030-11-21", 24, 1.0, kept_calls(own)) == ()
     (call_folder(own) / "9.json").write_text("{}")
     assert len(kept_calls(own)) == 3
+
+
+OPENADR = '[openadr]\nvtn = "http://127.0.0.1:8080/OpenADR2/Simple/2.0b"\nven = "cem"\n'
+
+
+def test_eventThatChangesAllTheTime_isPlannedFor_soOftenOnly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setpoint is one that the schedule keeps, so the node opts in to all of them; what has waited is planned for
+    once that is allowed again, and a call on the chain does not wait."""
+    own, called = settings_of(tmp_path, HOUSEHOLD + OPENADR), set[int]()
+    flexibility = SimpleNamespace(called_steps=lambda day, node: frozenset(called), calls_of_day=lambda day: [])
+    parts = dict.fromkeys(("account", "aggregator", "settlement", "ledger"), SimpleNamespace())
+    connection = SimpleNamespace(setting=SimpleNamespace(step_seconds=3600, steps=24), flexibility=flexibility, **parts)
+    run = DayRun(own, connection, None, None, None, SimpleNamespace(day=20301122))  # type: ignore[arg-type]
+    begins = midnight(own, "2030-11-22")
+
+    def vary(number: int) -> bool:
+        forget_call(own, "event")
+        keep_call(own, "event", [Allowed(begins, timedelta(hours=1), 5.0 + number / 10)])
+        return run._is_called()
+
+    assert not run._is_called()
+    assert sum(vary(number) for number in range(40)) == MOST_ANEW
+    assert not run._is_called()
+    called.add(3)
+    assert run._is_called()
+    assert not vary(50)
+    monkeypatch.setattr("gridpact.service.calls.ANEW_WITHIN", timedelta(0))
+    assert run._is_called()
+    assert not run._is_called()
