@@ -8,7 +8,8 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///         head, books), so nobody needs to be believed: anybody can call `judge`, and the aggregator calls it before it
 ///         excludes a node. A call that returns is a verdict of guilty; every other outcome is a revert.
 ///
-/// @dev evidence = abi.encode(Charge, bytes), the bytes an abi.encode of ResidualEvidence or PlanEvidence.
+/// @dev evidence = abi.encode(Charge, bytes), the bytes an abi.encode of ResidualEvidence or PlanEvidence; where rounds are
+///      sealed, of SealedEvidence or OpenedPlan.
 ///
 ///      Charge Residuals: the residuals that the node claimed for iteration k, in its submission for k + 1, are not
 ///      those that follow from the public integers (see IVirtualAggregator); or what it submitted in k is further from
@@ -22,8 +23,9 @@ import {IVirtualAggregator} from "./IVirtualAggregator.sol";
 ///      the current of each phase and the neutral of a section that has a rating, and of the apparent power into the
 ///      transformer: more than 1e-4 p.u., or of the rating, beyond. Whom the street does not have may inject nothing.
 ///
-///      Charges Sealed, Answer and Late: where rounds are sealed, the only ones. See SealedReferee for what they prove; the
-///      evidence is a SealedEvidence.
+///      Where rounds are sealed, the charge Plan takes an OpenedPlan: node 0 signs, with its key of the round, which keys open
+///      its newest answer, and what these open it to is judged as above. Charge Residuals proves nothing there. Charges
+///      Sealed, Answer and Late are there only: see SealedReferee for what they prove; the evidence is a SealedEvidence.
 ///
 /// Invariants. Tests bear these numbers.
 ///   RF1  A node that computed its residuals as the interface defines them, and kept within reach, cannot be proved
@@ -113,8 +115,17 @@ interface IReferee {
         bytes book; //         the feeder
     }
 
+    /// @notice A plan of a sealed round as its node opens it, to whomever it gives this.
+    struct OpenedPlan {
+        PlanEvidence plan; //  its copies are words as submitted
+        bytes32[] keys; //     of the iteration, with each child, ascending (see Seals)
+        bytes32 r; //          EIP-2098, by the key that the node declared, of
+        bytes32 vs; //         keccak256(abi.encode(aggregator, round, iteration, keys))
+    }
+
     /// @param why what does not fit: "head", "history", "sums", "copies", "bids", "book", "presence", "residuals" (they
-    ///            are as they should be), "plan" (it is within the limits), "answer" (it was not given)
+    ///            are as they should be), "plan" (it is within the limits), "answer" (it was not given), "secret" (it is
+    ///            not what the two have in common, or node 0 has not signed it), "sealed" (the form has no such charge)
     error NotProved(string why);
 
     /// @notice Whether the rounds that it judges are sealed: what stands on the chain of a submission is then read by the

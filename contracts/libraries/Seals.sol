@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
 import {IReferee} from "../interfaces/IReferee.sol";
 import {Books} from "./Books.sol";
 import {Curve} from "./Curve.sol";
@@ -102,11 +104,29 @@ library Seals {
         return keccak256(abi.encode(one, other, common, first, second));
     }
 
+    /// @notice Whether the key that a node declared has signed a digest, EIP-2098 form.
+    /// @param book as it declared it, with the key at its end
+    function isSigned(bytes calldata book, bytes32 digest, bytes32 r, bytes32 vs) internal view returns (bool) {
+        Curve.Point memory declared = Curve.opened(_declared(book));
+        // The third value says more about the flaw.
+        // slither-disable-next-line unused-return
+        (address signer, ECDSA.RecoverError flaw,) = ECDSA.tryRecover(digest, r, vs);
+        return flaw == ECDSA.RecoverError.NoError && declared.y != 0
+            && signer == address(uint160(uint256(keccak256(abi.encode(declared)))));
+    }
+
+    /// @notice What a node declared, without the key at its end.
+    function withoutKey(bytes calldata book) internal pure returns (bytes calldata) {
+        return book[:book.length - (_hasKey(book) ? ENTRY : 0)];
+    }
+
     /// @dev The key at the end of a book.
     function _declared(bytes calldata book) private pure returns (bytes memory) {
-        uint256 start = book.length < ENTRY ? 0 : book.length - ENTRY;
-        if (book.length < ENTRY || bytes2(book[start:]) != HEADER) return "";
-        return book[start + 2:];
+        return _hasKey(book) ? book[book.length - ENTRY + 2:] : book[:0];
+    }
+
+    function _hasKey(bytes calldata book) private pure returns (bool) {
+        return book.length >= ENTRY && bytes2(book[book.length - ENTRY:]) == HEADER;
     }
 
     /// @notice The key of an iteration.

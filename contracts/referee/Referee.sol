@@ -65,7 +65,7 @@ contract Referee is IReferee {
             (case_.aggregator, case_.round, case_.node) = (aggregator, round, node);
             _judgeResiduals(case_, _residualEvidence(evidence));
         } else {
-            _judgePlan(aggregator, round, node, _planEvidence(evidence));
+            _judgePlan(aggregator, round, node, _planEvidence(evidence), new bytes32[](0));
         }
     }
 
@@ -83,10 +83,14 @@ contract Referee is IReferee {
         _require(claimed != computed || case_.departed, "residuals");
     }
 
-    function _judgePlan(IVirtualAggregator aggregator, uint32 round, uint8 node, PlanEvidence calldata evidence)
-        private
-        view
-    {
+    /// @param keys what opens it, of each child; none where it is open
+    function _judgePlan(
+        IVirtualAggregator aggregator,
+        uint32 round,
+        uint8 node,
+        PlanEvidence calldata evidence,
+        bytes32[] memory keys
+    ) internal view {
         (bytes32 submissions, bytes32 book) = aggregator.commitment(round, node);
         _require(keccak256(evidence.book) == book, "book");
         bytes32 newest = _submission(round, node, evidence.newest);
@@ -95,8 +99,25 @@ contract Referee is IReferee {
         IVirtualAggregator.Declaration memory declared = aggregator.declarationOf(Round.product(round), node);
         _require(declared.round == round && declared.depth == 0 && declared.children != 0, "presence");
 
-        (int256[] memory s, int256[] memory q) = _injections(aggregator.setting(), declared.children, evidence);
-        _require(_outside(evidence.book, node, s, q), "plan");
+        (int256[] memory s, int256[] memory q) = _injections(aggregator.setting(), declared.children, evidence, keys);
+        _require(_outside(_limits(evidence.book), node, s, q), "plan");
+    }
+
+    /// @dev The limits in what a root declared.
+    function _limits(bytes calldata book) internal pure virtual returns (bytes calldata) {
+        return book;
+    }
+
+    /// @dev A word of what a root answered a child.
+    /// @param place  of the child among the children
+    /// @param number of the word among those of P, then of Q
+    function _answered(PlanEvidence calldata evidence, bytes32[] memory, uint256 place, uint256 number, uint256 steps)
+        internal
+        pure
+        virtual
+        returns (uint256)
+    {
+        return evidence.copies[2 * Lanes.words(steps) * place + number];
     }
 
     /// @dev Whether injections, mW and mvar by node, are outside the limits that a root published as its book.
@@ -117,20 +138,33 @@ contract Referee is IReferee {
 
     /// @dev What a root answered its children at a step, mW and mvar by node: its copies are P and Q of each of them.
     function _injections(
-        IVirtualAggregator.Setting memory setting, uint128 children, PlanEvidence calldata evidence
+        IVirtualAggregator.Setting memory setting,
+        uint128 children,
+        PlanEvidence calldata evidence,
+        bytes32[] memory keys
     ) private pure returns (int256[] memory s, int256[] memory q) {
-        uint256 step = evidence.step;
-        _require(step < setting.steps, "plan");
-        s = new int256[](MAX_NODES);
-        q = new int256[](MAX_NODES);
         uint256 words = Lanes.words(setting.steps);
-        uint256 at = step / Lanes.PER_WORD;
-        for (; children != 0; children = Nodes.withoutLowest(children)) {
+        _require(evidence.step < setting.steps, "plan");
+        (s, q) = (new int256[](MAX_NODES), new int256[](MAX_NODES));
+        for (uint256 place = 0; children != 0; ++place) {
             uint8 child = Nodes.lowest(children);
-            s[child] = _milliwatts(setting, evidence.copies[at], step);
-            q[child] = _milliwatts(setting, evidence.copies[at + words], step);
-            at += 2 * words;
+            s[child] = _power(setting, evidence, keys, place, 0);
+            q[child] = _power(setting, evidence, keys, place, words);
+            children = Nodes.withoutLowest(children);
         }
+    }
+
+    /// @dev What a root answered a child at the step.
+    /// @param first number of the first word of P, or of Q
+    function _power(
+        IVirtualAggregator.Setting memory setting,
+        PlanEvidence calldata evidence,
+        bytes32[] memory keys,
+        uint256 place,
+        uint256 first
+    ) private pure returns (int256) {
+        uint256 number = first + evidence.step / Lanes.PER_WORD;
+        return _milliwatts(setting, _answered(evidence, keys, place, number, setting.steps), evidence.step);
     }
 
     function _milliwatts(IVirtualAggregator.Setting memory setting, uint256 word, uint256 step)

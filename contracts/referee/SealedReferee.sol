@@ -13,6 +13,7 @@ import {Questions} from "../libraries/Questions.sol";
 import {Reach} from "../libraries/Reach.sol";
 import {Seals} from "../libraries/Seals.sol";
 import {Round} from "../rounds/Round.sol";
+import {PlanReferee} from "./PlanReferee.sol";
 import {Referee} from "./Referee.sol";
 
 /// @title The referee of sealed rounds
@@ -26,6 +27,8 @@ import {Referee} from "./Referee.sol";
 ///         - by anybody: that the parts of an answer do not come to what the household submitted (see Answers);
 ///         - by a partner: that its part of an answer is false;
 ///         - by anybody: that it claims residuals of trades where there can be none.
+///
+///         One charge is about node 0, that its newest answer is outside its limits: see PlanReferee.
 ///
 ///         The last is for two that claim the same of each other, which nobody else sees. Where the reach of bids has been
 ///         zero for two iterations, those of a pair cancel, and are as they were (see Reach): residuals are zero, unless
@@ -42,6 +45,8 @@ contract SealedReferee is Referee {
     uint256 private constant MARK = 2 ** 255;
     /// @dev Iterations in which an honest node proves that a partner went beyond its reach.
     uint256 private constant LATE = 6;
+
+    PlanReferee private immutable _plans = new PlanReferee();
 
     /// @dev Keys of the accused and who accuses it, for the iterations k and k - 1.
     struct Keys {
@@ -87,6 +92,7 @@ contract SealedReferee is Referee {
         override
     {
         Charge charge = abi.decode(evidence, (Charge));
+        if (charge == Charge.Plan) return _plans.judge(aggregator, round, node, evidence);
         _require(charge >= Charge.Sealed && node != GRID_CONNECTION, "sealed");
         SealedEvidence calldata told = _sealedEvidence(evidence);
         ResidualEvidence calldata said = told.residuals;

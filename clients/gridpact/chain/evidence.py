@@ -41,6 +41,7 @@ _RESIDUAL_EVIDENCE = (
     f"(uint16,bytes32,{_CLOSED}[],uint256[],uint256[],{_HISTORY},uint256[],bytes,bytes,bytes,{_PARTNER}[])"
 )
 _PLAN_EVIDENCE = f"(uint256,bytes32,{_LINK},uint256[],bytes)"
+_OPENED_PLAN = f"({_PLAN_EVIDENCE},bytes32[],bytes32,bytes32)"
 _SEALED_EVIDENCE = f"({_RESIDUAL_EVIDENCE},uint256[],uint8,(uint256,uint256,uint256,uint256),bytes)"
 
 _Link = tuple[int, bytes, bytes, int]
@@ -140,6 +141,27 @@ class SealedCharge:
         return SealedCharge(charge, residuals[0], other, proof, answer)
 
 
+@dataclass(frozen=True)
+class OpenedCharge:
+    """What evidence about the operator's plan in a sealed round says, beside what can be read on the chain."""
+
+    step: int
+    iteration: int
+    keys: tuple[bytes, ...]
+    signature: tuple[bytes, bytes]
+
+    @staticmethod
+    def read(evidence: bytes) -> OpenedCharge | None:
+        """None where it is no such evidence."""
+        try:
+            charge, content = decode(["uint8", "bytes"], evidence)
+            (((step, _, newest, _, _), keys, *signature),) = decode([_OPENED_PLAN], content)
+        except (DecodingError, OverflowError):
+            return None
+        r, vs = signature
+        return OpenedCharge(step, newest[0], tuple(keys), (r, vs)) if charge == Charge.PLAN else None
+
+
 def plan_evidence(step: int, newest: Submission, before: bytes, copies: Sequence[int], book: bytes) -> bytes:
     """That with the injections of the operator's newest submission, voltages of the feeder it published are outside
     its limits at a step.
@@ -151,6 +173,36 @@ def plan_evidence(step: int, newest: Submission, before: bytes, copies: Sequence
     """
     link = newest.iteration, words_hash(copies), keccak(newest.bids), pack_residuals(newest.residuals, RESIDUAL_LANE)
     return _evidence(Charge.PLAN, _PLAN_EVIDENCE, (step, before, link, tuple(copies), book))
+
+
+def opened_plan_digest(address: str, round: int, iteration: int, keys: Sequence[bytes]) -> bytes:
+    """What the operator's node signs to open its answer in an iteration of a sealed round.
+
+    Args:
+        address: of the aggregator.
+        keys: of the iteration, with each of its children, ascending.
+    """
+    kinds = ["address", "uint32", "uint16", "bytes32[]"]
+    return keccak(encode(kinds, [address, round, iteration, list(keys)]))
+
+
+def opened_plan_evidence(
+    step: int,
+    newest: Submission,
+    before: bytes,
+    copies: Sequence[int],
+    book: bytes,
+    keys: Sequence[bytes],
+    signature: tuple[bytes, bytes],
+) -> bytes:
+    """The same as `plan_evidence` of a sealed round, by whom the operator's node has opened its answer to.
+
+    Args:
+        keys, signature: see `opened_plan_digest`.
+    """
+    link = newest.iteration, words_hash(copies), keccak(newest.bids), pack_residuals(newest.residuals, RESIDUAL_LANE)
+    plan = step, before, link, tuple(copies), book
+    return _evidence(Charge.PLAN, _OPENED_PLAN, (plan, list(keys), *signature))
 
 
 def judge(aggregator: Aggregator, round: int, node: int, evidence: bytes) -> str | None:

@@ -16,6 +16,9 @@ from gridpact.errors import InputError
 
 PUBLIC_BYTES = 33
 
+Signature = tuple[bytes, bytes]
+"""r and vs, EIP-2098."""
+
 Proof = tuple[int, int, int, int]
 """x, y, challenge, response."""
 
@@ -52,6 +55,22 @@ def proved_secret(mine: bytes | None, theirs: bytes | None, proof: Proof) -> byt
     return sha256(common.format(compressed=True)).digest()
 
 
+def is_signed(public: bytes | None, digest: bytes, signature: Signature) -> bool:
+    """Whether the owner of a public key has signed a digest, as `Seals.isSigned` takes it."""
+    r, vs = signature
+    packed = int.from_bytes(vs, "big")
+    s = packed & ((1 << 255) - 1)
+    if s > SECPK1_N // 2:  # the second of the two signatures that anybody can make of one
+        return False
+    try:
+        signer = PublicKey.from_signature_and_message(
+            r + s.to_bytes(32, "big") + bytes([packed >> 255]), digest, hasher=None
+        )
+        return signer == PublicKey(public or b"")
+    except ValueError:
+        return False
+
+
 def _challenge(*points: PublicKey) -> int:
     """c, as `Seals.sol` has it."""
     return int.from_bytes(keccak(b"".join(point.format(compressed=False)[1:] for point in points)), "big")
@@ -81,6 +100,11 @@ class SealingKey:
             return self._key.ecdh(PublicKey(public).format(compressed=True))
         except ValueError:
             return NO_SECRET
+
+    def sign(self, digest: bytes) -> Signature:
+        """Signs a digest."""
+        made = self._key.sign_recoverable(digest, hasher=None)
+        return made[:32], (int.from_bytes(made[32:64], "big") | made[64] << 255).to_bytes(32, "big")
 
     def proof(self, public: bytes | None) -> Proof:
         """That a point is what this key and the owner of a public one have in common: of Chaum and Pedersen, as

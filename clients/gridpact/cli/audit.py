@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gridpact.cli.options import Commands, add_chain, chain_at
@@ -22,6 +23,12 @@ def add(commands: Commands) -> None:
     add_chain(command)
     command.add_argument("--round", type=int, metavar="N", help="default the newest")
     command.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="of a sealed round: the plan as the operator's node has opened it (`gridpact household show`)",
+    )
+    command.add_argument(
         "--privacy",
         action="store_true",
         help="instead, how well who looks on knows each household's load, PV, car and net power; needs --community",
@@ -36,7 +43,9 @@ def _audit(arguments: argparse.Namespace) -> int:
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.record import Record
     from gridpact.node.audit import audit_round
+    from gridpact.node.opened_plan import OpenedPlan
 
+    plan = None if arguments.plan is None else OpenedPlan.read(arguments.plan)
     if not arguments.privacy and (arguments.community or arguments.day or arguments.json):
         raise InputError("--community, --day and --json go with --privacy; give it, or leave them out")
     if arguments.privacy and not arguments.community:
@@ -52,11 +61,16 @@ def _audit(arguments: argparse.Namespace) -> int:
             raise InputError(f"there is no round {number}: rounds 1 to {newest} were opened")
         if arguments.privacy:
             return _privacy(arguments, record, aggregator, number)
-        audit = audit_round(aggregator, number)
+        if plan is not None and not aggregator.sealed:
+            raise InputError(f"round {number} is open: its plan is checked in any case, leave out --plan")
+        if plan is not None and plan.round != number:
+            raise InputError(f"'{arguments.plan}' opens the plan of round {plan.round}: give --round {plan.round}")
+        audit = audit_round(aggregator, number, plan)
     for problem in (*audit.contract_errors, *audit.false_claims, *audit.plan_errors):
         print(f"gridpact: {problem}")
     if audit.sealed:
-        print("gridpact: the round is sealed: bids, copies and the operator's plan are not public, and not checked")
+        hidden = "bids and copies are" if audit.opened else "bids, copies and the operator's plan are"
+        print(f"gridpact: the round is sealed: {hidden} not public, and not checked")
     verdict = "all as it must be" if audit.clean else "see above"
     print(f"gridpact: round {audit.round}, {audit.iterations} iterations checked from the chain alone: {verdict}")
     return 0 if audit.clean else 1

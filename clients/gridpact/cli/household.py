@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from gridpact.cli.options import Commands, add_password, check_file, check_folder, choice
+from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
 
@@ -33,11 +34,15 @@ def add(commands: Commands) -> None:
     add_password(check)
     check.set_defaults(command=_check)
     show = actions.add_parser(
-        "show", help="write what metering needs to vouch for trades of a sealed round that a partner does not state"
+        "show",
+        help="write what metering needs of a sealed round: to vouch for trades that a partner does not state; of the"
+        " operator's node, to check its plan",
     )
     show.add_argument("--config", type=Path, required=True, metavar="FILE", help="its household.toml")
     show.add_argument("--round", type=int, required=True, metavar="N", help="the round, which has ended")
-    show.add_argument("--partner", type=int, required=True, metavar="N", help="the node that does not state its trades")
+    show.add_argument(
+        "--partner", type=int, metavar="N", help="of a household: the node that does not state its trades"
+    )
     show.add_argument("--out", type=Path, required=True, metavar="FILE", help="for the metering operator, nobody else")
     add_password(show)
     show.set_defaults(command=_show)
@@ -130,15 +135,25 @@ def _show(arguments: argparse.Namespace) -> int:
 
     settings = read_settings(arguments.config)
     check_file(arguments.out, "what is shown")
+    if (settings.node == GRID_CONNECTION) != (arguments.partner is None):
+        raise InputError("--partner N is for a household; the operator's node opens its plan, without --partner")
     key = key_of(settings.key, arguments.password_file, arguments.password_env)
 
     from gridpact.chain.transport import connect  # only now, see `gridpact node`
     from gridpact.manage.vouching import shown
+    from gridpact.node.opened_plan import OpenedPlan
     from gridpact.service.connection import open_connection, read_record
 
     node, partner, number = settings.node, arguments.partner, arguments.round
     rpc = settings.chain.rpc
     connection = open_connection(settings, read_record(settings), key, lambda: connect(rpc, patience=5.0))
+    if partner is None:
+        OpenedPlan.of(connection.aggregator, number).write(arguments.out)
+        print(
+            f"gridpact: '{arguments.out}' opens the plan of round {number}, the net power at each meter, to whoever has"
+        )
+        print("  it: give it to the metering operator, who checks it (`gridpact audit --plan`)")
+        return 0
     shown(connection.aggregator, number, node, partner).write(arguments.out)
     print(f"gridpact: '{arguments.out}' opens what nodes {node} and {partner} bid each other in round {number},")
     print("  to whoever has it: give it to the metering operator only, who vouches with it")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gridpact.chain.settlement import Settlement
     from gridpact.manage.metering import MeterDay, Settled
     from gridpact.market.admm.pads import Pads
+    from gridpact.node.opened_plan import OpenedPlan
 
 
 def add(commands: Commands) -> None:
@@ -50,6 +51,12 @@ def add(commands: Commands) -> None:
         default=[],
         metavar="FILE",
         help="of a sealed round: what households have shown of it (`gridpact household show`)",
+    )
+    vouch.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="of a sealed round: the plan as the operator's node has opened it, which is checked first",
     )
     vouch.add_argument("--dry-run", action="store_true", help="show what would be recorded and what it costs, no more")
     add_record(vouch)
@@ -179,7 +186,8 @@ def _vouch(arguments: argparse.Namespace) -> int:
         settlement = Settlement.of(place.record, place.web3, account)
         _check_metering(settlement, account.address)
         pads = _shown(arguments.shown, aggregator, number)
-        pairs = to_vouch(aggregator, settlement, number, pads)
+        plan = None if arguments.plan is None else _plan(arguments.plan, number)
+        pairs = to_vouch(aggregator, settlement, number, pads, plan)
         if not pairs:
             print(f"gridpact: all trades of {day} that somebody states are recorded, or not agreed on")
             return 0
@@ -213,6 +221,16 @@ def _shown(files: Sequence[Path], aggregator: Aggregator, number: int) -> dict[t
     if others := [one for one in every if one.round != number]:
         raise InputError(f"what node {others[0].node} shows is of round {others[0].round}, not of round {number}")
     return {one.pair: one.pads(aggregator) for one in every}
+
+
+def _plan(file: Path, number: int) -> OpenedPlan:
+    """What the operator's node has opened of a sealed round."""
+    from gridpact.node.opened_plan import OpenedPlan
+
+    plan = OpenedPlan.read(file)
+    if plan.round != number:
+        raise InputError(f"'{file}' opens the plan of round {plan.round}, not of round {number}")
+    return plan
 
 
 def _correct(arguments: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ from gridpact.market.admm.pads import Pads
 from gridpact.market.admm.parameters import Penalties
 from gridpact.node.audit import audit_round
 from gridpact.node.form import OpenForm, SealedForm
+from gridpact.node.opened_plan import OpenedPlan
 from gridpact.node.round_log import assembly_of, resolution_of
 from gridpact.problem.coefficients import Partner
 from gridpact.problem.scenario import NetworkAgreement, Scenario
@@ -239,12 +240,17 @@ def check_recorded(settlement: Settlement, round_: int, day: date) -> None:
 
 
 def to_vouch(
-    aggregator: RoundLog, settlement: Settlement, round_: int, shown: Mapping[Pair, Pads] | None = None
+    aggregator: RoundLog,
+    settlement: Settlement,
+    round_: int,
+    shown: Mapping[Pair, Pads] | None = None,
+    plan: OpenedPlan | None = None,
 ) -> list[Vouched]:
     """Pairs that the metering account can vouch for; none of whom one was delivered already.
 
     Args:
         shown: see `agreed_trades`.
+        plan: of a sealed round, what the grid operator's node has opened of it.
 
     Raises:
         ChainError: the chain does not tell the round (any longer), or has no tariff for it; or the grid operator's
@@ -265,9 +271,9 @@ def to_vouch(
     if not tariffs:
         settlement.tariff(round_)  # which says that there is none
     agreed = agreed_trades(aggregator, round_, tariffs, shown if aggregator.sealed else None)
-    if plan := audit_round(aggregator, round_).plan_errors:
+    if broken := audit_round(aggregator, round_, plan).plan_errors:
         raise ChainError(
-            f"In round {round_} {plan[0]}, so nobody has to carry it out: what one side states is not vouched for."
+            f"In round {round_} {broken[0]}, so nobody has to carry it out: what one side states is not vouched for."
         )
     return [Vouched(*pair, agreed[pair], who) for pair, who in waiting.items() if agreed.get(pair)]
 

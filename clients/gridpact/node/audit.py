@@ -6,20 +6,20 @@ claim can be proved to the contract, see `gridpact.chain.evidence`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from gridpact.chain.commitments import START, head_with
 from gridpact.chain.ledger import RoundLog
-from gridpact.chain.values import IterationLog, Submission
 from gridpact.community.model import GRID_CONNECTION
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
-from gridpact.market.admm.codec import decode_copies, published_limits
+from gridpact.market.admm.codec import decode_copies, published_limits, without_key
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.reach import Reach, departed
 from gridpact.market.admm.residuals import grid_residuals, trade_residuals
+from gridpact.node.opened_plan import OpenedPlan, newest_answer
 from gridpact.node.round_log import assembly_of, closing_of, reach_of, resolution_of
 from gridpact.problem.blocks import Block, Kind
 
@@ -156,17 +156,22 @@ class Audit:
     contract_errors: tuple[str, ...]  # what the contract should have done otherwise
     plan_errors: tuple[str, ...]  # steps at which the grid operator's last answer breaks the limits that it published
     sealed: bool = False  # then claims and the answer are not public, and were not checked
+    opened: bool = False  # but the answer was, since the operator's node has opened it
 
     @property
     def clean(self) -> bool:
         return not (self.false_claims or self.contract_errors or self.plan_errors)
 
 
-def audit_round(aggregator: RoundLog, round_: int) -> Audit:
+def audit_round(aggregator: RoundLog, round_: int, opened: OpenedPlan | None = None) -> Audit:
     """Replays a round from logs and calldata: every sum, head and residual, and the operator's last answer. Of a sealed
     one copies, bids and answers cannot be read: sums and heads, and whether residuals of the network fit each other.
 
+    Args:
+        opened: what the operator's node has opened of a sealed round.
+
     Raises:
+        InputError: see `OpenedPlan.answers`.
         ChainError: the chain does not tell the round (any longer).
     """
     declared = assembly_of(aggregator, round_)
@@ -214,10 +219,13 @@ def audit_round(aggregator: RoundLog, round_: int) -> Audit:
     if history and aggregator.outcome(round_).phase.is_final and aggregator.outcome(round_).head != head:
         wrong.append("the outcome commits to another history")
     plan: tuple[str, ...] = ()
-    if not sealed and (submission := _answers(history)) and (book := books.get(GRID_CONNECTION)):
-        answers = decode_copies(assembly.blocks(GRID_CONNECTION), aggregator.copies_of(submission), assembly.steps)
+    book, newest = books.get(GRID_CONNECTION), newest_answer(history)
+    if sealed and opened is not None and book:
+        plan = plan_errors(assembly, opened.answers(aggregator), without_key(book), resolution_of(aggregator))
+    elif not sealed and newest and book:
+        answers = decode_copies(assembly.blocks(GRID_CONNECTION), aggregator.copies_of(newest[0]), assembly.steps)
         plan = plan_errors(assembly, answers, book, resolution_of(aggregator))
-    return Audit(round_, len(history), tuple(false), tuple(wrong), plan, sealed)
+    return Audit(round_, len(history), tuple(false), tuple(wrong), plan, sealed, opened is not None)
 
 
 def plan_errors(assembly: Assembly, answers: Integers, book: bytes, resolution: Resolution) -> tuple[str, ...]:
@@ -241,12 +249,6 @@ def steps_outside(assembly: Assembly, answers: Integers, book: bytes, resolution
     nodes = tuple(block.node for block in assembly.blocks(GRID_CONNECTION) if block.kind is Kind.P)
     outside = published.outside_at(nodes, milliwatts[Kind.P :: 2], milliwatts[Kind.Q :: 2])
     return [int(step) for step in np.flatnonzero(outside)]
-
-
-def _answers(history: Sequence[IterationLog]) -> Submission | None:
-    """The newest submission of the grid operator's node; None where there is none."""
-    answers = [entry.submissions[GRID_CONNECTION] for entry in history if GRID_CONNECTION in entry.submissions]
-    return answers[-1] if answers else None
 
 
 def _sums(assembly: Assembly, copies: Mapping[int, Integers]) -> dict[Block, Integers]:

@@ -43,7 +43,7 @@ class TwinLedger(WaitingLedger):
     def __init__(self, twin: Twin, node: int) -> None:
         self._twin, self._node = twin, node
         self.account = TwinAccount(twin.accounts[node])
-        self.address = "memory"
+        self.address = "0x" + 40 * "0"
 
     @property
     def sealed(self) -> bool:

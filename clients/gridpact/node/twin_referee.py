@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gridpact.chain.evidence import Charge, SealedCharge
+from gridpact.chain.evidence import Charge, OpenedCharge, SealedCharge
 from gridpact.chain.ledger import RoundLog
 from gridpact.chain.sealing import proved_secret
 from gridpact.chain.values import IterationLog, Question
@@ -17,12 +17,14 @@ from gridpact.community.model import GRID_CONNECTION
 from gridpact.errors import InputError
 from gridpact.market.admm.answers import adds_up, decode_answer
 from gridpact.market.admm.assembly import Assembly, Closing, Integers
-from gridpact.market.admm.codec import key_in
+from gridpact.market.admm.codec import key_in, without_key
 from gridpact.market.admm.pads import Pads
 from gridpact.market.admm.reach import LATE, departed
 from gridpact.market.admm.residuals import grid_residuals, pair_squares
+from gridpact.node.audit import steps_outside
 from gridpact.node.form import SealedForm
-from gridpact.node.round_log import reach_of, whole
+from gridpact.node.opened_plan import OpenedPlan
+from gridpact.node.round_log import reach_of, resolution_of, whole
 
 
 def is_proved(
@@ -33,10 +35,12 @@ def is_proved(
     Args:
         answers: what was answered.
     """
+    if node == GRID_CONNECTION:
+        return _is_plan_outside(ledger, assembly, round_, evidence)
     if (charge := SealedCharge.read(evidence)) is None:
         return False
     history, about, other, answer = ledger.history(round_), charge.about, charge.other, charge.answer
-    if node == GRID_CONNECTION or not 0 < about <= len(history):
+    if not 0 < about <= len(history):
         return False
     claim = ledger.iteration(round_, about + 1).submissions.get(node)
     if claim is None or (answer and answers.get((node, about)) != answer):
@@ -59,6 +63,19 @@ def is_proved(
     if other not in history[about - 1].submissions or other not in assembly.nodes:
         return False
     return case.is_part_false(form, other, answer) if answer else case.is_less(form, other)
+
+
+def _is_plan_outside(ledger: RoundLog, assembly: Assembly, round_: int, evidence: bytes) -> bool:
+    """Whether the operator's newest answer, as it has opened it, is outside the limits that it published."""
+    if (charge := OpenedCharge.read(evidence)) is None:
+        return False
+    plan = OpenedPlan(ledger.address, round_, charge.iteration, charge.keys, charge.signature)
+    book = without_key(ledger.declarations(round_)[GRID_CONNECTION].book)
+    try:
+        answers = plan.answers(ledger)
+    except InputError:
+        return False
+    return charge.step in steps_outside(assembly, answers, book, resolution_of(ledger))
 
 
 @dataclass(frozen=True)

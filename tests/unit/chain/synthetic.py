@@ -6,6 +6,7 @@ A block is a (kind, node) pair, kind one of "P", "Q" (flow over the line to the 
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -207,11 +208,15 @@ class Played:
         return number
 
     def declare(self, number: int, node: int) -> None:
-        place, book = self.tree[node], self.community.book(node)
+        place, book = self.tree[node], self.book(node)
         if self.record.sealed:
             book = with_key(book, self.nodes[node].round_key(number).public)
         bids = sum(map(len, place.book.values()))
         self.nodes[node].declare(number, place.parent, place.children, place.depth, bids, book)
+
+    def book(self, node: int) -> bytes:
+        """What it declares, without the key."""
+        return self.community.book(node)
 
     def submission(self, node: int, iteration: int) -> tuple[tuple[int, ...], bytes, Residuals]:
         """Copies, bids, and honest residuals."""
@@ -251,6 +256,16 @@ class Played:
     def close(self) -> None:
         for aggregator in (self.manager, *self.nodes.values()):
             aggregator.close()
+
+
+class Operator(Played):
+    """Node 0 publishes a feeder of 0.5 ohm to each household, 400 V, 0.95 to 1.05 p.u."""
+
+    def book(self, node: int) -> bytes:
+        if node:
+            return super().book(node)
+        limits = struct.pack(">III", 400_000, 950_000, 1_050_000)
+        return limits + b"".join(struct.pack(">BBII", child, 0, 500_000, 0) for child in self.tree[0].children)
 
 
 def played(

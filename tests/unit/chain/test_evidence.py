@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from gridpact.chain.evidence import judge, partners_in, plan_evidence, residual_
 from gridpact.chain.networks import Network
 from gridpact.chain.values import Phase, Residuals
 from gridpact.errors import ChainError, ContractError
-from unit.chain.synthetic import FEEDER, Place, Played, played, star
+from unit.chain.synthetic import FEEDER, Operator, Played, played, star
 
 STEPS = 15
 
@@ -119,19 +118,6 @@ def test_partners_areReadAsTheContractReadsThem() -> None:
 
 
 # ---------------------------------------------------------------------- the plan
-
-
-class Operator(Played):
-    """Node 0 publishes a feeder of 0.5 ohm to each household, 400 V, 0.95 to 1.05 p.u."""
-
-    def declare(self, number: int, node: int) -> None:
-        place: Place = self.tree[node]
-        book = self.community.book(node)
-        if node == 0:
-            book = struct.pack(">III", 400_000, 950_000, 1_050_000)
-            book += b"".join(struct.pack(">BBII", child, 0, 500_000, 0) for child in place.children)
-        bids = sum(map(len, place.book.values()))
-        self.nodes[node].declare(number, place.parent, place.children, place.depth, bids, book)
 
 
 @pytest.mark.parametrize(("kilowatt", "verdict"), [(20, None), (-20, None), (10, "plan"), (0, "plan")])

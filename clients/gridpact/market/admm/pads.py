@@ -105,6 +105,18 @@ class Pads:
         return sha256(self.key(iteration) + bytes((author, what)) + number.to_bytes(2, "big")).digest()
 
 
+class IterationPads(Pads):
+    """The pads of two nodes in one iteration, from its key."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(b"")
+        self._key = key
+
+    def key(self, iteration: int) -> bytes:
+        """Of the one iteration, whatever is asked for."""
+        return self._key
+
+
 def signed(values: Integers, bits: int) -> Integers:
     """Numbers modulo 2^bits as those nearest to zero."""
     half = 1 << bits - 1

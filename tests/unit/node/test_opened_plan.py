@@ -1,0 +1,128 @@
+"""The operator's plan of a sealed round, as its node opens it to the metering operator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gridpact.node.node
+from gridpact.chain.values import Phase
+from gridpact.community.model import GRID_CONNECTION, CommunityDay
+from gridpact.errors import InputError
+from gridpact.grid.limits import PublishedFeeder
+from gridpact.market.admm.codec import encode_feeder, published
+from gridpact.market.admm.parameters import Tolerances
+from gridpact.node.audit import audit_round
+from gridpact.node.opened_plan import OpenedPlan
+from gridpact.node.round_log import assembly_of
+from gridpact.node.twin_ledger import TwinLedger
+from gridpact.node.twin_referee import is_proved
+from gridpact.problem.scenario import Scenario
+from gridpact.problem.view import NodeView
+from unit.node.rounds import Played
+
+COARSE = Tolerances(10.0, 10.0, 10.0, 10.0)
+
+
+def sealed(day: CommunityDay, form: bool = True) -> Played:
+    played = Played(day, Scenario.TG, tolerances=COARSE, sealed=form)
+    played.play()
+    assert played.outcome.phase is Phase.CONVERGED
+    return played
+
+
+def narrower(view: NodeView) -> bytes:
+    """The book of a node; the operator's promises less than it keeps: 1e-4 p.u. around the source's voltage."""
+    if view.household is not None or view.feeder is None:
+        return published(view)
+    one = PublishedFeeder.of(view.feeder)  # type: ignore[arg-type]
+    return encode_feeder(replace(view.feeder, voltage_min_pu=1 - 1e-4, voltage_max_pu=1 + 1e-4)) if one.lines else b""
+
+
+def operator_of(played: Played) -> TwinLedger:
+    return TwinLedger(played.twin, GRID_CONNECTION)
+
+
+def proved(played: Played, plan: OpenedPlan, step: int, node: int = GRID_CONNECTION) -> bool:
+    reader = TwinLedger(played.twin, 1)
+    found = assembly_of(reader, played.number)
+    assert found is not None
+    return is_proved(reader, found[0], played.number, node, plan.evidence(reader, step), {})
+
+
+def test_plan_isReadByWhomItIsOpenedTo_andByNobodyElse(tiny3: CommunityDay, tmp_path: Path) -> None:
+    played = sealed(tiny3)
+    number, reader = played.number, TwinLedger(played.twin, 1)
+    OpenedPlan.of(operator_of(played), number).write(file := tmp_path / "plan.json")
+    assert file.stat().st_mode & 0o777 == 0o600
+    plan = OpenedPlan.read(file)
+    # As the same round says it in clear.
+    clear = sealed(tiny3, form=False)
+    in_clear = clear.closed[-1]
+    answers = plan.answers(reader)
+    found = assembly_of(reader, number)
+    assert found is not None
+    last = reader.history(number)[-1]
+    assert reader.copies_of(last.submissions[0]) != TwinLedger(clear.twin, 1).copies_of(
+        TwinLedger(clear.twin, 1).history(clear.number)[-1].submissions[0]
+    )
+    from gridpact.market.admm.codec import decode_copies
+
+    words = TwinLedger(clear.twin, 1).copies_of(TwinLedger(clear.twin, 1).history(clear.number)[-1].submissions[0])
+    assert np.array_equal(answers, decode_copies(found[0].blocks(0), words, found[0].steps))
+    assert in_clear.iteration == plan.iteration
+    audit = audit_round(reader, number, plan)
+    assert audit.clean
+    assert audit.opened
+    assert not audit_round(reader, number).opened
+    assert not any(proved(played, plan, step) for step in range(tiny3.steps))
+
+
+def test_planOutsideItsLimits_isFound_andProved(tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gridpact.node.node, "published", narrower)
+    played = sealed(tiny3)
+    number, reader = played.number, TwinLedger(played.twin, 1)
+    assert audit_round(reader, number).plan_errors == ()  # nobody sees it
+    plan = OpenedPlan.of(operator_of(played), number)
+    errors = audit_round(reader, number, plan).plan_errors
+    assert errors
+    steps = {step for step in range(tiny3.steps) if any(error.endswith(f"at step {step}") for error in errors)}
+    assert {step for step in range(tiny3.steps) if proved(played, plan, step)} == steps
+    step = min(steps)
+    assert not proved(played, plan, step, node=1)
+    for wrong in (replace(plan, keys=plan.keys[::-1]), replace(plan, iteration=plan.iteration - 1)):
+        with pytest.raises(InputError, match=r"is not signed|of iteration"):
+            audit_round(reader, number, wrong)
+
+
+def test_keysThatOpenSomethingElse_areFound(tiny3: CommunityDay) -> None:
+    """An operator that signs other keys says of itself that it answered what no feeder carries."""
+    played = sealed(tiny3)
+    number, ledger = played.number, operator_of(played)
+    plan = OpenedPlan.of(ledger, number)
+    from gridpact.chain.evidence import opened_plan_digest
+
+    keys = (*plan.keys[:-1], bytes(32))
+    digest = opened_plan_digest(plan.aggregator, number, plan.iteration, keys)
+    lie = replace(plan, keys=keys, signature=ledger.round_key(number).sign(digest))
+    errors = audit_round(TwinLedger(played.twin, 1), number, lie).plan_errors
+    assert len(errors) > tiny3.steps / 2
+    assert proved(played, lie, int(errors[0].rsplit(" ", 1)[1]))
+
+
+def test_whatIsNotThere_isSaid(tiny3: CommunityDay, tmp_path: Path) -> None:
+    open_round = sealed(tiny3, form=False)
+    with pytest.raises(InputError, match=f"round {open_round.number} is open: everybody reads the operator's plan"):
+        OpenedPlan.of(operator_of(open_round), open_round.number)
+    traded = Played(tiny3, Scenario.T, tolerances=COARSE, sealed=True)
+    traded.play()
+    with pytest.raises(InputError, match="the operator's node answered nothing in round"):
+        OpenedPlan.of(operator_of(traded), traded.number)
+    (file := tmp_path / "plan.json").write_text('{"round": 1}')
+    with pytest.raises(InputError, match="is not what `gridpact household show` writes"):
+        OpenedPlan.read(file)
+    with pytest.raises(InputError, match="cannot be read"):
+        OpenedPlan.read(tmp_path / "none")
