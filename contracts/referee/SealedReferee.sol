@@ -17,7 +17,7 @@ import {PlanReferee} from "./PlanReferee.sol";
 import {Referee} from "./Referee.sol";
 
 /// @title The referee of sealed rounds
-/// @notice A charge is about a household, and is proved by a node that shares something with it: it shows what the two have
+/// @notice A charge is about a household, but for one, and is proved by a node that shares something with it: it shows what the two have
 ///         in common, with a proof that it is that (see Seals). Then what the household said to it is judged by the rules of
 ///         the open form:
 ///
@@ -28,8 +28,6 @@ import {Referee} from "./Referee.sol";
 ///         - by a partner: that its part of an answer is false;
 ///         - by anybody: that it claims residuals of trades where there can be none.
 ///
-///         One charge is about node 0, that its newest answer is outside its limits: see PlanReferee.
-///
 ///         The last is for two that claim the same of each other, which nobody else sees. Where the reach of bids has been
 ///         zero for two iterations, those of a pair cancel, and are as they were (see Reach): residuals are zero, unless
 ///         somebody claims falsely, or goes beyond its reach. An honest node proves at once which partner does, and who
@@ -38,6 +36,8 @@ import {Referee} from "./Referee.sol";
 ///
 ///         So what a household says of all its partners together is answered for, part by part, by who can see the part:
 ///         if the whole is false, a part is, or they do not come to it.
+///
+///         One charge is about node 0, that its newest answer is outside its limits: see PlanReferee.
 ///
 ///         Whoever sees the evidence can open what the two said to each other in the round, and nothing else.
 contract SealedReferee is Referee {

@@ -222,6 +222,7 @@ def audit_round(aggregator: RoundLog, round_: int, opened: OpenedPlan | None = N
     book, newest = books.get(GRID_CONNECTION), newest_answer(history)
     if sealed and opened is not None and book:
         plan = plan_errors(assembly, opened.answers(aggregator), without_key(book), resolution_of(aggregator))
+        false += [f"node {node} said nothing near what the opened plan has" for node in opened.unlike(aggregator)]
     elif not sealed and newest and book:
         answers = decode_copies(assembly.blocks(GRID_CONNECTION), aggregator.copies_of(newest[0]), assembly.steps)
         plan = plan_errors(assembly, answers, book, resolution_of(aggregator))

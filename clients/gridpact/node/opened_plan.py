@@ -2,8 +2,8 @@
 who reads the net power at each meter anyway.
 
 It signs the keys of that one iteration. Who has them reads the answer and checks it as everybody does an open one; and
-where it is outside the limits, the signature proves that to the contract's referee. Keys that open something else open
-random powers of up to 2^19 units, which no feeder carries.
+where it is outside the limits, the signature proves that to the contract's referee. The same keys open what the
+households said in that iteration, so other keys are seen: what they open is random, of both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from gridpact.chain.commitments import START
 from gridpact.chain.evidence import opened_plan_digest, opened_plan_evidence
@@ -25,7 +27,11 @@ from gridpact.market.admm.assembly import Assembly, Integers
 from gridpact.market.admm.codec import key_in
 from gridpact.market.admm.pads import IterationPads, Pads
 from gridpact.node.form import SealedForm
-from gridpact.node.round_log import assembly_of
+from gridpact.node.round_log import assembly_of, reach_of
+
+NEAR_AGE = 8
+"""What a household said in the last iteration is within the reach of this age of what it was answered: 16 kW, in
+units of 0.5 W."""
 
 
 def newest_answer(history: Sequence[IterationLog]) -> tuple[Submission, bytes] | None:
@@ -105,9 +111,32 @@ class OpenedPlan:
             InputError: it is of other contracts or another iteration, or the operator's node has not signed it.
         """
         assembly, _, (newest, _) = self._checked(aggregator)
+        return self._opened(assembly).copies(self.iteration, GRID_CONNECTION, aggregator.copies_of(newest))
+
+    def unlike(self, aggregator: RoundLog) -> tuple[int, ...]:
+        """Households whose own last copies, opened by the same keys, are nowhere near the answer: then the key with
+        them is another, or they said in the last iteration what is out of reach. With a false key one of 2^4 powers is
+        near.
+
+        Raises:
+            InputError: see `answers`.
+        """
+        answers, (assembly, _, _) = self.answers(aggregator), self._checked(aggregator)
+        by_block = dict(zip(assembly.blocks(GRID_CONNECTION), answers, strict=True))
+        near, form = reach_of(aggregator).of_copies(NEAR_AGE), self._opened(assembly)
+        said = aggregator.iteration(self.round, self.iteration).submissions
+        unlike = []
+        for node in assembly.children[GRID_CONNECTION]:
+            if node in said:
+                own = form.copies(self.iteration, node, aggregator.copies_of(said[node]))
+                theirs = np.array([by_block[block] for block in assembly.blocks(node)])
+                if np.abs(own - theirs).max() > near:
+                    unlike.append(node)
+        return tuple(unlike)
+
+    def _opened(self, assembly: Assembly) -> SealedForm:
         pads = dict(zip(assembly.children[GRID_CONNECTION], map(IterationPads, self.keys), strict=True))
-        words = aggregator.copies_of(newest)
-        return SealedForm(assembly, GRID_CONNECTION, pads).copies(self.iteration, GRID_CONNECTION, words)
+        return SealedForm(assembly, GRID_CONNECTION, pads)
 
     def evidence(self, aggregator: RoundLog, step: int) -> bytes:
         """That the answer is outside the published limits at a step. Whoever sees it can read the answer.
@@ -139,7 +168,8 @@ class OpenedPlan:
 
 def _played(aggregator: RoundLog, round_: int) -> tuple[Assembly, Mapping[int, bytes], tuple[Submission, bytes]]:
     """Who was in a round, what they declared, and the operator's last answer with its commitment before."""
-    declared, answer = assembly_of(aggregator, round_), newest_answer(aggregator.history(round_))
+    declared, history = assembly_of(aggregator, round_), aggregator.history(round_)
+    answer = newest_answer([*history, aggregator.iteration(round_, len(history) + 1)])
     if declared is None or answer is None or not declared[0].children.get(GRID_CONNECTION):
         raise InputError(f"the operator's node answered nothing in round {round_}: there is no plan to open")
     return *declared, answer
