@@ -104,7 +104,8 @@ soak: setup ## run services through 48 days in compressed time, and check memory
 
 .PHONY: mutations
 mutations: setup ## every file that a command reads, changed by chance, and tables drawn by chance (half an hour)
-	@GRIDPACT_MUTATIONS=2000 GRIDPACT_TABLES=2000 $(PYTEST) tests/property/test_mutations.py tests/property/test_own_habits.py
+	@GRIDPACT_MUTATIONS=2000 GRIDPACT_TABLES=2000 $(PYTEST) tests/property/test_mutations.py tests/property/test_own_habits.py \
+	  tests/property/test_networks.py
 
 .PHONY: clearings
 clearings: setup ## every clearing of the markets against its oracle on a thousand cases drawn anew (minutes)
@@ -125,7 +126,7 @@ losers: $(STAMP)/run ## who loses by how a pool is paid and adders are borne: th
 
 .PHONY: phases
 phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into reports/phases.json (an hour; ARGS=--ipopt with casadi)
-	@$(PY) -m measure.phases --json reports/phases.json $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m measure.phases --json reports/phases.json $(ARGS)
 
 .PHONY: hybrid
 hybrid: $(STAMP)/run ## 16 feeders with 64 homes each under a contract above them, on one Anvil (a quarter of an hour, both cores)

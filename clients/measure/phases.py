@@ -2,11 +2,12 @@
 
     python -m measure.phases --json reports/phases.json [--days "CASE DAY" ...] [--ipopt]
 
-Every day of fontana16x3, eulv55 and winter16x3 in TG and G, in memory: whether there is a plan, iterations until the
-plan as carried out stays within 0.1 % of the centralised three-phase optimum (up to 16 homes), where the contract's
-test stops, steps outside limits, the largest difference between voltages of the planner and of OpenDSS, and node 0's
-time beside that of a balanced feeder with as many homes, in the same process. Days that are in the JSON file already
-are taken over.
+Every day of fontana16x3, eulv55 and winter16x3 in TG and G, in memory, and days of fontana16x3 on fontana16's own
+cable: whether there is a plan, iterations until the plan as carried out stays within 0.1 % of the centralised
+three-phase optimum (up to 16 homes), where the contract's test stops, steps outside limits, the largest difference
+between voltages of the planner and of OpenDSS, and node 0's time beside that of a balanced feeder with as many homes,
+in the same process. `make phases` lets linear algebra have one thread, as processes of nodes do. Days that are in the
+JSON file already are taken over.
 
 With --ipopt, where the PyPI package casadi is installed, three days of G besides as IPOPT solves them: not convex, with
 the currents as they are.
@@ -19,15 +20,16 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gridpact.community.grown import grown
-from gridpact.community.model import Array, CommunityDay
+from gridpact.community.model import Array, CommunityDay, Feeder
 from gridpact.community.read import read_community
-from gridpact.community.street import PhaseFeeder
+from gridpact.community.street import PhaseFeeder, by_sequence
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
 from gridpact.grid.four_wire import four_wire_flow
@@ -44,6 +46,9 @@ from gridpact.problem.street_operator import StreetOperatorProblem
 from measure.ac import ac_optimum
 
 CASES = ("fontana16x3", "winter16x3", "eulv55")
+THIN = "fontana16x3-thin"
+"""fontana16x3 on fontana16's own cable."""
+THIN_DAYS = ("06-10", "06-12", "12-21", "12-22")
 NON_CONVEX = ("fontana16x3 06-10", "fontana16x3 12-22", "winter16x3 2018-12-22")
 SCENARIOS = (Scenario.TG, Scenario.G)
 MOST_FOLLOWED = 16
@@ -54,7 +59,7 @@ Row = dict[str, Any]
 
 def measured(case: str, day: str, scenario: Scenario) -> Row:
     """A day in a scenario."""
-    community = read_community(case).on(day)
+    community = _on(case, day)
     feeder = community.feeder
     assert isinstance(feeder, PhaseFeeder)
     row: Row = {"case": case, "day": day, "scenario": scenario.name, "homes": len(community.households)}
@@ -91,6 +96,22 @@ def measured(case: str, day: str, scenario: Scenario) -> Row:
         row[f"{key}_max"] = float(known.max()) if known.size else None
     row["alone_steps_outside"] = _alone(community)
     return row
+
+
+def _on(case: str, day: str) -> CommunityDay:
+    """A day of a case, with the thin cable if that is what is asked for."""
+    if case != THIN:
+        return read_community(case).on(day)
+    community = read_community("fontana16x3").on(day)
+    balanced = read_community("fontana16").on(day).feeder
+    assert isinstance(community.feeder, PhaseFeeder)
+    assert isinstance(balanced, Feeder)
+    thin = {str(line.node): line for line in balanced.lines}
+    lines = []
+    for line in community.feeder.lines:
+        z1 = complex(thin[line.bus].resistance_ohm, thin[line.bus].reactance_ohm)
+        lines.append(replace(line, impedance_ohm=by_sequence(z1, 4 * z1), rating_a=thin[line.bus].rating_a))
+    return replace(community, feeder=replace(community.feeder, lines=tuple(lines)))
 
 
 def _outside(feeder: PhaseFeeder, kw: Array, kvar: Array) -> int:
@@ -158,6 +179,7 @@ def main() -> None:
     arguments = parser.parse_args()
     days = arguments.days or [f"{case} {day}" for case in CASES for day in read_community(case).days
                               if case != "winter16x3" or "-12-" in day]  # fmt: skip
+    days += [] if arguments.days else [f"{THIN} {day}" for day in THIN_DAYS]
     report = json.loads(arguments.json.read_text()) if arguments.json.exists() else {"days": [], "node_0": []}
     there = {(row["case"], row["day"], row["scenario"]) for row in report["days"]}
     for case, day in (named.split() for named in days):

@@ -144,8 +144,8 @@ def reduced_of(feeder: PhaseFeeder) -> Reduced:
     phase = np.array([phase for _, phase in pairs], dtype=np.intp)
     share = np.array([1 / len(feeder.connections[home].phases) for home in home])
     above = {line.bus: line for line in feeder.lines}
-    below: dict[str, list[int]] = defaultdict(list)  # by line
-    order: dict[str, int] = {}  # lines on the way, those nearer to the transformer first
+    below: dict[str, list[int]] = defaultdict(list)  # by the bus that a line feeds: names of lines may be alike
+    order: dict[str, int] = {}  # such buses on the way, those nearer to the transformer first
     for c, row in enumerate(home):
         way = []
         bus = feeder.connections[row].bus
@@ -153,12 +153,11 @@ def reduced_of(feeder: PhaseFeeder) -> Reduced:
             way.append(above[bus])
             bus = above[bus].parent
         for line in reversed(way):
-            order.setdefault(line.name, len(order))
-            below[line.name].append(c)
-    by_name = {line.name: line for line in feeder.lines}
+            order.setdefault(line.bus, len(order))
+            below[line.bus].append(c)
     sections: dict[tuple[int, ...], list[PhaseLine]] = defaultdict(list)
-    for name in order:
-        sections[tuple(below[name])].append(by_name[name])
+    for bus in order:
+        sections[tuple(below[bus])].append(above[bus])
     names: list[tuple[str, ...]] = []
     carried, impedance, rating = [], [], []
     source = feeder.source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -126,3 +128,12 @@ def test_feeder_thatCannotBe_isRefused(
 def test_transformer_ofNothing_isRefused() -> None:
     with pytest.raises(InputError, match="the transformer has 0 kVA"):
         PhaseFeeder(400, 0.9, 1.1, "b0", (), (), Transformer(0, 1, 4))
+
+
+def test_linesOfOneName_areTwoLines() -> None:
+    """In pandapower's files names are anybody's."""
+    feeder = street(np.random.default_rng(5))
+    alike = replace(feeder, lines=tuple(replace(line, name="cable") for line in feeder.lines))
+    given = np.full((len(feeder.connections), 1), -1.5)
+    for wanted, found in zip(*(phase_flow(of, given, 0.1 * given).voltage_pu for of in (feeder, alike)), strict=True):
+        np.testing.assert_array_equal(found, wanted)

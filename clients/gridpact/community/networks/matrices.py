@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gridpact.community.networks.network import NetworkFile, NetworkLoad, left_out, on_phases, phases_at
+from gridpact.community.networks.network import NetworkFile, NetworkLoad, check_head, left_out, on_phases, phases_at
 from gridpact.community.networks.radial import Edge, radial
-from gridpact.community.street import PHASES, Complex, Connection, Source, Transformer
+from gridpact.community.street import PHASES, Complex, Connection, Source, Transformer, sequences_of
 from gridpact.errors import InputError
 from gridpact.files import reason_of
 
@@ -46,20 +46,32 @@ def read_matrices(folder: Path) -> NetworkFile:
     if not volts > 0:
         raise InputError(f"{where_src}, column 'kvBaseLL': {volts / 1000:g} kV: give the nominal voltage, above 0")
     remarks = ["the tables do not rate transformer or lines"]
-    source_z = np.zeros((3, 3), dtype=complex)
-    edges = []
-    for where, row in tables["line"]:
-        edge = _edge(where, row)
-        if head in edge.buses:
-            source_z += edge.impedance_ohm
-        else:
-            edges.append(edge)
-    z1, z0 = source_z[0, 0] - source_z[0, 1], source_z[0, 0] + 2 * source_z[0, 1]
+    every = [_edge(where, row) for where, row in tables["line"]]
+    above, edges = [e for e in every if head in e.buses], [e for e in every if head not in e.buses]
+    supply = {bus for edge in above for bus in edge.buses} - {head}
+    for edge in edges:
+        if supply & set(edge.buses):
+            raise InputError(f"{edge.where}: line '{edge.name}' passes the transformer by: leave it out")
+    for edge in above[1:]:
+        raise InputError(
+            f"{edge.where}: line '{edge.name}' is a second one at bus '{head}' above the transformer: give the feeder "
+            "behind it, and one line for the source's impedance"
+        )
+    sequences = sequences_of(above[0].impedance_ohm) if above else (0j, 0j)
+    if sequences is None:
+        raise InputError(f"{above[0].where}: line '{above[0].name}' above the transformer has phases that are unlike")
+    for column, kind in (("typeA", "delta"), ("typeB", "wye")):
+        if not (transformer.get(column) or kind).startswith(kind):
+            raise InputError(f"{where_trn}, column '{column}': {transformer[column][:40]!r}; '{kind}' is planned with")
     series = _number(where_trn, transformer, "Zseries")
     percent = 100 * series * 1000 * RATED_KVA / volts**2
+    check_head(where_trn, volts, series, source_pu := _number(where_src, src, "pu").real, where_source=where_src)
     lines, odd = radial(edges, root, volts)
     there = phases_at(root, lines)
-    placed = [(where, load) for where, row in tables["bus"] if (load := _load(where, row))]
+    for edge in edges if not above else ():
+        if not set(edge.buses) & there.keys():
+            raise InputError(f"{edge.where}: line '{edge.name}' hangs on nothing, nor does a line lead to bus '{head}'")
+    placed = [(where, load) for where, row in tables["bus"] if (load := _load(where, row, remarks))]
     loads = [on_phases(where, load, there) for where, load in placed if load.connection.bus in there]
     if away := [load.name for _, load in placed if load.connection.bus not in there]:
         odd = (*odd, left_out(away))
@@ -72,8 +84,8 @@ def read_matrices(folder: Path) -> NetworkFile:
         lines=lines,
         loads=tuple(loads),
         transformer=Transformer(RATED_KVA, percent.real, percent.imag),
-        source=Source(_number(where_src, src, "pu").real, complex(z1), complex(z0)),
-        remarks=(*remarks, *odd),
+        source=Source(source_pu, *sequences),
+        remarks=(*dict.fromkeys(remarks), *odd),
     )
 
 
@@ -96,6 +108,8 @@ def _text(where: str, row: Row, column: str) -> str:
     """
     if (text := row.get(column)) is None:
         raise InputError(f"{where}: column '{column}' is missing")
+    if not text.strip():
+        raise InputError(f"{where}: column '{column}' is empty")
     return text
 
 
@@ -120,11 +134,13 @@ def _edge(where: str, row: Row) -> Edge:
     return Edge(row.get("") or where, where, buses, phases, matrix, None)
 
 
-def _load(where: str, row: Row) -> NetworkLoad | None:
+def _load(where: str, row: Row, remarks: list[str]) -> NetworkLoad | None:
     power = [_number(where, row, f"P{p}") + 1j * _number(where, row, f"Q{p}") for p in "abc"]
     phases = tuple(phase for phase in PHASES if power[phase])
     if not phases:
         return None
+    if any(power[phase] != power[phases[0]] for phase in phases):
+        remarks.append("loads of unlike phases are shared equally between them")
     total = sum(power)
     bus = _text(where, row, "name")
     return NetworkLoad(f"load{bus}", Connection(bus, phases), total.real, total.imag)

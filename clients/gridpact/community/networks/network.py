@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from gridpact.community.street import PHASES, Connection, PhaseFeeder, PhaseLine, Source, Transformer
 from gridpact.errors import InputError
 
@@ -58,9 +60,39 @@ class NetworkFile:
         )
 
 
-def phases_at(root: str, lines: Iterable[PhaseLine]) -> dict[str, tuple[int, ...]]:
-    """The phases that each bus has, of those that lines lead to."""
-    return {root: PHASES} | {line.bus: line.phases for line in lines}
+LEAST_FAULT_A = 50
+"""A short circuit behind one line or a transformer draws more on any feeder on which a fuse blows."""
+
+SOURCE_PU = 0.5, 1.5
+
+
+def check_head(
+    where: str, nominal_voltage_v: float, impedance_ohm: complex, source_pu: float, *, where_source: str
+) -> None:
+    """What cannot be of a feeder's source and the transformer behind it.
+
+    Args:
+        impedance_ohm: of the transformer in each phase, seen from the feeder.
+        source_pu: voltage, without load.
+
+    Raises:
+        InputError: it is a mistake, for example of a unit.
+    """
+    low, high = SOURCE_PU
+    if not low <= source_pu <= high:
+        raise InputError(f"{where_source}: a source of {source_pu:g} p.u. is not between {low:g} and {high:g}")
+    if impedance_ohm.real < 0 or impedance_ohm.imag < 0:
+        raise InputError(f"{where}: the transformer has a resistance or a reactance below 0")
+    if (fault := nominal_voltage_v / np.sqrt(3)) < LEAST_FAULT_A * abs(impedance_ohm):
+        raise InputError(
+            f"{where}: behind the transformer a short circuit would draw {fault / abs(impedance_ohm):.2g} A: check "
+            "what it is rated for and its impedance"
+        )
+
+
+def phases_at(root: str, lines: Iterable[PhaseLine], fed: tuple[int, ...] = PHASES) -> dict[str, tuple[int, ...]]:
+    """The phases that each bus has, of those that lines lead to; `fed`: those of the first."""
+    return {root: fed} | {line.bus: line.phases for line in lines}
 
 
 def on_phases(where: str, load: NetworkLoad, there: Mapping[str, tuple[int, ...]]) -> NetworkLoad:

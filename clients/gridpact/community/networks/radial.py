@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridpact.community.street import Complex, PhaseLine, impedance_fault
+from gridpact.community.networks.network import LEAST_FAULT_A
+from gridpact.community.street import PHASES, Complex, PhaseLine, impedance_fault
 from gridpact.errors import InputError
 
 
@@ -24,17 +25,19 @@ class Edge:
     rating_a: float | None
 
 
-LEAST_FAULT_A = 50
-"""A short circuit behind one line draws more on any feeder on which a fuse blows."""
-
-
-def radial(edges: Iterable[Edge], root: str, nominal_voltage_v: float) -> tuple[tuple[PhaseLine, ...], tuple[str, ...]]:
+def radial(
+    edges: Iterable[Edge], root: str, nominal_voltage_v: float, fed: tuple[int, ...] = PHASES
+) -> tuple[tuple[PhaseLine, ...], tuple[str, ...]]:
     """The lines that hang on a bus, those nearer to it first, and remarks.
 
     Lines between the same two buses are taken as one, exactly; what hangs on nothing is left out.
 
+    Args:
+        fed: phases of the bus.
+
     Raises:
-        InputError: lines close a loop, or one is so long that it must be a mistake of units.
+        InputError: lines close a loop, one has a phase that does not lead to it, or is so long that it must be a
+            mistake of units.
     """
     beside: dict[frozenset[str], list[Edge]] = defaultdict(list)
     at: dict[str, list[frozenset[str]]] = defaultdict(list)
@@ -47,7 +50,7 @@ def radial(edges: Iterable[Edge], root: str, nominal_voltage_v: float) -> tuple[
         beside[pair].append(edge)
     lines: list[PhaseLine] = []
     used: set[frozenset[str]] = set()
-    todo, seen = [root], {root}
+    todo, seen = [root], {root: fed}
     while todo:
         parent = todo.pop(0)
         for pair in at[parent]:
@@ -61,9 +64,15 @@ def radial(edges: Iterable[Edge], root: str, nominal_voltage_v: float) -> tuple[
                     f"{edge.where}: line '{edge.name}' closes a loop at bus '{bus}': a feeder must be radial, open it "
                     "where it is operated"
                 )
-            seen.add(bus)
+            for edge in beside[pair]:
+                if missing := sorted(set(edge.phases) - set(seen[parent])):
+                    raise InputError(
+                        f"{edge.where}: line '{edge.name}' has phase {missing[0] + 1}, which does not lead to bus "
+                        f"'{parent}', where it begins: there are {', '.join(str(phase + 1) for phase in seen[parent])}"
+                    )
             todo.append(bus)
             lines.append(_as_one(beside[pair], bus, parent))
+            seen[bus] = lines[-1].phases
     remarks = []
     if several := sum(len(members) > 1 for pair, members in beside.items() if pair in used):
         remarks.append(f"lines beside each other are taken as one ({several} times)")
@@ -111,4 +120,6 @@ def _as_one(edges: Sequence[Edge], bus: str, parent: str) -> PhaseLine:
         if edge.rating_a is not None
     ]
     name = "+".join(edge.name for edge in edges)
+    if (fault := impedance_fault(phases, total)) is not None:
+        raise InputError(f"{edges[0].where}: lines '{name}' beside each other: what they are together {fault}")
     return PhaseLine(name, bus, parent, phases, total, min(limits, default=None))
