@@ -4,15 +4,16 @@ pragma solidity 0.8.30;
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 
 import {ICallAuction} from "contracts/interfaces/ICallAuction.sol";
+import {IDeposits} from "contracts/interfaces/IDeposits.sol";
 import {IOutcomes} from "contracts/interfaces/IOutcomes.sol";
 import {CallAuction} from "contracts/market/CallAuction.sol";
-import {TestEuro} from "contracts/mocks/TestEuro.sol";
 import {VM} from "./Cheats.sol";
+import {Parties, PartiesTest} from "./Parties.sol";
 
 /// @title What anybody may do with a call auction
 /// @notice Two steps, seven prices, two of them below zero. A clearing is worked out here watt-hour by watt-hour, which
 ///         has nothing in common with how the contract checks it.
-contract AuctionHandler {
+contract AuctionHandler is Parties {
     struct Bid {
         bool committed;
         bool revealed;
@@ -21,42 +22,34 @@ contract AuctionHandler {
         int256[2] prices;
     }
 
-    uint8 public constant PARTIES = 4;
     uint16 public constant STEPS = 2;
     uint120 public constant BOND = 1000;
     int32 private constant LOWEST = -2_000_000;
     uint32 private constant PHASE = 300;
 
     CallAuction public immutable auction;
-    TestEuro public immutable token;
     uint256 public cleared;
     uint256 public lostBonds;
-    string public flaw; // what was not as it must be
     uint32 private _day;
     Bid[4] private _bids;
     int256[4] private _before; // what each had when the round was opened, token units
 
-    constructor() {
-        token = new TestEuro();
+    constructor() Parties(4, 1e8) {
         auction = new CallAuction(
             ICallAuction.Setting(STEPS, PARTIES, PHASE, LOWEST, 4_000_000, BOND), IERC20Metadata(address(token))
         );
-        uint8[] memory nodes = new uint8[](PARTIES);
-        address[] memory accounts = new address[](PARTIES);
-        for (uint8 i = 0; i < PARTIES; ++i) {
-            (nodes[i], accounts[i]) = (i, party(i));
-            token.mint(party(i), 1e9);
-            VM.prank(party(i));
-            token.approve(address(auction), type(uint256).max);
-            VM.prank(party(i));
-            auction.deposit(1e8);
-        }
+        (uint8[] memory nodes, address[] memory accounts) = _nodes(PARTIES);
+        _endow(auction);
         auction.enrol(nodes, accounts);
         open();
     }
 
-    function party(uint256 seed) public pure returns (address) {
-        return address(uint160(0x1000 + seed % PARTIES));
+    function holder() public view override returns (IDeposits) {
+        return auction;
+    }
+
+    function _moved(uint256 index, int256 change) internal override {
+        _before[index] += change;
     }
 
     // ------------------------------------------------------------------ calls
@@ -277,37 +270,23 @@ contract AuctionHandler {
             _require(int256(auction.free(party(i))) == _before[i], "CA10: release does not give all back");
         }
     }
-
-    function _require(bool holds, string memory what) private {
-        if (!holds && bytes(flaw).length == 0) flaw = what;
-    }
 }
 
 /// @notice The numbers are those of ICallAuction.
-contract AuctionTest {
+contract AuctionTest is PartiesTest {
     AuctionHandler private _handler;
     CallAuction private _auction;
 
     function setUp() public {
-        _handler = new AuctionHandler();
+        _play(_handler = new AuctionHandler());
         _auction = _handler.auction();
     }
 
-    function targetContracts() public view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
     function invariant_CA1_CA2_CA5_CA6_CA7_CA9_CA10_whatTheHandlerSees() public view {
-        require(bytes(_handler.flaw()).length == 0, _handler.flaw());
+        _nothingIsWrong();
     }
 
     function invariant_CA4_moneyIsConserved() public view {
-        uint256 held = 0;
-        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
-            held += _auction.free(_handler.party(who)) + _auction.locked(_handler.party(who));
-        }
-        require(held == _auction.totalDeposits(), "total");
-        require(held == _handler.token().balanceOf(address(_auction)), "balance");
+        _depositsAreTheBalance();
     }
 }

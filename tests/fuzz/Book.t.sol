@@ -3,15 +3,16 @@ pragma solidity 0.8.30;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 
+import {IDeposits} from "contracts/interfaces/IDeposits.sol";
 import {IOrderBook} from "contracts/interfaces/IOrderBook.sol";
 import {OrderBook} from "contracts/market/OrderBook.sol";
-import {TestEuro} from "contracts/mocks/TestEuro.sol";
 import {Log, VM} from "./Cheats.sol";
+import {Parties, PartiesTest} from "./Parties.sol";
 
 /// @title What anybody may do with an order book
 /// @notice Two steps, eight prices, one of them zero and one below. Beside the book stands a list of all orders that were
 ///         placed, the oldest first, which is kept by what the book announces and read from one end to the other.
-contract BookHandler {
+contract BookHandler is Parties {
     struct Known {
         uint256 id;
         address owner;
@@ -23,7 +24,6 @@ contract BookHandler {
         bool open;
     }
 
-    uint8 public constant PARTIES = 4;
     uint32 public constant STEPS = 2;
     uint32 public constant LEAST = 10;
     int32 private constant LOWEST = -1_000_000;
@@ -32,36 +32,27 @@ contract BookHandler {
     uint256 private constant MOST_KNOWN = 48; // orders, so that the list can be read
 
     OrderBook public immutable book;
-    TestEuro public immutable token;
     Known[] private _known;
-    string public flaw; // what was not as it must be
 
-    constructor() {
-        token = new TestEuro();
+    constructor() Parties(4, 1e6) {
         book = new OrderBook(
             IOrderBook.Setting(
                 uint40(block.timestamp + 3600), 3600, LOWEST, TICK, TOP, LEAST, uint16(STEPS), PARTIES, 300
             ),
             IERC20Metadata(address(token))
         );
-        uint8[] memory nodes = new uint8[](PARTIES);
-        address[] memory accounts = new address[](PARTIES);
-        for (uint8 i = 0; i < PARTIES; ++i) (nodes[i], accounts[i]) = (i, party(i));
+        (uint8[] memory nodes, address[] memory accounts) = _nodes(PARTIES);
         book.enrol(nodes, accounts);
         uint32 round = book.openRound(1);
+        _endow(book);
         for (uint256 i = 0; i < PARTIES; ++i) {
-            token.mint(party(i), 1e12);
-            VM.prank(party(i));
-            token.approve(address(book), type(uint256).max);
-            VM.prank(party(i));
-            book.deposit(1e6);
             VM.prank(party(i));
             book.join(round);
         }
     }
 
-    function party(uint256 seed) public pure returns (address) {
-        return address(uint160(0x1000 + seed % PARTIES));
+    function holder() public view override returns (IDeposits) {
+        return book;
     }
 
     function known() external view returns (Known[] memory) {
@@ -98,16 +89,6 @@ contract BookHandler {
 
     function wait_(uint256 time) external {
         VM.warp(block.timestamp + time % 150);
-    }
-
-    function deposit(uint256 who, uint256 amount) external {
-        VM.prank(party(who));
-        book.deposit(amount % 1e5);
-    }
-
-    function withdraw(uint256 who, uint256 amount) external {
-        VM.prank(party(who));
-        book.withdraw(amount % 1e6);
     }
 
     // ------------------------------------------------------------------ what is remembered
@@ -157,29 +138,20 @@ contract BookHandler {
             _known.pop();
         }
     }
-
-    function _require(bool holds, string memory what) private {
-        if (!holds && bytes(flaw).length == 0) flaw = what;
-    }
 }
 
 /// @notice The numbers are those of IOrderBook.
-contract BookTest {
+contract BookTest is PartiesTest {
     BookHandler private _handler;
     OrderBook private _book;
 
     function setUp() public {
-        _handler = new BookHandler();
+        _play(_handler = new BookHandler());
         _book = _handler.book();
     }
 
-    function targetContracts() public view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
     function invariant_OB1_OB3_OB9_tradesAreWithinLimitsAndInOrder() public view {
-        require(bytes(_handler.flaw()).length == 0, _handler.flaw());
+        _nothingIsWrong();
     }
 
     function invariant_OB2_anOrderIsWhatIsLeftOfIt() public view {
@@ -208,7 +180,6 @@ contract BookTest {
 
     function invariant_OB6_moneyIsConserved() public view {
         BookHandler.Known[] memory known = _handler.known();
-        uint256 held = 0;
         for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
             address account = _handler.party(who);
             int256 worth = 0;
@@ -218,10 +189,8 @@ contract BookTest {
                 worth += int256(one.placed - one.traded) * (one.sells ? -one.price : one.price) / 1e3;
             }
             require(_book.locked(account) == uint256(worth), "locked");
-            held += _book.free(account) + _book.locked(account);
         }
-        require(held == _book.totalDeposits(), "total");
-        require(held == _handler.token().balanceOf(address(_book)), "balance");
+        _depositsAreTheBalance();
     }
 
     function invariant_OB10_whatIsSmallIsTheFirstOfItsPrice() public view {

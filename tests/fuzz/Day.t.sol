@@ -8,19 +8,19 @@ import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {Clearing} from "contracts/day/Clearing.sol";
 import {DaySettlement} from "contracts/day/DaySettlement.sol";
 import {IDayProducts} from "contracts/interfaces/IDayProducts.sol";
+import {IDeposits} from "contracts/interfaces/IDeposits.sol";
 import {IDaySettlement} from "contracts/interfaces/IDaySettlement.sol";
 import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
-import {TestEuro} from "contracts/mocks/TestEuro.sol";
 import {Referee} from "contracts/referee/Referee.sol";
 import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
 import {VM} from "./Cheats.sol";
+import {Parties, PartiesTest} from "./Parties.sol";
 
 /// @title What anybody may do in days of three households and two suppliers with two steps
 /// @notice Amounts, prices, readings, conditions and the order of things are the fuzzer's; so is who is silent.
-contract DayHandler {
-    uint8 public constant NODES = 3;
-    uint8 public constant PARTIES = 6; // nodes, supplier, outsider, and the supplier of node 2
+contract DayHandler is Parties {
+    uint8 public constant NODES = 3; // parties are these, the supplier, an outsider, and the supplier of node 2
     uint8 private constant SUPPLIER = 255;
     uint8 private constant OTHER = 5;
     uint16 private constant STEPS = 2;
@@ -30,27 +30,23 @@ contract DayHandler {
 
     DaySettlement public immutable ledger;
     IDayProducts public immutable products;
-    TestEuro public immutable token;
     uint32 public last; // day
     bool public broken; // something that must not happen
 
     bytes private _tariff;
 
-    constructor() {
+    constructor() Parties(6, 1e8) {
         VirtualAggregator aggregator = new VirtualAggregator(new Clerk(
             IVirtualAggregator.Theta(NODES, 1, 1, 1000, 1000, 1000, 1000, 2),
             IVirtualAggregator.Setting(STEPS, 3600, 1000, 100, 600, 1),
             new Referee()
         ));
-        token = new TestEuro();
         IERC20Metadata money = IERC20Metadata(address(token));
         TradeSettlement trades = new TradeSettlement(aggregator, money, party(3), VM.addr(METER));
         Clearing clearing = new Clearing(trades, money, party(3));
         ledger = new DaySettlement(trades, money, party(3), VM.addr(METER), clearing);
         products = ledger.products();
-        uint8[] memory nodes = new uint8[](NODES);
-        address[] memory accounts = new address[](NODES);
-        for (uint8 i = 0; i < NODES; ++i) (nodes[i], accounts[i]) = (i, party(i));
+        (uint8[] memory nodes, address[] memory accounts) = _nodes(NODES);
         aggregator.enrol(nodes, accounts);
         VM.prank(VM.addr(METER));
         trades.admitSupplier(party(OTHER));
@@ -58,17 +54,7 @@ contract DayHandler {
         trades.wishSupplier(party(OTHER));
         VM.prank(party(OTHER));
         trades.supply(party(2));
-        for (uint8 i = 0; i < PARTIES; ++i) {
-            token.mint(party(i), 1e12);
-            VM.prank(party(i));
-            token.approve(address(ledger), type(uint256).max);
-            VM.prank(party(i));
-            ledger.deposit(1e8);
-        }
-    }
-
-    function party(uint256 seed) public pure returns (address) {
-        return address(uint160(0x1000 + seed % PARTIES));
+        _endow(ledger);
     }
 
     // ------------------------------------------------------------------ the day
@@ -122,15 +108,8 @@ contract DayHandler {
         VM.warp(block.timestamp + seconds_ % 700);
     }
 
-    function deposit(uint256 who, uint256 amount) external {
-        VM.prank(party(who));
-        ledger.deposit(amount % 1e7);
-    }
-
-    function withdraw(uint256 who, uint256 amount) external {
-        amount = amount % 2 == 0 ? ledger.free(party(who)) : amount % 1e7;
-        VM.prank(party(who));
-        ledger.withdraw(amount);
+    function holder() public view override returns (IDeposits) {
+        return ledger;
     }
 
     /// @notice DS5: whatever happened, anybody ends a day once its time is over.
@@ -255,28 +234,17 @@ contract DayHandler {
 }
 
 /// @notice The numbers are those of IDaySettlement and IDayProducts.
-contract DayTest {
+contract DayTest is PartiesTest {
     DayHandler private _handler;
     DaySettlement private _ledger;
 
     function setUp() public {
-        _handler = new DayHandler();
+        _play(_handler = new DayHandler());
         _ledger = _handler.ledger();
     }
 
-    function targetContracts() public view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
     function invariant_DS1_depositsAreTheBalance() public view {
-        uint256 held = 0;
-        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
-            address account = _handler.party(who);
-            held += _ledger.free(account) + _ledger.locked(account);
-        }
-        require(held == _ledger.totalDeposits(), "total");
-        require(held == _handler.token().balanceOf(address(_ledger)), "balance");
+        _depositsAreTheBalance();
     }
 
     function invariant_DS5_everyDayEnds() public view {

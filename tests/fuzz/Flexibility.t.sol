@@ -9,17 +9,17 @@ import {Clearing} from "contracts/day/Clearing.sol";
 import {DaySettlement} from "contracts/day/DaySettlement.sol";
 import {Flexibility} from "contracts/flexibility/Flexibility.sol";
 import {IDaySettlement} from "contracts/interfaces/IDaySettlement.sol";
+import {IDeposits} from "contracts/interfaces/IDeposits.sol";
 import {IFlexibility} from "contracts/interfaces/IFlexibility.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
-import {TestEuro} from "contracts/mocks/TestEuro.sol";
 import {Referee} from "contracts/referee/Referee.sol";
 import {TradeSettlement} from "contracts/settlement/TradeSettlement.sol";
 import {VM} from "./Cheats.sol";
+import {Parties, PartiesTest} from "./Parties.sol";
 
 /// @title What members, aggregators and others may do about flexibility in days of two households with two steps
-contract FlexibilityHandler {
-    uint8 public constant NODES = 2;
-    uint8 public constant PARTIES = 5; // nodes, supplier, two that aggregate
+contract FlexibilityHandler is Parties {
+    uint8 public constant NODES = 2; // parties are these, the supplier, and two that aggregate
     uint8 private constant SUPPLIES = 2;
     uint16 private constant STEPS = 2;
     uint32 private constant STEP = 1000;
@@ -27,39 +27,24 @@ contract FlexibilityHandler {
 
     DaySettlement public immutable ledger;
     Flexibility public immutable flexibility;
-    TestEuro public immutable token;
     uint32 public last; // day
     bool public broken; // something that must not happen
 
-    constructor() {
+    constructor() Parties(5, 1e8) {
         VirtualAggregator aggregator = new VirtualAggregator(new Clerk(
             IVirtualAggregator.Theta(NODES, 1, 1, 1000, 1000, 1000, 1000, 2),
             IVirtualAggregator.Setting(STEPS, 3600, 1000, 100, 600, 1),
             new Referee()
         ));
-        token = new TestEuro();
         IERC20Metadata money = IERC20Metadata(address(token));
         TradeSettlement trades = new TradeSettlement(aggregator, money, party(SUPPLIES), VM.addr(METER));
         Clearing clearing = new Clearing(trades, money, party(SUPPLIES));
         ledger = new DaySettlement(trades, money, party(SUPPLIES), VM.addr(METER), clearing);
         flexibility = new Flexibility(ledger);
-        uint8[] memory nodes = new uint8[](NODES);
-        address[] memory accounts = new address[](NODES);
-        for (uint8 i = 0; i < NODES; ++i) (nodes[i], accounts[i]) = (i, party(i));
+        (uint8[] memory nodes, address[] memory accounts) = _nodes(NODES);
         aggregator.enrol(nodes, accounts);
-        for (uint8 i = 0; i < PARTIES; ++i) {
-            token.mint(party(i), 1e12);
-            VM.startPrank(party(i));
-            token.approve(address(ledger), type(uint256).max);
-            token.approve(address(flexibility), type(uint256).max);
-            ledger.deposit(1e8);
-            flexibility.deposit(1e8);
-            VM.stopPrank();
-        }
-    }
-
-    function party(uint256 seed) public pure returns (address) {
-        return address(uint160(0x1000 + seed % PARTIES));
+        _endow(ledger);
+        _endow(flexibility);
     }
 
     // ------------------------------------------------------------------ the day
@@ -198,15 +183,8 @@ contract FlexibilityHandler {
         return flexibility.free(account) + flexibility.locked(account);
     }
 
-    function deposit(uint256 who, uint256 amount) external {
-        VM.prank(party(who));
-        flexibility.deposit(amount % 1e9);
-    }
-
-    function withdraw(uint256 who, uint256 amount) external {
-        amount = amount % 8 == 0 ? flexibility.free(party(who)) : amount % 1e6;
-        VM.prank(party(who));
-        flexibility.withdraw(amount);
+    function holder() public view override returns (IDeposits) {
+        return flexibility;
     }
 
     /// @notice FX4: once the day is settled anybody settles every call, and ends every lock.
@@ -239,28 +217,17 @@ contract FlexibilityHandler {
 }
 
 /// @notice The numbers are those of IFlexibility.
-contract FlexibilityTest {
+contract FlexibilityTest is PartiesTest {
     FlexibilityHandler private _handler;
     Flexibility private _flexibility;
 
     function setUp() public {
-        _handler = new FlexibilityHandler();
+        _play(_handler = new FlexibilityHandler());
         _flexibility = _handler.flexibility();
     }
 
-    function targetContracts() public view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
     function invariant_FX1_depositsAreTheBalance() public view {
-        uint256 held = 0;
-        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
-            address account = _handler.party(who);
-            held += _flexibility.free(account) + _flexibility.locked(account);
-        }
-        require(held == _flexibility.totalDeposits(), "total");
-        require(held == _handler.token().balanceOf(address(_flexibility)), "balance");
+        _depositsAreTheBalance();
     }
 
     function invariant_FX2_lockedIsReservesAndBonds() public view {

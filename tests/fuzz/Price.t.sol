@@ -4,26 +4,24 @@ pragma solidity 0.8.30;
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 
 import {ICommunityPrice} from "contracts/interfaces/ICommunityPrice.sol";
+import {IDeposits} from "contracts/interfaces/IDeposits.sol";
 import {IOutcomes} from "contracts/interfaces/IOutcomes.sol";
 import {CommunityPrice} from "contracts/market/CommunityPrice.sol";
-import {TestEuro} from "contracts/mocks/TestEuro.sol";
 import {VM} from "./Cheats.sol";
+import {Parties, PartiesTest} from "./Parties.sol";
 
 /// @title What anybody may do with the price of a community
 /// @notice Two steps, four parties. Prices are worked out here of numbers that are kept one by one; what a clearing fills is
 ///         compared with exact parts.
-contract PriceHandler {
-    uint8 public constant PARTIES = 4;
+contract PriceHandler is Parties {
     uint16 public constant STEPS = 2;
     uint16 private constant UNIT = 500; // mWh
     uint32 private constant PHASE = 300;
     int256 private constant TOP = 2 ** 24;
 
     CommunityPrice public immutable market;
-    TestEuro public immutable token;
     uint256 public cleared;
     uint256 public told;
-    string public flaw; // what was not as it must be
     uint32 private _day;
     uint64 private _rho;
     int256[2] private _low;
@@ -33,27 +31,22 @@ contract PriceHandler {
     bool[4] private _hasTold;
     int256[4] private _before; // what each had when the round was opened, token units
 
-    constructor() {
-        token = new TestEuro();
+    constructor() Parties(4, 1e8) {
         market = new CommunityPrice(
             ICommunityPrice.Setting(STEPS, PARTIES, PHASE, 11, 2, UNIT, 1000), IERC20Metadata(address(token))
         );
-        uint8[] memory nodes = new uint8[](PARTIES);
-        address[] memory accounts = new address[](PARTIES);
-        for (uint8 i = 0; i < PARTIES; ++i) {
-            (nodes[i], accounts[i]) = (i, party(i));
-            token.mint(party(i), 1e9);
-            VM.prank(party(i));
-            token.approve(address(market), type(uint256).max);
-            VM.prank(party(i));
-            market.deposit(1e8);
-        }
+        (uint8[] memory nodes, address[] memory accounts) = _nodes(PARTIES);
+        _endow(market);
         market.enrol(nodes, accounts);
         open(7);
     }
 
-    function party(uint256 seed) public pure returns (address) {
-        return address(uint160(0x1000 + seed % PARTIES));
+    function holder() public view override returns (IDeposits) {
+        return market;
+    }
+
+    function _moved(uint256 index, int256 change) internal override {
+        _before[index] += change;
     }
 
     // ------------------------------------------------------------------ calls
@@ -285,37 +278,23 @@ contract PriceHandler {
         }
         return (most + 999) / 1000;
     }
-
-    function _require(bool holds, string memory what) private {
-        if (!holds && bytes(flaw).length == 0) flaw = what;
-    }
 }
 
 /// @notice The numbers are those of ICommunityPrice.
-contract PriceTest {
+contract PriceTest is PartiesTest {
     PriceHandler private _handler;
     CommunityPrice private _market;
 
     function setUp() public {
-        _handler = new PriceHandler();
+        _play(_handler = new PriceHandler());
         _market = _handler.market();
     }
 
-    function targetContracts() public view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
     function invariant_CP1_CP2_CP3_CP5_CP6_CP7_CP9_whatTheHandlerSees() public view {
-        require(bytes(_handler.flaw()).length == 0, _handler.flaw());
+        _nothingIsWrong();
     }
 
     function invariant_CP4_moneyIsConserved() public view {
-        uint256 held = 0;
-        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
-            held += _market.free(_handler.party(who)) + _market.locked(_handler.party(who));
-        }
-        require(held == _market.totalDeposits(), "total");
-        require(held == _handler.token().balanceOf(address(_market)), "balance");
+        _depositsAreTheBalance();
     }
 }

@@ -8,18 +8,18 @@ import {Clerk} from "contracts/agreements/Clerk.sol";
 import {VirtualAggregator} from "contracts/agreements/VirtualAggregator.sol";
 import {ITradeSettlement} from "contracts/interfaces/ITradeSettlement.sol";
 import {IAgreement} from "contracts/interfaces/IAgreement.sol";
+import {IDeposits} from "contracts/interfaces/IDeposits.sol";
 import {IRounds} from "contracts/interfaces/IRounds.sol";
 import {IVirtualAggregator} from "contracts/interfaces/IVirtualAggregator.sol";
-import {TestEuro} from "contracts/mocks/TestEuro.sol";
 import {Referee} from "contracts/referee/Referee.sol";
 import {VM} from "./Cheats.sol";
+import {Parties, PartiesTest} from "./Parties.sol";
 
 /// @title What anybody may do with money, over rounds of three households that all trade with each other
 /// @notice One time step, one Wh a unit of a bid: node 0 offers to sell 2 kWh to each of the others, node 1 sells 1 kWh to
 ///         node 2. Prices, readings, whose customer who is, and the order of things are the fuzzer's.
-contract SettlementHandler {
-    uint8 public constant NODES = 3;
-    uint8 public constant PARTIES = 7; // nodes, the community's supplier, others, outsider
+contract SettlementHandler is Parties {
+    uint8 public constant NODES = 3; // parties are these, the suppliers, and an outsider
     uint8 public constant SUPPLIER = 3;
     uint8 public constant SUPPLIERS = 3; // the community's, another one, and one whose prices are beyond all sense
     uint256 private constant METER = 0xA11CE;
@@ -27,7 +27,6 @@ contract SettlementHandler {
 
     VirtualAggregator public immutable aggregator;
     TradeSettlement public immutable settlement;
-    TestEuro public immutable token;
     uint32 public last; // round
     mapping(uint32 round => mapping(uint8 node => IAgreement.Opening)) private _openings;
     mapping(uint32 round => mapping(uint8 lower => mapping(uint8 higher => bytes))) private _trades;
@@ -42,35 +41,22 @@ contract SettlementHandler {
     bool public broken; // arrears have grown where they must not, or a stranger did what only parties may
     bool public dear; // somebody paid more, or got less, than its own supplier asks or pays, by a word of metering
 
-    constructor() {
+    constructor() Parties(7, 1e7) {
         aggregator = new VirtualAggregator(new Clerk(
             IVirtualAggregator.Theta(NODES, 1, 1, 1000, 1000, 1000, 1000, 2),
             IVirtualAggregator.Setting(1, 3600, 1000, 100, 600, 1),
             new Referee()
         ));
-        token = new TestEuro();
         settlement = new TradeSettlement(
             IVirtualAggregator(aggregator), IERC20Metadata(address(token)), party(3), VM.addr(METER)
         );
-        uint8[] memory nodes = new uint8[](NODES);
-        address[] memory accounts = new address[](NODES);
-        for (uint8 i = 0; i < NODES; ++i) (nodes[i], accounts[i]) = (i, party(i));
+        (uint8[] memory nodes, address[] memory accounts) = _nodes(NODES);
         aggregator.enrol(nodes, accounts);
-        for (uint8 i = 0; i < PARTIES; ++i) {
-            token.mint(party(i), 1e12);
-            VM.prank(party(i));
-            token.approve(address(settlement), type(uint256).max);
-            VM.prank(party(i));
-            settlement.deposit(1e7);
-        }
+        _endow(settlement);
         for (uint8 i = 1; i < SUPPLIERS; ++i) {
             VM.prank(VM.addr(METER));
             settlement.admitSupplier(party(SUPPLIER + i));
         }
-    }
-
-    function party(uint256 seed) public pure returns (address) {
-        return address(uint160(0x1000 + seed % PARTIES));
     }
 
     function _pick(uint32 seed) private view returns (uint32) {
@@ -168,23 +154,14 @@ contract SettlementHandler {
 
     // ------------------------------------------------------------------ money
 
-    function deposit(uint256 who, uint256 amount) external {
+    function holder() public view override returns (IDeposits) {
+        return settlement;
+    }
+
+    function deposit(uint256 who, uint256 amount) public override {
         _watch(who);
-        VM.prank(party(who));
-        settlement.deposit(amount % 1e7);
+        super.deposit(who, amount);
         _seen(who);
-    }
-
-    function withdraw(uint256 who, uint256 amount) external {
-        address account = party(who);
-        amount = amount % 2 == 0 ? settlement.free(account) : amount % 1e7;
-        VM.prank(account);
-        settlement.withdraw(amount);
-    }
-
-    /// @dev Tokens sent past `deposit`.
-    function gift(uint256 amount) external {
-        token.mint(address(settlement), amount % 1e3);
     }
 
     function state(uint32 round, uint8 node, uint8 partner, int32 price, bool empty) public {
@@ -400,28 +377,17 @@ contract SettlementHandler {
 }
 
 /// @notice The numbers are those of ITradeSettlement.
-contract SettlementTest {
+contract SettlementTest is PartiesTest {
     SettlementHandler private _handler;
     TradeSettlement private _settlement;
 
     function setUp() public {
-        _handler = new SettlementHandler();
+        _play(_handler = new SettlementHandler());
         _settlement = _handler.settlement();
     }
 
-    function targetContracts() public view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
     function invariant_TS1_depositsAreTheBalance() public view {
-        uint256 held = 0;
-        for (uint256 who = 0; who < _handler.PARTIES(); ++who) {
-            address account = _handler.party(who);
-            held += _settlement.free(account) + _settlement.locked(account);
-        }
-        require(held == _settlement.totalDeposits(), "total");
-        require(held <= _handler.token().balanceOf(address(_settlement)), "balance");
+        _depositsAreTheBalance();
     }
 
     function invariant_TS3_paymentsOfARoundSumToZero() public view {
