@@ -29,9 +29,10 @@ import numpy as np
 from tqdm import tqdm
 from web3 import Web3
 
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import WebSocketTransport

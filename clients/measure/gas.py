@@ -22,9 +22,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.values import Residuals, Setting, Theta
 from gridpact.community.grown import grown

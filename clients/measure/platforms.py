@@ -33,7 +33,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import COMMANDS, EMBEDDED, ETHER, MANAGER_KEY, Network, find_executable, open_network
 from gridpact.chain.transport import connect
 from gridpact.community.model import CommunityDay

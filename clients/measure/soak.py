@@ -27,9 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.day import DaySettlement, DayTerms
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.keystore import make_keystore
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement

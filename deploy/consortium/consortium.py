@@ -248,7 +248,7 @@ def _address(text: str, where: str) -> str:
 def _new_manager(folder: Path) -> str:
     """A fresh key for a trial. For a pilot, the manager gives the address of its own key."""
     sys.path.insert(0, str(ROOT / "clients"))
-    from gridpact.chain.account import address_of, new_key
+    from gridpact.chain.keys import address_of, new_key
 
     key = new_key()
     path = folder / "manager.key"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gridpact.chain.account import address_of, new_key
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.values import Setting, Theta

@@ -17,7 +17,7 @@ import pytest
 import gridpact.chain.networks
 import gridpact.run.launch
 import gridpact.run.onchain
-from gridpact.chain.account import new_key
+from gridpact.chain.keys import new_key
 from gridpact.chain.keystore import create_keystore
 from gridpact.chain.transport import connect
 from gridpact.cli import main

@@ -27,9 +27,10 @@ from web3 import Web3
 
 import gridpact.chain.aggregator_watch
 import gridpact.node.exchange
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Phase, Roster, RoundOutcome, Setting, Theta

@@ -21,12 +21,13 @@ from waiting import SECONDS
 from web3 import Web3
 
 from gridpact.chain import explorer
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import TOKEN
 from gridpact.chain.explorer import EXPLORER_KEY
 from gridpact.chain.fees import ETHER, GWEI
 from gridpact.chain.inspection import inspect_deployment
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.keystore import create_keystore
 from gridpact.chain.networks import Imitation, open_imitation
 from gridpact.chain.record import Record

@@ -19,7 +19,8 @@ from pilots import PHASE_SECONDS, end_round, held_at, key_of, outcome, pass_phas
 from waiting import SECONDS, until
 from web3 import Web3
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import Network, open_network
 from gridpact.chain.settlement import Settlement, encode_tariff
 from gridpact.chain.transport import HttpTransport, connect

@@ -14,8 +14,9 @@ from chains import rpc, skip_without
 from pilots import PHASE_SECONDS, Running, key_of, outcome, running, schedule, settings_of
 from waiting import until
 
-from gridpact.chain.account import ChainAccount, address_of
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.flexibility import Flexibility, OfferTerms
+from gridpact.chain.keys import address_of
 from gridpact.chain.networks import ETHER, MANAGER_KEY, open_network
 from gridpact.chain.values import Phase
 from gridpact.cli import main

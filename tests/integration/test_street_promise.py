@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 import gridpact.node.node
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement

@@ -13,10 +13,11 @@ import pytest
 from chains import skip_without
 
 import gridpact.run.onchain
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement, decode_fees, decode_tariff

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import cast
 
 from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from eth_keys.constants import SECPK1_N
-from eth_keys.datatypes import Signature
-from eth_keys.exceptions import BadSignature
-from eth_typing import ChecksumAddress, Hash32, HexStr
-from eth_utils.address import to_checksum_address
-from eth_utils.exceptions import ValidationError
+from eth_typing import ChecksumAddress, HexStr
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import Nonce, RPCEndpoint, TxParams, TxReceipt, Wei
 
-from gridpact.chain.fees import ETHER, FeePolicy, Fees, FeeTooHigh, capped, data_fee, ether_text, gwei_text, read_fees
+from gridpact.chain.fees import FeePolicy, FeeTooHigh, data_fee, ether_text, gwei_text
+from gridpact.chain.keys import address_of, signed_by
+from gridpact.chain.offers import Offers, cap_of, tip_of
 from gridpact.chain.reverts import Abi, contract_error, first_line, learn_errors, readable, revert_data
 from gridpact.chain.sealing import SealingKey
 from gridpact.chain.transport import meter_of
-from gridpact.errors import ChainError, InputError
+from gridpact.errors import ChainError
 
 TRANSFER_GAS = 21_000
 MOST_GAS = 2**24
@@ -39,26 +33,14 @@ MOST_GAS = 2**24
 GANACHE_GAS = 15_000_000
 """Instead of an estimate: Ganache 7.9.2 never answers some eth_estimateGas that arrive while it mines."""
 
-NOBODY = "0x" + 40 * "0"
-"""The signer of what nobody has signed."""
-
 SENT_AT_MOST = 6
 """Attempts to send a transaction whose nonce or fee does not fit."""
 
 RAISE = 1.5
 """By how much a fee is raised to take the place of a transaction of which only the nonce is known."""
 
-FRESH_SECONDS = 60.0
-"""How long a base fee is relied on."""
-
 REMEMBERED = 64
 """Nonces whose transactions an account can send again."""
-
-FEE_FIELDS = ("maxFeePerGas", "maxPriorityFeePerGas", "gasPrice")
-"""Of a transaction, as it has them."""
-
-FEE_CAP = re.compile(r"exceeds the (?:configured )?cap(?:\s*\(([0-9.]+) ?ether\))?")
-"""How endpoints say that a transaction may cost too much: gas times price."""
 
 TIP_WORDS = re.compile(r"tip|minimum|underpriced", re.IGNORECASE)
 """How they say that too little is offered."""
@@ -104,51 +86,6 @@ class Version:
     raw: HexBytes
 
 
-def new_key() -> str:
-    """A fresh private key."""
-    return "0x" + bytes(Account.create().key).hex()
-
-
-def address_of(key: str) -> ChecksumAddress:
-    """The address of a private key."""
-    try:
-        if len(key.removeprefix("0x")) != 64:  # what is shorter would be taken for a number
-            raise ValueError("length")
-        address: ChecksumAddress = Account.from_key(key).address
-    except Exception as error:  # eth_account raises several kinds; none may show the key
-        raise InputError("A private key is not valid: give 32 bytes in hexadecimal.") from error.with_traceback(None)
-    return address
-
-
-def signer_of(digest: bytes, r: bytes, vs: bytes) -> str:
-    """Who signed a digest, by a signature in EIP-2098 form; `NOBODY` where the contract takes it for none."""
-    word = int.from_bytes(vs, "big")
-    v, s = word >> 255, word & ((1 << 255) - 1)
-    if s > SECPK1_N // 2:  # the second of the two signatures that anybody can make of one
-        return NOBODY
-    try:
-        signature = Signature(vrs=(v, int.from_bytes(r, "big"), s))
-        return _checksummed(signature.recover_public_key_from_msg_hash(digest).to_canonical_address())
-    except (BadSignature, ValidationError):
-        return NOBODY
-
-
-@lru_cache(maxsize=1024)
-def _checksummed(address: bytes) -> str:
-    """For the same few accounts, again and again."""
-    return str(to_checksum_address(address))
-
-
-def sign_digest(key: str, digest: bytes) -> tuple[bytes, bytes]:
-    """Signs a digest. Returns r and vs of the EIP-2098 form."""
-    return _signed_by(Account.from_key(key), digest)
-
-
-def _signed_by(signer: LocalAccount, digest: bytes) -> tuple[bytes, bytes]:
-    signed = signer.unsafe_sign_hash(Hash32(digest))
-    return signed.r.to_bytes(32, "big"), (signed.s | (signed.v - 27) << 255).to_bytes(32, "big")
-
-
 class ChainAccount:
     """A private key on a connection. Keeps the nonce, so only one process may use a key at a time.
 
@@ -183,24 +120,23 @@ class ChainAccount:
         self.patience = patience
         self.replace_after = replace_after
         self.remind_after = remind_after
-        self.fees = fees or FeePolicy()
+        self._offers = Offers(web3, fees or FeePolicy())
         self.confirmations = confirmations
         self._signer = Account.from_key(key)
         self._meter = meter_of(web3)
         self._nonce: int | None = None
         self._chain_id: int | None = None
-        self._base_fee: int | None = None
-        self._tip: int | None = None
-        self._fees_at = 0.0  # when base fee and tip were read, monotonic
         self._began: int | None = None  # the first nonce that this process used
-        self._has_base = True  # the chain has EIP-1559
-        self._only_old_fees = False  # the endpoint takes no other transactions
-        self._most_wei: int | None = None  # that a transaction may cost, for the endpoint to take it
         self._refusal = ""  # why the endpoint did not take the transaction that is being sent, in its words
         self._underpriced = False  # another transaction with this nonce is on its way, and pays more
         self._loses_estimates: bool | None = None
         self._gas: dict[tuple[str, str], int] = {}
         self._sent: dict[int, list[Version]] = {}  # by nonce, the newest last
+
+    @property
+    def fees(self) -> FeePolicy:
+        """What its transactions may cost."""
+        return self._offers.policy
 
     def round_key(self, place: bytes) -> SealingKey:
         """The account's key for a round, see `chain.sealing`."""
@@ -208,7 +144,7 @@ class ChainAccount:
 
     def sign(self, digest: bytes) -> tuple[bytes, bytes]:
         """Signs a digest. Returns r and vs of the EIP-2098 form."""
-        return _signed_by(self._signer, digest)
+        return signed_by(self._signer, digest)
 
     # ------------------------------------------------------------------ what it cost
 
@@ -332,12 +268,12 @@ class ChainAccount:
         for attempt in range(SENT_AT_MOST):
             self._complete(pending.transaction)
             if self._underpriced:
-                self._raise(pending.transaction, RAISE**attempt)
+                self._offers.raise_by(RAISE**attempt, pending.transaction)
             if self._submit(pending):
                 return pending
         if TIP_WORDS.search(self._refusal):
             raise ChainError(
-                f"The chain does not take {what} at a tip of {gwei_text(_tip_of(pending.transaction))} gwei"
+                f"The chain does not take {what} at a tip of {gwei_text(tip_of(pending.transaction))} gwei"
                 f" ('{self._refusal}'): offer a higher tip, by tip_gwei in household.toml or --tip-gwei."
             )
         words = f" ('{self._refusal}')" if self._refusal else ""
@@ -353,52 +289,9 @@ class ChainAccount:
                 self._chain_id = self.web3.eth.chain_id
             if self._nonce is None:
                 self._nonce = self.web3.eth.get_transaction_count(self.address, "pending")
-        fees = self._fees_now()
         transaction["chainId"] = self._chain_id
         transaction["nonce"] = Nonce(self._nonce)
-        cap = self._below_the_endpoints_cap(fees, int(transaction["gas"]))
-        for field_ in FEE_FIELDS:
-            transaction.pop(field_, None)  # type: ignore[misc]
-        if fees.has_base and not self._only_old_fees:
-            transaction["maxPriorityFeePerGas"] = Wei(fees.tip)
-            transaction["maxFeePerGas"] = Wei(cap)
-        else:
-            transaction["gasPrice"] = Wei(min(fees.now, cap))
-
-    def _below_the_endpoints_cap(self, fees: Fees, gas: int) -> int:
-        """The fee cap, where the endpoint takes no transaction that may cost more than an amount.
-
-        Raises:
-            ChainError: even at the fees of now it would.
-        """
-        if self._most_wei is None or gas * fees.cap <= self._most_wei:
-            return fees.cap
-        if gas * fees.now > self._most_wei:
-            raise ChainError(
-                f"The endpoint takes no transaction that may cost more than {ether_text(self._most_wei)}, and {gas:,}"
-                f" gas at {gwei_text(fees.now)} gwei do: wait until gas is cheaper, or give another endpoint."
-            )
-        return self._most_wei // gas
-
-    def _fees_now(self) -> Fees:
-        """From the base fee of the last receipt; where that is not known, too old, or too much, from the chain."""
-        fresh = time.monotonic() - self._fees_at < FRESH_SECONDS
-        if fresh and self._base_fee is not None and self._tip is not None:
-            try:
-                return capped(self._base_fee, self._tip, self.fees, self._has_base)
-            except FeeTooHigh:
-                pass  # perhaps no longer
-        fees = read_fees(self.web3, self.fees)
-        self._base_fee, self._tip, self._fees_at = fees.base, fees.tip, time.monotonic()
-        self._has_base = fees.has_base
-        return fees
-
-    def _raise(self, transaction: TxParams, factor: float) -> None:
-        """Multiplies the fees, as far as the ceiling lets them."""
-        for fee in FEE_FIELDS:
-            if fee in transaction:
-                raised = math.ceil(int(transaction[fee]) * factor)  # type: ignore[literal-required]
-                transaction[fee] = Wei(min(raised, self.fees.ceiling_wei))  # type: ignore[literal-required]
+        self._offers.put_into(transaction)
 
     def _submit(self, pending: Pending) -> bool:
         """Sends the current version. False: build it anew (nonce or base fee had changed)."""
@@ -432,17 +325,16 @@ class ChainAccount:
             return False
         if "nonce" in message:  # an earlier version was taken; `settle` finds it
             return True
-        if "type" in message and ("transaction" in message or "1559" in message) and not self._only_old_fees:
-            self._only_old_fees = True
+        no_such_type = "type" in message and ("transaction" in message or "1559" in message)
+        if no_such_type and self._offers.learn_only_prices():
             return False
         if any(words in message for words in ("fee", "underpriced", "tip", "replace existing")):
             if len(pending.hashes) > 1:
                 return True
             self._refusal = first_line(error)
-            self._base_fee = self._nonce = None  # or an earlier one with this nonce is on its way
-            if cap := FEE_CAP.search(message):
-                self._most_wei = round(float(cap[1] or 1) * 0.99 * ETHER)
-            else:
+            self._offers.forget_base()
+            self._nonce = None  # or an earlier one with this nonce is on its way
+            if not self._offers.learn_cap(message):
                 self._underpriced = "replace" in message or "underpriced" in message or "minimum" in message
             return False
         data = revert_data(error)
@@ -453,7 +345,7 @@ class ChainAccount:
     def _replace(self, pending: Pending) -> None:
         """The same transaction, same nonce, at a higher fee."""
         before = pending.transaction
-        self._base_fee = self._tip = None
+        self._offers.forget()
         nonce, self._nonce = self._nonce, before["nonce"]
         after: TxParams = {**before}
         try:
@@ -462,11 +354,7 @@ class ChainAccount:
             return
         finally:
             self._nonce = nonce
-        for fee in FEE_FIELDS:
-            if fee in after and fee in before:
-                least = int(before[fee]) * 5 // 4 + 1  # type: ignore[literal-required]
-                after[fee] = Wei(max(int(after[fee]), least))  # type: ignore[literal-required]
-        if _cap_of(after) > self.fees.ceiling_wei:
+        if not self._offers.outbid(before, after):
             return
         pending.transaction = after
         self._submit(pending)
@@ -493,7 +381,7 @@ class ChainAccount:
                     self._complete(nothing)
                 except FeeTooHigh:
                     break
-                self._raise(nothing, RAISE ** (attempt + 1))
+                self._offers.raise_by(RAISE ** (attempt + 1), nothing)
                 if self._submit(Pending("a transfer of nothing", nothing)):
                     break
         self._nonce, self._began, self._underpriced = following, began, False
@@ -523,7 +411,7 @@ class ChainAccount:
     def _too_poor(self, pending: Pending) -> ChainError:
         """How much is missing."""
         transaction = pending.transaction
-        needed = int(transaction["gas"]) * _cap_of(transaction) + int(transaction["value"])
+        needed = int(transaction["gas"]) * cap_of(transaction) + int(transaction["value"])
         needed += data_fee(self.web3, len(HexBytes(transaction["data"])))
         with readable("the balance"):
             balance = int(self.web3.eth.get_balance(self.address))
@@ -572,8 +460,7 @@ class ChainAccount:
     def _judge(self, pending: Pending, receipt: TxReceipt) -> TxReceipt:
         self._meter.transactions[self.address] += 1
         self._meter.gas[self.address] += receipt["gasUsed"]
-        price = int(receipt.get("effectiveGasPrice", _cap_of(pending.transaction)))
-        self._base_fee, self._fees_at = max(price - _tip_of(pending.transaction), 7), time.monotonic()
+        self._offers.learn_paid(pending.transaction, receipt)
         if receipt["status"] == 1:
             return receipt
         if receipt["gasUsed"] >= 0.97 * int(pending.transaction["gas"]):
@@ -599,15 +486,6 @@ class ChainAccount:
 
 class OutOfGas(ChainError):
     """A transaction used all the gas it was allowed."""
-
-
-def _cap_of(transaction: TxParams) -> int:
-    """What a unit of gas may cost, wei."""
-    return int(transaction.get("maxFeePerGas", transaction.get("gasPrice", 0)))
-
-
-def _tip_of(transaction: TxParams) -> int:
-    return int(transaction.get("maxPriorityFeePerGas", 0))
 
 
 def _gas_key(transaction: TxParams) -> tuple[str, str]:

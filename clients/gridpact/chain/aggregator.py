@@ -14,11 +14,12 @@ from hexbytes import HexBytes
 from web3.exceptions import TransactionNotFound
 from web3.types import TxReceipt
 
-from gridpact.chain.account import NOBODY, ChainAccount, ContractCall, signer_of
+from gridpact.chain.account import ChainAccount, ContractCall
 from gridpact.chain.aggregator_watch import WatchedAggregator
 from gridpact.chain.artifacts import REFEREE, load
 from gridpact.chain.commitments import bids_hash, domain_separator, relayed_digest, submission_hash, words_hash
 from gridpact.chain.contract import arguments_of, checked_address
+from gridpact.chain.keys import NOBODY, signer_of
 from gridpact.chain.reverts import learn_errors, reason
 from gridpact.chain.sealing import SealingKey
 from gridpact.chain.values import WHOLE, Residuals, SignedSubmission, Submission, nodes_to_bitmap, pack_residuals
@@ -187,7 +188,7 @@ class Aggregator(WatchedAggregator):
         return replace(unsigned, r=r, vs=vs)
 
     def signer_of(self, round: int, iteration: int, head: bytes, signed: SignedSubmission) -> str:
-        """The account that signed a submission that builds on a head, `account.NOBODY` where none did. No request."""
+        """The account that signed a submission that builds on a head, `keys.NOBODY` where none did. No request."""
         return signer_of(self._digest(round, iteration, head, signed), signed.r, signed.vs)
 
     @cached_property

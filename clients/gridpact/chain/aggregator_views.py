@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from web3 import Web3
 
-from gridpact.chain.account import NOBODY, ChainAccount
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.artifacts import SEALED_REFEREE, load
 from gridpact.chain.clock import ChainClock
 from gridpact.chain.contract import DeployedContract, checked_address, in_time
+from gridpact.chain.keys import NOBODY
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import Abi
 from gridpact.chain.values import (

@@ -13,10 +13,11 @@ from eth_account import Account
 from web3 import Web3
 from web3.types import EventData, TxReceipt
 
-from gridpact.chain.account import ChainAccount, address_of
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.artifacts import DAY, PRODUCTS, load
 from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
 from gridpact.chain.deposits import Deposits
+from gridpact.chain.keys import address_of
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
 from gridpact.chain.settlement import decode_energies, encode_energies

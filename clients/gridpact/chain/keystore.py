@@ -13,8 +13,8 @@ from typing import Any
 from eth_account import Account
 from eth_typing import ChecksumAddress, HexStr
 
-from gridpact.chain.account import address_of, new_key
 from gridpact.chain.contract import checked_address
+from gridpact.chain.keys import address_of, new_key
 from gridpact.errors import InputError
 from gridpact.files import parse_json, reason_of, write_atomically
 

@@ -19,8 +19,9 @@ from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.types import TxParams, Wei
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.embedded import embedded_chain
+from gridpact.chain.keys import new_key
 from gridpact.chain.reverts import readable
 from gridpact.chain.transport import PATIENCE_SECONDS, EmbeddedTransport, connect, urls_in
 from gridpact.errors import ChainError, InputError

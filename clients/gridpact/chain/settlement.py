@@ -12,11 +12,12 @@ from eth_account import Account
 from web3 import Web3
 from web3.types import EventData, TxReceipt
 
-from gridpact.chain.account import ChainAccount, ContractCall, address_of
+from gridpact.chain.account import ChainAccount, ContractCall
 from gridpact.chain.commitments import words_hash
 from gridpact.chain.contract import arguments_of, checked_address, in_time
 from gridpact.chain.deposits import Deposits
 from gridpact.chain.interface import Interface
+from gridpact.chain.keys import address_of
 from gridpact.chain.logs import LogReader, Openings
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable

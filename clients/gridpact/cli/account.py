@@ -23,9 +23,9 @@ def add(commands: Commands) -> None:
 
 
 def _account(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.account import address_of
     from gridpact.chain.aggregator import Aggregator
     from gridpact.chain.contract import chain_time, checked_address
+    from gridpact.chain.keys import address_of
     from gridpact.chain.record import Record
     from gridpact.chain.settlement import Settlement
     from gridpact.outcome.account import account_json, account_table, read_account

@@ -211,7 +211,8 @@ def _dry_run(arguments: argparse.Namespace, profile: ChainProfile, parameters: P
 
 @contextmanager
 def _copy_of(arguments: argparse.Namespace, profile: ChainProfile) -> Iterator[tuple[Deployment, ChainAccount, str]]:
-    from gridpact.chain.account import ChainAccount, new_key
+    from gridpact.chain.account import ChainAccount
+    from gridpact.chain.keys import new_key
     from gridpact.chain.networks import Imitation, open_imitation
     from gridpact.chain.profiles import RPC_URL
 

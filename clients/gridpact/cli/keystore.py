@@ -35,7 +35,7 @@ def _new(arguments: argparse.Namespace) -> int:
 
 
 def _address(arguments: argparse.Namespace) -> int:
-    from gridpact.chain.account import address_of
+    from gridpact.chain.keys import address_of
     from gridpact.chain.keystore import keystore_address, open_keystore, read_password
 
     address = keystore_address(arguments.file)

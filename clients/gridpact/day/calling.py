@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.deploy import mint_tokens
 from gridpact.chain.flexibility import CallOutcome, Flexibility, FlexibilityCall, OfferTerms
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.community.model import CommunityDay

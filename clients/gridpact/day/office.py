@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import MOST_UNITS, SUPPLIER, DaySettlement, DayTerms, StepSettled, encode_shares
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
 from gridpact.chain.flexibility import OfferTerms
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import EMBEDDED, ETHER, Network, open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.chain.travel import Traveller

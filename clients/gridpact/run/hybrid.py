@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement

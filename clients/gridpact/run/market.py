@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.contract import chain_time
 from gridpact.chain.deploy import mint_units
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.market import (
     AtOnePriceContract,
     AuctionContract,

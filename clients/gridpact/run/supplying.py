@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.settlement import Settlement
 from gridpact.community.model import CommunityDay, Prices

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.artifacts import SETTLEMENT, load
 from gridpact.chain.deploy import mint_tokens
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Opening, Settlement, encode_tariff, encode_trades

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from chains import pass_time
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.deploy import deploy_contracts, enrol_households
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
 from gridpact.chain.values import Residuals, Setting, SignedSubmission, Theta

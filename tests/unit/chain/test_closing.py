@@ -77,7 +77,7 @@ def test_close_needsLittleEther(play: Played) -> None:
     assert account is not None
     rpc(web3, "anvil_setBalance", account.address, hex(7 * 10**15))
     rpc(web3, "anvil_setNextBlockBaseFeePerGas", hex(3 * GWEI // 2))
-    account._base_fee = None
+    account._offers.forget_base()
     before = account.gas_used
     assert play.nodes[1].close_overdue() is True
     assert play.manager.progress().phase is Phase.ITERATING

@@ -200,7 +200,7 @@ def test_olderChain_isSaid(hardfork: str) -> None:
 
 
 def test_words_ofTheFeeCap() -> None:
-    from gridpact.chain.account import FEE_CAP
+    from gridpact.chain.offers import FEE_CAP
 
     for words, most in (
         ("tx fee (1.05 ether) exceeds the configured cap (1.00 ether)", "1.00"),

@@ -14,7 +14,7 @@ from waiting import SECONDS
 from web3 import Web3
 
 from gridpact.chain import fees
-from gridpact.chain.account import REMEMBERED, ChainAccount, Pending, address_of
+from gridpact.chain.account import REMEMBERED, ChainAccount, Pending
 from gridpact.chain.estimate import PlannedCall, bill
 from gridpact.chain.fees import (
     DATA_FEE_ORACLE,
@@ -28,6 +28,7 @@ from gridpact.chain.fees import (
     gwei_text,
     read_fees,
 )
+from gridpact.chain.keys import address_of
 from gridpact.chain.networks import Imitation, open_imitation
 from gridpact.errors import ChainError, InputError
 
@@ -179,7 +180,7 @@ def test_settle_replacesNothingOfItsOwn(sepolia: Web3) -> None:
 
 def test_fees_areReadAgainAfterAWhile(sepolia: Web3, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a transaction offers after a quiet hour follows the base fee of now."""
-    monkeypatch.setattr("gridpact.chain.account.FRESH_SECONDS", 0.2)
+    monkeypatch.setattr("gridpact.chain.offers.FRESH_SECONDS", 0.2)
     account = ChainAccount(sepolia, KEY)
     first = account.transfer(OTHER, 6)
     mine(sepolia, 10 * GWEI)
@@ -187,7 +188,8 @@ def test_fees_areReadAgainAfterAWhile(sepolia: Web3, monkeypatch: pytest.MonkeyP
     mine(sepolia, 50 * GWEI)
     time.sleep(0.3)
     assert (
-        account.transfer(OTHER, 6).transaction["maxFeePerGas"] == capped(50 * GWEI, account._tip or 0, FeePolicy()).cap
+        account.transfer(OTHER, 6).transaction["maxFeePerGas"]
+        == capped(50 * GWEI, account._offers._tip or 0, FeePolicy()).cap
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gridpact.chain.account import address_of
+from gridpact.chain.keys import address_of
 from gridpact.chain.keystore import create_keystore, keystore_address, open_keystore
 from gridpact.errors import InputError
 

@@ -19,7 +19,7 @@ from chains import skip_without
 from waiting import until
 
 from gridpact.chain import networks
-from gridpact.chain.account import address_of
+from gridpact.chain.keys import address_of
 from gridpact.chain.networks import MANAGER_KEY, Imitation, Network, open_imitation, open_network
 from gridpact.chain.transport import connect
 from gridpact.errors import ChainError, InputError

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from web3.exceptions import TransactionNotFound
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import Network
 from gridpact.chain.reverts import readable
 from gridpact.chain.transport import meter_of
@@ -84,7 +85,7 @@ def test_send_asksOnlyForItsReceipt(
     """No estimate, nonce or fee: one raw transaction, and its receipt until it is there, however late that is."""
     sender.send(contract.functions.set(1))
     monkeypatch.setattr(sender, "remind_after", NEVER)
-    monkeypatch.setattr("gridpact.chain.account.FRESH_SECONDS", NEVER)
+    monkeypatch.setattr("gridpact.chain.offers.FRESH_SECONDS", NEVER)
     ask, found = sender.web3.eth.get_transaction_receipt, []
 
     def ask_late(transaction_hash: Any) -> Any:
@@ -122,8 +123,8 @@ def test_send_findsItsNonceAgain(sender: ChainAccount, contract: Any) -> None:
 
 def test_send_followsTheBaseFee(sender: ChainAccount, contract: Any) -> None:
     sender.send(contract.functions.set(5))
-    sender._base_fee = 0
-    sender._tip = 0
+    sender._offers._base = 0
+    sender._offers._tip = 0
     sender.send(contract.functions.set(6))
     assert contract.functions.value().call() == 6
 

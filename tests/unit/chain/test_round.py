@@ -14,10 +14,10 @@ from hexbytes import HexBytes
 from waiting import SECONDS
 from web3.exceptions import TransactionNotFound
 
-from gridpact.chain.account import NOBODY
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.calldata import Calldata
 from gridpact.chain.commitments import START, extended, head_with, submission_hash, words_hash
+from gridpact.chain.keys import NOBODY
 from gridpact.chain.networks import Network
 from gridpact.chain.transport import meter_of
 from gridpact.chain.values import (

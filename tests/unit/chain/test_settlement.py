@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from web3.types import TxReceipt
 
-from gridpact.chain.account import new_key, signer_of
+from gridpact.chain.keys import new_key, signer_of
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import (
     STATED_A_CALL,

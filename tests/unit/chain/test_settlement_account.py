@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gridpact.chain.account import new_key
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import encode_trades
 from gridpact.chain.values import Balance, Delivery, Phase, Stated, TradedStep, TradeRecord

@@ -11,8 +11,9 @@ from hexbytes import HexBytes
 from waiting import SECONDS
 from web3 import Web3
 
-from gridpact.chain.account import ChainAccount, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.artifacts import REFEREE, TOKEN, load
+from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.unfinished import Unfinished, wait_for_sent
 from gridpact.errors import ChainError, InputError

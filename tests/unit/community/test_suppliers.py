@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import open_network
 from gridpact.chain.settlement import Settlement
 from gridpact.cli import main

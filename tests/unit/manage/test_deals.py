@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from gridpact.chain.account import ChainAccount, address_of, new_key
+from gridpact.chain.account import ChainAccount
 from gridpact.chain.contract import chain_time
 from gridpact.chain.day import DaySettlement, DayTerms, Formula
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.travel import Traveller
 from gridpact.community.read import read_community

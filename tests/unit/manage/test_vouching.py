@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gridpact.chain.account import new_key
+from gridpact.chain.keys import new_key
 from gridpact.chain.keystore import create_keystore
 from gridpact.chain.networks import Network
 from gridpact.chain.settlement import encode_tariff, encode_trades

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gridpact.chain import keystore
-from gridpact.chain.account import address_of
+from gridpact.chain.keys import address_of
 from gridpact.chain.keystore import open_keystore
 from gridpact.cli import main
 from gridpact.community.model import Feeder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gridpact.chain.account import address_of
+from gridpact.chain.keys import address_of
 from gridpact.chain.keystore import PASSWORD as USUAL
 from gridpact.chain.keystore import make_keystore, open_keystore, read_password
 from gridpact.errors import InputError
