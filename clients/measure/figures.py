@@ -117,7 +117,8 @@ def calls(reports: Mapping[str, Report]) -> str:
             gas, later = before["gas_by_step"][step], after["gas_by_step"][step]
             what = f"all of a round of {before['case']} {before['day']}: {step}"
             rows.append((what, f"{gas:,}", f"{later:,}", f"{later / gas - 1:+.1%}".replace("%", " %")))
-    return _table(("call", "first version", "now", ""), rows, repeated=0)
+    news = [(name, "-", f"{gas:,}", "") for name, gas in sorted(now.items()) if name.startswith("flexibility")]
+    return _table(("call", "first version", "now", ""), [*rows, *news], repeated=0)
 
 
 def survival(reports: Mapping[str, Report]) -> str:

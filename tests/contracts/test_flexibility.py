@@ -1,5 +1,6 @@
 """Flexibility: a call by hand, each refusal, and what anybody can try. The numbers are those of IFlexibility."""
 
+import json
 import os
 import random
 from collections import Counter
@@ -10,6 +11,7 @@ from flexibility_fixtures import PLANNED
 from helpers import low
 from link import Reverted, refused, rpc
 from reference.day_model import Refused
+from reference.vectors import VECTORS
 
 pytest_plugins = ["day_fixtures", "flexibility_fixtures"]
 
@@ -486,6 +488,47 @@ def test_randomDays_asTheirModel(played):
         rpc("evm_revert", snapshot)
     for needed in ("call done", "paid", "not paid", "call CalledAlready", "call BeyondPower", "opt in DeviceOffered"):
         assert met[needed] > 1, (needed, dict(met))
+
+
+def test_calls_areAsTheVectorSays(played):
+    """FX2 to FX4: locked and paid as `tests/vectors/flexibility.json` has it."""
+    told = json.loads((VECTORS / "flexibility.json").read_text())
+    assert (told["steps"], told["stepSeconds"], told["deposit"]) == (STEPS, STEP, DEPOSIT // 2)
+    assert {one["node"]: one["energies"] for one in told["planned"]} == {
+        node: "0x" + series(planned).hex() for node, planned in PLANNED.items()
+    }
+    names = {
+        "device": lambda name: name.encode(),
+        **dict.fromkeys(("begins", "until"), lambda at: played.day.start + at),
+    }
+    for offer in told["offers"]:
+        terms = {
+            name: names.get(name, int)(value) for name, value in offer.items() if name not in ("node", "aggregator")
+        }
+        played.opt_in(offer["node"], **terms)
+    for one in told["calls"]:
+        arguments = (
+            one["offer"],
+            DAY,
+            one["first"],
+            bytes.fromhex(one["energies"][2:]),
+            bytes.fromhex(one["baselines"][2:]),
+        )
+        receipt = played.link.send(played.who("outsider"), "call", *arguments)
+        assert receipt.one("Called")["reserve"] == one["reserve"]
+    for step in range(STEPS):
+        of_step = {f"node_{one['node']}": one["energy"] for one in told["readings"] if one["step"] == step}
+        played.read(step, **of_step)
+        played.over(step + 1)
+    for number, one in enumerate(told["calls"], 1):
+        settled = played.link.send(played.who("node 4"), "settle", number).one("CallSettled")
+        assert {name: settled[name] for name in ("payment", "delivered", "otherwise", "kept")} == {
+            name: one[name] for name in ("payment", "delivered", "otherwise", "kept")
+        }
+    for one in told["left"]:
+        account = played.who("outsider" if one["account"] == "aggregator" else one["account"])
+        held = played.link.view("free", account), played.link.view("locked", account)
+        assert held == (one["free"], one["locked"])
 
 
 # ---------------------------------------------------------------------- gas

@@ -2,7 +2,8 @@
 
     make vectors      writes tests/vectors/ again
 
-A round is a list of calls in order, each with its arguments and what comes of it; numbers of more than 64 bits, hashes
+`flexibility.json` is a day of an aggregator's calls, from opt-in to payment, by `flexibility_vectors.py`. The others
+are rounds: a list of calls in order, each with its arguments and what comes of it. Numbers of more than 64 bits, hashes
 and byte strings are hexadecimal. `values` are a submission's copies without packing and bias, by block, a number a
 step.
 """
@@ -28,6 +29,7 @@ from reference.aggregator_model import (
     pack,
     submission_hash,
 )
+from reference.flexibility_vectors import flexibility
 from reference.settlement_model import Ended, Entries, SettlementModel, payment
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
@@ -298,7 +300,7 @@ def vectors() -> dict[str, str]:
         if shape == "traders":
             told["settlement"] = settled(player)
         files[f"{shape}.json"] = json.dumps(told, indent=1) + "\n"
-    return files
+    return {**files, "flexibility.json": flexibility()}
 
 
 if __name__ == "__main__":

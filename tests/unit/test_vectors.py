@@ -12,8 +12,10 @@ from property.readings import DECIMALS, Told
 from reference.vectors import SHAPES, VECTORS, vectors
 
 from gridpact.chain.commitments import START, bids_hash, extended, head_with, submission_hash, words_hash
-from gridpact.chain.settlement import decode_trades, encode_trades
+from gridpact.chain.flexibility import CallOutcome, FlexibilityCall, OfferTerms
+from gridpact.chain.settlement import decode_energies, decode_trades, encode_energies, encode_trades
 from gridpact.chain.values import ClosedIteration, TradeRecord, bitmap_to_nodes, unpack_residuals
+from gridpact.manage import flexibility
 from gridpact.manage.metering import comes_to
 from gridpact.market.admm.assembly import Assembly, TreePlace
 from gridpact.market.admm.codec import (
@@ -49,7 +51,7 @@ def of(vector: dict[str, Any], call: str) -> list[dict[str, Any]]:
 
 def test_committedVectors_areWhatTheModelsWrite() -> None:
     written = vectors()
-    assert {path.name for path in VECTORS.iterdir()} == set(written) == set(NAMES)
+    assert {path.name for path in VECTORS.iterdir()} == set(written) == {*NAMES, "flexibility.json"}
     for name, text in written.items():
         assert (VECTORS / name).read_text() == text, f"{name} differs: make vectors"
 
@@ -136,3 +138,25 @@ def test_deliveries_comeToWhatTheClientsSay(vector: dict[str, Any]) -> None:
     assert {one.delivery.node: one.delivery.payment for one in comes_to(told, 1, readings)} == {
         one["node"]: one["payment"] for one in vouched["delivered"]
     }
+
+
+def test_calls_comeToWhatTheClientsSay() -> None:
+    """What a member is shown before a call is settled, of offers whose bonds are whole."""
+    told = json.loads((VECTORS / "flexibility.json").read_text())
+    readings = {(one["step"], one["node"]): one["energy"] for one in told["readings"]}
+    bonds = {number: one["bond"] for number, one in enumerate(told["offers"], 1)}
+    for number, one in enumerate(told["calls"], 1):
+        energies, baselines = (decode_energies(binary(one[name])) for name in ("energies", "baselines"))
+        assert encode_energies(energies) == binary(one["energies"])
+        call = FlexibilityCall(
+            number, one["offer"], 1, one["node"], one["first"], energies, baselines, one["reserve"], False
+        )
+        offer = told["offers"][one["offer"] - 1] | {"bond": bonds[one["offer"]]}
+        renamed = {"up_w": "up", "down_w": "down", "energy_wh": "energy"}
+        renamed |= {"tolerance_wh": "tolerance", "notice_seconds": "notice"}
+        terms = OfferTerms(**{name: offer[renamed.get(name, name)] for name in OfferTerms.__dataclass_fields__})
+        outcome = flexibility.comes_to(flexibility.delivered_steps(call, readings), terms, 10 ** told["decimals"])
+        assert outcome == CallOutcome(one["payment"], one["delivered"], one["otherwise"], one["kept"])
+        bonds[one["offer"]] += min(outcome.payment, 0)
+    payments = [one["payment"] for one in told["calls"]]
+    assert min(payments) < 0 < max(payments)

@@ -27,7 +27,7 @@ from gridpact.community.street import PhaseFeeder
 from gridpact.devices.device import flat
 from gridpact.problem.constraints import supply_contract
 from gridpact.problem.directions import Directions, chosen
-from gridpact.problem.meter import BehindMeter, behind_meter
+from gridpact.problem.meter import behind_meter
 
 FIRST = 100.0
 """What a kW that cannot be held back costs, in the highest price of a kWh: more than all energy that it moves."""
@@ -82,10 +82,15 @@ class AllMarkets:
         self._called = [
             (block, steps) for block, steps in enumerate(blocks) if goal.reserve is not None or self._held[block] > 0
         ]
-        self._directed: list[list[Directions]] = []  # by sheet and home, kept from one solution to the next
         # A kWh in a sheet is worth the difference to the next market.
         later = [*goal.prices[1:], np.zeros(community.steps)]
         self._worth = [now - after for now, after in zip(goal.prices, later, strict=True)]
+        homes, dt = community.households, community.step_hours
+        self._meters = [[behind_meter(home, dt) for home in homes] for _ in range(len(self._worth) + len(self._called))]
+        self._directed = [  # by sheet and home, kept from one solution to the next
+            [self._alone(sheet, home, len(meter.opposed)) for home, meter in zip(homes, row, strict=True)]
+            for sheet, row in enumerate(self._meters)
+        ]
 
     def sold(self, feeder: PhaseFeeder | None = None) -> tuple[Sold, Sold]:
         """Without the feeder, and with it; without one the same twice.
@@ -103,14 +108,8 @@ class AllMarkets:
         return first.sold, replace(mended.position.sold, violations=mended.after.count)
 
     def _solved(self, cuts: Cuts | None, near: Near | None) -> _Sheets:
-        homes, dt = self._community.households, self._community.step_hours
-        meters = [[behind_meter(home, dt) for home in homes] for _ in range(len(self._worth) + len(self._called))]
-        self._directed = self._directed or [
-            [self._alone(sheet, home, len(meter.opposed)) for home, meter in zip(homes, row, strict=True)]
-            for sheet, row in enumerate(meters)
-        ]
         while True:
-            position, decided = self._once(meters, cuts, near)
+            position, decided = self._once(cuts, near)
             if all(more is None for row in decided for more in row):
                 return position
             self._directed = [
@@ -126,13 +125,8 @@ class AllMarkets:
         prices = self._goal.bill or Prices(worth, own_feed_in_price=worth)
         return chosen(home, prices, self._community.step_hours, pairs)
 
-    def _once(
-        self,
-        meters: list[list[BehindMeter]],
-        cuts: Cuts | None,
-        near: Near | None,
-    ) -> tuple[_Sheets, list[list[Directions | None]]]:
-        goal, dt, steps = self._goal, self._community.step_hours, self._community.steps
+    def _once(self, cuts: Cuts | None, near: Near | None) -> tuple[_Sheets, list[list[Directions | None]]]:
+        meters, goal, dt, steps = self._meters, self._goal, self._community.step_hours, self._community.steps
         mean = self._community.prices.mean_import
         constraints = [c for row in meters for meter in row for c in flat(meter.constraints)]
         for given, row in zip(self._directed, meters, strict=True):
