@@ -78,7 +78,7 @@ streets: setup ## play rounds on streets of 20 kinds, drawn by chance (an hour; 
 limits: setup ## which limit of network files breaks first as panels grow (seconds; ARGS="FOLDER/Master.dss ...")
 	@$(PY) -m measure.first_limit $(ARGS)
 
-heldback: setup ## what to hold back on eulv55 at five penetrations, at 95 and 99 % (2.5 minutes of a core)
+heldback: setup ## what to hold back on eulv55 at five penetrations, at 95 and 99 % (2 minutes of a core)
 	@.venv/bin/gridpact aggregator risk --case eulv55 --penetrations 0,25,50,75,100 --out build/held-back
 
 gas: setup ## measure docs/gas.md and reports/gas.json again (a quarter of an hour on two cores)

@@ -125,7 +125,8 @@ def test_aCall_fromOptInToPayment(street: Street, tmp_path: Path) -> None:
     code, told = said("aggregator", *call, "--kwh", "1,1")
     assert code == 0
     assert "node 1 is to feed in -0.5, -0.5 kWh from step 1 of day 20261222 on; 0.5 tEUR are locked for it" in told
-    assert "CalledAlready" in said("aggregator", *call, "--kwh", "1")[1]
+    again = "Node 1 is called in step 1 of day 20261222 already, and its one meter tells of one call"
+    assert again in said("aggregator", *call, "--kwh", "1")[1]
     assert "and withdrawing that needs 3" in said("aggregator", "withdraw", "3")[1]
     code, told = said("ann", "revoke", "1")
     assert (code, "is free once 1 calls are settled" in told) == (0, True)

@@ -117,7 +117,7 @@ _HINTS = {
     "InvalidCall": "give an energy and a baseline for each step, within the day",
     "CallTooLate": "call before the notice that the offer asks for, or for later steps",
     "OutsideSpan": "call for steps within the offer's span",
-    "CalledAlready": "a member is called once in a step",
+    "CalledAlready": "a member is called once in a step, as its one meter tells of one call",
     "BeyondPower": "call for no more than the offer has, in Wh of a step",
     "BeyondEnergy": "call for no more in a day than the offer has",
     "NotNominated": "let the member nominate what it is going to draw first, and anew where its position has changed",

@@ -18,7 +18,7 @@ from gridpact.cli.progress import counted
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.tables import rows
 from gridpact.errors import InputError
-from gridpact.files import parse_json
+from gridpact.files import parse_json, reason_of
 
 if TYPE_CHECKING:
     from gridpact.aggregator.offer import MarketPrices, Offered
@@ -106,11 +106,15 @@ def _held_back(path: Path, steps: int) -> Array:
     try:
         half_hours = parse_json(path.read_bytes())["half_hours"]
         held = np.array([float(one["held_back_kw"]) for one in half_hours])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no risk.json of 'gridpact aggregator risk --out': {error}") from None
-    if not len(held) or steps % len(held) or not np.isfinite(held).all() or held.min() < 0:
-        raise InputError(f"{path}: half_hours must have 48 numbers 'held_back_kw' of 0 or more")
-    return np.repeat(held, steps // len(held))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason_of(error)}); give a risk.json of 'risk --out'") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{path}: is no risk.json of 'gridpact aggregator risk --out', whose half_hours have 'held_back_kw'"
+        ) from None
+    if len(held) != steps or not np.isfinite(held).all() or held.min() < 0:
+        raise InputError(f"{path}: half_hours must have {steps} numbers 'held_back_kw' of 0 or more")
+    return held
 
 
 def _offer_figures(offers: Sequence[Offered], days: Sequence[CommunityDay], objective: str) -> dict[str, Any]:

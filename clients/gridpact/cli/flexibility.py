@@ -298,6 +298,11 @@ def _call(arguments: argparse.Namespace) -> int:
         if not ledger.standing(day).index:
             raise InputError(f"Day {day} was not opened on the settlement at {ledger.address}: give one that was.")
         node = ledger.party_of(day, offer.member)
+        if again := sorted(flexibility.called_steps(day, node) & set(range(first, first + len(energies)))):
+            raise InputError(
+                f"Node {node} is called in step {', '.join(map(str, again))} of day {day} already, and its one meter"
+                " tells of one call: call it for other steps."
+            )
         baselines = flexibility.baselines(day, node, first, len(energies))
         planned = flexibility.planned(offer.number, day, first, energies, baselines)
         ask("call", planned, f"Call node {node} for {sum(map(abs, energies)) / 1000:g} kWh?")

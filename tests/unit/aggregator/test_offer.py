@@ -99,6 +99,9 @@ def test_command_readsItsFiles(tmp_path: Path, capsys: pytest.CaptureFixture[str
     evening = [{"held_back_kw": 1.0 if at >= 40 else 0.0} for at in range(48)]
     risk.write_text(json.dumps({"half_hours": evening}))
     broken.write_text("{}")
+    listed, one = tmp_path / "listed.json", tmp_path / "one.json"
+    listed.write_text("[]")
+    one.write_text('{"half_hours": [{"held_back_kw": 1}]}')
     of = ["aggregator", "offer", "--days", "2018-12-21"]
     assert main([*of, "--prices", str(prices), "--hold-back", str(risk), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -113,6 +116,9 @@ def test_command_readsItsFiles(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--prices", str(prices), "--objective", "carbon"], "needs the column 'carbon'"),
         (["--objective", "fame"], "there is no objective 'fame'"),
         (["--hold-back", str(broken)], "is no risk.json"),
+        (["--hold-back", str(listed)], "is no risk.json"),
+        (["--hold-back", str(one)], "half_hours must have 48 numbers"),
+        (["--hold-back", str(tmp_path / "none.json")], "cannot be read"),
     ):
         assert main([*of, *options]) == 2
         error = capsys.readouterr().err
