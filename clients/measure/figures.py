@@ -241,7 +241,7 @@ def phases(reports: Mapping[str, Report]) -> str:
             some = [row for row in every if "failure" not in row]
             followed = [row for row in some if row["to_0_1_percent"] is not None]
             homes, alone = some[0]["homes"], sum(row["alone_steps_outside"] for row in some)
-            node_0 = statistics.median(row["node_0_ms"] for row in some)
+            node_0 = statistics.median(row["node_0_ms"] for row in some if "node_0_ms" in row)
             rows.append(
                 (
                     *(case, scenario, f"{len(some)}" + (f" of {len(every)}" if len(some) < len(every) else "")),

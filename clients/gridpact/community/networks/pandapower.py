@@ -100,6 +100,7 @@ def read_pandapower(path: Path) -> NetworkFile:
         if any(_in_service(row) for row in tables.get(kind, {}).values()):
             raise InputError(f"{path}: elements of table '{kind}' are not planned with; take them out of service")
     remarks: list[str] = []
+    _check_buses(tables)
     root, transformer, source, volts = _head(path, tables, remarks)
     for row in tables.get("switch", {}).values():
         if row["et"] == "b" and row["closed"]:
@@ -124,6 +125,52 @@ def read_pandapower(path: Path) -> NetworkFile:
     return NetworkFile(name, volts, root, lines, tuple(loads), transformer, source, tuple(dict.fromkeys(remarks)))
 
 
+BUSES = {
+    **dict.fromkeys(("ext_grid", "load", "sgen", "asymmetric_load"), ("bus",)),
+    "line": ("from_bus", "to_bus"),
+    "trafo": ("hv_bus", "lv_bus"),
+}
+"""By table, the columns that say where an element is."""
+
+
+def _check_buses(tables: Tables) -> None:
+    """
+    Raises:
+        InputError: an element is at a bus that there is not or that is out of service, or a line joins two voltages.
+    """
+    for kind, columns in BUSES.items():
+        for row in tables.get(kind, {}).values():
+            if _in_service(row):
+                volts = [_kv(tables, row, column) for column in columns]
+                if kind == "line" and volts[0] != volts[1]:
+                    raise InputError(f"{row.where}: leads from a bus of {volts[0]:g} kV to one of {volts[1]:g} kV")
+
+
+def _tap(row: Element) -> float:
+    """By how much a transformer's tap is moved, as a part.
+
+    Raises:
+        InputError: it is one that is not planned with, or is moved out of any range.
+    """
+    moved = (row.number("tap_pos", 0.0) - row.number("tap_neutral", 0.0)) * row.number("tap_step_percent", 0.0) / 100
+    kind = row.get("tap_changer_type", "Ratio")
+    if not moved or kind is None:
+        return 0.0
+    if kind not in ("Ratio", "Symmetrical") or row.number("tap_step_degree", 0.0) or row.get("tap_dependency_table"):
+        raise InputError(
+            f"{row.where}: has a tap of the kind {kind!r} with its angle or table; 'Ratio' is planned with"
+        )
+    if row.get("tap_side") not in ("hv", "lv"):
+        raise InputError(f"{row.where}: 'tap_side' is {row.get('tap_side')!r}; give 'hv' or 'lv'")
+    if abs(moved) > MOST_MOVED:
+        raise InputError(f"{row.where}: its tap is moved by {100 * moved:g} %; check its position and step")
+    return moved
+
+
+MOST_MOVED = 0.5
+STIFF_MVA = 1e5
+
+
 def _tables(path: Path) -> tuple[dict[str, dict[int, Element]], str]:
     """Rows by index of every table."""
     try:
@@ -145,6 +192,8 @@ def _tables(path: Path) -> tuple[dict[str, dict[int, Element]], str]:
                 if len(set(index)) < len(index) or len(set(columns)) < len(columns):
                     raise ValueError
                 rows = [dict(zip(columns, row, strict=True)) for row in frame["data"]]
+                if kind == "trafo" and str(stored.get("format_version", "")) >= "3":
+                    rows = [{"tap_changer_type": None} | row for row in rows]
                 tables[kind] = {
                     number: Element(f"{path}: {kind} {number}", row) for number, row in zip(index, rows, strict=True)
                 }
@@ -163,6 +212,8 @@ def _kv(tables: Tables, row: Element, key: str) -> float:
     """
     if (bus := tables["bus"].get(row.bus(key))) is None:
         raise InputError(f"{row.where}: is at bus {row[key]}, which there is not")
+    if not _in_service(bus):
+        raise InputError(f"{row.where}: is at bus {row[key]}, which is out of service")
     if not (kv := bus.number("vn_kv")) > 0:
         raise InputError(f"{bus.where}: has a nominal voltage of {kv:g} kV: give one above 0")
     return kv
@@ -198,8 +249,11 @@ def _head(path: Path, tables: Tables, remarks: list[str]) -> tuple[str, Transfor
     for key, same in (("vk0_percent", "vk_percent"), ("vkr0_percent", "vkr_percent")):
         if abs(row.number(key, row.number(same)) - row.number(same)) > 1e-6 * row.number("vk_percent"):
             remarks.append(f"the transformer's {key} is taken as its {same}")
-    step = row.number("tap_step_percent", 0.0) / 100
-    moved = (row.number("tap_pos", 0.0) - row.number("tap_neutral", 0.0)) * step
+    if row.number("pfe_kw", 0.0) or row.number("i0_percent", 0.0):
+        remarks.append("the transformer's no-load losses and magnetising current are left out")
+    if grid.number("s_sc_max_mva", STIFF_MVA) < STIFF_MVA:
+        remarks.append("the external grid's short-circuit power is left out: its voltages are taken as stiff")
+    moved = _tap(row)
     if not min(row.number("vn_lv_kv"), row.number("vn_hv_kv")) > 0:
         raise InputError(f"{row.where}: vn_lv_kv and vn_hv_kv are above 0")
     ratio = row.number("vn_lv_kv") / row.number("vn_hv_kv") * _kv(tables, grid, "bus") * 1000 / volts
@@ -232,6 +286,12 @@ def _above(path: Path, tables: Tables) -> tuple[Edge, ...]:
                     ways[other] = (*ways[here], edge)
                     todo.append(other)
     head = _bus(transformers[0], "hv_bus")
+    if (root := _bus(transformers[0], "lv_bus")) in ways:
+        raise InputError(f"{path}: lines lead to bus {root} past the transformer; a feeder must be radial")
+    for kind in ("load", "sgen", "asymmetric_load"):
+        for row in tables.get(kind, {}).values():
+            if _in_service(row) and _bus(row, "bus") in ways:
+                raise InputError(f"{row.where}: stands above the transformer; take it out of service")
     if head not in ways:
         raise InputError(f"{transformers[0].where}: no line leads to it from the external grid")
     return ways[head]
@@ -285,6 +345,8 @@ def _edges(path: Path, tables: Tables, remarks: list[str]) -> Iterator[Edge]:
             z0 = 4 * z1
         else:
             z0 = complex(row.number("r0_ohm_per_km"), row.number("x0_ohm_per_km", 0.0)) * length / count
+        if any(row.number(key, 0.0) for key in ("c_nf_per_km", "c0_nf_per_km", "g_us_per_km")):
+            remarks.append("capacitances of lines are left out")
         rating = row.number("max_i_ka", math.nan) * 1000 * row.number("df", 1.0) * count
         buses = _bus(row, "from_bus"), _bus(row, "to_bus")
         name = str(row.get("name") or f"line{index}")
@@ -311,6 +373,8 @@ def _loads(tables: Tables, remarks: list[str]) -> Iterator[tuple[str, NetworkLoa
     for kind, sign in (("load", 1), ("sgen", -1)):
         for index, row in tables.get(kind, {}).items():
             if _in_service(row):
+                if any(value for key, value in row.values.items() if str(key).startswith(("const_z", "const_i"))):
+                    remarks.append("loads that depend on voltage are taken as constant powers")
                 scale = 1000 * sign * row.number("scaling", 1.0)
                 name = str(row.get("name") or f"{kind}{index}")
                 at, p, q = Connection(_bus(row, "bus"), PHASES), row.number("p_mw", 0.0), row.number("q_mvar", 0.0)
