@@ -3,10 +3,10 @@
 import random
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from link import Link, refused, rpc
+from halls import Hall
+from link import Link, refused
 from settling import DEPOSIT, METER, encode_reading, encode_tariff, entry, signed
 
 from gridpact.market.bids import LimitOrder
@@ -24,38 +24,32 @@ def encoded(bids):
 
 
 @dataclass
-class Hall:
-    """An auction and its people; what they bid in the round, and how it is cleared in memory."""
+class Auctioned(Hall):
+    """What is bid in the round, and how it is cleared in memory."""
 
-    auction: Link
-    token: Link
-    manager: Any
-    people: list[Any]
-    steps: int
-    round: int = 0
     bids: dict[int, dict[int, tuple[int, int]]] = field(default_factory=dict)
 
     def open(self):
-        self.auction.send(self.manager, "openRound", DAY + self.round)
+        self.contract.send(self.manager, "openRound", DAY + self.round)
         self.round += 1
         self.bids = {}
 
     def commitment(self, node, bids, salt=SALT):
-        return self.auction.view("commitmentOf", self.round, str(self.people[node]), salt, encoded(bids))
+        return self.contract.view("commitmentOf", self.round, str(self.people[node]), salt, encoded(bids))
 
     def commit(self, node, bids):
         self.bids[node] = bids
-        return self.auction.send(self.people[node], "commit", self.round, self.commitment(node, bids))
+        return self.contract.send(self.people[node], "commit", self.round, self.commitment(node, bids))
 
     def reveal(self, node):
-        return self.auction.send(self.people[node], "reveal", self.round, SALT, encoded(self.bids[node]))
+        return self.contract.send(self.people[node], "reveal", self.round, SALT, encoded(self.bids[node]))
 
     def play(self, bids, silent=(), abstaining=(), reveals=True):
         """Until a round can be cleared; or opened and cleared at once, where nobody reveals."""
         self.open()
         for node in range(len(self.people)):
             if node in abstaining:
-                self.auction.send(self.people[node], "abstain", self.round)
+                self.contract.send(self.people[node], "abstain", self.round)
             else:
                 self.commit(node, bids.get(node, {}))
         for node in list(self.bids) if reveals else ():
@@ -67,9 +61,7 @@ class Hall:
             self.overdue()
 
     def overdue(self):
-        rpc("evm_setNextBlockTimestamp", self.auction.timestamp() + PHASE + 1)
-        rpc("evm_mine")
-        self.auction.send(self.manager, "closeOverdue")
+        self.close_overdue(PHASE)
 
     def cleared(self):
         """By step, in memory."""
@@ -97,22 +89,18 @@ class Hall:
         return self.round, [encoded(self.bids[node]) for node in sorted(self.bids)], packed
 
     def clear(self, fills=None, sender=None):
-        return self.auction.send(sender or self.people[0], "clear", *self.arguments(fills))
+        return self.contract.send(sender or self.people[0], "clear", *self.arguments(fills))
 
     def opening(self, fills=None, salts=None):
         round_, bids, packed = self.arguments(fills)
         return round_, salts or [SALT] * len(bids), bids, packed
 
     def clear_opened(self, fills=None, sender=None):
-        return self.auction.send(sender or self.people[0], "clearOpened", *self.opening(fills))
+        return self.contract.send(sender or self.people[0], "clearOpened", *self.opening(fills))
 
     def money(self):
         """CA4. Free deposits."""
-        free = [self.auction.view("free", str(who)) for who in self.people]
-        locked = [self.auction.view("locked", str(who)) for who in self.people]
-        assert sum(free) + sum(locked) == self.auction.view("totalDeposits")
-        assert self.token.view("balanceOf", self.auction.address) == self.auction.view("totalDeposits")
-        return free
+        return self.deposits()[0]
 
     def traded(self, node, fills=None):
         """What a node has traded, as the settlement is told."""
@@ -126,12 +114,8 @@ class Hall:
 
 def hall_of(CallAuction, token, manager, people, steps=24, deposit=DEPOSIT):
     made = manager.deploy(CallAuction, (steps, len(people), PHASE, LOWEST, HIGHEST, BOND), token)
-    hall = Hall(Link(made), Link(token), manager, people, steps)
-    hall.auction.send(manager, "enrol", list(range(len(people))), [str(who) for who in people])
-    for who in people:
-        hall.token.send(manager, "mint", str(who), 2 * deposit)
-        hall.token.send(who, "approve", hall.auction.address, 2 * deposit)
-        hall.auction.send(who, "deposit", deposit)
+    hall = Auctioned(Link(made), Link(token), manager, people, steps)
+    hall.enter(deposit)
     return hall
 
 
@@ -165,15 +149,15 @@ BIDS = {
 def test_clear_paysAndKeepsTrades(hall):
     """CA1 to CA4, CA9. Between 0.08 and 0.2 the price is 0.2: of the asks some are left, and of the offers none."""
     hall.play(BIDS)
-    assert [hall.auction.view("locked", str(who)) - BOND for who in hall.people] == [0, 0, 95_000, 60_000, 65_000]
+    assert [hall.contract.view("locked", str(who)) - BOND for who in hall.people] == [0, 0, 95_000, 60_000, 65_000]
     event = hall.clear().one("Cleared")
     assert int.from_bytes(event["prices"][12:16], "big", signed=True) == 200_000
     assert event["prices"][:12] + event["prices"][16:] == bytes(92)
     assert event["payments"] == (100_000, 40_000, -56_000, -42_000, -42_000)
     assert hall.money() == [DEPOSIT + paid for paid in event["payments"]]
-    assert hall.auction.view("outcome", 1)[:4] == (3, 2, 0b11111, DAY)
+    assert hall.contract.view("outcome", 1)[:4] == (3, 2, 0b11111, DAY)
     for node in range(N):
-        hall.auction.attempt(hall.manager, "requireTraded", 1, node, hall.traded(node))
+        hall.contract.attempt(hall.manager, "requireTraded", 1, node, hall.traded(node))
     assert hall.traded(3) == entry(3, -210, 200_000)
 
 
@@ -188,7 +172,7 @@ def test_clear_notPaidInWholeUnits_losesNothing(hall):
     }
     before = hall.money()
     hall.play(bids)
-    locked = [hall.auction.view("locked", str(who)) - BOND for who in hall.people]
+    locked = [hall.contract.view("locked", str(who)) - BOND for who in hall.people]
     paid = hall.clear().one("Cleared")["payments"]
     assert sum(paid) == 0
     values = [sum(wh * price for _, wh, price in decoded(hall.traded(node))) for node in range(N)]
@@ -207,7 +191,7 @@ def decoded(trades):
 def test_clear_belowZero_whoSellsPays(hall):
     """CA9: it has locked that."""
     hall.play({0: {0: (100, -40_000)}, 1: {0: (-100, -20_000)}})
-    assert hall.auction.view("locked", str(hall.people[0])) == BOND + 4_000
+    assert hall.contract.view("locked", str(hall.people[0])) == BOND + 4_000
     assert hall.clear().one("Cleared")["payments"] == (-3_000, 3_000, 0, 0, 0)
     hall.money()
 
@@ -220,7 +204,7 @@ def test_clear_anOddMiddleBelowZero_isRoundedDown(hall):
 def test_reveal_doesNotWait_whereAllHaveRevealed(hall):
     """CA11: neither phase waits for a deadline that nobody needs."""
     hall.play(BIDS)
-    assert hall.auction.view("progress")[1:3] == (2, 2)
+    assert hall.contract.view("progress")[1:3] == (2, 2)
 
 
 def test_abstain_costsNothing(hall):
@@ -228,35 +212,35 @@ def test_abstain_costsNothing(hall):
     hall.play(BIDS, abstaining=[4])
     hall.clear()
     assert hall.money()[4] == DEPOSIT
-    assert hall.auction.view("outcome", 1)[2] == 0b1111
-    hall.auction.attempt(hall.manager, "requireTraded", 1, 4, b"")
+    assert hall.contract.view("outcome", 1)[2] == 0b1111
+    hall.contract.attempt(hall.manager, "requireTraded", 1, 4, b"")
     with refused("WrongTrades: 1, 4"):
-        hall.auction.attempt(hall.manager, "requireTraded", 1, 4, entry(3, 1, 1))
+        hall.contract.attempt(hall.manager, "requireTraded", 1, 4, entry(3, 1, 1))
 
 
 def test_silence_losesTheBondAndNothingElse(hall):
     """CA6: the others share it, and what that leaves goes to the first of them."""
     hall.play(BIDS, silent=[2, 3])
-    before = [hall.auction.view("free", str(who)) + hall.auction.view("locked", str(who)) for who in hall.people]
+    before = [hall.contract.view("free", str(who)) + hall.contract.view("locked", str(who)) for who in hall.people]
     paid = hall.clear().one("Cleared")["payments"]
     gained = [free - had for free, had in zip(hall.money(), before, strict=True)]
     assert [gained[2], gained[3]] == [-BOND, -BOND]
     shares = [gained[node] - unit for node, unit in zip((0, 1, 4), paid, strict=True)]
     assert shares == [668, 666, 666]
-    assert not any(hall.auction.view("locked", str(who)) for who in hall.people)
+    assert not any(hall.contract.view("locked", str(who)) for who in hall.people)
 
 
 def test_roundThatNobodyReveals_givesAllBack(hall):
     """CA10."""
     hall.play({}, silent=range(N), abstaining=[1])
-    assert hall.auction.view("outcome", 1)[0] == 5
+    assert hall.contract.view("outcome", 1)[0] == 5
     for node in (0, 2, 3, 4):
-        hall.auction.send(hall.manager, "release", 1, node, b"")
+        hall.contract.send(hall.manager, "release", 1, node, b"")
     for node in range(N):
         with refused(f"NothingLocked: 1, {node}"):
-            hall.auction.attempt(hall.manager, "release", 1, node, b"")
+            hall.contract.attempt(hall.manager, "release", 1, node, b"")
     assert hall.money() == [DEPOSIT] * N
-    hall.auction.attempt(hall.manager, "requireTraded", 1, 0, b"")
+    hall.contract.attempt(hall.manager, "requireTraded", 1, 0, b"")
 
 
 def test_roundInWhichOneCommits_andDoesNotReveal_givesAllBack(hall):
@@ -265,10 +249,10 @@ def test_roundInWhichOneCommits_andDoesNotReveal_givesAllBack(hall):
     hall.commit(0, BIDS[0])
     hall.overdue()
     hall.overdue()
-    assert hall.auction.view("outcome", 1)[0] == 5
-    hall.auction.send(hall.manager, "release", 1, 0, b"")
+    assert hall.contract.view("outcome", 1)[0] == 5
+    hall.contract.send(hall.manager, "release", 1, 0, b"")
     with refused("NothingLocked: 1, 1"):
-        hall.auction.attempt(hall.manager, "release", 1, 1, b"")
+        hall.contract.attempt(hall.manager, "release", 1, 1, b"")
     assert hall.money() == [DEPOSIT] * N
 
 
@@ -277,19 +261,19 @@ def test_roundThatNobodyClears_givesAllBack(hall):
     hall.play(BIDS, silent=[3])
     for node in (0, 3):
         with refused("NotOver: 1"):
-            hall.auction.attempt(hall.manager, "release", 1, node, b"")
+            hall.contract.attempt(hall.manager, "release", 1, node, b"")
     hall.overdue()
-    assert hall.auction.view("outcome", 1)[0] == 4
+    assert hall.contract.view("outcome", 1)[0] == 4
     with refused("WrongBids: 1, 2"):
-        hall.auction.attempt(hall.manager, "release", 1, 2, encoded(BIDS[1]))
+        hall.contract.attempt(hall.manager, "release", 1, 2, encoded(BIDS[1]))
     for node in range(N):
-        hall.auction.send(hall.manager, "release", 1, node, encoded(BIDS[node]) if node != 3 else b"")
+        hall.contract.send(hall.manager, "release", 1, node, encoded(BIDS[node]) if node != 3 else b"")
         with refused(f"NothingLocked: 1, {node}"):
-            hall.auction.attempt(hall.manager, "release", 1, node, encoded(BIDS[node]) if node != 3 else b"")
+            hall.contract.attempt(hall.manager, "release", 1, node, encoded(BIDS[node]) if node != 3 else b"")
     with refused("NodeOutOfRange: 128"):
-        hall.auction.attempt(hall.manager, "release", 1, 128, b"")
+        hall.contract.attempt(hall.manager, "release", 1, 128, b"")
     assert hall.money() == [DEPOSIT] * N
-    hall.auction.send(hall.manager, "openRound", DAY)
+    hall.contract.send(hall.manager, "openRound", DAY)
 
 
 # ---------------------------------------------------------------------- attacks
@@ -303,11 +287,11 @@ def test_attack_frontRunning_learnsNothing(hall):
     for node in range(N - 1):
         hall.commit(node, BIDS[node])
         with refused("WrongPhase: 1"):
-            hall.auction.attempt(hall.people[node], "reveal", 1, SALT, encoded(BIDS[node]))
+            hall.contract.attempt(hall.people[node], "reveal", 1, SALT, encoded(BIDS[node]))
     hall.overdue()
     hall.reveal(0)
     with refused("WrongPhase: 2"):
-        hall.auction.attempt(hall.people[4], "commit", 1, hall.commitment(4, {3: (-300, 60_000)}))
+        hall.contract.attempt(hall.people[4], "commit", 1, hall.commitment(4, {3: (-300, 60_000)}))
 
 
 def test_attack_revealByAnother(hall, accounts):
@@ -316,33 +300,33 @@ def test_attack_revealByAnother(hall, accounts):
     for node in range(N - 1):
         hall.commit(node, BIDS[node])
     stolen = hall.commitment(0, BIDS[0])
-    hall.auction.send(hall.people[4], "commit", 1, stolen)
+    hall.contract.send(hall.people[4], "commit", 1, stolen)
     for node, salt, bids in ((4, SALT, BIDS[0]), (1, SALT, BIDS[0]), (0, SALT, BIDS[1]), (0, bytes(32), BIDS[0])):
         with refused(f"WrongCommitment: 1, {node}"):
-            hall.auction.attempt(hall.people[node], "reveal", 1, salt, encoded(bids))
+            hall.contract.attempt(hall.people[node], "reveal", 1, salt, encoded(bids))
     with refused(f"NotEnrolled: {str(accounts[1]).lower()}"):
-        hall.auction.attempt(accounts[1], "reveal", 1, SALT, encoded(BIDS[0]))
+        hall.contract.attempt(accounts[1], "reveal", 1, SALT, encoded(BIDS[0]))
     hall.reveal(0)
     with refused("AlreadyRevealed: 1, 0"):
         hall.reveal(0)
     with refused("WrongRound: 1, 2"):
-        hall.auction.attempt(hall.people[1], "reveal", 2, SALT, encoded(BIDS[1]))
+        hall.contract.attempt(hall.people[1], "reveal", 2, SALT, encoded(BIDS[1]))
 
 
 def test_attack_commitForAnother_orTwice(hall, accounts):
     hall.open()
     with refused(f"NotEnrolled: {str(accounts[1]).lower()}"):
-        hall.auction.attempt(accounts[1], "commit", 1, b"\1" * 32)
+        hall.contract.attempt(accounts[1], "commit", 1, b"\1" * 32)
     hall.commit(0, BIDS[0])
     with refused("AlreadyDeclared: 0"):
-        hall.auction.attempt(hall.people[0], "commit", 1, b"\2" * 32)
-    hall.auction.send(hall.people[1], "abstain", 1)
+        hall.contract.attempt(hall.people[0], "commit", 1, b"\2" * 32)
+    hall.contract.send(hall.people[1], "abstain", 1)
     for said in (bytes(32), (1).to_bytes(32, "big"), bytes.fromhex(ABSTAINED)):
         with refused("EmptyCommitment: "):
-            hall.auction.attempt(hall.people[2], "commit", 1, said)
+            hall.contract.attempt(hall.people[2], "commit", 1, said)
     hall.overdue()
     with refused("NotInRound: 1, 1"):
-        hall.auction.attempt(hall.people[1], "reveal", 1, SALT, b"")
+        hall.contract.attempt(hall.people[1], "reveal", 1, SALT, b"")
 
 
 ABSTAINED = "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"  # keccak256 of nothing
@@ -365,11 +349,11 @@ ABSTAINED = "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"  
 def test_reveal_whatAreNoBids_isRefused(hall, bids, at):
     """CA1; a self-trade cannot be bid, as a step has one entry."""
     hall.open()
-    said = hall.auction.view("commitmentOf", 1, str(hall.people[0]), SALT, bids)
-    hall.auction.send(hall.people[0], "commit", 1, said)
+    said = hall.contract.view("commitmentOf", 1, str(hall.people[0]), SALT, bids)
+    hall.contract.send(hall.people[0], "commit", 1, said)
     hall.overdue()
     with refused(f"InvalidBids: {at}"):
-        hall.auction.attempt(hall.people[0], "reveal", 1, SALT, bids)
+        hall.contract.attempt(hall.people[0], "reveal", 1, SALT, bids)
 
 
 def test_reveal_moreThanTheDeposit_isRefusedUntilThereIsMore(hall):
@@ -379,10 +363,10 @@ def test_reveal_moreThanTheDeposit_isRefusedUntilThereIsMore(hall):
         hall.commit(node, {0: (-50_000, 200_000)} if node == 4 else {})
     with refused(f"InsufficientDeposit: {str(hall.people[4]).lower()}, {DEPOSIT - BOND}, {DEPOSIT}"):
         hall.reveal(4)
-    hall.auction.send(hall.people[4], "deposit", BOND)
+    hall.contract.send(hall.people[4], "deposit", BOND)
     hall.reveal(4)
     with refused(f"InsufficientDeposit: {str(hall.people[4]).lower()}, 0, 1"):
-        hall.auction.attempt(hall.people[4], "withdraw", 1)
+        hall.contract.attempt(hall.people[4], "withdraw", 1)
 
 
 def changed(fills, node, step, by):
@@ -409,7 +393,7 @@ def test_attack_clearingThatIsNotTheBest(hall):
         (shifted, "NotInProportion: 3, 3"),
     ):
         with refused(reason):
-            hall.auction.attempt(hall.people[0], "clear", *hall.arguments(fills))
+            hall.contract.attempt(hall.people[0], "clear", *hall.arguments(fills))
     round_, bids, fills = hall.arguments()
     for arguments, reason in (
         ((bids[:-1], fills[:-1]), "LengthMismatch: 5, 4"),
@@ -419,10 +403,10 @@ def test_attack_clearingThatIsNotTheBest(hall):
         (([b"", *bids[1:]], [b"", *fills[1:]]), "WrongBids: 1, 0"),
     ):
         with refused(reason):
-            hall.auction.attempt(hall.people[0], "clear", round_, *arguments)
+            hall.contract.attempt(hall.people[0], "clear", round_, *arguments)
     hall.clear()
     with refused("WrongPhase: 3"):
-        hall.auction.attempt(hall.people[0], "clear", round_, bids, fills)
+        hall.contract.attempt(hall.people[0], "clear", round_, bids, fills)
 
 
 def test_clearOpened_comesToWhatClearingDoes(hall, accounts):
@@ -438,10 +422,10 @@ def test_clearOpened_comesToWhatClearingDoes(hall, accounts):
     ]
     assert receipt.one("Opened")["bids"] == tuple(encoded(BIDS[node]) for node in range(N))
     assert hall.money() == [free + paid for free, paid in zip(before, opened["payments"], strict=True)]
-    assert not any(hall.auction.view("locked", str(who)) for who in hall.people)
-    assert hall.auction.view("outcome", 2)[:4] == (3, 2, 0b11111, DAY + 1)
+    assert not any(hall.contract.view("locked", str(who)) for who in hall.people)
+    assert hall.contract.view("outcome", 2)[:4] == (3, 2, 0b11111, DAY + 1)
     for node in range(N):
-        hall.auction.attempt(hall.manager, "requireTraded", 2, node, hall.traded(node))
+        hall.contract.attempt(hall.manager, "requireTraded", 2, node, hall.traded(node))
 
 
 def test_clearOpened_withoutWhoAbstained(hall):
@@ -457,7 +441,7 @@ def test_attack_clearOpened(hall):
     for node in range(N - 1):
         hall.commit(node, BIDS[node])
     with refused("WrongPhase: 1"):
-        hall.auction.attempt(hall.people[0], "clearOpened", *hall.opening())
+        hall.contract.attempt(hall.people[0], "clearOpened", *hall.opening())
     hall.commit(4, BIDS[4])
     round_, salts, bids, fills = hall.opening()
     best = hall.fills()
@@ -473,19 +457,19 @@ def test_attack_clearOpened(hall):
         (hall.opening(changed(changed(best, 2, 3, 1), 3, 3, -1))[1:], "NotInProportion: 3, 3"),
     ):
         with refused(reason):
-            hall.auction.attempt(hall.people[0], "clearOpened", round_, *arguments)
-    free = hall.auction.view("free", str(hall.people[2]))
-    hall.auction.send(hall.people[2], "withdraw", free - 94_999)
+            hall.contract.attempt(hall.people[0], "clearOpened", round_, *arguments)
+    free = hall.contract.view("free", str(hall.people[2]))
+    hall.contract.send(hall.people[2], "withdraw", free - 94_999)
     with refused(f"InsufficientDeposit: {str(hall.people[2]).lower()}, 94999, 95000"):
-        hall.auction.attempt(hall.people[0], "clearOpened", round_, salts, bids, fills)
-    hall.auction.send(hall.people[2], "deposit", free - 94_999)
+        hall.contract.attempt(hall.people[0], "clearOpened", round_, salts, bids, fills)
+    hall.contract.send(hall.people[2], "deposit", free - 94_999)
     hall.clear_opened()
     with refused("WrongPhase: 3"):
-        hall.auction.attempt(hall.people[0], "clearOpened", round_, salts, bids, fills)
+        hall.contract.attempt(hall.people[0], "clearOpened", round_, salts, bids, fills)
     hall.play(BIDS, reveals=False)
     hall.reveal(3)
     with refused("RevealedAlready: 2, 8"):
-        hall.auction.attempt(hall.people[0], "clearOpened", *hall.opening())
+        hall.contract.attempt(hall.people[0], "clearOpened", *hall.opening())
 
 
 def test_attack_clearingBeforeAllHaveRevealed(hall):
@@ -493,7 +477,7 @@ def test_attack_clearingBeforeAllHaveRevealed(hall):
     for node in range(N):
         hall.commit(node, BIDS[node])
     with refused("WrongPhase: 2"):
-        hall.auction.attempt(hall.people[0], "clear", 1, [], [])
+        hall.contract.attempt(hall.people[0], "clear", 1, [], [])
 
 
 def test_attack_tinyBids_costOthersNothing(hall):
@@ -526,21 +510,21 @@ def test_setting_thatCannotBe_isRefused(CallAuction, hall, manager):
 def test_deliver_beyondWhatWasTraded(hall, TradeSettlement, accounts, manager):
     """MK2: the settlement is told a node's trades and no others, once the round is over, and pays the rest."""
     supplier = accounts[8]
-    made = Link(manager.deploy(TradeSettlement, hall.auction.address, hall.token.address, supplier, METER.address))
+    made = Link(manager.deploy(TradeSettlement, hall.contract.address, hall.token.address, supplier, METER.address))
     made.send(supplier, "publishTariff", 1, encode_tariff())
     for who in (*hall.people, supplier):
         hall.token.send(manager, "mint", str(who), DEPOSIT)
         hall.token.send(who, "approve", made.address, DEPOSIT)
         made.send(who, "deposit", DEPOSIT)
     hall.play(BIDS)
-    until = hall.auction.view("progress")[3]
+    until = hall.contract.view("progress")[3]
     with refused(f"TradingGoesOn: 1, {until}"):
-        hall.auction.attempt(accounts[1], "requireTraded", 1, 0, b"")
+        hall.contract.attempt(accounts[1], "requireTraded", 1, 0, b"")
     hall.clear()
     reading = encode_reading([600 if step == 3 else 0 for step in range(24)])
     signature = signed(made.address, 1, 0, reading)
     for trades in (b"", entry(3, 499, 200_000), entry(3, 500, 199_999), hall.traded(1)):
-        with refused(f"0x{hall.auction.error_data('WrongTrades', 1, 0).hex()}"):
+        with refused(f"0x{hall.contract.error_data('WrongTrades', 1, 0).hex()}"):
             made.attempt(accounts[1], "deliver", 1, 0, reading, encode_tariff(), [(255, trades)], *signature)
     made.send(accounts[1], "deliver", 1, 0, reading, encode_tariff(), [(255, hall.traded(0))], *signature)
     assert made.view("netPayment", 1, 0) == 100 * 80_000 // 1_000  # what it fed in beyond 500 Wh
@@ -578,17 +562,17 @@ def test_clearings_byChance_areThoseOfTheOracle(opened):
             wrong = mutated(hall, fills, by)
             if wrong is not None:
                 with pytest.raises(Exception, match=r"NotBalanced|NotBest|NotInProportion|FillTooLarge"):
-                    hall.auction.attempt(hall.people[0], post[0], *post[1](wrong))
+                    hall.contract.attempt(hall.people[0], post[0], *post[1](wrong))
                 refusals += 1
-        event = hall.auction.send(hall.people[0], post[0], *post[1]()).one("Cleared")
+        event = hall.contract.send(hall.people[0], post[0], *post[1]()).one("Cleared")
         cleared = hall.cleared()
         prices = [int.from_bytes(event["prices"][4 * s : 4 * s + 4], "big", signed=True) for s in range(STEPS)]
         assert prices == [cleared[s].price_micro if s in cleared else 0 for s in range(STEPS)]
         for node in hall.bids:
-            hall.auction.attempt(hall.manager, "requireTraded", hall.round, node, hall.traded(node, fills))
+            hall.contract.attempt(hall.manager, "requireTraded", hall.round, node, hall.traded(node, fills))
         assert sum(event["payments"]) == 0
         hall.money()
-        assert not any(hall.auction.view("locked", str(who)) for who in hall.people)
+        assert not any(hall.contract.view("locked", str(who)) for who in hall.people)
         cases += len(cleared)
         met += sum(one.energy_wh > 0 for one in cleared.values())
     print(f"\n  {cases} steps, {met} with trades, {refusals} other clearings refused")

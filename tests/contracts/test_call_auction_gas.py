@@ -36,7 +36,7 @@ def test_gas_ofADay(CallAuction, Deliveries, TestEuro, TradeSettlement, manager,
         rpc("eth_sendTransaction", {"from": str(accounts[9]), "to": str(who), "value": hex(10**18)})
     supplier = accounts[8]
     hall = hall_of(CallAuction, manager.deploy(TestEuro), manager, people, deposit=10**9)
-    made = Link(manager.deploy(TradeSettlement, hall.auction.address, hall.token.address, supplier, METER.address))
+    made = Link(manager.deploy(TradeSettlement, hall.contract.address, hall.token.address, supplier, METER.address))
     batches = Link(manager.deploy(Deliveries))
     hall.token.send(manager, "mint", str(supplier), 10**12)
     for who in (*people, supplier):
@@ -50,7 +50,7 @@ def test_gas_ofADay(CallAuction, Deliveries, TestEuro, TradeSettlement, manager,
         """A round, up to the last commitment."""
         spent = Counter({"open": made.send(supplier, "publishTariff", hall.round + 1, encode_tariff()).gas_used})
         sent = rpc("eth_sendTransaction", {
-            "from": str(manager), "to": hall.auction.address, "data": hall.auction.data("openRound", hall.round + 1),
+            "from": str(manager), "to": hall.contract.address, "data": hall.contract.data("openRound", hall.round + 1),
         })  # fmt: skip
         spent["open"] += int(receipt_of(sent)["gasUsed"], 16)
         hall.round, hall.bids = hall.round + 1, {}

@@ -3,10 +3,10 @@
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from link import Link, Reverted, refused, rpc
+from halls import Hall
+from link import Link, Reverted, refused
 from reference.price_model import PriceModel, Refused
 from settling import DEPOSIT, METER, encode_reading, encode_tariff, entry, signed
 
@@ -36,17 +36,10 @@ def unpacked(words, steps):
 
 
 @dataclass
-class Hall:
-    """A contract and its people, and the model beside it."""
+class Managed(Hall):
+    """With the model beside it."""
 
-    contract: Link
-    token: Link
-    manager: Any
-    people: list[Any]
-    steps: int
-    model: PriceModel
-    round: int = 0
-    told: dict[int, list[int]] = field(default_factory=dict)
+    model: PriceModel = field(kw_only=True)
 
     def open(self, feed_in=None, imports=None, rho=RHO, base=BASE):
         feed_in, imports = feed_in or [80_000] * self.steps, imports or [200_000] * self.steps
@@ -87,9 +80,7 @@ class Hall:
             self.all_tell(units)
 
     def overdue(self):
-        rpc("evm_setNextBlockTimestamp", self.contract.timestamp() + PHASE + 1)
-        rpc("evm_mine")
-        receipt = self.contract.send(self.manager, "closeOverdue")
+        receipt = self.close_overdue(PHASE)
         self.model.overdue()
         return receipt
 
@@ -122,23 +113,15 @@ class Hall:
         assert phase == self.model.phase
         if phase == "Iterating":
             assert iteration == self.model.iteration + self.model.settled
-        for node, who in enumerate(self.people):
-            assert self.contract.view("free", str(who)) == self.model.free[node]
-            assert self.contract.view("locked", str(who)) == self.model.locked[node]
-        held = self.contract.view("totalDeposits")
-        assert self.model.free.total() + self.model.locked.total() == held
-        assert self.token.view("balanceOf", self.contract.address) == held
+        of_model = self.model.free, self.model.locked
+        assert self.deposits() == tuple([kept[node] for node in range(len(self.people))] for kept in of_model)
 
 
 def hall_of(CommunityPrice, token, manager, people, steps=STEPS, deposit=DEPOSIT, mu=MU, gap=GAP_PPM):
     made = manager.deploy(CommunityPrice, (steps, len(people), PHASE, mu, MISSES, UNIT, gap), token)
     model = PriceModel(UNIT, gap, mu, MISSES, 10**6, Counter(dict.fromkeys(range(len(people)), deposit)))
-    hall = Hall(Link(made), Link(token), manager, people, steps, model)
-    hall.contract.send(manager, "enrol", list(range(len(people))), [str(who) for who in people])
-    for who in people:
-        hall.token.send(manager, "mint", str(who), 2 * deposit)
-        hall.token.send(who, "approve", hall.contract.address, 2 * deposit)
-        hall.contract.send(who, "deposit", deposit)
+    hall = Managed(Link(made), Link(token), manager, people, steps, model=model)
+    hall.enter(deposit)
     return hall
 
 

@@ -45,6 +45,14 @@ class Tied:
             overdue()
             one.send(one.manager, "closeOverdue")
 
+    def converges_after(self, iterations: int, name: str, **within: bool) -> None:
+        """And not before. In each iteration these contracts close one, within the limits or not."""
+        for iteration in range(1, iterations + 1):
+            assert self.phase(name) == ITERATING, iteration
+            for closing, is_within in within.items():
+                self.close(closing, is_within)
+        assert self.phase(name) == CONVERGED
+
     def phase(self, name: str) -> int:
         return self.of[name].view("progress")[2]
 
@@ -121,11 +129,7 @@ def test_iterationWithoutSomebody_doesNotHold(tied):
 def test_nobody_isWaitedForForEver(tied):
     """TI4: a contract below that never holds, and one above that never ends."""
     tied.start("left", "right", "above")
-    for iteration in range(1, WAITING + 1):
-        assert tied.phase("above") == ITERATING, iteration
-        tied.close("right", False)
-        tied.close("above", True)
-    assert tied.phase("above") == CONVERGED
+    tied.converges_after(WAITING, "above", right=False, above=True)
     for _ in range(MU - WAITING):
         tied.close("right", False)
     assert tied.phase("right") == 4  # exhausted: it never held
@@ -136,10 +140,7 @@ def test_nobody_isWaitedForForEver(tied):
 
 def test_contractBelow_whoseAboveNeverEnds_endsInTheLastIteration(tied):
     tied.start("left", "right", "above")
-    for iteration in range(1, MU + 1):
-        assert tied.phase("left") == ITERATING, iteration
-        tied.close("left", True)
-    assert tied.phase("left") == CONVERGED
+    tied.converges_after(MU, "left", left=True)
 
 
 def test_contract_whoseGatewaysAreOut_isNotWaitedFor_andWaitsForNobody(tied):
