@@ -124,6 +124,10 @@ weeks: $(STAMP)/run ## the same over both weeks of two cases, two draws, four re
 losers: $(STAMP)/run ## who loses by how a pool is paid and adders are borne: three days and six streets (15 minutes of a core)
 	@$(PY) -m measure.losers --json reports/losers.json $(ARGS)
 
+.PHONY: against
+against: $(STAMP)/run ## every 13th day of a year by the first version and by this one, into reports/against.json (6 minutes; ARGS="--every 1" for all)
+	@$(PY) -m measure.against --json reports/against.json $(ARGS)
+
 .PHONY: phases
 phases: $(STAMP)/run ## plans on streets with phases, judged by OpenDSS, into reports/phases.json (an hour; ARGS=--ipopt with casadi)
 	@OMP_NUM_THREADS=1 $(PY) -m measure.phases --json reports/phases.json $(ARGS)
