@@ -335,6 +335,18 @@ def test_abstaining_isWaitedForNowhere(hall):
         hall.tell(1, SHORT[1])
 
 
+def test_silentAtTheStart_isWaitedForNowhere(hall):
+    """CP8: who neither joins nor abstains in time takes no part."""
+    hall.open()
+    for node in (0, 2, 3):
+        hall.contract.send(hall.people[node], "join", hall.round)
+    hall.close_overdue(PHASE)
+    hall.model.start({0, 2, 3})
+    assert hall.progress[5] == 3
+    hall.all_tell(SHORT)
+    hall.check()
+
+
 # ---------------------------------------------------------------------- attacks
 
 

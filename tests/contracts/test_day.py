@@ -8,6 +8,7 @@ from days import (
     DAY,
     DEPOSIT,
     GATE,
+    GREEN,
     METER,
     NODES,
     ORACLE,
@@ -22,7 +23,7 @@ from days import (
 )
 from days import terms as terms_of
 from eth_utils import keccak
-from link import Link, refused
+from link import Link, Reverted, refused
 from reference.day_model import cleared
 
 pytest_plugins = ["day_fixtures"]
@@ -382,6 +383,29 @@ def test_openDay_failsOnTime_onTariff_onWho(world):
     assert world.ledger.view("steps") == STEPS
 
 
+def test_day_ofTwoSuppliers_tellsWhoSuppliesWhomAndOnWhat(world):
+    """Nobody joins whose supplier takes no part; who does pays its own supplier's prices and fees."""
+    world.supply("node 2")
+    played, green = Played(world).open(), world.addresses["green"]
+    with refused(f"NotSupplied: {DAY}, {green.lower()}"):
+        played.join(2)
+    with pytest.raises(Reverted, match="OtherTerms"):
+        world.ledger.send(green, "supplyDay", DAY, bytes(32), GREEN.encoded(), MILLION)
+    world.ledger.send(green, "supplyDay", DAY, played.hash, GREEN.encoded(), DEPOSIT // 2)
+    of_green = world.terms_hash(played.terms, other=GREEN)
+    assert [world.ledger.view("termsFor", DAY, played.who(node)) for node in (1, 2)] == [played.hash, of_green]
+    world.ledger.send(played.who(2), "join", DAY, of_green, 5 * MILLION)
+    played.join(1)
+    supplies = [world.ledger.view("supplierOf", DAY, node) for node in (1, 2)]
+    assert supplies == [world.addresses["supplier"].lower(), green.lower()]
+    assert world.ledger.view("supplier") == supplies[0]
+    assert world.ledger.view("settlement") == world.settlement.address.lower()
+    assert [world.ledger.view("pricesOf", DAY, node, 1) for node in (1, 2)] == [
+        (250_000, 100_000, 0),
+        (280_000, 90_000, 20_000),
+    ]
+
+
 def test_join_onceOnTheTermsThatStand(world):
     played = Played(world, least_lock=1000).open()
     with refused(f"OtherTerms: {DAY}, {played.hash!r}"):
@@ -650,6 +674,8 @@ def test_read_failsOfOtherLength(played):
     for length in (4, 12):
         with refused(f"LengthMismatch: 8, {length}"):
             played.ledger.send(played.who(1), "read", day, step, nodes, bytes(length), *proof)
+    with refused(f"NoSuchStep: {STEPS}"):
+        played.ledger.send(played.who(1), "read", day, STEPS, nodes, bytes(8), *proof)
 
 
 def test_read_failsOfASignatureThatIsNone(played):

@@ -65,7 +65,11 @@ def test_delivery_isReadOnce_forTheDayAndTheCall(played):
     settled = played.world.ledger
     assert settled.view("nominated", DAY, 1, 1) == settled.view("position", DAY, 1, 1) == 0
     assert played.link.view("asked", 1, 1) == (1100, -1100)
-    assert played.link.view("asked", 1, 0) == (0, 0)
+    assert played.link.view("asked", 1, 0) == played.link.view("asked", 1, 2) == (0, 0)
+    assert played.link.view("callOf", 1)[:5] == (1, DAY, 1, 1, 1)
+    assert played.link.view("offer", 1)[0] == played.terms().encoded(
+        {name: low(address) for name, address in played.world.addresses.items()}
+    )
     assert played.settle() == 1100 * 200 + 1000
 
 
@@ -104,6 +108,9 @@ def test_attack_callAfterTheNotice(played):
     played.world.until(last + STEP)
     with refused(f"CallTooLate: {last + STEP}"):
         played.link.send(played.who("outsider"), "call", offer, DAY, 2, series([100]), series([-1100]))
+    never = played.opt_in(2, notice=2**32 - 1)
+    with refused("CallTooLate: 0"):
+        played.link.send(played.who("outsider"), "call", never, DAY, 3, series([100]), series([-1100]))
 
 
 def test_attack_twiceForTheSameSteps(played):
@@ -314,6 +321,7 @@ def test_attack_overflow(played):
     ("changes", "error"),
     [
         ({"until": 5}, "InvalidOffer: until, 5"),
+        ({"begins": 4, "until": 5}, "InvalidOffer: until, 5"),
         ({"up": 0, "down": 0}, "InvalidOffer: up, 0"),
         ({"energy": 0}, "InvalidOffer: energy, 0"),
         ({"bond": DEPOSIT}, None),
@@ -347,7 +355,8 @@ def test_endOffer_byOthers_onlyAfterItsSpan(played):
 
 @pytest.mark.parametrize(
     ("first", "energies", "baselines"),
-    [(0, b"", b""), (1, series([1]), b""), (1, b"\0\0\0", b"\0\0\0"), (3, series([1, 1]), series([-1100] * 2)),
+    [(0, b"", b""), (1, series([1]), b""), (1, b"\0\0\0", b"\0\0\0"), (1, bytes(5), bytes(5)),
+     (3, series([1, 1]), series([-1100] * 2)),
      (255, series([1]), series([0]))],
 )  # fmt: skip
 def test_call_ofNoSteps_refused(played, first, energies, baselines):
