@@ -45,15 +45,16 @@ def injections(community: CommunityDay, seed: int) -> tuple[np.ndarray, np.ndarr
     return rng.uniform(-4, 3, shape), rng.uniform(-1, 1, shape)
 
 
-def test_sensitivities_areFiniteDifferencesOfOpenDss() -> None:
-    community = day_on("06-10", kva=50)
+@pytest.mark.parametrize(("case", "agents"), [("fontana16x3", (0, 6, 15)), ("eulv55", (0, 54))])
+def test_sensitivities_areFiniteDifferencesOfOpenDss(case: str, agents: tuple[int, ...]) -> None:
+    community = day_on("06-10", kva=50) if case == "fontana16x3" else read_community(case).on("12-22")
     feeder = community.feeder
     assert isinstance(feeder, PhaseFeeder)
     kw, kvar = injections(community, 1)
     moved, limits = sensitivities(feeder, kw, kvar), limits_of(feeder)
     rows = rows_of(feeder, phase_flow(feeder, kw, kvar))
     voltages = slice(0, limits.voltages)
-    for agent in (0, 6, 15):
+    for agent in agents:
         for complex_slopes, reactive in ((moved.per_kw, 0.0), (moved.per_kvar, 1.0)):
             of = of_sizes(rows, complex_slopes)
             step = np.zeros_like(kw)
