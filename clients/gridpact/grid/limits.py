@@ -25,6 +25,10 @@ _CLOSE_PU = 0.5e-4
 """Half of the tolerance: what is less than that outside by the flow in floats is inside by that in integers."""
 
 
+_BEYOND_PU = 2 * TOLERANCE / 1e6
+"""What is further outside than that by floats is outside by the integers."""
+
+
 @dataclass(frozen=True)
 class PublishedLine:
     node: int
@@ -113,6 +117,29 @@ class PublishedFeeder:
                 dict(zip(nodes, active[:, t].tolist(), strict=True)),
                 dict(zip(nodes, reactive[:, t].tolist(), strict=True)),
             )
+        return result
+
+    def impossible_at(self, node: int, active: Integers, reactive: Integers) -> NDArray[np.bool_]:
+        """At which steps injections of one node are outside whatever others inject, (T,): where its line leads to
+        nobody else, by the voltages that limits leave at its other end.
+
+        Args:
+            active, reactive: mW and mvar, (T,).
+        """
+        never = np.zeros(len(active), dtype=bool)
+        if node not in self._rows or node in {line.parent for line in self.lines}:
+            return never
+        row = self._rows[node]
+        r, x = (float(part[row, 0]) for part in self._impedance)
+        p, q = active / 1e6 / self._base_kva, reactive / 1e6 / self._base_kva
+        least, most = self.lowest / 1e6 - _BEYOND_PU, self.highest / 1e6 + _BEYOND_PU
+        at_source = self.lines[row].parent not in self._rows
+        ends = [(1.0 if at_source else limit**2) + 2 * (r * p + x * q) for limit in (least, most)]
+        # v_i = v_parent + 2 (r p + x q) - (r^2 + x^2) (p^2 + q^2) / v_i, the higher of two
+        loss = 4 * (r**2 + x**2) * (p**2 + q**2)
+        with np.errstate(invalid="ignore"):
+            lowest, highest = ((end + np.sqrt(end**2 - loss)) / 2 for end in ends)
+        result: NDArray[np.bool_] = (lowest > most**2) | ~(highest >= least**2)
         return result
 
     def voltages(self, active_kw: Array, reactive_kvar: Array) -> Array:

@@ -255,6 +255,40 @@ class PublishedStreet:
             result[t] = self.outside(p, q)
         return result
 
+    def impossible_at(self, node: int, active: Integers, reactive: Integers) -> NDArray[np.bool_]:
+        """At which steps injections of one node are outside whatever others inject, (T,): where the street does not
+        have it, or a section that leads to nobody else would carry more than it may at any voltage within limits.
+
+        Args:
+            active, reactive: mW and mvar, (T,).
+        """
+        power = np.hypot(active.astype(float), reactive.astype(float)) / 1e3
+        home = next((one for one in self.homes if one.node == node), None)
+        result: NDArray[np.bool_] = power > 0
+        if home is None:
+            return result
+        most_a = np.inf
+        used, at = self._used, home.section
+        while at and used[at] == 1:
+            section = self.sections[at - 1]
+            if section.rating and not section.transformer:
+                most_a = min(most_a, section.rating / 1e6)
+            at = section.parent
+        volts = (self.highest + 2 * TOLERANCE) / 1e6 * self.nominal / 1e9
+        beyond: NDArray[np.bool_] = power / (len(home.phases) * volts) > most_a * (1 + 2 * TOLERANCE / 1e6)
+        return beyond
+
+    @cached_property
+    def _used(self) -> list[int]:
+        """How many homes are beyond each section, the source first."""
+        used = [0] * (len(self.sections) + 1)
+        for home in self.homes:
+            at = home.section
+            while at:
+                used[at] += 1
+                at = self.sections[at - 1].parent
+        return used
+
     @cached_property
     def _floats(self) -> _Floats:
         return _Floats.of(self)

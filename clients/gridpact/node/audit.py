@@ -240,6 +240,25 @@ def plan_errors(assembly: Assembly, answers: Integers, book: bytes, resolution: 
     return tuple(f"the operator's plan breaks the limits that it published at step {step}" for step in steps)
 
 
+def part_errors(
+    node: int, active: Integers, reactive: Integers, book: bytes, resolution: Resolution
+) -> tuple[str, ...]:
+    """At which steps a household's own part of an answer breaks the limits that the operator's node published, whatever
+    the other parts are, in words.
+
+    Args:
+        active, reactive: what it was answered, resolution units, (T,).
+        book: without a key.
+    """
+    published = published_limits(book)
+    if published is None:
+        return ()
+    milliwatts = resolution.on_chain()[0]
+    outside = published.impossible_at(node, active * milliwatts, reactive * milliwatts)
+    steps = map(int, np.flatnonzero(outside))
+    return tuple(f"the operator's answer breaks the limits that it published at step {step}, alone" for step in steps)
+
+
 def steps_outside(assembly: Assembly, answers: Integers, book: bytes, resolution: Resolution) -> list[int]:
     """The same steps: by the referee's arithmetic, at all steps, whoever reads it. Who is no child of the operator's
     node in the round injects nothing."""

@@ -19,11 +19,11 @@ from gridpact.errors import ChainError, ContractError, InputError, Reorganised, 
 from gridpact.events import SILENT, Listener, Planned
 from gridpact.market.admm.agent import Agent
 from gridpact.market.admm.assembly import Assembly
-from gridpact.market.admm.codec import decode_copies, published, published_limits, with_key
+from gridpact.market.admm.codec import decode_copies, published, published_limits, with_key, without_key
 from gridpact.market.admm.parameters import Penalties, Resolution, percent_of_limits
 from gridpact.market.admm.steps import take_turn
 from gridpact.node.accusing import Accusing
-from gridpact.node.audit import plan_errors
+from gridpact.node.audit import part_errors, plan_errors
 from gridpact.node.exchange import Exchange
 from gridpact.node.follower import Follower
 from gridpact.node.memory import Laps, Memory
@@ -32,6 +32,7 @@ from gridpact.node.round_log import resolution_of
 from gridpact.node.sending import Sending
 from gridpact.node.settling import Settling
 from gridpact.problem.baseline import fallback
+from gridpact.problem.blocks import Block, Kind
 from gridpact.problem.scenario import is_sealable
 from gridpact.problem.view import NodeView
 from gridpact.relay.client import RelayClient
@@ -289,16 +290,31 @@ class Node:
         return reached
 
     def _broken_limits(self, memory: Memory) -> tuple[str, ...]:
-        """Checks the grid operator's last answer at all steps, so that all households come to the same."""
-        book = memory.books.get(GRID_CONNECTION)
-        if self.view.household is None or not book or GRID_CONNECTION not in memory.last or memory.sealed:
-            return ()  # of a sealed answer a household reads its own part only
+        """Checks the grid operator's last answer at all steps, so that all households come to the same; of a sealed
+        one, of which a household reads its own part only, whether that part can be."""
+        book = memory.books.get(GRID_CONNECTION, b"")
+        book = without_key(book) if memory.sealed else book
+        if self.view.household is None or not book or GRID_CONNECTION not in memory.last:
+            return ()
         if published_limits(book) is None:
             log.warning("the grid operator's node has published no limits: nobody can check its plan")
+        if memory.sealed:
+            return self._broken_part(memory, book)
         assembly, (newest, _) = memory.agent.assembly, memory.last[GRID_CONNECTION]
         copies = self._aggregator.copies_of(newest)
         answers = decode_copies(assembly.blocks(GRID_CONNECTION), copies, assembly.steps)
         return plan_errors(assembly, answers, book, resolution_of(self._aggregator))
+
+    def _broken_part(self, memory: Memory, book: bytes) -> tuple[str, ...]:
+        """The same of this household's part of a sealed answer."""
+        _, now, own = memory.history[-1]
+        agent, node = memory.agent, self.view.node
+        blocks = Block(Kind.P, node), Block(Kind.Q, node)
+        if GRID_CONNECTION not in now.present or not set(blocks) <= now.sums.keys():
+            return ()
+        mine = {} if own is None else dict(zip(agent.blocks, own, strict=True))
+        active, reactive = (now.sums[block] - mine.get(block, 0) for block in blocks)
+        return part_errors(node, active, reactive, book, resolution_of(self._aggregator))
 
     def _declare(self, round_: int) -> None:
         """Step 2: declares i, pi(i), delta(i), and what its bids refer to or, at the operator's node, the limits."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,3 +73,36 @@ def test_whatTheFeederCannotCarry_isOutside() -> None:
 
 def order(published: PublishedFeeder) -> list[int]:
     return [node - 1 for node in published.nodes]
+
+
+@settings(max_examples=60, deadline=None)
+@given(feeders(), st.integers(0, 2**32), st.sampled_from([20.0, 80.0, 400.0]))
+def test_whatIsImpossibleAlone_isOutsideWithAnyOthers(feeder: Feeder, seed: int, most_kw: float) -> None:
+    """Also beside others that would lift or lower its voltage; a home on the source's own line is judged as it is."""
+    published = PublishedFeeder.of(feeder)
+    active, reactive = milliwatts(feeder, seed, most_kw)
+    nodes = tuple(line.node for line in feeder.lines)
+    for row, node in enumerate(nodes):
+        impossible = published.impossible_at(node, active[row], reactive[row])
+        for kw in (0.0, 10.0, 100.0, -100.0):
+            others = active.copy()
+            others[np.arange(len(nodes)) != row] = int(kw * 1e6)
+            outside = published.outside_at(nodes, others, reactive)
+            assert not np.any(impossible & ~outside)
+        if feeder.lines[row].parent == 0 and node not in {line.parent for line in feeder.lines}:
+            alone = published.outside_at((node,), active[[row]], reactive[[row]])
+            wider = PublishedFeeder.of(replace(feeder, voltage_min_pu=0.9497, voltage_max_pu=1.0503))
+            surely = wider.outside_at((node,), active[[row]], reactive[[row]])
+            assert not np.any(impossible & ~alone)
+            assert not np.any(surely & ~impossible)
+
+
+def test_whatIsImpossibleAlone() -> None:
+    """0.5 ohm, 400 V: 20 kW change the voltage by 6 %; behind another line 30 could be made up for there."""
+    published = PublishedFeeder.of(Feeder(400.0, 0.95, 1.05, (Line(1, 0, 0.5, 0.0), Line(2, 1, 0.5, 0.0))))
+    powers = np.array([0, 20, -20, 30, -30, 40, -40]) * 10**6
+    assert published.impossible_at(2, powers, 0 * powers).tolist() == [False] * 5 + [True, True]
+    assert not published.impossible_at(1, powers, 0 * powers).any()  # others are beyond it
+    assert not published.impossible_at(3, powers, 0 * powers).any()  # is on no line: injects nothing
+    star = PublishedFeeder.of(Feeder(400.0, 0.95, 1.05, (Line(1, 0, 0.5, 0.0), Line(2, 0, 0.5, 0.0))))
+    assert star.impossible_at(2, powers, 0 * powers).tolist() == [False] + [True] * 6

@@ -135,3 +135,33 @@ def test_nothingTaken_isAlwaysInside(tap: float) -> None:
     published, none = PublishedStreet.of(feeder), np.zeros((1, 1), dtype=np.int64)
     assert not published.outside_at((1,), none, none).any()
     assert not published.outside({1: 0}, {1: 0})
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32), st.sampled_from([2.0, 10.0, 40.0]))
+def test_whatIsImpossibleAlone_isOutsideWithAnyOthers(seed: int, kilowatt: float) -> None:
+    """A home whose own section has a rating cannot take more, whatever others do."""
+    rng = np.random.default_rng(seed)
+    feeder = street(rng, buses=int(rng.integers(3, 12)), homes=int(rng.integers(2, 6)))
+    feeder = replace(feeder, lines=tuple(replace(line, rating_a=30.0) for line in feeder.lines))
+    published = PublishedStreet.of(feeder)
+    active, reactive = drawn(rng, feeder, kilowatt)
+    for row, node in enumerate(feeder.nodes):
+        impossible = published.impossible_at(node, active[row], reactive[row])
+        for share in (0.0, 1.0, -1.0):
+            others = (share * active).astype(np.int64)
+            others[row] = active[row]
+            assert not np.any(impossible & ~published.outside_at(feeder.nodes, others, reactive))
+    stranger = max(feeder.nodes) + 1
+    assert published.impossible_at(stranger, np.array([0, 1]), np.array([0, 0])).tolist() == [False, True]
+
+
+def test_ownSection_carriesWhatItMay() -> None:
+    """30 A of a phase at 1.1 times 230 V are 7.6 kVA; the first section is shared, and says nothing of one home."""
+    shared = PhaseLine("s", "b", "a", PHASES, by_sequence(0.01 + 0.01j, 0.04 + 0.04j), 20.0)
+    own = PhaseLine("o", "c", "b", PHASES, by_sequence(0.01 + 0.01j, 0.04 + 0.04j), 30.0)
+    feeder = PhaseFeeder(400, 0.9, 1.1, "a", (shared, own), (Connection("b", (0,)), Connection("c", (1,))))
+    published = PublishedStreet.of(feeder)
+    powers = np.array([0, 7, -7, 8, -8]) * 10**6
+    assert published.impossible_at(2, powers, 0 * powers).tolist() == [False, False, False, True, True]
+    assert not published.impossible_at(1, powers, 0 * powers).any()

@@ -11,7 +11,7 @@ import pytest
 import gridpact.node.node
 from gridpact.chain.evidence import opened_plan_digest
 from gridpact.chain.values import Phase
-from gridpact.community.model import GRID_CONNECTION, CommunityDay
+from gridpact.community.model import GRID_CONNECTION, CommunityDay, Feeder
 from gridpact.errors import InputError
 from gridpact.grid.limits import PublishedFeeder
 from gridpact.market.admm.codec import decode_copies, encode_feeder, published
@@ -138,3 +138,27 @@ def test_whatIsNotThere_isSaid(tiny3: CommunityDay, tmp_path: Path) -> None:
         OpenedPlan.read(file)
     with pytest.raises(InputError, match="cannot be read"):
         OpenedPlan.read(tmp_path / "none")
+
+
+def test_household_refusesAPartThatCannotBe(tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a sealed answer it reads its own part only: enough where that breaks the limits whatever the others do. Then
+    it states nothing."""
+    assert tiny3.feeder is not None
+    ends = {line.node for line in tiny3.feeder.lines} - {line.parent for line in tiny3.feeder.lines}
+
+    def thinner(view: NodeView) -> bytes:
+        """Lines of 20 ohm to whoever is at an end."""
+        if view.household is not None or not isinstance(view.feeder, Feeder):
+            return published(view)
+        lines = tuple(replace(line, resistance_ohm=20.0) if line.node in ends else line for line in view.feeder.lines)
+        return encode_feeder(replace(view.feeder, lines=lines))
+
+    monkeypatch.setattr(gridpact.node.node, "published", thinner)
+    played = Played(tiny3, Scenario.TG, tolerances=COARSE, sealed=True)
+    reports = played.play()
+    assert played.outcome.phase is Phase.CONVERGED
+    assert ends
+    assert {node for node, report in reports.items() if node != GRID_CONNECTION and not report.agreed} == ends
+    monkeypatch.undo()
+    kept = Played(tiny3, Scenario.TG, tolerances=COARSE, sealed=True).play()
+    assert all(report.agreed for report in kept.values())
