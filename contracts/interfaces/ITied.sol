@@ -16,7 +16,8 @@ pragma solidity 0.8.30;
 ///   TI3  It does not while a round below whose gateways are in it is open and was not within its limits in its newest
 ///        closed iteration, or while one below that is not.
 ///   TI4  Nobody is waited for for ever: from 2/5 of mu iterations on none below, and none above in the last one. By then
-///        nothing is within reach but what was agreed (see Reach).
+///        nothing is within reach but what was agreed (see Reach). A contract that answers nothing, or not in the gas
+///        that there is for it, is one that has to be waited for.
 interface ITied {
     /// @notice What hangs on a contract: a contract, and the nodes up here that are its gateways, bit i for node i.
     struct Branch {

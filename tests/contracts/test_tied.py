@@ -188,3 +188,61 @@ def test_ties_areTheManagers_whileNoRoundRuns(tied, outsider):
     tied.start("above")
     with refused("RoundsRun: 1"):
         above.send(above.manager, "tie", NOWHERE, [])
+
+
+ODD = ("yes", "no", "reverts", "nothing", "short", "two", "much", "burns")
+
+
+@pytest.mark.parametrize("where", ["above", "below"])
+@pytest.mark.parametrize("answer", ODD)
+def test_oddTie_keepsNobodyWaitingForEver(make_odd, where, answer):
+    """TI1, TI4: whatever stands at an address that the manager has tied, every iteration is closed, and the round ends:
+    at once where it says that nobody has to wait, else when nobody waits any longer."""
+    made, odd = make_odd
+    made.model.rounds.clear()
+    odd.be(ODD.index(answer), {"from": made.manager})
+    tie(made, *((str(odd), []) if where == "above" else (NOWHERE, [(str(odd), 0b1110)])))
+    assert ends_in(made) == (2 if answer in ("yes", "much") else {"above": MU, "below": WAITING}[where])
+
+
+@pytest.mark.parametrize("where", ["above", "below"])
+def test_tieToNoContract_keepsNobodyWaitingForEver(make_odd, where):
+    made, _ = make_odd
+    made.model.rounds.clear()
+    nobody = str(made.accounts[1])
+    tie(made, *((nobody, []) if where == "above" else (NOWHERE, [(nobody, 0b10)])))
+    assert ends_in(made) == {"above": MU, "below": WAITING}[where]
+
+
+def test_tieToItself_keepsNobodyWaitingForEver(make_odd):
+    """A circle, which asks itself without end."""
+    made, _ = make_odd
+    made.model.rounds.clear()
+    tie(made, str(made.aggregator), [(str(made.aggregator), 0b1110)])
+    assert ends_in(made) <= MU
+
+
+@pytest.fixture
+def make_odd(make, OddLevel, manager):
+    return make(), manager.deploy(OddLevel)
+
+
+def tie(made, above, below):
+    made.send(made.manager, "tie", above, below)
+
+
+def ends_in(made):
+    """The iteration in which a round ends whose nodes are within the limits from the second one on."""
+    made.start()
+    for iteration in range(1, MU + 1):
+        round_, open_, _ = made.view("progress")[:3]
+        assert open_ == iteration
+        for node in sorted(TRADERS):
+            part = made.part(node, NONE if iteration > 1 else LARGE)
+            history = made.view("progress")[6]
+            values = (round_, iteration, history, part.words, part.bids, part.residuals)
+            made.send(made.accounts[node], "submit", *values)
+        if made.view("progress")[2] != ITERATING:
+            assert made.view("progress")[2] == CONVERGED
+            return iteration
+    raise AssertionError("the round goes on")
