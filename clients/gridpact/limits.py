@@ -29,7 +29,7 @@ VOLTAGE_BIAS = 2**15
 MOST_BID = 2**15 - 1
 """Of either sign, resolution units: a bid takes two bytes (`Books.sol`)."""
 
-MOST_ENTRIES = 8192
+MOST_ENTRIES = 4800
 """Bids of all homes where a contract clears all steps at once, homes times steps (`AtOnePrice.sol`)."""
 
 MOST_PRODUCT = 255

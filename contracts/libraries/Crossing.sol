@@ -10,7 +10,7 @@ import {Trades} from "./Trades.sol";
 /// @title Whether a clearing is where the curves cross
 /// @notice Mathematics only; the rule is in IAtOnePrice.
 ///
-/// @dev Nothing overflows: at most 8192 energies of 32 bits, times prices of 32 bits.
+/// @dev Nothing overflows: at most 4800 energies of 32 bits, times prices of 32 bits.
 library Crossing {
     /// @dev Those of one side at a step that are next to be filled, at one price.
     struct Margin {

@@ -15,7 +15,7 @@ import {MarketRounds} from "./MarketRounds.sol";
 abstract contract AtOnePrice is Deposits, MarketRounds, IAtOnePrice {
     using Round for Round.State;
 
-    uint256 private constant MOST_ENTRIES = 8192; // of all nodes: a clearing of them has less than 128 kB
+    uint256 private constant MOST_ENTRIES = 4800; // of all nodes: a clearing of them fits a transaction (2^24 gas)
     int256 internal constant UNIT = 1e9; // Wh and 1e-6 currency/kWh, in a unit of currency
 
     constructor(uint16 nodes) {

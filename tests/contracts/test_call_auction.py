@@ -492,14 +492,14 @@ def test_setting_thatCannotBe_isRefused(CallAuction, hall, manager):
     token = hall.token.address
     for setting, reason in (
         ((24, 5, 300, 2, 1, 0), "InvalidSetting"),
-        ((128, 65, 300, 0, 1, 0), "TooLarge"),
+        ((38, 127, 300, 0, 1, 0), "TooLarge"),
         ((193, 5, 300, 0, 1, 0), "InvalidTheta"),
         ((0, 5, 300, 0, 1, 0), "InvalidTheta"),
     ):
         with pytest.raises(Exception, match=reason):
             manager.deploy(CallAuction, setting, token)
-    made = Link(manager.deploy(CallAuction, (64, 128, 300, -1, 1, 7), token))
-    assert made.view("setting") == (64, 128, 300, -1, 1, 7)
+    made = Link(manager.deploy(CallAuction, (37, 128, 300, -1, 1, 7), token))
+    assert made.view("setting") == (37, 128, 300, -1, 1, 7)
     assert made.view("isMarket")
     assert made.view("agreement") == made.address.lower()
 

@@ -117,9 +117,9 @@ class Managed(Hall):
         assert self.deposits() == tuple([kept[node] for node in range(len(self.people))] for kept in of_model)
 
 
-def hall_of(CommunityPrice, token, manager, people, steps=STEPS, deposit=DEPOSIT, mu=MU, gap=GAP_PPM):
-    made = manager.deploy(CommunityPrice, (steps, len(people), PHASE, mu, MISSES, UNIT, gap), token)
-    model = PriceModel(UNIT, gap, mu, MISSES, 10**6, Counter(dict.fromkeys(range(len(people)), deposit)))
+def hall_of(CommunityPrice, token, manager, people, steps=STEPS, deposit=DEPOSIT, mu=MU, gap=GAP_PPM, misses=MISSES):
+    made = manager.deploy(CommunityPrice, (steps, len(people), PHASE, mu, misses, UNIT, gap), token)
+    model = PriceModel(UNIT, gap, mu, misses, 10**6, Counter(dict.fromkeys(range(len(people)), deposit)))
     hall = Managed(Link(made), Link(token), manager, people, steps, model=model)
     hall.enter(deposit)
     return hall
