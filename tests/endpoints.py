@@ -37,12 +37,25 @@ Habit = Callable[[str, Sequence[Any], Ask], "Reply | Mapping[str, Any] | None"]
 """Answers a request in its own way; None: does not care for it."""
 
 
-class Endpoint:
-    """Serves until it is closed. The first habit that answers a request wins; without any, the chain does."""
+Batch = Sequence[Mapping[str, Any]]
+"""Requests in a list, or what is answered to them."""
 
-    def __init__(self, network: Network, *habits: Habit) -> None:
+BatchHabit = Callable[[Batch, Callable[[Batch], Batch]], "Reply | Batch | None"]
+"""Answers a list of requests in its own way, of which the second argument answers any; None: does not care for it."""
+
+
+class Endpoint:
+    """Serves until it is closed. The first habit that answers a request wins; without any, the chain does.
+
+    Args:
+        batches: habits with lists of requests, whose single ones then meet the others.
+    """
+
+    def __init__(self, network: Network, *habits: Habit, batches: Sequence[BatchHabit] = ()) -> None:
         self.habits = list(habits)
+        self.batches = list(batches)
         self.asked: Counter[str] = Counter()
+        self.sizes: list[int] = []  # of the batches
         self._lock = threading.Lock()
         self.ask = _pass_on(network)
         endpoint = self
@@ -56,7 +69,10 @@ class Endpoint:
 
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self._send(endpoint._reply(request), request.get("id"))
+                if isinstance(request, list):
+                    self._send(endpoint._reply_to_all(request))
+                else:
+                    self._send(endpoint._reply(request), request.get("id"))
 
             def _send(self, reply: Reply, number: object = None) -> None:
                 body = reply.body
@@ -95,15 +111,33 @@ class Endpoint:
                 return answer if isinstance(answer, Reply) else Reply(answer)
         return Reply(self.ask(method, parameters))
 
+    def _reply_to_all(self, requests_: Batch) -> Reply:
+        with self._lock:
+            self.sizes.append(len(requests_))
+            batches = list(self.batches)
+
+        def each(some: Batch) -> Batch:
+            bodies = ((one["id"], self._reply(one).body) for one in some)
+            return [
+                {"jsonrpc": "2.0", "id": number, **(body if isinstance(body, Mapping) else refusal(-32603, "lost"))}
+                for number, body in bodies
+            ]
+
+        for habit in batches:
+            answer = habit(requests_, each)
+            if answer is not None:
+                return answer if isinstance(answer, Reply) else Reply(json.dumps(answer).encode())
+        return Reply(json.dumps(each(requests_)).encode())
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
 
 @contextmanager
-def endpoint(network: Network, *habits: Habit) -> Iterator[Endpoint]:
+def endpoint(network: Network, *habits: Habit, batches: Sequence[BatchHabit] = ()) -> Iterator[Endpoint]:
     """An endpoint for as long as the context is open."""
-    made = Endpoint(network, *habits)
+    made = Endpoint(network, *habits, batches=batches)
     try:
         yield made
     finally:
@@ -358,3 +392,38 @@ def old_transactions(method: str, parameters: Sequence[Any], ask: Ask) -> Mappin
     if method == "eth_sendRawTransaction" and int(parameters[0][2:4], 16) < 0x7F:
         return refusal(-32000, "transaction type not supported")
     return None
+
+
+# ---------------------------------------------------------------------- habits with batches
+
+
+def batches_of_at_most(most: int, over: Reply) -> BatchHabit:
+    """What has more requests gets the reply `over`."""
+    return lambda requests_, _: over if len(requests_) > most else None
+
+
+def out_of_order(requests_: Batch, each: Callable[[Batch], Batch]) -> Batch:
+    """The last one first."""
+    return each(requests_)[::-1]
+
+
+def leaves_out(place: int) -> BatchHabit:
+    """The answer at a place is missing."""
+    return lambda requests_, each: each([*requests_[:place], *requests_[place + 1 :]])
+
+
+def in_each_batch(place: int, told: Any) -> BatchHabit:
+    """Something else stands at a place."""
+
+    def habit(requests_: Batch, each: Callable[[Batch], Batch]) -> Batch:
+        answers: list[Any] = list(each(requests_))
+        answers[place] = {"jsonrpc": "2.0", "id": requests_[place]["id"], **told} if isinstance(told, dict) else told
+        return answers
+
+    return habit
+
+
+def cut_batches(requests_: Batch, each: Callable[[Batch], Batch]) -> Reply:
+    """They break off."""
+    body = json.dumps(each(requests_)).encode()
+    return Reply(body[: len(body) // 2], missing=len(body) - len(body) // 2)

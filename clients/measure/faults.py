@@ -117,14 +117,15 @@ class TroubledTransport(WebSocketTransport):
         self.down_until = 0.0
         self.lose_answer = self.lose_transaction = False
 
-    def _exchange(self, method: Any, params: Any) -> Any:
+    def _send(self, request: Any) -> Any:
         if time.monotonic() < self.down_until:
             raise ConnectionError("the endpoint is down")
-        if method == "eth_sendRawTransaction" and self.lose_transaction:
+        sends = isinstance(request, dict) and request["method"] == "eth_sendRawTransaction"
+        if sends and self.lose_transaction:
             self.lose_transaction = False
-            return {"jsonrpc": "2.0", "id": 0, "result": Web3.to_hex(Web3.keccak(hexstr=params[0]))}
-        answer = super()._exchange(method, params)
-        if method == "eth_sendRawTransaction" and self.lose_answer:
+            return {"jsonrpc": "2.0", "id": 0, "result": Web3.to_hex(Web3.keccak(hexstr=request["params"][0]))}
+        answer = super()._send(request)
+        if sends and self.lose_answer:
             self.lose_answer = False
             raise ConnectionError("the answer was lost")
         return answer

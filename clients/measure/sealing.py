@@ -3,17 +3,19 @@
     python -m measure.sealing [--case fontana16] [--day 06-10] [--turns 3] [--direct]
 
 Each turn is a run in the open form, two in the sealed form and one in the open form, of the same day on the same
-machine, so that a machine that gets slower or faster meanwhile meets both alike. Printed are medians over the turns of
-sealed over open.
+machine, so that a machine that gets slower or faster meanwhile meets both alike; before the first is one that does not
+count. Printed are medians over the turns of sealed over open.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community
@@ -30,6 +32,7 @@ class Cost:
 
     round_s: float  # from the first node's start to the last one's end
     gas: float  # a household and iteration, of submissions
+    cpu_s: float  # of all processes, the chain's too, with what starting them takes
 
 
 def cost(community: CommunityDay, scenario: Scenario, chain: str, relay: bool, sealed: bool) -> Cost:
@@ -38,12 +41,24 @@ def cost(community: CommunityDay, scenario: Scenario, chain: str, relay: bool, s
     Raises:
         GridpactError: see `run`, or it did not agree.
     """
+    before = cpu_seconds()
     outcome = run(community, RunSettings(scenario, chain=chain, relay=relay, sealed=sealed))
+    spent = cpu_seconds() - before
     ledger = outcome.ledger
     if ledger is None or not outcome.converged:
         raise GridpactError(f"the round of {community.day} did not end in agreement: nothing can be compared")
     gas = ledger.gas_by_step["submit"] / len(community.households) / outcome.iterations
-    return Cost(ledger.chain_s + ledger.solve_s, gas)
+    return Cost(ledger.chain_s + ledger.solve_s, gas, spent)
+
+
+def cpu_seconds() -> float:
+    """Of this process, of its children, and of theirs that have ended: on Linux."""
+    seconds = sum(os.times()[:4])
+    for listed in Path("/proc/self/task").glob("*/children"):
+        for child in listed.read_text(encoding="ascii").split():
+            fields = Path(f"/proc/{child}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def ratios(opened: Sequence[Cost], sealed: Sequence[Cost]) -> dict[str, float]:
@@ -56,7 +71,7 @@ def ratios(opened: Sequence[Cost], sealed: Sequence[Cost]) -> dict[str, float]:
         name: statistics.median(
             one / other for one, other in zip(by_turn(sealed, name), by_turn(opened, name), strict=True)
         )
-        for name in ("round_s", "gas")
+        for name in ("round_s", "cpu_s", "gas")
     }
 
 
@@ -71,11 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     community = read_community(options.case).on(options.day)
     found: dict[bool, list[Cost]] = {False: [], True: []}
+    scenario, relay = SCENARIOS[options.scenario], not options.direct
+    cost(community, scenario, options.chain, relay, sealed=False)  # starts what later runs find started
     for _ in range(options.turns):
         for sealed in (False, True, True, False):
-            one = cost(community, SCENARIOS[options.scenario], options.chain, not options.direct, sealed)
+            one = cost(community, scenario, options.chain, relay, sealed)
             found[sealed].append(one)
-            print(f"{'sealed' if sealed else 'open'}: round {one.round_s:.1f} s, gas {one.gas:,.0f}", flush=True)
+            form = "sealed" if sealed else "open"
+            print(f"{form}: round {one.round_s:.1f} s, CPU {one.cpu_s:.1f} s, gas {one.gas:,.0f}", flush=True)
     for name, ratio in ratios(found[False], found[True]).items():
         print(f"{name}: {ratio:.3f} times the open form")
     return 0

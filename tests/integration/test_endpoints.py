@@ -16,19 +16,23 @@ from pathlib import Path
 import pytest
 from chains import consortium, rpc, skip_without
 from endpoints import (
+    BatchHabit,
     Habit,
     Reply,
     always,
+    batches_of_at_most,
     changed_calldata,
     cut,
     endpoint,
     lagging,
+    leaves_out,
     limited_range,
     limited_rate,
     limited_results,
     now_and_then,
     old_blocks,
     old_transactions,
+    out_of_order,
     outages,
     pruned_before,
     refusal,
@@ -207,10 +211,21 @@ def test_bearableHabits_costNothing(pilots: Callable[[str], Pilot], chain: str, 
     agree(pilot, {node: habits(pilot) for node, habits in enumerate(BEARABLE[name], start=1)})
 
 
+WITH_BATCHES: Mapping[int, list[BatchHabit]] = {
+    1: [batches_of_at_most(0, Reply(refusal(-32600, "batch requests are not supported"), 400))],
+    2: [batches_of_at_most(3, Reply(b"", 413)), out_of_order],
+    3: [leaves_out(1)],
+}
+"""Of the endpoints of the households of every round, by node."""
+
+
 def agree(pilot: Pilot, habits: Mapping[int, list[Habit]]) -> None:
     """A round with such endpoints: all agree."""
     with ExitStack() as stack:
-        served = {node: stack.enter_context(endpoint(pilot.network, *some)) for node, some in habits.items()}
+        served = {
+            node: stack.enter_context(endpoint(pilot.network, *some, batches=WITH_BATCHES[node]))
+            for node, some in habits.items()
+        }
         links = {node: partial(direct, one.url) for node, one in served.items()}
         with running(pilot, 0, 1, 2, 3, links=links) as services:
             until(lambda: all(one.health.chain for one in services.values()), "they are connected")

@@ -207,6 +207,7 @@ class AggregatorLog(AggregatorViews):
         """With what a sealed iteration has in the calldata only, as it was submitted: bids, residuals and sums."""
         if not any(submission.in_calldata for submission in log.submissions.values()):
             return log
+        self._transactions.read(log.submissions.values())
         read = self._transactions.whole
         whole = {node: read(one) if one.in_calldata else one for node, one in log.submissions.items()}
         closed = log.closed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -20,6 +20,8 @@ from gridpact.limits import MOST_NODES
 OPENING = {"openRound": 0, "replaceRound": 0, "openRoundOf": 1, "openRoundWithin": 1}
 """What the manager calls to open a round, and the place of the day among the arguments; before it stands the product,
 where it is not 0."""
+
+GET_TRANSACTION = "eth_getTransactionByHash"
 
 COUNTED = ("Submitted", "Sealed")
 """The events that an accepted submission leaves."""
@@ -64,6 +66,17 @@ class Calldata:
         bids, residuals = bytes(part["bids"]), unpack_residuals(int(part["residuals"]))
         return replace(submission, bids=bids, residuals=residuals, in_calldata=False)
 
+    def read(self, submissions: Iterable[Submission]) -> None:
+        """Asks for the transactions of several submissions at once, to be remembered. What is not told so is asked for
+        when it is needed."""
+        new = list({one.transaction: one for one in submissions if one.transaction not in self._known}.values())
+        if len(new) < 2:
+            return
+        asked = [[HexBytes(one.transaction).to_0x_hex()] for one in new]
+        for one, transaction in zip(new, self._contract.request_together(GET_TRANSACTION, asked), strict=True):
+            if transaction is not None and HexBytes(transaction.get("hash", b"")) == one.transaction:
+                self._remember(one, transaction)
+
     def _part_of(self, submission: Submission) -> Part | None:
         """What a submission was sent with; None where its transaction was none of the node for the iteration.
 
@@ -81,17 +94,19 @@ class Calldata:
 
     def _parts_of(self, submission: Submission) -> list[Part]:
         """What a transaction called `submit` or `relay` with, in order; or what it left in the log."""
+        if submission.transaction not in self._known:
+            self._remember(submission, _still_there(submission, "a submission's transaction", self._transaction))
+        return self._known[submission.transaction]
+
+    def _remember(self, submission: Submission, transaction: Mapping[str, Any]) -> None:
+        if str(transaction.get("to")).lower() == self._contract.address.lower():
+            parts = self._called_parts(submission.node, input_of(transaction))
+        else:
+            parts = self._forwarded_parts(submission)
         known = self._known
-        if submission.transaction not in known:
-            transaction = _still_there(submission, "a submission's transaction", self._transaction)
-            if str(transaction.get("to")).lower() == self._contract.address.lower():
-                parts = self._called_parts(submission.node, input_of(transaction))
-            else:
-                parts = self._forwarded_parts(submission)
-            known[submission.transaction] = parts
-            while len(known) > 1 and sum(map(len, known.values())) > REMEMBERED_PARTS:
-                del known[next(iter(known))]
-        return known[submission.transaction]
+        known[submission.transaction] = parts
+        while len(known) > 1 and sum(map(len, known.values())) > REMEMBERED_PARTS:
+            del known[next(iter(known))]
 
     def _transaction(self, hash: HexBytes) -> Mapping[str, Any]:
         """As the endpoint tells it. web3 puts every field into its own types, which takes three times as long, and in a
@@ -100,7 +115,7 @@ class Calldata:
         Raises:
             TransactionNotFound: there is none.
         """
-        transaction = self._contract.request("eth_getTransactionByHash", hash.to_0x_hex())
+        transaction = self._contract.request(GET_TRANSACTION, hash.to_0x_hex())
         if transaction is None:
             raise TransactionNotFound(f"Transaction with hash {hash.to_0x_hex()} not found.")
         return cast("Mapping[str, Any]", transaction)

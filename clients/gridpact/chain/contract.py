@@ -91,6 +91,14 @@ class DeployedContract:
         """A request whose answer is taken as it is."""
         return self.web3.manager.request_blocking(RPCEndpoint(method), list(parameters))
 
+    def request_together(self, method: str, several: Sequence[Sequence[Any]]) -> list[Any]:
+        """The results for several parameters, in one request where the chain is outside this process; what is refused
+        or not there is None."""
+        ask = getattr(self.web3.provider, "make_requests", None)
+        if ask is None:
+            return [None] * len(several)
+        return [answer.get("result") for answer in ask(RPCEndpoint(method), several)]
+
     def _send(
         self, name: str, *arguments: Any, gas: int | None = None, spare: int = 0, afresh: bool = False
     ) -> TxReceipt:

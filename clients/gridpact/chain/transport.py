@@ -18,9 +18,9 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -47,10 +47,21 @@ TURN_SECONDS = 4.0
 REQUEST_SECONDS = 20.0
 """How long one request may take."""
 
+MOST_AT_ONCE = 128
+"""Requests in one batch. Where a batch is not taken, the next ones are half as large, down to single requests."""
+
+LARGE_AGAIN_SECONDS = 600.0
+"""After which batches are tried as large as ever, since a passing trouble looks like a refusal."""
+
 LIMIT_STATUSES = frozenset({402, 420, 429, 430, 529})
 """By which gateways say that they were asked too often, or more than was paid for."""
 
 NO_TLS = "its TLS certificate is not accepted"
+
+Request = dict[str, Any]
+"""Of JSON-RPC."""
+
+Answer = TypeVar("Answer")
 
 ERROR_STRING = bytes.fromhex("08c379a0")  # selector of Error(string)
 
@@ -156,6 +167,8 @@ class Transport(JSONBaseProvider):
         self.meter = SpendingMeter()
         self._patience = patience
         self._spoke = False  # once it has answered as a node does, anything else is a passing trouble
+        self._ids = itertools.count(1)
+        self._most_at_once, self._refused_at = MOST_AT_ONCE, 0.0
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """The answer; what finds none is repeated with growing pauses until the patience is at its end.
@@ -196,8 +209,56 @@ class Transport(JSONBaseProvider):
             time.sleep(pause)
         raise AssertionError("unreachable")
 
+    def make_requests(self, method: RPCEndpoint, several: Sequence[Any]) -> list[RPCResponse]:
+        """The answers for several parameters, in their order: asked for at once. What is not answered so, or with a
+        trouble, is asked for alone.
+
+        Raises:
+            InputError, ChainError: see `make_request`.
+        """
+        answers: list[RPCResponse] = []
+        while len(answers) < len(several):
+            part = several[len(answers) : len(answers) + self._at_once()]
+            told = self._batch(method, part) if len(part) > 1 else {}
+            self.meter.requests[method] += len(told)  # as they are billed
+            answers += [told[at] if at in told else self.make_request(method, one) for at, one in enumerate(part)]
+        return answers
+
+    def _at_once(self) -> int:
+        if time.monotonic() > self._refused_at + LARGE_AGAIN_SECONDS:
+            self._most_at_once = MOST_AT_ONCE
+        return self._most_at_once
+
+    def _batch(self, method: RPCEndpoint, several: Sequence[Any]) -> dict[int, RPCResponse]:
+        """What is answered to one batch, by place; nothing where it is not taken."""
+        asked = [self._request(method, params) for params in several]
+        limited = False
+        try:
+            answer = self._send(asked)
+            if isinstance(answer, list):
+                told = {str(one.get("id")): cast(RPCResponse, one) for one in answer if isinstance(one, dict)}
+                found = {at: told.get(str(request["id"])) for at, request in enumerate(asked)}
+                return {at: one for at, one in found.items() if one and not trouble_in(method, several[at], one)}
+            trouble = trouble_in(method, None, answer)
+            limited = trouble is not None and trouble.limited
+        except Troubled as error:
+            limited = error.trouble.limited
+        except (requests.exceptions.RequestException, WebSocketException, OSError, ValueError):
+            pass  # what it is shows where one is asked for alone
+        if not limited:
+            self._most_at_once, self._refused_at = max(len(several) // 2, 1), time.monotonic()
+        return {}
+
     def _exchange(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Sends a request once."""
+        answer: RPCResponse = self._send(self._request(method, params))
+        return answer
+
+    def _request(self, method: RPCEndpoint, params: Any) -> Request:
+        return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params or []}
+
+    def _send(self, request: Request | Sequence[Request]) -> Any:
+        """What is answered to a request, or to a batch of them, sent once."""
         raise NotImplementedError
 
     def _is_alive(self) -> bool:
@@ -264,19 +325,17 @@ class WebSocketTransport(Transport):
         super().__init__(url, patience)
         self._lock = threading.Lock()
         self._socket: ClientConnection | None = None
-        self._ids = itertools.count(1)
 
-    def _exchange(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+    def _send(self, request: Request | Sequence[Request]) -> Any:
+        ids = {None, *(one["id"] for one in ([request] if isinstance(request, dict) else request))}
         with self._lock:
-            number = next(self._ids)
-            request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params or []}
             try:
                 if self._socket is None:
                     self._socket = dial(self.url)
                 self._socket.send(json.dumps(request))
                 while True:
-                    answer: RPCResponse = parse_json(self._socket.recv(timeout=REQUEST_SECONDS))
-                    if not isinstance(answer, dict) or (answer.get("id") in (number, None) and "method" not in answer):
+                    answer = parse_json(self._socket.recv(timeout=REQUEST_SECONDS))
+                    if not isinstance(answer, dict) or (answer.get("id") in ids and "method" not in answer):
                         return answer
             except (WebSocketException, OSError, ValueError):
                 self.close()
@@ -296,9 +355,9 @@ class HttpTransport(Transport):
         self._session = requests.Session()
         self._session.headers["Content-Type"] = "application/json"
 
-    def _exchange(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        request = self.encode_rpc_request(method, params)
-        got = self._session.post(self.url, data=request, timeout=REQUEST_SECONDS, allow_redirects=False)
+    def _send(self, request: Request | Sequence[Request]) -> Any:
+        body = json.dumps(request)
+        got = self._session.post(self.url, data=body, timeout=REQUEST_SECONDS, allow_redirects=False)
         if got.is_redirect:  # followed, many a POST would become a GET
             raise Troubled(Trouble(f"it sends on to {_place_of(got.headers['Location'])}", foreign=True))
         if got.status_code in LIMIT_STATUSES or (got.status_code == 503 and "Retry-After" in got.headers):
@@ -310,7 +369,7 @@ class HttpTransport(Transport):
                 raise
             answer = None
         if got.ok or (isinstance(answer, dict) and answer.get("error")):  # some send errors with status 400
-            return cast(RPCResponse, answer)
+            return answer
         raise Troubled(
             Trouble(f"it refused a request with HTTP status {got.status_code}", foreign=got.status_code < 500)
         )
@@ -343,10 +402,23 @@ class Endpoints(JSONBaseProvider):
             ChainError: none of them answers.
         """
         self.meter.requests[method] += 1
+        return self._of_one(lambda endpoint: endpoint.make_request(method, params))
+
+    def make_requests(self, method: RPCEndpoint, several: Sequence[Any]) -> list[RPCResponse]:
+        """As of one endpoint.
+
+        Raises:
+            ChainError: none of them answers.
+        """
+        self.meter.requests[method] += len(several)
+        return self._of_one(lambda endpoint: endpoint.make_requests(method, several))
+
+    def _of_one(self, ask: Callable[[Transport], Answer]) -> Answer:
+        """What the first one tells that answers."""
         give_up, last = time.monotonic() + self._patience, None
         for attempt in itertools.count():
             try:
-                return self._current().make_request(method, params)
+                return ask(self._current())
             except (ChainError, InputError) as error:
                 last = error
             self.turn()

@@ -9,7 +9,22 @@ from typing import Any
 
 import pytest
 import requests
-from endpoints import Ask, Endpoint, Habit, Reply, always, endpoint, limited_rate, refusal
+from endpoints import (
+    Ask,
+    BatchHabit,
+    Endpoint,
+    Habit,
+    Reply,
+    always,
+    batches_of_at_most,
+    cut_batches,
+    endpoint,
+    in_each_batch,
+    leaves_out,
+    limited_rate,
+    out_of_order,
+    refusal,
+)
 from waiting import SECONDS
 from web3 import Web3
 
@@ -266,6 +281,90 @@ def test_endpoint_isTransparent(chain: Network) -> None:
         assert web3.eth.chain_id == direct.eth.chain_id
     finally:
         served.close()
+
+
+# ---------------------------------------------------------------------- batches
+
+BALANCES = 20
+
+
+def refused(code: int, words: str) -> Reply:
+    """A whole batch, by an error that names none of its requests."""
+    return Reply(json.dumps({"jsonrpc": "2.0", "id": None, **refusal(code, words)}).encode())
+
+
+BATCHES: dict[str, tuple[BatchHabit, int]] = {
+    "takes them": (lambda *_: None, 1),
+    "refuses them": (batches_of_at_most(0, refused(-32600, "Batch requests are not supported")), 5),
+    "by status": (batches_of_at_most(0, Reply(b"", 400)), 5),
+    "by a page": (batches_of_at_most(0, Reply(b"<html>413 Request Entity Too Large</html>", 413)), 5),
+    "by nothing": (batches_of_at_most(0, Reply(b"")), 5),
+    "at most six": (batches_of_at_most(6, Reply(refusal(-32600, "batch too large"), 400)), 3),
+    "cut off": (cut_batches, 5),
+    "out of order": (out_of_order, 1),
+    "one left out": (leaves_out(3), 1),
+    "nothing in it": (lambda *_: [], 1),
+    "a word in it": (in_each_batch(2, "busy"), 1),
+    "null in it": (in_each_batch(2, {"result": None}), 1),
+    "a limit in it": (in_each_batch(2, refusal(429, "Too Many Requests")), 1),
+    "another one's id": (in_each_batch(2, {"id": [7], "result": "0x7"}), 1),
+    "limits them": (batches_of_at_most(0, Reply(b"", 429, {"Retry-After": "0.1"})), 2),
+}
+
+
+def balance_of(method: str, parameters: Sequence[Any], ask: Ask) -> Mapping[str, Any]:
+    """A chain on which an account has what its address is."""
+    return {"result": hex(int(parameters[0], 16))} if method == "eth_getBalance" else NUMBER
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_batch_isAnsweredWhole(chain: Network, name: str) -> None:
+    """In order, whatever the endpoint makes of a list of requests; what it does not take is not sent for ever."""
+    habit, batches = BATCHES[name]
+    with endpoint(chain, balance_of, batches=[habit]) as served:
+        transport = HttpTransport(served.url, SECONDS)
+        for _ in range(2):
+            several = [[f"0x{number:040x}", "latest"] for number in range(1, BALANCES + 1)]
+            answers = transport.make_requests("eth_getBalance", several)  # type: ignore[arg-type]
+            assert [int(answer["result"], 16) for answer in answers] == list(range(1, BALANCES + 1))
+        assert transport.meter.requests["eth_getBalance"] == 2 * BALANCES
+        transport.close()
+    assert len(served.sizes) <= 2 * batches
+
+
+def test_batches_areTriedLargeAgain(chain: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A passing trouble does not end them for ever."""
+    monkeypatch.setattr(transport_module, "LARGE_AGAIN_SECONDS", 0.2)
+    with endpoint(chain, balance_of, batches=[cut_batches]) as served:
+        transport, several = HttpTransport(served.url, SECONDS), [[f"0x{number:040x}"] for number in range(BALANCES)]
+        transport.make_requests("eth_getBalance", several)  # type: ignore[arg-type]
+        served.batches[:] = []
+        time.sleep(0.25)
+        transport.make_requests("eth_getBalance", several)  # type: ignore[arg-type]
+        transport.close()
+    assert served.sizes[0] == served.sizes[-1] == BALANCES
+
+
+def test_batchOfRefusals_isTaken(chain: Network) -> None:
+    """What a chain refuses is an answer in a batch, too."""
+    with endpoint(chain, always(refusal(3, "execution reverted"), "eth_call")) as served:
+        transport = HttpTransport(served.url, SECONDS)
+        answers = transport.make_requests("eth_call", [[{}, "latest"]] * 3)  # type: ignore[arg-type]
+        transport.close()
+    assert [answer["error"]["code"] for answer in answers] == [3, 3, 3]  # type: ignore[index]
+    assert served.sizes == [3]
+
+
+def test_batch_goesToTheNextEndpoint(chain: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "TURN_SECONDS", 0.3)
+    with endpoint(chain, balance_of) as first, endpoint(chain, balance_of) as second:
+        endpoints = Endpoints([first.url, second.url], SECONDS)
+        endpoints.make_request("eth_chainId", [])  # type: ignore[arg-type]
+        first.habits[:] = [always(Reply(b"", 502))]
+        answers = endpoints.make_requests("eth_getBalance", [["0x01"], ["0x02"]])  # type: ignore[arg-type]
+        endpoints.close()
+    assert [answer["result"] for answer in answers] == ["0x1", "0x2"]
+    assert second.sizes == [2]
 
 
 # ---------------------------------------------------------------------- several endpoints

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from endpoints import Batch, endpoint
+from web3 import Web3
 
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.commitments import START, head_with
 from gridpact.chain.networks import EMBEDDED, open_network
-from gridpact.chain.transport import meter_of
+from gridpact.chain.transport import HttpTransport, meter_of
 from gridpact.chain.values import pack_residuals
 from unit.chain.synthetic import Played, played, star
 
@@ -86,3 +88,17 @@ def test_batch_isReadOnce(play: Played, round_: int) -> None:
     assert meter_of(reader.web3).rpc_calls - calls == 3  # the log, the batch, and the one that was sent
     assert {reader.copies_of(said) for said in log.submissions.values()}
     assert meter_of(reader.web3).rpc_calls - calls == 3
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_transactionsOfAnIteration_areAskedForAtOnce(play: Played, round_: int, mixed: bool) -> None:
+    """By an endpoint outside the process; where it mixes up what it answers, one by one."""
+
+    def wrong(requests_: Batch, each: Callable[[Batch], Batch]) -> Batch:
+        return [{**one, "id": other["id"]} for one, other in zip(each(requests_), requests_[::-1], strict=True)]
+
+    with endpoint(play.network, batches=[wrong] if mixed else []) as served:
+        reader = Aggregator.of(play.record, Web3(HttpTransport(served.url), middleware=[]))
+        assert reader.history(round_) == anybody(play).history(round_)
+    assert served.sizes == [4, 3, 3, 2]  # of the second, all are in one transaction
+    assert served.asked["eth_getTransactionByHash"] <= sum(served.sizes) * (2 if mixed else 1) + 1
