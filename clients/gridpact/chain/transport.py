@@ -47,7 +47,7 @@ TURN_SECONDS = 4.0
 REQUEST_SECONDS = 20.0
 """How long one request may take."""
 
-MOST_AT_ONCE = 128
+MOST_AT_ONCE = 100
 """Requests in one batch. Where a batch is not taken, the next ones are half as large, down to single requests."""
 
 LARGE_AGAIN_SECONDS = 600.0
