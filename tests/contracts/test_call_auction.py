@@ -409,6 +409,26 @@ def test_attack_clearingThatIsNotTheBest(hall):
         hall.contract.attempt(hall.people[0], "clear", round_, bids, fills)
 
 
+@pytest.mark.parametrize(
+    ("asks", "best", "wrong"),
+    [
+        # 5 Wh for 11: remainders are 4, 9 and 9 of 11, so the second and the third get one more.
+        ((3, 4, 4), (1, 2, 2), (2, 1, 2)),  # the first had one, and the second has more
+        ((4, 3, 4), (2, 1, 2), (1, 2, 2)),  # the first, which had more, has none
+    ],
+)
+def test_attack_aWattHourForASmallerRemainder(hall, asks, best, wrong):
+    """CA5: whoever comes first of the two, the one before or the one after."""
+    bids = {0: {3: (5, 60_000)}} | {1 + k: {3: (-asked, 200_000)} for k, asked in enumerate(asks)}
+    hall.play(bids, abstaining=(4,))
+    assert hall.fills() == {0: {3: 5}} | {1 + k: {3: filled} for k, filled in enumerate(best)}
+    fills = {0: {3: 5}} | {1 + k: {3: filled} for k, filled in enumerate(wrong)}
+    with refused("NotInProportion: 2, 3"):
+        hall.contract.attempt(hall.people[0], "clear", *hall.arguments(fills))
+    hall.clear()
+    hall.money()
+
+
 def test_clearOpened_comesToWhatClearingDoes(hall, accounts):
     """CA1 to CA4, CA6, CA10: the same clearing, in a transaction of anybody who was told the salts."""
     hall.play(BIDS)

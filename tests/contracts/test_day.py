@@ -580,6 +580,14 @@ def test_spot_ends(played):
     assert played.free(1) == DEPOSIT - 5 * MILLION
 
 
+def test_spot_endsEarlier_byWhoPostedIt(played):
+    played.products.send(played.who(1), "postSpot", DAY, 3, True, 2000, -10_000)
+    played.products.send(played.who(1), "endSpot", 1)
+    assert played.free(1) == DEPOSIT - 5 * MILLION
+    with refused("NotOpen: 1"):
+        played.products.send(played.who(2), "takeSpot", 1, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

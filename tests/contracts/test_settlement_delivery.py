@@ -8,6 +8,7 @@ from brownie import chain, web3
 from eth_utils import keccak
 from helpers import PHASE_SECONDS, low
 from hexbytes import HexBytes
+from link import Link, refused
 from reference.settlement_model import delivery_payment, limited
 from settling import (
     BOOKS,
@@ -166,6 +167,9 @@ def test_attack_oneOfABatch_keepsNoneOfTheOthers(priced, contract, Deliveries, m
     assert [contract.delivered(2, node) for node in (1, 2, 3, 4)] == [True, True, False, True]
     again = batches.deliver(contract, 2, encode_tariff(), [one(3)], {"from": supplier})
     assert "NotDelivered" not in again.events
+    # A settlement that gives no reason, as where gas was used up: here a contract that knows no deliveries at all.
+    with refused("MoreGasNeeded: 1"):
+        Link(batches).attempt(supplier, "deliver", str(batches), 2, encode_tariff(), [one(1)])
 
 
 @pytest.mark.parametrize("seed", range(4))
