@@ -1,4 +1,5 @@
-"""DS10: two members of a day who are in league, by whatever calls in whatever order, take nothing from the others.
+"""DS10: two members of a day who are in league, by whatever calls in whatever order, take nothing from the others;
+DS12: what a supplier and its customers pay each other is their own matter.
 
 They play on the plain model of the day's contracts, which is compared with these call by call
 (tests/contracts/test_day_stateful.py). What the others may lose is worked out here from prices, positions and readings
@@ -7,6 +8,7 @@ alone. `GRIDPACT_LEAGUES=2000` plays more days.
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 from collections import Counter
@@ -353,3 +355,47 @@ def test_leagues_wouldTake_withoutCovers(monkeypatch: pytest.MonkeyPatch) -> Non
         except AssertionError:
             lost += 1
     assert lost >= 5
+
+
+class Apart(League):
+    """A day in which every step is settled twice: the second time the customers of one supplier have traded, nominated
+    and read otherwise, and have other balances."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.differed = 0
+        # A function, not a method, which would be copied with the model where a call is undone.
+        self.model.settle_step = lambda now, day: self._twice(now, day)  # type: ignore[method-assign]
+
+    def _twice(self, now: int, day: int) -> dict[str, Cleared]:
+        step, suppliers = self.model.days[day].next, self.model.days[day].tariffs.keys()
+        for name_ in suppliers:
+            twin = copy.deepcopy(self.model)
+            into = twin.days[day]
+            others = [node for node in into.members if into.suppliers[node] != name_]
+            for node in others:
+                if self.by.random() < 0.5:
+                    into.readings[step, node] = self.by.randint(-20_000, 20_000)
+                into.positions[node, step] += self.by.randint(-5_000, 5_000)
+                into.nominated[node, step] += self.by.randint(-5_000, 5_000)
+                into.balances[node] //= 2
+            for other in suppliers - {name_}:
+                into.balances[into.supplier_party(other)] //= 3
+            try:
+                here = DayModel.settle_step(copy.deepcopy(self.model), now, day)
+                there = DayModel.settle_step(twin, now, day)
+            except Refused:
+                continue
+            assert here[name_] == there[name_], step
+            self.differed += any(here[other] != there[other] for other in suppliers - {name_})
+        return DayModel.settle_step(self.model, now, day)
+
+
+def test_supplierAndItsCustomers_payWhateverOthersDo() -> None:
+    """DS12: what others do changes what these pay each other, and nothing of what a supplier and its customers do."""
+    differed = 0
+    for seed in range(1, 24, 2):
+        apart = Apart(seed)
+        apart.play()
+        differed += apart.differed
+    assert differed > 30

@@ -43,6 +43,7 @@ LEFT_OUT = (
     "the transformer's ",
     "loads of unlike phases",
     "loads between",
+    "loads of a type",
     "loads that depend on voltage",
     "asymmetric loads of nothing",
     "the external grid's",

@@ -60,6 +60,14 @@ class Element:
             raise InputError(f"{self.where}: '{key}' is {value!r}, which is not a number that can be")
         return float(value)
 
+    def given(self, key: str, default: float) -> float:
+        """The same, where a cell that is empty counts for nothing in pandapower and is no default.
+
+        Raises:
+            InputError: it is empty, or no number.
+        """
+        return self.number(key) if key in self.values else default
+
     def bus(self, key: str) -> int:
         """The number of a bus.
 
@@ -253,6 +261,10 @@ def _head(path: Path, tables: Tables, remarks: list[str]) -> tuple[str, Transfor
         remarks.append("the transformer's no-load losses and magnetising current are left out")
     if grid.number("s_sc_max_mva", STIFF_MVA) < STIFF_MVA:
         remarks.append("the external grid's short-circuit power is left out: its voltages are taken as stiff")
+    if grid.number("s_sc_max_mva", STIFF_MVA) < row.number("sn_mva"):
+        raise InputError(
+            f"{grid.where}: has less short-circuit power than the transformer is rated for: check s_sc_max_mva"
+        )
     moved = _tap(row)
     if not min(row.number("vn_lv_kv"), row.number("vn_hv_kv")) > 0:
         raise InputError(f"{row.where}: vn_lv_kv and vn_hv_kv are above 0")
@@ -354,14 +366,22 @@ def _edges(path: Path, tables: Tables, remarks: list[str]) -> Iterator[Edge]:
 
 
 def _loads(tables: Tables, remarks: list[str]) -> Iterator[tuple[str, NetworkLoad]]:
-    """Loads, and where they stand."""
+    """Loads, and where they stand.
+
+    Raises:
+        InputError: one has no power.
+    """
+    for kind in ("asymmetric_load", "load"):
+        for row in tables.get(kind, {}).values():
+            if _in_service(row) and row.get("type") not in (None, "wye", "delta"):
+                remarks.append("loads of a type that is neither wye nor delta are taken as between phase and neutral")
     for index, row in tables.get("asymmetric_load", {}).items():
         if not _in_service(row):
             continue
         if row.get("type") == "delta":
             remarks.append("loads between phases (delta) are taken as between phase and neutral")
-        kw = [1000 * row.number(f"p_{letter}_mw", 0.0) * row.number("scaling", 1.0) for letter in LETTERS]
-        kvar = [1000 * row.number(f"q_{letter}_mvar", 0.0) * row.number("scaling", 1.0) for letter in LETTERS]
+        kw = [1000 * row.given(f"p_{letter}_mw", 0.0) * row.given("scaling", 1.0) for letter in LETTERS]
+        kvar = [1000 * row.given(f"q_{letter}_mvar", 0.0) * row.given("scaling", 1.0) for letter in LETTERS]
         phases = tuple(phase for phase in PHASES if kw[phase] or kvar[phase]) or PHASES
         if not any(kw) and not any(kvar):
             remarks.append("asymmetric loads of nothing, whose phases nothing tells, are taken to be on all three")
@@ -373,11 +393,13 @@ def _loads(tables: Tables, remarks: list[str]) -> Iterator[tuple[str, NetworkLoa
     for kind, sign in (("load", 1), ("sgen", -1)):
         for index, row in tables.get(kind, {}).items():
             if _in_service(row):
+                if row.get("type") == "delta":
+                    remarks.append("loads between phases (delta) are taken as between phase and neutral")
                 if any(value for key, value in row.values.items() if str(key).startswith(("const_z", "const_i"))):
                     remarks.append("loads that depend on voltage are taken as constant powers")
-                scale = 1000 * sign * row.number("scaling", 1.0)
+                scale = 1000 * sign * row.given("scaling", 1.0)
                 name = str(row.get("name") or f"{kind}{index}")
-                at, p, q = Connection(_bus(row, "bus"), PHASES), row.number("p_mw", 0.0), row.number("q_mvar", 0.0)
+                at, p, q = Connection(_bus(row, "bus"), PHASES), row.given("p_mw", 0.0), row.given("q_mvar", 0.0)
                 yield row.where, NetworkLoad(name, at, scale * p, scale * q)
 
 
