@@ -75,7 +75,8 @@ def changed(name: str) -> dict[str, Any]:
         reports["plans"]["trial"]["right"] -= 0.1
     elif name == "phases":
         for row in reports["phases"]["days"]:
-            row["stopped_at"] += 1
+            if "failure" not in row:  # no plan keeps the limits on such a day
+                row["stopped_at"] += 1
     elif name == "non-convex":
         for row in reports["phases"]["non_convex"]:
             row["ipopt"] += 1.0
