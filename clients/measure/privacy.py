@@ -1,9 +1,10 @@
 """What a round gives away, as the table of `docs/privacy.md`.
 
-    python -m measure.privacy [--case NAME] [--days D,D,...]
+    python -m measure.privacy [--case NAME] [--days D,D,...] [--leagues]
 
 plays the days in memory, in each scenario, and prints medians over the homes with devices and the days: r over the
-steps, and the error beside that of the quantity's own mean.
+steps, and the error beside that of the quantity's own mean. With `--leagues`, of several who tell each other what they
+read of a sealed round.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gridpact.community.read import read_community
-from gridpact.node.privacy import QUANTITIES, Guess, Leak, Replay, insights, leaks, replayed, summary
+from gridpact.node.privacy import QUANTITIES, Guess, Leak, Replay, insights, leagues, leaks, replayed, summary
 from gridpact.problem.scenario import Scenario
 
 CASE = "fontana16"
@@ -33,8 +34,13 @@ class RoleRow:
     known: dict[str, dict[str, float | None]]
 
 
-def rows(case: str, days: Sequence[str], scenarios: Iterable[Scenario] = SCENARIOS) -> list[RoleRow]:
+def rows(
+    case: str, days: Sequence[str], scenarios: Iterable[Scenario] = SCENARIOS, in_league: bool = False
+) -> list[RoleRow]:
     """Of all scenarios, forms and roles.
+
+    Args:
+        in_league: of those who tell each other, instead of each alone.
 
     Raises:
         InputError: there is no such case or day.
@@ -45,7 +51,11 @@ def rows(case: str, days: Sequence[str], scenarios: Iterable[Scenario] = SCENARI
     for scenario in scenarios:
         played = [replayed(community.on(day), scenario) for day in days]
         for form, sealed in FORMS.items():
-            seen = [insights(one.transcript, one, sealed) for one in played]
+            if in_league and not sealed:
+                continue
+            seen = [
+                leagues(one.transcript, one) if in_league else insights(one.transcript, one, sealed) for one in played
+            ]
             for role in seen[0]:
                 every = [leak for one, of in zip(played, seen, strict=True) for leak in _of_equipped(one, of[role])]
                 rows.append(RoleRow(scenario, form, role, summary(every)))
@@ -82,8 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m measure.privacy", description=__doc__)
     parser.add_argument("--case", default=CASE)
     parser.add_argument("--days", default=",".join(DAYS))
+    parser.add_argument("--leagues", action="store_true", help="of several who tell each other")
     arguments = parser.parse_args(argv)
-    print(table(rows(arguments.case, arguments.days.split(","))))
+    print(table(rows(arguments.case, arguments.days.split(","), in_league=arguments.leagues)))
     return 0
 
 

@@ -7,7 +7,7 @@ what was true. Nothing is fitted to the truth: each rule is one that a curious r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -218,12 +218,12 @@ def _injected(at: Transcript, submission: IntegerSubmission, node: int, kind: Ki
     return net
 
 
-def _bid(at: Transcript, submission: IntegerSubmission, node: int, to: int | None = None) -> Array:
-    """What a node's bids come to, to one partner or to all, kW."""
+def _bid(at: Transcript, submission: IntegerSubmission, node: int, to: Collection[int] | None = None) -> Array:
+    """What a node's bids come to, to some partners or to all, kW."""
     total, bids = np.zeros(at.assembly.steps), iter(submission.bids.tolist())
     for partner, steps in at.assembly.book(node).items():
         for step, units in zip(steps, bids, strict=False):
-            if step < at.assembly.steps and to in (None, partner):
+            if step < at.assembly.steps and (to is None or partner in to):
                 total[step] += units * at.power_kw
     return total
 
@@ -244,19 +244,46 @@ def insights(public: Transcript, true: Replay, sealed: bool) -> dict[str, dict[i
     outside = guesses(public, sealed=True)
     return {
         "outsider": outside,
-        "partner": {node: _by_partner(true.transcript, node, outside[node]) for node in outside},
+        "partner": {node: _by_partners(true.transcript, node, outside[node], 1) for node in outside},
         "operator": guesses(true.transcript) if true.transcript.has_network else outside,
         "supplier": outside,
         "metering": {node: Guess.of_net(true.schedules[node]["injection_kw"]) for node in outside},
     }
 
 
-def _by_partner(at: Transcript, node: int, outside: Guess) -> Guess:
-    """What the partner to which a household has the most bids makes of it: it first bids what it would use."""
+def leagues(public: Transcript, true: Replay) -> dict[str, dict[int, Guess]]:
+    """What some who tell each other all that they read of a sealed round make of all households, by who they are.
+
+    Each quantity is taken from whoever reads it best: net power of the meter, else of the operator's node; the load of
+    the operator's node, else of the partners' first bids.
+    """
+    at, outside = true.transcript, guesses(public, sealed=True)
+    alone = insights(public, true, sealed=True)
+    three = {node: _by_partners(at, node, one, 3) for node, one in outside.items()}
+    everyone = {node: _by_partners(at, node, one, len(at.assembly.nodes)) for node, one in outside.items()}
+    operator = alone["operator"] if at.has_network else None
+
+    def metered(partners: Mapping[int, Guess]) -> dict[int, Guess]:
+        net = {node: one.net for node, one in alone["metering"].items()}
+        return {node: Guess.of_net_and_load(net[node], one.load) for node, one in partners.items()}
+
+    return {
+        "three partners": three,
+        "all partners": everyone,
+        "operator and partner": operator or alone["partner"],
+        "operator and metering": metered(operator) if operator else alone["metering"],
+        "supplier and metering": alone["metering"],
+        "metering and partner": metered(alone["partner"]),
+        "metering and all partners": metered(everyone),
+    }
+
+
+def _by_partners(at: Transcript, node: int, outside: Guess, many: int) -> Guess:
+    """What the partners to which a household has the most bids make of it together: it first bids what it would use."""
     book = at.assembly.book(node)
     if not book:
         return outside
-    closest = max(book, key=lambda partner: len(book[partner]))
+    closest = sorted(book, key=lambda partner: -len(book[partner]))[:many]
     first, last = (_bid(at, submissions[node], node, closest) for submissions in (at.first, at.last))
     return Guess.of_net_and_load(last, np.maximum(-first, 0.0))
 

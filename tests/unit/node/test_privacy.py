@@ -25,6 +25,7 @@ from gridpact.node.privacy import (
     correlation,
     guesses,
     insights,
+    leagues,
     leaks,
     replayed,
     summary,
@@ -125,6 +126,29 @@ def test_sealedForm_operatorStillDoes(days: list[Day]) -> None:
     assert medians["operator"]["load"]["r"] == pytest.approx(1.0, abs=1e-4)
     assert medians["metering"]["net"]["rmse_w"] == 0.0
     assert medians["supplier"] == medians["outsider"]
+
+
+def test_league_ofAllPartners_readsWhatTheOpenFormTells(tiny3: CommunityDay) -> None:
+    """Of trades: every bid of a home is to one of them."""
+    true = replayed(tiny3, Scenario.T)
+    together, everybody = leagues(true.transcript, true), guesses(true.transcript)
+    assert everybody
+    for node, one in everybody.items():
+        assert np.array_equal(together["all partners"][node].load, one.load)
+        assert np.array_equal(together["all partners"][node].net, one.net)
+
+
+def test_league_knowsWhatItsMembersDo(days: list[Day]) -> None:
+    """The operator's node tells the load, the meter the net power."""
+    sealed, true = days[0].sealed, days[0].true
+    known = {
+        role: summary(leaks(guessed, true.schedules), true.equipped) for role, guessed in leagues(sealed, true).items()
+    }
+    for role in ("operator and partner", "operator and metering"):
+        assert known[role]["load"]["r"] == pytest.approx(1.0, abs=1e-4)
+    for role in ("operator and metering", "supplier and metering", "metering and all partners"):
+        assert known[role]["net"]["rmse_w"] == 0.0
+    assert abs(known["three partners"]["load"]["r"] or 0.0) < 0.6
 
 
 def test_transcript_isOfTheChain(tiny3: CommunityDay) -> None:
