@@ -405,8 +405,12 @@ def _switch(script: Script, name: str, count: int) -> tuple[Complex, float]:
     """Impedances of a switch, and its length: those that OpenDSS gives it, where none stand behind `switch=yes`."""
     given = list(script.of("line")[name])
     behind = set(given[given.index("switch") + 1 :])
-    if behind & {"linecode", "rmatrix", "xmatrix"}:
-        raise script.error("line", name, "is a switch with a line code or matrices; give r1, x1, r0 and x0")
+    if behind & {"rmatrix", "xmatrix"}:
+        raise script.error("line", name, "is a switch with matrices; give r1, x1, r0 and x0")
+    if "linecode" in behind:
+        code = script.of("line")[name]["linecode"].lower()
+        length = number(script, "line", name, "length", 1.0) if "length" in behind else SWITCH_LENGTH
+        return _per_length(script, "linecode", code, count), length
 
     def value(key: str, default: float) -> float:
         return number(script, "line", name, key, default) if key in behind else default
