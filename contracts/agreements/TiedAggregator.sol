@@ -100,10 +100,10 @@ contract TiedAggregator is VirtualAggregator, ITied {
     /// @dev Asks a contract that the manager has tied, which may be none, or answer nothing. It changes nothing, and costs
     ///      no more than its gas: so no tie keeps an iteration from being closed.
     /// @return yes whether it says so
-    function _says(ITied level, bytes memory question, uint256 most) private view returns (bool yes) {
+    function _says(ITied level, bytes memory asked, uint256 most) private view returns (bool yes) {
         assembly ("memory-safe") {
             mstore(0, 0)
-            let answered := staticcall(most, level, add(question, 32), mload(question), 0, 32)
+            let answered := staticcall(most, level, add(asked, 32), mload(asked), 0, 32)
             yes := and(and(answered, gt(returndatasize(), 31)), eq(mload(0), 1))
         }
     }
