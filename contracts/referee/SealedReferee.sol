@@ -17,9 +17,9 @@ import {PlanReferee} from "./PlanReferee.sol";
 import {Referee} from "./Referee.sol";
 
 /// @title The referee of sealed rounds
-/// @notice A charge is about a household, but for one, and is proved by a node that shares something with it: it shows what the two have
-///         in common, with a proof that it is that (see Seals). Then what the household said to it is judged by the rules of
-///         the open form:
+/// @notice A charge is about a household, but for one, and is proved by a node that shares something with it: it shows what
+///         the two have in common, with a proof that it is that (see Seals). Then what the household said to it is judged
+///         by the rules of the open form:
 ///
 ///         - by node 0: its residuals of the network, and its reach;
 ///         - by a partner: its reach in the bids of the two, and its residuals of trades where they are smaller than these

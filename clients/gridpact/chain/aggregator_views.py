@@ -142,8 +142,19 @@ class AggregatorViews(DeployedContract):
 
     def running(self, node: int) -> Coupling:
         """The sums of a node's blocks in the open iteration, as far as it has come."""
+        return in_time(lambda: self._running(node), self._is_as_new)
+
+    def _running(self, node: int) -> Coupling:
         iteration, present, sums = self._read_of_product("running", node)
         return Coupling(iteration, bitmap_to_nodes(present), tuple(sums))
+
+    def _is_as_new(self, now: Coupling) -> bool:
+        """Whether it is of no earlier moment than the progress that was seen: a chain that makes a block just then
+        answers of the one before."""
+        seen = self._seen
+        if seen is None or now.iteration != seen.iteration:
+            return seen is None or now.iteration > seen.iteration
+        return now.present >= seen.present
 
     def scalars(self) -> tuple[int, int]:
         """Number of coupled scalars of the network and of the bids: what the RMS divides by."""

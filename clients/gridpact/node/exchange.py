@@ -93,7 +93,7 @@ class Exchange:
         """The grid operator's node waits for the households' wishes before it answers them.
 
         Returns:
-            The wishes that have arrived; None where the iteration ended meanwhile.
+            The wishes that have arrived; None where the iteration ended meanwhile, or they are not told.
         """
         agent, iteration = memory.agent, progress.iteration
         others = agent.assembly.nodes - memory.gone - {self.view.node}
@@ -123,8 +123,8 @@ class Exchange:
         }
         if others & now.present:
             running = self._aggregator.running(self.view.node)
-            if running.iteration != iteration:
-                return None
+            if running.iteration != iteration or not running.present >= others & now.present:
+                return None  # it ended, or the endpoint is behind what it told: this node looks again
             heard |= memory.form.running(running)
         return heard
 

@@ -234,6 +234,25 @@ def test_logThatLags_isAskedAgain(play: Played, round_: int, monkeypatch: pytest
     assert len(reader.history(round_)) == 2  # as it is, so that whoever reads sees that it does not fit
 
 
+def test_sumsThatLag_areAskedAgain(play: Played, round_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain may answer of the block before the one that it has told of."""
+    reader, now = anybody(play), anybody(play).running(2)
+    read, late = reader._read_of_product, [2]
+    assert (now.iteration, now.present) == (4, reader.progress().present) == (4, {2})
+
+    def lags(name: str, *arguments: object) -> Any:
+        answer = read(name, *arguments)
+        if name != "running" or not late[0]:
+            return answer
+        late[0] -= 1
+        return (4, 0, [0] * len(answer[2])) if late[0] else (3, answer[1], answer[2])
+
+    monkeypatch.setattr(reader, "_read_of_product", lags)
+    assert reader.running(2) == now
+    late[0] = 1000
+    assert reader.running(2).present == frozenset()  # as it is: whoever reads sees that it does not fit
+
+
 def test_commitmentsAndHeads_canBeRecomputed(play: Played, round_: int) -> None:
     reader = anybody(play)
     head, commitments = START, dict.fromkeys(FEEDER, START)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridpact.chain.values import Phase
+from gridpact.chain.values import Coupling, Phase
 from gridpact.community.model import CommunityDay
 from gridpact.errors import ContractError, InputError
 from gridpact.market.admm.codec import decode_sums
@@ -62,6 +63,27 @@ def assert_same(played: Played, reports: dict[int, NodeReport], iterates: list[I
             plan = plan_of(agent).schedule
             assert report.schedule == {name: plan[name].tolist() for name in report.schedule}
             assert report.statements == agent.trades.statements()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_sumsThatAreBehind_changeNothing(tiny3: CommunityDay, monkeypatch: pytest.MonkeyPatch, sealed: bool) -> None:
+    """The operator's node answers no sooner because an endpoint is behind what it has told, even in every iteration."""
+    played = Played(tiny3, Scenario.TG, tolerances=COARSE, sealed=sealed)
+    expected = played.play()
+    running, late = TwinLedger.running, Counter[int]()
+
+    def behind(self: TwinLedger, node: int) -> Coupling:
+        now = running(self, node)
+        late[now.iteration] += 1
+        return now if late[now.iteration] > 2 else Coupling(now.iteration, frozenset(), (0,) * len(now.sums))
+
+    monkeypatch.setattr(TwinLedger, "running", behind)
+    again = Played(tiny3, Scenario.TG, tolerances=COARSE, sealed=sealed)
+    reports = again.play()
+    assert set(late.values()) == {3}
+    assert again.closed == played.closed
+    for node, report in reports.items():
+        assert (report.schedule, report.statements) == (expected[node].schedule, expected[node].statements)
 
 
 @pytest.mark.parametrize(("scenario", "agreement"), FORMS)
