@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unit.community.networks.test_opendss import CODES, MASTER, by_gridpact
+from unit.community.networks.test_opendss import CODES, MASTER, by_gridpact, voltages_at
 from unit.community.networks.test_other_files import simple, stored, tables
 
 from gridpact.community.networks.matrices import read_matrices
@@ -176,13 +176,7 @@ def by_opendss(path: Path, places: Places, unit: float) -> list[float] | str:
         dss.Text.Command("solve")
         if not dss.Solution.Converged():
             return "it has no solution"
-        result = []
-        for bus, phases in places:
-            dss.Circuit.SetActiveBus(bus)
-            voltages = np.array(dss.Bus.Voltages()).reshape(-1, 2) @ [1, 1j]
-            nodes = dss.Bus.Nodes()
-            result += [float(abs(voltages[nodes.index(phase + 1)]) / unit) for phase in phases]
-        return result
+        return voltages_at(places, unit)
     except (dss.DSSException, ValueError) as error:
         return str(error)
 

@@ -72,6 +72,11 @@ def solved(path: Path, places: list[tuple[str, tuple[int, ...]]], unit: float) -
     for command in ("clear", f'compile "{path}"', "set tolerance=1e-9 maxiterations=500", "solve"):
         dss.Text.Command(command)
     assert dss.Solution.Converged()
+    return voltages_at(places, unit)
+
+
+def voltages_at(places: list[tuple[str, tuple[int, ...]]], unit: float) -> list[float]:
+    """Of the circuit that OpenDSS has solved, at phases of buses."""
     result = []
     for bus, phases in places:
         dss.Circuit.SetActiveBus(bus)
