@@ -23,6 +23,7 @@ from gridpact.cli import main
 from gridpact.files import write_atomically
 from gridpact.manage.watching import Watcher, headline
 from gridpact.market.admm.parameters import percent_of_limits
+from gridpact.node.round_log import assembly_of
 from gridpact.service import day_run, loop
 from gridpact.service.forecast import NoForecast
 from gridpact.service.readings import Reading
@@ -57,6 +58,12 @@ class Played:
         label = label_of(day)
         assert self.pilot.ledger.standing(label).members == set(HOMES)
         assert all(self.pilot.ledger.nomination(label, node)[1] for node in HOMES)
+        declared = assembly_of(self.pilot.aggregator, number)
+        assert declared is not None
+        books = {node: declared[0].book(node) for node in HOMES}
+        assert all(books.values())
+        for node, book in books.items():  # whoever joined first
+            assert book == {partner: books[partner][node] for partner in book}
         self.check_balance(day, 0)
 
     def has_asked(self, node: int, step: int) -> bool:

@@ -240,11 +240,26 @@ class Participation:
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
         aggregator, hours = self._connection.aggregator, self._hours
         nodes, enrolled = aggregator.theta().n, aggregator.enrolled()
-        known = settings.node, *settings.partners
-        tariffs = self._run.tariffs(known) if self._run else self._connection.tariffs_now(self._round, known)
-        ranges = ranges_of(settings.node, tariffs, settings.partners, setting.steps, hours)
+        tariffs = self._known_tariffs(enrolled & {settings.node, *settings.partners}, patient)
+        told = tariffs.keys() & set(settings.partners) if settings.node in tariffs else ()
+        ranges = ranges_of(settings.node, tariffs, told, setting.steps, hours)
         doubts = self._connection.doubts(settings.partners, settings.undelivered)
         return view_of(settings, self._day, hours, forecast, prices, enrolled, nodes, doubts, ranges)
+
+    def _known_tariffs(self, nodes: Iterable[int], patient: bool) -> dict[int, bytes]:
+        """By which those of some nodes are settled of whom it is told. Members of a day take part one after the other,
+        and a patient household waits for partners that have not declared: the two are to name the same steps. Of whom
+        nothing is told the tariff may be its own; what holds is seen once all have declared (`_ranges`)."""
+        run, aggregator = self._run, self._connection.aggregator
+        if run is None:
+            return self._connection.tariffs_now(self._round, nodes)
+        patient = patient and self._settings.home is not None
+        wanted, give_up = set(nodes), time.monotonic() + (self._seconds() if patient else 0.0)
+        while True:
+            tariffs = run.tariffs(wanted)
+            known = tariffs.keys() | aggregator.progress().present
+            if known >= wanted or time.monotonic() > give_up or self._stop.wait(TARIFF_SECONDS):
+                return tariffs
 
     def _ranges(self, nodes: Iterable[int]) -> Mapping[int, PriceRange]:
         """What trades can be paid at with whom, once all have declared: by what was published until then, which stands.
