@@ -80,6 +80,8 @@ def test_day_fromTheForwardToTheLastPayment(tmp_path: Path, anvil: Network, caps
     assert main(["positions", "--day", "2", *place]) == 2
     assert "was not opened" in capsys.readouterr().err
     check_page(tmp_path / "day" / "contracts.json", anvil, homes)
+    ledger = DaySettlement.of(Record.read(tmp_path / "day" / "contracts.json"), anvil.connect())
+    assert ledger.terms(1).step_seconds == 6 * 3600  # tiny3's four steps
 
 
 def check_page(record: Path, network: Network, homes: list[dict[str, Any]]) -> None:

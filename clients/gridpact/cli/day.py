@@ -74,9 +74,9 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--step-seconds",
         type=int,
-        default=3600,
         metavar="S",
-        help="of the chain's time; on a chain that is not moved on in time the day takes as long; default 3600",
+        help="of the chain's time; on a chain that is not moved on in time the day takes as long; default as long as a "
+        "step of the case is",
     )
     command.add_argument("--oracle", default="honest", metavar="|".join(ORACLES), help="of the forward; default honest")
     command.add_argument(

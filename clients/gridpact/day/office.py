@@ -79,7 +79,7 @@ class DaySettings:
     adder: float = 0.05  # currency/kWh
     most_adder: float | None = None  # of a household in a step, currency
     lock: float = 100.0  # of each household for the day, currency
-    step_seconds: int = 3600
+    step_seconds: int | None = None  # of the chain's time; None: as long as the community's steps are
     seed: int = 1
     model: ErrorModel = field(default_factory=ErrorModel)
     deals: bool = True  # a spot trade, an option and a forward besides
@@ -99,7 +99,7 @@ class DaySettings:
             raise InputError(f"in '{self.scenario.value}' nobody has positions; take t or tg")
         if self.adder < 0 or (self.most_adder is not None and self.most_adder < 0):
             raise InputError("an imbalance adder, and the most of it that one bears, is at least 0")
-        if self.step_seconds < 4:
+        if self.step_seconds is not None and self.step_seconds < 4:
             raise InputError(f"a step of {self.step_seconds} s leaves no time before its gate; give 4 or more")
 
 
@@ -312,6 +312,8 @@ class _Office:
     def open_day(self) -> None:
         """The community's supplier opens the day, and others take part in it."""
         settings, seconds = self._settings, self._settings.step_seconds
+        if seconds is None:
+            seconds = round(3600 * self._community.step_hours)
         pool, most = settings.pool, settings.most_adder
         shares = dict(zip(self._homes, pool.shares, strict=True)) if pool.shares else {}
         terms = DayTerms(
