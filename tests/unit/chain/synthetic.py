@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from chains import pass_time
+from waiting import until
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
@@ -226,19 +227,21 @@ class Played:
 
     def submit(self, number: int, iteration: int, node: int, residuals: Residuals | None = None) -> None:
         copies, bids, honest = self.submission(node, iteration)
-        self.nodes[node].submit(number, iteration, self.head(), copies, bids, residuals or honest)
+        self.nodes[node].submit(number, iteration, self.head(iteration), copies, bids, residuals or honest)
 
     def iterate(self, number: int, iteration: int) -> None:
         """All who are not absent submit."""
         for node in self.community.at(iteration).copies:
             self.submit(number, iteration, node)
 
-    def head(self) -> bytes:
-        """That the open iteration follows."""
+    def head(self, iteration: int = 0) -> bytes:
+        """That the open iteration follows, `iteration` at the earliest: while it makes a block, a chain may be behind
+        what it told a moment before."""
+        until(lambda: self.manager.head()[0] + 1 >= iteration, f"iteration {iteration} does not open")
         return self.manager.head()[1]
 
     def sign(self, number: int, iteration: int, node: int) -> SignedSubmission:
-        return self.nodes[node].sign(number, iteration, self.head(), node, *self.submission(node, iteration))
+        return self.nodes[node].sign(number, iteration, self.head(iteration), node, *self.submission(node, iteration))
 
     def batch(self, number: int, iteration: int, nodes: Iterable[int] | None = None) -> list[SignedSubmission]:
         return [self.sign(number, iteration, node) for node in (self.tree if nodes is None else nodes)]

@@ -51,9 +51,9 @@ def run(play: Played, iterations: int, liar: int | None = None, at: int = 0, lan
                 residuals[lane] += by
             said: Residuals = (residuals[0], residuals[1], residuals[2], residuals[3])
             if iteration % 2:
-                batch.append(play.nodes[node].sign(number, iteration, play.head(), node, copies, bids, said))
+                batch.append(play.nodes[node].sign(number, iteration, play.head(iteration), node, copies, bids, said))
             else:
-                play.nodes[node].submit(number, iteration, play.head(), copies, bids, said)
+                play.nodes[node].submit(number, iteration, play.head(iteration), copies, bids, said)
         if batch:
             play.nodes[0].relay(number, iteration, batch)
         if play.community.absent.get(iteration):
@@ -96,7 +96,7 @@ def test_liar_isProvedFalseThoughSomeWereAbsent(play: Played, absent: dict[int, 
     play.community.absent = absent
     number = run(play, 2)
     copies, bids, honest = play.submission(3, 3)
-    play.nodes[3].submit(number, 3, play.head(), copies, bids, (honest[0], honest[1], honest[2] + 7, honest[3]))
+    play.nodes[3].submit(number, 3, play.head(3), copies, bids, (honest[0], honest[1], honest[2] + 7, honest[3]))
     evidence = residual_evidence(play.nodes[1], number, 3, 2)
     assert judge(play.nodes[1], number, 3, evidence) is None
     play.nodes[1].accuse(number, 3, evidence)

@@ -320,7 +320,7 @@ def test_running_isWhatHasArrived(play: Played, round_: int) -> None:
 
 def test_submit_again_isNoError(play: Played, round_: int) -> None:
     counted = anybody(play).iteration(round_, 4).submissions[2]
-    receipt = play.nodes[2].submit(round_, 4, play.head(), *play.submission(2, 4))
+    receipt = play.nodes[2].submit(round_, 4, play.head(4), *play.submission(2, 4))
     assert receipt["transactionHash"] == counted.transaction
     closed = anybody(play).iteration(round_, 2).submissions[2]  # relayed by another
     assert play.nodes[2].submit(round_, 2, START, *play.submission(2, 2))["transactionHash"] == closed.transaction
@@ -340,7 +340,7 @@ def test_submit_again_whereTheReceiptIsNotThere_isReadAgain(
 
     monkeypatch.setattr(node.web3.eth, "get_transaction_receipt", behind)
     with pytest.raises(Reorganised, match="whose receipt is not there"):
-        node.submit(round_, 4, play.head(), *play.submission(2, 4))
+        node.submit(round_, 4, play.head(4), *play.submission(2, 4))
 
 
 @pytest.mark.parametrize("what", ["copies", "bids", "residuals"])
@@ -410,13 +410,13 @@ def test_signer_isNobodyForWhatIsNoSignature(play: Played, round_: int) -> None:
         (signed.r, b"\xff" * 32),
         (signed.r, upper_half),
     ):
-        assert reader.signer_of(round_, 4, play.head(), replace(signed, r=r, vs=vs)) == NOBODY
+        assert reader.signer_of(round_, 4, play.head(4), replace(signed, r=r, vs=vs)) == NOBODY
 
 
 def test_relay_skipsWhatIsWrong(play: Played, round_: int) -> None:
     good = play.sign(round_, 4, 1)
     forged = replace(play.sign(round_, 4, 3), residuals=(1, 2, 3, 4))
-    short = play.nodes[4].sign(round_, 4, play.head(), 4, (), b"", (0, 0, 0, 0))
+    short = play.nodes[4].sign(round_, 4, play.head(4), 4, (), b"", (0, 0, 0, 0))
     receipt = play.nodes[4].relay(round_, 4, [play.sign(round_, 4, 2), forged, short, good])
     assert play.nodes[4].skipped(receipt) == {
         2: "AlreadySubmitted(node 2, iteration 4)",

@@ -90,7 +90,7 @@ def test_iteration_isOneTransaction(
         wishes = client.board(number, iteration, 3, HTTP_SECONDS)
         assert wishes == batch[1:]
         for wish in wishes:
-            assert play.nodes[0].signer_of(number, iteration, play.head(), wish) == account_of(play, wish)
+            assert play.nodes[0].signer_of(number, iteration, play.head(iteration), wish) == account_of(play, wish)
         client.post(number, iteration, batch[0])
         iteration_opens(play, iteration + 1)
     until(lambda: relayed(paid) == 3)
