@@ -28,10 +28,12 @@ from gridpact.aggregator.congestion import (
 from gridpact.aggregator.portfolio import Control, Cuts, Near, Position, curtailed_of, departing, position
 from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.street import Complex, PhaseFeeder
-from gridpact.errors import InfeasibleError, InputError, SolverError
+from gridpact.errors import InexactRelaxationError, InfeasibleError, InputError, SolverError
+from gridpact.events import SILENT, Listener, Stage
 from gridpact.grid.three_phase import phase_flow
-from gridpact.problem.centralised import NEARNESS, centralised_optimum
+from gridpact.problem.centralised import MOST_PASSES, NEARNESS, centralised_optimum
 from gridpact.problem.scenario import Scenario
+from gridpact.text import count
 
 MOST_LOOPS = 10
 
@@ -50,6 +52,8 @@ WATCHED = 6
 
 DAMPING = 4.0
 """How many times as much each loop pays to stay near to the position before."""
+
+WORDS = {Control.DIRECT: "Direct control", Control.SIGNALS: "Incentive signals"}
 
 Key = tuple[int, int]  # row, step
 
@@ -102,17 +106,23 @@ class PortfolioDay:
     direct: ControlPlayed
     signals: ControlPlayed
     optimum: FeederOptimum | None
-    bound: str  # why there is no optimum, and no position without violations; empty where there is one
+    bound: str  # why there is no optimum; empty where there is one
+    is_impossible: bool = False  # whether that is so because no position is without violations
 
 
 def plan_day(
-    community: CommunityDay, signal: Array | None = None, adjustment_price: float | None = None
+    community: CommunityDay,
+    signal: Array | None = None,
+    adjustment_price: float | None = None,
+    most_passes: int = MOST_PASSES,
+    listener: Listener = SILENT,
 ) -> PortfolioDay:
     """Plays both ways to control on a day, and the optimum.
 
     Args:
         signal: prices that homes are sent, (T,) or longer; default: what they pay.
         adjustment_price: currency a kWh; default a tenth of the mean import price.
+        most_passes: of the optimum, see `centralised_optimum`; 0: it is not looked for.
 
     Raises:
         InputError: the feeder has no phases, or the signal is shorter than the day.
@@ -120,11 +130,15 @@ def plan_day(
     """
     feeder = street_of(community)
     price = 0.1 * community.prices.mean_import if adjustment_price is None else adjustment_price
-    direct = _played(community, feeder, Control.DIRECT, community.prices, price)
-    signals = _played(community, feeder, Control.SIGNALS, _sent(community, signal), price)
+    direct = _played(community, feeder, Control.DIRECT, community.prices, price, listener)
+    signals = _played(community, feeder, Control.SIGNALS, _sent(community, signal), price, listener)
+    if not most_passes:
+        return PortfolioDay(community.day, direct, signals, None, "it was not looked for")
     try:
-        optimum = _optimum(community, feeder, direct.wished, price)
-    except (InfeasibleError, SolverError) as error:
+        optimum = _optimum(community, feeder, direct.wished, price, most_passes, listener)
+    except InfeasibleError as error:
+        return PortfolioDay(community.day, direct, signals, None, str(error), is_impossible=True)
+    except (InexactRelaxationError, SolverError) as error:
         return PortfolioDay(community.day, direct, signals, None, str(error))
     return PortfolioDay(community.day, direct, signals, optimum, "")
 
@@ -146,8 +160,20 @@ def street_of(community: CommunityDay) -> PhaseFeeder:
     return community.feeder
 
 
-def _optimum(community: CommunityDay, feeder: PhaseFeeder, wished: Position, adjustment_price: float) -> FeederOptimum:
-    solution = centralised_optimum(community, Scenario.G, departing(community, wished, adjustment_price))
+def _optimum(
+    community: CommunityDay,
+    feeder: PhaseFeeder,
+    wished: Position,
+    adjustment_price: float,
+    most_passes: int,
+    listener: Listener,
+) -> FeederOptimum:
+    def tell(number: int, off_pu: float) -> None:
+        listener.hear(Stage(f"The optimum: pass {number}, voltages {off_pu:.1e} p.u. from their power flow's"))
+
+    departure = departing(community, wished, adjustment_price)
+    listener.hear(Stage("The optimum of the feeder"))
+    solution = centralised_optimum(community, Scenario.G, departure, most_passes, tell)
     flow = phase_flow(feeder, solution.injection_kw, solution.injection_kvar)
     return FeederOptimum(
         cost=_cost(community, flow.import_kw),
@@ -170,13 +196,21 @@ def _sent(community: CommunityDay, signal: Array | None) -> Prices:
 
 
 def _played(
-    community: CommunityDay, feeder: PhaseFeeder, control: Control, prices: Prices, adjustment_price: float
+    community: CommunityDay,
+    feeder: PhaseFeeder,
+    control: Control,
+    prices: Prices,
+    adjustment_price: float,
+    listener: Listener,
 ) -> ControlPlayed:
+    def tell(loops: int, found: Violations) -> None:
+        listener.hear(Stage(f"{WORDS[control]}: {count(found.count, 'violation')} after {count(loops, 'loop')}"))
+
     priced = replace(community, prices=prices)
     wished = position(priced, control)
     departure = departing(priced, wished, adjustment_price)
     mended = until_carried(
-        community, feeder, wished, lambda cuts, near: position(priced, control, departure, cuts, near)
+        community, feeder, wished, lambda cuts, near: position(priced, control, departure, cuts, near), tell=tell
     )
     at = mended.position
     imported = [_imported(feeder, one) for one in (wished, at)]
@@ -214,6 +248,7 @@ def until_carried(
     first: Position,
     again: Callable[[Cuts, Near], Position],
     further: int = 0,
+    tell: Callable[[int, Violations], None] = lambda loops, found: None,
 ) -> Mended:
     """The loop, from a position on.
 
@@ -221,8 +256,10 @@ def until_carried(
         again: the portfolio, optimised again within cuts, near to the position that they are around.
         further: how often it is optimised once more when nothing is violated, as long as nothing is: the position that
             mends is near to one that did not.
+        tell: is told how many loops are done, and what is violated.
     """
     at, before = first, violations(feeder, first.injection_kw, first.injection_kvar)
+    tell(0, before)
     after, limits, known = before, limits_of(feeder), set[Key]()
     loops, effective = 0, tuple[Effective, ...]()
 
@@ -241,6 +278,7 @@ def until_carried(
         at = once_more(INSIDE * (loops + 1), NEARNESS * DAMPING**loops)
         after = violations(feeder, at.injection_kw, at.injection_kvar)
         loops += 1
+        tell(loops, after)
     if loops and not after.count:
         for _ in range(further):
             better = once_more(INSIDE, NEARNESS)

@@ -13,6 +13,7 @@ import numpy as np
 
 from gridpact.cli.aggregator_days import add_shares, add_voltages, days_of
 from gridpact.cli.options import Commands, check_file
+from gridpact.cli.progress import ProgressBar
 from gridpact.community.joined import joined
 from gridpact.community.model import Array, CommunityDay
 from gridpact.community.tables import rows
@@ -42,6 +43,12 @@ def add(actions: Commands) -> None:
         help="of a kWh otherwise than wished; default a tenth of importing",
     )
     add_voltages(plan)
+    plan.add_argument(
+        "--passes",
+        type=int,
+        metavar="N",
+        help="of the optimum, which is solved again around its own power flow until it stands; 0: none; default 24",
+    )
     plan.add_argument("--calls", type=Path, metavar="FILE", help="where to write what 'vtn' sends to the homes")
     plan.add_argument("--json", action="store_true", help="print figures instead of a table")
     plan.set_defaults(command=_plan)
@@ -51,6 +58,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     price = arguments.adjustment_price
     if price is not None and not 0 <= price < math.inf:
         raise InputError(f"--adjustment-price {price:g} must be a number of 0 or more")
+    if arguments.passes is not None and arguments.passes < 0:
+        raise InputError(f"--passes {arguments.passes} must be 0 or more")
     if arguments.calls is not None:
         check_file(arguments.calls, "the calls")
     days = days_of(arguments)
@@ -59,15 +68,18 @@ def _plan(arguments: argparse.Namespace) -> int:
     signal = None if arguments.signal is None else _signal(arguments.signal, sum(day.steps for day in days))
 
     from gridpact.aggregator.plan import plan_day  # imports CVXPY, which takes a second
+    from gridpact.problem.centralised import MOST_PASSES
 
+    passes = MOST_PASSES if arguments.passes is None else arguments.passes
     plans, first = [], 0
-    for day in days:
-        plans.append(plan_day(day, None if signal is None else signal[first:], price))
-        first += day.steps
+    with ProgressBar() as progress:
+        for day in days:
+            plans.append(plan_day(day, None if signal is None else signal[first:], price, passes, progress))
+            first += day.steps
     if arguments.calls is not None:
         write_atomically(arguments.calls, json.dumps(_calls(plans, days, signal)) + "\n")
     print(json.dumps(_figures(plans), indent=2) if arguments.json else _table(plans, days[0].currency))
-    if any(plan.bound and plan.direct.after.count for plan in plans):
+    if any(plan.is_impossible and plan.direct.after.count for plan in plans):
         return 3
     return 1 if any(plan.direct.after.count for plan in plans) else 0
 

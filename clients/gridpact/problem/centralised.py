@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cvxpy as cp
@@ -69,7 +69,11 @@ class CentralisedSolution:
 
 
 def centralised_optimum(
-    community: CommunityDay, scenario: Scenario, departure: Departure | None = None
+    community: CommunityDay,
+    scenario: Scenario,
+    departure: Departure | None = None,
+    most_passes: int = MOST_PASSES,
+    tell: Callable[[int, float], None] = lambda number, off_pu: None,
 ) -> CentralisedSolution:
     """Solves a scenario for the whole community at once.
 
@@ -81,6 +85,8 @@ def centralised_optimum(
 
     Args:
         departure: from what households wished, and what that costs.
+        most_passes: so often it is solved again on a street, for the same directions of devices.
+        tell: is told how many passes are done on a street, and how far voltages of the last are from a power flow's.
 
     Raises:
         InfeasibleError: no plan keeps all limits.
@@ -89,7 +95,7 @@ def centralised_optimum(
     """
     directions: Sequence[Directions | None] = [None] * len(community.households)
     while True:
-        solution, decided = _settled(community, scenario, directions, departure)
+        solution, decided = _settled(community, scenario, directions, departure, most_passes, tell)
         if all(more is None for more in decided):
             return solution
         directions = [one if more is None else more for one, more in zip(directions, decided, strict=True)]
@@ -100,6 +106,8 @@ def _settled(
     scenario: Scenario,
     directions: Sequence[Directions | None],
     departure: Departure | None,
+    most_passes: int,
+    tell: Callable[[int, float], None],
 ) -> tuple[CentralisedSolution, list[Directions | None]]:
     """With the opposed powers of each household as directed, and what is to be directed besides.
 
@@ -111,10 +119,11 @@ def _settled(
         only = _solved(community, scenario, directions, departure)
         return only.solution, only.decided
     solved: _Pass | None = None
-    for number in range(MOST_PASSES):
+    for number in range(most_passes):
         around = solved
         firmness = min(FIRMER ** max(number - PATIENT, 0), FIRMEST)
         solved = _solved(community, scenario, directions, departure, around, firmness)
+        tell(number + 1, solved.off_pu)
         if solved.off_pu <= STANDS_PU:
             return solved.solution, solved.decided
         if around is not None and number >= PATIENT:
@@ -122,7 +131,7 @@ def _settled(
     assert solved is not None
     raise InexactRelaxationError(
         f"the plan of '{community.name}' on {community.day} does not settle on its street: voltages are still "
-        f"{solved.off_pu:.1e} p.u. off after {MOST_PASSES} passes"
+        f"{solved.off_pu:.1e} p.u. off after {most_passes} passes"
     )
 
 

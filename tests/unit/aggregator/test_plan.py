@@ -17,6 +17,7 @@ from gridpact.cli import main
 from gridpact.community.model import CommunityDay
 from gridpact.community.read import read_community, shipped_cases
 from gridpact.community.street import PhaseFeeder, Transformer
+from gridpact.events import Event, Stage
 from gridpact.grid.four_wire import four_wire_flow
 from gridpact.grid.three_phase import phase_flow
 from gridpact.grid.three_phase_plan import phase_plan
@@ -37,6 +38,17 @@ def day_on(
     connections = community.feeder.connections[:homes]
     feeder = replace(community.feeder, lines=lines, transformer=transformer, connections=connections)
     return replace(community, households=community.households[:homes], feeder=feeder)
+
+
+class Heard:
+    """What was told of stages."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def hear(self, event: Event) -> None:
+        assert isinstance(event, Stage)
+        self.texts.append(event.text)
 
 
 def injections(community: CommunityDay, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -133,8 +145,26 @@ def test_whatCannotBeMended_isSaid() -> None:
     plan = plan_day(replace(community, households=homes))  # nobody has anything to move
     assert plan.optimum is None
     assert "12-22" in plan.bound
+    assert plan.is_impossible
     assert plan.direct.after.count == plan.direct.before.count > 0
     assert not plan.direct.position.cuts_hold
+
+
+def test_optimumThatDoesNotStand_isSaid_besideWhatTheLoopDid() -> None:
+    """One pass is around the voltages without any load, which no plan has."""
+    community, heard = day_on("12-22", weaker=2.0, homes=8), Heard()
+    plan = plan_day(community, most_passes=1, listener=heard)
+    assert plan.optimum is None
+    assert "does not settle on its street" in plan.bound
+    assert not plan.is_impossible
+    assert plan.direct.before.count > 0 == plan.direct.after.count
+    assert (plan.direct.before.count, plan.direct.loops) == (1, 1)
+    assert heard.texts[:2] == [
+        "Direct control: 1 violation after 0 loops",
+        "Direct control: 0 violations after 1 loop",
+    ]
+    assert heard.texts[-1].startswith("The optimum: pass 1, voltages ")
+    assert plan_day(community, most_passes=0).bound == "it was not looked for"
 
 
 def test_violations_areCountedByStep() -> None:
@@ -182,6 +212,7 @@ def test_badInput_isOneSentence(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for options, said in (
         (["--feeder", str(empty)], "no load"),
         (["--case", str(case)], "no line leads to bus '16'"),
+        (["--passes", "-1"], "--passes -1 must be 0 or more"),
         (["--signal", str(short)], "the price series has 2 values, the horizon 96 half-hours"),
         (["--case", "fontana16"], "is balanced"),
         (["--pv", "120"], "--pv 120"),
